@@ -1,0 +1,82 @@
+"""The errors of the package: one base class, below it one class for each cause and remedy.
+
+Every error carries fields, not only text. No text holds a secret, a signature or a whole target id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Fault", "InvalidMessage", "Misconfigured", "PushError", "UnreadablePayload", "masked"]
+
+
+def masked(target: str) -> str:
+    """Return a target id so shortened that a log line or an error may carry it.
+
+    At most the first two characters and never more than a third of the id are kept, then its length:
+    ``"user-4711"`` becomes ``"us…(9)"``.
+    """
+    return f"{target[: min(2, len(target) // 3)]}…({len(target)})"
+
+
+class PushError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a message.
+
+    Attributes:
+        field: Path of the field in the names of the official page, such as ``strategyContent.endTime``
+            or ``targets.3``; empty when the message as a whole is wrong.
+        message: What is allowed, and what to do.
+        value: What was there, when it helps and is harmless (numbers, flags, short enumerated words);
+            otherwise None. Never a text to be shown to a person, a target id or a secret.
+    """
+
+    field: str
+    message: str
+    value: str | int | float | bool | None = None
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fault as it stands in ``errors`` of a problem document."""
+        fault: dict[str, Any] = {"field": self.field, "message": self.message}
+        if self.value is not None:
+            fault["value"] = self.value
+        return fault
+
+
+class InvalidMessage(PushError):
+    """A message breaks rules of the API; nothing of it was sent. Correct the message, do not retry it.
+
+    Attributes:
+        faults: Everything that is wrong with the message, at least one, in the order of its fields.
+    """
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(map(str, self.faults)))
+
+
+class UnreadablePayload(PushError):
+    """A trigger's payload is not what that trigger delivers: not JSON, or not of the documented shape."""
+
+
+class Misconfigured(PushError):
+    """A setting, a key or a permission is wrong: an operator must act, a retry cannot help.
+
+    Attributes:
+        setting: The environment variable to look at, or None when the cause is elsewhere.
+    """
+
+    def __init__(self, message: str, *, setting: str | None = None) -> None:
+        self.setting = setting
+        super().__init__(message)
