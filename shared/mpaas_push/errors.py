@@ -59,10 +59,12 @@ class InvalidMessage(PushError):
 
     Attributes:
         faults: Everything that is wrong with the message, at least one, in the order of its fields.
+        targets: The targets of the message as far as they could be read, so that an answer can name them.
     """
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
+    def __init__(self, faults: Iterable[Fault], targets: Iterable[str] = ()) -> None:
         self.faults = tuple(faults)
+        self.targets = tuple(targets)
         super().__init__("; ".join(map(str, self.faults)))
 
 

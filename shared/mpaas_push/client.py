@@ -1,0 +1,256 @@
+"""The way out: signed requests over one pool of checked connections, retried only where that is safe.
+
+Messages enter, outcomes leave, in the order of the messages. A client is made once and kept warm: it holds
+connections and threads, never a key and never a decision.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, cast
+
+import tenacity
+
+from mpaas_push.errors import InvalidMessage
+from mpaas_push.invocation import Invocation
+from mpaas_push.outcome import ACCEPTED, THROTTLED, UNKNOWN, Outcome, Verdict
+from mpaas_push.request import requests_of
+from mpaas_push.settings import OnUnknown, Settings
+from mpaas_push.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from mpaas_push.message import PushMessage
+    from mpaas_push.request import PushRequest
+
+__all__ = ["PushClient"]
+
+logger = logging.getLogger(__name__)
+
+BACKOFF_SECONDS = 0.2
+"""Mean wait before the second try; it doubles with each further one, with full jitter."""
+BACKOFF_LIMIT_SECONDS = 20.0
+LONGEST_WAIT_SECONDS = 120.0
+"""A server that asks for more (Retry-After) gets no further try: the outcome passes its wish on instead."""
+
+
+class PushClient:
+    """Sends messages to mPaaS and says what became of each.
+
+    Safe under threads; make one and keep it. ::
+
+        with PushClient.from_env() as client:
+            for outcome in client.send(PushMessage(title="Hello", ...)):
+                print(outcome.kind, outcome.request_id)
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Make a client; no connection is opened yet.
+
+        Args:
+            settings: Endpoint, timeouts, concurrency and the like.
+
+        Raises:
+            Misconfigured: the CA bundle of the settings cannot be loaded.
+        """
+        self.settings = settings
+        self._transport = Transport(settings)
+        self._workers = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="push")
+        self._retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_result(self._worth_another_try),
+            wait=_wait,
+            stop=self._should_stop,
+            retry_error_callback=_last_verdict,
+        )
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> PushClient:
+        """Make a client from the environment variables (see `Settings`).
+
+        Raises:
+            Misconfigured: a variable holds what it may not; the text names it.
+        """
+        return cls(Settings.from_env(env))
+
+    def send(
+        self, message: PushMessage, *, scope: str | None = None, invocation: Invocation | None = None
+    ) -> list[Outcome]:
+        """Send one message and return one outcome for each request of at most ten targets.
+
+        Never raises for what mPaaS or the network does: that is in the outcomes.
+
+        Args:
+            message: The message.
+            scope: What stays the same when this push is tried again by the caller; ids of targets that have
+                none are derived from it. A random one by default.
+            invocation: Keys and deadline; by default keys from the environment and no deadline.
+
+        Raises:
+            Misconfigured: there is no complete AccessKey.
+        """
+        return self.send_all([message], scope=scope, invocation=invocation)[0]
+
+    def send_all(
+        self,
+        messages: Sequence[PushMessage | InvalidMessage],
+        *,
+        scope: str | None = None,
+        invocation: Invocation | None = None,
+    ) -> list[list[Outcome]]:
+        """Send messages side by side, at most ``PUSH_CONCURRENCY`` requests at once.
+
+        Args:
+            messages: The messages; their place here is part of the message ids derived. What could not be
+                read as a message stands as its `InvalidMessage` and comes back as ``refused``, so that a bad
+                one neither harms its neighbours nor moves them.
+            scope: As in `send`; one for all.
+            invocation: As in `send`. Requests that its deadline leaves no time for come back as
+                ``throttled`` with result code ``NotSent``.
+
+        Returns:
+            For each message, in the order given, the outcomes of its requests in the order of its targets.
+
+        Raises:
+            Misconfigured: there is no complete AccessKey.
+        """
+        invocation = invocation or Invocation.of()
+        scope = scope or uuid.uuid4().hex
+        planned = [self._requests(message, scope, place) for place, message in enumerate(messages)]
+        requests = [request for part in planned if isinstance(part, tuple) for request in part]
+        outcomes = iter(self._deliver_all(requests, invocation))
+        for part in planned:
+            if isinstance(part, Outcome):
+                _log(part, invocation, 0.0)
+        return [[next(outcomes) for _ in part] if isinstance(part, tuple) else [part] for part in planned]
+
+    def close(self) -> None:
+        """Wait for requests under way, then close threads and connections."""
+        self._workers.shutdown()
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _requests(
+        self, message: PushMessage | InvalidMessage, scope: str, place: int
+    ) -> tuple[PushRequest, ...] | Outcome:
+        if isinstance(message, InvalidMessage):
+            return Outcome.invalid(message.faults, message.targets)
+        try:
+            return requests_of(message, self.settings, scope, place)
+        except InvalidMessage as error:
+            return Outcome.invalid(error.faults, message.target_msgkey or message.targets or ())
+
+    def _deliver_all(self, requests: Sequence[PushRequest], invocation: Invocation) -> Iterable[Outcome]:
+        self._transport.refresh()
+        if len(requests) == 1:
+            return [self._deliver(requests[0], invocation)]
+        return self._workers.map(lambda request: self._deliver(request, invocation), requests)
+
+    def _deliver(self, request: PushRequest, invocation: Invocation) -> Outcome:
+        started = time.monotonic()
+        delivery = _Delivery(request, invocation, self.settings, self._transport)
+        verdict: Verdict = self._retrying(delivery)
+        if delivery.unknown and verdict.kind is not ACCEPTED:
+            # An earlier try may have arrived, whatever the last one came to.
+            verdict = delivery.unknown
+        keys = invocation.credentials
+        secrets = (keys.access_key_id, keys.access_key_secret, keys.security_token)
+        outcome = Outcome.of(verdict, request.targets, delivery.tries, secrets)
+        _log(outcome, invocation, time.monotonic() - started)
+        return outcome
+
+    def _worth_another_try(self, verdict: Verdict) -> bool:
+        if verdict.kind is UNKNOWN:
+            return self.settings.on_unknown is OnUnknown.RETRY
+        # A clock error was refused and a new signature has a new time; see _should_stop for "once".
+        return verdict.kind is THROTTLED or _is_clock_error(verdict)
+
+    def _should_stop(self, state: tenacity.RetryCallState) -> bool:
+        delivery, verdict = _of(state)
+        if delivery.tries >= self.settings.max_attempts:
+            return True
+        if _is_clock_error(verdict) and delivery.tries > 1:
+            return True
+        return state.upcoming_sleep >= min(delivery.invocation.time_left, LONGEST_WAIT_SECONDS)
+
+
+class _Delivery:
+    """One request on its way: what its tries have come to so far."""
+
+    def __init__(
+        self, request: PushRequest, invocation: Invocation, settings: Settings, transport: Transport
+    ) -> None:
+        self.request = request
+        self.invocation = invocation
+        self.settings = settings
+        self.transport = transport
+        self.tries = 0
+        self.unknown: Verdict | None = None
+
+    def __call__(self) -> Verdict:
+        """Try once."""
+        if self.invocation.time_left <= 0:
+            return Verdict(THROTTLED, NOT_SENT, "no time was left in this invocation; safe to send again")
+        self.tries += 1
+        signed = self.request.signed(self.invocation.credentials, self.settings)
+        verdict = self.transport.exchange(signed, self.invocation.time_left)
+        if verdict.kind is UNKNOWN:
+            self.unknown = verdict
+        return verdict
+
+
+NOT_SENT = "NotSent"
+
+
+def _of(state: tenacity.RetryCallState) -> tuple[_Delivery, Verdict]:
+    return cast("_Delivery", state.fn), _last_verdict(state)
+
+
+def _last_verdict(state: tenacity.RetryCallState) -> Verdict:
+    return cast("Verdict", cast("tenacity.Future", state.outcome).result())
+
+
+_backoff: Callable[[tenacity.RetryCallState], float] = tenacity.wait_random_exponential(
+    multiplier=2 * BACKOFF_SECONDS, max=BACKOFF_LIMIT_SECONDS
+)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Wait as long as the server asks, and never less than the backoff."""
+    return max(_backoff(state), _last_verdict(state).retry_after or 0.0)
+
+
+def _is_clock_error(verdict: Verdict) -> bool:
+    return (verdict.code or "").startswith("InvalidTimeStamp")
+
+
+def _log(outcome: Outcome, invocation: Invocation, seconds: float) -> None:
+    logger.log(
+        logging.INFO if outcome.accepted else logging.WARNING,
+        "push %s",
+        outcome.kind.value,
+        extra={
+            "outcome": outcome.kind.value,
+            "duration_ms": round(seconds * 1000, 1),
+            "attempts": outcome.attempts,
+            "targets": len(outcome.targets),
+            "result_code": outcome.result_code,
+            "result_message": outcome.result_message,
+            "mpaas_request_id": outcome.request_id,
+            "message_ids": [*outcome.targets.values()],
+            "request_id": invocation.request_id,
+        },
+    )

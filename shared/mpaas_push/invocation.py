@@ -1,0 +1,64 @@
+"""One call of a function: who is calling, with which keys, and how long it may take."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import uuid
+from dataclasses import dataclass
+
+from mpaas_push.credentials import Credentials
+
+__all__ = ["Invocation"]
+
+MARGIN_SECONDS = 0.5
+"""Kept free before the function's timeout, to write the answer and the log."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What one invocation brings along; made anew for each, never kept.
+
+    Attributes:
+        request_id: Function Compute's id of the invocation; a random one outside of it.
+        credentials: The AccessKey that this invocation signs with.
+        deadline: Until when work may go on, on the clock of `time.monotonic` in seconds.
+    """
+
+    request_id: str
+    credentials: Credentials
+    deadline: float = math.inf
+
+    @classmethod
+    def of(cls, context: object = None) -> Invocation:
+        """Read the context that Function Compute passes to a handler; call it first, the clock starts here.
+
+        Takes both shapes of the context (with credentials up to Python 3.10, without on 3.12); None stands
+        for a call outside Function Compute, which has no deadline.
+
+        Raises:
+            Misconfigured: there is no complete AccessKey.
+        """
+        function = getattr(context, "function", None)
+        # The runtime passes the timeout on as text, the documents do not say which (fc-runtime §1.3).
+        timeout = getattr(function, "timeout", None) or os.environ.get("FC_TIMEOUT") if context else None
+        return cls(
+            request_id=getattr(context, "request_id", None) or uuid.uuid4().hex,
+            credentials=Credentials.resolve(context),
+            deadline=time.monotonic() + max(_seconds(timeout) - MARGIN_SECONDS, 0),
+        )
+
+    @property
+    def time_left(self) -> float:
+        """Seconds until the deadline; zero or less when it has passed, infinite when there is none."""
+        return self.deadline - time.monotonic()
+
+
+def _seconds(timeout: object) -> float:
+    """Read a timeout; what cannot be read is none, since a push is worth more than a limit."""
+    try:
+        seconds = float(str(timeout))
+    except ValueError:
+        return math.inf
+    return seconds if seconds > 0 else math.inf

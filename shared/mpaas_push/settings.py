@@ -1,0 +1,232 @@
+"""The environment variables of a deployment: read once, checked, documented.
+
+`Settings` is the one table of them: each field's alias is the variable, its description what it means.
+The README's table and the checks of an operator are made from it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from enum import Enum
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from mpaas_push.constraints import Level, parse_levels
+from mpaas_push.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ApiVersion", "OnUnknown", "Settings"]
+
+
+class ApiVersion(str, Enum):
+    """Version of the mPaaS API that a request names."""
+
+    V2019_08_21 = "2019-08-21"
+    """The 13 parameters that `aliyun-python-sdk-mpaas` 1.0.0 knows."""
+    V2020_10_28 = "2020-10-28"
+    """All 34 parameters."""
+
+
+class OnUnknown(str, Enum):
+    """What to do with a request that was sent and got no verdict."""
+
+    REPORT = "report"
+    """Answer `unknown`; never send it again by itself."""
+    RETRY = "retry"
+    """Send it again with the same message ids; a phone may show the push twice."""
+
+
+def _endpoint(text: str) -> str:
+    url = urlsplit(text)
+    if not url.hostname or url.scheme not in {"https", "http"}:
+        raise ValueError("must be a URL such as https://mpaas.cn-hangzhou.aliyuncs.com")
+    if "@" in url.netloc or url.path.strip("/") or url.query or url.fragment:
+        raise ValueError("must hold scheme, host and port only")
+    if url.port == 0:
+        raise ValueError("must name a port from 1 to 65535")
+    if not _HOST_AND_PORT.fullmatch(url.netloc):
+        raise ValueError("must be a URL such as https://mpaas.cn-hangzhou.aliyuncs.com, its host in ASCII")
+    if url.scheme == "http" and not _is_loopback(url.hostname):
+        raise ValueError("must be https: plain http is for this machine's own addresses only")
+    return f"{url.scheme}://{url.netloc}"
+
+
+# What `urlsplit` calls a host may be followed by more: `[::1].example.com` names `::1` to it.
+_HOST_AND_PORT = re.compile(r"([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _file(path: str) -> str:
+    if not os.path.isfile(path):  # noqa: PTH113 - pathlib costs a cold start and buys nothing here
+        raise ValueError("must be the path of a readable file of CA certificates in PEM form")
+    return path
+
+
+def _levels(value: object) -> object:
+    return parse_levels(value) if isinstance(value, str) else value
+
+
+class Settings(BaseModel):
+    """What the environment says about a deployment; each attribute is one variable.
+
+    Raises pydantic's ValidationError when built by hand; `from_env` raises `Misconfigured`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+
+    app_id: Annotated[
+        str | None,
+        Field(alias="MPAAS_APP_ID", description="mPaaS app id of messages that name none"),
+    ] = None
+    workspace_id: Annotated[
+        str | None,
+        Field(alias="MPAAS_WORKSPACE_ID", description="workspace of messages that name none"),
+    ] = None
+    tenant_id: Annotated[
+        str | None,
+        Field(alias="MPAAS_TENANT_ID", description="tenant of messages that name none; not sent when unset"),
+    ] = None
+    region_id: Annotated[
+        str,
+        Field(alias="MPAAS_REGION_ID", description="region named in the request", pattern=r"^[a-z0-9-]+$"),
+    ] = "cn-hangzhou"
+    endpoint: Annotated[
+        str,
+        Field(
+            alias="MPAAS_ENDPOINT",
+            description="where requests go: https, or http to this machine's own addresses",
+        ),
+        AfterValidator(_endpoint),
+    ] = "https://mpaas.cn-hangzhou.aliyuncs.com"
+    api_version: Annotated[
+        ApiVersion,
+        Field(alias="MPAAS_API_VERSION", description="version of the mPaaS API"),
+    ] = ApiVersion.V2020_10_28
+    concurrency: Annotated[
+        int,
+        Field(
+            alias="PUSH_CONCURRENCY", description="requests under way at once in one invocation", ge=1, le=256
+        ),
+    ] = 50
+    connect_timeout: Annotated[
+        float,
+        Field(
+            alias="PUSH_CONNECT_TIMEOUT_SECONDS", description="longest wait for a connection", gt=0, le=300
+        ),
+    ] = 5.0
+    read_timeout: Annotated[
+        float,
+        Field(
+            alias="PUSH_READ_TIMEOUT_SECONDS",
+            description="longest silence while an answer is due",
+            gt=0,
+            le=300,
+        ),
+    ] = 10.0
+    max_attempts: Annotated[
+        int,
+        Field(
+            alias="PUSH_MAX_ATTEMPTS", description="how often one request is tried at the most", ge=1, le=20
+        ),
+    ] = 4
+    on_unknown: Annotated[
+        OnUnknown,
+        Field(
+            alias="PUSH_ON_UNKNOWN",
+            description="a request sent without verdict: report it, or retry it with the same message ids",
+        ),
+    ] = OnUnknown.REPORT
+    rules: Annotated[
+        dict[str, Level],
+        Field(
+            alias="PUSH_RULES",
+            description="levels of the rules that the official page leaves open, as in "
+            "`unsure=error,expired-seconds-max=warning`",
+        ),
+        BeforeValidator(_levels),
+    ] = {}
+    max_body: Annotated[
+        int,
+        Field(
+            alias="PUSH_MAX_BODY_BYTES",
+            description="longest HTTP request body that is read",
+            ge=1,
+            le=33554432,
+        ),
+    ] = 1048576
+    log_level: Annotated[
+        str,
+        Field(
+            alias="PUSH_LOG_LEVEL",
+            description="DEBUG, INFO, WARNING or ERROR",
+            pattern="^(DEBUG|INFO|WARNING|ERROR)$",
+        ),
+    ] = "INFO"
+    ca_bundle: Annotated[
+        str | None,
+        Field(
+            alias="ALIBABA_CLOUD_CA_BUNDLE",
+            description="file of the CA certificates to trust; the system's when unset",
+        ),
+        AfterValidator(lambda path: path and _file(path)),
+    ] = None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings from `env`, by default the process's environment; empty counts as unset.
+
+        Raises:
+            Misconfigured: a variable holds what it may not; the text names each such variable.
+        """
+        env = os.environ if env is None else env
+        values = {name: env[name] for name in cls.variables() if env.get(name)}
+        for name, value in values.items():
+            # Bytes that are not UTF-8 are half surrogate pairs in `os.environ`: no request could hold them.
+            if value.encode(errors="ignore").decode() != value:
+                raise Misconfigured(f"{name}: must be UTF-8 text", setting=name)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise _misconfigured(error) from None
+
+    @classmethod
+    def variables(cls) -> dict[str, tuple[str, str]]:
+        """Return meaning and default of each variable, by its name."""
+        return {
+            str(field.alias): (field.description or "", _as_text(field.default))
+            for field in cls.model_fields.values()
+        }
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        """What a message that names no app, workspace or tenant gets, by the page's names."""
+        named = {"appId": self.app_id, "workspaceId": self.workspace_id}
+        if self.api_version is not ApiVersion.V2019_08_21:  # which knows no tenants
+            named["tenantId"] = self.tenant_id
+        return {name: value for name, value in named.items() if value}
+
+
+def _as_text(default: Any) -> str:
+    if default is None or default == {}:
+        return ""
+    return str(default.value if isinstance(default, Enum) else default)
+
+
+def _misconfigured(error: ValidationError) -> Misconfigured:
+    faults = error.errors(include_url=False, include_input=False)
+    texts = [f"{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}" for fault in faults]
+    return Misconfigured("; ".join(texts), setting=str(faults[0]["loc"][0]))

@@ -1,0 +1,48 @@
+"""Who gets a push, and under which id: at most ten targets a request, message ids derived from the event."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mpaas_push.message import PushMessage
+
+__all__ = ["TARGETS_PER_REQUEST", "addressed", "slices"]
+
+TARGETS_PER_REQUEST = 10
+"""Limit of `TargetMsgkey` (simple push page; result code 3029 above it)."""
+
+
+def addressed(message: PushMessage, scope: str, position: int = 0) -> dict[str, str]:
+    """Return the message id of each target, in the order of the message.
+
+    Ids that the caller gave (`targetMsgkey`) are kept. Others are derived, so that the same event gives the
+    same target the same id whenever and wherever it is handled: a redelivery can be recognised.
+
+    Args:
+        message: The message.
+        scope: What stays the same when the event comes again: an Idempotency-Key, a timer's name and tick,
+            a queue message's id.
+        position: Place of the message among those of the same event, from 0.
+    """
+    if message.target_msgkey is not None:
+        return message.target_msgkey
+    # The length keeps apart what would otherwise run into one text.
+    base = hashlib.sha256(f"{len(scope)} {scope} {position} ".encode("utf-8", "surrogatepass"))
+    return {target: _message_id(base, target) for target in message.targets or ()}
+
+
+def slices(targets: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Cut targets and their ids into portions that one request may carry, in a stable order."""
+    pairs = list(targets.items())
+    for start in range(0, len(pairs), TARGETS_PER_REQUEST):
+        yield dict(pairs[start : start + TARGETS_PER_REQUEST])
+
+
+def _message_id(base: hashlib._Hash, target: str) -> str:
+    digest = base.copy()
+    digest.update(target.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32]

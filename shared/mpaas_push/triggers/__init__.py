@@ -1,0 +1,1 @@
+"""What Function Compute's triggers deliver: one module for each payload."""

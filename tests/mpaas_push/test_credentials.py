@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from mpaas_push import Credentials, Misconfigured
+
+OWN = {"MPAAS_AK_ENV": "own-id", "MPAAS_SK_ENV": "own-secret"}
+PLATFORM = {
+    "ALIBABA_CLOUD_ACCESS_KEY_ID": "platform-id",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "platform-secret",
+    "ALIBABA_CLOUD_SECURITY_TOKEN": "platform-token",
+}
+
+
+@dataclass
+class ContextCredentials:
+    access_key_id: str | None = "context-id"
+    access_key_secret: str | None = "context-secret"
+    security_token: str | None = "context-token"
+
+
+@dataclass
+class Context310:
+    """The context of Function Compute up to Python 3.10."""
+
+    credentials: ContextCredentials
+
+
+class Context312:
+    """The context on Python 3.12: it has no credentials."""
+
+    request_id = "1-2"
+
+
+def parts(credentials: Credentials) -> tuple[str, str, str | None, str]:
+    return (
+        credentials.access_key_id,
+        credentials.access_key_secret,
+        credentials.security_token,
+        credentials.source,
+    )
+
+
+def test_own_variables_come_before_the_context() -> None:
+    found = Credentials.resolve(Context310(ContextCredentials()), OWN | PLATFORM)
+
+    assert parts(found) == ("own-id", "own-secret", None, "MPAAS_AK_ENV")
+
+
+def test_the_context_comes_before_the_platforms_variables() -> None:
+    found = Credentials.resolve(Context310(ContextCredentials()), PLATFORM)
+
+    assert parts(found) == ("context-id", "context-secret", "context-token", "context.credentials")
+
+
+@pytest.mark.parametrize("context", [None, Context312(), Context310(ContextCredentials("", "", ""))])
+def test_the_platforms_variables_come_last(context: object) -> None:
+    found = Credentials.resolve(context, PLATFORM)
+
+    assert parts(found) == (
+        "platform-id",
+        "platform-secret",
+        "platform-token",
+        "ALIBABA_CLOUD_ACCESS_KEY_ID",
+    )
+
+
+def test_a_permanent_key_has_no_token() -> None:
+    without = {name: value for name, value in PLATFORM.items() if "TOKEN" not in name}
+
+    assert Credentials.resolve(env=without).security_token is None
+    assert Credentials.resolve(env=PLATFORM | {"ALIBABA_CLOUD_SECURITY_TOKEN": ""}).security_token is None
+
+
+def test_the_platforms_token_is_not_mixed_with_own_keys() -> None:
+    assert Credentials.resolve(env=OWN | PLATFORM).security_token is None
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_empty_texts_count_as_missing(empty: str | None) -> None:
+    context = Context310(ContextCredentials(empty, empty, empty))
+
+    found = Credentials.resolve(context, PLATFORM | {"MPAAS_AK_ENV": "", "MPAAS_SK_ENV": ""})
+
+    assert found.access_key_id == "platform-id"
+
+
+@pytest.mark.parametrize(
+    ("env", "missing"),
+    [
+        ({"MPAAS_AK_ENV": "id"}, "MPAAS_SK_ENV"),
+        ({"MPAAS_SK_ENV": "secret"}, "MPAAS_AK_ENV"),
+        ({"MPAAS_AK_ENV": "id", "MPAAS_SK_ENV": ""}, "MPAAS_SK_ENV"),
+        ({"ALIBABA_CLOUD_ACCESS_KEY_ID": "id"}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
+        ({"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret"}, "ALIBABA_CLOUD_ACCESS_KEY_ID"),
+    ],
+)
+def test_half_a_pair_names_the_missing_variable(env: dict[str, str], missing: str) -> None:
+    with pytest.raises(Misconfigured, match=f"^{missing} is missing") as caught:
+        Credentials.resolve(env=env)
+
+    assert caught.value.setting == missing
+
+
+def test_half_a_pair_is_an_error_even_if_another_source_is_complete() -> None:
+    with pytest.raises(Misconfigured, match="^MPAAS_SK_ENV is missing"):
+        Credentials.resolve(Context310(ContextCredentials()), PLATFORM | {"MPAAS_AK_ENV": "id"})
+
+
+def test_half_a_pair_in_the_context_is_named_too() -> None:
+    with pytest.raises(Misconfigured, match=r"^context\.credentials\.access_key_secret is missing"):
+        Credentials.resolve(Context310(ContextCredentials(access_key_secret="")), PLATFORM)
+
+
+@pytest.mark.parametrize("context", [None, Context312(), Context310(ContextCredentials(None, None, None))])
+def test_no_key_anywhere_says_what_to_do(context: object) -> None:
+    with pytest.raises(Misconfigured, match="RAM role, or set MPAAS_AK_ENV and MPAAS_SK_ENV"):
+        Credentials.resolve(context, {"ALIBABA_CLOUD_SECURITY_TOKEN": "token alone"})
+
+
+def test_keys_are_read_anew_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*OWN, *PLATFORM):
+        monkeypatch.delenv(name, raising=False)
+    for rotation in ("first", "second"):
+        for name, value in PLATFORM.items():
+            monkeypatch.setenv(name, f"{value}-{rotation}")
+
+        found = Credentials.resolve(Context312())
+
+        assert found.access_key_secret == f"platform-secret-{rotation}"
+        assert found.security_token == f"platform-token-{rotation}"
+
+
+def test_nothing_printed_shows_a_key() -> None:
+    found = Credentials.resolve(env=PLATFORM)
+
+    for text in (repr(found), str(found), f"{found}"):
+        assert "platform" not in text
+        assert "ALIBABA_CLOUD_ACCESS_KEY_ID" in text
+
+
+def test_the_error_of_half_a_pair_shows_no_key() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Credentials.resolve(env={"MPAAS_SK_ENV": "hush-hush"})
+
+    assert "hush" not in f"{caught.value!r} {caught.value}"
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_key_that_is_no_text_names_its_variable(name: str) -> None:
+    with pytest.raises(Misconfigured, match=name) as caught:
+        Credentials.resolve(env=OWN | {name: "hush\udcff"})
+
+    assert "hush" not in f"{caught.value!r}"

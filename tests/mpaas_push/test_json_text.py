@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpaas_push.json_text import MAX_DEPTH, UnreadableJson, dotted, plain_json, read_json
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_what_was_written_as_json_is_read_back(value: Any) -> None:
+    for text in (
+        json.dumps(value),
+        json.dumps(value, ensure_ascii=False, indent=1),
+        f"\ufeff {json.dumps(value)}\n",
+    ):
+        assert read_json(text) == value
+        assert read_json(text.encode()) == value
+
+
+@given(st.binary() | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_no_bytes_raise_anything_but_unreadable_json(data: bytes) -> None:
+    try:
+        value = read_json(data)
+    except UnreadableJson:
+        return
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+@given(st.text(alphabet='{}[]",:\\ud8a0 1e9-.NaIfinty', max_size=40))
+def test_no_text_that_resembles_json_raises_anything_but_unreadable_json(text: str) -> None:
+    try:
+        value = read_json(text)
+    except UnreadableJson:
+        return
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "not JSON"),
+        ("{'a': 1}", "not JSON"),
+        ('{"a": 1} x', "not JSON"),
+        (" [1,]", "not JSON"),
+        ("[NaN]", "NaN is not a JSON number"),
+        ("-Infinity", "-Infinity is not a JSON number"),
+        ("[1e999]", "a number is too large"),
+        ("9" * 5000, "too many digits"),
+        (b"\xff\xfe", "not UTF-8"),
+        ('"\\ud800"', "half a surrogate pair"),
+        ('{"\\uDC00": 1}', "a key must be text"),
+        ("\ud800", "half a surrogate pair"),
+        ("[" * 100_000, "levels"),
+        ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "levels"),
+    ],
+    ids=range(14),
+)
+def test_text_that_cannot_be_passed_on_unchanged_is_refused_with_the_reason(
+    text: str | bytes, reason: str
+) -> None:
+    with pytest.raises(UnreadableJson, match=reason):
+        read_json(text)
+
+
+def test_the_deepest_allowed_value_is_read() -> None:
+    assert read_json("[" * MAX_DEPTH + "]" * MAX_DEPTH)
+
+
+def test_a_whole_surrogate_pair_is_a_character() -> None:
+    assert read_json('"\\ud83d\\ude00"') == "😀"
+
+
+def test_every_key_given_twice_is_named_with_its_path() -> None:
+    with pytest.raises(UnreadableJson) as caught:
+        read_json(
+            '{"title": "a", "extendedParams": {"k": 1, "k": 2}, "list": [{"x": 1, "x": 1}], "title": "b"}'
+        )
+    assert caught.value.paths == ("title", "extendedParams.k", "list.0.x")
+
+
+def test_of_many_keys_given_twice_the_text_names_the_first_ten() -> None:
+    pairs = ",".join(f'"k{number}":1' for number in range(30))
+    with pytest.raises(UnreadableJson) as caught:
+        read_json(f"{{{pairs},{pairs}}}")
+    assert len(caught.value.paths) == 30
+    assert str(caught.value).endswith("`k9`, …")
+
+
+def test_a_target_given_twice_is_named_masked() -> None:
+    with pytest.raises(UnreadableJson) as caught:
+        read_json('{"targetMsgkey": {"user-4711": "a", "user-4711": "b"}}')
+    assert caught.value.paths == ("targetMsgkey.us…(9)",)
+    assert "user-4711" not in str(caught.value)
+
+
+def test_paths_start_with_the_field_whose_text_is_read() -> None:
+    with pytest.raises(UnreadableJson, match=r"`targetMsgkey\.us…"):
+        read_json('{"user-4711": "a", "user-4711": "b"}', within="targetMsgkey")
+
+
+def test_broken_text_after_a_key_given_twice_is_not_json() -> None:
+    with pytest.raises(UnreadableJson, match="not JSON"):
+        read_json('[{"a": 1, "a": 2}')
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("inf"), {1: "a"}, {"a": {1, 2}}, b"a", object(), "\ud800", 10**5000, {"\ud800": 1}],
+    ids=range(9),
+)
+def test_what_json_cannot_write_is_no_plain_json(value: Any) -> None:
+    with pytest.raises(UnreadableJson):
+        plain_json(value)
+
+
+def test_a_value_that_holds_itself_is_no_plain_json() -> None:
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(UnreadableJson, match="levels"):
+        plain_json(value)
+
+
+@given(JSON)
+def test_plain_json_is_an_equal_copy(value: Any) -> None:
+    assert plain_json(value) == value
+
+
+def test_a_copy_shares_nothing_that_can_change() -> None:
+    value = {"a": [{"b": 1}], "c": (1, 2)}
+    copy = plain_json(value)
+    value["a"][0]["b"] = 2  # type: ignore[index]
+    assert copy == {"a": [{"b": 1}], "c": [1, 2]}
+
+
+def test_long_and_odd_steps_of_a_path_are_made_printable() -> None:
+    assert dotted(("a" * 100, 0, "\ud800")) == f"{'a' * 64}….0.?"

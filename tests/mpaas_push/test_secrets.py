@@ -1,0 +1,301 @@
+"""Nothing that is printed, logged or raised holds a key, a token, a signature or a whole target id."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus, urlencode
+
+import pydantic
+import pytest
+import tenacity.nap
+import trustme
+
+from mpaas_push import (
+    Credentials,
+    InvalidMessage,
+    Invocation,
+    Misconfigured,
+    Outcome,
+    OutcomeKind,
+    PushClient,
+    PushMessage,
+    Settings,
+)
+from mpaas_push.messages import message_of
+from mpaas_push.outcome import verdict_of
+from mpaas_push.request import requests_of
+from tests.mpaas_push.messages import minimal, with_targets
+from tests.mpaas_push.test_client_tls import presenting
+from tests.servers import Answer, Exchange, Server, business, closed_port, gateway, hang, raw, reply, reset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KEY_ID, SECRET, TOKEN = "LTAI5tHiddenKeyId", "HiddenSecret/with+signs=", "CAIS/Hidden+token=&more%"
+KEY = Credentials(KEY_ID, SECRET, TOKEN, "context.credentials")
+TARGETS = (
+    "device-0123456789abcdef0123456789abcdef",
+    "用户 4711/é+ü",
+    'user "quoted" \\ & <b>',
+    "plain-user-4711",
+)
+LINES: list[str] = []
+
+
+class Everything(logging.Handler):
+    """Keeps what any handler could make of a record: its text, arguments and further fields."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        LINES.append(f"{self.format(record)} {record.__dict__!r} {record.__dict__!s}")
+        LINES.append(json.dumps(record.__dict__, default=str))
+        LINES.append(json.dumps(record.__dict__, default=str, ensure_ascii=False))
+
+
+@pytest.fixture(autouse=True)
+def lines() -> Iterator[None]:
+    """Every logger speaks, at DEBUG."""
+    handler, root = Everything(logging.NOTSET), logging.getLogger()
+    loggers = [root, *(logging.getLogger(name) for name in list(root.manager.loggerDict))]
+    levels = [(logger, logger.level) for logger in loggers]
+    LINES.clear()
+    root.addHandler(handler)
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+    yield
+    root.removeHandler(handler)
+    for logger, level in levels:
+        logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda _: None))
+
+
+def forms(text: str) -> set[str]:
+    """Return the ways in which a text may be written somewhere."""
+    encoded = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    encoded |= {encode(form) for form in encoded for encode in (quote, quote_plus)}
+    encoded |= {quote(form, safe="") for form in encoded}
+    encoded |= {json.dumps(form)[1:-1] for form in encoded} | {repr(form)[1:-1] for form in encoded}
+    return encoded | {json.dumps(form)[1:-1] for form in encoded}
+
+
+def assert_nothing_is_shown(texts: list[str], *more: str) -> None:
+    for hidden in (KEY_ID, SECRET, TOKEN, *TARGETS, *more):
+        for form in forms(hidden):
+            for text in texts:
+                assert form not in text
+
+
+def shown(*things: object) -> list[str]:
+    """Return all that can be printed of objects, and what was logged meanwhile."""
+    texts = [text for thing in things for text in (repr(thing), str(thing), f"{thing}", f"{[thing]}")]
+    return texts + [text.encode().decode() for text in texts] + LINES
+
+
+def quoting(wrap: Callable[[Exchange], object], status: int = 400) -> Answer:
+    """Answer with what the request held."""
+    return lambda exchange: reply(wrap(exchange), status)(exchange)
+
+
+def string_to_sign(exchange: Exchange) -> str:
+    canonical = urlencode(sorted((exchange.request.query | exchange.request.form).items()))
+    return f"POST&%2F&{quote(canonical, safe='')}"
+
+
+def refused(message: str) -> dict[str, Any]:
+    return {"RequestId": "R-1", "ResultCode": "3028", "ResultMessage": message}
+
+
+ANSWERS: dict[str, tuple[Answer, OutcomeKind]] = {
+    "accepted": (reply(), OutcomeKind.ACCEPTED),
+    "refused": (business("3028"), OutcomeKind.REFUSED),
+    "misconfigured": (gateway("Forbidden.RAM", 403), OutcomeKind.MISCONFIGURED),
+    "throttled": (gateway("Throttling"), OutcomeKind.THROTTLED),
+    "failed": (gateway("InternalError", 500), OutcomeKind.UNKNOWN),
+    "reset": (reset, OutcomeKind.UNKNOWN),
+    "no answer": (hang, OutcomeKind.UNKNOWN),
+    "cut": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), OutcomeKind.UNKNOWN),
+    "not HTTP": (raw(b"what?\r\n\r\n"), OutcomeKind.UNKNOWN),
+    "bad headers": (
+        lambda exchange: raw(b"HTTP/1.1 200 OK\r\n: odd\r\n" + exchange.request.path.encode() + b"\r\n\r\n")(
+            exchange
+        ),
+        OutcomeKind.UNKNOWN,
+    ),
+    "redirect": (
+        lambda exchange: reply(b"", 307, headers=[("Location", exchange.request.path)])(exchange),
+        OutcomeKind.UNKNOWN,
+    ),
+    "quotes all of it, not as JSON": (
+        quoting(lambda exchange: exchange.request.path.encode() + exchange.request.body),
+        OutcomeKind.UNKNOWN,
+    ),
+    "quotes the string to sign": (
+        quoting(
+            lambda exchange: {
+                "Code": "SignatureDoesNotMatch",
+                "Message": "Specified signature is not matched with our calculation. server string to sign is:"
+                + string_to_sign(exchange),
+            }
+        ),
+        OutcomeKind.MISCONFIGURED,
+    ),
+    "quotes the path": (
+        quoting(lambda exchange: {"Code": "InvalidTitle", "Message": f"bad: {exchange.request.path}"}),
+        OutcomeKind.REFUSED,
+    ),
+    "quotes targets": (
+        quoting(lambda exchange: refused(f"not bound: {', '.join(exchange.request.targets)}"), 200),
+        OutcomeKind.REFUSED,
+    ),
+    "quotes targets as JSON": (
+        quoting(lambda exchange: refused(exchange.request.form["TargetMsgkey"]), 200),
+        OutcomeKind.REFUSED,
+    ),
+    "quotes targets as ASCII JSON": (
+        quoting(lambda exchange: refused(json.dumps(exchange.request.targets)), 200),
+        OutcomeKind.REFUSED,
+    ),
+    "quotes the body": (
+        quoting(lambda exchange: refused(exchange.request.body.decode().rpartition("TargetMsgkey=")[2]), 200),
+        OutcomeKind.REFUSED,
+    ),
+}
+
+
+def messages() -> list[PushMessage]:
+    given = {target: f"id-{place}" for place, target in enumerate(TARGETS)}
+    return [PushMessage.parse(with_targets(*TARGETS)), PushMessage.parse(minimal() | {"targetMsgkey": given})]
+
+
+def sent(env: dict[str, str], deadline: float = float("inf")) -> list[Outcome]:
+    """Send two messages; return their outcomes after a look at everything that can be printed."""
+    invocation = Invocation("1-2", KEY, deadline)
+    with PushClient.from_env(env) as client:
+        outcomes = [
+            outcome for part in client.send_all(messages(), invocation=invocation) for outcome in part
+        ]
+        assert_nothing_is_shown(shown(client, invocation, client.settings, *outcomes))
+        for outcome in outcomes:
+            assert_nothing_is_shown([str(outcome.result_message), str(outcome.result_code)])
+    return outcomes
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_no_answer_brings_a_secret_to_light(case: str) -> None:
+    answer, kind = ANSWERS[case]
+    with Server(answer) as server:
+        outcomes = sent(server.env | {"PUSH_READ_TIMEOUT_SECONDS": "1", "PUSH_MAX_ATTEMPTS": "2"})
+
+        assert [outcome.kind for outcome in outcomes] == [kind, kind]
+        assert set(outcomes[0].targets) == set(TARGETS)
+        for request in server.requests:
+            assert request.query["AccessKeyId"] == KEY_ID
+            assert request.query["SecurityToken"] == TOKEN
+            assert_nothing_is_shown(LINES, request.query["Signature"])
+    assert len([line for line in LINES if "mpaas_push" in line]) >= 2
+
+
+def test_no_failed_connection_brings_a_secret_to_light() -> None:
+    other = presenting(trustme.CA().issue_cert("localhost"))
+    settings = {"MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W", "PUSH_MAX_ATTEMPTS": "2"}
+    with Server(tls=other, host="localhost") as server:
+        for endpoint, kind in (
+            (server.url, OutcomeKind.MISCONFIGURED),
+            (f"http://127.0.0.1:{closed_port()}", OutcomeKind.THROTTLED),
+            (f"https://localhost:{closed_port()}", OutcomeKind.THROTTLED),
+            ("https://no-such-host.invalid", OutcomeKind.THROTTLED),
+        ):
+            outcomes = sent(settings | {"MPAAS_ENDPOINT": endpoint})
+
+            assert [outcome.kind for outcome in outcomes] == [kind, kind]
+
+
+def test_what_is_never_sent_brings_no_secret_to_light() -> None:
+    assert [outcome.result_code for outcome in sent({}, time.monotonic())] == ["InvalidMessage"] * 2
+    known = {"MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W"}
+    assert [outcome.result_code for outcome in sent(known, time.monotonic())] == ["NotSent"] * 2
+
+
+def test_requests_and_verdicts_show_nothing() -> None:
+    settings = Settings.from_env({"MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W"})
+    for message in messages():
+        for request in requests_of(message, settings, "scope"):
+            signed = request.signed(KEY, settings)
+            assert_nothing_is_shown(shown(message, request, signed))
+    verdict = verdict_of(200, {}, json.dumps(refused(" ".join(TARGETS))).encode())
+    assert_nothing_is_shown(shown(verdict))
+
+
+def wrong_messages() -> list[dict[str, Any]]:
+    """Return messages that are wrong in places where targets stand or might have been put by mistake."""
+    first = TARGETS[0]
+    return [
+        *(minimal() | {"targetMsgkey": {target: ""}} for target in TARGETS),
+        *(minimal() | {"targetMsgkey": {target: 7, "other": 8}} for target in TARGETS),
+        *(minimal() | {"targetMsgkey": {target: "same", "other": "same"}} for target in TARGETS),
+        minimal() | {"targetMsgkey": list(TARGETS)},
+        minimal() | {"targetMsgkey": first},
+        minimal() | {"targetMsgkey": json.dumps(dict.fromkeys(TARGETS, "")) + "x"},
+        minimal() | {"targetMsgkey": f'{{"{first}": "1", "{first}": "2"}}'},
+        with_targets(*TARGETS, *TARGETS),
+        with_targets(*TARGETS) | {"targetMsgkey": dict.fromkeys(TARGETS, "same")},
+        with_targets() | {"targets": [*TARGETS, 7]},
+        with_targets() | {"targets": dict.fromkeys(TARGETS, "x")},
+        with_targets() | {"targets": first},
+        *(minimal() | {name: first} for name in minimal() if name not in {"taskName", "title", "content"}),
+    ]
+
+
+@pytest.mark.parametrize("wrong", wrong_messages())
+def test_what_is_said_of_a_wrong_message_shows_no_target(wrong: dict[str, Any]) -> None:
+    invalid = message_of(wrong, Settings(), "messages.3")
+
+    assert isinstance(invalid, InvalidMessage)
+    outcome = Outcome.invalid(invalid.faults, invalid.targets)
+    assert_nothing_is_shown(shown(invalid, outcome, *invalid.faults))
+    assert_nothing_is_shown([json.dumps(fault.as_json(), ensure_ascii=False) for fault in invalid.faults])
+    with pytest.raises(pydantic.ValidationError) as caught:
+        PushMessage(**wrong)
+    assert_nothing_is_shown([repr(caught.value), str(caught.value)])
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"MPAAS_SK_ENV": SECRET},
+        {"MPAAS_AK_ENV": KEY_ID},
+        {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": SECRET, "ALIBABA_CLOUD_SECURITY_TOKEN": TOKEN},
+        {"MPAAS_AK_ENV": KEY_ID, "MPAAS_SK_ENV": f"{SECRET}é"},
+        {},
+    ],
+)
+def test_what_is_said_of_wrong_keys_shows_none(env: dict[str, str]) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Credentials.resolve(env=env)
+
+    assert_nothing_is_shown(shown(caught.value))
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("name", Settings.variables())
+def test_a_key_put_into_the_wrong_variable_is_not_shown(name: str) -> None:
+    # Apps, workspaces and tenants are texts of any kind and are shown; a key among them cannot be told apart.
+    try:
+        settings = Settings.from_env({name: SECRET})
+    except Misconfigured as error:
+        assert_nothing_is_shown(shown(error))
+    else:
+        assert name in {"MPAAS_APP_ID", "MPAAS_WORKSPACE_ID", "MPAAS_TENANT_ID"}
+        assert settings.defaults
+
+
+def test_credentials_and_invocation_show_only_where_the_key_comes_from() -> None:
+    assert_nothing_is_shown(shown(KEY, Invocation("1-2", KEY)))
+    assert repr(KEY) == "Credentials(source='context.credentials')"

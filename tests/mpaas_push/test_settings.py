@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import string
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpaas_push import Misconfigured, Settings
+from mpaas_push.constraints import Level
+from mpaas_push.settings import ApiVersion, OnUnknown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_an_empty_environment_gives_the_defaults_of_the_contract() -> None:
+    settings = Settings.from_env({})
+
+    assert settings.region_id == "cn-hangzhou"
+    assert settings.endpoint == "https://mpaas.cn-hangzhou.aliyuncs.com"
+    assert settings.api_version is ApiVersion.V2020_10_28
+    assert settings.on_unknown is OnUnknown.REPORT
+    assert settings.log_level == "INFO"
+    assert settings.rules == {}
+    assert settings.defaults == {}
+    assert settings.ca_bundle is None
+
+
+def test_every_variable_is_read(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("")
+
+    settings = Settings.from_env(
+        {
+            "MPAAS_APP_ID": "ONEX1",
+            "MPAAS_WORKSPACE_ID": "test",
+            "MPAAS_TENANT_ID": "LZFPEFIM",
+            "MPAAS_REGION_ID": "ap-southeast-1",
+            "MPAAS_ENDPOINT": "https://mpaas.example.com:8443",
+            "MPAAS_API_VERSION": "2019-08-21",
+            "PUSH_CONCURRENCY": "7",
+            "PUSH_CONNECT_TIMEOUT_SECONDS": "1.5",
+            "PUSH_READ_TIMEOUT_SECONDS": "20",
+            "PUSH_MAX_ATTEMPTS": "1",
+            "PUSH_ON_UNKNOWN": "retry",
+            "PUSH_RULES": "unsure=error, expired-seconds-max=off",
+            "PUSH_MAX_BODY_BYTES": "4096",
+            "PUSH_LOG_LEVEL": "DEBUG",
+            "ALIBABA_CLOUD_CA_BUNDLE": str(bundle),
+        }
+    )
+
+    assert settings.tenant_id == "LZFPEFIM"
+    assert settings.defaults == {"appId": "ONEX1", "workspaceId": "test"}  # that version knows no tenants
+    assert settings.region_id == "ap-southeast-1"
+    assert settings.endpoint == "https://mpaas.example.com:8443"
+    assert settings.api_version is ApiVersion.V2019_08_21
+    assert (settings.concurrency, settings.connect_timeout, settings.read_timeout) == (7, 1.5, 20)
+    assert (settings.max_attempts, settings.on_unknown) == (1, OnUnknown.RETRY)
+    assert settings.rules["expired-seconds-max"] is Level.OFF
+    assert set(settings.rules.values()) == {Level.OFF, Level.ERROR}
+    assert (settings.max_body, settings.log_level, settings.ca_bundle) == (4096, "DEBUG", str(bundle))
+
+
+@pytest.mark.parametrize("name", Settings.variables())
+def test_an_empty_value_counts_as_unset(name: str) -> None:
+    assert Settings.from_env({name: ""}) == Settings.from_env({})
+
+
+def test_other_variables_do_not_matter() -> None:
+    assert Settings.from_env({"PATH": "/bin", "endpoint": "ftp://x", "concurrency": "x"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("MPAAS_REGION_ID", "cn hangzhou", "a-z0-9-"),
+        ("MPAAS_ENDPOINT", "mpaas.cn-hangzhou.aliyuncs.com", "URL such as https://"),
+        ("MPAAS_ENDPOINT", "ftp://mpaas.example.com", "URL such as https://"),
+        ("MPAAS_ENDPOINT", "https://", "URL such as https://"),
+        ("MPAAS_ENDPOINT", "https://mpaas.example.com/push", "scheme, host and port only"),
+        ("MPAAS_ENDPOINT", "https://mpaas.example.com?x=1", "scheme, host and port only"),
+        ("MPAAS_ENDPOINT", "https://mpaas.example.com#x", "scheme, host and port only"),
+        ("MPAAS_ENDPOINT", "https://key:secret@mpaas.example.com", "scheme, host and port only"),
+        ("MPAAS_ENDPOINT", "https://@mpaas.example.com", "scheme, host and port only"),
+        ("MPAAS_ENDPOINT", "https://mpaas.example.com:99999", "65535"),
+        ("MPAAS_ENDPOINT", "https://mpaas.example.com:0", "65535"),
+        ("MPAAS_ENDPOINT", "https://mpaas.example.com:x", "Port"),
+        ("MPAAS_ENDPOINT", "https://mpaas.example.com ", "URL such as https://"),
+        ("MPAAS_ENDPOINT", "https://mpaas..example.com", "URL such as https://"),
+        ("MPAAS_ENDPOINT", "https://[::1", "URL"),
+        ("MPAAS_API_VERSION", "2020-07-10", "'2019-08-21' or '2020-10-28'"),
+        ("PUSH_CONCURRENCY", "many", "integer"),
+        ("PUSH_CONCURRENCY", "0", "greater than or equal to 1"),
+        ("PUSH_CONCURRENCY", "257", "less than or equal to 256"),
+        ("PUSH_CONNECT_TIMEOUT_SECONDS", "0", "greater than 0"),
+        ("PUSH_CONNECT_TIMEOUT_SECONDS", "5s", "number"),
+        ("PUSH_CONNECT_TIMEOUT_SECONDS", "nan", "less than or equal to 300"),
+        ("PUSH_READ_TIMEOUT_SECONDS", "inf", "less than or equal to 300"),
+        ("PUSH_READ_TIMEOUT_SECONDS", "-1", "greater than 0"),
+        ("PUSH_MAX_ATTEMPTS", "0", "greater than or equal to 1"),
+        ("PUSH_ON_UNKNOWN", "ignore", "'report' or 'retry'"),
+        ("PUSH_RULES", "unsure", "rule=level"),
+        ("PUSH_RULES", "unsure=loud", "error, warning, off"),
+        ("PUSH_RULES", "no-such-rule=off", "expired-seconds-max"),
+        ("PUSH_MAX_BODY_BYTES", "0", "greater than or equal to 1"),
+        ("PUSH_LOG_LEVEL", "verbose", "DEBUG|INFO|WARNING|ERROR"),
+        ("ALIBABA_CLOUD_CA_BUNDLE", "/no/such/file.pem", "CA certificates in PEM form"),
+    ],
+)
+def test_a_wrong_value_names_the_variable_and_what_it_may_hold(name: str, value: str, allowed: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Settings.from_env({name: value})
+
+    assert caught.value.setting == name
+    assert str(caught.value).startswith(f"{name}: ")
+    assert allowed in str(caught.value)
+
+
+def test_all_wrong_values_are_named_at_once() -> None:
+    with pytest.raises(Misconfigured, match=r"PUSH_CONCURRENCY: .*; PUSH_MAX_ATTEMPTS: "):
+        Settings.from_env({"PUSH_CONCURRENCY": "x", "PUSH_MAX_ATTEMPTS": "y"})
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://127.0.0.1",
+        "http://127.0.0.1:8080",
+        "http://127.8.9.10",
+        "http://localhost:9",
+        "http://LOCALHOST:9",
+        "http://[::1]:8080",
+        "https://localhost",
+        "https://mpaas.example.com",
+        "https://203.0.113.7",
+        "HTTPS://mpaas.example.com/",
+    ],
+)
+def test_plain_http_is_taken_for_this_machine_and_https_for_every_host(endpoint: str) -> None:
+    taken = Settings.from_env({"MPAAS_ENDPOINT": endpoint}).endpoint
+
+    assert taken.lower() == endpoint.lower().rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://mpaas.cn-hangzhou.aliyuncs.com",
+        "http://127.0.0.1.evil.example",
+        "http://localhost.evil.example",
+        "http://evil.example:80",
+        "http://user@127.0.0.1",
+        "http://127.0.0.1@evil.example",
+        "http://127.0.0.1\\@evil.example",
+        "http://evil.example#@127.0.0.1",
+        "http://evil.example?@127.0.0.1",
+        "http://127.0.0.1%00.evil.example",
+        "http://127.0.0.1%2eevil.example",
+        "http://127.0.0.1\t.evil.example",
+        "http://0x7f.evil.example",
+        "http://0.0.0.0",
+        "http://10.0.0.1",
+        "http://169.254.169.254",
+        "http://128.0.0.1",
+        "http://[::]",
+        "http://[2001:db8::1]",
+        "http://[::1].evil.example",
+        "http://[::1",
+        "http://ⓛocalhost",
+        "http://localho\u017ft",
+    ],
+)
+def test_plain_http_to_another_machine_is_refused_however_it_is_dressed(endpoint: str) -> None:
+    with pytest.raises(Misconfigured, match="MPAAS_ENDPOINT"):
+        Settings.from_env({"MPAAS_ENDPOINT": endpoint})
+
+
+@settings(deadline=None)
+@given(st.text(string.ascii_letters + string.digits + ".:@/\\?#%[]-_ \t\n", max_size=30))
+def test_no_endpoint_text_breaks_the_settings(rest: str) -> None:
+    for scheme in ("http://", "https://", ""):
+        try:
+            settings = Settings.from_env({"MPAAS_ENDPOINT": scheme + rest})
+        except Misconfigured as error:
+            assert error.setting == "MPAAS_ENDPOINT"  # noqa: PT017 - both ways are fine
+        else:
+            assert settings.endpoint.startswith(("https://", "http://127.", "http://localhost"))
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = Settings()
+
+    with pytest.raises(ValueError, match="frozen"):
+        settings.concurrency = 1  # type: ignore[misc]
+
+
+def test_each_variable_is_described() -> None:
+    variables = Settings.variables()
+
+    assert variables["MPAAS_REGION_ID"][1] == "cn-hangzhou"
+    assert variables["PUSH_ON_UNKNOWN"][1] == "report"
+    assert variables["MPAAS_APP_ID"][1] == ""
+    assert all(meaning for meaning, _ in variables.values())
+
+
+def test_half_a_surrogate_pair_is_named_as_a_wrong_value() -> None:
+    with pytest.raises(Misconfigured, match="MPAAS_APP_ID"):
+        Settings.from_env({"MPAAS_APP_ID": "ONEX\udcff"})

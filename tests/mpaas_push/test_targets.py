@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpaas_push import PushMessage
+from mpaas_push.targets import TARGETS_PER_REQUEST, addressed, slices
+from tests.mpaas_push.messages import minimal, with_targets
+
+
+def message_to(*targets: str) -> PushMessage:
+    return PushMessage.parse(with_targets(*targets))
+
+
+def test_the_same_event_gives_the_same_target_the_same_id() -> None:
+    first = addressed(message_to("user-1", "user-2"), "timer/nightly/2026-11-23", 3)
+    again = addressed(message_to("user-2", "user-1"), "timer/nightly/2026-11-23", 3)
+
+    assert first == again
+
+
+def test_ids_keep_their_value_from_release_to_release() -> None:
+    # A ledger and the console hold ids of earlier releases.
+    assert addressed(message_to("user-1"), "scope", 0) == {"user-1": "81b09d3edc2b964a0372e6e117656375"}
+
+
+def test_another_scope_position_or_target_gives_another_id() -> None:
+    ids = [
+        addressed(message_to(target), scope, position)[target]
+        for target in ("user-1", "user-2")
+        for scope in ("a", "b", "a 1", "a 1 ")
+        for position in (0, 1, 11)
+    ]
+
+    assert len(set(ids)) == len(ids)
+
+
+def test_derived_ids_are_short_plain_text() -> None:
+    (message_id,) = addressed(message_to("用户" * 500), "scope").values()
+
+    assert len(message_id) == 32
+    assert message_id.isalnum()
+    assert message_id.isascii()
+
+
+def test_given_ids_are_kept_in_their_order() -> None:
+    given_ids = {f"user-{number}": f"id-{number}" for number in (3, 1, 2)}
+
+    found = addressed(PushMessage.parse(minimal() | {"targetMsgkey": given_ids}), "scope", 7)
+
+    assert list(found.items()) == list(given_ids.items())
+
+
+def test_half_a_surrogate_pair_in_the_scope_is_no_reason_to_fail() -> None:
+    assert addressed(message_to("user-1"), "key-\ud800") != addressed(message_to("user-1"), "key-")
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(min_size=1), unique=True, min_size=1, max_size=45), st.text(), st.integers(0, 9))
+def test_slices_hold_every_target_once_in_order_and_at_most_ten(
+    targets: list[str], scope: str, position: int
+) -> None:
+    ids = addressed(message_to(*targets), scope, position)
+
+    portions = list(slices(ids))
+
+    assert [pair for portion in portions for pair in portion.items()] == list(ids.items())
+    assert list(ids) == targets
+    assert all(len(portion) == TARGETS_PER_REQUEST for portion in portions[:-1])
+    assert 1 <= len(portions[-1]) <= TARGETS_PER_REQUEST
+    assert len(set(ids.values())) == len(targets)

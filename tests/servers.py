@@ -1,0 +1,336 @@
+"""Scripted HTTP and HTTPS servers on loopback: they answer as told and record what reached them.
+
+A script is a row of answers: the first request gets the first one, and the last one serves all that follow.
+An answer is a function from an `Exchange` to whether the connection stays open; builders stand below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+if TYPE_CHECKING:
+    import ssl
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+OK: dict[str, Any] = {
+    "RequestId": "B589F4F4-CD68-3CE5-BDA0-6597F33E23916512",
+    "ResultCode": "OK",
+    "ResultMessage": "success",
+    "PushResult": {"Success": True, "ResultMsg": "success", "Data": ""},
+}
+"""How mPaaS accepts a push."""
+
+LOOPBACK = "127.0.0.1"
+PATIENCE = 30.0
+"""Seconds after which a server gives up waiting: only a failing test waits that long."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as it came off the wire; header names are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    connection: int
+
+    @property
+    def query(self) -> dict[str, str]:
+        return _pairs(urlsplit(self.path).query)
+
+    @property
+    def form(self) -> dict[str, str]:
+        return _pairs(self.body.decode("ascii"))
+
+    @property
+    def targets(self) -> dict[str, str]:
+        return dict(json.loads(self.form["TargetMsgkey"]))
+
+
+def _pairs(text: str) -> dict[str, str]:
+    found = parse_qsl(text, keep_blank_values=True, strict_parsing=True)
+    pairs = dict(found)
+    assert len(pairs) == len(found), "a field stands twice"
+    return pairs
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request that waits for its answer."""
+
+    request: Received
+    socket: socket.socket
+    stopping: threading.Event
+
+
+Answer = Callable[[Exchange], bool]
+
+
+def reply(
+    payload: object = None,
+    status: int = 200,
+    *,
+    headers: Iterable[tuple[str, str]] = (),
+    close: bool = False,
+) -> Answer:
+    """Answer with JSON (or with bytes as they are); accept the push by default."""
+    body = payload if isinstance(payload, bytes) else json.dumps(OK if payload is None else payload).encode()
+    lines = [f"HTTP/1.1 {status} Told", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {text}" for name, text in headers]
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    def answer(exchange: Exchange) -> bool:
+        exchange.socket.sendall(head + body)
+        return not close
+
+    return answer
+
+
+def business(code: object, **more: object) -> Answer:
+    """Answer HTTP 200 with a result code in the body."""
+    return reply({"RequestId": "R-1", "ResultCode": code, "ResultMessage": "told so", **more})
+
+
+def gateway(code: str, status: int = 400, message: str = "told so", **headers: str) -> Answer:
+    """Answer as the gateway before mPaaS does; underscores in header names become hyphens."""
+    named = [(name.replace("_", "-"), text) for name, text in headers.items()]
+    return reply({"RequestId": "R-1", "Code": code, "Message": message}, status, headers=named)
+
+
+def raw(data: bytes) -> Answer:
+    """Answer with these bytes, whatever they are, and close the connection."""
+
+    def answer(exchange: Exchange) -> bool:
+        exchange.socket.sendall(data)
+        return False
+
+    return answer
+
+
+def reset(exchange: Exchange) -> bool:
+    """Reset the connection instead of answering."""
+    _reset(exchange.socket)
+    return False
+
+
+def hang(exchange: Exchange) -> bool:
+    """Never answer."""
+    exchange.stopping.wait(PATIENCE)
+    return False
+
+
+def drip(exchange: Exchange) -> bool:
+    """Answer without ever coming to the end."""
+    exchange.socket.sendall(b"HTTP/1.1 200 Told\r\nContent-Length: 100000000\r\n\r\n")
+    while not exchange.stopping.wait(0.02):
+        exchange.socket.sendall(b" ")
+    return False
+
+
+def together(number: int) -> Answer:
+    """Accept, but only when `number` requests wait side by side."""
+    barrier = threading.Barrier(number, timeout=PATIENCE)
+    accept = reply()
+
+    def answer(exchange: Exchange) -> bool:
+        barrier.wait()
+        return accept(exchange)
+
+    return answer
+
+
+class Server:
+    """A server on a free loopback port; a context manager.
+
+    Attributes:
+        requests: What was read, in the order of arrival.
+        connections: How many connections were opened.
+        most_at_once: How many requests waited for their answer at the same time, at the most.
+        names: The server name that each TLS handshake asked for.
+        application_bytes: What came through; on TLS only what came encrypted after the handshake.
+    """
+
+    def __init__(self, *answers: Answer, tls: ssl.SSLContext | None = None, host: str = LOOPBACK) -> None:
+        self.requests: list[Received] = []
+        self.connections = 0
+        self.most_at_once = 0
+        self.names: list[str | None] = []
+        self.application_bytes = 0
+        self._answers = answers or (reply(),)
+        self._host = host
+        self._at_once = 0
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._tls = tls
+        if tls is not None:
+            tls.sni_callback = self._asked_for
+        self._listener = socket.create_server((LOOPBACK, 0), backlog=512)
+        self.port: int = self._listener.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"{'http' if self._tls is None else 'https'}://{self._host}:{self.port}"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of a deployment that sends to this server."""
+        return {"MPAAS_ENDPOINT": self.url, "MPAAS_APP_ID": "ONEX1", "MPAAS_WORKSPACE_ID": "test"}
+
+    @property
+    def request(self) -> Received:
+        """The only request."""
+        (request,) = self.requests
+        return request
+
+    def __enter__(self) -> Self:
+        self._start(self._accept)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        for thread in list(self._threads):
+            thread.join(PATIENCE)
+
+    def hang_up(self) -> None:
+        """Close every open connection, as a server does with idle ones."""
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _asked_for(self, _: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> None:
+        self.names.append(name)
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                number, self.connections = self.connections, self.connections + 1
+            self._start(self._serve, connection, number)
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        # Reset, cut or refused in the handshake: what the client makes of it is the test's business.
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.settimeout(PATIENCE)
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            with self._lock:
+                self._open.add(connection)
+            while not self._stopping.is_set():
+                request = self._read(connection, number)
+                if request is None or not self._answer(request, connection):
+                    break
+        with self._lock:
+            self._open.discard(connection)
+        connection.close()
+
+    def _answer(self, request: Received, connection: socket.socket) -> bool:
+        with self._lock:
+            place = len(self.requests)
+            self.requests.append(request)
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        answer = self._answers[min(place, len(self._answers) - 1)]
+        try:
+            return answer(Exchange(request, connection, self._stopping))
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+    def _read(self, connection: socket.socket, number: int) -> Received | None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += (more := self._receive(connection))
+            if not more:
+                return None
+        head, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): text.strip() for name, _, text in (line.partition(":") for line in lines)}
+        while len(body) < int(headers.get("content-length", "0")):
+            body += (more := self._receive(connection))
+            if not more:
+                return None
+        method, path, _ = first.split(" ")
+        return Received(method, path, headers, body, number)
+
+    def _receive(self, connection: socket.socket) -> bytes:
+        data = connection.recv(65536)
+        with self._lock:
+            self.application_bytes += len(data)
+        return data
+
+
+def _reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def closed_port() -> int:
+    """Return a port at which nothing listens."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def listening(on_connection: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Yield a port; each connection to it is given to a function below HTTP and TLS, then closed."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, contextlib.suppress(OSError):
+                        connection.settimeout(PATIENCE)
+                        on_connection(connection)
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(PATIENCE)
+
+
+@contextlib.contextmanager
+def unanswering_port() -> Iterator[int]:
+    """Yield a port whose backlog is full: connections to it are neither accepted nor refused."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server((LOOPBACK, 0), backlog=0))
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield int(listener.getsockname()[1])
