@@ -1,0 +1,1 @@
+"""The functions and what surrounds them on a laptop, without any cloud; never deployed."""

@@ -1,0 +1,130 @@
+"""An ASGI application on a port of this machine, served from a background thread.
+
+`Server(app).start()` returns when the port answers; `.url` says where. Signals stay with the main thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from typing import Any
+
+import uvicorn
+
+_STOP_SECONDS = 1  # for answers under way
+_START_SECONDS = 30.0
+
+
+class PortInUse(Exception):
+    """Another program listens on the port."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(
+            f"port {port} is in use: stop what listens there, or choose another (0 takes any free one)"
+        )
+        self.port = port
+
+
+class Server:
+    """One application on one port, as a context manager or with `start` and `stop`.
+
+    Args:
+        app: Any ASGI application.
+        host: Address to listen on.
+        port: 0 takes a free one.
+        config: More of `uvicorn.Config`, such as `http=` (a protocol class) or `ssl_certfile=`.
+    """
+
+    def __init__(self, app: Any, *, host: str = "127.0.0.1", port: int = 0, **config: Any) -> None:
+        defaults: dict[str, Any] = {
+            "access_log": False,
+            "log_config": None,  # logging is set up by the program, once
+            "log_level": "warning",
+            "proxy_headers": False,  # the peer's address is the peer's address
+            "server_header": False,
+            "timeout_graceful_shutdown": _STOP_SECONDS,
+            "ws": "none",
+        }
+        self.host = host
+        self.port = port
+        self._asked_port = port
+        self._config = uvicorn.Config(app, **(defaults | config))
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Server:  # noqa: PYI034  Self needs 3.11
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where the application answers, without a slash at the end."""
+        scheme = "https" if self._config.is_ssl else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}"
+
+    def start(self) -> Server:
+        """Listen and serve; returns when the application has started.
+
+        Raises:
+            PortInUse: the port is taken.
+            RuntimeError: the application or the server did not start; the cause says why.
+        """
+        listener = self._listen()
+        self.port = listener.getsockname()[1]
+        started = threading.Event()
+        self._server = _Announcing(self._config, started)
+        self._thread = threading.Thread(
+            target=self._serve,
+            args=(self._server, listener, started),
+            name=f"server-{self.port}",
+            daemon=True,
+        )
+        self._thread.start()
+        started.wait(_START_SECONDS)
+        if not self._server.started:
+            self.stop()
+            raise RuntimeError(f"the server on port {self.port} did not start") from self._failure
+        return self
+
+    def stop(self) -> None:
+        """Stop listening, give answers under way a second, close what is left."""
+        if self._server and self._thread:
+            self._server.should_exit = True
+            self._thread.join(_STOP_SECONDS + 5)
+            self._server = self._thread = None
+            self.port = self._asked_port
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        try:
+            return socket.create_server((self.host, self.port), family=family, backlog=1024)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(self.port) from error
+            raise
+
+    def _serve(self, server: uvicorn.Server, listener: socket.socket, started: threading.Event) -> None:
+        try:
+            with listener:
+                server.run(sockets=[listener])
+        except BaseException as error:  # noqa: BLE001  uvicorn ends by SystemExit, too; `start` raises from it
+            self._failure = error
+        finally:
+            started.set()
+
+
+class _Announcing(uvicorn.Server):
+    """Says when it has started, so that nobody has to poll."""
+
+    def __init__(self, config: uvicorn.Config, announced: threading.Event) -> None:
+        super().__init__(config)
+        self._announced = announced
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announced.set()

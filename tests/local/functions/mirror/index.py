@@ -1,0 +1,112 @@
+# ruff: noqa: T201  what a function prints is its log
+"""Handlers that show what they were given."""
+
+import datetime as dt  # noqa: F401  for `evaluate`
+import decimal  # noqa: F401  for `evaluate`
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+STARTED = time.time()
+calls = 0
+
+
+class Money:
+    def to_json(self) -> str:
+        return "12.50 CNY"
+
+
+def handler(event: bytes, _context: Any) -> bytes:
+    return event
+
+
+def kind_of_event(event: bytes, _context: Any) -> str:
+    return type(event).__name__
+
+
+def evaluate(event: bytes, _context: Any) -> Any:
+    return eval(event)
+
+
+def circle(_event: bytes, _context: Any) -> Any:
+    ring: list[Any] = []
+    ring.append(ring)
+    return ring
+
+
+def attributes(_event: bytes, context: Any) -> str:
+    def plain(value: Any) -> Any:
+        return (
+            {key: plain(item) for key, item in vars(value).items()} if hasattr(value, "__dict__") else value
+        )
+
+    shown = {key: plain(value) for key, value in vars(context).items() if key != "logger"}
+    shown["logger"] = type(context.logger).__name__
+    return json.dumps(shown)
+
+
+def context_as_json(_event: bytes, context: Any) -> Any:
+    return context.to_json()
+
+
+def surroundings(_event: bytes, _context: Any) -> dict[str, Any]:
+    return {
+        "environment": dict(os.environ),
+        "path": sys.path,
+        "argv": sys.argv,
+        "folder": os.getcwd(),  # noqa: PTH109
+        "threads": [thread.name for thread in threading.enumerate()],
+    }
+
+
+def which_module(event: bytes, _context: Any) -> str:
+    return str(__import__(event.decode()).__file__)
+
+
+def count(_event: bytes, _context: Any) -> dict[str, Any]:
+    global calls  # noqa: PLW0603
+    calls += 1
+    return {"calls": calls, "process": os.getpid()}
+
+
+def sleep(event: bytes, _context: Any) -> dict[str, float]:
+    began = time.time()
+    time.sleep(float(event))
+    return {"began": began, "ended": time.time(), "process": os.getpid()}
+
+
+def wait_for_file(event: bytes, _context: Any) -> dict[str, int]:
+    deadline = time.monotonic() + 20
+    while not Path(event.decode()).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return {"process": os.getpid()}
+
+
+def meet(event: bytes, _context: Any) -> dict[str, int]:
+    """Come to a folder and wait until a second one has come."""
+    folder = Path(event.decode())
+    (folder / str(os.getpid())).touch()
+    deadline = time.monotonic() + 20
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return {"met": len(list(folder.iterdir()))}
+
+
+def talk(_event: bytes, _context: Any) -> None:
+    print("printed")
+    print("to stderr", file=sys.stderr)
+    os.write(1, b"written by hand\n")
+    logging.getLogger().debug("not shown")
+    logging.getLogger("mine").info("logged %s", "你好")
+    sys.stdout.write("without an end")
+
+
+def talk_much(_event: bytes, _context: Any) -> str:
+    for number in range(5000):
+        print(f"{number:05d} " + "x" * 60)
+    return "done"
