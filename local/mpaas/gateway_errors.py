@@ -1,0 +1,119 @@
+"""The gateway's own refusals: answers with an HTTP status of 4xx or 5xx, given before a push is judged.
+
+A code goes in; the status, the text and the body in the gateway's shape come out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HTTP_STATUS: Mapping[str, int] = MappingProxyType(
+    {
+        # Section 5.2. Where it leaves the status open (400/404, 400/403) the first is taken that lets the
+        # official AcsClient recognise the error: it looks into SignatureDoesNotMatch at status 400 only.
+        "InvalidApi.NotFound": 404,
+        "InvalidProduct.NotFound": 404,
+        "UnsupportedHTTPMethod": 400,
+        "InvalidProtocol.NeedSsl": 400,
+        "InvalidAccessKeyId.NotFound": 404,
+        "InvalidAccessKeyId.Inactive": 400,
+        "SignatureDoesNotMatch": 400,
+        "InvalidSignatureMethod": 400,
+        "InvalidSignatureVersion": 400,
+        "IncompleteSignature": 400,
+        "InvalidVersion": 400,
+        "InvalidTimeStamp.Format": 400,
+        "InvalidTimeStamp.Expired": 400,
+        "SignatureNonceUsed": 400,
+        # Generic wording of the gateway, not in section 5.2.
+        "InvalidSecurityToken.MismatchWithAccessKey": 400,
+        # The sandbox's own limit.
+        "RequestEntityTooLarge": 413,
+        "Forbidden": 403,
+        "Forbidden.RAM": 403,
+        "Forbidden.RiskControl": 403,
+        "Throttling": 400,
+        "Throttling.User": 400,
+        "Throttling.Api": 400,
+        "InternalError": 500,
+        "ServiceUnavailable": 503,
+    }
+)
+"""HTTP status of each gateway code; a `Missing{Param}` is 400 (section 5.2)."""
+
+MESSAGES: Mapping[str, str] = MappingProxyType(
+    {
+        "Throttling": "Request was denied due to request throttling.",
+        "Throttling.User": "Request was denied due to user flow control.",
+        "Throttling.Api": "Request was denied due to api flow control.",
+        "InternalError": "The request processing has failed due to some unknown error, exception or failure.",
+        "ServiceUnavailable": "The request has failed due to a temporary failure of the server.",
+        "Forbidden": "User not authorized to operate on the specified resource.",
+        "Forbidden.RAM": "User not authorized to operate on the specified resource, or no RAM support.",
+        "InvalidAccessKeyId.NotFound": "Specified access key is not found.",
+        "InvalidAccessKeyId.Inactive": "Specified access key is disabled.",
+        "SignatureNonceUsed": "Specified signature nonce was used already.",
+        "InvalidTimeStamp.Expired": "Specified time stamp or date value is expired.",
+    }
+)
+"""The text of codes whose refusal has nothing more to say."""
+
+
+@dataclass(frozen=True)
+class GatewayAnswer:
+    """A gateway error as an answer.
+
+    `retry_after` is in seconds. `shown` is what the inbox keeps in place of `message`: a mismatch quotes the
+    signed text, which may hold a token.
+    """
+
+    code: str
+    message: str
+    status: int
+    retry_after: int | None = None
+    shown: str | None = None
+
+    def body(self, request_id: str, host: str) -> dict[str, Any]:
+        """The body in the gateway's shape (section 5.2)."""
+        return {
+            "RequestId": request_id,
+            "HostId": host,
+            "Code": self.code,
+            "Message": self.message,
+            "Recommend": f"https://api.aliyun.com/troubleshoot?q={self.code}",
+        }
+
+
+class GatewayRefusal(Exception):
+    """Raised while a call is looked at, and answered with `answer`."""
+
+    def __init__(self, answer: GatewayAnswer) -> None:
+        super().__init__(f"{answer.code}: {answer.shown or answer.message}")
+        self.answer = answer
+
+
+def gateway_answer(
+    code: str, message: str | None = None, *, status: int | None = None, retry_after: int | None = None
+) -> GatewayAnswer:
+    """The answer with this code; status and text come from the tables unless they are given."""
+    return GatewayAnswer(
+        code,
+        message if message is not None else MESSAGES.get(code, "The request was refused."),
+        status if status is not None else HTTP_STATUS.get(code, 400),
+        retry_after,
+    )
+
+
+def refusal(code: str, message: str | None = None, *, shown: str | None = None) -> GatewayRefusal:
+    """The exception that makes the gateway answer with this code."""
+    return GatewayRefusal(replace(gateway_answer(code, message), shown=shown))
+
+
+def missing(parameter: str) -> GatewayRefusal:
+    """The refusal of a request that lacks this system parameter."""
+    return refusal(f"Missing{parameter}", f"{parameter} is mandatory for this action.")
