@@ -19,10 +19,10 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@touch $@
 
 run: install  ## start everything on loopback, send a push, keep running
-	$(BIN)/python -m local
+	$(BIN)/python -m local $(ARGS)
 
 demo: install  ## the same, then exit 0 or 1
-	$(BIN)/python -m local --demo
+	$(BIN)/python -m local --demo --quiet --http-port 0 --sandbox-port 0 --store .local/demo $(ARGS)
 
 test: install  ## the tests
 	$(BIN)/python -m pytest -n 2
@@ -31,6 +31,7 @@ check: install  ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@for function in functions/*/; do MYPYPATH=shared:$$function $(BIN)/mypy $$function || exit 1; done  # each is a root of its own
 
 format: install  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .

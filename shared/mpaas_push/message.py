@@ -22,7 +22,6 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from mpaas_push.channels import Advice, channel_advice
 from mpaas_push.constraints import (
     CONSTRAINTS,
     MAX_EXPIRED_SECONDS,
@@ -40,10 +39,11 @@ from mpaas_push.json_text import UnreadableJson, dotted, plain_json, read_json
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from mpaas_push.channels import Advice
+
 __all__ = [
     "PARAMETERS",
     "PARAMETERS_2019",
-    "Advice",
     "Clock",
     "Level",
     "PushMessage",
@@ -555,7 +555,7 @@ class PushMessage(BaseModel):
 
     def advice(
         self, *, clock: Clock = system_clock, levels: Mapping[str, Level] | None = None
-    ) -> tuple[Advice, ...]:
+    ) -> "tuple[Advice, ...]":
         """Return every warning about this message; none of them keeps it from being sent.
 
         Args:
@@ -566,6 +566,8 @@ class PushMessage(BaseModel):
             Warnings of rules that are not documented, in the order of `constraints.CONSTRAINTS`, then those
             of the channels that the message can reach.
         """
+        from mpaas_push.channels import Advice, channel_advice  # noqa: PLC0415 - no push needs it
+
         levels = levels or {}
         rules = (
             rule

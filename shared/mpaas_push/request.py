@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from aliyunsdkcore.auth.algorithm import sha_hmac1
-from aliyunsdkcore.utils.parameter_helper import get_iso_8061_date, get_uuid
-from aliyunsdkmpaas.request.v20190821.PushSimpleRequest import PushSimpleRequest
-
 from mpaas_push.errors import Fault, InvalidMessage, masked
 from mpaas_push.message import PARAMETERS_2019, PushMessage
+from mpaas_push.sdk import PushSimpleRequest, get_iso_8061_date, get_uuid, sha_hmac1
 from mpaas_push.settings import ApiVersion
 from mpaas_push.targets import addressed, slices
 

@@ -1,0 +1,68 @@
+"""What a million pushes cost on Function Compute, by its billing formula, from measured wall times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks import senders
+from benchmarks.measure import measured
+from benchmarks.report import Table
+from benchmarks.server import serving
+
+CPU, MEMORY_GB, LATENCY, PUSHES = 0.35, 0.5, 0.05, 100
+CALLS_CU = 75 / 10_000
+"""CU per call; a vCPU second is 1 CU, a GB second 0.15 (billing overview; 512 MB of disk are free)."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of sending: how many pushes one invocation makes, and how long it takes in seconds."""
+
+    name: str
+    pushes: int
+    seconds: float
+
+    def cu(self, pushes: int) -> float:
+        """CU that a number of pushes cost."""
+        invocations = pushes / self.pushes
+        return invocations * (self.seconds * (CPU + 0.15 * MEMORY_GB) + CALLS_CU)
+
+
+def cost() -> Table:
+    """Compare what a million pushes cost."""
+    with serving(LATENCY) as port, senders.our_client(port) as client:
+        ours = senders.our_batch(client)
+        taken = measured(
+            {
+                "batch": lambda: ours(PUSHES),
+                "one": lambda: ours(1),
+                "sample": lambda: senders.sample(port, 1),
+            },
+            rounds=15,
+        )
+    ways = [
+        Way("official sample, one push an invocation", 1, taken["sample"].median),
+        Way(
+            "official sample, 100 an invocation, one after the other", PUSHES, taken["sample"].median * PUSHES
+        ),
+        Way("mpaas-push, one push an invocation", 1, taken["one"].median),
+        Way("mpaas-push, 100 an invocation", PUSHES, taken["batch"].median),
+    ]
+    million = 1_000_000
+    first = ways[0].cu(million)
+    return Table(
+        "Function Compute cost of a million pushes",
+        f"CU by the billing formula, {CPU} vCPU and {MEMORY_GB:g} GB, warm, {LATENCY * 1000:.0f} ms server "
+        "latency, one target a push, from wall times measured here (FC's vCPU share is smaller than this "
+        "machine's core). Without egress and cold starts; ten targets a push cost a tenth per target.",
+        ["way", "ms an invocation", "CU", "of the sample's"],
+        [
+            [
+                way.name,
+                f"{way.seconds * 1000:.0f}",
+                f"{way.cu(million):,.0f}",
+                f"{way.cu(million) / first:.2f}",
+            ]
+            for way in ways
+        ],
+    )

@@ -1,0 +1,156 @@
+"""CPU of one push, of checking a message, and of a whole HTTP request."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from benchmarks import senders
+from benchmarks.measure import measured
+from benchmarks.report import Table, verdict
+from benchmarks.server import serving
+from mpaas_push import PushMessage
+from mpaas_push.log import function_log
+from tests.mpaas_push.messages import as_texts, clock, everything
+
+ROOT = Path(__file__).resolve().parent.parent
+CALLS, ROUNDS = 200, 15
+OFFICIAL = "warm `AcsClient.do_action_with_exception`"
+
+
+def push_cpu() -> Table:
+    """Compare CPU of one warm push, no latency."""
+    with serving() as port, senders.our_client(port) as client:
+        message = PushMessage.parse(senders.MESSAGE)
+        official = senders.warm_official(port)
+
+        def send() -> None:
+            if not client.send(message, invocation=senders.INVOCATION)[0].accepted:
+                raise RuntimeError
+
+        def parse_and_send() -> None:
+            client.send(PushMessage.parse(senders.MESSAGE), invocation=senders.INVOCATION)
+
+        quiet = {
+            "`send` of a checked message": send,
+            "the same, with reading and checking it": parse_and_send,
+        }
+        found = measured({OFFICIAL: official, **quiet}, calls=CALLS, rounds=ROUNDS, clock=time.process_time)
+        rows = [[OFFICIAL, f"{found[OFFICIAL].median * 1e6:.0f}", "1", ""]]
+        ours = {name: found[name] for name in quiet}
+        ratios = {name: found[name].over(found[OFFICIAL]) for name in quiet}
+        _log_to_nowhere()
+        logged = "`send` of a checked message, with a function's JSON log"
+        found = measured(
+            {OFFICIAL: official, logged: send}, calls=CALLS, rounds=ROUNDS, clock=time.process_time
+        )
+        ours[logged], ratios[logged] = found[logged], found[logged].over(found[OFFICIAL])
+    rows += [
+        [
+            f"mpaas-push, {name}",
+            f"{taken.median * 1e6:.0f}",
+            f"{ratios[name]:.2f}",
+            verdict(ratios[name], most=0.40),
+        ]
+        for name, taken in ours.items()
+    ]
+    return Table(
+        "CPU of one push, warm, no latency",
+        f"Process time of all threads over {CALLS} pushes one after the other, median of {ROUNDS} interleaved "
+        "rounds; the server is another process.",
+        ["sender", "µs", "ratio", "target"],
+        rows,
+    )
+
+
+def own_work() -> Table:
+    """Measure checking a message with everything, and what the HTTP function adds to a push."""
+    whole = everything()
+    texts = as_texts(whole)
+    defaults = {"appId": "ONEX1", "workspaceId": "default"}
+    checking = measured(
+        {
+            "objects": lambda: PushMessage.parse(whole, clock=clock, defaults=defaults),
+            "texts": lambda: PushMessage.parse(texts, clock=clock, defaults=defaults),
+        },
+        calls=1000,
+        rounds=ROUNDS,
+        clock=time.process_time,
+    )
+    rows = [
+        [
+            f"checking a message with every parameter, JSON as {kind}",
+            f"{taken.median * 1e6:.0f}",
+            verdict(taken.median * 1e6, most=60),
+        ]
+        for kind, taken in checking.items()
+    ]
+    handled = _handler_work() * 1e6
+    rows.append(
+        ["`http_push` per request, without the push itself", f"{handled:.0f}", verdict(handled, most=500)]
+    )
+    return Table(
+        "Our own work",
+        f"Process time, median of {ROUNDS} rounds. The last row is a whole call of the handler with its log, "
+        "less `send` of the same message in the same round.",
+        ["what", "µs", "target"],
+        rows,
+    )
+
+
+def _handler_work() -> float:
+    with serving() as port, senders.our_client(port) as client:
+        os.environ |= {
+            "MPAAS_ENDPOINT": f"http://127.0.0.1:{port}",
+            "MPAAS_AK_ENV": senders.KEY,
+            "MPAAS_SK_ENV": senders.SECRET,
+        }
+        sys.path.insert(0, str(ROOT / "functions" / "http_push"))
+        import index  # type: ignore[import-not-found]  # noqa: PLC0415 - the function, as deployed
+
+        _log_to_nowhere()
+        context = SimpleNamespace(request_id="1-0", function=SimpleNamespace(timeout="60"))
+        event = http_event(senders.MESSAGE)
+        if json.loads(index.handler(event, context))["statusCode"] != 200:
+            raise RuntimeError
+        message = PushMessage.parse(senders.MESSAGE)
+        found = measured(
+            {
+                "handler": lambda: index.handler(event, context),
+                "send": lambda: client.send(message, invocation=senders.INVOCATION),
+            },
+            calls=CALLS,
+            rounds=ROUNDS,
+            clock=time.process_time,
+        )
+    return found["handler"].minus(found["send"])
+
+
+def _log_to_nowhere() -> None:
+    """Log as a function does, but drop the lines: writing them to a terminal is not ours to measure."""
+    function_log()
+    for handler in logging.getLogger("mpaas_push").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the whole run  # noqa: SIM115 - for the whole run
+
+
+def http_event(body: Any) -> bytes:
+    """Return the event of an HTTP trigger."""
+    http = {"method": "POST", "path": "/v1/pushes", "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"}
+    return json.dumps(
+        {
+            "version": "v1",
+            "rawPath": "/v1/pushes",
+            "headers": {"Content-Type": "application/json", "User-Agent": "benchmark"},
+            "queryParameters": {},
+            "body": json.dumps(body),
+            "isBase64Encoded": False,
+            "requestContext": {"requestId": "1-0", "domainName": "localhost", "http": http},
+        }
+    ).encode()

@@ -1,0 +1,81 @@
+"""An HTTP request in, one PushSimple request for every ten targets out, their outcomes back."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import answers
+from answers import Problem
+from idempotency import KeyMemory
+from mpaas_push import Invocation, Misconfigured, PushClient, PushError, __version__
+from mpaas_push.log import function_log
+from mpaas_push.messages import messages_of
+from mpaas_push.triggers.http import HttpResolver
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.event_handler import Response
+
+app = HttpResolver()
+keys = KeyMemory()
+
+
+@lru_cache(maxsize=1)
+def push_client() -> PushClient:
+    """Make the client at the first call; a warm instance keeps it."""
+    client = PushClient.from_env()
+    function_log(client.settings.log_level)
+    return client
+
+
+def handler(event: bytes, context: object) -> str:
+    """Answer an event of the HTTP trigger."""
+    return app.handle(event, context)
+
+
+@app.post("/v1/pushes")
+def push() -> Response[str]:
+    """Send the message or messages of the body; with `dryRun=true` show what would be sent."""
+    client, event = push_client(), app.current_event
+    payload = answers.json_of(event, client.settings.max_body)
+    key = answers.idempotency_key(event)
+    invocation = Invocation.of(app.lambda_context)
+    messages = messages_of(payload, client.settings)
+    scope = f"http:{key}" if key else invocation.request_id
+    if answers.is_dry_run(event):
+        return answers.plan(messages, client.settings, scope)
+    if key and not keys.admits(key, event.body_bytes):
+        raise Problem(409, "conflict", "this Idempotency-Key came with another body: use a new key")
+    return answers.outcomes(client.send_all(messages, scope=scope, invocation=invocation))
+
+
+@app.get("/v1/health")
+def health() -> Response[str]:
+    """Say whether settings and AccessKey can be found; shows neither."""
+    return answers.health(__version__, app.lambda_context)
+
+
+@app.get("/openapi.json")
+def openapi() -> Response[str]:
+    """Describe this function as OpenAPI 3.1."""
+    return answers.openapi()
+
+
+@app.get("/docs")
+def docs() -> Response[str]:
+    """Show a page to read the description and to try it, complete without the internet."""
+    return answers.swagger_page()
+
+
+@app.exception_handler([PushError])  # type: ignore[untyped-decorator]
+def problem(error: PushError) -> Response[str]:
+    """Say what went wrong as problem+json."""
+    if isinstance(error, Misconfigured):
+        error = Problem(500, "misconfigured", str(error))
+    return answers.problem(error if isinstance(error, Problem) else Problem(400, "unreadable", str(error)))
+
+
+@app.not_found
+def not_found(_: Exception) -> Response[str]:
+    """Name the routes there are."""
+    return answers.problem(Problem(404, "not-found", answers.ROUTES))

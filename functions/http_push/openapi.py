@@ -1,0 +1,283 @@
+"""The OpenAPI 3.1 description of this function, and the page that shows it."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from aws_lambda_powertools.event_handler.openapi.swagger_ui import generate_swagger_html
+
+from mpaas_push import OutcomeKind, PushMessage, __version__
+
+__all__ = ["document", "page"]
+
+MESSAGE = {
+    "taskName": "order-shipped",
+    "title": "Your order is on its way",
+    "content": "It will arrive tomorrow.",
+    "deliveryType": 3,
+    "targets": ["user-1", "user-2"],
+    "expiredSeconds": 600,
+}
+OUTCOME = {
+    "outcome": "accepted",
+    "targets": {
+        "user-1": "d5b7a14f26a3ca1dff45f2e58d0ac2a1",
+        "user-2": "0e5f4a0a43c2ce0c1a1e3b8be0f5a0f4",
+    },
+    "requestId": "B589F4F4-6D3E-4D0B-9E5C-2F5B3C1F7A10",
+    "resultCode": "OK",
+    "resultMessage": "SUCCESS",
+    "taskId": None,
+    "attempts": 1,
+}
+INVALID = {
+    "type": "urn:mpaas-push:problem:refused",
+    "title": "The push is invalid or was refused",
+    "status": 422,
+    "detail": "none of 1 requests was accepted; refused: InvalidMessage, see errors",
+    "errors": [{"field": "title", "message": "is required"}],
+    "outcomes": [
+        {
+            "outcome": "refused",
+            "targets": {"user-1": None},
+            "requestId": None,
+            "resultCode": "InvalidMessage",
+            "resultMessage": "title: is required",
+            "taskId": None,
+            "attempts": 0,
+            "errors": [{"field": "title", "message": "is required"}],
+        }
+    ],
+    "counts": {"refused": 1},
+}
+
+
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    message = PushMessage.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas: dict[str, Any] = {
+        **message.pop("$defs", {}),
+        "PushMessage": message,
+        "Outcome": _OUTCOME,
+        "Outcomes": _OUTCOMES,
+        "Plan": _PLAN,
+        "Problem": _PROBLEM,
+        "Health": _HEALTH,
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "mpaas-push",
+            "version": __version__,
+            "description": "Sends pushes through mPaaS PushSimple and says what became of each.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": {
+            "/v1/pushes": {"post": _PUSH},
+            "/v1/health": {
+                "get": _get("health", "Whether settings and AccessKey can be found", _content("Health"))
+            },
+            "/openapi.json": {"get": _get("openapi", "This description", {"application/json": {}})},
+            "/docs": {"get": _get("docs", "A page to read and try this description", {"text/html": {}})},
+        },
+        "components": {"schemas": schemas},
+    }
+
+
+def page() -> str:
+    """Return Swagger UI with the document, script and style in it: nothing is loaded from elsewhere."""
+    assets = files("aws_lambda_powertools.event_handler.openapi") / "swagger_ui"
+    script = (assets / "swagger-ui-bundle.min.js").read_text("utf-8")
+    style = (assets / "swagger-ui.min.css").read_text("utf-8")
+    # "</" would end the script element that the document stands in.
+    spec = json.dumps(document(), ensure_ascii=False).replace("</", "<\\/")
+    return generate_swagger_html(spec, script, style, "", None)
+
+
+def _reference(schema: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
+def _content(schema: str, example: Any = None) -> dict[str, Any]:
+    media: dict[str, Any] = {"schema": _reference(schema)}
+    if example is not None:
+        media["example"] = example
+    return {"application/json": media}
+
+
+def _get(operation: str, summary: str, content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "operationId": operation,
+        "summary": summary,
+        "responses": {"200": {"description": summary, "content": content}},
+    }
+
+
+def _problem(description: str, example: Any = None, **more: Any) -> dict[str, Any]:
+    media: dict[str, Any] = {"schema": _reference("Problem")}
+    if example is not None:
+        media["example"] = example
+    return {"description": description, "content": {"application/problem+json": media}, **more}
+
+
+_FAULTS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["field", "message"],
+        "properties": {
+            "field": {"type": "string", "description": "Path of the field, such as strategyContent.endTime"},
+            "message": {"type": "string", "description": "What is allowed, and what to do"},
+            "value": {"description": "What was there, where it helps and is harmless"},
+        },
+    },
+}
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+_OUTCOME: dict[str, Any] = {
+    "type": "object",
+    "description": "What became of one request, that is of up to ten targets of one message.",
+    "required": ["outcome", "targets", "requestId", "resultCode", "resultMessage", "taskId", "attempts"],
+    "properties": {
+        "outcome": {"enum": [kind.value for kind in OutcomeKind]},
+        "targets": {
+            "type": "object",
+            "additionalProperties": _TEXT_OR_NULL,
+            "description": "Message id of each target",
+        },
+        "requestId": {**_TEXT_OR_NULL, "description": "Request id of mPaaS"},
+        "resultCode": _TEXT_OR_NULL,
+        "resultMessage": _TEXT_OR_NULL,
+        "taskId": {**_TEXT_OR_NULL, "description": "Id of a timed or loop task"},
+        "attempts": {"type": "integer", "minimum": 0},
+        "retryAfter": {"type": "number", "description": "Seconds after which to try again"},
+        "errors": _FAULTS,
+    },
+}
+_COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
+_OUTCOMES = {
+    "type": "object",
+    "required": ["outcomes", "counts"],
+    "properties": {
+        "outcomes": {"type": "array", "items": _reference("Outcome")},
+        "counts": {**_COUNTS, "description": "Number of outcomes by name"},
+    },
+}
+_PLAN = {
+    "type": "object",
+    "description": "What would be sent.",
+    "required": ["requests", "warnings"],
+    "properties": {
+        "requests": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["message", "parameters"],
+                "properties": {
+                    "message": {"type": "integer", "description": "Place of the message, from 0"},
+                    "parameters": {"type": "object", "additionalProperties": {"type": "string"}},
+                },
+            },
+        },
+        "warnings": {"type": "array", "items": {"type": "object"}},
+    },
+}
+_PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": _FAULTS,
+        "outcomes": {"type": "array", "items": _reference("Outcome")},
+        "counts": _COUNTS,
+    },
+}
+_HEALTH = {
+    "type": "object",
+    "required": ["status", "version", "settings", "credentials"],
+    "properties": {
+        "status": {"enum": ["ok", "misconfigured"]},
+        "version": {"type": "string"},
+        "settings": {"type": "string", "description": "ok, or what is wrong"},
+        "credentials": {"type": "string", "description": "ok, or what is missing"},
+    },
+}
+_PUSH: dict[str, Any] = {
+    "operationId": "push",
+    "summary": "Send a push, or several",
+    "description": "Every ten targets are one request to mPaaS. The answer lists the fate of every target.",
+    "parameters": [
+        {
+            "name": "dryRun",
+            "in": "query",
+            "description": "true: send nothing, show the parameters of every request and the warnings",
+            "schema": {"type": "boolean", "default": False},
+        },
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "The same key gives the same targets the same message ids when you try again.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        },
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "oneOf": [
+                        _reference("PushMessage"),
+                        {
+                            "type": "object",
+                            "required": ["messages"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "messages": {
+                                    "type": "array",
+                                    "minItems": 1,
+                                    "items": _reference("PushMessage"),
+                                }
+                            },
+                        },
+                    ]
+                },
+                "examples": {
+                    "one": {"summary": "One message", "value": MESSAGE},
+                    "several": {"summary": "Several messages", "value": {"messages": [MESSAGE, MESSAGE]}},
+                },
+            }
+        },
+    },
+    "responses": {
+        "200": {
+            "description": "All accepted; with dryRun, what would be sent",
+            "content": {
+                "application/json": {
+                    "schema": {"oneOf": [_reference("Outcomes"), _reference("Plan")]},
+                    "example": {"outcomes": [OUTCOME], "counts": {"accepted": 1}},
+                }
+            },
+        },
+        "207": {
+            "description": "Some accepted: look at each outcome",
+            "content": _content("Outcomes"),
+        },
+        "400": _problem("Not JSON, or a header or query that cannot be used"),
+        "409": _problem("This Idempotency-Key came with another body before"),
+        "413": _problem("The body is too large"),
+        "415": _problem("The body is not application/json"),
+        "422": _problem("Invalid, or refused by mPaaS: nothing was sent or accepted", INVALID),
+        "500": _problem("Keys, permission or a setting are wrong"),
+        "502": _problem("Sent, outcome unknown: sending again may show the push twice"),
+        "503": _problem(
+            "Not taken for now; safe to send again",
+            headers={"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}},
+        ),
+    },
+}

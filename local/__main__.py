@@ -1,0 +1,59 @@
+"""`python -m local`: start the stack, send pushes through it, and keep running (or, with --demo, stop)."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from local.demo import run_demo
+from local.descriptor import DescriptorError
+from local.mpaas import SandboxError
+from local.server import PortInUse
+from local.stack import Ports, Stack
+
+
+def main() -> int:
+    """Run until told to stop; 0 if all went as it must, 1 if a push did not, 2 if it could not start."""
+    options = _options()
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    ports = Ports(options.http_port, options.sandbox_port)
+    try:
+        with Stack(ports, options.store, None if options.quiet else _print_log) as stack:
+            print("mpaas-push is running on this machine; nothing leaves it.")
+            good = run_demo(stack)
+            print(f"\n  HTTP function   {stack.urls['http_push']}/docs")
+            print(f"  mPaaS sandbox   {stack.sandbox.url}/inbox   what it received")
+            if options.demo:
+                print("\n  all as it must be" if good else "\n  not as it must be")
+                return 0 if good else 1
+            print("\n  Ctrl-C stops everything.", flush=True)
+            stopped.wait()
+            print("\n  stopping …")
+    except (PortInUse, SandboxError, DescriptorError) as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        print("choose ports: make run ARGS='--http-port 9080 --sandbox-port 9081'", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument("--demo", action="store_true", help="stop after the pushes, with exit code 0 or 1")
+    parser.add_argument("--quiet", action="store_true", help="do not print the functions' logs")
+    parser.add_argument("--http-port", type=int, default=Ports.http, help="port of the HTTP function; 0: any")
+    parser.add_argument("--sandbox-port", type=int, default=Ports.sandbox, help="port of the sandbox; 0: any")
+    parser.add_argument("--store", type=Path, default=Stack.store, help="folder of what survives a restart")
+    return parser.parse_args()
+
+
+def _print_log(function: str, _: str, line: str) -> None:
+    print(f"    {function} | {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Pushes of every kind through the running stack, each with the outcome it must have."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+
+if TYPE_CHECKING:
+    from local.stack import Stack
+
+__all__ = ["run_demo"]
+
+MESSAGE = {
+    "taskName": "order-shipped",
+    "title": "Your order is on its way",
+    "content": "It will arrive tomorrow.",
+    "deliveryType": 3,
+    "targets": ["user-1", "user-2"],
+    "expiredSeconds": 600,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One push: what is sent, what the sandbox is told to do, and what must come of it."""
+
+    title: str
+    status: int
+    outcomes: dict[str, int]
+    body: dict[str, Any] = field(default_factory=lambda: MESSAGE)
+    fault: dict[str, Any] | None = None
+    query: str = ""
+
+
+CASES = (
+    Case("one message, two targets", 200, {"accepted": 1}),
+    Case(
+        "25 targets become three requests",
+        200,
+        {"accepted": 3},
+        {**MESSAGE, "targets": [f"user-{number}" for number in range(25)]},
+    ),
+    Case("a dry run sends nothing", 200, {}, query="?dryRun=true"),
+    Case(
+        "a bad message beside a good one",
+        207,
+        {"accepted": 1, "refused": 1},
+        {"messages": [MESSAGE, {**MESSAGE, "deliveryType": 4}]},
+    ),
+    Case("refused: the message is wrong", 422, {"refused": 1}, {**MESSAGE, "expiredSeconds": 0}),
+    Case(
+        "refused for load once, then accepted",
+        200,
+        {"accepted": 1},
+        fault={"kind": "throttling", "next": 1},
+    ),
+    Case(
+        "throttled: refused for load again and again",
+        503,
+        {"throttled": 1},
+        fault={"kind": "throttling", "next": 4},
+    ),
+    Case("misconfigured: wrong app id", 500, {"misconfigured": 1}, fault={"kind": "result", "code": "3007"}),
+    Case("unknown: accepted, but the answer was lost", 502, {"unknown": 1}, fault={"kind": "resetAfterRead"}),
+)
+
+
+def run_demo(stack: Stack) -> bool:
+    """Send the pushes, print a table, and say whether each came to what it must."""
+    print(f"\n  {'push':46} {'HTTP':>4}  {'attempts':>8}  outcomes")
+    results = [_run(case, stack) for case in CASES]
+    return all(results)
+
+
+def _run(case: Case, stack: Stack) -> bool:
+    if case.fault:
+        stack.sandbox.order(**case.fault)
+    response = urllib3.request(
+        "POST", f"{stack.urls['http_push']}/v1/pushes{case.query}", json=case.body, retries=False, timeout=30
+    )
+    answer = json.loads(response.data)
+    outcomes = answer.get("outcomes", [])
+    right = response.status == case.status and answer.get("counts", {}) == case.outcomes
+    told = ", ".join(f"{count} {name}" for name, count in answer.get("counts", {}).items()) or "none sent"
+    attempts = "+".join(str(outcome["attempts"]) for outcome in outcomes) or "-"
+    print(f"  {case.title:46} {response.status:>4}  {attempts:>8}  {told}{'' if right else '   <- WRONG'}")
+    return right

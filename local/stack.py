@@ -1,0 +1,108 @@
+"""The whole of it on this machine: the functions of `s.yaml`, what triggers them, and the mPaaS sandbox.
+
+Everything listens on loopback. Functions get the sandbox as their endpoint and its AccessKey as their role's
+temporary credentials, as Function Compute gives them.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from local.descriptor import DescribedFunction, described_functions
+from local.gateway import create_gateway
+from local.host import Account, Credentials, Function, FunctionHost
+from local.mpaas import AccessKey, Sandbox
+from local.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+__all__ = ["Ports", "Stack"]
+
+ROOT = Path(__file__).resolve().parent.parent
+ROLE = Credentials()
+LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "default"}
+"""Stand in for what a deployment must be told, where the environment does not."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the stack listens; 0 takes any free port."""
+
+    http: int = 8080
+    sandbox: int = 8081
+
+
+@dataclass
+class Stack:
+    """The running stack, as a context manager; leaving it stops every process that it started.
+
+    Attributes:
+        ports: Where to listen.
+        store: Folder of what survives a restart: the sandbox's inbox.
+        on_log: Takes each log line of the functions: function, request id, line.
+    """
+
+    ports: Ports = field(default_factory=Ports)
+    store: Path = ROOT / ".local"
+    on_log: Callable[[str, str, str], None] | None = None
+
+    def __enter__(self) -> Self:
+        """Start everything.
+
+        Raises:
+            PortInUse: a port is taken; the text names it.
+            DescriptorError: `s.yaml` cannot be read.
+        """
+        self.store.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as opened:
+            key = AccessKey(ROLE.access_key_secret, ROLE.security_token)
+            self.sandbox = opened.enter_context(
+                Sandbox(
+                    port=self.ports.sandbox,
+                    store=self.store / "inbox.sqlite3",
+                    access_keys={ROLE.access_key_id: key},
+                    port_option="--sandbox-port",
+                )
+            )
+            self.hosts = {}
+            self.urls = {}
+            for described in described_functions(ROOT / "s.yaml", LOCAL_DEFAULTS | dict(os.environ)):
+                host = opened.enter_context(self._host(described))
+                self.hosts[described.resource] = host
+                if any(trigger.type == "http" for trigger in described.triggers):
+                    server = Server(create_gateway(host), port=self.ports.http)
+                    self.urls[described.resource] = opened.enter_context(server).url
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    hosts: dict[str, FunctionHost] = field(init=False)
+    """The functions by their name in `s.yaml`."""
+    urls: dict[str, str] = field(init=False)
+    """Where the functions with an HTTP trigger answer."""
+    sandbox: Sandbox = field(init=False)
+
+    def _host(self, described: DescribedFunction) -> FunctionHost:
+        props = described.props
+        variables = props.get("environmentVariables") or {}
+        function = Function(
+            name=props["functionName"],
+            folder=described.folder,
+            handler=props["handler"],
+            runtime=cast("Literal['python3.10', 'python3.12']", props["runtime"]),
+            timeout=props["timeout"],
+            memory=props["memorySize"],
+            environment={**variables, "MPAAS_ENDPOINT": self.sandbox.url},
+            layers=(ROOT / "shared",),
+        )
+        options: dict[str, Any] = {"on_log": self.on_log} if self.on_log else {}
+        return FunctionHost(function, account=Account(region=props["region"], credentials=ROLE), **options)

@@ -1,0 +1,505 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from local.host import Credentials
+from tests.functions.http_stack import ROLE, HttpStack, message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[HttpStack]:
+    with HttpStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(running: HttpStack) -> HttpStack:
+    running.sandbox.clear()
+    running.lines.clear()
+    return running
+
+
+def received(stack: HttpStack) -> list[dict[str, str]]:
+    """Parameters of what the sandbox received, oldest first."""
+    return [entry["parameters"] for entry in reversed(stack.sandbox.inbox())]
+
+
+# --- Answers of the contract
+
+
+def test_an_accepted_push_is_answered_with_its_outcome(stack: HttpStack) -> None:
+    answer = stack.post(message(targets=["user-1", "user-2"]))
+
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    (outcome,) = answer.json["outcomes"]
+    assert answer.json["counts"] == {"accepted": 1}
+    assert list(outcome) == [
+        "outcome", "targets", "requestId", "resultCode", "resultMessage", "taskId", "attempts",
+    ]  # fmt: skip
+    assert (outcome["outcome"], outcome["resultCode"], outcome["attempts"]) == ("accepted", "OK", 1)
+    assert outcome["taskId"] is None
+    (sent,) = received(stack)
+    assert json.loads(sent["TargetMsgkey"]) == outcome["targets"]
+    assert sent["Title"] == "你的订单已发货"
+    assert sent["AppId"] == "ONEX570DA89211721"
+    assert stack.sandbox.inbox()[0]["requestId"] == outcome["requestId"]
+
+
+def test_more_than_ten_targets_become_several_requests_with_every_target_listed(stack: HttpStack) -> None:
+    targets = [f"user-{number}" for number in range(25)]
+
+    answer = stack.post(message(targets=targets))
+
+    assert answer.status == 200
+    assert answer.json["counts"] == {"accepted": 3}
+    assert [target for outcome in answer.json["outcomes"] for target in outcome["targets"]] == targets
+    assert sorted(len(json.loads(sent["TargetMsgkey"])) for sent in received(stack)) == [5, 10, 10]
+
+
+def test_a_scheduled_push_is_answered_with_its_task_id(stack: HttpStack) -> None:
+    answer = stack.post(message(strategyType=1, strategyContent={"fixedTime": 4102444800000}))
+
+    assert answer.json["outcomes"][0]["taskId"] == stack.sandbox.inbox()[0]["taskId"]
+    assert answer.json["outcomes"][0]["taskId"]
+
+
+def test_a_bad_message_does_not_harm_its_neighbours(stack: HttpStack) -> None:
+    bad = message(deliveryType=4, targets=["user-bad"])
+
+    answer = stack.post({"messages": [message(), bad, message()]})
+
+    assert answer.status == 207
+    assert answer.json["counts"] == {"accepted": 2, "refused": 1}
+    refused = answer.json["outcomes"][1]
+    assert refused["targets"] == {"user-bad": None}
+    assert refused["attempts"] == 0
+    assert [error["field"] for error in refused["errors"]] == ["messages.1.deliveryType"]
+    assert len(received(stack)) == 2
+
+
+def test_an_invalid_message_is_a_problem_with_all_its_faults(stack: HttpStack) -> None:
+    answer = stack.post({"titel": "x", "content": 1, "deliveryType": True, "targets": []})
+
+    assert answer.status == 422
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = answer.json
+    assert {"type", "title", "status", "detail", "errors"} <= problem.keys()
+    assert problem["status"] == 422
+    assert {error["field"] for error in problem["errors"]} == {
+        "taskName", "title", "titel", "content", "deliveryType", "targets", "expiredSeconds",
+    }  # fmt: skip
+    assert "did you mean `title`?" in str(problem["errors"])
+    assert received(stack) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "outcome", "code", "attempts"),
+    [
+        ({"kind": "result", "code": "3028"}, 422, "refused", "3028", 1),
+        ({"kind": "result", "code": "3007"}, 500, "misconfigured", "3007", 1),
+        ({"kind": "gateway", "code": "Forbidden.RAM"}, 500, "misconfigured", "Forbidden.RAM", 1),
+        ({"kind": "result", "code": "9000"}, 502, "unknown", "9000", 1),
+        ({"kind": "internalError"}, 502, "unknown", "InternalError", 1),
+        ({"kind": "serviceUnavailable"}, 502, "unknown", "ServiceUnavailable", 1),
+        ({"kind": "resetAfterRead"}, 502, "unknown", "AnswerLost", 1),
+        ({"kind": "resetBeforeRead"}, 502, "unknown", "AnswerLost", 1),
+        ({"kind": "cutBody"}, 502, "unknown", "AnswerLost", 1),
+        ({"kind": "notJson"}, 502, "unknown", "HTTP200", 1),
+        ({"kind": "throttling", "next": 9}, 503, "throttled", "Throttling.User", 4),
+        ({"kind": "result", "code": "8011", "next": 9}, 503, "throttled", "8011", 4),
+    ],
+)
+def test_each_failure_has_its_status_and_names_every_target(
+    stack: HttpStack, fault: dict[str, Any], status: int, outcome: str, code: str, attempts: int
+) -> None:
+    stack.sandbox.order(**fault)
+
+    answer = stack.post(message())
+
+    assert answer.status == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = answer.json
+    assert problem["counts"] == {outcome: 1}
+    assert list(problem["outcomes"][0]["targets"]) == ["user-4711"]
+    assert problem["outcomes"][0]["resultCode"] == code
+    assert problem["outcomes"][0]["attempts"] == attempts
+    assert ("Retry-After" in answer.headers) == (status == 503)
+
+
+def test_a_push_refused_for_load_is_tried_again_with_the_same_message_ids(stack: HttpStack) -> None:
+    stack.sandbox.order(kind="throttling", next=2)
+
+    answer = stack.post(message())
+
+    assert answer.status == 200
+    assert answer.json["outcomes"][0]["attempts"] == 3
+    assert len({sent["TargetMsgkey"] for sent in received(stack)}) == 1
+
+
+def test_a_wait_that_the_server_asks_for_beyond_the_time_left_is_passed_on(stack: HttpStack) -> None:
+    stack.sandbox.order(kind="throttling", retryAfter=120)
+
+    answer = stack.post(message())
+
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "120"
+    assert answer.json["outcomes"][0]["attempts"] == 1
+
+
+def test_the_worst_failure_decides_the_status_when_none_was_accepted(stack: HttpStack) -> None:
+    stack.sandbox.order(kind="result", code="9000", match={"target": "user-b"})
+
+    answer = stack.post({"messages": [message(expiredSeconds=0), message(targets=["user-b"])]})
+
+    assert answer.status == 502
+    assert answer.json["counts"] == {"refused": 1, "unknown": 1}
+
+
+# --- Dry run
+
+
+def test_a_dry_run_shows_the_exact_parameters_and_sends_nothing(stack: HttpStack) -> None:
+    body = message(targets=[f"user-{number}" for number in range(11)])
+
+    planned = stack.post(body, path="/v1/pushes?dryRun=true", headers={"Idempotency-Key": "k1"})
+    assert received(stack) == []
+    stack.post(body, headers={"Idempotency-Key": "k1"})
+
+    assert planned.status == 200
+    shown = [request["parameters"] for request in planned.json["requests"]]
+    assert sorted(shown, key=str) == sorted(received(stack), key=str)
+
+
+def test_a_dry_run_warns_of_what_channels_would_cut(stack: HttpStack) -> None:
+    answer = stack.post(message(title="长" * 60), path="/v1/pushes?dryRun=true")
+
+    vivo = [warning for warning in answer.json["warnings"] if warning.get("channel") == "vivo"]
+    assert vivo
+    assert {"message", "rule", "field", "limit", "actual"} <= vivo[0].keys()
+
+
+def test_a_dry_run_of_an_invalid_message_is_a_problem(stack: HttpStack) -> None:
+    answer = stack.post({"messages": [message(), {}]}, path="/v1/pushes?dryRun=true")
+
+    assert answer.status == 422
+    assert {error["field"] for error in answer.json["errors"]} >= {"messages.1.title"}
+
+
+def test_a_dry_run_must_be_true_or_false(stack: HttpStack) -> None:
+    assert stack.post(message(), path="/v1/pushes?dryRun=maybe").status == 400
+
+
+# --- Idempotency-Key
+
+
+def test_the_same_key_gives_the_same_message_ids_in_every_instance(stack: HttpStack) -> None:
+    headers = {"Idempotency-Key": "order-1"}
+    first = stack.post(message(), headers=headers)
+    stack.host.kill()
+    second = stack.post(message(), headers=headers)
+
+    assert first.json["outcomes"][0]["targets"] == second.json["outcomes"][0]["targets"]
+    assert stack.sandbox.inbox()[0]["targets"][0]["repeated"]
+
+
+def test_another_key_or_none_gives_other_message_ids(stack: HttpStack) -> None:
+    answers = [
+        stack.post(message(), headers={"Idempotency-Key": "order-2"}),
+        stack.post(message(), headers={"Idempotency-Key": "order-3"}),
+        stack.post(message()),
+        stack.post(message()),
+    ]
+
+    assert len({answer.json["outcomes"][0]["targets"]["user-4711"] for answer in answers}) == 4
+
+
+def test_a_key_that_came_with_another_body_is_a_conflict(stack: HttpStack) -> None:
+    headers = {"Idempotency-Key": "order-4"}
+    assert stack.post(message(), headers=headers).status == 200
+    assert stack.post(message(), headers=headers).status == 200
+
+    conflict = stack.post(message(title="another"), headers=headers)
+
+    assert conflict.status == 409
+    assert len(received(stack)) == 2
+
+
+@pytest.mark.parametrize("key", ["k" * 256, " ", ""])
+def test_a_key_that_cannot_be_used_is_refused(stack: HttpStack, key: str) -> None:
+    assert stack.post(message(), headers={"Idempotency-Key": key}).status == 400
+
+
+# --- What cannot be read
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[1,", b'{"title": NaN}', b'{"a": 1, "a": 2}'])
+def test_a_body_that_is_not_json_is_refused(stack: HttpStack, body: bytes) -> None:
+    answer = stack.post(body)
+
+    assert answer.status == 400
+    assert answer.json["type"] == "urn:mpaas-push:problem:not-json"
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null", b'{"messages": []}', b'{"messages": {}}'])
+def test_json_that_is_no_message_is_refused(stack: HttpStack, body: bytes) -> None:
+    answer = stack.post(body)
+
+    assert answer.status == 422
+    assert answer.json["errors"]
+
+
+def test_duplicate_targets_in_the_body_are_not_silently_dropped(stack: HttpStack) -> None:
+    body = json.dumps(message(targets=None, targetMsgkey={"TARGET": "m1"})).replace(
+        '{"TARGET": "m1"}', '{"user-4711": "m1", "user-4711": "m2"}'
+    )
+
+    answer = stack.post(body.encode())
+
+    assert answer.status == 400
+    assert "user-4711" not in answer.data.decode()
+
+
+def test_another_media_type_is_refused(stack: HttpStack) -> None:
+    assert stack.post(message(), headers={"Content-Type": "text/plain"}).status == 415
+    form = stack.post(b"a=1", headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert form.status == 415
+
+
+def test_json_in_base64_is_read_like_any_other(stack: HttpStack) -> None:
+    # Function Compute hands over a body of this type as base64.
+    answer = stack.post(message(), headers={"Content-Type": "application/vnd.push+json"})
+
+    assert answer.status == 200
+
+
+def test_a_body_that_is_too_large_is_refused(stack: HttpStack) -> None:
+    answer = stack.post(message(content="x" * 1_100_000))
+
+    assert answer.status == 413
+    assert "1048576" in answer.json["detail"]
+
+
+def test_unknown_routes_name_the_known_ones(stack: HttpStack) -> None:
+    answer = stack.get("/v2/pushes")
+
+    assert answer.status == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "POST /v1/pushes" in answer.json["detail"]
+
+
+def test_an_event_that_is_not_of_an_http_trigger_fails_loudly(stack: HttpStack) -> None:
+    for event in (b"", b"{}", b"[]", b'{"requestContext": {"http": {"path": 1, "method": "GET"}}}', b"\xff"):
+        result = stack.host.invoke(event)
+        assert result.error_type == "UnhandledInvocationError"
+        assert json.loads(result.payload)["errorType"] == "UnreadablePayload"
+
+
+def test_a_base64_body_that_is_not_base64_is_refused(stack: HttpStack) -> None:
+    event = {
+        "version": "v1",
+        "headers": {"content-type": "application/json"},
+        "queryParameters": {},
+        "body": "###",
+        "isBase64Encoded": True,
+        "requestContext": {"http": {"method": "POST", "path": "/v1/pushes"}},
+    }
+
+    result = stack.host.invoke(json.dumps(event).encode())
+
+    assert json.loads(result.payload)["statusCode"] == 400
+
+
+def test_header_names_are_found_in_any_case(stack: HttpStack) -> None:
+    event = {
+        "version": "v1",
+        "headers": {"CONTENT-type": "application/json; charset=utf-8", "idempotency-KEY": "order-9"},
+        "queryParameters": {"dryRun": "true"},
+        "body": base64.b64encode(json.dumps(message()).encode()).decode(),
+        "isBase64Encoded": True,
+        "requestContext": {"http": {"method": "POST", "path": "/v1/pushes"}},
+    }
+
+    shown = [
+        json.loads(json.loads(stack.host.invoke(json.dumps(event).encode()).payload)["body"]) for _ in "ab"
+    ]
+
+    assert shown[0] == shown[1]
+    assert shown[0]["requests"]
+
+
+# --- Health, description, page
+
+
+def test_health_says_that_all_is_well_and_nothing_more(stack: HttpStack) -> None:
+    answer = stack.get("/v1/health")
+
+    assert answer.status == 200
+    assert answer.json == {"status": "ok", "version": "0.1.0", "settings": "ok", "credentials": "ok"}
+    for secret in (ROLE.access_key_id, ROLE.access_key_secret, ROLE.security_token):
+        assert secret not in answer.data.decode()
+
+
+def test_the_description_is_valid_openapi_and_names_every_route(stack: HttpStack) -> None:
+    document = stack.get("/openapi.json").json
+
+    assert document["openapi"].startswith("3.1")
+    OpenAPIV31SpecValidator(document).validate()
+    for path, methods in document["paths"].items():
+        for method in methods:
+            answer = stack.get(path) if method == "get" else stack.post(b"{}", path=path)
+            assert answer.status != 404, path
+
+
+def test_the_examples_of_the_description_are_what_really_happens(stack: HttpStack) -> None:
+    push = stack.get("/openapi.json").json["paths"]["/v1/pushes"]["post"]
+    examples = push["requestBody"]["content"]["application/json"]["examples"]
+
+    for example in examples.values():
+        assert stack.post(example["value"]).status == 200
+
+    shown = push["responses"]["200"]["content"]["application/json"]["example"]
+    real = stack.post(examples["one"]["value"]).json
+    assert shown["counts"] == real["counts"]
+    assert [{**outcome, "requestId": "", "targets": ""} for outcome in shown["outcomes"]] == [
+        {**outcome, "requestId": "", "targets": ""} for outcome in real["outcomes"]
+    ]
+    assert shown["outcomes"][0]["targets"].keys() == real["outcomes"][0]["targets"].keys()
+
+    problem = push["responses"]["422"]["content"]["application/problem+json"]["example"]
+    assert stack.post({**message(targets=["user-1"]), "title": None}).json == problem
+
+
+def test_the_page_loads_nothing_from_elsewhere(stack: HttpStack) -> None:
+    answer = stack.get("/docs")
+
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/html")
+    page = answer.data.decode()
+    assert "SwaggerUIBundle" in page
+    assert "<script src" not in page
+    assert "<link" not in page
+    assert '"/v1/pushes"' in page
+
+
+# --- Logs and settings
+
+
+def test_each_request_to_mpaas_is_one_structured_log_line(stack: HttpStack) -> None:
+    answer = stack.post({"messages": [message(), message(targets=["user-0815"]), {}]})
+
+    lines = stack.log
+    assert len(lines) == 3
+    sent = [line for line in lines if line["outcome"] == "accepted"]
+    assert len(sent) == 2
+    for line in sent:
+        assert line["attempts"] == 1
+        assert line["duration_ms"] > 0
+        assert line["result_code"] == "OK"
+        assert line["request_id"] == answer.headers["X-Fc-Request-Id"]
+    assert {line["mpaas_request_id"] for line in sent} == {
+        outcome["requestId"] for outcome in answer.json["outcomes"][:2]
+    }
+
+
+def test_no_log_line_holds_a_key_a_token_or_a_target(stack: HttpStack) -> None:
+    stack.sandbox.order(kind="result", code="3028", message="bad target user-4711")
+    stack.post(message())
+    stack.sandbox.order(kind="resetAfterRead")
+    stack.post(message())
+    stack.post(message(targetMsgkey={"user-4711": ""}))
+
+    text = "\n".join(stack.lines)
+    for secret in (ROLE.access_key_id, ROLE.access_key_secret, ROLE.security_token, "user-4711"):
+        assert secret not in text
+
+
+@pytest.mark.parametrize("runtime", ["python3.10", "python3.12"])
+def test_the_role_of_the_function_is_used_on_both_runtimes(runtime: Any) -> None:
+    with HttpStack(runtime=runtime) as stack:
+        assert stack.post(message()).status == 200
+        assert stack.sandbox.inbox()[0]["accessKeyId"] == ROLE.access_key_id
+
+
+def test_keys_of_the_environment_come_before_the_role() -> None:
+    keys = {"MPAAS_AK_ENV": "someone-else", "MPAAS_SK_ENV": "x"}
+    with HttpStack(environment=keys) as stack:
+        answer = stack.post(message())
+
+    assert answer.status == 500
+    assert answer.json["outcomes"][0]["resultCode"] == "InvalidAccessKeyId.NotFound"
+
+
+def test_rotated_keys_are_used_at_the_next_call() -> None:
+    with HttpStack() as stack:
+        event = {
+            "version": "v1",
+            "headers": {},
+            "body": json.dumps(message()),
+            "isBase64Encoded": False,
+            "requestContext": {"http": {"method": "POST", "path": "/v1/pushes"}},
+        }
+        old = stack.host.invoke(json.dumps(event).encode(), credentials=Credentials("gone", "gone", "gone"))
+        new = stack.host.invoke(json.dumps(event).encode())
+
+    assert json.loads(old.payload)["statusCode"] == 500
+    assert json.loads(new.payload)["statusCode"] == 200
+
+
+def test_a_function_without_role_and_keys_says_what_to_do() -> None:
+    with HttpStack(role=None) as stack:
+        answer = stack.post(message())
+        health = stack.get("/v1/health")
+
+    assert answer.status == 500
+    assert "RAM role" in answer.json["detail"]
+    assert health.status == 200
+    assert health.json["status"] == "misconfigured"
+
+
+def test_a_wrong_setting_is_named_with_what_it_may_hold() -> None:
+    with HttpStack(environment={"PUSH_CONCURRENCY": "many"}) as stack:
+        answer = stack.post(message())
+        health = stack.get("/v1/health")
+
+    assert answer.status == 500
+    assert "PUSH_CONCURRENCY" in answer.json["detail"]
+    assert "integer" in answer.json["detail"]
+    assert "PUSH_CONCURRENCY" in health.json["settings"]
+
+
+def test_plain_http_to_another_host_is_refused_before_anything_is_sent() -> None:
+    with HttpStack(environment={"MPAAS_ENDPOINT": "http://mpaas.cn-hangzhou.aliyuncs.com"}) as stack:
+        answer = stack.post(message())
+
+    assert answer.status == 500
+    assert "https" in answer.json["detail"]
+
+
+def test_open_rules_become_errors_by_setting() -> None:
+    loop = message(smsStrategy=7, smsSignName="s", smsTemplateCode="c", smsTemplateParam={})
+    with HttpStack(environment={"PUSH_RULES": "unsure=error"}) as strict:
+        assert strict.post(loop).status == 422
+    with HttpStack() as lenient:
+        shown = lenient.post(loop, path="/v1/pushes?dryRun=true")
+    assert shown.status == 200
+    assert "smsStrategy" in {warning["field"] for warning in shown.json["warnings"]}
+
+
+def test_what_the_older_api_version_lacks_is_refused_by_name() -> None:
+    with HttpStack(environment={"MPAAS_API_VERSION": "2019-08-21"}) as stack:
+        plain = stack.post(message())
+        newer = stack.post(message(channelId="news"))
+
+        assert plain.status == 200
+        assert newer.status == 422
+        assert [error["field"] for error in newer.json["errors"]] == ["channelId"]
+        assert len(received(stack)) == 1

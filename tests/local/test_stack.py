@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from local.descriptor import DescriptorError, described_functions
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_local(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "local", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def test_the_demo_ends_well_and_shows_every_outcome(tmp_path: Path) -> None:
+    demo = run_local("--demo", "--quiet", "--http-port", "0", "--sandbox-port", "0", "--store", str(tmp_path))
+    output, errors = demo.communicate(timeout=100)
+
+    assert demo.returncode == 0, output + errors
+    for outcome in ("accepted", "refused", "throttled", "misconfigured", "unknown"):
+        assert outcome in output
+    assert "WRONG" not in output
+
+
+def test_an_interrupt_stops_everything_and_leaves_no_process(tmp_path: Path) -> None:
+    stack = run_local("--quiet", "--http-port", "0", "--sandbox-port", "0", "--store", str(tmp_path))
+    assert stack.stdout is not None
+    for line in stack.stdout:
+        if "Ctrl-C" in line:
+            break
+    instances = children(stack.pid)
+    assert instances
+
+    stack.send_signal(signal.SIGINT)
+    _, errors = stack.communicate(timeout=30)
+
+    assert stack.returncode == 0
+    assert "Traceback" not in errors
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in instances) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in instances if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize("option", ["--http-port", "--sandbox-port"])
+def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path, option: str) -> None:
+    other = {"--http-port": "--sandbox-port", "--sandbox-port": "--http-port"}[option]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        stack = run_local("--demo", option, port, other, "0", "--store", str(tmp_path))
+        _, errors = stack.communicate(timeout=60)
+
+    assert stack.returncode == 2
+    assert port in errors
+    assert "make run ARGS=" in errors
+    assert "Traceback" not in errors
+
+
+def test_the_descriptor_names_the_functions_as_they_would_be_deployed() -> None:
+    functions = {function.resource: function for function in described_functions(ROOT / "s.yaml", {})}
+
+    http = functions["http_push"]
+    assert http.props["functionName"] == "mpaas-http-push-dev"
+    assert http.props["handler"] == "index.handler"
+    assert http.props["environmentVariables"]["MPAAS_WORKSPACE_ID"] == "default"
+    assert (http.folder / "index.py").is_file()
+    assert [trigger.type for trigger in http.triggers] == ["http"]
+
+
+def test_variables_of_the_environment_flow_into_the_descriptor() -> None:
+    (function, *_) = described_functions(ROOT / "s.yaml", {"STAGE": "prod", "MPAAS_APP_ID": "ONEX1"})
+
+    assert function.props["functionName"] == "mpaas-http-push-prod"
+    assert function.props["environmentVariables"]["MPAAS_APP_ID"] == "ONEX1"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('resources: {f: {component: fc3, props: {code: ., x: "${vars.nope}"}}}', "${vars.nope}"),
+        ("resources: {f: {component: fc3, props: {code: ., x: \"${env('NOPE')}\"}}}", "NOPE"),
+        ("resources: {f: {component: fc3, extend: {name: base}, props: {code: .}}}", "base"),
+        ("resources: [", "cannot be read"),
+        ("just text", "resources"),
+    ],
+)
+def test_a_descriptor_that_cannot_be_resolved_says_why(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+
+    with pytest.raises(DescriptorError, match="(?s).*") as error:
+        described_functions(path, {})
+
+    assert told in str(error.value)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local.mpaas import AccessKey, Sandbox
+from mpaas_push import PushClient, Settings
+from tests.functions.http_stack import ROLE, HttpStack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def block(marker: str, number: int = 0) -> str:
+    """The text of a fenced block after a marker."""
+    blocks = re.findall(r"```\w*\n(.*?)```", README.partition(marker)[2], re.DOTALL)
+    return str(blocks[number])
+
+
+@pytest.fixture
+def stack() -> Iterator[HttpStack]:
+    with HttpStack() as running:
+        yield running
+
+
+def without_ids(answer: dict[str, Any]) -> dict[str, Any]:
+    for outcome in answer["outcomes"]:
+        outcome["requestId"] = "an id"
+        outcome["targets"] = dict.fromkeys(outcome["targets"], "an id")
+    return answer
+
+
+def test_the_curl_example_answers_as_shown(stack: HttpStack) -> None:
+    command, shown = block("<!-- curl -->"), block("<!-- curl -->", 1)
+    sent = re.search(r"-d '(.*)'", command, re.DOTALL)
+    assert sent
+    assert "-X POST http://127.0.0.1:8080/v1/pushes" in command
+
+    answer = stack.post(sent[1].encode())
+
+    assert without_ids(answer.json) == without_ids(json.loads(shown))
+
+
+def test_the_table_of_settings_is_complete() -> None:
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, (meaning, default) in Settings.variables().items():
+        rows.append(f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |")
+
+    assert "\n".join(rows) in README
+
+
+def test_the_library_example_runs_as_it_stands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
+    with Sandbox(access_keys=keys) as sandbox:
+        for name, value in {
+            "MPAAS_ENDPOINT": sandbox.url,
+            "MPAAS_APP_ID": "ONEX1",
+            "MPAAS_WORKSPACE_ID": "default",
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": ROLE.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": ROLE.access_key_secret,
+            "ALIBABA_CLOUD_SECURITY_TOKEN": ROLE.security_token,
+        }.items():
+            monkeypatch.setenv(name, value)
+
+        exec(compile(block("## As a library"), "README.md", "exec"), {})  # what the README shows is what runs
+
+        assert capsys.readouterr().out.startswith("accepted ")
+        assert len(sandbox.inbox()) == 1
+
+
+def test_every_folder_of_the_map_exists_and_every_folder_is_on_it() -> None:
+    listed = set(re.findall(r"^\| `([\w.]+)/` \|", README, re.MULTILINE))
+    there = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    ignored = {"build", "dist"}
+
+    assert listed - {".ci"} == there - ignored
+    for link in re.findall(r"\]\((docs/[^)]*)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_the_demo_of_the_readme_is_the_one_that_runs() -> None:
+    from local.demo import CASES
+
+    shown = block("<!-- demo -->")
+    for case in CASES:
+        assert f"  {case.title:46} {case.status:>4}" in shown
+
+
+def test_the_client_of_the_examples_is_public() -> None:
+    assert PushClient.from_env({}).settings == Settings()
