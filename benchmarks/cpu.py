@@ -62,8 +62,8 @@ def push_cpu() -> Table:
     ]
     return Table(
         "CPU of one push, warm, no latency",
-        f"Process time of all threads over {CALLS} pushes one after the other, median of {ROUNDS} interleaved "
-        "rounds; the server is another process.",
+        f"Process time of all threads over {CALLS} pushes one after the other, median of {ROUNDS} "
+        "interleaved rounds; the server is another process.",
         ["sender", "µs", "ratio", "target"],
         rows,
     )
@@ -137,7 +137,7 @@ def _log_to_nowhere() -> None:
     function_log()
     for handler in logging.getLogger("mpaas_push").handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.setStream(Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the whole run  # noqa: SIM115 - for the whole run
+            handler.setStream(Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the whole run
 
 
 def http_event(body: Any) -> bytes:
