@@ -5,7 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check format bench requirements clean
+# The local stack's triggers, for `make tick NAME=…`.
+EVENTS ?= http://127.0.0.1:8082
+
+.PHONY: help install run demo tick test check format bench requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,7 +25,10 @@ run: install  ## start everything on loopback, send a push, keep running
 	$(BIN)/python -m local $(ARGS)
 
 demo: install  ## the same, then exit 0 or 1
-	$(BIN)/python -m local --demo --quiet --http-port 0 --sandbox-port 0 --store .local/demo $(ARGS)
+	$(BIN)/python -m local --demo --quiet --http-port 0 --sandbox-port 0 --events-port 0 --store .local/demo $(ARGS)
+
+tick: install  ## fire a timer of the running stack: make tick NAME=morning
+	@$(BIN)/python -c 'import sys, urllib.request as u; print(u.urlopen(u.Request(sys.argv[1], method="POST")).read().decode())' $(EVENTS)/ticks/$(NAME)
 
 test: install  ## the tests
 	$(BIN)/python -m pytest -n 2

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 COLD = ROOT / "benchmarks" / "cold"
-ROUNDS = 25
+ROUNDS = 41
 
 SAMPLE = "official sample"
 TARGETS = {"`http_push`": 1.8, "a function without the event handler": 1.3}

@@ -8,11 +8,13 @@ import sys
 import threading
 from pathlib import Path
 
+from local.asynchronous import BadAsyncConfig
 from local.demo import run_demo
 from local.descriptor import DescriptorError
 from local.mpaas import SandboxError
 from local.server import PortInUse
 from local.stack import Ports, Stack
+from local.timers import BadTimer
 
 
 def main() -> int:
@@ -21,20 +23,21 @@ def main() -> int:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    ports = Ports(options.http_port, options.sandbox_port)
+    ports = Ports(options.http_port, options.sandbox_port, options.events_port)
     try:
         with Stack(ports, options.store, None if options.quiet else _print_log) as stack:
             print("mpaas-push is running on this machine; nothing leaves it.")
             good = run_demo(stack)
             print(f"\n  HTTP function   {stack.urls['http_push']}/docs")
             print(f"  mPaaS sandbox   {stack.sandbox.url}/inbox   what it received")
+            print(f"  timers          {stack.events_url}/ticks/morning   POST fires one now")
             if options.demo:
                 print("\n  all as it must be" if good else "\n  not as it must be")
                 return 0 if good else 1
             print("\n  Ctrl-C stops everything.", flush=True)
             stopped.wait()
             print("\n  stopping …")
-    except (PortInUse, SandboxError, DescriptorError) as error:
+    except (PortInUse, SandboxError, DescriptorError, BadTimer, BadAsyncConfig) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         print("choose ports: make run ARGS='--http-port 9080 --sandbox-port 9081'", file=sys.stderr)
         return 2
@@ -47,6 +50,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quiet", action="store_true", help="do not print the functions' logs")
     parser.add_argument("--http-port", type=int, default=Ports.http, help="port of the HTTP function; 0: any")
     parser.add_argument("--sandbox-port", type=int, default=Ports.sandbox, help="port of the sandbox; 0: any")
+    parser.add_argument(
+        "--events-port", type=int, default=Ports.events, help="port of ticks and invocations; 0: any"
+    )
     parser.add_argument("--store", type=Path, default=Stack.store, help="folder of what survives a restart")
     return parser.parse_args()
 

@@ -32,11 +32,13 @@ class Trigger:
         name: `triggerName`.
         type: `triggerType`, such as ``http``, ``timer``, ``mns_topic``, ``oss`` or ``eventbridge``.
         config: `triggerConfig` as written.
+        source_arn: `sourceArn`, where the trigger has one.
     """
 
     name: str
     type: str
     config: Mapping[str, Any]
+    source_arn: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,12 @@ def described_functions(path: Path, env: Mapping[str, str] | None = None) -> tup
         props = _merged(_base(document, described), described.get("props") or {})
         props = names.resolved(props, f"{path.name}: resources.{resource}")
         triggers = tuple(
-            Trigger(each["triggerName"], each["triggerType"], each.get("triggerConfig") or {})
+            Trigger(
+                each["triggerName"],
+                each["triggerType"],
+                each.get("triggerConfig") or {},
+                each.get("sourceArn"),
+            )
             for each in props.get("triggers") or ()
         )
         functions.append(DescribedFunction(resource, props, path.parent / props["code"], triggers))

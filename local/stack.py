@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from local.asynchronous import AsyncConfig, AsyncQueue
 from local.descriptor import DescribedFunction, described_functions
+from local.events import Callee, create_events_app
 from local.gateway import create_gateway
 from local.host import Account, Credentials, Function, FunctionHost
 from local.mpaas import AccessKey, Sandbox
 from local.server import Server
+from local.timers import Timers, timer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +40,7 @@ class Ports:
 
     http: int = 8080
     sandbox: int = 8081
+    events: int = 8082
 
 
 @dataclass
@@ -59,6 +63,7 @@ class Stack:
         Raises:
             PortInUse: a port is taken; the text names it.
             DescriptorError: `s.yaml` cannot be read.
+            BadTimer, BadAsyncConfig: a trigger or a setting in it is wrong.
         """
         self.store.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
@@ -73,12 +78,21 @@ class Stack:
             )
             self.hosts = {}
             self.urls = {}
+            self.timers = opened.enter_context(Timers())
+            callees = {}
             for described in described_functions(ROOT / "s.yaml", LOCAL_DEFAULTS | dict(os.environ)):
-                host = opened.enter_context(self._host(described))
-                self.hosts[described.resource] = host
-                if any(trigger.type == "http" for trigger in described.triggers):
-                    server = Server(create_gateway(host), port=self.ports.http)
-                    self.urls[described.resource] = opened.enter_context(server).url
+                name = described.resource
+                host = self.hosts[name] = opened.enter_context(self._host(described))
+                queue = AsyncQueue(name, host.invoke, config=AsyncConfig.of(described.props))
+                callees[name] = Callee(host.invoke, opened.enter_context(queue))
+                for trigger in described.triggers:
+                    if trigger.type == "http":
+                        server = Server(create_gateway(host), port=self.ports.http)
+                        self.urls[name] = opened.enter_context(server).url
+                    elif trigger.type == "timer":
+                        self.timers.add(timer_of(trigger, name), queue.accept)
+            events = Server(create_events_app(callees, timers=self.timers), port=self.ports.events)
+            self.events_url = opened.enter_context(events).url
             self._opened = opened.pop_all()
         return self
 
@@ -89,6 +103,10 @@ class Stack:
     """The functions by their name in `s.yaml`."""
     urls: dict[str, str] = field(init=False)
     """Where the functions with an HTTP trigger answer."""
+    timers: Timers = field(init=False)
+    """The timer triggers; a tick can be fired by hand."""
+    events_url: str = field(init=False)
+    """Where ticks and invocations are taken."""
     sandbox: Sandbox = field(init=False)
 
     def _host(self, described: DescribedFunction) -> FunctionHost:

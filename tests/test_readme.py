@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.demo import CASES
 from local.mpaas import AccessKey, Sandbox
 from mpaas_push import PushClient, Settings
 from tests.functions.http_stack import ROLE, HttpStack
@@ -88,8 +89,6 @@ def test_every_folder_of_the_map_exists_and_every_folder_is_on_it() -> None:
 
 
 def test_the_demo_of_the_readme_is_the_one_that_runs() -> None:
-    from local.demo import CASES
-
     shown = block("<!-- demo -->")
     for case in CASES:
         assert f"  {case.title:46} {case.status:>4}" in shown

@@ -16,7 +16,14 @@ _gc.disable()
 try:
     from mpaas_push.client import PushClient
     from mpaas_push.credentials import Credentials
-    from mpaas_push.errors import Fault, InvalidMessage, Misconfigured, PushError, UnreadablePayload
+    from mpaas_push.errors import (
+        BatchIncomplete,
+        Fault,
+        InvalidMessage,
+        Misconfigured,
+        PushError,
+        UnreadablePayload,
+    )
     from mpaas_push.invocation import Invocation
     from mpaas_push.message import PushMessage
     from mpaas_push.outcome import Outcome, OutcomeKind
@@ -26,6 +33,7 @@ finally:
         _gc.enable()
 
 __all__ = [
+    "BatchIncomplete",
     "Credentials",
     "Fault",
     "InvalidMessage",

@@ -9,9 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["Fault", "InvalidMessage", "Misconfigured", "PushError", "UnreadablePayload", "masked"]
+__all__ = [
+    "BatchIncomplete",
+    "Fault",
+    "InvalidMessage",
+    "Misconfigured",
+    "PushError",
+    "UnreadablePayload",
+    "masked",
+]
 
 
 def masked(target: str) -> str:
@@ -70,6 +78,19 @@ class InvalidMessage(PushError):
 
 class UnreadablePayload(PushError):
     """A trigger's payload is not what that trigger delivers: not JSON, or not of the documented shape."""
+
+
+class BatchIncomplete(PushError):
+    """Some of what an event asked for was not sent and may be sent again: let the event come again.
+
+    Attributes:
+        counts: Number of outcomes by name.
+    """
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        self.counts = dict(counts)
+        told = ", ".join(f"{count} {name}" for name, count in counts.items())
+        super().__init__(f"not all was accepted: {told}; each request and its outcome is in the log")
 
 
 class Misconfigured(PushError):

@@ -19,9 +19,18 @@ from urllib.parse import quote, quote_plus
 from mpaas_push.errors import Fault, masked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["CODES", "Code", "Outcome", "OutcomeKind", "Verdict", "counts_of", "verdict_of"]
+__all__ = [
+    "CODES",
+    "Code",
+    "Outcome",
+    "OutcomeKind",
+    "Verdict",
+    "counts_of",
+    "should_come_again",
+    "verdict_of",
+]
 
 
 class OutcomeKind(str, Enum):
@@ -255,6 +264,17 @@ class Outcome:
 def counts_of(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """Count outcomes by name."""
     return dict(Counter(outcome.kind.value for outcome in outcomes))
+
+
+def should_come_again(outcomes: Sequence[Outcome]) -> bool:
+    """Say whether an event must be delivered again, where nothing else takes care of its failures.
+
+    It must when something was not sent for now. It also must when nothing was accepted at all: then a
+    repetition harms nobody, and the failure is seen. What was accepted goes out again with it, under the same
+    message ids.
+    """
+    throttled = any(outcome.kind is THROTTLED for outcome in outcomes)
+    return throttled or not any(outcome.accepted for outcome in outcomes)
 
 
 def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:

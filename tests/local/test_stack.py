@@ -39,7 +39,18 @@ def children(pid: int) -> list[int]:
 
 
 def test_the_demo_ends_well_and_shows_every_outcome(tmp_path: Path) -> None:
-    demo = run_local("--demo", "--quiet", "--http-port", "0", "--sandbox-port", "0", "--store", str(tmp_path))
+    demo = run_local(
+        "--demo",
+        "--quiet",
+        "--http-port",
+        "0",
+        "--sandbox-port",
+        "0",
+        "--events-port",
+        "0",
+        "--store",
+        str(tmp_path),
+    )
     output, errors = demo.communicate(timeout=100)
 
     assert demo.returncode == 0, output + errors
@@ -49,7 +60,9 @@ def test_the_demo_ends_well_and_shows_every_outcome(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_stops_everything_and_leaves_no_process(tmp_path: Path) -> None:
-    stack = run_local("--quiet", "--http-port", "0", "--sandbox-port", "0", "--store", str(tmp_path))
+    stack = run_local(
+        "--quiet", "--http-port", "0", "--sandbox-port", "0", "--events-port", "0", "--store", str(tmp_path)
+    )
     assert stack.stdout is not None
     for line in stack.stdout:
         if "Ctrl-C" in line:
@@ -68,12 +81,15 @@ def test_an_interrupt_stops_everything_and_leaves_no_process(tmp_path: Path) -> 
     assert not [pid for pid in instances if Path(f"/proc/{pid}").exists()]
 
 
-@pytest.mark.parametrize("option", ["--http-port", "--sandbox-port"])
+OPTIONS = ("--http-port", "--sandbox-port", "--events-port")
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path, option: str) -> None:
-    other = {"--http-port": "--sandbox-port", "--sandbox-port": "--http-port"}[option]
+    others = [part for other in OPTIONS if other != option for part in (other, "0")]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        stack = run_local("--demo", option, port, other, "0", "--store", str(tmp_path))
+        stack = run_local("--demo", option, port, *others, "--store", str(tmp_path))
         _, errors = stack.communicate(timeout=60)
 
     assert stack.returncode == 2

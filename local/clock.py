@@ -1,0 +1,108 @@
+"""Time for everything here that waits: the moment, and waiting for a moment on a condition.
+
+`Clock` is the machine's clock, or a faster one, so that retries of a day pass in minutes. `ManualClock`
+stands still until it is moved, so that tests wait for nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+__all__ = ["Clock", "ManualClock"]
+
+_LONGEST_WAIT = 30.0  # real seconds; a clock that was set, or a machine that slept, is noticed after that
+
+
+class Clock:
+    """The machine's clock.
+
+    Args:
+        speed: How many of its seconds pass in a real one, more than 0.
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
+        if speed <= 0:
+            raise ValueError(f"speed is {speed}; more than 0")
+        self._speed = speed
+        self._began = time.time()
+
+    def time(self) -> float:
+        """Seconds since 1970."""
+        return self._began + (time.time() - self._began) * self._speed
+
+    def wait(self, condition: threading.Condition, until: float | None) -> None:
+        """Wait until a moment (seconds since 1970) or a notification; may return early.
+
+        Args:
+            condition: Held by the caller, as for `Condition.wait`.
+            until: None waits for a notification only.
+        """
+        if until is None:
+            condition.wait()
+        elif (seconds := (until - self.time()) / self._speed) > 0:
+            condition.wait(min(seconds, _LONGEST_WAIT))
+
+
+class ManualClock(Clock):
+    """A clock that stands still until it is moved.
+
+    Args:
+        now: Seconds since 1970.
+    """
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        super().__init__()
+        self._now = now
+        self._changed = threading.Condition()
+        self._waiting: dict[object, tuple[threading.Condition, float]] = {}
+
+    def time(self) -> float:
+        """Seconds since 1970."""
+        with self._changed:
+            return self._now
+
+    def wait(self, condition: threading.Condition, until: float | None) -> None:
+        """Wait until the clock has been moved to a moment, or for a notification."""
+        if until is None:
+            condition.wait()
+            return
+        token = object()
+        with self._changed:
+            if until <= self._now:
+                return
+            self._waiting[token] = (condition, until)
+            self._changed.notify_all()
+        try:
+            condition.wait()
+        finally:
+            with self._changed:
+                del self._waiting[token]
+
+    def advance(self, seconds: float) -> None:
+        """Move on and wake everybody who waits."""
+        with self._changed:
+            self._now += seconds
+            conditions = {id(condition): condition for condition, _ in self._waiting.values()}
+        for condition in conditions.values():
+            with condition:
+                condition.notify_all()
+
+    def skip(self, timeout: float = 10.0) -> float:
+        """Move on to the next moment that somebody waits for; returns the seconds that were skipped.
+
+        Args:
+            timeout: Real seconds to wait for somebody who waits.
+
+        Raises:
+            TimeoutError: nobody waits for a moment.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._next() is not None, timeout):
+                raise TimeoutError("nobody waits for a moment of this clock")
+            seconds = (self._next() or self._now) - self._now
+        self.advance(seconds)
+        return seconds
+
+    def _next(self) -> float | None:
+        return min((until for _, until in self._waiting.values() if until > self._now), default=None)

@@ -1,0 +1,65 @@
+"""The timer trigger: a tick, with the payload that was typed into the trigger (fc-runtime §3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools.utilities.parser import parse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mpaas_push.errors import UnreadablePayload
+from mpaas_push.json_text import UnreadableJson, read_json
+
+__all__ = ["Tick", "TimerEvent", "tick_of"]
+
+
+class TimerEvent(BaseModel):
+    """The event as Function Compute delivers it; keys that it may add one day are passed over."""
+
+    model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
+
+    trigger_time: str = Field(alias="triggerTime", min_length=1)
+    trigger_name: str = Field(alias="triggerName", min_length=1)
+    payload: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One tick of a timer.
+
+    Attributes:
+        timer: Name of the trigger.
+        time: When it ticked, UTC, as Function Compute wrote it.
+        payload: The trigger's payload, read as JSON.
+    """
+
+    timer: str
+    time: str
+    payload: Any
+
+    @property
+    def scope(self) -> str:
+        """What a repetition of this tick shares with it: the name of the timer and the time."""
+        return f"timer:{self.timer}:{self.time}"
+
+
+def tick_of(event: bytes) -> Tick:
+    """Read the event of a timer trigger.
+
+    Raises:
+        UnreadablePayload: the event is not one of a timer, or its payload is not JSON.
+    """
+    try:
+        timer = parse(event=read_json(event), model=TimerEvent)
+    except (UnreadableJson, ValidationError):
+        raise UnreadablePayload(
+            "not a timer's event: expected JSON with triggerTime, triggerName and payload, all text"
+        ) from None
+    try:
+        return Tick(timer.trigger_name, timer.trigger_time, read_json(timer.payload))
+    except UnreadableJson as error:
+        raise UnreadablePayload(
+            f"the payload of timer {timer.trigger_name} must be the JSON of one message or of "
+            f'{{"messages": [...]}}: {error}'
+        ) from None

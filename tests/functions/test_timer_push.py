@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local.asynchronous import AsyncConfig, AsyncQueue
+from local.descriptor import described_functions
+from local.host import Account, Function, FunctionHost
+from local.mpaas import AccessKey, Sandbox
+from local.timers import timer_of
+from tests.functions.http_stack import ROLE, message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class TimerStack:
+    def __init__(self, host: FunctionHost, sandbox: Sandbox, lines: list[str]) -> None:
+        self.host = host
+        self.sandbox = sandbox
+        self.lines = lines
+
+    def tick(self, payload: Any, time: str = "2026-11-23T01:00:00Z") -> dict[str, Any]:
+        text = payload if isinstance(payload, str) else json.dumps(payload)
+        event = {"triggerTime": time, "triggerName": "morning", "payload": text}
+        result = self.host.invoke(json.dumps(event).encode())
+        answer: dict[str, Any] = json.loads(result.payload)
+        assert (result.error_type is None) == ("errorType" not in answer)
+        return answer
+
+    @property
+    def message_ids(self) -> list[str]:
+        return [target["messageId"] for entry in self.sandbox.inbox() for target in entry["targets"]]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[TimerStack]:
+    keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
+    lines: list[str] = []
+    with Sandbox(access_keys=keys) as sandbox:
+        function = Function(
+            name="timer_push",
+            folder=ROOT / "functions" / "timer_push",
+            layers=(ROOT / "shared",),
+            environment={
+                "MPAAS_ENDPOINT": sandbox.url,
+                "MPAAS_APP_ID": "ONEX1",
+                "MPAAS_WORKSPACE_ID": "default",
+                "PUSH_MAX_ATTEMPTS": "2",
+            },
+        )
+        account = Account(credentials=ROLE)
+        with FunctionHost(function, account=account, on_log=lambda _, __, line: lines.append(line)) as host:
+            yield TimerStack(host, sandbox, lines)
+
+
+@pytest.fixture
+def stack(running: TimerStack) -> TimerStack:
+    running.sandbox.clear()
+    running.lines.clear()
+    return running
+
+
+def test_a_tick_sends_its_message(stack: TimerStack) -> None:
+    assert stack.tick(message()) == {"counts": {"accepted": 1}}
+    assert stack.sandbox.inbox()[0]["parameters"]["Title"] == "你的订单已发货"
+
+
+def test_a_tick_sends_several_messages(stack: TimerStack) -> None:
+    assert stack.tick({"messages": [message(), message(targets=["user-2"])]}) == {"counts": {"accepted": 2}}
+
+
+def test_a_repeated_tick_has_the_same_message_ids_and_the_next_one_others(stack: TimerStack) -> None:
+    stack.tick(message())
+    stack.tick(message())
+    stack.tick(message(), time="2026-11-24T01:00:00Z")
+
+    last, repeated, first = stack.message_ids
+    assert repeated == first
+    assert last != first
+
+
+@pytest.mark.parametrize(
+    ("payload", "error", "told"),
+    [
+        ("", "UnreadablePayload", "morning"),
+        ("{not json", "UnreadablePayload", "messages"),
+        ('{"a": 1, "a": 2}', "UnreadablePayload", "morning"),
+        ({"titel": "x"}, "InvalidMessage", "did you mean `title`?"),
+        ({"messages": [message(), {}]}, "InvalidMessage", "messages.1.title"),
+        ([], "InvalidMessage", "object"),
+    ],
+)
+def test_a_wrong_payload_fails_loudly_and_nothing_is_sent(
+    stack: TimerStack, payload: Any, error: str, told: str
+) -> None:
+    answer = stack.tick(payload)
+
+    assert answer["errorType"] == error
+    assert told in answer["errorMessage"]
+    assert stack.sandbox.inbox() == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"triggerTime": 1, "triggerName": "x", "payload": ""}',
+        b'{"payload": "{}"}',
+    ],
+)
+def test_an_event_that_is_not_a_timers_fails_loudly(stack: TimerStack, event: bytes) -> None:
+    answer = json.loads(stack.host.invoke(event).payload)
+
+    assert answer["errorType"] == "UnreadablePayload"
+    assert "triggerTime" in answer["errorMessage"]
+
+
+def test_a_tick_that_was_not_taken_for_now_comes_again(stack: TimerStack) -> None:
+    stack.sandbox.order(kind="throttling", next=2)
+
+    answer = stack.tick(message())
+
+    assert answer["errorType"] == "BatchIncomplete"
+    assert "1 throttled" in answer["errorMessage"]
+
+
+def test_function_compute_repeats_such_a_tick_until_it_is_accepted(stack: TimerStack) -> None:
+    stack.sandbox.order(kind="throttling", next=2)
+    payload = json.dumps(message())
+    event = {"triggerTime": "2026-11-23T01:00:00Z", "triggerName": "morning", "payload": payload}
+    config = AsyncConfig(max_retries=3)
+    with AsyncQueue("timer_push", stack.host.invoke, config=config, retry_seconds=0.01) as queue:
+        queue.accept(json.dumps(event).encode())
+        assert queue.finish(30)
+
+    assert [entry["outcome"] for entry in stack.sandbox.inbox()] == ["accepted", "rejected", "rejected"]
+    assert len(set(stack.message_ids)) == 1
+
+
+def test_an_unknown_outcome_beside_an_accepted_one_is_not_sent_again(stack: TimerStack) -> None:
+    stack.sandbox.order(kind="resetAfterRead", match={"target": "user-2"})
+
+    answer = stack.tick({"messages": [message(), message(targets=["user-2"])]})
+
+    assert answer == {"counts": {"accepted": 1, "unknown": 1}}
+    assert any('"outcome":"unknown"' in line for line in stack.lines)
+
+
+def test_every_timer_of_the_descriptor_has_a_payload_that_can_be_sent(stack: TimerStack) -> None:
+    timers = [
+        timer_of(trigger, function.resource)
+        for function in described_functions(ROOT / "s.yaml", {})
+        for trigger in function.triggers
+        if trigger.type == "timer"
+    ]
+    assert timers
+    for timer in timers:
+        assert stack.tick(timer.payload)["counts"].keys() == {"accepted"}
