@@ -6,12 +6,11 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.event_handler import Response
-
 from mpaas_push import Credentials, InvalidMessage, OutcomeKind, PushError, Settings
 from mpaas_push.json_text import read_json
 from mpaas_push.outcome import counts_of
 from mpaas_push.request import requests_of
+from mpaas_push.triggers.http import Response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

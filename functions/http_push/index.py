@@ -14,7 +14,7 @@ from mpaas_push.messages import messages_of
 from mpaas_push.triggers.http import HttpResolver
 
 if TYPE_CHECKING:
-    from aws_lambda_powertools.event_handler import Response
+    from mpaas_push.triggers.http import Response
 
 app = HttpResolver()
 keys = KeyMemory()

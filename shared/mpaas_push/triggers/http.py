@@ -11,11 +11,14 @@ import binascii
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-from aws_lambda_powertools.event_handler.api_gateway import ApiGatewayResolver
 from aws_lambda_powertools.shared.headers_serializer import SingleValueHeadersSerializer
 from aws_lambda_powertools.utilities.data_classes.common import BaseProxyEvent
 
 from mpaas_push.errors import UnreadablePayload
+from mpaas_push.lean_import import without_init
+
+with without_init("aws_lambda_powertools.event_handler"):
+    from aws_lambda_powertools.event_handler.api_gateway import ApiGatewayResolver, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.shared.headers_serializer import BaseHeadersSerializer
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-__all__ = ["HttpEvent", "HttpResolver"]
+__all__ = ["HttpEvent", "HttpResolver", "Response"]
 
 
 class HttpEvent(BaseProxyEvent):
