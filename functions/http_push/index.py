@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import answers
 from answers import Problem
 from idempotency import KeyMemory
-from mpaas_push import Invocation, Misconfigured, PushClient, PushError, __version__
-from mpaas_push.log import function_log
+from mpaas_push import Invocation, Misconfigured, PushError, __version__
 from mpaas_push.messages import messages_of
 from mpaas_push.triggers.http import HttpResolver
+from mpaas_push.warm import push_client
 
 if TYPE_CHECKING:
     from mpaas_push.triggers.http import Response
 
 app = HttpResolver()
 keys = KeyMemory()
-
-
-@lru_cache(maxsize=1)
-def push_client() -> PushClient:
-    """Make the client at the first call; a warm instance keeps it."""
-    client = PushClient.from_env()
-    function_log(client.settings.log_level)
-    return client
 
 
 def handler(event: bytes, context: object) -> str:

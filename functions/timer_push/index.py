@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 
-from mpaas_push import BatchIncomplete, InvalidMessage, Invocation, PushClient
-from mpaas_push.log import function_log
+from mpaas_push import BatchIncomplete, InvalidMessage, Invocation
 from mpaas_push.messages import messages_of
 from mpaas_push.outcome import counts_of, should_come_again
 from mpaas_push.triggers.timer import tick_of
-
-
-@lru_cache(maxsize=1)
-def push_client() -> PushClient:
-    """Make the client at the first call; a warm instance keeps it."""
-    client = PushClient.from_env()
-    function_log(client.settings.log_level)
-    return client
+from mpaas_push.warm import push_client
 
 
 def handler(event: bytes, context: object) -> str:

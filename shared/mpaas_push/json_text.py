@@ -172,14 +172,14 @@ def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _duplicate_paths(text: str, top: tuple[str, ...]) -> tuple[str, ...]:
     """Read the text again and return where keys stand twice, outermost first."""
     paths = []
-    todo: list[tuple[tuple[Any, ...], Any]] = [(top, _MARKING_DECODER.decode(text))]
-    for place, found in todo:  # grows while it is walked: no recursion, the depth is not checked yet
+    pending: list[tuple[tuple[Any, ...], Any]] = [(top, _MARKING_DECODER.decode(text))]
+    for place, found in pending:  # grows while it is walked: no recursion, the depth is not checked yet
         if isinstance(found, _WithDuplicates):
             paths += [dotted((*place, key)) for key in found.twice]
         if isinstance(found, dict):
-            todo += [((*place, key), below) for key, below in found.items()]
+            pending += [((*place, key), below) for key, below in found.items()]
         elif isinstance(found, list):
-            todo += [((*place, index), below) for index, below in enumerate(found)]
+            pending += [((*place, index), below) for index, below in enumerate(found)]
     return tuple(paths)
 
 
