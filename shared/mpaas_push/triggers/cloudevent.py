@@ -1,0 +1,57 @@
+"""Events for event functions: CloudEvents 1.0, and all that can be read as such (fc-runtime §5).
+
+`events_of` is the one entry for an event function; `event_of` reads exactly one CloudEvent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpaas_push.errors import UnreadablePayload
+from mpaas_push.json_text import UnreadableJson, read_json
+from mpaas_push.triggers.item import CloudEvent, UnreadableElement, cloud_event, elements_of, shape_of
+from mpaas_push.triggers.oss import native_events, refuse_tablestore
+
+__all__ = ["CloudEvent", "event_of", "events_of"]
+
+_EXPECTED = "a CloudEvents 1.0 event, an array of them, or a native event of OSS, SLS or CDN"
+
+
+def event_of(event: bytes) -> CloudEvent:
+    """Read a single CloudEvent (fc-runtime §5.2, §5.3).
+
+    Raises:
+        UnreadablePayload: The payload is none, or lacks `id`, `source`, `type` or `specversion`.
+    """
+    try:
+        return cloud_event(read_json(event))
+    except UnreadableJson as error:
+        raise UnreadablePayload(f"not a CloudEvents 1.0 event: it cannot be read: {error}") from None
+
+
+def events_of(event: bytes) -> list[CloudEvent | UnreadablePayload]:
+    """Read the events of a payload, each at its place (fc-runtime §5).
+
+    Raises:
+        UnreadablePayload: The payload is nothing of the kind; Tablestore's is named as unsupported.
+    """
+    refuse_tablestore(event)
+    elements, bare = elements_of(event, _EXPECTED)
+    if bare and "specversion" not in elements[0]:
+        events = native_events(elements[0])
+        if events is None:
+            raise UnreadablePayload(f"expected {_EXPECTED}; came {shape_of(elements[0])}")
+        return events
+    return [read for element in elements for read in _read(element)]
+
+
+def _read(element: Any) -> list[CloudEvent | UnreadablePayload]:
+    if isinstance(element, UnreadablePayload):
+        return [element]
+    try:
+        native = native_events(element) if isinstance(element, dict) else None
+        return [cloud_event(element)] if native is None else native
+    except UnreadableElement as error:
+        return [error]
+    except UnreadablePayload as error:
+        return [UnreadableElement(str(error), element)]

@@ -1,0 +1,68 @@
+"""The destination record of an asynchronous invocation that failed (fc-runtime §6).
+
+A function may be the destination of its own failures: the record holds the payload that failed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.parser import parse
+from pydantic import ValidationError
+
+from mpaas_push.json_text import UnreadableJson, read_json
+from mpaas_push.triggers.item import Identifier, Shape
+
+__all__ = ["DestinationRecord", "request_of"]
+
+
+class _Request(Shape):
+    requestId: Identifier  # noqa: N815 - the name on the wire
+    functionArn: Identifier  # noqa: N815 - the name on the wire
+    condition: str
+
+
+class _Response(Shape):
+    functionError: str = ""  # noqa: N815 - the name on the wire
+
+
+class DestinationRecord(Shape):
+    """What a destination is sent after an asynchronous invocation; payloads are text (fc-runtime §6)."""
+
+    requestContext: _Request  # noqa: N815 - the name on the wire
+    requestPayload: str  # noqa: N815 - the name on the wire
+    responseContext: _Response | None = None  # noqa: N815 - the name on the wire
+
+    @property
+    def failed(self) -> bool:
+        """Whether the invocation failed; of one that succeeded condition and error are empty."""
+        return bool(self.requestContext.condition or (self.responseContext or _Response()).functionError)
+
+
+def request_of(event: bytes) -> bytes | None:
+    """Return the payload of a failed invocation if an event is the record of one, else None.
+
+    The record is read as it is sent to a function or queue and as the data of EventBridge's CloudEvent. A
+    record within a record, left by a function that failed on its own failure, is opened as well. The record
+    of an invocation that succeeded is none: what it holds must not be done again.
+    """
+    request = None
+    while (inner := _inner(event)) is not None:
+        request = event = inner
+    return request
+
+
+def _inner(event: bytes) -> bytes | None:
+    # Batches can be large: most events are told apart without reading them.
+    if b'"requestPayload"' not in event:
+        return None
+    try:
+        value: Any = read_json(event)
+        if isinstance(value, dict) and "specversion" in value:
+            value = value.get("data")
+        if not isinstance(value, dict):
+            return None
+        record = parse(event=value, model=DestinationRecord)
+    except (UnreadableJson, ValidationError):
+        return None
+    return record.requestPayload.encode() if record.failed else None

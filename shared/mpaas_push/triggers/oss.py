@@ -1,0 +1,198 @@
+"""Events of OSS, natively or through EventBridge, and the native ones of SLS and CDN (fc-runtime §5).
+
+Each leaves as a `CloudEvent`, so that a rule need not know on which way an event came.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.errors import UnreadablePayload
+from mpaas_push.json_text import UnreadableJson, read_json
+from mpaas_push.triggers.item import (
+    CloudEvent,
+    Identifier,
+    Number,
+    Shape,
+    UnreadableElement,
+    cloud_event,
+    digest,
+    shape_of,
+    shaped,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CdnRecord", "OssRecord", "SlsRange", "events_of", "native_events", "refuse_tablestore"]
+
+_EXPECTED = "events of OSS (native or a CloudEvent), SLS or CDN"
+_CBOR_MAP = range(0xA0, 0xC0)
+
+
+class _Bucket(Shape):
+    arn: Identifier
+
+
+class _Object(Shape):
+    key: Identifier
+
+
+class _Oss(Shape):
+    bucket: _Bucket
+    object: _Object
+
+
+class _Response(Shape):
+    requestId: Identifier  # noqa: N815 - the name on the wire
+
+
+class OssRecord(Shape):
+    """One entry of a native OSS event, and the data of one through EventBridge (fc-runtime §5.1, §5.2)."""
+
+    eventName: Identifier  # noqa: N815 - the name on the wire
+    eventTime: Identifier  # noqa: N815 - the name on the wire
+    oss: _Oss
+    responseElements: _Response  # noqa: N815 - the name on the wire
+
+
+class _Logstore(Shape):
+    projectName: Identifier  # noqa: N815 - the name on the wire
+    logstoreName: Identifier  # noqa: N815 - the name on the wire
+
+
+class SlsRange(Shape):
+    """What the SLS trigger sends: a range of a log shard, not the logs (fc-runtime §5.4)."""
+
+    source: _Logstore
+    taskId: Identifier  # noqa: N815 - the name on the wire
+
+
+class _Domain(Shape):
+    domain: Identifier
+
+
+class CdnRecord(Shape):
+    """One entry of a CDN event (fc-runtime §5.5)."""
+
+    eventName: Identifier  # noqa: N815 - the name on the wire
+    eventTime: Identifier  # noqa: N815 - the name on the wire
+    traceId: Number  # noqa: N815 - the name on the wire
+    resource: _Domain
+
+
+def events_of(event: bytes) -> list[CloudEvent | UnreadablePayload]:
+    """Read the events of OSS, in each of its forms, or the native ones of SLS and CDN, each at its place.
+
+    Raises:
+        UnreadablePayload: The payload is nothing of the kind; Tablestore's CBOR is named as unsupported.
+    """
+    refuse_tablestore(event)
+    try:
+        value = read_json(event)
+    except UnreadableJson as error:
+        raise UnreadablePayload(f"expected {_EXPECTED}; what came cannot be read: {error}") from None
+    if isinstance(value, dict):
+        events = native_events(value)
+        if events is not None:
+            return events
+        if "specversion" in value and str(value.get("type")).startswith("oss:"):
+            try:
+                return [cloud_event(value)]
+            except UnreadableElement as error:
+                return [error]
+    raise UnreadablePayload(f"expected {_EXPECTED}; came {shape_of(value)}")
+
+
+def native_events(value: dict[str, Any]) -> list[CloudEvent | UnreadablePayload] | None:
+    """Read an object in one of the native shapes of OSS, SLS and CDN; None if it is of none of them.
+
+    Raises:
+        UnreadablePayload: The object is Tablestore's, whose rows are not supported.
+    """
+    if value.keys() >= {"Version", "Records"}:
+        raise UnreadablePayload(_TABLESTORE)
+    if "specversion" in value:
+        return None
+    entries = value.get("events")
+    if isinstance(entries, list):
+        if entries and not any(map(_reader, entries)):
+            return None
+        return [_event(entry) for entry in entries]
+    return [_event(value)] if _reader(value) else None
+
+
+def refuse_tablestore(event: bytes) -> None:
+    """Make sure that a payload is not the CBOR of a Tablestore trigger (fc-runtime §5.6).
+
+    Raises:
+        UnreadablePayload: It is; no text in UTF-8 begins with such a byte.
+    """
+    if event and event[0] in _CBOR_MAP:
+        raise UnreadablePayload(f"{_TABLESTORE}: the payload is CBOR")
+
+
+_TABLESTORE = "rows of Tablestore are not supported: expected a CloudEvent or events of OSS, SLS or CDN"
+
+
+def _event(entry: Any) -> CloudEvent | UnreadablePayload:
+    read = _reader(entry)
+    if read is None:
+        return UnreadableElement(f"not an event of OSS, SLS or CDN: came {shape_of(entry)}", entry)
+    try:
+        return read(entry)
+    except UnreadableElement as error:
+        return error
+
+
+def _reader(entry: Any) -> Callable[[dict[str, Any]], CloudEvent] | None:
+    if not isinstance(entry, dict):
+        return None
+    if entry.get("eventSource") == "acs:oss" or entry.keys() >= {"eventName", "oss"}:
+        return _oss
+    if entry.get("eventSource") == "cdn":
+        return _cdn
+    if entry.keys() >= {"source", "taskId", "jobName"}:
+        return _sls
+    return None
+
+
+def _oss(entry: dict[str, Any]) -> CloudEvent:
+    record = shaped(entry, OssRecord, "an event of OSS", entry)
+    key = record.oss.object.key
+    return CloudEvent(
+        # One request may delete many objects.
+        id=f"{record.responseElements.requestId}:{key}",
+        source="acs.oss",
+        type=f"oss:{record.eventName}",
+        specversion="1.0",
+        subject=f"{record.oss.bucket.arn}/{key}",
+        time=record.eventTime,
+        data=entry,
+    )
+
+
+def _cdn(entry: dict[str, Any]) -> CloudEvent:
+    record = shaped(entry, CdnRecord, "an event of CDN", entry)
+    return CloudEvent(
+        # Whether entries share a trace is not documented.
+        id=f"{record.traceId}:{digest(entry)}",
+        source="acs.cdn",
+        type=f"cdn:{record.eventName}",
+        specversion="1.0",
+        subject=f"domain/{record.resource.domain}",
+        time=record.eventTime,
+        data=entry,
+    )
+
+
+def _sls(entry: dict[str, Any]) -> CloudEvent:
+    found = shaped(entry, SlsRange, "an event of SLS", entry)
+    return CloudEvent(
+        id=found.taskId,
+        source="acs.sls",
+        type="sls:Logstore:RangeReady",
+        specversion="1.0",
+        subject=f"project/{found.source.projectName}/logstore/{found.source.logstoreName}",
+        data=entry,
+    )

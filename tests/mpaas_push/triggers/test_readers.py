@@ -1,0 +1,501 @@
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpaas_push.errors import UnreadablePayload
+from mpaas_push.triggers import cloudevent, destination, eventstream, mns, oss, timer
+from mpaas_push.triggers.item import CloudEvent, Item, UnreadableElement, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAYLOADS = Path(__file__).parents[2] / "payloads"
+SAMPLES = {path.name: path.read_bytes() for path in sorted(PAYLOADS.iterdir())}
+# The longest beginning of a file's name that stands here names its reader.
+READERS: dict[str, Callable[[bytes], Any]] = {
+    "timer": timer.tick_of,
+    "mns-topic": mns.items_of,
+    "eventstream": eventstream.items_of,
+    "oss": oss.events_of,
+    "sls": oss.events_of,
+    "cdn": oss.events_of,
+    "ecs": cloudevent.event_of,
+    "destination": destination.request_of,
+}
+KAFKA_SCOPE = "kafka:mytopic:7:25"
+MNS_SCOPE = "mns:C6DB60D1574661357FA2272774450001"
+RABBIT_SCOPE = "rabbitmq:f7622d51-e198-41de-a072-77c1ead70001"
+ROCKET_SCOPE = "rocketmq:TopicName:AC14000100007F0000010A6C18B40001"
+CDN_TRACE = "ce:acs.cdn:c6459282-6a4d-4413-894c-e4ea39686738:sha256:"
+EXPECTED: dict[str, tuple[str, Any]] = {
+    **{
+        f"eventstream-mns-{shape}.json": (MNS_SCOPE, "TEST")
+        for shape in ("cloudevents", "strings", "rawdata")
+    },
+    **{f"eventstream-mns-{shape}.json": (MNS_SCOPE, "TEST") for shape in ("bare", "bare-rawdata")},
+    "eventstream-mns-base64.json": (MNS_SCOPE, '{"title":"TEST"}'),
+    "eventstream-rocketmq-no-uniq-key.json": ("rocketmq:TopicName:k1:sha256:", "TEST"),
+    "eventstream-kafka-json-value.json": (KAFKA_SCOPE, {"title": "hello kafka msg"}),
+    "eventstream-kafka-binary-value.json": (KAFKA_SCOPE, '{"title":"hello kafka msg"}'),
+    "eventstream-kafka-": (KAFKA_SCOPE, "hello kafka msg"),
+    "eventstream-rabbitmq-": (RABBIT_SCOPE, {"Hello": "RabbitMQ"}),
+    "eventstream-rocketmq-": (ROCKET_SCOPE, "TEST"),
+    "eventstream-mqtt-": ("mqtt:testTopic:sha256:", "hello"),
+    "eventstream-apache-rocketmq-": (
+        "rocketmq:testTopic:7F0000010A6C18B4AAC27C0F0D9A0001",
+        "Hello RocketMQ",
+    ),
+    "mns-topic-json": ("mns:2F5B3C082B923D4EAC694B76D928F0001", "hello topic"),
+    "mns-topic-stream": ("sha256:", "hello topic"),
+    "oss-native": (
+        "ce:acs.oss:58F9FF2D3DF792092E12044C:source/a.png",
+        ("oss:ObjectCreated:PutObject", "acs:oss:cn-hangzhou:1000000000000000:testbucket/source/a.png"),
+    ),
+    "oss-eventbridge.json": (
+        "ce:acs.oss:6364D216511B143733C5A67B",
+        ("oss:ObjectCreated:PutObject", "acs:oss:cn-hangzhou:1000000000000000:b1/source/a.png"),
+    ),
+    "oss-eventbridge-rawdata.json": (
+        "ce:acs.oss:6364D216511B143733C5A67B:source/a.png",
+        ("oss:ObjectCreated:PutObject", "acs:oss:cn-hangzhou:1000000000000000:b1/source/a.png"),
+    ),
+    "ecs-": (
+        "ce:acs.ecs:70c0414c-b260-4923-b584-1d6e56460001",
+        (
+            "ecs:Disk:ConvertToPostpaidCompleted",
+            "acs:ecs:cn-hangzhou:1000000000000000:disk/d-bp11ba7acc69nkta0001",
+        ),
+    ),
+    "sls-": (
+        "ce:acs.sls:c2691505-38da-4d1b-998a-f1d4bb8c0001",
+        ("sls:Logstore:RangeReady", "project/fc-test-project/logstore/fc-test-logstore"),
+    ),
+    "cdn-log-file-": (CDN_TRACE, ("cdn:LogFileCreated", "domain/example.com")),
+    "cdn-cached-": (CDN_TRACE, ("cdn:CachedObjectsRefreshed", "domain/example.com")),
+    "cdn-domain-stopped": (CDN_TRACE, ("cdn:CdnDomainStopped", "domain/example.com")),
+    "cdn-domain-added": (CDN_TRACE, ("cdn:CdnDomainAdded", "domain/example.com")),
+    "timer": ("timer:timer-trigger:2025-02-14T06:39:00Z", {"job": "sync"}),
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def sample(name: str) -> Any:
+    return json.loads(SAMPLES[name])
+
+
+def wire(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def of_name(table: dict[str, Any], name: str) -> Any:
+    fitting = [start for start in table if name.startswith(start)]
+    assert fitting, f"no reader and no expectation for {name}"
+    return table[max(fitting, key=len)]
+
+
+def item(event: Any, read: Callable[[bytes], list[Any]] = eventstream.items_of) -> Item:
+    (reading,) = read(event if isinstance(event, bytes) else wire(event))
+    assert isinstance(reading, Item), reading
+    return reading
+
+
+def refused(event: Any, read: Callable[[bytes], list[Any]] = eventstream.items_of) -> UnreadableElement:
+    (reading,) = read(event if isinstance(event, bytes) else wire(event))
+    assert isinstance(reading, UnreadableElement), reading
+    return reading
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if not name.startswith("destination")])
+def test_every_documented_sample_is_read_by_the_reader_of_its_trigger(name: str) -> None:
+    read = of_name(READERS, name)(SAMPLES[name])
+    if isinstance(read, list):
+        (read,) = read
+    scope, content = of_name(EXPECTED, name)
+    assert not isinstance(read, Exception), read
+    assert read.scope.startswith(scope)
+    assert len(read.scope) == len(scope) + (64 if scope.endswith("sha256:") else 0)
+    if isinstance(read, CloudEvent):
+        assert (read.type, read.subject) == content
+    else:
+        assert (read.payload if isinstance(read, timer.Tick) else read.body) == content
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name.startswith(("oss", "ecs", "sls", "cdn"))])
+def test_the_entry_for_event_functions_reads_every_event_alone_and_in_an_array(name: str) -> None:
+    (alone,) = cloudevent.events_of(SAMPLES[name])
+    assert isinstance(alone, CloudEvent)
+    assert [alone] == [*of_name(READERS | {"ecs": cloudevent.events_of}, name)(SAMPLES[name])]
+    event = sample(name)
+    assert cloudevent.events_of(wire([event, json.dumps(event)])) == [alone, alone]
+
+
+@pytest.mark.parametrize("source", ["mns", "kafka", "rabbitmq", "rocketmq"])
+def test_a_message_has_the_same_scope_and_body_in_every_shape(source: str) -> None:
+    shapes = ("cloudevents", "strings", "bare", "rawdata", "bare-rawdata")
+    read = [item(SAMPLES[f"eventstream-{source}-{shape}.json"]) for shape in shapes]
+    assert all(other == read[0] for other in read)
+    data = sample(f"eventstream-{source}-rawdata.json")
+    assert item([json.dumps(data[0])]) == read[0]
+
+
+def test_a_topic_message_in_json_has_the_same_scope_with_and_without_attributes() -> None:
+    plain, rich = (item(SAMPLES[f"mns-topic-json{rest}.json"], mns.items_of) for rest in ("", "-attributes"))
+    assert plain == rich
+
+
+def test_a_topic_message_in_a_stream_is_the_body_whatever_json_it_is() -> None:
+    for body in ('{"title": "a"}', '{"body": "x"}', "[1]", '{"title": 1, "title": 2}', "héllo"):
+        read = item(body.encode(), mns.items_of)
+        assert (read.body, read.original, read.scope) == (body, body, digest(body))
+
+
+def test_a_rocketmq_message_without_unique_key_keeps_its_scope_when_offsets_move_on() -> None:
+    first = sample("eventstream-rocketmq-no-uniq-key.json")
+    again = sample("eventstream-rocketmq-no-uniq-key.json")
+    again[0]["systemProperties"].update(MAX_OFFSET="99", CONSUME_START_TIME=1, RECONSUME_TIMES="1")
+    assert item(first).scope == item(again).scope
+    again[0]["body"] = "other"
+    assert item(first).scope != item(again).scope
+    del again[0]["systemProperties"]["KEYS"]
+    assert item(again).scope.startswith("rocketmq:TopicName:sha256:")
+
+
+def test_a_rabbitmq_message_without_id_goes_by_its_cloudevent_or_by_what_a_redelivery_leaves_alone() -> None:
+    event = sample("eventstream-rabbitmq-cloudevents.json")[0]
+    del event["data"]["props"]["messageId"]
+    assert item(event).scope == f"ce:{event['source']}:{event['id']}"
+    raw = event["data"]
+    again = {**raw, "envelope": {**raw["envelope"], "redeliver": True, "deliveryTag": 99}}
+    assert item([raw]).scope == item([again]).scope
+    assert item([raw]).scope != item([{**raw, "body": "other"}]).scope
+    assert item([raw]).scope.startswith("sha256:")
+
+
+def test_an_mqtt_cloudevent_goes_by_its_source_and_id() -> None:
+    (data,) = sample("eventstream-mqtt-rawdata.json")
+    assert item({"specversion": "1.0", "source": "m", "id": "1", "data": data}).scope == "ce:m:1"
+    assert item({"specversion": "1.0", "data": data}).scope == item([data]).scope
+
+
+def test_kafka_numbers_may_be_text() -> None:
+    (data,) = sample("eventstream-kafka-rawdata.json")
+    assert item([{**data, "partition": "7", "offset": "25"}]).scope == KAFKA_SCOPE
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (base64.b64encode(b'{"title": "x"}').decode(), '{"title": "x"}'),
+        (base64.b64encode('{"title": "é"}'.encode()).decode(), '{"title": "é"}'),
+        ("1234", "1234"),  # JSON already, though base64 as well
+        ("TEST", "TEST"),  # base64, but not of UTF-8
+        ("aGVsbG8gdG9waWM=", "aGVsbG8gdG9waWM="),  # base64 of text that is no JSON
+        (base64.b64encode(b'{"title": "x"}').decode() + "\n", None),
+        ("", ""),
+    ],
+)
+def test_base64_is_undone_only_if_it_holds_json_and_is_none(body: str, read: str | None) -> None:
+    read = body if read is None else read
+    for data in (
+        {"messageId": "m", "messageBody": body},
+        {"topic": "t", "partition": 0, "offset": 1, "value": body},
+    ):
+        found = item([data])
+        assert (found.body, found.original) == (read, body)
+
+
+def test_base64_is_left_alone_where_it_does_not_occur() -> None:
+    body = base64.b64encode(b'{"title": "x"}').decode()
+    assert item([{"topic": "t", "systemProperties": {"UNIQ_KEY": "u"}, "body": body}]).body == body
+
+
+def test_the_original_of_a_body_that_is_no_text_is_its_json() -> None:
+    (data,) = sample("eventstream-kafka-rawdata.json")
+    for value, body in (({"a": "é"}, {"a": "é"}), ([1], [1]), (5, "5"), (True, "true")):
+        found = item([{**data, "value": value}])
+        assert found.body == body
+        assert found.original == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "null",
+        "7",
+        '"no json"',
+        '"{\\"messageId\\": \\"m\\"}"',
+        "{}",
+        '{"specversion": "1.0"}',
+        '{"messageId": 5, "messageBody": "x"}',
+        '{"messageId": "m", "messageBody": null}',
+        # Nothing of the array could be passed on if one place decided.
+        '{"messageId": "m", "messageId": "n", "messageBody": "x"}',
+        '{"messageId": "m", "messageBody": NaN}',
+        '{"messageId": "m", "messageBody": 1e999}',
+        '{"messageId": "m", "messageBody": "\\ud800"}',
+        '{"messageId": "m", "messageBody": ' + "[" * 100 + "]" * 100 + "}",
+        '{"messageId": "m", "messageBody": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        '{"messageId": "m", "messageBody": ' + "9" * 5000 + "}",
+        '{"messageId": "m" "messageBody": "a, ]} \\" b"}',
+    ],
+)
+def test_a_bad_element_stands_at_its_place_and_leaves_its_neighbours_alone(bad: str) -> None:
+    neighbours = [SAMPLES[f"eventstream-{name}-bare.json"].decode() for name in ("mns", "rabbitmq")]
+    quoted = json.dumps(neighbours[0])
+    first, second, third, fourth = eventstream.items_of(
+        f"\ufeff [{neighbours[0]}, {bad} ,{neighbours[1]}\n, {quoted}] ".encode()
+    )
+    assert isinstance(first, Item)
+    assert isinstance(second, UnreadableElement)
+    assert isinstance(third, Item)
+    assert first == fourth
+    assert (first.scope, third.scope) == (MNS_SCOPE, RABBIT_SCOPE)
+    assert second.scope == digest(second.original)
+
+
+def test_an_element_that_is_not_utf8_leaves_its_neighbours_alone() -> None:
+    good = SAMPLES["eventstream-mns-bare.json"].strip()
+    first, second = eventstream.items_of(b'[{"messageId":"m","messageBody":"\xff"},' + good + b"]")
+    assert isinstance(first, UnreadableElement)
+    assert first.original == '{"messageId":"m","messageBody":"\ufffd"}'
+    assert item([json.loads(good)]) == second
+
+
+def test_a_bad_event_leaves_its_neighbours_alone() -> None:
+    good = sample("ecs-eventbridge.json")
+    table = sample("oss-native.json")
+    read = cloudevent.events_of(
+        wire([good, {"specversion": "1.0"}, {"Version": "", "Records": []}, 5, table])
+    )
+    assert [isinstance(event, CloudEvent) for event in read] == [True, False, False, False, True]
+    entries = {"events": [{"eventSource": "acs:oss"}, *table["events"], 5]}
+    kinds = [isinstance(event, CloudEvent) for event in oss.events_of(wire(entries))]
+    assert kinds == [False, True, False]
+
+
+def test_an_empty_batch_holds_nothing() -> None:
+    assert eventstream.items_of(b"[]") == []
+    assert cloudevent.events_of(b"[]") == []
+
+
+def test_changes_of_a_database_are_named_as_unsupported() -> None:
+    data = {"id": 1, "topicPartition": {"topic": "t"}, "offset": 1, "operationType": "INSERT"}
+    event = {"specversion": "1.0", "type": "dts:ConsumeMessage", "source": "s", "id": "1"}
+    for element in (data, {**event, "data": data}, {**event, "data": "?"}):
+        assert "(DTS) are not supported" in str(refused([element]))
+        assert "(DTS) are not supported" in str(refused(element))
+
+
+def test_rows_of_tablestore_are_named_as_unsupported() -> None:
+    as_json = b'{"Version": "Sync-v1", "Records": []}'
+    cbor = b"\xa2gVersiongSync-v1gRecords\x80"
+    for event in (as_json, cbor):
+        for read in (oss.events_of, cloudevent.events_of):
+            with pytest.raises(UnreadablePayload, match="rows of Tablestore are not supported"):
+                read(event)
+
+
+@pytest.mark.parametrize(
+    ("read", "event", "text"),
+    [
+        (eventstream.items_of, b'{"triggerName": "secret"}', "an object with `triggerName`"),
+        (eventstream.items_of, b'"secret"', "came text"),
+        (eventstream.items_of, b"secret", "what came cannot be read: not JSON: Expecting value"),
+        (eventstream.items_of, b'[{"messageId": "secret"', "what came cannot be read: not JSON"),
+        (mns.items_of, b"secret\xff", "expected UTF-8 text, byte 6 of 7 is none"),
+        (mns.items_of, b" ", "came an empty event"),
+        (cloudevent.event_of, b'["secret"]', "expected an object, came a list of 1: text"),
+        (cloudevent.event_of, b"{", "it cannot be read: not JSON"),
+        (
+            cloudevent.event_of,
+            b'{"id": "secret", "type": 5}',
+            "not a CloudEvents 1.0 event: `source` is missing, `type` is of a wrong kind, `specversion` is",
+        ),
+        (cloudevent.events_of, b'{"title": "secret"}', "came an object with `title`"),
+        (cloudevent.events_of, b"{}", "came an empty object"),
+        (cloudevent.events_of, b"7", "came a number"),
+        (oss.events_of, b'{"events": [{"secret": 1}]}', "came an object with `events`"),
+        (oss.events_of, SAMPLES["ecs-eventbridge.json"], "came an object with `datacontenttype`"),
+        (oss.events_of, b"secret", "cannot be read"),
+        (oss.events_of, b"[]", "came an empty list"),
+    ],
+)
+def test_a_payload_that_is_nothing_of_the_kind_is_refused_by_shape_without_its_values(
+    read: Callable[[bytes], Any], event: bytes, text: str
+) -> None:
+    with pytest.raises(UnreadablePayload) as caught:
+        read(event)
+    assert text in str(caught.value)
+    assert "secret" not in str(caught.value).replace("`secret`", "")
+
+
+@pytest.mark.parametrize(
+    ("element", "text"),
+    [
+        (
+            {"messageId": "", "messageBody": "secret"},
+            "not a message of an MNS queue: `messageId` is of a wrong",
+        ),
+        (
+            {"topic": "t", "partition": True, "offset": 1},
+            "`partition` is of a wrong kind, `value` is missing",
+        ),
+        ({"topic": "t", "partition": 1, "offset": 1, "value": None}, "the message has no body"),
+        ({"specversion": "1.0", "data": {"secret": 1, "b": 2}}, "came an object with `secret`, `b`"),
+        ({"specversion": "1.0", "data": ["secret", 1]}, "came a list of 2: text, a number"),
+        ({str(key): "secret" for key in range(12)}, "`9`, 2 more"),
+        (["secret"], "expected an object, came a list of 1: text"),
+    ],
+)
+def test_a_bad_element_tells_what_is_wrong_without_its_values(element: Any, text: str) -> None:
+    error = refused([element])
+    assert text in str(error)
+    assert "secret" not in str(error).replace("`secret`", "")
+    assert json.loads(error.original) == element
+
+
+def test_a_topic_message_with_fields_of_a_wrong_kind_is_an_error_at_its_place() -> None:
+    bad = {**sample("mns-topic-json.json"), "Message": {"a": "secret"}}
+    assert "not an MNS topic's message in JSON form: `Message` is of a wrong kind" in str(
+        refused(bad, mns.items_of)
+    )
+    assert "in STREAM form: `attrs` is of a wrong kind" in str(
+        refused({"body": "b", "attrs": 1}, mns.items_of)
+    )
+
+
+def test_a_cloudevent_keeps_times_as_text_and_unknown_attributes_as_they_are() -> None:
+    event = cloudevent.event_of(SAMPLES["ecs-eventbridge-odd-publishtime.json"])
+    assert event.time == "2021-01-18T11:58:31.125+08:00"
+    assert event.extensions["aliyunpublishtime"].endswith("Asia/Shanghai")
+    assert event.extensions.keys() == {
+        "aliyunaccountid",
+        "aliyunpublishtime",
+        "aliyuneventbusname",
+        "aliyunregionid",
+        "aliyunpublishaddr",
+    }
+    assert event.data == {"result": "accomplished", "diskId": "d-bp11ba7acc69nkta0001"}
+
+
+def test_optional_attributes_of_a_cloudevent_may_be_of_any_kind() -> None:
+    required = {"id": "1", "source": "s", "type": "t", "specversion": "1.0"}
+    event = cloudevent.event_of(wire({**required, "time": 5, "subject": {"a": 1}, "scope": "x"}))
+    assert (event.time, event.subject, event.data) == ("5", '{"a":1}', None)
+    assert (event.scope, event.extensions) == ("ce:s:1", {"scope": "x"})
+
+
+@pytest.mark.parametrize("form", ["", "-eventbridge"])
+def test_a_failed_invocation_gives_back_its_payload_and_a_successful_one_does_not(form: str) -> None:
+    assert destination.request_of(SAMPLES[f"destination-failure{form}.json"]) == b'{"failure":true}'
+    assert destination.request_of(SAMPLES[f"destination-success{form}.json"]) is None
+
+
+def test_the_record_of_a_failure_on_a_failure_gives_back_the_first_payload() -> None:
+    record = sample("destination-failure.json")
+    outer = {**record, "requestPayload": json.dumps(record)}
+    assert destination.request_of(wire(outer)) == b'{"failure":true}'
+
+
+def test_a_failure_keeps_a_payload_that_is_no_json() -> None:
+    record = {**sample("destination-failure.json"), "requestPayload": "héllo"}
+    assert destination.request_of(wire(record)) == "héllo".encode()
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if not name.startswith("destination")])
+def test_no_other_sample_is_taken_for_a_failed_invocation(name: str) -> None:
+    assert destination.request_of(SAMPLES[name]) is None
+
+
+@pytest.mark.parametrize(
+    "event", [b'"requestPayload"', b'{"requestPayload"', b'{"requestPayload": "x"}', b'["requestPayload"]']
+)
+def test_what_only_looks_like_a_record_is_none(event: bytes) -> None:
+    assert destination.request_of(event) is None
+
+
+def read_by_all(event: bytes) -> None:
+    """Every reader reads the event or raises the one error that it may."""
+    assert isinstance(destination.request_of(event), (bytes, type(None)))
+    for read, kind in (
+        (eventstream.items_of, Item),
+        (mns.items_of, Item),
+        (cloudevent.events_of, CloudEvent),
+        (oss.events_of, CloudEvent),
+    ):
+        with contextlib.suppress(UnreadablePayload):
+            for entry in read(event):
+                assert isinstance(entry, (kind, UnreadableElement))
+                entry.scope.encode()
+                if isinstance(entry, (Item, UnreadableElement)):
+                    entry.original.encode()
+                str(entry).encode()
+    with contextlib.suppress(UnreadablePayload):
+        cloudevent.event_of(event)
+    with contextlib.suppress(UnreadablePayload):
+        timer.tick_of(event)
+
+
+@given(st.binary() | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_no_bytes_bring_a_reader_down(event: bytes) -> None:
+    read_by_all(event)
+    read_by_all(b"[" + event + b"]")
+
+
+@given(JSON)
+def test_no_json_brings_a_reader_down(value: Any) -> None:
+    read_by_all(wire(value))
+    read_by_all(wire([value]))
+
+
+@st.composite
+def changed(draw: st.DrawFn) -> Any:
+    """A sample in which something was put in another's place, left out or added."""
+    name = draw(st.sampled_from([name for name in SAMPLES if name.endswith(".json")]))
+    root = {"root": sample(name)}
+    for _ in range(draw(st.integers(1, 3))):
+        place: Any = root
+        key: Any = "root"
+        while isinstance(place[key], (dict, list)) and place[key] and draw(st.integers(0, 3)):
+            place = place[key]
+            key = draw(st.sampled_from(list(place) if isinstance(place, dict) else range(len(place))))
+        if place is not root and draw(st.booleans()):
+            del place[key]
+        else:
+            place[key] = draw(JSON)
+    return root["root"]
+
+
+@given(changed())
+def test_no_change_of_a_sample_brings_a_reader_down(value: Any) -> None:
+    read_by_all(wire(value))
+
+
+@given(st.sampled_from(sorted(SAMPLES)), st.data())
+def test_no_damaged_byte_of_a_sample_brings_a_reader_down(name: str, data: st.DataObject) -> None:
+    event = bytearray(SAMPLES[name])
+    start = data.draw(st.integers(0, len(event)))
+    event[start : start + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=5))
+    read_by_all(bytes(event))
+
+
+def test_the_readers_do_not_load_the_models_of_other_clouds() -> None:
+    modules = "cloudevent, destination, eventstream, mns, oss"
+    code = f"import sys; from mpaas_push.triggers import {modules}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert "aws_lambda_powertools.utilities.parser.envelopes" not in loaded
+    assert "aws_lambda_powertools.utilities.parser.models" not in loaded
