@@ -25,7 +25,7 @@ run: install  ## start everything on loopback, send a push, keep running
 	$(BIN)/python -m local $(ARGS)
 
 demo: install  ## the same, then exit 0 or 1
-	$(BIN)/python -m local --demo --quiet --http-port 0 --sandbox-port 0 --events-port 0 --store .local/demo $(ARGS)
+	$(BIN)/python -m local --demo --quiet --http-port 0 --sandbox-port 0 --events-port 0 --queues-port 0 --store .local/demo $(ARGS)
 
 tick: install  ## fire a timer of the running stack: make tick NAME=morning
 	@$(BIN)/python -c 'import sys, urllib.request as u; print(u.urlopen(u.Request(sys.argv[1], method="POST")).read().decode())' $(EVENTS)/ticks/$(NAME)

@@ -23,13 +23,14 @@ def main() -> int:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    ports = Ports(options.http_port, options.sandbox_port, options.events_port)
+    ports = Ports(options.http_port, options.sandbox_port, options.events_port, options.queues_port)
     try:
         with Stack(ports, options.store, None if options.quiet else _print_log) as stack:
             print("mpaas-push is running on this machine; nothing leaves it.")
             good = run_demo(stack)
             print(f"\n  HTTP function   {stack.urls['http_push']}/docs")
             print(f"  mPaaS sandbox   {stack.sandbox.url}/inbox   what it received")
+            print(f"  queues          {stack.queues.endpoint}/.local/queues   what is in them")
             print(f"  timers          {stack.events_url}/ticks/morning   POST fires one now")
             if options.demo:
                 print("\n  all as it must be" if good else "\n  not as it must be")
@@ -53,6 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--events-port", type=int, default=Ports.events, help="port of ticks and invocations; 0: any"
     )
+    parser.add_argument("--queues-port", type=int, default=Ports.queues, help="port of the queues; 0: any")
     parser.add_argument("--store", type=Path, default=Stack.store, help="folder of what survives a restart")
     return parser.parse_args()
 

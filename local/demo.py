@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from local.stack import Stack
 
 __all__ = ["run_demo"]
@@ -73,20 +76,27 @@ def run_demo(stack: Stack) -> bool:
     """Send the pushes, print a table, and say whether each came to what it must."""
     print(f"\n  {'push':46} {'HTTP':>4}  {'attempts':>8}  outcomes")
     results = [_run(case, stack) for case in CASES]
-    results.append(_tick(stack))
+    results.append(_arrives("a timer ticks", lambda: stack.timers.tick("morning"), stack))
+    results.append(_arrives("a message comes in a queue", lambda: _queue(stack), stack))
     return all(results)
 
 
-def _tick(stack: Stack) -> bool:
-    """Fire the timer by hand and wait until its push has arrived."""
+def _queue(stack: Stack) -> None:
+    """Put a message into the queue of `queue_push`, in Base64 as the SDK does."""
+    body = base64.b64encode(json.dumps(MESSAGE).encode()).decode()
+    stack.queues.store.send(stack.source_of("queue_push", "pushes"), body)
+
+
+def _arrives(title: str, cause: Callable[[], object], stack: Stack) -> bool:
+    """Cause a push and wait until it has arrived."""
     before = stack.sandbox.inbox(limit=1)[0]["seq"]
-    stack.timers.tick("morning")
+    cause()
     deadline = time.monotonic() + 20
     while not (arrived := stack.sandbox.inbox(after=before)) and time.monotonic() < deadline:
         time.sleep(0.02)
     outcome = arrived[0]["outcome"] if arrived else "nothing arrived"
     right = outcome == "accepted"
-    print(f"  {'a timer ticks':46} {'-':>4}  {1:>8}  1 {outcome}{'' if right else '   <- WRONG'}")
+    print(f"  {title:46} {'-':>4}  {1:>8}  1 {outcome}{'' if right else '   <- WRONG'}")
     return right
 
 

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from local.asynchronous import AsyncConfig, AsyncQueue
-from local.descriptor import DescribedFunction, described_functions
+from local.descriptor import DescribedFunction, Trigger, described_functions
+from local.destinations import Destinations, destination_of, mns_destinations
 from local.events import Callee, create_events_app
 from local.gateway import create_gateway
 from local.host import Account, Credentials, Function, FunctionHost
+from local.mns import MnsServer, MnsStore
 from local.mpaas import AccessKey, Sandbox
+from local.queues import EventStream, stream_of
 from local.server import Server
-from local.timers import Timers, timer_of
+from local.sources import MnsSource
+from local.timers import Fire, Timers, timer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +34,8 @@ __all__ = ["Ports", "Stack"]
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLE = Credentials()
+HOLD_SECONDS = 30
+"""How long a message stays hidden beyond the timeout of the function that has it."""
 LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "default"}
 """Stand in for what a deployment must be told, where the environment does not."""
 
@@ -41,6 +47,7 @@ class Ports:
     http: int = 8080
     sandbox: int = 8081
     events: int = 8082
+    queues: int = 8083
 
 
 @dataclass
@@ -76,6 +83,13 @@ class Stack:
                     port_option="--sandbox-port",
                 )
             )
+            keys = {ROLE.access_key_id: key}
+            store = MnsStore(self.store / "queues.sqlite3", account_id=Account().account_id)
+            opened.callback(store.close)
+            self.queues = opened.enter_context(MnsServer(store, port=self.ports.queues, access_keys=keys))
+            accepts: dict[str, Fire] = {}
+            deliver = mns_destinations(store, accepts)
+            self._sources: dict[tuple[str, str], str] = {}
             self.hosts = {}
             self.urls = {}
             self.timers = opened.enter_context(Timers())
@@ -83,14 +97,14 @@ class Stack:
             for described in described_functions(ROOT / "s.yaml", LOCAL_DEFAULTS | dict(os.environ)):
                 name = described.resource
                 host = self.hosts[name] = opened.enter_context(self._host(described))
-                queue = AsyncQueue(name, host.invoke, config=AsyncConfig.of(described.props))
-                callees[name] = Callee(host.invoke, opened.enter_context(queue))
+                config = AsyncConfig.of(described.props)
+                queue = opened.enter_context(AsyncQueue(name, host.invoke, config=config, deliver=deliver))
+                callees[name], accepts[name] = Callee(host.invoke, queue), queue.accept
+                for variable in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
+                    if named := host.function.environment.get(variable):
+                        store.create_queue(named)
                 for trigger in described.triggers:
-                    if trigger.type == "http":
-                        server = Server(create_gateway(host), port=self.ports.http)
-                        self.urls[name] = opened.enter_context(server).url
-                    elif trigger.type == "timer":
-                        self.timers.add(timer_of(trigger, name), queue.accept)
+                    self._attach(trigger, described, queue.accept, deliver, opened)
             events = Server(create_events_app(callees, timers=self.timers), port=self.ports.events)
             self.events_url = opened.enter_context(events).url
             self._opened = opened.pop_all()
@@ -107,7 +121,46 @@ class Stack:
     """The timer triggers; a tick can be fired by hand."""
     events_url: str = field(init=False)
     """Where ticks and invocations are taken."""
+    queues: MnsServer = field(init=False)
+    """The MNS-compatible server with the queues of the triggers."""
     sandbox: Sandbox = field(init=False)
+
+    def source_of(self, function: str, trigger: str) -> str:
+        """Return the queue that a trigger takes its messages from, by the names of `s.yaml`."""
+        return self._sources[function, trigger]
+
+    def _attach(
+        self,
+        trigger: Trigger,
+        described: DescribedFunction,
+        accept: Fire,
+        deliver: Destinations,
+        opened: ExitStack,
+    ) -> None:
+        """Let a trigger deliver to its function from now on."""
+        name, host, store = described.resource, self.hosts[described.resource], self.queues.store
+        if trigger.type == "http":
+            server = Server(create_gateway(host), port=self.ports.http)
+            self.urls[name] = opened.enter_context(server).url
+        elif trigger.type == "timer":
+            self.timers.add(timer_of(trigger, name), accept)
+        elif trigger.type == "eventbridge":
+            config = stream_of(trigger, name)
+            source = config.origin.parameters["QueueName"]
+            store.create_queue(source)
+            self._sources[name, trigger.name] = source
+            if config.dead_letters:
+                store.create_queue(destination_of(config.dead_letters).name)
+            stream = EventStream(
+                config,
+                MnsSource(store, source),
+                invoke=host.invoke,
+                accept=accept,
+                dead_letters=deliver,
+                hold_seconds=described.props["timeout"] + HOLD_SECONDS,
+            )
+            opened.callback(store.listen(lambda _: stream.wake()))
+            opened.enter_context(stream)
 
     def _host(self, described: DescribedFunction) -> FunctionHost:
         props = described.props
@@ -119,7 +172,11 @@ class Stack:
             runtime=cast("Literal['python3.10', 'python3.12']", props["runtime"]),
             timeout=props["timeout"],
             memory=props["memorySize"],
-            environment={**variables, "MPAAS_ENDPOINT": self.sandbox.url},
+            environment={
+                **variables,
+                "MPAAS_ENDPOINT": self.sandbox.url,
+                "PUSH_MNS_ENDPOINT": self.queues.endpoint,
+            },
             layers=(ROOT / "shared",),
         )
         options: dict[str, Any] = {"on_log": self.on_log} if self.on_log else {}

@@ -96,3 +96,10 @@ def test_the_demo_of_the_readme_is_the_one_that_runs() -> None:
 
 def test_the_client_of_the_examples_is_public() -> None:
     assert PushClient.from_env({}).settings == Settings()
+
+
+def test_the_message_of_the_queue_document_can_be_sent(stack: HttpStack) -> None:
+    text = (ROOT / "docs" / "queue.md").read_text("utf-8")
+    body = "".join(re.findall(r"^        '(.*)'$", text, re.MULTILINE))
+
+    assert stack.post(body.encode()).status == 200

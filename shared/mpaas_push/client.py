@@ -101,7 +101,7 @@ class PushClient:
         self,
         messages: Sequence[PushMessage | InvalidMessage],
         *,
-        scope: str | None = None,
+        scope: str | Sequence[str] | None = None,
         invocation: Invocation | None = None,
     ) -> list[list[Outcome]]:
         """Send messages side by side, at most ``PUSH_CONCURRENCY`` requests at once.
@@ -110,7 +110,7 @@ class PushClient:
             messages: The messages; their place here is part of the message ids derived. What could not be
                 read as a message stands as its `InvalidMessage` and comes back as ``refused``, so that a bad
                 one neither harms its neighbours nor moves them.
-            scope: As in `send`; one for all.
+            scope: As in `send`; one for all, or one for each message, which then need no place.
             invocation: As in `send`. Requests that its deadline leaves no time for come back as
                 ``throttled`` with result code ``NotSent``.
 
@@ -121,8 +121,12 @@ class PushClient:
             Misconfigured: there is no complete AccessKey.
         """
         invocation = invocation or Invocation.of()
-        scope = scope or uuid.uuid4().hex
-        planned = [self._requests(message, scope, place) for place, message in enumerate(messages)]
+        if scope is None or isinstance(scope, str):
+            shared = scope or uuid.uuid4().hex
+            places = [(shared, place) for place in range(len(messages))]
+        else:
+            places = [(own, 0) for own in scope]
+        planned = [self._requests(message, *place) for message, place in zip(messages, places, strict=True)]
         requests = [request for part in planned if isinstance(part, tuple) for request in part]
         outcomes = iter(self._deliver_all(requests, invocation))
         for part in planned:

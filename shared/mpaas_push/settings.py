@@ -80,6 +80,9 @@ def _levels(value: object) -> object:
     return parse_levels(value) if isinstance(value, str) else value
 
 
+_QUEUE_NAME = "^[A-Za-z0-9][A-Za-z0-9-]{0,255}$"
+
+
 class Settings(BaseModel):
     """What the environment says about a deployment; each attribute is one variable.
 
@@ -150,6 +153,39 @@ class Settings(BaseModel):
             description="a request sent without verdict: report it, or retry it with the same message ids",
         ),
     ] = OnUnknown.REPORT
+    retry_queue: Annotated[
+        str | None,
+        Field(
+            alias="PUSH_RETRY_QUEUE",
+            description="MNS queue for messages of a batch that may be sent again later",
+            pattern=_QUEUE_NAME,
+        ),
+    ] = None
+    retry_limit: Annotated[
+        int,
+        Field(
+            alias="PUSH_RETRY_LIMIT",
+            description="how often a message goes through the retry queue before it is given up",
+            ge=0,
+            le=100,
+        ),
+    ] = 10
+    dead_letter_queue: Annotated[
+        str | None,
+        Field(
+            alias="PUSH_DEAD_LETTER_QUEUE",
+            description="MNS queue for messages of a batch that were given up, with the reason",
+            pattern=_QUEUE_NAME,
+        ),
+    ] = None
+    mns_endpoint: Annotated[
+        str | None,
+        Field(
+            alias="PUSH_MNS_ENDPOINT",
+            description="MNS endpoint of the two queues; by default that of the account and region",
+        ),
+        AfterValidator(lambda url: url and _endpoint(url)),
+    ] = None
     rules: Annotated[
         dict[str, Level],
         Field(

@@ -61,7 +61,17 @@ def test_the_demo_ends_well_and_shows_every_outcome(tmp_path: Path) -> None:
 
 def test_an_interrupt_stops_everything_and_leaves_no_process(tmp_path: Path) -> None:
     stack = run_local(
-        "--quiet", "--http-port", "0", "--sandbox-port", "0", "--events-port", "0", "--store", str(tmp_path)
+        "--quiet",
+        "--http-port",
+        "0",
+        "--sandbox-port",
+        "0",
+        "--events-port",
+        "0",
+        "--queues-port",
+        "0",
+        "--store",
+        str(tmp_path),
     )
     assert stack.stdout is not None
     for line in stack.stdout:
@@ -81,7 +91,7 @@ def test_an_interrupt_stops_everything_and_leaves_no_process(tmp_path: Path) -> 
     assert not [pid for pid in instances if Path(f"/proc/{pid}").exists()]
 
 
-OPTIONS = ("--http-port", "--sandbox-port", "--events-port")
+OPTIONS = ("--http-port", "--sandbox-port", "--events-port", "--queues-port")
 
 
 @pytest.mark.parametrize("option", OPTIONS)

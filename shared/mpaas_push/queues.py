@@ -1,0 +1,133 @@
+"""Queues that messages are handed over to: MNS, through its official SDK.
+
+Bodies enter, and whether each was taken leaves. The SDK is imported at the first use: most invocations hand
+nothing over.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mpaas_push.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mpaas_push.credentials import Credentials
+    from mpaas_push.settings import Settings
+
+__all__ = ["BODY_BYTES", "MnsQueues", "Parcel", "Queues"]
+
+logger = logging.getLogger(__name__)
+
+BODY_BYTES = 48 * 1024
+"""Longest body of a parcel, in bytes of UTF-8: MNS takes 64 KB, and Base64 makes three bytes four."""
+BATCH = 16
+"""Messages that MNS takes in one request, together no longer than one may be."""
+TIMEOUT_SECONDS = 5.0
+LONGEST_DELAY_SECONDS = 7 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A body on its way into a queue.
+
+    Attributes:
+        body: At most `BODY_BYTES` long; longer ones are not taken.
+        delay: Seconds until it can be received.
+    """
+
+    body: str
+    delay: int = 0
+
+
+class Queues(Protocol):
+    """Where parcels can be handed over."""
+
+    def hand_over(self, queue: str, parcels: Sequence[Parcel]) -> list[bool]:
+        """Put parcels into a queue and say of each whether it was surely taken; never raises."""
+
+
+class MnsQueues:
+    """Queues of Alibaba Cloud's Message Service in the function's own region. One thread at a time."""
+
+    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+        """Open nothing yet.
+
+        Args:
+            settings: The endpoint.
+            credentials: The AccessKey of this invocation; it needs `mns:SendMessage` on the queues.
+        """
+        self._endpoint = settings.mns_endpoint
+        self._credentials = credentials
+        self._account: Any = None
+
+    def hand_over(self, queue: str, parcels: Sequence[Parcel]) -> list[bool]:
+        """Put parcels into a queue, up to 16 a request, and say of each whether it was surely taken."""
+        taken = [False] * len(parcels)
+        for places in _batches(parcels):
+            try:
+                self._send(queue, [parcels[place] for place in places])
+            except Exception as error:  # noqa: BLE001 - the SDK raises many kinds, and a message must not be lost
+                # The texts of its errors quote the request; their kind and the server's code do not.
+                kind = getattr(error, "type", None) or type(error).__name__
+                logger.error("queue %s did not take %d messages: %s", queue, len(places), kind)  # noqa: TRY400
+                break
+            for place in places:
+                taken[place] = True
+        return taken
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._account is not None:
+            self._account.mns_client.http.conn.close()
+            self._account = None
+
+    def _send(self, queue: str, parcels: Sequence[Parcel]) -> None:
+        from mns.queue import Message  # noqa: PLC0415 - most invocations hand nothing over
+
+        messages = [Message(parcel.body, min(parcel.delay, LONGEST_DELAY_SECONDS)) for parcel in parcels]
+        self._connected().get_queue(queue).batch_send_message(messages)
+
+    def _connected(self) -> Any:
+        if self._account is None:
+            from mns.account import Account  # noqa: PLC0415 - as above
+
+            keys = self._credentials
+            self._account = Account(
+                self._endpoint or _own_endpoint(),
+                keys.access_key_id,
+                keys.access_key_secret,
+                keys.security_token or "",
+            )
+            # The SDK sets no time limit on HTTPS; the connection is opened at the first request.
+            self._account.mns_client.http.conn.timeout = TIMEOUT_SECONDS
+            self._account.mns_client.http.conn.connection_timeout = TIMEOUT_SECONDS
+        return self._account
+
+
+def _own_endpoint() -> str:
+    account, region = os.environ.get("FC_ACCOUNT_ID"), os.environ.get("FC_REGION")
+    if not account or not region:
+        raise Misconfigured("PUSH_MNS_ENDPOINT is not set", setting="PUSH_MNS_ENDPOINT")
+    return f"https://{account}.mns.{region}.aliyuncs.com"
+
+
+def _batches(parcels: Sequence[Parcel]) -> Iterator[list[int]]:
+    """Yield the places of parcels that may go in one request; too long ones are left out."""
+    batch: list[int] = []
+    size = 0
+    for place, parcel in enumerate(parcels):
+        length = len(parcel.body.encode("utf-8", "replace"))
+        if length > BODY_BYTES:
+            continue
+        if batch and (len(batch) == BATCH or size + length > BODY_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(place)
+        size += length
+    if batch:
+        yield batch
