@@ -28,3 +28,7 @@ class KeyMemory:
         if len(self._bodies) > self._size:
             self._bodies.popitem(last=False)
         return known == fingerprint
+
+    def forget(self, key: str) -> None:
+        """Forget a key under which nothing was sent."""
+        self._bodies.pop(key, None)

@@ -37,7 +37,10 @@ def push() -> Response[str]:
         return answers.plan(messages, client.settings, scope)
     if key and not keys.admits(key, event.body_bytes):
         raise Problem(409, "conflict", "this Idempotency-Key came with another body: use a new key")
-    return answers.outcomes(client.send_all(messages, scope=scope, invocation=invocation))
+    results = client.send_all(messages, scope=scope, invocation=invocation)
+    if key and not any(outcome.attempts for result in results for outcome in result):
+        keys.forget(key)  # nothing was sent: the corrected body may come under the same key
+    return answers.outcomes(results)
 
 
 @app.get("/v1/health")

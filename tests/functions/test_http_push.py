@@ -233,6 +233,13 @@ def test_a_key_that_came_with_another_body_is_a_conflict(stack: HttpStack) -> No
     assert len(received(stack)) == 2
 
 
+def test_a_body_that_was_invalid_may_be_corrected_under_the_same_key(stack: HttpStack) -> None:
+    headers = {"Idempotency-Key": "order-5"}
+    assert stack.post(message(deliveryType=4), headers=headers).status == 422
+
+    assert stack.post(message(), headers=headers).status == 200
+
+
 @pytest.mark.parametrize("key", ["k" * 256, " ", ""])
 def test_a_key_that_cannot_be_used_is_refused(stack: HttpStack, key: str) -> None:
     assert stack.post(message(), headers={"Idempotency-Key": key}).status == 400
