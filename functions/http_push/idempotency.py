@@ -1,13 +1,18 @@
-"""Which Idempotency-Keys this instance has seen, and with which body.
+"""Which Idempotency-Keys have come, and with which body.
 
-A help against mistakes, not a decision to rely on: another instance knows nothing of it. What makes a repeat
-recognisable everywhere is that message ids are derived from the key.
+With a ledger every instance knows all keys of a day. Without one an instance knows its own latest keys: a
+help against mistakes, not a decision to rely on. Either way message ids are derived from the key, so a repeat
+can be recognised everywhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpaas_push.ledger import Ledger
 
 __all__ = ["KeyMemory"]
 
@@ -18,17 +23,21 @@ class KeyMemory:
     def __init__(self, size: int = 1000) -> None:
         """Remember at most `size` keys; the longest unused is forgotten first."""
         self._size = size
-        self._bodies: OrderedDict[str, bytes] = OrderedDict()
+        self._bodies: OrderedDict[str, str] = OrderedDict()
 
-    def admits(self, key: str, body: bytes) -> bool:
+    def admits(self, key: str, body: bytes, ledger: Ledger | None) -> bool:
         """Return whether the key is new or comes with the same body again, and remember it."""
-        fingerprint = hashlib.sha256(body).digest()
+        fingerprint = hashlib.sha256(body).hexdigest()
+        if ledger:
+            return ledger.admits(key, fingerprint)
         known = self._bodies.setdefault(key, fingerprint)
         self._bodies.move_to_end(key)
         if len(self._bodies) > self._size:
             self._bodies.popitem(last=False)
         return known == fingerprint
 
-    def forget(self, key: str) -> None:
+    def forget(self, key: str, ledger: Ledger | None) -> None:
         """Forget a key under which nothing was sent."""
         self._bodies.pop(key, None)
+        if ledger:
+            ledger.forget(key)

@@ -35,11 +35,11 @@ def push() -> Response[str]:
     scope = f"http:{key}" if key else invocation.request_id
     if answers.is_dry_run(event):
         return answers.plan(messages, client.settings, scope)
-    if key and not keys.admits(key, event.body_bytes):
+    if key and not keys.admits(key, event.body_bytes, client.ledger):
         raise Problem(409, "conflict", "this Idempotency-Key came with another body: use a new key")
     results = client.send_all(messages, scope=scope, invocation=invocation)
-    if key and not any(outcome.attempts for result in results for outcome in result):
-        keys.forget(key)  # nothing was sent: the corrected body may come under the same key
+    if key and all(outcome.faults for result in results for outcome in result):
+        keys.forget(key, client.ledger)  # all were invalid: the corrected body may come under the same key
     return answers.outcomes(results)
 
 

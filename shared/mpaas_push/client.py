@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from mpaas_push.ledger import Ledger
     from mpaas_push.message import PushMessage
     from mpaas_push.request import PushRequest
 
@@ -44,7 +45,8 @@ LONGEST_WAIT_SECONDS = 120.0
 class PushClient:
     """Sends messages to mPaaS and says what became of each.
 
-    Safe under threads; make one and keep it. ::
+    Safe under threads; make one and keep it. With `PUSH_LEDGER_URL` each request is claimed in the `ledger`
+    before it is sent, and one that was sent before comes back with the outcome of that time. ::
 
         with PushClient.from_env() as client:
             for outcome in client.send(PushMessage(title="Hello", ...)):
@@ -61,12 +63,14 @@ class PushClient:
             Misconfigured: the CA bundle of the settings cannot be loaded.
         """
         self.settings = settings
+        self.ledger = _ledger(settings)
         self._transport = Transport(settings)
         self._workers = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="push")
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_result(self._worth_another_try),
             wait=_wait,
             stop=self._should_stop,
+            before_sleep=_announce,
             retry_error_callback=_last_verdict,
         )
 
@@ -138,6 +142,8 @@ class PushClient:
         """Wait for requests under way, then close threads and connections."""
         self._workers.shutdown()
         self._transport.close()
+        if self.ledger:
+            self.ledger.close()
 
     def __enter__(self) -> Self:
         return self
@@ -165,6 +171,10 @@ class PushClient:
 
     def _deliver(self, request: PushRequest, invocation: Invocation) -> Outcome:
         started = time.monotonic()
+        claim = self.ledger.claim(request, invocation) if self.ledger and invocation.time_left > 0 else None
+        if isinstance(claim, Outcome):
+            _log(claim, invocation, time.monotonic() - started)
+            return claim
         delivery = _Delivery(request, invocation, self.settings, self._transport)
         verdict: Verdict = self._retrying(delivery)
         if delivery.unknown and verdict.kind is not ACCEPTED:
@@ -173,6 +183,8 @@ class PushClient:
         keys = invocation.credentials
         secrets = (keys.access_key_id, keys.access_key_secret, keys.security_token)
         outcome = Outcome.of(verdict, request.targets, delivery.tries, secrets)
+        if claim:
+            claim.settle(outcome)
         _log(outcome, invocation, time.monotonic() - started)
         return outcome
 
@@ -189,6 +201,14 @@ class PushClient:
         if _is_clock_error(verdict) and delivery.tries > 1:
             return True
         return state.upcoming_sleep >= min(delivery.invocation.time_left, LONGEST_WAIT_SECONDS)
+
+
+def _ledger(settings: Settings) -> Ledger | None:
+    if settings.ledger_url is None:
+        return None
+    from mpaas_push.ledger import Ledger  # noqa: PLC0415 - a tenth of a second that most deployments need not pay
+
+    return Ledger(settings)
 
 
 class _Delivery:
@@ -235,6 +255,14 @@ _backoff: Callable[[tenacity.RetryCallState], float] = tenacity.wait_random_expo
 def _wait(state: tenacity.RetryCallState) -> float:
     """Wait as long as the server asks, and never less than the backoff."""
     return max(_backoff(state), _last_verdict(state).retry_after or 0.0)
+
+
+def _announce(state: tenacity.RetryCallState) -> None:
+    """Leave a trace of what may be shown twice."""
+    delivery, verdict = _of(state)
+    if verdict.kind is UNKNOWN:
+        ids = [*delivery.request.targets.values()]
+        logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
 
 
 def _is_clock_error(verdict: Verdict) -> bool:

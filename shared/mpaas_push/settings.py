@@ -21,7 +21,7 @@ from mpaas_push.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ApiVersion", "OnUnknown", "Settings"]
+__all__ = ["ApiVersion", "IfDown", "OnUnknown", "Settings"]
 
 
 class ApiVersion(str, Enum):
@@ -40,6 +40,15 @@ class OnUnknown(str, Enum):
     """Answer `unknown`; never send it again by itself."""
     RETRY = "retry"
     """Send it again with the same message ids; a phone may show the push twice."""
+
+
+class IfDown(str, Enum):
+    """What to do with a push while the ledger cannot be reached."""
+
+    SEND = "send"
+    """Send it without the ledger, and say so loudly: it may be sent twice."""
+    FAIL = "fail"
+    """Do not send it: it comes to `throttled`."""
 
 
 def _endpoint(text: str) -> str:
@@ -74,6 +83,18 @@ def _file(path: str) -> str:
     if not os.path.isfile(path):  # noqa: PTH113 - pathlib costs a cold start and buys nothing here
         raise ValueError("must be the path of a readable file of CA certificates in PEM form")
     return path
+
+
+def _ledger_url(text: str) -> str:
+    url = urlsplit(text)
+    # What may follow in such a URL could switch the check of certificates off.
+    if url.scheme not in {"redis", "rediss"} or not url.hostname or url.query or url.fragment:
+        raise ValueError("must be a URL such as rediss://user:password@host:6379/0, without a query")
+    if not re.fullmatch("(/[0-9]{0,4})?", url.path) or url.port == 0:
+        raise ValueError(
+            "must name a port from 1 to 65535 and, after it, nothing but the number of a database"
+        )
+    return text
 
 
 def _levels(value: object) -> object:
@@ -186,6 +207,22 @@ class Settings(BaseModel):
         ),
         AfterValidator(lambda url: url and _endpoint(url)),
     ] = None
+    ledger_url: Annotated[
+        str | None,
+        Field(
+            alias="PUSH_LEDGER_URL",
+            description="Redis or Tair that remembers what was sent: `redis://` or, with TLS, `rediss://`",
+            repr=False,
+        ),
+        AfterValidator(lambda url: url and _ledger_url(url)),
+    ] = None
+    ledger_if_down: Annotated[
+        IfDown,
+        Field(
+            alias="PUSH_LEDGER_IF_DOWN",
+            description="while the ledger cannot be reached: send without it, or fail (`throttled`)",
+        ),
+    ] = IfDown.SEND
     rules: Annotated[
         dict[str, Level],
         Field(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,8 @@ from tests.functions.http_stack import ROLE, HttpStack, message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.redis_server import RedisServer
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +246,75 @@ def test_a_body_that_was_invalid_may_be_corrected_under_the_same_key(stack: Http
 @pytest.mark.parametrize("key", ["k" * 256, " ", ""])
 def test_a_key_that_cannot_be_used_is_refused(stack: HttpStack, key: str) -> None:
     assert stack.post(message(), headers={"Idempotency-Key": key}).status == 400
+
+
+# --- Idempotency-Key with a ledger
+
+
+@pytest.fixture
+def two_instances(redis_server: RedisServer) -> Iterator[tuple[HttpStack, HttpStack]]:
+    """Two deployments that share nothing but the ledger."""
+    environment = {"PUSH_LEDGER_URL": redis_server.url, "PUSH_MAX_ATTEMPTS": "1"}
+    with HttpStack(environment) as one, HttpStack(environment) as other:
+        yield one, other
+
+
+def test_a_replay_gets_the_first_answer_from_any_instance(two_instances: tuple[HttpStack, HttpStack]) -> None:
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    body = message(targets=[f"user-{number}" for number in range(15)])
+
+    first, second = (stack.post(body, headers=headers) for stack in two_instances)
+
+    assert first.status == second.status == 200
+    assert second.json == first.json
+    assert [len(stack.sandbox.inbox()) for stack in two_instances] == [2, 0]
+
+
+def test_a_replay_sends_only_what_was_not_taken_before(two_instances: tuple[HttpStack, HttpStack]) -> None:
+    one, other = two_instances
+    one.sandbox.order(kind="throttling", match={"target": "user-11"})
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    body = message(targets=[f"user-{number}" for number in range(15)])
+
+    first, second = one.post(body, headers=headers), other.post(body, headers=headers)
+
+    assert (first.status, first.json["counts"]) == (207, {"accepted": 1, "throttled": 1})
+    assert (second.status, second.json["counts"]) == (200, {"accepted": 2})
+    (sent,) = other.sandbox.inbox()
+    assert [target["target"] for target in sent["targets"]] == [f"user-{number}" for number in range(10, 15)]
+
+
+def test_a_lost_answer_stays_unknown_for_a_replay(two_instances: tuple[HttpStack, HttpStack]) -> None:
+    one, other = two_instances
+    one.sandbox.order(kind="resetAfterRead")
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+
+    first, second = one.post(message(), headers=headers), other.post(message(), headers=headers)
+
+    assert first.status == second.status == 502
+    assert second.json["outcomes"] == first.json["outcomes"]
+    assert other.sandbox.inbox() == []
+
+
+def test_another_body_under_a_key_is_a_conflict_at_any_instance(
+    two_instances: tuple[HttpStack, HttpStack],
+) -> None:
+    one, other = two_instances
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+
+    assert one.post(message(), headers=headers).status == 200
+    assert other.post(message(title="another"), headers=headers).status == 409
+    assert other.post(message(), headers=headers).status == 200
+
+
+def test_a_corrected_body_may_come_under_the_key_of_an_invalid_one_at_any_instance(
+    two_instances: tuple[HttpStack, HttpStack],
+) -> None:
+    one, other = two_instances
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+
+    assert one.post(message(deliveryType=4), headers=headers).status == 422
+    assert other.post(message(), headers=headers).status == 200
 
 
 # --- What cannot be read

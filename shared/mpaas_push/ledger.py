@@ -1,0 +1,326 @@
+"""What has been sent already: one record for each request in Redis or Tair, claimed before it is sent.
+
+Powertools' idempotency records carry it. A request is known by its message ids with their targets, its app
+and its workspace, of which only a hash is stored; what is kept of an outcome holds no target, no text of the
+push and no secret. A record is in one of three states:
+
+* claimed, until the deadline of the invocation that sends it: for another one it is ``throttled`` for now;
+* claimed and past that deadline: the sender is gone, the outcome is ``unknown``;
+* completed with its outcome: ``accepted``, ``refused`` or ``unknown``, for as long as the message is valid.
+
+``throttled`` and ``misconfigured`` release the claim: the request was not taken and may be sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from functools import lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import LockError, RedisError
+from redis.retry import Retry
+
+from mpaas_push.lean_import import stand_ins
+from mpaas_push.outcome import ACCEPTED, REFUSED, THROTTLED, UNKNOWN, Outcome, OutcomeKind
+from mpaas_push.settings import IfDown, OnUnknown
+
+# Powertools imports its DynamoDB records, and with them boto3, whether they are used or not.
+_dynamodb = ModuleType("aws_lambda_powertools.utilities.idempotency.persistence.dynamodb")
+_dynamodb.__dict__["DynamoDBPersistenceLayer"] = None
+with stand_ins(_dynamodb):
+    from aws_lambda_powertools.utilities.idempotency.config import IdempotencyConfig
+    from aws_lambda_powertools.utilities.idempotency.exceptions import (
+        IdempotencyItemAlreadyExistsError,
+        IdempotencyItemNotFoundError,
+        IdempotencyValidationError,
+    )
+    from aws_lambda_powertools.utilities.idempotency.persistence.cache import CachePersistenceLayer
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.idempotency.persistence.cache import CacheClientProtocol
+    from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
+
+    from mpaas_push.invocation import Invocation
+    from mpaas_push.request import PushRequest
+    from mpaas_push.settings import Settings
+
+__all__ = ["Claim", "Ledger"]
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 1.0
+"""For a connection and for an answer; a ledger that is slower than the push is of no use."""
+PAUSE_SECONDS = 2.0
+"""How long a ledger that could not be reached is not asked again: a batch must not wait once a request."""
+SHORTEST_KEPT_SECONDS = 24 * 3600
+"""Records outlive short validities: deliveries are repeated for up to a day (fc-runtime §4.1, §6)."""
+LONGEST_CLAIM_SECONDS = 15 * 60.0
+"""A claim of an invocation without deadline; no request takes longer."""
+MARGIN_SECONDS = 1.0
+"""How long a claim outlives its invocation: a verdict of the last moment still has to be recorded."""
+LOCK_SECONDS = 10.0
+
+
+class Claim:
+    """The right to send a request, taken from the ledger; settle it with the outcome."""
+
+    def __init__(self, ledger: Ledger, request: PushRequest) -> None:
+        self._ledger = ledger
+        self._request = request
+
+    def settle(self, outcome: Outcome) -> None:
+        """Record what became of the request; never raises.
+
+        When the ledger cannot be reached the claim stays and, past its deadline, counts as ``unknown``.
+        """
+        self._ledger._settle(self._request, outcome)  # noqa: SLF001 - one thing in two classes
+
+
+class Ledger:
+    """Records of what was sent, shared by all functions and instances that name the same server.
+
+    Safe under threads; keeps connections, and no decision.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Open nothing yet.
+
+        Args:
+            settings: `PUSH_LEDGER_URL` and what to do when it cannot be reached.
+        """
+        url = settings.ledger_url or ""
+        trust = {"ssl_ca_certs": settings.ca_bundle, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
+        self._redis = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            socket_timeout=TIMEOUT_SECONDS,
+            # A claim that is sent twice would find itself.
+            retry=Retry(NoBackoff(), 0),
+            **(trust if url.startswith("rediss:") else {}),
+        )
+        self._settings = settings
+        self._asked_again_at = -math.inf
+        self._records = lru_cache(maxsize=64)(self._records_kept)
+
+    def claim(self, request: PushRequest, invocation: Invocation) -> Claim | Outcome | None:
+        """Ask for the right to send a request; never raises.
+
+        Returns:
+            The claim, or the outcome that stands for sending: the one of the first time, ``throttled`` while
+            another invocation sends the request. None when the ledger cannot be reached and the request is to
+            be sent without it.
+        """
+        if time.monotonic() < self._asked_again_at:
+            return self._without(request)
+        try:
+            return self._claimed(request, invocation)
+        except (RedisError, OSError) as error:
+            self._report(error)
+            return self._without(request)
+
+    def admits(self, key: str, fingerprint: str) -> bool:
+        """Return whether an Idempotency-Key is new or comes with the same body again, and remember it a day.
+
+        A ledger that cannot be reached admits every key. Never raises.
+
+        Args:
+            key: The caller's key.
+            fingerprint: Hash of the body that came with it.
+        """
+        data = {"key": f"key:{key}", "body": fingerprint}
+        records = self._records(SHORTEST_KEPT_SECONDS, bodies=True)
+        try:
+            try:
+                records.save_inprogress(data, remaining_time_in_millis=SHORTEST_KEPT_SECONDS * 1000)
+            except IdempotencyItemAlreadyExistsError:
+                records.get_record(data)
+        except IdempotencyValidationError:
+            return False
+        except IdempotencyItemNotFoundError:
+            return True
+        except (RedisError, OSError) as error:
+            self._report(error)
+        return True
+
+    def forget(self, key: str) -> None:
+        """Forget an Idempotency-Key under which nothing was sent; never raises."""
+        try:
+            records = self._records(SHORTEST_KEPT_SECONDS, bodies=True)
+            records.delete_record({"key": f"key:{key}"}, _NOTHING_SENT)
+        except (RedisError, OSError) as error:
+            self._report(error)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
+    def _claimed(self, request: PushRequest, invocation: Invocation) -> Claim | Outcome:
+        data, records = _identity(request), self._records(_kept(request))
+        found = _record(records, data)
+        if found is None:
+            if self._save_claim(records, data, invocation):
+                return Claim(self, request)
+            found = _record(records, data)
+        if found is None or _in_progress(found):
+            return _elsewhere(request)
+        outcome = _outcome_of(found, request)
+        if outcome.kind is UNKNOWN and self._settings.on_unknown is OnUnknown.RETRY:
+            return self._taken_over(records, data, request, invocation)
+        return outcome
+
+    def _taken_over(
+        self,
+        records: CachePersistenceLayer,
+        data: dict[str, Any],
+        request: PushRequest,
+        invocation: Invocation,
+    ) -> Claim | Outcome:
+        """Claim a request whose outcome is unknown, as the only one of those who try."""
+        name = f"mpaas-push:again:{records._generate_hash(data)}"  # noqa: SLF001 - the hash of its records
+        try:
+            with self._redis.lock(name, timeout=LOCK_SECONDS, blocking=False):
+                found = _record(records, data)
+                if found is not None:
+                    if _in_progress(found) or (outcome := _outcome_of(found, request)).kind is not UNKNOWN:
+                        return _elsewhere(request) if _in_progress(found) else outcome
+                    records.delete_record(data, _NOTHING_SENT)
+                if not self._save_claim(records, data, invocation):
+                    return _elsewhere(request)
+        except LockError:
+            return _elsewhere(request)
+        logger.warning(
+            "sent again after an unknown outcome", extra={"message_ids": [*request.targets.values()]}
+        )
+        return Claim(self, request)
+
+    def _save_claim(
+        self, records: CachePersistenceLayer, data: dict[str, Any], invocation: Invocation
+    ) -> bool:
+        seconds = min(invocation.time_left + MARGIN_SECONDS, LONGEST_CLAIM_SECONDS)
+        try:
+            records.save_inprogress(data, remaining_time_in_millis=round(seconds * 1000))
+        except IdempotencyItemAlreadyExistsError:
+            return False
+        return True
+
+    def _settle(self, request: PushRequest, outcome: Outcome) -> None:
+        data, records = _identity(request), self._records(_kept(request))
+        try:
+            if outcome.kind in _KEPT:
+                records.save_success(data, _noted(outcome))
+            else:
+                records.delete_record(data, _NOTHING_SENT)
+        except (RedisError, OSError) as error:
+            self._report(error)
+
+    def _records_kept(self, seconds: int, *, bodies: bool = False) -> CachePersistenceLayer:
+        """Return the records that are kept for so many seconds, with or without a comparison of bodies."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the class's name, under its new name
+            records = CachePersistenceLayer(client=cast("CacheClientProtocol", self._redis))
+        config = IdempotencyConfig(
+            event_key_jmespath="key",
+            payload_validation_jmespath="body" if bodies else "",
+            expires_after_seconds=seconds,
+            hash_function="sha256",
+        )
+        records.configure(config, key_prefix="mpaas-push")
+        return records
+
+    def _without(self, request: PushRequest) -> Outcome | None:
+        if self._settings.ledger_if_down is IfDown.SEND:
+            return None
+        return Outcome(
+            THROTTLED,
+            request.targets,
+            result_code="LedgerDown",
+            result_message="not sent: the ledger cannot be reached; safe to send again",
+        )
+
+    def _report(self, error: Exception) -> None:
+        self._asked_again_at = time.monotonic() + PAUSE_SECONDS
+        # Texts of its errors may name user and host: their kind is enough.
+        logger.error(
+            "the ledger cannot be reached (%s): %s",
+            type(error).__name__,
+            "pushes are sent without it, and may be sent twice"
+            if self._settings.ledger_if_down is IfDown.SEND
+            else "pushes wait for it",
+        )
+
+
+_KEPT = frozenset({ACCEPTED, REFUSED, UNKNOWN})
+_NOTHING_SENT = Exception("nothing was sent")
+"""Powertools wants an exception with each record that it deletes, for its log."""
+
+
+def _identity(request: PushRequest) -> dict[str, Any]:
+    parameters = request.parameters
+    named = [parameters.get("AppId"), parameters.get("WorkspaceId"), sorted(request.targets.items())]
+    return {"key": named}
+
+
+def _kept(request: PushRequest) -> int:
+    return max(int(request.parameters["ExpiredSeconds"]), SHORTEST_KEPT_SECONDS)
+
+
+def _record(records: CachePersistenceLayer, data: dict[str, Any]) -> DataRecord | None:
+    try:
+        return records.get_record(data)
+    except IdempotencyItemNotFoundError:
+        return None
+
+
+def _in_progress(record: DataRecord) -> bool:
+    until = record.in_progress_expiry_timestamp or 0
+    return record.status == "INPROGRESS" and until > time.time() * 1000
+
+
+def _elsewhere(request: PushRequest) -> Outcome:
+    return Outcome(
+        THROTTLED,
+        request.targets,
+        result_code="InProgress",
+        result_message="another invocation is sending this request; safe to ask again",
+        retry_after=1.0,
+    )
+
+
+def _noted(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "outcome": outcome.kind.value,
+        "requestId": outcome.request_id,
+        "resultCode": outcome.result_code,
+        "resultMessage": outcome.result_message,
+        "taskId": outcome.task_id,
+        "attempts": outcome.attempts,
+    }
+
+
+def _outcome_of(record: DataRecord, request: PushRequest) -> Outcome:
+    """Return the outcome of the first time; a claim that nobody settled has none."""
+    noted = record.response_json_as_dict()
+    if noted is None:
+        return Outcome(
+            UNKNOWN,
+            request.targets,
+            result_code="Interrupted",
+            result_message="the invocation that sent this request ended before its outcome was known",
+            attempts=1,
+        )
+    return Outcome(
+        OutcomeKind(noted["outcome"]),
+        request.targets,
+        noted["requestId"],
+        noted["resultCode"],
+        noted["resultMessage"],
+        noted["taskId"],
+        noted["attempts"],
+    )

@@ -1,0 +1,452 @@
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+import tenacity.nap
+import trustme
+
+from mpaas_push import Credentials, Invocation, Misconfigured, Outcome, PushClient, PushMessage, Settings
+from mpaas_push.ledger import Claim, Ledger
+from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN
+from mpaas_push.request import PushRequest, requests_of
+from tests.mpaas_push.messages import minimal
+from tests.servers import (
+    LOOPBACK,
+    OK,
+    Answer,
+    Server,
+    business,
+    closed_port,
+    gateway,
+    hang,
+    listening,
+    reply,
+    reset,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.redis_server import RedisServer
+
+SECRET = "ledger-password"
+KEY = Credentials("LTAI-test-id", "test-secret")
+
+
+def within(seconds: float = 30) -> Invocation:
+    return Invocation("1-2", KEY, time.monotonic() + seconds)
+
+
+def push(**more: Any) -> PushMessage:
+    return PushMessage.parse({**minimal(), "appId": "A", "workspaceId": "W"} | more)
+
+
+def the_request(**more: Any) -> PushRequest:
+    (request,) = requests_of(push(**more), Settings(), "scope")
+    return request
+
+
+@pytest.fixture(autouse=True)
+def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda _: None))
+
+
+@pytest.fixture
+def url(redis_server: RedisServer) -> str:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@contextmanager
+def instances(number: int, server: Server, url: str, **env: str) -> Iterator[list[PushClient]]:
+    """Clients that know nothing of each other, as instances of a function do not."""
+    with ExitStack() as opened:
+        yield [
+            opened.enter_context(PushClient.from_env({**server.env, "PUSH_LEDGER_URL": url} | env))
+            for _ in range(number)
+        ]
+
+
+def sent_twice(answer: Answer, url: str, **env: str) -> tuple[Outcome, Outcome, int]:
+    """Send the same push from two instances, one after the other; return outcomes and requests seen."""
+    with Server(answer) as server, instances(2, server, url, **env) as (one, other):
+        (first,) = one.send(push(), scope="s", invocation=within())
+        (second,) = other.send(push(), scope="s", invocation=within())
+        return first, second, len(server.requests)
+
+
+# --- What was sent is not sent again -----------------------------------------------------------------
+
+
+def test_a_push_that_comes_again_gets_the_first_outcome_and_is_not_sent(url: str) -> None:
+    first, second, requests = sent_twice(reply(OK), url)
+
+    assert first.kind is ACCEPTED
+    assert second == first
+    assert requests == 1
+
+
+def test_a_refused_push_is_not_asked_again(url: str) -> None:
+    first, second, requests = sent_twice(business("3028"), url)
+
+    assert first.kind is REFUSED
+    assert second == first
+    assert requests == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(business("8011"), THROTTLED), (gateway("Forbidden.RAM", 403), MISCONFIGURED)],
+)
+def test_what_was_not_taken_may_be_sent_again(url: str, answer: Answer, kind: Any) -> None:
+    first, second, requests = sent_twice(answer, url, PUSH_MAX_ATTEMPTS="1")
+
+    assert first.kind is second.kind is kind
+    assert requests == 2
+
+
+def test_an_unknown_push_stays_unknown(url: str) -> None:
+    first, second, requests = sent_twice(reset, url)
+
+    assert first.kind is UNKNOWN
+    assert second == first
+    assert requests == 1
+
+
+def test_an_unknown_push_is_sent_again_where_the_setting_says_so(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second, requests = sent_twice(reset, url, PUSH_ON_UNKNOWN="retry", PUSH_MAX_ATTEMPTS="1")
+
+    assert first.kind is second.kind is UNKNOWN
+    assert requests == 2
+    (line,) = [record for record in caplog.records if record.message == "sent again after an unknown outcome"]
+    assert line.__dict__["message_ids"] == ["order-4711-1"]
+
+
+def test_each_retry_within_an_invocation_after_an_unknown_outcome_is_logged(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Server(reset, reply(OK)) as server, instances(1, server, url, PUSH_ON_UNKNOWN="retry") as (client,):
+        client.send(push(), invocation=within())
+
+    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
+        "sent again after an unknown outcome"
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"appId": "B"},
+        {"workspaceId": "V"},
+        {"targetMsgkey": {"user-4711": "order-4711-2"}},
+        {"targetMsgkey": {"user-4712": "order-4711-1"}},
+    ],
+)
+def test_another_app_workspace_target_or_message_id_is_another_push(url: str, other: dict[str, Any]) -> None:
+    with Server(reply(OK), reply(OK)) as server, instances(1, server, url) as (client,):
+        client.send(push(), invocation=within())
+        client.send(push(**other), invocation=within())
+
+        assert len(server.requests) == 2
+
+
+def test_each_request_of_a_message_has_a_record_of_its_own(url: str) -> None:
+    many = push(targetMsgkey={f"user-{number}": f"id-{number}" for number in range(25)})
+    with Server(*[reply(OK)] * 3) as server, instances(2, server, url) as (one, other):
+        first = one.send(many, invocation=within())
+        second = other.send(many, invocation=within())
+
+        assert [len(outcome.targets) for outcome in second] == [10, 10, 5]
+        assert second == first
+        assert len(server.requests) == 3
+
+
+# --- Two at the same moment --------------------------------------------------------------------------
+
+
+def test_two_instances_with_the_same_batch_send_each_request_once(url: str) -> None:
+    batch = [
+        push(targetMsgkey={f"user-{number}-{i}": f"id-{number}-{i}" for i in range(10)})
+        for number in range(60)
+    ]
+    with Server(*[reply(OK)] * 120) as server, instances(2, server, url) as clients:
+        start = threading.Barrier(2)
+
+        def run(client: PushClient) -> list[list[Outcome]]:
+            start.wait()
+            return client.send_all(batch, scope="s", invocation=within())
+
+        with ThreadPoolExecutor(2) as pool:
+            results = [[o for part in result for o in part] for result in pool.map(run, clients)]
+
+        seen = [tuple(request.form["TargetMsgkey"]) for request in server.requests]
+        assert len(seen) == len(set(seen)) == 60
+    for one, other in zip(*results, strict=True):
+        kinds = {one.kind, other.kind}
+        assert kinds <= {ACCEPTED, THROTTLED}
+        assert ACCEPTED in kinds
+        for outcome in (one, other):
+            assert outcome.kind is ACCEPTED or outcome.result_code == "InProgress"
+
+
+def test_while_a_push_is_on_its_way_another_instance_waits(url: str) -> None:
+    ledger, other = Ledger(Settings(ledger_url=url)), Ledger(Settings(ledger_url=url))
+    request = the_request()
+
+    assert isinstance(ledger.claim(request, within()), Claim)
+    waiting = other.claim(request, within())
+
+    assert isinstance(waiting, Outcome)
+    assert (waiting.kind, waiting.result_code, waiting.attempts) == (THROTTLED, "InProgress", 0)
+    ledger.close()
+    other.close()
+
+
+@pytest.fixture
+def abandoned(url: str, monkeypatch: pytest.MonkeyPatch) -> PushRequest:
+    """A request whose sender ended with its invocation, before an outcome was recorded."""
+    request = the_request()
+    ledger = Ledger(Settings(ledger_url=url))
+    monkeypatch.setattr("mpaas_push.ledger.MARGIN_SECONDS", 0.0)
+    assert isinstance(ledger.claim(request, within(0.05)), Claim)
+    ledger.close()
+    time.sleep(0.06)
+    return request
+
+
+def test_a_claim_whose_sender_is_gone_is_unknown(url: str, abandoned: PushRequest) -> None:
+    ledger = Ledger(Settings(ledger_url=url))
+
+    outcome = ledger.claim(abandoned, within())
+
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.result_code) == (UNKNOWN, "Interrupted")
+    ledger.close()
+
+
+def test_of_many_that_retry_an_unknown_push_one_sends_it(url: str, abandoned: PushRequest) -> None:
+    settings = Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry"})
+    ledgers = [Ledger(settings) for _ in range(8)]
+    start = threading.Barrier(8)
+
+    def claim(ledger: Ledger) -> Any:
+        start.wait()
+        return ledger.claim(abandoned, within())
+
+    with ThreadPoolExecutor(8) as pool:
+        claims = list(pool.map(claim, ledgers))
+    for ledger in ledgers:
+        ledger.close()
+
+    assert sum(isinstance(each, Claim) for each in claims) == 1
+    assert {each.result_code for each in claims if isinstance(each, Outcome)} == {"InProgress"}
+
+
+# --- What is kept ------------------------------------------------------------------------------------
+
+
+def kept(url: str) -> dict[str, tuple[str, int]]:
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        return {key: (str(client.get(key)), client.ttl(key)) for key in client.scan_iter()}
+
+
+def test_no_target_no_text_and_no_secret_is_kept(url: str) -> None:
+    answer = business("3028", ResultMessage="bad user-4711, LTAI-test-id")
+    with Server(answer) as server, instances(1, server, url) as (client,):
+        client.send(push(title="A private title"), invocation=within())
+
+    text = str(kept(url))
+    for private in ("user-4711", "order-4711-1", "private", "LTAI-test-id", "test-secret"):
+        assert private not in text
+    assert "3028" in text
+
+
+@pytest.mark.parametrize(("validity", "seconds"), [(60, 86_400), (7 * 86_400, 7 * 86_400)])
+def test_a_record_is_kept_as_long_as_the_push_is_valid_and_at_least_a_day(
+    url: str, validity: int, seconds: int
+) -> None:
+    with Server(reply(OK)) as server, instances(1, server, url) as (client,):
+        client.send(push(expiredSeconds=validity), invocation=within())
+
+    ((_, left),) = kept(url).values()
+    assert seconds - 60 <= left <= seconds
+
+
+# --- A ledger that cannot be reached -----------------------------------------------------------------
+
+
+def silent(connection: socket.socket) -> None:
+    connection.recv(1)
+    time.sleep(3)
+
+
+def unreachable(kind: str, opened: ExitStack) -> str:
+    port = closed_port() if kind == "closed" else opened.enter_context(listening(silent))
+    return f"redis://:{SECRET}@{LOOPBACK}:{port}/0"
+
+
+@pytest.mark.parametrize("kind", ["closed", "silent"])
+def test_without_the_ledger_a_push_goes_out_and_the_log_says_so_loudly(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as opened:
+        server = opened.enter_context(Server(reply(OK), reply(OK)))
+        (client,) = opened.enter_context(instances(1, server, unreachable(kind, opened)))
+        outcomes = [client.send(push(), invocation=within())[0] for _ in range(2)]
+
+    assert [outcome.kind for outcome in outcomes] == [ACCEPTED, ACCEPTED]
+    (line,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "may be sent twice" in line.getMessage()
+    assert SECRET not in caplog.text
+
+
+def test_without_the_ledger_nothing_is_sent_where_the_setting_says_so() -> None:
+    with ExitStack() as opened, Server(reply(OK)) as server:
+        url = unreachable("closed", opened)
+        with instances(1, server, url, PUSH_LEDGER_IF_DOWN="fail") as (client,):
+            (outcome,) = client.send(push(), invocation=within())
+
+        assert (outcome.kind, outcome.result_code, outcome.attempts) == (THROTTLED, "LedgerDown", 0)
+        assert server.requests == []
+
+
+def test_a_batch_waits_for_a_silent_ledger_only_once() -> None:
+    with ExitStack() as opened, Server(*[reply(OK)] * 20) as server:
+        url = unreachable("silent", opened)
+        with instances(1, server, url, PUSH_CONCURRENCY="1") as (client,):
+            batch = [push(targetMsgkey={"u": str(number)}) for number in range(20)]
+            began = time.monotonic()
+            results = client.send_all(batch, invocation=within())
+
+    assert {outcome.kind for part in results for outcome in part} == {ACCEPTED}
+    assert time.monotonic() - began < 10
+
+
+def test_a_ledger_that_goes_down_meanwhile_changes_no_outcome(url: str, redis_server: RedisServer) -> None:
+    with Server(reply(OK)) as server, instances(1, server, url) as (client,):
+        claim = client.ledger.claim(the_request(), within())  # type: ignore[union-attr]
+        redis_server.stop()
+        try:
+            assert isinstance(claim, Claim)
+            claim.settle(Outcome(ACCEPTED, {"user-4711": "1"}))
+        finally:
+            redis_server.start()
+
+
+def test_a_ledger_that_is_back_is_used_again(
+    url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpaas_push.ledger.PAUSE_SECONDS", 0.0)
+    with Server(reply(OK), reply(OK)) as server, instances(1, server, url) as (client,):
+        redis_server.stop()
+        client.send(push(), invocation=within())
+        redis_server.start()
+        client.send(push(), invocation=within())
+        client.send(push(), invocation=within())
+
+        assert len(server.requests) == 2
+
+
+def test_a_request_that_hangs_does_not_outlive_its_claim(url: str) -> None:
+    with Server(hang) as server, instances(2, server, url) as (one, other):
+        (first,) = one.send(push(), invocation=within(0.5))
+        (second,) = other.send(push(), invocation=within())
+
+    assert first.kind is UNKNOWN
+    assert second == first
+
+
+# --- Settings ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host",
+        "redis://",
+        "rediss://host?ssl_cert_reqs=none",
+        "redis://host/0/1",
+        "redis://host/x",
+        "redis://host#x",
+        "unix:///tmp/x",
+        f"redis://:{SECRET}@host:0",
+    ],
+)
+def test_a_wrong_url_is_refused_by_name_and_not_shown(url: str) -> None:
+    with pytest.raises(Misconfigured, match="PUSH_LEDGER_URL") as error:
+        Settings.from_env({"PUSH_LEDGER_URL": url})
+
+    assert SECRET not in str(error.value)
+
+
+def test_the_url_is_not_shown_by_the_settings() -> None:
+    assert SECRET not in repr(Settings.from_env({"PUSH_LEDGER_URL": f"redis://:{SECRET}@host:6379/1"}))
+
+
+# --- TLS ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def tls_before(port: int, certificate: trustme.LeafCert) -> Iterator[int]:
+    """Speak TLS before a plain server, as a managed Redis does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+
+    def relay(plain: socket.socket) -> None:
+        try:
+            front = context.wrap_socket(plain, server_side=True)
+        except OSError:
+            return
+        with front, socket.create_connection((LOOPBACK, port)) as back:
+            back_reader = threading.Thread(target=copy, args=(back, front))
+            back_reader.start()
+            copy(front, back)
+            back.close()
+            back_reader.join()
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    with listening(relay) as front_port:
+        yield front_port
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted", "requests"),
+    [("localhost", True, 1), ("other.example", True, 2), ("localhost", False, 2)],
+)
+@pytest.mark.usefixtures("url")
+def test_rediss_checks_certificate_and_name(
+    redis_server: RedisServer, tmp_path: Path, name: str, trusted: bool, requests: int
+) -> None:
+    authority = trustme.CA()
+    bundle = tmp_path / "ca.pem"
+    (authority if trusted else trustme.CA()).cert_pem.write_to_path(bundle)
+    with ExitStack() as opened:
+        port = opened.enter_context(tls_before(redis_server.port, authority.issue_cert(name)))
+        server = opened.enter_context(Server(reply(OK), reply(OK)))
+        safe = f"rediss://localhost:{port}/0"
+        for _ in range(2):  # one after the other: the relay serves one connection at a time
+            with instances(1, server, safe, ALIBABA_CLOUD_CA_BUNDLE=str(bundle)) as (client,):
+                client.send(push(), invocation=within())
+
+        assert len(server.requests) == requests
