@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 # The local stack's triggers, for `make tick NAME=…`.
 EVENTS ?= http://127.0.0.1:8082
 
-.PHONY: help install run demo tick test check format bench requirements clean
+.PHONY: help install run demo tick validate test check format bench requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,9 @@ demo: install  ## the same, then exit 0 or 1
 
 tick: install  ## fire a timer of the running stack: make tick NAME=morning
 	@$(BIN)/python -c 'import sys, urllib.request as u; print(u.urlopen(u.Request(sys.argv[1], method="POST")).read().decode())' $(EVENTS)/ticks/$(NAME)
+
+validate: install  ## check every timer payload and every rule, offline
+	$(BIN)/python -m mpaas_push validate
 
 test: install  ## the tests
 	$(BIN)/python -m pytest -n 2

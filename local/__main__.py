@@ -8,13 +8,11 @@ import sys
 import threading
 from pathlib import Path
 
-from local.asynchronous import BadAsyncConfig
 from local.demo import run_demo
 from local.descriptor import DescriptorError
 from local.mpaas import SandboxError
 from local.server import PortInUse
 from local.stack import Ports, Stack
-from local.timers import BadTimer
 
 
 def main() -> int:
@@ -31,6 +29,7 @@ def main() -> int:
             print(f"\n  HTTP function   {stack.urls['http_push']}/docs")
             print(f"  mPaaS sandbox   {stack.sandbox.url}/inbox   what it received")
             print(f"  queues          {stack.queues.endpoint}/.local/queues   what is in them")
+            print(f"  events          {stack.events_url}/events   POST takes a CloudEvent")
             print(f"  timers          {stack.events_url}/ticks/morning   POST fires one now")
             if options.demo:
                 print("\n  all as it must be" if good else "\n  not as it must be")
@@ -38,7 +37,7 @@ def main() -> int:
             print("\n  Ctrl-C stops everything.", flush=True)
             stopped.wait()
             print("\n  stopping …")
-    except (PortInUse, SandboxError, DescriptorError, BadTimer, BadAsyncConfig) as error:
+    except (PortInUse, SandboxError, DescriptorError, ValueError) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         print("choose ports: make run ARGS='--http-port 9080 --sandbox-port 9081'", file=sys.stderr)
         return 2

@@ -6,9 +6,12 @@ import base64
 import json
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import urllib3
+from cloudevents.core.bindings.http import to_structured_event
+from cloudevents.core.v1.event import CloudEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +81,9 @@ def run_demo(stack: Stack) -> bool:
     results = [_run(case, stack) for case in CASES]
     results.append(_arrives("a timer ticks", lambda: stack.timers.tick("morning"), stack))
     results.append(_arrives("a message comes in a queue", lambda: _queue(stack), stack))
+    results.append(_arrives("a message comes in a topic", lambda: _topic(stack), stack))
+    results.append(_arrives("an order is shipped: a cloud event", lambda: _event(stack), stack))
+    results.append(_arrives("a file is uploaded: an event of OSS", lambda: _upload(stack), stack))
     return all(results)
 
 
@@ -85,6 +91,36 @@ def _queue(stack: Stack) -> None:
     """Put a message into the queue of `queue_push`, in Base64 as the SDK does."""
     body = base64.b64encode(json.dumps(MESSAGE).encode()).decode()
     stack.queues.store.send(stack.source_of("queue_push", "pushes"), body)
+
+
+def _topic(stack: Stack) -> None:
+    """Publish a message to the topic of `queue_push`."""
+    stack.queues.store.topics.publish(stack.source_of("queue_push", "announcements"), json.dumps(MESSAGE))
+
+
+def _event(stack: Stack) -> None:
+    """Publish an event that a rule of `event_push` wants, as a shop's own code does."""
+    attributes = {"source": "shop.orders", "type": "order:Shipped"}
+    event = CloudEvent(attributes, {"order": {"id": 4711, "customer": "user-1"}})
+    message = to_structured_event(event)
+    _post(f"{stack.events_url}/events", headers=message.headers, body=message.body)
+
+
+def _upload(stack: Stack) -> None:
+    """Say that a file was uploaded for a user."""
+    upload = {
+        "bucket": "uploads",
+        "key": "statements/2026-11.pdf",
+        "size": 4096,
+        "userMeta": {"x-oss-meta-user": "user-1"},
+    }
+    _post(f"{stack.events_url}/events/oss", json=upload)
+
+
+def _post(url: str, **content: Any) -> None:
+    response = urllib3.request("POST", url, retries=False, timeout=30, **content)
+    if response.status >= HTTPStatus.BAD_REQUEST:
+        raise RuntimeError(f"{url}: {response.status} {response.data!r}")
 
 
 def _arrives(title: str, cause: Callable[[], object], stack: Stack) -> bool:

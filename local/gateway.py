@@ -4,7 +4,7 @@
 rules are those of fc-runtime.md §2.1 to §2.5. Different from FC, on purpose:
 
 * Only anonymous access; every method is enabled, so a preflight request reaches the function.
-* `X-Fc-Invocation-Type: Async` is answered with 400: FC keeps a queue and tries again, nothing here does.
+* `X-Fc-Invocation-Type: Async` needs the function's asynchronous queue; without one it is answered with 400.
 * `Content-Disposition: attachment`, which FC forces on its default domain, only on request.
 """
 
@@ -29,6 +29,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount
 
+from local.asynchronous import InvalidArgument, PayloadTooLarge, TaskExists
 from local.host import FunctionHost, Throttled, new_request_id
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class BadResponse(Exception):
 def create_gateway(
     function: FunctionHost | Invoke,
     *,
+    accept: Callable[..., str] | None = None,
     account_id: str = "1000000000000000",
     domain: str = "local-abcdefgh.cn-hangzhou.fcapp.run",
     concurrency: int = 10,
@@ -105,6 +107,7 @@ def create_gateway(
 
     Args:
         function: Who is called; for a host, `account_id` and `concurrency` are the host's own.
+        accept: Takes requests with `X-Fc-Invocation-Type: Async`, as `AsyncQueue.accept` does; None: refused.
         account_id: Shown to the function.
         domain: Shown to the function, whatever name the client used.
         concurrency: Calls at a time that can succeed; one more is let through to be throttled.
@@ -120,7 +123,7 @@ def create_gateway(
 
     else:
         invoke = function
-    trigger = _Trigger(invoke, account_id, domain, concurrency, attachment=attachment)
+    trigger = _Trigger(invoke, accept, account_id, domain, concurrency, attachment=attachment)
     return Starlette(routes=[Mount("/", app=trigger)])
 
 
@@ -281,9 +284,17 @@ class _Trigger:
     """The application itself, for every path and method."""
 
     def __init__(
-        self, invoke: Invoke, account_id: str, domain: str, concurrency: int, *, attachment: bool
+        self,
+        invoke: Invoke,
+        accept: Callable[..., str] | None,
+        account_id: str,
+        domain: str,
+        concurrency: int,
+        *,
+        attachment: bool,
     ) -> None:
         self._invoke = invoke
+        self._accept = accept
         self._account_id = account_id
         self._domain = domain
         self._attachment = attachment
@@ -329,6 +340,8 @@ class _Trigger:
         )
         _check(request, too_large=body is None)
         event = event_of(request, origin)
+        if (request.header("x-fc-invocation-type") or "").lower() == "async":
+            return self._enlist(request, event, origin)
         try:
             result = await anyio.to_thread.run_sync(
                 self._invoke, event, origin.request_id, limiter=self._places, abandon_on_cancel=True
@@ -347,6 +360,20 @@ class _Trigger:
         except BadResponse as error:
             raise _Refused(502, "BadResponse", str(error)) from error
 
+    def _enlist(self, request: HttpRequest, event: bytes, origin: Origin) -> HttpResponse:
+        """Take a request that nobody waits for (§2.5, §6)."""
+        if self._accept is None:
+            message = "X-Fc-Invocation-Type: Async is not served here: there is no queue that would try again"
+            raise _Refused(400, "InvalidArgument", message)
+        try:
+            task_id = request.header("x-fc-async-task-id")
+            self._accept(event, request_id=origin.request_id, task_id=task_id)
+        except (InvalidArgument, PayloadTooLarge) as error:
+            raise _Refused(400, "InvalidArgument", str(error)) from error
+        except TaskExists as error:
+            raise _Refused(409, "AsyncTaskAlreadyExists", str(error)) from error
+        return HttpResponse(202)
+
 
 def _check(request: HttpRequest, *, too_large: bool) -> None:
     """Refuse what FC refuses before it calls a function (§2.4)."""
@@ -358,9 +385,6 @@ def _check(request: HttpRequest, *, too_large: bool) -> None:
         raise _Refused(400, "InvalidArgument", f"the headers take {size} bytes, at most {HEADERS_LIMIT}")
     if path_size > PATH_LIMIT:
         raise _Refused(400, "InvalidArgument", f"path and query take {path_size} bytes, at most {PATH_LIMIT}")
-    if (request.header("x-fc-invocation-type") or "").lower() == "async":
-        message = "X-Fc-Invocation-Type: Async is not served here: there is no queue that would try again"
-        raise _Refused(400, "InvalidArgument", message)
 
 
 async def _limited_body(incoming: Request) -> bytes | None:

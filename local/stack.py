@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from local.asynchronous import AsyncConfig, AsyncQueue
-from local.descriptor import DescribedFunction, Trigger, described_functions
+from local.cloud_events import EventTrigger, event_trigger_of
+from local.descriptor import DescribedFunction, DescriptorError, Trigger, described_functions
 from local.destinations import Destinations, destination_of, mns_destinations
 from local.events import Callee, create_events_app
 from local.gateway import create_gateway
 from local.host import Account, Credentials, Function, FunctionHost
 from local.mns import MnsServer, MnsStore
 from local.mpaas import AccessKey, Sandbox
+from local.oss import OssTrigger, oss_trigger_of
 from local.queues import EventStream, stream_of
 from local.server import Server
 from local.sources import MnsSource
 from local.timers import Fire, Timers, timer_of
+from local.topics import TopicTrigger, topic_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +73,7 @@ class Stack:
         Raises:
             PortInUse: a port is taken; the text names it.
             DescriptorError: `s.yaml` cannot be read.
-            BadTimer, BadAsyncConfig: a trigger or a setting in it is wrong.
+            ValueError: a trigger or a setting in it is wrong; the text says which and how.
         """
         self.store.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
@@ -90,6 +93,8 @@ class Stack:
             accepts: dict[str, Fire] = {}
             deliver = mns_destinations(store, accepts)
             self._sources: dict[tuple[str, str], str] = {}
+            self._event_triggers: list[EventTrigger] = []
+            self._oss_triggers: list[OssTrigger] = []
             self.hosts = {}
             self.urls = {}
             self.timers = opened.enter_context(Timers())
@@ -104,9 +109,14 @@ class Stack:
                     if named := host.function.environment.get(variable):
                         store.create_queue(named)
                 for trigger in described.triggers:
-                    self._attach(trigger, described, queue.accept, deliver, opened)
-            events = Server(create_events_app(callees, timers=self.timers), port=self.ports.events)
-            self.events_url = opened.enter_context(events).url
+                    self._attach(trigger, described, queue, deliver, opened)
+            events = create_events_app(
+                callees,
+                event_triggers=self._event_triggers,
+                oss_triggers=self._oss_triggers,
+                timers=self.timers,
+            )
+            self.events_url = opened.enter_context(Server(events, port=self.ports.events)).url
             self._opened = opened.pop_all()
         return self
 
@@ -120,16 +130,44 @@ class Stack:
     timers: Timers = field(init=False)
     """The timer triggers; a tick can be fired by hand."""
     events_url: str = field(init=False)
-    """Where ticks and invocations are taken."""
+    """Where events, uploads, ticks and invocations are taken."""
     queues: MnsServer = field(init=False)
     """The MNS-compatible server with the queues of the triggers."""
     sandbox: Sandbox = field(init=False)
 
     def source_of(self, function: str, trigger: str) -> str:
-        """Return the queue that a trigger takes its messages from, by the names of `s.yaml`."""
+        """Return the queue or topic that a trigger takes its messages from, by the names of `s.yaml`."""
         return self._sources[function, trigger]
 
     def _attach(
+        self,
+        trigger: Trigger,
+        described: DescribedFunction,
+        queue: AsyncQueue,
+        deliver: Destinations,
+        opened: ExitStack,
+    ) -> None:
+        """Let a trigger deliver to its function from now on."""
+        name, store, source = described.resource, self.queues.store, trigger.source_arn or ""
+        if trigger.type == "http":
+            gateway = create_gateway(self.hosts[name], accept=queue.accept)
+            self.urls[name] = opened.enter_context(Server(gateway, port=self.ports.http)).url
+        elif trigger.type == "timer":
+            self.timers.add(timer_of(trigger, name), queue.accept)
+        elif trigger.type == "oss":
+            self._oss_triggers.append(oss_trigger_of(trigger, name, source))
+        elif trigger.type == "mns_topic":
+            topic = opened.enter_context(TopicTrigger(topic_of(trigger, source), queue.accept))
+            topic.attach(store.topics)
+            self._sources[name, trigger.name] = topic.config.topic
+        elif trigger.type == "eventbridge" and _is_bus(trigger):
+            self._event_triggers.append(event_trigger_of(trigger, name))
+        elif trigger.type == "eventbridge":
+            self._stream(trigger, described, queue.accept, deliver, opened)
+        else:
+            raise DescriptorError(f"s.yaml: trigger {trigger.name}: {trigger.type} is not known here")
+
+    def _stream(
         self,
         trigger: Trigger,
         described: DescribedFunction,
@@ -137,30 +175,28 @@ class Stack:
         deliver: Destinations,
         opened: ExitStack,
     ) -> None:
-        """Let a trigger deliver to its function from now on."""
-        name, host, store = described.resource, self.hosts[described.resource], self.queues.store
-        if trigger.type == "http":
-            server = Server(create_gateway(host), port=self.ports.http)
-            self.urls[name] = opened.enter_context(server).url
-        elif trigger.type == "timer":
-            self.timers.add(timer_of(trigger, name), accept)
-        elif trigger.type == "eventbridge":
-            config = stream_of(trigger, name)
-            source = config.origin.parameters["QueueName"]
-            store.create_queue(source)
-            self._sources[name, trigger.name] = source
-            if config.dead_letters:
-                store.create_queue(destination_of(config.dead_letters).name)
-            stream = EventStream(
-                config,
-                MnsSource(store, source),
-                invoke=host.invoke,
-                accept=accept,
-                dead_letters=deliver,
-                hold_seconds=described.props["timeout"] + HOLD_SECONDS,
-            )
-            opened.callback(store.listen(lambda _: stream.wake()))
-            opened.enter_context(stream)
+        """Let an event stream deliver; those of products that are not on this machine stay off."""
+        name, store = described.resource, self.queues.store
+        config = stream_of(trigger, name)
+        if config.origin.kind != "MNS":
+            if config.enabled:
+                raise DescriptorError(f"s.yaml: trigger {trigger.name}: only MNS queues run on this machine")
+            return
+        source = config.origin.parameters["QueueName"]
+        store.create_queue(source)
+        self._sources[name, trigger.name] = source
+        if config.dead_letters:
+            store.create_queue(destination_of(config.dead_letters).name)
+        stream = EventStream(
+            config,
+            MnsSource(store, source),
+            invoke=self.hosts[name].invoke,
+            accept=accept,
+            dead_letters=deliver,
+            hold_seconds=described.props["timeout"] + HOLD_SECONDS,
+        )
+        opened.callback(store.listen(lambda _: stream.wake()))
+        opened.enter_context(stream)
 
     def _host(self, described: DescribedFunction) -> FunctionHost:
         props = described.props
@@ -181,3 +217,8 @@ class Stack:
         )
         options: dict[str, Any] = {"on_log": self.on_log} if self.on_log else {}
         return FunctionHost(function, account=Account(region=props["region"], credentials=ROLE), **options)
+
+
+def _is_bus(trigger: Trigger) -> bool:
+    source = trigger.config.get("eventSourceConfig") or {}
+    return bool(source.get("eventSourceType", "Default") == "Default")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
-from mpaas_push import BatchIncomplete, InvalidMessage, Invocation
-from mpaas_push.messages import messages_of
-from mpaas_push.outcome import counts_of, should_come_again
-from mpaas_push.triggers.timer import tick_of
+from mpaas_push import BatchIncomplete, Invocation
+from mpaas_push.batch import send_batch
+from mpaas_push.queues import MnsQueues
+from mpaas_push.triggers.destination import opened
+from mpaas_push.triggers.timer import tasks_of, tick_of
 from mpaas_push.warm import push_client
 
 
@@ -17,18 +19,15 @@ def handler(event: bytes, context: object) -> str:
     Raises:
         UnreadablePayload: the event is not a timer's, or its payload is not JSON.
         InvalidMessage: the payload holds a message that may not be sent; none was sent.
-        BatchIncomplete: some messages may be sent again. Function Compute repeats the tick, and each target
-            gets the message id that it had.
+        BatchIncomplete: a message that may be sent again was not taken by the retry queue, or none was
+            accepted and no queue took them. Function Compute repeats the event, and each target gets the
+            message id that it had.
     """
     invocation = Invocation.of(context)
-    client, tick = push_client(), tick_of(event)
-    messages = messages_of(tick.payload, client.settings)
-    invalid = [message for message in messages if isinstance(message, InvalidMessage)]
-    if faults := [fault for message in invalid for fault in message.faults]:
-        raise InvalidMessage(faults)
-    results = client.send_all(messages, scope=tick.scope, invocation=invocation)
-    outcomes = [outcome for result in results for outcome in result]
-    counts = counts_of(outcomes)
-    if should_come_again(outcomes):
-        raise BatchIncomplete(counts)
-    return json.dumps({"counts": counts})
+    client = push_client()
+    tasks = tasks_of(tick_of(opened(event)), client.settings)
+    with MnsQueues(client.settings, invocation.credentials) as queues:
+        report = send_batch(tasks, client, queues, invocation)
+    if report.worth_repeating:
+        raise BatchIncomplete(report.outcomes)
+    return json.dumps(asdict(report))

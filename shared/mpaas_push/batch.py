@@ -1,7 +1,7 @@
-"""A batch of queue messages: each one ends in exactly one way, whatever becomes of its neighbours.
+"""The messages of one event: each ends in exactly one way, whatever becomes of its neighbours.
 
-Function Compute knows no partial answer to a batch: raising delivers all of it again, returning acknowledges
-all of it. So each message that was not accepted leaves the batch on its own: to the retry queue if it may be
+Function Compute knows no partial answer to an event: raising delivers all of it again, returning acknowledges
+all of it. So each message that was not accepted leaves the event on its own: to the retry queue if it may be
 sent again, to the dead-letter queue if not. Only what no queue takes is left for the function to raise about.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mpaas_push.errors import Fault, InvalidMessage, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.messages import message_of
-from mpaas_push.outcome import THROTTLED, UNKNOWN, counts_of
+from mpaas_push.outcome import ACCEPTED, THROTTLED, UNKNOWN, counts_of
 from mpaas_push.queues import BODY_BYTES, Parcel
 from mpaas_push.settings import OnUnknown
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mpaas_push.settings import Settings
     from mpaas_push.triggers.item import Item
 
-__all__ = ["BatchReport", "send_batch"]
+__all__ = ["BatchReport", "Task", "send_batch", "task_of", "unreadable"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,25 +46,16 @@ RETRY_KEY = "pushRetry"
 
 
 @dataclass(frozen=True)
-class BatchReport:
-    """What became of a batch.
+class Task:
+    """One message of an event.
 
     Attributes:
-        outcomes: Number of outcomes by name, one for each request.
-        retried: Messages handed to the retry queue.
-        given_up: Messages handed to the dead-letter queue.
-        unsettled: Messages that were neither accepted nor taken by a queue: the batch must come again.
+        scope: What its message ids are derived from.
+        original: What a dead letter quotes: the queue message's body, or the event.
+        message: The message, or what is wrong with it.
+        payload: The message as JSON, for the retry queue.
+        attempt: Which attempt this is, from 1.
     """
-
-    outcomes: dict[str, int]
-    retried: int
-    given_up: int
-    unsettled: int
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One message of the batch, and how often it has been tried before."""
 
     scope: str
     original: str
@@ -73,62 +64,97 @@ class _Task:
     attempt: int = 1
 
 
-def send_batch(
-    readings: Sequence[Item | UnreadablePayload], client: PushClient, queues: Queues, invocation: Invocation
-) -> BatchReport:
-    """Send the messages of a batch side by side and hand over those that were not accepted.
+@dataclass(frozen=True)
+class BatchReport:
+    """What became of the messages of an event.
 
-    Args:
-        readings: The messages as a reader of the trigger's payload gave them.
-        client: Sends them.
-        queues: Take what was not accepted; which ones is in the client's settings.
-        invocation: Keys and deadline; the last part of its time is kept for handing over.
+    Attributes:
+        outcomes: Number of outcomes by name, one for each request.
+        retried: Messages handed to the retry queue.
+        given_up: Messages handed to the dead-letter queue.
+        unsettled: Messages that may be sent again and that no queue took: the event must come again.
+        stranded: Messages that were given up and that no dead-letter queue took.
     """
-    settings = client.settings
-    tasks = [_task_of(reading, settings) for reading in readings]
-    results = client.send_all(
-        [task.message for task in tasks],
-        scope=[task.scope for task in tasks],
-        invocation=invocation.ending_earlier(min(invocation.time_left * RESERVED_SHARE, RESERVED_SECONDS)),
-    )
-    retries: list[tuple[int, Parcel]] = []
-    letters: list[tuple[int, Parcel]] = []
-    for place, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
-        again = [outcome for outcome in outcomes if _may_go_again(outcome, settings)]
-        hopeless = [outcome for outcome in outcomes if not outcome.accepted and outcome not in again]
-        if again and task.attempt <= settings.retry_limit:
-            retries.append((place, _retry(task, again)))
-        else:
-            hopeless = [outcome for outcome in outcomes if not outcome.accepted]
-        if hopeless:
-            letters.append((place, _dead_letter(task, hopeless)))
-    lost = _handed_over(queues, settings.retry_queue, retries)
-    lost |= _handed_over(queues, settings.dead_letter_queue, letters)
-    return BatchReport(
-        counts_of(outcome for outcomes in results for outcome in outcomes),
-        len({place for place, _ in retries} - lost),
-        len({place for place, _ in letters} - lost),
-        len(lost),
-    )
+
+    outcomes: dict[str, int]
+    retried: int
+    given_up: int
+    unsettled: int
+    stranded: int
+
+    @property
+    def worth_repeating(self) -> bool:
+        """Whether an event that waits for nobody should fail and be repeated.
+
+        It should when a message may be sent again, or when nothing can have been accepted: then a repetition
+        harms nobody, and the failure is seen.
+        """
+        sent = self.outcomes.keys() & {ACCEPTED.value, UNKNOWN.value}
+        return self.unsettled > 0 or (self.stranded > 0 and not sent)
 
 
-def _task_of(reading: Item | UnreadablePayload, settings: Settings) -> _Task:
+def task_of(reading: Item | UnreadablePayload, settings: Settings) -> Task:
+    """Read a queue message: a push message, or one that comes back from the retry queue; never raises."""
     if isinstance(reading, UnreadablePayload):
-        unreadable = InvalidMessage([Fault("", str(reading))])
-        return _Task(getattr(reading, "scope", ""), getattr(reading, "original", ""), unreadable)
+        return unreadable(reading)
     body = reading.body
     if isinstance(body, str):
         try:
             body = read_json(body)
         except UnreadableJson as error:
-            return _Task(reading.scope, reading.original, InvalidMessage([Fault("", str(error))]))
+            return Task(reading.scope, reading.original, InvalidMessage([Fault("", str(error))]))
     scope, attempt = reading.scope, 1
     retry = body.get(RETRY_KEY) if isinstance(body, dict) else None
     if isinstance(retry, dict):
         attempt = retry["attempt"] if type(retry.get("attempt")) is int else 1
         scope = retry["scope"] if isinstance(retry.get("scope"), str) else scope
         body = body.get("message")
-    return _Task(scope, reading.original, message_of(body, settings), body, attempt)
+    return Task(scope, reading.original, message_of(body, settings), body, attempt)
+
+
+def unreadable(reading: UnreadablePayload) -> Task:
+    """Return what stands for an element of an event that could not be read."""
+    scope, original = getattr(reading, "scope", ""), getattr(reading, "original", "")
+    return Task(scope, original, InvalidMessage([Fault("", str(reading))]))
+
+
+def send_batch(
+    tasks: Sequence[Task], client: PushClient, queues: Queues, invocation: Invocation
+) -> BatchReport:
+    """Send messages side by side and hand over those that were not accepted.
+
+    Args:
+        tasks: The messages.
+        client: Sends them.
+        queues: Take what was not accepted; which ones is in the client's settings.
+        invocation: Keys and deadline; the last part of its time is kept for handing over.
+    """
+    settings = client.settings
+    results = client.send_all(
+        [task.message for task in tasks],
+        scope=[task.scope for task in tasks],
+        invocation=invocation.ending_earlier(min(invocation.time_left * RESERVED_SHARE, RESERVED_SECONDS)),
+    )
+    retries: list[Parcel] = []
+    letters: list[Parcel] = []
+    for task, outcomes in zip(tasks, results, strict=True):
+        again = [outcome for outcome in outcomes if _may_go_again(outcome, settings)]
+        hopeless = [outcome for outcome in outcomes if not outcome.accepted and outcome not in again]
+        if again and task.attempt <= settings.retry_limit:
+            retries.append(_retry(task, again))
+        else:
+            hopeless += again
+        if hopeless:
+            letters.append(_dead_letter(task, hopeless))
+    unsettled = _not_taken(queues, settings.retry_queue, retries)
+    stranded = _not_taken(queues, settings.dead_letter_queue, letters)
+    return BatchReport(
+        counts_of(outcome for outcomes in results for outcome in outcomes),
+        len(retries) - unsettled,
+        len(letters) - stranded,
+        unsettled,
+        stranded,
+    )
 
 
 def _may_go_again(outcome: Outcome, settings: Settings) -> bool:
@@ -137,7 +163,7 @@ def _may_go_again(outcome: Outcome, settings: Settings) -> bool:
     return outcome.kind is THROTTLED
 
 
-def _retry(task: _Task, outcomes: Iterable[Outcome]) -> Parcel:
+def _retry(task: Task, outcomes: Iterable[Outcome]) -> Parcel:
     """Pack what is left of a message: the targets that got nothing, each with the id that it had."""
     outcomes = tuple(outcomes)
     left = {target: message_id for outcome in outcomes for target, message_id in outcome.targets.items()}
@@ -152,7 +178,7 @@ def _retry(task: _Task, outcomes: Iterable[Outcome]) -> Parcel:
     return Parcel(_dumped(body), round(max(delay, asked)))
 
 
-def _dead_letter(task: _Task, outcomes: Iterable[Outcome]) -> Parcel:
+def _dead_letter(task: Task, outcomes: Iterable[Outcome]) -> Parcel:
     """Pack a message that was given up, with the reason; its outcomes are left out where they do not fit."""
     outcomes = tuple(outcomes)
     letter: dict[str, Any] = {
@@ -170,14 +196,11 @@ def _dead_letter(task: _Task, outcomes: Iterable[Outcome]) -> Parcel:
     return Parcel(text)
 
 
-def _handed_over(queues: Queues, queue: str | None, parcels: Sequence[tuple[int, Parcel]]) -> set[int]:
-    """Hand parcels over and return the places of those that were not taken."""
-    if not parcels:
-        return set()
-    if queue is None:
-        return {place for place, _ in parcels}
-    taken = queues.hand_over(queue, [parcel for _, parcel in parcels])
-    return {place for (place, _), good in zip(parcels, taken, strict=True) if not good}
+def _not_taken(queues: Queues, queue: str | None, parcels: Sequence[Parcel]) -> int:
+    """Hand parcels over and return how many of them were not taken."""
+    if not parcels or queue is None:
+        return len(parcels)
+    return queues.hand_over(queue, parcels).count(False)
 
 
 def _dumped(value: Any) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import quote, quote_plus
 from mpaas_push.errors import Fault, masked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 __all__ = [
     "CODES",
@@ -28,7 +28,6 @@ __all__ = [
     "OutcomeKind",
     "Verdict",
     "counts_of",
-    "should_come_again",
     "verdict_of",
 ]
 
@@ -264,17 +263,6 @@ class Outcome:
 def counts_of(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """Count outcomes by name."""
     return dict(Counter(outcome.kind.value for outcome in outcomes))
-
-
-def should_come_again(outcomes: Sequence[Outcome]) -> bool:
-    """Say whether an event must be delivered again, where nothing else takes care of its failures.
-
-    It must when something was not sent for now. It also must when nothing was accepted at all: then a
-    repetition harms nobody, and the failure is seen. What was accepted goes out again with it, under the same
-    message ids.
-    """
-    throttled = any(outcome.kind is THROTTLED for outcome in outcomes)
-    return throttled or not any(outcome.accepted for outcome in outcomes)
 
 
 def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:

@@ -16,6 +16,8 @@ from mpaas_push.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from typing_extensions import Self
+
     from mpaas_push.credentials import Credentials
     from mpaas_push.settings import Settings
 
@@ -52,7 +54,10 @@ class Queues(Protocol):
 
 
 class MnsQueues:
-    """Queues of Alibaba Cloud's Message Service in the function's own region. One thread at a time."""
+    """Queues of Alibaba Cloud's Message Service in the function's own region. One thread at a time.
+
+    A context manager: leaving it closes the connection.
+    """
 
     def __init__(self, settings: Settings, credentials: Credentials) -> None:
         """Open nothing yet.
@@ -80,8 +85,10 @@ class MnsQueues:
                 taken[place] = True
         return taken
 
-    def close(self) -> None:
-        """Close the connection."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._account is not None:
             self._account.mns_client.http.conn.close()
             self._account = None

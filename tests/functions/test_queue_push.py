@@ -2,97 +2,18 @@ from __future__ import annotations
 
 import base64
 import json
-from contextlib import ExitStack
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.host import Account, Function, FunctionHost
-from local.mns import MnsServer
-from local.mpaas import AccessKey, Sandbox
 from tests.functions.http_stack import ROLE, message
+from tests.functions.queue_stack import ROOT, QueueStack, opened, to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from typing_extensions import Self
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def opened(body: str) -> Any:
-    """What the SDK put into a queue: Base64 is its default."""
-    return json.loads(base64.b64decode(body))
-
-
-class QueueStack:
-    """The queue function before the sandbox, with a retry and a dead-letter queue."""
-
-    def __init__(self, **environment: str) -> None:
-        self.environment = environment
-
-    def __enter__(self) -> Self:
-        keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
-        with ExitStack() as started:
-            self.sandbox = started.enter_context(Sandbox(access_keys=keys))
-            self.mns = started.enter_context(MnsServer(access_keys=keys))
-            for name in ("retry", "dead"):
-                self.mns.store.create_queue(name)
-            environment = {
-                "MPAAS_ENDPOINT": self.sandbox.url,
-                "MPAAS_APP_ID": "ONEX1",
-                "MPAAS_WORKSPACE_ID": "default",
-                "PUSH_MAX_ATTEMPTS": "1",
-                "PUSH_MNS_ENDPOINT": self.mns.endpoint,
-                "PUSH_RETRY_QUEUE": "retry",
-                "PUSH_DEAD_LETTER_QUEUE": "dead",
-            } | self.environment
-            function = Function(
-                name="queue_push",
-                folder=ROOT / "functions" / "queue_push",
-                layers=(ROOT / "shared",),
-                environment={name: value for name, value in environment.items() if value},
-                timeout=20,
-            )
-            self.lines: list[str] = []
-            self.host = started.enter_context(
-                FunctionHost(
-                    function,
-                    account=Account(credentials=ROLE),
-                    on_log=lambda _, __, line: self.lines.append(line),
-                )
-            )
-            self._started = started.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._started.close()
-
-    def deliver(self, *bodies: Any, first: int = 0) -> dict[str, Any]:
-        """Deliver a batch as an event stream of an MNS queue does."""
-        texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]
-        event = [
-            {"requestId": "r", "messageId": f"M{first + place}", "messageBody": text}
-            for place, text in enumerate(texts)
-        ]
-        answer: dict[str, Any] = json.loads(self.host.invoke(json.dumps(event).encode()).payload)
-        return answer
-
-    def parcels(self, queue: str) -> list[Any]:
-        return [opened(parcel.body) for parcel in self.mns.store.messages(queue)]
-
-    def clear(self) -> None:
-        self.sandbox.clear()
-        for name in ("retry", "dead"):
-            self.mns.store.delete_queue(name)
-            self.mns.store.create_queue(name)
-
-    @property
-    def accepted(self) -> list[str]:
-        """Targets of accepted requests, with repetitions."""
-        entries = self.sandbox.inbox(outcome="accepted")
-        return sorted(target["target"] for entry in entries for target in entry["targets"])
+    from tests.redis_server import RedisServer
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +28,16 @@ def stack(running: QueueStack) -> QueueStack:
     return running
 
 
-def to(*targets: str, **changes: Any) -> dict[str, Any]:
-    return message(targets=list(targets), **changes)
-
-
 def test_a_batch_is_sent(stack: QueueStack) -> None:
     answer = stack.deliver(*(to(f"user-{number}") for number in range(100)))
 
-    assert answer == {"outcomes": {"accepted": 100}, "retried": 0, "given_up": 0, "unsettled": 0}
+    assert answer == {
+        "outcomes": {"accepted": 100},
+        "retried": 0,
+        "given_up": 0,
+        "unsettled": 0,
+        "stranded": 0,
+    }
     assert stack.accepted == sorted(f"user-{number}" for number in range(100))
 
 
@@ -237,7 +160,8 @@ def test_an_unknown_outcome_is_tried_again_where_the_setting_says_so() -> None:
 
 @pytest.mark.parametrize("missing", ["PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"])
 def test_without_a_queue_the_batch_comes_again(missing: str) -> None:
-    with QueueStack(**{missing: ""}) as stack:
+    without = {missing: ""}
+    with QueueStack("queue_push", folder=None, **without) as stack:
         fault = "8011" if missing == "PUSH_RETRY_QUEUE" else "3028"
         stack.sandbox.order(kind="result", code=fault)
 
@@ -283,9 +207,42 @@ def test_work_stops_in_time_and_what_was_not_reached_is_handed_over() -> None:
         assert answer["retried"] + answer["given_up"] == 10 - answer["outcomes"]["accepted"]
 
 
-@pytest.mark.parametrize("event", [b"", b"{}", b"1", b"\xff", b'{"requestContext": {}}'])
-def test_an_event_that_is_no_batch_fails_loudly(stack: QueueStack, event: bytes) -> None:
+@pytest.mark.parametrize("event", [b"", b" ", b"\xff"])
+def test_an_event_that_nothing_delivers_fails_loudly(stack: QueueStack, event: bytes) -> None:
     assert json.loads(stack.host.invoke(event).payload)["errorType"] == "UnreadablePayload"
+
+
+@pytest.mark.parametrize("event", [b"{}", b"1", b"hello topic", b'{"requestContext": {}}'])
+def test_what_may_be_a_topics_text_and_is_no_push_message_becomes_a_dead_letter(
+    stack: QueueStack, event: bytes
+) -> None:
+    assert json.loads(stack.host.invoke(event).payload)["given_up"] == 1
+    assert stack.parcels("dead")[0]["body"] == event.decode()
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+@pytest.mark.parametrize("form", ["stream", "stream with attributes", "json"])
+def test_a_message_of_a_topic_is_sent_in_each_of_its_forms(
+    stack: QueueStack, form: str, encoded: bool
+) -> None:
+    body = json.dumps(to("user-1"))
+    if encoded:
+        body = base64.b64encode(body.encode()).decode()
+    event = {
+        "stream": body,
+        "stream with attributes": json.dumps({"body": body, "attrs": {"Extend": "{}"}}),
+        "json": json.dumps({"TopicOwner": "1", "Message": body, "MessageId": "2F5B", "TopicName": "pushes"}),
+    }[form]
+
+    assert json.loads(stack.host.invoke(event.encode()).payload)["outcomes"] == {"accepted": 1}
+
+
+def test_the_record_of_a_failed_invocation_is_tried_again(stack: QueueStack) -> None:
+    batch = json.dumps([{"requestId": "r", "messageId": "M1", "messageBody": json.dumps(to("user-1"))}])
+    record = json.loads((ROOT / "tests" / "payloads" / "destination-failure.json").read_text())
+    record["requestPayload"] = batch
+
+    assert json.loads(stack.host.invoke(json.dumps(record).encode()).payload)["outcomes"] == {"accepted": 1}
 
 
 def test_every_documented_queue_payload_ends_in_one_way_for_each_message(stack: QueueStack) -> None:
@@ -293,3 +250,40 @@ def test_every_documented_queue_payload_ends_in_one_way_for_each_message(stack: 
         answer = json.loads(stack.host.invoke(path.read_bytes()).payload)
 
         assert answer["given_up"] == sum(answer["outcomes"].values()) > 0, path.name
+
+
+# --- With the ledger
+
+
+def test_a_batch_that_comes_again_sends_nothing_again(redis_server: RedisServer) -> None:
+    with QueueStack(PUSH_LEDGER_URL=redis_server.url) as stack:
+        batch = [to(f"user-{number}") for number in range(20)]
+        first = stack.deliver(*batch, first=1000)
+        second = stack.deliver(*batch, first=1000)
+
+        assert first["outcomes"] == second["outcomes"] == {"accepted": 20}
+        assert len(stack.accepted) == 20
+
+
+def test_two_instances_that_get_the_same_batch_send_each_request_once(redis_server: RedisServer) -> None:
+    with QueueStack(PUSH_LEDGER_URL=redis_server.url) as stack, ThreadPoolExecutor(2) as pool:
+        batch = [to(f"user-{number}") for number in range(40)]
+        answers = list(pool.map(lambda _: stack.deliver(*batch, first=2000), range(2)))
+
+        assert len(stack.host.processes) == 2
+        assert len(stack.accepted) == 40
+        assert sum(answer["outcomes"].get("accepted", 0) for answer in answers) >= 40
+        for parcel in stack.parcels("retry"):  # what was on its way elsewhere is asked for again
+            assert stack.deliver(parcel)["outcomes"] == {"accepted": 1}
+        assert len(stack.accepted) == 40
+
+
+def test_an_unknown_message_that_comes_again_is_a_dead_letter_and_not_sent(redis_server: RedisServer) -> None:
+    with QueueStack(PUSH_LEDGER_URL=redis_server.url) as stack:
+        stack.sandbox.order(kind="resetAfterRead")
+
+        answers = [stack.deliver(to("user-1"), first=3000) for _ in range(2)]
+
+        assert [answer["outcomes"] for answer in answers] == [{"unknown": 1}, {"unknown": 1}]
+        assert stack.accepted == ["user-1"]
+        assert len(stack.parcels("dead")) == 2

@@ -67,12 +67,15 @@ def stack(running: TimerStack) -> TimerStack:
 
 
 def test_a_tick_sends_its_message(stack: TimerStack) -> None:
-    assert stack.tick(message()) == {"counts": {"accepted": 1}}
+    assert stack.tick(message())["outcomes"] == {"accepted": 1}
     assert stack.sandbox.inbox()[0]["parameters"]["Title"] == "你的订单已发货"
 
 
 def test_a_tick_sends_several_messages(stack: TimerStack) -> None:
-    assert stack.tick({"messages": [message(), message(targets=["user-2"])]}) == {"counts": {"accepted": 2}}
+    answer = stack.tick({"messages": [message(), message(targets=["user-2"])]})
+
+    assert answer["outcomes"] == {"accepted": 2}
+    assert len(set(stack.message_ids)) == 2
 
 
 def test_a_repeated_tick_has_the_same_message_ids_and_the_next_one_others(stack: TimerStack) -> None:
@@ -151,7 +154,8 @@ def test_an_unknown_outcome_beside_an_accepted_one_is_not_sent_again(stack: Time
 
     answer = stack.tick({"messages": [message(), message(targets=["user-2"])]})
 
-    assert answer == {"counts": {"accepted": 1, "unknown": 1}}
+    assert answer["outcomes"] == {"accepted": 1, "unknown": 1}
+    assert answer["stranded"] == 1
     assert any('"outcome":"unknown"' in line for line in stack.lines)
 
 
@@ -164,4 +168,4 @@ def test_every_timer_of_the_descriptor_has_a_payload_that_can_be_sent(stack: Tim
     ]
     assert timers
     for timer in timers:
-        assert stack.tick(timer.payload)["counts"].keys() == {"accepted"}
+        assert stack.tick(timer.payload)["outcomes"].keys() == {"accepted"}

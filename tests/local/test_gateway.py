@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3
 
+from local.asynchronous import AsyncConfig, AsyncQueue
 from local.gateway import BadResponse, HttpRequest, Origin, create_gateway, event_of, response_of
 from local.host import Function, FunctionHost, Throttled
 from local.server import Server
+from tests.local.callables import ScriptedFunction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -483,3 +485,27 @@ def test_server_stops_though_a_call_is_under_way(hosted: tuple[Server, FunctionH
             time.sleep(0.01)
         server.stop()
     assert host.processes
+
+
+# Asynchronous requests
+
+
+def test_a_request_that_nobody_waits_for_is_accepted_and_done_later(client: urllib3.PoolManager) -> None:
+    function = ScriptedFunction()
+    headers = {"X-Fc-Invocation-Type": "Async", "X-Fc-Async-Task-Id": "task-1"}
+    config = AsyncConfig(task_mode=True)
+    with AsyncQueue("f", function, config=config) as queue:
+        recorder = Recorder()
+        with Server(create_gateway(recorder, accept=queue.accept)) as server:
+            accepted = get(client, server, method="POST", path="/v1?a=1", body=b"hello", headers=headers)
+            again = get(client, server, method="POST", body=b"hello", headers=headers)
+            large = get(client, server, method="POST", body=b"x" * 200_000, headers=headers)
+        assert queue.finish(10)
+
+    assert (accepted.status, accepted.data) == (202, b"")
+    (call,) = function.calls
+    assert call.request_id == accepted.headers["X-Fc-Request-Id"]
+    assert call.json["rawPath"] == "/v1"
+    assert recorder.events == []
+    assert (again.status, again.json()["errorCode"]) == (409, "AsyncTaskAlreadyExists")
+    assert large.status == 400

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.triggers.item import Identifier, Shape
 
-__all__ = ["DestinationRecord", "request_of"]
+__all__ = ["DestinationRecord", "opened", "request_of"]
 
 
 class _Request(Shape):
@@ -37,6 +37,12 @@ class DestinationRecord(Shape):
     def failed(self) -> bool:
         """Whether the invocation failed; of one that succeeded condition and error are empty."""
         return bool(self.requestContext.condition or (self.responseContext or _Response()).functionError)
+
+
+def opened(event: bytes) -> bytes:
+    """Return the payload that failed if an event is the record of a failed invocation, else the event."""
+    request = request_of(event)
+    return event if request is None else request
 
 
 def request_of(event: bytes) -> bytes | None:

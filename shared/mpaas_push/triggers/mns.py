@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.triggers.item import Identifier, Item, Shape, UnreadableElement, digest, shaped
+from mpaas_push.triggers.item import Identifier, Item, Shape, UnreadableElement, digest, shaped, undone_base64
 
 if TYPE_CHECKING:
     from mpaas_push.triggers.item import Reading
@@ -60,11 +60,12 @@ def items_of(event: bytes) -> list[Reading]:
 
 
 def _item(value: Any, text: str, scope: str) -> Item:
+    body = text
     if isinstance(value, dict):
         if value.keys() >= _NOTIFICATION:
             notification = shaped(value, Notification, "an MNS topic's message in JSON form", value)
-            return Item(f"mns:{notification.MessageId}", notification.Message, notification.Message)
-        if value.keys() == _STREAM:
-            stream = shaped(value, StreamNotification, "an MNS topic's message in STREAM form", value)
-            return Item(scope, stream.body, stream.body)
-    return Item(scope, text, text)
+            scope, body = f"mns:{notification.MessageId}", notification.Message
+        elif value.keys() == _STREAM:
+            body = shaped(value, StreamNotification, "an MNS topic's message in STREAM form", value).body
+    # Publishers may encode bodies as they do for queues.
+    return Item(scope, undone_base64(body), body)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mpaas_push.errors import UnreadablePayload
+from mpaas_push.batch import Task
+from mpaas_push.errors import InvalidMessage, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
+from mpaas_push.messages import messages_of
 
-__all__ = ["Tick", "TimerEvent", "tick_of"]
+if TYPE_CHECKING:
+    from mpaas_push.settings import Settings
+
+__all__ = ["Tick", "TimerEvent", "tasks_of", "tick_of"]
 
 
 class TimerEvent(BaseModel):
@@ -63,3 +69,20 @@ def tick_of(event: bytes) -> Tick:
             f"the payload of timer {timer.trigger_name} must be the JSON of one message or of "
             f'{{"messages": [...]}}: {error}'
         ) from None
+
+
+def tasks_of(tick: Tick, settings: Settings) -> list[Task]:
+    """Read the messages of a tick: one, or `{"messages": [...]}`.
+
+    Raises:
+        InvalidMessage: one of them may not be sent; all that is wrong is named.
+    """
+    messages = messages_of(tick.payload, settings)
+    invalid = [message for message in messages if isinstance(message, InvalidMessage)]
+    if invalid:
+        raise InvalidMessage(fault for message in invalid for fault in message.faults)
+    payloads = tick.payload.get("messages", [tick.payload])
+    return [
+        Task(f"{tick.scope}:{place}", json.dumps(payload), message, payload)
+        for place, (payload, message) in enumerate(zip(payloads, messages, strict=True))
+    ]

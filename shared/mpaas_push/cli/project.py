@@ -1,0 +1,34 @@
+"""What the commands find in a project's folder: descriptors, rules, settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpaas_push.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["descriptors", "rules_files", "settings_or_stand_ins"]
+
+
+def descriptors(folder: Path) -> Sequence[Path]:
+    """Return `s.yaml` and its overlays."""
+    return sorted(folder.glob("s.yaml")) + sorted(folder.glob("s.*.yaml"))
+
+
+def rules_files(folder: Path) -> Sequence[Path]:
+    """Return the files of rules of all functions."""
+    return sorted(folder.glob("functions/*/rules.yaml"))
+
+
+def settings_or_stand_ins() -> Settings:
+    """Return the settings of the environment; app and workspace are made up where it names none.
+
+    Raises:
+        Misconfigured: a variable of the environment holds what it may not.
+    """
+    settings = Settings.from_env()
+    named = {"app_id": settings.app_id or "your-app-id", "workspace_id": settings.workspace_id or "default"}
+    return settings.model_copy(update=named)

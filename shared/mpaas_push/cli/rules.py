@@ -1,0 +1,79 @@
+"""`rules test EVENT.json`: which rules match an event, and what they would send. Nothing is sent."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpaas_push.cli.project import rules_files, settings_or_stand_ins
+from mpaas_push.errors import InvalidMessage, Misconfigured
+from mpaas_push.request import requests_of
+from mpaas_push.rules import read_rules, tasks_of
+from mpaas_push.triggers.cloudevent import events_of
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mpaas_push.batch import Task
+    from mpaas_push.settings import Settings
+
+__all__ = ["add_to"]
+
+
+def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = subparsers.add_parser("rules", help="try the rules that make messages of cloud events")
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+    test = actions.add_parser("test", help="show which rules match an event and what they would send")
+    test.add_argument("event", metavar="EVENT.json", help="file of one or more events; - for standard input")
+    test.add_argument(
+        "--rules", type=Path, metavar="FILE", help="file of rules; by default functions/*/rules.yaml"
+    )
+    test.set_defaults(run=_test)
+
+
+def _test(options: argparse.Namespace) -> int:
+    settings = settings_or_stand_ins()
+    files = [options.rules] if options.rules else rules_files(Path())
+    if not files:
+        raise Misconfigured("there is no functions/*/rules.yaml here: name a file with --rules")
+    try:
+        payload = sys.stdin.buffer.read() if options.event == "-" else Path(options.event).read_bytes()
+    except OSError as error:
+        raise Misconfigured(f"{options.event} cannot be read: {error.strerror}") from None
+    events = events_of(payload)
+    good = True
+    for file in files:
+        rules = read_rules(file, settings)
+        for event in events:
+            tasks = tasks_of(event, rules, settings)
+            scope = getattr(event, "scope", "")
+            print(f"{file}: event {scope}")
+            made = {task.scope.removeprefix(f"{scope}:"): task for task in tasks}
+            for rule in rules:
+                if rule.name not in made:
+                    print(f"  {rule.name}: does not match")
+            for name, task in made.items():
+                good &= _show(name, task, settings)
+    return 0 if good else 1
+
+
+def _show(name: str, task: Task, settings: Settings) -> bool:
+    """Print what becomes of an event by a rule and return whether it can be sent."""
+    try:
+        if isinstance(task.message, InvalidMessage):
+            raise task.message
+        requests = requests_of(task.message, settings, task.scope)
+    except InvalidMessage as error:
+        print(f"  {name}: FAILS, the event would become a dead letter")
+        for fault in error.faults:
+            print(f"    {fault}")
+        return False
+    print(f"  {name}: matches, {len(requests)} request{'s' if len(requests) > 1 else ''}")
+    for request in requests:
+        print("    " + json.dumps(dict(request.parameters), ensure_ascii=False))
+    for advice in task.message.advice():
+        print(f"    note: {advice}")
+    return True

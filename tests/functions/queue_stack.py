@@ -1,0 +1,106 @@
+"""A function as it is deployed, before the sandbox and MNS, with a retry and a dead-letter queue."""
+
+from __future__ import annotations
+
+import base64
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local.host import Account, Function, FunctionHost
+from local.mns import MnsServer
+from local.mpaas import AccessKey, Sandbox
+from tests.functions.http_stack import ROLE, message
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def opened(body: str) -> Any:
+    """What the SDK put into a queue: Base64 is its default."""
+    return json.loads(base64.b64decode(body))
+
+
+def to(*targets: str, **changes: Any) -> dict[str, Any]:
+    return message(targets=list(targets), **changes)
+
+
+class QueueStack:
+    """The queue function, or another one, before the sandbox, with a retry and a dead-letter queue."""
+
+    def __init__(
+        self, function: str = "queue_push", *, folder: Path | None = None, **environment: str
+    ) -> None:
+        self.function = function
+        self.folder = folder or ROOT / "functions" / function
+        self.environment = environment
+
+    def __enter__(self) -> Self:
+        keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
+        with ExitStack() as started:
+            self.sandbox = started.enter_context(Sandbox(access_keys=keys))
+            self.mns = started.enter_context(MnsServer(access_keys=keys))
+            for name in ("retry", "dead"):
+                self.mns.store.create_queue(name)
+            environment = {
+                "MPAAS_ENDPOINT": self.sandbox.url,
+                "MPAAS_APP_ID": "ONEX1",
+                "MPAAS_WORKSPACE_ID": "default",
+                "PUSH_MAX_ATTEMPTS": "1",
+                "PUSH_MNS_ENDPOINT": self.mns.endpoint,
+                "PUSH_RETRY_QUEUE": "retry",
+                "PUSH_DEAD_LETTER_QUEUE": "dead",
+            } | self.environment
+            function = Function(
+                name=self.function,
+                folder=self.folder,
+                layers=(ROOT / "shared",),
+                environment={name: value for name, value in environment.items() if value},
+                timeout=20,
+            )
+            self.lines: list[str] = []
+            self.host = started.enter_context(
+                FunctionHost(
+                    function,
+                    account=Account(credentials=ROLE),
+                    on_log=lambda _, __, line: self.lines.append(line),
+                )
+            )
+            self._started = started.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._started.close()
+
+    def deliver(self, *bodies: Any, first: int = 0) -> dict[str, Any]:
+        """Deliver a batch as an event stream of an MNS queue does."""
+        texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]
+        event = [
+            {"requestId": "r", "messageId": f"M{first + place}", "messageBody": text}
+            for place, text in enumerate(texts)
+        ]
+        return self.invoke(event)
+
+    def invoke(self, event: Any) -> dict[str, Any]:
+        """Call the function with an event, as JSON or as bytes."""
+        payload = event if isinstance(event, bytes) else json.dumps(event).encode()
+        answer: dict[str, Any] = json.loads(self.host.invoke(payload).payload)
+        return answer
+
+    def parcels(self, queue: str) -> list[Any]:
+        return [opened(parcel.body) for parcel in self.mns.store.messages(queue)]
+
+    def clear(self) -> None:
+        self.sandbox.clear()
+        for name in ("retry", "dead"):
+            self.mns.store.delete_queue(name)
+            self.mns.store.create_queue(name)
+
+    @property
+    def accepted(self) -> list[str]:
+        """Targets of accepted requests, with repetitions."""
+        entries = self.sandbox.inbox(outcome="accepted")
+        return sorted(target["target"] for entry in entries for target in entry["targets"])

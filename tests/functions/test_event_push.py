@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.functions.queue_stack import ROOT, QueueStack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[QueueStack]:
+    with QueueStack("event_push") as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(running: QueueStack) -> QueueStack:
+    running.clear()
+    return running
+
+
+def order(**data: Any) -> dict[str, Any]:
+    return {
+        "id": "4711",
+        "source": "shop.orders",
+        "type": "order:Shipped",
+        "specversion": "1.0",
+        "data": {"order": {"id": 4711, "customer": "user-1"} | data},
+    }
+
+
+def payload(name: str) -> Any:
+    return json.loads((ROOT / "tests" / "payloads" / name).read_text("utf-8"))
+
+
+def parameters(stack: QueueStack) -> dict[str, str]:
+    (entry,) = stack.sandbox.inbox()
+    found: dict[str, str] = entry["parameters"]
+    return found
+
+
+def test_an_order_of_a_custom_bus_becomes_a_push(stack: QueueStack) -> None:
+    answer = stack.invoke(order(items=[{"name": "Tea"}]))
+
+    assert answer == {
+        "events": 1,
+        "unmatched": 0,
+        "outcomes": {"accepted": 1},
+        "retried": 0,
+        "given_up": 0,
+        "unsettled": 0,
+        "stranded": 0,
+    }
+    assert parameters(stack)["Title"] == "Order 4711 is on its way"
+    assert parameters(stack)["Content"] == "Tea will arrive soon."
+
+
+@pytest.mark.parametrize("name", ["oss-native.json", "oss-eventbridge.json"])
+def test_an_upload_becomes_a_push_to_its_owner_in_either_shape(stack: QueueStack, name: str) -> None:
+    event = payload(name)
+    upload = event["events"][0] if "events" in event else event["data"]
+    upload["oss"]["object"]["key"] = "statements/2026-11.pdf"
+    upload["oss"]["object"]["objectMeta"]["userMeta"] = {"x-oss-meta-user": "user-1"}
+    if "subject" in event:
+        event["subject"] = event["subject"].partition("/")[0] + "/statements/2026-11.pdf"
+
+    assert stack.invoke(event)["outcomes"] == {"accepted": 1}
+    assert stack.accepted == ["user-1"]
+    assert json.loads(parameters(stack)["ExtendedParams"]) == {"object": "statements/2026-11.pdf"}
+
+
+def test_an_alert_becomes_a_push(stack: QueueStack) -> None:
+    event = {**payload("ecs-eventbridge.json"), "type": "ecs:CloudMonitor:DiskUsage"}
+
+    assert stack.invoke(event)["outcomes"] == {"accepted": 1}
+    assert parameters(stack)["Title"] == "CRITICAL: acs.ecs"
+
+
+@pytest.mark.parametrize("name", ["ecs-eventbridge.json", "oss-native.json", "cdn-domain-added.json"])
+def test_an_event_that_no_rule_wants_is_acknowledged_and_counted(stack: QueueStack, name: str) -> None:
+    answer = stack.invoke(payload(name))
+
+    assert (answer["events"], answer["unmatched"], answer["outcomes"]) == (1, 1, {})
+    assert stack.sandbox.inbox() == []
+
+
+def test_a_rule_that_fails_on_an_event_leaves_a_dead_letter_with_the_event(stack: QueueStack) -> None:
+    event = order(customer=None)
+
+    answer = stack.invoke(event)
+
+    assert (answer["outcomes"], answer["given_up"]) == ({"refused": 1}, 1)
+    (letter,) = stack.parcels("dead")
+    assert letter["reason"] == "refused"
+    assert "data.order.customer" in letter["detail"]
+    assert letter["scope"] == "ce:shop.orders:4711:order-shipped"
+    assert json.loads(letter["body"]) == event
+
+
+def test_one_of_several_events_that_is_none_harms_no_other(stack: QueueStack) -> None:
+    answer = stack.invoke([order(), {"specversion": "1.0"}, {**order(), "id": "4712"}])
+
+    assert (answer["events"], answer["outcomes"]) == (3, {"accepted": 2, "refused": 1})
+    assert json.loads(stack.parcels("dead")[0]["body"]) == {"specversion": "1.0"}
+
+
+def test_a_repeated_event_has_the_same_message_ids(stack: QueueStack) -> None:
+    stack.invoke(order())
+    stack.invoke(order())
+
+    ids = [target["messageId"] for entry in stack.sandbox.inbox() for target in entry["targets"]]
+    assert len(ids) == 2
+    assert len(set(ids)) == 1
+
+
+def test_what_was_refused_for_load_goes_to_the_retry_queue_which_the_queue_function_serves(
+    stack: QueueStack,
+) -> None:
+    stack.sandbox.order(kind="throttling")
+
+    assert stack.invoke(order())["retried"] == 1
+    (parcel,) = stack.parcels("retry")
+    with QueueStack() as queue_function:
+        assert queue_function.deliver(parcel)["outcomes"] == {"accepted": 1}
+        (entry,) = queue_function.sandbox.inbox()
+    assert entry["parameters"]["Title"] == "Order 4711 is on its way"
+    assert entry["targets"][0]["messageId"] == stack.sandbox.inbox()[0]["targets"][0]["messageId"]
+
+
+def test_the_record_of_a_failed_invocation_is_tried_again(stack: QueueStack) -> None:
+    record = payload("destination-failure.json")
+    record["requestPayload"] = json.dumps(order())
+
+    assert stack.invoke(record)["outcomes"] == {"accepted": 1}
+
+
+@pytest.mark.parametrize("event", [b"", b"{}", b"\xff", b"1", b"[1", payload("timer.json")])
+def test_what_holds_no_events_fails_loudly(stack: QueueStack, event: Any) -> None:
+    assert stack.invoke(event)["errorType"] == "UnreadablePayload"
+
+
+def test_without_queues_the_event_comes_again() -> None:
+    with QueueStack("event_push", PUSH_RETRY_QUEUE="", PUSH_DEAD_LETTER_QUEUE="") as stack:
+        stack.sandbox.order(kind="throttling")
+
+        assert stack.invoke(order())["errorType"] == "BatchIncomplete"
+
+
+def test_wrong_rules_stop_the_function_at_its_first_call(tmp_path: Path) -> None:
+    folder = tmp_path / "event_push"
+    folder.mkdir()
+    for name in ("index.py", "rules.yaml"):
+        (folder / name).write_text((ROOT / "functions" / "event_push" / name).read_text())
+    rules = folder / "rules.yaml"
+    rules.write_text(rules.read_text().replace("title: Order", "titel: Order"))
+
+    with QueueStack("event_push", folder=folder) as stack:
+        answer = stack.invoke(order())
+
+    assert answer["errorType"] == "BadRules"
+    assert "rules.0.message.titel: unknown field `titel`; did you mean `title`?" in answer["errorMessage"]
