@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 # The local stack's triggers, for `make tick NAME=…`.
 EVENTS ?= http://127.0.0.1:8082
 
-.PHONY: help install run demo tick validate test check format bench requirements clean
+.PHONY: help install run demo tick validate test soak check format bench requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ validate: install  ## check every timer payload and every rule, offline
 
 test: install  ## the tests
 	$(BIN)/python -m pytest -n 2
+
+soak: install  ## the full crash test, some minutes; prints the table of docs/reliability.md
+	$(BIN)/python -m tests.crash $(ARGS)
 
 check: install  ## lint, format and types
 	$(BIN)/ruff check .

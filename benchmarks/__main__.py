@@ -9,6 +9,7 @@ import re
 from datetime import date
 from pathlib import Path
 
+from benchmarks.batches import batches
 from benchmarks.cold_start import cold_start, imports
 from benchmarks.cost import cost
 from benchmarks.cpu import own_work, push_cpu
@@ -16,6 +17,7 @@ from benchmarks.throughput import throughput
 
 SECTIONS = {
     "throughput": throughput,
+    "batches": batches,
     "push": push_cpu,
     "work": own_work,
     "cold": cold_start,

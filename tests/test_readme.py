@@ -10,7 +10,9 @@ import pytest
 from local.demo import CASES
 from local.mpaas import AccessKey, Sandbox
 from mpaas_push import PushClient, Settings
+from mpaas_push.rules import read_rules
 from tests.functions.http_stack import ROLE, HttpStack
+from tests.functions.queue_stack import QueueStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,3 +105,14 @@ def test_the_message_of_the_queue_document_can_be_sent(stack: HttpStack) -> None
     body = "".join(re.findall(r"^        '(.*)'$", text, re.MULTILINE))
 
     assert stack.post(body.encode()).status == 200
+
+
+def test_the_rule_of_the_events_document_can_be_read_and_its_event_is_pushed(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "events.md").read_text("utf-8")
+    (rule,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "rules.yaml").write_text(rule)
+    event = re.findall(r"-d '(.*?)'", text.partition("<!-- event -->")[2], re.DOTALL)[0]
+
+    assert len(read_rules(tmp_path / "rules.yaml", Settings())) == 1
+    with QueueStack("event_push") as function:
+        assert function.invoke(json.loads(event))["outcomes"] == {"accepted": 1}

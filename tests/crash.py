@@ -1,0 +1,352 @@
+"""A run of the queue function through everything that goes wrong, and what became of each message in the end.
+
+Queue messages, some of them bad, are delivered in batches, some batches more than once. mPaaS throttles, fails,
+delays and cuts connections; instances are killed at random moments. When nothing is left in the queues, each
+message must be somewhere, and the sandbox knows how often each target was reached.
+
+`python -m tests.crash` makes the full run and prints its table; a smaller one is among the tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import random
+import re
+import signal
+import sys
+import time
+from collections import Counter, defaultdict
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local.descriptor import described_functions
+from local.host import Account, Function, FunctionHost
+from local.mns import MnsServer
+from local.mpaas import AccessKey, Sandbox
+from local.queues import EventStream, stream_of
+from local.sources import MnsSource
+from tests.functions.http_stack import ROLE, message
+from tests.functions.queue_stack import opened
+from tests.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from local.mns import MnsStore
+
+__all__ = ["Figures", "Plan", "run"]
+
+ROOT = Path(__file__).resolve().parent.parent
+BAD_BODIES: tuple[Callable[[dict[str, Any]], str], ...] = (
+    lambda good: json.dumps(good)[:-1],
+    lambda good: json.dumps(good | {"titel": "x"}),
+    lambda good: json.dumps(good | {"deliveryType": 4}),
+    lambda good: json.dumps({name: value for name, value in good.items() if name != "content"}),
+    lambda good: json.dumps([good]),
+)
+FAULTS: tuple[tuple[float, dict[str, Any]], ...] = (
+    (0.30, {"kind": "throttling"}),
+    (0.10, {"kind": "result", "code": "8011"}),
+    (0.10, {"kind": "internalError"}),
+    (0.10, {"kind": "serviceUnavailable"}),
+    (0.05, {"kind": "result", "code": "9000"}),
+    (0.10, {"kind": "resetBeforeRead"}),
+    (0.10, {"kind": "resetAfterRead"}),
+    (0.05, {"kind": "cutBody"}),
+    (0.05, {"kind": "delay", "milliseconds": 100}),
+    (0.05, {"kind": "delay", "milliseconds": 3000}),
+)
+"""Share of each fault among all; the last delay is longer than the client waits."""
+READ_TIMEOUT_SECONDS = 1.5
+PATIENCE_SECONDS = 600
+NAME = re.compile(r"(?:good|bad)-[0-9]+")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does.
+
+    Attributes:
+        messages: Queue messages.
+        bad: Share of them that can never be sent.
+        faults: Share of the requests to mPaaS that go wrong.
+        redeliveries: Share of the batches that come again though they succeeded.
+        kills: Instances that are killed, one at a time.
+        on_unknown: `PUSH_ON_UNKNOWN`.
+        ledger: Whether there is one.
+        streams: Batches under way at once, as well of the retry queue.
+        batch: Messages of a batch.
+        timeout: Of the function, in seconds; what was claimed is unknown after it.
+        seed: Of all chance, but not of the moments.
+    """
+
+    messages: int = 5_000
+    bad: float = 0.05
+    faults: float = 0.20
+    redeliveries: float = 0.10
+    kills: int = 60
+    on_unknown: str = "report"
+    ledger: bool = True
+    streams: int = 3
+    batch: int = 100
+    timeout: int = 10
+    seed: int = 1
+
+
+@dataclass
+class Figures:
+    """What became of it.
+
+    Attributes:
+        good: Messages that can be sent.
+        bad: Messages that cannot.
+        requests: Requests that reached mPaaS.
+        struck: Of these, how many a fault was ordered for.
+        killed: Instances killed.
+        batches: Batches that succeeded.
+        failed: Batches that failed with their instance and came again.
+        redelivered: Messages that came again though their batch had succeeded.
+        retried: Messages handed to the retry queue.
+        letters: Dead letters by reason; one message may have several.
+        accepted: Good messages of which every target was reached.
+        unknown: Good messages that are dead letters because nobody knows whether they arrived.
+        twice: Targets that were reached more than once.
+        twice_unasked: Of these, those without a line in the log that they are sent again after an unknown
+            outcome.
+        bad_letters: Bad messages that are dead letters with a reason.
+        missing: Messages that are nowhere.
+        seconds: How long it took.
+    """
+
+    good: int = 0
+    bad: int = 0
+    requests: int = 0
+    struck: int = 0
+    killed: int = 0
+    batches: int = 0
+    failed: int = 0
+    redelivered: int = 0
+    retried: int = 0
+    letters: dict[str, int] = field(default_factory=dict)
+    accepted: int = 0
+    unknown: int = 0
+    twice: int = 0
+    twice_unasked: int = 0
+    bad_letters: int = 0
+    missing: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def run(plan: Plan) -> Figures:
+    """Make a run and return its figures.
+
+    Raises:
+        TimeoutError: messages are still in the queues after ten minutes.
+    """
+    figures = Figures()
+    began = time.monotonic()
+    chance = random.Random(plan.seed)
+    again: set[str] = set()
+    messages = dict(_messages(plan, chance))
+    with ExitStack() as started:
+        keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
+        sandbox = started.enter_context(Sandbox(access_keys=keys))
+        mns = started.enter_context(MnsServer(access_keys=keys))
+        ledger = started.enter_context(RedisServer())
+        for name in ("pushes", "retry", "dead"):
+            mns.store.create_queue(name)
+        for place, (share, fault) in enumerate(FAULTS):
+            sandbox.order(**fault, rate=share * plan.faults, seed=plan.seed + place)
+        for body in messages.values():
+            mns.store.send("pushes", base64.b64encode(body.encode()).decode())
+        host = started.enter_context(_host(plan, sandbox, mns, ledger, again))
+        streams = [
+            started.enter_context(_stream(plan, mns.store, host, queue, number))
+            for number, queue in enumerate(("pushes", "retry") * plan.streams)
+        ]
+        _kill_now_and_then(plan, host, mns.store, chance, figures)
+        _wait_until_done(mns.store)
+        for stream in streams:
+            stream.close(plan.timeout)
+            figures.batches += stream.counts["batches"]
+            figures.failed += stream.counts["failures"]
+            figures.redelivered += stream.counts["redelivered"]
+        figures.seconds = time.monotonic() - began
+        _judge(figures, messages, sandbox, mns.store, again)
+    return figures
+
+
+def _messages(plan: Plan, chance: random.Random) -> Iterator[tuple[str, str]]:
+    """Yield names and bodies; the name stands in the message, and in those of its targets."""
+    for number in range(plan.messages):
+        kind = "bad" if chance.random() < plan.bad else "good"
+        name = f"{kind}-{number}"
+        targets = chance.choices((1, 3, 10, 25), (80, 12, 5, 3))[0]
+        good = message(taskName=name, targets=[f"{name}-{target}" for target in range(targets)])
+        yield name, json.dumps(good) if kind == "good" else chance.choice(BAD_BODIES)(good)
+
+
+def _host(plan: Plan, sandbox: Sandbox, mns: MnsServer, ledger: RedisServer, again: set[str]) -> FunctionHost:
+    """Return the function as it is deployed; message ids that it says to send again are added to `again`."""
+    function = Function(
+        name="queue_push",
+        folder=ROOT / "functions" / "queue_push",
+        layers=(ROOT / "shared",),
+        environment={
+            "MPAAS_ENDPOINT": sandbox.url,
+            "MPAAS_APP_ID": "ONEX1",
+            "MPAAS_WORKSPACE_ID": "default",
+            "PUSH_MNS_ENDPOINT": mns.endpoint,
+            "PUSH_RETRY_QUEUE": "retry",
+            "PUSH_DEAD_LETTER_QUEUE": "dead",
+            "PUSH_LEDGER_URL": ledger.url if plan.ledger else "",
+            "PUSH_ON_UNKNOWN": plan.on_unknown,
+            "PUSH_READ_TIMEOUT_SECONDS": str(READ_TIMEOUT_SECONDS),
+            "PUSH_LOG_LEVEL": "WARNING",
+        },
+        timeout=plan.timeout,
+    )
+
+    def on_log(_: str, __: str, line: str) -> None:
+        if '"sent again after an unknown outcome"' in line:
+            again.update(json.loads(line)["message_ids"])
+
+    return FunctionHost(function, account=Account(credentials=ROLE), on_log=on_log)
+
+
+def _stream(plan: Plan, store: MnsStore, host: FunctionHost, queue: str, number: int) -> EventStream:
+    """Return one consumer of a queue, configured as the descriptor's trigger."""
+    (function,) = (each for each in described_functions(ROOT / "s.yaml", {}) if each.resource == "queue_push")
+    (trigger,) = (each for each in function.triggers if each.name == "pushes")
+    config = replace(stream_of(trigger, "queue_push"), count=plan.batch, seconds=0, dead_letters=None)
+    return EventStream(
+        config,
+        MnsSource(store, queue),
+        invoke=host.invoke,
+        hold_seconds=plan.timeout + 30,
+        redeliveries=plan.redeliveries,
+        seed=plan.seed + number,
+    )
+
+
+def _kill_now_and_then(
+    plan: Plan, host: FunctionHost, store: MnsStore, chance: random.Random, figures: Figures
+) -> None:
+    """Kill one instance after the other at random moments, as long as there is work."""
+    while figures.killed < plan.kills and _left(store):
+        time.sleep(chance.uniform(0.1, 0.9))
+        if processes := host.processes:
+            with suppress(ProcessLookupError):
+                os.kill(chance.choice(processes), signal.SIGKILL)
+                figures.killed += 1
+
+
+def _wait_until_done(store: MnsStore) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while left := _left(store):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{left} messages are still in the queues")
+        time.sleep(0.2)
+
+
+def _left(store: MnsStore) -> int:
+    """Count what is still in the queues: waiting, being handled, delayed."""
+    queues = [store.queue(name) for name in ("pushes", "retry")]
+    return sum(queue.active_messages + queue.inactive_messages + queue.delay_messages for queue in queues)
+
+
+def _judge(
+    figures: Figures,
+    messages: Mapping[str, str],
+    sandbox: Sandbox,
+    store: MnsStore,
+    again: AbstractSet[str],
+) -> None:
+    """Look for each message: where it is, and how often its targets were reached."""
+    reached: Counter[str] = Counter()
+    ids: dict[str, set[str]] = defaultdict(set)
+    for entry in _pages(lambda offset: sandbox.inbox(offset=offset)):
+        figures.requests += 1
+        if entry["outcome"] == "accepted":
+            for target in entry["targets"]:
+                reached[target["target"]] += 1
+                ids[target["target"]].add(target["messageId"])
+    figures.struck = sum(order["struck"] for order in sandbox.faults())
+    reasons: dict[str, set[str]] = defaultdict(set)
+    for parcel in _pages(lambda offset: store.messages("dead", offset=offset)):
+        letter = opened(parcel.body)
+        reasons[NAME.findall(letter["body"])[0]].add(letter["reason"])
+        figures.letters[letter["reason"]] = figures.letters.get(letter["reason"], 0) + 1
+    for name, body in messages.items():
+        if name.startswith("bad"):
+            figures.bad += 1
+            figures.bad_letters += reasons[name] == {"refused"}
+            continue
+        figures.good += 1
+        if all(reached[target] for target in json.loads(body)["targets"]) and not reasons[name]:
+            figures.accepted += 1
+        elif reasons[name] == {"unknown"}:
+            figures.unknown += 1
+        else:
+            figures.missing.append(name)
+    twice = [target for target, times in reached.items() if times > 1]
+    figures.twice = len(twice)
+    figures.twice_unasked = sum(len(ids[target]) > 1 or not ids[target] <= again for target in twice)
+
+
+def _pages(page: Callable[[int], list[Any]]) -> Iterator[Any]:
+    offset = 0
+    while entries := page(offset):
+        yield from entries
+        offset += len(entries)
+
+
+def _table(runs: Mapping[str, Figures]) -> str:
+    """Return the figures of several runs side by side, as a table of Markdown."""
+    rows: list[tuple[str, Callable[[Figures], object]]] = [
+        ("messages, good and bad", lambda f: f"{f.good:,} + {f.bad:,}"),
+        ("requests that reached mPaaS", lambda f: f"{f.requests:,}"),
+        ("of these struck by a fault", lambda f: f"{f.struck:,} ({f.struck / f.requests:.0%})"),
+        ("instances killed", lambda f: f.killed),
+        ("batches that ended well / that failed and came again", lambda f: f"{f.batches:,} / {f.failed:,}"),
+        ("messages delivered again after a batch had ended well", lambda f: f"{f.redelivered:,}"),
+        ("dead letters by reason", lambda f: ", ".join(f"{n:,} {reason}" for reason, n in f.letters.items())),
+        ("**good messages of which every target was reached**", lambda f: f"**{f.accepted:,}**"),
+        ("good messages that are dead letters as `unknown`", lambda f: f"{f.unknown:,}"),
+        ("**bad messages that are dead letters with their reason**", lambda f: f"**{f.bad_letters:,}**"),
+        ("**messages that are missing**", lambda f: f"**{len(f.missing):,}**"),
+        ("targets reached more than once", lambda f: f"{f.twice:,}"),
+        ("**of these not after an `unknown` outcome**", lambda f: f"**{f.twice_unasked:,}**"),
+        ("seconds", lambda f: f"{f.seconds:.0f}"),
+    ]
+    lines = ["| | " + " | ".join(runs) + " |", "|---|" + "---:|" * len(runs)]
+    for title, figure in rows:
+        lines.append(f"| {title} | " + " | ".join(str(figure(run)) for run in runs.values()) + " |")
+    return "\n".join(lines)
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("--messages", type=int, default=Plan.messages)
+    parser.add_argument("--kills", type=int, default=Plan.kills)
+    parser.add_argument("--seed", type=int, default=Plan.seed)
+    options = parser.parse_args()
+    plan = Plan(options.messages, kills=options.kills, seed=options.seed)
+    runs = {
+        "`report`": run(plan),
+        "`retry`": run(replace(plan, on_unknown="retry")),
+        "`report`, no ledger": run(replace(plan, ledger=False)),
+    }
+    print(_table(runs))
+    good = not any(each.missing or each.bad_letters < each.bad for each in runs.values())
+    return 0 if good and not any(each.twice_unasked for each in [*runs.values()][:2]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

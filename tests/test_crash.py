@@ -1,0 +1,39 @@
+"""Nothing is lost and nothing is sent twice, whatever goes wrong; `make soak` is the same on a larger scale."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.crash import Plan, run
+
+SMALL = Plan(messages=250, batch=25, kills=4, timeout=6, redeliveries=0.4)
+
+
+@pytest.mark.usefixtures("redis_server")
+@pytest.mark.parametrize("on_unknown", ["report", "retry"])
+def test_every_message_ends_in_one_way_through_faults_kills_and_redeliveries(on_unknown: str) -> None:
+    figures = run(replace(SMALL, on_unknown=on_unknown))
+
+    assert figures.struck > 0.1 * figures.requests
+    assert figures.killed > 0
+    assert figures.redelivered > 0
+    assert figures.missing == []
+    assert figures.bad_letters == figures.bad > 0
+    assert figures.accepted + figures.unknown == figures.good
+    if on_unknown == "report":
+        assert figures.unknown > 0
+        assert figures.twice == 0
+    else:
+        assert figures.unknown == 0
+        assert figures.twice_unasked == 0
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_without_the_ledger_a_batch_that_comes_again_is_sent_again() -> None:
+    figures = run(Plan(messages=150, kills=0, faults=0.0, redeliveries=0.6, ledger=False))
+
+    assert figures.redelivered > 0
+    assert figures.twice_unasked > 0
+    assert figures.missing == []
