@@ -77,7 +77,8 @@ class Plan:
         bad: Share of them that can never be sent.
         faults: Share of the requests to mPaaS that go wrong.
         redeliveries: Share of the batches that come again though they succeeded.
-        kills: Instances that are killed, one at a time.
+        kills: The most instances that are killed, one at a time.
+        pause: Seconds between two kills, on average.
         on_unknown: `PUSH_ON_UNKNOWN`.
         ledger: Whether there is one.
         streams: Batches under way at once, as well of the retry queue.
@@ -91,6 +92,7 @@ class Plan:
     faults: float = 0.20
     redeliveries: float = 0.10
     kills: int = 60
+    pause: float = 0.8
     on_unknown: str = "report"
     ledger: bool = True
     streams: int = 3
@@ -240,7 +242,7 @@ def _kill_now_and_then(
 ) -> None:
     """Kill one instance after the other at random moments, as long as there is work."""
     while figures.killed < plan.kills and _left(store):
-        time.sleep(chance.uniform(0.1, 0.9))
+        time.sleep(chance.uniform(0.2, 1.8) * plan.pause)
         if processes := host.processes:
             with suppress(ProcessLookupError):
                 os.kill(chance.choice(processes), signal.SIGKILL)
@@ -338,11 +340,15 @@ def _main() -> int:
     parser.add_argument("--seed", type=int, default=Plan.seed)
     options = parser.parse_args()
     plan = Plan(options.messages, kills=options.kills, seed=options.seed)
-    runs = {
-        "`report`": run(plan),
-        "`retry`": run(replace(plan, on_unknown="retry")),
-        "`report`, no ledger": run(replace(plan, ledger=False)),
+    plans = {
+        "`report`": plan,
+        "`retry`": replace(plan, on_unknown="retry"),
+        "`report`, no ledger": replace(plan, ledger=False),
     }
+    runs = {}
+    for name, each in plans.items():
+        runs[name] = run(each)
+        print(f"{name}: {runs[name]}", file=sys.stderr)
     print(_table(runs))
     good = not any(each.missing or each.bad_letters < each.bad for each in runs.values())
     return 0 if good and not any(each.twice_unasked for each in [*runs.values()][:2]) else 1

@@ -5,13 +5,8 @@ A function may be the destination of its own failures: the record holds the payl
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.parser import parse
-from pydantic import ValidationError
-
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.triggers.item import Identifier, Shape
+from mpaas_push.triggers.item import DataEnvelope, Identifier, Shape, UnreadableElement, shaped
 
 __all__ = ["DestinationRecord", "opened", "request_of"]
 
@@ -63,12 +58,7 @@ def _inner(event: bytes) -> bytes | None:
     if b'"requestPayload"' not in event:
         return None
     try:
-        value: Any = read_json(event)
-        if isinstance(value, dict) and "specversion" in value:
-            value = value.get("data")
-        if not isinstance(value, dict):
-            return None
-        record = parse(event=value, model=DestinationRecord)
-    except (UnreadableJson, ValidationError):
+        record = shaped(read_json(event), DestinationRecord, "the record of an invocation", DataEnvelope)
+    except (UnreadableJson, UnreadableElement):
         return None
     return record.requestPayload.encode() if record.failed else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.triggers.item import (
+    DataEnvelope,
     Identifier,
     Item,
     Number,
@@ -119,7 +120,7 @@ def _item(data: Any, element: dict[str, Any], event_scope: str | None) -> Item:
     """Read the data of a message.
 
     Args:
-        data: The data.
+        data: The data, which tells the source.
         element: The element that holds it, or is it.
         event_scope: Source and id of the CloudEvent around it.
 
@@ -133,19 +134,19 @@ def _item(data: Any, element: dict[str, Any], event_scope: str | None) -> Item:
     raise (_Unknown if data is element else UnreadableElement)(reason, element)
 
 
-def _mns(data: dict[str, Any], element: Any, _: str | None) -> Item:
-    message = shaped(data, MnsMessage, "a message of an MNS queue", element)
+def _mns(_data: dict[str, Any], element: Any, _: str | None) -> Item:
+    message = shaped(element, MnsMessage, "a message of an MNS queue", DataEnvelope)
     return _with_body(f"mns:{message.messageId}", message.messageBody, element, base64_occurs=True)
 
 
-def _kafka(data: dict[str, Any], element: Any, _: str | None) -> Item:
-    record = shaped(data, KafkaRecord, "a record of Kafka", element)
+def _kafka(_data: dict[str, Any], element: Any, _: str | None) -> Item:
+    record = shaped(element, KafkaRecord, "a record of Kafka", DataEnvelope)
     scope = f"kafka:{record.topic}:{record.partition}:{record.offset}"
     return _with_body(scope, record.value, element, base64_occurs=True)
 
 
-def _rocket(data: dict[str, Any], element: Any, _: str | None) -> Item:
-    message = shaped(data, RocketMessage, "a message of RocketMQ", element)
+def _rocket(_data: dict[str, Any], element: Any, _: str | None) -> Item:
+    message = shaped(element, RocketMessage, "a message of RocketMQ", DataEnvelope)
     system = message.systemProperties
     identity = _text(system.get("UNIQ_KEY")) or _text(message.msgId)
     if not identity:
@@ -157,7 +158,7 @@ def _rocket(data: dict[str, Any], element: Any, _: str | None) -> Item:
 
 
 def _rabbit(data: dict[str, Any], element: Any, event_scope: str | None) -> Item:
-    message = shaped(data, RabbitMessage, "a message of RabbitMQ", element)
+    message = shaped(element, RabbitMessage, "a message of RabbitMQ", DataEnvelope)
     identity = _text(message.props.get("messageId"))
     if identity:
         scope = f"rabbitmq:{identity}"
@@ -173,7 +174,7 @@ def _rabbit(data: dict[str, Any], element: Any, event_scope: str | None) -> Item
 
 
 def _mqtt(data: dict[str, Any], element: Any, event_scope: str | None) -> Item:
-    message = shaped(data, MqttMessage, "a message of MQTT", element)
+    message = shaped(element, MqttMessage, "a message of MQTT", DataEnvelope)
     scope = event_scope or f"mqtt:{_text(message.props.get('firstTopic'))}:{digest(data)}"
     return _with_body(scope, message.body, element)
 

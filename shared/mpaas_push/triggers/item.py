@@ -11,19 +11,27 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, dotted, read_json
+from mpaas_push.lean_import import without_init
+
+# The package of envelopes imports a model of every event of AWS.
+with without_init("aws_lambda_powertools.utilities.parser.envelopes"):
+    from aws_lambda_powertools.utilities.parser.envelopes.base import BaseEnvelope
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from aws_lambda_powertools.utilities.parser.types import T
+
 __all__ = [
     "CloudEvent",
+    "DataEnvelope",
     "Identifier",
     "Item",
     "Number",
@@ -82,6 +90,9 @@ class Shape(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
 
 
+ShapeT = TypeVar("ShapeT", bound=Shape)
+
+
 def _text_of_whole(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
@@ -95,6 +106,16 @@ Identifier = Annotated[str, Field(min_length=1)]
 Number = Annotated[str, Field(min_length=1), BeforeValidator(_text_of_whole)]
 """A whole number or its text, as text: the documents give the same field both ways (fc-runtime §4.2)."""
 _LenientText = Annotated["str | None", BeforeValidator(_lenient_text)]
+
+
+class DataEnvelope(BaseEnvelope):
+    """The data of a CloudEvent, or data alone: `eventSchema` of the trigger decides (fc-runtime §4.2)."""
+
+    def parse(self, data: dict[str, Any] | Any | None, model: type[T]) -> T | None:
+        """Read the data as a shape."""
+        if isinstance(data, dict) and "specversion" in data:
+            data = data.get("data") or {}
+        return self._parse(data, model)
 
 
 class CloudEvent(Shape):
@@ -133,23 +154,24 @@ class CloudEvent(Shape):
         return f"ce:{self.source}:{self.id}"
 
 
-ShapeT = TypeVar("ShapeT", bound=Shape)
-
-
-def shaped(value: dict[str, Any], model: type[ShapeT], expected: str, element: Any) -> ShapeT:
-    """Read an object as one of the documented shapes.
+def shaped(
+    element: dict[str, Any], model: type[ShapeT], expected: str, envelope: type[BaseEnvelope] | None = None
+) -> ShapeT:
+    """Read an element of a payload as one of the documented shapes.
 
     Args:
-        value: The object.
+        element: The element.
         model: The shape.
-        expected: What the object should be, for the error.
-        element: The element of the payload in which the object stands, for the error.
+        expected: What the element should be, for the error.
+        envelope: What the shape is wrapped in.
 
     Raises:
-        UnreadableElement: The object is not of the shape; the fields at fault are named.
+        UnreadableElement: The element is not of the shape; the fields at fault are named.
     """
     try:
-        return parse(event=value, model=model)
+        if envelope is None:
+            return parse(event=element, model=model)
+        return cast("ShapeT", parse(event=element, model=model, envelope=envelope))
     except ValidationError as error:
         faults = dict.fromkeys(
             f"`{dotted(fault['loc'])}` {'is missing' if fault['type'] == 'missing' else 'is of a wrong kind'}"
@@ -168,7 +190,7 @@ def cloud_event(value: Any) -> CloudEvent:
         raise UnreadableElement(
             f"not a CloudEvents 1.0 event: expected an object, came {shape_of(value)}", value
         )
-    return shaped(value, CloudEvent, "a CloudEvents 1.0 event", value)
+    return shaped(value, CloudEvent, "a CloudEvents 1.0 event")
 
 
 def elements_of(event: bytes, expected: str) -> tuple[list[Any], bool]:

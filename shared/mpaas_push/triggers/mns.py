@@ -63,9 +63,9 @@ def _item(value: Any, text: str, scope: str) -> Item:
     body = text
     if isinstance(value, dict):
         if value.keys() >= _NOTIFICATION:
-            notification = shaped(value, Notification, "an MNS topic's message in JSON form", value)
+            notification = shaped(value, Notification, "an MNS topic's message in JSON form")
             scope, body = f"mns:{notification.MessageId}", notification.Message
         elif value.keys() == _STREAM:
-            body = shaped(value, StreamNotification, "an MNS topic's message in STREAM form", value).body
+            body = shaped(value, StreamNotification, "an MNS topic's message in STREAM form").body
     # Publishers may encode bodies as they do for queues.
     return Item(scope, undone_base64(body), body)

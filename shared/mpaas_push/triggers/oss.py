@@ -158,7 +158,7 @@ def _reader(entry: Any) -> Callable[[dict[str, Any]], CloudEvent] | None:
 
 
 def _oss(entry: dict[str, Any]) -> CloudEvent:
-    record = shaped(entry, OssRecord, "an event of OSS", entry)
+    record = shaped(entry, OssRecord, "an event of OSS")
     key = record.oss.object.key
     return CloudEvent(
         # One request may delete many objects.
@@ -173,7 +173,7 @@ def _oss(entry: dict[str, Any]) -> CloudEvent:
 
 
 def _cdn(entry: dict[str, Any]) -> CloudEvent:
-    record = shaped(entry, CdnRecord, "an event of CDN", entry)
+    record = shaped(entry, CdnRecord, "an event of CDN")
     return CloudEvent(
         # Whether entries share a trace is not documented.
         id=f"{record.traceId}:{digest(entry)}",
@@ -187,7 +187,7 @@ def _cdn(entry: dict[str, Any]) -> CloudEvent:
 
 
 def _sls(entry: dict[str, Any]) -> CloudEvent:
-    found = shaped(entry, SlsRange, "an event of SLS", entry)
+    found = shaped(entry, SlsRange, "an event of SLS")
     return CloudEvent(
         id=found.taskId,
         source="acs.sls",

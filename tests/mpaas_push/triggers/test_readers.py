@@ -497,5 +497,6 @@ def test_the_readers_do_not_load_the_models_of_other_clouds() -> None:
     modules = "cloudevent, destination, eventstream, mns, oss"
     code = f"import sys; from mpaas_push.triggers import {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert "aws_lambda_powertools.utilities.parser.envelopes" not in loaded
+    envelopes = [name for name in loaded.split() if ".parser.envelopes" in name]
+    assert envelopes == ["aws_lambda_powertools.utilities.parser.envelopes.base"]
     assert "aws_lambda_powertools.utilities.parser.models" not in loaded
