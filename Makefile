@@ -6,19 +6,21 @@ STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 # The local stack's triggers, for `make tick NAME=…`.
+RUNTIME ?= python3.10
 EVENTS ?= http://127.0.0.1:8082
 
-.PHONY: help install run demo tick validate test soak check format bench requirements clean
+.PHONY: help install run demo tick validate test soak check format layer bench requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: $(STAMP)  ## .venv with everything that development needs, from pinned files
-$(STAMP): requirements/dev.txt pyproject.toml
+$(STAMP): requirements/dev.txt requirements/layer.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m deploy.layer --runtime all --folder .local/layers  # tests build it again, from what is fetched here
 	@touch $@
 
 run: install  ## start everything on loopback, send a push, keep running
@@ -49,14 +51,17 @@ format: install  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+layer: install  ## build the code layer: make layer RUNTIME=python3.12
+	$(BIN)/python -m deploy.layer --runtime $(RUNTIME)
+
 bench: install  ## measure speed; prints the tables of docs/performance.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m benchmarks
 
-requirements:  ## pin requirements/*.in again (needs uv)
-	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --custom-compile-command "make requirements" requirements/layer.in -o requirements/layer.txt
-	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --custom-compile-command "make requirements" -c requirements/layer.txt requirements/dev.in -o requirements/dev.txt
-	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --custom-compile-command "make requirements" -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
+requirements: install  ## pin requirements/*.in again
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --custom-compile-command "make requirements" requirements/layer.in -o requirements/layer.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --custom-compile-command "make requirements" -c requirements/layer.txt requirements/dev.in -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --custom-compile-command "make requirements" -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .local build dist

@@ -1,0 +1,156 @@
+"""Builds the code layer: everything that `requirements/layer.txt` pins, and `mpaas_push`, for one runtime.
+
+`python -m deploy.layer` writes `build/layer-python3.10.zip`. Wheels for Linux on x86_64 are chosen for that
+runtime whatever runs the build, so that the same sources give the same bytes on every machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uv import find_uv_bin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["RUNTIMES", "BuildFailed", "build"]
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNTIMES = ("python3.10", "python3.12")
+PLATFORM = "x86_64-manylinux_2_28"
+"""Debian 10 of python3.10 has glibc 2.28, Debian 11 of python3.12 a newer one (deploy §7)."""
+CACHE = ROOT / ".local" / "uv"
+LIMIT_BYTES = 16 * 1024 * 1024
+MANIFEST = "mpaas-push-layer.json"
+NOT_DEPLOYED = ("bin", "Crypto/SelfTest", "*/tests", "*/test", "**/__pycache__")
+"""Scripts, the packages' own tests, and what this machine compiled."""
+NOT_NEEDED = ("*.pyi", "py.typed", "*.c", "*.h", "*.pyx", "*.pxd", "*.pxi")
+"""Sources and types: nothing looks at them at run time."""
+KEPT_METADATA = ("METADATA", "licenses", "LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "AUTHORS*")
+_FIRST_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+class BuildFailed(Exception):
+    """The layer could not be built; the text says why."""
+
+
+def build(runtime: str, folder: Path = ROOT / "build", *, offline: bool = False) -> Path:
+    """Build the layer of one runtime and return the zip.
+
+    Args:
+        runtime: One of `RUNTIMES`.
+        folder: Where to put it.
+        offline: Take all wheels from the cache that an earlier build filled.
+
+    Raises:
+        BuildFailed: a wheel cannot be had, or the layer is too large.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        site = Path(temporary) / "python"
+        _install(runtime, site, offline=offline)
+        _strip(site)
+        shutil.copytree(
+            ROOT / "shared" / "mpaas_push", site / "mpaas_push", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        (site / MANIFEST).write_text(json.dumps(_manifest(runtime, site), indent=1) + "\n", "utf-8")
+        path = folder / f"layer-{runtime}.zip"
+        _zip(site, path)
+    size = path.stat().st_size
+    if size > LIMIT_BYTES:
+        raise BuildFailed(f"{path.name} has {size:,} bytes, at most {LIMIT_BYTES:,} are wanted")
+    return path
+
+
+def _install(runtime: str, site: Path, *, offline: bool) -> None:
+    command = [find_uv_bin(), "pip", "install", "--quiet", "--target", str(site)]
+    command += ["--python-version", runtime.removeprefix("python"), "--python-platform", PLATFORM]
+    command += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy"]
+    command += ["--offline"] if offline else []
+    command += ["-r", str(ROOT / "requirements" / "layer.txt")]
+    done = subprocess.run(  # noqa: S603 - nothing of it comes from outside
+        command, check=False, capture_output=True, text=True, env={**os.environ, "UV_CACHE_DIR": str(CACHE)}
+    )
+    if done.returncode:
+        raise BuildFailed(done.stderr.strip())
+
+
+def _strip(site: Path) -> None:
+    for pattern in NOT_DEPLOYED:
+        for path in list(site.glob(pattern)):
+            shutil.rmtree(path)
+    (site / ".lock").unlink(missing_ok=True)  # the installer's
+    for pattern in NOT_NEEDED:
+        for path in list(site.rglob(pattern)):
+            path.unlink()
+    for metadata in site.glob("*.dist-info"):
+        kept = {path for pattern in KEPT_METADATA for path in metadata.glob(pattern)}
+        for path in set(metadata.iterdir()) - kept:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _manifest(runtime: str, site: Path) -> dict[str, Any]:
+    packages = []
+    for metadata in sorted(site.glob("*.dist-info")):
+        fields = HeaderParser().parsestr((metadata / "METADATA").read_text("utf-8"))
+        classified = [
+            classifier.rpartition(" :: ")[2]
+            for classifier in fields.get_all("Classifier", [])
+            if classifier.startswith("License ::")
+        ]
+        licence = fields["License-Expression"] or ", ".join(classified) or fields["License"]
+        packages.append({"name": fields["Name"], "version": fields["Version"], "licence": licence})
+    version = (
+        (ROOT / "shared" / "mpaas_push" / "__init__.py").read_text("utf-8").partition('__version__ = "')[2]
+    )
+    own = {"name": "mpaas-push", "version": version.partition('"')[0], "licence": "Apache-2.0"}
+    return {"runtime": runtime, "platform": PLATFORM, "packages": [own, *packages]}
+
+
+def _zip(site: Path, path: Path) -> None:
+    """Pack a folder so that the same files give the same bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+        for file in _files(site):
+            entry = zipfile.ZipInfo(file.relative_to(site.parent).as_posix(), _FIRST_TIME)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix, whatever runs the build
+            entry.external_attr = 0o100644 << 16
+            packed.writestr(entry, file.read_bytes())
+
+
+def _files(site: Path) -> Iterator[Path]:
+    yield from sorted((path for path in site.rglob("*") if path.is_file()), key=lambda path: path.as_posix())
+
+
+def main() -> int:
+    """Build what is asked for; 0 if it could be built."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.layer", description=__doc__)
+    parser.add_argument("--runtime", choices=(*RUNTIMES, "all"), default=RUNTIMES[0])
+    parser.add_argument("--offline", action="store_true", help="take all wheels from the cache")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build")
+    options = parser.parse_args()
+    try:
+        for runtime in RUNTIMES if options.runtime == "all" else (options.runtime,):
+            path = build(runtime, options.folder, offline=options.offline)
+            print(f"{path}: {path.stat().st_size:,} bytes")
+    except BuildFailed as error:
+        print(f"the layer cannot be built: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

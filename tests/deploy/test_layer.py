@@ -1,0 +1,198 @@
+"""The layer as it would be published: what is in it, and the functions running from it and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import pytest
+
+from deploy.layer import LIMIT_BYTES, MANIFEST, RUNTIMES, build
+from local.host import Account, Function, FunctionHost
+from local.mpaas import AccessKey, Sandbox
+from tests.functions.http_stack import ROLE, message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+ORDER = {
+    "id": "4711",
+    "source": "shop.orders",
+    "type": "order:Shipped",
+    "specversion": "1.0",
+    "data": {"order": {"id": 4711, "customer": "user-1"}},
+}
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def layer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layer of a runtime, built from the wheels that `make install` fetched."""
+    return build(request.param, tmp_path_factory.mktemp("layer"), offline=True)
+
+
+def names(layer: Path) -> list[str]:
+    with zipfile.ZipFile(layer) as packed:
+        return packed.namelist()
+
+
+def manifest(layer: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(layer) as packed:
+        found: dict[str, Any] = json.loads(packed.read(f"python/{MANIFEST}"))
+    return found
+
+
+def test_a_second_build_gives_the_same_bytes(layer: Path, tmp_path: Path) -> None:
+    again = build(layer.stem.removeprefix("layer-"), tmp_path, offline=True)
+
+    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(layer.read_bytes()).digest()
+
+
+def test_it_is_small_enough_and_all_below_python(layer: Path) -> None:
+    assert layer.stat().st_size <= LIMIT_BYTES
+    assert {name.partition("/")[0] for name in names(layer)} == {"python"}
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        r"__pycache__|\.pyc$",
+        r"(^|/)tests?/|SelfTest",
+        r"/(pytest|mypy|ruff|hypothesis|uv|pip|setuptools|wheel)/",
+        r"^python/bin/|\.lock$|RECORD$|direct_url",
+        r"^python/(local|functions|deploy|benchmarks)/",
+        r"boto",
+    ],
+)
+def test_nothing_is_in_it_that_is_not_needed(layer: Path, forbidden: str) -> None:
+    assert [name for name in names(layer) if re.search(forbidden, name)] == []
+
+
+def test_its_manifest_names_what_is_pinned_with_versions_and_licences(layer: Path) -> None:
+    found = manifest(layer)
+    pinned = re.findall(
+        r"^([a-z0-9-]+)==([^ ]+)", (ROOT / "requirements" / "layer.txt").read_text(), re.MULTILINE
+    )
+    named = {(re.sub(r"[-_.]+", "-", each["name"]).lower(), each["version"]) for each in found["packages"]}
+
+    assert f"layer-{found['runtime']}.zip" == layer.name
+    assert named - {("mpaas-push", "0.1.0")} <= set(pinned)
+    assert {name for name, _ in pinned} - {name for name, _ in named} <= {"async-timeout"}  # not for 3.12
+    assert all(each["licence"] for each in found["packages"])
+
+
+def test_licence_texts_are_kept(layer: Path) -> None:
+    texts = [name for name in names(layer) if re.search(r"dist-info/.*(LICEN[CS]E|COPYING)", name)]
+
+    assert any("pydantic" in name for name in texts)
+    assert any("redis" in name for name in texts)
+
+
+def test_every_module_of_the_package_is_in_it(layer: Path) -> None:
+    shared = ROOT / "shared"
+    modules = {f"python/{path.relative_to(shared).as_posix()}" for path in shared.rglob("*.py")}
+
+    assert modules <= set(names(layer))
+
+
+# --- The functions run from it
+
+
+def interpreter(runtime: str) -> str | None:
+    """Return an interpreter of a runtime's version on this machine."""
+    version = runtime.removeprefix("python")
+    if sys.version_info[:2] == tuple(map(int, version.split("."))):
+        return sys.executable
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates = [*map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python"))), f"python{version}"]
+    for candidate in candidates:
+        try:
+            done = subprocess.run([candidate, "-c", "import ssl, venv"], capture_output=True, check=False)
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return candidate
+    return None
+
+
+@pytest.fixture(scope="module")
+def deployed(layer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Calls a function as it is deployed: its folder, the unpacked layer, and an interpreter without packages."""
+    runtime = manifest(layer)["runtime"]
+    base = interpreter(runtime)
+    if base is None:
+        pytest.skip(f"there is no {runtime} on this machine: the layer is not run")
+    folder = tmp_path_factory.mktemp("deployed")
+    subprocess.run([base, "-m", "venv", "--without-pip", folder / "bare"], check=True)
+    with zipfile.ZipFile(layer) as packed:
+        packed.extractall(folder / "opt")
+    with ExitStack() as opened:
+        keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
+        sandbox = opened.enter_context(Sandbox(access_keys=keys))
+
+        def call(name: str, event: Any) -> Any:
+            function = Function(
+                name=name,
+                folder=ROOT / "functions" / name,
+                runtime=cast("Literal['python3.10', 'python3.12']", runtime),
+                layers=(folder / "opt" / "python",),
+                environment={
+                    "MPAAS_ENDPOINT": sandbox.url,
+                    "MPAAS_APP_ID": "ONEX1",
+                    "MPAAS_WORKSPACE_ID": "default",
+                },
+            )
+            host = opened.enter_context(
+                FunctionHost(
+                    function,
+                    account=Account(credentials=ROLE),
+                    python=str(folder / "bare" / "bin" / "python"),
+                )
+            )
+            result = host.invoke(json.dumps(event).encode())
+            assert result.error_type is None, result.payload.decode() + result.log_tail
+            return json.loads(result.payload)
+
+        yield call
+
+
+def test_the_http_function_runs_from_it(deployed: Callable[..., Any]) -> None:
+    event = {
+        "version": "v1",
+        "rawPath": "/v1/pushes",
+        "headers": {"Content-Type": "application/json"},
+        "queryParameters": {},
+        "body": json.dumps(message()),
+        "isBase64Encoded": False,
+        "requestContext": {"http": {"method": "POST", "path": "/v1/pushes", "protocol": "HTTP/1.1"}},
+    }
+
+    assert deployed("http_push", event)["statusCode"] == 200
+
+
+def test_the_timer_function_runs_from_it(deployed: Callable[..., Any]) -> None:
+    event = {
+        "triggerTime": "2026-11-23T01:00:00Z",
+        "triggerName": "morning",
+        "payload": json.dumps(message()),
+    }
+
+    assert deployed("timer_push", event)["outcomes"] == {"accepted": 1}
+
+
+def test_the_queue_function_runs_from_it(deployed: Callable[..., Any]) -> None:
+    event = [{"requestId": "r", "messageId": "M1", "messageBody": json.dumps(message())}]
+
+    assert deployed("queue_push", event)["outcomes"] == {"accepted": 1}
+
+
+def test_the_event_function_runs_from_it(deployed: Callable[..., Any]) -> None:
+    assert deployed("event_push", ORDER)["outcomes"] == {"accepted": 1}
