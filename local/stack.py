@@ -104,7 +104,10 @@ class Stack:
                 host = self.hosts[name] = opened.enter_context(self._host(described))
                 config = AsyncConfig.of(described.props)
                 queue = opened.enter_context(AsyncQueue(name, host.invoke, config=config, deliver=deliver))
-                callees[name], accepts[name] = Callee(host.invoke, queue), queue.accept
+                callees[name] = Callee(host.invoke, queue)
+                accepts[host.function.name] = queue.accept  # an ARN names the function as it is deployed
+                if config.on_failure and (place := destination_of(config.on_failure)).kind == "queue":
+                    store.create_queue(place.name)
                 for variable in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
                     if named := host.function.environment.get(variable):
                         store.create_queue(named)
@@ -216,6 +219,8 @@ class Stack:
             layers=(ROOT / "shared",),
         )
         options: dict[str, Any] = {"on_log": self.on_log} if self.on_log else {}
+        if reserved := (props.get("concurrencyConfig") or {}).get("reservedConcurrency"):
+            options["limit"] = reserved
         return FunctionHost(function, account=Account(region=props["region"], credentials=ROLE), **options)
 
 
