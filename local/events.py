@@ -5,8 +5,10 @@
 * `POST /events` takes a CloudEvent 1.0, structured or binary, and delivers it as EventBridge does (§5.3).
 * `POST /events/oss` takes `{"bucket", "key"}` and delivers the upload to OSS triggers (§5.1) and, as
   EventBridge does, to event triggers (§5.2).
-* `POST /invocations/{function}` is the Invoke API; its own path on FC,
-  `/2023-03-30/functions/{function}/invocations`, works, too.
+* `POST /invocations/{function}` is the Invoke API for people, without a signature.
+* `/2023-03-30/functions/{function}/invocations` is its path on FC 3.0 and
+  `/2016-08-15/services/{service}/functions/{function}/invocations` that of FC 2.0 services; the SDKs of both
+  work on them unchanged, and where keys are given, their signatures are verified.
 * `POST /ticks/{timer}` fires a timer by hand.
 
 Different from FC, on purpose: a synchronous delivery of an event is tried once, and whoever posted the event
@@ -33,6 +35,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from local.api_signatures import ApiCall, Unsigned, verify
 from local.asynchronous import InvalidArgument, PayloadTooLarge, QueueClosed, TaskExists
 from local.cloud_events import BadCloudEvent, cloud_event_of, stamped
 from local.gateway import REQUEST_BODY_LIMIT
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from local.clock import Clock
     from local.cloud_events import EventTrigger
     from local.host import Result
+    from local.mpaas import AccessKey
     from local.oss import OssTrigger
     from local.timers import Timers
 
@@ -79,18 +83,21 @@ def create_events_app(
     oss_triggers: Sequence[OssTrigger] = (),
     timers: Timers | None = None,
     account: Account | None = None,
+    access_keys: Mapping[str, AccessKey] | None = None,
     bus: str = "default",
     clock: Clock | None = None,
     calls: int = 40,
 ) -> Starlette:
-    """Make the application.
+    """Make the application. Functions and triggers may be added to what is given here while it runs.
 
     Args:
-        functions: By the names that the triggers and `POST /invocations/…` use.
+        functions: By the names that the triggers and the invocations use; `<service>/<function>` for one of a
+            service of FC 2.0.
         event_triggers: Get the events of `POST /events`.
         oss_triggers: Get the uploads of `POST /events/oss`.
         timers: What `POST /ticks/…` fires.
         account: In the events.
+        access_keys: Who may use the paths of FC; None: everybody.
         bus: `aliyuneventbusname`.
         clock: The machine's if None.
         calls: The most synchronous calls at a time.
@@ -104,10 +111,11 @@ def create_events_app(
             raise ValueError(f"trigger {trigger.name}: there is no function {trigger.function}")
     api = _Api(
         functions,
-        tuple(trigger for trigger in event_triggers if trigger.enabled),
-        tuple(oss_triggers),
+        event_triggers,
+        oss_triggers,
         timers,
         account or Account(),
+        access_keys,
         bus,
         clock.time if clock else time.time,
         anyio.CapacityLimiter(calls),
@@ -117,7 +125,12 @@ def create_events_app(
             Route("/events", api.take_event, methods=["POST"]),
             Route("/events/oss", api.take_upload, methods=["POST"]),
             Route("/invocations/{function}", api.invoke, methods=["POST"]),
-            Route("/2023-03-30/functions/{function}/invocations", api.invoke, methods=["POST"]),
+            Route("/2023-03-30/functions/{function}/invocations", api.invoke_signed, methods=["POST"]),
+            Route(
+                "/2016-08-15/services/{service}/functions/{function}/invocations",
+                api.invoke_signed,
+                methods=["POST"],
+            ),
             Route("/ticks/{timer:path}", api.tick, methods=["POST"]),
         ],
         middleware=[Middleware(_LoopbackOnly)],
@@ -190,6 +203,7 @@ class _Api:
     oss_triggers: Sequence[OssTrigger]
     timers: Timers | None
     account: Account
+    access_keys: Mapping[str, AccessKey] | None
     bus: str
     now: Callable[[], float]
     places: anyio.CapacityLimiter
@@ -216,12 +230,30 @@ class _Api:
         event = oss_cloud_event(upload, self.account, moment, request_id)
         return _answer(request_id, [*native, *await self._publish(event, _asked_mode(request))])
 
+    async def invoke_signed(self, request: Request) -> Response:
+        body = await _body(request)
+        if self.access_keys is not None:
+            headers: dict[str, list[str]] = {}
+            for name, value in request.headers.items():
+                headers.setdefault(name, []).append(value)
+            path = request.scope["raw_path"].decode("ascii")
+            call = ApiCall(request.method, path, request.url.query, headers, body)
+            try:
+                verify(call, self.access_keys)
+            except Unsigned as error:
+                raise _Refused(403, error.code, str(error)) from error
+        return await self._invoke(request, body)
+
     async def invoke(self, request: Request) -> Response:
-        name = request.path_params["function"]
+        return await self._invoke(request, await _body(request))
+
+    async def _invoke(self, request: Request, event: bytes) -> Response:
+        service, name = request.path_params.get("service"), request.path_params["function"]
+        if service:
+            name = f"{service}/{name}"
         callee = self.functions.get(name)
         if callee is None:
             raise _Refused(404, "FunctionNotFound", f"function {name!r} does not exist")
-        event = await _body(request)
         if request.headers.get("x-fc-invocation-type", "Sync").lower() == "async":
             return _accept(callee, event, request)
         try:
@@ -252,7 +284,9 @@ class _Api:
 
     async def _publish(self, event: Mapping[str, Any], asked_async: bool | None) -> list[_Delivery]:
         """Deliver an event to every trigger that wants it."""
-        wanting = [trigger for trigger in self.event_triggers if trigger.pattern.matches(event)]
+        wanting = [
+            trigger for trigger in self.event_triggers if trigger.enabled and trigger.pattern.matches(event)
+        ]
         deliveries: dict[int, _Delivery] = {}
 
         async def deliver(number: int, trigger: EventTrigger) -> None:
@@ -297,12 +331,16 @@ def _accept(callee: Callee, event: bytes, request: Request) -> Response:
     except ValueError as error:
         raise _Refused(400, "InvalidArgument", "x-fc-async-delay must be a number of seconds") from error
     try:
-        request_id = callee.queue.accept(
-            event, delay=delay, task_id=request.headers.get("x-fc-async-task-id")
-        )
+        request_id = callee.queue.accept(event, delay=delay, task_id=_task_id(request))
     except Exception as error:
         raise _refusal_of(error) from error
     return Response(status_code=202, headers={"x-fc-request-id": request_id})
+
+
+def _task_id(request: Request) -> str | None:
+    """Return the task id by its name of FC 3.0 or of 2.0 (§6)."""
+    headers = request.headers
+    return headers.get("x-fc-async-task-id") or headers.get("x-fc-stateful-async-invocation-id")
 
 
 def _asked_mode(request: Request) -> bool | None:

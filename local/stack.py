@@ -98,14 +98,23 @@ class Stack:
             self.hosts = {}
             self.urls = {}
             self.timers = opened.enter_context(Timers())
-            callees = {}
+            callees: dict[str, Callee] = {}
+            events = create_events_app(
+                callees,
+                event_triggers=self._event_triggers,
+                oss_triggers=self._oss_triggers,
+                timers=self.timers,
+                access_keys=keys,
+            )
+            self.events_url = opened.enter_context(Server(events, port=self.ports.events)).url
             for described in described_functions(ROOT / "s.yaml", LOCAL_DEFAULTS | dict(os.environ)):
                 name = described.resource
                 host = self.hosts[name] = opened.enter_context(self._host(described))
                 config = AsyncConfig.of(described.props)
                 queue = opened.enter_context(AsyncQueue(name, host.invoke, config=config, deliver=deliver))
-                callees[name] = Callee(host.invoke, queue)
-                accepts[host.function.name] = queue.accept  # an ARN names the function as it is deployed
+                # The API and ARNs name a function as it is deployed, people and triggers here as in s.yaml.
+                callees[name] = callees[host.function.name] = Callee(host.invoke, queue)
+                accepts[host.function.name] = queue.accept
                 if config.on_failure and (place := destination_of(config.on_failure)).kind == "queue":
                     store.create_queue(place.name)
                 for variable in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
@@ -113,13 +122,6 @@ class Stack:
                         store.create_queue(named)
                 for trigger in described.triggers:
                     self._attach(trigger, described, queue, deliver, opened)
-            events = create_events_app(
-                callees,
-                event_triggers=self._event_triggers,
-                oss_triggers=self._oss_triggers,
-                timers=self.timers,
-            )
-            self.events_url = opened.enter_context(Server(events, port=self.ports.events)).url
             self._opened = opened.pop_all()
         return self
 
@@ -215,6 +217,7 @@ class Stack:
                 **variables,
                 "MPAAS_ENDPOINT": self.sandbox.url,
                 "PUSH_MNS_ENDPOINT": self.queues.endpoint,
+                "PUSH_FC_ENDPOINT": self.events_url,
             },
             layers=(ROOT / "shared",),
         )

@@ -207,6 +207,14 @@ class Settings(BaseModel):
         ),
         AfterValidator(lambda url: url and _endpoint(url)),
     ] = None
+    fc_endpoint: Annotated[
+        str | None,
+        Field(
+            alias="PUSH_FC_ENDPOINT",
+            description="where other functions are called; by default that of the account and region",
+        ),
+        AfterValidator(lambda url: url and _endpoint(url)),
+    ] = None
     ledger_url: Annotated[
         str | None,
         Field(

@@ -1,0 +1,299 @@
+"""Calling other functions: of FC 3.0, or of a service of FC 2.0, each through its official SDK.
+
+A name and a payload go in, what the function answered comes out. Nothing is ever sent twice: both SDKs are
+kept from trying again, because a call whose answer was lost may have been made.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mpaas_push.errors import Misconfigured, PushError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mpaas_push.credentials import Credentials
+    from mpaas_push.settings import Settings
+
+__all__ = [
+    "ASYNC_BYTES",
+    "FunctionFailed",
+    "Functions",
+    "InvocationRefused",
+    "InvocationUnknown",
+    "Invoked",
+]
+
+ASYNC_BYTES = 128 * 1024
+"""Longest payload of an asynchronous invocation (fc-runtime §6)."""
+TIMEOUT_SECONDS = 60.0
+SERVICE_PREFIX = "fc2:"
+"""Names a function of a service of FC 2.0, as in ``fc2:service/function``."""
+TOO_MANY_REQUESTS, FIRST_SERVER_ERROR = 429, 500
+
+
+@dataclass(frozen=True)
+class Invoked:
+    """An invocation that was made, or accepted.
+
+    Attributes:
+        request_id: Function Compute's id of it.
+        payload: What the function returned; empty when nobody waits for it.
+    """
+
+    request_id: str
+    payload: bytes = b""
+
+
+class FunctionFailed(PushError):
+    """The function was called and failed.
+
+    Attributes:
+        request_id: Of the invocation.
+        error_type: ``UnhandledInvocationError`` and the like (fc-runtime §8).
+        payload: The error as the runtime describes it, JSON.
+    """
+
+    def __init__(self, function: str, request_id: str, error_type: str, payload: bytes) -> None:
+        self.request_id, self.error_type, self.payload = request_id, error_type, payload
+        super().__init__(f"{function} failed: {_described(payload) or error_type} (request {request_id})")
+
+
+class InvocationRefused(PushError):
+    """Function Compute did not make the call.
+
+    Attributes:
+        status: HTTP status.
+        code: ``FunctionNotFound``, ``AccessDenied``, ``ResourceExhausted``, ``AsyncTaskAlreadyExists``, …
+        request_id: Of the refusal, if it has one.
+    """
+
+    def __init__(self, function: str, status: int, code: str, request_id: str = "") -> None:
+        self.status, self.code, self.request_id = status, code, request_id
+        super().__init__(f"{function} was not called: {status} {code}")
+
+    @property
+    def may_be_tried_again(self) -> bool:
+        """Whether it was refused for load or by a failing platform."""
+        return self.status == TOO_MANY_REQUESTS or self.status >= FIRST_SERVER_ERROR
+
+
+class InvocationUnknown(PushError):
+    """No answer came: the function may have been called or not."""
+
+    def __init__(self, function: str, cause: BaseException) -> None:
+        # The texts of network errors quote URLs and headers; their kind does not.
+        super().__init__(f"nobody knows whether {function} was called: {type(cause).__name__}")
+
+
+class _Sdk(Protocol):
+    def call(self, name: str, payload: bytes, headers: Mapping[str, str]) -> Invoked: ...
+
+
+class Functions:
+    """The functions of an account and region. Safe under threads."""
+
+    def __init__(
+        self, settings: Settings, credentials: Credentials, *, timeout: float = TIMEOUT_SECONDS
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            settings: `PUSH_FC_ENDPOINT`, and the certificates to trust.
+            credentials: The AccessKey; it needs `fc:InvokeFunction`.
+            timeout: Seconds to wait for the answer of a function; a connection has the settings' own.
+        """
+        self._settings = settings
+        self._credentials = credentials
+        self._timeout = timeout
+
+    def invoke(self, function: str, payload: bytes) -> Invoked:
+        """Call a function and wait for what it returns.
+
+        Args:
+            function: Its name, or ``fc2:service/function``.
+            payload: The event, at most 32 MB.
+
+        Raises:
+            FunctionFailed: it was called and failed.
+            InvocationRefused: it was not called.
+            InvocationUnknown: no answer came.
+            Misconfigured: no endpoint is known, or the name is none.
+        """
+        return self._call(function, payload, {})
+
+    def invoke_later(self, function: str, payload: bytes, *, task_id: str | None = None) -> Invoked:
+        """Hand an event to a function's asynchronous queue.
+
+        Args:
+            function: As in `invoke`.
+            payload: The event, at most `ASYNC_BYTES`.
+            task_id: A letter or underscore, then letters, digits, ``_`` and ``-``, at most 128 characters.
+                The same id is not accepted twice by a function in task mode.
+
+        Raises:
+            InvocationRefused: it was not accepted; code ``AsyncTaskAlreadyExists`` says that it was before.
+            InvocationUnknown: no answer came.
+            Misconfigured: no endpoint is known, or the name is none.
+        """
+        return self._call(function, payload, {"invocation-type": "Async", "task-id": task_id or ""})
+
+    def _call(self, function: str, payload: bytes, asked: Mapping[str, str]) -> Invoked:
+        sdk: _Sdk
+        if function.startswith(SERVICE_PREFIX):
+            sdk, name = _ServiceSdk(self), function.removeprefix(SERVICE_PREFIX)
+            if name.count("/") != 1 or name.startswith("/") or name.endswith("/"):
+                raise Misconfigured(f"{function} must read fc2:service/function")
+        else:
+            sdk, name = _FunctionSdk(self), function
+        return sdk.call(name, payload, asked)
+
+    @property
+    def endpoint(self) -> str:
+        """Where the functions are called: scheme, host and port.
+
+        Raises:
+            Misconfigured: it is neither set nor known from account and region.
+        """
+        if self._settings.fc_endpoint:
+            return self._settings.fc_endpoint
+        account = os.environ.get("FC_ACCOUNT_ID") or os.environ.get("ALIBABA_CLOUD_ACCOUNT_ID")
+        region = os.environ.get("FC_REGION")
+        if not account or not region:
+            raise Misconfigured(
+                "PUSH_FC_ENDPOINT is not set, and neither are account and region to derive it from:"
+                " ALIBABA_CLOUD_ACCOUNT_ID and FC_REGION",
+                setting="PUSH_FC_ENDPOINT",
+            )
+        return f"https://{account}.{region}.fc.aliyuncs.com"
+
+
+class _FunctionSdk:
+    """`alibabacloud-fc20230330`: a failed function is an answer with a header (fc-runtime §9)."""
+
+    def __init__(self, functions: Functions) -> None:
+        from alibabacloud_fc20230330.client import Client  # noqa: PLC0415 - a third of a second
+        from alibabacloud_tea_openapi.utils_models import Config  # noqa: PLC0415 - as above
+
+        # With DEBUG=sdk in the environment it would print keys and signature.
+        logging.getLogger("darabonba-core").setLevel(logging.WARNING)
+        scheme, _, host = functions.endpoint.partition("://")
+        keys, settings = functions._credentials, functions._settings  # noqa: SLF001 - one thing in two classes
+        self._client = Client(
+            Config(
+                access_key_id=keys.access_key_id,
+                access_key_secret=keys.access_key_secret,
+                security_token=keys.security_token,
+                endpoint=host,
+                protocol=scheme.upper(),
+                connect_timeout=round(settings.connect_timeout * 1000),
+                read_timeout=round(functions._timeout * 1000),  # noqa: SLF001 - as above
+                ca=settings.ca_bundle,
+            )
+        )
+
+    def call(self, name: str, payload: bytes, headers: Mapping[str, str]) -> Invoked:
+        from alibabacloud_fc20230330 import models  # noqa: PLC0415 - as above
+        from alibabacloud_tea_openapi.exceptions import AlibabaCloudException  # noqa: PLC0415 - as above
+        from darabonba.runtime import RuntimeOptions  # noqa: PLC0415 - as above
+
+        request = models.InvokeFunctionRequest(body=io.BytesIO(payload))
+        asked = models.InvokeFunctionHeaders(
+            common_headers={},
+            x_fc_invocation_type=headers.get("invocation-type"),
+            x_fc_async_task_id=headers.get("task-id") or None,
+        )
+        try:
+            # Without retry options it sends once.
+            answer = self._client.invoke_function_with_options(name, request, asked, RuntimeOptions())
+        except AlibabaCloudException as error:
+            raise InvocationRefused(
+                name, error.status_code or 0, _code(error.data or {}), error.request_id or ""
+            ) from None
+        except Exception as error:  # noqa: BLE001 - it raises kinds of three packages for a broken connection
+            raise InvocationUnknown(name, error) from None
+        found = {key.lower(): value for key, value in (answer.headers or {}).items()}
+        body = answer.body.read() if answer.body is not None else b""
+        return _judged(name, found, body)
+
+
+class _ServiceSdk:
+    """`aliyun-fc2`: a failed function is an exception, and so is an error without JSON (fc-runtime §9)."""
+
+    def __init__(self, functions: Functions) -> None:
+        import fc2.client  # noqa: PLC0415 - a tenth of a second
+
+        # It logs whole requests, keys and signature included, to the root logger, and tries a broken
+        # connection five times. Both are names of its module.
+        fc2.auth.logging = fc2.client.logging = _silent
+        fc2.client.retries = 0
+        keys = functions._credentials  # noqa: SLF001 - one thing in two classes
+        self._client: Any = fc2.client.Client(
+            endpoint=functions.endpoint,
+            accessKeyID=keys.access_key_id,
+            accessKeySecret=keys.access_key_secret,
+            securityToken=keys.security_token or "",
+            Timeout=(functions._settings.connect_timeout, functions._timeout),  # noqa: SLF001 - as above
+        )
+
+    def call(self, name: str, payload: bytes, headers: Mapping[str, str]) -> Invoked:
+        from fc2.fc_exceptions import FcError  # noqa: PLC0415 - as above
+
+        service, _, function = name.partition("/")
+        asked = {}
+        if "invocation-type" in headers:
+            asked["x-fc-invocation-type"] = headers["invocation-type"]
+        if headers.get("task-id"):
+            asked["x-fc-stateful-async-invocation-id"] = headers["task-id"]
+        try:
+            answer = self._client.invoke_function(service, function, payload, asked)
+        except FcError as error:
+            raise _of_fc2(name, error) from None
+        except Exception as error:  # noqa: BLE001 - requests, urllib3 and json each have their own
+            raise InvocationUnknown(name, error) from None
+        return _judged(name, {key.lower(): value for key, value in answer.headers.items()}, answer.data)
+
+
+_silent = logging.getLogger("mpaas_push.silent")
+_silent.disabled = True
+
+
+def _judged(name: str, headers: Mapping[str, str], body: bytes) -> Invoked:
+    request_id = headers.get("x-fc-request-id", "")
+    if error_type := headers.get("x-fc-error-type"):
+        raise FunctionFailed(name, request_id, error_type, body)
+    return Invoked(request_id, body)
+
+
+def _of_fc2(name: str, error: Any) -> PushError:
+    """Tell a function's own error from the API's: the first is an answer with a status of success."""
+    request_id = str(error.request_id or "")
+    if error.status_code < 400:  # noqa: PLR2004 - as HTTP has it
+        return FunctionFailed(name, request_id, "UnhandledInvocationError", str(error.message).encode())
+    try:
+        described = json.loads(error.message)
+    except ValueError:
+        described = {}
+    return InvocationRefused(name, int(error.status_code), _code(described), request_id)
+
+
+def _code(described: Any) -> str:
+    """Return the code of an API error; each generation of the API names the field its own way (§8)."""
+    fields = ("errorCode", "ErrorCode", "Code", "code")
+    codes = [described.get(field) for field in fields] if isinstance(described, dict) else []
+    return str(next(filter(None, codes), "Unknown"))
+
+
+def _described(payload: bytes) -> str:
+    """Return kind and text of a function's error, shortened."""
+    try:
+        error = json.loads(payload)
+        return f"{error.get('errorType', 'error')}: {str(error.get('errorMessage', ''))[:300]}"
+    except (ValueError, AttributeError):
+        return ""
