@@ -40,6 +40,7 @@ class Case:
     body: dict[str, Any] = field(default_factory=lambda: MESSAGE)
     fault: dict[str, Any] | None = None
     query: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 CASES = (
@@ -72,6 +73,12 @@ CASES = (
     ),
     Case("misconfigured: wrong app id", 500, {"misconfigured": 1}, fault={"kind": "result", "code": "3007"}),
     Case("unknown: accepted, but the answer was lost", 502, {"unknown": 1}, fault={"kind": "resetAfterRead"}),
+    Case(
+        "not waited for: handed to the queue function",
+        202,
+        {"handedOver": 1},
+        headers={"Prefer": "respond-async"},
+    ),
 )
 
 
@@ -139,9 +146,9 @@ def _arrives(title: str, cause: Callable[[], object], stack: Stack) -> bool:
 def _run(case: Case, stack: Stack) -> bool:
     if case.fault:
         stack.sandbox.order(**case.fault)
-    response = urllib3.request(
-        "POST", f"{stack.urls['http_push']}/v1/pushes{case.query}", json=case.body, retries=False, timeout=30
-    )
+    url = f"{stack.urls['http_push']}/v1/pushes{case.query}"
+    headers = {"Content-Type": "application/json", **case.headers}
+    response = urllib3.request("POST", url, json=case.body, headers=headers, retries=False, timeout=30)
     answer = json.loads(response.data)
     outcomes = answer.get("outcomes", [])
     right = response.status == case.status and answer.get("counts", {}) == case.outcomes

@@ -6,7 +6,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push import Credentials, InvalidMessage, OutcomeKind, PushError, Settings
+import handover
+from mpaas_push import Credentials, InvalidMessage, Outcome, OutcomeKind, PushError, Settings
 from mpaas_push.json_text import read_json
 from mpaas_push.outcome import counts_of
 from mpaas_push.request import requests_of
@@ -15,13 +16,15 @@ from mpaas_push.triggers.http import Response
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mpaas_push import Outcome, PushMessage
+    from mpaas_push import PushMessage
     from mpaas_push.errors import Fault
+    from mpaas_push.invoke import Functions
     from mpaas_push.triggers.http import HttpEvent
 
 __all__ = [
     "ROUTES",
     "Problem",
+    "handed_over",
     "health",
     "idempotency_key",
     "is_dry_run",
@@ -152,6 +155,43 @@ def outcomes(results: Sequence[Sequence[Outcome]]) -> Response[str]:
         return problem(failure)
     waits = [outcome.retry_after or RETRY_AFTER_SECONDS for outcome in failed]
     return problem(failure, {"Retry-After": str(math.ceil(max(waits)))})
+
+
+def handed_over(
+    messages: Sequence[PushMessage | InvalidMessage],
+    payloads: Sequence[Any],
+    scope: str,
+    functions: Functions,
+    settings: Settings,
+) -> Response[str]:
+    """Hand the messages to the worker function and answer with its tasks: 202, or 207 beside failures."""
+    portions: list[handover.Portion] = []
+    failures: list[Outcome] = []
+    for place, (message, payload) in enumerate(zip(messages, payloads, strict=True)):
+        try:
+            if isinstance(message, InvalidMessage):
+                raise message
+            portions += handover.portions_of(message, payload, scope, place)
+        except InvalidMessage as error:
+            failures.append(Outcome.invalid(error.faults, error.targets))
+    tasks, not_taken = handover.hand_over(portions, settings.worker_function or "", functions)
+    failures += not_taken
+    if not tasks:
+        return outcomes([failures])
+    body = {
+        "tasks": [
+            {
+                "taskId": task.portion.task_id,
+                "requestId": task.request_id,
+                "targets": dict(task.portion.targets),
+            }
+            for task in tasks
+        ],
+        "outcomes": [outcome.as_json() for outcome in failures],
+        "counts": {"handedOver": len(tasks), **counts_of(failures)},
+    }
+    headers = {"Preference-Applied": "respond-async"}
+    return Response(207 if failures else 202, "application/json", json.dumps(body), headers=headers)
 
 
 def health(version: str, context: object) -> Response[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import answers
+import handover
 from answers import Problem
 from idempotency import KeyMemory
 from mpaas_push import Invocation, Misconfigured, PushError, __version__
-from mpaas_push.messages import messages_of
+from mpaas_push.invoke import Functions
+from mpaas_push.messages import messages_of, payloads_of
 from mpaas_push.triggers.http import HttpResolver
 from mpaas_push.warm import push_client
 
@@ -37,6 +39,9 @@ def push() -> Response[str]:
         return answers.plan(messages, client.settings, scope)
     if key and not keys.admits(key, event.body_bytes, client.ledger):
         raise Problem(409, "conflict", "this Idempotency-Key came with another body: use a new key")
+    if handover.is_wanted(event, messages, client.settings):
+        functions = Functions(client.settings, invocation.credentials)
+        return answers.handed_over(messages, payloads_of(payload), scope, functions, client.settings)
     results = client.send_all(messages, scope=scope, invocation=invocation)
     if key and all(outcome.faults for result in results for outcome in result):
         keys.forget(key, client.ledger)  # all were invalid: the corrected body may come under the same key

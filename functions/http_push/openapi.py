@@ -62,6 +62,7 @@ def document() -> dict[str, Any]:
         "PushMessage": message,
         "Outcome": _OUTCOME,
         "Outcomes": _OUTCOMES,
+        "Tasks": _TASKS,
         "Plan": _PLAN,
         "Problem": _PROBLEM,
         "Health": _HEALTH,
@@ -165,6 +166,37 @@ _OUTCOMES = {
         "counts": {**_COUNTS, "description": "Number of outcomes by name"},
     },
 }
+_TASKS = {
+    "type": "object",
+    "required": ["tasks", "outcomes", "counts"],
+    "properties": {
+        "tasks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["taskId", "requestId", "targets"],
+                "properties": {
+                    "taskId": {"type": "string", "description": "Id of the worker's task, to look it up"},
+                    "requestId": {
+                        **_TEXT_OR_NULL,
+                        "description": "Id of the invocation; null if an equal request handed it over before",
+                    },
+                    "targets": {
+                        "type": "object",
+                        "additionalProperties": {"type": "string"},
+                        "description": "Message id of each target",
+                    },
+                },
+            },
+        },
+        "outcomes": {
+            "type": "array",
+            "items": _reference("Outcome"),
+            "description": "What was not handed over",
+        },
+        "counts": {**_COUNTS, "description": "Tasks (`handedOver`), and outcomes by name"},
+    },
+}
 _PLAN = {
     "type": "object",
     "description": "What would be sent.",
@@ -220,6 +252,13 @@ _PUSH: dict[str, Any] = {
             "schema": {"type": "boolean", "default": False},
         },
         {
+            "name": "Prefer",
+            "in": "header",
+            "description": "respond-async: hand the push to a worker function and do not wait (RFC 7240)",
+            "schema": {"type": "string"},
+            "example": "respond-async",
+        },
+        {
             "name": "Idempotency-Key",
             "in": "header",
             "description": "The same key gives the same targets the same message ids when you try again.",
@@ -264,9 +303,16 @@ _PUSH: dict[str, Any] = {
                 }
             },
         },
+        "202": {
+            "description": "Handed to a worker function: `Prefer: respond-async`, or very many targets",
+            "headers": {"Preference-Applied": {"schema": {"const": "respond-async"}}},
+            "content": _content("Tasks"),
+        },
         "207": {
-            "description": "Some accepted: look at each outcome",
-            "content": _content("Outcomes"),
+            "description": "Some accepted or handed over: look at each outcome",
+            "content": {
+                "application/json": {"schema": {"oneOf": [_reference("Outcomes"), _reference("Tasks")]}}
+            },
         },
         "400": _problem("Not JSON, or a header or query that cannot be used"),
         "409": _problem("This Idempotency-Key came with another body before"),

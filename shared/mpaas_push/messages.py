@@ -15,7 +15,7 @@ from mpaas_push.message import PushMessage
 if TYPE_CHECKING:
     from mpaas_push.settings import Settings
 
-__all__ = ["message_of", "messages_of"]
+__all__ = ["message_of", "messages_of", "payloads_of"]
 
 
 def messages_of(payload: Any, settings: Settings) -> list[PushMessage | InvalidMessage]:
@@ -37,6 +37,12 @@ def messages_of(payload: Any, settings: Settings) -> list[PushMessage | InvalidM
     if not isinstance(messages, list) or not messages:
         return [_invalid(Fault("messages", "must be a list of one or more messages"))]
     return [message_of(message, settings, f"messages.{place}") for place, message in enumerate(messages)]
+
+
+def payloads_of(payload: Any) -> list[Any]:
+    """Return the JSON of each entry that `messages_of` makes of a payload, at the same places."""
+    messages = payload.get("messages") if isinstance(payload, dict) and len(payload) == 1 else None
+    return messages if isinstance(messages, list) and messages else [payload]
 
 
 def message_of(payload: Any, settings: Settings, path: str = "") -> PushMessage | InvalidMessage:

@@ -215,6 +215,22 @@ class Settings(BaseModel):
         ),
         AfterValidator(lambda url: url and _endpoint(url)),
     ] = None
+    worker_function: Annotated[
+        str | None,
+        Field(
+            alias="PUSH_WORKER_FUNCTION",
+            description="function that takes over HTTP requests which nobody waits for; a `queue_push` can",
+            pattern="^[A-Za-z0-9:/_$-]{1,200}$",
+        ),
+    ] = None
+    worker_targets: Annotated[
+        int,
+        Field(
+            alias="PUSH_WORKER_TARGETS",
+            description="targets of one HTTP request above which it is handed to that function unasked",
+            ge=1,
+        ),
+    ] = 1000
     ledger_url: Annotated[
         str | None,
         Field(

@@ -195,11 +195,14 @@ def calls_of_the_code() -> set[str]:
                 for alias in node.names:
                     request = getattr(import_module(str(node.module)), alias.name)()
                     found.add(f"mpaas:{request.get_action_name()}")
+            if isinstance(node, ast.Attribute) and node.attr in FC_CALLS:
+                found.add("fc:InvokeFunction")
             if isinstance(node, ast.Attribute) and node.attr in MNS_CALLS:
                 found.add("mns:SendMessage" if node.attr in sends else f"mns:{node.attr}")
     return found
 
 
+FC_CALLS = {"invoke_function", "invoke_function_with_options"}
 MNS_CALLS = {
     "send_message",
     "batch_send_message",

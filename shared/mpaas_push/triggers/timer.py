@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mpaas_push.batch import Task
 from mpaas_push.errors import InvalidMessage, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.messages import messages_of
+from mpaas_push.messages import messages_of, payloads_of
 
 if TYPE_CHECKING:
     from mpaas_push.settings import Settings
@@ -81,7 +81,7 @@ def tasks_of(tick: Tick, settings: Settings) -> list[Task]:
     invalid = [message for message in messages if isinstance(message, InvalidMessage)]
     if invalid:
         raise InvalidMessage(fault for message in invalid for fault in message.faults)
-    payloads = tick.payload.get("messages", [tick.payload])
+    payloads = payloads_of(tick.payload)
     return [
         Task(f"{tick.scope}:{place}", json.dumps(payload), message, payload)
         for place, (payload, message) in enumerate(zip(payloads, messages, strict=True))
