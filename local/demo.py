@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import uuid
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -134,22 +135,34 @@ def _arrives(title: str, cause: Callable[[], object], stack: Stack) -> bool:
     """Cause a push and wait until it has arrived."""
     before = stack.sandbox.inbox(limit=1)[0]["seq"]
     cause()
-    deadline = time.monotonic() + 20
-    while not (arrived := stack.sandbox.inbox(after=before)) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    arrived = _wait_for_arrival(stack, before)
     outcome = arrived[0]["outcome"] if arrived else "nothing arrived"
     right = outcome == "accepted"
     print(f"  {title:46} {'-':>4}  {1:>8}  1 {outcome}{'' if right else '   <- WRONG'}")
     return right
 
 
+def _wait_for_arrival(stack: Stack, before: int) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + 20
+    while not (arrived := stack.sandbox.inbox(after=before)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return arrived
+
+
 def _run(case: Case, stack: Stack) -> bool:
+    body = case.body
     if case.fault:
-        stack.sandbox.order(**case.fault)
+        # What an earlier run left in a queue may be pushed meanwhile: the fault is for this push alone.
+        name = f"demo-{uuid.uuid4().hex[:8]}"
+        body = {**body, "taskName": name}
+        stack.sandbox.order(**case.fault, match={"taskName": name})
+    before = next((entry["seq"] for entry in stack.sandbox.inbox(limit=1)), 0)
     url = f"{stack.urls['http_push']}/v1/pushes{case.query}"
     headers = {"Content-Type": "application/json", **case.headers}
-    response = urllib3.request("POST", url, json=case.body, headers=headers, retries=False, timeout=30)
+    response = urllib3.request("POST", url, json=body, headers=headers, retries=False, timeout=30)
     answer = json.loads(response.data)
+    if response.status == HTTPStatus.ACCEPTED:
+        _wait_for_arrival(stack, before)
     outcomes = answer.get("outcomes", [])
     right = response.status == case.status and answer.get("counts", {}) == case.outcomes
     told = ", ".join(f"{count} {name}" for name, count in answer.get("counts", {}).items()) or "none sent"

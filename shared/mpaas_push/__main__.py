@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 
-from mpaas_push.cli import rules, validate
+from mpaas_push.cli import invoke, rules, send, smoke, validate
 from mpaas_push.errors import PushError
 
-COMMANDS = (rules, validate)
+COMMANDS = (send, rules, validate, invoke, smoke)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     for command in COMMANDS:
         command.add_to(subparsers)
     options = parser.parse_args(arguments)
+    logging.getLogger("mpaas_push").addHandler(logging.NullHandler())  # commands say it themselves
     try:
         code: int = options.run(options)
     except PushError as error:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.mpaas import AccessKey, Sandbox
+from local.stack import ROLE as LOCAL_ROLE
+from local.stack import Ports, Stack
+from tests.functions.http_stack import ROLE
+from tests.servers import closed_port
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDER = {
@@ -25,11 +32,14 @@ resources:
   timer_push:
     component: fc3
     props:
+      functionName: f
+      code: .
+      handler: index.handler
       triggers:
-        - {triggerName: http, triggerType: http}
+        - {triggerName: http, triggerType: http, triggerConfig: {authType: function}}
         - triggerName: noon
           triggerType: timer
-          triggerConfig: {payload: '%s'}
+          triggerConfig: {cronExpression: '@every 1h', payload: '%s'}
 """
 MESSAGE = {
     "taskName": "t",
@@ -106,6 +116,7 @@ def test_the_project_itself_is_valid() -> None:
 
     assert code == 0
     assert "timer_push: timer morning: 1 message" in printed
+    assert "template.yml: 4 functions" in printed
     assert "functions/event_push/rules.yaml: 3 rules" in printed
 
 
@@ -120,28 +131,91 @@ def test_the_project_itself_is_valid() -> None:
 )
 def test_a_wrong_timer_payload_is_a_fault(tmp_path: Path, payload: str, told: str) -> None:
     (tmp_path / "s.yaml").write_text(TIMER % payload)
+    (tmp_path / "index.py").touch()
 
-    code, printed = command("validate", str(tmp_path))
+    code, printed = command("validate", "--folder", str(tmp_path))
 
     assert code == 1
     assert "FAULT s.yaml: timer_push: timer noon: " in printed
     assert told in printed
-    assert "1 checked, 1 fault\n" in printed
+    assert "3 checked, 1 fault\n" in printed
 
 
 def test_overlays_and_rules_are_checked_too(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(TIMER % json.dumps(MESSAGE))
-    (tmp_path / "s.prod.yaml").write_text(TIMER % "{}")
+    (tmp_path / "s.prod.yaml").write_text("extend: s.yaml" + TIMER % "{}")
+    (tmp_path / "index.py").touch()
     rules = tmp_path / "functions" / "f" / "rules.yaml"
     rules.parent.mkdir(parents=True)
     rules.write_text("rules: []")
 
-    code, printed = command("validate", str(tmp_path))
+    code, printed = command("validate", "--folder", str(tmp_path))
 
     assert code == 1
     assert "ok    s.yaml" in printed
     assert "FAULT s.prod.yaml" in printed
     assert "FAULT functions/f/rules.yaml" in printed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("code: ./functions/http_push", "code: ./functions/htp_push", "s.yaml: http_push: code: there is no"),
+        (
+            "PUSH_RETRY_QUEUE:",
+            "PUSH_RETRY_QEUE:",
+            "PUSH_RETRY_QEUE is no setting; did you mean PUSH_RETRY_QUEUE",
+        ),
+        ("MPAAS_WORKSPACE_ID:", "PUSH_CONCURRENCY: many\n      MPAAS_WORKSPACE_ID:", "PUSH_CONCURRENCY: "),
+        ("authType: function", "authType: anonymous", "trigger http: authType must be function or jwt"),
+        ("0 0 9 * * *", "0 9 * * *", "trigger morning: cronExpression must have six fields"),
+        ("triggerType: oss", "triggerType: cdn_events", "trigger uploads: triggerType is cdn_events"),
+        ("Pattern: '{}'", "Pattern: '{'", "eventRuleFilterPattern must be the text of a JSON object"),
+        ('\'{"type": [{', '\'{"type": {', "trigger events: eventRuleFilterPattern"),
+        ("mpaas-timer-push-", "mpaas-tick-push-", "template.yml: its functions are"),
+        ('"taskName": "good-morning",', "", "timer morning: taskName: is required"),
+    ],
+)
+def test_a_fault_in_the_descriptor_is_named(tmp_path: Path, old: str, new: str, told: str) -> None:
+    text = (ROOT / "s.yaml").read_text("utf-8")
+    assert old in text
+    (tmp_path / "s.yaml").write_text(text.replace(old, new, 1))
+    shutil.copy(ROOT / "template.yml", tmp_path)
+    shutil.copytree(ROOT / "functions", tmp_path / "functions")
+
+    code, printed = command("validate", "--folder", str(tmp_path))
+
+    assert code == 1
+    assert told in printed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("{Ref: AppId}", "{Ref: AppID}", "AppID is neither"),
+        ("${CodePrefix}", "${Prefix}", "Prefix is neither"),
+    ],
+)
+def test_a_fault_in_the_stack_is_named(tmp_path: Path, old: str, new: str, told: str) -> None:
+    text = (ROOT / "template.yml").read_text("utf-8")
+    assert old in text
+    (tmp_path / "template.yml").write_text(text.replace(old, new, 1))
+
+    code, printed = command("validate", "--folder", str(tmp_path))
+
+    assert code == 1
+    assert told in printed
+
+
+def test_files_of_messages_are_checked_too(tmp_path: Path) -> None:
+    (tmp_path / "good.json").write_text(json.dumps(MESSAGE))
+    (tmp_path / "bad.json").write_text(json.dumps({"messages": [MESSAGE, MESSAGE | {"titel": "x"}]}))
+
+    code, printed = command("validate", "good.json", "bad.json", folder=tmp_path)
+
+    assert code == 1
+    assert "ok    good.json: 1 message" in printed
+    assert "FAULT bad.json: messages.1.titel: unknown field" in printed
 
 
 @pytest.mark.parametrize(
@@ -151,7 +225,7 @@ def test_a_folder_without_a_project_says_so(tmp_path: Path, text: Any, told: str
     if text:
         (tmp_path / "s.yaml").write_text(text)
 
-    code, printed = command("validate", str(tmp_path))
+    code, printed = command("validate", "--folder", str(tmp_path))
 
     assert code == 1
     assert told in printed
@@ -169,3 +243,174 @@ def test_without_a_command_the_commands_are_named() -> None:
 
     assert code == 2
     assert "usage: python -m mpaas_push" in printed
+
+
+# --- send
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
+    with Sandbox(access_keys=keys) as running:
+        yield running
+
+
+def at(sandbox: Sandbox) -> dict[str, str]:
+    return KEYS | {
+        "MPAAS_ENDPOINT": sandbox.url,
+        "MPAAS_APP_ID": "ONEX1",
+        "MPAAS_WORKSPACE_ID": "default",
+        "PUSH_MAX_ATTEMPTS": "1",
+    }
+
+
+KEYS = {
+    "ALIBABA_CLOUD_ACCESS_KEY_ID": ROLE.access_key_id,
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET": ROLE.access_key_secret,
+    "ALIBABA_CLOUD_SECURITY_TOKEN": str(ROLE.security_token),
+}
+
+
+def test_a_message_is_sent_and_a_table_shows_what_became_of_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "push.json").write_text(json.dumps(MESSAGE))
+
+    code, printed = command("send", "push.json", folder=tmp_path, env=at(sandbox))
+
+    assert code == 0
+    assert "accepted" in printed
+    assert printed.rstrip().endswith("1 accepted")
+    assert len(sandbox.inbox()) == 1
+
+
+def test_many_messages_of_standard_input_become_lines_of_json(sandbox: Sandbox) -> None:
+    many = {"messages": [MESSAGE | {"targets": [f"user-{number}"]} for number in range(500)]}
+
+    code, printed = command("send", "-", "--json", stdin=json.dumps(many), env=at(sandbox))
+
+    assert code == 0
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert [line["message"] for line in lines] == list(range(500))
+    assert {line["outcome"] for line in lines} == {"accepted"}
+
+
+def test_another_target_can_be_named_and_ids_repeat_with_a_key(sandbox: Sandbox) -> None:
+    for _ in range(2):
+        arguments = ("send", "-", "--target", "me", "--target", "you", "--key", "k")
+        assert command(*arguments, stdin=json.dumps(MESSAGE), env=at(sandbox))[0] == 0
+
+    first, second = sandbox.inbox()
+    assert [target["target"] for target in first["targets"]] == ["me", "you"]
+    assert [each["messageId"] for each in first["targets"]] == [
+        each["messageId"] for each in second["targets"]
+    ]
+
+
+def test_a_dry_run_shows_the_parameters_and_sends_nothing(sandbox: Sandbox) -> None:
+    code, printed = command("send", "-", "--dry-run", stdin=json.dumps(MESSAGE), env=at(sandbox))
+
+    assert code == 0
+    assert json.loads(printed)["AppId"] == "ONEX1"
+    assert sandbox.inbox() == []
+    code, printed = command("send", "-", "--dry-run", stdin=json.dumps(MESSAGE | {"deliveryType": 9}))
+    assert code == 1
+    assert "message 0: deliveryType" in printed
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"kind": "result", "code": "3028"}, 1),
+        ({"kind": "result", "code": "3007"}, 1),
+        ({"kind": "throttling"}, 3),
+        ({"kind": "resetAfterRead"}, 4),
+    ],
+)
+def test_the_exit_code_tells_the_worst_outcome(
+    sandbox: Sandbox, fault: dict[str, Any], expected: int
+) -> None:
+    sandbox.order(**fault)
+
+    assert command("send", "-", stdin=json.dumps(MESSAGE), env=at(sandbox))[0] == expected
+
+
+def test_what_cannot_be_sent_is_said_without_a_secret(sandbox: Sandbox) -> None:
+    assert command("send", "-", stdin="{", env=at(sandbox))[0] == 1
+    assert command("send", "nothing.json", env=at(sandbox))[0] == 1
+    code, printed = command("send", "-", stdin=json.dumps(MESSAGE), env=at(sandbox) | dict.fromkeys(KEYS, ""))
+    assert code == 1
+    assert "no AccessKey found" in printed
+    code, printed = command(
+        "send", "-", stdin=json.dumps(MESSAGE), env=at(sandbox) | {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "wrong"}
+    )
+    assert code == 1
+    assert "SignatureDoesNotMatch" in printed
+    assert ROLE.access_key_id not in printed
+
+
+# --- invoke and smoke, before the local stack
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(Ports(0, 0, 0, 0), tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+def deployed(stack: Stack) -> dict[str, str]:
+    keys = (LOCAL_ROLE.access_key_id, LOCAL_ROLE.access_key_secret, str(LOCAL_ROLE.security_token))
+    return dict(zip(KEYS, keys, strict=True)) | {"PUSH_FC_ENDPOINT": stack.events_url}
+
+
+def test_a_deployed_function_is_called(stack: Stack) -> None:
+    code, printed = command(
+        "invoke", "mpaas-event-push-dev", "--payload", "-", stdin="[]", env=deployed(stack)
+    )
+
+    assert code == 0
+    assert '"events": 0' in printed
+    assert "request " in printed
+
+
+def test_an_event_is_handed_over_and_a_task_not_twice(stack: Stack) -> None:
+    arguments = ("invoke", "mpaas-queue-push-dev", "--payload", "-", "--async", "--task-id", "t1")
+
+    code, printed = command(*arguments, stdin="[]", env=deployed(stack))
+    assert code == 0
+    assert "accepted" in printed
+    code, printed = command(*arguments, stdin="[]", env=deployed(stack))
+    assert code == 1
+    assert "409 AsyncTaskAlreadyExists" in printed
+
+
+@pytest.mark.parametrize(
+    ("function", "payload", "told"),
+    [("mpaas-timer-push-dev", "{}", "UnreadablePayload"), ("nothing", "{}", "404 FunctionNotFound")],
+)
+def test_a_call_that_fails_says_why(stack: Stack, function: str, payload: str, told: str) -> None:
+    code, printed = command("invoke", function, "--payload", "-", stdin=payload, env=deployed(stack))
+
+    assert code == 1
+    assert told in printed
+
+
+def test_nobody_knows_what_became_of_a_call_without_an_answer() -> None:
+    env = KEYS | {"PUSH_FC_ENDPOINT": f"http://127.0.0.1:{closed_port()}"}
+
+    assert command("invoke", "f", "--payload", "-", stdin="{}", env=env)[0] == 4
+
+
+def test_a_deployment_that_is_well_passes_and_nothing_is_pushed(stack: Stack) -> None:
+    before = len(stack.sandbox.inbox())
+
+    code, printed = command("smoke", env=deployed(stack))
+
+    assert code == 0, printed
+    assert printed.count("ok    mpaas-") == 5
+    assert len(stack.sandbox.inbox()) == before
+
+
+def test_a_deployment_that_is_not_there_does_not_pass(stack: Stack) -> None:
+    code, printed = command("smoke", "--stage", "prod", env=deployed(stack))
+
+    assert code == 1
+    assert "FAULT mpaas-http-push-prod: settings and AccessKey: " in printed

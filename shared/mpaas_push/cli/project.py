@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mpaas_push.errors import Misconfigured
 from mpaas_push.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-__all__ = ["descriptors", "rules_files", "settings_or_stand_ins"]
+__all__ = ["descriptors", "read_input", "rules_files", "settings_or_stand_ins"]
 
 
 def descriptors(folder: Path) -> Sequence[Path]:
@@ -21,6 +23,18 @@ def descriptors(folder: Path) -> Sequence[Path]:
 def rules_files(folder: Path) -> Sequence[Path]:
     """Return the files of rules of all functions."""
     return sorted(folder.glob("functions/*/rules.yaml"))
+
+
+def read_input(file: str) -> bytes:
+    """Return what a file holds, or standard input for ``-``.
+
+    Raises:
+        Misconfigured: the file cannot be read.
+    """
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise Misconfigured(f"{file} cannot be read: {error.strerror}") from None
 
 
 def settings_or_stand_ins() -> Settings:

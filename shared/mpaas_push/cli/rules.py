@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpaas_push.cli.project import rules_files, settings_or_stand_ins
+from mpaas_push.cli.project import read_input, rules_files, settings_or_stand_ins
 from mpaas_push.errors import InvalidMessage, Misconfigured
 from mpaas_push.request import requests_of
 from mpaas_push.rules import read_rules, tasks_of
@@ -39,11 +38,7 @@ def _test(options: argparse.Namespace) -> int:
     files = [options.rules] if options.rules else rules_files(Path())
     if not files:
         raise Misconfigured("there is no functions/*/rules.yaml here: name a file with --rules")
-    try:
-        payload = sys.stdin.buffer.read() if options.event == "-" else Path(options.event).read_bytes()
-    except OSError as error:
-        raise Misconfigured(f"{options.event} cannot be read: {error.strerror}") from None
-    events = events_of(payload)
+    events = events_of(read_input(options.event))
     good = True
     for file in files:
         rules = read_rules(file, settings)

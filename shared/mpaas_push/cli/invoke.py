@@ -1,0 +1,54 @@
+"""`invoke FUNCTION`: call a deployed function, or hand it an event for later."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from mpaas_push.cli.project import read_input
+from mpaas_push.credentials import Credentials
+from mpaas_push.invoke import FunctionFailed, Functions, InvocationUnknown
+from mpaas_push.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_to"]
+
+UNKNOWN = 4
+"""Exit code when nobody knows whether the function was called."""
+
+
+def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = subparsers.add_parser(
+        "invoke",
+        help="call a deployed function",
+        description="Call a function and print what it returns. Where it is comes from PUSH_FC_ENDPOINT, or"
+        " from ALIBABA_CLOUD_ACCOUNT_ID and FC_REGION. Exit codes: 0 it answered; 1 it failed or was not"
+        " called; 4 no answer came: it may have been called.",
+    )
+    command.add_argument("function", metavar="FUNCTION", help="its name, or fc2:service/function")
+    command.add_argument("--payload", required=True, metavar="FILE", help="the event; - for standard input")
+    command.add_argument("--async", dest="later", action="store_true", help="do not wait for it")
+    command.add_argument("--task-id", metavar="ID", help="with --async: the same id is not taken twice")
+    command.set_defaults(run=_invoke)
+
+
+def _invoke(options: argparse.Namespace) -> int:
+    functions = Functions(Settings.from_env(), Credentials.resolve())
+    payload = read_input(options.payload)
+    try:
+        if options.later:
+            answer = functions.invoke_later(options.function, payload, task_id=options.task_id)
+        else:
+            answer = functions.invoke(options.function, payload)
+    except InvocationUnknown as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNKNOWN
+    except FunctionFailed as error:
+        sys.stdout.write(error.payload.decode(errors="replace") + "\n")
+        raise
+    sys.stdout.write(answer.payload.decode(errors="replace") + ("\n" if answer.payload else ""))
+    print(f"request {answer.request_id}{' accepted' if options.later else ''}", file=sys.stderr)
+    return 0

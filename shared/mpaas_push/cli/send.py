@@ -1,0 +1,132 @@
+"""`send FILE`: pushes from a file, straight to mPaaS or to the sandbox, without a function between."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.cli.project import read_input
+from mpaas_push.client import PushClient
+from mpaas_push.errors import InvalidMessage
+from mpaas_push.json_text import read_json
+from mpaas_push.messages import messages_of, payloads_of
+from mpaas_push.outcome import Outcome, OutcomeKind, counts_of
+from mpaas_push.request import requests_of
+from mpaas_push.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from mpaas_push.message import PushMessage
+
+__all__ = ["add_to"]
+
+EXIT_CODES = {OutcomeKind.UNKNOWN: 4, OutcomeKind.THROTTLED: 3}
+"""Of the worst outcome; the other failures, which sending again cannot help, are 1."""
+MESSAGES_AT_ONCE = 200
+"""How many are handed to the client together, between two steps of the progress bar."""
+
+
+def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = subparsers.add_parser(
+        "send",
+        help="send the messages of a file",
+        description="Send one message, or {'messages': [...]}. Settings and AccessKey come from the"
+        " environment. Exit codes: 0 all accepted; 1 refused or misconfigured; 3 throttled, send it again"
+        " later; 4 unknown: it may have been accepted.",
+    )
+    command.add_argument("file", metavar="FILE", help="JSON; - for standard input")
+    command.add_argument(
+        "--target", action="append", metavar="ID", help="send to this target instead; may be repeated"
+    )
+    command.add_argument(
+        "--key", metavar="TEXT", help="the same key gives the same targets the same message ids again"
+    )
+    command.add_argument("--dry-run", action="store_true", help="show what would be sent, send nothing")
+    command.add_argument("--json", action="store_true", help="one line of JSON for each request, no table")
+    command.set_defaults(run=_send)
+
+
+def _send(options: argparse.Namespace) -> int:
+    payload = read_json(read_input(options.file))
+    if options.target:
+        payload = {"messages": [_to(options.target, each) for each in payloads_of(payload)]}
+    settings = Settings.from_env()
+    messages = messages_of(payload, settings)
+    if options.dry_run:
+        return _show(messages, settings, options.key or "dry-run")
+    with PushClient(settings) as client:
+        outcomes = list(_sent(messages, client, options.key))
+    if options.json:
+        for place, outcome in outcomes:
+            print(json.dumps({"message": place, **outcome.as_json()}, ensure_ascii=False))
+    else:
+        _table(outcomes)
+    failed = [outcome.kind for _, outcome in outcomes if not outcome.accepted]
+    return next((code for kind, code in EXIT_CODES.items() if kind in failed), 1 if failed else 0)
+
+
+def _to(targets: list[str], payload: Any) -> Any:
+    if not isinstance(payload, dict):
+        return payload
+    kept = {name: value for name, value in payload.items() if name not in {"targets", "targetMsgkey"}}
+    return {**kept, "targets": targets}
+
+
+def _sent(
+    messages: Sequence[PushMessage | InvalidMessage], client: PushClient, key: str | None
+) -> Iterator[tuple[int, Outcome]]:
+    """Send in portions and yield each outcome with the place of its message."""
+    from rich.console import Console  # noqa: PLC0415 - only operators have it
+    from rich.progress import Progress  # noqa: PLC0415 - as above
+
+    console = Console(stderr=True)
+    shown = console.is_terminal and len(messages) > 1
+    with Progress(console=console, transient=True, disable=not shown) as progress:
+        task = progress.add_task("sending", total=len(messages))
+        for start in range(0, len(messages), MESSAGES_AT_ONCE):
+            portion = messages[start : start + MESSAGES_AT_ONCE]
+            scope = [f"cli:{key}:{start + place}" for place in range(len(portion))] if key else None
+            for place, outcomes in enumerate(client.send_all(portion, scope=scope), start):
+                for outcome in outcomes:
+                    yield place, outcome
+            progress.advance(task, len(portion))
+
+
+def _show(messages: Sequence[PushMessage | InvalidMessage], settings: Settings, scope: str) -> int:
+    good = True
+    for place, message in enumerate(messages):
+        try:
+            if isinstance(message, InvalidMessage):
+                raise message
+            for request in requests_of(message, settings, scope, place):
+                print(json.dumps(dict(request.parameters), ensure_ascii=False))
+            for advice in message.advice():
+                print(f"note on message {place}: {advice}", file=sys.stderr)
+        except InvalidMessage as error:
+            good = False
+            for fault in error.faults:
+                print(f"message {place}: {fault}", file=sys.stderr)
+    return 0 if good else 1
+
+
+def _table(outcomes: Sequence[tuple[int, Outcome]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only operators have it
+    from rich.markup import escape  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    table = Table("message", "outcome", "targets", "tries", "request id", box=None, pad_edge=False)
+    for place, outcome in outcomes:
+        cells = (place, outcome.kind, len(outcome.targets), outcome.attempts, outcome.request_id or "-")
+        table.add_row(*(escape(str(cell)) for cell in cells))
+    console = Console(soft_wrap=True)
+    console.print(table)
+    for place, outcome in outcomes:
+        if not outcome.accepted:
+            why = f"message {place}: {outcome.result_code}: {outcome.result_message or ''}"
+            console.print(why, markup=False)
+    told = ", ".join(f"{number} {name}" for name, number in counts_of(each for _, each in outcomes).items())
+    console.print(told, markup=False)
