@@ -7,9 +7,11 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 # The local stack's triggers, for `make tick NAME=…`.
 RUNTIME ?= python3.10
+STAGE ?= dev
+FUNCTION ?= http_push
 EVENTS ?= http://127.0.0.1:8082
 
-.PHONY: help install run demo tick validate test soak check format layer bench requirements clean
+.PHONY: help install run demo tick validate test soak check format layer deploy logs remove smoke bench requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,8 +53,20 @@ format: install  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-layer: install  ## build the code layer: make layer RUNTIME=python3.12
-	$(BIN)/python -m deploy.layer --runtime $(RUNTIME)
+layer: install  ## build the code layer: make layer RUNTIME=python3.12 ARGS=--compiled
+	$(BIN)/python -m deploy.layer --runtime $(RUNTIME) $(ARGS)
+
+deploy: install  ## deploy a stage: make deploy STAGE=staging (settings in .env)
+	$(BIN)/python -m deploy.deploy deploy --stage $(STAGE) --runtime $(RUNTIME) $(ARGS)
+
+logs: install  ## follow a function's logs: make logs STAGE=staging FUNCTION=queue_push
+	$(BIN)/python -m deploy.deploy logs --stage $(STAGE) --function $(FUNCTION)
+
+remove: install  ## remove a stage from the cloud: make remove STAGE=staging
+	$(BIN)/python -m deploy.deploy remove --stage $(STAGE)
+
+smoke: install  ## call every deployed function once, harmlessly: make smoke STAGE=staging
+	$(BIN)/python -m mpaas_push smoke --stage $(STAGE)
 
 bench: install  ## measure speed; prints the tables of docs/performance.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt

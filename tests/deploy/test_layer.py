@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
-import sys
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
-from deploy.layer import LIMIT_BYTES, MANIFEST, RUNTIMES, build
+from deploy.layer import LIMIT_BYTES, MANIFEST, RUNTIMES, build, interpreter
 from local.host import Account, Function, FunctionHost
 from local.mpaas import AccessKey, Sandbox
 from tests.functions.http_stack import ROLE, message
@@ -108,31 +106,19 @@ def test_every_module_of_the_package_is_in_it(layer: Path) -> None:
 # --- The functions run from it
 
 
-def interpreter(runtime: str) -> str | None:
-    """Return an interpreter of a runtime's version on this machine."""
-    version = runtime.removeprefix("python")
-    if sys.version_info[:2] == tuple(map(int, version.split("."))):
-        return sys.executable
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    candidates = [*map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python"))), f"python{version}"]
-    for candidate in candidates:
-        try:
-            done = subprocess.run([candidate, "-c", "import ssl, venv"], capture_output=True, check=False)
-        except OSError:
-            continue
-        if done.returncode == 0:
-            return candidate
-    return None
-
-
-@pytest.fixture(scope="module")
-def deployed(layer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+@pytest.fixture(scope="module", params=["sources", "compiled"])
+def deployed(
+    layer: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Any]]:
     """Calls a function as it is deployed: its folder, the unpacked layer, and an interpreter without packages."""
     runtime = manifest(layer)["runtime"]
     base = interpreter(runtime)
     if base is None:
         pytest.skip(f"there is no {runtime} on this machine: the layer is not run")
     folder = tmp_path_factory.mktemp("deployed")
+    if request.param == "compiled":
+        layer = build(runtime, folder, offline=True, compiled=True)
+        assert not [name for name in names(layer) if name.endswith(".py") or "__pycache__" in name]
     subprocess.run([base, "-m", "venv", "--without-pip", folder / "bare"], check=True)
     with zipfile.ZipFile(layer) as packed:
         packed.extractall(folder / "opt")

@@ -1,0 +1,153 @@
+"""Deploys a stage: checks what is needed, publishes the layer, then lets Serverless Devs do the rest.
+
+`python -m deploy.deploy deploy --stage staging` reads the settings from `.env`. Before anything is changed in
+the cloud, everything that is missing is named at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.layer import ROOT, RUNTIMES, BuildFailed, build
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["DeploymentFailed", "missing", "settings_of"]
+
+STAGES = {"dev": "s.yaml", "staging": "s.staging.yaml", "prod": "s.prod.yaml"}
+NEEDED = {
+    "ALIBABA_CLOUD_ACCOUNT_ID": (r"[0-9]{10,20}", "the number of your account"),
+    "FC_REGION": (r"[a-z]+(-[a-z0-9]+)+", "a region such as cn-hangzhou"),
+    "MPAAS_APP_ID": (r"[A-Za-z0-9_-]+", "the app id that the mPaaS console shows"),
+    "UPLOADS_BUCKET": (r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "an OSS bucket of this region"),
+}
+LAYER_ARN = re.compile(r"acs:fc:[\w-]+:\w+:layers/[\w-]+/versions/[0-9]+")
+CLI = "npm install -g @serverless-devs/s@3.1.10"
+
+
+class DeploymentFailed(Exception):
+    """A step of the deployment failed; the text says which and what to do."""
+
+
+def settings_of(file: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a deployment: the lines `NAME=value` of a file, and what is set already."""
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    pairs = [line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#")]
+    return {name.strip(): value.strip() for name, _, value in pairs if value.strip()} | dict(env)
+
+
+def missing(env: Mapping[str, str], stage: str, file: Path) -> list[str]:
+    """Name everything that a deployment lacks, each with what to do."""
+    found = [
+        f"{name} is {'not set' if not env.get(name) else f'{env[name]!r}'}: put {what} into {file.name}"
+        for name, (pattern, what) in NEEDED.items()
+        if not re.fullmatch(pattern, env.get(name, ""))
+    ]
+    if shutil.which("s", path=env.get("PATH")) is None:
+        found.append(f"the command s is not there: {CLI}")
+    elif not _has_access(env):
+        alias = env.get("SERVERLESS_ACCESS", "default")
+        found.append(f"the access {alias} is not there: s config add -a {alias}, with the keys of a deployer")
+    if role := _missing_role(env, stage):
+        found.append(role)
+    return found
+
+
+def _has_access(env: Mapping[str, str]) -> bool:
+    alias = env.get("SERVERLESS_ACCESS", "default")
+    if alias in env or {"AccountID", "AccessKeyID", "AccessKeySecret"} <= env.keys():
+        return True
+    file = Path(env.get("HOME", "~")).expanduser() / ".s" / "access.yaml"
+    return (
+        file.is_file()
+        and re.search(rf"^{re.escape(alias)}:", file.read_text("utf-8"), re.MULTILINE) is not None
+    )
+
+
+def _missing_role(env: Mapping[str, str], stage: str) -> str | None:
+    """Ask for the function's role, where the command of Alibaba Cloud is there to ask."""
+    if shutil.which("aliyun", path=env.get("PATH")) is None:
+        return None
+    role = f"mpaas-push-{stage}"
+    asked = _run(["aliyun", "ram", "GetRole", "--RoleName", role], env)
+    if asked.returncode == 0:
+        return None
+    return f"the role {role} is not there: create it with deploy/policies/function.json (docs/permissions.md)"
+
+
+def deploy(stage: str, runtime: str, env: dict[str, str], *, compiled: bool = False) -> None:
+    """Build and publish the layer, then deploy the stage.
+
+    Raises:
+        BuildFailed: the layer could not be built.
+        DeploymentFailed: Serverless Devs failed, or published no layer.
+    """
+    layer = build(runtime, compiled=compiled)
+    print(f"layer   {layer} ({layer.stat().st_size:,} bytes)")
+    publish = ["s", "cli", "fc3", "layer", "publish", "--region", env["FC_REGION"]]
+    publish += ["--layer-name", f"mpaas-push-{stage}", "--code", str(layer)]
+    publish += ["--compatible-runtime", runtime, "-a", env.get("SERVERLESS_ACCESS", "default")]
+    published = _run(publish, env)
+    arn = LAYER_ARN.search(published.stdout)
+    if published.returncode or arn is None:
+        raise DeploymentFailed(f"the layer was not published:\n{_last(published)}")
+    print(f"        {arn[0]}")
+    _s(["deploy", "-y", "-t", STAGES[stage]], env | {"MPAAS_LAYER_ARN": arn[0]})
+    print(f"deployed; now: python -m mpaas_push smoke --stage {stage}")
+
+
+def _s(arguments: Sequence[str], env: Mapping[str, str]) -> None:
+    access = env.get("SERVERLESS_ACCESS", "default")
+    done = subprocess.run(["s", *arguments, "-a", access], check=False, cwd=ROOT, env=dict(env))  # noqa: S603, S607
+    if done.returncode:
+        raise DeploymentFailed(f"s {arguments[0]} failed with exit code {done.returncode}")
+
+
+def _run(command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - commands of this module, on PATH
+        command, check=False, cwd=ROOT, env=dict(env), capture_output=True, text=True
+    )
+
+
+def _last(done: subprocess.CompletedProcess[str]) -> str:
+    return (done.stdout + done.stderr).strip()[-2000:]
+
+
+def main() -> int:
+    """Do what is asked for: 0 done; 1 something failed; 2 something is missing, nothing was changed."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.deploy", description=__doc__)
+    parser.add_argument("action", choices=("deploy", "logs", "remove"))
+    parser.add_argument("--stage", choices=STAGES, default="dev")
+    parser.add_argument("--runtime", choices=RUNTIMES, default=RUNTIMES[0])
+    parser.add_argument("--compiled", action="store_true", help="a layer of bytecode (docs/layer.md)")
+    parser.add_argument("--function", default="http_push", help="whose logs; its name in s.yaml")
+    parser.add_argument("--settings", type=Path, default=ROOT / ".env", help=".env by default")
+    options = parser.parse_args()
+    env = settings_of(options.settings, os.environ) | {"STAGE": options.stage}
+    if lacks := missing(env, options.stage, options.settings):
+        print("cannot deploy; nothing was changed:", file=sys.stderr)
+        print("\n".join(f"  - {each}" for each in lacks), file=sys.stderr)
+        return 2
+    try:
+        if options.action == "deploy":
+            deploy(options.stage, options.runtime, env, compiled=options.compiled)
+        elif options.action == "logs":
+            _s([options.function, "logs", "--tail", "-t", STAGES[options.stage]], env)
+        else:
+            _s(["remove", "-y", "-t", STAGES[options.stage]], env)
+    except (BuildFailed, DeploymentFailed) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
