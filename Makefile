@@ -56,7 +56,7 @@ format: install  ## rewrite the code in the project's format
 layer: install  ## build the code layer: make layer RUNTIME=python3.12 ARGS=--compiled
 	$(BIN)/python -m deploy.layer --runtime $(RUNTIME) $(ARGS)
 
-deploy: install  ## deploy a stage: make deploy STAGE=staging (settings in .env)
+deploy: validate  ## deploy a stage: make deploy STAGE=staging (settings in .env)
 	$(BIN)/python -m deploy.deploy deploy --stage $(STAGE) --runtime $(RUNTIME) $(ARGS)
 
 logs: install  ## follow a function's logs: make logs STAGE=staging FUNCTION=queue_push

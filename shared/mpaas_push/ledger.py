@@ -134,7 +134,9 @@ class Ledger:
             key: The caller's key.
             fingerprint: Hash of the body that came with it.
         """
-        data = {"key": f"key:{key}", "body": fingerprint}
+        if time.monotonic() < self._asked_again_at:
+            return True
+        data = {"key": self._key(key), "body": fingerprint}
         records = self._records(SHORTEST_KEPT_SECONDS, bodies=True)
         try:
             try:
@@ -153,13 +155,17 @@ class Ledger:
         """Forget an Idempotency-Key under which nothing was sent; never raises."""
         try:
             records = self._records(SHORTEST_KEPT_SECONDS, bodies=True)
-            records.delete_record({"key": f"key:{key}"}, _NOTHING_SENT)
+            records.delete_record({"key": self._key(key)}, _NOTHING_SENT)
         except (RedisError, OSError) as error:
             self._report(error)
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+    def _key(self, key: str) -> list[str | None]:
+        """Return what identifies an Idempotency-Key: deployments of other apps may share the server."""
+        return ["Idempotency-Key", self._settings.app_id, self._settings.workspace_id, key]
 
     def _claimed(self, request: PushRequest, invocation: Invocation) -> Claim | Outcome:
         data, records = _identity(request), self._records(_kept(request))
@@ -168,12 +174,17 @@ class Ledger:
             if self._save_claim(records, data, invocation):
                 return Claim(self, request)
             found = _record(records, data)
-        if found is None or _in_progress(found):
+        if found is None:
+            return _elsewhere(request)
+        return self._answer(found, request) or self._taken_over(records, data, request, invocation)
+
+    def _answer(self, found: DataRecord, request: PushRequest) -> Outcome | None:
+        """Return what a record stands for; None if the request is to be sent again."""
+        if _in_progress(found):
             return _elsewhere(request)
         outcome = _outcome_of(found, request)
-        if outcome.kind is UNKNOWN and self._settings.on_unknown is OnUnknown.RETRY:
-            return self._taken_over(records, data, request, invocation)
-        return outcome
+        again = outcome.kind is UNKNOWN and self._settings.on_unknown is OnUnknown.RETRY
+        return None if again else outcome
 
     def _taken_over(
         self,
@@ -188,16 +199,15 @@ class Ledger:
             with self._redis.lock(name, timeout=LOCK_SECONDS, blocking=False):
                 found = _record(records, data)
                 if found is not None:
-                    if _in_progress(found) or (outcome := _outcome_of(found, request)).kind is not UNKNOWN:
-                        return _elsewhere(request) if _in_progress(found) else outcome
+                    if answer := self._answer(found, request):
+                        return answer
                     records.delete_record(data, _NOTHING_SENT)
                 if not self._save_claim(records, data, invocation):
                     return _elsewhere(request)
         except LockError:
             return _elsewhere(request)
-        logger.warning(
-            "sent again after an unknown outcome", extra={"message_ids": [*request.targets.values()]}
-        )
+        ids = [*request.targets.values()]
+        logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
         return Claim(self, request)
 
     def _save_claim(
