@@ -7,9 +7,8 @@ import json
 import re
 import subprocess
 import zipfile
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal
 
 import pytest
 
@@ -17,9 +16,6 @@ from deploy.layer import LIMIT_BYTES, MANIFEST, RUNTIMES, build, interpreter
 from local.host import Account, Function, FunctionHost
 from local.mpaas import AccessKey, Sandbox
 from tests.functions.http_stack import ROLE, message
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_EVERYWHERE = {"async-timeout", "pycryptodome", "colorama", "tzdata"}
@@ -106,81 +102,55 @@ def test_every_module_of_the_package_is_in_it(layer: Path) -> None:
 # --- The functions run from it
 
 
-@pytest.fixture(scope="module", params=["sources", "compiled"])
-def deployed(
-    layer: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Any]]:
-    """Calls a function as it is deployed: its folder, the unpacked layer, and an interpreter without packages."""
-    runtime = manifest(layer)["runtime"]
+HTTP = {
+    "version": "v1",
+    "rawPath": "/v1/pushes",
+    "headers": {"Content-Type": "application/json"},
+    "queryParameters": {},
+    "body": json.dumps(message()),
+    "isBase64Encoded": False,
+    "requestContext": {"http": {"method": "POST", "path": "/v1/pushes", "protocol": "HTTP/1.1"}},
+}
+TICK = {"triggerTime": "2026-11-23T01:00:00Z", "triggerName": "morning", "payload": json.dumps(message())}
+BATCH = [{"requestId": "r", "messageId": "M1", "messageBody": json.dumps(message())}]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "compiled"), [("python3.10", False), ("python3.10", True), ("python3.12", False)]
+)
+def test_every_function_runs_from_it_without_any_other_package(
+    runtime: Literal["python3.10", "python3.12"], compiled: bool, tmp_path: Path
+) -> None:
     base = interpreter(runtime)
     if base is None:
         pytest.skip(f"there is no {runtime} on this machine: the layer is not run")
-    folder = tmp_path_factory.mktemp("deployed")
-    if request.param == "compiled":
-        layer = build(runtime, folder, offline=True, compiled=True)
-        assert not [name for name in names(layer) if name.endswith(".py") or "__pycache__" in name]
-    subprocess.run([base, "-m", "venv", "--without-pip", folder / "bare"], check=True)
+    layer = build(runtime, tmp_path, offline=True, compiled=compiled)
+    assert compiled is not any(name.endswith(".py") for name in names(layer))
+    subprocess.run([base, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     with zipfile.ZipFile(layer) as packed:
-        packed.extractall(folder / "opt")
-    with ExitStack() as opened:
-        keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
-        sandbox = opened.enter_context(Sandbox(access_keys=keys))
-
-        def call(name: str, event: Any) -> Any:
+        packed.extractall(tmp_path / "opt")
+    keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
+    with Sandbox(access_keys=keys) as sandbox:
+        for name, event in (
+            ("http_push", HTTP),
+            ("timer_push", TICK),
+            ("queue_push", BATCH),
+            ("event_push", ORDER),
+        ):
             function = Function(
                 name=name,
                 folder=ROOT / "functions" / name,
-                runtime=cast("Literal['python3.10', 'python3.12']", runtime),
-                layers=(folder / "opt" / "python",),
+                runtime=runtime,
+                layers=(tmp_path / "opt" / "python",),
                 environment={
                     "MPAAS_ENDPOINT": sandbox.url,
                     "MPAAS_APP_ID": "ONEX1",
                     "MPAAS_WORKSPACE_ID": "default",
                 },
             )
-            host = opened.enter_context(
-                FunctionHost(
-                    function,
-                    account=Account(credentials=ROLE),
-                    python=str(folder / "bare" / "bin" / "python"),
-                )
-            )
-            result = host.invoke(json.dumps(event).encode())
+            account, python = Account(credentials=ROLE), str(tmp_path / "bare" / "bin" / "python")
+            with FunctionHost(function, account=account, python=python) as host:
+                result = host.invoke(json.dumps(event).encode())
             assert result.error_type is None, result.payload.decode() + result.log_tail
-            return json.loads(result.payload)
 
-        yield call
-
-
-def test_the_http_function_runs_from_it(deployed: Callable[..., Any]) -> None:
-    event = {
-        "version": "v1",
-        "rawPath": "/v1/pushes",
-        "headers": {"Content-Type": "application/json"},
-        "queryParameters": {},
-        "body": json.dumps(message()),
-        "isBase64Encoded": False,
-        "requestContext": {"http": {"method": "POST", "path": "/v1/pushes", "protocol": "HTTP/1.1"}},
-    }
-
-    assert deployed("http_push", event)["statusCode"] == 200
-
-
-def test_the_timer_function_runs_from_it(deployed: Callable[..., Any]) -> None:
-    event = {
-        "triggerTime": "2026-11-23T01:00:00Z",
-        "triggerName": "morning",
-        "payload": json.dumps(message()),
-    }
-
-    assert deployed("timer_push", event)["outcomes"] == {"accepted": 1}
-
-
-def test_the_queue_function_runs_from_it(deployed: Callable[..., Any]) -> None:
-    event = [{"requestId": "r", "messageId": "M1", "messageBody": json.dumps(message())}]
-
-    assert deployed("queue_push", event)["outcomes"] == {"accepted": 1}
-
-
-def test_the_event_function_runs_from_it(deployed: Callable[..., Any]) -> None:
-    assert deployed("event_push", ORDER)["outcomes"] == {"accepted": 1}
+        assert [entry["outcome"] for entry in sandbox.inbox()] == ["accepted"] * 4
