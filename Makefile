@@ -11,7 +11,7 @@ STAGE ?= dev
 FUNCTION ?= http_push
 EVENTS ?= http://127.0.0.1:8082
 
-.PHONY: help install run demo tick validate test soak check format layer deploy logs remove smoke bench requirements clean
+.PHONY: help install run demo tick validate test soak check format layer prepare deploy logs remove smoke bench requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,7 +34,7 @@ demo: install  ## the same, then exit 0 or 1
 tick: install  ## fire a timer of the running stack: make tick NAME=morning
 	@$(BIN)/python -c 'import sys, urllib.request as u; print(u.urlopen(u.Request(sys.argv[1], method="POST")).read().decode())' $(EVENTS)/ticks/$(NAME)
 
-validate: install  ## check every timer payload and every rule, offline
+validate: install  ## check settings, descriptors, policies, timer payloads and rules, offline
 	$(BIN)/python -m mpaas_push validate
 
 test: install  ## the tests
@@ -55,6 +55,9 @@ format: install  ## rewrite the code in the project's format
 
 layer: install  ## build the code layer: make layer RUNTIME=python3.12 ARGS=--compiled
 	$(BIN)/python -m deploy.layer --runtime $(RUNTIME) $(ARGS)
+
+prepare: install  ## make queues, topic and the texts of the policies: make prepare STAGE=staging
+	$(BIN)/python -m deploy.prepare --stage $(STAGE) $(ARGS)
 
 deploy: validate  ## deploy a stage: make deploy STAGE=staging (settings in .env)
 	$(BIN)/python -m deploy.deploy deploy --stage $(STAGE) --runtime $(RUNTIME) $(ARGS)

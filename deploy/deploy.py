@@ -16,19 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.layer import ROOT, RUNTIMES, BuildFailed, build
+from mpaas_push.cli.env_file import NEEDED, read_env
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["DeploymentFailed", "missing", "settings_of"]
+__all__ = ["STAGES", "DeploymentFailed", "missing", "missing_settings"]
 
 STAGES = {"dev": "s.yaml", "staging": "s.staging.yaml", "prod": "s.prod.yaml"}
-NEEDED = {
-    "ALIBABA_CLOUD_ACCOUNT_ID": (r"[0-9]{10,20}", "the number of your account"),
-    "FC_REGION": (r"[a-z]+(-[a-z0-9]+)+", "a region such as cn-hangzhou"),
-    "MPAAS_APP_ID": (r"[A-Za-z0-9_-]+", "the app id that the mPaaS console shows"),
-    "UPLOADS_BUCKET": (r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "an OSS bucket of this region"),
-}
 LAYER_ARN = re.compile(r"acs:fc:[\w-]+:\w+:layers/[\w-]+/versions/[0-9]+")
 CLI = "npm install -g @serverless-devs/s@3.1.10"
 
@@ -37,25 +32,23 @@ class DeploymentFailed(Exception):
     """A step of the deployment failed; the text says which and what to do."""
 
 
-def settings_of(file: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a deployment: the lines `NAME=value` of a file, and what is set already."""
-    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
-    pairs = [line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#")]
-    return {name.strip(): value.strip() for name, _, value in pairs if value.strip()} | dict(env)
-
-
-def missing(env: Mapping[str, str], stage: str, file: Path) -> list[str]:
-    """Name everything that a deployment lacks, each with what to do."""
-    found = [
+def missing_settings(env: Mapping[str, str], file: Path) -> list[str]:
+    """Name the settings that are missing or of a wrong form, each with what belongs there."""
+    return [
         f"{name} is {'not set' if not env.get(name) else f'{env[name]!r}'}: put {what} into {file.name}"
         for name, (pattern, what) in NEEDED.items()
         if not re.fullmatch(pattern, env.get(name, ""))
     ]
+
+
+def missing(env: Mapping[str, str], stage: str, file: Path) -> list[str]:
+    """Name everything that a deployment lacks, each with what to do."""
+    found = missing_settings(env, file)
     if shutil.which("s", path=env.get("PATH")) is None:
         found.append(f"the command s is not there: {CLI}")
     elif not _has_access(env):
         alias = env.get("SERVERLESS_ACCESS", "default")
-        found.append(f"the access {alias} is not there: s config add -a {alias}, with the keys of a deployer")
+        found.append(f"the access {alias} is not there: s config add -a {alias}, keys of a deployer")
     if role := _missing_role(env, stage):
         found.append(role)
     return found
@@ -80,7 +73,7 @@ def _missing_role(env: Mapping[str, str], stage: str) -> str | None:
     asked = _run(["aliyun", "ram", "GetRole", "--RoleName", role], env)
     if asked.returncode == 0:
         return None
-    return f"the role {role} is not there: create it with deploy/policies/function.json (docs/permissions.md)"
+    return f"the role {role} is not there: create it (docs/deploy.md, step 5)"
 
 
 def deploy(stage: str, runtime: str, env: dict[str, str], *, compiled: bool = False) -> None:
@@ -131,7 +124,7 @@ def main() -> int:
     parser.add_argument("--function", default="http_push", help="whose logs; its name in s.yaml")
     parser.add_argument("--settings", type=Path, default=ROOT / ".env", help=".env by default")
     options = parser.parse_args()
-    env = settings_of(options.settings, os.environ) | {"STAGE": options.stage}
+    env = read_env(options.settings) | dict(os.environ) | {"STAGE": options.stage}
     if lacks := missing(env, options.stage, options.settings):
         print("cannot deploy; nothing was changed:", file=sys.stderr)
         print("\n".join(f"  - {each}" for each in lacks), file=sys.stderr)

@@ -9,10 +9,10 @@ import threading
 from pathlib import Path
 
 from local.demo import run_demo
-from local.descriptor import DescriptorError
 from local.mpaas import SandboxError
 from local.server import PortInUse
 from local.stack import Ports, Stack
+from mpaas_push.cli.descriptor import DescriptorError
 
 
 def main() -> int:

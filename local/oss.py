@@ -11,8 +11,8 @@ from local.payloads import dumped, utc_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from local.descriptor import Trigger
     from local.host import Account
+    from mpaas_push.cli.descriptor import Trigger
 
 __all__ = [
     "OSS_EVENTS",

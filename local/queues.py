@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from local.asynchronous import Invoke
-    from local.descriptor import Trigger
     from local.sources import Source
+    from mpaas_push.cli.descriptor import Trigger
 
 __all__ = [
     "Accept",

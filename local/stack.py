@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from local.asynchronous import AsyncConfig, AsyncQueue
 from local.cloud_events import EventTrigger, event_trigger_of
-from local.descriptor import DescribedFunction, DescriptorError, Trigger, described_functions
 from local.destinations import Destinations, destination_of, mns_destinations
 from local.events import Callee, create_events_app
 from local.gateway import create_gateway
@@ -27,6 +26,8 @@ from local.server import Server
 from local.sources import MnsSource
 from local.timers import Fire, Timers, timer_of
 from local.topics import TopicTrigger, topic_of
+from mpaas_push.cli.descriptor import DescribedFunction, DescriptorError, Trigger, described_functions
+from mpaas_push.errors import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,7 +171,7 @@ class Stack:
         elif trigger.type == "eventbridge":
             self._stream(trigger, described, queue.accept, deliver, opened)
         else:
-            raise DescriptorError(f"s.yaml: trigger {trigger.name}: {trigger.type} is not known here")
+            raise DescriptorError("s.yaml", [Fault(trigger.name, f"{trigger.type} is not known here")])
 
     def _stream(
         self,
@@ -185,7 +186,7 @@ class Stack:
         config = stream_of(trigger, name)
         if config.origin.kind != "MNS":
             if config.enabled:
-                raise DescriptorError(f"s.yaml: trigger {trigger.name}: only MNS queues run on this machine")
+                raise DescriptorError("s.yaml", [Fault(trigger.name, "only MNS queues run on this machine")])
             return
         source = config.origin.parameters["QueueName"]
         store.create_queue(source)

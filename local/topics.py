@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from local.descriptor import Trigger
     from local.mns.model import Publication, Subscription
     from local.mns.topics import Topics
+    from mpaas_push.cli.descriptor import Trigger
 
 __all__ = ["BadTopicTrigger", "ContentFormat", "TopicConfig", "TopicTrigger", "topic_of"]
 

@@ -24,12 +24,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local.descriptor import described_functions
 from local.host import Account, Function, FunctionHost
 from local.mns import MnsServer
 from local.mpaas import AccessKey, Sandbox
 from local.queues import EventStream, stream_of
 from local.sources import MnsSource
+from mpaas_push.cli.descriptor import described_functions
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import opened
 from tests.redis_server import RedisServer

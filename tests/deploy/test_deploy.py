@@ -104,7 +104,7 @@ def test_everything_that_is_missing_is_named_at_once_and_nothing_is_done(machine
         "MPAAS_APP_ID is not set",
         "UPLOADS_BUCKET is not set",
         "the command s is not there: npm install",
-        "the role mpaas-push-prod is not there: create it with deploy/policies/function.json",
+        "the role mpaas-push-prod is not there: create it (docs/deploy.md",
     ):
         assert told in printed
     assert machine.made == []

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from local.descriptor import described_functions
-from tests.deploy.stack_template import PSEUDO, Template, substituted
+from mpaas_push.cli.descriptor import described_functions
+from mpaas_push.cli.policies import CALLS
+from mpaas_push.cli.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = Path(os.environ.get("S_CLI") or ROOT / ".local" / "deploy-check" / "node_modules" / ".bin" / "s")
@@ -56,8 +57,8 @@ def descriptor() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def stack() -> Template:
-    return Template.read(ROOT / "template.yml")
+def stack() -> Stack:
+    return Stack(ROOT / "template.yml")
 
 
 def lowered(value: Any) -> Any:
@@ -70,7 +71,7 @@ def lowered(value: Any) -> Any:
 # --- The two descriptors
 
 
-def test_both_describe_the_same_functions(descriptor: dict[str, Any], stack: Template) -> None:
+def test_both_describe_the_same_functions(descriptor: dict[str, Any], stack: Stack) -> None:
     functions = stack.of("FC3::Function")
     assert {NAMES[name] for name in functions} == descriptor.keys()
     for name, properties in functions.items():
@@ -94,7 +95,7 @@ def test_both_describe_the_same_functions(descriptor: dict[str, Any], stack: Tem
         assert properties["Code"]["OssObjectName"] == f"mpaas-push/{NAMES[name]}.zip"
 
 
-def test_both_describe_the_same_triggers(descriptor: dict[str, Any], stack: Template) -> None:
+def test_both_describe_the_same_triggers(descriptor: dict[str, Any], stack: Stack) -> None:
     ours = {
         (props["functionName"], trigger["triggerName"]): trigger
         for props in descriptor.values()
@@ -109,7 +110,7 @@ def test_both_describe_the_same_triggers(descriptor: dict[str, Any], stack: Temp
         assert trigger["TriggerConfig"] == ours[key]["triggerConfig"], key
 
 
-def test_both_describe_the_same_asynchronous_settings(descriptor: dict[str, Any], stack: Template) -> None:
+def test_both_describe_the_same_asynchronous_settings(descriptor: dict[str, Any], stack: Stack) -> None:
     theirs = {each["FunctionName"]: lowered(each) for each in stack.of("FC3::AsyncInvokeConfig").values()}
     assert len(theirs) == len(descriptor)
     for props in descriptor.values():
@@ -119,7 +120,7 @@ def test_both_describe_the_same_asynchronous_settings(descriptor: dict[str, Any]
         }
 
 
-def test_both_reserve_the_same_instances(descriptor: dict[str, Any], stack: Template) -> None:
+def test_both_reserve_the_same_instances(descriptor: dict[str, Any], stack: Stack) -> None:
     (reserved,) = stack.of("FC3::ConcurrencyConfig").values()
     ours = descriptor["queue_push"]
     assert reserved["FunctionName"] == ours["functionName"]
@@ -127,7 +128,7 @@ def test_both_reserve_the_same_instances(descriptor: dict[str, Any], stack: Temp
 
 
 def test_every_queue_and_topic_that_is_named_is_made_by_the_stack(
-    descriptor: dict[str, Any], stack: Template
+    descriptor: dict[str, Any], stack: Stack
 ) -> None:
     text = json.dumps(descriptor)
     made = {each["QueueName"] for each in stack.of("MNS::Queue").values()}
@@ -222,6 +223,7 @@ def test_the_functions_may_do_what_the_code_calls_and_nothing_else() -> None:
     allowed = {action for statement in policy("function")["Statement"] for action in statement["Action"]}
 
     assert allowed == calls_of_the_code() | {"log:PostLogStoreLogs"}  # Function Compute writes the logs
+    assert allowed == CALLS  # which `validate` compares policies with
 
 
 def test_pushes_are_limited_to_the_app_and_messages_to_the_deployments_queues() -> None:
@@ -235,11 +237,10 @@ def test_pushes_are_limited_to_the_app_and_messages_to_the_deployments_queues() 
     ]
 
 
-def test_the_stack_gives_the_role_that_policy(stack: Template) -> None:
+def test_the_stack_gives_the_role_that_policy(stack: Stack) -> None:
     (role,) = stack.of("RAM::Role").values()
-    values = PSEUDO | {"Stage": "dev", "AppId": "unset", "LogProject": "mpaas-push-dev"}
 
-    assert role["Policies"][0]["PolicyDocument"] == substituted(policy("function"), values)
+    assert role["Policies"][0]["PolicyDocument"] == stack.resolved(policy("function"))
     assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": ["fc.aliyuncs.com"]}
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local.asynchronous import AsyncConfig, AsyncQueue
-from local.descriptor import described_functions
 from local.host import Account, Function, FunctionHost
 from local.mpaas import AccessKey, Sandbox
 from local.timers import timer_of
+from mpaas_push.cli.descriptor import described_functions
 from tests.functions.http_stack import ROLE, message
 
 if TYPE_CHECKING:

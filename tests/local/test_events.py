@@ -16,12 +16,12 @@ from cloudevents.core.v1.event import CloudEvent
 from local.asynchronous import PAYLOAD_LIMIT, AsyncConfig, AsyncQueue
 from local.clock import ManualClock
 from local.cloud_events import BadCloudEvent, BadEventTrigger, EventTrigger, cloud_event_of, event_trigger_of
-from local.descriptor import Trigger
 from local.events import Callee, create_events_app
 from local.host import Account, Function, FunctionHost
 from local.oss import BadOssTrigger, OssTrigger, OssUpload, oss_cloud_event, oss_event, oss_trigger_of
 from local.server import Server
 from local.timers import Timer, Timers
+from mpaas_push.cli.descriptor import Trigger
 from tests.local.callables import ScriptedFunction
 
 if TYPE_CHECKING:

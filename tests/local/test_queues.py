@@ -16,7 +16,6 @@ import pytest
 
 from local.asynchronous import PAYLOAD_LIMIT, AsyncQueue
 from local.clock import ManualClock
-from local.descriptor import Trigger
 from local.destinations import Undeliverable, mns_destinations
 from local.host import Account, Function, FunctionHost
 from local.mns.model import Outgoing, Publication, QueueAttributes
@@ -26,6 +25,7 @@ from local.payloads import Arrived, element
 from local.queues import BadStream, EventStream, retry_delays, stream_of
 from local.sources import MemorySource, MnsSource
 from local.topics import BadTopicTrigger, TopicConfig, TopicTrigger, topic_of
+from mpaas_push.cli.descriptor import Trigger
 from tests.local.callables import ScriptedFunction
 
 if TYPE_CHECKING:

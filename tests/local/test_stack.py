@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local.descriptor import DescriptorError, described_functions
+from mpaas_push.cli.descriptor import DescriptorError, described_functions
 
 ROOT = Path(__file__).resolve().parents[2]
 

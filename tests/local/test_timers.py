@@ -11,9 +11,10 @@ import pytest
 
 from local.asynchronous import AsyncQueue
 from local.clock import ManualClock
-from local.descriptor import Trigger
 from local.host import Function, FunctionHost
-from local.timers import PAYLOAD_LIMIT, BadTimer, Timer, Timers, UnknownTimer, next_tick, timer_of
+from local.timers import PAYLOAD_LIMIT, BadTimer, Timer, Timers, UnknownTimer, timer_of
+from mpaas_push.cli.cron import next_tick
+from mpaas_push.cli.descriptor import Trigger
 
 if TYPE_CHECKING:
     from pathlib import Path

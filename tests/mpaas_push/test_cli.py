@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,20 +26,6 @@ ORDER = {
     "specversion": "1.0",
     "data": {"order": {"id": 4711, "customer": "user-1"}},
 }
-TIMER = """
-resources:
-  timer_push:
-    component: fc3
-    props:
-      functionName: f
-      code: .
-      handler: index.handler
-      triggers:
-        - {triggerName: http, triggerType: http, triggerConfig: {authType: function}}
-        - triggerName: noon
-          triggerType: timer
-          triggerConfig: {cronExpression: '@every 1h', payload: '%s'}
-"""
 MESSAGE = {
     "taskName": "t",
     "title": "t",
@@ -106,136 +91,6 @@ def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
     code, printed = command("rules", "test", "-", folder=tmp_path)
     assert code == 1
     assert "--rules" in printed
-
-
-# --- validate
-
-
-def test_the_project_itself_is_valid() -> None:
-    code, printed = command("validate")
-
-    assert code == 0
-    assert "timer_push: timer morning: 1 message" in printed
-    assert "template.yml: 4 functions" in printed
-    assert "functions/event_push/rules.yaml: 3 rules" in printed
-
-
-@pytest.mark.parametrize(
-    ("payload", "told"),
-    [
-        ("", "not JSON"),
-        ("{", "not JSON"),
-        (json.dumps(MESSAGE | {"titel": "x"}), "did you mean `title`?"),
-        (json.dumps({"messages": [MESSAGE, {}]}), "messages.1.title: is required"),
-    ],
-)
-def test_a_wrong_timer_payload_is_a_fault(tmp_path: Path, payload: str, told: str) -> None:
-    (tmp_path / "s.yaml").write_text(TIMER % payload)
-    (tmp_path / "index.py").touch()
-
-    code, printed = command("validate", "--folder", str(tmp_path))
-
-    assert code == 1
-    assert "FAULT s.yaml: timer_push: timer noon: " in printed
-    assert told in printed
-    assert "3 checked, 1 fault\n" in printed
-
-
-def test_overlays_and_rules_are_checked_too(tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(TIMER % json.dumps(MESSAGE))
-    (tmp_path / "s.prod.yaml").write_text("extend: s.yaml" + TIMER % "{}")
-    (tmp_path / "index.py").touch()
-    rules = tmp_path / "functions" / "f" / "rules.yaml"
-    rules.parent.mkdir(parents=True)
-    rules.write_text("rules: []")
-
-    code, printed = command("validate", "--folder", str(tmp_path))
-
-    assert code == 1
-    assert "ok    s.yaml" in printed
-    assert "FAULT s.prod.yaml" in printed
-    assert "FAULT functions/f/rules.yaml" in printed
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "told"),
-    [
-        ("code: ./functions/http_push", "code: ./functions/htp_push", "s.yaml: http_push: code: there is no"),
-        (
-            "PUSH_RETRY_QUEUE:",
-            "PUSH_RETRY_QEUE:",
-            "PUSH_RETRY_QEUE is no setting; did you mean PUSH_RETRY_QUEUE",
-        ),
-        ("MPAAS_WORKSPACE_ID:", "PUSH_CONCURRENCY: many\n      MPAAS_WORKSPACE_ID:", "PUSH_CONCURRENCY: "),
-        ("authType: function", "authType: anonymous", "trigger http: authType must be function or jwt"),
-        ("0 0 9 * * *", "0 9 * * *", "trigger morning: cronExpression must have six fields"),
-        ("triggerType: oss", "triggerType: cdn_events", "trigger uploads: triggerType is cdn_events"),
-        ("Pattern: '{}'", "Pattern: '{'", "eventRuleFilterPattern must be the text of a JSON object"),
-        ('\'{"type": [{', '\'{"type": {', "trigger events: eventRuleFilterPattern"),
-        ("mpaas-timer-push-", "mpaas-tick-push-", "template.yml: its functions are"),
-        ('"taskName": "good-morning",', "", "timer morning: taskName: is required"),
-    ],
-)
-def test_a_fault_in_the_descriptor_is_named(tmp_path: Path, old: str, new: str, told: str) -> None:
-    text = (ROOT / "s.yaml").read_text("utf-8")
-    assert old in text
-    (tmp_path / "s.yaml").write_text(text.replace(old, new, 1))
-    shutil.copy(ROOT / "template.yml", tmp_path)
-    shutil.copytree(ROOT / "functions", tmp_path / "functions")
-
-    code, printed = command("validate", "--folder", str(tmp_path))
-
-    assert code == 1
-    assert told in printed
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "told"),
-    [
-        ("{Ref: AppId}", "{Ref: AppID}", "AppID is neither"),
-        ("${CodePrefix}", "${Prefix}", "Prefix is neither"),
-    ],
-)
-def test_a_fault_in_the_stack_is_named(tmp_path: Path, old: str, new: str, told: str) -> None:
-    text = (ROOT / "template.yml").read_text("utf-8")
-    assert old in text
-    (tmp_path / "template.yml").write_text(text.replace(old, new, 1))
-
-    code, printed = command("validate", "--folder", str(tmp_path))
-
-    assert code == 1
-    assert told in printed
-
-
-def test_files_of_messages_are_checked_too(tmp_path: Path) -> None:
-    (tmp_path / "good.json").write_text(json.dumps(MESSAGE))
-    (tmp_path / "bad.json").write_text(json.dumps({"messages": [MESSAGE, MESSAGE | {"titel": "x"}]}))
-
-    code, printed = command("validate", "good.json", "bad.json", folder=tmp_path)
-
-    assert code == 1
-    assert "ok    good.json: 1 message" in printed
-    assert "FAULT bad.json: messages.1.titel: unknown field" in printed
-
-
-@pytest.mark.parametrize(
-    ("text", "told"), [("a: [", "s.yaml cannot be read"), (None, "neither s.yaml nor functions")]
-)
-def test_a_folder_without_a_project_says_so(tmp_path: Path, text: Any, told: str) -> None:
-    if text:
-        (tmp_path / "s.yaml").write_text(text)
-
-    code, printed = command("validate", "--folder", str(tmp_path))
-
-    assert code == 1
-    assert told in printed
-
-
-def test_a_wrong_setting_of_the_environment_is_named() -> None:
-    code, printed = command("validate", env={"PUSH_CONCURRENCY": "many"})
-
-    assert code == 1
-    assert printed.startswith("error: PUSH_CONCURRENCY: ")
 
 
 def test_without_a_command_the_commands_are_named() -> None:

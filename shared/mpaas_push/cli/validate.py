@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import os
+import re
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push.cli.descriptors import check_function, check_stack, functions_of, read_yaml, timer_messages
-from mpaas_push.cli.project import descriptors, read_input, rules_files, settings_or_stand_ins
-from mpaas_push.errors import InvalidMessage, Misconfigured, PushError
+from pydantic import ValidationError
+
+from mpaas_push.cli.descriptor import (
+    DescribedFunction,
+    Descriptor,
+    DescriptorError,
+    described_functions,
+)
+from mpaas_push.cli.env_file import env_faults, read_env, settings_faults
+from mpaas_push.cli.policies import deployer_faults, function_faults, trust_faults
+from mpaas_push.cli.project import descriptors, read_input, rules_files
+from mpaas_push.cli.resources import DeployedFunction, Frame, faults_of
+from mpaas_push.cli.stack import PSEUDO, Stack, substituted
+from mpaas_push.errors import Fault, InvalidMessage, Misconfigured, PushError
 from mpaas_push.json_text import read_json
 from mpaas_push.messages import messages_of
-from mpaas_push.rules import read_rules
+from mpaas_push.rules import BadRules, read_rules
+from mpaas_push.settings import Settings
+from mpaas_push.triggers.timer import Tick, tasks_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
-
-    from mpaas_push.settings import Settings
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["add_to"]
+
+_OTHER_VARIABLES = {"MPAAS_AK_ENV", "MPAAS_SK_ENV"}
+_KEYS = re.compile("ACCESS_KEY|SECRET|SECURITY_TOKEN", re.IGNORECASE)
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     command = subparsers.add_parser(
         "validate",
-        help="check settings, descriptors, timer payloads, rules and messages, offline",
-        description="Check the settings of the environment, s.yaml and its overlays with every timer payload,"
-        " template.yml, every functions/*/rules.yaml, and the messages of files. Exit codes: 0 all is well; 1"
-        " a fault was found.",
+        help="check settings, descriptors, policies, timer payloads, rules and messages, offline",
+        description="Check the settings of the environment and of .env, s.yaml and its overlays with every"
+        " timer payload, template.yml against itself and s.yaml, deploy/policies/*.json, every"
+        " functions/*/rules.yaml, and the messages of files. Exit codes: 0 all is well; 1 a fault was found.",
     )
     command.add_argument("messages", nargs="*", metavar="FILE", help="files of messages to check as well")
     command.add_argument(
@@ -39,64 +56,265 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _validate(options: argparse.Namespace) -> int:
-    settings = settings_or_stand_ins()
-    faults = 0
-    checks = list(_checks(options.folder, settings))
-    checks += [(file, partial(_messages, file, settings)) for file in options.messages]
-    if not checks:
-        folder = options.folder.resolve()
-        raise Misconfigured(f"there is neither s.yaml nor functions/*/rules.yaml in {folder}")
-    print("ok    settings of the environment")
-    for place, check in checks:
+    checks = dict(_checks(options.folder, options.messages))
+    faults: list[str] = []
+    of_the_base: list[Fault] = []  # which overlays inherit and need not be told again
+    for file, check in checks.items():
+        told = ""
+        found: list[Fault]
         try:
-            told = check()
+            told, found = check()
+        except (BadRules, InvalidMessage, DescriptorError) as error:
+            found = list(error.faults)
         except PushError as error:
-            faults += 1
-            print(f"FAULT {place}: {error}")
-        else:
-            print(f"ok    {place}: {told}")
-    print(f"{len(checks) + 1} checked, {faults or 'no'} fault{'' if faults == 1 else 's'}")
+            found = [Fault("", str(error).removeprefix(f"{file} "))]
+        if file == "s.yaml":
+            of_the_base = found
+        elif re.fullmatch(r"s\..+\.yaml", file):
+            found = [fault for fault in found if fault not in of_the_base]
+        faults += (lines := [f"FAULT {file}: {fault}" for fault in dict.fromkeys(found)])
+        print("\n".join(lines) or f"ok    {file}: {told or 'nothing that s.yaml does not say'}")
+    print(f"{len(checks)} checked, {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
     return 1 if faults else 0
 
 
-def _checks(folder: Path, settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield what there is to check, each with its place and a check that says what is there or raises."""
-    base: dict[str, dict[str, Any]] = {}
-    for path in descriptors(folder):
-        document = read_yaml(path)
-        overlay = isinstance(document, dict) and "extend" in document
-        functions = functions_of(document)
-        base = base or functions
-        for name, props in functions.items():
-            place = f"{path.name}: {name}"
-            yield place, partial(check_function, props, folder, overlay=overlay)
-            for trigger in props.get("triggers") or ():
-                if trigger.get("triggerType") == "timer":
-                    timer = f"{place}: timer {trigger.get('triggerName')}"
-                    yield timer, partial(_timer, trigger, settings)
-    template = folder / "template.yml"
-    if template.is_file():
-        yield template.name, partial(check_stack, read_yaml(template), base)
-    for path in rules_files(folder):
+_Checked = tuple[str, list[Fault]]
+"""What was there, and what is wrong with it."""
+
+
+def _checks(folder: Path, messages: list[str]) -> Iterator[tuple[str, Callable[[], _Checked]]]:
+    """Yield what there is to check, by file.
+
+    Raises:
+        Misconfigured: there is nothing.
+    """
+    files, rules = descriptors(folder), rules_files(folder)
+    if not files and not rules and not messages:
+        raise Misconfigured(f"there is neither s.yaml nor functions/*/rules.yaml in {folder.resolve()}")
+    env = read_env(folder / ".env") | dict(os.environ)
+    env.pop("STAGE", None)  # each descriptor is of a stage of its own
+    settings = _settings(env)
+    yield "environment", _environment
+    if (folder / ".env").is_file():
+        yield ".env", partial(_env_file, folder)
+    for path in files:
+        yield path.name, partial(_descriptor, path, env, settings)
+    if (folder / "template.yml").is_file():
+        yield "template.yml", partial(_stack, folder)
+    for path in sorted((folder / "deploy" / "policies").glob("*.json")):
+        yield str(path.relative_to(folder)), partial(_policy, folder, path)
+    for path in rules:
         yield str(path.relative_to(folder)), partial(_rules, path, settings)
+    for file in messages:
+        yield file, partial(_messages, file, settings)
 
 
-def _timer(trigger: dict[str, Any], settings: Settings) -> str:
-    return _counted(timer_messages(trigger, settings), "message")
+def _settings(env: Mapping[str, str]) -> Settings:
+    """Return settings to check messages with; what is wrong in them is told on its own."""
+    try:
+        settings = Settings.from_env(env)
+    except Misconfigured:
+        settings = Settings()
+    named = {"app_id": settings.app_id or "your-app-id", "workspace_id": settings.workspace_id or "default"}
+    return settings.model_copy(update=named)
 
 
-def _rules(path: Path, settings: Settings) -> str:
-    return _counted(len(read_rules(path, settings)), "rule")
+def _environment() -> _Checked:
+    return "the settings of this shell", list(settings_faults(dict(os.environ)))
 
 
-def _messages(file: str, settings: Settings) -> str:
+def _env_file(folder: Path) -> _Checked:
+    texts = [path.read_text("utf-8") for path in descriptors(folder)]
+    known = {name for text in texts for name in re.findall(r"env\(\s*'([^']+)'", text)}
+    return f"{len(read_env(folder / '.env'))} settings", list(env_faults(folder / ".env", known))
+
+
+# --- s.yaml
+
+
+def _descriptor(path: Path, env: Mapping[str, str], settings: Settings) -> _Checked:
+    descriptor = Descriptor(path)
+    try:
+        Frame.model_validate(descriptor.document)
+    except ValidationError as error:
+        raise DescriptorError(path.name, list(faults_of(error, ""))) from None
+    found: list[Fault] = []
+    messages = triggers = 0
+    others = _names_elsewhere(path, env)
+    for resource in descriptor.document["resources"]:
+        try:
+            props = descriptor.props(resource, env)
+        except DescriptorError as error:
+            found += error.faults
+            continue
+        names = [str(each.get("triggerName")) for each in _triggers(props)]
+        triggers += len(names)
+        place = f"resources.{resource}.props"
+        try:
+            DeployedFunction.model_validate(props)
+        except ValidationError as error:
+            found += (
+                _at_its_template(fault, descriptor, resource) for fault in faults_of(error, place, names)
+            )
+        if (name := props.get("functionName")) in others:
+            found.append(Fault(f"{place}.functionName", f"{name} is also that of {others[name]}"))
+        others[name] = f"resources.{resource}"
+        found += (
+            _at_its_template(Fault(f"{place}.{fault.field}", fault.message), descriptor, resource)
+            for fault in _beyond_the_model(props, path.parent)
+        )
+        for trigger in _triggers(props):
+            if trigger.get("triggerType") == "timer":
+                at = f"{place}.triggers.{trigger.get('triggerName')}.triggerConfig.payload"
+                try:
+                    messages += _timer_messages(trigger, settings)
+                except InvalidMessage as error:
+                    found += (Fault(f"{at}.{fault.field}", fault.message) for fault in error.faults)
+                except PushError as error:
+                    found.append(Fault(at, str(error)))
+    functions = len(descriptor.document["resources"])
+    counted = [_counted(functions, "function"), _counted(triggers, "trigger")]
+    return f"{', '.join(counted)}, {_counted(messages, 'message')} of timers", list(dict.fromkeys(found))
+
+
+def _triggers(props: Mapping[str, Any]) -> list[dict[str, Any]]:
+    written = props.get("triggers")
+    return [each for each in written if isinstance(each, dict)] if isinstance(written, list) else []
+
+
+def _names_elsewhere(path: Path, env: Mapping[str, str]) -> dict[Any, str]:
+    """Return which functions the other descriptors of the project deploy: two files may not share one."""
+    found: dict[Any, str] = {}
+    for other in descriptors(path.parent):
+        if other.name >= path.name:
+            continue  # of two files that share a name, one is told
+        try:
+            document = Descriptor(other)
+            named = {document.props(each, env)["functionName"] for each in document.document["resources"]}
+        except (DescriptorError, AttributeError, KeyError, TypeError):
+            continue  # told where that file is checked
+        found |= dict.fromkeys(named, other.name)
+    return found
+
+
+def _at_its_template(fault: Fault, descriptor: Descriptor, resource: str) -> Fault:
+    """Name the template for what a function has from there, so that it is told once and where it stands."""
+    described = descriptor.document["resources"][resource]
+    _, _, _, *steps = fault.field.split(".")
+    own: Any = described.get("props")
+    for step in steps:
+        if not isinstance(own, dict) or step not in own:
+            break
+        own = own[step]
+    else:
+        return fault
+    template = (described.get("extend") or {}).get("name")
+    inherited: Any = (descriptor.document.get("template") or {}).get(template)
+    if not isinstance(inherited, dict) or steps[0] not in inherited:
+        return fault
+    return Fault(".".join(["template", str(template), *steps]), fault.message)
+
+
+def _beyond_the_model(props: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
+    """Find what only the functions' own settings and the files beside the descriptor can tell."""
+    code, module = props.get("code"), str(props.get("handler", "")).partition(".")[0]
+    if isinstance(code, str) and not (folder / code / f"{module}.py").is_file():
+        yield Fault("code", f"there is no {code}/{module}.py for the handler {props.get('handler')}")
+    variables = props.get("environmentVariables")
+    if isinstance(variables, dict):
+        for fault in _variable_faults(variables):
+            yield Fault(f"environmentVariables.{fault.field}", fault.message)
+    names = [each.get("triggerName") for each in _triggers(props)]
+    for name in {name for name in names if names.count(name) > 1}:
+        yield Fault("triggers", f"two are called {name}")
+
+
+def _variable_faults(variables: Mapping[str, Any]) -> Iterator[Fault]:
+    known = Settings.variables().keys() | _OTHER_VARIABLES
+    for name in variables:
+        near = get_close_matches(name, known, 1)
+        if _KEYS.search(name) and name not in _OTHER_VARIABLES:
+            yield Fault(name, "keys stand in no descriptor: the function's role gives them")
+        elif name.startswith("FC_"):
+            yield Fault(name, "names with FC_ belong to Function Compute")
+        elif name not in known and (name.startswith(("PUSH_", "MPAAS_")) or near):
+            yield Fault(name, f"is no setting{f'; did you mean {near[0]}?' if near else ''}")
+    yield from settings_faults({name: value for name, value in variables.items() if isinstance(value, str)})
+
+
+def _timer_messages(trigger: dict[str, Any], settings: Settings) -> int:
+    """Read the payload of a timer trigger as `timer_push` does and return how many messages it holds.
+
+    Raises:
+        UnreadableJson: it is not JSON.
+        InvalidMessage: a message in it may not be sent.
+    """
+    payload = read_json(str((trigger.get("triggerConfig") or {}).get("payload") or ""))
+    return len(tasks_of(Tick(str(trigger.get("triggerName")), "", payload), settings))
+
+
+# --- template.yml and policies
+
+
+def _stack(folder: Path) -> _Checked:
+    stack = Stack(folder / "template.yml")
+    found = list(stack.faults())
+    for name, role in stack.of("RAM::Role").items():
+        place = f"Resources.{name}.Properties"
+        found += trust_faults(role.get("AssumeRolePolicyDocument") or {}, f"{place}.AssumeRolePolicyDocument")
+        for index, policy in enumerate(role.get("Policies") or []):
+            at = f"{place}.Policies.{index}.PolicyDocument"
+            found += function_faults(policy.get("PolicyDocument"), at)
+    functions = _functions(folder)
+    if functions:
+        found += stack.differences(functions)
+    resources = _counted(len(stack.document["Resources"]), "resource")
+    return f"{_counted(len(stack.of('FC3::Function')), 'function')}, {resources}", found
+
+
+def _functions(folder: Path) -> dict[str, DescribedFunction]:
+    """Return the functions of `s.yaml` with nothing set, by name; none where it cannot be read."""
+    try:
+        found = described_functions(folder / "s.yaml", {}) if (folder / "s.yaml").is_file() else ()
+        return {each.props["functionName"]: each for each in found}
+    except (DescriptorError, AttributeError, KeyError, TypeError):
+        return {}  # told where that file is checked
+
+
+def _policy(folder: Path, path: Path) -> _Checked:
+    document = read_json(path.read_bytes())
+    if path.stem == "deployer":
+        found = list(deployer_faults(document))
+    else:
+        found = [*function_faults(document), *_unsendable(folder, document)]
+    return _counted(len(document.get("Statement") or ()), "statement"), found
+
+
+def _unsendable(folder: Path, document: Any) -> Iterator[Fault]:
+    """Find queues that `s.yaml` names and the policy lets nobody send to."""
+    allowed = str(substituted(document, PSEUDO | {"Stage": "dev"}))
+    for function in _functions(folder).values():
+        variables = function.props.get("environmentVariables") or {}
+        for name in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
+            queue = variables.get(name)
+            if queue and f":/queues/{queue}/messages'" not in allowed:
+                yield Fault("Statement", f"nothing lets {name} of s.yaml, {queue}, be sent to")
+        worker = variables.get("PUSH_WORKER_FUNCTION")
+        if worker and f":functions/{worker}'" not in allowed:
+            yield Fault("Statement", f"nothing lets PUSH_WORKER_FUNCTION of s.yaml, {worker}, be invoked")
+
+
+# --- Rules and messages
+
+
+def _rules(path: Path, settings: Settings) -> _Checked:
+    return _counted(len(read_rules(path, settings)), "rule"), []
+
+
+def _messages(file: str, settings: Settings) -> _Checked:
     messages = messages_of(read_json(read_input(file)), settings)
-    faults = [
-        fault for message in messages if isinstance(message, InvalidMessage) for fault in message.faults
-    ]
-    if faults:
-        raise InvalidMessage(faults)
-    return _counted(len(messages), "message")
+    found = [fault for message in messages if isinstance(message, InvalidMessage) for fault in message.faults]
+    return _counted(len(messages), "message"), found
 
 
 def _counted(number: int, what: str) -> str:

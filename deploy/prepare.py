@@ -1,0 +1,136 @@
+"""Makes what a stage needs before it is deployed, as far as a command can make it.
+
+`python -m deploy.prepare --stage staging` creates the queues and the topic that the descriptor names, and
+writes the two policies and the role's trust with the stage's names filled in, ready for RAM. It takes the
+AccessKey of an administrator from the environment; what is there already stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mns.account import Account
+from mns.mns_exception import MNSExceptionBase
+from mns.queue import QueueMeta
+from mns.topic import TopicMeta
+
+from deploy.deploy import STAGES, missing_settings
+from deploy.layer import ROOT
+from mpaas_push.cli.descriptor import described_functions
+from mpaas_push.cli.env_file import read_env
+from mpaas_push.cli.stack import substituted
+from mpaas_push.credentials import Credentials
+from mpaas_push.errors import PushError
+from mpaas_push.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["filled_policies", "named_queues"]
+
+TRUST = {
+    "Version": "1",
+    "Statement": [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["fc.aliyuncs.com"]}}
+    ],
+}
+WEEK_SECONDS = 7 * 24 * 3600
+VISIBILITY_SECONDS = 90  # longer than a function runs
+
+
+def named_queues(stage: str, env: Mapping[str, str]) -> tuple[set[str], set[str]]:
+    """Return the queues and the topics that a stage's descriptor names.
+
+    Raises:
+        DescriptorError: the descriptor cannot be resolved.
+    """
+    queues, topics = set(), set()
+    for function in described_functions(ROOT / STAGES[stage], env):
+        text = json.dumps(function.props)
+        queues |= set(re.findall(r":/queues/([\w-]+)", text))
+        queues |= set(
+            re.findall(r'"(?:QueueName|PUSH_RETRY_QUEUE|PUSH_DEAD_LETTER_QUEUE)": "([\w-]+)"', text)
+        )
+        topics |= set(re.findall(r":/topics/([\w-]+)", text))
+    return queues, topics
+
+
+def filled_policies(stage: str, env: Mapping[str, str]) -> dict[str, Any]:
+    """Return the policies of functions and deployer, and the trust of the role, with the stage's names."""
+    values = {
+        "ALIYUN::Region": env["FC_REGION"],
+        "ALIYUN::AccountId": env["ALIBABA_CLOUD_ACCOUNT_ID"],
+        "AppId": env["MPAAS_APP_ID"],
+        "Stage": stage,
+        "LogProject": f"mpaas-push-{stage}",
+    }
+    files = {name: ROOT / "deploy" / "policies" / f"{name}.json" for name in ("function", "deployer")}
+    return {
+        name: substituted(json.loads(file.read_text("utf-8")), values) for name, file in files.items()
+    } | {"trust": TRUST}
+
+
+def _written(stage: str, folder: Path, env: Mapping[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, policy in filled_policies(stage, env).items():
+        path = folder / f"{stage}-{name}.json"
+        path.write_text(json.dumps(policy, indent=2) + "\n", "utf-8")
+        print(f"policy  {path}")
+
+
+def _created(stage: str, env: Mapping[str, str]) -> bool:
+    """Create queues and topics; say whether all are there now."""
+    account, region = env["ALIBABA_CLOUD_ACCOUNT_ID"], env["FC_REGION"]
+    endpoint = Settings.from_env(env).mns_endpoint or f"https://{account}.mns.{region}.aliyuncs.com"
+    keys = Credentials.resolve(env=env)
+    mns = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
+    queues, topics = named_queues(stage, env)
+    meta = QueueMeta(vis_timeout=VISIBILITY_SECONDS, msg_ttl=WEEK_SECONDS)
+    well = True
+    for name in sorted(queues):
+        well &= _made("queue", name, lambda name=name: mns.get_queue(name).create(meta))  # type: ignore[misc]
+    for name in sorted(topics):
+        well &= _made("topic", name, lambda name=name: mns.get_topic(name).create(TopicMeta()))  # type: ignore[misc]
+    return well
+
+
+def _made(kind: str, name: str, create: Callable[[], object]) -> bool:
+    try:
+        create()
+    except MNSExceptionBase as error:
+        if str(error.type).endswith("AlreadyExist"):
+            print(f"{kind}   {name} is there, with other attributes; left as it is")
+            return True
+        print(f"{kind}   {name}: {error.type}", file=sys.stderr)
+        return False
+    print(f"{kind}   {name}")
+    return True
+
+
+def main() -> int:
+    """Do it: 0 all is there; 1 something could not be made; 2 a setting is missing, nothing was made."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.prepare", description=__doc__)
+    parser.add_argument("--stage", choices=STAGES, default="dev")
+    parser.add_argument("--settings", type=Path, default=ROOT / ".env", help=".env by default")
+    parser.add_argument("--policies", type=Path, default=ROOT / "build" / "policies", help="where to")
+    options = parser.parse_args()
+    env = read_env(options.settings) | dict(os.environ) | {"STAGE": options.stage}
+    if lacks := missing_settings(env, options.settings):
+        print("\n".join(["cannot prepare; nothing was made:", *lacks]), file=sys.stderr)
+        return 2
+    _written(options.stage, options.policies, env)
+    try:
+        return 0 if _created(options.stage, env) else 1
+    except PushError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

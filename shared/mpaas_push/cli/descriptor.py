@@ -1,0 +1,229 @@
+"""Reads `s.yaml` and its overlays: which functions there are, how they are configured, what triggers them.
+
+A file enters as it is deployed; expressions and templates are resolved as the `s` command does, as far as the
+project uses them: `${env('NAME')}`, `${env('NAME', 'default')}`, `${vars.name}`, `extend: {name: …}` of a
+function and `extend: s.yaml` of an overlay (deploy.md §1.1). The local stack and
+`validate` read with it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mpaas_push.errors import Fault, PushError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+__all__ = [
+    "DescribedFunction",
+    "Descriptor",
+    "DescriptorError",
+    "Trigger",
+    "described_functions",
+    "read_yaml",
+]
+
+
+class DescriptorError(PushError):
+    """A descriptor cannot be read or resolved, or holds what would not work.
+
+    Attributes:
+        file: Its name.
+        faults: Everything that is wrong, by path such as ``resources.http_push.props.timeout``.
+    """
+
+    def __init__(self, file: str, faults: Sequence[Fault]) -> None:
+        self.file = file
+        self.faults = tuple(faults)
+        super().__init__("; ".join(f"{file}: {fault}" for fault in self.faults))
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """One trigger of a function.
+
+    Attributes:
+        name: `triggerName`.
+        type: `triggerType`, such as ``http``, ``timer``, ``mns_topic``, ``oss`` or ``eventbridge``.
+        config: `triggerConfig` as written.
+        source_arn: `sourceArn`, where the trigger has one.
+    """
+
+    name: str
+    type: str
+    config: Mapping[str, Any]
+    source_arn: str | None = None
+
+
+@dataclass(frozen=True)
+class DescribedFunction:
+    """One function as it would be deployed.
+
+    Attributes:
+        resource: Key under `resources`.
+        props: All of its properties, resolved.
+        folder: Code package.
+        triggers: Its triggers, in the order of the file.
+    """
+
+    resource: str
+    props: Mapping[str, Any]
+    folder: Path
+    triggers: tuple[Trigger, ...]
+
+
+class Descriptor:
+    """One file, with what it extends.
+
+    Args:
+        path: The file; what an overlay extends is found beside it.
+
+    Attributes:
+        file: Its name.
+        document: All that it says, expressions unresolved.
+
+    Raises:
+        DescriptorError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.name
+        self.document = _mapping(path)
+        if base := self.document.pop("extend", None):
+            beside = path.parent / str(base)
+            if not beside.is_file():
+                raise DescriptorError(self.file, [Fault("extend", f"there is no file {base}")])
+            self.document = _merged(_mapping(beside), self.document)
+
+    def props(self, resource: str, env: Mapping[str, str]) -> dict[str, Any]:
+        """Return the properties of a function, its template merged in and expressions resolved.
+
+        Raises:
+            DescriptorError: an expression cannot be resolved, or the template is not there.
+        """
+        described = self.document["resources"][resource]
+        place = f"resources.{resource}"
+        template = (described.get("extend") or {}).get("name")
+        base = (self.document.get("template") or {}).get(template) if template else {}
+        if base is None:
+            raise DescriptorError(
+                self.file, [Fault(f"{place}.extend.name", f"there is no template {template!r}")]
+            )
+        names = _Names(self.document.get("vars") or {}, env)
+        props: dict[str, Any] = names.resolved(_merged(base, described.get("props") or {}), f"{place}.props")
+        if names.faults:
+            raise DescriptorError(self.file, names.faults)
+        return props
+
+
+def described_functions(path: Path, env: Mapping[str, str] | None = None) -> tuple[DescribedFunction, ...]:
+    """Return the functions of an `s.yaml`, in the order of the file.
+
+    Args:
+        path: The file; code folders are found beside it.
+        env: What `${env(…)}` reads; the process's environment by default.
+
+    Raises:
+        DescriptorError: the file is not such a descriptor, or an expression cannot be resolved.
+    """
+    descriptor = Descriptor(path)
+    resources = descriptor.document.get("resources")
+    if not isinstance(resources, dict):
+        raise DescriptorError(path.name, [Fault("resources", "must be a map of functions")])
+    functions = []
+    for resource, described in resources.items():
+        if str(described.get("component", "")).partition("@")[0] != "fc3":
+            continue
+        props = descriptor.props(resource, os.environ if env is None else env)
+        triggers = tuple(
+            Trigger(
+                each["triggerName"],
+                each["triggerType"],
+                each.get("triggerConfig") or {},
+                each.get("sourceArn"),
+            )
+            for each in props.get("triggers") or ()
+        )
+        functions.append(DescribedFunction(resource, props, path.parent / props["code"], triggers))
+    return tuple(functions)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a file of YAML.
+
+    Raises:
+        DescriptorError: it cannot be read.
+    """
+    try:
+        return yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = f"cannot be read: {' '.join(str(error).split())}"
+        raise DescriptorError(path.name, [Fault("", reason)]) from None
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    document = read_yaml(path)
+    if not isinstance(document, dict):
+        raise DescriptorError(path.name, [Fault("", "must be a map with `resources`")])
+    return document
+
+
+def _merged(base: Any, over: Any) -> Any:
+    """Merge maps deeply; anything else is replaced, lists too."""
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return over
+    return base | {key: _merged(base.get(key), value) for key, value in over.items()}
+
+
+_EXPRESSION = re.compile(r"\$\{([^{}]*)\}")
+_ENV = re.compile(r"env\(\s*'([^']*)'\s*(?:,\s*'([^']*)'\s*)?\)")
+
+
+class _Names:
+    """What expressions can speak of; collects what cannot be resolved in `faults`."""
+
+    def __init__(self, variables: Mapping[str, Any], env: Mapping[str, str]) -> None:
+        self._variables = variables
+        self._env = env
+        self.faults: list[Fault] = []
+
+    def resolved(self, value: Any, place: str, within: frozenset[str] = frozenset()) -> Any:
+        """Return a value without expressions; `within` are the variables that it is a part of."""
+        if isinstance(value, dict):
+            return {key: self.resolved(each, f"{place}.{key}", within) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.resolved(each, f"{place}.{index}", within) for index, each in enumerate(value)]
+        if isinstance(value, str):
+            if "${" in _EXPRESSION.sub("", value):
+                self.faults.append(Fault(place, f"{value!r} holds ${{ that is not closed"))
+            return _EXPRESSION.sub(
+                lambda match: "".join(self._values(match[1].strip(), place, within)), value
+            )
+        return value
+
+    def _values(self, expression: str, place: str, within: frozenset[str]) -> Iterator[str]:
+        if call := _ENV.fullmatch(expression):
+            name, default = call.groups()
+            if (value := self._env.get(name, default)) is not None:
+                yield str(value)
+            else:
+                self.faults.append(Fault(place, f"the environment variable {name} is not set"))
+            return
+        name = expression.removeprefix("vars.")
+        if name == expression or name not in self._variables or name in within:
+            self.faults.append(
+                Fault(
+                    place,
+                    f"${{{expression}}} cannot be resolved; ${{vars.name}} with a name under `vars`, "
+                    "${env('NAME')} and ${env('NAME', 'default')} can",
+                )
+            )
+            return
+        yield str(self.resolved(self._variables[name], f"vars.{name}", within | {name}))

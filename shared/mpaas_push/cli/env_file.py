@@ -1,0 +1,67 @@
+"""`.env`: the settings of a deployment, one `NAME=value` a line."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from mpaas_push.errors import Fault, Misconfigured
+from mpaas_push.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+__all__ = ["NEEDED", "env_faults", "read_env"]
+
+NEEDED = {
+    "ALIBABA_CLOUD_ACCOUNT_ID": (r"[0-9]{10,20}", "the number of your account"),
+    "FC_REGION": (r"[a-z]+(-[a-z0-9]+)+", "a region such as cn-hangzhou"),
+    "MPAAS_APP_ID": (r"[A-Za-z0-9_-]+", "the app id that the mPaaS console shows"),
+    "UPLOADS_BUCKET": (r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "an OSS bucket of this region"),
+}
+"""What a deployment cannot do without: the form of each, and what it is."""
+
+_SECRET = re.compile("ACCESS_KEY|SECRET|PASSWORD|TOKEN", re.IGNORECASE)
+
+
+def read_env(file: Path) -> dict[str, str]:
+    """Return the settings of a file that are not empty; none if there is no such file."""
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    pairs = [line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#")]
+    return {name.strip(): value.strip() for name, _, value in pairs if value.strip()}
+
+
+def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
+    """Find what is wrong in a file of settings.
+
+    Args:
+        file: The file.
+        known: Names that the descriptors read, beside the functions' own settings.
+    """
+    for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#") and "=" not in line:
+            yield Fault(f"line {number}", "must be NAME=value")
+    settings = read_env(file)
+    names = {*known, *NEEDED, *Settings.variables()}
+    for name, value in settings.items():
+        if _SECRET.search(name):
+            yield Fault(
+                name, "keys stand in no file: `s config add` keeps those of a deployer, the role gives others"
+            )
+        elif name not in names:
+            near = get_close_matches(name, names, 1)
+            yield Fault(name, f"is no setting{f'; did you mean {near[0]}?' if near else ''}")
+        elif name in NEEDED and not re.fullmatch(NEEDED[name][0], value):
+            yield Fault(name, f"must be {NEEDED[name][1]}")
+    yield from settings_faults(settings)
+
+
+def settings_faults(variables: dict[str, str]) -> Iterator[Fault]:
+    """Find which settings of the functions hold what they may not."""
+    for name in variables.keys() & Settings.variables().keys():
+        try:
+            Settings.from_env({name: variables[name]})
+        except Misconfigured as error:
+            yield Fault(name, str(error).removeprefix(f"{name}: "))

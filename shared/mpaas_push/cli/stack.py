@@ -1,0 +1,300 @@
+"""Reads `template.yml`, a stack of Resource Orchestration Service, and compares it with `s.yaml`.
+
+Its functions are resolved with the parameters' defaults, as far as the project uses them: `Ref`, `Fn::Sub`
+and `Fn::GetAtt`. What another function of ROS would compute is not judged.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from mpaas_push.cli.descriptor import DescriptorError, read_yaml
+from mpaas_push.cli.resources import (
+    FunctionProperties,
+    Layer,
+    Queue,
+    Role,
+    StackAsyncSettings,
+    StackConcurrency,
+    StackFrame,
+    StackFunction,
+    StackTrigger,
+    Topic,
+    faults_of,
+)
+from mpaas_push.errors import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from mpaas_push.cli.descriptor import DescribedFunction
+
+__all__ = ["PSEUDO", "Stack", "substituted"]
+
+PSEUDO = {"ALIYUN::Region": "cn-hangzhou", "ALIYUN::AccountId": "000000000000"}
+"""What `s.yaml` too takes for the region and the account when nothing is set."""
+
+MODELS: dict[str, type[BaseModel]] = {
+    "ALIYUN::FC3::Function": StackFunction,
+    "ALIYUN::FC3::Trigger": StackTrigger,
+    "ALIYUN::FC3::AsyncInvokeConfig": StackAsyncSettings,
+    "ALIYUN::FC3::ConcurrencyConfig": StackConcurrency,
+    "ALIYUN::FC3::LayerVersion": Layer,
+    "ALIYUN::MNS::Queue": Queue,
+    "ALIYUN::MNS::Topic": Topic,
+    "ALIYUN::RAM::Role": Role,
+}
+_ATTRIBUTES = {
+    "ALIYUN::FC3::Function": {"ARN", "FunctionId", "FunctionName"},
+    "ALIYUN::FC3::Trigger": {"TriggerId", "TriggerName", "UrlInternet", "UrlIntranet", "FunctionName"},
+    "ALIYUN::RAM::Role": {"Arn", "RoleName", "RoleId"},
+}
+_AS_WRITTEN = {"EnvironmentVariables", "TriggerConfig", "AssumeRolePolicyDocument", "PolicyDocument", "Tags"}
+
+
+class Stack:
+    """A template.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        file: Its name.
+        document: All that it says.
+
+    Raises:
+        DescriptorError: it cannot be read, or names what is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.name
+        self.document = read_yaml(path)
+        try:
+            StackFrame.model_validate(self.document)
+        except ValidationError as error:
+            raise DescriptorError(self.file, list(faults_of(error, ""))) from None
+        parameters = self.document.get("Parameters") or {}
+        resources = self.document["Resources"]
+        faults = [
+            *_unknown_names(self.document, parameters, resources),
+            *(_late_names(resources)),
+        ]
+        if faults:
+            raise DescriptorError(self.file, faults)
+        values = PSEUDO | {name: each.get("Default", "") for name, each in parameters.items()}
+        self._values = values
+        self._resources = {name: _resolved(each, values, resources) for name, each in resources.items()}
+
+    def of(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Return the resolved properties of the resources of a kind, such as ``FC3::Function``."""
+        return {
+            name: each.get("Properties") or {}
+            for name, each in self._resources.items()
+            if each["Type"] == f"ALIYUN::{kind}"
+        }
+
+    def resolved(self, value: Any) -> Any:
+        """Return a value with every `${Name}` in its texts filled by the parameters' defaults."""
+        return substituted(value, self._values)
+
+    def faults(self) -> Iterator[Fault]:
+        """Find what may not stand in the properties of a resource."""
+        for name, each in self._resources.items():
+            model = MODELS.get(each["Type"])
+            if model is None:
+                continue
+            place = f"Resources.{name}.Properties"
+            value = _lowered(each.get("Properties") or {})
+            if model is StackTrigger:
+                trigger = {key: each for key, each in value.items() if key != "functionName"}
+                value = {"functionName": value.get("functionName"), "trigger": trigger}
+            try:
+                model.model_validate(value)
+            except ValidationError as error:
+                for fault in faults_of(error, ""):
+                    yield Fault(f"{place}.{_raised(fault.field)}".rstrip("."), fault.message)
+
+    def differences(self, functions: Mapping[str, DescribedFunction]) -> Iterator[Fault]:
+        """Find where the stack deploys other functions than `s.yaml`.
+
+        Args:
+            functions: Those of `s.yaml` by `functionName`, expressions at their defaults.
+        """
+        described = {str(each.get("FunctionName")): name for name, each in self.of("FC3::Function").items()}
+        for name in sorted(
+            described.keys() ^ functions.keys(),
+        ):
+            where = "here" if name in functions else "in s.yaml"
+            place = (
+                f"Resources.{described[name]}.Properties.FunctionName" if name in described else "Resources"
+            )
+            yield Fault(place, f"there is no function {name} {where}")
+        for name in sorted(described.keys() & functions.keys()):
+            theirs, places = self._function(name)
+            ours = functions[name].props
+            for key in _COMPARED:
+                place = places.get(key, f"Resources.{described[name]}.Properties.{key[0].upper()}{key[1:]}")
+                yield from _differences(theirs.get(key), ours.get(key), place)
+            yield from self._trigger_differences(name, described[name], functions[name])
+
+    def _function(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return a function as `s.yaml` would write it, and where what stands elsewhere stands."""
+        (found,) = [each for each in self.of("FC3::Function").values() if each.get("FunctionName") == name]
+        function = _lowered(found)
+        places = {}
+        for kind, key in _APART.items():
+            for resource, each in self.of(kind).items():
+                if each.get("FunctionName") == name:
+                    lowered = _lowered(each)
+                    function[key] = {part: lowered[part] for part in lowered if part != "functionName"}
+                    places[key] = f"Resources.{resource}.Properties"
+        return function, places
+
+    def _trigger_differences(self, name: str, resource: str, ours: DescribedFunction) -> Iterator[Fault]:
+        theirs = {
+            each.get("TriggerName"): (place, _lowered(each))
+            for place, each in self.of("FC3::Trigger").items()
+            if each.get("FunctionName") == name
+        }
+        written = {each["triggerName"]: each for each in ours.props.get("triggers") or ()}
+        for trigger in sorted(theirs.keys() ^ written.keys(), key=str):
+            place = theirs[trigger][0] if trigger in theirs else resource
+            where = "in s.yaml" if trigger in theirs else "here"
+            yield Fault(f"Resources.{place}", f"there is no trigger {trigger} of {name} {where}")
+        for trigger in sorted(theirs.keys() & written.keys(), key=str):
+            place, found = theirs[trigger]
+            for key in ("triggerType", "sourceArn", "invocationRole", "triggerConfig"):
+                at = f"Resources.{place}.Properties.{key[0].upper()}{key[1:]}"
+                yield from _differences(found.get(key), written[trigger].get(key), at)
+
+
+_APART = {"FC3::AsyncInvokeConfig": "asyncInvokeConfig", "FC3::ConcurrencyConfig": "concurrencyConfig"}
+_COMPARED = [str(field.alias) for field in FunctionProperties.model_fields.values()] + list(_APART.values())
+
+
+def substituted(value: Any, values: Mapping[str, Any]) -> Any:
+    """Fill `${Name}` in every text of a value; names without a value stay."""
+    if isinstance(value, dict):
+        return {key: substituted(each, values) for key, each in value.items()}
+    if isinstance(value, list):
+        return [substituted(each, values) for each in value]
+    if isinstance(value, str):
+        return _NAME.sub(lambda found: str(values.get(found[1], found[0])), value)
+    return value
+
+
+_NAME = re.compile(r"\$\{([^}!]+)\}")
+
+
+def _differences(theirs: Any, ours: Any, place: str) -> Iterator[Fault]:
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in sorted(theirs.keys() | ours.keys(), key=str):
+            yield from _differences(theirs.get(key), ours.get(key), f"{place}.{key}")
+    elif theirs != ours and not _computed(theirs):
+        yield Fault(place, f"is {_shown(theirs)}; in s.yaml it is {_shown(ours)}")
+
+
+def _shown(value: Any) -> str:
+    text = "missing" if value is None else repr(value)
+    return text if len(text) < _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+_LONGEST_SHOWN = 80
+
+
+def _computed(value: Any) -> bool:
+    return isinstance(value, dict) and any(str(key).startswith("Fn::") for key in value)
+
+
+def _lowered(value: Any) -> Any:
+    """Write keys as `s.yaml` does: without the capital letter."""
+    if isinstance(value, dict):
+        return {
+            key[:1].lower() + key[1:]: each if key in _AS_WRITTEN or _computed(value) else _lowered(each)
+            for key, each in value.items()
+        }
+    return [_lowered(each) for each in value] if isinstance(value, list) else value
+
+
+def _raised(field: str) -> str:
+    steps = field.removeprefix("trigger.").split(".")
+    for index, step in enumerate(steps):
+        steps[index] = step[:1].upper() + step[1:]
+        if steps[index] in _AS_WRITTEN:
+            break
+    return ".".join(steps)
+
+
+def _resolved(value: Any, values: Mapping[str, Any], resources: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_resolved(each, values, resources) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"Ref"}:
+        return values.get(value["Ref"], value["Ref"])
+    if value.keys() == {"Fn::Sub"} and isinstance(value["Fn::Sub"], str):
+        return substituted(value["Fn::Sub"], values)
+    if value.keys() == {"Fn::GetAtt"}:
+        resource, attribute = value["Fn::GetAtt"]
+        return _attribute(resource, attribute, values, resources)
+    return {key: _resolved(each, values, resources) for key, each in value.items()}
+
+
+def _attribute(resource: str, attribute: str, values: Mapping[str, Any], resources: Mapping[str, Any]) -> Any:
+    """Return what a resource will be known as; ARNs as the cloud makes them from names."""
+    properties = resources[resource].get("Properties") or {}
+    if attribute in properties:
+        return _resolved(properties[attribute], values, resources)
+    if attribute == "Arn":
+        name = _resolved(properties.get("RoleName"), values, resources)
+        return f"acs:ram::{values['ALIYUN::AccountId']}:role/{name}"
+    if attribute == "LayerVersionArn":
+        name = _resolved(properties.get("LayerName"), values, resources)
+        where = f"{values['ALIYUN::Region']}:{values['ALIYUN::AccountId']}"
+        return f"acs:fc:{where}:layers/{name}/versions/1"
+    return f"{resource}.{attribute}"
+
+
+def _unknown_names(
+    document: Mapping[str, Any], parameters: Mapping[str, Any], resources: Mapping[str, Any]
+) -> Iterator[Fault]:
+    for place, name, attribute in _references(document, ""):
+        if name not in parameters and name not in resources and not name.startswith("ALIYUN::"):
+            yield Fault(place, f"{name} is neither a parameter nor a resource")
+        elif attribute and name in resources:
+            allowed = _ATTRIBUTES.get(resources[name]["Type"])
+            if allowed and attribute not in allowed:
+                yield Fault(
+                    place, f"{name} has no attribute {attribute}; it has {', '.join(sorted(allowed))}"
+                )
+
+
+def _references(value: Any, place: str) -> Iterator[tuple[str, str, str]]:
+    """Yield every name that `Ref`, `Fn::GetAtt` and `Fn::Sub` speak of: place, name, attribute."""
+    if isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _references(each, f"{place}.{index}")
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            if key == "Ref":
+                yield place, str(each), ""
+            elif key == "Fn::GetAtt" and isinstance(each, list) and len(each) > 1:
+                yield place, str(each[0]), str(each[1])
+            elif key == "Fn::Sub" and isinstance(each, str):
+                yield from ((place, *name.partition(".")[::2]) for name in _NAME.findall(each))
+            else:
+                yield from _references(each, f"{place}.{key}".lstrip("."))
+
+
+def _late_names(resources: Mapping[str, Any]) -> Iterator[Fault]:
+    for name, each in resources.items():
+        needed = each.get("DependsOn") or []
+        for other in [needed] if isinstance(needed, str) else needed:
+            if other not in resources:
+                yield Fault(f"Resources.{name}.DependsOn", f"there is no resource {other}")

@@ -1,0 +1,112 @@
+"""What is made before the first deployment, on the local queue server by the official SDK."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.mns import MnsServer
+from local.mpaas import AccessKey
+from tests.servers import closed_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+KEYS = {"admin": AccessKey("swordfish")}
+ENV = {
+    "ALIBABA_CLOUD_ACCOUNT_ID": "1000000000000000",
+    "FC_REGION": "cn-shanghai",
+    "MPAAS_APP_ID": "ONEX1",
+    "UPLOADS_BUCKET": "our-uploads",
+    "ALIBABA_CLOUD_ACCESS_KEY_ID": "admin",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "swordfish",
+}
+
+
+@pytest.fixture
+def queues() -> Iterator[MnsServer]:
+    with MnsServer(access_keys=KEYS) as server:
+        yield server
+
+
+def prepare(folder: Path, stage: str, env: dict[str, str]) -> tuple[int, str]:
+    command = [sys.executable, "-m", "deploy.prepare", "--stage", stage]
+    done = subprocess.run(
+        [*command, "--settings", str(folder / "none.env"), "--policies", str(folder)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert "swordfish" not in done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_queues_and_topic_are_made_and_stay_as_they_are(queues: MnsServer, tmp_path: Path) -> None:
+    env = ENV | {"PUSH_MNS_ENDPOINT": queues.endpoint}
+
+    code, printed = prepare(tmp_path, "staging", env)
+
+    assert code == 0, printed
+    made = {f"mpaas-push{part}-staging" for part in ("", "-retry", "-dead", "-batches", "-failed")}
+    assert {name for name in made if f"queue   {name}\n" in printed} == made
+    assert "topic   mpaas-push-staging\n" in printed
+    assert {each.name for each in queues.store.queues()} == made
+
+    assert prepare(tmp_path, "staging", env)[0] == 0
+
+
+def test_the_policies_are_written_with_the_names_of_the_stage(queues: MnsServer, tmp_path: Path) -> None:
+    prepare(tmp_path, "prod", ENV | {"PUSH_MNS_ENDPOINT": queues.endpoint})
+
+    written = {path.stem: path.read_text() for path in tmp_path.glob("*.json")}
+    assert written.keys() == {"prod-function", "prod-deployer", "prod-trust"}
+    assert "${" not in "".join(written.values())
+    function = json.loads(written["prod-function"])["Statement"]
+    assert function[0]["Condition"] == {"StringEquals": {"mpaas:AppId": ["ONEX1"]}}
+    assert function[1]["Resource"][0] == (
+        "acs:mns:cn-shanghai:1000000000000000:/queues/mpaas-push-retry-prod/messages"
+    )
+    assert "fc.aliyuncs.com" in written["prod-trust"]
+
+
+def test_what_is_missing_is_named_and_nothing_is_made(tmp_path: Path) -> None:
+    code, printed = prepare(tmp_path, "dev", {name: ENV[name] for name in ENV if name != "MPAAS_APP_ID"})
+
+    assert code == 2
+    assert "MPAAS_APP_ID is not set" in printed
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"ALIBABA_CLOUD_ACCESS_KEY_ID": "nobody"}, "queue   mpaas-push-batches-dev: "),
+        ({"ALIBABA_CLOUD_ACCESS_KEY_SECRET": ""}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
+    ],
+)
+def test_what_could_not_be_made_is_named(
+    queues: MnsServer, tmp_path: Path, wrong: dict[str, str], told: str
+) -> None:
+    code, printed = prepare(tmp_path, "dev", ENV | {"PUSH_MNS_ENDPOINT": queues.endpoint} | wrong)
+
+    assert code == 1
+    assert told in printed
+
+
+def test_an_endpoint_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    env = ENV | {"PUSH_MNS_ENDPOINT": f"http://127.0.0.1:{closed_port()}"}
+
+    code, printed = prepare(tmp_path, "dev", env)
+
+    assert code == 1
+    assert "queue   mpaas-push-dev: NetWorkException" in printed
