@@ -11,7 +11,7 @@ STAGE ?= dev
 FUNCTION ?= http_push
 EVENTS ?= http://127.0.0.1:8082
 
-.PHONY: help install run demo tick validate test soak check format layer prepare deploy logs remove smoke bench requirements clean
+.PHONY: help install run demo pictures tick validate test soak check format layer prepare deploy logs remove smoke bench requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,7 +29,10 @@ run: install  ## start everything on loopback, send a push, keep running
 	$(BIN)/python -m local $(ARGS)
 
 demo: install  ## the same, then exit 0 or 1
-	$(BIN)/python -m local --demo --quiet --http-port 0 --sandbox-port 0 --events-port 0 --queues-port 0 --store .local/demo $(ARGS)
+	$(BIN)/python -m local --demo --quiet --http-port 0 --sandbox-port 0 --events-port 0 --queues-port 0 --inbox-port 0 --store .local/demo --picture docs/pictures/inbox.png $(ARGS)
+
+pictures: install  ## take the pictures of docs/guide.md (needs Chromium)
+	$(BIN)/python -m local.pictures
 
 tick: install  ## fire a timer of the running stack: make tick NAME=morning
 	@$(BIN)/python -c 'import sys, urllib.request as u; print(u.urlopen(u.Request(sys.argv[1], method="POST")).read().decode())' $(EVENTS)/ticks/$(NAME)

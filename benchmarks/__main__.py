@@ -13,6 +13,7 @@ from benchmarks.batches import batches
 from benchmarks.cold_start import cold_start, imports
 from benchmarks.cost import cost
 from benchmarks.cpu import own_work, push_cpu
+from benchmarks.inbox import inbox
 from benchmarks.throughput import throughput
 
 SECTIONS = {
@@ -22,6 +23,7 @@ SECTIONS = {
     "work": own_work,
     "cold": cold_start,
     "cost": cost,
+    "inbox": inbox,
 }
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 

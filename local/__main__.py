@@ -10,6 +10,7 @@ from pathlib import Path
 
 from local.demo import run_demo
 from local.mpaas import SandboxError
+from local.pictures import take_inbox
 from local.server import PortInUse
 from local.stack import Ports, Stack
 from mpaas_push.cli.descriptor import DescriptorError
@@ -21,16 +22,21 @@ def main() -> int:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    ports = Ports(options.http_port, options.sandbox_port, options.events_port, options.queues_port)
+    ports = Ports(
+        options.http_port, options.sandbox_port, options.events_port, options.queues_port, options.inbox_port
+    )
     try:
         with Stack(ports, options.store, None if options.quiet else _print_log) as stack:
             print("mpaas-push is running on this machine; nothing leaves it.")
             good = run_demo(stack)
-            print(f"\n  HTTP function   {stack.urls['http_push']}/docs")
-            print(f"  mPaaS sandbox   {stack.sandbox.url}/inbox   what it received")
+            print(f"\n  inbox           {stack.inbox_url}/   every push, as a phone would show it")
+            print(f"  HTTP function   {stack.urls['http_push']}/docs")
+            print(f"  mPaaS sandbox   {stack.sandbox.url}/inbox   what it received, as JSON")
             print(f"  queues          {stack.queues.endpoint}/.local/queues   what is in them")
             print(f"  events          {stack.events_url}/events   POST takes a CloudEvent")
             print(f"  timers          {stack.events_url}/ticks/morning   POST fires one now")
+            if options.picture and take_inbox(stack.inbox_url, options.picture):
+                print(f"\n  a picture of the inbox is in {options.picture}")
             if options.demo:
                 print("\n  all as it must be" if good else "\n  not as it must be")
                 return 0 if good else 1
@@ -54,6 +60,10 @@ def _options() -> argparse.Namespace:
         "--events-port", type=int, default=Ports.events, help="port of ticks and invocations; 0: any"
     )
     parser.add_argument("--queues-port", type=int, default=Ports.queues, help="port of the queues; 0: any")
+    parser.add_argument(
+        "--inbox-port", type=int, default=Ports.inbox, help="port of the inbox's page; 0: any"
+    )
+    parser.add_argument("--picture", type=Path, help="where to put a picture of the inbox")
     parser.add_argument("--store", type=Path, default=Stack.store, help="folder of what survives a restart")
     return parser.parse_args()
 

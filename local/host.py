@@ -30,6 +30,9 @@ LogSink = Callable[[str, str, str], None]
 """Takes each log line as it comes: function name, request id, line without its end. Called on the thread that
 waits for the call."""
 
+CallSink = Callable[[str, bytes, "Result"], None]
+"""Takes each call when it has ended: function name, event, result. Called on the thread that made it."""
+
 LOG_TAIL_LIMIT = 4096
 """Bytes of log that a result carries (§1.7)."""
 ENVIRONMENT_LIMIT = 4096
@@ -159,6 +162,7 @@ class FunctionHost:
         limit: Most instances at a time (FC: reservedConcurrency, with one call per instance).
         idle_seconds: Stop an instance that was idle for so long; None keeps it until `close`.
         on_log: Takes the log lines.
+        on_call: Takes the calls.
         python: Interpreter of the instances; its installed packages are seen by the function.
         grace_seconds: From SIGTERM after a timeout to SIGKILL.
     """
@@ -171,6 +175,7 @@ class FunctionHost:
         limit: int = 10,
         idle_seconds: float | None = None,
         on_log: LogSink | None = None,
+        on_call: CallSink | None = None,
         python: str = sys.executable,
         grace_seconds: float = 1.0,
     ) -> None:
@@ -179,6 +184,7 @@ class FunctionHost:
         self.limit = limit
         self._idle_seconds = idle_seconds
         self._on_log = on_log or _discard_line
+        self._on_call = on_call or _discard_call
         self._python = python
         self._grace_seconds = grace_seconds
         self._changed = threading.Condition()
@@ -227,7 +233,7 @@ class FunctionHost:
         if answer.stopped:
             log.line(f"FC {_MARKERS[kind]} End RequestId: {call['request_id']}, Error: {answer.stopped}")
         error_type = "InitializationError" if kind == "initialize" else "UnhandledInvocationError"
-        return Result(
+        result = Result(
             payload=answer.payload,
             error_type=None if answer.succeeded else error_type,
             request_id=call["request_id"],
@@ -236,6 +242,8 @@ class FunctionHost:
             log_tail=log.tail,
             cold=cold,
         )
+        self._on_call(self.function.name, event, result)
+        return result
 
     @property
     def processes(self) -> tuple[int, ...]:
@@ -636,3 +644,7 @@ def _milliseconds(began: float) -> float:
 
 def _discard_line(_function: str, _request_id: str, _line: str) -> None:
     """Take a log line that nobody asked for."""
+
+
+def _discard_call(_function: str, _event: bytes, _result: Result) -> None:
+    """Take a call that nobody asked for."""

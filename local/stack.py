@@ -6,20 +6,27 @@ temporary credentials, as Function Compute gives them.
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from local.asynchronous import AsyncConfig, AsyncQueue
+from local.calls import CallBook, RecordedCall
 from local.cloud_events import EventTrigger, event_trigger_of
 from local.destinations import Destinations, destination_of, mns_destinations
 from local.events import Callee, create_events_app
 from local.gateway import create_gateway
 from local.host import Account, Credentials, Function, FunctionHost
+from local.inbox import create_inbox_app
+from local.inbox.changes import Changes
 from local.mns import MnsServer, MnsStore
 from local.mpaas import AccessKey, Sandbox
+from local.mpaas.store import Call
 from local.oss import OssTrigger, oss_trigger_of
 from local.queues import EventStream, stream_of
 from local.server import Server
@@ -52,6 +59,7 @@ class Ports:
     sandbox: int = 8081
     events: int = 8082
     queues: int = 8083
+    inbox: int = 8084
 
 
 @dataclass
@@ -77,6 +85,8 @@ class Stack:
             ValueError: a trigger or a setting in it is wrong; the text says which and how.
         """
         self.store.mkdir(parents=True, exist_ok=True)
+        self._changes = Changes()
+        self.calls = CallBook(on_log=self.on_log, on_call=self._keep)
         with ExitStack() as opened:
             key = AccessKey(ROLE.access_key_secret, ROLE.security_token)
             self.sandbox = opened.enter_context(
@@ -123,6 +133,10 @@ class Stack:
                         store.create_queue(named)
                 for trigger in described.triggers:
                     self._attach(trigger, described, queue, deliver, opened)
+            ways = _Ways(self, accepts)
+            app = create_inbox_app(self.sandbox, self.calls, store, ways, changes=self._changes)
+            self.inbox_url = opened.enter_context(Server(app, port=self.ports.inbox)).url
+            opened.callback(self._changes.close)
             self._opened = opened.pop_all()
         return self
 
@@ -140,10 +154,20 @@ class Stack:
     queues: MnsServer = field(init=False)
     """The MNS-compatible server with the queues of the triggers."""
     sandbox: Sandbox = field(init=False)
+    calls: CallBook = field(init=False)
+    """The newest calls of the functions."""
+    inbox_url: str = field(init=False)
+    """The page on which every push can be seen."""
 
     def source_of(self, function: str, trigger: str) -> str:
         """Return the queue or topic that a trigger takes its messages from, by the names of `s.yaml`."""
         return self._sources[function, trigger]
+
+    def _keep(self, call: RecordedCall) -> None:
+        """Keep what caused pushes beside them."""
+        if ids := call.message_ids:
+            self.sandbox.store.caused(Call(call.request_id, call.trigger, call.document()), ids)
+        self._changes.tell("calls")
 
     def _attach(
         self,
@@ -222,7 +246,7 @@ class Stack:
             },
             layers=(ROOT / "shared",),
         )
-        options: dict[str, Any] = {"on_log": self.on_log} if self.on_log else {}
+        options: dict[str, Any] = {"on_log": self.calls.log, "on_call": self.calls.ended}
         if reserved := (props.get("concurrencyConfig") or {}).get("reservedConcurrency"):
             options["limit"] = reserved
         return FunctionHost(function, account=Account(region=props["region"], credentials=ROLE), **options)
@@ -231,3 +255,28 @@ class Stack:
 def _is_bus(trigger: Trigger) -> bool:
     source = trigger.config.get("eventSourceConfig") or {}
     return bool(source.get("eventSourceType", "Default") == "Default")
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """The ways into the stack for the page of the inbox."""
+
+    stack: Stack
+    accepts: dict[str, Fire]
+
+    @property
+    def http_url(self) -> str:
+        return self.stack.urls["http_push"]
+
+    @property
+    def dead_letter_queue(self) -> str:
+        return self.stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]
+
+    def tick(self, payload: str) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        event = {"triggerTime": moment, "triggerName": "by-hand", "payload": payload}
+        return self.accepts[self.stack.hosts["timer_push"].function.name](json.dumps(event).encode())
+
+    def enqueue(self, body: str) -> str:
+        queue = self.stack.source_of("queue_push", "pushes")
+        return self.stack.queues.store.send(queue, base64.b64encode(body.encode()).decode()).id

@@ -250,6 +250,22 @@ class MnsStore:
             )
             return [_message(row) for row in rows]
 
+    def remove(self, queue: str, message_id: str) -> Message | None:
+        """Take a message out whatever its state, as only a person at the page may; None if it is gone.
+
+        Raises:
+            MnsError: `QueueNotExist`.
+        """
+        with self._database.transaction() as connection:
+            _queue_row(connection, queue)
+            row = connection.execute(
+                "SELECT * FROM message WHERE queue = ? AND id = ?", (queue, message_id)
+            ).fetchone()
+            if row:
+                connection.execute("DELETE FROM message WHERE seq = ?", (row["seq"],))
+        self._announce(queue)
+        return _message(row) if row else None
+
     def delete(self, queue: str, receipt_handle: str) -> None:
         """Remove a message that was received.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from local.mns.model import Message, Queue
     from local.mns.store import MnsStore
 
-__all__ = ["view_routes"]
+__all__ = ["message_json", "queue_json", "view_routes"]
 
 _PAGE = 100
 _LARGEST_PAGE = 1000
@@ -40,7 +40,7 @@ def view_routes(store: MnsStore) -> list[Route]:
     """`GET /.local/queues`, and `GET /.local/queues/{name}/messages?state=&limit=&offset=`."""
 
     def queues(_: Request) -> Any:
-        return {"queues": [_queue(queue) for queue in store.queues()]}
+        return {"queues": [queue_json(queue) for queue in store.queues()]}
 
     def messages(request: Request) -> Any:
         name: str = request.path_params["name"]
@@ -57,7 +57,7 @@ def view_routes(store: MnsStore) -> list[Route]:
             limit=_number(query, "limit", _PAGE, _LARGEST_PAGE),
             offset=_number(query, "offset", 0, _LARGEST_NUMBER),
         )
-        return {"queue": _queue(store.queue(name)), "messages": [_message(each) for each in found]}
+        return {"queue": queue_json(store.queue(name)), "messages": [message_json(each) for each in found]}
 
     return [
         Route("/.local/queues", _guarded(queues), methods=["GET"]),
@@ -83,7 +83,8 @@ def _guarded(show: Callable[[Request], Any]) -> Callable[[Request], Any]:
     return endpoint
 
 
-def _queue(queue: Queue) -> dict[str, Any]:
+def queue_json(queue: Queue) -> dict[str, Any]:
+    """Write a queue as the view shows it."""
     attributes = {_camel(name): value for name, value in asdict(queue.attributes).items()}
     return {
         "name": queue.name,
@@ -96,7 +97,8 @@ def _queue(queue: Queue) -> dict[str, Any]:
     }
 
 
-def _message(message: Message) -> dict[str, Any]:
+def message_json(message: Message) -> dict[str, Any]:
+    """Write a message as the view shows it: `text` is its body without Base64."""
     return {
         "messageId": message.id,
         "state": message.state,

@@ -96,6 +96,7 @@ def _schemas() -> dict[str, Any]:
         "notes": {"type": "array", "items": _TEXT},
         "query": _TEXT,
         "body": _TEXT,
+        "trigger": _TEXT_OR_NULL,
     }
     order = {"id": _COUNT, "kind": _TEXT, "remaining": {"type": ["integer", "null"]}, "struck": _COUNT}
     problem = {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT}

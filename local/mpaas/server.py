@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from local.mpaas.authentication import AccessKey, Clock
+    from local.mpaas.faults import FaultBook
     from local.mpaas.judgement import Behaviour
+    from local.mpaas.store import Store
 
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 10
@@ -91,6 +93,16 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def store(self) -> Store:
+        """The inbox."""
+        return self._app.store
+
+    @property
+    def fault_book(self) -> FaultBook:
+        """The faults that stand."""
+        return self._app.faults
 
     def order(self, **fault: Any) -> dict[str, Any]:
         """Order a fault, the JSON of `POST /faults` as keywords.

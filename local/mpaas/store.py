@@ -30,12 +30,20 @@ push.
 
 OUTCOMES: tuple[Outcome, ...] = ("accepted", "refused", "rejected", "dropped")
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE entry (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     outcome TEXT NOT NULL,
     text TEXT NOT NULL,
+    document TEXT NOT NULL,
+    at REAL NOT NULL DEFAULT 0,
+    delivery TEXT,
+    trigger TEXT,
+    call TEXT
+);
+CREATE TABLE call (
+    id TEXT PRIMARY KEY,
     document TEXT NOT NULL
 );
 CREATE TABLE target (
@@ -47,6 +55,17 @@ CREATE TABLE target (
 );
 CREATE INDEX target_by_name ON target (target, seq);
 CREATE INDEX accepted_message_id ON target (message_id, scope) WHERE accepted;
+CREATE INDEX target_by_message_id ON target (message_id);
+"""
+_FROM_VERSION_1 = """
+ALTER TABLE entry ADD COLUMN at REAL NOT NULL DEFAULT 0;
+ALTER TABLE entry ADD COLUMN delivery TEXT;
+ALTER TABLE entry ADD COLUMN trigger TEXT;
+ALTER TABLE entry ADD COLUMN call TEXT;
+CREATE TABLE call (id TEXT PRIMARY KEY, document TEXT NOT NULL);
+CREATE INDEX target_by_message_id ON target (message_id);
+UPDATE entry SET at = CAST(strftime('%s', json_extract(document, '$.receivedAt')) AS REAL),
+    delivery = json_extract(document, '$.parameters.DeliveryType');
 """
 
 
@@ -134,9 +153,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which entries to show: at most `limit`, skipping `offset`, with a seq above `after`.
+    """Which entries to show: at most `limit`, skipping `offset`, with a seq above `after` and below `before`.
 
-    `text` is looked for in task name, title and content, whatever its case.
+    `text` is looked for in task name, title and content, whatever its case. `delivery` is a DeliveryType;
+    `trigger` what `causes` has told.
     """
 
     limit: int = 50
@@ -145,6 +165,18 @@ class Filter:
     outcome: str | None = None
     target: str | None = None
     text: str | None = None
+    before: int | None = None
+    delivery: str | None = None
+    trigger: str | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a function that sent pushes: `document` is what is to be kept of it."""
+
+    id: str
+    trigger: str
+    document: dict[str, Any]
 
 
 class Store:
@@ -159,6 +191,7 @@ class Store:
         """Open or create the file; `hide` takes out of an entry's document what must not be kept."""
         self.path = path
         self._hide = hide
+        self._listeners: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         try:
             if str(path) != ":memory:":
@@ -184,8 +217,14 @@ class Store:
         scope = printable(entry.scope)
         with self._transaction() as connection:
             cursor = connection.execute(
-                "INSERT INTO entry (outcome, text, document) VALUES (?, ?, ?)",
-                (entry.outcome, printable(self._hide(entry.text)), document),
+                "INSERT INTO entry (outcome, text, document, at, delivery) VALUES (?, ?, ?, ?, ?)",
+                (
+                    entry.outcome,
+                    printable(self._hide(entry.text)),
+                    document,
+                    entry.received_at,
+                    printable((entry.parameters or {}).get("DeliveryType", "")),
+                ),
             )
             seq = cursor.lastrowid or 0
             connection.executemany(
@@ -195,7 +234,59 @@ class Store:
                     for pair in entry.targets
                 ],
             )
+        self._announce()
         return seq
+
+    def caused(self, call: Call, message_ids: Iterable[str]) -> None:
+        """Keep a call, and that it sent those entries of the message ids that no earlier call sent."""
+        with self._transaction() as connection:
+            document = dump_json(self._hide(call.document)).decode()
+            connection.execute("INSERT OR REPLACE INTO call VALUES (?, ?)", (call.id, document))
+            connection.executemany(
+                "UPDATE entry SET trigger = ?, call = ? WHERE call IS NULL"
+                " AND seq IN (SELECT seq FROM target WHERE message_id = ?)",
+                [(call.trigger, call.id, printable(message_id)) for message_id in message_ids],
+            )
+        self._announce()
+
+    def call_of(self, seq: int) -> dict[str, Any] | None:
+        """The call that sent an entry, if it is known."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT call.document FROM entry JOIN call ON call.id = entry.call WHERE entry.seq = ?",
+                (seq,),
+            ).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def attempts_of(self, seq: int, limit: int = 100) -> list[dict[str, Any]]:
+        """Every entry that carried a message id of this one, oldest first; itself among them."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT DISTINCT entry.seq, entry.document, entry.trigger FROM entry WHERE entry.seq = ?"
+                " OR entry.seq IN (SELECT other.seq FROM target AS mine JOIN target AS other"
+                " ON other.message_id = mine.message_id AND other.scope = mine.scope WHERE mine.seq = ?)"
+                " ORDER BY entry.seq LIMIT ?",
+                (seq, seq, limit),
+            ).fetchall()
+        return [_shown(*row) for row in rows]
+
+    def counts(self, since: float) -> list[tuple[int, str, int]]:
+        """How many entries came in each minute since a moment: minute since 1970, outcome, number."""
+        with self._lock:
+            return self._connection.execute(
+                "SELECT CAST(at / 60 AS INTEGER) AS minute, outcome, count(*) FROM entry WHERE at >= ?"
+                " GROUP BY minute, outcome ORDER BY minute",
+                (since,),
+            ).fetchall()
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Have a listener called after every change, on the thread that made it; returns how to end that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _announce(self) -> None:
+        for listener in list(self._listeners):
+            listener()
 
     def accepted_before(self, scope: str, message_ids: Iterable[str]) -> set[str]:
         """Those of the message ids that were accepted before in this scope."""
@@ -214,7 +305,10 @@ class Store:
         conditions, values = ["1"], []
         for condition, value in (
             ("seq > ?", wanted.after),
+            ("seq < ?", wanted.before),
             ("outcome = ?", wanted.outcome),
+            ("delivery = ?", wanted.delivery),
+            ("trigger = ?", wanted.trigger),
             ("seq IN (SELECT seq FROM target WHERE target = ?)", wanted.target),
             ("instr(text, ?) > 0", wanted.text.casefold() if wanted.text else None),
         ):
@@ -228,23 +322,28 @@ class Store:
                 values,
             ).fetchone()[0]
             rows = self._connection.execute(
-                f"SELECT seq, document FROM entry WHERE {where} "  # noqa: S608 - constant pieces
+                f"SELECT seq, document, trigger FROM entry WHERE {where} "  # noqa: S608 - constant pieces
                 "ORDER BY seq DESC LIMIT ? OFFSET ?",
                 [*values, wanted.limit, wanted.offset],
             ).fetchall()
-        return total, [_shown(seq, document) for seq, document in rows]
+        return total, [_shown(*row) for row in rows]
 
     def get(self, seq: int) -> dict[str, Any] | None:
         """One entry by its sequence number; None if there is none."""
         with self._lock:
-            row = self._connection.execute("SELECT seq, document FROM entry WHERE seq = ?", (seq,)).fetchone()
+            row = self._connection.execute(
+                "SELECT seq, document, trigger FROM entry WHERE seq = ?", (seq,)
+            ).fetchone()
         return _shown(*row) if row else None
 
     def clear(self) -> int:
         """Forget every entry and message id; answers how many entries there were."""
         with self._transaction() as connection:
             connection.execute("DELETE FROM target")
-            return connection.execute("DELETE FROM entry").rowcount
+            connection.execute("DELETE FROM call")
+            deleted = connection.execute("DELETE FROM entry").rowcount
+        self._announce()
+        return deleted
 
     def _prepare(self) -> None:
         try:
@@ -255,9 +354,13 @@ class Store:
                 self._connection.executescript(
                     f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
                 )
+            elif version == 1:
+                self._connection.executescript(
+                    f"BEGIN; {_FROM_VERSION_1} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
+                )
         except sqlite3.Error as error:
             raise StoreUnusable(self.path, str(error)) from error
-        if version not in {0, _SCHEMA_VERSION}:
+        if version not in {0, 1, _SCHEMA_VERSION}:
             raise StoreUnusable(self.path, f"it has format {version}, this program writes {_SCHEMA_VERSION}")
 
     @contextmanager
@@ -282,5 +385,5 @@ def dump_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def _shown(seq: int, document: str) -> dict[str, Any]:
-    return {"seq": seq, **json.loads(document)}
+def _shown(seq: int, document: str, trigger: str | None) -> dict[str, Any]:
+    return {"seq": seq, "trigger": trigger, **json.loads(document)}

@@ -68,6 +68,8 @@ def test_an_interrupt_stops_everything_and_leaves_no_process(tmp_path: Path) -> 
         "0",
         "--events-port",
         "0",
+        "--inbox-port",
+        "0",
         "--queues-port",
         "0",
         "--store",
@@ -91,7 +93,7 @@ def test_an_interrupt_stops_everything_and_leaves_no_process(tmp_path: Path) -> 
     assert not [pid for pid in instances if Path(f"/proc/{pid}").exists()]
 
 
-OPTIONS = ("--http-port", "--sandbox-port", "--events-port", "--queues-port")
+OPTIONS = ("--http-port", "--sandbox-port", "--events-port", "--queues-port", "--inbox-port")
 
 
 @pytest.mark.parametrize("option", OPTIONS)

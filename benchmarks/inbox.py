@@ -1,0 +1,116 @@
+"""The inbox with 10,000 stored pushes, in a real browser: opening the list, and scrolling down it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import sync_playwright
+
+from benchmarks.report import Table, verdict
+from local.mpaas.store import Answer, Entry, Store, Target
+from local.pictures import chromium
+from local.stack import Ports, Stack
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+STORED, FEW, ROUNDS, PAGES = 10_000, 50, 9, 20
+
+
+def inbox() -> Table:
+    """Compare the time until the rows are there with few and with many stored, and with many scrolled."""
+    command = chromium()
+    if command is None:
+        raise RuntimeError("no Chromium on PATH: install Debian's package chromium")
+    with (
+        tempfile.TemporaryDirectory() as few,
+        tempfile.TemporaryDirectory() as many,
+        sync_playwright() as playwright,
+    ):
+        _fill(Path(few), FEW)
+        _fill(Path(many), STORED)
+        with (
+            Stack(Ports(0, 0, 0, 0, 0), Path(few)) as small,
+            Stack(Ports(0, 0, 0, 0, 0), Path(many)) as large,
+        ):
+            browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox"])
+            page = browser.new_page()
+            times: dict[str, list[float]] = {small.inbox_url: [], large.inbox_url: []}
+            for url in times:  # once unmeasured
+                _open(page, url)
+            for _ in range(ROUNDS):
+                for url, taken in times.items():
+                    taken.append(_open(page, url))
+            next_pages = _scroll(page)
+            rows = page.locator("a.push").count()
+            browser.close()
+    opened, with_few = median(times[large.inbox_url]), median(times[small.inbox_url])
+    ratio = median(a / b for a, b in zip(times[large.inbox_url], times[small.inbox_url], strict=True))
+    told = f"seconds {verdict(opened, most=1)}"
+    after = f"{rows:,} of {STORED:,} rows loaded"
+    return Table(
+        "The inbox with 10,000 stored pushes",
+        "From asking for the page until its first 50 rows stand, in headless Chromium, median of"
+        f" {ROUNDS} rounds; then the time until the next 50 stand, median of {PAGES} pages scrolled.",
+        ["what", "ms", "of that with 50 stored", "target"],
+        [
+            [f"open, {FEW} stored", f"{with_few * 1000:.0f}", "1", ""],
+            [f"open, {STORED:,} stored", f"{opened * 1000:.0f}", f"{ratio:.2f}", told],
+            ["the next 50 rows", f"{median(next_pages) * 1000:.0f}", "", after],
+        ],
+    )
+
+
+def _fill(folder: Path, number: int) -> None:
+    store = Store(folder / "inbox.sqlite3")
+    now = time.time()
+    for place in range(number):
+        parameters = {
+            "TaskName": f"task-{place % 40}",
+            "Title": f"Order {place} is on its way",
+            "Content": "It will arrive tomorrow. " * 3,
+            "DeliveryType": "3",
+            "AppId": "ONEX1",
+            "WorkspaceId": "default",
+        }
+        targets = tuple(
+            Target(f"user-{place}-{one}", f"id-{place}-{one}", repeated=False) for one in range(10)
+        )
+        store.append(
+            Entry(
+                received_at=now - number + place,
+                request_id=f"r-{place}",
+                version="2020-10-28",
+                signature="rpc-v1",
+                access_key_id="key",
+                outcome="accepted",
+                answer=Answer(200, "OK", "SUCCESS"),
+                parameters=parameters,
+                targets=targets,
+                body="x" * 1500,
+            )
+        )
+    store.close()
+
+
+def _open(page: Page, url: str) -> float:
+    page.goto("about:blank")
+    began = time.perf_counter()
+    page.goto(f"{url}/")
+    page.locator("a.push").nth(49).wait_for(state="attached")
+    return time.perf_counter() - began
+
+
+def _scroll(page: Page) -> list[float]:
+    taken = []
+    for _ in range(PAGES):
+        before = page.locator("a.push").count()
+        began = time.perf_counter()
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        page.locator("a.push").nth(before).wait_for(state="attached")
+        taken.append(time.perf_counter() - began)
+    return taken

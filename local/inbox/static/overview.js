@@ -1,0 +1,55 @@
+// Figures of the last half hour, as small charts.
+import { html, useState } from "./vendor/preact-htm.js";
+import { api, useChanges } from "./api.js";
+import { Failure, OUTCOMES, clock } from "./words.js";
+
+export function Overview() {
+  const [figures, setFigures] = useState(null);
+  const [error, setError] = useState("");
+  useChanges(["pushes", "calls", "queues"], () => api("/api/overview").then(setFigures, (failure) => setError(failure.message)));
+  if (!figures) return html`<main class="container-fluid" id="main"><h1>Overview</h1><${Failure} error=${error} /></main>`;
+  const { minutes, received, outcomes, retries, latencyMs, functions, deadLetters } = figures;
+  return html`<main class="container-fluid" id="main">
+    <h1>Overview</h1><p>The last half hour.</p>
+    <dl class="figures">
+      <${Figure} name="Requests received" value=${received} />
+      <${Figure} name="Retries" value=${retries} />
+      <${Figure} name="Dead letters" value=${deadLetters} />
+      <${Figure} name="Latency p50" value=${milliseconds(latencyMs.p50)} />
+      <${Figure} name="Latency p95" value=${milliseconds(latencyMs.p95)} />
+    </dl>
+    <div class="columns">
+      <section><h2>Requests a minute</h2><${Minutes} minutes=${minutes} /></section>
+      <section><h2>Outcomes</h2><${Bars} values=${outcomes} /></section>
+    </div>
+    <h2>Functions</h2>
+    <div class="scroll" tabindex="0"><table><thead><tr><th>Function</th><th>Calls</th><th>Cold</th><th>Warm</th><th>Failed</th><th>p50</th><th>p95</th></tr></thead>
+      <tbody>${functions.map((each) => html`<tr key=${each.name}><th scope="row">${each.name}</th><td>${each.calls}</td><td>${each.cold}</td><td>${each.warm}</td><td>${each.failed}</td>
+        <td>${milliseconds(each.durationMs.p50)}</td><td>${milliseconds(each.durationMs.p95)}</td></tr>`)}</tbody></table></div>
+  </main>`;
+}
+
+const milliseconds = (value) => (value === null ? "–" : `${value} ms`);
+const Figure = ({ name, value }) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
+
+function Minutes({ minutes }) {
+  const sum = (each) => Object.values(each.outcomes).reduce((a, b) => a + b, 0);
+  const most = Math.max(1, ...minutes.map(sum));
+  return html`<svg class="chart" viewBox="0 0 300 80" role="img" aria-label=${`Requests a minute; ${most} at the most`}>
+    ${minutes.map((each, place) => {
+      let bottom = 78;
+      return OUTCOMES.map((outcome) => {
+        const height = ((each.outcomes[outcome] || 0) / most) * 70;
+        bottom -= height;
+        return height > 0 && html`<rect class=${outcome} x=${place * 10 + 1} y=${bottom} width="8" height=${height}><title>${`${clock(each.minute * 1000)}: ${each.outcomes[outcome]} ${outcome}`}</title></rect>`;
+      });
+    })}
+    <line x1="0" y1="79" x2="300" y2="79" />
+  </svg>`;
+}
+
+function Bars({ values }) {
+  const most = Math.max(1, ...Object.values(values));
+  return html`<ul class="bars">${Object.entries(values).map(([name, number]) => html`<li key=${name}><span>${name}</span>
+    <progress value=${number} max=${most} aria-label=${name}></progress><span>${number}</span></li>`)}</ul>`;
+}

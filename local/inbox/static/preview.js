@@ -1,0 +1,66 @@
+// A push as each channel shows it. Nothing of a push is loaded: pictures stand as their address.
+import { html } from "./vendor/preact-htm.js";
+import { Badge } from "./words.js";
+
+export function Previews({ shown }) {
+  if (!shown) return null;
+  if (!shown.valid) return html`<p>What was sent is no valid message, so no channel would show it.</p><${Faults} faults=${shown.faults} />`;
+  return html`
+    <p class="marks">
+      <${Badge}>${shown.style}<//>
+      <${Badge}>to: ${shown.delivery}<//>
+      ${shown.silent && html`<${Badge} kind="silent">silent<//>`}
+      ${shown.ownChannelOnly && html`<${Badge}>MPS channel only<//>`}
+      ${shown.occurrences.length > 0 && html`<${Badge}>scheduled<//>`}
+      ${shown.sms && html`<${Badge}>SMS supplement<//>`}
+    </p>
+    ${shown.activity ? html`<${Activity} activity=${shown.activity} />`
+      : html`<ul class="phones">${shown.channels.map((each) => html`<li key=${each.name}><${Phone} channel=${each} shown=${shown} /></li>`)}</ul>`}
+    <${Calendar} occurrences=${shown.occurrences} />
+    <${Sms} sms=${shown.sms} />
+    ${shown.advice.length > 0 && html`<details class="advice"><summary>${shown.advice.length} warnings</summary>
+      <ul>${shown.advice.map((each) => html`<li>${each.message}</li>`)}</ul></details>`}`;
+}
+
+export const Faults = ({ faults }) => html`<ul class="faults">${faults.map((each) => html`<li><code>${each.field || "message"}</code> ${each.message}</li>`)}</ul>`;
+
+function Phone({ channel, shown }) {
+  return html`<figure class="phone ${channel.refused ? "refused" : ""} ${shown.silent ? "muted" : ""}" aria-label=${channel.label}>
+    <figcaption>${channel.label}${channel.refused && html` <${Badge} kind="refused">too long: refused<//>`}</figcaption>
+    <div class="note">
+      <span class="icon" title=${channel.icon || "the app's own icon"} aria-hidden="true">${channel.icon ? "◪" : "▣"}</span>
+      <div>
+        <p class="title"><${Cut} text=${channel.title} /></p>
+        <p class="content ${shown.style.startsWith("big") ? "" : "clamped"}"><${Cut} text=${channel.content} /></p>
+        ${channel.banner && channel.banner !== channel.content.shown && html`<p class="hint">banner: ${channel.banner}…</p>`}
+        ${channel.picture && html`<p class="picture" title=${channel.picture}>picture: ${channel.picture}</p>`}
+        ${shown.silent && html`<p class="hint">no sound; the app decides what to show</p>`}
+      </div>
+    </div>
+  </figure>`;
+}
+
+const Cut = ({ text }) => html`${text.shown}${text.cut && html`<del title="cut or refused here">${text.cut}</del>`}`;
+
+const Activity = ({ activity }) => html`<figure class="phone activity" aria-label="Live Activity">
+  <figcaption>Live Activity: ${activity.event}</figcaption>
+  <dl>${Object.entries(activity.state).map(([key, value]) => html`<dt>${key}</dt><dd>${typeof value === "string" ? value : JSON.stringify(value)}</dd>`)}</dl>
+  <p class="hint">${activity.event === "end"
+    ? activity.dismissedAt ? `disappears ${activity.dismissedAt.replace("T", " ").slice(0, 19)} China time` : "iOS lets it disappear after 4 hours"
+    : "stays until it is ended, 12 hours at the most"}</p>
+</figure>`;
+
+const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+
+function Calendar({ occurrences }) {
+  if (occurrences.length === 0) return null;
+  return html`<section class="calendar"><h3>Goes out (China time)</h3>
+    <ol class="strip" tabindex="0" aria-label="Next occurrences">${occurrences.map((each) => {
+      const [day, time] = each.split("T");
+      const weekday = WEEKDAYS[new Date(`${day}T00:00:00Z`).getUTCDay()];
+      return html`<li key=${each}><time datetime=${each}><b>${weekday}</b><span>${day.slice(5)}</span><span>${time.slice(0, 8)}</span></time></li>`;
+    })}</ol></section>`;
+}
+
+const Sms = ({ sms }) => sms && html`<section class="sms"><h3>SMS supplement</h3>
+  <p>[${sms.signName}] template ${sms.template}, strategy ${sms.strategy}</p><pre tabindex="0">${JSON.stringify(sms.parameters, null, 2)}</pre></section>`;

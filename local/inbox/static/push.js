@@ -1,0 +1,80 @@
+// One push: how it looks, what was on the wire, every attempt, what caused it.
+import { html, useState } from "./vendor/preact-htm.js";
+import { api, useChanges } from "./api.js";
+import { Previews } from "./preview.js";
+import { Answer, Badge, Copy, Failure, clock, moment, pretty } from "./words.js";
+
+export function Push({ seq }) {
+  const [found, setFound] = useState(null);
+  const [error, setError] = useState("");
+  const [sent, setSent] = useState(null);
+  useChanges(["pushes", "calls"], async () => {
+    try {
+      setFound(await api(`/api/pushes/${seq}`));
+      setError("");
+    } catch (failure) {
+      setError(failure.message);
+    }
+  }, [seq]);
+  const again = async () => {
+    try {
+      setSent(await api(`/api/pushes/${seq}/again`, { method: "POST", body: {} }));
+    } catch (failure) {
+      setError(failure.message);
+    }
+  };
+  if (!found) return html`<main class="container-fluid" id="main"><h1>Push ${seq}</h1><${Failure} error=${error} /></main>`;
+  const { push, row, shown, attempts, call, copies } = found;
+  return html`<main class="container-fluid" id="main">
+    <p><a href="#/">← all pushes</a></p>
+    <h1>${row.title || "(no title)"}</h1>
+    <p class="marks">
+      <${Badge} kind=${row.outcome}>${row.outcome}<//>
+      ${row.fault && html`<${Badge} kind="fault">fault: ${row.fault}<//>`}
+      <${Badge} kind="trigger">${row.trigger || "…"}<//>
+      <span>${moment(row.receivedAt)}</span> <span>task ${row.taskName}</span>
+    </p>
+    <div class="actions">
+      <button type="button" onClick=${again}>Send again</button>
+      <${Copy} label="Copy as curl" text=${copies.curl} />
+      <${Copy} label="Copy as Python" text=${copies.python} />
+      <${Copy} label="Copy as test payload" text=${copies.payload} />
+    </div>
+    <${Failure} error=${error} /><${Answer} sent=${sent} />
+    <div class="columns">
+      <section aria-label="How it looks"><h2>How it looks</h2><${Previews} shown=${shown} /></section>
+      <section aria-label="What happened">
+        <h2>Attempts</h2>
+        <ol class="timeline">${attempts.map((each) => html`<li key=${each.seq} aria-current=${each.seq === row.seq ? "true" : undefined}>
+          <time datetime=${each.receivedAt}>${clock(each.receivedAt)}</time> ${after(attempts[0], each)}
+          <a href=${`#/push/${each.seq}`}>${each.outcome}${each.code ? ` ${each.code}` : ""}</a>
+          ${each.fault && html` <${Badge} kind="fault">${each.fault}<//>`}</li>`)}</ol>
+        <h2>Answer</h2>
+        <p>${push.answer.httpStatus === null ? "nothing was answered" : `HTTP ${push.answer.httpStatus}`} ${push.answer.code} ${push.answer.message}
+          ${push.answer.connection !== "kept" && html` <${Badge} kind="fault">connection ${push.answer.connection}<//>`}</p>
+        ${push.notes.length > 0 && html`<ul class="notes">${push.notes.map((each) => html`<li>${each}</li>`)}</ul>`}
+        <h2>Targets</h2>
+        <details><summary>${push.targets.length} with message ids</summary><div class="scroll" tabindex="0"><table><thead><tr><th>Target</th><th>Message id</th></tr></thead>
+          <tbody>${push.targets.map((each) => html`<tr><td>${each.target}</td><td><code>${each.messageId}</code>${each.repeated && html` <${Badge} kind="warning">repeated<//>`}</td></tr>`)}</tbody></table></div></details>
+        <h2>Parameters</h2>
+        <div class="scroll" tabindex="0"><table><tbody>${Object.entries(push.parameters || {}).map(([name, text]) => html`<tr><th scope="row">${name}</th><td><pre>${pretty(text)}</pre></td></tr>`)}</tbody></table></div>
+        <h2>On the wire</h2>
+        <pre tabindex="0" class="wire">POST /?${push.query}${"\n"}Content-Type: application/x-www-form-urlencoded${"\n\n"}${push.body}</pre>
+        <h2>What caused it</h2>
+        <${Cause} call=${call} />
+      </section>
+    </div>
+  </main>`;
+}
+
+function Cause({ call }) {
+  if (!call) return html`<p>Not known: the function's call has not ended, or did not report this push.</p>`;
+  return html`<p>${call.function}, ${call.trigger}, ${call.cold ? "cold" : "warm"}, ${call.durationMs} ms, request <code>${call.requestId}</code>${call.error && html` <${Badge} kind="refused">${call.error}<//>`}</p>
+    <details><summary>Trigger payload</summary><pre tabindex="0">${pretty(call.payload)}</pre><${Copy} label="Copy" text=${call.payload} /></details>
+    <details open><summary>Log lines</summary><pre tabindex="0" class="log">${call.log.join("\n")}</pre></details>`;
+}
+
+const after = (first, each) => {
+  const milliseconds = new Date(each.receivedAt) - new Date(first.receivedAt);
+  return milliseconds ? `+${milliseconds} ms` : "";
+};

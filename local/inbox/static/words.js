@@ -1,0 +1,46 @@
+// The field's words, and small pieces that several pages show.
+import { html, useState } from "./vendor/preact-htm.js";
+
+export const OUTCOMES = ["accepted", "refused", "rejected", "dropped"];
+export const TRIGGERS = ["http", "timer", "queue", "topic", "event", "oss", "destination", "invocation"];
+export const DELIVERIES = {
+  1: "Android device", 2: "iOS device", 3: "user", 5: "Live Activity token", 6: "Live Activity", 7: "HarmonyOS device",
+};
+
+export const clock = (iso) => new Date(iso).toLocaleTimeString([], { hour12: false });
+export const moment = (iso) => new Date(iso).toLocaleString([], { hour12: false });
+export const plural = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
+export const pretty = (text) => {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+};
+
+export const Badge = ({ kind, children }) => html`<span class="badge ${kind}">${children}</span>`;
+
+export function Copy({ text, label }) {
+  const [done, setDone] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard.writeText(text);
+    setDone(true);
+    setTimeout(() => setDone(false), 1500);
+  };
+  return html`<button type="button" class="secondary outline small" onClick=${copy}>${done ? "Copied" : label}</button>`;
+}
+
+export const Failure = ({ error }) => error && html`<p role="alert" class="failure">${error}</p>`;
+
+// What the HTTP function, a timer or a queue said to an order.
+export function Answer({ sent }) {
+  if (!sent) return null;
+  const { via, status, answer } = sent;
+  if (via === "timer") return html`<p role="status" class="answer">The timer's function was called: request ${answer.requestId}.</p>`;
+  if (via === "queue") return html`<p role="status" class="answer">In the queue: message ${answer.messageId}.</p>`;
+  const kinds = Object.entries(answer.counts || {}).map(([outcome, number]) => `${number} ${outcome}`).join(", ");
+  return html`<div role="status" class="answer">
+    <p>HTTP ${status}${kinds && `: ${kinds}`}${answer.detail && `: ${answer.detail}`}</p>
+    <details><summary>The function's answer</summary><pre tabindex="0">${JSON.stringify(answer, null, 2)}</pre></details>
+  </div>`;
+}

@@ -1,0 +1,68 @@
+"""Every command of docs/guide.md is run, and prints what stands there; ids and times differ."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.stack import Ports, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDE = ROOT / "docs" / "guide.md"
+STEP = re.compile(r"<!-- run -->\n```sh\n(?P<command>.*?)```\n\n```\w+\n(?P<printed>.*?)```", re.DOTALL)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    with Stack(Ports(0, 0, 0, 0, 0), tmp_path / "store") as running:
+        yield running
+
+
+def normal(text: str) -> str:
+    """Leave out what differs from run to run."""
+    for pattern, name in (
+        (r"\b[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\b", "REQUEST"),
+        (r"\b1-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{12}\b", "CALL"),
+        (r"\b[0-9a-f]{32}\b|\b[0-9A-F]{16,32}\b", "ID"),
+    ):
+        text = re.sub(pattern, name, text)
+    return text.strip()
+
+
+def run(command: str, stack: Stack, folder: Path) -> str:
+    """Run a command of the guide against a stack of the tests; return what it prints."""
+    places = {
+        "http://127.0.0.1:8080": stack.urls["http_push"],
+        "http://127.0.0.1:8082": stack.events_url,
+        "http://127.0.0.1:8084": stack.inbox_url,
+        ".venv/bin/python": sys.executable,
+    }
+    for shown, there in places.items():
+        command = command.replace(shown, there)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_guide_prints_what_it_says(stack: Stack, tmp_path: Path) -> None:
+    steps = list(STEP.finditer(GUIDE.read_text("utf-8")))
+
+    assert len(steps) >= 8
+    for step in steps:
+        assert normal(run(step["command"], stack, tmp_path)) == normal(step["printed"]), step["command"]
+
+
+def test_every_picture_of_the_documents_is_there() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", document.read_text("utf-8")):
+            assert (document.parent / picture).is_file(), picture
