@@ -7,6 +7,7 @@ import re
 import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 import urllib3
@@ -468,6 +469,36 @@ def test_everything_can_be_reached_by_keys(page: Page, stack: Stack) -> None:
         expect(page.get_by_role("heading", level=1)).to_have_text(heading)
     page.keyboard.press("?")
     expect(page.get_by_label("Keys", exact=True).first).to_be_visible()
+
+
+def test_the_page_uses_nothing_but_the_documented_api(page: Page, stack: Stack) -> None:
+    document = urllib3.request("GET", f"{stack.inbox_url}/openapi.json").json()
+    documented = [
+        (method.upper(), re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))))
+        for path, operations in document["paths"].items()
+        for method in operations
+    ]
+    asked: list[tuple[str, str]] = []
+    page.on("request", lambda request: asked.append((request.method, urlsplit(request.url).path)))
+    push(stack)
+    dead = dead_letter(stack, MESSAGE | {"expiredSeconds": 0})
+    page.goto("/")
+    rows(page).first.click()
+    page.get_by_role("button", name="Send again").click()
+    expect(page.locator(".answer")).to_be_visible()
+    for place in ("compose", "faults", "overview", f"queues/{dead}"):
+        page.goto(f"/#/{place}")
+        expect(page.locator("main h1")).to_be_visible()
+    page.get_by_role("button", name="Send back").first.click()
+    page.wait_for_timeout(300)
+
+    api = [each for each in asked if each[1].startswith("/api/")]
+    assert len({path for _, path in api}) >= 8
+    for method, path in api:
+        assert any(known == method and pattern.fullmatch(path) for known, pattern in documented), (
+            method,
+            path,
+        )
 
 
 def test_nothing_is_loaded_from_elsewhere(page: Page, stack: Stack) -> None:

@@ -101,7 +101,15 @@ function Field({ name, schema, root, values, set, required, faults, prefix = "" 
     ${kind.type === "list" && html`<textarea rows="2" placeholder="one a line" ...${attributes}></textarea>`}
     ${kind.type === "json" && html`<textarea rows="2" class="code" placeholder=${example} ...${attributes}></textarea>`}
     ${kind.type === "text" && (name === "content" ? html`<textarea rows="3" ...${attributes}></textarea>` : html`<input type="text" placeholder=${example} ...${attributes} />`)}
-    <small id=${help}>${mine.length ? html`<b class="failure">${mine.map((each) => each.message).join("; ")}</b> ` : ""}${schema.description}</small></div>`;
+    <small id=${help}>${mine.length ? html`<b class="failure">${mine.map((each) => each.message).join("; ")}</b> ` : ""}${schema.description}${limitsOf(schema)}</small></div>`;
+}
+
+// What the schema limits and the description may not say.
+function limitsOf(schema) {
+  const given = schema.anyOf ? schema.anyOf.find((each) => each.type !== "null") : schema;
+  const known = { minimum: "at least", maximum: "at most", maxProperties: "entries at most", minItems: "entries at least", pattern: "form" };
+  const told = Object.entries(known).filter(([key]) => typeof given[key] === "string" || given[key] < 2 ** 53);
+  return told.length ? ` Limits: ${told.map(([key, words]) => `${words} ${given[key]}`).join(", ")}.` : "";
 }
 
 // "3 (user)" from "… One of 1 (Android device), 2 (iOS device), 3 (user)".
