@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import urllib3
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from local.stack import Ports, Stack
 
@@ -58,6 +58,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("REQUIRE_CHROMIUM"):
             pytest.fail("no Chromium on PATH")
         pytest.skip("NO CHROMIUM ON PATH: the page is not tested; install Debian's package chromium")
+    expect.set_options(timeout=20_000)  # CI has two cores for everything
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield opened
@@ -73,7 +74,7 @@ def page(browser: Browser, stack: Stack) -> Iterator[Page]:
         viewport={"width": 1280, "height": 900},
     )
     opened = context.new_page()
-    opened.set_default_timeout(15_000)
+    opened.set_default_timeout(20_000)
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
     # The browser itself reports an order that was refused; the page shows it.
