@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -77,10 +78,14 @@ def page(browser: Browser, stack: Stack) -> Iterator[Page]:
     opened.set_default_timeout(20_000)
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
-    # The browser itself reports an order that was refused; the page shows it.
+    # The browser itself reports what the API refuses; the page shows it.
     opened.on(
         "console",
-        lambda said: errors.append(said.text) if said.type == "error" and "422" not in said.text else None,
+        lambda said: (
+            errors.append(said.text)
+            if said.type == "error" and not re.search("status of 4(04|22)", said.text)
+            else None
+        ),
     )
     yield opened
     context.close()

@@ -316,6 +316,38 @@ def test_a_push_is_scheduled_in_china_time(page: Page, stack: Stack) -> None:
     assert json.loads(entry["parameters"]["StrategyContent"]) == {"fixedTime": int(moment.timestamp() * 1000)}
 
 
+def test_a_daily_loop_is_scheduled(page: Page, stack: Stack) -> None:
+    tomorrow = datetime.now(CHINA) + timedelta(days=1)
+    page.goto("/#/compose")
+    page.locator("#strategyType").select_option("2")
+    for name, value in (
+        ("startTime", tomorrow.strftime("%Y-%m-%dT00:00")),
+        ("endTime", (tomorrow + timedelta(days=9)).strftime("%Y-%m-%dT00:00")),
+        ("circleType", "1"),
+        ("time", "09:00:00"),
+    ):
+        page.locator(f"[id='strategyContent.{name}']").fill(value)
+    expect(page.get_by_label("Next occurrences").locator("li")).to_have_count(10)
+    expect(page.get_by_text("valid: 1 request(s) to mPaaS")).to_be_visible()
+
+    page.get_by_role("button", name="Send through the HTTP function").click()
+
+    expect(page.locator(".answer")).to_contain_text("HTTP 200")
+    (entry,) = stack.sandbox.inbox()
+    assert json.loads(entry["parameters"]["StrategyContent"])["circleValue"] == []
+
+
+@pytest.mark.parametrize(
+    "place", ["#/nowhere", "#/queues/nope%", "#/push/abc", "#/push/999999", "#/queues/none"]
+)
+def test_an_address_that_leads_nowhere_says_so(page: Page, place: str) -> None:
+    page.goto(f"/{place}")
+
+    expect(
+        page.get_by_text(re.compile("no such page|no push|valid integer|not exist", re.IGNORECASE)).first
+    ).to_be_visible()
+
+
 # --- Faults, overview, queues
 
 

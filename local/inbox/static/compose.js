@@ -138,6 +138,8 @@ export function messageOf(values, schema, properties = schema.properties, prefix
       const inner = LEFT_OUT.includes(name) ? {} : messageOf(values, schema, kind.properties, `${prefix}${name}.`);
       if (Object.keys(inner).length) message[name] = inner;
     } else if (text !== "") message[name] = read(text, kind, each);
+    // A loop names its days even if it is daily: then the list is empty.
+    else if (name === "circleValue" && values[`${prefix}circleType`]) message[name] = [];
   }
   return message;
 }

@@ -29,7 +29,7 @@ function Page() {
       removeEventListener("keydown", pressed);
     };
   }, []);
-  const [place = "", detail = ""] = address.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  const [place = "", detail = ""] = address.replace(/^#\/?/, "").split("/").map(decoded);
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById("main").focus(); }}>Skip to the content</a>
     <header class="top"><nav aria-label="Pages">
@@ -46,8 +46,17 @@ function Page() {
     ${place === "compose" && html`<${Compose} kept=${kept.compose} />`}
     ${place === "faults" && html`<${Faults} />`}
     ${place === "overview" && html`<${Overview} />`}
-    ${place === "queues" && html`<${Queues} name=${detail} />`}`;
+    ${place === "queues" && html`<${Queues} name=${detail} />`}
+    ${place !== "push" && !(place in PLACES) && html`<main class="container-fluid" id="main"><h1>There is no such page</h1><p><a href="#/">All pushes</a></p></main>`}`;
 }
+
+const decoded = (text) => {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+};
 
 function key(event, toggleHelp) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
