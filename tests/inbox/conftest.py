@@ -25,7 +25,7 @@ MESSAGE: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # other tests count threads
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(Ports(0, 0, 0, 0, 0), tmp_path_factory.mktemp("stack")) as stack:
         yield stack
@@ -52,7 +52,7 @@ def call(stack: Stack) -> Callable[..., Any]:
     return request
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from mpaas_push.__main__ import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Validate = Callable[..., tuple[int, list[str]]]
 
@@ -451,7 +455,7 @@ SEEDS = [
         TEMPLATE,
         "Service: [fc.aliyuncs.com]",
         "Service: [ecs.aliyuncs.com]",
-        "Resources.Role.Properties.AssumeRolePolicyDocument.Statement.0.Principal: must be Service [fc.aliyuncs.com]",
+        "Resources.Role.Properties.AssumeRolePolicyDocument.Statement.0.Principal.Service: must be [fc.aliyuncs.com]",
     ),
     (
         TEMPLATE,
@@ -591,6 +595,63 @@ def test_a_mistake_in_the_template_is_told_once(project: Path, validate: Validat
     _, lines = validate()
 
     assert sum("diskSize" in line and "template.yml" not in line for line in lines) == 1
+
+
+WEIRD: list[Any] = [
+    None,
+    7,
+    -1.5,
+    "",
+    True,
+    "x" * 300,
+    [],
+    [None],
+    {},
+    {"a": None},
+    {1: 2},
+    "${vars.x}",
+    {"Ref": {}},
+]
+WEIRD += [{"Fn::GetAtt": "x"}, {"Fn::GetAtt": ["Role", {}]}, {"Fn::Sub": ["a", {}]}, [[]], "${env('NOPE')}"]
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a document."""
+    yield place
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from places(value[key], (*place, key))
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_no_mistake_whatever_ends_in_a_traceback(
+    project: Path, validate: Validate, data: st.DataObject
+) -> None:
+    file = project / data.draw(st.sampled_from([S, "s.prod.yaml", TEMPLATE, FUNCTION, DEPLOYER, RULES]))
+    original = file.read_text("utf-8")
+    document = yaml.safe_load(original)
+    *above, last = data.draw(st.sampled_from([each for each in places(document) if each]))
+    parent = document
+    for key in above:
+        parent = parent[key]
+    if data.draw(st.booleans()):
+        del parent[last]
+    else:
+        parent[last] = copy.deepcopy(data.draw(st.sampled_from(WEIRD)))
+    text = json.dumps(document) if file.suffix == ".json" else yaml.safe_dump(document)
+    try:
+        file.write_text(text, "utf-8")
+        code, lines = validate()
+    finally:
+        file.write_text(original, "utf-8")
+
+    assert code in {0, 1}
+    assert (code == 1) == any(line.startswith("FAULT ") for line in lines)
 
 
 # --- .env and the environment

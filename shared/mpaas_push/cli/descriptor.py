@@ -98,7 +98,7 @@ class Descriptor:
         self.document = _mapping(path)
         if base := self.document.pop("extend", None):
             beside = path.parent / str(base)
-            if not beside.is_file():
+            if beside not in path.parent.iterdir():
                 raise DescriptorError(self.file, [Fault("extend", f"there is no file {base}")])
             self.document = _merged(_mapping(beside), self.document)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_pascal
 
 from mpaas_push.cli.resources import faults_of
@@ -26,9 +26,9 @@ class _Statement(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_pascal)
 
     effect: Literal["Allow", "Deny"]
-    action: Annotated[list[str], Field(min_length=1)]
-    resource: Annotated[list[str], Field(min_length=1)]
-    condition: dict[str, dict[str, Any]] = {}
+    action: Annotated[list[Annotated[str, Field(pattern=r"^[a-z]+:[A-Za-z*]+$")]], Field(min_length=1)]
+    resource: Annotated[list[Annotated[str, Field(pattern=r"^(\*|acs:.+)$")]], Field(min_length=1)]
+    condition: dict[str, dict[str, list[str]]] = {}
 
 
 class _Policy(BaseModel):
@@ -36,6 +36,34 @@ class _Policy(BaseModel):
 
     version: Literal["1"]
     statement: Annotated[list[_Statement], Field(min_length=1)]
+
+
+class _Principal(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_pascal)
+
+    service: list[str]
+
+    @field_validator("service")
+    @classmethod
+    def _function_compute(cls, value: list[str]) -> list[str]:
+        if value != ["fc.aliyuncs.com"]:
+            raise ValueError("must be [fc.aliyuncs.com]: nobody else takes this role")
+        return value
+
+
+class _TrustStatement(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_pascal)
+
+    effect: Literal["Allow"]
+    action: Literal["sts:AssumeRole"]
+    principal: _Principal
+
+
+class _Trust(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_pascal)
+
+    version: Literal["1"]
+    statement: Annotated[list[_TrustStatement], Field(min_length=1)]
 
 
 def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
@@ -97,10 +125,10 @@ def deployer_faults(document: Any) -> Iterator[Fault]:
 
 def trust_faults(document: Any, place: str) -> Iterator[Fault]:
     """Find who but Function Compute may take the role."""
-    for index, statement in enumerate(document.get("Statement") or [{}]):
-        at = f"{place}.Statement.{index}.Principal"
-        if statement.get("Principal") != {"Service": ["fc.aliyuncs.com"]}:
-            yield Fault(at, "must be Service [fc.aliyuncs.com]: nobody else takes this role")
+    try:
+        _Trust.model_validate(document)
+    except ValidationError as error:
+        yield from faults_of(error, place)
 
 
 def _statements(document: Any, place: str) -> Iterator[tuple[str, _Statement | Fault]]:

@@ -677,17 +677,21 @@ class StackFrame(_StackModel):
 # --- Faults
 
 
-def faults_of(error: ValidationError, place: str, names: Sequence[str] = ()) -> Iterator[Fault]:
+def faults_of(
+    error: ValidationError, place: str, names: Sequence[str] = (), *, computed: bool = False
+) -> Iterator[Fault]:
     """Tell what a model refused, in words that say what to do.
 
     Args:
         error: What pydantic raised.
         place: Path of what was checked.
         names: Names of its triggers, to be shown instead of their numbers.
+        computed: Whether functions of ROS, which are not computed here, may stand for a value.
     """
     for each in error.errors(include_url=False, include_context=False):
-        if isinstance(each["input"], dict) and any(str(key).startswith("Fn::") for key in each["input"]):
-            continue  # a function of ROS that is not computed here
+        value = each["input"]
+        if computed and isinstance(value, dict) and any(str(key).startswith("Fn::") for key in value):
+            continue
         path = _path(each["loc"], names)
         yield Fault(".".join(filter(None, [place, path])), _text(each))
 

@@ -117,7 +117,7 @@ class Stack:
             try:
                 model.model_validate(value)
             except ValidationError as error:
-                for fault in faults_of(error, ""):
+                for fault in faults_of(error, "", computed=True):
                     yield Fault(f"{place}.{_raised(fault.field)}".rstrip("."), fault.message)
 
     def differences(self, functions: Mapping[str, DescribedFunction]) -> Iterator[Fault]:
@@ -158,11 +158,11 @@ class Stack:
 
     def _trigger_differences(self, name: str, resource: str, ours: DescribedFunction) -> Iterator[Fault]:
         theirs = {
-            each.get("TriggerName"): (place, _lowered(each))
+            str(each.get("TriggerName")): (place, _lowered(each))
             for place, each in self.of("FC3::Trigger").items()
             if each.get("FunctionName") == name
         }
-        written = {each["triggerName"]: each for each in ours.props.get("triggers") or ()}
+        written = {str(each.get("triggerName")): each for each in ours.props.get("triggers") or ()}
         for trigger in sorted(theirs.keys() ^ written.keys(), key=str):
             place = theirs[trigger][0] if trigger in theirs else resource
             where = "in s.yaml" if trigger in theirs else "here"
@@ -216,7 +216,9 @@ def _lowered(value: Any) -> Any:
     """Write keys as `s.yaml` does: without the capital letter."""
     if isinstance(value, dict):
         return {
-            key[:1].lower() + key[1:]: each if key in _AS_WRITTEN or _computed(value) else _lowered(each)
+            str(key)[:1].lower() + str(key)[1:]: each
+            if key in _AS_WRITTEN or _computed(value)
+            else _lowered(each)
             for key, each in value.items()
         }
     return [_lowered(each) for each in value] if isinstance(value, list) else value
@@ -236,14 +238,18 @@ def _resolved(value: Any, values: Mapping[str, Any], resources: Mapping[str, Any
         return [_resolved(each, values, resources) for each in value]
     if not isinstance(value, dict):
         return value
-    if value.keys() == {"Ref"}:
+    if value.keys() == {"Ref"} and isinstance(value["Ref"], str):
         return values.get(value["Ref"], value["Ref"])
     if value.keys() == {"Fn::Sub"} and isinstance(value["Fn::Sub"], str):
         return substituted(value["Fn::Sub"], values)
-    if value.keys() == {"Fn::GetAtt"}:
+    if value.keys() == {"Fn::GetAtt"} and _is_pair(value["Fn::GetAtt"]):
         resource, attribute = value["Fn::GetAtt"]
         return _attribute(resource, attribute, values, resources)
     return {key: _resolved(each, values, resources) for key, each in value.items()}
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and [type(each) for each in value] == [str, str]
 
 
 def _attribute(resource: str, attribute: str, values: Mapping[str, Any], resources: Mapping[str, Any]) -> Any:
@@ -284,8 +290,9 @@ def _references(value: Any, place: str) -> Iterator[tuple[str, str, str]]:
         for key, each in value.items():
             if key == "Ref":
                 yield place, str(each), ""
-            elif key == "Fn::GetAtt" and isinstance(each, list) and len(each) > 1:
-                yield place, str(each[0]), str(each[1])
+            elif key == "Fn::GetAtt":
+                named, attribute = each if _is_pair(each) else (each, "")
+                yield place, str(named), str(attribute)
             elif key == "Fn::Sub" and isinstance(each, str):
                 yield from ((place, *name.partition(".")[::2]) for name in _NAME.findall(each))
             else:

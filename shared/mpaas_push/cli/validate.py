@@ -143,38 +143,41 @@ def _descriptor(path: Path, env: Mapping[str, str], settings: Settings) -> _Chec
     others = _names_elsewhere(path, env)
     for resource in descriptor.document["resources"]:
         try:
-            props = descriptor.props(resource, env)
+            props = _checked_props(descriptor, resource, env)
         except DescriptorError as error:
             found += error.faults
             continue
-        names = [str(each.get("triggerName")) for each in _triggers(props)]
-        triggers += len(names)
-        place = f"resources.{resource}.props"
-        try:
-            DeployedFunction.model_validate(props)
-        except ValidationError as error:
-            found += (
-                _at_its_template(fault, descriptor, resource) for fault in faults_of(error, place, names)
-            )
-        if (name := props.get("functionName")) in others:
-            found.append(Fault(f"{place}.functionName", f"{name} is also that of {others[name]}"))
+        triggers += len(_triggers(props))
+        for fault in _beyond_the_model(props, path.parent):
+            placed = Fault(f"resources.{resource}.props.{fault.field}", fault.message)
+            found.append(_at_its_template(placed, descriptor, resource))
+        if (name := props["functionName"]) in others:
+            place = f"resources.{resource}.props.functionName"
+            found.append(Fault(place, f"{name} is also that of {others[name]}"))
         others[name] = f"resources.{resource}"
-        found += (
-            _at_its_template(Fault(f"{place}.{fault.field}", fault.message), descriptor, resource)
-            for fault in _beyond_the_model(props, path.parent)
-        )
-        for trigger in _triggers(props):
-            if trigger.get("triggerType") == "timer":
-                at = f"{place}.triggers.{trigger.get('triggerName')}.triggerConfig.payload"
-                try:
-                    messages += _timer_messages(trigger, settings)
-                except InvalidMessage as error:
-                    found += (Fault(f"{at}.{fault.field}", fault.message) for fault in error.faults)
-                except PushError as error:
-                    found.append(Fault(at, str(error)))
+        number, faults = _timer_messages(props, f"resources.{resource}.props.triggers", settings)
+        messages += number
+        found += faults
     functions = len(descriptor.document["resources"])
     counted = [_counted(functions, "function"), _counted(triggers, "trigger")]
-    return f"{', '.join(counted)}, {_counted(messages, 'message')} of timers", list(dict.fromkeys(found))
+    return f"{', '.join(counted)}, {_counted(messages, 'message')} of timers", found
+
+
+def _checked_props(descriptor: Descriptor, resource: str, env: Mapping[str, str]) -> dict[str, Any]:
+    """Return the properties of a function.
+
+    Raises:
+        DescriptorError: they cannot be resolved, or are not what a function has.
+    """
+    props = descriptor.props(resource, env)
+    try:
+        DeployedFunction.model_validate(props)
+    except ValidationError as error:
+        names = [str(each.get("triggerName")) for each in _triggers(props)]
+        faults = faults_of(error, f"resources.{resource}.props", names)
+        placed = [_at_its_template(fault, descriptor, resource) for fault in faults]
+        raise DescriptorError(descriptor.file, placed) from None
+    return props
 
 
 def _triggers(props: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -182,18 +185,19 @@ def _triggers(props: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [each for each in written if isinstance(each, dict)] if isinstance(written, list) else []
 
 
-def _names_elsewhere(path: Path, env: Mapping[str, str]) -> dict[Any, str]:
+def _names_elsewhere(path: Path, env: Mapping[str, str]) -> dict[str, str]:
     """Return which functions the other descriptors of the project deploy: two files may not share one."""
-    found: dict[Any, str] = {}
+    found: dict[str, str] = {}
     for other in descriptors(path.parent):
         if other.name >= path.name:
             continue  # of two files that share a name, one is told
         try:
             document = Descriptor(other)
-            named = {document.props(each, env)["functionName"] for each in document.document["resources"]}
-        except (DescriptorError, AttributeError, KeyError, TypeError):
+            Frame.model_validate(document.document)
+            for resource in document.document["resources"]:
+                found[_checked_props(document, resource, env)["functionName"]] = other.name
+        except (DescriptorError, ValidationError):
             continue  # told where that file is checked
-        found |= dict.fromkeys(named, other.name)
     return found
 
 
@@ -217,19 +221,24 @@ def _at_its_template(fault: Fault, descriptor: Descriptor, resource: str) -> Fau
 
 def _beyond_the_model(props: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
     """Find what only the functions' own settings and the files beside the descriptor can tell."""
-    code, module = props.get("code"), str(props.get("handler", "")).partition(".")[0]
-    if isinstance(code, str) and not (folder / code / f"{module}.py").is_file():
-        yield Fault("code", f"there is no {code}/{module}.py for the handler {props.get('handler')}")
-    variables = props.get("environmentVariables")
-    if isinstance(variables, dict):
-        for fault in _variable_faults(variables):
-            yield Fault(f"environmentVariables.{fault.field}", fault.message)
-    names = [each.get("triggerName") for each in _triggers(props)]
-    for name in {name for name in names if names.count(name) > 1}:
+    code, module = props["code"], props["handler"].partition(".")[0]
+    if f"{module}.py" not in _files(folder / code):
+        yield Fault("code", f"there is no {code}/{module}.py for the handler {props['handler']}")
+    for fault in _variable_faults(props.get("environmentVariables") or {}):
+        yield Fault(f"environmentVariables.{fault.field}", fault.message)
+    names = [each["triggerName"] for each in _triggers(props)]
+    for name in sorted({name for name in names if names.count(name) > 1}):
         yield Fault("triggers", f"two are called {name}")
 
 
-def _variable_faults(variables: Mapping[str, Any]) -> Iterator[Fault]:
+def _files(folder: Path) -> set[str]:
+    try:
+        return {path.name for path in folder.iterdir()}
+    except (OSError, ValueError):
+        return set()
+
+
+def _variable_faults(variables: Mapping[str, str]) -> Iterator[Fault]:
     known = Settings.variables().keys() | _OTHER_VARIABLES
     for name in variables:
         near = get_close_matches(name, known, 1)
@@ -239,18 +248,25 @@ def _variable_faults(variables: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(name, "names with FC_ belong to Function Compute")
         elif name not in known and (name.startswith(("PUSH_", "MPAAS_")) or near):
             yield Fault(name, f"is no setting{f'; did you mean {near[0]}?' if near else ''}")
-    yield from settings_faults({name: value for name, value in variables.items() if isinstance(value, str)})
+    yield from settings_faults(dict(variables))
 
 
-def _timer_messages(trigger: dict[str, Any], settings: Settings) -> int:
-    """Read the payload of a timer trigger as `timer_push` does and return how many messages it holds.
-
-    Raises:
-        UnreadableJson: it is not JSON.
-        InvalidMessage: a message in it may not be sent.
-    """
-    payload = read_json(str((trigger.get("triggerConfig") or {}).get("payload") or ""))
-    return len(tasks_of(Tick(str(trigger.get("triggerName")), "", payload), settings))
+def _timer_messages(props: Mapping[str, Any], place: str, settings: Settings) -> tuple[int, list[Fault]]:
+    """Read the payloads of timer triggers as `timer_push` does: how many messages, and what is wrong."""
+    number, found = 0, []
+    for trigger in _triggers(props):
+        if trigger["triggerType"] != "timer":
+            continue
+        name = trigger["triggerName"]
+        at = f"{place}.{name}.triggerConfig.payload"
+        try:
+            payload = read_json(trigger["triggerConfig"].get("payload", ""))
+            number += len(tasks_of(Tick(name, "", payload), settings))
+        except InvalidMessage as error:
+            found += [Fault(f"{at}.{fault.field}", fault.message) for fault in error.faults]
+        except PushError as error:
+            found.append(Fault(at, str(error)))
+    return number, found
 
 
 # --- template.yml and policies
@@ -259,35 +275,43 @@ def _timer_messages(trigger: dict[str, Any], settings: Settings) -> int:
 def _stack(folder: Path) -> _Checked:
     stack = Stack(folder / "template.yml")
     found = list(stack.faults())
-    for name, role in stack.of("RAM::Role").items():
-        place = f"Resources.{name}.Properties"
-        found += trust_faults(role.get("AssumeRolePolicyDocument") or {}, f"{place}.AssumeRolePolicyDocument")
-        for index, policy in enumerate(role.get("Policies") or []):
-            at = f"{place}.Policies.{index}.PolicyDocument"
-            found += function_faults(policy.get("PolicyDocument"), at)
-    functions = _functions(folder)
-    if functions:
-        found += stack.differences(functions)
+    if not found:
+        for name, role in stack.of("RAM::Role").items():
+            place = f"Resources.{name}.Properties"
+            found += trust_faults(role["AssumeRolePolicyDocument"], f"{place}.AssumeRolePolicyDocument")
+            for index, policy in enumerate(role.get("Policies") or []):
+                found += function_faults(policy["PolicyDocument"], f"{place}.Policies.{index}.PolicyDocument")
+        if functions := _functions(folder):
+            found += stack.differences(functions)
     resources = _counted(len(stack.document["Resources"]), "resource")
     return f"{_counted(len(stack.of('FC3::Function')), 'function')}, {resources}", found
 
 
 def _functions(folder: Path) -> dict[str, DescribedFunction]:
-    """Return the functions of `s.yaml` with nothing set, by name; none where it cannot be read."""
+    """Return the functions of `s.yaml` with nothing set, by name; none where something in it is wrong."""
+    path = folder / "s.yaml"
+    if not path.is_file():
+        return {}
     try:
-        found = described_functions(folder / "s.yaml", {}) if (folder / "s.yaml").is_file() else ()
-        return {each.props["functionName"]: each for each in found}
-    except (DescriptorError, AttributeError, KeyError, TypeError):
+        descriptor = Descriptor(path)
+        Frame.model_validate(descriptor.document)
+        for resource in descriptor.document["resources"]:
+            _checked_props(descriptor, resource, {})
+    except (DescriptorError, ValidationError):
         return {}  # told where that file is checked
+    return {each.props["functionName"]: each for each in described_functions(path, {})}
 
 
 def _policy(folder: Path, path: Path) -> _Checked:
     document = read_json(path.read_bytes())
+    if not isinstance(document, dict):
+        return "", [Fault("", "must be an object with Version and Statement")]
     if path.stem == "deployer":
         found = list(deployer_faults(document))
     else:
-        found = [*function_faults(document), *_unsendable(folder, document)]
-    return _counted(len(document.get("Statement") or ()), "statement"), found
+        found = list(function_faults(document)) or list(_unsendable(folder, document))
+    statements = document.get("Statement")
+    return _counted(len(statements) if isinstance(statements, list) else 0, "statement"), found
 
 
 def _unsendable(folder: Path, document: Any) -> Iterator[Fault]:
@@ -299,6 +323,9 @@ def _unsendable(folder: Path, document: Any) -> Iterator[Fault]:
             queue = variables.get(name)
             if queue and f":/queues/{queue}/messages'" not in allowed:
                 yield Fault("Statement", f"nothing lets {name} of s.yaml, {queue}, be sent to")
+        failed = function.props["asyncInvokeConfig"]["destinationConfig"]["onFailure"]["destination"]
+        if ":/queues/" in failed and f"'{failed}'" not in allowed:
+            yield Fault("Statement", f"nothing lets the failure destination of s.yaml, {failed}, be sent to")
         worker = variables.get("PUSH_WORKER_FUNCTION")
         if worker and f":functions/{worker}'" not in allowed:
             yield Fault("Statement", f"nothing lets PUSH_WORKER_FUNCTION of s.yaml, {worker}, be invoked")
