@@ -10,7 +10,7 @@ from mpaas_push.errors import Misconfigured
 from mpaas_push.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["descriptors", "read_input", "rules_files", "settings_or_stand_ins"]
 
@@ -37,12 +37,15 @@ def read_input(file: str) -> bytes:
         raise Misconfigured(f"{file} cannot be read: {error.strerror}") from None
 
 
-def settings_or_stand_ins() -> Settings:
-    """Return the settings of the environment; app and workspace are made up where it names none.
+def settings_or_stand_ins(env: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of an environment; app and workspace are made up where it names none.
+
+    Args:
+        env: By default the process's own.
 
     Raises:
         Misconfigured: a variable of the environment holds what it may not.
     """
-    settings = Settings.from_env()
+    settings = Settings.from_env(env)
     named = {"app_id": settings.app_id or "your-app-id", "workspace_id": settings.workspace_id or "default"}
     return settings.model_copy(update=named)

@@ -19,7 +19,7 @@ from mpaas_push.cli.descriptor import (
 )
 from mpaas_push.cli.env_file import env_faults, read_env, settings_faults
 from mpaas_push.cli.policies import deployer_faults, function_faults, trust_faults
-from mpaas_push.cli.project import descriptors, read_input, rules_files
+from mpaas_push.cli.project import descriptors, read_input, rules_files, settings_or_stand_ins
 from mpaas_push.cli.resources import DeployedFunction, Frame, faults_of
 from mpaas_push.cli.stack import PSEUDO, Stack, substituted
 from mpaas_push.errors import Fault, InvalidMessage, Misconfigured, PushError
@@ -112,11 +112,9 @@ def _checks(folder: Path, messages: list[str]) -> Iterator[tuple[str, Callable[[
 def _settings(env: Mapping[str, str]) -> Settings:
     """Return settings to check messages with; what is wrong in them is told on its own."""
     try:
-        settings = Settings.from_env(env)
+        return settings_or_stand_ins(env)
     except Misconfigured:
-        settings = Settings()
-    named = {"app_id": settings.app_id or "your-app-id", "workspace_id": settings.workspace_id or "default"}
-    return settings.model_copy(update=named)
+        return settings_or_stand_ins({})
 
 
 def _environment() -> _Checked:
