@@ -24,7 +24,6 @@ import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -40,6 +39,7 @@ from local.asynchronous import InvalidArgument, PayloadTooLarge, QueueClosed, Ta
 from local.cloud_events import BadCloudEvent, cloud_event_of, stamped
 from local.gateway import REQUEST_BODY_LIMIT
 from local.host import Account, HostClosed, Throttled, new_request_id
+from local.loopback import is_own_host
 from local.oss import OSS_EVENTS, OssUpload, oss_cloud_event, oss_event
 from local.payloads import dumped
 from local.timers import UnknownTimer
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
 __all__ = ["Callee", "create_events_app"]
 
 _logger = logging.getLogger(__name__)
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
@@ -434,11 +433,7 @@ class _LoopbackOnly:
 
 def _foreign(request: Request) -> str | None:
     host = request.headers.get("host", "")
-    try:
-        name = urlsplit(f"//{host}").hostname
-    except ValueError:
-        name = None
-    if name not in _LOOPBACK:
+    if not is_own_host(host):
         return "this API answers to 127.0.0.1 and localhost only"
     origin = request.headers.get("origin")
     if origin is not None and origin not in (f"http://{host}", f"https://{host}"):

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import urllib3
-from playwright.sync_api import sync_playwright
 
 from local.demo import run_demo
 from local.stack import ROOT, Ports, Stack
@@ -49,6 +48,8 @@ def take_inbox(url: str, path: Path) -> bool:
 
 @contextmanager
 def _opened(command: str, url: str) -> Iterator[Page]:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - `make run` takes no picture
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox"])
         page = browser.new_page(base_url=url, viewport={"width": 1200, "height": 720})

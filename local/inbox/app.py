@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
@@ -17,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 
 from local.inbox.changes import Changes
 from local.inbox.routes import fault_routes, figure_routes, push_routes, queue_routes, send_routes
+from local.loopback import is_own_host
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["create_inbox_app"]
 
 STATIC = Path(__file__).resolve().parent / "static"
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
     " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -108,7 +107,7 @@ class _Guard:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get("host", ""), headers.get("origin")
-        if _hostname(host) not in _LOOPBACK or (origin is not None and origin != f"http://{host}"):
+        if not is_own_host(host) or (origin is not None and origin != f"http://{host}"):
             response = JSONResponse({"detail": "This page answers to this machine only."}, 403)
             await response(scope, receive, send)
             return
@@ -120,10 +119,3 @@ class _Guard:
             await send(message)
 
         await self._app(scope, receive, with_headers)
-
-
-def _hostname(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None

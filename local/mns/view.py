@@ -10,12 +10,12 @@ import json
 import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast, get_args
-from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.routing import Route
 
+from local.loopback import is_own_host
 from local.mns.errors import MnsError
 from local.mns.model import State
 
@@ -33,7 +33,6 @@ _PAGE = 100
 _LARGEST_PAGE = 1000
 _LARGEST_NUMBER = 2**31
 _NUMBER = re.compile("[0-9]{1,18}")
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def view_routes(store: MnsStore) -> list[Route]:
@@ -68,7 +67,7 @@ def view_routes(store: MnsStore) -> list[Route]:
 def _guarded(show: Callable[[Request], Any]) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         host = request.headers.get("host", "")
-        if _hostname(f"//{host}") not in _LOOPBACK:
+        if not is_own_host(host):
             return _problem(403, "Forbidden", "This view answers to 127.0.0.1 and localhost only.")
         origin = request.headers.get("origin")
         if origin is not None and origin != f"http://{host}":
@@ -134,13 +133,6 @@ def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int
     if not (_NUMBER.fullmatch(text) and int(text) <= most):
         raise ValueError(f"{name} is {text!r}; a whole number from 0 to {most}")
     return int(text)
-
-
-def _hostname(address: str) -> str | None:
-    try:
-        return urlsplit(address).hostname
-    except ValueError:
-        return None
 
 
 def _problem(status: int, title: str, detail: str) -> Response:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -17,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
+from local.loopback import is_own_host
 from local.mpaas.authentication import AccessKey, Authenticator
 from local.mpaas.faults import FAULT_ORDER, FaultBook
 from local.mpaas.gateway import Gateway
@@ -47,7 +47,6 @@ MAX_PAGE = 1000
 """The most entries that one `GET /inbox` shows."""
 
 _LARGEST_SEQ = 2**63 - 1
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class SandboxApp(Starlette):
@@ -187,7 +186,7 @@ def _local_route(path: str, **endpoints: _Endpoint) -> Route:
 
     async def guarded(request: Request) -> Response:
         host = request.headers.get("host", "")
-        if _hostname(f"//{host}") not in _LOOPBACK:
+        if not is_own_host(host):
             return problem(403, "Forbidden", "This API answers to 127.0.0.1 and localhost only.")
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{host}", f"https://{host}"}:
@@ -196,13 +195,6 @@ def _local_route(path: str, **endpoints: _Endpoint) -> Route:
         return await endpoints[method](request)
 
     return Route(path, guarded, methods=list(endpoints))
-
-
-def _hostname(address: str) -> str | None:
-    try:
-        return urlsplit(address).hostname
-    except ValueError:
-        return None
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:

@@ -22,25 +22,23 @@ CALLS = {"mpaas:PushSimple", "mns:SendMessage", "fc:InvokeFunction", "log:PostLo
 _OF_THE_PROJECT = re.compile(r".*[:/](mpaas-[^*]*\*?(/[^*]+(/\*)?|/\*)?|aliyun\w+role)")
 
 
-class _Statement(BaseModel):
+class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_pascal)
 
+
+class _Statement(_Strict):
     effect: Literal["Allow", "Deny"]
     action: Annotated[list[Annotated[str, Field(pattern=r"^[a-z]+:[A-Za-z*]+$")]], Field(min_length=1)]
     resource: Annotated[list[Annotated[str, Field(pattern=r"^(\*|acs:.+)$")]], Field(min_length=1)]
     condition: dict[str, dict[str, list[str]]] = {}
 
 
-class _Policy(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_pascal)
-
+class _Policy(_Strict):
     version: Literal["1"]
     statement: Annotated[list[_Statement], Field(min_length=1)]
 
 
-class _Principal(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_pascal)
-
+class _Principal(_Strict):
     service: list[str]
 
     @field_validator("service")
@@ -51,17 +49,13 @@ class _Principal(BaseModel):
         return value
 
 
-class _TrustStatement(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_pascal)
-
+class _TrustStatement(_Strict):
     effect: Literal["Allow"]
     action: Literal["sts:AssumeRole"]
     principal: _Principal
 
 
-class _Trust(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_pascal)
-
+class _Trust(_Strict):
     version: Literal["1"]
     statement: Annotated[list[_TrustStatement], Field(min_length=1)]
 
