@@ -252,8 +252,9 @@ class Server:
                 if request is None or not self._answer(request, connection):
                     break
         with self._lock:
+            # Forgotten and closed in one: after hang_up() none is left open.
             self._open.discard(connection)
-        connection.close()
+            connection.close()
 
     def _answer(self, request: Received, connection: socket.socket) -> bool:
         with self._lock:
