@@ -36,7 +36,7 @@ def handler(event: bytes, context: object) -> str:
     with MnsQueues(client.settings, invocation.credentials) as queues:
         report = send_batch([task for tasks in made for task in tasks], client, queues, invocation)
     if report.worth_repeating:
-        raise BatchIncomplete(report.outcomes)
+        raise BatchIncomplete(report.outcomes, report.left)
     return json.dumps({"events": len(made), "unmatched": made.count([]), **asdict(report)})
 
 

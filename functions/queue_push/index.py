@@ -25,6 +25,6 @@ def handler(event: bytes, context: object) -> str:
     tasks = [task_of(reading, client.settings) for reading in items_of(event)]
     with MnsQueues(client.settings, invocation.credentials) as queues:
         report = send_batch(tasks, client, queues, invocation)
-    if report.unsettled or report.stranded:
-        raise BatchIncomplete(report.outcomes)
+    if report.left:
+        raise BatchIncomplete(report.outcomes, report.left)
     return json.dumps(asdict(report))

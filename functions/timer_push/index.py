@@ -29,5 +29,5 @@ def handler(event: bytes, context: object) -> str:
     with MnsQueues(client.settings, invocation.credentials) as queues:
         report = send_batch(tasks, client, queues, invocation)
     if report.worth_repeating:
-        raise BatchIncomplete(report.outcomes)
+        raise BatchIncomplete(report.outcomes, report.left)
     return json.dumps(asdict(report))

@@ -255,14 +255,17 @@ def queue_routes(queues: MnsStore, ways: Ways) -> APIRouter:
 
     @router.post("/api/queues/{name}/messages/{message_id}/back")
     def send_back(name: str, message_id: str) -> dict[str, str]:
-        """Put the original of a dead letter into the queue of the queue function, and remove the letter."""
+        """Put a dead letter's message into the queue of the queue function, and remove the letter.
+
+        The message names the targets that got nothing; where the letter has none, its original goes back.
+        """
         if name != ways.dead_letter_queue:
             raise HTTPException(409, f"Only letters of {ways.dead_letter_queue} can be sent back.")
         letter = next((each for each in queues.messages(name) if each.id == message_id), None)
-        original = _original(message_json(letter)["text"]) if letter else None
-        if original is None or queues.remove(name, message_id) is None:
+        body = _body_of(message_json(letter)["text"]) if letter else None
+        if body is None or queues.remove(name, message_id) is None:
             raise HTTPException(404, "There is no such dead letter.")
-        return {"messageId": ways.enqueue(original)}
+        return {"messageId": ways.enqueue(body)}
 
     return router
 
@@ -338,10 +341,11 @@ def _sent(order: SendOrder, status: int | None, answer: Any) -> Response:
 _JSON = {"Content-Type": "application/json"}
 
 
-def _original(text: str) -> str | None:
-    """Return what a dead letter quotes."""
+def _body_of(text: str) -> str | None:
+    """Return what is sent back of a dead letter."""
     try:
-        body = json.loads(text)["body"]
-    except (ValueError, KeyError, TypeError):
+        letter = json.loads(text)
+        body = letter.get("message") or letter["body"]
+    except (ValueError, KeyError, AttributeError):
         return None
     return body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault, InvalidMessage, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
+from mpaas_push.message import PushMessage
 from mpaas_push.messages import message_of
 from mpaas_push.outcome import ACCEPTED, THROTTLED, UNKNOWN, counts_of
 from mpaas_push.queues import BODY_BYTES, Parcel
 from mpaas_push.settings import OnUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mpaas_push.client import PushClient
     from mpaas_push.invocation import Invocation
-    from mpaas_push.message import PushMessage
     from mpaas_push.outcome import Outcome
     from mpaas_push.queues import Queues
     from mpaas_push.settings import Settings
@@ -74,6 +74,7 @@ class BatchReport:
         given_up: Messages handed to the dead-letter queue.
         unsettled: Messages that may be sent again and that no queue took: the event must come again.
         stranded: Messages that were given up and that no dead-letter queue took.
+        left: Places of the messages that are unsettled or stranded, from 0.
     """
 
     outcomes: dict[str, int]
@@ -81,6 +82,7 @@ class BatchReport:
     given_up: int
     unsettled: int
     stranded: int
+    left: tuple[int, ...] = ()
 
     @property
     def worth_repeating(self) -> bool:
@@ -106,7 +108,7 @@ def task_of(reading: Item | UnreadablePayload, settings: Settings) -> Task:
     scope, attempt = reading.scope, 1
     retry = body.get(RETRY_KEY) if isinstance(body, dict) else None
     if isinstance(retry, dict):
-        attempt = retry["attempt"] if type(retry.get("attempt")) is int else 1
+        attempt = max(retry["attempt"], 1) if type(retry.get("attempt")) is int else 1
         scope = retry["scope"] if isinstance(retry.get("scope"), str) else scope
         body = body.get("message")
     return Task(scope, reading.original, message_of(body, settings), body, attempt)
@@ -135,25 +137,26 @@ def send_batch(
         scope=[task.scope for task in tasks],
         invocation=invocation.ending_earlier(min(invocation.time_left * RESERVED_SHARE, RESERVED_SECONDS)),
     )
-    retries: list[Parcel] = []
-    letters: list[Parcel] = []
-    for task, outcomes in zip(tasks, results, strict=True):
+    retries: dict[int, Parcel] = {}
+    letters: dict[int, Parcel] = {}
+    for place, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
         again = [outcome for outcome in outcomes if _may_go_again(outcome, settings)]
         hopeless = [outcome for outcome in outcomes if not outcome.accepted and outcome not in again]
         if again and task.attempt <= settings.retry_limit:
-            retries.append(_retry(task, again))
+            retries[place] = _retry(task, again)
         else:
             hopeless += again
         if hopeless:
-            letters.append(_dead_letter(task, hopeless))
+            letters[place] = _dead_letter(task, hopeless)
     unsettled = _not_taken(queues, settings.retry_queue, retries)
     stranded = _not_taken(queues, settings.dead_letter_queue, letters)
     return BatchReport(
         counts_of(outcome for outcomes in results for outcome in outcomes),
-        len(retries) - unsettled,
-        len(letters) - stranded,
-        unsettled,
-        stranded,
+        len(retries) - len(unsettled),
+        len(letters) - len(stranded),
+        len(unsettled),
+        len(stranded),
+        tuple(sorted(unsettled | stranded)),
     )
 
 
@@ -163,14 +166,22 @@ def _may_go_again(outcome: Outcome, settings: Settings) -> bool:
     return outcome.kind is THROTTLED
 
 
-def _retry(task: Task, outcomes: Iterable[Outcome]) -> Parcel:
-    """Pack what is left of a message: the targets that got nothing, each with the id that it had."""
-    outcomes = tuple(outcomes)
-    left = {target: message_id for outcome in outcomes for target, message_id in outcome.targets.items()}
+def _left_of(task: Task, outcomes: Iterable[Outcome]) -> dict[str, Any]:
+    """Return a message for those of its targets that outcomes name.
+
+    Ids that the caller gave stay; others are derived from the scope again, whichever targets are left.
+    """
+    ids = {target: message_id for outcome in outcomes for target, message_id in outcome.targets.items()}
     payload = {name: value for name, value in task.payload.items() if name not in {"targets", "targetMsgkey"}}
+    given = isinstance(task.message, PushMessage) and task.message.target_msgkey is not None
+    return {**payload, "targetMsgkey": ids} if given else {**payload, "targets": list(ids)}
+
+
+def _retry(task: Task, outcomes: Sequence[Outcome]) -> Parcel:
+    """Pack what is left of a message: the targets that got nothing, each under the id that it had."""
     body = {
         RETRY_KEY: {"attempt": task.attempt + 1, "scope": task.scope},
-        "message": {**payload, "targetMsgkey": left},
+        "message": _left_of(task, outcomes),
     }
     delay = min(FIRST_DELAY_SECONDS * 2 ** (task.attempt - 1), LONGEST_DELAY_SECONDS)
     delay *= random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
@@ -178,29 +189,33 @@ def _retry(task: Task, outcomes: Iterable[Outcome]) -> Parcel:
     return Parcel(_dumped(body), round(max(delay, asked)))
 
 
-def _dead_letter(task: Task, outcomes: Iterable[Outcome]) -> Parcel:
-    """Pack a message that was given up, with the reason; its outcomes are left out where they do not fit."""
-    outcomes = tuple(outcomes)
+def _dead_letter(task: Task, outcomes: Sequence[Outcome]) -> Parcel:
+    """Pack a message that was given up, with the reason.
+
+    Beside the original stands the message for the targets that are given up, so that it can be sent again to
+    them alone. Where that does not fit, the outcomes are left out, and then this message.
+    """
     letter: dict[str, Any] = {
         "reason": outcomes[0].kind.value,
         "detail": (outcomes[0].result_message or outcomes[0].result_code or "")[:1000],
         "scope": task.scope,
         "attempt": task.attempt,
         "body": task.original,
-        "outcomes": [outcome.as_json() for outcome in outcomes],
     }
-    text = _dumped(letter)
-    if len(text) > BODY_BYTES:
-        del letter["outcomes"]
-        text = _dumped(letter)
+    more: dict[str, Any] = {"outcomes": [outcome.as_json() for outcome in outcomes]}
+    if isinstance(task.message, PushMessage):
+        more = {"message": _left_of(task, outcomes), **more}
+    while len(text := _dumped(letter | more)) > BODY_BYTES and more:
+        more.popitem()
     return Parcel(text)
 
 
-def _not_taken(queues: Queues, queue: str | None, parcels: Sequence[Parcel]) -> int:
-    """Hand parcels over and return how many of them were not taken."""
+def _not_taken(queues: Queues, queue: str | None, parcels: Mapping[int, Parcel]) -> set[int]:
+    """Hand parcels over and return the places of those that were not taken."""
     if not parcels or queue is None:
-        return len(parcels)
-    return queues.hand_over(queue, parcels).count(False)
+        return set(parcels)
+    taken = queues.hand_over(queue, [*parcels.values()])
+    return {place for place, is_taken in zip(parcels, taken, strict=True) if not is_taken}
 
 
 def _dumped(value: Any) -> str:

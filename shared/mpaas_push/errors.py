@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "BatchIncomplete",
@@ -85,12 +85,22 @@ class BatchIncomplete(PushError):
 
     Attributes:
         counts: Number of outcomes by name.
+        left: Places of the messages that are left, from 0, in the event's order.
     """
 
-    def __init__(self, counts: Mapping[str, int]) -> None:
+    def __init__(self, counts: Mapping[str, int], left: Sequence[int]) -> None:
         self.counts = dict(counts)
+        self.left = tuple(left)
         told = ", ".join(f"{count} {name}" for name, count in counts.items())
-        super().__init__(f"not all was accepted: {told}; each request and its outcome is in the log")
+        places = ", ".join(map(str, self.left[:_NAMED])) + (", …" if len(self.left) > _NAMED else "")
+        super().__init__(
+            f"not all was accepted: {told}; no queue took what is left of {len(self.left)} messages"
+            f" (places {places}); each request and its outcome is in the log"
+        )
+
+
+_NAMED = 20
+"""As many places as a line of the log bears."""
 
 
 class Misconfigured(PushError):

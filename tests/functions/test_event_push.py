@@ -55,6 +55,7 @@ def test_an_order_of_a_custom_bus_becomes_a_push(stack: QueueStack) -> None:
         "given_up": 0,
         "unsettled": 0,
         "stranded": 0,
+        "left": [],
     }
     assert parameters(stack)["Title"] == "Order 4711 is on its way"
     assert parameters(stack)["Content"] == "Tea will arrive soon."

@@ -37,6 +37,7 @@ def test_a_batch_is_sent(stack: QueueStack) -> None:
         "given_up": 0,
         "unsettled": 0,
         "stranded": 0,
+        "left": [],
     }
     assert stack.accepted == sorted(f"user-{number}" for number in range(100))
 
@@ -102,8 +103,50 @@ def test_only_the_targets_that_got_nothing_are_tried_again(stack: QueueStack) ->
     (parcel,) = stack.parcels("retry")
     stack.deliver(parcel)
 
-    assert list(parcel["message"]["targetMsgkey"]) == [f"user-{number}" for number in range(10, 15)]
+    assert parcel["message"]["targets"] == [f"user-{number}" for number in range(10, 15)]
     assert stack.accepted == sorted(f"user-{number}" for number in range(15))
+    tries = [
+        {target["target"]: target["messageId"] for target in entry["targets"]}
+        for entry in stack.sandbox.inbox(target="user-11")
+    ]
+    assert len(tries) == 2
+    assert tries[0] == tries[1]
+
+
+def test_ids_of_the_caller_stay_with_what_is_tried_again(stack: QueueStack) -> None:
+    stack.sandbox.order(kind="throttling")
+    given = {f"user-{number}": f"order-{number}" for number in range(3)}
+
+    stack.deliver(message(targets=None, targetMsgkey=given))
+
+    (parcel,) = stack.parcels("retry")
+    assert parcel["message"]["targetMsgkey"] == given
+
+
+def test_a_dead_letter_sent_back_reaches_only_the_targets_that_were_given_up(stack: QueueStack) -> None:
+    everybody = [f"user-{number:02}" for number in range(15)]
+    stack.sandbox.order(kind="result", code="3028", match={"target": "user-11"})
+
+    stack.deliver(to(*everybody))
+    (letter,) = stack.parcels("dead")
+
+    assert json.loads(letter["body"]) == to(*everybody)
+    assert letter["message"] == to(*everybody[10:])
+    assert stack.deliver(letter["message"], first=7)["outcomes"] == {"accepted": 1}
+    assert stack.accepted == everybody
+
+
+@pytest.mark.parametrize("attempt", [-(10**20), 0, 10**20, True, 1.5, "2", None])
+def test_no_envelope_that_somebody_made_up_harms_a_batch(stack: QueueStack, attempt: Any) -> None:
+    stack.sandbox.order(kind="throttling", match={"target": "user-1"})
+    made_up = {"pushRetry": {"attempt": attempt, "scope": "s"}, "message": to("user-1")}
+
+    answer = stack.deliver(made_up, to("user-2"))
+
+    assert answer["outcomes"] == {"throttled": 1, "accepted": 1}
+    assert answer["retried"] + answer["given_up"] == 1
+    if answer["retried"]:
+        assert stack.parcels("retry")[0]["pushRetry"]["attempt"] == 2
 
 
 def test_the_delay_grows_and_in_the_end_the_message_is_given_up() -> None:
@@ -163,11 +206,13 @@ def test_without_a_queue_the_batch_comes_again(missing: str) -> None:
     without = {missing: ""}
     with QueueStack("queue_push", folder=None, **without) as stack:
         fault = "8011" if missing == "PUSH_RETRY_QUEUE" else "3028"
-        stack.sandbox.order(kind="result", code=fault)
+        stack.sandbox.order(kind="result", code=fault, match={"target": "user-1"})
 
-        answer = stack.deliver(to("user-1"))
+        answer = stack.deliver(to("user-0"), to("user-1"))
 
     assert answer["errorType"] == "BatchIncomplete"
+    assert "what is left of 1 messages (places 1)" in answer["errorMessage"]
+    assert "1 accepted" in answer["errorMessage"]
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", ""])

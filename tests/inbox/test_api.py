@@ -246,6 +246,23 @@ def test_only_dead_letters_are_sent_back_and_their_original_is(call: Call, stack
     assert call("POST", f"/api/queues/{other}/messages/x/back", {}, status=409)
 
 
+def test_a_letter_goes_back_for_the_targets_that_got_nothing(call: Call, stack: Stack) -> None:
+    dead = call("GET", "/api/queues")["deadLetterQueue"]
+    letter = json.dumps(
+        {
+            "reason": "unknown",
+            "body": json.dumps(MESSAGE | {"targets": ["reached", "not-reached"]}),
+            "message": MESSAGE | {"targets": ["not-reached"]},
+        }
+    )
+    message = stack.queues.store.send(dead, base64.b64encode(letter.encode()).decode())
+
+    call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {})
+
+    (row,) = arrived(call, 1)
+    assert (row["targets"], row["firstTarget"]) == (1, "not-reached")
+
+
 def test_what_is_no_letter_stays(call: Call, stack: Stack) -> None:
     dead = call("GET", "/api/queues")["deadLetterQueue"]
     message = stack.queues.store.send(dead, "not a letter")
