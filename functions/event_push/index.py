@@ -33,7 +33,7 @@ def handler(event: bytes, context: object) -> str:
     invocation = Invocation.of(context)
     client = push_client()
     made = [tasks_of(each, rules(), client.settings) for each in events_of(opened(event))]
-    with MnsQueues(client.settings, invocation.credentials) as queues:
+    with MnsQueues(client.settings, invocation) as queues:
         report = send_batch([task for tasks in made for task in tasks], client, queues, invocation)
     if report.worth_repeating:
         raise BatchIncomplete(report.outcomes, report.left)

@@ -23,7 +23,7 @@ def handler(event: bytes, context: object) -> str:
     invocation = Invocation.of(context)
     client = push_client()
     tasks = [task_of(reading, client.settings) for reading in items_of(event)]
-    with MnsQueues(client.settings, invocation.credentials) as queues:
+    with MnsQueues(client.settings, invocation) as queues:
         report = send_batch(tasks, client, queues, invocation)
     if report.left:
         raise BatchIncomplete(report.outcomes, report.left)

@@ -26,7 +26,7 @@ def handler(event: bytes, context: object) -> str:
     invocation = Invocation.of(context)
     client = push_client()
     tasks = tasks_of(tick_of(opened(event)), client.settings)
-    with MnsQueues(client.settings, invocation.credentials) as queues:
+    with MnsQueues(client.settings, invocation) as queues:
         report = send_batch(tasks, client, queues, invocation)
     if report.worth_repeating:
         raise BatchIncomplete(report.outcomes, report.left)

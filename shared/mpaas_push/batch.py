@@ -7,6 +7,7 @@ sent again, to the dead-letter queue if not. Only what no queue takes is left fo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import random
@@ -22,7 +23,7 @@ from mpaas_push.queues import BODY_BYTES, Parcel
 from mpaas_push.settings import OnUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from mpaas_push.client import PushClient
     from mpaas_push.invocation import Invocation
@@ -41,6 +42,10 @@ LONGEST_DELAY_SECONDS = 900
 RESERVED_SHARE = 0.2
 """Share of the time left that is kept free for handing over, at most `RESERVED_SECONDS`."""
 RESERVED_SECONDS = 10.0
+RESERVED_SECONDS_A_MESSAGE = 0.002
+"""Large batches need longer, if all of them are to be handed over: up to twice that share."""
+CUT_CHARACTERS = 4000
+"""What is left of an original that is too long for a dead letter; it fits however it is escaped."""
 RETRY_KEY = "pushRetry"
 """Marks a message that comes from the retry queue."""
 
@@ -135,29 +140,40 @@ def send_batch(
     results = client.send_all(
         [task.message for task in tasks],
         scope=[task.scope for task in tasks],
-        invocation=invocation.ending_earlier(min(invocation.time_left * RESERVED_SHARE, RESERVED_SECONDS)),
+        invocation=invocation.ending_earlier(_reserved(invocation.time_left, len(tasks))),
     )
-    retries: dict[int, Parcel] = {}
-    letters: dict[int, Parcel] = {}
+    retries: list[tuple[int, Parcel]] = []
+    letters: list[tuple[int, Parcel]] = []
     for place, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
         again = [outcome for outcome in outcomes if _may_go_again(outcome, settings)]
         hopeless = [outcome for outcome in outcomes if not outcome.accepted and outcome not in again]
         if again and task.attempt <= settings.retry_limit:
-            retries[place] = _retry(task, again)
+            parcels, too_long = _retries(task, again)
+            retries += [(place, parcel) for parcel in parcels]
+            hopeless += too_long
         else:
             hopeless += again
         if hopeless:
-            letters[place] = _dead_letter(task, hopeless)
+            letters.append((place, _dead_letter(task, hopeless)))
     unsettled = _not_taken(queues, settings.retry_queue, retries)
     stranded = _not_taken(queues, settings.dead_letter_queue, letters)
+    if stranded:
+        logger.error("%d messages were given up, and no dead-letter queue took them", len(stranded))
     return BatchReport(
         counts_of(outcome for outcomes in results for outcome in outcomes),
-        len(retries) - len(unsettled),
+        len({place for place, _ in retries}) - len(unsettled),
         len(letters) - len(stranded),
         len(unsettled),
         len(stranded),
         tuple(sorted(unsettled | stranded)),
     )
+
+
+def _reserved(seconds: float, messages: int) -> float:
+    """Return how much of the time left is kept free for handing messages over."""
+    for_some = min(seconds * RESERVED_SHARE, RESERVED_SECONDS)
+    for_many = min(seconds * RESERVED_SHARE * 2, messages * RESERVED_SECONDS_A_MESSAGE)
+    return max(for_some, for_many)
 
 
 def _may_go_again(outcome: Outcome, settings: Settings) -> bool:
@@ -177,47 +193,78 @@ def _left_of(task: Task, outcomes: Iterable[Outcome]) -> dict[str, Any]:
     return {**payload, "targetMsgkey": ids} if given else {**payload, "targets": list(ids)}
 
 
-def _retry(task: Task, outcomes: Sequence[Outcome]) -> Parcel:
-    """Pack what is left of a message: the targets that got nothing, each under the id that it had."""
+def _retries(task: Task, outcomes: Sequence[Outcome]) -> tuple[list[Parcel], list[Outcome]]:
+    """Pack what is left of a message: the targets that got nothing, each under the id that it had.
+
+    Returns:
+        As many parcels as it takes, and the outcomes whose message is too long for any.
+    """
     body = {
         RETRY_KEY: {"attempt": task.attempt + 1, "scope": task.scope},
         "message": _left_of(task, outcomes),
     }
+    text = _dumped(body)
+    if _is_too_long(text):
+        if len(outcomes) == 1:
+            return [], list(outcomes)
+        # Halves of whole requests: their targets will be cut into the same requests again.
+        half = len(outcomes) // 2
+        first, second = _retries(task, outcomes[:half]), _retries(task, outcomes[half:])
+        return first[0] + second[0], first[1] + second[1]
     delay = min(FIRST_DELAY_SECONDS * 2 ** (task.attempt - 1), LONGEST_DELAY_SECONDS)
     delay *= random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
     asked = max(outcome.retry_after or 0 for outcome in outcomes)
-    return Parcel(_dumped(body), round(max(delay, asked)))
+    return [Parcel(text, round(max(delay, asked)))], []
 
 
 def _dead_letter(task: Task, outcomes: Sequence[Outcome]) -> Parcel:
     """Pack a message that was given up, with the reason.
 
     Beside the original stands the message for the targets that are given up, so that it can be sent again to
-    them alone. Where that does not fit, the outcomes are left out, and then this message.
+    them alone. It always fits: the outcomes are left out first, then the original is cut, then this message
+    is left out.
     """
     letter: dict[str, Any] = {
         "reason": outcomes[0].kind.value,
         "detail": (outcomes[0].result_message or outcomes[0].result_code or "")[:1000],
-        "scope": task.scope,
+        "scope": task.scope[:1000],
         "attempt": task.attempt,
         "body": task.original,
     }
-    more: dict[str, Any] = {"outcomes": [outcome.as_json() for outcome in outcomes]}
     if isinstance(task.message, PushMessage):
-        more = {"message": _left_of(task, outcomes), **more}
-    while len(text := _dumped(letter | more)) > BODY_BYTES and more:
-        more.popitem()
+        letter["message"] = _left_of(task, outcomes)
+    text = _dumped({**letter, "outcomes": [outcome.as_json() for outcome in outcomes]})
+    if _is_too_long(text):
+        text = _dumped(letter)
+    if _is_too_long(text):
+        original = task.original.encode(errors="replace")
+        letter["body"] = task.original[:CUT_CHARACTERS]
+        letter["cut"] = {"bytes": len(original), "sha256": hashlib.sha256(original).hexdigest()}
+        logger.error("a dead letter holds the beginning of a message only", extra=letter["cut"])
+        text = _dumped(letter)
+    if _is_too_long(text):
+        del letter["message"]
+        text = _dumped(letter)
     return Parcel(text)
 
 
-def _not_taken(queues: Queues, queue: str | None, parcels: Mapping[int, Parcel]) -> set[int]:
-    """Hand parcels over and return the places of those that were not taken."""
+def _not_taken(queues: Queues, queue: str | None, parcels: Sequence[tuple[int, Parcel]]) -> set[int]:
+    """Hand parcels over and return the places of the messages of which one was not taken."""
     if not parcels or queue is None:
-        return set(parcels)
-    taken = queues.hand_over(queue, [*parcels.values()])
-    return {place for place, is_taken in zip(parcels, taken, strict=True) if not is_taken}
+        return {place for place, _ in parcels}
+    taken = queues.hand_over(queue, [parcel for _, parcel in parcels])
+    return {place for (place, _), is_taken in zip(parcels, taken, strict=True) if not is_taken}
+
+
+def _is_too_long(text: str) -> bool:
+    return len(text.encode()) > BODY_BYTES
 
 
 def _dumped(value: Any) -> str:
-    # ASCII: MNS speaks XML, which has no control characters, and half a surrogate pair has no bytes.
-    return json.dumps(value, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # Half of a surrogate pair has no bytes; escaped, it has.
+    return text if _is_encodable(text) else json.dumps(value, separators=(",", ":"))
+
+
+def _is_encodable(text: str) -> bool:
+    return text.isascii() or text.encode(errors="ignore").decode() == text

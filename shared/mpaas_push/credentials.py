@@ -91,6 +91,7 @@ class Credentials:
 
 def _none_found() -> Credentials:
     raise Misconfigured(
-        "no AccessKey found: give the function a RAM role, or set MPAAS_AK_ENV and MPAAS_SK_ENV",
+        "no AccessKey found: give the function a RAM role, or set MPAAS_AK_ENV and MPAAS_SK_ENV,"
+        " or ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
         setting="MPAAS_AK_ENV",
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from mpaas_push.credentials import Credentials
+    from mpaas_push.invocation import Invocation
     from mpaas_push.settings import Settings
 
 __all__ = ["BODY_BYTES", "MnsQueues", "Parcel", "Queues"]
@@ -38,7 +38,7 @@ class Parcel:
     """A body on its way into a queue.
 
     Attributes:
-        body: At most `BODY_BYTES` long; longer ones are not taken.
+        body: At most `BODY_BYTES` long, no half of a surrogate pair in it; longer ones are not taken.
         delay: Seconds until it can be received.
     """
 
@@ -59,21 +59,25 @@ class MnsQueues:
     A context manager: leaving it closes the connection.
     """
 
-    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+    def __init__(self, settings: Settings, invocation: Invocation) -> None:
         """Open nothing yet.
 
         Args:
             settings: The endpoint.
-            credentials: The AccessKey of this invocation; it needs `mns:SendMessage` on the queues.
+            invocation: Its AccessKey needs `mns:SendMessage` on the queues. After its deadline nothing more
+                is handed over: a function that is stopped in the middle could not even say what is left.
         """
         self._endpoint = settings.mns_endpoint
-        self._credentials = credentials
+        self._invocation = invocation
         self._account: Any = None
 
     def hand_over(self, queue: str, parcels: Sequence[Parcel]) -> list[bool]:
         """Put parcels into a queue, up to 16 a request, and say of each whether it was surely taken."""
         taken = [False] * len(parcels)
         for places in _batches(parcels):
+            if self._invocation.time_left <= 0:
+                logger.error("no time is left to hand %d messages to queue %s", taken.count(False), queue)
+                break
             try:
                 self._send(queue, [parcels[place] for place in places])
             except Exception as error:  # noqa: BLE001 - the SDK raises many kinds, and a message must not be lost
@@ -103,7 +107,7 @@ class MnsQueues:
         if self._account is None:
             from mns.account import Account  # noqa: PLC0415 - as above
 
-            keys = self._credentials
+            keys = self._invocation.credentials
             self._account = Account(
                 self._endpoint or _own_endpoint(),
                 keys.access_key_id,

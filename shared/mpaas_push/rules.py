@@ -36,6 +36,7 @@ from mpaas_push.errors import Fault, InvalidMessage, PushError, UnreadablePayloa
 from mpaas_push.json_text import UnreadableJson, dotted, plain_json
 from mpaas_push.messages import message_of
 from mpaas_push.triggers.item import dumped
+from mpaas_push.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -177,9 +178,9 @@ def read_rules(path: Path, settings: Settings) -> tuple[Rule, ...]:
         BadRules: the file cannot be read or holds what it may not; the text names each place.
     """
     try:
-        document = plain_json(yaml.load(path.read_text("utf-8"), _UniqueKeys))  # noqa: S506 - a SafeLoader
+        document = plain_json(read_yaml(path.read_text("utf-8")))
         rules = _File.model_validate(document).rules
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, UnreadableJson) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, UnreadableJson, RecursionError) as error:
         raise BadRules(path.name, [Fault("", f"cannot be read: {' '.join(str(error).split())}")]) from None
     except ValidationError as error:
         raise BadRules(path.name, [_fault(each) for each in error.errors(include_url=False)]) from None
@@ -346,16 +347,3 @@ def _texts(template: Any) -> Iterator[str]:
 
 def _fault(error: Any) -> Fault:
     return Fault(dotted(error["loc"]), error["msg"].removeprefix("Value error, "))
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Reads YAML and refuses a key that stands twice, which YAML's own loader lets the last one win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for place, key in enumerate(keys):
-            if key in keys[:place]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", node.value[place][0].start_mark
-                )
-        return super().construct_mapping(node, deep)

@@ -136,6 +136,52 @@ def test_a_dead_letter_sent_back_reaches_only_the_targets_that_were_given_up(sta
     assert stack.accepted == everybody
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        json.dumps({"title": "坏", "content": "订" * 9000}, ensure_ascii=False),
+        "[" * 100_000,
+        "\x01" * 60_000,
+        json.dumps(to("user-1", content="订" * 30_000, expiredSeconds=0)),
+    ],
+    ids=["Chinese", "brackets", "no characters", "invalid"],
+)
+def test_a_bad_message_of_any_length_becomes_a_dead_letter_and_harms_nobody(
+    stack: QueueStack, bad: str
+) -> None:
+    answer = stack.deliver(to("user-1"), bad, to("user-2"))
+
+    assert (answer["given_up"], answer["left"]) == (1, [])
+    assert stack.accepted == ["user-1", "user-2"]
+    (letter,) = stack.parcels("dead")
+    assert bad.startswith(letter["body"])
+    if letter["body"] != bad:
+        assert letter["cut"]["bytes"] == len(bad.encode(errors="replace"))
+        assert "holds the beginning of a message only" in "\n".join(stack.lines)
+
+
+def test_a_message_that_is_too_long_for_one_parcel_is_tried_again_in_several(stack: QueueStack) -> None:
+    everybody = [f"user-{number:040}" for number in range(1200)]
+    stack.sandbox.order(kind="throttling", next=120)
+
+    answer = stack.deliver(to(*everybody))
+
+    assert (answer["retried"], answer["left"]) == (1, [])
+    parcels = stack.parcels("retry")
+    assert len(parcels) == 2
+    assert stack.deliver(*parcels, first=7)["outcomes"] == {"accepted": 120}
+    assert stack.accepted == everybody
+
+
+def test_what_no_parcel_can_hold_is_given_up_and_not_repeated_for_ever(stack: QueueStack) -> None:
+    stack.sandbox.order(kind="throttling", match={"target": "user-1"})
+
+    answer = stack.deliver(to("user-1", extendedParams={"a": "订" * 20_000}), to("user-2"))
+
+    assert (answer["given_up"], answer["retried"], answer["left"]) == (1, 0, [])
+    assert stack.parcels("dead")[0]["reason"] == "throttled"
+
+
 @pytest.mark.parametrize("attempt", [-(10**20), 0, 10**20, True, 1.5, "2", None])
 def test_no_envelope_that_somebody_made_up_harms_a_batch(stack: QueueStack, attempt: Any) -> None:
     stack.sandbox.order(kind="throttling", match={"target": "user-1"})

@@ -11,6 +11,7 @@ from mpaas_push.errors import InvalidMessage, Misconfigured
 from mpaas_push.request import requests_of
 from mpaas_push.rules import read_rules, tasks_of
 from mpaas_push.triggers.cloudevent import events_of
+from mpaas_push.triggers.destination import opened
 
 if TYPE_CHECKING:
     import argparse
@@ -38,7 +39,7 @@ def _test(options: argparse.Namespace) -> int:
     files = [options.rules] if options.rules else rules_files(Path())
     if not files:
         raise Misconfigured("there is no functions/*/rules.yaml here: name a file with --rules")
-    events = events_of(read_input(options.event))
+    events = events_of(opened(read_input(options.event)))
     good = True
     for file in files:
         rules = read_rules(file, settings)

@@ -43,7 +43,8 @@ def opened(event: bytes) -> bytes:
 def request_of(event: bytes) -> bytes | None:
     """Return the payload of a failed invocation if an event is the record of one, else None.
 
-    The record is read as it is sent to a function or queue and as the data of EventBridge's CloudEvent. A
+    The record is read as it is sent to a function or queue and as the data of EventBridge's CloudEvent, whose
+    source is then ``acs:fc``: what another source calls a record is data like any other. A
     record within a record, left by a function that failed on its own failure, is opened as well. The record
     of an invocation that succeeded is none: what it holds must not be done again.
     """
@@ -58,7 +59,10 @@ def _inner(event: bytes) -> bytes | None:
     if b'"requestPayload"' not in event:
         return None
     try:
-        record = shaped(read_json(event), DestinationRecord, "the record of an invocation", DataEnvelope)
+        value = read_json(event)
+        if isinstance(value, dict) and "specversion" in value and value.get("source") != "acs:fc":
+            return None
+        record = shaped(value, DestinationRecord, "the record of an invocation", DataEnvelope)
     except (UnreadableJson, UnreadableElement):
         return None
     return record.requestPayload.encode() if record.failed else None

@@ -405,6 +405,12 @@ def test_a_failed_invocation_gives_back_its_payload_and_a_successful_one_does_no
     assert destination.request_of(SAMPLES[f"destination-success{form}.json"]) is None
 
 
+def test_what_another_source_calls_a_failed_invocation_is_an_event_like_any_other() -> None:
+    event = {**sample("destination-failure-eventbridge.json"), "source": "untrusted.app"}
+
+    assert destination.request_of(wire(event)) is None
+
+
 def test_the_record_of_a_failure_on_a_failure_gives_back_the_first_payload() -> None:
     record = sample("destination-failure.json")
     outer = {**record, "requestPayload": json.dumps(record)}
