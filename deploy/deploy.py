@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.layer import ROOT, RUNTIMES, BuildFailed, build
+from mpaas_push.cli.descriptor import DescriptorError, described_functions
 from mpaas_push.cli.env_file import NEEDED, read_env
 
 if TYPE_CHECKING:
@@ -41,9 +42,18 @@ def missing_settings(env: Mapping[str, str], file: Path) -> list[str]:
     ]
 
 
-def missing(env: Mapping[str, str], stage: str, file: Path) -> list[str]:
-    """Name everything that a deployment lacks, each with what to do."""
+def missing(env: Mapping[str, str], stage: str, file: Path, runtime: str | None = None) -> list[str]:
+    """Name everything that a deployment lacks, each with what to do.
+
+    Args:
+        env: The settings.
+        stage: Which deployment.
+        file: Where settings belong.
+        runtime: For which the layer is to be built; it holds compiled parts and serves no other.
+    """
     found = missing_settings(env, file)
+    if runtime:
+        found += _other_runtimes(env, stage, runtime)
     if shutil.which("s", path=env.get("PATH")) is None:
         found.append(f"the command s is not there: {CLI}")
     elif not _has_access(env):
@@ -52,6 +62,16 @@ def missing(env: Mapping[str, str], stage: str, file: Path) -> list[str]:
     if role := _missing_role(env, stage):
         found.append(role)
     return found
+
+
+def _other_runtimes(env: Mapping[str, str], stage: str, runtime: str) -> list[str]:
+    try:
+        functions = described_functions(ROOT / STAGES[stage], env)
+    except DescriptorError as error:
+        return [f"{STAGES[stage]} cannot be used: {error}"]
+    found = sorted({str(each.props.get("runtime")) for each in functions} - {runtime})
+    told = f"{STAGES[stage]} runs functions with {', '.join(found)}, the layer is to be for {runtime}"
+    return [f"{told}: make both the same (RUNTIME=… or `runtime` in the template)"] if found else []
 
 
 def _has_access(env: Mapping[str, str]) -> bool:
@@ -125,8 +145,9 @@ def main() -> int:
     parser.add_argument("--settings", type=Path, default=ROOT / ".env", help=".env by default")
     options = parser.parse_args()
     env = read_env(options.settings) | dict(os.environ) | {"STAGE": options.stage}
-    if lacks := missing(env, options.stage, options.settings):
-        print("cannot deploy; nothing was changed:", file=sys.stderr)
+    runtime = options.runtime if options.action == "deploy" else None
+    if lacks := missing(env, options.stage, options.settings, runtime):
+        print(f"cannot {options.action}; nothing was changed:", file=sys.stderr)
         print("\n".join(f"  - {each}" for each in lacks), file=sys.stderr)
         return 2
     try:

@@ -120,6 +120,14 @@ def test_a_missing_access_is_named(machine: Machine) -> None:
     assert machine.run("deploy", SERVERLESS_ACCESS="other")[0] == 0
 
 
+def test_a_layer_for_another_runtime_than_the_functions_have_is_refused(machine: Machine) -> None:
+    code, printed = machine.run("deploy", "--runtime", "python3.12")
+
+    assert code == 2
+    assert "functions with python3.10, the layer is to be for python3.12" in printed
+    assert not machine.calls.exists()
+
+
 def test_keys_of_a_pipeline_are_an_access_too(machine: Machine) -> None:
     (machine.home / ".s" / "access.yaml").unlink()
     name = "ci_serverless_devs_key"

@@ -486,7 +486,7 @@ SEEDS = [
         TEMPLATE,
         "PUSH_LEDGER_URL: {Ref: LedgerUrl}",
         "PUSH_LEDGER: {Ref: LedgerUrl}",
-        "Resources.HttpPush.Properties.EnvironmentVariables.PUSH_LEDGER_URL: is missing; in s.yaml it is ''",
+        "Resources.HttpPush.Properties.EnvironmentVariables.PUSH_LEDGER_URL: is missing; in s.yaml it is set",
     ),
     (
         TEMPLATE,
@@ -566,6 +566,65 @@ SEEDS = [
     (RULES, "match:", "macth:", "rules.0.macth: "),
     (RULES, "${data.order", "${data..order", "rules.0."),
 ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "hunter2hunter2"),
+        ("DB_PASSWORD", "hunter2hunter2"),
+        ("WEBHOOK_TOKEN", "ghp_hunter2hunter2"),
+        ("MY_KEY", "LTAI5thunter2hunter2"),
+        ("PUSH_LEDGER_URL", "${env('PUSH_LEDGER_URL', 'rediss://u:hunter2hunter2@h:6379/0')}"),
+    ],
+)
+def test_a_key_in_a_descriptor_is_found_and_not_told_again(
+    project: Path, validate: Validate, name: str, value: str
+) -> None:
+    others = "" if name == "PUSH_LEDGER_URL" else "      PUSH_LEDGER_URL: ${env('PUSH_LEDGER_URL', '')}\n"
+    line = "      PUSH_LEDGER_URL: ${env('PUSH_LEDGER_URL', '')}\n"
+    replaced(project / "s.yaml", line, f"{others}      {name}: {value}\n")
+
+    code, lines = validate()
+
+    assert code == 1
+    assert any(line.startswith("FAULT s.yaml: ") and name in line for line in lines), lines
+    assert "hunter2" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("s.yaml", "    timeout: 60\n"),
+        ("s.yaml", "            authType: function\n"),
+        ("s.prod.yaml", "  stage: prod\n"),
+        ("template.yml", "      Timeout: 60\n"),
+    ],
+)
+def test_a_key_that_stands_twice_is_found(project: Path, validate: Validate, file: str, line: str) -> None:
+    replaced(project / file, line, line + line)
+
+    code, lines = validate()
+
+    assert code == 1
+    assert any(each.startswith(f"FAULT {file}: ") and "stands twice" in each for each in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"MPAAS_APP_ID=\xe9\n", "is no UTF-8"),
+        (b'MPAAS_WORKSPACE_ID="default"  # ours\n', "MPAAS_WORKSPACE_ID: must be the plain value"),
+        (b"MPAAS_WORKSPACE_ID=default # ours\n", "MPAAS_WORKSPACE_ID: must be the plain value"),
+    ],
+)
+def test_an_env_file_is_read_as_it_stands(project: Path, validate: Validate, text: bytes, told: str) -> None:
+    (project / ".env").write_bytes(text)
+
+    code, lines = validate()
+
+    assert code == 1
+    assert any(told in line for line in lines), lines
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from mpaas_push import yaml_text
 from mpaas_push.errors import Fault, PushError
 
 if TYPE_CHECKING:
@@ -162,7 +163,9 @@ def read_yaml(path: Path) -> Any:
         DescriptorError: it cannot be read.
     """
     try:
-        return yaml.safe_load(path.read_text("utf-8"))
+        return yaml_text.read_yaml(path.read_text("utf-8"))
+    except RecursionError:
+        raise DescriptorError(path.name, [Fault("", "cannot be read: it is nested too deeply")]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = f"cannot be read: {' '.join(str(error).split())}"
         raise DescriptorError(path.name, [Fault("", reason)]) from None

@@ -27,10 +27,21 @@ _SECRET = re.compile("ACCESS_KEY|SECRET|PASSWORD|TOKEN", re.IGNORECASE)
 
 
 def read_env(file: Path) -> dict[str, str]:
-    """Return the settings of a file that are not empty; none if there is no such file."""
-    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    """Return the settings of a file that are not empty; none if there is no such file.
+
+    Raises:
+        Misconfigured: it is not UTF-8.
+    """
+    lines = _lines(file) if file.is_file() else []
     pairs = [line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#")]
     return {name.strip(): value.strip() for name, _, value in pairs if value.strip()}
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{file.name} cannot be read: byte {error.start} is no UTF-8") from None
 
 
 def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
@@ -40,7 +51,7 @@ def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
         file: The file.
         known: Names that the descriptors read, beside the functions' own settings.
     """
-    for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(_lines(file), 1):
         if line.strip() and not line.lstrip().startswith("#") and "=" not in line:
             yield Fault(f"line {number}", "must be NAME=value")
     settings = read_env(file)
@@ -53,6 +64,8 @@ def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
         elif name not in names:
             near = get_close_matches(name, names, 1)
             yield Fault(name, f"is no setting{f'; did you mean {near[0]}?' if near else ''}")
+        elif re.search(r"""["']|\s#""", value):
+            yield Fault(name, "must be the plain value: quotes and comments behind it become a part of it")
         elif name in NEEDED and not re.fullmatch(NEEDED[name][0], value):
             yield Fault(name, f"must be {NEEDED[name][1]}")
     yield from settings_faults(settings)

@@ -197,7 +197,14 @@ def _differences(theirs: Any, ours: Any, place: str) -> Iterator[Fault]:
         for key in sorted(theirs.keys() | ours.keys(), key=str):
             yield from _differences(theirs.get(key), ours.get(key), f"{place}.{key}")
     elif theirs != ours and not _computed(theirs):
-        yield Fault(place, f"is {_shown(theirs)}; in s.yaml it is {_shown(ours)}")
+        # A key that stands in a variable by mistake must not stand in a log too.
+        hidden = "environmentvariables." in place.lower()
+        here, there = (_is_set(each) if hidden else _shown(each) for each in (theirs, ours))
+        yield Fault(place, f"is {here}; in s.yaml it is {there if here != there else 'another value'}")
+
+
+def _is_set(value: Any) -> str:
+    return "missing" if value is None else "set"
 
 
 def _shown(value: Any) -> str:

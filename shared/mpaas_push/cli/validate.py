@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 _OTHER_VARIABLES = {"MPAAS_AK_ENV", "MPAAS_SK_ENV"}
-_KEYS = re.compile("ACCESS_KEY|SECRET|SECURITY_TOKEN", re.IGNORECASE)
+_KEYS = re.compile("ACCESS_KEY|SECRET|PASSWORD|TOKEN", re.IGNORECASE)
+_KEY_VALUES = re.compile(r"LTAI\w{8,}|rediss?://[^/@]*:[^/@]+@")
+"""An AccessKey id, and a URL with a password."""
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -238,10 +240,12 @@ def _files(folder: Path) -> set[str]:
 
 def _variable_faults(variables: Mapping[str, str]) -> Iterator[Fault]:
     known = Settings.variables().keys() | _OTHER_VARIABLES
-    for name in variables:
+    for name, value in variables.items():
         near = get_close_matches(name, known, 1)
         if _KEYS.search(name) and name not in _OTHER_VARIABLES:
             yield Fault(name, "keys stand in no descriptor: the function's role gives them")
+        elif _KEY_VALUES.match(str(value)):
+            yield Fault(name, "holds a key or a password: write ${env('…')} instead")
         elif name.startswith("FC_"):
             yield Fault(name, "names with FC_ belong to Function Compute")
         elif name not in known and (name.startswith(("PUSH_", "MPAAS_")) or near):
