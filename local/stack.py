@@ -269,6 +269,10 @@ class _Ways:
         return self.stack.urls["http_push"]
 
     @property
+    def sandbox_url(self) -> str:
+        return self.stack.sandbox.url
+
+    @property
     def dead_letter_queue(self) -> str:
         return self.stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]
 

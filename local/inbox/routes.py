@@ -45,6 +45,10 @@ class Ways(Protocol):
     def http_url(self) -> str:
         """Where the HTTP function answers."""
 
+    @property
+    def sandbox_url(self) -> str:
+        """Where the sandbox answers."""
+
     def tick(self, payload: str) -> str:
         """Fire a timer with this payload; returns the request id."""
 
@@ -164,7 +168,7 @@ def push_routes(store: Store, ways: Ways) -> APIRouter:
                 "shown": shown(message, at=_received(entry)),
                 "attempts": [_row(each) for each in store.attempts_of(seq)],
                 "call": store.call_of(seq),
-                "copies": copies_of(message, ways.http_url),
+                "copies": copies_of(message, ways.http_url, ways.sandbox_url),
             }
         )
 
@@ -320,7 +324,10 @@ def _send(order: SendOrder, ways: Ways) -> Response:
     if order.via == "timer":
         return _sent(order, None, {"requestId": ways.tick(text)})
     if order.via == "queue":
-        return _sent(order, None, {"messageId": ways.enqueue(text)})
+        try:
+            return _sent(order, None, {"messageId": ways.enqueue(text)})
+        except MnsError as error:
+            raise HTTPException(error.status, error.text) from None
     url = f"{ways.http_url}/v1/pushes{'?dryRun=true' if order.dry_run else ''}"
     began = time.perf_counter()
     answer = urllib3.request("POST", url, body=text.encode(), headers=_JSON, retries=False, timeout=90)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -222,6 +226,31 @@ def test_faults_are_ordered_and_cancelled(call: Call) -> None:
     refused = call("POST", "/api/faults", {"kind": "delay", "milliseconds": -1}, status=422)
     assert refused["detail"][0]["loc"] == ["body", "milliseconds"]
     assert "discriminator" in json.dumps(call("GET", "/api/faults/schema"))
+
+
+@pytest.mark.parametrize("copied", ["curl", "python"])
+def test_what_is_copied_of_a_push_runs_as_it_is(call: Call, copied: str, tmp_path: Path) -> None:
+    sent(call, title='It\'s \\ "copied" 你好', extendedParams={"a": "1"})
+    (row,) = arrived(call, 1)
+    text = call("GET", f"/api/pushes/{row['seq']}")["copies"][copied]
+    file = tmp_path / "copied"
+    file.write_text(text, "utf-8")
+    command = ["bash", str(file)] if copied == "curl" else [sys.executable, str(file)]
+    folder = Path(__file__).resolve().parents[2]
+    keyless = {name: value for name, value in os.environ.items() if "ACCESS_KEY" not in name}
+    keyless["PYTHONPATH"] = str(folder)
+
+    subprocess.run(command, check=True, timeout=60, env=keyless, capture_output=True)
+
+    rows = call("GET", "/api/pushes")["pushes"]
+    assert [each["outcome"] for each in rows] == ["accepted", "accepted"]
+    assert rows[0]["title"] == rows[1]["title"]
+
+
+def test_what_is_too_long_for_a_queue_is_refused_with_the_limit(call: Call) -> None:
+    refused = call("POST", "/api/send", {"via": "queue", "body": "x" * 70_000}, status=400)
+
+    assert "65536" in refused["detail"]
 
 
 def test_only_dead_letters_are_sent_back_and_their_original_is(call: Call, stack: Stack) -> None:

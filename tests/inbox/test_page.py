@@ -89,12 +89,45 @@ def test_the_list_is_searched_filtered_and_cleared(page: Page, stack: Stack) -> 
     expect(rows(page)).to_contain_text("Lunch")
     page.get_by_label("Delivery").select_option("")
     page.get_by_label("Trigger").select_option("timer")
-    expect(page.get_by_text("Nothing here yet")).to_be_visible()
-    page.get_by_label("Trigger").select_option("http")
+    expect(page.get_by_text("No push fits the filter")).to_be_visible()
+    page.get_by_role("button", name="Reset the filter").click()
     expect(rows(page)).to_have_count(3)
 
-    page.get_by_role("button", name="Clear").click()
-    expect(page.get_by_text("0 pushes")).to_be_visible()
+    page.once("dialog", lambda asked: asked.dismiss())
+    page.get_by_role("button", name="Delete all").click()
+    expect(rows(page)).to_have_count(3)
+    page.once("dialog", lambda asked: asked.accept())
+    page.get_by_role("button", name="Delete all").click()
+    expect(page.get_by_text("Nothing here yet")).to_be_visible()
+
+
+def test_esc_leaves_the_search_as_it_is(page: Page, stack: Stack) -> None:
+    push(stack, title="Breakfast")
+    page.goto("/")
+    page.get_by_label("Search").fill("supper")
+    expect(page.get_by_text("No push fits the filter")).to_be_visible()
+
+    page.keyboard.press("Escape")
+
+    expect(page.get_by_label("Search")).to_have_value("supper")
+    expect(page.get_by_text("No push fits the filter")).to_be_visible()
+
+
+def test_one_comes_back_to_the_push_that_was_opened(page: Page, stack: Stack) -> None:
+    for number in range(4):
+        push(stack, title=f"Push {number}")
+    page.goto("/")
+    expect(rows(page)).to_have_count(4)
+    for _ in range(3):
+        page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Push 1")).to_be_visible()
+
+    page.keyboard.press("Escape")
+
+    expect(rows(page).nth(2)).to_be_focused()
+    page.keyboard.press("j")
+    expect(rows(page).nth(3)).to_be_focused()
 
 
 def test_older_pushes_come_as_one_scrolls(page: Page, stack: Stack) -> None:
@@ -543,3 +576,43 @@ def test_nothing_is_loaded_from_elsewhere(page: Page, stack: Stack) -> None:
 
     assert asked
     assert all(url.startswith(stack.inbox_url) for url in asked)
+
+
+def test_json_is_sent_as_it_was_typed(page: Page, stack: Stack) -> None:
+    typed = '{"order":12345678901234567890}'
+    page.goto("/#/compose")
+    page.get_by_text("All other parameters").click()
+    page.locator("[id='extendedParams']").fill(typed)
+    expect(page.get_by_text("valid: 1 request")).to_be_visible()
+
+    page.get_by_role("button", name="Send through the HTTP function").click()
+
+    expect(page.get_by_text("HTTP 200: 1 accepted")).to_be_visible()
+    assert stack.sandbox.inbox()[0]["parameters"]["ExtendedParams"] == typed
+    page.locator("[id='extendedParams']").fill('{"a": "1", "a": "2"}')
+    expect(
+        page.locator(".field", has=page.locator("[id='extendedParams']")).locator(".failure")
+    ).to_be_visible()
+
+
+def test_a_field_stays_open_while_one_writes_in_it(page: Page) -> None:
+    page.goto("/#/compose")
+    page.get_by_text("All other parameters").click()
+    field = page.locator("[id='miChannelId']")
+    field.fill("1")
+    field.press("Backspace")
+    field.press_sequentially("cq")
+
+    expect(field).to_have_value("cq")
+
+
+def test_a_schedule_says_what_it_lacks_and_what_is_odd_about_it(page: Page) -> None:
+    page.goto("/#/compose")
+    page.locator("[id='strategyType']").select_option("1")
+    group = page.get_by_role("group", name="strategyContent")
+    expect(group.locator(".failure").first).to_be_visible()
+
+    page.locator("[id='strategyContent.fixedTime']").fill("2026-01-01T00:00:00")
+
+    expect(group.locator(".odd").first).to_contain_text("lies in the past")
+    expect(group).to_contain_text("In China time (+08:00)")

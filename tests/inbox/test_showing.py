@@ -117,7 +117,7 @@ def test_any_parameters_can_be_written_as_a_message(parameters: dict[str, str]) 
 
     assert isinstance(message, dict)
     shown(message)
-    copies_of(message, "http://127.0.0.1:1")
+    copies_of(message, "http://127.0.0.1:1", "http://127.0.0.1:2")
 
 
 def test_parameters_on_the_wire_become_the_message_that_they_came_from() -> None:

@@ -18,6 +18,7 @@ export function Compose({ kept }) {
   const [error, setError] = useState("");
   const [told, setTold] = useState("");
   const turn = useRef(0);
+  const opened = useRef(null);
   kept.values = values;
   useEffect(() => {
     api("/api/schema").then(setSchema, (failure) => setError(failure.message));
@@ -49,6 +50,7 @@ export function Compose({ kept }) {
       setSent(await api("/api/send", { method: "POST", body: { body: message(), via } }));
       setError("");
     } catch (failure) {
+      setSent(null);
       setError(failure.message);
     }
   };
@@ -56,25 +58,27 @@ export function Compose({ kept }) {
   if (!schema) return html`<main class="container-fluid" id="main"><h1>Compose</h1><${Failure} error=${error} /></main>`;
   const names = Object.keys(schema.properties).filter((name) => !LEFT_OUT.includes(name));
   const field = (name) => html`<${Field} key=${name} name=${name} schema=${schema.properties[name]} root=${schema} values=${values} set=${set}
-    required=${schema.required.includes(name)} faults=${faults} />`;
+    required=${schema.required.includes(name)} faults=${faults} warnings=${warnings} />`;
+  // Decided once: it must not shut while one is writing in it.
+  opened.current ??= names.some((name) => !FIRST.includes(name) && values[name]);
   const placed = faults.filter((each) => !names.some((name) => belongs(each, name)));
   return html`<main class="container-fluid" id="main">
     <h1>Compose</h1>
     <div class="columns">
       <form onSubmit=${send("http")} aria-label="Message">
         ${FIRST.map(field)}
-        <details open=${names.some((name) => !FIRST.includes(name) && values[name])}><summary>All other parameters</summary>${names.filter((name) => !FIRST.includes(name)).map(field)}</details>
-        <p role="status" class=${faults.length ? "failure" : "told"}>${told}</p>
+        <details open=${opened.current}><summary>All other parameters</summary>${names.filter((name) => !FIRST.includes(name)).map(field)}</details>
+        <div class="verdict"><p role="status" class=${faults.length ? "failure" : "told"}>${told}</p>
         ${placed.length > 0 && html`<ul class="faults">${placed.map((each) => html`<li>${each.field} ${each.message}</li>`)}</ul>`}
         <div class="actions">
           <button type="submit">Send through the HTTP function</button>
           <button type="button" class="secondary" onClick=${send("timer")}>As a timer's payload</button>
           <button type="button" class="secondary" onClick=${send("queue")}>To the queue</button>
-        </div>
+        </div></div>
         <${Failure} error=${error} /><${Answer} sent=${sent} />
         <details><summary>The message as JSON</summary><pre tabindex="0">${JSON.stringify(message(), null, 2)}</pre></details>
       </form>
-      <section aria-label="Preview"><h2>How it would look</h2><${Previews} shown=${shown} />
+      <section aria-label="Preview" class="stays" tabindex="0"><h2>How it would look</h2><${Previews} shown=${shown} />
         ${warnings.length > 0 && html`<details><summary>${warnings.length} warnings of the function</summary><ul>${warnings.map((each) => html`<li>${each.message}</li>`)}</ul></details>`}</section>
     </div>
   </main>`;
@@ -82,14 +86,15 @@ export function Compose({ kept }) {
 
 const belongs = (fault, name) => fault.field === name || fault.field.startsWith(`${name}.`) || (name === "targets" && fault.field.startsWith("targetMsgkey"));
 
-function Field({ name, schema, root, values, set, required, faults, prefix = "" }) {
+function Field({ name, schema, root, values, set, required, faults, warnings, prefix = "" }) {
   const kind = kindOf(schema, root);
   const id = `${prefix}${name}`;
   const mine = faults.filter((each) => belongs(each, id));
+  const notes = warnings.filter((each) => !each.channel && belongs(each, id));
   const value = values[id] ?? "";
   if (kind.type === "fields") {
-    return html`<fieldset><legend>${name}</legend><small>${schema.description}</small>
-      ${Object.entries(kind.properties).map(([part, inner]) => html`<${Field} key=${part} name=${part} schema=${inner} root=${root} values=${values} set=${set} faults=${faults} prefix=${`${id}.`} />`)}</fieldset>`;
+    return html`<fieldset><legend>${name}</legend><small><${Said} faults=${faults.filter((each) => each.field === id)} notes=${warnings.filter((each) => each.field === id)} />${schema.description}</small>
+      ${Object.entries(kind.properties).map(([part, inner]) => html`<${Field} key=${part} name=${part} schema=${inner} root=${root} values=${values} set=${set} faults=${faults} warnings=${warnings} prefix=${`${id}.`} />`)}</fieldset>`;
   }
   const help = `${id}-help`;
   const attributes = { id, value, "aria-describedby": help, "aria-invalid": mine.length ? "true" : undefined, onInput: set(id) };
@@ -101,8 +106,12 @@ function Field({ name, schema, root, values, set, required, faults, prefix = "" 
     ${kind.type === "list" && html`<textarea rows="2" placeholder="one a line" ...${attributes}></textarea>`}
     ${kind.type === "json" && html`<textarea rows="2" class="code" placeholder=${example} ...${attributes}></textarea>`}
     ${kind.type === "text" && (name === "content" ? html`<textarea rows="3" ...${attributes}></textarea>` : html`<input type="text" placeholder=${example} ...${attributes} />`)}
-    <small id=${help}>${mine.length ? html`<b class="failure">${mine.map((each) => each.message).join("; ")}</b> ` : ""}${schema.description}${limitsOf(schema)}</small></div>`;
+    <small id=${help}><${Said} faults=${mine} notes=${notes} />${kind.type === "moment" ? "In China time (+08:00). " : ""}${schema.description}${kind.type === "moment" ? "" : limitsOf(schema)}</small></div>`;
 }
+
+// What is wrong with a field, and what is odd about it.
+const Said = ({ faults, notes }) => html`${faults.length > 0 && html`<b class="failure">${faults.map((each) => each.message).join("; ")}</b> `}
+  ${notes.length > 0 && html`<b class="odd">${notes.map((each) => each.message).join("; ")}</b> `}`;
 
 // What the schema limits and the description may not say.
 function limitsOf(schema) {
@@ -152,15 +161,9 @@ function read(text, kind, schema) {
     return /milliseconds/.test(schema.description) ? milliseconds : Math.floor(milliseconds / 1000);
   }
   if (kind.type === "list") {
-    const lines = text.split(/[\n,]/).map((each) => each.trim()).filter(Boolean);
-    return kind.numbers ? lines.map(Number) : lines;
+    const lines = text.split(kind.numbers ? /[\s,，]+/ : /[\n,]/).map((each) => each.trim()).filter(Boolean);
+    return kind.numbers ? lines.map((each) => (/^-?\d+$/.test(each) ? Number(each) : each)) : lines;
   }
-  if (kind.type === "json") {
-    try {
-      return JSON.parse(text);
-    } catch {
-      return text;
-    }
-  }
+  // JSON goes as the text that it is: reading it here would round large numbers and hide keys that stand twice.
   return text;
 }

@@ -61,7 +61,7 @@ export function Faults() {
           <label><input type="radio" name="how" value="next" checked=${values.how === "next"} onChange=${set("how")} /> the next n</label>
           <label><input type="radio" name="how" value="rate" checked=${values.how === "rate"} onChange=${set("how")} /> by chance</label>
           ${values.how === "next" ? html`<input type="number" min="1" aria-label="How many requests" value=${values.next} onInput=${set("next")} />`
-            : html`<input type="number" min="0" max="1" step="0.05" aria-label="Chance, 0 to 1" value=${values.rate} onInput=${set("rate")} />`}
+            : html`<input type="number" min="0" max="1" step="any" aria-label="Chance, 0 to 1" value=${values.rate} onInput=${set("rate")} />`}
           <input type="text" aria-label="Only to this target" placeholder="only to this target (optional)" value=${values.target ?? ""} onInput=${set("target")} />
         </fieldset>
         <button type="submit">Order</button>

@@ -31,6 +31,11 @@ export function List({ kept }) {
     setRows([]);
     setFilter({ ...filter, [key]: event.target.value });
   };
+  const filtered = Object.values(filter).some(Boolean);
+  const reset = () => {
+    setRows([]);
+    setFilter(NOTHING);
+  };
   useChanges(["pushes", "calls"], refresh, [filter]);
 
   const older = async () => {
@@ -40,6 +45,7 @@ export function List({ kept }) {
     if (latest.current.filter === asked) setRows((now) => [...now, ...page.pushes.filter((each) => each.seq < now[now.length - 1].seq)]);
   };
   const clear = async () => {
+    if (!confirm("Delete all pushes, whatever the filter shows?")) return;
     await api("/api/pushes", { method: "DELETE" });
     setRows([]);
     refresh();
@@ -49,15 +55,17 @@ export function List({ kept }) {
     <h1 class="narrow-only">Pushes</h1>
     <form class="filter" role="search" onSubmit=${(event) => event.preventDefault()}>
       <input type="search" id="search" placeholder="Search task, title, content  ( / )" aria-label="Search" value=${filter.text} onInput=${change("text")} />
-      <input type="search" placeholder="Target" aria-label="Target" value=${filter.target} onInput=${change("target")} />
+      <input type="search" placeholder="Target, the whole id" aria-label="Target" value=${filter.target} onInput=${change("target")} />
       <${Choice} label="Outcome" value=${filter.outcome} values=${OUTCOMES} change=${change("outcome")} />
       <${Choice} label="Trigger" value=${filter.trigger} values=${TRIGGERS} change=${change("trigger")} />
       <${Choice} label="Delivery" value=${filter.deliveryType} values=${Object.keys(DELIVERIES)} names=${DELIVERIES} change=${change("deliveryType")} />
-      <button type="button" class="secondary outline" onClick=${clear}>Clear</button>
+      <button type="button" class="secondary outline" onClick=${clear}>Delete all</button>
     </form>
     <${Failure} error=${error} />
     <p class="count" role="status">${plural(total, "push").replace("pushs", "pushes")}</p>
-    ${rows.length === 0 && html`<p class="empty">Nothing here yet. <a href="#/compose">Compose a push</a>, or send one to the HTTP function.</p>`}
+    ${filtered && html`<p><button type="button" class="secondary outline small" onClick=${reset}>Reset the filter</button></p>`}
+    ${rows.length === 0 && filtered && html`<p class="empty">No push fits the filter.</p>`}
+    ${rows.length === 0 && !filtered && html`<p class="empty">Nothing here yet. <a href="#/compose">Compose a push</a>, or send one to the HTTP function.</p>`}
     <ol class="pushes">${rows.map((each) => html`<li key=${each.seq}><${Row} push=${each} /></li>`)}</ol>
     ${rows.length > 0 && rows.length < total && html`<${Older} load=${older} left=${total - rows.length} />`}
   </main>`;

@@ -17,9 +17,14 @@ function Page() {
   const [help, setHelp] = useState(false);
   const open = useConnection();
   useEffect(() => {
-    const changed = () => {
+    const changed = (event) => {
+      if (isList(new URL(event.oldURL).hash)) kept.list.scroll = scrollY;
       setAddress(location.hash);
-      scrollTo(0, 0);
+      const [, opened] = new URL(event.oldURL).hash.match(/^#\/push\/(\d+)/) || [];
+      requestAnimationFrame(() => {
+        scrollTo(0, isList(location.hash) ? kept.list.scroll || 0 : 0);
+        if (opened) document.querySelector(`a.push[data-seq="${opened}"]`)?.focus({ preventScroll: true });
+      });
     };
     const pressed = (event) => key(event, () => setHelp((now) => !now));
     addEventListener("hashchange", changed);
@@ -50,6 +55,8 @@ function Page() {
     ${place !== "push" && !(place in PLACES) && html`<main class="container-fluid" id="main"><h1>There is no such page</h1><p><a href="#/">All pushes</a></p></main>`}`;
 }
 
+const isList = (address) => address.replace(/^#\/?/, "") === "";
+
 const decoded = (text) => {
   try {
     return decodeURIComponent(text);
@@ -62,8 +69,10 @@ function key(event, toggleHelp) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
   if (event.key === "Escape") {
-    if (typing) event.target.blur();
-    else location.hash = "#/";
+    if (typing) {
+      event.preventDefault(); // a search field would be emptied without saying so
+      event.target.blur();
+    } else location.hash = "#/";
   } else if (typing) return;
   else if (event.key === "/") {
     event.preventDefault();

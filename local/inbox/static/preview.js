@@ -31,7 +31,7 @@ function Phone({ channel, shown }) {
       <span class="icon" title=${channel.icon || "the app's own icon"} aria-hidden="true">${channel.icon ? "◪" : "▣"}</span>
       <div>
         <p class="title"><${Cut} text=${channel.title} /></p>
-        <p class="content ${shown.style.startsWith("big") ? "" : "clamped"}"><${Cut} text=${channel.content} /></p>
+        <p class="content ${shown.style.startsWith("big") || channel.content.cut ? "" : "clamped"}"><${Cut} text=${channel.content} /></p>
         ${channel.banner && channel.banner !== channel.content.shown && html`<p class="hint">banner: ${channel.banner}…</p>`}
         ${channel.picture && html`<p class="picture" title=${channel.picture}>picture: ${channel.picture}</p>`}
         ${shown.silent && html`<p class="hint">no sound; the app decides what to show</p>`}

@@ -32,7 +32,7 @@ export function Push({ seq }) {
       <${Badge} kind=${row.outcome}>${row.outcome}<//>
       ${row.fault && html`<${Badge} kind="fault">fault: ${row.fault}<//>`}
       <${Badge} kind="trigger">${row.trigger || "…"}<//>
-      <span>${moment(row.receivedAt)}</span> <span>task ${row.taskName}</span>
+      <span>${moment(row.receivedAt)}</span> <span class="breaks">task ${row.taskName}</span>
     </p>
     <div class="actions">
       <button type="button" onClick=${again}>Send again</button>

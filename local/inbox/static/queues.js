@@ -31,7 +31,7 @@ export function Queues({ name }) {
     <div class="scroll" tabindex="0"><table><thead><tr><th>Queue</th><th>Ready</th><th>In flight</th><th>Delayed</th></tr></thead>
       <tbody>${listed.queues.map((each) => html`<tr key=${each.name}><th scope="row"><a href=${`#/queues/${encodeURIComponent(each.name)}`} aria-current=${each.name === name ? "true" : undefined}>${each.name}</a></th>
         <td>${each.activeMessages}</td><td>${each.inactiveMessages}</td><td>${each.delayMessages}</td></tr>`)}</tbody></table></div>
-    ${name && html`<h2>${name}</h2><p role="status">${plural(messages.length, "message")}${messages.length === 100 && ", the first ones"}</p>
+    ${name && listed.queues.some((each) => each.name === name) && html`<h2>${name}</h2><p role="status">${plural(messages.length, "message")}${messages.length === 100 && ", the first ones"}</p>
       <ul class="letters">${messages.map((each) => html`<li key=${each.messageId}><${Message} message=${each} back=${name === listed.deadLetterQueue && back(each.messageId)} /></li>`)}</ul>`}
   </main>`;
 }

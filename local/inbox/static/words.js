@@ -36,7 +36,7 @@ export const Failure = ({ error }) => error && html`<p role="alert" class="failu
 export function Answer({ sent }) {
   if (!sent) return null;
   const { via, status, answer } = sent;
-  if (via === "timer") return html`<p role="status" class="answer">The timer's function was called: request ${answer.requestId}.</p>`;
+  if (via === "timer") return html`<p role="status" class="answer">The timer's function was called: request ${answer.requestId}. A message that is wrong makes the call fail and come again: <a href="#/overview">Overview</a> counts it, <a href="#/queues">Queues</a> keeps it in the end.</p>`;
   if (via === "queue") return html`<p role="status" class="answer">In the queue: message ${answer.messageId}.</p>`;
   const kinds = Object.entries(answer.counts || {}).map(([outcome, number]) => `${number} ${outcome}`).join(", ");
   return html`<div role="status" class="answer">
