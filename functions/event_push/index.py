@@ -35,7 +35,7 @@ def handler(event: bytes, context: object) -> str:
     made = [tasks_of(each, rules(), client.settings) for each in events_of(opened(event))]
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch([task for tasks in made for task in tasks], client, queues, invocation)
-    if report.worth_repeating:
+    if report.is_worth_repeating(remembered=client.ledger is not None):
         raise BatchIncomplete(report.outcomes, report.left)
     return json.dumps({"events": len(made), "unmatched": made.count([]), **asdict(report)})
 

@@ -28,6 +28,6 @@ def handler(event: bytes, context: object) -> str:
     tasks = tasks_of(tick_of(opened(event)), client.settings)
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch(tasks, client, queues, invocation)
-    if report.worth_repeating:
+    if report.is_worth_repeating(remembered=client.ledger is not None):
         raise BatchIncomplete(report.outcomes, report.left)
     return json.dumps(asdict(report))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault, InvalidMessage, UnreadablePayload
-from mpaas_push.json_text import UnreadableJson, read_json
+from mpaas_push.json_text import UnreadableJson, is_encodable, read_json
 from mpaas_push.message import PushMessage
 from mpaas_push.messages import message_of
 from mpaas_push.outcome import ACCEPTED, THROTTLED, UNKNOWN, counts_of
@@ -89,15 +89,18 @@ class BatchReport:
     stranded: int
     left: tuple[int, ...] = ()
 
-    @property
-    def worth_repeating(self) -> bool:
-        """Whether an event that waits for nobody should fail and be repeated.
+    def is_worth_repeating(self, *, remembered: bool) -> bool:
+        """Return whether an event that waits for nobody should fail and be repeated.
 
-        It should when a message may be sent again, or when nothing can have been accepted: then a repetition
-        harms nobody, and the failure is seen.
+        It should when a message may be sent again, or when something is stranded and a repetition harms
+        nobody: nothing can have been accepted, or what was is remembered. Then the failure is seen, and the
+        event ends where Function Compute puts what failed for good.
+
+        Args:
+            remembered: A ledger keeps what was accepted from being sent again.
         """
         sent = self.outcomes.keys() & {ACCEPTED.value, UNKNOWN.value}
-        return self.unsettled > 0 or (self.stranded > 0 and not sent)
+        return self.unsettled > 0 or (self.stranded > 0 and (remembered or not sent))
 
 
 def task_of(reading: Item | UnreadablePayload, settings: Settings) -> Task:
@@ -263,8 +266,4 @@ def _is_too_long(text: str) -> bool:
 def _dumped(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     # Half of a surrogate pair has no bytes; escaped, it has.
-    return text if _is_encodable(text) else json.dumps(value, separators=(",", ":"))
-
-
-def _is_encodable(text: str) -> bool:
-    return text.isascii() or text.encode(errors="ignore").decode() == text
+    return text if is_encodable(text) else json.dumps(value, separators=(",", ":"))

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from mpaas_push.errors import PushError, masked
 
-__all__ = ["MAX_DEPTH", "UnreadableJson", "dotted", "plain_json", "read_json"]
+__all__ = ["MAX_DEPTH", "UnreadableJson", "dotted", "is_encodable", "plain_json", "read_json"]
 
 MAX_DEPTH = 64
 """Levels of objects and lists that a value may have; deeper ones can exhaust the stack of a reader."""
@@ -130,6 +130,17 @@ class _WithDuplicates(dict[str, Any]):
     twice: tuple[str, ...]
 
 
+def is_encodable(text: str) -> bool:
+    """Return whether a text has bytes in UTF-8; half a surrogate pair has none."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _decoded(text: str | bytes | bytearray) -> str:
     try:
         if isinstance(text, str):
@@ -205,7 +216,7 @@ def _copied(value: Any, path: tuple[Any, ...]) -> Any:
     if kind is dict or kind is list:
         return _copied_below(value, path)
     if kind is str:
-        if not _encodes(value):
+        if not is_encodable(value):
             raise UnreadableJson("half a surrogate pair is no character", (dotted(path),))
     elif kind is int:
         if value.bit_length() > _MAX_BITS:
@@ -224,19 +235,9 @@ def _copied_below(value: Any, path: tuple[Any, ...]) -> Any:
         raise UnreadableJson(_TOO_DEEP, (dotted(path[:3]),))
     if isinstance(value, dict):
         for key in value:
-            if type(key) is not str or not _encodes(key):
+            if type(key) is not str or not is_encodable(key):
                 raise UnreadableJson("a key must be text", (dotted((*path, key)),))
         return {key: _copied(below, (*path, key)) for key, below in value.items()}
     if isinstance(value, (list, tuple)):
         return [_copied(below, (*path, index)) for index, below in enumerate(value)]
     raise UnreadableJson(f"{type(value).__name__} is not a JSON type", (dotted(path),))
-
-
-def _encodes(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from mpaas_push.errors import Fault, InvalidMessage, masked
+from mpaas_push.json_text import is_encodable
 from mpaas_push.message import PARAMETERS_2019, PushMessage
 from mpaas_push.sdk import PushSimpleRequest, get_iso_8061_date, get_uuid, sha_hmac1
 from mpaas_push.settings import ApiVersion
@@ -140,7 +141,7 @@ def _parameters(message: PushMessage, settings: Settings) -> dict[str, str]:
             value = defaults.get(alias)
         if value is not None:
             text = parameters[wire_name] = _text(value)
-            if not text.isascii() and text.encode(errors="ignore").decode() != text:
+            if not is_encodable(text):
                 faults.append(Fault(alias, "holds half a surrogate pair, which is no character"))
         elif alias in _REQUIRED:
             faults.append(Fault(alias, f"is required: set it in the message or in {_REQUIRED[alias]}"))

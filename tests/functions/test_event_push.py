@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.redis_server import RedisServer
+
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[QueueStack]:
@@ -36,6 +38,15 @@ def order(**data: Any) -> dict[str, Any]:
 
 def payload(name: str) -> Any:
     return json.loads((ROOT / "tests" / "payloads" / name).read_text("utf-8"))
+
+
+def copied(folder: Path) -> Path:
+    """Return a copy of the function, whose rules a test may change."""
+    copy = folder / "event_push"
+    copy.mkdir()
+    for name in ("index.py", "rules.yaml"):
+        (copy / name).write_text((ROOT / "functions" / "event_push" / name).read_text())
+    return copy
 
 
 def parameters(stack: QueueStack) -> dict[str, str]:
@@ -152,11 +163,26 @@ def test_without_queues_the_event_comes_again() -> None:
         assert stack.invoke(order())["errorType"] == "BatchIncomplete"
 
 
+@pytest.mark.parametrize("remembered", [True, False])
+def test_a_failure_that_no_queue_takes_is_repeated_where_the_ledger_keeps_the_rest_from_it(
+    redis_server: RedisServer, tmp_path: Path, *, remembered: bool
+) -> None:
+    folder = copied(tmp_path)
+    rules = folder / "rules.yaml"
+    shipped = rules.read_text().partition("  # A statement")[0]
+    failing = shipped.partition("rules:\n")[2].replace("name: order-shipped", "name: failing")
+    rules.write_text(shipped + failing.replace("${data.order.customer}", "${data.order.nobody}"))
+    ledger = {"PUSH_LEDGER_URL": redis_server.url} if remembered else {}
+    with QueueStack("event_push", folder=folder, PUSH_DEAD_LETTER_QUEUE="", **ledger) as stack:
+        answers = [stack.invoke(order()) for _ in range(2)]
+
+        assert ["errorType" in answer for answer in answers] == [remembered, remembered]
+        assert stack.accepted == ["user-1"] * (1 if remembered else 2)
+        assert "no dead-letter queue took them" in "\n".join(stack.lines)
+
+
 def test_wrong_rules_stop_the_function_at_its_first_call(tmp_path: Path) -> None:
-    folder = tmp_path / "event_push"
-    folder.mkdir()
-    for name in ("index.py", "rules.yaml"):
-        (folder / name).write_text((ROOT / "functions" / "event_push" / name).read_text())
+    folder = copied(tmp_path)
     rules = folder / "rules.yaml"
     rules.write_text(rules.read_text().replace("title: Order", "titel: Order"))
 
