@@ -55,7 +55,7 @@ export function List({ kept }) {
     <h1 class="narrow-only">Pushes</h1>
     <form class="filter" role="search" onSubmit=${(event) => event.preventDefault()}>
       <input type="search" id="search" placeholder="Search task, title, content  ( / )" aria-label="Search" value=${filter.text} onInput=${change("text")} />
-      <input type="search" placeholder="Target, the whole id" aria-label="Target" value=${filter.target} onInput=${change("target")} />
+      <input type="search" placeholder="Whole target" aria-label="Target" value=${filter.target} onInput=${change("target")} />
       <${Choice} label="Outcome" value=${filter.outcome} values=${OUTCOMES} change=${change("outcome")} />
       <${Choice} label="Trigger" value=${filter.trigger} values=${TRIGGERS} change=${change("trigger")} />
       <${Choice} label="Delivery" value=${filter.deliveryType} values=${Object.keys(DELIVERIES)} names=${DELIVERIES} change=${change("deliveryType")} />
