@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from deploy.layer import ROOT, RUNTIMES, BuildFailed, build
 from mpaas_push.cli.descriptor import DescriptorError, described_functions
 from mpaas_push.cli.env_file import NEEDED, read_env
+from mpaas_push.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,7 +145,11 @@ def main() -> int:
     parser.add_argument("--function", default="http_push", help="whose logs; its name in s.yaml")
     parser.add_argument("--settings", type=Path, default=ROOT / ".env", help=".env by default")
     options = parser.parse_args()
-    env = read_env(options.settings) | dict(os.environ) | {"STAGE": options.stage}
+    try:
+        env = read_env(options.settings) | dict(os.environ) | {"STAGE": options.stage}
+    except Misconfigured as error:
+        print(f"cannot {options.action}; nothing was changed: {error}", file=sys.stderr)
+        return 2
     runtime = options.runtime if options.action == "deploy" else None
     if lacks := missing(env, options.stage, options.settings, runtime):
         print(f"cannot {options.action}; nothing was changed:", file=sys.stderr)

@@ -120,7 +120,11 @@ def main() -> int:
     parser.add_argument("--settings", type=Path, default=ROOT / ".env", help=".env by default")
     parser.add_argument("--policies", type=Path, default=ROOT / "build" / "policies", help="where to")
     options = parser.parse_args()
-    env = read_env(options.settings) | dict(os.environ) | {"STAGE": options.stage}
+    try:
+        env = read_env(options.settings) | dict(os.environ) | {"STAGE": options.stage}
+    except PushError as error:
+        print(f"cannot prepare; nothing was made: {error}", file=sys.stderr)
+        return 2
     if lacks := missing_settings(env, options.settings):
         print("\n".join(["cannot prepare; nothing was made:", *lacks]), file=sys.stderr)
         return 2

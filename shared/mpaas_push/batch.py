@@ -87,7 +87,7 @@ class BatchReport:
     given_up: int
     unsettled: int
     stranded: int
-    left: tuple[int, ...] = ()
+    left: tuple[int, ...]
 
     def is_worth_repeating(self, *, remembered: bool) -> bool:
         """Return whether an event that waits for nobody should fail and be repeated.

@@ -128,6 +128,17 @@ def test_a_layer_for_another_runtime_than_the_functions_have_is_refused(machine:
     assert not machine.calls.exists()
 
 
+@pytest.mark.parametrize("action", ["deploy", "logs", "remove"])
+def test_settings_that_cannot_be_read_are_named(machine: Machine, action: str) -> None:
+    machine.settings.write_bytes(b"MPAAS_APP_ID=\xe9\n")
+
+    code, printed = machine.run(action)
+
+    assert code == 2
+    assert "team.env cannot be read: byte 13 is no UTF-8" in printed
+    assert not machine.calls.exists()
+
+
 def test_keys_of_a_pipeline_are_an_access_too(machine: Machine) -> None:
     (machine.home / ".s" / "access.yaml").unlink()
     name = "ci_serverless_devs_key"

@@ -592,6 +592,17 @@ def test_a_key_in_a_descriptor_is_found_and_not_told_again(
     assert "hunter2" not in "\n".join(lines)
 
 
+def test_a_password_that_the_env_file_fills_in_is_none_of_the_descriptor(
+    project: Path, validate: Validate
+) -> None:
+    (project / ".env").write_text("PUSH_LEDGER_URL=rediss://u:hunter2hunter2@h:6379/0\n")
+
+    code, lines = validate()
+
+    assert code == 0, lines
+    assert "hunter2" not in "\n".join(lines)
+
+
 @pytest.mark.parametrize(
     ("file", "line"),
     [

@@ -148,7 +148,7 @@ def _descriptor(path: Path, env: Mapping[str, str], settings: Settings) -> _Chec
             found += error.faults
             continue
         triggers += len(_triggers(props))
-        for fault in _beyond_the_model(props, path.parent):
+        for fault in (*_beyond_the_model(props, path.parent), *_written_keys(descriptor, resource)):
             placed = Fault(f"resources.{resource}.props.{fault.field}", fault.message)
             found.append(_at_its_template(placed, descriptor, resource))
         if (name := props["functionName"]) in others:
@@ -238,14 +238,25 @@ def _files(folder: Path) -> set[str]:
         return set()
 
 
+def _written_keys(descriptor: Descriptor, resource: str) -> Iterator[Fault]:
+    """Find keys and passwords that stand in the file; what the environment or `.env` fills in does not."""
+    try:
+        written = descriptor.props(resource, {})
+    except DescriptorError:
+        return  # an expression that has no value of its own
+    for name, value in (written.get("environmentVariables") or {}).items():
+        if _KEY_VALUES.match(str(value)):
+            yield Fault(
+                f"environmentVariables.{name}", "holds a key or a password: write ${env('…')} instead"
+            )
+
+
 def _variable_faults(variables: Mapping[str, str]) -> Iterator[Fault]:
     known = Settings.variables().keys() | _OTHER_VARIABLES
-    for name, value in variables.items():
+    for name in variables:
         near = get_close_matches(name, known, 1)
         if _KEYS.search(name) and name not in _OTHER_VARIABLES:
             yield Fault(name, "keys stand in no descriptor: the function's role gives them")
-        elif _KEY_VALUES.match(str(value)):
-            yield Fault(name, "holds a key or a password: write ${env('…')} instead")
         elif name.startswith("FC_"):
             yield Fault(name, "names with FC_ belong to Function Compute")
         elif name not in known and (name.startswith(("PUSH_", "MPAAS_")) or near):
