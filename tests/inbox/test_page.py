@@ -511,6 +511,23 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, stack: Stack) -> None:
     context.close()
 
 
+def test_a_late_frame_takes_nobody_out_of_the_search(page: Page, stack: Stack) -> None:
+    push(stack, title="First")
+    push(stack, title="Second")
+    page.add_init_script(
+        "const frame = requestAnimationFrame; requestAnimationFrame = (f) => setTimeout(frame, 500, f)"
+    )
+    page.goto("/")
+    page.locator("a.push").last.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("First")
+    page.keyboard.press("Escape")
+    expect(rows(page)).to_have_count(2)
+    page.keyboard.press("/")
+    page.wait_for_timeout(1000)
+    page.keyboard.type("second")
+    expect(rows(page)).to_have_count(1)
+
+
 def test_everything_can_be_reached_by_keys(page: Page, stack: Stack) -> None:
     push(stack, title="First")
     push(stack, title="Second")

@@ -23,7 +23,8 @@ function Page() {
       const [, opened] = new URL(event.oldURL).hash.match(/^#\/push\/(\d+)/) || [];
       requestAnimationFrame(() => {
         scrollTo(0, isList(location.hash) ? kept.list.scroll || 0 : 0);
-        if (opened) document.querySelector(`a.push[data-seq="${opened}"]`)?.focus({ preventScroll: true });
+        // Whoever is quick is in the search by now, and stays there.
+        if (opened && document.activeElement === document.body) document.querySelector(`a.push[data-seq="${opened}"]`)?.focus({ preventScroll: true });
       });
     };
     const pressed = (event) => key(event, () => setHelp((now) => !now));
