@@ -41,7 +41,10 @@ TRUST = {
     ],
 }
 WEEK_SECONDS = 7 * 24 * 3600
-VISIBILITY_SECONDS = 90  # longer than a function runs
+SPARE_SECONDS = 30
+"""How long after a function's timeout a message stays hidden from the next one."""
+MOST_SECONDS = 43200
+"""Longest visibility timeout of a queue."""
 
 
 def named_queues(stage: str, env: Mapping[str, str]) -> tuple[set[str], set[str]]:
@@ -91,7 +94,8 @@ def _created(stage: str, env: Mapping[str, str]) -> bool:
     keys = Credentials.resolve(env=env)
     mns = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
     queues, topics = named_queues(stage, env)
-    meta = QueueMeta(vis_timeout=VISIBILITY_SECONDS, msg_ttl=WEEK_SECONDS)
+    longest = max(each.props["timeout"] for each in described_functions(ROOT / STAGES[stage], env))
+    meta = QueueMeta(vis_timeout=min(longest + SPARE_SECONDS, MOST_SECONDS), msg_ttl=WEEK_SECONDS)
     well = True
     for name in sorted(queues):
         well &= _made("queue", name, lambda name=name: mns.get_queue(name).create(meta))  # type: ignore[misc]

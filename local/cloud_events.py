@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast, get_args
 from urllib.parse import unquote
 
-from local.patterns import EVERYTHING, BadPattern, Pattern, pattern_of
 from local.payloads import Schema, dumped, utc_text
+from mpaas_push.cli.patterns import EVERYTHING, BadPattern, Pattern, pattern_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

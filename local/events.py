@@ -40,9 +40,10 @@ from local.cloud_events import BadCloudEvent, cloud_event_of, stamped
 from local.gateway import REQUEST_BODY_LIMIT
 from local.host import Account, HostClosed, Throttled, new_request_id
 from local.loopback import is_own_host
-from local.oss import OSS_EVENTS, OssUpload, oss_cloud_event, oss_event
+from local.oss import OssUpload, oss_cloud_event, oss_event
 from local.payloads import dumped
 from local.timers import UnknownTimer
+from mpaas_push.cli.resources import OSS_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

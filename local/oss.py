@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from local.payloads import dumped, utc_text
+from mpaas_push.cli.resources import OSS_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from mpaas_push.cli.descriptor import Trigger
 
 __all__ = [
-    "OSS_EVENTS",
     "BadOssTrigger",
     "OssTrigger",
     "OssUpload",
@@ -23,26 +23,6 @@ __all__ = [
     "oss_event",
     "oss_trigger_of",
 ]
-
-OSS_EVENTS: Mapping[str, frozenset[str]] = {
-    "ObjectCreated": frozenset(
-        {
-            "PutObject",
-            "PutSymlink",
-            "PostObject",
-            "CopyObject",
-            "InitiateMultipartUpload",
-            "UploadPart",
-            "UploadPartCopy",
-            "CompleteMultipartUpload",
-            "AppendObject",
-        }
-    ),
-    "ObjectRemoved": frozenset({"DeleteObject", "DeleteObjects", "AbortMultipartUpload"}),
-    "ObjectModified": frozenset({"UpdateObjectMeta"}),
-    "ObjectReplication": frozenset({"ObjectCreated", "ObjectModified", "ObjectRemoved"}),
-}
-"""What happens to objects, by group (§5.1)."""
 
 
 class BadOssTrigger(ValueError):

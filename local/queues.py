@@ -33,8 +33,8 @@ from local.counts import Counts
 from local.destinations import Undeliverable
 from local.gateway import REQUEST_BODY_LIMIT
 from local.host import Account, HostClosed, Throttled
-from local.patterns import EVERYTHING, BadPattern, Pattern, pattern_of
 from local.payloads import SOURCES, Arrived, Origin, Schema, SourceKind, ValueFormat, dumped, element
+from mpaas_push.cli.patterns import EVERYTHING, BadPattern, Pattern, pattern_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self

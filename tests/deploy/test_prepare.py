@@ -61,6 +61,8 @@ def test_queues_and_topic_are_made_and_stay_as_they_are(queues: MnsServer, tmp_p
     assert {name for name in made if f"queue   {name}\n" in printed} == made
     assert "topic   mpaas-push-staging\n" in printed
     assert {each.name for each in queues.store.queues()} == made
+    # Hidden for longer than a function runs (`timeout: 60`).
+    assert {each.attributes.visibility_timeout for each in queues.store.queues()} == {90}
 
     assert prepare(tmp_path, "staging", env)[0] == 0
 

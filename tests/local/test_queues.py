@@ -20,7 +20,6 @@ from local.destinations import Undeliverable, mns_destinations
 from local.host import Account, Function, FunctionHost
 from local.mns.model import Outgoing, Publication, QueueAttributes
 from local.mns.store import MnsStore
-from local.patterns import BadPattern, pattern_of
 from local.payloads import Arrived, element
 from local.queues import BadStream, EventStream, retry_delays, stream_of
 from local.sources import MemorySource, MnsSource
@@ -903,68 +902,6 @@ def test_stream_needs_what_its_trigger_uses(source: MemorySource) -> None:
     config = stream_of(trigger(run={**QUICK, "deadLetterQueue": {"Arn": DEAD}}), "f")
     with pytest.raises(ValueError, match="dead_letters is needed"):
         EventStream(config, source, invoke=ScriptedFunction())
-
-
-EVENT = {
-    "source": "acs.oss",
-    "type": "oss:ObjectCreated:PutObject",
-    "subject": "acs:oss:cn-hangzhou:1000:b/a.jpg",
-    "data": {"size": 1, "ok": True, "none": None, "empty": "", "tags": ["a", "b"], "oss": {"key": "a.jpg"}},
-}
-
-
-@pytest.mark.parametrize(
-    ("pattern", "matches"),
-    [
-        ({}, True),
-        ({"source": ["acs.oss"]}, True),
-        ({"source": ["acs.ecs", "acs.oss"]}, True),
-        ({"source": ["ACS.OSS"]}, False),
-        ({"source": []}, False),
-        ({"source": ["acs.oss"], "type": ["other"]}, False),
-        ({"missing": ["x"]}, False),
-        ({"missing": [None]}, False),
-        ({"source": [{"prefix": "acs."}]}, True),
-        ({"source": [{"prefix": "oss"}]}, False),
-        ({"subject": [{"suffix": ".png"}, {"suffix": ".jpg"}]}, True),
-        ({"data": {"oss": {"key": [{"suffix": ".jpg"}]}}}, True),
-        ({"data": {"size": [1]}}, True),
-        ({"data": {"size": ["1"]}}, False),
-        ({"data": {"size": [{"prefix": "1"}]}}, False),
-        ({"data": {"ok": [True]}}, True),
-        ({"data": {"ok": [1]}}, False),
-        ({"data": {"none": [None]}}, True),
-        ({"data": {"empty": [""]}}, True),
-        ({"data": {"tags": ["b"]}}, True),
-        ({"data": {"tags": ["c"]}}, False),
-        ({"source": {"oss": ["x"]}}, False),
-    ],
-)
-def test_pattern_matches_as_eventbridge_says(pattern: dict[str, Any], matches: bool) -> None:
-    assert pattern_of(json.dumps(pattern)).matches(EVENT) is matches
-
-
-@pytest.mark.parametrize(
-    ("pattern", "part"),
-    [
-        ("[]", "a JSON object"),
-        ("{", "no JSON"),
-        ('{"source": "acs.oss"}', 'source: a list of values is needed, such as ["acs.oss"]'),
-        ('{"data": {"n": [{"numeric": [">", 0]}]}}', "data.n: 'numeric' is not implemented here"),
-        (
-            '{"source": [{"anything-but": "x"}]}',
-            "'anything-but' is not implemented here; exact values, prefix",
-        ),
-        ('{"source": [{"prefix": 1}]}', "source: prefix needs a text"),
-        ('{"source": [{"prefix": "a", "suffix": "b"}]}', "one operator at a time"),
-        ('{"source": [{}]}', "one operator at a time"),
-        ('{"source": [["a"]]}', "a list in a list"),
-    ],
-)
-def test_pattern_that_cannot_be_followed_is_refused_with_its_place(pattern: str, part: str) -> None:
-    with pytest.raises(BadPattern) as caught:
-        pattern_of(pattern)
-    assert part in str(caught.value)
 
 
 # MNS topics (§4.1).

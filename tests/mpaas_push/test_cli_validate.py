@@ -334,7 +334,19 @@ SEEDS = [
         S,
         "Pattern: '{}'",
         "Pattern: '{'",
-        f"{STREAM}.eventRuleFilterPattern: must be the text of a JSON object",
+        f"{STREAM}.eventRuleFilterPattern: the pattern is no JSON",
+    ),
+    (
+        S,
+        "Pattern: '{}'",
+        "Pattern: '[]'",
+        f"{STREAM}.eventRuleFilterPattern: the pattern must be a JSON object",
+    ),
+    (
+        S,
+        '[{"prefix": "order:"}',
+        '[{"prefx": "order:"}',
+        "resources.event_push.props.triggers.events.triggerConfig.eventRuleFilterPattern: type: 'prefx' is no operator; did you mean prefix?",
     ),
     (
         S,
@@ -371,7 +383,25 @@ SEEDS = [
         S,
         "oss:ObjectCreated:PutObject",
         "ObjectCreated:PutObject",
-        "resources.event_push.props.triggers.uploads.triggerConfig.events.0: is 'ObjectCreated:PutObject'; must be an event",
+        "resources.event_push.props.triggers.uploads.triggerConfig.events.0: 'ObjectCreated:PutObject' is no event of OSS; did you mean oss:ObjectCreated:PutObject?",
+    ),
+    (
+        S,
+        "oss:ObjectCreated:PutObject",
+        "oss:ObjectCreated:PutObjects",
+        "resources.event_push.props.triggers.uploads.triggerConfig.events.0: 'oss:ObjectCreated:PutObjects' is no event of OSS; did you mean oss:ObjectCreated:PutObject?",
+    ),
+    (
+        S,
+        "'cn-hangzhou')}",
+        "'cn-hangzou')}",
+        "template.function.region: 'cn-hangzou' is no region of Function Compute; did you mean cn-hangzhou?",
+    ),
+    (
+        S,
+        "handler: index.handler",
+        "handler: index.handle",
+        "template.function.handler: ./functions/http_push/index.py has no handle",
     ),
     (
         S,
@@ -400,6 +430,12 @@ SEEDS = [
         "ROSTemplateFormatVersion: '2015-09-01'",
         "ROSTemplateFormatVersion: '2015-09-02'",
         "ROSTemplateFormatVersion: input should be '2015-09-01'",
+    ),
+    (
+        TEMPLATE,
+        "VisibilityTimeout: 90",
+        "VisibilityTimeout: 60",
+        "Resources.RetryQueue.Properties.VisibilityTimeout: is 60 s, but mpaas-queue-push-dev may run 60 s",
     ),
     (TEMPLATE, "Outputs:", "Output:", "Output: is not known here; did you mean Outputs?"),
     (

@@ -7,7 +7,6 @@ project is stricter than the cloud, such as no trigger that answers everybody, t
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime, timezone
 from difflib import get_close_matches
@@ -25,15 +24,17 @@ from pydantic import (
 from pydantic.alias_generators import to_camel, to_pascal
 
 from mpaas_push.cli.cron import next_tick
+from mpaas_push.cli.patterns import pattern_of
 from mpaas_push.errors import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pydantic_core import ErrorDetails
     from typing_extensions import Self
 
 __all__ = [
+    "OSS_EVENTS",
     "DeployedFunction",
     "Frame",
     "FunctionProperties",
@@ -76,8 +77,58 @@ def _like(pattern: str, example: str) -> AfterValidator:
 
 _LONGEST_SHOWN = 100
 
+OSS_EVENTS: Mapping[str, frozenset[str]] = {
+    "ObjectCreated": frozenset(
+        {
+            "PutObject",
+            "PutSymlink",
+            "PostObject",
+            "CopyObject",
+            "InitiateMultipartUpload",
+            "UploadPart",
+            "UploadPartCopy",
+            "CompleteMultipartUpload",
+            "AppendObject",
+        }
+    ),
+    "ObjectRemoved": frozenset({"DeleteObject", "DeleteObjects", "AbortMultipartUpload"}),
+    "ObjectModified": frozenset({"UpdateObjectMeta"}),
+    "ObjectReplication": frozenset({"ObjectCreated", "ObjectModified", "ObjectRemoved"}),
+}
+"""What happens to objects, by group (fc-runtime.md §5.1)."""
+
+_REGIONS = {
+    f"{area}-{place}"
+    for area, places in {
+        "cn": "hangzhou shanghai qingdao beijing zhangjiakou huhehaote wulanchabu shenzhen chengdu hongkong"
+        " shanghai-finance-1 shanghai-cloudspe heyuan-acdr-1",
+        "ap": "northeast-1 northeast-2 south-1 southeast-1 southeast-2 southeast-3 southeast-5 southeast-7",
+        "eu": "central-1 west-1",
+        "us": "east-1 west-1",
+        "me": "central-1",
+    }.items()
+    for place in places.split()
+}
+"""Those that component fc3 takes (deploy.md §1.2)."""
+
+
+def _one_of(known: Collection[str], what: str) -> AfterValidator:
+    """Let a text through that is known; any other is told the nearest."""
+
+    def checked(text: str) -> str:
+        if text not in known:
+            near = get_close_matches(text, known, 1)
+            raise ValueError(f"{text!r} is no {what}{f'; did you mean {near[0]}?' if near else ''}")
+        return text
+
+    return AfterValidator(checked)
+
+
 _Event = Annotated[
-    str, _like(r"oss:[A-Za-z]+:([A-Za-z]+|\*)", "an event such as oss:ObjectCreated:PutObject")
+    str,
+    _one_of(
+        {f"oss:{group}:{name}" for group in OSS_EVENTS for name in (*OSS_EVENTS[group], "*")}, "event of OSS"
+    ),
 ]
 _QueueArn = Annotated[
     str, _like(r"acs:mns:[\w-]+:\w+:/queues/[\w-]+", "a queue: acs:mns:REGION:ACCOUNT:/queues/NAME")
@@ -105,7 +156,10 @@ _LayerArn = Annotated[
         "a version of a layer: acs:fc:REGION:ACCOUNT:layers/NAME/versions/1",
     ),
 ]
-_Region = Annotated[str, _like("[a-z]+(-[a-z0-9]+)+", "a region such as cn-hangzhou")]
+_Region = Annotated[
+    str,
+    _one_of(_REGIONS, "region of Function Compute"),
+]
 _Component = Annotated[str, _like(r"fc3(@[\w.]+)?", "fc3")]
 _Edition = Annotated[str, _like(r"3\.[0-9]+\.[0-9]+", "3.0.0, in which component fc3 is written")]
 
@@ -117,13 +171,8 @@ def _cron(expression: str) -> str:
     return expression
 
 
-def _json_object(text: str) -> str:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise ValueError("must be the text of a JSON object, such as '{}'")  # noqa: TRY004 - for pydantic
+def _pattern(text: str) -> str:
+    pattern_of(text)
     return text
 
 
@@ -192,13 +241,13 @@ class _OssConfig(_Strict):
 
 
 class _Mns(_Pascal):
-    region_id: str
+    region_id: _Region
     queue_name: str
     is_base64_decode: Annotated[bool, Field(alias="IsBase64Decode")]
 
 
 class _Instance(_Pascal):
-    region_id: str
+    region_id: _Region
     instance_id: str
 
 
@@ -294,7 +343,7 @@ class _RunOptions(_Strict):
 class _EventConfig(_Strict):
     trigger_enable: bool
     async_invocation_type: bool
-    event_rule_filter_pattern: Annotated[str, AfterValidator(_json_object)]
+    event_rule_filter_pattern: Annotated[str, AfterValidator(_pattern)]
     event_source_config: _Source
     event_sink_config: _Sink | None = None
     run_options: _RunOptions | None = None

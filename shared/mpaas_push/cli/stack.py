@@ -120,6 +120,24 @@ class Stack:
                 for fault in faults_of(error, "", computed=True):
                     yield Fault(f"{place}.{_raised(fault.field)}".rstrip("."), fault.message)
 
+    def hasty_queues(self) -> Iterator[Fault]:
+        """Find queues that hand a message out again while a function may still be at work on it."""
+        timeouts = {
+            each.get("FunctionName"): each.get("Timeout") for each in self.of("FC3::Function").values()
+        }
+        for trigger in self.of("FC3::Trigger").values():
+            source = (trigger.get("TriggerConfig") or {}).get("eventSourceConfig") or {}
+            parameters = (source.get("eventSourceParameters") or {}).get("sourceMNSParameters") or {}
+            function, timeout = trigger.get("FunctionName"), timeouts.get(trigger.get("FunctionName"))
+            for name, queue in self.of("MNS::Queue").items():
+                visibility = queue.get("VisibilityTimeout", _VISIBILITY_SECONDS)
+                if queue.get("QueueName") == parameters.get("QueueName") and _exceeds(timeout, visibility):
+                    yield Fault(
+                        f"Resources.{name}.Properties.VisibilityTimeout",
+                        f"is {visibility} s, but {function} may run {timeout} s: the message would come again"
+                        " meanwhile",
+                    )
+
     def differences(self, functions: Mapping[str, DescribedFunction]) -> Iterator[Fault]:
         """Find where the stack deploys other functions than `s.yaml`.
 
@@ -172,6 +190,14 @@ class Stack:
             for key in ("triggerType", "sourceArn", "invocationRole", "triggerConfig"):
                 at = f"Resources.{place}.Properties.{key[0].upper()}{key[1:]}"
                 yield from _differences(found.get(key), written[trigger].get(key), at)
+
+
+_VISIBILITY_SECONDS = 30
+"""Of a queue that says nothing."""
+
+
+def _exceeds(timeout: Any, visibility: Any) -> bool:
+    return isinstance(timeout, int) and isinstance(visibility, int) and timeout >= visibility
 
 
 _APART = {"FC3::AsyncInvokeConfig": "asyncInvokeConfig", "FC3::ConcurrencyConfig": "concurrencyConfig"}

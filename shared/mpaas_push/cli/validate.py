@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from difflib import get_close_matches
@@ -221,9 +222,11 @@ def _at_its_template(fault: Fault, descriptor: Descriptor, resource: str) -> Fau
 
 def _beyond_the_model(props: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
     """Find what only the functions' own settings and the files beside the descriptor can tell."""
-    code, module = props["code"], props["handler"].partition(".")[0]
+    code, (module, _, name) = props["code"], props["handler"].rpartition(".")
     if f"{module}.py" not in _files(folder / code):
         yield Fault("code", f"there is no {code}/{module}.py for the handler {props['handler']}")
+    elif lack := _lacks(folder / code / f"{module}.py", name):
+        yield Fault("handler", f"{code}/{module}.py {lack}")
     for fault in _variable_faults(props.get("environmentVariables") or {}):
         yield Fault(f"environmentVariables.{fault.field}", fault.message)
     names = [each["triggerName"] for each in _triggers(props)]
@@ -236,6 +239,26 @@ def _files(folder: Path) -> set[str]:
         return {path.name for path in folder.iterdir()}
     except (OSError, ValueError):
         return set()
+
+
+def _lacks(module: Path, name: str) -> str:
+    """Say why a module cannot give a handler, without running it; empty where it can."""
+    try:
+        nodes = list(ast.walk(ast.parse(module.read_bytes())))
+    except SyntaxError as error:
+        return f"is no Python: line {error.lineno}: {error.msg}"
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {error}"
+    imported = {
+        alias.asname or alias.name for each in nodes if isinstance(each, _IMPORTS) for alias in each.names
+    }
+    defined = {each.name for each in nodes if isinstance(each, _DEFINITIONS)}
+    assigned = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+    return "" if {name, "*"} & (imported | defined | assigned) else f"has no {name}"
+
+
+_IMPORTS = (ast.Import, ast.ImportFrom)
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def _written_keys(descriptor: Descriptor, resource: str) -> Iterator[Fault]:
@@ -296,6 +319,7 @@ def _stack(folder: Path) -> _Checked:
                 found += function_faults(policy["PolicyDocument"], f"{place}.Policies.{index}.PolicyDocument")
         if functions := _functions(folder):
             found += stack.differences(functions)
+        found += stack.hasty_queues()
     resources = _counted(len(stack.document["Resources"]), "resource")
     return f"{_counted(len(stack.of('FC3::Function')), 'function')}, {resources}", found
 

@@ -1,0 +1,185 @@
+"""Event patterns of EventBridge: which events a trigger wants (`eventRuleFilterPattern`).
+
+A pattern has the structure of the events that it wants; its leaves are lists of values and operators. Fields
+are joined by AND, what one field may be by OR. A field that the event lacks matches nothing but
+`{"exists": false}`. A list in an event matches if one of its values does. The operators are those of the
+page "Event patterns" of EventBridge's manual.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    _Test = Callable[[Any], bool]
+
+__all__ = ["EVERYTHING", "BadPattern", "Pattern", "pattern_of"]
+
+
+class BadPattern(ValueError):
+    """It is no pattern; the text says where and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A pattern that has been checked.
+
+    Attributes:
+        fields: What is wanted of each field: the test of a value, or the pattern of an object.
+    """
+
+    fields: Mapping[str, _Test | Pattern]
+
+    def matches(self, event: Any) -> bool:
+        """Whether an event, as its JSON object, is wanted."""
+        return isinstance(event, dict) and all(
+            wanted.matches(event.get(name))
+            if isinstance(wanted, Pattern)
+            else wanted(event.get(name, _MISSING))
+            for name, wanted in self.fields.items()
+        )
+
+
+EVERYTHING = Pattern({})
+"""Matches every event."""
+
+_MISSING = object()
+
+
+def pattern_of(text: str) -> Pattern:
+    """Read a pattern from its JSON text; `{}` matches every event.
+
+    Raises:
+        BadPattern: it is none.
+    """
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadPattern(f"the pattern is no JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise BadPattern("the pattern must be a JSON object")
+    return _object(tree, "")
+
+
+def _object(tree: Mapping[str, Any], place: str) -> Pattern:
+    fields: dict[str, _Test | Pattern] = {}
+    for name, wanted in tree.items():
+        here = f"{place}.{name}" if place else name
+        if isinstance(wanted, dict):
+            fields[name] = _object(wanted, here)
+            continue
+        if not isinstance(wanted, list):
+            raise BadPattern(f"{here}: a list of values is needed, such as [{json.dumps(wanted)}]")
+        if not wanted:
+            raise BadPattern(f"{here}: an empty list matches nothing")
+        try:
+            fields[name] = _any_of([_test(each) for each in wanted])
+        except ValueError as error:
+            raise BadPattern(f"{here}: {error}") from None
+    return Pattern(fields)
+
+
+def _any_of(tests: list[_Test]) -> _Test:
+    def test(found: Any) -> bool:
+        values = found if isinstance(found, list) and found else [found]
+        return any(one(value) for one in tests for value in values)
+
+    return test
+
+
+def _test(wanted: Any) -> _Test:
+    if isinstance(wanted, list):
+        raise ValueError("a list in a list means nothing here")  # noqa: TRY004 - told with its place
+    if not isinstance(wanted, dict):
+        return lambda found: type(found) is type(wanted) and bool(found == wanted)
+    if len(wanted) != 1:
+        raise ValueError("one operator at a time, such as {'prefix': 'acs.'}")
+    ((name, operand),) = wanted.items()
+    if name not in _OPERATORS:
+        near = get_close_matches(name, _OPERATORS, 1)
+        raise ValueError(
+            f"{name!r} is no operator{f'; did you mean {near[0]}?' if near else ': ' + ', '.join(_OPERATORS)}"
+        )
+    return _OPERATORS[name](operand)
+
+
+# --- Operators: what they take, and the test that they make of it
+
+
+def _text(name: str, compare: Callable[[str, str], bool]) -> Callable[[Any], _Test]:
+    def made(operand: Any) -> _Test:
+        if not isinstance(operand, str):
+            raise ValueError(f"{name} needs a text")  # noqa: TRY004 - told with its place
+        return lambda found: isinstance(found, str) and compare(found, operand)
+
+    return made
+
+
+def _anything_but(operand: Any) -> _Test:
+    excluded = [_test(each) for each in (operand if isinstance(operand, list) else [operand])]
+    return lambda found: found is not _MISSING and not any(test(found) for test in excluded)
+
+
+_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def _numeric(operand: Any) -> _Test:
+    pairs = list(zip(operand[::2], operand[1::2], strict=False)) if isinstance(operand, list) else []
+    if (
+        not pairs
+        or len(operand) % 2
+        or not all(str(sign) in _COMPARISONS and _is_number(limit) for sign, limit in pairs)
+    ):
+        raise ValueError(
+            f"numeric needs pairs of {' '.join(_COMPARISONS)} and a number, such as ['>', 0, '<=', 5]"
+        )
+    return lambda found: _is_number(found) and all(_COMPARISONS[sign](found, limit) for sign, limit in pairs)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _cidr(operand: Any) -> _Test:
+    try:
+        network = IPv4Network(str(operand), strict=False)
+    except ValueError:
+        raise ValueError("cidr needs a block of IPv4 addresses, such as 10.0.0.0/24") from None
+
+    def test(found: Any) -> bool:
+        try:
+            return isinstance(found, str) and IPv4Address(found) in network
+        except ValueError:
+            return False
+
+    return test
+
+
+def _exists(operand: Any) -> _Test:
+    if not isinstance(operand, bool):
+        raise ValueError("exists needs true or false")  # noqa: TRY004 - told with its place
+    return lambda found: (found is not _MISSING) is operand
+
+
+_OPERATORS: Mapping[str, Callable[[Any], _Test]] = {
+    "prefix": _text("prefix", str.startswith),
+    "suffix": _text("suffix", str.endswith),
+    "contains": _text("contains", operator.contains),
+    "anything-but": _anything_but,
+    "numeric": _numeric,
+    "cidr": _cidr,
+    "exists": _exists,
+}
