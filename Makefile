@@ -35,7 +35,7 @@ pictures: install  ## take the pictures of docs/guide.md (needs Chromium)
 	$(BIN)/python -m local.pictures
 
 tick: install  ## fire a timer of the running stack: make tick NAME=morning
-	@$(BIN)/python -c 'import sys, urllib3; a = urllib3.request("POST", sys.argv[1]); print(a.data.decode()); sys.exit(a.status >= 400)' $(EVENTS)/ticks/$(NAME)
+	@$(BIN)/python -m local.tick $(if $(NAME),'$(NAME)') --events $(EVENTS)
 
 validate: install  ## check settings, descriptors, policies, timer payloads and rules, offline
 	$(BIN)/python -m mpaas_push validate

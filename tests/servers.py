@@ -304,7 +304,7 @@ def closed_port() -> int:
 
 
 @contextlib.contextmanager
-def listening(on_connection: Callable[[socket.socket], None]) -> Iterator[int]:
+def listening(on_connection: Callable[[socket.socket], object]) -> Iterator[int]:
     """Yield a port; each connection to it is given to a function below HTTP and TLS, then closed."""
     with socket.create_server((LOOPBACK, 0)) as listener:
 

@@ -55,7 +55,9 @@ def is_wanted(event: HttpEvent, messages: Sequence[PushMessage | InvalidMessage]
     """Say whether a request is to be handed over: the caller asks for it, or it has too many targets."""
     if settings.worker_function is None:
         return False
-    preferences = [each.strip().lower() for each in (event.headers.get("prefer") or "").split(",")]
+    # A preference may have parameters behind a semicolon (RFC 7240).
+    named = (each.partition(";")[0] for each in (event.headers.get("prefer") or "").split(","))
+    preferences = {each.strip().lower() for each in named}
     valid = [message for message in messages if not isinstance(message, InvalidMessage)]
     targets = sum(len(message.target_msgkey or message.targets or ()) for message in valid)
     return "respond-async" in preferences or targets > settings.worker_targets

@@ -10,19 +10,21 @@ import io
 import json
 import logging
 import os
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mpaas_push.errors import Misconfigured, PushError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mpaas_push.credentials import Credentials
     from mpaas_push.settings import Settings
 
 __all__ = [
     "ASYNC_BYTES",
+    "NOT_REACHED",
     "FunctionFailed",
     "Functions",
     "InvocationRefused",
@@ -36,6 +38,8 @@ TIMEOUT_SECONDS = 60.0
 SERVICE_PREFIX = "fc2:"
 """Names a function of a service of FC 2.0, as in ``fc2:service/function``."""
 TOO_MANY_REQUESTS, FIRST_SERVER_ERROR = 429, 500
+NOT_REACHED = "NotReached"
+"""Code of a call for which no connection was made."""
 
 
 @dataclass(frozen=True)
@@ -69,27 +73,28 @@ class InvocationRefused(PushError):
     """Function Compute did not make the call.
 
     Attributes:
-        status: HTTP status.
-        code: ``FunctionNotFound``, ``AccessDenied``, ``ResourceExhausted``, ``AsyncTaskAlreadyExists``, …
+        status: HTTP status; 0 without an answer.
+        code: ``FunctionNotFound``, ``AccessDenied``, ``ResourceExhausted``, ``AsyncTaskAlreadyExists``, …, or
+            `NOT_REACHED`.
         request_id: Of the refusal, if it has one.
     """
 
-    def __init__(self, function: str, status: int, code: str, request_id: str = "") -> None:
+    def __init__(self, function: str, status: int, code: str, request_id: str = "", *, why: str = "") -> None:
         self.status, self.code, self.request_id = status, code, request_id
-        super().__init__(f"{function} was not called: {status} {code}")
+        super().__init__(f"{function} was not called: {why or f'{status} {code}'}")
 
     @property
     def may_be_tried_again(self) -> bool:
-        """Whether it was refused for load or by a failing platform."""
-        return self.status == TOO_MANY_REQUESTS or self.status >= FIRST_SERVER_ERROR
+        """Whether it was refused for load or by a failing platform, or there was no way to it."""
+        busy = self.status == TOO_MANY_REQUESTS or self.status >= FIRST_SERVER_ERROR
+        return busy or self.code == NOT_REACHED
 
 
 class InvocationUnknown(PushError):
     """No answer came: the function may have been called or not."""
 
-    def __init__(self, function: str, cause: BaseException) -> None:
-        # The texts of network errors quote URLs and headers; their kind does not.
-        super().__init__(f"nobody knows whether {function} was called: {type(cause).__name__}")
+    def __init__(self, function: str, why: str) -> None:
+        super().__init__(f"nobody knows whether {function} was called: {why}")
 
 
 class _Sdk(Protocol):
@@ -217,7 +222,7 @@ class _FunctionSdk:
                 name, error.status_code or 0, _code(error.data or {}), error.request_id or ""
             ) from None
         except Exception as error:  # noqa: BLE001 - it raises kinds of three packages for a broken connection
-            raise InvocationUnknown(name, error) from None
+            raise _unanswered(name, error) from None
         found = {key.lower(): value for key, value in (answer.headers or {}).items()}
         body = answer.body.read() if answer.body is not None else b""
         return _judged(name, found, body)
@@ -256,7 +261,7 @@ class _ServiceSdk:
         except FcError as error:
             raise _of_fc2(name, error) from None
         except Exception as error:  # noqa: BLE001 - requests, urllib3 and json each have their own
-            raise InvocationUnknown(name, error) from None
+            raise _unanswered(name, error) from None
         return _judged(name, {key.lower(): value for key, value in answer.headers.items()}, answer.data)
 
 
@@ -269,6 +274,32 @@ def _judged(name: str, headers: Mapping[str, str], body: bytes) -> Invoked:
     if error_type := headers.get("x-fc-error-type"):
         raise FunctionFailed(name, request_id, error_type, body)
     return Invoked(request_id, body)
+
+
+def _unanswered(name: str, error: BaseException) -> PushError:
+    """Tell a call that cannot have been made, for want of a connection, from one that may have been."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError  # noqa: PLC0415 - both SDKs bring it
+
+    wrapped = list(_wrapped(error))
+    # The texts of network errors quote URLs and headers; their kind does not.
+    kind = type(wrapped[-1]).__name__
+    never = (ConnectTimeoutError, NewConnectionError, ssl.SSLCertVerificationError)
+    if any(isinstance(each, never) for each in wrapped):
+        return InvocationRefused(name, 0, NOT_REACHED, why=f"no connection ({kind})")
+    return InvocationUnknown(name, f"no answer ({kind})")
+
+
+def _wrapped(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it was made of; each of the packages on the way has its own place for that."""
+    following: BaseException | None = error
+    seen: list[BaseException] = []
+    while following is not None and following not in seen:
+        seen.append(following)
+        yield following
+        places = [getattr(following, name, None) for name in ("inner_exception", "__context__", "reason")]
+        following = next(
+            (each for each in (*places, *following.args) if isinstance(each, BaseException)), None
+        )
 
 
 def _of_fc2(name: str, error: Any) -> PushError:

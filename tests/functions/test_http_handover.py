@@ -14,7 +14,7 @@ from local.mpaas import AccessKey
 from local.server import Server
 from tests.functions.http_stack import ROLE, HttpStack, message
 from tests.functions.queue_stack import QueueStack
-from tests.servers import LOOPBACK, closed_port
+from tests.servers import LOOPBACK, closed_port, listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,8 +62,11 @@ def stack(running: Handover) -> Handover:
     return running
 
 
-def test_a_request_that_nobody_waits_for_is_answered_at_once_and_sent_by_the_worker(stack: Handover) -> None:
-    answer = stack.http.post(message(targets=["user-1", "user-2"]), headers=ASYNC)
+@pytest.mark.parametrize("prefer", ["respond-async", "return=minimal, Respond-Async; wait=10"])
+def test_a_request_that_nobody_waits_for_is_answered_at_once_and_sent_by_the_worker(
+    stack: Handover, prefer: str
+) -> None:
+    answer = stack.http.post(message(targets=["user-1", "user-2"]), headers={"Prefer": prefer})
 
     assert answer.status == 202
     assert answer.headers["Preference-Applied"] == "respond-async"
@@ -141,7 +144,7 @@ def test_without_a_worker_the_preference_is_passed_over() -> None:
     ("environment", "status"),
     [
         ({"PUSH_WORKER_FUNCTION": "nobody"}, 500),
-        ({"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{closed_port()}"}, 502),
+        ({"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{closed_port()}"}, 503),
         ({"MPAAS_AK_ENV": "LTAI-wrong", "MPAAS_SK_ENV": "wrong"}, 500),
     ],
 )
@@ -155,6 +158,17 @@ def test_what_the_worker_does_not_take_is_a_problem_with_the_fate_of_every_targe
         assert answer.json["outcomes"][0]["targets"].keys() == {"user-1", "user-2"}
         for secret in (ROLE.access_key_secret, ROLE.security_token, "user-1"):
             assert secret not in "\n".join(http.lines)
+
+
+def test_a_worker_that_may_have_taken_it_is_a_problem_too(stack: Handover) -> None:
+    with (
+        listening(lambda connection: connection.recv(65536)) as port,
+        HttpStack(stack.http.environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}) as http,
+    ):
+        answer = http.post(message(), headers=ASYNC)
+
+    assert answer.status == 502
+    assert answer.json["outcomes"][0]["outcome"] == "unknown"
 
 
 def test_the_openapi_document_describes_the_answer(stack: Handover) -> None:

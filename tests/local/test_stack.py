@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -38,19 +39,12 @@ def children(pid: int) -> list[int]:
     return found
 
 
+OPTIONS = ("--http-port", "--sandbox-port", "--events-port", "--queues-port", "--inbox-port")
+ANY_PORTS = [part for option in OPTIONS for part in (option, "0")]
+
+
 def test_the_demo_ends_well_and_shows_every_outcome(tmp_path: Path) -> None:
-    demo = run_local(
-        "--demo",
-        "--quiet",
-        "--http-port",
-        "0",
-        "--sandbox-port",
-        "0",
-        "--events-port",
-        "0",
-        "--store",
-        str(tmp_path),
-    )
+    demo = run_local("--demo", "--quiet", *ANY_PORTS, "--store", str(tmp_path))
     output, errors = demo.communicate(timeout=100)
 
     assert demo.returncode == 0, output + errors
@@ -59,26 +53,24 @@ def test_the_demo_ends_well_and_shows_every_outcome(tmp_path: Path) -> None:
     assert "WRONG" not in output
 
 
-def test_an_interrupt_stops_everything_and_leaves_no_process(tmp_path: Path) -> None:
-    stack = run_local(
-        "--quiet",
-        "--http-port",
-        "0",
-        "--sandbox-port",
-        "0",
-        "--events-port",
-        "0",
-        "--inbox-port",
-        "0",
-        "--queues-port",
-        "0",
-        "--store",
-        str(tmp_path),
-    )
+def tick(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "local.tick", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_running_stack_takes_ticks_until_an_interrupt_stops_everything(tmp_path: Path) -> None:
+    stack = run_local("--quiet", *ANY_PORTS, "--store", str(tmp_path))
     assert stack.stdout is not None
+    events = ""
     for line in stack.stdout:
+        if found := re.search(r"(http://\S+)/ticks/morning", line):
+            events = found[1]
         if "Ctrl-C" in line:
             break
+    fired, unknown = (tick(name, "--events", events) for name in ("morning", "mourning"))
+    assert (fired.returncode, unknown.returncode) == (0, 1), fired.stderr
+    assert "requestId" in fired.stdout
+    assert "there are: " in unknown.stdout
     instances = children(stack.pid)
     assert instances
 
@@ -87,13 +79,14 @@ def test_an_interrupt_stops_everything_and_leaves_no_process(tmp_path: Path) -> 
 
     assert stack.returncode == 0
     assert "Traceback" not in errors
+    nobody = tick("morning", "--events", events)
+    assert nobody.returncode == 2
+    assert "is `make run` running?" in nobody.stderr
+    assert "Traceback" not in nobody.stderr
     deadline = time.monotonic() + 10
     while any(Path(f"/proc/{pid}").exists() for pid in instances) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [pid for pid in instances if Path(f"/proc/{pid}").exists()]
-
-
-OPTIONS = ("--http-port", "--sandbox-port", "--events-port", "--queues-port", "--inbox-port")
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -13,7 +13,7 @@ from local.mpaas import AccessKey, Sandbox
 from local.stack import ROLE as LOCAL_ROLE
 from local.stack import Ports, Stack
 from tests.functions.http_stack import ROLE
-from tests.servers import closed_port
+from tests.servers import LOOPBACK, closed_port, listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -249,9 +249,19 @@ def test_a_call_that_fails_says_why(stack: Stack, function: str, payload: str, t
 
 
 def test_nobody_knows_what_became_of_a_call_without_an_answer() -> None:
-    env = KEYS | {"PUSH_FC_ENDPOINT": f"http://127.0.0.1:{closed_port()}"}
+    with listening(lambda connection: connection.recv(65536)) as port:
+        env = KEYS | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}
 
-    assert command("invoke", "f", "--payload", "-", stdin="{}", env=env)[0] == 4
+        assert command("invoke", "f", "--payload", "-", stdin="{}", env=env)[0] == 4
+
+
+def test_a_call_that_found_no_way_was_not_made() -> None:
+    env = KEYS | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{closed_port()}"}
+
+    code, printed = command("invoke", "f", "--payload", "-", stdin="{}", env=env)
+
+    assert code == 1
+    assert "f was not called: no connection" in printed
 
 
 def test_a_deployment_that_is_well_passes_and_nothing_is_pushed(stack: Stack) -> None:

@@ -184,7 +184,7 @@ def test_a_broken_connection_is_not_tried_again(function: str, later: bool) -> N
 
     with listening(breaks) as port:
         functions = Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{port}"), KEY, timeout=5)
-        with pytest.raises(InvocationUnknown, match="nobody knows whether") as error:
+        with pytest.raises(InvocationUnknown, match="nobody knows whether .* no answer") as error:
             (functions.invoke_later if later else functions.invoke)(function, b"x")
 
     assert len(seen) == 1
@@ -192,11 +192,15 @@ def test_a_broken_connection_is_not_tried_again(function: str, later: bool) -> N
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
-def test_a_closed_port_is_an_unknown_call(function: str) -> None:
-    functions = Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{closed_port()}"), KEY)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_call_that_found_no_way_was_not_made(function: str, scheme: str) -> None:
+    functions = Functions(Settings(fc_endpoint=f"{scheme}://{LOOPBACK}:{closed_port()}"), KEY)
 
-    with pytest.raises(InvocationUnknown):
+    with pytest.raises(InvocationRefused, match=r"no connection \(ConnectionRefusedError\)") as error:
         functions.invoke(function, b"x")
+
+    assert (error.value.status, error.value.code) == (0, "NotReached")
+    assert error.value.may_be_tried_again
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
