@@ -113,6 +113,7 @@ def _in_channel(message: PushMessage, channel: Channel) -> dict[str, Any]:
         "banner": _cut(message.content, APNS_BANNER_CONTENT, channel)[0] if channel.name == "ios" else None,
         "picture": pictures.get(key, pictures.get("defaultUrl")) if message.push_style == _PICTURE else None,
         "icon": icons.get(key, icons.get("defaultUrl")),
+        "transparent": (message.transparent_message_payload or {}).get(channel.name),
     }
 
 

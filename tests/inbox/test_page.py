@@ -222,6 +222,12 @@ def test_kinds_of_pushes_are_shown_as_such(page: Page, stack: Stack) -> None:
     rows(page).first.click()
     expect(page.get_by_text("silent", exact=True)).to_be_visible()
 
+    push(stack, title="Data", transparentMessagePayload={"hms": {"sync": "<b>orders</b>"}})
+    page.goto("/#/")
+    rows(page).filter(has_text="Data").click()
+    expect(page.get_by_text("data message, the app decides what to show")).to_have_count(1)
+    expect(page.get_by_label("Huawei")).to_contain_text('{"sync":"<b>orders</b>"}')
+
     images = {"defaultUrl": "https://example.com/a.png", "miuiUrl": "https://example.com/mi.png"}
     push(stack, title="Picture", pushStyle=2, imageUrls=images)
     page.goto("/#/")
@@ -420,6 +426,7 @@ def test_the_overview_counts_what_happens(page: Page, stack: Stack) -> None:
     expect(page.locator("dt", has_text="Requests received").locator("+ dd")).to_have_text(str(before + 1))
     expect(page.get_by_role("row", name=re.compile("mpaas-http-push-dev"))).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("Requests a minute"))).to_be_visible()
+    expect(page.locator(".scale")).to_contain_text(re.compile(r"at the most \d+ a minute"))
     expect(page.get_by_label("accepted")).to_be_visible()
 
 

@@ -49,6 +49,15 @@ def test_what_is_shown_and_what_is_cut_are_the_whole_text_and_no_more_fits(title
         assert each["refused"] == (bool(each["title"]["cut"] or each["content"]["cut"]) and not channel.cuts)
 
 
+def test_a_data_message_is_shown_at_its_vendor_alone() -> None:
+    found = shown(MESSAGE | {"transparentMessagePayload": {"hms": {"sync": "orders"}, "fcm": {"n": 1}}})
+
+    assert {each["name"]: each["transparent"] for each in found["channels"] if each["transparent"]} == {
+        "hms": {"sync": "orders"},
+        "fcm": {"n": 1},
+    }
+
+
 @pytest.mark.parametrize(
     ("channel", "text", "visible"),
     [

@@ -45,7 +45,8 @@ function Minutes({ minutes }) {
       });
     })}
     <line x1="0" y1="79" x2="300" y2="79" />
-  </svg>`;
+  </svg>
+  <p class="scale" aria-hidden="true"><span>${clock(minutes[0].minute * 1000)}</span><span>at the most ${most} a minute</span><span>${clock(minutes[minutes.length - 1].minute * 1000)}</span></p>`;
 }
 
 function Bars({ values }) {

@@ -35,6 +35,7 @@ function Phone({ channel, shown }) {
         ${channel.banner && channel.banner !== channel.content.shown && html`<p class="hint">banner: ${channel.banner}…</p>`}
         ${channel.picture && html`<p class="picture" title=${channel.picture}>picture: ${channel.picture}</p>`}
         ${shown.silent && html`<p class="hint">no sound; the app decides what to show</p>`}
+        ${channel.transparent && html`<p class="hint">data message, the app decides what to show: <code>${JSON.stringify(channel.transparent)}</code></p>`}
       </div>
     </div>
   </figure>`;
