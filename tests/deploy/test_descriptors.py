@@ -68,6 +68,42 @@ def lowered(value: Any) -> Any:
     return [lowered(each) for each in value] if isinstance(value, list) else value
 
 
+EXPRESSIONS = """
+edition: 3.0.0
+name: expressions
+vars: {seconds: 45, inside: false, stage: test, label: "${vars.stage}-label"}
+template:
+  base:
+    runtime: python3.10
+    timeout: 30
+    asyncInvokeConfig: {asyncTask: true}
+    environmentVariables: {A: base, B: base}
+resources:
+  f:
+    component: fc3
+    extend: {name: base, ignore: [asyncInvokeConfig]}
+    props:
+      region: cn-hangzhou
+      functionName: f-${vars.stage}
+      code: ./code
+      timeout: ${vars.seconds}
+      internetAccess: ${vars.inside}
+      memorySize: ${env('NOT_SET', 512)}
+      cpu: ${env('NOT_SET', "0.35")}
+      description: ${this.props.functionName} for ${vars.seconds} s, ${vars.inside}, ${vars.label}
+      environmentVariables: {B: "${env('HOME')}"}
+"""
+
+
+def test_expressions_are_resolved_as_the_command_does(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(EXPRESSIONS)
+
+    (ours,) = described_functions(path, {"HOME": os.environ["HOME"]})
+
+    assert dict(ours.props) == rendered(str(path))["f"] | {"code": "./code"}  # there, the path is absolute
+
+
 # --- The two descriptors
 
 

@@ -1,13 +1,15 @@
 """Reads `s.yaml` and its overlays: which functions there are, how they are configured, what triggers them.
 
-A file enters as it is deployed; expressions and templates are resolved as the `s` command does, as far as the
-project uses them: `${env('NAME')}`, `${env('NAME', 'default')}`, `${vars.name}`, `extend: {name: …}` of a
-function and `extend: s.yaml` of an overlay (deploy.md §1.1). The local stack and
-`validate` read with it.
+A file enters as it is deployed; expressions and templates are resolved as the `s` command does:
+`${env('NAME')}`, `${env('NAME', 'default')}`, `${vars.name}`, `${this.props.name}`,
+`extend: {name: …, ignore: […]}` of a function and `extend: s.yaml` of an overlay (deploy.md §1.1). What `s`
+takes from files, from other resources or from its access is not resolved. The local stack and `validate` read
+with it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from mpaas_push import yaml_text
 from mpaas_push.errors import Fault, PushError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -109,18 +111,25 @@ class Descriptor:
         Raises:
             DescriptorError: an expression cannot be resolved, or the template is not there.
         """
-        described = self.document["resources"][resource]
-        place = f"resources.{resource}"
-        template = (described.get("extend") or {}).get("name")
-        base = (self.document.get("template") or {}).get(template) if template else {}
-        if base is None:
-            raise DescriptorError(
-                self.file, [Fault(f"{place}.extend.name", f"there is no template {template!r}")]
-            )
-        names = _Names(self.document.get("vars") or {}, env)
-        props: dict[str, Any] = names.resolved(_merged(base, described.get("props") or {}), f"{place}.props")
+        props = self._merged_props(resource)
+        names = _Names({"vars": self.document.get("vars") or {}, "this": {"props": props}}, env)
+        resolved: dict[str, Any] = names.resolved(props, f"resources.{resource}.props")
         if names.faults:
             raise DescriptorError(self.file, names.faults)
+        return resolved
+
+    def _merged_props(self, resource: str) -> dict[str, Any]:
+        described = self.document["resources"][resource]
+        extended = described.get("extend") or {}
+        base: Any = {}
+        if template := extended.get("name"):
+            base = (self.document.get("template") or {}).get(template)
+            if base is None:
+                place = f"resources.{resource}.extend.name"
+                raise DescriptorError(self.file, [Fault(place, f"there is no template {template!r}")])
+        ignored = extended.get("ignore") or ()
+        kept = {key: each for key, each in base.items() if key not in ignored}
+        props: dict[str, Any] = _merged(kept, described.get("props") or {})
         return props
 
 
@@ -186,47 +195,62 @@ def _merged(base: Any, over: Any) -> Any:
 
 
 _EXPRESSION = re.compile(r"\$\{([^{}]*)\}")
-_ENV = re.compile(r"env\(\s*'([^']*)'\s*(?:,\s*'([^']*)'\s*)?\)")
+_ENV = re.compile(
+    r"""env\(\s*(['"])(?P<name>[^'"]*)\1\s*(?:,\s*(?P<default>'[^']*'|"[^"]*"|[\w.-]+)\s*)?\)"""
+)
 
 
 class _Names:
     """What expressions can speak of; collects what cannot be resolved in `faults`."""
 
-    def __init__(self, variables: Mapping[str, Any], env: Mapping[str, str]) -> None:
-        self._variables = variables
+    def __init__(self, roots: Mapping[str, Any], env: Mapping[str, str]) -> None:
+        self._roots = roots
         self._env = env
         self.faults: list[Fault] = []
 
     def resolved(self, value: Any, place: str, within: frozenset[str] = frozenset()) -> Any:
-        """Return a value without expressions; `within` are the variables that it is a part of."""
+        """Return a value without expressions; `within` are the names that it is a part of."""
         if isinstance(value, dict):
             return {key: self.resolved(each, f"{place}.{key}", within) for key, each in value.items()}
         if isinstance(value, list):
             return [self.resolved(each, f"{place}.{index}", within) for index, each in enumerate(value)]
-        if isinstance(value, str):
-            if "${" in _EXPRESSION.sub("", value):
-                self.faults.append(Fault(place, f"{value!r} holds ${{ that is not closed"))
-            return _EXPRESSION.sub(
-                lambda match: "".join(self._values(match[1].strip(), place, within)), value
-            )
-        return value
+        if not isinstance(value, str):
+            return value
+        if "${" in _EXPRESSION.sub("", value):
+            self.faults.append(Fault(place, f"{value!r} holds ${{ that is not closed"))
+        if whole := _EXPRESSION.fullmatch(value):  # keeps its type; in a longer text everything is text
+            return self._value(whole[1].strip(), place, within)
+        return _EXPRESSION.sub(lambda match: _text(self._value(match[1].strip(), place, within)), value)
 
-    def _values(self, expression: str, place: str, within: frozenset[str]) -> Iterator[str]:
+    def _value(self, expression: str, place: str, within: frozenset[str]) -> Any:
         if call := _ENV.fullmatch(expression):
-            name, default = call.groups()
-            if (value := self._env.get(name, default)) is not None:
-                yield str(value)
-            else:
-                self.faults.append(Fault(place, f"the environment variable {name} is not set"))
-            return
-        name = expression.removeprefix("vars.")
-        if name == expression or name not in self._variables or name in within:
+            return self._variable(call["name"], call["default"], place)
+        found: Any = self._roots
+        for step in expression.split("."):
+            try:
+                found = found[int(step) if isinstance(found, list) else step]
+            except (LookupError, TypeError, ValueError):
+                found = None
+        if found is None or expression in within or "." not in expression:
             self.faults.append(
                 Fault(
                     place,
                     f"${{{expression}}} cannot be resolved; ${{vars.name}} with a name under `vars`, "
-                    "${env('NAME')} and ${env('NAME', 'default')} can",
+                    "${this.props.name}, ${env('NAME')} and ${env('NAME', 'default')} can",
                 )
             )
-            return
-        yield str(self.resolved(self._variables[name], f"vars.{name}", within | {name}))
+            return ""
+        return self.resolved(found, expression, within | {expression})
+
+    def _variable(self, name: str, default: str | None, place: str) -> Any:
+        if name in self._env:
+            return self._env[name]
+        if default is None:
+            self.faults.append(Fault(place, f"the environment variable {name} is not set"))
+            return ""
+        return default[1:-1] if default[0] in "'\"" else yaml.safe_load(default)
+
+
+def _text(value: Any) -> str:
+    """Write a value as a part of a text."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | dict | list) else str(value)
