@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from deploy.layer import ROOT, RUNTIMES, BuildFailed, build
 from mpaas_push.cli.descriptor import DescriptorError, described_functions
-from mpaas_push.cli.env_file import NEEDED, read_env
+from mpaas_push.cli.env_file import NEEDED, OF_FUNCTION_COMPUTE, read_env
 from mpaas_push.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def missing(env: Mapping[str, str], stage: str, file: Path, runtime: str | None 
         runtime: For which the layer is to be built; it holds compiled parts and serves no other.
     """
     found = missing_settings(env, file)
+    if "FC_REGION" in env:
+        found.append(f"FC_REGION is set; unset it: {OF_FUNCTION_COMPUTE}")
     if runtime:
         found += _other_runtimes(env, stage, runtime)
     if shutil.which("s", path=env.get("PATH")) is None:
@@ -106,7 +108,7 @@ def deploy(stage: str, runtime: str, env: dict[str, str], *, compiled: bool = Fa
     """
     layer = build(runtime, compiled=compiled)
     print(f"layer   {layer} ({layer.stat().st_size:,} bytes)")
-    publish = ["s", "cli", "fc3", "layer", "publish", "--region", env["FC_REGION"]]
+    publish = ["s", "cli", "fc3", "layer", "publish", "--region", env["ALIBABA_CLOUD_REGION_ID"]]
     publish += ["--layer-name", f"mpaas-push-{stage}", "--code", str(layer)]
     publish += ["--compatible-runtime", runtime, "-a", env.get("SERVERLESS_ACCESS", "default")]
     published = _run(publish, env)

@@ -67,7 +67,7 @@ def named_queues(stage: str, env: Mapping[str, str]) -> tuple[set[str], set[str]
 def filled_policies(stage: str, env: Mapping[str, str]) -> dict[str, Any]:
     """Return the policies of functions and deployer, and the trust of the role, with the stage's names."""
     values = {
-        "ALIYUN::Region": env["FC_REGION"],
+        "ALIYUN::Region": env["ALIBABA_CLOUD_REGION_ID"],
         "ALIYUN::AccountId": env["ALIBABA_CLOUD_ACCOUNT_ID"],
         "AppId": env["MPAAS_APP_ID"],
         "Stage": stage,
@@ -89,7 +89,7 @@ def _written(stage: str, folder: Path, env: Mapping[str, str]) -> None:
 
 def _created(stage: str, env: Mapping[str, str]) -> bool:
     """Create queues and topics; say whether all are there now."""
-    account, region = env["ALIBABA_CLOUD_ACCOUNT_ID"], env["FC_REGION"]
+    account, region = env["ALIBABA_CLOUD_ACCOUNT_ID"], env["ALIBABA_CLOUD_REGION_ID"]
     endpoint = Settings.from_env(env).mns_endpoint or f"https://{account}.mns.{region}.aliyuncs.com"
     keys = Credentials.resolve(env=env)
     mns = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")

@@ -169,11 +169,11 @@ class Functions:
         if self._settings.fc_endpoint:
             return self._settings.fc_endpoint
         account = os.environ.get("FC_ACCOUNT_ID") or os.environ.get("ALIBABA_CLOUD_ACCOUNT_ID")
-        region = os.environ.get("FC_REGION")
+        region = os.environ.get("FC_REGION") or os.environ.get("ALIBABA_CLOUD_REGION_ID")
         if not account or not region:
             raise Misconfigured(
                 "PUSH_FC_ENDPOINT is not set, and neither are account and region to derive it from:"
-                " ALIBABA_CLOUD_ACCOUNT_ID and FC_REGION",
+                " ALIBABA_CLOUD_ACCOUNT_ID and ALIBABA_CLOUD_REGION_ID",
                 setting="PUSH_FC_ENDPOINT",
             )
         return f"https://{account}.{region}.fc.aliyuncs.com"

@@ -18,7 +18,7 @@ ARN = "acs:fc:cn-hangzhou:1000000000000000:layers/mpaas-push-staging/versions/7"
 SETTINGS = """
 # a comment
 ALIBABA_CLOUD_ACCOUNT_ID=1000000000000000
-FC_REGION=cn-hangzhou
+ALIBABA_CLOUD_REGION_ID=cn-hangzhou
 MPAAS_APP_ID=ONEX570DA89211721
 UPLOADS_BUCKET=our-uploads
 PUSH_LEDGER_URL=
@@ -91,7 +91,7 @@ def test_the_layer_is_published_and_the_stage_deployed_with_it(machine: Machine)
 
 
 def test_everything_that_is_missing_is_named_at_once_and_nothing_is_done(machine: Machine) -> None:
-    machine.settings.write_text("FC_REGION=nowhere\nMPAAS_APP_ID=\n")
+    machine.settings.write_text("ALIBABA_CLOUD_REGION_ID=nowhere\nMPAAS_APP_ID=\nFC_REGION=cn-hangzhou\n")
     (machine.bin / "s").unlink()
     machine.add("aliyun", "#!/bin/sh\nexit 1\n")
 
@@ -100,7 +100,8 @@ def test_everything_that_is_missing_is_named_at_once_and_nothing_is_done(machine
     assert code == 2
     for told in (
         "ALIBABA_CLOUD_ACCOUNT_ID is not set",
-        "FC_REGION is 'nowhere': put a region such as cn-hangzhou into team.env",
+        "ALIBABA_CLOUD_REGION_ID is 'nowhere': put a region such as cn-hangzhou into team.env",
+        "FC_REGION is set; unset it",
         "MPAAS_APP_ID is not set",
         "UPLOADS_BUCKET is not set",
         "the command s is not there: npm install",
@@ -174,7 +175,7 @@ def test_logs_and_remove_are_for_one_stage(machine: Machine) -> None:
 
 def test_the_example_of_the_settings_names_all_that_is_needed() -> None:
     example = (ROOT / ".env.example").read_text("utf-8")
-    for name in ("ALIBABA_CLOUD_ACCOUNT_ID", "FC_REGION", "MPAAS_APP_ID", "UPLOADS_BUCKET"):
+    for name in ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID", "MPAAS_APP_ID", "UPLOADS_BUCKET"):
         assert f"\n{name}=" in example
     assert ".env" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
     assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"admin": AccessKey("swordfish")}
 ENV = {
     "ALIBABA_CLOUD_ACCOUNT_ID": "1000000000000000",
-    "FC_REGION": "cn-shanghai",
+    "ALIBABA_CLOUD_REGION_ID": "cn-shanghai",
     "MPAAS_APP_ID": "ONEX1",
     "UPLOADS_BUCKET": "our-uploads",
     "ALIBABA_CLOUD_ACCESS_KEY_ID": "admin",

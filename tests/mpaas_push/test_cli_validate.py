@@ -47,7 +47,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture
 def validate(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Validate:
     """Runs the command; gives its exit code and the lines that it printed."""
-    for name in ("STAGE", "FC_REGION", "MPAAS_APP_ID", "MPAAS_LAYER_ARN"):
+    for name in ("STAGE", "ALIBABA_CLOUD_REGION_ID", "MPAAS_APP_ID", "MPAAS_LAYER_ARN"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*files: str) -> tuple[int, list[str]]:
@@ -766,14 +766,15 @@ def test_no_mistake_whatever_ends_in_a_traceback(
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("FC_REGION=Hangzhou", "FC_REGION: must be a region such as cn-hangzhou"),
+        ("ALIBABA_CLOUD_REGION_ID=Hangzhou", "ALIBABA_CLOUD_REGION_ID: must be a region such as cn-hangzhou"),
         ("UPLOADS_BUKET=x", "UPLOADS_BUKET: is no setting; did you mean UPLOADS_BUCKET?"),
         (
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET=swordfish",
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET: keys stand in no file",
         ),
         ("PUSH_LEDGER_URL=http://cache", "PUSH_LEDGER_URL: must be a URL such as rediss://"),
-        ("FC_REGION", "line 1: must be NAME=value"),
+        ("FC_REGION=cn-hangzhou", "FC_REGION: names with FC_ belong to Function Compute"),
+        ("ALIBABA_CLOUD_REGION_ID", "line 1: must be NAME=value"),
     ],
 )
 def test_a_mistake_in_the_settings_of_a_deployment_is_named(

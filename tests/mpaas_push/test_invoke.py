@@ -231,7 +231,7 @@ def test_a_name_of_a_service_must_have_two_parts(name: str) -> None:
 
 
 def test_the_endpoint_comes_from_account_and_region(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FC_ACCOUNT_ID", "FC_REGION", "ALIBABA_CLOUD_ACCOUNT_ID"):
+    for name in ("FC_ACCOUNT_ID", "FC_REGION", "ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID"):
         monkeypatch.delenv(name, raising=False)
     functions = Functions(Settings(), KEY)
     with pytest.raises(Misconfigured, match="PUSH_FC_ENDPOINT"):

@@ -13,15 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-__all__ = ["NEEDED", "env_faults", "read_env"]
+__all__ = ["NEEDED", "OF_FUNCTION_COMPUTE", "env_faults", "read_env"]
 
 NEEDED = {
     "ALIBABA_CLOUD_ACCOUNT_ID": (r"[0-9]{10,20}", "the number of your account"),
-    "FC_REGION": (r"[a-z]+(-[a-z0-9]+)+", "a region such as cn-hangzhou"),
+    "ALIBABA_CLOUD_REGION_ID": (r"[a-z]+(-[a-z0-9]+)+", "a region such as cn-hangzhou"),
     "MPAAS_APP_ID": (r"[A-Za-z0-9_-]+", "the app id that the mPaaS console shows"),
     "UPLOADS_BUCKET": (r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "an OSS bucket of this region"),
 }
 """What a deployment cannot do without: the form of each, and what it is."""
+
+OF_FUNCTION_COMPUTE = (
+    "names with FC_ belong to Function Compute; with FC_REGION, `s` takes itself for a function and uploads"
+    " to an address that only functions reach; the deployment's region is ALIBABA_CLOUD_REGION_ID"
+)
+"""Why such a name stands in no settings of a deployment (https://github.com/devsapp/fc3/issues/59)."""
 
 _SECRET = re.compile("ACCESS_KEY|SECRET|PASSWORD|TOKEN", re.IGNORECASE)
 
@@ -57,7 +63,9 @@ def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
     settings = read_env(file)
     names = {*known, *NEEDED, *Settings.variables()}
     for name, value in settings.items():
-        if _SECRET.search(name):
+        if name.startswith("FC_"):
+            yield Fault(name, OF_FUNCTION_COMPUTE)
+        elif _SECRET.search(name):
             yield Fault(
                 name, "keys stand in no file: `s config add` keeps those of a deployer, the role gives others"
             )

@@ -24,9 +24,9 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = subparsers.add_parser(
         "invoke",
         help="call a deployed function",
-        description="Call a function and print what it returns. Where it is comes from PUSH_FC_ENDPOINT, or"
-        " from ALIBABA_CLOUD_ACCOUNT_ID and FC_REGION. Exit codes: 0 it answered; 1 it failed or was not"
-        " called; 4 no answer came: it may have been called.",
+        description="Call a function and print what it returns. Where it is comes from PUSH_FC_ENDPOINT or"
+        " ALIBABA_CLOUD_ACCOUNT_ID and ALIBABA_CLOUD_REGION_ID. Exit codes: 0 it answered; 1 it failed or was"
+        " not called; 4 no answer came: it may have been called.",
     )
     command.add_argument("function", metavar="FUNCTION", help="its name, or fc2:service/function")
     command.add_argument("--payload", required=True, metavar="FILE", help="the event; - for standard input")
