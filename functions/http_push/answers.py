@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mpaas_push import PushMessage
     from mpaas_push.errors import Fault
-    from mpaas_push.invoke import Functions
     from mpaas_push.triggers.http import HttpEvent
 
 __all__ = [
@@ -161,8 +160,7 @@ def handed_over(
     messages: Sequence[PushMessage | InvalidMessage],
     payloads: Sequence[Any],
     scope: str,
-    functions: Functions,
-    settings: Settings,
+    worker: handover.Worker,
 ) -> Response[str]:
     """Hand the messages to the worker function and answer with its tasks: 202, or 207 beside failures."""
     portions: list[handover.Portion] = []
@@ -174,7 +172,7 @@ def handed_over(
             portions += handover.portions_of(message, payload, scope, place)
         except InvalidMessage as error:
             failures.append(Outcome.invalid(error.faults, error.targets))
-    tasks, not_taken = handover.hand_over(portions, settings.worker_function or "", functions)
+    tasks, not_taken = handover.hand_over(portions, worker)
     failures += not_taken
     if not tasks:
         return outcomes([failures])

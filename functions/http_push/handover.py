@@ -1,7 +1,7 @@
 """Requests that nobody waits for: handed to a worker function in portions, each a task of its own.
 
-A portion is one push message with the ids of its targets, as a queue or topic would bring it: `queue_push`
-can be the worker. Task ids are derived from the request, so that a repetition is not taken twice.
+A portion is a message with the ids of its targets, as it comes back from the retry queue: `queue_push` can be
+the worker. Task ids are derived from the request, so that a repetition is not taken twice.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 from mpaas_push import InvalidMessage, Outcome, OutcomeKind
 from mpaas_push.errors import Fault
 from mpaas_push.invoke import ASYNC_BYTES, InvocationRefused, InvocationUnknown
-from mpaas_push.targets import addressed
+from mpaas_push.targets import addressed, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mpaas_push import PushMessage, Settings
+    from mpaas_push import Invocation, PushMessage, Settings
     from mpaas_push.invoke import Functions
     from mpaas_push.triggers.http import HttpEvent
 
-__all__ = ["Portion", "Task", "hand_over", "is_wanted", "portions_of"]
+__all__ = ["Portion", "Task", "Worker", "hand_over", "is_wanted", "portions_of"]
 
 PORTION_TARGETS = 1000
 """Most targets of a portion: a hundred requests, some seconds of a worker's time."""
@@ -37,6 +37,15 @@ class Portion:
     task_id: str
     targets: Mapping[str, str]
     payload: bytes
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The function that takes portions: its name, how functions are called, and until when."""
+
+    name: str
+    functions: Functions
+    invocation: Invocation
 
 
 @dataclass(frozen=True)
@@ -73,28 +82,41 @@ def portions_of(message: PushMessage, payload: Mapping[str, Any], scope: str, pl
         place: Of the message in the request.
 
     Raises:
-        InvalidMessage: it is too long to be handed over, even to a single target.
+        InvalidMessage: it is too long to be handed over, even to the targets of a single request.
     """
+    from mpaas_push.batch import RETRY_KEY  # noqa: PLC0415 - who hands nothing over does not need it
+
     common = {name: value for name, value in payload.items() if name not in {"targets", "targetMsgkey"}}
-    room = ASYNC_BYTES - len(_dumped({**common, "targetMsgkey": {}}))
-    return [
-        Portion(_task_id(scope, place, number), targets, _dumped({**common, "targetMsgkey": targets}))
-        for number, targets in enumerate(_cut(addressed(message, scope, place), room))
-    ]
+    origin = {"attempt": 1, "scope": scope, "derived": message.target_msgkey is None}
+
+    def dumped(targets: Mapping[str, str]) -> bytes:
+        return _dumped({RETRY_KEY: origin, "message": {**common, "targetMsgkey": targets}})
+
+    portions: list[Portion] = []
+    for targets in _cut(addressed(message, scope, place), ASYNC_BYTES - len(dumped({}))):
+        text = dumped(targets)
+        portions.append(Portion(_task_id(scope, place, len(portions), text), targets, text))
+    return portions
 
 
-def hand_over(
-    portions: Sequence[Portion], worker: str, functions: Functions
-) -> tuple[list[Task], list[Outcome]]:
+def hand_over(portions: Sequence[Portion], worker: Worker) -> tuple[list[Task], list[Outcome]]:
     """Hand portions over; return the tasks that the worker has taken, and what became of the others.
+
+    What the invocation's deadline leaves no time for ends as ``throttled``: it may come again.
 
     Raises:
         Misconfigured: it is not known where functions are called.
     """
     tasks, failures = [], []
     for portion in portions:
+        if worker.invocation.time_left <= 0:
+            text = "no time was left to hand it over"
+            failures.append(Outcome(OutcomeKind.THROTTLED, portion.targets, None, "NotSent", text))
+            continue
         try:
-            invoked = functions.invoke_later(worker, portion.payload, task_id=portion.task_id)
+            invoked = worker.functions.invoke_later(
+                worker.name, portion.payload, task_id=portion.task_id, deadline=worker.invocation.deadline
+            )
             tasks.append(Task(portion, invoked.request_id))
         except InvocationRefused as error:
             if error.status == TASK_EXISTS:
@@ -112,24 +134,26 @@ def hand_over(
 
 
 def _cut(targets: Mapping[str, str], room: int) -> Iterator[dict[str, str]]:
+    """Cut between whole requests: so the worker makes those that would have been made here."""
     portion: dict[str, str] = {}
     size = 0
-    for target, message_id in targets.items():
-        length = len(_dumped({target: message_id}))
+    for part in slices(targets):
+        length = len(_dumped(part))
         if length > room:
             fault = Fault("", "too long to be handed to a worker function; send it without respond-async")
             raise InvalidMessage([fault], targets)
-        if portion and (len(portion) == PORTION_TARGETS or size + length > room):
+        if portion and (len(portion) + len(part) > PORTION_TARGETS or size + length > room):
             yield portion
             portion, size = {}, 0
-        portion[target] = message_id
+        portion |= part
         size += length
     yield portion
 
 
-def _task_id(scope: str, place: int, number: int) -> str:
-    digest = hashlib.sha256(f"{len(scope)} {scope} {place} {number}".encode("utf-8", "surrogatepass"))
-    return f"push-{digest.hexdigest()[:32]}"
+def _task_id(scope: str, place: int, number: int, payload: bytes) -> str:
+    """Derive an id from the request and from what is handed over: another body is another task."""
+    base = f"{len(scope)} {scope} {place} {number} ".encode("utf-8", "surrogatepass")
+    return f"push-{hashlib.sha256(base + payload).hexdigest()[:32]}"
 
 
 def _dumped(value: Any) -> bytes:

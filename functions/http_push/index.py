@@ -8,7 +8,7 @@ import answers
 import handover
 from answers import Problem
 from idempotency import KeyMemory
-from mpaas_push import Invocation, Misconfigured, PushError, __version__
+from mpaas_push import Invocation, Misconfigured, OutcomeKind, PushError, __version__
 from mpaas_push.invoke import Functions
 from mpaas_push.messages import messages_of, payloads_of
 from mpaas_push.triggers.http import HttpResolver
@@ -41,11 +41,16 @@ def push() -> Response[str]:
         raise Problem(409, "conflict", "this Idempotency-Key came with another body: use a new key")
     if handover.is_wanted(event, messages, client.settings):
         functions = Functions(client.settings, invocation.credentials)
-        return answers.handed_over(messages, payloads_of(payload), scope, functions, client.settings)
-    results = client.send_all(messages, scope=scope, invocation=invocation)
-    if key and all(outcome.faults for result in results for outcome in result):
-        keys.forget(key, client.ledger)  # all were invalid: the corrected body may come under the same key
-    return answers.outcomes(results)
+        worker = handover.Worker(client.settings.worker_function or "", functions, invocation)
+        answer = answers.handed_over(messages, payloads_of(payload), scope, worker)
+        all_invalid = answer.status_code == answers.STATUS[OutcomeKind.REFUSED]
+    else:
+        results = client.send_all(messages, scope=scope, invocation=invocation)
+        answer = answers.outcomes(results)
+        all_invalid = all(outcome.faults for result in results for outcome in result)
+    if key and all_invalid:
+        keys.forget(key, client.ledger)  # the corrected body may come under the same key
+    return answer
 
 
 @app.get("/v1/health")

@@ -60,6 +60,7 @@ class Task:
         message: The message, or what is wrong with it.
         payload: The message as JSON, for the retry queue.
         attempt: Which attempt this is, from 1.
+        derived: The ids in its `targetMsgkey` were derived from an earlier event, not given by the caller.
     """
 
     scope: str
@@ -67,6 +68,7 @@ class Task:
     message: PushMessage | InvalidMessage
     payload: Any = None
     attempt: int = 1
+    derived: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,13 @@ class BatchReport:
         """Return whether an event that waits for nobody should fail and be repeated.
 
         It should when a message may be sent again, or when something is stranded and a repetition harms
-        nobody: nothing can have been accepted, or what was is remembered. Then the failure is seen, and the
-        event ends where Function Compute puts what failed for good.
+        nobody: nothing can have been accepted and no retry is waiting, or what was sent is remembered. Then
+        the failure is seen, and the event ends where Function Compute puts what failed for good.
 
         Args:
             remembered: A ledger keeps what was accepted from being sent again.
         """
-        sent = self.outcomes.keys() & {ACCEPTED.value, UNKNOWN.value}
+        sent = self.retried > 0 or self.outcomes.keys() & {ACCEPTED.value, UNKNOWN.value}
         return self.unsettled > 0 or (self.stranded > 0 and (remembered or not sent))
 
 
@@ -113,13 +115,14 @@ def task_of(reading: Item | UnreadablePayload, settings: Settings) -> Task:
             body = read_json(body)
         except UnreadableJson as error:
             return Task(reading.scope, reading.original, InvalidMessage([Fault("", str(error))]))
-    scope, attempt = reading.scope, 1
+    scope, attempt, derived = reading.scope, 1, False
     retry = body.get(RETRY_KEY) if isinstance(body, dict) else None
     if isinstance(retry, dict):
         attempt = max(retry["attempt"], 1) if type(retry.get("attempt")) is int else 1
         scope = retry["scope"] if isinstance(retry.get("scope"), str) else scope
+        derived = retry.get("derived") is True
         body = body.get("message")
-    return Task(scope, reading.original, message_of(body, settings), body, attempt)
+    return Task(scope, reading.original, message_of(body, settings), body, attempt, derived)
 
 
 def unreadable(reading: UnreadablePayload) -> Task:
@@ -157,7 +160,7 @@ def send_batch(
         else:
             hopeless += again
         if hopeless:
-            letters.append((place, _dead_letter(task, hopeless)))
+            letters += [(place, letter) for letter in _dead_letters(task, hopeless)]
     unsettled = _not_taken(queues, settings.retry_queue, retries)
     stranded = _not_taken(queues, settings.dead_letter_queue, letters)
     if stranded:
@@ -165,7 +168,7 @@ def send_batch(
     return BatchReport(
         counts_of(outcome for outcomes in results for outcome in outcomes),
         len({place for place, _ in retries}) - len(unsettled),
-        len(letters) - len(stranded),
+        len({place for place, _ in letters}) - len(stranded),
         len(unsettled),
         len(stranded),
         tuple(sorted(unsettled | stranded)),
@@ -185,15 +188,16 @@ def _may_go_again(outcome: Outcome, settings: Settings) -> bool:
     return outcome.kind is THROTTLED
 
 
-def _left_of(task: Task, outcomes: Iterable[Outcome]) -> dict[str, Any]:
-    """Return a message for those of its targets that outcomes name.
-
-    Ids that the caller gave stay; others are derived from the scope again, whichever targets are left.
-    """
+def _left_of(task: Task, outcomes: Iterable[Outcome], *, with_ids: bool) -> dict[str, Any]:
+    """Return a message for those of its targets that outcomes name, with their message ids or without."""
     ids = {target: message_id for outcome in outcomes for target, message_id in outcome.targets.items()}
     payload = {name: value for name, value in task.payload.items() if name not in {"targets", "targetMsgkey"}}
-    given = isinstance(task.message, PushMessage) and task.message.target_msgkey is not None
-    return {**payload, "targetMsgkey": ids} if given else {**payload, "targets": list(ids)}
+    return {**payload, "targetMsgkey": ids} if with_ids else {**payload, "targets": list(ids)}
+
+
+def _has_ids(task: Task) -> bool:
+    """Whether a message names ids; others are derived from the scope again, whichever targets are left."""
+    return isinstance(task.message, PushMessage) and task.message.target_msgkey is not None
 
 
 def _retries(task: Task, outcomes: Sequence[Outcome]) -> tuple[list[Parcel], list[Outcome]]:
@@ -202,11 +206,8 @@ def _retries(task: Task, outcomes: Sequence[Outcome]) -> tuple[list[Parcel], lis
     Returns:
         As many parcels as it takes, and the outcomes whose message is too long for any.
     """
-    body = {
-        RETRY_KEY: {"attempt": task.attempt + 1, "scope": task.scope},
-        "message": _left_of(task, outcomes),
-    }
-    text = _dumped(body)
+    retry = {"attempt": task.attempt + 1, "scope": task.scope, **({"derived": True} if task.derived else {})}
+    text = _dumped({RETRY_KEY: retry, "message": _left_of(task, outcomes, with_ids=_has_ids(task))})
     if _is_too_long(text):
         if len(outcomes) == 1:
             return [], list(outcomes)
@@ -220,12 +221,12 @@ def _retries(task: Task, outcomes: Sequence[Outcome]) -> tuple[list[Parcel], lis
     return [Parcel(text, round(max(delay, asked)))], []
 
 
-def _dead_letter(task: Task, outcomes: Sequence[Outcome]) -> Parcel:
+def _dead_letters(task: Task, outcomes: Sequence[Outcome]) -> list[Parcel]:
     """Pack a message that was given up, with the reason.
 
     Beside the original stands the message for the targets that are given up, so that it can be sent again to
-    them alone. It always fits: the outcomes are left out first, then the original is cut, then this message
-    is left out.
+    them alone, under the ids of the caller or new ones. What is too long loses its outcomes first, then the
+    end of its original; then it becomes several letters, each for some of the targets.
     """
     letter: dict[str, Any] = {
         "reason": outcomes[0].kind.value,
@@ -235,7 +236,7 @@ def _dead_letter(task: Task, outcomes: Sequence[Outcome]) -> Parcel:
         "body": task.original,
     }
     if isinstance(task.message, PushMessage):
-        letter["message"] = _left_of(task, outcomes)
+        letter["message"] = _left_of(task, outcomes, with_ids=_has_ids(task) and not task.derived)
     text = _dumped({**letter, "outcomes": [outcome.as_json() for outcome in outcomes]})
     if _is_too_long(text):
         text = _dumped(letter)
@@ -243,12 +244,16 @@ def _dead_letter(task: Task, outcomes: Sequence[Outcome]) -> Parcel:
         original = task.original.encode(errors="replace")
         letter["body"] = task.original[:CUT_CHARACTERS]
         letter["cut"] = {"bytes": len(original), "sha256": hashlib.sha256(original).hexdigest()}
-        logger.error("a dead letter holds the beginning of a message only", extra=letter["cut"])
         text = _dumped(letter)
+    if _is_too_long(text) and len(outcomes) > 1:
+        half = len(outcomes) // 2
+        return _dead_letters(task, outcomes[:half]) + _dead_letters(task, outcomes[half:])
     if _is_too_long(text):
         del letter["message"]
         text = _dumped(letter)
-    return Parcel(text)
+    if "cut" in letter:
+        logger.error("a dead letter holds the beginning of a message only", extra=letter["cut"])
+    return [Parcel(text)]
 
 
 def _not_taken(queues: Queues, queue: str | None, parcels: Sequence[tuple[int, Parcel]]) -> set[int]:

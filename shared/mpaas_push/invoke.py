@@ -9,8 +9,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import os
 import ssl
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -98,7 +100,10 @@ class InvocationUnknown(PushError):
 
 
 class _Sdk(Protocol):
-    def call(self, name: str, payload: bytes, headers: Mapping[str, str]) -> Invoked: ...
+    def call(
+        self, name: str, payload: bytes, headers: Mapping[str, str], seconds: tuple[float, float]
+    ) -> Invoked:
+        """Call a function; `seconds` are for the connection and for the answer."""
 
 
 class Functions:
@@ -131,9 +136,11 @@ class Functions:
             InvocationUnknown: no answer came.
             Misconfigured: no endpoint is known, or the name is none.
         """
-        return self._call(function, payload, {})
+        return self._call(function, payload, {}, math.inf)
 
-    def invoke_later(self, function: str, payload: bytes, *, task_id: str | None = None) -> Invoked:
+    def invoke_later(
+        self, function: str, payload: bytes, *, task_id: str | None = None, deadline: float = math.inf
+    ) -> Invoked:
         """Hand an event to a function's asynchronous queue.
 
         Args:
@@ -141,15 +148,16 @@ class Functions:
             payload: The event, at most `ASYNC_BYTES`.
             task_id: A letter or underscore, then letters, digits, ``_`` and ``-``, at most 128 characters.
                 The same id is not accepted twice by a function in task mode.
+            deadline: Until when to wait at the longest, on the clock of `time.monotonic`.
 
         Raises:
             InvocationRefused: it was not accepted; code ``AsyncTaskAlreadyExists`` says that it was before.
             InvocationUnknown: no answer came.
             Misconfigured: no endpoint is known, or the name is none.
         """
-        return self._call(function, payload, {"invocation-type": "Async", "task-id": task_id or ""})
+        return self._call(function, payload, {"invocation-type": "Async", "task-id": task_id or ""}, deadline)
 
-    def _call(self, function: str, payload: bytes, asked: Mapping[str, str]) -> Invoked:
+    def _call(self, function: str, payload: bytes, asked: Mapping[str, str], deadline: float) -> Invoked:
         sdk: _Sdk
         if function.startswith(SERVICE_PREFIX):
             sdk, name = _ServiceSdk(self), function.removeprefix(SERVICE_PREFIX)
@@ -157,7 +165,11 @@ class Functions:
                 raise Misconfigured(f"{function} must read fc2:service/function")
         else:
             sdk, name = _FunctionSdk(self), function
-        return sdk.call(name, payload, asked)
+        # Only now: the first import of an SDK takes a part of the time that is left.
+        seconds = min(self._timeout, deadline - time.monotonic())
+        if seconds <= 0:
+            raise InvocationRefused(name, 0, NOT_REACHED, why="no time was left")
+        return sdk.call(name, payload, asked, (min(self._settings.connect_timeout, seconds), seconds))
 
     @property
     def endpoint(self) -> str:
@@ -197,13 +209,13 @@ class _FunctionSdk:
                 security_token=keys.security_token,
                 endpoint=host,
                 protocol=scheme.upper(),
-                connect_timeout=round(settings.connect_timeout * 1000),
-                read_timeout=round(functions._timeout * 1000),  # noqa: SLF001 - as above
                 ca=settings.ca_bundle,
             )
         )
 
-    def call(self, name: str, payload: bytes, headers: Mapping[str, str]) -> Invoked:
+    def call(
+        self, name: str, payload: bytes, headers: Mapping[str, str], seconds: tuple[float, float]
+    ) -> Invoked:
         from alibabacloud_fc20230330 import models  # noqa: PLC0415 - as above
         from alibabacloud_tea_openapi.exceptions import AlibabaCloudException  # noqa: PLC0415 - as above
         from darabonba.runtime import RuntimeOptions  # noqa: PLC0415 - as above
@@ -214,9 +226,11 @@ class _FunctionSdk:
             x_fc_invocation_type=headers.get("invocation-type"),
             x_fc_async_task_id=headers.get("task-id") or None,
         )
+        connect, read = (math.ceil(each * 1000) for each in seconds)
+        options = RuntimeOptions(connect_timeout=connect, read_timeout=read)
         try:
             # Without retry options it sends once.
-            answer = self._client.invoke_function_with_options(name, request, asked, RuntimeOptions())
+            answer = self._client.invoke_function_with_options(name, request, asked, options)
         except AlibabaCloudException as error:
             raise InvocationRefused(
                 name, error.status_code or 0, _code(error.data or {}), error.request_id or ""
@@ -244,10 +258,11 @@ class _ServiceSdk:
             accessKeyID=keys.access_key_id,
             accessKeySecret=keys.access_key_secret,
             securityToken=keys.security_token or "",
-            Timeout=(functions._settings.connect_timeout, functions._timeout),  # noqa: SLF001 - as above
         )
 
-    def call(self, name: str, payload: bytes, headers: Mapping[str, str]) -> Invoked:
+    def call(
+        self, name: str, payload: bytes, headers: Mapping[str, str], seconds: tuple[float, float]
+    ) -> Invoked:
         from fc2.fc_exceptions import FcError  # noqa: PLC0415 - as above
 
         service, _, function = name.partition("/")
@@ -256,6 +271,8 @@ class _ServiceSdk:
             asked["x-fc-invocation-type"] = headers["invocation-type"]
         if headers.get("task-id"):
             asked["x-fc-stateful-async-invocation-id"] = headers["task-id"]
+            asked["x-fc-stateful-async-invocation-enable"] = "true"
+        self._client.timeout = seconds
         try:
             answer = self._client.invoke_function(service, function, payload, asked)
         except FcError as error:

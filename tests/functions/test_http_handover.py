@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,49 @@ def test_a_repetition_under_the_same_key_is_not_sent_twice(stack: Handover) -> N
     assert second.json["tasks"][0]["taskId"] == first.json["tasks"][0]["taskId"]
     assert second.json["tasks"][0]["requestId"] is None
     assert stack.done() == ["user-1"]
+
+
+def test_another_body_under_the_same_key_is_never_taken_for_the_first(stack: Handover) -> None:
+    headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
+    with HttpStack(stack.http.environment) as elsewhere:  # knows nothing of the key
+        stack.http.post(message(targets=["user-1"]), headers=headers)
+        answer = elsewhere.post(message(targets=["user-2"]), headers=headers)
+
+    assert answer.json["tasks"][0]["requestId"]
+    assert stack.done() == ["user-1", "user-2"]
+
+
+def test_a_key_under_which_all_was_invalid_is_free_again(stack: Handover) -> None:
+    headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
+
+    assert stack.http.post(message(deliveryType=4), headers=headers).status == 422
+    assert stack.http.post(message(), headers=headers).status == 202
+    assert stack.done() == ["user-4711"]
+
+
+def test_portions_are_cut_between_requests(stack: Handover) -> None:
+    targets = [f"{number:0190}" for number in range(1000)]
+
+    answer = stack.http.post(message(targets=targets))
+
+    assert len(answer.json["tasks"]) == 2
+    assert all(len(task["targets"]) % 10 == 0 for task in answer.json["tasks"])
+    stack.done()
+
+
+def test_a_worker_that_does_not_answer_in_time_leaves_time_for_the_answer(stack: Handover) -> None:
+    environment = stack.http.environment | {"PUSH_WORKER_TARGETS": "1"}
+    with (
+        listening(lambda _: time.sleep(6)) as port,
+        HttpStack(environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}, timeout=4) as http,
+    ):
+        answer = http.post({"messages": [message(), message(targets=["user-2"])]}, headers=ASYNC)
+
+    assert answer.status == 502
+    assert [(each["outcome"], each["resultCode"]) for each in answer.json["outcomes"]] == [
+        ("unknown", "NoAnswer"),
+        ("throttled", "NotSent"),
+    ]
 
 
 def test_a_bad_message_beside_a_good_one_is_refused_at_once(stack: Handover) -> None:

@@ -182,6 +182,45 @@ def test_what_no_parcel_can_hold_is_given_up_and_not_repeated_for_ever(stack: Qu
     assert stack.parcels("dead")[0]["reason"] == "throttled"
 
 
+def handed_over(*targets: str) -> dict[str, Any]:
+    """A message as `http_push` hands it over, with ids that it derived."""
+    ids = {target: f"id-of-{target}" for target in targets}
+    written = {name: value for name, value in message().items() if name != "targets"}
+    return {
+        "pushRetry": {"attempt": 1, "scope": "http:key", "derived": True},
+        "message": {**written, "targetMsgkey": ids},
+    }
+
+
+def test_dead_letters_of_a_long_message_name_every_target(stack: QueueStack) -> None:
+    everybody = [f"user-{number:040}" for number in range(1000)]
+    stack.sandbox.order(kind="result", code="3028", next=100)
+
+    answer = stack.deliver(handed_over(*everybody))
+
+    assert (answer["given_up"], answer["left"]) == (1, [])
+    letters = stack.parcels("dead")
+    assert len(letters) > 1
+    assert stack.deliver(*(letter["message"] for letter in letters), first=7)["outcomes"] == {"accepted": 100}
+    assert stack.accepted == everybody
+
+
+def test_derived_ids_stay_with_a_retry_and_leave_with_a_dead_letter(redis_server: RedisServer) -> None:
+    with QueueStack(PUSH_LEDGER_URL=redis_server.url) as stack:
+        stack.sandbox.order(kind="throttling", match={"target": "user-1"}, next=1)
+        stack.deliver(handed_over("user-1"))
+        (parcel,) = stack.parcels("retry")
+        assert parcel == handed_over("user-1") | {
+            "pushRetry": {"attempt": 2, "scope": "http:key", "derived": True}
+        }
+
+        stack.sandbox.order(kind="resetAfterRead", match={"target": "user-1"}, next=1)
+        stack.deliver(parcel)
+        (letter,) = stack.parcels("dead")
+        assert letter["message"] == to("user-1")
+        assert stack.deliver(letter["message"], first=7)["outcomes"] == {"accepted": 1}
+
+
 @pytest.mark.parametrize("attempt", [-(10**20), 0, 10**20, True, 1.5, "2", None])
 def test_no_envelope_that_somebody_made_up_harms_a_batch(stack: QueueStack, attempt: Any) -> None:
     stack.sandbox.order(kind="throttling", match={"target": "user-1"})

@@ -12,6 +12,7 @@ from local.mpaas import AccessKey, Sandbox
 from local.timers import timer_of
 from mpaas_push.cli.descriptor import described_functions
 from tests.functions.http_stack import ROLE, message
+from tests.functions.queue_stack import QueueStack, to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,6 +158,18 @@ def test_an_unknown_outcome_beside_an_accepted_one_is_not_sent_again(stack: Time
     assert answer["outcomes"] == {"accepted": 1, "unknown": 1}
     assert answer["stranded"] == 1
     assert any('"outcome":"unknown"' in line for line in stack.lines)
+
+
+def test_a_tick_whose_retry_is_waiting_is_not_repeated_for_what_was_given_up() -> None:
+    with QueueStack("timer_push", PUSH_DEAD_LETTER_QUEUE="") as stack:
+        stack.sandbox.order(kind="throttling", match={"target": "user-1"})
+        stack.sandbox.order(kind="result", code="3028", match={"target": "user-2"})
+        payload = json.dumps({"messages": [to("user-1"), to("user-2")]})
+
+        answer = stack.invoke({"triggerTime": "2026-11-23T01:00:00Z", "triggerName": "t", "payload": payload})
+
+        assert (answer["retried"], answer["stranded"]) == (1, 1)
+        assert len(stack.parcels("retry")) == 1
 
 
 def test_every_timer_of_the_descriptor_has_a_payload_that_can_be_sent(stack: TimerStack) -> None:
