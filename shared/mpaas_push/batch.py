@@ -151,8 +151,11 @@ def send_batch(
     retries: list[tuple[int, Parcel]] = []
     letters: list[tuple[int, Parcel]] = []
     for place, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
-        again = [outcome for outcome in outcomes if _may_go_again(outcome, settings)]
-        hopeless = [outcome for outcome in outcomes if not outcome.accepted and outcome not in again]
+        again: list[Outcome] = []
+        hopeless: list[Outcome] = []
+        for outcome in outcomes:
+            if not outcome.accepted:
+                (again if _may_go_again(outcome, settings) else hopeless).append(outcome)
         if again and task.attempt <= settings.retry_limit:
             parcels, too_long = _retries(task, again)
             retries += [(place, parcel) for parcel in parcels]

@@ -409,6 +409,95 @@ SEEDS = [
         "triggerName: pushes",
         "resources.queue_push.props.triggers: two are called pushes",
     ),
+    # How the functions hang together
+    (S, "timeout: 60", "timeout: 600", "template.function.timeout: is 600 s; a function that a stream calls"),
+    (S, "internetAccess: true", "internetAccess: false", "template.function.internetAccess: without it and"),
+    (
+        S,
+        "methods: [GET, POST]",
+        "methods: [GET]",
+        "resources.http_push.props.triggers.http.triggerConfig.methods: POST",
+    ),
+    (
+        S,
+        "PUSH_RETRY_QUEUE: mpaas-push-retry-${vars.stage}",
+        "PUSH_RETRY_QUEUE: mpaas-push-later-${vars.stage}",
+        "template.function.environmentVariables.PUSH_RETRY_QUEUE: no trigger that is on reads mpaas-push-later-dev",
+    ),
+    (
+        S,
+        "PUSH_DEAD_LETTER_QUEUE: mpaas-push-dead-${vars.stage}",
+        "PUSH_DEAD_LETTER_QUEUE: mpaas-push-retry-${vars.stage}",
+        "template.function.environmentVariables.PUSH_DEAD_LETTER_QUEUE: mpaas-push-retry-dev is read by a trigger",
+    ),
+    (
+        S,
+        "queues/mpaas-push-batches-${vars.stage}",
+        "queues/mpaas-push-${vars.stage}",
+        f"{STREAM}.runOptions.deadLetterQueue.Arn: mpaas-push-dev is read by a trigger",
+    ),
+    (
+        S,
+        """              deadLetterQueue:
+                Arn: acs:mns:${vars.region}:${vars.accountId}:/queues/mpaas-push-batches-${vars.stage}
+""",
+        "",
+        f"{STREAM}.runOptions: deadLetterQueue is missing",
+    ),
+    (
+        S,
+        "QueueName: mpaas-push-retry-${vars.stage}",
+        "QueueName: mpaas-push-${vars.stage}",
+        "resources.queue_push.props.triggers.retries.triggerConfig: mpaas-push-dev is read by pushes too",
+    ),
+    (
+        S,
+        "PUSH_WORKER_FUNCTION: mpaas-queue-push-${vars.stage}",
+        "PUSH_WORKER_FUNCTION: mpaas-queues-push-${vars.stage}",
+        "resources.http_push.props.environmentVariables.PUSH_WORKER_FUNCTION: mpaas-queues-push-dev is no function",
+    ),
+    (
+        S,
+        "asyncTask: true",
+        "asyncTask: false",
+        "resources.http_push.props.environmentVariables.PUSH_WORKER_FUNCTION: asyncInvokeConfig.asyncTask of",
+    ),
+    (
+        S,
+        "MPAAS_WORKSPACE_ID:",
+        "MPAAS_ENDPOINT: http://127.0.0.1:8081\n      MPAAS_WORKSPACE_ID:",
+        "template.function.environmentVariables.MPAAS_ENDPOINT: leads to the function's own instance",
+    ),
+    (
+        S,
+        "Pattern: '{}'",
+        """Pattern: '{"source": ["a"]}'""",
+        f"{STREAM}.eventRuleFilterPattern: must be '{{}}' in a stream",
+    ),
+    (
+        S,
+        "RegionId: ${vars.region}",
+        "RegionId: cn-beijing",
+        f"{STREAM}.eventSourceConfig.eventSourceParameters.sourceMNSParameters.RegionId: is cn-beijing; the",
+    ),
+    (
+        S,
+        "        - triggerName: uploads\n",
+        """        - triggerName: others
+          triggerType: oss
+          sourceArn: acs:oss:${vars.region}:${vars.accountId}:${vars.uploads}
+          invocationRole: acs:ram::${vars.accountId}:role/aliyunosseventnotificationrole
+          triggerConfig: {events: ["oss:ObjectCreated:*"], filter: {key: {prefix: state}}}
+        - triggerName: uploads
+""",
+        "resources.event_push.props.triggers.uploads.triggerConfig: wants what others wants too",
+    ),
+    (
+        "s.prod.yaml",
+        "    props:\n",
+        "    props:\n      role: acs:ram::${vars.accountId}:role/mpaas-push-staging\n",
+        "resources.queue_push.props.role: names what belongs to the stage staging",
+    ),
     # Overlays
     ("s.prod.yaml", "extend: s.yaml", "extend: base.yaml", "extend: there is no file base.yaml"),
     (

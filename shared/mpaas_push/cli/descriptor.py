@@ -105,6 +105,11 @@ class Descriptor:
                 raise DescriptorError(self.file, [Fault("extend", f"there is no file {base}")])
             self.document = _merged(_mapping(beside), self.document)
 
+    def stage(self, env: Mapping[str, str]) -> str:
+        """Return `vars.stage`, resolved; empty where there is none."""
+        variables = self.document.get("vars") or {}
+        return str(_Names({"vars": variables}, env).resolved(variables.get("stage", ""), "vars.stage"))
+
     def props(self, resource: str, env: Mapping[str, str]) -> dict[str, Any]:
         """Return the properties of a function, its template merged in and expressions resolved.
 

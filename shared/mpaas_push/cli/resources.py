@@ -302,7 +302,7 @@ class _Source(_Strict):
 
 class _Delivery(_Strict):
     event_schema: Literal["CloudEvents", "RawData"]
-    concurrency: Annotated[int, Field(ge=1)] | None = None
+    concurrency: Annotated[int, Field(ge=1, le=300)] | None = None
     mode: str | None = None
 
 
@@ -326,7 +326,7 @@ class _Window(_Pascal):
 
 
 class _RunOptions(_Strict):
-    mode: Literal["event-streaming"]
+    mode: Literal["event-streaming", "event-driven"]
     errors_tolerance: Literal["ALL", "NONE"]
     retry_strategy: _RetryStrategy
     dead_letter_queue: _DeadLetters | None = None
@@ -410,7 +410,7 @@ class _Logs(_Strict):
 
 class _Vpc(_Strict):
     vpc_id: str
-    v_switch_ids: list[str]
+    v_switch_ids: Annotated[list[str], Field(min_length=1)]
     security_group_id: str
 
 
@@ -493,7 +493,7 @@ class AsyncSettings(_Strict):
     """What becomes of asynchronous invocations; without `onFailure` those that fail for good are lost."""
 
     max_async_retry_attempts: Annotated[int, Field(ge=0, le=8)] = 3
-    max_async_event_age_in_seconds: Annotated[int, Field(ge=1, le=604800)] = 18000
+    max_async_event_age_in_seconds: Annotated[int, Field(ge=1, le=2592000)] = 18000
     async_task: bool = False
     qualifier: str = "LATEST"
     destination_config: _Destinations

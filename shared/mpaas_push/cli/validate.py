@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from mpaas_push.cli.policies import deployer_faults, function_faults, trust_faul
 from mpaas_push.cli.project import descriptors, read_input, rules_files, settings_or_stand_ins
 from mpaas_push.cli.resources import DeployedFunction, Frame, faults_of
 from mpaas_push.cli.stack import PSEUDO, Stack, substituted
+from mpaas_push.cli.wiring import wiring_faults
 from mpaas_push.errors import Fault, InvalidMessage, Misconfigured, PushError
 from mpaas_push.json_text import read_json
 from mpaas_push.messages import messages_of
@@ -140,6 +142,7 @@ def _descriptor(path: Path, env: Mapping[str, str], settings: Settings) -> _Chec
     except ValidationError as error:
         raise DescriptorError(path.name, list(faults_of(error, ""))) from None
     found: list[Fault] = []
+    functions: dict[str, dict[str, Any]] = {}
     messages = triggers = 0
     others = _names_elsewhere(path, env)
     for resource in descriptor.document["resources"]:
@@ -148,6 +151,7 @@ def _descriptor(path: Path, env: Mapping[str, str], settings: Settings) -> _Chec
         except DescriptorError as error:
             found += error.faults
             continue
+        functions[resource] = props
         triggers += len(_triggers(props))
         for fault in (*_beyond_the_model(props, path.parent), *_written_keys(descriptor, resource)):
             placed = Fault(f"resources.{resource}.props.{fault.field}", fault.message)
@@ -159,9 +163,20 @@ def _descriptor(path: Path, env: Mapping[str, str], settings: Settings) -> _Chec
         number, faults = _timer_messages(props, f"resources.{resource}.props.triggers", settings)
         messages += number
         found += faults
-    functions = len(descriptor.document["resources"])
-    counted = [_counted(functions, "function"), _counted(triggers, "trigger")]
+    if functions.keys() == descriptor.document["resources"].keys():  # what is wrong in one is told first
+        for fault in wiring_faults(functions, _other_stages(descriptor, path, env)):
+            found.append(_at_its_template(fault, descriptor, fault.field.split(".")[1]))
+    counted = [_counted(len(descriptor.document["resources"]), "function"), _counted(triggers, "trigger")]
     return f"{', '.join(counted)}, {_counted(messages, 'message')} of timers", found
+
+
+def _other_stages(descriptor: Descriptor, path: Path, env: Mapping[str, str]) -> set[str]:
+    """Return the stages of the other descriptors, as far as they can be read."""
+    found = set()
+    for other in descriptors(path.parent):
+        with suppress(DescriptorError):
+            found.add(Descriptor(other).stage(env))
+    return found - {descriptor.stage(env), ""}
 
 
 def _checked_props(descriptor: Descriptor, resource: str, env: Mapping[str, str]) -> dict[str, Any]:
