@@ -522,6 +522,18 @@ SEEDS = [
     ),
     (
         TEMPLATE,
+        "TopicName: {'Fn::Sub': 'mpaas-push-${Stage}'}",
+        "TopicName: {'Fn::Sub': 'mpaas-topic-${Stage}'}",
+        "Resources.AnnouncementsTrigger.Properties.SourceArn: no resource here makes topics/mpaas-push-dev",
+    ),
+    (
+        TEMPLATE,
+        "QueueName: {'Fn::Sub': 'mpaas-push-retry-${Stage}'}",
+        "QueueName: {'Fn::Sub': 'mpaas-push-later-${Stage}'}",
+        "Resources.HttpPush.Properties.EnvironmentVariables.PUSH_RETRY_QUEUE: no resource here makes queues/mpaas-push-retry-dev",
+    ),
+    (
+        TEMPLATE,
         "VisibilityTimeout: 90",
         "VisibilityTimeout: 60",
         "Resources.RetryQueue.Properties.VisibilityTimeout: is 60 s, but mpaas-queue-push-dev may run 60 s",
@@ -862,6 +874,9 @@ def test_no_mistake_whatever_ends_in_a_traceback(
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET: keys stand in no file",
         ),
         ("PUSH_LEDGER_URL=http://cache", "PUSH_LEDGER_URL: must be a URL such as rediss://"),
+        ("PUSH_ON_UNKNOWN=retry", "PUSH_ON_UNKNOWN: is read by no descriptor: write it into"),
+        ("MPAAS_APP_ID=ONEX1\nMPAAS_APP_ID=ONEX2", "line 2: MPAAS_APP_ID stands here a second time"),
+        ("MPAAS_APP_ID=unset", "MPAAS_APP_ID: must be the app id"),
         ("FC_REGION=cn-hangzhou", "FC_REGION: names with FC_ belong to Function Compute"),
         ("ALIBABA_CLOUD_REGION_ID", "line 1: must be NAME=value"),
     ],

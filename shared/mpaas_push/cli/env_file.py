@@ -10,7 +10,7 @@ from mpaas_push.errors import Fault, Misconfigured
 from mpaas_push.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
 __all__ = ["NEEDED", "OF_FUNCTION_COMPUTE", "env_faults", "read_env"]
@@ -18,7 +18,7 @@ __all__ = ["NEEDED", "OF_FUNCTION_COMPUTE", "env_faults", "read_env"]
 NEEDED = {
     "ALIBABA_CLOUD_ACCOUNT_ID": (r"[0-9]{10,20}", "the number of your account"),
     "ALIBABA_CLOUD_REGION_ID": (r"[a-z]+(-[a-z0-9]+)+", "a region such as cn-hangzhou"),
-    "MPAAS_APP_ID": (r"[A-Za-z0-9_-]+", "the app id that the mPaaS console shows"),
+    "MPAAS_APP_ID": (r"(?!unset$)[A-Za-z0-9_-]+", "the app id that the mPaaS console shows"),
     "UPLOADS_BUCKET": (r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "an OSS bucket of this region"),
 }
 """What a deployment cannot do without: the form of each, and what it is."""
@@ -28,6 +28,9 @@ OF_FUNCTION_COMPUTE = (
     " to an address that only functions reach; the deployment's region is ALIBABA_CLOUD_REGION_ID"
 )
 """Why such a name stands in no settings of a deployment (https://github.com/devsapp/fc3/issues/59)."""
+
+_OF_COMMANDS = {"PUSH_FC_ENDPOINT", "PUSH_MNS_ENDPOINT"}
+"""Settings that the commands of a deployment read, beside what the descriptors do."""
 
 _SECRET = re.compile("ACCESS_KEY|SECRET|PASSWORD|TOKEN", re.IGNORECASE)
 
@@ -55,13 +58,11 @@ def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
 
     Args:
         file: The file.
-        known: Names that the descriptors read, beside the functions' own settings.
+        known: Names that the descriptors read.
     """
-    for number, line in enumerate(_lines(file), 1):
-        if line.strip() and not line.lstrip().startswith("#") and "=" not in line:
-            yield Fault(f"line {number}", "must be NAME=value")
+    yield from _misshapen(_lines(file))
     settings = read_env(file)
-    names = {*known, *NEEDED, *Settings.variables()}
+    names = {*known, *NEEDED, *_OF_COMMANDS}
     for name, value in settings.items():
         if name.startswith("FC_"):
             yield Fault(name, OF_FUNCTION_COMPUTE)
@@ -69,6 +70,8 @@ def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
             yield Fault(
                 name, "keys stand in no file: `s config add` keeps those of a deployer, the role gives others"
             )
+        elif name in Settings.variables().keys() - names:
+            yield Fault(name, "is read by no descriptor: write it into environmentVariables of s.yaml")
         elif name not in names:
             near = get_close_matches(name, names, 1)
             yield Fault(name, f"is no setting{f'; did you mean {near[0]}?' if near else ''}")
@@ -77,6 +80,19 @@ def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
         elif name in NEEDED and not re.fullmatch(NEEDED[name][0], value):
             yield Fault(name, f"must be {NEEDED[name][1]}")
     yield from settings_faults(settings)
+
+
+def _misshapen(lines: Iterable[str]) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for number, line in enumerate(lines, 1):
+        name, sign, _ = line.partition("=")
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if not sign:
+            yield Fault(f"line {number}", "must be NAME=value")
+        elif name.strip() in seen:
+            yield Fault(f"line {number}", f"{name.strip()} stands here a second time")
+        seen.add(name.strip())
 
 
 def settings_faults(variables: dict[str, str]) -> Iterator[Fault]:

@@ -138,6 +138,16 @@ class Stack:
                         " meanwhile",
                     )
 
+    def unmade(self) -> Iterator[Fault]:
+        """Find queues and topics of MNS that something of the stack names and nothing of it makes."""
+        made = {f"queues/{each.get('QueueName')}" for each in self.of("MNS::Queue").values()}
+        made |= {f"topics/{each.get('TopicName')}" for each in self.of("MNS::Topic").values()}
+        for name, resource in self._resources.items():
+            if resource["Type"].startswith("ALIYUN::FC3::"):
+                for place, text in _named(resource.get("Properties"), f"Resources.{name}.Properties"):
+                    if text not in made:
+                        yield Fault(place, f"no resource here makes {text}")
+
     def differences(self, functions: Mapping[str, DescribedFunction]) -> Iterator[Fault]:
         """Find where the stack deploys other functions than `s.yaml`.
 
@@ -192,6 +202,24 @@ class Stack:
                 yield from _differences(found.get(key), written[trigger].get(key), at)
 
 
+def _named(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Yield the queues and topics of MNS that a value names: place, and name as it ends an ARN."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if key == "sourceMNSParameters" and isinstance(each, dict):
+                yield f"{place}.{key}.QueueName", f"queues/{each.get('QueueName')}"
+            elif key in {"PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"} and each:
+                yield f"{place}.{key}", f"queues/{each}"
+            else:
+                yield from _named(each, f"{place}.{key}")
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _named(each, f"{place}.{index}")
+    elif isinstance(value, str) and (found := _OF_MNS.search(value)):
+        yield place, found[1]
+
+
+_OF_MNS = re.compile(r"^acs:mns:.*:/((?:queues|topics)/[\w-]+)")
 _VISIBILITY_SECONDS = 30
 """Of a queue that says nothing."""
 

@@ -128,7 +128,7 @@ def _environment() -> _Checked:
 
 def _env_file(folder: Path) -> _Checked:
     texts = [path.read_text("utf-8") for path in descriptors(folder)]
-    known = {name for text in texts for name in re.findall(r"env\(\s*'([^']+)'", text)}
+    known = {name for text in texts for name in re.findall(r"""env\(\s*['"]([^'"]+)""", text)}
     return f"{len(read_env(folder / '.env'))} settings", list(env_faults(folder / ".env", known))
 
 
@@ -136,11 +136,7 @@ def _env_file(folder: Path) -> _Checked:
 
 
 def _descriptor(path: Path, env: Mapping[str, str], settings: Settings) -> _Checked:
-    descriptor = Descriptor(path)
-    try:
-        Frame.model_validate(descriptor.document)
-    except ValidationError as error:
-        raise DescriptorError(path.name, list(faults_of(error, ""))) from None
+    descriptor = _framed(path)
     found: list[Fault] = []
     functions: dict[str, dict[str, Any]] = {}
     messages = triggers = 0
@@ -170,12 +166,26 @@ def _descriptor(path: Path, env: Mapping[str, str], settings: Settings) -> _Chec
     return f"{', '.join(counted)}, {_counted(messages, 'message')} of timers", found
 
 
+def _framed(path: Path) -> Descriptor:
+    """Read a descriptor of which the frame is right.
+
+    Raises:
+        DescriptorError: it cannot be read, or is not a frame with functions.
+    """
+    descriptor = Descriptor(path)
+    try:
+        Frame.model_validate(descriptor.document)
+    except ValidationError as error:
+        raise DescriptorError(path.name, list(faults_of(error, ""))) from None
+    return descriptor
+
+
 def _other_stages(descriptor: Descriptor, path: Path, env: Mapping[str, str]) -> set[str]:
     """Return the stages of the other descriptors, as far as they can be read."""
     found = set()
     for other in descriptors(path.parent):
         with suppress(DescriptorError):
-            found.add(Descriptor(other).stage(env))
+            found.add(_framed(other).stage(env))
     return found - {descriptor.stage(env), ""}
 
 
@@ -208,11 +218,10 @@ def _names_elsewhere(path: Path, env: Mapping[str, str]) -> dict[str, str]:
         if other.name >= path.name:
             continue  # of two files that share a name, one is told
         try:
-            document = Descriptor(other)
-            Frame.model_validate(document.document)
+            document = _framed(other)
             for resource in document.document["resources"]:
                 found[_checked_props(document, resource, env)["functionName"]] = other.name
-        except (DescriptorError, ValidationError):
+        except DescriptorError:
             continue  # told where that file is checked
     return found
 
@@ -334,7 +343,7 @@ def _stack(folder: Path) -> _Checked:
                 found += function_faults(policy["PolicyDocument"], f"{place}.Policies.{index}.PolicyDocument")
         if functions := _functions(folder):
             found += stack.differences(functions)
-        found += stack.hasty_queues()
+        found += [*stack.hasty_queues(), *stack.unmade()]
     resources = _counted(len(stack.document["Resources"]), "resource")
     return f"{_counted(len(stack.of('FC3::Function')), 'function')}, {resources}", found
 
@@ -345,11 +354,10 @@ def _functions(folder: Path) -> dict[str, DescribedFunction]:
     if not path.is_file():
         return {}
     try:
-        descriptor = Descriptor(path)
-        Frame.model_validate(descriptor.document)
+        descriptor = _framed(path)
         for resource in descriptor.document["resources"]:
             _checked_props(descriptor, resource, {})
-    except (DescriptorError, ValidationError):
+    except DescriptorError:
         return {}  # told where that file is checked
     return {each.props["functionName"]: each for each in described_functions(path, {})}
 
