@@ -321,7 +321,7 @@ SEEDS = [
     (
         S,
         "triggerType: oss",
-        "triggerType: cdn_events",
+        "triggerType: tablestore",
         "resources.event_push.props.triggers.uploads: triggerType: the functions serve http, timer",
     ),
     (
@@ -794,6 +794,31 @@ def test_there_are_seeds_of_every_kind() -> None:
         *(S, "s.prod.yaml", "s.staging.yaml", TEMPLATE, FUNCTION, DEPLOYER, RULES)
     }
     assert len(SEEDS) >= 80
+
+
+def test_triggers_of_logs_and_of_the_cdn_may_be_added(project: Path, validate: Validate) -> None:
+    added = """        - triggerName: alerts
+          triggerType: log
+          sourceArn: acs:log:${vars.region}:${vars.accountId}:project/app
+          invocationRole: acs:ram::${vars.accountId}:role/aliyunlogetlrole
+          triggerConfig:
+            sourceConfig: {logstore: app}
+            jobConfig: {maxRetryTime: 3, triggerInterval: 60}
+            logConfig: {project: app, logstore: etl}
+            functionParameter: {}
+            enable: true
+        - triggerName: edge
+          triggerType: cdn_events
+          sourceArn: acs:cdn:*:${vars.accountId}
+          invocationRole: acs:ram::${vars.accountId}:role/aliyuncdneventnotificationrole
+          triggerConfig: {eventName: CachedObjectsRefreshed, eventVersion: 1.0.0, notes: x, filter: {domain: [a.com]}}
+        - triggerName: uploads
+"""
+    replaced(project / S, "        - triggerName: uploads\n", added)
+
+    _, lines = validate()
+
+    assert "ok    s.yaml: 4 functions, 12 triggers, 1 message of timers" in lines, "\n".join(lines)
 
 
 def test_a_mistake_in_the_template_is_told_once(project: Path, validate: Validate) -> None:

@@ -142,6 +142,10 @@ _RoleArn = Annotated[
 _TopicArn = Annotated[
     str, _like(r"acs:mns:[\w-]+:\w+:/topics/[\w-]+", "a topic: acs:mns:REGION:ACCOUNT:/topics/NAME")
 ]
+_LogArn = Annotated[
+    str, _like(r"acs:log:[\w-]+:\w+:project/[\w-]+", "a log project: acs:log:REGION:ACCOUNT:project/NAME")
+]
+_CdnArn = Annotated[str, _like(r"acs:cdn:\*:\w+", "the account: acs:cdn:*:ACCOUNT")]
 _BucketArn = Annotated[
     str, _like(r"acs:oss:[\w-]+:\w+:[a-z0-9-]+", "a bucket: acs:oss:REGION:ACCOUNT:BUCKET")
 ]
@@ -238,6 +242,39 @@ class _OssConfig(_Strict):
         Field(min_length=1),
     ]
     filter: _OssFilter
+
+
+class _LogSource(_Strict):
+    logstore: str
+
+
+class _LogJob(_Strict):
+    max_retry_time: Annotated[int, Field(ge=0)]
+    trigger_interval: Annotated[int, Field(ge=1)]
+
+
+class _LogPlace(_Strict):
+    project: str
+    logstore: str
+
+
+class _LogTriggerConfig(_Strict):
+    source_config: _LogSource
+    job_config: _LogJob
+    log_config: _LogPlace
+    function_parameter: dict[str, Any] = {}
+    enable: bool
+
+
+class _CdnFilter(_Strict):
+    domain: Annotated[list[str], Field(min_length=1)]
+
+
+class _CdnConfig(_Strict):
+    event_name: str
+    event_version: str
+    notes: str
+    filter: _CdnFilter
 
 
 class _Mns(_Pascal):
@@ -385,13 +422,27 @@ class _Oss(_Trigger):
     trigger_config: _OssConfig
 
 
+class _Log(_Trigger):
+    trigger_type: Literal["log"]
+    source_arn: _LogArn
+    invocation_role: _RoleArn
+    trigger_config: _LogTriggerConfig
+
+
+class _Cdn(_Trigger):
+    trigger_type: Literal["cdn_events"]
+    source_arn: _CdnArn
+    invocation_role: _RoleArn
+    trigger_config: _CdnConfig
+
+
 class _EventBridge(_Trigger):
     trigger_type: Literal["eventbridge"]
     trigger_config: _EventConfig
 
 
 TriggerProperties = Annotated[
-    _Http | _Timer | _Topic | _Oss | _EventBridge, Field(discriminator="trigger_type")
+    _Http | _Timer | _Topic | _Oss | _Log | _Cdn | _EventBridge, Field(discriminator="trigger_type")
 ]
 """A trigger of a kind that the functions serve."""
 
@@ -758,7 +809,7 @@ def _path(loc: Sequence[str | int], names: Sequence[str]) -> str:
     return ".".join(steps)
 
 
-_TAGS = ("http", "timer", "mns_topic", "oss", "eventbridge")
+_TAGS = ("http", "timer", "mns_topic", "oss", "log", "cdn_events", "eventbridge")
 
 
 def _text(each: ErrorDetails) -> str:
