@@ -30,7 +30,7 @@ from starlette.responses import Response
 from starlette.routing import Mount
 
 from local.asynchronous import InvalidArgument, PayloadTooLarge, TaskExists
-from local.host import FunctionHost, Throttled, new_request_id
+from local.host import Account, FunctionHost, Throttled, new_request_id
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -99,7 +99,7 @@ def create_gateway(
     *,
     accept: Callable[..., str] | None = None,
     account_id: str = "1000000000000000",
-    domain: str = "local-abcdefgh.cn-hangzhou.fcapp.run",
+    domain: str | None = None,
     concurrency: int = 10,
     attachment: bool = False,
 ) -> Starlette:
@@ -109,20 +109,22 @@ def create_gateway(
         function: Who is called; for a host, `account_id` and `concurrency` are the host's own.
         accept: Takes requests with `X-Fc-Invocation-Type: Async`, as `AsyncQueue.accept` does; None: refused.
         account_id: Shown to the function.
-        domain: Shown to the function, whatever name the client used.
+        domain: Shown to the function, whatever name the client used; one of its region if None.
         concurrency: Calls at a time that can succeed; one more is let through to be throttled.
         attachment: Force `Content-Disposition: attachment`, as the default domain does (§2.2).
     """
     invoke: Invoke
+    region = Account().region
     if isinstance(function, FunctionHost):
         host = function
-        account_id, concurrency = host.account.account_id, host.limit
+        account_id, region, concurrency = host.account.account_id, host.account.region, host.limit
 
         def invoke(event: bytes, request_id: str) -> Answer:
             return host.invoke(event, request_id=request_id)
 
     else:
         invoke = function
+    domain = domain or f"local-abcdefgh.{region}.fcapp.run"
     trigger = _Trigger(invoke, accept, account_id, domain, concurrency, attachment=attachment)
     return Starlette(routes=[Mount("/", app=trigger)])
 

@@ -37,7 +37,7 @@ from mpaas_push.cli.descriptor import DescribedFunction, DescriptorError, Trigge
 from mpaas_push.errors import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Self
 
@@ -45,6 +45,10 @@ __all__ = ["Ports", "Stack"]
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLE = Credentials()
+DEFAULT_TIMEOUT = 3
+"""Seconds, where `s.yaml` names no `timeout` (deploy.md §1.2)."""
+DEFAULT_MEMORY = 512
+"""MB, where `s.yaml` names no `memorySize` (deploy.md §1.2)."""
 HOLD_SECONDS = 30
 """How long a message stays hidden beyond the timeout of the function that has it."""
 LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "default"}
@@ -69,12 +73,14 @@ class Stack:
     Attributes:
         ports: Where to listen.
         store: Folder of what survives a restart: the sandbox's inbox.
+        descriptor: The `s.yaml` of the functions; their code is found beside it.
         on_log: Takes each log line of the functions: function, request id, line.
     """
 
     ports: Ports = field(default_factory=Ports)
     store: Path = ROOT / ".local"
     on_log: Callable[[str, str, str], None] | None = None
+    descriptor: Path = ROOT / "s.yaml"
 
     def __enter__(self) -> Self:
         """Start everything.
@@ -86,6 +92,9 @@ class Stack:
         """
         self.store.mkdir(parents=True, exist_ok=True)
         self._changes = Changes()
+        described_all = described_functions(self.descriptor, LOCAL_DEFAULTS | dict(os.environ))
+        # One event bus serves the functions of one region, as it does in the cloud.
+        account = _account_of(described_all[0].props) if described_all else Account()
         self.calls = CallBook(on_log=self.on_log, on_call=self._keep)
         with ExitStack() as opened:
             key = AccessKey(ROLE.access_key_secret, ROLE.security_token)
@@ -98,7 +107,7 @@ class Stack:
                 )
             )
             keys = {ROLE.access_key_id: key}
-            store = MnsStore(self.store / "queues.sqlite3", account_id=Account().account_id)
+            store = MnsStore(self.store / "queues.sqlite3", account_id=account.account_id)
             opened.callback(store.close)
             self.queues = opened.enter_context(MnsServer(store, port=self.ports.queues, access_keys=keys))
             accepts: dict[str, Fire] = {}
@@ -115,17 +124,21 @@ class Stack:
                 event_triggers=self._event_triggers,
                 oss_triggers=self._oss_triggers,
                 timers=self.timers,
+                account=account,
                 access_keys=keys,
             )
             self.events_url = opened.enter_context(Server(events, port=self.ports.events)).url
-            for described in described_functions(ROOT / "s.yaml", LOCAL_DEFAULTS | dict(os.environ)):
+            for described in described_all:
                 name = described.resource
                 host = self.hosts[name] = opened.enter_context(self._host(described))
                 config = AsyncConfig.of(described.props)
-                queue = opened.enter_context(AsyncQueue(name, host.invoke, config=config, deliver=deliver))
-                # The API and ARNs name a function as it is deployed, people and triggers here as in s.yaml.
-                callees[name] = callees[host.function.name] = Callee(host.invoke, queue)
-                accepts[host.function.name] = queue.accept
+                # The API, ARNs and events name a function as it is deployed, people here as in s.yaml.
+                deployed = host.function.name
+                queue = opened.enter_context(
+                    AsyncQueue(deployed, host.invoke, config=config, account=host.account, deliver=deliver)
+                )
+                callees[name] = callees[deployed] = Callee(host.invoke, queue)
+                accepts[deployed] = queue.accept
                 if config.on_failure and (place := destination_of(config.on_failure)).kind == "queue":
                     store.create_queue(place.name)
                 for variable in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
@@ -187,7 +200,9 @@ class Stack:
         elif trigger.type == "oss":
             self._oss_triggers.append(oss_trigger_of(trigger, name, source))
         elif trigger.type == "mns_topic":
-            topic = opened.enter_context(TopicTrigger(topic_of(trigger, source), queue.accept))
+            topic = opened.enter_context(
+                TopicTrigger(topic_of(trigger, source), queue.accept, account=self.hosts[name].account)
+            )
             topic.attach(store.topics)
             self._sources[name, trigger.name] = topic.config.topic
         elif trigger.type == "eventbridge" and _is_bus(trigger):
@@ -207,7 +222,8 @@ class Stack:
     ) -> None:
         """Let an event stream deliver; those of products that are not on this machine stay off."""
         name, store = described.resource, self.queues.store
-        config = stream_of(trigger, name)
+        host = self.hosts[name]
+        config = stream_of(trigger, host.function.name)
         if config.origin.kind != "MNS":
             if config.enabled:
                 raise DescriptorError("s.yaml", [Fault(trigger.name, "only MNS queues run on this machine")])
@@ -220,10 +236,11 @@ class Stack:
         stream = EventStream(
             config,
             MnsSource(store, source),
-            invoke=self.hosts[name].invoke,
+            invoke=host.invoke,
             accept=accept,
             dead_letters=deliver,
-            hold_seconds=described.props["timeout"] + HOLD_SECONDS,
+            account=host.account,
+            hold_seconds=host.function.timeout + HOLD_SECONDS,
         )
         opened.callback(store.listen(lambda _: stream.wake()))
         opened.enter_context(stream)
@@ -236,8 +253,8 @@ class Stack:
             folder=described.folder,
             handler=props["handler"],
             runtime=cast("Literal['python3.10', 'python3.12']", props["runtime"]),
-            timeout=props["timeout"],
-            memory=props["memorySize"],
+            timeout=props.get("timeout") or DEFAULT_TIMEOUT,
+            memory=props.get("memorySize") or DEFAULT_MEMORY,
             environment={
                 **variables,
                 "MPAAS_ENDPOINT": self.sandbox.url,
@@ -245,11 +262,30 @@ class Stack:
                 "PUSH_FC_ENDPOINT": self.events_url,
             },
             layers=(ROOT / "shared",),
+            **_hooks(props),
         )
         options: dict[str, Any] = {"on_log": self.calls.log, "on_call": self.calls.ended}
         if reserved := (props.get("concurrencyConfig") or {}).get("reservedConcurrency"):
             options["limit"] = reserved
-        return FunctionHost(function, account=Account(region=props["region"], credentials=ROLE), **options)
+        return FunctionHost(function, account=_account_of(props), **options)
+
+
+def _account_of(props: Mapping[str, Any]) -> Account:
+    """Return in whose name, and in which region, a function runs."""
+    return Account(region=props["region"], credentials=ROLE)
+
+
+def _hooks(props: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `instanceLifecycleConfig` says of a function (fc-runtime.md §1.4); empty without hooks."""
+    config = props.get("instanceLifecycleConfig") or {}
+    hooks: dict[str, Any] = {}
+    for key, hook in (("initializer", "initializer"), ("preStop", "prestop")):
+        described = config.get(key) or {}
+        if handler := described.get("handler"):
+            hooks[hook] = handler
+            if seconds := described.get("timeout"):
+                hooks[f"{hook}_timeout"] = seconds
+    return hooks
 
 
 def _is_bus(trigger: Trigger) -> bool:

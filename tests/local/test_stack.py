@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -7,11 +8,18 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import urllib3
 
+from local.stack import Ports, Stack
 from mpaas_push.cli.descriptor import DescriptorError, described_functions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -139,3 +147,166 @@ def test_a_descriptor_that_cannot_be_resolved_says_why(tmp_path: Path, text: str
         described_functions(path, {})
 
     assert told in str(error.value)
+
+
+# Any other descriptor
+
+
+ECHO = """
+def handler(event, context):
+    if b"fail" in event:
+        raise ValueError("as asked")
+    return event
+"""
+
+
+@contextmanager
+def stack_of(folder: Path, *triggers: dict[str, Any], code: str = ECHO, **props: Any) -> Iterator[Stack]:
+    """Run a stack of one function, which is `f` in its `s.yaml` and deployed as `f-live`."""
+    (folder / "code").mkdir()
+    (folder / "code" / "index.py").write_text(code)
+    described = {
+        "region": "cn-shanghai",
+        "functionName": "f-live",
+        "runtime": "python3.10",
+        "handler": "index.handler",
+        "code": "./code",
+        "timeout": 30,
+        "triggers": triggers,
+        **props,
+    }
+    given = {key: value for key, value in described.items() if value is not None}
+    document = {"edition": "3.0.0", "resources": {"f": {"component": "fc3", "props": given}}}
+    path = folder / "s.yaml"
+    path.write_text(json.dumps(document))
+    with Stack(Ports(0, 0, 0, 0, 0), folder / "store", descriptor=path) as stack:
+        yield stack
+
+
+def trigger(kind: str, name: str = "t", source_arn: str | None = None, **config: Any) -> dict[str, Any]:
+    described = {"triggerName": name, "triggerType": kind, "triggerConfig": config}
+    return described | ({"sourceArn": source_arn} if source_arn else {})
+
+
+def bus(name: str = "bus", **config: Any) -> dict[str, Any]:
+    source = {"eventSourceType": "Default"}
+    return trigger("eventbridge", name, eventSourceConfig=source, **config)
+
+
+def stream(name: str = "stream", kind: str = "MNS", **config: Any) -> dict[str, Any]:
+    parameters = {"RegionId": "cn-shanghai", "QueueName": "zeus", "IsBase64Decode": False}
+    source = {
+        "eventSourceType": kind,
+        "eventSourceParameters": {f"source{kind}Parameters": parameters},
+    }
+    return trigger("eventbridge", name, eventSourceConfig=source, **config)
+
+
+def eventually(value: Callable[[], Any]) -> Any:
+    """Wait until there is a value."""
+    deadline = time.monotonic() + 30
+    while not (found := value()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+def payloads(stack: Stack, count: int) -> list[Any]:
+    """What the function got, once it has been called so often."""
+    calls = eventually(lambda: found if len(found := stack.calls.calls()) >= count else None)
+    return [json.loads(call.payload) for call in calls]
+
+
+def post(url: str, body: Any, **headers: str) -> urllib3.BaseHTTPResponse:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return urllib3.request("POST", url, body=json.dumps(body), headers=sent, retries=False, timeout=60)
+
+
+def test_events_and_records_name_the_region_and_the_function_as_it_is_deployed(tmp_path: Path) -> None:
+    failed = "acs:mns:cn-shanghai:1000000000000000:/queues/failed/messages"
+    triggers = (
+        bus(),
+        stream(),
+        trigger("oss", "uploads", "acs:oss:cn-shanghai:1000:uploads", events=["oss:ObjectCreated:*"]),
+        trigger("mns_topic", "news", "acs:mns:cn-shanghai:1000:/topics/news"),
+        trigger("http", "http"),
+    )
+    retries = {"maxAsyncRetryAttempts": 0, "destinationConfig": {"onFailure": {"destination": failed}}}
+    with stack_of(tmp_path, *triggers, asyncInvokeConfig=retries) as stack:
+        assert post(f"{stack.events_url}/events/oss", {"bucket": "uploads", "key": "a"}).status == 200
+        cloud, native = sorted(payloads(stack, 2), key=lambda event: "events" in event)
+        assert cloud["aliyunregionid"] == "cn-shanghai"
+        assert cloud["subject"] == "acs:oss:cn-shanghai:1000000000000000:uploads/a"
+        assert native["events"][0]["region"] == "cn-shanghai"
+        assert native["events"][0]["oss"]["bucket"]["arn"] == "acs:oss:cn-shanghai:1000000000000000:uploads"
+
+        stack.queues.store.send("zeus", "x")
+        ((message,),) = payloads(stack, 3)[2:]
+        assert message["aliyunregionid"] == "cn-shanghai"
+        assert message["subject"] == "acs:mns:cn-shanghai:1000000000000000:queues/zeus"
+
+        (subscription,) = stack.queues.store.topics.subscriptions("news")
+        assert subscription.attributes.endpoint.startswith("acs:fc:cn-shanghai:")
+
+        domain = post(stack.urls["f"], {}).json()["requestContext"]["domainName"]
+        assert domain.endswith(".cn-shanghai.fcapp.run")
+
+        post(f"{stack.events_url}/invocations/f", "fail", x_fc_invocation_type="Async")
+        (letter,) = eventually(lambda: stack.queues.store.peek("failed"))
+        context = json.loads(letter.body)["requestContext"]
+        assert context["functionArn"] == "acs:fc:cn-shanghai:1000000000000000:functions/f-live"
+
+
+def test_event_driven_stream_is_named_after_the_deployed_function(tmp_path: Path) -> None:
+    driven = stream(
+        eventRuleFilterPattern='{"source":["MNS-f-live-stream"]}', runOptions={"mode": "event-driven"}
+    )
+    with stack_of(tmp_path, driven) as stack:
+        stack.queues.store.send("zeus", "x")
+        (event,) = payloads(stack, 1)
+    assert (event["source"], event["data"]["messageBody"]) == ("MNS-f-live-stream", "x")
+
+
+HOOKS = """
+import time
+from pathlib import Path
+
+seen = Path(__file__).parent / "seen"
+
+def initialize(context):
+    seen.write_text("initialized")
+
+def prestop(context):
+    seen.write_text(seen.read_text() + " stopped")
+
+def slow(context):
+    time.sleep(30)
+
+def handler(event, context):
+    return seen.read_text()
+"""
+
+
+def test_hooks_of_the_life_cycle_run_with_their_timeouts(tmp_path: Path) -> None:
+    hooks = {
+        "initializer": {"handler": "index.initialize", "timeout": 7},
+        "preStop": {"handler": "index.prestop", "timeout": 8},
+    }
+    with stack_of(tmp_path, code=HOOKS, instanceLifecycleConfig=hooks) as stack:
+        function = stack.hosts["f"].function
+        assert (function.initializer_timeout, function.prestop_timeout) == (7, 8)
+        assert post(f"{stack.events_url}/invocations/f", {}).data == b"initialized"
+    assert (tmp_path / "code" / "seen").read_text() == "initialized stopped"
+
+
+def test_initializer_that_takes_too_long_fails_the_call(tmp_path: Path) -> None:
+    hooks = {"initializer": {"handler": "index.slow", "timeout": 1}}
+    with stack_of(tmp_path, code=HOOKS, instanceLifecycleConfig=hooks) as stack:
+        response = post(f"{stack.events_url}/invocations/f", {})
+    assert (response.status, response.headers["x-fc-error-type"]) == (200, "InitializationError")
+
+
+def test_function_that_names_neither_timeout_nor_memory_has_the_documented_ones(tmp_path: Path) -> None:
+    with stack_of(tmp_path, stream(), timeout=None, memorySize=None) as stack:
+        function = stack.hosts["f"].function
+    assert (function.timeout, function.memory) == (3, 512)
