@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAYLOAD_LIMIT",
+    "Accept",
     "AsyncConfig",
     "AsyncQueue",
     "BadAsyncConfig",
@@ -46,6 +47,7 @@ __all__ = [
     "PayloadTooLarge",
     "QueueClosed",
     "TaskExists",
+    "delay_of",
 ]
 
 PAYLOAD_LIMIT = 128 * 1024
@@ -67,6 +69,16 @@ class Invoke(Protocol):
 
     def __call__(self, event: bytes, *, request_id: str | None = None, retry_count: int = 0) -> Result:
         """Call it."""
+
+
+class Accept(Protocol):
+    """Takes an event for a function and returns the request id; `AsyncQueue.accept` is one.
+
+    `size` is what counts of the event, in bytes: without what a trigger writes around it.
+    """
+
+    def __call__(self, event: bytes, /, *, size: int | None = None) -> str:
+        """Take it."""
 
 
 Deliver = Callable[[str, bytes], None]
@@ -107,7 +119,7 @@ class AsyncConfig:
 
     Attributes:
         max_retries: `maxAsyncRetryAttempts`: more calls after a function error, 0 to 8.
-        max_age_seconds: `maxAsyncEventAgeInSeconds`, 1 to 604800.
+        max_age_seconds: `maxAsyncEventAgeInSeconds`, 1 to 2592000 (deploy.md §1.2; elsewhere 604800).
         task_mode: `asyncTask`: task ids are kept for 7 days and cannot be used twice.
         on_success: ARN that gets the record of an event that succeeded.
         on_failure: ARN that gets the record of an event that was given up.
@@ -117,7 +129,7 @@ class AsyncConfig:
     """
 
     max_retries: int = 3
-    max_age_seconds: int = 86400
+    max_age_seconds: int = 18000
     task_mode: bool = False
     on_success: str | None = None
     on_failure: str | None = None
@@ -125,7 +137,7 @@ class AsyncConfig:
     def __post_init__(self) -> None:
         limits: tuple[tuple[str, object, int, int], ...] = (
             ("maxAsyncRetryAttempts", self.max_retries, 0, 8),
-            ("maxAsyncEventAgeInSeconds", self.max_age_seconds, 1, 604800),
+            ("maxAsyncEventAgeInSeconds", self.max_age_seconds, 1, 2592000),
         )
         for name, value, least, most in limits:
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -147,6 +159,20 @@ class AsyncConfig:
             on_success=(destinations.get("onSuccess") or {}).get("destination"),
             on_failure=(destinations.get("onFailure") or {}).get("destination"),
         )
+
+
+def delay_of(header: str | None) -> float | None:
+    """Read `x-fc-async-delay`, in seconds; None if there is none.
+
+    Raises:
+        InvalidArgument: it is no number.
+    """
+    if header is None:
+        return None
+    try:
+        return float(header)
+    except ValueError as error:
+        raise InvalidArgument("x-fc-async-delay must be a number of seconds") from error
 
 
 class AsyncQueue:
@@ -213,16 +239,20 @@ class AsyncQueue:
         event: bytes,
         *,
         request_id: str | None = None,
-        delay: float = 0.0,
+        delay: float | None = None,
         task_id: str | None = None,
+        size: int | None = None,
     ) -> str:
         """Take an event (202) and return its request id.
 
         Args:
-            event: At most 128 KB.
+            event: At most 128 KB of what counts.
             request_id: Made up if None.
-            delay: `x-fc-async-delay`: seconds until it may be called for, below 3600.
+            delay: `x-fc-async-delay`: seconds until it may be called for, more than 0, below 3600; None: at
+                once.
             task_id: `x-fc-async-task-id`; the request id stands for it if None.
+            size: Bytes that count: those of a timer's payload (§3), of a request's body (§2.4), of a batch's
+                messages (§4.4). Those of the event if None.
 
         Raises:
             PayloadTooLarge: the event is too large.
@@ -230,11 +260,12 @@ class AsyncQueue:
             TaskExists: in task mode, the id was used in the last 7 days.
             QueueClosed: nothing is accepted any more.
         """
-        if len(event) > PAYLOAD_LIMIT:
-            raise PayloadTooLarge(len(event))
-        if not 0 <= delay < LONGEST_DELAY:
+        size = len(event) if size is None else size
+        if size > PAYLOAD_LIMIT:
+            raise PayloadTooLarge(size)
+        if delay is not None and not 0 < delay < LONGEST_DELAY:
             raise InvalidArgument(
-                f"x-fc-async-delay is {delay}; more than 0 and less than {LONGEST_DELAY} seconds"
+                f"x-fc-async-delay is {delay:g}; more than 0 and less than {LONGEST_DELAY} seconds"
             )
         if task_id is not None and not _TASK_ID.fullmatch(task_id):
             raise InvalidArgument(
@@ -244,7 +275,7 @@ class AsyncQueue:
         with self._lock:
             task = self._enlist(task_id or request_id)
             lives = 2 if self._random.random() < self._duplicates else 1
-        due = self._clock.time() + delay
+        due = self._clock.time() + (delay or 0.0)
         self._counts.add("accepted")
         self._counts.add("duplicated", lives - 1)
         for _ in range(lives):

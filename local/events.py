@@ -35,7 +35,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from local.api_signatures import ApiCall, Unsigned, verify
-from local.asynchronous import InvalidArgument, PayloadTooLarge, QueueClosed, TaskExists
+from local.asynchronous import InvalidArgument, PayloadTooLarge, QueueClosed, TaskExists, delay_of
 from local.cloud_events import BadCloudEvent, cloud_event_of, stamped
 from local.gateway import REQUEST_BODY_LIMIT
 from local.host import Account, HostClosed, Throttled, new_request_id
@@ -327,10 +327,7 @@ class _Api:
 def _accept(callee: Callee, event: bytes, request: Request) -> Response:
     """Take an asynchronous invocation (§6)."""
     try:
-        delay = float(request.headers.get("x-fc-async-delay", 0))
-    except ValueError as error:
-        raise _Refused(400, "InvalidArgument", "x-fc-async-delay must be a number of seconds") from error
-    try:
+        delay = delay_of(request.headers.get("x-fc-async-delay"))
         request_id = callee.queue.accept(event, delay=delay, task_id=_task_id(request))
     except Exception as error:
         raise _refusal_of(error) from error

@@ -29,7 +29,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount
 
-from local.asynchronous import InvalidArgument, PayloadTooLarge, TaskExists
+from local.asynchronous import InvalidArgument, PayloadTooLarge, TaskExists, delay_of
 from local.host import Account, FunctionHost, Throttled, new_request_id
 
 if TYPE_CHECKING:
@@ -368,8 +368,13 @@ class _Trigger:
             message = "X-Fc-Invocation-Type: Async is not served here: there is no queue that would try again"
             raise _Refused(400, "InvalidArgument", message)
         try:
-            task_id = request.header("x-fc-async-task-id")
-            self._accept(event, request_id=origin.request_id, task_id=task_id)
+            self._accept(
+                event,
+                request_id=origin.request_id,
+                delay=delay_of(request.header("x-fc-async-delay")),
+                task_id=request.header("x-fc-async-task-id"),
+                size=len(request.body),
+            )
         except (InvalidArgument, PayloadTooLarge) as error:
             raise _Refused(400, "InvalidArgument", str(error)) from error
         except TaskExists as error:

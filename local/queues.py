@@ -9,7 +9,8 @@ like this:
 * `asyncInvocationType: true` is asynchronous, as its name says. What the asynchronous queue has accepted is
   acknowledged, as on FC; that queue is in memory.
 * Without `batchWindow` every message is a batch. A time window counts from the first message.
-* The size limit is that of the whole body. A message that is too large by itself is not tried again.
+* The size limit is that of the messages, without the brackets and commas between them: 128 KB are 64 of 2 KB
+  (§4.4). A message that is too large by itself is not tried again.
 * With `errorsTolerance: NONE`, a stream that has used up its retries shows the messages again, stands still,
   and goes on with `resume` or a new start.
 * A dead letter is one message: its element of the array. A dead-letter queue that refuses one blocks the
@@ -23,7 +24,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -39,12 +40,11 @@ from mpaas_push.cli.patterns import EVERYTHING, BadPattern, Pattern, pattern_of
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from local.asynchronous import Invoke
+    from local.asynchronous import Accept, Invoke
     from local.sources import Source
     from mpaas_push.cli.descriptor import Trigger
 
 __all__ = [
-    "Accept",
     "BadStream",
     "EventStream",
     "Shape",
@@ -58,8 +58,6 @@ Strategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
 """`PushRetryStrategy` and `notifyStrategy` (§4.1, §4.4)."""
 Shape = Literal["objects", "strings", "bare"]
 """An array of objects, an array of JSON texts, or one object without an array (§4.2)."""
-Accept = Callable[[bytes], str]
-"""Takes an event into a function's asynchronous queue, as `AsyncQueue.accept` does."""
 
 _logger = logging.getLogger(__name__)
 
@@ -118,7 +116,7 @@ class StreamConfig:
 
     @property
     def body_limit(self) -> int:
-        """Bytes of a call's body (§4.4)."""
+        """Bytes of the messages of a call (§4.4)."""
         return PAYLOAD_LIMIT if self.asynchronous else REQUEST_BODY_LIMIT
 
 
@@ -422,7 +420,8 @@ def _synchronous(invoke: Invoke | None) -> Accept | None:
     if invoke is None:
         return None
 
-    def call(body: bytes) -> str:
+    def call(body: bytes, *, size: int | None = None) -> str:
+        del size
         result = invoke(body)
         if result.error_type is not None:
             raise _Failed(f"{result.error_type}, request {result.request_id}")
@@ -525,12 +524,13 @@ class _Consumer:
         duty = self._duty
         number = self._fitting(held)
         body = _body(held[:number], duty.config.shape)
+        size = sum(len(each.element) for each in held[:number])
         for delay in itertools.chain((0.0,), retry_delays(duty.config.strategy, duty.chance)):
             duty.counts.add("retries", 1 if delay else 0)
             self._hold(held, delay + duty.hold_seconds)
             self._pace.wait(delay)
             try:
-                duty.push(body)
+                duty.push(body, size=size)
             except (HostClosed, QueueClosed) as error:
                 raise _Stopped from error
             except PayloadTooLarge as error:
@@ -550,9 +550,9 @@ class _Consumer:
         """Return how many messages fit into one body, at least one."""
         if self._duty.config.shape == "bare":
             return 1
-        size = len("[]") - len(",")
+        size = 0
         for number, each in enumerate(held):
-            size += len(each.element) + len(",")
+            size += len(each.element)
             if size > self._duty.config.body_limit:
                 return max(number, 1)
         return len(held)

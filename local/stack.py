@@ -31,7 +31,7 @@ from local.oss import OssTrigger, oss_trigger_of
 from local.queues import EventStream, stream_of
 from local.server import Server
 from local.sources import MnsSource
-from local.timers import Fire, Timers, timer_of
+from local.timers import Timers, timer_of
 from local.topics import TopicTrigger, topic_of
 from mpaas_push.cli.descriptor import DescribedFunction, DescriptorError, Trigger, described_functions
 from mpaas_push.errors import Fault
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from typing_extensions import Self
+
+    from local.asynchronous import Accept
 
 __all__ = ["Ports", "Stack"]
 
@@ -110,7 +112,7 @@ class Stack:
             store = MnsStore(self.store / "queues.sqlite3", account_id=account.account_id)
             opened.callback(store.close)
             self.queues = opened.enter_context(MnsServer(store, port=self.ports.queues, access_keys=keys))
-            accepts: dict[str, Fire] = {}
+            accepts: dict[str, Accept] = {}
             deliver = mns_destinations(store, accepts)
             self._sources: dict[tuple[str, str], str] = {}
             self._event_triggers: list[EventTrigger] = []
@@ -216,7 +218,7 @@ class Stack:
         self,
         trigger: Trigger,
         described: DescribedFunction,
-        accept: Fire,
+        accept: Accept,
         deliver: Destinations,
         opened: ExitStack,
     ) -> None:
@@ -298,7 +300,7 @@ class _Ways:
     """The ways into the stack for the page of the inbox."""
 
     stack: Stack
-    accepts: dict[str, Fire]
+    accepts: dict[str, Accept]
 
     @property
     def http_url(self) -> str:
@@ -315,7 +317,8 @@ class _Ways:
     def tick(self, payload: str) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         event = {"triggerTime": moment, "triggerName": "by-hand", "payload": payload}
-        return self.accepts[self.stack.hosts["timer_push"].function.name](json.dumps(event).encode())
+        accept = self.accepts[self.stack.hosts["timer_push"].function.name]
+        return accept(json.dumps(event).encode(), size=len(payload.encode()))
 
     def enqueue(self, body: str) -> str:
         queue = self.stack.source_of("queue_push", "pushes")

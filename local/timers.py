@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -22,15 +21,13 @@ from mpaas_push.cli.cron import next_tick
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from local.asynchronous import Accept
     from mpaas_push.cli.descriptor import Trigger
 
-__all__ = ["PAYLOAD_LIMIT", "BadTimer", "Fire", "Timer", "Timers", "UnknownTimer", "timer_of"]
+__all__ = ["PAYLOAD_LIMIT", "BadTimer", "Timer", "Timers", "UnknownTimer", "timer_of"]
 
 PAYLOAD_LIMIT = 128 * 1024
 """Bytes (§3)."""
-
-Fire = Callable[[bytes], str]
-"""Takes an event into the function's asynchronous queue and returns the request id."""
 
 _logger = logging.getLogger(__name__)
 
@@ -77,12 +74,17 @@ class Timer:
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        if (size := len(self.payload.encode())) > PAYLOAD_LIMIT:
-            raise BadTimer(self.name, "payload", f"{size} bytes, at most {PAYLOAD_LIMIT}")
+        if self.size > PAYLOAD_LIMIT:
+            raise BadTimer(self.name, "payload", f"{self.size} bytes, at most {PAYLOAD_LIMIT}")
         try:
             next_tick(self.expression, datetime(2025, 1, 1, tzinfo=timezone.utc))
         except ValueError as error:
             raise BadTimer(self.name, "cronExpression", f"{self.expression!r}: {error}") from error
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payload, which are those that count of an event (§3)."""
+        return len(self.payload.encode())
 
     def event(self, moment: datetime) -> bytes:
         """Return the event of a tick (§3)."""
@@ -124,7 +126,7 @@ class Timers:
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock = clock or Clock()
         self._schedule = Schedule("timers", clock=self._clock)
-        self._timers: dict[tuple[str, str], tuple[Timer, Fire]] = {}
+        self._timers: dict[tuple[str, str], tuple[Timer, Accept]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -132,7 +134,7 @@ class Timers:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def add(self, timer: Timer, fire: Fire) -> None:
+    def add(self, timer: Timer, fire: Accept) -> None:
         """Let a timer tick, if it is enabled; a disabled one ticks by hand only."""
         key = (timer.function, timer.name)
         if key in self._timers:
@@ -157,7 +159,7 @@ class Timers:
             many = "more than one timer is" if named else "no timer is"
             raise UnknownTimer(f"{many} called {name}; there are: {known}")
         timer, fire = named[0]
-        return fire(timer.event(datetime.fromtimestamp(self._clock.time(), timezone.utc)))
+        return fire(timer.event(datetime.fromtimestamp(self._clock.time(), timezone.utc)), size=timer.size)
 
     def settle(self, timeout: float = 10.0) -> bool:
         """Wait, real seconds, until every tick that is due has been fired."""
@@ -171,7 +173,7 @@ class Timers:
 class _Ticking:
     """A job that fires one timer, tick after tick."""
 
-    def __init__(self, timer: Timer, fire: Fire, clock: Clock) -> None:
+    def __init__(self, timer: Timer, fire: Accept, clock: Clock) -> None:
         self._timer = timer
         self._fire = fire
         self._clock = clock
@@ -181,7 +183,7 @@ class _Ticking:
     def __call__(self) -> float:
         tick, self._tick = self._tick, self._after(self._tick.timestamp())
         try:
-            self._fire(self._timer.event(tick))
+            self._fire(self._timer.event(tick), size=self._timer.size)
         except Exception:
             _logger.exception("timer %s: the tick of %s was not taken", self._timer.name, tick)
         if self._tick.timestamp() < (now := self._clock.time()) - _LATE_SECONDS:

@@ -21,7 +21,7 @@ from local.host import Account
 from local.mns.errors import MnsError
 from local.mns.model import SubscriptionAttributes
 from local.payloads import dumped
-from local.queues import Accept, Strategy, retry_delays
+from local.queues import Strategy, retry_delays
 from local.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from local.asynchronous import Accept
     from local.mns.model import Publication, Subscription
     from local.mns.topics import Topics
     from mpaas_push.cli.descriptor import Trigger

@@ -85,10 +85,13 @@ def test_accepted_event_reaches_the_function_once_with_its_request_id(
 def test_payload_of_128_kb_is_accepted_and_a_byte_more_is_not(queue_of: Callable[..., AsyncQueue]) -> None:
     queue = queue_of(ScriptedFunction())
     queue.accept(b"x" * PAYLOAD_LIMIT)
+    queue.accept(b"[" + b"x" * PAYLOAD_LIMIT + b"]", size=PAYLOAD_LIMIT)
     with pytest.raises(PayloadTooLarge, match="payload size exceeds maximum allowed size: 131073 bytes"):
         queue.accept(b"x" * (PAYLOAD_LIMIT + 1))
+    with pytest.raises(PayloadTooLarge):
+        queue.accept(b"x", size=PAYLOAD_LIMIT + 1)
     assert queue.finish()
-    assert queue.counts["accepted"] == 1
+    assert queue.counts["accepted"] == 2
 
 
 @pytest.mark.parametrize(("attempts", "calls"), [(None, 4), (0, 1), (8, 9)])
@@ -166,7 +169,7 @@ def test_delay_is_waited_for_and_does_not_age_the_event(
     assert function.calls == []
     assert waits(clock, queue) == [3599.0]
     assert queue.counts["succeeded"] == 1
-    for delay in (-1, 3600, float("nan")):
+    for delay in (-1, 0, 3600, float("nan")):
         with pytest.raises(InvalidArgument, match="x-fc-async-delay"):
             queue.accept(b"{}", delay=delay)
 
@@ -350,7 +353,8 @@ def test_function_can_be_the_destination_of_another(
 
 
 def test_configuration_is_read_from_the_descriptor() -> None:
-    assert AsyncConfig.of({}) == AsyncConfig()
+    assert AsyncConfig.of({}) == AsyncConfig(max_retries=3, max_age_seconds=18000)
+    assert AsyncConfig(max_age_seconds=2592000).max_age_seconds == 30 * 86400
     assert AsyncConfig.of(
         {
             "asyncInvokeConfig": {
@@ -370,7 +374,7 @@ def test_configuration_is_read_from_the_descriptor() -> None:
         ("maxAsyncRetryAttempts", -1),
         ("maxAsyncRetryAttempts", "3"),
         ("maxAsyncEventAgeInSeconds", 0),
-        ("maxAsyncEventAgeInSeconds", 604801),
+        ("maxAsyncEventAgeInSeconds", 2592001),
     ],
 )
 def test_number_out_of_its_range_is_refused_by_name(key: str, value: Any) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3
 
-from local.asynchronous import AsyncConfig, AsyncQueue
+from local.asynchronous import PAYLOAD_LIMIT, AsyncConfig, AsyncQueue
+from local.clock import ManualClock
 from local.gateway import BadResponse, HttpRequest, Origin, create_gateway, event_of, response_of
 from local.host import Function, FunctionHost, Throttled
 from local.server import Server
@@ -499,13 +500,33 @@ def test_a_request_that_nobody_waits_for_is_accepted_and_done_later(client: urll
         with Server(create_gateway(recorder, accept=queue.accept)) as server:
             accepted = get(client, server, method="POST", path="/v1?a=1", body=b"hello", headers=headers)
             again = get(client, server, method="POST", body=b"hello", headers=headers)
-            large = get(client, server, method="POST", body=b"x" * 200_000, headers=headers)
+            large = get(client, server, method="POST", body=b"x" * (PAYLOAD_LIMIT + 1), headers=headers)
+            headers.pop("X-Fc-Async-Task-Id")
+            whole = get(client, server, method="POST", body=b"x" * PAYLOAD_LIMIT, headers=headers)
         assert queue.finish(10)
 
     assert (accepted.status, accepted.data) == (202, b"")
-    (call,) = function.calls
+    assert whole.status == 202
+    call, _ = function.calls
     assert call.request_id == accepted.headers["X-Fc-Request-Id"]
     assert call.json["rawPath"] == "/v1"
     assert recorder.events == []
     assert (again.status, again.json()["errorCode"]) == (409, "AsyncTaskAlreadyExists")
     assert large.status == 400
+
+
+def test_a_request_may_be_called_for_later(client: urllib3.PoolManager) -> None:
+    function, clock = ScriptedFunction(), ManualClock()
+    headers = {"X-Fc-Invocation-Type": "Async", "X-Fc-Async-Delay": "60"}
+    with AsyncQueue("f", function, clock=clock) as queue:
+        with Server(create_gateway(Recorder(), accept=queue.accept)) as server:
+            accepted = get(client, server, method="POST", headers=headers)
+            wrong = get(client, server, method="POST", headers={**headers, "X-Fc-Async-Delay": "soon"})
+            none = get(client, server, method="POST", headers={**headers, "X-Fc-Async-Delay": "0"})
+        assert queue.settle()
+        assert function.calls == []
+        assert clock.skip() == 60
+        assert queue.finish()
+
+    assert [response.status for response in (accepted, wrong, none)] == [202, 400, 400]
+    assert len(function.calls) == 1

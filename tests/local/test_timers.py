@@ -15,6 +15,7 @@ from local.host import Function, FunctionHost
 from local.timers import PAYLOAD_LIMIT, BadTimer, Timer, Timers, UnknownTimer, timer_of
 from mpaas_push.cli.cron import next_tick
 from mpaas_push.cli.descriptor import Trigger
+from tests.local.callables import ScriptedFunction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,7 +151,8 @@ class Fired:
     def __init__(self) -> None:
         self.events: list[Any] = []
 
-    def __call__(self, event: bytes) -> str:
+    def __call__(self, event: bytes, *, size: int | None = None) -> str:
+        del size
         self.events.append(json.loads(event))
         return f"request-{len(self.events)}"
 
@@ -174,7 +176,8 @@ def test_timer_fires_at_each_of_its_moments() -> None:
 def test_tick_that_is_not_taken_does_not_stop_the_timer(caplog: pytest.LogCaptureFixture) -> None:
     clock, fired = ManualClock(WEDNESDAY.timestamp()), Fired()
 
-    def refuse_once(event: bytes) -> str:
+    def refuse_once(event: bytes, *, size: int | None = None) -> str:
+        del size
         if fired(event) == "request-1":
             raise OSError("not now")
         return "request"
@@ -248,3 +251,15 @@ def test_tick_reaches_a_real_function_through_its_asynchronous_queue(tmp_path: P
         assert timers.settle()
         assert queue.finish(60)
     assert '{"triggerTime":"2025-01-01T12:01:00Z","triggerName":"t","payload":"你好"}' in lines
+
+
+def test_tick_with_the_largest_payload_is_taken_whatever_the_event_around_it_adds() -> None:
+    clock, function = ManualClock(WEDNESDAY.timestamp()), ScriptedFunction()
+    timer = Timer("f", "t", "0 * * * * *", '"' * PAYLOAD_LIMIT)
+    with AsyncQueue("f", function, clock=clock) as queue, Timers(clock=clock) as timers:
+        timers.add(timer, queue.accept)
+        clock.skip()
+        assert timers.settle()
+        timers.tick("t")
+        assert queue.finish()
+    assert [len(call.json["payload"]) for call in function.calls] == [PAYLOAD_LIMIT] * 2
