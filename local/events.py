@@ -412,7 +412,14 @@ async def _error_answer(request: Request, error: Exception) -> Response:
         status, code = error.status_code, "PathNotSupported"
     else:  # the client has gone
         status, code = 400, "InvalidArgument"
-    return _json(status, {"errorCode": code, "errorMessage": str(error) or request.url.path})
+    return _error(request, status, code, str(error) or request.url.path)
+
+
+def _error(request: Request, status: int, code: str, message: str) -> Response:
+    """Write an error as the generation of the API that was asked does (§8)."""
+    capital = request.url.path.startswith("/2016-08-15/")
+    names = ("ErrorCode", "ErrorMessage") if capital else ("errorCode", "errorMessage")
+    return _json(status, dict(zip(names, (code, message), strict=True)))
 
 
 class _LoopbackOnly:
@@ -422,10 +429,10 @@ class _LoopbackOnly:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (reason := _foreign(Request(scope))) is None:
+        if scope["type"] != "http" or (reason := _foreign(request := Request(scope))) is None:
             await self._app(scope, receive, send)
             return
-        response = _json(403, {"errorCode": "AccessDenied", "errorMessage": reason})
+        response = _error(request, 403, "AccessDenied", reason)
         await response(scope, receive, send)
 
 

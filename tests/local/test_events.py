@@ -513,6 +513,15 @@ def test_refusal_has_the_form_of_the_api(
     assert response.json()["errorMessage"]
 
 
+def test_refusal_of_the_older_api_has_the_names_of_its_time(running: Callable[..., Running]) -> None:
+    response = running().post("/2016-08-15/services/s/functions/h/invocations")
+    assert response.status == 404
+    assert response.json() == {
+        "ErrorCode": "FunctionNotFound",
+        "ErrorMessage": "function 's/h' does not exist",
+    }
+
+
 def test_page_of_this_very_address_may_call(running: Callable[..., Running]) -> None:
     stack = running()
     assert stack.post("/invocations/f", origin=stack.url).status == 200
