@@ -1,4 +1,4 @@
-"""Where failed or finished events go: MNS queues and topics, functions, or anything by ARN.
+"""Where failed or finished events go: MNS queues and topics, functions, event buses, or anything by ARN.
 
 Used for the destinations of asynchronous invocations (fc-runtime.md §6) and the dead-letter queues of event
 streams (§4.4).
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["MNS_LIMIT", "Destination", "Destinations", "Undeliverable", "destination_of", "mns_destinations"]
 
 MNS_LIMIT = 64 * 1024
-"""Bytes of a record that MNS takes (§6)."""
+"""Bytes of a record that MNS and EventBridge take (§6)."""
 
 _MNS = re.compile(r"acs:mns:[^:]*:[^:]*:/(queues|topics)/([^/]+)(?:/messages)?")
+_BUS = re.compile(r"acs:eventbridge:[^:]*:[^:]*:/?eventbus/([^/]+)")
 _FUNCTION = re.compile(r"acs:fc:[^:]*:[^:]*:functions/([^/]+)(?:/[^/]+)?")
 
 
@@ -34,7 +35,7 @@ class Undeliverable(Exception):
 class Destination:
     """What an ARN names."""
 
-    kind: Literal["queue", "topic", "function", "other"]
+    kind: Literal["queue", "topic", "function", "bus", "other"]
     name: str
 
 
@@ -42,12 +43,15 @@ def destination_of(arn: str) -> Destination:
     """Read an ARN.
 
     `acs:mns:<region>:<uid>:/queues/<q>`, with `/messages` or without; `…:/topics/<t>/messages`;
-    `acs:fc:<region>:<uid>:functions/<f>`, with a qualifier or without.
+    `acs:fc:<region>:<uid>:functions/<f>`, with a qualifier or without;
+    `acs:eventbridge:<region>:<uid>:eventbus/<b>`.
     """
     if match := _MNS.fullmatch(arn):
         return Destination("queue" if match[1] == "queues" else "topic", match[2])
     if match := _FUNCTION.fullmatch(arn):
         return Destination("function", match[1])
+    if match := _BUS.fullmatch(arn):
+        return Destination("bus", match[1])
     return Destination("other", arn)
 
 
@@ -61,12 +65,14 @@ class Destinations:
     Attributes:
         queue: Sends a body to the MNS queue of a name.
         topic: Publishes a body to the MNS topic of a name.
+        bus: Publishes a record on the event bus of a name.
         functions: Takes an event into a function's asynchronous queue, by function name.
-        others: Takes a record, by the whole ARN: EventBridge, RocketMQ, or any place of a test.
+        others: Takes a record, by the whole ARN: RocketMQ, or any place of a test.
     """
 
     queue: Callable[[str, bytes], object] | None = None
     topic: Callable[[str, bytes], object] | None = None
+    bus: Callable[[str, bytes], object] | None = None
     functions: Mapping[str, Callable[[bytes], object]] = field(default_factory=dict)
     others: Mapping[str, Callable[[bytes], object]] = field(default_factory=dict)
 
@@ -81,7 +87,7 @@ class Destinations:
             self.others[arn](record)
             return
         place = destination_of(arn)
-        send = {"queue": self.queue, "topic": self.topic}.get(place.kind)
+        send = {"queue": self.queue, "topic": self.topic, "bus": self.bus}.get(place.kind)
         if send is not None:
             if len(record) > MNS_LIMIT:
                 raise Undeliverable(f"{arn}: {len(record)} bytes, at most {MNS_LIMIT}")
@@ -93,17 +99,21 @@ class Destinations:
 
 
 def mns_destinations(
-    store: MnsStore, functions: Mapping[str, Callable[[bytes], object]] | None = None
+    store: MnsStore,
+    functions: Mapping[str, Callable[[bytes], object]] | None = None,
+    bus: Callable[[str, bytes], object] | None = None,
 ) -> Destinations:
-    """Return the destinations of this machine: its MNS-compatible server and its functions.
+    """Return the destinations of this machine: its MNS-compatible server, its event bus and its functions.
 
     Args:
         store: Of the server. Bodies are sent as they are, without base64.
         functions: Takes an event into a function's asynchronous queue, by function name.
+        bus: Publishes a record on the event bus of a name; None: there is none.
     """
     return Destinations(
         queue=_refusing(lambda name, body: store.send(name, body.decode())),
         topic=_refusing(lambda name, body: store.topics.publish(name, body.decode())),
+        bus=bus,
         functions=functions or {},
     )
 

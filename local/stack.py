@@ -7,7 +7,9 @@ temporary credentials, as Function Compute gives them.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import logging
 import os
 import time
 from contextlib import ExitStack
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from local.asynchronous import AsyncConfig, AsyncQueue
+from local.bus import EventBus
 from local.calls import CallBook, RecordedCall
 from local.cloud_events import EventTrigger, event_trigger_of
 from local.destinations import Destinations, destination_of, mns_destinations
@@ -25,6 +28,7 @@ from local.host import Account, Credentials, Function, FunctionHost
 from local.inbox import create_inbox_app
 from local.inbox.changes import Changes
 from local.mns import MnsServer, MnsStore
+from local.mns.errors import MnsError
 from local.mpaas import AccessKey, Sandbox
 from local.mpaas.store import Call
 from local.oss import OssTrigger, oss_trigger_of
@@ -45,12 +49,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Ports", "Stack"]
 
+_logger = logging.getLogger(__name__)
+
 ROOT = Path(__file__).resolve().parent.parent
 ROLE = Credentials()
 DEFAULT_TIMEOUT = 3
 """Seconds, where `s.yaml` names no `timeout` (deploy.md §1.2)."""
 DEFAULT_MEMORY = 512
 """MB, where `s.yaml` names no `memorySize` (deploy.md §1.2)."""
+OFF = frozenset({"log", "cdn_events", "tablestore"})
+"""Types of triggers whose sources are not on this machine (deploy.md §1.3)."""
 HOLD_SECONDS = 30
 """How long a message stays hidden beyond the timeout of the function that has it."""
 LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "default"}
@@ -113,7 +121,6 @@ class Stack:
             opened.callback(store.close)
             self.queues = opened.enter_context(MnsServer(store, port=self.ports.queues, access_keys=keys))
             accepts: dict[str, Accept] = {}
-            deliver = mns_destinations(store, accepts)
             self._sources: dict[tuple[str, str], str] = {}
             self._event_triggers: list[EventTrigger] = []
             self._oss_triggers: list[OssTrigger] = []
@@ -121,6 +128,8 @@ class Stack:
             self.urls = {}
             self.timers = opened.enter_context(Timers())
             callees: dict[str, Callee] = {}
+            self._bus = EventBus(self._event_triggers, callees, account)
+            deliver = mns_destinations(store, accepts, self._bus.publish)
             events = create_events_app(
                 callees,
                 event_triggers=self._event_triggers,
@@ -141,8 +150,8 @@ class Stack:
                 )
                 callees[name] = callees[deployed] = Callee(host.invoke, queue)
                 accepts[deployed] = queue.accept
-                if config.on_failure and (place := destination_of(config.on_failure)).kind == "queue":
-                    store.create_queue(place.name)
+                for arn in filter(None, (config.on_success, config.on_failure)):
+                    self._prepare(arn, deployed)
                 for variable in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
                     if named := host.function.environment.get(variable):
                         store.create_queue(named)
@@ -184,6 +193,17 @@ class Stack:
             self.sandbox.store.caused(Call(call.request_id, call.trigger, call.document()), ids)
         self._changes.tell("calls")
 
+    def _prepare(self, arn: str, function: str) -> None:
+        """Make what a destination names, as a deployment would find it there."""
+        place, store = destination_of(arn), self.queues.store
+        if place.kind == "queue":
+            store.create_queue(place.name)
+        elif place.kind == "topic":
+            with contextlib.suppress(MnsError):  # it exists, with attributes of its own
+                store.topics.create(place.name)
+        elif place.kind == "other" or (place.kind == "bus" and place.name != self._bus.name):
+            _logger.warning("%s: records are lost here: nothing on this machine is %s", function, arn)
+
     def _attach(
         self,
         trigger: Trigger,
@@ -211,8 +231,14 @@ class Stack:
             self._event_triggers.append(event_trigger_of(trigger, name))
         elif trigger.type == "eventbridge":
             self._stream(trigger, described, queue.accept, deliver, opened)
+        elif trigger.type in OFF:
+            _logger.warning(
+                "%s: the trigger %s stays off: nothing on this machine is a source of type %s",
+                *(name, trigger.name, trigger.type),
+            )
         else:
-            raise DescriptorError("s.yaml", [Fault(trigger.name, f"{trigger.type} is not known here")])
+            reason = f"{trigger.type} is not known here"
+            raise DescriptorError(self.descriptor.name, [Fault(trigger.name, reason)])
 
     def _stream(
         self,
@@ -225,16 +251,24 @@ class Stack:
         """Let an event stream deliver; those of products that are not on this machine stay off."""
         name, store = described.resource, self.queues.store
         host = self.hosts[name]
+        kind = trigger.config["eventSourceConfig"]["eventSourceType"]
+        if kind != "MNS" and trigger.config.get("triggerEnable", True) is not False:
+            reason = f"only MNS queues run on this machine; {kind} needs triggerEnable: false"
+            raise DescriptorError(self.descriptor.name, [Fault(trigger.name, reason)])
+        if kind == "DTS":
+            return  # no message of it is ever made here
         config = stream_of(trigger, host.function.name)
-        if config.origin.kind != "MNS":
-            if config.enabled:
-                raise DescriptorError("s.yaml", [Fault(trigger.name, "only MNS queues run on this machine")])
+        if kind != "MNS":
             return
         source = config.origin.parameters["QueueName"]
         store.create_queue(source)
         self._sources[name, trigger.name] = source
         if config.dead_letters:
-            store.create_queue(destination_of(config.dead_letters).name)
+            place = destination_of(config.dead_letters)
+            if place.kind != "queue":
+                reason = f"deadLetterQueue: {config.dead_letters}: only MNS queues run on this machine"
+                raise DescriptorError(self.descriptor.name, [Fault(trigger.name, reason)])
+            store.create_queue(place.name)
         stream = EventStream(
             config,
             MnsSource(store, source),

@@ -2,16 +2,19 @@
 
 What the reference leaves open is decided like this: a delivery fails when the function's asynchronous queue
 does not take the event; retries wait in memory; a message that was given up is counted and gone, as on MNS. A
-trigger with a `filterTag` gets the messages of this tag only.
+trigger with a `filterTag` gets the messages of this tag only. The subscription has the name of the trigger,
+made into one that MNS takes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import logging
 import random
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -53,7 +56,7 @@ class TopicConfig:
     """A trigger of type `mns_topic`.
 
     Attributes:
-        name: `triggerName`, which is the name of the subscription, too.
+        name: `triggerName`.
         topic: Last part of `sourceArn`.
         content_format: `notifyContentFormat`.
         strategy: `notifyStrategy`.
@@ -65,6 +68,15 @@ class TopicConfig:
     content_format: ContentFormat = "STREAM"
     strategy: Strategy = "BACKOFF_RETRY"
     filter_tag: str = ""
+
+    @property
+    def subscription(self) -> str:
+        """Name of the subscription: that of the trigger, or, as MNS takes no `_`, one made of it."""
+        made = re.sub("[^A-Za-z0-9-]", "-", self.name).lstrip("-")
+        if made == self.name:
+            return made
+        # The end keeps `a_b` and `a-b` apart.
+        return f"{made}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}".lstrip("-")
 
     def event(self, message: Publication, account: Account) -> bytes:
         """Return the event of a message (§4.1)."""
@@ -79,7 +91,7 @@ class TopicConfig:
                 "Message": message.body,
                 "Subscriber": account.account_id,
                 "PublishTime": message.publish_time,
-                "SubscriptionName": self.name,
+                "SubscriptionName": self.subscription,
                 "MessageMD5": message.body_md5,
                 "TopicName": self.topic,
                 "MessageId": message.id,
@@ -165,14 +177,14 @@ class TopicTrigger:
         config = self.config
         with contextlib.suppress(MnsError):  # it exists, with attributes of its own
             topics.create(config.topic)
-        topics.unsubscribe(config.topic, config.name)
+        topics.unsubscribe(config.topic, config.subscription)
         attributes = SubscriptionAttributes(
             f"acs:fc:{self._account.region}:{self._account.account_id}:triggers/{config.name}",
             config.strategy,
             config.content_format,
             config.filter_tag,
         )
-        topics.subscribe(config.topic, config.name, attributes)
+        topics.subscribe(config.topic, config.subscription, attributes)
         self._detach = topics.on_publish(self._take)
         return self
 
@@ -203,7 +215,7 @@ class TopicTrigger:
         self._schedule.close()
 
     def _take(self, subscription: Subscription, message: Publication) -> None:
-        if (subscription.topic, subscription.name) == (self.config.topic, self.config.name):
+        if (subscription.topic, subscription.name) == (self.config.topic, self.config.subscription):
             self.publish(message)
 
     def _push(self, message_id: str, event: bytes, delays: Iterator[float]) -> float | None:

@@ -333,6 +333,8 @@ def test_destinations_are_found_by_arn() -> None:
         destinations("acs:fc:cn-hangzhou:1000:functions/other", b"{}")
     with pytest.raises(Undeliverable, match="65537 bytes, at most 65536"):
         destinations(DEAD, b"x" * (MNS_LIMIT + 1))
+    arn = "acs:eventbridge:cn-hangzhou:1000:eventbus/default"
+    assert destination_of(arn) == Destination("bus", "default")
     assert destination_of("something") == Destination("other", "something")
 
 

@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3
 
+from local.asynchronous import AsyncQueue
+from local.bus import EventBus
+from local.cloud_events import EventTrigger
+from local.destinations import Undeliverable
+from local.events import Callee
+from local.host import Account
 from local.stack import Ports, Stack
 from mpaas_push.cli.descriptor import DescriptorError, described_functions
+from tests.local.callables import ScriptedFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -310,3 +317,102 @@ def test_function_that_names_neither_timeout_nor_memory_has_the_documented_ones(
     with stack_of(tmp_path, stream(), timeout=None, memorySize=None) as stack:
         function = stack.hosts["f"].function
     assert (function.timeout, function.memory) == (3, 512)
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "failed"])
+def test_record_of_an_asynchronous_call_is_published_on_the_event_bus(tmp_path: Path, outcome: str) -> None:
+    arn = "acs:eventbridge:cn-shanghai:1000000000000000:eventbus/default"
+    key = "onSuccess" if outcome == "succeeded" else "onFailure"
+    config = {"maxAsyncRetryAttempts": 0, "destinationConfig": {key: {"destination": arn}}}
+    wanted = bus(eventRuleFilterPattern=json.dumps({"source": ["acs:fc"]}))
+    payload = "fail" if outcome == "failed" else "go"
+    with stack_of(tmp_path, wanted, asyncInvokeConfig=config) as stack:
+        post(f"{stack.events_url}/invocations/f", payload, x_fc_invocation_type="Async")
+        event = payloads(stack, 2)[1]
+    assert event["type"] == f"fc:AsyncInvoke:{outcome}"
+    assert event["subject"] == "acs:fc:cn-shanghai:1000000000000000:functions/f-live"
+    assert event["data"]["requestContext"]["functionArn"] == event["subject"]
+    assert event["data"]["requestPayload"] == json.dumps(payload)
+    assert (event["aliyuneventbusname"], event["specversion"]) == ("default", "1.0")
+
+
+def test_bus_that_is_not_here_refuses_a_record_and_a_failing_listener_does_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    account = Account()
+    function = ScriptedFunction("error", "broken")
+    with AsyncQueue("f", function) as queue:
+        event_bus = EventBus([EventTrigger("f", "t")], {"f": Callee(function, queue)}, account)
+        record = json.dumps(
+            {"timestamp": 0, "requestContext": {"requestId": "1", "functionArn": "f", "condition": ""}}
+        ).encode()
+        with pytest.raises(Undeliverable, match="no event bus orders"):
+            event_bus.publish("orders", record)
+        for _ in range(2):
+            event_bus.publish("default", record)
+    assert len({call.json["id"] for call in function.calls}) == 1
+    assert "t: f failed on an event: UnhandledInvocationError" in caplog.text
+    assert "t: f did not take an event: no machine" in caplog.text
+
+
+def test_topic_can_be_a_destination_and_what_nobody_takes_is_told_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    destinations = {
+        "onSuccess": {"destination": "acs:mns:cn-shanghai::/topics/done/messages"},
+        "onFailure": {"destination": "acs:mq:cn-shanghai:1000:/instances/i/topics/t"},
+    }
+    with stack_of(tmp_path, asyncInvokeConfig={"destinationConfig": destinations}) as stack:
+        assert [topic.name for topic in stack.queues.store.topics.all()] == ["done"]
+    assert "f-live: records are lost here: nothing on this machine is acs:mq:cn-shanghai:1000:" in caplog.text
+
+
+def test_triggers_whose_sources_are_not_here_stay_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    triggers = (
+        trigger("log", "logs", "acs:log:cn-shanghai:1000:project/p"),
+        trigger("cdn_events", "cdn", "acs:cdn:*:1000"),
+        stream("dts", "DTS", triggerEnable=False),
+        stream("kafka", "Kafka", triggerEnable=False),
+    )
+    with stack_of(tmp_path, *triggers):
+        pass
+    assert "f: the trigger logs stays off: nothing on this machine is a source of type log" in caplog.text
+    assert "the trigger cdn stays off" in caplog.text
+
+
+FOREIGN = {
+    "errorsTolerance": "ALL",
+    "deadLetterQueue": {"Arn": "acs:eventbridge:cn-shanghai:1000:eventbus/x"},
+}
+
+
+@pytest.mark.parametrize(
+    ("described", "told"),
+    [
+        (trigger("alarm"), "t: alarm is not known here"),
+        (
+            stream(kind="DTS", triggerEnable=True),
+            "stream: only MNS queues run .* DTS needs triggerEnable: false",
+        ),
+        (stream(kind="Kafka"), "stream: only MNS queues run .* Kafka needs triggerEnable: false"),
+        (stream(runOptions=FOREIGN), "stream: deadLetterQueue: acs:eventbridge:.*: only MNS queues run"),
+    ],
+)
+def test_trigger_that_cannot_run_here_is_named_with_the_reason(
+    tmp_path: Path, described: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(DescriptorError, match=told), stack_of(tmp_path, described):
+        pass
+
+
+def test_topic_trigger_whose_name_no_subscription_may_have_gets_its_messages(tmp_path: Path) -> None:
+    news = "acs:mns:cn-shanghai:1000:/topics/news"
+    triggers = [trigger("mns_topic", name, news, notifyContentFormat="JSON") for name in ("a_b", "a-b", "_")]
+    with stack_of(tmp_path, *triggers) as stack:
+        stack.queues.store.topics.publish("news", "hello")
+        names = {event["SubscriptionName"] for event in payloads(stack, 3)}
+        assert names == {each.name for each in stack.queues.store.topics.subscriptions("news")}
+    assert "a-b" in names
+    assert len(names) == 3
