@@ -148,8 +148,11 @@ class Behaviour:
     was accepted before is accepted again or refused with 3010. The sets of ids, when given, are the only
     ones that exist: another AppId is 3007, WorkspaceId 8012, TenantId 8013. `payload_bytes`, when given,
     limits Title, Content, Uri and ExtendedParams together in bytes of UTF-8 (3050); documents speak of 2048
-    without saying what is counted. `live_activity_rules` makes DeliveryType 5 and 6 require ActivityEvent
-    and, but for `end`, ActivityContentState.
+    without saying what is counted. `longest_expiry` is the most ExpiredSeconds, another is 3026; only an old
+    document names it, and None is no limit. `same_ids` says whether one business message id may stand for
+    several targets of a request or is refused with 3010, `past_times` whether a fixedTime may lie in the past
+    or is refused with 3028; what is accepted of these is noted. `live_activity_rules` makes DeliveryType 5
+    and 6 require ActivityEvent and, but for `end`, ActivityContentState.
     """
 
     success_code: Literal["OK", "100"] = "OK"
@@ -159,6 +162,9 @@ class Behaviour:
     workspace_ids: frozenset[str] | None = None
     tenant_ids: frozenset[str] | None = None
     payload_bytes: int | None = None
+    longest_expiry: int | None = MAX_EXPIRED_SECONDS
+    same_ids: Literal["accept", "refuse"] = "refuse"
+    past_times: Literal["accept", "refuse"] = "refuse"
     live_activity_rules: bool = False
 
 
@@ -293,6 +299,10 @@ def _check_targets(push: _Push) -> None:
     repeated = pairs.repeated_key()
     if repeated is not None:
         _refuse("3028", name, f"names the target {repeated!r} twice")
+    _check_message_ids(push, name, pairs)
+
+
+def _check_message_ids(push: _Push, name: str, pairs: _Pairs) -> None:
     seen: set[str] = set()
     for target, message_id in pairs.items:
         if not target.strip():
@@ -302,7 +312,10 @@ def _check_targets(push: _Push) -> None:
         if not message_id.strip():
             _refuse("3021", name, f"gives {target!r} an empty message id")
         if message_id in seen:
-            _refuse("3010", name, f"uses the message id {message_id!r} for more than one target")
+            detail = f"uses the message id {message_id!r} for more than one target"
+            if push.behaviour.same_ids == "refuse":
+                _refuse("3010", name, detail)
+            push.notes.append(f"{name} {detail}")
         seen.add(message_id)
 
 
@@ -312,8 +325,9 @@ def _check_expiry(push: _Push) -> None:
         _refuse(
             "3020", "ExpiredSeconds", f"is {push.text('ExpiredSeconds')!r}; it is a number of seconds from 1"
         )
-    if seconds > MAX_EXPIRED_SECONDS:
-        _refuse("3026", "ExpiredSeconds", f"is {seconds}; at most {MAX_EXPIRED_SECONDS} (7 days) is allowed")
+    longest = push.behaviour.longest_expiry
+    if longest is not None and seconds > longest:
+        _refuse("3026", "ExpiredSeconds", f"is {seconds}; at most {longest} is allowed")
 
 
 def _check_extended_params(push: _Push) -> None:
@@ -365,7 +379,9 @@ def _check_strategy(push: _Push) -> None:
     content = dict(pairs.items)
     if kind == "1":
         if _milliseconds(content, "fixedTime") // 1000 < push.now_ms // 1000:
-            _refuse("3028", f"{name}.fixedTime", "is in the past")
+            if push.behaviour.past_times == "refuse":
+                _refuse("3028", f"{name}.fixedTime", "is in the past")
+            push.notes.append(f"{name}.fixedTime is in the past")
     else:
         _check_loop(content, push)
 

@@ -368,6 +368,15 @@ def test_a_repeated_message_id_can_be_refused() -> None:
         assert send(sandbox, body).json["ResultCode"] == "3010"
 
 
+def test_one_message_id_for_several_targets_can_be_accepted() -> None:
+    body = push(TargetMsgkey='{"user1":"m","user2":"m"}')
+    for behaviour, code in ((Behaviour(), "3010"), (Behaviour(same_ids="accept"), "OK")):
+        with Sandbox(behaviour=behaviour) as sandbox:
+            assert send(sandbox, body).json["ResultCode"] == code
+            (entry,) = sandbox.inbox()
+            assert entry["outcome"] == ("accepted" if code == "OK" else "refused")
+
+
 def test_no_signature_token_or_secret_reaches_the_inbox(tmp_path: Any) -> None:
     keys: dict[str, AccessKey | str] = {**STS_KEYS, LOCAL_ACCESS_KEY_ID: LOCAL_ACCESS_KEY_SECRET}
     signatures = []

@@ -190,6 +190,7 @@ def test_what_the_reference_is_unsure_of_is_accepted_with_a_note(
         ("8012", Behaviour(workspace_ids=frozenset({"other"})), {}),
         ("8013", Behaviour(tenant_ids=frozenset({"other"})), {"TenantId": "mine"}),
         ("3050", Behaviour(payload_bytes=20), {}),
+        ("3026", Behaviour(longest_expiry=300), {"ExpiredSeconds": "301"}),
         ("3028", Behaviour(live_activity_rules=True), {"DeliveryType": "5"}),
         ("3028", Behaviour(live_activity_rules=True), {**ACTIVITY, "ActivityContentState": None}),
     ],
@@ -205,6 +206,7 @@ def test_a_switched_on_rule_refuses(code: str, behaviour: Behaviour, changes: di
         (Behaviour(app_ids=frozenset({"ONEX570DA89211721"}), workspace_ids=frozenset({"test"})), {}),
         (Behaviour(tenant_ids=frozenset({"mine"})), {"TenantId": "mine"}),
         (Behaviour(payload_bytes=2048), {}),
+        (Behaviour(longest_expiry=300), {"ExpiredSeconds": "300"}),
         (Behaviour(live_activity_rules=True), ACTIVITY),
         (Behaviour(live_activity_rules=True), {"DeliveryType": "5", "ActivityEvent": "end"}),
     ],
@@ -213,6 +215,25 @@ def test_a_switched_on_rule_lets_the_right_push_through(
     behaviour: Behaviour, changes: dict[str, str | None]
 ) -> None:
     assert verdict(changes, behaviour).code is None
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "changes", "notes"),
+    [
+        (Behaviour(longest_expiry=None), {"ExpiredSeconds": "604801"}, ()),
+        (
+            Behaviour(same_ids="accept"),
+            {"TargetMsgkey": '{"user1":"m","user2":"m"}'},
+            ("TargetMsgkey uses the message id 'm' for more than one target",),
+        ),
+        (Behaviour(past_times="accept"), timed(TODAY - 1000), ("StrategyContent.fixedTime is in the past",)),
+    ],
+)
+def test_a_rule_that_only_old_or_unsure_evidence_speaks_for_can_be_switched_off(
+    behaviour: Behaviour, changes: dict[str, str | None], notes: tuple[str, ...]
+) -> None:
+    assert verdict(changes).code is not None
+    assert verdict(changes, behaviour) == Verdict(None, "SUCCESS", None, notes)
 
 
 def test_the_legacy_version_ignores_newer_parameters_with_a_note() -> None:
