@@ -1,4 +1,9 @@
-"""The expressions of timer triggers (fc-runtime.md §3)."""
+"""The expressions of timer triggers (fc-runtime.md §3).
+
+What the reference leaves open is taken, as the cloud may take it: names such as `@daily`, periods of other
+units than minutes, `L` for the last day, a day of the month together with a weekday. What it describes as
+wrong is refused.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,20 @@ from zoneinfo import ZoneInfo
 
 __all__ = ["next_tick"]
 
-_EVERY = re.compile(r"@every\s+([0-9]+)([smh])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}
+_EVERY = re.compile(r"@every\s+((?:[0-9]+(?:\.[0-9]+)?[dhms])+)")
+_PART = re.compile(r"([0-9.]+)([dhms])")
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_LONGEST_PERIOD = timedelta(days=3660)
+_NAMES = {
+    "@hourly": "0 0 * * * *",
+    "@daily": "0 0 0 * * *",
+    "@midnight": "0 0 0 * * *",
+    "@weekly": "0 0 0 ? * SUN",
+    "@monthly": "0 0 0 1 * ?",
+    "@yearly": "0 0 0 1 1 ?",
+    "@annually": "0 0 0 1 1 ?",
+}
+"""What the usual names mean (UNSURE in §3)."""
 _MONTHS = {
     "JAN": 1,
     "FEB": 2,
@@ -37,23 +54,28 @@ class _Field:
     most: int
     specials: str
     names: dict[str, int]
+    last: str = ""
+    """What may stand for the last of a month, as a pattern."""
 
 
 _FIELDS = (
     _Field("seconds", 0, 59, "", {}),
     _Field("minutes", 0, 59, ",-*/", {}),
     _Field("hours", 0, 23, ",-*/", {}),
-    _Field("day of month", 1, 31, ",-*?/", {}),
+    _Field("day of month", 1, 31, ",-*?/", {}, "L"),
     _Field("month", 1, 12, ",-*/", _MONTHS),
-    _Field("day of week", 1, 7, ",-*?", _WEEKDAYS),
+    _Field("day of week", 1, 7, ",-*?", _WEEKDAYS, "[1-7]L"),
 )
 
 
 def next_tick(expression: str, after: datetime) -> datetime:
     """Return the first moment after another that an expression means, in UTC (§3).
 
-    `@every 4m` (also `s` and `h`), or six fields `second minute hour day-of-month month day-of-week`, in UTC
-    or in the zone of a `CRON_TZ=<zone>` before them. Seconds take a number only; weekday 7 is Sunday.
+    `@every 4m` (`1h30m`; the units are `d`, `h`, `m`, `s`), a name such as `@daily`, or six fields
+    `second minute hour day-of-month month day-of-week`, in UTC or in the zone of a `CRON_TZ=<zone>` before
+    them. Seconds take a number only; weekday 7 is Sunday; `L` is the last day of the month, `5L` its last
+    Friday. A day of the month and a weekday together mean the days that are either, and both if one of them
+    begins with `*`.
 
     Args:
         expression: `cronExpression`.
@@ -67,17 +89,31 @@ def next_tick(expression: str, after: datetime) -> datetime:
     if text.startswith("CRON_TZ="):
         name, _, text = text.removeprefix("CRON_TZ=").partition(" ")
         zone, text = _zone(name), text.strip()
+    text = _NAMES.get(text, text)
     if text.startswith("@"):
-        match = _EVERY.fullmatch(text)
-        if match is None or int(match[1]) == 0:
-            raise ValueError("`@every` takes a whole number above 0 with m, s or h, such as `@every 5m`")
-        return after.astimezone(timezone.utc) + timedelta(**{_UNITS[match[2]]: int(match[1])})
+        return after.astimezone(timezone.utc) + _period(text)
     from cronsim import CronSim, CronSimError  # noqa: PLC0415 - only operators have it
 
     try:
         return next(CronSim(_checked(text), after.astimezone(zone))).astimezone(timezone.utc)
     except (CronSimError, StopIteration) as error:
         raise ValueError(f"there is no such moment ({error})" if str(error) else "it never ticks") from error
+
+
+def _period(text: str) -> timedelta:
+    """Return the period of an `@every`; at least a second."""
+    match = _EVERY.fullmatch(text)
+    if match is None:
+        names = ", ".join(_NAMES)
+        raise ValueError(f"`@every` takes numbers with d, h, m or s, such as `@every 5m`; or one of {names}")
+    parts = _PART.findall(match[1])
+    try:
+        period = sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
+    except OverflowError:
+        period = timedelta.max
+    if not timedelta(seconds=1) <= period <= _LONGEST_PERIOD:
+        raise ValueError("`@every` takes at least a second, and at most ten years")
+    return period
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -93,10 +129,7 @@ def _checked(text: str) -> str:
     if len(parts) != len(_FIELDS):
         names = ", ".join(field.name for field in _FIELDS)
         raise ValueError(f"{len(parts)} fields; 6 are needed: {names}")
-    fields = [_numbers(field, part) for field, part in zip(_FIELDS, parts, strict=True)]
-    if fields[3] != "*" and fields[5] != "*":
-        raise ValueError("day of month and day of week together mean nothing certain; make one of them ?")
-    return " ".join(fields)
+    return " ".join(_numbers(field, part) for field, part in zip(_FIELDS, parts, strict=True))
 
 
 def _numbers(field: _Field, part: str) -> str:
@@ -112,6 +145,8 @@ def _numbers(field: _Field, part: str) -> str:
 
 def _number(field: _Field, part: str, match: re.Match[str]) -> str:
     word = match[0]
+    if field.last and re.fullmatch(field.last, word):
+        return word
     if word in field.names:
         return str(field.names[word])
     is_step = match.start() > 0 and part[match.start() - 1] == "/"
