@@ -36,6 +36,7 @@ from starlette.routing import Route
 
 from local.api_signatures import ApiCall, Unsigned, verify
 from local.asynchronous import InvalidArgument, PayloadTooLarge, QueueClosed, TaskExists, delay_of
+from local.clients import ClientGone, unless_gone
 from local.cloud_events import BadCloudEvent, cloud_event_of, stamped
 from local.gateway import REQUEST_BODY_LIMIT
 from local.host import Account, HostClosed, Throttled, new_request_id
@@ -70,10 +71,13 @@ class Callee:
     Attributes:
         invoke: Calls it and waits.
         queue: Its asynchronous queue.
+        cancel: Ends the call of a request id, whose client has gone; False if nobody serves it yet. Without
+            it, a call is left to end by itself.
     """
 
     invoke: Invoke
     queue: AsyncQueue
+    cancel: Callable[[str], bool] | None = None
 
 
 def create_events_app(
@@ -155,6 +159,7 @@ def _refusal_of(error: Exception) -> _Refused:
         (PayloadTooLarge, 400, "EntityTooLarge"),
         (InvalidArgument, 400, "InvalidArgument"),
         (TaskExists, 409, "AsyncTaskAlreadyExists"),
+        (ClientGone, 499, "InvocationCanceled"),
         (Throttled, 429, "ResourceExhausted"),
         (HostClosed, 503, "ServiceUnavailable"),
         (QueueClosed, 503, "ServiceUnavailable"),
@@ -256,8 +261,14 @@ class _Api:
             raise _Refused(404, "FunctionNotFound", f"function {name!r} does not exist")
         if request.headers.get("x-fc-invocation-type", "Sync").lower() == "async":
             return _accept(callee, event, request)
+        request_id = new_request_id()
         try:
-            result = await self._call(callee, event)
+            result = await unless_gone(
+                request.receive,
+                lambda: callee.invoke(event, request_id=request_id),
+                lambda: callee.cancel is None or callee.cancel(request_id),
+                self.places,
+            )
         except Exception as error:
             raise _refusal_of(error) from error
         headers = {

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import anyio
-import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount
 
 from local.asynchronous import InvalidArgument, PayloadTooLarge, TaskExists, delay_of
+from local.clients import ClientGone, unless_gone
 from local.host import Account, FunctionHost, Throttled, new_request_id
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class Answer(Protocol):
 
 Invoke = Callable[[bytes, str], Answer]
 """Calls a function with event and request id; blocks; may raise `Throttled`."""
+Cancel = Callable[[str], bool]
+"""Ends the call of a request id, whose client has gone; False if nobody serves it yet."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,11 @@ def create_gateway(
         attachment: Force `Content-Disposition: attachment`, as the default domain does (§2.2).
     """
     invoke: Invoke
+    cancel: Cancel = _leave
     region = Account().region
     if isinstance(function, FunctionHost):
         host = function
+        cancel = host.cancel
         account_id, region, concurrency = host.account.account_id, host.account.region, host.limit
 
         def invoke(event: bytes, request_id: str) -> Answer:
@@ -125,8 +129,13 @@ def create_gateway(
     else:
         invoke = function
     domain = domain or f"local-abcdefgh.{region}.fcapp.run"
-    trigger = _Trigger(invoke, accept, account_id, domain, concurrency, attachment=attachment)
+    trigger = _Trigger(invoke, accept, account_id, domain, concurrency, cancel=cancel, attachment=attachment)
     return Starlette(routes=[Mount("/", app=trigger)])
+
+
+def _leave(_request_id: str) -> bool:
+    """Let a call end by itself."""
+    return True
 
 
 @dataclass(frozen=True)
@@ -293,9 +302,11 @@ class _Trigger:
         domain: str,
         concurrency: int,
         *,
+        cancel: Cancel,
         attachment: bool,
     ) -> None:
         self._invoke = invoke
+        self._cancel = cancel
         self._accept = accept
         self._account_id = account_id
         self._domain = domain
@@ -310,7 +321,7 @@ class _Trigger:
             response = await self._answer(incoming, origin)
         except _Refused as refusal:
             response = refusal.response
-        except ClientDisconnect:
+        except (ClientDisconnect, ClientGone):
             return
         headers = list(response.headers)
         if self._attachment:
@@ -345,9 +356,14 @@ class _Trigger:
         if (request.header("x-fc-invocation-type") or "").lower() == "async":
             return self._enlist(request, event, origin)
         try:
-            result = await anyio.to_thread.run_sync(
-                self._invoke, event, origin.request_id, limiter=self._places, abandon_on_cancel=True
+            result = await unless_gone(
+                incoming.receive,
+                lambda: self._invoke(event, origin.request_id),
+                lambda: self._cancel(origin.request_id),
+                self._places,
             )
+        except ClientGone:
+            raise
         except Throttled as error:
             raise _Refused(429, "ResourceExhausted", str(error)) from error
         except Exception as error:

@@ -189,6 +189,7 @@ class FunctionHost:
         self._grace_seconds = grace_seconds
         self._changed = threading.Condition()
         self._live: set[_Instance] = set()
+        self._serving: dict[str, _Instance] = {}
         self._idle: list[_Instance] = []
         self._expiry: threading.Timer | None = None
         self._closed = False
@@ -223,9 +224,13 @@ class FunctionHost:
         instance, cold = self._take()
         log = _Log(self.function.name, call["request_id"], self._on_log)
         usable = False
+        with self._changed:
+            self._serving[call["request_id"]] = instance
         try:
             usable, kind, answer = self._run(instance, call, event, log, cold=cold)
         finally:
+            with self._changed:
+                self._serving.pop(call["request_id"], None)
             if usable:
                 self._give_back(instance)
             else:
@@ -244,6 +249,20 @@ class FunctionHost:
         )
         self._on_call(self.function.name, event, result)
         return result
+
+    def cancel(self, request_id: str) -> bool:
+        """End a call under way with its instance, as FC does when the client of a call has gone (§1.5).
+
+        The call ends with an error; the next one gets another instance.
+
+        Returns:
+            Whether there was such a call.
+        """
+        with self._changed:
+            instance = self._serving.get(request_id)
+            if instance:
+                instance.cancel()
+        return instance is not None
 
     @property
     def processes(self) -> tuple[int, ...]:
@@ -400,12 +419,13 @@ class _Answer:
 
 
 class _Instance:
-    """One process with the runtime. Used by one thread at a time; only `kill` and `alive` are for all."""
+    """One process with the runtime. Used by one thread at a time; `kill`, `cancel`, `alive` are for all."""
 
     def __init__(self, function: Function, account: Account, python: str) -> None:
         self.memory_mb = 0.0
         self.request_id = ""
         self.idle_since = 0.0
+        self._cancelled = False
         self._received = bytearray()
         self._partial_line = b""
         self._channel, theirs = socket.socketpair()
@@ -451,6 +471,10 @@ class _Instance:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    def cancel(self) -> None:
+        self._cancelled = True
+        self.kill()
+
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -477,6 +501,8 @@ class _Instance:
             return self._stopped(reason, began, f"(maxMemoryUsage: {self._memory_text})")
         except EOFError:
             reason = "Process exited unexpectedly before completing request"
+            if self._cancelled:
+                reason = "Invocation canceled by client"
             return self._stopped(reason, began, None)
         finally:
             self._measure()

@@ -148,7 +148,7 @@ class Stack:
                 queue = opened.enter_context(
                     AsyncQueue(deployed, host.invoke, config=config, account=host.account, deliver=deliver)
                 )
-                callees[name] = callees[deployed] = Callee(host.invoke, queue)
+                callees[name] = callees[deployed] = Callee(host.invoke, queue, host.cancel)
                 accepts[deployed] = queue.accept
                 for arn in filter(None, (config.on_success, config.on_failure)):
                     self._prepare(arn, deployed)

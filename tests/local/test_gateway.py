@@ -17,13 +17,14 @@ import urllib3
 
 from local.asynchronous import PAYLOAD_LIMIT, AsyncConfig, AsyncQueue
 from local.clock import ManualClock
+from local.events import Callee, create_events_app
 from local.gateway import BadResponse, HttpRequest, Origin, create_gateway, event_of, response_of
 from local.host import Function, FunctionHost, Throttled
 from local.server import Server
 from tests.local.callables import ScriptedFunction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
 WEB = HERE / "functions" / "web"
@@ -486,6 +487,47 @@ def test_server_stops_though_a_call_is_under_way(hosted: tuple[Server, FunctionH
             time.sleep(0.01)
         server.stop()
     assert host.processes
+
+
+def left_alone(server: Server, path: str, host: FunctionHost) -> None:
+    """Ask, and leave as soon as an instance serves the request."""
+    before = set(host.processes)
+    body = '{"headers": {"X-File": "/no/such"}}'
+    lines = ("Host: 127.0.0.1", "X-File: /no/such", f"Content-Length: {len(body)}", "", body)
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall("\r\n".join((f"POST {path} HTTP/1.1", *lines)).encode())
+        until(lambda: bool(set(host.processes) - before))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_client_that_leaves_costs_the_function_its_instance() -> None:
+    lines: list[str] = []
+    function = Function("web", WEB, "index.wait_for_file")
+    with FunctionHost(function, on_log=lambda *line: lines.append(line[2])) as host:
+        with Server(create_gateway(host)) as server:
+            left_alone(server, "/", host)
+            until(lambda: not host.processes)
+        with AsyncQueue("web", host.invoke) as queue:
+            api = create_events_app({"web": Callee(host.invoke, queue, host.cancel)})
+            with Server(api) as server:
+                left_alone(server, "/invocations/web", host)
+                until(lambda: not host.processes)
+    ends = [line for line in lines if "Error: Invocation canceled by client (duration: " in line]
+    assert len(ends) == 2
+    assert all(line.startswith("FC Invoke End RequestId: 1-") for line in ends)
+
+
+def test_nothing_is_cancelled_when_no_call_has_the_id() -> None:
+    with FunctionHost(Function("web", WEB, "index.plain")) as host:
+        result = host.invoke(b"{}")
+        assert not host.cancel(result.request_id)
+        assert host.processes
 
 
 # Asynchronous requests
