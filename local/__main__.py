@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 
 from local.demo import run_demo
+from local.mns import StoreUnusable
+from local.mpaas import PortInUse as SandboxPortInUse
 from local.mpaas import SandboxError
 from local.pictures import take_inbox
 from local.server import PortInUse
@@ -43,9 +45,12 @@ def main() -> int:
             print("\n  Ctrl-C stops everything.", flush=True)
             stopped.wait()
             print("\n  stopping …")
-    except (PortInUse, SandboxError, DescriptorError, ValueError) as error:
+    except (PortInUse, SandboxPortInUse) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         print("choose ports: make run ARGS='--http-port 9080 --sandbox-port 9081'", file=sys.stderr)
+        return 2
+    except (SandboxError, StoreUnusable, DescriptorError, ValueError) as error:
+        print(f"cannot start: {error}", file=sys.stderr)
         return 2
     return 0
 

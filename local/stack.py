@@ -7,7 +7,6 @@ temporary credentials, as Function Compute gives them.
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import logging
 import os
@@ -154,7 +153,7 @@ class Stack:
                     self._prepare(arn, deployed)
                 for variable in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
                     if named := host.function.environment.get(variable):
-                        store.create_queue(named)
+                        self._make("queue", named, variable)
                 for trigger in described.triggers:
                     self._attach(trigger, described, queue, deliver, opened)
             ways = _Ways(self, accepts)
@@ -195,14 +194,25 @@ class Stack:
 
     def _prepare(self, arn: str, function: str) -> None:
         """Make what a destination names, as a deployment would find it there."""
-        place, store = destination_of(arn), self.queues.store
-        if place.kind == "queue":
-            store.create_queue(place.name)
-        elif place.kind == "topic":
-            with contextlib.suppress(MnsError):  # it exists, with attributes of its own
-                store.topics.create(place.name)
+        place = destination_of(arn)
+        if place.kind in {"queue", "topic"}:
+            self._make(place.kind, place.name, f"{function}.destinationConfig")
         elif place.kind == "other" or (place.kind == "bus" and place.name != self._bus.name):
             _logger.warning("%s: records are lost here: nothing on this machine is %s", function, arn)
+
+    def _make(self, kind: str, name: str, place: str) -> None:
+        """Make a queue or a topic, unless it is there, be it with attributes of its own.
+
+        Raises:
+            DescriptorError: it cannot have this name.
+        """
+        store = self.queues.store
+        try:
+            (store.create_queue if kind == "queue" else store.topics.create)(name)
+        except MnsError as error:
+            if error.code not in {"QueueAlreadyExist", "TopicAlreadyExist"}:
+                fault = Fault(place, f"{name!r}: {error.text}")
+                raise DescriptorError(self.descriptor.name, [fault]) from None
 
     def _attach(
         self,
@@ -216,7 +226,8 @@ class Stack:
         name, store, source = described.resource, self.queues.store, trigger.source_arn or ""
         if trigger.type == "http":
             gateway = create_gateway(self.hosts[name], accept=queue.accept)
-            self.urls[name] = opened.enter_context(Server(gateway, port=self.ports.http)).url
+            port = 0 if self.urls else self.ports.http  # a function has a domain of its own; here, a port
+            self.urls[name] = opened.enter_context(Server(gateway, port=port)).url
         elif trigger.type == "timer":
             self.timers.add(timer_of(trigger, name), queue.accept)
         elif trigger.type == "oss":
@@ -225,6 +236,7 @@ class Stack:
             topic = opened.enter_context(
                 TopicTrigger(topic_of(trigger, source), queue.accept, account=self.hosts[name].account)
             )
+            self._make("topic", topic.config.topic, trigger.name)
             topic.attach(store.topics)
             self._sources[name, trigger.name] = topic.config.topic
         elif trigger.type == "eventbridge" and _is_bus(trigger):
@@ -261,14 +273,14 @@ class Stack:
         if kind != "MNS":
             return
         source = config.origin.parameters["QueueName"]
-        store.create_queue(source)
+        self._make("queue", source, trigger.name)
         self._sources[name, trigger.name] = source
         if config.dead_letters:
             place = destination_of(config.dead_letters)
             if place.kind != "queue":
                 reason = f"deadLetterQueue: {config.dead_letters}: only MNS queues run on this machine"
                 raise DescriptorError(self.descriptor.name, [Fault(trigger.name, reason)])
-            store.create_queue(place.name)
+            self._make("queue", place.name, trigger.name)
         stream = EventStream(
             config,
             MnsSource(store, source),

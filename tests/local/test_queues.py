@@ -892,6 +892,11 @@ def test_wrong_trigger_is_refused_by_field(described: Trigger, field: str) -> No
     assert str(caught.value).startswith(f"trigger mnstrigger: {field}: ")
 
 
+def test_range_of_a_number_is_told() -> None:
+    with pytest.raises(BadStream, match="concurrency: 500; a whole number from 1 to 300"):
+        stream_of(trigger("Kafka", sink={"concurrency": 500}), "f")
+
+
 def test_stream_needs_what_its_trigger_uses(source: MemorySource) -> None:
     with pytest.raises(ValueError, match="invoke is needed"):
         EventStream(stream_of(trigger(), "f"), source)

@@ -168,7 +168,9 @@ def handler(event, context):
 
 
 @contextmanager
-def stack_of(folder: Path, *triggers: dict[str, Any], code: str = ECHO, **props: Any) -> Iterator[Stack]:
+def stack_of(
+    folder: Path, *triggers: dict[str, Any], code: str = ECHO, http_port: int = 0, **props: Any
+) -> Iterator[Stack]:
     """Run a stack of one function, which is `f` in its `s.yaml` and deployed as `f-live`."""
     (folder / "code").mkdir()
     (folder / "code" / "index.py").write_text(code)
@@ -186,7 +188,7 @@ def stack_of(folder: Path, *triggers: dict[str, Any], code: str = ECHO, **props:
     document = {"edition": "3.0.0", "resources": {"f": {"component": "fc3", "props": given}}}
     path = folder / "s.yaml"
     path.write_text(json.dumps(document))
-    with Stack(Ports(0, 0, 0, 0, 0), folder / "store", descriptor=path) as stack:
+    with Stack(Ports(http_port, 0, 0, 0, 0), folder / "store", descriptor=path) as stack:
         yield stack
 
 
@@ -382,6 +384,10 @@ def test_triggers_whose_sources_are_not_here_stay_off(
     assert "the trigger cdn stays off" in caplog.text
 
 
+BAD_QUEUE = {
+    "errorsTolerance": "ALL",
+    "deadLetterQueue": {"Arn": "acs:mns:cn-shanghai:1000:/queues/a_b"},
+}
 FOREIGN = {
     "errorsTolerance": "ALL",
     "deadLetterQueue": {"Arn": "acs:eventbridge:cn-shanghai:1000:eventbus/x"},
@@ -397,6 +403,8 @@ FOREIGN = {
             "stream: only MNS queues run .* DTS needs triggerEnable: false",
         ),
         (stream(kind="Kafka"), "stream: only MNS queues run .* Kafka needs triggerEnable: false"),
+        (stream(name="q", runOptions=BAD_QUEUE), "q: 'a_b': The queue name you provided is invalid"),
+        (trigger("mns_topic", "n", "acs:mns:cn-shanghai:1000:/topics/a_b"), "n: 'a_b': The topic name"),
         (stream(runOptions=FOREIGN), "stream: deadLetterQueue: acs:eventbridge:.*: only MNS queues run"),
     ],
 )
@@ -405,6 +413,41 @@ def test_trigger_that_cannot_run_here_is_named_with_the_reason(
 ) -> None:
     with pytest.raises(DescriptorError, match=told), stack_of(tmp_path, described):
         pass
+
+
+def test_second_http_trigger_gets_a_port_of_its_own(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with stack_of(tmp_path, trigger("http", "one"), trigger("http", "two"), http_port=port) as stack:
+        second = stack.urls["f"]
+        for url in (f"http://127.0.0.1:{port}", second):
+            assert post(url, {}).json()["rawPath"] == "/"
+    assert not second.endswith(f":{port}")
+
+
+def test_stack_starts_again_on_queues_and_topics_whose_attributes_were_changed(tmp_path: Path) -> None:
+    triggers = (stream(), trigger("mns_topic", "news", "acs:mns:cn-shanghai:1000:/topics/news"))
+    with stack_of(tmp_path, *triggers) as stack:
+        stack.queues.store.set_queue_attributes("zeus", visibility_timeout=99)
+        stack.queues.store.topics.set_attributes("news", maximum_message_size=2048)
+    with Stack(Ports(0, 0, 0, 0, 0), stack.store, descriptor=stack.descriptor) as again:
+        again.queues.store.send("zeus", "x")
+        assert payloads(again, 1)
+
+
+def test_what_is_wrong_with_a_descriptor_is_told_without_a_word_about_ports(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "local", "--demo", *ANY_PORTS, "--store", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "UPLOADS_BUCKET": ""},
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("cannot start: trigger uploads: sourceArn: ")
+    assert run.stderr.endswith("names no bucket\n")
 
 
 def test_topic_trigger_whose_name_no_subscription_may_have_gets_its_messages(tmp_path: Path) -> None:
