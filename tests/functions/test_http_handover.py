@@ -143,9 +143,10 @@ def test_portions_are_cut_between_requests(stack: Handover) -> None:
 def test_a_worker_that_does_not_answer_in_time_leaves_time_for_the_answer(stack: Handover) -> None:
     environment = stack.http.environment | {"PUSH_WORKER_TARGETS": "1"}
     with (
-        listening(lambda _: time.sleep(6)) as port,
-        HttpStack(environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}, timeout=4) as http,
+        listening(lambda _: time.sleep(8)) as port,
+        HttpStack(environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}, timeout=5) as http,
     ):
+        http.get("/v1/health")  # an instance that has yet to import has less time
         answer = http.post({"messages": [message(), message(targets=["user-2"])]}, headers=ASYNC)
 
     assert answer.status == 502
