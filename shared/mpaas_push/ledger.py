@@ -216,7 +216,8 @@ class Ledger:
         seconds = min(invocation.time_left + MARGIN_SECONDS, LONGEST_CLAIM_SECONDS)
         try:
             records.save_inprogress(data, remaining_time_in_millis=round(seconds * 1000))
-        except IdempotencyItemAlreadyExistsError:
+        except (IdempotencyItemAlreadyExistsError, IdempotencyItemNotFoundError):
+            # Another instance was faster, and may have given its claim back before Powertools looked at it.
             return False
         return True
 

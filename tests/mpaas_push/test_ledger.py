@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ from tests.servers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.redis_server import RedisServer
@@ -175,6 +175,47 @@ def test_each_request_of_a_message_has_a_record_of_its_own(url: str) -> None:
         assert len(server.requests) == 3
 
 
+# --- On the way to Redis -----------------------------------------------------------------------------
+
+
+@contextmanager
+def relay(
+    port: int,
+    before: Callable[[bytes], object] = lambda _: None,
+    after: Callable[[bytes], object] = lambda _: None,
+) -> Iterator[str]:
+    """Stand between clients and Redis: see each request before it goes on, and before its answer does."""
+
+    def serve(front: socket.socket) -> None:
+        with socket.create_connection((LOOPBACK, port)) as back:
+            while request := front.recv(65536):
+                before(request)
+                back.sendall(request)
+                answer = back.recv(65536)
+                after(request)
+                front.sendall(answer)
+
+    with socket.create_server((LOOPBACK, 0)) as listener:
+
+        def accept() -> None:
+            with suppress(OSError):  # closed: the test is over
+                while True:
+                    threading.Thread(target=quietly, args=(listener.accept()[0],), daemon=True).start()
+
+        def quietly(front: socket.socket) -> None:
+            with front, suppress(OSError):
+                serve(front)
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"redis://{LOOPBACK}:{listener.getsockname()[1]}/0"
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def is_claim(request: bytes) -> bool:
+    return b"INPROGRESS" in request
+
+
 # --- Two at the same moment --------------------------------------------------------------------------
 
 
@@ -214,6 +255,31 @@ def test_while_a_push_is_on_its_way_another_instance_waits(url: str) -> None:
     assert (waiting.kind, waiting.result_code, waiting.attempts) == (THROTTLED, "InProgress", 0)
     ledger.close()
     other.close()
+
+
+def test_a_claim_that_is_given_back_while_another_instance_asks_for_it_harms_no_batch(
+    url: str, redis_server: RedisServer
+) -> None:
+    faster = Ledger(Settings(ledger_url=url))
+    request, claims = the_request(), list[Any]()
+
+    def claim_first(command: bytes) -> None:
+        if is_claim(command) and not claims:
+            claims.append(faster.claim(request, within()))
+
+    def give_back(command: bytes) -> None:
+        if is_claim(command) and len(claims) == 1:
+            claims.append(None)
+            claims[0].settle(Outcome(THROTTLED, request.targets))
+
+    neighbours = [push(targetMsgkey={f"user-{number}": f"id-{number}"}) for number in range(3)]
+    with Server(reply(OK)) as server, relay(redis_server.port, claim_first, give_back) as slow:
+        with instances(1, server, slow, PUSH_CONCURRENCY="1") as (client,):
+            (outcome,), *others = client.send_all([push(), *neighbours], invocation=within())
+
+        assert (outcome.kind, outcome.result_code) == (THROTTLED, "InProgress")
+        assert [other.kind for (other,) in others] == [ACCEPTED] * 3
+    faster.close()
 
 
 @pytest.fixture
