@@ -1,29 +1,33 @@
 """What has been sent already: one record for each request in Redis or Tair, claimed before it is sent.
 
-Powertools' idempotency records carry it. A request is known by its message ids with their targets, its app
-and its workspace, of which only a hash is stored; what is kept of an outcome holds no target, no text of the
-push and no secret. A record is in one of three states:
+A request is known by its message ids with their targets, its app and its workspace, of which only a hash is
+stored; what is kept of an outcome holds no target, no text of the push and no secret. Records look like those
+of Powertools' idempotency utility, which keeps the Idempotency-Keys. A record is in one of three states:
 
 * claimed, until the deadline of the invocation that sends it: for another one it is ``throttled`` for now;
 * claimed and past that deadline: the sender is gone, the outcome is ``unknown``;
 * completed with its outcome: ``accepted``, ``refused`` or ``unknown``, for as long as the message is valid.
 
-``throttled`` and ``misconfigured`` release the claim: the request was not taken and may be sent again.
+``throttled`` and ``misconfigured`` release the claim: the request was not taken and may be sent again. Each
+claim differs from all others, and is replaced only by who knows it: whoever comes late harms no other's.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
 import time
+import uuid
 import warnings
-from functools import lru_cache
+from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import LockError, RedisError
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from mpaas_push.lean_import import stand_ins
@@ -44,7 +48,6 @@ with stand_ins(_dynamodb):
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.idempotency.persistence.cache import CacheClientProtocol
-    from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 
     from mpaas_push.invocation import Invocation
     from mpaas_push.request import PushRequest
@@ -64,22 +67,41 @@ LONGEST_CLAIM_SECONDS = 15 * 60.0
 """A claim of an invocation without deadline; no request takes longer."""
 MARGIN_SECONDS = 1.0
 """How long a claim outlives its invocation: a verdict of the last moment still has to be recorded."""
-LOCK_SECONDS = 10.0
+
+_REPLACE = """
+local found = redis.call('GET', KEYS[1])
+if found and found ~= ARGV[1] then
+    return 0
+end
+if ARGV[2] == '' then
+    redis.call('DEL', KEYS[1])
+else
+    redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+end
+return 1
+"""
+"""Puts a text (for so many seconds), or nothing, in the place of a known one; another one stays."""
 
 
 class Claim:
     """The right to send a request, taken from the ledger; settle it with the outcome."""
 
-    def __init__(self, ledger: Ledger, request: PushRequest) -> None:
+    def __init__(self, ledger: Ledger, request: PushRequest, invocation: Invocation) -> None:
+        self.request = request
+        self.key = _key(request)
+        self.kept = _kept(request)
+        seconds = min(invocation.time_left + MARGIN_SECONDS, LONGEST_CLAIM_SECONDS)
+        self.text = _claim_record(seconds, self.kept)
         self._ledger = ledger
-        self._request = request
 
     def settle(self, outcome: Outcome) -> None:
         """Record what became of the request; never raises.
 
         When the ledger cannot be reached the claim stays and, past its deadline, counts as ``unknown``.
+        Another invocation that has taken the request over meanwhile keeps its claim, and its outcome stays,
+        unless this push was accepted.
         """
-        self._ledger._settle(self._request, outcome)  # noqa: SLF001 - one thing in two classes
+        self._ledger._settle(self, outcome)  # noqa: SLF001 - one thing in two classes
 
 
 class Ledger:
@@ -105,9 +127,9 @@ class Ledger:
             retry=Retry(NoBackoff(), 0),
             **(trust if url.startswith("rediss:") else {}),
         )
+        self._replace = self._redis.register_script(_REPLACE)
         self._settings = settings
         self._asked_again_at = -math.inf
-        self._records = lru_cache(maxsize=64)(self._records_kept)
 
     def claim(self, request: PushRequest, invocation: Invocation) -> Claim | Outcome | None:
         """Ask for the right to send a request; never raises.
@@ -120,7 +142,7 @@ class Ledger:
         if time.monotonic() < self._asked_again_at:
             return self._without(request)
         try:
-            return self._claimed(request, invocation)
+            return self._claimed(Claim(self, request, invocation))
         except (RedisError, OSError) as error:
             self._report(error)
             return self._without(request)
@@ -137,12 +159,11 @@ class Ledger:
         if time.monotonic() < self._asked_again_at:
             return True
         data = {"key": self._key(key), "body": fingerprint}
-        records = self._records(SHORTEST_KEPT_SECONDS, bodies=True)
         try:
             try:
-                records.save_inprogress(data, remaining_time_in_millis=SHORTEST_KEPT_SECONDS * 1000)
+                self._keys.save_inprogress(data, remaining_time_in_millis=SHORTEST_KEPT_SECONDS * 1000)
             except IdempotencyItemAlreadyExistsError:
-                records.get_record(data)
+                self._keys.get_record(data)
         except IdempotencyValidationError:
             return False
         except IdempotencyItemNotFoundError:
@@ -154,8 +175,7 @@ class Ledger:
     def forget(self, key: str) -> None:
         """Forget an Idempotency-Key under which nothing was sent; never raises."""
         try:
-            records = self._records(SHORTEST_KEPT_SECONDS, bodies=True)
-            records.delete_record({"key": self._key(key)}, _NOTHING_SENT)
+            self._keys.delete_record({"key": self._key(key)}, _NOTHING_SENT)
         except (RedisError, OSError) as error:
             self._report(error)
 
@@ -167,83 +187,66 @@ class Ledger:
         """Return what identifies an Idempotency-Key: deployments of other apps may share the server."""
         return ["Idempotency-Key", self._settings.app_id, self._settings.workspace_id, key]
 
-    def _claimed(self, request: PushRequest, invocation: Invocation) -> Claim | Outcome:
-        data, records = _identity(request), self._records(_kept(request))
-        found = _record(records, data)
-        if found is None:
-            if self._save_claim(records, data, invocation):
-                return Claim(self, request)
-            found = _record(records, data)
-        if found is None:
-            return _elsewhere(request)
-        return self._answer(found, request) or self._taken_over(records, data, request, invocation)
-
-    def _answer(self, found: DataRecord, request: PushRequest) -> Outcome | None:
-        """Return what a record stands for; None if the request is to be sent again."""
-        if _in_progress(found):
-            return _elsewhere(request)
-        outcome = _outcome_of(found, request)
-        again = outcome.kind is UNKNOWN and self._settings.on_unknown is OnUnknown.RETRY
-        return None if again else outcome
-
-    def _taken_over(
-        self,
-        records: CachePersistenceLayer,
-        data: dict[str, Any],
-        request: PushRequest,
-        invocation: Invocation,
-    ) -> Claim | Outcome:
-        """Claim a request whose outcome is unknown, as the only one of those who try."""
-        name = f"mpaas-push:again:{records._generate_hash(data)}"  # noqa: SLF001 - the hash of its records
-        try:
-            with self._redis.lock(name, timeout=LOCK_SECONDS, blocking=False):
-                found = _record(records, data)
-                if found is not None:
-                    if answer := self._answer(found, request):
-                        return answer
-                    records.delete_record(data, _NOTHING_SENT)
-                if not self._save_claim(records, data, invocation):
-                    return _elsewhere(request)
-        except LockError:
-            return _elsewhere(request)
-        ids = [*request.targets.values()]
-        logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
-        return Claim(self, request)
-
-    def _save_claim(
-        self, records: CachePersistenceLayer, data: dict[str, Any], invocation: Invocation
-    ) -> bool:
-        seconds = min(invocation.time_left + MARGIN_SECONDS, LONGEST_CLAIM_SECONDS)
-        try:
-            records.save_inprogress(data, remaining_time_in_millis=round(seconds * 1000))
-        except (IdempotencyItemAlreadyExistsError, IdempotencyItemNotFoundError):
-            # Another instance was faster, and may have given its claim back before Powertools looked at it.
-            return False
-        return True
-
-    def _settle(self, request: PushRequest, outcome: Outcome) -> None:
-        data, records = _identity(request), self._records(_kept(request))
-        try:
-            if outcome.kind in _KEPT:
-                records.save_success(data, _noted(outcome))
-            else:
-                records.delete_record(data, _NOTHING_SENT)
-        except (RedisError, OSError) as error:
-            self._report(error)
-
-    def _records_kept(self, seconds: int, *, bodies: bool = False) -> CachePersistenceLayer:
-        """Return the records that are kept for so many seconds, with or without a comparison of bodies."""
+    @cached_property
+    def _keys(self) -> CachePersistenceLayer:
+        """The records of Idempotency-Keys, each with a hash of the body that came with it."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the class's name, under its new name
             records = CachePersistenceLayer(client=cast("CacheClientProtocol", self._redis))
         config = IdempotencyConfig(
             event_key_jmespath="key",
-            payload_validation_jmespath="body" if bodies else "",
-            expires_after_seconds=seconds,
+            payload_validation_jmespath="body",
+            expires_after_seconds=SHORTEST_KEPT_SECONDS,
             hash_function="sha256",
         )
-        records.configure(config, key_prefix="mpaas-push")
+        records.configure(config, key_prefix=_PREFIX)
         return records
+
+    def _claimed(self, claim: Claim) -> Claim | Outcome:
+        found = self._found(claim)
+        if found is None:
+            if self._redis.set(claim.key, claim.text, ex=claim.kept, nx=True):
+                return claim
+            # Another invocation was faster, and may have given its claim back already.
+            found = self._found(claim)
+        if found is None:
+            return _elsewhere(claim.request)
+        return self._answer(found, claim.request) or self._taken_over(claim, found)
+
+    def _found(self, claim: Claim) -> str | None:
+        return cast("str | None", self._redis.get(claim.key))
+
+    def _answer(self, found: str, request: PushRequest) -> Outcome | None:
+        """Return what a record stands for; None if the request is to be sent again."""
+        record = json.loads(found)
+        if _in_progress(record):
+            return _elsewhere(request)
+        outcome = _outcome_of(record, request)
+        again = outcome.kind is UNKNOWN and self._settings.on_unknown is OnUnknown.RETRY
+        return None if again else outcome
+
+    def _taken_over(self, claim: Claim, found: str) -> Claim | Outcome:
+        """Claim a request whose outcome is unknown, as the only one of those who try."""
+        if not self._replaced(claim, found, claim.text):
+            return _elsewhere(claim.request)
+        ids = [*claim.request.targets.values()]
+        logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
+        return claim
+
+    def _replaced(self, claim: Claim, found: str, text: str) -> bool:
+        """Replace a record if it is still what was found, and say whether it was; empty stands for none."""
+        return bool(self._replace(keys=[claim.key], args=[found, text, claim.kept]))
+
+    def _settle(self, claim: Claim, outcome: Outcome) -> None:
+        text = _outcome_record(outcome, claim.kept) if outcome.kind in _KEPT else ""
+        try:
+            if outcome.kind is ACCEPTED:
+                # That much is certain, whoever else has claimed the request meanwhile.
+                self._redis.set(claim.key, text, ex=claim.kept)
+            else:
+                self._replaced(claim, claim.text, text)
+        except (RedisError, OSError) as error:
+            self._report(error)
 
     def _without(self, request: PushRequest) -> Outcome | None:
         if self._settings.ledger_if_down is IfDown.SEND:
@@ -272,26 +275,50 @@ _NOTHING_SENT = Exception("nothing was sent")
 """Powertools wants an exception with each record that it deletes, for its log."""
 
 
-def _identity(request: PushRequest) -> dict[str, Any]:
+_PREFIX = "mpaas-push"
+
+
+def _key(request: PushRequest) -> str:
+    """Return the key of a request's record, as Powertools makes it of what the request is known by."""
     parameters = request.parameters
     named = [parameters.get("AppId"), parameters.get("WorkspaceId"), sorted(request.targets.items())]
-    return {"key": named}
+    return f"{_PREFIX}#{hashlib.sha256(json.dumps(named).encode()).hexdigest()}"
 
 
 def _kept(request: PushRequest) -> int:
     return max(int(request.parameters["ExpiredSeconds"]), SHORTEST_KEPT_SECONDS)
 
 
-def _record(records: CachePersistenceLayer, data: dict[str, Any]) -> DataRecord | None:
-    try:
-        return records.get_record(data)
-    except IdempotencyItemNotFoundError:
-        return None
+def _claim_record(seconds: float, kept: int) -> str:
+    """Return the record of a claim that lasts so long; it is like no other."""
+    now = time.time()
+    return json.dumps(
+        {
+            "status": "INPROGRESS",
+            "expiration": int(now + kept),
+            "in_progress_expiration": int((now + seconds) * 1000),
+            "owner": uuid.uuid4().hex,
+        }
+    )
 
 
-def _in_progress(record: DataRecord) -> bool:
-    until = record.in_progress_expiry_timestamp or 0
-    return record.status == "INPROGRESS" and until > time.time() * 1000
+def _outcome_record(outcome: Outcome, kept: int) -> str:
+    noted = {
+        "outcome": outcome.kind.value,
+        "requestId": outcome.request_id,
+        "resultCode": outcome.result_code,
+        "resultMessage": outcome.result_message,
+        "taskId": outcome.task_id,
+        "attempts": outcome.attempts,
+    }
+    return json.dumps(
+        {"data": json.dumps(noted), "status": "COMPLETED", "expiration": int(time.time() + kept)}
+    )
+
+
+def _in_progress(record: dict[str, Any]) -> bool:
+    until: int = record.get("in_progress_expiration") or 0
+    return record["status"] == "INPROGRESS" and until > time.time() * 1000
 
 
 def _elsewhere(request: PushRequest) -> Outcome:
@@ -304,21 +331,9 @@ def _elsewhere(request: PushRequest) -> Outcome:
     )
 
 
-def _noted(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "outcome": outcome.kind.value,
-        "requestId": outcome.request_id,
-        "resultCode": outcome.result_code,
-        "resultMessage": outcome.result_message,
-        "taskId": outcome.task_id,
-        "attempts": outcome.attempts,
-    }
-
-
-def _outcome_of(record: DataRecord, request: PushRequest) -> Outcome:
+def _outcome_of(record: dict[str, Any], request: PushRequest) -> Outcome:
     """Return the outcome of the first time; a claim that nobody settled has none."""
-    noted = record.response_json_as_dict()
-    if noted is None:
+    if record["status"] == "INPROGRESS":
         return Outcome(
             UNKNOWN,
             request.targets,
@@ -326,6 +341,7 @@ def _outcome_of(record: DataRecord, request: PushRequest) -> Outcome:
             result_message="the invocation that sent this request ended before its outcome was known",
             attempts=1,
         )
+    noted = json.loads(record["data"])
     return Outcome(
         OutcomeKind(noted["outcome"]),
         request.targets,

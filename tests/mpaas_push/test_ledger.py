@@ -17,7 +17,7 @@ import trustme
 
 from mpaas_push import Credentials, Invocation, Misconfigured, Outcome, PushClient, PushMessage, Settings
 from mpaas_push.ledger import Claim, Ledger
-from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN
+from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
 from mpaas_push.request import PushRequest, requests_of
 from tests.mpaas_push.messages import minimal
 from tests.servers import (
@@ -320,6 +320,53 @@ def test_of_many_that_retry_an_unknown_push_one_sends_it(url: str, abandoned: Pu
 
     assert sum(isinstance(each, Claim) for each in claims) == 1
     assert {each.result_code for each in claims if isinstance(each, Outcome)} == {"InProgress"}
+
+
+@pytest.fixture
+def overrun(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Claim, Claim, Ledger]]:
+    """A claim that lasted too short, the claim that followed it, and the ledger of whoever comes third."""
+    settings = Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry"})
+    ledgers = [Ledger(settings) for _ in range(3)]
+    monkeypatch.setattr("mpaas_push.ledger.MARGIN_SECONDS", 0.0)
+    late = ledgers[0].claim(the_request(), within(0.05))
+    time.sleep(0.06)
+    fresh = ledgers[1].claim(the_request(), within())
+    assert isinstance(late, Claim)
+    assert isinstance(fresh, Claim)
+    yield late, fresh, ledgers[2]
+    for ledger in ledgers:
+        ledger.close()
+
+
+@pytest.mark.parametrize("kind", [THROTTLED, REFUSED, UNKNOWN])
+def test_who_comes_late_does_not_touch_the_claim_of_another(
+    overrun: tuple[Claim, Claim, Ledger], kind: OutcomeKind
+) -> None:
+    late, fresh, third = overrun
+
+    late.settle(Outcome(kind, {"user-4711": "1"}))
+    meanwhile = third.claim(the_request(), within())
+    fresh.settle(Outcome(ACCEPTED, {"user-4711": "1"}))
+    afterwards = third.claim(the_request(), within())
+
+    assert isinstance(meanwhile, Outcome)
+    assert meanwhile.result_code == "InProgress"
+    assert isinstance(afterwards, Outcome)
+    assert afterwards.kind is ACCEPTED
+
+
+@pytest.mark.parametrize("kind", [THROTTLED, REFUSED, UNKNOWN])
+def test_what_was_accepted_late_stays_accepted(
+    overrun: tuple[Claim, Claim, Ledger], kind: OutcomeKind
+) -> None:
+    late, fresh, third = overrun
+
+    late.settle(Outcome(ACCEPTED, {"user-4711": "1"}))
+    fresh.settle(Outcome(kind, {"user-4711": "1"}))
+    afterwards = third.claim(the_request(), within())
+
+    assert isinstance(afterwards, Outcome)
+    assert afterwards.kind is ACCEPTED
 
 
 # --- What is kept ------------------------------------------------------------------------------------
