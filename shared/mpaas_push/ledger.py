@@ -92,6 +92,8 @@ class Claim:
         self.kept = _kept(request)
         seconds = min(invocation.time_left + MARGIN_SECONDS, LONGEST_CLAIM_SECONDS)
         self.text = _claim_record(seconds, self.kept)
+        self.asked = False
+        """Whether the ledger was asked for it: from then on it may stand there, whatever came back."""
         self._ledger = ledger
 
     def settle(self, outcome: Outcome) -> None:
@@ -137,15 +139,23 @@ class Ledger:
         Returns:
             The claim, or the outcome that stands for sending: the one of the first time, ``throttled`` while
             another invocation sends the request. None when the ledger cannot be reached and the request is to
-            be sent without it.
+            be sent without it; a claim of which nobody knows whether it stands there is settled even so.
         """
         if time.monotonic() < self._asked_again_at:
             return self._without(request)
+        claim = Claim(self, request, invocation)
         try:
-            return self._claimed(Claim(self, request, invocation))
+            return self._claimed(claim)
         except (RedisError, OSError) as error:
             self._report(error)
-            return self._without(request)
+        instead = self._without(request)
+        if not claim.asked:
+            return instead
+        if instead is None:
+            return claim
+        # Nothing is sent: left alone, the claim would end as ``unknown``.
+        self._settle(claim, instead)
+        return instead
 
     def admits(self, key: str, fingerprint: str) -> bool:
         """Return whether an Idempotency-Key is new or comes with the same body again, and remember it a day.
@@ -205,6 +215,7 @@ class Ledger:
     def _claimed(self, claim: Claim) -> Claim | Outcome:
         found = self._found(claim)
         if found is None:
+            claim.asked = True
             if self._redis.set(claim.key, claim.text, ex=claim.kept, nx=True):
                 return claim
             # Another invocation was faster, and may have given its claim back already.
@@ -227,6 +238,7 @@ class Ledger:
 
     def _taken_over(self, claim: Claim, found: str) -> Claim | Outcome:
         """Claim a request whose outcome is unknown, as the only one of those who try."""
+        claim.asked = True
         if not self._replaced(claim, found, claim.text):
             return _elsewhere(claim.request)
         ids = [*claim.request.targets.values()]
@@ -260,6 +272,8 @@ class Ledger:
 
     def _report(self, error: Exception) -> None:
         self._asked_again_at = time.monotonic() + PAUSE_SECONDS
+        # What one connection met awaits the idle ones: whoever asks next asks on a new one.
+        self._redis.connection_pool.disconnect(inuse_connections=False)
         # Texts of its errors may name user and host: their kind is enough.
         logger.error(
             "the ledger cannot be reached (%s): %s",

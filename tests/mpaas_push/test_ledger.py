@@ -460,6 +460,50 @@ def test_a_ledger_that_goes_down_meanwhile_changes_no_outcome(url: str, redis_se
             redis_server.start()
 
 
+@contextmanager
+def losing_the_answer_to_a_claim(port: int) -> Iterator[str]:
+    """Let the first claim arrive at Redis and its answer come too late."""
+    lost = threading.Event()
+
+    def late(command: bytes) -> None:
+        if is_claim(command) and not lost.is_set():
+            lost.set()
+            time.sleep(1.5)
+
+    with relay(port, after=late) as url:
+        yield url
+
+
+def test_a_push_that_was_not_sent_leaves_no_claim_behind(
+    url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpaas_push.ledger.PAUSE_SECONDS", 0.0)
+    with Server(reply(OK)) as server, losing_the_answer_to_a_claim(redis_server.port) as lossy:
+        with instances(1, server, lossy, PUSH_LEDGER_IF_DOWN="fail") as (client,):
+            (first,) = client.send(push(), invocation=within())
+            left = kept(url)
+            (second,) = client.send(push(), invocation=within())
+
+        assert (first.kind, first.result_code) == (THROTTLED, "LedgerDown")
+        assert left == {}
+        assert second.kind is ACCEPTED
+        assert len(server.requests) == 1
+
+
+def test_a_push_that_was_sent_without_a_sure_claim_is_remembered(
+    url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpaas_push.ledger.PAUSE_SECONDS", 0.0)
+    with Server(reply(OK)) as server, losing_the_answer_to_a_claim(redis_server.port) as lossy:
+        with instances(1, server, lossy) as (client,), instances(1, server, url) as (other,):
+            (first,) = client.send(push(), invocation=within())
+            (second,) = other.send(push(), invocation=within())
+
+        assert first.kind is ACCEPTED
+        assert second == first
+        assert len(server.requests) == 1
+
+
 def test_a_ledger_that_is_back_is_used_again(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
