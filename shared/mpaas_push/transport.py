@@ -12,7 +12,7 @@ import ssl
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -21,10 +21,13 @@ from mpaas_push.errors import Misconfigured
 from mpaas_push.outcome import MISCONFIGURED, THROTTLED, UNKNOWN, Verdict, verdict_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mpaas_push.request import SignedRequest
     from mpaas_push.settings import Settings
+
+    _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+    """What `socket.getaddrinfo` tells of an address."""
 
 __all__ = ["Transport"]
 
@@ -77,10 +80,7 @@ class Transport:
         deadline = time.monotonic() + min(time_left, EXCHANGE_SECONDS)
 
         def patience(limit: float) -> float:
-            left = min(limit, deadline - time.monotonic())
-            if left <= 0:
-                raise TimeoutError
-            return left
+            return min(limit, _left_until(deadline))
 
         # The texts of network errors are not shown: only their kind is known to be free of secrets.
         try:
@@ -118,9 +118,13 @@ class Transport:
             while _is_dropped(connection := self._idle.pop()):
                 connection.close()
             return connection
-        connection = socket.create_connection((self._host, self._port), timeout)
+        # One time limit for all of it; the look-up of the name cannot be cut short, but it counts.
+        deadline = time.monotonic() + timeout
+        addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        connection = _first_of(addresses, deadline)
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.settimeout(_left_until(deadline))
             # server_hostname is what is sent as SNI and what the certificate must be for.
             return self._tls.wrap_socket(connection, server_hostname=self._host) if self._tls else connection
         except BaseException:
@@ -199,6 +203,47 @@ class _Answer:
         self.keep_alive = self._parser.should_keep_alive()
         # An interim response (1xx) comes before the one that counts.
         self.complete = self.status >= 200  # noqa: PLR2004
+
+
+def _left_until(deadline: float) -> float:
+    """Return the seconds until a deadline.
+
+    Raises:
+        TimeoutError: it has passed.
+    """
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _first_of(addresses: Sequence[_Address], deadline: float) -> socket.socket:
+    """Connect to the first address of a host that answers.
+
+    Each gets an equal part of the time that is left: one that does not answer leaves some for the others.
+
+    Raises:
+        OSError: none could be connected to.
+    """
+    failure = OSError("the name has no address")
+    for place, address in enumerate(addresses):
+        try:
+            return _connected_to(address, _left_until(deadline) / (len(addresses) - place))
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connected_to(address: _Address, timeout: float) -> socket.socket:
+    family, kind, protocol, _, where = address
+    connection = socket.socket(family, kind, protocol)
+    try:
+        connection.settimeout(timeout)
+        connection.connect(where)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _is_dropped(connection: socket.socket) -> bool:

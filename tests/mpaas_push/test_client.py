@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import math
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import tenacity.nap
@@ -43,6 +44,9 @@ from tests.servers import (
     together,
     unanswering_port,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEY = Credentials("LTAI-test-id", "test-secret")
 FOR_EVER = Invocation("1-2", KEY)
@@ -409,6 +413,37 @@ def test_a_connection_that_is_not_answered_ends_throttled() -> None:
         outcome = send_to(port, PUSH_CONNECT_TIMEOUT_SECONDS="0.1", PUSH_MAX_ATTEMPTS="2")
 
     assert (outcome.kind, outcome.result_code, outcome.attempts) == (THROTTLED, "ConnectTimeout", 2)
+
+
+@pytest.fixture
+def host_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the name of the endpoint stand for several addresses, here ports, and be found after a while."""
+
+    def stand_for(*ports: int, after: float = 0.0) -> None:
+        def found(*_: object, **__: object) -> list[Any]:
+            time.sleep(after)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (LOOPBACK, port)) for port in ports]
+
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+
+    return stand_for
+
+
+def test_addresses_that_do_not_answer_share_one_time_limit(host_at: Callable[..., None]) -> None:
+    with unanswering_port() as port:
+        host_at(port, port, port)
+        began = time.monotonic()
+        outcome = send_to(port, PUSH_CONNECT_TIMEOUT_SECONDS="0.5", PUSH_MAX_ATTEMPTS="1")
+
+    assert (outcome.kind, outcome.result_code) == (THROTTLED, "ConnectTimeout")
+    assert time.monotonic() - began < 1.0
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(host_at: Callable[..., None]) -> None:
+    with unanswering_port() as port, Server() as server:
+        host_at(port, closed_port(), server.port)
+
+        assert send(server, PUSH_CONNECT_TIMEOUT_SECONDS="1", PUSH_MAX_ATTEMPTS="1").kind is ACCEPTED
 
 
 def test_a_host_that_does_not_exist_ends_throttled() -> None:

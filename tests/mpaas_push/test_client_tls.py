@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -275,3 +276,22 @@ def test_a_handshake_that_never_ends_is_given_up_and_nothing_was_sent(bundle: st
         outcome = send(endpoint, bundle, PUSH_CONNECT_TIMEOUT_SECONDS="0.1", PUSH_MAX_ATTEMPTS="2")
 
     assert (outcome.kind, outcome.result_code, outcome.attempts) == (THROTTLED, "ConnectTimeout", 2)
+
+
+def test_a_slow_name_server_leaves_a_handshake_less_time(
+    bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+
+        def found(*_: object, **__: object) -> list[object]:
+            time.sleep(0.4)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname())]
+
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+        began = time.monotonic()
+        outcome = send(
+            "https://mpaas.example.com", bundle, PUSH_CONNECT_TIMEOUT_SECONDS="0.5", PUSH_MAX_ATTEMPTS="1"
+        )
+
+    assert (outcome.kind, outcome.result_code) == (THROTTLED, "ConnectTimeout")
+    assert time.monotonic() - began < 0.8
