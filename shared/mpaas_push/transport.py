@@ -58,14 +58,14 @@ class Transport:
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._host_header = url.netloc
         self._tls = _tls_context(settings.ca_bundle) if url.scheme == "https" else None
-        self._idle: deque[socket.socket] = deque()
-        self._used = time.time()
+        # Each with the time of its last answer; the one used last is at the right and goes first.
+        self._idle: deque[tuple[socket.socket, float]] = deque()
 
     def refresh(self) -> None:
         """Close connections that have been idle for too long to be trusted."""
-        # Wall time: the monotonic clock of a frozen instance may stand still.
-        if abs(time.time() - self._used) > IDLE_LIMIT_SECONDS:
-            self.close()
+        with suppress(IndexError):
+            while _is_stale(self._idle[0][1]):
+                self._idle.popleft()[0].close()
 
     def exchange(self, request: SignedRequest, time_left: float) -> Verdict:
         """Send a request and judge what comes back.
@@ -100,8 +100,7 @@ class Transport:
             code = "ReadTimeout" if isinstance(error, TimeoutError) else "AnswerLost"
             return Verdict(UNKNOWN, code, f"sent, but no whole answer came ({type(error).__name__})")
         if answer.keep_alive:
-            self._idle.append(connection)
-            self._used = time.time()
+            self._idle.append((connection, time.time()))
         else:
             connection.close()
         return verdict_of(answer.status, answer.headers, bytes(answer.body))
@@ -110,14 +109,16 @@ class Transport:
         """Close the connections that are not in use."""
         with suppress(IndexError):
             while True:
-                self._idle.pop().close()
+                self._idle.pop()[0].close()
 
     def _connected(self, timeout: float) -> socket.socket:
         """Return the connection used last, or a new one if there is none that is still open."""
         with suppress(IndexError):
-            while _is_dropped(connection := self._idle.pop()):
+            while True:
+                connection, used = self._idle.pop()
+                if not _is_stale(used) and not _is_dropped(connection):
+                    return connection
                 connection.close()
-            return connection
         # One time limit for all of it; the look-up of the name cannot be cut short, but it counts.
         deadline = time.monotonic() + timeout
         addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
@@ -244,6 +245,11 @@ def _connected_to(address: _Address, timeout: float) -> socket.socket:
         connection.close()
         raise
     return connection
+
+
+def _is_stale(used: float) -> bool:
+    # Wall time: the monotonic clock of a frozen instance may stand still.
+    return abs(time.time() - used) > IDLE_LIMIT_SECONDS
 
 
 def _is_dropped(connection: socket.socket) -> bool:

@@ -732,6 +732,24 @@ def test_connections_idle_for_too_long_are_not_used(monkeypatch: pytest.MonkeyPa
         assert (len(server.requests), server.connections) == (2, 2)
 
 
+def test_a_connection_is_idle_although_another_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "IDLE_LIMIT_SECONDS", 0.6)
+    both, alone = together(2), reply()
+    with (
+        Server(both, both, alone, alone, alone, both) as server,
+        PushClient.from_env(server.env | {"PUSH_CONCURRENCY": "2"}) as client,
+    ):
+        client.send_all(numbered(2), invocation=FOR_EVER)
+        for _ in range(3):
+            time.sleep(0.3)
+            client.send(message(), invocation=FOR_EVER)
+        client.send_all(numbered(2), invocation=FOR_EVER)
+
+        used = [request.connection for request in server.requests]
+        assert used[2] == used[3] == used[4]
+        assert set(used[5:]) == {used[2], 2}
+
+
 def test_a_client_closes_its_connections() -> None:
     closed = threading.Event()
 
