@@ -59,6 +59,9 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 1.0
 """For a connection and for an answer; a ledger that is slower than the push is of no use."""
+IDLE_LIMIT_SECONDS = 10.0
+"""A connection idle for longer is opened anew: a flow that a proxy forgot in silence takes `TIMEOUT_SECONDS`
+to be noticed, and then it is too late to ask again."""
 PAUSE_SECONDS = 2.0
 """How long a ledger that could not be reached is not asked again: a batch must not wait once a request."""
 SHORTEST_KEPT_SECONDS = 24 * 3600
@@ -106,6 +109,26 @@ class Claim:
         self._ledger._settle(self, outcome)  # noqa: SLF001 - one thing in two classes
 
 
+class _Connections(redis.ConnectionPool):
+    """Connections of which none is used after a long rest: on its way something may have forgotten it."""
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        connection: Any = super().get_connection(*args, **options)
+        # Wall time: the monotonic clock of a frozen instance may stand still.
+        if abs(time.time() - getattr(connection, "idle_since", time.time())) > IDLE_LIMIT_SECONDS:
+            connection.disconnect()
+            try:
+                connection.connect()
+            except BaseException:
+                self.release(connection)
+                raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        connection.idle_since = time.time()
+        super().release(connection)
+
+
 class Ledger:
     """Records of what was sent, shared by all functions and instances that name the same server.
 
@@ -120,7 +143,7 @@ class Ledger:
         """
         url = settings.ledger_url or ""
         trust = {"ssl_ca_certs": settings.ca_bundle, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
-        self._redis = redis.Redis.from_url(
+        connections = _Connections.from_url(
             url,
             decode_responses=True,
             socket_connect_timeout=TIMEOUT_SECONDS,
@@ -129,6 +152,7 @@ class Ledger:
             retry=Retry(NoBackoff(), 0),
             **(trust if url.startswith("rediss:") else {}),
         )
+        self._redis = redis.Redis.from_pool(connections)
         self._replace = self._redis.register_script(_REPLACE)
         self._settings = settings
         self._asked_again_at = -math.inf

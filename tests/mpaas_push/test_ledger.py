@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import ssl
 import threading
@@ -32,6 +33,7 @@ from tests.servers import (
     listening,
     reply,
     reset,
+    together,
 )
 
 if TYPE_CHECKING:
@@ -502,6 +504,33 @@ def test_a_push_that_was_sent_without_a_sure_claim_is_remembered(
         assert first.kind is ACCEPTED
         assert second == first
         assert len(server.requests) == 1
+
+
+@pytest.mark.usefixtures("url")
+@pytest.mark.parametrize("side_by_side", [1, 2])
+def test_a_connection_that_something_on_its_way_forgot_does_not_pass_the_ledger_over(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, side_by_side: int
+) -> None:
+    monkeypatch.setattr("mpaas_push.ledger.IDLE_LIMIT_SECONDS", 0.5)
+    flow = threading.local()  # the relay has a thread for each connection
+
+    def forgetful(_: bytes) -> None:
+        if time.monotonic() - getattr(flow, "used", math.inf) > 0.8:
+            time.sleep(2)
+        flow.used = time.monotonic()
+
+    batch = [push(targetMsgkey={f"user-{number}": f"id-{number}"}) for number in range(side_by_side)]
+    with Server(together(side_by_side)) as server, relay(redis_server.port, forgetful) as slow:
+        with instances(1, server, slow) as (client,):
+            client.send_all(batch, invocation=within())
+            for _ in range(3):  # one connection stays in use
+                time.sleep(0.3)
+                client.send(batch[0], invocation=within())
+            time.sleep(0.9 if side_by_side == 1 else 0)
+            again = client.send_all(batch, invocation=within())
+
+        assert {outcome.kind for (outcome,) in again} == {ACCEPTED}
+        assert len(server.requests) == side_by_side
 
 
 def test_a_ledger_that_is_back_is_used_again(
