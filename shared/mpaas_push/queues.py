@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +31,7 @@ BODY_BYTES = 48 * 1024
 BATCH = 16
 """Messages that MNS takes in one request, together no longer than one may be."""
 TIMEOUT_SECONDS = 5.0
+"""For a request and its answer; less where less time is left."""
 LONGEST_DELAY_SECONDS = 7 * 24 * 3600
 
 
@@ -68,11 +70,15 @@ class MnsQueues:
                 is handed over: a function that is stopped in the middle could not even say what is left.
         """
         self._endpoint = settings.mns_endpoint
+        self._ca_bundle = settings.ca_bundle
         self._invocation = invocation
         self._account: Any = None
 
     def hand_over(self, queue: str, parcels: Sequence[Parcel]) -> list[bool]:
-        """Put parcels into a queue, up to 16 a request, and say of each whether it was surely taken."""
+        """Put parcels into a queue, up to 16 a request, and say of each whether it was surely taken.
+
+        A request whose answer was lost counts as not taken and is not sent again.
+        """
         taken = [False] * len(parcels)
         for places in _batches(parcels):
             if self._invocation.time_left <= 0:
@@ -101,22 +107,21 @@ class MnsQueues:
         from mns.queue import Message  # noqa: PLC0415 - most invocations hand nothing over
 
         messages = [Message(parcel.body, min(parcel.delay, LONGEST_DELAY_SECONDS)) for parcel in parcels]
-        self._connected().get_queue(queue).batch_send_message(messages)
+        account = self._opened()
+        limit = min(TIMEOUT_SECONDS, self._invocation.time_left)
+        account.mns_client.http.conn.deadline = time.monotonic() + limit
+        account.get_queue(queue).batch_send_message(messages)
 
-    def _connected(self) -> Any:
+    def _opened(self) -> Any:
         if self._account is None:
             from mns.account import Account  # noqa: PLC0415 - as above
 
-            keys = self._invocation.credentials
-            self._account = Account(
-                self._endpoint or _own_endpoint(),
-                keys.access_key_id,
-                keys.access_key_secret,
-                keys.security_token or "",
-            )
-            # The SDK sets no time limit on HTTPS; the connection is opened at the first request.
-            self._account.mns_client.http.conn.timeout = TIMEOUT_SECONDS
-            self._account.mns_client.http.conn.connection_timeout = TIMEOUT_SECONDS
+            from mpaas_push.mns_http import MnsConnection  # noqa: PLC0415 - as above
+
+            endpoint, keys = self._endpoint or _own_endpoint(), self._invocation.credentials
+            account = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
+            account.mns_client.http.conn = MnsConnection(endpoint, self._ca_bundle)
+            self._account = account
         return self._account
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
     """What `socket.getaddrinfo` tells of an address."""
 
-__all__ = ["Transport"]
+__all__ = ["Transport", "is_dropped", "left_until", "opened", "tls_context"]
 
 IDLE_LIMIT_SECONDS = 10.0
 """A connection idle for longer is closed instead of used: the peer may have closed it while the instance
@@ -57,7 +57,7 @@ class Transport:
         self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._host_header = url.netloc
-        self._tls = _tls_context(settings.ca_bundle) if url.scheme == "https" else None
+        self._tls = tls_context(settings.ca_bundle) if url.scheme == "https" else None
         # Each with the time of its last answer; the one used last is at the right and goes first.
         self._idle: deque[tuple[socket.socket, float]] = deque()
 
@@ -80,7 +80,7 @@ class Transport:
         deadline = time.monotonic() + min(time_left, EXCHANGE_SECONDS)
 
         def patience(limit: float) -> float:
-            return min(limit, _left_until(deadline))
+            return min(limit, left_until(deadline))
 
         # The texts of network errors are not shown: only their kind is known to be free of secrets.
         try:
@@ -116,21 +116,10 @@ class Transport:
         with suppress(IndexError):
             while True:
                 connection, used = self._idle.pop()
-                if not _is_stale(used) and not _is_dropped(connection):
+                if not _is_stale(used) and not is_dropped(connection):
                     return connection
                 connection.close()
-        # One time limit for all of it; the look-up of the name cannot be cut short, but it counts.
-        deadline = time.monotonic() + timeout
-        addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        connection = _first_of(addresses, deadline)
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.settimeout(_left_until(deadline))
-            # server_hostname is what is sent as SNI and what the certificate must be for.
-            return self._tls.wrap_socket(connection, server_hostname=self._host) if self._tls else connection
-        except BaseException:
-            connection.close()
-            raise
+        return opened(self._host, self._port, self._tls, time.monotonic() + timeout)
 
     def _written(self, request: SignedRequest) -> bytes:
         """Return a request as it goes over the wire; nothing in it comes unencoded from a message."""
@@ -206,7 +195,32 @@ class _Answer:
         self.complete = self.status >= 200  # noqa: PLR2004
 
 
-def _left_until(deadline: float) -> float:
+def opened(host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
+    """Open a connection, TLS included where a context is given.
+
+    There is one time limit for all of it. The look-up of the name cannot be cut short, but it counts.
+
+    Args:
+        host: Name or address; what the certificate must be for.
+        port: Where it listens.
+        tls: Checks the certificate.
+        deadline: On the clock of `time.monotonic`.
+
+    Raises:
+        OSError: no connection, or the certificate was refused; nothing was sent.
+    """
+    connection = _first_of(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), deadline)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(left_until(deadline))
+        # server_hostname is what is sent as SNI and what the certificate must be for.
+        return tls.wrap_socket(connection, server_hostname=host) if tls else connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def left_until(deadline: float) -> float:
     """Return the seconds until a deadline.
 
     Raises:
@@ -229,7 +243,7 @@ def _first_of(addresses: Sequence[_Address], deadline: float) -> socket.socket:
     failure = OSError("the name has no address")
     for place, address in enumerate(addresses):
         try:
-            return _connected_to(address, _left_until(deadline) / (len(addresses) - place))
+            return _connected_to(address, left_until(deadline) / (len(addresses) - place))
         except OSError as error:
             failure = error
     raise failure
@@ -252,14 +266,19 @@ def _is_stale(used: float) -> bool:
     return abs(time.time() - used) > IDLE_LIMIT_SECONDS
 
 
-def _is_dropped(connection: socket.socket) -> bool:
+def is_dropped(connection: socket.socket) -> bool:
     """Return whether the peer has closed an idle connection: then there is something to read, its end."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))
 
 
-def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
+def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Return what checks certificates and host names, by the system's CAs or those of a file.
+
+    Raises:
+        Misconfigured: the file cannot be loaded.
+    """
     try:
         context = ssl.create_default_context(cafile=ca_bundle)
     except OSError as error:  # ssl.SSLError is one
