@@ -29,7 +29,9 @@ logger = logging.getLogger(__name__)
 BODY_BYTES = 48 * 1024
 """Longest body of a parcel, in bytes of UTF-8: MNS takes 64 KB, and Base64 makes three bytes four."""
 BATCH = 16
-"""Messages that MNS takes in one request, together no longer than one may be."""
+"""Messages that MNS takes in one request, together no longer than `BATCH_BYTES`."""
+BATCH_BYTES = 64 * 1024
+"""Of Base64, to which each message is filled up on its own."""
 TIMEOUT_SECONDS = 5.0
 """For a request and its answer; less where less time is left."""
 LONGEST_DELAY_SECONDS = 7 * 24 * 3600
@@ -140,10 +142,11 @@ def _batches(parcels: Sequence[Parcel]) -> Iterator[list[int]]:
         length = len(parcel.body.encode("utf-8", "replace"))
         if length > BODY_BYTES:
             continue
-        if batch and (len(batch) == BATCH or size + length > BODY_BYTES):
+        encoded = (length + 2) // 3 * 4
+        if batch and (len(batch) == BATCH or size + encoded > BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(place)
-        size += length
+        size += encoded
     if batch:
         yield batch

@@ -118,6 +118,8 @@ def test_certificate_and_name_are_checked(tmp_path: Path, name: str, trusted: bo
 @pytest.mark.parametrize(
     "lengths",
     [
+        # Base64 fills each of them up to a multiple of three.
+        [3070] * 15 + [3102],
         [BODY_BYTES, 1, 1],
         [1] * 40,
         [BODY_BYTES // 2, BODY_BYTES // 2],
