@@ -66,6 +66,8 @@ PAUSE_SECONDS = 2.0
 """How long a ledger that could not be reached is not asked again: a batch must not wait once a request."""
 SHORTEST_KEPT_SECONDS = 24 * 3600
 """Records outlive short validities: deliveries are repeated for up to a day (fc-runtime §4.1, §6)."""
+LONGEST_KEPT_SECONDS = 400 * 24 * 3600
+"""Longer validities are not told from mistakes, and no clock and no server counts without end."""
 LONGEST_CLAIM_SECONDS = 15 * 60.0
 """A claim of an invocation without deadline; no request takes longer."""
 MARGIN_SECONDS = 1.0
@@ -324,7 +326,8 @@ def _key(request: PushRequest) -> str:
 
 
 def _kept(request: PushRequest) -> int:
-    return max(int(request.parameters["ExpiredSeconds"]), SHORTEST_KEPT_SECONDS)
+    validity = int(request.parameters["ExpiredSeconds"])
+    return min(max(validity, SHORTEST_KEPT_SECONDS), LONGEST_KEPT_SECONDS)
 
 
 def _claim_record(seconds: float, kept: int) -> str:

@@ -17,6 +17,7 @@ import tenacity.nap
 import trustme
 
 from mpaas_push import Credentials, Invocation, Misconfigured, Outcome, PushClient, PushMessage, Settings
+from mpaas_push.constraints import Level
 from mpaas_push.ledger import Claim, Ledger
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
 from mpaas_push.request import PushRequest, requests_of
@@ -399,6 +400,22 @@ def test_a_record_is_kept_as_long_as_the_push_is_valid_and_at_least_a_day(
 
     ((_, left),) = kept(url).values()
     assert seconds - 60 <= left <= seconds
+
+
+def test_a_validity_without_end_is_remembered_for_400_days(url: str) -> None:
+    endless = PushMessage.parse(
+        {**minimal(), "appId": "A", "workspaceId": "W", "expiredSeconds": 1764000000000},
+        levels={"expired-seconds-max": Level.WARNING},
+    )
+    with Server(reply(OK)) as server, instances(2, server, url) as (one, other):
+        (first,) = one.send(endless, invocation=within())
+        (second,) = other.send(endless, invocation=within())
+
+        assert first.kind is ACCEPTED
+        assert second == first
+        assert len(server.requests) == 1
+    ((_, left),) = kept(url).values()
+    assert 400 * 86_400 - 60 <= left <= 400 * 86_400
 
 
 # --- A ledger that cannot be reached -----------------------------------------------------------------
