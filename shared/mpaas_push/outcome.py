@@ -212,9 +212,11 @@ class Outcome:
         cls, verdict: Verdict, targets: Mapping[str, str], attempts: int, secrets: Iterable[str | None] = ()
     ) -> Outcome:
         """Make the outcome of a request from the verdict of its last try; no text of it holds a secret."""
-        message = verdict.message and _without_targets(verdict.message, targets)
+        message = verdict.message
         for secret in filter(None, secrets):
             message = message and message.replace(secret, "…")
+        # Cut last: of what stands across the end, most would be left, and nothing would know it.
+        message = message and _without_targets(message, targets)[:MESSAGE_LENGTH]
         return cls(
             verdict.kind,
             targets,
@@ -346,7 +348,7 @@ _QUOTED_REQUEST = re.compile(
 
 
 def _without_targets(text: str, targets: Iterable[str]) -> str:
-    """Mask the targets in words of the server, in each form in which it may quote them, and cut the rest."""
+    """Mask the targets in words of the server, in each form in which it may quote them."""
     shown: dict[str, str] = {}
     for target in targets:
         forms = {target}
@@ -362,7 +364,7 @@ def _without_targets(text: str, targets: Iterable[str]) -> str:
             for form in longest_first
         )
         text = re.sub(pattern, lambda found: shown[found[0]], text)
-    return text[:MESSAGE_LENGTH]
+    return text
 
 
 _SHORT_TARGET = 4

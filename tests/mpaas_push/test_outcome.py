@@ -291,6 +291,17 @@ def test_a_target_at_the_cut_of_a_long_message_is_masked_too() -> None:
     assert "0123456789abcdef" not in str(outcome.result_message)
 
 
+def test_a_secret_at_the_cut_of_a_long_message_is_masked_too() -> None:
+    secret = "STS.NUgYrLnoC37mABCDEFGHIJK"
+    verdict = judged(
+        {"ResultCode": "3028", "ResultMessage": "x" * (MESSAGE_LENGTH - len(secret) + 1) + secret}
+    )
+
+    outcome = Outcome.of(verdict, {"user-1": "id"}, 1, [secret])
+
+    assert outcome.result_message == "x" * (MESSAGE_LENGTH - len(secret) + 1) + "…"
+
+
 def test_a_short_target_does_not_garble_other_words() -> None:
     assert told("param a is invalid", "a") == "param …(1) is invalid"
     assert told("10 of 100 ids", "10", "1") == "…(2) of 100 ids"
