@@ -10,6 +10,7 @@ import logging
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import tenacity
@@ -175,6 +176,8 @@ class PushClient:
         if isinstance(claim, Outcome):
             _log(claim, invocation, time.monotonic() - started)
             return claim
+        if claim and claim.deadline < invocation.deadline:
+            invocation = replace(invocation, deadline=claim.deadline)
         delivery = _Delivery(request, invocation, self.settings, self._transport)
         verdict: Verdict = self._retrying(delivery)
         if delivery.unknown and verdict.kind is not ACCEPTED:

@@ -69,7 +69,7 @@ SHORTEST_KEPT_SECONDS = 24 * 3600
 LONGEST_KEPT_SECONDS = 400 * 24 * 3600
 """Longer validities are not told from mistakes, and no clock and no server counts without end."""
 LONGEST_CLAIM_SECONDS = 15 * 60.0
-"""A claim of an invocation without deadline; no request takes longer."""
+"""A claim of an invocation without deadline, or with a later one: the request has no longer than that."""
 MARGIN_SECONDS = 1.0
 """How long a claim outlives its invocation: a verdict of the last moment still has to be recorded."""
 
@@ -89,7 +89,12 @@ return 1
 
 
 class Claim:
-    """The right to send a request, taken from the ledger; settle it with the outcome."""
+    """The right to send a request, taken from the ledger; settle it with the outcome.
+
+    Attributes:
+        deadline: Until when the request may be under way, on the clock of `time.monotonic`; then others may
+            think that its sender is gone.
+    """
 
     def __init__(self, ledger: Ledger, request: PushRequest, invocation: Invocation) -> None:
         self.request = request
@@ -97,6 +102,7 @@ class Claim:
         self.kept = _kept(request)
         seconds = min(invocation.time_left + MARGIN_SECONDS, LONGEST_CLAIM_SECONDS)
         self.text = _claim_record(seconds, self.kept)
+        self.deadline = time.monotonic() + seconds - MARGIN_SECONDS
         self.asked = False
         """Whether the ledger was asked for it: from then on it may stand there, whatever came back."""
         self._ledger = ledger

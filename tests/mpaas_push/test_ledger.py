@@ -573,6 +573,20 @@ def test_a_request_that_hangs_does_not_outlive_its_claim(url: str) -> None:
     assert second == first
 
 
+def test_a_request_without_deadline_does_not_outlive_its_claim_either(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "mpaas_push.ledger.LONGEST_CLAIM_SECONDS", 1.5
+    )  # a second of it to record the outcome
+    with Server(hang) as server, instances(1, server, url) as (client,):
+        began = time.monotonic()
+        (outcome,) = client.send(push(), invocation=Invocation("1-2", KEY))
+
+    assert outcome.kind is UNKNOWN
+    assert time.monotonic() - began < 1.4
+
+
 # --- Settings ----------------------------------------------------------------------------------------
 
 
