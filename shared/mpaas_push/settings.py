@@ -90,6 +90,8 @@ def _ledger_url(text: str) -> str:
     # What may follow in such a URL could switch the check of certificates off.
     if url.scheme not in {"redis", "rediss"} or not url.hostname or url.query or url.fragment:
         raise ValueError("must be a URL such as rediss://user:password@host:6379/0, without a query")
+    if not _HOST_AND_PORT.fullmatch(url.netloc.rpartition("@")[2]):
+        raise ValueError("must be a URL such as rediss://user:password@host:6379/0, its host in ASCII")
     if not re.fullmatch("(/[0-9]{0,4})?", url.path) or url.port == 0:
         raise ValueError(
             "must name a port from 1 to 65535 and, after it, nothing but the number of a database"

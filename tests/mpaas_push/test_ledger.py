@@ -600,6 +600,10 @@ def test_a_request_without_deadline_does_not_outlive_its_claim_either(
         "redis://host/x",
         "redis://host#x",
         "unix:///tmp/x",
+        "redis://a..b:6379/0",
+        f"redis://:{SECRET}@{'x' * 64}.example.com/0",
+        f"redis://:{SECRET}@höst/0",
+        f"redis://:{SECRET}@[::1].example.com/0",
         f"redis://:{SECRET}@host:0",
     ],
 )
@@ -608,6 +612,13 @@ def test_a_wrong_url_is_refused_by_name_and_not_shown(url: str) -> None:
         Settings.from_env({"PUSH_LEDGER_URL": url})
 
     assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:p%40ss@r-1.redis.rds.aliyuncs.com:6379/0", "rediss://u:p@[::1]:6380"]
+)
+def test_a_right_url_is_taken_as_it_is(url: str) -> None:
+    assert Settings.from_env({"PUSH_LEDGER_URL": url}).ledger_url == url
 
 
 def test_the_url_is_not_shown_by_the_settings() -> None:
