@@ -292,11 +292,17 @@ def _in_text(expression: str, value: Any) -> str:
 
 
 def _targets(value: Any) -> Any:
-    """Return a target or a list of them as a list of different texts; ids are often numbers in events."""
+    """Return a target or a list of them as a list of different texts; ids are often numbers in events.
+
+    A number of thousands of digits, which Python does not write, is left to the message to be refused.
+    """
     listed = value if isinstance(value, list) else [value]
     flat = [target for each in listed for target in (each if isinstance(each, list) else [each])]
-    texts = [str(target) if type(target) is int else target for target in flat]
-    return list({json.dumps(text): text for text in texts}.values())
+    try:
+        texts = [str(target) if type(target) is int else target for target in flat]
+        return list({json.dumps(text): text for text in texts}.values())
+    except ValueError:
+        return flat
 
 
 def _ambiguous(rule: Rule, before: Sequence[Rule]) -> list[Fault]:

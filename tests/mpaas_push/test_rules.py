@@ -196,6 +196,18 @@ def test_what_has_no_place_in_the_message_is_named(tmp_path: Path, template: str
     assert told in text
 
 
+@pytest.mark.parametrize(
+    "targets", ["${sum(data.long)}", ["boss", "${sum(data.long)}"], "${[sum(data.long)]}"]
+)
+def test_a_number_that_is_too_long_to_be_written_is_no_target(tmp_path: Path, targets: Any) -> None:
+    happened = event(data={"long": [10**4299 * 9, 10**4299 * 9]})
+
+    text = faults(tmp_path, rule(title="t", targets=targets), happened)
+
+    assert text.startswith("r.targets")
+    assert "must be text, not a number" in text
+
+
 def test_all_faults_of_a_message_are_named_at_once(tmp_path: Path) -> None:
     text = faults(tmp_path, rule(title="${data.a}", content="${data.b}"), event(data={"user": "u"}))
 
