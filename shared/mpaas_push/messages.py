@@ -6,10 +6,11 @@ its place, with an `InvalidMessage` where one is wrong.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault, InvalidMessage
-from mpaas_push.json_text import dotted
+from mpaas_push.json_text import UnreadableJson, dotted, read_json
 from mpaas_push.message import PushMessage
 
 if TYPE_CHECKING:
@@ -73,4 +74,7 @@ def _targets(payload: Any) -> list[str]:
     if not isinstance(payload, dict):
         return []
     named = payload.get("targetMsgkey") or payload.get("targets")
+    if isinstance(payload.get("targetMsgkey"), str):
+        with suppress(UnreadableJson):
+            named = read_json(payload["targetMsgkey"])
     return [target for target in named if isinstance(target, str)] if isinstance(named, (dict, list)) else []

@@ -78,11 +78,13 @@ def test_a_wrong_message_harms_no_neighbour_and_is_named_by_its_place() -> None:
 
 def test_the_targets_of_a_wrong_message_are_kept_for_the_answer() -> None:
     by_id = message_of(minimal() | {"silent": 7}, SETTINGS)
+    by_text = message_of(minimal() | {"silent": 7, "targetMsgkey": '{"user-4711": "1"}'}, SETTINGS)
     by_name = message_of(with_targets("user-1", "user-2") | {"silent": 7}, SETTINGS)
 
     assert isinstance(by_id, InvalidMessage)
+    assert isinstance(by_text, InvalidMessage)
     assert isinstance(by_name, InvalidMessage)
-    assert by_id.targets == ("user-4711",)
+    assert by_id.targets == by_text.targets == ("user-4711",)
     assert by_name.targets == ("user-1", "user-2")
 
 
