@@ -17,7 +17,7 @@ import tenacity
 
 from mpaas_push.errors import InvalidMessage
 from mpaas_push.invocation import Invocation
-from mpaas_push.outcome import ACCEPTED, THROTTLED, UNKNOWN, Outcome, Verdict
+from mpaas_push.outcome import ACCEPTED, THROTTLED, UNKNOWN, Outcome, Verdict, ids_for_log
 from mpaas_push.request import requests_of
 from mpaas_push.settings import OnUnknown, Settings
 from mpaas_push.transport import Transport
@@ -264,7 +264,7 @@ def _announce(state: tenacity.RetryCallState) -> None:
     """Leave a trace of what may be shown twice."""
     delivery, verdict = _of(state)
     if verdict.kind is UNKNOWN:
-        ids = [*delivery.request.targets.values()]
+        ids = ids_for_log(delivery.request.targets)
         logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
 
 
@@ -285,7 +285,7 @@ def _log(outcome: Outcome, invocation: Invocation, seconds: float) -> None:
             "result_code": outcome.result_code,
             "result_message": outcome.result_message,
             "mpaas_request_id": outcome.request_id,
-            "message_ids": [*outcome.targets.values()],
+            "message_ids": ids_for_log(outcome.targets),
             "request_id": invocation.request_id,
         },
     )

@@ -21,6 +21,7 @@ from mpaas_push.outcome import (
     Code,
     Verdict,
     counts_of,
+    ids_for_log,
     verdict_of,
 )
 from tests.servers import OK
@@ -314,6 +315,14 @@ def test_a_target_is_masked_in_every_form_in_which_a_server_may_quote_it(quoted:
 
 def test_of_two_targets_the_longer_one_is_masked_as_a_whole() -> None:
     assert told("user-47 and user-4711-b", "user-47", "user-4711-b") == "us…(7) and us…(11)"
+
+
+def test_a_target_within_its_message_id_is_masked_for_the_log() -> None:
+    derived = "0123456789abcdef0123456789abcdef"
+
+    shown = ids_for_log({"13800138000": "13800138000-20261123", "user-1": "order-1", "a": derived, "b": None})
+
+    assert shown == ["13…(11)-20261123", "order-1", derived, None]
 
 
 def test_an_outcome_stands_in_an_answer_as_the_contract_has_it() -> None:

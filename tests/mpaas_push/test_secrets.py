@@ -170,7 +170,7 @@ ANSWERS: dict[str, tuple[Answer, OutcomeKind]] = {
 
 
 def messages() -> list[PushMessage]:
-    given = {target: f"id-{place}" for place, target in enumerate(TARGETS)}
+    given = {target: f"order-{place}-{target}" for place, target in enumerate(TARGETS)}
     return [PushMessage.parse(with_targets(*TARGETS)), PushMessage.parse(minimal() | {"targetMsgkey": given})]
 
 
