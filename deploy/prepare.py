@@ -71,7 +71,6 @@ def filled_policies(stage: str, env: Mapping[str, str]) -> dict[str, Any]:
         "ALIYUN::AccountId": env["ALIBABA_CLOUD_ACCOUNT_ID"],
         "AppId": env["MPAAS_APP_ID"],
         "Stage": stage,
-        "LogProject": f"mpaas-push-{stage}",
     }
     files = {name: ROOT / "deploy" / "policies" / f"{name}.json" for name in ("function", "deployer")}
     return {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mpaas_push.cli.descriptor import described_functions
-from mpaas_push.cli.policies import CALLS
+from mpaas_push.cli.policies import CALLS, DEPLOYS, unreached_faults
 from mpaas_push.cli.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -288,8 +288,71 @@ def test_every_line_of_a_policy_is_explained(name: str) -> None:
             assert f"`{action}`" in text, action
 
 
-def test_the_deployer_touches_nothing_beside_the_project() -> None:
-    for statement in policy("deployer")["Statement"]:
-        if statement["Effect"] == "Allow":
+def test_queues_and_worker_of_the_functions_are_within_reach(stack: Stack) -> None:
+    functions = [each.props for each in described_functions(ROOT / "s.yaml", {})]
+    (role,) = stack.of("RAM::Role").values()
+
+    for document in (policy("function"), role["Policies"][0]["PolicyDocument"]):
+        assert list(unreached_faults(document, functions)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("mpaas-push-retry-", "nothing lets PUSH_RETRY_QUEUE of s.yaml, mpaas-push-retry-dev, be sent to"),
+        (
+            "mpaas-push-dead-",
+            "nothing lets PUSH_DEAD_LETTER_QUEUE of s.yaml, mpaas-push-dead-dev, be sent to",
+        ),
+        ("mpaas-push-failed-", "nothing lets the failure destination of s.yaml, "),
+        (
+            "mpaas-queue-push-",
+            "nothing lets PUSH_WORKER_FUNCTION of s.yaml, mpaas-queue-push-dev, be invoked",
+        ),
+    ],
+)
+def test_a_queue_or_worker_out_of_reach_is_named(stack: Stack, name: str, told: str) -> None:
+    functions = [each.props for each in described_functions(ROOT / "s.yaml", {})]
+    (role,) = stack.of("RAM::Role").values()
+
+    for document in (policy("function"), role["Policies"][0]["PolicyDocument"]):
+        renamed = json.loads(json.dumps(document).replace(name, "another-"))
+        (fault, *_) = unreached_faults(renamed, functions, "Policies.0")
+        assert fault.field == "Policies.0.Statement"
+        assert fault.message.startswith(told)
+
+
+def test_what_is_denied_is_not_within_reach() -> None:
+    document = policy("function")
+    for statement in document["Statement"]:
+        statement["Effect"] = "Deny"
+
+    assert list(unreached_faults(document, [described_functions(ROOT / "s.yaml", {})[0].props]))
+
+
+def test_the_deployer_may_do_what_a_deployment_calls_and_nothing_else() -> None:
+    allowed = {
+        action
+        for statement in policy("deployer")["Statement"]
+        if statement["Effect"] == "Allow"
+        for action in statement["Action"]
+    }
+
+    assert allowed == {action for actions in DEPLOYS.values() for action in actions}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_deployer_touches_nothing_beside_the_stage(stage: str) -> None:
+    document = json.dumps(policy("deployer")).replace("${Stage}", stage)
+    for statement in json.loads(document)["Statement"]:
+        if statement["Effect"] == "Allow" and statement["Action"] != ["ram:CheckServiceLinkedRoleExistence"]:
             for resource in statement["Resource"]:
-                assert re.search(r"mpaas-|notificationrole$", resource), resource
+                assert re.search(rf"mpaas-(\*-)?push-{stage}(/|$)|notificationrole$", resource), resource
+
+
+def test_no_deployer_makes_a_trigger_that_answers_everybody() -> None:
+    (denial,) = (each for each in policy("deployer")["Statement"] if each["Effect"] == "Deny")
+
+    assert set(denial["Action"]) == {"fc:CreateTrigger", "fc:UpdateTrigger"}
+    assert denial["Resource"] == ["*"]
+    assert denial["Condition"] == {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}

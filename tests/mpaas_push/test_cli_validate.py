@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mpaas_push.__main__ import main
+from mpaas_push.cli.policies import DEPLOYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +75,7 @@ def test_the_project_itself_is_valid(validate: Validate) -> None:
         "ok    s.prod.yaml: 4 functions, 10 triggers, 1 message of timers",
         "ok    s.staging.yaml: 4 functions, 10 triggers, 1 message of timers",
         "ok    template.yml: 4 functions, 27 resources",
-        "ok    deploy/policies/deployer.json: 6 statements",
+        "ok    deploy/policies/deployer.json: 8 statements",
         "ok    deploy/policies/function.json: 4 statements",
         "ok    functions/event_push/rules.yaml: 3 rules",
         "8 checked, no faults",
@@ -83,6 +84,7 @@ def test_the_project_itself_is_valid(validate: Validate) -> None:
 
 S, TEMPLATE, RULES = "s.yaml", "template.yml", "functions/event_push/rules.yaml"
 FUNCTION, DEPLOYER = "deploy/policies/function.json", "deploy/policies/deployer.json"
+HERE = "acs:fc:${ALIYUN::Region}:${ALIYUN::AccountId}:"
 STREAM = "resources.queue_push.props.triggers.pushes.triggerConfig"
 
 SEEDS = [
@@ -682,22 +684,100 @@ SEEDS = [
     ),
     (
         FUNCTION,
+        '"Effect": "Allow",\n      "Action": ["mns:SendMessage"]',
+        '"Effect": "Deny",\n      "Action": ["mns:SendMessage"]',
+        "Statement: the functions need mns:SendMessage",
+    ),
+    (
+        FUNCTION,
+        '"Effect": "Allow",\n      "Action": ["mns:SendMessage"]',
+        '"Effect": "Deny",\n      "Action": ["mns:*"]',
+        "Statement.1.Action.0: denies mns:SendMessage, which the functions call",
+    ),
+    (
+        FUNCTION,
         '"Effect": "Allow"',
         '"Effect": "allow"',
         "Statement.0.Effect: input should be 'Allow' or 'Deny'",
     ),
     (DEPLOYER, '"fc:CreateFunction",', '"fc:*",', "Statement.0.Action.0: fc:* is too wide"),
+    (DEPLOYER, '-push-${Stage}"', '*"', "Statement.0.Resource.0: " + HERE + "functions/mpaas-** is too wide"),
     (
         DEPLOYER,
+        'functions/mpaas-*-push-${Stage}"',
         'functions/mpaas-*"',
-        'functions/*"',
-        "Statement.0.Resource.0: acs:fc:${ALIYUN::Region}:${ALIYUN::AccountId}:functions/* is too wide",
+        f"Statement.0.Resource.0: {HERE}functions/mpaas-* is too wide: only mpaas-…-${{Stage}} is the stage's",
+    ),
+    (
+        DEPLOYER,
+        'functions/mpaas-*-push-${Stage}/triggers/*"',
+        'functions/mpaas-*-push-prod/triggers/*"',
+        f"Statement.1.Resource.0: {HERE}functions/mpaas-*-push-prod/triggers/* is too wide",
+    ),
+    (
+        DEPLOYER,
+        "acs:fc:${ALIYUN::Region}:",
+        "acs:fc:*:",
+        "Statement.0.Resource.0: acs:fc:*:",
+    ),
+    (
+        DEPLOYER,
+        "role/mpaas-push-${Stage}",
+        "role/mpaas-push-*",
+        "Statement.3.Resource.0: acs:ram::${ALIYUN::AccountId}:role/mpaas-push-* is too wide",
     ),
     (
         DEPLOYER,
         '"Condition": {"StringEquals": {"acs:Service": ["fc.aliyuncs.com"]}}',
         '"Condition": {}',
         "Statement.3.Condition: StringEquals acs:Service must be fc.aliyuncs.com",
+    ),
+    (
+        DEPLOYER,
+        '"ram:PassRole"',
+        '"ram:PassRole", "ram:CreateRole"',
+        "Statement.3.Action.1: ram:CreateRole: an administrator makes roles",
+    ),
+    (
+        DEPLOYER,
+        '"ram:CheckServiceLinkedRoleExistence"',
+        '"ram:CheckServiceLinkedRoleExistence", "fc:ListFunctions"',
+        "Statement.6.Resource.0: * is too wide",
+    ),
+    *(
+        (DEPLOYER, f'"{action}"', '"fc:ListLayers"', f"Statement: a deployment needs {action}")
+        for actions in DEPLOYS.values()
+        for action in sorted(actions)
+    ),
+    (
+        DEPLOYER,
+        'project/mpaas-push-${Stage}/logstore/functions"',
+        'project/mpaas-push-${Stage}"',
+        "Statement: a deployment needs log:GetLogStoreLogs",
+    ),
+    (
+        DEPLOYER,
+        '"Action": ["fc:CreateTrigger", "fc:UpdateTrigger"]',
+        '"Action": ["fc:EnableHTTPTriggerAnonymous"]',
+        "Statement: nothing denies fc:CreateTrigger and fc:UpdateTrigger on * if StringEquals fc:EnableHTTP",
+    ),
+    (
+        DEPLOYER,
+        '"Action": ["fc:CreateTrigger", "fc:UpdateTrigger"]',
+        '"Action": ["fc:CreateTrigger"]',
+        "Statement: nothing denies fc:UpdateTrigger on * if StringEquals fc:EnableHTTPTriggerAnonymous is true",
+    ),
+    (
+        DEPLOYER,
+        '"fc:EnableHTTPTriggerAnonymous": ["true"]',
+        '"fc:EnableHTTPTriggerAnonymous": ["false"]',
+        "Statement: nothing denies fc:CreateTrigger and fc:UpdateTrigger",
+    ),
+    (
+        DEPLOYER,
+        ',\n      "Condition": {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}',
+        "",
+        "Statement.7.Action.0: denies fc:CreateTrigger, which a deployment calls",
     ),
     # Rules
     (RULES, "match:", "macth:", "rules.0.macth: "),
