@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -36,6 +38,52 @@ def test_checks_of_pull_requests_have_no_secret_and_no_rights() -> None:
     assert "id-token" not in text
     assert "pull_request_target" not in text
     assert "permissions:\n  contents: read\n" in text
+
+
+def workflow(name: str) -> dict[str, Any]:
+    """A workflow; its triggers under `on`, which YAML 1.1 reads as a truth."""
+    document = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text("utf-8"))
+    return {"on" if key is True else key: value for key, value in document.items()}
+
+
+def test_every_deployment_is_of_main_and_waits_for_the_checks() -> None:
+    jobs = workflow("deploy")["jobs"]
+
+    assert jobs["checks"] == {"uses": "./.github/workflows/checks.yml"}
+    assert jobs["staging"]["needs"] == "checks"
+    assert jobs["prod"]["needs"] == "staging"
+    for stage in ("staging", "prod"):
+        assert jobs[stage]["if"] == "github.ref == 'refs/heads/main'"
+        assert jobs[stage]["with"] == {"stage": stage}
+
+
+def test_a_push_to_main_is_checked_once() -> None:
+    assert workflow("checks")["on"].keys() == {"pull_request", "workflow_call"}
+    assert workflow("deploy")["on"]["push"] == {"branches": ["main"]}
+
+
+def test_only_what_deploys_may_ask_for_keys() -> None:
+    deploy = workflow("deploy")
+
+    assert deploy["permissions"] == {"contents": "read"}
+    asking = {name for name, job in deploy["jobs"].items() if "id-token" in job.get("permissions", {})}
+    assert asking == {"staging", "prod"} == {name for name, job in deploy["jobs"].items() if "secrets" in job}
+
+
+def test_a_stage_that_waits_holds_no_other_up() -> None:
+    assert "concurrency" not in workflow("deploy")
+    (job,) = workflow("deploy-stage")["jobs"].values()
+    assert job["concurrency"] == {"group": "deploy-${{ inputs.stage }}", "cancel-in-progress": False}
+
+
+def test_every_setting_of_the_example_is_a_variable_or_a_secret_of_the_stage() -> None:
+    example = (ROOT / ".env.example").read_text("utf-8")
+    text = (ROOT / ".github" / "workflows" / "deploy-stage.yml").read_text("utf-8")
+    names = set(re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE)) - {"SERVERLESS_ACCESS"}
+
+    for name in names:
+        assert f"{name}: ${{{{ vars.{name} " in text or f"{name}: ${{{{ secrets.{name} " in text, name
+    assert "RUNTIME: ${{ vars.RUNTIME || 'python3.10' }}" in text
 
 
 def test_no_key_is_stored_for_deployments() -> None:
