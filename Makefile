@@ -66,10 +66,10 @@ deploy: validate  ## deploy a stage: make deploy STAGE=staging (settings in .env
 	$(BIN)/python -m deploy.deploy deploy --stage $(STAGE) --runtime $(RUNTIME) $(ARGS)
 
 logs: install  ## follow a function's logs: make logs STAGE=staging FUNCTION=queue_push
-	$(BIN)/python -m deploy.deploy logs --stage $(STAGE) --function $(FUNCTION)
+	$(BIN)/python -m deploy.deploy logs --stage $(STAGE) --function $(FUNCTION) $(ARGS)
 
-remove: install  ## remove a stage from the cloud: make remove STAGE=staging
-	$(BIN)/python -m deploy.deploy remove --stage $(STAGE)
+remove: install  ## remove a stage from the cloud, after a question: make remove STAGE=staging ARGS=--yes
+	$(BIN)/python -m deploy.deploy remove --stage $(STAGE) $(ARGS)
 
 smoke: install  ## call every deployed function once, harmlessly: make smoke STAGE=staging
 	$(BIN)/python -m mpaas_push smoke --stage $(STAGE)

@@ -21,38 +21,52 @@ from mpaas_push.cli.env_file import NEEDED, OF_FUNCTION_COMPUTE, read_env
 from mpaas_push.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-__all__ = ["STAGES", "DeploymentFailed", "missing", "missing_settings"]
+__all__ = ["STAGES", "DeploymentFailed", "missing", "missing_settings", "other_stage"]
 
 STAGES = {"dev": "s.yaml", "staging": "s.staging.yaml", "prod": "s.prod.yaml"}
 LAYER_ARN = re.compile(r"acs:fc:[\w-]+:\w+:layers/[\w-]+/versions/[0-9]+")
 CLI = "npm install -g @serverless-devs/s@3.1.10"
+OF_THE_ACCOUNT = ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID")
+"""Settings that name what is there already; only what is deployed needs the others."""
 
 
 class DeploymentFailed(Exception):
     """A step of the deployment failed; the text says which and what to do."""
 
 
-def missing_settings(env: Mapping[str, str], file: Path) -> list[str]:
+def missing_settings(env: Mapping[str, str], file: Path, names: Collection[str] = tuple(NEEDED)) -> list[str]:
     """Name the settings that are missing or of a wrong form, each with what belongs there."""
     return [
         f"{name} is {'not set' if not env.get(name) else f'{env[name]!r}'}: put {what} into {file.name}"
         for name, (pattern, what) in NEEDED.items()
-        if not re.fullmatch(pattern, env.get(name, ""))
+        if name in names and not re.fullmatch(pattern, env.get(name, ""))
     ]
 
 
+def other_stage(file: Path, stage: str) -> list[str]:
+    """Name the stage that a file of settings speaks of, if it is not the one that was asked for.
+
+    Raises:
+        Misconfigured: the file is not UTF-8.
+    """
+    named = read_env(file).get("STAGE", stage)
+    told = f"STAGE is {named!r} in {file.name}, but {stage} was asked for"
+    return [f"{told}: remove it there, `make … STAGE={stage}` names the stage"] if named != stage else []
+
+
 def missing(env: Mapping[str, str], stage: str, file: Path, runtime: str | None = None) -> list[str]:
-    """Name everything that a deployment lacks, each with what to do.
+    """Name everything that is lacking, each with what to do.
 
     Args:
         env: The settings.
         stage: Which deployment.
         file: Where settings belong.
-        runtime: For which the layer is to be built; it holds compiled parts and serves no other.
+        runtime: Of the functions that are to be deployed, and of their layer, which holds compiled parts and
+            serves no other. None where what is deployed already is followed or removed: that needs less.
     """
-    found = missing_settings(env, file)
+    found = other_stage(file, stage) + missing_settings(env, file, NEEDED if runtime else OF_THE_ACCOUNT)
     if "FC_REGION" in env:
         found.append(f"FC_REGION is set; unset it: {OF_FUNCTION_COMPUTE}")
     if runtime:
@@ -62,7 +76,7 @@ def missing(env: Mapping[str, str], stage: str, file: Path, runtime: str | None 
     elif not _has_access(env):
         alias = env.get("SERVERLESS_ACCESS", "default")
         found.append(f"the access {alias} is not there: s config add -a {alias}, keys of a deployer")
-    if role := _missing_role(env, stage):
+    if runtime and (role := _missing_role(env, stage)):
         found.append(role)
     return found
 
@@ -81,7 +95,8 @@ def _has_access(env: Mapping[str, str]) -> bool:
     alias = env.get("SERVERLESS_ACCESS", "default")
     if alias in env or {"AccountID", "AccessKeyID", "AccessKeySecret"} <= env.keys():
         return True
-    file = Path(env.get("HOME", "~")).expanduser() / ".s" / "access.yaml"
+    home = Path(env.get("serverless_devs_config_home") or env.get("HOME") or "~").expanduser()
+    file = home / ".s" / "access.yaml"
     return (
         file.is_file()
         and re.search(rf"^{re.escape(alias)}:", file.read_text("utf-8"), re.MULTILINE) is not None
@@ -89,12 +104,15 @@ def _has_access(env: Mapping[str, str]) -> bool:
 
 
 def _missing_role(env: Mapping[str, str], stage: str) -> str | None:
-    """Ask for the function's role, where the command of Alibaba Cloud is there to ask."""
+    """Ask for the function's role, where the command of Alibaba Cloud is there to ask.
+
+    Any other failure than the answer that there is none says nothing: a deployer need not be allowed to ask.
+    """
     if shutil.which("aliyun", path=env.get("PATH")) is None:
         return None
     role = f"mpaas-push-{stage}"
     asked = _run(["aliyun", "ram", "GetRole", "--RoleName", role], env)
-    if asked.returncode == 0:
+    if asked.returncode == 0 or "EntityNotExist" not in asked.stdout + asked.stderr:
         return None
     return f"the role {role} is not there: create it (docs/deploy.md, step 5)"
 
@@ -137,6 +155,15 @@ def _last(done: subprocess.CompletedProcess[str]) -> str:
     return (done.stdout + done.stderr).strip()[-2000:]
 
 
+def _agreed(stage: str) -> bool:
+    """Ask for the stage's name, since a stage that is gone pushes nothing; no answer is no agreement."""
+    print(f"This removes the functions and triggers of the stage {stage} from the cloud.")
+    try:
+        return input(f"Type {stage} to go on: ").strip() == stage
+    except EOFError:
+        return False
+
+
 def main() -> int:
     """Do what is asked for: 0 done; 1 something failed; 2 something is missing, nothing was changed."""
     parser = argparse.ArgumentParser(prog="python -m deploy.deploy", description=__doc__)
@@ -145,6 +172,7 @@ def main() -> int:
     parser.add_argument("--runtime", choices=RUNTIMES, default=RUNTIMES[0])
     parser.add_argument("--compiled", action="store_true", help="a layer of bytecode (docs/layer.md)")
     parser.add_argument("--function", default="http_push", help="whose logs; its name in s.yaml")
+    parser.add_argument("--yes", action="store_true", help="remove without a question")
     parser.add_argument("--settings", type=Path, default=ROOT / ".env", help=".env by default")
     options = parser.parse_args()
     try:
@@ -156,6 +184,10 @@ def main() -> int:
     if lacks := missing(env, options.stage, options.settings, runtime):
         print(f"cannot {options.action}; nothing was changed:", file=sys.stderr)
         print("\n".join(f"  - {each}" for each in lacks), file=sys.stderr)
+        return 2
+    if options.action == "remove" and not options.yes and not _agreed(options.stage):
+        told = f"the answer was not {options.stage}; --yes (make: ARGS=--yes) removes without a question"
+        print(f"\nnothing was removed: {told}", file=sys.stderr)
         return 2
     try:
         if options.action == "deploy":

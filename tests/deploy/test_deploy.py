@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deploy.deploy import missing, other_stage
+from mpaas_push.cli.env_file import read_env
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,6 +30,13 @@ S = f"""#!/bin/sh
 echo "$@ | layer $MPAAS_LAYER_ARN | app $MPAAS_APP_ID | stage $STAGE" >> "$CALLS"
 case "$*" in *"layer publish"*) echo '{{"layerVersionArn": "{ARN}"}}';; esac
 case "$*" in *"$FAILS"*) exit 3;; esac
+"""
+
+NO_SUCH_ROLE = """#!/bin/sh
+echo "asked $@" >> "$CALLS.aliyun"
+echo "ERROR: SDK.ServerError" >&2
+echo "ErrorCode: EntityNotExist.Role" >&2
+exit 1
 """
 
 
@@ -49,7 +59,7 @@ class Machine:
         path.write_text(script)
         path.chmod(0o755)
 
-    def run(self, action: str, *arguments: str, **env: str) -> tuple[int, str]:
+    def run(self, action: str, *arguments: str, answer: str = "", **env: str) -> tuple[int, str]:
         fixed: Mapping[str, str] = {
             "HOME": str(self.home),
             "PATH": f"{self.bin}:/usr/bin:/bin",
@@ -61,6 +71,7 @@ class Machine:
             [*command, *arguments],
             cwd=ROOT,
             env={**fixed, "PYTHONPATH": str(ROOT), "UV_OFFLINE": "1", **env},
+            input=answer,
             capture_output=True,
             text=True,
             check=False,
@@ -93,7 +104,7 @@ def test_the_layer_is_published_and_the_stage_deployed_with_it(machine: Machine)
 def test_everything_that_is_missing_is_named_at_once_and_nothing_is_done(machine: Machine) -> None:
     machine.settings.write_text("ALIBABA_CLOUD_REGION_ID=nowhere\nMPAAS_APP_ID=\nFC_REGION=cn-hangzhou\n")
     (machine.bin / "s").unlink()
-    machine.add("aliyun", "#!/bin/sh\nexit 1\n")
+    machine.add("aliyun", NO_SUCH_ROLE)
 
     code, printed = machine.run("deploy", "--stage", "prod")
 
@@ -109,6 +120,48 @@ def test_everything_that_is_missing_is_named_at_once_and_nothing_is_done(machine
     ):
         assert told in printed
     assert machine.made == []
+
+
+@pytest.mark.parametrize("answer", ["ErrorCode: NoPermission", "dial tcp: no such host", ""])
+def test_a_role_that_could_not_be_asked_for_is_not_missing(machine: Machine, answer: str) -> None:
+    machine.add("aliyun", f"#!/bin/sh\necho '{answer}' >&2\nexit 1\n")
+    env = read_env(machine.settings) | {"HOME": str(machine.home), "PATH": f"{machine.bin}:/usr/bin:/bin"}
+
+    assert missing(env, "staging", machine.settings, "python3.10") == []
+
+
+@pytest.mark.parametrize("action", ["logs", "remove"])
+def test_what_is_deployed_is_followed_and_removed_with_less(machine: Machine, action: str) -> None:
+    machine.settings.write_text(
+        "ALIBABA_CLOUD_ACCOUNT_ID=1000000000000000\nALIBABA_CLOUD_REGION_ID=cn-hangzhou\n"
+    )
+    machine.add("aliyun", NO_SUCH_ROLE)
+
+    code, printed = machine.run(action, "--stage", "staging", "--yes")
+
+    assert code == 0, printed
+    assert not (machine.home / "calls.aliyun").exists()
+
+
+@pytest.mark.parametrize("action", ["deploy", "logs", "remove"])
+def test_settings_of_another_stage_are_refused(machine: Machine, action: str) -> None:
+    machine.settings.write_text(f"{SETTINGS}STAGE=prod\n")
+
+    code, printed = machine.run(action, "--stage", "staging")
+
+    assert code == 2
+    assert "STAGE is 'prod' in team.env, but staging was asked for: remove it there" in printed
+    assert machine.made == []
+    assert other_stage(machine.settings, "prod") == []
+
+
+def test_the_home_of_the_command_may_be_elsewhere(machine: Machine, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (machine.home / ".s").rename(elsewhere / ".s")
+
+    assert machine.run("deploy")[0] == 2
+    assert machine.run("deploy", serverless_devs_config_home=str(elsewhere))[0] == 0
 
 
 def test_a_missing_access_is_named(machine: Machine) -> None:
@@ -167,10 +220,19 @@ def test_a_step_that_fails_ends_the_deployment(machine: Machine, step: str, told
 
 def test_logs_and_remove_are_for_one_stage(machine: Machine) -> None:
     assert machine.run("logs", "--stage", "prod", "--function", "queue_push")[0] == 0
-    assert machine.run("remove", "--stage", "prod")[0] == 0
+    assert machine.run("remove", "--stage", "prod", "--yes")[0] == 0
 
     assert machine.made[0].startswith("queue_push logs --tail -t s.prod.yaml -a default")
     assert machine.made[1].startswith("remove -y -t s.prod.yaml -a default")
+
+
+@pytest.mark.parametrize(("answer", "removed"), [("prod\n", True), ("yes\n", False), ("", False)])
+def test_a_stage_is_removed_once_its_name_is_typed(machine: Machine, answer: str, removed: bool) -> None:
+    code, printed = machine.run("remove", "--stage", "prod", answer=answer)
+
+    assert code == (0 if removed else 2)
+    assert bool(machine.made) is removed
+    assert ("nothing was removed" not in printed) is removed
 
 
 def test_the_example_of_the_settings_names_all_that_is_needed() -> None:
