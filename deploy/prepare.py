@@ -2,7 +2,8 @@
 
 `python -m deploy.prepare --stage staging` creates the queues and the topic that the descriptor names, and
 writes the two policies and the role's trust with the stage's names filled in, ready for RAM. It takes the
-AccessKey of an administrator from the environment; what is there already stays as it is.
+AccessKey of an administrator from the environment. What is there already stays as it is, but for queues that
+hand a message out again while a function may still be at work on it.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ import json
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mns.account import Account
-from mns.mns_exception import MNSExceptionBase
+from mns.mns_exception import MNSClientNetworkException, MNSExceptionBase
 from mns.queue import QueueMeta
 from mns.topic import TopicMeta
 
-from deploy.deploy import STAGES, missing_settings
+from deploy.deploy import STAGES, missing_settings, other_stage
 from deploy.layer import ROOT
 from mpaas_push.cli.descriptor import described_functions
 from mpaas_push.cli.env_file import read_env
@@ -30,7 +32,10 @@ from mpaas_push.errors import PushError
 from mpaas_push.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from mns.queue import Queue
+    from mns.topic import Topic
 
 __all__ = ["filled_policies", "named_queues"]
 
@@ -45,6 +50,8 @@ SPARE_SECONDS = 30
 """How long after a function's timeout a message stays hidden from the next one."""
 MOST_SECONDS = 43200
 """Longest visibility timeout of a queue."""
+TIMEOUT_SECONDS = 10.0
+"""Longest wait for the queue service."""
 
 
 def named_queues(stage: str, env: Mapping[str, str]) -> tuple[set[str], set[str]]:
@@ -57,10 +64,13 @@ def named_queues(stage: str, env: Mapping[str, str]) -> tuple[set[str], set[str]
     for function in described_functions(ROOT / STAGES[stage], env):
         text = json.dumps(function.props)
         queues |= set(re.findall(r":/queues/([\w-]+)", text))
-        queues |= set(
-            re.findall(r'"(?:QueueName|PUSH_RETRY_QUEUE|PUSH_DEAD_LETTER_QUEUE)": "([\w-]+)"', text)
-        )
+        queues |= set(re.findall(r'"(?:PUSH_RETRY_QUEUE|PUSH_DEAD_LETTER_QUEUE)": "([\w-]+)"', text))
         topics |= set(re.findall(r":/topics/([\w-]+)", text))
+        for trigger in function.props.get("triggers") or ():
+            source = trigger["triggerConfig"].get("eventSourceConfig") or {}
+            parameters = source.get("eventSourceParameters") or {}
+            if "sourceMNSParameters" in parameters:  # RabbitMQ has a QueueName too
+                queues.add(parameters["sourceMNSParameters"]["QueueName"])
     return queues, topics
 
 
@@ -87,33 +97,70 @@ def _written(stage: str, folder: Path, env: Mapping[str, str]) -> None:
 
 
 def _created(stage: str, env: Mapping[str, str]) -> bool:
-    """Create queues and topics; say whether all are there now."""
+    """Create queues and topics up to the first that cannot be; say whether all are there now."""
     account, region = env["ALIBABA_CLOUD_ACCOUNT_ID"], env["ALIBABA_CLOUD_REGION_ID"]
     endpoint = Settings.from_env(env).mns_endpoint or f"https://{account}.mns.{region}.aliyuncs.com"
     keys = Credentials.resolve(env=env)
     mns = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
+    # The SDK sets no time limit on HTTPS; the connection is opened at the first request.
+    mns.mns_client.http.conn.timeout = mns.mns_client.http.conn.connection_timeout = TIMEOUT_SECONDS
     queues, topics = named_queues(stage, env)
     longest = max(each.props["timeout"] for each in described_functions(ROOT / STAGES[stage], env))
-    meta = QueueMeta(vis_timeout=min(longest + SPARE_SECONDS, MOST_SECONDS), msg_ttl=WEEK_SECONDS)
-    well = True
-    for name in sorted(queues):
-        well &= _made("queue", name, lambda name=name: mns.get_queue(name).create(meta))  # type: ignore[misc]
-    for name in sorted(topics):
-        well &= _made("topic", name, lambda name=name: mns.get_topic(name).create(TopicMeta()))  # type: ignore[misc]
-    return well
-
-
-def _made(kind: str, name: str, create: Callable[[], object]) -> bool:
-    try:
-        create()
-    except MNSExceptionBase as error:
-        if str(error.type).endswith("AlreadyExist"):
-            print(f"{kind}   {name} is there, with other attributes; left as it is")
-            return True
-        print(f"{kind}   {name}: {error.type}", file=sys.stderr)
-        return False
-    print(f"{kind}   {name}")
+    hidden = min(longest + SPARE_SECONDS, MOST_SECONDS)
+    steps = [
+        *(("queue", name, partial(_queue, mns.get_queue(name), hidden)) for name in sorted(queues)),
+        *(("topic", name, partial(_topic, mns.get_topic(name))) for name in sorted(topics)),
+    ]
+    for kind, name, make in steps:
+        try:
+            print(f"{kind}   {name}{make()}")
+        except MNSExceptionBase as error:
+            told = f"{kind}   {name}: {error.type} at {endpoint}: {_advice(error)}"
+            print(f"{told}\nnothing more was made", file=sys.stderr)
+            return False
     return True
+
+
+def _queue(queue: Queue, hidden: int) -> str:
+    """Create a queue that hides a message for some seconds, or make one that is there do so; say what was."""
+    try:
+        queue.create(QueueMeta(vis_timeout=hidden, msg_ttl=WEEK_SECONDS))
+    except MNSExceptionBase as error:
+        if not str(error.type).endswith("AlreadyExist"):
+            raise
+        found = queue.get_attributes().visibility_timeout
+        if found >= hidden:
+            return " is there, with other attributes; left as it is"
+        queue.set_attributes(QueueMeta(vis_timeout=hidden))
+        return f" is there; it hid a message for {found} s, now for {hidden} s, longer than a function runs"
+    return ""
+
+
+def _topic(topic: Topic) -> str:
+    try:
+        topic.create(TopicMeta())
+    except MNSExceptionBase as error:
+        if not str(error.type).endswith("AlreadyExist"):
+            raise
+        return " is there, with other attributes; left as it is"
+    return ""
+
+
+def _advice(error: MNSExceptionBase) -> str:
+    if isinstance(error, MNSClientNetworkException):
+        return (
+            "it does not answer; check the network, and ALIBABA_CLOUD_ACCOUNT_ID and ALIBABA_CLOUD_REGION_ID,"
+            " of which the address is made, or PUSH_MNS_ENDPOINT"
+        )
+    return _ADVICE.get(str(error.type), "look the code up in the manual of Simple Message Queue")
+
+
+_ADVICE = {
+    "AccessDenied": "the AccessKey may not do this; take an administrator's, and its security token if any",
+    "InvalidAccessKeyId": "there is no such AccessKey; check ALIBABA_CLOUD_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "check ALIBABA_CLOUD_ACCESS_KEY_SECRET: it is not that of the AccessKey",
+    "TimeExpired": "check the clock of this machine",
+}
 
 
 def main() -> int:
@@ -128,7 +175,7 @@ def main() -> int:
     except PushError as error:
         print(f"cannot prepare; nothing was made: {error}", file=sys.stderr)
         return 2
-    if lacks := missing_settings(env, options.settings):
+    if lacks := other_stage(options.settings, options.stage) + missing_settings(env, options.settings):
         print("\n".join(["cannot prepare; nothing was made:", *lacks]), file=sys.stderr)
         return 2
     _written(options.stage, options.policies, env)

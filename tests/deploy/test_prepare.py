@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deploy.deploy import STAGES
+from deploy.prepare import named_queues
 from local.mns import MnsServer
+from local.mns.model import QueueAttributes
 from local.mpaas import AccessKey
 from tests.servers import closed_port
 
@@ -67,6 +70,38 @@ def test_queues_and_topic_are_made_and_stay_as_they_are(queues: MnsServer, tmp_p
     assert prepare(tmp_path, "staging", env)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("found", "left", "told"), [(30, 90, "for 30 s, now for 90 s"), (600, 600, "left as it is")]
+)
+def test_a_queue_that_is_there_hides_messages_long_enough(
+    queues: MnsServer, tmp_path: Path, found: int, left: int, told: str
+) -> None:
+    queues.store.create_queue(
+        "mpaas-push-staging", QueueAttributes(visibility_timeout=found, delay_seconds=7)
+    )
+
+    code, printed = prepare(tmp_path, "staging", ENV | {"PUSH_MNS_ENDPOINT": queues.endpoint})
+
+    assert code == 0, printed
+    (line,) = (each for each in printed.splitlines() if each.startswith("queue   mpaas-push-staging "))
+    assert told in line
+    attributes = queues.store.queue("mpaas-push-staging").attributes
+    assert (attributes.visibility_timeout, attributes.delay_seconds) == (left, 7)
+
+
+def test_a_queue_of_rabbitmq_is_none_of_mns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = (ROOT / "s.yaml").read_text("utf-8")
+    old = "VirtualHostName: push\n                  QueueName: mpaas-push-${vars.stage}"
+    assert old in text
+    (tmp_path / "s.yaml").write_text(text.replace(old, old.replace("mpaas-push-", "of-rabbitmq-")))
+    monkeypatch.setitem(STAGES, "dev", str(tmp_path / "s.yaml"))
+
+    queues, topics = named_queues("dev", {"STAGE": "dev"})
+
+    assert queues == {f"mpaas-push{part}-dev" for part in ("", "-retry", "-dead", "-batches", "-failed")}
+    assert topics == {"mpaas-push-dev"}
+
+
 def test_the_policies_are_written_with_the_names_of_the_stage(queues: MnsServer, tmp_path: Path) -> None:
     prepare(tmp_path, "prod", ENV | {"PUSH_MNS_ENDPOINT": queues.endpoint})
 
@@ -92,7 +127,11 @@ def test_what_is_missing_is_named_and_nothing_is_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"ALIBABA_CLOUD_ACCESS_KEY_ID": "nobody"}, "queue   mpaas-push-batches-dev: "),
+        (
+            {"ALIBABA_CLOUD_ACCESS_KEY_ID": "nobody"},
+            "queue   mpaas-push-batches-dev: InvalidAccessKeyId at http://",
+        ),
+        ({"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "x"}, "check ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
         ({"ALIBABA_CLOUD_ACCESS_KEY_SECRET": ""}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
     ],
 )
@@ -106,9 +145,20 @@ def test_what_could_not_be_made_is_named(
 
 
 def test_an_endpoint_that_does_not_answer_is_told(tmp_path: Path) -> None:
-    env = ENV | {"PUSH_MNS_ENDPOINT": f"http://127.0.0.1:{closed_port()}"}
+    endpoint = f"http://127.0.0.1:{closed_port()}"
 
-    code, printed = prepare(tmp_path, "dev", env)
+    code, printed = prepare(tmp_path, "dev", ENV | {"PUSH_MNS_ENDPOINT": endpoint})
 
     assert code == 1
-    assert "queue   mpaas-push-dev: NetWorkException" in printed
+    assert f"queue   mpaas-push-batches-dev: NetWorkException at {endpoint}: it does not answer" in printed
+    assert "PUSH_MNS_ENDPOINT" in printed
+    assert printed.count("NetWorkException") == 1  # the others would wait as long for nothing
+
+
+def test_settings_of_another_stage_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "none.env").write_text("STAGE=prod\n")
+
+    code, printed = prepare(tmp_path, "dev", ENV)
+
+    assert code == 2
+    assert "STAGE is 'prod' in none.env, but dev was asked for" in printed
