@@ -11,7 +11,7 @@ STAGE ?= dev
 FUNCTION ?= http_push
 EVENTS ?= http://127.0.0.1:8082
 
-.PHONY: help install run demo pictures tick validate test soak check format layer prepare deploy logs remove smoke bench requirements clean
+.PHONY: help install run demo pictures tick validate test soak check format layer package prepare deploy logs remove smoke bench requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,9 @@ format: install  ## rewrite the code in the project's format
 
 layer: install  ## build the code layer: make layer RUNTIME=python3.12 ARGS=--compiled
 	$(BIN)/python -m deploy.layer --runtime $(RUNTIME) $(ARGS)
+
+package: validate  ## zips of functions and layer for template.yml: make package RUNTIME=python3.12
+	$(BIN)/python -m deploy.package --runtime $(RUNTIME) $(ARGS)
 
 prepare: install  ## make queues, topic and the texts of the policies: make prepare STAGE=staging
 	$(BIN)/python -m deploy.prepare --stage $(STAGE) $(ARGS)

@@ -14,15 +14,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from uv import find_uv_bin
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from deploy.archive import pack
 
 __all__ = ["RUNTIMES", "BuildFailed", "build", "interpreter"]
 
@@ -43,7 +41,6 @@ a sixth of the layer."""
 NOT_NEEDED = ("*.pyi", "py.typed", "*.c", "*.h", "*.pyx", "*.pxd", "*.pxi")
 """Sources and types: nothing looks at them at run time."""
 KEPT_METADATA = ("METADATA", "licenses", "LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "AUTHORS*")
-_FIRST_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 class BuildFailed(Exception):
@@ -77,7 +74,7 @@ def build(
         if compiled:
             _compile(runtime, site)
         path = folder / f"layer-{runtime}.zip"
-        _zip(site, path)
+        pack(site, path, "python/")
     size = path.stat().st_size
     if size > LIMIT_BYTES and not compiled:  # bytecode packs worse, and buys its size back at every start
         raise BuildFailed(f"{path.name} has {size:,} bytes, at most {LIMIT_BYTES:,} are wanted")
@@ -171,21 +168,6 @@ def _manifest(runtime: str, site: Path) -> dict[str, Any]:
     )
     own = {"name": "mpaas-push", "version": version.partition('"')[0], "licence": "Apache-2.0"}
     return {"runtime": runtime, "platform": PLATFORM, "packages": [own, *packages]}
-
-
-def _zip(site: Path, path: Path) -> None:
-    """Pack a folder so that the same files give the same bytes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
-        for file in _files(site):
-            entry = zipfile.ZipInfo(file.relative_to(site.parent).as_posix(), _FIRST_TIME)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3  # Unix, whatever runs the build
-            entry.external_attr = 0o100644 << 16
-            packed.writestr(entry, file.read_bytes())
-
-
-def _files(site: Path) -> Iterator[Path]:
-    yield from sorted((path for path in site.rglob("*") if path.is_file()), key=lambda path: path.as_posix())
 
 
 def main() -> int:

@@ -1,0 +1,79 @@
+"""Packs what `template.yml` takes from a bucket: a zip of each function, and one of the layer.
+
+`python -m deploy.package` writes them into `build/package/<version>/`, a digest of their bytes:
+only by another name does a stack see that there is something new.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from deploy.archive import pack
+from deploy.layer import ROOT, RUNTIMES, BuildFailed, build
+from mpaas_push.cli.descriptor import DescriptorError, described_functions
+
+__all__ = ["package"]
+
+_DIGITS = 12
+
+
+def package(
+    runtime: str, folder: Path = ROOT / "build" / "package", *, offline: bool = False, compiled: bool = False
+) -> Path:
+    """Pack the functions of `s.yaml` and their layer; return the folder, whose name is the version.
+
+    Args:
+        runtime: One of `RUNTIMES`.
+        folder: Where the folder is put; one of the same version is replaced.
+        offline: Take all wheels of the layer from the cache that an earlier build filled.
+        compiled: A layer of bytecode.
+
+    Raises:
+        BuildFailed: the layer could not be built.
+        DescriptorError: `s.yaml` cannot be resolved.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        made = Path(temporary, "package")
+        made.mkdir()
+        build(runtime, Path(temporary), offline=offline, compiled=compiled).rename(made / "layer.zip")
+        for function in described_functions(ROOT / "s.yaml", {}):
+            pack(ROOT / function.props["code"], made / f"{function.resource}.zip")
+        there = folder / _version(made)
+        shutil.rmtree(there, ignore_errors=True)
+        shutil.copytree(made, there)
+    return there
+
+
+def _version(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:_DIGITS]
+
+
+def main() -> int:
+    """Pack what is asked for; 0 if it could be."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.package", description=__doc__)
+    parser.add_argument("--runtime", choices=RUNTIMES, default=RUNTIMES[0])
+    parser.add_argument("--offline", action="store_true", help="take all wheels from the cache")
+    parser.add_argument("--compiled", action="store_true", help="a layer of bytecode (docs/layer.md)")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "package")
+    options = parser.parse_args()
+    try:
+        made = package(options.runtime, options.folder, offline=options.offline, compiled=options.compiled)
+    except (BuildFailed, DescriptorError) as error:
+        print(f"nothing was packed: {error}", file=sys.stderr)
+        return 1
+    for path in sorted(made.iterdir()):
+        print(f"{path}: {path.stat().st_size:,} bytes")
+    print(f"version {made.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

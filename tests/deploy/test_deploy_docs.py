@@ -1,0 +1,88 @@
+"""The page on deploying names what the descriptors, the policies and the commands need."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from deploy.deploy import STAGES
+from mpaas_push.cli.descriptor import described_functions
+from mpaas_push.cli.stack import Stack
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+SOURCES = {
+    "Default": {"source-cms", "source-actiontrail"},
+    "MNS": {"sendevent-mns"},
+    "RocketMQ": {"source-rocketmq"},
+    "RabbitMQ": {"source-rabbitmq"},
+    "Kafka": {"source-kafka", "connect-vpc"},
+}
+"""Whose service-linked roles component fc3 looks for, and would create, when it deploys a trigger; beside that
+which calls functions (@serverless-cd/srm-aliyun-ram20150501 0.0.2-beta.10, `SOURCE_TYPE`)."""
+
+
+def commands() -> list[list[str]]:
+    """The shell commands of the page, word by word."""
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    return [line.split() for line in "\n".join(blocks).replace("\\\n", " ").splitlines()]
+
+
+def test_every_role_of_eventbridge_that_a_deployment_looks_for_is_made() -> None:
+    triggers = [
+        trigger["triggerConfig"]["eventSourceConfig"]["eventSourceType"]
+        for function in described_functions(ROOT / "s.yaml", {})
+        for trigger in function.props["triggers"]
+        if trigger["triggerType"] == "eventbridge"
+    ]
+    (loop,) = (words for words in commands() if words[:2] == ["for", "service"])
+
+    assert set(loop[3:]) == {"sendevent-fc"}.union(*(SOURCES[each] for each in triggers))
+
+
+def test_policies_have_names_of_their_stage() -> None:
+    made = [words for words in commands() if words[:3] == ["aliyun", "ram", "CreatePolicy"]]
+
+    assert [words[words.index("--PolicyName") + 1] for words in made] == [
+        "mpaas-push-$stage",
+        "mpaas-push-deployer-$stage",
+    ]
+    assert [re.findall(r"cat (\S+)\)", " ".join(words)) for words in made] == [
+        ["$stage-function.json"],
+        ["$stage-deployer.json"],
+    ]
+
+
+def test_the_stack_is_given_parameters_that_it_has_and_all_without_a_default_of_use() -> None:
+    parameters = Stack(ROOT / "template.yml").document["Parameters"]
+    (create,) = (words for words in commands() if words[:3] == ["aliyun", "ros", "CreateStack"])
+    given = [word for flag, word in pairwise(create) if flag.endswith("ParameterKey")]
+
+    assert set(given) <= parameters.keys()
+    assert {"Stage", "CodeBucket", "CodePrefix", "AppId", "UploadsBucket"} == set(given)
+    assert {"QueueConcurrency", "Runtime"} <= parameters.keys()
+    numbers = re.findall(r"Parameters\.(\d)\.ParameterKey", " ".join(create))
+    assert numbers == [str(number) for number in range(1, len(given) + 1)]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_production_concurrency_of_the_page_is_that_of_the_overlay(stage: str) -> None:
+    (queue,) = (
+        each for each in described_functions(ROOT / STAGES[stage], {}) if each.resource == "queue_push"
+    )
+    reserved = queue.props["concurrencyConfig"]["reservedConcurrency"]
+
+    default = Stack(ROOT / "template.yml").document["Parameters"]["QueueConcurrency"]["Default"]
+    if stage == "prod":
+        assert f"`QueueConcurrency` with the value {reserved}" in PAGE
+    else:
+        assert reserved == default
+
+
+def test_every_target_that_the_page_names_is_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+    assert {words[1] for words in commands() if words[:1] == ["make"]} <= targets

@@ -1,0 +1,60 @@
+"""The packages that `template.yml` takes from a bucket."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from deploy import package as packages
+from deploy.package import package
+from mpaas_push.cli.stack import Stack
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return package("python3.10", tmp_path_factory.mktemp("package"), offline=True)
+
+
+def test_there_is_every_object_that_the_stack_names(packed: Path) -> None:
+    stack = Stack(ROOT / "template.yml")
+    resources = [*stack.of("FC3::Function").values(), *stack.of("FC3::LayerVersion").values()]
+    named = {each["Code"]["OssObjectName"] for each in resources}
+
+    assert {f"mpaas-push/{path.name}" for path in packed.iterdir()} == named
+
+
+@pytest.mark.parametrize("name", ["http_push", "timer_push", "queue_push", "event_push"])
+def test_a_functions_files_are_at_the_top_and_nothing_else(packed: Path, name: str) -> None:
+    folder = ROOT / "functions" / name
+    with zipfile.ZipFile(packed / f"{name}.zip") as found:
+        assert "index.py" in found.namelist()
+        assert set(found.namelist()) == {
+            path.relative_to(folder).as_posix()
+            for path in folder.rglob("*")
+            if path.is_file() and path.suffix != ".pyc"
+        }
+        assert {entry.external_attr >> 16 for entry in found.infolist()} == {0o100644}
+
+
+def test_the_version_is_that_of_the_content(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def layer(_runtime: str, folder: Path, **_: bool) -> Path:
+        return Path(shutil.copy(packed / "layer.zip", folder / "layer-python3.10.zip"))
+
+    monkeypatch.setattr(packages, "build", layer)
+    assert package("python3.10", tmp_path).name == packed.name
+
+    shutil.copy(ROOT / "s.yaml", tmp_path)
+    shutil.copytree(ROOT / "functions", tmp_path / "functions")
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
+    assert package("python3.10", tmp_path).name == packed.name
+
+    with (tmp_path / "functions" / "event_push" / "rules.yaml").open("a") as rules:
+        rules.write("# another\n")
+    assert package("python3.10", tmp_path).name != packed.name
