@@ -676,6 +676,7 @@ class Role(_Strict):
     description: str = ""
     assume_role_policy_document: dict[str, Any]
     policies: list[_RolePolicy] = []
+    policy_attachments: Any = None  # such as that of a network (docs/deploy.md)
     max_session_duration: int = 3600
     deletion_force: bool = False
     tags: Any = None

@@ -20,10 +20,10 @@ from mpaas_push.cli.descriptor import (
     described_functions,
 )
 from mpaas_push.cli.env_file import env_faults, read_env, settings_faults
-from mpaas_push.cli.policies import deployer_faults, function_faults, trust_faults
+from mpaas_push.cli.policies import deployer_faults, function_faults, trust_faults, unreached_faults
 from mpaas_push.cli.project import descriptors, read_input, rules_files, settings_or_stand_ins
 from mpaas_push.cli.resources import DeployedFunction, Frame, faults_of
-from mpaas_push.cli.stack import PSEUDO, Stack, substituted
+from mpaas_push.cli.stack import Stack
 from mpaas_push.cli.wiring import wiring_faults
 from mpaas_push.errors import Fault, InvalidMessage, Misconfigured, PushError
 from mpaas_push.json_text import read_json
@@ -340,7 +340,10 @@ def _stack(folder: Path) -> _Checked:
             place = f"Resources.{name}.Properties"
             found += trust_faults(role["AssumeRolePolicyDocument"], f"{place}.AssumeRolePolicyDocument")
             for index, policy in enumerate(role.get("Policies") or []):
-                found += function_faults(policy["PolicyDocument"], f"{place}.Policies.{index}.PolicyDocument")
+                at = f"{place}.Policies.{index}.PolicyDocument"
+                found += list(function_faults(policy["PolicyDocument"], at)) or list(
+                    _unreached(folder, policy["PolicyDocument"], at)
+                )
         if functions := _functions(folder):
             found += stack.differences(functions)
         found += [*stack.hasty_queues(), *stack.unmade()]
@@ -369,26 +372,13 @@ def _policy(folder: Path, path: Path) -> _Checked:
     if path.stem == "deployer":
         found = list(deployer_faults(document))
     else:
-        found = list(function_faults(document)) or list(_unsendable(folder, document))
+        found = list(function_faults(document)) or list(_unreached(folder, document))
     statements = document.get("Statement")
     return _counted(len(statements) if isinstance(statements, list) else 0, "statement"), found
 
 
-def _unsendable(folder: Path, document: Any) -> Iterator[Fault]:
-    """Find queues that `s.yaml` names and the policy lets nobody send to."""
-    allowed = str(substituted(document, PSEUDO | {"Stage": "dev"}))
-    for function in _functions(folder).values():
-        variables = function.props.get("environmentVariables") or {}
-        for name in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
-            queue = variables.get(name)
-            if queue and f":/queues/{queue}/messages'" not in allowed:
-                yield Fault("Statement", f"nothing lets {name} of s.yaml, {queue}, be sent to")
-        failed = function.props["asyncInvokeConfig"]["destinationConfig"]["onFailure"]["destination"]
-        if ":/queues/" in failed and f"'{failed}'" not in allowed:
-            yield Fault("Statement", f"nothing lets the failure destination of s.yaml, {failed}, be sent to")
-        worker = variables.get("PUSH_WORKER_FUNCTION")
-        if worker and f":functions/{worker}'" not in allowed:
-            yield Fault("Statement", f"nothing lets PUSH_WORKER_FUNCTION of s.yaml, {worker}, be invoked")
+def _unreached(folder: Path, document: Any, place: str = "") -> Iterator[Fault]:
+    return unreached_faults(document, [each.props for each in _functions(folder).values()], place)
 
 
 # --- Rules and messages
