@@ -167,6 +167,10 @@ def send_batch(
     unsettled = _not_taken(queues, settings.retry_queue, retries)
     stranded = _not_taken(queues, settings.dead_letter_queue, letters)
     if stranded:
+        # Twice does no harm to a letter. A second time finds out whether only the answer was lost.
+        missing = [(place, letter) for place, letter in letters if place in stranded]
+        stranded = _not_taken(queues, settings.dead_letter_queue, missing)
+    if stranded:
         logger.error("%d messages were given up, and no dead-letter queue took them", len(stranded))
     return BatchReport(
         counts_of(outcome for outcomes in results for outcome in outcomes),

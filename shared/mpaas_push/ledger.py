@@ -1,8 +1,8 @@
 """What has been sent already: one record for each request in Redis or Tair, claimed before it is sent.
 
-A request is known by its message ids with their targets, its app and its workspace, of which only a hash is
-stored; what is kept of an outcome holds no target, no text of the push and no secret. Records look like those
-of Powertools' idempotency utility, which keeps the Idempotency-Keys. A record is in one of three states:
+Powertools' idempotency records carry it. A request is known by its message ids with their targets, its app
+and its workspace, of which only a hash is stored; what is kept of an outcome holds no target, no text of the
+push and no secret. A record is in one of three states:
 
 * claimed, until the deadline of the invocation that sends it: for another one it is ``throttled`` for now;
 * claimed and past that deadline: the sender is gone, the outcome is ``unknown``;
@@ -14,14 +14,12 @@ claim differs from all others, and is replaced only by who knows it: whoever com
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
 import time
 import uuid
 import warnings
-from functools import cached_property
+from copy import copy
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,7 +29,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from mpaas_push.lean_import import stand_ins
-from mpaas_push.outcome import ACCEPTED, REFUSED, THROTTLED, UNKNOWN, Outcome, OutcomeKind, ids_for_log
+from mpaas_push.outcome import ACCEPTED, REFUSED, THROTTLED, UNKNOWN, Outcome, OutcomeKind
 from mpaas_push.settings import IfDown, OnUnknown
 
 # Powertools imports its DynamoDB records, and with them boto3, whether they are used or not.
@@ -48,6 +46,8 @@ with stand_ins(_dynamodb):
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.idempotency.persistence.cache import CacheClientProtocol
+    from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
+    from redis.commands.core import Script
 
     from mpaas_push.invocation import Invocation
     from mpaas_push.request import PushRequest
@@ -92,20 +92,48 @@ class Claim:
     """The right to send a request, taken from the ledger; settle it with the outcome.
 
     Attributes:
+        request: The request.
         deadline: Until when the request may be under way, on the clock of `time.monotonic`; then others may
             think that its sender is gone.
     """
 
     def __init__(self, ledger: Ledger, request: PushRequest, invocation: Invocation) -> None:
         self.request = request
-        self.key = _key(request)
-        self.kept = _kept(request)
-        seconds = min(invocation.time_left + MARGIN_SECONDS, LONGEST_CLAIM_SECONDS)
-        self.text = _claim_record(seconds, self.kept)
-        self.deadline = time.monotonic() + seconds - MARGIN_SECONDS
-        self.asked = False
-        """Whether the ledger was asked for it: from then on it may stand there, whatever came back."""
+        self.seconds = min(invocation.time_left + MARGIN_SECONDS, LONGEST_CLAIM_SECONDS)
+        self.deadline = time.monotonic() + self.seconds - MARGIN_SECONDS
         self._ledger = ledger
+        self._own = _OwnRecord(ledger._redis, ledger._replace)  # noqa: SLF001 - one thing in several classes
+        self._records = ledger._records_of(self._own, _kept(request))  # noqa: SLF001 - as above
+        self._data = {"key": _identity(request)}
+
+    @property
+    def asked(self) -> bool:
+        """Whether the ledger was asked for it: from then on it may stand there, whatever came back."""
+        return self._own.asked
+
+    def found(self) -> DataRecord | None:
+        """Read the request's record."""
+        try:
+            return self._records.get_record(self._data)
+        except IdempotencyItemNotFoundError:
+            return None
+
+    def taken(self) -> bool:
+        """Write the claim where no record stands, and say whether it is there."""
+        try:
+            self._records.save_inprogress(self._data, remaining_time_in_millis=round(self.seconds * 1000))
+        except (IdempotencyItemAlreadyExistsError, IdempotencyItemNotFoundError):
+            return False  # another invocation was faster, and may have given its claim back already
+        return True
+
+    def given_back(self) -> None:
+        """Delete the record that was read or written last, if it still stands there."""
+        self._records.delete_record(self._data, _NOTHING_SENT)
+
+    def noted(self, outcome: Outcome) -> None:
+        """Write an outcome in the place of the claim; ``accepted`` stays true whatever stands there."""
+        self._own.yields = outcome.kind is not ACCEPTED
+        self._records.save_success(self._data, _noted(outcome))
 
     def settle(self, outcome: Outcome) -> None:
         """Record what became of the request; never raises.
@@ -114,7 +142,51 @@ class Claim:
         Another invocation that has taken the request over meanwhile keeps its claim, and its outcome stays,
         unless this push was accepted.
         """
-        self._ledger._settle(self, outcome)  # noqa: SLF001 - one thing in two classes
+        self._ledger._settle(self, outcome)  # noqa: SLF001 - one thing in several classes
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of the class's old name, at every new object
+
+    class _Records(CachePersistenceLayer):
+        """Powertools' records in Redis."""
+
+
+class _OwnRecord:
+    """The client by which Powertools reads and writes one record.
+
+    Powertools overwrites and deletes whatever stands under a key. This one gives what it writes an owner, and
+    replaces a record only if it is still the one that was read or written last.
+    """
+
+    def __init__(self, client: redis.Redis, replace: Script) -> None:
+        self.asked = False
+        self.yields = True
+        """Whether another record is let stand where one's own is to be written."""
+        self._client = client
+        self._replace = replace
+        self._owner = uuid.uuid4().hex
+        self._name: Any = None
+        self._known = ""
+
+    def get(self, name: Any) -> str | None:
+        self._name = name
+        self._known = cast("str | None", self._client.get(name)) or ""
+        return self._known or None
+
+    def set(self, name: Any, value: Any, ex: Any = None, px: Any = None, nx: bool = False) -> bool | None:
+        del px  # Powertools counts in seconds
+        if name != self._name:
+            return None  # its lock for overwriting what seems abandoned: here that is an unknown outcome
+        text = f'{value[:-1]}, "owner": "{self._owner}"}}'
+        self.asked = True
+        if nx or not self.yields:
+            self._known = text
+            return bool(self._client.set(name, text, ex=ex, nx=nx)) or None
+        return bool(self._replace(keys=[name], args=[self._known, text, ex])) or None
+
+    def delete(self, *names: Any) -> Any:
+        return self._replace(keys=[*names], args=[self._known, "", 0])
 
 
 class _Connections(redis.ConnectionPool):
@@ -162,6 +234,8 @@ class Ledger:
         )
         self._redis = redis.Redis.from_pool(connections)
         self._replace = self._redis.register_script(_REPLACE)
+        self._keys = _records(self._redis, bodies=True)
+        self._requests = _records(self._redis, bodies=False)
         self._settings = settings
         self._asked_again_at = -math.inf
 
@@ -229,66 +303,46 @@ class Ledger:
         """Return what identifies an Idempotency-Key: deployments of other apps may share the server."""
         return ["Idempotency-Key", self._settings.app_id, self._settings.workspace_id, key]
 
-    @cached_property
-    def _keys(self) -> CachePersistenceLayer:
-        """The records of Idempotency-Keys, each with a hash of the body that came with it."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the class's name, under its new name
-            records = CachePersistenceLayer(client=cast("CacheClientProtocol", self._redis))
-        config = IdempotencyConfig(
-            event_key_jmespath="key",
-            payload_validation_jmespath="body",
-            expires_after_seconds=SHORTEST_KEPT_SECONDS,
-            hash_function="sha256",
-        )
-        records.configure(config, key_prefix=_PREFIX)
+    def _records_of(self, client: _OwnRecord, seconds: int) -> _Records:
+        """Return the records as one claim sees them, kept for so many seconds."""
+        records = copy(self._requests)
+        records.client = client
+        records.expires_after_seconds = seconds
         return records
 
     def _claimed(self, claim: Claim) -> Claim | Outcome:
-        found = self._found(claim)
+        found = claim.found()
         if found is None:
-            claim.asked = True
-            if self._redis.set(claim.key, claim.text, ex=claim.kept, nx=True):
+            if claim.taken():
                 return claim
-            # Another invocation was faster, and may have given its claim back already.
-            found = self._found(claim)
+            found = claim.found()
         if found is None:
             return _elsewhere(claim.request)
-        return self._answer(found, claim.request) or self._taken_over(claim, found)
+        return self._answer(found, claim.request) or self._taken_over(claim)
 
-    def _found(self, claim: Claim) -> str | None:
-        return cast("str | None", self._redis.get(claim.key))
-
-    def _answer(self, found: str, request: PushRequest) -> Outcome | None:
+    def _answer(self, found: DataRecord, request: PushRequest) -> Outcome | None:
         """Return what a record stands for; None if the request is to be sent again."""
-        record = json.loads(found)
-        if _in_progress(record):
+        if _in_progress(found):
             return _elsewhere(request)
-        outcome = _outcome_of(record, request)
+        outcome = _outcome_of(found, request)
         again = outcome.kind is UNKNOWN and self._settings.on_unknown is OnUnknown.RETRY
         return None if again else outcome
 
-    def _taken_over(self, claim: Claim, found: str) -> Claim | Outcome:
+    def _taken_over(self, claim: Claim) -> Claim | Outcome:
         """Claim a request whose outcome is unknown, as the only one of those who try."""
-        claim.asked = True
-        if not self._replaced(claim, found, claim.text):
+        claim.given_back()
+        if not claim.taken():
             return _elsewhere(claim.request)
-        ids = ids_for_log(claim.request.targets)
+        ids = [*claim.request.targets.values()]
         logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
         return claim
 
-    def _replaced(self, claim: Claim, found: str, text: str) -> bool:
-        """Replace a record if it is still what was found, and say whether it was; empty stands for none."""
-        return bool(self._replace(keys=[claim.key], args=[found, text, claim.kept]))
-
     def _settle(self, claim: Claim, outcome: Outcome) -> None:
-        text = _outcome_record(outcome, claim.kept) if outcome.kind in _KEPT else ""
         try:
-            if outcome.kind is ACCEPTED:
-                # That much is certain, whoever else has claimed the request meanwhile.
-                self._redis.set(claim.key, text, ex=claim.kept)
+            if outcome.kind in _KEPT:
+                claim.noted(outcome)
             else:
-                self._replaced(claim, claim.text, text)
+                claim.given_back()
         except (RedisError, OSError) as error:
             self._report(error)
 
@@ -321,14 +375,22 @@ _NOTHING_SENT = Exception("nothing was sent")
 """Powertools wants an exception with each record that it deletes, for its log."""
 
 
-_PREFIX = "mpaas-push"
+def _records(client: redis.Redis, *, bodies: bool) -> _Records:
+    """Return Powertools' records, with or without a comparison of bodies."""
+    records = _Records(client=cast("CacheClientProtocol", client))
+    config = IdempotencyConfig(
+        event_key_jmespath="key",
+        payload_validation_jmespath="body" if bodies else "",
+        expires_after_seconds=SHORTEST_KEPT_SECONDS,
+        hash_function="sha256",
+    )
+    records.configure(config, key_prefix="mpaas-push")
+    return records
 
 
-def _key(request: PushRequest) -> str:
-    """Return the key of a request's record, as Powertools makes it of what the request is known by."""
+def _identity(request: PushRequest) -> list[Any]:
     parameters = request.parameters
-    named = [parameters.get("AppId"), parameters.get("WorkspaceId"), sorted(request.targets.items())]
-    return f"{_PREFIX}#{hashlib.sha256(json.dumps(named).encode()).hexdigest()}"
+    return [parameters.get("AppId"), parameters.get("WorkspaceId"), sorted(request.targets.items())]
 
 
 def _kept(request: PushRequest) -> int:
@@ -336,36 +398,9 @@ def _kept(request: PushRequest) -> int:
     return min(max(validity, SHORTEST_KEPT_SECONDS), LONGEST_KEPT_SECONDS)
 
 
-def _claim_record(seconds: float, kept: int) -> str:
-    """Return the record of a claim that lasts so long; it is like no other."""
-    now = time.time()
-    return json.dumps(
-        {
-            "status": "INPROGRESS",
-            "expiration": int(now + kept),
-            "in_progress_expiration": int((now + seconds) * 1000),
-            "owner": uuid.uuid4().hex,
-        }
-    )
-
-
-def _outcome_record(outcome: Outcome, kept: int) -> str:
-    noted = {
-        "outcome": outcome.kind.value,
-        "requestId": outcome.request_id,
-        "resultCode": outcome.result_code,
-        "resultMessage": outcome.result_message,
-        "taskId": outcome.task_id,
-        "attempts": outcome.attempts,
-    }
-    return json.dumps(
-        {"data": json.dumps(noted), "status": "COMPLETED", "expiration": int(time.time() + kept)}
-    )
-
-
-def _in_progress(record: dict[str, Any]) -> bool:
-    until: int = record.get("in_progress_expiration") or 0
-    return record["status"] == "INPROGRESS" and until > time.time() * 1000
+def _in_progress(record: DataRecord) -> bool:
+    until = record.in_progress_expiry_timestamp or 0
+    return record.status == "INPROGRESS" and until > time.time() * 1000
 
 
 def _elsewhere(request: PushRequest) -> Outcome:
@@ -378,9 +413,21 @@ def _elsewhere(request: PushRequest) -> Outcome:
     )
 
 
-def _outcome_of(record: dict[str, Any], request: PushRequest) -> Outcome:
+def _noted(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "outcome": outcome.kind.value,
+        "requestId": outcome.request_id,
+        "resultCode": outcome.result_code,
+        "resultMessage": outcome.result_message,
+        "taskId": outcome.task_id,
+        "attempts": outcome.attempts,
+    }
+
+
+def _outcome_of(record: DataRecord, request: PushRequest) -> Outcome:
     """Return the outcome of the first time; a claim that nobody settled has none."""
-    if record["status"] == "INPROGRESS":
+    noted = record.response_json_as_dict()
+    if noted is None:
         return Outcome(
             UNKNOWN,
             request.targets,
@@ -388,7 +435,6 @@ def _outcome_of(record: dict[str, Any], request: PushRequest) -> Outcome:
             result_message="the invocation that sent this request ended before its outcome was known",
             attempts=1,
         )
-    noted = json.loads(record["data"])
     return Outcome(
         OutcomeKind(noted["outcome"]),
         request.targets,

@@ -9,6 +9,7 @@ import pytest
 
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import ROOT, QueueStack, opened, to
+from tests.servers import Server, reply, reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,6 +181,19 @@ def test_what_no_parcel_can_hold_is_given_up_and_not_repeated_for_ever(stack: Qu
 
     assert (answer["given_up"], answer["retried"], answer["left"]) == (1, 0, [])
     assert stack.parcels("dead")[0]["reason"] == "throttled"
+
+
+def test_a_letter_whose_answer_was_lost_is_handed_over_once_more() -> None:
+    taken = reply(
+        b'<?xml version="1.0"?><Messages xmlns="http://mns.aliyuncs.com/doc/v1/"><Message>'
+        b"<MessageId>1</MessageId><MessageBodyMD5>2</MessageBodyMD5></Message></Messages>",
+        201,
+    )
+    with Server(reset, taken) as mns, QueueStack(PUSH_MNS_ENDPOINT=mns.url) as stack:
+        answer = stack.deliver(to("user-1"), "not json")
+
+        assert (answer["given_up"], answer["left"]) == (1, [])
+        assert len(mns.requests) == 2
 
 
 def handed_over(*targets: str) -> dict[str, Any]:
