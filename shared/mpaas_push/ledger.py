@@ -29,7 +29,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from mpaas_push.lean_import import stand_ins
-from mpaas_push.outcome import ACCEPTED, REFUSED, THROTTLED, UNKNOWN, Outcome, OutcomeKind
+from mpaas_push.outcome import ACCEPTED, REFUSED, THROTTLED, UNKNOWN, Outcome, OutcomeKind, ids_for_log
 from mpaas_push.settings import IfDown, OnUnknown
 
 # Powertools imports its DynamoDB records, and with them boto3, whether they are used or not.
@@ -333,7 +333,7 @@ class Ledger:
         claim.given_back()
         if not claim.taken():
             return _elsewhere(claim.request)
-        ids = [*claim.request.targets.values()]
+        ids = ids_for_log(claim.request.targets)
         logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
         return claim
 
