@@ -9,10 +9,12 @@ with it.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -177,12 +179,16 @@ def read_yaml(path: Path) -> Any:
         DescriptorError: it cannot be read.
     """
     try:
-        return yaml_text.read_yaml(path.read_text("utf-8"))
+        return copy.deepcopy(_parsed(path.read_text("utf-8")))
     except RecursionError:
         raise DescriptorError(path.name, [Fault("", "cannot be read: it is nested too deeply")]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = f"cannot be read: {' '.join(str(error).split())}"
         raise DescriptorError(path.name, [Fault("", reason)]) from None
+
+
+# Overlays share their base, and PyYAML is slow. Its fast loader is not used: deep nesting crashes Python.
+_parsed = lru_cache(maxsize=8)(yaml_text.read_yaml)
 
 
 def _mapping(path: Path) -> dict[str, Any]:
