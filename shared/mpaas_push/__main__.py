@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 
 from mpaas_push.cli import invoke, rules, send, smoke, validate
@@ -22,6 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("mpaas_push").addHandler(logging.NullHandler())  # commands say it themselves
     try:
         code: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read the output has gone, as `head` does; nothing more is to be written, not even at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except PushError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is a command
         return 1

@@ -255,6 +255,29 @@ def test_nobody_knows_what_became_of_a_call_without_an_answer() -> None:
         assert command("invoke", "f", "--payload", "-", stdin="{}", env=env)[0] == 4
 
 
+def test_a_task_id_without_async_is_a_mistake() -> None:
+    code, printed = command("invoke", "f", "--payload", "-", "--task-id", "t", stdin="{}", env=KEYS)
+
+    assert code == 1
+    assert "--task-id goes with --async" in printed
+
+
+def test_a_reader_that_leaves_early_is_no_traceback() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mpaas_push", "validate"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+
+    _, errors = process.communicate(timeout=60)
+
+    assert (process.returncode, errors) == (1, "")
+
+
 def test_a_call_that_found_no_way_was_not_made() -> None:
     env = KEYS | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{closed_port()}"}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_push.cli.project import read_input
 from mpaas_push.credentials import Credentials
+from mpaas_push.errors import Misconfigured
 from mpaas_push.invoke import FunctionFailed, Functions, InvocationUnknown
 from mpaas_push.settings import Settings
 
@@ -36,6 +37,8 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _invoke(options: argparse.Namespace) -> int:
+    if options.task_id and not options.later:
+        raise Misconfigured("--task-id goes with --async: only what is handed over is a task")
     functions = Functions(Settings.from_env(), Credentials.resolve())
     payload = read_input(options.payload)
     try:
