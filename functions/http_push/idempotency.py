@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mpaas_push.ledger import Ledger
+    from mpaas_push.ledger import Comparison, Ledger
 
 __all__ = ["KeyMemory"]
 
@@ -25,16 +25,19 @@ class KeyMemory:
         self._size = size
         self._bodies: OrderedDict[str, str] = OrderedDict()
 
-    def admits(self, key: str, body: bytes, ledger: Ledger | None) -> bool:
-        """Return whether the key is new or comes with the same body again, and remember it."""
+    def compared(self, key: str, body: bytes, ledger: Ledger | None) -> Comparison:
+        """Say whether the key is new or known, and with which body; remember it."""
         fingerprint = hashlib.sha256(body).hexdigest()
         if ledger:
-            return ledger.admits(key, fingerprint)
-        known = self._bodies.setdefault(key, fingerprint)
+            return ledger.compared(key, fingerprint)
+        known = self._bodies.get(key)
+        self._bodies[key] = known or fingerprint
         self._bodies.move_to_end(key)
         if len(self._bodies) > self._size:
             self._bodies.popitem(last=False)
-        return known == fingerprint
+        if known is None:
+            return "new"
+        return "same" if known == fingerprint else "other"
 
     def forget(self, key: str, ledger: Ledger | None) -> None:
         """Forget a key under which nothing was sent."""

@@ -37,7 +37,8 @@ def push() -> Response[str]:
     scope = f"http:{key}" if key else invocation.request_id
     if answers.is_dry_run(event):
         return answers.plan(messages, client.settings, scope)
-    if key and not keys.admits(key, event.body_bytes, client.ledger):
+    known = keys.compared(key, event.body_bytes, client.ledger) if key else "new"
+    if known == "other":
         raise Problem(409, "conflict", "this Idempotency-Key came with another body: use a new key")
     if handover.is_wanted(event, messages, client.settings):
         functions = Functions(client.settings, invocation.credentials)
@@ -48,7 +49,7 @@ def push() -> Response[str]:
         results = client.send_all(messages, scope=scope, invocation=invocation)
         answer = answers.outcomes(results)
         all_invalid = all(outcome.faults for result in results for outcome in result)
-    if key and all_invalid:
+    if key and known == "new" and all_invalid:
         keys.forget(key, client.ledger)  # the corrected body may come under the same key
     return answer
 

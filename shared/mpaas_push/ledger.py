@@ -21,7 +21,7 @@ import uuid
 import warnings
 from copy import copy
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -53,9 +53,12 @@ if TYPE_CHECKING:
     from mpaas_push.request import PushRequest
     from mpaas_push.settings import Settings
 
-__all__ = ["Claim", "Ledger"]
+__all__ = ["Claim", "Comparison", "Ledger"]
 
 logger = logging.getLogger(__name__)
+
+Comparison = Literal["new", "same", "other"]
+"""Of an Idempotency-Key: new, known with the same body, known with another one."""
 
 TIMEOUT_SECONDS = 1.0
 """For a connection and for an answer; a ledger that is slower than the push is of no use."""
@@ -107,9 +110,9 @@ class Claim:
         self._data = {"key": _identity(request)}
 
     @property
-    def asked(self) -> bool:
-        """Whether the ledger was asked for it: from then on it may stand there, whatever came back."""
-        return self._own.asked
+    def may_stand(self) -> bool:
+        """Whether the claim stands in the ledger, or may: an answer was lost."""
+        return bool(self._own.mine)
 
     def found(self) -> DataRecord | None:
         """Read the request's record."""
@@ -119,15 +122,19 @@ class Claim:
             return None
 
     def taken(self) -> bool:
-        """Write the claim where no record stands, and say whether it is there."""
+        """Write the claim in the place of what was found, and say whether it is there."""
         try:
             self._records.save_inprogress(self._data, remaining_time_in_millis=round(self.seconds * 1000))
         except (IdempotencyItemAlreadyExistsError, IdempotencyItemNotFoundError):
             return False  # another invocation was faster, and may have given its claim back already
+        except (RedisError, OSError):
+            if not self._own.refused:
+                raise
+            return False  # only Powertools' look at who was faster failed
         return True
 
     def given_back(self) -> None:
-        """Delete the record that was read or written last, if it still stands there."""
+        """Delete the claim, if it still stands there."""
         self._records.delete_record(self._data, _NOTHING_SENT)
 
     def noted(self, outcome: Outcome) -> None:
@@ -155,38 +162,45 @@ with warnings.catch_warnings():
 class _OwnRecord:
     """The client by which Powertools reads and writes one record.
 
-    Powertools overwrites and deletes whatever stands under a key. This one gives what it writes an owner, and
-    replaces a record only if it is still the one that was read or written last.
+    Powertools overwrites and deletes whatever stands under a key. This one gives what it writes an owner,
+    replaces a record only if it is still the one that was found, and then only its own.
+
+    Attributes:
+        mine: What was written last and may stand there; empty if it certainly does not.
+        refused: Another record stood where this one was to be written.
+        yields: Whether another record is let stand where one's own is to be written.
     """
 
     def __init__(self, client: redis.Redis, replace: Script) -> None:
-        self.asked = False
+        self.mine = ""
+        self.refused = False
         self.yields = True
-        """Whether another record is let stand where one's own is to be written."""
         self._client = client
         self._replace = replace
         self._owner = uuid.uuid4().hex
         self._name: Any = None
-        self._known = ""
+        self._found = ""
 
     def get(self, name: Any) -> str | None:
         self._name = name
-        self._known = cast("str | None", self._client.get(name)) or ""
-        return self._known or None
+        self._found = cast("str | None", self._client.get(name)) or ""
+        return self._found or None
 
     def set(self, name: Any, value: Any, ex: Any = None, px: Any = None, nx: bool = False) -> bool | None:
-        del px  # Powertools counts in seconds
+        del px, nx  # Powertools counts in seconds; what is found decides, be it nothing
         if name != self._name:
             return None  # its lock for overwriting what seems abandoned: here that is an unknown outcome
         text = f'{value[:-1]}, "owner": "{self._owner}"}}'
-        self.asked = True
-        if nx or not self.yields:
-            self._known = text
-            return bool(self._client.set(name, text, ex=ex, nx=nx)) or None
-        return bool(self._replace(keys=[name], args=[self._known, text, ex])) or None
+        expected, self.mine = self.mine or self._found, text
+        if not self.yields:
+            self._client.set(name, text, ex=ex)
+        elif not self._replace(keys=[name], args=[expected, text, ex]):
+            self.mine, self.refused = "", True
+            return None
+        return True
 
     def delete(self, *names: Any) -> Any:
-        return self._replace(keys=[*names], args=[self._known, "", 0])
+        return self._replace(keys=[*names], args=[self.mine, "", 0]) if self.mine else 0
 
 
 class _Connections(redis.ConnectionPool):
@@ -226,6 +240,7 @@ class Ledger:
         connections = _Connections.from_url(
             url,
             decode_responses=True,
+            protocol=2,  # the other one begins with a command that older servers and proxies do not know
             socket_connect_timeout=TIMEOUT_SECONDS,
             socket_timeout=TIMEOUT_SECONDS,
             # A claim that is sent twice would find itself.
@@ -255,7 +270,7 @@ class Ledger:
         except (RedisError, OSError) as error:
             self._report(error)
         instead = self._without(request)
-        if not claim.asked:
+        if not claim.may_stand:
             return instead
         if instead is None:
             return claim
@@ -263,30 +278,32 @@ class Ledger:
         self._settle(claim, instead)
         return instead
 
-    def admits(self, key: str, fingerprint: str) -> bool:
-        """Return whether an Idempotency-Key is new or comes with the same body again, and remember it a day.
+    def compared(self, key: str, fingerprint: str) -> Comparison:
+        """Say whether an Idempotency-Key is new or known, and with which body; remember it a day.
 
-        A ledger that cannot be reached admits every key. Never raises.
+        With a ledger that cannot be reached nothing is said against a key. Never raises.
 
         Args:
             key: The caller's key.
             fingerprint: Hash of the body that came with it.
         """
         if time.monotonic() < self._asked_again_at:
-            return True
+            return "same"
         data = {"key": self._key(key), "body": fingerprint}
         try:
             try:
                 self._keys.save_inprogress(data, remaining_time_in_millis=SHORTEST_KEPT_SECONDS * 1000)
             except IdempotencyItemAlreadyExistsError:
                 self._keys.get_record(data)
+                return "same"
         except IdempotencyValidationError:
-            return False
+            return "other"
         except IdempotencyItemNotFoundError:
-            return True
+            return "same"
         except (RedisError, OSError) as error:
             self._report(error)
-        return True
+            return "same"
+        return "new"
 
     def forget(self, key: str) -> None:
         """Forget an Idempotency-Key under which nothing was sent; never raises."""
@@ -312,13 +329,14 @@ class Ledger:
 
     def _claimed(self, claim: Claim) -> Claim | Outcome:
         found = claim.found()
-        if found is None:
-            if claim.taken():
-                return claim
-            found = claim.found()
-        if found is None:
+        if found and (answer := self._answer(found, claim.request)):
+            return answer
+        if not claim.taken():
             return _elsewhere(claim.request)
-        return self._answer(found, claim.request) or self._taken_over(claim)
+        if found:
+            ids = ids_for_log(claim.request.targets)
+            logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
+        return claim
 
     def _answer(self, found: DataRecord, request: PushRequest) -> Outcome | None:
         """Return what a record stands for; None if the request is to be sent again."""
@@ -327,15 +345,6 @@ class Ledger:
         outcome = _outcome_of(found, request)
         again = outcome.kind is UNKNOWN and self._settings.on_unknown is OnUnknown.RETRY
         return None if again else outcome
-
-    def _taken_over(self, claim: Claim) -> Claim | Outcome:
-        """Claim a request whose outcome is unknown, as the only one of those who try."""
-        claim.given_back()
-        if not claim.taken():
-            return _elsewhere(claim.request)
-        ids = ids_for_log(claim.request.targets)
-        logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
-        return claim
 
     def _settle(self, claim: Claim, outcome: Outcome) -> None:
         try:
