@@ -27,6 +27,8 @@ __all__ = ["Portion", "Task", "Worker", "hand_over", "is_wanted", "portions_of"]
 
 PORTION_TARGETS = 1000
 """Most targets of a portion: a hundred requests, some seconds of a worker's time."""
+LEAST_SECONDS = 1.0
+"""With less time left nothing is handed over any more: its fate would hardly become known."""
 TASK_EXISTS = 409
 
 
@@ -109,7 +111,7 @@ def hand_over(portions: Sequence[Portion], worker: Worker) -> tuple[list[Task], 
     """
     tasks, failures = [], []
     for portion in portions:
-        if worker.invocation.time_left <= 0:
+        if worker.invocation.time_left < LEAST_SECONDS:
             text = "no time was left to hand it over"
             failures.append(Outcome(OutcomeKind.THROTTLED, portion.targets, None, "NotSent", text))
             continue

@@ -256,7 +256,11 @@ def _dead_letters(task: Task, outcomes: Sequence[Outcome]) -> list[Parcel]:
         half = len(outcomes) // 2
         return _dead_letters(task, outcomes[:half]) + _dead_letters(task, outcomes[half:])
     if _is_too_long(text):
-        del letter["message"]
+        letter.pop("message", None)
+        letter["targets"] = [target for outcome in outcomes for target in outcome.targets]
+        text = _dumped(letter)
+    if _is_too_long(text):
+        del letter["targets"]
         text = _dumped(letter)
     if "cut" in letter:
         logger.error("a dead letter holds the beginning of a message only", extra=letter["cut"])

@@ -169,7 +169,8 @@ class Functions:
         seconds = min(self._timeout, deadline - time.monotonic())
         if seconds <= 0:
             raise InvocationRefused(name, 0, NOT_REACHED, why="no time was left")
-        return sdk.call(name, payload, asked, (min(self._settings.connect_timeout, seconds), seconds))
+        connect = min(self._settings.connect_timeout, seconds / 2)
+        return sdk.call(name, payload, asked, (connect, seconds - connect))
 
     @property
     def endpoint(self) -> str:
@@ -222,7 +223,8 @@ class _FunctionSdk:
 
         request = models.InvokeFunctionRequest(body=io.BytesIO(payload))
         asked = models.InvokeFunctionHeaders(
-            common_headers={},
+            # Its connections outlive an invocation: on the way of one that rested, something may forget it.
+            common_headers={"Connection": "close"},
             x_fc_invocation_type=headers.get("invocation-type"),
             x_fc_async_task_id=headers.get("task-id") or None,
         )
@@ -252,7 +254,9 @@ class _ServiceSdk:
         # connection five times. Both are names of its module.
         fc2.auth.logging = fc2.client.logging = _silent
         fc2.client.retries = 0
-        keys = functions._credentials  # noqa: SLF001 - one thing in two classes
+        keys, settings = functions._credentials, functions._settings  # noqa: SLF001 - one thing in two classes
+        if settings.ca_bundle:
+            os.environ["REQUESTS_CA_BUNDLE"] = settings.ca_bundle  # it has no other way to be told
         self._client: Any = fc2.client.Client(
             endpoint=functions.endpoint,
             accessKeyID=keys.access_key_id,

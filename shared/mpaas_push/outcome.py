@@ -270,10 +270,7 @@ def counts_of(outcomes: Iterable[Outcome]) -> dict[str, int]:
 
 def ids_for_log(targets: Mapping[str, str | None]) -> list[str | None]:
     """Return message ids as a log may hold them: callers who give their own may put the target into them."""
-    return [
-        _without_targets(message_id, (target,)) if message_id and target in message_id else message_id
-        for target, message_id in targets.items()
-    ]
+    return [message_id and _without_targets(message_id, (target,)) for target, message_id in targets.items()]
 
 
 def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:

@@ -181,6 +181,7 @@ def test_what_no_parcel_can_hold_is_given_up_and_not_repeated_for_ever(stack: Qu
 
     assert (answer["given_up"], answer["retried"], answer["left"]) == (1, 0, [])
     assert stack.parcels("dead")[0]["reason"] == "throttled"
+    assert stack.parcels("dead")[0]["targets"] == ["user-1"]
 
 
 def test_a_letter_whose_answer_was_lost_is_handed_over_once_more() -> None:

@@ -285,6 +285,43 @@ def test_a_claim_that_is_given_back_while_another_instance_asks_for_it_harms_no_
     faster.close()
 
 
+@pytest.mark.parametrize("if_down", ["fail", "send"])
+def test_who_loses_the_race_for_a_claim_leaves_the_winners_alone(
+    url: str, redis_server: RedisServer, if_down: str
+) -> None:
+    winner = Ledger(Settings.from_env({"PUSH_LEDGER_URL": url}))
+    claims: list[Any] = []
+
+    def overtake(command: bytes) -> None:
+        if is_claim(command) and not claims:
+            claims.append(winner.claim(the_request(), within()))
+
+    def lose(command: bytes) -> None:
+        if claims and b"\r\nGET\r\n" in command:  # the look at who was faster
+            raise ConnectionResetError
+
+    with relay(redis_server.port, overtake, lose) as lossy:
+        loser = Ledger(Settings.from_env({"PUSH_LEDGER_URL": lossy, "PUSH_LEDGER_IF_DOWN": if_down}))
+        outcome = loser.claim(the_request(), within())
+
+    assert isinstance(claims[0], Claim)
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.result_code) == (THROTTLED, "InProgress")
+    ((text, _),) = kept(url).values()
+    assert "INPROGRESS" in text
+
+
+@pytest.mark.usefixtures("url")  # empties it
+def test_no_server_needs_to_know_a_newer_protocol(redis_server: RedisServer) -> None:
+    seen: list[bytes] = []
+    with relay(redis_server.port, seen.append) as watched:
+        ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": watched}))
+
+        assert isinstance(ledger.claim(the_request(), within()), Claim)
+
+    assert b"HELLO" not in b"".join(seen)
+
+
 @pytest.fixture
 def abandoned(url: str, monkeypatch: pytest.MonkeyPatch) -> PushRequest:
     """A request whose sender ended with its invocation, before an outcome was recorded."""
