@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 import threading
@@ -45,9 +46,11 @@ def main() -> int:
             print("\n  Ctrl-C stops everything.", flush=True)
             stopped.wait()
             print("\n  stopping …")
+            # Calls under way are cut off, and that is meant.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     except (PortInUse, SandboxPortInUse) as error:
         print(f"cannot start: {error}", file=sys.stderr)
-        print("choose ports: make run ARGS='--http-port 9080 --sandbox-port 9081'", file=sys.stderr)
+        print("choose ports: make run ARGS='--http-port 9080', …; python -m local --help", file=sys.stderr)
         return 2
     except (SandboxError, StoreUnusable, DescriptorError, ValueError) as error:
         print(f"cannot start: {error}", file=sys.stderr)

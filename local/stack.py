@@ -7,14 +7,16 @@ temporary credentials, as Function Compute gives them.
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import logging
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
+from urllib.parse import urlsplit
 
 from local.asynchronous import AsyncConfig, AsyncQueue
 from local.bus import EventBus
@@ -26,6 +28,7 @@ from local.gateway import create_gateway
 from local.host import Account, Credentials, Function, FunctionHost
 from local.inbox import create_inbox_app
 from local.inbox.changes import Changes
+from local.loopback import is_own_host
 from local.mns import MnsServer, MnsStore
 from local.mns.errors import MnsError
 from local.mpaas import AccessKey, Sandbox
@@ -40,7 +43,7 @@ from mpaas_push.cli.descriptor import DescribedFunction, DescriptorError, Trigge
 from mpaas_push.errors import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from typing_extensions import Self
 
@@ -102,10 +105,13 @@ class Stack:
         self.store.mkdir(parents=True, exist_ok=True)
         self._changes = Changes()
         described_all = described_functions(self.descriptor, LOCAL_DEFAULTS | dict(os.environ))
+        for described in described_all:
+            _check_ledger(described.props.get("environmentVariables") or {})
         # One event bus serves the functions of one region, as it does in the cloud.
         account = _account_of(described_all[0].props) if described_all else Account()
         self.calls = CallBook(on_log=self.on_log, on_call=self._keep)
         with ExitStack() as opened:
+            opened.enter_context(_alone(self.store))
             key = AccessKey(ROLE.access_key_secret, ROLE.security_token)
             self.sandbox = opened.enter_context(
                 Sandbox(
@@ -334,6 +340,36 @@ def _hooks(props: Mapping[str, Any]) -> dict[str, Any]:
             if seconds := described.get("timeout"):
                 hooks[f"{hook}_timeout"] = seconds
     return hooks
+
+
+@contextmanager
+def _alone(store: Path) -> Iterator[None]:
+    """Keep a second stack from the same files.
+
+    Raises:
+        ValueError: one is running on them.
+    """
+    with (store / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            text = f"another stack is running on the files in {store}; give this one its own: --store FOLDER"
+            raise ValueError(text) from None
+        yield
+
+
+def _check_ledger(variables: Mapping[str, str]) -> None:
+    """Refuse a ledger elsewhere: what is tried here would count as sent there.
+
+    Raises:
+        ValueError: it is not on this machine.
+    """
+    host = urlsplit(variables.get("PUSH_LEDGER_URL") or "redis://localhost").hostname or ""
+    if not is_own_host(f"[{host}]" if ":" in host else host):
+        raise ValueError(
+            f"PUSH_LEDGER_URL names {host}: what is tried here would count as sent there."
+            " Unset it, or name a Redis on this machine"
+        )
 
 
 def _is_bus(trigger: Trigger) -> bool:

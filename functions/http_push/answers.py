@@ -102,6 +102,9 @@ def idempotency_key(event: HttpEvent) -> str | None:
 
 def is_dry_run(event: HttpEvent) -> bool:
     """Return whether nothing is to be sent."""
+    for name in event.query_string_parameters.keys() - {"dryRun"}:
+        if name.lower().replace("_", "").replace("-", "") == "dryrun":
+            raise Problem(400, "bad-query", f"{name} is not known; did you mean dryRun?")
     text = event.query_string_parameters.get("dryRun", "false")
     if text not in {"true", "false"}:
         raise Problem(400, "bad-query", "dryRun must be true or false")

@@ -256,7 +256,6 @@ _PUSH: dict[str, Any] = {
             "in": "header",
             "description": "respond-async: hand the push to a worker function and do not wait (RFC 7240)",
             "schema": {"type": "string"},
-            "example": "respond-async",
         },
         {
             "name": "Idempotency-Key",

@@ -267,7 +267,11 @@ def queue_routes(queues: MnsStore, ways: Ways) -> APIRouter:
             raise HTTPException(409, f"Only letters of {ways.dead_letter_queue} can be sent back.")
         letter = next((each for each in queues.messages(name) if each.id == message_id), None)
         body = _body_of(message_json(letter)["text"]) if letter else None
-        if body is None or queues.remove(name, message_id) is None:
+        if body is None:
+            raise HTTPException(404, "There is no such dead letter.")
+        if _is_event(body):
+            raise HTTPException(409, "It holds an event, not a message: publish it again (POST /events).")
+        if queues.remove(name, message_id) is None:
             raise HTTPException(404, "There is no such dead letter.")
         return {"messageId": ways.enqueue(body)}
 
@@ -346,6 +350,14 @@ def _sent(order: SendOrder, status: int | None, answer: Any) -> Response:
 
 
 _JSON = {"Content-Type": "application/json"}
+
+
+def _is_event(body: str) -> bool:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and "specversion" in value
 
 
 def _body_of(text: str) -> str | None:

@@ -200,6 +200,9 @@ def test_a_dry_run_of_an_invalid_message_is_a_problem(stack: HttpStack) -> None:
 
 def test_a_dry_run_must_be_true_or_false(stack: HttpStack) -> None:
     assert stack.post(message(), path="/v1/pushes?dryRun=maybe").status == 400
+    for name in ("dryrun", "DryRun", "dry_run", "dry-run"):  # whoever writes so wants nothing sent
+        answer = stack.post(message(), path=f"/v1/pushes?{name}=true")
+        assert (answer.status, "did you mean dryRun?" in answer.json["detail"]) == (400, True)
 
 
 # --- Idempotency-Key

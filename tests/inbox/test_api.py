@@ -275,6 +275,19 @@ def test_only_dead_letters_are_sent_back_and_their_original_is(call: Call, stack
     assert call("POST", f"/api/queues/{other}/messages/x/back", {}, status=409)
 
 
+def test_an_event_is_not_sent_back_as_if_it_were_a_message(call: Call, stack: Stack) -> None:
+    dead = call("GET", "/api/queues")["deadLetterQueue"]
+    event = {"specversion": "1.0", "id": "1", "source": "shop", "type": "order:Shipped", "data": {}}
+    letter = json.dumps({"reason": "refused", "scope": "ce:shop:1", "body": json.dumps(event)})
+    message = stack.queues.store.send(dead, base64.b64encode(letter.encode()).decode())
+
+    refusal = call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {}, status=409)
+
+    assert "holds an event" in refusal["detail"]
+    assert message.id in {each.id for each in stack.queues.store.messages(dead)}
+    stack.queues.store.remove(dead, message.id)
+
+
 def test_a_letter_goes_back_for_the_targets_that_got_nothing(call: Call, stack: Stack) -> None:
     dead = call("GET", "/api/queues")["deadLetterQueue"]
     letter = json.dumps(

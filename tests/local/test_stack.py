@@ -118,6 +118,27 @@ def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path, option: str) -> 
     assert "Traceback" not in errors
 
 
+def test_two_stacks_do_not_share_their_files(tmp_path: Path) -> None:
+    with (
+        Stack(Ports(0, 0, 0, 0, 0), tmp_path),
+        pytest.raises(ValueError, match="give this one its own: --store"),
+        Stack(Ports(0, 0, 0, 0, 0), tmp_path),
+    ):
+        pass
+
+
+def test_a_ledger_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUSH_LEDGER_URL", "rediss://user:secret@cache.example.com:6379/0")
+
+    with (
+        pytest.raises(ValueError, match="names cache.example.com") as error,
+        Stack(Ports(0, 0, 0, 0, 0), tmp_path),
+    ):
+        pass
+
+    assert "secret" not in str(error.value)
+
+
 def test_the_descriptor_names_the_functions_as_they_would_be_deployed() -> None:
     functions = {function.resource: function for function in described_functions(ROOT / "s.yaml", {})}
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +188,34 @@ def test_the_exit_code_tells_the_worst_outcome(
     sandbox.order(**fault)
 
     assert command("send", "-", stdin=json.dumps(MESSAGE), env=at(sandbox))[0] == expected
+
+
+def test_an_interrupted_send_says_what_it_knows(sandbox: Sandbox) -> None:
+    messages = [MESSAGE | {"targets": [f"user-{number}"]} for number in range(250)]  # more than go at once
+    sandbox.order(kind="delay", milliseconds=3000, match={"target": "user-249"})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mpaas_push", "send", "-"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **at(sandbox)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"messages": messages}))
+    process.stdin.close()
+    process.stdin = None
+    deadline = time.monotonic() + 60
+    while len(sandbox.inbox(limit=1000)) < 249 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 4
+    assert "200 accepted" in printed
+    assert "interrupted: of message 200 and those after it" in errors
+    assert "Traceback" not in errors
 
 
 def test_what_cannot_be_sent_is_said_without_a_secret(sandbox: Sandbox) -> None:

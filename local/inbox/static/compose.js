@@ -17,6 +17,7 @@ export function Compose({ kept }) {
   const [sent, setSent] = useState(null);
   const [error, setError] = useState("");
   const [told, setTold] = useState("");
+  const [busy, setBusy] = useState(false);
   const turn = useRef(0);
   const opened = useRef(null);
   kept.values = values;
@@ -46,6 +47,7 @@ export function Compose({ kept }) {
   };
   const send = (via) => async (event) => {
     event.preventDefault();
+    setBusy(true);
     try {
       setSent(await api("/api/send", { method: "POST", body: { body: message(), via } }));
       setError("");
@@ -53,6 +55,7 @@ export function Compose({ kept }) {
       setSent(null);
       setError(failure.message);
     }
+    setBusy(false);
   };
   const set = (name) => (event) => setValues({ ...values, [name]: event.target.value });
   if (!schema) return html`<main class="container-fluid" id="main"><h1>Compose</h1><${Failure} error=${error} /></main>`;
@@ -71,11 +74,10 @@ export function Compose({ kept }) {
         <div class="verdict"><p role="status" class=${faults.length ? "failure" : "told"}>${told}</p>
         ${placed.length > 0 && html`<ul class="faults">${placed.map((each) => html`<li>${each.field} ${each.message}</li>`)}</ul>`}
         <div class="actions">
-          <button type="submit">Send through the HTTP function</button>
-          <button type="button" class="secondary" onClick=${send("timer")}>As a timer's payload</button>
-          <button type="button" class="secondary" onClick=${send("queue")}>To the queue</button>
-        </div></div>
-        <${Failure} error=${error} /><${Answer} sent=${sent} />
+          <button type="submit" disabled=${busy}>Send through the HTTP function</button>
+          <button type="button" class="secondary" disabled=${busy} onClick=${send("timer")}>As a timer's payload</button>
+          <button type="button" class="secondary" disabled=${busy} onClick=${send("queue")}>To the queue</button>
+        </div><${Failure} error=${error} /><${Answer} sent=${sent} /></div>
         <details><summary>The message as JSON</summary><pre tabindex="0">${JSON.stringify(message(), null, 2)}</pre></details>
       </form>
       <section aria-label="Preview" class="stays" tabindex="0"><h2>How it would look</h2><${Previews} shown=${shown} />

@@ -8,6 +8,7 @@ export function Push({ seq }) {
   const [found, setFound] = useState(null);
   const [error, setError] = useState("");
   const [sent, setSent] = useState(null);
+  const [busy, setBusy] = useState(false);
   useChanges(["pushes", "calls"], async () => {
     try {
       setFound(await api(`/api/pushes/${seq}`));
@@ -17,11 +18,13 @@ export function Push({ seq }) {
     }
   }, [seq]);
   const again = async () => {
+    setBusy(true);
     try {
       setSent(await api(`/api/pushes/${seq}/again`, { method: "POST", body: {} }));
     } catch (failure) {
       setError(failure.message);
     }
+    setBusy(false);
   };
   if (!found) return html`<main class="container-fluid" id="main"><h1>Push ${seq}</h1><${Failure} error=${error} /></main>`;
   const { push, row, shown, attempts, call, copies } = found;
@@ -35,7 +38,7 @@ export function Push({ seq }) {
       <span>${moment(row.receivedAt)}</span> <span class="breaks">task ${row.taskName}</span>
     </p>
     <div class="actions">
-      <button type="button" onClick=${again}>Send again</button>
+      <button type="button" disabled=${busy} onClick=${again}>Send again</button>
       <${Copy} label="Copy as curl" text=${copies.curl} />
       <${Copy} label="Copy as Python" text=${copies.python} />
       <${Copy} label="Copy as test payload" text=${copies.payload} />

@@ -58,13 +58,22 @@ def _send(options: argparse.Namespace) -> int:
     messages = messages_of(payload, settings)
     if options.dry_run:
         return _show(messages, settings, options.key or "dry-run")
-    with PushClient(settings) as client:
-        outcomes = list(_sent(messages, client, options.key))
+    outcomes: list[tuple[int, Outcome]] = []
+    stopped = False
+    try:
+        with PushClient(settings) as client:
+            outcomes.extend(_sent(messages, client, options.key))
+    except KeyboardInterrupt:
+        stopped = True
     if options.json:
         for place, outcome in outcomes:
             print(json.dumps({"message": place, **outcome.as_json()}, ensure_ascii=False))
     else:
         _table(outcomes)
+    if stopped:
+        first = max((place for place, _ in outcomes), default=-1) + 1
+        print(f"interrupted: of message {first} and those after it, some may have been sent", file=sys.stderr)
+        return EXIT_CODES[OutcomeKind.UNKNOWN]
     failed = [outcome.kind for _, outcome in outcomes if not outcome.accepted]
     return next((code for kind, code in EXIT_CODES.items() if kind in failed), 1 if failed else 0)
 
