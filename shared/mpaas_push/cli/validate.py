@@ -79,6 +79,8 @@ def _validate(options: argparse.Namespace) -> int:
             found = [fault for fault in found if fault not in of_the_base]
         faults += (lines := [f"FAULT {file}: {fault}" for fault in dict.fromkeys(found)])
         print("\n".join(lines) or f"ok    {file}: {told or 'nothing that s.yaml does not say'}")
+    if any("; in s.yaml it is " in line for line in faults):
+        print("note: template.yml is to describe what s.yaml does; delete it if nobody deploys by it")
     print(f"{len(checks)} checked, {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
     return 1 if faults else 0
 
