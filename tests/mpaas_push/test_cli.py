@@ -190,11 +190,19 @@ def test_the_exit_code_tells_the_worst_outcome(
     assert command("send", "-", stdin=json.dumps(MESSAGE), env=at(sandbox))[0] == expected
 
 
+# A shell in the background lets its commands ignore interrupts, and theirs too.
+INTERRUPTIBLE = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, "-m", "mpaas_push", *sys.argv[1:]])
+"""
+
+
 def test_an_interrupted_send_says_what_it_knows(sandbox: Sandbox) -> None:
     messages = [MESSAGE | {"targets": [f"user-{number}"]} for number in range(250)]  # more than go at once
     sandbox.order(kind="delay", milliseconds=5000, match={"target": "user-200"})
     process = subprocess.Popen(
-        [sys.executable, "-m", "mpaas_push", "send", "-"],
+        [sys.executable, "-c", INTERRUPTIBLE, "send", "-"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **at(sandbox)},
         stdin=subprocess.PIPE,
