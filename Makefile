@@ -41,7 +41,7 @@ validate: install  ## check settings, descriptors, policies, timer payloads and 
 	$(BIN)/python -m mpaas_push validate
 
 test: install  ## the tests
-	$(BIN)/python -m pytest -n 4 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 soak: install  ## the full crash test, some minutes; prints the table of docs/reliability.md
 	$(BIN)/python -m tests.crash $(ARGS)
