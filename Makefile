@@ -26,19 +26,19 @@ $(STAMP): requirements/dev.txt requirements/layer.txt pyproject.toml
 	@touch $@
 
 run: install  ## start everything on loopback, send a push, keep running
-	$(BIN)/python -m local $(ARGS)
+	$(BIN)/python -m mpaas_local $(ARGS)
 
 demo: install  ## the same, then exit 0 or 1
-	$(BIN)/python -m local --demo --quiet --http-port 0 --sandbox-port 0 --events-port 0 --queues-port 0 --inbox-port 0 --store .local/demo --picture docs/pictures/inbox.png $(ARGS)
+	$(BIN)/python -m mpaas_local --demo --quiet --http-port 0 --sandbox-port 0 --events-port 0 --queues-port 0 --inbox-port 0 --store .local/demo --picture docs/pictures/inbox.png $(ARGS)
 
 pictures: install  ## take the pictures of docs/guide.md (needs Chromium)
-	$(BIN)/python -m local.pictures
+	$(BIN)/python -m mpaas_local.pictures
 
 tick: install  ## fire a timer of the running stack: make tick NAME=morning
-	@$(BIN)/python -m local.tick $(if $(NAME),'$(NAME)') --events $(EVENTS)
+	@$(BIN)/python -m mpaas_local.tick $(if $(NAME),'$(NAME)') --events $(EVENTS)
 
 validate: install  ## check settings, descriptors, policies, timer payloads and rules, offline
-	$(BIN)/python -m mpaas_push validate
+	$(BIN)/python -m project validate
 
 test: install  ## the tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
@@ -75,7 +75,7 @@ remove: install  ## remove a stage from the cloud, after a question: make remove
 	$(BIN)/python -m deploy.deploy remove --stage $(STAGE) $(ARGS)
 
 smoke: install  ## call every deployed function once, harmlessly: make smoke STAGE=staging
-	$(BIN)/python -m mpaas_push smoke --stage $(STAGE)
+	$(BIN)/python -m project smoke --stage $(STAGE)
 
 bench: install  ## measure speed; prints the tables of docs/performance.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt

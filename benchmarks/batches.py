@@ -12,7 +12,7 @@ from benchmarks import senders
 from benchmarks.measure import Times
 from benchmarks.report import Table, verdict
 from benchmarks.server import serving
-from local.host import Account, Credentials, Function, FunctionHost
+from mpaas_local.fc.host import Account, Credentials, Function, FunctionHost
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:

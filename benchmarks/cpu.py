@@ -17,7 +17,7 @@ from benchmarks.report import Table, verdict
 from benchmarks.server import serving
 from mpaas_push import PushMessage
 from mpaas_push.log import function_log
-from tests.mpaas_push.messages import as_texts, clock, everything
+from tests.mpaas_push.message.examples import as_texts, clock, everything
 
 ROOT = Path(__file__).resolve().parent.parent
 CALLS, ROUNDS = 200, 25

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import sync_playwright
 
 from benchmarks.report import Table, verdict
-from local.mpaas.store import Answer, Entry, Store, Target
-from local.pictures import chromium
-from local.stack import Ports, Stack
+from mpaas_local.mpaas.store import Answer, Entry, Store, Target
+from mpaas_local.pictures import chromium
+from mpaas_local.stack import Ports, Stack
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

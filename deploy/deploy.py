@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.layer import ROOT, RUNTIMES, BuildFailed, build
-from mpaas_push.cli.descriptor import DescriptorError, described_functions
-from mpaas_push.cli.env_file import NEEDED, OF_FUNCTION_COMPUTE, read_env
 from mpaas_push.errors import Misconfigured
+from project.descriptor import DescriptorError, described_functions
+from project.env_file import NEEDED, OF_FUNCTION_COMPUTE, read_env
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -135,7 +135,7 @@ def deploy(stage: str, runtime: str, env: dict[str, str], *, compiled: bool = Fa
         raise DeploymentFailed(f"the layer was not published:\n{_last(published)}")
     print(f"        {arn[0]}")
     _s(["deploy", "-y", "-t", STAGES[stage]], env | {"MPAAS_LAYER_ARN": arn[0]})
-    print(f"deployed; now: python -m mpaas_push smoke --stage {stage}")
+    print(f"deployed; now: python -m project smoke --stage {stage}")
 
 
 def _s(arguments: Sequence[str], env: Mapping[str, str]) -> None:

@@ -27,7 +27,7 @@ __all__ = ["RUNTIMES", "BuildFailed", "build", "interpreter"]
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIMES = ("python3.10", "python3.12")
 PLATFORM = "x86_64-manylinux_2_28"
-"""Debian 10 of python3.10 has glibc 2.28, Debian 11 of python3.12 a newer one (deploy §7)."""
+"""Debian 10 of python3.10 has glibc 2.28, Debian 11 of python3.12 a newer one (deploy.md: Python layers)."""
 SOURCE_ONLY = {"aliyun-fc2", "alibabacloud-tea"}
 """Published as source only; pure Python, so that a wheel built anywhere serves everywhere."""
 CACHE = ROOT / ".local" / "uv"

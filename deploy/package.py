@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deploy.archive import pack
 from deploy.layer import ROOT, RUNTIMES, BuildFailed, build
-from mpaas_push.cli.descriptor import DescriptorError, described_functions
+from project.descriptor import DescriptorError, described_functions
 
 __all__ = ["package"]
 

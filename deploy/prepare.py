@@ -24,12 +24,12 @@ from mns.topic import TopicMeta
 
 from deploy.deploy import STAGES, missing_settings, other_stage
 from deploy.layer import ROOT
-from mpaas_push.cli.descriptor import described_functions
-from mpaas_push.cli.env_file import read_env
-from mpaas_push.cli.stack import substituted
 from mpaas_push.credentials import Credentials
 from mpaas_push.errors import PushError
 from mpaas_push.settings import Settings
+from project.descriptor import described_functions
+from project.env_file import read_env
+from project.stack import substituted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

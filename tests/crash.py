@@ -24,12 +24,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local.host import Account, Function, FunctionHost
-from local.mns import MnsServer
-from local.mpaas import AccessKey, Sandbox
-from local.queues import EventStream, stream_of
-from local.sources import MnsSource
-from mpaas_push.cli.descriptor import described_functions
+from mpaas_local.eventbridge.sources import MnsSource
+from mpaas_local.eventbridge.streams import EventStream, stream_of
+from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.mns import MnsServer
+from mpaas_local.mpaas import AccessKey, Sandbox
+from project.descriptor import described_functions
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import opened
 from tests.redis_server import RedisServer
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
-    from local.mns import MnsStore
+    from mpaas_local.mns import MnsStore
 
 __all__ = ["Figures", "Plan", "run"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.stack import Ports, Stack
+from mpaas_local.stack import Ports, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

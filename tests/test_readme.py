@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.demo import CASES
-from local.mpaas import AccessKey, Sandbox
+from mpaas_local.demo import CASES
+from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_push import PushClient, Settings
-from mpaas_push.rules import read_rules
+from mpaas_push.event_rules import read_rules
 from tests.functions.http_stack import ROLE, HttpStack
 from tests.functions.queue_stack import QueueStack
 

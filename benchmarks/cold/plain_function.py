@@ -7,7 +7,7 @@ import sys
 from mpaas_push import Invocation, PushClient
 from mpaas_push.json_text import read_json
 from mpaas_push.log import function_log
-from mpaas_push.messages import messages_of
+from mpaas_push.message.reading import messages_of
 
 
 def handler(event: bytes, context: object) -> str:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from mpaas_push import BatchIncomplete, Invocation
 from mpaas_push.batch import send_batch
+from mpaas_push.event_rules import read_rules, tasks_of
 from mpaas_push.queues import MnsQueues
-from mpaas_push.rules import read_rules, tasks_of
 from mpaas_push.triggers.cloudevent import events_of
-from mpaas_push.triggers.destination import opened
-from mpaas_push.warm import push_client
+from mpaas_push.triggers.destination import unwrap_failed_invocation
+from mpaas_push.warm import shared_client
 
 if TYPE_CHECKING:
-    from mpaas_push.rules import Rule
+    from mpaas_push.event_rules import Rule
 
 
 def handler(event: bytes, context: object) -> str:
@@ -31,11 +31,11 @@ def handler(event: bytes, context: object) -> str:
             message id that it had.
     """
     invocation = Invocation.of(context)
-    client = push_client()
-    made = [tasks_of(each, rules(), client.settings) for each in events_of(opened(event))]
+    client = shared_client()
+    made = [tasks_of(each, rules(), client.settings) for each in events_of(unwrap_failed_invocation(event))]
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch([task for tasks in made for task in tasks], client, queues, invocation)
-    if report.is_worth_repeating(remembered=client.ledger is not None):
+    if report.should_fail_invocation(remembered=client.ledger is not None):
         raise BatchIncomplete(report.outcomes, report.left)
     return json.dumps({"events": len(made), "unmatched": made.count([]), **asdict(report)})
 
@@ -43,4 +43,4 @@ def handler(event: bytes, context: object) -> str:
 @lru_cache(maxsize=1)
 def rules() -> tuple[Rule, ...]:
     """Return the rules of this function; the first call reads them."""
-    return read_rules(Path(__file__).with_name("rules.yaml"), push_client().settings)
+    return read_rules(Path(__file__).with_name("rules.yaml"), shared_client().settings)

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-import handover
+import async_dispatch
 from mpaas_push import Credentials, InvalidMessage, Outcome, OutcomeKind, PushError, Settings
 from mpaas_push.json_text import read_json
 from mpaas_push.outcome import counts_of
@@ -163,28 +163,28 @@ def handed_over(
     messages: Sequence[PushMessage | InvalidMessage],
     payloads: Sequence[Any],
     scope: str,
-    worker: handover.Worker,
+    worker: async_dispatch.Worker,
 ) -> Response[str]:
     """Hand the messages to the worker function and answer with its tasks: 202, or 207 beside failures."""
-    portions: list[handover.Portion] = []
+    chunks: list[async_dispatch.Chunk] = []
     failures: list[Outcome] = []
     for place, (message, payload) in enumerate(zip(messages, payloads, strict=True)):
         try:
             if isinstance(message, InvalidMessage):
                 raise message
-            portions += handover.portions_of(message, payload, scope, place)
+            chunks += async_dispatch.chunks_of(message, payload, scope, place)
         except InvalidMessage as error:
             failures.append(Outcome.invalid(error.faults, error.targets))
-    tasks, not_taken = handover.hand_over(portions, worker)
+    tasks, not_taken = async_dispatch.hand_over(chunks, worker)
     failures += not_taken
     if not tasks:
         return outcomes([failures])
     body = {
         "tasks": [
             {
-                "taskId": task.portion.task_id,
+                "taskId": task.chunk.task_id,
                 "requestId": task.request_id,
-                "targets": dict(task.portion.targets),
+                "targets": dict(task.chunk.targets),
             }
             for task in tasks
         ],

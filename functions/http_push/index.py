@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import answers
-import handover
+import async_dispatch
 from answers import Problem
 from idempotency import KeyMemory
 from mpaas_push import Invocation, Misconfigured, OutcomeKind, PushError, __version__
-from mpaas_push.invoke import Functions
-from mpaas_push.messages import messages_of, payloads_of
+from mpaas_push.functions import Functions
+from mpaas_push.message.reading import messages_of, payloads_of
 from mpaas_push.triggers.http import HttpResolver
-from mpaas_push.warm import push_client
+from mpaas_push.warm import shared_client
 
 if TYPE_CHECKING:
     from mpaas_push.triggers.http import Response
@@ -29,7 +29,7 @@ def handler(event: bytes, context: object) -> str:
 @app.post("/v1/pushes")
 def push() -> Response[str]:
     """Send the message or messages of the body; with `dryRun=true` show what would be sent."""
-    client, event = push_client(), app.current_event
+    client, event = shared_client(), app.current_event
     payload = answers.json_of(event, client.settings.max_body)
     key = answers.idempotency_key(event)
     invocation = Invocation.of(app.lambda_context)
@@ -40,9 +40,9 @@ def push() -> Response[str]:
     known = keys.compared(key, event.body_bytes, client.ledger) if key else "new"
     if known == "other":
         raise Problem(409, "conflict", "this Idempotency-Key came with another body: use a new key")
-    if handover.is_wanted(event, messages, client.settings):
+    if async_dispatch.is_wanted(event, messages, client.settings):
         functions = Functions(client.settings, invocation.credentials)
-        worker = handover.Worker(client.settings.worker_function or "", functions, invocation)
+        worker = async_dispatch.Worker(client.settings.worker_function or "", functions, invocation)
         answer = answers.handed_over(messages, payloads_of(payload), scope, worker)
         all_invalid = answer.status_code == answers.STATUS[OutcomeKind.REFUSED]
     else:

@@ -9,7 +9,7 @@ from mpaas_push import BatchIncomplete, Invocation
 from mpaas_push.batch import send_batch, task_of
 from mpaas_push.queues import MnsQueues
 from mpaas_push.triggers.queue import items_of
-from mpaas_push.warm import push_client
+from mpaas_push.warm import shared_client
 
 
 def handler(event: bytes, context: object) -> str:
@@ -21,7 +21,7 @@ def handler(event: bytes, context: object) -> str:
             whole event comes again, and each target gets the message id that it had.
     """
     invocation = Invocation.of(context)
-    client = push_client()
+    client = shared_client()
     tasks = [task_of(reading, client.settings) for reading in items_of(event)]
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch(tasks, client, queues, invocation)

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from mpaas_push import BatchIncomplete, Invocation
 from mpaas_push.batch import send_batch
 from mpaas_push.queues import MnsQueues
-from mpaas_push.triggers.destination import opened
+from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.timer import tasks_of, tick_of
-from mpaas_push.warm import push_client
+from mpaas_push.warm import shared_client
 
 
 def handler(event: bytes, context: object) -> str:
@@ -24,10 +24,10 @@ def handler(event: bytes, context: object) -> str:
             message id that it had.
     """
     invocation = Invocation.of(context)
-    client = push_client()
-    tasks = tasks_of(tick_of(opened(event)), client.settings)
+    client = shared_client()
+    tasks = tasks_of(tick_of(unwrap_failed_invocation(event)), client.settings)
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch(tasks, client, queues, invocation)
-    if report.is_worth_repeating(remembered=client.ledger is not None):
+    if report.should_fail_invocation(remembered=client.ledger is not None):
         raise BatchIncomplete(report.outcomes, report.left)
     return json.dumps(asdict(report))

@@ -8,29 +8,20 @@
         outcomes = client.send(PushMessage(...))
 """
 
-import gc as _gc
-
-# Nothing that an import makes is garbage: collecting meanwhile is a fifteenth of a cold start.
-_collects = _gc.isenabled()
-_gc.disable()
-try:
-    from mpaas_push.client import PushClient
-    from mpaas_push.credentials import Credentials
-    from mpaas_push.errors import (
-        BatchIncomplete,
-        Fault,
-        InvalidMessage,
-        Misconfigured,
-        PushError,
-        UnreadablePayload,
-    )
-    from mpaas_push.invocation import Invocation
-    from mpaas_push.message import PushMessage
-    from mpaas_push.outcome import Outcome, OutcomeKind
-    from mpaas_push.settings import Settings
-finally:
-    if _collects:
-        _gc.enable()
+from mpaas_push.client import PushClient
+from mpaas_push.credentials import Credentials
+from mpaas_push.errors import (
+    BatchIncomplete,
+    Fault,
+    InvalidMessage,
+    Misconfigured,
+    PushError,
+    UnreadablePayload,
+)
+from mpaas_push.invocation import Invocation
+from mpaas_push.message import PushMessage
+from mpaas_push.outcome import Outcome, OutcomeKind
+from mpaas_push.settings import Settings
 
 __all__ = [
     "BatchIncomplete",

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from mpaas_push.errors import Fault, InvalidMessage, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, is_encodable, read_json
 from mpaas_push.message import PushMessage
-from mpaas_push.messages import message_of
+from mpaas_push.message.reading import message_of
 from mpaas_push.outcome import ACCEPTED, THROTTLED, UNKNOWN, counts_of
-from mpaas_push.queues import BODY_BYTES, Parcel
+from mpaas_push.queues import BODY_BYTES, QueueMessage
 from mpaas_push.settings import OnUnknown
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from mpaas_push.outcome import Outcome
     from mpaas_push.queues import Queues
     from mpaas_push.settings import Settings
-    from mpaas_push.triggers.item import Item
+    from mpaas_push.triggers.record import QueueRecord
 
-__all__ = ["BatchReport", "Task", "send_batch", "task_of", "unreadable"]
+__all__ = ["BatchReport", "PushTask", "send_batch", "task_of", "unreadable"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ RETRY_KEY = "pushRetry"
 
 
 @dataclass(frozen=True)
-class Task:
+class PushTask:
     """One message of an event.
 
     Attributes:
@@ -91,7 +91,7 @@ class BatchReport:
     stranded: int
     left: tuple[int, ...]
 
-    def is_worth_repeating(self, *, remembered: bool) -> bool:
+    def should_fail_invocation(self, *, remembered: bool) -> bool:
         """Return whether an event that waits for nobody should fail and be repeated.
 
         It should when a message may be sent again, or when something is stranded and a repetition harms
@@ -105,7 +105,7 @@ class BatchReport:
         return self.unsettled > 0 or (self.stranded > 0 and (remembered or not sent))
 
 
-def task_of(reading: Item | UnreadablePayload, settings: Settings) -> Task:
+def task_of(reading: QueueRecord | UnreadablePayload, settings: Settings) -> PushTask:
     """Read a queue message: a push message, or one that comes back from the retry queue; never raises."""
     if isinstance(reading, UnreadablePayload):
         return unreadable(reading)
@@ -114,7 +114,7 @@ def task_of(reading: Item | UnreadablePayload, settings: Settings) -> Task:
         try:
             body = read_json(body)
         except UnreadableJson as error:
-            return Task(reading.scope, reading.original, InvalidMessage([Fault("", str(error))]))
+            return PushTask(reading.scope, reading.original, InvalidMessage([Fault("", str(error))]))
     scope, attempt, derived = reading.scope, 1, False
     retry = body.get(RETRY_KEY) if isinstance(body, dict) else None
     if isinstance(retry, dict):
@@ -122,17 +122,17 @@ def task_of(reading: Item | UnreadablePayload, settings: Settings) -> Task:
         scope = retry["scope"] if isinstance(retry.get("scope"), str) else scope
         derived = retry.get("derived") is True
         body = body.get("message")
-    return Task(scope, reading.original, message_of(body, settings), body, attempt, derived)
+    return PushTask(scope, reading.original, message_of(body, settings), body, attempt, derived)
 
 
-def unreadable(reading: UnreadablePayload) -> Task:
+def unreadable(reading: UnreadablePayload) -> PushTask:
     """Return what stands for an element of an event that could not be read."""
     scope, original = getattr(reading, "scope", ""), getattr(reading, "original", "")
-    return Task(scope, original, InvalidMessage([Fault("", str(reading))]))
+    return PushTask(scope, original, InvalidMessage([Fault("", str(reading))]))
 
 
 def send_batch(
-    tasks: Sequence[Task], client: PushClient, queues: Queues, invocation: Invocation
+    tasks: Sequence[PushTask], client: PushClient, queues: Queues, invocation: Invocation
 ) -> BatchReport:
     """Send messages side by side and hand over those that were not accepted.
 
@@ -148,8 +148,8 @@ def send_batch(
         scope=[task.scope for task in tasks],
         invocation=invocation.ending_earlier(_reserved(invocation.time_left, len(tasks))),
     )
-    retries: list[tuple[int, Parcel]] = []
-    letters: list[tuple[int, Parcel]] = []
+    retries: list[tuple[int, QueueMessage]] = []
+    letters: list[tuple[int, QueueMessage]] = []
     for place, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
         again: list[Outcome] = []
         hopeless: list[Outcome] = []
@@ -195,19 +195,19 @@ def _may_go_again(outcome: Outcome, settings: Settings) -> bool:
     return outcome.kind is THROTTLED
 
 
-def _left_of(task: Task, outcomes: Iterable[Outcome], *, with_ids: bool) -> dict[str, Any]:
+def _left_of(task: PushTask, outcomes: Iterable[Outcome], *, with_ids: bool) -> dict[str, Any]:
     """Return a message for those of its targets that outcomes name, with their message ids or without."""
     ids = {target: message_id for outcome in outcomes for target, message_id in outcome.targets.items()}
     payload = {name: value for name, value in task.payload.items() if name not in {"targets", "targetMsgkey"}}
     return {**payload, "targetMsgkey": ids} if with_ids else {**payload, "targets": list(ids)}
 
 
-def _has_ids(task: Task) -> bool:
+def _has_ids(task: PushTask) -> bool:
     """Whether a message names ids; others are derived from the scope again, whichever targets are left."""
     return isinstance(task.message, PushMessage) and task.message.target_msgkey is not None
 
 
-def _retries(task: Task, outcomes: Sequence[Outcome]) -> tuple[list[Parcel], list[Outcome]]:
+def _retries(task: PushTask, outcomes: Sequence[Outcome]) -> tuple[list[QueueMessage], list[Outcome]]:
     """Pack what is left of a message: the targets that got nothing, each under the id that it had.
 
     Returns:
@@ -225,10 +225,10 @@ def _retries(task: Task, outcomes: Sequence[Outcome]) -> tuple[list[Parcel], lis
     delay = min(FIRST_DELAY_SECONDS * 2 ** (task.attempt - 1), LONGEST_DELAY_SECONDS)
     delay *= random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
     asked = max(outcome.retry_after or 0 for outcome in outcomes)
-    return [Parcel(text, round(max(delay, asked)))], []
+    return [QueueMessage(text, round(max(delay, asked)))], []
 
 
-def _dead_letters(task: Task, outcomes: Sequence[Outcome]) -> list[Parcel]:
+def _dead_letters(task: PushTask, outcomes: Sequence[Outcome]) -> list[QueueMessage]:
     """Pack a message that was given up, with the reason.
 
     Beside the original stands the message for the targets that are given up, so that it can be sent again to
@@ -264,10 +264,10 @@ def _dead_letters(task: Task, outcomes: Sequence[Outcome]) -> list[Parcel]:
         text = _dumped(letter)
     if "cut" in letter:
         logger.error("a dead letter holds the beginning of a message only", extra=letter["cut"])
-    return [Parcel(text)]
+    return [QueueMessage(text)]
 
 
-def _not_taken(queues: Queues, queue: str | None, parcels: Sequence[tuple[int, Parcel]]) -> set[int]:
+def _not_taken(queues: Queues, queue: str | None, parcels: Sequence[tuple[int, QueueMessage]]) -> set[int]:
     """Hand parcels over and return the places of the messages of which one was not taken."""
     if not parcels or queue is None:
         return {place for place, _ in parcels}

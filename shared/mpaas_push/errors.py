@@ -18,11 +18,11 @@ __all__ = [
     "Misconfigured",
     "PushError",
     "UnreadablePayload",
-    "masked",
+    "mask_id",
 ]
 
 
-def masked(target: str) -> str:
+def mask_id(target: str) -> str:
     """Return a target id so shortened that a log line or an error may carry it.
 
     At most the first two characters and never more than a third of the id are kept, then its length:

@@ -41,7 +41,7 @@ class Invocation:
             Misconfigured: there is no complete AccessKey.
         """
         function = getattr(context, "function", None)
-        # The runtime passes the timeout on as text, the documents do not say which (fc-runtime §1.3).
+        # The runtime passes the timeout on as text, the documents do not say which (fc-runtime.md: Context).
         timeout = getattr(function, "timeout", None) or os.environ.get("FC_TIMEOUT") if context else None
         return cls(
             request_id=getattr(context, "request_id", None) or uuid.uuid4().hex,

@@ -11,9 +11,9 @@ import json
 from math import isfinite
 from typing import Any, NoReturn
 
-from mpaas_push.errors import PushError, masked
+from mpaas_push.errors import PushError, mask_id
 
-__all__ = ["MAX_DEPTH", "UnreadableJson", "dotted", "is_encodable", "plain_json", "read_json"]
+__all__ = ["MAX_DEPTH", "UnreadableJson", "format_path", "is_encodable", "plain_json", "read_json"]
 
 MAX_DEPTH = 64
 """Levels of objects and lists that a value may have; deeper ones can exhaust the stack of a reader."""
@@ -93,7 +93,7 @@ def plain_json(value: Any, *, within: str = "") -> Any:
     return _copied(value, (within,) if within else ())
 
 
-def dotted(path: tuple[Any, ...]) -> str:
+def format_path(path: tuple[Any, ...]) -> str:
     """Return a path as text: ``("targetMsgkey", "user-4711")`` becomes ``targetMsgkey.us…(9)``.
 
     Whatever lies directly below ``targetMsgkey`` is a target id and is masked; long keys are cut.
@@ -103,7 +103,7 @@ def dotted(path: tuple[Any, ...]) -> str:
     for step in path:
         segment = str(step)
         if parent.lower() == "targetmsgkey":
-            shown = masked(segment)
+            shown = mask_id(segment)
         elif len(segment) > _LONGEST_SEGMENT:
             shown = segment[:_LONGEST_SEGMENT] + "…"
         else:
@@ -186,7 +186,7 @@ def _duplicate_paths(text: str, top: tuple[str, ...]) -> tuple[str, ...]:
     pending: list[tuple[tuple[Any, ...], Any]] = [(top, _MARKING_DECODER.decode(text))]
     for place, found in pending:  # grows while it is walked: no recursion, the depth is not checked yet
         if isinstance(found, _WithDuplicates):
-            paths += [dotted((*place, key)) for key in found.twice]
+            paths += [format_path((*place, key)) for key in found.twice]
         if isinstance(found, dict):
             pending += [((*place, key), below) for key, below in found.items()]
         elif isinstance(found, list):
@@ -217,13 +217,13 @@ def _copied(value: Any, path: tuple[Any, ...]) -> Any:
         return _copied_below(value, path)
     if kind is str:
         if not is_encodable(value):
-            raise UnreadableJson("half a surrogate pair is no character", (dotted(path),))
+            raise UnreadableJson("half a surrogate pair is no character", (format_path(path),))
     elif kind is int:
         if value.bit_length() > _MAX_BITS:
-            raise UnreadableJson(_TOO_LONG, (dotted(path),))
+            raise UnreadableJson(_TOO_LONG, (format_path(path),))
     elif kind is float:
         if not isfinite(value):
-            raise UnreadableJson("NaN and Infinity are not JSON numbers", (dotted(path),))
+            raise UnreadableJson("NaN and Infinity are not JSON numbers", (format_path(path),))
     elif kind is not bool and value is not None:
         # Subclasses (of dict, for example) and tuples come last: they are rare.
         return _copied_below(value, path)
@@ -232,12 +232,12 @@ def _copied(value: Any, path: tuple[Any, ...]) -> Any:
 
 def _copied_below(value: Any, path: tuple[Any, ...]) -> Any:
     if len(path) >= MAX_DEPTH:
-        raise UnreadableJson(_TOO_DEEP, (dotted(path[:3]),))
+        raise UnreadableJson(_TOO_DEEP, (format_path(path[:3]),))
     if isinstance(value, dict):
         for key in value:
             if type(key) is not str or not is_encodable(key):
-                raise UnreadableJson("a key must be text", (dotted((*path, key)),))
+                raise UnreadableJson("a key must be text", (format_path((*path, key)),))
         return {key: _copied(below, (*path, key)) for key, below in value.items()}
     if isinstance(value, (list, tuple)):
         return [_copied(below, (*path, index)) for index, below in enumerate(value)]
-    raise UnreadableJson(f"{type(value).__name__} is not a JSON type", (dotted(path),))
+    raise UnreadableJson(f"{type(value).__name__} is not a JSON type", (format_path(path),))

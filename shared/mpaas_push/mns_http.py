@@ -11,7 +11,7 @@ from http.client import BadStatusLine, HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from mpaas_push.transport import is_dropped, left_until, opened, tls_context
+from mpaas_push.transport import connect, is_dropped, left_until, tls_context
 
 if TYPE_CHECKING:
     import socket
@@ -44,7 +44,7 @@ class MnsConnection(HTTPConnection):
 
     def connect(self) -> None:
         """Open the connection within the deadline."""
-        self.sock = opened(self.host, self.port, self._tls, self.deadline)
+        self.sock = connect(self.host, self.port, self._tls, self.deadline)
 
     def request(self, *args: Any, **options: Any) -> None:
         """Send a request, on a new connection if the server has closed the old one."""

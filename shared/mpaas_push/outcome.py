@@ -16,7 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
-from mpaas_push.errors import Fault, masked
+from mpaas_push.errors import Fault, mask_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,7 +147,7 @@ CODES = (
     Code("InternalError", UNKNOWN, "the gateway failed: accepted or not, nobody knows", _GATEWAY),
     Code("ServiceUnavailable", UNKNOWN, "the service failed: accepted or not, nobody knows", _GATEWAY),
 )
-"""Every code that is known, each with the outcome it means (reference §5.1, §5.2)."""
+"""Every code that is known, each with the outcome it means (pushsimple.md: Result codes, Gateway errors)."""
 
 _EXACT = {code.code: code for code in CODES}
 # The longest beginning wins: InvalidAccessKeyId* before Invalid*.
@@ -361,7 +361,7 @@ def _without_targets(text: str, targets: Iterable[str]) -> str:
         if "\\" in text or "%" in text:
             forms |= {json.dumps(target, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
             forms |= {encode(form, "", None, "replace") for form in forms for encode in (quote, quote_plus)}
-        shown |= {form: masked(target) for form in forms if form in text}
+        shown |= {form: mask_id(target) for form in forms if form in text}
     if shown:
         longest_first = sorted(shown, key=len, reverse=True)
         pattern = "|".join(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mpaas_push.invocation import Invocation
     from mpaas_push.settings import Settings
 
-__all__ = ["BODY_BYTES", "MnsQueues", "Parcel", "Queues"]
+__all__ = ["BODY_BYTES", "MnsQueues", "QueueMessage", "Queues"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ LONGEST_DELAY_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
-class Parcel:
+class QueueMessage:
     """A body on its way into a queue.
 
     Attributes:
@@ -53,7 +53,7 @@ class Parcel:
 class Queues(Protocol):
     """Where parcels can be handed over."""
 
-    def hand_over(self, queue: str, parcels: Sequence[Parcel]) -> list[bool]:
+    def hand_over(self, queue: str, parcels: Sequence[QueueMessage]) -> list[bool]:
         """Put parcels into a queue and say of each whether it was surely taken; never raises."""
 
 
@@ -76,7 +76,7 @@ class MnsQueues:
         self._invocation = invocation
         self._account: Any = None
 
-    def hand_over(self, queue: str, parcels: Sequence[Parcel]) -> list[bool]:
+    def hand_over(self, queue: str, parcels: Sequence[QueueMessage]) -> list[bool]:
         """Put parcels into a queue, up to 16 a request, and say of each whether it was surely taken.
 
         A request whose answer was lost counts as not taken and is not sent again.
@@ -105,7 +105,7 @@ class MnsQueues:
             self._account.mns_client.http.conn.close()
             self._account = None
 
-    def _send(self, queue: str, parcels: Sequence[Parcel]) -> None:
+    def _send(self, queue: str, parcels: Sequence[QueueMessage]) -> None:
         from mns.queue import Message  # noqa: PLC0415 - most invocations hand nothing over
 
         messages = [Message(parcel.body, min(parcel.delay, LONGEST_DELAY_SECONDS)) for parcel in parcels]
@@ -134,7 +134,7 @@ def _own_endpoint() -> str:
     return f"https://{account}.mns.{region}.aliyuncs.com"
 
 
-def _batches(parcels: Sequence[Parcel]) -> Iterator[list[int]]:
+def _batches(parcels: Sequence[QueueMessage]) -> Iterator[list[int]]:
     """Yield the places of parcels that may go in one request; too long ones are left out."""
     batch: list[int] = []
     size = 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from mpaas_push.errors import Fault, InvalidMessage, masked
+from mpaas_push.errors import Fault, InvalidMessage, mask_id
 from mpaas_push.json_text import is_encodable
 from mpaas_push.message import PARAMETERS_2019, PushMessage
 from mpaas_push.sdk import PushSimpleRequest, get_iso_8061_date, get_uuid, sha_hmac1
@@ -56,7 +56,7 @@ class PushRequest:
     targets: Mapping[str, str] = field(repr=False)
 
     def __str__(self) -> str:
-        return f"PushSimple to {', '.join(map(masked, self.targets))}"
+        return f"PushSimple to {', '.join(map(mask_id, self.targets))}"
 
     def signed(self, credentials: Credentials, settings: Settings) -> SignedRequest:
         """Sign the request with a fresh nonce and time; every try needs a signature of its own."""
@@ -82,7 +82,7 @@ class PushRequest:
 
 
 def _signed(query: Mapping[str, str], fields: Mapping[str, str], secret: str) -> tuple[str, bytes]:
-    """Return path and body with RPC signature version 1 (reference §4.1).
+    """Return path and body with RPC signature version 1 (pushsimple.md: Version 2019-08-21).
 
     The SDK's composer does the same and encodes each text four times for it; here it is once. Encoded text
     holds nothing but unreserved characters and `%`, so that encoding it again is three replacements.
@@ -180,5 +180,5 @@ def _text(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    """Write JSON as both SDKs do: compact, non-ASCII kept (reference §4.2)."""
+    """Write JSON as both SDKs do: compact, non-ASCII kept (pushsimple.md: Version 2020-10-28)."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

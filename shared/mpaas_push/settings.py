@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from mpaas_push.constraints import Level, parse_levels
 from mpaas_push.errors import Misconfigured
+from mpaas_push.message.constraints import Level, parse_levels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -249,7 +249,7 @@ class Settings(BaseModel):
             description="while the ledger cannot be reached: send without it, or fail (`throttled`)",
         ),
     ] = IfDown.SEND
-    rules: Annotated[
+    constraint_levels: Annotated[
         dict[str, Level],
         Field(
             alias="PUSH_RULES",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
     """What `socket.getaddrinfo` tells of an address."""
 
-__all__ = ["Transport", "is_dropped", "left_until", "opened", "tls_context"]
+__all__ = ["Transport", "connect", "is_dropped", "left_until", "tls_context"]
 
 IDLE_LIMIT_SECONDS = 10.0
 """A connection idle for longer is closed instead of used: the peer may have closed it while the instance
@@ -119,7 +119,7 @@ class Transport:
                 if not _is_stale(used) and not is_dropped(connection):
                     return connection
                 connection.close()
-        return opened(self._host, self._port, self._tls, time.monotonic() + timeout)
+        return connect(self._host, self._port, self._tls, time.monotonic() + timeout)
 
     def _written(self, request: SignedRequest) -> bytes:
         """Return a request as it goes over the wire; nothing in it comes unencoded from a message."""
@@ -195,7 +195,7 @@ class _Answer:
         self.complete = self.status >= 200  # noqa: PLR2004
 
 
-def opened(host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
+def connect(host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
     """Open a connection, TLS included where a context is given.
 
     There is one time limit for all of it. The look-up of the name cannot be cut short, but it counts.

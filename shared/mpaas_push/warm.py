@@ -7,11 +7,11 @@ from functools import lru_cache
 from mpaas_push.client import PushClient
 from mpaas_push.log import function_log
 
-__all__ = ["push_client"]
+__all__ = ["shared_client"]
 
 
 @lru_cache(maxsize=1)
-def push_client() -> PushClient:
+def shared_client() -> PushClient:
     """Return the client of this instance; the first call makes it from the environment and opens the log.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.deploy import missing, other_stage
-from mpaas_push.cli.env_file import read_env
+from project.env_file import read_env
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

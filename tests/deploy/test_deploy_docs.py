@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from deploy.deploy import STAGES
-from mpaas_push.cli.descriptor import described_functions
-from mpaas_push.cli.stack import Stack
+from project.descriptor import described_functions
+from project.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import pytest
 
 from deploy.layer import LIMIT_BYTES, MANIFEST, RUNTIMES, build, interpreter
-from local.host import Account, Function, FunctionHost
-from local.mpaas import AccessKey, Sandbox
+from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.mpaas import AccessKey, Sandbox
 from tests.functions.http_stack import ROLE, message
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ import pytest
 
 from deploy import package as packages
 from deploy.package import package
-from mpaas_push.cli.stack import Stack
+from project.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 

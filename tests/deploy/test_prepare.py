@@ -13,9 +13,9 @@ import pytest
 
 from deploy.deploy import STAGES
 from deploy.prepare import named_queues
-from local.mns import MnsServer
-from local.mns.model import QueueAttributes
-from local.mpaas import AccessKey
+from mpaas_local.mns import MnsServer
+from mpaas_local.mns.model import QueueAttributes
+from mpaas_local.mpaas import AccessKey
 from tests.servers import closed_port
 
 if TYPE_CHECKING:

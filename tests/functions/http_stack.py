@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import urllib3
 
-from local.gateway import create_gateway
-from local.host import Account, Credentials, Function, FunctionHost
-from local.mpaas import AccessKey, Sandbox
-from local.server import Server
+from mpaas_local.fc.host import Account, Credentials, Function, FunctionHost
+from mpaas_local.fc.http_trigger import create_gateway
+from mpaas_local.mpaas import AccessKey, Sandbox
+from mpaas_local.server import Server
 
 if TYPE_CHECKING:
     from typing_extensions import Self

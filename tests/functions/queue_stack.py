@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local.host import Account, Function, FunctionHost
-from local.mns import MnsServer
-from local.mpaas import AccessKey, Sandbox
+from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.mns import MnsServer
+from mpaas_local.mpaas import AccessKey, Sandbox
 from tests.functions.http_stack import ROLE, message
 
 if TYPE_CHECKING:

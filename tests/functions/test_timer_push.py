@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.asynchronous import AsyncConfig, AsyncQueue
-from local.host import Account, Function, FunctionHost
-from local.mpaas import AccessKey, Sandbox
-from local.timers import timer_of
-from mpaas_push.cli.descriptor import described_functions
+from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
+from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.fc.timer_trigger import timer_of
+from mpaas_local.mpaas import AccessKey, Sandbox
+from project.descriptor import described_functions
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import QueueStack, to
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.mpaas import AccessKey, Sandbox
-from local.stack import ROLE as LOCAL_ROLE
-from local.stack import Ports, Stack
+from mpaas_local.mpaas import AccessKey, Sandbox
+from mpaas_local.stack import ROLE as LOCAL_ROLE
+from mpaas_local.stack import Ports, Stack
 from tests.functions.http_stack import ROLE
 from tests.servers import LOOPBACK, closed_port, listening
 
@@ -39,11 +39,15 @@ MESSAGE = {
 
 
 def command(
-    *arguments: str, folder: Path = ROOT, stdin: str = "", env: Mapping[str, str] | None = None
+    *arguments: str,
+    package: str = "mpaas_push",
+    folder: Path = ROOT,
+    stdin: str = "",
+    env: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
     """Run a command as a person does; return its exit code and all that it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "mpaas_push", *arguments],
+        [sys.executable, "-m", package, *arguments],
         cwd=folder,
         input=stdin,
         capture_output=True,
@@ -303,7 +307,7 @@ def test_a_task_id_without_async_is_a_mistake() -> None:
 
 def test_a_reader_that_leaves_early_is_no_traceback() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "mpaas_push", "validate"],
+        [sys.executable, "-m", "project", "validate"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -329,7 +333,7 @@ def test_a_call_that_found_no_way_was_not_made() -> None:
 def test_a_deployment_that_is_well_passes_and_nothing_is_pushed(stack: Stack) -> None:
     before = len(stack.sandbox.inbox())
 
-    code, printed = command("smoke", env=deployed(stack))
+    code, printed = command("smoke", package="project", env=deployed(stack))
 
     assert code == 0, printed
     assert printed.count("ok    mpaas-") == 5
@@ -337,7 +341,7 @@ def test_a_deployment_that_is_well_passes_and_nothing_is_pushed(stack: Stack) ->
 
 
 def test_a_deployment_that_is_not_there_does_not_pass(stack: Stack) -> None:
-    code, printed = command("smoke", "--stage", "prod", env=deployed(stack))
+    code, printed = command("smoke", "--stage", "prod", package="project", env=deployed(stack))
 
     assert code == 1
     assert "FAULT mpaas-http-push-prod: settings and AccessKey: " in printed

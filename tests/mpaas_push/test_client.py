@@ -25,7 +25,7 @@ from mpaas_push import (
 )
 from mpaas_push import request as request_module
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN
-from tests.mpaas_push.messages import minimal, with_targets
+from tests.mpaas_push.message.examples import minimal, with_targets
 from tests.servers import (
     LOOPBACK,
     OK,

@@ -14,7 +14,7 @@ import trustme
 
 from mpaas_push import Credentials, Invocation, Misconfigured, Outcome, PushClient, PushMessage
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, THROTTLED, UNKNOWN
-from tests.mpaas_push.messages import minimal
+from tests.mpaas_push.message.examples import minimal
 from tests.servers import LOOPBACK, Server, hang, listening, reply, reset
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpaas_push.json_text import MAX_DEPTH, UnreadableJson, dotted, plain_json, read_json
+from mpaas_push.json_text import MAX_DEPTH, UnreadableJson, format_path, plain_json, read_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -143,4 +143,4 @@ def test_a_copy_shares_nothing_that_can_change() -> None:
 
 
 def test_long_and_odd_steps_of_a_path_are_made_printable() -> None:
-    assert dotted(("a" * 100, 0, "\ud800")) == f"{'a' * 64}….0.?"
+    assert format_path(("a" * 100, 0, "\ud800")) == f"{'a' * 64}….0.?"

@@ -39,7 +39,7 @@ def test_the_http_function_loads_no_resolver_of_other_services() -> None:
     for unused in (
         "asyncio",
         "aws_lambda_powertools.event_handler.appsync",
-        "mpaas_push.channels",
+        "mpaas_push.message.advice",
         "openapi",
     ):
         assert unused not in loaded

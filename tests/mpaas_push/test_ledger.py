@@ -17,11 +17,11 @@ import tenacity.nap
 import trustme
 
 from mpaas_push import Credentials, Invocation, Misconfigured, Outcome, PushClient, PushMessage, Settings
-from mpaas_push.constraints import Level
 from mpaas_push.ledger import Claim, Ledger
+from mpaas_push.message.constraints import Level
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
 from mpaas_push.request import PushRequest, requests_of
-from tests.mpaas_push.messages import minimal
+from tests.mpaas_push.message.examples import minimal
 from tests.servers import (
     LOOPBACK,
     OK,

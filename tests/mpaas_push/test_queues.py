@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from local.mns import MnsServer
-from local.mpaas import AccessKey
+from mpaas_local.mns import MnsServer
+from mpaas_local.mpaas import AccessKey
 from mpaas_push import Credentials, Invocation, Settings
-from mpaas_push.queues import BODY_BYTES, MnsQueues, Parcel
+from mpaas_push.queues import BODY_BYTES, MnsQueues, QueueMessage
 from tests.servers import Answer, Exchange, Server, hang, reply, reset
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PARCEL = Parcel("a message")
+PARCEL = QueueMessage("a message")
 TAKEN = reply(
     b'<?xml version="1.0"?><Messages xmlns="http://mns.aliyuncs.com/doc/v1/"><Message>'
     b"<MessageId>1</MessageId><MessageBodyMD5>2</MessageBodyMD5></Message></Messages>",
@@ -126,7 +126,7 @@ def test_certificate_and_name_are_checked(tmp_path: Path, name: str, trusted: bo
     ],
 )
 def test_no_request_is_longer_than_mns_takes(lengths: list[int]) -> None:
-    parcels = [Parcel("x" * length) for length in lengths]
+    parcels = [QueueMessage("x" * length) for length in lengths]
     with MnsServer(access_keys={"ak": AccessKey("sk", None)}) as server:
         server.store.create_queue("dead")
         with queues_at(server.endpoint) as queues:
@@ -136,4 +136,4 @@ def test_no_request_is_longer_than_mns_takes(lengths: list[int]) -> None:
 
 def test_a_body_that_is_too_long_harms_no_other() -> None:
     with Server(TAKEN) as server, queues_at(server.url) as queues:
-        assert queues.hand_over("dead", [Parcel("x" * (BODY_BYTES + 1)), PARCEL]) == [False, True]
+        assert queues.hand_over("dead", [QueueMessage("x" * (BODY_BYTES + 1)), PARCEL]) == [False, True]

@@ -19,7 +19,7 @@ from mpaas_push import Credentials, InvalidMessage, PushMessage, Settings
 from mpaas_push import request as request_module
 from mpaas_push.message import PARAMETERS, PARAMETERS_2019
 from mpaas_push.request import PushRequest, _signed, requests_of
-from tests.mpaas_push.messages import JSON_FIELDS, clock, everything, loop, minimal, with_targets
+from tests.mpaas_push.message.examples import JSON_FIELDS, clock, everything, loop, minimal, with_targets
 from tests.servers import LOOPBACK, OK, Received, Server, reply
 
 NONCE, TIME = "4f6cbb38bcbcf1a9ab9b2ac7a3f2bd15", "2026-11-23T07:30:00Z"
@@ -168,7 +168,7 @@ def test_every_one_of_the_34_parameters_is_on_the_wire() -> None:
 
 FLATTENED = ("ActivityContentState", "TransparentMessagePayload")
 """The modern SDK takes these two as objects and flattens them to `Name.key=value`, by which every value becomes
-text; the Java SDK sends JSON text. We send JSON text, as recommended by the reference (§4.2)."""
+text; the Java SDK sends JSON text. We send JSON text, as recommended by the reference (pushsimple.md: Version 2020-10-28)."""
 
 
 @pytest.mark.filterwarnings(r"ignore:datetime\.datetime\.utcnow\(\) is deprecated:DeprecationWarning")

@@ -25,10 +25,10 @@ from mpaas_push import (
     PushMessage,
     Settings,
 )
-from mpaas_push.messages import message_of
+from mpaas_push.message.reading import message_of
 from mpaas_push.outcome import verdict_of
 from mpaas_push.request import requests_of
-from tests.mpaas_push.messages import minimal, with_targets
+from tests.mpaas_push.message.examples import minimal, with_targets
 from tests.mpaas_push.test_client_tls import presenting
 from tests.servers import Answer, Exchange, Server, business, closed_port, gateway, hang, raw, reply, reset
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpaas_push import Misconfigured, Settings
-from mpaas_push.constraints import Level
+from mpaas_push.message.constraints import Level
 from mpaas_push.settings import ApiVersion, OnUnknown
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def test_an_empty_environment_gives_the_defaults_of_the_contract() -> None:
     assert settings.api_version is ApiVersion.V2020_10_28
     assert settings.on_unknown is OnUnknown.REPORT
     assert settings.log_level == "INFO"
-    assert settings.rules == {}
+    assert settings.constraint_levels == {}
     assert settings.defaults == {}
     assert settings.ca_bundle is None
 
@@ -59,8 +59,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
     assert settings.api_version is ApiVersion.V2019_08_21
     assert (settings.concurrency, settings.connect_timeout, settings.read_timeout) == (7, 1.5, 20)
     assert (settings.max_attempts, settings.on_unknown) == (1, OnUnknown.RETRY)
-    assert settings.rules["expired-seconds-max"] is Level.OFF
-    assert set(settings.rules.values()) == {Level.OFF, Level.ERROR}
+    assert settings.constraint_levels["expired-seconds-max"] is Level.OFF
+    assert set(settings.constraint_levels.values()) == {Level.OFF, Level.ERROR}
     assert (settings.max_body, settings.log_level, settings.ca_bundle) == (4096, "DEBUG", str(bundle))
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from mpaas_push import PushMessage
 from mpaas_push.targets import TARGETS_PER_REQUEST, addressed, slices
-from tests.mpaas_push.messages import minimal, with_targets
+from tests.mpaas_push.message.examples import minimal, with_targets
 
 
 def message_to(*targets: str) -> PushMessage:

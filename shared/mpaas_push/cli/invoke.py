@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mpaas_push.cli.project import read_input
+from mpaas_push.cli.inputs import read_input
 from mpaas_push.credentials import Credentials
 from mpaas_push.errors import Misconfigured
-from mpaas_push.invoke import FunctionFailed, Functions, InvocationUnknown
+from mpaas_push.functions import FunctionFailed, Functions, InvocationUnknown
 from mpaas_push.settings import Settings
 
 if TYPE_CHECKING:

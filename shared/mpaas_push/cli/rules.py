@@ -6,17 +6,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpaas_push.cli.project import read_input, rules_files, settings_or_stand_ins
+from mpaas_push.cli.inputs import read_input, rules_files, settings_or_stand_ins
 from mpaas_push.errors import InvalidMessage, Misconfigured
+from mpaas_push.event_rules import read_rules, tasks_of
 from mpaas_push.request import requests_of
-from mpaas_push.rules import read_rules, tasks_of
 from mpaas_push.triggers.cloudevent import events_of
-from mpaas_push.triggers.destination import opened
+from mpaas_push.triggers.destination import unwrap_failed_invocation
 
 if TYPE_CHECKING:
     import argparse
 
-    from mpaas_push.batch import Task
+    from mpaas_push.batch import PushTask
     from mpaas_push.settings import Settings
 
 __all__ = ["add_to"]
@@ -39,7 +39,7 @@ def _test(options: argparse.Namespace) -> int:
     files = [options.rules] if options.rules else rules_files(Path())
     if not files:
         raise Misconfigured("there is no functions/*/rules.yaml here: name a file with --rules")
-    events = events_of(opened(read_input(options.event)))
+    events = events_of(unwrap_failed_invocation(read_input(options.event)))
     good = True
     for file in files:
         rules = read_rules(file, settings)
@@ -56,7 +56,7 @@ def _test(options: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-def _show(name: str, task: Task, settings: Settings) -> bool:
+def _show(name: str, task: PushTask, settings: Settings) -> bool:
     """Print what becomes of an event by a rule and return whether it can be sent."""
     try:
         if isinstance(task.message, InvalidMessage):

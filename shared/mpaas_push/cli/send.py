@@ -6,11 +6,11 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push.cli.project import read_input
+from mpaas_push.cli.inputs import read_input
 from mpaas_push.client import PushClient
 from mpaas_push.errors import InvalidMessage
 from mpaas_push.json_text import read_json
-from mpaas_push.messages import messages_of, payloads_of
+from mpaas_push.message.reading import messages_of, payloads_of
 from mpaas_push.outcome import Outcome, OutcomeKind, counts_of
 from mpaas_push.request import requests_of
 from mpaas_push.settings import Settings

@@ -1,4 +1,5 @@
-"""Events for event functions: CloudEvents 1.0, and all that can be read as such (fc-runtime §5).
+"""Events for event functions: CloudEvents 1.0, and all that can be read as such (fc-runtime.md: Cloud
+events).
 
 `events_of` is the one entry for an event function; `event_of` reads exactly one CloudEvent.
 """
@@ -9,8 +10,8 @@ from typing import Any
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.triggers.item import CloudEvent, UnreadableElement, cloud_event, elements_of, shape_of
 from mpaas_push.triggers.oss import native_events, refuse_tablestore
+from mpaas_push.triggers.record import CloudEvent, UnreadableElement, cloud_event, elements_of, shape_of
 
 __all__ = ["CloudEvent", "event_of", "events_of"]
 
@@ -18,7 +19,7 @@ _EXPECTED = "a CloudEvents 1.0 event, an array of them, or a native event of OSS
 
 
 def event_of(event: bytes) -> CloudEvent:
-    """Read a single CloudEvent (fc-runtime §5.2, §5.3).
+    """Read a single CloudEvent (fc-runtime.md: OSS through EventBridge, CloudEvents).
 
     Raises:
         UnreadablePayload: The payload is none, or lacks `id`, `source`, `type` or `specversion`.
@@ -30,7 +31,7 @@ def event_of(event: bytes) -> CloudEvent:
 
 
 def events_of(event: bytes) -> list[CloudEvent | UnreadablePayload]:
-    """Read the events of a payload, each at its place (fc-runtime §5).
+    """Read the events of a payload, each at its place (fc-runtime.md: Cloud events).
 
     Raises:
         UnreadablePayload: The payload is nothing of the kind; Tablestore's is named as unsupported.

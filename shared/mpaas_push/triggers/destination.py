@@ -1,4 +1,4 @@
-"""The destination record of an asynchronous invocation that failed (fc-runtime §6).
+"""The destination record of an asynchronous invocation that failed (fc-runtime.md: Asynchronous invocation).
 
 A function may be the destination of its own failures: the record holds the payload that failed.
 """
@@ -6,23 +6,25 @@ A function may be the destination of its own failures: the record holds the payl
 from __future__ import annotations
 
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.triggers.item import DataEnvelope, Identifier, Shape, UnreadableElement, shaped
+from mpaas_push.triggers.record import DataEnvelope, Identifier, UnreadableElement, WireModel, shaped
 
-__all__ = ["DestinationRecord", "opened", "request_of"]
+__all__ = ["DestinationRecord", "request_of", "unwrap_failed_invocation"]
 
 
-class _Request(Shape):
+class _Request(WireModel):
     requestId: Identifier  # noqa: N815 - the name on the wire
     functionArn: Identifier  # noqa: N815 - the name on the wire
     condition: str
 
 
-class _Response(Shape):
+class _Response(WireModel):
     functionError: str = ""  # noqa: N815 - the name on the wire
 
 
-class DestinationRecord(Shape):
-    """What a destination is sent after an asynchronous invocation; payloads are text (fc-runtime §6)."""
+class DestinationRecord(WireModel):
+    """What a destination is sent after an asynchronous invocation; payloads are text (fc-runtime.md:
+    Asynchronous invocation).
+    """
 
     requestContext: _Request  # noqa: N815 - the name on the wire
     requestPayload: str  # noqa: N815 - the name on the wire
@@ -34,7 +36,7 @@ class DestinationRecord(Shape):
         return bool(self.requestContext.condition or (self.responseContext or _Response()).functionError)
 
 
-def opened(event: bytes) -> bytes:
+def unwrap_failed_invocation(event: bytes) -> bytes:
     """Return the payload that failed if an event is the record of a failed invocation, else the event."""
     request = request_of(event)
     return event if request is None else request

@@ -1,7 +1,8 @@
-"""EventBridge event streams: messages of MNS queues, RocketMQ, RabbitMQ, Kafka and MQTT (fc-runtime §4.2).
+"""EventBridge event streams: messages of MNS queues, RocketMQ, RabbitMQ, Kafka and MQTT (fc-runtime.md: Event
+streams).
 
 Whatever of the observed shapes a payload has (array of objects, array of JSON texts, one bare object;
-CloudEvents or only their data), the same message becomes the same `Item`.
+CloudEvents or only their data), the same message becomes the same `QueueRecord`.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import UnreadablePayload
-from mpaas_push.triggers.item import (
+from mpaas_push.triggers.record import (
     DataEnvelope,
     Identifier,
-    Item,
     Number,
-    Shape,
+    QueueRecord,
     UnreadableElement,
+    WireModel,
     digest,
     dumped,
     elements_of,
@@ -27,7 +28,7 @@ from mpaas_push.triggers.item import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mpaas_push.triggers.item import Reading
+    from mpaas_push.triggers.record import RecordOrError
 
 __all__ = ["KafkaRecord", "MnsMessage", "MqttMessage", "RabbitMessage", "RocketMessage", "items_of"]
 
@@ -35,15 +36,19 @@ _EXPECTED = "an event stream's array of messages, or one of them"
 _SOURCES = "MNS queue, RocketMQ, RabbitMQ, Kafka or MQTT"
 
 
-class MnsMessage(Shape):
-    """A message of an MNS queue; its body is base64 when the source does not decode it (fc-runtime §4.2)."""
+class MnsMessage(WireModel):
+    """A message of an MNS queue; its body is base64 when the source does not decode it (fc-runtime.md: Event
+    streams).
+    """
 
     messageId: Identifier  # noqa: N815 - the name on the wire
     messageBody: Any  # noqa: N815 - the name on the wire
 
 
-class RocketMessage(Shape):
-    """A message of RocketMQ; `msgId` stands only in those of the self-managed product (fc-runtime §4.2)."""
+class RocketMessage(WireModel):
+    """A message of RocketMQ; `msgId` stands only in those of the self-managed product (fc-runtime.md: Event
+    streams).
+    """
 
     topic: Identifier
     systemProperties: dict[str, Any]  # noqa: N815 - the name on the wire
@@ -52,16 +57,18 @@ class RocketMessage(Shape):
     body: Any
 
 
-class RabbitMessage(Shape):
-    """A message of RabbitMQ, whose body may be an object or text (fc-runtime §4.2)."""
+class RabbitMessage(WireModel):
+    """A message of RabbitMQ, whose body may be an object or text (fc-runtime.md: Event streams)."""
 
     envelope: dict[str, Any]
     props: dict[str, Any]
     body: Any
 
 
-class KafkaRecord(Shape):
-    """A record of Kafka; its value is a structure, text or base64 by the task's format (fc-runtime §4.2)."""
+class KafkaRecord(WireModel):
+    """A record of Kafka; its value is a structure, text or base64 by the task's format (fc-runtime.md: Event
+    streams).
+    """
 
     topic: Identifier
     partition: Number
@@ -69,14 +76,14 @@ class KafkaRecord(Shape):
     value: Any
 
 
-class MqttMessage(Shape):
-    """A message of MQTT; nothing in it identifies it (fc-runtime §4.2)."""
+class MqttMessage(WireModel):
+    """A message of MQTT; nothing in it identifies it (fc-runtime.md: Event streams)."""
 
     props: dict[str, Any]
     body: Any
 
 
-def items_of(event: bytes) -> list[Reading]:
+def items_of(event: bytes) -> list[RecordOrError]:
     """Read the messages of an event stream, each at its place.
 
     Where a message carries no id of its own, the CloudEvent's source and id stand for it, and in RawData,
@@ -98,7 +105,7 @@ class _Unknown(UnreadableElement):
     """An element is neither a CloudEvent nor of a known source."""
 
 
-def _reading(element: Any) -> Reading:
+def _reading(element: Any) -> RecordOrError:
     if isinstance(element, UnreadablePayload):
         return element
     if not isinstance(element, dict):
@@ -116,7 +123,7 @@ def _reading(element: Any) -> Reading:
         return error
 
 
-def _item(data: Any, element: dict[str, Any], event_scope: str | None) -> Item:
+def _item(data: Any, element: dict[str, Any], event_scope: str | None) -> QueueRecord:
     """Read the data of a message.
 
     Args:
@@ -134,18 +141,18 @@ def _item(data: Any, element: dict[str, Any], event_scope: str | None) -> Item:
     raise (_Unknown if data is element else UnreadableElement)(reason, element)
 
 
-def _mns(_data: dict[str, Any], element: Any, _: str | None) -> Item:
+def _mns(_data: dict[str, Any], element: Any, _: str | None) -> QueueRecord:
     message = shaped(element, MnsMessage, "a message of an MNS queue", DataEnvelope)
     return _with_body(f"mns:{message.messageId}", message.messageBody, element, base64_occurs=True)
 
 
-def _kafka(_data: dict[str, Any], element: Any, _: str | None) -> Item:
+def _kafka(_data: dict[str, Any], element: Any, _: str | None) -> QueueRecord:
     record = shaped(element, KafkaRecord, "a record of Kafka", DataEnvelope)
     scope = f"kafka:{record.topic}:{record.partition}:{record.offset}"
     return _with_body(scope, record.value, element, base64_occurs=True)
 
 
-def _rocket(_data: dict[str, Any], element: Any, _: str | None) -> Item:
+def _rocket(_data: dict[str, Any], element: Any, _: str | None) -> QueueRecord:
     message = shaped(element, RocketMessage, "a message of RocketMQ", DataEnvelope)
     system = message.systemProperties
     identity = _text(system.get("UNIQ_KEY")) or _text(message.msgId)
@@ -157,7 +164,7 @@ def _rocket(_data: dict[str, Any], element: Any, _: str | None) -> Item:
     return _with_body(f"rocketmq:{message.topic}:{identity}", message.body, element)
 
 
-def _rabbit(data: dict[str, Any], element: Any, event_scope: str | None) -> Item:
+def _rabbit(data: dict[str, Any], element: Any, event_scope: str | None) -> QueueRecord:
     message = shaped(element, RabbitMessage, "a message of RabbitMQ", DataEnvelope)
     identity = _text(message.props.get("messageId"))
     if identity:
@@ -173,20 +180,20 @@ def _rabbit(data: dict[str, Any], element: Any, event_scope: str | None) -> Item
     return _with_body(scope, message.body, element)
 
 
-def _mqtt(data: dict[str, Any], element: Any, event_scope: str | None) -> Item:
+def _mqtt(data: dict[str, Any], element: Any, event_scope: str | None) -> QueueRecord:
     message = shaped(element, MqttMessage, "a message of MQTT", DataEnvelope)
     scope = event_scope or f"mqtt:{_text(message.props.get('firstTopic'))}:{digest(data)}"
     return _with_body(scope, message.body, element)
 
 
-def _dts(_data: dict[str, Any], element: Any, _scope: str | None) -> Item:
+def _dts(_data: dict[str, Any], element: Any, _scope: str | None) -> QueueRecord:
     raise UnreadableElement(
         f"changes of a database (DTS) are not supported: their rows are no push messages; use {_SOURCES}",
         element,
     )
 
 
-_READERS: tuple[tuple[set[str], Callable[[dict[str, Any], Any, str | None], Item]], ...] = (
+_READERS: tuple[tuple[set[str], Callable[[dict[str, Any], Any, str | None], QueueRecord]], ...] = (
     ({"messageId", "messageBody"}, _mns),
     ({"topic", "systemProperties"}, _rocket),
     ({"topicPartition", "operationType"}, _dts),
@@ -197,14 +204,14 @@ _READERS: tuple[tuple[set[str], Callable[[dict[str, Any], Any, str | None], Item
 """Readers by the keys that tell a source's data; the first that fits reads."""
 
 
-def _with_body(scope: str, body: Any, element: Any, *, base64_occurs: bool = False) -> Item:
+def _with_body(scope: str, body: Any, element: Any, *, base64_occurs: bool = False) -> QueueRecord:
     if body is None:
         raise UnreadableElement("the message has no body", element)
     if isinstance(body, (dict, list)):
-        return Item(scope, body, dumped(body))
+        return QueueRecord(scope, body, dumped(body))
     if not isinstance(body, str):
         body = dumped(body)
-    return Item(scope, undone_base64(body) if base64_occurs else body, body)
+    return QueueRecord(scope, undone_base64(body) if base64_occurs else body, body)
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,6 @@
-"""The MNS topic trigger: one message in STREAM or JSON form, with or without attributes (fc-runtime §4.1)."""
+"""The MNS topic trigger: one message in STREAM or JSON form, with or without attributes (fc-runtime.md: MNS
+topic trigger).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.triggers.item import Identifier, Item, Shape, UnreadableElement, digest, shaped, undone_base64
+from mpaas_push.triggers.record import (
+    Identifier,
+    QueueRecord,
+    UnreadableElement,
+    WireModel,
+    digest,
+    shaped,
+    undone_base64,
+)
 
 if TYPE_CHECKING:
-    from mpaas_push.triggers.item import Reading
+    from mpaas_push.triggers.record import RecordOrError
 
 __all__ = ["Notification", "StreamNotification", "items_of"]
 
@@ -17,22 +27,24 @@ _NOTIFICATION = {"Message", "MessageId", "TopicName"}
 _STREAM = {"body", "attrs"}
 
 
-class Notification(Shape):
-    """A message in JSON form; attributes of the message stand beside these keys (fc-runtime §4.1)."""
+class Notification(WireModel):
+    """A message in JSON form; attributes of the message stand beside these keys (fc-runtime.md: MNS topic
+    trigger).
+    """
 
     Message: str
     MessageId: Identifier
     TopicName: Identifier
 
 
-class StreamNotification(Shape):
-    """A message with attributes in STREAM form (fc-runtime §4.1)."""
+class StreamNotification(WireModel):
+    """A message with attributes in STREAM form (fc-runtime.md: MNS topic trigger)."""
 
     body: str
     attrs: dict[str, Any]
 
 
-def items_of(event: bytes) -> list[Reading]:
+def items_of(event: bytes) -> list[RecordOrError]:
     """Read the message that a topic delivers; a list of one, as the other readers return lists.
 
     In STREAM form there is no message id: a hash of the event stands for it, so equal messages of one topic
@@ -59,7 +71,7 @@ def items_of(event: bytes) -> list[Reading]:
         return [error]
 
 
-def _item(value: Any, text: str, scope: str) -> Item:
+def _item(value: Any, text: str, scope: str) -> QueueRecord:
     body = text
     if isinstance(value, dict):
         if value.keys() >= _NOTIFICATION:
@@ -68,4 +80,4 @@ def _item(value: Any, text: str, scope: str) -> Item:
         elif value.keys() == _STREAM:
             body = shaped(value, StreamNotification, "an MNS topic's message in STREAM form").body
     # Publishers may encode bodies as they do for queues.
-    return Item(scope, undone_base64(body), body)
+    return QueueRecord(scope, undone_base64(body), body)

@@ -1,4 +1,5 @@
-"""Events of OSS, natively or through EventBridge, and the native ones of SLS and CDN (fc-runtime §5).
+"""Events of OSS, natively or through EventBridge, and the native ones of SLS and CDN (fc-runtime.md: Cloud
+events).
 
 Each leaves as a `CloudEvent`, so that a rule need not know on which way an event came.
 """
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.triggers.item import (
+from mpaas_push.triggers.record import (
     CloudEvent,
     Identifier,
     Number,
-    Shape,
     UnreadableElement,
+    WireModel,
     cloud_event,
     digest,
     shape_of,
@@ -30,25 +31,27 @@ _EXPECTED = "events of OSS (native or a CloudEvent), SLS or CDN"
 _CBOR_MAP = range(0xA0, 0xC0)
 
 
-class _Bucket(Shape):
+class _Bucket(WireModel):
     arn: Identifier
 
 
-class _Object(Shape):
+class _Object(WireModel):
     key: Identifier
 
 
-class _Oss(Shape):
+class _Oss(WireModel):
     bucket: _Bucket
     object: _Object
 
 
-class _Response(Shape):
+class _Response(WireModel):
     requestId: Identifier  # noqa: N815 - the name on the wire
 
 
-class OssRecord(Shape):
-    """One entry of a native OSS event, and the data of one through EventBridge (fc-runtime §5.1, §5.2)."""
+class OssRecord(WireModel):
+    """One entry of a native OSS event, and the data of one through EventBridge (fc-runtime.md: OSS trigger,
+    OSS through EventBridge).
+    """
 
     eventName: Identifier  # noqa: N815 - the name on the wire
     eventTime: Identifier  # noqa: N815 - the name on the wire
@@ -56,24 +59,24 @@ class OssRecord(Shape):
     responseElements: _Response  # noqa: N815 - the name on the wire
 
 
-class _Logstore(Shape):
+class _Logstore(WireModel):
     projectName: Identifier  # noqa: N815 - the name on the wire
     logstoreName: Identifier  # noqa: N815 - the name on the wire
 
 
-class SlsRange(Shape):
-    """What the SLS trigger sends: a range of a log shard, not the logs (fc-runtime §5.4)."""
+class SlsRange(WireModel):
+    """What the SLS trigger sends: a range of a log shard, not the logs (fc-runtime.md: SLS)."""
 
     source: _Logstore
     taskId: Identifier  # noqa: N815 - the name on the wire
 
 
-class _Domain(Shape):
+class _Domain(WireModel):
     domain: Identifier
 
 
-class CdnRecord(Shape):
-    """One entry of a CDN event (fc-runtime §5.5)."""
+class CdnRecord(WireModel):
+    """One entry of a CDN event (fc-runtime.md: CDN)."""
 
     eventName: Identifier  # noqa: N815 - the name on the wire
     eventTime: Identifier  # noqa: N815 - the name on the wire
@@ -123,7 +126,7 @@ def native_events(value: dict[str, Any]) -> list[CloudEvent | UnreadablePayload]
 
 
 def refuse_tablestore(event: bytes) -> None:
-    """Make sure that a payload is not the CBOR of a Tablestore trigger (fc-runtime §5.6).
+    """Make sure that a payload is not the CBOR of a Tablestore trigger (fc-runtime.md: Tablestore).
 
     Raises:
         UnreadablePayload: It is; no text in UTF-8 begins with such a byte.

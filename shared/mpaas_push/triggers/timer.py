@@ -1,4 +1,6 @@
-"""The timer trigger: a tick, with the payload that was typed into the trigger (fc-runtime §3)."""
+"""The timer trigger: a tick, with the payload that was typed into the trigger (fc-runtime.md: Timer
+trigger).
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mpaas_push.batch import Task
+from mpaas_push.batch import PushTask
 from mpaas_push.errors import InvalidMessage, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.messages import messages_of, payloads_of
+from mpaas_push.message.reading import messages_of, payloads_of
 
 if TYPE_CHECKING:
     from mpaas_push.settings import Settings
@@ -71,7 +73,7 @@ def tick_of(event: bytes) -> Tick:
         ) from None
 
 
-def tasks_of(tick: Tick, settings: Settings) -> list[Task]:
+def tasks_of(tick: Tick, settings: Settings) -> list[PushTask]:
     """Read the messages of a tick: one, or `{"messages": [...]}`.
 
     Raises:
@@ -83,6 +85,6 @@ def tasks_of(tick: Tick, settings: Settings) -> list[Task]:
         raise InvalidMessage(fault for message in invalid for fault in message.faults)
     payloads = payloads_of(tick.payload)
     return [
-        Task(f"{tick.scope}:{place}", json.dumps(payload), message, payload)
+        PushTask(f"{tick.scope}:{place}", json.dumps(payload), message, payload)
         for place, (payload, message) in enumerate(zip(payloads, messages, strict=True))
     ]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.triggers import cloudevent, destination, eventstream, mns, oss, timer
-from mpaas_push.triggers.item import CloudEvent, Item, UnreadableElement, digest
+from mpaas_push.triggers.record import CloudEvent, QueueRecord, UnreadableElement, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,9 +107,9 @@ def of_name(table: dict[str, Any], name: str) -> Any:
     return table[max(fitting, key=len)]
 
 
-def item(event: Any, read: Callable[[bytes], list[Any]] = eventstream.items_of) -> Item:
+def item(event: Any, read: Callable[[bytes], list[Any]] = eventstream.items_of) -> QueueRecord:
     (reading,) = read(event if isinstance(event, bytes) else wire(event))
-    assert isinstance(reading, Item), reading
+    assert isinstance(reading, QueueRecord), reading
     return reading
 
 
@@ -259,9 +259,9 @@ def test_a_bad_element_stands_at_its_place_and_leaves_its_neighbours_alone(bad: 
     first, second, third, fourth = eventstream.items_of(
         f"\ufeff [{neighbours[0]}, {bad} ,{neighbours[1]}\n, {quoted}] ".encode()
     )
-    assert isinstance(first, Item)
+    assert isinstance(first, QueueRecord)
     assert isinstance(second, UnreadableElement)
-    assert isinstance(third, Item)
+    assert isinstance(third, QueueRecord)
     assert first == fourth
     assert (first.scope, third.scope) == (MNS_SCOPE, RABBIT_SCOPE)
     assert second.scope == digest(second.original)
@@ -323,7 +323,7 @@ def test_rows_of_tablestore_are_named_as_unsupported() -> None:
         (
             cloudevent.event_of,
             b'{"id": "secret", "type": 5}',
-            "not a CloudEvents 1.0 event: `source` is missing, `type` is of a wrong kind, `specversion` is",
+            "not a CloudEvents 1.0 event: `source` is missing, `type` has the wrong type, `specversion` is",
         ),
         (cloudevent.events_of, b'{"title": "secret"}', "came an object with `title`"),
         (cloudevent.events_of, b"{}", "came an empty object"),
@@ -352,7 +352,7 @@ def test_a_payload_that_is_nothing_of_the_kind_is_refused_by_shape_without_its_v
         ),
         (
             {"topic": "t", "partition": True, "offset": 1},
-            "`partition` is of a wrong kind, `value` is missing",
+            "`partition` has the wrong type, `value` is missing",
         ),
         ({"topic": "t", "partition": 1, "offset": 1, "value": None}, "the message has no body"),
         ({"specversion": "1.0", "data": {"secret": 1, "b": 2}}, "came an object with `secret`, `b`"),
@@ -370,10 +370,10 @@ def test_a_bad_element_tells_what_is_wrong_without_its_values(element: Any, text
 
 def test_a_topic_message_with_fields_of_a_wrong_kind_is_an_error_at_its_place() -> None:
     bad = {**sample("mns-topic-json.json"), "Message": {"a": "secret"}}
-    assert "not an MNS topic's message in JSON form: `Message` is of a wrong kind" in str(
+    assert "not an MNS topic's message in JSON form: `Message` has the wrong type" in str(
         refused(bad, mns.items_of)
     )
-    assert "in STREAM form: `attrs` is of a wrong kind" in str(
+    assert "in STREAM form: `attrs` has the wrong type" in str(
         refused({"body": "b", "attrs": 1}, mns.items_of)
     )
 
@@ -438,8 +438,8 @@ def read_by_all(event: bytes) -> None:
     """Every reader reads the event or raises the one error that it may."""
     assert isinstance(destination.request_of(event), (bytes, type(None)))
     for read, kind in (
-        (eventstream.items_of, Item),
-        (mns.items_of, Item),
+        (eventstream.items_of, QueueRecord),
+        (mns.items_of, QueueRecord),
         (cloudevent.events_of, CloudEvent),
         (oss.events_of, CloudEvent),
     ):
@@ -447,7 +447,7 @@ def read_by_all(event: bytes) -> None:
             for entry in read(event):
                 assert isinstance(entry, (kind, UnreadableElement))
                 entry.scope.encode()
-                if isinstance(entry, (Item, UnreadableElement)):
+                if isinstance(entry, (QueueRecord, UnreadableElement)):
                     entry.original.encode()
                 str(entry).encode()
     with contextlib.suppress(UnreadablePayload):

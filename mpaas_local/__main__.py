@@ -1,0 +1,88 @@
+"""`python -m mpaas_local`: start the stack, send pushes through it, and keep running (or, with --demo,
+stop).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from mpaas_local.demo import run_demo
+from mpaas_local.mns import StoreUnusable
+from mpaas_local.mpaas import PortInUse as SandboxPortInUse
+from mpaas_local.mpaas import SandboxError
+from mpaas_local.pictures import take_inbox
+from mpaas_local.server import PortInUse
+from mpaas_local.stack import Ports, Stack
+from project.descriptor import DescriptorError
+
+
+def main() -> int:
+    """Run until told to stop; 0 if all went as it must, 1 if a push did not, 2 if it could not start."""
+    options = _options()
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    ports = Ports(
+        options.http_port, options.sandbox_port, options.events_port, options.queues_port, options.inbox_port
+    )
+    try:
+        with Stack(ports, options.store, None if options.quiet else _print_log) as stack:
+            print("mpaas-push is running on this machine; nothing leaves it.")
+            good = run_demo(stack)
+            print(f"\n  inbox           {stack.inbox_url}/   every push, as a phone would show it")
+            print(f"  HTTP function   {stack.urls['http_push']}/docs")
+            print(f"  mPaaS sandbox   {stack.sandbox.url}/inbox   what it received, as JSON")
+            print(f"  queues          {stack.queues.endpoint}/.local/queues   what is in them")
+            print(f"  events          {stack.events_url}/events   POST takes a CloudEvent")
+            print(f"  timers          {stack.events_url}/ticks/morning   POST fires one now")
+            if options.picture and take_inbox(stack.inbox_url, options.picture):
+                print(f"\n  a picture of the inbox is in {options.picture}")
+            if options.demo:
+                print("\n  all as it must be" if good else "\n  not as it must be")
+                return 0 if good else 1
+            print("\n  Ctrl-C stops everything.", flush=True)
+            stopped.wait()
+            print("\n  stopping …")
+            # Calls under way are cut off, and that is meant.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    except (PortInUse, SandboxPortInUse) as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        print(
+            "choose ports: make run ARGS='--http-port 9080', …; python -m mpaas_local --help", file=sys.stderr
+        )
+        return 2
+    except (SandboxError, StoreUnusable, DescriptorError, ValueError) as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m mpaas_local", description=__doc__)
+    parser.add_argument("--demo", action="store_true", help="stop after the pushes, with exit code 0 or 1")
+    parser.add_argument("--quiet", action="store_true", help="do not print the functions' logs")
+    parser.add_argument("--http-port", type=int, default=Ports.http, help="port of the HTTP function; 0: any")
+    parser.add_argument("--sandbox-port", type=int, default=Ports.sandbox, help="port of the sandbox; 0: any")
+    parser.add_argument(
+        "--events-port", type=int, default=Ports.events, help="port of ticks and invocations; 0: any"
+    )
+    parser.add_argument("--queues-port", type=int, default=Ports.queues, help="port of the queues; 0: any")
+    parser.add_argument(
+        "--inbox-port", type=int, default=Ports.inbox, help="port of the inbox's page; 0: any"
+    )
+    parser.add_argument("--picture", type=Path, help="where to put a picture of the inbox")
+    parser.add_argument("--store", type=Path, default=Stack.store, help="folder of what survives a restart")
+    return parser.parse_args()
+
+
+def _print_log(function: str, _: str, line: str) -> None:
+    print(f"    {function} | {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

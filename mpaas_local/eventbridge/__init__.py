@@ -1,0 +1,1 @@
+"""EventBridge on this machine: event streams with their sources, the event bus, CloudEvents."""

@@ -1,0 +1,192 @@
+"""CloudEvents on an event bus: how they arrive by HTTP, what the bus adds to them, and who wants them
+(fc-runtime.md: CloudEvents).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast, get_args
+from urllib.parse import unquote
+
+from mpaas_local.eventbridge.payloads import Schema, dumped, utc_text
+from project.patterns import EVERYTHING, BadPattern, Pattern, pattern_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mpaas_local.fc.host import Account
+    from project.descriptor import Trigger
+
+__all__ = [
+    "BadCloudEvent",
+    "BadEventTrigger",
+    "EventTrigger",
+    "cloud_event_of",
+    "event_trigger_of",
+    "stamped",
+]
+
+_ATTRIBUTE = re.compile(r"[a-z0-9]+")
+_JSON_TYPE = re.compile(r"(application|text)/([\w.-]+\+)?json")
+_REQUIRED = ("id", "source", "type")
+
+
+class BadEventTrigger(ValueError):
+    """A trigger of type `eventbridge` with source `Default` is wrong; the text says where."""
+
+
+class BadCloudEvent(ValueError):
+    """It is no CloudEvent 1.0; the text says why."""
+
+
+@dataclass(frozen=True)
+class EventTrigger:
+    """A trigger of type `eventbridge` with source `Default`: events of cloud products or a custom bus
+    (fc-runtime.md: CloudEvents).
+
+    Attributes:
+        function: Name of the function.
+        name: `triggerName`.
+        pattern: `eventRuleFilterPattern`.
+        schema: `eventSchema`; `RawData` sends `data` only.
+        asynchronous: `asyncInvocationType`.
+        enabled: `triggerEnable`.
+    """
+
+    function: str
+    name: str
+    pattern: Pattern = EVERYTHING
+    schema: Schema = "CloudEvents"
+    asynchronous: bool = False
+    enabled: bool = True
+
+    def payload(self, event: Mapping[str, Any]) -> bytes:
+        """Return what the function gets for an event."""
+        if self.schema == "CloudEvents":
+            return dumped(event)
+        if "data_base64" in event:
+            return base64.b64decode(event["data_base64"])
+        return dumped(event.get("data"))
+
+
+def event_trigger_of(trigger: Trigger, function: str) -> EventTrigger:
+    """Read a trigger of type `eventbridge` with source `Default`.
+
+    Raises:
+        BadEventTrigger: something in its configuration is wrong.
+    """
+    config = trigger.config
+    kind = (config.get("eventSourceConfig") or {}).get("eventSourceType", "Default")
+    if kind != "Default":
+        raise BadEventTrigger(
+            f"trigger {trigger.name}: eventSourceType: {kind!r} is a queue, not an event bus"
+        )
+    option = (config.get("eventSinkConfig") or {}).get("deliveryOption") or {}
+    schema = option.get("eventSchema", "CloudEvents")
+    if schema not in get_args(Schema):
+        raise BadEventTrigger(f"trigger {trigger.name}: eventSchema: {schema!r}; CloudEvents or RawData")
+    try:
+        pattern = pattern_of(config.get("eventRuleFilterPattern") or "{}")
+    except BadPattern as error:
+        raise BadEventTrigger(f"trigger {trigger.name}: eventRuleFilterPattern: {error}") from error
+    return EventTrigger(
+        function,
+        trigger.name,
+        pattern,
+        cast("Schema", schema),
+        asynchronous=config.get("asyncInvocationType") is True,
+        enabled=config.get("triggerEnable", True) is True,
+    )
+
+
+def cloud_event_of(content_type: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """Read a CloudEvent 1.0 from an HTTP request, structured or binary, as its JSON object.
+
+    Args:
+        content_type: Of the request.
+        headers: Of the request, names in lower case.
+        body: Of the request.
+
+    Raises:
+        BadCloudEvent: it is none.
+    """
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type.startswith("application/cloudevents"):
+        if media_type != "application/cloudevents+json":
+            raise BadCloudEvent(f"{media_type}: one event in application/cloudevents+json is taken")
+        event = _parsed(body)
+        if not isinstance(event, dict):
+            raise BadCloudEvent("the event must be a JSON object")
+        event = {name: value for name, value in event.items() if value is not None or name == "data"}
+    else:
+        event = {
+            name.removeprefix("ce-"): unquote(value)
+            for name, value in headers.items()
+            if name.startswith("ce-")
+        }
+        if not event:
+            raise BadCloudEvent("neither Content-Type application/cloudevents+json nor ce-… headers")
+        if content_type:
+            event["datacontenttype"] = content_type
+        event |= _data(media_type, body)
+    _check_event(event)
+    return event
+
+
+def _data(media_type: str, body: bytes) -> dict[str, Any]:
+    if not body:
+        return {}
+    if not media_type or _JSON_TYPE.fullmatch(media_type):
+        return {"data": _parsed(body)}
+    if media_type.startswith("text/"):
+        return {"data": body.decode(errors="replace")}
+    return {"data_base64": base64.b64encode(body).decode()}
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise BadCloudEvent(f"the body is no JSON: {error}") from error
+
+
+def _check_event(event: Mapping[str, Any]) -> None:
+    if event.get("specversion") != "1.0":
+        raise BadCloudEvent(f"specversion is {event.get('specversion')!r}; 1.0 is needed")
+    for name in _REQUIRED:
+        if not isinstance(event.get(name), str) or not event[name]:
+            raise BadCloudEvent(f"{name}: a text is needed")
+    for name in event:
+        if name != "data_base64" and not _ATTRIBUTE.fullmatch(name):
+            raise BadCloudEvent(f"{name!r} is no attribute: lower-case letters and digits are")
+    if "data_base64" in event:
+        try:
+            base64.b64decode(event["data_base64"], validate=True)
+        except (TypeError, ValueError) as error:
+            raise BadCloudEvent("data_base64: base64 is needed") from error
+
+
+def stamped(event: Mapping[str, Any], account: Account, bus: str, now: float) -> dict[str, Any]:
+    """Return an event as the bus sends it on: with its attributes, in the order of the sample (fc-runtime.md:
+    CloudEvents).
+    """
+    content = {name: event[name] for name in ("data", "data_base64") if name in event}
+    known = {
+        "datacontenttype": event.get("datacontenttype", "application/json;charset=utf-8"),
+        "aliyunaccountid": account.account_id,
+        **content,
+        **{name: event[name] for name in ("subject",) if name in event},
+        "source": event["source"],
+        "type": event["type"],
+        "aliyunpublishtime": utc_text(now),
+        "specversion": "1.0",
+        "aliyuneventbusname": bus,
+        "id": event["id"],
+        "time": event.get("time", utc_text(now)),
+        "aliyunregionid": account.region,
+        "aliyunpublishaddr": "127.0.0.1",
+    }
+    return known | {name: value for name, value in event.items() if name not in known}

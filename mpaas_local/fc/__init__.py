@@ -1,0 +1,1 @@
+"""Function Compute on this machine: instances, triggers, asynchronous calls, and its API."""

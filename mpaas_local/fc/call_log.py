@@ -1,0 +1,175 @@
+"""Remembers the calls of the functions: what triggered them, what they logged, how long they took.
+
+A `CallLog` takes what a `FunctionHost` tells (`on_log`, `on_call`) and keeps the newest calls. Each is also
+told to whoever asks, so that a push can be shown with what caused it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpaas_local.fc.host import LogSink, Result
+
+__all__ = ["CallLog", "RecordedCall", "trigger_of"]
+
+LONGEST_PAYLOAD = 64 * 1024
+"""Characters of a payload that are kept."""
+MOST_LINES = 500
+"""Log lines of one call that are kept."""
+
+
+@dataclass(frozen=True)
+class RecordedCall:
+    """A call that has ended.
+
+    Attributes:
+        function: Its name.
+        request_id: Of the call.
+        trigger: What `trigger_of` says.
+        payload: The event, as text.
+        ended: Seconds since 1970.
+        duration_ms: In the handler.
+        cold: A new instance was made for it.
+        error: `X-Fc-Error-Type`; None if all went well.
+        lines: What it logged.
+    """
+
+    function: str
+    request_id: str
+    trigger: str
+    payload: str
+    ended: float
+    duration_ms: float
+    cold: bool
+    error: str | None
+    lines: tuple[str, ...]
+    reports: tuple[dict[str, Any], ...] = field(repr=False)
+    """The log lines that tell of one request each, read."""
+
+    @property
+    def message_ids(self) -> list[str]:
+        """Of all pushes that it reported."""
+        return [each for report in self.reports for each in report["message_ids"] if isinstance(each, str)]
+
+    def document(self) -> dict[str, Any]:
+        """The call as JSON shows it."""
+        ended = datetime.fromtimestamp(self.ended, timezone.utc)
+        return {
+            "function": self.function,
+            "requestId": self.request_id,
+            "trigger": self.trigger,
+            "endedAt": ended.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "durationMs": round(self.duration_ms, 1),
+            "cold": self.cold,
+            "error": self.error,
+            "payload": self.payload,
+            "log": list(self.lines),
+        }
+
+
+class CallLog:
+    """The newest calls of all functions. Safe under threads.
+
+    Args:
+        most: How many are kept.
+        on_log: Takes the log lines as well.
+        on_call: Takes each recorded call.
+    """
+
+    def __init__(
+        self,
+        *,
+        most: int = 5000,
+        on_log: LogSink | None = None,
+        on_call: Callable[[RecordedCall], None] | None = None,
+    ) -> None:
+        self._calls: deque[RecordedCall] = deque(maxlen=most)
+        self._lines: dict[str, list[str]] = {}
+        self._lock = threading.Lock()
+        self._on_log = on_log
+        self._on_call = on_call
+
+    def log(self, function: str, request_id: str, line: str) -> None:
+        """Take a log line of a call under way."""
+        with self._lock:
+            lines = self._lines.setdefault(request_id, [])
+            if len(lines) < MOST_LINES:
+                lines.append(line)
+        if self._on_log:
+            self._on_log(function, request_id, line)
+
+    def ended(self, function: str, event: bytes, result: Result) -> None:
+        """Take a call that has ended."""
+        with self._lock:
+            lines = self._lines.pop(result.request_id, [])
+            if len(self._lines) > MOST_LINES:  # what instances said between calls
+                self._lines.clear()
+        payload = event[: LONGEST_PAYLOAD * 4].decode(errors="replace")
+        call = RecordedCall(
+            function=function,
+            request_id=result.request_id,
+            trigger=trigger_of(event),
+            payload=payload[:LONGEST_PAYLOAD],
+            ended=time.time(),
+            duration_ms=result.duration_ms,
+            cold=result.cold,
+            error=result.error_type,
+            lines=tuple(lines),
+            reports=tuple(report for line in lines if (report := _report(line)) is not None),
+        )
+        with self._lock:
+            self._calls.append(call)
+        if self._on_call:
+            self._on_call(call)
+
+    def calls(self) -> list[RecordedCall]:
+        """The calls that are kept, oldest first."""
+        with self._lock:
+            return list(self._calls)
+
+
+def trigger_of(event: bytes) -> str:
+    """Tell what kind of trigger brings such an event: one of fc-runtime.md: HTTP trigger to Asynchronous
+    invocation, or ``invocation``.
+    """
+    try:
+        value = json.loads(event)
+    except ValueError:
+        return "topic"  # STREAM form: the message's own text
+    if isinstance(value, list):
+        return "queue"
+    if not isinstance(value, dict):
+        return "invocation"
+    for keys, trigger in _SIGNS:
+        if keys <= value.keys():
+            return trigger
+    return "invocation"
+
+
+_SIGNS = (
+    ({"requestContext", "rawPath"}, "http"),
+    ({"triggerName", "triggerTime"}, "timer"),
+    ({"TopicName", "MessageId"}, "topic"),
+    ({"specversion"}, "event"),
+    ({"events"}, "oss"),
+    ({"requestContext", "responseContext"}, "destination"),
+)
+
+
+def _report(line: str) -> dict[str, Any] | None:
+    if '"message_ids"' not in line:
+        return None
+    try:
+        report = json.loads(line)
+    except ValueError:
+        return None
+    return report if isinstance(report, dict) and isinstance(report.get("message_ids"), list) else None

@@ -1,0 +1,198 @@
+"""Timer triggers: their expressions, their ticks, and the event of a tick (fc-runtime.md: Timer trigger).
+
+A `Timer` is read from a trigger of `s.yaml`; `Timers` waits for the ticks of all of them on one thread and
+hands each event to the function's asynchronous queue. What the reference leaves open is decided like this:
+the time in the event is the scheduled one, ticks missed while this machine slept are skipped, and `@every`
+counts from the start.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from mpaas_local.clock import Clock
+from mpaas_local.schedule import Schedule
+from project.cron import next_tick
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from mpaas_local.fc.asynchronous import Accept
+    from project.descriptor import Trigger
+
+__all__ = ["PAYLOAD_LIMIT", "BadTimer", "Timer", "Timers", "UnknownTimer", "timer_of"]
+
+PAYLOAD_LIMIT = 128 * 1024
+"""Bytes (fc-runtime.md: Timer trigger)."""
+
+_logger = logging.getLogger(__name__)
+
+
+class BadTimer(ValueError):
+    """A timer trigger is wrong.
+
+    Attributes:
+        timer: Trigger name.
+        field: Key of the trigger's configuration.
+        reason: What is wrong, and what is allowed.
+    """
+
+    def __init__(self, timer: str, field: str, reason: str) -> None:
+        super().__init__(f"timer {timer}: {field}: {reason}")
+        self.timer = timer
+        self.field = field
+        self.reason = reason
+
+
+class UnknownTimer(LookupError):
+    """No timer is called so, or more than one."""
+
+
+@dataclass(frozen=True)
+class Timer:
+    """One timer trigger.
+
+    Attributes:
+        function: Name of the function.
+        name: `triggerName`.
+        expression: `cronExpression`.
+        payload: Text in every event.
+        enabled: Whether it ticks by itself.
+
+    Raises:
+        BadTimer: the expression or the payload is wrong.
+    """
+
+    function: str
+    name: str
+    expression: str
+    payload: str = ""
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        if self.size > PAYLOAD_LIMIT:
+            raise BadTimer(self.name, "payload", f"{self.size} bytes, at most {PAYLOAD_LIMIT}")
+        try:
+            next_tick(self.expression, datetime(2025, 1, 1, tzinfo=timezone.utc))
+        except ValueError as error:
+            raise BadTimer(self.name, "cronExpression", f"{self.expression!r}: {error}") from error
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payload, which are those that count of an event (fc-runtime.md: Timer trigger)."""
+        return len(self.payload.encode())
+
+    def event(self, moment: datetime) -> bytes:
+        """Return the event of a tick (fc-runtime.md: Timer trigger)."""
+        event = {
+            "triggerTime": moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "triggerName": self.name,
+            "payload": self.payload,
+        }
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def timer_of(trigger: Trigger, function: str) -> Timer:
+    """Read a trigger of type `timer`.
+
+    Raises:
+        BadTimer: something in its configuration is wrong.
+    """
+    config = trigger.config
+    if not isinstance(config.get("cronExpression"), str):
+        raise BadTimer(trigger.name, "cronExpression", "a text is needed")
+    payload = config.get("payload", "")
+    if not isinstance(payload, str):
+        raise BadTimer(trigger.name, "payload", "a text is needed; write JSON as a text")
+    enabled = config.get("enable", True)
+    if not isinstance(enabled, bool):
+        raise BadTimer(trigger.name, "enable", "true or false is needed")
+    return Timer(function, trigger.name, config["cronExpression"], payload, enabled)
+
+
+class Timers:
+    """Fires timers when they are due, from the moment that they are added.
+
+    Safe under threads; close it, or use it in a `with`.
+
+    Args:
+        clock: The machine's if None.
+    """
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
+        self._schedule = Schedule("timers", clock=self._clock)
+        self._timers: dict[tuple[str, str], tuple[Timer, Accept]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, timer: Timer, fire: Accept) -> None:
+        """Let a timer tick, if it is enabled; a disabled one ticks by hand only."""
+        key = (timer.function, timer.name)
+        if key in self._timers:
+            raise BadTimer(timer.name, "triggerName", f"{timer.function} has another timer of this name")
+        self._timers[key] = (timer, fire)
+        if timer.enabled:
+            ticking = _Ticking(timer, fire, self._clock)
+            self._schedule.at(ticking.due, ticking)
+
+    def tick(self, name: str) -> str:
+        """Fire a timer now; returns the request id.
+
+        Args:
+            name: `<trigger>`, or `<function>/<trigger>` where several functions have one of this name.
+
+        Raises:
+            UnknownTimer: none is called so, or more than one.
+        """
+        named = [entry for key, entry in self._timers.items() if name in (key[1], "/".join(key))]
+        if len(named) != 1:
+            known = ", ".join(sorted("/".join(key) for key in self._timers)) or "none"
+            many = "more than one timer is" if named else "no timer is"
+            raise UnknownTimer(f"{many} called {name}; there are: {known}")
+        timer, fire = named[0]
+        return fire(timer.event(datetime.fromtimestamp(self._clock.time(), timezone.utc)), size=timer.size)
+
+    def settle(self, timeout: float = 10.0) -> bool:
+        """Wait, real seconds, until every tick that is due has been fired."""
+        return self._schedule.settle(timeout)
+
+    def close(self) -> None:
+        """Stop at once."""
+        self._schedule.close()
+
+
+class _Ticking:
+    """A job that fires one timer, tick after tick."""
+
+    def __init__(self, timer: Timer, fire: Accept, clock: Clock) -> None:
+        self._timer = timer
+        self._fire = fire
+        self._clock = clock
+        self._tick = self._after(clock.time())
+        self.due = self._tick.timestamp()
+
+    def __call__(self) -> float:
+        tick, self._tick = self._tick, self._after(self._tick.timestamp())
+        try:
+            self._fire(self._timer.event(tick), size=self._timer.size)
+        except Exception:
+            _logger.exception("timer %s: the tick of %s was not taken", self._timer.name, tick)
+        if self._tick.timestamp() < (now := self._clock.time()) - _LATE_SECONDS:
+            self._tick = self._after(now)
+            _logger.warning("timer %s: ticks until %s were missed", self._timer.name, self._tick)
+        return self._tick.timestamp()
+
+    def _after(self, moment: float) -> datetime:
+        return next_tick(self._timer.expression, datetime.fromtimestamp(moment, timezone.utc))
+
+
+_LATE_SECONDS = 300.0  # a tick that is later than this was missed

@@ -1,0 +1,233 @@
+"""MNS topic triggers: a message of a topic becomes an asynchronous call of a function (fc-runtime.md: MNS
+topic trigger).
+
+What the reference leaves open is decided like this: a delivery fails when the function's asynchronous queue
+does not take the event; retries wait in memory; a message that was given up is counted and gone, as on MNS. A
+trigger with a `filterTag` gets the messages of this tag only. The subscription has the name of the trigger,
+made into one that MNS takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import logging
+import random
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+from mpaas_local.clock import Clock
+from mpaas_local.counts import Counts
+from mpaas_local.eventbridge.payloads import dumped
+from mpaas_local.eventbridge.streams import Strategy, retry_delays
+from mpaas_local.fc.host import Account
+from mpaas_local.mns.errors import MnsError
+from mpaas_local.mns.model import SubscriptionAttributes
+from mpaas_local.schedule import Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from typing_extensions import Self
+
+    from mpaas_local.fc.asynchronous import Accept
+    from mpaas_local.mns.model import Publication, Subscription
+    from mpaas_local.mns.topics import Topics
+    from project.descriptor import Trigger
+
+__all__ = ["BadTopicTrigger", "ContentFormat", "TopicConfig", "TopicTrigger", "topic_of"]
+
+ContentFormat = Literal["STREAM", "JSON"]
+"""`notifyContentFormat` (fc-runtime.md: MNS topic trigger)."""
+
+_TAG_LIMIT = 16
+
+_logger = logging.getLogger(__name__)
+
+
+class BadTopicTrigger(ValueError):
+    """A trigger of type `mns_topic` is wrong; the text says where."""
+
+
+@dataclass(frozen=True)
+class TopicConfig:
+    """A trigger of type `mns_topic`.
+
+    Attributes:
+        name: `triggerName`.
+        topic: Last part of `sourceArn`.
+        content_format: `notifyContentFormat`.
+        strategy: `notifyStrategy`.
+        filter_tag: `filterTag`; empty: every message.
+    """
+
+    name: str
+    topic: str
+    content_format: ContentFormat = "STREAM"
+    strategy: Strategy = "BACKOFF_RETRY"
+    filter_tag: str = ""
+
+    @property
+    def subscription(self) -> str:
+        """Name of the subscription: that of the trigger, or, as MNS takes no `_`, one made of it."""
+        made = re.sub("[^A-Za-z0-9-]", "-", self.name).lstrip("-")
+        if made == self.name:
+            return made
+        # The end keeps `a_b` and `a-b` apart.
+        return f"{made}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}".lstrip("-")
+
+    def event(self, message: Publication, account: Account) -> bytes:
+        """Return the event of a message (fc-runtime.md: MNS topic trigger)."""
+        if self.content_format == "STREAM":
+            if not message.attributes:
+                return message.body.encode()
+            return dumped({"body": message.body, "attrs": message.attributes})
+        return dumped(
+            {
+                **_extended(message.attributes),
+                "TopicOwner": account.account_id,
+                "Message": message.body,
+                "Subscriber": account.account_id,
+                "PublishTime": message.publish_time,
+                "SubscriptionName": self.subscription,
+                "MessageMD5": message.body_md5,
+                "TopicName": self.topic,
+                "MessageId": message.id,
+            }
+        )
+
+
+def _extended(attributes: Mapping[str, str]) -> dict[str, Any]:
+    """Return the attributes that a publisher put into `Extend`, a JSON text."""
+    try:
+        extended = json.loads(attributes.get("Extend", "{}"))
+    except ValueError:
+        return {}
+    return extended if isinstance(extended, dict) else {}
+
+
+def topic_of(trigger: Trigger, source_arn: str) -> TopicConfig:
+    """Read a trigger of type `mns_topic`.
+
+    Args:
+        trigger: As `s.yaml` has it.
+        source_arn: Its `sourceArn`: `acs:mns:<region>:<uid>:/topics/<topic>`.
+
+    Raises:
+        BadTopicTrigger: something in it is wrong.
+    """
+    _, found, topic = source_arn.partition(":/topics/")
+    if not found or not topic:
+        raise BadTopicTrigger(f"trigger {trigger.name}: sourceArn: {source_arn!r} names no topic")
+    content_format = trigger.config.get("notifyContentFormat", "STREAM")
+    strategy = trigger.config.get("notifyStrategy", "BACKOFF_RETRY")
+    tag = trigger.config.get("filterTag") or ""
+    for key, value, allowed in (
+        ("notifyContentFormat", content_format, get_args(ContentFormat)),
+        ("notifyStrategy", strategy, get_args(Strategy)),
+    ):
+        if value not in allowed:
+            raise BadTopicTrigger(f"trigger {trigger.name}: {key}: {value!r}; one of {', '.join(allowed)}")
+    if not isinstance(tag, str) or len(tag) > _TAG_LIMIT:
+        raise BadTopicTrigger(f"trigger {trigger.name}: filterTag: {tag!r}; at most {_TAG_LIMIT} characters")
+    return TopicConfig(
+        trigger.name, topic, cast("ContentFormat", content_format), cast("Strategy", strategy), tag
+    )
+
+
+class TopicTrigger:
+    """Pushes the messages of a topic to one function. Safe under threads; close it, or use it in a `with`.
+
+    Args:
+        config: The trigger.
+        accept: Takes events for the function, as `AsyncQueue.accept` does.
+        account: In the events.
+        clock: The machine's if None.
+        seed: Of random delays.
+    """
+
+    def __init__(
+        self,
+        config: TopicConfig,
+        accept: Accept,
+        *,
+        account: Account | None = None,
+        clock: Clock | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.config = config
+        self._accept = accept
+        self._account = account or Account()
+        self._clock = clock or Clock()
+        self._chance = random.Random(seed)  # noqa: S311  chance of a simulation
+        self._detach: Callable[[], None] | None = None
+        self._counts = Counts("published", "filtered", "delivered", "retries", "given_up")
+        self._schedule = Schedule(f"topic-{config.name}", clock=self._clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def attach(self, topics: Topics) -> Self:
+        """Subscribe to the topic, which is made if it is missing; closing this ends it."""
+        config = self.config
+        with contextlib.suppress(MnsError):  # it exists, with attributes of its own
+            topics.create(config.topic)
+        topics.unsubscribe(config.topic, config.subscription)
+        attributes = SubscriptionAttributes(
+            f"acs:fc:{self._account.region}:{self._account.account_id}:triggers/{config.name}",
+            config.strategy,
+            config.content_format,
+            config.filter_tag,
+        )
+        topics.subscribe(config.topic, config.subscription, attributes)
+        self._detach = topics.on_publish(self._take)
+        return self
+
+    def publish(self, message: Publication) -> None:
+        """Take a message of the topic; delivery begins at once, on another thread."""
+        self._counts.add("published")
+        if self.config.filter_tag and self.config.filter_tag != message.tag:
+            self._counts.add("filtered")
+            return
+        event = self.config.event(message, self._account)
+        delays = retry_delays(self.config.strategy, self._chance)
+        self._schedule.at(self._clock.time(), lambda: self._push(message.id, event, delays))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Messages `published`, `filtered`, `delivered`, `given_up`; `retries` of deliveries."""
+        return self._counts.read()
+
+    def settle(self, timeout: float = 10.0) -> bool:
+        """Wait, real seconds, until no delivery is due or under way."""
+        return self._schedule.settle(timeout)
+
+    def close(self) -> None:
+        """Stop at once; deliveries that wait for a retry are forgotten."""
+        if self._detach:
+            self._detach()
+            self._detach = None
+        self._schedule.close()
+
+    def _take(self, subscription: Subscription, message: Publication) -> None:
+        if (subscription.topic, subscription.name) == (self.config.topic, self.config.subscription):
+            self.publish(message)
+
+    def _push(self, message_id: str, event: bytes, delays: Iterator[float]) -> float | None:
+        try:
+            self._accept(event)
+        except Exception as error:  # noqa: BLE001  whatever it raises, the message was not taken
+            for delay in itertools.islice(delays, 1):
+                self._counts.add("retries")
+                return self._clock.time() + delay
+            _logger.warning("%s: message %s is given up: %s", self.config.name, message_id, error)
+            self._counts.add("given_up")
+        else:
+            self._counts.add("delivered")
+        return None

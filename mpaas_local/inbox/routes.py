@@ -1,0 +1,370 @@
+"""The JSON API of the inbox, by what it is about: pushes, sending, faults, queues, figures."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+import urllib3
+from fastapi import APIRouter, HTTPException, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from mpaas_local.inbox.copies import copies_of
+from mpaas_local.inbox.overview import overview
+from mpaas_local.inbox.showing import message_of_parameters, shown, warnings_of
+from mpaas_local.mns.errors import MnsError
+from mpaas_local.mns.view import message_json, queue_json
+from mpaas_local.mpaas.faults import FAULT_ORDER
+from mpaas_local.mpaas.responses import Json
+from mpaas_local.mpaas.store import Filter, Outcome, dump_json
+from mpaas_push import PushMessage
+
+if TYPE_CHECKING:
+    from mpaas_local.fc.call_log import CallLog
+    from mpaas_local.inbox.changes import Changes
+    from mpaas_local.mns import MnsStore
+    from mpaas_local.mpaas.faults import FaultBook
+    from mpaas_local.mpaas.store import Store
+
+__all__ = ["Ways", "fault_routes", "figure_routes", "push_routes", "queue_routes", "send_routes"]
+
+LARGEST_PAGE = 200
+PEEK = 100
+_LARGEST_SEQ = 2**62
+
+Seq = Annotated[int, Path(ge=0, le=_LARGEST_SEQ)]
+
+
+class Ways(Protocol):
+    """The ways in, by which the page sends."""
+
+    @property
+    def http_url(self) -> str:
+        """Where the HTTP function answers."""
+
+    @property
+    def sandbox_url(self) -> str:
+        """Where the sandbox answers."""
+
+    def tick(self, payload: str) -> str:
+        """Fire a timer with this payload; returns the request id."""
+
+    def enqueue(self, body: str) -> str:
+        """Put a message into the queue of the queue function; returns its id."""
+
+    @property
+    def dead_letter_queue(self) -> str:
+        """The name of the queue of what was given up."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+
+class SendOrder(_Model):
+    """What to send, and how."""
+
+    body: Any = Field(description='A message, or {"messages": […]}; anything is handed to the function.')
+    via: Literal["http", "timer", "queue"] = "http"
+    dry_run: bool = Field(default=False, description="Let the HTTP function validate and build only.")
+
+
+class Sent(_Model):
+    """What became of an order: the HTTP function's answer, or where the rest was put."""
+
+    via: str
+    status: int | None = Field(description="Of the HTTP function.")
+    answer: Any
+
+
+class Again(_Model):
+    """How to send a push again."""
+
+    via: Literal["http", "timer", "queue"] = "http"
+
+
+class PushRow(_Model):
+    """A push as the list shows it."""
+
+    seq: int
+    received_at: str
+    trigger: str | None = Field(description="What caused it; known when the function's call has ended.")
+    task_name: str
+    title: str
+    content: str
+    delivery_type: str
+    targets: int
+    first_target: str
+    outcome: Outcome
+    code: str | None
+    fault: str | None = Field(description="The fault that was ordered and struck it.")
+    warnings: int = Field(description="Notes of the sandbox, and what channels would cut or refuse.")
+
+
+class PushPage(_Model):
+    """A page of the list, newest first."""
+
+    total: int
+    pushes: list[PushRow]
+
+
+class Deleted(_Model):
+    """How much was removed."""
+
+    deleted: int
+
+
+class PushQuery(_Model):
+    """Which pushes to list: those between two sequence numbers that fit."""
+
+    limit: int = Field(default=50, ge=0, le=LARGEST_PAGE)
+    before: int | None = Field(default=None, ge=0, le=_LARGEST_SEQ)
+    after: int | None = Field(default=None, ge=0, le=_LARGEST_SEQ)
+    text: str | None = Field(default=None, description="Part of task name, title or content.")
+    target: str | None = None
+    outcome: Outcome | None = None
+    trigger: str | None = None
+    delivery_type: str | None = None
+
+
+def push_routes(store: Store, ways: Ways) -> APIRouter:
+    """What the sandbox received."""
+    router = APIRouter(tags=["pushes"])
+
+    @router.get("/api/pushes", responses={200: {"model": PushPage}})
+    def list_pushes(query: Annotated[PushQuery, Query()]) -> Response:
+        """List pushes, newest first."""
+        wanted = Filter(
+            limit=query.limit,
+            before=query.before,
+            after=query.after,
+            outcome=query.outcome,
+            target=query.target or None,
+            text=query.text or None,
+            delivery=query.delivery_type,
+            trigger=query.trigger,
+        )
+        total, entries = store.find(wanted)
+        return Json({"total": total, "pushes": [_row(entry) for entry in entries]})
+
+    @router.delete("/api/pushes")
+    def clear_pushes() -> Deleted:
+        """Forget every push."""
+        return Deleted(deleted=store.clear())
+
+    @router.get("/api/pushes/{seq}", responses={200: {"model": dict[str, Any]}})
+    def show_push(seq: Seq) -> Response:
+        """Show a push: request, answer, attempts, how it looks, and the call that caused it."""
+        entry = _entry(store, seq)
+        message = message_of_parameters(entry["parameters"] or {})
+        return Json(
+            {
+                "push": entry,
+                "row": _row(entry),
+                "message": message,
+                "shown": shown(message, at=_received(entry)),
+                "attempts": [_row(each) for each in store.attempts_of(seq)],
+                "call": store.call_of(seq),
+                "copies": copies_of(message, ways.http_url, ways.sandbox_url),
+            }
+        )
+
+    @router.post("/api/pushes/{seq}/again", responses={200: {"model": Sent}})
+    def send_again(seq: Seq, order: Again) -> Response:
+        """Send a push again, as a new message with message ids of its own."""
+        message = message_of_parameters(_entry(store, seq)["parameters"] or {})
+        return _send(SendOrder(body=message, via=order.via), ways)
+
+    return router
+
+
+def send_routes(ways: Ways) -> APIRouter:
+    """Messages to come."""
+    router = APIRouter(tags=["sending"])
+
+    @router.get("/api/schema")
+    def schema() -> dict[str, Any]:
+        """Give the JSON schema of a message."""
+        return PushMessage.model_json_schema()
+
+    @router.post("/api/shown", responses={200: {"model": dict[str, Any]}})
+    def show_message(message: dict[str, Any]) -> Response:
+        """Show a message as each channel would, without sending it."""
+        return Json(shown(message))
+
+    @router.post("/api/send", responses={200: {"model": Sent}})
+    def send(order: SendOrder) -> Response:
+        """Send something through the HTTP function, as a timer's payload, or to the queue."""
+        return _send(order, ways)
+
+    return router
+
+
+def fault_routes(faults: FaultBook, changes: Changes) -> APIRouter:
+    """What the sandbox is ordered to do wrong."""
+    router = APIRouter(tags=["faults"])
+
+    @router.get("/api/faults")
+    def list_faults() -> dict[str, Any]:
+        """List the faults that may still strike."""
+        return {"faults": faults.standing()}
+
+    @router.get("/api/faults/schema")
+    def fault_schema() -> dict[str, Any]:
+        """Give the JSON schema of an order."""
+        return FAULT_ORDER.json_schema()
+
+    @router.post("/api/faults", status_code=201)
+    def order_fault(order: dict[str, Any]) -> dict[str, Any]:
+        """Order a fault; without `next` and `rate` it strikes the next request only."""
+        try:
+            ordered = faults.order(FAULT_ORDER.validate_json(json.dumps(order)))
+        except ValidationError as error:
+            told = error.errors(include_url=False, include_context=False, include_input=False)
+            places = [{"loc": ["body", *each["loc"][1:]], "msg": each["msg"]} for each in told]
+            raise HTTPException(422, places) from None
+        changes.tell("faults")
+        return ordered
+
+    @router.delete("/api/faults")
+    def clear_faults() -> Deleted:
+        """Cancel every fault."""
+        deleted = Deleted(deleted=faults.clear())
+        changes.tell("faults")
+        return deleted
+
+    return router
+
+
+def queue_routes(queues: MnsStore, ways: Ways) -> APIRouter:
+    """The queues, and what was given up."""
+    router = APIRouter(tags=["queues"])
+
+    @router.get("/api/queues")
+    def list_queues() -> dict[str, Any]:
+        """List the queues with how much is in them."""
+        listed = [queue_json(each) for each in queues.queues()]
+        return {"deadLetterQueue": ways.dead_letter_queue, "queues": listed}
+
+    @router.get("/api/queues/{name}/messages")
+    def list_messages(name: str) -> dict[str, Any]:
+        """Look into a queue, at most 100 messages; nothing is taken out."""
+        try:
+            return {"messages": [message_json(each) for each in queues.messages(name, limit=PEEK)]}
+        except MnsError as error:
+            raise HTTPException(error.status, error.text) from None
+
+    @router.post("/api/queues/{name}/messages/{message_id}/back")
+    def send_back(name: str, message_id: str) -> dict[str, str]:
+        """Put a dead letter's message into the queue of the queue function, and remove the letter.
+
+        The message names the targets that got nothing; where the letter has none, its original goes back.
+        """
+        if name != ways.dead_letter_queue:
+            raise HTTPException(409, f"Only letters of {ways.dead_letter_queue} can be sent back.")
+        letter = next((each for each in queues.messages(name) if each.id == message_id), None)
+        body = _body_of(message_json(letter)["text"]) if letter else None
+        if body is None:
+            raise HTTPException(404, "There is no such dead letter.")
+        if _is_event(body):
+            raise HTTPException(409, "It holds an event, not a message: publish it again (POST /events).")
+        if queues.remove(name, message_id) is None:
+            raise HTTPException(404, "There is no such dead letter.")
+        return {"messageId": ways.enqueue(body)}
+
+    return router
+
+
+def figure_routes(store: Store, calls: CallLog, queues: MnsStore, ways: Ways) -> APIRouter:
+    """The overview."""
+    router = APIRouter(tags=["figures"])
+
+    @router.get("/api/overview")
+    def show_overview() -> dict[str, Any]:
+        """Sum up the last half hour."""
+        letters = queues.queue(ways.dead_letter_queue)
+        return {**overview(store, calls.calls()), "deadLetters": letters.active_messages}
+
+    return router
+
+
+def _entry(store: Store, seq: int) -> dict[str, Any]:
+    entry = store.get(seq)
+    if entry is None:
+        raise HTTPException(404, f"There is no push {seq}.")
+    return entry
+
+
+def _row(entry: dict[str, Any]) -> dict[str, Any]:
+    """Write an entry as a `PushRow`."""
+    parameters = entry["parameters"] or {}
+    targets = entry["targets"]
+    return {
+        "seq": entry["seq"],
+        "receivedAt": entry["receivedAt"],
+        "trigger": entry["trigger"],
+        "taskName": parameters.get("TaskName", ""),
+        "title": parameters.get("Title", ""),
+        "content": parameters.get("Content", ""),
+        "deliveryType": parameters.get("DeliveryType", ""),
+        "targets": len(targets),
+        "firstTarget": targets[0]["target"] if targets else "",
+        "outcome": entry["outcome"],
+        "code": entry["answer"]["code"],
+        "fault": (entry["fault"] or {}).get("kind"),
+        "warnings": len(entry["notes"]) + warnings_of(message_of_parameters(parameters), at=_received(entry)),
+    }
+
+
+def _received(entry: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(entry["receivedAt"].replace("Z", "+00:00"))
+
+
+def _send(order: SendOrder, ways: Ways) -> Response:
+    text = dump_json(order.body).decode()
+    if order.via == "timer":
+        return _sent(order, None, {"requestId": ways.tick(text)})
+    if order.via == "queue":
+        try:
+            return _sent(order, None, {"messageId": ways.enqueue(text)})
+        except MnsError as error:
+            raise HTTPException(error.status, error.text) from None
+    url = f"{ways.http_url}/v1/pushes{'?dryRun=true' if order.dry_run else ''}"
+    began = time.perf_counter()
+    answer = urllib3.request("POST", url, body=text.encode(), headers=_JSON, retries=False, timeout=90)
+    try:
+        body = json.loads(answer.data)
+    except ValueError:
+        body = {"detail": answer.data.decode(errors="replace")}
+    if isinstance(body, dict):
+        body["durationMs"] = round((time.perf_counter() - began) * 1000, 1)
+    return _sent(order, answer.status, body)
+
+
+def _sent(order: SendOrder, status: int | None, answer: Any) -> Response:
+    """Answer with a `Sent`."""
+    return Json({"via": order.via, "status": status, "answer": answer})
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def _is_event(body: str) -> bool:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and "specversion" in value
+
+
+def _body_of(text: str) -> str | None:
+    """Return what is sent back of a dead letter."""
+    try:
+        letter = json.loads(text)
+        body = letter.get("message") or letter["body"]
+    except (ValueError, KeyError, AttributeError):
+        return None
+    return body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)

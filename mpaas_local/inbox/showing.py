@@ -1,0 +1,197 @@
+"""How a push would look: a message enters, what each channel shows of it leaves.
+
+Text limits are those of `mpaas_push.message.advice`; what a channel refuses for its length is shown cut at
+its limit and marked as refused (pushsimple.md: Text lengths). Times of timed and loop pushes are China time
+(pushsimple.md: Strategy content).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push import PushMessage
+from mpaas_push.errors import InvalidMessage
+from mpaas_push.json_text import read_json
+from mpaas_push.message.advice import (
+    APNS_BANNER_CONTENT,
+    STYLES,
+    channel_advice,
+    reachable_channels,
+    text_length,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mpaas_push.message import StrategyContent
+    from mpaas_push.message.advice import Channel
+
+__all__ = ["CHINA", "message_of_parameters", "occurrences", "shown", "warnings_of"]
+
+CHINA = timezone(timedelta(hours=8))
+MOST_OCCURRENCES = 60
+_DELIVERY = {
+    1: "Android device",
+    2: "iOS device",
+    3: "user",
+    5: "Live Activity push token",
+    6: "Live Activity",
+    7: "HarmonyOS device",
+}
+_OBJECTS = {
+    *("targetMsgkey", "extendedParams", "imageUrls", "iconUrls", "strategyContent", "smsTemplateParam"),
+    *("thirdChannelCategory", "notifyLevel", "activityContentState", "transparentMessagePayload"),
+}
+_NUMBERS = {
+    *("deliveryType", "expiredSeconds", "pushStyle", "pushAction", "silent", "strategyType", "smsStrategy"),
+    "dismissalDate",
+}
+
+
+def message_of_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Write the parameters of a request as a message in JSON, with targets instead of message ids."""
+    message: dict[str, Any] = {}
+    for name, text in parameters.items():
+        key = name[:1].lower() + name[1:]
+        message[key] = text
+        try:
+            if key in _OBJECTS:
+                message[key] = read_json(text)
+            elif key in _NUMBERS:
+                message[key] = int(text)
+        except Exception:  # noqa: BLE001, S110 - what was sent may be anything; then it stays text
+            pass
+    if isinstance(message.get("targetMsgkey"), dict):
+        message["targets"] = list(message.pop("targetMsgkey"))
+    return message
+
+
+def shown(data: Any, *, at: datetime | None = None) -> dict[str, Any]:
+    """Return what people see of a message.
+
+    Args:
+        data: The message in JSON, trusted in nothing.
+        at: When it was, or would be, sent: rules about time and occurrences count from there; now if None.
+    """
+    moment = at or datetime.now(CHINA)
+    try:
+        message = PushMessage.parse(data, clock=lambda: moment)
+    except InvalidMessage as error:
+        return {"valid": False, "faults": [fault.as_json() for fault in error.faults]}
+    style = STYLES[message.push_style]
+    return {
+        "valid": True,
+        "faults": [],
+        "delivery": _DELIVERY[message.delivery_type],
+        "style": style.name,
+        "silent": message.silent == 1,
+        "ownChannelOnly": message.notify_type == "transparent",
+        "channels": [_in_channel(message, channel) for channel in reachable_channels(message)],
+        "advice": [each.as_json() for each in channel_advice(message)],
+        "activity": _activity(message),
+        "sms": _sms(message),
+        "occurrences": [each.isoformat() for each in occurrences(message, moment)],
+    }
+
+
+def warnings_of(data: Any, *, at: datetime) -> int:
+    """Count what the channels would cut or refuse of a message; 0 of what is no message."""
+    try:
+        return sum(1 for _ in channel_advice(PushMessage.parse(data, clock=lambda: at)))
+    except InvalidMessage:
+        return 0
+
+
+def _in_channel(message: PushMessage, channel: Channel) -> dict[str, Any]:
+    title, content = (
+        _cut(message.title, channel.title, channel),
+        _cut(message.content, channel.content, channel),
+    )
+    too_long = bool(title[1] or content[1])
+    pictures, icons = message.image_urls or {}, message.icon_urls or {}
+    key = f"{channel.name}Url"
+    return {
+        "name": channel.name,
+        "label": channel.label,
+        "title": {"shown": title[0], "cut": title[1]},
+        "content": {"shown": content[0], "cut": content[1]},
+        "refused": too_long and not channel.cuts,
+        "banner": _cut(message.content, APNS_BANNER_CONTENT, channel)[0] if channel.name == "ios" else None,
+        "picture": pictures.get(key, pictures.get("defaultUrl")) if message.push_style == _PICTURE else None,
+        "icon": icons.get(key, icons.get("defaultUrl")),
+        "transparent": (message.transparent_message_payload or {}).get(channel.name),
+    }
+
+
+_PICTURE = 2
+
+
+def _cut(text: str, limit: int | None, channel: Channel) -> tuple[str, str]:
+    """Return what fits into a limit, and the rest."""
+    if limit is None or text_length(text, channel.wide) <= limit:
+        return text, ""
+    room = limit
+    for place, character in enumerate(text):
+        room -= text_length(character, channel.wide)
+        if room < 0:
+            return text[:place], text[place:]
+    return text, ""
+
+
+def _activity(message: PushMessage) -> dict[str, Any] | None:
+    if message.activity_event is None:
+        return None
+    ends = message.dismissal_date
+    return {
+        "event": message.activity_event,
+        "state": message.activity_content_state or {},
+        "dismissedAt": datetime.fromtimestamp(ends, CHINA).isoformat() if ends else None,
+    }
+
+
+def _sms(message: PushMessage) -> dict[str, Any] | None:
+    if not message.sms_strategy:
+        return None
+    return {
+        "strategy": message.sms_strategy,
+        "signName": message.sms_sign_name,
+        "template": message.sms_template_code,
+        "parameters": message.sms_template_param or {},
+    }
+
+
+def occurrences(message: PushMessage, now: datetime) -> list[datetime]:
+    """Return when a timed or loop push goes out from now on, in China time; at most 60 moments.
+
+    The kinds of loop are those that are believed: 1 daily, 2 weekly (1 Monday … 7 Sunday), 3 monthly.
+    """
+    content = message.strategy_content
+    if not message.strategy_type or content is None:
+        return []
+    found = (each for each in _moments(content, message.strategy_type, now) if each >= now)
+    return [each for each, _ in zip(found, range(MOST_OCCURRENCES), strict=False)]
+
+
+def _moments(content: StrategyContent, kind: int, now: datetime) -> Iterator[datetime]:
+    if kind == 1:
+        if content.fixed_time is not None:
+            yield datetime.fromtimestamp(content.fixed_time / 1000, CHINA)
+        return
+    if content.start_time is None or content.end_time is None or content.time is None:
+        return
+    day = max(datetime.fromtimestamp(content.start_time / 1000, CHINA), now.astimezone(CHINA)).date()
+    last = datetime.fromtimestamp(content.end_time / 1000, CHINA).date()
+    hour, minute, second = map(int, content.time.split(":"))
+    values = set(content.circle_value or ())
+    while day <= last:
+        if (
+            content.circle_type not in {2, 3}
+            or (content.circle_type == _WEEKLY and day.isoweekday() in values)
+            or (content.circle_type == _MONTHLY and day.day in values)
+        ):
+            yield datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=CHINA)
+        day += timedelta(days=1)
+
+
+_WEEKLY, _MONTHLY = 2, 3

@@ -1,0 +1,50 @@
+"""Message queues and topics on loopback, as Alibaba Cloud MNS (now Simple Message Queue) offers them: the
+official SDK works on them unchanged, and triggers use the store without HTTP.
+"""
+
+from mpaas_local.mns.errors import CODES, MnsError, StoreUnusable
+from mpaas_local.mns.model import (
+    ContentFormat,
+    Message,
+    Outgoing,
+    Property,
+    Publication,
+    Queue,
+    QueueAttributes,
+    State,
+    Strategy,
+    Subscription,
+    SubscriptionAttributes,
+    Topic,
+    TopicAttributes,
+)
+from mpaas_local.mns.server import MnsServer
+from mpaas_local.mns.store import MnsStore
+from mpaas_local.mpaas import LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET, LOCAL_ACCESS_KEYS, AccessKey
+from mpaas_local.server import PortInUse
+
+__all__ = [
+    "CODES",
+    "LOCAL_ACCESS_KEYS",
+    "LOCAL_ACCESS_KEY_ID",
+    "LOCAL_ACCESS_KEY_SECRET",
+    "AccessKey",
+    "ContentFormat",
+    "Message",
+    "MnsError",
+    "MnsServer",
+    "MnsStore",
+    "Outgoing",
+    "PortInUse",
+    "Property",
+    "Publication",
+    "Queue",
+    "QueueAttributes",
+    "State",
+    "StoreUnusable",
+    "Strategy",
+    "Subscription",
+    "SubscriptionAttributes",
+    "Topic",
+    "TopicAttributes",
+]

@@ -1,0 +1,77 @@
+"""Who calls, and may they: a request's method, resource, headers and body go in; nothing comes out if it may
+pass, otherwise an `MnsError` is raised.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpaas_local.mns.errors import MnsError
+from mpaas_local.mns.signature import (
+    content_md5_matches,
+    moment_of,
+    read_authorization,
+    same_signature,
+    sent_at,
+    signature,
+)
+from mpaas_local.mpaas import AccessKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MAX_SKEW_SECONDS", "authenticate"]
+
+MAX_SKEW_SECONDS = 15 * 60
+"""How far the date may be from the server's clock."""
+
+
+def authenticate(
+    method: str,
+    resource: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    access_keys: Mapping[str, AccessKey | str],
+    now: float,
+) -> None:
+    """Let a request pass, or raise the error that the service would answer with.
+
+    Args:
+        method: In upper case.
+        resource: Path and query as they were sent.
+        headers: With names in lower case.
+        body: As it was sent.
+        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring. A
+            token beside a key that needs none is not looked at.
+        now: Seconds since 1970.
+
+    Raises:
+        MnsError: `MissingAuthorizationHeader`, `InvalidAuthorizationHeader`, `MissingDateHeader`,
+            `InvalidDateHeader`, `TimeExpired`, `InvalidAccessKeyId`, `AccessDenied` (a missing or wrong
+            security token), `SignatureDoesNotMatch` or `InvalidDegist`.
+    """
+    if not headers.get("authorization"):
+        raise MnsError("MissingAuthorizationHeader")
+    authorization = read_authorization(headers["authorization"])
+    if authorization is None:
+        raise MnsError("InvalidAuthorizationHeader")
+    if not sent_at(headers):
+        raise MnsError("MissingDateHeader")
+    moment = moment_of(sent_at(headers))
+    if moment is None:
+        raise MnsError("InvalidDateHeader")
+    if abs(now - moment) > MAX_SKEW_SECONDS:
+        raise MnsError("TimeExpired")
+    known = access_keys.get(authorization.access_key_id)
+    if known is None:
+        raise MnsError("InvalidAccessKeyId")
+    key = AccessKey(known) if isinstance(known, str) else known
+    if key.security_token is not None and not same_signature(
+        key.security_token, headers.get("security-token", "")
+    ):
+        raise MnsError("AccessDenied", "The security token is missing or does not belong to the AccessKey.")
+    if not same_signature(signature(method, resource, headers, key.secret), authorization.signature):
+        raise MnsError("SignatureDoesNotMatch")
+    if "content-md5" in headers and not content_md5_matches(headers["content-md5"], body):
+        raise MnsError("InvalidDegist")

@@ -1,0 +1,349 @@
+"""What the store takes and returns: queues, messages, topics, subscriptions. Frozen data, no behaviour beyond
+checking itself. Times are milliseconds since 1970 in messages and seconds in everything else, as on the wire.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field, fields
+from typing import Literal, get_args
+
+from mpaas_local.mns.errors import MnsError, out_of_range
+
+__all__ = [
+    "BATCH_BYTES",
+    "BATCH_LIMIT",
+    "DEFAULT_PRIORITY",
+    "MAX_DELAY_SECONDS",
+    "MAX_VISIBILITY_SECONDS",
+    "MAX_WAIT_SECONDS",
+    "ContentFormat",
+    "Message",
+    "Outgoing",
+    "Property",
+    "Publication",
+    "Queue",
+    "QueueAttributes",
+    "State",
+    "Strategy",
+    "Subscription",
+    "SubscriptionAttributes",
+    "Topic",
+    "TopicAttributes",
+    "check_name",
+]
+
+State = Literal["active", "inactive", "delayed"]
+"""`active` can be received; `inactive` was received and is hidden; `delayed` is not to be seen yet."""
+Strategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
+"""`NotifyStrategy`: what to do when a subscription's endpoint fails."""
+ContentFormat = Literal["XML", "JSON", "SIMPLIFIED", "STREAM"]
+"""`NotifyContentFormat`. STREAM is what Function Compute calls the bare message."""
+
+BATCH_LIMIT = 16
+"""Messages or handles in one request."""
+BATCH_BYTES = 65536
+"""Of all message bodies of one request together."""
+MAX_DELAY_SECONDS = 604_800
+"""Of a message, 7 days."""
+MAX_VISIBILITY_SECONDS = 43_200
+"""12 hours."""
+MAX_WAIT_SECONDS = 30
+"""Of a long poll."""
+DEFAULT_PRIORITY = 8
+"""Of 1, the first, to 16."""
+
+_LOWEST_PRIORITY = 16
+_TAG_LIMIT = 16
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_NAME_LIMITS = {"Queue": 120, "Topic": 255, "Subscription": 255}
+# https://www.w3.org/TR/xml/#charsets: what else is in a text, no answer could carry.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class QueueAttributes:
+    """What can be set on a queue.
+
+    Attributes:
+        delay_seconds: Before a message can be received, 0 to 604800; a message's own delay goes first.
+        maximum_message_size: Bytes of a body, 1024 to 65536.
+        message_retention_period: Seconds after which a message is dropped, received or not, 60 to 604800.
+        visibility_timeout: Seconds for which a received message is hidden, 1 to 43200.
+        polling_wait_seconds: Of a receive that names no wait, 0 to 30.
+        logging_enabled: Kept, without effect.
+
+    Raises:
+        MnsError: `InvalidArgument` for a value out of its range.
+    """
+
+    delay_seconds: int = 0
+    maximum_message_size: int = 65_536
+    message_retention_period: int = 345_600
+    visibility_timeout: int = 30
+    polling_wait_seconds: int = 0
+    logging_enabled: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self.delay_seconds, "DelaySeconds", 0, MAX_DELAY_SECONDS)
+        _check(self.maximum_message_size, "MaximumMessageSize", 1024, 65_536)
+        _check(self.message_retention_period, "MessageRetentionPeriod", 60, 604_800)
+        _check(self.visibility_timeout, "VisibilityTimeout", 1, MAX_VISIBILITY_SECONDS)
+        _check(self.polling_wait_seconds, "PollingWaitSeconds", 0, MAX_WAIT_SECONDS)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue as it is now; times in seconds since 1970."""
+
+    name: str
+    attributes: QueueAttributes
+    create_time: int
+    last_modify_time: int
+    active_messages: int
+    inactive_messages: int
+    delay_messages: int
+
+
+@dataclass(frozen=True)
+class Property:
+    """A user or system property of a message; the value as text, a BINARY one as base64."""
+
+    name: str
+    value: str
+    type: str = "STRING"
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message to send.
+
+    Attributes:
+        body: Not empty, of characters that XML can carry; at most the queue's `maximum_message_size`.
+        delay_seconds: 0 to 604800; None for the queue's own.
+        priority: 1, the first, to 16.
+        group_id: Kept and returned; order within a group is not promised.
+        user_properties: Kept and returned.
+        system_properties: Kept and returned.
+
+    Raises:
+        MnsError: `InvalidArgument` or `MalformedXML`.
+    """
+
+    body: str
+    delay_seconds: int | None = None
+    priority: int = DEFAULT_PRIORITY
+    group_id: str = ""
+    user_properties: tuple[Property, ...] = ()
+    system_properties: tuple[Property, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_body(self.body)
+        if self.delay_seconds is not None:
+            _check(self.delay_seconds, "DelaySeconds", 0, MAX_DELAY_SECONDS)
+        _check(self.priority, "Priority", 1, _LOWEST_PRIORITY)
+        _check_extras(self.group_id, self.user_properties, self.system_properties)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body.encode())
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message of a queue; times in milliseconds since 1970.
+
+    Attributes:
+        id: `MessageId`.
+        queue: Its queue's name.
+        body: As it was sent.
+        priority: 1, the first, to 16.
+        state: At the moment of asking.
+        enqueue_time: When it was sent.
+        first_dequeue_time: 0 if it never was received.
+        next_visible_time: When it can be received, or could be first.
+        dequeue_count: How often it was received.
+        receipt_handle: Good for deleting and hiding it until `next_visible_time`; empty unless it was just
+            received, hidden anew, or sent with a delay.
+        group_id: As it was sent.
+        user_properties: As they were sent.
+        system_properties: As they were sent.
+    """
+
+    id: str
+    queue: str
+    body: str
+    priority: int
+    state: State
+    enqueue_time: int
+    first_dequeue_time: int
+    next_visible_time: int
+    dequeue_count: int
+    receipt_handle: str = field(default="", repr=False)
+    group_id: str = ""
+    user_properties: tuple[Property, ...] = ()
+    system_properties: tuple[Property, ...] = ()
+
+    @property
+    def body_md5(self) -> str:
+        """Of the body in UTF-8, hexadecimal in upper case."""
+        return _md5(self.body)
+
+
+@dataclass(frozen=True)
+class TopicAttributes:
+    """What can be set on a topic.
+
+    Attributes:
+        maximum_message_size: Bytes of a body, 1024 to 65536.
+        logging_enabled: Kept, without effect.
+
+    Raises:
+        MnsError: `InvalidArgument` for a value out of its range.
+    """
+
+    maximum_message_size: int = 65_536
+    logging_enabled: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self.maximum_message_size, "MaximumMessageSize", 1024, 65_536)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic; times in seconds since 1970."""
+
+    name: str
+    attributes: TopicAttributes
+    create_time: int
+    last_modify_time: int
+
+
+@dataclass(frozen=True)
+class SubscriptionAttributes:
+    """What is asked for in a subscription.
+
+    Attributes:
+        endpoint: `acs:mns:<region>:<account>:queues/<queue>`, another `acs:` name, `http://…`, `https://…`,
+            `mail:…` or `sms:…`.
+        notify_strategy: For whoever delivers.
+        notify_content_format: For whoever delivers.
+        filter_tag: Only messages with this tag; empty: all. At most 16 characters.
+
+    Raises:
+        MnsError: `InvalidArgument`.
+    """
+
+    endpoint: str
+    notify_strategy: Strategy = "BACKOFF_RETRY"
+    notify_content_format: ContentFormat = "XML"
+    filter_tag: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.endpoint.startswith(("acs:", "http://", "https://", "mail:", "sms:")):
+            raise MnsError("InvalidArgument", "Endpoint is required: acs:, http://, https://, mail: or sms:.")
+        if self.notify_strategy not in get_args(Strategy):
+            raise MnsError("InvalidArgument", f"NotifyStrategy is one of {', '.join(get_args(Strategy))}.")
+        if self.notify_content_format not in get_args(ContentFormat):
+            allowed = ", ".join(get_args(ContentFormat))
+            raise MnsError("InvalidArgument", f"NotifyContentFormat is one of {allowed}.")
+        _check_tag("FilterTag", self.filter_tag)
+        for attribute in fields(self):
+            _check_characters(getattr(self, attribute.name))
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A subscription of a topic; times in seconds since 1970."""
+
+    topic: str
+    name: str
+    attributes: SubscriptionAttributes
+    create_time: int
+    last_modify_time: int
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A message of a topic.
+
+    Attributes:
+        body: Not empty, of characters that XML can carry.
+        tag: Compared with `filter_tag`; at most 16 characters.
+        attributes: `MessageAttributes`, such as `DirectMail`: name to text.
+        group_id: Kept.
+        user_properties: Kept.
+        system_properties: Kept.
+        id: `MessageId`; given when it is published.
+        publish_time: Milliseconds since 1970; given when it is published.
+
+    Raises:
+        MnsError: `InvalidArgument` or `MalformedXML`.
+    """
+
+    body: str
+    tag: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+    group_id: str = ""
+    user_properties: tuple[Property, ...] = ()
+    system_properties: tuple[Property, ...] = ()
+    id: str = ""
+    publish_time: int = 0
+
+    def __post_init__(self) -> None:
+        _check_body(self.body)
+        _check_tag("MessageTag", self.tag)
+        _check_characters(self.tag)
+        _check_extras(self.group_id, self.user_properties, self.system_properties)
+
+    @property
+    def body_md5(self) -> str:
+        """Of the body in UTF-8, hexadecimal in upper case."""
+        return _md5(self.body)
+
+
+def check_name(kind: Literal["Queue", "Topic", "Subscription"], name: str) -> None:
+    """Let a name pass: letters, digits and hyphens, a hyphen not at the start; a queue's has at most 120
+    characters, the others have 255.
+
+    Raises:
+        MnsError: `QueueNameLengthError`, `InvalidQueueName` and the like.
+    """
+    if not 1 <= len(name) <= _NAME_LIMITS[kind]:
+        raise MnsError(f"{kind}NameLengthError")
+    if not _NAME.fullmatch(name):
+        raise MnsError(f"Invalid{kind}Name")
+
+
+def _check(value: int, element: str, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise out_of_range(element, low, high)
+
+
+def _check_body(body: str) -> None:
+    if not body:
+        raise MnsError("InvalidArgument", "MessageBody should not be empty.")
+    _check_characters(body)
+
+
+def _check_characters(text: str) -> None:
+    if found := _NOT_XML.search(text):
+        raise MnsError("MalformedXML", f"XML cannot carry the character U+{ord(found[0]):04X}; use base64.")
+
+
+def _check_extras(group_id: str, *properties: tuple[Property, ...]) -> None:
+    _check_characters(group_id)
+    for group in properties:
+        for each in group:
+            _check_characters(each.name + each.value + each.type)
+
+
+def _check_tag(element: str, tag: str) -> None:
+    if len(tag) > _TAG_LIMIT:
+        raise out_of_range(element, 0, _TAG_LIMIT, "characters")
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest().upper()

@@ -1,0 +1,585 @@
+"""Queues and their messages, kept in SQLite. Safe under threads; used by the HTTP application and, without
+HTTP, by the triggers of the local stack.
+
+Names, bodies and receipt handles go in; `Queue` and `Message` come out; what the service would refuse is an
+`MnsError`. Within a priority, messages come out in the order in which they were sent.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+import secrets
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from mpaas_local.mns.database import Database
+from mpaas_local.mns.errors import MnsError, out_of_range
+from mpaas_local.mns.model import (
+    DEFAULT_PRIORITY,
+    MAX_VISIBILITY_SECONDS,
+    Message,
+    Outgoing,
+    Property,
+    Queue,
+    QueueAttributes,
+    check_name,
+)
+from mpaas_local.mns.topics import Topics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+    from mpaas_local.mns.model import State
+
+__all__ = ["Clock", "MnsStore"]
+
+_HANDLE = re.compile(r"1-([A-Za-z0-9_-]+=*)")
+_RECEIPT = re.compile(r"([0-9]{1,18})-([0-9a-f]{8})")
+_LONGEST_NAP = 0.5  # real seconds; a clock that was moved while a message is hidden is noticed after that
+_SHORTEST_NAP = 0.001
+
+Clock = Callable[[], float]
+"""Answers the time in seconds since 1970, as `time.time` does."""
+
+
+class MnsStore:
+    """The queues of one account. Close it, or use it in a `with`.
+
+    Args:
+        path: An SQLite file, created with its folder if it is missing; ":memory:" keeps nothing.
+        clock: Decides about delays, visibility and retention; waiting itself is done in real seconds.
+        account_id: Owner of everything, as notifications name it.
+
+    Attributes:
+        topics: Topics and subscriptions of the same account.
+
+    Raises:
+        StoreUnusable: the file cannot be opened, or belongs to something else.
+    """
+
+    def __init__(
+        self,
+        path: Path | str = ":memory:",
+        *,
+        clock: Clock = time.time,
+        account_id: str = "1000000000000000",
+    ) -> None:
+        self._clock = clock
+        self._database = Database(path)
+        self._changed = threading.Condition()
+        self._changes = 0
+        self._stopping = False
+        self._listeners: list[Callable[[str], None]] = []
+        self.topics = Topics(self._database, clock=clock, account_id=account_id, send=self.send)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every waiting receive and close the file; a second call does nothing."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._database.close()
+
+    def create_queue(self, name: str, attributes: QueueAttributes | None = None) -> bool:
+        """Make a queue; False if it is there already with the same attributes.
+
+        Raises:
+            MnsError: `QueueAlreadyExist` with other attributes, `InvalidQueueName`, `QueueNameLengthError`.
+        """
+        check_name("Queue", name)
+        wanted = attributes or QueueAttributes()
+        with self._database.transaction() as connection:
+            row = connection.execute("SELECT * FROM queue WHERE name = ?", (name,)).fetchone()
+            if row:
+                if _attributes(row) != wanted:
+                    raise MnsError("QueueAlreadyExist")
+                return False
+            now = int(self._clock())
+            connection.execute(
+                "INSERT INTO queue VALUES (:name, :now, :now, :delay_seconds, :maximum_message_size,"
+                " :message_retention_period, :visibility_timeout, :polling_wait_seconds, :logging_enabled)",
+                {"name": name, "now": now, **asdict(wanted)},
+            )
+        return True
+
+    def set_queue_attributes(self, name: str, **changes: int | bool) -> None:
+        """Change attributes, by the names of `QueueAttributes`; the others stay.
+
+        Raises:
+            MnsError: `QueueNotExist`; `InvalidArgument` for a value out of its range.
+        """
+        with self._database.transaction() as connection:
+            attributes = replace(_attributes(_queue_row(connection, name)), **changes)  # type: ignore[arg-type]
+            connection.execute(
+                "UPDATE queue SET last_modify_time = :now, delay_seconds = :delay_seconds,"
+                " maximum_message_size = :maximum_message_size,"
+                " message_retention_period = :message_retention_period,"
+                " visibility_timeout = :visibility_timeout, polling_wait_seconds = :polling_wait_seconds,"
+                " logging_enabled = :logging_enabled WHERE name = :name",
+                {"name": name, "now": int(self._clock()), **asdict(attributes)},
+            )
+
+    def delete_queue(self, name: str) -> None:
+        """Remove a queue with its messages; does nothing if it is not there."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM queue WHERE name = ?", (name,))
+        self._announce(name)
+
+    def queues(self, prefix: str = "") -> list[Queue]:
+        """The queues whose names begin so, by name."""
+        with self._database.transaction() as connection:
+            rows = connection.execute("SELECT * FROM queue ORDER BY name").fetchall()
+            return [self._counted(connection, row) for row in rows if row["name"].startswith(prefix)]
+
+    def queue(self, name: str) -> Queue:
+        """One queue.
+
+        Raises:
+            MnsError: `QueueNotExist`.
+        """
+        with self._database.transaction() as connection:
+            return self._counted(connection, _queue_row(connection, name))
+
+    def send(
+        self, queue: str, body: str, *, delay_seconds: int | None = None, priority: int = DEFAULT_PRIORITY
+    ) -> Message:
+        """Add one message; for the arguments see `Outgoing`.
+
+        Raises:
+            MnsError: `QueueNotExist`, `InvalidArgument` or `MalformedXML`.
+        """
+        (message,) = self.send_batch(queue, [Outgoing(body, delay_seconds, priority)])
+        return message
+
+    def send_batch(self, queue: str, messages: Sequence[Outgoing]) -> list[Message]:
+        """Add messages, as many as you like: all of them or, if it raises, none.
+
+        Raises:
+            MnsError: `QueueNotExist`, or `InvalidArgument` for a body that is larger than the queue allows.
+        """
+        with self._database.transaction() as connection:
+            attributes = _attributes(_queue_row(connection, queue))
+            now = self._now()
+            added = [_add(connection, queue, attributes, message, now) for message in messages]
+        self._announce(queue)
+        return added
+
+    def receive(
+        self,
+        queue: str,
+        count: int = 1,
+        *,
+        wait_seconds: float = 0.0,
+        visibility_timeout: int | None = None,
+    ) -> list[Message]:
+        """Take messages that can be received and hide them; none if there is none.
+
+        Args:
+            queue: Its name.
+            count: At most so many, 1 or more; only HTTP stops at 16.
+            wait_seconds: Real seconds to wait for the first one, on this thread.
+            visibility_timeout: Seconds to hide them, 1 to 43200; None for the queue's own.
+
+        Raises:
+            MnsError: `QueueNotExist` or `InvalidArgument`.
+        """
+        if count < 1:
+            raise MnsError("InvalidArgument", "The number of messages should be 1 or more.")
+        if visibility_timeout is not None and not 1 <= visibility_timeout <= MAX_VISIBILITY_SECONDS:
+            raise out_of_range("VisibilityTimeout", 1, MAX_VISIBILITY_SECONDS)
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            with self._changed:
+                seen = self._changes
+            taken = self._take(queue, count, visibility_timeout)
+            remaining = deadline - time.monotonic()
+            if taken or remaining <= 0 or not self._wait(queue, seen, remaining):
+                return taken
+
+    def peek(self, queue: str, count: int = 1) -> list[Message]:
+        """Messages that can be received, without taking them.
+
+        Raises:
+            MnsError: `QueueNotExist`.
+        """
+        return self.messages(queue, "active", limit=count)
+
+    def messages(
+        self, queue: str, state: State | None = None, *, limit: int = 1000, offset: int = 0
+    ) -> list[Message]:
+        """Messages of a queue in the order in which they come out; none of them changes.
+
+        Args:
+            queue: Its name.
+            state: None for all; those that cannot be received come last.
+            limit: At most so many.
+            offset: Skip so many.
+
+        Raises:
+            MnsError: `QueueNotExist`.
+        """
+        conditions = {
+            None: "1",
+            "active": "held = 0",
+            "inactive": "held = 1 AND dequeue_count > 0",
+            "delayed": "held = 1 AND dequeue_count = 0",
+        }
+        with self._database.transaction() as connection:
+            self._refresh(connection, _queue_row(connection, queue))
+            rows = connection.execute(
+                f"SELECT * FROM message WHERE queue = ? AND {conditions[state]}"  # noqa: S608  from the table above
+                " ORDER BY held, priority, seq LIMIT ? OFFSET ?",
+                (queue, limit, offset),
+            )
+            return [_message(row) for row in rows]
+
+    def remove(self, queue: str, message_id: str) -> Message | None:
+        """Take a message out whatever its state, as only a person at the page may; None if it is gone.
+
+        Raises:
+            MnsError: `QueueNotExist`.
+        """
+        with self._database.transaction() as connection:
+            _queue_row(connection, queue)
+            row = connection.execute(
+                "SELECT * FROM message WHERE queue = ? AND id = ?", (queue, message_id)
+            ).fetchone()
+            if row:
+                connection.execute("DELETE FROM message WHERE seq = ?", (row["seq"],))
+        self._announce(queue)
+        return _message(row) if row else None
+
+    def delete(self, queue: str, receipt_handle: str) -> None:
+        """Remove a message that was received.
+
+        Raises:
+            MnsError: `QueueNotExist`; `ReceiptHandleError` if it is no handle; `MessageNotExist` if its time
+                has passed or the message is gone.
+        """
+        for error in self.delete_batch(queue, [receipt_handle]).values():
+            raise error
+
+    def delete_batch(self, queue: str, receipt_handles: Iterable[str]) -> dict[str, MnsError]:
+        """Remove messages that were received; returns what could not be removed, and why.
+
+        Raises:
+            MnsError: `QueueNotExist`.
+        """
+        failures: dict[str, MnsError] = {}
+        with self._database.transaction() as connection:
+            _queue_row(connection, queue)
+            now = self._now()
+            for handle in dict.fromkeys(receipt_handles):
+                try:
+                    row = _held(connection, queue, handle, now)
+                except MnsError as error:
+                    failures[handle] = error
+                else:
+                    connection.execute("DELETE FROM message WHERE seq = ?", (row["seq"],))
+        return failures
+
+    def change_visibility(self, queue: str, receipt_handle: str, seconds: int) -> Message:
+        """Hide a received message for so long from now; returns it with the handle that is good from now on.
+
+        Args:
+            queue: Its name.
+            receipt_handle: Is good no more.
+            seconds: 0 to 43200; 0 shows it at once, which HTTP does not offer.
+
+        Raises:
+            MnsError: as for `delete`; `InvalidArgument` for seconds out of their range.
+        """
+        changed, failures = self._hide(queue, [receipt_handle], seconds)
+        for error in failures.values():
+            raise error
+        return changed[receipt_handle]
+
+    def change_visibility_batch(
+        self, queue: str, receipt_handles: Iterable[str], seconds: int
+    ) -> dict[str, Message]:
+        """Do the same for many; returns the messages by their old handles, without those whose handle is not
+        good any more.
+
+        Raises:
+            MnsError: `QueueNotExist`, or `InvalidArgument` for seconds out of their range.
+        """
+        return self._hide(queue, receipt_handles, seconds)[0]
+
+    @property
+    def logging_bucket(self) -> str:
+        """An attribute of the account; kept, without effect."""
+        with self._database.transaction() as connection:
+            (bucket,) = connection.execute("SELECT logging_bucket FROM account").fetchone()
+        return str(bucket)
+
+    @logging_bucket.setter
+    def logging_bucket(self, bucket: str) -> None:
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE account SET logging_bucket = ?", (bucket,))
+
+    def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Call this with a queue's name whenever there may be something to receive.
+
+        It is called on the thread that changed the queue, and must return at once.
+
+        Returns:
+            A function that ends it.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def nap(self, queue: str) -> float:
+        """Real seconds after which a hidden message may have come back, at most half a second; infinite if
+        none is hidden.
+        """
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT min(visible_at) FROM message WHERE queue = ? AND held = 1", (queue,)
+            ).fetchone()
+        at: int | None = row[0]
+        if at is None:
+            return math.inf
+        return min(max(at / 1000 - self._clock(), _SHORTEST_NAP), _LONGEST_NAP)
+
+    def _take(self, queue: str, count: int, visibility_timeout: int | None) -> list[Message]:
+        with self._database.transaction() as connection:
+            row = _queue_row(connection, queue)
+            now = self._refresh(connection, row)
+            rows = connection.execute(
+                "SELECT * FROM message WHERE queue = ? AND held = 0 ORDER BY priority, seq LIMIT ?",
+                (queue, count),
+            ).fetchall()
+            until = now + 1000 * (visibility_timeout or row["visibility_timeout"])
+            taken = []
+            for each in rows:
+                receipt = secrets.token_hex(4)
+                connection.execute(
+                    "UPDATE message SET held = 1, visible_at = ?, dequeue_count = dequeue_count + 1,"
+                    " first_dequeue_time = ?, receipt = ? WHERE seq = ?",
+                    (until, each["first_dequeue_time"] or now, receipt, each["seq"]),
+                )
+                taken.append(
+                    replace(
+                        _message(each),
+                        state="inactive",
+                        dequeue_count=each["dequeue_count"] + 1,
+                        first_dequeue_time=each["first_dequeue_time"] or now,
+                        next_visible_time=until,
+                        receipt_handle=_handle(each["seq"], receipt),
+                    )
+                )
+        return taken
+
+    def _wait(self, queue: str, seen: int, seconds: float) -> bool:
+        """Wait for a change or so many real seconds; False if the store is being closed."""
+        try:
+            nap = min(seconds, self.nap(queue))
+        except sqlite3.ProgrammingError:  # closed
+            return False
+        with self._changed:
+            self._changed.wait_for(lambda: self._changes != seen or self._stopping, nap)
+            return not self._stopping
+
+    def _hide(
+        self, queue: str, handles: Iterable[str], seconds: int
+    ) -> tuple[dict[str, Message], dict[str, MnsError]]:
+        if not 0 <= seconds <= MAX_VISIBILITY_SECONDS:
+            raise out_of_range("VisibilityTimeout", 0, MAX_VISIBILITY_SECONDS)
+        changed: dict[str, Message] = {}
+        failures: dict[str, MnsError] = {}
+        with self._database.transaction() as connection:
+            _queue_row(connection, queue)
+            now = self._now()
+            for handle in dict.fromkeys(handles):
+                try:
+                    row = _held(connection, queue, handle, now)
+                except MnsError as error:
+                    failures[handle] = error
+                    continue
+                receipt = secrets.token_hex(4)
+                until = now + 1000 * seconds
+                connection.execute(
+                    "UPDATE message SET held = ?, visible_at = ?, receipt = ? WHERE seq = ?",
+                    (seconds > 0, until, receipt, row["seq"]),
+                )
+                changed[handle] = replace(
+                    _message(row),
+                    state=_message(row).state if seconds else "active",
+                    next_visible_time=until,
+                    receipt_handle=_handle(row["seq"], receipt) if seconds else "",
+                )
+        self._announce(queue)
+        return changed, failures
+
+    def _refresh(self, connection: sqlite3.Connection, queue: sqlite3.Row) -> int:
+        """Drop what is too old, show what is hidden no more; returns now in milliseconds."""
+        now = self._now()
+        connection.execute(
+            "DELETE FROM message WHERE queue = ? AND enqueue_time <= ?",
+            (queue["name"], now - 1000 * queue["message_retention_period"]),
+        )
+        connection.execute(
+            "UPDATE message SET held = 0 WHERE queue = ? AND held = 1 AND visible_at <= ?",
+            (queue["name"], now),
+        )
+        return now
+
+    def _counted(self, connection: sqlite3.Connection, row: sqlite3.Row) -> Queue:
+        self._refresh(connection, row)
+        counts = {"active": 0, "inactive": 0, "delayed": 0}
+        for held, received, count in connection.execute(
+            "SELECT held, dequeue_count > 0, count(*) FROM message WHERE queue = ? GROUP BY 1, 2",
+            (row["name"],),
+        ):
+            counts[_state(held, received)] += count
+        return Queue(
+            row["name"],
+            _attributes(row),
+            create_time=row["create_time"],
+            last_modify_time=row["last_modify_time"],
+            active_messages=counts["active"],
+            inactive_messages=counts["inactive"],
+            delay_messages=counts["delayed"],
+        )
+
+    def _announce(self, queue: str) -> None:
+        with self._changed:
+            self._changes += 1
+            self._changed.notify_all()
+        for listener in tuple(self._listeners):
+            listener(queue)
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _add(
+    connection: sqlite3.Connection, queue: str, attributes: QueueAttributes, message: Outgoing, now: int
+) -> Message:
+    if message.size > attributes.maximum_message_size:
+        raise out_of_range("MessageBody", 1, attributes.maximum_message_size, "bytes")
+    delay = attributes.delay_seconds if message.delay_seconds is None else message.delay_seconds
+    receipt = secrets.token_hex(4) if delay else ""
+    message_id = uuid.uuid4().hex.upper()
+    properties = json.dumps(
+        [[asdict(each) for each in group] for group in (message.user_properties, message.system_properties)]
+    )
+    cursor = connection.execute(
+        "INSERT INTO message (id, queue, body, priority, enqueue_time, first_dequeue_time, visible_at, held,"
+        " dequeue_count, receipt, group_id, properties) VALUES (?, ?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?)",
+        (
+            message_id,
+            queue,
+            message.body,
+            message.priority,
+            now,
+            now + 1000 * delay,
+            delay > 0,
+            receipt,
+            message.group_id,
+            properties,
+        ),
+    )
+    return Message(
+        id=message_id,
+        queue=queue,
+        body=message.body,
+        priority=message.priority,
+        state="delayed" if delay else "active",
+        enqueue_time=now,
+        first_dequeue_time=0,
+        next_visible_time=now + 1000 * delay,
+        dequeue_count=0,
+        receipt_handle=_handle(cursor.lastrowid or 0, receipt) if delay else "",
+        group_id=message.group_id,
+        user_properties=message.user_properties,
+        system_properties=message.system_properties,
+    )
+
+
+def _queue_row(connection: sqlite3.Connection, name: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = connection.execute("SELECT * FROM queue WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise MnsError("QueueNotExist")
+    return row
+
+
+def _held(connection: sqlite3.Connection, queue: str, handle: str, now: int) -> sqlite3.Row:
+    """Return the message that a handle is good for."""
+    seq, receipt = _read_handle(handle)
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM message WHERE seq = ? AND queue = ? AND receipt = ? AND held = 1 AND visible_at > ?",
+        (seq, queue, receipt, now),
+    ).fetchone()
+    if row is None:
+        raise MnsError("MessageNotExist")
+    return row
+
+
+def _handle(seq: int, receipt: str) -> str:
+    """Nothing in it needs to be encoded in a URL: the SDK does not."""
+    return "1-" + base64.urlsafe_b64encode(f"{seq}-{receipt}".encode()).decode("ascii")
+
+
+def _read_handle(handle: str) -> tuple[int, str]:
+    found = _HANDLE.fullmatch(handle)
+    try:
+        text = base64.urlsafe_b64decode(found[1]).decode("ascii") if found else ""
+    except (binascii.Error, UnicodeDecodeError):
+        text = ""
+    parts = _RECEIPT.fullmatch(text)
+    if not parts:
+        raise MnsError("ReceiptHandleError")
+    return int(parts[1]), parts[2]
+
+
+def _message(row: sqlite3.Row) -> Message:
+    user, system = json.loads(row["properties"])
+    return Message(
+        id=row["id"],
+        queue=row["queue"],
+        body=row["body"],
+        priority=row["priority"],
+        state=_state(row["held"], row["dequeue_count"] > 0),
+        enqueue_time=row["enqueue_time"],
+        first_dequeue_time=row["first_dequeue_time"],
+        next_visible_time=row["visible_at"],
+        dequeue_count=row["dequeue_count"],
+        group_id=row["group_id"],
+        user_properties=tuple(Property(**each) for each in user),
+        system_properties=tuple(Property(**each) for each in system),
+    )
+
+
+def _state(held: int, received: bool) -> State:
+    if not held:
+        return "active"
+    return "inactive" if received else "delayed"
+
+
+def _attributes(row: sqlite3.Row) -> QueueAttributes:
+    return QueueAttributes(
+        delay_seconds=row["delay_seconds"],
+        maximum_message_size=row["maximum_message_size"],
+        message_retention_period=row["message_retention_period"],
+        visibility_timeout=row["visibility_timeout"],
+        polling_wait_seconds=row["polling_wait_seconds"],
+        logging_enabled=bool(row["logging_enabled"]),
+    )

@@ -1,0 +1,294 @@
+"""Topics and subscriptions, kept in the same file as the queues.
+
+A `Publication` goes in and is passed on while it is published: to the queue that a subscription's endpoint
+names, and, with every subscription that wants it, to whoever called `on_publish`. Nothing of it is kept; who
+delivers it to a function keeps it and tries again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, cast
+
+from mpaas_local.mns.documents import notification, serialize
+from mpaas_local.mns.errors import MnsError, out_of_range
+from mpaas_local.mns.model import (
+    Publication,
+    Subscription,
+    SubscriptionAttributes,
+    Topic,
+    TopicAttributes,
+    check_name,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from mpaas_local.mns.database import Database
+    from mpaas_local.mns.model import Message, Strategy
+
+__all__ = ["Deliver", "Topics"]
+
+Deliver = Callable[[Subscription, Publication], None]
+"""Takes a message for one subscription; returns at once."""
+
+_QUEUE_ENDPOINT = re.compile(r"acs:mns:[^:]*:[^:]*:/?queues/(?P<queue>[^/]+)(?:/messages)?")
+
+_logger = logging.getLogger(__name__)
+
+
+class Topics:
+    """The topics of one account; made by `MnsStore`. Safe under threads.
+
+    Args:
+        database: Where they are kept.
+        clock: Seconds since 1970.
+        account_id: Owner of everything, as notifications name it.
+        send: Adds a body to a queue.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float],
+        account_id: str,
+        send: Callable[[str, str], Message],
+    ) -> None:
+        self.account_id = account_id
+        self._database = database
+        self._clock = clock
+        self._send = send
+        self._deliveries: list[Deliver] = []
+
+    def create(self, name: str, attributes: TopicAttributes | None = None) -> bool:
+        """Make a topic; False if it is there already with the same attributes.
+
+        Raises:
+            MnsError: `TopicAlreadyExist` with other attributes, `InvalidTopicName`, `TopicNameLengthError`.
+        """
+        check_name("Topic", name)
+        wanted = attributes or TopicAttributes()
+        with self._database.transaction() as connection:
+            row = connection.execute("SELECT * FROM topic WHERE name = ?", (name,)).fetchone()
+            if row:
+                if _topic(row).attributes != wanted:
+                    raise MnsError("TopicAlreadyExist")
+                return False
+            connection.execute(
+                "INSERT INTO topic VALUES (:name, :now, :now, :maximum_message_size, :logging_enabled)",
+                {"name": name, "now": int(self._clock()), **asdict(wanted)},
+            )
+        return True
+
+    def set_attributes(self, name: str, **changes: int | bool) -> None:
+        """Change attributes, by the names of `TopicAttributes`; the others stay.
+
+        Raises:
+            MnsError: `TopicNotExist`; `InvalidArgument` for a value out of its range.
+        """
+        with self._database.transaction() as connection:
+            attributes = replace(_topic(_topic_row(connection, name)).attributes, **changes)  # type: ignore[arg-type]
+            connection.execute(
+                "UPDATE topic SET last_modify_time = :now, maximum_message_size = :maximum_message_size,"
+                " logging_enabled = :logging_enabled WHERE name = :name",
+                {"name": name, "now": int(self._clock()), **asdict(attributes)},
+            )
+
+    def delete(self, name: str) -> None:
+        """Remove a topic with its subscriptions; does nothing if it is not there."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM topic WHERE name = ?", (name,))
+
+    def all(self, prefix: str = "") -> list[Topic]:
+        """The topics whose names begin so, by name."""
+        with self._database.transaction() as connection:
+            rows = connection.execute("SELECT * FROM topic ORDER BY name").fetchall()
+        return [_topic(row) for row in rows if row["name"].startswith(prefix)]
+
+    def get(self, name: str) -> Topic:
+        """One topic.
+
+        Raises:
+            MnsError: `TopicNotExist`.
+        """
+        with self._database.transaction() as connection:
+            return _topic(_topic_row(connection, name))
+
+    def subscribe(self, topic: str, name: str, attributes: SubscriptionAttributes) -> bool:
+        """Make a subscription; False if it is there already with the same attributes.
+
+        Raises:
+            MnsError: `TopicNotExist`, `SubscriptionAlreadyExist` with other attributes,
+                `InvalidSubscriptionName`, `SubscriptionNameLengthError`.
+        """
+        check_name("Subscription", name)
+        with self._database.transaction() as connection:
+            _topic_row(connection, topic)
+            row = _find_subscription(connection, topic, name)
+            if row:
+                if _subscription(row).attributes != attributes:
+                    raise MnsError("SubscriptionAlreadyExist")
+                return False
+            connection.execute(
+                "INSERT INTO subscription VALUES (:topic, :name, :now, :now, :endpoint, :notify_strategy,"
+                " :notify_content_format, :filter_tag)",
+                {"topic": topic, "name": name, "now": int(self._clock()), **asdict(attributes)},
+            )
+        return True
+
+    def set_strategy(self, topic: str, name: str, strategy: Strategy) -> None:
+        """Change `notify_strategy`, the only attribute of a subscription that can be changed.
+
+        Raises:
+            MnsError: `SubscriptionNotExist` or `InvalidArgument`.
+        """
+        with self._database.transaction() as connection:
+            row = _subscription_row(connection, topic, name)
+            replace(_subscription(row).attributes, notify_strategy=strategy)  # checks it
+            connection.execute(
+                "UPDATE subscription SET last_modify_time = ?, notify_strategy = ?"
+                " WHERE topic = ? AND name = ?",
+                (int(self._clock()), strategy, topic, name),
+            )
+
+    def unsubscribe(self, topic: str, name: str) -> None:
+        """Remove a subscription; does nothing if it is not there."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM subscription WHERE topic = ? AND name = ?", (topic, name))
+
+    def subscriptions(self, topic: str, prefix: str = "") -> list[Subscription]:
+        """The subscriptions of a topic whose names begin so, by name.
+
+        Raises:
+            MnsError: `TopicNotExist`.
+        """
+        with self._database.transaction() as connection:
+            _topic_row(connection, topic)
+            rows = connection.execute(
+                "SELECT * FROM subscription WHERE topic = ? ORDER BY name", (topic,)
+            ).fetchall()
+        return [_subscription(row) for row in rows if row["name"].startswith(prefix)]
+
+    def subscription(self, topic: str, name: str) -> Subscription:
+        """One subscription.
+
+        Raises:
+            MnsError: `SubscriptionNotExist`.
+        """
+        with self._database.transaction() as connection:
+            return _subscription(_subscription_row(connection, topic, name))
+
+    def on_publish(self, deliver: Deliver) -> Callable[[], None]:
+        """Call this with every subscription that wants a message, and the message.
+
+        It is called on the thread that publishes. What it raises is logged; the publisher does not see it.
+
+        Returns:
+            A function that ends it.
+        """
+        self._deliveries.append(deliver)
+        return lambda: self._deliveries.remove(deliver)
+
+    def publish(self, topic: str, publication: Publication | str) -> Publication:
+        """Pass a message on; returns it with its id and time.
+
+        Args:
+            topic: Its name.
+            publication: Or its body.
+
+        Raises:
+            MnsError: `TopicNotExist`, or `InvalidArgument` if it is larger than the topic allows.
+        """
+        if isinstance(publication, str):
+            publication = Publication(publication)
+        limit = self.get(topic).attributes.maximum_message_size
+        if len(publication.body.encode()) > limit:
+            raise out_of_range("MessageBody", 1, limit, "bytes")
+        publication = replace(
+            publication, id=uuid.uuid4().hex.upper(), publish_time=int(self._clock() * 1000)
+        )
+        for subscription in self.subscriptions(topic):
+            tag = subscription.attributes.filter_tag
+            if not tag or tag == publication.tag:
+                self._pass_on(subscription, publication)
+        return publication
+
+    def _pass_on(self, subscription: Subscription, publication: Publication) -> None:
+        where = f"subscription {subscription.name} of topic {subscription.topic}"
+        endpoint = _QUEUE_ENDPOINT.fullmatch(subscription.attributes.endpoint)
+        if endpoint:
+            try:
+                self._send(endpoint["queue"], self._notification(subscription, publication))
+            except MnsError as error:
+                _logger.warning("%s: message %s is lost: %s", where, publication.id, error)
+        for deliver in tuple(self._deliveries):
+            try:
+                deliver(subscription, publication)
+            except Exception:  # whatever it raises, the publisher has done its part
+                _logger.exception("%s: message %s was not taken", where, publication.id)
+
+    def _notification(self, subscription: Subscription, publication: Publication) -> str:
+        content_format = subscription.attributes.notify_content_format
+        if content_format in {"SIMPLIFIED", "STREAM"}:
+            return publication.body
+        tag = [("MessageTag", publication.tag)] if publication.tag else []
+        pairs = [
+            ("TopicOwner", self.account_id),
+            ("TopicName", subscription.topic),
+            ("Subscriber", self.account_id),
+            ("SubscriptionName", subscription.name),
+            ("MessageId", publication.id),
+            ("Message", publication.body),
+            ("MessageMD5", publication.body_md5),
+            *tag,
+            ("PublishTime", str(publication.publish_time)),
+        ]
+        if content_format == "JSON":
+            return json.dumps(dict(pairs), ensure_ascii=False)
+        return serialize(notification(pairs)).decode()
+
+
+def _topic_row(connection: sqlite3.Connection, name: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = connection.execute("SELECT * FROM topic WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise MnsError("TopicNotExist")
+    return row
+
+
+def _find_subscription(connection: sqlite3.Connection, topic: str, name: str) -> sqlite3.Row | None:
+    found = connection.execute("SELECT * FROM subscription WHERE topic = ? AND name = ?", (topic, name))
+    return cast("sqlite3.Row | None", found.fetchone())
+
+
+def _subscription_row(connection: sqlite3.Connection, topic: str, name: str) -> sqlite3.Row:
+    row = _find_subscription(connection, topic, name)
+    if row is None:
+        raise MnsError("SubscriptionNotExist")
+    return row
+
+
+def _topic(row: sqlite3.Row) -> Topic:
+    return Topic(
+        row["name"],
+        TopicAttributes(row["maximum_message_size"], bool(row["logging_enabled"])),
+        create_time=row["create_time"],
+        last_modify_time=row["last_modify_time"],
+    )
+
+
+def _subscription(row: sqlite3.Row) -> Subscription:
+    return Subscription(
+        row["topic"],
+        row["name"],
+        SubscriptionAttributes(
+            row["endpoint"], row["notify_strategy"], row["notify_content_format"], row["filter_tag"]
+        ),
+        create_time=row["create_time"],
+        last_modify_time=row["last_modify_time"],
+    )

@@ -1,0 +1,145 @@
+"""What people see: the queues and their messages as JSON, read only, without a signature.
+
+Answers to 127.0.0.1 and localhost only, so that no page of the web reads it through a name of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mpaas_local.loopback import is_own_host
+from mpaas_local.mns.errors import MnsError
+from mpaas_local.mns.model import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.requests import Request
+
+    from mpaas_local.mns.model import Message, Queue
+    from mpaas_local.mns.store import MnsStore
+
+__all__ = ["message_json", "queue_json", "view_routes"]
+
+_PAGE = 100
+_LARGEST_PAGE = 1000
+_LARGEST_NUMBER = 2**31
+_NUMBER = re.compile("[0-9]{1,18}")
+
+
+def view_routes(store: MnsStore) -> list[Route]:
+    """`GET /.local/queues`, and `GET /.local/queues/{name}/messages?state=&limit=&offset=`."""
+
+    def queues(_: Request) -> Any:
+        return {"queues": [queue_json(queue) for queue in store.queues()]}
+
+    def messages(request: Request) -> Any:
+        name: str = request.path_params["name"]
+        query = request.query_params
+        unknown = set(query) - {"state", "limit", "offset"}
+        if unknown:
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known: state, limit, offset")
+        state = query.get("state")
+        if state is not None and state not in get_args(State):
+            raise ValueError(f"state is {state!r}; one of {', '.join(get_args(State))}")
+        found = store.messages(
+            name,
+            cast("State | None", state),
+            limit=_number(query, "limit", _PAGE, _LARGEST_PAGE),
+            offset=_number(query, "offset", 0, _LARGEST_NUMBER),
+        )
+        return {"queue": queue_json(store.queue(name)), "messages": [message_json(each) for each in found]}
+
+    return [
+        Route("/.local/queues", _guarded(queues), methods=["GET"]),
+        Route("/.local/queues/{name}/messages", _guarded(messages), methods=["GET"]),
+    ]
+
+
+def _guarded(show: Callable[[Request], Any]) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        host = request.headers.get("host", "")
+        if not is_own_host(host):
+            return _problem(403, "Forbidden", "This view answers to 127.0.0.1 and localhost only.")
+        origin = request.headers.get("origin")
+        if origin is not None and origin != f"http://{host}":
+            return _problem(403, "Forbidden", "This view does not answer to pages of other origins.")
+        try:
+            return _json(await run_in_threadpool(show, request))
+        except MnsError as error:
+            return _problem(error.status, error.code, error.text)
+        except ValueError as error:
+            return _problem(400, "Bad Request", str(error))
+
+    return endpoint
+
+
+def queue_json(queue: Queue) -> dict[str, Any]:
+    """Write a queue as the view shows it."""
+    attributes = {_camel(name): value for name, value in asdict(queue.attributes).items()}
+    return {
+        "name": queue.name,
+        "activeMessages": queue.active_messages,
+        "inactiveMessages": queue.inactive_messages,
+        "delayMessages": queue.delay_messages,
+        "createTime": queue.create_time,
+        "lastModifyTime": queue.last_modify_time,
+        **attributes,
+    }
+
+
+def message_json(message: Message) -> dict[str, Any]:
+    """Write a message as the view shows it: `text` is its body without Base64."""
+    return {
+        "messageId": message.id,
+        "state": message.state,
+        "messageBody": message.body,
+        "text": _text(message.body),
+        "messageBodyMD5": message.body_md5,
+        "priority": message.priority,
+        "enqueueTime": message.enqueue_time,
+        "firstDequeueTime": message.first_dequeue_time,
+        "nextVisibleTime": message.next_visible_time,
+        "dequeueCount": message.dequeue_count,
+        "messageGroupId": message.group_id,
+        "userProperties": [asdict(each) for each in message.user_properties],
+        "systemProperties": [asdict(each) for each in message.system_properties],
+    }
+
+
+def _text(body: str) -> str:
+    """Undo the base64 that the SDKs put around a body; what is not base64 of a text stays as it is."""
+    try:
+        return base64.b64decode(body, validate=True).decode()
+    except ValueError:
+        return body
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+    text = query.get(name, str(default))
+    if not (_NUMBER.fullmatch(text) and int(text) <= most):
+        raise ValueError(f"{name} is {text!r}; a whole number from 0 to {most}")
+    return int(text)
+
+
+def _problem(status: int, title: str, detail: str) -> Response:
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return _json(body, status, "application/problem+json")
+
+
+def _json(body: Any, status: int = 200, media_type: str = "application/json") -> Response:
+    text = json.dumps(body, ensure_ascii=False, indent=2) + "\n"
+    return Response(text.encode(), status, media_type=media_type, headers={"cache-control": "no-store"})

@@ -1,0 +1,246 @@
+"""The sandbox as an ASGI application: the gateway at `POST /`, and a JSON API to look inside and order
+faults.
+
+`create_app` builds it; `sandbox_server` in `server.py` serves it, with connections that can be broken.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Route
+
+from mpaas_local.loopback import is_own_host
+from mpaas_local.mpaas.authentication import AccessKey, Authenticator
+from mpaas_local.mpaas.faults import FAULT_ORDER, FaultBook
+from mpaas_local.mpaas.gateway import Gateway
+from mpaas_local.mpaas.judgement import Behaviour
+from mpaas_local.mpaas.openapi import openapi_document
+from mpaas_local.mpaas.protocol import STRIKES_UNREAD
+from mpaas_local.mpaas.redaction import Redactor
+from mpaas_local.mpaas.responses import Json, problem
+from mpaas_local.mpaas.store import OUTCOMES, Filter, Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
+
+    from mpaas_local.mpaas.authentication import Clock
+
+    _Endpoint = Callable[[Request], Awaitable[Response]]
+
+LOCAL_ACCESS_KEY_ID = "local-access-key-id"
+LOCAL_ACCESS_KEY_SECRET = "local-access-key-secret"  # noqa: S105 - plainly fake, for loopback only
+LOCAL_ACCESS_KEYS: Mapping[str, AccessKey] = {LOCAL_ACCESS_KEY_ID: AccessKey(LOCAL_ACCESS_KEY_SECRET)}
+"""The one key of the local stack."""
+
+MAX_PAGE = 1000
+"""The most entries that one `GET /inbox` shows."""
+
+_LARGEST_SEQ = 2**63 - 1
+
+
+class SandboxApp(Starlette):
+    """The application, with its parts as attributes for whoever runs it in the same process."""
+
+    def __init__(self, *, store: Store, faults: FaultBook, gateway: Gateway) -> None:
+        self.store = store
+        self.faults = faults
+        self.gateway = gateway
+        api = _Api(store, faults)
+        super().__init__(
+            routes=[
+                Route("/", _AnyMethod(gateway.push_simple)),
+                _local_route("/inbox", GET=api.list_inbox, DELETE=api.clear_inbox),
+                _local_route("/inbox/{seq}", GET=api.show_entry),
+                _local_route("/faults", GET=api.list_faults, POST=api.order_fault, DELETE=api.clear_faults),
+                _local_route("/health", GET=api.health),
+                _local_route("/openapi.json", GET=api.openapi),
+            ],
+            exception_handlers={HTTPException: _http_problem},
+            lifespan=_lifespan,
+        )
+        # A redirect is built from the Host header, which may be anything.
+        self.router.redirect_slashes = False
+
+
+def create_app(
+    *,
+    store: Path | str = ":memory:",
+    access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
+    behaviour: Behaviour | None = None,
+    clock: Clock = time.time,
+) -> SandboxApp:
+    """Build the application; its lifespan closes the store.
+
+    Args:
+        store: The SQLite file for the inbox; it is created with its folder if it is missing.
+        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
+        behaviour: What the sandbox does where the reference leaves the server's behaviour open.
+        clock: Seconds since 1970.
+
+    Raises:
+        StoreUnusable: The file cannot be opened or is something else.
+    """
+    keys = {key_id: AccessKey(key) if isinstance(key, str) else key for key_id, key in access_keys.items()}
+    authenticator = Authenticator(keys, clock)
+    inbox = Store(store, Redactor(authenticator.secrets))
+    faults = FaultBook()
+    gateway = Gateway(
+        store=inbox,
+        faults=faults,
+        authenticator=authenticator,
+        behaviour=behaviour if behaviour is not None else Behaviour(),
+        clock=clock,
+    )
+    return SandboxApp(store=inbox, faults=faults, gateway=gateway)
+
+
+class _Api:
+    """The routes that are not mPaaS's: inbox, faults, health."""
+
+    def __init__(self, store: Store, faults: FaultBook) -> None:
+        self._store = store
+        self._faults = faults
+
+    async def list_inbox(self, request: Request) -> Response:
+        try:
+            wanted = _filter(request.query_params)
+        except ValueError as error:
+            return problem(422, "Invalid query", str(error))
+        total, entries = self._store.find(wanted)
+        return Json({"total": total, "entries": entries})
+
+    async def clear_inbox(self, request: Request) -> Response:
+        del request
+        return Json({"deleted": self._store.clear()})
+
+    async def show_entry(self, request: Request) -> Response:
+        text = request.path_params["seq"]
+        try:
+            entry = self._store.get(_whole_number("seq", text, 0, _LARGEST_SEQ))
+        except ValueError as error:
+            return problem(422, "Invalid sequence number", str(error))
+        if entry is None:
+            return problem(404, "Not found", f"The inbox has no entry {text}.")
+        return Json(entry)
+
+    async def list_faults(self, request: Request) -> Response:
+        del request
+        return Json({"faults": self._faults.standing()})
+
+    async def order_fault(self, request: Request) -> Response:
+        try:
+            order = FAULT_ORDER.validate_json(await request.body())
+        except ValidationError as error:
+            errors = [_order_error(one) for one in error.errors(include_url=False, include_context=False)]
+            detail = "; ".join(f"{one['field'] or 'order'}: {one['message']}" for one in errors)
+            return problem(422, "Invalid fault order", detail, errors=errors)
+        return Json(self._faults.order(order), status_code=201)
+
+    async def clear_faults(self, request: Request) -> Response:
+        del request
+        return Json({"deleted": self._faults.clear()})
+
+    async def health(self, request: Request) -> Response:
+        del request
+        return Json({"status": "ok", "entries": self._store.find(Filter(limit=0))[0]})
+
+    async def openapi(self, request: Request) -> Response:
+        del request
+        return Json(openapi_document())
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+    if not isinstance(app, SandboxApp):
+        raise TypeError("this lifespan belongs to SandboxApp")
+    try:
+        yield {STRIKES_UNREAD: app.gateway.strikes_unread}
+    finally:
+        app.store.close()
+
+
+class _AnyMethod:
+    """An endpoint as an ASGI application, which a route passes every method on to."""
+
+    def __init__(self, endpoint: _Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+def _local_route(path: str, **endpoints: _Endpoint) -> Route:
+    """A route by method; it refuses a foreign Host or Origin, as a page that rebinds DNS would send."""
+
+    async def guarded(request: Request) -> Response:
+        host = request.headers.get("host", "")
+        if not is_own_host(host):
+            return problem(403, "Forbidden", "This API answers to 127.0.0.1 and localhost only.")
+        origin = request.headers.get("origin")
+        if origin is not None and origin not in {f"http://{host}", f"https://{host}"}:
+            return problem(403, "Forbidden", "This API does not answer to pages of other origins.")
+        method = "GET" if request.method == "HEAD" else request.method
+        return await endpoints[method](request)
+
+    return Route(path, guarded, methods=list(endpoints))
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    response = problem(
+        error.status_code, error.detail, f"{request.method} {request.scope['path']}: {error.detail}"
+    )
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _filter(query: Mapping[str, str]) -> Filter:
+    unknown = set(query) - {"limit", "offset", "after", "outcome", "target", "text"}
+    if unknown:
+        raise ValueError(
+            f"unknown: {', '.join(sorted(unknown))}; known: limit, offset, after, outcome, target, text"
+        )
+    outcome = query.get("outcome")
+    if outcome is not None and outcome not in OUTCOMES:
+        raise ValueError(f"outcome is {outcome!r}; it is one of {', '.join(OUTCOMES)}")
+    after = query.get("after")
+    return Filter(
+        limit=_whole_number("limit", query.get("limit", "50"), 0, MAX_PAGE),
+        offset=_whole_number("offset", query.get("offset", "0"), 0, _LARGEST_SEQ),
+        after=None if after is None else _whole_number("after", after, 0, _LARGEST_SEQ),
+        outcome=outcome,
+        target=query.get("target"),
+        text=query.get("text"),
+    )
+
+
+def _whole_number(name: str, text: str, least: int, most: int) -> int:
+    digits = len(str(most))
+    if not (text.isascii() and text.isdigit() and len(text) <= digits and least <= int(text) <= most):
+        raise ValueError(f"{name} is {text!r}; it is a whole number from {least} to {most}")
+    return int(text)
+
+
+def _order_error(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Field, message and value of a validation error; the first part of the place is the kind itself."""
+    place = [str(part) for part in error["loc"][1:]]
+    entry: dict[str, Any] = {
+        "field": ".".join(place) or None,
+        "message": error["msg"].removeprefix("Value error, "),
+    }
+    if isinstance(error["input"], (str, int, float, bool)):
+        entry["value"] = error["input"]
+    return entry

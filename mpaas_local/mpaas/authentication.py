@@ -1,0 +1,207 @@
+"""Who calls, and may they: keys, tokens, timestamps, nonces and signatures of a call.
+
+A `Call` goes in; nothing comes out if the gateway would let it pass, otherwise a `GatewayRefusal` is raised.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from mpaas_local.mpaas.call import ACS3, Call
+from mpaas_local.mpaas.gateway_errors import missing, refusal
+from mpaas_local.mpaas.signature import (
+    Acs3Authorization,
+    acs3_canonical_request,
+    acs3_signature,
+    read_acs3_authorization,
+    rpc_signature,
+    rpc_string_to_sign,
+    same_signature,
+    sha256_hex,
+)
+
+Clock = Callable[[], float]
+"""Answers the time in seconds since 1970, as `time.time` does."""
+
+ACTION = "PushSimple"
+VERSIONS = ("2019-08-21", "2020-10-28")
+"""The versions of the non-finance zone (section 8)."""
+
+MAX_SKEW_SECONDS = 15 * 60
+"""How far a timestamp may be from the gateway's clock (section 5.2)."""
+
+_RPC_REQUIRED = (
+    "AccessKeyId",
+    "SignatureMethod",
+    "SignatureVersion",
+    "SignatureNonce",
+    "Timestamp",
+    "Signature",
+)
+"""System parameters without which RPC v1 cannot be verified (section 4.1)."""
+
+_ACS3_REQUIRED = {
+    "x-acs-date": "Timestamp",
+    "x-acs-signature-nonce": "SignatureNonce",
+    "x-acs-content-sha256": "ContentSha256",
+}
+"""Headers without which ACS3 cannot be verified (section 4.2), and what the gateway calls them in an
+error.
+"""
+
+_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
+
+
+@dataclass(frozen=True)
+class AccessKey:
+    """A key that the sandbox knows. With a `security_token` it is a temporary (STS) key that must bring
+    it.
+    """
+
+    secret: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
+
+
+class Authenticator:
+    """The gateway's doorkeeper. Remembers nonces in memory, for as long as their timestamp could be
+    replayed.
+    """
+
+    def __init__(self, access_keys: Mapping[str, AccessKey], clock: Clock) -> None:
+        self._access_keys = dict(access_keys)
+        self._clock = clock
+        self._nonces: dict[tuple[str, str], float] = {}
+        self._prune_at = 10_000
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret and token of the configured keys, for redaction."""
+        keys = self._access_keys.values()
+        return tuple(text for key in keys for text in (key.secret, key.security_token) if text)
+
+    def admit(self, call: Call) -> None:
+        """Raise the refusal that the gateway would answer with; return if the call may be judged."""
+        if call.method != "POST":
+            raise refusal("UnsupportedHTTPMethod", f"{ACTION} is called with POST, not {call.method}.")
+        _check_api(call)
+        if call.signature_kind == ACS3:
+            self._admit_acs3(call)
+        else:
+            self._admit_rpc(call)
+
+    def _admit_rpc(self, call: Call) -> None:
+        for name in _RPC_REQUIRED:
+            if not call.system(name):
+                raise missing(name)
+        if call.system("SignatureMethod") != "HMAC-SHA1":
+            raise refusal("InvalidSignatureMethod", "Specified signature method is not valid; use HMAC-SHA1.")
+        if call.system("SignatureVersion") != "1.0":
+            raise refusal("InvalidSignatureVersion", "Specified signature version is not valid; use 1.0.")
+        access_key_id = call.system("AccessKeyId")
+        key = self._key(access_key_id, call.system("SecurityToken"))
+        sent_at = self._timestamp(call.system("Timestamp"))
+        if not same_signature(
+            rpc_signature(call.method, call.parameters, key.secret), call.system("Signature")
+        ):
+            # The official AcsClient splits this text at the colon and compares what follows with its own.
+            text = "Specified signature is not matched with our calculation. server string to sign is:"
+            signed = rpc_string_to_sign(call.method, call.parameters)
+            raise refusal("SignatureDoesNotMatch", text + signed, shown=text + " (not kept)")
+        self._use_nonce(access_key_id, call.system("SignatureNonce"), sent_at)
+
+    def _admit_acs3(self, call: Call) -> None:
+        authorization = read_acs3_authorization(call.header("authorization"))
+        if authorization is None:
+            raise refusal(
+                "IncompleteSignature",
+                "Authorization must read: ACS3-HMAC-SHA256 Credential=..,SignedHeaders=..,Signature=..",
+            )
+        for header, name in _ACS3_REQUIRED.items():
+            if not call.header(header):
+                raise missing(name)
+        key = self._key(authorization.access_key_id, call.header("x-acs-security-token"))
+        sent_at = self._timestamp(call.header("x-acs-date"))
+        _check_acs3_signature(call, authorization, key.secret)
+        self._use_nonce(authorization.access_key_id, call.header("x-acs-signature-nonce"), sent_at)
+
+    def _key(self, access_key_id: str, security_token: str) -> AccessKey:
+        key = self._access_keys.get(access_key_id)
+        if key is None:
+            raise refusal("InvalidAccessKeyId.NotFound")
+        if key.security_token is not None:
+            if not security_token:
+                raise missing("SecurityToken")
+            if not same_signature(key.security_token, security_token):
+                raise refusal(
+                    "InvalidSecurityToken.MismatchWithAccessKey",
+                    "Specified SecurityToken mismatches the AccessKey.",
+                )
+        return key
+
+    def _timestamp(self, text: str) -> float:
+        try:
+            # strptime alone would also take one-digit months and hours.
+            written = text if _TIMESTAMP.fullmatch(text) else ""
+            moment = datetime.strptime(written, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+        except ValueError:
+            raise refusal(
+                "InvalidTimeStamp.Format",
+                "Specified time stamp or date value is not well formatted; use yyyy-MM-ddTHH:mm:ssZ in UTC.",
+            ) from None
+        sent_at = moment.timestamp()
+        if abs(self._clock() - sent_at) > MAX_SKEW_SECONDS:
+            raise refusal("InvalidTimeStamp.Expired")
+        return sent_at
+
+    def _use_nonce(self, access_key_id: str, nonce: str, sent_at: float) -> None:
+        now = self._clock()
+        expires = self._nonces.get((access_key_id, nonce))
+        if expires is not None and expires >= now:
+            raise refusal("SignatureNonceUsed")
+        self._nonces[access_key_id, nonce] = sent_at + MAX_SKEW_SECONDS
+        if len(self._nonces) > self._prune_at:
+            self._nonces = {used: until for used, until in self._nonces.items() if until >= now}
+            self._prune_at = max(10_000, 2 * len(self._nonces))
+
+
+def _check_api(call: Call) -> None:
+    if not call.action:
+        raise missing("Action")
+    if call.action != ACTION:
+        raise refusal(
+            "InvalidApi.NotFound", f"Specified api is not found; this sandbox knows the action {ACTION}."
+        )
+    if not call.version:
+        raise missing("Version")
+    if call.version not in VERSIONS:
+        allowed = " and ".join(VERSIONS)
+        raise refusal(
+            "InvalidVersion", f"Specified parameter Version is not valid; the sandbox knows {allowed}."
+        )
+
+
+def _check_acs3_signature(call: Call, authorization: Acs3Authorization, secret: str) -> None:
+    content_sha256 = call.header("x-acs-content-sha256")
+    if content_sha256 != sha256_hex(call.body):
+        raise refusal(
+            "SignatureDoesNotMatch", "Details: x-acs-content-sha256 is not the SHA-256 of the body."
+        )
+    signed = set(authorization.signed_headers)
+    must_be_signed = {"host", *(name for name in call.headers if name.startswith("x-acs-"))}
+    if not must_be_signed <= signed:
+        names = ", ".join(sorted(must_be_signed - signed))
+        raise refusal("IncompleteSignature", f"SignedHeaders must also name: {names}.")
+    canonical = acs3_canonical_request(
+        call.method,
+        call.path,
+        query=call.query_pairs,
+        headers=call.headers,
+        signed_headers=authorization.signed_headers,
+        content_sha256=content_sha256,
+    )
+    if not same_signature(acs3_signature(canonical, secret), authorization.signature):
+        text = "Specified signature is not matched with our calculation. server CanonicalRequest is:"
+        raise refusal("SignatureDoesNotMatch", text + canonical, shown=text + " (not kept)")

@@ -1,0 +1,126 @@
+"""An HTTP request read as a call of the gateway: system parameters, business parameters, headers.
+
+Bytes of a request go in; a frozen `Call` comes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from mpaas_local.mpaas.signature import ACS3_ALGORITHM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+RPC_V1 = "rpc-v1"
+ACS3 = "acs3"
+
+SYSTEM_PARAMETERS = frozenset(
+    {
+        # Section 4.1, in the order of the captured request.
+        "Version",
+        "Action",
+        "Format",
+        "RegionId",
+        "Timestamp",
+        "SignatureMethod",
+        "SignatureType",
+        "SignatureVersion",
+        "SignatureNonce",
+        "AccessKeyId",
+        "Signature",
+        "SecurityToken",
+    }
+)
+"""Parameters that belong to the gateway and never to the push."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as the gateway reads it. Lower-case header names map to all their values."""
+
+    method: str
+    path: str
+    query: str
+    query_pairs: tuple[tuple[str, str], ...]
+    parameters: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, tuple[str, ...]] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def signature_kind(self) -> str:
+        """`acs3` if the Authorization header says so, otherwise `rpc-v1`, the gateway's default."""
+        return ACS3 if self.header("authorization").startswith(ACS3_ALGORITHM) else RPC_V1
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether there is anything that claims to be a signature."""
+        return bool(self.header("authorization") or self.system("Signature"))
+
+    @property
+    def action(self) -> str:
+        """The API's name, wherever this signature kind carries it."""
+        return self.header("x-acs-action") if self.signature_kind == ACS3 else self.system("Action")
+
+    @property
+    def version(self) -> str:
+        """The API version, wherever this signature kind carries it."""
+        return self.header("x-acs-version") if self.signature_kind == ACS3 else self.system("Version")
+
+    @cached_property
+    def business(self) -> dict[str, str]:
+        """The parameters of the push itself, as sent."""
+        return {name: value for name, value in self.parameters.items() if name not in SYSTEM_PARAMETERS}
+
+    def system(self, name: str) -> str:
+        """A system parameter, empty if it was not sent."""
+        return self.parameters.get(name, "")
+
+    def header(self, name: str) -> str:
+        """The first value of a header (lower-case name), empty if it was not sent."""
+        return self.headers.get(name, ("",))[0].strip()
+
+
+def read_call(
+    method: str, path: str, query: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes
+) -> Call:
+    """Read a request; nothing here refuses, whatever the bytes are.
+
+    A name that occurs twice keeps its last value, and the body's wins over the query's, as the official SDK
+    merges them before it signs. Bytes that are not UTF-8 stay in the text as lone surrogates.
+    """
+    values: dict[str, tuple[str, ...]] = {}
+    for name, value in headers:
+        key = name.decode("latin-1").lower()
+        values[key] = (*values.get(key, ()), value.decode("utf-8", "surrogateescape"))
+    query_text = query.decode("utf-8", "surrogateescape")
+    query_pairs = _pairs(query_text)
+    content_type = values.get("content-type", ("",))[0].partition(";")[0].strip().lower()
+    is_form = content_type in {"application/x-www-form-urlencoded", ""}
+    body_pairs = _pairs(body.decode("utf-8", "surrogateescape")) if is_form else ()
+    return Call(
+        method=method,
+        path=path,
+        query=query_text,
+        query_pairs=query_pairs,
+        parameters=dict((*query_pairs, *body_pairs)),
+        headers=values,
+        body=body,
+    )
+
+
+def is_utf8(text: str) -> bool:
+    """Whether the text came from bytes that were UTF-8."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def printable(text: str) -> str:
+    """The text with lone surrogates written as escapes, so that it can be stored and encoded."""
+    return text if is_utf8(text) else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _pairs(form: str) -> tuple[tuple[str, str], ...]:
+    return tuple(parse_qsl(form, keep_blank_values=True, errors="surrogateescape"))

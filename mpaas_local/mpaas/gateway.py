@@ -1,0 +1,291 @@
+"""`POST /`: a PushSimple request in, the answer of gateway and push service out, and an entry in the inbox.
+
+The order is the gateway's: read, authenticate, strike with an ordered fault, judge, remember, answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from mpaas_local.mpaas.call import Call, printable, read_call
+from mpaas_local.mpaas.faults import (
+    CutBodyFault,
+    DelayFault,
+    NotJsonFault,
+    ResetAfterReadFault,
+    ResetBeforeReadFault,
+    ResultFault,
+    ThrottlingFault,
+)
+from mpaas_local.mpaas.gateway_errors import GatewayAnswer, GatewayRefusal, refusal
+from mpaas_local.mpaas.judgement import LEGACY_VERSION, Behaviour, judge, read_targets, repeated_id_verdict
+from mpaas_local.mpaas.redaction import redacted_form, without_secret_parameters
+from mpaas_local.mpaas.responses import ConnectionReset, CutBody, gateway_error, not_json, push_result
+from mpaas_local.mpaas.result_codes import result_message
+from mpaas_local.mpaas.signature import read_acs3_authorization
+from mpaas_local.mpaas.store import Answer, Entry, Outcome, Store, Target, id_scope
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from mpaas_local.mpaas.authentication import Authenticator, Clock
+    from mpaas_local.mpaas.faults import FaultBook, Strike
+
+MAX_BODY_BYTES = 1024 * 1024
+"""A larger body is answered with 413; ten targets and every parameter need far less."""
+
+
+@dataclass(frozen=True)
+class _Push:
+    """A request that has been read: who, what, for whom, and the fault that strikes it."""
+
+    request_id: str
+    received_at: float
+    host: str
+    call: Call
+    strike: Strike | None = None
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        return self.call.business
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether this version schedules it, and so gives it a task id (section 5)."""
+        legacy = self.call.version == LEGACY_VERSION
+        return not legacy and self.parameters.get("StrategyType", "") not in {"", "0"}
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What the server makes of a push that it takes a look at."""
+
+    outcome: Outcome
+    code: str
+    message: str
+    task_id: str | None
+    targets: tuple[Target, ...]
+    notes: tuple[str, ...]
+
+    def response(self, push: _Push) -> Response:
+        """What the client is told if nothing comes in between."""
+        return push_result(
+            version=push.call.version,
+            request_id=push.request_id,
+            code=self.code,
+            message=self.message,
+            success=self.outcome == "accepted",
+            task_id=self.task_id,
+        )
+
+
+class Gateway:
+    """Answers pushes. All its work but waiting is done in the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        faults: FaultBook,
+        authenticator: Authenticator,
+        behaviour: Behaviour,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._faults = faults
+        self._authenticator = authenticator
+        self._behaviour = behaviour
+        self._clock = clock
+        self._closing = asyncio.Event()
+
+    def end_delays(self) -> None:
+        """Let every delayed answer go now; call it from the event loop's thread."""
+        self._closing.set()
+
+    def strikes_unread(self) -> bool:
+        """Whether the request that begins to arrive is to be reset unread; keeps it as dropped if so."""
+        strike = self._faults.strike_unread()
+        if strike is None:
+            return False
+        self._store.append(
+            Entry(
+                received_at=self._clock(),
+                request_id=_new_request_id(),
+                version=None,
+                signature=None,
+                access_key_id=None,
+                outcome="dropped",
+                answer=Answer(None, None, None, "reset"),
+                fault=strike.document(),
+            )
+        )
+        return True
+
+    async def push_simple(self, request: Request) -> Response:
+        """Answer one request, whatever it holds."""
+        received_at, request_id = self._clock(), _new_request_id()
+        body, size, hung_up = await _read_body(request)
+        call = read_call(
+            request.method, request.scope["path"], request.scope["query_string"], request.headers.raw, body
+        )
+        push = _Push(request_id, received_at, printable(call.header("host")), call)
+        if hung_up:
+            self._keep(push, "dropped", Answer(None, None, "hung up before the request was whole", "left"))
+            return Response(status_code=400)
+        try:
+            if size > MAX_BODY_BYTES:
+                raise refusal("RequestEntityTooLarge", f"The body has more than {MAX_BODY_BYTES} bytes.")
+            self._authenticator.admit(call)
+        except GatewayRefusal as refused:
+            return self._reject(push, refused.answer)
+        targets = read_targets(call.parameters.get("TargetMsgkey", ""))
+        strike = self._faults.strike(call.parameters, frozenset(target for target, _ in targets))
+        return await self._answer(request, replace(push, strike=strike))
+
+    async def _answer(self, request: Request, push: _Push) -> Response:
+        fault = push.strike.fault if push.strike else None
+        if fault is None:
+            response = self._verdict(push)
+        elif isinstance(fault, DelayFault):
+            response = await self._late(request, push, fault)
+        elif isinstance(fault, ResultFault):
+            response = self._ordered_result(push, fault)
+        elif isinstance(fault, CutBodyFault):
+            response = CutBody(self._cut(push, fault))
+        elif isinstance(fault, ResetAfterReadFault):
+            self._spoil(push, Answer(None, None, None, "reset"), accept=fault.accept)
+            response = ConnectionReset()
+        elif isinstance(fault, NotJsonFault):
+            self._spoil(push, Answer(fault.status, None, "not JSON"), accept=fault.accept)
+            response = not_json(fault.status, fault.body, push.request_id)
+        elif isinstance(fault, ResetBeforeReadFault):
+            raise TypeError("a request that was read cannot be reset unread")
+        else:
+            response = self._reject(
+                push, fault.answer(), accept=not isinstance(fault, ThrottlingFault) and fault.accept
+            )
+        return response
+
+    def _verdict(self, push: _Push) -> Response:
+        """The normal case: judge, keep, answer."""
+        judged = self._judge(push)
+        self._keep(push, judged.outcome, Answer(200, judged.code, judged.message), judged)
+        return judged.response(push)
+
+    async def _late(self, request: Request, push: _Push, fault: DelayFault) -> Response:
+        taken = self._verdict(push) if fault.accept else None
+        still_there = await self._wait(request, fault.milliseconds / 1000)
+        if taken is not None:
+            return taken
+        if still_there:
+            return self._verdict(push)
+        self._keep(push, "dropped", Answer(None, None, "hung up during the delay", "left"))
+        return Response(status_code=400)
+
+    async def _wait(self, request: Request, seconds: float) -> bool:
+        """Wait, but not beyond the end of the connection or of the server; False if the client hung up."""
+        gone = asyncio.ensure_future(request.receive())
+        closing = asyncio.ensure_future(self._closing.wait())
+        done, _ = await asyncio.wait({gone, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        gone.cancel()
+        closing.cancel()
+        return gone not in done
+
+    def _ordered_result(self, push: _Push, fault: ResultFault) -> Response:
+        message = fault.message if fault.message is not None else result_message(fault.code)
+        self._spoil(push, Answer(200, fault.code, message), accept=fault.accept, otherwise="refused")
+        return push_result(
+            version=push.call.version, request_id=push.request_id, code=fault.code, message=message
+        )
+
+    def _cut(self, push: _Push, fault: CutBodyFault) -> Response:
+        judged = self._judge(push)
+        outcome = judged.outcome if fault.accept else "dropped"
+        self._keep(push, outcome, Answer(200, judged.code, judged.message, "cut"), judged)
+        return judged.response(push)
+
+    def _reject(self, push: _Push, answer: GatewayAnswer, *, accept: bool = False) -> Response:
+        shown = Answer(answer.status, answer.code, answer.shown or answer.message)
+        self._spoil(push, shown, accept=accept, otherwise="rejected")
+        return gateway_error(answer, push.request_id, push.host)
+
+    def _spoil(self, push: _Push, answer: Answer, *, accept: bool, otherwise: Outcome = "dropped") -> None:
+        """Keep a push whose client learns nothing of the verdict, taken or not."""
+        if accept:
+            judged = self._judge(push)
+            self._keep(push, judged.outcome, answer, judged)
+        else:
+            self._keep(push, otherwise, answer)
+
+    def _judge(self, push: _Push) -> _Judged:
+        verdict = judge(push.parameters, push.call.version, self._behaviour, self._clock())
+        targets = self._targets(push)
+        if verdict.code is None and self._behaviour.repeated_ids == "refuse":
+            again = next((pair for pair in targets if pair.repeated), None)
+            if again is not None:
+                verdict = repeated_id_verdict(again.target, again.message_id, verdict.notes)
+        accepted = verdict.code is None
+        return _Judged(
+            outcome="accepted" if accepted else "refused",
+            code=verdict.code or self._behaviour.success_code,
+            message=verdict.message,
+            task_id=uuid.uuid4().hex if accepted and push.scheduled else None,
+            targets=targets,
+            notes=verdict.notes,
+        )
+
+    def _targets(self, push: _Push) -> tuple[Target, ...]:
+        pairs = read_targets(push.parameters.get("TargetMsgkey", ""))
+        before = self._store.accepted_before(
+            id_scope(push.parameters), [message_id for _, message_id in pairs]
+        )
+        return tuple(Target(target, message_id, message_id in before) for target, message_id in pairs)
+
+    def _keep(self, push: _Push, outcome: Outcome, answer: Answer, judged: _Judged | None = None) -> None:
+        call = push.call
+        self._store.append(
+            Entry(
+                received_at=push.received_at,
+                request_id=push.request_id,
+                version=call.version or None,
+                signature=call.signature_kind if call.is_signed else None,
+                access_key_id=_access_key_id(call),
+                outcome=outcome,
+                answer=answer,
+                fault=push.strike.document() if push.strike else None,
+                task_id=judged.task_id if judged and outcome == "accepted" else None,
+                parameters=without_secret_parameters(push.parameters),
+                targets=judged.targets if judged else self._targets(push),
+                notes=judged.notes if judged else (),
+                query=redacted_form(call.query),
+                body=redacted_form(call.body.decode("utf-8", "surrogateescape")),
+            )
+        )
+
+
+async def _read_body(request: Request) -> tuple[bytes, int, bool]:
+    """The body (no more than the limit of it), its size, and whether the client hung up in it."""
+    body, size = bytearray(), 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size <= MAX_BODY_BYTES:
+                body += chunk
+    except ClientDisconnect:
+        return bytes(body), size, True
+    return bytes(body), size, False
+
+
+def _access_key_id(call: Call) -> str | None:
+    authorization = read_acs3_authorization(call.header("authorization"))
+    return authorization.access_key_id if authorization else call.system("AccessKeyId") or None
+
+
+def _new_request_id() -> str:
+    return str(uuid.uuid4()).upper()

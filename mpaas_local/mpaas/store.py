@@ -1,0 +1,389 @@
+"""The inbox: every request that the sandbox received, kept in SQLite.
+
+`Entry` goes in, JSON objects come out, newest first. Entries survive a restart when the store is a file.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mpaas_local.mpaas.call import printable
+from mpaas_local.mpaas.errors import StoreUnusable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+Outcome = Literal["accepted", "refused", "rejected", "dropped"]
+"""What became of a push, whatever the client was told.
+
+`accepted`: the server took it. `refused`: judged, or ordered to be, with a failing result code. `rejected`:
+a gateway error, never judged. `dropped`: the connection or the answer was spoilt before the server took the
+push.
+"""
+
+OUTCOMES: tuple[Outcome, ...] = ("accepted", "refused", "rejected", "dropped")
+
+_SCHEMA_VERSION = 2
+_SCHEMA = """
+CREATE TABLE entry (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    outcome TEXT NOT NULL,
+    text TEXT NOT NULL,
+    document TEXT NOT NULL,
+    at REAL NOT NULL DEFAULT 0,
+    delivery TEXT,
+    trigger TEXT,
+    call TEXT
+);
+CREATE TABLE call (
+    id TEXT PRIMARY KEY,
+    document TEXT NOT NULL
+);
+CREATE TABLE target (
+    seq INTEGER NOT NULL REFERENCES entry (seq),
+    target TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    accepted INTEGER NOT NULL
+);
+CREATE INDEX target_by_name ON target (target, seq);
+CREATE INDEX accepted_message_id ON target (message_id, scope) WHERE accepted;
+CREATE INDEX target_by_message_id ON target (message_id);
+"""
+_FROM_VERSION_1 = """
+ALTER TABLE entry ADD COLUMN at REAL NOT NULL DEFAULT 0;
+ALTER TABLE entry ADD COLUMN delivery TEXT;
+ALTER TABLE entry ADD COLUMN trigger TEXT;
+ALTER TABLE entry ADD COLUMN call TEXT;
+CREATE TABLE call (id TEXT PRIMARY KEY, document TEXT NOT NULL);
+CREATE INDEX target_by_message_id ON target (message_id);
+UPDATE entry SET at = CAST(strftime('%s', json_extract(document, '$.receivedAt')) AS REAL),
+    delivery = json_extract(document, '$.parameters.DeliveryType');
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One pair of TargetMsgkey; `repeated` if its message id had been accepted before in this workspace."""
+
+    target: str
+    message_id: str
+    repeated: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the client was sent: status, result or gateway code and text, and how the connection ended.
+
+    `http_status` is None when nothing was sent. `connection` is `kept`, `reset` (TCP RST), `cut` (closed in
+    the body) or `left` (the client hung up first).
+    """
+
+    http_status: int | None
+    code: str | None
+    message: str | None
+    connection: Literal["kept", "reset", "cut", "left"] = "kept"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One received request. Nothing in it is a signature, a security token or a secret."""
+
+    received_at: float
+    request_id: str
+    version: str | None
+    signature: str | None
+    access_key_id: str | None
+    outcome: Outcome
+    answer: Answer
+    fault: dict[str, Any] | None = None
+    task_id: str | None = None
+    parameters: dict[str, str] | None = None
+    targets: tuple[Target, ...] = ()
+    notes: tuple[str, ...] = ()
+    query: str = ""
+    body: str = ""
+
+    @property
+    def scope(self) -> str:
+        """Where message ids are unique: app and workspace."""
+        return id_scope(self.parameters or {})
+
+    @property
+    def text(self) -> str:
+        """What `?text=` looks into: task name, title and content, case folded."""
+        parameters = self.parameters or {}
+        return "\n".join(parameters.get(name, "") for name in ("TaskName", "Title", "Content")).casefold()
+
+    def document(self) -> dict[str, Any]:
+        """The entry as JSON shows it, without its sequence number."""
+        received_at = datetime.fromtimestamp(self.received_at, timezone.utc)
+        return {
+            "receivedAt": received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "requestId": self.request_id,
+            "version": self.version,
+            "signature": self.signature,
+            "accessKeyId": self.access_key_id,
+            "outcome": self.outcome,
+            "answer": {
+                "httpStatus": self.answer.http_status,
+                "code": self.answer.code,
+                "message": self.answer.message,
+                "connection": self.answer.connection,
+            },
+            "fault": self.fault,
+            "taskId": self.task_id,
+            "parameters": self.parameters,
+            "targets": [
+                {"target": pair.target, "messageId": pair.message_id, "repeated": pair.repeated}
+                for pair in self.targets
+            ],
+            "notes": list(self.notes),
+            "query": self.query,
+            "body": self.body,
+        }
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which entries to show: at most `limit`, skipping `offset`, with a seq above `after` and below `before`.
+
+    `text` is looked for in task name, title and content, whatever its case. `delivery` is a DeliveryType;
+    `trigger` what `causes` has told.
+    """
+
+    limit: int = 50
+    offset: int = 0
+    after: int | None = None
+    outcome: str | None = None
+    target: str | None = None
+    text: str | None = None
+    before: int | None = None
+    delivery: str | None = None
+    trigger: str | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a function that sent pushes: `document` is what is to be kept of it."""
+
+    id: str
+    trigger: str
+    document: dict[str, Any]
+
+
+class Store:
+    """The SQLite file, or ":memory:". Safe to use from several threads; one connection, one lock.
+
+    Write-ahead log with synchronous=NORMAL: a commit is one write without waiting for the disk (some 50 µs,
+    so it is done in the event loop). What is committed survives the end of the process; only a power cut
+    may lose the newest entries, and an inbox on a laptop can bear that.
+    """
+
+    def __init__(self, path: Path | str, hide: Callable[[Any], Any] = lambda document: document) -> None:
+        """Open or create the file; `hide` takes out of an entry's document what must not be kept."""
+        self.path = path
+        self._hide = hide
+        self._listeners: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        try:
+            if str(path) != ":memory:":
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreUnusable(path, str(error)) from error
+        try:
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        with self._lock:
+            self._connection.close()
+
+    def append(self, entry: Entry) -> int:
+        """Keep an entry; answers its sequence number, which is never given again."""
+        document = dump_json(self._hide(entry.document())).decode()
+        accepted = entry.outcome == "accepted"
+        scope = printable(entry.scope)
+        with self._transaction() as connection:
+            cursor = connection.execute(
+                "INSERT INTO entry (outcome, text, document, at, delivery) VALUES (?, ?, ?, ?, ?)",
+                (
+                    entry.outcome,
+                    printable(self._hide(entry.text)),
+                    document,
+                    entry.received_at,
+                    printable((entry.parameters or {}).get("DeliveryType", "")),
+                ),
+            )
+            seq = cursor.lastrowid or 0
+            connection.executemany(
+                "INSERT INTO target VALUES (?, ?, ?, ?, ?)",
+                [
+                    (seq, printable(pair.target), printable(pair.message_id), scope, accepted)
+                    for pair in entry.targets
+                ],
+            )
+        self._announce()
+        return seq
+
+    def caused(self, call: Call, message_ids: Iterable[str]) -> None:
+        """Keep a call, and that it sent those entries of the message ids that no earlier call sent."""
+        with self._transaction() as connection:
+            document = dump_json(self._hide(call.document)).decode()
+            connection.execute("INSERT OR REPLACE INTO call VALUES (?, ?)", (call.id, document))
+            connection.executemany(
+                "UPDATE entry SET trigger = ?, call = ? WHERE call IS NULL"
+                " AND seq IN (SELECT seq FROM target WHERE message_id = ?)",
+                [(call.trigger, call.id, printable(message_id)) for message_id in message_ids],
+            )
+        self._announce()
+
+    def call_of(self, seq: int) -> dict[str, Any] | None:
+        """The call that sent an entry, if it is known."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT call.document FROM entry JOIN call ON call.id = entry.call WHERE entry.seq = ?",
+                (seq,),
+            ).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def attempts_of(self, seq: int, limit: int = 100) -> list[dict[str, Any]]:
+        """Every entry that carried a message id of this one, oldest first; itself among them."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT DISTINCT entry.seq, entry.document, entry.trigger FROM entry WHERE entry.seq = ?"
+                " OR entry.seq IN (SELECT other.seq FROM target AS mine JOIN target AS other"
+                " ON other.message_id = mine.message_id AND other.scope = mine.scope WHERE mine.seq = ?)"
+                " ORDER BY entry.seq LIMIT ?",
+                (seq, seq, limit),
+            ).fetchall()
+        return [_shown(*row) for row in rows]
+
+    def counts(self, since: float) -> list[tuple[int, str, int]]:
+        """How many entries came in each minute since a moment: minute since 1970, outcome, number."""
+        with self._lock:
+            return self._connection.execute(
+                "SELECT CAST(at / 60 AS INTEGER) AS minute, outcome, count(*) FROM entry WHERE at >= ?"
+                " GROUP BY minute, outcome ORDER BY minute",
+                (since,),
+            ).fetchall()
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Have a listener called after every change, on the thread that made it; returns how to end that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _announce(self) -> None:
+        for listener in list(self._listeners):
+            listener()
+
+    def accepted_before(self, scope: str, message_ids: Iterable[str]) -> set[str]:
+        """Those of the message ids that were accepted before in this scope."""
+        with self._lock:
+            return {
+                message_id
+                for message_id in message_ids
+                if self._connection.execute(
+                    "SELECT 1 FROM target WHERE message_id = ? AND scope = ? AND accepted LIMIT 1",
+                    (printable(message_id), printable(scope)),
+                ).fetchone()
+            }
+
+    def find(self, wanted: Filter) -> tuple[int, list[dict[str, Any]]]:
+        """How many entries match apart from limit and offset, and the wanted page of them, newest first."""
+        conditions, values = ["1"], []
+        for condition, value in (
+            ("seq > ?", wanted.after),
+            ("seq < ?", wanted.before),
+            ("outcome = ?", wanted.outcome),
+            ("delivery = ?", wanted.delivery),
+            ("trigger = ?", wanted.trigger),
+            ("seq IN (SELECT seq FROM target WHERE target = ?)", wanted.target),
+            ("instr(text, ?) > 0", wanted.text.casefold() if wanted.text else None),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                values.append(printable(value) if isinstance(value, str) else value)
+        where = " AND ".join(conditions)
+        with self._lock:
+            total = self._connection.execute(
+                f"SELECT count(*) FROM entry WHERE {where}",  # noqa: S608 - constant pieces
+                values,
+            ).fetchone()[0]
+            rows = self._connection.execute(
+                f"SELECT seq, document, trigger FROM entry WHERE {where} "  # noqa: S608 - constant pieces
+                "ORDER BY seq DESC LIMIT ? OFFSET ?",
+                [*values, wanted.limit, wanted.offset],
+            ).fetchall()
+        return total, [_shown(*row) for row in rows]
+
+    def get(self, seq: int) -> dict[str, Any] | None:
+        """One entry by its sequence number; None if there is none."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT seq, document, trigger FROM entry WHERE seq = ?", (seq,)
+            ).fetchone()
+        return _shown(*row) if row else None
+
+    def clear(self) -> int:
+        """Forget every entry and message id; answers how many entries there were."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM target")
+            connection.execute("DELETE FROM call")
+            deleted = connection.execute("DELETE FROM entry").rowcount
+        self._announce()
+        return deleted
+
+    def _prepare(self) -> None:
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                self._connection.executescript(
+                    f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
+                )
+            elif version == 1:
+                self._connection.executescript(
+                    f"BEGIN; {_FROM_VERSION_1} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
+                )
+        except sqlite3.Error as error:
+            raise StoreUnusable(self.path, str(error)) from error
+        if version not in {0, 1, _SCHEMA_VERSION}:
+            raise StoreUnusable(self.path, f"it has format {version}, this program writes {_SCHEMA_VERSION}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+
+def id_scope(parameters: dict[str, str]) -> str:
+    """Where message ids are unique: app and workspace."""
+    return f"{parameters.get('AppId', '')}\n{parameters.get('WorkspaceId', '')}"
+
+
+def dump_json(value: Any) -> bytes:
+    """JSON in UTF-8; a lone surrogate is written as its escape, which is still JSON."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def _shown(seq: int, document: str, trigger: str | None) -> dict[str, Any]:
+    return {"seq": seq, "trigger": trigger, **json.loads(document)}

@@ -1,0 +1,120 @@
+"""Pictures of the inbox for README and docs/, taken by a real browser of the running stack.
+
+`python -m mpaas_local.pictures` starts a stack, does what docs/guide.md tells, and takes a picture at each
+step. It needs Chromium on PATH (Debian's package `chromium`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import urllib3
+
+from mpaas_local.demo import run_demo
+from mpaas_local.stack import ROOT, Ports, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
+
+__all__ = ["chromium", "take_inbox"]
+
+FOLDER = ROOT / "docs" / "pictures"
+SETTLE_MILLISECONDS = 600
+
+
+def chromium() -> str | None:
+    """Return the command of a Chromium on PATH; None if there is none."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def take_inbox(url: str, path: Path) -> bool:
+    """Take a picture of the inbox; False, and none is taken, without a browser."""
+    command = chromium()
+    if command is None:
+        return False
+    with _opened(command, url) as page:
+        _take(page, "/#/", path)
+    return True
+
+
+@contextmanager
+def _opened(command: str, url: str) -> Iterator[Page]:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - `make run` takes no picture
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox"])
+        page = browser.new_page(base_url=url, viewport={"width": 1200, "height": 720})
+        yield page
+        browser.close()
+
+
+def _take(page: Page, place: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.goto(place)
+    page.wait_for_timeout(SETTLE_MILLISECONDS)
+    page.screenshot(path=path)
+
+
+def _guide(stack: Stack, page: Page) -> None:
+    """Do what docs/guide.md tells."""
+    _take(page, "/#/", FOLDER / "inbox.png")
+    page.goto("/#/compose")
+    page.locator("#title").fill("Your table is ready")
+    page.locator("#content").fill("Come in, we have kept the one by the window for you.")
+    page.wait_for_timeout(SETTLE_MILLISECONDS)
+    page.screenshot(path=FOLDER / "compose.png")
+    page.get_by_role("button", name="Send through the HTTP function").click()
+    page.locator(".answer").wait_for()
+    _take(page, f"/#/push/{stack.sandbox.inbox(limit=1)[0]['seq']}", FOLDER / "push.png")
+    stack.sandbox.order(kind="throttling", next=2)
+    _take(page, "/#/faults", FOLDER / "faults.png")
+    urllib3.request("POST", f"{stack.inbox_url}/api/send", json={"body": _MESSAGE}, retries=False)
+    _take(page, f"/#/push/{stack.sandbox.inbox(limit=1)[0]['seq']}", FOLDER / "retried.png")
+    stack.queues.store.send(
+        stack.source_of("queue_push", "pushes"), json.dumps(_MESSAGE | {"expiredSeconds": 0})
+    )
+    letters = stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]
+    while not stack.queues.store.queue(letters).active_messages:
+        time.sleep(0.1)
+    _take(page, f"/#/queues/{letters}", FOLDER / "dead-letter.png")
+    _take(page, "/#/overview", FOLDER / "overview.png")
+
+
+_MESSAGE = {
+    "taskName": "greeting",
+    "title": "Good day",
+    "content": "All is well.",
+    "deliveryType": 3,
+    "targets": ["user-1"],
+    "expiredSeconds": 600,
+}
+
+
+def main() -> int:
+    """Take them all: 0 done, 1 no browser."""
+    command = chromium()
+    if command is None:
+        print("no Chromium on PATH: install Debian's package chromium", file=sys.stderr)
+        return 1
+    with (
+        tempfile.TemporaryDirectory() as store,
+        Stack(Ports(0, 0, 0, 0, 0), Path(store)) as stack,
+        _opened(command, stack.inbox_url) as page,
+    ):
+        run_demo(stack)
+        _guide(stack, page)
+    print("\n".join(f"  {path.relative_to(ROOT)}" for path in sorted(FOLDER.glob("*.png"))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""`python -m project`: checks of this repository and of what was deployed from it.
+
+Exit codes: 0 well, 1 a fault, 2 wrongly called.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from mpaas_push.cli.running import run_command
+from project import smoke, validate
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    return run_command(
+        "project", "Commands around this repository's descriptors.", (validate, smoke), arguments
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

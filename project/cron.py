@@ -1,0 +1,156 @@
+"""The expressions of timer triggers (fc-runtime.md: Timer trigger).
+
+What the reference leaves open is taken, as the cloud may take it: names such as `@daily`, periods of other
+units than minutes, `L` for the last day, a day of the month together with a weekday. What it describes as
+wrong is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
+
+__all__ = ["next_tick"]
+
+_EVERY = re.compile(r"@every\s+((?:[0-9]+(?:\.[0-9]+)?[dhms])+)")
+_PART = re.compile(r"([0-9.]+)([dhms])")
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_LONGEST_PERIOD = timedelta(days=3660)
+_NAMES = {
+    "@hourly": "0 0 * * * *",
+    "@daily": "0 0 0 * * *",
+    "@midnight": "0 0 0 * * *",
+    "@weekly": "0 0 0 ? * SUN",
+    "@monthly": "0 0 0 1 * ?",
+    "@yearly": "0 0 0 1 1 ?",
+    "@annually": "0 0 0 1 1 ?",
+}
+"""What the usual names mean (UNSURE in fc-runtime.md: Timer trigger)."""
+_MONTHS = {
+    "JAN": 1,
+    "FEB": 2,
+    "MAR": 3,
+    "APR": 4,
+    "MAY": 5,
+    "JUN": 6,
+    "JUL": 7,
+    "AUG": 8,
+    "SEP": 9,
+    "OCT": 10,
+    "NOV": 11,
+    "DEC": 12,
+}
+_WEEKDAYS = {"MON": 1, "TUE": 2, "WED": 3, "THU": 4, "FRI": 5, "SAT": 6, "SUN": 7}
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A row of the field table (fc-runtime.md: Timer trigger)."""
+
+    name: str
+    least: int
+    most: int
+    specials: str
+    names: dict[str, int]
+    last: str = ""
+    """What may stand for the last of a month, as a pattern."""
+
+
+_FIELDS = (
+    _Field("seconds", 0, 59, "", {}),
+    _Field("minutes", 0, 59, ",-*/", {}),
+    _Field("hours", 0, 23, ",-*/", {}),
+    _Field("day of month", 1, 31, ",-*?/", {}, "L"),
+    _Field("month", 1, 12, ",-*/", _MONTHS),
+    _Field("day of week", 1, 7, ",-*?", _WEEKDAYS, "[1-7]L"),
+)
+
+
+def next_tick(expression: str, after: datetime) -> datetime:
+    """Return the first moment after another that an expression means, in UTC (fc-runtime.md: Timer trigger).
+
+    `@every 4m` (`1h30m`; the units are `d`, `h`, `m`, `s`), a name such as `@daily`, or six fields
+    `second minute hour day-of-month month day-of-week`, in UTC or in the zone of a `CRON_TZ=<zone>` before
+    them. Seconds take a number only; weekday 7 is Sunday; `L` is the last day of the month, `5L` its last
+    Friday. A day of the month and a weekday together mean the days that are either, and both if one of them
+    begins with `*`.
+
+    Args:
+        expression: `cronExpression`.
+        after: A moment with a zone. `@every` counts from it.
+
+    Raises:
+        ValueError: the expression is wrong; the text says where and what is allowed.
+    """
+    text = expression.strip()
+    zone: tzinfo = timezone.utc
+    if text.startswith("CRON_TZ="):
+        name, _, text = text.removeprefix("CRON_TZ=").partition(" ")
+        zone, text = _zone(name), text.strip()
+    text = _NAMES.get(text, text)
+    if text.startswith("@"):
+        return after.astimezone(timezone.utc) + _period(text)
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - only operators have it
+
+    try:
+        return next(CronSim(_checked(text), after.astimezone(zone))).astimezone(timezone.utc)
+    except (CronSimError, StopIteration) as error:
+        raise ValueError(f"there is no such moment ({error})" if str(error) else "it never ticks") from error
+
+
+def _period(text: str) -> timedelta:
+    """Return the period of an `@every`; at least a second."""
+    match = _EVERY.fullmatch(text)
+    if match is None:
+        names = ", ".join(_NAMES)
+        raise ValueError(f"`@every` takes numbers with d, h, m or s, such as `@every 5m`; or one of {names}")
+    parts = _PART.findall(match[1])
+    try:
+        period = sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
+    except OverflowError:
+        period = timedelta.max
+    if not timedelta(seconds=1) <= period <= _LONGEST_PERIOD:
+        raise ValueError("`@every` takes at least a second, and at most ten years")
+    return period
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (LookupError, ValueError, OSError) as error:
+        raise ValueError(f"{name!r} is no time zone; one like Asia/Shanghai is needed") from error
+
+
+def _checked(text: str) -> str:
+    """Return six fields in numbers that mean the same to cronsim."""
+    parts = text.upper().split()
+    if len(parts) != len(_FIELDS):
+        names = ", ".join(field.name for field in _FIELDS)
+        raise ValueError(f"{len(parts)} fields; 6 are needed: {names}")
+    return " ".join(_numbers(field, part) for field, part in zip(_FIELDS, parts, strict=True))
+
+
+def _numbers(field: _Field, part: str) -> str:
+    if part == "?" and "?" in field.specials:
+        return "*"
+    if not field.specials and not part.isdecimal():
+        raise ValueError(f"{field.name}: {part!r}: a number from {field.least} to {field.most} is needed")
+    for special in ",-*/":
+        if special in part and special not in field.specials:
+            raise ValueError(f"{field.name}: {part!r}: {special} is not allowed here")
+    return re.sub(r"[^,\-*/]+", lambda match: _number(field, part, match), part)
+
+
+def _number(field: _Field, part: str, match: re.Match[str]) -> str:
+    word = match[0]
+    if field.last and re.fullmatch(field.last, word):
+        return word
+    if word in field.names:
+        return str(field.names[word])
+    is_step = match.start() > 0 and part[match.start() - 1] == "/"
+    if not (word.isascii() and word.isdecimal()) or not (is_step or field.least <= int(word) <= field.most):
+        named = f" or {min(field.names, key=lambda key: field.names[key])} …" if field.names else ""
+        raise ValueError(f"{field.name}: {word!r}: {field.least} to {field.most}{named} is needed")
+    return word

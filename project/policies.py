@@ -1,0 +1,262 @@
+"""Judges what a role may do: exactly what functions or deployment call, and no more (deploy.md: CI and
+permissions, RAM).
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.alias_generators import to_pascal
+
+from mpaas_push.errors import Fault
+from project.resources import faults_of
+from project.stack import PSEUDO, substituted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+__all__ = ["CALLS", "DEPLOYS", "deployer_faults", "function_faults", "trust_faults", "unreached_faults"]
+
+CALLS = {"mpaas:PushSimple", "mns:SendMessage", "fc:InvokeFunction", "log:PostLogStoreLogs"}
+"""What the functions call, and what Function Compute writes in their name."""
+
+_ROLE_CHECK = "ram:CheckServiceLinkedRoleExistence"
+
+DEPLOYS: Mapping[str, frozenset[str]] = {
+    ":functions/": frozenset(
+        {
+            "fc:CreateFunction",
+            "fc:UpdateFunction",
+            "fc:GetFunction",
+            "fc:DeleteFunction",
+            "fc:PutConcurrencyConfig",
+            "fc:GetConcurrencyConfig",
+            "fc:DeleteConcurrencyConfig",
+            "fc:PutFunctionAsyncInvokeConfig",
+            "fc:GetFunctionAsyncInvokeConfig",
+            "fc:DeleteFunctionAsyncInvokeConfig",
+            "fc:InvokeFunction",
+        }
+    ),
+    "/triggers/": frozenset(
+        {"fc:CreateTrigger", "fc:UpdateTrigger", "fc:GetTrigger", "fc:DeleteTrigger", "fc:ListTriggers"}
+    ),
+    ":layers/": frozenset({"fc:CreateLayerVersion", "fc:ListLayerVersions", "fc:GetLayerVersion"}),
+    ":role/mpaas-": frozenset({"ram:PassRole"}),
+    "/logstore/": frozenset({"log:GetLogStoreLogs"}),
+    r"^\*$": frozenset({_ROLE_CHECK}),
+}
+"""What deploying, following logs, removing and `smoke` call, by a pattern of what each is called on."""
+
+_DEPLOYED = frozenset[str]().union(*DEPLOYS.values())
+
+_OF_THE_STAGE = re.compile(
+    r"acs:\w+:[^*]*[:/]mpaas-(\*-)?([a-z]+-)*\$\{Stage\}(/[^*]+)?(/\*)?|acs:ram:[^*]*:role/aliyun\w+role"
+)
+"""Names of one stage: who deploys staging cannot touch production. And the service roles of triggers."""
+
+_ANONYMOUS = {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}
+_NOT_ANONYMOUS = ("fc:CreateTrigger", "fc:UpdateTrigger")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_pascal)
+
+
+class _Statement(_Strict):
+    effect: Literal["Allow", "Deny"]
+    action: Annotated[list[Annotated[str, Field(pattern=r"^[a-z]+:[A-Za-z*]+$")]], Field(min_length=1)]
+    resource: Annotated[list[Annotated[str, Field(pattern=r"^(\*|acs:.+)$")]], Field(min_length=1)]
+    condition: dict[str, dict[str, list[str]]] = {}
+
+
+class _Policy(_Strict):
+    version: Literal["1"]
+    statement: Annotated[list[_Statement], Field(min_length=1)]
+
+
+class _Principal(_Strict):
+    service: list[str]
+
+    @field_validator("service")
+    @classmethod
+    def _function_compute(cls, value: list[str]) -> list[str]:
+        if value != ["fc.aliyuncs.com"]:
+            raise ValueError("must be [fc.aliyuncs.com]: nobody else takes this role")
+        return value
+
+
+class _TrustStatement(_Strict):
+    effect: Literal["Allow"]
+    action: Literal["sts:AssumeRole"]
+    principal: _Principal
+
+
+class _Trust(_Strict):
+    version: Literal["1"]
+    statement: Annotated[list[_TrustStatement], Field(min_length=1)]
+
+
+def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
+    """Find what the role of the functions may do beyond their calls, and what it may not.
+
+    Args:
+        document: The policy.
+        place: Its path in the file.
+    """
+    allowed: set[str] = set()
+    well_formed = True
+    for at, statement in _statements(document, place):
+        if isinstance(statement, Fault):
+            well_formed = False
+            yield statement
+        elif statement.effect == "Deny":
+            yield from _denials(statement, at, CALLS, "the functions call")
+        else:
+            allowed.update(statement.action)
+            for index, action in enumerate(statement.action):
+                if action not in CALLS:
+                    yield Fault(
+                        f"{at}.Action.{index}", f"{action} is more than the functions call: remove it"
+                    )
+            yield from _width_faults(statement, at)
+    if well_formed and (lacking := sorted(CALLS - allowed)):
+        yield Fault(_join(place, "Statement"), f"the functions need {', '.join(lacking)}")
+
+
+def _width_faults(statement: _Statement, at: str) -> Iterator[Fault]:
+    if "mpaas:PushSimple" not in statement.action:
+        for index, resource in enumerate(statement.resource):
+            if "*" in resource:
+                yield Fault(f"{at}.Resource.{index}", f"{resource} is too wide: name the resource")
+        return
+    if not statement.condition.get("StringEquals", {}).get("mpaas:AppId"):
+        yield Fault(f"{at}.Condition", "StringEquals mpaas:AppId is missing: pushes of every app")
+    if len(statement.action) > 1:
+        yield Fault(f"{at}.Action", "mpaas:PushSimple needs a statement of its own: it knows no resource")
+
+
+def unreached_faults(
+    document: Any, functions: Iterable[Mapping[str, Any]], place: str = ""
+) -> Iterator[Fault]:
+    """Find queues and functions that `s.yaml` names and the role may not use.
+
+    Args:
+        document: The policy of the functions; `${Stage}` in it is `dev`, as in `s.yaml` with nothing set.
+        functions: The properties of the functions of `s.yaml`.
+        place: The policy's path in the file.
+    """
+    allowed: dict[str, set[str]] = {}
+    for _, statement in _statements(substituted(document, PSEUDO | {"Stage": "dev"}), place):
+        if not isinstance(statement, Fault) and statement.effect == "Allow":
+            for action in statement.action:
+                allowed.setdefault(action, set()).update(statement.resource)
+
+    def may(action: str, ending: str) -> bool:
+        return any(resource.endswith(ending) for resource in allowed.get(action, ()))
+
+    at = _join(place, "Statement")
+    for props in functions:
+        variables = props.get("environmentVariables") or {}
+        for name in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
+            queue = variables.get(name)
+            if queue and not may("mns:SendMessage", f":/queues/{queue}/messages"):
+                yield Fault(at, f"nothing lets {name} of s.yaml, {queue}, be sent to")
+        failed = props["asyncInvokeConfig"]["destinationConfig"]["onFailure"]["destination"]
+        if ":/queues/" in failed and not may("mns:SendMessage", failed):
+            yield Fault(at, f"nothing lets the failure destination of s.yaml, {failed}, be sent to")
+        worker = variables.get("PUSH_WORKER_FUNCTION")
+        if worker and not may("fc:InvokeFunction", f":functions/{worker}"):
+            yield Fault(at, f"nothing lets PUSH_WORKER_FUNCTION of s.yaml, {worker}, be invoked")
+
+
+def deployer_faults(document: Any) -> Iterator[Fault]:
+    """Find what a deployer may do beside the stage, and what of a deployment it may not."""
+    lacking = set(_DEPLOYED)
+    unguarded = set(_NOT_ANONYMOUS)
+    well_formed = True
+    for at, statement in _statements(document, ""):
+        if isinstance(statement, Fault):
+            well_formed = False
+            yield statement
+        elif statement.effect == "Allow":
+            lacking -= _deployed(statement)
+            yield from _breadth_faults(statement, at)
+        else:
+            if statement.condition == _ANONYMOUS and "*" in statement.resource:
+                unguarded -= set(statement.action)
+            yield from _denials(statement, at, _DEPLOYED, "a deployment calls")
+    if well_formed and lacking:
+        yield Fault("Statement", f"a deployment needs {', '.join(sorted(lacking))}")
+    if well_formed and unguarded:
+        yield Fault(
+            "Statement",
+            f"nothing denies {' and '.join(sorted(unguarded))} on * if StringEquals"
+            " fc:EnableHTTPTriggerAnonymous is true: a trigger could answer everybody",
+        )
+
+
+def _deployed(statement: _Statement) -> set[str]:
+    """Return which calls of a deployment a statement allows on what they are made on."""
+    return {
+        action
+        for pattern, actions in DEPLOYS.items()
+        for action in actions & set(statement.action)
+        if any(re.search(pattern, resource) for resource in statement.resource)
+    }
+
+
+def _breadth_faults(statement: _Statement, at: str) -> Iterator[Fault]:
+    for index, action in enumerate(statement.action):
+        if "*" in action:
+            yield Fault(f"{at}.Action.{index}", f"{action} is too wide: name each action")
+        elif action.startswith("ram:") and action not in {"ram:PassRole", _ROLE_CHECK}:
+            yield Fault(f"{at}.Action.{index}", f"{action}: an administrator makes roles, not a deployer")
+    for index, resource in enumerate(statement.resource):
+        if statement.action == [_ROLE_CHECK] and resource == "*":
+            continue  # it reads one fact of the account, and knows no resource
+        if not _OF_THE_STAGE.fullmatch(resource):
+            yield Fault(
+                f"{at}.Resource.{index}", f"{resource} is too wide: only mpaas-…-${{Stage}} is the stage's"
+            )
+    if "ram:PassRole" in statement.action and statement.condition.get("StringEquals", {}).get(
+        "acs:Service"
+    ) != ["fc.aliyuncs.com"]:
+        yield Fault(f"{at}.Condition", "StringEquals acs:Service must be fc.aliyuncs.com")
+
+
+def _denials(statement: _Statement, at: str, needed: Collection[str], who: str) -> Iterator[Fault]:
+    """Find calls that a statement takes away again: a denial goes before whatever allows.
+
+    One with a condition may be meant to, such as for requests from elsewhere.
+    """
+    if statement.condition:
+        return
+    for index, action in enumerate(statement.action):
+        if taken := sorted(each for each in needed if fnmatchcase(each, action)):
+            yield Fault(f"{at}.Action.{index}", f"denies {', '.join(taken)}, which {who}")
+
+
+def trust_faults(document: Any, place: str) -> Iterator[Fault]:
+    """Find who but Function Compute may take the role."""
+    try:
+        _Trust.model_validate(document)
+    except ValidationError as error:
+        yield from faults_of(error, place)
+
+
+def _statements(document: Any, place: str) -> Iterator[tuple[str, _Statement | Fault]]:
+    try:
+        policy = _Policy.model_validate(document)
+    except ValidationError as error:
+        yield from ((fault.field, fault) for fault in faults_of(error, place))
+        return
+    for index, statement in enumerate(policy.statement):
+        yield _join(place, f"Statement.{index}"), statement
+
+
+def _join(place: str, step: str) -> str:
+    return f"{place}.{step}" if place else step

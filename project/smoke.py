@@ -1,0 +1,98 @@
+"""`smoke`: are the deployed functions there and well? Nothing is pushed to anybody."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mpaas_push.credentials import Credentials
+from mpaas_push.errors import PushError
+from mpaas_push.functions import Functions
+from mpaas_push.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_to"]
+
+MESSAGE = {
+    "taskName": "smoke",
+    "title": "Smoke test",
+    "content": "Nobody gets this.",
+    "deliveryType": 3,
+    "targets": ["nobody"],
+    "expiredSeconds": 60,
+}
+
+
+class Check(NamedTuple):
+    """A call of a function that must come to what is expected, and pushes nothing.
+
+    Attributes:
+        function: Its part of the name.
+        what: What is looked at.
+        event: The event.
+        expected: A part of the answer, or of the error that is due.
+    """
+
+    function: str
+    what: str
+    event: Any
+    expected: str
+
+
+def _http(method: str, path: str, body: Any = None, **query: str) -> dict[str, Any]:
+    return {
+        "version": "v1",
+        "rawPath": path,
+        "headers": {"Content-Type": "application/json"},
+        "queryParameters": query,
+        "body": json.dumps(body) if body else "",
+        "isBase64Encoded": False,
+        "requestContext": {"http": {"method": method, "path": path, "protocol": "HTTP/1.1"}},
+    }
+
+
+CHECKS = (
+    Check("http", "settings and AccessKey", _http("GET", "/v1/health"), '\\"status\\": \\"ok\\"'),
+    Check("http", "a dry run", _http("POST", "/v1/pushes", MESSAGE, dryRun="true"), '"statusCode": 200'),
+    Check(
+        "timer",
+        "a tick without messages is refused",
+        {"triggerTime": "2026-01-01T00:00:00Z", "triggerName": "smoke", "payload": '{"messages": []}'},
+        "InvalidMessage",
+    ),
+    Check("queue", "an empty batch", [], '"unsettled": 0'),
+    Check("event", "no events, and the rules", [], '"events": 0'),
+)
+
+
+def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = subparsers.add_parser(
+        "smoke",
+        help="call every deployed function once, harmlessly",
+        description="Call the functions of a stage with events that push nothing. Exit codes: 0 all are"
+        " well; 1 one is not.",
+    )
+    command.add_argument("--stage", default="dev", help="part of the functions' names; dev by default")
+    command.set_defaults(run=_smoke)
+
+
+def _smoke(options: argparse.Namespace) -> int:
+    functions = Functions(Settings.from_env(), Credentials.resolve())
+    good = True
+    for check in CHECKS:
+        name = f"mpaas-{check.function}-push-{options.stage}"
+        told = _told(functions, name, json.dumps(check.event).encode())
+        well = check.expected in told
+        good &= well
+        print(f"{'ok   ' if well else 'FAULT'} {name}: {check.what}{'' if well else f': {told[:300]}'}")
+    return 0 if good else 1
+
+
+def _told(functions: Functions, name: str, payload: bytes) -> str:
+    try:
+        return functions.invoke(name, payload).payload.decode(errors="replace")
+    except PushError as error:
+        return str(error)

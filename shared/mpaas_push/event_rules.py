@@ -1,0 +1,359 @@
+"""From a cloud event to messages, by rules that a team writes in YAML.
+
+::
+
+    rules:
+      - name: order-shipped
+        match:
+          source: shop.orders           # text or a list of texts; * stands for any text
+          type: order:Shipped
+          where: data.notify != `false` # JMESPath; or a list, of which all must hold
+        message:
+          title: Order ${data.order.id} is on its way
+          targets: ${data.order.customers[].id}
+          …
+
+A message is written as everywhere else; `${…}` holds a JMESPath expression on the event. A field that is one
+placeholder and nothing else takes the value as it is, so that lists, objects and numbers stay what they are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import jmespath
+import yaml
+from aws_lambda_powertools.utilities.jmespath_utils import PowertoolsFunctions
+from jmespath.exceptions import JMESPathError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from mpaas_push.batch import PushTask, unreadable
+from mpaas_push.errors import Fault, InvalidMessage, PushError, UnreadablePayload
+from mpaas_push.json_text import UnreadableJson, format_path, plain_json
+from mpaas_push.message.reading import message_of
+from mpaas_push.triggers.record import dumped
+from mpaas_push.yaml_text import read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from mpaas_push.settings import Settings
+    from mpaas_push.triggers.record import CloudEvent
+
+__all__ = ["BadRules", "Match", "Rule", "read_rules", "tasks_of"]
+
+
+class BadRules(PushError):
+    """A file of rules cannot be used; nothing is sent by any of its rules until it is corrected.
+
+    Attributes:
+        faults: Everything that is wrong, by field path such as ``rules.0.match.where.1``.
+    """
+
+    def __init__(self, file: str, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(f"{file}: {fault}" for fault in self.faults))
+
+
+_OPTIONS = jmespath.Options(custom_functions=PowertoolsFunctions())
+_PLACEHOLDER = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
+"""A placeholder, or `$${` for the text `${` itself. An expression cannot hold braces."""
+_LONGEST_EXPRESSION = 200
+
+
+class _Inapplicable(Exception):
+    """An expression cannot be applied to an event: its text names the kind of error and no value."""
+
+
+def _compiled(expression: str) -> str:
+    try:
+        unknown = _functions(jmespath.compile(expression).parsed) - PowertoolsFunctions.FUNCTION_TABLE.keys()
+        reason = f"there is no function {', '.join(sorted(unknown))}" if unknown else None
+    except JMESPathError as error:
+        reason = str(error).splitlines()[0]
+    if reason:
+        raise ValueError(f"not a JMESPath expression: `{expression[:_LONGEST_EXPRESSION]}`: {reason}")
+    return expression
+
+
+def _functions(node: Any) -> set[str]:
+    """Return the functions that a parsed expression calls; JMESPath looks them up when it is applied."""
+    if not isinstance(node, dict):
+        return set()
+    called = {node["value"]} if node["type"] == "function_expression" else set()
+    return called.union(*map(_functions, node["children"]))
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed)]
+"""One text or a list of them."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Match(_Strict):
+    """Which events a rule wants: all that is named must hold.
+
+    Attributes:
+        source: Patterns of the event's source, one of which must fit; ``*`` stands for any text.
+        type: Patterns of its type.
+        subject: Patterns of its subject; an event without one fits none.
+        where: JMESPath conditions on the event, all of which must hold. What JMESPath calls false (null,
+            false, an empty text, list or object) does not hold.
+    """
+
+    source: Texts = ()
+    type: Texts = ()
+    subject: Texts = ()
+    where: Annotated[tuple[Annotated[str, AfterValidator(_compiled)], ...], BeforeValidator(_listed)] = ()
+
+    def fits(self, event: CloudEvent, facts: dict[str, Any]) -> bool:
+        """Return whether an event is wanted.
+
+        Raises:
+            _Inapplicable: a condition cannot be applied to this event, such as a function to a wrong type.
+        """
+        return (
+            _fits(self.source, event.source)
+            and _fits(self.type, event.type)
+            and _fits(self.subject, event.subject)
+            and all(_holds(_found(condition, facts)) for condition in self.where)
+        )
+
+
+class Rule(_Strict):
+    """One rule: which events it wants, and the message that each of them becomes.
+
+    Attributes:
+        name: Part of the message ids and of every report; unique in its file.
+        match: Which events.
+        message: The message with placeholders, by the parameter names of the official page.
+    """
+
+    name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,63}$")]
+    match: Match
+    message: dict[str, Any]
+
+    def payload(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Fill the message with what an event says.
+
+        Raises:
+            InvalidMessage: a placeholder finds nothing in the event, or what has no place in a text.
+        """
+        faults: list[Fault] = []
+        filled = _filled(self.message, partial(_value, facts=facts), (), faults)
+        if faults:
+            raise InvalidMessage(faults)
+        if "targets" in filled:
+            filled["targets"] = _targets(filled["targets"])
+        return dict(filled)
+
+
+class _File(_Strict):
+    rules: Annotated[tuple[Rule, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
+def read_rules(path: Path, settings: Settings) -> tuple[Rule, ...]:
+    """Read and check a file of rules.
+
+    Beside the rules themselves, all of each message is checked that is known without an event.
+
+    Args:
+        path: The file, YAML.
+        settings: As in `messages.messages_of`.
+
+    Raises:
+        BadRules: the file cannot be read or holds what it may not; the text names each place.
+    """
+    try:
+        document = plain_json(read_yaml(path.read_text("utf-8")))
+        rules = _File.model_validate(document).rules
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, UnreadableJson, RecursionError) as error:
+        raise BadRules(path.name, [Fault("", f"cannot be read: {' '.join(str(error).split())}")]) from None
+    except ValidationError as error:
+        raise BadRules(path.name, [_fault(each) for each in error.errors(include_url=False)]) from None
+    faults = [
+        Fault(f"rules.{place}.{fault.field}", fault.message, fault.value)
+        for place, rule in enumerate(rules)
+        for fault in (*_ambiguous(rule, rules[:place]), *_template_faults(rule, settings))
+    ]
+    if faults:
+        raise BadRules(path.name, faults)
+    return rules
+
+
+def tasks_of(
+    event: CloudEvent | UnreadablePayload, rules: Sequence[Rule], settings: Settings
+) -> list[PushTask]:
+    """Apply every rule to an event; never raises, whatever the event holds.
+
+    Returns:
+        The message of each rule that wants the event, and what is wrong for each rule that fails on it; an
+        empty list if no rule wants it. The scope is the event's own and the rule's name.
+    """
+    if isinstance(event, UnreadablePayload):
+        return [unreadable(event)]
+    facts = event.model_dump()
+    return [task for rule in rules if (task := _task(rule, event, facts, settings)) is not None]
+
+
+def _task(rule: Rule, event: CloudEvent, facts: dict[str, Any], settings: Settings) -> PushTask | None:
+    payload = None
+    try:
+        if not rule.match.fits(event, facts):
+            return None
+        payload = rule.payload(facts)
+        message = message_of(payload, settings)
+    except _Inapplicable as error:
+        message = InvalidMessage([Fault("match.where", f"cannot be applied to this event: {error}")])
+    except InvalidMessage as error:
+        message = error
+    if isinstance(message, InvalidMessage):
+        faults = [Fault(f"{rule.name}.{each.field}", each.message, each.value) for each in message.faults]
+        message = InvalidMessage(faults, message.targets)
+    return PushTask(
+        f"{event.scope}:{rule.name}", dumped(event.model_dump(exclude_unset=True)), message, payload
+    )
+
+
+def _fits(patterns: tuple[str, ...], text: str | None) -> bool:
+    return not patterns or (text is not None and any(fnmatchcase(text, _glob(each)) for each in patterns))
+
+
+def _glob(pattern: str) -> str:
+    """Leave `*` its meaning and take it from the others: `?` and `[` are common in names of objects."""
+    return re.sub(r"[?\[]", r"[\g<0>]", pattern)
+
+
+def _holds(value: Any) -> bool:
+    return value is not None and value is not False and value not in ("", [], {})
+
+
+def _found(expression: str, facts: dict[str, Any]) -> Any:
+    try:
+        return jmespath.compile(expression).search(facts, options=_OPTIONS)  # jmespath keeps compiled ones
+    except Exception as error:  # noqa: BLE001 - functions raise whatever Python does on a value of a wrong type
+        # Texts of errors may quote what the event holds.
+        raise _Inapplicable(type(error).__name__) from None
+
+
+def _value(expression: str, facts: dict[str, Any]) -> Any:
+    """Return what an expression finds; None and what cannot be applied are faults.
+
+    Raises:
+        ValueError: nothing is found, or the expression cannot be applied to this event.
+    """
+    try:
+        value = _found(expression, facts)
+    except _Inapplicable as error:
+        raise ValueError(f"`{expression}` cannot be applied to this event: {error}") from None
+    if value is None:
+        raise ValueError(f"`{expression}` is not in the event; `{expression} || 'text'` names another value")
+    return value
+
+
+def _filled(template: Any, value_of: Callable[[str], Any], path: tuple[Any, ...], faults: list[Fault]) -> Any:
+    """Return a template with every placeholder filled; what could not be filled is added to the faults."""
+    if isinstance(template, dict):
+        return {
+            str(_text(key, value_of, path, faults)): _filled(each, value_of, (*path, key), faults)
+            for key, each in template.items()
+        }
+    if isinstance(template, list):
+        return [_filled(each, value_of, (*path, place), faults) for place, each in enumerate(template)]
+    return _text(template, value_of, path, faults) if isinstance(template, str) else template
+
+
+def _text(text: str, value_of: Callable[[str], Any], path: tuple[Any, ...], faults: list[Fault]) -> Any:
+    try:
+        whole = _PLACEHOLDER.fullmatch(text)
+        if whole and whole[1] is not None:
+            return value_of(whole[1])
+        return _PLACEHOLDER.sub(
+            lambda found: "${" if found[1] is None else _in_text(found[1], value_of(found[1])), text
+        )
+    except ValueError as error:
+        faults.append(Fault(format_path(path), str(error)))
+        return ""
+
+
+def _in_text(expression: str, value: Any) -> str:
+    if not isinstance(value, (dict, list)):
+        return value if isinstance(value, str) else json.dumps(value)
+    raise ValueError(f"`{expression}` is {'a list' if isinstance(value, list) else 'an object'}, not text")
+
+
+def _targets(value: Any) -> Any:
+    """Return a target or a list of them as a list of different texts; ids are often numbers in events.
+
+    A number of thousands of digits, which Python does not write, is left to the message to be refused.
+    """
+    listed = value if isinstance(value, list) else [value]
+    flat = [target for each in listed for target in (each if isinstance(each, list) else [each])]
+    try:
+        texts = [str(target) if type(target) is int else target for target in flat]
+        return list({json.dumps(text): text for text in texts}.values())
+    except ValueError:
+        return flat
+
+
+def _ambiguous(rule: Rule, before: Sequence[Rule]) -> list[Fault]:
+    faults = []
+    if any(other.name == rule.name for other in before):
+        faults.append(Fault("name", f"{rule.name} is the name of another rule"))
+    if rule.match == Match():
+        faults.append(Fault("match", "must name at least one of source, type, subject and where"))
+    return faults
+
+
+def _template_faults(rule: Rule, settings: Settings) -> list[Fault]:
+    """Check of a message what is known without an event: expressions, names, fields without placeholder."""
+    faults: list[Fault] = []
+    unknown_yet = set()
+    known: dict[str, Any] = {}
+    for name, template in rule.message.items():
+        texts = list(_texts(template))
+        if any("${" in _PLACEHOLDER.sub("", text) for text in texts):
+            faults.append(Fault(f"message.{name}", "a `${` has no end; write `$${` for the text `${`"))
+        filled = _filled(template, _compiled, ("message", name), faults)
+        if any(found[1] is not None for text in texts for found in _PLACEHOLDER.finditer(text)):
+            unknown_yet.add(name)
+            filled = None
+        known[name] = _targets(filled) if name == "targets" and filled is not None else filled
+    if unknown_yet & _TARGETS:
+        unknown_yet |= _TARGETS
+    message = message_of(known, settings)
+    for fault in message.faults if isinstance(message, InvalidMessage) else ():
+        field = fault.field.partition(".")[0]
+        if fault.message.startswith("unknown field") or field not in unknown_yet | _FROM_SETTINGS | {""}:
+            faults.append(Fault(f"message.{fault.field}", fault.message, fault.value))
+    return faults
+
+
+_TARGETS = {"targets", "targetMsgkey"}
+_FROM_SETTINGS = {"appId", "workspaceId"}
+"""Where the file is checked is not always where it is used; without them no message is sent anyway."""
+
+
+def _texts(template: Any) -> Iterator[str]:
+    if isinstance(template, str):
+        yield template
+    elif isinstance(template, (dict, list)):
+        for each in (*template, *template.values()) if isinstance(template, dict) else template:
+            yield from _texts(each)
+
+
+def _fault(error: Any) -> Fault:
+    return Fault(format_path(error["loc"]), error["msg"].removeprefix("Value error, "))

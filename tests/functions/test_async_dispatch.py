@@ -1,0 +1,224 @@
+"""HTTP requests that nobody waits for: handed to the queue function through the functions' API."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpaas_local.fc.api import Callee, create_events_app
+from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
+from mpaas_local.mpaas import AccessKey
+from mpaas_local.server import Server
+from tests.functions.http_stack import ROLE, HttpStack, message
+from tests.functions.queue_stack import QueueStack
+from tests.servers import LOOPBACK, closed_port, listening
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ASYNC = {"Prefer": "respond-async"}
+
+
+class Handover:
+    """The HTTP function, the worker behind the functions' API, and the worker's sandbox."""
+
+    def __init__(self, http: HttpStack, worker: QueueStack, queue: AsyncQueue) -> None:
+        self.http = http
+        self.worker = worker
+        self.queue = queue
+
+    def done(self) -> list[str]:
+        """Wait until the worker has done all; return the targets that were reached, with repetitions."""
+        assert self.queue.finish(30)
+        return self.worker.accepted
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Handover]:
+    keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
+    with ExitStack() as opened:
+        worker = opened.enter_context(QueueStack())
+        queue = opened.enter_context(
+            AsyncQueue("worker", worker.host.invoke, config=AsyncConfig(task_mode=True))
+        )
+        app = create_events_app({"worker": Callee(worker.host.invoke, queue)}, access_keys=keys)
+        api = opened.enter_context(Server(app))
+        environment = {
+            "PUSH_WORKER_FUNCTION": "worker",
+            "PUSH_WORKER_TARGETS": "50",
+            "PUSH_FC_ENDPOINT": api.url,
+        }
+        yield Handover(opened.enter_context(HttpStack(environment)), worker, queue)
+
+
+@pytest.fixture
+def stack(running: Handover) -> Handover:
+    running.worker.clear()
+    running.http.sandbox.clear()
+    running.http.lines.clear()
+    return running
+
+
+@pytest.mark.parametrize("prefer", ["respond-async", "return=minimal, Respond-Async; wait=10"])
+def test_a_request_that_nobody_waits_for_is_answered_at_once_and_sent_by_the_worker(
+    stack: Handover, prefer: str
+) -> None:
+    answer = stack.http.post(message(targets=["user-1", "user-2"]), headers={"Prefer": prefer})
+
+    assert answer.status == 202
+    assert answer.headers["Preference-Applied"] == "respond-async"
+    (task,) = answer.json["tasks"]
+    assert answer.json["counts"] == {"handedOver": 1}
+    assert stack.done() == ["user-1", "user-2"]
+    assert stack.queue.tasks[task["taskId"]] == "Succeeded"
+    (entry,) = stack.worker.sandbox.inbox()
+    assert {target["target"]: target["messageId"] for target in entry["targets"]} == task["targets"]
+    assert stack.http.sandbox.inbox() == []
+
+
+def test_so_is_one_with_very_many_targets(stack: Handover) -> None:
+    targets = [f"user-{number:05}" for number in range(2_500)]
+
+    answer = stack.http.post(message(targets=targets))
+
+    assert answer.status == 202
+    assert [len(task["targets"]) for task in answer.json["tasks"]] == [1000, 1000, 500]
+    assert stack.done() == targets
+
+
+def test_portions_are_short_enough_whatever_the_targets_are(stack: Handover) -> None:
+    targets = [f"{'目' * 100}-{number}" for number in range(900)]
+
+    answer = stack.http.post(message(targets=targets))
+
+    assert answer.status == 202
+    assert len(answer.json["tasks"]) > 1
+    assert stack.done() == sorted(targets)
+
+
+def test_a_repetition_under_the_same_key_is_not_sent_twice(stack: Handover) -> None:
+    headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
+
+    first = stack.http.post(message(targets=["user-1"]), headers=headers)
+    second = stack.http.post(message(targets=["user-1"]), headers=headers)
+
+    assert first.status == second.status == 202
+    assert second.json["tasks"][0]["taskId"] == first.json["tasks"][0]["taskId"]
+    assert second.json["tasks"][0]["requestId"] is None
+    assert stack.done() == ["user-1"]
+
+
+def test_another_body_under_the_same_key_is_never_taken_for_the_first(stack: Handover) -> None:
+    headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
+    with HttpStack(stack.http.environment) as elsewhere:  # knows nothing of the key
+        stack.http.post(message(targets=["user-1"]), headers=headers)
+        answer = elsewhere.post(message(targets=["user-2"]), headers=headers)
+
+    assert answer.json["tasks"][0]["requestId"]
+    assert stack.done() == ["user-1", "user-2"]
+
+
+def test_a_key_under_which_all_was_invalid_is_free_again(stack: Handover) -> None:
+    headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
+
+    assert stack.http.post(message(deliveryType=4), headers=headers).status == 422
+    assert stack.http.post(message(), headers=headers).status == 202
+    assert stack.done() == ["user-4711"]
+
+
+def test_portions_are_cut_between_requests(stack: Handover) -> None:
+    targets = [f"{number:0190}" for number in range(1000)]
+
+    answer = stack.http.post(message(targets=targets))
+
+    assert len(answer.json["tasks"]) == 2
+    assert all(len(task["targets"]) % 10 == 0 for task in answer.json["tasks"])
+    stack.done()
+
+
+def test_a_worker_that_does_not_answer_in_time_leaves_time_for_the_answer(stack: Handover) -> None:
+    environment = stack.http.environment | {"PUSH_WORKER_TARGETS": "1"}
+    with (
+        listening(lambda _: time.sleep(8)) as port,
+        HttpStack(environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}, timeout=5) as http,
+    ):
+        http.get("/v1/health")  # an instance that has yet to import has less time
+        messages = [message(targets=[f"user-{number}"]) for number in range(6)]
+        answer = http.post({"messages": messages}, headers=ASYNC)
+
+    assert answer.status == 502
+    fates = [(each["outcome"], each["resultCode"]) for each in answer.json["outcomes"]]
+    assert len(fates) == 6
+    assert fates[0] == ("unknown", "NoAnswer")
+    assert fates[-1] == ("throttled", "NotSent")
+
+
+def test_a_bad_message_beside_a_good_one_is_refused_at_once(stack: Handover) -> None:
+    body = {"messages": [message(targets=["user-1"]), message(deliveryType=4)]}
+
+    answer = stack.http.post(body, headers=ASYNC)
+
+    assert (answer.status, answer.json["counts"]) == (207, {"handedOver": 1, "refused": 1})
+    assert answer.json["outcomes"][0]["errors"][0]["field"] == "messages.1.deliveryType"
+    assert stack.done() == ["user-1"]
+
+
+def test_a_request_of_which_all_is_bad_is_refused_as_ever(stack: Handover) -> None:
+    answer = stack.http.post(message(deliveryType=4), headers=ASYNC)
+
+    assert answer.status == 422
+    assert answer.json["errors"][0]["field"] == "deliveryType"
+
+
+def test_a_dry_run_is_never_handed_over(stack: Handover) -> None:
+    answer = stack.http.post(message(), path="/v1/pushes?dryRun=true", headers=ASYNC)
+
+    assert answer.status == 200
+    assert stack.done() == []
+
+
+def test_without_a_worker_the_preference_is_passed_over() -> None:
+    with HttpStack() as http:
+        assert http.post(message(), headers=ASYNC).json["counts"] == {"accepted": 1}
+
+
+@pytest.mark.parametrize(
+    ("environment", "status"),
+    [
+        ({"PUSH_WORKER_FUNCTION": "nobody"}, 500),
+        ({"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{closed_port()}"}, 503),
+        ({"MPAAS_AK_ENV": "LTAI-wrong", "MPAAS_SK_ENV": "wrong"}, 500),
+    ],
+)
+def test_what_the_worker_does_not_take_is_a_problem_with_the_fate_of_every_target(
+    stack: Handover, environment: dict[str, Any], status: int
+) -> None:
+    with HttpStack(stack.http.environment | environment) as http:
+        answer = http.post(message(targets=["user-1", "user-2"]), headers=ASYNC)
+
+        assert answer.status == status
+        assert answer.json["outcomes"][0]["targets"].keys() == {"user-1", "user-2"}
+        for secret in (ROLE.access_key_secret, ROLE.security_token, "user-1"):
+            assert secret not in "\n".join(http.lines)
+
+
+def test_a_worker_that_may_have_taken_it_is_a_problem_too(stack: Handover) -> None:
+    with (
+        listening(lambda connection: connection.recv(65536)) as port,
+        HttpStack(stack.http.environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}) as http,
+    ):
+        answer = http.post(message(), headers=ASYNC)
+
+    assert answer.status == 502
+    assert answer.json["outcomes"][0]["outcome"] == "unknown"
+
+
+def test_the_openapi_document_describes_the_answer(stack: Handover) -> None:
+    document = stack.http.get("/openapi.json").json
+    responses = document["paths"]["/v1/pushes"]["post"]["responses"]
+
+    assert responses["202"]["content"]["application/json"]["schema"]["$ref"] == "#/components/schemas/Tasks"

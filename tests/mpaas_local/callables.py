@@ -1,0 +1,61 @@
+"""Functions of this process that stand where a function host would."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mpaas_local.fc.host import Result, Throttled, new_request_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Call:
+    event: bytes
+    request_id: str | None
+    retry_count: int
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.event)
+
+
+class ScriptedFunction:
+    """Notes its calls; answers as scripted (`ok`, `error`, `throttled`, `broken`), then `ok`."""
+
+    def __init__(
+        self, *script: str, then: str = "ok", on_call: Callable[[bytes], object] | None = None
+    ) -> None:
+        self.calls: list[Call] = []
+        self._script = deque(script)
+        self._then = then
+        self._on_call = on_call
+        self._changed = threading.Condition()
+
+    def __call__(self, event: bytes, *, request_id: str | None = None, retry_count: int = 0) -> Result:
+        if self._on_call:
+            self._on_call(event)
+        with self._changed:
+            self.calls.append(Call(event, request_id, retry_count))
+            self._changed.notify_all()
+            answer = self._script.popleft() if self._script else self._then
+        if answer == "throttled":
+            raise Throttled("f", 1)
+        if answer == "broken":
+            raise OSError("no machine")
+        payload, error_type = (b'"done"', None) if answer == "ok" else (b"{}", "UnhandledInvocationError")
+        return Result(payload, error_type, request_id or new_request_id(), 1.0, 1.0, "", cold=False)
+
+    def wait_for(self, calls: int) -> list[Call]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.calls) >= calls, 10), f"{len(self.calls)} calls"
+        return self.calls
+
+    @property
+    def events(self) -> list[bytes]:
+        return [call.event for call in self.calls]

@@ -1,0 +1,1006 @@
+"""Queue triggers: what a function gets of each product, when, and what happens if it does not take it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import random
+import threading
+import time
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpaas_local.clock import ManualClock
+from mpaas_local.eventbridge.payloads import Arrived, element
+from mpaas_local.eventbridge.sources import MemorySource, MnsSource
+from mpaas_local.eventbridge.streams import BadStream, EventStream, retry_delays, stream_of
+from mpaas_local.fc.asynchronous import PAYLOAD_LIMIT, AsyncQueue
+from mpaas_local.fc.destinations import Undeliverable, mns_destinations
+from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.fc.topic_trigger import BadTopicTrigger, TopicConfig, TopicTrigger, topic_of
+from mpaas_local.mns.model import Outgoing, Publication, QueueAttributes
+from mpaas_local.mns.store import MnsStore
+from project.descriptor import Trigger
+from tests.mpaas_local.callables import ScriptedFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+ACCOUNT = Account("1000000000000000", "cn-hangzhou")
+DEAD = "acs:mns:cn-hangzhou:1000000000000000:/queues/dead"
+PUBLISHED = 1_617_863_297.093  # 2021-04-08T06:28:17.093Z
+
+PARAMETERS = {
+    "MNS": {"RegionId": "cn-hangzhou", "QueueName": "zeus", "IsBase64Decode": True},
+    "RocketMQ": {"RegionId": "cn-hangzhou", "InstanceId": "MQ_INST_1000_BXhFHryi", "Topic": "TopicName"},
+    "RabbitMQ": {"InstanceId": "amqp-cn-1", "VirtualHostName": "eb-connect", "QueueName": "housekeeping"},
+    "Kafka": {"InstanceId": "alikafka_pre-cn-i7m2t7t10001", "Topic": "mytopic", "ConsumerGroup": "g"},
+    "MQTT": {"InstanceId": "mqtt-cn-1", "Topic": "testTopic"},
+    "ApacheRocketMQ": {"Topic": "testTopic"},
+}
+
+
+def trigger(
+    kind: str = "MNS", name: str = "mnstrigger", run: Any = None, sink: Any = None, **config: Any
+) -> Trigger:
+    return Trigger(
+        name,
+        "eventbridge",
+        {
+            "triggerEnable": True,
+            "asyncInvocationType": False,
+            "eventRuleFilterPattern": "{}",
+            "eventSourceConfig": {
+                "eventSourceType": kind,
+                "eventSourceParameters": {f"source{kind}Parameters": PARAMETERS.get(kind, {})},
+            },
+            "eventSinkConfig": {"deliveryOption": sink or {}},
+            "runOptions": {"mode": "event-streaming", **(run or {})},
+            **config,
+        },
+    )
+
+
+def batch(count: int, seconds: int = 0) -> dict[str, Any]:
+    return {"batchWindow": {"CountBasedWindow": count, "TimeBasedWindow": seconds}}
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(PUBLISHED)
+
+
+@pytest.fixture
+def source(clock: ManualClock) -> MemorySource:
+    return MemorySource(clock)
+
+
+@pytest.fixture
+def stream_to(clock: ManualClock, source: MemorySource) -> Iterator[Callable[..., EventStream]]:
+    """Start a stream of a trigger to a function."""
+    made: list[EventStream] = []
+
+    def start(described: Trigger, function: ScriptedFunction | None, **options: Any) -> EventStream:
+        reading = {key: options.pop(key) for key in ("strings", "value_format") if key in options}
+        options.setdefault("source", source)
+        made.append(
+            EventStream(
+                stream_of(described, "queue_push", **reading),
+                options.pop("source"),
+                invoke=function,
+                account=ACCOUNT,
+                clock=clock,
+                **options,
+            )
+        )
+        return made[-1].start()
+
+    yield start
+    for stream in made:
+        stream.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("stream-")]
+
+
+def wait_until(condition: Callable[[], bool], step: Callable[[], object] = lambda: time.sleep(0.002)) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        step()
+
+
+def skip_if_waited_for(clock: ManualClock) -> None:
+    with contextlib.suppress(TimeoutError):
+        clock.skip(0.02)
+
+
+def only(function: ScriptedFunction) -> Any:
+    """The element of the only call's array."""
+    ((sent,),) = [call.json for call in function.wait_for(1)]
+    return sent
+
+
+def without_id(event: dict[str, Any]) -> dict[str, Any]:
+    assert len(event["id"]) == 36
+    return event | {"id": "…"}
+
+
+def shown(value: Any) -> str:
+    """JSON text, which tells the order of keys, too."""
+    return json.dumps(value)
+
+
+# What is sent of each product (fc-runtime.md: Event streams).
+
+
+def test_mns_message_is_the_documented_cloud_event(
+    source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    source.publish("TEST", message_id="C6DB60D1574661357FA2272774450001")
+    stream_to(trigger(), function)
+    sent = without_id(only(function))
+    request_id = sent["data"].pop("requestId")
+    assert len(request_id) == 24
+    assert shown(sent) == shown(
+        {
+            "id": "…",
+            "source": "MNS-Function-mnstrigger",
+            "specversion": "1.0",
+            "type": "mns:Queue:SendMessage",
+            "datacontenttype": "application/json; charset=utf-8",
+            "subject": "acs:mns:cn-hangzhou:1000000000000000:queues/zeus",
+            "time": "2021-04-08T06:28:17.093Z",
+            "aliyunaccountid": "1000000000000000",
+            "aliyunpublishtime": "2021-04-08T06:28:17.093Z",
+            "aliyunoriginalaccountid": "1000000000000000",
+            "aliyuneventbusname": "MNS-Function-mnstrigger",
+            "aliyunregionid": "cn-hangzhou",
+            "aliyunpublishaddr": "127.0.0.1",
+            "data": {"messageId": "C6DB60D1574661357FA2272774450001", "messageBody": "TEST"},
+        }
+    )
+
+
+def test_raw_data_is_the_data_alone_without_a_space(
+    source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    source.publish("你好", message_id="M1")
+    stream_to(trigger(sink={"eventSchema": "RawData"}), function)
+    ((data,),) = [call.json for call in function.wait_for(1)]
+    expected = f'[{{"requestId":"{data["requestId"]}","messageId":"M1","messageBody":"你好"}}]'
+    assert function.calls[0].event == expected.encode()
+
+
+@pytest.mark.parametrize(
+    ("decode", "stored", "expected"),
+    [
+        (True, base64.b64encode('{"a": "你"}'.encode()).decode(), '{"a": "你"}'),
+        (True, "plain text", "plain text"),
+        (False, "eyJhIjogMX0=", "eyJhIjogMX0="),
+    ],
+)
+def test_mns_body_is_decoded_unless_the_source_says_no(
+    decode: bool, stored: str, expected: str, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    source.publish(stored)
+    described = trigger(
+        eventSourceConfig={
+            "eventSourceType": "MNS",
+            "eventSourceParameters": {"sourceMNSParameters": {"QueueName": "zeus", "IsBase64Decode": decode}},
+        }
+    )
+    stream_to(described, function)
+    assert only(function)["data"]["messageBody"] == expected
+
+
+DATA: dict[str, tuple[dict[str, Any], str, Any]] = {
+    "RocketMQ": (
+        {"TAGS": "t1", "KEYS": "k1"},
+        "TEST",
+        {
+            "topic": "TopicName",
+            "systemProperties": {
+                "MIN_OFFSET": "0",
+                "TRACE_ON": "true",
+                "MAX_OFFSET": "8",
+                "MSG_REGION": "cn-hangzhou",
+                "KEYS": "k1",
+                "CONSUME_START_TIME": 1617863297093,
+                "UNIQ_KEY": "…",
+                "TAGS": "t1",
+                "INSTANCE_ID": "MQ_INST_1000_BXhFHryi",
+            },
+            "userProperties": {},
+            "body": "TEST",
+        },
+    ),
+    "RabbitMQ": (
+        {"deliveryTag": 98},
+        '{"Hello":"RabbitMQ"}',
+        {
+            "envelope": {"deliveryTag": 98, "exchange": "", "redeliver": False, "routingKey": "housekeeping"},
+            "body": {"Hello": "RabbitMQ"},
+            "props": {"contentEncoding": "UTF-8", "messageId": "M1"},
+        },
+    ),
+    "Kafka": (
+        {"partition": 7, "offset": 25, "key": "keytest"},
+        "hello kafka msg",
+        {
+            "topic": "mytopic",
+            "partition": 7,
+            "offset": 25,
+            "timestamp": 1617863297093,
+            "headers": {"headers": [], "isReadOnly": False},
+            "key": "keytest",
+            "value": "hello kafka msg",
+        },
+    ),
+    "MQTT": (
+        {"secondTopic": "/testMq4", "clientId": "GID@@@x"},
+        "hello",
+        {
+            "props": {"firstTopic": "testTopic", "secondTopic": "/testMq4", "clientId": "GID@@@x"},
+            "body": "hello",
+        },
+    ),
+    "ApacheRocketMQ": (
+        {"TAGS": "TagA"},
+        "Hello RocketMQ",
+        {
+            "msgId": "…",
+            "topic": "testTopic",
+            "systemProperties": {
+                "UNIQ_KEY": "…",
+                "CLUSTER": "DefaultCluster",
+                "MIN_OFFSET": "0",
+                "TAGS": "TagA",
+                "MAX_OFFSET": "128",
+            },
+            "userProperties": {},
+            "body": "Hello RocketMQ",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_data_of_each_product_is_the_documented_one(
+    kind: str, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    properties, body, expected = DATA[kind]
+    function = ScriptedFunction()
+    source.publish(body, message_id="M1", **properties)
+    stream_to(trigger(kind, sink={"eventSchema": "RawData"}), function)
+    data = only(function)
+    for place, name in ((data, "msgId"), (data.get("systemProperties", {}), "UNIQ_KEY")):
+        if name in place:
+            assert len(place[name]) == 32
+            place[name] = "…"
+    assert shown(data) == shown(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes"),
+    [
+        (
+            "RocketMQ",
+            {
+                "source": "RocketMQ-Function-t",
+                "type": "mq:Topic:SendMessage",
+                "datacontenttype": "application/json; charset=utf-8",
+                "subject": "acs:mq:cn-hangzhou:1000000000000000:MQ_INST_1000_BXhFHryi%TopicName",
+            },
+        ),
+        (
+            "RabbitMQ",
+            {
+                "source": "RabbitMQ-Function-t",
+                "type": "amqp:Queue:SendMessage",
+                "datacontenttype": "application/json;charset=utf-8",
+                "subject": "acs:amqp:cn-hangzhou:1000000000000000:/instances/amqp-cn-1/vhosts/eb-connect"
+                "/queues/housekeeping",
+            },
+        ),
+        (
+            "Kafka",
+            {
+                "source": "acs:alikafka",
+                "type": "alikafka:Topic:Message",
+                "datacontenttype": "application/json; charset=utf-8",
+                "subject": "acs:alikafka_pre-cn-i7m2t7t10001:topic:mytopic",
+            },
+        ),
+    ],
+)
+def test_attributes_of_each_product_are_the_documented_ones(
+    kind: str, attributes: dict[str, str], source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    source.publish("x")
+    stream_to(trigger(kind, "t"), function)
+    sent = only(function)
+    assert {name: sent[name] for name in attributes} == attributes
+    if kind == "Kafka":
+        assert list(sent) == [
+            *("specversion", "id", "source", "type", "subject", "datacontenttype", "time", "aliyunaccountid"),
+            "data",
+        ]
+
+
+@pytest.mark.parametrize("kind", ["MQTT", "ApacheRocketMQ"])
+def test_product_documented_as_raw_data_only_is_sent_so_unless_the_trigger_says_otherwise(
+    kind: str, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function, asked = ScriptedFunction(), ScriptedFunction()
+    source.publish("x")
+    stream_to(trigger(kind), function)
+    assert "specversion" not in only(function)
+    other = MemorySource()
+    other.publish("x")
+    stream_to(trigger(kind, sink={"eventSchema": "CloudEvents"}), asked, source=other)
+    assert only(asked)["specversion"] == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("value_format", "value"), [("Text", '{"a":1}'), ("Json", {"a": 1}), ("Binary", "eyJhIjoxfQ==")]
+)
+def test_kafka_value_has_the_format_of_the_task_and_no_key_if_it_has_none(
+    value_format: str, value: Any, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    source.publish('{"a":1}')
+    stream_to(trigger("Kafka"), function, value_format=value_format)
+    data = only(function)["data"]
+    assert data["value"] == value
+    assert "key" not in data
+
+
+def test_array_can_hold_json_texts(source: MemorySource, stream_to: Callable[..., EventStream]) -> None:
+    function = ScriptedFunction()
+    source.publish("x")
+    stream_to(trigger("Kafka"), function, strings=True)
+    sent = only(function)
+    assert isinstance(sent, str)
+    assert json.loads(sent)["data"]["value"] == "x"
+
+
+def test_event_driven_mode_sends_one_bare_cloud_event_per_call(
+    source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    for body in ("one", "two"):
+        source.publish(body)
+    stream_to(trigger(run={"mode": "event-driven", **batch(10)}), function)
+    sent = [call.json for call in function.wait_for(2)]
+    assert [event["data"]["messageBody"] for event in sent] == ["one", "two"]
+    assert sent[0]["source"] == "MNS-queue_push-mnstrigger"
+    assert sent[0]["datacontenttype"] == "application/json;charset=utf-8"
+
+
+def test_same_message_is_the_same_event_at_every_delivery() -> None:
+    for kind in PARAMETERS:
+        origin = stream_of(trigger(kind), "f").origin
+        message = Arrived("M1", "x", PUBLISHED)
+        first, again = (element(message, origin, ACCOUNT, moment) for moment in (1.0, 2.0))
+        other = element(Arrived("M2", "x", PUBLISHED), origin, ACCOUNT, 1.0)
+        assert (first["id"], first["data"]) == (again["id"], again["data"])
+        assert other["id"] != first["id"]
+
+
+# When it is sent (fc-runtime.md: Batches and retries).
+
+
+def sizes(function: ScriptedFunction) -> list[int]:
+    return [len(call.json) for call in function.calls]
+
+
+def test_batch_is_sent_as_soon_as_it_has_the_count(
+    source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    for _ in range(250):
+        source.publish("x")
+    stream_to(trigger(run=batch(100, 15)), function)
+    function.wait_for(2)
+    assert sizes(function) == [100, 100]
+
+
+def test_batch_is_sent_when_its_time_is_over(
+    clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    stream = stream_to(trigger(run=batch(100, 10)), function)
+    began = clock.time()
+    source.publish("x")
+    stream.wake()
+    wait_until(lambda: stream.counts["received"] == 1)
+    source.publish("x")
+    wait_until(lambda: bool(function.calls), clock.skip)
+    assert sizes(function) == [2]
+    assert clock.time() - began == pytest.approx(10, abs=0.5)
+
+
+def test_without_a_time_window_what_is_there_is_sent_at_once(
+    source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    for _ in range(7):
+        source.publish("x")
+    stream_to(trigger(run=batch(100)), function)
+    function.wait_for(1)
+    assert sizes(function) == [7]
+
+
+def test_without_a_batch_window_every_message_is_a_batch_in_an_array(
+    source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    for _ in range(3):
+        source.publish("x")
+    stream_to(trigger(), function)
+    function.wait_for(3)
+    assert sizes(function) == [1, 1, 1]
+
+
+def test_asynchronous_batch_is_cut_at_128_kb(
+    clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    with AsyncQueue("f", function, clock=clock) as queue:
+        overhead = len(b'{"requestId":"","messageId":"000","messageBody":""}') + 24
+        for number in range(100):
+            source.publish("x" * (2048 - overhead), message_id=f"{number:03d}")
+        described = trigger(run=batch(100), sink={"eventSchema": "RawData"}, asyncInvocationType=True)
+        stream_to(described, None, accept=queue.accept)
+        function.wait_for(2)
+        assert queue.finish()
+    assert sorted(sizes(function)) == [36, 64]
+    told = [message["messageId"] for call in function.calls for message in call.json]
+    assert sorted(told) == [f"{number:03d}" for number in range(100)]
+
+
+def test_synchronous_calls_follow_each_other(
+    source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    inside = threading.Lock()
+
+    def alone(_event: bytes) -> None:
+        assert inside.acquire(blocking=False)
+        time.sleep(0.002)
+        inside.release()
+
+    function = ScriptedFunction(on_call=alone)
+    for number in range(20):
+        source.publish(str(number))
+    stream = stream_to(trigger(), function)
+    wait_until(lambda: stream.counts["delivered"] == 20)
+    bodies = [call.json[0]["data"]["messageBody"] for call in function.calls]
+    assert bodies == [str(number) for number in range(20)]
+
+
+def test_kafka_with_concurrency_has_as_many_calls_at_a_time(
+    source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    meeting = threading.Barrier(3, timeout=10)
+    function = ScriptedFunction(on_call=lambda _: meeting.wait())
+    for _ in range(3):
+        source.publish("x")
+    stream_to(trigger("Kafka", sink={"concurrency": 3}), function)
+    function.wait_for(3)
+
+
+def test_messages_that_the_pattern_does_not_want_are_passed_over(
+    source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    for body in ("order 1", "ad 1", "order 2"):
+        source.publish(body)
+    pattern = '{"data": {"messageBody": [{"prefix": "order"}]}}'
+    stream = stream_to(trigger(run=batch(10), eventRuleFilterPattern=pattern), function)
+    function.wait_for(1)
+    assert [event["data"]["messageBody"] for event in function.calls[0].json] == ["order 1", "order 2"]
+    assert stream.counts["filtered"] == 1
+    wait_until(lambda: len(source) == 0)
+
+
+def test_disabled_trigger_takes_nothing(source: MemorySource, stream_to: Callable[..., EventStream]) -> None:
+    source.publish("x")
+    stream = stream_to(trigger(triggerEnable=False), ScriptedFunction())
+    assert stream.state == "disabled"
+    assert len(source) == 1
+
+
+# What happens if the function does not take it (fc-runtime.md: Batches and retries).
+
+
+def test_message_is_deleted_only_after_the_call_succeeded(
+    source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    there: list[int] = []
+    function = ScriptedFunction(on_call=lambda _: there.append(len(source)))
+    source.publish("x")
+    stream = stream_to(trigger(), function)
+    wait_until(lambda: stream.counts["delivered"] == 1)
+    assert (there, len(source)) == ([1], 0)
+
+
+@pytest.mark.parametrize("answer", ["error", "throttled", "broken"])
+def test_failed_batch_is_tried_again_as_it_was(
+    answer: str, clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction(answer, answer)
+    for number in range(3):
+        source.publish(str(number))
+    strategy = {"retryStrategy": {"PushRetryStrategy": "BACKOFF_RETRY"}}
+    stream = stream_to(trigger(run={**batch(3), **strategy}), function)
+    began = clock.time()
+    wait_until(lambda: stream.counts["delivered"] == 3, clock.skip)
+    assert len(set(function.events)) == 1
+    assert len(function.calls) == 3
+    assert 20 <= clock.time() - began < 42
+    counts = {"received": 3, "delivered": 3, "batches": 1, "retries": 2}
+    counts["throttled" if answer == "throttled" else "failures"] = 2
+    assert {name: count for name, count in stream.counts.items() if count} == counts
+
+
+def test_retry_strategies_are_the_documented_ones() -> None:
+    chance = random.Random(1)
+    backoff = list(retry_delays("BACKOFF_RETRY", chance))
+    decay = list(retry_delays("EXPONENTIAL_DECAY_RETRY", chance))
+    assert len(backoff) == 3
+    assert all(10 <= delay <= 20 for delay in backoff)
+    assert len(set(backoff)) == 3
+    assert decay == [1, 2, 4, 8, 16, 32, 64, 128, 256, *[512] * 167]
+    assert sum(decay) == pytest.approx(86400, rel=0.01)
+
+
+def test_stream_that_tolerates_no_error_blocks_and_loses_nothing(
+    clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction(*["error"] * 177)
+    for number in range(2):
+        source.publish(str(number))
+    stream = stream_to(trigger(), function)
+    began = clock.time()
+    wait_until(lambda: stream.state == "blocked", lambda: skip_if_waited_for(clock))
+    assert len(function.calls) == 177
+    assert clock.time() - began == pytest.approx(86015, abs=1)
+    assert len(source) == 2
+    stream.resume()
+    wait_until(lambda: stream.counts["delivered"] == 2)
+    assert [call.json[0]["data"]["messageBody"] for call in function.calls[-2:]] == ["0", "1"]
+
+
+QUICK = {"retryStrategy": {"PushRetryStrategy": "BACKOFF_RETRY"}, "errorsTolerance": "ALL"}
+
+
+def test_tolerant_stream_without_a_dead_letter_queue_drops_the_batch_and_goes_on(
+    clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction(*["error"] * 4)
+    for number in range(4):
+        source.publish(str(number))
+    stream = stream_to(trigger(run={**QUICK, **batch(2)}), function)
+    wait_until(lambda: stream.counts["delivered"] == 2, clock.skip)
+    assert stream.counts["dropped"] == 2
+    assert [event["data"]["messageBody"] for event in function.calls[-1].json] == ["2", "3"]
+    assert len(source) == 0
+
+
+def test_tolerant_stream_with_a_dead_letter_queue_hands_over_each_message(
+    clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    letters: list[tuple[str, Any]] = []
+    failures = [OSError("down"), OSError("down")]
+
+    def deliver(arn: str, record: bytes) -> None:
+        if failures:
+            raise failures.pop()
+        letters.append((arn, json.loads(record)))
+
+    for number in range(2):
+        source.publish(str(number))
+    run = {**QUICK, **batch(2), "deadLetterQueue": {"Arn": DEAD}}
+    stream = stream_to(trigger(run=run), ScriptedFunction(then="error"), dead_letters=deliver)
+    wait_until(lambda: stream.counts["dead_lettered"] == 2, clock.skip)
+    assert [(arn, letter["data"]["messageBody"]) for arn, letter in letters] == [(DEAD, "0"), (DEAD, "1")]
+    wait_until(lambda: len(source) == 0)
+
+
+def test_dead_letter_queue_that_refuses_blocks_the_stream(
+    clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    def refuse(arn: str, _record: bytes) -> None:
+        raise Undeliverable(arn)
+
+    source.publish("x")
+    run = {**QUICK, "deadLetterQueue": {"Arn": DEAD}}
+    stream = stream_to(trigger(run=run), ScriptedFunction(then="error"), dead_letters=refuse)
+    wait_until(lambda: stream.state == "blocked", lambda: skip_if_waited_for(clock))
+    assert len(source) == 1
+
+
+def test_function_error_of_an_asynchronous_trigger_is_not_the_streams_business(
+    clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction("error", "error")
+    with AsyncQueue("f", function, clock=clock) as queue:
+        source.publish("x")
+        stream = stream_to(trigger(asyncInvocationType=True), None, accept=queue.accept)
+        wait_until(lambda: queue.counts["succeeded"] == 1, clock.skip)
+    assert (stream.counts["delivered"], stream.counts["failures"]) == (1, 0)
+    assert len(function.calls) == 3
+
+
+def test_message_that_is_too_large_by_itself_is_given_up_without_a_retry(
+    clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    with AsyncQueue("f", function, clock=clock) as queue:
+        for body in ("small", "x" * PAYLOAD_LIMIT, "small"):
+            source.publish(body)
+        described = trigger(run={"errorsTolerance": "ALL", **batch(3)}, asyncInvocationType=True)
+        stream = stream_to(described, None, accept=queue.accept)
+        wait_until(lambda: stream.counts["delivered"] == 2)
+    assert (stream.counts["dropped"], stream.counts["retries"]) == (1, 0)
+
+
+def test_closing_during_a_retry_stops_at_once_and_shows_the_messages_again(
+    clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction(then="error")
+    for number in range(3):
+        source.publish(str(number))
+    stream = stream_to(trigger(run=batch(2)), function)
+    function.wait_for(1)
+    stream.close()
+    assert stream.state == "stopped"
+    again = ScriptedFunction()
+    stream_to(trigger(run=batch(3)), again)
+    again.wait_for(1)
+    assert [event["data"]["messageBody"] for event in again.calls[0].json] == ["0", "1", "2"]
+    del clock
+
+
+def test_killed_instance_fails_the_batch_and_the_next_one_gets_all_of_it(
+    tmp_path: Path, source: MemorySource, stream_to: Callable[..., EventStream], clock: ManualClock
+) -> None:
+    (tmp_path / "index.py").write_text(
+        "import json, os\n"
+        "from pathlib import Path\n"
+        f"seen = Path({str(tmp_path / 'seen')!r})\n"
+        "def handler(event, context):\n"
+        "    if not seen.exists():\n"
+        "        seen.touch()\n"
+        "        os._exit(9)\n"
+        "    seen.write_text(' '.join(each['data']['messageBody'] for each in json.loads(event)))\n"
+    )
+    for number in range(5):
+        source.publish(str(number))
+    with FunctionHost(Function("f", tmp_path)) as host:
+        stream = stream_to(trigger(run=batch(5)), host.invoke)
+        wait_until(lambda: stream.counts["failures"] == 1)
+        wait_until(lambda: stream.counts["delivered"] == 5, clock.skip)
+    assert (tmp_path / "seen").read_text() == "0 1 2 3 4"
+
+
+def test_batches_that_come_again_on_purpose_lose_nothing(
+    source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    for number in range(200):
+        source.publish(str(number))
+    stream = stream_to(trigger(run=batch(10)), function, redeliveries=0.4, seed=3)
+    wait_until(lambda: stream.counts["delivered"] == 200)
+    told = [event["data"]["messageBody"] for call in function.calls for event in call.json]
+    assert set(told) == {str(number) for number in range(200)}
+    assert len(told) == 200 + stream.counts["redelivered"] > 220
+
+
+class Flaky(MemorySource):
+    """A source that cannot be read at first, and notes how long messages are held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = 2
+        self.held: list[float] = []
+
+    def receive(self, most: int, seconds: float) -> Sequence[Arrived]:
+        if self.failures:
+            self.failures -= 1
+            raise OSError("database is locked")
+        self.held.append(seconds)
+        return super().receive(most, seconds)
+
+    def hold(self, messages: Sequence[Arrived], seconds: float) -> Sequence[Arrived]:
+        self.held.append(seconds)
+        return super().hold(messages, seconds)
+
+
+def test_queue_that_fails_is_read_again(
+    clock: ManualClock, stream_to: Callable[..., EventStream], caplog: pytest.LogCaptureFixture
+) -> None:
+    flaky = Flaky()
+    flaky.publish("x")
+    stream = stream_to(trigger(), ScriptedFunction(), source=flaky)
+    wait_until(lambda: stream.counts["delivered"] == 1, clock.skip)
+    assert "database is locked" in caplog.text
+
+
+def test_messages_are_held_for_the_window_the_call_and_every_wait(
+    clock: ManualClock, stream_to: Callable[..., EventStream]
+) -> None:
+    flaky = Flaky()
+    flaky.failures = 0
+    flaky.publish("x")
+    stream = stream_to(trigger(run=batch(1, 15)), ScriptedFunction("error"), source=flaky, hold_seconds=90)
+    wait_until(lambda: stream.counts["delivered"] == 1, clock.skip)
+    assert [seconds for seconds in flaky.held if seconds != 105] == [90, 91]
+    assert flaky.held[0] == 105
+
+
+# The MNS-compatible server as the source (fc-runtime.md: Event streams).
+
+
+@pytest.fixture
+def store(clock: ManualClock) -> Iterator[MnsStore]:
+    with MnsStore(clock=clock.time) as opened:
+        yield opened
+
+
+def test_messages_of_an_mns_queue_are_delivered_and_deleted(
+    store: MnsStore, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    stream = stream_to(trigger(run=batch(100)), function, source=MnsSource(store, "zeus"))
+    store.listen(lambda _: stream.wake())
+    sent = store.send_batch(
+        "zeus", [Outgoing(base64.b64encode(f"订单 {n}".encode()).decode()) for n in range(40)]
+    )
+    wait_until(lambda: stream.counts["delivered"] == 40)
+    told = [event for call in function.calls for event in call.json]
+    assert [event["data"]["messageBody"] for event in told] == [f"订单 {number}" for number in range(40)]
+    assert [event["data"]["messageId"] for event in told] == [message.id for message in sent]
+    assert told[0]["time"] == "2021-04-08T06:28:17.093Z"
+    assert store.messages("zeus") == []
+
+
+def test_messages_that_a_dead_process_held_come_again_by_their_visibility_timeout(
+    clock: ManualClock, store: MnsStore
+) -> None:
+    source = MnsSource(store, "zeus")
+    store.send("zeus", "x")
+    (held,) = source.receive(10, 90)
+    assert source.receive(10, 90) == []
+    clock.advance(90.001)
+    (again,) = source.receive(10, 90)
+    assert (again.id, again.body) == (held.id, held.body)
+    assert again.receipt != held.receipt
+
+
+def test_message_stays_hidden_through_all_retries_and_the_dead_letter_lies_in_its_queue(
+    clock: ManualClock, store: MnsStore, stream_to: Callable[..., EventStream]
+) -> None:
+    store.create_queue("zeus", QueueAttributes(visibility_timeout=1))
+    store.create_queue("dead")
+    seen: list[int] = []
+    function = ScriptedFunction(then="error", on_call=lambda _: seen.append(len(store.peek("zeus", 10))))
+    run = {**QUICK, **batch(2), "deadLetterQueue": {"Arn": DEAD}}
+    store.send_batch("zeus", [Outgoing("one"), Outgoing("two")])
+    stream = stream_to(
+        trigger(run=run), function, source=MnsSource(store, "zeus"), dead_letters=mns_destinations(store)
+    )
+    wait_until(lambda: stream.counts["dead_lettered"] == 2, clock.skip)
+    assert seen == [0] * 4
+    letters = [json.loads(message.body) for message in store.messages("dead")]
+    assert [letter["data"]["messageBody"] for letter in letters] == ["one", "two"]
+    wait_until(lambda: store.messages("zeus") == [])
+
+
+def test_closing_makes_held_messages_of_an_mns_queue_visible_at_once(
+    store: MnsStore, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction(then="error")
+    store.create_queue("zeus")
+    store.send("zeus", "x")
+    stream = stream_to(trigger(), function, source=MnsSource(store, "zeus"))
+    function.wait_for(1)
+    assert store.peek("zeus") == []
+    stream.close()
+    assert [message.body for message in store.peek("zeus")] == ["x"]
+
+
+def test_message_that_was_done_too_late_comes_again(
+    clock: ManualClock,
+    store: MnsStore,
+    stream_to: Callable[..., EventStream],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store.create_queue("zeus")
+    store.send("zeus", "x")
+    slow = iter([91.0, 0.0])
+    function = ScriptedFunction(on_call=lambda _: clock.advance(next(slow)))
+    stream = stream_to(trigger(), function, source=MnsSource(store, "zeus"), hold_seconds=90)
+    function.wait_for(2)
+    wait_until(lambda: store.messages("zeus") == [])
+    first, again = (call.json[0] for call in function.calls)
+    assert (first["id"], first["data"]) == (again["id"], again["data"])
+    assert stream.counts["received"] == 2
+    assert "zeus: 1 messages were done too late and come again" in caplog.text
+
+
+def test_other_products_can_be_fed_from_an_mns_queue(
+    store: MnsStore, stream_to: Callable[..., EventStream]
+) -> None:
+    function = ScriptedFunction()
+    source = MnsSource(store, "stands-for-mytopic")
+    store.send("stands-for-mytopic", "hello kafka msg")
+    stream_to(trigger("Kafka"), function, source=source)
+    assert only(function)["data"]["value"] == "hello kafka msg"
+
+
+def test_destination_that_is_no_queue_of_the_server_refuses(store: MnsStore) -> None:
+    destinations = mns_destinations(store)
+    for arn in (DEAD, "acs:mns:cn-hangzhou:1000:/topics/none/messages"):
+        with pytest.raises(Undeliverable, match="NotExist"):
+            destinations(arn, b"{}")
+    store.topics.create("news")
+    destinations("acs:mns:cn-hangzhou:1000:/topics/news/messages", b"{}")
+
+
+# The trigger's configuration (fc-runtime.md: Event stream configuration).
+
+
+@pytest.mark.parametrize(
+    ("described", "field"),
+    [
+        (trigger("DTS"), "eventSourceConfig.eventSourceType"),
+        (trigger("Default"), "eventSourceConfig.eventSourceType"),
+        (
+            trigger(eventSourceConfig={"eventSourceType": "MNS"}),
+            "eventSourceConfig.eventSourceParameters.sourceMNSParameters",
+        ),
+        (trigger(run=batch(0)), "runOptions.batchWindow.CountBasedWindow"),
+        (trigger(run=batch(10001)), "runOptions.batchWindow.CountBasedWindow"),
+        (trigger(run=batch(1, 16)), "runOptions.batchWindow.TimeBasedWindow"),
+        (trigger(run={"mode": "stream"}), "runOptions.mode"),
+        (trigger("Kafka", run={"mode": "event-driven"}), "runOptions.mode"),
+        (trigger(run={"errorsTolerance": "SOME"}), "runOptions.errorsTolerance"),
+        (
+            trigger(run={"retryStrategy": {"PushRetryStrategy": "X"}}),
+            "runOptions.retryStrategy.PushRetryStrategy",
+        ),
+        (trigger(run={"deadLetterQueue": {"Arn": DEAD}}), "runOptions.deadLetterQueue"),
+        (trigger(sink={"eventSchema": "Raw"}), "eventSinkConfig.deliveryOption.eventSchema"),
+        (trigger(sink={"concurrency": 301}), "eventSinkConfig.deliveryOption.concurrency"),
+        (trigger(asyncInvocationType="true"), "asyncInvocationType"),
+        (trigger(eventRuleFilterPattern="{"), "eventRuleFilterPattern"),
+    ],
+)
+def test_wrong_trigger_is_refused_by_field(described: Trigger, field: str) -> None:
+    with pytest.raises(BadStream) as caught:
+        stream_of(described, "f")
+    assert caught.value.field == field
+    assert str(caught.value).startswith(f"trigger mnstrigger: {field}: ")
+
+
+def test_range_of_a_number_is_told() -> None:
+    with pytest.raises(BadStream, match="concurrency: 500; a whole number from 1 to 300"):
+        stream_of(trigger("Kafka", sink={"concurrency": 500}), "f")
+
+
+def test_stream_needs_what_its_trigger_uses(source: MemorySource) -> None:
+    with pytest.raises(ValueError, match="invoke is needed"):
+        EventStream(stream_of(trigger(), "f"), source)
+    with pytest.raises(ValueError, match="accept is needed"):
+        EventStream(stream_of(trigger(asyncInvocationType=True), "f"), source, invoke=ScriptedFunction())
+    config = stream_of(trigger(run={**QUICK, "deadLetterQueue": {"Arn": DEAD}}), "f")
+    with pytest.raises(ValueError, match="dead_letters is needed"):
+        EventStream(config, source, invoke=ScriptedFunction())
+
+
+# MNS topics (fc-runtime.md: MNS topic trigger).
+
+TOPIC = "acs:mns:cn-hangzhou:1000000000000000:/topics/Mytopic"
+MESSAGE = Publication("hello topic", id="2F5B0001", publish_time=1550216480040)
+WITH_ATTRIBUTES = replace(MESSAGE, attributes={"Extend": '{"key":"value"}'})
+JSON_FORM = (
+    '"TopicOwner":"1000000000000000","Message":"hello topic","Subscriber":"1000000000000000",'
+    '"PublishTime":1550216480040,"SubscriptionName":"sub","MessageMD5":"D6206122A430035E4EC1463CDD704B59","TopicName":"Mytopic",'
+    '"MessageId":"2F5B0001"}'
+)
+
+
+@pytest.mark.parametrize(
+    ("content_format", "message", "expected"),
+    [
+        ("STREAM", MESSAGE, "hello topic"),
+        ("STREAM", WITH_ATTRIBUTES, r'{"body":"hello topic","attrs":{"Extend":"{\"key\":\"value\"}"}}'),
+        ("JSON", MESSAGE, "{" + JSON_FORM),
+        ("JSON", WITH_ATTRIBUTES, '{"key":"value",' + JSON_FORM),
+    ],
+)
+def test_topic_message_is_the_documented_event(
+    content_format: str, message: Publication, expected: str
+) -> None:
+    described = Trigger("sub", "mns_topic", {"notifyContentFormat": content_format})
+    assert topic_of(described, TOPIC).event(message, ACCOUNT).decode() == expected
+
+
+def test_topic_trigger_is_read_with_its_defaults() -> None:
+    assert topic_of(Trigger("t", "mns_topic", {}), TOPIC) == TopicConfig(
+        "t", "Mytopic", "STREAM", "BACKOFF_RETRY"
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "arn", "part"),
+    [
+        ({}, "acs:mns:cn-hangzhou:1000:/queues/q", "names no topic"),
+        ({"notifyContentFormat": "SIMPLIFIED"}, TOPIC, "notifyContentFormat"),
+        ({"notifyStrategy": "NEVER"}, TOPIC, "notifyStrategy"),
+        ({"filterTag": "x" * 17}, TOPIC, "filterTag"),
+    ],
+)
+def test_wrong_topic_trigger_is_refused(config: dict[str, Any], arn: str, part: str) -> None:
+    with pytest.raises(BadTopicTrigger, match=part):
+        topic_of(Trigger("t", "mns_topic", config), arn)
+
+
+def test_topic_message_is_delivered_asynchronously_if_its_tag_is_wanted(clock: ManualClock) -> None:
+    function = ScriptedFunction()
+    with (
+        AsyncQueue("f", function, clock=clock) as queue,
+        TopicTrigger(TopicConfig("t", "Mytopic", filter_tag="push"), queue.accept, clock=clock) as topic,
+    ):
+        for tag in ("push", "", "other"):
+            topic.publish(Publication(f"tag {tag}", tag))
+        assert topic.settle()
+        assert queue.finish()
+        assert topic.counts == {"published": 3, "filtered": 2, "delivered": 1, "retries": 0, "given_up": 0}
+    assert function.events == [b"tag push"]
+
+
+def test_topic_message_that_is_not_taken_is_tried_again_by_its_strategy(clock: ManualClock) -> None:
+    moments: list[float] = []
+
+    def refuse(_event: bytes, *, size: int | None = None) -> str:
+        del size
+        moments.append(clock.time())
+        raise OSError("no queue")
+
+    with TopicTrigger(TopicConfig("t", "Mytopic"), refuse, clock=clock) as topic:
+        topic.publish(MESSAGE)
+        for _ in range(3):
+            assert topic.settle()
+            clock.skip()
+        assert topic.settle()
+        assert topic.counts["given_up"] == 1
+    assert len(moments) == 4
+    assert all(10 <= later - earlier <= 20 for earlier, later in pairwise(moments))
+
+
+def test_topic_of_the_server_reaches_the_function_until_the_trigger_is_closed(
+    clock: ManualClock, store: MnsStore
+) -> None:
+    function = ScriptedFunction()
+    config = TopicConfig("t", "Mytopic", "JSON", filter_tag="push")
+    with AsyncQueue("f", function, clock=clock) as queue:
+        for _ in range(2):  # as after a restart, when the subscription is there already
+            with TopicTrigger(config, queue.accept, clock=clock).attach(store.topics) as topic:
+                sent = store.topics.publish("Mytopic", Publication("hello", "push"))
+                store.topics.publish("Mytopic", "not tagged")
+                assert topic.settle()
+        store.topics.publish("Mytopic", Publication("too late", "push"))
+        assert queue.finish()
+    assert [call.json["Message"] for call in function.calls] == ["hello", "hello"]
+    assert function.calls[-1].json["MessageId"] == sent.id
+    assert function.calls[-1].json["PublishTime"] == sent.publish_time

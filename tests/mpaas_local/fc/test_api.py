@@ -1,0 +1,555 @@
+"""Events by HTTP: cloud events, OSS uploads, invocations and ticks, over a real server."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import urllib3
+from cloudevents.core.bindings.http import to_binary_event, to_structured_event
+from cloudevents.core.v1.event import CloudEvent
+
+from mpaas_local.clock import ManualClock
+from mpaas_local.eventbridge.cloud_events import (
+    BadCloudEvent,
+    BadEventTrigger,
+    EventTrigger,
+    cloud_event_of,
+    event_trigger_of,
+)
+from mpaas_local.fc.api import Callee, create_events_app
+from mpaas_local.fc.asynchronous import PAYLOAD_LIMIT, AsyncConfig, AsyncQueue
+from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.fc.oss_trigger import (
+    BadOssTrigger,
+    OssTrigger,
+    OssUpload,
+    oss_cloud_event,
+    oss_event,
+    oss_trigger_of,
+)
+from mpaas_local.fc.timer_trigger import Timer, Timers
+from mpaas_local.server import Server
+from project.descriptor import Trigger
+from tests.mpaas_local.callables import ScriptedFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ACCOUNT = Account("1000000000000000", "cn-hangzhou")
+NOW = datetime(2021, 1, 18, 3, 58, 31, 762000, tzinfo=timezone.utc).timestamp()
+BUCKET = "acs:oss:cn-hangzhou:1000000000000000:testbucket"
+
+DISK = {
+    "specversion": "1.0",
+    "id": "70c0414c-b260-4923-b584-1d6e56460001",
+    "source": "acs.ecs",
+    "type": "ecs:Disk:ConvertToPostpaidCompleted",
+    "subject": "acs:ecs:cn-hangzhou:1000000000000000:disk/d-bp11ba7acc69nkta0001",
+    "time": "2021-01-18T11:58:31.125+08:00",
+    "data": {"result": "accomplished", "diskId": "d-bp11ba7acc69nkta0001"},
+}
+DELIVERED = (
+    '{"datacontenttype":"application/json;charset=utf-8","aliyunaccountid":"1000000000000000",'
+    '"data":{"result":"accomplished","diskId":"d-bp11ba7acc69nkta0001"},'
+    '"subject":"acs:ecs:cn-hangzhou:1000000000000000:disk/d-bp11ba7acc69nkta0001","source":"acs.ecs",'
+    '"type":"ecs:Disk:ConvertToPostpaidCompleted","aliyunpublishtime":"2021-01-18T03:58:31.762Z",'
+    '"specversion":"1.0","aliyuneventbusname":"default","id":"70c0414c-b260-4923-b584-1d6e56460001",'
+    '"time":"2021-01-18T11:58:31.125+08:00","aliyunregionid":"cn-hangzhou","aliyunpublishaddr":"127.0.0.1"}'
+)
+
+
+@dataclass
+class Running:
+    """The application on a port, with the functions `f` and `g`."""
+
+    url: str
+    functions: dict[str, ScriptedFunction]
+    queues: dict[str, AsyncQueue]
+
+    def post(self, path: str, body: Any = b"", **headers: str) -> urllib3.BaseHTTPResponse:
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return urllib3.request("POST", self.url + path, body=body, headers=sent, retries=False, timeout=30)
+
+    def post_event(self, event: Any, query: str = "") -> urllib3.BaseHTTPResponse:
+        return self.post(f"/events{query}", event, content_type="application/cloudevents+json")
+
+    def settle(self) -> None:
+        for queue in self.queues.values():
+            assert queue.settle()
+
+
+@pytest.fixture
+def running() -> Iterator[Callable[..., Running]]:
+    opened: list[Any] = []
+    clock = ManualClock(NOW)
+
+    def start(
+        f: ScriptedFunction | None = None, config: AsyncConfig | None = None, **options: Any
+    ) -> Running:
+        functions = {"f": f or ScriptedFunction(), "g": ScriptedFunction()}
+        queues = {
+            name: AsyncQueue(name, function, config=config, clock=clock)
+            for name, function in functions.items()
+        }
+        callees = {name: Callee(functions[name], queues[name]) for name in functions}
+        app = create_events_app(callees, account=ACCOUNT, clock=clock, **options)
+        server = Server(app).start()
+        opened.extend((server.stop, *(queue.close for queue in queues.values())))
+        return Running(server.url, functions, queues)
+
+    yield start
+    for stop in opened:
+        stop()
+
+
+def test_structured_event_is_delivered_as_the_documented_sample(running: Callable[..., Running]) -> None:
+    stack = running(event_triggers=[EventTrigger("f", "t")])
+    response = stack.post_event(DISK)
+    assert response.status == 200
+    assert stack.functions["f"].events == [DELIVERED.encode()]
+    call = stack.functions["f"].calls[0]
+    assert response.json() == {
+        "id": DISK["id"],
+        "deliveries": [
+            {
+                "function": "f",
+                "trigger": "t",
+                "mode": "sync",
+                "status": 200,
+                "requestId": call.request_id,
+                "error": None,
+                "result": '"done"',
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize("mode", [to_structured_event, to_binary_event])
+def test_official_sdk_can_be_the_client(mode: Any, running: Callable[..., Running]) -> None:
+    stack = running(event_triggers=[EventTrigger("f", "t")])
+    attributes = {
+        "id": "7",
+        "source": "shop.orders",
+        "type": "order:Shipped",
+        "subject": "订单 7",
+        "datacontenttype": "application/json",
+        "time": datetime(2025, 2, 14, 6, 39, tzinfo=timezone.utc),
+        "traceid": "abc",
+    }
+    message = mode(CloudEvent(dict(attributes), {"user": "用户"}))
+    response = urllib3.request(
+        "POST", f"{stack.url}/events", body=message.body, headers=message.headers, retries=False
+    )
+    assert response.status == 200
+    (sent,) = [call.json for call in stack.functions["f"].calls]
+    assert {
+        name: sent[name] for name in ("id", "source", "type", "subject", "datacontenttype", "traceid")
+    } == {name: value for name, value in attributes.items() if name != "time"}
+    assert sent["time"] == "2025-02-14T06:39:00Z"
+    assert sent["data"] == {"user": "用户"}
+    assert sent["aliyuneventbusname"] == "default"
+
+
+def test_raw_data_is_the_data_alone(running: Callable[..., Running]) -> None:
+    stack = running(event_triggers=[EventTrigger("f", "t", schema="RawData")])
+    stack.post_event(DISK)
+    binary = {name: value for name, value in DISK.items() if name != "data"}
+    stack.post_event({**binary, "data_base64": base64.b64encode(b"\x00\x01").decode()})
+    stack.post_event(binary)
+    assert stack.functions["f"].events == [
+        b'{"result":"accomplished","diskId":"d-bp11ba7acc69nkta0001"}',
+        b"\x00\x01",
+        b"null",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "data"),
+    [
+        ("application/json; charset=utf-8", b'{"a": 1}', {"data": {"a": 1}}),
+        ("application/vnd.order+json", b"[1]", {"data": [1]}),
+        ("", b"1", {"data": 1}),
+        ("text/plain", "你好".encode(), {"data": "你好"}),
+        ("image/png", b"\x89PNG", {"data_base64": "iVBORw=="}),
+        ("application/json", b"", {}),
+    ],
+)
+def test_data_of_a_binary_event_is_read_by_its_type(
+    content_type: str, body: bytes, data: dict[str, Any]
+) -> None:
+    headers = {"ce-specversion": "1.0", "ce-id": "7", "ce-source": "%E5%95%86", "ce-type": "t"}
+    event = cloud_event_of(content_type, headers, body)
+    assert event["source"] == "商"
+    assert {
+        name: event[name] for name in event if name.startswith("data") and name != "datacontenttype"
+    } == data
+
+
+@pytest.mark.parametrize(
+    ("event", "part"),
+    [
+        (b"{", "no JSON"),
+        ([], "a JSON object"),
+        ({**DISK, "specversion": "0.3"}, "specversion is '0.3'"),
+        ({**DISK, "id": ""}, "id: a text is needed"),
+        ({**DISK, "source": None}, "source: a text is needed"),
+        ({**DISK, "trace-id": "x"}, "'trace-id' is no attribute"),
+        ({**DISK, "data_base64": "?"}, "data_base64"),
+    ],
+)
+def test_what_is_no_cloud_event_is_refused_with_its_reason(
+    event: Any, part: str, running: Callable[..., Running]
+) -> None:
+    response = running().post_event(event)
+    assert response.status == 400
+    assert response.json()["errorCode"] == "InvalidArgument"
+    assert part in response.json()["errorMessage"]
+
+
+def test_request_without_an_event_and_a_batch_are_refused() -> None:
+    with pytest.raises(BadCloudEvent, match="neither"):
+        cloud_event_of("application/json", {}, b"{}")
+    with pytest.raises(BadCloudEvent, match="one event"):
+        cloud_event_of("application/cloudevents-batch+json", {}, b"[]")
+
+
+def bus_trigger(pattern: Any, **config: Any) -> EventTrigger:
+    described = Trigger(
+        "t",
+        "eventbridge",
+        {
+            "eventRuleFilterPattern": json.dumps(pattern),
+            "eventSourceConfig": {"eventSourceType": "Default"},
+            **config,
+        },
+    )
+    return event_trigger_of(described, "f")
+
+
+def test_event_reaches_the_triggers_whose_pattern_it_matches(running: Callable[..., Running]) -> None:
+    matching = bus_trigger({"source": ["acs.ecs"], "data": {"result": [{"prefix": "acc"}]}})
+    stack = running(
+        event_triggers=[
+            matching,
+            EventTrigger("g", "other", bus_trigger({"source": ["acs.oss"]}).pattern),
+            bus_trigger({}, triggerEnable=False),
+        ]
+    )
+    deliveries = stack.post_event(DISK).json()["deliveries"]
+    assert [delivery["trigger"] for delivery in deliveries] == ["t"]
+    assert stack.post_event({**DISK, "source": "mine"}).json() == {"id": DISK["id"], "deliveries": []}
+    assert (len(stack.functions["f"].calls), len(stack.functions["g"].calls)) == (1, 0)
+
+
+def test_trigger_of_the_bus_is_read_from_its_configuration() -> None:
+    trigger = bus_trigger(
+        {}, asyncInvocationType=True, eventSinkConfig={"deliveryOption": {"eventSchema": "RawData"}}
+    )
+    assert (trigger.asynchronous, trigger.schema, trigger.enabled) == (True, "RawData", True)
+    for pattern, config in (
+        ({"source": "x"}, {}),
+        ({}, {"eventSinkConfig": {"deliveryOption": {"eventSchema": "XML"}}}),
+        ({}, {"eventSourceConfig": {"eventSourceType": "MNS"}}),
+    ):
+        with pytest.raises(BadEventTrigger, match="trigger t: event"):
+            bus_trigger(pattern, **config)
+    with pytest.raises(ValueError, match="there is no function h"):
+        create_events_app({}, event_triggers=[EventTrigger("h", "t")])
+
+
+@pytest.mark.parametrize(
+    ("setting", "query", "mode"),
+    [
+        (False, "", "sync"),
+        (True, "", "async"),
+        (False, "?async=true", "async"),
+        (True, "?async=false", "sync"),
+    ],
+)
+def test_event_is_delivered_as_the_trigger_or_the_query_says(
+    setting: bool, query: str, mode: str, running: Callable[..., Running]
+) -> None:
+    stack = running(event_triggers=[EventTrigger("f", "t", asynchronous=setting)])
+    response = stack.post_event(DISK, query)
+    assert response.status == (202 if mode == "async" else 200)
+    assert [delivery["mode"] for delivery in response.json()["deliveries"]] == [mode]
+    stack.settle()
+    assert stack.queues["f"].counts["accepted"] == (1 if mode == "async" else 0)
+    assert stack.functions["f"].events == [DELIVERED.encode()]
+    assert stack.post_event(DISK, "?async=maybe").status == 400
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "error"),
+    [
+        ("error", 200, "UnhandledInvocationError"),
+        (
+            "throttled",
+            429,
+            "ResourceExhausted: f: all 1 instances are busy; try again, or raise the host's limit",
+        ),
+        ("broken", 500, "InternalServerError: the function could not be called"),
+    ],
+)
+def test_whoever_posts_an_event_is_told_that_a_function_failed_and_others_got_it(
+    answer: str, status: int, error: str, running: Callable[..., Running]
+) -> None:
+    stack = running(ScriptedFunction(answer), event_triggers=[EventTrigger("f", "t"), EventTrigger("g", "t")])
+    response = stack.post_event(DISK)
+    assert response.status == 502
+    assert [(each["status"], each["error"]) for each in response.json()["deliveries"]] == [
+        (status, error),
+        (200, None),
+    ]
+
+
+UPLOAD = OssUpload(
+    "testbucket",
+    "source/a.png",
+    size=122539,
+    etag="688A7BF4F233DC9C88A80BF985AB0001",
+    mime_type="application/zip",
+    user_meta={"x-oss-meta-last-modified": "20250213"},
+)
+
+
+def test_native_oss_event_is_the_documented_sample() -> None:
+    moment = datetime(2022, 8, 13, 6, 45, 43, tzinfo=timezone.utc).timestamp() + 0.7
+    rule = "9adac8e253828f4f7c0466d941fa3db811610001"
+    assert oss_event(UPLOAD, rule, ACCOUNT, moment, "58F9FF2D3DF792092E12044C").decode() == (
+        '{"events":[{"eventName":"ObjectCreated:PutObject","eventSource":"acs:oss",'
+        '"eventTime":"2022-08-13T06:45:43.000Z","eventVersion":"1.0",'
+        '"oss":{"bucket":{"arn":"acs:oss:cn-hangzhou:1000000000000000:testbucket","name":"testbucket",'
+        '"ownerIdentity":"1000000000000000"},"object":{"deltaSize":122539,'
+        '"eTag":"688A7BF4F233DC9C88A80BF985AB0001","key":"source/a.png",'
+        '"objectMeta":{"mimeType":"application/zip","userMeta":{"x-oss-meta-last-modified":"20250213"}},'
+        '"size":122539},"ossSchemaVersion":"1.0","ruleId":"9adac8e253828f4f7c0466d941fa3db811610001"},'
+        '"region":"cn-hangzhou","requestParameters":{"sourceIPAddress":"127.0.0.1"},'
+        '"responseElements":{"requestId":"58F9FF2D3DF792092E12044C"},'
+        '"userIdentity":{"principalId":"1000000000000000"}}]}'
+    )
+
+
+def test_oss_event_of_eventbridge_is_the_documented_sample() -> None:
+    moment = datetime(2023, 11, 4, 8, 49, 26, 745000, tzinfo=timezone.utc).timestamp()
+    upload = OssUpload(
+        "b1", "source/a.png", size=13, etag="59CA0EFA9F5633CB0371BBC0355478D8", mime_type="text/plain"
+    )
+    event = oss_cloud_event(upload, ACCOUNT, moment, "6364D216511B143733C5A67B")
+    assert json.dumps(event, separators=(",", ":")) == (
+        '{"datacontenttype":"application/json;charset=utf-8","aliyunaccountid":"1000000000000000",'
+        '"data":{"eventVersion":"1.0","responseElements":{"requestId":"6364D216511B143733C5A67B"},'
+        '"eventSource":"acs:oss","eventTime":"2023-11-04T08:49:26.000Z",'
+        '"requestParameters":{"sourceIPAddress":"127.0.0.1"},"eventName":"ObjectCreated:PutObject",'
+        '"userIdentity":{"principalId":"1000000000000000"},"region":"cn-hangzhou",'
+        '"oss":{"bucket":{"name":"b1","arn":"acs:oss:cn-hangzhou:1000000000000000:b1","virtualBucket":"",'
+        '"ownerIdentity":"1000000000000000"},"ossSchemaVersion":"1.0","object":{"size":13,'
+        '"objectMeta":{"mimeType":"text/plain"},"deltaSize":13,"eTag":"59CA0EFA9F5633CB0371BBC0355478D8",'
+        '"key":"source/a.png"}}},"subject":"acs:oss:cn-hangzhou:1000000000000000:b1/source/a.png",'
+        '"aliyunoriginalaccountid":"1000000000000000","source":"acs.oss","type":"oss:ObjectCreated:PutObject",'
+        '"aliyunpublishtime":"2023-11-04T08:49:26.745Z","specversion":"1.0","aliyuneventbusname":"default",'
+        '"id":"6364D216511B143733C5A67B","time":"2023-11-04T08:49:26Z","aliyunregionid":"cn-hangzhou"}'
+    )
+
+
+def oss_trigger(events: list[str], prefix: str = "", suffix: str = "", arn: str = BUCKET) -> OssTrigger:
+    config = {"events": events, "filter": {"key": {"prefix": prefix, "suffix": suffix}}}
+    return oss_trigger_of(Trigger("o", "oss", config), "f", arn)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "wanted"),
+    [
+        (oss_trigger(["oss:ObjectCreated:PutObject"]), True),
+        (oss_trigger(["oss:ObjectCreated:*"], "source/", ".png"), True),
+        (oss_trigger(["oss:ObjectCreated:PostObject"]), False),
+        (oss_trigger(["oss:ObjectRemoved:*"]), False),
+        (oss_trigger(["oss:ObjectCreated:*"], "target/"), False),
+        (oss_trigger(["oss:ObjectCreated:*"], suffix=".jpg"), False),
+        (oss_trigger(["oss:ObjectCreated:*"], arn="acs:oss:cn-hangzhou:1:other"), False),
+    ],
+)
+def test_oss_trigger_wants_its_bucket_events_prefix_and_suffix(trigger: OssTrigger, wanted: bool) -> None:
+    assert trigger.wants(UPLOAD) is wanted
+
+
+@pytest.mark.parametrize(
+    ("events", "arn", "part"),
+    [
+        ([], BUCKET, "at least one"),
+        (["ObjectCreated:PutObject"], BUCKET, "ObjectCreated:PutObject: not known"),
+        (["oss:ObjectCreated:*"], "testbucket", "names no bucket"),
+    ],
+)
+def test_wrong_oss_trigger_is_refused(events: list[str], arn: str, part: str) -> None:
+    with pytest.raises(BadOssTrigger, match=part):
+        oss_trigger(events, arn=arn)
+
+
+def test_upload_reaches_native_triggers_asynchronously_and_the_event_bus(
+    running: Callable[..., Running],
+) -> None:
+    stack = running(
+        event_triggers=[EventTrigger("g", "bus", bus_trigger({"source": ["acs.oss"]}).pattern)],
+        oss_triggers=[oss_trigger(["oss:ObjectCreated:*"])],
+    )
+    response = stack.post("/events/oss", {"bucket": "testbucket", "key": "目录/a b.png", "size": 3})
+    assert response.status == 200
+    stack.settle()
+    (native,) = [call.json for call in stack.functions["f"].calls]
+    (by_bus,) = [call.json for call in stack.functions["g"].calls]
+    assert native["events"][0]["oss"]["object"]["key"] == "目录/a b.png"
+    assert by_bus["data"]["oss"]["object"]["size"] == 3
+    assert by_bus["id"] == response.json()["id"] == native["events"][0]["responseElements"]["requestId"]
+    assert [each["mode"] for each in response.json()["deliveries"]] == ["async", "sync"]
+    removed = {"bucket": "testbucket", "key": "a", "eventName": "ObjectRemoved:DeleteObject"}
+    assert [each["trigger"] for each in stack.post("/events/oss", removed).json()["deliveries"]] == ["bus"]
+
+
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        (b"{", "no JSON"),
+        ({"bucket": "b"}, "bucket and key"),
+        ({"bucket": "b", "key": "k", "colour": "red"}, "it may have: bucket, key, eventName"),
+        ({"bucket": "b", "key": 1}, "key: str"),
+        (
+            {"bucket": "b", "key": "k", "eventName": "oss:ObjectCreated:PutObject"},
+            "one like ObjectCreated:PutObject",
+        ),
+    ],
+)
+def test_wrong_upload_is_refused(body: Any, part: str, running: Callable[..., Running]) -> None:
+    response = running().post("/events/oss", body)
+    assert response.status == 400
+    assert part in response.json()["errorMessage"]
+
+
+@pytest.mark.parametrize("path", ["/invocations/f", "/2023-03-30/functions/f/invocations"])
+def test_synchronous_invocation_answers_with_the_result(path: str, running: Callable[..., Running]) -> None:
+    stack = running(ScriptedFunction("ok", "error"))
+    response = stack.post(path, b"\x00event")
+    assert (response.status, response.data) == (200, b'"done"')
+    assert response.headers["x-fc-request-id"] == stack.functions["f"].calls[0].request_id
+    assert "x-fc-error-type" not in response.headers
+    failed = stack.post(path)
+    assert (failed.status, failed.headers["x-fc-error-type"]) == (200, "UnhandledInvocationError")
+    assert stack.functions["f"].events == [b"\x00event", b""]
+
+
+def test_real_function_is_invoked_with_the_end_of_its_log(tmp_path: Path) -> None:
+    (tmp_path / "index.py").write_text("def handler(event, context):\n    print('seen')\n    return event\n")
+    with FunctionHost(Function("f", tmp_path)) as host, AsyncQueue("f", host.invoke) as queue:
+        app = create_events_app({"f": Callee(host.invoke, queue)}, event_triggers=[EventTrigger("f", "t")])
+        with Server(app) as server:
+            stack = Running(server.url, {}, {})
+            response = stack.post("/invocations/f", b"hello", x_fc_log_type="Tail")
+            assert response.data == b"hello"
+            log = base64.b64decode(response.headers["x-fc-log-result"]).decode()
+            assert "\nseen\n" in log
+            assert float(response.headers["x-fc-invocation-duration"]) > 0
+            (delivery,) = stack.post_event(DISK).json()["deliveries"]
+            assert json.loads(delivery["result"])["data"] == DISK["data"]
+
+
+def test_asynchronous_invocation_is_accepted_with_its_delay_and_task_id(
+    running: Callable[..., Running],
+) -> None:
+    stack = running(config=AsyncConfig(task_mode=True))
+    response = stack.post(
+        "/invocations/f",
+        b"{}",
+        x_fc_invocation_type="Async",
+        x_fc_async_task_id="order_1",
+        x_fc_async_delay="0.5",
+    )
+    assert (response.status, response.data) == (202, b"")
+    assert response.headers["x-fc-request-id"].startswith("1-")
+    again = stack.post("/invocations/f", b"{}", x_fc_invocation_type="Async", x_fc_async_task_id="order_1")
+    assert again.status == 409
+    assert stack.queues["f"].tasks == {"order_1": "Enqueued"}
+    assert stack.functions["f"].calls == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status", "code"),
+    [
+        ("/invocations/h", b"", {}, 404, "FunctionNotFound"),
+        (
+            "/invocations/f",
+            b"",
+            {"x_fc_async_delay": "soon", "x_fc_invocation_type": "Async"},
+            400,
+            "InvalidArgument",
+        ),
+        (
+            "/invocations/f",
+            b"",
+            {"x_fc_async_delay": "0", "x_fc_invocation_type": "Async"},
+            400,
+            "InvalidArgument",
+        ),
+        (
+            "/invocations/f",
+            b"",
+            {"x_fc_async_delay": "3600", "x_fc_invocation_type": "Async"},
+            400,
+            "InvalidArgument",
+        ),
+        (
+            "/invocations/f",
+            b"x" * (PAYLOAD_LIMIT + 1),
+            {"x_fc_invocation_type": "async"},
+            400,
+            "EntityTooLarge",
+        ),
+        ("/invocations/f", b"", {}, 429, "ResourceExhausted"),
+        ("/ticks/t", b"", {}, 404, "TriggerNotFound"),
+        ("/nothing", b"", {}, 404, "PathNotSupported"),
+        ("/events", b"{}", {"host": "evil.example"}, 403, "AccessDenied"),
+        ("/events", b"{}", {"origin": "https://evil.example"}, 403, "AccessDenied"),
+    ],
+)
+def test_refusal_has_the_form_of_the_api(
+    path: str, body: bytes, headers: dict[str, str], status: int, code: str, running: Callable[..., Running]
+) -> None:
+    response = running(ScriptedFunction(then="throttled")).post(path, body, **headers)
+    assert response.status == status
+    assert response.json()["errorCode"] == code
+    assert response.json()["errorMessage"]
+
+
+def test_refusal_of_the_older_api_has_the_names_of_its_time(running: Callable[..., Running]) -> None:
+    response = running().post("/2016-08-15/services/s/functions/h/invocations")
+    assert response.status == 404
+    assert response.json() == {
+        "ErrorCode": "FunctionNotFound",
+        "ErrorMessage": "function 's/h' does not exist",
+    }
+
+
+def test_page_of_this_very_address_may_call(running: Callable[..., Running]) -> None:
+    stack = running()
+    assert stack.post("/invocations/f", origin=stack.url).status == 200
+
+
+def test_timer_is_fired_by_hand(running: Callable[..., Running]) -> None:
+    with Timers(clock=ManualClock(NOW)) as timers:
+        stack = running(timers=timers)
+        timers.add(Timer("f", "morning", "0 0 9 * * *", "p", enabled=False), stack.queues["f"].accept)
+        for path in ("/ticks/morning", "/ticks/f/morning"):
+            response = stack.post(path)
+            assert response.status == 202
+            assert response.headers["x-fc-request-id"] == response.json()["requestId"]
+        missing = stack.post("/ticks/evening")
+        assert missing.status == 404
+        assert "there are: f/morning" in missing.json()["errorMessage"]
+        stack.settle()
+    assert [call.json["triggerTime"] for call in stack.functions["f"].calls] == ["2021-01-18T03:58:31Z"] * 2

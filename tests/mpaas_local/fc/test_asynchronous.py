@@ -1,0 +1,474 @@
+"""Asynchronous invocation: what is accepted, what is tried again and when, and what destinations get."""
+
+from __future__ import annotations
+
+import json
+import threading
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpaas_local.clock import Clock, ManualClock
+from mpaas_local.fc.asynchronous import (
+    PAYLOAD_LIMIT,
+    AsyncConfig,
+    AsyncQueue,
+    BadAsyncConfig,
+    InvalidArgument,
+    PayloadTooLarge,
+    QueueClosed,
+    TaskExists,
+)
+from mpaas_local.fc.destinations import MNS_LIMIT, Destination, Destinations, Undeliverable, destination_of
+from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.schedule import Schedule
+from tests.mpaas_local.callables import ScriptedFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ACCOUNT = Account("1000000000000000", "cn-hangzhou")
+DEAD = "acs:mns:cn-hangzhou:1000000000000000:/queues/dead/messages"
+GOOD = "acs:fc:cn-hangzhou:1000000000000000:functions/success-function"
+REQUEST_ID = "1-67aee50c-15d63510-fecf237c590c"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(1_660_120_000.0)
+
+
+@pytest.fixture
+def queue_of(clock: ManualClock) -> Iterator[Callable[..., AsyncQueue]]:
+    made: list[AsyncQueue] = []
+
+    def make(function: ScriptedFunction, **options: Any) -> AsyncQueue:
+        made.append(AsyncQueue("f1", function, clock=clock, account=ACCOUNT, **options))
+        return made[-1]
+
+    yield make
+    for queue in made:
+        queue.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("async-")]
+
+
+def seen(queue: AsyncQueue) -> dict[str, int]:
+    """The counts that are not 0."""
+    return {name: count for name, count in queue.counts.items() if count}
+
+
+def waits(clock: ManualClock, queue: AsyncQueue) -> list[float]:
+    """Let time pass until the queue is empty; returns what it waited for."""
+    waited = []
+    assert queue.settle()
+    while queue.counts["pending"]:
+        waited.append(round(clock.skip(), 3))
+        assert queue.settle()
+    return waited
+
+
+def test_accepted_event_reaches_the_function_once_with_its_request_id(
+    queue_of: Callable[..., AsyncQueue],
+) -> None:
+    function = ScriptedFunction()
+    queue = queue_of(function)
+    request_id = queue.accept(b"\x00 any bytes")
+    assert queue.finish()
+    assert [(call.event, call.request_id, call.retry_count) for call in function.calls] == [
+        (b"\x00 any bytes", request_id, 0)
+    ]
+    assert seen(queue) == {"accepted": 1, "succeeded": 1, "calls": 1}
+
+
+def test_payload_of_128_kb_is_accepted_and_a_byte_more_is_not(queue_of: Callable[..., AsyncQueue]) -> None:
+    queue = queue_of(ScriptedFunction())
+    queue.accept(b"x" * PAYLOAD_LIMIT)
+    queue.accept(b"[" + b"x" * PAYLOAD_LIMIT + b"]", size=PAYLOAD_LIMIT)
+    with pytest.raises(PayloadTooLarge, match="payload size exceeds maximum allowed size: 131073 bytes"):
+        queue.accept(b"x" * (PAYLOAD_LIMIT + 1))
+    with pytest.raises(PayloadTooLarge):
+        queue.accept(b"x", size=PAYLOAD_LIMIT + 1)
+    assert queue.finish()
+    assert queue.counts["accepted"] == 2
+
+
+@pytest.mark.parametrize(("attempts", "calls"), [(None, 4), (0, 1), (8, 9)])
+def test_function_error_is_tried_again_as_often_as_configured(
+    attempts: int | None, calls: int, clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+) -> None:
+    function = ScriptedFunction(then="error")
+    config = AsyncConfig() if attempts is None else AsyncConfig(max_retries=attempts)
+    queue = queue_of(function, config=config, retry_seconds=7.0)
+    queue.accept(b"{}")
+    assert waits(clock, queue) == [7.0] * (calls - 1)
+    assert [call.retry_count for call in function.calls] == list(range(calls))
+    assert len({call.request_id for call in function.calls}) == 1
+    assert queue.counts["failed"] == 1
+
+
+def test_function_error_is_forgotten_when_a_retry_succeeds(
+    clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+) -> None:
+    queue = queue_of(ScriptedFunction("error", "error"))
+    queue.accept(b"{}")
+    waits(clock, queue)
+    assert seen(queue) == {"accepted": 1, "succeeded": 1, "calls": 3, "retried": 2}
+
+
+@pytest.mark.parametrize("answer", ["throttled", "broken"])
+def test_throttling_and_system_errors_back_off_from_half_a_second_and_cost_no_retry(
+    answer: str, clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+) -> None:
+    function = ScriptedFunction(*[answer] * 5)
+    queue = queue_of(function, config=AsyncConfig(max_retries=0))
+    queue.accept(b"{}")
+    assert waits(clock, queue) == [0.5, 1.0, 2.0, 4.0, 8.0]
+    assert function.calls[-1].retry_count == 0
+    assert queue.counts["succeeded"] == 1
+
+
+def test_throttling_is_given_up_after_five_hours_and_the_record_says_so(
+    clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+) -> None:
+    records: list[tuple[str, bytes]] = []
+    queue = queue_of(
+        ScriptedFunction(then="throttled"),
+        config=AsyncConfig(on_failure=DEAD),
+        deliver=lambda arn, record: records.append((arn, record)),
+    )
+    queue.accept(b"{}")
+    waited = waits(clock, queue)
+    assert 2.5 * 3600 < sum(waited) <= 5 * 3600
+    assert queue.finish()
+    record = json.loads(records[0][1])
+    assert record["requestContext"]["condition"] == "FunctionResourceExhausted"
+    assert record["requestContext"]["approximateInvokeCount"] == 0
+    assert record["responseContext"] == {"statusCode": 429, "functionError": ""}
+    assert json.loads(record["responsePayload"])["errorCode"] == "ResourceExhausted"
+
+
+def test_event_that_grew_too_old_is_not_called_for_again(
+    clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+) -> None:
+    function = ScriptedFunction(then="error")
+    queue = queue_of(function, config=AsyncConfig(max_age_seconds=10), retry_seconds=6.0)
+    queue.accept(b"{}")
+    assert waits(clock, queue) == [6.0, 4.0]
+    assert seen(queue) == {"accepted": 1, "calls": 2, "retried": 2, "expired": 1}
+
+
+def test_delay_is_waited_for_and_does_not_age_the_event(
+    clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+) -> None:
+    function = ScriptedFunction()
+    queue = queue_of(function, config=AsyncConfig(max_age_seconds=1))
+    queue.accept(b"{}", delay=3599)
+    assert queue.settle()
+    assert function.calls == []
+    assert waits(clock, queue) == [3599.0]
+    assert queue.counts["succeeded"] == 1
+    for delay in (-1, 0, 3600, float("nan")):
+        with pytest.raises(InvalidArgument, match="x-fc-async-delay"):
+            queue.accept(b"{}", delay=delay)
+
+
+def test_task_id_is_taken_once_in_task_mode_and_its_state_is_kept(
+    clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+) -> None:
+    queue = queue_of(ScriptedFunction("ok", "error"), config=AsyncConfig(task_mode=True, max_retries=0))
+    queue.accept(b"{}", task_id="order_1")
+    assert queue.finish()
+    with pytest.raises(TaskExists, match="order_1"):
+        queue.accept(b"{}", task_id="order_1")
+    without = queue.accept(b"{}")
+    assert queue.finish()
+    assert queue.tasks == {"order_1": "Succeeded", without: "Failed"}
+    clock.advance(7 * 86400)
+    queue.accept(b"{}", task_id="order_1")
+
+
+def test_task_id_is_not_looked_at_without_task_mode(queue_of: Callable[..., AsyncQueue]) -> None:
+    queue = queue_of(ScriptedFunction())
+    for _ in range(2):
+        queue.accept(b"{}", task_id="order_1")
+    assert queue.finish()
+    assert queue.counts["succeeded"] == 2
+    for wrong in ("1order", "a b", "x" * 129, "ü"):
+        with pytest.raises(InvalidArgument, match="x-fc-async-task-id"):
+            queue.accept(b"{}", task_id=wrong)
+
+
+def test_duplicates_come_by_chance_and_the_same_for_the_same_seed(
+    queue_of: Callable[..., AsyncQueue],
+) -> None:
+    counts = []
+    for _ in range(2):
+        function = ScriptedFunction()
+        queue = queue_of(function, duplicates=0.3, seed=7)
+        ids = [queue.accept(b"{}") for _ in range(100)]
+        assert queue.finish()
+        assert {call.request_id for call in function.calls} == set(ids)
+        assert len(function.calls) == 100 + queue.counts["duplicated"]
+        counts.append(queue.counts["duplicated"])
+    assert counts[0] == counts[1]
+    assert 15 < counts[0] < 45
+
+
+def test_destination_gets_the_documented_record_of_a_failure(tmp_path: Path, clock: ManualClock) -> None:
+    (tmp_path / "index.py").write_text(
+        "class MyError(Exception): pass\n"
+        "def handler(event, context):\n"
+        "    raise MyError('My unhandled exception')\n"
+    )
+    records: list[tuple[str, bytes]] = []
+    with (
+        FunctionHost(Function("f1", tmp_path), account=ACCOUNT) as host,
+        AsyncQueue(
+            "f1",
+            host.invoke,
+            config=AsyncConfig(max_retries=1, on_success=GOOD, on_failure=DEAD),
+            account=ACCOUNT,
+            deliver=lambda arn, record: records.append((arn, record)),
+            clock=clock,
+        ) as queue,
+    ):
+        queue.accept(b'{"failure":true}', request_id=REQUEST_ID)
+        assert queue.settle(60)
+        clock.skip()
+        assert queue.finish(60)
+    ((arn, record),) = records
+    payload = json.dumps(json.loads(record)["responsePayload"])
+    assert arn == DEAD
+    assert record.decode() == (
+        '{"timestamp":1660120001000,'
+        f'"requestContext":{{"requestId":"{REQUEST_ID}",'
+        '"functionArn":"acs:fc:cn-hangzhou:1000000000000000:functions/f1",'
+        '"condition":"UnhandledInvocationError","approximateInvokeCount":2},'
+        '"requestPayload":"{\\"failure\\":true}",'
+        '"responseContext":{"statusCode":200,"functionError":"UnhandledInvocationError"},'
+        f'"responsePayload":{payload}}}'
+    )
+    answer = json.loads(json.loads(payload))
+    assert (answer["errorType"], answer["errorMessage"]) == ("MyError", "My unhandled exception")
+    assert json.loads(payload).startswith('{\n    "errorMessage": "My unhandled exception",\n')
+
+
+def test_destination_gets_the_record_of_a_success_without_condition(
+    queue_of: Callable[..., AsyncQueue],
+) -> None:
+    records: list[tuple[str, Any]] = []
+    queue = queue_of(
+        ScriptedFunction(),
+        config=AsyncConfig(on_success=GOOD, on_failure=DEAD),
+        deliver=lambda arn, record: records.append((arn, json.loads(record))),
+    )
+    queue.accept(b"in")
+    assert queue.finish()
+    ((arn, record),) = records
+    assert arn == GOOD
+    assert record["requestContext"]["condition"] == ""
+    assert record["requestContext"]["approximateInvokeCount"] == 1
+    assert record["responseContext"] == {"statusCode": 200, "functionError": ""}
+    assert (record["requestPayload"], record["responsePayload"]) == ("in", '"done"')
+
+
+def test_destination_that_is_down_is_tried_for_half_an_hour(
+    clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+) -> None:
+    moments: list[float] = []
+
+    def refuse(_arn: str, _record: bytes) -> None:
+        moments.append(clock.time())
+        raise OSError("down")
+
+    queue = queue_of(ScriptedFunction(), config=AsyncConfig(on_success=DEAD), deliver=refuse)
+    queue.accept(b"{}")
+    assert queue.settle()
+    while not queue.counts["undelivered"]:
+        clock.skip()
+        assert queue.settle()
+    assert [later - earlier for earlier, later in pairwise(moments)] == [
+        0.5 * 2**number for number in range(len(moments) - 1)
+    ]
+    assert 900 < moments[-1] - moments[0] <= 1800
+    assert queue.counts["succeeded"] == 1
+
+
+def test_destination_that_refuses_is_not_tried_again(queue_of: Callable[..., AsyncQueue]) -> None:
+    queue = queue_of(ScriptedFunction(), config=AsyncConfig(on_success=DEAD), deliver=Destinations())
+    queue.accept(b"{}")
+    assert queue.finish()
+    assert queue.counts["undelivered"] == 1
+
+
+def test_destinations_are_found_by_arn() -> None:
+    got: list[tuple[str, bytes]] = []
+    bus = "acs:eventbridge:cn-hangzhou:1000:eventbus/mine"
+    destinations = Destinations(
+        queue=lambda name, body: got.append((f"queue {name}", body)),
+        topic=lambda name, body: got.append((f"topic {name}", body)),
+        functions={"success-function": lambda body: got.append(("function", body))},
+        others={bus: lambda body: got.append(("bus", body))},
+    )
+    for arn in (
+        DEAD,
+        "acs:mns:cn-hangzhou:1000:/queues/dlq",
+        "acs:mns:cn-hangzhou::/topics/t/messages",
+        GOOD,
+        f"{GOOD}/LATEST",
+        bus,
+    ):
+        destinations(arn, b"{}")
+    assert [place for place, _ in got] == [
+        "queue dead",
+        "queue dlq",
+        "topic t",
+        "function",
+        "function",
+        "bus",
+    ]
+    with pytest.raises(Undeliverable, match="nothing on this machine"):
+        destinations("acs:fc:cn-hangzhou:1000:functions/other", b"{}")
+    with pytest.raises(Undeliverable, match="65537 bytes, at most 65536"):
+        destinations(DEAD, b"x" * (MNS_LIMIT + 1))
+    arn = "acs:eventbridge:cn-hangzhou:1000:eventbus/default"
+    assert destination_of(arn) == Destination("bus", "default")
+    assert destination_of("something") == Destination("other", "something")
+
+
+def test_function_can_be_the_destination_of_another(
+    clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+) -> None:
+    second = ScriptedFunction()
+    with AsyncQueue("success-function", second, clock=clock) as after:
+        queue = queue_of(
+            ScriptedFunction(),
+            config=AsyncConfig(on_success=GOOD),
+            deliver=Destinations(functions={"success-function": after.accept}),
+        )
+        queue.accept(b"in")
+        assert queue.finish()
+        assert after.finish()
+    assert second.calls[0].json["requestPayload"] == "in"
+
+
+def test_configuration_is_read_from_the_descriptor() -> None:
+    assert AsyncConfig.of({}) == AsyncConfig(max_retries=3, max_age_seconds=18000)
+    assert AsyncConfig(max_age_seconds=2592000).max_age_seconds == 30 * 86400
+    assert AsyncConfig.of(
+        {
+            "asyncInvokeConfig": {
+                "maxAsyncRetryAttempts": 5,
+                "maxAsyncEventAgeInSeconds": 600,
+                "asyncTask": True,
+                "destinationConfig": {"onSuccess": {"destination": GOOD}, "onFailure": {"destination": DEAD}},
+            }
+        }
+    ) == AsyncConfig(5, 600, task_mode=True, on_success=GOOD, on_failure=DEAD)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("maxAsyncRetryAttempts", 9),
+        ("maxAsyncRetryAttempts", -1),
+        ("maxAsyncRetryAttempts", "3"),
+        ("maxAsyncEventAgeInSeconds", 0),
+        ("maxAsyncEventAgeInSeconds", 2592001),
+    ],
+)
+def test_number_out_of_its_range_is_refused_by_name(key: str, value: Any) -> None:
+    with pytest.raises(BadAsyncConfig, match=key):
+        AsyncConfig.of({"asyncInvokeConfig": {key: value}})
+
+
+def test_calls_run_beside_each_other_up_to_the_limit(queue_of: Callable[..., AsyncQueue]) -> None:
+    meeting = threading.Barrier(3)
+    queue = queue_of(ScriptedFunction(on_call=lambda _: meeting.wait(10)), concurrency=3)
+    for _ in range(3):
+        queue.accept(b"{}")
+    assert queue.finish()
+    assert queue.counts["succeeded"] == 3
+
+
+def test_closed_queue_accepts_nothing_and_stops_at_once(
+    clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+) -> None:
+    queue = queue_of(ScriptedFunction())
+    queue.accept(b"{}", delay=100)
+    queue.close()
+    with pytest.raises(QueueClosed):
+        queue.accept(b"{}")
+    clock.advance(100)
+    assert queue.counts["calls"] == 0
+
+
+def test_instance_that_is_killed_is_a_function_error_and_the_event_is_called_for_again(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "index.py").write_text(
+        "import os\n"
+        "from pathlib import Path\n"
+        "def handler(event, context):\n"
+        f"    flag = Path({str(tmp_path / 'flag')!r})\n"
+        "    if not flag.exists():\n"
+        "        flag.touch()\n"
+        "        os._exit(9)\n"
+        "    return context.retry_count\n"
+    )
+    records: list[Any] = []
+    with (
+        FunctionHost(Function("f1", tmp_path)) as host,
+        AsyncQueue(
+            "f1",
+            host.invoke,
+            config=AsyncConfig(on_success=GOOD),
+            deliver=lambda _, record: records.append(json.loads(record)),
+            retry_seconds=0.01,
+        ) as queue,
+    ):
+        queue.accept(b"{}")
+        assert queue.finish(60)
+    assert records[0]["requestContext"]["approximateInvokeCount"] == 2
+    assert records[0]["responsePayload"] == "1"
+
+
+def test_closing_the_host_first_abandons_what_waits(tmp_path: Path) -> None:
+    (tmp_path / "index.py").write_text("def handler(event, context): pass\n")
+    host = FunctionHost(Function("f1", tmp_path))
+    with AsyncQueue("f1", host.invoke) as queue:
+        host.close()
+        queue.accept(b"{}")
+        assert queue.finish()
+        assert seen(queue) == {"accepted": 1, "abandoned": 1}
+
+
+def test_fast_clock_passes_a_day_in_no_time() -> None:
+    fast = Clock(speed=1_000_000)
+    done = threading.Event()
+    with Schedule("fast", clock=fast) as schedule:
+        schedule.at(fast.time() + 86400, done.set)
+        assert done.wait(10)
+
+
+def test_job_that_fails_harms_no_other(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    done: list[float] = []
+
+    def fail() -> float | None:
+        raise ValueError("bad job")
+
+    def again() -> float | None:
+        done.append(clock.time())
+        return clock.time() + 1 if len(done) < 3 else None
+
+    with Schedule("jobs", clock=clock) as schedule:
+        schedule.at(0, fail)
+        schedule.at(0, again)
+        for _ in range(2):
+            assert schedule.settle()
+            clock.skip()
+        assert schedule.finish()
+    assert len(done) == 3
+    assert "bad job" in caplog.text

@@ -1,0 +1,101 @@
+"""What is remembered of the functions' calls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mpaas_local.fc.call_log import MOST_LINES, CallLog, RecordedCall, trigger_of
+from mpaas_local.fc.host import Result
+from mpaas_local.inbox.overview import overview
+from mpaas_local.mpaas.store import Store
+
+PAYLOADS = sorted((Path(__file__).resolve().parents[2] / "payloads").glob("*.json"))
+KINDS = {
+    "timer": "timer",
+    "mns-topic": "topic",
+    "oss-native": "oss",
+    "http": "http",
+    "destination": "destination",
+}
+
+
+def result(request_id: str, duration: float = 5.0, *, cold: bool = False, error: str | None = None) -> Result:
+    return Result(b"", error, request_id, duration, 0.0, "", cold)
+
+
+@pytest.mark.parametrize("path", PAYLOADS, ids=lambda path: path.stem)
+def test_every_documented_payload_is_told_apart(path: Path) -> None:
+    event = path.read_bytes()
+    trigger = trigger_of(event)
+
+    wanted = next((kind for name, kind in KINDS.items() if path.stem.startswith(name)), None)
+    if path.stem.startswith("eventstream") and isinstance(json.loads(event), list):
+        wanted = "queue"
+    if wanted and "eventbridge" not in path.stem and "stream" not in path.stem.partition("eventstream")[0]:
+        assert trigger == wanted
+    else:
+        assert trigger in {"event", "queue", "topic", "invocation", "oss"}
+
+
+def test_a_call_is_kept_with_its_lines_and_the_pushes_that_it_reported() -> None:
+    told: list[RecordedCall] = []
+    book = CallLog(on_call=told.append)
+    report = {
+        "message": "push accepted",
+        "outcome": "accepted",
+        "attempts": 2,
+        "duration_ms": 3.0,
+        "message_ids": ["a", None],
+    }
+    for line in ("starting", json.dumps(report), '{"message_ids"', "[]"):
+        book.log("f", "1", line)
+
+    book.ended("f", b'{"triggerName": "t", "triggerTime": "now"}', result("1", cold=True))
+
+    (call,) = book.calls()
+    assert told == [call]
+    assert (call.trigger, call.message_ids, call.cold, len(call.lines)) == ("timer", ["a"], True, 4)
+    assert call.document()["log"][0] == "starting"
+
+
+def test_only_the_newest_calls_and_first_lines_are_kept() -> None:
+    book = CallLog(most=2)
+    for number in range(MOST_LINES + 10):
+        book.log("f", "3", f"line {number}")
+    for number in range(1, 4):
+        book.ended("f", b"[]", result(str(number)))
+
+    assert [call.request_id for call in book.calls()] == ["2", "3"]
+    assert len(book.calls()[1].lines) == MOST_LINES
+
+
+def test_the_figures_are_those_of_the_calls() -> None:
+    book = CallLog()
+    for number, attempts in enumerate((1, 3, 1)):
+        report = {
+            "outcome": "accepted",
+            "attempts": attempts,
+            "duration_ms": 10.0 * (number + 1),
+            "message_ids": [],
+        }
+        book.log("f", str(number), json.dumps(report))
+        book.ended("f", b"[]", result(str(number), 10.0 * (number + 1), cold=number == 0))
+    book.ended("g", b"[]", result("9", error="UnhandledInvocationError"))
+
+    figures = overview(Store(":memory:"), book.calls())
+
+    assert figures["outcomes"] == {"accepted": 3}
+    assert figures["retries"] == 2
+    assert figures["latencyMs"] == {"p50": 20.0, "p95": 29.0}
+    assert figures["functions"][0] == {
+        "name": "f",
+        "calls": 3,
+        "cold": 1,
+        "warm": 2,
+        "failed": 0,
+        "durationMs": {"p50": 20.0, "p95": 29.0},
+    }
+    assert figures["functions"][1]["failed"] == 1

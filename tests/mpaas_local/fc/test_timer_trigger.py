@@ -1,0 +1,292 @@
+"""Timer triggers: every rule of their expressions, and ticks by a clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpaas_local.clock import ManualClock
+from mpaas_local.fc.asynchronous import AsyncQueue
+from mpaas_local.fc.host import Function, FunctionHost
+from mpaas_local.fc.timer_trigger import PAYLOAD_LIMIT, BadTimer, Timer, Timers, UnknownTimer, timer_of
+from project.cron import next_tick
+from project.descriptor import Trigger
+from tests.mpaas_local.callables import ScriptedFunction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UTC = timezone.utc
+WEDNESDAY = datetime(2025, 1, 1, 12, 0, 30, tzinfo=UTC)
+
+
+def at(*fields: int) -> datetime:
+    return datetime(*fields, tzinfo=UTC)  # type: ignore[arg-type, misc]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("0 * * * * *", at(2025, 1, 1, 12, 1)),
+        ("30 * * * * *", at(2025, 1, 1, 12, 1, 30)),
+        ("0 0 4 1 * *", at(2025, 2, 1, 4)),
+        ("0 */5 * * * *", at(2025, 1, 1, 12, 5)),
+        ("0 7/20 * * * *", at(2025, 1, 1, 12, 7)),
+        ("0 10-12,50 13 * * *", at(2025, 1, 1, 13, 10)),
+        ("0 0 9 ? * 1", at(2025, 1, 6, 9)),
+        ("0 0 9 ? * 7", at(2025, 1, 5, 9)),
+        ("0 0 9 ? * mon-fri", at(2025, 1, 2, 9)),
+        ("0 0 9 ? * SAT-SUN", at(2025, 1, 4, 9)),
+        ("0 0 9 15 FEB ?", at(2025, 2, 15, 9)),
+        ("0 0 0 29 2 ?", at(2028, 2, 29)),
+        ("CRON_TZ=Asia/Shanghai 0 0 4 1 * *", at(2025, 1, 31, 20)),
+        # 9 March 2025 has no 2:30 in New York.
+        ("CRON_TZ=America/New_York 0 30 2 9 3 *", at(2026, 3, 9, 6, 30)),
+        ("@every 4m", at(2025, 1, 1, 12, 4, 30)),
+        ("@every 90s", at(2025, 1, 1, 12, 2)),
+        ("@every 2h", at(2025, 1, 1, 14, 0, 30)),
+        ("CRON_TZ=Asia/Shanghai @every 4m", at(2025, 1, 1, 12, 4, 30)),
+        # What the reference leaves open.
+        ("@every 1h30m", at(2025, 1, 1, 13, 30, 30)),
+        ("@every 1.5m", at(2025, 1, 1, 12, 2)),
+        ("@every 4d", at(2025, 1, 5, 12, 0, 30)),
+        ("@hourly", at(2025, 1, 1, 13)),
+        ("@daily", at(2025, 1, 2)),
+        ("CRON_TZ=Asia/Shanghai @daily", at(2025, 1, 1, 16)),
+        ("@midnight", at(2025, 1, 2)),
+        ("@weekly", at(2025, 1, 5)),
+        ("@monthly", at(2025, 2, 1)),
+        ("@yearly", at(2026, 1, 1)),
+        ("@annually", at(2026, 1, 1)),
+        ("0 0 0 L * *", at(2025, 1, 31)),
+        ("0 0 0 L 2 ?", at(2025, 2, 28)),
+        ("0 0 0 15,L * ?", at(2025, 1, 15)),
+        ("0 0 0 ? * 5L", at(2025, 1, 31)),
+        ("0 0 0 3 * MON", at(2025, 1, 3)),
+        ("0 0 0 13 * MON", at(2025, 1, 6)),
+        ("0 0 0 */2 * MON", at(2025, 1, 13)),
+    ],
+)
+def test_expression_means_its_next_moment_in_utc(expression: str, expected: datetime) -> None:
+    assert next_tick(expression, WEDNESDAY) == expected
+
+
+def test_moments_follow_each_other_over_both_changes_of_the_clock() -> None:
+    moment = at(2025, 3, 1)
+    local = []
+    for _ in range(300):
+        following = next_tick("CRON_TZ=Europe/Berlin 0 30 2 * * *", moment)
+        assert following > moment
+        moment = following
+        local.append(moment)
+    # 30 March has no 2:30 in Berlin; 26 October has two of them.
+    assert not [tick for tick in local if (tick.month, tick.day) == (3, 30)]
+    assert [tick.hour for tick in local if (tick.month, tick.day) == (10, 26)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("expression", "part"),
+    [
+        ("* * * * *", "5 fields; 6 are needed"),
+        ("0 0 0 1 1 ? 2026", "7 fields; 6 are needed"),
+        ("", "0 fields"),
+        ("* * * * * *", "seconds: '*': a number from 0 to 59"),
+        ("*/10 * * * * *", "seconds"),
+        ("0,30 * * * * *", "seconds"),
+        ("60 * * * * *", "seconds: '60'"),
+        ("0 60 * * * *", "minutes: '60': 0 to 59 is needed"),
+        ("0 ? * * * *", "minutes: '?'"),
+        ("0 0 24 * * *", "hours"),
+        ("0 0 0 0 * *", "day of month: '0': 1 to 31"),
+        ("0 0 0 LW * *", "day of month: 'LW'"),
+        ("0 0 L * * *", "hours: 'L'"),
+        ("0 0 0 L-3 * *", "there is no such moment"),
+        ("0 0 0 1 ? *", "month: '?'"),
+        ("0 0 0 1 13 *", "month: '13': 1 to 12 or JAN"),
+        ("0 0 0 ? * 0", "day of week: '0': 1 to 7 or MON"),
+        ("0 0 0 ? * 8", "day of week: '8'"),
+        ("0 0 0 ? * */2", "day of week: '*/2': / is not allowed here"),
+        ("0 0 0 ? * 5#2", "day of week: '5#2'"),
+        ("0 0 0 ? * 8L", "day of week: '8L'"),
+        ("0 0 0 ? * L", "day of week: 'L'"),
+        ("0 0 0 30 2 ?", "there is no such moment"),
+        ("0 10-5 * * * *", "there is no such moment"),
+        ("0 */0 * * * *", "there is no such moment"),
+        ("0 1- * * * *", "there is no such moment"),
+        ("0 ٣ * * * *", "minutes"),
+        ("CRON_TZ=Asia/Atlantis 0 0 4 * * *", "'Asia/Atlantis' is no time zone"),
+        ("CRON_TZ=Asia 0 0 4 * * *", "'Asia' is no time zone"),
+        ("CRON_TZ=../etc/passwd 0 0 4 * * *", "is no time zone"),
+        ("CRON_TZ= 0 0 4 * * *", "'' is no time zone"),
+        ("@every 0m", "at least a second"),
+        ("@every 0.5s", "at least a second"),
+        ("@every 4000d", "at most ten years"),
+        (f"@every {'9' * 400}d", "at most ten years"),
+        ("@every 4w", "d, h, m or s"),
+        ("@every -4m", "d, h, m or s"),
+        ("@every", "d, h, m or s"),
+        ("@every4m", "d, h, m or s"),
+        ("@fortnightly", "one of @hourly, @daily"),
+    ],
+)
+def test_wrong_expression_is_refused_with_its_place_and_what_is_allowed(expression: str, part: str) -> None:
+    with pytest.raises(BadTimer) as caught:
+        Timer("f", "t", expression)
+    assert part in str(caught.value)
+    assert caught.value.timer == "t"
+    assert caught.value.field == "cronExpression"
+
+
+def trigger(**config: Any) -> Trigger:
+    return Trigger("timer-trigger", "timer", {"cronExpression": "0 * * * * *", **config})
+
+
+def test_trigger_is_read_with_its_defaults() -> None:
+    assert timer_of(trigger(), "f") == Timer("f", "timer-trigger", "0 * * * * *")
+    assert timer_of(trigger(enable=False, payload="x"), "f") == Timer(
+        "f", "timer-trigger", "0 * * * * *", "x", enabled=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({"cronExpression": None}, "cronExpression"),
+        ({"payload": {"job": "sync"}}, "payload"),
+        ({"payload": "x" * (PAYLOAD_LIMIT + 1)}, "payload"),
+        ({"enable": "yes"}, "enable"),
+    ],
+)
+def test_wrong_trigger_is_refused_by_field(config: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadTimer) as caught:
+        timer_of(trigger(**config), "f")
+    assert caught.value.field == field
+
+
+def test_event_is_the_documented_sample() -> None:
+    timer = Timer("f", "timer-trigger", "0 * * * * *", '{"job":"sync"}')
+    assert timer.event(at(2025, 2, 14, 6, 39)) == (
+        rb'{"triggerTime":"2025-02-14T06:39:00Z","triggerName":"timer-trigger","payload":"{\"job\":\"sync\"}"}'
+    )
+
+
+class Fired:
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def __call__(self, event: bytes, *, size: int | None = None) -> str:
+        del size
+        self.events.append(json.loads(event))
+        return f"request-{len(self.events)}"
+
+    @property
+    def times(self) -> list[str]:
+        return [event["triggerTime"][11:] for event in self.events]
+
+
+def test_timer_fires_at_each_of_its_moments() -> None:
+    clock, fired = ManualClock(WEDNESDAY.timestamp()), Fired()
+    with Timers(clock=clock) as timers:
+        timers.add(Timer("f", "t", "0 */2 * * * *", "p"), fired)
+        timers.add(Timer("f", "off", "0 * * * * *", enabled=False), fired)
+        for _ in range(3):
+            clock.skip()
+            assert timers.settle()
+    assert fired.times == ["12:02:00Z", "12:04:00Z", "12:06:00Z"]
+    assert {event["triggerName"] for event in fired.events} == {"t"}
+
+
+def test_tick_that_is_not_taken_does_not_stop_the_timer(caplog: pytest.LogCaptureFixture) -> None:
+    clock, fired = ManualClock(WEDNESDAY.timestamp()), Fired()
+
+    def refuse_once(event: bytes, *, size: int | None = None) -> str:
+        del size
+        if fired(event) == "request-1":
+            raise OSError("not now")
+        return "request"
+
+    with Timers(clock=clock) as timers:
+        timers.add(Timer("f", "t", "0 * * * * *"), refuse_once)
+        for _ in range(2):
+            clock.skip()
+            assert timers.settle()
+    assert fired.times == ["12:01:00Z", "12:02:00Z"]
+    assert "timer t: the tick of 2025-01-01 12:01:00+00:00 was not taken" in caplog.text
+
+
+def test_ticks_missed_while_the_machine_slept_are_skipped() -> None:
+    clock, fired = ManualClock(WEDNESDAY.timestamp()), Fired()
+    with Timers(clock=clock) as timers:
+        timers.add(Timer("f", "t", "0 * * * * *"), fired)
+        clock.skip()
+        assert timers.settle()
+        clock.advance(8 * 3600)
+        assert timers.settle()
+        clock.skip()
+        assert timers.settle()
+    assert fired.times == ["12:01:00Z", "12:02:00Z", "20:02:00Z"]
+
+
+def test_tick_by_hand_fires_now_even_if_the_timer_is_disabled() -> None:
+    clock, fired = ManualClock(WEDNESDAY.timestamp()), Fired()
+    with Timers(clock=clock) as timers:
+        timers.add(Timer("f", "t", "0 0 4 1 * *", "p", enabled=False), fired)
+        assert timers.tick("t") == "request-1"
+        assert timers.tick("f/t") == "request-2"
+    assert fired.events[0] == {"triggerTime": "2025-01-01T12:00:30Z", "triggerName": "t", "payload": "p"}
+
+
+def test_name_of_two_timers_needs_the_function_before_it() -> None:
+    clock, first, second = ManualClock(), Fired(), Fired()
+    with Timers(clock=clock) as timers:
+        timers.add(Timer("f", "t", "0 0 4 1 * *"), first)
+        timers.add(Timer("g", "t", "0 0 4 1 * *"), second)
+        with pytest.raises(UnknownTimer, match=r"more than one timer is called t; there are: f/t, g/t"):
+            timers.tick("t")
+        with pytest.raises(UnknownTimer, match="no timer is called u"):
+            timers.tick("u")
+        timers.tick("g/t")
+        with pytest.raises(BadTimer):
+            timers.add(Timer("g", "t", "0 0 4 1 * *"), second)
+    assert (len(first.events), len(second.events)) == (0, 1)
+
+
+def test_closing_stops_at_once_and_leaves_no_thread() -> None:
+    timers = Timers()
+    timers.add(Timer("f", "t", "0 0 4 1 * *"), Fired())
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("timers")]
+    timers.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("timers")]
+
+
+def test_tick_reaches_a_real_function_through_its_asynchronous_queue(tmp_path: Path) -> None:
+    (tmp_path / "index.py").write_text("def handler(event, context):\n    print(event.decode())\n")
+    lines: list[str] = []
+    clock = ManualClock(WEDNESDAY.timestamp())
+    function = Function("f", tmp_path)
+    with (
+        FunctionHost(function, on_log=lambda _function, _request, line: lines.append(line)) as host,
+        AsyncQueue("f", host.invoke, clock=clock) as queue,
+        Timers(clock=clock) as timers,
+    ):
+        timers.add(Timer("f", "t", "0 * * * * *", "你好"), queue.accept)
+        clock.skip()
+        assert timers.settle()
+        assert queue.finish(60)
+    assert '{"triggerTime":"2025-01-01T12:01:00Z","triggerName":"t","payload":"你好"}' in lines
+
+
+def test_tick_with_the_largest_payload_is_taken_whatever_the_event_around_it_adds() -> None:
+    clock, function = ManualClock(WEDNESDAY.timestamp()), ScriptedFunction()
+    timer = Timer("f", "t", "0 * * * * *", '"' * PAYLOAD_LIMIT)
+    with AsyncQueue("f", function, clock=clock) as queue, Timers(clock=clock) as timers:
+        timers.add(timer, queue.accept)
+        clock.skip()
+        assert timers.settle()
+        timers.tick("t")
+        assert queue.finish()
+    assert [len(call.json["payload"]) for call in function.calls] == [PAYLOAD_LIMIT] * 2

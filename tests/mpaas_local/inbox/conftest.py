@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import urllib3
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from mpaas_local.stack import Ports, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MESSAGE: dict[str, Any] = {
+    "taskName": "greeting",
+    "title": "Good day",
+    "content": "All is well.",
+    "deliveryType": 3,
+    "targets": ["user-1"],
+    "expiredSeconds": 600,
+}
+
+
+@pytest.fixture(scope="module")  # other tests count threads
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(Ports(0, 0, 0, 0, 0), tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(running: Stack) -> Stack:
+    """The running stack with an empty inbox and no faults."""
+    running.sandbox.clear()
+    return running
+
+
+@pytest.fixture
+def call(stack: Stack) -> Callable[..., Any]:
+    """Calls the API; returns what it answers, or status and answer where `status` is asked for."""
+
+    def request(method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
+        sent = None if body is None else json.dumps(body).encode()
+        url, headers = f"{stack.inbox_url}{path}", {"Content-Type": "application/json"}
+        answer = urllib3.request(method, url, body=sent, headers=headers, retries=False, timeout=30)
+        assert answer.status == status, answer.data
+        return answer.json()
+
+    return request
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        if os.environ.get("REQUIRE_CHROMIUM"):
+            pytest.fail("no Chromium on PATH")
+        pytest.skip("NO CHROMIUM ON PATH: the page is not tested; install Debian's package chromium")
+    expect.set_options(timeout=20_000)  # CI has two cores for everything
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser, stack: Stack) -> Iterator[Page]:
+    """A page of its own, on the inbox; whatever it says to its console as an error fails the test."""
+    context = browser.new_context(
+        base_url=stack.inbox_url,
+        permissions=["clipboard-read", "clipboard-write"],
+        viewport={"width": 1280, "height": 900},
+    )
+    opened = context.new_page()
+    opened.set_default_timeout(20_000)
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    # The browser itself reports what the API refuses; the page shows it.
+    opened.on(
+        "console",
+        lambda said: (
+            errors.append(said.text)
+            if said.type == "error" and not re.search("status of 4(04|22)", said.text)
+            else None
+        ),
+    )
+    yield opened
+    context.close()
+    assert not errors

@@ -1,0 +1,390 @@
+"""The JSON API of the inbox, over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import urllib3
+from openapi_spec_validator import validate
+
+from tests.mpaas_local.inbox.conftest import MESSAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpaas_local.stack import Stack
+
+    Call = Callable[..., Any]
+
+
+def sent(call: Call, **changes: Any) -> Any:
+    return call("POST", "/api/send", {"body": MESSAGE | changes})
+
+
+def arrived(call: Call, count: int) -> list[dict[str, Any]]:
+    """Wait until so many pushes are there, each with what caused it."""
+    deadline = time.monotonic() + 20
+    while True:
+        pushes: list[dict[str, Any]] = call("GET", "/api/pushes")["pushes"]
+        if len(pushes) == count and all(each["trigger"] for each in pushes):
+            return pushes
+        assert time.monotonic() < deadline, pushes
+        time.sleep(0.05)
+
+
+def test_the_api_is_documented(call: Call) -> None:
+    document = call("GET", "/openapi.json")
+
+    validate(document)
+    assert {*document["paths"]} == {
+        "/api/pushes",
+        "/api/pushes/{seq}",
+        "/api/pushes/{seq}/again",
+        "/api/schema",
+        "/api/shown",
+        "/api/send",
+        "/api/faults",
+        "/api/faults/schema",
+        "/api/queues",
+        "/api/queues/{name}/messages",
+        "/api/queues/{name}/messages/{message_id}/back",
+        "/api/overview",
+        "/api/changes",
+    }
+    for path in document["paths"].values():
+        assert all(operation["description"] for operation in path.values())
+
+
+def test_pushes_are_listed_by_pages_newest_first(call: Call) -> None:
+    sent(call, targets=[f"user-{number}" for number in range(45)])
+
+    first = call("GET", "/api/pushes?limit=3")
+    assert first["total"] == 5
+    seqs = [each["seq"] for each in first["pushes"]]
+    assert seqs == sorted(seqs, reverse=True)
+    rest = call("GET", f"/api/pushes?limit=200&before={seqs[-1]}")["pushes"]
+    assert [each["seq"] for each in rest] == [seqs[-1] - 1, seqs[-1] - 2]
+    newer = call("GET", f"/api/pushes?after={seqs[-1]}")["pushes"]
+    assert [each["seq"] for each in newer] == seqs[:-1]
+
+
+def test_a_row_says_what_a_person_looks_for(call: Call) -> None:
+    sent(call, targets=["a", "b"])
+    (row,) = arrived(call, 1)
+
+    assert row.pop("receivedAt").endswith("Z")
+    assert row.pop("seq") > 0
+    assert row == {
+        "trigger": "http",
+        "taskName": "greeting",
+        "title": "Good day",
+        "content": "All is well.",
+        "deliveryType": "3",
+        "targets": 2,
+        "firstTarget": "a",
+        "outcome": "accepted",
+        "code": "OK",
+        "fault": None,
+        "warnings": 0,
+    }
+
+
+def test_a_row_counts_what_channels_would_cut_or_refuse(call: Call) -> None:
+    sent(call, title="x" * 45)  # too long for OPPO, Huawei, vivo and APNs
+    (row,) = arrived(call, 1)
+
+    assert row["warnings"] == 4
+
+
+@pytest.mark.parametrize(
+    ("query", "titles"),
+    [
+        ("text=LUN", ["Lunch"]),
+        ("target=anna", ["Breakfast"]),
+        ("deliveryType=1", ["Lunch"]),
+        ("trigger=http", ["Lunch", "Breakfast"]),
+        ("trigger=timer", []),
+        ("outcome=refused", []),
+        ("text=&target=", ["Lunch", "Breakfast"]),
+    ],
+)
+def test_pushes_are_filtered(call: Call, query: str, titles: list[str]) -> None:
+    sent(call, title="Breakfast", targets=["anna"])
+    sent(call, title="Lunch", deliveryType=1)
+    arrived(call, 2)
+
+    page = call("GET", f"/api/pushes?{query}")
+
+    assert [each["title"] for each in page["pushes"]] == titles
+    assert page["total"] == len(titles)
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/pushes?limit=201", "/api/pushes?limit=x", "/api/pushes?nope=1", "/api/pushes/x"]
+)
+def test_what_cannot_be_asked_is_refused(call: Call, path: str) -> None:
+    assert call("GET", path, status=422)["detail"]
+
+
+def test_what_is_not_there_is_said(call: Call) -> None:
+    assert call("GET", "/api/pushes/999999", status=404) == {"detail": "There is no push 999999."}
+    assert call("POST", "/api/pushes/999999/again", {}, status=404)
+    assert call("GET", "/api/queues/none/messages", status=404)
+
+
+@pytest.mark.parametrize(("via", "trigger"), [("http", "http"), ("timer", "timer"), ("queue", "queue")])
+def test_a_push_is_known_with_the_call_that_caused_it(call: Call, via: str, trigger: str) -> None:
+    answer = call("POST", "/api/send", {"body": MESSAGE, "via": via})
+    (row,) = arrived(call, 1)
+
+    found = call("GET", f"/api/pushes/{row['seq']}")
+
+    assert answer["via"] == via
+    assert row["trigger"] == found["call"]["trigger"] == trigger
+    assert "Good day" in found["call"]["payload"] or "R29vZCBkYXk" in found["call"]["payload"]
+    assert any('"push accepted"' in line for line in found["call"]["log"])
+    assert found["call"]["durationMs"] > 0
+    assert found["message"]["targets"] == ["user-1"]
+    assert [each["seq"] for each in found["attempts"]] == [row["seq"]]
+
+
+def test_a_repeated_message_is_caused_by_each_call_for_itself(call: Call, stack: Stack) -> None:
+    for _ in range(2):
+        url = f"{stack.urls['http_push']}/v1/pushes"
+        urllib3.request("POST", url, json=MESSAGE, headers={"Idempotency-Key": "once"}, retries=False)
+    first, second = arrived(call, 2)
+
+    causes = {call("GET", f"/api/pushes/{each['seq']}")["call"]["requestId"] for each in (first, second)}
+
+    assert len(causes) == 2
+    assert len(call("GET", f"/api/pushes/{first['seq']}")["attempts"]) == 2
+
+
+def test_what_was_sent_wrongly_is_shown_all_the_same(call: Call, stack: Stack) -> None:
+    urllib3.request("POST", stack.sandbox.url, body=b"%ff=%00&Title=<b>&TargetMsgkey={", retries=False)
+
+    (row,) = call("GET", "/api/pushes")["pushes"]
+    found = call("GET", f"/api/pushes/{row['seq']}")
+
+    assert row["outcome"] == "rejected"
+    assert found["shown"]["valid"] is False
+    assert found["shown"]["faults"]
+
+
+def test_half_a_character_is_shown_and_sent_as_what_it_is(call: Call, stack: Stack) -> None:
+    urllib3.request("POST", stack.sandbox.url, body=b"Title=%ff%fe&TaskName=%ff", retries=False)
+    (row,) = call("GET", "/api/pushes")["pushes"]
+    assert row["title"] == "\udcff\udcfe"
+
+    assert call("POST", f"/api/pushes/{row['seq']}/again", {})["status"] == 400
+    assert call("POST", "/api/send", {"body": MESSAGE | {"title": "\ud800"}})["status"] == 400
+    assert call("POST", "/api/shown", MESSAGE | {"title": "\ud800"})
+
+
+def test_no_secret_is_shown(call: Call, stack: Stack) -> None:
+    sent(call)
+    (row,) = arrived(call, 1)
+
+    text = json.dumps(call("GET", f"/api/pushes/{row['seq']}"))
+
+    credentials = stack.hosts["http_push"].account.credentials
+    assert credentials is not None
+    assert credentials.access_key_secret not in text
+    assert credentials.security_token not in text
+    assert "Signature=[redacted]" in text
+
+
+def test_a_wrong_message_is_answered_by_the_function(call: Call) -> None:
+    answer = call("POST", "/api/send", {"body": {"title": "x"}, "dryRun": True})
+
+    assert answer["status"] == 422
+    assert "taskName" in {each["field"] for each in answer["answer"]["errors"]}
+
+
+@pytest.mark.parametrize("body", [{"body": MESSAGE, "via": "pigeon"}, {"body": MESSAGE, "to": "x"}])
+def test_an_order_that_nobody_knows_is_refused(call: Call, body: Any) -> None:
+    assert call("POST", "/api/send", body, status=422)
+
+
+def test_faults_are_ordered_and_cancelled(call: Call) -> None:
+    ordered = call(
+        "POST", "/api/faults", {"kind": "throttling", "next": 3, "match": {"target": "a"}}, status=201
+    )
+
+    assert ordered["remaining"] == 3
+    assert call("GET", "/api/faults")["faults"] == [ordered]
+    assert call("DELETE", "/api/faults") == {"deleted": 1}
+    refused = call("POST", "/api/faults", {"kind": "delay", "milliseconds": -1}, status=422)
+    assert refused["detail"][0]["loc"] == ["body", "milliseconds"]
+    assert "discriminator" in json.dumps(call("GET", "/api/faults/schema"))
+
+
+@pytest.mark.parametrize("copied", ["curl", "python"])
+def test_what_is_copied_of_a_push_runs_as_it_is(call: Call, copied: str, tmp_path: Path) -> None:
+    sent(call, title='It\'s \\ "copied" 你好', extendedParams={"a": "1"})
+    (row,) = arrived(call, 1)
+    text = call("GET", f"/api/pushes/{row['seq']}")["copies"][copied]
+    file = tmp_path / "copied"
+    file.write_text(text, "utf-8")
+    command = ["bash", str(file)] if copied == "curl" else [sys.executable, str(file)]
+    folder = Path(__file__).resolve().parents[3]
+    keyless = {name: value for name, value in os.environ.items() if "ACCESS_KEY" not in name}
+    keyless["PYTHONPATH"] = str(folder)
+
+    subprocess.run(command, check=True, timeout=60, env=keyless, capture_output=True)
+
+    rows = call("GET", "/api/pushes")["pushes"]
+    assert [each["outcome"] for each in rows] == ["accepted", "accepted"]
+    assert rows[0]["title"] == rows[1]["title"]
+
+
+def test_what_is_too_long_for_a_queue_is_refused_with_the_limit(call: Call) -> None:
+    refused = call("POST", "/api/send", {"via": "queue", "body": "x" * 70_000}, status=400)
+
+    assert "65536" in refused["detail"]
+
+
+def test_only_dead_letters_are_sent_back_and_their_original_is(call: Call, stack: Stack) -> None:
+    store = stack.queues.store
+    dead = call("GET", "/api/queues")["deadLetterQueue"]
+    letter = json.dumps({"reason": "throttled", "body": json.dumps(MESSAGE | {"title": "Back"})})
+    message = store.send(dead, base64.b64encode(letter.encode()).decode())
+    (listed,) = [
+        each
+        for each in call("GET", f"/api/queues/{dead}/messages")["messages"]
+        if each["messageId"] == message.id
+    ]
+    assert json.loads(listed["text"])["reason"] == "throttled"
+
+    call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {})
+
+    (row,) = arrived(call, 1)
+    assert (row["title"], row["trigger"]) == ("Back", "queue")
+    assert message.id not in {each.id for each in store.messages(dead)}
+    assert call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {}, status=404)
+    other = stack.source_of("queue_push", "pushes")
+    assert call("POST", f"/api/queues/{other}/messages/x/back", {}, status=409)
+
+
+def test_an_event_is_not_sent_back_as_if_it_were_a_message(call: Call, stack: Stack) -> None:
+    dead = call("GET", "/api/queues")["deadLetterQueue"]
+    event = {"specversion": "1.0", "id": "1", "source": "shop", "type": "order:Shipped", "data": {}}
+    letter = json.dumps({"reason": "refused", "scope": "ce:shop:1", "body": json.dumps(event)})
+    message = stack.queues.store.send(dead, base64.b64encode(letter.encode()).decode())
+
+    refusal = call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {}, status=409)
+
+    assert "holds an event" in refusal["detail"]
+    assert message.id in {each.id for each in stack.queues.store.messages(dead)}
+    stack.queues.store.remove(dead, message.id)
+
+
+def test_a_letter_goes_back_for_the_targets_that_got_nothing(call: Call, stack: Stack) -> None:
+    dead = call("GET", "/api/queues")["deadLetterQueue"]
+    letter = json.dumps(
+        {
+            "reason": "unknown",
+            "body": json.dumps(MESSAGE | {"targets": ["reached", "not-reached"]}),
+            "message": MESSAGE | {"targets": ["not-reached"]},
+        }
+    )
+    message = stack.queues.store.send(dead, base64.b64encode(letter.encode()).decode())
+
+    call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {})
+
+    (row,) = arrived(call, 1)
+    assert (row["targets"], row["firstTarget"]) == (1, "not-reached")
+
+
+def test_what_is_no_letter_stays(call: Call, stack: Stack) -> None:
+    dead = call("GET", "/api/queues")["deadLetterQueue"]
+    message = stack.queues.store.send(dead, "not a letter")
+
+    assert call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {}, status=404)
+    assert stack.queues.store.remove(dead, message.id)
+
+
+def test_the_figures_count_calls_and_outcomes(call: Call) -> None:
+    before = call("GET", "/api/overview")
+    call("POST", "/api/faults", {"kind": "throttling", "next": 1}, status=201)
+    sent(call)
+    arrived(call, 2)
+
+    after = call("GET", "/api/overview")
+
+    assert after["retries"] == before["retries"] + 1
+    assert after["outcomes"]["accepted"] == before["outcomes"].get("accepted", 0) + 1
+    assert after["received"] == sum(sum(each["outcomes"].values()) for each in after["minutes"])
+    (http,) = [each for each in after["functions"] if each["name"] == "mpaas-http-push-dev"]
+    assert http["calls"] == http["cold"] + http["warm"]
+    assert after["latencyMs"]["p50"] <= after["latencyMs"]["p95"]
+
+
+def test_changes_are_told_as_they_come(call: Call, stack: Stack) -> None:
+    stream = urllib3.request(
+        "GET", f"{stack.inbox_url}/api/changes", preload_content=False, retries=False, timeout=20
+    )
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    told: list[dict[str, int]] = []
+    text = b""
+    ordered = False
+    for byte in stream.stream(1):
+        text += byte
+        if text.endswith(b"\n\n"):
+            told.append(json.loads(text.split(b"data: ")[1]))
+            text = b""
+            if not ordered:
+                sent(call)
+                ordered = True
+            elif told[-1].get("pushes", 0) > told[0].get("pushes", 0):
+                break
+    stream.close()
+
+    assert told[-1]["pushes"] > told[0].get("pushes", 0)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "[::1"},
+        {"Host": ""},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/api/pushes", "/static/main.js", "/openapi.json"])
+def test_pages_of_elsewhere_are_refused(stack: Stack, headers: dict[str, str], path: str) -> None:
+    answer = urllib3.request("GET", f"{stack.inbox_url}{path}", headers=headers, retries=False)
+
+    assert answer.status in {400, 403}
+
+
+def test_the_page_brings_headers_that_keep_it_alone(stack: Stack) -> None:
+    answer = urllib3.request("GET", f"{stack.inbox_url}/", retries=False)
+
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_it_listens_on_loopback_only(stack: Stack) -> None:
+    port = int(stack.inbox_url.rpartition(":")[2])
+    for address in {each[4][0] for each in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}:
+        if not str(address).startswith("127."):
+            with socket.socket() as other:
+                other.settimeout(1)
+                assert other.connect_ex((str(address), port)) != 0

@@ -1,0 +1,642 @@
+"""The page in a real browser: what a person sees and does."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+import urllib3
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from mpaas_local.inbox.showing import CHINA
+from tests.mpaas_local.inbox.conftest import MESSAGE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from mpaas_local.stack import Stack
+
+HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\'"&lt;{{7*7}}${7*7}'
+PAGES = ["#/", "#/compose", "#/faults", "#/overview", "#/queues", "push", "dead letters"]
+
+
+def push(stack: Stack, **changes: Any) -> None:
+    url = f"{stack.urls['http_push']}/v1/pushes"
+    answer = urllib3.request("POST", url, json=MESSAGE | changes, retries=False, timeout=60)
+    assert answer.status in {200, 502, 503}, answer.data
+
+
+def dead_letter(stack: Stack, body: dict[str, Any]) -> str:
+    """Have the queue function give a message up; returns the queue of dead letters."""
+    name = stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]
+    store = stack.queues.store
+    before = store.queue(name).active_messages
+    store.send(stack.source_of("queue_push", "pushes"), json.dumps(body))
+    deadline = time.monotonic() + 20
+    while store.queue(name).active_messages == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return name
+
+
+def rows(page: Page) -> Any:
+    return page.locator("a.push")
+
+
+# --- The list
+
+
+def test_a_push_appears_without_reloading_with_what_caused_it(page: Page, stack: Stack) -> None:
+    page.goto("/")
+    expect(page.get_by_text("Nothing here yet")).to_be_visible()
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+
+    push(stack, targets=["user-1", "user-2", "user-3"])
+
+    expect(rows(page)).to_have_count(1)
+    expect(rows(page)).to_contain_text("Good day")
+    expect(rows(page)).to_contain_text("user: user-1 and 2 more")
+    expect(rows(page)).to_contain_text("accepted")
+    expect(rows(page)).to_contain_text("http")
+
+
+def test_the_list_is_searched_filtered_and_cleared(page: Page, stack: Stack) -> None:
+    push(stack, title="Breakfast", targets=["anna"])
+    push(stack, title="Lunch", targets=["bert"], deliveryType=1)
+    stack.sandbox.order(kind="result", code="3007")
+    urllib3.request(
+        "POST", f"{stack.urls['http_push']}/v1/pushes", json=MESSAGE | {"title": "Dinner"}, retries=False
+    )
+    page.goto("/")
+    expect(rows(page)).to_have_count(3)
+
+    page.get_by_label("Search").fill("lUNCH")
+    expect(rows(page)).to_have_count(1)
+    page.get_by_label("Search").fill("")
+    page.get_by_label("Target").fill("anna")
+    expect(rows(page)).to_contain_text("Breakfast")
+    page.get_by_label("Target").fill("")
+    page.get_by_label("Outcome").select_option("refused")
+    expect(rows(page)).to_contain_text("Dinner")
+    page.get_by_label("Outcome").select_option("")
+    page.get_by_label("Delivery").select_option("1")
+    expect(rows(page)).to_contain_text("Lunch")
+    page.get_by_label("Delivery").select_option("")
+    page.get_by_label("Trigger").select_option("timer")
+    expect(page.get_by_text("No push fits the filter")).to_be_visible()
+    page.get_by_role("button", name="Reset the filter").click()
+    expect(rows(page)).to_have_count(3)
+
+    page.once("dialog", lambda asked: asked.dismiss())
+    page.get_by_role("button", name="Delete all").click()
+    expect(rows(page)).to_have_count(3)
+    page.once("dialog", lambda asked: asked.accept())
+    page.get_by_role("button", name="Delete all").click()
+    expect(page.get_by_text("Nothing here yet")).to_be_visible()
+
+
+def test_esc_leaves_the_search_as_it_is(page: Page, stack: Stack) -> None:
+    push(stack, title="Breakfast")
+    page.goto("/")
+    page.get_by_label("Search").fill("supper")
+    expect(page.get_by_text("No push fits the filter")).to_be_visible()
+
+    page.keyboard.press("Escape")
+
+    expect(page.get_by_label("Search")).to_have_value("supper")
+    expect(page.get_by_text("No push fits the filter")).to_be_visible()
+
+
+def test_one_comes_back_to_the_push_that_was_opened(page: Page, stack: Stack) -> None:
+    for number in range(4):
+        push(stack, title=f"Push {number}")
+    page.goto("/")
+    expect(rows(page)).to_have_count(4)
+    for _ in range(3):
+        page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Push 1")).to_be_visible()
+
+    page.keyboard.press("Escape")
+
+    expect(rows(page).nth(2)).to_be_focused()
+    page.keyboard.press("j")
+    expect(rows(page).nth(3)).to_be_focused()
+
+
+def test_older_pushes_come_as_one_scrolls(page: Page, stack: Stack) -> None:
+    push(stack, targets=[f"user-{number}" for number in range(1000)])
+    push(stack, targets=[f"user-{number}" for number in range(1000)], title="Later")
+    page.goto("/")
+    expect(page.get_by_text("200 pushes")).to_be_visible()
+    expect(rows(page)).to_have_count(50)
+
+    page.get_by_role("button", name="150 older").scroll_into_view_if_needed()
+
+    expect(rows(page)).to_have_count(100)
+    first, last = rows(page).first, rows(page).nth(99)
+    assert int(first.get_attribute("data-seq") or 0) - int(last.get_attribute("data-seq") or 0) == 99
+
+
+# --- One push
+
+
+def test_a_push_is_shown_as_each_channel_would_and_as_it_was_sent(page: Page, stack: Stack) -> None:
+    push(
+        stack,
+        title="A title that is far longer than any vendor but a few lets through, I fear",
+        content="x" * 120,
+    )
+    page.goto("/")
+    rows(page).click()
+
+    for channel in (
+        "MPS own channel",
+        "Xiaomi",
+        "Huawei",
+        "OPPO",
+        "vivo",
+        "Honor",
+        "FCM",
+        "HarmonyOS",
+        "APNs",
+    ):
+        expect(page.get_by_role("figure", name=channel)).to_be_visible()
+    oppo = page.get_by_role("figure", name="OPPO")
+    expect(oppo.locator(".title del")).to_have_text("any vendor but a few lets through, I fear")
+    expect(oppo).to_contain_text("refused")
+    expect(page.get_by_role("figure", name="MPS own channel").locator("del")).to_have_count(0)
+    expect(page.get_by_role("figure", name="APNs")).not_to_contain_text("refused")
+    expect(page.locator(".wire")).to_contain_text("Action=PushSimple")
+    expect(page.locator(".wire")).to_contain_text("TargetMsgkey=%7B%22user-1%22")
+    expect(page.locator(".wire")).not_to_contain_text("local-security-token")
+    expect(page.locator(".log")).to_contain_text("push accepted")
+    page.get_by_text("Trigger payload").click()
+    expect(page.get_by_text('"rawPath": "/v1/pushes"')).to_be_visible()
+
+
+def test_every_attempt_stands_on_the_time_line(page: Page, stack: Stack) -> None:
+    stack.sandbox.order(kind="throttling", next=2)
+    push(stack)
+    page.goto("/")
+    expect(rows(page)).to_have_count(3)
+    rows(page).first.click()
+
+    attempts = page.locator("ol.timeline li")
+    expect(attempts).to_have_count(3)
+    expect(attempts.nth(0)).to_contain_text("rejected Throttling.User")
+    expect(attempts.nth(2)).to_contain_text("accepted")
+    expect(attempts.nth(2)).to_contain_text(re.compile(r"\+\d+ ms"))
+
+
+def test_a_push_is_sent_again_and_copied(page: Page, stack: Stack) -> None:
+    push(stack, title='It\'s "quoted" $HOME `x`')
+    page.goto("/")
+    rows(page).click()
+    page.get_by_role("button", name="Send again").click()
+    expect(page.locator(".answer")).to_contain_text("HTTP 200: 1 accepted")
+    first, second = stack.sandbox.inbox()
+    assert first["parameters"]["Title"] == second["parameters"]["Title"]
+    assert first["targets"][0]["messageId"] != second["targets"][0]["messageId"]
+
+    copied = {}
+    for what in ("curl", "Python", "test payload"):
+        page.get_by_role("button", name=f"Copy as {what}").click()
+        expect(page.get_by_role("button", name="Copied").first).to_be_visible()
+        copied[what] = page.evaluate("navigator.clipboard.readText()")
+        expect(page.get_by_role("button", name=f"Copy as {what}")).to_be_visible()
+    assert copied["curl"].startswith(f"curl -sS -X POST {stack.urls['http_push']}/v1/pushes")
+    assert "PushMessage.parse({" in copied["Python"]
+    assert json.loads(copied["test payload"])["targets"] == ["user-1"]
+
+
+def test_kinds_of_pushes_are_shown_as_such(page: Page, stack: Stack) -> None:
+    push(stack, title="Quiet", silent=1)
+    page.goto("/")
+    rows(page).first.click()
+    expect(page.get_by_text("silent", exact=True)).to_be_visible()
+
+    push(stack, title="Data", transparentMessagePayload={"hms": {"sync": "<b>orders</b>"}})
+    page.goto("/#/")
+    rows(page).filter(has_text="Data").click()
+    expect(page.get_by_text("data message, the app decides what to show")).to_have_count(1)
+    expect(page.get_by_label("Huawei")).to_contain_text('{"sync":"<b>orders</b>"}')
+
+    images = {"defaultUrl": "https://example.com/a.png", "miuiUrl": "https://example.com/mi.png"}
+    push(stack, title="Picture", pushStyle=2, imageUrls=images)
+    page.goto("/#/")
+    rows(page).filter(has_text="Picture").click()
+    expect(page.get_by_role("figure", name="Xiaomi")).to_contain_text("picture: https://example.com/mi.png")
+    expect(page.get_by_role("figure", name="Huawei")).to_contain_text("picture: https://example.com/a.png")
+
+    push(stack, title="Tram", deliveryType=6, activityEvent="update", activityContentState={"stops": 3})
+    page.goto("/#/")
+    rows(page).filter(has_text="Tram").click()
+    expect(page.get_by_role("figure", name="Live Activity")).to_contain_text("stops3")
+
+    sms = {
+        "smsStrategy": 1,
+        "smsSignName": "Shop",
+        "smsTemplateCode": "SMS_1",
+        "smsTemplateParam": {"code": 7},
+    }
+    push(stack, title="With SMS", **sms)
+    page.goto("/#/")
+    rows(page).filter(has_text="With SMS").click()
+    expect(page.get_by_text("[Shop] template SMS_1")).to_be_visible()
+
+
+def test_a_loop_is_shown_on_a_calendar(page: Page, stack: Stack) -> None:
+    today = datetime.now(CHINA).replace(hour=0, minute=0, second=0, microsecond=0)
+    content = {
+        "startTime": int(today.timestamp() * 1000),
+        "endTime": int((today + timedelta(days=20)).timestamp() * 1000),
+        "circleType": 2,
+        "circleValue": [1, 5],
+        "time": "23:59:59",
+    }
+    push(stack, strategyType=2, strategyContent=content)
+    page.goto("/")
+    rows(page).click()
+
+    strip = page.get_by_label("Next occurrences").locator("li")
+    expect(strip.first).to_contain_text(re.compile("(Mon|Fri).*23:59:59"))
+    assert 5 <= strip.count() <= 7
+
+
+def test_hostile_texts_stay_texts(page: Page, stack: Stack) -> None:
+    push(
+        stack,
+        title=HOSTILE,
+        content=HOSTILE,
+        taskName=HOSTILE,
+        targets=[HOSTILE],
+        extendedParams={HOSTILE: HOSTILE},
+    )
+    page.goto("/")
+    expect(rows(page)).to_contain_text(HOSTILE)
+    rows(page).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    page.get_by_text("1 with message ids").click()
+    name = dead_letter(stack, MESSAGE | {"title": HOSTILE, "deliveryType": HOSTILE})
+    page.goto(f"/#/queues/{name}")
+    expect(page.locator(".letters")).to_contain_text("<img src=x")
+
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("img").count() == 0
+
+
+# --- Composing
+
+
+def test_a_message_is_composed_judged_and_sent_every_way(page: Page, stack: Stack) -> None:
+    page.goto("/#/compose")
+    expect(page.get_by_text("valid: 1 request(s) to mPaaS")).to_be_visible()
+
+    page.get_by_label("title", exact=False).first.fill("From a form")
+    expect(page.get_by_role("figure", name="Xiaomi")).to_contain_text("From a form")
+    page.get_by_label("expiredSeconds", exact=False).fill("0")
+    expect(page.locator("#expiredSeconds-help")).to_contain_text("must be at least 1")
+    page.get_by_label("expiredSeconds", exact=False).fill("60")
+    page.get_by_text("All other parameters").click()
+    page.get_by_label("extendedParams").fill('{"order": "4711"}')
+    page.get_by_label("silent").select_option("1")
+    expect(page.get_by_text("valid: 1 request(s) to mPaaS")).to_be_visible()
+    assert stack.sandbox.inbox() == []
+
+    page.get_by_role("button", name="Send through the HTTP function").click()
+    expect(page.locator(".answer")).to_contain_text("HTTP 200")
+    page.get_by_role("button", name="As a timer's payload").click()
+    expect(page.get_by_text("The timer's function was called")).to_be_visible()
+    page.get_by_role("button", name="To the queue").click()
+    expect(page.get_by_text("In the queue: message")).to_be_visible()
+
+    page.get_by_role("link", name="Pushes").click()
+    expect(rows(page)).to_have_count(3)
+    for trigger in ("http", "timer", "queue"):
+        expect(rows(page).filter(has_text=trigger)).to_have_count(1)
+    (parameters,) = {json.dumps(each["parameters"]["ExtendedParams"]) for each in stack.sandbox.inbox()}
+    assert json.loads(json.loads(parameters)) == {"order": "4711"}
+
+
+def test_every_parameter_of_the_message_can_be_written(page: Page, stack: Stack) -> None:
+    schema = urllib3.request("GET", f"{stack.inbox_url}/api/schema").json()
+    page.goto("/#/compose")
+    page.get_by_text("All other parameters").click()
+
+    for name, described in schema["properties"].items():
+        if name == "StrategyContent":  # a second spelling
+            continue
+        if name == "strategyContent":
+            expect(page.get_by_role("group", name=name)).to_be_visible()
+        else:
+            expect(page.locator(f"#{name}")).to_be_visible()
+            expect(page.locator(f"#{name}-help")).to_contain_text(described["description"][:40])
+
+
+def test_a_push_is_scheduled_in_china_time(page: Page, stack: Stack) -> None:
+    moment = (datetime.now(CHINA) + timedelta(days=2)).replace(microsecond=0)
+    page.goto("/#/compose")
+    page.locator("#strategyType").select_option("1")
+    expect(page.get_by_text("fixedTime is required").or_(page.locator(".faults")).first).to_be_visible()
+    page.locator("[id='strategyContent.fixedTime']").fill(moment.strftime("%Y-%m-%dT%H:%M:%S"))
+    expect(page.get_by_label("Next occurrences")).to_contain_text(moment.strftime("%m-%d"))
+
+    page.get_by_role("button", name="Send through the HTTP function").click()
+    expect(page.locator(".answer")).to_contain_text("HTTP 200")
+
+    (entry,) = stack.sandbox.inbox()
+    assert json.loads(entry["parameters"]["StrategyContent"]) == {"fixedTime": int(moment.timestamp() * 1000)}
+
+
+def test_a_daily_loop_is_scheduled(page: Page, stack: Stack) -> None:
+    tomorrow = datetime.now(CHINA) + timedelta(days=1)
+    page.goto("/#/compose")
+    page.locator("#strategyType").select_option("2")
+    for name, value in (
+        ("startTime", tomorrow.strftime("%Y-%m-%dT00:00")),
+        ("endTime", (tomorrow + timedelta(days=9)).strftime("%Y-%m-%dT00:00")),
+        ("circleType", "1"),
+        ("time", "09:00:00"),
+    ):
+        page.locator(f"[id='strategyContent.{name}']").fill(value)
+    expect(page.get_by_label("Next occurrences").locator("li")).to_have_count(10)
+    expect(page.get_by_text("valid: 1 request(s) to mPaaS")).to_be_visible()
+
+    page.get_by_role("button", name="Send through the HTTP function").click()
+
+    expect(page.locator(".answer")).to_contain_text("HTTP 200")
+    (entry,) = stack.sandbox.inbox()
+    assert json.loads(entry["parameters"]["StrategyContent"])["circleValue"] == []
+
+
+@pytest.mark.parametrize(
+    "place", ["#/nowhere", "#/queues/nope%", "#/push/abc", "#/push/999999", "#/queues/none"]
+)
+def test_an_address_that_leads_nowhere_says_so(page: Page, place: str) -> None:
+    page.goto(f"/{place}")
+
+    expect(
+        page.get_by_text(re.compile("no such page|no push|valid integer|not exist", re.IGNORECASE)).first
+    ).to_be_visible()
+
+
+# --- Faults, overview, queues
+
+
+def test_a_fault_is_ordered_and_its_retries_are_seen(page: Page, stack: Stack) -> None:
+    page.goto("/#/faults")
+    expect(page.get_by_text("None: the sandbox answers as it should.")).to_be_visible()
+    page.get_by_label("How many requests").fill("2")
+    page.get_by_role("button", name="Order").click()
+    expect(page.locator(".standing")).to_contain_text("2 more")
+
+    push(stack)
+
+    expect(page.locator("ol.live li")).to_have_count(3)
+    expect(page.locator("ol.live li", has_text="Throttling.User")).to_have_count(2)
+    expect(page.get_by_text("None: the sandbox answers as it should.")).to_be_visible()
+
+    page.get_by_label("The sandbox is to").select_option("delay")
+    page.get_by_label("Milliseconds").fill("-1")
+    page.get_by_role("button", name="Order").click()
+    expect(page.get_by_role("alert")).to_contain_text("milliseconds")
+    page.get_by_label("Milliseconds").fill("10")
+    page.get_by_text("by chance").click()
+    page.get_by_role("button", name="Order").click()
+    expect(page.locator(".standing")).to_contain_text("by chance of 0.2")
+    page.get_by_role("button", name="Cancel all").click()
+    expect(page.locator(".standing")).to_have_count(0)
+    assert stack.sandbox.faults() == []
+
+
+def test_the_overview_counts_what_happens(page: Page, stack: Stack) -> None:
+    page.goto("/#/overview")
+    expect(page.get_by_text("Requests received")).to_be_visible()
+    before = int(page.locator("dt", has_text="Requests received").locator("+ dd").inner_text())
+
+    push(stack)
+
+    expect(page.locator("dt", has_text="Requests received").locator("+ dd")).to_have_text(str(before + 1))
+    expect(page.get_by_role("row", name=re.compile("mpaas-http-push-dev"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Requests a minute"))).to_be_visible()
+    expect(page.locator(".scale")).to_contain_text(re.compile(r"at the most \d+ a minute"))
+    expect(page.get_by_label("accepted")).to_be_visible()
+
+
+def test_a_dead_letter_is_looked_at_and_sent_back(page: Page, stack: Stack) -> None:
+    name = dead_letter(stack, MESSAGE | {"title": "Returned", "expiredSeconds": 0})
+    page.goto("/#/queues")
+    page.get_by_role("link", name=name).click()
+    letter = page.locator(".letters li", has_text="Returned").last
+    expect(letter).to_contain_text("refused")
+    expect(letter).to_contain_text("expiredSeconds: must be at least 1")
+    known = {each.id for each in stack.queues.store.messages(name)}
+
+    letter.get_by_role("button", name="Send back").click()
+
+    expect(page.locator(".letters li", has_text="Returned").last).to_be_visible()
+    deadline = (
+        time.monotonic() + 20
+    )  # it is as wrong as before: one letter went, another of the same message comes
+    while True:
+        there = {each.id for each in stack.queues.store.messages(name)}
+        if len(there - known) == 1 and len(known - there) == 1:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+# --- For everybody
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("place", PAGES)
+def test_axe_finds_nothing(browser: Browser, stack: Stack, place: str, scheme: Any) -> None:
+    stack.sandbox.order(kind="result", code="8011")
+    urllib3.request("POST", f"{stack.urls['http_push']}/v1/pushes", json=MESSAGE, retries=False)
+    push(stack, silent=1, title="A title that is far longer than any vendor lets through, all of them")
+    if place == "push":
+        place = f"#/push/{stack.sandbox.inbox(limit=1)[0]['seq']}"
+    elif place == "dead letters":
+        place = f"#/queues/{dead_letter(stack, MESSAGE | {'expiredSeconds': 0})}"
+    context = browser.new_context(base_url=stack.inbox_url, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"/{place}")
+    expect(page.locator("main h1")).to_have_count(1)
+    page.wait_for_timeout(500)
+    for summary in page.locator("summary").all():
+        summary.click()
+
+    found = Axe().run(page).response["violations"]
+
+    context.close()
+    assert not found, [
+        (each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"]) for each in found
+    ]
+
+
+def test_the_page_is_dark_where_the_system_is_and_where_one_asks_for_it(
+    browser: Browser, stack: Stack
+) -> None:
+    def ground(page: Page) -> str:
+        return str(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
+
+    grounds = {}
+    for scheme in ("light", "dark"):
+        context = browser.new_context(base_url=stack.inbox_url, color_scheme=scheme)
+        page = context.new_page()
+        page.goto("/")
+        expect(page.get_by_role("search")).to_be_visible()
+        grounds[scheme] = ground(page)
+        page.get_by_role("button", name="Light / dark").click()
+        grounds[f"not {scheme}"] = ground(page)
+        page.reload()
+        assert ground(page) == grounds[f"not {scheme}"]
+        context.close()
+
+    assert grounds["light"] != grounds["dark"]
+    assert grounds["not light"] == grounds["dark"]
+
+
+def test_nothing_is_wider_than_a_phone(browser: Browser, stack: Stack) -> None:
+    push(stack, title="W" * 60, content="x" * 500, targets=[f"{'t' * 80}-{number}" for number in range(10)])
+    context = browser.new_context(base_url=stack.inbox_url, viewport={"width": 360, "height": 740})
+    page = context.new_page()
+    seq = stack.sandbox.inbox(limit=1)[0]["seq"]
+    for place in ("#/", f"#/push/{seq}", "#/compose", "#/faults", "#/overview", "#/queues"):
+        page.goto(f"/{place}")
+        expect(page.locator("main h1")).to_have_count(1)
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, place
+    context.close()
+
+
+def test_a_late_frame_takes_nobody_out_of_the_search(page: Page, stack: Stack) -> None:
+    push(stack, title="First")
+    push(stack, title="Second")
+    page.add_init_script(
+        "const frame = requestAnimationFrame; requestAnimationFrame = (f) => setTimeout(frame, 500, f)"
+    )
+    page.goto("/")
+    page.locator("a.push").last.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("First")
+    page.keyboard.press("Escape")
+    expect(rows(page)).to_have_count(2)
+    page.keyboard.press("/")
+    page.wait_for_timeout(1000)
+    page.keyboard.type("second")
+    expect(rows(page)).to_have_count(1)
+
+
+def test_everything_can_be_reached_by_keys(page: Page, stack: Stack) -> None:
+    push(stack, title="First")
+    push(stack, title="Second")
+    page.goto("/")
+    expect(rows(page)).to_have_count(2)
+
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("First")
+    page.keyboard.press("Escape")
+    expect(rows(page)).to_have_count(2)
+    page.keyboard.press("/")
+    page.keyboard.type("second")
+    expect(rows(page)).to_have_count(1)
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Compose")
+    for key, heading in (("f", "Faults"), ("o", "Overview"), ("q", "Queues")):
+        page.keyboard.press(key)
+        expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    page.keyboard.press("?")
+    expect(page.get_by_label("Keys", exact=True).first).to_be_visible()
+
+
+def test_the_page_uses_nothing_but_the_documented_api(page: Page, stack: Stack) -> None:
+    document = urllib3.request("GET", f"{stack.inbox_url}/openapi.json").json()
+    documented = [
+        (method.upper(), re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))))
+        for path, operations in document["paths"].items()
+        for method in operations
+    ]
+    asked: list[tuple[str, str]] = []
+    page.on("request", lambda request: asked.append((request.method, urlsplit(request.url).path)))
+    push(stack)
+    dead = dead_letter(stack, MESSAGE | {"expiredSeconds": 0})
+    page.goto("/")
+    rows(page).first.click()
+    page.get_by_role("button", name="Send again").click()
+    expect(page.locator(".answer")).to_be_visible()
+    for place in ("compose", "faults", "overview", f"queues/{dead}"):
+        page.goto(f"/#/{place}")
+        expect(page.locator("main h1")).to_be_visible()
+    page.get_by_role("button", name="Send back").first.click()
+    page.wait_for_timeout(300)
+
+    api = [each for each in asked if each[1].startswith("/api/")]
+    assert len({path for _, path in api}) >= 8
+    for method, path in api:
+        assert any(known == method and pattern.fullmatch(path) for known, pattern in documented), (
+            method,
+            path,
+        )
+
+
+def test_nothing_is_loaded_from_elsewhere(page: Page, stack: Stack) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    push(stack, iconUrls={"defaultUrl": "https://example.com/icon.png"}, uri="https://example.com/")
+    page.goto("/")
+    rows(page).click()
+    expect(page.get_by_role("figure", name="Xiaomi")).to_be_visible()
+
+    assert asked
+    assert all(url.startswith(stack.inbox_url) for url in asked)
+
+
+def test_json_is_sent_as_it_was_typed(page: Page, stack: Stack) -> None:
+    typed = '{"order":12345678901234567890}'
+    page.goto("/#/compose")
+    page.get_by_text("All other parameters").click()
+    page.locator("[id='extendedParams']").fill(typed)
+    expect(page.get_by_text("valid: 1 request")).to_be_visible()
+
+    page.get_by_role("button", name="Send through the HTTP function").click()
+
+    expect(page.get_by_text("HTTP 200: 1 accepted")).to_be_visible()
+    assert stack.sandbox.inbox()[0]["parameters"]["ExtendedParams"] == typed
+    page.locator("[id='extendedParams']").fill('{"a": "1", "a": "2"}')
+    expect(
+        page.locator(".field", has=page.locator("[id='extendedParams']")).locator(".failure")
+    ).to_be_visible()
+
+
+def test_a_field_stays_open_while_one_writes_in_it(page: Page) -> None:
+    page.goto("/#/compose")
+    page.get_by_text("All other parameters").click()
+    field = page.locator("[id='miChannelId']")
+    field.fill("1")
+    field.press("Backspace")
+    field.press_sequentially("cq")
+
+    expect(field).to_have_value("cq")
+
+
+def test_a_schedule_says_what_it_lacks_and_what_is_odd_about_it(page: Page) -> None:
+    page.goto("/#/compose")
+    page.locator("[id='strategyType']").select_option("1")
+    group = page.get_by_role("group", name="strategyContent")
+    expect(group.locator(".failure").first).to_be_visible()
+
+    page.locator("[id='strategyContent.fixedTime']").fill("2026-01-01T00:00:00")
+
+    expect(group.locator(".odd").first).to_contain_text("lies in the past")
+    expect(group).to_contain_text("In China time (+08:00)")

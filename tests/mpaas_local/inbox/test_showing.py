@@ -1,0 +1,146 @@
+"""How a push would look."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpaas_local.inbox.copies import copies_of
+from mpaas_local.inbox.showing import CHINA, message_of_parameters, shown
+from mpaas_push import PushMessage
+from mpaas_push.message.advice import CHANNELS, text_length
+
+MESSAGE: dict[str, Any] = {
+    "taskName": "t",
+    "title": "Title",
+    "content": "Content",
+    "deliveryType": 3,
+    "targets": ["user-1"],
+    "expiredSeconds": 60,
+}
+MONDAY = datetime(2026, 3, 2, 12, 0, tzinfo=CHINA)
+LIMITS = {channel.name: channel for channel in CHANNELS}
+
+
+def milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+@given(title=st.text(min_size=1, max_size=100), content=st.text(min_size=1, max_size=300))
+def test_what_is_shown_and_what_is_cut_are_the_whole_text_and_no_more_fits(title: str, content: str) -> None:
+    found = shown(MESSAGE | {"title": title, "content": content})
+    if not found["valid"]:  # such as half a surrogate pair
+        return
+    for each in found["channels"]:
+        channel = LIMITS[each["name"]]
+        for field, text, limit in (("title", title, channel.title), ("content", content, channel.content)):
+            part = each[field]
+            assert part["shown"] + part["cut"] == text
+            if limit is not None:
+                assert text_length(part["shown"], channel.wide) <= limit
+                if part["cut"]:
+                    assert text_length(part["shown"] + part["cut"][0], channel.wide) > limit
+            else:
+                assert part["cut"] == ""
+        assert each["refused"] == (bool(each["title"]["cut"] or each["content"]["cut"]) and not channel.cuts)
+
+
+def test_a_data_message_is_shown_at_its_vendor_alone() -> None:
+    found = shown(MESSAGE | {"transparentMessagePayload": {"hms": {"sync": "orders"}, "fcm": {"n": 1}}})
+
+    assert {each["name"]: each["transparent"] for each in found["channels"] if each["transparent"]} == {
+        "hms": {"sync": "orders"},
+        "fcm": {"n": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("channel", "text", "visible"),
+    [
+        ("oppo", "x" * 40, "x" * 32),
+        ("vivo", "字" * 25, "字" * 20),
+        ("ios", "字" * 25, "字" * 20),
+        ("miui", "字" * 60, "字" * 50),
+    ],
+)
+def test_titles_are_cut_where_the_page_says(channel: str, text: str, visible: str) -> None:
+    (found,) = [each for each in shown(MESSAGE | {"title": text})["channels"] if each["name"] == channel]
+
+    assert found["title"]["shown"] == visible
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "days"),
+    [(1, [], [2, 3, 4, 5]), (2, [1, 4], [2, 5]), (3, [3, 31], [3])],
+)
+def test_a_loop_goes_out_on_its_days_in_china_time(kind: int, values: list[int], days: list[int]) -> None:
+    content = {
+        "startTime": milliseconds(MONDAY.replace(hour=0)),
+        "endTime": milliseconds(MONDAY.replace(day=5, hour=0)),
+        "circleType": kind,
+        "circleValue": values,
+        "time": "13:30:00",
+    }
+
+    found = shown(MESSAGE | {"strategyType": 2, "strategyContent": content}, at=MONDAY)["occurrences"]
+
+    assert found == [f"2026-03-0{day}T13:30:00+08:00" for day in days]
+
+
+def test_what_was_due_today_before_now_is_over() -> None:
+    content = {
+        "startTime": milliseconds(MONDAY.replace(hour=0)),
+        "endTime": milliseconds(MONDAY.replace(day=3, hour=0)),
+        "circleType": 1,
+        "circleValue": [],
+        "time": "11:00:00",
+    }
+
+    found = shown(MESSAGE | {"strategyType": 2, "strategyContent": content}, at=MONDAY)["occurrences"]
+
+    assert found == ["2026-03-03T11:00:00+08:00"]
+
+
+def test_a_timed_push_goes_out_once() -> None:
+    later = MONDAY + timedelta(hours=5)
+    message = MESSAGE | {"strategyType": 1, "strategyContent": {"fixedTime": milliseconds(later)}}
+
+    assert shown(message, at=MONDAY)["occurrences"] == [later.isoformat()]
+
+
+@pytest.mark.parametrize("data", [{}, {"title": 7}, MESSAGE | {"titel": "x"}, [], "x", None])
+def test_what_is_no_message_says_why(data: Any) -> None:
+    found = shown(data)
+
+    assert found["valid"] is False
+    assert found["faults"]
+
+
+@given(st.dictionaries(st.text(max_size=20), st.text(max_size=50), max_size=8))
+def test_any_parameters_can_be_written_as_a_message(parameters: dict[str, str]) -> None:
+    message = message_of_parameters(parameters)
+
+    assert isinstance(message, dict)
+    shown(message)
+    copies_of(message, "http://127.0.0.1:1", "http://127.0.0.1:2")
+
+
+def test_parameters_on_the_wire_become_the_message_that_they_came_from() -> None:
+    parameters = {
+        "TaskName": "t",
+        "Title": "Title",
+        "Content": "Content",
+        "DeliveryType": "3",
+        "ExpiredSeconds": "60",
+        "PushStyle": "0",
+        "ExtendedParams": '{"a":"1"}',
+        "TargetMsgkey": '{"user-1":"id-1"}',
+    }
+
+    assert PushMessage.parse(message_of_parameters(parameters)) == PushMessage.parse(
+        MESSAGE | {"extendedParams": {"a": "1"}}
+    )

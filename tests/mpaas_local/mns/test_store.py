@@ -1,0 +1,253 @@
+"""The store without HTTP, as triggers use it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpaas_local.clock import ManualClock
+from mpaas_local.mns import MnsError, MnsStore, Outgoing, Property, QueueAttributes, StoreUnusable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(clock: ManualClock) -> Iterator[MnsStore]:
+    with MnsStore(clock=clock.time) as store:
+        store.create_queue("orders")
+        yield store
+
+
+def bodies(messages: Any) -> list[str]:
+    return [message.body for message in messages]
+
+
+def test_queue_shows_its_messages_by_state(store: MnsStore, clock: ManualClock) -> None:
+    store.send_batch("orders", [Outgoing("a"), Outgoing("b"), Outgoing("late", delay_seconds=60)])
+    store.receive("orders")
+    assert bodies(store.messages("orders", "active")) == ["b"]
+    assert bodies(store.messages("orders", "inactive")) == ["a"]
+    assert bodies(store.messages("orders", "delayed")) == ["late"]
+    assert bodies(store.messages("orders")) == ["b", "a", "late"]
+    assert bodies(store.messages("orders", limit=1, offset=1)) == ["a"]
+    (queue,) = store.queues()
+    assert (queue.active_messages, queue.inactive_messages, queue.delay_messages) == (1, 1, 1)
+    clock.advance(60)
+    assert bodies(store.messages("orders", "active")) == ["a", "b", "late"]
+
+
+def test_batch_of_any_size_is_received_held_and_deleted_in_one_go(
+    store: MnsStore, clock: ManualClock
+) -> None:
+    sent = store.send_batch("orders", [Outgoing(str(number)) for number in range(2000)])
+    taken = store.receive("orders", 5000)
+    assert [message.id for message in taken] == [message.id for message in sent]
+    held = store.change_visibility_batch("orders", [message.receipt_handle for message in taken], 3600)
+    clock.advance(3599)
+    assert store.receive("orders") == []
+    assert store.delete_batch("orders", [message.receipt_handle for message in held.values()]) == {}
+    assert store.messages("orders") == []
+
+
+def test_message_is_shown_again_at_once(store: MnsStore) -> None:
+    store.send("orders", "x")
+    (taken,) = store.receive("orders", visibility_timeout=600)
+    assert store.change_visibility("orders", taken.receipt_handle, 0).state == "active"
+    (again,) = store.receive("orders")
+    assert (again.id, again.dequeue_count) == (taken.id, 2)
+
+
+def test_handles_that_are_no_good_are_left_out_of_a_batch(store: MnsStore, clock: ManualClock) -> None:
+    store.send_batch("orders", [Outgoing("a"), Outgoing("b")])
+    (late,) = store.receive("orders")
+    clock.advance(30)
+    (good,) = store.receive("orders")
+    assert good.id == late.id
+    handles = [late.receipt_handle, good.receipt_handle, "nonsense"]
+    assert list(store.change_visibility_batch("orders", handles, 60)) == [good.receipt_handle]
+    failures = store.delete_batch("orders", handles)
+    assert [error.code for error in failures.values()] == [
+        "MessageNotExist",
+        "MessageNotExist",
+        "ReceiptHandleError",
+    ]
+
+
+def test_delayed_message_can_be_taken_back_by_its_handle(store: MnsStore) -> None:
+    message = store.send("orders", "x", delay_seconds=60)
+    store.delete("orders", message.receipt_handle)
+    assert store.messages("orders") == []
+    assert store.send("orders", "x").receipt_handle == ""
+
+
+def test_refused_batch_leaves_nothing_behind(store: MnsStore) -> None:
+    store.set_queue_attributes("orders", maximum_message_size=1024)
+    with pytest.raises(MnsError, match="InvalidArgument"):
+        store.send_batch("orders", [Outgoing("a"), Outgoing("x" * 1025)])
+    assert store.messages("orders") == []
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (lambda store: store.send("nothing", "x"), "QueueNotExist"),
+        (lambda store: store.receive("nothing"), "QueueNotExist"),
+        (lambda store: store.messages("nothing"), "QueueNotExist"),
+        (lambda store: store.delete("nothing", "1-x"), "QueueNotExist"),
+        (lambda store: store.change_visibility("nothing", "1-x", 1), "QueueNotExist"),
+        (lambda store: store.set_queue_attributes("nothing", delay_seconds=1), "QueueNotExist"),
+        (lambda store: store.queue("nothing"), "QueueNotExist"),
+        (lambda store: store.send("orders", ""), "InvalidArgument"),
+        (lambda store: store.send("orders", "\ud800"), "MalformedXML"),
+        (lambda store: store.send_batch("orders", [Outgoing("x", group_id="\x00")]), "MalformedXML"),
+        (lambda store: store.receive("orders", 0), "InvalidArgument"),
+        (lambda store: store.receive("orders", visibility_timeout=0), "InvalidArgument"),
+        (lambda store: store.change_visibility("orders", "1-x", 43201), "InvalidArgument"),
+        (lambda store: store.set_queue_attributes("orders", visibility_timeout=0), "InvalidArgument"),
+        (lambda store: store.create_queue("orders", QueueAttributes(delay_seconds=1)), "QueueAlreadyExist"),
+        (lambda store: store.create_queue(""), "QueueNameLengthError"),
+    ],
+)
+def test_what_the_service_refuses_is_an_error_with_its_code(store: MnsStore, call: Any, code: str) -> None:
+    with pytest.raises(MnsError) as raised:
+        call(store)
+    assert raised.value.code == code
+
+
+def test_waiting_receive_wakes_up_for_a_message(store: MnsStore) -> None:
+    timer = threading.Timer(0.2, store.send, ["orders", "now"])
+    timer.start()
+    began = time.monotonic()
+    assert bodies(store.receive("orders", wait_seconds=20)) == ["now"]
+    assert time.monotonic() - began < 5
+    timer.join()
+
+
+def test_waiting_receive_wakes_up_when_a_message_is_shown_again(store: MnsStore) -> None:
+    store.send("orders", "x")
+    (taken,) = store.receive("orders", visibility_timeout=600)
+    timer = threading.Timer(0.2, store.change_visibility, ["orders", taken.receipt_handle, 0])
+    timer.start()
+    assert bodies(store.receive("orders", wait_seconds=20)) == ["x"]
+    timer.join()
+
+
+def test_waiting_receive_notices_that_the_clock_was_moved(store: MnsStore, clock: ManualClock) -> None:
+    store.send("orders", "x", delay_seconds=600)
+    timer = threading.Timer(0.2, clock.advance, [600])
+    timer.start()
+    began = time.monotonic()
+    assert bodies(store.receive("orders", wait_seconds=20)) == ["x"]
+    assert time.monotonic() - began < 5
+    timer.join()
+
+
+def test_waiting_receive_ends_when_the_store_is_closed(store: MnsStore) -> None:
+    timer = threading.Timer(0.2, store.close)
+    timer.start()
+    assert store.receive("orders", wait_seconds=20) == []
+    timer.join()
+
+
+def test_listeners_hear_which_queue_changed(store: MnsStore) -> None:
+    heard: list[str] = []
+    store.listen(heard.append)
+    store.send("orders", "x")
+    assert heard == ["orders"]
+
+
+def test_threads_share_a_store_without_losing_or_doubling(tmp_path: Path) -> None:
+    with MnsStore(tmp_path / "queues.db") as store, ThreadPoolExecutor(8) as pool:
+        store.create_queue("orders", QueueAttributes(visibility_timeout=600))
+
+        def send(worker: int) -> None:
+            for number in range(100):
+                store.send("orders", f"{worker}-{number}")
+
+        def drain(_: int) -> list[str]:
+            found: list[str] = []
+            while messages := store.receive("orders", 7, wait_seconds=1):
+                assert not store.delete_batch("orders", [each.receipt_handle for each in messages])
+                found += bodies(messages)
+            return found
+
+        drained = [pool.submit(drain, worker) for worker in range(4)]
+        sending = [pool.submit(send, worker) for worker in range(4)]
+        for each in sending:
+            each.result()
+        received = [body for each in drained for body in each.result()]
+    assert sorted(received) == sorted(f"{worker}-{number}" for worker in range(4) for number in range(100))
+
+
+def test_a_store_that_was_not_closed_is_whole(tmp_path: Path, clock: ManualClock) -> None:
+    crashed = MnsStore(tmp_path / "queues.db", clock=clock.time)
+    crashed.create_queue("orders")
+    properties = (Property("n", "v"),)
+    crashed.send_batch("orders", [Outgoing("a", group_id="g", user_properties=properties), Outgoing("b")])
+    (taken,) = crashed.receive("orders")
+    with MnsStore(tmp_path / "queues.db", clock=clock.time) as store:
+        store.delete("orders", taken.receipt_handle)
+        assert bodies(store.messages("orders")) == ["b"]
+    crashed.close()
+
+
+def test_deleted_numbers_are_not_given_again(tmp_path: Path) -> None:
+    with MnsStore(tmp_path / "queues.db") as store:
+        store.create_queue("orders")
+        store.send("orders", "a")
+        (old,) = store.receive("orders")
+        store.delete("orders", old.receipt_handle)
+    with MnsStore(tmp_path / "queues.db") as store:
+        store.send("orders", "b")
+        store.receive("orders")
+        with pytest.raises(MnsError, match="MessageNotExist"):
+            store.delete("orders", old.receipt_handle)
+
+
+def test_foreign_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    text = tmp_path / "text.db"
+    text.write_text("not a database, but long enough to be looked at " * 50)
+    with pytest.raises(StoreUnusable, match="file is not a database"):
+        MnsStore(text)
+    other = tmp_path / "other.db"
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    before = other.read_bytes()
+    with pytest.raises(StoreUnusable, match="schema 0"):
+        MnsStore(other)
+    assert other.read_bytes() == before
+
+
+def test_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnusable) as raised:
+        MnsStore(tmp_path)
+    assert raised.value.path == tmp_path
+
+
+def test_receiving_costs_the_same_however_many_messages_are_hidden() -> None:
+    with MnsStore() as store:
+        store.create_queue("orders", QueueAttributes(visibility_timeout=600))
+        store.send_batch("orders", [Outgoing(str(number)) for number in range(20_000)])
+        first = _seconds(store)
+        store.receive("orders", 19_000)
+        assert _seconds(store) < 10 * first + 0.05
+
+
+def _seconds(store: MnsStore) -> float:
+    began = time.perf_counter()
+    for _ in range(20):
+        assert store.receive("orders")
+    return time.perf_counter() - began

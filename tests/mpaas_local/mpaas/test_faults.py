@@ -1,0 +1,365 @@
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from alibabacloud_mpaas20201028.client import Client
+from alibabacloud_mpaas20201028.models import PushSimpleRequest
+from alibabacloud_tea_openapi.exceptions import ThrottlingException
+from alibabacloud_tea_openapi.models import Config
+from pydantic import ValidationError
+
+from mpaas_local.mpaas import LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET, Sandbox
+from mpaas_local.mpaas.gateway_errors import HTTP_STATUS
+from mpaas_local.mpaas.result_codes import RESULT_NAMES
+from tests.mpaas_local.mpaas.calls import post, push, raw_push, send
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def connection(sandbox: Sandbox) -> Iterator[socket.socket]:
+    """A bare connection to the sandbox."""
+    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=5) as connection:
+        yield connection
+
+
+def last(sandbox: Sandbox) -> Any:
+    return sandbox.inbox(limit=1)[0]
+
+
+def outcome(sandbox: Sandbox) -> tuple[str, str]:
+    entry = last(sandbox)
+    return entry["outcome"], entry["answer"]["connection"]
+
+
+@pytest.mark.parametrize("code", sorted(RESULT_NAMES))
+def test_every_result_code_can_be_ordered(sandbox: Sandbox, code: str) -> None:
+    sandbox.order(kind="result", code=code)
+
+    reply = send(sandbox)
+
+    assert (reply.status, reply.json["ResultCode"]) == (200, code)
+    assert reply.json["ResultMessage"] == RESULT_NAMES[code]
+    assert reply.json["PushResult"]["Success"] is False
+    assert last(sandbox)["outcome"] == "refused"
+    assert send(sandbox).json["ResultCode"] == "OK"
+
+
+def test_an_ordered_result_may_hide_an_accepted_push(sandbox: Sandbox) -> None:
+    sandbox.order(kind="result", code="9000", message="no cause known", accept=True)
+    body = push()
+
+    assert send(sandbox, body).json["ResultMessage"] == "no cause known"
+    assert last(sandbox)["outcome"] == "accepted"
+    send(sandbox, body)
+    assert last(sandbox)["targets"][0]["repeated"] is True
+
+
+def test_throttling_says_when_to_come_back(sandbox: Sandbox) -> None:
+    sandbox.order(kind="throttling", retryAfter=7)
+
+    reply = send(sandbox)
+
+    assert (reply.status, reply.json["Code"]) == (400, "Throttling.User")
+    assert reply.headers["retry-after"] == reply.headers["x-acs-retry-after"] == "7"
+    assert last(sandbox)["outcome"] == "rejected"
+
+
+def test_the_new_official_client_understands_the_throttling(sandbox: Sandbox) -> None:
+    sandbox.order(kind="throttling", retryAfter=7)
+    client = Client(
+        Config(
+            access_key_id=LOCAL_ACCESS_KEY_ID,
+            access_key_secret=LOCAL_ACCESS_KEY_SECRET,
+            endpoint=f"127.0.0.1:{sandbox.port}",
+            protocol="http",
+        )
+    )
+    request = PushSimpleRequest(
+        app_id="a",
+        workspace_id="w",
+        title="t",
+        content="c",
+        delivery_type=3,
+        expired_seconds=60,
+        target_msgkey="{}",
+    )
+
+    with pytest.raises(ThrottlingException) as raised:
+        client.push_simple(request)
+
+    assert raised.value.retry_after == 7
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "code"),
+    [("internalError", 500, "InternalError"), ("serviceUnavailable", 503, "ServiceUnavailable")],
+)
+@pytest.mark.parametrize("accept", [False, True])
+def test_server_errors_come_before_or_after_the_push_was_taken(
+    sandbox: Sandbox, kind: str, status: int, code: str, accept: bool
+) -> None:
+    sandbox.order(kind=kind, accept=accept)
+
+    reply = send(sandbox)
+
+    assert (reply.status, reply.json["Code"]) == (status, code)
+    assert last(sandbox)["outcome"] == ("accepted" if accept else "rejected")
+    assert last(sandbox)["answer"]["httpStatus"] == status
+
+
+@pytest.mark.parametrize(("code", "status"), sorted(HTTP_STATUS.items()))
+def test_every_gateway_code_can_be_ordered(sandbox: Sandbox, code: str, status: int) -> None:
+    sandbox.order(kind="gateway", code=code)
+
+    reply = send(sandbox)
+
+    assert (reply.status, reply.json["Code"]) == (status, code)
+
+
+def test_an_unknown_gateway_code_can_be_ordered_with_its_status(sandbox: Sandbox) -> None:
+    sandbox.order(kind="gateway", code="Surprise.New", status=418, message="short and stout")
+
+    reply = send(sandbox)
+
+    assert (reply.status, reply.json["Code"], reply.json["Message"]) == (
+        418,
+        "Surprise.New",
+        "short and stout",
+    )
+
+
+def test_a_delayed_answer_is_late_and_whole(sandbox: Sandbox) -> None:
+    sandbox.order(kind="delay", milliseconds=200)
+
+    started = time.monotonic()
+    reply = send(sandbox)
+
+    assert time.monotonic() - started >= 0.2
+    assert reply.json["ResultCode"] == "OK"
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_a_client_that_leaves_during_the_delay_may_have_pushed(sandbox: Sandbox, accept: bool) -> None:
+    sandbox.order(kind="delay", milliseconds=60_000, accept=accept)
+    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=0.2) as connection:
+        connection.sendall(raw_push(push()))
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+
+    deadline = time.monotonic() + 5
+    while not sandbox.inbox() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert outcome(sandbox) == (("accepted", "kept") if accept else ("dropped", "left"))
+
+
+def test_a_reset_before_reading_is_a_tcp_reset_and_nothing_is_read(
+    sandbox: Sandbox, connection: socket.socket
+) -> None:
+    sandbox.order(kind="resetBeforeRead")
+    connection.sendall(raw_push(push()))
+
+    with pytest.raises(ConnectionResetError):
+        connection.recv(1)
+
+    assert outcome(sandbox) == ("dropped", "reset")
+    assert last(sandbox)["fault"]["kind"] == "resetBeforeRead"
+    assert last(sandbox)["parameters"] is None
+
+
+def whole_answer(connection: socket.socket) -> bytes:
+    """Head and body, however many pieces they come in."""
+    received = b""
+    while True:
+        head, end, body = received.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: *(\d+)", head)
+        if end and length and len(body) >= int(length[1]):
+            return received
+        received += connection.recv(65536)
+
+
+def test_a_reset_before_reading_strikes_a_kept_connection_too(
+    sandbox: Sandbox, connection: socket.socket
+) -> None:
+    connection.sendall(raw_push(push()))
+    assert whole_answer(connection).startswith(b"HTTP/1.1 200")
+    sandbox.order(kind="resetBeforeRead")
+    connection.sendall(raw_push(push()))
+
+    with pytest.raises(ConnectionResetError):
+        connection.recv(1)
+
+
+def test_a_reset_before_reading_spares_the_sandbox_itself(sandbox: Sandbox) -> None:
+    sandbox.order(kind="resetBeforeRead")
+
+    for path in ("/faults", "/inbox", "/health"):
+        assert post(sandbox, path, method="GET").status == 200
+    assert post(sandbox, "/faults", b'{"kind":"internalError"}').status == 201
+    assert len(sandbox.faults()) == 2
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_a_reset_after_reading_loses_the_answer(
+    sandbox: Sandbox, connection: socket.socket, accept: bool
+) -> None:
+    sandbox.order(kind="resetAfterRead", accept=accept)
+    connection.sendall(raw_push(push()))
+
+    with pytest.raises(ConnectionResetError):
+        connection.recv(1)
+
+    assert outcome(sandbox) == ("accepted" if accept else "dropped", "reset")
+    assert last(sandbox)["targets"][0]["target"] == "user1"
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_a_cut_body_is_shorter_than_its_length_says(sandbox: Sandbox, accept: bool) -> None:
+    sandbox.order(kind="cutBody", accept=accept)
+
+    with pytest.raises(http.client.IncompleteRead) as raised:
+        send(sandbox)
+
+    assert raised.value.partial.startswith(b'{"RequestId"')
+    assert (raised.value.expected or 0) > 0
+    assert outcome(sandbox) == ("accepted" if accept else "dropped", "cut")
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_a_body_may_not_be_json(sandbox: Sandbox, accept: bool) -> None:
+    sandbox.order(kind="notJson", status=502, accept=accept)
+
+    reply = send(sandbox)
+
+    assert (reply.status, reply.headers["content-type"]) == (502, "text/html; charset=utf-8")
+    with pytest.raises(json.JSONDecodeError):
+        _ = reply.json
+    assert last(sandbox)["outcome"] == ("accepted" if accept else "dropped")
+
+
+def test_a_wrong_push_is_never_accepted_by_a_fault(sandbox: Sandbox) -> None:
+    sandbox.order(kind="resetAfterRead", accept=True)
+
+    with pytest.raises(ConnectionResetError):
+        send(sandbox, push(Title=""))
+
+    assert outcome(sandbox) == ("refused", "reset")
+
+
+def test_a_badly_signed_request_uses_up_no_fault(sandbox: Sandbox) -> None:
+    sandbox.order(kind="internalError")
+
+    assert send(sandbox, secret="wrong").json["Code"] == "SignatureDoesNotMatch"
+    assert send(sandbox).json["Code"] == "InternalError"
+
+
+def test_next_strikes_that_many_requests(sandbox: Sandbox) -> None:
+    sandbox.order(kind="serviceUnavailable", next=2)
+
+    assert [send(sandbox).status for _ in range(3)] == [503, 503, 200]
+    assert sandbox.faults() == []
+
+
+def test_faults_strike_in_the_order_in_which_they_were_ordered(sandbox: Sandbox) -> None:
+    sandbox.order(kind="internalError")
+    sandbox.order(kind="serviceUnavailable")
+
+    assert [send(sandbox).status for _ in range(3)] == [500, 503, 200]
+
+
+def test_a_rate_strikes_about_that_share_and_the_same_requests_for_a_seed(sandbox: Sandbox) -> None:
+    def statuses() -> list[int]:
+        sandbox.clear()
+        sandbox.order(kind="internalError", rate=0.3, seed=7)
+        return [send(sandbox).status for _ in range(100)]
+
+    first = statuses()
+    assert 15 < first.count(500) < 45
+    assert statuses() == first
+    assert sandbox.faults()[0]["struck"] == first.count(500)
+
+
+@pytest.mark.parametrize(
+    "match",
+    [{"target": "user2"}, {"taskName": "other"}, {"title": "other"}, {"target": "user2", "title": "other"}],
+)
+def test_a_match_strikes_only_what_it_names(sandbox: Sandbox, match: dict[str, str]) -> None:
+    sandbox.order(kind="internalError", match=match)
+    other = push(TargetMsgkey='{"user1":"a","user2":"b"}', TaskName="other", Title="other")
+
+    assert send(sandbox).status == 200
+    assert send(sandbox, other).status == 500
+
+
+def test_cancelled_faults_strike_no_more(sandbox: Sandbox) -> None:
+    assert post(sandbox, "/faults", b'{"kind":"internalError","next":5}').status == 201
+    listed = post(sandbox, "/faults", method="GET").json["faults"]
+    assert [(one["kind"], one["remaining"], one["struck"]) for one in listed] == [("internalError", 5, 0)]
+
+    assert post(sandbox, "/faults", method="DELETE").json == {"deleted": 1}
+    assert send(sandbox).status == 200
+
+
+@pytest.mark.parametrize(
+    ("order", "field", "message"),
+    [
+        ("{", None, "Invalid JSON"),
+        ("[]", None, "object"),
+        ("{}", None, "kind"),
+        ('{"kind":"flood"}', None, "resetBeforeRead"),
+        ('{"kind":"delay"}', "milliseconds", "required"),
+        ('{"kind":"delay","milliseconds":-1}', "milliseconds", "greater"),
+        ('{"kind":"result","code":8011}', "code", "string"),
+        ('{"kind":"result","code":"OK"}', "code", "pattern"),
+        ('{"kind":"result","code":"100"}', None, "means success"),
+        ('{"kind":"gateway","code":"Surprise"}', None, "give status"),
+        ('{"kind":"throttling","accept":true}', "accept", "not permitted"),
+        ('{"kind":"internalError","next":0}', "next", "greater"),
+        ('{"kind":"internalError","next":true}', "next", "integer"),
+        ('{"kind":"internalError","rate":1.5}', "rate", "less"),
+        ('{"kind":"internalError","next":1,"rate":0.5}', None, "either"),
+        ('{"kind":"internalError","seed":1}', None, "seed belongs to rate"),
+        ('{"kind":"internalError","match":{"user":"a"}}', "match.user", "not permitted"),
+        ('{"kind":"resetBeforeRead","match":{"target":"a"}}', "match", "not permitted"),
+    ],
+)
+def test_a_wrong_order_is_answered_with_what_is_wrong(
+    sandbox: Sandbox, order: str, field: str | None, message: str
+) -> None:
+    reply = post(sandbox, "/faults", order.encode())
+
+    assert (reply.status, reply.headers["content-type"]) == (422, "application/problem+json")
+    (error,) = reply.json["errors"]
+    assert error["field"] == field
+    assert message in error["message"]
+    assert sandbox.faults() == []
+
+
+def test_a_wrong_order_in_python_is_an_error(sandbox: Sandbox) -> None:
+    with pytest.raises(ValidationError):
+        sandbox.order(kind="delay")
+
+
+def test_many_clients_at_once_use_up_exactly_the_ordered_faults(sandbox: Sandbox) -> None:
+    sandbox.order(kind="serviceUnavailable", next=7)
+    statuses: list[int] = []
+
+    def work() -> None:
+        statuses.extend(send(sandbox).status for _ in range(10))
+
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (statuses.count(503), statuses.count(200)) == (7, 43)
+    assert len(sandbox.inbox()) == 50

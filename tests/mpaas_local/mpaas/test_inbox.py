@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from mpaas_local.mpaas import Sandbox, StoreUnusable
+from mpaas_local.mpaas.store import Filter
+from tests.mpaas_local.mpaas.calls import get, post, push, send
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_entries_are_listed_newest_first(sandbox: Sandbox) -> None:
+    for title in ("one", "two", "three"):
+        send(sandbox, push(Title=title))
+
+    page = get(sandbox, "/inbox").json
+
+    assert page["total"] == 3
+    assert [entry["parameters"]["Title"] for entry in page["entries"]] == ["three", "two", "one"]
+
+
+def test_a_page_is_limited_and_counts_all_that_match(sandbox: Sandbox) -> None:
+    for _ in range(5):
+        send(sandbox)
+
+    whole = get(sandbox, "/inbox").json["entries"]
+    page = get(sandbox, "/inbox?limit=2&offset=1").json
+
+    assert page == {"total": 5, "entries": whole[1:3]}
+
+
+def test_entries_after_a_sequence_number_are_the_new_ones(sandbox: Sandbox) -> None:
+    send(sandbox)
+    seen = sandbox.inbox()[0]["seq"]
+    assert get(sandbox, f"/inbox?after={seen}").json == {"total": 0, "entries": []}
+
+    send(sandbox)
+    assert [entry["seq"] for entry in get(sandbox, f"/inbox?after={seen}").json["entries"]] == [seen + 1]
+
+
+@pytest.mark.parametrize(
+    ("query", "titles"),
+    [
+        ("outcome=refused", ["Late ORDER"]),
+        ("outcome=accepted", ["order", "other"]),
+        ("target=user2", ["order"]),
+        ("target=user", []),
+        ("text=order", ["Late ORDER", "order"]),
+        ("text=CONTENT%20three", ["other"]),
+        ("text=o%25r", []),
+        ("text=order&outcome=accepted&target=user2", ["order"]),
+    ],
+)
+def test_entries_are_found_by_outcome_target_and_text(
+    sandbox: Sandbox, query: str, titles: list[str]
+) -> None:
+    send(sandbox, push(Title="other", TaskName="x", Content="content three"))
+    send(sandbox, push(Title="order", TaskName="x", TargetMsgkey='{"user1":"m1","user2":"m2"}'))
+    send(sandbox, push(Title="Late ORDER", TaskName="x", ExpiredSeconds="0"))
+
+    assert [
+        entry["parameters"]["Title"] for entry in get(sandbox, f"/inbox?{query}").json["entries"]
+    ] == titles
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("limit=1001", "1000"),
+        ("limit=-1", "limit"),
+        ("limit=%D9%A1", "limit"),
+        ("offset=x", "offset"),
+        (f"after={10**30}", "after"),
+        ("outcome=lost", "accepted, refused, rejected, dropped"),
+        ("colour=red", "colour"),
+    ],
+)
+def test_a_wrong_query_is_answered_with_what_is_allowed(sandbox: Sandbox, query: str, named: str) -> None:
+    reply = get(sandbox, f"/inbox?{query}")
+
+    assert reply.status == 422
+    assert named in reply.json["detail"]
+
+
+def test_one_entry_is_shown_by_its_sequence_number(sandbox: Sandbox) -> None:
+    send(sandbox)
+    entry = sandbox.inbox()[0]
+
+    assert get(sandbox, f"/inbox/{entry['seq']}").json == entry
+    assert get(sandbox, f"/inbox/{entry['seq'] + 1}").status == 404
+    assert get(sandbox, "/inbox/first").status == 422
+
+
+def test_a_cleared_inbox_knows_no_entry_and_no_message_id(sandbox: Sandbox) -> None:
+    body = push()
+    send(sandbox, body)
+    before = sandbox.inbox()[0]["seq"]
+
+    assert post(sandbox, "/inbox", method="DELETE").json == {"deleted": 1}
+    assert get(sandbox, "/inbox").json["total"] == 0
+    send(sandbox, body)
+    (entry,) = sandbox.inbox()
+    assert entry["targets"][0]["repeated"] is False
+    assert entry["seq"] > before
+
+
+def test_the_inbox_survives_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "inbox.db"
+    body = push()
+    with Sandbox(store=path) as sandbox:
+        send(sandbox, body)
+        kept = sandbox.inbox()
+    with Sandbox(store=path) as sandbox:
+        assert sandbox.inbox() == kept
+        send(sandbox, body)
+        assert sandbox.inbox()[0]["targets"][0]["repeated"] is True
+        assert sandbox.inbox()[0]["seq"] == kept[0]["seq"] + 1
+
+
+def test_a_file_that_is_no_inbox_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "inbox.db"
+    path.write_text("a letter, not a database, and long enough to be taken for one " * 20)
+
+    with pytest.raises(StoreUnusable, match="not a database") as raised:
+        Sandbox(store=path)
+
+    assert raised.value.path == path
+    assert "letter" in path.read_text()
+
+
+def test_an_inbox_of_another_format_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "inbox.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 9")
+    connection.close()
+
+    with pytest.raises(StoreUnusable, match="format 9"):
+        Sandbox(store=path)
+
+
+def test_an_inbox_of_the_first_format_is_read_on(tmp_path: Path) -> None:
+    path = tmp_path / "inbox.db"
+    document = {
+        "receivedAt": "2026-03-02T04:05:06.789Z",
+        "parameters": {"DeliveryType": "7"},
+        "outcome": "accepted",
+    }
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "CREATE TABLE entry (seq INTEGER PRIMARY KEY AUTOINCREMENT, outcome TEXT NOT NULL, text TEXT NOT NULL,"
+        " document TEXT NOT NULL);"
+        "CREATE TABLE target (seq INTEGER NOT NULL REFERENCES entry (seq), target TEXT NOT NULL,"
+        " message_id TEXT NOT NULL, scope TEXT NOT NULL, accepted INTEGER NOT NULL);"
+        "CREATE INDEX target_by_name ON target (target, seq);"
+        "CREATE INDEX accepted_message_id ON target (message_id, scope) WHERE accepted;"
+        "PRAGMA user_version = 1;"
+    )
+    connection.execute("INSERT INTO entry VALUES (1, 'accepted', 'x', ?)", [json.dumps(document)])
+    connection.execute("INSERT INTO target VALUES (1, 'a', 'id', 'scope', 1)")
+    connection.commit()
+    connection.close()
+
+    with Sandbox(store=path) as sandbox:
+        assert sandbox.store.find(Filter(delivery="7"))[0] == 1
+        assert sandbox.store.counts(0) == [(29540405, "accepted", 1)]
+        assert sandbox.store.get(1) == {"seq": 1, "trigger": None, **document}
+    with Sandbox(store=path) as again:
+        assert again.store.find(Filter())[0] == 1
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreUnusable):
+        Sandbox(store=tmp_path / "file" / "inbox.db")
+
+
+@pytest.mark.parametrize("path", ["/inbox", "/inbox/1", "/faults", "/health", "/openapi.json"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "[nonsense"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+    ],
+)
+def test_pages_of_other_hosts_and_origins_are_refused(
+    sandbox: Sandbox, path: str, headers: dict[str, str]
+) -> None:
+    assert get(sandbox, path, **headers).status == 403
+
+
+def test_the_sandbox_answers_by_its_own_names_and_origin(sandbox: Sandbox) -> None:
+    for host in (f"127.0.0.1:{sandbox.port}", f"localhost:{sandbox.port}", f"[::1]:{sandbox.port}"):
+        assert get(sandbox, "/health", Host=host, Origin=f"http://{host}").json["status"] == "ok"
+
+
+def test_a_host_that_is_no_host_breaks_nothing(sandbox: Sandbox) -> None:
+    assert get(sandbox, "/inbox/", Host="[nonsense").status == 404
+    assert get(sandbox, "/", Host="[nonsense").json["Code"] == "UnsupportedHTTPMethod"
+
+
+def test_unknown_paths_and_methods_are_problems(sandbox: Sandbox) -> None:
+    assert get(sandbox, "/nowhere").json["status"] == 404
+    reply = post(sandbox, "/inbox", method="PUT")
+    assert reply.json["status"] == 405
+    assert set(reply.headers["allow"].split(", ")) == {"GET", "HEAD", "DELETE"}
+
+
+def test_the_document_describes_what_the_api_answers(sandbox: Sandbox) -> None:
+    document: Any = get(sandbox, "/openapi.json").json
+    validate(document)
+    sandbox.order(kind="resetAfterRead", accept=False, match={"target": "nobody"})
+    send(sandbox)
+    send(sandbox, secret="wrong")
+
+    for path, schema in (
+        ("/inbox", "InboxPage"),
+        (f"/inbox/{sandbox.inbox()[0]['seq']}", "Entry"),
+        ("/faults", "Standing"),
+        ("/health", "Health"),
+        ("/nowhere", "Problem"),
+    ):
+        wanted = {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
+        Draft202012Validator(wanted).validate(get(sandbox, path).json)
+    order = {"$ref": "#/components/schemas/FaultOrder", "components": document["components"]}
+    Draft202012Validator(order).validate({"kind": "throttling", "retryAfter": 1, "match": {"taskName": "x"}})

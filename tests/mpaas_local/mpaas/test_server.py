@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import ast
+import asyncio
+import http.client
+import os
+import socket
+import ssl
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import trustme
+
+import mpaas_local.mpaas
+from mpaas_local.mpaas import PortInUse, Sandbox, bind_loopback, create_app, sandbox_server
+from tests.mpaas_local.mpaas.calls import get, push, raw_push, send, signed_query
+
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def test_it_listens_on_loopback_only(sandbox: Sandbox) -> None:
+    assert sandbox.url == f"http://127.0.0.1:{sandbox.port}"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", sandbox.port), timeout=1)
+
+
+def test_a_port_in_use_is_named_with_the_option_to_change(sandbox: Sandbox) -> None:
+    with pytest.raises(PortInUse, match=rf"port {sandbox.port} .*--mpaas-port") as raised:
+        Sandbox(port=sandbox.port, port_option="--mpaas-port")
+
+    assert (raised.value.port, raised.value.option) == (sandbox.port, "--mpaas-port")
+
+
+def test_a_wrong_certificate_is_an_error_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("not a certificate")
+
+    with pytest.raises(ssl.SSLError):
+        Sandbox(ssl_certfile=tmp_path / "cert.pem")
+
+
+def test_closing_twice_does_no_harm_and_leaves_no_thread_and_no_port() -> None:
+    sandbox = Sandbox()
+    name = f"mpaas-sandbox-{sandbox.port}"
+    sandbox.close()
+    sandbox.close()
+
+    assert name not in {thread.name for thread in threading.enumerate()}
+    bind_loopback(sandbox.port, option="port").close()
+
+
+def test_closing_does_not_wait_for_a_delay() -> None:
+    with Sandbox() as sandbox:
+        sandbox.order(kind="delay", milliseconds=60_000)
+        client = threading.Thread(target=send, args=(sandbox,))
+        client.start()
+        while not sandbox.inbox():
+            time.sleep(0.01)
+        started = time.monotonic()
+    client.join(5)
+
+    assert time.monotonic() - started < 5
+    assert not client.is_alive()
+
+
+def test_it_speaks_https_and_resets_there_too(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with Sandbox(ssl_certfile=tmp_path / "both.pem") as sandbox:
+        assert sandbox.url.startswith("https://127.0.0.1:")
+        connection = http.client.HTTPSConnection("127.0.0.1", sandbox.port, context=context, timeout=5)
+        connection.request("GET", "/health")
+        assert connection.getresponse().status == 200
+        connection.close()
+        for kind in ("resetBeforeRead", "resetAfterRead"):
+            sandbox.order(kind=kind)
+            body = push()
+            plain = socket.create_connection(("127.0.0.1", sandbox.port))
+            with context.wrap_socket(plain, server_hostname="127.0.0.1") as encrypted:
+                encrypted.sendall(raw_push(body))
+                # OpenSSL reports a reset as an end of file; the socket below it tells them apart.
+                with pytest.raises(ConnectionResetError):
+                    _read_to_the_end(encrypted.fileno())
+
+
+def test_it_runs_in_the_event_loop_of_a_larger_program() -> None:
+    async def run() -> int:
+        app = create_app()
+        listener = bind_loopback(0, option="port")
+        port = listener.getsockname()[1]
+        server = sandbox_server(app)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        await asyncio.to_thread(server.ready.wait, 5)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        status = int((await reader.read()).split()[1])
+        writer.close()
+        await writer.wait_closed()
+        server.should_exit = True
+        await serving
+        return status
+
+    assert asyncio.run(run()) == 200
+
+
+def test_it_answers_hundreds_of_pushes_a_second(sandbox: Sandbox) -> None:
+    bodies = [push() for _ in range(200)]
+    paths = [f"/?{urlencode(signed_query(body))}" for body in bodies]
+    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+
+    started = time.perf_counter()
+    for path, body in zip(paths, bodies, strict=True):
+        connection.request("POST", path, urlencode(body), _FORM)
+        assert connection.getresponse().read()
+    seconds = time.perf_counter() - started
+    connection.close()
+
+    assert get(sandbox, "/health").json["entries"] == 200
+    assert seconds < 4  # 0.2 s on an idle machine; waiting for delayed acknowledgements would take 8 s
+
+
+def test_nothing_is_shared_with_the_layer_under_test() -> None:
+    folder = Path(mpaas_local.mpaas.__file__).parent
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.partition(".")[0] in {"mpaas_push", "shared"}], path
+
+
+def _read_to_the_end(file: int) -> None:
+    while os.read(file, 65536):
+        pass

@@ -1,0 +1,119 @@
+"""The server in the background: where it listens, how it fails to start, how it stops."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+import urllib3
+
+from mpaas_local.server import PortInUse, Server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    assert scope["type"] == "http"
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+def fetch(url: str, **more: Any) -> bytes:
+    with urllib3.PoolManager(retries=False, timeout=20, **more) as client:
+        return client.request("GET", url).data
+
+
+def test_server_answers_on_a_free_port_and_not_after_it_stopped() -> None:
+    with Server(hello) as server:
+        assert server.url == f"http://127.0.0.1:{server.port}"
+        assert fetch(server.url) == b"hello"
+        url = server.url
+    with pytest.raises(urllib3.exceptions.NewConnectionError):
+        fetch(url)
+
+
+def test_port_is_free_again_after_stop() -> None:
+    with Server(hello) as first:
+        port = first.port
+        fetch(first.url)
+    with Server(hello, port=port) as second:
+        assert second.port == port
+        assert fetch(second.url) == b"hello"
+
+
+def test_port_in_use_is_named_with_a_way_out() -> None:
+    with Server(hello) as first:
+        with pytest.raises(PortInUse, match=f"port {first.port} is in use.*choose another") as caught:
+            Server(hello, port=first.port).start()
+        assert caught.value.port == first.port
+
+
+def test_application_that_does_not_start_is_an_error_of_start() -> None:
+    async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise OSError("no database")
+
+    before = threading.active_count()
+    with pytest.raises(RuntimeError, match="did not start"):
+        Server(broken, lifespan="on").start()
+    assert threading.active_count() == before
+
+
+def test_configuration_that_cannot_be_used_is_the_cause_of_the_error(tmp_path: Path) -> None:
+    server = Server(hello, ssl_certfile=tmp_path / "absent.pem", ssl_keyfile=tmp_path / "absent.key")
+    with pytest.raises(RuntimeError, match="did not start") as caught:
+        server.start()
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def test_server_speaks_tls_with_given_files(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    key.write_bytes(certificate.private_key_pem.bytes())
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    with Server(hello, ssl_certfile=chain, ssl_keyfile=key) as server:
+        assert server.url.startswith("https://")
+        assert fetch(server.url, ssl_context=trust) == b"hello"
+
+
+def test_stop_does_not_wait_for_a_client_that_keeps_its_connection_or_its_request_open() -> None:
+    async def forever(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        while True:
+            await _receive()
+
+    server = Server(forever, lifespan="off").start()
+    with (
+        socket.create_connection(("127.0.0.1", server.port)),
+        socket.create_connection(("127.0.0.1", server.port)) as busy,
+    ):
+        busy.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 6
+
+
+def test_signals_stay_as_they_are() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with Server(hello) as server:
+        fetch(server.url)
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_stop_without_start_and_twice_is_harmless() -> None:
+    server = Server(hello)
+    server.stop()
+    server.start()
+    server.stop()
+    server.stop()

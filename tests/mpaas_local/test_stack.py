@@ -1,0 +1,482 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import urllib3
+
+from mpaas_local.eventbridge.bus import EventBus
+from mpaas_local.eventbridge.cloud_events import EventTrigger
+from mpaas_local.fc.api import Callee
+from mpaas_local.fc.asynchronous import AsyncQueue
+from mpaas_local.fc.destinations import Undeliverable
+from mpaas_local.fc.host import Account
+from mpaas_local.stack import Ports, Stack
+from project.descriptor import DescriptorError, described_functions
+from tests.mpaas_local.callables import ScriptedFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_local(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mpaas_local", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+OPTIONS = ("--http-port", "--sandbox-port", "--events-port", "--queues-port", "--inbox-port")
+ANY_PORTS = [part for option in OPTIONS for part in (option, "0")]
+
+
+def test_the_demo_ends_well_and_shows_every_outcome(tmp_path: Path) -> None:
+    demo = run_local("--demo", "--quiet", *ANY_PORTS, "--store", str(tmp_path))
+    output, errors = demo.communicate(timeout=100)
+
+    assert demo.returncode == 0, output + errors
+    for outcome in ("accepted", "refused", "throttled", "misconfigured", "unknown"):
+        assert outcome in output
+    assert "WRONG" not in output
+
+
+def tick(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mpaas_local.tick", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_running_stack_takes_ticks_until_an_interrupt_stops_everything(tmp_path: Path) -> None:
+    stack = run_local("--quiet", *ANY_PORTS, "--store", str(tmp_path))
+    assert stack.stdout is not None
+    events = ""
+    for line in stack.stdout:
+        if found := re.search(r"(http://\S+)/ticks/morning", line):
+            events = found[1]
+        if "Ctrl-C" in line:
+            break
+    fired, unknown = (tick(name, "--events", events) for name in ("morning", "mourning"))
+    assert (fired.returncode, unknown.returncode) == (0, 1), fired.stderr
+    assert "requestId" in fired.stdout
+    assert "there are: " in unknown.stdout
+    instances = children(stack.pid)
+    assert instances
+
+    stack.send_signal(signal.SIGINT)
+    _, errors = stack.communicate(timeout=30)
+
+    assert stack.returncode == 0
+    assert "Traceback" not in errors
+    nobody = tick("morning", "--events", events)
+    assert nobody.returncode == 2
+    assert "is `make run` running?" in nobody.stderr
+    assert "Traceback" not in nobody.stderr
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in instances) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in instances if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path, option: str) -> None:
+    others = [part for other in OPTIONS if other != option for part in (other, "0")]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        stack = run_local("--demo", option, port, *others, "--store", str(tmp_path))
+        _, errors = stack.communicate(timeout=60)
+
+    assert stack.returncode == 2
+    assert port in errors
+    assert "make run ARGS=" in errors
+    assert "Traceback" not in errors
+
+
+def test_two_stacks_do_not_share_their_files(tmp_path: Path) -> None:
+    with (
+        Stack(Ports(0, 0, 0, 0, 0), tmp_path),
+        pytest.raises(ValueError, match="give this one its own: --store"),
+        Stack(Ports(0, 0, 0, 0, 0), tmp_path),
+    ):
+        pass
+
+
+def test_a_ledger_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUSH_LEDGER_URL", "rediss://user:secret@cache.example.com:6379/0")
+
+    with (
+        pytest.raises(ValueError, match="names cache.example.com") as error,
+        Stack(Ports(0, 0, 0, 0, 0), tmp_path),
+    ):
+        pass
+
+    assert "secret" not in str(error.value)
+
+
+def test_the_descriptor_names_the_functions_as_they_would_be_deployed() -> None:
+    functions = {function.resource: function for function in described_functions(ROOT / "s.yaml", {})}
+
+    http = functions["http_push"]
+    assert http.props["functionName"] == "mpaas-http-push-dev"
+    assert http.props["handler"] == "index.handler"
+    assert http.props["environmentVariables"]["MPAAS_WORKSPACE_ID"] == "default"
+    assert (http.folder / "index.py").is_file()
+    assert [trigger.type for trigger in http.triggers] == ["http"]
+
+
+def test_variables_of_the_environment_flow_into_the_descriptor() -> None:
+    (function, *_) = described_functions(ROOT / "s.yaml", {"STAGE": "prod", "MPAAS_APP_ID": "ONEX1"})
+
+    assert function.props["functionName"] == "mpaas-http-push-prod"
+    assert function.props["environmentVariables"]["MPAAS_APP_ID"] == "ONEX1"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('resources: {f: {component: fc3, props: {code: ., x: "${vars.nope}"}}}', "${vars.nope}"),
+        ("resources: {f: {component: fc3, props: {code: ., x: \"${env('NOPE')}\"}}}", "NOPE"),
+        ("resources: {f: {component: fc3, extend: {name: base}, props: {code: .}}}", "base"),
+        ("resources: [", "cannot be read"),
+        ("just text", "resources"),
+    ],
+)
+def test_a_descriptor_that_cannot_be_resolved_says_why(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+
+    with pytest.raises(DescriptorError, match="(?s).*") as error:
+        described_functions(path, {})
+
+    assert told in str(error.value)
+
+
+# Any other descriptor
+
+
+ECHO = """
+def handler(event, context):
+    if b"fail" in event:
+        raise ValueError("as asked")
+    return event
+"""
+
+
+@contextmanager
+def stack_of(
+    folder: Path, *triggers: dict[str, Any], code: str = ECHO, http_port: int = 0, **props: Any
+) -> Iterator[Stack]:
+    """Run a stack of one function, which is `f` in its `s.yaml` and deployed as `f-live`."""
+    (folder / "code").mkdir()
+    (folder / "code" / "index.py").write_text(code)
+    described = {
+        "region": "cn-shanghai",
+        "functionName": "f-live",
+        "runtime": "python3.10",
+        "handler": "index.handler",
+        "code": "./code",
+        "timeout": 30,
+        "triggers": triggers,
+        **props,
+    }
+    given = {key: value for key, value in described.items() if value is not None}
+    document = {"edition": "3.0.0", "resources": {"f": {"component": "fc3", "props": given}}}
+    path = folder / "s.yaml"
+    path.write_text(json.dumps(document))
+    with Stack(Ports(http_port, 0, 0, 0, 0), folder / "store", descriptor=path) as stack:
+        yield stack
+
+
+def trigger(kind: str, name: str = "t", source_arn: str | None = None, **config: Any) -> dict[str, Any]:
+    described = {"triggerName": name, "triggerType": kind, "triggerConfig": config}
+    return described | ({"sourceArn": source_arn} if source_arn else {})
+
+
+def bus(name: str = "bus", **config: Any) -> dict[str, Any]:
+    source = {"eventSourceType": "Default"}
+    return trigger("eventbridge", name, eventSourceConfig=source, **config)
+
+
+def stream(name: str = "stream", kind: str = "MNS", **config: Any) -> dict[str, Any]:
+    parameters = {"RegionId": "cn-shanghai", "QueueName": "zeus", "IsBase64Decode": False}
+    source = {
+        "eventSourceType": kind,
+        "eventSourceParameters": {f"source{kind}Parameters": parameters},
+    }
+    return trigger("eventbridge", name, eventSourceConfig=source, **config)
+
+
+def eventually(value: Callable[[], Any]) -> Any:
+    """Wait until there is a value."""
+    deadline = time.monotonic() + 30
+    while not (found := value()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+def payloads(stack: Stack, count: int) -> list[Any]:
+    """What the function got, once it has been called so often."""
+    calls = eventually(lambda: found if len(found := stack.calls.calls()) >= count else None)
+    return [json.loads(call.payload) for call in calls]
+
+
+def post(url: str, body: Any, **headers: str) -> urllib3.BaseHTTPResponse:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return urllib3.request("POST", url, body=json.dumps(body), headers=sent, retries=False, timeout=60)
+
+
+def test_events_and_records_name_the_region_and_the_function_as_it_is_deployed(tmp_path: Path) -> None:
+    failed = "acs:mns:cn-shanghai:1000000000000000:/queues/failed/messages"
+    triggers = (
+        bus(),
+        stream(),
+        trigger("oss", "uploads", "acs:oss:cn-shanghai:1000:uploads", events=["oss:ObjectCreated:*"]),
+        trigger("mns_topic", "news", "acs:mns:cn-shanghai:1000:/topics/news"),
+        trigger("http", "http"),
+    )
+    retries = {"maxAsyncRetryAttempts": 0, "destinationConfig": {"onFailure": {"destination": failed}}}
+    with stack_of(tmp_path, *triggers, asyncInvokeConfig=retries) as stack:
+        assert post(f"{stack.events_url}/events/oss", {"bucket": "uploads", "key": "a"}).status == 200
+        cloud, native = sorted(payloads(stack, 2), key=lambda event: "events" in event)
+        assert cloud["aliyunregionid"] == "cn-shanghai"
+        assert cloud["subject"] == "acs:oss:cn-shanghai:1000000000000000:uploads/a"
+        assert native["events"][0]["region"] == "cn-shanghai"
+        assert native["events"][0]["oss"]["bucket"]["arn"] == "acs:oss:cn-shanghai:1000000000000000:uploads"
+
+        stack.queues.store.send("zeus", "x")
+        ((message,),) = payloads(stack, 3)[2:]
+        assert message["aliyunregionid"] == "cn-shanghai"
+        assert message["subject"] == "acs:mns:cn-shanghai:1000000000000000:queues/zeus"
+
+        (subscription,) = stack.queues.store.topics.subscriptions("news")
+        assert subscription.attributes.endpoint.startswith("acs:fc:cn-shanghai:")
+
+        domain = post(stack.urls["f"], {}).json()["requestContext"]["domainName"]
+        assert domain.endswith(".cn-shanghai.fcapp.run")
+
+        post(f"{stack.events_url}/invocations/f", "fail", x_fc_invocation_type="Async")
+        (letter,) = eventually(lambda: stack.queues.store.peek("failed"))
+        context = json.loads(letter.body)["requestContext"]
+        assert context["functionArn"] == "acs:fc:cn-shanghai:1000000000000000:functions/f-live"
+
+
+def test_event_driven_stream_is_named_after_the_deployed_function(tmp_path: Path) -> None:
+    driven = stream(
+        eventRuleFilterPattern='{"source":["MNS-f-live-stream"]}', runOptions={"mode": "event-driven"}
+    )
+    with stack_of(tmp_path, driven) as stack:
+        stack.queues.store.send("zeus", "x")
+        (event,) = payloads(stack, 1)
+    assert (event["source"], event["data"]["messageBody"]) == ("MNS-f-live-stream", "x")
+
+
+HOOKS = """
+import time
+from pathlib import Path
+
+seen = Path(__file__).parent / "seen"
+
+def initialize(context):
+    seen.write_text("initialized")
+
+def prestop(context):
+    seen.write_text(seen.read_text() + " stopped")
+
+def slow(context):
+    time.sleep(30)
+
+def handler(event, context):
+    return seen.read_text()
+"""
+
+
+def test_hooks_of_the_life_cycle_run_with_their_timeouts(tmp_path: Path) -> None:
+    hooks = {
+        "initializer": {"handler": "index.initialize", "timeout": 7},
+        "preStop": {"handler": "index.prestop", "timeout": 8},
+    }
+    with stack_of(tmp_path, code=HOOKS, instanceLifecycleConfig=hooks) as stack:
+        function = stack.hosts["f"].function
+        assert (function.initializer_timeout, function.prestop_timeout) == (7, 8)
+        assert post(f"{stack.events_url}/invocations/f", {}).data == b"initialized"
+    assert (tmp_path / "code" / "seen").read_text() == "initialized stopped"
+
+
+def test_initializer_that_takes_too_long_fails_the_call(tmp_path: Path) -> None:
+    hooks = {"initializer": {"handler": "index.slow", "timeout": 1}}
+    with stack_of(tmp_path, code=HOOKS, instanceLifecycleConfig=hooks) as stack:
+        response = post(f"{stack.events_url}/invocations/f", {})
+    assert (response.status, response.headers["x-fc-error-type"]) == (200, "InitializationError")
+
+
+def test_function_that_names_neither_timeout_nor_memory_has_the_documented_ones(tmp_path: Path) -> None:
+    with stack_of(tmp_path, stream(), timeout=None, memorySize=None) as stack:
+        function = stack.hosts["f"].function
+    assert (function.timeout, function.memory) == (3, 512)
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "failed"])
+def test_record_of_an_asynchronous_call_is_published_on_the_event_bus(tmp_path: Path, outcome: str) -> None:
+    arn = "acs:eventbridge:cn-shanghai:1000000000000000:eventbus/default"
+    key = "onSuccess" if outcome == "succeeded" else "onFailure"
+    config = {"maxAsyncRetryAttempts": 0, "destinationConfig": {key: {"destination": arn}}}
+    wanted = bus(eventRuleFilterPattern=json.dumps({"source": ["acs:fc"]}))
+    payload = "fail" if outcome == "failed" else "go"
+    with stack_of(tmp_path, wanted, asyncInvokeConfig=config) as stack:
+        post(f"{stack.events_url}/invocations/f", payload, x_fc_invocation_type="Async")
+        event = payloads(stack, 2)[1]
+    assert event["type"] == f"fc:AsyncInvoke:{outcome}"
+    assert event["subject"] == "acs:fc:cn-shanghai:1000000000000000:functions/f-live"
+    assert event["data"]["requestContext"]["functionArn"] == event["subject"]
+    assert event["data"]["requestPayload"] == json.dumps(payload)
+    assert (event["aliyuneventbusname"], event["specversion"]) == ("default", "1.0")
+
+
+def test_bus_that_is_not_here_refuses_a_record_and_a_failing_listener_does_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    account = Account()
+    function = ScriptedFunction("error", "broken")
+    with AsyncQueue("f", function) as queue:
+        event_bus = EventBus([EventTrigger("f", "t")], {"f": Callee(function, queue)}, account)
+        record = json.dumps(
+            {"timestamp": 0, "requestContext": {"requestId": "1", "functionArn": "f", "condition": ""}}
+        ).encode()
+        with pytest.raises(Undeliverable, match="no event bus orders"):
+            event_bus.publish("orders", record)
+        for _ in range(2):
+            event_bus.publish("default", record)
+    assert len({call.json["id"] for call in function.calls}) == 1
+    assert "t: f failed on an event: UnhandledInvocationError" in caplog.text
+    assert "t: f did not take an event: no machine" in caplog.text
+
+
+def test_topic_can_be_a_destination_and_what_nobody_takes_is_told_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    destinations = {
+        "onSuccess": {"destination": "acs:mns:cn-shanghai::/topics/done/messages"},
+        "onFailure": {"destination": "acs:mq:cn-shanghai:1000:/instances/i/topics/t"},
+    }
+    with stack_of(tmp_path, asyncInvokeConfig={"destinationConfig": destinations}) as stack:
+        assert [topic.name for topic in stack.queues.store.topics.all()] == ["done"]
+    assert "f-live: records are lost here: nothing on this machine is acs:mq:cn-shanghai:1000:" in caplog.text
+
+
+def test_triggers_whose_sources_are_not_here_stay_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    triggers = (
+        trigger("log", "logs", "acs:log:cn-shanghai:1000:project/p"),
+        trigger("cdn_events", "cdn", "acs:cdn:*:1000"),
+        stream("dts", "DTS", triggerEnable=False),
+        stream("kafka", "Kafka", triggerEnable=False),
+    )
+    with stack_of(tmp_path, *triggers):
+        pass
+    assert "f: the trigger logs stays off: nothing on this machine is a source of type log" in caplog.text
+    assert "the trigger cdn stays off" in caplog.text
+
+
+BAD_QUEUE = {
+    "errorsTolerance": "ALL",
+    "deadLetterQueue": {"Arn": "acs:mns:cn-shanghai:1000:/queues/a_b"},
+}
+FOREIGN = {
+    "errorsTolerance": "ALL",
+    "deadLetterQueue": {"Arn": "acs:eventbridge:cn-shanghai:1000:eventbus/x"},
+}
+
+
+@pytest.mark.parametrize(
+    ("described", "told"),
+    [
+        (trigger("alarm"), "t: alarm is not known here"),
+        (
+            stream(kind="DTS", triggerEnable=True),
+            "stream: only MNS queues run .* DTS needs triggerEnable: false",
+        ),
+        (stream(kind="Kafka"), "stream: only MNS queues run .* Kafka needs triggerEnable: false"),
+        (stream(name="q", runOptions=BAD_QUEUE), "q: 'a_b': The queue name you provided is invalid"),
+        (trigger("mns_topic", "n", "acs:mns:cn-shanghai:1000:/topics/a_b"), "n: 'a_b': The topic name"),
+        (stream(runOptions=FOREIGN), "stream: deadLetterQueue: acs:eventbridge:.*: only MNS queues run"),
+    ],
+)
+def test_trigger_that_cannot_run_here_is_named_with_the_reason(
+    tmp_path: Path, described: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(DescriptorError, match=told), stack_of(tmp_path, described):
+        pass
+
+
+def test_second_http_trigger_gets_a_port_of_its_own(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with stack_of(tmp_path, trigger("http", "one"), trigger("http", "two"), http_port=port) as stack:
+        second = stack.urls["f"]
+        for url in (f"http://127.0.0.1:{port}", second):
+            assert post(url, {}).json()["rawPath"] == "/"
+    assert not second.endswith(f":{port}")
+
+
+def test_stack_starts_again_on_queues_and_topics_whose_attributes_were_changed(tmp_path: Path) -> None:
+    triggers = (stream(), trigger("mns_topic", "news", "acs:mns:cn-shanghai:1000:/topics/news"))
+    with stack_of(tmp_path, *triggers) as stack:
+        stack.queues.store.set_queue_attributes("zeus", visibility_timeout=99)
+        stack.queues.store.topics.set_attributes("news", maximum_message_size=2048)
+    with Stack(Ports(0, 0, 0, 0, 0), stack.store, descriptor=stack.descriptor) as again:
+        again.queues.store.send("zeus", "x")
+        assert payloads(again, 1)
+
+
+def test_what_is_wrong_with_a_descriptor_is_told_without_a_word_about_ports(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "mpaas_local", "--demo", *ANY_PORTS, "--store", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "UPLOADS_BUCKET": ""},
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("cannot start: trigger uploads: sourceArn: ")
+    assert run.stderr.endswith("names no bucket\n")
+
+
+def test_topic_trigger_whose_name_no_subscription_may_have_gets_its_messages(tmp_path: Path) -> None:
+    news = "acs:mns:cn-shanghai:1000:/topics/news"
+    triggers = [trigger("mns_topic", name, news, notifyContentFormat="JSON") for name in ("a_b", "a-b", "_")]
+    with stack_of(tmp_path, *triggers) as stack:
+        stack.queues.store.topics.publish("news", "hello")
+        names = {event["SubscriptionName"] for event in payloads(stack, 3)}
+        assert names == {each.name for each in stack.queues.store.topics.subscriptions("news")}
+    assert "a-b" in names
+    assert len(names) == 3

@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from mpaas_push.errors import Fault, InvalidMessage
+from mpaas_push.message import PARAMETERS, PushMessage, StrategyContent
+from mpaas_push.message.constraints import (
+    CONSTRAINTS,
+    MAX_EXPIRED_SECONDS,
+    RESERVED_EXTENDED_PARAMS,
+    Constraint,
+    Level,
+    epoch_milliseconds,
+    parse_levels,
+    system_clock,
+)
+from tests.mpaas_push.message.examples import CHINA, NOW, TODAY, clock, everything, loop, minimal, ms
+
+RULES = {rule.name: rule for rule in CONSTRAINTS}
+ALL_OFF = {rule.name: Level.OFF for rule in CONSTRAINTS if not rule.certain}
+
+TIMED = {"strategyType": 1, "strategyContent": {"fixedTime": ms(NOW) + 1000}}
+LOOP = {"strategyType": 2, "strategyContent": loop()}
+SMS = {"smsSignName": "sign", "smsTemplateCode": "SMS_1", "smsTemplateParam": {}}
+DAY = timedelta(days=1)
+
+
+def looping(**fields: Any) -> dict[str, Any]:
+    return {"strategyType": 2, "strategyContent": loop() | fields}
+
+
+# For each rule: changes to the minimal message that break it, with the fields it then names; and changes
+# that come close without breaking it.
+FIRING: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("one-kind-of-target", {"targetMsgkey": None}, ["targetMsgkey"]),
+    ("one-kind-of-target", {"targets": ["user-1"]}, ["targets"]),
+    (
+        "targets-distinct",
+        {"targetMsgkey": None, "targets": ["user-1", "user-2", "user-1", "user-1"]},
+        ["targets.2", "targets.3"],
+    ),
+    ("message-ids-distinct", {"targetMsgkey": {"user-4711": "a", "user-4712": "a"}}, ["targetMsgkey.us…(9)"]),
+    (
+        "extended-params-max",
+        {"extendedParams": {f"k{number}": "" for number in range(21)}},
+        ["extendedParams"],
+    ),
+    *(
+        ("extended-params-reserved", {"extendedParams": {key: "x"}}, [f"extendedParams.{key}"])
+        for key in sorted(RESERVED_EXTENDED_PARAMS)
+    ),
+    ("strategy-content-fields", {"strategyType": 1}, ["strategyContent"]),
+    ("strategy-content-fields", {"strategyType": 2}, ["strategyContent"]),
+    (
+        "strategy-content-fields",
+        {"strategyType": 1, "strategyContent": loop()},
+        ["strategyContent.fixedTime"],
+    ),
+    *(
+        ("strategy-content-fields", looping(**{name: None}), [f"strategyContent.{name}"])
+        for name in ("startTime", "endTime", "circleType", "circleValue", "time")
+    ),
+    ("loop-start-today-or-later", looping(startTime=ms(TODAY) - 1), ["strategyContent.startTime"]),
+    ("loop-end-within-180-days", looping(endTime=ms(TODAY + 181 * DAY)), ["strategyContent.endTime"]),
+    (
+        "loop-end-within-180-days",
+        looping(startTime=ms(TODAY) - 2, endTime=ms(TODAY) - 1),
+        ["strategyContent.endTime"],
+    ),
+    (
+        "loop-end-after-start",
+        looping(startTime=ms(TODAY + DAY), endTime=ms(TODAY + DAY) - 1),
+        ["strategyContent.endTime"],
+    ),
+    ("sms-parameters-together", {"smsStrategy": 1}, list(SMS)),
+    *(("sms-parameters-together", {"smsStrategy": 2, **SMS, name: None}, [name]) for name in SMS),
+    ("urgency-needs-payload", {"transparentMessageUrgency": "HIGH"}, ["transparentMessageUrgency"]),
+    ("expired-seconds-max", {"expiredSeconds": MAX_EXPIRED_SECONDS + 1}, ["expiredSeconds"]),
+    ("circle-type-known", looping(circleType=4), ["strategyContent.circleType"]),
+    ("circle-type-known", looping(circleType=0), ["strategyContent.circleType"]),
+    (
+        "circle-value-range",
+        looping(circleType=2, circleValue=[0, 1, 8]),
+        ["strategyContent.circleValue.0", "strategyContent.circleValue.2"],
+    ),
+    ("circle-value-range", looping(circleType=3, circleValue=[32]), ["strategyContent.circleValue.0"]),
+    ("circle-value-range", looping(circleType=3, circleValue=[]), ["strategyContent.circleValue"]),
+    (
+        "fixed-time-in-future",
+        {"strategyType": 1, "strategyContent": {"fixedTime": ms(NOW) - 1}},
+        ["strategyContent.fixedTime"],
+    ),
+    ("strategy-content-unused", {"strategyContent": {"fixedTime": 1}}, ["strategyContent"]),
+    ("strategy-content-unused", {"strategyContent": {}, "strategyType": 0}, ["strategyContent"]),
+    ("sms-strategy-known", {"smsStrategy": 3, **SMS}, ["smsStrategy"]),
+    ("sms-parameters-unused", SMS, list(SMS)),
+    ("image-keys-known", {"imageUrls": {"vivoUrl": "https://a"}}, ["imageUrls.vivoUrl"]),
+    ("image-keys-known", {"iconUrls": {"default": "https://a"}}, ["iconUrls"]),
+    ("image-addresses", {"imageUrls": {"defaultUrl": "/big.png"}}, ["imageUrls.defaultUrl"]),
+    ("category-published", {"thirdChannelCategory": {"hms": "15"}}, ["thirdChannelCategory.hms"]),
+    ("category-published", {"thirdChannelCategory": {"harmonyos": "14"}}, ["thirdChannelCategory.harmonyos"]),
+    ("category-unpublished", {"thirdChannelCategory": {"vivo": "2"}}, ["thirdChannelCategory.vivo"]),
+    ("category-unpublished", {"thirdChannelCategory": {"oppo": "1"}}, ["thirdChannelCategory.oppo"]),
+    ("category-unpublished", {"thirdChannelCategory": {"huawei": "1"}}, ["thirdChannelCategory"]),
+    ("category-play-voice", {"thirdChannelCategory": {"hms": "13"}}, ["thirdChannelCategory.hms"]),
+    (
+        "notify-level-known",
+        {"notifyLevel": {"oppo": "3", "hms": "3"}},
+        ["notifyLevel.oppo", "notifyLevel.hms"],
+    ),
+    ("notify-level-known", {"notifyLevel": {"vivo": "1"}}, ["notifyLevel.vivo"]),
+    ("notify-level-known", {"notifyLevel": {"huawei": "1"}}, ["notifyLevel"]),
+    ("extended-params-text", {"extendedParams": {"badge": 1}}, ["extendedParams"]),
+    (
+        "transparent-payload-vendors",
+        {"transparentMessagePayload": {"oppo": {}}},
+        ["transparentMessagePayload"],
+    ),
+    (
+        "urgency-vendors",
+        {"transparentMessagePayload": {"fcm": {}}, "transparentMessageUrgency": "HIGH"},
+        ["transparentMessageUrgency"],
+    ),
+    ("live-activity-parameters", {"deliveryType": 5}, ["activityEvent", "activityContentState"]),
+    (
+        "live-activity-parameters",
+        {"activityEvent": "end", "activityContentState": {}, "dismissalDate": 1},
+        ["activityEvent", "activityContentState", "dismissalDate"],
+    ),
+    ("dismissal-date-needs-end", {"activityEvent": "update", "dismissalDate": 1}, ["dismissalDate"]),
+    ("dismissal-date-seconds", {"dismissalDate": ms(NOW)}, ["dismissalDate"]),
+    ("uri-form", {"uri": "www.example.com"}, ["uri"]),
+    ("vendor-template-channel", {"vendorTemplate": "P1"}, ["miChannelId"]),
+]
+
+SILENT: list[tuple[str, dict[str, Any]]] = [
+    ("one-kind-of-target", {}),
+    ("one-kind-of-target", {"targetMsgkey": None, "targets": ["user-1"]}),
+    ("targets-distinct", {"targetMsgkey": None, "targets": ["user-1", "user-2", "User-1"]}),
+    ("message-ids-distinct", {"targetMsgkey": {"user-1": "a", "user-2": "A"}}),
+    ("extended-params-max", {"extendedParams": {f"k{number}": "" for number in range(20)}}),
+    ("extended-params-reserved", {"extendedParams": {"Action": "x"}}),
+    ("strategy-content-fields", {"strategyType": 0}),
+    ("strategy-content-fields", TIMED),
+    ("strategy-content-fields", LOOP),
+    ("strategy-content-fields", looping(circleType=1, circleValue=[])),
+    ("loop-start-today-or-later", looping(startTime=ms(TODAY))),
+    (
+        "loop-start-today-or-later",
+        {"strategyType": 1, "strategyContent": {"fixedTime": ms(NOW), "startTime": 1}},
+    ),
+    ("loop-end-within-180-days", looping(endTime=ms(TODAY + 181 * DAY) - 1)),
+    ("loop-end-within-180-days", looping(endTime=ms(TODAY))),
+    ("loop-end-after-start", looping(startTime=ms(TODAY + DAY), endTime=ms(TODAY + DAY))),
+    ("sms-parameters-together", {"smsStrategy": 0}),
+    ("sms-parameters-together", {"smsStrategy": 1, **SMS}),
+    (
+        "urgency-needs-payload",
+        {"transparentMessageUrgency": "HIGH", "transparentMessagePayload": {"hms": {}}},
+    ),
+    ("expired-seconds-max", {"expiredSeconds": MAX_EXPIRED_SECONDS}),
+    *(("circle-type-known", looping(circleType=number)) for number in (1, 2, 3)),
+    ("circle-value-range", looping(circleType=1, circleValue=[1, 7])),
+    ("circle-value-range", looping(circleType=2, circleValue=[1, 7])),
+    ("circle-value-range", looping(circleType=3, circleValue=[1, 31])),
+    ("fixed-time-in-future", {"strategyType": 1, "strategyContent": {"fixedTime": ms(NOW)}}),
+    ("strategy-content-unused", TIMED),
+    ("sms-strategy-known", {"smsStrategy": 2, **SMS}),
+    ("sms-parameters-unused", {"smsStrategy": 1, **SMS}),
+    ("image-keys-known", {"imageUrls": {"harmonyosUrl": "https://a"}}),
+    ("image-addresses", {"imageUrls": {"defaultUrl": "HTTPS://a"}, "iconUrls": {"miuiUrl": "http://a"}}),
+    ("category-published", {"thirdChannelCategory": {"hms": "14", "harmonyos": "13", "vivo": "99"}}),
+    ("category-unpublished", {"thirdChannelCategory": {"vivo": "1", "hms": "99"}}),
+    (
+        "category-play-voice",
+        {"thirdChannelCategory": {"hms": "13"}, "transparentMessagePayload": {"hms": {}}},
+    ),
+    ("notify-level-known", {"notifyLevel": {"oppo": "16", "hms": "1"}}),
+    ("extended-params-text", {"extendedParams": {"badge": "1"}}),
+    ("transparent-payload-vendors", {"transparentMessagePayload": {"hms": {}, "honor": {}, "fcm": {}}}),
+    ("urgency-vendors", {"transparentMessagePayload": {"hms": {}}, "transparentMessageUrgency": "HIGH"}),
+    ("live-activity-parameters", {}),
+    (
+        "live-activity-parameters",
+        {"deliveryType": 6, "activityEvent": "update", "activityContentState": {}},
+    ),
+    ("dismissal-date-needs-end", {"activityEvent": "end", "dismissalDate": 1}),
+    ("dismissal-date-seconds", {"dismissalDate": 1_893_456_000}),
+    ("uri-form", {"uri": "mpaas://orders"}),
+    ("uri-form", {"uri": "OrderActivity", "pushAction": 1}),
+    ("vendor-template-channel", {"vendorTemplate": "P1", "miChannelId": "1"}),
+]
+
+
+def faults_of(rule: Constraint, change: dict[str, Any]) -> list[Fault]:
+    """Judge the changed minimal message by one rule alone."""
+    message = PushMessage.model_construct(**fields_of(minimal() | change))
+    return list(rule.check(message, NOW))
+
+
+def fields_of(data: dict[str, Any]) -> dict[str, Any]:
+    names = {alias: name for name, field in PushMessage.model_fields.items() if (alias := field.alias)}
+    fields = {names[alias]: value for alias, value in data.items()}
+    if fields.get("strategy_content") is not None:
+        fields["strategy_content"] = StrategyContent(**fields["strategy_content"])
+    if fields.get("targets") is not None:
+        fields["targets"] = tuple(fields["targets"])
+    return fields
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "fields"), FIRING, ids=[f"{n}-{i}" for i, (n, *_) in enumerate(FIRING)]
+)
+def test_a_broken_rule_names_the_fields_that_break_it(
+    name: str, change: dict[str, Any], fields: list[str]
+) -> None:
+    faults = faults_of(RULES[name], change)
+    assert [fault.field for fault in faults] == fields
+    assert all(fault.message for fault in faults)
+
+
+@pytest.mark.parametrize(("name", "change"), SILENT, ids=[f"{n}-{i}" for i, (n, _) in enumerate(SILENT)])
+def test_a_kept_rule_says_nothing(name: str, change: dict[str, Any]) -> None:
+    assert faults_of(RULES[name], change) == []
+
+
+@pytest.mark.parametrize("rule", CONSTRAINTS, ids=lambda rule: rule.name)
+def test_every_rule_has_a_firing_and_a_silent_example(rule: Constraint) -> None:
+    assert any(name == rule.name for name, *_ in FIRING)
+    assert any(name == rule.name for name, _ in SILENT)
+
+
+@pytest.mark.parametrize("rule", CONSTRAINTS, ids=lambda rule: rule.name)
+def test_every_rule_states_its_source_and_fields_that_exist(rule: Constraint) -> None:
+    fields = {*PARAMETERS, "targets"}
+    strategy = {f"strategyContent.{field.alias}" for field in StrategyContent.model_fields.values()}
+    assert rule.source
+    assert rule.reads
+    assert {*rule.reads, *rule.demands} <= fields | strategy
+    assert rule.certain <= (rule.level is Level.ERROR)
+
+
+def test_names_of_rules_are_distinct() -> None:
+    assert len(RULES) == len(CONSTRAINTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "fields"), FIRING, ids=[f"{n}-{i}" for i, (n, *_) in enumerate(FIRING)]
+)
+def test_parse_rejects_by_documented_rules_and_otherwise_as_the_levels_say(
+    name: str, change: dict[str, Any], fields: list[str]
+) -> None:
+    rule = RULES[name]
+    if rule.certain:
+        with pytest.raises(InvalidMessage) as caught:
+            PushMessage.parse(minimal() | change, clock=clock, levels=dict.fromkeys(RULES, Level.OFF))
+        assert set(fields) <= {fault.field for fault in caught.value.faults}
+        return
+    message = PushMessage.parse(minimal() | change, clock=clock, levels=ALL_OFF)
+    warned = [advice.field for advice in message.advice(clock=clock) if advice.rule == name]
+    assert warned == fields
+    assert name not in [advice.rule for advice in message.advice(clock=clock, levels=ALL_OFF)]
+    with pytest.raises(InvalidMessage) as caught:
+        PushMessage.parse(minimal() | change, clock=clock, levels=ALL_OFF | {name: Level.ERROR})
+    assert sorted(fault.field for fault in caught.value.faults) == sorted(fields)
+
+
+def test_a_message_with_every_parameter_breaks_no_rule_but_the_one_on_live_activities() -> None:
+    message = PushMessage.parse(everything(), clock=clock)
+    assert {advice.rule for advice in message.advice(clock=clock)} == {"live-activity-parameters"}
+
+
+def test_the_day_begins_at_midnight_in_china_whatever_zone_the_clock_has() -> None:
+    def just_after_midnight_in_china() -> datetime:
+        return datetime(2026, 11, 22, 16, 0, 1, tzinfo=timezone.utc)
+
+    data = minimal() | looping(startTime=ms(datetime(2026, 11, 23, tzinfo=CHINA)))
+    PushMessage.parse(data, clock=just_after_midnight_in_china)
+    data = minimal() | looping(startTime=ms(datetime(2026, 11, 23, tzinfo=CHINA)) - 1)
+    with pytest.raises(InvalidMessage, match="startTime"):
+        PushMessage.parse(data, clock=just_after_midnight_in_china)
+
+
+def test_times_given_in_seconds_are_recognised() -> None:
+    with pytest.raises(InvalidMessage, match="looks like seconds, not milliseconds"):
+        PushMessage.parse(minimal() | looping(startTime=int(TODAY.timestamp())), clock=clock)
+
+
+def test_milliseconds_are_counted_from_the_epoch() -> None:
+    # Example of the page: 2021-07-08 00:00 in China.
+    assert epoch_milliseconds(datetime(2021, 7, 8, tzinfo=CHINA)) == 1_625_673_600_000
+    assert system_clock().tzinfo is not None
+
+
+def test_levels_are_read_from_the_setting() -> None:
+    assert parse_levels("") == {}
+    assert parse_levels(" expired-seconds-max = warning ,") == {"expired-seconds-max": Level.WARNING}
+
+
+def test_unsure_stands_for_every_rule_without_a_page_and_a_named_rule_wins() -> None:
+    levels = parse_levels("uri-form=off,unsure=error")
+    assert levels.pop("uri-form") is Level.OFF
+    assert set(levels.values()) == {Level.ERROR}
+    assert levels.keys() == ALL_OFF.keys() - {"uri-form", "expired-seconds-max"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("unsure", "`unsure` is not of the form rule=level"),
+        ("unsure=maybe", "`maybe` is no level for rule `unsure`; allowed are error, warning, off"),
+        ("uri=off", "there is no rule `uri`; allowed are unsure .*, expired-seconds-max, "),
+        ("message-ids-distinct=off", "documented by mPaaS and cannot be switched"),
+        ("uri-form=off,uri-form=error", "rule `uri-form` stands twice"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_what_is_allowed(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_levels(text)

@@ -1,0 +1,583 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mpaas_push.errors import Fault, InvalidMessage, mask_id
+from mpaas_push.json_text import read_json
+from mpaas_push.message import PARAMETERS, PARAMETERS_2019, PushMessage, StrategyContent
+from tests.mpaas_push.message.examples import (
+    JSON_FIELDS,
+    NOW,
+    TODAY,
+    as_texts,
+    clock,
+    everything,
+    loop,
+    minimal,
+    ms,
+    with_targets,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LONG = 2**63 - 1
+DEFAULTS = {"appId": "ONEX1", "workspaceId": "default", "tenantId": "T1"}
+
+
+def parse(**change: Any) -> PushMessage:
+    return PushMessage.parse(minimal() | change, clock=clock)
+
+
+def faults(data: Any, defaults: Mapping[str, str] | None = None) -> tuple[Fault, ...]:
+    with pytest.raises(InvalidMessage) as caught:
+        PushMessage.parse(data, clock=clock, defaults=defaults)
+    return caught.value.faults
+
+
+def snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def fault(**change: Any) -> Fault:
+    """The only fault of the minimal message with a change."""
+    [only] = faults(minimal() | change)
+    return only
+
+
+# --- What is taken -------------------------------------------------------------------------------------
+
+
+def test_minimal_message_has_style_zero_and_nothing_else_that_was_not_given() -> None:
+    message = PushMessage.parse(minimal())
+    assert message.model_dump(by_alias=True, exclude_none=True) == minimal() | {"pushStyle": 0}
+
+
+def test_every_parameter_is_taken_and_given_back_by_the_pages_name() -> None:
+    message = PushMessage.parse(everything(), clock=clock)
+    dumped = message.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert dumped == everything()
+    assert set(dumped) == set(PARAMETERS)
+
+
+def test_json_parameters_are_taken_as_objects_and_as_their_text() -> None:
+    assert PushMessage.parse(as_texts(everything()), clock=clock) == PushMessage.parse(
+        everything(), clock=clock
+    )
+    assert set(JSON_FIELDS) < set(PARAMETERS)
+
+
+def test_there_are_34_parameters_of_which_the_old_version_knows_13() -> None:
+    assert len(PARAMETERS) == 34
+    assert len(PARAMETERS_2019) == 13
+    assert set(PARAMETERS) > PARAMETERS_2019
+
+
+def test_targets_stand_in_place_of_target_msgkey_in_any_number() -> None:
+    ids = [f"user-{number}" for number in range(25)]
+    assert PushMessage.parse(with_targets(*ids)).targets == tuple(ids)
+    pairs = {target: f"{target}-id" for target in ids}
+    assert parse(targetMsgkey=pairs).target_msgkey == pairs
+
+
+@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - set(minimal())))
+def test_null_is_the_same_as_absent(name: str) -> None:
+    assert parse(**{name: None}) == parse()
+
+
+def test_strategy_content_is_taken_in_both_spellings_but_not_in_both_at_once() -> None:
+    content = {"fixedTime": ms(NOW) + 1}
+    message = parse(strategyType=1, StrategyContent=content)
+    assert message == parse(strategyType=1, strategyContent=content)
+    assert message == parse(strategyType=1, StrategyContent=json.dumps(content), strategyContent=None)
+    assert fault(strategyType=1, StrategyContent=content, strategyContent=content).field == "StrategyContent"
+
+
+def test_only_the_fields_of_its_type_are_used_of_a_strategy() -> None:
+    content = StrategyContent(
+        fixed_time=5, start_time=1, end_time=2, circle_type=3, circle_value=(1, 3), time="09:45:11"
+    )
+    assert content.used(0) == content.used(None) == {}
+    assert content.used(1) == {"fixedTime": 5}
+    assert content.used(2) == {
+        "startTime": 1,
+        "endTime": 2,
+        "circleType": 3,
+        "circleValue": [1, 3],
+        "time": "09:45:11",
+    }
+
+
+def test_the_official_sample_with_all_six_strategy_fields_is_taken() -> None:
+    content = loop() | {"fixedTime": 1_630_303_126_000, "circleType": 1, "circleValue": [1, 7]}
+    assert parse(strategyType=2, strategyContent=content).advice(clock=clock) == ()
+
+
+@pytest.mark.parametrize("delivery_type", [1, 2, 3, 5, 6, 7])
+def test_every_delivery_type_of_the_page_is_taken(delivery_type: int) -> None:
+    assert parse(deliveryType=delivery_type).delivery_type == delivery_type
+
+
+def test_defaults_fill_what_the_message_lacks() -> None:
+    message = PushMessage.parse(minimal() | {"workspaceId": "test", "appId": None}, defaults=DEFAULTS)
+    assert (message.app_id, message.workspace_id, message.tenant_id) == ("ONEX1", "test", "T1")
+
+
+def test_without_app_and_workspace_the_message_names_the_settings() -> None:
+    app, workspace = faults(minimal(), defaults={"appId": ""})
+    assert (app.field, workspace.field) == ("appId", "workspaceId")
+    assert "MPAAS_APP_ID" in app.message
+    assert "MPAAS_WORKSPACE_ID" in workspace.message
+    assert parse().app_id is None
+
+
+def test_the_data_given_are_not_changed_and_not_shared() -> None:
+    data = everything() | {"StrategyContent": None, "uri": None}
+    before = json.dumps(data)
+    message = PushMessage.parse(data, clock=clock, defaults=DEFAULTS)
+    assert json.dumps(data) == before
+    data["activityContentState"]["eta"]["minutes"] = 0
+    data["targetMsgkey"].clear()
+    assert message.activity_content_state == everything()["activityContentState"]
+    assert message.target_msgkey == everything()["targetMsgkey"]
+
+
+def test_a_message_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        parse().title = "other"  # type: ignore[misc]
+
+
+# --- What is refused -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [(None, "null"), ([], "a list"), ("{}", "text"), (5, "a number"), (True, "true or false")],
+)
+def test_a_message_that_is_no_object_says_what_came(data: Any, kind: str) -> None:
+    assert faults(data) == (Fault("", f"a message is a JSON object; this is {kind}"),)
+
+
+def test_an_empty_message_names_everything_that_is_required() -> None:
+    assert [one.field for one in faults({}, defaults={})] == [
+        "taskName",
+        "title",
+        "content",
+        "appId",
+        "workspaceId",
+        "deliveryType",
+        "targetMsgkey",
+        "expiredSeconds",
+    ]
+
+
+@pytest.mark.parametrize("name", ["taskName", "title", "content", "deliveryType", "expiredSeconds"])
+def test_a_required_field_may_not_be_null(name: str) -> None:
+    assert fault(**{name: None}) == Fault(name, "is required")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "taskName", "title", "content", "appId", "workspaceId", "tenantId", "uri", "smsSignName",
+        "smsTemplateCode", "miChannelId", "channelId", "vendorTemplate",
+    ],
+)  # fmt: skip
+def test_texts_are_texts_and_not_empty(name: str) -> None:
+    assert fault(**{name: ""}).message.startswith("must not be empty")
+    wrong: tuple[Any, ...] = (5, True, ["x"], {})
+    for value in wrong:
+        assert fault(**{name: value}).message.startswith("must be text")
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("expiredSeconds", 1, 604_800), ("smsStrategy", 0, None), ("dismissalDate", 0, LONG)],
+)
+def test_numbers_are_whole_and_inside_their_bounds(name: str, low: int, high: int | None) -> None:
+    parse(**{name: low})
+    assert fault(**{name: low - 1}) == Fault(name, f"must be at least {low}", low - 1)
+    if high is not None:
+        parse(**{name: high})
+        assert fault(**{name: high + 1}).message.startswith(f"must be at most {high}")
+    others: tuple[Any, ...] = (True, "3", 3.0, 3.5, [3], {})
+    for wrong in others:
+        assert fault(**{name: wrong}).message.startswith("must be a whole number without quotes")
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed", "refused"),
+    [
+        ("deliveryType", [1, 2, 3, 5, 6, 7], [0, 4, 8, -1]),
+        ("pushStyle", [0, 1, 2], [3, -1]),
+        ("pushAction", [0, 1], [2, -1]),
+        ("silent", [0, 1], [2, -1]),
+        ("strategyType", [0], [3, -1]),
+    ],
+)
+def test_enumerated_numbers_list_what_is_allowed(name: str, allowed: list[int], refused: list[int]) -> None:
+    for value in allowed:
+        assert getattr(parse(**{name: value}), snake(name)) == value
+    for wrong in (*refused, True, False, 1.0, "1", [1]):
+        found = fault(**{name: wrong})
+        assert found.field == name
+        assert found.message.startswith("must be one of ")
+        assert all(f"{value} (" in found.message for value in allowed)
+        assert found.value in (wrong, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed", "refused"),
+    [
+        ("classification", ["0", "1"], ["2", ""]),
+        ("notifyType", ["transparent", "notify"], ["Notify", ""]),
+        ("activityEvent", ["update", "end"], ["start", "END"]),
+        ("transparentMessageUrgency", ["HIGH", "NORMAL"], ["high", "LOW"]),
+    ],
+)
+def test_enumerated_words_list_what_is_allowed(name: str, allowed: list[str], refused: list[str]) -> None:
+    for value in allowed:
+        assert getattr(parse(**{name: value, "transparentMessagePayload": {"hms": {}}}), snake(name)) == value
+    for wrong in (*refused, True, 1.0, [allowed[0]]):
+        found = fault(**{name: wrong, "transparentMessagePayload": {"hms": {}}})
+        assert found.field == name
+        assert all(f'"{value}"' in found.message for value in allowed)
+
+
+def test_a_number_where_the_page_prints_text_is_answered_with_what_to_write() -> None:
+    assert fault(classification=1).message.endswith('as text: write "1"')
+    assert fault(thirdChannelCategory={"hms": 9}) == Fault(
+        "thirdChannelCategory.hms", 'must be text: write "9", not a number'
+    )
+    assert fault(notifyLevel={"oppo": 2}).message.startswith('must be text: write "2"')
+
+
+@pytest.mark.parametrize(
+    ("wrong", "known"),
+    [
+        ("titel", "title"),
+        ("task_name", "taskName"),
+        ("TargetMsgKey", "targetMsgkey"),
+        ("targetMsgKeys", "targetMsgkey"),
+        ("expireSeconds", "expiredSeconds"),
+        ("strategycontent", "strategyContent"),
+    ],
+)
+def test_an_unknown_field_names_the_nearest_known_one(wrong: str, known: str) -> None:
+    assert fault(**{wrong: None}) == Fault(wrong, f"unknown field `{wrong}`; did you mean `{known}`?")
+
+
+def test_an_unknown_field_like_no_other_may_belong_to_the_app() -> None:
+    assert "extendedParams" in fault(zzz=1).message
+    assert faults(minimal() | {5: 1})[0].field == "5"
+
+
+def test_an_unknown_field_of_a_strategy_names_the_nearest_known_one() -> None:
+    content = {"fixedTime": ms(NOW) + 1, "starttime": 1}
+    found = fault(strategyType=1, strategyContent=content)
+    assert found.field == "strategyContent.starttime"
+    assert found.message == "unknown field `starttime`; did you mean `startTime`?"
+
+
+@pytest.mark.parametrize("name", JSON_FIELDS)
+def test_json_parameters_want_an_object_or_its_text(name: str) -> None:
+    others: tuple[Any, ...] = (5, True, [], "[]", '"x"', "5")
+    for wrong in others:
+        found = fault(**{name: wrong})
+        assert found.field == name
+        assert found.message.startswith("must be an object, or the JSON text of one")
+    assert fault(**{name: "{"}).message.startswith("not JSON")
+    assert "NaN" in fault(**{name: '{"a": NaN}'}).message
+
+
+@pytest.mark.parametrize(
+    "name", ["extendedParams", "smsTemplateParam", "activityContentState", "transparentMessagePayload"]
+)
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), {1, 2}, b"x", {5: 1}, "\ud800"])
+def test_free_json_holds_only_what_json_can_say(name: str, value: Any) -> None:
+    assert fault(**{name: {"hms": {"k": value}}}).field == name
+
+
+def test_a_key_given_twice_in_text_is_named() -> None:
+    assert fault(extendedParams='{"k": "a", "k": "b"}').message.endswith("given twice: `extendedParams.k`")
+    found = fault(targetMsgkey='{"user-4711": "a", "user-4711": "b"}')
+    assert found.message.endswith("given twice: `targetMsgkey.us…(9)`")
+
+
+def test_faults_of_targets_point_at_them_without_naming_them() -> None:
+    found = faults(minimal() | {"targetMsgkey": {"user-4711": 5, "user-4712": "", "": "x"}})
+    assert [one.field for one in found] == ["targetMsgkey.us…(9)", "targetMsgkey.us…(9)", "targetMsgkey.…(0)"]
+    found = faults(with_targets() | {"targets": ["user-1", "", 4711]})
+    assert found == (
+        Fault("targets.1", "must not be empty"),
+        Fault("targets.2", "must be text, not a number"),
+    )
+
+
+@pytest.mark.parametrize("name", ["targets", "targetMsgkey"])
+def test_there_must_be_at_least_one_target(name: str) -> None:
+    empty: Any = [] if name == "targets" else {}
+    assert fault(**{"targetMsgkey": None, name: empty}) == Fault(name, "must name at least one target")
+
+
+@pytest.mark.parametrize("wrong", ["user-1", {"user-1": "x"}, {"user-1"}, 5])
+def test_targets_are_a_list(wrong: Any) -> None:
+    assert fault(targetMsgkey=None, targets=wrong).message.startswith("must be a list")
+
+
+@pytest.mark.parametrize("time", ["9:45:11", "24:00:00", "09:60:00", "09:45", "09:45:11\n", "०९:४५:११", ""])
+def test_time_of_day_is_written_with_two_digits_each(time: str) -> None:
+    found = fault(strategyType=2, strategyContent=loop() | {"time": time})
+    assert (found.field, found.message) == (
+        "strategyContent.time",
+        "must be a time of day as HH:mm:ss, such as 09:45:11",
+    )
+
+
+def test_numbers_of_a_strategy_are_whole_numbers() -> None:
+    content = {"startTime": "1", "endTime": True, "circleType": 1.0, "circleValue": [1, "2"], "time": 5}
+    assert [one.field for one in faults(minimal() | {"strategyType": 2, "strategyContent": content})] == [
+        "strategyContent.startTime",
+        "strategyContent.endTime",
+        "strategyContent.circleType",
+        "strategyContent.circleValue.1",
+        "strategyContent.time",
+    ]
+
+
+def test_all_faults_of_a_message_come_at_once_in_the_order_of_its_fields() -> None:
+    data = minimal() | {
+        "titel": "x",
+        "title": 5,
+        "deliveryType": 4,
+        "targets": ["user-1"],
+        "expiredSeconds": 604_801,
+        "extendedParams": {"taskId": "x", **{str(number): "" for number in range(20)}},
+        "strategyType": 2,
+        "strategyContent": {"startTime": ms(TODAY) - 1, "endTime": "tomorrow", "circleTipe": 1},
+        "smsStrategy": 1,
+        "smsSignName": 5,
+        "transparentMessageUrgency": "HIGH",
+    }
+    fields = [one.field for one in faults(data, defaults={"appId": "a"})]
+    assert fields == [
+        "title",
+        "workspaceId",
+        "deliveryType",
+        "targets",
+        "expiredSeconds",
+        "extendedParams",
+        "extendedParams.taskId",
+        "strategyContent.startTime",
+        "strategyContent.endTime",
+        "strategyContent.circleType",
+        "strategyContent.circleValue",
+        "strategyContent.time",
+        "strategyContent.circleTipe",
+        "smsSignName",
+        "smsTemplateCode",
+        "smsTemplateParam",
+        "transparentMessageUrgency",
+        "titel",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {f"field-{number}": 1 for number in range(1000)},
+        {"targetMsgkey": None, "targets": [""] * 1000},
+        {"targetMsgkey": None, "targets": ["user-4711"] * 1000},
+    ],
+    ids=["unknown", "empty", "repeated"],
+)
+def test_of_very_many_faults_the_first_hundred_are_named(change: dict[str, Any]) -> None:
+    found = faults(minimal() | change)
+    assert len(found) == 101
+    assert Fault("", "more than 100 faults; correct these first") in found
+
+
+def test_rules_about_a_faulty_field_are_left_out() -> None:
+    assert fault(strategyType=2, strategyContent=loop() | {"endTime": "x"}).field == "strategyContent.endTime"
+    assert fault(strategyType="2").field == "strategyType"
+    assert fault(targetMsgkey=5).field == "targetMsgkey"
+
+
+def test_rules_see_a_strategy_given_as_text_beside_its_faulty_fields() -> None:
+    content = json.dumps(loop() | {"startTime": 5, "time": "noon"})
+    found = faults(minimal() | {"strategyType": 2, "StrategyContent": content})
+    assert {one.field for one in found} == {"strategyContent.startTime", "strategyContent.time"}
+
+
+# --- Made in code --------------------------------------------------------------------------------------
+
+
+def test_keyword_arguments_make_the_same_message_as_data() -> None:
+    message = PushMessage(
+        task_name="order-shipped",
+        title="Your order is on its way",
+        content="It will arrive tomorrow.",
+        delivery_type=3,
+        expired_seconds=600,
+        target_msgkey={"user-4711": "order-4711-1"},
+    )
+    assert message == parse()
+    assert PushMessage(**minimal()) == parse()
+
+
+def test_wrong_keyword_arguments_are_worded_like_wrong_data_and_show_no_value() -> None:
+    with pytest.raises(ValidationError) as caught:
+        PushMessage(
+            task_name="t",
+            title="",
+            content="c",
+            delivery_type=3,
+            expired_seconds=700_000,
+            targets=("user-4711", "user-4711"),
+            sms_template_param="secret-4712",  # type: ignore[arg-type]
+        )
+    lines = [(line["loc"], line["msg"], line["input"]) for line in caught.value.errors()]
+    assert lines == [
+        (("title",), "must not be empty", None),
+        (("targets", "1"), "is the same target as `targets.0`; drop one", None),
+        (("expiredSeconds",), "must be at most 604800 seconds (7 days)", None),
+        (("smsTemplateParam",), "not JSON: Expecting value at line 1, column 1: `smsTemplateParam`", None),
+    ]
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_python_names_of_a_strategy_are_judged_in_code_too() -> None:
+    content: Any = {"fixed_time": "x", "start_time": 1}
+    with pytest.raises(ValidationError) as caught:
+        PushMessage(**with_targets(), strategy_type=1, strategy_content=content)
+    assert [line["loc"] for line in caught.value.errors()] == [("strategyContent", "fixedTime")]
+
+
+def test_a_repr_shows_no_target_and_nothing_meant_for_a_person() -> None:
+    data = everything() | {
+        "smsTemplateParam": {"code": "secret-1"},
+        "title": "Dear secret-2",
+        "content": "secret-3",
+    }
+    shown = repr(PushMessage.parse(data, clock=clock)) + str(PushMessage.parse(with_targets()))
+    assert "secret" not in shown
+    assert not any(target in shown for target in [*data["targetMsgkey"], "user-4711", "user-4712"])
+    assert mask_id("user-4711") in shown
+    assert "task_name='order-shipped'" in shown
+
+
+# --- For all messages ----------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+ANY_TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+FREE = st.dictionaries(
+    ANY_TEXT.map("k-".__add__), st.text(st.characters(codec="utf-8"), max_size=5), max_size=20
+)
+TARGETS = st.lists(ANY_TEXT, min_size=1, max_size=12, unique=True)
+
+
+@st.composite
+def valid_messages(draw: st.DrawFn) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "taskName": draw(ANY_TEXT),
+        "title": draw(ANY_TEXT),
+        "content": draw(ANY_TEXT),
+        "deliveryType": draw(st.sampled_from([1, 2, 3, 5, 6, 7])),
+        "expiredSeconds": draw(st.integers(1, 604_800)),
+    }
+    targets = draw(TARGETS)
+    if draw(st.booleans()):
+        data["targets"] = targets
+    else:
+        data["targetMsgkey"] = {target: f"{index}-{target}" for index, target in enumerate(targets)}
+    optional = everything()
+    for name in draw(st.sets(st.sampled_from(sorted(set(optional) - set(data) - {"targetMsgkey"})))):
+        data[name] = optional[name]
+    if data.get("smsStrategy"):
+        data |= {name: optional[name] for name in ("smsSignName", "smsTemplateCode", "smsTemplateParam")}
+    if data.get("strategyType"):
+        days = draw(st.integers(0, 180))
+        start = ms(TODAY) + draw(st.integers(0, days)) * 86_400_000
+        data["strategyContent"] = loop() | {"startTime": start, "endTime": ms(TODAY + timedelta(days=days))}
+    if "transparentMessageUrgency" in data:
+        data["transparentMessagePayload"] = {"honor": draw(FREE)}
+    if "extendedParams" in data:
+        data["extendedParams"] = draw(FREE)
+    return data
+
+
+@given(valid_messages())
+def test_every_valid_message_passes_in_every_form(data: dict[str, Any]) -> None:
+    message = PushMessage.parse(data, clock=clock)
+    assert PushMessage.parse(as_texts(data), clock=clock) == message
+    assert PushMessage.parse(read_json(json.dumps(data)), clock=clock) == message
+    dumped = message.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert PushMessage.parse(dumped, clock=clock) == message
+    for advice in message.advice(clock=clock):
+        json.dumps(advice.as_json())
+
+
+@given(JSON)
+def test_no_json_value_raises_anything_but_invalid_message(data: Any) -> None:
+    with pytest.raises(InvalidMessage) as caught:
+        PushMessage.parse(data, defaults={})
+    json.dumps([one.as_json() for one in caught.value.faults]).encode()
+    str(caught.value).encode()
+
+
+FIELDS = [*PARAMETERS, "targets", "StrategyContent", "titel"]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6))
+def test_no_json_value_of_a_field_raises_anything_but_invalid_message(change: dict[str, Any]) -> None:
+    for data in (everything() | change, minimal() | change):
+        for one in faults_or_none(data):
+            assert one.field.partition(".")[0] in FIELDS
+            str(one).encode()
+
+
+def faults_or_none(data: Any) -> tuple[Fault, ...]:
+    try:
+        PushMessage.parse(data, clock=clock)
+    except InvalidMessage as error:
+        return error.faults
+    return ()
+
+
+SECRET = st.text("QXZ0123456789", min_size=3, max_size=12).map("Q7".__add__)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(SECRET, min_size=2, max_size=4, unique=True),
+    st.sampled_from([None, "", 5, "same", "twice"]),
+    st.booleans(),
+)
+def test_no_error_and_no_repr_holds_a_whole_target_id(targets: list[str], value: Any, as_list: bool) -> None:
+    pairs: Any = dict.fromkeys(targets, value)
+    if value == "twice":
+        pairs = f'{{"{targets[0]}": "a", "{targets[0]}": "b"}}'
+    change: dict[str, Any] = {"targetMsgkey": pairs}
+    if as_list:
+        change = {"targetMsgkey": None, "targets": [*targets, targets[0], value]}
+    with pytest.raises(InvalidMessage) as caught:
+        PushMessage.parse(minimal() | change)
+    with pytest.raises(ValidationError) as made:
+        PushMessage(**minimal() | change)
+    shown = (
+        f"{caught.value}{caught.value!r}{made.value}{made.value!r}{made.value.errors()}{made.value.json()}"
+    )
+    shown += repr(PushMessage.parse(with_targets(*targets)))
+    assert not any(target in shown for target in targets)

@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpaas_push import InvalidMessage, PushMessage, Settings
+from mpaas_push.errors import UnreadablePayload
+from mpaas_push.event_rules import BadRules, Rule, read_rules, tasks_of
+from mpaas_push.triggers.record import CloudEvent
+
+if TYPE_CHECKING:
+    from mpaas_push.batch import PushTask
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = Settings(app_id="A", workspace_id="W")
+MESSAGE = {
+    "taskName": "t",
+    "title": "Hello ${data.name}",
+    "content": "c",
+    "deliveryType": 3,
+    "targets": "${data.user}",
+    "expiredSeconds": 60,
+}
+
+
+def rule(match: dict[str, Any] | None = None, **message: Any) -> dict[str, Any]:
+    return {"name": "r", "match": match or {"source": "s"}, "message": MESSAGE | message}
+
+
+def read(tmp_path: Path, *rules: Any, text: str | None = None) -> tuple[Rule, ...]:
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump({"rules": list(rules)}) if text is None else text)
+    return read_rules(path, SETTINGS)
+
+
+def event(**changes: Any) -> CloudEvent:
+    attributes = {"id": "1", "source": "s", "type": "t", "specversion": "1.0"}
+    return CloudEvent.model_validate(attributes | {"data": {"name": "Ann", "user": "u1"}} | changes)
+
+
+def applied(tmp_path: Path, rule: dict[str, Any], event_: CloudEvent | None = None) -> PushTask:
+    (task,) = tasks_of(event_ or event(), read(tmp_path, rule), SETTINGS)
+    return task
+
+
+def filled(tmp_path: Path, rule: dict[str, Any], event_: CloudEvent | None = None) -> PushMessage:
+    message = applied(tmp_path, rule, event_).message
+    assert isinstance(message, PushMessage), message
+    return message
+
+
+def faults(tmp_path: Path, rule: dict[str, Any], event_: CloudEvent | None = None) -> str:
+    message = applied(tmp_path, rule, event_).message
+    assert isinstance(message, InvalidMessage)
+    return str(message)
+
+
+# --- Which events
+
+
+@pytest.mark.parametrize(
+    ("match", "wanted"),
+    [
+        ({"source": "s"}, True),
+        ({"source": "other"}, False),
+        ({"source": ["other", "s"]}, True),
+        ({"source": "*"}, True),
+        ({"type": "oss:ObjectCreated:*"}, True),
+        ({"type": "oss:ObjectRemoved:*"}, False),
+        ({"type": "OSS:*"}, False),
+        ({"subject": "*/a[1]?.pdf"}, True),
+        ({"subject": "*/a1x.pdf"}, False),
+        ({"source": "s", "type": "other"}, False),
+        ({"where": "data.total > `10`"}, True),
+        ({"where": "data.total > `20`"}, False),
+        ({"where": ["data.total > `10`", "data.vip"]}, False),
+        ({"where": "data.missing"}, False),
+        ({"where": "data.total == `15` && !(data.vip)"}, True),
+        ({"where": "data.zero"}, True),
+        ({"where": "data.empty"}, False),
+        ({"where": "region == 'cn-hangzhou'"}, True),
+        ({"where": "powertools_json(data.text).a == `1`"}, True),
+    ],
+)
+def test_a_rule_wants_what_all_of_its_conditions_fit(
+    tmp_path: Path, match: dict[str, Any], wanted: bool
+) -> None:
+    data = {"total": 15, "vip": False, "zero": 0, "empty": [], "name": "n", "user": "u", "text": '{"a": 1}'}
+    happened = event(
+        type="oss:ObjectCreated:PutObject", subject="b/a[1]?.pdf", region="cn-hangzhou", data=data
+    )
+
+    assert bool(tasks_of(happened, read(tmp_path, rule(match)), SETTINGS)) is wanted
+
+
+def test_an_event_without_subject_fits_no_pattern_of_subjects(tmp_path: Path) -> None:
+    assert tasks_of(event(), read(tmp_path, rule({"subject": "*"})), SETTINGS) == []
+
+
+def test_several_rules_may_want_an_event_and_get_message_ids_of_their_own(tmp_path: Path) -> None:
+    rules = read(tmp_path, {**rule(), "name": "one"}, {**rule(), "name": "two"})
+
+    tasks = tasks_of(event(), rules, SETTINGS)
+
+    assert [task.scope for task in tasks] == ["ce:s:1:one", "ce:s:1:two"]
+
+
+def test_a_rule_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
+    bad = {**rule(title="${data.nothing}"), "name": "bad"}
+    worse = {**rule({"where": "contains(data.user, `1`) && length(id, id)"}), "name": "worse"}
+    rules = read(tmp_path, bad, worse, {**rule(), "name": "good"})
+
+    first, second, third = (task.message for task in tasks_of(event(), rules, SETTINGS))
+
+    assert "bad.title: `data.nothing` is not in the event" in str(first)
+    assert "worse.match.where: cannot be applied" in str(second)
+    assert isinstance(third, PushMessage)
+
+
+def test_an_element_that_is_no_event_stands_for_itself() -> None:
+    (task,) = tasks_of(UnreadablePayload("no event"), (), SETTINGS)
+
+    assert str(task.message) == "no event"
+
+
+# --- The message
+
+
+def test_placeholders_are_filled_in_texts_keys_and_depths(tmp_path: Path) -> None:
+    template = rule(
+        content="${id}: ${data.name}, ${data.name}",
+        extendedParams={"${data.name}": "${source}", "n": "${data.n}"},
+        targetMsgkey={"${data.user}": "m-${id}"},
+    )
+    del template["message"]["targets"]
+
+    message = filled(tmp_path, template, event(data={"name": "Ann", "user": "u1", "n": "7"}))
+
+    assert message.content == "1: Ann, Ann"
+    assert message.extended_params == {"Ann": "s", "n": "7"}
+    assert message.target_msgkey == {"u1": "m-1"}
+
+
+def test_a_field_that_is_one_placeholder_takes_the_value_as_it_is(tmp_path: Path) -> None:
+    template = rule(expiredSeconds="${data.ttl}", extendedParams="${data.more}", title="${data.name}")
+
+    message = filled(
+        tmp_path, template, event(data={"ttl": 90, "more": {"a": "b"}, "name": "Ann", "user": "u"})
+    )
+
+    assert (message.expired_seconds, message.extended_params, message.title) == (90, {"a": "b"}, "Ann")
+
+
+@pytest.mark.parametrize(
+    ("targets", "data", "expected"),
+    [
+        ("${data.u}", {"u": "a"}, ("a",)),
+        ("${data.u}", {"u": 7}, ("7",)),
+        ("${data.u}", {"u": ["a", "b", "a", 7]}, ("a", "b", "7")),
+        ("${data.users[].id}", {"users": [{"id": 1}, {"id": 2}]}, ("1", "2")),
+        (["${data.u}", "boss"], {"u": ["a", "boss"]}, ("a", "boss")),
+        (["user-${data.u}"], {"u": 7}, ("user-7",)),
+    ],
+)
+def test_targets_may_be_one_or_a_list(
+    tmp_path: Path, targets: Any, data: Any, expected: tuple[str, ...]
+) -> None:
+    assert filled(tmp_path, rule(title="t", targets=targets), event(data=data)).targets == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("${data.nothing}", "`data.nothing` is not in the event; `data.nothing || 'text'`"),
+        ("a ${data.list} b", "`data.list` is a list, not text"),
+        ("a ${data.object} b", "`data.object` is an object, not text"),
+        (
+            "${length(data.number)}",
+            "`length(data.number)` cannot be applied to this event: JMESPathTypeError",
+        ),
+        ("${data.number}", "must be text, not a number"),
+    ],
+)
+def test_what_has_no_place_in_the_message_is_named(tmp_path: Path, template: str, told: str) -> None:
+    happened = event(data={"user": "u", "list": [1], "object": {"a": 1}, "number": 5})
+
+    text = faults(tmp_path, rule(title=template), happened)
+
+    assert text.startswith("r.title: ")
+    assert told in text
+
+
+@pytest.mark.parametrize(
+    "targets", ["${sum(data.long)}", ["boss", "${sum(data.long)}"], "${[sum(data.long)]}"]
+)
+def test_a_number_that_is_too_long_to_be_written_is_no_target(tmp_path: Path, targets: Any) -> None:
+    happened = event(data={"long": [10**4299 * 9, 10**4299 * 9]})
+
+    text = faults(tmp_path, rule(title="t", targets=targets), happened)
+
+    assert text.startswith("r.targets")
+    assert "must be text, not a number" in text
+
+
+def test_all_faults_of_a_message_are_named_at_once(tmp_path: Path) -> None:
+    text = faults(tmp_path, rule(title="${data.a}", content="${data.b}"), event(data={"user": "u"}))
+
+    assert "r.title" in text
+    assert "r.content" in text
+
+
+def test_the_text_of_a_placeholder_itself_can_be_written(tmp_path: Path) -> None:
+    assert filled(tmp_path, rule(title="$${x} costs $5")).title == "${x} costs $5"
+
+
+def test_a_default_stands_for_what_is_missing(tmp_path: Path) -> None:
+    assert filled(tmp_path, rule(title="Hello ${data.nothing || 'you'}")).title == "Hello you"
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(), below, max_size=4),
+    )
+)
+def test_no_event_is_too_strange(data: Any) -> None:
+    rules = read_rules(ROOT / "functions" / "event_push" / "rules.yaml", SETTINGS)
+    for source, kind in (("shop.orders", "order:Shipped"), ("acs.ecs", "ecs:CloudMonitor:x")):
+        for shape in (data, {"order": data}, {"order": {"id": data, "customer": data}}, {"level": data}):
+            happened = event(source=source, type=kind, data=shape)
+            assert isinstance(tasks_of(happened, rules, SETTINGS), list)
+
+
+# --- The file
+
+
+def test_the_rules_that_come_along_are_right() -> None:
+    rules = read_rules(ROOT / "functions" / "event_push" / "rules.yaml", Settings())
+
+    assert [each.name for each in rules] == ["order-shipped", "statement-ready", "alert"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"name": "Not good"}, "rules.0.name"),
+        ({"match": {}}, "rules.0.match: must name at least one of source, type, subject and where"),
+        ({"match": {"sources": "s"}}, "rules.0.match.sources: Extra inputs are not permitted"),
+        ({"match": {"source": []}}, "rules.0.match: must name"),
+        ({"match": {"source": 1}}, "rules.0.match.source"),
+        ({"match": {"where": "data."}}, "rules.0.match.where.0: not a JMESPath expression: `data.`"),
+        ({"match": {"where": ["a", "b ="]}}, "rules.0.match.where.1: not a JMESPath expression"),
+        ({"match": {"where": "sum(nope(data))"}}, "`sum(nope(data))`: there is no function nope"),
+        ({"when": 1}, "rules.0.when"),
+        ({"message": "text"}, "rules.0.message"),
+        ({"message": MESSAGE | {"titel": "x"}}, "unknown field `titel`; did you mean `title`?"),
+        ({"message": MESSAGE | {"titel": "${data.x}"}}, "unknown field `titel`; did you mean `title`?"),
+        ({"message": MESSAGE | {"title": "${data.}"}}, "rules.0.message.title: not a JMESPath expression"),
+        ({"message": MESSAGE | {"title": "${data.x"}}, "rules.0.message.title: a `${` has no end"),
+        ({"message": MESSAGE | {"title": "${{a: b}}"}}, "rules.0.message.title: a `${` has no end"),
+        ({"message": MESSAGE | {"deliveryType": 4}}, "rules.0.message.deliveryType"),
+        ({"message": MESSAGE | {"expiredSeconds": 0}}, "rules.0.message.expiredSeconds"),
+        ({"message": {"title": "${data.x}"}}, "rules.0.message.taskName: is required"),
+        ({"message": MESSAGE | {"targets": []}}, "rules.0.message.targets"),
+        ({"message": MESSAGE | {"extendedParams": {"a": "${data.}"}}}, "rules.0.message.extendedParams.a"),
+    ],
+)
+def test_what_is_wrong_in_a_rule_is_named_when_it_is_read(
+    tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(BadRules) as error:
+        read(tmp_path, rule() | changes)
+
+    assert told in str(error.value)
+    assert str(error.value).startswith("rules.yaml: ")
+
+
+def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(BadRules) as error:
+        read(tmp_path, rule(titel="x", deliveryType=9), {**rule(), "match": {}})
+
+    fields = [fault.field for fault in error.value.faults]
+    assert {"rules.0.message.titel", "rules.0.message.deliveryType", "rules.1.name", "rules.1.match"} <= {
+        *fields
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "rules.yaml"),
+        ("rules: []", "rules"),
+        ("rules: {}", "rules"),
+        ("rules: [", "cannot be read"),
+        ("a: !!python/object:os.system {}", "cannot be read"),
+        ("rules: []\nrules: []", "the key 'rules' stands twice"),
+        ("rules: [{name: r, match: {where: 2026-01-01}}]", "cannot be read: date is not a JSON type"),
+    ],
+)
+def test_a_file_that_is_none_says_why(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(BadRules) as error:
+        read(tmp_path, text=text)
+
+    assert told in str(error.value)
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BadRules, match="rules.yaml: cannot be read"):
+        read_rules(tmp_path / "rules.yaml", SETTINGS)
+
+
+def test_a_dead_letter_quotes_the_event_as_it_came(tmp_path: Path) -> None:
+    happened = event(aliyunregionid="cn-hangzhou")
+
+    assert json.loads(applied(tmp_path, rule(), happened).original) == {
+        "id": "1",
+        "source": "s",
+        "type": "t",
+        "specversion": "1.0",
+        "aliyunregionid": "cn-hangzhou",
+        "data": {"name": "Ann", "user": "u1"},
+    }

@@ -1,0 +1,1074 @@
+"""`validate` finds mistakes in copies of the project's own files, each named with file and place."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from project.__main__ import main
+from project.policies import DEPLOYS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Validate = Callable[..., tuple[int, list[str]]]
+
+ROOT = Path(__file__).resolve().parents[2]
+MESSAGE = {
+    "taskName": "t",
+    "title": "t",
+    "content": "c",
+    "deliveryType": 3,
+    "targets": ["u"],
+    "expiredSeconds": 60,
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of everything that is checked."""
+    for pattern in ("s*.yaml", "template.yml"):
+        for file in ROOT.glob(pattern):
+            shutil.copy(file, tmp_path)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "functions", tmp_path / "functions", ignore=ignored)
+    shutil.copytree(ROOT / "deploy" / "policies", tmp_path / "deploy" / "policies")
+    return tmp_path
+
+
+@pytest.fixture
+def validate(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Validate:
+    """Runs the command; gives its exit code and the lines that it printed."""
+    for name in ("STAGE", "ALIBABA_CLOUD_REGION_ID", "MPAAS_APP_ID", "MPAAS_LAYER_ARN"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*files: str) -> tuple[int, list[str]]:
+        code = main(["validate", "--folder", str(project), *files])
+        captured = capsys.readouterr()
+        return code, (captured.out + captured.err).splitlines()
+
+    return run
+
+
+def replaced(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text, old
+    path.write_text(text.replace(old, new, 1), "utf-8")
+
+
+def test_the_project_itself_is_valid(validate: Validate) -> None:
+    code, lines = validate()
+
+    assert code == 0
+    assert lines == [
+        "ok    environment: the settings of this shell",
+        "ok    s.yaml: 4 functions, 10 triggers, 1 message of timers",
+        "ok    s.prod.yaml: 4 functions, 10 triggers, 1 message of timers",
+        "ok    s.staging.yaml: 4 functions, 10 triggers, 1 message of timers",
+        "ok    template.yml: 4 functions, 27 resources",
+        "ok    deploy/policies/deployer.json: 8 statements",
+        "ok    deploy/policies/function.json: 4 statements",
+        "ok    functions/event_push/rules.yaml: 3 rules",
+        "8 checked, no faults",
+    ]
+
+
+S, TEMPLATE, RULES = "s.yaml", "template.yml", "functions/event_push/rules.yaml"
+FUNCTION, DEPLOYER = "deploy/policies/function.json", "deploy/policies/deployer.json"
+HERE = "acs:fc:${ALIYUN::Region}:${ALIYUN::AccountId}:"
+STREAM = "resources.queue_push.props.triggers.pushes.triggerConfig"
+
+SEEDS = [
+    # The frame of s.yaml
+    (S, "edition: 3.0.0", "edition: 2.0.0", "edition: is '2.0.0'; must be 3.0.0"),
+    (S, "template:\n", "templates:\n", "templates: is not known here; did you mean template?"),
+    (S, "component: fc3", "component: fc", "resources.http_push.component: is 'fc'; must be fc3"),
+    (
+        S,
+        "    extend:\n",
+        "    extends:\n",
+        "resources.http_push.extends: is not known here; did you mean extend?",
+    ),
+    (
+        S,
+        "name: function",
+        "name: funktion",
+        "resources.http_push.extend.name: there is no template 'funktion'",
+    ),
+    (
+        S,
+        "${vars.region}",
+        "${vars.regoin}",
+        "resources.http_push.props.region: ${vars.regoin} cannot be resolved",
+    ),
+    (
+        S,
+        "'unset')}",
+        "'unset')",
+        "resources.http_push.props.environmentVariables.MPAAS_APP_ID: \"${env('MPAAS_APP_ID', 'unset')\" holds ${ that is not closed",
+    ),
+    # Functions
+    (
+        S,
+        "    memorySize: 512",
+        "    memroySize: 512",
+        "template.function.memroySize: is not known here; did you mean memorySize?",
+    ),
+    (S, "timeout: 60", "timeout: '60'", "template.function.timeout: input should be a valid integer"),
+    (
+        S,
+        "timeout: 60",
+        "timeout: 100000",
+        "template.function.timeout: input should be less than or equal to 86400",
+    ),
+    (
+        S,
+        "runtime: python3.10",
+        "runtime: python3.11",
+        "template.function.runtime: input should be 'python3.10' or 'python3.12'",
+    ),
+    (
+        S,
+        "handler: index.handler",
+        "handler: handler",
+        "template.function.handler: is 'handler'; must be module.function",
+    ),
+    (
+        S,
+        "handler: index.handler",
+        "handler: main.handler",
+        "resources.http_push.props.code: there is no ./functions/http_push/main.py for the handler main.handler",
+    ),
+    (
+        S,
+        "memorySize: 512",
+        "memorySize: 500",
+        "template.function.memorySize: input should be a multiple of 64",
+    ),
+    (
+        S,
+        "memorySize: 512",
+        "memorySize: 4096",
+        "resources.http_push.props: memorySize 4096 does not fit cpu 0.35",
+    ),
+    (S, "cpu: 0.35", "cpu: 0.33", "template.function.cpu: must be a multiple of 0.05"),
+    (
+        S,
+        "    role: acs:ram::${vars.accountId}:role/mpaas-push-${vars.stage}\n",
+        "",
+        "resources.http_push.props.role: is missing",
+    ),
+    (
+        S,
+        ":role/mpaas-push-",
+        ":role/MpaasPush-",
+        "template.function.role: is 'acs:ram::000000000000:role/MpaasPush-dev'; must be a role in small letters",
+    ),
+    (S, "layers/mpaas-push-dev/versions/1", "layers/mpaas-push-dev", "template.function.layers.0: is "),
+    (
+        S,
+        "logstore: functions",
+        "logStore: functions",
+        "template.function.logConfig.logStore: is not known here; did you mean logstore?",
+    ),
+    (
+        S,
+        "code: ./functions/http_push",
+        "code: ./functions/htp_push",
+        "resources.http_push.props.code: there is no ./functions/htp_push/index.py",
+    ),
+    (
+        S,
+        "mpaas-timer-push-",
+        "mpaas timer-",
+        "resources.timer_push.props.functionName: is 'mpaas timer-dev'; must be 1 to 64 letters",
+    ),
+    (
+        S,
+        "mpaas-timer-push-",
+        "mpaas-queue-push-",
+        "resources.queue_push.props.functionName: mpaas-queue-push-dev is also that of resources.timer_push",
+    ),
+    (
+        S,
+        "reservedConcurrency: 20",
+        "reservedConcurrency: 0",
+        "resources.queue_push.props.concurrencyConfig.reservedConcurrency: input should be greater",
+    ),
+    (
+        S,
+        "          destination: acs:mns:",
+        "          destination: mns:",
+        "template.function.asyncInvokeConfig.destinationConfig.onFailure.destination: is ",
+    ),
+    (
+        S,
+        "    asyncInvokeConfig:\n      max",
+        "    asyncInvokeConfigs:\n      max",
+        "template.function.asyncInvokeConfigs: is not known here",
+    ),
+    (
+        S,
+        "maxAsyncRetryAttempts: 3",
+        "maxAsyncRetryAttempts: 9",
+        "template.function.asyncInvokeConfig.maxAsyncRetryAttempts: input should be less",
+    ),
+    # Settings
+    (
+        S,
+        "PUSH_RETRY_QUEUE:",
+        "PUSH_RETRY_QEUE:",
+        "template.function.environmentVariables.PUSH_RETRY_QEUE: is no setting; did you mean PUSH_RETRY_QUEUE?",
+    ),
+    (
+        S,
+        "MPAAS_WORKSPACE_ID:",
+        "PUSH_CONCURRENCY: many\n      MPAAS_WORKSPACE_ID:",
+        "template.function.environmentVariables.PUSH_CONCURRENCY: Input should be a valid integer",
+    ),
+    (
+        S,
+        "MPAAS_WORKSPACE_ID:",
+        "PUSH_CONCURRENCY: 5\n      MPAAS_WORKSPACE_ID:",
+        "template.function.environmentVariables.PUSH_CONCURRENCY: input should be a valid string",
+    ),
+    (
+        S,
+        "MPAAS_WORKSPACE_ID:",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET: x\n      MPAAS_WORKSPACE_ID:",
+        "template.function.environmentVariables.ALIBABA_CLOUD_ACCESS_KEY_SECRET: keys stand in no descriptor",
+    ),
+    (
+        S,
+        "MPAAS_WORKSPACE_ID:",
+        "FC_REGION: x\n      MPAAS_WORKSPACE_ID:",
+        "template.function.environmentVariables.FC_REGION: names with FC_ belong to Function Compute",
+    ),
+    # Triggers
+    (
+        S,
+        "authType: function",
+        "authType: anonymous",
+        "resources.http_push.props.triggers.http.triggerConfig.authType: is 'anonymous'; must be function or jwt",
+    ),
+    (
+        S,
+        "authType: function",
+        "authtype: function",
+        "resources.http_push.props.triggers.http.triggerConfig.authType: is missing",
+    ),
+    (
+        S,
+        "authType: function",
+        "authType: jwt",
+        "resources.http_push.props.triggers.http.triggerConfig: authConfig is missing",
+    ),
+    (
+        S,
+        "methods: [GET, POST]",
+        "methods: [GET, PSOT]",
+        "resources.http_push.props.triggers.http.triggerConfig.methods.1: input should be 'GET'",
+    ),
+    (
+        S,
+        "0 0 9 * * *",
+        "0 9 * * *",
+        "resources.timer_push.props.triggers.morning.triggerConfig.cronExpression: 5 fields; 6 are needed: seconds",
+    ),
+    (
+        S,
+        "0 0 9 * * *",
+        "0 0 25 * * *",
+        "resources.timer_push.props.triggers.morning.triggerConfig.cronExpression: hours: '25': 0 to 23",
+    ),
+    (
+        S,
+        "Asia/Shanghai",
+        "Asia/Shanghia",
+        "resources.timer_push.props.triggers.morning.triggerConfig.cronExpression: 'Asia/Shanghia' is no time zone",
+    ),
+    (
+        S,
+        "enable: false",
+        "enabled: false",
+        "resources.timer_push.props.triggers.morning.triggerConfig.enabled: is not known here; did you mean enable?",
+    ),
+    (
+        S,
+        '"taskName": "good-morning",',
+        "",
+        "resources.timer_push.props.triggers.morning.triggerConfig.payload.taskName: is required",
+    ),
+    (
+        S,
+        '"deliveryType": 3,',
+        '"deliveryType": 8,',
+        "resources.timer_push.props.triggers.morning.triggerConfig.payload.deliveryType: ",
+    ),
+    (
+        S,
+        '"expiredSeconds": 3600\n',
+        '"expiredSeconds": 3600,\n',
+        "resources.timer_push.props.triggers.morning.triggerConfig.payload: not JSON",
+    ),
+    (
+        S,
+        "triggerType: oss",
+        "triggerType: tablestore",
+        "resources.event_push.props.triggers.uploads: triggerType: the functions serve http, timer",
+    ),
+    (
+        S,
+        "          triggerType: oss\n",
+        "",
+        "resources.event_push.props.triggers.uploads: triggerType is missing",
+    ),
+    (
+        S,
+        "Pattern: '{}'",
+        "Pattern: '{'",
+        f"{STREAM}.eventRuleFilterPattern: the pattern is no JSON",
+    ),
+    (
+        S,
+        "Pattern: '{}'",
+        "Pattern: '[]'",
+        f"{STREAM}.eventRuleFilterPattern: the pattern must be a JSON object",
+    ),
+    (
+        S,
+        '[{"prefix": "order:"}',
+        '[{"prefx": "order:"}',
+        "resources.event_push.props.triggers.events.triggerConfig.eventRuleFilterPattern: type: 'prefx' is no operator; did you mean prefix?",
+    ),
+    (
+        S,
+        "eventSourceType: MNS",
+        "eventSourceType: RabbitMQ",
+        f"{STREAM}.eventSourceConfig: eventSourceParameters.sourceRabbitMQParameters is missing",
+    ),
+    (S, "errorsTolerance: ALL", "errorsTolerance: NONE", f"{STREAM}.runOptions: errorsTolerance must be ALL"),
+    (
+        S,
+        "CountBasedWindow: 100",
+        "CountBasedWindow: 20000",
+        f"{STREAM}.runOptions.batchWindow.CountBasedWindow: input should be less",
+    ),
+    (
+        S,
+        "triggerEnable: false",
+        "triggerEnable: true",
+        "resources.queue_push.props.triggers.rocketmq.triggerConfig: triggerEnable must be false until",
+    ),
+    (
+        S,
+        "notifyContentFormat: JSON",
+        "notifyContentFormat: XML",
+        "resources.queue_push.props.triggers.announcements.triggerConfig.notifyContentFormat: input should be 'STREAM' or 'JSON'",
+    ),
+    (
+        S,
+        "          invocationRole:",
+        "          invokationRole:",
+        "resources.queue_push.props.triggers.announcements.invocationRole: is missing",
+    ),
+    (
+        S,
+        "oss:ObjectCreated:PutObject",
+        "ObjectCreated:PutObject",
+        "resources.event_push.props.triggers.uploads.triggerConfig.events.0: 'ObjectCreated:PutObject' is no event of OSS; did you mean oss:ObjectCreated:PutObject?",
+    ),
+    (
+        S,
+        "oss:ObjectCreated:PutObject",
+        "oss:ObjectCreated:PutObjects",
+        "resources.event_push.props.triggers.uploads.triggerConfig.events.0: 'oss:ObjectCreated:PutObjects' is no event of OSS; did you mean oss:ObjectCreated:PutObject?",
+    ),
+    (
+        S,
+        "'cn-hangzhou')}",
+        "'cn-hangzou')}",
+        "template.function.region: 'cn-hangzou' is no region of Function Compute; did you mean cn-hangzhou?",
+    ),
+    (
+        S,
+        "handler: index.handler",
+        "handler: index.handle",
+        "template.function.handler: ./functions/http_push/index.py has no handle",
+    ),
+    (
+        S,
+        "triggerName: retries",
+        "triggerName: pushes",
+        "resources.queue_push.props.triggers: two are called pushes",
+    ),
+    # How the functions hang together
+    (S, "timeout: 60", "timeout: 600", "template.function.timeout: is 600 s; a function that a stream calls"),
+    (S, "internetAccess: true", "internetAccess: false", "template.function.internetAccess: without it and"),
+    (
+        S,
+        "methods: [GET, POST]",
+        "methods: [GET]",
+        "resources.http_push.props.triggers.http.triggerConfig.methods: POST",
+    ),
+    (
+        S,
+        "PUSH_RETRY_QUEUE: mpaas-push-retry-${vars.stage}",
+        "PUSH_RETRY_QUEUE: mpaas-push-later-${vars.stage}",
+        "template.function.environmentVariables.PUSH_RETRY_QUEUE: no trigger that is on reads mpaas-push-later-dev",
+    ),
+    (
+        S,
+        "PUSH_DEAD_LETTER_QUEUE: mpaas-push-dead-${vars.stage}",
+        "PUSH_DEAD_LETTER_QUEUE: mpaas-push-retry-${vars.stage}",
+        "template.function.environmentVariables.PUSH_DEAD_LETTER_QUEUE: mpaas-push-retry-dev is read by a trigger",
+    ),
+    (
+        S,
+        "queues/mpaas-push-batches-${vars.stage}",
+        "queues/mpaas-push-${vars.stage}",
+        f"{STREAM}.runOptions.deadLetterQueue.Arn: mpaas-push-dev is read by a trigger",
+    ),
+    (
+        S,
+        """              deadLetterQueue:
+                Arn: acs:mns:${vars.region}:${vars.accountId}:/queues/mpaas-push-batches-${vars.stage}
+""",
+        "",
+        f"{STREAM}.runOptions: deadLetterQueue is missing",
+    ),
+    (
+        S,
+        "QueueName: mpaas-push-retry-${vars.stage}",
+        "QueueName: mpaas-push-${vars.stage}",
+        "resources.queue_push.props.triggers.retries.triggerConfig: mpaas-push-dev is read by pushes too",
+    ),
+    (
+        S,
+        "PUSH_WORKER_FUNCTION: mpaas-queue-push-${vars.stage}",
+        "PUSH_WORKER_FUNCTION: mpaas-queues-push-${vars.stage}",
+        "resources.http_push.props.environmentVariables.PUSH_WORKER_FUNCTION: mpaas-queues-push-dev is no function",
+    ),
+    (
+        S,
+        "asyncTask: true",
+        "asyncTask: false",
+        "resources.http_push.props.environmentVariables.PUSH_WORKER_FUNCTION: asyncInvokeConfig.asyncTask of",
+    ),
+    (
+        S,
+        "MPAAS_WORKSPACE_ID:",
+        "MPAAS_ENDPOINT: http://127.0.0.1:8081\n      MPAAS_WORKSPACE_ID:",
+        "template.function.environmentVariables.MPAAS_ENDPOINT: leads to the function's own instance",
+    ),
+    (
+        S,
+        "Pattern: '{}'",
+        """Pattern: '{"source": ["a"]}'""",
+        f"{STREAM}.eventRuleFilterPattern: must be '{{}}' in a stream",
+    ),
+    (
+        S,
+        "RegionId: ${vars.region}",
+        "RegionId: cn-beijing",
+        f"{STREAM}.eventSourceConfig.eventSourceParameters.sourceMNSParameters.RegionId: is cn-beijing; the",
+    ),
+    (
+        S,
+        "        - triggerName: uploads\n",
+        """        - triggerName: others
+          triggerType: oss
+          sourceArn: acs:oss:${vars.region}:${vars.accountId}:${vars.uploads}
+          invocationRole: acs:ram::${vars.accountId}:role/aliyunosseventnotificationrole
+          triggerConfig: {events: ["oss:ObjectCreated:*"], filter: {key: {prefix: state}}}
+        - triggerName: uploads
+""",
+        "resources.event_push.props.triggers.uploads.triggerConfig: wants what others wants too",
+    ),
+    (
+        "s.prod.yaml",
+        "    props:\n",
+        "    props:\n      role: acs:ram::${vars.accountId}:role/mpaas-push-staging\n",
+        "resources.queue_push.props.role: names what belongs to the stage staging",
+    ),
+    # Overlays
+    ("s.prod.yaml", "extend: s.yaml", "extend: base.yaml", "extend: there is no file base.yaml"),
+    (
+        "s.prod.yaml",
+        "reservedConcurrency: 50",
+        "reservedConcurrency: '50'",
+        "resources.queue_push.props.concurrencyConfig.reservedConcurrency: input should be a valid integer",
+    ),
+    ("s.prod.yaml", "  queue_push:", "  queue_psuh:", "resources.queue_psuh.component: is missing"),
+    (
+        "s.staging.yaml",
+        "stage: staging",
+        "stage: prod",
+        "resources.http_push.props.functionName: mpaas-http-push-prod is also that of s.prod.yaml",
+    ),
+    # template.yml against itself
+    (
+        TEMPLATE,
+        "ROSTemplateFormatVersion: '2015-09-01'",
+        "ROSTemplateFormatVersion: '2015-09-02'",
+        "ROSTemplateFormatVersion: input should be '2015-09-01'",
+    ),
+    (
+        TEMPLATE,
+        "TopicName: {'Fn::Sub': 'mpaas-push-${Stage}'}",
+        "TopicName: {'Fn::Sub': 'mpaas-topic-${Stage}'}",
+        "Resources.AnnouncementsTrigger.Properties.SourceArn: no resource here makes topics/mpaas-push-dev",
+    ),
+    (
+        TEMPLATE,
+        "QueueName: {'Fn::Sub': 'mpaas-push-retry-${Stage}'}",
+        "QueueName: {'Fn::Sub': 'mpaas-push-later-${Stage}'}",
+        "Resources.HttpPush.Properties.EnvironmentVariables.PUSH_RETRY_QUEUE: no resource here makes queues/mpaas-push-retry-dev",
+    ),
+    (
+        TEMPLATE,
+        "VisibilityTimeout: 90",
+        "VisibilityTimeout: 60",
+        "Resources.RetryQueue.Properties.VisibilityTimeout: is 60 s, but mpaas-queue-push-dev may run 60 s",
+    ),
+    (TEMPLATE, "Outputs:", "Output:", "Output: is not known here; did you mean Outputs?"),
+    (
+        TEMPLATE,
+        "Type: ALIYUN::FC3::LayerVersion",
+        "Type: ALIYUN::FC3::LayerVersions",
+        "Resources.Layer.Type: is ALIYUN::FC3::LayerVersions; did you mean ALIYUN::FC3::LayerVersion?",
+    ),
+    (
+        TEMPLATE,
+        "{Ref: AppId}",
+        "{Ref: AppID}",
+        "Resources.Role.Properties.Policies.0.PolicyDocument.Statement.0.Condition.StringEquals.mpaas:AppId.0: AppID is neither a parameter nor a resource",
+    ),
+    (
+        TEMPLATE,
+        "'${CodePrefix}/layer.zip'",
+        "'${Prefix}/layer.zip'",
+        "Resources.Layer.Properties.Code.OssObjectName: Prefix is neither",
+    ),
+    (
+        TEMPLATE,
+        "[HttpTrigger, UrlInternet]",
+        "[HttpTrigger, Url]",
+        "Outputs.Url.Value: HttpTrigger has no attribute Url",
+    ),
+    (
+        TEMPLATE,
+        "DependsOn: Topic",
+        "DependsOn: Topics",
+        "Resources.AnnouncementsTrigger.DependsOn: there is no resource Topics",
+    ),
+    (
+        TEMPLATE,
+        "Default: dev\n",
+        "Default: development\n",
+        "Parameters.Stage: the Default is not among what the parameter allows",
+    ),
+    (
+        TEMPLATE,
+        "MessageRetentionPeriod: 604800",
+        "MessageRetention: 604800",
+        "Resources.Queue.Properties.MessageRetention: is not known here",
+    ),
+    (
+        TEMPLATE,
+        "VisibilityTimeout: 90",
+        "VisibilityTimeout: 90s",
+        "Resources.Queue.Properties.VisibilityTimeout: input should be a valid integer",
+    ),
+    (TEMPLATE, "      Timeout: 60", "      Timeuot: 60", "Resources.HttpPush.Properties.Timeout: is missing"),
+    (
+        TEMPLATE,
+        "Service: [fc.aliyuncs.com]",
+        "Service: [ecs.aliyuncs.com]",
+        "Resources.Role.Properties.AssumeRolePolicyDocument.Statement.0.Principal.Service: must be [fc.aliyuncs.com]",
+    ),
+    (
+        TEMPLATE,
+        "Action: ['mns:SendMessage']",
+        "Action: ['mns:*']",
+        "Resources.Role.Properties.Policies.0.PolicyDocument.Statement.1.Action.0: mns:* is more than the functions call",
+    ),
+    # template.yml against s.yaml
+    (
+        TEMPLATE,
+        "'mpaas-timer-push-${Stage}'",
+        "'mpaas-tick-push-${Stage}'",
+        "Resources.TimerPush.Properties.FunctionName: there is no function mpaas-tick-push-dev in s.yaml",
+    ),
+    (
+        TEMPLATE,
+        "      Timeout: 60",
+        "      Timeout: 90",
+        "Resources.HttpPush.Properties.Timeout: is 90; in s.yaml it is 60",
+    ),
+    (
+        TEMPLATE,
+        "Default: python3.10",
+        "Default: python3.12",
+        "Resources.HttpPush.Properties.Runtime: is 'python3.12'; in s.yaml it is 'python3.10'",
+    ),
+    (
+        TEMPLATE,
+        "PUSH_LEDGER_URL: {Ref: LedgerUrl}",
+        "PUSH_LEDGER: {Ref: LedgerUrl}",
+        "Resources.HttpPush.Properties.EnvironmentVariables.PUSH_LEDGER_URL: is missing; in s.yaml it is set",
+    ),
+    (
+        TEMPLATE,
+        "0 0 9 * * *",
+        "0 0 8 * * *",
+        "Resources.MorningTrigger.Properties.TriggerConfig.cronExpression: is 'CRON_TZ=Asia/Shanghai 0 0 8 * * *'; in s.yaml",
+    ),
+    (
+        TEMPLATE,
+        "authType: function",
+        "authType: anonymous",
+        "Resources.HttpTrigger.Properties.TriggerConfig.authType: is 'anonymous'; must be function or jwt",
+    ),
+    (
+        TEMPLATE,
+        "TriggerName: uploads",
+        "TriggerName: upload",
+        "Resources.UploadsTrigger: there is no trigger upload of mpaas-event-push-dev in s.yaml",
+    ),
+    (
+        TEMPLATE,
+        "      AsyncTask: true\n",
+        "",
+        "Resources.QueuePushAsync.Properties.asyncTask: is missing; in s.yaml it is True",
+    ),
+    # Policies
+    (
+        FUNCTION,
+        '"mns:SendMessage"',
+        '"mns:SendMessage", "mns:DeleteQueue"',
+        "Statement.1.Action.1: mns:DeleteQueue is more than the functions call",
+    ),
+    (
+        FUNCTION,
+        ',\n      "Condition": {"StringEquals": {"mpaas:AppId": ["${AppId}"]}}',
+        "",
+        "Statement.0.Condition: StringEquals mpaas:AppId is missing",
+    ),
+    (
+        FUNCTION,
+        "/queues/mpaas-push-retry-${Stage}/messages",
+        "/queues/*/messages",
+        "Statement.1.Resource.0: acs:mns:${ALIYUN::Region}:${ALIYUN::AccountId}:/queues/*/messages is too wide",
+    ),
+    (
+        FUNCTION,
+        "mpaas-push-dead-${Stage}",
+        "mpaas-push-gone-${Stage}",
+        "Statement: nothing lets PUSH_DEAD_LETTER_QUEUE of s.yaml, mpaas-push-dead-dev, be sent to",
+    ),
+    (
+        FUNCTION,
+        '"mpaas:PushSimple"',
+        '"mpaas:PushMultiple"',
+        "Statement: the functions need mpaas:PushSimple",
+    ),
+    (
+        FUNCTION,
+        '"Effect": "Allow",\n      "Action": ["mns:SendMessage"]',
+        '"Effect": "Deny",\n      "Action": ["mns:SendMessage"]',
+        "Statement: the functions need mns:SendMessage",
+    ),
+    (
+        FUNCTION,
+        '"Effect": "Allow",\n      "Action": ["mns:SendMessage"]',
+        '"Effect": "Deny",\n      "Action": ["mns:*"]',
+        "Statement.1.Action.0: denies mns:SendMessage, which the functions call",
+    ),
+    (
+        FUNCTION,
+        '"Effect": "Allow"',
+        '"Effect": "allow"',
+        "Statement.0.Effect: input should be 'Allow' or 'Deny'",
+    ),
+    (DEPLOYER, '"fc:CreateFunction",', '"fc:*",', "Statement.0.Action.0: fc:* is too wide"),
+    (DEPLOYER, '-push-${Stage}"', '*"', "Statement.0.Resource.0: " + HERE + "functions/mpaas-** is too wide"),
+    (
+        DEPLOYER,
+        'functions/mpaas-*-push-${Stage}"',
+        'functions/mpaas-*"',
+        f"Statement.0.Resource.0: {HERE}functions/mpaas-* is too wide: only mpaas-…-${{Stage}} is the stage's",
+    ),
+    (
+        DEPLOYER,
+        'functions/mpaas-*-push-${Stage}/triggers/*"',
+        'functions/mpaas-*-push-prod/triggers/*"',
+        f"Statement.1.Resource.0: {HERE}functions/mpaas-*-push-prod/triggers/* is too wide",
+    ),
+    (
+        DEPLOYER,
+        "acs:fc:${ALIYUN::Region}:",
+        "acs:fc:*:",
+        "Statement.0.Resource.0: acs:fc:*:",
+    ),
+    (
+        DEPLOYER,
+        "role/mpaas-push-${Stage}",
+        "role/mpaas-push-*",
+        "Statement.3.Resource.0: acs:ram::${ALIYUN::AccountId}:role/mpaas-push-* is too wide",
+    ),
+    (
+        DEPLOYER,
+        '"Condition": {"StringEquals": {"acs:Service": ["fc.aliyuncs.com"]}}',
+        '"Condition": {}',
+        "Statement.3.Condition: StringEquals acs:Service must be fc.aliyuncs.com",
+    ),
+    (
+        DEPLOYER,
+        '"ram:PassRole"',
+        '"ram:PassRole", "ram:CreateRole"',
+        "Statement.3.Action.1: ram:CreateRole: an administrator makes roles",
+    ),
+    (
+        DEPLOYER,
+        '"ram:CheckServiceLinkedRoleExistence"',
+        '"ram:CheckServiceLinkedRoleExistence", "fc:ListFunctions"',
+        "Statement.6.Resource.0: * is too wide",
+    ),
+    *(
+        (DEPLOYER, f'"{action}"', '"fc:ListLayers"', f"Statement: a deployment needs {action}")
+        for actions in DEPLOYS.values()
+        for action in sorted(actions)
+    ),
+    (
+        DEPLOYER,
+        'project/mpaas-push-${Stage}/logstore/functions"',
+        'project/mpaas-push-${Stage}"',
+        "Statement: a deployment needs log:GetLogStoreLogs",
+    ),
+    (
+        DEPLOYER,
+        '"Action": ["fc:CreateTrigger", "fc:UpdateTrigger"]',
+        '"Action": ["fc:EnableHTTPTriggerAnonymous"]',
+        "Statement: nothing denies fc:CreateTrigger and fc:UpdateTrigger on * if StringEquals fc:EnableHTTP",
+    ),
+    (
+        DEPLOYER,
+        '"Action": ["fc:CreateTrigger", "fc:UpdateTrigger"]',
+        '"Action": ["fc:CreateTrigger"]',
+        "Statement: nothing denies fc:UpdateTrigger on * if StringEquals fc:EnableHTTPTriggerAnonymous is true",
+    ),
+    (
+        DEPLOYER,
+        '"fc:EnableHTTPTriggerAnonymous": ["true"]',
+        '"fc:EnableHTTPTriggerAnonymous": ["false"]',
+        "Statement: nothing denies fc:CreateTrigger and fc:UpdateTrigger",
+    ),
+    (
+        DEPLOYER,
+        ',\n      "Condition": {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}',
+        "",
+        "Statement.7.Action.0: denies fc:CreateTrigger, which a deployment calls",
+    ),
+    # Rules
+    (RULES, "match:", "macth:", "rules.0.macth: "),
+    (RULES, "${data.order", "${data..order", "rules.0."),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "hunter2hunter2"),
+        ("DB_PASSWORD", "hunter2hunter2"),
+        ("WEBHOOK_TOKEN", "ghp_hunter2hunter2"),
+        ("MY_KEY", "LTAI5thunter2hunter2"),
+        ("PUSH_LEDGER_URL", "${env('PUSH_LEDGER_URL', 'rediss://u:hunter2hunter2@h:6379/0')}"),
+    ],
+)
+def test_a_key_in_a_descriptor_is_found_and_not_told_again(
+    project: Path, validate: Validate, name: str, value: str
+) -> None:
+    others = "" if name == "PUSH_LEDGER_URL" else "      PUSH_LEDGER_URL: ${env('PUSH_LEDGER_URL', '')}\n"
+    line = "      PUSH_LEDGER_URL: ${env('PUSH_LEDGER_URL', '')}\n"
+    replaced(project / "s.yaml", line, f"{others}      {name}: {value}\n")
+
+    code, lines = validate()
+
+    assert code == 1
+    assert any(line.startswith("FAULT s.yaml: ") and name in line for line in lines), lines
+    assert "hunter2" not in "\n".join(lines)
+
+
+def test_a_password_that_the_env_file_fills_in_is_none_of_the_descriptor(
+    project: Path, validate: Validate
+) -> None:
+    (project / ".env").write_text("PUSH_LEDGER_URL=rediss://u:hunter2hunter2@h:6379/0\n")
+
+    code, lines = validate()
+
+    assert code == 0, lines
+    assert "hunter2" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("s.yaml", "    timeout: 60\n"),
+        ("s.yaml", "            authType: function\n"),
+        ("s.prod.yaml", "  stage: prod\n"),
+        ("template.yml", "      Timeout: 60\n"),
+    ],
+)
+def test_a_key_that_stands_twice_is_found(project: Path, validate: Validate, file: str, line: str) -> None:
+    replaced(project / file, line, line + line)
+
+    code, lines = validate()
+
+    assert code == 1
+    assert any(each.startswith(f"FAULT {file}: ") and "stands twice" in each for each in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"MPAAS_APP_ID=\xe9\n", "is no UTF-8"),
+        (b'MPAAS_WORKSPACE_ID="default"  # ours\n', "MPAAS_WORKSPACE_ID: must be the plain value"),
+        (b"MPAAS_WORKSPACE_ID=default # ours\n", "MPAAS_WORKSPACE_ID: must be the plain value"),
+    ],
+)
+def test_an_env_file_is_read_as_it_stands(project: Path, validate: Validate, text: bytes, told: str) -> None:
+    (project / ".env").write_bytes(text)
+
+    code, lines = validate()
+
+    assert code == 1
+    assert any(told in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"), SEEDS, ids=lambda text: re.sub(r"\W+", "-", text)[:40]
+)
+def test_a_mistake_is_named_with_file_and_place(
+    project: Path, validate: Validate, file: str, old: str, new: str, told: str
+) -> None:
+    replaced(project / file, old, new)
+
+    code, lines = validate()
+
+    assert code == 1
+    assert any(line.startswith(f"FAULT {file}: {told}") for line in lines), "\n".join(lines)
+
+
+def test_there_are_seeds_of_every_kind() -> None:
+    assert {file for file, *_ in SEEDS} == {
+        *(S, "s.prod.yaml", "s.staging.yaml", TEMPLATE, FUNCTION, DEPLOYER, RULES)
+    }
+    assert len(SEEDS) >= 80
+
+
+def test_triggers_of_logs_and_of_the_cdn_may_be_added(project: Path, validate: Validate) -> None:
+    added = """        - triggerName: alerts
+          triggerType: log
+          sourceArn: acs:log:${vars.region}:${vars.accountId}:project/app
+          invocationRole: acs:ram::${vars.accountId}:role/aliyunlogetlrole
+          triggerConfig:
+            sourceConfig: {logstore: app}
+            jobConfig: {maxRetryTime: 3, triggerInterval: 60}
+            logConfig: {project: app, logstore: etl}
+            functionParameter: {}
+            enable: true
+        - triggerName: edge
+          triggerType: cdn_events
+          sourceArn: acs:cdn:*:${vars.accountId}
+          invocationRole: acs:ram::${vars.accountId}:role/aliyuncdneventnotificationrole
+          triggerConfig: {eventName: CachedObjectsRefreshed, eventVersion: 1.0.0, notes: x, filter: {domain: [a.com]}}
+        - triggerName: uploads
+"""
+    replaced(project / S, "        - triggerName: uploads\n", added)
+
+    _, lines = validate()
+
+    assert "ok    s.yaml: 4 functions, 12 triggers, 1 message of timers" in lines, "\n".join(lines)
+
+
+def test_a_mistake_in_the_template_is_told_once(project: Path, validate: Validate) -> None:
+    replaced(project / "s.yaml", "diskSize: 512", "diskSize: 513")
+
+    _, lines = validate()
+
+    assert sum("diskSize" in line and "template.yml" not in line for line in lines) == 1
+
+
+WEIRD: list[Any] = [
+    None,
+    7,
+    -1.5,
+    "",
+    True,
+    "x" * 300,
+    [],
+    [None],
+    {},
+    {"a": None},
+    {1: 2},
+    "${vars.x}",
+    {"Ref": {}},
+]
+WEIRD += [{"Fn::GetAtt": "x"}, {"Fn::GetAtt": ["Role", {}]}, {"Fn::Sub": ["a", {}]}, [[]], "${env('NOPE')}"]
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a document."""
+    yield place
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from places(value[key], (*place, key))
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_no_mistake_whatever_ends_in_a_traceback(
+    project: Path, validate: Validate, data: st.DataObject
+) -> None:
+    file = project / data.draw(st.sampled_from([S, "s.prod.yaml", TEMPLATE, FUNCTION, DEPLOYER, RULES]))
+    original = file.read_text("utf-8")
+    document = yaml.safe_load(original)
+    *above, last = data.draw(st.sampled_from([each for each in places(document) if each]))
+    parent = document
+    for key in above:
+        parent = parent[key]
+    if data.draw(st.booleans()):
+        del parent[last]
+    else:
+        parent[last] = copy.deepcopy(data.draw(st.sampled_from(WEIRD)))
+    text = json.dumps(document) if file.suffix == ".json" else yaml.safe_dump(document)
+    try:
+        file.write_text(text, "utf-8")
+        code, lines = validate()
+    finally:
+        file.write_text(original, "utf-8")
+
+    assert code in {0, 1}
+    assert (code == 1) == any(line.startswith("FAULT ") for line in lines)
+
+
+# --- .env and the environment
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("ALIBABA_CLOUD_REGION_ID=Hangzhou", "ALIBABA_CLOUD_REGION_ID: must be a region such as cn-hangzhou"),
+        ("UPLOADS_BUKET=x", "UPLOADS_BUKET: is no setting; did you mean UPLOADS_BUCKET?"),
+        (
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET=swordfish",
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET: keys stand in no file",
+        ),
+        ("PUSH_LEDGER_URL=http://cache", "PUSH_LEDGER_URL: must be a URL such as rediss://"),
+        ("PUSH_ON_UNKNOWN=retry", "PUSH_ON_UNKNOWN: is read by no descriptor: write it into"),
+        ("MPAAS_APP_ID=ONEX1\nMPAAS_APP_ID=ONEX2", "line 2: MPAAS_APP_ID stands here a second time"),
+        ("MPAAS_APP_ID=unset", "MPAAS_APP_ID: must be the app id"),
+        ("FC_REGION=cn-hangzhou", "FC_REGION: names with FC_ belong to Function Compute"),
+        ("ALIBABA_CLOUD_REGION_ID", "line 1: must be NAME=value"),
+    ],
+)
+def test_a_mistake_in_the_settings_of_a_deployment_is_named(
+    project: Path, validate: Validate, line: str, told: str
+) -> None:
+    (project / ".env").write_text(f"{line}\n")
+
+    code, lines = validate()
+
+    assert code == 1
+    assert any(each.startswith(f"FAULT .env: {told}") for each in lines), "\n".join(lines)
+    assert "swordfish" not in "".join(lines)
+
+
+def test_the_example_of_the_settings_is_valid_and_filled_in_too(project: Path, validate: Validate) -> None:
+    shutil.copy(ROOT / ".env.example", project / ".env")
+    assert validate()[0] == 0
+
+    filled = {
+        "ALIBABA_CLOUD_ACCOUNT_ID": "1234567890123456",
+        "MPAAS_APP_ID": "ONEX1",
+        "UPLOADS_BUCKET": "files",
+    }
+    for name, value in filled.items():
+        replaced(project / ".env", f"{name}=\n", f"{name}={value}\n")
+
+    code, lines = validate()
+
+    assert code == 0
+    assert "ok    .env: 6 settings" in lines
+
+
+def test_a_wrong_setting_of_the_shell_is_named(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUSH_CONCURRENCY", "many")
+
+    code, lines = validate()
+
+    assert code == 1
+    assert lines[0].startswith("FAULT environment: PUSH_CONCURRENCY: ")
+
+
+@pytest.mark.parametrize("stage", ["dev", "staging", "prod"])
+def test_the_stage_that_is_deployed_changes_nothing(
+    validate: Validate, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    monkeypatch.setenv("STAGE", stage)
+
+    assert validate()[0] == 0
+
+
+# --- Files of messages, folders without a project
+
+
+def test_files_of_messages_are_checked_too(tmp_path: Path, validate: Validate) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(json.dumps(MESSAGE))
+    bad.write_text(json.dumps({"messages": [MESSAGE, MESSAGE | {"titel": "x"}]}))
+
+    code, lines = validate(str(good), str(bad))
+
+    assert code == 1
+    assert f"ok    {good}: 1 message" in lines
+    assert f"FAULT {bad}: messages.1.titel: unknown field" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: [", "FAULT s.yaml: cannot be read"),
+        ("just text", "FAULT s.yaml: must be a map with `resources`"),
+        ("resources: {f: {component: fc3, props: {triggers: [7]}}}", "FAULT s.yaml: edition: is missing"),
+        (
+            "{edition: 3.0.0, name: n, resources: {f: {component: fc3, props: {triggers: [7], code: 7}}}}",
+            "FAULT s.yaml: resources.f.props.functionName: is missing",
+        ),
+        (None, "error: there is neither s.yaml nor functions"),
+    ],
+)
+def test_a_folder_without_a_project_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, told: str
+) -> None:
+    if text:
+        (tmp_path / "s.yaml").write_text(text)
+
+    assert main(["validate", "--folder", str(tmp_path)]) == 1
+
+    captured = capsys.readouterr()
+    assert told in captured.out + captured.err
