@@ -111,7 +111,7 @@ def _handler_work() -> float:
             "MPAAS_SK_ENV": senders.SECRET,
         }
         sys.path.insert(0, str(ROOT / "functions" / "http_push"))
-        import index  # type: ignore[import-not-found]  # noqa: PLC0415 - the function, as deployed
+        import index  # type: ignore[import-not-found]  # the function, as deployed
 
         _log_to_nowhere()
         context = SimpleNamespace(request_id="1-0", function=SimpleNamespace(timeout="60"))

@@ -59,9 +59,9 @@ def warm_official(port: int) -> Callable[[], Any]:
 
 def modern_official(port: int) -> Callable[[], Any]:
     """Return a call of one warm client of `alibabacloud-mpaas20201028`."""
-    from alibabacloud_mpaas20201028.client import Client  # noqa: PLC0415 - slow to import, not always measured
-    from alibabacloud_mpaas20201028.models import PushSimpleRequest as ModernRequest  # noqa: PLC0415
-    from alibabacloud_tea_openapi.models import Config  # noqa: PLC0415
+    from alibabacloud_mpaas20201028.client import Client  # slow to import, not always measured
+    from alibabacloud_mpaas20201028.models import PushSimpleRequest as ModernRequest
+    from alibabacloud_tea_openapi.models import Config
 
     client = Client(
         Config(
@@ -98,8 +98,8 @@ def under_threads(call: Callable[[], Any], workers: ThreadPoolExecutor) -> Calla
 
 def firebase(port: int) -> Callable[[int], None]:
     """Return `send_each` of firebase-admin, pointed at the loopback server."""
-    import firebase_admin  # noqa: PLC0415 - slow to import, not always measured
-    from firebase_admin import credentials, messaging  # noqa: PLC0415
+    import firebase_admin  # slow to import, not always measured
+    from firebase_admin import credentials, messaging
 
     class Anonymous(credentials.Base):  # type: ignore[misc]
         def get_credential(self) -> Any:

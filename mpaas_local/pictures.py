@@ -48,7 +48,7 @@ def take_inbox(url: str, path: Path) -> bool:
 
 @contextmanager
 def _opened(command: str, url: str) -> Iterator[Page]:
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - `make run` takes no picture
+    from playwright.sync_api import sync_playwright  # `make run` takes no picture
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox"])

@@ -118,7 +118,7 @@ class Server:
         try:
             with listener:
                 server.run(sockets=[listener])
-        except BaseException as error:  # noqa: BLE001  uvicorn ends by SystemExit, too; `start` raises from it
+        except BaseException as error:  # uvicorn ends by SystemExit, too; `start` raises from it
             self._failure = error
         finally:
             started.set()

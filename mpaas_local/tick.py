@@ -27,7 +27,7 @@ def main() -> int:
         )
         return 2
     print(answer.data.decode(errors="replace"))
-    return 1 if answer.status >= 400 else 0  # noqa: PLR2004 - as HTTP has it
+    return 1 if answer.status >= 400 else 0  # as HTTP has it
 
 
 if __name__ == "__main__":

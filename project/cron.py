@@ -92,7 +92,7 @@ def next_tick(expression: str, after: datetime) -> datetime:
     text = _NAMES.get(text, text)
     if text.startswith("@"):
         return after.astimezone(timezone.utc) + _period(text)
-    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - only operators have it
+    from cronsim import CronSim, CronSimError  # only operators have it
 
     try:
         return next(CronSim(_checked(text), after.astimezone(zone))).astimezone(timezone.utc)

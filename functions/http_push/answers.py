@@ -213,14 +213,14 @@ def health(version: str, context: object) -> Response[str]:
 
 def openapi() -> Response[str]:
     """Answer with the OpenAPI document."""
-    from openapi import document  # noqa: PLC0415 - not needed to send a push
+    from openapi import document  # not needed to send a push
 
     return _json(200, document())
 
 
 def swagger_page() -> Response[str]:
     """Answer with Swagger UI and the document in one page that loads nothing."""
-    from openapi import page  # noqa: PLC0415 - not needed to send a push
+    from openapi import page  # not needed to send a push
 
     return Response(200, "text/html; charset=utf-8", page())
 

@@ -86,7 +86,7 @@ def chunks_of(message: PushMessage, payload: Mapping[str, Any], scope: str, plac
     Raises:
         InvalidMessage: it is too long to be handed over, even to the targets of a single request.
     """
-    from mpaas_push.batch import RETRY_KEY  # noqa: PLC0415 - who hands nothing over does not need it
+    from mpaas_push.task import RETRY_KEY  # who hands nothing over does not need it
 
     common = {name: value for name, value in payload.items() if name not in {"targets", "targetMsgkey"}}
     origin = {"attempt": 1, "scope": scope, "derived": message.target_msgkey is None}

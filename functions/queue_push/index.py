@@ -6,8 +6,9 @@ import json
 from dataclasses import asdict
 
 from mpaas_push import BatchIncomplete, Invocation
-from mpaas_push.batch import send_batch, task_of
+from mpaas_push.batch import send_batch
 from mpaas_push.queues import MnsQueues
+from mpaas_push.task import task_of
 from mpaas_push.triggers.queue import items_of
 from mpaas_push.warm import shared_client
 

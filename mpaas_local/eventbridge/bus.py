@@ -81,5 +81,5 @@ class EventBus:
                 function.queue.accept(payload)
             elif error := function.invoke(payload).error_type:
                 _logger.warning("%s: %s failed on an event: %s", trigger.name, trigger.function, error)
-        except Exception as error:  # noqa: BLE001  whatever it raises, the bus has taken the record
+        except Exception as error:  # whatever it raises, the bus has taken the record
             _logger.warning("%s: %s did not take an event: %s", trigger.name, trigger.function, error)

@@ -307,7 +307,7 @@ class EventStream:
                     hold_seconds,
                     poll_seconds,
                     redeliveries,
-                    random.Random(seed + number),  # noqa: S311  chance of a simulation
+                    random.Random(seed + number),  # chance of a simulation
                 ),
             )
             for number in range(config.consumers)
@@ -552,7 +552,7 @@ class _Consumer:
             except PayloadTooLarge as error:
                 reason = str(error)
                 break
-            except Exception as error:  # noqa: BLE001  429, 5xx and function errors alike (fc-runtime.md: Batches and retries)
+            except Exception as error:  # 429, 5xx and errors of the function alike
                 duty.counts.add("throttled" if isinstance(error, Throttled) else "failures")
                 reason = f"{type(error).__name__}: {error}"
             else:
@@ -609,7 +609,7 @@ class _Consumer:
             except Undeliverable as error:
                 _logger.warning("%s: a dead letter is refused: %s", self._duty.config.name, error)
                 return False
-            except Exception as error:  # noqa: BLE001  whatever the queue raises is its 5xx
+            except Exception as error:  # whatever the queue raises is its 5xx
                 _logger.warning("%s: no dead-letter queue now: %s", self._duty.config.name, error)
                 self._hold(held, delay + self._duty.hold_seconds)
                 self._pace.wait(delay)

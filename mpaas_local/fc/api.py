@@ -317,7 +317,7 @@ class _Api:
     async def _push(self, trigger: EventTrigger, payload: bytes) -> _Delivery:
         try:
             result = await self._call(self.functions[trigger.function], payload)
-        except Exception as error:  # noqa: BLE001  told to whoever posted the event
+        except Exception as error:  # told to whoever posted the event
             refusal = _refusal_of(error)
             return _Delivery(trigger, "sync", refusal.status, error=f"{refusal.code}: {refusal}")
         return _Delivery(trigger, "sync", 200, result.request_id, result, result.error_type)
@@ -325,7 +325,7 @@ class _Api:
     def _enqueue(self, trigger: EventTrigger | OssTrigger, payload: bytes) -> _Delivery:
         try:
             request_id = self.functions[trigger.function].queue.accept(payload)
-        except Exception as error:  # noqa: BLE001  told to whoever posted the event
+        except Exception as error:  # told to whoever posted the event
             refusal = _refusal_of(error)
             return _Delivery(trigger, "async", refusal.status, error=f"{refusal.code}: {refusal}")
         return _Delivery(trigger, "async", 202, request_id)

@@ -213,7 +213,7 @@ class AsyncQueue:
         self.config = config or AsyncConfig()
         self._clock = clock or Clock()
         self._duplicates = duplicates
-        self._random = random.Random(seed)  # noqa: S311  chance of a simulation
+        self._random = random.Random(seed)  # chance of a simulation
         self._schedule = Schedule(f"async-{function}", threads=concurrency, clock=self._clock)
         self._lock = threading.Lock()
         self._states: dict[str, _Task] = {}
@@ -517,7 +517,7 @@ class _Delivery:
             self._deliver(self._arn, self._record)
         except (Undeliverable, PayloadTooLarge) as error:
             _logger.warning("%s: a record was refused: %s", self._function, error)
-        except Exception as error:  # noqa: BLE001  whatever the place raises is its 5xx
+        except Exception as error:  # whatever the place raises is its 5xx
             due = self._clock.time() + _FIRST_BACKOFF * 2.0**self._attempts
             self._attempts += 1
             if due <= self._ends:

@@ -53,7 +53,7 @@ async def unless_gone(
         tasks.start_soon(watch)
         try:
             results.append(await anyio.to_thread.run_sync(call, limiter=places, abandon_on_cancel=True))
-        except Exception as error:  # noqa: BLE001  a group of tasks would wrap it
+        except Exception as error:  # a group of tasks would wrap it
             errors.append(error)
         tasks.cancel_scope.cancel()
     if errors:

@@ -240,7 +240,7 @@ def response_of(payload: bytes) -> HttpResponse:
     if not isinstance(returned, dict) or "statusCode" not in returned:
         return HttpResponse(200, (("content-type", "application/json"),), payload)
     status = returned["statusCode"]
-    if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:  # noqa: PLR2004
+    if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:
         raise BadResponse(f"statusCode is {status!r}; a number from 200 to 599")
     headers = _response_headers(returned.get("headers") or {})
     body = b"" if status in _WITHOUT_BODY else _body_bytes(returned)

@@ -82,12 +82,12 @@ def answer(call: dict[str, Any], event: bytes) -> tuple[bool, bytes]:
         context = make_context(call)
         try:
             result = handler(event, context) if call["kind"] == "invoke" else handler(context)
-        except Exception as error:  # noqa: BLE001  whatever the function raises is its answer
+        except Exception as error:  # whatever the function raises is its answer
             # The first frame is this function.
             trace = error.__traceback__ and error.__traceback__.tb_next
             return False, error_body(error, nested_trace(trace))
         return True, to_bytes(result) if call["kind"] == "invoke" else b""
-    except Exception as error:  # noqa: BLE001  a result without JSON form; this frame stays in the trace (fc-runtime.md: Return value)
+    except Exception as error:  # a result without JSON form; this frame stays in the trace
         return False, error_body(error, nested_trace(error.__traceback__))
 
 

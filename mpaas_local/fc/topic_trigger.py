@@ -162,7 +162,7 @@ class TopicTrigger:
         self._accept = accept
         self._account = account or Account()
         self._clock = clock or Clock()
-        self._chance = random.Random(seed)  # noqa: S311  chance of a simulation
+        self._chance = random.Random(seed)  # chance of a simulation
         self._detach: Callable[[], None] | None = None
         self._counts = Counts("published", "filtered", "delivered", "retries", "given_up")
         self._schedule = Schedule(f"topic-{config.name}", clock=self._clock)
@@ -222,7 +222,7 @@ class TopicTrigger:
     def _push(self, message_id: str, event: bytes, delays: Iterator[float]) -> float | None:
         try:
             self._accept(event)
-        except Exception as error:  # noqa: BLE001  whatever it raises, the message was not taken
+        except Exception as error:  # whatever it raises, the message was not taken
             for delay in itertools.islice(delays, 1):
                 self._counts.add("retries")
                 return self._clock.time() + delay

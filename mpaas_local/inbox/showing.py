@@ -60,7 +60,7 @@ def message_of_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
                 message[key] = read_json(text)
             elif key in _NUMBERS:
                 message[key] = int(text)
-        except Exception:  # noqa: BLE001, S110 - what was sent may be anything; then it stays text
+        except Exception:  # noqa: S110 - what was sent may be anything; then it stays text
             pass
     if isinstance(message.get("targetMsgkey"), dict):
         message["targets"] = list(message.pop("targetMsgkey"))

@@ -244,7 +244,7 @@ class MnsStore:
         with self._database.transaction() as connection:
             self._refresh(connection, _queue_row(connection, queue))
             rows = connection.execute(
-                f"SELECT * FROM message WHERE queue = ? AND {conditions[state]}"  # noqa: S608  from the table above
+                f"SELECT * FROM message WHERE queue = ? AND {conditions[state]}"  # from the table above
                 " ORDER BY held, priority, seq LIMIT ? OFFSET ?",
                 (queue, limit, offset),
             )

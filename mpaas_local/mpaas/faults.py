@@ -255,7 +255,7 @@ class FaultBook:
             remaining = order.next if order.rate is None else None
             if order.rate is None and remaining is None:
                 remaining = 1
-            dice = random.Random(order.seed)  # noqa: S311 - chance for tests, nothing secret
+            dice = random.Random(order.seed)  # chance for tests, nothing secret
             standing = Standing(self._last_id, order, remaining, dice)
             self._standing.append(standing)
             return standing.document()

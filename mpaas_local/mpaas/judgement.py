@@ -418,7 +418,7 @@ def _check_sms(push: _Push) -> None:
         _refuse("3028", "SmsStrategy", f"is {push.text('SmsStrategy')!r}; it is a number from 0")
     if strategy == 0:
         return
-    if strategy > 2:  # noqa: PLR2004 - the two modes of the console (section 2.3)
+    if strategy > 2:  # the two modes of the console (section 2.3)
         push.notes.append(f"SmsStrategy {strategy} is not one of 0, 1, 2")
     for name in ("SmsSignName", "SmsTemplateCode", "SmsTemplateParam"):
         if not push.given(name):

@@ -155,7 +155,7 @@ class Sandbox:
     def _run(self) -> None:
         try:
             self._server.run(sockets=[self._listener])
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for the start
+        except BaseException as error:  # handed to the thread that waits for the start
             self._failure = error
         finally:
             self._listener.close()

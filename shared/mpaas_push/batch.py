@@ -14,13 +14,12 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push.errors import Fault, InvalidMessage, UnreadablePayload
-from mpaas_push.json_text import UnreadableJson, is_encodable, read_json
+from mpaas_push.json_text import is_encodable
 from mpaas_push.message import PushMessage
-from mpaas_push.message.reading import message_of
 from mpaas_push.outcome import ACCEPTED, THROTTLED, UNKNOWN, counts_of
 from mpaas_push.queues import BODY_BYTES, QueueMessage
 from mpaas_push.settings import OnUnknown
+from mpaas_push.task import RETRY_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,9 +29,9 @@ if TYPE_CHECKING:
     from mpaas_push.outcome import Outcome
     from mpaas_push.queues import Queues
     from mpaas_push.settings import Settings
-    from mpaas_push.triggers.record import QueueRecord
+    from mpaas_push.task import PushTask
 
-__all__ = ["BatchReport", "PushTask", "send_batch", "task_of", "unreadable"]
+__all__ = ["BatchReport", "send_batch"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,29 +45,6 @@ RESERVED_SECONDS_A_MESSAGE = 0.002
 """Large batches need longer, if all of them are to be handed over: up to twice that share."""
 CUT_CHARACTERS = 4000
 """What is left of an original that is too long for a dead letter; it fits however it is escaped."""
-RETRY_KEY = "pushRetry"
-"""Marks a message that comes from the retry queue."""
-
-
-@dataclass(frozen=True)
-class PushTask:
-    """One message of an event.
-
-    Attributes:
-        scope: What its message ids are derived from.
-        original: What a dead letter quotes: the queue message's body, or the event.
-        message: The message, or what is wrong with it.
-        payload: The message as JSON, for the retry queue.
-        attempt: Which attempt this is, from 1.
-        derived: The ids in its `targetMsgkey` were derived from an earlier event, not given by the caller.
-    """
-
-    scope: str
-    original: str
-    message: PushMessage | InvalidMessage
-    payload: Any = None
-    attempt: int = 1
-    derived: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,32 +79,6 @@ class BatchReport:
         """
         sent = self.retried > 0 or self.outcomes.keys() & {ACCEPTED.value, UNKNOWN.value}
         return self.unsettled > 0 or (self.stranded > 0 and (remembered or not sent))
-
-
-def task_of(reading: QueueRecord | UnreadablePayload, settings: Settings) -> PushTask:
-    """Read a queue message: a push message, or one that comes back from the retry queue; never raises."""
-    if isinstance(reading, UnreadablePayload):
-        return unreadable(reading)
-    body = reading.body
-    if isinstance(body, str):
-        try:
-            body = read_json(body)
-        except UnreadableJson as error:
-            return PushTask(reading.scope, reading.original, InvalidMessage([Fault("", str(error))]))
-    scope, attempt, derived = reading.scope, 1, False
-    retry = body.get(RETRY_KEY) if isinstance(body, dict) else None
-    if isinstance(retry, dict):
-        attempt = max(retry["attempt"], 1) if type(retry.get("attempt")) is int else 1
-        scope = retry["scope"] if isinstance(retry.get("scope"), str) else scope
-        derived = retry.get("derived") is True
-        body = body.get("message")
-    return PushTask(scope, reading.original, message_of(body, settings), body, attempt, derived)
-
-
-def unreadable(reading: UnreadablePayload) -> PushTask:
-    """Return what stands for an element of an event that could not be read."""
-    scope, original = getattr(reading, "scope", ""), getattr(reading, "original", "")
-    return PushTask(scope, original, InvalidMessage([Fault("", str(reading))]))
 
 
 def send_batch(
@@ -223,7 +173,7 @@ def _retries(task: PushTask, outcomes: Sequence[Outcome]) -> tuple[list[QueueMes
         first, second = _retries(task, outcomes[:half]), _retries(task, outcomes[half:])
         return first[0] + second[0], first[1] + second[1]
     delay = min(FIRST_DELAY_SECONDS * 2 ** (task.attempt - 1), LONGEST_DELAY_SECONDS)
-    delay *= random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
+    delay *= random.uniform(0.75, 1.25)  # spreads load, guards nothing
     asked = max(outcome.retry_after or 0 for outcome in outcomes)
     return [QueueMessage(text, round(max(delay, asked)))], []
 

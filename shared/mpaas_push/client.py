@@ -209,7 +209,7 @@ class PushClient:
 def _ledger(settings: Settings) -> Ledger | None:
     if settings.ledger_url is None:
         return None
-    from mpaas_push.ledger import Ledger  # noqa: PLC0415 - a tenth of a second that most deployments need not pay
+    from mpaas_push.ledger import Ledger  # a tenth of a second that most deployments need not pay
 
     return Ledger(settings)
 

@@ -31,10 +31,10 @@ from aws_lambda_powertools.utilities.jmespath_utils import PowertoolsFunctions
 from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from mpaas_push.batch import PushTask, unreadable
 from mpaas_push.errors import Fault, InvalidMessage, PushError, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, format_path, plain_json
 from mpaas_push.message.reading import message_of
+from mpaas_push.task import PushTask, unreadable
 from mpaas_push.triggers.record import dumped
 from mpaas_push.yaml_text import read_yaml
 

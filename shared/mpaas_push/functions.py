@@ -198,8 +198,8 @@ class _FunctionSdk:
     """
 
     def __init__(self, functions: Functions) -> None:
-        from alibabacloud_fc20230330.client import Client  # noqa: PLC0415 - a third of a second
-        from alibabacloud_tea_openapi.utils_models import Config  # noqa: PLC0415 - as above
+        from alibabacloud_fc20230330.client import Client  # a third of a second
+        from alibabacloud_tea_openapi.utils_models import Config
 
         # With DEBUG=sdk in the environment it would print keys and signature.
         logging.getLogger("darabonba-core").setLevel(logging.WARNING)
@@ -219,9 +219,9 @@ class _FunctionSdk:
     def call(
         self, name: str, payload: bytes, headers: Mapping[str, str], seconds: tuple[float, float]
     ) -> Invoked:
-        from alibabacloud_fc20230330 import models  # noqa: PLC0415 - as above
-        from alibabacloud_tea_openapi.exceptions import AlibabaCloudException  # noqa: PLC0415 - as above
-        from darabonba.runtime import RuntimeOptions  # noqa: PLC0415 - as above
+        from alibabacloud_fc20230330 import models
+        from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
+        from darabonba.runtime import RuntimeOptions
 
         request = models.InvokeFunctionRequest(body=io.BytesIO(payload))
         asked = models.InvokeFunctionHeaders(
@@ -252,7 +252,7 @@ class _ServiceSdk:
     """
 
     def __init__(self, functions: Functions) -> None:
-        import fc2.client  # noqa: PLC0415 - a tenth of a second
+        import fc2.client  # a tenth of a second
 
         # It logs whole requests, keys and signature included, to the root logger, and tries a broken
         # connection five times. Both are names of its module.
@@ -271,7 +271,7 @@ class _ServiceSdk:
     def call(
         self, name: str, payload: bytes, headers: Mapping[str, str], seconds: tuple[float, float]
     ) -> Invoked:
-        from fc2.fc_exceptions import FcError  # noqa: PLC0415 - as above
+        from fc2.fc_exceptions import FcError
 
         service, _, function = name.partition("/")
         asked = {}
@@ -303,7 +303,7 @@ def _judged(name: str, headers: Mapping[str, str], body: bytes) -> Invoked:
 
 def _unanswered(name: str, error: BaseException) -> PushError:
     """Tell a call that cannot have been made, for want of a connection, from one that may have been."""
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError  # noqa: PLC0415 - both SDKs bring it
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError  # both SDKs bring it
 
     wrapped = list(_wrapped(error))
     # The texts of network errors quote URLs and headers; their kind does not.
@@ -330,7 +330,7 @@ def _wrapped(error: BaseException) -> Iterator[BaseException]:
 def _of_fc2(name: str, error: Any) -> PushError:
     """Tell a function's own error from the API's: the first is an answer with a status of success."""
     request_id = str(error.request_id or "")
-    if error.status_code < 400:  # noqa: PLR2004 - as HTTP has it
+    if error.status_code < 400:  # as HTTP has it
         return FunctionFailed(name, request_id, "UnhandledInvocationError", str(error.message).encode())
     try:
         described = json.loads(error.message)

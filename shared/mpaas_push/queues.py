@@ -106,7 +106,7 @@ class MnsQueues:
             self._account = None
 
     def _send(self, queue: str, parcels: Sequence[QueueMessage]) -> None:
-        from mns.queue import Message  # noqa: PLC0415 - most invocations hand nothing over
+        from mns.queue import Message  # most invocations hand nothing over
 
         messages = [Message(parcel.body, min(parcel.delay, LONGEST_DELAY_SECONDS)) for parcel in parcels]
         account = self._opened()
@@ -116,9 +116,9 @@ class MnsQueues:
 
     def _opened(self) -> Any:
         if self._account is None:
-            from mns.account import Account  # noqa: PLC0415 - as above
+            from mns.account import Account
 
-            from mpaas_push.mns_http import MnsConnection  # noqa: PLC0415 - as above
+            from mpaas_push.mns_http import MnsConnection
 
             endpoint, keys = self._endpoint or _own_endpoint(), self._invocation.credentials
             account = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")

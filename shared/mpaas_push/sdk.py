@@ -16,7 +16,7 @@ __all__ = ["PushSimpleRequest", "get_iso_8061_date", "get_uuid", "sha_hmac1"]
 
 
 def _case_insensitive_dict(*values: Any) -> Any:
-    from aliyunsdkcore.vendored.requests.structures import CaseInsensitiveDict  # noqa: PLC0415 - see above
+    from aliyunsdkcore.vendored.requests.structures import CaseInsensitiveDict
 
     return CaseInsensitiveDict(*values)
 

@@ -192,7 +192,7 @@ class _Answer:
         self.status = self._parser.get_status_code()
         self.keep_alive = self._parser.should_keep_alive()
         # An interim response (1xx) comes before the one that counts.
-        self.complete = self.status >= 200  # noqa: PLR2004
+        self.complete = self.status >= 200
 
 
 def connect(host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:

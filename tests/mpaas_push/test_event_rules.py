@@ -15,7 +15,7 @@ from mpaas_push.event_rules import BadRules, Rule, read_rules, tasks_of
 from mpaas_push.triggers.record import CloudEvent
 
 if TYPE_CHECKING:
-    from mpaas_push.batch import PushTask
+    from mpaas_push.task import PushTask
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = Settings(app_id="A", workspace_id="W")

@@ -58,7 +58,7 @@ def sent_by_the_sdk(parameters: dict[str, str], version: str, key: Credentials) 
     request.set_endpoint(LOOPBACK)
     with Server(reply(OK)) as server:
         if key.security_token:
-            from aliyunsdkcore.auth.credentials import StsTokenCredential  # noqa: PLC0415
+            from aliyunsdkcore.auth.credentials import StsTokenCredential
 
             credential = StsTokenCredential(key.access_key_id, key.access_key_secret, key.security_token)
             client = AcsClient(region_id="cn-hangzhou", credential=credential, port=server.port)

@@ -16,8 +16,8 @@ from mpaas_push.triggers.destination import unwrap_failed_invocation
 if TYPE_CHECKING:
     import argparse
 
-    from mpaas_push.batch import PushTask
     from mpaas_push.settings import Settings
+    from mpaas_push.task import PushTask
 
 __all__ = ["add_to"]
 

@@ -89,8 +89,8 @@ def _sent(
     messages: Sequence[PushMessage | InvalidMessage], client: PushClient, key: str | None
 ) -> Iterator[tuple[int, Outcome]]:
     """Send in portions and yield each outcome with the place of its message."""
-    from rich.console import Console  # noqa: PLC0415 - only operators have it
-    from rich.progress import Progress  # noqa: PLC0415 - as above
+    from rich.console import Console  # only operators have it
+    from rich.progress import Progress
 
     console = Console(stderr=True)
     shown = console.is_terminal and len(messages) > 1
@@ -123,9 +123,9 @@ def _show(messages: Sequence[PushMessage | InvalidMessage], settings: Settings, 
 
 
 def _table(outcomes: Sequence[tuple[int, Outcome]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only operators have it
-    from rich.markup import escape  # noqa: PLC0415 - as above
-    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.console import Console  # only operators have it
+    from rich.markup import escape
+    from rich.table import Table
 
     table = Table("message", "outcome", "targets", "tries", "request id", box=None, pad_edge=False)
     for place, outcome in outcomes:

@@ -205,7 +205,7 @@ def text_length(text: str, wide: int = 1) -> int:
     if wide == 1 or text.isascii():
         return len(text)
     # Only advice needs the character database.
-    from unicodedata import east_asian_width  # noqa: PLC0415
+    from unicodedata import east_asian_width
 
     return sum(wide if east_asian_width(character) in "WF" else 1 for character in text)
 
@@ -216,7 +216,7 @@ def payload_bytes(message: PushMessage) -> int:
     Counted are title, content, uri, and extendedParams, imageUrls and iconUrls as compact JSON. The vendor's
     envelope comes on top; its size is not published.
     """
-    from json import dumps  # noqa: PLC0415 - only advice needs it
+    from json import dumps  # only advice needs it
 
     size = len(message.title.encode()) + len(message.content.encode()) + len((message.uri or "").encode())
     for part in (message.extended_params, message.image_urls, message.icon_urls):

@@ -604,7 +604,7 @@ def _listed(values: Mapping[str, str]) -> str:
 
 
 def _short(key: str) -> str:
-    return key if len(key) <= 32 else key[:32] + "…"  # noqa: PLR2004 - enough to recognise a key
+    return key if len(key) <= 32 else key[:32] + "…"  # enough to recognise a key
 
 
 # --- The table -----------------------------------------------------------------------------------------

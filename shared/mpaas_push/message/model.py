@@ -227,7 +227,7 @@ class StrategyContent(BaseModel):
         """
         if strategy_type == 1:
             return {"fixedTime": self.fixed_time}
-        if strategy_type == 2:  # noqa: PLR2004 - the page's number for loop
+        if strategy_type == 2:  # the page's number for loop
             return {
                 "startTime": self.start_time,
                 "endTime": self.end_time,
@@ -567,7 +567,7 @@ class PushMessage(BaseModel):
             Warnings of rules that are not documented, in the order of `constraints.CONSTRAINTS`, then those
             of the channels that the message can reach.
         """
-        from mpaas_push.message.advice import Advice, channel_advice  # noqa: PLC0415 - no push needs it
+        from mpaas_push.message.advice import Advice, channel_advice  # no push needs it
 
         levels = levels or {}
         rules = (
@@ -833,7 +833,7 @@ _LONGEST_WORD = 16
 
 def _unknown(path: tuple[Any, ...]) -> str:
     """Name the known field that is nearest to an unknown one."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only a wrong message needs it
+    from difflib import get_close_matches  # only a wrong message needs it
 
     name = str(path[-1]) if path else ""
     known = tuple(_STRATEGY_ORDER) if len(path) > 1 else tuple(_ORDER)

@@ -12,13 +12,13 @@ __all__ = ["DestinationRecord", "request_of", "unwrap_failed_invocation"]
 
 
 class _Request(WireModel):
-    requestId: Identifier  # noqa: N815 - the name on the wire
-    functionArn: Identifier  # noqa: N815 - the name on the wire
+    requestId: Identifier
+    functionArn: Identifier
     condition: str
 
 
 class _Response(WireModel):
-    functionError: str = ""  # noqa: N815 - the name on the wire
+    functionError: str = ""
 
 
 class DestinationRecord(WireModel):
@@ -26,9 +26,9 @@ class DestinationRecord(WireModel):
     Asynchronous invocation).
     """
 
-    requestContext: _Request  # noqa: N815 - the name on the wire
-    requestPayload: str  # noqa: N815 - the name on the wire
-    responseContext: _Response | None = None  # noqa: N815 - the name on the wire
+    requestContext: _Request
+    requestPayload: str
+    responseContext: _Response | None = None
 
     @property
     def failed(self) -> bool:

@@ -41,8 +41,8 @@ class MnsMessage(WireModel):
     streams).
     """
 
-    messageId: Identifier  # noqa: N815 - the name on the wire
-    messageBody: Any  # noqa: N815 - the name on the wire
+    messageId: Identifier
+    messageBody: Any
 
 
 class RocketMessage(WireModel):
@@ -51,9 +51,9 @@ class RocketMessage(WireModel):
     """
 
     topic: Identifier
-    systemProperties: dict[str, Any]  # noqa: N815 - the name on the wire
-    userProperties: Any = None  # noqa: N815 - the name on the wire
-    msgId: Any = None  # noqa: N815 - the name on the wire
+    systemProperties: dict[str, Any]
+    userProperties: Any = None
+    msgId: Any = None
     body: Any
 
 

@@ -45,7 +45,7 @@ class _Oss(WireModel):
 
 
 class _Response(WireModel):
-    requestId: Identifier  # noqa: N815 - the name on the wire
+    requestId: Identifier
 
 
 class OssRecord(WireModel):
@@ -53,22 +53,22 @@ class OssRecord(WireModel):
     OSS through EventBridge).
     """
 
-    eventName: Identifier  # noqa: N815 - the name on the wire
-    eventTime: Identifier  # noqa: N815 - the name on the wire
+    eventName: Identifier
+    eventTime: Identifier
     oss: _Oss
-    responseElements: _Response  # noqa: N815 - the name on the wire
+    responseElements: _Response
 
 
 class _Logstore(WireModel):
-    projectName: Identifier  # noqa: N815 - the name on the wire
-    logstoreName: Identifier  # noqa: N815 - the name on the wire
+    projectName: Identifier
+    logstoreName: Identifier
 
 
 class SlsRange(WireModel):
     """What the SLS trigger sends: a range of a log shard, not the logs (fc-runtime.md: SLS)."""
 
     source: _Logstore
-    taskId: Identifier  # noqa: N815 - the name on the wire
+    taskId: Identifier
 
 
 class _Domain(WireModel):
@@ -78,9 +78,9 @@ class _Domain(WireModel):
 class CdnRecord(WireModel):
     """One entry of a CDN event (fc-runtime.md: CDN)."""
 
-    eventName: Identifier  # noqa: N815 - the name on the wire
-    eventTime: Identifier  # noqa: N815 - the name on the wire
-    traceId: Number  # noqa: N815 - the name on the wire
+    eventName: Identifier
+    eventTime: Identifier
+    traceId: Number
     resource: _Domain
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mpaas_push.batch import PushTask
 from mpaas_push.errors import InvalidMessage, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.message.reading import messages_of, payloads_of
+from mpaas_push.task import PushTask
 
 if TYPE_CHECKING:
     from mpaas_push.settings import Settings

@@ -348,7 +348,7 @@ def test_a_payload_that_is_nothing_of_the_kind_is_refused_by_shape_without_its_v
     [
         (
             {"messageId": "", "messageBody": "secret"},
-            "not a message of an MNS queue: `messageId` is of a wrong",
+            "not a message of an MNS queue: `messageId` has the wrong",
         ),
         (
             {"topic": "t", "partition": True, "offset": 1},
