@@ -1,6 +1,6 @@
 """What every trigger makes of a message: the message, and what makes its ids and attempts its own.
 
-A record of a queue enters `task_of`, with or without the envelope in which a message waits in the retry queue.
+A record of a queue enters `task_of`, with or without the envelope in which it waits in the retry queue.
 """
 
 from __future__ import annotations
