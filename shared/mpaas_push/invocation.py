@@ -24,18 +24,22 @@ class Invocation:
         request_id: Function Compute's id of the invocation; a random one outside of it.
         credentials: The AccessKey that this invocation signs with.
         deadline: Until when work may go on, on the clock of `time.monotonic` in seconds.
+        sender: The function that sends, as ``acs:fc:<region>:<account>:functions/<deployed name>``. Every
+            scope begins with it, so that functions and stages that share a ledger keep their ids apart. What
+            is not known is left empty.
     """
 
     request_id: str
     credentials: Credentials
     deadline: float = math.inf
+    sender: str = ""
 
     @classmethod
     def of(cls, context: object = None) -> Invocation:
         """Read the context that Function Compute passes to a handler; call it first, the clock starts here.
 
-        Takes both shapes of the context (with credentials up to Python 3.10, without on 3.12); None stands
-        for a call outside Function Compute, which has no deadline.
+        Takes both shapes of the context (with credentials up to Python 3.10, without on 3.12;
+        fc-runtime.md: Context); None stands for a call outside Function Compute, which has no deadline.
 
         Raises:
             Misconfigured: there is no complete AccessKey.
@@ -47,6 +51,7 @@ class Invocation:
             request_id=getattr(context, "request_id", None) or uuid.uuid4().hex,
             credentials=Credentials.resolve(context),
             deadline=time.monotonic() + max(_seconds(timeout) - MARGIN_SECONDS, 0),
+            sender=_sender(context),
         )
 
     def ending_earlier(self, seconds: float) -> Invocation:
@@ -57,6 +62,15 @@ class Invocation:
     def time_left(self) -> float:
         """Seconds until the deadline; zero or less when it has passed, infinite when there is none."""
         return self.deadline - time.monotonic()
+
+
+def _sender(context: object) -> str:
+    """Name the function that runs; version, alias and service are left out: they change, the push stays."""
+    function = getattr(context, "function", None)
+    region = getattr(context, "region", None) or os.environ.get("FC_REGION", "")
+    account = getattr(context, "account_id", None) or os.environ.get("FC_ACCOUNT_ID", "")
+    name = getattr(function, "name", None) or os.environ.get("FC_FUNCTION_NAME", "")
+    return f"acs:fc:{region}:{account}:functions/{name}"
 
 
 def _seconds(timeout: object) -> float:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,8 @@ from mpaas_push.invocation import MARGIN_SECONDS
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPAAS_AK_ENV", "id")
     monkeypatch.setenv("MPAAS_SK_ENV", "secret")
-    monkeypatch.delenv("FC_TIMEOUT", raising=False)
+    for name in ("FC_TIMEOUT", "FC_REGION", "FC_ACCOUNT_ID", "FC_FUNCTION_NAME"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def left(invocation: Invocation) -> float:
@@ -85,3 +87,48 @@ def test_without_a_key_no_invocation_begins(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_nothing_printed_shows_a_key() -> None:
     assert "secret" not in repr(Invocation.of())
+
+
+def context(**changes: Any) -> SimpleNamespace:
+    """Return what the contexts of all runtimes have in common."""
+    common: dict[str, Any] = {
+        "region": "cn-hangzhou",
+        "account_id": "1000",
+        "function": function("push-prod"),
+    }
+    return SimpleNamespace(**common | changes)
+
+
+def function(name: str, **more: Any) -> SimpleNamespace:
+    return SimpleNamespace(name=name, handler="index.handler", memory=512, timeout="60", **more)
+
+
+def test_the_sender_names_region_account_and_deployed_function() -> None:
+    assert Invocation.of(context()).sender == "acs:fc:cn-hangzhou:1000:functions/push-prod"
+
+
+def test_the_sender_is_the_same_in_both_shapes_of_the_context_and_in_every_version() -> None:
+    up_to_310 = context(service=SimpleNamespace(name="", qualifier="LATEST", version_id="1"))
+    on_312 = context(function=function("push-prod", qualifier="prod", version_id="7"))
+
+    assert Invocation.of(up_to_310).sender == Invocation.of(on_312).sender
+
+
+@pytest.mark.parametrize(
+    "changes", [{"region": "cn-beijing"}, {"account_id": "2000"}, {"function": function("push-staging")}]
+)
+def test_another_region_account_or_stage_is_another_sender(changes: dict[str, Any]) -> None:
+    assert Invocation.of(context(**changes)).sender != Invocation.of(context()).sender
+
+
+def test_what_the_context_does_not_tell_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FC_REGION", "cn-hangzhou")
+    monkeypatch.setenv("FC_ACCOUNT_ID", "1000")
+    monkeypatch.setenv("FC_FUNCTION_NAME", "push-prod")
+
+    for bare in (SimpleNamespace(), SimpleNamespace(region="", account_id=None), None):
+        assert Invocation.of(bare).sender == Invocation.of(context()).sender
+
+
+def test_an_unknown_sender_is_the_same_every_time() -> None:
+    assert Invocation.of().sender == Invocation.of(SimpleNamespace(region=None)).sender

@@ -59,11 +59,13 @@ class QueueRecord:
         scope: What every delivery of this message shares, whatever shape it comes in.
         body: The body: a JSON value when it came as an object or a list, else text.
         original: The body as text as it came, for a dead-letter queue.
+        moment: When the message was published, in Unix seconds; None where the event does not tell.
     """
 
     scope: str
     body: Any
     original: str
+    moment: float | None = None
 
 
 class UnreadableElement(UnreadablePayload):
