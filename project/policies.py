@@ -1,5 +1,5 @@
-"""Judges what a role may do: exactly what functions or deployment call, and no more (deploy.md: CI and
-permissions, RAM).
+"""Judges what a role may do: exactly what functions or deployment call, and no more
+(deploy.md: CI and permissions).
 """
 
 from __future__ import annotations

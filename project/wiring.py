@@ -1,8 +1,8 @@
 """Judges how the functions of a descriptor hang together: who reads which queue, and where the rest goes.
 
 Each function may be right by itself, and a push still be lost: in a retry queue that nobody reads, in another
-stage's queue, in a batch that takes longer than a stream lets a function run (fc-runtime.md: Batches and
-retries, OSS trigger).
+stage's queue, in a batch that takes longer than a stream lets a function run
+(fc-runtime.md: Batches and retries, OSS trigger).
 """
 
 from __future__ import annotations

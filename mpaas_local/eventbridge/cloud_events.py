@@ -170,8 +170,8 @@ def _check_event(event: Mapping[str, Any]) -> None:
 
 
 def stamped(event: Mapping[str, Any], account: Account, bus: str, now: float) -> dict[str, Any]:
-    """Return an event as the bus sends it on: with its attributes, in the order of the sample (fc-runtime.md:
-    CloudEvents).
+    """Return an event as the bus sends it on: with its attributes, in the order of the sample
+    (fc-runtime.md: CloudEvents).
     """
     content = {name: event[name] for name in ("data", "data_base64") if name in event}
     known = {

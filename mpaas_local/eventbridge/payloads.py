@@ -92,8 +92,8 @@ class _Product:
 
 
 def element(arrived: Arrived, origin: Origin, account: Account, now: float) -> dict[str, Any]:
-    """Return the CloudEvent of a message; its `data` is what `RawData` sends (fc-runtime.md: Event
-    streams).
+    """Return the CloudEvent of a message; its `data` is what `RawData` sends
+    (fc-runtime.md: Event streams).
     """
     product = SOURCES[origin.kind]
     event_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{origin.bus}/{arrived.id}"))

@@ -1,5 +1,5 @@
-"""Event streams: messages of a queue become batches, batches become calls of a function (fc-runtime.md: Event
-streams to Batches and retries).
+"""Event streams: messages of a queue become batches, batches become calls of a function
+(fc-runtime.md: Event streams to Batches and retries).
 
 A `StreamConfig` is read from a trigger of type `eventbridge`; an `EventStream` takes messages from a source,
 calls the function with them on a thread of its own, and deletes them from the source only when the call
@@ -66,8 +66,8 @@ __all__ = [
 Strategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
 """`PushRetryStrategy` and `notifyStrategy` (fc-runtime.md: MNS topic trigger, Batches and retries)."""
 Shape = Literal["objects", "strings", "bare"]
-"""An array of objects, an array of JSON texts, or one object without an array (fc-runtime.md: Event
-streams)."""
+"""An array of objects, an array of JSON texts, or one object without an array
+(fc-runtime.md: Event streams)."""
 
 _logger = logging.getLogger(__name__)
 
@@ -100,8 +100,8 @@ class StreamConfig:
         asynchronous: `asyncInvocationType`.
         pattern: `eventRuleFilterPattern`; messages that it does not want are deleted.
         schema: `eventSchema`.
-        shape: How messages are put together; a setting, FC's documents disagree (fc-runtime.md: Event
-            streams).
+        shape: How messages are put together; a setting, FC's documents disagree
+            (fc-runtime.md: Event streams).
         count: `CountBasedWindow`, 1 to 10000 messages.
         seconds: `TimeBasedWindow`, 0 to 15.
         strategy: `PushRetryStrategy`.
@@ -331,8 +331,8 @@ class EventStream:
 
     @property
     def state(self) -> Literal["disabled", "running", "blocked", "stopped"]:
-        """What it does; `blocked` is what `errorsTolerance: NONE` does after the last retry (fc-runtime.md:
-        Batches and retries).
+        """What it does; `blocked` is what `errorsTolerance: NONE` does after the last retry
+        (fc-runtime.md: Batches and retries).
         """
         if not self.config.enabled:
             return "disabled"

@@ -1,5 +1,5 @@
-"""Events from outside as HTTP: cloud events, OSS uploads, invocations and ticks (fc-runtime.md: Timer
-trigger, Cloud events, Asynchronous invocation).
+"""Events from outside as HTTP: cloud events, OSS uploads, invocations and ticks
+(fc-runtime.md: Timer trigger, Cloud events, Asynchronous invocation).
 
 `create_events_app` gives an ASGI application for people, scripts and tests on this machine:
 

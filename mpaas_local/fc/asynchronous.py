@@ -119,8 +119,8 @@ class AsyncConfig:
 
     Attributes:
         max_retries: `maxAsyncRetryAttempts`: more calls after a function error, 0 to 8.
-        max_age_seconds: `maxAsyncEventAgeInSeconds`, 1 to 2592000 (deploy.md: Function properties; elsewhere
-            604800).
+        max_age_seconds: `maxAsyncEventAgeInSeconds`, 1 to 2592000
+            (deploy.md: Function properties; elsewhere 604800).
         task_mode: `asyncTask`: task ids are kept for 7 days and cannot be used twice.
         on_success: ARN that gets the record of an event that succeeded.
         on_failure: ARN that gets the record of an event that was given up.
@@ -498,8 +498,8 @@ def _refusal(condition: str, status: int, code: str, error: Exception) -> _Respo
 
 
 class _Delivery:
-    """A job: one record on its way to its destination; 5xx is tried again for 30 minutes (fc-runtime.md:
-    Asynchronous invocation).
+    """A job: one record on its way to its destination; 5xx is tried again for 30 minutes
+    (fc-runtime.md: Asynchronous invocation).
     """
 
     def __init__(self, hand_over: _HandOver, deliver: Deliver, arn: str, record: bytes) -> None:

@@ -138,8 +138,8 @@ class CallLog:
 
 
 def trigger_of(event: bytes) -> str:
-    """Tell what kind of trigger brings such an event: one of fc-runtime.md: HTTP trigger to Asynchronous
-    invocation, or ``invocation``.
+    """Tell what kind of trigger brings such an event: one of those described
+    (fc-runtime.md: HTTP trigger to Asynchronous invocation), or ``invocation``.
     """
     try:
         value = json.loads(event)

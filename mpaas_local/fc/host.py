@@ -36,8 +36,8 @@ CallSink = Callable[[str, bytes, "Result"], None]
 LOG_TAIL_LIMIT = 4096
 """Bytes of log that a result carries (fc-runtime.md: Logging)."""
 ENVIRONMENT_LIMIT = 4096
-"""Bytes of keys and values that a function's own variables may take (fc-runtime.md: Environment
-variables)."""
+"""Bytes of keys and values that a function's own variables may take
+(fc-runtime.md: Environment variables)."""
 EXECUTABLE_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 _LENGTHS = struct.Struct("!II")
@@ -62,11 +62,11 @@ class Function:
         memory: MB; told to the function, not enforced.
         environment: The function's own variables. `FC_*` is reserved; 4 KB in all.
         layers: Folders that stand for `/opt/python`; the earlier one wins.
-        initializer: `file.method` called once per instance before its first call (fc-runtime.md: Lifecycle
-            hooks).
+        initializer: `file.method` called once per instance before its first call
+            (fc-runtime.md: Lifecycle hooks).
         initializer_timeout: Seconds, at most 300.
-        prestop: `file.method` called before an instance is stopped on purpose (fc-runtime.md: Lifecycle
-            hooks).
+        prestop: `file.method` called before an instance is stopped on purpose
+            (fc-runtime.md: Lifecycle hooks).
         prestop_timeout: Seconds, at most 90.
     """
 
@@ -410,8 +410,8 @@ class FunctionHost:
 
 
 def new_request_id() -> str:
-    """Make a request id in FC's form: `1-`, the second in hexadecimal, 8 and 12 random digits (fc-runtime.md:
-    HTTP event).
+    """Make a request id in FC's form: `1-`, the second in hexadecimal, 8 and 12 random digits
+    (fc-runtime.md: HTTP event).
     """
     return f"1-{int(time.time()):08x}-{secrets.token_hex(4)}-{secrets.token_hex(6)}"
 

@@ -1,7 +1,7 @@
 """An HTTP trigger: requests become events of FC 3.0, what the function returns becomes the response.
 
 `create_gateway` gives an ASGI application for one function, as on FC one domain belongs to one function. The
-rules are those of fc-runtime.md: HTTP event to HTTP access. Different from FC, on purpose:
+rules are documented (fc-runtime.md: HTTP event to HTTP access). Different from FC, on purpose:
 
 * Only anonymous access; every method is enabled, so a preflight request reaches the function.
 * `X-Fc-Invocation-Type: Async` needs the function's asynchronous queue; without one it is answered with 400.
@@ -113,8 +113,8 @@ def create_gateway(
         account_id: Shown to the function.
         domain: Shown to the function, whatever name the client used; one of its region if None.
         concurrency: Calls at a time that can succeed; one more is let through to be throttled.
-        attachment: Force `Content-Disposition: attachment`, as the default domain does (fc-runtime.md: HTTP
-            response).
+        attachment: Force `Content-Disposition: attachment`, as the default domain does
+            (fc-runtime.md: HTTP response).
     """
     invoke: Invoke
     cancel: Cancel = _leave
@@ -168,7 +168,7 @@ class Origin:
 
 
 def event_of(request: HttpRequest, origin: Origin) -> bytes:
-    """Write the event of fc-runtime.md: HTTP event.
+    """Write the event that a function is given (fc-runtime.md: HTTP event).
 
     Not documented, decided here: query values are decoded; parameters of the media type are ignored; bytes of
     a text body that are not UTF-8 become U+FFFD; `Host` and hop-by-hop headers are left out, as in the
@@ -225,7 +225,7 @@ def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def response_of(payload: bytes) -> HttpResponse:
-    """Read what the function returned as fc-runtime.md: HTTP response says.
+    """Read what the function returned (fc-runtime.md: HTTP response).
 
     Not documented, decided here: a `statusCode` that is no number from 200 to 599, and headers that are not
     an object of strings, are refused, so that they are met here and not on FC.
@@ -286,8 +286,8 @@ def _body_bytes(returned: dict[str, Any]) -> bytes:
 
 
 class _Refused(Exception):
-    """The platform answers without calling the function, with an error body (fc-runtime.md: HTTP errors,
-    Error semantics).
+    """The platform answers without calling the function, with an error body
+    (fc-runtime.md: HTTP errors, Error semantics).
     """
 
     def __init__(self, status: int, code: str, message: str) -> None:

@@ -1,5 +1,5 @@
-"""What happens to objects of OSS, as native triggers and EventBridge tell it (fc-runtime.md: OSS trigger, OSS
-through EventBridge).
+"""What happens to objects of OSS, as native triggers and EventBridge tell it
+(fc-runtime.md: OSS trigger, OSS through EventBridge).
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ def oss_event(upload: OssUpload, rule_id: str, account: Account, moment: float, 
 
 
 def oss_cloud_event(upload: OssUpload, account: Account, moment: float, request_id: str) -> dict[str, Any]:
-    """Return what EventBridge makes of an upload, on the bus `default` (fc-runtime.md: OSS through
-    EventBridge).
+    """Return what EventBridge makes of an upload, on the bus `default`
+    (fc-runtime.md: OSS through EventBridge).
     """
     data = {
         "eventVersion": "1.0",

@@ -3,8 +3,8 @@
 Requests enter as frames on a socket that the host made (first argument) and answers leave the same way; what
 the function prints or logs leaves through stdout and stderr, and only that does. A second descriptor (second
 argument) reports the end of the host: the process then goes too. Nothing here is imported by the host, and
-nothing of this project is imported here, so that a function sees what it would see on FC. The rules are those
-of fc-runtime.md: Python runtime and Error semantics.
+nothing of this project is imported here, so that a function sees what it would see on FC. Its rules:
+fc-runtime.md: Python runtime, Error semantics.
 
 A frame is two lengths (4 bytes each, big endian), then that much JSON (what is asked or answered) and that
 much payload (the event or the result, any bytes). The first frame names the code folder and the layers; each
@@ -69,8 +69,8 @@ def main() -> None:
 
 
 def answer(call: dict[str, Any], event: bytes) -> tuple[bool, bytes]:
-    """Call the handler or hook; True and what it returned, or False and the error body of fc-runtime.md:
-    Error semantics.
+    """Call the handler or hook; return True and what it returned, or False and the error body
+    (fc-runtime.md: Error semantics).
 
     Only `Exception` is caught: `SystemExit` and its like end the process, as on FC.
     """
@@ -92,8 +92,8 @@ def answer(call: dict[str, Any], event: bytes) -> tuple[bool, bytes]:
 
 
 class LoadError(Exception):
-    """The handler cannot be had; `body` is the error JSON with a flat `stackTrace` (fc-runtime.md: Error
-    semantics).
+    """The handler cannot be had; `body` is the error JSON with a flat `stackTrace`
+    (fc-runtime.md: Error semantics).
     """
 
     def __init__(self, error_type: str, message: str, cause: Exception) -> None:
@@ -103,8 +103,8 @@ class LoadError(Exception):
 
 
 def load(handler: str) -> Any:
-    """Import and remember `file.method`, `package.module.method` or `folder/file.method` (fc-runtime.md:
-    Handler).
+    """Import and remember `file.method`, `package.module.method` or `folder/file.method`
+    (fc-runtime.md: Handler).
     """
     if handler in _handlers:
         return _handlers[handler]
@@ -162,8 +162,8 @@ def _json_form(value: Any) -> Any:
 
 
 def error_body(error: Exception, trace: list[list[str]]) -> bytes:
-    """Describe an exception as the Invoke API returns it; `stackTrace` is left out when empty (fc-runtime.md:
-    Error semantics).
+    """Describe an exception as the Invoke API returns it; `stackTrace` is left out when empty
+    (fc-runtime.md: Error semantics).
     """
     body: dict[str, Any] = {"errorMessage": str(error), "errorType": type(error).__name__}
     if trace:
@@ -172,16 +172,16 @@ def error_body(error: Exception, trace: list[list[str]]) -> bytes:
 
 
 def nested_trace(trace: TracebackType | None) -> list[list[str]]:
-    """Give each frame as its first line cut at the commas, then the source line (fc-runtime.md: Error
-    semantics).
+    """Give each frame as its first line cut at the commas, then the source line
+    (fc-runtime.md: Error semantics).
     """
     frames = (frame.split("\n") for frame in traceback.format_tb(trace))
     return [[*(part.strip() for part in lines[0].split(",")), lines[1].strip()] for lines in frames]
 
 
 def flat_trace(error: Exception) -> list[str]:
-    """Give the lines of an exception without its frames; the first line is cut at the commas (fc-runtime.md:
-    Error semantics).
+    """Give the lines of an exception without its frames; the first line is cut at the commas
+    (fc-runtime.md: Error semantics).
     """
     first, *rest = traceback.format_exception_only(type(error), error)
     lines = [*first.replace("\n", ",").split(","), *(line for part in rest for line in part.split("\n"))]
@@ -288,7 +288,7 @@ class _LogHandler(logging.Handler):
 
 
 def _log_to(descriptor: int) -> Any:
-    """Set up the root logger as fc-runtime.md: Logging says; the answer writes a line of the platform."""
+    """Set up the root logger (fc-runtime.md: Logging); return what writes a line of the platform."""
     handler = _LogHandler(descriptor)
     form = "%(asctime)s.%(msecs)03dZ %(fc_request_id)s [%(levelname)s] %(message)s"
     handler.setFormatter(logging.Formatter(form, "%Y-%m-%dT%H:%M:%S"))

@@ -1,5 +1,5 @@
-"""Who calls the functions' API: the signatures of FC 3.0 (ACS3) and FC 2.0, verified (fc-runtime.md: Error
-semantics, SDKs and API versions).
+"""Who calls the functions' API: the signatures of FC 3.0 (ACS3) and FC 2.0, verified
+(fc-runtime.md: Error semantics, SDKs and API versions).
 
 Written from the reference and not from an SDK, so that the callers under test and this verifier can disagree.
 """

@@ -1,5 +1,5 @@
-"""MNS topic triggers: a message of a topic becomes an asynchronous call of a function (fc-runtime.md: MNS
-topic trigger).
+"""MNS topic triggers: a message of a topic becomes an asynchronous call of a function
+(fc-runtime.md: MNS topic trigger).
 
 What the reference leaves open is decided like this: a delivery fails when the function's asynchronous queue
 does not take the event; retries wait in memory; a message that was given up is counted and gone, as on MNS. A

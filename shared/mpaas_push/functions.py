@@ -193,8 +193,8 @@ class Functions:
 
 
 class _FunctionSdk:
-    """`alibabacloud-fc20230330`: a failed function is an answer with a header (fc-runtime.md: SDKs and API
-    versions).
+    """`alibabacloud-fc20230330`: a failed function is an answer with a header
+    (fc-runtime.md: SDKs and API versions).
     """
 
     def __init__(self, functions: Functions) -> None:
@@ -247,8 +247,8 @@ class _FunctionSdk:
 
 
 class _ServiceSdk:
-    """`aliyun-fc2`: a failed function is an exception, and so is an error without JSON (fc-runtime.md: SDKs
-    and API versions).
+    """`aliyun-fc2`: a failed function is an exception, and so is an error without JSON
+    (fc-runtime.md: SDKs and API versions).
     """
 
     def __init__(self, functions: Functions) -> None:
@@ -340,8 +340,8 @@ def _of_fc2(name: str, error: Any) -> PushError:
 
 
 def _code(described: Any) -> str:
-    """Return the code of an API error; each generation of the API names the field its own way (fc-runtime.md:
-    Error semantics).
+    """Return the code of an API error; each generation of the API names the field its own way
+    (fc-runtime.md: Error semantics).
     """
     fields = ("errorCode", "ErrorCode", "Code", "code")
     codes = [described.get(field) for field in fields] if isinstance(described, dict) else []

@@ -68,8 +68,8 @@ to be noticed, and then it is too late to ask again."""
 PAUSE_SECONDS = 2.0
 """How long a ledger that could not be reached is not asked again: a batch must not wait once a request."""
 SHORTEST_KEPT_SECONDS = 24 * 3600
-"""Records outlive short validities: deliveries are repeated for up to a day (fc-runtime.md: MNS topic
-trigger, Asynchronous invocation)."""
+"""Records outlive short validities: deliveries are repeated for up to a day
+(fc-runtime.md: MNS topic trigger, Asynchronous invocation)."""
 LONGEST_KEPT_SECONDS = 400 * 24 * 3600
 """Longer validities are not told from mistakes, and no clock and no server counts without end."""
 LONGEST_CLAIM_SECONDS = 15 * 60.0

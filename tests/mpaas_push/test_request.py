@@ -168,7 +168,7 @@ def test_every_one_of_the_34_parameters_is_on_the_wire() -> None:
 
 FLATTENED = ("ActivityContentState", "TransparentMessagePayload")
 """The modern SDK takes these two as objects and flattens them to `Name.key=value`, by which every value becomes
-text; the Java SDK sends JSON text. We send JSON text, as recommended by the reference (pushsimple.md: Version 2020-10-28)."""
+text; the Java SDK sends JSON text, and so do we (pushsimple.md: Version 2020-10-28)."""
 
 
 @pytest.mark.filterwarnings(r"ignore:datetime\.datetime\.utcnow\(\) is deprecated:DeprecationWarning")

@@ -160,8 +160,8 @@ MAX_LOOP_DAYS = 180
 RESERVED_EXTENDED_PARAMS = frozenset(
     {"notifyType", "action", "silent", "pushType", "templateCode", "channel", "taskId"}
 )
-"""Keys of ``extendedParams`` that the platform uses itself: page "Extension parameters" (pushsimple.md:
-Extended parameters)."""
+"""Keys of ``extendedParams`` that the platform uses itself: page "Extension parameters"
+(pushsimple.md: Extended parameters)."""
 
 IMAGE_KEYS = frozenset(
     {
@@ -192,8 +192,8 @@ VENDOR_CATEGORIES: Mapping[str, Mapping[str, str]] = {
 """Values of ``thirdChannelCategory`` that a page states, by vendor."""
 
 VENDOR_LEVELS: Mapping[str, Mapping[str, str]] = {
-    # 2 is the example of the Simple push page, 1 and 16 are OPPO's own numbers (pushsimple.md: Notify
-    # levels).
+    # 2 is the example of the Simple push page, 1 and 16 are OPPO's own numbers
+    # (pushsimple.md: Notify levels).
     "oppo": {"1": "bar", "2": "bar and lock screen", "16": "bar, lock screen, banner, vibration and sound"},
     # Page "Vendor message classification" (pushsimple.md: Notify levels).
     "hms": {"1": "LOW", "2": "NORMAL"},

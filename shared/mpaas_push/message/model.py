@@ -164,8 +164,8 @@ def _plain_schema(schema: dict[str, Any]) -> None:
 
 
 class StrategyContent(BaseModel):
-    """When a timed or loop push goes out: parameter ``strategyContent`` of the page (pushsimple.md: Strategy
-    content).
+    """When a timed or loop push goes out: parameter ``strategyContent`` of the page
+    (pushsimple.md: Strategy content).
 
     Fields that the strategy type does not use are tolerated, as in the official sample, and not sent: see
     `used`. Which ones a type needs is a rule of the whole message.

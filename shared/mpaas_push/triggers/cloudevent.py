@@ -1,5 +1,5 @@
-"""Events for event functions: CloudEvents 1.0, and all that can be read as such (fc-runtime.md: Cloud
-events).
+"""Events for event functions: CloudEvents 1.0, and all that can be read as such
+(fc-runtime.md: Cloud events).
 
 `events_of` is the one entry for an event function; `event_of` reads exactly one CloudEvent.
 """

@@ -22,8 +22,8 @@ class _Response(WireModel):
 
 
 class DestinationRecord(WireModel):
-    """What a destination is sent after an asynchronous invocation; payloads are text (fc-runtime.md:
-    Asynchronous invocation).
+    """What a destination is sent after an asynchronous invocation; payloads are text
+    (fc-runtime.md: Asynchronous invocation).
     """
 
     requestContext: _Request

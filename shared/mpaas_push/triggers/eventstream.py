@@ -1,5 +1,5 @@
-"""EventBridge event streams: messages of MNS queues, RocketMQ, RabbitMQ, Kafka and MQTT (fc-runtime.md: Event
-streams).
+"""EventBridge event streams: messages of MNS queues, RocketMQ, RabbitMQ, Kafka and MQTT
+(fc-runtime.md: Event streams).
 
 Whatever of the observed shapes a payload has (array of objects, array of JSON texts, one bare object;
 CloudEvents or only their data), the same message becomes the same `QueueRecord`.
@@ -37,8 +37,8 @@ _SOURCES = "MNS queue, RocketMQ, RabbitMQ, Kafka or MQTT"
 
 
 class MnsMessage(WireModel):
-    """A message of an MNS queue; its body is base64 when the source does not decode it (fc-runtime.md: Event
-    streams).
+    """A message of an MNS queue; its body is base64 when the source does not decode it
+    (fc-runtime.md: Event streams).
     """
 
     messageId: Identifier
@@ -46,8 +46,8 @@ class MnsMessage(WireModel):
 
 
 class RocketMessage(WireModel):
-    """A message of RocketMQ; `msgId` stands only in those of the self-managed product (fc-runtime.md: Event
-    streams).
+    """A message of RocketMQ; `msgId` stands only in those of the self-managed product
+    (fc-runtime.md: Event streams).
     """
 
     topic: Identifier
@@ -66,8 +66,8 @@ class RabbitMessage(WireModel):
 
 
 class KafkaRecord(WireModel):
-    """A record of Kafka; its value is a structure, text or base64 by the task's format (fc-runtime.md: Event
-    streams).
+    """A record of Kafka; its value is a structure, text or base64 by the task's format
+    (fc-runtime.md: Event streams).
     """
 
     topic: Identifier

@@ -1,7 +1,7 @@
 """The HTTP trigger: Function Compute's event for Powertools' event handler, and what may stand in a body.
 
 A handler's event enters `HttpResolver`; routes see an `HttpEvent`; `messages_of` makes messages of a body.
-Shapes and rules: fc-runtime.md: HTTP event and HTTP response.
+Shapes and rules: fc-runtime.md: HTTP event, HTTP response.
 """
 
 from __future__ import annotations

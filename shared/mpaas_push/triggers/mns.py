@@ -1,5 +1,5 @@
-"""The MNS topic trigger: one message in STREAM or JSON form, with or without attributes (fc-runtime.md: MNS
-topic trigger).
+"""The MNS topic trigger: one message in STREAM or JSON form, with or without attributes
+(fc-runtime.md: MNS topic trigger).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _STREAM = {"body", "attrs"}
 
 
 class Notification(WireModel):
-    """A message in JSON form; attributes of the message stand beside these keys (fc-runtime.md: MNS topic
-    trigger).
+    """A message in JSON form; attributes of the message stand beside these keys
+    (fc-runtime.md: MNS topic trigger).
     """
 
     Message: str

@@ -1,5 +1,5 @@
-"""Events of OSS, natively or through EventBridge, and the native ones of SLS and CDN (fc-runtime.md: Cloud
-events).
+"""Events of OSS, natively or through EventBridge, and the native ones of SLS and CDN
+(fc-runtime.md: Cloud events).
 
 Each leaves as a `CloudEvent`, so that a rule need not know on which way an event came.
 """
@@ -49,8 +49,8 @@ class _Response(WireModel):
 
 
 class OssRecord(WireModel):
-    """One entry of a native OSS event, and the data of one through EventBridge (fc-runtime.md: OSS trigger,
-    OSS through EventBridge).
+    """One entry of a native OSS event, and the data of one through EventBridge
+    (fc-runtime.md: OSS trigger, OSS through EventBridge).
     """
 
     eventName: Identifier

@@ -106,14 +106,14 @@ def _lenient_text(value: Any) -> Any:
 Identifier = Annotated[str, Field(min_length=1)]
 """Text that identifies something."""
 Number = Annotated[str, Field(min_length=1), BeforeValidator(_text_of_whole)]
-"""A whole number or its text, as text: the documents give the same field both ways (fc-runtime.md: Event
-streams)."""
+"""A whole number or its text, as text: the documents give the same field both ways
+(fc-runtime.md: Event streams)."""
 _LenientText = Annotated["str | None", BeforeValidator(_lenient_text)]
 
 
 class DataEnvelope(BaseEnvelope):
-    """The data of a CloudEvent, or data alone: `eventSchema` of the trigger decides (fc-runtime.md: Event
-    streams).
+    """The data of a CloudEvent, or data alone: `eventSchema` of the trigger decides
+    (fc-runtime.md: Event streams).
     """
 
     def parse(self, data: dict[str, Any] | Any | None, model: type[T]) -> T | None:
@@ -124,8 +124,8 @@ class DataEnvelope(BaseEnvelope):
 
 
 class CloudEvent(WireModel):
-    """A CloudEvents 1.0 event: strict about the required attributes, lenient beyond them (fc-runtime.md:
-    CloudEvents).
+    """A CloudEvents 1.0 event: strict about the required attributes, lenient beyond them
+    (fc-runtime.md: CloudEvents).
 
     Attributes:
         id: Unique within the source.
@@ -201,8 +201,8 @@ def cloud_event(value: Any) -> CloudEvent:
 
 
 def elements_of(event: bytes, expected: str) -> tuple[list[Any], bool]:
-    """Return the elements of an array, or the one bare object and True, read as JSON (fc-runtime.md: Event
-    streams).
+    """Return the elements of an array, or the one bare object and True, read as JSON
+    (fc-runtime.md: Event streams).
 
     An element that is text is read again. One that cannot be read stands as an `UnreadableElement` at its
     place, also when it is the reason that the array as a whole is no JSON that could be passed on.

@@ -1,5 +1,5 @@
-"""The timer trigger: a tick, with the payload that was typed into the trigger (fc-runtime.md: Timer
-trigger).
+"""The timer trigger: a tick, with the payload that was typed into the trigger
+(fc-runtime.md: Timer trigger).
 """
 
 from __future__ import annotations
