@@ -32,7 +32,8 @@ def handler(event: bytes, context: object) -> str:
     """
     invocation = Invocation.of(context)
     client = shared_client()
-    made = [tasks_of(each, rules(), client.settings) for each in events_of(unwrap_failed_invocation(event))]
+    events = events_of(unwrap_failed_invocation(event))
+    made = [tasks_of(each, rules(), client.settings, invocation.sender) for each in events]
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch([task for tasks in made for task in tasks], client, queues, invocation)
     if report.should_fail_invocation(remembered=client.ledger is not None):

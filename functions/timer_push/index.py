@@ -25,7 +25,7 @@ def handler(event: bytes, context: object) -> str:
     """
     invocation = Invocation.of(context)
     client = shared_client()
-    tasks = tasks_of(tick_of(unwrap_failed_invocation(event)), client.settings)
+    tasks = tasks_of(tick_of(unwrap_failed_invocation(event)), client.settings, invocation.sender)
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch(tasks, client, queues, invocation)
     if report.should_fail_invocation(remembered=client.ledger is not None):

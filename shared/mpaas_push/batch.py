@@ -19,7 +19,6 @@ from mpaas_push.message import PushMessage
 from mpaas_push.outcome import ACCEPTED, THROTTLED, UNKNOWN, counts_of
 from mpaas_push.queues import BODY_BYTES, QueueMessage
 from mpaas_push.settings import OnUnknown
-from mpaas_push.task import RETRY_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -145,16 +144,8 @@ def _may_go_again(outcome: Outcome, settings: Settings) -> bool:
     return outcome.kind is THROTTLED
 
 
-def _left_of(task: PushTask, outcomes: Iterable[Outcome], *, with_ids: bool) -> dict[str, Any]:
-    """Return a message for those of its targets that outcomes name, with their message ids or without."""
-    ids = {target: message_id for outcome in outcomes for target, message_id in outcome.targets.items()}
-    payload = {name: value for name, value in task.payload.items() if name not in {"targets", "targetMsgkey"}}
-    return {**payload, "targetMsgkey": ids} if with_ids else {**payload, "targets": list(ids)}
-
-
-def _has_ids(task: PushTask) -> bool:
-    """Whether a message names ids; others are derived from the scope again, whichever targets are left."""
-    return isinstance(task.message, PushMessage) and task.message.target_msgkey is not None
+def _targets(outcomes: Iterable[Outcome]) -> dict[str, str | None]:
+    return {target: message_id for outcome in outcomes for target, message_id in outcome.targets.items()}
 
 
 def _retries(task: PushTask, outcomes: Sequence[Outcome]) -> tuple[list[QueueMessage], list[Outcome]]:
@@ -163,8 +154,7 @@ def _retries(task: PushTask, outcomes: Sequence[Outcome]) -> tuple[list[QueueMes
     Returns:
         As many parcels as it takes, and the outcomes whose message is too long for any.
     """
-    retry = {"attempt": task.attempt + 1, "scope": task.scope, **({"derived": True} if task.derived else {})}
-    text = _dumped({RETRY_KEY: retry, "message": _left_of(task, outcomes, with_ids=_has_ids(task))})
+    text = _dumped(task.envelope(_targets(outcomes), task.attempt + 1))
     if _is_too_long(text):
         if len(outcomes) == 1:
             return [], list(outcomes)
@@ -193,7 +183,7 @@ def _dead_letters(task: PushTask, outcomes: Sequence[Outcome]) -> list[QueueMess
         "body": task.original,
     }
     if isinstance(task.message, PushMessage):
-        letter["message"] = _left_of(task, outcomes, with_ids=_has_ids(task) and not task.derived)
+        letter["message"] = task.message_for(_targets(outcomes), with_ids=task.names_ids and not task.derived)
     text = _dumped({**letter, "outcomes": [outcome.as_json() for outcome in outcomes]})
     if _is_too_long(text):
         text = _dumped(letter)

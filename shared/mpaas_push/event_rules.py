@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +35,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from mpaas_push.errors import Fault, InvalidMessage, PushError, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, format_path, plain_json
 from mpaas_push.message.reading import message_of
-from mpaas_push.task import PushTask, unreadable
+from mpaas_push.task import PushTask, absolute_scope, unreadable
 from mpaas_push.triggers.record import dumped
 from mpaas_push.yaml_text import read_yaml
 
@@ -195,7 +196,7 @@ def read_rules(path: Path, settings: Settings) -> tuple[Rule, ...]:
 
 
 def tasks_of(
-    event: CloudEvent | UnreadablePayload, rules: Sequence[Rule], settings: Settings
+    event: CloudEvent | UnreadablePayload, rules: Sequence[Rule], settings: Settings, sender: str = ""
 ) -> list[PushTask]:
     """Apply every rule to an event; never raises, whatever the event holds.
 
@@ -204,12 +205,14 @@ def tasks_of(
         empty list if no rule wants it. The scope is the event's own and the rule's name.
     """
     if isinstance(event, UnreadablePayload):
-        return [unreadable(event)]
+        return [unreadable(event, sender)]
     facts = event.model_dump()
-    return [task for rule in rules if (task := _task(rule, event, facts, settings)) is not None]
+    return [task for rule in rules if (task := _task(rule, event, facts, settings, sender)) is not None]
 
 
-def _task(rule: Rule, event: CloudEvent, facts: dict[str, Any], settings: Settings) -> PushTask | None:
+def _task(
+    rule: Rule, event: CloudEvent, facts: dict[str, Any], settings: Settings, sender: str
+) -> PushTask | None:
     payload = None
     try:
         if not rule.match.fits(event, facts):
@@ -224,7 +227,11 @@ def _task(rule: Rule, event: CloudEvent, facts: dict[str, Any], settings: Settin
         faults = [Fault(f"{rule.name}.{each.field}", each.message, each.value) for each in message.faults]
         message = InvalidMessage(faults, message.targets)
     return PushTask(
-        f"{event.scope}:{rule.name}", dumped(event.model_dump(exclude_unset=True)), message, payload
+        scope=absolute_scope(sender, f"{event.scope}:{rule.name}"),
+        original=dumped(event.model_dump(exclude_unset=True)),
+        message=message,
+        first_moment=time.time(),
+        payload=payload,
     )
 
 

@@ -1,37 +1,44 @@
 """What every trigger makes of a message: the message, and what makes its ids and attempts its own.
 
-A record of a queue enters `task_of`, with or without the envelope in which it waits in the retry queue.
+A record of a queue enters `tasks_of`, with or without the envelope in which it waits in the retry queue.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault, InvalidMessage, UnreadablePayload
-from mpaas_push.json_text import UnreadableJson, read_json
+from mpaas_push.json_text import UnreadableJson, is_encodable, read_json
+from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import message_of
 
 if TYPE_CHECKING:
-    from mpaas_push.message import PushMessage
+    from collections.abc import Mapping, Sequence
+
     from mpaas_push.settings import Settings
     from mpaas_push.triggers.record import QueueRecord
 
-__all__ = ["RETRY_KEY", "PushTask", "task_of", "unreadable"]
+__all__ = ["RETRY_KEY", "PushTask", "absolute_scope", "compact_json", "packed", "tasks_of", "unreadable"]
 
 RETRY_KEY = "pushRetry"
-"""Marks a message that comes from the retry queue."""
+"""Marks an envelope, in which messages wait in the retry queue or travel to another function."""
+_ADDRESSING = {"targets", "targetMsgkey"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PushTask:
     """One message of an event.
 
     Attributes:
-        scope: What its message ids are derived from.
+        scope: What its message ids are derived from. It begins with the sender (see `absolute_scope`).
         original: What a dead letter quotes: the queue message's body, or the event.
         message: The message, or what is wrong with it.
-        payload: The message as JSON, for the retry queue.
+        first_moment: When the push was asked for, in Unix seconds: the tick, the publication, the event's
+            `time`, the HTTP request. Its validity counts from here, however often it is tried.
+        payload: The message as JSON, as it was given.
         attempt: Which attempt this is, from 1.
         derived: The ids in its `targetMsgkey` were derived from an earlier event, not given by the caller.
     """
@@ -39,32 +46,145 @@ class PushTask:
     scope: str
     original: str
     message: PushMessage | InvalidMessage
+    first_moment: float
     payload: Any = None
     attempt: int = 1
     derived: bool = False
 
+    @property
+    def names_ids(self) -> bool:
+        """Whether the message names ids; others are derived from the scope, whichever targets are left."""
+        return isinstance(self.message, PushMessage) and self.message.target_msgkey is not None
 
-def task_of(reading: QueueRecord | UnreadablePayload, settings: Settings) -> PushTask:
-    """Read a queue message: a push message, or one that comes back from the retry queue; never raises."""
-    if isinstance(reading, UnreadablePayload):
-        return unreadable(reading)
-    body = reading.body
+    def message_for(self, targets: Mapping[str, str | None], *, with_ids: bool) -> dict[str, Any]:
+        """Return the message for some of its targets, as JSON.
+
+        It names its app, workspace and tenant, also where they came from the settings: whoever reads it with
+        other settings sends it to the same app.
+
+        Args:
+            targets: The message id of each target.
+            with_ids: Write `targetMsgkey`, not `targets`.
+        """
+        payload = {name: value for name, value in self.payload.items() if name not in _ADDRESSING}
+        if isinstance(self.message, PushMessage):
+            named = {
+                "appId": self.message.app_id,
+                "workspaceId": self.message.workspace_id,
+                "tenantId": self.message.tenant_id,
+            }
+            payload |= {name: value for name, value in named.items() if value is not None}
+        return payload | ({"targetMsgkey": dict(targets)} if with_ids else {"targets": list(targets)})
+
+    def envelope(self, targets: Mapping[str, str | None], attempt: int) -> dict[str, Any]:
+        """Return the message for some of its targets with all that another attempt has to know, as JSON.
+
+        `tasks_of` reads it again, alone or `packed`.
+
+        Args:
+            targets: The message id of each target.
+            attempt: Which attempt the next one is.
+        """
+        retry = {"attempt": attempt, "scope": self.scope, "firstMoment": round(self.first_moment, 3)}
+        if self.derived:
+            retry["derived"] = True
+        return {RETRY_KEY: retry, "message": self.message_for(targets, with_ids=self.names_ids)}
+
+
+def packed(envelopes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one envelope around several."""
+    return {RETRY_KEY: {"count": len(envelopes)}, "messages": list(envelopes)}
+
+
+def absolute_scope(sender: str, own: str) -> str:
+    """Return a scope that no other sender's events share.
+
+    Args:
+        sender: Account, region and function (see `Invocation.sender`); none when empty.
+        own: What the event says about itself: timer and tick, queue and message id, source and id.
+    """
+    return f"{sender}:{own}" if sender else own
+
+
+def tasks_of(record: QueueRecord | UnreadablePayload, settings: Settings, sender: str = "") -> list[PushTask]:
+    """Read a queue message: a push message, or an envelope with one or many; never raises.
+
+    Args:
+        record: The queue message, or why it could not be read.
+        settings: Defaults of the messages.
+        sender: Who sends, for the scope; an envelope brings its own.
+
+    Returns:
+        At least one task. Keys of an envelope that are not known are ignored: a newer version wrote them.
+    """
+    if isinstance(record, UnreadablePayload):
+        return [unreadable(record, sender)]
+    scope = absolute_scope(sender, record.scope)
+    now = time.time()
+    moment = _moment(getattr(record, "moment", None), now)
+    body = record.body
     if isinstance(body, str):
         try:
             body = read_json(body)
         except UnreadableJson as error:
-            return PushTask(reading.scope, reading.original, InvalidMessage([Fault("", str(error))]))
-    scope, attempt, derived = reading.scope, 1, False
-    retry = body.get(RETRY_KEY) if isinstance(body, dict) else None
-    if isinstance(retry, dict):
-        attempt = max(retry["attempt"], 1) if type(retry.get("attempt")) is int else 1
-        scope = retry["scope"] if isinstance(retry.get("scope"), str) else scope
-        derived = retry.get("derived") is True
-        body = body.get("message")
-    return PushTask(scope, reading.original, message_of(body, settings), body, attempt, derived)
+            message = InvalidMessage([Fault("", str(error))])
+            return [PushTask(scope=scope, original=record.original, message=message, first_moment=moment)]
+    task = PushTask(scope=scope, original=record.original, message=_UNREAD, first_moment=moment, payload=body)
+    envelopes = body.get("messages") if _is_envelope(body) else None
+    if not isinstance(envelopes, list) or not envelopes:
+        return [_read(task, settings, now)]
+    return [
+        # Each has a scope of its own in it; the index is for those that somebody else wrote.
+        _read(
+            replace(task, scope=f"{scope}:{index}", original=compact_json(envelope), payload=envelope),
+            settings,
+            now,
+        )
+        for index, envelope in enumerate(envelopes)
+    ]
 
 
-def unreadable(reading: UnreadablePayload) -> PushTask:
+def unreadable(reading: UnreadablePayload, sender: str = "") -> PushTask:
     """Return what stands for an element of an event that could not be read."""
-    scope, original = getattr(reading, "scope", ""), getattr(reading, "original", "")
-    return PushTask(scope, original, InvalidMessage([Fault("", str(reading))]))
+    return PushTask(
+        scope=absolute_scope(sender, getattr(reading, "scope", "")),
+        original=getattr(reading, "original", ""),
+        message=InvalidMessage([Fault("", str(reading))]),
+        first_moment=time.time(),
+    )
+
+
+def compact_json(value: Any) -> str:
+    """Write JSON without spaces; half of a surrogate pair, which has no bytes, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if is_encodable(text) else json.dumps(value, separators=(",", ":"))
+
+
+_UNREAD = InvalidMessage([Fault("", "not read yet")])
+
+
+def _is_envelope(payload: Any) -> bool:
+    return isinstance(payload, dict) and isinstance(payload.get(RETRY_KEY), dict)
+
+
+def _read(task: PushTask, settings: Settings, now: float) -> PushTask:
+    """Read the payload of a task, a message or an envelope with one."""
+    payload = task.payload
+    if not _is_envelope(payload):
+        return replace(task, message=message_of(payload, settings))
+    retry, message = payload[RETRY_KEY], payload.get("message")
+    return replace(
+        task,
+        scope=retry["scope"] if isinstance(retry.get("scope"), str) else task.scope,
+        message=message_of(message, settings),
+        # Version 0.1 wrote none: its messages count from their way into the retry queue.
+        first_moment=_moment(retry.get("firstMoment"), now) if "firstMoment" in retry else task.first_moment,
+        payload=message,
+        attempt=max(retry["attempt"], 1) if type(retry.get("attempt")) is int else 1,
+        derived=retry.get("derived") is True,
+    )
+
+
+def _moment(value: Any, now: float) -> float:
+    """Return when a push was asked for; never in the future, and now where nobody knows."""
+    return float(value) if type(value) in {int, float} and 0 <= value <= now else now

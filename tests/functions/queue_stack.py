@@ -16,6 +16,8 @@ from tests.functions.http_stack import ROLE, message
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+APP = {"appId": "ONEX1", "workspaceId": "default"}
+"""Where the stack's settings send what names no app."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -47,8 +49,8 @@ class QueueStack:
                 self.mns.store.create_queue(name)
             environment = {
                 "MPAAS_ENDPOINT": self.sandbox.url,
-                "MPAAS_APP_ID": "ONEX1",
-                "MPAAS_WORKSPACE_ID": "default",
+                "MPAAS_APP_ID": APP["appId"],
+                "MPAAS_WORKSPACE_ID": APP["workspaceId"],
                 "PUSH_MAX_ATTEMPTS": "1",
                 "PUSH_MNS_ENDPOINT": self.mns.endpoint,
                 "PUSH_RETRY_QUEUE": "retry",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.functions.http_stack import ROLE, message
-from tests.functions.queue_stack import ROOT, QueueStack, opened, to
+from tests.functions.queue_stack import APP, ROOT, QueueStack, opened, to
 from tests.servers import Server, reply, reset
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_a_bad_message_goes_to_the_dead_letters_and_harms_no_neighbour(stack: Qu
     (letter,) = stack.parcels("dead")
     assert letter["reason"] == "refused"
     assert letter["detail"]
-    if letter["scope"] == "mns:M1" and bad != "\ud800":
+    if letter["scope"].endswith(":mns:M1") and bad != "\ud800":
         assert letter["body"] == (bad if isinstance(bad, str) else json.dumps(bad))
 
 
@@ -132,7 +132,7 @@ def test_a_dead_letter_sent_back_reaches_only_the_targets_that_were_given_up(sta
     (letter,) = stack.parcels("dead")
 
     assert json.loads(letter["body"]) == to(*everybody)
-    assert letter["message"] == to(*everybody[10:])
+    assert letter["message"] == to(*everybody[10:], **APP)
     assert stack.deliver(letter["message"], first=7)["outcomes"] == {"accepted": 1}
     assert stack.accepted == everybody
 
@@ -225,14 +225,14 @@ def test_derived_ids_stay_with_a_retry_and_leave_with_a_dead_letter(redis_server
         stack.sandbox.order(kind="throttling", match={"target": "user-1"}, next=1)
         stack.deliver(handed_over("user-1"))
         (parcel,) = stack.parcels("retry")
-        assert parcel == handed_over("user-1") | {
-            "pushRetry": {"attempt": 2, "scope": "http:key", "derived": True}
-        }
+        del parcel["pushRetry"]["firstMoment"]
+        assert parcel["pushRetry"] == {"attempt": 2, "scope": "http:key", "derived": True}
+        assert parcel["message"] == handed_over("user-1")["message"] | APP
 
         stack.sandbox.order(kind="resetAfterRead", match={"target": "user-1"}, next=1)
         stack.deliver(parcel)
         (letter,) = stack.parcels("dead")
-        assert letter["message"] == to("user-1")
+        assert letter["message"] == to("user-1", **APP)
         assert stack.deliver(letter["message"], first=7)["outcomes"] == {"accepted": 1}
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mpaas_push.errors import InvalidMessage, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.message.reading import messages_of, payloads_of
-from mpaas_push.task import PushTask
+from mpaas_push.task import PushTask, absolute_scope
 
 if TYPE_CHECKING:
     from mpaas_push.settings import Settings
@@ -73,7 +74,7 @@ def tick_of(event: bytes) -> Tick:
         ) from None
 
 
-def tasks_of(tick: Tick, settings: Settings) -> list[PushTask]:
+def tasks_of(tick: Tick, settings: Settings, sender: str = "") -> list[PushTask]:
     """Read the messages of a tick: one, or `{"messages": [...]}`.
 
     Raises:
@@ -83,8 +84,14 @@ def tasks_of(tick: Tick, settings: Settings) -> list[PushTask]:
     invalid = [message for message in messages if isinstance(message, InvalidMessage)]
     if invalid:
         raise InvalidMessage(fault for message in invalid for fault in message.faults)
-    payloads = payloads_of(tick.payload)
+    payloads, now = payloads_of(tick.payload), time.time()
     return [
-        PushTask(f"{tick.scope}:{place}", json.dumps(payload), message, payload)
+        PushTask(
+            scope=absolute_scope(sender, f"{tick.scope}:{place}"),
+            original=json.dumps(payload),
+            message=message,
+            first_moment=now,
+            payload=payload,
+        )
         for place, (payload, message) in enumerate(zip(payloads, messages, strict=True))
     ]
