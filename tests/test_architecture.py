@@ -1,0 +1,116 @@
+"""Imports run one way, and docs/architecture.md shows the house as it is."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = {
+    "mpaas_push": ROOT / "shared" / "mpaas_push",
+    "project": ROOT / "project",
+    "deploy": ROOT / "deploy",
+    "mpaas_local": ROOT / "mpaas_local",
+}
+
+
+def modules(room: str) -> dict[str, Path]:
+    """The modules of a room by their dotted names; a package by its own."""
+    folder = ROOMS[room]
+    named = {}
+    for file in sorted(folder.rglob("*.py")):
+        path = file.relative_to(folder.parent).with_suffix("")
+        named[".".join(path.parts).removesuffix(".__init__")] = file
+    return named
+
+
+def imports(file: Path, *, for_types: bool = True) -> Iterator[str]:
+    """What a module imports, with the names it takes: `mpaas_push.errors.Fault`."""
+    pending: list[ast.AST] = [ast.parse(file.read_text("utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif not for_types and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            pending += node.orelse
+        else:
+            pending += ast.iter_child_nodes(node)
+
+
+def used_rooms(file: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(file)} & {*ROOMS, "tests", "benchmarks"}
+
+
+@pytest.mark.parametrize(
+    ("room", "allowed"),
+    [
+        ("mpaas_push", {"mpaas_push"}),
+        ("project", {"project", "mpaas_push"}),
+        ("deploy", {"deploy", "project", "mpaas_push"}),
+        ("mpaas_local", {"mpaas_local", "project", "mpaas_push"}),
+    ],
+)
+def test_a_room_imports_only_rooms_below_it(room: str, allowed: set[str]) -> None:
+    wrong = {name: used_rooms(file) - allowed for name, file in modules(room).items()}
+
+    assert {name: rooms for name, rooms in wrong.items() if rooms} == {}
+
+
+def test_functions_import_nothing_but_the_layer() -> None:
+    wrong = {file: used_rooms(file) - {"mpaas_push"} for file in (ROOT / "functions").rglob("*.py")}
+
+    assert {file: rooms for file, rooms in wrong.items() if rooms} == {}
+
+
+@pytest.mark.parametrize("service", ["mpaas", "mns"])
+def test_a_sandbox_shares_no_code_with_what_it_judges(service: str) -> None:
+    wrong = {
+        name: used_rooms(file) - {"mpaas_local"}
+        for name, file in modules("mpaas_local").items()
+        if name.startswith(f"mpaas_local.{service}")
+    }
+
+    assert {name: rooms for name, rooms in wrong.items() if rooms} == {}
+
+
+def test_the_inbox_knows_no_descriptor() -> None:
+    wrong = [
+        name
+        for name, file in modules("mpaas_local").items()
+        if name.startswith("mpaas_local.inbox") and "project" in used_rooms(file)
+    ]
+
+    assert wrong == []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    known = {name: file for room in ROOMS for name, file in modules(room).items()}
+    graph = {
+        name: {
+            imported
+            for taken in imports(file, for_types=False)
+            for imported in (taken, taken.rpartition(".")[0])
+            if imported in known and imported != name
+        }
+        for name, file in known.items()
+    }
+    # `from package import module` names the package too, which only gathers the names of its modules.
+    packages = {name for name, file in known.items() if file.name == "__init__.py"}
+    for name, imported in graph.items():
+        graph[name] = {
+            other for other in imported if other not in packages or not name.startswith(f"{other}.")
+        }
+
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' → '.join(error.args[1])}")
