@@ -1,4 +1,4 @@
-"""Imports run one way, and docs/architecture.md shows the house as it is."""
+"""Imports run one way, as docs/architecture.md draws them."""
 
 from __future__ import annotations
 
