@@ -9,7 +9,7 @@ from mpaas_push import BatchIncomplete, Invocation
 from mpaas_push.batch import send_batch
 from mpaas_push.queues import MnsQueues
 from mpaas_push.task import tasks_of
-from mpaas_push.triggers.queue import items_of
+from mpaas_push.triggers.queue import records_of
 from mpaas_push.warm import shared_client
 
 
@@ -23,7 +23,7 @@ def handler(event: bytes, context: object) -> str:
     """
     invocation = Invocation.of(context)
     client = shared_client()
-    records = items_of(event)
+    records = records_of(event)
     tasks = [task for record in records for task in tasks_of(record, client.settings, invocation.sender)]
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch(tasks, client, queues, invocation)

@@ -32,11 +32,11 @@ from aws_lambda_powertools.utilities.jmespath_utils import PowertoolsFunctions
 from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from mpaas_push.errors import Fault, InvalidMessage, PushError, UnreadablePayload
+from mpaas_push.errors import Fault, InvalidMessage, PushError
 from mpaas_push.json_text import UnreadableJson, format_path, plain_json
 from mpaas_push.message.reading import message_of
-from mpaas_push.task import PushTask, absolute_scope, unreadable
-from mpaas_push.triggers.record import dumped
+from mpaas_push.task import PushTask, absolute_scope, first_moment_of, unreadable
+from mpaas_push.triggers.record import UnreadableElement, dumped
 from mpaas_push.yaml_text import read_yaml
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mpaas_push.settings import Settings
-    from mpaas_push.triggers.record import CloudEvent
+    from mpaas_push.triggers.record import CloudEvent, EventOrError
 
 __all__ = ["BadRules", "Match", "Rule", "read_rules", "tasks_of"]
 
@@ -196,7 +196,7 @@ def read_rules(path: Path, settings: Settings) -> tuple[Rule, ...]:
 
 
 def tasks_of(
-    event: CloudEvent | UnreadablePayload, rules: Sequence[Rule], settings: Settings, sender: str = ""
+    event: EventOrError, rules: Sequence[Rule], settings: Settings, sender: str = ""
 ) -> list[PushTask]:
     """Apply every rule to an event; never raises, whatever the event holds.
 
@@ -204,7 +204,7 @@ def tasks_of(
         The message of each rule that wants the event, and what is wrong for each rule that fails on it; an
         empty list if no rule wants it. The scope is the event's own and the rule's name.
     """
-    if isinstance(event, UnreadablePayload):
+    if isinstance(event, UnreadableElement):
         return [unreadable(event, sender)]
     facts = event.model_dump()
     return [task for rule in rules if (task := _task(rule, event, facts, settings, sender)) is not None]
@@ -230,7 +230,7 @@ def _task(
         scope=absolute_scope(sender, f"{event.scope}:{rule.name}"),
         original=dumped(event.model_dump(exclude_unset=True)),
         message=message,
-        first_moment=time.time(),
+        first_moment=first_moment_of(event.moment, time.time()),
         payload=payload,
     )
 

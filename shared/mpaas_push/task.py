@@ -10,18 +10,28 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push.errors import Fault, InvalidMessage, UnreadablePayload
+from mpaas_push.errors import Fault, InvalidMessage
 from mpaas_push.json_text import UnreadableJson, is_encodable, read_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import message_of
+from mpaas_push.triggers.record import UnreadableElement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mpaas_push.settings import Settings
-    from mpaas_push.triggers.record import QueueRecord
+    from mpaas_push.triggers.record import RecordOrError
 
-__all__ = ["RETRY_KEY", "PushTask", "absolute_scope", "compact_json", "packed", "tasks_of", "unreadable"]
+__all__ = [
+    "RETRY_KEY",
+    "PushTask",
+    "absolute_scope",
+    "compact_json",
+    "first_moment_of",
+    "packed",
+    "tasks_of",
+    "unreadable",
+]
 
 RETRY_KEY = "pushRetry"
 """Marks an envelope, in which messages wait in the retry queue or travel to another function."""
@@ -106,7 +116,7 @@ def absolute_scope(sender: str, own: str) -> str:
     return f"{sender}:{own}" if sender else own
 
 
-def tasks_of(record: QueueRecord | UnreadablePayload, settings: Settings, sender: str = "") -> list[PushTask]:
+def tasks_of(record: RecordOrError, settings: Settings, sender: str = "") -> list[PushTask]:
     """Read a queue message: a push message, or an envelope with one or many; never raises.
 
     Args:
@@ -117,11 +127,11 @@ def tasks_of(record: QueueRecord | UnreadablePayload, settings: Settings, sender
     Returns:
         At least one task. Keys of an envelope that are not known are ignored: a newer version wrote them.
     """
-    if isinstance(record, UnreadablePayload):
+    if isinstance(record, UnreadableElement):
         return [unreadable(record, sender)]
     scope = absolute_scope(sender, record.scope)
     now = time.time()
-    moment = _moment(getattr(record, "moment", None), now)
+    moment = first_moment_of(record.moment, now)
     body = record.body
     if isinstance(body, str):
         try:
@@ -144,14 +154,24 @@ def tasks_of(record: QueueRecord | UnreadablePayload, settings: Settings, sender
     ]
 
 
-def unreadable(reading: UnreadablePayload, sender: str = "") -> PushTask:
+def unreadable(element: UnreadableElement, sender: str = "") -> PushTask:
     """Return what stands for an element of an event that could not be read."""
     return PushTask(
-        scope=absolute_scope(sender, getattr(reading, "scope", "")),
-        original=getattr(reading, "original", ""),
-        message=InvalidMessage([Fault("", str(reading))]),
+        scope=absolute_scope(sender, element.scope),
+        original=element.original,
+        message=InvalidMessage([Fault("", str(element))]),
         first_moment=time.time(),
     )
+
+
+def first_moment_of(told: Any, now: float) -> float:
+    """Return when a push was asked for: as an event tells it, but never in the future; now where it does not.
+
+    Args:
+        told: Unix seconds; anything else tells nothing.
+        now: The time of reading, in Unix seconds.
+    """
+    return float(told) if type(told) in {int, float} and 0 <= told <= now else now
 
 
 def compact_json(value: Any) -> str:
@@ -173,18 +193,14 @@ def _read(task: PushTask, settings: Settings, now: float) -> PushTask:
     if not _is_envelope(payload):
         return replace(task, message=message_of(payload, settings))
     retry, message = payload[RETRY_KEY], payload.get("message")
+    # Version 0.1 wrote no moment: its messages count from their way into the retry queue.
+    told = retry.get("firstMoment", task.first_moment)
     return replace(
         task,
         scope=retry["scope"] if isinstance(retry.get("scope"), str) else task.scope,
         message=message_of(message, settings),
-        # Version 0.1 wrote none: its messages count from their way into the retry queue.
-        first_moment=_moment(retry.get("firstMoment"), now) if "firstMoment" in retry else task.first_moment,
+        first_moment=first_moment_of(told, now),
         payload=message,
         attempt=max(retry["attempt"], 1) if type(retry.get("attempt")) is int else 1,
         derived=retry.get("derived") is True,
     )
-
-
-def _moment(value: Any, now: float) -> float:
-    """Return when a push was asked for; never in the future, and now where nobody knows."""
-    return float(value) if type(value) in {int, float} and 0 <= value <= now else now

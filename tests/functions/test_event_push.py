@@ -110,7 +110,7 @@ def test_a_rule_that_fails_on_an_event_leaves_a_dead_letter_with_the_event(stack
     (letter,) = stack.parcels("dead")
     assert letter["reason"] == "refused"
     assert "data.order.customer" in letter["detail"]
-    assert letter["scope"].endswith(":functions/event_push:ce:shop.orders:4711:order-shipped")
+    assert letter["scope"].endswith(":functions/event_push:ce|shop.orders|order:Shipped||4711:order-shipped")
     assert json.loads(letter["body"]) == event
 
 

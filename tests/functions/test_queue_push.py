@@ -352,7 +352,7 @@ def test_work_stops_in_time_and_what_was_not_reached_is_handed_over() -> None:
         assert answer["retried"] + answer["given_up"] == 10 - answer["outcomes"]["accepted"]
 
 
-@pytest.mark.parametrize("event", [b"", b" ", b"\xff"])
+@pytest.mark.parametrize("event", [b"", b" "])
 def test_an_event_that_nothing_delivers_fails_loudly(stack: QueueStack, event: bytes) -> None:
     assert json.loads(stack.host.invoke(event).payload)["errorType"] == "UnreadablePayload"
 

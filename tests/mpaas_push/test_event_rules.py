@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpaas_push import InvalidMessage, PushMessage, Settings
-from mpaas_push.errors import UnreadablePayload
 from mpaas_push.event_rules import BadRules, Rule, read_rules, tasks_of
-from mpaas_push.triggers.record import CloudEvent
+from mpaas_push.triggers.record import CloudEvent, UnreadableElement
 
 if TYPE_CHECKING:
     from mpaas_push.task import PushTask
@@ -108,7 +107,7 @@ def test_several_rules_may_want_an_event_and_get_message_ids_of_their_own(tmp_pa
 
     tasks = tasks_of(event(), rules, SETTINGS)
 
-    assert [task.scope for task in tasks] == ["ce:s:1:one", "ce:s:1:two"]
+    assert [task.scope for task in tasks] == ["ce|s|t||1:one", "ce|s|t||1:two"]
 
 
 def test_a_rule_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
@@ -124,9 +123,10 @@ def test_a_rule_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
 
 
 def test_an_element_that_is_no_event_stands_for_itself() -> None:
-    (task,) = tasks_of(UnreadablePayload("no event"), (), SETTINGS)
+    (task,) = tasks_of(UnreadableElement("no event", {"a": 1}), (), SETTINGS)
 
     assert str(task.message) == "no event"
+    assert task.original == '{"a":1}'
 
 
 # --- The message

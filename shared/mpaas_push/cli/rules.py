@@ -44,10 +44,8 @@ def _test(options: argparse.Namespace) -> int:
     for file in files:
         rules = read_rules(file, settings)
         for event in events:
-            tasks = tasks_of(event, rules, settings)
-            scope = getattr(event, "scope", "")
-            print(f"{file}: event {scope}")
-            made = {task.scope.removeprefix(f"{scope}:"): task for task in tasks}
+            print(f"{file}: event {event.scope}")
+            made = {task.scope.rpartition(":")[2]: task for task in tasks_of(event, rules, settings)}
             for rule in rules:
                 if rule.name not in made:
                     print(f"  {rule.name}: does not match")

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.triggers.oss import native_events, refuse_tablestore
 from mpaas_push.triggers.record import CloudEvent, UnreadableElement, cloud_event, elements_of, shape_of
+
+if TYPE_CHECKING:
+    from mpaas_push.triggers.record import EventOrError
 
 __all__ = ["CloudEvent", "event_of", "events_of"]
 
@@ -30,8 +33,8 @@ def event_of(event: bytes) -> CloudEvent:
         raise UnreadablePayload(f"not a CloudEvents 1.0 event: it cannot be read: {error}") from None
 
 
-def events_of(event: bytes) -> list[CloudEvent | UnreadablePayload]:
-    """Read the events of a payload, each at its place (fc-runtime.md: Cloud events).
+def events_of(event: bytes) -> list[EventOrError]:
+    """Read the events of a payload, each at its index (fc-runtime.md: Cloud events).
 
     Raises:
         UnreadablePayload: The payload is nothing of the kind; Tablestore's is named as unsupported.
@@ -46,13 +49,13 @@ def events_of(event: bytes) -> list[CloudEvent | UnreadablePayload]:
     return [read for element in elements for read in _read(element)]
 
 
-def _read(element: Any) -> list[CloudEvent | UnreadablePayload]:
-    if isinstance(element, UnreadablePayload):
+def _read(element: Any) -> list[EventOrError]:
+    if isinstance(element, UnreadableElement):
         return [element]
     try:
         native = native_events(element) if isinstance(element, dict) else None
         return [cloud_event(element)] if native is None else native
     except UnreadableElement as error:
-        return [error]
+        return [error.with_traceback(None)]
     except UnreadablePayload as error:
         return [UnreadableElement(str(error), element)]

@@ -6,7 +6,7 @@ A function may be the destination of its own failures: the record holds the payl
 from __future__ import annotations
 
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.triggers.record import DataEnvelope, Identifier, UnreadableElement, WireModel, shaped
+from mpaas_push.triggers.record import Identifier, UnreadableElement, WireModel, data_of, shaped
 
 __all__ = ["DestinationRecord", "request_of", "unwrap_failed_invocation"]
 
@@ -62,9 +62,11 @@ def _inner(event: bytes) -> bytes | None:
         return None
     try:
         value = read_json(event)
-        if isinstance(value, dict) and "specversion" in value and value.get("source") != "acs:fc":
-            return None
-        record = shaped(value, DestinationRecord, "the record of an invocation", DataEnvelope)
+        if isinstance(value, dict) and "specversion" in value:
+            if value.get("source") != "acs:fc":
+                return None
+            value = data_of(value)
+        record = shaped(value, DestinationRecord, "the record of an invocation")
     except (UnreadableJson, UnreadableElement):
         return None
     return record.requestPayload.encode() if record.failed else None

@@ -7,22 +7,25 @@ CloudEvents or only their data), the same message becomes the same `QueueRecord`
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.triggers.record import (
-    DataEnvelope,
     Identifier,
     Number,
     QueueRecord,
     UnreadableElement,
     WireModel,
+    data_of,
+    decode_base64,
     digest,
     dumped,
     elements_of,
+    moment_of,
+    scope_of,
     shape_of,
     shaped,
-    undone_base64,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
     from mpaas_push.triggers.record import RecordOrError
 
-__all__ = ["KafkaRecord", "MnsMessage", "MqttMessage", "RabbitMessage", "RocketMessage", "items_of"]
+__all__ = ["KafkaRecord", "MnsMessage", "MqttMessage", "RabbitMessage", "RocketMessage", "records_of"]
 
 _EXPECTED = "an event stream's array of messages, or one of them"
 _SOURCES = "MNS queue, RocketMQ, RabbitMQ, Kafka or MQTT"
@@ -46,7 +49,7 @@ class MnsMessage(WireModel):
 
 
 class RocketMessage(WireModel):
-    """A message of RocketMQ; `msgId` stands only in those of the self-managed product
+    """A message of RocketMQ; only the self-managed product sends `msgId`
     (fc-runtime.md: Event streams).
     """
 
@@ -73,6 +76,7 @@ class KafkaRecord(WireModel):
     topic: Identifier
     partition: Number
     offset: Number
+    timestamp: Number | None = None
     value: Any
 
 
@@ -83,8 +87,8 @@ class MqttMessage(WireModel):
     body: Any
 
 
-def items_of(event: bytes) -> list[RecordOrError]:
-    """Read the messages of an event stream, each at its place.
+def records_of(event: bytes) -> list[RecordOrError]:
+    """Read the messages of an event stream, each at its index.
 
     Where a message carries no id of its own, the CloudEvent's source and id stand for it, and in RawData,
     where there is no CloudEvent, a hash of all that is the same at a redelivery: equal messages cannot be
@@ -95,18 +99,35 @@ def items_of(event: bytes) -> list[RecordOrError]:
     """
     expected = f"{_EXPECTED} ({_SOURCES})"
     elements, bare = elements_of(event, expected)
-    readings = [_reading(element) for element in elements]
-    if bare and isinstance(readings[0], _Unknown):
+    records = [_record(element) for element in elements]
+    if bare and isinstance(records[0], _Unknown):
         raise UnreadablePayload(f"expected {expected}; came {shape_of(elements[0])}")
-    return readings
+    return records
 
 
 class _Unknown(UnreadableElement):
     """An element is neither a CloudEvent nor of a known source."""
 
 
-def _reading(element: Any) -> RecordOrError:
-    if isinstance(element, UnreadablePayload):
+@dataclass(frozen=True)
+class _Around:
+    """What an element says beside the data of its message.
+
+    Attributes:
+        element: The element, a CloudEvent or the data alone.
+        scope: Of the CloudEvent; None without source and id.
+        subject: Names the instance, with account and region, and the queue or topic; empty in RawData.
+        moment: The CloudEvent's `time`.
+    """
+
+    element: Any
+    scope: str | None = None
+    subject: str = ""
+    moment: float | None = None
+
+
+def _record(element: Any) -> RecordOrError:
+    if isinstance(element, UnreadableElement):
         return element
     if not isinstance(element, dict):
         return UnreadableElement(
@@ -114,86 +135,91 @@ def _reading(element: Any) -> RecordOrError:
         )
     try:
         if "specversion" not in element:
-            return _item(element, element, None)
+            return _read(element, _Around(element))
         if str(element.get("type")).startswith("dts:"):
-            return _dts(element, element, None)
-        source, event_id = _text(element.get("source")), _text(element.get("id"))
-        return _item(element.get("data"), element, f"ce:{source}:{event_id}" if source and event_id else None)
+            return _dts(element, _Around(element))
+        return _read(data_of(element), _around(element))
     except UnreadableElement as error:
-        return error
+        return error.with_traceback(None)  # it would keep all of this alive
 
 
-def _item(data: Any, element: dict[str, Any], event_scope: str | None) -> QueueRecord:
-    """Read the data of a message.
+def _around(event: dict[str, Any]) -> _Around:
+    source, event_id, subject = (_text(event.get(name)) for name in ("source", "id", "subject"))
+    scope = scope_of("ce", source, _text(event.get("type")), subject, event_id)
+    return _Around(event, scope if source and event_id else None, subject, moment_of(event.get("time")))
 
-    Args:
-        data: The data, which tells the source.
-        element: The element that holds it, or is it.
-        event_scope: Source and id of the CloudEvent around it.
+
+def _read(data: Any, around: _Around) -> QueueRecord:
+    """Read the data of a message by the reader of its source.
 
     Raises:
         UnreadableElement: No source sends such data, or a known one does not send it so.
     """
     for marks, read in _READERS:
         if isinstance(data, dict) and marks <= data.keys():
-            return read(data, element, event_scope)
+            return read(data, around)
     reason = f"the data is none of {_SOURCES}: came {shape_of(data)}"
-    raise (_Unknown if data is element else UnreadableElement)(reason, element)
+    raise (_Unknown if data is around.element else UnreadableElement)(reason, around.element)
 
 
-def _mns(_data: dict[str, Any], element: Any, _: str | None) -> QueueRecord:
-    message = shaped(element, MnsMessage, "a message of an MNS queue", DataEnvelope)
-    return _with_body(f"mns:{message.messageId}", message.messageBody, element, base64_occurs=True)
+def _mns(data: dict[str, Any], around: _Around) -> QueueRecord:
+    message = shaped(data, MnsMessage, "a message of an MNS queue", original=around.element)
+    scope = scope_of("mns", around.subject, message.messageId)
+    return _with_body(scope, message.messageBody, around, base64_occurs=True)
 
 
-def _kafka(_data: dict[str, Any], element: Any, _: str | None) -> QueueRecord:
-    record = shaped(element, KafkaRecord, "a record of Kafka", DataEnvelope)
-    scope = f"kafka:{record.topic}:{record.partition}:{record.offset}"
-    return _with_body(scope, record.value, element, base64_occurs=True)
-
-
-def _rocket(_data: dict[str, Any], element: Any, _: str | None) -> QueueRecord:
-    message = shaped(element, RocketMessage, "a message of RocketMQ", DataEnvelope)
-    system = message.systemProperties
-    identity = _text(system.get("UNIQ_KEY")) or _text(message.msgId)
-    if not identity:
-        # Offsets, times and counts of the system properties change from one delivery to the next.
-        keys = _text(system.get("KEYS"))
-        lasting = [system.get("KEYS"), system.get("TAGS"), message.userProperties, message.body]
-        identity = f"{keys}:{digest(lasting)}" if keys else digest(lasting)
-    return _with_body(f"rocketmq:{message.topic}:{identity}", message.body, element)
-
-
-def _rabbit(data: dict[str, Any], element: Any, event_scope: str | None) -> QueueRecord:
-    message = shaped(element, RabbitMessage, "a message of RabbitMQ", DataEnvelope)
-    identity = _text(message.props.get("messageId"))
-    if identity:
-        scope = f"rabbitmq:{identity}"
-    elif event_scope:
-        scope = event_scope
-    else:
-        # The broker counts deliveries and flags a repeated one.
-        envelope = {
-            key: value for key, value in message.envelope.items() if key not in {"deliveryTag", "redeliver"}
-        }
-        scope = digest({**data, "envelope": envelope})
-    return _with_body(scope, message.body, element)
-
-
-def _mqtt(data: dict[str, Any], element: Any, event_scope: str | None) -> QueueRecord:
-    message = shaped(element, MqttMessage, "a message of MQTT", DataEnvelope)
-    scope = event_scope or f"mqtt:{_text(message.props.get('firstTopic'))}:{digest(data)}"
-    return _with_body(scope, message.body, element)
-
-
-def _dts(_data: dict[str, Any], element: Any, _scope: str | None) -> QueueRecord:
-    raise UnreadableElement(
-        f"changes of a database (DTS) are not supported: their rows are no push messages; use {_SOURCES}",
-        element,
+def _kafka(data: dict[str, Any], around: _Around) -> QueueRecord:
+    record = shaped(data, KafkaRecord, "a record of Kafka", original=around.element)
+    # A topic that is deleted and made anew counts its offsets from 0 again.
+    place = (record.topic, record.partition, record.offset, record.timestamp)
+    moment = moment_of(record.timestamp)
+    return _with_body(
+        scope_of("kafka", around.subject, *place), record.value, around, base64_occurs=True, moment=moment
     )
 
 
-_READERS: tuple[tuple[set[str], Callable[[dict[str, Any], Any, str | None], QueueRecord]], ...] = (
+def _rocket(data: dict[str, Any], around: _Around) -> QueueRecord:
+    message = shaped(data, RocketMessage, "a message of RocketMQ", original=around.element)
+    system = message.systemProperties
+    instance = _text(system.get("INSTANCE_ID")) or _text(system.get("CLUSTER"))
+    identity = _text(system.get("UNIQ_KEY")) or _text(message.msgId)
+    if not identity:
+        # Offsets, times and counts of the system properties change from one delivery to the next.
+        lasting = [system.get("KEYS"), system.get("TAGS"), message.userProperties, message.body]
+        identity = digest(lasting)
+    return _with_body(scope_of("rocketmq", instance, message.topic, identity), message.body, around)
+
+
+def _rabbit(data: dict[str, Any], around: _Around) -> QueueRecord:
+    message = shaped(data, RabbitMessage, "a message of RabbitMQ", original=around.element)
+    envelope, identity = message.envelope, _text(message.props.get("messageId"))
+    if identity:
+        # The sender chooses the id: nothing makes it unique beyond the exchange.
+        way = (_text(envelope.get("exchange")), _text(envelope.get("routingKey")))
+        scope = scope_of("rabbitmq", around.subject, *way, identity)
+    elif around.scope:
+        scope = around.scope
+    else:
+        # The broker counts deliveries and flags a repeated one.
+        lasting = {key: value for key, value in envelope.items() if key not in {"deliveryTag", "redeliver"}}
+        scope = scope_of("rabbitmq", digest({**data, "envelope": lasting}))
+    return _with_body(scope, message.body, around)
+
+
+def _mqtt(data: dict[str, Any], around: _Around) -> QueueRecord:
+    message = shaped(data, MqttMessage, "a message of MQTT", original=around.element)
+    scope = around.scope or scope_of("mqtt", _text(message.props.get("firstTopic")), digest(data))
+    return _with_body(scope, message.body, around)
+
+
+def _dts(_: dict[str, Any], around: _Around) -> QueueRecord:
+    raise UnreadableElement(
+        f"changes of a database (DTS) are not supported: their rows are no push messages; use {_SOURCES}",
+        around.element,
+    )
+
+
+_READERS: tuple[tuple[set[str], Callable[[dict[str, Any], _Around], QueueRecord]], ...] = (
     ({"messageId", "messageBody"}, _mns),
     ({"topic", "systemProperties"}, _rocket),
     ({"topicPartition", "operationType"}, _dts),
@@ -204,14 +230,22 @@ _READERS: tuple[tuple[set[str], Callable[[dict[str, Any], Any, str | None], Queu
 """Readers by the keys that tell a source's data; the first that fits reads."""
 
 
-def _with_body(scope: str, body: Any, element: Any, *, base64_occurs: bool = False) -> QueueRecord:
+def _with_body(
+    scope: str,
+    body: Any,
+    around: _Around,
+    *,
+    base64_occurs: bool = False,
+    moment: float | None = None,
+) -> QueueRecord:
     if body is None:
-        raise UnreadableElement("the message has no body", element)
+        raise UnreadableElement("the message has no body", around.element)
+    moment = moment or around.moment
     if isinstance(body, (dict, list)):
-        return QueueRecord(scope, body, dumped(body))
+        return QueueRecord(scope, body, dumped(body), moment)
     if not isinstance(body, str):
         body = dumped(body)
-    return QueueRecord(scope, undone_base64(body) if base64_occurs else body, body)
+    return QueueRecord(scope, decode_base64(body) if base64_occurs else body, body, moment)
 
 
 def _text(value: Any) -> str:

@@ -13,15 +13,17 @@ from mpaas_push.triggers.record import (
     QueueRecord,
     UnreadableElement,
     WireModel,
+    decode_base64,
     digest,
+    moment_of,
+    scope_of,
     shaped,
-    undone_base64,
 )
 
 if TYPE_CHECKING:
     from mpaas_push.triggers.record import RecordOrError
 
-__all__ = ["Notification", "StreamNotification", "items_of"]
+__all__ = ["Notification", "StreamNotification", "records_of"]
 
 _NOTIFICATION = {"Message", "MessageId", "TopicName"}
 _STREAM = {"body", "attrs"}
@@ -35,6 +37,8 @@ class Notification(WireModel):
     Message: str
     MessageId: Identifier
     TopicName: Identifier
+    TopicOwner: Any = None
+    PublishTime: Any = None
 
 
 class StreamNotification(WireModel):
@@ -44,40 +48,42 @@ class StreamNotification(WireModel):
     attrs: dict[str, Any]
 
 
-def items_of(event: bytes) -> list[RecordOrError]:
+def records_of(event: bytes) -> list[RecordOrError]:
     """Read the message that a topic delivers; a list of one, as the other readers return lists.
 
     In STREAM form there is no message id: a hash of the event stands for it, so equal messages of one topic
-    cannot be told apart. Without attributes the event is the message's body itself, whatever that may be.
+    cannot be told apart. Without attributes the event is the message's body itself, whatever that may be:
+    bytes that are not UTF-8 are that message's fault.
 
     Raises:
-        UnreadablePayload: The event is empty or not UTF-8, so that no form fits.
+        UnreadablePayload: The event is empty.
     """
+    if not event.strip():
+        raise UnreadablePayload("not an MNS topic's message: expected text, came an empty event")
     try:
         text = event.decode()
     except UnicodeDecodeError as error:
-        raise UnreadablePayload(
-            f"not an MNS topic's message: expected UTF-8 text, byte {error.start} of {len(event)} is none"
-        ) from None
-    if not text.strip():
-        raise UnreadablePayload("not an MNS topic's message: expected text, came an empty event")
+        reason = f"not UTF-8 text: byte {error.start} of {len(event)} cannot be read"
+        return [UnreadableElement(reason, event.decode(errors="replace"))]
     try:
         value = read_json(event)
     except UnreadableJson:
         value = None
     try:
-        return [_item(value, text, digest(event))]
+        return [_record(value, text)]
     except UnreadableElement as error:
-        return [error]
+        return [error.with_traceback(None)]
 
 
-def _item(value: Any, text: str, scope: str) -> QueueRecord:
-    body = text
+def _record(value: Any, text: str) -> QueueRecord:
+    scope, body, moment = scope_of("mns-stream", digest(text)), text, None
     if isinstance(value, dict):
         if value.keys() >= _NOTIFICATION:
             notification = shaped(value, Notification, "an MNS topic's message in JSON form")
-            scope, body = f"mns:{notification.MessageId}", notification.Message
+            owner = notification.TopicOwner if isinstance(notification.TopicOwner, str) else None
+            scope = scope_of("mns-topic", owner, notification.TopicName, notification.MessageId)
+            body, moment = notification.Message, moment_of(notification.PublishTime)
         elif value.keys() == _STREAM:
             body = shaped(value, StreamNotification, "an MNS topic's message in STREAM form").body
     # Publishers may encode bodies as they do for queues.
-    return QueueRecord(scope, undone_base64(body), body)
+    return QueueRecord(scope, decode_base64(body), body, moment)

@@ -25,6 +25,8 @@ from mpaas_push.triggers.record import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mpaas_push.triggers.record import EventOrError
+
 __all__ = ["CdnRecord", "OssRecord", "SlsRange", "events_of", "native_events", "refuse_tablestore"]
 
 _EXPECTED = "events of OSS (native or a CloudEvent), SLS or CDN"
@@ -84,8 +86,8 @@ class CdnRecord(WireModel):
     resource: _Domain
 
 
-def events_of(event: bytes) -> list[CloudEvent | UnreadablePayload]:
-    """Read the events of OSS, in each of its forms, or the native ones of SLS and CDN, each at its place.
+def events_of(event: bytes) -> list[EventOrError]:
+    """Read the events of OSS, in each of its forms, or the native ones of SLS and CDN, each at its index.
 
     Raises:
         UnreadablePayload: The payload is nothing of the kind; Tablestore's CBOR is named as unsupported.
@@ -103,11 +105,11 @@ def events_of(event: bytes) -> list[CloudEvent | UnreadablePayload]:
             try:
                 return [cloud_event(value)]
             except UnreadableElement as error:
-                return [error]
+                return [error.with_traceback(None)]
     raise UnreadablePayload(f"expected {_EXPECTED}; came {shape_of(value)}")
 
 
-def native_events(value: dict[str, Any]) -> list[CloudEvent | UnreadablePayload] | None:
+def native_events(value: dict[str, Any]) -> list[EventOrError] | None:
     """Read an object in one of the native shapes of OSS, SLS and CDN; None if it is of none of them.
 
     Raises:
@@ -138,14 +140,14 @@ def refuse_tablestore(event: bytes) -> None:
 _TABLESTORE = "rows of Tablestore are not supported: expected a CloudEvent or events of OSS, SLS or CDN"
 
 
-def _event(entry: Any) -> CloudEvent | UnreadablePayload:
+def _event(entry: Any) -> EventOrError:
     read = _reader(entry)
     if read is None:
         return UnreadableElement(f"not an event of OSS, SLS or CDN: came {shape_of(entry)}", entry)
     try:
         return read(entry)
     except UnreadableElement as error:
-        return error
+        return error.with_traceback(None)
 
 
 def _reader(entry: Any) -> Callable[[dict[str, Any]], CloudEvent] | None:
@@ -162,14 +164,13 @@ def _reader(entry: Any) -> Callable[[dict[str, Any]], CloudEvent] | None:
 
 def _oss(entry: dict[str, Any]) -> CloudEvent:
     record = shaped(entry, OssRecord, "an event of OSS")
-    key = record.oss.object.key
     return CloudEvent(
-        # One request may delete many objects.
-        id=f"{record.responseElements.requestId}:{key}",
+        # One request may delete many objects: the subject tells them apart.
+        id=record.responseElements.requestId,
         source="acs.oss",
         type=f"oss:{record.eventName}",
         specversion="1.0",
-        subject=f"{record.oss.bucket.arn}/{key}",
+        subject=f"{record.oss.bucket.arn}/{record.oss.object.key}",
         time=record.eventTime,
         data=entry,
     )

@@ -11,20 +11,20 @@ from mpaas_push.triggers.destination import unwrap_failed_invocation
 if TYPE_CHECKING:
     from mpaas_push.triggers.record import RecordOrError
 
-__all__ = ["items_of"]
+__all__ = ["records_of"]
 
 
-def items_of(event: bytes) -> list[RecordOrError]:
-    """Read the messages of an event, each at its place.
+def records_of(event: bytes) -> list[RecordOrError]:
+    """Read the messages of an event, each at its index.
 
     What is of no event stream's shape is a topic's message: in STREAM form that may be any text, which then
     stands or falls as a push message.
 
     Raises:
-        UnreadablePayload: the event is empty or not UTF-8.
+        UnreadablePayload: the event is empty.
     """
     payload = unwrap_failed_invocation(event)
     try:
-        return eventstream.items_of(payload)
+        return eventstream.records_of(payload)
     except UnreadablePayload:
-        return mns.items_of(payload)
+        return mns.records_of(payload)

@@ -1,37 +1,32 @@
 """What the readers of payloads hand on, and what they have in common.
 
-A queue message leaves as an `QueueRecord`, an event as a `CloudEvent`, an element that cannot be read as an
-`UnreadableElement` at its place.
+A queue message leaves as a `QueueRecord`, an event as a `CloudEvent`, an element that cannot be read as an
+`UnreadableElement` at its index.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import json
 import re
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, format_path, read_json
-from mpaas_push.lean_import import without_init
-
-# The package of envelopes imports a model of every event of AWS.
-with without_init("aws_lambda_powertools.utilities.parser.envelopes"):
-    from aws_lambda_powertools.utilities.parser.envelopes.base import BaseEnvelope
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from aws_lambda_powertools.utilities.parser.types import T
-
 __all__ = [
     "CloudEvent",
-    "DataEnvelope",
+    "EventOrError",
     "Identifier",
     "Number",
     "QueueRecord",
@@ -39,12 +34,15 @@ __all__ = [
     "UnreadableElement",
     "WireModel",
     "cloud_event",
+    "data_of",
+    "decode_base64",
     "digest",
     "dumped",
     "elements_of",
+    "moment_of",
+    "scope_of",
     "shape_of",
     "shaped",
-    "undone_base64",
 ]
 
 _MOST_KEYS = 10
@@ -56,7 +54,7 @@ class QueueRecord:
     """One message of a queue or topic.
 
     Attributes:
-        scope: What every delivery of this message shares, whatever shape it comes in.
+        scope: What every delivery of this message shares, in an array, as text or alone.
         body: The body: a JSON value when it came as an object or a list, else text.
         original: The body as text as it came, for a dead-letter queue.
         moment: When the message was published, in Unix seconds; None where the event does not tell.
@@ -71,19 +69,31 @@ class QueueRecord:
 class UnreadableElement(UnreadablePayload):
     """One element of a payload is not of a documented shape; its neighbours are not touched by that.
 
+    A batch may hold as many of them as it has bytes: what is said about one is made when it is asked for.
+
     Attributes:
-        scope: `sha256:` of the element.
-        original: The element as text, for a dead-letter queue.
+        element: The element, as JSON or as text.
     """
 
+    __slots__ = ("element",)
+
     def __init__(self, reason: str, element: Any) -> None:
-        self.original = element if isinstance(element, str) else dumped(element)
-        self.scope = digest(self.original)
-        super().__init__(reason)
+        self.element = element
+        super().__init__(sys.intern(reason))
+
+    @property
+    def original(self) -> str:
+        """The element as text, for a dead-letter queue."""
+        return self.element if isinstance(self.element, str) else dumped(self.element)
+
+    @property
+    def scope(self) -> str:
+        """`sha256:` of the element."""
+        return digest(self.original)
 
 
-RecordOrError: TypeAlias = "QueueRecord | UnreadablePayload"
-"""What stands at the place of a message: the message, or why it cannot be read."""
+RecordOrError: TypeAlias = "QueueRecord | UnreadableElement"
+"""What stands at the index of a message: the message, or why it cannot be read."""
 
 
 class WireModel(BaseModel):
@@ -109,18 +119,6 @@ Number = Annotated[str, Field(min_length=1), BeforeValidator(_text_of_whole)]
 """A whole number or its text, as text: the documents give the same field both ways
 (fc-runtime.md: Event streams)."""
 _LenientText = Annotated["str | None", BeforeValidator(_lenient_text)]
-
-
-class DataEnvelope(BaseEnvelope):
-    """The data of a CloudEvent, or data alone: `eventSchema` of the trigger decides
-    (fc-runtime.md: Event streams).
-    """
-
-    def parse(self, data: dict[str, Any] | Any | None, model: type[T]) -> T | None:
-        """Read the data as a shape."""
-        if isinstance(data, dict) and "specversion" in data:
-            data = data.get("data") or {}
-        return self._parse(data, model)
 
 
 class CloudEvent(WireModel):
@@ -156,35 +154,44 @@ class CloudEvent(WireModel):
 
     @property
     def scope(self) -> str:
-        """What every delivery of this event shares: its source and id."""
-        return f"ce:{self.source}:{self.id}"
+        """What every delivery of this event shares.
+
+        OSS gives the events of all objects that one request removes the same id, which is the request's: type
+        and subject tell them apart.
+        """
+        return scope_of("ce", self.source, self.type, self.subject, self.id)
+
+    @property
+    def moment(self) -> float | None:
+        """When it happened, in Unix seconds; None if `time` does not tell."""
+        return moment_of(self.time)
 
 
-def shaped(
-    element: dict[str, Any], model: type[ShapeT], expected: str, envelope: type[BaseEnvelope] | None = None
-) -> ShapeT:
-    """Read an element of a payload as one of the documented shapes.
+EventOrError: TypeAlias = "CloudEvent | UnreadableElement"
+"""What stands at the index of an event: the event, or why it cannot be read."""
+
+
+def shaped(element: Any, model: type[ShapeT], expected: str, *, original: Any = None) -> ShapeT:
+    """Read a JSON value as one of the documented shapes.
 
     Args:
-        element: The element.
+        element: The value.
         model: The shape.
-        expected: What the element should be, for the error.
-        envelope: What the shape is wrapped in.
+        expected: What the value should be, for the error.
+        original: What the value is a part of, for the error; by default the value itself.
 
     Raises:
-        UnreadableElement: The element is not of the shape; the fields at fault are named.
+        UnreadableElement: The value is not of the shape; the fields at fault are named.
     """
     try:
-        if envelope is None:
-            return parse(event=element, model=model)
-        return cast("ShapeT", parse(event=element, model=model, envelope=envelope))
+        return model.model_validate(element)
     except ValidationError as error:
         faults = dict.fromkeys(
             f"`{format_path(fault['loc'])}` "
             f"{'is missing' if fault['type'] == 'missing' else 'has the wrong type'}"
             for fault in error.errors(include_url=False, include_context=False, include_input=False)
         )
-        raise UnreadableElement(f"not {expected}: {', '.join(faults)}", element) from None
+    raise UnreadableElement(f"not {expected}: {', '.join(faults)}", element if original is None else original)
 
 
 def cloud_event(value: Any) -> CloudEvent:
@@ -197,7 +204,30 @@ def cloud_event(value: Any) -> CloudEvent:
         raise UnreadableElement(
             f"not a CloudEvents 1.0 event: expected an object, came {shape_of(value)}", value
         )
+    if isinstance(value.get("data_base64"), str) and _is_json_type(value.get("datacontenttype")):
+        attributes = {name: attribute for name, attribute in value.items() if name != "data_base64"}
+        value = {**attributes, "data": data_of(value)}
     return shaped(value, CloudEvent, "a CloudEvents 1.0 event")
+
+
+def data_of(event: dict[str, Any]) -> Any:
+    """Return the data of a CloudEvent, from `data_base64` where that holds JSON (CloudEvents 1.0, 3.1.1).
+
+    Raises:
+        UnreadableElement: `data_base64` is not the base64 of JSON, or stands beside `data`.
+    """
+    encoded = event.get("data_base64")
+    if not isinstance(encoded, str) or not _is_json_type(event.get("datacontenttype")):
+        return event.get("data")
+    if event.get("data") is not None:
+        raise UnreadableElement("`data` and `data_base64` exclude each other", event)
+    try:
+        return read_json(_bytes_of_base64(encoded))
+    except binascii.Error:
+        reason = "`data_base64` is not base64"
+    except UnreadableJson as error:
+        reason = f"`data_base64` cannot be read: {error}"
+    raise UnreadableElement(reason, event)
 
 
 def elements_of(event: bytes, expected: str) -> tuple[list[Any], bool]:
@@ -205,7 +235,7 @@ def elements_of(event: bytes, expected: str) -> tuple[list[Any], bool]:
     (fc-runtime.md: Event streams).
 
     An element that is text is read again. One that cannot be read stands as an `UnreadableElement` at its
-    place, also when it is the reason that the array as a whole is no JSON that could be passed on.
+    index, also when it is the reason that the array as a whole is no JSON that could be passed on.
 
     Args:
         event: The payload.
@@ -226,6 +256,35 @@ def elements_of(event: bytes, expected: str) -> tuple[list[Any], bool]:
     if isinstance(value, list):
         return [_read_again(element) if isinstance(element, str) else element for element in value], False
     raise UnreadablePayload(f"expected {expected}; came {shape_of(value)}")
+
+
+def scope_of(kind: str, *parts: str | None) -> str:
+    """Join what identifies something by ``|``; no part runs into another. None is an empty part."""
+    return "|".join([kind, *((part or "").replace("%", "%25").replace("|", "%7C") for part in parts)])
+
+
+def moment_of(time: Any) -> float | None:
+    """Return a time as Unix seconds: RFC 3339 text, or a whole number of milliseconds or its text.
+
+    Returns:
+        None for anything else, such as text without a zone, or a time before 1970.
+    """
+    try:
+        if isinstance(time, str) and not time.isdecimal():
+            moment = _RFC_3339.fullmatch(time)
+            if moment is None:
+                return None
+            # Python 3.10 reads neither Z nor fractions of other than 3 or 6 digits.
+            day, clock, fraction, zone = moment.groups()
+            whole = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in 'Zz' else zone}")
+            seconds = whole.timestamp() + float(fraction or 0)
+        elif isinstance(time, str) or type(time) is int:
+            seconds = int(time) / 1000
+        else:
+            return None
+    except (ValueError, OverflowError):
+        return None
+    return seconds if seconds > 0 else None
 
 
 def shape_of(value: Any) -> str:
@@ -256,15 +315,16 @@ def digest(value: Any) -> str:
     return f"sha256:{hashlib.sha256(value).hexdigest()}"
 
 
-def undone_base64(text: str) -> str:
+def decode_base64(text: str) -> str:
     """Return the JSON text that a base64 text holds, else the text itself (fc-runtime.md: Event streams).
 
-    Text is taken for base64 only if it is no JSON and decodes strictly to UTF-8 text that is JSON.
+    Base64 may be in lines, url-safe and without padding, as common tools write it. Text is taken for it only
+    if it is no JSON and decodes to UTF-8 text that is JSON.
     """
     if text.lstrip()[:1] in {"", "{", "[", '"'}:
         return text
     try:
-        decoded = base64.b64decode(text, validate=True).decode()
+        decoded = _bytes_of_base64(text).decode()
     except ValueError:
         return text
     return decoded if _is_json(decoded) and not _is_json(text) else text
@@ -279,8 +339,23 @@ _KINDS = {
     float: "a number",
     type(None): "null",
 }
+_RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_JSON_TYPE = re.compile(r"[^;]*[/+]json\s*(;.*)?", re.IGNORECASE | re.DOTALL)
+_TO_STANDARD_ALPHABET = str.maketrans("-_", "+/", " \t\r\n=")
 # A string counts as one token, ended or not, so that no text is looked at twice.
 _TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]', re.DOTALL)
+
+
+def _is_json_type(content_type: Any) -> bool:
+    """Return whether a media type is JSON's; data of an event that names none is JSON too."""
+    return content_type is None or (
+        isinstance(content_type, str) and _JSON_TYPE.fullmatch(content_type) is not None
+    )
+
+
+def _bytes_of_base64(text: str) -> bytes:
+    compact = text.translate(_TO_STANDARD_ALPHABET)
+    return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
 
 
 def _is_json(text: str) -> bool:
@@ -299,9 +374,12 @@ def _read_again(text: str | bytes) -> Any:
             text = value
             value = read_json(text)
     except UnreadableJson as error:
-        original = text.decode(errors="replace").strip() if isinstance(text, bytes) else text
-        return UnreadableElement(f"the element cannot be read: {error}", original)
-    return value
+        reason = f"the element cannot be read: {error}"
+    else:
+        return value
+    return UnreadableElement(
+        reason, text.decode(errors="replace").strip() if isinstance(text, bytes) else text
+    )
 
 
 def _pieces(event: bytes) -> list[bytes] | None:

@@ -9,13 +9,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.utilities.parser import parse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from mpaas_push.errors import InvalidMessage, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.message.reading import messages_of, payloads_of
-from mpaas_push.task import PushTask, absolute_scope
+from mpaas_push.task import PushTask, absolute_scope, first_moment_of
+from mpaas_push.triggers.record import Identifier, WireModel, moment_of, scope_of
 
 if TYPE_CHECKING:
     from mpaas_push.settings import Settings
@@ -23,13 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["Tick", "TimerEvent", "tasks_of", "tick_of"]
 
 
-class TimerEvent(BaseModel):
-    """The event as Function Compute delivers it; keys that it may add one day are passed over."""
+class TimerEvent(WireModel):
+    """The event as Function Compute delivers it (fc-runtime.md: Timer trigger)."""
 
-    model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
-
-    trigger_time: str = Field(alias="triggerTime", min_length=1)
-    trigger_name: str = Field(alias="triggerName", min_length=1)
+    triggerTime: Identifier
+    triggerName: Identifier
     payload: str
 
 
@@ -50,7 +48,12 @@ class Tick:
     @property
     def scope(self) -> str:
         """What a repetition of this tick shares with it: the name of the timer and the time."""
-        return f"timer:{self.timer}:{self.time}"
+        return scope_of("timer", self.timer, self.time)
+
+    @property
+    def moment(self) -> float | None:
+        """When it ticked, in Unix seconds; None if the time cannot be read."""
+        return moment_of(self.time)
 
 
 def tick_of(event: bytes) -> Tick:
@@ -60,16 +63,16 @@ def tick_of(event: bytes) -> Tick:
         UnreadablePayload: the event is not one of a timer, or its payload is not JSON.
     """
     try:
-        timer = parse(event=read_json(event), model=TimerEvent)
+        timer = TimerEvent.model_validate(read_json(event))
     except (UnreadableJson, ValidationError):
         raise UnreadablePayload(
             "not a timer's event: expected JSON with triggerTime, triggerName and payload, all text"
         ) from None
     try:
-        return Tick(timer.trigger_name, timer.trigger_time, read_json(timer.payload))
+        return Tick(timer.triggerName, timer.triggerTime, read_json(timer.payload))
     except UnreadableJson as error:
         raise UnreadablePayload(
-            f"the payload of timer {timer.trigger_name} must be the JSON of one message or of "
+            f"the payload of timer {timer.triggerName} must be the JSON of one message or of "
             f'{{"messages": [...]}}: {error}'
         ) from None
 
@@ -84,14 +87,15 @@ def tasks_of(tick: Tick, settings: Settings, sender: str = "") -> list[PushTask]
     invalid = [message for message in messages if isinstance(message, InvalidMessage)]
     if invalid:
         raise InvalidMessage(fault for message in invalid for fault in message.faults)
-    payloads, now = payloads_of(tick.payload), time.time()
+    payloads = payloads_of(tick.payload)
+    first_moment = first_moment_of(tick.moment, time.time())
     return [
         PushTask(
-            scope=absolute_scope(sender, f"{tick.scope}:{place}"),
+            scope=absolute_scope(sender, f"{tick.scope}:{index}"),
             original=json.dumps(payload),
             message=message,
-            first_moment=now,
+            first_moment=first_moment,
             payload=payload,
         )
-        for place, (payload, message) in enumerate(zip(payloads, messages, strict=True))
+        for index, (payload, message) in enumerate(zip(payloads, messages, strict=True))
     ]

@@ -24,67 +24,79 @@ SAMPLES = {path.name: path.read_bytes() for path in sorted(PAYLOADS.iterdir())}
 # The longest beginning of a file's name that stands here names its reader.
 READERS: dict[str, Callable[[bytes], Any]] = {
     "timer": timer.tick_of,
-    "mns-topic": mns.items_of,
-    "eventstream": eventstream.items_of,
+    "mns-topic": mns.records_of,
+    "eventstream": eventstream.records_of,
     "oss": oss.events_of,
     "sls": oss.events_of,
     "cdn": oss.events_of,
     "ecs": cloudevent.event_of,
     "destination": destination.request_of,
 }
-KAFKA_SCOPE = "kafka:mytopic:7:25"
-MNS_SCOPE = "mns:C6DB60D1574661357FA2272774450001"
-RABBIT_SCOPE = "rabbitmq:f7622d51-e198-41de-a072-77c1ead70001"
-ROCKET_SCOPE = "rocketmq:TopicName:AC14000100007F0000010A6C18B40001"
-CDN_TRACE = "ce:acs.cdn:c6459282-6a4d-4413-894c-e4ea39686738:sha256:"
+KAFKA_SUBJECT = "acs:alikafka_pre-cn-i7m2t7t10001:topic:mytopic"
+KAFKA_SCOPE = f"kafka|{KAFKA_SUBJECT}|mytopic|7|25|1655952591589"
+KAFKA_RAW_SCOPE = "kafka||mytopic|7|25|1655952591589"
+MNS_SCOPE = "mns|acs:mns:cn-hangzhou:1000000000000000:queues/zeus|C6DB60D1574661357FA2272774450001"
+MNS_RAW_SCOPE = "mns||C6DB60D1574661357FA2272774450001"
+RABBIT_SUBJECT = "acs:amqp:cn-hangzhou:1000000000000000:/instances/amqp-cn-1/vhosts/test/queues/housekeeping"
+RABBIT_SCOPE = f"rabbitmq|{RABBIT_SUBJECT}||housekeeping|f7622d51-e198-41de-a072-77c1ead70001"
+RABBIT_RAW_SCOPE = "rabbitmq|||housekeeping|f7622d51-e198-41de-a072-77c1ead70001"
+ROCKET_SCOPE = "rocketmq|MQ_INST_1000_BXhFHryi|TopicName|AC14000100007F0000010A6C18B40001"
+
+
+def cloud_event(source: str, kind: str, subject: str, event_id: str) -> tuple[str, Any]:
+    return f"ce|{source}|{kind}|{subject}|{event_id}", (kind, subject)
+
+
+def oss_event(bucket: str, event_id: str) -> tuple[str, Any]:
+    subject = f"acs:oss:cn-hangzhou:1000000000000000:{bucket}/source/a.png"
+    return cloud_event("acs.oss", "oss:ObjectCreated:PutObject", subject, event_id)
+
+
+def cdn_event(name: str) -> tuple[str, Any]:
+    trace = "c6459282-6a4d-4413-894c-e4ea39686738:sha256:"
+    return cloud_event("acs.cdn", f"cdn:{name}", "domain/example.com", trace)
+
+
 EXPECTED: dict[str, tuple[str, Any]] = {
-    **{
-        f"eventstream-mns-{shape}.json": (MNS_SCOPE, "TEST")
-        for shape in ("cloudevents", "strings", "rawdata")
-    },
-    **{f"eventstream-mns-{shape}.json": (MNS_SCOPE, "TEST") for shape in ("bare", "bare-rawdata")},
+    **{f"eventstream-mns-{shape}.json": (MNS_SCOPE, "TEST") for shape in ("cloudevents", "strings", "bare")},
+    **{f"eventstream-mns-{shape}.json": (MNS_RAW_SCOPE, "TEST") for shape in ("rawdata", "bare-rawdata")},
     "eventstream-mns-base64.json": (MNS_SCOPE, '{"title":"TEST"}'),
-    "eventstream-rocketmq-no-uniq-key.json": ("rocketmq:TopicName:k1:sha256:", "TEST"),
+    "eventstream-rocketmq-no-uniq-key.json": ("rocketmq|MQ_INST_1000_BXhFHryi|TopicName|sha256:", "TEST"),
     "eventstream-kafka-json-value.json": (KAFKA_SCOPE, {"title": "hello kafka msg"}),
     "eventstream-kafka-binary-value.json": (KAFKA_SCOPE, '{"title":"hello kafka msg"}'),
     "eventstream-kafka-": (KAFKA_SCOPE, "hello kafka msg"),
+    "eventstream-kafka-rawdata.json": (KAFKA_RAW_SCOPE, "hello kafka msg"),
+    "eventstream-kafka-bare-rawdata.json": (KAFKA_RAW_SCOPE, "hello kafka msg"),
     "eventstream-rabbitmq-": (RABBIT_SCOPE, {"Hello": "RabbitMQ"}),
+    "eventstream-rabbitmq-rawdata.json": (RABBIT_RAW_SCOPE, {"Hello": "RabbitMQ"}),
+    "eventstream-rabbitmq-bare-rawdata.json": (RABBIT_RAW_SCOPE, {"Hello": "RabbitMQ"}),
     "eventstream-rocketmq-": (ROCKET_SCOPE, "TEST"),
-    "eventstream-mqtt-": ("mqtt:testTopic:sha256:", "hello"),
+    "eventstream-mqtt-": ("mqtt|testTopic|sha256:", "hello"),
     "eventstream-apache-rocketmq-": (
-        "rocketmq:testTopic:7F0000010A6C18B4AAC27C0F0D9A0001",
+        "rocketmq|DefaultCluster|testTopic|7F0000010A6C18B4AAC27C0F0D9A0001",
         "Hello RocketMQ",
     ),
-    "mns-topic-json": ("mns:2F5B3C082B923D4EAC694B76D928F0001", "hello topic"),
-    "mns-topic-stream": ("sha256:", "hello topic"),
-    "oss-native": (
-        "ce:acs.oss:58F9FF2D3DF792092E12044C:source/a.png",
-        ("oss:ObjectCreated:PutObject", "acs:oss:cn-hangzhou:1000000000000000:testbucket/source/a.png"),
+    "mns-topic-json": ("mns-topic|1000000000000000|Mytopic|2F5B3C082B923D4EAC694B76D928F0001", "hello topic"),
+    "mns-topic-stream": ("mns-stream|sha256:", "hello topic"),
+    "oss-native": oss_event("testbucket", "58F9FF2D3DF792092E12044C"),
+    "oss-eventbridge": oss_event("b1", "6364D216511B143733C5A67B"),
+    "ecs-": cloud_event(
+        "acs.ecs",
+        "ecs:Disk:ConvertToPostpaidCompleted",
+        "acs:ecs:cn-hangzhou:1000000000000000:disk/d-bp11ba7acc69nkta0001",
+        "70c0414c-b260-4923-b584-1d6e56460001",
     ),
-    "oss-eventbridge.json": (
-        "ce:acs.oss:6364D216511B143733C5A67B",
-        ("oss:ObjectCreated:PutObject", "acs:oss:cn-hangzhou:1000000000000000:b1/source/a.png"),
+    "sls-": cloud_event(
+        "acs.sls",
+        "sls:Logstore:RangeReady",
+        "project/fc-test-project/logstore/fc-test-logstore",
+        "c2691505-38da-4d1b-998a-f1d4bb8c0001",
     ),
-    "oss-eventbridge-rawdata.json": (
-        "ce:acs.oss:6364D216511B143733C5A67B:source/a.png",
-        ("oss:ObjectCreated:PutObject", "acs:oss:cn-hangzhou:1000000000000000:b1/source/a.png"),
-    ),
-    "ecs-": (
-        "ce:acs.ecs:70c0414c-b260-4923-b584-1d6e56460001",
-        (
-            "ecs:Disk:ConvertToPostpaidCompleted",
-            "acs:ecs:cn-hangzhou:1000000000000000:disk/d-bp11ba7acc69nkta0001",
-        ),
-    ),
-    "sls-": (
-        "ce:acs.sls:c2691505-38da-4d1b-998a-f1d4bb8c0001",
-        ("sls:Logstore:RangeReady", "project/fc-test-project/logstore/fc-test-logstore"),
-    ),
-    "cdn-log-file-": (CDN_TRACE, ("cdn:LogFileCreated", "domain/example.com")),
-    "cdn-cached-": (CDN_TRACE, ("cdn:CachedObjectsRefreshed", "domain/example.com")),
-    "cdn-domain-stopped": (CDN_TRACE, ("cdn:CdnDomainStopped", "domain/example.com")),
-    "cdn-domain-added": (CDN_TRACE, ("cdn:CdnDomainAdded", "domain/example.com")),
-    "timer": ("timer:timer-trigger:2025-02-14T06:39:00Z", {"job": "sync"}),
+    "cdn-log-file-": cdn_event("LogFileCreated"),
+    "cdn-cached-": cdn_event("CachedObjectsRefreshed"),
+    "cdn-domain-stopped": cdn_event("CdnDomainStopped"),
+    "cdn-domain-added": cdn_event("CdnDomainAdded"),
+    "timer": ("timer|timer-trigger|2025-02-14T06:39:00Z", {"job": "sync"}),
 }
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -107,13 +119,13 @@ def of_name(table: dict[str, Any], name: str) -> Any:
     return table[max(fitting, key=len)]
 
 
-def item(event: Any, read: Callable[[bytes], list[Any]] = eventstream.items_of) -> QueueRecord:
+def item(event: Any, read: Callable[[bytes], list[Any]] = eventstream.records_of) -> QueueRecord:
     (reading,) = read(event if isinstance(event, bytes) else wire(event))
     assert isinstance(reading, QueueRecord), reading
     return reading
 
 
-def refused(event: Any, read: Callable[[bytes], list[Any]] = eventstream.items_of) -> UnreadableElement:
+def refused(event: Any, read: Callable[[bytes], list[Any]] = eventstream.records_of) -> UnreadableElement:
     (reading,) = read(event if isinstance(event, bytes) else wire(event))
     assert isinstance(reading, UnreadableElement), reading
     return reading
@@ -145,22 +157,24 @@ def test_the_entry_for_event_functions_reads_every_event_alone_and_in_an_array(n
 
 @pytest.mark.parametrize("source", ["mns", "kafka", "rabbitmq", "rocketmq"])
 def test_a_message_has_the_same_scope_and_body_in_every_shape(source: str) -> None:
-    shapes = ("cloudevents", "strings", "bare", "rawdata", "bare-rawdata")
-    read = [item(SAMPLES[f"eventstream-{source}-{shape}.json"]) for shape in shapes]
-    assert all(other == read[0] for other in read)
+    for shapes in (("cloudevents", "strings", "bare"), ("rawdata", "bare-rawdata")):
+        read = [item(SAMPLES[f"eventstream-{source}-{shape}.json"]) for shape in shapes]
+        assert all(other == read[0] for other in read)
     data = sample(f"eventstream-{source}-rawdata.json")
     assert item([json.dumps(data[0])]) == read[0]
 
 
 def test_a_topic_message_in_json_has_the_same_scope_with_and_without_attributes() -> None:
-    plain, rich = (item(SAMPLES[f"mns-topic-json{rest}.json"], mns.items_of) for rest in ("", "-attributes"))
+    plain, rich = (
+        item(SAMPLES[f"mns-topic-json{rest}.json"], mns.records_of) for rest in ("", "-attributes")
+    )
     assert plain == rich
 
 
 def test_a_topic_message_in_a_stream_is_the_body_whatever_json_it_is() -> None:
     for body in ('{"title": "a"}', '{"body": "x"}', "[1]", '{"title": 1, "title": 2}', "héllo"):
-        read = item(body.encode(), mns.items_of)
-        assert (read.body, read.original, read.scope) == (body, body, digest(body))
+        read = item(body.encode(), mns.records_of)
+        assert (read.body, read.original, read.scope) == (body, body, f"mns-stream|{digest(body)}")
 
 
 def test_a_rocketmq_message_without_unique_key_keeps_its_scope_when_offsets_move_on() -> None:
@@ -171,55 +185,71 @@ def test_a_rocketmq_message_without_unique_key_keeps_its_scope_when_offsets_move
     again[0]["body"] = "other"
     assert item(first).scope != item(again).scope
     del again[0]["systemProperties"]["KEYS"]
-    assert item(again).scope.startswith("rocketmq:TopicName:sha256:")
+    assert item(again).scope.startswith("rocketmq|MQ_INST_1000_BXhFHryi|TopicName|sha256:")
 
 
 def test_a_rabbitmq_message_without_id_goes_by_its_cloudevent_or_by_what_a_redelivery_leaves_alone() -> None:
     event = sample("eventstream-rabbitmq-cloudevents.json")[0]
     del event["data"]["props"]["messageId"]
-    assert item(event).scope == f"ce:{event['source']}:{event['id']}"
+    assert item(event).scope == f"ce|{event['source']}|{event['type']}|{RABBIT_SUBJECT}|{event['id']}"
     raw = event["data"]
     again = {**raw, "envelope": {**raw["envelope"], "redeliver": True, "deliveryTag": 99}}
     assert item([raw]).scope == item([again]).scope
     assert item([raw]).scope != item([{**raw, "body": "other"}]).scope
-    assert item([raw]).scope.startswith("sha256:")
+    assert item([raw]).scope.startswith("rabbitmq|sha256:")
 
 
 def test_an_mqtt_cloudevent_goes_by_its_source_and_id() -> None:
     (data,) = sample("eventstream-mqtt-rawdata.json")
-    assert item({"specversion": "1.0", "source": "m", "id": "1", "data": data}).scope == "ce:m:1"
+    assert item({"specversion": "1.0", "source": "m", "id": "1", "data": data}).scope == "ce|m|||1"
     assert item({"specversion": "1.0", "data": data}).scope == item([data]).scope
 
 
 def test_kafka_numbers_may_be_text() -> None:
     (data,) = sample("eventstream-kafka-rawdata.json")
-    assert item([{**data, "partition": "7", "offset": "25"}]).scope == KAFKA_SCOPE
+    assert (
+        item([{**data, "partition": "7", "offset": "25", "timestamp": "1655952591589"}]).scope
+        == KAFKA_RAW_SCOPE
+    )
+
+
+def in_base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+LONG = json.dumps({"title": "\u00fb\u00ff\u00be" * 40, "content": "x"}, ensure_ascii=False)
 
 
 @pytest.mark.parametrize(
     ("body", "read"),
     [
-        (base64.b64encode(b'{"title": "x"}').decode(), '{"title": "x"}'),
-        (base64.b64encode('{"title": "é"}'.encode()).decode(), '{"title": "é"}'),
+        (in_base64('{"title": "x"}'), '{"title": "x"}'),
+        (in_base64('{"title": "\u00e9"}'), '{"title": "\u00e9"}'),
+        (in_base64('{"title": "x"}') + "\n", '{"title": "x"}'),
+        (base64.encodebytes(LONG.encode()).decode(), LONG),
+        (base64.encodebytes(LONG.encode()).decode().replace("\n", "\r\n"), LONG),
+        (base64.urlsafe_b64encode(LONG.encode()).decode(), LONG),
+        (in_base64('{"title": "x"}').rstrip("="), '{"title": "x"}'),
+        (base64.urlsafe_b64encode((LONG + " ").encode()).decode().rstrip("="), LONG + " "),
         ("1234", "1234"),  # JSON already, though base64 as well
         ("TEST", "TEST"),  # base64, but not of UTF-8
         ("aGVsbG8gdG9waWM=", "aGVsbG8gdG9waWM="),  # base64 of text that is no JSON
-        (base64.b64encode(b'{"title": "x"}').decode() + "\n", None),
         ("", ""),
     ],
 )
-def test_base64_is_undone_only_if_it_holds_json_and_is_none(body: str, read: str | None) -> None:
-    read = body if read is None else read
+def test_base64_as_common_tools_write_it_is_read_if_it_holds_json_and_is_none(body: str, read: str) -> None:
     for data in (
         {"messageId": "m", "messageBody": body},
         {"topic": "t", "partition": 0, "offset": 1, "value": body},
     ):
         found = item([data])
         assert (found.body, found.original) == (read, body)
+    if body:
+        assert item(body.encode(), mns.records_of).body == read
 
 
 def test_base64_is_left_alone_where_it_does_not_occur() -> None:
-    body = base64.b64encode(b'{"title": "x"}').decode()
+    body = in_base64('{"title": "x"}')
     assert item([{"topic": "t", "systemProperties": {"UNIQ_KEY": "u"}, "body": body}]).body == body
 
 
@@ -256,7 +286,7 @@ def test_the_original_of_a_body_that_is_no_text_is_its_json() -> None:
 def test_a_bad_element_stands_at_its_place_and_leaves_its_neighbours_alone(bad: str) -> None:
     neighbours = [SAMPLES[f"eventstream-{name}-bare.json"].decode() for name in ("mns", "rabbitmq")]
     quoted = json.dumps(neighbours[0])
-    first, second, third, fourth = eventstream.items_of(
+    first, second, third, fourth = eventstream.records_of(
         f"\ufeff [{neighbours[0]}, {bad} ,{neighbours[1]}\n, {quoted}] ".encode()
     )
     assert isinstance(first, QueueRecord)
@@ -269,7 +299,7 @@ def test_a_bad_element_stands_at_its_place_and_leaves_its_neighbours_alone(bad: 
 
 def test_an_element_that_is_not_utf8_leaves_its_neighbours_alone() -> None:
     good = SAMPLES["eventstream-mns-bare.json"].strip()
-    first, second = eventstream.items_of(b'[{"messageId":"m","messageBody":"\xff"},' + good + b"]")
+    first, second = eventstream.records_of(b'[{"messageId":"m","messageBody":"\xff"},' + good + b"]")
     assert isinstance(first, UnreadableElement)
     assert first.original == '{"messageId":"m","messageBody":"\ufffd"}'
     assert item([json.loads(good)]) == second
@@ -287,8 +317,14 @@ def test_a_bad_event_leaves_its_neighbours_alone() -> None:
     assert kinds == [False, True, False]
 
 
+def test_a_topic_message_that_is_not_utf8_is_a_fault_of_that_message() -> None:
+    error = refused(b"secret\xff", mns.records_of)
+    assert str(error) == "not UTF-8 text: byte 6 of 7 cannot be read"
+    assert error.original == "secret\ufffd"
+
+
 def test_an_empty_batch_holds_nothing() -> None:
-    assert eventstream.items_of(b"[]") == []
+    assert eventstream.records_of(b"[]") == []
     assert cloudevent.events_of(b"[]") == []
 
 
@@ -312,12 +348,11 @@ def test_rows_of_tablestore_are_named_as_unsupported() -> None:
 @pytest.mark.parametrize(
     ("read", "event", "text"),
     [
-        (eventstream.items_of, b'{"triggerName": "secret"}', "an object with `triggerName`"),
-        (eventstream.items_of, b'"secret"', "came text"),
-        (eventstream.items_of, b"secret", "what came cannot be read: not JSON: Expecting value"),
-        (eventstream.items_of, b'[{"messageId": "secret"', "what came cannot be read: not JSON"),
-        (mns.items_of, b"secret\xff", "expected UTF-8 text, byte 6 of 7 is none"),
-        (mns.items_of, b" ", "came an empty event"),
+        (eventstream.records_of, b'{"triggerName": "secret"}', "an object with `triggerName`"),
+        (eventstream.records_of, b'"secret"', "came text"),
+        (eventstream.records_of, b"secret", "what came cannot be read: not JSON: Expecting value"),
+        (eventstream.records_of, b'[{"messageId": "secret"', "what came cannot be read: not JSON"),
+        (mns.records_of, b" ", "came an empty event"),
         (cloudevent.event_of, b'["secret"]', "expected an object, came a list of 1: text"),
         (cloudevent.event_of, b"{", "it cannot be read: not JSON"),
         (
@@ -371,10 +406,10 @@ def test_a_bad_element_tells_what_is_wrong_without_its_values(element: Any, text
 def test_a_topic_message_with_fields_of_a_wrong_kind_is_an_error_at_its_place() -> None:
     bad = {**sample("mns-topic-json.json"), "Message": {"a": "secret"}}
     assert "not an MNS topic's message in JSON form: `Message` has the wrong type" in str(
-        refused(bad, mns.items_of)
+        refused(bad, mns.records_of)
     )
     assert "in STREAM form: `attrs` has the wrong type" in str(
-        refused({"body": "b", "attrs": 1}, mns.items_of)
+        refused({"body": "b", "attrs": 1}, mns.records_of)
     )
 
 
@@ -396,7 +431,52 @@ def test_optional_attributes_of_a_cloudevent_may_be_of_any_kind() -> None:
     required = {"id": "1", "source": "s", "type": "t", "specversion": "1.0"}
     event = cloudevent.event_of(wire({**required, "time": 5, "subject": {"a": 1}, "scope": "x"}))
     assert (event.time, event.subject, event.data) == ("5", '{"a":1}', None)
-    assert (event.scope, event.extensions) == ("ce:s:1", {"scope": "x"})
+    assert (event.scope, event.extensions) == ('ce|s|t|{"a":1}|1', {"scope": "x"})
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "application/json;charset=utf-8", "application/problem+JSON", None]
+)
+def test_data_in_base64_is_decoded_where_the_content_type_is_json(content_type: str | None) -> None:
+    event = sample("ecs-eventbridge.json")
+    data = event.pop("data")
+    event |= {"datacontenttype": content_type, "data_base64": in_base64(json.dumps(data))}
+    read = cloudevent.event_of(wire(event))
+    assert read.data == data
+    assert "data_base64" not in read.extensions
+
+    (queued,) = sample("eventstream-kafka-cloudevents.json")
+    encoded = {**queued, "data_base64": in_base64(json.dumps(queued["data"]))}
+    del encoded["data"]
+    assert item([encoded]) == item([queued])
+
+
+def test_data_in_base64_of_another_content_type_stays_as_it_is() -> None:
+    event = {**sample("ecs-eventbridge.json"), "datacontenttype": "image/png", "data_base64": "AAAA"}
+    del event["data"]
+    read = cloudevent.event_of(wire(event))
+    assert (read.data, read.extensions["data_base64"]) == (None, "AAAA")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"data_base64": "secret!"}, "`data_base64` is not base64"),
+        ({"data_base64": in_base64("secret")}, "`data_base64` cannot be read: not JSON"),
+        (
+            {"data_base64": base64.b64encode(b'"secret\xff"').decode()},
+            "`data_base64` cannot be read: not UTF-8",
+        ),
+        ({"data_base64": "e30=", "data": {"a": "secret"}}, "`data` and `data_base64` exclude each other"),
+    ],
+)
+def test_data_in_base64_that_cannot_be_read_is_a_fault_of_that_event(changes: Any, text: str) -> None:
+    event = sample("ecs-eventbridge.json")
+    bad, good = cloudevent.events_of(wire([{**event, "data": None} | changes, event]))
+    assert isinstance(bad, UnreadableElement)
+    assert text in str(bad)
+    assert "secret" not in str(bad)
+    assert isinstance(good, CloudEvent)
 
 
 @pytest.mark.parametrize("form", ["", "-eventbridge"])
@@ -438,8 +518,8 @@ def read_by_all(event: bytes) -> None:
     """Every reader reads the event or raises the one error that it may."""
     assert isinstance(destination.request_of(event), (bytes, type(None)))
     for read, kind in (
-        (eventstream.items_of, QueueRecord),
-        (mns.items_of, QueueRecord),
+        (eventstream.records_of, QueueRecord),
+        (mns.records_of, QueueRecord),
         (cloudevent.events_of, CloudEvent),
         (oss.events_of, CloudEvent),
     ):
@@ -499,10 +579,9 @@ def test_no_damaged_byte_of_a_sample_brings_a_reader_down(name: str, data: st.Da
     read_by_all(bytes(event))
 
 
-def test_the_readers_do_not_load_the_models_of_other_clouds() -> None:
-    modules = "cloudevent, destination, eventstream, mns, oss"
+def test_the_readers_do_not_load_powertools() -> None:
+    modules = "cloudevent, destination, eventstream, mns, oss, timer"
     code = f"import sys; from mpaas_push.triggers import {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    envelopes = [name for name in loaded.split() if ".parser.envelopes" in name]
-    assert envelopes == ["aws_lambda_powertools.utilities.parser.envelopes.base"]
-    assert "aws_lambda_powertools.utilities.parser.models" not in loaded
+    assert "mpaas_push.triggers.timer" in loaded
+    assert "aws_lambda_powertools.utilities.parser" not in loaded
