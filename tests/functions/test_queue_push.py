@@ -357,7 +357,7 @@ def test_an_event_that_nothing_delivers_fails_loudly(stack: QueueStack, event: b
     assert json.loads(stack.host.invoke(event).payload)["errorType"] == "UnreadablePayload"
 
 
-@pytest.mark.parametrize("event", [b"{}", b"1", b"hello topic", b'{"requestContext": {}}'])
+@pytest.mark.parametrize("event", [b"{}", b"1", b"hello topic", b"\xff", b'{"requestContext": {}}'])
 def test_what_may_be_a_topics_text_and_is_no_push_message_becomes_a_dead_letter(
     stack: QueueStack, event: bytes
 ) -> None:
