@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from deploy.layer import ROOT, RUNTIMES, BuildFailed, build
 from mpaas_push.errors import Misconfigured
-from project.descriptor import DescriptorError, described_functions
+from project.descriptor import DescriptorError, read_functions
 from project.env_file import NEEDED, OF_FUNCTION_COMPUTE, read_env
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ def missing(env: Mapping[str, str], stage: str, file: Path, runtime: str | None 
 
 def _other_runtimes(env: Mapping[str, str], stage: str, runtime: str) -> list[str]:
     try:
-        functions = described_functions(ROOT / STAGES[stage], env)
+        functions = read_functions(ROOT / STAGES[stage], env)
     except DescriptorError as error:
         return [f"{STAGES[stage]} cannot be used: {error}"]
-    found = sorted({str(each.props.get("runtime")) for each in functions} - {runtime})
+    found = sorted({each.runtime for each in functions.values()} - {runtime})
     told = f"{STAGES[stage]} runs functions with {', '.join(found)}, the layer is to be for {runtime}"
     return [f"{told}: make both the same (RUNTIME=… or `runtime` in the template)"] if found else []
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deploy.archive import pack
 from deploy.layer import ROOT, RUNTIMES, BuildFailed, build
-from project.descriptor import DescriptorError, described_functions
+from project.descriptor import DescriptorError, read_functions
 
 __all__ = ["package"]
 
@@ -41,8 +41,8 @@ def package(
         made = Path(temporary, "package")
         made.mkdir()
         build(runtime, Path(temporary), offline=offline, compiled=compiled).rename(made / "layer.zip")
-        for function in described_functions(ROOT / "s.yaml", {}):
-            pack(ROOT / function.props["code"], made / f"{function.resource}.zip")
+        for resource, function in read_functions(ROOT / "s.yaml", {}).items():
+            pack(ROOT / function.code, made / f"{resource}.zip")
         there = folder / _version(made)
         shutil.rmtree(there, ignore_errors=True)
         shutil.copytree(made, there)

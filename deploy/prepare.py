@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -27,9 +26,10 @@ from deploy.layer import ROOT
 from mpaas_push.credentials import Credentials
 from mpaas_push.errors import PushError
 from mpaas_push.settings import Settings
-from project.descriptor import described_functions
+from project.descriptor import read_functions
 from project.env_file import read_env
-from project.stack import substituted
+from project.ros_template import substituted
+from project.wiring import mns_queues, mns_topics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mns.queue import Queue
     from mns.topic import Topic
 
-__all__ = ["filled_policies", "named_queues"]
+__all__ = ["filled_policies"]
 
 TRUST = {
     "Version": "1",
@@ -52,26 +52,6 @@ MOST_SECONDS = 43200
 """Longest visibility timeout of a queue."""
 TIMEOUT_SECONDS = 10.0
 """Longest wait for the queue service."""
-
-
-def named_queues(stage: str, env: Mapping[str, str]) -> tuple[set[str], set[str]]:
-    """Return the queues and the topics that a stage's descriptor names.
-
-    Raises:
-        DescriptorError: the descriptor cannot be resolved.
-    """
-    queues, topics = set(), set()
-    for function in described_functions(ROOT / STAGES[stage], env):
-        text = json.dumps(function.props)
-        queues |= set(re.findall(r":/queues/([\w-]+)", text))
-        queues |= set(re.findall(r'"(?:PUSH_RETRY_QUEUE|PUSH_DEAD_LETTER_QUEUE)": "([\w-]+)"', text))
-        topics |= set(re.findall(r":/topics/([\w-]+)", text))
-        for trigger in function.props.get("triggers") or ():
-            source = trigger["triggerConfig"].get("eventSourceConfig") or {}
-            parameters = source.get("eventSourceParameters") or {}
-            if "sourceMNSParameters" in parameters:  # RabbitMQ has a QueueName too
-                queues.add(parameters["sourceMNSParameters"]["QueueName"])
-    return queues, topics
 
 
 def filled_policies(stage: str, env: Mapping[str, str]) -> dict[str, Any]:
@@ -104,8 +84,9 @@ def _created(stage: str, env: Mapping[str, str]) -> bool:
     mns = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
     # The SDK sets no time limit on HTTPS; the connection is opened at the first request.
     mns.mns_client.http.conn.timeout = mns.mns_client.http.conn.connection_timeout = TIMEOUT_SECONDS
-    queues, topics = named_queues(stage, env)
-    longest = max(each.props["timeout"] for each in described_functions(ROOT / STAGES[stage], env))
+    functions = read_functions(ROOT / STAGES[stage], env).values()
+    queues, topics = mns_queues(functions), mns_topics(functions)
+    longest = max(each.timeout for each in functions)
     hidden = min(longest + SPARE_SECONDS, MOST_SECONDS)
     steps = [
         *(("queue", name, partial(_queue, mns.get_queue(name), hidden)) for name in sorted(queues)),

@@ -15,7 +15,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mpaas_local.eventbridge.bus import EventBus
@@ -40,7 +40,8 @@ from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_local.mpaas.store import Call
 from mpaas_local.server import Server
 from mpaas_push.errors import Fault
-from project.descriptor import DescribedFunction, DescriptorError, Trigger, described_functions
+from project import triggers
+from project.descriptor import DescriptorError, read_functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mpaas_local.fc.asynchronous import Accept
+    from project.function import FunctionProperties, LifecycleConfig
+    from project.triggers import Trigger
 
 __all__ = ["Ports", "Stack"]
 
@@ -55,12 +58,6 @@ _logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLE = Credentials()
-DEFAULT_TIMEOUT = 3
-"""Seconds, where `s.yaml` names no `timeout` (deploy.md: Function properties)."""
-DEFAULT_MEMORY = 512
-"""MB, where `s.yaml` names no `memorySize` (deploy.md: Function properties)."""
-OFF = frozenset({"log", "cdn_events", "tablestore"})
-"""Types of triggers whose sources are not on this machine (deploy.md: Triggers)."""
 HOLD_SECONDS = 30
 """How long a message stays hidden beyond the timeout of the function that has it."""
 LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "default"}
@@ -104,11 +101,11 @@ class Stack:
         """
         self.store.mkdir(parents=True, exist_ok=True)
         self._changes = Changes()
-        described_all = described_functions(self.descriptor, LOCAL_DEFAULTS | dict(os.environ))
-        for described in described_all:
-            _check_ledger(described.props.get("environmentVariables") or {})
+        functions = read_functions(self.descriptor, LOCAL_DEFAULTS | dict(os.environ))
+        for props in functions.values():
+            _check_ledger(props.environment_variables)
         # One event bus serves the functions of one region, as it does in the cloud.
-        account = _account_of(described_all[0].props) if described_all else Account()
+        account = _account_of(next(iter(functions.values())))
         self.calls = CallLog(on_log=self.on_log, on_call=self._keep)
         with ExitStack() as opened:
             opened.enter_context(_alone(self.store))
@@ -144,10 +141,9 @@ class Stack:
                 access_keys=keys,
             )
             self.events_url = opened.enter_context(Server(events, port=self.ports.events)).url
-            for described in described_all:
-                name = described.resource
-                host = self.hosts[name] = opened.enter_context(self._host(described))
-                config = AsyncConfig.of(described.props)
+            for name, props in functions.items():
+                host = self.hosts[name] = opened.enter_context(self._host(props))
+                config = AsyncConfig.of(props.async_invoke_config)
                 # The API, ARNs and events name a function as it is deployed, people here as in s.yaml.
                 deployed = host.function.name
                 queue = opened.enter_context(
@@ -160,8 +156,8 @@ class Stack:
                 for variable in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
                     if named := host.function.environment.get(variable):
                         self._make("queue", named, variable)
-                for trigger in described.triggers:
-                    self._attach(trigger, described, queue, deliver, opened)
+                for trigger in props.triggers:
+                    self._attach(trigger, name, queue, deliver, opened)
             ways = _Ways(self, accepts)
             app = create_inbox_app(self.sandbox, self.calls, store, ways, changes=self._changes)
             self.inbox_url = opened.enter_context(Server(app, port=self.ports.inbox)).url
@@ -221,75 +217,57 @@ class Stack:
                 raise DescriptorError(self.descriptor.name, [fault]) from None
 
     def _attach(
-        self,
-        trigger: Trigger,
-        described: DescribedFunction,
-        queue: AsyncQueue,
-        deliver: Destinations,
-        opened: ExitStack,
+        self, trigger: Trigger, function: str, queue: AsyncQueue, deliver: Destinations, opened: ExitStack
     ) -> None:
         """Let a trigger deliver to its function from now on."""
-        name, store, source = described.resource, self.queues.store, trigger.source_arn or ""
-        if trigger.type == "http":
-            gateway = create_gateway(self.hosts[name], accept=queue.accept)
-            port = 0 if self.urls else self.ports.http  # a function has a domain of its own; here, a port
-            self.urls[name] = opened.enter_context(Server(gateway, port=port)).url
-        elif trigger.type == "timer":
-            self.timers.add(timer_of(trigger, name), queue.accept)
-        elif trigger.type == "oss":
-            self._oss_triggers.append(oss_trigger_of(trigger, name, source))
-        elif trigger.type == "mns_topic":
-            topic = opened.enter_context(
-                TopicTrigger(topic_of(trigger, source), queue.accept, account=self.hosts[name].account)
-            )
-            self._make("topic", topic.config.topic, trigger.name)
-            topic.attach(store.topics)
-            self._sources[name, trigger.name] = topic.config.topic
-        elif trigger.type == "eventbridge" and _is_bus(trigger):
-            self._event_triggers.append(event_trigger_of(trigger, name))
-        elif trigger.type == "eventbridge":
-            self._stream(trigger, described, queue.accept, deliver, opened)
-        elif trigger.type in OFF:
-            _logger.warning(
-                "%s: the trigger %s stays off: nothing on this machine is a source of type %s",
-                *(name, trigger.name, trigger.type),
-            )
-        else:
-            reason = f"{trigger.type} is not known here"
-            raise DescriptorError(self.descriptor.name, [Fault(trigger.name, reason)])
+        store, host, name = self.queues.store, self.hosts[function], trigger.trigger_name
+        match trigger:
+            case triggers.Http():
+                gateway = create_gateway(host, accept=queue.accept)
+                port = 0 if self.urls else self.ports.http  # a function has a domain of its own; here, a port
+                self.urls[function] = opened.enter_context(Server(gateway, port=port)).url
+            case triggers.Timer():
+                self.timers.add(timer_of(trigger, function), queue.accept)
+            case triggers.Oss():
+                self._oss_triggers.append(oss_trigger_of(trigger, function))
+            case triggers.Topic():
+                self._make("topic", trigger.topic, name)
+                topic = TopicTrigger(topic_of(trigger), queue.accept, account=host.account)
+                opened.enter_context(topic).attach(store.topics)
+                self._sources[function, name] = trigger.topic
+            case triggers.EventBridge() if trigger.is_stream:
+                self._stream(trigger, function, queue.accept, deliver, opened)
+            case triggers.EventBridge():
+                self._event_triggers.append(event_trigger_of(trigger, function))
+            case _:
+                told = "%s: the trigger %s stays off: nothing on this machine is a source of type %s"
+                _logger.warning(told, function, name, trigger.trigger_type)
 
     def _stream(
         self,
-        trigger: Trigger,
-        described: DescribedFunction,
+        trigger: triggers.EventBridge,
+        function: str,
         accept: Accept,
         deliver: Destinations,
         opened: ExitStack,
     ) -> None:
         """Let an event stream deliver; those of products that are not on this machine stay off."""
-        name, store = described.resource, self.queues.store
-        host = self.hosts[name]
-        kind = trigger.config["eventSourceConfig"]["eventSourceType"]
-        if kind != "MNS" and trigger.config.get("triggerEnable", True) is not False:
-            reason = f"only MNS queues run on this machine; {kind} needs triggerEnable: false"
-            raise DescriptorError(self.descriptor.name, [Fault(trigger.name, reason)])
-        if kind == "DTS":
-            return  # no message of it is ever made here
-        config = stream_of(trigger, host.function.name)
-        if kind != "MNS":
+        store, host, name = self.queues.store, self.hosts[function], trigger.trigger_name
+        source = trigger.trigger_config.event_source_config
+        if source.event_source_type != "MNS":
+            if trigger.trigger_config.trigger_enable:
+                kind = source.event_source_type
+                told = f"{kind} needs triggerEnable: false: only MNS queues run on this machine"
+                raise DescriptorError(self.descriptor.name, [Fault(name, told)])
             return
-        source = config.origin.parameters["QueueName"]
-        self._make("queue", source, trigger.name)
-        self._sources[name, trigger.name] = source
+        config = stream_of(trigger, host.function.name)
+        self._make("queue", source.queue, name)
+        self._sources[function, name] = source.queue
         if config.dead_letters:
-            place = destination_of(config.dead_letters)
-            if place.kind != "queue":
-                reason = f"deadLetterQueue: {config.dead_letters}: only MNS queues run on this machine"
-                raise DescriptorError(self.descriptor.name, [Fault(trigger.name, reason)])
-            self._make("queue", place.name, trigger.name)
+            self._make("queue", destination_of(config.dead_letters).name, name)
         stream = EventStream(
             config,
-            MnsSource(store, source),
+            MnsSource(store, source.queue),
             invoke=host.invoke,
             accept=accept,
             dead_letters=deliver,
@@ -299,48 +277,42 @@ class Stack:
         opened.callback(store.listen(lambda _: stream.wake()))
         opened.enter_context(stream)
 
-    def _host(self, described: DescribedFunction) -> FunctionHost:
-        props = described.props
-        variables = props.get("environmentVariables") or {}
+    def _host(self, props: FunctionProperties) -> FunctionHost:
         function = Function(
-            name=props["functionName"],
-            folder=described.folder,
-            handler=props["handler"],
-            runtime=cast("Literal['python3.10', 'python3.12']", props["runtime"]),
-            timeout=props.get("timeout") or DEFAULT_TIMEOUT,
-            memory=props.get("memorySize") or DEFAULT_MEMORY,
+            name=props.function_name,
+            folder=self.descriptor.parent / props.code,
+            handler=props.handler,
+            runtime=props.runtime,
+            timeout=props.timeout,
+            memory=props.memory_size,
             environment={
-                **variables,
+                **props.environment_variables,
                 "MPAAS_ENDPOINT": self.sandbox.url,
                 "PUSH_MNS_ENDPOINT": self.queues.endpoint,
                 "PUSH_FC_ENDPOINT": self.events_url,
             },
             layers=(ROOT / "shared",),
-            **_hooks(props),
+            **_hooks(props.instance_lifecycle_config),
         )
         options: dict[str, Any] = {"on_log": self.calls.log, "on_call": self.calls.ended}
-        if reserved := (props.get("concurrencyConfig") or {}).get("reservedConcurrency"):
-            options["limit"] = reserved
+        if props.concurrency_config:
+            options["limit"] = props.concurrency_config.reserved_concurrency
         return FunctionHost(function, account=_account_of(props), **options)
 
 
-def _account_of(props: Mapping[str, Any]) -> Account:
+def _account_of(props: FunctionProperties) -> Account:
     """Return in whose name, and in which region, a function runs."""
-    return Account(region=props["region"], credentials=ROLE)
+    return Account(region=props.region, credentials=ROLE)
 
 
-def _hooks(props: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `instanceLifecycleConfig` says of a function (fc-runtime.md: Lifecycle hooks); empty
-    without hooks.
-    """
-    config = props.get("instanceLifecycleConfig") or {}
+def _hooks(config: LifecycleConfig) -> dict[str, Any]:
+    """Return the hooks of a function as its host takes them (fc-runtime.md: Lifecycle hooks)."""
     hooks: dict[str, Any] = {}
-    for key, hook in (("initializer", "initializer"), ("preStop", "prestop")):
-        described = config.get(key) or {}
-        if handler := described.get("handler"):
-            hooks[hook] = handler
-            if seconds := described.get("timeout"):
-                hooks[f"{hook}_timeout"] = seconds
+    for name, hook in (("initializer", config.initializer), ("prestop", config.pre_stop)):
+        if hook.handler:
+            hooks[name] = hook.handler
+            if hook.timeout:
+                hooks[f"{name}_timeout"] = hook.timeout
     return hooks
 
 
@@ -372,11 +344,6 @@ def _check_ledger(variables: Mapping[str, str]) -> None:
             f"PUSH_LEDGER_URL names {host}: what is tried here would count as sent there."
             " Unset it, or name a Redis on this machine"
         )
-
-
-def _is_bus(trigger: Trigger) -> bool:
-    source = trigger.config.get("eventSourceConfig") or {}
-    return bool(source.get("eventSourceType", "Default") == "Default")
 
 
 @dataclass(frozen=True)

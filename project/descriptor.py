@@ -1,45 +1,31 @@
-"""Reads `s.yaml` and its overlays: which functions there are, how they are configured, what triggers them.
+"""Reads `s.yaml` and its overlays: the functions of a deployment, each as a model.
 
-A file enters as it is deployed; expressions and templates are resolved as the `s` command does:
-`${env('NAME')}`, `${env('NAME', 'default')}`, `${vars.name}`, `${this.props.name}`,
-`extend: {name: …, ignore: […]}` of a function and `extend: s.yaml` of an overlay (deploy.md: Frame of
-s.yaml). What `s` takes from files, from other resources or from its access is not resolved. The local stack
-and `validate` read with it.
+A file enters as it is deployed; templates (`extend: {name: …, ignore: […]}` of a function), overlays
+(`extend: s.yaml` of a file) and expressions are resolved as the `s` command does
+(deploy.md: Frame of s.yaml). Whoever has the models need not check what they hold.
 """
 
 from __future__ import annotations
 
 import copy
-import json
-import os
-import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
+from pydantic import Field, ValidationError
 
 from mpaas_push import yaml_text
 from mpaas_push.errors import Fault, PushError
+from project.expressions import Expressions
+from project.faults import faults_of
+from project.fields import Strict, like
+from project.function import FunctionProperties
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = [
-    "DescribedFunction",
-    "Descriptor",
-    "DescriptorError",
-    "Trigger",
-    "described_functions",
-    "descriptor_files",
-    "read_yaml",
-]
-
-
-def descriptor_files(folder: Path) -> Sequence[Path]:
-    """Return `s.yaml` and its overlays."""
-    return sorted(folder.glob("s.yaml")) + sorted(folder.glob("s.*.yaml"))
+__all__ = ["Descriptor", "DescriptorError", "descriptor_files", "read_functions", "read_yaml"]
 
 
 class DescriptorError(PushError):
@@ -56,126 +42,158 @@ class DescriptorError(PushError):
         super().__init__("; ".join(f"{file}: {fault}" for fault in self.faults))
 
 
-@dataclass(frozen=True)
-class Trigger:
-    """One trigger of a function.
+def descriptor_files(folder: Path) -> Sequence[Path]:
+    """Return `s.yaml` and its overlays."""
+    return sorted(folder.glob("s.yaml")) + sorted(folder.glob("s.*.yaml"))
 
-    Attributes:
-        name: `triggerName`.
-        type: `triggerType`, such as ``http``, ``timer``, ``mns_topic``, ``oss`` or ``eventbridge``.
-        config: `triggerConfig` as written.
-        source_arn: `sourceArn`, where the trigger has one.
+
+def read_functions(path: Path, env: Mapping[str, str]) -> dict[str, FunctionProperties]:
+    """Return the functions of a descriptor by resource, in the order of the file.
+
+    Args:
+        path: The file.
+        env: What `${env(…)}` reads.
+
+    Raises:
+        DescriptorError: it cannot be read or resolved, or something in it would not work.
     """
+    descriptor = Descriptor(path)
+    functions: dict[str, FunctionProperties] = {}
+    faults: list[Fault] = []
+    for resource in descriptor.frame.resources:
+        try:
+            functions[resource] = descriptor.function(resource, env)
+        except DescriptorError as error:
+            faults += error.faults
+    if faults:
+        raise DescriptorError(path.name, list(dict.fromkeys(faults)))  # a template's are those of each
+    return functions
 
+
+class _Extended(Strict):
     name: str
-    type: str
-    config: Mapping[str, Any]
-    source_arn: str | None = None
+    ignore: list[str] = []
 
 
-@dataclass(frozen=True)
-class DescribedFunction:
-    """One function as it would be deployed.
+class _Resource(Strict):
+    component: Annotated[str, like(r"fc3(@[\w.]+)?", "fc3")]
+    extend: _Extended | None = None
+    actions: dict[str, Any] = {}
+    props: dict[str, Any]
 
-    Attributes:
-        resource: Key under `resources`.
-        props: All of its properties, resolved.
-        folder: Code package.
-        triggers: Its triggers, in the order of the file.
-    """
 
-    resource: str
-    props: Mapping[str, Any]
-    folder: Path
-    triggers: tuple[Trigger, ...]
+class Frame(Strict):
+    """What a descriptor says beside the properties of its functions (deploy.md: Frame of s.yaml)."""
+
+    edition: Annotated[str, like(r"3\.[0-9]+\.[0-9]+", "3.0.0, in which component fc3 is written")]
+    name: str
+    access: str = "default"
+    vars: dict[str, Any] = {}
+    template: dict[str, dict[str, Any]] = {}
+    flow: dict[str, Any] = {}
+    actions: dict[str, Any] = {}
+    resources: Annotated[dict[str, _Resource], Field(min_length=1)]
 
 
 class Descriptor:
     """One file, with what it extends.
 
     Args:
-        path: The file; what an overlay extends is found beside it.
+        path: The file; what an overlay extends is beside it.
 
     Attributes:
         file: Its name.
-        document: All that it says, expressions unresolved.
+        frame: What it says, expressions unresolved.
 
     Raises:
-        DescriptorError: it cannot be read.
+        DescriptorError: it cannot be read, or is not a frame with functions.
     """
 
     def __init__(self, path: Path) -> None:
         self.file = path.name
-        self.document = _mapping(path)
-        if base := self.document.pop("extend", None):
+        document = _mapping(path)
+        if base := document.pop("extend", None):
             beside = path.parent / str(base)
             if beside not in path.parent.iterdir():
                 raise DescriptorError(self.file, [Fault("extend", f"there is no file {base}")])
-            self.document = _merged(_mapping(beside), self.document)
+            document = _merged(_mapping(beside), document)
+        try:
+            self.frame = Frame.model_validate(document)
+        except ValidationError as error:
+            raise DescriptorError(self.file, list(faults_of(error, ""))) from None
 
     def stage(self, env: Mapping[str, str]) -> str:
         """Return `vars.stage`, resolved; empty where there is none."""
-        variables = self.document.get("vars") or {}
-        return str(_Names({"vars": variables}, env).resolved(variables.get("stage", ""), "vars.stage"))
+        variables = self.frame.vars
+        return str(Expressions({"vars": variables}, env).resolve(variables.get("stage", ""), "vars.stage"))
 
-    def props(self, resource: str, env: Mapping[str, str]) -> dict[str, Any]:
-        """Return the properties of a function, its template merged in and expressions resolved.
+    def function(self, resource: str, env: Mapping[str, str]) -> FunctionProperties:
+        """Return a function.
 
         Raises:
-            DescriptorError: an expression cannot be resolved, or the template is not there.
+            DescriptorError: its properties cannot be resolved, or are not what a function has.
+        """
+        props = self.resolved_props(resource, env)
+        try:
+            return FunctionProperties.model_validate(props)
+        except ValidationError as error:
+            faults = faults_of(error, f"resources.{resource}.props", _trigger_names(props))
+            raise DescriptorError(self.file, [self.at_origin(fault) for fault in faults]) from None
+
+    def resolved_props(self, resource: str, env: Mapping[str, str]) -> dict[str, Any]:
+        """Return the properties of a function as the file has them: its template merged in, expressions
+        resolved, nothing judged.
+
+        Raises:
+            DescriptorError: an expression cannot be resolved, or there is no such template.
         """
         props = self._merged_props(resource)
-        names = _Names({"vars": self.document.get("vars") or {}, "this": {"props": props}}, env)
-        resolved: dict[str, Any] = names.resolved(props, f"resources.{resource}.props")
-        if names.faults:
-            raise DescriptorError(self.file, names.faults)
+        expressions = Expressions({"vars": self.frame.vars, "this": {"props": props}}, env)
+        resolved: dict[str, Any] = expressions.resolve(props, f"resources.{resource}.props")
+        if expressions.faults:
+            raise DescriptorError(self.file, expressions.faults)
         return resolved
 
     def _merged_props(self, resource: str) -> dict[str, Any]:
-        described = self.document["resources"][resource]
-        extended = described.get("extend") or {}
-        base: Any = {}
-        if template := extended.get("name"):
-            base = (self.document.get("template") or {}).get(template)
-            if base is None:
-                place = f"resources.{resource}.extend.name"
-                raise DescriptorError(self.file, [Fault(place, f"there is no template {template!r}")])
-        ignored = extended.get("ignore") or ()
-        kept = {key: each for key, each in base.items() if key not in ignored}
-        props: dict[str, Any] = _merged(kept, described.get("props") or {})
-        return props
+        described = self.frame.resources[resource]
+        if described.extend is None:
+            return described.props
+        template = self.frame.template.get(described.extend.name)
+        if template is None:
+            path = f"resources.{resource}.extend.name"
+            raise DescriptorError(self.file, [Fault(path, f"there is no template {described.extend.name!r}")])
+        kept = {key: value for key, value in template.items() if key not in described.extend.ignore}
+        merged: dict[str, Any] = _merged(kept, described.props)
+        return merged
+
+    def at_origin(self, fault: Fault) -> Fault:
+        """Return a fault at the path where it can be mended: in the template, for what a function has from
+        there, so that it is told once.
+
+        Args:
+            fault: At a path below ``resources.NAME.props``.
+        """
+        _, resource, _, *steps = fault.field.split(".")
+        described = self.frame.resources[resource]
+        own: Any = described.props
+        for step in steps:
+            if not isinstance(own, dict) or step not in own:
+                break
+            own = own[step]
+        else:
+            return fault
+        name = described.extend.name if described.extend else ""
+        if steps[0] not in self.frame.template.get(name, {}):
+            return fault
+        return Fault(".".join(["template", name, *steps]), fault.message)
 
 
-def described_functions(path: Path, env: Mapping[str, str] | None = None) -> tuple[DescribedFunction, ...]:
-    """Return the functions of an `s.yaml`, in the order of the file.
-
-    Args:
-        path: The file; code folders are found beside it.
-        env: What `${env(…)}` reads; the process's environment by default.
-
-    Raises:
-        DescriptorError: the file is not such a descriptor, or an expression cannot be resolved.
-    """
-    descriptor = Descriptor(path)
-    resources = descriptor.document.get("resources")
-    if not isinstance(resources, dict):
-        raise DescriptorError(path.name, [Fault("resources", "must be a map of functions")])
-    functions = []
-    for resource, described in resources.items():
-        if str(described.get("component", "")).partition("@")[0] != "fc3":
-            continue
-        props = descriptor.props(resource, os.environ if env is None else env)
-        triggers = tuple(
-            Trigger(
-                each["triggerName"],
-                each["triggerType"],
-                each.get("triggerConfig") or {},
-                each.get("sourceArn"),
-            )
-            for each in props.get("triggers") or ()
-        )
-        functions.append(DescribedFunction(resource, props, path.parent / props["code"], triggers))
-    return tuple(functions)
+def _trigger_names(props: Mapping[str, Any]) -> list[str]:
+    triggers = props.get("triggers")
+    return [
+        str(trigger.get("triggerName")) if isinstance(trigger, dict) else str(index)
+        for index, trigger in enumerate(triggers if isinstance(triggers, list) else ())
+    ]
 
 
 def read_yaml(path: Path) -> Any:
@@ -209,65 +227,3 @@ def _merged(base: Any, over: Any) -> Any:
     if not (isinstance(base, dict) and isinstance(over, dict)):
         return over
     return base | {key: _merged(base.get(key), value) for key, value in over.items()}
-
-
-_EXPRESSION = re.compile(r"\$\{([^{}]*)\}")
-_ENV = re.compile(
-    r"""env\(\s*(['"])(?P<name>[^'"]*)\1\s*(?:,\s*(?P<default>'[^']*'|"[^"]*"|[\w.-]+)\s*)?\)"""
-)
-
-
-class _Names:
-    """What expressions can speak of; collects what cannot be resolved in `faults`."""
-
-    def __init__(self, roots: Mapping[str, Any], env: Mapping[str, str]) -> None:
-        self._roots = roots
-        self._env = env
-        self.faults: list[Fault] = []
-
-    def resolved(self, value: Any, place: str, within: frozenset[str] = frozenset()) -> Any:
-        """Return a value without expressions; `within` are the names that it is a part of."""
-        if isinstance(value, dict):
-            return {key: self.resolved(each, f"{place}.{key}", within) for key, each in value.items()}
-        if isinstance(value, list):
-            return [self.resolved(each, f"{place}.{index}", within) for index, each in enumerate(value)]
-        if not isinstance(value, str):
-            return value
-        if "${" in _EXPRESSION.sub("", value):
-            self.faults.append(Fault(place, f"{value!r} holds ${{ that is not closed"))
-        if whole := _EXPRESSION.fullmatch(value):  # keeps its type; in a longer text everything is text
-            return self._value(whole[1].strip(), place, within)
-        return _EXPRESSION.sub(lambda match: _text(self._value(match[1].strip(), place, within)), value)
-
-    def _value(self, expression: str, place: str, within: frozenset[str]) -> Any:
-        if call := _ENV.fullmatch(expression):
-            return self._variable(call["name"], call["default"], place)
-        found: Any = self._roots
-        for step in expression.split("."):
-            try:
-                found = found[int(step) if isinstance(found, list) else step]
-            except (LookupError, TypeError, ValueError):
-                found = None
-        if found is None or expression in within or "." not in expression:
-            self.faults.append(
-                Fault(
-                    place,
-                    f"${{{expression}}} cannot be resolved; ${{vars.name}} with a name under `vars`, "
-                    "${this.props.name}, ${env('NAME')} and ${env('NAME', 'default')} can",
-                )
-            )
-            return ""
-        return self.resolved(found, expression, within | {expression})
-
-    def _variable(self, name: str, default: str | None, place: str) -> Any:
-        if name in self._env:
-            return self._env[name]
-        if default is None:
-            self.faults.append(Fault(place, f"the environment variable {name} is not set"))
-            return ""
-        return default[1:-1] if default[0] in "'\"" else yaml.safe_load(default)
-
-
-def _text(value: Any) -> str:
-    """Write a value as a part of a text."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | dict | list) else str(value)

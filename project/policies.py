@@ -12,11 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.alias_generators import to_pascal
 
 from mpaas_push.errors import Fault
-from project.resources import faults_of
-from project.stack import PSEUDO, substituted
+from project.faults import faults_of
+from project.ros_template import PSEUDO, substituted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from project.function import FunctionProperties
 
 __all__ = ["CALLS", "DEPLOYS", "deployer_faults", "function_faults", "trust_faults", "unreached_faults"]
 
@@ -140,13 +142,13 @@ def _width_faults(statement: _Statement, at: str) -> Iterator[Fault]:
 
 
 def unreached_faults(
-    document: Any, functions: Iterable[Mapping[str, Any]], place: str = ""
+    document: Any, functions: Iterable[FunctionProperties], place: str = ""
 ) -> Iterator[Fault]:
     """Find queues and functions that `s.yaml` names and the role may not use.
 
     Args:
         document: The policy of the functions; `${Stage}` in it is `dev`, as in `s.yaml` with nothing set.
-        functions: The properties of the functions of `s.yaml`.
+        functions: Those of `s.yaml`.
         place: The policy's path in the file.
     """
     allowed: dict[str, set[str]] = {}
@@ -160,12 +162,12 @@ def unreached_faults(
 
     at = _join(place, "Statement")
     for props in functions:
-        variables = props.get("environmentVariables") or {}
+        variables = props.environment_variables
         for name in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
             queue = variables.get(name)
             if queue and not may("mns:SendMessage", f":/queues/{queue}/messages"):
                 yield Fault(at, f"nothing lets {name} of s.yaml, {queue}, be sent to")
-        failed = props["asyncInvokeConfig"]["destinationConfig"]["onFailure"]["destination"]
+        failed = props.async_invoke_config.on_failure
         if ":/queues/" in failed and not may("mns:SendMessage", failed):
             yield Fault(at, f"nothing lets the failure destination of s.yaml, {failed}, be sent to")
         worker = variables.get("PUSH_WORKER_FUNCTION")

@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from mpaas_push.cli.inputs import read_input, rules_files, settings_or_stand_ins
 from mpaas_push.errors import Fault, InvalidMessage, Misconfigured, PushError
 from mpaas_push.event_rules import BadRules, read_rules
@@ -20,22 +18,18 @@ from mpaas_push.json_text import read_json
 from mpaas_push.message.reading import messages_of
 from mpaas_push.settings import Settings
 from mpaas_push.triggers.timer import Tick, tasks_of
-from project.descriptor import (
-    DescribedFunction,
-    Descriptor,
-    DescriptorError,
-    described_functions,
-    descriptor_files,
-)
+from project.descriptor import Descriptor, DescriptorError, descriptor_files, read_functions
 from project.env_file import env_faults, read_env, settings_faults
 from project.policies import deployer_faults, function_faults, trust_faults, unreached_faults
-from project.resources import DeployedFunction, Frame, faults_of
-from project.stack import Stack
+from project.ros_template import RosTemplate
+from project.triggers import Timer
 from project.wiring import wiring_faults
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping
+
+    from project.function import FunctionProperties
 
 __all__ = ["add_to"]
 
@@ -108,7 +102,7 @@ def _checks(folder: Path, messages: list[str]) -> Iterator[tuple[str, Callable[[
     for path in files:
         yield path.name, partial(_descriptor, path, env, settings)
     if (folder / "template.yml").is_file():
-        yield "template.yml", partial(_stack, folder)
+        yield "template.yml", partial(_template, folder)
     for path in sorted((folder / "deploy" / "policies").glob("*.json")):
         yield str(path.relative_to(folder)), partial(_policy, folder, path)
     for path in rules:
@@ -139,126 +133,63 @@ def _env_file(folder: Path) -> _Checked:
 
 
 def _descriptor(path: Path, env: Mapping[str, str], settings: Settings) -> _Checked:
-    descriptor = _framed(path)
+    descriptor = Descriptor(path)
     found: list[Fault] = []
-    functions: dict[str, dict[str, Any]] = {}
-    messages = triggers = 0
+    functions: dict[str, FunctionProperties] = {}
+    messages = 0
     others = _names_elsewhere(path, env)
-    for resource in descriptor.document["resources"]:
+    for resource in descriptor.frame.resources:
+        at = f"resources.{resource}.props"
         try:
-            props = _checked_props(descriptor, resource, env)
+            functions[resource] = props = descriptor.function(resource, env)
         except DescriptorError as error:
             found += error.faults
             continue
-        functions[resource] = props
-        triggers += len(_triggers(props))
         for fault in (*_beyond_the_model(props, path.parent), *_written_keys(descriptor, resource)):
-            placed = Fault(f"resources.{resource}.props.{fault.field}", fault.message)
-            found.append(_at_its_template(placed, descriptor, resource))
-        if (name := props["functionName"]) in others:
-            place = f"resources.{resource}.props.functionName"
-            found.append(Fault(place, f"{name} is also that of {others[name]}"))
+            found.append(descriptor.at_origin(Fault(f"{at}.{fault.field}", fault.message)))
+        if (name := props.function_name) in others:
+            found.append(Fault(f"{at}.functionName", f"{name} is also that of {others[name]}"))
         others[name] = f"resources.{resource}"
-        number, faults = _timer_messages(props, f"resources.{resource}.props.triggers", settings)
+        number, faults = _timer_messages(props, f"{at}.triggers", settings)
         messages += number
         found += faults
-    if functions.keys() == descriptor.document["resources"].keys():  # what is wrong in one is told first
-        for fault in wiring_faults(functions, _other_stages(descriptor, path, env)):
-            found.append(_at_its_template(fault, descriptor, fault.field.split(".")[1]))
-    counted = [_counted(len(descriptor.document["resources"]), "function"), _counted(triggers, "trigger")]
+    if functions.keys() == descriptor.frame.resources.keys():  # what is wrong in one is told first
+        wiring = wiring_faults(functions, _other_stages(descriptor, path, env))
+        found += map(descriptor.at_origin, wiring)
+    triggers = sum(len(props.triggers) for props in functions.values())
+    counted = [_counted(len(descriptor.frame.resources), "function"), _counted(triggers, "trigger")]
     return f"{', '.join(counted)}, {_counted(messages, 'message')} of timers", found
-
-
-def _framed(path: Path) -> Descriptor:
-    """Read a descriptor of which the frame is right.
-
-    Raises:
-        DescriptorError: it cannot be read, or is not a frame with functions.
-    """
-    descriptor = Descriptor(path)
-    try:
-        Frame.model_validate(descriptor.document)
-    except ValidationError as error:
-        raise DescriptorError(path.name, list(faults_of(error, ""))) from None
-    return descriptor
 
 
 def _other_stages(descriptor: Descriptor, path: Path, env: Mapping[str, str]) -> set[str]:
     """Return the stages of the other descriptors, as far as they can be read."""
-    found = set()
+    stages = set()
     for other in descriptor_files(path.parent):
         with suppress(DescriptorError):
-            found.add(_framed(other).stage(env))
-    return found - {descriptor.stage(env), ""}
-
-
-def _checked_props(descriptor: Descriptor, resource: str, env: Mapping[str, str]) -> dict[str, Any]:
-    """Return the properties of a function.
-
-    Raises:
-        DescriptorError: they cannot be resolved, or are not what a function has.
-    """
-    props = descriptor.props(resource, env)
-    try:
-        DeployedFunction.model_validate(props)
-    except ValidationError as error:
-        names = [str(each.get("triggerName")) for each in _triggers(props)]
-        faults = faults_of(error, f"resources.{resource}.props", names)
-        placed = [_at_its_template(fault, descriptor, resource) for fault in faults]
-        raise DescriptorError(descriptor.file, placed) from None
-    return props
-
-
-def _triggers(props: Mapping[str, Any]) -> list[dict[str, Any]]:
-    written = props.get("triggers")
-    return [each for each in written if isinstance(each, dict)] if isinstance(written, list) else []
+            stages.add(Descriptor(other).stage(env))
+    return stages - {descriptor.stage(env), ""}
 
 
 def _names_elsewhere(path: Path, env: Mapping[str, str]) -> dict[str, str]:
     """Return which functions the other descriptors of the project deploy: two files may not share one."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for other in descriptor_files(path.parent):
         if other.name >= path.name:
             continue  # of two files that share a name, one is told
-        try:
-            document = _framed(other)
-            for resource in document.document["resources"]:
-                found[_checked_props(document, resource, env)["functionName"]] = other.name
-        except DescriptorError:
-            continue  # told where that file is checked
-    return found
+        with suppress(DescriptorError):  # told where that file is checked
+            names |= {each.function_name: other.name for each in read_functions(other, env).values()}
+    return names
 
 
-def _at_its_template(fault: Fault, descriptor: Descriptor, resource: str) -> Fault:
-    """Name the template for what a function has from there, so that it is told once and where it stands."""
-    described = descriptor.document["resources"][resource]
-    _, _, _, *steps = fault.field.split(".")
-    own: Any = described.get("props")
-    for step in steps:
-        if not isinstance(own, dict) or step not in own:
-            break
-        own = own[step]
-    else:
-        return fault
-    template = (described.get("extend") or {}).get("name")
-    inherited: Any = (descriptor.document.get("template") or {}).get(template)
-    if not isinstance(inherited, dict) or steps[0] not in inherited:
-        return fault
-    return Fault(".".join(["template", str(template), *steps]), fault.message)
-
-
-def _beyond_the_model(props: Mapping[str, Any], folder: Path) -> Iterator[Fault]:
+def _beyond_the_model(props: FunctionProperties, folder: Path) -> Iterator[Fault]:
     """Find what only the functions' own settings and the files beside the descriptor can tell."""
-    code, (module, _, name) = props["code"], props["handler"].rpartition(".")
+    code, (module, _, name) = props.code, props.handler.rpartition(".")
     if f"{module}.py" not in _files(folder / code):
-        yield Fault("code", f"there is no {code}/{module}.py for the handler {props['handler']}")
+        yield Fault("code", f"there is no {code}/{module}.py for the handler {props.handler}")
     elif lack := _lacks(folder / code / f"{module}.py", name):
         yield Fault("handler", f"{code}/{module}.py {lack}")
-    for fault in _variable_faults(props.get("environmentVariables") or {}):
+    for fault in _variable_faults(props.environment_variables):
         yield Fault(f"environmentVariables.{fault.field}", fault.message)
-    names = [each["triggerName"] for each in _triggers(props)]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield Fault("triggers", f"two are called {name}")
 
 
 def _files(folder: Path) -> set[str]:
@@ -291,11 +222,11 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 def _written_keys(descriptor: Descriptor, resource: str) -> Iterator[Fault]:
     """Find keys and passwords that stand in the file; what the environment or `.env` fills in does not."""
     try:
-        written = descriptor.props(resource, {})
+        written = descriptor.function(resource, {})
     except DescriptorError:
         return  # an expression that has no value of its own
-    for name, value in (written.get("environmentVariables") or {}).items():
-        if _KEY_VALUES.match(str(value)):
+    for name, value in written.environment_variables.items():
+        if _KEY_VALUES.match(value):
             yield Fault(
                 f"environmentVariables.{name}", "holds a key or a password: write ${env('…')} instead"
             )
@@ -314,16 +245,16 @@ def _variable_faults(variables: Mapping[str, str]) -> Iterator[Fault]:
     yield from settings_faults(dict(variables))
 
 
-def _timer_messages(props: Mapping[str, Any], place: str, settings: Settings) -> tuple[int, list[Fault]]:
+def _timer_messages(props: FunctionProperties, path: str, settings: Settings) -> tuple[int, list[Fault]]:
     """Read the payloads of timer triggers as `timer_push` does: how many messages, and what is wrong."""
     number, found = 0, []
-    for trigger in _triggers(props):
-        if trigger["triggerType"] != "timer":
+    for trigger in props.triggers:
+        if not isinstance(trigger, Timer):
             continue
-        name = trigger["triggerName"]
-        at = f"{place}.{name}.triggerConfig.payload"
+        name = trigger.trigger_name
+        at = f"{path}.{name}.triggerConfig.payload"
         try:
-            payload = read_json(trigger["triggerConfig"].get("payload", ""))
+            payload = read_json(trigger.trigger_config.payload)
             number += len(tasks_of(Tick(name, "", payload), settings))
         except InvalidMessage as error:
             found += [Fault(f"{at}.{fault.field}", fault.message) for fault in error.faults]
@@ -335,8 +266,8 @@ def _timer_messages(props: Mapping[str, Any], place: str, settings: Settings) ->
 # --- template.yml and policies
 
 
-def _stack(folder: Path) -> _Checked:
-    stack = Stack(folder / "template.yml")
+def _template(folder: Path) -> _Checked:
+    stack = RosTemplate(folder / "template.yml")
     found = list(stack.faults())
     if not found:
         for name, role in stack.of("RAM::Role").items():
@@ -354,18 +285,12 @@ def _stack(folder: Path) -> _Checked:
     return f"{_counted(len(stack.of('FC3::Function')), 'function')}, {resources}", found
 
 
-def _functions(folder: Path) -> dict[str, DescribedFunction]:
-    """Return the functions of `s.yaml` with nothing set, by name; none where something in it is wrong."""
-    path = folder / "s.yaml"
-    if not path.is_file():
-        return {}
+def _functions(folder: Path) -> dict[str, FunctionProperties]:
+    """Return the functions of `s.yaml` with nothing set; none where something in it is wrong."""
     try:
-        descriptor = _framed(path)
-        for resource in descriptor.document["resources"]:
-            _checked_props(descriptor, resource, {})
+        return read_functions(folder / "s.yaml", {})
     except DescriptorError:
-        return {}  # told where that file is checked
-    return {each.props["functionName"]: each for each in described_functions(path, {})}
+        return {}  # there is none, or it is told where that file is checked
 
 
 def _policy(folder: Path, path: Path) -> _Checked:
@@ -381,7 +306,7 @@ def _policy(folder: Path, path: Path) -> _Checked:
 
 
 def _unreached(folder: Path, document: Any, place: str = "") -> Iterator[Fault]:
-    return unreached_faults(document, [each.props for each in _functions(folder).values()], place)
+    return unreached_faults(document, _functions(folder).values(), place)
 
 
 # --- Rules and messages

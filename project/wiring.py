@@ -7,7 +7,6 @@ stage's queue, in a batch that takes longer than a stream lets a function run
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -15,19 +14,51 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault
+from project.triggers import EventBridge, Http, Oss, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    _Functions = Mapping[str, Mapping[str, Any]]
+    from project.function import FunctionProperties
+    from project.triggers import EventBridgeConfig, OssConfig
 
-__all__ = ["wiring_faults"]
+    _Functions = Mapping[str, FunctionProperties]
+
+__all__ = ["mns_queues", "mns_topics", "wiring_faults"]
 
 STREAM_SECONDS = 300
 """Longest run of a function that a stream calls (fc-runtime.md: Batches and retries)."""
 TRIGGERS_OF_A_BUCKET = 10
 _THIS_MACHINE = re.compile(r"\w+://([^/@]*@)?(localhost|127\.[0-9.]+|\[::1\])([:/]|$)")
-_WORKER, _RETRIES, _LETTERS = "PUSH_WORKER_FUNCTION", "PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"
+_WORKER, _RETRIES, _DEAD_LETTERS = "PUSH_WORKER_FUNCTION", "PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"
+
+
+def mns_queues(functions: Iterable[FunctionProperties]) -> set[str]:
+    """Return the queues of MNS that functions and their triggers read or write."""
+    names: set[str] = set()
+    for function in functions:
+        variables = function.environment_variables
+        names |= {variables.get(_RETRIES, ""), variables.get(_DEAD_LETTERS, "")}
+        arns = [function.async_invoke_config.on_success or "", function.async_invoke_config.on_failure]
+        for stream in _streams("", function):
+            names.add(stream.queue)
+            arns.append(stream.dead_letter_arn)
+        names |= {match[1] for match in map(_QUEUE.search, arns) if match}
+    return names - {""}
+
+
+def mns_topics(functions: Iterable[FunctionProperties]) -> set[str]:
+    """Return the topics of MNS that triggers read, or records are published to."""
+    names: set[str] = set()
+    for function in functions:
+        names |= {trigger.topic for trigger in function.triggers if isinstance(trigger, Topic)}
+        arns = [function.async_invoke_config.on_success or "", function.async_invoke_config.on_failure]
+        names |= {match[1] for match in map(_TOPIC.search, arns) if match}
+    return names
+
+
+_QUEUE = re.compile(r"^acs:mns:.*:/queues/([\w-]+)")
+_TOPIC = re.compile(r"^acs:mns:.*:/topics/([\w-]+)")
 
 
 @dataclass(frozen=True)
@@ -36,114 +67,114 @@ class _Stream:
 
     Attributes:
         trigger: Its name.
-        place: Of its configuration.
+        path: Of its configuration.
         config: The configuration.
     """
 
     trigger: str
-    place: str
-    config: Mapping[str, Any]
+    path: str
+    config: EventBridgeConfig
 
     @property
     def queue(self) -> str:
         """The queue of MNS that it reads; empty for another product's."""
-        parameters = self.config["eventSourceConfig"].get("eventSourceParameters") or {}
-        return str((parameters.get("sourceMNSParameters") or {}).get("QueueName", ""))
+        return self.config.event_source_config.queue
 
     @property
-    def letters(self) -> str:
-        """The queue that takes failed batches; empty where there is none."""
-        named = (self.config.get("runOptions") or {}).get("deadLetterQueue") or {}
-        return str(named.get("Arn", "")).rpartition(":/queues/")[2]
+    def dead_letter_arn(self) -> str:
+        """ARN of the queue that takes failed batches; empty where there is none."""
+        return self.config.run_options.dead_letters if self.config.run_options else ""
+
+    @property
+    def dead_letters(self) -> str:
+        """Name of that queue."""
+        return self.dead_letter_arn.rpartition(":/queues/")[2]
 
 
 def wiring_faults(functions: _Functions, other_stages: Collection[str]) -> Iterator[Fault]:
     """Find what fits each function and not the others.
 
     Args:
-        functions: The resolved properties by resource, each one checked by its model.
+        functions: The functions by resource.
         other_stages: Names of the stages of the other descriptors.
     """
     streams = {name: list(_streams(name, props)) for name, props in functions.items()}
     for name, props in functions.items():
-        place = f"resources.{name}.props"
-        yield from _of_function(place, props)
-        yield from _of_streams(place, props, streams[name])
-        yield from _of_other_stages(place, props, other_stages)
-        yield from _of_worker(place, props, functions)
-    everything = [each for found in streams.values() for each in found]
-    yield from _of_queues(functions, everything)
+        path = f"resources.{name}.props"
+        yield from _of_function(path, props)
+        yield from _of_streams(path, props, streams[name])
+        yield from _of_other_stages(path, props, other_stages)
+        yield from _of_worker(path, props, functions)
+    yield from _of_queues(functions, [stream for found in streams.values() for stream in found])
     yield from _of_buckets(functions)
 
 
-def _streams(name: str, props: Mapping[str, Any]) -> Iterator[_Stream]:
-    for trigger in props.get("triggers") or ():
-        source = trigger["triggerConfig"].get("eventSourceConfig") or {}
-        if source.get("eventSourceType", "Default") != "Default":
-            place = f"resources.{name}.props.triggers.{trigger['triggerName']}.triggerConfig"
-            yield _Stream(trigger["triggerName"], place, trigger["triggerConfig"])
+def _streams(name: str, props: FunctionProperties) -> Iterator[_Stream]:
+    for trigger in props.triggers:
+        if isinstance(trigger, EventBridge) and trigger.is_stream:
+            path = f"resources.{name}.props.triggers.{trigger.trigger_name}.triggerConfig"
+            yield _Stream(trigger.trigger_name, path, trigger.trigger_config)
 
 
-def _of_function(place: str, props: Mapping[str, Any]) -> Iterator[Fault]:
-    if props.get("internetAccess") is False and not props.get("vpcConfig"):
-        yield Fault(f"{place}.internetAccess", "without it and without vpcConfig, nothing leads to mPaaS")
-    for name, value in (props.get("environmentVariables") or {}).items():
+def _of_function(path: str, props: FunctionProperties) -> Iterator[Fault]:
+    if not props.internet_access and not props.vpc_config:
+        yield Fault(f"{path}.internetAccess", "without it and without vpcConfig, nothing leads to mPaaS")
+    for name, value in props.environment_variables.items():
         if _THIS_MACHINE.match(value):
-            yield Fault(f"{place}.environmentVariables.{name}", "leads to the function's own instance")
-    for trigger in props.get("triggers") or ():
-        if trigger["triggerType"] == "http" and "POST" not in trigger["triggerConfig"]["methods"]:
-            at = f"{place}.triggers.{trigger['triggerName']}.triggerConfig.methods"
+            yield Fault(f"{path}.environmentVariables.{name}", "leads to the function's own instance")
+    for trigger in props.triggers:
+        if isinstance(trigger, Http) and "POST" not in trigger.trigger_config.methods:
+            at = f"{path}.triggers.{trigger.trigger_name}.triggerConfig.methods"
             yield Fault(at, "POST is missing: nobody could push")
 
 
-def _of_streams(place: str, props: Mapping[str, Any], streams: Collection[_Stream]) -> Iterator[Fault]:
-    if streams and props["timeout"] > STREAM_SECONDS:
-        text = f"is {props['timeout']} s; a function that a stream calls runs {STREAM_SECONDS} s at the most"
-        yield Fault(f"{place}.timeout", text)
+def _of_streams(path: str, props: FunctionProperties, streams: Collection[_Stream]) -> Iterator[Fault]:
+    if streams and props.timeout > STREAM_SECONDS:
+        text = f"is {props.timeout} s; a function that a stream calls runs {STREAM_SECONDS} s at the most"
+        yield Fault(f"{path}.timeout", text)
     for stream in streams:
-        run = stream.config.get("runOptions") or {}
-        if run.get("mode") == "event-streaming" and json.loads(stream.config["eventRuleFilterPattern"]):
-            at = f"{stream.place}.eventRuleFilterPattern"
+        run, source = stream.config.run_options, stream.config.event_source_config
+        if run and run.mode == "event-streaming" and stream.config.pattern.fields:
+            at = f"{stream.path}.eventRuleFilterPattern"
             yield Fault(at, "must be '{}' in a stream: what it does not want is lost")
-        if run.get("errorsTolerance") == "ALL" and not stream.letters:
-            yield Fault(f"{stream.place}.runOptions", "deadLetterQueue is missing: what fails is dropped")
-        parameters = stream.config["eventSourceConfig"].get("eventSourceParameters") or {}
-        for key, each in parameters.items():
-            if each and each.get("RegionId", props["region"]) != props["region"]:
-                at = f"{stream.place}.eventSourceConfig.eventSourceParameters.{key}.RegionId"
-                yield Fault(at, f"is {each['RegionId']}; the function is in {props['region']}")
+        if run and run.errors_tolerance == "ALL" and not stream.dead_letters:
+            yield Fault(f"{stream.path}.runOptions", "deadLetterQueue is missing: what fails is dropped")
+        if (region := source.parameters.get("RegionId", props.region)) != props.region:
+            at = f"eventSourceParameters.source{source.event_source_type}Parameters.RegionId"
+            told = f"is {region}; the function is in {props.region}"
+            yield Fault(f"{stream.path}.eventSourceConfig.{at}", told)
 
 
-def _of_other_stages(place: str, props: Mapping[str, Any], others: Collection[str]) -> Iterator[Fault]:
+def _of_other_stages(path: str, props: FunctionProperties, others: Collection[str]) -> Iterator[Fault]:
     """Find names of another stage; the layer is left out, as its version comes with the deployment."""
-    for at, text in _texts({key: each for key, each in props.items() if key != "layers"}, place):
+    for at, text in _texts(props.model_dump(by_alias=True, exclude_unset=True, exclude={"layers"}), path):
         for other in others:
             if re.search(rf"\bmpaas-[\w-]*\b{re.escape(other)}\b", text):
                 yield Fault(at, f"names what belongs to the stage {other}")
 
 
-def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
-        for key, each in value.items():
-            yield from _texts(each, f"{place}.{key}")
+        for key, item in value.items():
+            yield from _texts(item, f"{path}.{key}")
     elif isinstance(value, list):
-        for number, each in enumerate(value):
-            name = each.get("triggerName", number) if isinstance(each, dict) else number
-            yield from _texts(each, f"{place}.{name}")
+        for index, item in enumerate(value):
+            name = item.get("triggerName", index) if isinstance(item, dict) else index
+            yield from _texts(item, f"{path}.{name}")
     elif isinstance(value, str):
-        yield place, value
+        yield path, value
 
 
-def _of_worker(place: str, props: Mapping[str, Any], functions: _Functions) -> Iterator[Fault]:
-    worker = (props.get("environmentVariables") or {}).get(_WORKER)
-    if not worker:
+def _of_worker(path: str, props: FunctionProperties, functions: _Functions) -> Iterator[Fault]:
+    name = props.environment_variables.get(_WORKER)
+    if not name:
         return
-    found = next((each for each in functions.values() if each["functionName"] == worker), None)
-    at = f"{place}.environmentVariables.{_WORKER}"
-    if found is None:
-        yield Fault(at, f"{worker} is no function of this file")
-    elif not found["asyncInvokeConfig"].get("asyncTask"):
-        yield Fault(at, f"asyncInvokeConfig.asyncTask of {worker} must be true, or tasks are taken twice")
+    worker = next((each for each in functions.values() if each.function_name == name), None)
+    at = f"{path}.environmentVariables.{_WORKER}"
+    if worker is None:
+        yield Fault(at, f"{name} is no function of this file")
+    elif not worker.async_invoke_config.async_task:
+        yield Fault(at, f"asyncInvokeConfig.asyncTask of {name} must be true, or tasks are taken twice")
 
 
 def _of_queues(functions: _Functions, streams: Collection[_Stream]) -> Iterator[Fault]:
@@ -151,47 +182,49 @@ def _of_queues(functions: _Functions, streams: Collection[_Stream]) -> Iterator[
     readers: dict[str, _Stream] = {}
     for stream in streams:
         if stream.queue and readers.setdefault(stream.queue, stream) is not stream:
-            yield Fault(stream.place, f"{stream.queue} is read by {readers[stream.queue].trigger} too")
+            yield Fault(stream.path, f"{stream.queue} is read by {readers[stream.queue].trigger} too")
     for stream in streams:
-        if stream.letters in readers:
-            at = f"{stream.place}.runOptions.deadLetterQueue.Arn"
-            yield Fault(at, f"{stream.letters} is read by a trigger: what failed would come without end")
-    read = {stream.queue for stream in streams if stream.config["triggerEnable"]}
+        if stream.dead_letters in readers:
+            at = f"{stream.path}.runOptions.deadLetterQueue.Arn"
+            told = f"{stream.dead_letters} is read by a trigger: what failed would come without end"
+            yield Fault(at, told)
+    read = {stream.queue for stream in streams if stream.config.trigger_enable}
     for name, props in functions.items():
-        place = f"resources.{name}.props.environmentVariables"
-        variables = props.get("environmentVariables") or {}
-        retries, letters = variables.get(_RETRIES), variables.get(_LETTERS)
+        path = f"resources.{name}.props.environmentVariables"
+        variables = props.environment_variables
+        retries, letters = variables.get(_RETRIES), variables.get(_DEAD_LETTERS)
         if retries and retries not in read:
-            yield Fault(f"{place}.{_RETRIES}", f"no trigger that is on reads {retries}")
+            yield Fault(f"{path}.{_RETRIES}", f"no trigger that is on reads {retries}")
         if letters and letters in {retries, *readers}:
-            yield Fault(f"{place}.{_LETTERS}", f"{letters} is read by a trigger, or the retry queue too")
+            told = f"{letters} is read by a trigger, or the retry queue too"
+            yield Fault(f"{path}.{_DEAD_LETTERS}", told)
 
 
 def _of_buckets(functions: _Functions) -> Iterator[Fault]:
     """Find OSS triggers that OSS would refuse beside each other (fc-runtime.md: OSS trigger)."""
-    triggers: defaultdict[str, list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
+    by_bucket: defaultdict[str, list[tuple[str, Oss]]] = defaultdict(list)
     for name, props in functions.items():
-        for trigger in props.get("triggers") or ():
-            if trigger["triggerType"] == "oss":
-                place = f"resources.{name}.props.triggers.{trigger['triggerName']}"
-                triggers[trigger["sourceArn"]].append((place, trigger["triggerConfig"]))
-    for found in triggers.values():
-        for place, _ in found[TRIGGERS_OF_A_BUCKET:]:
-            yield Fault(place, f"is one too many: a bucket has {TRIGGERS_OF_A_BUCKET} triggers at the most")
-        for (first, ours), (second, theirs) in combinations(found, 2):
-            if _overlap(ours, theirs):
-                at = f"{second}.triggerConfig"
-                yield Fault(at, f"wants what {first.split('.')[-1]} wants too: OSS refuses it")
+        for trigger in props.triggers:
+            if isinstance(trigger, Oss):
+                path = f"resources.{name}.props.triggers.{trigger.trigger_name}"
+                by_bucket[trigger.source_arn].append((path, trigger))
+    for found in by_bucket.values():
+        for path, _ in found[TRIGGERS_OF_A_BUCKET:]:
+            yield Fault(path, f"is one too many: a bucket has {TRIGGERS_OF_A_BUCKET} triggers at the most")
+        for (_, ours), (path, theirs) in combinations(found, 2):
+            if _overlap(ours.trigger_config, theirs.trigger_config):
+                told = f"wants what {ours.trigger_name} wants too: OSS refuses it"
+                yield Fault(f"{path}.triggerConfig", told)
 
 
-def _overlap(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    ours, theirs = (each["filter"]["key"] for each in (first, second))
-    prefixes = sorted((ours.get("prefix", ""), theirs.get("prefix", "")), key=len)
-    suffixes = sorted((ours.get("suffix", ""), theirs.get("suffix", "")), key=len)
+def _overlap(first: OssConfig, second: OssConfig) -> bool:
+    ours, theirs = first.filter.key, second.filter.key
+    prefixes = sorted((ours.prefix, theirs.prefix), key=len)
+    suffixes = sorted((ours.suffix, theirs.suffix), key=len)
     return (
         prefixes[1].startswith(prefixes[0])
         and suffixes[1].endswith(suffixes[0])
-        and any(_same_event(one, other) for one in first["events"] for other in second["events"])
+        and any(_same_event(one, other) for one in first.events for other in second.events)
     )
 
 

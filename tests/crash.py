@@ -29,7 +29,8 @@ from mpaas_local.eventbridge.streams import EventStream, stream_of
 from mpaas_local.fc.host import Account, Function, FunctionHost
 from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey, Sandbox
-from project.descriptor import described_functions
+from project.descriptor import read_functions
+from project.triggers import EventBridge
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import opened
 from tests.redis_server import RedisServer
@@ -226,8 +227,8 @@ def _host(plan: Plan, sandbox: Sandbox, mns: MnsServer, ledger: RedisServer, aga
 
 def _stream(plan: Plan, store: MnsStore, host: FunctionHost, queue: str, number: int) -> EventStream:
     """Return one consumer of a queue, configured as the descriptor's trigger."""
-    (function,) = (each for each in described_functions(ROOT / "s.yaml", {}) if each.resource == "queue_push")
-    (trigger,) = (each for each in function.triggers if each.name == "pushes")
+    triggers = read_functions(ROOT / "s.yaml", {})["queue_push"].triggers
+    trigger = next(each for each in triggers if isinstance(each, EventBridge))
     config = replace(stream_of(trigger, "queue_push"), count=plan.batch, seconds=0, dead_letters=None)
     return EventStream(
         config,

@@ -8,21 +8,21 @@ import base64
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from mpaas_local.eventbridge.payloads import Schema, dumped, utc_text
-from project.patterns import EVERYTHING, BadPattern, Pattern, pattern_of
+from mpaas_local.eventbridge.payloads import dumped, utc_text
+from project.patterns import EVERYTHING, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mpaas_local.fc.host import Account
-    from project.descriptor import Trigger
+    from project import triggers
+    from project.triggers import Schema
 
 __all__ = [
     "BadCloudEvent",
-    "BadEventTrigger",
     "EventTrigger",
     "cloud_event_of",
     "event_trigger_of",
@@ -32,10 +32,6 @@ __all__ = [
 _ATTRIBUTE = re.compile(r"[a-z0-9]+")
 _JSON_TYPE = re.compile(r"(application|text)/([\w.-]+\+)?json")
 _REQUIRED = ("id", "source", "type")
-
-
-class BadEventTrigger(ValueError):
-    """A trigger of type `eventbridge` with source `Default` is wrong; the text says where."""
 
 
 class BadCloudEvent(ValueError):
@@ -72,33 +68,16 @@ class EventTrigger:
         return dumped(event.get("data"))
 
 
-def event_trigger_of(trigger: Trigger, function: str) -> EventTrigger:
-    """Read a trigger of type `eventbridge` with source `Default`.
-
-    Raises:
-        BadEventTrigger: something in its configuration is wrong.
-    """
-    config = trigger.config
-    kind = (config.get("eventSourceConfig") or {}).get("eventSourceType", "Default")
-    if kind != "Default":
-        raise BadEventTrigger(
-            f"trigger {trigger.name}: eventSourceType: {kind!r} is a queue, not an event bus"
-        )
-    option = (config.get("eventSinkConfig") or {}).get("deliveryOption") or {}
-    schema = option.get("eventSchema", "CloudEvents")
-    if schema not in get_args(Schema):
-        raise BadEventTrigger(f"trigger {trigger.name}: eventSchema: {schema!r}; CloudEvents or RawData")
-    try:
-        pattern = pattern_of(config.get("eventRuleFilterPattern") or "{}")
-    except BadPattern as error:
-        raise BadEventTrigger(f"trigger {trigger.name}: eventRuleFilterPattern: {error}") from error
+def event_trigger_of(trigger: triggers.EventBridge, function: str) -> EventTrigger:
+    """Return the trigger of a function on an event bus, from that of `s.yaml`."""
+    config = trigger.trigger_config
     return EventTrigger(
         function,
-        trigger.name,
-        pattern,
-        cast("Schema", schema),
-        asynchronous=config.get("asyncInvocationType") is True,
-        enabled=config.get("triggerEnable", True) is True,
+        trigger.trigger_name,
+        config.pattern,
+        config.schema_of_events,
+        asynchronous=config.async_invocation_type,
+        enabled=config.trigger_enable,
     )
 
 

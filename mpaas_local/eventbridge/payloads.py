@@ -25,7 +25,6 @@ __all__ = [
     "SOURCES",
     "Arrived",
     "Origin",
-    "Schema",
     "SourceKind",
     "ValueFormat",
     "dumped",
@@ -36,7 +35,6 @@ __all__ = [
 SourceKind = Literal["MNS", "RocketMQ", "RabbitMQ", "Kafka", "MQTT", "ApacheRocketMQ"]
 """`eventSourceType` (fc-runtime.md: Event stream configuration); `ApacheRocketMQ` is the self-managed one,
 whose literal is not documented."""
-Schema = Literal["CloudEvents", "RawData"]
 ValueFormat = Literal["Text", "Json", "Binary"]
 """Data format of a Kafka task: what becomes of a record's value (fc-runtime.md: Event streams)."""
 

@@ -24,17 +24,14 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast
 
 from mpaas_local.clock import Clock
 from mpaas_local.counts import Counts
 from mpaas_local.eventbridge.payloads import (
-    SOURCES,
     Arrived,
     Origin,
-    Schema,
     SourceKind,
     ValueFormat,
     dumped,
@@ -44,48 +41,31 @@ from mpaas_local.fc.asynchronous import PAYLOAD_LIMIT, Deliver, PayloadTooLarge,
 from mpaas_local.fc.destinations import Undeliverable
 from mpaas_local.fc.host import Account, HostClosed, Throttled
 from mpaas_local.fc.http_trigger import REQUEST_BODY_LIMIT
-from project.patterns import EVERYTHING, BadPattern, Pattern, pattern_of
+from project.patterns import EVERYTHING, Pattern
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from typing_extensions import Self
 
     from mpaas_local.eventbridge.sources import Source
     from mpaas_local.fc.asynchronous import Accept, Invoke
-    from project.descriptor import Trigger
+    from project import triggers
+    from project.triggers import RetryStrategy, Schema
 
 __all__ = [
-    "BadStream",
     "EventStream",
     "Shape",
-    "Strategy",
     "StreamConfig",
     "retry_delays",
     "stream_of",
 ]
 
-Strategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
-"""`PushRetryStrategy` and `notifyStrategy` (fc-runtime.md: MNS topic trigger, Batches and retries)."""
 Shape = Literal["objects", "strings", "bare"]
 """An array of objects, an array of JSON texts, or one object without an array
 (fc-runtime.md: Event streams)."""
 
 _logger = logging.getLogger(__name__)
-
-
-class BadStream(ValueError):
-    """A trigger of type `eventbridge` is wrong.
-
-    Attributes:
-        trigger: Trigger name.
-        field: Where in its configuration.
-        reason: What is wrong, and what is allowed.
-    """
-
-    def __init__(self, trigger: str, field: str, reason: str) -> None:
-        super().__init__(f"trigger {trigger}: {field}: {reason}")
-        self.trigger = trigger
-        self.field = field
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -120,7 +100,7 @@ class StreamConfig:
     shape: Shape = "objects"
     count: int = 1
     seconds: int = 0
-    strategy: Strategy = "EXPONENTIAL_DECAY_RETRY"
+    strategy: RetryStrategy = "EXPONENTIAL_DECAY_RETRY"
     tolerant: bool = False
     dead_letters: str | None = None
     consumers: int = 1
@@ -132,117 +112,51 @@ class StreamConfig:
 
 
 def stream_of(
-    trigger: Trigger, function: str, *, strings: bool = False, value_format: ValueFormat = "Text"
+    trigger: triggers.EventBridge, function: str, *, strings: bool = False, value_format: ValueFormat = "Text"
 ) -> StreamConfig:
-    """Read a trigger of type `eventbridge` whose source is a queue.
+    """Return the stream of a trigger whose source is a queue or topic.
 
     Args:
-        trigger: As `s.yaml` has it.
+        trigger: As `s.yaml` has it; its source is one of `mpaas_local.eventbridge.payloads.SOURCES`.
         function: Name of the function.
         strings: Elements of the array are JSON texts, as a real Kafka trigger sent them in 2022
             (fc-runtime.md: Event streams).
         value_format: What becomes of a Kafka record's value.
-
-    Raises:
-        BadStream: something in its configuration is wrong, or the source is none of those in
-            `mpaas_local.eventbridge.payloads.SOURCES`.
     """
-    read = _Reader(trigger)
-    kind = cast("SourceKind", read.choice("eventSourceConfig.eventSourceType", tuple(SOURCES), None))
-    parameters = read.mapping(f"eventSourceConfig.eventSourceParameters.source{kind}Parameters")
-    driven = (
-        read.choice("runOptions.mode", ("event-streaming", "event-driven"), "event-streaming")
-        != "event-streaming"
-    )
-    if driven and kind not in ("MNS", "RocketMQ", "RabbitMQ"):
-        raise BadStream(trigger.name, "runOptions.mode", f"{kind} knows event-streaming only")
-    asynchronous = read.flag("asyncInvocationType", default=False)
-    raw_only = kind in ("MQTT", "ApacheRocketMQ")
-    schema = read.choice(
-        "eventSinkConfig.deliveryOption.eventSchema",
-        get_args(Schema),
-        "RawData" if raw_only else "CloudEvents",
-    )
-    concurrency = read.number("eventSinkConfig.deliveryOption.concurrency", 1, 300, 1)
-    tolerant = read.choice("runOptions.errorsTolerance", ("NONE", "ALL"), "NONE") == "ALL"
-    dead_letters = read.at("runOptions.deadLetterQueue.Arn")
-    if dead_letters and not tolerant:
-        raise BadStream(trigger.name, "runOptions.deadLetterQueue", "needs errorsTolerance: ALL")
-    strategies = get_args(Strategy)
-    strategy = read.choice(
-        "runOptions.retryStrategy.PushRetryStrategy", strategies, "EXPONENTIAL_DECAY_RETRY"
-    )
-    return StreamConfig(
+    config, name = trigger.trigger_config, trigger.trigger_name
+    kind = cast("SourceKind", config.event_source_config.event_source_type)
+    run = config.run_options
+    driven = run is not None and run.mode == "event-driven"
+    stream = StreamConfig(
         function=function,
-        name=trigger.name,
+        name=name,
         origin=Origin(
             kind,
-            parameters,
-            bus=f"{kind}-{function if driven else 'Function'}-{trigger.name}",
+            config.event_source_config.parameters,
+            bus=f"{kind}-{function if driven else 'Function'}-{name}",
             datacontenttype="application/json;charset=utf-8" if driven else None,
             value_format=value_format,
         ),
-        enabled=read.flag("triggerEnable", default=True),
-        asynchronous=asynchronous,
-        pattern=read.pattern(),
-        schema=cast("Schema", schema),
+        enabled=config.trigger_enable,
+        asynchronous=config.async_invocation_type,
+        pattern=config.pattern,
+        schema=config.schema_of_events,
         shape="bare" if driven else "strings" if strings else "objects",
-        count=1 if driven else read.number("runOptions.batchWindow.CountBasedWindow", 1, 10000, 1),
-        seconds=0 if driven else read.number("runOptions.batchWindow.TimeBasedWindow", 0, 15, 0),
-        strategy=cast("Strategy", strategy),
-        tolerant=tolerant,
-        dead_letters=dead_letters or None,
-        consumers=concurrency if kind == "Kafka" and not asynchronous else 1,
+        consumers=config.concurrency if kind == "Kafka" and not config.async_invocation_type else 1,
+    )
+    if run is None:
+        return stream
+    return replace(
+        stream,
+        count=1 if driven else run.batch_window.count_based_window,
+        seconds=0 if driven else run.batch_window.time_based_window,
+        strategy=run.retry_strategy.push_retry_strategy,
+        tolerant=run.errors_tolerance == "ALL",
+        dead_letters=run.dead_letters or None,
     )
 
 
-class _Reader:
-    """Reads a trigger's configuration by dotted places."""
-
-    def __init__(self, trigger: Trigger) -> None:
-        self._name = trigger.name
-        self._config = trigger.config
-
-    def at(self, place: str) -> Any:
-        value: Any = self._config
-        for key in place.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        return value
-
-    def mapping(self, place: str) -> Mapping[str, Any]:
-        value = self.at(place)
-        if not isinstance(value, Mapping):
-            raise BadStream(self._name, place, "is missing")
-        return value
-
-    def choice(self, place: str, allowed: tuple[str, ...], default: str | None) -> str:
-        value = self.at(place)
-        value = default if value is None else value
-        if value not in allowed:
-            raise BadStream(self._name, place, f"{value!r}; one of {', '.join(allowed)}")
-        return str(value)
-
-    def flag(self, place: str, *, default: bool) -> bool:
-        value = self.at(place)
-        if value is not None and not isinstance(value, bool):
-            raise BadStream(self._name, place, f"{value!r}; true or false")
-        return default if value is None else value
-
-    def number(self, place: str, least: int, most: int, default: int) -> int:
-        value = self.at(place)
-        value = default if value is None else value
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise BadStream(self._name, place, f"{value!r}; a whole number from {least} to {most}")
-        return value
-
-    def pattern(self) -> Pattern:
-        try:
-            return pattern_of(self.at("eventRuleFilterPattern") or "{}")
-        except BadPattern as error:
-            raise BadStream(self._name, "eventRuleFilterPattern", str(error)) from error
-
-
-def retry_delays(strategy: Strategy, chance: random.Random) -> Iterator[float]:
+def retry_delays(strategy: RetryStrategy, chance: random.Random) -> Iterator[float]:
     """Seconds before each retry (fc-runtime.md: MNS topic trigger, Batches and retries): 3 random ones of 10
     to 20, or 1, 2, 4 … 512, in all 176.
     """

@@ -46,7 +46,7 @@ from mpaas_local.fc.oss_trigger import OssUpload, oss_cloud_event, oss_event
 from mpaas_local.fc.signatures import ApiCall, Unsigned, verify
 from mpaas_local.fc.timer_trigger import UnknownTimer
 from mpaas_local.loopback import is_own_host
-from project.resources import OSS_EVENTS
+from project.fields import OSS_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -22,9 +22,9 @@ import logging
 import random
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mpaas_local.clock import Clock
 from mpaas_local.counts import Counts
@@ -35,12 +35,13 @@ from mpaas_local.schedule import Schedule
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from project.function import AsyncInvokeConfig
+
 __all__ = [
     "PAYLOAD_LIMIT",
     "Accept",
     "AsyncConfig",
     "AsyncQueue",
-    "BadAsyncConfig",
     "Deliver",
     "InvalidArgument",
     "Invoke",
@@ -85,10 +86,6 @@ Deliver = Callable[[str, bytes], None]
 """Takes a record to the destination of an ARN, as `mpaas_local.fc.destinations.Destinations` does."""
 
 
-class BadAsyncConfig(ValueError):
-    """`asyncInvokeConfig` holds something that is not allowed; the text says what is."""
-
-
 class InvalidArgument(ValueError):
     """The delay or the task id is not one (400)."""
 
@@ -124,9 +121,6 @@ class AsyncConfig:
         task_mode: `asyncTask`: task ids are kept for 7 days and cannot be used twice.
         on_success: ARN that gets the record of an event that succeeded.
         on_failure: ARN that gets the record of an event that was given up.
-
-    Raises:
-        BadAsyncConfig: a number is out of its range.
     """
 
     max_retries: int = 3
@@ -135,30 +129,15 @@ class AsyncConfig:
     on_success: str | None = None
     on_failure: str | None = None
 
-    def __post_init__(self) -> None:
-        limits: tuple[tuple[str, object, int, int], ...] = (
-            ("maxAsyncRetryAttempts", self.max_retries, 0, 8),
-            ("maxAsyncEventAgeInSeconds", self.max_age_seconds, 1, 2592000),
-        )
-        for name, value, least, most in limits:
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                raise BadAsyncConfig(f"{name} is {value!r}; a whole number from {least} to {most}")
-
     @classmethod
-    def of(cls, props: Mapping[str, Any]) -> AsyncConfig:
-        """Read `asyncInvokeConfig` in the properties of a function of `s.yaml`; defaults if there is none.
-
-        Raises:
-            BadAsyncConfig: a number is out of its range.
-        """
-        config = props.get("asyncInvokeConfig") or {}
-        destinations = config.get("destinationConfig") or {}
+    def of(cls, config: AsyncInvokeConfig) -> AsyncConfig:
+        """Return what `s.yaml` says of a function."""
         return cls(
-            max_retries=config.get("maxAsyncRetryAttempts", cls.max_retries),
-            max_age_seconds=config.get("maxAsyncEventAgeInSeconds", cls.max_age_seconds),
-            task_mode=config.get("asyncTask", cls.task_mode),
-            on_success=(destinations.get("onSuccess") or {}).get("destination"),
-            on_failure=(destinations.get("onFailure") or {}).get("destination"),
+            max_retries=config.max_async_retry_attempts,
+            max_age_seconds=config.max_async_event_age_in_seconds,
+            task_mode=config.async_task,
+            on_success=config.on_success,
+            on_failure=config.on_failure,
         )
 
 

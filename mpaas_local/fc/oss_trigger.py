@@ -9,26 +9,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mpaas_local.eventbridge.payloads import dumped, utc_text
-from project.resources import OSS_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mpaas_local.fc.host import Account
-    from project.descriptor import Trigger
+    from project import triggers
 
 __all__ = [
-    "BadOssTrigger",
     "OssTrigger",
     "OssUpload",
     "oss_cloud_event",
     "oss_event",
     "oss_trigger_of",
 ]
-
-
-class BadOssTrigger(ValueError):
-    """A trigger of type `oss` is wrong; the text says where."""
 
 
 @dataclass(frozen=True)
@@ -90,28 +84,12 @@ class OssTrigger:
         return hashlib.sha256(f"{self.function}/{self.name}".encode()).hexdigest()[:40]
 
 
-def oss_trigger_of(trigger: Trigger, function: str, source_arn: str) -> OssTrigger:
-    """Read a trigger of type `oss`.
-
-    Args:
-        trigger: As `s.yaml` has it.
-        function: Name of the function.
-        source_arn: Its `sourceArn`: `acs:oss:<region>:<uid>:<bucket>`.
-
-    Raises:
-        BadOssTrigger: something in it is wrong.
-    """
-    bucket = source_arn.rpartition(":")[2]
-    if not source_arn.startswith("acs:oss:") or not bucket:
-        raise BadOssTrigger(f"trigger {trigger.name}: sourceArn: {source_arn!r} names no bucket")
-    events = tuple(trigger.config.get("events") or ())
-    known = {f"oss:{group}:{name}" for group, names in OSS_EVENTS.items() for name in (*names, "*")}
-    if not events or (unknown := set(events) - known):
-        shown = f"{', '.join(sorted(map(str, unknown)))}: not known" if events else "at least one is needed"
-        raise BadOssTrigger(f"trigger {trigger.name}: events: {shown}, such as oss:ObjectCreated:*")
-    key = (trigger.config.get("filter") or {}).get("key") or {}
+def oss_trigger_of(trigger: triggers.Oss, function: str) -> OssTrigger:
+    """Return the OSS trigger of a function, from that of `s.yaml`."""
+    config = trigger.trigger_config
+    key = config.filter.key
     return OssTrigger(
-        function, trigger.name, bucket, events, key.get("prefix") or "", key.get("suffix") or ""
+        function, trigger.trigger_name, trigger.bucket, tuple(config.events), key.prefix, key.suffix
     )
 
 

@@ -22,30 +22,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mpaas_local.fc.asynchronous import Accept
-    from project.descriptor import Trigger
+    from project import triggers
 
-__all__ = ["PAYLOAD_LIMIT", "BadTimer", "Timer", "Timers", "UnknownTimer", "timer_of"]
-
-PAYLOAD_LIMIT = 128 * 1024
-"""Bytes (fc-runtime.md: Timer trigger)."""
+__all__ = ["Timer", "Timers", "UnknownTimer", "timer_of"]
 
 _logger = logging.getLogger(__name__)
-
-
-class BadTimer(ValueError):
-    """A timer trigger is wrong.
-
-    Attributes:
-        timer: Trigger name.
-        field: Key of the trigger's configuration.
-        reason: What is wrong, and what is allowed.
-    """
-
-    def __init__(self, timer: str, field: str, reason: str) -> None:
-        super().__init__(f"timer {timer}: {field}: {reason}")
-        self.timer = timer
-        self.field = field
-        self.reason = reason
 
 
 class UnknownTimer(LookupError):
@@ -62,9 +43,6 @@ class Timer:
         expression: `cronExpression`.
         payload: Text in every event.
         enabled: Whether it ticks by itself.
-
-    Raises:
-        BadTimer: the expression or the payload is wrong.
     """
 
     function: str
@@ -72,14 +50,6 @@ class Timer:
     expression: str
     payload: str = ""
     enabled: bool = True
-
-    def __post_init__(self) -> None:
-        if self.size > PAYLOAD_LIMIT:
-            raise BadTimer(self.name, "payload", f"{self.size} bytes, at most {PAYLOAD_LIMIT}")
-        try:
-            next_tick(self.expression, datetime(2025, 1, 1, tzinfo=timezone.utc))
-        except ValueError as error:
-            raise BadTimer(self.name, "cronExpression", f"{self.expression!r}: {error}") from error
 
     @property
     def size(self) -> int:
@@ -96,22 +66,10 @@ class Timer:
         return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def timer_of(trigger: Trigger, function: str) -> Timer:
-    """Read a trigger of type `timer`.
-
-    Raises:
-        BadTimer: something in its configuration is wrong.
-    """
-    config = trigger.config
-    if not isinstance(config.get("cronExpression"), str):
-        raise BadTimer(trigger.name, "cronExpression", "a text is needed")
-    payload = config.get("payload", "")
-    if not isinstance(payload, str):
-        raise BadTimer(trigger.name, "payload", "a text is needed; write JSON as a text")
-    enabled = config.get("enable", True)
-    if not isinstance(enabled, bool):
-        raise BadTimer(trigger.name, "enable", "true or false is needed")
-    return Timer(function, trigger.name, config["cronExpression"], payload, enabled)
+def timer_of(trigger: triggers.Timer, function: str) -> Timer:
+    """Return the timer of a trigger of `s.yaml`."""
+    config = trigger.trigger_config
+    return Timer(function, trigger.trigger_name, config.cron_expression, config.payload, config.enable)
 
 
 class Timers:
@@ -136,10 +94,7 @@ class Timers:
 
     def add(self, timer: Timer, fire: Accept) -> None:
         """Let a timer tick, if it is enabled; a disabled one ticks by hand only."""
-        key = (timer.function, timer.name)
-        if key in self._timers:
-            raise BadTimer(timer.name, "triggerName", f"{timer.function} has another timer of this name")
-        self._timers[key] = (timer, fire)
+        self._timers[timer.function, timer.name] = (timer, fire)
         if timer.enabled:
             ticking = _Ticking(timer, fire, self._clock)
             self._schedule.at(ticking.due, ticking)

@@ -17,12 +17,12 @@ import logging
 import random
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from mpaas_local.clock import Clock
 from mpaas_local.counts import Counts
 from mpaas_local.eventbridge.payloads import dumped
-from mpaas_local.eventbridge.streams import Strategy, retry_delays
+from mpaas_local.eventbridge.streams import retry_delays
 from mpaas_local.fc.host import Account
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.model import SubscriptionAttributes
@@ -36,20 +36,15 @@ if TYPE_CHECKING:
     from mpaas_local.fc.asynchronous import Accept
     from mpaas_local.mns.model import Publication, Subscription
     from mpaas_local.mns.topics import Topics
-    from project.descriptor import Trigger
+    from project import triggers
+    from project.triggers import RetryStrategy
 
-__all__ = ["BadTopicTrigger", "ContentFormat", "TopicConfig", "TopicTrigger", "topic_of"]
+__all__ = ["ContentFormat", "TopicConfig", "TopicTrigger", "topic_of"]
 
 ContentFormat = Literal["STREAM", "JSON"]
 """`notifyContentFormat` (fc-runtime.md: MNS topic trigger)."""
 
-_TAG_LIMIT = 16
-
 _logger = logging.getLogger(__name__)
-
-
-class BadTopicTrigger(ValueError):
-    """A trigger of type `mns_topic` is wrong; the text says where."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,7 @@ class TopicConfig:
     name: str
     topic: str
     content_format: ContentFormat = "STREAM"
-    strategy: Strategy = "BACKOFF_RETRY"
+    strategy: RetryStrategy = "BACKOFF_RETRY"
     filter_tag: str = ""
 
     @property
@@ -109,32 +104,15 @@ def _extended(attributes: Mapping[str, str]) -> dict[str, Any]:
     return extended if isinstance(extended, dict) else {}
 
 
-def topic_of(trigger: Trigger, source_arn: str) -> TopicConfig:
-    """Read a trigger of type `mns_topic`.
-
-    Args:
-        trigger: As `s.yaml` has it.
-        source_arn: Its `sourceArn`: `acs:mns:<region>:<uid>:/topics/<topic>`.
-
-    Raises:
-        BadTopicTrigger: something in it is wrong.
-    """
-    _, found, topic = source_arn.partition(":/topics/")
-    if not found or not topic:
-        raise BadTopicTrigger(f"trigger {trigger.name}: sourceArn: {source_arn!r} names no topic")
-    content_format = trigger.config.get("notifyContentFormat", "STREAM")
-    strategy = trigger.config.get("notifyStrategy", "BACKOFF_RETRY")
-    tag = trigger.config.get("filterTag") or ""
-    for key, value, allowed in (
-        ("notifyContentFormat", content_format, get_args(ContentFormat)),
-        ("notifyStrategy", strategy, get_args(Strategy)),
-    ):
-        if value not in allowed:
-            raise BadTopicTrigger(f"trigger {trigger.name}: {key}: {value!r}; one of {', '.join(allowed)}")
-    if not isinstance(tag, str) or len(tag) > _TAG_LIMIT:
-        raise BadTopicTrigger(f"trigger {trigger.name}: filterTag: {tag!r}; at most {_TAG_LIMIT} characters")
+def topic_of(trigger: triggers.Topic) -> TopicConfig:
+    """Return the configuration of a topic trigger of `s.yaml`."""
+    config = trigger.trigger_config
     return TopicConfig(
-        trigger.name, topic, cast("ContentFormat", content_format), cast("Strategy", strategy), tag
+        trigger.trigger_name,
+        trigger.topic,
+        config.notify_content_format,
+        config.notify_strategy,
+        config.filter_tag,
     )
 
 

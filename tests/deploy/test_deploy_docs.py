@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from deploy.deploy import STAGES
-from project.descriptor import described_functions
-from project.stack import Stack
+from project.descriptor import read_functions
+from project.ros_template import RosTemplate
+from project.triggers import EventBridge
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")
@@ -33,10 +34,10 @@ def commands() -> list[list[str]]:
 
 def test_every_role_of_eventbridge_that_a_deployment_looks_for_is_made() -> None:
     triggers = [
-        trigger["triggerConfig"]["eventSourceConfig"]["eventSourceType"]
-        for function in described_functions(ROOT / "s.yaml", {})
-        for trigger in function.props["triggers"]
-        if trigger["triggerType"] == "eventbridge"
+        trigger.trigger_config.event_source_config.event_source_type
+        for function in read_functions(ROOT / "s.yaml", {}).values()
+        for trigger in function.triggers
+        if isinstance(trigger, EventBridge)
     ]
     (loop,) = (words for words in commands() if words[:2] == ["for", "service"])
 
@@ -57,7 +58,7 @@ def test_policies_have_names_of_their_stage() -> None:
 
 
 def test_the_stack_is_given_parameters_that_it_has_and_all_without_a_default_of_use() -> None:
-    parameters = Stack(ROOT / "template.yml").document["Parameters"]
+    parameters = RosTemplate(ROOT / "template.yml").document["Parameters"]
     (create,) = (words for words in commands() if words[:3] == ["aliyun", "ros", "CreateStack"])
     given = [word for flag, word in pairwise(create) if flag.endswith("ParameterKey")]
 
@@ -70,12 +71,11 @@ def test_the_stack_is_given_parameters_that_it_has_and_all_without_a_default_of_
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_production_concurrency_of_the_page_is_that_of_the_overlay(stage: str) -> None:
-    (queue,) = (
-        each for each in described_functions(ROOT / STAGES[stage], {}) if each.resource == "queue_push"
-    )
-    reserved = queue.props["concurrencyConfig"]["reservedConcurrency"]
+    concurrency = read_functions(ROOT / STAGES[stage], {})["queue_push"].concurrency_config
+    assert concurrency
+    reserved = concurrency.reserved_concurrency
 
-    default = Stack(ROOT / "template.yml").document["Parameters"]["QueueConcurrency"]["Default"]
+    default = RosTemplate(ROOT / "template.yml").document["Parameters"]["QueueConcurrency"]["Default"]
     if stage == "prod":
         assert f"`QueueConcurrency` with the value {reserved}" in PAGE
     else:

@@ -10,7 +10,7 @@ import pytest
 
 from deploy import package as packages
 from deploy.package import package
-from project.stack import Stack
+from project.ros_template import RosTemplate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +21,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_there_is_every_object_that_the_stack_names(packed: Path) -> None:
-    stack = Stack(ROOT / "template.yml")
+    stack = RosTemplate(ROOT / "template.yml")
     resources = [*stack.of("FC3::Function").values(), *stack.of("FC3::LayerVersion").values()]
     named = {each["Code"]["OssObjectName"] for each in resources}
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.deploy import STAGES
-from deploy.prepare import named_queues
 from mpaas_local.mns import MnsServer
 from mpaas_local.mns.model import QueueAttributes
 from mpaas_local.mpaas import AccessKey
+from project.descriptor import read_functions
+from project.wiring import mns_queues, mns_topics
 from tests.servers import closed_port
 
 if TYPE_CHECKING:
@@ -89,17 +89,18 @@ def test_a_queue_that_is_there_hides_messages_long_enough(
     assert (attributes.visibility_timeout, attributes.delay_seconds) == (left, 7)
 
 
-def test_a_queue_of_rabbitmq_is_none_of_mns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_queue_of_rabbitmq_is_none_of_mns(tmp_path: Path) -> None:
     text = (ROOT / "s.yaml").read_text("utf-8")
     old = "VirtualHostName: push\n                  QueueName: mpaas-push-${vars.stage}"
     assert old in text
     (tmp_path / "s.yaml").write_text(text.replace(old, old.replace("mpaas-push-", "of-rabbitmq-")))
-    monkeypatch.setitem(STAGES, "dev", str(tmp_path / "s.yaml"))
 
-    queues, topics = named_queues("dev", {"STAGE": "dev"})
+    functions = read_functions(tmp_path / "s.yaml", {"STAGE": "dev"}).values()
 
-    assert queues == {f"mpaas-push{part}-dev" for part in ("", "-retry", "-dead", "-batches", "-failed")}
-    assert topics == {"mpaas-push-dev"}
+    assert mns_queues(functions) == {
+        f"mpaas-push{part}-dev" for part in ("", "-retry", "-dead", "-batches", "-failed")
+    }
+    assert mns_topics(functions) == {"mpaas-push-dev"}
 
 
 def test_the_policies_are_written_with_the_names_of_the_stage(queues: MnsServer, tmp_path: Path) -> None:

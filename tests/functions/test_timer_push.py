@@ -10,7 +10,8 @@ from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.fc.host import Account, Function, FunctionHost
 from mpaas_local.fc.timer_trigger import timer_of
 from mpaas_local.mpaas import AccessKey, Sandbox
-from project.descriptor import described_functions
+from project.descriptor import read_functions
+from project.triggers import Timer
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import QueueStack, to
 
@@ -174,10 +175,10 @@ def test_a_tick_whose_retry_is_waiting_is_not_repeated_for_what_was_given_up() -
 
 def test_every_timer_of_the_descriptor_has_a_payload_that_can_be_sent(stack: TimerStack) -> None:
     timers = [
-        timer_of(trigger, function.resource)
-        for function in described_functions(ROOT / "s.yaml", {})
+        timer_of(trigger, resource)
+        for resource, function in read_functions(ROOT / "s.yaml", {}).items()
         for trigger in function.triggers
-        if trigger.type == "timer"
+        if isinstance(trigger, Timer)
     ]
     assert timers
     for timer in timers:

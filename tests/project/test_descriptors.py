@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from project.descriptor import described_functions
+from project.descriptor import Descriptor, read_functions
 from project.policies import CALLS, DEPLOYS, unreached_faults
-from project.stack import Stack
+from project.ros_template import RosTemplate
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = Path(os.environ.get("S_CLI") or ROOT / ".local" / "deploy-check" / "node_modules" / ".bin" / "s")
@@ -57,8 +57,8 @@ def descriptor() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def stack() -> Stack:
-    return Stack(ROOT / "template.yml")
+def stack() -> RosTemplate:
+    return RosTemplate(ROOT / "template.yml")
 
 
 def lowered(value: Any) -> Any:
@@ -99,15 +99,15 @@ def test_expressions_are_resolved_as_the_command_does(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(EXPRESSIONS)
 
-    (ours,) = described_functions(path, {"HOME": os.environ["HOME"]})
+    ours = Descriptor(path).resolved_props("f", {"HOME": os.environ["HOME"]})
 
-    assert dict(ours.props) == rendered(str(path))["f"] | {"code": "./code"}  # there, the path is absolute
+    assert ours == rendered(str(path))["f"] | {"code": "./code"}  # there, the path is absolute
 
 
 # --- The two descriptors
 
 
-def test_both_describe_the_same_functions(descriptor: dict[str, Any], stack: Stack) -> None:
+def test_both_describe_the_same_functions(descriptor: dict[str, Any], stack: RosTemplate) -> None:
     functions = stack.of("FC3::Function")
     assert {NAMES[name] for name in functions} == descriptor.keys()
     for name, properties in functions.items():
@@ -131,7 +131,7 @@ def test_both_describe_the_same_functions(descriptor: dict[str, Any], stack: Sta
         assert properties["Code"]["OssObjectName"] == f"mpaas-push/{NAMES[name]}.zip"
 
 
-def test_both_describe_the_same_triggers(descriptor: dict[str, Any], stack: Stack) -> None:
+def test_both_describe_the_same_triggers(descriptor: dict[str, Any], stack: RosTemplate) -> None:
     ours = {
         (props["functionName"], trigger["triggerName"]): trigger
         for props in descriptor.values()
@@ -146,7 +146,7 @@ def test_both_describe_the_same_triggers(descriptor: dict[str, Any], stack: Stac
         assert trigger["TriggerConfig"] == ours[key]["triggerConfig"], key
 
 
-def test_both_describe_the_same_asynchronous_settings(descriptor: dict[str, Any], stack: Stack) -> None:
+def test_both_describe_the_same_asynchronous_settings(descriptor: dict[str, Any], stack: RosTemplate) -> None:
     theirs = {each["FunctionName"]: lowered(each) for each in stack.of("FC3::AsyncInvokeConfig").values()}
     assert len(theirs) == len(descriptor)
     for props in descriptor.values():
@@ -156,7 +156,7 @@ def test_both_describe_the_same_asynchronous_settings(descriptor: dict[str, Any]
         }
 
 
-def test_both_reserve_the_same_instances(descriptor: dict[str, Any], stack: Stack) -> None:
+def test_both_reserve_the_same_instances(descriptor: dict[str, Any], stack: RosTemplate) -> None:
     (reserved,) = stack.of("FC3::ConcurrencyConfig").values()
     ours = descriptor["queue_push"]
     assert reserved["FunctionName"] == ours["functionName"]
@@ -164,7 +164,7 @@ def test_both_reserve_the_same_instances(descriptor: dict[str, Any], stack: Stac
 
 
 def test_every_queue_and_topic_that_is_named_is_made_by_the_stack(
-    descriptor: dict[str, Any], stack: Stack
+    descriptor: dict[str, Any], stack: RosTemplate
 ) -> None:
     text = json.dumps(descriptor)
     made = {each["QueueName"] for each in stack.of("MNS::Queue").values()}
@@ -199,10 +199,10 @@ def test_each_stage_has_names_of_its_own(stage: str, file: str) -> None:
 
 
 def test_the_local_stack_reads_what_the_cli_renders(descriptor: dict[str, Any]) -> None:
-    for function in described_functions(ROOT / "s.yaml", {}):
-        theirs = descriptor[function.resource]
-        for key in ("functionName", "handler", "runtime", "timeout", "environmentVariables", "triggers"):
-            assert function.props[key] == theirs[key], (function.resource, key)
+    for resource, function in read_functions(ROOT / "s.yaml", {}).items():
+        ours = function.model_dump(by_alias=True, exclude_unset=True)
+        assert ours.pop("code") in descriptor[resource].pop("code")  # there, the path is absolute
+        assert ours == descriptor[resource]
 
 
 def test_no_trigger_answers_everybody_and_every_product_but_mns_is_off(descriptor: dict[str, Any]) -> None:
@@ -273,7 +273,7 @@ def test_pushes_are_limited_to_the_app_and_messages_to_the_deployments_queues() 
     ]
 
 
-def test_the_stack_gives_the_role_that_policy(stack: Stack) -> None:
+def test_the_stack_gives_the_role_that_policy(stack: RosTemplate) -> None:
     (role,) = stack.of("RAM::Role").values()
 
     assert role["Policies"][0]["PolicyDocument"] == stack.resolved(policy("function"))
@@ -288,8 +288,8 @@ def test_every_line_of_a_policy_is_explained(name: str) -> None:
             assert f"`{action}`" in text, action
 
 
-def test_queues_and_worker_of_the_functions_are_within_reach(stack: Stack) -> None:
-    functions = [each.props for each in described_functions(ROOT / "s.yaml", {})]
+def test_queues_and_worker_of_the_functions_are_within_reach(stack: RosTemplate) -> None:
+    functions = read_functions(ROOT / "s.yaml", {}).values()
     (role,) = stack.of("RAM::Role").values()
 
     for document in (policy("function"), role["Policies"][0]["PolicyDocument"]):
@@ -311,8 +311,8 @@ def test_queues_and_worker_of_the_functions_are_within_reach(stack: Stack) -> No
         ),
     ],
 )
-def test_a_queue_or_worker_out_of_reach_is_named(stack: Stack, name: str, told: str) -> None:
-    functions = [each.props for each in described_functions(ROOT / "s.yaml", {})]
+def test_a_queue_or_worker_out_of_reach_is_named(stack: RosTemplate, name: str, told: str) -> None:
+    functions = read_functions(ROOT / "s.yaml", {}).values()
     (role,) = stack.of("RAM::Role").values()
 
     for document in (policy("function"), role["Policies"][0]["PolicyDocument"]):
@@ -327,7 +327,7 @@ def test_what_is_denied_is_not_within_reach() -> None:
     for statement in document["Statement"]:
         statement["Effect"] = "Deny"
 
-    assert list(unreached_faults(document, [described_functions(ROOT / "s.yaml", {})[0].props]))
+    assert list(unreached_faults(document, read_functions(ROOT / "s.yaml", {}).values()))
 
 
 def test_the_deployer_may_do_what_a_deployment_calls_and_nothing_else() -> None:

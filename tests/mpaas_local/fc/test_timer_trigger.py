@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ import pytest
 from mpaas_local.clock import ManualClock
 from mpaas_local.fc.asynchronous import AsyncQueue
 from mpaas_local.fc.host import Function, FunctionHost
-from mpaas_local.fc.timer_trigger import PAYLOAD_LIMIT, BadTimer, Timer, Timers, UnknownTimer, timer_of
+from mpaas_local.fc.timer_trigger import Timer, Timers, UnknownTimer, timer_of
 from project.cron import next_tick
-from project.descriptor import Trigger
+from project.triggers import PAYLOAD_BYTES
+from tests.descriptors import parse_trigger, trigger_document
 from tests.mpaas_local.callables import ScriptedFunction
 
 if TYPE_CHECKING:
@@ -134,37 +136,15 @@ def test_moments_follow_each_other_over_both_changes_of_the_clock() -> None:
     ],
 )
 def test_wrong_expression_is_refused_with_its_place_and_what_is_allowed(expression: str, part: str) -> None:
-    with pytest.raises(BadTimer) as caught:
-        Timer("f", "t", expression)
-    assert part in str(caught.value)
-    assert caught.value.timer == "t"
-    assert caught.value.field == "cronExpression"
-
-
-def trigger(**config: Any) -> Trigger:
-    return Trigger("timer-trigger", "timer", {"cronExpression": "0 * * * * *", **config})
+    with pytest.raises(ValueError, match=re.escape(part)):
+        next_tick(expression, WEDNESDAY)
 
 
 def test_trigger_is_read_with_its_defaults() -> None:
-    assert timer_of(trigger(), "f") == Timer("f", "timer-trigger", "0 * * * * *")
-    assert timer_of(trigger(enable=False, payload="x"), "f") == Timer(
-        "f", "timer-trigger", "0 * * * * *", "x", enabled=False
-    )
-
-
-@pytest.mark.parametrize(
-    ("config", "field"),
-    [
-        ({"cronExpression": None}, "cronExpression"),
-        ({"payload": {"job": "sync"}}, "payload"),
-        ({"payload": "x" * (PAYLOAD_LIMIT + 1)}, "payload"),
-        ({"enable": "yes"}, "enable"),
-    ],
-)
-def test_wrong_trigger_is_refused_by_field(config: dict[str, Any], field: str) -> None:
-    with pytest.raises(BadTimer) as caught:
-        timer_of(trigger(**config), "f")
-    assert caught.value.field == field
+    plain = parse_trigger(trigger_document("timer"))
+    assert timer_of(plain, "f") == Timer("f", "t", "0 * * * * *")
+    off = parse_trigger(trigger_document("timer", enable=False, payload="x"))
+    assert timer_of(off, "f") == Timer("f", "t", "0 * * * * *", "x", enabled=False)
 
 
 def test_event_is_the_documented_sample() -> None:
@@ -250,8 +230,6 @@ def test_name_of_two_timers_needs_the_function_before_it() -> None:
         with pytest.raises(UnknownTimer, match="no timer is called u"):
             timers.tick("u")
         timers.tick("g/t")
-        with pytest.raises(BadTimer):
-            timers.add(Timer("g", "t", "0 0 4 1 * *"), second)
     assert (len(first.events), len(second.events)) == (0, 1)
 
 
@@ -282,11 +260,11 @@ def test_tick_reaches_a_real_function_through_its_asynchronous_queue(tmp_path: P
 
 def test_tick_with_the_largest_payload_is_taken_whatever_the_event_around_it_adds() -> None:
     clock, function = ManualClock(WEDNESDAY.timestamp()), ScriptedFunction()
-    timer = Timer("f", "t", "0 * * * * *", '"' * PAYLOAD_LIMIT)
+    timer = Timer("f", "t", "0 * * * * *", '"' * PAYLOAD_BYTES)
     with AsyncQueue("f", function, clock=clock) as queue, Timers(clock=clock) as timers:
         timers.add(timer, queue.accept)
         clock.skip()
         assert timers.settle()
         timers.tick("t")
         assert queue.finish()
-    assert [len(call.json["payload"]) for call in function.calls] == [PAYLOAD_LIMIT] * 2
+    assert [len(call.json["payload"]) for call in function.calls] == [PAYLOAD_BYTES] * 2

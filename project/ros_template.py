@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from mpaas_push.errors import Fault
 from project.descriptor import DescriptorError, read_yaml
-from project.resources import (
-    FunctionProperties,
+from project.faults import faults_of
+from project.function import SharedProperties
+from project.ros_resources import (
     Layer,
     Queue,
     Role,
@@ -24,7 +25,6 @@ from project.resources import (
     StackFunction,
     StackTrigger,
     Topic,
-    faults_of,
 )
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from project.descriptor import DescribedFunction
+    from project.function import FunctionProperties
 
-__all__ = ["PSEUDO", "Stack", "substituted"]
+__all__ = ["PSEUDO", "RosTemplate", "substituted"]
 
 PSEUDO = {"ALIYUN::Region": "cn-hangzhou", "ALIYUN::AccountId": "000000000000"}
 """What `s.yaml` too takes for the region and the account when nothing is set."""
@@ -58,7 +58,7 @@ _ATTRIBUTES = {
 _AS_WRITTEN = {"EnvironmentVariables", "TriggerConfig", "AssumeRolePolicyDocument", "PolicyDocument", "Tags"}
 
 
-class Stack:
+class RosTemplate:
     """A template.
 
     Args:
@@ -148,28 +148,32 @@ class Stack:
                     if text not in made:
                         yield Fault(place, f"no resource here makes {text}")
 
-    def differences(self, functions: Mapping[str, DescribedFunction]) -> Iterator[Fault]:
+    def differences(self, functions: Mapping[str, FunctionProperties]) -> Iterator[Fault]:
         """Find where the stack deploys other functions than `s.yaml`.
 
         Args:
-            functions: Those of `s.yaml` by `functionName`, expressions at their defaults.
+            functions: Those of `s.yaml`, expressions at their defaults.
         """
+        written = {
+            each.function_name: each.model_dump(by_alias=True, exclude_unset=True)
+            for each in functions.values()
+        }
         described = {str(each.get("FunctionName")): name for name, each in self.of("FC3::Function").items()}
         for name in sorted(
-            described.keys() ^ functions.keys(),
+            described.keys() ^ written.keys(),
         ):
-            where = "here" if name in functions else "in s.yaml"
+            where = "here" if name in written else "in s.yaml"
             place = (
                 f"Resources.{described[name]}.Properties.FunctionName" if name in described else "Resources"
             )
             yield Fault(place, f"there is no function {name} {where}")
-        for name in sorted(described.keys() & functions.keys()):
+        for name in sorted(described.keys() & written.keys()):
             theirs, places = self._function(name)
-            ours = functions[name].props
+            ours = written[name]
             for key in _COMPARED:
                 place = places.get(key, f"Resources.{described[name]}.Properties.{key[0].upper()}{key[1:]}")
                 yield from _differences(theirs.get(key), ours.get(key), place)
-            yield from self._trigger_differences(name, described[name], functions[name])
+            yield from self._trigger_differences(name, described[name], ours)
 
     def _function(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
         """Return a function as `s.yaml` would write it, and where what stands elsewhere stands."""
@@ -184,13 +188,13 @@ class Stack:
                     places[key] = f"Resources.{resource}.Properties"
         return function, places
 
-    def _trigger_differences(self, name: str, resource: str, ours: DescribedFunction) -> Iterator[Fault]:
+    def _trigger_differences(self, name: str, resource: str, ours: Mapping[str, Any]) -> Iterator[Fault]:
         theirs = {
             str(each.get("TriggerName")): (place, _lowered(each))
             for place, each in self.of("FC3::Trigger").items()
             if each.get("FunctionName") == name
         }
-        written = {str(each.get("triggerName")): each for each in ours.props.get("triggers") or ()}
+        written = {str(each.get("triggerName")): each for each in ours.get("triggers") or ()}
         for trigger in sorted(theirs.keys() ^ written.keys(), key=str):
             place = theirs[trigger][0] if trigger in theirs else resource
             where = "in s.yaml" if trigger in theirs else "here"
@@ -229,7 +233,7 @@ def _exceeds(timeout: Any, visibility: Any) -> bool:
 
 
 _APART = {"FC3::AsyncInvokeConfig": "asyncInvokeConfig", "FC3::ConcurrencyConfig": "concurrencyConfig"}
-_COMPARED = [str(field.alias) for field in FunctionProperties.model_fields.values()] + list(_APART.values())
+_COMPARED = [str(field.alias) for field in SharedProperties.model_fields.values()] + list(_APART.values())
 
 
 def substituted(value: Any, values: Mapping[str, Any]) -> Any:

@@ -1,0 +1,94 @@
+"""Expressions of `s.yaml`, resolved as the `s` command does: `${env('NAME')}`, `${env('NAME', 'default')}`,
+`${vars.name}`, `${this.props.name}` (deploy.md: Frame of s.yaml). What `s` takes from files, from other
+resources or from its access is not resolved.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mpaas_push.errors import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Expressions"]
+
+_EXPRESSION = re.compile(r"\$\{([^{}]*)\}")
+_ENV = re.compile(
+    r"""env\(\s*(['"])(?P<name>[^'"]*)\1\s*(?:,\s*(?P<default>'[^']*'|"[^"]*"|[\w.-]+)\s*)?\)"""
+)
+
+
+class Expressions:
+    """Resolves the expressions of a document.
+
+    Args:
+        roots: What a dotted name begins with: `vars`, `this`.
+        env: What `${env(…)}` reads.
+
+    Attributes:
+        faults: What could not be resolved, by path.
+    """
+
+    def __init__(self, roots: Mapping[str, Any], env: Mapping[str, str]) -> None:
+        self._roots = roots
+        self._env = env
+        self.faults: list[Fault] = []
+
+    def resolve(self, value: Any, path: str, within: frozenset[str] = frozenset()) -> Any:
+        """Return a value without expressions.
+
+        Args:
+            value: Any value of YAML.
+            path: Where it is.
+            within: The names that are being resolved, so that none is a part of itself.
+        """
+        if isinstance(value, dict):
+            return {key: self.resolve(item, f"{path}.{key}", within) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(item, f"{path}.{index}", within) for index, item in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        if "${" in _EXPRESSION.sub("", value):
+            self.faults.append(Fault(path, f"{value!r} holds ${{ that is not closed"))
+        if whole := _EXPRESSION.fullmatch(value):  # keeps its type; in a longer text everything is text
+            return self._value(whole[1].strip(), path, within)
+        return _EXPRESSION.sub(lambda match: _text(self._value(match[1].strip(), path, within)), value)
+
+    def _value(self, expression: str, path: str, within: frozenset[str]) -> Any:
+        if call := _ENV.fullmatch(expression):
+            return self._variable(call["name"], call["default"], path)
+        value: Any = self._roots
+        for step in expression.split("."):
+            try:
+                value = value[int(step) if isinstance(value, list) else step]
+            except (LookupError, TypeError, ValueError):
+                value = None
+        if value is None or expression in within or "." not in expression:
+            self.faults.append(
+                Fault(
+                    path,
+                    f"${{{expression}}} cannot be resolved; ${{vars.name}} with a name under `vars`, "
+                    "${this.props.name}, ${env('NAME')} and ${env('NAME', 'default')} can",
+                )
+            )
+            return ""
+        return self.resolve(value, expression, within | {expression})
+
+    def _variable(self, name: str, default: str | None, path: str) -> Any:
+        if name in self._env:
+            return self._env[name]
+        if default is None:
+            self.faults.append(Fault(path, f"the environment variable {name} is not set"))
+            return ""
+        return default[1:-1] if default[0] in "'\"" else yaml.safe_load(default)
+
+
+def _text(value: Any) -> str:
+    """Write a value as a part of a text."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | dict | list) else str(value)

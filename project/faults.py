@@ -1,0 +1,72 @@
+"""What pydantic refused in a descriptor, told by path and in words that say what to do."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from mpaas_push.errors import Fault
+from project.fields import Strict
+from project.triggers import TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+__all__ = ["faults_of"]
+
+
+def faults_of(
+    error: ValidationError, place: str, names: Sequence[str] = (), *, computed: bool = False
+) -> Iterator[Fault]:
+    """Tell what a model refused, in words that say what to do.
+
+    Args:
+        error: What pydantic raised.
+        place: Path of what was checked.
+        names: Names of its triggers, to be shown instead of their numbers.
+        computed: Whether functions of ROS, which are not computed here, may stand for a value.
+    """
+    for each in error.errors(include_url=False, include_context=False):
+        value = each["input"]
+        if computed and isinstance(value, dict) and any(str(key).startswith("Fn::") for key in value):
+            continue
+        path = _path(each["loc"], names)
+        yield Fault(".".join(filter(None, [place, path])), _text(each))
+
+
+def _path(loc: Sequence[str | int], names: Sequence[str]) -> str:
+    steps: list[str] = []
+    for index, step in enumerate(loc):
+        before = loc[index - 1] if index else ""
+        if isinstance(step, int) and before == "triggers" and step < len(names):
+            steps.append(names[step])
+        elif step in TYPES and (isinstance(before, int) or before == "trigger"):
+            continue  # pydantic's own: which of the models it tried
+        else:
+            steps.append(str(step))
+    return ".".join(steps)
+
+
+def _text(each: ErrorDetails) -> str:
+    kind, text = each["type"], each["msg"]
+    if kind == "extra_forbidden":
+        near = get_close_matches(str(each["loc"][-1]), _known(Strict), 1)
+        return f"is not known here{f'; did you mean {near[0]}?' if near else ''}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "union_tag_invalid":
+        return f"triggerType: the functions serve {', '.join(TYPES)}"
+    if kind == "union_tag_not_found":
+        return "triggerType is missing"
+    text = re.sub("^Value error, ", "", text)
+    return text[0].lower() + text[1:]
+
+
+def _known(model: type[BaseModel]) -> set[str]:
+    """Return the keys of all models."""
+    found = {field.alias for field in model.model_fields.values() if field.alias}
+    return found.union(*map(_known, model.__subclasses__()))

@@ -1,0 +1,183 @@
+"""What `s.yaml` says of a function (deploy.md: Function properties)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from project.fields import FunctionName, Handler, LayerArn, Region, RoleArn, Strict, like
+from project.triggers import Trigger
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = [
+    "AsyncInvokeConfig",
+    "ConcurrencyConfig",
+    "FunctionProperties",
+    "LifecycleConfig",
+    "Runtime",
+    "SharedProperties",
+]
+
+Runtime = Literal["python3.10", "python3.12"]
+
+
+class LogConfig(Strict):
+    """Where the logs of a function go."""
+
+    project: str
+    logstore: str
+    enable_request_metrics: bool = False
+    enable_instance_metrics: bool = False
+    enable_llm_metrics: bool = False
+    log_begin_rule: Literal["DefaultRegex", "None"] = "None"
+
+
+class VpcConfig(Strict):
+    """The network that a function is in."""
+
+    vpc_id: str
+    v_switch_ids: Annotated[list[str], Field(min_length=1)]
+    security_group_id: str
+
+
+class Hook(Strict):
+    """A function that is called when an instance starts or ends (fc-runtime.md: Lifecycle hooks)."""
+
+    handler: Handler | None = None
+    timeout: Annotated[int, Field(ge=1, le=300)] | None = None
+    command: list[str] | None = None
+
+
+class LifecycleConfig(Strict):
+    """`instanceLifecycleConfig`."""
+
+    initializer: Hook = Hook()
+    pre_stop: Hook = Hook()
+
+
+class SharedProperties(Strict):
+    """What both descriptors say of a function."""
+
+    function_name: FunctionName
+    description: str = ""
+    runtime: Runtime
+    handler: Handler
+    cpu: Annotated[float, Field(ge=0.05, le=16)] = 0.35
+    memory_size: Annotated[int, Field(ge=128, le=32768, multiple_of=64)]
+    disk_size: Literal[512, 10240] = 512
+    timeout: Annotated[int, Field(ge=1, le=86400)]
+    internet_access: bool = True
+    instance_concurrency: Literal[1] = 1
+    environment_variables: dict[str, str] = {}
+    layers: Annotated[list[LayerArn], Field(min_length=1, max_length=5)]
+    role: RoleArn
+    log_config: LogConfig
+    vpc_config: VpcConfig | None = None
+    instance_lifecycle_config: LifecycleConfig = LifecycleConfig()
+    # What a team may add and the project does not use is left to the cloud.
+    nas_config: Any = None
+    oss_mount_config: Any = None
+    tracing_config: Any = None
+    custom_dns: Annotated[Any, Field(alias="customDNS")] = None
+    instance_isolation_mode: Any = None
+    session_affinity: Any = None
+    session_affinity_config: Any = None
+    resource_group_id: Any = None
+    tags: Any = None
+
+    @field_validator("cpu")
+    @classmethod
+    def _twentieths(cls, value: float) -> float:
+        if round(value * 100) % 5:
+            raise ValueError("must be a multiple of 0.05")
+        return value
+
+    @field_validator("environment_variables")
+    @classmethod
+    def _short(cls, value: dict[str, str]) -> dict[str, str]:
+        if (size := sum(len(f"{name}{text}".encode()) for name, text in value.items())) > _ENVIRONMENT_BYTES:
+            raise ValueError(f"hold {size:,} bytes; at most {_ENVIRONMENT_BYTES:,} are allowed")
+        return value
+
+    @model_validator(mode="after")
+    def _memory_fits_cpu(self) -> Self:
+        if not 1 <= self.memory_size / 1024 / self.cpu <= _MOST_MEMORY_PER_CPU:
+            raise ValueError(
+                f"memorySize {self.memory_size} does not fit cpu {self.cpu:g}: 1 to 4 GB for each vCPU"
+            )
+        return self
+
+
+_ENVIRONMENT_BYTES = 4096
+_MOST_MEMORY_PER_CPU = 4
+
+
+class Destination(Strict):
+    """Where the record of an asynchronous call goes."""
+
+    destination: Annotated[
+        str,
+        like(
+            r"acs:(mns:[\w-]+:\w*:/(queues|topics)/[\w-]+/messages|fc:[\w-]+:\w+:functions/.+|(eventbridge|mq):.+)",
+            "a place such as acs:mns:REGION:ACCOUNT:/queues/NAME/messages",
+        ),
+    ]
+
+
+class Destinations(Strict):
+    """What becomes of calls; without `onFailure` those that fail for good are lost."""
+
+    on_success: Destination | None = None
+    on_failure: Destination
+
+
+class AsyncInvokeConfig(Strict):
+    """How asynchronous calls run (fc-runtime.md: Asynchronous invocation)."""
+
+    max_async_retry_attempts: Annotated[int, Field(ge=0, le=8)] = 3
+    max_async_event_age_in_seconds: Annotated[int, Field(ge=1, le=2592000)] = 18000
+    async_task: bool = False
+    qualifier: str = "LATEST"
+    destination_config: Destinations
+
+    @property
+    def on_success(self) -> str | None:
+        """ARN that gets the records of calls that succeeded."""
+        found = self.destination_config.on_success
+        return found.destination if found else None
+
+    @property
+    def on_failure(self) -> str:
+        """ARN that gets the records of calls that were given up."""
+        return self.destination_config.on_failure.destination
+
+
+class ConcurrencyConfig(Strict):
+    """How many instances a function has at the most."""
+
+    reserved_concurrency: Annotated[int, Field(ge=1, le=300)]
+
+
+class FunctionProperties(SharedProperties):
+    """All that `s.yaml` says of a function; what it leaves out has the cloud's default."""
+
+    region: Region
+    code: str
+    async_invoke_config: AsyncInvokeConfig
+    concurrency_config: ConcurrencyConfig | None = None
+    triggers: list[Trigger] = []
+    provision_config: Any = None
+    scaling_config: Any = None
+    vpc_binding: Any = None
+    custom_domain: Any = None
+
+    @field_validator("triggers")
+    @classmethod
+    def _names_of_their_own(cls, value: list[Trigger]) -> list[Trigger]:
+        names = [trigger.trigger_name for trigger in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two are called {', '.join(twice)}")
+        return value
