@@ -331,13 +331,13 @@ class EventSource(Strict):
 class Delivery(Strict):
     """How events come, and how many calls run at a time."""
 
-    event_schema: Schema | None = None
+    event_schema: Schema
     concurrency: Annotated[int, Field(ge=1, le=300)] = 1
     mode: str | None = None
 
 
 class _Sink(Strict):
-    delivery_option: Delivery = Delivery()
+    delivery_option: Delivery
 
 
 class Retries(Pascal):
@@ -388,7 +388,7 @@ class EventBridgeConfig(Strict):
     async_invocation_type: bool
     event_rule_filter_pattern: Annotated[str, AfterValidator(lambda text: pattern_of(text) and text)]
     event_source_config: EventSource
-    event_sink_config: _Sink = _Sink()
+    event_sink_config: _Sink | None = None
     run_options: RunOptions | None = None
 
     @model_validator(mode="after")
@@ -412,13 +412,14 @@ class EventBridgeConfig(Strict):
     @property
     def schema_of_events(self) -> Schema:
         """Whole events, or their data alone."""
-        raw = self.event_source_config.event_source_type in _RAW_ONLY
-        return self.event_sink_config.delivery_option.event_schema or ("RawData" if raw else "CloudEvents")
+        if self.event_sink_config:
+            return self.event_sink_config.delivery_option.event_schema
+        return "RawData" if self.event_source_config.event_source_type in _RAW_ONLY else "CloudEvents"
 
     @property
     def concurrency(self) -> int:
         """Calls at a time."""
-        return self.event_sink_config.delivery_option.concurrency
+        return self.event_sink_config.delivery_option.concurrency if self.event_sink_config else 1
 
 
 _RAW_ONLY = {"MQTT", "ApacheRocketMQ"}

@@ -34,7 +34,7 @@ def window(count: int, seconds: int = 0) -> dict[str, Any]:
 
 
 def delivery(**options: Any) -> dict[str, Any]:
-    return stream("Kafka", eventSinkConfig={"deliveryOption": options})
+    return stream("Kafka", eventSinkConfig={"deliveryOption": {"eventSchema": "CloudEvents"} | options})
 
 
 TRIGGERS = [

@@ -70,11 +70,12 @@ def trigger(
         "eventSourceType": kind,
         "eventSourceParameters": {f"source{kind}Parameters": parameters},
     }
+    if sink:
+        config["eventSinkConfig"] = {"deliveryOption": {"eventSchema": "CloudEvents"} | sink}
     document = trigger_document(
         "eventbridge",
         name,
         eventSourceConfig=source,
-        eventSinkConfig={"deliveryOption": sink or {}},
         runOptions=run or {},
         **config,
     )
