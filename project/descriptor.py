@@ -204,8 +204,6 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         return copy.deepcopy(_parsed(path.read_text("utf-8")))
-    except RecursionError:
-        raise DescriptorError(path.name, [Fault("", "cannot be read: it is nested too deeply")]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = f"cannot be read: {' '.join(str(error).split())}"
         raise DescriptorError(path.name, [Fault("", reason)]) from None

@@ -33,7 +33,7 @@ from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mpaas_push.errors import Fault, InvalidMessage, PushError
-from mpaas_push.json_text import UnreadableJson, format_path, plain_json
+from mpaas_push.json_text import format_path
 from mpaas_push.message.reading import message_of
 from mpaas_push.task import PushTask, absolute_scope, first_moment_of, unreadable
 from mpaas_push.triggers.record import UnreadableElement, dumped
@@ -179,9 +179,9 @@ def read_rules(path: Path, settings: Settings) -> tuple[Rule, ...]:
         BadRules: the file cannot be read or holds what it may not; the text names each place.
     """
     try:
-        document = plain_json(read_yaml(path.read_text("utf-8")))
+        document = read_yaml(path.read_text("utf-8"), refuse_flag_words=True)
         rules = _File.model_validate(document).rules
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, UnreadableJson, RecursionError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadRules(path.name, [Fault("", f"cannot be read: {' '.join(str(error).split())}")]) from None
     except ValidationError as error:
         raise BadRules(path.name, [_fault(each) for each in error.errors(include_url=False)]) from None

@@ -1,33 +1,167 @@
-"""YAML that hides no duplicate key, as `json_text` is JSON that hides none."""
+"""Strict reading of YAML: text enters, plain JSON values leave, as from `json_text`.
+
+PyYAML parses; its constructor is not used. That one reads YAML 1.1, in which `22:22` is 1342, `1_000` is
+1000, `010` is 8 and `no` is false, keeps the last of two equal keys, and lets ten lines of aliases stand for
+a billion values. Here scalars are read by the core schema of YAML 1.2, and a number that not every reader
+reads alike stays text.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from mpaas_push.json_text import MAX_DEPTH, is_encodable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = ["read_yaml"]
 
+_MOST_COPIED = 1000
+"""Values that aliases may stand for, however short the text is; beyond that, one for four characters."""
 
-def read_yaml(text: str) -> Any:
+
+def read_yaml(text: str, *, refuse_flag_words: bool = False) -> Any:
     """Read a document of plain values.
 
+    Args:
+        text: One document. Tags other than those of JSON's types are refused.
+        refuse_flag_words: Refuse an unquoted `yes`, `no`, `on` or `off` as a value. They are texts in YAML
+            1.2 and flags in YAML 1.1, and whoever writes one may mean either.
+
+    Returns:
+        The value made of dict, list, str, int, float, bool and None, nothing of it shared; None for an empty
+        text. `007`, `1_000`, `22:22` and dates are texts.
+
     Raises:
-        yaml.YAMLError: it is none, or a key stands twice in a map, of which YAML's own loader takes the last.
-        RecursionError: it is nested some thousand deep.
+        yaml.YAMLError: It is no such document, has a duplicate key, NaN or Infinity, half a surrogate pair,
+            more than `MAX_DEPTH` levels, a key that is no text, or aliases that stand for too much. Time and
+            memory are linear in the length of the text.
     """
-    return yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
+    return _Reader(text, refuse_flag_words=refuse_flag_words).document()
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Reads YAML and refuses a key that stands twice."""
+class _Reader:
+    """Makes values of PyYAML's events."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        keys = [self.construct_object(key, deep=True) for key in own]
-        for place, key in enumerate(keys):
-            if key in keys[:place]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", own[place].start_mark
-                )
-        return super().construct_mapping(node, deep)
+    def __init__(self, text: str, *, refuse_flag_words: bool) -> None:
+        self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
+        self._refuse_flag_words = refuse_flag_words
+        self._anchors: dict[str, Any] = {}
+        self._copies_left = _MOST_COPIED + len(text) // 4
+
+    def document(self) -> Any:
+        next(self._events)  # the start of the stream
+        event = next(self._events)
+        if isinstance(event, yaml.StreamEndEvent):
+            return None
+        value = self._value(next(self._events), 0)
+        next(self._events)  # the end of the document
+        event = next(self._events)
+        if not isinstance(event, yaml.StreamEndEvent):
+            raise _error(event, "a second document is not supported")
+        return value
+
+    def _value(self, event: yaml.Event, depth: int, *, is_key: bool = False) -> Any:
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self._anchors:
+                raise _error(event, f"there is no anchor &{event.anchor} above this alias")
+            return self._copy(self._anchors[event.anchor], depth, event)
+        value: Any
+        if isinstance(event, yaml.ScalarEvent):
+            value = self._scalar(event, is_key=is_key)
+        elif depth >= MAX_DEPTH:
+            raise _error(event, f"more than {MAX_DEPTH} levels of maps and lists")
+        elif isinstance(event, yaml.CollectionStartEvent) and event.tag not in _COLLECTION_TAGS:
+            raise _error(event, f"the tag {event.tag} is not supported")
+        elif isinstance(event, yaml.MappingStartEvent):
+            value = self._map(depth)
+        else:
+            value = []
+            while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
+                value.append(self._value(item, depth + 1))
+        if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+            self._anchors[event.anchor] = value
+        return value
+
+    def _map(self, depth: int) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]:
+                event = next(self._events)
+                value = self._value(event, depth + 1)
+                for base in value if isinstance(value, list) else [value]:
+                    if not isinstance(base, dict):
+                        raise _error(event, "`<<` merges a map or a list of maps")
+                    merged = base | merged
+                continue
+            key = self._value(event, depth + 1, is_key=True)
+            if not isinstance(key, str):
+                raise _error(event, "a key must be text: quote it")
+            if key in own:
+                raise _error(event, f"duplicate key {key[:64]!r}")
+            own[key] = self._value(next(self._events), depth + 1)
+        return {**merged, **own} if merged else own
+
+    def _copy(self, value: Any, depth: int, event: yaml.Event) -> Any:
+        self._copies_left -= 1
+        if self._copies_left < 0:
+            raise _error(event, "aliases stand for too many values: write some of them out")
+        if isinstance(value, (dict, list)) and depth >= MAX_DEPTH:
+            raise _error(event, f"more than {MAX_DEPTH} levels of maps and lists")
+        if isinstance(value, dict):
+            return {key: self._copy(below, depth + 1, event) for key, below in value.items()}
+        if isinstance(value, list):
+            return [self._copy(below, depth + 1, event) for below in value]
+        return value
+
+    def _scalar(self, event: yaml.ScalarEvent, *, is_key: bool) -> Any:
+        text: str = event.value
+        if not is_encodable(text):
+            raise _error(event, "half a surrogate pair is no character")
+        if event.tag in {"!", "tag:yaml.org,2002:str"} or (event.tag is None and not event.implicit[0]):
+            return text
+        if event.tag is not None:
+            raise _error(event, f"the tag {event.tag} is not supported")
+        if text in _CONSTANTS:
+            return _CONSTANTS[text]
+        if self._refuse_flag_words and not is_key and text.lower() in _FLAG_WORDS:
+            raise _error(
+                event, f"`{text}` is text here and a flag to other readers: write '{text}', true or false"
+            )
+        try:
+            if whole := _WHOLE.fullmatch(text):
+                return int(text, 8 if whole[1] else 16 if whole[2] else 10)
+            number = float(text) if _FLOAT.fullmatch(text) else None
+        except ValueError:
+            raise _error(event, "a whole number has too many digits") from None
+        if text in _NOT_FINITE or (number is not None and not isfinite(number)):
+            raise _error(event, "NaN and Infinity are not numbers here, nor is what is larger than any")
+        return text if number is None else number
+
+
+_CONSTANTS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_COLLECTION_TAGS = {None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
+_FLAG_WORDS = {"yes", "no", "on", "off"}
+# The core schema of YAML 1.2 (10.3.2), but for leading zeros: YAML 1.1 reads those as octal.
+_WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|(0o[0-7]+)|(0x[0-9a-fA-F]+)")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_FINITE = {f"{sign}.{name}" for sign in ("", "-", "+") for name in ("inf", "Inf", "INF")} | {
+    ".nan",
+    ".NaN",
+    ".NAN",
+}
+
+
+def _error(event: yaml.Event, reason: str) -> yaml.YAMLError:
+    mark = event.start_mark
+    return yaml.YAMLError(f"{reason} (line {mark.line + 1}, column {mark.column + 1})" if mark else reason)
