@@ -13,7 +13,16 @@ from typing import Any, NoReturn
 
 from mpaas_push.errors import PushError, mask_id
 
-__all__ = ["MAX_DEPTH", "UnreadableJson", "format_path", "is_encodable", "plain_json", "read_json"]
+__all__ = [
+    "MAX_DEPTH",
+    "UnreadableJson",
+    "WrittenFloat",
+    "format_path",
+    "is_encodable",
+    "plain_json",
+    "read_json",
+    "written_json",
+]
 
 MAX_DEPTH = 64
 """Levels of objects and lists that a value may have; deeper ones can exhaust the stack of a reader."""
@@ -39,12 +48,28 @@ class UnreadableJson(PushError):
         super().__init__(f"{reason}: {shown}{more}" if shown else reason)
 
 
-def read_json(text: str | bytes | bytearray, *, within: str = "") -> Any:
+class WrittenFloat(float):
+    """A number with a fraction or an exponent that keeps its digits: 19.90 is 19.9, and is written 19.90.
+
+    It is infinite where no float is as large as what was written.
+
+    Attributes:
+        digits: The number as it was written.
+    """
+
+    __slots__ = ("digits",)
+
+    def __init__(self, digits: str) -> None:
+        self.digits = digits
+
+
+def read_json(text: str | bytes | bytearray, *, within: str = "", keep_digits: bool = False) -> Any:
     """Read one JSON value.
 
     Args:
         text: JSON text; bytes are UTF-8. A byte order mark is skipped.
         within: Name of the field whose text this is. Paths in errors start with it.
+        keep_digits: Return floats as `WrittenFloat`, for `written_json`; their range is not limited.
 
     Returns:
         The value made of dict, list, str, int, float, bool and None; floats are finite, texts can be encoded.
@@ -57,7 +82,7 @@ def read_json(text: str | bytes | bytearray, *, within: str = "") -> Any:
     try:
         text = _decoded(text)
         try:
-            value = _value(text)
+            value = _value(text, _DIGITS_DECODER if keep_digits else _DECODER)
         except _GivenTwice:
             raise UnreadableJson(
                 "every key may be given only once; given twice", _duplicate_paths(text, top)
@@ -91,6 +116,17 @@ def plain_json(value: Any, *, within: str = "") -> Any:
             named.
     """
     return _copied(value, (within,) if within else ())
+
+
+def written_json(value: Any) -> str:
+    """Write a JSON value without spaces; a `WrittenFloat` keeps its digits."""
+    if isinstance(value, dict):
+        return (
+            "{" + ",".join(f"{written_json(key)}:{written_json(below)}" for key, below in value.items()) + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ",".join(map(written_json, value)) + "]"
+    return value.digits if isinstance(value, WrittenFloat) else json.dumps(value, ensure_ascii=False)
 
 
 def format_path(path: tuple[Any, ...]) -> str:
@@ -155,13 +191,13 @@ def _decoded(text: str | bytes | bytearray) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _value(text: str) -> Any:
+def _value(text: str, decoder: json.JSONDecoder) -> Any:
     # `decode` spends as long on white space around a short text as on the text: only where there is some.
     try:
-        value, end = _DECODER.raw_decode(text)
+        value, end = decoder.raw_decode(text)
     except json.JSONDecodeError:
-        return _DECODER.decode(text)
-    return value if end == len(text) else _DECODER.decode(text)
+        return decoder.decode(text)
+    return value if end == len(text) else decoder.decode(text)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -206,6 +242,9 @@ def _finite(digits: str) -> float:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse_constant, parse_float=_finite)
+_DIGITS_DECODER = json.JSONDecoder(
+    object_pairs_hook=_distinct, parse_constant=_refuse_constant, parse_float=WrittenFloat
+)
 _MARKING_DECODER = json.JSONDecoder(
     object_pairs_hook=_marked, parse_constant=_refuse_constant, parse_float=_finite
 )
@@ -224,7 +263,7 @@ def _copied(value: Any, path: tuple[Any, ...]) -> Any:
     elif kind is float:
         if not isfinite(value):
             raise UnreadableJson("NaN and Infinity are not JSON numbers", (format_path(path),))
-    elif kind is not bool and value is not None:
+    elif kind is not bool and kind is not WrittenFloat and value is not None:
         # Subclasses (of dict, for example) and tuples come last: they are rare.
         return _copied_below(value, path)
     return value

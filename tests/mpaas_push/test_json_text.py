@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpaas_push.json_text import MAX_DEPTH, UnreadableJson, format_path, plain_json, read_json
+from mpaas_push.json_text import (
+    MAX_DEPTH,
+    UnreadableJson,
+    format_path,
+    plain_json,
+    read_json,
+    written_json,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -144,3 +151,20 @@ def test_a_copy_shares_nothing_that_can_change() -> None:
 
 def test_long_and_odd_steps_of_a_path_are_made_printable() -> None:
     assert format_path(("a" * 100, 0, "\ud800")) == f"{'a' * 64}….0.?"
+
+
+@pytest.mark.parametrize("digits", ["19.90", "1e400", "-0.0", "1.0", "1E3", "0.1000000000000000000000001"])
+def test_a_number_keeps_its_digits_where_they_are_asked_for(digits: str) -> None:
+    text = f'{{"a":[{digits},7,true,null,"\u00e9"]}}'
+    read = read_json(text, keep_digits=True)
+
+    assert read["a"][0] == float(digits)
+    assert read["a"][0].digits == digits
+    assert written_json(read) == text
+
+
+def test_deep_values_with_digits_are_checked_as_others() -> None:
+    deep = "[" * MAX_DEPTH + "1.50" + "]" * MAX_DEPTH
+    read_json(deep + " ", keep_digits=True)
+    with pytest.raises(UnreadableJson):
+        read_json(f"[{deep}]", keep_digits=True)
