@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpaas_push import BatchIncomplete, Invocation
-from mpaas_push.batch import send_batch
+from mpaas_push import Invocation
+from mpaas_push.batch import settle_event
 from mpaas_push.event_rules import read_rules, tasks_of
-from mpaas_push.queues import MnsQueues
 from mpaas_push.triggers.cloudevent import events_of
 from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.warm import shared_client
@@ -26,19 +23,14 @@ def handler(event: bytes, context: object) -> str:
     Raises:
         BadRules: rules.yaml is wrong.
         UnreadablePayload: the payload holds no events.
-        BatchIncomplete: a message that may be sent again was not taken by the retry queue, or none was
-            accepted and no queue took them. Function Compute repeats the event, and each target gets the
-            message id that it had.
+        BatchIncomplete: no queue took some of what was not accepted; Function Compute repeats the event.
     """
-    invocation = Invocation.of(context)
-    client = shared_client()
+    invocation, client = Invocation.of(context), shared_client()
     events = events_of(unwrap_failed_invocation(event))
-    made = [tasks_of(each, rules(), client.settings, invocation.sender) for each in events]
-    with MnsQueues(client.settings, invocation) as queues:
-        report = send_batch([task for tasks in made for task in tasks], client, queues, invocation)
-    if report.should_fail_invocation(remembered=client.ledger is not None):
-        raise BatchIncomplete(report.outcomes, report.left)
-    return json.dumps({"events": len(made), "unmatched": made.count([]), **asdict(report)})
+    matches = [tasks_of(each, rules(), client.settings, invocation.sender) for each in events]
+    tasks = [task for match in matches for task in match]
+    report = settle_event(tasks, client, invocation)
+    return report.as_json(events=len(events), unmatched=matches.count([]))
 
 
 @lru_cache(maxsize=1)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
-from mpaas_push import BatchIncomplete, Invocation
-from mpaas_push.batch import send_batch
-from mpaas_push.queues import MnsQueues
+from mpaas_push import Invocation
+from mpaas_push.batch import settle_event
 from mpaas_push.task import tasks_of
 from mpaas_push.triggers.queue import records_of
 from mpaas_push.warm import shared_client
@@ -18,15 +14,9 @@ def handler(event: bytes, context: object) -> str:
 
     Raises:
         UnreadablePayload: the event is nothing that a queue or a topic delivers.
-        BatchIncomplete: a message was neither accepted nor taken by the retry or the dead-letter queue. The
-            whole event comes again, and each target gets the message id that it had.
+        BatchIncomplete: no queue took some of what was not accepted; the batch comes again.
     """
-    invocation = Invocation.of(context)
-    client = shared_client()
+    invocation, client = Invocation.of(context), shared_client()
     records = records_of(event)
     tasks = [task for record in records for task in tasks_of(record, client.settings, invocation.sender)]
-    with MnsQueues(client.settings, invocation) as queues:
-        report = send_batch(tasks, client, queues, invocation)
-    if report.left:
-        raise BatchIncomplete(report.outcomes, report.left)
-    return json.dumps(asdict(report))
+    return settle_event(tasks, client, invocation, polled=True).as_json()

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
-from mpaas_push import BatchIncomplete, Invocation
-from mpaas_push.batch import send_batch
-from mpaas_push.queues import MnsQueues
+from mpaas_push import Invocation
+from mpaas_push.batch import settle_event
 from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.timer import tasks_of, tick_of
 from mpaas_push.warm import shared_client
@@ -19,15 +15,8 @@ def handler(event: bytes, context: object) -> str:
     Raises:
         UnreadablePayload: the event is not a timer's, or its payload is not JSON.
         InvalidMessage: the payload holds a message that may not be sent; none was sent.
-        BatchIncomplete: a message that may be sent again was not taken by the retry queue, or none was
-            accepted and no queue took them. Function Compute repeats the event, and each target gets the
-            message id that it had.
+        BatchIncomplete: no queue took some of what was not accepted; Function Compute repeats the tick.
     """
-    invocation = Invocation.of(context)
-    client = shared_client()
-    tasks = tasks_of(tick_of(unwrap_failed_invocation(event)), client.settings, invocation.sender)
-    with MnsQueues(client.settings, invocation) as queues:
-        report = send_batch(tasks, client, queues, invocation)
-    if report.should_fail_invocation(remembered=client.ledger is not None):
-        raise BatchIncomplete(report.outcomes, report.left)
-    return json.dumps(asdict(report))
+    invocation, client = Invocation.of(context), shared_client()
+    tick = tick_of(unwrap_failed_invocation(event))
+    return settle_event(tasks_of(tick, client.settings, invocation.sender), client, invocation).as_json()

@@ -2,7 +2,7 @@
 
 Function Compute knows no partial answer to an event: raising delivers all of it again, returning acknowledges
 all of it. So each message that was not accepted leaves the event on its own: to the retry queue if it may be
-sent again, to the dead-letter queue if not. Only what no queue takes is left for the function to raise about.
+sent again, to the dead-letter queue if not. Only what no queue takes makes the event come again.
 """
 
 from __future__ import annotations
@@ -11,42 +11,53 @@ import hashlib
 import json
 import logging
 import random
-from dataclasses import dataclass
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push.json_text import is_encodable
+from mpaas_push.errors import BatchIncomplete
 from mpaas_push.message import PushMessage
-from mpaas_push.outcome import ACCEPTED, THROTTLED, UNKNOWN, counts_of
-from mpaas_push.queues import BODY_BYTES, QueueMessage
+from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, THROTTLED, UNKNOWN, counts_of
+from mpaas_push.queues import BODY_BYTES, LONGEST_DELAY_SECONDS, MnsQueues, QueueMessage
 from mpaas_push.settings import OnUnknown
+from mpaas_push.task import compact_json, packed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mpaas_push.client import PushClient
     from mpaas_push.invocation import Invocation
-    from mpaas_push.outcome import Outcome
+    from mpaas_push.outcome import Outcome, OutcomeKind
     from mpaas_push.queues import Queues
     from mpaas_push.settings import Settings
     from mpaas_push.task import PushTask
 
-__all__ = ["BatchReport", "send_batch"]
+__all__ = ["BatchReport", "send_batch", "settle_event"]
 
 logger = logging.getLogger(__name__)
 
 FIRST_DELAY_SECONDS = 5
-LONGEST_DELAY_SECONDS = 900
+LONGEST_BACKOFF_SECONDS = 900
 """The delay before another attempt doubles from the first to the longest, give or take a quarter."""
+VALIDITY_SHARE = 0.75
+"""Share of the validity left that a message waits at most: it comes back while it may still be sent."""
+DELAY_SPREAD = 1.25
+"""Messages wait together whose delays differ by no more than this factor."""
+MESSAGES_AN_ENTRY = 20
+"""Messages that wait together. More would save no request: MNS takes 64 KB in each, however packed."""
+PACK_BYTES = 100
+"""Room for what is around the messages of an entry."""
 RESERVED_SHARE = 0.2
 """Share of the time left that is kept free for handing over, at most `RESERVED_SECONDS`."""
 RESERVED_SECONDS = 10.0
 RESERVED_SECONDS_A_MESSAGE = 0.002
 """Large batches need longer, if all of them are to be handed over: up to twice that share."""
-CUT_CHARACTERS = 4000
-"""What is left of an original that is too long for a dead letter; it fits however it is escaped."""
+BODY_CHARACTERS, TEXT_CHARACTERS = 2000, 500
+"""What is left of an original and of other texts that are too long for a letter; it fits however escaped."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BatchReport:
     """What became of the messages of an event.
 
@@ -56,7 +67,7 @@ class BatchReport:
         given_up: Messages handed to the dead-letter queue.
         unsettled: Messages that may be sent again and that no queue took: the event must come again.
         stranded: Messages that were given up and that no dead-letter queue took.
-        left: Places of the messages that are unsettled or stranded, from 0.
+        left: Indexes of the messages that are unsettled or stranded.
     """
 
     outcomes: dict[str, int]
@@ -66,18 +77,50 @@ class BatchReport:
     stranded: int
     left: tuple[int, ...]
 
-    def should_fail_invocation(self, *, remembered: bool) -> bool:
-        """Return whether an event that waits for nobody should fail and be repeated.
+    def as_json(self, **more: Any) -> str:
+        """Return the report as a function answers it."""
+        return json.dumps({**more, **asdict(self)})
 
-        It should when a message may be sent again, or when something is stranded and a repetition harms
-        nobody: nothing can have been accepted and no retry is waiting, or what was sent is remembered. Then
-        the failure is seen, and the event ends where Function Compute puts what failed for good.
+    def should_fail_invocation(self, *, polled: bool, remembered: bool) -> bool:
+        """Return whether the event must come again.
+
+        It must when a message may be sent again. For what is only stranded, an event that was polled from a
+        queue comes again too: its source keeps it or puts it among its own dead letters. Another one does
+        when a repetition harms nobody: nothing can have been accepted and no retry is waiting, or what was
+        sent is remembered. Then it ends where Function Compute puts what failed for good.
 
         Args:
+            polled: The event was polled from a queue.
             remembered: A ledger keeps what was accepted from being sent again.
         """
         sent = self.retried > 0 or self.outcomes.keys() & {ACCEPTED.value, UNKNOWN.value}
-        return self.unsettled > 0 or (self.stranded > 0 and (remembered or not sent))
+        return self.unsettled > 0 or (self.stranded > 0 and (polled or remembered or not sent))
+
+
+def settle_event(
+    tasks: Sequence[PushTask], client: PushClient, invocation: Invocation, *, polled: bool = False
+) -> BatchReport:
+    """Send the messages of an event and hand over those that were not accepted.
+
+    Args:
+        tasks: The messages.
+        client: Sends them; its settings name the queues.
+        invocation: Keys and deadline.
+        polled: As in `BatchReport.should_fail_invocation`.
+
+    Raises:
+        BatchIncomplete: no queue took some of what was not accepted, and the event must come again. Each
+            target gets the message id then that it had.
+    """
+    with MnsQueues(client.settings, invocation) as queues:
+        report = send_batch(tasks, client, queues, invocation)
+    remembered = client.ledger is not None
+    if not report.should_fail_invocation(polled=polled, remembered=remembered):
+        return report
+    accepted = report.outcomes.get(ACCEPTED.value)
+    if accepted and not remembered:
+        logger.error("%d accepted requests will be sent twice: their event comes again", accepted)
+    raise BatchIncomplete(report.outcomes, report.left)
 
 
 def send_batch(
@@ -97,38 +140,44 @@ def send_batch(
         scope=[task.scope for task in tasks],
         invocation=invocation.ending_earlier(_reserved(invocation.time_left, len(tasks))),
     )
-    retries: list[tuple[int, QueueMessage]] = []
-    letters: list[tuple[int, QueueMessage]] = []
-    for place, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
-        again: list[Outcome] = []
-        hopeless: list[Outcome] = []
-        for outcome in outcomes:
-            if not outcome.accepted:
-                (again if _may_go_again(outcome, settings) else hopeless).append(outcome)
-        if again and task.attempt <= settings.retry_limit:
-            parcels, too_long = _retries(task, again)
-            retries += [(place, parcel) for parcel in parcels]
-            hopeless += too_long
-        else:
-            hopeless += again
-        if hopeless:
-            letters += [(place, letter) for letter in _dead_letters(task, hopeless)]
-    unsettled = _not_taken(queues, settings.retry_queue, retries)
-    stranded = _not_taken(queues, settings.dead_letter_queue, letters)
-    if stranded:
-        # Twice does no harm to a letter. A second time finds out whether only the answer was lost.
-        missing = [(place, letter) for place, letter in letters if place in stranded]
-        stranded = _not_taken(queues, settings.dead_letter_queue, missing)
+    _warn_of_misconfiguration(results)
+    retries: list[_Entry] = []
+    letters: list[_Entry] = []
+    for index, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
+        again, given_up = _sorted(task, outcomes, settings)
+        delay = _delay(task, again) if again else 0
+        for text, part in _envelopes(task, again):
+            if text is None:
+                given_up += part
+            else:
+                retries.append(_Entry((index,), text, delay))
+        letters += [_Entry((index,), text) for text in _dead_letters(task, given_up)]
+    unsettled, stranded = _hand_over(
+        queues, (settings.retry_queue, _together(retries)), (settings.dead_letter_queue, letters)
+    )
     if stranded:
         logger.error("%d messages were given up, and no dead-letter queue took them", len(stranded))
     return BatchReport(
-        counts_of(outcome for outcomes in results for outcome in outcomes),
-        len({place for place, _ in retries}) - len(unsettled),
-        len({place for place, _ in letters}) - len(stranded),
-        len(unsettled),
-        len(stranded),
-        tuple(sorted(unsettled | stranded)),
+        outcomes=counts_of(outcome for outcomes in results for outcome in outcomes),
+        retried=len(_indexes(retries) - unsettled),
+        given_up=len(_indexes(letters) - stranded),
+        unsettled=len(unsettled),
+        stranded=len(stranded),
+        left=tuple(sorted(unsettled | stranded)),
     )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What waits in a queue for some of the messages."""
+
+    indexes: tuple[int, ...]
+    body: str
+    delay: float = 0.0
+
+
+def _indexes(entries: Iterable[_Entry]) -> set[int]:
+    return {index for entry in entries for index in entry.indexes}
 
 
 def _reserved(seconds: float, messages: int) -> float:
@@ -138,88 +187,210 @@ def _reserved(seconds: float, messages: int) -> float:
     return max(for_some, for_many)
 
 
-def _may_go_again(outcome: Outcome, settings: Settings) -> bool:
-    if outcome.kind is UNKNOWN:
-        return settings.on_unknown is OnUnknown.RETRY
-    return outcome.kind is THROTTLED
+def _warn_of_misconfiguration(results: Iterable[Iterable[Outcome]]) -> None:
+    """Cry once: each request has its own line already, and they all have one cause."""
+    codes = Counter(
+        outcome.result_code for outcomes in results for outcome in outcomes if outcome.kind is MISCONFIGURED
+    )
+    if codes:
+        logger.error(
+            "%d requests failed for the configuration (%s): check AccessKey, permissions, app and workspace",
+            codes.total(),
+            ", ".join(f"{count} {code}" for code, count in codes.most_common(5)),
+        )
+
+
+def _sorted(
+    task: PushTask, outcomes: Iterable[Outcome], settings: Settings
+) -> tuple[list[Outcome], list[Outcome]]:
+    """Return the outcomes whose targets may be tried again, and those whose targets are given up."""
+    again: list[Outcome] = []
+    given_up: list[Outcome] = []
+    for outcome in outcomes:
+        if outcome.accepted:
+            continue
+        may = outcome.kind in {THROTTLED, MISCONFIGURED} or (
+            outcome.kind is UNKNOWN and settings.on_unknown is OnUnknown.RETRY
+        )
+        (again if may and task.attempt <= settings.retry_limit else given_up).append(outcome)
+    return again, given_up
 
 
 def _targets(outcomes: Iterable[Outcome]) -> dict[str, str | None]:
     return {target: message_id for outcome in outcomes for target, message_id in outcome.targets.items()}
 
 
-def _retries(task: PushTask, outcomes: Sequence[Outcome]) -> tuple[list[QueueMessage], list[Outcome]]:
-    """Pack what is left of a message: the targets that got nothing, each under the id that it had.
+# --- The retry queue
 
-    Returns:
-        As many parcels as it takes, and the outcomes whose message is too long for any.
+
+def _envelopes(task: PushTask, outcomes: Sequence[Outcome]) -> Iterator[tuple[str | None, Sequence[Outcome]]]:
+    """Yield what waits for the targets that got nothing, each under the id that it had.
+
+    Yields:
+        The text of an envelope, or None where no entry of the queue can hold it, and the outcomes in it.
     """
-    text = _dumped(task.envelope(_targets(outcomes), task.attempt + 1))
-    if _is_too_long(text):
-        if len(outcomes) == 1:
-            return [], list(outcomes)
+    if not outcomes:
+        return
+    text = compact_json(task.envelope(_targets(outcomes), task.attempt + 1))
+    if _fits(text):
+        yield text, outcomes
+    elif len(outcomes) == 1:
+        yield None, outcomes
+    else:
         # Halves of whole requests: their targets will be cut into the same requests again.
         half = len(outcomes) // 2
-        first, second = _retries(task, outcomes[:half]), _retries(task, outcomes[half:])
-        return first[0] + second[0], first[1] + second[1]
-    delay = min(FIRST_DELAY_SECONDS * 2 ** (task.attempt - 1), LONGEST_DELAY_SECONDS)
-    delay *= random.uniform(0.75, 1.25)  # spreads load, guards nothing
-    asked = max(outcome.retry_after or 0 for outcome in outcomes)
-    return [QueueMessage(text, round(max(delay, asked)))], []
+        yield from _envelopes(task, outcomes[:half])
+        yield from _envelopes(task, outcomes[half:])
 
 
-def _dead_letters(task: PushTask, outcomes: Sequence[Outcome]) -> list[QueueMessage]:
-    """Pack a message that was given up, with the reason.
+def _delay(task: PushTask, outcomes: Iterable[Outcome]) -> float:
+    """Return the seconds until the next attempt: more each time, and as many as the server asked for.
 
-    Beside the original stands the message for the targets that are given up, so that it can be sent again to
-    them alone, under the ids of the caller or new ones. What is too long loses its outcomes first, then the
-    end of its original; then it becomes several letters, each for some of the targets.
+    Never more than the validity and the queue allow; a server that asked for more is told of in the log.
     """
-    letter: dict[str, Any] = {
-        "reason": outcomes[0].kind.value,
-        "detail": (outcomes[0].result_message or outcomes[0].result_code or "")[:1000],
-        "scope": task.scope[:1000],
-        "attempt": task.attempt,
-        "body": task.original,
+    backoff: float = min(FIRST_DELAY_SECONDS * 2 ** (task.attempt - 1), LONGEST_BACKOFF_SECONDS)
+    backoff *= random.uniform(0.75, 1.25)  # spreads load, guards nothing
+    asked = max(outcome.retry_after or 0.0 for outcome in outcomes)
+    longest = min(max((task.expires_at - time.time()) * VALIDITY_SHARE, 0.0), LONGEST_DELAY_SECONDS)
+    if asked > longest:
+        logger.warning(
+            "asked to wait %.0f s, longer than validity or queue allow: back in %.0f s", asked, longest
+        )
+    return min(max(backoff, asked), longest)
+
+
+def _together(entries: Iterable[_Entry]) -> Iterator[_Entry]:
+    """Pack entries that wait about equally long into one."""
+    pack: list[_Entry] = []
+    size = 0
+    for entry in sorted(entries, key=lambda entry: entry.delay):
+        length = len(entry.body.encode()) + 1
+        if pack and (
+            len(pack) == MESSAGES_AN_ENTRY
+            or size + length > BODY_BYTES - PACK_BYTES
+            or entry.delay > pack[0].delay * DELAY_SPREAD
+        ):
+            yield _pack(pack)
+            pack, size = [], 0
+        pack.append(entry)
+        size += length
+    if pack:
+        yield _pack(pack)
+
+
+def _pack(entries: Sequence[_Entry]) -> _Entry:
+    indexes = tuple(index for entry in entries for index in entry.indexes)
+    return _Entry(indexes, packed([entry.body for entry in entries]), entries[-1].delay)
+
+
+# --- The dead-letter queue
+
+
+def _dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """Yield the letters of a message that was given up, at least one for each fate.
+
+    What was refused can be corrected and sent again; what is unknown may have arrived. So they never share a
+    letter. Beside the original is the message for the targets that are given up, so that it can be sent again
+    to them alone, under the ids of the caller or new ones.
+    """
+    fates: dict[tuple[OutcomeKind, str | None], list[Outcome]] = {}
+    for outcome in outcomes:
+        fates.setdefault((outcome.kind, outcome.result_code), []).append(outcome)
+    if not fates:
+        return
+    whole: dict[str, Any] = {"body": task.original}
+    original = task.original.encode(errors="replace")
+    cut = {
+        "body": task.original[:BODY_CHARACTERS],
+        "cut": {"bytes": len(original), "sha256": hashlib.sha256(original).hexdigest()},
     }
+    bodies = [whole, cut] if len(original) <= BODY_BYTES else [cut]
+    for fate in fates.values():
+        yield from _letters(task, fate, bodies)
+
+
+def _letters(
+    task: PushTask, outcomes: Sequence[Outcome], bodies: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yield the letters of one fate.
+
+    What is too long has short outcomes, then the beginning of its original; then it becomes several letters,
+    each for some of the targets. What is too long for one target has the target in place of the message.
+    """
+    first, targets = outcomes[0], _targets(outcomes)
+    if len(targets) > 1 and sum(map(len, targets)) > BODY_BYTES:  # not worth a try
+        for half in _halves(outcomes):
+            yield from _letters(task, half, bodies[-1:])
+        return
+    letter: dict[str, Any] = {
+        "reason": first.kind.value,
+        "detail": (first.result_message or first.result_code or "")[:TEXT_CHARACTERS],
+        "scope": task.scope[:TEXT_CHARACTERS],
+        "attempt": task.attempt,
+        "firstMoment": round(task.first_moment, 3),
+    }
+    to_send: dict[str, Any] = {"targets": list(targets)}
     if isinstance(task.message, PushMessage):
-        letter["message"] = task.message_for(_targets(outcomes), with_ids=task.names_ids and not task.derived)
-    text = _dumped({**letter, "outcomes": [outcome.as_json() for outcome in outcomes]})
-    if _is_too_long(text):
-        text = _dumped(letter)
-    if _is_too_long(text):
-        original = task.original.encode(errors="replace")
-        letter["body"] = task.original[:CUT_CHARACTERS]
-        letter["cut"] = {"bytes": len(original), "sha256": hashlib.sha256(original).hexdigest()}
-        text = _dumped(letter)
-    if _is_too_long(text) and len(outcomes) > 1:
+        ids = task.names_ids and not task.derived
+        to_send = {"message": task.message_for(targets, with_ids=ids)}
+    full = [outcome.as_json() for outcome in outcomes]
+    short = [_short(outcome) for outcome in outcomes]
+    forms = [{**letter, **bodies[0], **to_send, "outcomes": full}]
+    forms += [{**letter, **body, **to_send, "outcomes": short} for body in bodies]
+    if len(targets) <= 1:
+        cut_targets = [target[:TEXT_CHARACTERS] for target in targets]
+        forms.append({**letter, **bodies[-1], "targets": cut_targets, "outcomes": short})
+    for form in forms:
+        text = compact_json(form)
+        if _fits(text):
+            if "cut" in form:
+                logger.error("a dead letter holds the beginning of a message only", extra=form["cut"])
+            yield text
+            return
+    for half in _halves(outcomes):
+        yield from _letters(task, half, bodies[-1:])
+
+
+def _short(outcome: Outcome) -> dict[str, Any]:
+    """Return what a letter says of an outcome where there is little room; its targets are beside it."""
+    return {
+        "outcome": outcome.kind.value,
+        "requestId": outcome.request_id,
+        "resultCode": outcome.result_code,
+        "attempts": outcome.attempts,
+    }
+
+
+def _halves(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Outcome]]:
+    """Yield two halves of the outcomes, or of the targets of the only one."""
+    if len(outcomes) > 1:
         half = len(outcomes) // 2
-        return _dead_letters(task, outcomes[:half]) + _dead_letters(task, outcomes[half:])
-    if _is_too_long(text):
-        letter.pop("message", None)
-        letter["targets"] = [target for outcome in outcomes for target in outcome.targets]
-        text = _dumped(letter)
-    if _is_too_long(text):
-        del letter["targets"]
-        text = _dumped(letter)
-    if "cut" in letter:
-        logger.error("a dead letter holds the beginning of a message only", extra=letter["cut"])
-    return [QueueMessage(text)]
+        yield outcomes[:half]
+        yield outcomes[half:]
+        return
+    (outcome,) = outcomes
+    targets = list(outcome.targets.items())
+    half = len(targets) // 2
+    yield [replace(outcome, targets=dict(targets[:half]))]
+    yield [replace(outcome, targets=dict(targets[half:]))]
 
 
-def _not_taken(queues: Queues, queue: str | None, parcels: Sequence[tuple[int, QueueMessage]]) -> set[int]:
-    """Hand parcels over and return the places of the messages of which one was not taken."""
-    if not parcels or queue is None:
-        return {place for place, _ in parcels}
-    taken = queues.hand_over(queue, [parcel for _, parcel in parcels])
-    return {place for (place, _), is_taken in zip(parcels, taken, strict=True) if not is_taken}
+# --- Handing over
 
 
-def _is_too_long(text: str) -> bool:
-    return len(text.encode()) > BODY_BYTES
+def _hand_over(queues: Queues, *parts: tuple[str | None, Iterable[_Entry]]) -> Iterator[set[int]]:
+    """Hand entries over, and yield for each queue the indexes of the messages that it did not take."""
+    listed = [(queue, list(entries)) for queue, entries in parts]
+    messages = [
+        QueueMessage(queue, entry.body, round(entry.delay))
+        for queue, entries in listed
+        if queue
+        for entry in entries
+    ]
+    taken = iter(queues.hand_over(messages) if messages else ())
+    for queue, entries in listed:
+        yield _indexes(entry for entry in entries if not (queue and next(taken)))
 
 
-def _dumped(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    # Half of a surrogate pair has no bytes; escaped, it has.
-    return text if is_encodable(text) else json.dumps(value, separators=(",", ":"))
+def _fits(text: str) -> bool:
+    return len(text.encode()) <= BODY_BYTES

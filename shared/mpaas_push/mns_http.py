@@ -6,9 +6,11 @@ not come, although the first copy may have arrived. Imported with the SDK only: 
 
 from __future__ import annotations
 
+import io
 import math
+from functools import partial
 from http.client import BadStatusLine, HTTPConnection, HTTPResponse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from mpaas_push.transport import connect, is_dropped, left_until, tls_context
@@ -60,10 +62,41 @@ class MnsConnection(HTTPConnection):
         Raises:
             OSError: none came; the request may have arrived or not.
         """
-        if self.sock is not None:
-            self.sock.settimeout(left_until(self.deadline))
+        self.response_class = cast("type[HTTPResponse]", partial(_response, self.deadline))
         try:
             return super().getresponse()
         except BadStatusLine:
             # At this very error the SDK would send the request again.
             raise ConnectionError("closed without an answer") from None
+
+
+def _response(deadline: float, sock: socket.socket, **options: Any) -> HTTPResponse:
+    """Make a response of which head and body together come within the deadline, however they trickle."""
+    return HTTPResponse(cast("socket.socket", _Stream(sock, deadline)), **options)
+
+
+class _Stream(io.RawIOBase):
+    """What a response reads of a socket."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+        self._bytes = sock.makefile("rb", buffering=0)
+
+    def makefile(self, _: str) -> io.BufferedReader:
+        """Open the stream as `HTTPResponse` asks for it."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what comes next."""
+        self._sock.settimeout(left_until(self._deadline))
+        return self._bytes.readinto(buffer)
+
+    def close(self) -> None:
+        """Close the stream; the socket stays with its connection."""
+        self._bytes.close()
+        super().close()

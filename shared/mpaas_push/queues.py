@@ -1,66 +1,81 @@
 """Queues that messages are handed over to: MNS, through its official SDK.
 
-Bodies enter, and whether each was taken leaves. The SDK is imported at the first use: most invocations hand
-nothing over.
+Messages enter, and whether each was taken leaves. A failure stops nothing: what was not taken is tried again
+as long as there is time. The SDK is imported at the first use: most invocations hand nothing over.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
+from collections import Counter, deque
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mpaas_push.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from typing_extensions import Self
 
     from mpaas_push.invocation import Invocation
     from mpaas_push.settings import Settings
 
-__all__ = ["BODY_BYTES", "MnsQueues", "QueueMessage", "Queues"]
+__all__ = ["BODY_BYTES", "LONGEST_DELAY_SECONDS", "MnsQueues", "QueueMessage", "Queues"]
 
 logger = logging.getLogger(__name__)
 
 BODY_BYTES = 48 * 1024
-"""Longest body of a parcel, in bytes of UTF-8: MNS takes 64 KB, and Base64 makes three bytes four."""
+"""Longest body of a message, in bytes of UTF-8: MNS takes 64 KB, and Base64 makes three bytes four."""
 BATCH = 16
 """Messages that MNS takes in one request, together no longer than `BATCH_BYTES`."""
 BATCH_BYTES = 64 * 1024
 """Of Base64, to which each message is filled up on its own."""
+CONNECTIONS = 8
+"""Requests under way at once."""
 TIMEOUT_SECONDS = 5.0
 """For a request and its answer; less where less time is left."""
-LONGEST_DELAY_SECONDS = 7 * 24 * 3600
+PATIENCE_SECONDS = 60.0
+"""How long one hand-over tries again; less where less time is left."""
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 2.0
+"""The pause before another round doubles from the first to the longest."""
+CODE_CHARACTERS = 100
+"""What is logged of an error's code."""
+LONGEST_DELAY_SECONDS = 3 * 24 * 3600
+"""MNS delays up to seven days, but drops what is older than the queue's retention: four days by default."""
 
 
 @dataclass(frozen=True)
 class QueueMessage:
-    """A body on its way into a queue.
+    """A message on its way into a queue.
 
     Attributes:
+        queue: Name of the queue.
         body: At most `BODY_BYTES` long, no half of a surrogate pair in it; longer ones are not taken.
-        delay: Seconds until it can be received.
+        delay: Seconds until it can be received, at most `LONGEST_DELAY_SECONDS`.
     """
 
+    queue: str
     body: str
     delay: int = 0
 
 
 class Queues(Protocol):
-    """Where parcels can be handed over."""
+    """Where messages can be handed over."""
 
-    def hand_over(self, queue: str, parcels: Sequence[QueueMessage]) -> list[bool]:
-        """Put parcels into a queue and say of each whether it was surely taken; never raises."""
+    def hand_over(self, messages: Sequence[QueueMessage]) -> list[bool]:
+        """Put messages into their queues and say of each whether it was surely taken; never raises."""
 
 
 class MnsQueues:
-    """Queues of Alibaba Cloud's Message Service in the function's own region. One thread at a time.
+    """Queues of Alibaba Cloud's Message Service in the function's own region.
 
-    A context manager: leaving it closes the connection.
+    A context manager: leaving it closes the connections.
     """
 
     def __init__(self, settings: Settings, invocation: Invocation) -> None:
@@ -74,57 +89,94 @@ class MnsQueues:
         self._endpoint = settings.mns_endpoint
         self._ca_bundle = settings.ca_bundle
         self._invocation = invocation
-        self._account: Any = None
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
 
-    def hand_over(self, queue: str, parcels: Sequence[QueueMessage]) -> list[bool]:
-        """Put parcels into a queue, up to 16 a request, and say of each whether it was surely taken.
+    def hand_over(self, messages: Sequence[QueueMessage]) -> list[bool]:
+        """Put messages into their queues, and say of each whether it was surely taken.
 
-        A request whose answer was lost counts as not taken and is not sent again.
+        Up to 16 go in one request, and some requests go side by side. What was not taken is tried again
+        until no time is left, unless MNS said that it never will. A request whose answer was lost is tried
+        again too: its messages may be in the queue twice, which is better than their whole batch twice.
         """
-        taken = [False] * len(parcels)
-        for places in _batches(parcels):
-            if self._invocation.time_left <= 0:
-                logger.error("no time is left to hand %d messages to queue %s", taken.count(False), queue)
-                break
+        taken = [False] * len(messages)
+        refused = [False] * len(messages)
+        errors: Counter[tuple[str, str]] = Counter()
+
+        def send(indexes: Sequence[int]) -> None:
             try:
-                self._send(queue, [parcels[place] for place in places])
+                failures = self._send([messages[index] for index in indexes])
+            except _NotTaken as refusal:
+                failures = [refusal] * len(indexes)
             except Exception as error:  # noqa: BLE001 - the SDK raises many kinds, and a message must not be lost
-                # The texts of its errors quote the request; their kind and the server's code do not.
-                kind = getattr(error, "type", None) or type(error).__name__
-                logger.error("queue %s did not take %d messages: %s", queue, len(places), kind)  # noqa: TRY400
-                break
-            for place in places:
-                taken[place] = True
+                # The texts of its errors quote the request; their kind does not.
+                failures = [_NotTaken(getattr(error, "type", None) or type(error).__name__)] * len(indexes)
+            for index, failure in zip(indexes, failures, strict=True):
+                taken[index] = failure is None
+                if failure is not None:
+                    refused[index] = failure.permanent
+                    with self._lock:
+                        errors[messages[index].queue, failure.code] += 1
+
+        until = min(self._invocation.deadline, time.monotonic() + PATIENCE_SECONDS)
+        pause = FIRST_PAUSE_SECONDS
+        left = [index for index, message in enumerate(messages) if _length(message) <= BODY_BYTES]
+        while left and time.monotonic() < until:
+            _side_by_side(send, list(_requests(messages, left)), until)
+            left = [index for index in left if not taken[index] and not refused[index]]
+            if left:
+                time.sleep(max(min(pause, until - time.monotonic()), 0))
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        _log(messages, taken, errors)
         return taken
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._account is not None:
-            self._account.mns_client.http.conn.close()
-            self._account = None
+        while self._idle:
+            self._idle.pop().http.conn.close()
 
-    def _send(self, queue: str, parcels: Sequence[QueueMessage]) -> None:
-        from mns.queue import Message  # most invocations hand nothing over
+    def _send(self, messages: Sequence[QueueMessage]) -> list[_NotTaken | None]:
+        """Send one request and return what became of each message.
 
-        messages = [Message(parcel.body, min(parcel.delay, LONGEST_DELAY_SECONDS)) for parcel in parcels]
-        account = self._opened()
+        Raises:
+            _NotTaken: no message of it was surely taken.
+        """
+        with self._lock:
+            client = self._idle.pop() if self._idle else None
+        client = client or self._connected()
         limit = min(TIMEOUT_SECONDS, self._invocation.time_left)
-        account.mns_client.http.conn.deadline = time.monotonic() + limit
-        account.get_queue(queue).batch_send_message(messages)
+        client.http.conn.deadline = time.monotonic() + limit
+        try:
+            status, document = _exchange(client, messages)
+        finally:
+            self._idle.append(client)
+        return _entries(status, document, len(messages))
 
-    def _opened(self) -> Any:
-        if self._account is None:
-            from mns.account import Account
+    def _connected(self) -> Any:
+        from mns.mns_client import MNSClient  # most invocations hand nothing over
 
-            from mpaas_push.mns_http import MnsConnection
+        from mpaas_push.mns_http import MnsConnection
 
+        try:
             endpoint, keys = self._endpoint or _own_endpoint(), self._invocation.credentials
-            account = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
-            account.mns_client.http.conn = MnsConnection(endpoint, self._ca_bundle)
-            self._account = account
-        return self._account
+            client = MNSClient(
+                endpoint, keys.access_key_id, keys.access_key_secret, security_token=keys.security_token or ""
+            )
+            client.http.conn = MnsConnection(endpoint, self._ca_bundle)
+        except Misconfigured as error:
+            raise _NotTaken(str(error), permanent=True) from None
+        return client
+
+
+class _NotTaken(Exception):
+    """A message or a request was not taken: why, and whether it never will be."""
+
+    def __init__(self, code: str, *, permanent: bool = False) -> None:
+        self.code = code
+        self.permanent = permanent
+        super().__init__(code)
 
 
 def _own_endpoint() -> str:
@@ -134,19 +186,117 @@ def _own_endpoint() -> str:
     return f"https://{account}.mns.{region}.aliyuncs.com"
 
 
-def _batches(parcels: Sequence[QueueMessage]) -> Iterator[list[int]]:
-    """Yield the places of parcels that may go in one request; too long ones are left out."""
-    batch: list[int] = []
-    size = 0
-    for place, parcel in enumerate(parcels):
-        length = len(parcel.body.encode("utf-8", "replace"))
-        if length > BODY_BYTES:
-            continue
-        encoded = (length + 2) // 3 * 4
-        if batch and (len(batch) == BATCH or size + encoded > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(place)
-        size += encoded
-    if batch:
-        yield batch
+def _exchange(client: Any, messages: Sequence[QueueMessage]) -> tuple[int, str]:
+    """Send one request with the SDK and return status and document of the answer.
+
+    The SDK's own `batch_send_message` raises at the first message that was not taken.
+    """
+    from mns.mns_client import MessagesEncoder, RequestInternal
+    from mns.mns_request import BatchSendMessageRequest
+
+    batch = BatchSendMessageRequest(messages[0].queue, base64encode=True)
+    for message in messages:
+        batch.add_message(message.body, min(message.delay, LONGEST_DELAY_SECONDS))
+    request = RequestInternal(batch.method, f"/queues/{batch.queue_name}/messages")
+    request.data = MessagesEncoder.encode(batch.message_list, batch.base64encode)
+    client.build_header(batch, request)
+    answer = client.http.send_request(request)
+    return answer.status, answer.data
+
+
+def _entries(status: int, document: str, count: int) -> list[_NotTaken | None]:
+    """Read what became of each of so many messages: None when it was taken.
+
+    Raises:
+        _NotTaken: the answer does not speak of each message.
+    """
+    from mns.mns_client import ErrorDecoder
+    from mns.mns_exception import MNSExceptionBase
+
+    entries: list[dict[str, str]] = []
+    try:
+        ErrorDecoder.xml_to_listofdic("Messages", "Message", document, entries)
+    except MNSExceptionBase:
+        raise _refusal(status, document) from None
+    if len(entries) != count:
+        raise _NotTaken("IncompleteAnswer")
+    return [
+        None
+        if "MessageId" in entry and "ErrorCode" not in entry
+        else _NotTaken(entry.get("ErrorCode", "NoMessageId")[:CODE_CHARACTERS])
+        for entry in entries
+    ]
+
+
+def _refusal(status: int, document: str) -> _NotTaken:
+    """Read why a whole request was refused. What MNS does not say itself (a proxy may) is not permanent."""
+    from mns.mns_client import ErrorDecoder
+    from mns.mns_exception import MNSExceptionBase
+
+    try:
+        code = ErrorDecoder.decodeError(document)[0][:CODE_CHARACTERS]
+    except MNSExceptionBase:
+        return _NotTaken(f"HTTP{status}")
+    passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING or "limit" in code.lower()
+    return _NotTaken(code, permanent=not passing)
+
+
+_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+def _requests(messages: Sequence[QueueMessage], indexes: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the indexes of messages that may go in one request: of one queue, and not too long together."""
+    for queue in dict.fromkeys(messages[index].queue for index in indexes):
+        request: list[int] = []
+        size = 0
+        for index in indexes:
+            if messages[index].queue != queue:
+                continue
+            encoded = (_length(messages[index]) + 2) // 3 * 4
+            if request and (len(request) == BATCH or size + encoded > BATCH_BYTES):
+                yield request
+                request, size = [], 0
+            request.append(index)
+            size += encoded
+        yield request
+
+
+def _length(message: QueueMessage) -> int:
+    return len(message.body.encode("utf-8", "replace"))
+
+
+def _side_by_side(send: Callable[[Sequence[int]], None], requests: Sequence[list[int]], until: float) -> None:
+    """Send requests from this thread and from as many others as help and can be started."""
+    waiting = deque(requests)
+
+    def work() -> None:
+        while waiting and time.monotonic() < until:
+            try:
+                request = waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            send(request)
+
+    helpers = [threading.Thread(target=work, name="mns") for _ in requests[1:CONNECTIONS]]
+    started = []
+    for helper in helpers:
+        try:
+            helper.start()
+        except RuntimeError:  # no more threads: those that run do the work
+            break
+        started.append(helper)
+    work()
+    for helper in started:
+        helper.join()
+
+
+def _log(messages: Sequence[QueueMessage], taken: Sequence[bool], errors: Counter[tuple[str, str]]) -> None:
+    """Write one line for each queue that did not take everything at once."""
+    for queue in dict.fromkeys(message.queue for message in messages):
+        left = sum(not taken[index] for index, message in enumerate(messages) if message.queue == queue)
+        codes = ", ".join(f"{count} {code}" for (name, code), count in errors.items() if name == queue)
+        if left:
+            reason = codes or "too long, or no time was left"
+            logger.error("queue %s did not take %d messages: %s", queue, left, reason)
+        elif codes:
+            logger.warning("queue %s took its messages after failures only: %s", queue, codes)

@@ -6,6 +6,7 @@ A record of a queue enters `tasks_of`, with or without the envelope in which it 
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,16 @@ class PushTask:
         """Whether the message names ids; others are derived from the scope, whichever targets are left."""
         return isinstance(self.message, PushMessage) and self.message.target_msgkey is not None
 
+    @property
+    def expires_at(self) -> float:
+        """When nothing of its validity is left, in Unix seconds.
+
+        Never for timed and loop pushes: their validity begins when mPaaS sends them.
+        """
+        if isinstance(self.message, InvalidMessage) or self.message.strategy_type:
+            return math.inf
+        return self.first_moment + self.message.expired_seconds
+
     def message_for(self, targets: Mapping[str, str | None], *, with_ids: bool) -> dict[str, Any]:
         """Return the message for some of its targets, as JSON.
 
@@ -101,9 +112,15 @@ class PushTask:
         return {RETRY_KEY: retry, "message": self.message_for(targets, with_ids=self.names_ids)}
 
 
-def packed(envelopes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return one envelope around several."""
-    return {RETRY_KEY: {"count": len(envelopes)}, "messages": list(envelopes)}
+def packed(envelopes: Sequence[str]) -> str:
+    """Return the text of one envelope around others, of which one alone needs none.
+
+    Args:
+        envelopes: The texts of envelopes.
+    """
+    if len(envelopes) == 1:
+        return envelopes[0]
+    return f'{{"{RETRY_KEY}":{{"count":{len(envelopes)}}},"messages":[{",".join(envelopes)}]}}'
 
 
 def absolute_scope(sender: str, own: str) -> str:

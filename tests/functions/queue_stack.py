@@ -34,8 +34,14 @@ class QueueStack:
     """The queue function, or another one, before the sandbox, with a retry and a dead-letter queue."""
 
     def __init__(
-        self, function: str = "queue_push", *, folder: Path | None = None, **environment: str
+        self,
+        function: str = "queue_push",
+        *,
+        folder: Path | None = None,
+        timeout: int = 20,
+        **environment: str,
     ) -> None:
+        self.timeout = timeout
         self.function = function
         self.folder = folder or ROOT / "functions" / function
         self.environment = environment
@@ -61,7 +67,7 @@ class QueueStack:
                 folder=self.folder,
                 layers=(ROOT / "shared",),
                 environment={name: value for name, value in environment.items() if value},
-                timeout=20,
+                timeout=self.timeout,
             )
             self.lines: list[str] = []
             self.host = started.enter_context(

@@ -172,7 +172,7 @@ def test_a_failure_that_no_queue_takes_is_repeated_where_the_ledger_keeps_the_re
     shipped = rules.read_text().partition("  # A statement")[0]
     failing = shipped.partition("rules:\n")[2].replace("name: order-shipped", "name: failing")
     rules.write_text(shipped + failing.replace("${data.order.customer}", "${data.order.nobody}"))
-    ledger = {"PUSH_LEDGER_URL": redis_server.url} if remembered else {}
+    ledger: dict[str, Any] = {"PUSH_LEDGER_URL": redis_server.url} if remembered else {}
     with QueueStack("event_push", folder=folder, PUSH_DEAD_LETTER_QUEUE="", **ledger) as stack:
         answers = [stack.invoke(order()) for _ in range(2)]
 

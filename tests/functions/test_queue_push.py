@@ -275,7 +275,6 @@ def test_the_delay_grows_and_in_the_end_the_message_is_given_up() -> None:
     ("fault", "reason"),
     [
         ({"kind": "result", "code": "3028"}, "refused"),
-        ({"kind": "result", "code": "3007"}, "misconfigured"),
         ({"kind": "resetAfterRead"}, "unknown"),
         ({"kind": "internalError"}, "unknown"),
     ],
@@ -303,7 +302,7 @@ def test_an_unknown_outcome_is_tried_again_where_the_setting_says_so() -> None:
 
 @pytest.mark.parametrize("missing", ["PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"])
 def test_without_a_queue_the_batch_comes_again(missing: str) -> None:
-    without = {missing: ""}
+    without: dict[str, Any] = {missing: ""}
     with QueueStack("queue_push", folder=None, **without) as stack:
         fault = "8011" if missing == "PUSH_RETRY_QUEUE" else "3028"
         stack.sandbox.order(kind="result", code=fault, match={"target": "user-1"})
@@ -317,7 +316,7 @@ def test_without_a_queue_the_batch_comes_again(missing: str) -> None:
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", ""])
 def test_with_a_queue_that_cannot_be_reached_the_batch_comes_again(endpoint: str) -> None:
-    with QueueStack(PUSH_MNS_ENDPOINT=endpoint, https_proxy="") as stack:
+    with QueueStack(timeout=2, PUSH_MNS_ENDPOINT=endpoint, https_proxy="") as stack:
         stack.sandbox.order(kind="throttling")
 
         answer = stack.deliver(to("user-1"))
@@ -337,12 +336,13 @@ def test_a_letter_that_is_too_long_keeps_body_and_reason(stack: QueueStack) -> N
     assert stack.deliver(long)["given_up"] == 1
     (letter,) = stack.parcels("dead")
     assert json.loads(letter["body"]) == long
-    assert "outcomes" not in letter
+    (outcome,) = letter["outcomes"]
+    assert outcome == {"outcome": "refused", "requestId": None, "resultCode": "InvalidMessage", "attempts": 0}
 
 
 def test_work_stops_in_time_and_what_was_not_reached_is_handed_over() -> None:
-    with QueueStack(PUSH_CONCURRENCY="1", PUSH_READ_TIMEOUT_SECONDS="60") as stack:
-        stack.sandbox.order(kind="delay", milliseconds=4_000, rate=1.0)
+    with QueueStack(timeout=5, PUSH_CONCURRENCY="1", PUSH_READ_TIMEOUT_SECONDS="60") as stack:
+        stack.sandbox.order(kind="delay", milliseconds=1_000, rate=1.0)
 
         answer = stack.deliver(*(to(f"user-{number}") for number in range(10)))
 
@@ -419,7 +419,7 @@ def test_two_instances_that_get_the_same_batch_send_each_request_once(redis_serv
         assert len(stack.accepted) == 40
         assert sum(answer["outcomes"].get("accepted", 0) for answer in answers) >= 40
         for parcel in stack.parcels("retry"):  # what was on its way elsewhere is asked for again
-            assert stack.deliver(parcel)["outcomes"] == {"accepted": 1}
+            assert stack.deliver(parcel)["outcomes"].keys() == {"accepted"}
         assert len(stack.accepted) == 40
 
 

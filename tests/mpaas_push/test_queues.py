@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import base64
+import re
 import ssl
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -11,17 +14,43 @@ from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey
 from mpaas_push import Credentials, Invocation, Settings
 from mpaas_push.queues import BODY_BYTES, MnsQueues, QueueMessage
-from tests.servers import Answer, Exchange, Server, hang, reply, reset
+from tests.servers import Answer, Exchange, Received, Server, drip, hang, reply, reset
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
-PARCEL = QueueMessage("a message")
-TAKEN = reply(
-    b'<?xml version="1.0"?><Messages xmlns="http://mns.aliyuncs.com/doc/v1/"><Message>'
-    b"<MessageId>1</MessageId><MessageBodyMD5>2</MessageBodyMD5></Message></Messages>",
-    201,
-)
+MESSAGE = QueueMessage("retry", "a message")
+
+
+def error(code: str) -> bytes:
+    """How MNS refuses a whole request."""
+    return (
+        f'<?xml version="1.0"?><Error xmlns="http://mns.aliyuncs.com/doc/v1/"><Code>{code}</Code>'
+        "<Message>no</Message><RequestId>1</RequestId><HostId>h</HostId></Error>"
+    ).encode()
+
+
+def bodies(request: Received) -> list[str]:
+    texts = re.findall(rb"<MessageBody>(.*?)</MessageBody>", request.body)
+    return [base64.b64decode(text).decode() for text in texts]
+
+
+def taking(failing: Collection[int] = (), *, entries: int | None = None, status: int = 201) -> Answer:
+    """Take the messages of a request but those at some of its indexes."""
+
+    def answer(exchange: Exchange) -> bool:
+        count = len(bodies(exchange.request)) if entries is None else entries
+        told = "".join(
+            "<Message><ErrorCode>InternalError</ErrorCode><ErrorMessage>no</ErrorMessage></Message>"
+            if index in failing
+            else "<Message><MessageId>1</MessageId><MessageBodyMD5>2</MessageBodyMD5></Message>"
+            for index in range(count)
+        )
+        document = f'<?xml version="1.0"?><Messages xmlns="http://mns.aliyuncs.com/doc/v1/">{told}</Messages>'
+        return reply(document.encode(), status)(exchange)
+
+    return answer
 
 
 def queues_at(url: str, seconds: float = 20, **env: str) -> MnsQueues:
@@ -34,62 +63,136 @@ def close(_: Exchange) -> bool:
     return False
 
 
-# --- A lost answer -----------------------------------------------------------------------------------
+# --- What is not taken -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lost", [close, reset])
-def test_a_message_whose_answer_was_lost_is_not_sent_again(lost: Answer) -> None:
-    with Server(lost, TAKEN) as server, queues_at(server.url) as queues:
-        assert queues.hand_over("retry", [PARCEL]) == [False]
+@pytest.mark.parametrize(
+    "failure",
+    [
+        close,
+        reset,
+        reply(b"<html>bad gateway</html>", 502),
+        reply(b"<html>who are you</html>", 403),
+        reply(error("InternalError"), 500),
+        reply(error("QpsLimitExceeded"), 403),
+        reply(b"", 201),
+        taking(entries=0),
+    ],
+    ids=["closed", "reset", "proxy", "proxy refuses", "error", "throttled", "no answer", "says nothing"],
+)
+def test_what_was_not_taken_is_tried_again(failure: Answer) -> None:
+    with Server(failure, failure, taking()) as server, queues_at(server.url) as queues:
+        assert queues.hand_over([MESSAGE]) == [True]
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("status", [201, 500])
+def test_of_a_request_only_the_messages_that_were_not_taken_are_sent_again(status: int) -> None:
+    messages = [QueueMessage("retry", f"message {number}") for number in range(5)]
+    with Server(taking({1, 3}, status=status), taking()) as server, queues_at(server.url) as queues:
+        assert queues.hand_over(messages) == [True] * 5
+
+        assert [bodies(request) for request in server.requests] == [
+            [message.body for message in messages],
+            ["message 1", "message 3"],
+        ]
+
+
+def test_after_an_error_the_other_requests_go_their_way() -> None:
+    messages = [QueueMessage("retry", f"message {number}") for number in range(40)]
+    refusal = reply(error("InvalidArgument"), 400)
+    with Server(taking(), refusal, taking()) as server, queues_at(server.url) as queues:
+        taken = queues.hand_over(messages)
+
+        assert (taken.count(True), len(server.requests)) in {(24, 3), (32, 3)}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(404, "QueueNotExist"), (403, "AccessDenied"), (403, "InvalidAccessKeyId")]
+)
+def test_what_mns_will_never_take_is_not_tried_again(
+    status: int, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Server(reply(error(code), status)) as server, queues_at(server.url) as queues:
+        assert queues.hand_over([MESSAGE, MESSAGE]) == [False, False]
+
         assert len(server.requests) == 1
+    assert caplog.messages == [f"queue retry did not take 2 messages: 2 {code}"]
 
 
-def test_after_a_lost_answer_the_next_message_goes_its_way() -> None:
-    with Server(close, TAKEN) as server, queues_at(server.url) as queues:
-        queues.hand_over("retry", [PARCEL])
+def test_while_mns_is_down_all_of_the_time_is_used_to_try(caplog: pytest.LogCaptureFixture) -> None:
+    with Server(reply(error("InternalError"), 500)) as server, queues_at(server.url, 0.5) as queues:
+        assert queues.hand_over([MESSAGE]) == [False]
 
-        assert queues.hand_over("dead", [PARCEL]) == [True]
+        assert len(server.requests) > 1
+    assert len(caplog.messages) == 1
 
 
-def test_messages_share_a_connection_until_the_server_closes_it() -> None:
-    with Server(TAKEN) as server, queues_at(server.url) as queues:
-        taken = [queues.hand_over("retry", [PARCEL]), queues.hand_over("dead", [PARCEL])]
-        server.hang_up()
-        taken.append(queues.hand_over("dead", [PARCEL]))
+def test_no_thread_more_than_the_machine_has_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
 
-        assert taken == [[True]] * 3
-        assert [request.connection for request in server.requests] == [0, 0, 1]
+    def no_more(thread: threading.Thread) -> None:
+        if thread.name == "mns":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    messages = [QueueMessage("retry", "a message")] * 100
+    with Server(taking()) as server, queues_at(server.url) as queues:
+        monkeypatch.setattr(threading.Thread, "start", no_more)
+        taken = queues.hand_over(messages)
+
+        assert taken == [True] * 100
+
+
+def test_queues_do_not_share_a_request() -> None:
+    messages = [QueueMessage(name, name) for name in ("retry", "dead", "retry")]
+    with Server(taking()) as server, queues_at(server.url) as queues:
+        assert queues.hand_over(messages) == [True] * 3
+
+        sent = {request.path: bodies(request) for request in server.requests}
+        assert sent == {"/queues/retry/messages": ["retry"] * 2, "/queues/dead/messages": ["dead"]}
 
 
 # --- Time --------------------------------------------------------------------------------------------
 
 
-def test_no_request_outlasts_the_invocation() -> None:
-    with Server(hang) as server, queues_at(server.url, 0.3) as queues:
+def test_messages_share_a_connection_until_the_server_closes_it() -> None:
+    with Server(taking()) as server, queues_at(server.url) as queues:
+        taken = [queues.hand_over([MESSAGE]), queues.hand_over([MESSAGE])]
+        server.hang_up()
+        taken.append(queues.hand_over([MESSAGE]))
+
+        assert taken == [[True]] * 3
+        assert [request.connection for request in server.requests] == [0, 0, 1]
+
+
+@pytest.mark.parametrize("silent", [hang, drip])
+def test_no_request_outlasts_the_invocation(silent: Answer) -> None:
+    with Server(silent) as server, queues_at(server.url, 0.3) as queues:
         began = time.monotonic()
-        taken = queues.hand_over("retry", [PARCEL])
+        taken = queues.hand_over([MESSAGE])
 
         assert taken == [False]
         assert time.monotonic() - began < 1.0
 
 
 def test_a_connection_that_is_used_again_has_the_time_that_is_left_now() -> None:
-    with Server(TAKEN, hang) as server, queues_at(server.url, 0.6) as queues:
+    with Server(taking(), hang) as server, queues_at(server.url, 0.6) as queues:
         began = time.monotonic()
-        assert queues.hand_over("retry", [PARCEL]) == [True]
-        assert queues.hand_over("retry", [PARCEL]) == [False]
+        assert queues.hand_over([MESSAGE]) == [True]
+        assert queues.hand_over([MESSAGE]) == [False]
         assert time.monotonic() - began < 1.5
 
 
-def test_a_queue_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_is_not_answered_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpaas_push.queues.TIMEOUT_SECONDS", 0.3)
-    with Server(hang) as server, queues_at(server.url) as queues:
-        assert queues.hand_over("retry", [PARCEL]) == [False]
+    with Server(hang, taking()) as server, queues_at(server.url) as queues:
+        assert queues.hand_over([MESSAGE]) == [True]
 
 
 def test_nothing_is_sent_after_the_deadline() -> None:
-    with Server(TAKEN) as server, queues_at(server.url, -1) as queues:
-        assert queues.hand_over("retry", [PARCEL]) == [False]
+    with Server(taking()) as server, queues_at(server.url, -1) as queues:
+        assert queues.hand_over([MESSAGE]) == [False]
         assert server.requests == []
 
 
@@ -106,9 +209,9 @@ def test_certificate_and_name_are_checked(tmp_path: Path, name: str, trusted: bo
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(tls)
 
-    with Server(TAKEN, tls=tls, host="localhost") as server:
-        with queues_at(server.url, ALIBABA_CLOUD_CA_BUNDLE=str(bundle)) as queues:
-            assert queues.hand_over("retry", [PARCEL]) == [taken]
+    with Server(taking(), tls=tls, host="localhost") as server:
+        with queues_at(server.url, 20 if taken else 0.5, ALIBABA_CLOUD_CA_BUNDLE=str(bundle)) as queues:
+            assert queues.hand_over([MESSAGE]) == [taken]
         assert len(server.requests) == taken
 
 
@@ -126,14 +229,14 @@ def test_certificate_and_name_are_checked(tmp_path: Path, name: str, trusted: bo
     ],
 )
 def test_no_request_is_longer_than_mns_takes(lengths: list[int]) -> None:
-    parcels = [QueueMessage("x" * length) for length in lengths]
+    messages = [QueueMessage("dead", "x" * length) for length in lengths]
     with MnsServer(access_keys={"ak": AccessKey("sk", None)}) as server:
         server.store.create_queue("dead")
         with queues_at(server.endpoint) as queues:
-            assert queues.hand_over("dead", parcels) == [True] * len(parcels)
-        assert len(server.store.messages("dead")) == len(parcels)
+            assert queues.hand_over(messages) == [True] * len(messages)
+        assert len(server.store.messages("dead")) == len(messages)
 
 
 def test_a_body_that_is_too_long_harms_no_other() -> None:
-    with Server(TAKEN) as server, queues_at(server.url) as queues:
-        assert queues.hand_over("dead", [QueueMessage("x" * (BODY_BYTES + 1)), PARCEL]) == [False, True]
+    with Server(taking()) as server, queues_at(server.url) as queues:
+        assert queues.hand_over([QueueMessage("dead", "x" * (BODY_BYTES + 1)), MESSAGE]) == [False, True]
