@@ -1,6 +1,6 @@
 """How a push would look: a message enters, what each channel shows of it leaves.
 
-Text limits are those of `mpaas_push.message.advice`; what a channel refuses for its length is shown cut at
+Text limits are those of `mpaas_push.message.vendors`; what a channel refuses for its length is shown cut at
 its limit and marked as refused (pushsimple.md: Text lengths). Times of timed and loop pushes are China time
 (pushsimple.md: Strategy content).
 """
@@ -13,19 +13,14 @@ from typing import TYPE_CHECKING, Any
 from mpaas_push import PushMessage
 from mpaas_push.errors import InvalidMessage
 from mpaas_push.json_text import read_json
-from mpaas_push.message.advice import (
-    APNS_BANNER_CONTENT,
-    STYLES,
-    channel_advice,
-    reachable_channels,
-    text_length,
-)
+from mpaas_push.message.advice import channel_advice, reachable_channels, text_length
+from mpaas_push.message.vendors import APNS_BANNER_CONTENT, STYLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mpaas_push.message import StrategyContent
-    from mpaas_push.message.advice import Channel
+    from mpaas_push.message.vendors import Channel
 
 __all__ = ["CHINA", "message_of_parameters", "occurrences", "shown", "warnings_of"]
 

@@ -10,18 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mpaas_push.message.vendors import APNS_BANNER_CONTENT, CHANNELS, MAX_PAYLOAD_BYTES, STYLES, SYSTEMS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mpaas_push.message import PushMessage
+    from mpaas_push.message.fields import MessageFields
+    from mpaas_push.message.vendors import Channel
 
 __all__ = [
-    "CHANNELS",
-    "MAX_PAYLOAD_BYTES",
-    "STYLES",
     "Advice",
-    "Channel",
-    "Style",
     "channel_advice",
     "payload_bytes",
     "reachable_channels",
@@ -37,7 +35,7 @@ class Advice:
         rule: Stable name of the rule, such as ``channel-title-length``.
         field: Path of the field in the page's names; empty when the message as a whole is meant.
         message: What was found, what follows, what to do.
-        channel: The channel concerned (a name of `CHANNELS`), or None for all.
+        channel: The channel concerned (a name of `vendors.CHANNELS`), or None for all.
         limit: The limit, when the rule is about a length.
         actual: What the message has, in the unit of the limit.
     """
@@ -59,121 +57,16 @@ class Advice:
         return warning
 
 
-@dataclass(frozen=True)
-class Channel:
-    """Text limits of one channel.
-
-    Attributes:
-        name: The vendor name as the API family writes it (``miui``, ``hms``, …); ``mps`` is mPaaS's own.
-        label: The name to show to people.
-        system: Kind of device: ``android``, ``ios`` or ``harmonyos``.
-        title: Longest title, in the unit below; None if there is no limit.
-        content: Longest content, in the same unit.
-        wide: What a Chinese character counts: 2 where the page gives a Chinese and a Latin number (the
-            limits here are the Latin ones), else 1.
-        cuts: The channel cuts longer texts; otherwise it refuses the push.
-        source: Where the numbers come from.
-    """
-
-    name: str
-    label: str
-    system: str
-    title: int | None
-    content: int | None
-    wide: int
-    cuts: bool
-    source: str
-
-
-_LIMITS = "Page Content limits of vendor channels (311229); pushsimple.md: Text lengths"
-
-CHANNELS: tuple[Channel, ...] = (
-    Channel("mps", "MPS own channel", "android", None, None, 1, cuts=False, source=f"{_LIMITS}: none"),
-    Channel("miui", "Xiaomi", "android", 50, 128, 1, cuts=False, source=_LIMITS),
-    Channel("hms", "Huawei", "android", 40, 1024, 1, cuts=False, source=_LIMITS),
-    Channel("oppo", "OPPO", "android", 32, 200, 1, cuts=False, source=_LIMITS),
-    Channel("vivo", "vivo", "android", 40, 100, 2, cuts=False, source=f"{_LIMITS}: 20 and 50 Chinese"),
-    Channel("honor", "Honor", "android", 60, 4096, 2, cuts=False, source=f"{_LIMITS}: 30 and 2048 Chinese"),
-    Channel(
-        "fcm",
-        "FCM",
-        "android",
-        None,
-        None,
-        1,
-        cuts=False,
-        source="No limit published; pushsimple.md: Text lengths",
-    ),
-    Channel(
-        "harmonyos",
-        "HarmonyOS",
-        "harmonyos",
-        60,
-        4096,
-        2,
-        cuts=False,
-        source=f"{_LIMITS}: 30 and 2048 Chinese",
-    ),
-    Channel(
-        "ios", "APNs", "ios", 40, 110, 2, cuts=True, source=f"{_LIMITS}: 20 and 55 Chinese; banner 31 (62)"
-    ),
-)
-"""Every channel with its limits."""
-
-APNS_BANNER_CONTENT = 62
-"""Latin characters of content that an iOS banner shows (31 Chinese): page Content limits; pushsimple.md: Text
-lengths."""
-
-MAX_PAYLOAD_BYTES = 2048
-"""The whole message on Android and iOS: page Content limits; pushsimple.md: Text lengths."""
-
-
-@dataclass(frozen=True)
-class Style:
-    """What a ``pushStyle`` shows.
-
-    Attributes:
-        name: The name to show to people.
-        characters: Longest content it shows, or None.
-        lines: Most lines of content it shows, or None.
-        source: Where the numbers come from.
-    """
-
-    name: str
-    characters: int | None
-    lines: int | None
-    source: str
-
-
-_TEMPLATE_CONSOLE = "Page Template console (134424); pushsimple.md: Text lengths"
-
-STYLES: dict[int, Style] = {
-    0: Style("default style", 100, None, _TEMPLATE_CONSOLE),
-    1: Style("big text style", 256, None, _TEMPLATE_CONSOLE),
-    2: Style("picture style", None, 2, _TEMPLATE_CONSOLE),
-}
-"""What each value of ``pushStyle`` shows."""
-
-# pushsimple.md: Core parameters: which devices a delivery type addresses. 3 is a user, who may have devices
-# of every kind.
-_SYSTEMS: dict[int, tuple[str, ...]] = {
-    1: ("android",),
-    2: ("ios",),
-    3: ("android", "ios", "harmonyos"),
-    5: ("ios",),
-    6: ("ios",),
-    7: ("harmonyos",),
-}
 _PICTURE_STYLE = 2
 
 
-def channel_advice(message: PushMessage) -> Iterator[Advice]:
+def channel_advice(message: MessageFields) -> Iterator[Advice]:
     """Yield what the channels that a message can reach, and its style, would cut or refuse."""
     for channel in reachable_channels(message):
         yield from _text_advice(message, channel)
     yield from _style_advice(message)
     size = payload_bytes(message)
-    if size > MAX_PAYLOAD_BYTES and _SYSTEMS[message.delivery_type] != ("harmonyos",):
+    if size > MAX_PAYLOAD_BYTES and SYSTEMS[message.delivery_type] != ("harmonyos",):
         yield Advice(
             "payload-size",
             "",
@@ -184,13 +77,13 @@ def channel_advice(message: PushMessage) -> Iterator[Advice]:
         )
 
 
-def reachable_channels(message: PushMessage) -> tuple[Channel, ...]:
+def reachable_channels(message: MessageFields) -> tuple[Channel, ...]:
     """Return the channels by which a message can arrive, by its ``deliveryType`` and ``notifyType``.
 
     ``notifyType`` ``transparent`` keeps a message for Android on mPaaS's own channel. iOS and HarmonyOS
     devices have no such channel, so theirs stay.
     """
-    systems = _SYSTEMS[message.delivery_type]
+    systems = SYSTEMS[message.delivery_type]
     own_only = message.notify_type == "transparent"
     return tuple(
         channel
@@ -210,7 +103,7 @@ def text_length(text: str, wide: int = 1) -> int:
     return sum(wide if east_asian_width(character) in "WF" else 1 for character in text)
 
 
-def payload_bytes(message: PushMessage) -> int:
+def payload_bytes(message: MessageFields) -> int:
     """Return the UTF-8 bytes of what a message carries to a device.
 
     Counted are title, content, uri, and extendedParams, imageUrls and iconUrls as compact JSON. The vendor's
@@ -225,7 +118,7 @@ def payload_bytes(message: PushMessage) -> int:
     return size
 
 
-def _text_advice(message: PushMessage, channel: Channel) -> Iterator[Advice]:
+def _text_advice(message: MessageFields, channel: Channel) -> Iterator[Advice]:
     verdict = "cuts the rest" if channel.cuts else "refuses the push"
     unit = "characters, a Chinese one counting 2" if channel.wide > 1 else "characters"
     for field, text, limit in (
@@ -249,7 +142,7 @@ def _text_advice(message: PushMessage, channel: Channel) -> Iterator[Advice]:
         yield from _banner_advice(message, channel)
 
 
-def _banner_advice(message: PushMessage, channel: Channel) -> Iterator[Advice]:
+def _banner_advice(message: MessageFields, channel: Channel) -> Iterator[Advice]:
     length = text_length(message.content, channel.wide)
     if channel.content is not None and APNS_BANNER_CONTENT < length <= channel.content:
         yield Advice(
@@ -263,7 +156,7 @@ def _banner_advice(message: PushMessage, channel: Channel) -> Iterator[Advice]:
         )
 
 
-def _style_advice(message: PushMessage) -> Iterator[Advice]:
+def _style_advice(message: MessageFields) -> Iterator[Advice]:
     style = STYLES[message.push_style]
     length = len(message.content)
     lines = message.content.count("\n") + 1

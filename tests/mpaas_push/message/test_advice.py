@@ -5,16 +5,8 @@ from typing import Any
 import pytest
 
 from mpaas_push.message import PushMessage
-from mpaas_push.message.advice import (
-    CHANNELS,
-    MAX_PAYLOAD_BYTES,
-    STYLES,
-    Advice,
-    Channel,
-    payload_bytes,
-    reachable_channels,
-    text_length,
-)
+from mpaas_push.message.advice import Advice, payload_bytes, reachable_channels, text_length
+from mpaas_push.message.vendors import CHANNELS, MAX_PAYLOAD_BYTES, STYLES, Channel
 from tests.mpaas_push.message.examples import clock, minimal
 
 LIMITED = [channel for channel in CHANNELS if channel.title is not None]

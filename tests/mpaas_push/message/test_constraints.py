@@ -9,14 +9,13 @@ from mpaas_push.errors import Fault, InvalidMessage
 from mpaas_push.message import PARAMETERS, PushMessage, StrategyContent
 from mpaas_push.message.constraints import (
     CONSTRAINTS,
-    MAX_EXPIRED_SECONDS,
-    RESERVED_EXTENDED_PARAMS,
     Constraint,
     Level,
     epoch_milliseconds,
     parse_levels,
     system_clock,
 )
+from mpaas_push.message.vocabulary import MAX_EXPIRED_SECONDS, RESERVED_EXTENDED_PARAMS
 from tests.mpaas_push.message.examples import CHINA, NOW, TODAY, clock, everything, loop, minimal, ms
 
 RULES = {rule.name: rule for rule in CONSTRAINTS}
@@ -311,10 +310,10 @@ def test_unsure_stands_for_every_rule_without_a_page_and_a_named_rule_wins() -> 
     ("text", "reason"),
     [
         ("unsure", "`unsure` is not of the form rule=level"),
-        ("unsure=maybe", "`maybe` is no level for rule `unsure`; allowed are error, warning, off"),
+        ("unsure=maybe", "`maybe` is not a level for rule `unsure`; allowed are error, warning, off"),
         ("uri=off", "there is no rule `uri`; allowed are unsure .*, expired-seconds-max, "),
         ("message-ids-distinct=off", "documented by mPaaS and cannot be switched"),
-        ("uri-form=off,uri-form=error", "rule `uri-form` stands twice"),
+        ("uri-form=off,uri-form=error", "rule `uri-form` is named twice"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_what_is_allowed(text: str, reason: str) -> None:

@@ -1,0 +1,23 @@
+"""The rules of PushSimple that join fields or judge values.
+
+Documented rules always reject. Rules that no reachable page confirms mostly warn; the setting ``PUSH_RULES``
+(read by `parse_levels`) makes them errors, warnings or turns them off. Types, enumerations and limits of a
+single field are declared in `mpaas_push.message.fields`.
+"""
+
+from mpaas_push.message.constraints.clock import Clock, epoch_milliseconds, system_clock
+from mpaas_push.message.constraints.constraint import Constraint, Level, violations
+from mpaas_push.message.constraints.table import CONSTRAINTS, errors_at, parse_levels, warnings_at
+
+__all__ = [
+    "CONSTRAINTS",
+    "Clock",
+    "Constraint",
+    "Level",
+    "epoch_milliseconds",
+    "errors_at",
+    "parse_levels",
+    "system_clock",
+    "violations",
+    "warnings_at",
+]

@@ -1,0 +1,50 @@
+"""The present time and China's calendar, in the units of ``strategyContent``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+__all__ = [
+    "CHINA",
+    "SURELY_MILLISECONDS",
+    "Clock",
+    "china_midnight",
+    "epoch_milliseconds",
+    "looks_like_seconds",
+    "system_clock",
+]
+
+Clock = Callable[[], datetime]
+"""Tells the present time as an aware datetime."""
+
+CHINA = timezone(timedelta(hours=8))
+"""China Standard Time: day boundaries and ``time`` of a strategy (inferred from the examples; pushsimple.md:
+Strategy content)."""
+
+
+def system_clock() -> datetime:
+    """Return the machine's present time."""
+    return datetime.now(timezone.utc)
+
+
+def epoch_milliseconds(moment: datetime) -> int:
+    """Return a moment as the page wants it in ``strategyContent``: milliseconds since 1970-01-01 UTC."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def china_midnight(now: datetime) -> int:
+    """Return 00:00 in China of the day of a moment, in epoch milliseconds."""
+    return epoch_milliseconds(now.astimezone(CHINA).replace(hour=0, minute=0, second=0, microsecond=0))
+
+
+def looks_like_seconds(moment: int) -> str:
+    """Return what to add to the fault of a time in milliseconds when it seems to be in seconds, else ""."""
+    return "; this looks like seconds, not milliseconds" if 0 < moment < SURELY_MILLISECONDS else ""
+
+
+SURELY_MILLISECONDS = 100_000_000_000
+"""Seconds reach this number in the year 5138, milliseconds reached it in 1973."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MILLISECOND = timedelta(milliseconds=1)

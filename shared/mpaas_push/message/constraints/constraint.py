@@ -1,0 +1,87 @@
+"""What a constraint is: a check with its name, source and level, and the decorators that make one.
+
+A message whose fields are each valid and the present time enter a check, faults leave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from mpaas_push.errors import Fault
+
+if TYPE_CHECKING:
+    from mpaas_push.message.fields import MessageFields
+
+__all__ = ["Check", "Constraint", "Level", "documented", "unconfirmed", "violations"]
+
+
+class Level(Enum):
+    """What a broken constraint does: reject the message, warn, or nothing."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    OFF = "off"
+
+
+Check = Callable[["MessageFields", datetime], Iterator[Fault]]
+"""Yields what is wrong with a message at a given moment."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraint:
+    """One rule that joins fields or judges a value.
+
+    Attributes:
+        name: Stable name, as used in ``PUSH_RULES`` and in warnings.
+        level: What a broken constraint does unless a setting says otherwise.
+        certain: The rule is documented: its level is error and cannot be switched.
+        source: Where it is written: page, and heading in the project's reference.
+        reads: The fields whose values the verdict rests on, in the page's names. While one of them is faulty
+            itself, the constraint cannot be judged and is left out.
+        demands: Fields of which the constraint only asks that they are there. A faulty one is there.
+        check: The check itself.
+    """
+
+    name: str
+    level: Level
+    certain: bool
+    source: str
+    reads: tuple[str, ...]
+    demands: tuple[str, ...]
+    check: Check
+
+
+def documented(
+    name: str, *, source: str, reads: tuple[str, ...], demands: tuple[str, ...] = ()
+) -> Callable[[Check], Constraint]:
+    """Make a constraint that a page states of a check: it always rejects."""
+    return lambda check: Constraint(
+        name=name, level=Level.ERROR, certain=True, source=source, reads=reads, demands=demands, check=check
+    )
+
+
+def unconfirmed(
+    name: str,
+    *,
+    source: str,
+    reads: tuple[str, ...],
+    demands: tuple[str, ...] = (),
+    level: Level = Level.WARNING,
+) -> Callable[[Check], Constraint]:
+    """Make a constraint that no reachable page confirms of a check: its level can be set."""
+    return lambda check: Constraint(
+        name=name, level=level, certain=False, source=source, reads=reads, demands=demands, check=check
+    )
+
+
+def violations(
+    message: MessageFields, constraints: Iterable[Constraint], now: datetime
+) -> Iterator[tuple[Constraint, Fault]]:
+    """Yield each fault that the given constraints find in a message, with its constraint."""
+    for constraint in constraints:
+        for fault in constraint.check(message, now):
+            yield constraint, fault

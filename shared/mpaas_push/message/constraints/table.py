@@ -1,0 +1,84 @@
+"""Every constraint in one table, and the setting that switches those which no page confirms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpaas_push.message.constraints.constraint import Constraint, Level
+from mpaas_push.message.constraints.documented import DOCUMENTED
+from mpaas_push.message.constraints.unconfirmed import UNCONFIRMED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CONSTRAINTS", "errors_at", "parse_levels", "warnings_at"]
+
+CONSTRAINTS: tuple[Constraint, ...] = DOCUMENTED + UNCONFIRMED
+"""Every constraint, documented ones first."""
+
+
+def errors_at(levels: Mapping[str, Level]) -> tuple[Constraint, ...]:
+    """Return the constraints that reject a message, given the levels that a setting changes."""
+    return tuple(
+        constraint
+        for constraint in CONSTRAINTS
+        if constraint.certain or levels.get(constraint.name, constraint.level) is Level.ERROR
+    )
+
+
+def warnings_at(levels: Mapping[str, Level]) -> tuple[Constraint, ...]:
+    """Return the constraints that may speak about a message that was let through, given changed levels."""
+    return tuple(
+        constraint
+        for constraint in UNCONFIRMED
+        if levels.get(constraint.name, constraint.level) is not Level.OFF
+    )
+
+
+def parse_levels(text: str) -> dict[str, Level]:
+    """Read the setting ``PUSH_RULES``.
+
+    Args:
+        text: ``rule=level`` parts joined by commas, such as ``unsure=error,expired-seconds-max=warning``.
+            A level is ``error``, ``warning`` or ``off``. ``unsure`` stands for every rule that only warns by
+            default; a rule named by itself wins over it. Spaces around the parts do not matter; an empty text
+            changes nothing.
+
+    Returns:
+        Level by rule name, for the rules that the text names. Fit for ``PushMessage.parse(levels=...)``.
+
+    Raises:
+        ValueError: A part is not ``rule=level``, has an unknown rule or level, names a documented rule, or
+            names a rule twice.
+    """
+    groups: dict[str, Level] = {}
+    single: dict[str, Level] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, equals, word = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise ValueError(f"`{part}` is not of the form rule=level, such as unsure=error")
+        if word not in _LEVELS:
+            raise ValueError(f"`{word}` is not a level for rule `{name}`; allowed are error, warning, off")
+        chosen = groups if name == _UNSURE else single
+        if name in chosen:
+            raise ValueError(f"rule `{name}` is named twice")
+        if name != _UNSURE and name not in _SWITCHABLE:
+            raise ValueError(_no_such_rule(name))
+        chosen[name] = _LEVELS[word]
+    if _UNSURE in groups:
+        return {rule.name: groups[_UNSURE] for rule in UNCONFIRMED if rule.level is not Level.ERROR} | single
+    return single
+
+
+def _no_such_rule(name: str) -> str:
+    if any(rule.name == name for rule in DOCUMENTED):
+        reason = f"rule `{name}` is documented by mPaaS and cannot be switched"
+    else:
+        reason = f"there is no rule `{name}`"
+    allowed = ", ".join(_SWITCHABLE)
+    return f"{reason}; allowed are {_UNSURE} (all that only warn by default), {allowed}"
+
+
+_UNSURE = "unsure"
+_LEVELS = {level.value: level for level in Level}
+_SWITCHABLE = {rule.name: rule for rule in UNCONFIRMED}

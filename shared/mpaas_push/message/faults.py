@@ -1,0 +1,189 @@
+"""From pydantic's errors to faults: the page's names, plain words, and no value that may be private.
+
+`faults_of` reads an error of pydantic. `rejection` makes one that holds faults, so that a message made in
+code fails with the same words as one that was read; `faults_in` takes them out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from mpaas_push.errors import Fault
+from mpaas_push.json_text import format_path
+from mpaas_push.message.fields import ALIASES, REQUIRED, STRATEGY_ALIASES
+from mpaas_push.message.vocabulary import MAX_INT, MAX_LONG, MEANINGS, OTHER_SPELLING
+
+__all__ = [
+    "MAX_FAULTS",
+    "faults_in",
+    "faults_of",
+    "in_field_order",
+    "json_kind",
+    "rejection",
+]
+
+MAX_FAULTS = 100
+"""Faults of one message that are reported; a body of a megabyte can hold a hundred thousand."""
+
+
+def faults_of(error: ValidationError) -> list[Fault]:
+    """Return what pydantic found wrong, in its order; at most one more than `MAX_FAULTS`."""
+    return [_fault(cast("Any", line)) for line in error.errors(include_url=False)[: MAX_FAULTS + 1]]
+
+
+def rejection(title: str, faults: list[Fault]) -> ValidationError:
+    """Return an error of pydantic that holds the first faults in order, and no value that was given."""
+    faults = in_field_order(faults)
+    if len(faults) > MAX_FAULTS:
+        faults = [*faults[:MAX_FAULTS], Fault("", f"more than {MAX_FAULTS} faults; correct these first")]
+    lines = [
+        InitErrorDetails(
+            type=PydanticCustomError(
+                "invalid_message",
+                cast("Any", fault.message.replace("{value}", "value")),
+                None if fault.value is None else {"value": fault.value},
+            ),
+            loc=tuple(fault.field.split(".")) if fault.field else (),
+            input=None,
+        )
+        for fault in faults
+    ]
+    return ValidationError.from_exception_data(title, lines, hide_input=True)
+
+
+def faults_in(rejected: ValidationError) -> list[Fault]:
+    """Return the faults that `rejection` put into an error."""
+    return [
+        Fault(".".join(map(str, line["loc"])), line["msg"], line.get("ctx", {}).get("value"))
+        for line in rejected.errors(include_url=False, include_input=False)
+    ]
+
+
+def in_field_order(faults: list[Fault]) -> list[Fault]:
+    """Return faults in the order of the fields that they name; those of no field come last."""
+    return sorted(faults, key=_position)
+
+
+def json_kind(value: Any) -> str:
+    """Return what JSON calls the type of a value, with its article."""
+    if value is None:
+        return "null"
+    kinds = {bool: "true or false", int: "a number", float: "a number with a fraction", str: "text"}
+    if type(value) in kinds:
+        return kinds[type(value)]
+    if isinstance(value, Mapping):
+        return "an object"
+    return "a list" if isinstance(value, (list, tuple)) else type(value).__name__
+
+
+def _position(fault: Fault) -> tuple[int, int]:
+    first, _, rest = fault.field.partition(".")
+    within = 0
+    if first == "strategyContent" and rest:
+        within = _STRATEGY_ORDER.get(rest.partition(".")[0], len(_STRATEGY_ORDER))
+    return _ORDER.get(first, len(_ORDER)), within
+
+
+def _fault(line: dict[str, Any]) -> Fault:
+    """Put an error of pydantic into the page's names and plain words."""
+    path = tuple(step for step in line["loc"] if step != "[key]")
+    if path and path[0] in ALIASES and line["type"] != "extra_forbidden":
+        path = (ALIASES[path[0]], *path[1:])
+    if len(path) > 1 and path[0] == "strategyContent" and line["type"] != "extra_forbidden":
+        path = (path[0], to_camel(path[1]), *path[2:])
+    value = line["input"]
+    reword = _WORDS.get(line["type"])
+    words = reword(line.get("ctx", {}), path, value) if reword else str(line["msg"])
+    return Fault(format_path(path), words, _harmless(path, value))
+
+
+def _harmless(path: tuple[Any, ...], value: Any) -> str | int | float | bool | None:
+    """Return a value that an error may show: a number where one is expected, a word of an enumeration."""
+    if not path or path[0] not in _NUMBERS | MEANINGS.keys():
+        return None
+    if type(value) is bool or (type(value) in (int, float) and abs(value) <= MAX_LONG):
+        return cast("int", value)
+    if type(value) is str and path[0] in MEANINGS and len(value) <= _LONGEST_WORD and value.isalnum():
+        return value
+    return None
+
+
+def _unknown(path: tuple[Any, ...]) -> str:
+    """Name the known field that is nearest to an unknown one."""
+    from difflib import get_close_matches  # only a wrong message needs it
+
+    name = str(path[-1]) if path else ""
+    known = STRATEGY_ALIASES if len(path) > 1 else tuple(ALIASES.values())
+    if name == OTHER_SPELLING:
+        return "is given in both spellings; keep `strategyContent`"
+    # Wire names (TaskName) and Python names (task_name) differ from the page's only in this.
+    by_folded = {field.lower(): field for field in known}
+    near = get_close_matches(name.replace("_", "").lower()[:64], by_folded, n=1)
+    unknown = f"unknown field `{format_path((name,))}`"
+    if near:
+        return f"{unknown}; did you mean `{by_folded[near[0]]}`?"
+    return f"{unknown}; remove it, or put it into `extendedParams` if it is for the app"
+
+
+def _not_an_object(_: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
+    text = ", or the JSON text of one" if len(path) == 1 else ""
+    return f"must be an object{text}, not {json_kind(value)}"
+
+
+def _not_a_whole_number(_: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
+    if path[0] in MEANINGS:
+        return f"must be one of {MEANINGS[path[0]]}, as a number without quotes"
+    return f"must be a whole number without quotes, not {json_kind(value)}"
+
+
+def _not_a_text(_: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
+    # Only where the value is a short enumerated number; elsewhere it may be a target id.
+    quoted = path[0] in ("thirdChannelCategory", "notifyLevel") and _is_short_number(value)
+    remedy = f': write "{value}"' if quoted else ""
+    return f"must be text{remedy}, not {json_kind(value)}"
+
+
+def _not_enumerated(_: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
+    meanings = MEANINGS[path[0]]
+    if type(value) is int and '"' in meanings:
+        remedy = f', as text: write "{value}"' if _is_short_number(value) else ", as text"
+        return f"must be one of {meanings}{remedy}"
+    return f"must be one of {meanings}"
+
+
+def _empty(_: dict[str, Any], path: tuple[Any, ...], __: Any) -> str:
+    return "must not be empty" if path[0] in REQUIRED or len(path) > 1 else "must not be empty; leave it out"
+
+
+def _is_short_number(value: Any) -> bool:
+    return type(value) is int and abs(value) <= MAX_INT
+
+
+# By pydantic's error type; its own text (also that of `json_fields`) stays where none is listed.
+_WORDS: dict[str, Callable[[dict[str, Any], tuple[Any, ...], Any], str]] = {
+    "missing": lambda _, __, ___: "is required",
+    "extra_forbidden": lambda _, path, __: _unknown(path),
+    "invalid_key": lambda _, path, __: _unknown(path),
+    "literal_error": _not_enumerated,
+    "int_type": _not_a_whole_number,
+    "int_from_float": _not_a_whole_number,
+    "string_type": _not_a_text,
+    "string_unicode": lambda _, __, ___: "holds half a surrogate pair, which is no character",
+    "string_too_short": _empty,
+    "string_pattern_mismatch": lambda _, __, ___: "must be a time of day as HH:mm:ss, such as 09:45:11",
+    "greater_than_equal": lambda ctx, _, __: f"must be at least {ctx['ge']}",
+    "less_than_equal": lambda ctx, _, __: f"must be at most {ctx['le']}",
+    "dict_type": _not_an_object,
+    "model_type": _not_an_object,
+    "model_attributes_type": _not_an_object,
+    "tuple_type": lambda _, __, value: f"must be a list, not {json_kind(value)}",
+}
+_ORDER = {alias: position for position, alias in enumerate(ALIASES.values())}
+_STRATEGY_ORDER = {alias: position for position, alias in enumerate(STRATEGY_ALIASES)}
+_NUMBERS = {"expiredSeconds", "smsStrategy", "dismissalDate", "strategyContent"}
+_LONGEST_WORD = 16
