@@ -54,8 +54,8 @@ def one_kind_of_target(message: MessageFields, _: datetime) -> Iterator[Fault]:
 
 @documented(
     "targets-distinct",
-    source="Simple push page: targetMsgkey is a map, a target stands in it once; pushsimple.md: "
-    "Core parameters",
+    source="Simple push page: targetMsgkey is a map, a target stands in it once; "
+    "pushsimple.md: Core parameters",
     reads=("targets",),
 )
 def distinct_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
@@ -69,8 +69,8 @@ def distinct_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
 
 @documented(
     "message-ids-distinct",
-    source='Simple push page: the business message id "must be unique"; pushsimple.md: Core '
-    "parameters, The same message id twice",
+    source='Simple push page: the business message id "must be unique"; '
+    "pushsimple.md: Core parameters, The same message id twice",
     reads=("targetMsgkey",),
 )
 def distinct_message_ids(message: MessageFields, _: datetime) -> Iterator[Fault]:

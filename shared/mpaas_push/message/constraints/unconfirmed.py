@@ -108,8 +108,8 @@ def fixed_time(message: MessageFields, now: datetime) -> Iterator[Fault]:
 
 @unconfirmed(
     "strategy-content-unused",
-    source="UNSURE: inferred from strategyType 0 immediate; pushsimple.md: Strategies and SMS and "
-    "Live Activity",
+    source="UNSURE: inferred from strategyType 0 immediate; "
+    "pushsimple.md: Strategies and SMS and Live Activity",
     reads=("strategyType",),
     demands=("strategyContent",),
 )
@@ -122,8 +122,8 @@ def strategy_unused(message: MessageFields, _: datetime) -> Iterator[Fault]:
 
 @unconfirmed(
     "sms-strategy-known",
-    source="UNSURE: from memory 0 none, 1 supplement, 2 concurrent; pushsimple.md: Strategies and "
-    "SMS and Live Activity",
+    source="UNSURE: from memory 0 none, 1 supplement, 2 concurrent; "
+    "pushsimple.md: Strategies and SMS and Live Activity",
     reads=("smsStrategy",),
 )
 def sms_strategy(message: MessageFields, _: datetime) -> Iterator[Fault]:
@@ -200,8 +200,8 @@ def documented_categories(message: MessageFields, _: datetime) -> Iterator[Fault
 
 @unconfirmed(
     "category-unpublished",
-    source="UNSURE: classes of vivo, oppo, honor, miui and fcm were not found; pushsimple.md: "
-    "Vendor categories",
+    source="UNSURE: classes of vivo, oppo, honor, miui and fcm were not found; "
+    "pushsimple.md: Vendor categories",
     reads=("thirdChannelCategory",),
 )
 def other_categories(message: MessageFields, _: datetime) -> Iterator[Fault]:
@@ -240,8 +240,8 @@ def play_voice(message: MessageFields, _: datetime) -> Iterator[Fault]:
 
 @unconfirmed(
     "notify-level-known",
-    source="UNSURE: OPPO's own numbers; hms by page Vendor message classification; pushsimple.md: "
-    "Notify levels",
+    source="UNSURE: OPPO's own numbers; hms by page Vendor message classification; "
+    "pushsimple.md: Notify levels",
     reads=("notifyLevel",),
 )
 def notify_levels(message: MessageFields, _: datetime) -> Iterator[Fault]:
@@ -342,8 +342,8 @@ def dismissal_without_end(message: MessageFields, _: datetime) -> Iterator[Fault
 
 @unconfirmed(
     "dismissal-date-seconds",
-    source="UNSURE: inferred from the unit; pushsimple.md: Strategies and SMS and Live Activity, "
-    "What users stumble over",
+    source="UNSURE: inferred from the unit; "
+    "pushsimple.md: Strategies and SMS and Live Activity, What users stumble over",
     reads=("dismissalDate",),
 )
 def dismissal_unit(message: MessageFields, _: datetime) -> Iterator[Fault]:
