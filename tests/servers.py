@@ -124,6 +124,11 @@ def reset(exchange: Exchange) -> bool:
     return False
 
 
+def close(_: Exchange) -> bool:
+    """Close the connection instead of answering."""
+    return False
+
+
 def hang(exchange: Exchange) -> bool:
     """Never answer."""
     exchange.stopping.wait(PATIENCE)

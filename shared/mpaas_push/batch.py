@@ -194,7 +194,7 @@ def _warn_of_misconfiguration(results: Iterable[Iterable[Outcome]]) -> None:
     )
     if codes:
         logger.error(
-            "%d requests failed for the configuration (%s): check AccessKey, permissions, app and workspace",
+            "%d requests failed because of the configuration (%s): check AccessKey, permissions and app",
             codes.total(),
             ", ".join(f"{count} {code}" for code, count in codes.most_common(5)),
         )

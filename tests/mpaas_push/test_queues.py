@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import base64
-import re
 import ssl
 import threading
 import time
@@ -14,53 +12,18 @@ from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey
 from mpaas_push import Credentials, Invocation, Settings
 from mpaas_push.queues import BODY_BYTES, MnsQueues, QueueMessage
-from tests.servers import Answer, Exchange, Received, Server, drip, hang, reply, reset
+from tests.mns_answers import bodies, error, taking
+from tests.servers import Answer, Server, close, drip, hang, reply, reset
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
 MESSAGE = QueueMessage("retry", "a message")
 
 
-def error(code: str) -> bytes:
-    """How MNS refuses a whole request."""
-    return (
-        f'<?xml version="1.0"?><Error xmlns="http://mns.aliyuncs.com/doc/v1/"><Code>{code}</Code>'
-        "<Message>no</Message><RequestId>1</RequestId><HostId>h</HostId></Error>"
-    ).encode()
-
-
-def bodies(request: Received) -> list[str]:
-    texts = re.findall(rb"<MessageBody>(.*?)</MessageBody>", request.body)
-    return [base64.b64decode(text).decode() for text in texts]
-
-
-def taking(failing: Collection[int] = (), *, entries: int | None = None, status: int = 201) -> Answer:
-    """Take the messages of a request but those at some of its indexes."""
-
-    def answer(exchange: Exchange) -> bool:
-        count = len(bodies(exchange.request)) if entries is None else entries
-        told = "".join(
-            "<Message><ErrorCode>InternalError</ErrorCode><ErrorMessage>no</ErrorMessage></Message>"
-            if index in failing
-            else "<Message><MessageId>1</MessageId><MessageBodyMD5>2</MessageBodyMD5></Message>"
-            for index in range(count)
-        )
-        document = f'<?xml version="1.0"?><Messages xmlns="http://mns.aliyuncs.com/doc/v1/">{told}</Messages>'
-        return reply(document.encode(), status)(exchange)
-
-    return answer
-
-
 def queues_at(url: str, seconds: float = 20, **env: str) -> MnsQueues:
     invocation = Invocation("1-2", Credentials("ak", "sk"), time.monotonic() + seconds)
     return MnsQueues(Settings.from_env({"PUSH_MNS_ENDPOINT": url} | env), invocation)
-
-
-def close(_: Exchange) -> bool:
-    """Close the connection instead of answering."""
-    return False
 
 
 # --- What is not taken -------------------------------------------------------------------------------

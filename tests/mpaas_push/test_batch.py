@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpaas_local.mns import MnsServer
+from mpaas_local.mpaas import AccessKey, Sandbox
+from mpaas_push import BatchIncomplete, Credentials, Invocation, PushClient, Settings
+from mpaas_push.batch import BatchReport, settle_event
+from mpaas_push.queues import BODY_BYTES
+from mpaas_push.task import tasks_of
+from mpaas_push.triggers.record import QueueRecord
+from tests.functions.queue_stack import APP, opened, to
+from tests.mns_answers import bodies, error, taking
+from tests.servers import Server, close, reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mpaas_local.mns.model import Message
+    from mpaas_push.task import PushTask
+    from tests.redis_server import RedisServer
+
+KEYS = Credentials("ak", "sk")
+
+
+class Batches:
+    """Batches of queue messages, sent to the sandbox and handed over to MNS, in this process."""
+
+    def __init__(self, sandbox: Sandbox, mns: MnsServer) -> None:
+        self.sandbox = sandbox
+        self.mns = mns
+        self.sender = ""
+
+    def settings(self, **env: str) -> Settings:
+        defaults = {
+            "MPAAS_ENDPOINT": self.sandbox.url,
+            "MPAAS_APP_ID": APP["appId"],
+            "MPAAS_WORKSPACE_ID": APP["workspaceId"],
+            "PUSH_MAX_ATTEMPTS": "1",
+            "PUSH_MNS_ENDPOINT": self.mns.endpoint,
+            "PUSH_RETRY_QUEUE": "retry",
+            "PUSH_DEAD_LETTER_QUEUE": "dead",
+        }
+        return Settings.from_env({name: value for name, value in (defaults | env).items() if value})
+
+    def send(self, *payloads: Any, seconds: float = 20.0, first: int = 0, **env: str) -> BatchReport:
+        settings = self.settings(**env)
+        tasks = [
+            task
+            for number, payload in enumerate(payloads, first)
+            for task in tasks_of(
+                QueueRecord(f"M{number}", payload, json.dumps(payload)), settings, self.sender
+            )
+        ]
+        return self.settle(tasks, seconds, **env)
+
+    def settle(self, tasks: list[PushTask], seconds: float = 20.0, **env: str) -> BatchReport:
+        invocation = Invocation("1-2", KEYS, time.monotonic() + seconds)
+        with PushClient(self.settings(**env)) as client:
+            return settle_event(tasks, client, invocation, polled=True)
+
+    def waiting(self) -> list[Message]:
+        return list(self.mns.store.messages("retry"))
+
+    def entries(self) -> list[Any]:
+        return [opened(entry.body) for entry in self.waiting()]
+
+    def letters(self) -> list[Any]:
+        return [opened(letter.body) for letter in self.mns.store.messages("dead", limit=1000)]
+
+    def take(self) -> list[Any]:
+        """Take what is in the retry queue out of it."""
+        entries = self.entries()
+        self.mns.store.delete_queue("retry")
+        self.mns.store.create_queue("retry")
+        return entries
+
+    @property
+    def accepted(self) -> list[str]:
+        entries = self.sandbox.inbox(outcome="accepted", limit=1000)
+        return sorted(target["target"] for entry in entries for target in entry["targets"])
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Batches]:
+    with ExitStack() as started:
+        keys = {KEYS.access_key_id: AccessKey(KEYS.access_key_secret, None)}
+        sandbox = started.enter_context(Sandbox(access_keys=keys))
+        mns = started.enter_context(MnsServer(access_keys=keys))
+        yield Batches(sandbox, mns)
+
+
+@pytest.fixture
+def batches(running: Batches) -> Batches:
+    running.sandbox.clear()
+    running.sender = uuid.uuid4().hex  # the ledger remembers what other tests have sent
+    for name in ("retry", "dead"):
+        running.mns.store.delete_queue(name)
+        running.mns.store.create_queue(name)
+    return running
+
+
+def everybody(count: int, length: int = 0) -> list[str]:
+    return [f"user-{number:0{length or 4}}" for number in range(count)]
+
+
+# --- Handing over ------------------------------------------------------------------------------------
+
+
+def test_messages_that_wait_share_entries_and_come_back_one_by_one(batches: Batches) -> None:
+    batches.sandbox.order(kind="throttling", next=99)
+
+    assert batches.send(*map(to, everybody(100))).retried == 99
+    ids = {t["target"]: t["messageId"] for e in batches.sandbox.inbox(limit=1000) for t in e["targets"]}
+    entries = batches.take()
+    assert 5 <= len(entries) <= 10
+
+    assert batches.send(*entries, first=500).outcomes == {"accepted": 99}
+    assert batches.accepted == everybody(100)
+    again = {t["target"]: t["messageId"] for e in batches.sandbox.inbox(limit=1000) for t in e["targets"]}
+    assert again == ids
+
+
+@pytest.mark.parametrize("failure", [close, reply(error("InternalError"), 500), taking({0, 2})])
+def test_mns_failing_once_or_in_part_makes_nothing_accepted_come_again(
+    batches: Batches, failure: Any
+) -> None:
+    batches.sandbox.order(kind="throttling", next=99)
+    with Server(failure, taking()) as mns:
+        report = batches.send(*map(to, everybody(100)), PUSH_MNS_ENDPOINT=mns.url)
+
+        assert (report.retried, report.left) == (99, ())
+        assert {t for request in mns.requests for b in bodies(request) for t in names(b)} | {
+            *batches.accepted
+        } == {*everybody(100)}
+
+
+def names(entry: str) -> list[str]:
+    """The targets in an entry of the retry queue."""
+    read = json.loads(entry)
+    return [target for each in read.get("messages", [read]) for target in each["message"]["targets"]]
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+def test_while_mns_is_down_the_batch_comes_again_and_the_log_tells_what_that_doubles(
+    batches: Batches, redis_server: RedisServer, caplog: pytest.LogCaptureFixture, *, remembered: bool
+) -> None:
+    batches.sandbox.order(kind="throttling", match={"target": "user-0001"})
+    ledger: dict[str, Any] = {"PUSH_LEDGER_URL": redis_server.url} if remembered else {}
+    with (
+        Server(reply(error("InternalError"), 500)) as mns,
+        pytest.raises(BatchIncomplete) as failure,
+    ):
+        batches.send(*map(to, everybody(4)), seconds=1.0, PUSH_MNS_ENDPOINT=mns.url, **ledger)
+
+    assert failure.value.left == (1,)
+    assert len(mns.requests) > 1
+    doubled = "3 accepted requests will be sent twice: their event comes again"
+    assert (doubled in caplog.messages) is not remembered
+
+
+@pytest.mark.parametrize("code", ["8011", "3007"])
+@pytest.mark.parametrize("ledger", [False, True])
+def test_nothing_accepted_is_sent_again_because_a_neighbour_was_not(
+    batches: Batches, redis_server: RedisServer, code: str, *, ledger: bool
+) -> None:
+    batches.sandbox.order(kind="result", code=code, match={"target": "user-0012"}, next=2)
+    env: dict[str, Any] = {"PUSH_LEDGER_URL": redis_server.url} if ledger else {}
+    report = batches.send(to(*everybody(25)), to("other"), **env)
+    rounds = 0
+    while report.retried:
+        rounds += 1
+        report = batches.send(*batches.take(), first=80, **env)
+
+    assert rounds == 2
+    assert batches.accepted == ["other", *everybody(25)]
+    assert batches.letters() == []
+
+
+# --- Misconfiguration --------------------------------------------------------------------------------
+
+
+def test_what_an_operator_must_mend_waits_and_the_log_cries_once(
+    batches: Batches, caplog: pytest.LogCaptureFixture
+) -> None:
+    batches.sandbox.order(kind="result", code="3007", next=30)
+
+    assert batches.send(*map(to, everybody(30))).retried == 30
+
+    cries = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(cries) == 1
+    assert cries[0].startswith("30 requests failed because of the configuration (30 3007)")
+    assert batches.letters() == []
+    assert batches.send(*batches.take(), first=500).outcomes == {"accepted": 30}
+
+
+def test_only_the_limit_of_retries_gives_up_what_stays_misconfigured(batches: Batches) -> None:
+    batches.sandbox.order(kind="result", code="3007", next=3)
+    batches.send(to("user-1"), PUSH_RETRY_LIMIT="2")
+    for _ in range(2):
+        assert batches.letters() == []
+        batches.send(*batches.take(), PUSH_RETRY_LIMIT="2")
+
+    (letter,) = batches.letters()
+    assert (letter["reason"], letter["attempt"]) == ("misconfigured", 3)
+    assert batches.entries() == []
+
+
+# --- What travels ------------------------------------------------------------------------------------
+
+
+def test_the_first_moment_travels_through_retries_into_the_dead_letter(batches: Batches) -> None:
+    settings = batches.settings()
+    first = time.time() - 100
+    (task,) = tasks_of(QueueRecord("M1", to("user-1"), "", moment=first), settings, "f")
+    batches.sandbox.order(kind="throttling", next=2)
+    batches.settle([task], PUSH_RETRY_LIMIT="1")
+    (entry,) = batches.take()
+    assert entry["pushRetry"]["firstMoment"] == pytest.approx(first, abs=0.01)
+
+    batches.send(entry, PUSH_RETRY_LIMIT="1")
+
+    (letter,) = batches.letters()
+    assert letter["firstMoment"] == entry["pushRetry"]["firstMoment"]
+
+
+def test_a_retry_goes_to_the_app_that_it_was_meant_for(batches: Batches) -> None:
+    batches.sandbox.order(kind="throttling", next=1)
+    batches.send(to("user-1"), MPAAS_TENANT_ID="TENANT1")
+    other: dict[str, Any] = {
+        "MPAAS_APP_ID": "ONEX2",
+        "MPAAS_WORKSPACE_ID": "prod",
+        "MPAAS_TENANT_ID": "TENANT2",
+    }
+
+    batches.send(*batches.take(), **other)
+
+    for entry in batches.sandbox.inbox():
+        sent = entry["parameters"]
+        assert (sent["AppId"], sent["WorkspaceId"], sent["TenantId"]) == ("ONEX1", "default", "TENANT1")
+
+
+@pytest.mark.parametrize(
+    ("asked", "valid", "least", "most"),
+    [
+        (60, 600, 60, 60),
+        (7_200, 600, 400, 450),
+        (86_400, 60, 40, 45),
+        (86_400, 10_000_000, 86_400, 86_400),
+    ],
+)
+def test_a_server_is_obeyed_as_long_as_the_push_is_valid(
+    batches: Batches, caplog: pytest.LogCaptureFixture, asked: int, valid: int, least: int, most: int
+) -> None:
+    batches.sandbox.order(kind="throttling", retryAfter=asked)
+
+    batches.send(to("user-1", expiredSeconds=valid), PUSH_RULES="expired-seconds-max=warning")
+
+    (entry,) = batches.waiting()
+    assert least * 1000 <= entry.next_visible_time - entry.enqueue_time <= most * 1000
+    assert any(f"asked to wait {asked} s" in text for text in caplog.messages) is (asked > most)
+
+
+# --- Dead letters ------------------------------------------------------------------------------------
+
+
+def test_refused_and_unknown_targets_of_a_message_never_share_a_letter(batches: Batches) -> None:
+    batches.sandbox.order(kind="result", code="3028", match={"target": "user-0001"})
+    batches.sandbox.order(kind="resetAfterRead", match={"target": "user-0011"})
+    batches.sandbox.order(kind="result", code="3028", match={"target": "user-0021"})
+
+    batches.send(to(*everybody(35)))
+
+    letters = {letter["reason"]: letter for letter in batches.letters()}
+    assert len(batches.letters()) == 2
+    refused = everybody(10) + everybody(30)[20:]
+    assert letters["refused"]["message"]["targets"] == refused
+    assert letters["unknown"]["message"]["targets"] == everybody(20)[10:]
+    assert {outcome["outcome"] for outcome in letters["refused"]["outcomes"]} == {"refused"}
+    assert {outcome["outcome"] for outcome in letters["unknown"]["outcomes"]} == {"unknown"}
+
+
+@pytest.mark.parametrize("extra", [{}, {"deliveryType": 4}], ids=["refused by mPaaS", "invalid"])
+@pytest.mark.parametrize("length", [4, 60])
+def test_no_target_is_lost_however_many_are_given_up(
+    batches: Batches, extra: dict[str, Any], length: int
+) -> None:
+    batches.sandbox.order(kind="result", code="3028", next=300)
+    targets = everybody(3000, length)
+
+    batches.send(to(*targets, **extra))
+
+    letters = batches.letters()
+    named = [
+        target
+        for letter in letters
+        for target in letter.get("targets")
+        or letter.get("message", {}).get("targets")
+        or json.loads(letter["body"])["targets"]
+    ]
+    assert sorted(named) == targets
+    assert all(letter["outcomes"] for letter in letters)
+    assert {outcome["outcome"] for letter in letters for outcome in letter["outcomes"]} == {"refused"}
+
+
+def test_a_target_that_no_letter_can_hold_is_cut_and_its_neighbours_are_not(batches: Batches) -> None:
+    long = "\U0001f600" * BODY_BYTES
+
+    batches.send(to(long, *everybody(20), deliveryType=4))
+
+    named = [target for letter in batches.letters() for target in letter["targets"]]
+    assert sorted(named, key=len)[:-1] == everybody(20)
+    assert long.startswith(max(named, key=len))
+
+
+# --- Who has to come again ---------------------------------------------------------------------------
+
+NOTHING = BatchReport(outcomes={}, retried=0, given_up=0, unsettled=0, stranded=0, left=())
+
+
+@pytest.mark.parametrize(
+    ("report", "failing"),
+    [
+        (NOTHING, ""),
+        (replace(NOTHING, unsettled=1), "polled remembered plain"),
+        (replace(NOTHING, stranded=1), "polled remembered plain"),
+        (replace(NOTHING, stranded=1, retried=1), "polled remembered"),
+        (replace(NOTHING, stranded=1, outcomes={"accepted": 1, "refused": 1}), "polled remembered"),
+        (replace(NOTHING, stranded=1, outcomes={"unknown": 1, "refused": 1}), "polled remembered"),
+    ],
+)
+def test_an_event_fails_where_its_repetition_is_needed_and_harms_nobody(
+    report: BatchReport, failing: str
+) -> None:
+    found = {
+        "polled": report.should_fail_invocation(polled=True, remembered=False),
+        "remembered": report.should_fail_invocation(polled=False, remembered=True),
+        "plain": report.should_fail_invocation(polled=False, remembered=False),
+    }
+    assert " ".join(name for name, fails in found.items() if fails) == failing
