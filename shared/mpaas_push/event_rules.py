@@ -26,17 +26,16 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-import jmespath
 import yaml
-from aws_lambda_powertools.utilities.jmespath_utils import PowertoolsFunctions
-from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mpaas_push.errors import Fault, InvalidMessage, PushError
-from mpaas_push.json_text import format_path
+from mpaas_push.expressions import Inapplicable, check_expression, find, lacking, missing_fields, plain_value
+from mpaas_push.json_text import format_path, written_json
+from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import message_of
 from mpaas_push.task import PushTask, absolute_scope, first_moment_of, unreadable
-from mpaas_push.triggers.record import UnreadableElement, dumped
+from mpaas_push.triggers.record import UnreadableElement
 from mpaas_push.yaml_text import read_yaml
 
 if TYPE_CHECKING:
@@ -61,33 +60,8 @@ class BadRules(PushError):
         super().__init__("; ".join(f"{file}: {fault}" for fault in self.faults))
 
 
-_OPTIONS = jmespath.Options(custom_functions=PowertoolsFunctions())
 _PLACEHOLDER = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
 """A placeholder, or `$${` for the text `${` itself. An expression cannot hold braces."""
-_LONGEST_EXPRESSION = 200
-
-
-class _Inapplicable(Exception):
-    """An expression cannot be applied to an event: its text names the kind of error and no value."""
-
-
-def _compiled(expression: str) -> str:
-    try:
-        unknown = _functions(jmespath.compile(expression).parsed) - PowertoolsFunctions.FUNCTION_TABLE.keys()
-        reason = f"there is no function {', '.join(sorted(unknown))}" if unknown else None
-    except JMESPathError as error:
-        reason = str(error).splitlines()[0]
-    if reason:
-        raise ValueError(f"not a JMESPath expression: `{expression[:_LONGEST_EXPRESSION]}`: {reason}")
-    return expression
-
-
-def _functions(node: Any) -> set[str]:
-    """Return the functions that a parsed expression calls; JMESPath looks them up when it is applied."""
-    if not isinstance(node, dict):
-        return set()
-    called = {node["value"]} if node["type"] == "function_expression" else set()
-    return called.union(*map(_functions, node["children"]))
 
 
 def _listed(value: Any) -> Any:
@@ -98,6 +72,7 @@ def _listed(value: Any) -> Any:
 
 Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed)]
 """One text or a list of them."""
+Condition = Annotated[str, AfterValidator(check_expression)]
 
 
 class _Strict(BaseModel):
@@ -118,19 +93,19 @@ class Match(_Strict):
     source: Texts = ()
     type: Texts = ()
     subject: Texts = ()
-    where: Annotated[tuple[Annotated[str, AfterValidator(_compiled)], ...], BeforeValidator(_listed)] = ()
+    where: Annotated[tuple[Condition, ...], BeforeValidator(_listed)] = ()
 
     def fits(self, event: CloudEvent, facts: dict[str, Any]) -> bool:
         """Return whether an event is wanted.
 
         Raises:
-            _Inapplicable: a condition cannot be applied to this event, such as a function to a wrong type.
+            Inapplicable: a condition cannot be applied to this event, such as a function to a wrong type.
         """
         return (
             _fits(self.source, event.source)
             and _fits(self.type, event.type)
             and _fits(self.subject, event.subject)
-            and all(_holds(_found(condition, facts)) for condition in self.where)
+            and all(_holds(_find(condition, facts)) for condition in self.where)
         )
 
 
@@ -176,7 +151,7 @@ def read_rules(path: Path, settings: Settings) -> tuple[Rule, ...]:
         settings: As in `messages.messages_of`.
 
     Raises:
-        BadRules: the file cannot be read or holds what it may not; the text names each place.
+        BadRules: the file cannot be read or holds what it may not; the text names each path.
     """
     try:
         document = read_yaml(path.read_text("utf-8"), refuse_flag_words=True)
@@ -186,9 +161,9 @@ def read_rules(path: Path, settings: Settings) -> tuple[Rule, ...]:
     except ValidationError as error:
         raise BadRules(path.name, [_fault(each) for each in error.errors(include_url=False)]) from None
     faults = [
-        Fault(f"rules.{place}.{fault.field}", fault.message, fault.value)
-        for place, rule in enumerate(rules)
-        for fault in (*_ambiguous(rule, rules[:place]), *_template_faults(rule, settings))
+        Fault(f"rules.{index}.{fault.field}", fault.message, fault.value)
+        for index, rule in enumerate(rules)
+        for fault in (*_ambiguous(rule, rules[:index]), *_template_faults(rule, settings))
     ]
     if faults:
         raise BadRules(path.name, faults)
@@ -206,7 +181,7 @@ def tasks_of(
     """
     if isinstance(event, UnreadableElement):
         return [unreadable(event, sender)]
-    facts = event.model_dump()
+    facts = dict(event)
     return [task for rule in rules if (task := _task(rule, event, facts, settings, sender)) is not None]
 
 
@@ -219,8 +194,8 @@ def _task(
             return None
         payload = rule.payload(facts)
         message = message_of(payload, settings)
-    except _Inapplicable as error:
-        message = InvalidMessage([Fault("match.where", f"cannot be applied to this event: {error}")])
+    except Inapplicable as error:
+        message = InvalidMessage([Fault("match.where", str(error))])
     except InvalidMessage as error:
         message = error
     if isinstance(message, InvalidMessage):
@@ -228,10 +203,10 @@ def _task(
         message = InvalidMessage(faults, message.targets)
     return PushTask(
         scope=absolute_scope(sender, f"{event.scope}:{rule.name}"),
-        original=dumped(event.model_dump(exclude_unset=True)),
+        original=event.original,
         message=message,
         first_moment=first_moment_of(event.moment, time.time()),
-        payload=payload,
+        payload=payload if isinstance(message, PushMessage) else None,
     )
 
 
@@ -248,58 +223,72 @@ def _holds(value: Any) -> bool:
     return value is not None and value is not False and value not in ("", [], {})
 
 
-def _found(expression: str, facts: dict[str, Any]) -> Any:
+def _find(expression: str, facts: dict[str, Any]) -> Any:
+    """Return what an expression finds, None where it finds nothing.
+
+    Raises:
+        Inapplicable: as `find`; the text names the expression.
+    """
     try:
-        return jmespath.compile(expression).search(facts, options=_OPTIONS)  # jmespath keeps compiled ones
-    except Exception as error:  # noqa: BLE001 - functions raise whatever Python does on a value of a wrong type
-        # Texts of errors may quote what the event holds.
-        raise _Inapplicable(type(error).__name__) from None
+        return find(expression, facts)
+    except Inapplicable as error:
+        raise Inapplicable(f"`{expression}` cannot be applied to this event: {error}") from None
 
 
 def _value(expression: str, facts: dict[str, Any]) -> Any:
-    """Return what an expression finds; None and what cannot be applied are faults.
+    """Return what an expression finds, which must be something.
 
     Raises:
-        ValueError: nothing is found, or the expression cannot be applied to this event.
+        Inapplicable: nothing is found, or the expression cannot be applied to this event.
     """
-    try:
-        value = _found(expression, facts)
-    except _Inapplicable as error:
-        raise ValueError(f"`{expression}` cannot be applied to this event: {error}") from None
+    value = _find(expression, facts)
     if value is None:
-        raise ValueError(f"`{expression}` is not in the event; `{expression} || 'text'` names another value")
+        missing = [field for field in missing_fields(expression, facts) if field != expression]
+        reason = f": {lacking(missing)}" if missing else ""
+        raise Inapplicable(
+            f"`{expression}` is not in the event{reason}; `{expression} || 'text'` names another value"
+        )
     return value
 
 
 def _filled(template: Any, value_of: Callable[[str], Any], path: tuple[Any, ...], faults: list[Fault]) -> Any:
     """Return a template with every placeholder filled; what could not be filled is added to the faults."""
     if isinstance(template, dict):
-        return {
-            str(_text(key, value_of, path, faults)): _filled(each, value_of, (*path, key), faults)
-            for key, each in template.items()
-        }
+        filled: dict[str, Any] = {}
+        for key, below in template.items():
+            name = _text(key, value_of, path, faults)
+            if name in filled:
+                faults.append(Fault(format_path((*path, key)), "becomes the same key as another of this map"))
+            filled[name] = _filled(below, value_of, (*path, key), faults)
+        return filled
     if isinstance(template, list):
-        return [_filled(each, value_of, (*path, place), faults) for place, each in enumerate(template)]
-    return _text(template, value_of, path, faults) if isinstance(template, str) else template
-
-
-def _text(text: str, value_of: Callable[[str], Any], path: tuple[Any, ...], faults: list[Fault]) -> Any:
+        return [_filled(below, value_of, (*path, index), faults) for index, below in enumerate(template)]
+    if not isinstance(template, str):
+        return template
+    whole = _PLACEHOLDER.fullmatch(template)
+    if whole is None or whole[1] is None:
+        return _text(template, value_of, path, faults)
     try:
-        whole = _PLACEHOLDER.fullmatch(text)
-        if whole and whole[1] is not None:
-            return value_of(whole[1])
+        return plain_value(value_of(whole[1]))
+    except (ValueError, Inapplicable) as error:
+        faults.append(Fault(format_path(path), str(error)))
+        return ""
+
+
+def _text(text: str, value_of: Callable[[str], Any], path: tuple[Any, ...], faults: list[Fault]) -> str:
+    try:
         return _PLACEHOLDER.sub(
             lambda found: "${" if found[1] is None else _in_text(found[1], value_of(found[1])), text
         )
-    except ValueError as error:
+    except (ValueError, Inapplicable) as error:
         faults.append(Fault(format_path(path), str(error)))
         return ""
 
 
 def _in_text(expression: str, value: Any) -> str:
     if not isinstance(value, (dict, list)):
-        return value if isinstance(value, str) else json.dumps(value)
-    raise ValueError(f"`{expression}` is {'a list' if isinstance(value, list) else 'an object'}, not text")
+        return value if isinstance(value, str) else written_json(value)
+    raise Inapplicable(f"`{expression}` is {'a list' if isinstance(value, list) else 'an object'}, not text")
 
 
 def _targets(value: Any) -> Any:
@@ -334,7 +323,7 @@ def _template_faults(rule: Rule, settings: Settings) -> list[Fault]:
         texts = list(_texts(template))
         if any("${" in _PLACEHOLDER.sub("", text) for text in texts):
             faults.append(Fault(f"message.{name}", "a `${` has no end; write `$${` for the text `${`"))
-        filled = _filled(template, _compiled, ("message", name), faults)
+        filled = _filled(template, check_expression, ("message", name), faults)
         if any(found[1] is not None for text in texts for found in _PLACEHOLDER.finditer(text)):
             unknown_yet.add(name)
             filled = None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mpaas_push import InvalidMessage, PushMessage, Settings
 from mpaas_push.event_rules import BadRules, Rule, read_rules, tasks_of
+from mpaas_push.triggers import cloudevent
 from mpaas_push.triggers.record import CloudEvent, UnreadableElement
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def test_a_rule_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     first, second, third = (task.message for task in tasks_of(event(), rules, SETTINGS))
 
     assert "bad.title: `data.nothing` is not in the event" in str(first)
-    assert "worse.match.where: cannot be applied" in str(second)
+    assert "worse.match.where: `contains(data.user, `1`) && length(id, id)` cannot be applied" in str(second)
     assert isinstance(third, PushMessage)
 
 
@@ -178,6 +179,16 @@ def test_targets_may_be_one_or_a_list(
     ("template", "told"),
     [
         ("${data.nothing}", "`data.nothing` is not in the event; `data.nothing || 'text'`"),
+        (
+            "${data.no.such}",
+            "`data.no.such` is not in the event: it has no `data.no`; `data.no.such || 'text'`",
+        ),
+        ("${data.a || data.b}", "is not in the event: it has no `data.a` and no `data.b`; "),
+        ("a ${length(data.c)}", "`length(data.c)` cannot be applied to this event: it has no `data.c`"),
+        (
+            "x ${join('', data.list)}",
+            "`join('', data.list)` cannot be applied to this event: JMESPathTypeError",
+        ),
         ("a ${data.list} b", "`data.list` is a list, not text"),
         ("a ${data.object} b", "`data.object` is an object, not text"),
         (
@@ -206,6 +217,58 @@ def test_a_number_that_is_too_long_to_be_written_is_no_target(tmp_path: Path, ta
 
     assert text.startswith("r.targets")
     assert "must be text, not a number" in text
+
+
+def received(data: str) -> CloudEvent:
+    return cloudevent.event_of(
+        f'{{"id":"1","source":"s","type":"t","specversion":"1.0","data":{data}}}'.encode()
+    )
+
+
+@pytest.mark.parametrize(
+    "digits", ["19.90", "1000000.00", "1e400", "0.1", "7", "1.0E+2", "12345678901234567890.10"]
+)
+def test_money_keeps_the_digits_of_the_event(tmp_path: Path, digits: str) -> None:
+    happened = received(f'{{"user": "u", "price": {digits}, "list": [{digits}]}}')
+    template = rule(
+        {"source": "s", "where": "data.price > `0`"},
+        title="${data.price} EUR",
+        content="${to_string(data.list[0])}",
+    )
+
+    message = filled(tmp_path, template, happened)
+
+    assert (message.title, message.content) == (f"{digits} EUR", digits)
+    assert f'"price":{digits},' in applied(tmp_path, template, happened).original
+
+
+def test_a_field_that_is_a_number_gets_a_plain_one(tmp_path: Path) -> None:
+    happened = received('{"user": "u", "ttl": 90, "more": {"a": 1.50}}')
+    template = rule(title="t", expiredSeconds="${data.ttl}", extendedParams="${data.more}")
+
+    task = applied(tmp_path, template, happened)
+
+    assert isinstance(task.message, PushMessage)
+    assert task.message.expired_seconds == 90
+    assert json.loads(json.dumps(task.payload))["extendedParams"] == {"a": 1.5}
+
+
+def test_a_number_that_no_field_can_hold_is_a_fault(tmp_path: Path) -> None:
+    happened = received('{"user": "u", "ttl": 1e400}')
+
+    assert "r.expiredSeconds: a number is too large" in faults(
+        tmp_path, rule(title="t", expiredSeconds="${data.ttl}"), happened
+    )
+
+
+def test_targets_that_become_the_same_are_a_fault_and_none_is_lost(tmp_path: Path) -> None:
+    template = rule(title="t", targetMsgkey={"${data.a}": "m1", "${data.b}": "m2"})
+    del template["message"]["targets"]
+
+    text = faults(tmp_path, template, event(data={"a": "user-4711", "b": "user-4711"}))
+
+    assert "becomes the same key as another of this map" in text
+    assert "user-4711" not in text
 
 
 def test_all_faults_of_a_message_are_named_at_once(tmp_path: Path) -> None:
@@ -257,6 +320,14 @@ def test_the_rules_that_come_along_are_right() -> None:
         ({"match": {"where": "data."}}, "rules.0.match.where.0: not a JMESPath expression: `data.`"),
         ({"match": {"where": ["a", "b ="]}}, "rules.0.match.where.1: not a JMESPath expression"),
         ({"match": {"where": "sum(nope(data))"}}, "`sum(nope(data))`: there is no function nope"),
+        (
+            {"match": {"where": 'data.status != "CANCELLED"'}},
+            'rules.0.match.where.0: `data.status != "CANCELLED"`: "CANCELLED" is the name of a field',
+        ),
+        (
+            {"message": MESSAGE | {"title": '${data.x || "you"}'}},
+            "\"you\" is the name of a field: write 'you'",
+        ),
         ({"when": 1}, "rules.0.when"),
         ({"message": "text"}, "rules.0.message"),
         ({"message": MESSAGE | {"titel": "x"}}, "unknown field `titel`; did you mean `title`?"),
@@ -311,6 +382,48 @@ def test_a_file_that_is_none_says_why(tmp_path: Path, text: str, told: str) -> N
         read(tmp_path, text=text)
 
     assert told in str(error.value)
+
+
+RULES = """
+rules:
+  - name: r
+    match: {source: s}
+    message:
+      taskName: t
+      title: TITLE
+      content: c
+      deliveryType: 3
+      targets: u
+      expiredSeconds: SECONDS
+"""
+
+
+@pytest.mark.parametrize("text", ["007", "22:22", "1_000", "2026-01-01"])
+def test_what_is_no_number_in_yaml_1_2_is_the_text_that_was_written(tmp_path: Path, text: str) -> None:
+    (read_rule,) = read(tmp_path, text=RULES.replace("TITLE", text).replace("SECONDS", "60"))
+    assert read_rule.message["title"] == text
+
+    with pytest.raises(BadRules, match="rules.0.message.expiredSeconds"):
+        read(tmp_path, text=RULES.replace("TITLE", "t").replace("SECONDS", text))
+
+
+@pytest.mark.parametrize("word", ["yes", "No", "on", "OFF"])
+def test_a_word_that_may_be_a_flag_is_a_fault_that_names_what_to_write(tmp_path: Path, word: str) -> None:
+    with pytest.raises(BadRules) as error:
+        read(tmp_path, text=RULES.replace("TITLE", word).replace("SECONDS", "60"))
+    assert f"`{word}` is text here and a flag to other readers: write '{word}', true or false" in str(
+        error.value
+    )
+    assert "line 7, column 14" in str(error.value)
+
+    (read_rule,) = read(tmp_path, text=RULES.replace("TITLE", f"'{word}'").replace("SECONDS", "60"))
+    assert read_rule.message["title"] == word
+
+
+def test_aliases_that_stand_for_a_billion_values_are_refused(tmp_path: Path) -> None:
+    laughter = "a0: &a0 [ha, ha]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+    with pytest.raises(BadRules, match="aliases stand for too many values"):
+        read(tmp_path, text=laughter)
 
 
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def event_of(event: bytes) -> CloudEvent:
         UnreadablePayload: The payload is none, or lacks `id`, `source`, `type` or `specversion`.
     """
     try:
-        return cloud_event(read_json(event))
+        return cloud_event(read_json(event, keep_digits=True))
     except UnreadableJson as error:
         raise UnreadablePayload(f"not a CloudEvents 1.0 event: it cannot be read: {error}") from None
 
@@ -40,7 +40,7 @@ def events_of(event: bytes) -> list[EventOrError]:
         UnreadablePayload: The payload is nothing of the kind; Tablestore's is named as unsupported.
     """
     refuse_tablestore(event)
-    elements, bare = elements_of(event, _EXPECTED)
+    elements, bare = elements_of(event, _EXPECTED, keep_digits=True)
     if bare and "specversion" not in elements[0]:
         events = native_events(elements[0])
         if events is None:

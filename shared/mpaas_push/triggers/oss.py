@@ -94,7 +94,7 @@ def events_of(event: bytes) -> list[EventOrError]:
     """
     refuse_tablestore(event)
     try:
-        value = read_json(event)
+        value = read_json(event, keep_digits=True)
     except UnreadableJson as error:
         raise UnreadablePayload(f"expected {_EXPECTED}; what came cannot be read: {error}") from None
     if isinstance(value, dict):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mpaas_push.errors import UnreadablePayload
-from mpaas_push.json_text import UnreadableJson, format_path, read_json
+from mpaas_push.json_text import UnreadableJson, WrittenFloat, format_path, read_json, written_json
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -84,7 +84,7 @@ class UnreadableElement(UnreadablePayload):
     @property
     def original(self) -> str:
         """The element as text, for a dead-letter queue."""
-        return self.element if isinstance(self.element, str) else dumped(self.element)
+        return self.element if isinstance(self.element, str) else written_json(self.element)
 
     @property
     def scope(self) -> str:
@@ -166,6 +166,11 @@ class CloudEvent(WireModel):
         """When it happened, in Unix seconds; None if `time` does not tell."""
         return moment_of(self.time)
 
+    @property
+    def original(self) -> str:
+        """The event as JSON, for a dead-letter queue; its numbers keep their digits."""
+        return written_json({name: value for name, value in self if name in self.model_fields_set})
+
 
 EventOrError: TypeAlias = "CloudEvent | UnreadableElement"
 """What stands at the index of an event: the event, or why it cannot be read."""
@@ -206,12 +211,16 @@ def cloud_event(value: Any) -> CloudEvent:
         )
     if isinstance(value.get("data_base64"), str) and _is_json_type(value.get("datacontenttype")):
         attributes = {name: attribute for name, attribute in value.items() if name != "data_base64"}
-        value = {**attributes, "data": data_of(value)}
+        value = {**attributes, "data": data_of(value, keep_digits=True)}
     return shaped(value, CloudEvent, "a CloudEvents 1.0 event")
 
 
-def data_of(event: dict[str, Any]) -> Any:
+def data_of(event: dict[str, Any], *, keep_digits: bool = False) -> Any:
     """Return the data of a CloudEvent, from `data_base64` where that holds JSON (CloudEvents 1.0, 3.1.1).
+
+    Args:
+        event: The CloudEvent.
+        keep_digits: As in `read_json`.
 
     Raises:
         UnreadableElement: `data_base64` is not the base64 of JSON, or stands beside `data`.
@@ -222,7 +231,7 @@ def data_of(event: dict[str, Any]) -> Any:
     if event.get("data") is not None:
         raise UnreadableElement("`data` and `data_base64` exclude each other", event)
     try:
-        return read_json(_bytes_of_base64(encoded))
+        return read_json(_bytes_of_base64(encoded), keep_digits=keep_digits)
     except binascii.Error:
         reason = "`data_base64` is not base64"
     except UnreadableJson as error:
@@ -230,7 +239,7 @@ def data_of(event: dict[str, Any]) -> Any:
     raise UnreadableElement(reason, event)
 
 
-def elements_of(event: bytes, expected: str) -> tuple[list[Any], bool]:
+def elements_of(event: bytes, expected: str, *, keep_digits: bool = False) -> tuple[list[Any], bool]:
     """Return the elements of an array, or the one bare object and True, read as JSON
     (fc-runtime.md: Event streams).
 
@@ -240,21 +249,24 @@ def elements_of(event: bytes, expected: str) -> tuple[list[Any], bool]:
     Args:
         event: The payload.
         expected: What it should be, for the error.
+        keep_digits: As in `read_json`.
 
     Raises:
         UnreadablePayload: The payload is neither an array nor an object.
     """
     try:
-        value = read_json(event)
+        value = read_json(event, keep_digits=keep_digits)
     except UnreadableJson as error:
         pieces = _pieces(event)
         if pieces is None:
             raise UnreadablePayload(f"expected {expected}; what came cannot be read: {error}") from None
-        return [_read_again(piece) for piece in pieces], False
+        return [_read_again(piece, keep_digits) for piece in pieces], False
     if isinstance(value, dict):
         return [value], True
     if isinstance(value, list):
-        return [_read_again(element) if isinstance(element, str) else element for element in value], False
+        return [
+            _read_again(element, keep_digits) if isinstance(element, str) else element for element in value
+        ], False
     raise UnreadablePayload(f"expected {expected}; came {shape_of(value)}")
 
 
@@ -337,6 +349,7 @@ _KINDS = {
     bool: "a flag",
     int: "a number",
     float: "a number",
+    WrittenFloat: "a number",
     type(None): "null",
 }
 _RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -366,13 +379,13 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _read_again(text: str | bytes) -> Any:
+def _read_again(text: str | bytes, keep_digits: bool) -> Any:
     """Read an element that is text or a piece of the payload; what a piece calls text is read once more."""
     try:
-        value = read_json(text)
+        value = read_json(text, keep_digits=keep_digits)
         if isinstance(text, bytes) and isinstance(value, str):
             text = value
-            value = read_json(text)
+            value = read_json(text, keep_digits=keep_digits)
     except UnreadableJson as error:
         reason = f"the element cannot be read: {error}"
     else:
