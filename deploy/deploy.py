@@ -56,7 +56,9 @@ def other_stage(file: Path, stage: str) -> list[str]:
     return [f"{told}: remove it there, `make … STAGE={stage}` names the stage"] if named != stage else []
 
 
-def missing(env: Mapping[str, str], stage: str, file: Path, runtime: str | None = None) -> list[str]:
+def missing(
+    env: Mapping[str, str], stage: str, file: Path, runtime: str | None = None, folder: Path = ROOT
+) -> list[str]:
     """Name everything that is lacking, each with what to do.
 
     Args:
@@ -65,12 +67,13 @@ def missing(env: Mapping[str, str], stage: str, file: Path, runtime: str | None 
         file: Where settings belong.
         runtime: Of the functions that are to be deployed, and of their layer, which holds compiled parts and
             serves no other. None where what is deployed already is followed or removed: that needs less.
+        folder: Whose descriptors are deployed.
     """
     found = other_stage(file, stage) + missing_settings(env, file, NEEDED if runtime else OF_THE_ACCOUNT)
     if "FC_REGION" in env:
         found.append(f"FC_REGION is set; unset it: {OF_FUNCTION_COMPUTE}")
     if runtime:
-        found += _other_runtimes(env, stage, runtime)
+        found += _other_runtimes(env, folder / STAGES[stage], runtime)
     if shutil.which("s", path=env.get("PATH")) is None:
         found.append(f"the command s is not there: {CLI}")
     elif not _has_access(env):
@@ -81,13 +84,13 @@ def missing(env: Mapping[str, str], stage: str, file: Path, runtime: str | None 
     return found
 
 
-def _other_runtimes(env: Mapping[str, str], stage: str, runtime: str) -> list[str]:
+def _other_runtimes(env: Mapping[str, str], descriptor: Path, runtime: str) -> list[str]:
     try:
-        functions = read_functions(ROOT / STAGES[stage], env)
+        functions = read_functions(descriptor, env)
     except DescriptorError as error:
-        return [f"{STAGES[stage]} cannot be used: {error}"]
+        return [f"{descriptor.name} cannot be used: {error}"]
     found = sorted({each.runtime for each in functions.values()} - {runtime})
-    told = f"{STAGES[stage]} runs functions with {', '.join(found)}, the layer is to be for {runtime}"
+    told = f"{descriptor.name} runs functions with {', '.join(found)}, the layer is to be for {runtime}"
     return [f"{told}: make both the same (RUNTIME=… or `runtime` in the template)"] if found else []
 
 
@@ -117,7 +120,9 @@ def _missing_role(env: Mapping[str, str], stage: str) -> str | None:
     return f"the role {role} is not there: create it (docs/deploy.md, step 5)"
 
 
-def deploy(stage: str, runtime: str, env: dict[str, str], *, compiled: bool = False) -> None:
+def deploy(
+    stage: str, runtime: str, env: dict[str, str], *, folder: Path = ROOT, compiled: bool = False
+) -> None:
     """Build and publish the layer, then deploy the stage.
 
     Raises:
@@ -134,13 +139,13 @@ def deploy(stage: str, runtime: str, env: dict[str, str], *, compiled: bool = Fa
     if published.returncode or arn is None:
         raise DeploymentFailed(f"the layer was not published:\n{_last(published)}")
     print(f"        {arn[0]}")
-    _s(["deploy", "-y", "-t", STAGES[stage]], env | {"MPAAS_LAYER_ARN": arn[0]})
+    _s(["deploy", "-y", "-t", STAGES[stage]], env | {"MPAAS_LAYER_ARN": arn[0]}, folder)
     print(f"deployed; now: python -m project smoke --stage {stage}")
 
 
-def _s(arguments: Sequence[str], env: Mapping[str, str]) -> None:
+def _s(arguments: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
     access = env.get("SERVERLESS_ACCESS", "default")
-    done = subprocess.run(["s", *arguments, "-a", access], check=False, cwd=ROOT, env=dict(env))  # noqa: S603, S607
+    done = subprocess.run(["s", *arguments, "-a", access], check=False, cwd=folder, env=dict(env))  # noqa: S603, S607
     if done.returncode:
         raise DeploymentFailed(f"s {arguments[0]} failed with exit code {done.returncode}")
 
@@ -173,6 +178,9 @@ def main() -> int:
     parser.add_argument("--compiled", action="store_true", help="a layer of bytecode (docs/layer.md)")
     parser.add_argument("--function", default="http_push", help="whose logs; its name in s.yaml")
     parser.add_argument("--yes", action="store_true", help="remove without a question")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT, help="whose descriptors; by default this project"
+    )
     parser.add_argument("--settings", type=Path, default=ROOT / ".env", help=".env by default")
     options = parser.parse_args()
     try:
@@ -181,7 +189,7 @@ def main() -> int:
         print(f"cannot {options.action}; nothing was changed: {error}", file=sys.stderr)
         return 2
     runtime = options.runtime if options.action == "deploy" else None
-    if lacks := missing(env, options.stage, options.settings, runtime):
+    if lacks := missing(env, options.stage, options.settings, runtime, options.folder):
         print(f"cannot {options.action}; nothing was changed:", file=sys.stderr)
         print("\n".join(f"  - {each}" for each in lacks), file=sys.stderr)
         return 2
@@ -191,11 +199,11 @@ def main() -> int:
         return 2
     try:
         if options.action == "deploy":
-            deploy(options.stage, options.runtime, env, compiled=options.compiled)
+            deploy(options.stage, options.runtime, env, folder=options.folder, compiled=options.compiled)
         elif options.action == "logs":
-            _s([options.function, "logs", "--tail", "-t", STAGES[options.stage]], env)
+            _s([options.function, "logs", "--tail", "-t", STAGES[options.stage]], env, options.folder)
         else:
-            _s(["remove", "-y", "-t", STAGES[options.stage]], env)
+            _s(["remove", "-y", "-t", STAGES[options.stage]], env, options.folder)
     except (BuildFailed, DeploymentFailed) as error:
         print(error, file=sys.stderr)
         return 1

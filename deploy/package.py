@@ -23,26 +23,32 @@ _DIGITS = 12
 
 
 def package(
-    runtime: str, folder: Path = ROOT / "build" / "package", *, offline: bool = False, compiled: bool = False
+    runtime: str,
+    folder: Path = ROOT / "build" / "package",
+    *,
+    descriptor: Path = ROOT / "s.yaml",
+    offline: bool = False,
+    compiled: bool = False,
 ) -> Path:
-    """Pack the functions of `s.yaml` and their layer; return the folder, whose name is the version.
+    """Pack the functions of a descriptor and their layer; return the folder, whose name is the version.
 
     Args:
         runtime: One of `RUNTIMES`.
         folder: Where the folder is put; one of the same version is replaced.
+        descriptor: Of the functions.
         offline: Take all wheels of the layer from the cache that an earlier build filled.
         compiled: A layer of bytecode.
 
     Raises:
         BuildFailed: the layer could not be built.
-        DescriptorError: `s.yaml` cannot be resolved.
+        DescriptorError: the descriptor would not work.
     """
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary, "package")
         made.mkdir()
         build(runtime, Path(temporary), offline=offline, compiled=compiled).rename(made / "layer.zip")
-        for resource, function in read_functions(ROOT / "s.yaml", {}).items():
-            pack(ROOT / function.code, made / f"{resource}.zip")
+        for resource, function in read_functions(descriptor, {}).items():
+            pack(descriptor.parent / function.code, made / f"{resource}.zip")
         there = folder / _version(made)
         shutil.rmtree(there, ignore_errors=True)
         shutil.copytree(made, there)

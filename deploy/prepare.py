@@ -54,7 +54,7 @@ TIMEOUT_SECONDS = 10.0
 """Longest wait for the queue service."""
 
 
-def filled_policies(stage: str, env: Mapping[str, str]) -> dict[str, Any]:
+def filled_policies(stage: str, env: Mapping[str, str], folder: Path = ROOT) -> dict[str, Any]:
     """Return the policies of functions and deployer, and the trust of the role, with the stage's names."""
     values = {
         "ALIYUN::Region": env["ALIBABA_CLOUD_REGION_ID"],
@@ -62,21 +62,21 @@ def filled_policies(stage: str, env: Mapping[str, str]) -> dict[str, Any]:
         "AppId": env["MPAAS_APP_ID"],
         "Stage": stage,
     }
-    files = {name: ROOT / "deploy" / "policies" / f"{name}.json" for name in ("function", "deployer")}
+    files = {name: folder / "deploy" / "policies" / f"{name}.json" for name in ("function", "deployer")}
     return {
         name: substituted(json.loads(file.read_text("utf-8")), values) for name, file in files.items()
     } | {"trust": TRUST}
 
 
-def _written(stage: str, folder: Path, env: Mapping[str, str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, policy in filled_policies(stage, env).items():
-        path = folder / f"{stage}-{name}.json"
+def _write_policies(stage: str, written: Path, env: Mapping[str, str], folder: Path) -> None:
+    written.mkdir(parents=True, exist_ok=True)
+    for name, policy in filled_policies(stage, env, folder).items():
+        path = written / f"{stage}-{name}.json"
         path.write_text(json.dumps(policy, indent=2) + "\n", "utf-8")
         print(f"policy  {path}")
 
 
-def _created(stage: str, env: Mapping[str, str]) -> bool:
+def _create(descriptor: Path, env: Mapping[str, str]) -> bool:
     """Create queues and topics up to the first that cannot be; say whether all are there now."""
     account, region = env["ALIBABA_CLOUD_ACCOUNT_ID"], env["ALIBABA_CLOUD_REGION_ID"]
     endpoint = Settings.from_env(env).mns_endpoint or f"https://{account}.mns.{region}.aliyuncs.com"
@@ -84,7 +84,7 @@ def _created(stage: str, env: Mapping[str, str]) -> bool:
     mns = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
     # The SDK sets no time limit on HTTPS; the connection is opened at the first request.
     mns.mns_client.http.conn.timeout = mns.mns_client.http.conn.connection_timeout = TIMEOUT_SECONDS
-    functions = read_functions(ROOT / STAGES[stage], env).values()
+    functions = read_functions(descriptor, env).values()
     queues, topics = mns_queues(functions), mns_topics(functions)
     longest = max(each.timeout for each in functions)
     hidden = min(longest + SPARE_SECONDS, MOST_SECONDS)
@@ -148,6 +148,9 @@ def main() -> int:
     """Do it: 0 all is there; 1 something could not be made; 2 a setting is missing, nothing was made."""
     parser = argparse.ArgumentParser(prog="python -m deploy.prepare", description=__doc__)
     parser.add_argument("--stage", choices=STAGES, default="dev")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT, help="whose descriptors; by default this project"
+    )
     parser.add_argument("--settings", type=Path, default=ROOT / ".env", help=".env by default")
     parser.add_argument("--policies", type=Path, default=ROOT / "build" / "policies", help="where to")
     options = parser.parse_args()
@@ -159,9 +162,9 @@ def main() -> int:
     if lacks := other_stage(options.settings, options.stage) + missing_settings(env, options.settings):
         print("\n".join(["cannot prepare; nothing was made:", *lacks]), file=sys.stderr)
         return 2
-    _written(options.stage, options.policies, env)
+    _write_policies(options.stage, options.policies, env, options.folder)
     try:
-        return 0 if _created(options.stage, env) else 1
+        return 0 if _create(options.folder / STAGES[options.stage], env) else 1
     except PushError as error:
         print(error, file=sys.stderr)
         return 1

@@ -31,7 +31,8 @@ def main() -> int:
         options.http_port, options.sandbox_port, options.events_port, options.queues_port, options.inbox_port
     )
     try:
-        with Stack(ports, options.store, None if options.quiet else _print_log) as stack:
+        on_log = None if options.quiet else _print_log
+        with Stack(ports, options.store, on_log, options.descriptor) as stack:
             print("mpaas-push is running on this machine; nothing leaves it.")
             good = run_demo(stack)
             print(f"\n  inbox           {stack.inbox_url}/   every push, as a phone would show it")
@@ -39,7 +40,8 @@ def main() -> int:
             print(f"  mPaaS sandbox   {stack.sandbox.url}/inbox   what it received, as JSON")
             print(f"  queues          {stack.queues.endpoint}/.local/queues   what is in them")
             print(f"  events          {stack.events_url}/events   POST takes a CloudEvent")
-            print(f"  timers          {stack.events_url}/ticks/morning   POST fires one now")
+            for name in stack.timers.names:
+                print(f"  timer           {stack.events_url}/ticks/{name}   POST fires it now")
             if options.picture and take_inbox(stack.inbox_url, options.picture):
                 print(f"\n  a picture of the inbox is in {options.picture}")
             if options.demo:
@@ -76,6 +78,9 @@ def _options() -> argparse.Namespace:
         "--inbox-port", type=int, default=Ports.inbox, help="port of the inbox's page; 0: any"
     )
     parser.add_argument("--picture", type=Path, help="where to put a picture of the inbox")
+    parser.add_argument(
+        "--descriptor", type=Path, default=Stack.descriptor, help="an s.yaml or overlay of it"
+    )
     parser.add_argument("--store", type=Path, default=Stack.store, help="folder of what survives a restart")
     return parser.parse_args()
 

@@ -1,4 +1,6 @@
-"""Pushes of every kind through the running stack, each with the outcome it must have."""
+"""Pushes of every kind through the running stack, each with the outcome it must have. Timers, queues, topics,
+triggers and rules are the user's own: what a descriptor does not have is left out.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import json
 import time
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,8 @@ from cloudevents.core.v1.event import CloudEvent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mpaas_local.fc.call_log import RecordedCall
+    from mpaas_local.fc.oss_trigger import OssTrigger
     from mpaas_local.stack import Stack
 
 __all__ = ["run_demo"]
@@ -29,6 +34,10 @@ MESSAGE = {
     "targets": ["user-1", "user-2"],
     "expiredSeconds": 600,
 }
+
+
+WAIT_SECONDS = 20
+"""Longest wait for a push."""
 
 
 @dataclass(frozen=True)
@@ -87,63 +96,98 @@ def run_demo(stack: Stack) -> bool:
     """Send the pushes, print a table, and say whether each came to what it must."""
     print(f"\n  {'push':46} {'HTTP':>4}  {'attempts':>8}  outcomes")
     results = [_run(case, stack) for case in CASES]
-    results.append(_arrives("a timer ticks", lambda: stack.timers.tick("morning"), stack))
-    results.append(_arrives("a message comes in a queue", lambda: _queue(stack), stack))
-    results.append(_arrives("a message comes in a topic", lambda: _topic(stack), stack))
-    results.append(_arrives("an order is shipped: a cloud event", lambda: _event(stack), stack))
-    results.append(_arrives("a file is uploaded: an event of OSS", lambda: _upload(stack), stack))
+    if timers := stack.timers.names:
+        results.append(_arrives("a timer ticks", partial(stack.timers.tick, timers[0]), stack))
+    if queue := stack.source_queues.get("queue_push"):
+        results.append(_arrives("a message comes in a queue", partial(_send, stack, queue), stack))
+    if topic := stack.source_topics.get("queue_push"):
+        results.append(_arrives("a message comes in a topic", partial(_publish, stack, topic), stack))
+    if "event_push" in stack.hosts:
+        results.append(_arrives_by_rule("an order is shipped: a cloud event", partial(_order, stack), stack))
+        for trigger in stack.oss_triggers[:1]:
+            upload = partial(_upload, stack, trigger)
+            results.append(_arrives_by_rule("a file is uploaded: an event of OSS", upload, stack))
     return all(results)
 
 
-def _queue(stack: Stack) -> None:
-    """Put a message into the queue of `queue_push`, in Base64 as the SDK does."""
-    body = base64.b64encode(json.dumps(MESSAGE).encode()).decode()
-    stack.queues.store.send(stack.source_of("queue_push", "pushes"), body)
+def _send(stack: Stack, queue: str) -> None:
+    """Put a message into a queue, in Base64 as the SDK does."""
+    stack.queues.store.send(queue, base64.b64encode(json.dumps(MESSAGE).encode()).decode())
 
 
-def _topic(stack: Stack) -> None:
-    """Publish a message to the topic of `queue_push`."""
-    stack.queues.store.topics.publish(stack.source_of("queue_push", "announcements"), json.dumps(MESSAGE))
+def _publish(stack: Stack, topic: str) -> None:
+    """Publish a message to a topic."""
+    stack.queues.store.topics.publish(topic, json.dumps(MESSAGE))
 
 
-def _event(stack: Stack) -> None:
-    """Publish an event that a rule of `event_push` wants, as a shop's own code does."""
+def _order(stack: Stack) -> bool:
+    """Publish an event as a shop's own code does; say whether a trigger wants it."""
     attributes = {"source": "shop.orders", "type": "order:Shipped"}
     event = CloudEvent(attributes, {"order": {"id": 4711, "customer": "user-1"}})
     message = to_structured_event(event)
-    _post(f"{stack.events_url}/events", headers=message.headers, body=message.body)
+    return _post(f"{stack.events_url}/events", headers=message.headers, body=message.body)
 
 
-def _upload(stack: Stack) -> None:
-    """Say that a file was uploaded for a user."""
+def _upload(stack: Stack, trigger: OssTrigger) -> bool:
+    """Say that a file was uploaded for a user; say whether a trigger wants it."""
     upload = {
-        "bucket": "uploads",
-        "key": "statements/2026-11.pdf",
+        "bucket": trigger.bucket,
+        "key": f"{trigger.prefix}2026-11{trigger.suffix}",
         "size": 4096,
         "userMeta": {"x-oss-meta-user": "user-1"},
     }
-    _post(f"{stack.events_url}/events/oss", json=upload)
+    return _post(f"{stack.events_url}/events/oss", json=upload)
 
 
-def _post(url: str, **content: Any) -> None:
+def _post(url: str, **content: Any) -> bool:
     response = urllib3.request("POST", url, retries=False, timeout=30, **content)
     if response.status >= HTTPStatus.BAD_REQUEST:
         raise RuntimeError(f"{url}: {response.status} {response.data!r}")
+    return bool(response.json()["deliveries"])
 
 
 def _arrives(title: str, cause: Callable[[], object], stack: Stack) -> bool:
     """Cause a push and wait until it has arrived."""
-    before = stack.sandbox.inbox(limit=1)[0]["seq"]
+    before = _newest(stack)
     cause()
     arrived = _wait_for_arrival(stack, before)
-    outcome = arrived[0]["outcome"] if arrived else "nothing arrived"
-    right = outcome == "accepted"
-    print(f"  {title:46} {'-':>4}  {1:>8}  1 {outcome}{'' if right else '   <- WRONG'}")
+    return _tell(title, f"1 {arrived[0]['outcome']}" if arrived else "nothing arrived")
+
+
+def _arrives_by_rule(title: str, cause: Callable[[], bool], stack: Stack) -> bool:
+    """Cause an event and wait for its push, if a trigger and a rule want it: they are the user's own."""
+    before, calls = _newest(stack), len(_calls_of_event_push(stack))
+    if not cause():
+        return _tell(title, "no trigger wants it")
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        if arrived := stack.sandbox.inbox(after=before):
+            return _tell(title, f"1 {arrived[0]['outcome']}")
+        if any(not call.error and not call.message_ids for call in _calls_of_event_push(stack)[calls:]):
+            return _tell(title, "no rule wants it")
+        time.sleep(0.02)
+    return _tell(title, "nothing arrived")
+
+
+def _calls_of_event_push(stack: Stack) -> list[RecordedCall]:
+    name = stack.hosts["event_push"].function.name
+    return [call for call in stack.calls.calls() if call.function == name]
+
+
+def _tell(title: str, outcome: str) -> bool:
+    right = outcome in {"1 accepted", "no trigger wants it", "no rule wants it"}
+    attempts = 1 if outcome.startswith("1") else "-"
+    print(f"  {title:46} {'-':>4}  {attempts:>8}  {outcome}{'' if right else '   <- WRONG'}")
     return right
 
 
+def _newest(stack: Stack) -> int:
+    """Return the number of the newest push."""
+    return next((int(entry["seq"]) for entry in stack.sandbox.inbox(limit=1)), 0)
+
+
 def _wait_for_arrival(stack: Stack, before: int) -> list[dict[str, Any]]:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + WAIT_SECONDS
     while not (arrived := stack.sandbox.inbox(after=before)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return arrived
@@ -156,7 +200,7 @@ def _run(case: Case, stack: Stack) -> bool:
         name = f"demo-{uuid.uuid4().hex[:8]}"
         body = {**body, "taskName": name}
         stack.sandbox.order(**case.fault, match={"taskName": name})
-    before = next((entry["seq"] for entry in stack.sandbox.inbox(limit=1)), 0)
+    before = _newest(stack)
     url = f"{stack.urls['http_push']}/v1/pushes{case.query}"
     headers = {"Content-Type": "application/json", **case.headers}
     response = urllib3.request("POST", url, json=body, headers=headers, retries=False, timeout=30)

@@ -79,9 +79,7 @@ def _guide(stack: Stack, page: Page) -> None:
     _take(page, "/#/faults", FOLDER / "faults.png")
     urllib3.request("POST", f"{stack.inbox_url}/api/send", json={"body": _MESSAGE}, retries=False)
     _take(page, f"/#/push/{stack.sandbox.inbox(limit=1)[0]['seq']}", FOLDER / "retried.png")
-    stack.queues.store.send(
-        stack.source_of("queue_push", "pushes"), json.dumps(_MESSAGE | {"expiredSeconds": 0})
-    )
+    stack.queues.store.send(stack.source_queues["queue_push"], json.dumps(_MESSAGE | {"expiredSeconds": 0}))
     letters = stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]
     while not stack.queues.store.queue(letters).active_messages:
         time.sleep(0.1)

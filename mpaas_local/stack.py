@@ -123,7 +123,8 @@ class Stack:
             opened.callback(store.close)
             self.queues = opened.enter_context(MnsServer(store, port=self.ports.queues, access_keys=keys))
             accepts: dict[str, Accept] = {}
-            self._sources: dict[tuple[str, str], str] = {}
+            self.source_queues = {}
+            self.source_topics = {}
             self._event_triggers: list[EventTrigger] = []
             self._oss_triggers: list[OssTrigger] = []
             self.hosts = {}
@@ -172,6 +173,10 @@ class Stack:
     """The functions by their name in `s.yaml`."""
     urls: dict[str, str] = field(init=False)
     """Where the functions with an HTTP trigger answer."""
+    source_queues: dict[str, str] = field(init=False)
+    """The queue that the first event stream of a function reads, by the function's name in `s.yaml`."""
+    source_topics: dict[str, str] = field(init=False)
+    """The topic of the first topic trigger of a function, by its name in `s.yaml`."""
     timers: Timers = field(init=False)
     """The timer triggers; a tick can be fired by hand."""
     events_url: str = field(init=False)
@@ -184,9 +189,10 @@ class Stack:
     inbox_url: str = field(init=False)
     """The page on which every push can be seen."""
 
-    def source_of(self, function: str, trigger: str) -> str:
-        """Return the queue or topic that a trigger takes its messages from, by the names of `s.yaml`."""
-        return self._sources[function, trigger]
+    @property
+    def oss_triggers(self) -> tuple[OssTrigger, ...]:
+        """The triggers on uploads."""
+        return tuple(self._oss_triggers)
 
     def _keep(self, call: RecordedCall) -> None:
         """Keep what caused pushes beside them."""
@@ -234,7 +240,7 @@ class Stack:
                 self._make("topic", trigger.topic, name)
                 topic = TopicTrigger(topic_of(trigger), queue.accept, account=host.account)
                 opened.enter_context(topic).attach(store.topics)
-                self._sources[function, name] = trigger.topic
+                self.source_topics.setdefault(function, trigger.topic)
             case triggers.EventBridge() if trigger.is_stream:
                 self._stream(trigger, function, queue.accept, deliver, opened)
             case triggers.EventBridge():
@@ -262,7 +268,7 @@ class Stack:
             return
         config = stream_of(trigger, host.function.name)
         self._make("queue", source.queue, name)
-        self._sources[function, name] = source.queue
+        self.source_queues.setdefault(function, source.queue)
         if config.dead_letters:
             self._make("queue", destination_of(config.dead_letters).name, name)
         stream = EventStream(
@@ -372,5 +378,5 @@ class _Ways:
         return accept(json.dumps(event).encode(), size=len(payload.encode()))
 
     def enqueue(self, body: str) -> str:
-        queue = self.stack.source_of("queue_push", "pushes")
+        queue = self.stack.source_queues["queue_push"]
         return self.stack.queues.store.send(queue, base64.b64encode(body.encode()).decode()).id

@@ -31,6 +31,7 @@ from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey, Sandbox
 from project.descriptor import read_functions
 from project.triggers import EventBridge
+from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import opened
 from tests.redis_server import RedisServer
@@ -227,7 +228,7 @@ def _host(plan: Plan, sandbox: Sandbox, mns: MnsServer, ledger: RedisServer, aga
 
 def _stream(plan: Plan, store: MnsStore, host: FunctionHost, queue: str, number: int) -> EventStream:
     """Return one consumer of a queue, configured as the descriptor's trigger."""
-    triggers = read_functions(ROOT / "s.yaml", {})["queue_push"].triggers
+    triggers = read_functions(PROJECT / "s.yaml", {})["queue_push"].triggers
     trigger = next(each for each in triggers if isinstance(each, EventBridge))
     config = replace(stream_of(trigger, "queue_push"), count=plan.batch, seconds=0, dead_letters=None)
     return EventStream(

@@ -1,14 +1,21 @@
-"""Descriptors for tests: triggers as models and functions as documents, complete but for what a test says."""
+"""Descriptors for tests: those of a whole project, and triggers and functions that are complete but for what a
+test says.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from project.triggers import Trigger
 
-__all__ = ["ASYNC", "FUNCTION", "parse_trigger", "trigger_document"]
+__all__ = ["ASYNC", "FUNCTION", "PROJECT", "parse_trigger", "trigger_document"]
+
+PROJECT = Path(__file__).with_name("fixtures") / "project"
+"""A project as a user may have it: descriptors and rules of its own beside the real functions and policies. The
+user's own are judged by `make validate` alone, so that changing them fails no test."""
 
 ASYNC = {
     "destinationConfig": {

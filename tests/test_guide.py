@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpaas_local.stack import Ports, Stack
+from tests.descriptors import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ STEP = re.compile(r"<!-- run -->\n```sh\n(?P<command>.*?)```\n\n```\w+\n(?P<prin
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    with Stack(Ports(0, 0, 0, 0, 0), tmp_path / "store") as running:
+    with Stack(Ports(0, 0, 0, 0, 0), tmp_path / "store", descriptor=PROJECT / "s.yaml") as running:
         yield running
 
 

@@ -99,6 +99,11 @@ class Timers:
             ticking = _Ticking(timer, fire, self._clock)
             self._schedule.at(ticking.due, ticking)
 
+    @property
+    def names(self) -> list[str]:
+        """The timers as `<function>/<trigger>`, in the order of adding."""
+        return ["/".join(key) for key in self._timers]
+
     def tick(self, name: str) -> str:
         """Fire a timer now; returns the request id.
 
@@ -110,7 +115,7 @@ class Timers:
         """
         named = [entry for key, entry in self._timers.items() if name in (key[1], "/".join(key))]
         if len(named) != 1:
-            known = ", ".join(sorted("/".join(key) for key in self._timers)) or "none"
+            known = ", ".join(sorted(self.names)) or "none"
             many = "more than one timer is" if named else "no timer is"
             raise UnknownTimer(f"{many} called {name}; there are: {known}")
         timer, fire = named[0]

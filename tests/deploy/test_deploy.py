@@ -12,6 +12,7 @@ import pytest
 
 from deploy.deploy import missing, other_stage
 from project.env_file import read_env
+from tests.descriptors import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,7 @@ class Machine:
             "FAILS": "nothing fails",
         }
         command = [sys.executable, "-m", "deploy.deploy", action, "--settings", str(self.settings)]
+        command += ["--folder", str(PROJECT)]
         done = subprocess.run(
             [*command, *arguments],
             cwd=ROOT,

@@ -12,6 +12,7 @@ from deploy.deploy import STAGES
 from project.descriptor import read_functions
 from project.ros_template import RosTemplate
 from project.triggers import EventBridge
+from tests.descriptors import PROJECT
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")
@@ -35,7 +36,7 @@ def commands() -> list[list[str]]:
 def test_every_role_of_eventbridge_that_a_deployment_looks_for_is_made() -> None:
     triggers = [
         trigger.trigger_config.event_source_config.event_source_type
-        for function in read_functions(ROOT / "s.yaml", {}).values()
+        for function in read_functions(PROJECT / "s.yaml", {}).values()
         for trigger in function.triggers
         if isinstance(trigger, EventBridge)
     ]
@@ -58,7 +59,7 @@ def test_policies_have_names_of_their_stage() -> None:
 
 
 def test_the_stack_is_given_parameters_that_it_has_and_all_without_a_default_of_use() -> None:
-    parameters = RosTemplate(ROOT / "template.yml").document["Parameters"]
+    parameters = RosTemplate(PROJECT / "template.yml").document["Parameters"]
     (create,) = (words for words in commands() if words[:3] == ["aliyun", "ros", "CreateStack"])
     given = [word for flag, word in pairwise(create) if flag.endswith("ParameterKey")]
 
@@ -71,11 +72,11 @@ def test_the_stack_is_given_parameters_that_it_has_and_all_without_a_default_of_
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_production_concurrency_of_the_page_is_that_of_the_overlay(stage: str) -> None:
-    concurrency = read_functions(ROOT / STAGES[stage], {})["queue_push"].concurrency_config
+    concurrency = read_functions(PROJECT / STAGES[stage], {})["queue_push"].concurrency_config
     assert concurrency
     reserved = concurrency.reserved_concurrency
 
-    default = RosTemplate(ROOT / "template.yml").document["Parameters"]["QueueConcurrency"]["Default"]
+    default = RosTemplate(PROJECT / "template.yml").document["Parameters"]["QueueConcurrency"]["Default"]
     if stage == "prod":
         assert f"`QueueConcurrency` with the value {reserved}" in PAGE
     else:

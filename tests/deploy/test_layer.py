@@ -15,6 +15,7 @@ import pytest
 from deploy.layer import LIMIT_BYTES, MANIFEST, RUNTIMES, build, interpreter
 from mpaas_local.fc.host import Account, Function, FunctionHost
 from mpaas_local.mpaas import AccessKey, Sandbox
+from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE, message
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,7 +140,7 @@ def test_every_function_runs_from_it_without_any_other_package(
         ):
             function = Function(
                 name=name,
-                folder=ROOT / "functions" / name,
+                folder=PROJECT / "functions" / name,
                 runtime=runtime,
                 layers=(tmp_path / "opt" / "python",),
                 environment={

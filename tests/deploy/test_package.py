@@ -11,17 +11,17 @@ import pytest
 from deploy import package as packages
 from deploy.package import package
 from project.ros_template import RosTemplate
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.descriptors import PROJECT
 
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return package("python3.10", tmp_path_factory.mktemp("package"), offline=True)
+    folder = tmp_path_factory.mktemp("package")
+    return package("python3.10", folder, descriptor=PROJECT / "s.yaml", offline=True)
 
 
 def test_there_is_every_object_that_the_stack_names(packed: Path) -> None:
-    stack = RosTemplate(ROOT / "template.yml")
+    stack = RosTemplate(PROJECT / "template.yml")
     resources = [*stack.of("FC3::Function").values(), *stack.of("FC3::LayerVersion").values()]
     named = {each["Code"]["OssObjectName"] for each in resources}
 
@@ -30,7 +30,7 @@ def test_there_is_every_object_that_the_stack_names(packed: Path) -> None:
 
 @pytest.mark.parametrize("name", ["http_push", "timer_push", "queue_push", "event_push"])
 def test_a_functions_files_are_at_the_top_and_nothing_else(packed: Path, name: str) -> None:
-    folder = ROOT / "functions" / name
+    folder = PROJECT / "functions" / name
     with zipfile.ZipFile(packed / f"{name}.zip") as found:
         assert "index.py" in found.namelist()
         assert set(found.namelist()) == {
@@ -48,13 +48,12 @@ def test_the_version_is_that_of_the_content(
         return Path(shutil.copy(packed / "layer.zip", folder / "layer-python3.10.zip"))
 
     monkeypatch.setattr(packages, "build", layer)
-    assert package("python3.10", tmp_path).name == packed.name
+    project = shutil.copytree(PROJECT, tmp_path / "project")
 
-    shutil.copy(ROOT / "s.yaml", tmp_path)
-    shutil.copytree(ROOT / "functions", tmp_path / "functions")
-    monkeypatch.setattr(packages, "ROOT", tmp_path)
-    assert package("python3.10", tmp_path).name == packed.name
+    def version() -> str:
+        return package("python3.10", tmp_path, descriptor=project / "s.yaml").name
 
-    with (tmp_path / "functions" / "event_push" / "rules.yaml").open("a") as rules:
+    assert version() == packed.name
+    with (project / "functions" / "event_push" / "rules.yaml").open("a") as rules:
         rules.write("# another\n")
-    assert package("python3.10", tmp_path).name != packed.name
+    assert version() != packed.name

@@ -16,6 +16,7 @@ from mpaas_local.mns.model import QueueAttributes
 from mpaas_local.mpaas import AccessKey
 from project.descriptor import read_functions
 from project.wiring import mns_queues, mns_topics
+from tests.descriptors import PROJECT
 from tests.servers import closed_port
 
 if TYPE_CHECKING:
@@ -42,7 +43,15 @@ def queues() -> Iterator[MnsServer]:
 def prepare(folder: Path, stage: str, env: dict[str, str]) -> tuple[int, str]:
     command = [sys.executable, "-m", "deploy.prepare", "--stage", stage]
     done = subprocess.run(
-        [*command, "--settings", str(folder / "none.env"), "--policies", str(folder)],
+        [
+            *command,
+            "--settings",
+            str(folder / "none.env"),
+            "--policies",
+            str(folder),
+            "--folder",
+            str(PROJECT),
+        ],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **env},
         capture_output=True,
@@ -90,7 +99,7 @@ def test_a_queue_that_is_there_hides_messages_long_enough(
 
 
 def test_a_queue_of_rabbitmq_is_none_of_mns(tmp_path: Path) -> None:
-    text = (ROOT / "s.yaml").read_text("utf-8")
+    text = (PROJECT / "s.yaml").read_text("utf-8")
     old = "VirtualHostName: push\n                  QueueName: mpaas-push-${vars.stage}"
     assert old in text
     (tmp_path / "s.yaml").write_text(text.replace(old, old.replace("mpaas-push-", "of-rabbitmq-")))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mpaas_local.fc.host import Account, Function, FunctionHost
 from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey, Sandbox
+from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE, message
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class QueueStack:
     ) -> None:
         self.timeout = timeout
         self.function = function
-        self.folder = folder or ROOT / "functions" / function
+        self.folder = folder or PROJECT / "functions" / function
         self.environment = environment
 
     def __enter__(self) -> Self:

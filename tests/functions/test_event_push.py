@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.descriptors import PROJECT
 from tests.functions.queue_stack import ROOT, QueueStack
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def copied(folder: Path) -> Path:
     copy = folder / "event_push"
     copy.mkdir()
     for name in ("index.py", "rules.yaml"):
-        (copy / name).write_text((ROOT / "functions" / "event_push" / name).read_text())
+        (copy / name).write_text((PROJECT / "functions" / "event_push" / name).read_text())
     return copy
 
 

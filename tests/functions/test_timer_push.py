@@ -12,6 +12,7 @@ from mpaas_local.fc.timer_trigger import timer_of
 from mpaas_local.mpaas import AccessKey, Sandbox
 from project.descriptor import read_functions
 from project.triggers import Timer
+from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import QueueStack, to
 
@@ -176,7 +177,7 @@ def test_a_tick_whose_retry_is_waiting_is_not_repeated_for_what_was_given_up() -
 def test_every_timer_of_the_descriptor_has_a_payload_that_can_be_sent(stack: TimerStack) -> None:
     timers = [
         timer_of(trigger, resource)
-        for resource, function in read_functions(ROOT / "s.yaml", {}).items()
+        for resource, function in read_functions(PROJECT / "s.yaml", {}).items()
         for trigger in function.triggers
         if isinstance(trigger, Timer)
     ]

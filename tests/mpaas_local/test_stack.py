@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from mpaas_local.fc.destinations import Undeliverable
 from mpaas_local.fc.host import Account
 from mpaas_local.stack import Ports, Stack
 from project.descriptor import DescriptorError, read_functions
-from tests.descriptors import ASYNC, FUNCTION
+from tests.descriptors import ASYNC, FUNCTION, PROJECT
 from tests.descriptors import trigger_document as trigger
 from tests.mpaas_local.callables import ScriptedFunction
 
@@ -33,14 +34,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_local(*arguments: str) -> subprocess.Popen[str]:
+def run_local(*arguments: str, **env: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "mpaas_local", *arguments],
+        [sys.executable, "-m", "mpaas_local", "--descriptor", str(PROJECT / "s.yaml"), *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
     )
 
 
@@ -68,6 +69,27 @@ def test_the_demo_ends_well_and_shows_every_outcome(tmp_path: Path) -> None:
     for outcome in ("accepted", "refused", "throttled", "misconfigured", "unknown"):
         assert outcome in output
     assert "WRONG" not in output
+    assert "wants it" not in output
+
+
+def test_the_demo_ends_well_with_timers_and_rules_of_ones_own(tmp_path: Path) -> None:
+    project = shutil.copytree(PROJECT, tmp_path / "project")
+    for file, old, new in (
+        ("s.yaml", "triggerName: morning", "triggerName: noon"),
+        ("functions/event_push/rules.yaml", "type: order:Shipped", "type: order:Packed"),
+    ):
+        path = project / file
+        path.write_text(path.read_text().replace(old, new))
+
+    demo = run_local(
+        *("--demo", "--quiet", *ANY_PORTS, "--store", str(tmp_path / "store")),
+        *("--descriptor", str(project / "s.yaml")),
+    )
+    output, errors = demo.communicate(timeout=100)
+
+    assert demo.returncode == 0, output + errors
+    assert "/ticks/timer_push/noon" in output
+    assert output.count("no rule wants it") == 1
 
 
 def tick(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -80,7 +102,7 @@ def test_a_running_stack_takes_ticks_until_an_interrupt_stops_everything(tmp_pat
     assert stack.stdout is not None
     events = ""
     for line in stack.stdout:
-        if found := re.search(r"(http://\S+)/ticks/morning", line):
+        if found := re.search(r"(http://\S+)/ticks/timer_push/morning", line):
             events = found[1]
         if "Ctrl-C" in line:
             break
@@ -122,9 +144,9 @@ def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path, option: str) -> 
 
 def test_two_stacks_do_not_share_their_files(tmp_path: Path) -> None:
     with (
-        Stack(Ports(0, 0, 0, 0, 0), tmp_path),
+        Stack(Ports(0, 0, 0, 0, 0), tmp_path, descriptor=PROJECT / "s.yaml"),
         pytest.raises(ValueError, match="give this one its own: --store"),
-        Stack(Ports(0, 0, 0, 0, 0), tmp_path),
+        Stack(Ports(0, 0, 0, 0, 0), tmp_path, descriptor=PROJECT / "s.yaml"),
     ):
         pass
 
@@ -134,7 +156,7 @@ def test_a_ledger_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
     with (
         pytest.raises(ValueError, match="names cache.example.com") as error,
-        Stack(Ports(0, 0, 0, 0, 0), tmp_path),
+        Stack(Ports(0, 0, 0, 0, 0), tmp_path, descriptor=PROJECT / "s.yaml"),
     ):
         pass
 
@@ -142,17 +164,17 @@ def test_a_ledger_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_descriptor_names_the_functions_as_they_would_be_deployed() -> None:
-    http = read_functions(ROOT / "s.yaml", {})["http_push"]
+    http = read_functions(PROJECT / "s.yaml", {})["http_push"]
 
     assert http.function_name == "mpaas-http-push-dev"
     assert http.handler == "index.handler"
     assert http.environment_variables["MPAAS_WORKSPACE_ID"] == "default"
-    assert (ROOT / http.code / "index.py").is_file()
+    assert (PROJECT / http.code / "index.py").is_file()
     assert [trigger.trigger_type for trigger in http.triggers] == ["http"]
 
 
 def test_variables_of_the_environment_flow_into_the_descriptor() -> None:
-    (function, *_) = read_functions(ROOT / "s.yaml", {"STAGE": "prod", "MPAAS_APP_ID": "ONEX1"}).values()
+    (function, *_) = read_functions(PROJECT / "s.yaml", {"STAGE": "prod", "MPAAS_APP_ID": "ONEX1"}).values()
 
     assert function.function_name == "mpaas-http-push-prod"
     assert function.environment_variables["MPAAS_APP_ID"] == "ONEX1"
@@ -439,20 +461,14 @@ def test_stack_starts_again_on_queues_and_topics_whose_attributes_were_changed(t
 
 
 def test_what_is_wrong_with_a_descriptor_is_told_without_a_word_about_ports(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", "mpaas_local", "--demo", *ANY_PORTS, "--store", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "UPLOADS_BUCKET": ""},
-    )
+    run = run_local("--demo", *ANY_PORTS, "--store", str(tmp_path), UPLOADS_BUCKET="")
+    _, errors = run.communicate(timeout=60)
+
     assert run.returncode == 2
-    assert run.stderr.startswith(
+    assert errors.startswith(
         "cannot start: s.yaml: resources.event_push.props.triggers.uploads.sourceArn: is "
     )
-    assert run.stderr.endswith("must be a bucket: acs:oss:REGION:ACCOUNT:BUCKET\n")
+    assert errors.endswith("must be a bucket: acs:oss:REGION:ACCOUNT:BUCKET\n")
 
 
 def test_topic_trigger_whose_name_no_subscription_may_have_gets_its_messages(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_local.stack import ROLE as LOCAL_ROLE
 from mpaas_local.stack import Ports, Stack
+from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE
 from tests.servers import LOOPBACK, closed_port, listening
 
@@ -250,7 +251,9 @@ def test_what_cannot_be_sent_is_said_without_a_secret(sandbox: Sandbox) -> None:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(Ports(0, 0, 0, 0, 0), tmp_path_factory.mktemp("stack")) as running:
+    with Stack(
+        Ports(0, 0, 0, 0, 0), tmp_path_factory.mktemp("stack"), descriptor=PROJECT / "s.yaml"
+    ) as running:
         yield running
 
 
@@ -307,7 +310,7 @@ def test_a_task_id_without_async_is_a_mistake() -> None:
 
 def test_a_reader_that_leaves_early_is_no_traceback() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "project", "validate"],
+        [sys.executable, "-m", "project", "validate", "--folder", str(PROJECT)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,6 +13,7 @@ from mpaas_push import InvalidMessage, PushMessage, Settings
 from mpaas_push.event_rules import BadRules, Rule, read_rules, tasks_of
 from mpaas_push.triggers import cloudevent
 from mpaas_push.triggers.record import CloudEvent, UnreadableElement
+from tests.descriptors import PROJECT
 
 if TYPE_CHECKING:
     from mpaas_push.task import PushTask
@@ -293,7 +294,7 @@ def test_a_default_stands_for_what_is_missing(tmp_path: Path) -> None:
     )
 )
 def test_no_event_is_too_strange(data: Any) -> None:
-    rules = read_rules(ROOT / "functions" / "event_push" / "rules.yaml", SETTINGS)
+    rules = read_rules(PROJECT / "functions" / "event_push" / "rules.yaml", SETTINGS)
     for source, kind in (("shop.orders", "order:Shipped"), ("acs.ecs", "ecs:CloudMonitor:x")):
         for shape in (data, {"order": data}, {"order": {"id": data, "customer": data}}, {"level": data}):
             happened = event(source=source, type=kind, data=shape)
@@ -303,8 +304,8 @@ def test_no_event_is_too_strange(data: Any) -> None:
 # --- The file
 
 
-def test_the_rules_that_come_along_are_right() -> None:
-    rules = read_rules(ROOT / "functions" / "event_push" / "rules.yaml", Settings())
+def test_rules_are_read_in_their_order() -> None:
+    rules = read_rules(PROJECT / "functions" / "event_push" / "rules.yaml", Settings())
 
     assert [each.name for each in rules] == ["order-shipped", "statement-ready", "alert"]
 

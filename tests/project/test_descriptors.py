@@ -16,6 +16,7 @@ import pytest
 from project.descriptor import Descriptor, read_functions
 from project.policies import CALLS, DEPLOYS, unreached_faults
 from project.ros_template import RosTemplate
+from tests.descriptors import PROJECT
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = Path(os.environ.get("S_CLI") or ROOT / ".local" / "deploy-check" / "node_modules" / ".bin" / "s")
@@ -40,7 +41,7 @@ def rendered(file: str) -> dict[str, Any]:
     env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     done = subprocess.run(
         [CLI, "preview", "-t", file, "-o", "json"],
-        cwd=ROOT,
+        cwd=PROJECT,
         env=env,
         capture_output=True,
         text=True,
@@ -58,7 +59,7 @@ def descriptor() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def stack() -> RosTemplate:
-    return RosTemplate(ROOT / "template.yml")
+    return RosTemplate(PROJECT / "template.yml")
 
 
 def lowered(value: Any) -> Any:
@@ -199,7 +200,7 @@ def test_each_stage_has_names_of_its_own(stage: str, file: str) -> None:
 
 
 def test_the_local_stack_reads_what_the_cli_renders(descriptor: dict[str, Any]) -> None:
-    for resource, function in read_functions(ROOT / "s.yaml", {}).items():
+    for resource, function in read_functions(PROJECT / "s.yaml", {}).items():
         ours = function.model_dump(by_alias=True, exclude_unset=True)
         assert ours.pop("code") in descriptor[resource].pop("code")  # there, the path is absolute
         assert ours == descriptor[resource]
@@ -289,7 +290,7 @@ def test_every_line_of_a_policy_is_explained(name: str) -> None:
 
 
 def test_queues_and_worker_of_the_functions_are_within_reach(stack: RosTemplate) -> None:
-    functions = read_functions(ROOT / "s.yaml", {}).values()
+    functions = read_functions(PROJECT / "s.yaml", {}).values()
     (role,) = stack.of("RAM::Role").values()
 
     for document in (policy("function"), role["Policies"][0]["PolicyDocument"]):
@@ -312,7 +313,7 @@ def test_queues_and_worker_of_the_functions_are_within_reach(stack: RosTemplate)
     ],
 )
 def test_a_queue_or_worker_out_of_reach_is_named(stack: RosTemplate, name: str, told: str) -> None:
-    functions = read_functions(ROOT / "s.yaml", {}).values()
+    functions = read_functions(PROJECT / "s.yaml", {}).values()
     (role,) = stack.of("RAM::Role").values()
 
     for document in (policy("function"), role["Policies"][0]["PolicyDocument"]):
@@ -327,7 +328,7 @@ def test_what_is_denied_is_not_within_reach() -> None:
     for statement in document["Statement"]:
         statement["Effect"] = "Deny"
 
-    assert list(unreached_faults(document, read_functions(ROOT / "s.yaml", {}).values()))
+    assert list(unreached_faults(document, read_functions(PROJECT / "s.yaml", {}).values()))
 
 
 def test_the_deployer_may_do_what_a_deployment_calls_and_nothing_else() -> None:

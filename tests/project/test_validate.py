@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from project.__main__ import main
 from project.policies import DEPLOYS
+from tests.descriptors import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,13 +37,7 @@ MESSAGE = {
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of everything that is checked."""
-    for pattern in ("s*.yaml", "template.yml"):
-        for file in ROOT.glob(pattern):
-            shutil.copy(file, tmp_path)
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "functions", tmp_path / "functions", ignore=ignored)
-    shutil.copytree(ROOT / "deploy" / "policies", tmp_path / "deploy" / "policies")
-    return tmp_path
+    return shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 @pytest.fixture
@@ -65,7 +60,7 @@ def replaced(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), "utf-8")
 
 
-def test_the_project_itself_is_valid(validate: Validate) -> None:
+def test_the_project_is_valid(validate: Validate) -> None:
     code, lines = validate()
 
     assert code == 0

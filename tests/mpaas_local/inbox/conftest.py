@@ -11,6 +11,7 @@ import urllib3
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from mpaas_local.stack import Ports, Stack
+from tests.descriptors import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,9 @@ MESSAGE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")  # other tests count threads
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(Ports(0, 0, 0, 0, 0), tmp_path_factory.mktemp("stack")) as stack:
+    with Stack(
+        Ports(0, 0, 0, 0, 0), tmp_path_factory.mktemp("stack"), descriptor=PROJECT / "s.yaml"
+    ) as stack:
         yield stack
 
 

@@ -271,7 +271,7 @@ def test_only_dead_letters_are_sent_back_and_their_original_is(call: Call, stack
     assert (row["title"], row["trigger"]) == ("Back", "queue")
     assert message.id not in {each.id for each in store.messages(dead)}
     assert call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {}, status=404)
-    other = stack.source_of("queue_push", "pushes")
+    other = stack.source_queues["queue_push"]
     assert call("POST", f"/api/queues/{other}/messages/x/back", {}, status=409)
 
 

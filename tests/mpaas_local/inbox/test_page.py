@@ -37,7 +37,7 @@ def dead_letter(stack: Stack, body: dict[str, Any]) -> str:
     name = stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]
     store = stack.queues.store
     before = store.queue(name).active_messages
-    store.send(stack.source_of("queue_push", "pushes"), json.dumps(body))
+    store.send(stack.source_queues["queue_push"], json.dumps(body))
     deadline = time.monotonic() + 20
     while store.queue(name).active_messages == before:
         assert time.monotonic() < deadline
