@@ -225,25 +225,27 @@ def policy(name: str) -> Any:
 def calls_of_the_code() -> set[str]:
     """Every action of a cloud API that the layer and the functions call, by its name in policies."""
     found = set()
-    sends = {"send_message", "batch_send_message"}
     for path in [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]:
-        tree = ast.parse(path.read_text("utf-8"))
-        for node in ast.walk(tree):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aliyunsdkmpaas.request"):
                 for alias in node.names:
                     request = getattr(import_module(str(node.module)), alias.name)()
                     found.add(f"mpaas:{request.get_action_name()}")
+            if isinstance(node, ast.ImportFrom) and node.module == "mns.mns_request":
+                found |= {
+                    f"mns:{alias.name.removeprefix('Batch').removesuffix('Request')}" for alias in node.names
+                }
             if isinstance(node, ast.Attribute) and node.attr in FC_CALLS:
                 found.add("fc:InvokeFunction")
+            if isinstance(node, ast.Constant) and str(node.value).endswith("/invocations"):
+                found.add("fc:InvokeFunction")
             if isinstance(node, ast.Attribute) and node.attr in MNS_CALLS:
-                found.add("mns:SendMessage" if node.attr in sends else f"mns:{node.attr}")
+                found.add(f"mns:{node.attr}")  # by the SDK's client; what is sent is built from its requests
     return found
 
 
 FC_CALLS = {"invoke_function", "invoke_function_with_options"}
 MNS_CALLS = {
-    "send_message",
-    "batch_send_message",
     "receive_message",
     "batch_receive_message",
     "delete_message",
