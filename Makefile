@@ -43,8 +43,9 @@ validate: install  ## check settings, descriptors, policies, timer payloads and 
 test: install  ## the tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
-soak: install  ## the full crash test, some minutes; prints the table of docs/reliability.md
-	$(BIN)/python -m tests.crash $(ARGS)
+soak: install  ## both full crash tests, some minutes; prints the tables of docs/reliability.md
+	$(BIN)/python -m tests.crash
+	$(BIN)/python -m tests.twins
 
 check: install  ## lint, format and types
 	$(BIN)/ruff check .

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from mpaas_local.mns import MnsStore
+    from mpaas_local.mns.model import Queue
 
-__all__ = ["Figures", "Plan", "run"]
+__all__ = ["Figures", "Plan", "consumer_of", "left", "pages", "run"]
 
 ROOT = Path(__file__).resolve().parent.parent
 BAD_BODIES: tuple[Callable[[dict[str, Any]], str], ...] = (
@@ -172,7 +173,7 @@ def run(plan: Plan) -> Figures:
         host = started.enter_context(_host(plan, sandbox, mns, ledger, again))
         queues = ("pushes", "retry") * plan.streams
         streams = [
-            started.enter_context(_stream(plan, mns.store, host, queue, number))
+            started.enter_context(consumer_of(plan, mns.store, host, queue, number))
             for number, queue in enumerate(queues)
         ]
         _kill_now_and_then(plan, host, mns.store, chance, figures)
@@ -226,7 +227,7 @@ def _host(plan: Plan, sandbox: Sandbox, mns: MnsServer, ledger: RedisServer, aga
     return FunctionHost(function, account=Account(credentials=ROLE), on_log=on_log)
 
 
-def _stream(plan: Plan, store: MnsStore, host: FunctionHost, queue: str, number: int) -> EventStream:
+def consumer_of(plan: Plan, store: MnsStore, host: FunctionHost, queue: str, number: int) -> EventStream:
     """Return one consumer of a queue, configured as the descriptor's trigger."""
     triggers = read_functions(PROJECT / "s.yaml", {})["queue_push"].triggers
     trigger = next(each for each in triggers if isinstance(each, EventBridge))
@@ -255,16 +256,19 @@ def _kill_now_and_then(
 
 def _wait_until_done(store: MnsStore) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while left := _left(store):
+    while remaining := _left(store):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{left} messages are still in the queues")
+            raise TimeoutError(f"{remaining} messages are still in the queues")
         time.sleep(0.2)
 
 
 def _left(store: MnsStore) -> int:
-    """Count what is still in the queues: waiting, being handled, delayed."""
-    queues = [store.queue(name) for name in ("pushes", "retry")]
-    return sum(queue.active_messages + queue.inactive_messages + queue.delay_messages for queue in queues)
+    return sum(left(store.queue(name)) for name in ("pushes", "retry"))
+
+
+def left(queue: Queue) -> int:
+    """Count what is still in a queue: waiting, being handled, delayed."""
+    return queue.active_messages + queue.inactive_messages + queue.delay_messages
 
 
 def _judge(
@@ -277,7 +281,7 @@ def _judge(
     """Look for each message: where it is, and how often its targets were reached."""
     reached: Counter[str] = Counter()
     ids: dict[str, set[str]] = defaultdict(set)
-    for entry in _pages(lambda offset: sandbox.inbox(offset=offset)):
+    for entry in pages(lambda offset: sandbox.inbox(offset=offset)):
         figures.requests += 1
         if entry["outcome"] == "accepted":
             for target in entry["targets"]:
@@ -285,7 +289,7 @@ def _judge(
                 ids[target["target"]].add(target["messageId"])
     figures.struck = sum(order["struck"] for order in sandbox.faults())
     reasons: dict[str, set[str]] = defaultdict(set)
-    for parcel in _pages(lambda offset: store.messages("dead", offset=offset)):
+    for parcel in pages(lambda offset: store.messages("dead", offset=offset)):
         letter = opened(parcel.body)
         reasons[NAME.findall(letter["body"])[0]].add(letter["reason"])
         figures.letters[letter["reason"]] = figures.letters.get(letter["reason"], 0) + 1
@@ -306,7 +310,8 @@ def _judge(
     figures.twice_unasked = sum(len(ids[target]) > 1 or not ids[target] <= again for target in twice)
 
 
-def _pages(page: Callable[[int], list[Any]]) -> Iterator[Any]:
+def pages(page: Callable[[int], list[Any]]) -> Iterator[Any]:
+    """Yield the entries of all pages."""
     offset = 0
     while entries := page(offset):
         yield from entries
