@@ -1,8 +1,9 @@
-"""Imports run one way, as docs/architecture.md draws them."""
+"""Imports run one way, and docs/architecture.md names what is there."""
 
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,3 +115,13 @@ def test_no_module_imports_itself_through_others() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"a circle of imports: {' → '.join(error.args[1])}")
+
+
+PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/]+(?:\.py|/))`", PAGE))))
+def test_a_module_or_folder_that_the_architecture_names_exists(name: str) -> None:
+    starts = (ROOT, ROOMS["mpaas_push"], *(ROOMS["mpaas_local"].glob("**/")))
+
+    assert any((start / name).exists() for start in starts)
