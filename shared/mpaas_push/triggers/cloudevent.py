@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.triggers.oss import native_events, refuse_tablestore
-from mpaas_push.triggers.record import CloudEvent, UnreadableElement, cloud_event, elements_of, shape_of
+from mpaas_push.triggers.record import (
+    CloudEvent,
+    UnreadableElement,
+    cloud_event,
+    elements_of,
+    read_each,
+    shape_of,
+)
 
 if TYPE_CHECKING:
     from mpaas_push.triggers.record import EventOrError
@@ -46,7 +53,7 @@ def events_of(event: bytes) -> list[EventOrError]:
         if events is None:
             raise UnreadablePayload(f"expected {_EXPECTED}; came {shape_of(elements[0])}")
         return events
-    return [read for element in elements for read in _read(element)]
+    return [event for events in read_each(elements, _read) for event in events]
 
 
 def _read(element: Any) -> list[EventOrError]:

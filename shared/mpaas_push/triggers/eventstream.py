@@ -23,6 +23,7 @@ from mpaas_push.triggers.record import (
     dumped,
     elements_of,
     moment_of,
+    read_each,
     scope_of,
     shape_of,
     shaped,
@@ -99,7 +100,7 @@ def records_of(event: bytes) -> list[RecordOrError]:
     """
     expected = f"{_EXPECTED} ({_SOURCES})"
     elements, bare = elements_of(event, expected)
-    records = [_record(element) for element in elements]
+    records = read_each(elements, _record)
     if bare and isinstance(records[0], _Unknown):
         raise UnreadablePayload(f"expected {expected}; came {shape_of(elements[0])}")
     return records
@@ -130,9 +131,7 @@ def _record(element: Any) -> RecordOrError:
     if isinstance(element, UnreadableElement):
         return element
     if not isinstance(element, dict):
-        return UnreadableElement(
-            f"not a message of {_SOURCES}: expected an object, came {shape_of(element)}", element
-        )
+        return UnreadableElement(f"not a message of {_SOURCES}: expected an object", element, element)
     try:
         if "specversion" not in element:
             return _read(element, _Around(element))
@@ -158,8 +157,8 @@ def _read(data: Any, around: _Around) -> QueueRecord:
     for marks, read in _READERS:
         if isinstance(data, dict) and marks <= data.keys():
             return read(data, around)
-    reason = f"the data is none of {_SOURCES}: came {shape_of(data)}"
-    raise (_Unknown if data is around.element else UnreadableElement)(reason, around.element)
+    kind = _Unknown if data is around.element else UnreadableElement
+    raise kind(f"expected the data of {_SOURCES}", around.element, data)
 
 
 def _mns(data: dict[str, Any], around: _Around) -> QueueRecord:

@@ -18,6 +18,7 @@ from mpaas_push.triggers.record import (
     WireModel,
     cloud_event,
     digest,
+    read_each,
     shape_of,
     shaped,
 )
@@ -123,7 +124,7 @@ def native_events(value: dict[str, Any]) -> list[EventOrError] | None:
     if isinstance(entries, list):
         if entries and not any(map(_reader, entries)):
             return None
-        return [_event(entry) for entry in entries]
+        return read_each(entries, _event)
     return [_event(value)] if _reader(value) else None
 
 
@@ -143,7 +144,7 @@ _TABLESTORE = "rows of Tablestore are not supported: expected a CloudEvent or ev
 def _event(entry: Any) -> EventOrError:
     read = _reader(entry)
     if read is None:
-        return UnreadableElement(f"not an event of OSS, SLS or CDN: came {shape_of(entry)}", entry)
+        return UnreadableElement("expected an event of OSS, SLS or CDN", entry, entry)
     try:
         return read(entry)
     except UnreadableElement as error:

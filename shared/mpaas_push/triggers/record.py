@@ -22,6 +22,7 @@ from mpaas_push.errors import UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, WrittenFloat, format_path, read_json, written_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "dumped",
     "elements_of",
     "moment_of",
+    "read_each",
     "scope_of",
     "shape_of",
     "shaped",
@@ -47,6 +49,8 @@ __all__ = [
 
 _MOST_KEYS = 10
 _MOST_KINDS = 3
+_SHORT = 8
+_MOST_KNOWN = 256
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,19 @@ class UnreadableElement(UnreadablePayload):
 
     Attributes:
         element: The element, as JSON or as text.
+        came: What was there in place of what the reason expects; described by its shape.
     """
 
-    __slots__ = ("element",)
+    __slots__ = ("came", "element")
 
-    def __init__(self, reason: str, element: Any) -> None:
+    def __init__(self, reason: str, element: Any, came: Any = ...) -> None:
         self.element = element
+        self.came = came
         super().__init__(sys.intern(reason))
+
+    def __str__(self) -> str:
+        reason = super().__str__()
+        return reason if self.came is ... else f"{reason}, came {shape_of(self.came)}"
 
     @property
     def original(self) -> str:
@@ -103,6 +113,7 @@ class WireModel(BaseModel):
 
 
 ShapeT = TypeVar("ShapeT", bound=WireModel)
+ReadT = TypeVar("ReadT")
 
 
 def _text_of_whole(value: Any) -> Any:
@@ -206,9 +217,7 @@ def cloud_event(value: Any) -> CloudEvent:
         UnreadableElement: It is none.
     """
     if not isinstance(value, dict):
-        raise UnreadableElement(
-            f"not a CloudEvents 1.0 event: expected an object, came {shape_of(value)}", value
-        )
+        raise UnreadableElement("not a CloudEvents 1.0 event: expected an object", value, value)
     if isinstance(value.get("data_base64"), str) and _is_json_type(value.get("datacontenttype")):
         attributes = {name: attribute for name, attribute in value.items() if name != "data_base64"}
         value = {**attributes, "data": data_of(value, keep_digits=True)}
@@ -260,14 +269,33 @@ def elements_of(event: bytes, expected: str, *, keep_digits: bool = False) -> tu
         pieces = _pieces(event)
         if pieces is None:
             raise UnreadablePayload(f"expected {expected}; what came cannot be read: {error}") from None
-        return [_read_again(piece, keep_digits) for piece in pieces], False
+        return read_each(pieces, lambda piece: _read_again(piece, keep_digits)), False
     if isinstance(value, dict):
         return [value], True
     if isinstance(value, list):
-        return [
-            _read_again(element, keep_digits) if isinstance(element, str) else element for element in value
-        ], False
+        return read_each(
+            value, lambda element: _read_again(element, keep_digits) if isinstance(element, str) else element
+        ), False
     raise UnreadablePayload(f"expected {expected}; came {shape_of(value)}")
+
+
+def read_each(elements: Iterable[Any], read: Callable[[Any], ReadT]) -> list[ReadT]:
+    """Read the elements of a payload, those that are short and the same only once.
+
+    So junk like ``[1,1,1,…]``, of which every other byte is an element, costs no more than its size.
+    """
+    known: dict[Any, ReadT] = {}
+    records = []
+    for element in elements:
+        key = _key(element)
+        if key not in known:
+            record = read(element)
+            if key is not None and len(known) < _MOST_KNOWN:
+                known[key] = record
+        else:
+            record = known[key]
+        records.append(record)
+    return records
 
 
 def scope_of(kind: str, *parts: str | None) -> str:
@@ -357,6 +385,15 @@ _JSON_TYPE = re.compile(r"[^;]*[/+]json\s*(;.*)?", re.IGNORECASE | re.DOTALL)
 _TO_STANDARD_ALPHABET = str.maketrans("-_", "+/", " \t\r\n=")
 # A string counts as one token, ended or not, so that no text is looked at twice.
 _TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]', re.DOTALL)
+
+
+def _key(element: Any) -> Any:
+    """Return what short elements that are the same have in common; None for others."""
+    if isinstance(element, (dict, list)):
+        return None if element else type(element)
+    if isinstance(element, WrittenFloat):
+        element = element.digits
+    return None if isinstance(element, (str, bytes)) and len(element) > _SHORT else (type(element), element)
 
 
 def _is_json_type(content_type: Any) -> bool:

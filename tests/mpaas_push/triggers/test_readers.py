@@ -5,6 +5,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpaas_push.errors import UnreadablePayload
-from mpaas_push.triggers import cloudevent, destination, eventstream, mns, oss, timer
+from mpaas_push.triggers import cloudevent, destination, eventstream, mns, oss, queue, timer
 from mpaas_push.triggers.record import CloudEvent, QueueRecord, UnreadableElement, digest
 
 if TYPE_CHECKING:
@@ -577,6 +578,85 @@ def test_no_damaged_byte_of_a_sample_brings_a_reader_down(name: str, data: st.Da
     start = data.draw(st.integers(0, len(event)))
     event[start : start + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=5))
     read_by_all(bytes(event))
+
+
+BAD = [
+    b"",
+    b"nope",
+    b"NaN",
+    b"1e999",
+    b'"\\ud800"',
+    b'{"a":1,"a":2}',
+    b"\xff",
+    b"[" * 70 + b"]" * 70,
+    b"9" * 5000,
+]
+
+
+@given(st.lists(st.none() | st.sampled_from(BAD) | JSON.map(wire), max_size=8), st.booleans())
+def test_no_bad_element_loses_another(elements: list[bytes | None], in_text: bool) -> None:
+    """Where None stands in the list, the batch holds a good message."""
+    good = {"messageId": "m", "messageBody": "[]"}
+    text = wire(json.dumps(good) if in_text else good)
+    event = {"id": "1", "source": "s", "type": "t", "specversion": "1.0"}
+    records = eventstream.records_of(
+        b"[" + b",".join(text if each is None else each for each in elements) + b" ]"
+    )
+    events = cloudevent.events_of(
+        b"[" + b",".join(wire(event) if each is None else each for each in elements) + b" ]"
+    )
+    if elements and elements != [b""]:
+        assert [isinstance(each, QueueRecord) for each in records] == [each is None for each in elements]
+    assert len([each for each in events if isinstance(each, CloudEvent)]) >= elements.count(None)
+
+
+def many(element: bytes) -> bytes:
+    return b"[" + b",".join([element] * (30_000 // (len(element) + 1))) + b"]"
+
+
+def each_its_own(template: str) -> bytes:
+    return b"[" + b",".join((template % number).encode() for number in range(30_000 // len(template))) + b"]"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        many(b"1"),
+        many(b""),
+        many(b"[]"),
+        many(b"{}"),
+        many(b'"{}"'),
+        many(b"nope"),
+        many(b'{"specversion":"1.0"}'),
+        many(b'{"messageId":"","messageBody":""}'),
+        many(b'{"messageId":"m","messageBody":""}'),
+        many(b'{"id":"1","source":"s","type":"t","specversion":"1.0"}'),
+        each_its_own("%d"),
+        each_its_own("%d.5"),
+        each_its_own('"%d"'),
+        each_its_own('{"k%d":1}'),
+        each_its_own('{"k%d"'),
+        b'{"events":' + many(b"1").replace(b"[1", b'[{"eventSource":"cdn"}', 1) + b"}",
+        b'{"requestPayload":"' + b"a" * 30_000 + b'"}',
+        b"\xff" * 30_000,
+    ],
+    ids=lambda payload: payload[:40].decode(errors="replace"),
+)
+def test_a_payload_costs_at_most_sixty_bytes_for_each_of_its_own(payload: bytes) -> None:
+    for read in (
+        queue.records_of,
+        cloudevent.events_of,
+        oss.events_of,
+        timer.tick_of,
+        destination.request_of,
+    ):
+        tracemalloc.start()
+        try:
+            with contextlib.suppress(UnreadablePayload):
+                read(payload)
+            assert tracemalloc.get_traced_memory()[1] < 60 * len(payload) + 100_000
+        finally:
+            tracemalloc.stop()
 
 
 def test_the_readers_do_not_load_powertools() -> None:
