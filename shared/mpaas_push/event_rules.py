@@ -126,7 +126,7 @@ class Rule(_Strict):
         """Fill the message with what an event says.
 
         Raises:
-            InvalidMessage: a placeholder finds nothing in the event, or what has no place in a text.
+            InvalidMessage: a placeholder finds nothing in the event, or what cannot stand in a text.
         """
         faults: list[Fault] = []
         filled = _filled(self.message, partial(_value, facts=facts), (), faults)

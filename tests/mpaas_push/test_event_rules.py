@@ -310,6 +310,23 @@ def test_rules_are_read_in_their_order() -> None:
     assert [each.name for each in rules] == ["order-shipped", "statement-ready", "alert"]
 
 
+def test_the_rule_in_the_documentation_does_what_is_said(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "events.md").read_text("utf-8")
+    (documented,) = read(tmp_path, text=page.partition("```yaml\n")[2].partition("```")[0])
+    data = {"order": {"id": 4711, "notify": True, "customers": [{"id": "u1"}, {"id": 2}]}}
+    happened = event(source="shop.orders", type="order:Shipped", data=data)
+
+    (task,) = tasks_of(happened, [documented], SETTINGS)
+
+    assert isinstance(task.message, PushMessage)
+    assert (task.message.title, task.message.targets) == ("Order 4711 is on its way", ("u1", "2"))
+    assert task.message.content == "It will arrive soon."
+    data["order"]["notify"] = False
+    assert (
+        tasks_of(event(source="shop.orders", type="order:Shipped", data=data), [documented], SETTINGS) == []
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

@@ -170,10 +170,10 @@ def _mns(data: dict[str, Any], around: _Around) -> QueueRecord:
 def _kafka(data: dict[str, Any], around: _Around) -> QueueRecord:
     record = shaped(data, KafkaRecord, "a record of Kafka", original=around.element)
     # A topic that is deleted and made anew counts its offsets from 0 again.
-    place = (record.topic, record.partition, record.offset, record.timestamp)
+    position = (record.topic, record.partition, record.offset, record.timestamp)
     moment = moment_of(record.timestamp)
     return _with_body(
-        scope_of("kafka", around.subject, *place), record.value, around, base64_occurs=True, moment=moment
+        scope_of("kafka", around.subject, *position), record.value, around, base64_occurs=True, moment=moment
     )
 
 
