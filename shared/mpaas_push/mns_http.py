@@ -13,7 +13,7 @@ from http.client import BadStatusLine, HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from mpaas_push.transport import connect, is_dropped, left_until, tls_context
+from mpaas_push.connection import connect, is_dropped, left_until, tls_context
 
 if TYPE_CHECKING:
     import socket

@@ -1,45 +1,35 @@
 """HTTPS to mPaaS: a signed request enters, a verdict leaves, and never an exception.
 
-Connections are kept open and shared by threads. A request is written in one piece and its answer is read by
-llhttp (httptools), which is what makes a warm push cheap.
+Connections are kept open and shared by threads. A request is written in one piece.
 """
 
 from __future__ import annotations
 
-import select
-import socket
+import os
 import ssl
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
-
-from mpaas_push.errors import Misconfigured
+from mpaas_push.connection import connect, is_dropped, left_until, read_response, tls_context
 from mpaas_push.outcome import MISCONFIGURED, THROTTLED, UNKNOWN, Verdict, verdict_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import socket
 
     from mpaas_push.request import SignedRequest
     from mpaas_push.settings import Settings
 
-    _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
-    """What `socket.getaddrinfo` tells of an address."""
-
-__all__ = ["Transport", "connect", "is_dropped", "left_until", "tls_context"]
+__all__ = ["Transport"]
 
 IDLE_LIMIT_SECONDS = 10.0
 """A connection idle for longer is closed instead of used: the peer may have closed it while the instance
 was frozen, and a request sent on it would have no verdict."""
 
 EXCHANGE_SECONDS = 600.0
-"""Longest time for one exchange, however slowly an answer drips; the settings bound each silence."""
-
-ANSWER_BYTES = 1 << 20
-"""Longest answer that is read; a real one has a few hundred bytes."""
+"""Longest time for one exchange, however slowly a response trickles in; the settings bound each silence."""
 
 
 class Transport:
@@ -60,9 +50,13 @@ class Transport:
         self._tls = tls_context(settings.ca_bundle) if url.scheme == "https" else None
         # Each with the time of its last answer; the one used last is at the right and goes first.
         self._idle: deque[tuple[socket.socket, float]] = deque()
+        self._process = os.getpid()
 
     def refresh(self) -> None:
-        """Close connections that have been idle for too long to be trusted."""
+        """Close connections that have been idle for too long to be trusted, or that a parent process uses."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self.close()
         with suppress(IndexError):
             while _is_stale(self._idle[0][1]):
                 self._idle.popleft()[0].close()
@@ -92,18 +86,20 @@ class Transport:
             connection.sendall(self._written(request))
         except OSError as error:
             connection.close()
-            return Verdict(THROTTLED, "ConnectionLost", f"not sent as a whole ({type(error).__name__})")
+            return Verdict(
+                THROTTLED, "ConnectionLost", f"the request was not sent completely ({type(error).__name__})"
+            )
         try:
-            answer = _Answer.read_from(connection, lambda: patience(self._read_timeout))
-        except (HttpParserError, HttpParserUpgrade, OSError) as error:
+            response = read_response(connection, lambda: patience(self._read_timeout))
+        except OSError as error:
             connection.close()
             code = "ReadTimeout" if isinstance(error, TimeoutError) else "AnswerLost"
-            return Verdict(UNKNOWN, code, f"sent, but no whole answer came ({type(error).__name__})")
-        if answer.keep_alive:
+            return Verdict(UNKNOWN, code, f"sent, but the response was incomplete ({type(error).__name__})")
+        if response.keep_alive:
             self._idle.append((connection, time.time()))
         else:
             connection.close()
-        return verdict_of(answer.status, answer.headers, bytes(answer.body))
+        return verdict_of(response.status, response.headers, bytes(response.body))
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -129,166 +125,9 @@ class Transport:
         return "\r\n".join(lines).encode("ascii") + request.body
 
 
-class _Answer:
-    """An HTTP response, put together from what the parser calls out."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.body = bytearray()
-        self.complete = False
-        self.keep_alive = False
-        self._headers_read = False
-        self._parser = HttpResponseParser(self)
-
-    @classmethod
-    def read_from(cls, connection: socket.socket, patience: Callable[[], float]) -> _Answer:
-        """Read one response; `patience` tells how long the next piece of it may take.
-
-        Raises:
-            OSError: the connection failed, was closed too early, or the answer is too long.
-            HttpParserError: what came is not HTTP.
-            HttpParserUpgrade: the server wants to speak something else.
-        """
-        answer, received = cls(), 0
-        while not answer.complete:
-            connection.settimeout(patience())
-            data = connection.recv(65536)
-            received += len(data)
-            if not data:
-                answer._end()
-                break
-            answer._parser.feed_data(data)
-            if received > ANSWER_BYTES:
-                raise ConnectionError("the answer is too long")
-        return answer
-
-    def _end(self) -> None:
-        """Take the end of the connection as the end of a body that names no length (RFC 9112 §6.3)."""
-        if not self._headers_read or self.headers.keys() & {"content-length", "transfer-encoding"}:
-            raise ConnectionError("closed before the answer was whole")
-        self.on_message_complete()
-        self.keep_alive = False
-
-    def on_message_begin(self) -> None:
-        if self.complete:
-            # A second response that nobody asked for: whose answer came next would be anyone's guess.
-            self.keep_alive = False
-
-    def on_headers_complete(self) -> None:
-        self._headers_read = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.complete:
-            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_body(self, data: bytes) -> None:
-        if not self.complete:
-            self.body += data
-
-    def on_message_complete(self) -> None:
-        if self.complete:
-            return
-        self.status = self._parser.get_status_code()
-        self.keep_alive = self._parser.should_keep_alive()
-        # An interim response (1xx) comes before the one that counts.
-        self.complete = self.status >= 200
-
-
-def connect(host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
-    """Open a connection, TLS included where a context is given.
-
-    There is one time limit for all of it. The look-up of the name cannot be cut short, but it counts.
-
-    Args:
-        host: Name or address; what the certificate must be for.
-        port: Where it listens.
-        tls: Checks the certificate.
-        deadline: On the clock of `time.monotonic`.
-
-    Raises:
-        OSError: no connection, or the certificate was refused; nothing was sent.
-    """
-    connection = _first_of(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), deadline)
-    try:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(left_until(deadline))
-        # server_hostname is what is sent as SNI and what the certificate must be for.
-        return tls.wrap_socket(connection, server_hostname=host) if tls else connection
-    except BaseException:
-        connection.close()
-        raise
-
-
-def left_until(deadline: float) -> float:
-    """Return the seconds until a deadline.
-
-    Raises:
-        TimeoutError: it has passed.
-    """
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _first_of(addresses: Sequence[_Address], deadline: float) -> socket.socket:
-    """Connect to the first address of a host that answers.
-
-    Each gets an equal part of the time that is left: one that does not answer leaves some for the others.
-
-    Raises:
-        OSError: none could be connected to.
-    """
-    failure = OSError("the name has no address")
-    for place, address in enumerate(addresses):
-        try:
-            return _connected_to(address, left_until(deadline) / (len(addresses) - place))
-        except OSError as error:
-            failure = error
-    raise failure
-
-
-def _connected_to(address: _Address, timeout: float) -> socket.socket:
-    family, kind, protocol, _, where = address
-    connection = socket.socket(family, kind, protocol)
-    try:
-        connection.settimeout(timeout)
-        connection.connect(where)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 def _is_stale(used: float) -> bool:
     # Wall time: the monotonic clock of a frozen instance may stand still.
     return abs(time.time() - used) > IDLE_LIMIT_SECONDS
-
-
-def is_dropped(connection: socket.socket) -> bool:
-    """Return whether the peer has closed an idle connection: then there is something to read, its end."""
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """Return what checks certificates and host names, by the system's CAs or those of a file.
-
-    Raises:
-        Misconfigured: the file cannot be loaded.
-    """
-    try:
-        context = ssl.create_default_context(cafile=ca_bundle)
-    except OSError as error:  # ssl.SSLError is one
-        raise Misconfigured(
-            f"ALIBABA_CLOUD_CA_BUNDLE: {ca_bundle} cannot be read as CA certificates in PEM form "
-            f"({type(error).__name__})",
-            setting="ALIBABA_CLOUD_CA_BUNDLE",
-        ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _unopened(error: OSError) -> Verdict:

@@ -27,6 +27,7 @@ from mpaas_push import request as request_module
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN
 from tests.mpaas_push.message.examples import minimal, with_targets
 from tests.servers import (
+    Exchange,
     LOOPBACK,
     OK,
     PATIENCE,
@@ -219,6 +220,21 @@ def test_what_follows_an_answer_is_not_mixed_into_it() -> None:
 
         assert (outcome.kind, outcome.result_code) == (REFUSED, "3028")
         assert after.kind is ACCEPTED
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("stray", [b"\r\n\x00\x01", b"stray", b"{}"])
+def test_an_acceptance_followed_by_stray_bytes_counts_and_its_connection_is_closed(stray: bytes) -> None:
+    def answer(exchange: Exchange) -> bool:
+        body = b'{"ResultCode": "OK"}'
+        exchange.socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body + stray)
+        return True
+
+    with Server(answer, reply()) as server, PushClient.from_env(server.env) as client:
+        (outcome,) = client.send(message(), invocation=FOR_EVER)
+        (after,) = client.send(message(), invocation=FOR_EVER)
+
+        assert (outcome.kind, after.kind) == (ACCEPTED, ACCEPTED)
         assert server.connections == 2
 
 

@@ -1,0 +1,223 @@
+"""Sockets, TLS and deadlines for everything that goes out, and the reading of one HTTP response.
+
+Used by the transport to mPaaS, by calls of other functions and by the connection to MNS. No proxy is ever
+used: `HTTPS_PROXY` and its like are not read. Deadlines are on the clock of `time.monotonic`.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Any
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from mpaas_push.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+    """What `socket.getaddrinfo` returns for an address."""
+
+__all__ = ["HttpResponse", "connect", "is_dropped", "left_until", "read_response", "tls_context"]
+
+RESPONSE_BYTES = 1 << 20
+"""Longest response that is read unless told otherwise; one of mPaaS has a few hundred bytes."""
+
+
+def connect(host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
+    """Open a connection, including TLS if a context is given.
+
+    The deadline holds for all of it. A name look-up cannot be cut short, but its time counts.
+
+    Args:
+        host: Name or address; what the certificate must be for.
+        port: Where it listens.
+        tls: Checks the certificate.
+        deadline: On the clock of `time.monotonic`.
+
+    Raises:
+        OSError: no connection, or the certificate was refused; nothing was sent.
+    """
+    connection = _first_of(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), deadline)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(left_until(deadline))
+        # server_hostname is what is sent as SNI and what the certificate must be for.
+        return tls.wrap_socket(connection, server_hostname=host) if tls else connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def left_until(deadline: float) -> float:
+    """Return the seconds until a deadline.
+
+    Raises:
+        TimeoutError: it has passed.
+    """
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def is_dropped(connection: socket.socket) -> bool:
+    """Return whether the peer has closed an idle connection: it is readable then, although nothing is due."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Return what checks certificates and host names, by the system's CAs or by those of a file.
+
+    Raises:
+        Misconfigured: the file cannot be loaded.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_bundle)
+    except OSError as error:  # ssl.SSLError is one
+        raise Misconfigured(
+            f"ALIBABA_CLOUD_CA_BUNDLE: {ca_bundle} cannot be read as CA certificates in PEM form "
+            f"({type(error).__name__})",
+            setting="ALIBABA_CLOUD_CA_BUNDLE",
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def read_response(
+    connection: socket.socket, patience: Callable[[], float], limit: int = RESPONSE_BYTES
+) -> HttpResponse:
+    """Read one response, with llhttp (httptools), which is what makes a warm push cheap.
+
+    Interim responses (1xx) are skipped. Bytes after the response do not change it, but end the connection:
+    whose answer came next would be anyone's guess.
+
+    Args:
+        connection: The request has been sent on it.
+        patience: Seconds that the next piece may take, asked before each; may raise `TimeoutError`.
+        limit: Longest response in bytes, head included.
+
+    Raises:
+        OSError: the connection failed or was closed early, or the response is too long or not HTTP.
+    """
+    response, received = HttpResponse(), 0
+    while not response.complete:
+        connection.settimeout(patience())
+        data = connection.recv(65536)
+        received += len(data)
+        if not data:
+            response.end()
+            break
+        response.feed(data)
+        if received > limit:
+            raise ConnectionError("the response is too long")
+    return response
+
+
+class HttpResponse:
+    """An HTTP response, built from the parser's callbacks.
+
+    Attributes:
+        status: The status code.
+        headers: By name in lower case; of a repeated one the last value.
+        body: As sent, without chunks.
+        complete: Whether all of it has been read.
+        keep_alive: Whether another request may follow on the connection.
+    """
+
+    def __init__(self) -> None:
+        """Expect the first byte."""
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self.complete = False
+        self.keep_alive = False
+        self._headers_read = False
+        self._parser = HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the connection.
+
+        Raises:
+            ConnectionError: they are not HTTP.
+        """
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            if not self.complete:
+                raise ConnectionError(f"not an HTTP response ({type(error).__name__})") from None
+            self.keep_alive = False
+
+    def end(self) -> None:
+        """Take the end of the connection as the end of a body without a length (RFC 9112, 6.3).
+
+        Raises:
+            ConnectionError: it is not.
+        """
+        if not self._headers_read or self.headers.keys() & {"content-length", "transfer-encoding"}:
+            raise ConnectionError("closed before the response was complete")
+        self.on_message_complete()
+        self.keep_alive = False
+
+    def on_message_begin(self) -> None:
+        """Called by the parser; a second response is one that nobody asked for."""
+        if self.complete:
+            self.keep_alive = False
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        self._headers_read = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        if not self.complete:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, data: bytes) -> None:
+        """Called by the parser."""
+        if not self.complete:
+            self.body += data
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        if self.complete:
+            return
+        self.status = self._parser.get_status_code()
+        self.keep_alive = self._parser.should_keep_alive()
+        # An interim response (1xx) comes before the one that counts.
+        self.complete = self.status >= 200
+
+
+def _first_of(addresses: Sequence[_Address], deadline: float) -> socket.socket:
+    """Connect to the first address of a host that answers.
+
+    Each gets an equal part of the time that is left: one that does not answer leaves some for the others.
+
+    Raises:
+        OSError: none could be connected to.
+    """
+    failure = OSError("the name has no address")
+    for index, address in enumerate(addresses):
+        try:
+            return _connected_to(address, left_until(deadline) / (len(addresses) - index))
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connected_to(address: _Address, timeout: float) -> socket.socket:
+    family, kind, protocol, _, where = address
+    connection = socket.socket(family, kind, protocol)
+    try:
+        connection.settimeout(timeout)
+        connection.connect(where)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
