@@ -86,9 +86,7 @@ class Transport:
             connection.sendall(self._written(request))
         except OSError as error:
             connection.close()
-            return Verdict(
-                THROTTLED, "ConnectionLost", f"the request was not sent completely ({type(error).__name__})"
-            )
+            return Verdict(THROTTLED, "ConnectionLost", f"not completely sent ({type(error).__name__})")
         try:
             response = read_response(connection, lambda: patience(self._read_timeout))
         except OSError as error:

@@ -27,11 +27,11 @@ from mpaas_push import request as request_module
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN
 from tests.mpaas_push.message.examples import minimal, with_targets
 from tests.servers import (
-    Exchange,
     LOOPBACK,
     OK,
     PATIENCE,
     Answer,
+    Exchange,
     Server,
     business,
     closed_port,
