@@ -144,7 +144,7 @@ def send_batch(
     retries: list[_Entry] = []
     letters: list[_Entry] = []
     for index, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
-        again, given_up = _sorted(task, outcomes, settings)
+        again, given_up = _separate(task, outcomes, settings)
         delay = _delay(task, again) if again else 0
         for text, part in _envelopes(task, again):
             if text is None:
@@ -153,7 +153,7 @@ def send_batch(
                 retries.append(_Entry((index,), text, delay))
         letters += [_Entry((index,), text) for text in _dead_letters(task, given_up)]
     unsettled, stranded = _hand_over(
-        queues, (settings.retry_queue, _together(retries)), (settings.dead_letter_queue, letters)
+        queues, (settings.retry_queue, _pack(retries)), (settings.dead_letter_queue, letters)
     )
     if stranded:
         logger.error("%d messages were given up, and no dead-letter queue took them", len(stranded))
@@ -188,7 +188,7 @@ def _reserved(seconds: float, messages: int) -> float:
 
 
 def _warn_of_misconfiguration(results: Iterable[Iterable[Outcome]]) -> None:
-    """Cry once: each request has its own line already, and they all have one cause."""
+    """Log one error for all of them: each request has a line of its own, and they have one cause."""
     codes = Counter(
         outcome.result_code for outcomes in results for outcome in outcomes if outcome.kind is MISCONFIGURED
     )
@@ -200,7 +200,7 @@ def _warn_of_misconfiguration(results: Iterable[Iterable[Outcome]]) -> None:
         )
 
 
-def _sorted(
+def _separate(
     task: PushTask, outcomes: Iterable[Outcome], settings: Settings
 ) -> tuple[list[Outcome], list[Outcome]]:
     """Return the outcomes whose targets may be tried again, and those whose targets are given up."""
@@ -259,7 +259,7 @@ def _delay(task: PushTask, outcomes: Iterable[Outcome]) -> float:
     return min(max(backoff, asked), longest)
 
 
-def _together(entries: Iterable[_Entry]) -> Iterator[_Entry]:
+def _pack(entries: Iterable[_Entry]) -> Iterator[_Entry]:
     """Pack entries that wait about equally long into one."""
     pack: list[_Entry] = []
     size = 0
@@ -270,15 +270,15 @@ def _together(entries: Iterable[_Entry]) -> Iterator[_Entry]:
             or size + length > BODY_BYTES - PACK_BYTES
             or entry.delay > pack[0].delay * DELAY_SPREAD
         ):
-            yield _pack(pack)
+            yield _merge(pack)
             pack, size = [], 0
         pack.append(entry)
         size += length
     if pack:
-        yield _pack(pack)
+        yield _merge(pack)
 
 
-def _pack(entries: Sequence[_Entry]) -> _Entry:
+def _merge(entries: Sequence[_Entry]) -> _Entry:
     indexes = tuple(index for entry in entries for index in entry.indexes)
     return _Entry(indexes, packed([entry.body for entry in entries]), entries[-1].delay)
 
