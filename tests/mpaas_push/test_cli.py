@@ -42,7 +42,7 @@ MESSAGE = {
 def command(
     *arguments: str,
     package: str = "mpaas_push",
-    folder: Path = ROOT,
+    folder: Path = PROJECT,
     stdin: str = "",
     env: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
@@ -54,7 +54,7 @@ def command(
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
     )
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout + done.stderr

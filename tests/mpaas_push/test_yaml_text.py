@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,7 @@ from hypothesis import strategies as st
 
 from mpaas_push.json_text import MAX_DEPTH
 from mpaas_push.yaml_text import read_yaml
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.descriptors import PROJECT
 
 
 @pytest.mark.parametrize(
@@ -168,6 +166,6 @@ def test_no_text_brings_the_reader_down(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["s.yaml", "s.prod.yaml", "template.yml", "functions/event_push/rules.yaml"])
-def test_the_files_of_this_project_read_alike_in_both_versions_of_yaml(name: str) -> None:
-    text = (ROOT / name).read_text("utf-8")
+def test_the_files_of_a_project_read_alike_in_both_versions_of_yaml(name: str) -> None:
+    text = (PROJECT / name).read_text("utf-8")
     assert read_yaml(text) == yaml.safe_load(text)
