@@ -13,16 +13,19 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from mpaas_push.connection import tls_context
 from mpaas_push.errors import Misconfigured
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Sequence
 
     from typing_extensions import Self
 
     from mpaas_push.invocation import Invocation
+    from mpaas_push.mns_connection import MnsConnection
     from mpaas_push.settings import Settings
 
 __all__ = ["BODY_BYTES", "LONGEST_DELAY_SECONDS", "MnsQueues", "QueueMessage", "Queues"]
@@ -89,7 +92,8 @@ class MnsQueues:
         self._endpoint = settings.mns_endpoint
         self._ca_bundle = settings.ca_bundle
         self._invocation = invocation
-        self._idle: list[Any] = []
+        self._tls: ssl.SSLContext | None = None
+        self._idle: list[MnsConnection] = []
         self._lock = threading.Lock()
 
     def hand_over(self, messages: Sequence[QueueMessage]) -> list[bool]:
@@ -108,9 +112,9 @@ class MnsQueues:
                 failures = self._send([messages[index] for index in indexes])
             except _NotTaken as refusal:
                 failures = [refusal] * len(indexes)
-            except Exception as error:  # noqa: BLE001 - the SDK raises many kinds, and a message must not be lost
-                # The texts of its errors quote the request; their kind does not.
-                failures = [_NotTaken(getattr(error, "type", None) or type(error).__name__)] * len(indexes)
+            except Exception as error:  # noqa: BLE001 - whatever went wrong, a message must not be lost
+                # Texts of errors may quote the request; their kind does not.
+                failures = [_NotTaken(type(error).__name__)] * len(indexes)
             for index, failure in zip(indexes, failures, strict=True):
                 taken[index] = failure is None
                 if failure is not None:
@@ -135,39 +139,34 @@ class MnsQueues:
 
     def __exit__(self, *_: object) -> None:
         while self._idle:
-            self._idle.pop().http.conn.close()
+            self._idle.pop().close()
 
     def _send(self, messages: Sequence[QueueMessage]) -> list[_NotTaken | None]:
         """Send one request and return what became of each message.
 
         Raises:
             _NotTaken: no message of it was surely taken.
+            OSError: there was no response.
         """
         with self._lock:
-            client = self._idle.pop() if self._idle else None
-        client = client or self._connected()
-        limit = min(TIMEOUT_SECONDS, self._invocation.time_left)
-        client.http.conn.deadline = time.monotonic() + limit
+            connection = self._idle.pop() if self._idle else self._connection()
         try:
-            status, document = _exchange(client, messages)
+            limit = min(TIMEOUT_SECONDS, self._invocation.time_left)
+            response = connection.send(messages, time.monotonic() + limit)
         finally:
-            self._idle.append(client)
-        return _entries(status, document, len(messages))
+            self._idle.append(connection)
+        return _entries(response.status, response.body.decode(errors="replace"), len(messages))
 
-    def _connected(self) -> Any:
-        from mns.mns_client import MNSClient  # most invocations hand nothing over
-
-        from mpaas_push.mns_http import MnsConnection
+    def _connection(self) -> MnsConnection:
+        from mpaas_push.mns_connection import MnsConnection  # most invocations hand nothing over
 
         try:
-            endpoint, keys = self._endpoint or _own_endpoint(), self._invocation.credentials
-            client = MNSClient(
-                endpoint, keys.access_key_id, keys.access_key_secret, security_token=keys.security_token or ""
-            )
-            client.http.conn = MnsConnection(endpoint, self._ca_bundle)
+            endpoint = self._endpoint or _own_endpoint()
+            if self._tls is None and endpoint.startswith("https:"):
+                self._tls = tls_context(self._ca_bundle)
         except Misconfigured as error:
             raise _NotTaken(str(error), permanent=True) from None
-        return client
+        return MnsConnection(endpoint, self._invocation.credentials, self._tls)
 
 
 class _NotTaken(Exception):
@@ -184,24 +183,6 @@ def _own_endpoint() -> str:
     if not account or not region:
         raise Misconfigured("PUSH_MNS_ENDPOINT is not set", setting="PUSH_MNS_ENDPOINT")
     return f"https://{account}.mns.{region}.aliyuncs.com"
-
-
-def _exchange(client: Any, messages: Sequence[QueueMessage]) -> tuple[int, str]:
-    """Send one request with the SDK and return status and document of the answer.
-
-    The SDK's own `batch_send_message` raises at the first message that was not taken.
-    """
-    from mns.mns_client import MessagesEncoder, RequestInternal
-    from mns.mns_request import BatchSendMessageRequest
-
-    batch = BatchSendMessageRequest(messages[0].queue, base64encode=True)
-    for message in messages:
-        batch.add_message(message.body, min(message.delay, LONGEST_DELAY_SECONDS))
-    request = RequestInternal(batch.method, f"/queues/{batch.queue_name}/messages")
-    request.data = MessagesEncoder.encode(batch.message_list, batch.base64encode)
-    client.build_header(batch, request)
-    answer = client.http.send_request(request)
-    return answer.status, answer.data
 
 
 def _entries(status: int, document: str, count: int) -> list[_NotTaken | None]:

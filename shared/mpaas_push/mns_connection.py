@@ -1,0 +1,98 @@
+"""Requests to MNS: written and signed by its official SDK, sent over the connections of this package.
+
+The SDK's own connections know no CA file, have no time limit on HTTPS, and send a request again when its
+response does not come, although the first copy may have arrived. It raises at the first message of a request
+that was not taken. Imported at the first use: most invocations hand nothing over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mns.mns_client import MessagesEncoder, MNSClient, RequestInternal
+from mns.mns_request import BatchSendMessageRequest
+
+from mpaas_push.connection import HttpResponse, connect, is_dropped, left_until, read_response
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Sequence
+
+    from mpaas_push.credentials import Credentials
+    from mpaas_push.queues import QueueMessage
+
+__all__ = ["MnsConnection"]
+
+
+class MnsConnection:
+    """One connection to MNS, opened when it is needed. One thread at a time."""
+
+    def __init__(self, endpoint: str, credentials: Credentials, tls: ssl.SSLContext | None) -> None:
+        """Open nothing yet.
+
+        Args:
+            endpoint: `https://` or `http://` and a host.
+            credentials: Sign the requests.
+            tls: Checks the certificate of an `https://` endpoint.
+        """
+        url = urlsplit(endpoint)
+        is_https = url.scheme == "https"
+        self._host, self._port = url.hostname or "", url.port or (443 if is_https else 80)
+        self._tls = tls if is_https else None
+        self._socket: socket.socket | None = None
+        self._client = MNSClient(
+            endpoint,
+            credentials.access_key_id,
+            credentials.access_key_secret,
+            security_token=credentials.security_token or "",
+        )
+
+    def send(self, messages: Sequence[QueueMessage], deadline: float) -> HttpResponse:
+        """Put messages into their queue with one request, and return the response.
+
+        Args:
+            messages: Up to 16, all for the same queue.
+            deadline: On the clock of `time.monotonic`.
+
+        Raises:
+            OSError: there was no whole response in time; the request may have arrived or not.
+        """
+        request = self._request(messages)
+        if self._socket is not None and is_dropped(self._socket):
+            self.close()
+        if self._socket is None:
+            self._socket = connect(self._host, self._port, self._tls, deadline)
+        try:
+            self._socket.settimeout(left_until(deadline))
+            self._socket.sendall(request)
+            response = read_response(self._socket, lambda: left_until(deadline))
+        except BaseException:
+            self.close()
+            raise
+        if not response.keep_alive:
+            self.close()
+        return response
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _request(self, messages: Sequence[QueueMessage]) -> bytes:
+        """Write and sign a request as the SDK does."""
+        batch = BatchSendMessageRequest(messages[0].queue, base64encode=True)
+        for message in messages:
+            batch.add_message(message.body, message.delay)
+        request = RequestInternal(batch.method, f"/queues/{batch.queue_name}/messages")
+        body: bytes = MessagesEncoder.encode(batch.message_list, batch.base64encode)
+        request.data = body  # its digest is signed
+        self._client.build_header(batch, request)
+        headers = {**request.header, "Content-Length": str(len(body))}
+        head = [
+            f"{request.method} {request.uri} HTTP/1.1",
+            *(f"{name}: {text}" for name, text in headers.items()),
+        ]
+        return "\r\n".join([*head, "", ""]).encode("latin-1") + body
