@@ -88,6 +88,7 @@ def test_what_is_no_expression_is_named(expression: str, told: str) -> None:
     assert len(str(error.value)) < 500
 
 
+@pytest.mark.filterwarnings("ignore:deprecated string literal syntax:PendingDeprecationWarning")
 @given(st.text(alphabet="ab.[]{}()'\"`|&?*!=<>,:@0-9 \\", max_size=30) | st.text())
 def test_no_text_brings_the_check_down(text: str) -> None:
     try:
