@@ -29,7 +29,6 @@ CHUNK_TARGETS = 1000
 """Most targets of a chunk: a hundred requests, some seconds of a worker's time."""
 LEAST_SECONDS = 1.0
 """With less time left nothing is handed over any more: its fate would hardly become known."""
-TASK_EXISTS = 409
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def hand_over(chunks: Sequence[Chunk], worker: Worker) -> tuple[list[AcceptedChu
             )
             tasks.append(AcceptedChunk(chunk, invoked.request_id))
         except InvocationRefused as error:
-            if error.status == TASK_EXISTS:
+            if error.was_taken_before:
                 tasks.append(AcceptedChunk(chunk, None))
                 continue
             kind = OutcomeKind.THROTTLED if error.may_be_tried_again else OutcomeKind.MISCONFIGURED

@@ -1,32 +1,43 @@
-"""Calling other functions: of FC 3.0, or of a service of FC 2.0, each through its official SDK.
+"""Calling other functions: of FC 3.0, or of a service of FC 2.0.
 
-A name and a payload go in, what the function answered comes out. Nothing is ever sent twice: both SDKs are
-kept from trying again, because a call whose answer was lost may have been made.
+A name and a payload go in, what the function answered comes out. Each call has a connection of its own, with
+the deadline and the trust of all others; no redirect is followed, and nothing is ever sent twice: a call
+whose response was lost may have been made.
 """
 
 from __future__ import annotations
 
-import io
+import email.utils
 import json
 import logging
 import math
 import os
+import re
 import ssl
 import time
+import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cached_property
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
+from mpaas_push import acs3
+from mpaas_push.connection import connect, left_until, read_response, tls_context
 from mpaas_push.errors import Misconfigured, PushError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from urllib.parse import SplitResult
 
+    from mpaas_push.connection import HttpResponse
     from mpaas_push.credentials import Credentials
     from mpaas_push.settings import Settings
 
 __all__ = [
     "ASYNC_BYTES",
     "NOT_REACHED",
+    "TASK_EXISTS",
     "FunctionFailed",
     "Functions",
     "InvocationRefused",
@@ -39,9 +50,13 @@ ASYNC_BYTES = 128 * 1024
 TIMEOUT_SECONDS = 60.0
 SERVICE_PREFIX = "fc2:"
 """Names a function of a service of FC 2.0, as in ``fc2:service/function``."""
-TOO_MANY_REQUESTS, FIRST_SERVER_ERROR = 429, 500
 NOT_REACHED = "NotReached"
-"""Code of a call for which no connection was made."""
+"""Code of a call that was not sent: no connection, or nothing that could be written on it."""
+TASK_EXISTS = "AsyncTaskAlreadyExists"
+"""Code with which Function Compute refuses a task that it has taken before."""
+RESPONSE_BYTES = 33 * 1024 * 1024
+"""Longest response that is read: FC's limit of 32 MB, and its head."""
+_SERVICE = re.compile(r"[^/]+/[^/]+")
 
 
 @dataclass(frozen=True)
@@ -72,11 +87,11 @@ class FunctionFailed(PushError):
 
 
 class InvocationRefused(PushError):
-    """Function Compute did not make the call.
+    """Function Compute did not make the call, or was not reached.
 
     Attributes:
-        status: HTTP status; 0 without an answer.
-        code: ``FunctionNotFound``, ``AccessDenied``, ``ResourceExhausted``, ``AsyncTaskAlreadyExists``, …, or
+        status: HTTP status; 0 without a response.
+        code: ``FunctionNotFound``, ``AccessDenied``, ``ResourceExhausted``, `TASK_EXISTS` and the like, or
             `NOT_REACHED`.
         request_id: Of the refusal, if it has one.
     """
@@ -87,23 +102,21 @@ class InvocationRefused(PushError):
 
     @property
     def may_be_tried_again(self) -> bool:
-        """Whether it was refused for load or by a failing platform, or there was no way to it."""
-        busy = self.status == TOO_MANY_REQUESTS or self.status >= FIRST_SERVER_ERROR
+        """Whether it was refused for load, or there was no way to it."""
+        busy = self.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
         return busy or self.code == NOT_REACHED
+
+    @property
+    def was_taken_before(self) -> bool:
+        """Whether it is refused because the function has taken a task of this id."""
+        return self.status == HTTPStatus.CONFLICT and self.code == TASK_EXISTS
 
 
 class InvocationUnknown(PushError):
-    """No answer came: the function may have been called or not."""
+    """The call was sent and has no verdict: the function may have been called or not."""
 
     def __init__(self, function: str, why: str) -> None:
-        super().__init__(f"nobody knows whether {function} was called: {why}")
-
-
-class _Sdk(Protocol):
-    def call(
-        self, name: str, payload: bytes, headers: Mapping[str, str], seconds: tuple[float, float]
-    ) -> Invoked:
-        """Call a function; `seconds` are for the connection and for the answer."""
+        super().__init__(f"{function} may have been called: {why}")
 
 
 class Functions:
@@ -117,7 +130,7 @@ class Functions:
         Args:
             settings: `PUSH_FC_ENDPOINT`, and the certificates to trust.
             credentials: The AccessKey; it needs `fc:InvokeFunction`.
-            timeout: Seconds to wait for the answer of a function; a connection has the settings' own.
+            timeout: Seconds that a call may take at the longest; a connection has the settings' own limit.
         """
         self._settings = settings
         self._credentials = credentials
@@ -133,10 +146,10 @@ class Functions:
         Raises:
             FunctionFailed: it was called and failed.
             InvocationRefused: it was not called.
-            InvocationUnknown: no answer came.
+            InvocationUnknown: sent, without a verdict.
             Misconfigured: no endpoint is known, or the name is none.
         """
-        return self._call(function, payload, {}, math.inf)
+        return self._call(function, payload, math.inf)
 
     def invoke_later(
         self, function: str, payload: bytes, *, task_id: str | None = None, deadline: float = math.inf
@@ -151,26 +164,110 @@ class Functions:
             deadline: Until when to wait at the longest, on the clock of `time.monotonic`.
 
         Raises:
-            InvocationRefused: it was not accepted; code ``AsyncTaskAlreadyExists`` says that it was before.
-            InvocationUnknown: no answer came.
+            FunctionFailed: it was called at once and failed.
+            InvocationRefused: it was not accepted; see `InvocationRefused.was_taken_before`.
+            InvocationUnknown: sent, without a verdict.
             Misconfigured: no endpoint is known, or the name is none.
         """
-        return self._call(function, payload, {"invocation-type": "Async", "task-id": task_id or ""}, deadline)
+        return self._call(function, payload, deadline, later=True, task_id=task_id)
 
-    def _call(self, function: str, payload: bytes, asked: Mapping[str, str], deadline: float) -> Invoked:
-        sdk: _Sdk
-        if function.startswith(SERVICE_PREFIX):
-            sdk, name = _ServiceSdk(self), function.removeprefix(SERVICE_PREFIX)
-            if name.count("/") != 1 or name.startswith("/") or name.endswith("/"):
-                raise Misconfigured(f"{function} must read fc2:service/function")
-        else:
-            sdk, name = _FunctionSdk(self), function
-        # Only now: the first import of an SDK takes a part of the time that is left.
-        seconds = min(self._timeout, deadline - time.monotonic())
-        if seconds <= 0:
-            raise InvocationRefused(name, 0, NOT_REACHED, why="no time was left")
-        connect = min(self._settings.connect_timeout, seconds / 2)
-        return sdk.call(name, payload, asked, (connect, seconds - connect))
+    def _call(
+        self,
+        function: str,
+        payload: bytes,
+        deadline: float,
+        *,
+        later: bool = False,
+        task_id: str | None = None,
+    ) -> Invoked:
+        until = min(deadline, time.monotonic() + self._timeout)
+        request = self._signed(function, payload, later=later, task_id=task_id)
+        response = self._exchanged(function, request, until)
+        return _judged(function, response, later=later)
+
+    def _signed(self, function: str, payload: bytes, *, later: bool, task_id: str | None) -> bytes:
+        """Return a call as it goes over the wire."""
+        if not function.startswith(SERVICE_PREFIX):
+            headers = {"x-fc-invocation-type": "Async"} if later else {}
+            headers |= {"x-fc-async-task-id": task_id} if task_id else {}
+            path = f"/2023-03-30/functions/{quote(function, safe='~')}/invocations"
+            return _written(function, path, self._signed_for_acs3(path, payload, headers), payload)
+        name = function.removeprefix(SERVICE_PREFIX)
+        if not _SERVICE.fullmatch(name):
+            raise Misconfigured(f"{function} must read fc2:service/function")
+        headers = {"x-fc-invocation-type": "Async"} if later else {}
+        if task_id:
+            headers |= {
+                "x-fc-stateful-async-invocation-id": task_id,
+                "x-fc-stateful-async-invocation-enable": "true",
+            }
+        service, _, own = name.partition("/")
+        path = f"/2016-08-15/services/{service}/functions/{own}/invocations"
+        return _written(function, quote(path), self._signed_for_fc2(path, headers), payload)
+
+    def _signed_for_acs3(self, path: str, payload: bytes, more: Mapping[str, str]) -> dict[str, str]:
+        keys, body_hash = self._credentials, acs3.sha256_hex(payload)
+        headers = {
+            "host": self._address.netloc,
+            "accept": "application/json",
+            "content-type": "application/octet-stream",
+            "x-acs-action": "InvokeFunction",
+            "x-acs-version": "2023-03-30",
+            "x-acs-date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "x-acs-signature-nonce": uuid.uuid4().hex,
+            "x-acs-content-sha256": body_hash,
+            **more,
+        }
+        if keys.security_token:
+            headers["x-acs-accesskey-id"] = keys.access_key_id
+            headers["x-acs-security-token"] = keys.security_token
+        canonical, names = acs3.canonical_request("POST", path, {}, headers, body_hash)
+        return headers | {"authorization": acs3.authorization(canonical, names, keys)}
+
+    def _signed_for_fc2(self, path: str, more: Mapping[str, str]) -> dict[str, str]:
+        import fc2.auth  # most deployments have no services of FC 2.0
+
+        fc2.auth.logging = _silent  # it logs what it signs, the security token included
+        keys = self._credentials
+        headers = {
+            "host": self._address.netloc,
+            "date": email.utils.formatdate(usegmt=True),
+            "content-type": "application/json",
+            **more,
+        }
+        if keys.security_token:
+            headers["x-fc-security-token"] = keys.security_token
+        signer = fc2.auth.Auth(keys.access_key_id, keys.access_key_secret)
+        return headers | {"authorization": signer.sign_request("POST", path, headers)}
+
+    def _exchanged(self, function: str, request: bytes, until: float) -> HttpResponse:
+        """Send a call on a connection of its own and read the response."""
+        url, tls = self._address, self._tls
+        try:
+            opened = min(until, time.monotonic() + self._settings.connect_timeout)
+            port = url.port or (443 if tls else 80)
+            connection = connect(url.hostname or "", port, tls, opened)
+        except OSError as error:
+            raise InvocationRefused(function, 0, NOT_REACHED, why=_unopened(error)) from None
+        with connection:
+            try:
+                connection.settimeout(left_until(until))
+                connection.sendall(request)
+            except OSError as error:
+                why = f"not completely sent ({type(error).__name__})"
+                raise InvocationRefused(function, 0, NOT_REACHED, why=why) from None
+            try:
+                return read_response(connection, lambda: left_until(until), RESPONSE_BYTES)
+            except OSError as error:
+                raise InvocationUnknown(function, f"no response ({type(error).__name__})") from None
+
+    @cached_property
+    def _address(self) -> SplitResult:
+        return urlsplit(self.endpoint)
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
+        return tls_context(self._settings.ca_bundle) if self._address.scheme == "https" else None
 
     @property
     def endpoint(self) -> str:
@@ -192,160 +289,69 @@ class Functions:
         return f"https://{account}.{region}.fc.aliyuncs.com"
 
 
-class _FunctionSdk:
-    """`alibabacloud-fc20230330`: a failed function is an answer with a header
-    (fc-runtime.md: SDKs and API versions).
-    """
-
-    def __init__(self, functions: Functions) -> None:
-        from alibabacloud_fc20230330.client import Client  # a third of a second
-        from alibabacloud_tea_openapi.utils_models import Config
-
-        # With DEBUG=sdk in the environment it would print keys and signature.
-        logging.getLogger("darabonba-core").setLevel(logging.WARNING)
-        scheme, _, host = functions.endpoint.partition("://")
-        keys, settings = functions._credentials, functions._settings  # noqa: SLF001 - one thing in two classes
-        self._client = Client(
-            Config(
-                access_key_id=keys.access_key_id,
-                access_key_secret=keys.access_key_secret,
-                security_token=keys.security_token,
-                endpoint=host,
-                protocol=scheme.upper(),
-                ca=settings.ca_bundle,
-            )
-        )
-
-    def call(
-        self, name: str, payload: bytes, headers: Mapping[str, str], seconds: tuple[float, float]
-    ) -> Invoked:
-        from alibabacloud_fc20230330 import models
-        from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
-        from darabonba.runtime import RuntimeOptions
-
-        request = models.InvokeFunctionRequest(body=io.BytesIO(payload))
-        asked = models.InvokeFunctionHeaders(
-            # Its connections outlive an invocation: on the way of one that rested, something may forget it.
-            common_headers={"Connection": "close"},
-            x_fc_invocation_type=headers.get("invocation-type"),
-            x_fc_async_task_id=headers.get("task-id") or None,
-        )
-        connect, read = (math.ceil(each * 1000) for each in seconds)
-        options = RuntimeOptions(connect_timeout=connect, read_timeout=read)
-        try:
-            # Without retry options it sends once.
-            answer = self._client.invoke_function_with_options(name, request, asked, options)
-        except AlibabaCloudException as error:
-            raise InvocationRefused(
-                name, error.status_code or 0, _code(error.data or {}), error.request_id or ""
-            ) from None
-        except Exception as error:  # noqa: BLE001 - it raises kinds of three packages for a broken connection
-            raise _unanswered(name, error) from None
-        found = {key.lower(): value for key, value in (answer.headers or {}).items()}
-        body = answer.body.read() if answer.body is not None else b""
-        return _judged(name, found, body)
-
-
-class _ServiceSdk:
-    """`aliyun-fc2`: a failed function is an exception, and so is an error without JSON
-    (fc-runtime.md: SDKs and API versions).
-    """
-
-    def __init__(self, functions: Functions) -> None:
-        import fc2.client  # a tenth of a second
-
-        # It logs whole requests, keys and signature included, to the root logger, and tries a broken
-        # connection five times. Both are names of its module.
-        fc2.auth.logging = fc2.client.logging = _silent
-        fc2.client.retries = 0
-        keys, settings = functions._credentials, functions._settings  # noqa: SLF001 - one thing in two classes
-        if settings.ca_bundle:
-            os.environ["REQUESTS_CA_BUNDLE"] = settings.ca_bundle  # it has no other way to be told
-        self._client: Any = fc2.client.Client(
-            endpoint=functions.endpoint,
-            accessKeyID=keys.access_key_id,
-            accessKeySecret=keys.access_key_secret,
-            securityToken=keys.security_token or "",
-        )
-
-    def call(
-        self, name: str, payload: bytes, headers: Mapping[str, str], seconds: tuple[float, float]
-    ) -> Invoked:
-        from fc2.fc_exceptions import FcError
-
-        service, _, function = name.partition("/")
-        asked = {}
-        if "invocation-type" in headers:
-            asked["x-fc-invocation-type"] = headers["invocation-type"]
-        if headers.get("task-id"):
-            asked["x-fc-stateful-async-invocation-id"] = headers["task-id"]
-            asked["x-fc-stateful-async-invocation-enable"] = "true"
-        self._client.timeout = seconds
-        try:
-            answer = self._client.invoke_function(service, function, payload, asked)
-        except FcError as error:
-            raise _of_fc2(name, error) from None
-        except Exception as error:  # noqa: BLE001 - requests, urllib3 and json each have their own
-            raise _unanswered(name, error) from None
-        return _judged(name, {key.lower(): value for key, value in answer.headers.items()}, answer.data)
-
-
 _silent = logging.getLogger("mpaas_push.silent")
 _silent.disabled = True
 
 
-def _judged(name: str, headers: Mapping[str, str], body: bytes) -> Invoked:
-    request_id = headers.get("x-fc-request-id", "")
-    if error_type := headers.get("x-fc-error-type"):
-        raise FunctionFailed(name, request_id, error_type, body)
-    return Invoked(request_id, body)
+def _written(function: str, path: str, headers: Mapping[str, str], payload: bytes) -> bytes:
+    """Return a request as it goes over the wire.
 
-
-def _unanswered(name: str, error: BaseException) -> PushError:
-    """Tell a call that cannot have been made, for want of a connection, from one that may have been."""
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError  # both SDKs bring it
-
-    wrapped = list(_wrapped(error))
-    # The texts of network errors quote URLs and headers; their kind does not.
-    kind = type(wrapped[-1]).__name__
-    never = (ConnectTimeoutError, NewConnectionError, ssl.SSLCertVerificationError)
-    if any(isinstance(each, never) for each in wrapped):
-        return InvocationRefused(name, 0, NOT_REACHED, why=f"no connection ({kind})")
-    return InvocationUnknown(name, f"no answer ({kind})")
-
-
-def _wrapped(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it was made of; each of the packages on the way has its own place for that."""
-    following: BaseException | None = error
-    seen: list[BaseException] = []
-    while following is not None and following not in seen:
-        seen.append(following)
-        yield following
-        places = [getattr(following, name, None) for name in ("inner_exception", "__context__", "reason")]
-        following = next(
-            (each for each in (*places, *following.args) if isinstance(each, BaseException)), None
-        )
-
-
-def _of_fc2(name: str, error: Any) -> PushError:
-    """Tell a function's own error from the API's: the first is an answer with a status of success."""
-    request_id = str(error.request_id or "")
-    if error.status_code < 400:  # as HTTP has it
-        return FunctionFailed(name, request_id, "UnhandledInvocationError", str(error.message).encode())
-    try:
-        described = json.loads(error.message)
-    except ValueError:
-        described = {}
-    return InvocationRefused(name, int(error.status_code), _code(described), request_id)
-
-
-def _code(described: Any) -> str:
-    """Return the code of an API error; each generation of the API names the field its own way
-    (fc-runtime.md: Error semantics).
+    Raises:
+        InvocationRefused: a header has characters that cannot be written.
     """
-    fields = ("errorCode", "ErrorCode", "Code", "code")
-    codes = [described.get(field) for field in fields] if isinstance(described, dict) else []
-    return str(next(filter(None, codes), "Unknown"))
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            why = f"the {name} header holds characters that cannot be sent"
+            raise InvocationRefused(function, 0, NOT_REACHED, why=why)
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    lines += ["connection: close", f"content-length: {len(payload)}", "", ""]
+    return "\r\n".join(lines).encode("ascii") + payload
+
+
+def _judged(function: str, response: HttpResponse, *, later: bool) -> Invoked:
+    """Return what was taken or answered; whatever Function Compute does not say clearly is unknown."""
+    status, body = response.status, bytes(response.body)
+    request_id = _word(response.headers.get("x-fc-request-id"))
+    error_type = response.headers.get("x-fc-error-type")
+    if status < 300:
+        if error_type and request_id:
+            raise FunctionFailed(function, request_id, _word(error_type), body)
+        if request_id and status == (HTTPStatus.ACCEPTED if later else HTTPStatus.OK):
+            return Invoked(request_id, body)
+        raise InvocationUnknown(function, f"HTTP {status}, which is no response of Function Compute to it")
+    code = _code(body)
+    if status < 500 or (status == HTTPStatus.SERVICE_UNAVAILABLE and code):
+        raise InvocationRefused(function, status, code or f"HTTP{status}", request_id)
+    raise InvocationUnknown(function, f"HTTP {status} {code}".rstrip())
+
+
+def _unopened(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the server's certificate was refused ({error.verify_message}): "
+            "check PUSH_FC_ENDPOINT and ALIBABA_CLOUD_CA_BUNDLE"
+        )
+    # The texts of network errors name hosts and files; their kind does not.
+    return f"no connection ({type(error).__name__})"
+
+
+def _code(body: bytes) -> str:
+    """Return the code of an API error, empty without one; each generation of the API names the field its own
+    way (fc-runtime.md: Error semantics).
+    """
+    try:
+        described = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(described, dict):
+        return ""
+    codes = (described.get(field) for field in ("errorCode", "ErrorCode", "Code", "code"))
+    return _word(next(filter(None, codes), ""))
+
+
+def _word(text: Any) -> str:
+    """Return an identifier of a server's, or nothing if it is none: it gets printed."""
+    return text if isinstance(text, str) and re.fullmatch(r"[\w.:-]{1,128}", text, re.ASCII) else ""
 
 
 def _described(payload: bytes) -> str:
@@ -353,5 +359,5 @@ def _described(payload: bytes) -> str:
     try:
         error = json.loads(payload)
         return f"{error.get('errorType', 'error')}: {str(error.get('errorMessage', ''))[:300]}"
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""

@@ -19,7 +19,10 @@ from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE, message
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_EVERYWHERE = {"async-timeout", "pycryptodome", "colorama", "tzdata"}
+NOT_EVERYWHERE = {
+    *("async-timeout", "colorama", "tzdata"),
+    *("pycryptodome", "cryptography", "cffi", "pycparser"),
+}
 """Pinned for other runtimes or systems, or left out because nothing imports it."""
 ORDER = {
     "id": "4711",
@@ -67,6 +70,7 @@ def test_it_is_small_enough_and_all_below_python(layer: Path) -> None:
         r"^python/bin/|\.lock$|RECORD$|direct_url",
         r"^python/(local|functions|deploy|benchmarks)/",
         r"boto",
+        r"^python/(alibabacloud|aiohttp|darabonba|cryptography|cffi|Crypto)",
     ],
 )
 def test_nothing_is_in_it_that_is_not_needed(layer: Path, forbidden: str) -> None:

@@ -1,26 +1,35 @@
-"""Calling functions through both official SDKs, before a server that verifies their signatures."""
+"""Calling functions of both generations, before a server that verifies the signatures."""
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
+from alibabacloud_fc20230330 import models
+from alibabacloud_fc20230330.client import Client
+from alibabacloud_tea_openapi.utils import Utils
+from alibabacloud_tea_openapi.utils_models import Config
+from darabonba.runtime import RuntimeOptions
 
 from mpaas_local.fc.api import Callee, create_events_app
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.fc.host import Account, Function, FunctionHost
 from mpaas_local.mpaas import AccessKey
 from mpaas_local.server import Server
-from mpaas_push import Credentials, Misconfigured, Settings
-from mpaas_push.functions import FunctionFailed, Functions, InvocationRefused, InvocationUnknown
-from tests.servers import LOOPBACK, closed_port, listening
+from mpaas_push import Credentials, Misconfigured, Settings, acs3
+from mpaas_push.functions import NOT_REACHED, FunctionFailed, Functions, InvocationRefused, InvocationUnknown
+from tests.servers import LOOPBACK, closed_port, listening, reply
+from tests.servers import Server as ScriptedServer
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 KEY = Credentials("STS.caller", "caller-secret", "caller-token")
@@ -159,6 +168,7 @@ def test_an_event_is_handed_over_and_a_task_only_once(deployed: Deployed, functi
     with pytest.raises(InvocationRefused) as error:
         functions.invoke_later(function, b"later", task_id=task)
     assert (error.value.status, error.value.code) == (409, "AsyncTaskAlreadyExists")
+    assert error.value.was_taken_before
     assert deployed.queue.finish(20)
     assert deployed.queue.tasks[task] == "Succeeded"
 
@@ -184,7 +194,7 @@ def test_a_broken_connection_is_not_tried_again(function: str, later: bool) -> N
 
     with listening(breaks) as port:
         functions = Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{port}"), KEY, timeout=5)
-        with pytest.raises(InvocationUnknown, match="nobody knows whether .* no answer") as error:
+        with pytest.raises(InvocationUnknown, match="may have been called: no response") as error:
             (functions.invoke_later if later else functions.invoke)(function, b"x")
 
     assert len(seen) == 1
@@ -203,22 +213,198 @@ def test_a_call_that_found_no_way_was_not_made(function: str, scheme: str) -> No
     assert error.value.may_be_tried_again
 
 
-@pytest.mark.parametrize("function", GENERATIONS)
-def test_an_error_without_json_is_typed_and_not_tried_again(function: str) -> None:
-    seen = 0
+# --- What counts as taken
 
-    def answers(connection: socket.socket) -> None:
-        nonlocal seen
-        seen += 1
+
+def answering(status: str, body: bytes = b"", **headers: str) -> Callable[[socket.socket], None]:
+    """Answer every call alike; underscores in header names become hyphens."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    response = "\r\n".join([*lines, "", ""]).encode() + body
+
+    def answer(connection: socket.socket) -> None:
         connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\nConnection: close\r\n\r\noops")
+        connection.sendall(response)
 
-    with listening(answers) as port:
-        functions = Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{port}"), KEY)
-        with pytest.raises((InvocationUnknown, InvocationRefused)):
-            functions.invoke(function, b"x")
+    return answer
 
-    assert seen == 1
+
+def functions_at(port: int) -> Functions:
+    return Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{port}"), KEY, timeout=5)
+
+
+@pytest.mark.parametrize("function", GENERATIONS)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answering("200 OK", b"<html>welcome</html>", Content_Type="text/html"),
+        answering("200 OK", b"", X_Fc_Request_Id="1-2"),
+        answering("202 Accepted"),
+        answering("202 Accepted", b"", X_Fc_Request_Id="1-2 <b>"),
+        answering("204 No Content"),
+        answering("500 Internal Server Error", b'{"errorCode": "InternalServerError"}'),
+        answering("502 Bad Gateway", b"oops"),
+        answering("503 Service Unavailable", b"<html>proxy</html>"),
+    ],
+)
+def test_an_answer_that_does_not_say_taken_is_unknown(
+    function: str, answer: Callable[[socket.socket], None]
+) -> None:
+    with listening(answer) as port, pytest.raises(InvocationUnknown, match="may have been called: HTTP"):
+        functions_at(port).invoke_later(function, b"x")
+
+
+@pytest.mark.parametrize("function", GENERATIONS)
+@pytest.mark.parametrize(
+    ("answer", "status", "code", "again"),
+    [
+        (answering("400 Bad Request", b'{"errorCode": "InvalidArgument"}'), 400, "InvalidArgument", False),
+        (answering("403 Forbidden", b"<html>proxy</html>"), 403, "HTTP403", False),
+        (answering("407 Proxy Authentication Required"), 407, "HTTP407", False),
+        (
+            answering("409 Conflict", b'{"errorCode": "ConcurrentUpdateError"}'),
+            409,
+            "ConcurrentUpdateError",
+            False,
+        ),
+        (answering("409 Conflict", b"AsyncTaskAlreadyExists"), 409, "HTTP409", False),
+        (
+            answering("429 Too Many Requests", b'{"ErrorCode": "ResourceExhausted"}'),
+            429,
+            "ResourceExhausted",
+            True,
+        ),
+        (answering("503 Told", b'{"errorCode": "ServiceUnavailable"}'), 503, "ServiceUnavailable", True),
+        (answering("400 Bad Request", b'{"errorCode": "a b\\n<script>"}'), 400, "HTTP400", False),
+        (answering("400 Bad Request", b"[" * 100_000), 400, "HTTP400", False),
+    ],
+)
+def test_a_refusal_is_told_from_a_task_that_was_taken_before(
+    function: str, answer: Callable[[socket.socket], None], status: int, code: str, again: bool
+) -> None:
+    with listening(answer) as port, pytest.raises(InvocationRefused) as error:
+        functions_at(port).invoke_later(function, b"x", task_id="task")
+
+    assert (error.value.status, error.value.code) == (status, code)
+    assert error.value.may_be_tried_again == again
+    assert not error.value.was_taken_before
+
+
+@pytest.mark.parametrize("function", GENERATIONS)
+@pytest.mark.parametrize(
+    "status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"]
+)
+def test_no_redirect_is_followed(function: str, status: str) -> None:
+    elsewhere: list[bytes] = []
+
+    def never(connection: socket.socket) -> None:
+        elsewhere.append(connection.recv(65536))
+
+    with listening(never) as other:
+        location = f"http://{LOOPBACK}:{other}/"
+        with (
+            listening(answering(status, Location=location)) as port,
+            pytest.raises(InvocationRefused) as error,
+        ):
+            functions_at(port).invoke_later(function, b"x")
+
+    assert error.value.status == int(status[:3])
+    assert elsewhere == []
+
+
+@pytest.mark.parametrize("function", GENERATIONS)
+def test_a_header_that_cannot_be_written_means_not_reached(function: str) -> None:
+    seen: list[bytes] = []
+
+    def records(connection: socket.socket) -> None:
+        seen.append(connection.recv(65536))
+
+    key = Credentials("id", "secret", "token\r\nx-fc-invocation-type: Sync")
+    with listening(records) as port:
+        functions = Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{port}"), key)
+        with pytest.raises(InvocationRefused, match="holds characters that cannot be sent") as error:
+            functions.invoke_later(function, b"x")
+
+    assert error.value.code == NOT_REACHED
+    assert "token" not in str(error.value).replace("security-token", "")
+    assert seen == []
+
+
+@pytest.mark.parametrize("function", GENERATIONS)
+def test_no_proxy_is_used(function: str, deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, f"http://{LOOPBACK}:{closed_port()}")
+
+    assert deployed.functions().invoke(function, b"hello").payload == b"hello!"
+
+
+# --- The certificate
+
+
+@pytest.mark.parametrize("function", GENERATIONS)
+def test_a_server_is_trusted_by_the_ca_bundle_and_its_name(function: str, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(bundle)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    accepted = ScriptedServer(reply({}, 202, headers=[("X-Fc-Request-Id", "1-2")]), tls=tls, host="localhost")
+    with accepted as server:
+        trusting = Functions(Settings(fc_endpoint=server.url, ca_bundle=str(bundle)), KEY)
+        assert trusting.invoke_later(function, b"x").request_id == "1-2"
+
+        with pytest.raises(InvocationRefused, match="certificate was refused") as error:
+            Functions(Settings(fc_endpoint=server.url), KEY).invoke_later(function, b"x")
+
+        assert error.value.code == NOT_REACHED
+        assert len(server.requests) == 1
+
+
+# --- The signature
+
+
+@pytest.mark.parametrize("key", [KEY, Credentials("LTAI-id", "a-secret")], ids=["sts", "long-term"])
+@pytest.mark.parametrize("function", ["callee", "service$callee", "汉字 a/b"])
+def test_a_call_is_signed_byte_by_byte_as_the_official_sdk_signs_it(
+    function: str, key: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[Any, str, str]] = []
+    sign = Utils.get_authorization
+
+    def recording(request: Any, kind: str, payload: str, key_id: str, secret: str) -> str:
+        authorization = str(sign(request, kind, payload, key_id, secret))
+        calls.append((request, payload, authorization))
+        return authorization
+
+    monkeypatch.setattr(Utils, "get_authorization", recording)
+    payload = "汉字 %20+ü".encode()
+    with ScriptedServer(reply({}, 202, headers=[("X-Fc-Request-Id", "1-2")])) as server:
+        config = Config(
+            access_key_id=key.access_key_id,
+            access_key_secret=key.access_key_secret,
+            security_token=key.security_token,
+            endpoint=f"{LOOPBACK}:{server.port}",
+            protocol="HTTP",
+        )
+        asked = models.InvokeFunctionHeaders(x_fc_invocation_type="Async", x_fc_async_task_id="task-1")
+        request = models.InvokeFunctionRequest(body=io.BytesIO(payload))
+        Client(config).invoke_function_with_options(function, request, asked, RuntimeOptions())
+        Functions(Settings(fc_endpoint=server.url), key).invoke_later(function, payload, task_id="task-1")
+        theirs, ours = server.requests
+
+    ((signed, body_hash, expected),) = calls
+    headers = {name: value for name, value in signed.headers.items() if name != "Authorization"}
+    canonical, names = acs3.canonical_request("POST", signed.pathname, signed.query, headers, body_hash)
+    assert acs3.authorization(canonical, names, key) == expected
+
+    assert (ours.method, ours.path, ours.body) == (theirs.method, theirs.path, theirs.body)
+    of_their_client = {"user-agent", "accept-encoding", "connection", "x-acs-credentials-provider"}
+    each_time = {"x-acs-date", "x-acs-signature-nonce", "authorization", "connection"}
+    assert ours.headers.keys() - each_time == theirs.headers.keys() - each_time - of_their_client
+    for name in ours.headers.keys() - each_time:
+        assert ours.headers[name] == theirs.headers[name]
+    our_names = ours.headers["authorization"].split("SignedHeaders=")[1].partition(",")[0].split(";")
+    assert set(our_names) == ours.headers.keys() - {"authorization", "connection", "content-length"}
 
 
 # --- Where

@@ -1,0 +1,65 @@
+"""ACS3-HMAC-SHA256, the signature of Alibaba Cloud's newer APIs (fc-runtime.md: SDKs and API versions).
+
+A request enters, the value of its `Authorization` header leaves. Written out because the official SDK takes a
+third of a second to import and a fifth of the layer; the tests compare the two byte by byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mpaas_push.credentials import Credentials
+
+__all__ = ["ALGORITHM", "authorization", "canonical_request", "sha256_hex"]
+
+ALGORITHM = "ACS3-HMAC-SHA256"
+
+
+def authorization(canonical: str, signed_headers: str, credentials: Credentials) -> str:
+    """Return the value of the `Authorization` header.
+
+    Args:
+        canonical: The canonical request.
+        signed_headers: The names in it, as `canonical_request` returned them.
+        credentials: Whose key signs.
+    """
+    text = f"{ALGORITHM}\n{sha256_hex(canonical.encode())}"
+    signature = hmac.digest(credentials.access_key_secret.encode(), text.encode(), "sha256").hex()
+    return (
+        f"{ALGORITHM} Credential={credentials.access_key_id},SignedHeaders={signed_headers},"
+        f"Signature={signature}"
+    )
+
+
+def canonical_request(
+    method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body_sha256: str
+) -> tuple[str, str]:
+    """Return the text whose hash is signed, and the names of the headers in it.
+
+    Args:
+        method: In capitals.
+        path: Percent-encoded.
+        query: Not encoded.
+        headers: All that are to be signed: `host`, `content-type` and every `x-acs-…` at least.
+        body_sha256: Hash of the body in hex, also the value of `x-acs-content-sha256`.
+    """
+    pairs = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in sorted(query.items()))
+    named = sorted((name.lower(), value.strip()) for name, value in headers.items())
+    names = ";".join(name for name, _ in named)
+    lines = "".join(f"{name}:{value}\n" for name, value in named)
+    return f"{method}\n{path}\n{pairs}\n{lines}\n{names}\n{body_sha256}", names
+
+
+def sha256_hex(data: bytes) -> str:
+    """Return the SHA-256 of bytes in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _encoded(text: str) -> str:
+    return quote(text, safe="~")
