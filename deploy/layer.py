@@ -40,8 +40,8 @@ NOT_IMPORTED = (
     *("cryptography", "cryptography-*.dist-info", "_cffi_backend.*.so"),
     *("cffi", "cffi-*.dist-info", "pycparser", "pycparser-*.dist-info"),
 )
-"""`aliyun-mns-sdk` asks for pycryptodome and imports it nowhere; `aliyun-python-sdk-core` imports cryptography
-(with cffi) for its `AcsClient` only; rules are too short for YAML in C. Together half of the layer."""
+"""`aliyun-mns-sdk` asks for pycryptodome and imports it nowhere; `aliyun-python-sdk-core` imports
+cryptography (with cffi) for its `AcsClient` only; rules are too short for YAML in C. Together half of the layer."""
 NOT_NEEDED = ("*.pyi", "py.typed", "*.c", "*.h", "*.pyx", "*.pxd", "*.pxi")
 """Sources and types: nothing looks at them at run time."""
 KEPT_METADATA = ("METADATA", "licenses", "LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "AUTHORS*")
