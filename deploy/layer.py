@@ -41,7 +41,7 @@ NOT_IMPORTED = (
     *("cffi", "cffi-*.dist-info", "pycparser", "pycparser-*.dist-info"),
 )
 """`aliyun-mns-sdk` asks for pycryptodome and imports it nowhere; `aliyun-python-sdk-core` imports
-cryptography (with cffi) for its `AcsClient` only; rules are too short for YAML in C. Together half of the layer."""
+cryptography (with cffi) for its `AcsClient` only; rules are too short for YAML in C: half the layer."""
 NOT_NEEDED = ("*.pyi", "py.typed", "*.c", "*.h", "*.pyx", "*.pxd", "*.pxi")
 """Sources and types: nothing looks at them at run time."""
 KEPT_METADATA = ("METADATA", "licenses", "LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "AUTHORS*")

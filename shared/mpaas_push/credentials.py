@@ -11,7 +11,7 @@ from mpaas_push.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Credentials"]
+__all__ = ["Credentials", "stray_characters"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class Credentials:
         """Return the key of one source; None if the source is empty; raise if it is half set."""
         if key_id[1] and secret[1]:
             for name, text in (key_id, secret, ("ALIBABA_CLOUD_SECURITY_TOKEN", token)):
+                if text and (flaw := stray_characters(text)):
+                    raise Misconfigured(f"{name}: {flaw}", setting=name)
                 if text and not text.isascii():
                     raise Misconfigured(f"{name} holds characters that no AccessKey has", setting=name)
             return cls(key_id[1], secret[1], token or None, key_id[0])
@@ -87,6 +89,18 @@ class Credentials:
             there, missing = (key_id[0], secret[0]) if key_id[1] else (secret[0], key_id[0])
             raise Misconfigured(f"{missing} is missing: {there} is set, set both or neither", setting=missing)
         return None
+
+
+def stray_characters(text: str) -> str | None:
+    """Return what is wrong with a value that was copied with more than was meant, if anything is."""
+    if text != text.strip():
+        return "begins or ends with a blank or a line end: remove it"
+    if not _CONTROL.isdisjoint(text):
+        return "holds a line end or another control character: remove it"
+    return None
+
+
+_CONTROL = frozenset(map(chr, (*range(32), 127)))
 
 
 def _none_found() -> Credentials:

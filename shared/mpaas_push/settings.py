@@ -15,13 +15,15 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from mpaas_push.credentials import stray_characters
 from mpaas_push.errors import Misconfigured
 from mpaas_push.message.constraints import Level, parse_levels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from urllib.parse import SplitResult
 
-__all__ = ["ApiVersion", "IfDown", "OnUnknown", "Settings"]
+__all__ = ["ApiVersion", "IfDown", "Late", "OnUnknown", "Settings"]
 
 
 class ApiVersion(str, Enum):
@@ -51,21 +53,45 @@ class IfDown(str, Enum):
     """Do not send it: it comes to `throttled`."""
 
 
+class Late(str, Enum):
+    """What to do with a push whose validity has run out before it could be sent."""
+
+    EXPIRE = "expire"
+    """Give it up: it comes to `refused` with result code `Expired`."""
+    SEND = "send"
+    """Send it all the same, with the validity that it was given."""
+
+
+class _WrongValue(ValueError):
+    """What a variable may hold. Shown to people: other errors quote what was given, which may be a secret."""
+
+
+def _split(text: str, allowed: str) -> SplitResult:
+    """Take a URL apart, port included, without ever quoting it."""
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise _WrongValue(allowed) from None
+    if port == 0:
+        raise _WrongValue("must name a port from 1 to 65535")
+    return url
+
+
 def _endpoint(text: str) -> str:
-    url = urlsplit(text)
+    url = _split(text, f"{_AN_ENDPOINT}, with a port from 1 to 65535 if any")
     if not url.hostname or url.scheme not in {"https", "http"}:
-        raise ValueError("must be a URL such as https://mpaas.cn-hangzhou.aliyuncs.com")
+        raise _WrongValue(_AN_ENDPOINT)
     if "@" in url.netloc or url.path.strip("/") or url.query or url.fragment:
-        raise ValueError("must hold scheme, host and port only")
-    if url.port == 0:
-        raise ValueError("must name a port from 1 to 65535")
+        raise _WrongValue("must hold scheme, host and port only")
     if not _HOST_AND_PORT.fullmatch(url.netloc):
-        raise ValueError("must be a URL such as https://mpaas.cn-hangzhou.aliyuncs.com, its host in ASCII")
+        raise _WrongValue(f"{_AN_ENDPOINT}, its host in ASCII")
     if url.scheme == "http" and not _is_loopback(url.hostname):
-        raise ValueError("must be https: plain http is for this machine's own addresses only")
+        raise _WrongValue("must be https: plain http is for this machine's own addresses only")
     return f"{url.scheme}://{url.netloc}"
 
 
+_AN_ENDPOINT = "must be a URL such as https://mpaas.cn-hangzhou.aliyuncs.com"
 # What `urlsplit` calls a host may be followed by more: `[::1].example.com` names `::1` to it.
 _HOST_AND_PORT = re.compile(r"([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
 
@@ -81,26 +107,40 @@ def _is_loopback(host: str) -> bool:
 
 def _file(path: str) -> str:
     if not os.path.isfile(path):  # noqa: PTH113 - pathlib costs a cold start and buys nothing here
-        raise ValueError("must be the path of a readable file of CA certificates in PEM form")
+        raise _WrongValue("must be the path of a readable file of CA certificates in PEM form")
     return path
 
 
 def _ledger_url(text: str) -> str:
-    url = urlsplit(text)
+    url = _split(text, f"{_A_LEDGER_URL}; {_ENCODING}")
     # What may follow in such a URL could switch the check of certificates off.
     if url.scheme not in {"redis", "rediss"} or not url.hostname or url.query or url.fragment:
-        raise ValueError("must be a URL such as rediss://user:password@host:6379/0, without a query")
-    if not _HOST_AND_PORT.fullmatch(url.netloc.rpartition("@")[2]):
-        raise ValueError("must be a URL such as rediss://user:password@host:6379/0, its host in ASCII")
-    if not re.fullmatch("(/[0-9]{0,4})?", url.path) or url.port == 0:
-        raise ValueError(
-            "must name a port from 1 to 65535 and, after it, nothing but the number of a database"
-        )
+        raise _WrongValue(f"{_A_LEDGER_URL}, without a query; {_ENCODING}")
+    user, _, address = url.netloc.rpartition("@")
+    if _NOT_ENCODED.search(user):
+        raise _WrongValue(f"{_A_LEDGER_URL}; {_ENCODING}")
+    if not _HOST_AND_PORT.fullmatch(address):
+        raise _WrongValue(f"{_A_LEDGER_URL}, its host in ASCII; {_ENCODING}")
+    if not re.fullmatch("(/[0-9]{0,4})?", url.path):
+        raise _WrongValue(f"{_A_LEDGER_URL}, with nothing after the number of a database; {_ENCODING}")
     return text
 
 
+_A_LEDGER_URL = "must be a URL such as rediss://user:password@host:6379/0"
+_ENCODING = (
+    "in user and password, percent-encode all but letters, digits and `-._~` "
+    "(`%40` for `@`, `%2F` for `/`, `%23` for `#`, `%25` for `%`)"
+)
+_NOT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})|[^!-~]|[@\[\]]|:.*:")
+
+
 def _levels(value: object) -> object:
-    return parse_levels(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_levels(value)
+    except ValueError as error:  # its texts are meant for people
+        raise _WrongValue(str(error)) from None
 
 
 _QUEUE_NAME = "^[A-Za-z0-9][A-Za-z0-9-]{0,255}$"
@@ -249,6 +289,13 @@ class Settings(BaseModel):
             description="while the ledger cannot be reached: send without it, or fail (`throttled`)",
         ),
     ] = IfDown.SEND
+    late: Annotated[
+        Late,
+        Field(
+            alias="PUSH_LATE",
+            description="a push whose validity ran out while it waited: `expire` (given up) or `send`",
+        ),
+    ] = Late.EXPIRE
     constraint_levels: Annotated[
         dict[str, Level],
         Field(
@@ -267,6 +314,24 @@ class Settings(BaseModel):
             le=33554432,
         ),
     ] = 1048576
+    max_messages: Annotated[
+        int,
+        Field(
+            alias="PUSH_MAX_MESSAGES",
+            description="most messages in one HTTP request",
+            ge=1,
+            le=1000000,
+        ),
+    ] = 10000
+    max_targets: Annotated[
+        int,
+        Field(
+            alias="PUSH_MAX_TARGETS",
+            description="most targets in one HTTP request, over all of its messages",
+            ge=1,
+            le=10000000,
+        ),
+    ] = 100000
     log_level: Annotated[
         str,
         Field(
@@ -294,6 +359,8 @@ class Settings(BaseModel):
         env = os.environ if env is None else env
         values = {name: env[name] for name in cls.variables() if env.get(name)}
         for name, value in values.items():
+            if flaw := stray_characters(value):
+                raise Misconfigured(f"{name}: {flaw}", setting=name)
             # Bytes that are not UTF-8 are half surrogate pairs in `os.environ`: no request could hold them.
             if value.encode(errors="ignore").decode() != value:
                 raise Misconfigured(f"{name}: must be UTF-8 text", setting=name)
@@ -326,6 +393,12 @@ def _as_text(default: Any) -> str:
 
 
 def _misconfigured(error: ValidationError) -> Misconfigured:
+    texts = []
     faults = error.errors(include_url=False, include_input=False)
-    texts = [f"{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}" for fault in faults]
+    for fault in faults:
+        own = fault.get("ctx", {}).get("error")
+        text = fault["msg"]
+        if fault["type"] == "value_error":
+            text = str(own) if isinstance(own, _WrongValue) else "cannot be used"
+        texts.append(f"{fault['loc'][0]}: {text}")
     return Misconfigured("; ".join(texts), setting=str(faults[0]["loc"][0]))

@@ -154,3 +154,12 @@ def test_a_key_that_is_no_text_names_its_variable(name: str) -> None:
         Credentials.resolve(env=OWN | {name: "hush\udcff"})
 
     assert "hush" not in f"{caught.value!r}"
+
+
+@pytest.mark.parametrize("text", ["key\n", " key", "key\r\n", "ke\ny"])
+@pytest.mark.parametrize("name", ["MPAAS_AK_ENV", "MPAAS_SK_ENV"])
+def test_a_key_copied_with_blanks_or_line_ends_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(Misconfigured, match=f"{name}: .*remove it") as caught:
+        Credentials.resolve(env={"MPAAS_AK_ENV": "id", "MPAAS_SK_ENV": "secret"} | {name: text})
+
+    assert caught.value.setting == name

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import string
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,8 +88,11 @@ def test_other_variables_do_not_matter() -> None:
         ("MPAAS_ENDPOINT", "https://@mpaas.example.com", "scheme, host and port only"),
         ("MPAAS_ENDPOINT", "https://mpaas.example.com:99999", "65535"),
         ("MPAAS_ENDPOINT", "https://mpaas.example.com:0", "65535"),
-        ("MPAAS_ENDPOINT", "https://mpaas.example.com:x", "Port"),
-        ("MPAAS_ENDPOINT", "https://mpaas.example.com ", "URL such as https://"),
+        ("MPAAS_ENDPOINT", "https://mpaas.example.com:x", "port from 1 to 65535"),
+        ("MPAAS_ENDPOINT", "https://mpaas.example.com ", "begins or ends with a blank or a line end"),
+        ("PUSH_MAX_MESSAGES", "0", "greater than or equal to 1"),
+        ("PUSH_MAX_TARGETS", "x", "integer"),
+        ("PUSH_LATE", "never", "'expire' or 'send'"),
         ("MPAAS_ENDPOINT", "https://mpaas..example.com", "URL such as https://"),
         ("MPAAS_ENDPOINT", "https://[::1", "URL"),
         ("MPAAS_API_VERSION", "2020-07-10", "'2019-08-21' or '2020-10-28'"),
@@ -209,3 +213,61 @@ def test_each_variable_is_described() -> None:
 def test_half_a_surrogate_pair_is_named_as_a_wrong_value() -> None:
     with pytest.raises(Misconfigured, match="MPAAS_APP_ID"):
         Settings.from_env({"MPAAS_APP_ID": "ONEX\udcff"})
+
+
+@pytest.mark.parametrize("name", Settings.variables())
+@pytest.mark.parametrize("value", [" 1", "1 ", "1\n", "\t1", "1\r\n", "a\nb", "a\x00b", "1\u00a0"])
+def test_a_value_copied_with_blanks_or_line_ends_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(Misconfigured, match="blank|line end") as caught:
+        Settings.from_env({name: value})
+
+    assert caught.value.setting == name
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:qzx/xzq@host:6379/0",
+        "redis://user:qzx#xzq@host:6379/0",
+        "redis://user:qzx?xzq@host:6379/0",
+        "redis://user:qzx@xzq@host:6379/0",
+        "redis://user:qzx:xzq@host:6379/0",
+        "redis://user:qzx%xzq@host:6379/0",
+        "redis://user:qzx[xzq@host:6379/0",
+        "redis://user:qzx]xzq@host:6379/0",
+        "redis://user:qzx\uff57xzq@host:6379/0",
+        "redis://user:qzx\uff0fxzq@host:6379/0",
+        "redis://user:qzx xzq@host:6379/0",
+        "redis://user:qzxxzq@host:qzx/0",
+        "redis://user:qzxxzq@ho\u2100st:6379/0",
+        "redis://user:qzxxzq@[::1:6379/0",
+        "redis://user:qzxxzq@[qzxxzq]:6379/0",
+        "redis://host:qzxxzq",
+        "qzxxzq",
+    ],
+)
+def test_the_password_of_a_ledger_url_stands_in_no_error(url: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Settings.from_env({"PUSH_LEDGER_URL": url})
+
+    text = str(caught.value)
+    assert text.startswith("PUSH_LEDGER_URL: must")
+    assert "percent-encode" in text
+    assert "qzx" not in text
+    assert "xzq" not in text
+
+
+def test_a_ledger_url_with_an_encoded_password_is_taken() -> None:
+    url = "rediss://user:p%40ss%2F%3A%25w0rd-._~!$&'()*+,;=@host:6380/2"
+
+    assert Settings.from_env({"PUSH_LEDGER_URL": url}).ledger_url == url
+
+
+def test_no_text_of_a_foreign_error_gets_into_one_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: str) -> None:
+        raise ValueError("the value was secret")
+
+    monkeypatch.setattr("mpaas_push.settings._HOST_AND_PORT", SimpleNamespace(fullmatch=fails))
+
+    with pytest.raises(Misconfigured, match="^MPAAS_ENDPOINT: cannot be used$"):
+        Settings.from_env({"MPAAS_ENDPOINT": "https://host"})
