@@ -6,7 +6,6 @@ STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 # The local stack's triggers, for `make tick NAME=…`.
-RUNTIME ?= python3.10
 STAGE ?= dev
 FUNCTION ?= http_push
 EVENTS ?= http://127.0.0.1:8082
@@ -57,17 +56,17 @@ format: install  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-layer: install  ## build the code layer: make layer RUNTIME=python3.12 ARGS=--compiled
-	$(BIN)/python -m deploy.layer --runtime $(RUNTIME) $(ARGS)
+layer: install  ## build the code layer, for the runtime of s.yaml
+	$(BIN)/python -m deploy.layer $(ARGS)
 
-package: validate  ## zips of functions and layer for template.yml: make package RUNTIME=python3.12
-	$(BIN)/python -m deploy.package --runtime $(RUNTIME) $(ARGS)
+package: validate  ## zips of functions and layer for template.yml
+	$(BIN)/python -m deploy.package $(ARGS)
 
 prepare: install  ## make queues, topic and the texts of the policies: make prepare STAGE=staging
 	$(BIN)/python -m deploy.prepare --stage $(STAGE) $(ARGS)
 
 deploy: validate  ## deploy a stage: make deploy STAGE=staging (settings in .env)
-	$(BIN)/python -m deploy.deploy deploy --stage $(STAGE) --runtime $(RUNTIME) $(ARGS)
+	$(BIN)/python -m deploy.deploy deploy --stage $(STAGE) $(ARGS)
 
 logs: install  ## follow a function's logs: make logs STAGE=staging FUNCTION=queue_push
 	$(BIN)/python -m deploy.deploy logs --stage $(STAGE) --function $(FUNCTION) $(ARGS)

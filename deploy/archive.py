@@ -13,16 +13,20 @@ __all__ = ["pack"]
 _FIRST_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-def pack(folder: Path, path: Path, inside: str = "") -> None:
-    """Zip the files of a folder, without what a Python that ran them left behind.
+def pack(folder: Path, path: Path, inside: str = "", *, bytecode: bool = False) -> None:
+    """Zip the files of a folder.
 
     Args:
         folder: Whose files, and those of folders in it.
         path: The zip.
         inside: Folder in the zip that they go to, ending with a slash; by default its top.
+        bytecode: Keep `__pycache__`; otherwise it is what a Python that ran the files left behind.
     """
-    found = (each for each in folder.rglob("*") if each.is_file() and "__pycache__" not in each.parts)
-    files = {each.relative_to(folder).as_posix(): each for each in found}
+    files = {
+        file.relative_to(folder).as_posix(): file
+        for file in folder.rglob("*")
+        if file.is_file() and (bytecode or "__pycache__" not in file.parts)
+    }
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
         for name in sorted(files):
             entry = zipfile.ZipInfo(inside + name, _FIRST_TIME)

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.layer import ROOT, RUNTIMES, BuildFailed, build
+from deploy.layer import ROOT, BuildFailed, build, runtime_of
 from mpaas_push.errors import Misconfigured
 from project.descriptor import DescriptorError, read_functions
 from project.env_file import NEEDED, OF_FUNCTION_COMPUTE, read_env
@@ -57,7 +57,7 @@ def other_stage(file: Path, stage: str) -> list[str]:
 
 
 def missing(
-    env: Mapping[str, str], stage: str, file: Path, runtime: str | None = None, folder: Path = ROOT
+    env: Mapping[str, str], stage: str, file: Path, folder: Path = ROOT, *, deploys: bool = True
 ) -> list[str]:
     """Name everything that is lacking, each with what to do.
 
@@ -65,33 +65,30 @@ def missing(
         env: The settings.
         stage: Which deployment.
         file: Where settings belong.
-        runtime: Of the functions that are to be deployed, and of their layer, which holds compiled parts and
-            serves no other. None where what is deployed already is followed or removed: that needs less.
         folder: Whose descriptors are deployed.
+        deploys: Whether functions are to be deployed; to follow or remove what is there needs less.
     """
-    found = other_stage(file, stage) + missing_settings(env, file, NEEDED if runtime else OF_THE_ACCOUNT)
+    found = other_stage(file, stage) + missing_settings(env, file, NEEDED if deploys else OF_THE_ACCOUNT)
     if "FC_REGION" in env:
         found.append(f"FC_REGION is set; unset it: {OF_FUNCTION_COMPUTE}")
-    if runtime:
-        found += _other_runtimes(env, folder / STAGES[stage], runtime)
+    if deploys:
+        found += _unusable(env, folder / STAGES[stage])
     if shutil.which("s", path=env.get("PATH")) is None:
         found.append(f"the command s is not there: {CLI}")
     elif not _has_access(env):
         alias = env.get("SERVERLESS_ACCESS", "default")
         found.append(f"the access {alias} is not there: s config add -a {alias}, keys of a deployer")
-    if runtime and (role := _missing_role(env, stage)):
+    if deploys and (role := _missing_role(env, stage)):
         found.append(role)
     return found
 
 
-def _other_runtimes(env: Mapping[str, str], descriptor: Path, runtime: str) -> list[str]:
+def _unusable(env: Mapping[str, str], descriptor: Path) -> list[str]:
     try:
-        functions = read_functions(descriptor, env)
-    except DescriptorError as error:
+        runtime_of(read_functions(descriptor, env).values())
+    except (DescriptorError, BuildFailed) as error:
         return [f"{descriptor.name} cannot be used: {error}"]
-    found = sorted({each.runtime for each in functions.values()} - {runtime})
-    told = f"{descriptor.name} runs functions with {', '.join(found)}, the layer is to be for {runtime}"
-    return [f"{told}: make both the same (RUNTIME=… or `runtime` in the template)"] if found else []
+    return []
 
 
 def _has_access(env: Mapping[str, str]) -> bool:
@@ -120,16 +117,15 @@ def _missing_role(env: Mapping[str, str], stage: str) -> str | None:
     return f"the role {role} is not there: create it (docs/deploy.md, step 5)"
 
 
-def deploy(
-    stage: str, runtime: str, env: dict[str, str], *, folder: Path = ROOT, compiled: bool = False
-) -> None:
+def deploy(stage: str, env: dict[str, str], folder: Path = ROOT) -> None:
     """Build and publish the layer, then deploy the stage.
 
     Raises:
         BuildFailed: the layer could not be built.
         DeploymentFailed: Serverless Devs failed, or published no layer.
     """
-    layer = build(runtime, compiled=compiled)
+    runtime = runtime_of(read_functions(folder / STAGES[stage], env).values())
+    layer = build(runtime)
     print(f"layer   {layer} ({layer.stat().st_size:,} bytes)")
     publish = ["s", "cli", "fc3", "layer", "publish", "--region", env["ALIBABA_CLOUD_REGION_ID"]]
     publish += ["--layer-name", f"mpaas-push-{stage}", "--code", str(layer)]
@@ -174,8 +170,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.deploy", description=__doc__)
     parser.add_argument("action", choices=("deploy", "logs", "remove"))
     parser.add_argument("--stage", choices=STAGES, default="dev")
-    parser.add_argument("--runtime", choices=RUNTIMES, default=RUNTIMES[0])
-    parser.add_argument("--compiled", action="store_true", help="a layer of bytecode (docs/layer.md)")
     parser.add_argument("--function", default="http_push", help="whose logs; its name in s.yaml")
     parser.add_argument("--yes", action="store_true", help="remove without a question")
     parser.add_argument(
@@ -188,8 +182,8 @@ def main() -> int:
     except Misconfigured as error:
         print(f"cannot {options.action}; nothing was changed: {error}", file=sys.stderr)
         return 2
-    runtime = options.runtime if options.action == "deploy" else None
-    if lacks := missing(env, options.stage, options.settings, runtime, options.folder):
+    deploys = options.action == "deploy"
+    if lacks := missing(env, options.stage, options.settings, options.folder, deploys=deploys):
         print(f"cannot {options.action}; nothing was changed:", file=sys.stderr)
         print("\n".join(f"  - {each}" for each in lacks), file=sys.stderr)
         return 2
@@ -199,7 +193,7 @@ def main() -> int:
         return 2
     try:
         if options.action == "deploy":
-            deploy(options.stage, options.runtime, env, folder=options.folder, compiled=options.compiled)
+            deploy(options.stage, env, options.folder)
         elif options.action == "logs":
             _s([options.function, "logs", "--tail", "-t", STAGES[options.stage]], env, options.folder)
         else:

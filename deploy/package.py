@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from deploy.archive import pack
-from deploy.layer import ROOT, RUNTIMES, BuildFailed, build
+from deploy.layer import ROOT, BuildFailed, build, runtime_of
 from project.descriptor import DescriptorError, read_functions
 
 __all__ = ["package"]
@@ -23,31 +23,29 @@ _DIGITS = 12
 
 
 def package(
-    runtime: str,
     folder: Path = ROOT / "build" / "package",
     *,
     descriptor: Path = ROOT / "s.yaml",
     offline: bool = False,
-    compiled: bool = False,
 ) -> Path:
     """Pack the functions of a descriptor and their layer; return the folder, whose name is the version.
 
     Args:
-        runtime: One of `RUNTIMES`.
         folder: Where the folder is put; one of the same version is replaced.
         descriptor: Of the functions.
         offline: Take all wheels of the layer from the cache that an earlier build filled.
-        compiled: A layer of bytecode.
 
     Raises:
         BuildFailed: the layer could not be built.
         DescriptorError: the descriptor would not work.
     """
+    functions = read_functions(descriptor, {})
+    runtime = runtime_of(functions.values())
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary, "package")
         made.mkdir()
-        build(runtime, Path(temporary), offline=offline, compiled=compiled).rename(made / "layer.zip")
-        for resource, function in read_functions(descriptor, {}).items():
+        build(runtime, Path(temporary), offline=offline).rename(made / "layer.zip")
+        for resource, function in functions.items():
             pack(descriptor.parent / function.code, made / f"{resource}.zip")
         there = folder / _version(made)
         shutil.rmtree(there, ignore_errors=True)
@@ -65,13 +63,11 @@ def _version(folder: Path) -> str:
 def main() -> int:
     """Pack what is asked for; 0 if it could be."""
     parser = argparse.ArgumentParser(prog="python -m deploy.package", description=__doc__)
-    parser.add_argument("--runtime", choices=RUNTIMES, default=RUNTIMES[0])
     parser.add_argument("--offline", action="store_true", help="take all wheels from the cache")
-    parser.add_argument("--compiled", action="store_true", help="a layer of bytecode (docs/layer.md)")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "package")
     options = parser.parse_args()
     try:
-        made = package(options.runtime, options.folder, offline=options.offline, compiled=options.compiled)
+        made = package(options.folder, offline=options.offline)
     except (BuildFailed, DescriptorError) as error:
         print(f"nothing was packed: {error}", file=sys.stderr)
         return 1

@@ -105,6 +105,7 @@ def wiring_faults(functions: _Functions, other_stages: Collection[str]) -> Itera
         yield from _of_streams(path, props, streams[name])
         yield from _of_other_stages(path, props, other_stages)
         yield from _of_worker(path, props, functions)
+    yield from _of_runtimes(functions)
     yield from _of_queues(functions, [stream for found in streams.values() for stream in found])
     yield from _of_buckets(functions)
 
@@ -175,6 +176,14 @@ def _of_worker(path: str, props: FunctionProperties, functions: _Functions) -> I
         yield Fault(at, f"{name} is no function of this file")
     elif not worker.async_invoke_config.async_task:
         yield Fault(at, f"asyncInvokeConfig.asyncTask of {name} must be true, or tasks are taken twice")
+
+
+def _of_runtimes(functions: _Functions) -> Iterator[Fault]:
+    first = next(iter(functions.values()))
+    for name, props in functions.items():
+        if props.runtime != first.runtime:
+            told = f"is {props.runtime}, that of {first.function_name} {first.runtime}: one layer serves both"
+            yield Fault(f"resources.{name}.props.runtime", told)
 
 
 def _of_queues(functions: _Functions, streams: Collection[_Stream]) -> Iterator[Fault]:

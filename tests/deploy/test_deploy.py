@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.home = folder
+        self.project = PROJECT
         self.settings = folder / "team.env"
         self.settings.write_text(SETTINGS)
         self.bin = folder / "bin"
@@ -54,6 +56,13 @@ class Machine:
         self.add("s", S)
         (folder / ".s").mkdir()
         (folder / ".s" / "access.yaml").write_text("default:\n  AccountID: x\n")
+
+    def own_project(self, old: str, new: str) -> None:
+        """Deploy another project, which differs in a line of `s.yaml`."""
+        self.project = shutil.copytree(PROJECT, self.home / "project")
+        path = self.project / "s.yaml"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
 
     def add(self, command: str, script: str) -> None:
         path = self.bin / command
@@ -68,7 +77,7 @@ class Machine:
             "FAILS": "nothing fails",
         }
         command = [sys.executable, "-m", "deploy.deploy", action, "--settings", str(self.settings)]
-        command += ["--folder", str(PROJECT)]
+        command += ["--folder", str(self.project)]
         done = subprocess.run(
             [*command, *arguments],
             cwd=ROOT,
@@ -129,7 +138,7 @@ def test_a_role_that_could_not_be_asked_for_is_not_missing(machine: Machine, ans
     machine.add("aliyun", f"#!/bin/sh\necho '{answer}' >&2\nexit 1\n")
     env = read_env(machine.settings) | {"HOME": str(machine.home), "PATH": f"{machine.bin}:/usr/bin:/bin"}
 
-    assert missing(env, "staging", machine.settings, "python3.10") == []
+    assert missing(env, "staging", machine.settings, PROJECT) == []
 
 
 @pytest.mark.parametrize("action", ["logs", "remove"])
@@ -176,11 +185,25 @@ def test_a_missing_access_is_named(machine: Machine) -> None:
     assert machine.run("deploy", SERVERLESS_ACCESS="other")[0] == 0
 
 
-def test_a_layer_for_another_runtime_than_the_functions_have_is_refused(machine: Machine) -> None:
-    code, printed = machine.run("deploy", "--runtime", "python3.12")
+def test_the_layer_is_for_the_runtime_of_the_descriptor(machine: Machine) -> None:
+    machine.own_project("runtime: python3.10", "runtime: python3.12")
+
+    code, printed = machine.run("deploy")
+
+    assert code == 0, printed
+    assert "layer-python3.12.zip" in machine.made[0]
+    assert "--compatible-runtime python3.12" in machine.made[0]
+
+
+def test_functions_of_two_runtimes_are_refused(machine: Machine) -> None:
+    machine.own_project(
+        "      code: ./functions/http_push", "      code: ./functions/http_push\n      runtime: python3.12"
+    )
+
+    code, printed = machine.run("deploy")
 
     assert code == 2
-    assert "functions with python3.10, the layer is to be for python3.12" in printed
+    assert "s.yaml cannot be used: functions of python3.10 and python3.12 cannot share a layer" in printed
     assert not machine.calls.exists()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,11 +13,25 @@ from deploy.package import package
 from project.ros_template import RosTemplate
 from tests.descriptors import PROJECT
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("package")
-    return package("python3.10", folder, descriptor=PROJECT / "s.yaml", offline=True)
+
+@pytest.fixture(autouse=True)
+def layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands for the build of the layer, which has tests of its own."""
+
+    def build(runtime: str, folder: Path, **_: bool) -> Path:
+        path = folder / f"layer-{runtime}.zip"
+        path.write_bytes(b"a layer")
+        return path
+
+    monkeypatch.setattr(packages, "build", build)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    return package(tmp_path / "packages", descriptor=PROJECT / "s.yaml")
 
 
 def test_there_is_every_object_that_the_stack_names(packed: Path) -> None:
@@ -41,17 +55,11 @@ def test_a_functions_files_are_at_the_top_and_nothing_else(packed: Path, name: s
         assert {entry.external_attr >> 16 for entry in found.infolist()} == {0o100644}
 
 
-def test_the_version_is_that_of_the_content(
-    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def layer(_runtime: str, folder: Path, **_: bool) -> Path:
-        return Path(shutil.copy(packed / "layer.zip", folder / "layer-python3.10.zip"))
-
-    monkeypatch.setattr(packages, "build", layer)
+def test_the_version_is_that_of_the_content(packed: Path, tmp_path: Path) -> None:
     project = shutil.copytree(PROJECT, tmp_path / "project")
 
     def version() -> str:
-        return package("python3.10", tmp_path, descriptor=project / "s.yaml").name
+        return package(tmp_path, descriptor=project / "s.yaml").name
 
     assert version() == packed.name
     with (project / "functions" / "event_push" / "rules.yaml").open("a") as rules:

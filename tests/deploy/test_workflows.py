@@ -26,8 +26,9 @@ def test_the_workflows_are_what_github_takes() -> None:
 def test_every_action_and_tool_is_pinned(path: Path) -> None:
     text = path.read_text("utf-8")
     for action, version in re.findall(r"uses: ([\w/.-]+)@(\S+)", text):
-        # The action for Alibaba Cloud has major versions only.
-        assert re.fullmatch(r"v\d+\.\d+\.\d+", version) or action.startswith("aliyun/"), action
+        # The action that gives out the deployer's keys is pinned to its bytes: a tag can be moved.
+        pinned = r"[0-9a-f]{40}" if action.startswith("aliyun/") else r"v\d+\.\d+\.\d+"
+        assert re.fullmatch(pinned, version), action
     assert not re.search(r"runs-on: \S+-latest|npm install(?![^\n]*@[\w/-]+@\d)", text)
 
 
@@ -83,7 +84,6 @@ def test_every_setting_of_the_example_is_a_variable_or_a_secret_of_the_stage() -
 
     for name in names:
         assert f"{name}: ${{{{ vars.{name} " in text or f"{name}: ${{{{ secrets.{name} " in text, name
-    assert "RUNTIME: ${{ vars.RUNTIME || 'python3.10' }}" in text
 
 
 def test_no_key_is_stored_for_deployments() -> None:

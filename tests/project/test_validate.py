@@ -407,6 +407,12 @@ SEEDS = [
         "resources.queue_push.props.triggers: two are called pushes",
     ),
     # How the functions hang together
+    (
+        S,
+        "code: ./functions/timer_push",
+        "code: ./functions/timer_push\n      runtime: python3.12",
+        "resources.timer_push.props.runtime: is python3.12, that of mpaas-http-push-dev python3.10: one layer",
+    ),
     (S, "timeout: 60", "timeout: 600", "template.function.timeout: is 600 s; a function that a stream calls"),
     (S, "internetAccess: true", "internetAccess: false", "template.function.internetAccess: without it and"),
     (
