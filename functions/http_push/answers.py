@@ -10,7 +10,7 @@ import async_dispatch
 from mpaas_push import Credentials, InvalidMessage, Outcome, OutcomeKind, PushError, Settings
 from mpaas_push.json_text import read_json
 from mpaas_push.outcome import counts_of
-from mpaas_push.request import requests_of
+from mpaas_push.request import plan as plan_requests
 from mpaas_push.triggers.http import Response
 
 if TYPE_CHECKING:
@@ -117,16 +117,12 @@ def plan(messages: Sequence[PushMessage | InvalidMessage], settings: Settings, s
     warnings: list[dict[str, Any]] = []
     faults: list[Fault] = []
     for place, message in enumerate(messages):
-        try:
-            if isinstance(message, InvalidMessage):
-                raise message
-            requests += [
-                {"message": place, "parameters": dict(request.parameters)}
-                for request in requests_of(message, settings, scope, place)
-            ]
-            warnings += [{"message": place, **advice.as_json()} for advice in message.advice()]
-        except InvalidMessage as error:
-            faults += error.faults
+        planned = plan_requests(message, settings, scope, place)
+        if isinstance(planned, InvalidMessage):
+            faults += planned.faults
+            continue
+        requests += [{"message": place, "parameters": dict(request.parameters)} for request in planned]
+        warnings += [{"message": place, **advice.as_json()} for advice in planned[0].message.advice()]
     if faults:
         return problem(_refused("nothing would be sent", faults))
     return _json(200, {"requests": requests, "warnings": warnings})

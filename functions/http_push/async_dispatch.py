@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mpaas_push import InvalidMessage, Outcome, OutcomeKind
 from mpaas_push.errors import Fault
 from mpaas_push.functions import ASYNC_BYTES, InvocationRefused, InvocationUnknown
-from mpaas_push.targets import addressed, slices
+from mpaas_push.targets import addressed, slices, without_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -69,7 +69,7 @@ def is_wanted(event: HttpEvent, messages: Sequence[PushMessage | InvalidMessage]
     named = (each.partition(";")[0] for each in (event.headers.get("prefer") or "").split(","))
     preferences = {each.strip().lower() for each in named}
     valid = [message for message in messages if not isinstance(message, InvalidMessage)]
-    targets = sum(len(message.target_msgkey or message.targets or ()) for message in valid)
+    targets = sum(len(message.recipients) for message in valid)
     return "respond-async" in preferences or targets > settings.worker_targets
 
 
@@ -87,7 +87,7 @@ def chunks_of(message: PushMessage, payload: Mapping[str, Any], scope: str, plac
     """
     from mpaas_push.task import RETRY_KEY  # who hands nothing over does not need it
 
-    common = {name: value for name, value in payload.items() if name not in {"targets", "targetMsgkey"}}
+    common = without_targets(payload)
     origin = {"attempt": 1, "scope": scope, "derived": message.target_msgkey is None}
 
     def dumped(targets: Mapping[str, str]) -> bytes:

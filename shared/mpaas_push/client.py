@@ -18,7 +18,7 @@ import tenacity
 from mpaas_push.errors import InvalidMessage
 from mpaas_push.invocation import Invocation
 from mpaas_push.outcome import ACCEPTED, THROTTLED, UNKNOWN, Outcome, Verdict, ids_for_log
-from mpaas_push.request import requests_of
+from mpaas_push.request import plan
 from mpaas_push.settings import OnUnknown, Settings
 from mpaas_push.transport import Transport
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mpaas_push.ledger import Ledger
     from mpaas_push.message import PushMessage
     from mpaas_push.request import PushRequest
+    from mpaas_push.task import PushTask
 
 __all__ = ["PushClient"]
 
@@ -128,16 +129,24 @@ class PushClient:
         invocation = invocation or Invocation.of()
         if scope is None or isinstance(scope, str):
             shared = scope or uuid.uuid4().hex
-            places = [(shared, place) for place in range(len(messages))]
+            planned = [plan(message, self.settings, shared, index) for index, message in enumerate(messages)]
         else:
-            places = [(own, 0) for own in scope]
-        planned = [self._requests(message, *place) for message, place in zip(messages, places, strict=True)]
-        requests = [request for part in planned if isinstance(part, tuple) for request in part]
-        outcomes = iter(self._deliver_all(requests, invocation))
-        for part in planned:
-            if isinstance(part, Outcome):
-                _log(part, invocation, 0.0)
-        return [[next(outcomes) for _ in part] if isinstance(part, tuple) else [part] for part in planned]
+            planned = [
+                plan(message, self.settings, own) for message, own in zip(messages, scope, strict=True)
+            ]
+        return self._send(messages, planned, invocation)
+
+    def send_tasks(self, tasks: Sequence[PushTask], invocation: Invocation) -> list[list[Outcome]]:
+        """Send what a trigger made: as `send_all`, each message with the scope and first moment of its task.
+
+        Args:
+            tasks: The messages, or what is wrong with them.
+            invocation: Keys and deadline.
+        """
+        planned = [
+            plan(task.message, self.settings, task.scope, first_moment=task.first_moment) for task in tasks
+        ]
+        return self._send([task.message for task in tasks], planned, invocation)
 
     def close(self) -> None:
         """Wait for requests under way, then close threads and connections."""
@@ -154,15 +163,24 @@ class PushClient:
     ) -> None:
         self.close()
 
-    def _requests(
-        self, message: PushMessage | InvalidMessage, scope: str, place: int
-    ) -> tuple[PushRequest, ...] | Outcome:
-        if isinstance(message, InvalidMessage):
-            return Outcome.invalid(message.faults, message.targets)
-        try:
-            return requests_of(message, self.settings, scope, place)
-        except InvalidMessage as error:
-            return Outcome.invalid(error.faults, message.target_msgkey or message.targets or ())
+    def _send(
+        self,
+        messages: Sequence[PushMessage | InvalidMessage],
+        planned: Sequence[tuple[PushRequest, ...] | InvalidMessage],
+        invocation: Invocation,
+    ) -> list[list[Outcome]]:
+        requests = [request for part in planned if isinstance(part, tuple) for request in part]
+        outcomes = iter(self._deliver_all(requests, invocation))
+        results = []
+        for message, part in zip(messages, planned, strict=True):
+            if isinstance(part, InvalidMessage):
+                named = getattr(message, "target_msgkey", None)
+                outcome = Outcome.invalid(part.faults, named or part.targets)
+                _log(outcome, invocation, 0.0)
+                results.append([outcome])
+            else:
+                results.append([next(outcomes) for _ in part])
+        return results
 
     def _deliver_all(self, requests: Sequence[PushRequest], invocation: Invocation) -> Iterable[Outcome]:
         self._transport.refresh()

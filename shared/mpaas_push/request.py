@@ -7,6 +7,8 @@ have sent, byte for byte.
 from __future__ import annotations
 
 import json
+import math
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from mpaas_push.credentials import Credentials
     from mpaas_push.settings import Settings
 
-__all__ = ["PushRequest", "SignedRequest", "requests_of"]
+__all__ = ["PushRequest", "SignedRequest", "plan", "requests_of"]
 
 _FIELDS = tuple(
     (name, str(info.alias), str(info.alias)[0].upper() + str(info.alias)[1:])
@@ -43,27 +45,42 @@ class SignedRequest:
     body: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PushRequest:
     """One PushSimple call: its parameters by wire name, all text, and the targets among them.
 
     Attributes:
-        parameters: Form fields in the order they are sent.
+        parameters: Form fields in the order they are sent, with the validity that the message was given.
         targets: Message id of each target, one to ten.
+        message: The message that it is a part of.
+        expires: When its validity ends, in Unix seconds. None for a timed or loop push: its validity begins
+            when mPaaS sends it.
     """
 
     parameters: Mapping[str, str] = field(repr=False)
     targets: Mapping[str, str] = field(repr=False)
+    message: PushMessage = field(repr=False)
+    expires: float | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"PushSimple to {', '.join(map(mask_id, self.targets))}"
 
+    def validity_left(self) -> float:
+        """Return the seconds of validity that are left, zero or less when it has ended; whole if timed."""
+        return self.message.expired_seconds if self.expires is None else self.expires - time.time()
+
     def signed(self, credentials: Credentials, settings: Settings) -> SignedRequest:
-        """Sign the request with a fresh nonce and time; every try needs a signature of its own."""
+        """Sign the request with a fresh nonce and time; every try needs a signature of its own.
+
+        It names the validity that is left; one that has ended is sent as it was given.
+        """
         request = PushSimpleRequest()
         request.set_version(settings.api_version.value)
         for name, text in self.parameters.items():
             request.add_body_params(name, text)
+        left = math.ceil(self.validity_left())
+        if 0 < left < self.message.expired_seconds:
+            request.add_body_params("ExpiredSeconds", str(left))
         query = {"SecurityToken": credentials.security_token} if credentials.security_token else {}
         query |= {
             "Version": request.get_version(),
@@ -107,8 +124,38 @@ _HEADERS = {
 }
 
 
+def plan(
+    message: PushMessage | InvalidMessage,
+    settings: Settings,
+    scope: str,
+    position: int = 0,
+    *,
+    first_moment: float | None = None,
+) -> tuple[PushRequest, ...] | InvalidMessage:
+    """Return the requests of a message or what is wrong with it; never raises. Nothing is sent.
+
+    Args:
+        message: The message, or why it could not be read.
+        settings: As in `requests_of`, like the other arguments.
+        scope: What the message ids are derived from.
+        position: Index of the message among those of the same event.
+        first_moment: When the push was asked for.
+    """
+    if isinstance(message, InvalidMessage):
+        return message
+    try:
+        return requests_of(message, settings, scope, position, first_moment=first_moment)
+    except InvalidMessage as error:
+        return error
+
+
 def requests_of(
-    message: PushMessage, settings: Settings, scope: str, position: int = 0
+    message: PushMessage,
+    settings: Settings,
+    scope: str,
+    position: int = 0,
+    *,
+    first_moment: float | None = None,
 ) -> tuple[PushRequest, ...]:
     """Turn a message into requests of at most ten targets, in the order of its targets.
 
@@ -116,17 +163,29 @@ def requests_of(
         message: The message; app, workspace and tenant that it does not name come from the settings.
         settings: Defaults and API version.
         scope: What the message ids are derived from (see `targets.addressed`).
-        position: Place of the message among those of the same event.
+        position: Index of the message among those of the same event.
+        first_moment: When the push was asked for, in Unix seconds; now by default. Its validity began then.
 
     Raises:
         InvalidMessage: no app or workspace is named anywhere, or the API version of the settings lacks a
             parameter of the message (it is refused by name before anything is sent).
     """
-    common = _parameters(message, settings)
-    if settings.api_version is ApiVersion.V2019_08_21:
-        common = _as_of_2019(common)
+    try:
+        common = _parameters(message, settings)
+        if settings.api_version is ApiVersion.V2019_08_21:
+            common = _as_of_2019(common)
+    except InvalidMessage as error:
+        raise InvalidMessage(error.faults, message.recipients) from None
+    expires = None
+    if not message.strategy_type:
+        expires = (time.time() if first_moment is None else first_moment) + message.expired_seconds
     return tuple(
-        PushRequest({**common, "TargetMsgkey": _json(portion)}, portion)
+        PushRequest(
+            parameters={**common, "TargetMsgkey": _json(portion)},
+            targets=portion,
+            message=message,
+            expires=expires,
+        )
         for portion in slices(addressed(message, scope, position))
     )
 

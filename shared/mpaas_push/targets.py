@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mpaas_push.message import PushMessage
 
-__all__ = ["TARGETS_PER_REQUEST", "addressed", "slices"]
+__all__ = ["TARGETS_PER_REQUEST", "addressed", "slices", "without_targets"]
 
 TARGETS_PER_REQUEST = 10
 """Limit of `TargetMsgkey` (simple push page; result code 3029 above it)."""
@@ -40,6 +40,11 @@ def slices(targets: Mapping[str, str]) -> Iterator[dict[str, str]]:
     pairs = list(targets.items())
     for start in range(0, len(pairs), TARGETS_PER_REQUEST):
         yield dict(pairs[start : start + TARGETS_PER_REQUEST])
+
+
+def without_targets(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a message without its targets, so that others can be put in."""
+    return {name: value for name, value in payload.items() if name not in {"targets", "targetMsgkey"}}
 
 
 def _message_id(base: hashlib._Hash, target: str) -> str:

@@ -15,6 +15,7 @@ from mpaas_push.errors import Fault, InvalidMessage
 from mpaas_push.json_text import UnreadableJson, is_encodable, read_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import message_of
+from mpaas_push.targets import without_targets
 from mpaas_push.triggers.record import UnreadableElement
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ __all__ = [
 
 RETRY_KEY = "pushRetry"
 """Marks an envelope, in which messages wait in the retry queue or travel to another function."""
-_ADDRESSING = {"targets", "targetMsgkey"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class PushTask:
             targets: The message id of each target.
             with_ids: Write `targetMsgkey`, not `targets`.
         """
-        payload = {name: value for name, value in self.payload.items() if name not in _ADDRESSING}
+        payload = without_targets(self.payload)
         if isinstance(self.message, PushMessage):
             named = {
                 "appId": self.message.app_id,

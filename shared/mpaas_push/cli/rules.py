@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mpaas_push.cli.inputs import read_input, rules_files, settings_or_stand_ins
 from mpaas_push.errors import InvalidMessage, Misconfigured
 from mpaas_push.event_rules import read_rules, tasks_of
-from mpaas_push.request import requests_of
+from mpaas_push.request import plan
 from mpaas_push.triggers.cloudevent import events_of
 from mpaas_push.triggers.destination import unwrap_failed_invocation
 
@@ -56,18 +56,15 @@ def _test(options: argparse.Namespace) -> int:
 
 def _show(name: str, task: PushTask, settings: Settings) -> bool:
     """Print what becomes of an event by a rule and return whether it can be sent."""
-    try:
-        if isinstance(task.message, InvalidMessage):
-            raise task.message
-        requests = requests_of(task.message, settings, task.scope)
-    except InvalidMessage as error:
+    requests = plan(task.message, settings, task.scope)
+    if isinstance(requests, InvalidMessage):
         print(f"  {name}: FAILS, the event would become a dead letter")
-        for fault in error.faults:
+        for fault in requests.faults:
             print(f"    {fault}")
         return False
     print(f"  {name}: matches, {len(requests)} request{'s' if len(requests) > 1 else ''}")
     for request in requests:
         print("    " + json.dumps(dict(request.parameters), ensure_ascii=False))
-    for advice in task.message.advice():
+    for advice in requests[0].message.advice():
         print(f"    note: {advice}")
     return True

@@ -12,8 +12,9 @@ from mpaas_push.errors import InvalidMessage
 from mpaas_push.json_text import read_json
 from mpaas_push.message.reading import messages_of, payloads_of
 from mpaas_push.outcome import Outcome, OutcomeKind, counts_of
-from mpaas_push.request import requests_of
+from mpaas_push.request import plan
 from mpaas_push.settings import Settings
+from mpaas_push.targets import without_targets
 
 if TYPE_CHECKING:
     import argparse
@@ -81,8 +82,7 @@ def _send(options: argparse.Namespace) -> int:
 def _to(targets: list[str], payload: Any) -> Any:
     if not isinstance(payload, dict):
         return payload
-    kept = {name: value for name, value in payload.items() if name not in {"targets", "targetMsgkey"}}
-    return {**kept, "targets": targets}
+    return {**without_targets(payload), "targets": targets}
 
 
 def _sent(
@@ -108,17 +108,16 @@ def _sent(
 def _show(messages: Sequence[PushMessage | InvalidMessage], settings: Settings, scope: str) -> int:
     good = True
     for place, message in enumerate(messages):
-        try:
-            if isinstance(message, InvalidMessage):
-                raise message
-            for request in requests_of(message, settings, scope, place):
-                print(json.dumps(dict(request.parameters), ensure_ascii=False))
-            for advice in message.advice():
-                print(f"note on message {place}: {advice}", file=sys.stderr)
-        except InvalidMessage as error:
+        planned = plan(message, settings, scope, place)
+        if isinstance(planned, InvalidMessage):
             good = False
-            for fault in error.faults:
+            for fault in planned.faults:
                 print(f"message {place}: {fault}", file=sys.stderr)
+            continue
+        for request in planned:
+            print(json.dumps(dict(request.parameters), ensure_ascii=False))
+        for advice in planned[0].message.advice():
+            print(f"note on message {place}: {advice}", file=sys.stderr)
     return 0 if good else 1
 
 

@@ -55,6 +55,11 @@ class PushMessage(MessageFields):
 
     model_config = ConfigDict(defer_build=False, json_schema_extra=complete_schema)
 
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The targets, however they were given: as ``targets`` or as keys of ``targetMsgkey``."""
+        return tuple(self.target_msgkey or self.targets or ())
+
     @classmethod
     def parse(
         cls,
