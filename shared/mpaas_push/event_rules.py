@@ -31,9 +31,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from mpaas_push.errors import Fault, InvalidMessage, PushError
 from mpaas_push.expressions import Inapplicable, check_expression, find, lacking, missing_fields, plain_value
-from mpaas_push.json_text import format_path, written_json
+from mpaas_push.json_text import written_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import message_of
+from mpaas_push.paths import format_path
 from mpaas_push.task import PushTask, absolute_scope, first_moment_of, unreadable
 from mpaas_push.triggers.record import UnreadableElement
 from mpaas_push.yaml_text import read_yaml
@@ -281,7 +282,7 @@ def _text(text: str, value_of: Callable[[str], Any], path: tuple[Any, ...], faul
             lambda found: "${" if found[1] is None else _in_text(found[1], value_of(found[1])), text
         )
     except (ValueError, Inapplicable) as error:
-        faults.append(Fault(format_path(path), str(error)))
+        faults.append(Fault(format_path(path, declared=True), str(error)))
         return ""
 
 
@@ -352,4 +353,4 @@ def _texts(template: Any) -> Iterator[str]:
 
 
 def _fault(error: Any) -> Fault:
-    return Fault(format_path(error["loc"]), error["msg"].removeprefix("Value error, "))
+    return Fault(format_path(error["loc"], declared=True), error["msg"].removeprefix("Value error, "))

@@ -2,22 +2,27 @@
 
 The standard reader keeps the last of two equal keys, takes NaN and Infinity, turns 1e999 into infinity and
 lets half a surrogate pair through. Each of these would change what is sent without a word (a target lost from
-``targetMsgkey``) or fail much later, so each is an error here, and all errors are one type.
+``targetMsgkey``) or fail much later, so each is an error here, and all errors are one type. Time and memory
+are linear in the length of the text, whatever it holds.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from math import isfinite
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from mpaas_push.errors import PushError, mask_id
+from mpaas_push.errors import PushError
+from mpaas_push.paths import format_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "MAX_DEPTH",
     "UnreadableJson",
     "WrittenFloat",
-    "format_path",
     "is_encodable",
     "plain_json",
     "read_json",
@@ -27,8 +32,8 @@ __all__ = [
 MAX_DEPTH = 64
 """Levels of objects and lists that a value may have; deeper ones can exhaust the stack of a reader."""
 
-_LONGEST_SEGMENT = 64
-_MOST_PATHS = 10
+MAX_PATHS = 10
+"""Paths that an error names."""
 
 
 class UnreadableJson(PushError):
@@ -36,16 +41,16 @@ class UnreadableJson(PushError):
 
     Attributes:
         reason: What is wrong, in one sentence without a value of the text.
-        paths: Where, as far as known: dotted paths such as ``strategyContent.endTime``. Keys directly below
-            ``targetMsgkey`` are target ids and stand there masked.
+        paths: Where, as far as known, at most `MAX_PATHS`: dotted paths such as ``strategyContent.endTime``.
+            A key that no interface defines may be a target id and is masked.
     """
 
     def __init__(self, reason: str, paths: tuple[str, ...] = ()) -> None:
         self.reason = reason
-        self.paths = tuple(filter(None, paths))
-        shown = ", ".join(f"`{path}`" for path in self.paths[:_MOST_PATHS])
-        more = ", …" if len(self.paths) > _MOST_PATHS else ""
-        super().__init__(f"{reason}: {shown}{more}" if shown else reason)
+        named = tuple(filter(None, paths))
+        self.paths = named[:MAX_PATHS]
+        where = ", ".join(f"`{path}`" for path in self.paths) + (", …" if len(named) > MAX_PATHS else "")
+        super().__init__(f"{reason}: {where}" if where else reason)
 
 
 class WrittenFloat(float):
@@ -75,31 +80,26 @@ def read_json(text: str | bytes | bytearray, *, within: str = "", keep_digits: b
         The value made of dict, list, str, int, float, bool and None; floats are finite, texts can be encoded.
 
     Raises:
-        UnreadableJson: Not UTF-8, not JSON, a key given twice, NaN or Infinity, a number out of range, half a
-            surrogate pair, or more than `MAX_DEPTH` levels. Nothing else is raised, whatever the bytes are.
+        UnreadableJson: Not UTF-8, not JSON, more than `MAX_DEPTH` levels, a duplicate key, NaN or Infinity, a
+            number out of range, or half a surrogate pair. Nothing else is raised, whatever the bytes are.
     """
     top = (within,) if within else ()
     try:
-        text = _decoded(text)
+        text = _decode(text)
+        if _is_too_deep(text):
+            raise UnreadableJson(_TOO_DEEP, top)
         try:
-            value = _value(text, _DIGITS_DECODER if keep_digits else _DECODER)
-        except _GivenTwice:
-            raise UnreadableJson(
-                "every key may be given only once; given twice", _duplicate_paths(text, top)
-            ) from None
+            value = _parse(text, _DIGITS_DECODER if keep_digits else _DECODER)
+        except _DuplicateKeys:
+            raise UnreadableJson("duplicate keys", _duplicate_paths(text, within)) from None
     except json.JSONDecodeError as error:
         reason = f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         raise UnreadableJson(reason, top) from None
-    except RecursionError:
-        raise UnreadableJson(_TOO_DEEP, top) from None
     except ValueError:
         # Python refuses to read integers of some thousand digits.
         raise UnreadableJson(_TOO_LONG, top) from None
-    # Depth and surrogates are rare and costly to see: look only where the text hints at them.
-    if (len(text) > MAX_DEPTH and text.count("{") + text.count("[") > MAX_DEPTH) or (
-        "\\" in text and "\\ud" in text.lower()
-    ):
-        plain_json(value, within=within)
+    if "\\" in text and _SURROGATE.search(text):
+        _check_plain(value, within)
     return value
 
 
@@ -112,10 +112,11 @@ def plain_json(value: Any, *, within: str = "") -> Any:
 
     Raises:
         UnreadableJson: A value of another type, a key that is no text, NaN or Infinity, half a surrogate
-            pair, an integer of thousands of digits, or more than `MAX_DEPTH` levels. The first such place is
+            pair, an integer of thousands of digits, or more than `MAX_DEPTH` levels. The first such value is
             named.
     """
-    return _copied(value, (within,) if within else ())
+    _check_plain(value, within)
+    return _copy(value)
 
 
 def written_json(value: Any) -> str:
@@ -129,43 +130,6 @@ def written_json(value: Any) -> str:
     return value.digits if isinstance(value, WrittenFloat) else json.dumps(value, ensure_ascii=False)
 
 
-def format_path(path: tuple[Any, ...]) -> str:
-    """Return a path as text: ``("targetMsgkey", "user-4711")`` becomes ``targetMsgkey.us…(9)``.
-
-    Whatever lies directly below ``targetMsgkey`` is a target id and is masked; long keys are cut.
-    """
-    segments = []
-    parent = ""
-    for step in path:
-        segment = str(step)
-        if parent.lower() == "targetmsgkey":
-            shown = mask_id(segment)
-        elif len(segment) > _LONGEST_SEGMENT:
-            shown = segment[:_LONGEST_SEGMENT] + "…"
-        else:
-            shown = segment
-        # A path is printed and logged: half a surrogate pair could be neither.
-        segments.append(shown.encode(errors="replace").decode())
-        parent = segment
-    return ".".join(segments)
-
-
-_TOO_DEEP = f"more than {MAX_DEPTH} levels of objects and lists"
-_TOO_LONG = "a whole number has too many digits"
-# Far above any number of the API, and below the 4300 digits from which on Python refuses to write an integer.
-_MAX_BITS = 14_000
-
-
-class _GivenTwice(Exception):
-    """An object has two equal keys."""
-
-
-class _WithDuplicates(dict[str, Any]):
-    """An object in whose text keys stood twice; knows which."""
-
-    twice: tuple[str, ...]
-
-
 def is_encodable(text: str) -> bool:
     """Return whether a text has bytes in UTF-8; half a surrogate pair has none."""
     if text.isascii():
@@ -177,7 +141,14 @@ def is_encodable(text: str) -> bool:
     return True
 
 
-def _decoded(text: str | bytes | bytearray) -> str:
+_TOO_DEEP = f"more than {MAX_DEPTH} levels of objects and lists"
+_TOO_LONG = "a whole number has too many digits"
+_HALF_PAIR = "half a surrogate pair is no character"
+# Far above any number of the API, and below the 4300 digits from which on Python refuses to write an integer.
+_MAX_BITS = 14_000
+
+
+def _decode(text: str | bytes | bytearray) -> str:
     try:
         if isinstance(text, str):
             if not text.isascii():
@@ -187,11 +158,32 @@ def _decoded(text: str | bytes | bytearray) -> str:
     except UnicodeDecodeError as error:
         raise UnreadableJson(f"not UTF-8 text: byte {error.start} cannot be read") from None
     except UnicodeEncodeError as error:
-        raise UnreadableJson(f"half a surrogate pair is no character: character {error.start}") from None
+        raise UnreadableJson(f"{_HALF_PAIR}: character {error.start}") from None
     return text.removeprefix("\ufeff")
 
 
-def _value(text: str, decoder: json.JSONDecoder) -> Any:
+def _is_too_deep(text: str) -> bool:
+    """Return whether a text has more than `MAX_DEPTH` levels, before anything is made of it.
+
+    What is not JSON is left to the reader unless it opens too many levels.
+    """
+    if len(text) <= MAX_DEPTH or text.count("{") + text.count("[") <= MAX_DEPTH:
+        return False
+    data = text.encode()
+    if b"\\" in data:
+        data = _ESCAPE.sub(b"", data)
+    # Every other piece between quotes is outside of a text. What is left is brackets alone, of one kind.
+    brackets = b"".join(data.translate(_ONE_KIND, _NOT_STRUCTURE).split(b'"')[::2])
+    for _ in range(MAX_DEPTH):
+        outer = brackets.replace(b"[]", b"")  # takes away the innermost level of every branch
+        if len(outer) == len(brackets):
+            break
+        brackets = outer
+    # Only a text that opens or closes too much is left without a pair; it is not JSON.
+    return b"[]" in brackets or brackets.count(b"[") > MAX_DEPTH
+
+
+def _parse(text: str, decoder: json.JSONDecoder) -> Any:
     # `decode` spends as long on white space around a short text as on the text: only where there is some.
     try:
         value, end = decoder.raw_decode(text)
@@ -200,34 +192,65 @@ def _value(text: str, decoder: json.JSONDecoder) -> Any:
     return value if end == len(text) else decoder.decode(text)
 
 
+class _DuplicateKeys(Exception):
+    """An object has two equal keys."""
+
+
+class _WithDuplicates(dict[str, Any]):
+    """An object that has duplicate keys in its text; knows the first of them."""
+
+    __slots__ = ("duplicates",)
+
+    duplicates: tuple[str, ...]
+
+
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _GivenTwice
-    return found
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _DuplicateKeys
+    return value
 
 
 def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = _WithDuplicates(pairs)
-    counts: dict[str, int] = {}
+    value = dict(pairs)
+    if len(value) == len(pairs):
+        return value
+    marked = _WithDuplicates(value)
+    seen: set[str] = set()
+    duplicates: dict[str, None] = {}
     for key, _ in pairs:
-        counts[key] = counts.get(key, 0) + 1
-    found.twice = tuple(key for key, count in counts.items() if count > 1)
-    return found
+        if key in seen:
+            duplicates[key] = None
+            if len(duplicates) > MAX_PATHS:
+                break
+        seen.add(key)
+    marked.duplicates = tuple(duplicates)
+    return marked
 
 
-def _duplicate_paths(text: str, top: tuple[str, ...]) -> tuple[str, ...]:
-    """Read the text again and return where keys stand twice, outermost first."""
-    paths = []
-    pending: list[tuple[tuple[Any, ...], Any]] = [(top, _MARKING_DECODER.decode(text))]
-    for place, found in pending:  # grows while it is walked: no recursion, the depth is not checked yet
-        if isinstance(found, _WithDuplicates):
-            paths += [format_path((*place, key)) for key in found.twice]
-        if isinstance(found, dict):
-            pending += [((*place, key), below) for key, below in found.items()]
-        elif isinstance(found, list):
-            pending += [((*place, index), below) for index, below in enumerate(found)]
+def _duplicate_paths(text: str, within: str) -> tuple[str, ...]:
+    """Read the text again and return where keys are duplicate: one path more than an error names."""
+    paths: list[str] = []
+    for path in _duplicates(_parse(text, _MARKING_DECODER), [within] if within else []):
+        paths.append(format_path(path))
+        if len(paths) > MAX_PATHS:
+            break
     return tuple(paths)
+
+
+def _duplicates(value: Any, path: list[Any]) -> Iterator[list[Any]]:
+    """Yield the path of each duplicate key, outermost first; no deeper than the text, which is checked."""
+    if isinstance(value, _WithDuplicates):
+        for key in value.duplicates:
+            yield [*path, key]
+    children = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for step, child in children:
+        if isinstance(child, (dict, list)):
+            path.append(step)
+            yield from _duplicates(child, path)
+            path.pop()
 
 
 def _refuse_constant(constant: str) -> NoReturn:
@@ -248,35 +271,73 @@ _DIGITS_DECODER = json.JSONDecoder(
 _MARKING_DECODER = json.JSONDecoder(
     object_pairs_hook=_marked, parse_constant=_refuse_constant, parse_float=_finite
 )
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b'{}[]"'))
 
 
-def _copied(value: Any, path: tuple[Any, ...]) -> Any:
+def _check_plain(value: Any, within: str) -> None:
+    try:
+        _check(value, MAX_DEPTH)
+    except _NotPlain as error:
+        path = [*error.steps, within] if within else error.steps
+        raise UnreadableJson(error.reason, (format_path(reversed(path)),)) from None
+
+
+class _NotPlain(Exception):
+    """A value cannot be written as JSON.
+
+    Attributes:
+        reason: Why not.
+        steps: The path to it, innermost step first.
+    """
+
+    def __init__(self, reason: str, *steps: Any) -> None:
+        self.reason = reason
+        self.steps = list(steps)
+        super().__init__(reason)
+
+
+def _check(value: Any, levels: int) -> None:
+    """Make sure that JSON can hold a value, in so many levels of objects and lists."""
     kind = type(value)
-    if kind is dict or kind is list:
-        return _copied_below(value, path)
     if kind is str:
         if not is_encodable(value):
-            raise UnreadableJson("half a surrogate pair is no character", (format_path(path),))
+            raise _NotPlain(_HALF_PAIR)
     elif kind is int:
         if value.bit_length() > _MAX_BITS:
-            raise UnreadableJson(_TOO_LONG, (format_path(path),))
+            raise _NotPlain(_TOO_LONG)
     elif kind is float:
         if not isfinite(value):
-            raise UnreadableJson("NaN and Infinity are not JSON numbers", (format_path(path),))
+            raise _NotPlain("NaN and Infinity are not JSON numbers")
     elif kind is not bool and kind is not WrittenFloat and value is not None:
-        # Subclasses (of dict, for example) and tuples come last: they are rare.
-        return _copied_below(value, path)
-    return value
+        _check_below(value, levels)
 
 
-def _copied_below(value: Any, path: tuple[Any, ...]) -> Any:
-    if len(path) >= MAX_DEPTH:
-        raise UnreadableJson(_TOO_DEEP, (format_path(path[:3]),))
+def _check_below(value: Any, levels: int) -> None:
+    if not isinstance(value, (dict, list, tuple)):
+        raise _NotPlain(f"{type(value).__name__} is not a JSON type")
+    if not levels:
+        raise _NotPlain(_TOO_DEEP)
+    children = value.items() if isinstance(value, dict) else enumerate(value)
+    step: Any = None
+    try:
+        for step, child in children:
+            if isinstance(value, dict):
+                _check_key(step)
+            _check(child, levels - 1)
+    except _NotPlain as error:
+        error.steps.append(str(step) if isinstance(value, dict) else step)
+        raise
+
+
+def _check_key(key: Any) -> None:
+    if type(key) is not str or not is_encodable(key):
+        raise _NotPlain("a key must be text")
+
+
+def _copy(value: Any) -> Any:
     if isinstance(value, dict):
-        for key in value:
-            if type(key) is not str or not is_encodable(key):
-                raise UnreadableJson("a key must be text", (format_path((*path, key)),))
-        return {key: _copied(below, (*path, key)) for key, below in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_copied(below, (*path, index)) for index, below in enumerate(value)]
-    raise UnreadableJson(f"{type(value).__name__} is not a JSON type", (format_path(path),))
+        return {key: _copy(child) for key, child in value.items()}
+    return [_copy(child) for child in value] if isinstance(value, (list, tuple)) else value

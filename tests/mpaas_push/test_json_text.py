@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from mpaas_push.json_text import (
     MAX_DEPTH,
     UnreadableJson,
-    format_path,
     plain_json,
     read_json,
     written_json,
 )
+from tests.effort import peak_bytes, steps
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -87,23 +87,92 @@ def test_a_whole_surrogate_pair_is_a_character() -> None:
     assert read_json('"\\ud83d\\ude00"') == "😀"
 
 
-def test_every_key_given_twice_is_named_with_its_path() -> None:
+def test_every_duplicate_key_is_named_with_its_path() -> None:
     with pytest.raises(UnreadableJson) as caught:
         read_json(
-            '{"title": "a", "extendedParams": {"k": 1, "k": 2}, "list": [{"x": 1, "x": 1}], "title": "b"}'
+            '{"title": "a", "extendedParams": {"uri": 1, "uri": 2}, "data": [{"x": 1, "x": 1}], "title": "b"}'
         )
-    assert caught.value.paths == ("title", "extendedParams.k", "list.0.x")
+    assert caught.value.paths == ("title", "extendedParams.uri", "data.0.…(1)")
 
 
-def test_of_many_keys_given_twice_the_text_names_the_first_ten() -> None:
-    pairs = ",".join(f'"k{number}":1' for number in range(30))
+def test_of_many_duplicate_keys_the_first_ten_are_named() -> None:
+    pairs = ",".join(f'"user-{number}":1' for number in range(30))
     with pytest.raises(UnreadableJson) as caught:
         read_json(f"{{{pairs},{pairs}}}")
-    assert len(caught.value.paths) == 30
-    assert str(caught.value).endswith("`k9`, …")
+    assert caught.value.paths == ("us…(6)",) * 10
+    assert str(caught.value) == f"duplicate keys: {', '.join(['`us…(6)`'] * 10)}, …"
 
 
-def test_a_target_given_twice_is_named_masked() -> None:
+def test_depth_is_judged_before_duplicate_keys_are_looked_for() -> None:
+    duplicates = '{"a":1,"a":1,"b":'
+    with pytest.raises(UnreadableJson, match="levels"):
+        read_json(duplicates * (MAX_DEPTH + 1) + "0" + "}" * (MAX_DEPTH + 1))
+    with pytest.raises(UnreadableJson, match="duplicate keys"):
+        read_json(duplicates * MAX_DEPTH + "0" + "}" * MAX_DEPTH)
+
+
+@pytest.mark.parametrize("inside", ['"[{[{"', '"\\\\"', '"\\"[["', "1,{},[]"])
+@pytest.mark.parametrize(("opening", "closing"), ["[]", ('{"[":', "}"), ('[{"]":', "}]")])
+def test_only_brackets_outside_of_texts_count_as_levels(inside: str, opening: str, closing: str) -> None:
+    levels = sum(opening.count(bracket) for bracket in "{[") - opening.count('"["')
+    count = (MAX_DEPTH - 2) // levels
+    values = f"[{inside}]"
+    assert read_json(opening * count + values + closing * count)
+    with pytest.raises(UnreadableJson, match="levels"):
+        read_json(opening * (count + 2) + values + closing * (count + 2))
+
+
+def unit(opening: str, closing: str) -> str:
+    """A list element as deep as a text may have it."""
+    return opening * (MAX_DEPTH - 2) + "0" + closing * (MAX_DEPTH - 2) + ","
+
+
+# What costs most for its length: a list of as many units as fit.
+COSTLY = {
+    "flat": "0,",
+    "fractions": "1e1,",
+    "lists": "[],",
+    "objects": '{"":0},',
+    "deep objects": unit('{"":', "}"),
+    "deep lists": unit("[", "]"),
+    "deep, with duplicates": unit('{"":0,"":', "}"),
+    "duplicates": '{"":0,"":0},',
+    "texts": '"ab",',
+    "escapes": '"\\n\\u0041",',
+    "wide characters": '"\U0001f600",',
+    "quotes": '"",',
+}
+
+
+@pytest.mark.parametrize("element", COSTLY.values(), ids=COSTLY)
+@pytest.mark.parametrize(
+    "end", ["0]", "0", "\\ud800]", '"\\ud800"]'], ids=["whole", "cut", "broken", "surrogate"]
+)
+def test_reading_holds_at_most_sixty_bytes_for_a_byte(element: str, end: str) -> None:
+    text = f"[{element * (48_000 // len(element))}{end}"
+
+    assert peak_bytes(lambda: read_json(text.encode())) <= 60 * len(text.encode())
+
+
+@pytest.mark.parametrize("keys", [1, 1000])
+def test_duplicates_cost_as_much_as_their_text(keys: int) -> None:
+    value = json.dumps({f"k{number}": [{"a": {"b": {}}}] for number in range(keys)})
+    rest = ",".join(['{"x":{"y":{"z":[]}}}'] * 2000)
+    text = f'{{"a":{value},"a":1,"b":[{rest}]}}'
+
+    assert peak_bytes(lambda: read_json(text)) <= 60 * len(text)
+
+
+@pytest.mark.parametrize("element", COSTLY.values(), ids=COSTLY)
+def test_twice_the_text_takes_at_most_twice_the_steps(element: str) -> None:
+    def reading(size: int) -> int:
+        text = f'[{element * (size // len(element))}"\\ud800"]'
+        return steps(lambda: read_json(text))
+
+    assert reading(40_000) <= 2.2 * reading(20_000) + 200
+
+
+def test_a_duplicate_target_is_named_masked() -> None:
     with pytest.raises(UnreadableJson) as caught:
         read_json('{"targetMsgkey": {"user-4711": "a", "user-4711": "b"}}')
     assert caught.value.paths == ("targetMsgkey.us…(9)",)
@@ -115,7 +184,7 @@ def test_paths_start_with_the_field_whose_text_is_read() -> None:
         read_json('{"user-4711": "a", "user-4711": "b"}', within="targetMsgkey")
 
 
-def test_broken_text_after_a_key_given_twice_is_not_json() -> None:
+def test_broken_text_after_a_duplicate_key_is_not_json() -> None:
     with pytest.raises(UnreadableJson, match="not JSON"):
         read_json('[{"a": 1, "a": 2}')
 
@@ -147,10 +216,6 @@ def test_a_copy_shares_nothing_that_can_change() -> None:
     copy = plain_json(value)
     value["a"][0]["b"] = 2  # type: ignore[index]
     assert copy == {"a": [{"b": 1}], "c": [1, 2]}
-
-
-def test_long_and_odd_steps_of_a_path_are_made_printable() -> None:
-    assert format_path(("a" * 100, 0, "\ud800")) == f"{'a' * 64}….0.?"
 
 
 @pytest.mark.parametrize("digits", ["19.90", "1e400", "-0.0", "1.0", "1E3", "0.1000000000000000000000001"])

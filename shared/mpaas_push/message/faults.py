@@ -6,7 +6,7 @@ code fails with the same words as one that was read; `faults_in` takes them out 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -14,9 +14,9 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from mpaas_push.errors import Fault
-from mpaas_push.json_text import format_path
 from mpaas_push.message.fields import ALIASES, REQUIRED, STRATEGY_ALIASES
 from mpaas_push.message.vocabulary import MAX_INT, MAX_LONG, MEANINGS, OTHER_SPELLING
+from mpaas_push.paths import format_path
 
 __all__ = [
     "MAX_FAULTS",
@@ -92,9 +92,11 @@ def _position(fault: Fault) -> tuple[int, int]:
 def _fault(line: dict[str, Any]) -> Fault:
     """Put an error of pydantic into the page's names and plain words."""
     path = tuple(step for step in line["loc"] if step != "[key]")
-    if path and path[0] in ALIASES and line["type"] != "extra_forbidden":
+    if line["type"] in {"extra_forbidden", "invalid_key"}:
+        return _unknown_field(path)
+    if path and path[0] in ALIASES:
         path = (ALIASES[path[0]], *path[1:])
-    if len(path) > 1 and path[0] == "strategyContent" and line["type"] != "extra_forbidden":
+    if len(path) > 1 and path[0] == "strategyContent":
         path = (path[0], to_camel(path[1]), *path[2:])
     value = line["input"]
     reword = _WORDS.get(line["type"])
@@ -113,21 +115,35 @@ def _harmless(path: tuple[Any, ...], value: Any) -> str | int | float | bool | N
     return None
 
 
-def _unknown(path: tuple[Any, ...]) -> str:
-    """Name the known field that is nearest to an unknown one."""
-    from difflib import get_close_matches  # only a wrong message needs it
-
-    name = str(path[-1]) if path else ""
-    known = STRATEGY_ALIASES if len(path) > 1 else tuple(ALIASES.values())
+def _unknown_field(path: tuple[Any, ...]) -> Fault:
+    """Name the known field nearest to an unknown one; mask one that resembles none, it may be a target."""
+    name = str(path[-1])
     if name == OTHER_SPELLING:
-        return "is given in both spellings; keep `strategyContent`"
+        return Fault(name, "is given in both spellings; keep `strategyContent`")
+    known = STRATEGY_ALIASES if len(path) > 1 else tuple(ALIASES.values())
+    nearest, is_misspelt = _nearest(name, known)
+    shown = format_path((name,), declared=is_misspelt)
+    remedy = (
+        f"did you mean `{nearest}`?"
+        if nearest
+        else "remove it, or put it into `extendedParams` if it is for the app"
+    )
+    return Fault(format_path((*path[:-1], name), declared=is_misspelt), f"unknown field `{shown}`; {remedy}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> tuple[str | None, bool]:
+    """Return the known field that a name resembles, and whether the name can be nothing but a misspelling."""
+    from difflib import SequenceMatcher, get_close_matches
+
     # Wire names (TaskName) and Python names (task_name) differ from the page's only in this.
+    folded = name.replace("_", "").lower()[:64]
     by_folded = {field.lower(): field for field in known}
-    near = get_close_matches(name.replace("_", "").lower()[:64], by_folded, n=1)
-    unknown = f"unknown field `{format_path((name,))}`"
-    if near:
-        return f"{unknown}; did you mean `{by_folded[near[0]]}`?"
-    return f"{unknown}; remove it, or put it into `extendedParams` if it is for the app"
+    near = get_close_matches(folded, by_folded, n=1)
+    if not near:
+        return None, False
+    likeness = SequenceMatcher(None, near[0], folded).ratio()
+    # No field has a digit in its name; most target ids do.
+    return by_folded[near[0]], likeness >= _MISSPELT and not any(map(str.isdigit, name))
 
 
 def _not_an_object(_: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
@@ -167,8 +183,6 @@ def _is_short_number(value: Any) -> bool:
 # By pydantic's error type; its own text (also that of `json_fields`) stays where none is listed.
 _WORDS: dict[str, Callable[[dict[str, Any], tuple[Any, ...], Any], str]] = {
     "missing": lambda _, __, ___: "is required",
-    "extra_forbidden": lambda _, path, __: _unknown(path),
-    "invalid_key": lambda _, path, __: _unknown(path),
     "literal_error": _not_enumerated,
     "int_type": _not_a_whole_number,
     "int_from_float": _not_a_whole_number,
@@ -187,3 +201,4 @@ _ORDER = {alias: position for position, alias in enumerate(ALIASES.values())}
 _STRATEGY_ORDER = {alias: position for position, alias in enumerate(STRATEGY_ALIASES)}
 _NUMBERS = {"expiredSeconds", "smsStrategy", "dismissalDate", "strategyContent"}
 _LONGEST_WORD = 16
+_MISSPELT = 0.75

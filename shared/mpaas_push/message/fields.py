@@ -31,7 +31,8 @@ __all__ = [
 
 _Text = Annotated[str, Field(min_length=1)]
 _Flag = Annotated[Literal[0, 1], WholeNumber()]
-_Milliseconds = Annotated[int, Field(ge=0, le=MAX_LONG)]
+_Int = Annotated[int, Field(ge=0, le=MAX_INT), WholeNumber()]
+_Long = Annotated[int, Field(ge=0, le=MAX_LONG), WholeNumber()]
 
 
 def plain_schema(schema: dict[str, Any]) -> None:
@@ -60,30 +61,30 @@ class StrategyContent(BaseModel):
         json_schema_extra=plain_schema,
     )
 
-    fixed_time: _Milliseconds | None = Field(
+    fixed_time: _Long | None = Field(
         None,
         description="strategyType 1: when to push. Unix time in milliseconds, precise to the second.",
         examples=[1_893_456_000_000],
     )
-    start_time: _Milliseconds | None = Field(
+    start_time: _Long | None = Field(
         None,
         description="strategyType 2: first day of the loop, from 00:00. Unix time in milliseconds, precise "
         "to the day in China time (+08:00); not before today 00:00.",
         examples=[1_893_427_200_000],
     )
-    end_time: _Milliseconds | None = Field(
+    end_time: _Long | None = Field(
         None,
         description="strategyType 2: last day of the loop, until 24:00. Unix time in milliseconds, precise "
         "to the day in China time (+08:00); not before startTime, at most 180 days after today.",
         examples=[1_896_019_200_000],
     )
-    circle_type: Annotated[int, Field(ge=0, le=MAX_INT)] | None = Field(
+    circle_type: _Int | None = Field(
         None,
         description="strategyType 2: kind of loop. Believed to be 1 daily, 2 weekly, 3 monthly (no page "
         "lists them).",
         examples=[3],
     )
-    circle_value: Annotated[tuple[int, ...], JsonList()] | None = Field(
+    circle_value: Annotated[tuple[Annotated[int, WholeNumber()], ...], JsonList()] | None = Field(
         None,
         description="strategyType 2: on which days. Believed to be weekdays 1 to 7 for weekly, days 1 to 31 "
         "for monthly, an empty list for daily (no page lists them).",
@@ -176,7 +177,7 @@ class MessageFields(BaseModel):
         "are derived from the event, so that a repetition has the same ones.",
         examples=[["user-1", "user-2"]],
     )
-    expired_seconds: Annotated[int, Field(ge=1, le=MAX_LONG)] = Field(
+    expired_seconds: Annotated[int, Field(ge=1, le=MAX_LONG), WholeNumber()] = Field(
         description=f"How long the message is kept for a device that is offline, in seconds; required. At "
         f"most {MAX_EXPIRED_SECONDS} (7 days), by an old official source.",
         examples=[600],
@@ -227,7 +228,7 @@ class MessageFields(BaseModel):
         "and time for strategyType 2.",
         examples=[{"fixedTime": 1_893_456_000_000}],
     )
-    sms_strategy: Annotated[int, Field(ge=0, le=MAX_INT)] | None = Field(
+    sms_strategy: _Int | None = Field(
         None,
         description="SMS beside the push: 0 none, 1 believed to be supplement, 2 believed to be concurrent. "
         "Other than 0 needs smsSignName, smsTemplateCode and smsTemplateParam; SMS cost operator fees.",
@@ -264,7 +265,7 @@ class MessageFields(BaseModel):
         description="Live Activity (deliveryType 5 or 6): new state; its keys are defined in the iOS app.",
         examples=[{"stops": 3}],
     )
-    dismissal_date: Annotated[int, Field(ge=0, le=MAX_LONG)] | None = Field(
+    dismissal_date: _Long | None = Field(
         None,
         description="Live Activity with activityEvent end: when it disappears. Unix time in seconds, not "
         "milliseconds.",

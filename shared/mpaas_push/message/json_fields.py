@@ -49,11 +49,26 @@ class JsonList:
 
 
 class WholeNumber:
-    """Marks an enumeration of numbers. By itself pydantic takes True and 1.0 for 1."""
+    """Marks a whole number: JSON has one kind of number, so 600.0 is 600.
+
+    By itself pydantic refuses 600.0 for a number, and takes True and 1.0 for the 1 of an enumeration.
+    """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        enumeration = handler(source)
-        return core_schema.chain_schema([core_schema.int_schema(strict=True), enumeration])
+        number = core_schema.union_schema(
+            [
+                core_schema.int_schema(strict=True),
+                core_schema.chain_schema(
+                    [
+                        core_schema.float_schema(strict=True, allow_inf_nan=False),
+                        core_schema.no_info_plain_validator_function(_as_int),
+                    ]
+                ),
+            ],
+            mode="left_to_right",
+            custom_error_type="int_type",
+        )
+        return core_schema.chain_schema([number, handler(source)])
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -96,6 +111,12 @@ _page_name = cache(to_camel)
 
 def _unreadable(reason: str) -> PydanticCustomError:
     return PydanticCustomError("json_text", cast("Any", reason))
+
+
+def _as_int(number: float) -> int:
+    if not number.is_integer():
+        raise ValueError
+    return int(number)
 
 
 def _as_tuple(value: Any) -> Any:

@@ -5,6 +5,7 @@ names of the official page "Simple push".
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
@@ -73,7 +74,7 @@ class PushMessage(MessageFields):
 
         Args:
             data: A mapping with the page's camelCase names, as read from JSON by `json_text.read_json` (which
-                also sees keys given twice). ``StrategyContent`` is taken for ``strategyContent``. None is the
+                also sees duplicate keys). ``StrategyContent`` is taken for ``strategyContent``. None is the
                 same as absent.
             defaults: Values of ``appId``, ``workspaceId`` and ``tenantId`` for data that lack them. When
                 given, a message without app or workspace is a fault; when None, they may stay absent.
@@ -139,19 +140,20 @@ class PushMessage(MessageFields):
         try:
             message = handler(data)
         except ValidationError as error:
-            from mpaas_push.message.constraints.partial import violations_beside
             from mpaas_push.message.faults import faults_of, rejection
+            from mpaas_push.message.partial import violations_beside
 
             faults = faults_of(error)
             if type(data) is dict:
                 faults += violations_beside(faults, data, context.constraints, context.clock())
             raise rejection(cls.__name__, faults) from None
         now = context.clock()
-        faults = [fault for constraint in context.constraints for fault in constraint.check(message, now)]
-        if faults:
-            from mpaas_push.message.faults import rejection
+        found = (fault for constraint in context.constraints for fault in constraint.check(message, now))
+        first = next(found, None)
+        if first is not None:
+            from mpaas_push.message.faults import MAX_FAULTS, rejection
 
-            raise rejection(cls.__name__, faults)
+            raise rejection(cls.__name__, [first, *islice(found, MAX_FAULTS)])
         return message
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:

@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault, InvalidMessage
-from mpaas_push.json_text import UnreadableJson, format_path, read_json
+from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.message import PushMessage
+from mpaas_push.paths import format_path
 
 if TYPE_CHECKING:
     from mpaas_push.settings import Settings

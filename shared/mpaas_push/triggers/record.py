@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mpaas_push.errors import UnreadablePayload
-from mpaas_push.json_text import UnreadableJson, WrittenFloat, format_path, read_json, written_json
+from mpaas_push.json_text import UnreadableJson, WrittenFloat, read_json, written_json
+from mpaas_push.paths import format_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -203,7 +204,7 @@ def shaped(element: Any, model: type[ShapeT], expected: str, *, original: Any = 
         return model.model_validate(element)
     except ValidationError as error:
         faults = dict.fromkeys(
-            f"`{format_path(fault['loc'])}` "
+            f"`{format_path(fault['loc'], declared=True)}` "
             f"{'is missing' if fault['type'] == 'missing' else 'has the wrong type'}"
             for fault in error.errors(include_url=False, include_context=False, include_input=False)
         )

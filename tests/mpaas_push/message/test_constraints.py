@@ -21,6 +21,15 @@ from tests.mpaas_push.message.examples import CHINA, NOW, TODAY, clock, everythi
 RULES = {rule.name: rule for rule in CONSTRAINTS}
 ALL_OFF = {rule.name: Level.OFF for rule in CONSTRAINTS if not rule.certain}
 
+# Rules that no page states, and that reject all the same unless they are switched.
+REJECTING = {
+    "expired-seconds-max",
+    "fixed-time-in-future",
+    "replacement-character",
+    "targets-not-blank",
+    "texts-not-blank",
+}
+
 TIMED = {"strategyType": 1, "strategyContent": {"fixedTime": ms(NOW) + 1000}}
 LOOP = {"strategyType": 2, "strategyContent": loop()}
 SMS = {"smsSignName": "sign", "smsTemplateCode": "SMS_1", "smsTemplateParam": {}}
@@ -77,6 +86,60 @@ FIRING: list[tuple[str, dict[str, Any], list[str]]] = [
     ("sms-parameters-together", {"smsStrategy": 1}, list(SMS)),
     *(("sms-parameters-together", {"smsStrategy": 2, **SMS, name: None}, [name]) for name in SMS),
     ("urgency-needs-payload", {"transparentMessageUrgency": "HIGH"}, ["transparentMessageUrgency"]),
+    *(("texts-not-blank", {name: " \t\u3000"}, [name]) for name in ("taskName", "title", "content")),
+    ("texts-not-blank", {"appId": " ", "workspaceId": "\n"}, ["appId", "workspaceId"]),
+    (
+        "targets-not-blank",
+        {"targetMsgkey": None, "targets": ["user-1", " ", "user 2", "\u00a0"]},
+        ["targets.1", "targets.3"],
+    ),
+    (
+        "targets-not-blank",
+        {"targetMsgkey": {" ": "a", "user-4711": " "}},
+        ["targetMsgkey.…(1)", "targetMsgkey.us…(9)"],
+    ),
+    *(
+        ("replacement-character", {name: value}, [name])
+        for name, value in {
+            "taskName": "\ufffd",
+            "title": "caf\ufffd",
+            "content": "\ufffd\ufffd",
+            "uri": "https://a/\ufffd",
+            "smsSignName": "\ufffd",
+            "extendedParams": {"name": "caf\ufffd"},
+            "smsTemplateParam": {"caf\ufffd": {}},
+        }.items()
+    ),
+    ("replacement-character", {"targetMsgkey": None, "targets": ["user-1", "us\ufffdr"]}, ["targets.1"]),
+    ("replacement-character", {"targetMsgkey": {"user-4711": "id-\ufffd"}}, ["targetMsgkey.us…(9)"]),
+    *(
+        ("targets-meant", {"targetMsgkey": None, "targets": ["user-1", target]}, ["targets.1"])
+        for target in (
+            "null",
+            "(null)",
+            "None",
+            "undefined",
+            "NaN",
+            "nil",
+            "[object Object]",
+            " user-2",
+            "user-2\n",
+            "\u200b",
+            "\ufeff\u200d",
+            "user\x002",
+            "user\t2",
+        )
+    ),
+    (
+        "targets-unicode-form",
+        {"targetMsgkey": None, "targets": ["caf\u00e9", "caf\u0065\u0301", "user-1"]},
+        ["targets.1"],
+    ),
+    (
+        "targets-unicode-form",
+        {"targetMsgkey": {"user-1": "a", "\uff55\uff53\uff45\uff52-1": "b"}},
+        ["targetMsgkey.\uff55\uff53…(6)"],
+    ),
     ("expired-seconds-max", {"expiredSeconds": MAX_EXPIRED_SECONDS + 1}, ["expiredSeconds"]),
     ("circle-type-known", looping(circleType=4), ["strategyContent.circleType"]),
     ("circle-type-known", looping(circleType=0), ["strategyContent.circleType"]),
@@ -92,18 +155,24 @@ FIRING: list[tuple[str, dict[str, Any], list[str]]] = [
         {"strategyType": 1, "strategyContent": {"fixedTime": ms(NOW) - 1}},
         ["strategyContent.fixedTime"],
     ),
+    (
+        "fixed-time-in-future",
+        {"strategyType": 1, "strategyContent": {"fixedTime": ms(NOW) // 1000 + 3600}},
+        ["strategyContent.fixedTime"],
+    ),
     ("strategy-content-unused", {"strategyContent": {"fixedTime": 1}}, ["strategyContent"]),
     ("strategy-content-unused", {"strategyContent": {}, "strategyType": 0}, ["strategyContent"]),
     ("sms-strategy-known", {"smsStrategy": 3, **SMS}, ["smsStrategy"]),
     ("sms-parameters-unused", SMS, list(SMS)),
     ("image-keys-known", {"imageUrls": {"vivoUrl": "https://a"}}, ["imageUrls.vivoUrl"]),
-    ("image-keys-known", {"iconUrls": {"default": "https://a"}}, ["iconUrls"]),
+    ("image-keys-known", {"imageUrls": {"user-4711": "https://a"}}, ["imageUrls.us…(9)"]),
+    ("image-keys-known", {"iconUrls": {"default": "https://a"}}, ["iconUrls.de…(7)"]),
     ("image-addresses", {"imageUrls": {"defaultUrl": "/big.png"}}, ["imageUrls.defaultUrl"]),
     ("category-published", {"thirdChannelCategory": {"hms": "15"}}, ["thirdChannelCategory.hms"]),
     ("category-published", {"thirdChannelCategory": {"harmonyos": "14"}}, ["thirdChannelCategory.harmonyos"]),
     ("category-unpublished", {"thirdChannelCategory": {"vivo": "2"}}, ["thirdChannelCategory.vivo"]),
     ("category-unpublished", {"thirdChannelCategory": {"oppo": "1"}}, ["thirdChannelCategory.oppo"]),
-    ("category-unpublished", {"thirdChannelCategory": {"huawei": "1"}}, ["thirdChannelCategory"]),
+    ("category-unpublished", {"thirdChannelCategory": {"huawei": "1"}}, ["thirdChannelCategory.hu…(6)"]),
     ("category-play-voice", {"thirdChannelCategory": {"hms": "13"}}, ["thirdChannelCategory.hms"]),
     (
         "notify-level-known",
@@ -111,12 +180,12 @@ FIRING: list[tuple[str, dict[str, Any], list[str]]] = [
         ["notifyLevel.oppo", "notifyLevel.hms"],
     ),
     ("notify-level-known", {"notifyLevel": {"vivo": "1"}}, ["notifyLevel.vivo"]),
-    ("notify-level-known", {"notifyLevel": {"huawei": "1"}}, ["notifyLevel"]),
-    ("extended-params-text", {"extendedParams": {"badge": 1}}, ["extendedParams"]),
+    ("notify-level-known", {"notifyLevel": {"huawei": "1"}}, ["notifyLevel.hu…(6)"]),
+    ("extended-params-text", {"extendedParams": {"badge": 1}}, ["extendedParams.b…(5)"]),
     (
         "transparent-payload-vendors",
         {"transparentMessagePayload": {"oppo": {}}},
-        ["transparentMessagePayload"],
+        ["transparentMessagePayload.oppo"],
     ),
     (
         "urgency-vendors",
@@ -160,6 +229,14 @@ SILENT: list[tuple[str, dict[str, Any]]] = [
         "urgency-needs-payload",
         {"transparentMessageUrgency": "HIGH", "transparentMessagePayload": {"hms": {}}},
     ),
+    ("texts-not-blank", {"title": " x", "content": "\u200b"}),
+    ("targets-not-blank", {"targetMsgkey": {"user 1": " a"}}),
+    ("replacement-character", {"title": "caf\u00e9", "targetMsgkey": {"us\u00e9r": "\u63a8"}}),
+    (
+        "targets-meant",
+        {"targetMsgkey": None, "targets": ["nullify", "user-1", "\u63a8\u9001", "\u200buser", "a b"]},
+    ),
+    ("targets-unicode-form", {"targetMsgkey": {"caf\u00e9": "a", "cafe": "b", "Caf\u00e9": "c"}}),
     ("expired-seconds-max", {"expiredSeconds": MAX_EXPIRED_SECONDS}),
     *(("circle-type-known", looping(circleType=number)) for number in (1, 2, 3)),
     ("circle-value-range", looping(circleType=1, circleValue=[1, 7])),
@@ -242,6 +319,22 @@ def test_every_rule_states_its_source_and_fields_that_exist(rule: Constraint) ->
     assert rule.certain <= (rule.level is Level.ERROR)
 
 
+def test_by_default_documented_rules_and_a_few_others_reject() -> None:
+    undocumented = {rule.name for rule in CONSTRAINTS if rule.level is Level.ERROR and not rule.certain}
+
+    assert undocumented == REJECTING
+    assert all(rule.level is Level.ERROR for rule in CONSTRAINTS if rule.certain)
+
+
+def test_a_setting_lets_a_past_time_through_with_a_warning() -> None:
+    past = minimal() | {"strategyType": 1, "strategyContent": {"fixedTime": ms(NOW) - 60_000}}
+    with pytest.raises(InvalidMessage, match="is in the past"):
+        PushMessage.parse(past, clock=clock)
+    levels = parse_levels("fixed-time-in-future=warning")
+    message = PushMessage.parse(past, clock=clock, levels=levels)
+    assert [advice.rule for advice in message.advice(clock=clock, levels=levels)] == ["fixed-time-in-future"]
+
+
 def test_names_of_rules_are_distinct() -> None:
     assert len(RULES) == len(CONSTRAINTS)
 
@@ -303,7 +396,7 @@ def test_unsure_stands_for_every_rule_without_a_page_and_a_named_rule_wins() -> 
     levels = parse_levels("uri-form=off,unsure=error")
     assert levels.pop("uri-form") is Level.OFF
     assert set(levels.values()) == {Level.ERROR}
-    assert levels.keys() == ALL_OFF.keys() - {"uri-form", "expired-seconds-max"}
+    assert levels.keys() == ALL_OFF.keys() - {"uri-form"} - REJECTING
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def one_kind_of_target(message: MessageFields, _: datetime) -> Iterator[Fault]:
         if message.target_msgkey is None:
             yield Fault(
                 "targetMsgkey",
-                "whom to push to is missing: give `targetMsgkey` (target id to message id) or `targets` "
+                "a target is required: give `targetMsgkey` (target id to message id) or `targets` "
                 "(target ids; message ids are then derived)",
             )
     elif message.target_msgkey is not None:
@@ -107,9 +107,7 @@ def extended_params_reserved(message: MessageFields, _: datetime) -> Iterator[Fa
     if params is not None and not RESERVED_EXTENDED_PARAMS.isdisjoint(params):
         for key in params:
             if key in RESERVED_EXTENDED_PARAMS:
-                yield Fault(
-                    f"extendedParams.{key}", "is a key that the platform uses itself; choose another name"
-                )
+                yield Fault(f"extendedParams.{key}", "is reserved for the platform; choose another key")
 
 
 @documented(

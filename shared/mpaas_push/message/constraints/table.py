@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_push.message.constraints.constraint import Constraint, Level
 from mpaas_push.message.constraints.documented import DOCUMENTED
+from mpaas_push.message.constraints.texts import TEXTS
 from mpaas_push.message.constraints.unconfirmed import UNCONFIRMED
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONSTRAINTS", "errors_at", "parse_levels", "warnings_at"]
 
-CONSTRAINTS: tuple[Constraint, ...] = DOCUMENTED + UNCONFIRMED
+CONSTRAINTS: tuple[Constraint, ...] = DOCUMENTED + TEXTS + UNCONFIRMED
 """Every constraint, documented ones first."""
 
 
@@ -30,8 +31,8 @@ def warnings_at(levels: Mapping[str, Level]) -> tuple[Constraint, ...]:
     """Return the constraints that may speak about a message that was let through, given changed levels."""
     return tuple(
         constraint
-        for constraint in UNCONFIRMED
-        if levels.get(constraint.name, constraint.level) is not Level.OFF
+        for constraint in CONSTRAINTS
+        if not constraint.certain and levels.get(constraint.name, constraint.level) is not Level.OFF
     )
 
 
@@ -66,7 +67,8 @@ def parse_levels(text: str) -> dict[str, Level]:
             raise ValueError(_no_such_rule(name))
         chosen[name] = _LEVELS[word]
     if _UNSURE in groups:
-        return {rule.name: groups[_UNSURE] for rule in UNCONFIRMED if rule.level is not Level.ERROR} | single
+        warning = [rule.name for rule in _SWITCHABLE.values() if rule.level is Level.WARNING]
+        return dict.fromkeys(warning, groups[_UNSURE]) | single
     return single
 
 
@@ -81,4 +83,4 @@ def _no_such_rule(name: str) -> str:
 
 _UNSURE = "unsure"
 _LEVELS = {level.value: level for level in Level}
-_SWITCHABLE = {rule.name: rule for rule in UNCONFIRMED}
+_SWITCHABLE = {rule.name: rule for rule in CONSTRAINTS if not rule.certain}

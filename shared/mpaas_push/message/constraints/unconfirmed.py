@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from mpaas_push.errors import Fault
@@ -17,6 +16,7 @@ from mpaas_push.message.vocabulary import (
     VENDOR_LEVELS,
     VENDORS,
 )
+from mpaas_push.paths import format_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +29,6 @@ __all__ = ["UNCONFIRMED"]
 _TIMED, _LOOP = 1, 2
 _DAILY, _WEEKLY, _MONTHLY = 1, 2, 3
 _LIVE_ACTIVITY = (5, 6)
-_IMAGE_KEY = re.compile(r"[a-z]+Url")
 _SMS = ("smsSignName", "smsTemplateCode", "smsTemplateParam")
 
 
@@ -61,7 +60,7 @@ def circle_type(message: MessageFields, _: datetime) -> Iterator[Fault]:
     ):  # fmt: skip
         yield Fault(
             "strategyContent.circleType",
-            "is believed to be 1 (daily), 2 (weekly) or 3 (monthly)",
+            "should be 1 (daily), 2 (weekly) or 3 (monthly), as far as is known",
             content.circle_type,
         )
 
@@ -83,25 +82,28 @@ def circle_value(message: MessageFields, _: datetime) -> Iterator[Fault]:
         # The official sample sends a value with the daily type, so it must be harmless there.
         return
     if not content.circle_value:
-        yield Fault("strategyContent.circleValue", f"is believed to need {unit}; it is empty")
+        yield Fault("strategyContent.circleValue", f"should hold {unit}, as far as is known; it is empty")
     for index, value in enumerate(content.circle_value):
         if not 1 <= value <= last:
-            yield Fault(f"strategyContent.circleValue.{index}", f"is believed to hold {unit}", value)
+            yield Fault(
+                f"strategyContent.circleValue.{index}", f"should be one of {unit}, as far as is known", value
+            )
 
 
 @unconfirmed(
     "fixed-time-in-future",
     source="UNSURE: inferred, no minimum lead is stated; pushsimple.md: Strategy content",
     reads=("strategyType", "strategyContent.fixedTime"),
+    level=Level.ERROR,
 )
 def fixed_time(message: MessageFields, now: datetime) -> Iterator[Fault]:
     content = message.strategy_content
     if message.strategy_type == _TIMED and content is not None and content.fixed_time is not None:
         present = epoch_milliseconds(now)
-        if content.fixed_time < present:
+        if content.fixed_time // 1000 < present // 1000:  # "precise to the second"
             yield Fault(
                 "strategyContent.fixedTime",
-                f"lies in the past; now is {present} in milliseconds{looks_like_seconds(content.fixed_time)}",
+                f"is in the past; now is {present} in milliseconds{looks_like_seconds(content.fixed_time)}",
                 content.fixed_time,
             )
 
@@ -131,7 +133,7 @@ def sms_strategy(message: MessageFields, _: datetime) -> Iterator[Fault]:
     if message.sms_strategy is not None and message.sms_strategy > known:
         yield Fault(
             "smsStrategy",
-            "is believed to be 0 (no SMS), 1 (supplement) or 2 (concurrent)",
+            "should be 0 (no SMS), 1 (supplement) or 2 (concurrent), as far as is known",
             message.sms_strategy,
         )
 
@@ -162,11 +164,10 @@ def image_keys(message: MessageFields, _: datetime) -> Iterator[Fault]:
     for field, urls in (("imageUrls", message.image_urls), ("iconUrls", message.icon_urls)):
         for key in urls or ():
             if key not in IMAGE_KEYS:
-                known = ", ".join(sorted(IMAGE_KEYS))
-                if _IMAGE_KEY.fullmatch(key):
-                    yield Fault(f"{field}.{key}", f"is a key that no page shows; known are {known}")
-                else:
-                    yield Fault(field, f"has a key that is no vendor's name with Url; known are {known}")
+                yield Fault(
+                    format_path((field, key)),
+                    f"is not a documented key; documented are {', '.join(sorted(IMAGE_KEYS))}",
+                )
 
 
 @unconfirmed(
@@ -178,8 +179,10 @@ def image_addresses(message: MessageFields, _: datetime) -> Iterator[Fault]:
     for field, urls in (("imageUrls", message.image_urls), ("iconUrls", message.icon_urls)):
         for key, url in (urls or {}).items():
             if not url.lower().startswith(("http://", "https://")):
-                place = f"{field}.{key}" if _IMAGE_KEY.fullmatch(key) else field
-                yield Fault(place, "is no web address; a picture must be publicly reachable by http or https")
+                yield Fault(
+                    format_path((field, key)),
+                    "is not a web address; a picture must be publicly reachable by http or https",
+                )
 
 
 @unconfirmed(
@@ -194,7 +197,8 @@ def documented_categories(message: MessageFields, _: datetime) -> Iterator[Fault
         known = VENDOR_CATEGORIES[vendor]
         if vendor in categories and categories[vendor] not in known:
             yield Fault(
-                f"thirdChannelCategory.{vendor}", f"is none of the published classes: {_listed(known)}"
+                f"thirdChannelCategory.{vendor}",
+                f"is not a documented class; documented are {_listed(known)}",
             )
 
 
@@ -211,14 +215,17 @@ def other_categories(message: MessageFields, _: datetime) -> Iterator[Fault]:
         known = VENDOR_CATEGORIES.get(vendor)
         if vendor not in VENDORS:
             yield Fault(
-                "thirdChannelCategory",
-                f"has a key that is no vendor; vendors are {', '.join(sorted(VENDORS))}",
+                format_path(("thirdChannelCategory", vendor)),
+                f"is not a known vendor; vendors are {', '.join(sorted(VENDORS))}",
             )
         elif known is None:
-            yield Fault(f"thirdChannelCategory.{vendor}", "cannot be checked: no class of it is published")
+            yield Fault(
+                f"thirdChannelCategory.{vendor}",
+                "cannot be checked: this vendor's classes are not documented",
+            )
         elif value not in known:
             yield Fault(
-                f"thirdChannelCategory.{vendor}", f"cannot be checked: published is only {_listed(known)}"
+                f"thirdChannelCategory.{vendor}", f"cannot be checked; documented are only {_listed(known)}"
             )
 
 
@@ -249,12 +256,13 @@ def notify_levels(message: MessageFields, _: datetime) -> Iterator[Fault]:
         known = VENDOR_LEVELS.get(vendor)
         if vendor not in VENDORS:
             yield Fault(
-                "notifyLevel", f"has a key that is no vendor; vendors are {', '.join(sorted(VENDORS))}"
+                format_path(("notifyLevel", vendor)),
+                f"is not a known vendor; vendors are {', '.join(sorted(VENDORS))}",
             )
         elif known is None:
-            yield Fault(f"notifyLevel.{vendor}", "cannot be checked: no level of it is published")
+            yield Fault(f"notifyLevel.{vendor}", "cannot be checked: this vendor's levels are not documented")
         elif value not in known:
-            yield Fault(f"notifyLevel.{vendor}", f"is none of the known levels: {_listed(known)}")
+            yield Fault(f"notifyLevel.{vendor}", f"is not a known level; known are {_listed(known)}")
 
 
 @unconfirmed(
@@ -265,7 +273,9 @@ def notify_levels(message: MessageFields, _: datetime) -> Iterator[Fault]:
 def extended_params_text(message: MessageFields, _: datetime) -> Iterator[Fault]:
     for key, value in (message.extended_params or {}).items():
         if type(value) is not str:
-            yield Fault("extendedParams", f"values are texts in all examples; `{_short(key)}` is none")
+            yield Fault(
+                format_path(("extendedParams", key)), "should be text, as every value of the examples is"
+            )
 
 
 @unconfirmed(
@@ -277,9 +287,8 @@ def transparent_vendors(message: MessageFields, _: datetime) -> Iterator[Fault]:
     for vendor in message.transparent_message_payload or ():
         if vendor not in TRANSPARENT_VENDORS:
             yield Fault(
-                "transparentMessagePayload",
-                f"has the key `{_short(vendor)}`; vendors with transparent messages are "
-                f"{', '.join(TRANSPARENT_VENDORS)}",
+                format_path(("transparentMessagePayload", vendor)),
+                "is not a vendor with transparent messages; those are " + ", ".join(TRANSPARENT_VENDORS),
             )
 
 
@@ -316,7 +325,7 @@ def live_activity(message: MessageFields, _: datetime) -> Iterator[Fault]:
             if value is None:
                 yield Fault(
                     name,
-                    f"is needed for a Live Activity, which deliveryType {message.delivery_type} addresses",
+                    f"is needed with deliveryType {message.delivery_type}, which addresses a Live Activity",
                 )
         return
     for name, given in (
@@ -360,8 +369,8 @@ def click_address(message: MessageFields, _: datetime) -> Iterator[Fault]:
     if not message.push_action and message.uri is not None and ":" not in message.uri:
         yield Fault(
             "uri",
-            "with pushAction 0 (web address) looks like http://…, https://… or the app's own scheme such as "
-            "mpaas://…; a native page needs pushAction 1",
+            "with pushAction 0 should start with http://, https:// or a scheme of the app, such as mpaas://; "
+            "a native page needs pushAction 1",
         )
 
 
@@ -374,7 +383,7 @@ def click_address(message: MessageFields, _: datetime) -> Iterator[Fault]:
 def vendor_template(message: MessageFields, _: datetime) -> Iterator[Fault]:
     if message.vendor_template is not None and message.mi_channel_id is None:
         yield Fault(
-            "miChannelId", "is asked for by Xiaomi when a private template (`vendorTemplate`) is used"
+            "miChannelId", "is required by Xiaomi together with a private template (`vendorTemplate`)"
         )
 
 
@@ -405,7 +414,3 @@ UNCONFIRMED: tuple[Constraint, ...] = (
 
 def _listed(values: Mapping[str, str]) -> str:
     return ", ".join(f'"{value}" {meaning}' for value, meaning in values.items())
-
-
-def _short(key: str) -> str:
-    return key if len(key) <= 32 else key[:32] + "…"  # enough to recognise a key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -9,6 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from mpaas_push.json_text import read_json
 from mpaas_push.message.constraints.constraint import violations
+from mpaas_push.message.faults import MAX_FAULTS
 from mpaas_push.message.fields import ALIASES, STRATEGY_ALIASES, MessageFields
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ __all__ = ["violations_beside"]
 def violations_beside(
     faults: Iterable[Fault], data: Mapping[Any, Any], constraints: Iterable[Constraint], now: datetime
 ) -> list[Fault]:
-    """Return what constraints find in the fields that are not faulty themselves.
+    """Return what constraints find in the fields that are not faulty themselves, up to `MAX_FAULTS`.
 
     Args:
         faults: What is wrong with single fields of the message.
@@ -42,11 +44,9 @@ def violations_beside(
         for constraint in constraints
         if not any(_covers(field, read) for field in faulty for read in constraint.reads)
     ]
-    return [
-        fault
-        for _, fault in violations(fields, applicable, now)
-        if not any(_covers(field, fault.field) for field in faulty)
-    ]
+    found = (fault for _, fault in violations(fields, applicable, now))
+    sound = (fault for fault in found if not any(_covers(field, fault.field) for field in faulty))
+    return list(islice(sound, MAX_FAULTS))
 
 
 # Stand in for required fields that are missing or faulty.

@@ -1,0 +1,62 @@
+"""Where in a message or payload: a path as text that names no target.
+
+Errors and logs say where something is wrong. A key of untrusted data may be a target id that somebody put in
+the wrong place, so only keys that the interfaces define are printed whole; every other one is masked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.errors import mask_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["KNOWN_KEYS", "format_path"]
+
+_MESSAGE = """
+    taskName title content appId workspaceId tenantId deliveryType targetMsgkey targets expiredSeconds
+    pushStyle pushAction uri silent notifyType classification extendedParams imageUrls iconUrls strategyType
+    strategyContent StrategyContent smsStrategy smsSignName smsTemplateCode smsTemplateParam
+    thirdChannelCategory notifyLevel miChannelId channelId activityEvent activityContentState dismissalDate
+    transparentMessagePayload transparentMessageUrgency vendorTemplate
+    fixedTime startTime endTime circleType circleValue time
+    defaultUrl androidUrl iosUrl miuiUrl hmsUrl fcmUrl oppoUrl vivoUrl honorUrl harmonyosUrl
+    android ios miui hms fcm oppo vivo honor harmonyos
+    action pushType templateCode channel taskId
+"""
+_PAYLOADS = """
+    messages message payload body headers rules
+    id source type specversion datacontenttype dataschema subject data
+    triggerTime triggerName events Records
+"""
+KNOWN_KEYS = frozenset(_MESSAGE.split()) | frozenset(_PAYLOADS.split())
+"""Keys that a path prints whole: of messages, their maps, and the payloads around them."""
+
+_LONGEST_SEGMENT = 64
+
+
+def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
+    """Return a path as text: ``("targetMsgkey", "user-4711")`` becomes ``targetMsgkey.us…(9)``.
+
+    Args:
+        path: Keys and indexes, outermost first.
+        declared: The keys are names that code or an operator's own file declares, not data. They are all
+            printed, the long ones cut; otherwise those outside `KNOWN_KEYS` are masked. Directly below
+            ``targetMsgkey`` a key is a target id and always masked.
+    """
+    segments = []
+    parent = ""
+    for step in path:
+        segment = str(step)
+        if parent.lower() == "targetmsgkey" or not (declared or type(step) is int or step in KNOWN_KEYS):
+            shown = mask_id(segment)
+        elif len(segment) > _LONGEST_SEGMENT:
+            shown = segment[:_LONGEST_SEGMENT] + "…"
+        else:
+            shown = segment
+        # A path is printed and logged: half a surrogate pair could be neither.
+        segments.append(shown.encode(errors="replace").decode())
+        parent = segment
+    return ".".join(segments)
