@@ -259,7 +259,12 @@ def _filled(template: Any, value_of: Callable[[str], Any], path: tuple[Any, ...]
         for key, below in template.items():
             name = _text(key, value_of, path, faults)
             if name in filled:
-                faults.append(Fault(format_path((*path, key)), "becomes the same key as another of this map"))
+                faults.append(
+                    Fault(
+                        format_path((*path, key), declared=True),
+                        "becomes the same key as another of this map",
+                    )
+                )
             filled[name] = _filled(below, value_of, (*path, key), faults)
         return filled
     if isinstance(template, list):
@@ -272,7 +277,7 @@ def _filled(template: Any, value_of: Callable[[str], Any], path: tuple[Any, ...]
     try:
         return plain_value(value_of(whole[1]))
     except (ValueError, Inapplicable) as error:
-        faults.append(Fault(format_path(path), str(error)))
+        faults.append(Fault(format_path(path, declared=True), str(error)))
         return ""
 
 

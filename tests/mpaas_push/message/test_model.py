@@ -485,10 +485,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-ANY_TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
-FREE = st.dictionaries(
-    ANY_TEXT.map("k-".__add__), st.text(st.characters(codec="utf-8"), max_size=5), max_size=20
-)
+CHARACTERS = st.characters(codec="utf-8", exclude_characters="\ufffd")
+ANY_TEXT = st.text(CHARACTERS, min_size=1, max_size=20).filter(lambda text: not text.isspace())
+FREE = st.dictionaries(ANY_TEXT.map("k-".__add__), st.text(CHARACTERS, max_size=5), max_size=20)
 TARGETS = st.lists(ANY_TEXT, min_size=1, max_size=12, unique=True)
 
 

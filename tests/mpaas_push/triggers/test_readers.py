@@ -391,9 +391,9 @@ def test_a_payload_that_is_nothing_of_the_kind_is_refused_by_shape_without_its_v
             "`partition` has the wrong type, `value` is missing",
         ),
         ({"topic": "t", "partition": 1, "offset": 1, "value": None}, "the message has no body"),
-        ({"specversion": "1.0", "data": {"secret": 1, "b": 2}}, "came an object with `secret`, `b`"),
+        ({"specversion": "1.0", "data": {"secret": 1, "b": 2}}, "came an object with `se…(6)`, `…(1)`"),
         ({"specversion": "1.0", "data": ["secret", 1]}, "came a list of 2: text, a number"),
-        ({str(key): "secret" for key in range(12)}, "`9`, 2 more"),
+        ({str(key): "secret" for key in range(12)}, "`…(1)`, 2 more"),
         (["secret"], "expected an object, came a list of 1: text"),
     ],
 )
