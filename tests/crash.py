@@ -117,7 +117,7 @@ class Figures:
         batches: Batches that succeeded.
         failed: Batches that failed with their instance and came again.
         redelivered: Messages that came again though their batch had succeeded.
-        retried: Messages that came from the retry queue.
+        retried: Entries that came from the retry queue; each holds up to 20 messages.
         letters: Dead letters by reason; one message may have several.
         accepted: Good messages of which every target was reached.
         unknown: Good messages that are dead letters because nobody knows whether they arrived.
@@ -327,7 +327,7 @@ def _table(runs: Mapping[str, Figures]) -> str:
         ("instances killed", lambda f: f.killed),
         ("batches that ended well / that failed and came again", lambda f: f"{f.batches:,} / {f.failed:,}"),
         ("messages delivered again after a batch had ended well", lambda f: f"{f.redelivered:,}"),
-        ("messages delivered from the retry queue", lambda f: f"{f.retried:,}"),
+        ("entries delivered from the retry queue, with up to 20 messages each", lambda f: f"{f.retried:,}"),
         ("dead letters by reason", lambda f: ", ".join(f"{n:,} {reason}" for reason, n in f.letters.items())),
         ("**good messages of which every target was reached**", lambda f: f"**{f.accepted:,}**"),
         ("good messages that are dead letters as `unknown`", lambda f: f"{f.unknown:,}"),
