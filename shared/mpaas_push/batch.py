@@ -256,7 +256,8 @@ def _delay(task: PushTask, outcomes: Iterable[Outcome]) -> float:
         logger.warning(
             "asked to wait %.0f s, longer than validity or queue allow: back in %.0f s", asked, longest
         )
-    return min(max(backoff, asked), longest)
+    # What hardly has validity left must not use up its attempts in a moment.
+    return min(max(backoff, asked), max(longest, FIRST_DELAY_SECONDS))
 
 
 def _pack(entries: Iterable[_Entry]) -> Iterator[_Entry]:

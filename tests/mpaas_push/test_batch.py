@@ -268,6 +268,16 @@ def test_a_server_is_obeyed_as_long_as_the_push_is_valid(
     assert any(f"asked to wait {asked} s" in text for text in caplog.messages) is (asked > most)
 
 
+def test_attempts_are_not_used_up_in_a_moment_when_no_validity_is_left(batches: Batches) -> None:
+    late = QueueRecord("M1", to("user-1", expiredSeconds=60), "", moment=time.time() - 59)
+    batches.sandbox.order(kind="throttling")
+
+    batches.settle(tasks_of(late, batches.settings(), batches.sender))
+
+    (entry,) = batches.waiting()
+    assert entry.next_visible_time - entry.enqueue_time >= 3_000
+
+
 # --- Dead letters ------------------------------------------------------------------------------------
 
 
