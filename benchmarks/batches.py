@@ -12,7 +12,9 @@ from benchmarks import senders
 from benchmarks.measure import Times
 from benchmarks.report import Table, verdict
 from benchmarks.server import serving
-from mpaas_local.fc.host import Account, Credentials, Function, FunctionHost
+from mpaas_local.account import Account, Credentials
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:

@@ -11,12 +11,10 @@ import sys
 import threading
 from pathlib import Path
 
+from mpaas_local.database import StoreUnusable
 from mpaas_local.demo import run_demo
-from mpaas_local.mns import StoreUnusable
-from mpaas_local.mpaas import PortInUse as SandboxPortInUse
-from mpaas_local.mpaas import SandboxError
 from mpaas_local.pictures import take_inbox
-from mpaas_local.server import PortInUse
+from mpaas_local.server import NotStarted, PortInUse
 from mpaas_local.stack import Ports, Stack
 from project.descriptor import DescriptorError
 
@@ -52,13 +50,13 @@ def main() -> int:
             print("\n  stopping …")
             # Calls under way are cut off, and that is meant.
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    except (PortInUse, SandboxPortInUse) as error:
+    except PortInUse as error:
         print(f"cannot start: {error}", file=sys.stderr)
         print(
             "choose ports: make run ARGS='--http-port 9080', …; python -m mpaas_local --help", file=sys.stderr
         )
         return 2
-    except (SandboxError, StoreUnusable, DescriptorError, ValueError) as error:
+    except (NotStarted, StoreUnusable, DescriptorError, ValueError) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 2
     return 0

@@ -1,4 +1,4 @@
-"""Time for everything here that waits: the moment, and waiting for a moment on a condition.
+"""Time for everything here that waits: the moment, its text, and waiting for a moment on a condition.
 
 `Clock` is the machine's clock, or a faster one, so that retries of a day pass in minutes. `ManualClock`
 stands still until it is moved, so that tests wait for nothing.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import datetime, timezone
 
-__all__ = ["Clock", "ManualClock"]
+__all__ = ["Clock", "ManualClock", "utc_text"]
 
 _LONGEST_WAIT = 30.0  # real seconds; a clock that was set, or a machine that slept, is noticed after that
 
@@ -106,3 +107,9 @@ class ManualClock(Clock):
 
     def _next(self) -> float | None:
         return min((until for _, until in self._waiting.values() if until > self._now), default=None)
+
+
+def utc_text(moment: float) -> str:
+    """Write seconds since 1970 as `2021-04-08T06:28:17.093Z`."""
+    text = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

@@ -8,22 +8,33 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+__all__ = ["NotStarted", "PortInUse", "Server"]
 
 _STOP_SECONDS = 1  # for answers under way
 _START_SECONDS = 30.0
 
 
 class PortInUse(Exception):
-    """Another program listens on the port."""
+    """Another program listens on `port`."""
 
     def __init__(self, port: int) -> None:
         super().__init__(
             f"port {port} is in use: stop what listens there, or choose another (0 takes any free one)"
         )
         self.port = port
+
+
+class NotStarted(Exception):
+    """The application or its server ended before it was ready; the cause is chained."""
 
 
 class Server:
@@ -33,14 +44,25 @@ class Server:
         app: Any ASGI application.
         host: Address to listen on.
         port: 0 takes a free one.
+        on_stop: Called in the event loop before it waits for answers under way, so that those that wait for
+            something can end.
         config: More of `uvicorn.Config`, such as `http=` (a protocol class) or `ssl_certfile=`.
     """
 
-    def __init__(self, app: Any, *, host: str = "127.0.0.1", port: int = 0, **config: Any) -> None:
+    def __init__(
+        self,
+        app: Any,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        on_stop: Callable[[], None] | None = None,
+        **config: Any,
+    ) -> None:
         defaults: dict[str, Any] = {
             "access_log": False,
             "log_config": None,  # logging is set up by the program, once
             "log_level": "warning",
+            "loop": "asyncio",
             "proxy_headers": False,  # the peer's address is the peer's address
             "server_header": False,
             "timeout_graceful_shutdown": _STOP_SECONDS,
@@ -50,11 +72,12 @@ class Server:
         self.port = port
         self._asked_port = port
         self._config = uvicorn.Config(app, **(defaults | config))
+        self._on_stop = on_stop
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
 
-    def __enter__(self) -> Server:  # noqa: PYI034  Self needs 3.11
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -67,17 +90,17 @@ class Server:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}"
 
-    def start(self) -> Server:
+    def start(self) -> Self:
         """Listen and serve; returns when the application has started.
 
         Raises:
             PortInUse: the port is taken.
-            RuntimeError: the application or the server did not start; the cause says why.
+            NotStarted: the application or the server did not start.
         """
         listener = self._listen()
         self.port = listener.getsockname()[1]
         started = threading.Event()
-        self._server = _Announcing(self._config, started)
+        self._server = _ObservedServer(self._config, started, self._on_stop)
         self._thread = threading.Thread(
             target=self._serve,
             args=(self._server, listener, started),
@@ -87,12 +110,13 @@ class Server:
         self._thread.start()
         started.wait(_START_SECONDS)
         if not self._server.started:
+            port = self.port
             self.stop()
-            raise RuntimeError(f"the server on port {self.port} did not start") from self._failure
+            raise NotStarted(f"the server on port {port} did not start") from self._failure
         return self
 
     def stop(self) -> None:
-        """Stop listening, give answers under way a second, close what is left."""
+        """Stop listening, give answers under way a second, close what is left; a second call does nothing."""
         if self._server and self._thread:
             self._server.should_exit = True
             self._thread.join(_STOP_SECONDS + 5)
@@ -106,7 +130,7 @@ class Server:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((self.host, self.port))
-            listener.listen(1024)
+            listener.listen(2048)
         except OSError as error:
             listener.close()
             if error.errno == errno.EADDRINUSE:
@@ -124,13 +148,21 @@ class Server:
             started.set()
 
 
-class _Announcing(uvicorn.Server):
-    """Says when it has started, so that nobody has to poll."""
+class _ObservedServer(uvicorn.Server):
+    """Tells when it has started, so that nobody has to poll, and when it is about to stop."""
 
-    def __init__(self, config: uvicorn.Config, announced: threading.Event) -> None:
+    def __init__(
+        self, config: uvicorn.Config, started: threading.Event, on_stop: Callable[[], None] | None
+    ) -> None:
         super().__init__(config)
-        self._announced = announced
+        self._told_started = started
+        self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._announced.set()
+        self._told_started.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._on_stop:
+            self._on_stop()
+        await super().shutdown(sockets)

@@ -18,22 +18,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from mpaas_local.account import Account, Credentials
+from mpaas_local.eventbridge.api import event_routes
 from mpaas_local.eventbridge.bus import EventBus
 from mpaas_local.eventbridge.cloud_events import EventTrigger, event_trigger_of
 from mpaas_local.eventbridge.sources import MnsSource
-from mpaas_local.eventbridge.streams import EventStream, stream_of
-from mpaas_local.fc.api import Callee, create_events_app
+from mpaas_local.eventbridge.stream_config import stream_of
+from mpaas_local.eventbridge.streams import EventStream
+from mpaas_local.fc.api import Callee, create_api
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.fc.call_log import CallLog, RecordedCall
 from mpaas_local.fc.destinations import Destinations, destination_of, mns_destinations
-from mpaas_local.fc.host import Account, Credentials, Function, FunctionHost
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.http_trigger import create_gateway
 from mpaas_local.fc.oss_trigger import OssTrigger, oss_trigger_of
 from mpaas_local.fc.timer_trigger import Timers, timer_of
 from mpaas_local.fc.topic_trigger import TopicTrigger, topic_of
 from mpaas_local.inbox import create_inbox_app
 from mpaas_local.inbox.changes import Changes
-from mpaas_local.loopback import is_own_host
+from mpaas_local.loopback import is_loopback
 from mpaas_local.mns import MnsServer, MnsStore
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mpaas import AccessKey, Sandbox
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from mpaas_local.fc.asynchronous import Accept
+    from mpaas_local.fc.call import Accept
     from project.function import FunctionProperties, LifecycleConfig
     from project.triggers import Trigger
 
@@ -115,7 +119,6 @@ class Stack:
                     port=self.ports.sandbox,
                     store=self.store / "inbox.sqlite3",
                     access_keys={ROLE.access_key_id: key},
-                    port_option="--sandbox-port",
                 )
             )
             keys = {ROLE.access_key_id: key}
@@ -132,14 +135,12 @@ class Stack:
             self.timers = opened.enter_context(Timers())
             callees: dict[str, Callee] = {}
             self._bus = EventBus(self._event_triggers, callees, account)
-            deliver = mns_destinations(store, accepts, self._bus.publish)
-            events = create_events_app(
+            deliver = mns_destinations(store, accepts, self._bus.publish_record)
+            events = create_api(
                 callees,
-                event_triggers=self._event_triggers,
-                oss_triggers=self._oss_triggers,
                 timers=self.timers,
-                account=account,
                 access_keys=keys,
+                more_routes=event_routes(self._bus, self._oss_triggers),
             )
             self.events_url = opened.enter_context(Server(events, port=self.ports.events)).url
             for name, props in functions.items():
@@ -159,10 +160,10 @@ class Stack:
                         self._make("queue", named, variable)
                 for trigger in props.triggers:
                     self._attach(trigger, name, queue, deliver, opened)
-            ways = _Ways(self, accepts)
-            app = create_inbox_app(self.sandbox, self.calls, store, ways, changes=self._changes)
-            self.inbox_url = opened.enter_context(Server(app, port=self.ports.inbox)).url
-            opened.callback(self._changes.close)
+            entrypoints = StackEntrypoints(self, accepts)
+            app = create_inbox_app(self.sandbox, self.calls, store, entrypoints, changes=self._changes)
+            inbox = Server(app, port=self.ports.inbox, on_stop=self._changes.close)
+            self.inbox_url = opened.enter_context(inbox).url
             self._opened = opened.pop_all()
         return self
 
@@ -345,7 +346,7 @@ def _check_ledger(variables: Mapping[str, str]) -> None:
         ValueError: it is not on this machine.
     """
     host = urlsplit(variables.get("PUSH_LEDGER_URL") or "redis://localhost").hostname or ""
-    if not is_own_host(f"[{host}]" if ":" in host else host):
+    if not is_loopback(f"[{host}]" if ":" in host else host):
         raise ValueError(
             f"PUSH_LEDGER_URL names {host}: what is tried here would count as sent there."
             " Unset it, or name a Redis on this machine"
@@ -353,30 +354,35 @@ def _check_ledger(variables: Mapping[str, str]) -> None:
 
 
 @dataclass(frozen=True)
-class _Ways:
-    """The ways into the stack for the page of the inbox."""
+class StackEntrypoints:
+    """Where the page of the inbox sends messages into the stack."""
 
     stack: Stack
     accepts: dict[str, Accept]
 
     @property
     def http_url(self) -> str:
+        """Where the HTTP function answers."""
         return self.stack.urls["http_push"]
 
     @property
     def sandbox_url(self) -> str:
+        """Where the sandbox answers."""
         return self.stack.sandbox.url
 
     @property
     def dead_letter_queue(self) -> str:
+        """The queue of the messages that were given up."""
         return self.stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]
 
     def tick(self, payload: str) -> str:
+        """Fire a timer of the timer function with this payload; returns the request id."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         event = {"triggerTime": moment, "triggerName": "by-hand", "payload": payload}
         accept = self.accepts[self.stack.hosts["timer_push"].function.name]
         return accept(json.dumps(event).encode(), size=len(payload.encode()))
 
     def enqueue(self, body: str) -> str:
+        """Put a message into the queue of the queue function, in Base64; returns its id."""
         queue = self.stack.source_queues["queue_push"]
         return self.stack.queues.store.send(queue, base64.b64encode(body.encode()).decode()).id

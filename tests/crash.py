@@ -24,9 +24,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mpaas_local.account import Account
 from mpaas_local.eventbridge.sources import MnsSource
-from mpaas_local.eventbridge.streams import EventStream, stream_of
-from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.eventbridge.stream_config import stream_of
+from mpaas_local.eventbridge.streams import EventStream
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey, Sandbox
 from project.descriptor import read_functions

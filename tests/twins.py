@@ -31,8 +31,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from mpaas_local.account import Account
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
-from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_push import PushMessage

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from mpaas_local.eventbridge.payloads import dumped, utc_text
+from mpaas_local.clock import utc_text
+from mpaas_local.compact_json import compact_json
 from project.patterns import EVERYTHING, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mpaas_local.fc.host import Account
+    from mpaas_local.account import Account
     from project import triggers
     from project.triggers import Schema
 
@@ -62,10 +63,10 @@ class EventTrigger:
     def payload(self, event: Mapping[str, Any]) -> bytes:
         """Return what the function gets for an event."""
         if self.schema == "CloudEvents":
-            return dumped(event)
+            return compact_json(event)
         if "data_base64" in event:
             return base64.b64decode(event["data_base64"])
-        return dumped(event.get("data"))
+        return compact_json(event.get("data"))
 
 
 def event_trigger_of(trigger: triggers.EventBridge, function: str) -> EventTrigger:

@@ -13,13 +13,14 @@ import hashlib
 import json
 import uuid
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
+
+from mpaas_local.clock import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mpaas_local.fc.host import Account
+    from mpaas_local.account import Account
 
 __all__ = [
     "SOURCES",
@@ -27,9 +28,7 @@ __all__ = [
     "Origin",
     "SourceKind",
     "ValueFormat",
-    "dumped",
     "element",
-    "utc_text",
 ]
 
 SourceKind = Literal["MNS", "RocketMQ", "RabbitMQ", "Kafka", "MQTT", "ApacheRocketMQ"]
@@ -127,17 +126,6 @@ def element(arrived: Arrived, origin: Origin, account: Account, now: float) -> d
         "aliyunpublishaddr": "127.0.0.1",
         "data": data,
     }
-
-
-def utc_text(moment: float) -> str:
-    """Write seconds since 1970 as `2021-04-08T06:28:17.093Z`."""
-    text = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
-
-
-def dumped(value: Any) -> bytes:
-    """Write JSON without spaces, in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def _derived(arrived: Arrived, purpose: str, digits: int) -> str:

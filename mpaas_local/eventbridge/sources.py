@@ -6,13 +6,13 @@ import contextlib
 import logging
 import math
 import threading
+import uuid
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mpaas_local.clock import Clock
 from mpaas_local.eventbridge.payloads import Arrived
-from mpaas_local.fc.host import new_request_id
 from mpaas_local.mns.errors import MnsError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class MemorySource:
 
     def publish(self, body: str, *, message_id: str | None = None, **properties: Any) -> str:
         """Add a message and return its id; for the properties see `Arrived`."""
-        message_id = message_id or new_request_id()
+        message_id = message_id or uuid.uuid4().hex
         with self._lock:
             self._messages.append(Arrived(message_id, body, self._clock.time(), properties))
         return message_id

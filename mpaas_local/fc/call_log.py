@@ -11,13 +11,14 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
+
+from mpaas_local.clock import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mpaas_local.fc.host import LogSink, Result
+    from mpaas_local.fc.call import LogSink, Result
 
 __all__ = ["CallLog", "RecordedCall", "trigger_of"]
 
@@ -62,12 +63,11 @@ class RecordedCall:
 
     def document(self) -> dict[str, Any]:
         """The call as JSON shows it."""
-        ended = datetime.fromtimestamp(self.ended, timezone.utc)
         return {
             "function": self.function,
             "requestId": self.request_id,
             "trigger": self.trigger,
-            "endedAt": ended.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "endedAt": utc_text(self.ended),
             "durationMs": round(self.duration_ms, 1),
             "cold": self.cold,
             "error": self.error,

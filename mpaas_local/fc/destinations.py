@@ -7,17 +7,26 @@ dead-letter queues of event streams (fc-runtime.md: Batches and retries).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from mpaas_local.mns.errors import MnsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from mpaas_local.mns.store import MnsStore
 
-__all__ = ["MNS_LIMIT", "Destination", "Destinations", "Undeliverable", "destination_of", "mns_destinations"]
+__all__ = [
+    "MNS_LIMIT",
+    "Deliver",
+    "Destination",
+    "Destinations",
+    "Undeliverable",
+    "destination_of",
+    "mns_destinations",
+]
 
 MNS_LIMIT = 64 * 1024
 """Bytes of a record that MNS and EventBridge take (fc-runtime.md: Asynchronous invocation)."""
@@ -25,6 +34,10 @@ MNS_LIMIT = 64 * 1024
 _MNS = re.compile(r"acs:mns:[^:]*:[^:]*:/(queues|topics)/([^/]+)(?:/messages)?")
 _BUS = re.compile(r"acs:eventbridge:[^:]*:[^:]*:/?eventbus/([^/]+)")
 _FUNCTION = re.compile(r"acs:fc:[^:]*:[^:]*:functions/([^/]+)(?:/[^/]+)?")
+
+
+Deliver = Callable[[str, bytes], None]
+"""Takes a record to the destination of an ARN; `Destinations` is one."""
 
 
 class Undeliverable(Exception):

@@ -3,7 +3,8 @@
 `create_gateway` gives an ASGI application for one function, as on FC one domain belongs to one function. The
 rules are documented (fc-runtime.md: HTTP event to HTTP access). Different from FC, on purpose:
 
-* Only anonymous access; every method is enabled, so a preflight request reaches the function.
+* Only anonymous access, from this machine; every method is enabled, so a preflight request reaches the
+  function. Pages of other origins are refused.
 * `X-Fc-Invocation-Type: Async` needs the function's asynchronous queue; without one it is answered with 400.
 * `Content-Disposition: attachment`, which FC forces on its default domain, only on request.
 """
@@ -24,13 +25,19 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 import anyio
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount
 
-from mpaas_local.fc.asynchronous import InvalidArgument, PayloadTooLarge, TaskExists, delay_of
+from mpaas_local.account import Account
+from mpaas_local.compact_json import compact_json
+from mpaas_local.fc.asynchronous import delay_of
+from mpaas_local.fc.call import new_request_id
 from mpaas_local.fc.clients import ClientGone, unless_gone
-from mpaas_local.fc.host import Account, FunctionHost, Throttled, new_request_id
+from mpaas_local.fc.errors import InvalidArgument, PayloadTooLarge, TaskExists, Throttled
+from mpaas_local.fc.host import FunctionHost
+from mpaas_local.loopback import LoopbackOnly
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -131,7 +138,7 @@ def create_gateway(
         invoke = function
     domain = domain or f"local-abcdefgh.{region}.fcapp.run"
     trigger = _Trigger(invoke, accept, account_id, domain, concurrency, cancel=cancel, attachment=attachment)
-    return Starlette(routes=[Mount("/", app=trigger)])
+    return Starlette(routes=[Mount("/", app=trigger)], middleware=[Middleware(LoopbackOnly)])
 
 
 def _leave(_request_id: str) -> bool:
@@ -206,7 +213,7 @@ def event_of(request: HttpRequest, origin: Origin) -> bytes:
             },
         },
     }
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return compact_json(event)
 
 
 def canonical(name: str) -> str:
@@ -276,7 +283,7 @@ def _body_bytes(returned: dict[str, Any]) -> bytes:
     if body is None:
         return b""
     if not isinstance(body, str):
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        return compact_json(body)
     if returned.get("isBase64Encoded") is True:
         try:
             return base64.b64decode(body, validate=True)
@@ -292,8 +299,8 @@ class _Refused(Exception):
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
-        body = json.dumps({"errorCode": code, "errorMessage": message}, separators=(",", ":"))
-        self.response = HttpResponse(status, (("content-type", "application/json"),), body.encode())
+        body = compact_json({"errorCode": code, "errorMessage": message})
+        self.response = HttpResponse(status, (("content-type", "application/json"),), body)
 
 
 class _Trigger:

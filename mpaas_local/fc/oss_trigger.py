@@ -1,6 +1,4 @@
-"""What happens to objects of OSS, as native triggers and EventBridge tell it
-(fc-runtime.md: OSS trigger, OSS through EventBridge).
-"""
+"""What happens to objects of OSS, as native triggers tell it (fc-runtime.md: OSS trigger)."""
 
 from __future__ import annotations
 
@@ -8,18 +6,20 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mpaas_local.eventbridge.payloads import dumped, utc_text
+from mpaas_local.clock import utc_text
+from mpaas_local.compact_json import compact_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mpaas_local.fc.host import Account
+    from mpaas_local.account import Account
     from project import triggers
 
 __all__ = [
     "OssTrigger",
     "OssUpload",
-    "oss_cloud_event",
+    "bucket_arn",
+    "object_meta",
     "oss_event",
     "oss_trigger_of",
 ]
@@ -102,7 +102,7 @@ def oss_event(upload: OssUpload, rule_id: str, account: Account, moment: float, 
         "eventVersion": "1.0",
         "oss": {
             "bucket": {
-                "arn": _arn(upload, account),
+                "arn": bucket_arn(upload, account),
                 "name": upload.bucket,
                 "ownerIdentity": account.account_id,
             },
@@ -110,7 +110,7 @@ def oss_event(upload: OssUpload, rule_id: str, account: Account, moment: float, 
                 "deltaSize": upload.size,
                 "eTag": upload.etag,
                 "key": upload.key,
-                "objectMeta": _meta(upload),
+                "objectMeta": object_meta(upload),
                 "size": upload.size,
             },
             "ossSchemaVersion": "1.0",
@@ -121,61 +121,16 @@ def oss_event(upload: OssUpload, rule_id: str, account: Account, moment: float, 
         "responseElements": {"requestId": request_id},
         "userIdentity": {"principalId": account.account_id},
     }
-    return dumped({"events": [event]})
+    return compact_json({"events": [event]})
 
 
-def oss_cloud_event(upload: OssUpload, account: Account, moment: float, request_id: str) -> dict[str, Any]:
-    """Return what EventBridge makes of an upload, on the bus `default`
-    (fc-runtime.md: OSS through EventBridge).
-    """
-    data = {
-        "eventVersion": "1.0",
-        "responseElements": {"requestId": request_id},
-        "eventSource": "acs:oss",
-        "eventTime": utc_text(int(moment)),
-        "requestParameters": {"sourceIPAddress": "127.0.0.1"},
-        "eventName": upload.name,
-        "userIdentity": {"principalId": account.account_id},
-        "region": account.region,
-        "oss": {
-            "bucket": {
-                "name": upload.bucket,
-                "arn": _arn(upload, account),
-                "virtualBucket": "",
-                "ownerIdentity": account.account_id,
-            },
-            "ossSchemaVersion": "1.0",
-            "object": {
-                "size": upload.size,
-                "objectMeta": _meta(upload),
-                "deltaSize": upload.size,
-                "eTag": upload.etag,
-                "key": upload.key,
-            },
-        },
-    }
-    return {
-        "datacontenttype": "application/json;charset=utf-8",
-        "aliyunaccountid": account.account_id,
-        "data": data,
-        "subject": f"{_arn(upload, account)}/{upload.key}",
-        "aliyunoriginalaccountid": account.account_id,
-        "source": "acs.oss",
-        "type": f"oss:{upload.name}",
-        "aliyunpublishtime": utc_text(moment),
-        "specversion": "1.0",
-        "aliyuneventbusname": "default",
-        "id": request_id,
-        "time": utc_text(int(moment)).replace(".000Z", "Z"),
-        "aliyunregionid": account.region,
-    }
-
-
-def _arn(upload: OssUpload, account: Account) -> str:
+def bucket_arn(upload: OssUpload, account: Account) -> str:
+    """Return the ARN of an upload's bucket."""
     return f"acs:oss:{account.region}:{account.account_id}:{upload.bucket}"
 
 
-def _meta(upload: OssUpload) -> dict[str, Any]:
+def object_meta(upload: OssUpload) -> dict[str, Any]:
+    """Return `objectMeta` of an upload."""
     return {
         "mimeType": upload.mime_type,
         **({"userMeta": dict(upload.user_meta)} if upload.user_meta else {}),

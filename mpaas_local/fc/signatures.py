@@ -23,7 +23,7 @@ from mpaas_local.mpaas.signature import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mpaas_local.mpaas import AccessKey
+    from mpaas_local.access_keys import AccessKey
 
 __all__ = ["ApiCall", "Unsigned", "verify"]
 

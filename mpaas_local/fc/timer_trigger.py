@@ -8,20 +8,20 @@ counts from the start.
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from mpaas_local.clock import Clock
+from mpaas_local.compact_json import compact_json
 from mpaas_local.schedule import Schedule
 from project.cron import next_tick
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from mpaas_local.fc.asynchronous import Accept
+    from mpaas_local.fc.call import Accept
     from project import triggers
 
 __all__ = ["Timer", "Timers", "UnknownTimer", "timer_of"]
@@ -63,7 +63,7 @@ class Timer:
             "triggerName": self.name,
             "payload": self.payload,
         }
-        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        return compact_json(event)
 
 
 def timer_of(trigger: triggers.Timer, function: str) -> Timer:

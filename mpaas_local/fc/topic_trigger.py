@@ -19,11 +19,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from mpaas_local.account import Account
 from mpaas_local.clock import Clock
+from mpaas_local.compact_json import compact_json
 from mpaas_local.counts import Counts
-from mpaas_local.eventbridge.payloads import dumped
-from mpaas_local.eventbridge.streams import retry_delays
-from mpaas_local.fc.host import Account
+from mpaas_local.fc.retries import retry_delays
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.model import SubscriptionAttributes
 from mpaas_local.schedule import Schedule
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from mpaas_local.fc.asynchronous import Accept
+    from mpaas_local.fc.call import Accept
     from mpaas_local.mns.model import Publication, Subscription
     from mpaas_local.mns.topics import Topics
     from project import triggers
@@ -79,8 +79,8 @@ class TopicConfig:
         if self.content_format == "STREAM":
             if not message.attributes:
                 return message.body.encode()
-            return dumped({"body": message.body, "attrs": message.attributes})
-        return dumped(
+            return compact_json({"body": message.body, "attrs": message.attributes})
+        return compact_json(
             {
                 **_extended(message.attributes),
                 "TopicOwner": account.account_id,

@@ -23,7 +23,7 @@ def copies_of(message: dict[str, Any], url: str, sandbox: str) -> dict[str, str]
     return {
         "curl": f"curl -sS -X POST {url}/v1/pushes -H {shlex.quote(header)} -d {shlex.quote(payload)}",
         "python": (
-            "from mpaas_local.fc.host import Credentials as LocalKeys\n"
+            "from mpaas_local.account import Credentials as LocalKeys\n"
             "from mpaas_push import Credentials, Invocation, PushClient, PushMessage\n\n"
             "# To the sandbox, from the project's folder; elsewhere PushClient.from_env() is enough.\n"
             "local = LocalKeys()\n"

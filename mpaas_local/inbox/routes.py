@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mpaas_local.mpaas.faults import FaultBook
     from mpaas_local.mpaas.store import Store
 
-__all__ = ["Ways", "fault_routes", "figure_routes", "push_routes", "queue_routes", "send_routes"]
+__all__ = ["Entrypoints", "fault_routes", "figure_routes", "push_routes", "queue_routes", "send_routes"]
 
 LARGEST_PAGE = 200
 PEEK = 100
@@ -38,8 +38,8 @@ _LARGEST_SEQ = 2**62
 Seq = Annotated[int, Path(ge=0, le=_LARGEST_SEQ)]
 
 
-class Ways(Protocol):
-    """The ways in, by which the page sends."""
+class Entrypoints(Protocol):
+    """Where the page sends messages into the stack."""
 
     @property
     def http_url(self) -> str:
@@ -130,7 +130,7 @@ class PushQuery(_Model):
     delivery_type: str | None = None
 
 
-def push_routes(store: Store, ways: Ways) -> APIRouter:
+def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
     """What the sandbox received."""
     router = APIRouter(tags=["pushes"])
 
@@ -168,7 +168,7 @@ def push_routes(store: Store, ways: Ways) -> APIRouter:
                 "shown": shown(message, at=_received(entry)),
                 "attempts": [_row(each) for each in store.attempts_of(seq)],
                 "call": store.call_of(seq),
-                "copies": copies_of(message, ways.http_url, ways.sandbox_url),
+                "copies": copies_of(message, entrypoints.http_url, entrypoints.sandbox_url),
             }
         )
 
@@ -176,12 +176,12 @@ def push_routes(store: Store, ways: Ways) -> APIRouter:
     def send_again(seq: Seq, order: Again) -> Response:
         """Send a push again, as a new message with message ids of its own."""
         message = message_of_parameters(_entry(store, seq)["parameters"] or {})
-        return _send(SendOrder(body=message, via=order.via), ways)
+        return _send(SendOrder(body=message, via=order.via), entrypoints)
 
     return router
 
 
-def send_routes(ways: Ways) -> APIRouter:
+def send_routes(entrypoints: Entrypoints) -> APIRouter:
     """Messages to come."""
     router = APIRouter(tags=["sending"])
 
@@ -198,7 +198,7 @@ def send_routes(ways: Ways) -> APIRouter:
     @router.post("/api/send", responses={200: {"model": Sent}})
     def send(order: SendOrder) -> Response:
         """Send something through the HTTP function, as a timer's payload, or to the queue."""
-        return _send(order, ways)
+        return _send(order, entrypoints)
 
     return router
 
@@ -239,7 +239,7 @@ def fault_routes(faults: FaultBook, changes: Changes) -> APIRouter:
     return router
 
 
-def queue_routes(queues: MnsStore, ways: Ways) -> APIRouter:
+def queue_routes(queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
     """The queues, and what was given up."""
     router = APIRouter(tags=["queues"])
 
@@ -247,7 +247,7 @@ def queue_routes(queues: MnsStore, ways: Ways) -> APIRouter:
     def list_queues() -> dict[str, Any]:
         """List the queues with how much is in them."""
         listed = [queue_json(each) for each in queues.queues()]
-        return {"deadLetterQueue": ways.dead_letter_queue, "queues": listed}
+        return {"deadLetterQueue": entrypoints.dead_letter_queue, "queues": listed}
 
     @router.get("/api/queues/{name}/messages")
     def list_messages(name: str) -> dict[str, Any]:
@@ -263,8 +263,8 @@ def queue_routes(queues: MnsStore, ways: Ways) -> APIRouter:
 
         The message names the targets that got nothing; where the letter has none, its original goes back.
         """
-        if name != ways.dead_letter_queue:
-            raise HTTPException(409, f"Only letters of {ways.dead_letter_queue} can be sent back.")
+        if name != entrypoints.dead_letter_queue:
+            raise HTTPException(409, f"Only letters of {entrypoints.dead_letter_queue} can be sent back.")
         letter = next((each for each in queues.messages(name) if each.id == message_id), None)
         body = _body_of(message_json(letter)["text"]) if letter else None
         if body is None:
@@ -273,19 +273,19 @@ def queue_routes(queues: MnsStore, ways: Ways) -> APIRouter:
             raise HTTPException(409, "It holds an event, not a message: publish it again (POST /events).")
         if queues.remove(name, message_id) is None:
             raise HTTPException(404, "There is no such dead letter.")
-        return {"messageId": ways.enqueue(body)}
+        return {"messageId": entrypoints.enqueue(body)}
 
     return router
 
 
-def figure_routes(store: Store, calls: CallLog, queues: MnsStore, ways: Ways) -> APIRouter:
+def figure_routes(store: Store, calls: CallLog, queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
     """The overview."""
     router = APIRouter(tags=["figures"])
 
     @router.get("/api/overview")
     def show_overview() -> dict[str, Any]:
         """Sum up the last half hour."""
-        letters = queues.queue(ways.dead_letter_queue)
+        letters = queues.queue(entrypoints.dead_letter_queue)
         return {**overview(store, calls.calls()), "deadLetters": letters.active_messages}
 
     return router
@@ -323,16 +323,16 @@ def _received(entry: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(entry["receivedAt"].replace("Z", "+00:00"))
 
 
-def _send(order: SendOrder, ways: Ways) -> Response:
+def _send(order: SendOrder, entrypoints: Entrypoints) -> Response:
     text = dump_json(order.body).decode()
     if order.via == "timer":
-        return _sent(order, None, {"requestId": ways.tick(text)})
+        return _sent(order, None, {"requestId": entrypoints.tick(text)})
     if order.via == "queue":
         try:
-            return _sent(order, None, {"messageId": ways.enqueue(text)})
+            return _sent(order, None, {"messageId": entrypoints.enqueue(text)})
         except MnsError as error:
             raise HTTPException(error.status, error.text) from None
-    url = f"{ways.http_url}/v1/pushes{'?dryRun=true' if order.dry_run else ''}"
+    url = f"{entrypoints.http_url}/v1/pushes{'?dryRun=true' if order.dry_run else ''}"
     began = time.perf_counter()
     answer = urllib3.request("POST", url, body=text.encode(), headers=_JSON, retries=False, timeout=90)
     try:

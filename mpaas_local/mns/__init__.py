@@ -2,7 +2,14 @@
 official SDK works on them unchanged, and triggers use the store without HTTP.
 """
 
-from mpaas_local.mns.errors import CODES, MnsError, StoreUnusable
+from mpaas_local.access_keys import (
+    LOCAL_ACCESS_KEY_ID,
+    LOCAL_ACCESS_KEY_SECRET,
+    LOCAL_ACCESS_KEYS,
+    AccessKey,
+)
+from mpaas_local.database import StoreUnusable
+from mpaas_local.mns.errors import CODES, MnsError
 from mpaas_local.mns.model import (
     ContentFormat,
     Message,
@@ -20,7 +27,6 @@ from mpaas_local.mns.model import (
 )
 from mpaas_local.mns.server import MnsServer
 from mpaas_local.mns.store import MnsStore
-from mpaas_local.mpaas import LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET, LOCAL_ACCESS_KEYS, AccessKey
 from mpaas_local.server import PortInUse
 
 __all__ = [

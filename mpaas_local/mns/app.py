@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mpaas_local.loopback import LoopbackOnly
 from mpaas_local.mns import documents
 from mpaas_local.mns.authentication import authenticate
 from mpaas_local.mns.errors import MnsError, out_of_range
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
+    from mpaas_local.access_keys import AccessKey
     from mpaas_local.mns.store import Clock, MnsStore
-    from mpaas_local.mpaas import AccessKey
 
     Operation = Callable[["Call"], Awaitable["Reply"]]
 
@@ -138,7 +140,8 @@ class MnsApp(Starlette):
                     subscription, PUT=topics.subscribe, GET=topics.subscription, DELETE=topics.unsubscribe
                 ),
                 self._route("/{anything:path}"),
-            ]
+            ],
+            middleware=[Middleware(LoopbackOnly)],
         )
         # A redirect is built from the Host header, which may be anything.
         self.router.redirect_slashes = False

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpaas_local.access_keys import access_key
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.signature import (
     content_md5_matches,
@@ -15,10 +16,11 @@ from mpaas_local.mns.signature import (
     sent_at,
     signature,
 )
-from mpaas_local.mpaas import AccessKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from mpaas_local.access_keys import AccessKey
 
 __all__ = ["MAX_SKEW_SECONDS", "authenticate"]
 
@@ -66,7 +68,7 @@ def authenticate(
     known = access_keys.get(authorization.access_key_id)
     if known is None:
         raise MnsError("InvalidAccessKeyId")
-    key = AccessKey(known) if isinstance(known, str) else known
+    key = access_key(known)
     if key.security_token is not None and not same_signature(
         key.security_token, headers.get("security-token", "")
     ):

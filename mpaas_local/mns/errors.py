@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-__all__ = ["CODES", "MnsError", "StoreUnusable", "out_of_range", "schema_violation"]
+__all__ = ["CODES", "MnsError", "out_of_range", "schema_violation"]
 
 CODES: Mapping[str, tuple[int, str]] = {
     "AccessDenied": (
@@ -94,22 +93,6 @@ class MnsError(Exception):
         self.code = code
         self.text = text or usual
         super().__init__(f"{code}: {self.text}")
-
-
-class StoreUnusable(Exception):
-    """The file for the queues cannot be opened or is not one of ours.
-
-    Attributes:
-        path: The file.
-        reason: What is wrong with it.
-    """
-
-    def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(
-            f"the queues in {path} cannot be used: {reason}; name another file or remove this one"
-        )
-        self.path = path
-        self.reason = reason
 
 
 def out_of_range(element: str, low: int, high: int, unit: str = "seconds/bytes") -> MnsError:

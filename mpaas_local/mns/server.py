@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from mpaas_local.access_keys import LOCAL_ACCESS_KEYS
 from mpaas_local.mns.app import MnsApp
 from mpaas_local.mns.store import MnsStore
-from mpaas_local.mpaas import LOCAL_ACCESS_KEYS
 from mpaas_local.server import Server
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from mpaas_local.access_keys import AccessKey
     from mpaas_local.mns.store import Clock
-    from mpaas_local.mpaas import AccessKey
 
 __all__ = ["MnsServer"]
 
@@ -55,7 +55,13 @@ class MnsServer:
         self._given = isinstance(store, MnsStore)
         self.store = store if isinstance(store, MnsStore) else MnsStore(store, clock=clock)
         self._app = MnsApp(self.store, access_keys)
-        self._server = Server(self._app, port=port, lifespan="off", timeout_keep_alive=_KEEP_ALIVE_SECONDS)
+        self._server = Server(
+            self._app,
+            port=port,
+            on_stop=self._app.polls.stop,
+            lifespan="off",
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        )
 
     def __enter__(self) -> Self:
         return self.start()
@@ -85,7 +91,6 @@ class MnsServer:
         """Let long polls answer, stop listening, close the store that was opened here. A second call does
         nothing.
         """
-        self._app.polls.stop()
         self._server.stop()
         if not self._given:
             self.store.close()

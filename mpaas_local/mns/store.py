@@ -7,32 +7,36 @@ Names, bodies and receipt handles go in; `Queue` and `Message` come out; what th
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import math
-import re
 import secrets
 import sqlite3
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from mpaas_local.mns.database import Database
+from mpaas_local.database import Database
 from mpaas_local.mns.errors import MnsError, out_of_range
 from mpaas_local.mns.model import (
     DEFAULT_PRIORITY,
     MAX_VISIBILITY_SECONDS,
     Message,
     Outgoing,
-    Property,
     Queue,
     QueueAttributes,
     check_name,
 )
+from mpaas_local.mns.rows import (
+    attributes_of,
+    held_row,
+    insert_message,
+    message_of,
+    queue_row,
+    receipt_handle,
+    state_of,
+)
+from mpaas_local.mns.schema import SCHEMA, SCHEMA_VERSION
 from mpaas_local.mns.topics import Topics
 
 if TYPE_CHECKING:
@@ -45,8 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Clock", "MnsStore"]
 
-_HANDLE = re.compile(r"1-([A-Za-z0-9_-]+=*)")
-_RECEIPT = re.compile(r"([0-9]{1,18})-([0-9a-f]{8})")
 _LONGEST_NAP = 0.5  # real seconds; a clock that was moved while a message is hidden is noticed after that
 _SHORTEST_NAP = 0.001
 
@@ -77,7 +79,7 @@ class MnsStore:
         account_id: str = "1000000000000000",
     ) -> None:
         self._clock = clock
-        self._database = Database(path)
+        self._database = Database(path, schema=SCHEMA, version=SCHEMA_VERSION)
         self._changed = threading.Condition()
         self._changes = 0
         self._stopping = False
@@ -108,7 +110,7 @@ class MnsStore:
         with self._database.transaction() as connection:
             row = connection.execute("SELECT * FROM queue WHERE name = ?", (name,)).fetchone()
             if row:
-                if _attributes(row) != wanted:
+                if attributes_of(row) != wanted:
                     raise MnsError("QueueAlreadyExist")
                 return False
             now = int(self._clock())
@@ -126,7 +128,7 @@ class MnsStore:
             MnsError: `QueueNotExist`; `InvalidArgument` for a value out of its range.
         """
         with self._database.transaction() as connection:
-            attributes = replace(_attributes(_queue_row(connection, name)), **changes)  # type: ignore[arg-type]
+            attributes = replace(attributes_of(queue_row(connection, name)), **changes)  # type: ignore[arg-type]
             connection.execute(
                 "UPDATE queue SET last_modify_time = :now, delay_seconds = :delay_seconds,"
                 " maximum_message_size = :maximum_message_size,"
@@ -155,7 +157,7 @@ class MnsStore:
             MnsError: `QueueNotExist`.
         """
         with self._database.transaction() as connection:
-            return self._counted(connection, _queue_row(connection, name))
+            return self._counted(connection, queue_row(connection, name))
 
     def send(
         self, queue: str, body: str, *, delay_seconds: int | None = None, priority: int = DEFAULT_PRIORITY
@@ -175,9 +177,9 @@ class MnsStore:
             MnsError: `QueueNotExist`, or `InvalidArgument` for a body that is larger than the queue allows.
         """
         with self._database.transaction() as connection:
-            attributes = _attributes(_queue_row(connection, queue))
+            attributes = attributes_of(queue_row(connection, queue))
             now = self._now()
-            added = [_add(connection, queue, attributes, message, now) for message in messages]
+            added = [insert_message(connection, queue, attributes, message, now) for message in messages]
         self._announce(queue)
         return added
 
@@ -242,13 +244,13 @@ class MnsStore:
             "delayed": "held = 1 AND dequeue_count = 0",
         }
         with self._database.transaction() as connection:
-            self._refresh(connection, _queue_row(connection, queue))
+            self._refresh(connection, queue_row(connection, queue))
             rows = connection.execute(
                 f"SELECT * FROM message WHERE queue = ? AND {conditions[state]}"  # from the table above
                 " ORDER BY held, priority, seq LIMIT ? OFFSET ?",
                 (queue, limit, offset),
             )
-            return [_message(row) for row in rows]
+            return [message_of(row) for row in rows]
 
     def remove(self, queue: str, message_id: str) -> Message | None:
         """Take a message out whatever its state, as only a person at the page may; None if it is gone.
@@ -257,14 +259,14 @@ class MnsStore:
             MnsError: `QueueNotExist`.
         """
         with self._database.transaction() as connection:
-            _queue_row(connection, queue)
+            queue_row(connection, queue)
             row = connection.execute(
                 "SELECT * FROM message WHERE queue = ? AND id = ?", (queue, message_id)
             ).fetchone()
             if row:
                 connection.execute("DELETE FROM message WHERE seq = ?", (row["seq"],))
         self._announce(queue)
-        return _message(row) if row else None
+        return message_of(row) if row else None
 
     def delete(self, queue: str, receipt_handle: str) -> None:
         """Remove a message that was received.
@@ -284,11 +286,11 @@ class MnsStore:
         """
         failures: dict[str, MnsError] = {}
         with self._database.transaction() as connection:
-            _queue_row(connection, queue)
+            queue_row(connection, queue)
             now = self._now()
             for handle in dict.fromkeys(receipt_handles):
                 try:
-                    row = _held(connection, queue, handle, now)
+                    row = held_row(connection, queue, handle, now)
                 except MnsError as error:
                     failures[handle] = error
                 else:
@@ -360,7 +362,7 @@ class MnsStore:
 
     def _take(self, queue: str, count: int, visibility_timeout: int | None) -> list[Message]:
         with self._database.transaction() as connection:
-            row = _queue_row(connection, queue)
+            row = queue_row(connection, queue)
             now = self._refresh(connection, row)
             rows = connection.execute(
                 "SELECT * FROM message WHERE queue = ? AND held = 0 ORDER BY priority, seq LIMIT ?",
@@ -377,12 +379,12 @@ class MnsStore:
                 )
                 taken.append(
                     replace(
-                        _message(each),
+                        message_of(each),
                         state="inactive",
                         dequeue_count=each["dequeue_count"] + 1,
                         first_dequeue_time=each["first_dequeue_time"] or now,
                         next_visible_time=until,
-                        receipt_handle=_handle(each["seq"], receipt),
+                        receipt_handle=receipt_handle(each["seq"], receipt),
                     )
                 )
         return taken
@@ -405,11 +407,11 @@ class MnsStore:
         changed: dict[str, Message] = {}
         failures: dict[str, MnsError] = {}
         with self._database.transaction() as connection:
-            _queue_row(connection, queue)
+            queue_row(connection, queue)
             now = self._now()
             for handle in dict.fromkeys(handles):
                 try:
-                    row = _held(connection, queue, handle, now)
+                    row = held_row(connection, queue, handle, now)
                 except MnsError as error:
                     failures[handle] = error
                     continue
@@ -420,10 +422,10 @@ class MnsStore:
                     (seconds > 0, until, receipt, row["seq"]),
                 )
                 changed[handle] = replace(
-                    _message(row),
-                    state=_message(row).state if seconds else "active",
+                    message_of(row),
+                    state=message_of(row).state if seconds else "active",
                     next_visible_time=until,
-                    receipt_handle=_handle(row["seq"], receipt) if seconds else "",
+                    receipt_handle=receipt_handle(row["seq"], receipt) if seconds else "",
                 )
         self._announce(queue)
         return changed, failures
@@ -448,10 +450,10 @@ class MnsStore:
             "SELECT held, dequeue_count > 0, count(*) FROM message WHERE queue = ? GROUP BY 1, 2",
             (row["name"],),
         ):
-            counts[_state(held, received)] += count
+            counts[state_of(held, received)] += count
         return Queue(
             row["name"],
-            _attributes(row),
+            attributes_of(row),
             create_time=row["create_time"],
             last_modify_time=row["last_modify_time"],
             active_messages=counts["active"],
@@ -468,118 +470,3 @@ class MnsStore:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
-
-
-def _add(
-    connection: sqlite3.Connection, queue: str, attributes: QueueAttributes, message: Outgoing, now: int
-) -> Message:
-    if message.size > attributes.maximum_message_size:
-        raise out_of_range("MessageBody", 1, attributes.maximum_message_size, "bytes")
-    delay = attributes.delay_seconds if message.delay_seconds is None else message.delay_seconds
-    receipt = secrets.token_hex(4) if delay else ""
-    message_id = uuid.uuid4().hex.upper()
-    properties = json.dumps(
-        [[asdict(each) for each in group] for group in (message.user_properties, message.system_properties)]
-    )
-    cursor = connection.execute(
-        "INSERT INTO message (id, queue, body, priority, enqueue_time, first_dequeue_time, visible_at, held,"
-        " dequeue_count, receipt, group_id, properties) VALUES (?, ?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?)",
-        (
-            message_id,
-            queue,
-            message.body,
-            message.priority,
-            now,
-            now + 1000 * delay,
-            delay > 0,
-            receipt,
-            message.group_id,
-            properties,
-        ),
-    )
-    return Message(
-        id=message_id,
-        queue=queue,
-        body=message.body,
-        priority=message.priority,
-        state="delayed" if delay else "active",
-        enqueue_time=now,
-        first_dequeue_time=0,
-        next_visible_time=now + 1000 * delay,
-        dequeue_count=0,
-        receipt_handle=_handle(cursor.lastrowid or 0, receipt) if delay else "",
-        group_id=message.group_id,
-        user_properties=message.user_properties,
-        system_properties=message.system_properties,
-    )
-
-
-def _queue_row(connection: sqlite3.Connection, name: str) -> sqlite3.Row:
-    row: sqlite3.Row | None = connection.execute("SELECT * FROM queue WHERE name = ?", (name,)).fetchone()
-    if row is None:
-        raise MnsError("QueueNotExist")
-    return row
-
-
-def _held(connection: sqlite3.Connection, queue: str, handle: str, now: int) -> sqlite3.Row:
-    """Return the message that a handle is good for."""
-    seq, receipt = _read_handle(handle)
-    row: sqlite3.Row | None = connection.execute(
-        "SELECT * FROM message WHERE seq = ? AND queue = ? AND receipt = ? AND held = 1 AND visible_at > ?",
-        (seq, queue, receipt, now),
-    ).fetchone()
-    if row is None:
-        raise MnsError("MessageNotExist")
-    return row
-
-
-def _handle(seq: int, receipt: str) -> str:
-    """Nothing in it needs to be encoded in a URL: the SDK does not."""
-    return "1-" + base64.urlsafe_b64encode(f"{seq}-{receipt}".encode()).decode("ascii")
-
-
-def _read_handle(handle: str) -> tuple[int, str]:
-    found = _HANDLE.fullmatch(handle)
-    try:
-        text = base64.urlsafe_b64decode(found[1]).decode("ascii") if found else ""
-    except (binascii.Error, UnicodeDecodeError):
-        text = ""
-    parts = _RECEIPT.fullmatch(text)
-    if not parts:
-        raise MnsError("ReceiptHandleError")
-    return int(parts[1]), parts[2]
-
-
-def _message(row: sqlite3.Row) -> Message:
-    user, system = json.loads(row["properties"])
-    return Message(
-        id=row["id"],
-        queue=row["queue"],
-        body=row["body"],
-        priority=row["priority"],
-        state=_state(row["held"], row["dequeue_count"] > 0),
-        enqueue_time=row["enqueue_time"],
-        first_dequeue_time=row["first_dequeue_time"],
-        next_visible_time=row["visible_at"],
-        dequeue_count=row["dequeue_count"],
-        group_id=row["group_id"],
-        user_properties=tuple(Property(**each) for each in user),
-        system_properties=tuple(Property(**each) for each in system),
-    )
-
-
-def _state(held: int, received: bool) -> State:
-    if not held:
-        return "active"
-    return "inactive" if received else "delayed"
-
-
-def _attributes(row: sqlite3.Row) -> QueueAttributes:
-    return QueueAttributes(
-        delay_seconds=row["delay_seconds"],
-        maximum_message_size=row["maximum_message_size"],
-        message_retention_period=row["message_retention_period"],
-        visibility_timeout=row["visibility_timeout"],
-        polling_wait_seconds=row["polling_wait_seconds"],
-        logging_enabled=bool(row["logging_enabled"]),
-    )

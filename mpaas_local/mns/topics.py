@@ -29,7 +29,7 @@ from mpaas_local.mns.model import (
 if TYPE_CHECKING:
     import sqlite3
 
-    from mpaas_local.mns.database import Database
+    from mpaas_local.database import Database
     from mpaas_local.mns.model import Message, Strategy
 
 __all__ = ["Deliver", "Topics"]

@@ -1,16 +1,15 @@
 """The mPaaS sandbox: a gateway on loopback that judges, keeps and, if ordered, fails PushSimple requests."""
 
-from mpaas_local.mpaas.app import (
+from mpaas_local.access_keys import (
     LOCAL_ACCESS_KEY_ID,
     LOCAL_ACCESS_KEY_SECRET,
     LOCAL_ACCESS_KEYS,
-    SandboxApp,
-    create_app,
+    AccessKey,
 )
-from mpaas_local.mpaas.authentication import AccessKey
-from mpaas_local.mpaas.errors import NotStarted, PortInUse, SandboxError, StoreUnusable
+from mpaas_local.database import StoreUnusable
 from mpaas_local.mpaas.judgement import Behaviour
-from mpaas_local.mpaas.server import Sandbox, SandboxServer, bind_loopback, sandbox_server
+from mpaas_local.mpaas.server import Sandbox
+from mpaas_local.server import NotStarted, PortInUse
 
 __all__ = [
     "LOCAL_ACCESS_KEYS",
@@ -21,11 +20,5 @@ __all__ = [
     "NotStarted",
     "PortInUse",
     "Sandbox",
-    "SandboxApp",
-    "SandboxError",
-    "SandboxServer",
     "StoreUnusable",
-    "bind_loopback",
-    "create_app",
-    "sandbox_server",
 ]

@@ -1,7 +1,7 @@
 """The sandbox as an ASGI application: the gateway at `POST /`, and a JSON API to look inside and order
 faults.
 
-`create_app` builds it; `sandbox_server` in `server.py` serves it, with connections that can be broken.
+`create_app` builds it; `Sandbox` in `server.py` serves it, with connections that can be broken.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.routing import Route
 
-from mpaas_local.loopback import is_own_host
-from mpaas_local.mpaas.authentication import AccessKey, Authenticator
+from mpaas_local.access_keys import LOCAL_ACCESS_KEYS, access_key
+from mpaas_local.loopback import LoopbackOnly
+from mpaas_local.mpaas.authentication import Authenticator
 from mpaas_local.mpaas.faults import FAULT_ORDER, FaultBook
 from mpaas_local.mpaas.gateway import Gateway
 from mpaas_local.mpaas.judgement import Behaviour
@@ -34,14 +36,10 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
+    from mpaas_local.access_keys import AccessKey
     from mpaas_local.mpaas.authentication import Clock
 
     _Endpoint = Callable[[Request], Awaitable[Response]]
-
-LOCAL_ACCESS_KEY_ID = "local-access-key-id"
-LOCAL_ACCESS_KEY_SECRET = "local-access-key-secret"  # noqa: S105 - plainly fake, for loopback only
-LOCAL_ACCESS_KEYS: Mapping[str, AccessKey] = {LOCAL_ACCESS_KEY_ID: AccessKey(LOCAL_ACCESS_KEY_SECRET)}
-"""The one key of the local stack."""
 
 MAX_PAGE = 1000
 """The most entries that one `GET /inbox` shows."""
@@ -66,6 +64,7 @@ class SandboxApp(Starlette):
                 _local_route("/health", GET=api.health),
                 _local_route("/openapi.json", GET=api.openapi),
             ],
+            middleware=[Middleware(LoopbackOnly)],
             exception_handlers={HTTPException: _http_problem},
             lifespan=_lifespan,
         )
@@ -89,9 +88,9 @@ def create_app(
         clock: Seconds since 1970.
 
     Raises:
-        StoreUnusable: The file cannot be opened or is something else.
+        StoreUnusable: the file cannot be opened or is something else.
     """
-    keys = {key_id: AccessKey(key) if isinstance(key, str) else key for key_id, key in access_keys.items()}
+    keys = {key_id: access_key(key) for key_id, key in access_keys.items()}
     authenticator = Authenticator(keys, clock)
     inbox = Store(store, Redactor(authenticator.secrets))
     faults = FaultBook()
@@ -182,19 +181,12 @@ class _AnyMethod:
 
 
 def _local_route(path: str, **endpoints: _Endpoint) -> Route:
-    """A route by method; it refuses a foreign Host or Origin, as a page that rebinds DNS would send."""
+    """A route with an endpoint for each method."""
 
-    async def guarded(request: Request) -> Response:
-        host = request.headers.get("host", "")
-        if not is_own_host(host):
-            return problem(403, "Forbidden", "This API answers to 127.0.0.1 and localhost only.")
-        origin = request.headers.get("origin")
-        if origin is not None and origin not in {f"http://{host}", f"https://{host}"}:
-            return problem(403, "Forbidden", "This API does not answer to pages of other origins.")
-        method = "GET" if request.method == "HEAD" else request.method
-        return await endpoints[method](request)
+    async def endpoint(request: Request) -> Response:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
 
-    return Route(path, guarded, methods=list(endpoints))
+    return Route(path, endpoint, methods=list(endpoints))
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 from mpaas_local.mpaas.call import ACS3, Call
 from mpaas_local.mpaas.gateway_errors import missing, refusal
@@ -22,6 +22,9 @@ from mpaas_local.mpaas.signature import (
     same_signature,
     sha256_hex,
 )
+
+if TYPE_CHECKING:
+    from mpaas_local.access_keys import AccessKey
 
 Clock = Callable[[], float]
 """Answers the time in seconds since 1970, as `time.time` does."""
@@ -55,20 +58,8 @@ error.
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
 
 
-@dataclass(frozen=True)
-class AccessKey:
-    """A key that the sandbox knows. With a `security_token` it is a temporary (STS) key that must bring
-    it.
-    """
-
-    secret: str = field(repr=False)
-    security_token: str | None = field(default=None, repr=False)
-
-
 class Authenticator:
-    """The gateway's doorkeeper. Remembers nonces in memory, for as long as their timestamp could be
-    replayed.
-    """
+    """Verifies callers. Remembers nonces in memory, for as long as their timestamp could be replayed."""
 
     def __init__(self, access_keys: Mapping[str, AccessKey], clock: Clock) -> None:
         self._access_keys = dict(access_keys)

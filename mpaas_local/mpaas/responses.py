@@ -102,7 +102,7 @@ def _request_id(request_id: str) -> dict[str, str]:
 def _connection(scope: Mapping[str, Any]) -> SandboxProtocol:
     connection = scope.get("state", {}).get(CONNECTION)
     if not isinstance(connection, SandboxProtocol):
-        raise TypeError("connections can be broken only under sandbox_server()")
+        raise TypeError("only a Sandbox can break connections")
     return connection
 
 

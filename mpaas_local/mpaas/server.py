@@ -1,40 +1,32 @@
-"""The sandbox as a server: in a thread of its own (`Sandbox`), or in the event loop of a larger program.
-
-`Sandbox` is for tests and scripts. A larger program calls `create_app`, `bind_loopback` and
-`sandbox_server`, and awaits `server.serve(sockets=[...])`.
-"""
+"""The sandbox as a server in a thread of its own: `with Sandbox() as sandbox:`."""
 
 from __future__ import annotations
 
-import errno
-import socket
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-
-from mpaas_local.mpaas.app import LOCAL_ACCESS_KEYS, SandboxApp, create_app
-from mpaas_local.mpaas.errors import NotStarted, PortInUse
+from mpaas_local.access_keys import LOCAL_ACCESS_KEYS
+from mpaas_local.mpaas.app import create_app
 from mpaas_local.mpaas.faults import FAULT_ORDER
 from mpaas_local.mpaas.protocol import SandboxProtocol
 from mpaas_local.mpaas.store import Filter
+from mpaas_local.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from types import TracebackType
 
     from typing_extensions import Self
 
-    from mpaas_local.mpaas.authentication import AccessKey, Clock
+    from mpaas_local.access_keys import AccessKey
+    from mpaas_local.mpaas.authentication import Clock
     from mpaas_local.mpaas.faults import FaultBook
     from mpaas_local.mpaas.judgement import Behaviour
     from mpaas_local.mpaas.store import Store
 
-_LOOPBACK = "127.0.0.1"
-_START_SECONDS = 10
-_STOP_SECONDS = 10
+__all__ = ["Sandbox"]
+
+_KEEP_ALIVE_SECONDS = 60
 
 
 class Sandbox:
@@ -48,12 +40,11 @@ class Sandbox:
         clock: Seconds since 1970; tests move it to expire timestamps.
         ssl_certfile: PEM chain; with it the sandbox speaks HTTPS only.
         ssl_keyfile: PEM key, if it is not in the same file.
-        port_option: What the error about a port in use tells the user to change.
 
     Raises:
-        PortInUse: Something else listens on the port.
-        StoreUnusable: The file cannot be opened or is something else.
-        NotStarted: The server ended before it was ready.
+        PortInUse: another program listens on the port.
+        StoreUnusable: the file cannot be opened or is something else.
+        NotStarted: the server ended before it was ready.
     """
 
     def __init__(
@@ -66,32 +57,32 @@ class Sandbox:
         clock: Clock = time.time,
         ssl_certfile: Path | str | None = None,
         ssl_keyfile: Path | str | None = None,
-        port_option: str = "port",
     ) -> None:
-        self._listener = bind_loopback(port, option=port_option)
+        self._app = create_app(store=store, access_keys=access_keys, behaviour=behaviour, clock=clock)
+        self._server = Server(
+            self._app,
+            port=port,
+            on_stop=self._app.gateway.end_delays,
+            http=SandboxProtocol,
+            lifespan="on",
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            ssl_certfile=ssl_certfile,
+            ssl_keyfile=ssl_keyfile,
+        )
         try:
-            self._app = create_app(store=store, access_keys=access_keys, behaviour=behaviour, clock=clock)
+            self._server.start()
         except BaseException:
-            self._listener.close()
-            raise
-        try:
-            self._server = sandbox_server(self._app, ssl_certfile=ssl_certfile, ssl_keyfile=ssl_keyfile)
-            self.port: int = self._listener.getsockname()[1]
-            """The port that it listens on."""
-            self.url = f"{'https' if ssl_certfile else 'http'}://{_LOOPBACK}:{self.port}"
-            """Where it listens, without a slash at the end."""
-            self._start()
-        except BaseException:
-            self._listener.close()
             self._app.store.close()
             raise
+        self.port = self._server.port
+        """The port that it listens on."""
+        self.url = self._server.url
+        """Where it listens, without a slash at the end."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -137,94 +128,4 @@ class Sandbox:
 
     def close(self) -> None:
         """Stop the server, close the store, end the thread. A second call does nothing."""
-        self._server.should_exit = True
-        self._thread.join(_STOP_SECONDS)
-        if self._thread.is_alive():
-            self._server.force_exit = True
-            self._thread.join(_STOP_SECONDS)
-
-    def _start(self) -> None:
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=f"mpaas-sandbox-{self.port}", daemon=True)
-        self._thread.start()
-        self._server.ready.wait(_START_SECONDS)
-        if not self._server.started:
-            self._server.should_exit = True
-            raise NotStarted(f"the sandbox on port {self.port} ended before it was ready") from self._failure
-
-    def _run(self) -> None:
-        try:
-            self._server.run(sockets=[self._listener])
-        except BaseException as error:  # handed to the thread that waits for the start
-            self._failure = error
-        finally:
-            self._listener.close()
-            self._server.ready.set()
-
-
-class SandboxServer(uvicorn.Server):
-    """uvicorn with connections that can be broken, and a shutdown that does not wait for ordered delays."""
-
-    def __init__(self, config: uvicorn.Config, app: SandboxApp) -> None:
-        super().__init__(config)
-        self._app = app
-        self.ready = threading.Event()
-        """Set once it listens, or has failed to."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen."""
-        await super().startup(sockets)
-        self.ready.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let delayed answers go, then stop."""
-        self._app.gateway.end_delays()
-        await super().shutdown(sockets)
-
-
-def sandbox_server(
-    app: SandboxApp, *, ssl_certfile: Path | str | None = None, ssl_keyfile: Path | str | None = None
-) -> SandboxServer:
-    """A server for the application, to be run with `serve(sockets=[bind_loopback(...)])`.
-
-    Raises:
-        OSError: The certificate or key cannot be read (`ssl.SSLError` if it is not one).
-    """
-    config = uvicorn.Config(
-        app,
-        http=SandboxProtocol,
-        ws="none",
-        loop="asyncio",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=60,
-        timeout_graceful_shutdown=2,
-        ssl_certfile=ssl_certfile,
-        ssl_keyfile=ssl_keyfile,
-    )
-    config.load()
-    return SandboxServer(config, app)
-
-
-def bind_loopback(port: int, *, option: str) -> socket.socket:
-    """A listening-ready socket on 127.0.0.1; port 0 takes any free one.
-
-    Raises:
-        PortInUse: Something else listens there; the error names `option` as what to change.
-    """
-    # asyncio switches Nagle's algorithm off only where the socket says that it is TCP. With it on, the body
-    # of an answer waits some 40 ms for the acknowledgement of its headers.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((_LOOPBACK, port))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUse(port, option) from error
-        raise
-    return listener
+        self._server.stop()

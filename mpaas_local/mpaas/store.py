@@ -6,19 +6,16 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mpaas_local.clock import utc_text
+from mpaas_local.database import Database
 from mpaas_local.mpaas.call import printable
-from mpaas_local.mpaas.errors import StoreUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 Outcome = Literal["accepted", "refused", "rejected", "dropped"]
 """What became of a push, whatever the client was told.
@@ -56,16 +53,6 @@ CREATE TABLE target (
 CREATE INDEX target_by_name ON target (target, seq);
 CREATE INDEX accepted_message_id ON target (message_id, scope) WHERE accepted;
 CREATE INDEX target_by_message_id ON target (message_id);
-"""
-_FROM_VERSION_1 = """
-ALTER TABLE entry ADD COLUMN at REAL NOT NULL DEFAULT 0;
-ALTER TABLE entry ADD COLUMN delivery TEXT;
-ALTER TABLE entry ADD COLUMN trigger TEXT;
-ALTER TABLE entry ADD COLUMN call TEXT;
-CREATE TABLE call (id TEXT PRIMARY KEY, document TEXT NOT NULL);
-CREATE INDEX target_by_message_id ON target (message_id);
-UPDATE entry SET at = CAST(strftime('%s', json_extract(document, '$.receivedAt')) AS REAL),
-    delivery = json_extract(document, '$.parameters.DeliveryType');
 """
 
 
@@ -124,9 +111,8 @@ class Entry:
 
     def document(self) -> dict[str, Any]:
         """The entry as JSON shows it, without its sequence number."""
-        received_at = datetime.fromtimestamp(self.received_at, timezone.utc)
         return {
-            "receivedAt": received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "receivedAt": utc_text(self.received_at),
             "requestId": self.request_id,
             "version": self.version,
             "signature": self.signature,
@@ -180,42 +166,31 @@ class Call:
 
 
 class Store:
-    """The SQLite file, or ":memory:". Safe to use from several threads; one connection, one lock.
+    """The SQLite file, or ":memory:". Safe under threads.
 
-    Write-ahead log with synchronous=NORMAL: a commit is one write without waiting for the disk (some 50 µs,
-    so it is done in the event loop). What is committed survives the end of the process; only a power cut
-    may lose the newest entries, and an inbox on a laptop can bear that.
+    Args:
+        path: Created with its folder if it is missing.
+        hide: Takes out of an entry's document what must not be kept.
+
+    Raises:
+        StoreUnusable: the file cannot be opened, or belongs to something else.
     """
 
     def __init__(self, path: Path | str, hide: Callable[[Any], Any] = lambda document: document) -> None:
-        """Open or create the file; `hide` takes out of an entry's document what must not be kept."""
-        self.path = path
         self._hide = hide
         self._listeners: list[Callable[[], None]] = []
-        self._lock = threading.Lock()
-        try:
-            if str(path) != ":memory:":
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreUnusable(path, str(error)) from error
-        try:
-            self._prepare()
-        except BaseException:
-            self._connection.close()
-            raise
+        self._database = Database(path, schema=_SCHEMA, version=_SCHEMA_VERSION)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
-        with self._lock:
-            self._connection.close()
+        self._database.close()
 
     def append(self, entry: Entry) -> int:
         """Keep an entry; answers its sequence number, which is never given again."""
         document = dump_json(self._hide(entry.document())).decode()
         accepted = entry.outcome == "accepted"
         scope = printable(entry.scope)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             cursor = connection.execute(
                 "INSERT INTO entry (outcome, text, document, at, delivery) VALUES (?, ?, ?, ?, ?)",
                 (
@@ -239,7 +214,7 @@ class Store:
 
     def caused(self, call: Call, message_ids: Iterable[str]) -> None:
         """Keep a call, and that it sent those entries of the message ids that no earlier call sent."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             document = dump_json(self._hide(call.document)).decode()
             connection.execute("INSERT OR REPLACE INTO call VALUES (?, ?)", (call.id, document))
             connection.executemany(
@@ -251,8 +226,8 @@ class Store:
 
     def call_of(self, seq: int) -> dict[str, Any] | None:
         """The call that sent an entry, if it is known."""
-        with self._lock:
-            row = self._connection.execute(
+        with self._database.reading() as connection:
+            row = connection.execute(
                 "SELECT call.document FROM entry JOIN call ON call.id = entry.call WHERE entry.seq = ?",
                 (seq,),
             ).fetchone()
@@ -260,8 +235,8 @@ class Store:
 
     def attempts_of(self, seq: int, limit: int = 100) -> list[dict[str, Any]]:
         """Every entry that carried a message id of this one, oldest first; itself among them."""
-        with self._lock:
-            rows = self._connection.execute(
+        with self._database.reading() as connection:
+            rows = connection.execute(
                 "SELECT DISTINCT entry.seq, entry.document, entry.trigger FROM entry WHERE entry.seq = ?"
                 " OR entry.seq IN (SELECT other.seq FROM target AS mine JOIN target AS other"
                 " ON other.message_id = mine.message_id AND other.scope = mine.scope WHERE mine.seq = ?)"
@@ -272,8 +247,8 @@ class Store:
 
     def counts(self, since: float) -> list[tuple[int, str, int]]:
         """How many entries came in each minute since a moment: minute since 1970, outcome, number."""
-        with self._lock:
-            return self._connection.execute(
+        with self._database.reading() as connection:
+            return connection.execute(
                 "SELECT CAST(at / 60 AS INTEGER) AS minute, outcome, count(*) FROM entry WHERE at >= ?"
                 " GROUP BY minute, outcome ORDER BY minute",
                 (since,),
@@ -290,11 +265,11 @@ class Store:
 
     def accepted_before(self, scope: str, message_ids: Iterable[str]) -> set[str]:
         """Those of the message ids that were accepted before in this scope."""
-        with self._lock:
+        with self._database.reading() as connection:
             return {
                 message_id
                 for message_id in message_ids
-                if self._connection.execute(
+                if connection.execute(
                     "SELECT 1 FROM target WHERE message_id = ? AND scope = ? AND accepted LIMIT 1",
                     (printable(message_id), printable(scope)),
                 ).fetchone()
@@ -316,12 +291,12 @@ class Store:
                 conditions.append(condition)
                 values.append(printable(value) if isinstance(value, str) else value)
         where = " AND ".join(conditions)
-        with self._lock:
-            total = self._connection.execute(
+        with self._database.reading() as connection:
+            total = connection.execute(
                 f"SELECT count(*) FROM entry WHERE {where}",  # constant pieces
                 values,
             ).fetchone()[0]
-            rows = self._connection.execute(
+            rows = connection.execute(
                 f"SELECT seq, document, trigger FROM entry WHERE {where} "  # constant pieces
                 "ORDER BY seq DESC LIMIT ? OFFSET ?",
                 [*values, wanted.limit, wanted.offset],
@@ -330,49 +305,20 @@ class Store:
 
     def get(self, seq: int) -> dict[str, Any] | None:
         """One entry by its sequence number; None if there is none."""
-        with self._lock:
-            row = self._connection.execute(
+        with self._database.reading() as connection:
+            row = connection.execute(
                 "SELECT seq, document, trigger FROM entry WHERE seq = ?", (seq,)
             ).fetchone()
         return _shown(*row) if row else None
 
     def clear(self) -> int:
         """Forget every entry and message id; answers how many entries there were."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute("DELETE FROM target")
             connection.execute("DELETE FROM call")
             deleted = connection.execute("DELETE FROM entry").rowcount
         self._announce()
         return deleted
-
-    def _prepare(self) -> None:
-        try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                self._connection.executescript(
-                    f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
-                )
-            elif version == 1:
-                self._connection.executescript(
-                    f"BEGIN; {_FROM_VERSION_1} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
-                )
-        except sqlite3.Error as error:
-            raise StoreUnusable(self.path, str(error)) from error
-        if version not in {0, 1, _SCHEMA_VERSION}:
-            raise StoreUnusable(self.path, f"it has format {version}, this program writes {_SCHEMA_VERSION}")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
 
 
 def id_scope(parameters: dict[str, str]) -> str:

@@ -16,7 +16,9 @@ import pytest
 
 import deploy.layer
 from deploy.layer import LIMIT_BYTES, MANIFEST, RUNTIMES, build, interpreter
-from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.account import Account
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 from mpaas_local.mpaas import AccessKey, Sandbox
 from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE, message

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import urllib3
 
-from mpaas_local.fc.host import Account, Credentials, Function, FunctionHost
+from mpaas_local.account import Account, Credentials
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.http_trigger import create_gateway
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_local.server import Server

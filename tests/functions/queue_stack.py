@@ -8,7 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.account import Account
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey, Sandbox
 from tests.descriptors import PROJECT

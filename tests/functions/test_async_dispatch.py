@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpaas_local.fc.api import Callee, create_events_app
+from mpaas_local.fc.api import Callee, create_api
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.mpaas import AccessKey
 from mpaas_local.server import Server
@@ -45,7 +45,7 @@ def running() -> Iterator[Handover]:
         queue = opened.enter_context(
             AsyncQueue("worker", worker.host.invoke, config=AsyncConfig(task_mode=True))
         )
-        app = create_events_app({"worker": Callee(worker.host.invoke, queue)}, access_keys=keys)
+        app = create_api({"worker": Callee(worker.host.invoke, queue)}, access_keys=keys)
         api = opened.enter_context(Server(app))
         environment = {
             "PUSH_WORKER_FUNCTION": "worker",

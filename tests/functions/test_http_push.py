@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from mpaas_local.fc.host import Credentials
+from mpaas_local.account import Credentials
 from tests.functions.http_stack import ROLE, HttpStack, message
 
 if TYPE_CHECKING:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mpaas_local.account import Account
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
-from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.timer_trigger import timer_of
 from mpaas_local.mpaas import AccessKey, Sandbox
 from project.descriptor import read_functions

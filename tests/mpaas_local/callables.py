@@ -8,7 +8,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mpaas_local.fc.host import Result, Throttled, new_request_id
+from mpaas_local.fc.call import Result, new_request_id
+from mpaas_local.fc.errors import Throttled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ import pytest
 import trustme
 import urllib3
 
-from mpaas_local.server import PortInUse, Server
+from mpaas_local.server import NotStarted, PortInUse, Server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,14 +63,14 @@ def test_application_that_does_not_start_is_an_error_of_start() -> None:
         raise OSError("no database")
 
     before = threading.active_count()
-    with pytest.raises(RuntimeError, match="did not start"):
+    with pytest.raises(NotStarted, match="did not start"):
         Server(broken, lifespan="on").start()
     assert threading.active_count() == before
 
 
 def test_configuration_that_cannot_be_used_is_the_cause_of_the_error(tmp_path: Path) -> None:
     server = Server(hello, ssl_certfile=tmp_path / "absent.pem", ssl_keyfile=tmp_path / "absent.key")
-    with pytest.raises(RuntimeError, match="did not start") as caught:
+    with pytest.raises(NotStarted, match="did not start") as caught:
         server.start()
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 

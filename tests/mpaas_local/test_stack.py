@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3
 
+from mpaas_local.account import Account
 from mpaas_local.eventbridge.bus import EventBus
 from mpaas_local.eventbridge.cloud_events import EventTrigger
 from mpaas_local.fc.api import Callee
 from mpaas_local.fc.asynchronous import AsyncQueue
 from mpaas_local.fc.destinations import Undeliverable
-from mpaas_local.fc.host import Account
 from mpaas_local.stack import Ports, Stack
 from project.descriptor import DescriptorError, read_functions
 from tests.descriptors import ASYNC, FUNCTION, PROJECT
@@ -383,12 +383,12 @@ def test_bus_that_is_not_here_refuses_a_record_and_a_failing_listener_does_not(
             {"timestamp": 0, "requestContext": {"requestId": "1", "functionArn": "f", "condition": ""}}
         ).encode()
         with pytest.raises(Undeliverable, match="no event bus orders"):
-            event_bus.publish("orders", record)
+            event_bus.publish_record("orders", record)
         for _ in range(2):
-            event_bus.publish("default", record)
+            event_bus.publish_record("default", record)
     assert len({call.json["id"] for call in function.calls}) == 1
-    assert "t: f failed on an event: UnhandledInvocationError" in caplog.text
-    assert "t: f did not take an event: no machine" in caplog.text
+    assert "t: f: UnhandledInvocationError" in caplog.text
+    assert "t: f: InternalServerError" in caplog.text
 
 
 def test_topic_can_be_a_destination_and_what_nobody_takes_is_told_at_the_start(

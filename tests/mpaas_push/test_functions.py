@@ -17,9 +17,11 @@ from alibabacloud_tea_openapi.utils import Utils
 from alibabacloud_tea_openapi.utils_models import Config
 from darabonba.runtime import RuntimeOptions
 
-from mpaas_local.fc.api import Callee, create_events_app
+from mpaas_local.account import Account
+from mpaas_local.fc.api import Callee, create_api
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
-from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 from mpaas_local.mpaas import AccessKey
 from mpaas_local.server import Server
 from mpaas_push import Credentials, Misconfigured, Settings, acs3
@@ -70,7 +72,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         AsyncQueue("callee", host.invoke, config=AsyncConfig(task_mode=True)) as queue,
     ):
         callee = Callee(host.invoke, queue)
-        app = create_events_app({"callee": callee, "service/callee": callee}, access_keys=keys)
+        app = create_api({"callee": callee, "service/callee": callee}, access_keys=keys)
         with Server(app) as server:
             yield Deployed(server.url, queue)
 

@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mpaas_local.account import Account
 from mpaas_local.clock import ManualClock
 from mpaas_local.eventbridge.payloads import Arrived, element
 from mpaas_local.eventbridge.sources import MemorySource, MnsSource
-from mpaas_local.eventbridge.streams import EventStream, retry_delays, stream_of
-from mpaas_local.fc.asynchronous import PAYLOAD_LIMIT, AsyncQueue
+from mpaas_local.eventbridge.stream_config import stream_of
+from mpaas_local.eventbridge.streams import EventStream
+from mpaas_local.fc.asynchronous import AsyncQueue
 from mpaas_local.fc.destinations import Undeliverable, mns_destinations
-from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.fc.errors import PAYLOAD_LIMIT
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
+from mpaas_local.fc.retries import retry_delays
 from mpaas_local.fc.topic_trigger import TopicConfig, TopicTrigger, topic_of
 from mpaas_local.mns.model import Outgoing, Publication, QueueAttributes
 from mpaas_local.mns.store import MnsStore

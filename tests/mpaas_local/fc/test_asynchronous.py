@@ -9,18 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mpaas_local.account import Account
 from mpaas_local.clock import Clock, ManualClock
-from mpaas_local.fc.asynchronous import (
-    PAYLOAD_LIMIT,
-    AsyncConfig,
-    AsyncQueue,
-    InvalidArgument,
-    PayloadTooLarge,
-    QueueClosed,
-    TaskExists,
-)
+from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.fc.destinations import MNS_LIMIT, Destination, Destinations, Undeliverable, destination_of
-from mpaas_local.fc.host import Account, Function, FunctionHost
+from mpaas_local.fc.errors import PAYLOAD_LIMIT, InvalidArgument, PayloadTooLarge, QueueClosed, TaskExists
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 from mpaas_local.schedule import Schedule
 from project.function import AsyncInvokeConfig
 from tests.mpaas_local.callables import ScriptedFunction

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mpaas_local.fc.call import Result
 from mpaas_local.fc.call_log import MOST_LINES, CallLog, RecordedCall, trigger_of
-from mpaas_local.fc.host import Result
 from mpaas_local.inbox.overview import overview
 from mpaas_local.mpaas.store import Store
 

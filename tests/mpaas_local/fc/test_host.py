@@ -19,15 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpaas_local.fc.host import (
-    Account,
-    Credentials,
-    Function,
-    FunctionHost,
-    HostClosed,
-    Throttled,
-    new_request_id,
-)
+from mpaas_local.account import Account, Credentials
+from mpaas_local.fc.call import new_request_id
+from mpaas_local.fc.errors import HostClosed, Throttled
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -772,7 +768,8 @@ def test_instances_go_when_the_host_process_is_killed(handler: str) -> None:
     source = f"""
         import threading, time
         from pathlib import Path
-        from mpaas_local.fc.host import Function, FunctionHost
+        from mpaas_local.fc.function import Function
+        from mpaas_local.fc.host import FunctionHost
         host = FunctionHost(Function("f", Path({str(FAILING)!r}), "index.{handler}"))
         threading.Thread(target=host.invoke, args=(b"",), daemon=True).start()
         while not host.processes:

@@ -16,9 +16,11 @@ import pytest
 import urllib3
 
 from mpaas_local.clock import ManualClock
-from mpaas_local.fc.api import Callee, create_events_app
-from mpaas_local.fc.asynchronous import PAYLOAD_LIMIT, AsyncConfig, AsyncQueue
-from mpaas_local.fc.host import Function, FunctionHost, Throttled
+from mpaas_local.fc.api import Callee, create_api
+from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
+from mpaas_local.fc.errors import PAYLOAD_LIMIT, Throttled
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.http_trigger import (
     BadResponse,
     HttpRequest,
@@ -348,9 +350,9 @@ def test_attachment_of_the_default_domain_is_forced_on_request_only(
 def test_origin_gets_the_default_cors_headers_unless_the_function_sets_them(
     gateway: Server, recorder: Recorder, client: urllib3.PoolManager
 ) -> None:
-    asking = {"Origin": "https://app.example"}
+    asking = {"Origin": gateway.url}
     response = get(client, gateway, headers=asking)
-    assert response.headers["access-control-allow-origin"] == "https://app.example"
+    assert response.headers["access-control-allow-origin"] == gateway.url
     assert response.headers["access-control-allow-credentials"] == "true"
     assert response.headers["access-control-expose-headers"] == "Date,x-fc-request-id"
     assert "access-control-allow-origin" not in get(client, gateway).headers
@@ -488,7 +490,7 @@ def test_requests_run_side_by_side_up_to_the_limit_and_are_throttled_over_it(
 def test_server_stops_though_a_call_is_under_way(hosted: tuple[Server, FunctionHost]) -> None:
     server, host = hosted
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-File: /no/such\r\n\r\n")
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-File: /no/such\r\n\r\n")
         deadline = time.monotonic() + 20
         while not host.processes and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -521,7 +523,7 @@ def test_client_that_leaves_costs_the_function_its_instance() -> None:
             left_alone(server, "/", host)
             until(lambda: not host.processes)
         with AsyncQueue("web", host.invoke) as queue:
-            api = create_events_app({"web": Callee(host.invoke, queue, host.cancel)})
+            api = create_api({"web": Callee(host.invoke, queue, host.cancel)})
             with Server(api) as server:
                 left_alone(server, "/invocations/web", host)
                 until(lambda: not host.processes)

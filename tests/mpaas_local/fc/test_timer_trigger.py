@@ -12,7 +12,8 @@ import pytest
 
 from mpaas_local.clock import ManualClock
 from mpaas_local.fc.asynchronous import AsyncQueue
-from mpaas_local.fc.host import Function, FunctionHost
+from mpaas_local.fc.function import Function
+from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.timer_trigger import Timer, Timers, UnknownTimer, timer_of
 from project.cron import next_tick
 from project.triggers import PAYLOAD_BYTES

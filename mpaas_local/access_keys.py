@@ -1,0 +1,31 @@
+"""The access keys that the local services accept, and the temporary ones that a function's role gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["LOCAL_ACCESS_KEYS", "LOCAL_ACCESS_KEY_ID", "LOCAL_ACCESS_KEY_SECRET", "AccessKey", "access_key"]
+
+LOCAL_ACCESS_KEY_ID = "local-access-key-id"
+LOCAL_ACCESS_KEY_SECRET = "local-access-key-secret"  # noqa: S105 - plainly fake, for loopback only
+
+
+@dataclass(frozen=True)
+class AccessKey:
+    """A key that a service knows; one with a `security_token` is temporary (STS) and must come with it."""
+
+    secret: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
+
+
+LOCAL_ACCESS_KEYS: Mapping[str, AccessKey] = {LOCAL_ACCESS_KEY_ID: AccessKey(LOCAL_ACCESS_KEY_SECRET)}
+"""The key that services know unless they are told others."""
+
+
+def access_key(key: AccessKey | str) -> AccessKey:
+    """Return a key that may be given by its secret alone."""
+    return AccessKey(key) if isinstance(key, str) else key

@@ -1,0 +1,25 @@
+"""The account that functions run in, and the temporary keys of their role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["Account", "Credentials"]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """STS credentials of the function's role; the defaults open nothing."""
+
+    access_key_id: str = "STS.LocalAccessKeyId"
+    access_key_secret: str = field(default="local-access-key-secret", repr=False)
+    security_token: str = field(default="local-security-token", repr=False)
+
+
+@dataclass(frozen=True)
+class Account:
+    """The owner of the functions. Without credentials they have no role (fc-runtime.md: Context)."""
+
+    account_id: str = "1000000000000000"
+    region: str = "cn-hangzhou"
+    credentials: Credentials | None = Credentials()

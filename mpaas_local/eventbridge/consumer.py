@@ -1,0 +1,273 @@
+"""A consumer of an event stream: it collects a batch, calls the function, and acknowledges or gives up."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mpaas_local.compact_json import compact_json
+from mpaas_local.eventbridge.payloads import element
+from mpaas_local.fc.destinations import Undeliverable
+from mpaas_local.fc.errors import HostClosed, PayloadTooLarge, QueueClosed, Throttled
+from mpaas_local.fc.retries import retry_delays
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from mpaas_local.account import Account
+    from mpaas_local.clock import Clock
+    from mpaas_local.counts import Counts
+    from mpaas_local.eventbridge.payloads import Arrived
+    from mpaas_local.eventbridge.sources import Source
+    from mpaas_local.eventbridge.stream_config import Shape, StreamConfig
+    from mpaas_local.fc.call import Accept
+    from mpaas_local.fc.destinations import Deliver
+
+__all__ = ["Consumer", "StreamControl"]
+
+_logger = logging.getLogger(__name__)
+
+
+class StreamStopped(Exception):
+    """The stream has been closed, or its host has."""
+
+
+class StreamControl:
+    """When the consumers of a stream wait, stand still and stop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._resumed = 0
+        self.closed = False
+        self.blocked = 0
+
+    def pause(self, until: float) -> None:
+        """Wait until a moment, or until woken."""
+        with self._changed:
+            if not self.closed:
+                self._clock.wait(self._changed, until)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so long.
+
+        Raises:
+            StreamStopped: the stream has been closed.
+        """
+        until = self._clock.time() + seconds
+        while not self.closed:
+            if self._clock.time() >= until:
+                return
+            self.pause(until)
+        raise StreamStopped
+
+    def stand_still(self) -> None:
+        """Wait until told to go on or to stop."""
+        with self._changed:
+            before = self._resumed
+            self.blocked += 1
+            while not self.closed and self._resumed == before:
+                self._clock.wait(self._changed, None)
+            self.blocked -= 1
+
+    def wake(self) -> None:
+        """End every pause."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def resume(self) -> None:
+        """Let those that stand still go on."""
+        with self._changed:
+            self._resumed += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Stop the consumers; every wait ends."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class HeldMessage:
+    """A message that has been received, and how the function will see it."""
+
+    message: Arrived
+    element: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consumer:
+    """Takes batches one after the other; for the attributes see `EventStream`."""
+
+    control: StreamControl
+    config: StreamConfig
+    source: Source
+    push: Accept
+    dead_letters: Deliver | None
+    account: Account
+    clock: Clock
+    counts: Counts
+    hold_seconds: float
+    poll_seconds: float
+    redeliveries: float
+    chance: random.Random
+
+    def run(self) -> None:
+        """Work until the stream is closed."""
+        while not self.control.closed:
+            held: list[HeldMessage] = []
+            try:
+                self._collect(held)
+                while held:
+                    self._deliver(held)
+            except StreamStopped:
+                self._release(held)
+                return
+            except Exception:
+                # The queue itself failed: what was held comes again when its time is over.
+                _logger.exception("%s: the queue could not be read", self.config.name)
+                self.control.pause(self.clock.time() + 1)
+
+    def _collect(self, held: list[HeldMessage]) -> None:
+        """Wait for messages until a window closes; the list holds them, even if this is interrupted."""
+        config = self.config
+        size = 0
+        closes = float("inf")
+        while not self.control.closed:
+            received = self.source.receive(config.count - len(held), config.seconds + self.hold_seconds)
+            self.counts.add("received", len(received))
+            for message in received:
+                if (wanted := self._wanted(message)) is not None:
+                    held.append(wanted)
+                    size += len(wanted.element)
+            now = self.clock.time()
+            if held and closes == float("inf"):
+                closes = now + config.seconds
+            if len(held) >= config.count or size >= config.body_limit:
+                return
+            if received and (now < closes or not config.seconds):
+                continue
+            if now >= closes:
+                return
+            self.control.pause(min(closes, now + self.poll_seconds))
+        raise StreamStopped
+
+    def _wanted(self, message: Arrived) -> HeldMessage | None:
+        config = self.config
+        event = element(message, config.origin, self.account, self.clock.time())
+        if not config.pattern.matches(event):
+            self.counts.add("filtered")
+            self.source.delete([message])
+            return None
+        shown = compact_json(event["data"] if config.schema == "RawData" else event)
+        return HeldMessage(message, compact_json(shown.decode()) if config.shape == "strings" else shown)
+
+    def _deliver(self, held: list[HeldMessage]) -> None:
+        """Call the function with as many as a body takes, until it has them or they are given up.
+
+        What is done with is taken off the list.
+        """
+        number = self._fitting(held)
+        body = _body(held[:number], self.config.shape)
+        size = sum(len(each.element) for each in held[:number])
+        for delay in itertools.chain((0.0,), retry_delays(self.config.strategy, self.chance)):
+            self.counts.add("retries", 1 if delay else 0)
+            self._hold(held, delay + self.hold_seconds)
+            self.control.wait(delay)
+            try:
+                self.push(body, size=size)
+            except (HostClosed, QueueClosed) as error:
+                raise StreamStopped from error
+            except PayloadTooLarge as error:
+                reason = str(error)
+                break
+            except Exception as error:  # 429, 5xx and errors of the function alike
+                self.counts.add("throttled" if isinstance(error, Throttled) else "failures")
+                reason = f"{type(error).__name__}: {error}"
+            else:
+                self._acknowledge(held[:number])
+                del held[:number]
+                return
+        _logger.warning("%s: %d messages are given up: %s", self.config.name, number, reason)
+        self._give_up(held, number)
+
+    def _fitting(self, held: Sequence[HeldMessage]) -> int:
+        """Return how many messages fit into one body, at least one."""
+        if self.config.shape == "bare":
+            return 1
+        size = 0
+        for number, each in enumerate(held):
+            size += len(each.element)
+            if size > self.config.body_limit:
+                return max(number, 1)
+        return len(held)
+
+    def _acknowledge(self, done: Sequence[HeldMessage]) -> None:
+        self.counts.add("batches")
+        messages = [each.message for each in done]
+        if self.chance.random() < self.redeliveries:
+            self.source.release(messages)
+            self.counts.add("redelivered", len(done))
+        else:
+            self.source.delete(messages)
+            self.counts.add("delivered", len(done))
+
+    def _give_up(self, held: list[HeldMessage], number: int) -> None:
+        """Do with the first of the list what the trigger says after the last retry."""
+        config = self.config
+        if not config.tolerant:
+            self._block(held)
+            return
+        for _ in range(number):
+            if config.dead_letters and self.dead_letters:
+                if not self._bury(self.dead_letters, config.dead_letters, held):
+                    self._block(held)
+                    return
+                self.counts.add("dead_lettered")
+            else:
+                self.counts.add("dropped")
+            self.source.delete([held.pop(0).message])
+
+    def _bury(self, deliver: Deliver, arn: str, held: list[HeldMessage]) -> bool:
+        """Send the first message to the dead-letter queue, however long it takes; False if it is refused."""
+        delay = 0.5
+        while True:
+            try:
+                deliver(arn, held[0].element)
+            except Undeliverable as error:
+                _logger.warning("%s: a dead letter is refused: %s", self.config.name, error)
+                return False
+            except Exception as error:  # whatever the queue raises is its 5xx
+                _logger.warning("%s: no dead-letter queue now: %s", self.config.name, error)
+                self._hold(held, delay + self.hold_seconds)
+                self.control.wait(delay)
+                delay = min(2 * delay, 60.0)
+            else:
+                return True
+
+    def _block(self, held: list[HeldMessage]) -> None:
+        self._release(held)
+        held.clear()
+        _logger.error("%s: blocked; nothing is consumed until it is resumed", self.config.name)
+        self.control.stand_still()
+
+    def _hold(self, held: list[HeldMessage], seconds: float) -> None:
+        messages = self.source.hold([each.message for each in held], seconds)
+        held[:] = [replace(each, message=message) for each, message in zip(held, messages, strict=True)]
+
+    def _release(self, held: Sequence[HeldMessage]) -> None:
+        try:
+            self.source.release([each.message for each in held])
+        except Exception:  # they are seen again when their time is over
+            _logger.exception("%s: messages could not be shown again", self.config.name)
+
+
+def _body(held: Sequence[HeldMessage], shape: Shape) -> bytes:
+    if shape == "bare":
+        return held[0].element
+    return b"[" + b",".join(each.element for each in held) + b"]"

@@ -1,0 +1,255 @@
+"""What becomes of an accepted event: calls, retries, its end, and the record of it for a destination
+(fc-runtime.md: Asynchronous invocation). What the reference leaves open is told in
+`mpaas_local.fc.asynchronous`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mpaas_local.compact_json import compact_json
+from mpaas_local.fc.destinations import Undeliverable
+from mpaas_local.fc.errors import HostClosed, PayloadTooLarge, Throttled
+
+if TYPE_CHECKING:
+    from mpaas_local.clock import Clock
+    from mpaas_local.counts import Counts
+    from mpaas_local.fc.call import Invoke, Result
+    from mpaas_local.fc.destinations import Deliver
+    from mpaas_local.schedule import Schedule
+    from project.function import AsyncInvokeConfig
+
+__all__ = ["AsyncConfig", "AsyncEvent", "QueueContext", "RecordSender", "Task"]
+
+_FIRST_BACKOFF = 0.5  # seconds, doubled each time: of throttled calls and of destinations
+_SYSTEM_SECONDS = 5 * 3600
+_DELIVERY_SECONDS = 30 * 60
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AsyncConfig:
+    """`asyncInvokeConfig` of a function (fc-runtime.md: Asynchronous invocation).
+
+    Attributes:
+        max_retries: `maxAsyncRetryAttempts`: more calls after a function error, 0 to 8.
+        max_age_seconds: `maxAsyncEventAgeInSeconds`, 1 to 2592000
+            (deploy.md: Function properties; elsewhere 604800).
+        task_mode: `asyncTask`: task ids are kept for 7 days and cannot be used twice.
+        on_success: ARN that gets the record of an event that succeeded.
+        on_failure: ARN that gets the record of an event that was given up.
+    """
+
+    max_retries: int = 3
+    max_age_seconds: int = 18000
+    task_mode: bool = False
+    on_success: str | None = None
+    on_failure: str | None = None
+
+    @classmethod
+    def of(cls, config: AsyncInvokeConfig) -> AsyncConfig:
+        """Return what `s.yaml` says of a function."""
+        return cls(
+            max_retries=config.max_async_retry_attempts,
+            max_age_seconds=config.max_async_event_age_in_seconds,
+            task_mode=config.async_task,
+            on_success=config.on_success,
+            on_failure=config.on_failure,
+        )
+
+
+@dataclass
+class Task:
+    """What is known of a task (fc-runtime.md: Asynchronous invocation)."""
+
+    accepted_at: float
+    state: str = "Enqueued"
+
+
+@dataclass(frozen=True)
+class RecordSender:
+    """Takes records to destinations, each as a job of its own."""
+
+    function: str
+    deliver: Deliver | None
+    schedule: Schedule
+    clock: Clock
+    counts: Counts
+
+    def __call__(self, arn: str, record: bytes) -> None:
+        """Begin to deliver a record to an ARN."""
+        if self.deliver is None:
+            _logger.warning("%s: nobody delivers to %s", self.function, arn)
+            self.counts.add("undelivered")
+            return
+        self.schedule.at(self.clock.time(), _RecordDelivery(self, self.deliver, arn, record))
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueContext:
+    """What every event of one queue shares."""
+
+    function: str
+    arn: str
+    config: AsyncConfig
+    invoke: Invoke
+    clock: Clock
+    retry_seconds: float
+    counts: Counts
+    send_record: RecordSender
+
+
+@dataclass(frozen=True)
+class _LastResponse:
+    """How the last attempt ended, as the record tells it."""
+
+    condition: str
+    status: int
+    function_error: str
+    payload: str
+
+
+_NEVER_CALLED = _LastResponse("FunctionResourceExhausted", 429, "", "")
+
+
+class AsyncEvent:
+    """A job of a `Schedule`: one event from its first call to its end."""
+
+    def __init__(self, context: QueueContext, event: bytes, request_id: str, task: Task, born: float) -> None:
+        self._context = context
+        self._event = event
+        self._request_id = request_id
+        self._task = task
+        self._dies = born + context.config.max_age_seconds
+        self._calls = 0
+        self._function_errors = 0
+        self._refusals = 0  # in a row
+        self._refused_since = 0.0
+        self._last = _NEVER_CALLED
+
+    def __call__(self) -> float | None:
+        """Make the next call; returns when to be called again."""
+        context = self._context
+        if context.clock.time() >= self._dies:
+            self._end("expired", "Expired")
+            return None
+        self._task.state = "Running"
+        try:
+            result = context.invoke(self._event, request_id=self._request_id, retry_count=self._calls)
+        except HostClosed:
+            context.counts.add("abandoned")
+            return None
+        except Throttled as error:
+            context.counts.add("throttled")
+            return self._back_off(_refusal("FunctionResourceExhausted", 429, "ResourceExhausted", error))
+        except Exception as error:
+            _logger.exception("%s: request %s met a system error", context.function, self._request_id)
+            context.counts.add("system_errors")
+            return self._back_off(_refusal("InternalServerError", 500, "InternalServerError", error))
+        return self._take_result(result)
+
+    def _take_result(self, result: Result) -> float | None:
+        """Take the answer of the function, which may be its error."""
+        context = self._context
+        context.counts.add("calls")
+        self._calls += 1
+        self._refusals = 0
+        condition = result.error_type or ""
+        self._last = _LastResponse(condition, 200, condition, result.payload.decode(errors="replace"))
+        if not condition:
+            self._end("succeeded", "Succeeded")
+            return None
+        self._function_errors += 1
+        if self._function_errors <= context.config.max_retries:
+            return self._retry_after(context.retry_seconds)
+        self._end("failed", "Failed")
+        return None
+
+    def _back_off(self, response: _LastResponse) -> float | None:
+        """Back off: the function was not called (fc-runtime.md: Asynchronous invocation)."""
+        self._last = response
+        now = self._context.clock.time()
+        if not self._refusals:
+            self._refused_since = now
+        delay = _FIRST_BACKOFF * 2.0**self._refusals
+        self._refusals += 1
+        if now + delay <= self._refused_since + _SYSTEM_SECONDS:
+            return self._retry_after(delay)
+        self._end("failed", "Failed")
+        return None
+
+    def _retry_after(self, delay: float) -> float:
+        self._context.counts.add("retried")
+        self._task.state = "Retrying"
+        return min(self._context.clock.time() + delay, self._dies)
+
+    def _end(self, count: str, state: str) -> None:
+        context = self._context
+        good = count == "succeeded"
+        arn = context.config.on_success if good else context.config.on_failure
+        if arn is not None:
+            context.send_record(arn, self._record())
+        if not good:
+            _logger.warning(
+                "%s: request %s is given up: %s", context.function, self._request_id, self._last.condition
+            )
+        self._task.state = state
+        context.counts.add(count)
+
+    def _record(self) -> bytes:
+        """Return what a destination gets (fc-runtime.md: Asynchronous invocation)."""
+        last = self._last
+        record = {
+            "timestamp": int(self._context.clock.time() * 1000),
+            "requestContext": {
+                "requestId": self._request_id,
+                "functionArn": self._context.arn,
+                "condition": last.condition,
+                "approximateInvokeCount": self._calls,
+            },
+            "requestPayload": self._event.decode(errors="replace"),
+            "responseContext": {"statusCode": last.status, "functionError": last.function_error},
+            "responsePayload": last.payload,
+        }
+        return compact_json(record)
+
+
+def _refusal(condition: str, status: int, code: str, error: Exception) -> _LastResponse:
+    payload = compact_json({"errorCode": code, "errorMessage": str(error)}).decode()
+    return _LastResponse(condition, status, "", payload)
+
+
+class _RecordDelivery:
+    """A job of a `Schedule`: one record on its way to its destination; 5xx is tried again for 30 minutes
+    (fc-runtime.md: Asynchronous invocation).
+    """
+
+    def __init__(self, sender: RecordSender, deliver: Deliver, arn: str, record: bytes) -> None:
+        self._function = sender.function
+        self._clock = sender.clock
+        self._counts = sender.counts
+        self._deliver = deliver
+        self._arn = arn
+        self._record = record
+        self._attempts = 0
+        self._ends = self._clock.time() + _DELIVERY_SECONDS
+
+    def __call__(self) -> float | None:
+        try:
+            self._deliver(self._arn, self._record)
+        except (Undeliverable, PayloadTooLarge) as error:
+            _logger.warning("%s: a record was refused: %s", self._function, error)
+        except Exception as error:  # whatever a destination raises is its 5xx
+            due = self._clock.time() + _FIRST_BACKOFF * 2.0**self._attempts
+            self._attempts += 1
+            if due <= self._ends:
+                return due
+            _logger.warning("%s: a record is given up: %s: %s", self._function, self._arn, error)
+        else:
+            self._counts.add("delivered")
+            return None
+        self._counts.add("undelivered")
+        return None

@@ -1,0 +1,244 @@
+"""One instance of a function: a process with the runtime, which takes one call at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mpaas_local.fc.function import environment_of
+
+if TYPE_CHECKING:
+    from mpaas_local.account import Account
+    from mpaas_local.fc.call import Log
+    from mpaas_local.fc.function import Function
+
+__all__ = ["Answer", "Instance"]
+
+_LENGTHS = struct.Struct("!II")
+_RUNTIME = Path(__file__).resolve().parent / "runtime.py"
+_READY_SECONDS = 60.0  # for an interpreter to start on a busy machine
+_CHECK_SECONDS = 0.25  # between looks whether a silent process still lives
+_LINE_LIMIT = 128 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the runtime answered, or why it did not."""
+
+    succeeded: bool
+    payload: bytes
+    duration_ms: float
+    stopped: str = ""
+    """Why there is no instance any more; empty if there is."""
+
+
+class Instance:
+    """One process with the runtime. Used by one thread at a time; `kill`, `cancel`, `alive` are for all."""
+
+    def __init__(self, function: Function, account: Account, python: str) -> None:
+        self.memory_mb = 0.0
+        self.request_id = ""
+        self.idle_since = 0.0
+        self._cancelled = False
+        self._received = bytearray()
+        self._partial_line = b""
+        self._channel, theirs = socket.socketpair()
+        logs, their_stdout = os.pipe()
+        their_lifeline, self._lifeline = os.pipe()
+        try:
+            # A session of its own: Ctrl-C in the terminal is the host's business, and killing its group
+            # takes along whatever the function has started.
+            self._process = subprocess.Popen(
+                [python, "-u", "-s", str(_RUNTIME), str(theirs.fileno()), str(their_lifeline)],
+                cwd=function.folder,
+                env=environment_of(function, account),
+                stdin=subprocess.DEVNULL,
+                stdout=their_stdout,
+                stderr=their_stdout,
+                pass_fds=(theirs.fileno(), their_lifeline),
+                start_new_session=True,
+            )
+        except BaseException:
+            self._channel.close()
+            os.close(logs)
+            os.close(self._lifeline)
+            raise
+        finally:
+            theirs.close()
+            os.close(their_stdout)
+            os.close(their_lifeline)
+        os.set_blocking(logs, False)
+        self._logs = logs
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._channel, selectors.EVENT_READ)
+        self._selector.register(self._logs, selectors.EVENT_READ)
+        self._setup = {
+            "code": str(function.folder.resolve()),
+            "layers": [str(layer.resolve()) for layer in function.layers],
+        }
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is running."""
+        return self._process.poll() is None
+
+    def cancel(self) -> None:
+        """End the process because the client of its call has gone."""
+        self._cancelled = True
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process and all that it started, at once."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def start(self, log: Log) -> Answer:
+        """Wait until the runtime is ready."""
+        return self._exchange(self._setup, b"", _READY_SECONDS, log, 0.0)
+
+    def ask(self, call: dict[str, Any], event: bytes, seconds: float, log: Log, grace: float) -> Answer:
+        """Have the runtime make one call within `seconds`; after that it has `grace` seconds to go."""
+        return self._exchange(call, event, seconds, log, grace)
+
+    def _exchange(
+        self, meta: dict[str, Any], payload: bytes, seconds: float, log: Log, grace: float
+    ) -> Answer:
+        began = time.monotonic()
+        try:
+            self._send(meta, payload, seconds)
+            answered, body = self._receive(began + seconds, log)
+            self.drain(log)
+        except TimeoutError:
+            self._terminate(log, grace)
+            reason = f"Function timed out after {seconds:g} seconds"
+            return self._stopped(reason, began, f"(maxMemoryUsage: {self._memory_text})")
+        except EOFError:
+            reason = "Process exited unexpectedly before completing request"
+            if self._cancelled:
+                reason = "Invocation canceled by client"
+            return self._stopped(reason, began, None)
+        finally:
+            self._measure()
+        return Answer(answered.get("succeeded", True), body, _milliseconds(began))
+
+    def _stopped(self, reason: str, began: float, detail: str | None) -> Answer:
+        duration = _milliseconds(began)
+        usage = f"(duration: {duration:.0f}ms, maxMemoryUsage: {self._memory_text})"
+        message = json.dumps({"errorMessage": f"{reason} {detail or usage}"}, separators=(",", ":"))
+        return Answer(
+            succeeded=False, payload=message.encode(), duration_ms=duration, stopped=f"{reason} {usage}"
+        )
+
+    def _send(self, meta: dict[str, Any], payload: bytes, seconds: float) -> None:
+        head = json.dumps(meta).encode()
+        self._channel.settimeout(seconds)
+        with contextlib.suppress(BrokenPipeError, ConnectionError):  # reading will tell
+            self._channel.sendall(_LENGTHS.pack(len(head), len(payload)) + head + payload)
+
+    def _receive(self, deadline: float, log: Log) -> tuple[dict[str, Any], bytes]:
+        """Read an answer, and log lines meanwhile; EOFError when the process is gone."""
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            ready = self._selector.select(min(left, _CHECK_SECONDS))
+            for key, _ in ready:
+                if key.fd == self._logs:
+                    self.drain(log)
+                elif frame := self._read_frame():
+                    return frame
+            if not ready:
+                self._measure()
+                if not self.alive:  # though one of its own children may hold the channel open
+                    raise EOFError
+
+    def _read_frame(self) -> tuple[dict[str, Any], bytes] | None:
+        chunk = b""
+        with contextlib.suppress(ConnectionError):
+            chunk = self._channel.recv(1 << 20)
+        if not chunk:
+            raise EOFError
+        received = self._received
+        received += chunk
+        if len(received) < _LENGTHS.size:
+            return None
+        meta_length, payload_length = _LENGTHS.unpack_from(received)
+        start = _LENGTHS.size + meta_length
+        if len(received) < start + payload_length:
+            return None
+        meta, payload = json.loads(received[_LENGTHS.size : start]), bytes(received[start:])
+        received.clear()
+        return meta, payload
+
+    def drain(self, log: Log) -> None:
+        """Hand over the log lines that have been written. All of a call's are, once its answer is there."""
+        while True:
+            try:
+                chunk = os.read(self._logs, 1 << 16)
+            except BlockingIOError:
+                return
+            if not chunk:
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(self._logs)
+                return
+            *lines, self._partial_line = (self._partial_line + chunk).split(b"\n")
+            if len(self._partial_line) > _LINE_LIMIT:
+                lines.append(self._partial_line)
+                self._partial_line = b""
+            for line in lines:
+                log.line(line.decode(errors="replace"))
+
+    def _terminate(self, log: Log, grace: float) -> None:
+        """Ask the process to go and read what it says meanwhile (fc-runtime.md: Instances)."""
+        if self.alive:
+            self._process.terminate()
+        deadline = time.monotonic() + grace
+        while self.alive and time.monotonic() < deadline:
+            time.sleep(0.01)
+            self.drain(log)
+        self.kill()
+        self._process.wait()
+
+    def destroy(self, log: Log) -> None:
+        """End the process and everything that it started; hand over its last words."""
+        self.kill()
+        self._process.wait()
+        try:
+            self.drain(log)
+            if self._partial_line:
+                log.line(self._partial_line.decode(errors="replace"))
+        finally:
+            self._selector.close()
+            self._channel.close()
+            os.close(self._logs)
+            os.close(self._lifeline)
+
+    def _measure(self) -> None:
+        """Read the peak of this process; rusage would count the host's, from before exec."""
+        with contextlib.suppress(OSError), Path(f"/proc/{self.pid}/status").open() as status:
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    self.memory_mb = int(line.split()[1]) / 1024
+
+    @property
+    def _memory_text(self) -> str:
+        return f"{self.memory_mb:.2f}MB" if self.memory_mb else "0MB"
+
+
+def _milliseconds(began: float) -> float:
+    return (time.monotonic() - began) * 1000

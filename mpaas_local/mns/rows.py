@@ -1,0 +1,165 @@
+"""Rows of the tables as queues and messages, and the receipt handles that name a received message."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import secrets
+import uuid
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from mpaas_local.mns.errors import MnsError, out_of_range
+from mpaas_local.mns.model import Message, Property, QueueAttributes
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from mpaas_local.mns.model import Outgoing, State
+
+__all__ = [
+    "attributes_of",
+    "held_row",
+    "insert_message",
+    "message_of",
+    "queue_row",
+    "receipt_handle",
+    "state_of",
+]
+
+_HANDLE = re.compile(r"1-([A-Za-z0-9_-]+=*)")
+_RECEIPT = re.compile(r"([0-9]{1,18})-([0-9a-f]{8})")
+
+
+def insert_message(
+    connection: sqlite3.Connection, queue: str, attributes: QueueAttributes, message: Outgoing, now: int
+) -> Message:
+    """Add a message to a queue of these attributes, at a moment in milliseconds.
+
+    Raises:
+        MnsError: `InvalidArgument` for a body that is larger than the queue allows.
+    """
+    if message.size > attributes.maximum_message_size:
+        raise out_of_range("MessageBody", 1, attributes.maximum_message_size, "bytes")
+    delay = attributes.delay_seconds if message.delay_seconds is None else message.delay_seconds
+    receipt = secrets.token_hex(4) if delay else ""
+    message_id = uuid.uuid4().hex.upper()
+    properties = json.dumps(
+        [[asdict(each) for each in group] for group in (message.user_properties, message.system_properties)]
+    )
+    cursor = connection.execute(
+        "INSERT INTO message (id, queue, body, priority, enqueue_time, first_dequeue_time, visible_at, held,"
+        " dequeue_count, receipt, group_id, properties) VALUES (?, ?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?)",
+        (
+            message_id,
+            queue,
+            message.body,
+            message.priority,
+            now,
+            now + 1000 * delay,
+            delay > 0,
+            receipt,
+            message.group_id,
+            properties,
+        ),
+    )
+    return Message(
+        id=message_id,
+        queue=queue,
+        body=message.body,
+        priority=message.priority,
+        state="delayed" if delay else "active",
+        enqueue_time=now,
+        first_dequeue_time=0,
+        next_visible_time=now + 1000 * delay,
+        dequeue_count=0,
+        receipt_handle=receipt_handle(cursor.lastrowid or 0, receipt) if delay else "",
+        group_id=message.group_id,
+        user_properties=message.user_properties,
+        system_properties=message.system_properties,
+    )
+
+
+def queue_row(connection: sqlite3.Connection, name: str) -> sqlite3.Row:
+    """Return the row of a queue.
+
+    Raises:
+        MnsError: `QueueNotExist`.
+    """
+    row: sqlite3.Row | None = connection.execute("SELECT * FROM queue WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise MnsError("QueueNotExist")
+    return row
+
+
+def held_row(connection: sqlite3.Connection, queue: str, handle: str, now: int) -> sqlite3.Row:
+    """Return the row of the message that a handle is valid for.
+
+    Raises:
+        MnsError: `ReceiptHandleError` if it is no handle; `MessageNotExist` if it is not valid any more.
+    """
+    seq, receipt = _read_handle(handle)
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM message WHERE seq = ? AND queue = ? AND receipt = ? AND held = 1 AND visible_at > ?",
+        (seq, queue, receipt, now),
+    ).fetchone()
+    if row is None:
+        raise MnsError("MessageNotExist")
+    return row
+
+
+def receipt_handle(seq: int, receipt: str) -> str:
+    """Write a receipt handle; nothing in it needs to be encoded in a URL, as the SDK does not encode it."""
+    return "1-" + base64.urlsafe_b64encode(f"{seq}-{receipt}".encode()).decode("ascii")
+
+
+def _read_handle(handle: str) -> tuple[int, str]:
+    found = _HANDLE.fullmatch(handle)
+    try:
+        text = base64.urlsafe_b64decode(found[1]).decode("ascii") if found else ""
+    except (binascii.Error, UnicodeDecodeError):
+        text = ""
+    parts = _RECEIPT.fullmatch(text)
+    if not parts:
+        raise MnsError("ReceiptHandleError")
+    return int(parts[1]), parts[2]
+
+
+def message_of(row: sqlite3.Row) -> Message:
+    """Return the message of a row, without a receipt handle."""
+    user, system = json.loads(row["properties"])
+    return Message(
+        id=row["id"],
+        queue=row["queue"],
+        body=row["body"],
+        priority=row["priority"],
+        state=state_of(row["held"], row["dequeue_count"] > 0),
+        enqueue_time=row["enqueue_time"],
+        first_dequeue_time=row["first_dequeue_time"],
+        next_visible_time=row["visible_at"],
+        dequeue_count=row["dequeue_count"],
+        group_id=row["group_id"],
+        user_properties=tuple(Property(**each) for each in user),
+        system_properties=tuple(Property(**each) for each in system),
+    )
+
+
+def state_of(held: int, received: bool) -> State:
+    """Return the state of a message that is held or not, and has been received or not."""
+    if not held:
+        return "active"
+    return "inactive" if received else "delayed"
+
+
+def attributes_of(row: sqlite3.Row) -> QueueAttributes:
+    """Return the attributes in the row of a queue."""
+    return QueueAttributes(
+        delay_seconds=row["delay_seconds"],
+        maximum_message_size=row["maximum_message_size"],
+        message_retention_period=row["message_retention_period"],
+        visibility_timeout=row["visibility_timeout"],
+        polling_wait_seconds=row["polling_wait_seconds"],
+        logging_enabled=bool(row["logging_enabled"]),
+    )

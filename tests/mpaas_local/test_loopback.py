@@ -1,0 +1,90 @@
+"""No page of the web reaches a service of this machine: one guard, in front of all of them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import urllib3
+
+from mpaas_local.loopback import is_loopback
+from mpaas_local.stack import Ports, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOREIGN = [
+    {"Host": "evil.example"},
+    {"Host": "127.0.0.1.evil.example:8080"},
+    {"Host": "127.0.0.1@evil.example"},
+    {"Host": "["},
+    {"Host": ""},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+]
+MESSAGE = {
+    "taskName": "t",
+    "title": "t",
+    "content": "c",
+    "deliveryType": 3,
+    "targets": ["u"],
+    "expiredSeconds": 60,
+}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(Ports(0, 0, 0, 0, 0), tmp_path_factory.mktemp("store")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def services(stack: Stack) -> dict[str, str]:
+    return {
+        f"{stack.urls['http_push']}/v1/pushes": "POST",
+        f"{stack.events_url}/invocations/timer_push": "POST",
+        f"{stack.events_url}/events": "POST",
+        f"{stack.events_url}/ticks/morning": "POST",
+        f"{stack.sandbox.url}/": "POST",
+        f"{stack.sandbox.url}/inbox": "DELETE",
+        f"{stack.sandbox.url}/faults": "POST",
+        f"{stack.queues.endpoint}/queues": "GET",
+        f"{stack.queues.endpoint}/.local/queues": "GET",
+        f"{stack.inbox_url}/": "GET",
+        f"{stack.inbox_url}/api/pushes": "GET",
+        f"{stack.inbox_url}/api/send": "POST",
+        f"{stack.inbox_url}/static/main.js": "GET",
+    }
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+def test_every_service_refuses_a_foreign_host_and_origin(
+    stack: Stack, services: dict[str, str], headers: dict[str, str]
+) -> None:
+    body = json.dumps(MESSAGE).encode()
+    with urllib3.PoolManager(retries=False, timeout=30) as client:
+        answers = {
+            url: client.request(method, url, body=body if method == "POST" else None, headers=headers).status
+            for url, method in services.items()
+        }
+
+    assert {status for status in answers.values() if status != 403} <= (
+        {400} if "[" in str(headers) else set()
+    )
+    assert stack.calls.calls() == []
+    assert stack.sandbox.inbox() == []
+
+
+def test_pages_of_a_service_itself_may_call_it(stack: Stack) -> None:
+    for url in (f"{stack.events_url}/nothing", f"{stack.sandbox.url}/health", f"{stack.inbox_url}/"):
+        origin = url.rpartition("/")[0]
+        for host in (origin.partition("//")[2], origin.partition("//")[2].replace("127.0.0.1", "localhost")):
+            headers = {"Host": host, "Origin": f"http://{host}"}
+            assert urllib3.request("GET", url, headers=headers, retries=False).status in {200, 404}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8080", "localhost:1", "LOCALHOST", "[::1]:8080"])
+def test_names_of_this_machine(host: str) -> None:
+    assert is_loopback(host)
