@@ -76,7 +76,10 @@ class _Extended(Strict):
 
 
 class _Resource(Strict):
-    component: Annotated[str, like(r"fc3(@[\w.]+)?", "fc3")]
+    component: Annotated[
+        str,
+        like(r"fc3@[0-9]+\.[0-9]+\.[0-9]+", "a version of fc3, such as fc3@0.1.22: fc3 alone is the newest"),
+    ]
     extend: _Extended | None = None
     actions: dict[str, Any] = {}
     props: dict[str, Any]

@@ -186,9 +186,12 @@ FRAME = "edition: 3.0.0\nname: n\n"
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (f'{FRAME}resources: {{f: {{component: fc3, props: {{x: "${{vars.nope}}"}}}}}}', "${vars.nope}"),
-        (f"{FRAME}resources: {{f: {{component: fc3, props: {{x: \"${{env('NOPE')}}\"}}}}}}", "NOPE"),
-        (f"{FRAME}resources: {{f: {{component: fc3, extend: {{name: base}}, props: {{}}}}}}", "base"),
+        (
+            f'{FRAME}resources: {{f: {{component: fc3@0.1.22, props: {{x: "${{vars.nope}}"}}}}}}',
+            "${vars.nope}",
+        ),
+        (f"{FRAME}resources: {{f: {{component: fc3@0.1.22, props: {{x: \"${{env('NOPE')}}\"}}}}}}", "NOPE"),
+        (f"{FRAME}resources: {{f: {{component: fc3@0.1.22, extend: {{name: base}}, props: {{}}}}}}", "base"),
         ("resources: [", "cannot be read"),
         ("just text", "resources"),
     ],
@@ -222,7 +225,7 @@ def stack_of(
     (folder / "code").mkdir()
     (folder / "code" / "index.py").write_text(code)
     described = FUNCTION | {"region": "cn-shanghai", "functionName": "f-live", "triggers": triggers} | props
-    resources = {"f": {"component": "fc3", "props": described}}
+    resources = {"f": {"component": "fc3@0.1.22", "props": described}}
     document = {"edition": "3.0.0", "name": "n", "resources": resources}
     path = folder / "s.yaml"
     path.write_text(json.dumps(document))

@@ -81,7 +81,7 @@ template:
     environmentVariables: {A: base, B: base}
 resources:
   f:
-    component: fc3
+    component: fc3@0.1.22
     extend: {name: base, ignore: [asyncInvokeConfig]}
     props:
       region: cn-hangzhou
@@ -348,7 +348,7 @@ def test_the_deployer_may_do_what_a_deployment_calls_and_nothing_else() -> None:
 def test_the_deployer_touches_nothing_beside_the_stage(stage: str) -> None:
     document = json.dumps(policy("deployer")).replace("${Stage}", stage)
     for statement in json.loads(document)["Statement"]:
-        if statement["Effect"] == "Allow" and statement["Action"] != ["ram:CheckServiceLinkedRoleExistence"]:
+        if statement["Effect"] == "Allow" and not set(statement["Action"]) <= DEPLOYS[r"^\*$"]:
             for resource in statement["Resource"]:
                 assert re.search(rf"mpaas-(\*-)?push-{stage}(/|$)|notificationrole$", resource), resource
 

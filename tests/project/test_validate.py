@@ -70,7 +70,7 @@ def test_the_project_is_valid(validate: Validate) -> None:
         "ok    s.prod.yaml: 4 functions, 10 triggers, 1 message of timers",
         "ok    s.staging.yaml: 4 functions, 10 triggers, 1 message of timers",
         "ok    template.yml: 4 functions, 27 resources",
-        "ok    deploy/policies/deployer.json: 8 statements",
+        "ok    deploy/policies/deployer.json: 9 statements",
         "ok    deploy/policies/function.json: 4 statements",
         "ok    functions/event_push/rules.yaml: 3 rules",
         "8 checked, no faults",
@@ -86,7 +86,18 @@ SEEDS = [
     # The frame of s.yaml
     (S, "edition: 3.0.0", "edition: 2.0.0", "edition: is '2.0.0'; must be 3.0.0"),
     (S, "template:\n", "templates:\n", "templates: is not known here; did you mean template?"),
-    (S, "component: fc3", "component: fc", "resources.http_push.component: is 'fc'; must be fc3"),
+    (
+        S,
+        "component: fc3@0.1.22",
+        "component: fc@0.1.22",
+        "resources.http_push.component: is 'fc@0.1.22'; must be a version of fc3",
+    ),
+    (
+        S,
+        "component: fc3@0.1.22",
+        "component: fc3",
+        "resources.http_push.component: is 'fc3'; must be a version of fc3, such as fc3@0.1.22",
+    ),
     (
         S,
         "    extend:\n",
@@ -778,7 +789,7 @@ SEEDS = [
         DEPLOYER,
         ',\n      "Condition": {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}',
         "",
-        "Statement.7.Action.0: denies fc:CreateTrigger, which a deployment calls",
+        "Statement.8.Action.0: denies fc:CreateTrigger, which a deployment calls",
     ),
     # Rules
     (RULES, "match:", "macth:", "rules.0.macth: "),
@@ -1057,7 +1068,7 @@ def test_files_of_messages_are_checked_too(tmp_path: Path, validate: Validate) -
         ("just text", "FAULT s.yaml: must be a map with `resources`"),
         ("resources: {f: {component: fc3, props: {triggers: [7]}}}", "FAULT s.yaml: edition: is missing"),
         (
-            "{edition: 3.0.0, name: n, resources: {f: {component: fc3, props: {triggers: [7], code: 7}}}}",
+            "{edition: 3.0.0, name: n, resources: {f: {component: fc3@0.1.22, props: {triggers: [7], code: 7}}}}",
             "FAULT s.yaml: resources.f.props.functionName: is missing",
         ),
         (None, "error: there is neither s.yaml nor functions"),
