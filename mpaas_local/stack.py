@@ -383,6 +383,8 @@ class StackEntrypoints:
         return accept(json.dumps(event).encode(), size=len(payload.encode()))
 
     def enqueue(self, body: str) -> str:
-        """Put a message into the queue of the queue function, in Base64; returns its id."""
-        queue = self.stack.source_queues["queue_push"]
-        return self.stack.queues.store.send(queue, base64.b64encode(body.encode()).decode()).id
+        """Put a message into the queue of the queue function, in Base64 if it fits then; returns its id."""
+        queue = self.stack.queues.store.queue(self.stack.source_queues["queue_push"])
+        encoded = base64.b64encode(body.encode()).decode()
+        fits = len(encoded) <= queue.attributes.maximum_message_size
+        return self.stack.queues.store.send(queue.name, encoded if fits else body).id

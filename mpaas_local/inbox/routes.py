@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime
+from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import urllib3
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from mpaas_local.inbox.copies import copies_of
+from mpaas_local.inbox.dead_letters import NotSendable, message_in_letter
 from mpaas_local.inbox.overview import overview
 from mpaas_local.inbox.showing import message_of_parameters, shown, warnings_of
 from mpaas_local.mns.errors import MnsError
@@ -242,6 +244,7 @@ def fault_routes(faults: FaultBook, changes: Changes) -> APIRouter:
 def queue_routes(queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
     """The queues, and what was given up."""
     router = APIRouter(tags=["queues"])
+    one_at_a_time = Lock()
 
     @router.get("/api/queues")
     def list_queues() -> dict[str, Any]:
@@ -259,21 +262,25 @@ def queue_routes(queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
 
     @router.post("/api/queues/{name}/messages/{message_id}/back")
     def send_back(name: str, message_id: str) -> dict[str, str]:
-        """Put a dead letter's message into the queue of the queue function, and remove the letter.
+        """Put a dead letter's message into the queue of the queue function, then remove the letter.
 
         The message names the targets that got nothing; where the letter has none, its original goes back.
+        What the queue refuses stays a dead letter.
         """
         if name != entrypoints.dead_letter_queue:
             raise HTTPException(409, f"Only letters of {entrypoints.dead_letter_queue} can be sent back.")
-        letter = next((each for each in queues.messages(name) if each.id == message_id), None)
-        body = _body_of(message_json(letter)["text"]) if letter else None
-        if body is None:
-            raise HTTPException(404, "There is no such dead letter.")
-        if _is_event(body):
-            raise HTTPException(409, "It holds an event, not a message: publish it again (POST /events).")
-        if queues.remove(name, message_id) is None:
-            raise HTTPException(404, "There is no such dead letter.")
-        return {"messageId": entrypoints.enqueue(body)}
+        with one_at_a_time:  # of two clicks, one finds the letter gone
+            letter = queues.find(name, message_id)
+            if letter is None:
+                raise HTTPException(404, "There is no such dead letter.")
+            try:
+                sent = entrypoints.enqueue(message_in_letter(message_json(letter)["text"]))
+            except NotSendable as error:
+                raise HTTPException(409, str(error)) from None
+            except MnsError as error:
+                raise HTTPException(error.status, error.text) from None
+            queues.remove(name, message_id)
+        return {"messageId": sent}
 
     return router
 
@@ -350,21 +357,3 @@ def _sent(order: SendOrder, status: int | None, answer: Any) -> Response:
 
 
 _JSON = {"Content-Type": "application/json"}
-
-
-def _is_event(body: str) -> bool:
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return False
-    return isinstance(value, dict) and "specversion" in value
-
-
-def _body_of(text: str) -> str | None:
-    """Return what is sent back of a dead letter."""
-    try:
-        letter = json.loads(text)
-        body = letter.get("message") or letter["body"]
-    except (ValueError, KeyError, AttributeError):
-        return None
-    return body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)

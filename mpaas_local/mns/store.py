@@ -252,21 +252,32 @@ class MnsStore:
             )
             return [message_of(row) for row in rows]
 
-    def remove(self, queue: str, message_id: str) -> Message | None:
-        """Take a message out whatever its state, as only a person at the page may; None if it is gone.
+    def find(self, queue: str, message_id: str) -> Message | None:
+        """Return a message by its id, without receiving it; None if it is not there.
+
+        Raises:
+            MnsError: `QueueNotExist`.
+        """
+        with self._database.transaction() as connection:
+            self._refresh(connection, queue_row(connection, queue))
+            row = connection.execute(
+                "SELECT * FROM message WHERE queue = ? AND id = ?", (queue, message_id)
+            ).fetchone()
+        return message_of(row) if row else None
+
+    def remove(self, queue: str, message_id: str) -> bool:
+        """Delete a message whatever its state, as only a person at the page may; False if it is not there.
 
         Raises:
             MnsError: `QueueNotExist`.
         """
         with self._database.transaction() as connection:
             queue_row(connection, queue)
-            row = connection.execute(
-                "SELECT * FROM message WHERE queue = ? AND id = ?", (queue, message_id)
-            ).fetchone()
-            if row:
-                connection.execute("DELETE FROM message WHERE seq = ?", (row["seq"],))
+            deleted = connection.execute(
+                "DELETE FROM message WHERE queue = ? AND id = ?", (queue, message_id)
+            ).rowcount
         self._announce(queue)
-        return message_of(row) if row else None
+        return deleted > 0
 
     def delete(self, queue: str, receipt_handle: str) -> None:
         """Remove a message that was received.

@@ -10,6 +10,7 @@ import urllib3
 
 from mpaas_local.loopback import is_loopback
 from mpaas_local.stack import Ports, Stack
+from tests.descriptors import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,8 @@ MESSAGE = {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(Ports(0, 0, 0, 0, 0), tmp_path_factory.mktemp("store")) as running:
+    store = tmp_path_factory.mktemp("store")
+    with Stack(Ports(0, 0, 0, 0, 0), store, descriptor=PROJECT / "s.yaml") as running:
         yield running
 
 

@@ -421,6 +421,22 @@ def test_triggers_whose_sources_are_not_here_stay_off(
     assert "the trigger cdn stays off" in caplog.text
 
 
+SENDER = """
+from mpaas_push import Invocation
+
+def handler(event, context):
+    return Invocation.of(context).sender
+"""
+
+
+@pytest.mark.parametrize("runtime", ["python3.10", "python3.12"])
+def test_a_function_knows_its_account_region_and_deployed_name(tmp_path: Path, runtime: str) -> None:
+    with stack_of(tmp_path, code=SENDER, runtime=runtime) as stack:
+        answer = urllib3.request("POST", f"{stack.events_url}/invocations/f", body=b"", retries=False)
+
+    assert answer.data.decode() == "acs:fc:cn-shanghai:1000000000000000:functions/f-live"
+
+
 BAD_QUEUE = {
     "errorsTolerance": "ALL",
     "deadLetterQueue": {"Arn": "acs:mns:cn-shanghai:1000:/queues/a_b"},

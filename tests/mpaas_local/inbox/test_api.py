@@ -305,12 +305,51 @@ def test_a_letter_goes_back_for_the_targets_that_got_nothing(call: Call, stack: 
     assert (row["targets"], row["firstTarget"]) == (1, "not-reached")
 
 
-def test_what_is_no_letter_stays(call: Call, stack: Stack) -> None:
+@pytest.mark.parametrize(
+    ("letter", "told"),
+    [
+        ("not a letter", "not a dead letter"),
+        ('{"reason": "refused"}', "not a dead letter"),
+        ('{"reason": "refused", "body": "{\\"tit", "cut": {"characters": 9}}', "only the beginning"),
+    ],
+)
+def test_what_cannot_be_sent_again_stays(call: Call, stack: Stack, letter: str, told: str) -> None:
     dead = call("GET", "/api/queues")["deadLetterQueue"]
-    message = stack.queues.store.send(dead, "not a letter")
+    message = stack.queues.store.send(dead, letter)
 
-    assert call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {}, status=404)
+    refusal = call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {}, status=409)
+
+    assert told in refusal["detail"]
     assert stack.queues.store.remove(dead, message.id)
+
+
+def test_a_letter_as_long_as_a_queue_takes_goes_back_whole(call: Call, stack: Stack) -> None:
+    dead = call("GET", "/api/queues")["deadLetterQueue"]
+    long = MESSAGE | {"extendedParams": {"text": "x" * 60_000}}
+    message = stack.queues.store.send(dead, json.dumps({"reason": "unknown", "message": long}))
+
+    call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {})
+
+    (row,) = arrived(call, 1)
+    assert row["title"] == MESSAGE["title"]
+    assert stack.queues.store.find(dead, message.id) is None
+
+
+def test_a_letter_that_the_queue_refuses_stays_a_letter(call: Call, stack: Stack) -> None:
+    dead = call("GET", "/api/queues")["deadLetterQueue"]
+    queue = stack.source_queues["queue_push"]
+    message = stack.queues.store.send(dead, json.dumps({"reason": "unknown", "message": MESSAGE}))
+    attributes = stack.queues.store.queue(queue).attributes
+    stack.queues.store.set_queue_attributes(queue, maximum_message_size=1024)
+    long = stack.queues.store.send(dead, json.dumps({"message": MESSAGE | {"content": "x" * 2000}}))
+    try:
+        refusal = call("POST", f"/api/queues/{dead}/messages/{long.id}/back", {}, status=400)
+    finally:
+        stack.queues.store.set_queue_attributes(queue, maximum_message_size=attributes.maximum_message_size)
+
+    assert "1024" in refusal["detail"]
+    for left in (long, message):
+        assert stack.queues.store.remove(dead, left.id)
 
 
 def test_the_figures_count_calls_and_outcomes(call: Call) -> None:

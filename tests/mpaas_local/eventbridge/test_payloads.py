@@ -1,0 +1,58 @@
+"""Messages of a stream carry what tells them apart, as the layer reads it; a redelivery is the same message."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpaas_local.account import Account
+from mpaas_local.eventbridge.payloads import Arrived, Origin, element
+from mpaas_push.triggers import eventstream
+from mpaas_push.triggers.record import QueueRecord
+
+if TYPE_CHECKING:
+    from mpaas_local.eventbridge.payloads import SourceKind
+
+ACCOUNT = Account()
+KAFKA = Origin("Kafka", {"InstanceId": "k", "Topic": "t"}, "Kafka-Function-t")
+RABBIT = Origin(
+    "RabbitMQ", {"InstanceId": "r", "VirtualHostName": "v", "QueueName": "q"}, "RabbitMQ-Function-t"
+)
+FIRST = Arrived(
+    "1", "hello", 1_700_000_000.0, {"partition": 0, "offset": 7, "exchange": "a", "routingKey": "x"}
+)
+
+
+def scope(arrived: Arrived, origin: Origin, schema: str, now: float = 1_700_000_100.0) -> str:
+    event = element(arrived, origin, ACCOUNT, now)
+    (record,) = eventstream.records_of(json.dumps([event["data"] if schema == "RawData" else event]).encode())
+    assert isinstance(record, QueueRecord)
+    return record.scope
+
+
+@pytest.mark.parametrize("schema", ["CloudEvents", "RawData"])
+@pytest.mark.parametrize(
+    ("origin", "changes"),
+    [
+        (KAFKA, {"published_at": 1_700_000_001.0}),  # a topic that was deleted and made anew
+        (KAFKA, {"properties": {"partition": 1, "offset": 7}}),
+        (KAFKA, {"properties": {"partition": 0, "offset": 8}}),
+        (RABBIT, {"properties": {"exchange": "b", "routingKey": "x"}}),
+        (RABBIT, {"properties": {"exchange": "a", "routingKey": "y"}}),
+    ],
+)
+def test_messages_of_the_same_id_from_elsewhere_are_others(
+    origin: Origin, changes: dict[str, Any], schema: str
+) -> None:
+    assert scope(replace(FIRST, **changes), origin, schema) != scope(FIRST, origin, schema)
+    assert scope(FIRST, origin, schema, now=1_700_009_999.0) == scope(FIRST, origin, schema)
+
+
+@pytest.mark.parametrize("kind", ["RocketMQ", "Kafka", "RabbitMQ"])
+def test_messages_of_two_instances_are_others(kind: SourceKind) -> None:
+    one, two = (Origin(kind, {"InstanceId": name, "Topic": "t"}, "bus") for name in ("i1", "i2"))
+
+    assert scope(FIRST, one, "CloudEvents") != scope(FIRST, two, "CloudEvents")
