@@ -84,7 +84,8 @@ def document() -> dict[str, Any]:
             "/openapi.json": {"get": _get("openapi", "This description", {"application/json": {}})},
             "/docs": {"get": _get("docs", "A page to read and try this description", {"text/html": {}})},
         },
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": _SECURITY},
+        "security": [{"signature": []}, {"jwt": []}],
     }
 
 
@@ -157,6 +158,23 @@ _OUTCOME: dict[str, Any] = {
         "errors": _FAULTS,
     },
 }
+_SECURITY = {
+    "signature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "`authType: function` of the trigger: `ACS3-HMAC-SHA256 Credential=…,SignedHeaders="
+        "x-acs-date;x-acs-security-token,Signature=…`, with the two headers named. Function Compute verifies"
+        " it; `mpaas_push.http_trigger_auth.HttpTriggerAuth` makes it.",
+    },
+    "jwt": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "`authType: jwt` of the trigger: a token that Function Compute verifies by your keys.",
+    },
+}
+"""What Function Compute checks before it calls the function; which one is the trigger's to say."""
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
 _OUTCOMES = {
     "type": "object",

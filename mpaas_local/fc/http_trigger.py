@@ -3,8 +3,8 @@
 `create_gateway` gives an ASGI application for one function, as on FC one domain belongs to one function. The
 rules are documented (fc-runtime.md: HTTP event to HTTP access). Different from FC, on purpose:
 
-* Only anonymous access, from this machine; every method is enabled, so a preflight request reaches the
-  function. Pages of other origins are refused.
+* Signatures are verified only if keys are given, as with `authType: function`; only this machine may call;
+  every method is enabled, so a preflight request reaches the function. Pages of other origins are refused.
 * `X-Fc-Invocation-Type: Async` needs the function's asynchronous queue; without one it is answered with 400.
 * `Content-Disposition: attachment`, which FC forces on its default domain, only on request.
 """
@@ -17,7 +17,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,10 +37,13 @@ from mpaas_local.fc.call import new_request_id
 from mpaas_local.fc.clients import ClientGone, unless_gone
 from mpaas_local.fc.errors import InvalidArgument, PayloadTooLarge, TaskExists, Throttled
 from mpaas_local.fc.host import FunctionHost
+from mpaas_local.fc.signatures import ApiCall, Unsigned, verify_http_trigger
 from mpaas_local.loopback import LoopbackOnly
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
+
+    from mpaas_local.mpaas import AccessKey
 
 REQUEST_BODY_LIMIT = 32 * 1024 * 1024
 """Bytes (fc-runtime.md: HTTP limits)."""
@@ -111,6 +114,7 @@ def create_gateway(
     domain: str | None = None,
     concurrency: int = 10,
     attachment: bool = False,
+    access_keys: Mapping[str, AccessKey] | None = None,
 ) -> Starlette:
     """Make the application.
 
@@ -122,6 +126,7 @@ def create_gateway(
         concurrency: Calls at a time that can succeed; one more is let through to be throttled.
         attachment: Force `Content-Disposition: attachment`, as the default domain does
             (fc-runtime.md: HTTP response).
+        access_keys: Keys by id, one of which must have signed a request; None: anybody may call.
     """
     invoke: Invoke
     cancel: Cancel = _leave
@@ -137,7 +142,16 @@ def create_gateway(
     else:
         invoke = function
     domain = domain or f"local-abcdefgh.{region}.fcapp.run"
-    trigger = _Trigger(invoke, accept, account_id, domain, concurrency, cancel=cancel, attachment=attachment)
+    trigger = _Trigger(
+        invoke,
+        accept,
+        account_id,
+        domain,
+        concurrency,
+        cancel=cancel,
+        attachment=attachment,
+        access_keys=access_keys,
+    )
     return Starlette(routes=[Mount("/", app=trigger)], middleware=[Middleware(LoopbackOnly)])
 
 
@@ -316,6 +330,7 @@ class _Trigger:
         *,
         cancel: Cancel,
         attachment: bool,
+        access_keys: Mapping[str, AccessKey] | None,
     ) -> None:
         self._invoke = invoke
         self._cancel = cancel
@@ -323,6 +338,7 @@ class _Trigger:
         self._account_id = account_id
         self._domain = domain
         self._attachment = attachment
+        self._access_keys = access_keys
         # One place more than can be used: it is taken by the call that finds all of them busy.
         self._places = anyio.CapacityLimiter(concurrency + 1)
 
@@ -364,6 +380,8 @@ class _Trigger:
             source_ip=scope["client"][0] if scope.get("client") else "",
         )
         _check(request, too_large=body is None)
+        if self._access_keys is not None:
+            _check_signature(request, self._access_keys)
         event = event_of(request, origin)
         if (request.header("x-fc-invocation-type") or "").lower() == "async":
             return self._enlist(request, event, origin)
@@ -420,6 +438,20 @@ def _check(request: HttpRequest, *, too_large: bool) -> None:
         raise _Refused(400, "InvalidArgument", f"the headers take {size} bytes, at most {HEADERS_LIMIT}")
     if path_size > PATH_LIMIT:
         raise _Refused(400, "InvalidArgument", f"path and query take {path_size} bytes, at most {PATH_LIMIT}")
+
+
+def _check_signature(request: HttpRequest, keys: Mapping[str, AccessKey]) -> None:
+    """Refuse what is not signed (fc-runtime.md: HTTP errors, HTTP access)."""
+    headers: dict[str, list[str]] = {}
+    for name, value in request.headers:
+        headers.setdefault(name, []).append(value)
+    path, query = request.raw_path.decode("latin-1"), request.query.decode("latin-1")
+    call = ApiCall(method=request.method, path=path, query=query, headers=headers, body=request.body)
+    try:
+        verify_http_trigger(call, keys)
+    except Unsigned as error:
+        status = 400 if error.code == "MissingRequiredHeader" else 403
+        raise _Refused(status, error.code, str(error)) from None
 
 
 async def _limited_body(incoming: Request) -> bytes | None:

@@ -1,5 +1,5 @@
-"""Who calls the functions' API: the signatures of FC 3.0 (ACS3) and FC 2.0, verified
-(fc-runtime.md: Error semantics, SDKs and API versions).
+"""Who calls: the signatures of the functions' API, FC 3.0 (ACS3) and FC 2.0, and of HTTP triggers, verified
+(fc-runtime.md: Error semantics, SDKs and API versions, HTTP access).
 
 Written from the reference and not from an SDK, so that the callers under test and this verifier can disagree.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import hmac
+import time
+from calendar import timegm
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 
     from mpaas_local.access_keys import AccessKey
 
-__all__ = ["ApiCall", "Unsigned", "verify"]
+__all__ = ["ApiCall", "Unsigned", "verify", "verify_http_trigger"]
+
+VALID_SECONDS = 15 * 60
+"""How far a signed date may be from now (fc-runtime.md: HTTP errors)."""
 
 
 class Unsigned(Exception):
@@ -73,6 +78,54 @@ def verify(call: ApiCall, keys: Mapping[str, AccessKey]) -> None:
         _verify_fc2(call, keys)
     else:
         _verify_acs3(call, keys)
+
+
+def verify_http_trigger(call: ApiCall, keys: Mapping[str, AccessKey]) -> None:
+    """Let a request to an HTTP trigger with `authType: function` pass that is signed with a known key.
+
+    As in the official samples, date and security token must be signed, and the body's hash is empty.
+
+    Raises:
+        Unsigned: it is not; the text is the documented one (fc-runtime.md: HTTP access).
+    """
+    try:
+        date = timegm(time.strptime(call.header("x-acs-date"), "%Y-%m-%dT%H:%M:%SZ"))
+    except ValueError:
+        raise Unsigned("required HTTP header Date was not specified", "MissingRequiredHeader") from None
+    if abs(time.time() - date) > VALID_SECONDS:
+        raise Unsigned(
+            f"the difference between the request time '{_http_date(date)}' and the current time"
+            f" '{_http_date(time.time())}' is too large"
+        )
+    authorization = read_acs3_authorization(call.header("authorization"))
+    if authorization is None:
+        raise Unsigned("Authorization must be ACS3-HMAC-SHA256")
+    key = _key(keys, authorization.access_key_id, call.header("x-acs-security-token"))
+    if missing := {name for name in call.headers if name.startswith("x-acs-")} - set(
+        authorization.signed_headers
+    ):
+        raise Unsigned(f"SignedHeaders must also name {', '.join(sorted(missing))}")
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(call.query, keep_blank_values=True):
+        query.setdefault(name, value)
+    canonical = acs3_canonical_request(
+        call.method,
+        call.path.replace("$", "%24"),
+        query=query.items(),
+        headers=call.headers,
+        signed_headers=authorization.signed_headers,
+        content_sha256="",
+    )
+    if not same_signature(acs3_signature(canonical, key.secret), authorization.signature):
+        raise Unsigned(
+            "The request signature we calculated does not match the signature you provided. Check your access"
+            " key and signing method.",
+            "SignatureNotMatch",
+        )
+
+
+def _http_date(moment: float) -> str:
+    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(moment))
 
 
 def _verify_acs3(call: ApiCall, keys: Mapping[str, AccessKey]) -> None:

@@ -46,8 +46,9 @@ def canonical_request(
         method: In capitals.
         path: Percent-encoded.
         query: Not encoded.
-        headers: All that are to be signed: `host`, `content-type` and every `x-acs-…` at least.
-        body_sha256: Hash of the body in hex, also the value of `x-acs-content-sha256`.
+        headers: All that are to be signed: for an API `host`, `content-type` and every `x-acs-…` at least.
+        body_sha256: Hash of the body in hex, also the value of `x-acs-content-sha256`; empty for an HTTP
+            trigger.
     """
     pairs = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in sorted(query.items()))
     named = sorted((name.lower(), value.strip()) for name, value in headers.items())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from urllib.parse import SplitResult
 
-__all__ = ["ApiVersion", "IfDown", "Late", "OnUnknown", "Settings"]
+__all__ = ["ApiVersion", "IfDown", "Late", "OnUnknown", "Settings", "is_loopback"]
 
 
 class ApiVersion(str, Enum):
@@ -86,7 +86,7 @@ def _endpoint(text: str) -> str:
         raise _WrongValue("must hold scheme, host and port only")
     if not _HOST_AND_PORT.fullmatch(url.netloc):
         raise _WrongValue(f"{_AN_ENDPOINT}, its host in ASCII")
-    if url.scheme == "http" and not _is_loopback(url.hostname):
+    if url.scheme == "http" and not is_loopback(url.hostname):
         raise _WrongValue("must be https: plain http is for this machine's own addresses only")
     return f"{url.scheme}://{url.netloc}"
 
@@ -96,7 +96,8 @@ _AN_ENDPOINT = "must be a URL such as https://mpaas.cn-hangzhou.aliyuncs.com"
 _HOST_AND_PORT = re.compile(r"([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is one of this machine's own."""
     if host == "localhost":
         return True
     try:

@@ -53,6 +53,7 @@ class HttpStack:
     runtime: Literal["python3.10", "python3.12"] = "python3.10"
     role: Credentials | None = ROLE
     timeout: float = 30
+    verify_signatures: bool = False
     lines: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -81,7 +82,8 @@ class HttpStack:
             self.host = opened.enter_context(
                 FunctionHost(function, account=Account(credentials=self.role), limit=4, on_log=on_log)
             )
-            self.url = opened.enter_context(Server(create_gateway(self.host))).url
+            gateway = create_gateway(self.host, access_keys=keys if self.verify_signatures else None)
+            self.url = opened.enter_context(Server(gateway)).url
             self.http = opened.enter_context(urllib3.PoolManager(retries=False, timeout=60))
             self._opened = opened.pop_all()
         return self

@@ -455,6 +455,17 @@ def test_the_description_is_valid_openapi_and_names_every_route(stack: HttpStack
             assert answer.status != 404, path
 
 
+def test_the_description_says_how_callers_are_authenticated(stack: HttpStack) -> None:
+    document = stack.get("/openapi.json").json
+
+    schemes = document["components"]["securitySchemes"]
+    assert {name: (scheme["type"], scheme.get("scheme")) for name, scheme in schemes.items()} == {
+        "signature": ("apiKey", None),
+        "jwt": ("http", "bearer"),
+    }
+    assert document["security"] == [{"signature": []}, {"jwt": []}]
+
+
 def test_the_examples_of_the_description_are_what_really_happens(stack: HttpStack) -> None:
     push = stack.get("/openapi.json").json["paths"]["/v1/pushes"]["post"]
     examples = push["requestBody"]["content"]["application/json"]["examples"]

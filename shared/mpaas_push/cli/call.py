@@ -1,0 +1,147 @@
+"""`call [METHOD] PATH`: send a request to the HTTP function, signed where its trigger wants it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mpaas_push.cli.inputs import read_input
+from mpaas_push.connection import connect, left_until, read_response, tls_context
+from mpaas_push.credentials import Credentials
+from mpaas_push.errors import Misconfigured, PushError
+from mpaas_push.http_trigger_auth import signature_headers
+from mpaas_push.settings import Settings, is_loopback
+
+if TYPE_CHECKING:
+    import argparse
+    from urllib.parse import SplitResult
+
+    from mpaas_push.connection import HttpResponse
+
+__all__ = ["add_to"]
+
+UNKNOWN = 4
+"""Exit code when the request was sent and no response came."""
+TIMEOUT_SECONDS = 65.0
+"""Longer than the functions may run, 60 s."""
+RESPONSE_BYTES = 33 * 1024 * 1024
+"""Longest response that is read: Function Compute's limit of 32 MB, and its head."""
+
+
+def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = subparsers.add_parser(
+        "call",
+        help="send a request to the HTTP function",
+        description="Send a request to the HTTP function and print the response: status on standard error,"
+        " body on standard output. The request is signed with your AccessKey (authType: function), unless the"
+        " address is one of this machine or --header gives an Authorization (authType: jwt). Exit codes: 0"
+        " status below 400; 1 another status, or not sent; 4 no response: it may have been served.",
+    )
+    command.add_argument("method", metavar="METHOD", nargs="?", help="GET, or POST with --data, by default")
+    command.add_argument("path", metavar="PATH", help="such as /v1/health or /v1/pushes?dryRun=true")
+    command.add_argument("--url", metavar="URL", help="of the trigger; PUSH_HTTP_URL by default")
+    command.add_argument("--data", metavar="FILE", help="the JSON to send; - for standard input")
+    command.add_argument(
+        "--header",
+        metavar="NAME:VALUE",
+        action="append",
+        default=[],
+        help="such as 'Idempotency-Key: 4711'; as often as needed",
+    )
+    command.set_defaults(run=_call)
+
+
+class NoResponse(PushError):
+    """The request was sent and may have been served; nobody knows."""
+
+
+def _call(options: argparse.Namespace) -> int:
+    body = b"" if options.data is None else read_input(options.data)
+    method = str(options.method or ("GET" if options.data is None else "POST")).upper()
+    base = _trigger_url(options.url)
+    if not options.path.startswith("/"):
+        raise Misconfigured(f"PATH must start with /: {options.path}")
+    url = base + options.path
+    given = dict(map(_header, options.header))
+    headers = {"accept": "application/json, */*"}
+    if options.data is not None:
+        headers["content-type"] = "application/json"
+    if "authorization" not in given and not is_loopback(urlsplit(url).hostname or ""):
+        headers |= signature_headers(method, url, Credentials.resolve())
+    try:
+        response = _exchange(method, urlsplit(url), headers | given, body)
+    except NoResponse as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNKNOWN
+    request_id = response.headers.get("x-fc-request-id")
+    print(f"HTTP {response.status}" + (f", request {request_id}" if request_id else ""), file=sys.stderr)
+    sys.stdout.write(response.body.decode(errors="replace") + ("\n" if response.body else ""))
+    return 0 if response.status < 400 else 1
+
+
+def _trigger_url(given: str | None) -> str:
+    url = (given or os.environ.get("PUSH_HTTP_URL") or "").rstrip("/")
+    if not url:
+        raise Misconfigured(
+            "no address: give --url or set PUSH_HTTP_URL to the public address of the HTTP trigger, as the"
+            " console shows it",
+            setting="PUSH_HTTP_URL",
+        )
+    try:
+        address = urlsplit(url)
+        wrong = address.scheme not in {"https", "http"} or not address.hostname or address.port == 0
+    except ValueError:
+        wrong = True
+    if wrong or "@" in url or "?" in url or "#" in url:
+        raise Misconfigured(
+            "the address must read https://HOST, as the console shows that of the trigger",
+            setting="PUSH_HTTP_URL",
+        )
+    if address.scheme == "http" and not is_loopback(address.hostname or ""):
+        raise Misconfigured(
+            "the address must be https: plain http is for this machine's own addresses only",
+            setting="PUSH_HTTP_URL",
+        )
+    return url
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (colon and name.strip() and text.isascii() and text.isprintable()):
+        raise Misconfigured("--header must be NAME:VALUE in printable ASCII")
+    return name.strip().lower(), value.strip()
+
+
+def _exchange(method: str, url: SplitResult, headers: dict[str, str], body: bytes) -> HttpResponse:
+    """Send a request on a connection of its own and return the response.
+
+    Raises:
+        Misconfigured: there is no connection to the address, or path or method cannot be sent.
+        NoResponse: it was sent.
+    """
+    settings = Settings.from_env()
+    tls = tls_context(settings.ca_bundle) if url.scheme == "https" else None
+    target = url._replace(scheme="", netloc="").geturl()
+    lines = [f"{method} {target} HTTP/1.1", f"host: {url.netloc}", f"content-length: {len(body)}"]
+    lines += [*(f"{name}: {value}" for name, value in headers.items()), "connection: close"]
+    if not all(line.isascii() and line.isprintable() for line in lines) or " " in method + target:
+        raise Misconfigured("method and path must be ASCII without blanks; percent-encode what is not")
+    until = time.monotonic() + TIMEOUT_SECONDS
+    try:
+        port = url.port or (443 if tls else 80)
+        connection = connect(
+            url.hostname or "", port, tls, min(until, time.monotonic() + settings.connect_timeout)
+        )
+    except OSError as error:
+        raise Misconfigured(f"no connection to {url.hostname} ({type(error).__name__})") from None
+    with connection:
+        try:
+            connection.settimeout(left_until(until))
+            connection.sendall("\r\n".join([*lines, "", ""]).encode("ascii") + body)
+            return read_response(connection, lambda: left_until(until), RESPONSE_BYTES)
+        except OSError as error:
+            raise NoResponse(f"no response ({type(error).__name__}); it may have been served") from None
