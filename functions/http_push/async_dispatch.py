@@ -1,43 +1,77 @@
 """Requests that nobody waits for: handed to a worker function in chunks, each a task of its own.
 
-A chunk is a message with the ids of its targets, as it comes back from the retry queue: `queue_push` can be
-the worker. AcceptedChunk ids are derived from the request, so that a repetition is not taken twice.
+A chunk holds envelopes, as they come back from the retry queue: `queue_push` can be the worker. Task ids are
+derived from the request, so that a repetition is not taken twice.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push import InvalidMessage, Outcome, OutcomeKind
 from mpaas_push.errors import Fault
-from mpaas_push.functions import ASYNC_BYTES, InvocationRefused, InvocationUnknown
-from mpaas_push.targets import addressed, slices, without_targets
+from mpaas_push.functions import ASYNC_BYTES, FunctionFailed, InvocationRefused, InvocationUnknown
+from mpaas_push.targets import addressed, slices
+from mpaas_push.task import RETRY_KEY, compact_json, packed
+from mpaas_push.threads import side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from mpaas_push import Invocation, PushMessage, Settings
+    from mpaas_push import Invocation
     from mpaas_push.functions import Functions
-    from mpaas_push.triggers.http import HttpEvent
+    from mpaas_push.task import PushTask
 
-__all__ = ["AcceptedChunk", "Chunk", "Worker", "chunks_of", "hand_over", "is_wanted"]
+__all__ = ["AcceptedChunk", "Chunk", "Part", "Worker", "chunks_of", "hand_over", "parts_of"]
 
-CHUNK_TARGETS = 1000
-"""Most targets of a chunk: a hundred requests, some seconds of a worker's time."""
+logger = logging.getLogger("mpaas_push.http_push")
+
+CHUNK_TARGETS, CHUNK_MESSAGES = 1000, 500
+"""Most targets and messages of a chunk: some seconds of a worker's time."""
 LEAST_SECONDS = 1.0
 """With less time left nothing is handed over any more: its fate would hardly become known."""
+SIDE_BY_SIDE = 16
+"""Calls of the worker under way at once."""
+_WRAPPER_BYTES = 100
+"""Of a chunk around its envelopes."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A message for some of its targets.
+
+    Attributes:
+        index: Of the message in the request.
+        targets: The message id of each target.
+        envelope: What the worker reads: the text of an envelope, in ASCII or UTF-8.
+        digest: Of the envelope without the moment of the request: equal when the request is repeated.
+    """
+
+    index: int
+    targets: Mapping[str, str]
+    envelope: bytes
+    digest: str
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A push message for some of the targets, short enough for an asynchronous invocation."""
+    """Parts that travel in one asynchronous invocation, at most `ASYNC_BYTES` long together.
+
+    Attributes:
+        task_id: Derived from the request and the parts.
+        parts: At least one.
+    """
 
     task_id: str
-    targets: Mapping[str, str]
-    payload: bytes
+    parts: Sequence[Part]
+
+    @property
+    def payload(self) -> bytes:
+        """The event for the worker."""
+        return packed([part.envelope.decode() for part in self.parts]).encode()
 
 
 @dataclass(frozen=True)
@@ -61,101 +95,162 @@ class AcceptedChunk:
     request_id: str | None
 
 
-def is_wanted(event: HttpEvent, messages: Sequence[PushMessage | InvalidMessage], settings: Settings) -> bool:
-    """Say whether a request is to be handed over: the caller asks for it, or it has too many targets."""
-    if settings.worker_function is None:
-        return False
-    # A preference may have parameters behind a semicolon (RFC 7240).
-    named = (each.partition(";")[0] for each in (event.headers.get("prefer") or "").split(","))
-    preferences = {each.strip().lower() for each in named}
-    valid = [message for message in messages if not isinstance(message, InvalidMessage)]
-    targets = sum(len(message.recipients) for message in valid)
-    return "respond-async" in preferences or targets > settings.worker_targets
+def parts_of(task: PushTask, index: int) -> list[Part]:
+    """Cut a message into parts that fit into a chunk.
 
-
-def chunks_of(message: PushMessage, payload: Mapping[str, Any], scope: str, place: int) -> list[Chunk]:
-    """Cut a message into chunks.
+    Cut between whole requests: so the worker makes those that would have been made here.
 
     Args:
-        message: The message, checked.
-        payload: The message as JSON.
-        scope: What stays the same when the request is repeated.
-        place: Of the message in the request.
+        task: The message.
+        index: Of the message in the request.
 
     Raises:
-        InvalidMessage: it is too long to be handed over, even to the targets of a single request.
+        InvalidMessage: it is invalid, or too long to be handed over even to the targets of a single request.
     """
-    from mpaas_push.task import RETRY_KEY  # who hands nothing over does not need it
+    if isinstance(task.message, InvalidMessage):
+        raise task.message
+    parts = []
+    for targets in _cut(task, addressed(task.message, task.scope)):
+        envelope = task.envelope(targets, attempt=1)
+        retry = {name: value for name, value in envelope[RETRY_KEY].items() if name != "firstMoment"}
+        digest = hashlib.sha256(_text({**envelope, RETRY_KEY: retry})).hexdigest()
+        parts.append(Part(index, targets, _text(envelope), digest))
+    return parts
 
-    common = without_targets(payload)
-    origin = {"attempt": 1, "scope": scope, "derived": message.target_msgkey is None}
 
-    def dumped(targets: Mapping[str, str]) -> bytes:
-        return _dumped({RETRY_KEY: origin, "message": {**common, "targetMsgkey": targets}})
+def chunks_of(parts: Iterable[Part], scope: str) -> list[Chunk]:
+    """Pack parts into as few chunks as hold them in their order.
 
+    Args:
+        parts: Of all messages.
+        scope: What stays the same when the request is repeated.
+    """
     chunks: list[Chunk] = []
-    for targets in _cut(addressed(message, scope, place), ASYNC_BYTES - len(dumped({}))):
-        text = dumped(targets)
-        chunks.append(Chunk(_task_id(scope, place, len(chunks), text), targets, text))
+    chunk = _Filling()
+    for part in parts:
+        if not chunk.has_room_for(part):
+            chunks.append(_chunk(chunk.parts, scope, len(chunks)))
+            chunk = _Filling()
+        chunk.add(part)
+    if chunk.parts:
+        chunks.append(_chunk(chunk.parts, scope, len(chunks)))
     return chunks
 
 
 def hand_over(chunks: Sequence[Chunk], worker: Worker) -> tuple[list[AcceptedChunk], list[Outcome]]:
-    """Hand chunks over; return the tasks that the worker has taken, and what became of the others.
+    """Hand chunks over side by side; return those that the worker has taken, and what became of the others.
 
-    What the invocation's deadline leaves no time for ends as ``throttled``: it may come again.
+    What the invocation's deadline leaves no time for ends as ``throttled``: it may come again. An error is
+    the fate of its own chunk only.
 
     Raises:
         Misconfigured: it is not known where functions are called.
     """
-    tasks, failures = [], []
-    for chunk in chunks:
-        if worker.invocation.time_left < LEAST_SECONDS:
-            text = "no time was left to hand it over"
-            failures.append(Outcome(OutcomeKind.THROTTLED, chunk.targets, None, "NotSent", text))
-            continue
+    worker.functions.endpoint  # noqa: B018 - raised here, not once for each chunk
+    # An exception that none of the cases below foresees must not hide what became of the other chunks.
+    unforeseen = _Failure(OutcomeKind.UNKNOWN, "NoAnswer", "it may have been handed over")
+    fates: list[AcceptedChunk | _Failure] = [unforeseen] * len(chunks)
+
+    def call(index: int) -> None:
         try:
-            invoked = worker.functions.invoke_later(
-                worker.name, chunk.payload, task_id=chunk.task_id, deadline=worker.invocation.deadline
-            )
-            tasks.append(AcceptedChunk(chunk, invoked.request_id))
-        except InvocationRefused as error:
-            if error.was_taken_before:
-                tasks.append(AcceptedChunk(chunk, None))
-                continue
-            kind = OutcomeKind.THROTTLED if error.may_be_tried_again else OutcomeKind.MISCONFIGURED
-            failures.append(
-                Outcome(kind, chunk.targets, error.request_id, error.code, str(error), attempts=1)
-            )
-        except InvocationUnknown as error:
-            failures.append(
-                Outcome(OutcomeKind.UNKNOWN, chunk.targets, None, "NoAnswer", str(error), attempts=1)
-            )
-    return tasks, failures
+            fates[index] = _handed_over(chunks[index], worker)
+        except Exception:
+            logger.exception("a chunk could not be handed over")
+
+    side_by_side(call, range(len(chunks)), threads=SIDE_BY_SIDE)
+    tasks, outcomes = [], []
+    for chunk, fate in zip(chunks, fates, strict=True):
+        if isinstance(fate, AcceptedChunk):
+            tasks.append(fate)
+            continue
+        outcomes += [
+            Outcome(fate.kind, part.targets, fate.request_id, fate.code, fate.text, attempts=fate.attempts)
+            for part in chunk.parts
+        ]
+    return tasks, outcomes
 
 
-def _cut(targets: Mapping[str, str], room: int) -> Iterator[dict[str, str]]:
-    """Cut between whole requests: so the worker makes those that would have been made here."""
-    chunk: dict[str, str] = {}
+@dataclass(frozen=True)
+class _Failure:
+    """Why a chunk was not taken, or may not have been."""
+
+    kind: OutcomeKind
+    code: str
+    text: str
+    request_id: str | None = None
+    attempts: int = 1
+
+
+@dataclass
+class _Filling:
+    """A chunk that is being filled."""
+
+    parts: list[Part] = field(default_factory=list)
+    bytes: int = _WRAPPER_BYTES
+    targets: int = 0
+
+    def has_room_for(self, part: Part) -> bool:
+        return not self.parts or (
+            self.bytes + len(part.envelope) + 1 <= ASYNC_BYTES
+            and self.targets + len(part.targets) <= CHUNK_TARGETS
+            and len(self.parts) < CHUNK_MESSAGES
+        )
+
+    def add(self, part: Part) -> None:
+        self.parts.append(part)
+        self.bytes += len(part.envelope) + 1
+        self.targets += len(part.targets)
+
+
+def _handed_over(chunk: Chunk, worker: Worker) -> AcceptedChunk | _Failure:
+    invocation = worker.invocation
+    if invocation.time_left < LEAST_SECONDS:
+        text = "no time was left to hand it over"
+        return _Failure(OutcomeKind.THROTTLED, "NotSent", text, attempts=0)
+    try:
+        invoked = worker.functions.invoke_later(
+            worker.name, chunk.payload, task_id=chunk.task_id, deadline=invocation.deadline
+        )
+        return AcceptedChunk(chunk, invoked.request_id)
+    except InvocationRefused as error:
+        if error.was_taken_before:
+            return AcceptedChunk(chunk, None)
+        kind = OutcomeKind.THROTTLED if error.may_be_tried_again else OutcomeKind.MISCONFIGURED
+        failure = _Failure(kind, error.code, str(error), error.request_id or None)
+    except FunctionFailed as error:
+        # What a function says of its errors is for its owner's log, not for whoever asked for a push.
+        text = f"{worker.name} was called at once and failed"
+        failure = _Failure(OutcomeKind.UNKNOWN, "FunctionFailed", text, error.request_id)
+    except InvocationUnknown as error:
+        failure = _Failure(OutcomeKind.UNKNOWN, "NoAnswer", str(error))
+    return failure
+
+
+def _cut(task: PushTask, targets: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Cut between whole requests."""
+    room = ASYNC_BYTES - _WRAPPER_BYTES - len(_text(task.envelope({}, attempt=1)))
+    part: dict[str, str] = {}
     size = 0
-    for part in slices(targets):
-        length = len(_dumped(part))
+    for request in slices(targets):
+        # Ids travel only with a message that names them; others are derived again.
+        length = len(_text(request if task.names_ids else list(request)))
         if length > room:
             fault = Fault("", "too long to be handed to a worker function; send it without respond-async")
             raise InvalidMessage([fault], targets)
-        if chunk and (len(chunk) + len(part) > CHUNK_TARGETS or size + length > room):
-            yield chunk
-            chunk, size = {}, 0
-        chunk |= part
+        if part and (len(part) + len(request) > CHUNK_TARGETS or size + length > room):
+            yield part
+            part, size = {}, 0
+        part |= request
         size += length
-    yield chunk
+    yield part
 
 
-def _task_id(scope: str, place: int, number: int, payload: bytes) -> str:
-    """Derive an id from the request and from what is handed over: another body is another task."""
-    base = f"{len(scope)} {scope} {place} {number} ".encode("utf-8", "surrogatepass")
-    return f"push-{hashlib.sha256(base + payload).hexdigest()[:32]}"
+def _chunk(parts: Sequence[Part], scope: str, number: int) -> Chunk:
+    """Name a chunk after the request and what it holds: another body is another task."""
+    identity = "\n".join([scope, str(number), *(part.digest for part in parts)])
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+    return Chunk(f"push-{digest[:32]}", tuple(parts))
 
 
-def _dumped(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+def _text(value: Any) -> bytes:
+    return compact_json(value).encode()

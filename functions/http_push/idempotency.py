@@ -8,8 +8,9 @@ can be recognised everywhere.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpaas_push.ledger import Comparison, Ledger
@@ -25,9 +26,15 @@ class KeyMemory:
         self._size = size
         self._bodies: OrderedDict[str, str] = OrderedDict()
 
-    def compared(self, key: str, body: bytes, ledger: Ledger | None) -> Comparison:
-        """Say whether the key is new or known, and with which body; remember it."""
-        fingerprint = hashlib.sha256(body).hexdigest()
+    def compared(self, key: str, payload: Any, ledger: Ledger | None) -> Comparison:
+        """Say whether a key is new or known, and with which body; remember it.
+
+        Args:
+            key: The caller's key together with the function that it was sent to.
+            payload: The body as JSON: the order of its keys and its white space do not matter.
+            ledger: Where all instances look, if there is one.
+        """
+        fingerprint = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
         if ledger:
             return ledger.compared(key, fingerprint)
         known = self._bodies.get(key)

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-import answers
 import async_dispatch
-from answers import Problem
+import http_request
+import responses
 from idempotency import KeyMemory
-from mpaas_push import Invocation, Misconfigured, OutcomeKind, PushError, __version__
+from mpaas_push import InvalidMessage, Invocation, Misconfigured, Outcome, OutcomeKind, PushError, __version__
 from mpaas_push.functions import Functions
-from mpaas_push.message.reading import messages_of, payloads_of
+from mpaas_push.task import absolute_scope
 from mpaas_push.triggers.http import HttpResolver
 from mpaas_push.warm import shared_client
+from problem import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mpaas_push import PushClient
+    from mpaas_push.task import PushTask
     from mpaas_push.triggers.http import Response
 
 app = HttpResolver()
 keys = KeyMemory()
+logger = logging.getLogger("mpaas_push.http_push")
+
+
+_MAY_HAVE_GONE_OUT = {OutcomeKind.ACCEPTED, OutcomeKind.UNKNOWN}
 
 
 def handler(event: bytes, context: object) -> str:
@@ -30,46 +40,82 @@ def handler(event: bytes, context: object) -> str:
 def push() -> Response[str]:
     """Send the message or messages of the body; with `dryRun=true` show what would be sent."""
     client, event = shared_client(), app.current_event
-    payload = answers.json_of(event, client.settings.max_body)
-    key = answers.idempotency_key(event)
+    dry_run = http_request.is_dry_run(event)
+    key = http_request.idempotency_key(event)
+    payload = http_request.json_of(event, client.settings)
     invocation = Invocation.of(app.lambda_context)
-    messages = messages_of(payload, client.settings)
-    scope = f"http:{key}" if key else invocation.request_id
-    if answers.is_dry_run(event):
-        return answers.plan(messages, client.settings, scope)
-    known = keys.compared(key, event.body_bytes, client.ledger) if key else "new"
+    own = f"http:{key}" if key else f"http-request:{invocation.request_id}"
+    scope = absolute_scope(invocation.sender, own)
+    tasks = http_request.tasks_of(payload, client.settings, scope)
+    if dry_run:
+        return responses.plan(tasks, client.settings)
+    known = keys.compared(scope, payload, client.ledger) if key else "new"
     if known == "other":
         raise Problem(409, "conflict", "this Idempotency-Key came with another body: use a new key")
-    if async_dispatch.is_wanted(event, messages, client.settings):
-        functions = Functions(client.settings, invocation.credentials)
-        worker = async_dispatch.Worker(client.settings.worker_function or "", functions, invocation)
-        answer = answers.handed_over(messages, payloads_of(payload), scope, worker)
-        all_invalid = answer.status_code == answers.STATUS[OutcomeKind.REFUSED]
+    warnings = responses.warnings_of(tasks)
+    if warnings:
+        more = {"warnings": warnings, "request_id": invocation.request_id}
+        logger.warning("sent with %d warnings", len(warnings), extra=more)
+    handed_over: list[async_dispatch.AcceptedChunk] = []
+    if _is_for_worker(tasks, client):
+        handed_over, outcomes = _handed_over(tasks, client, invocation, scope)
+        answer = responses.tasks(handed_over, outcomes, warnings)
     else:
-        results = client.send_all(messages, scope=scope, invocation=invocation)
-        answer = answers.outcomes(results)
-        all_invalid = all(outcome.faults for result in results for outcome in result)
-    if key and known == "new" and all_invalid:
-        keys.forget(key, client.ledger)  # the corrected body may come under the same key
+        outcomes = _sent(tasks, client, invocation)
+        answer = responses.outcomes(outcomes, warnings)
+    went_out = handed_over or any(each.kind in _MAY_HAVE_GONE_OUT for each in outcomes)
+    if key and known == "new" and not went_out:
+        keys.forget(scope, client.ledger)  # the corrected body may come under the same key
     return answer
+
+
+def _sent(tasks: Sequence[PushTask], client: PushClient, invocation: Invocation) -> list[Outcome]:
+    results = client.send_tasks(tasks, invocation)
+    return [outcome for result in results for outcome in result]
+
+
+def _is_for_worker(tasks: Sequence[PushTask], client: PushClient) -> bool:
+    settings = client.settings
+    if settings.worker_function is None:
+        return False
+    if http_request.prefers_async(app.current_event):
+        return True
+    return http_request.target_count(tasks) > settings.worker_targets
+
+
+def _handed_over(
+    tasks: Sequence[PushTask], client: PushClient, invocation: Invocation, scope: str
+) -> tuple[list[async_dispatch.AcceptedChunk], list[Outcome]]:
+    """Hand the messages to the worker; return the chunks that it took, and what became of the rest."""
+    parts: list[async_dispatch.Part] = []
+    refused: list[Outcome] = []
+    for index, task in enumerate(tasks):
+        try:
+            parts += async_dispatch.parts_of(task, index)
+        except InvalidMessage as error:
+            refused.append(Outcome.invalid(error.faults, error.targets))
+    functions = Functions(client.settings, invocation.credentials)
+    worker = async_dispatch.Worker(client.settings.worker_function or "", functions, invocation)
+    taken, failed = async_dispatch.hand_over(async_dispatch.chunks_of(parts, scope), worker)
+    return taken, [*refused, *failed]
 
 
 @app.get("/v1/health")
 def health() -> Response[str]:
     """Say whether settings and AccessKey can be found; shows neither."""
-    return answers.health(__version__, app.lambda_context)
+    return responses.health(__version__, app.lambda_context)
 
 
 @app.get("/openapi.json")
 def openapi() -> Response[str]:
     """Describe this function as OpenAPI 3.1."""
-    return answers.openapi()
+    return responses.openapi()
 
 
 @app.get("/docs")
 def docs() -> Response[str]:
     """Show a page to read the description and to try it, complete without the internet."""
-    return answers.swagger_page()
+    return responses.swagger_page()
 
 
 @app.exception_handler([PushError])  # type: ignore[untyped-decorator]
@@ -77,10 +123,32 @@ def problem(error: PushError) -> Response[str]:
     """Say what went wrong as problem+json."""
     if isinstance(error, Misconfigured):
         error = Problem(500, "misconfigured", str(error))
-    return answers.problem(error if isinstance(error, Problem) else Problem(400, "unreadable", str(error)))
+    return responses.problem(error if isinstance(error, Problem) else Problem(400, "unreadable", str(error)))
+
+
+@app.exception_handler([Exception])  # type: ignore[untyped-decorator]
+def unexpected(error: Exception) -> Response[str]:
+    """Say that something failed, and nothing of its text, which may quote a secret."""
+    logger.error("%s while answering a request", type(error).__name__, extra={"at": _places(error)})
+    return responses.problem(Problem(500, "unexpected", f"{type(error).__name__}: see the function's log"))
 
 
 @app.not_found
 def not_found(_: Exception) -> Response[str]:
-    """Name the routes there are."""
-    return answers.problem(Problem(404, "not-found", answers.ROUTES))
+    """Name the routes there are, or the methods of the one that was asked."""
+    if allowed := app.allowed_methods:
+        methods = ", ".join(allowed)
+        headers = {"Allow": methods}
+        return responses.problem(Problem(405, "method", f"this route takes {methods}", headers=headers))
+    routes = "there is POST /v1/pushes, GET /v1/health, GET /openapi.json and GET /docs"
+    return responses.problem(Problem(404, "not-found", routes))
+
+
+def _places(error: Exception) -> list[str]:
+    """Return where an error came from: lines of code, no values."""
+    places, frame = [], error.__traceback__
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        places.append(f"{code.co_filename}:{frame.tb_lineno} {code.co_name}")
+        frame = frame.tb_next
+    return places[-10:]

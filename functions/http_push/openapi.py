@@ -51,6 +51,7 @@ INVALID = {
         }
     ],
     "counts": {"refused": 1},
+    "warnings": [],
 }
 
 
@@ -127,9 +128,11 @@ def _problem(description: str, example: Any = None, **more: Any) -> dict[str, An
 
 _FAULTS = {
     "type": "array",
+    "description": "Not more than 100 in one response",
     "items": {
         "type": "object",
         "required": ["field", "message"],
+        "additionalProperties": False,
         "properties": {
             "field": {"type": "string", "description": "Path of the field, such as strategyContent.endTime"},
             "message": {"type": "string", "description": "What is allowed, and what to do"},
@@ -138,10 +141,30 @@ _FAULTS = {
     },
 }
 _TEXT_OR_NULL = {"type": ["string", "null"]}
+_OMITTED = {"type": "integer", "minimum": 1}
+_WARNINGS = {
+    "type": "array",
+    "description": "What channels may cut or refuse; the first 100 warnings",
+    "items": {
+        "type": "object",
+        "required": ["index", "rule", "field", "message"],
+        "additionalProperties": False,
+        "properties": {
+            "index": {"type": "integer", "minimum": 0, "description": "Of the message in the request"},
+            "rule": {"type": "string", "description": "Stable name of the rule"},
+            "field": {"type": "string", "description": "Path of the field; empty for the whole message"},
+            "message": {"type": "string", "description": "What was found, what follows, what to do"},
+            "channel": {"type": "string", "description": "The channel concerned"},
+            "limit": {"type": "integer"},
+            "actual": {"type": "integer", "description": "What the message has, in the unit of the limit"},
+        },
+    },
+}
 _OUTCOME: dict[str, Any] = {
     "type": "object",
     "description": "What became of one request, that is of up to ten targets of one message.",
     "required": ["outcome", "targets", "requestId", "resultCode", "resultMessage", "taskId", "attempts"],
+    "additionalProperties": False,
     "properties": {
         "outcome": {"enum": [kind.value for kind in OutcomeKind]},
         "targets": {
@@ -156,6 +179,7 @@ _OUTCOME: dict[str, Any] = {
         "attempts": {"type": "integer", "minimum": 0},
         "retryAfter": {"type": "number", "description": "Seconds after which to try again"},
         "errors": _FAULTS,
+        "omittedErrors": {**_OMITTED, "description": "Faults that are not listed"},
     },
 }
 _SECURITY = {
@@ -178,21 +202,25 @@ _SECURITY = {
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
 _OUTCOMES = {
     "type": "object",
-    "required": ["outcomes", "counts"],
+    "required": ["outcomes", "counts", "warnings"],
+    "additionalProperties": False,
     "properties": {
         "outcomes": {"type": "array", "items": _reference("Outcome")},
         "counts": {**_COUNTS, "description": "Number of outcomes by name"},
+        "warnings": _WARNINGS,
     },
 }
 _TASKS = {
     "type": "object",
-    "required": ["tasks", "outcomes", "counts"],
+    "required": ["tasks", "outcomes", "counts", "warnings"],
+    "additionalProperties": False,
     "properties": {
         "tasks": {
             "type": "array",
             "items": {
                 "type": "object",
                 "required": ["taskId", "requestId", "targets"],
+                "additionalProperties": False,
                 "properties": {
                     "taskId": {"type": "string", "description": "Id of the worker's task, to look it up"},
                     "requestId": {
@@ -204,6 +232,19 @@ _TASKS = {
                         "additionalProperties": {"type": "string"},
                         "description": "Message id of each target",
                     },
+                    "repeated": {
+                        "type": "array",
+                        "description": "Targets of later messages that stand in `targets` already",
+                        "items": {
+                            "type": "object",
+                            "required": ["message", "targets"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "message": {"type": "integer", "description": "Index of the message, from 0"},
+                                "targets": {"type": "object", "additionalProperties": {"type": "string"}},
+                            },
+                        },
+                    },
                 },
             },
         },
@@ -213,31 +254,37 @@ _TASKS = {
             "description": "What was not handed over",
         },
         "counts": {**_COUNTS, "description": "Tasks (`handedOver`), and outcomes by name"},
+        "warnings": _WARNINGS,
     },
 }
 _PLAN = {
     "type": "object",
     "description": "What would be sent.",
     "required": ["requests", "warnings"],
+    "additionalProperties": False,
     "properties": {
         "requests": {
             "type": "array",
+            "description": "The first ones, up to about a mebibyte",
             "items": {
                 "type": "object",
                 "required": ["message", "parameters"],
+                "additionalProperties": False,
                 "properties": {
-                    "message": {"type": "integer", "description": "Place of the message, from 0"},
+                    "message": {"type": "integer", "description": "Index of the message, from 0"},
                     "parameters": {"type": "object", "additionalProperties": {"type": "string"}},
                 },
             },
         },
-        "warnings": {"type": "array", "items": {"type": "object"}},
+        "omittedRequests": {**_OMITTED, "description": "Requests that are not listed"},
+        "warnings": _WARNINGS,
     },
 }
 _PROBLEM = {
     "type": "object",
     "description": "RFC 9457",
     "required": ["type", "title", "status", "detail"],
+    "additionalProperties": False,
     "properties": {
         "type": {"type": "string", "format": "uri"},
         "title": {"type": "string"},
@@ -245,12 +292,15 @@ _PROBLEM = {
         "detail": {"type": "string"},
         "errors": _FAULTS,
         "outcomes": {"type": "array", "items": _reference("Outcome")},
+        "omittedErrors": {**_OMITTED, "description": "Faults that are not listed"},
         "counts": _COUNTS,
+        "warnings": _WARNINGS,
     },
 }
 _HEALTH = {
     "type": "object",
     "required": ["status", "version", "settings", "credentials"],
+    "additionalProperties": False,
     "properties": {
         "status": {"enum": ["ok", "misconfigured"]},
         "version": {"type": "string"},
@@ -266,7 +316,7 @@ _PUSH: dict[str, Any] = {
         {
             "name": "dryRun",
             "in": "query",
-            "description": "true: send nothing, show the parameters of every request and the warnings",
+            "description": "true: send nothing, show the parameters of each request and the warnings",
             "schema": {"type": "boolean", "default": False},
         },
         {
@@ -316,7 +366,7 @@ _PUSH: dict[str, Any] = {
             "content": {
                 "application/json": {
                     "schema": {"oneOf": [_reference("Outcomes"), _reference("Plan")]},
-                    "example": {"outcomes": [OUTCOME], "counts": {"accepted": 1}},
+                    "example": {"outcomes": [OUTCOME], "counts": {"accepted": 1}, "warnings": []},
                 }
             },
         },
@@ -333,8 +383,14 @@ _PUSH: dict[str, Any] = {
         },
         "400": _problem("Not JSON, or a header or query that cannot be used"),
         "409": _problem("This Idempotency-Key came with another body before"),
-        "413": _problem("The body is too large"),
-        "415": _problem("The body is not application/json"),
+        "405": _problem(
+            "Another method than POST",
+            headers={"Allow": {"description": "The methods there are", "schema": {"type": "string"}}},
+        ),
+        "413": _problem("The body is too long, or holds too many messages or targets"),
+        "415": _problem(
+            "No media type or another than application/json; a charset other than UTF-8; encoded"
+        ),
         "422": _problem("Invalid, or refused by mPaaS: nothing was sent or accepted", INVALID),
         "500": _problem("Keys, permission or a setting are wrong"),
         "502": _problem("Sent, outcome unknown: sending again may show the push twice"),

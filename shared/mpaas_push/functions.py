@@ -7,7 +7,6 @@ whose response was lost may have been made.
 
 from __future__ import annotations
 
-import email.utils
 import json
 import logging
 import math
@@ -225,6 +224,8 @@ class Functions:
         return headers | {"authorization": acs3.authorization(canonical, names, keys)}
 
     def _signed_for_fc2(self, path: str, more: Mapping[str, str]) -> dict[str, str]:
+        import email.utils
+
         import fc2.auth  # most deployments have no services of FC 2.0
 
         fc2.auth.logging = _silent  # it logs what it signs, the security token included

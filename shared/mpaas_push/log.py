@@ -6,9 +6,17 @@ program that uses them as a library keeps its own logging. A function calls `fun
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from aws_lambda_powertools import Logger
 
-__all__ = ["function_log"]
+__all__ = ["LINE_BYTES", "function_log"]
+
+LINE_BYTES = 16 * 1024
+"""Longest line that is written, in bytes of UTF-8."""
+_TEXT, _ITEMS = 1000, 20
+"""What is left of a text, in characters, and of a list or object when a line would be longer."""
 
 
 def function_log(level: str = "INFO") -> Logger:
@@ -18,4 +26,40 @@ def function_log(level: str = "INFO") -> Logger:
         level: The lowest level that is written; the setting ``PUSH_LOG_LEVEL``.
     """
     # Powertools names the underlying logger after the service: the package's loggers are its children.
-    return Logger(service="mpaas_push", level=level, utc=True, use_rfc3339=True, location=None)
+    return Logger(
+        service="mpaas_push",
+        level=level,
+        utc=True,
+        use_rfc3339=True,
+        location=None,
+        json_serializer=_line,
+    )
+
+
+def _line(record: dict[str, Any]) -> str:
+    """Write a record as one line of at most `LINE_BYTES`: what is long in a longer one loses its end."""
+    line = _dumped(record)
+    if len(line) > LINE_BYTES:
+        line = _dumped(_shortened(record))
+    if len(line) > LINE_BYTES:
+        kept = ("level", "message", "timestamp", "service", "request_id")
+        shown = {name: str(record[name])[:_TEXT] for name in kept if name in record}
+        line = _dumped({**shown, "cut": True})
+    return line.decode()
+
+
+def _dumped(record: Any) -> bytes:
+    text = json.dumps(record, default=str, ensure_ascii=False, separators=(",", ":"))
+    # Half a surrogate pair has no bytes.
+    return text.encode("utf-8", "replace")
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _TEXT else f"{value[:_TEXT]}… ({len(value)} characters)"
+    if isinstance(value, dict):
+        return {name: _shortened(below) for name, below in list(value.items())[: 2 * _ITEMS]}
+    if isinstance(value, (list, tuple)):
+        left = [f"… ({len(value)} in all)"] if len(value) > _ITEMS else []
+        return [*map(_shortened, value[:_ITEMS]), *left]
+    return value

@@ -10,17 +10,18 @@ import logging
 import os
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from mpaas_push.connection import tls_context
 from mpaas_push.errors import Misconfigured
+from mpaas_push.threads import side_by_side
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from typing_extensions import Self
 
@@ -126,7 +127,7 @@ class MnsQueues:
         pause = FIRST_PAUSE_SECONDS
         left = [index for index, message in enumerate(messages) if _length(message) <= BODY_BYTES]
         while left and time.monotonic() < until:
-            _side_by_side(send, list(_requests(messages, left)), until)
+            side_by_side(send, _requests(messages, left), threads=CONNECTIONS, until=until)
             left = [index for index in left if not taken[index] and not refused[index]]
             if left:
                 time.sleep(max(min(pause, until - time.monotonic()), 0))
@@ -244,31 +245,6 @@ def _requests(messages: Sequence[QueueMessage], indexes: Sequence[int]) -> Itera
 
 def _length(message: QueueMessage) -> int:
     return len(message.body.encode("utf-8", "replace"))
-
-
-def _side_by_side(send: Callable[[Sequence[int]], None], requests: Sequence[list[int]], until: float) -> None:
-    """Send requests from this thread and from as many others as help and can be started."""
-    waiting = deque(requests)
-
-    def work() -> None:
-        while waiting and time.monotonic() < until:
-            try:
-                request = waiting.popleft()
-            except IndexError:  # another thread was faster
-                return
-            send(request)
-
-    helpers = [threading.Thread(target=work, name="mns") for _ in requests[1:CONNECTIONS]]
-    started = []
-    for helper in helpers:
-        try:
-            helper.start()
-        except RuntimeError:  # no more threads: those that run do the work
-            break
-        started.append(helper)
-    work()
-    for helper in started:
-        helper.join()
 
 
 def _log(messages: Sequence[QueueMessage], taken: Sequence[bool], errors: Counter[tuple[str, str]]) -> None:

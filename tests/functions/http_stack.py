@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import json
 import threading
 from contextlib import ExitStack
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import urllib3
+from jsonschema import Draft202012Validator
 
 from mpaas_local.account import Account, Credentials
 from mpaas_local.fc.function import Function
@@ -47,6 +50,45 @@ class Answer:
         return json.loads(self.data)
 
 
+@functools.cache
+def description() -> Any:
+    """The OpenAPI document of the function."""
+    source = ROOT / "functions" / "http_push" / "openapi.py"
+    spec = importlib.util.spec_from_file_location("http_push_openapi", source)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.document()
+
+
+@functools.cache
+def validator(schema: str) -> Draft202012Validator:
+    """What judges a body by a schema of the description."""
+    return Draft202012Validator(
+        {"components": description()["components"], "$ref": f"#/components/schemas/{schema}"}
+    )
+
+
+def assert_described(method: str, path: str, answer: Answer) -> None:
+    """Fail unless status, content type and body of an answer are those of the description."""
+    content_type = answer.headers.get("Content-Type", "").partition(";")[0]
+    operation = description()["paths"].get(path, {}).get(method.replace("HEAD", "GET").lower())
+    if content_type == "application/problem+json" and answer.data:
+        validator("Problem").validate(answer.json)
+        assert answer.json["status"] == answer.status
+    if operation is None or answer.data.startswith(b'{"errorCode"'):  # Function Compute's own
+        return
+    content = operation["responses"][str(answer.status)]["content"]
+    assert content_type in content
+    schema = content[content_type].get("schema")
+    if schema is None or not answer.data:
+        return
+    names = [each["$ref"].rpartition("/")[2] for each in schema.get("oneOf", [schema])]
+    errors = [str(error) for name in names for error in validator(name).iter_errors(answer.json)]
+    assert any(validator(name).is_valid(answer.json) for name in names), errors
+
+
 @dataclass
 class HttpStack:
     environment: dict[str, str] = field(default_factory=dict)
@@ -54,6 +96,7 @@ class HttpStack:
     role: Credentials | None = ROLE
     timeout: float = 30
     verify_signatures: bool = False
+    name: str = "http_push"
     lines: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -61,7 +104,7 @@ class HttpStack:
             keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
             self.sandbox = opened.enter_context(Sandbox(access_keys=keys))
             function = Function(
-                name="http_push",
+                name=self.name,
                 folder=ROOT / "functions" / "http_push",
                 runtime=self.runtime,
                 timeout=self.timeout,
@@ -92,14 +135,21 @@ class HttpStack:
         self._opened.close()
 
     def get(self, path: str) -> Answer:
-        response = self.http.request("GET", self.url + path)
-        return Answer(response.status, response.headers, response.data)
+        return self.request("GET", path)
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """Send a request; its answer must be what the function's own description says."""
+        response = self.http.request(method, self.url + path, body=body, headers=headers)
+        answer = Answer(response.status, response.headers, response.data)
+        assert_described(method, path.partition("?")[0], answer)
+        return answer
 
     def post(self, body: Any, *, path: str = "/v1/pushes", headers: dict[str, str] | None = None) -> Answer:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | (headers or {})
-        response = self.http.request("POST", self.url + path, body=data, headers=sent)
-        return Answer(response.status, response.headers, response.data)
+        return self.request("POST", path, data, sent)
 
     @property
     def log(self) -> list[dict[str, Any]]:

@@ -15,7 +15,8 @@ from mpaas_local.mpaas import AccessKey
 from mpaas_local.server import Server
 from tests.functions.http_stack import ROLE, HttpStack, message
 from tests.functions.queue_stack import QueueStack
-from tests.servers import LOOPBACK, closed_port, listening
+from tests.servers import LOOPBACK, Answer, Exchange, closed_port, listening, reply, reset
+from tests.servers import Server as ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +91,7 @@ def test_so_is_one_with_very_many_targets(stack: Handover) -> None:
     assert stack.done() == targets
 
 
-def test_portions_are_short_enough_whatever_the_targets_are(stack: Handover) -> None:
+def test_chunks_are_short_enough_whatever_the_targets_are(stack: Handover) -> None:
     targets = [f"{'目' * 100}-{number}" for number in range(900)]
 
     answer = stack.http.post(message(targets=targets))
@@ -130,7 +131,7 @@ def test_a_key_under_which_all_was_invalid_is_free_again(stack: Handover) -> Non
     assert stack.done() == ["user-4711"]
 
 
-def test_portions_are_cut_between_requests(stack: Handover) -> None:
+def test_chunks_are_cut_between_requests(stack: Handover) -> None:
     targets = [f"{number:0190}" for number in range(1000)]
 
     answer = stack.http.post(message(targets=targets))
@@ -152,9 +153,102 @@ def test_a_worker_that_does_not_answer_in_time_leaves_time_for_the_answer(stack:
 
     assert answer.status == 502
     fates = [(each["outcome"], each["resultCode"]) for each in answer.json["outcomes"]]
-    assert len(fates) == 6
-    assert fates[0] == ("unknown", "NoAnswer")
-    assert fates[-1] == ("throttled", "NotSent")
+    assert fates == [("unknown", "NoAnswer")] * 6
+
+
+def taken(request_id: str = "1-2") -> Answer:
+    return reply({}, 202, headers=[("X-Fc-Request-Id", request_id)])
+
+
+def calling(stack: Handover, endpoint: str, **more: str) -> HttpStack:
+    return HttpStack(stack.http.environment | {"PUSH_FC_ENDPOINT": endpoint} | more)
+
+
+def test_many_messages_are_few_calls(stack: Handover) -> None:
+    messages = [message(targets=[f"user-{number}"]) for number in range(5_000)]
+    with ScriptedServer(taken()) as api, calling(stack, api.url, PUSH_MAX_BODY_BYTES="4000000") as http:
+        answer = http.post({"messages": messages}, headers=ASYNC)
+
+        assert answer.status == 202
+        assert len(api.requests) == len(answer.json["tasks"]) <= 20
+        assert all(len(request.body) <= 128 * 1024 for request in api.requests)
+        targets = [target for task in answer.json["tasks"] for target in task["targets"]]
+        assert targets == [f"user-{number}" for number in range(5_000)]
+
+
+def test_many_messages_are_sent_by_the_worker_each_with_its_ids(stack: Handover) -> None:
+    messages = [message(title=f"title {number}", targets=[f"user-{number}"]) for number in range(40)]
+
+    answer = stack.http.post({"messages": messages}, headers=ASYNC)
+
+    (task,) = answer.json["tasks"]
+    assert answer.json["counts"] == {"handedOver": 1}
+    assert sorted(stack.done()) == sorted(f"user-{number}" for number in range(40))
+    sent = {
+        target["target"]: target["messageId"]
+        for entry in stack.worker.sandbox.inbox()
+        for target in entry["targets"]
+    }
+    assert sent == task["targets"]
+
+
+def test_messages_for_the_same_target_all_get_there_with_ids_of_their_own(stack: Handover) -> None:
+    messages = [message(title=f"title {number}", targets=["user-1"]) for number in range(3)]
+
+    answer = stack.http.post({"messages": messages}, headers=ASYNC)
+
+    (task,) = answer.json["tasks"]
+    assert [each["message"] for each in task["repeated"]] == [1, 2]
+    listed = {task["targets"]["user-1"], *(each["targets"]["user-1"] for each in task["repeated"])}
+    assert stack.done() == ["user-1"] * 3
+    sent = {entry["targets"][0]["messageId"] for entry in stack.worker.sandbox.inbox()}
+    assert sent == listed
+    assert len(listed) == 3
+
+
+def test_a_chunk_that_fails_hides_nothing_of_the_others(stack: Handover) -> None:
+    def by_body(exchange: Exchange) -> bool:
+        (name,) = (name for name in answers if name.encode() in exchange.request.body)
+        return answers[name](exchange)
+
+    failed = [("X-Fc-Request-Id", "1-5"), ("X-Fc-Error-Type", "UnhandledInvocationError")]
+    with ScriptedServer() as elsewhere:
+        answers = {
+            "TAKEN": taken("1-1"),
+            "BEFORE": reply({"errorCode": "AsyncTaskAlreadyExists"}, 409),
+            "CONFLICT": reply({"errorCode": "ConcurrentUpdateError"}, 409),
+            "HTML": reply(b"<html>", 200),
+            "EMPTY": reply(b"", 204),
+            "MOVED": reply(b"", 307, headers=[("Location", f"{elsewhere.url}/")]),
+            "FAILED": reply({"errorMessage": "secret words"}, 202, headers=failed),
+            "RESET": reset,
+            "BUSY": reply({"errorCode": "ResourceExhausted"}, 429),
+        }
+        # Each is too long to share a call.
+        messages = [
+            message(taskName=name, content=name + "x" * 70_000, targets=[f"to-{name}"]) for name in answers
+        ]
+        with ScriptedServer(by_body) as api, calling(stack, api.url) as http:
+            answer = http.post({"messages": messages}, headers=ASYNC)
+
+            assert answer.status == 207
+            assert len(api.requests) == len(answers)
+            told = {task["requestId"]: list(task["targets"]) for task in answer.json["tasks"]}
+            assert told == {"1-1": ["to-TAKEN"], None: ["to-BEFORE"]}
+            fates = {
+                target: fate["outcome"] for fate in answer.json["outcomes"] for target in fate["targets"]
+            }
+            assert fates == {
+                "to-CONFLICT": "misconfigured",
+                "to-HTML": "unknown",
+                "to-EMPTY": "unknown",
+                "to-MOVED": "misconfigured",
+                "to-FAILED": "unknown",
+                "to-RESET": "unknown",
+                "to-BUSY": "throttled",
+            }
+            assert "secret words" not in answer.data.decode() + "\n".join(http.lines)
+            assert elsewhere.requests == []
 
 
 def test_a_bad_message_beside_a_good_one_is_refused_at_once(stack: Handover) -> None:

@@ -13,7 +13,7 @@ from mpaas_local.account import Credentials
 from tests.functions.http_stack import ROLE, HttpStack, message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.redis_server import RedisServer
 
@@ -191,6 +191,37 @@ def test_a_dry_run_warns_of_what_channels_would_cut(stack: HttpStack) -> None:
     assert {"message", "rule", "field", "limit", "actual"} <= vivo[0].keys()
 
 
+def test_a_real_send_carries_the_warnings_of_a_dry_run_and_so_does_its_log(stack: HttpStack) -> None:
+    body = {"messages": [message(), message(title="长" * 60)]}
+    planned = stack.post(body, path="/v1/pushes?dryRun=true")
+    sent = stack.post(body)
+
+    assert sent.status == 200
+    assert sent.json["warnings"] == planned.json["warnings"]
+    assert {warning["index"] for warning in sent.json["warnings"]} == {1}
+    (line,) = (line for line in stack.log if "warnings" in line)
+    assert line["warnings"][0] == sent.json["warnings"][0]
+    assert line["request_id"] == sent.headers["X-Fc-Request-Id"]
+
+
+def test_a_large_dry_run_shows_the_first_requests_and_counts_the_rest(stack: HttpStack) -> None:
+    targets = [f"user-{number}" for number in range(3_000)]
+    answer = stack.post(message(content="x" * 20_000, targets=targets), path="/v1/pushes?dryRun=true")
+
+    assert answer.status == 200
+    assert len(answer.data) < 2_000_000
+    assert len(answer.json["requests"]) + answer.json["omittedRequests"] == 300
+
+
+@pytest.mark.parametrize("name", ["dryRum", "dry", "verbose", "dryRun%20", "", "x%0Ay"])
+def test_a_query_name_that_is_not_known_sends_nothing(stack: HttpStack, name: str) -> None:
+    answer = stack.post(message(), path=f"/v1/pushes?{name}=true")
+
+    assert (answer.status, answer.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
+    assert "dryRun" in answer.json["detail"]
+    assert received(stack) == []
+
+
 def test_a_dry_run_of_an_invalid_message_is_a_problem(stack: HttpStack) -> None:
     answer = stack.post({"messages": [message(), {}]}, path="/v1/pushes?dryRun=true")
 
@@ -245,6 +276,24 @@ def test_a_body_that_was_invalid_may_be_corrected_under_the_same_key(stack: Http
     assert stack.post(message(deliveryType=4), headers=headers).status == 422
 
     assert stack.post(message(), headers=headers).status == 200
+
+
+def test_the_same_json_in_another_order_or_spacing_is_the_same_body(stack: HttpStack) -> None:
+    headers = {"Idempotency-Key": "order-6"}
+    body = message(extendedParams={"a": 1, "b": [2, 3]})
+    turned = dict(reversed([*body.items(), ("extendedParams", {"b": [2, 3], "a": 1})]))
+
+    assert stack.post(body, headers=headers).status == 200
+    assert stack.post(json.dumps(turned, indent=3).encode(), headers=headers).status == 200
+    assert stack.post(body | {"title": "another"}, headers=headers).status == 409
+
+
+def test_a_push_that_mpaas_refused_may_be_corrected_under_the_same_key(stack: HttpStack) -> None:
+    headers = {"Idempotency-Key": "order-7"}
+    stack.sandbox.order(kind="result", code="3028")
+    assert stack.post(message(), headers=headers).status == 422
+
+    assert stack.post(message(title="corrected"), headers=headers).status == 200
 
 
 @pytest.mark.parametrize("key", ["k" * 256, " ", ""])
@@ -311,6 +360,21 @@ def test_another_body_under_a_key_is_a_conflict_at_any_instance(
     assert other.post(message(), headers=headers).status == 200
 
 
+def test_one_key_at_two_functions_is_two_pushes(redis_server: RedisServer) -> None:
+    environment = {"PUSH_LEDGER_URL": redis_server.url}
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    with (
+        HttpStack(environment, name="shop-staging-http") as one,
+        HttpStack(environment, name="shop-prod-http") as other,
+    ):
+        answers = [one.post(message(), headers=headers), other.post(message(title="x"), headers=headers)]
+
+        assert [answer.status for answer in answers] == [200, 200]
+        assert [len(stack.sandbox.inbox()) for stack in (one, other)] == [1, 1]
+        ids = {answer.json["outcomes"][0]["targets"]["user-4711"] for answer in answers}
+        assert len(ids) == 2
+
+
 def test_a_corrected_body_may_come_under_the_key_of_an_invalid_one_at_any_instance(
     two_instances: tuple[HttpStack, HttpStack],
 ) -> None:
@@ -370,6 +434,66 @@ def test_another_media_type_is_refused(stack: HttpStack) -> None:
     assert form.status == 415
 
 
+@pytest.mark.parametrize(
+    ("headers", "named"),
+    [
+        ({}, "Content-Type: application/json"),
+        ({"Content-Type": "application/json; charset=gbk"}, "gbk"),
+        ({"Content-Type": "application/json; Charset='UTF-16'"}, "utf-16"),
+        ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, "Content-Encoding gzip"),
+        ({"Content-Type": "application/json", "Content-Encoding": "identity, br"}, "identity, br"),
+    ],
+)
+def test_a_body_that_would_be_misread_is_refused_by_name(
+    stack: HttpStack, headers: dict[str, str], named: str
+) -> None:
+    body = json.dumps(message()).encode()
+    answer = stack.request("POST", "/v1/pushes", body, headers)
+
+    assert (answer.status, answer.json["type"]) == (415, "urn:mpaas-push:problem:media-type")
+    assert named in answer.json["detail"]
+    assert received(stack) == []
+
+
+def test_utf8_may_be_named(stack: HttpStack) -> None:
+    for charset in ("utf-8", "UTF-8", '"utf-8"', "utf8"):
+        headers = {"Content-Type": f"application/json; charset={charset}", "Content-Encoding": "identity"}
+        assert stack.post(message(), headers=headers).status == 200
+
+
+def test_bytes_that_are_not_utf8_are_refused(stack: HttpStack) -> None:
+    body = json.dumps(message(title="GRÜN"), ensure_ascii=False).encode("latin-1")
+    # Of this type the bytes themselves come to the function.
+    answer = stack.post(body, headers={"Content-Type": "application/vnd.push+json"})
+
+    assert (answer.status, answer.json["type"]) == (400, "urn:mpaas-push:problem:not-json")
+    assert received(stack) == []
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        base64.encodebytes,
+        lambda body: base64.b64encode(body) + b"\n",
+        base64.urlsafe_b64encode,
+        lambda body: base64.b64encode(body).rstrip(b"="),
+    ],
+)
+def test_base64_is_read_as_tools_write_it(stack: HttpStack, encoded: Callable[[bytes], bytes]) -> None:
+    body = json.dumps(message(title="长?>~" * 9), ensure_ascii=False).encode()
+    event = {
+        "version": "v1",
+        "headers": {"content-type": "application/json"},
+        "body": encoded(body).decode(),
+        "isBase64Encoded": True,
+        "requestContext": {"http": {"method": "POST", "path": "/v1/pushes"}},
+    }
+
+    result = stack.host.invoke(json.dumps(event).encode())
+
+    assert json.loads(result.payload)["statusCode"] == 200
+
+
 def test_json_in_base64_is_read_like_any_other(stack: HttpStack) -> None:
     # Function Compute hands over a body of this type as base64.
     answer = stack.post(message(), headers={"Content-Type": "application/vnd.push+json"})
@@ -382,6 +506,68 @@ def test_a_body_that_is_too_large_is_refused(stack: HttpStack) -> None:
 
     assert answer.status == 413
     assert "1048576" in answer.json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "body"),
+    [
+        ("PUSH_MAX_MESSAGES", {"messages": [message()] * 5}),
+        ("PUSH_MAX_TARGETS", message(targets=[f"user-{number}" for number in range(5)])),
+        ("PUSH_MAX_TARGETS", message(targets=None, targetMsgkey=json.dumps(dict.fromkeys("abcde", "1")))),
+        ("PUSH_MAX_TARGETS", {"messages": [message(targets=["a", "b"]), {"targets": ["c", "d", "e"]}]}),
+    ],
+)
+def test_more_messages_or_targets_than_allowed_are_refused_with_the_limit(
+    limited: HttpStack, setting: str, body: Any
+) -> None:
+    answer = limited.post(body)
+
+    assert (answer.status, answer.json["type"]) == (413, "urn:mpaas-push:problem:too-large")
+    assert "has 5" in answer.json["detail"]
+    assert "4 are allowed" in answer.json["detail"]
+    assert setting in answer.json["detail"]
+    assert "queue_push" in answer.json["detail"]
+    assert received(limited) == []
+
+
+@pytest.fixture(scope="module")
+def limited() -> Iterator[HttpStack]:
+    with HttpStack({"PUSH_MAX_MESSAGES": "4", "PUSH_MAX_TARGETS": "4"}) as stack:
+        yield stack
+
+
+def test_answer_and_log_stay_small_however_much_is_wrong(stack: HttpStack) -> None:
+    wrong = {"deliveryType": 4, "targets": [f"user-{number}" for number in range(5)]}
+    answer = stack.post({"messages": [wrong] * 5_000})
+
+    assert answer.status == 422
+    assert len(answer.json["outcomes"]) == 5_000
+    assert len(answer.json["errors"]) == 100
+    assert answer.json["omittedErrors"] > 4_900
+    assert sum(len(outcome.get("errors", ())) for outcome in answer.json["outcomes"]) == 100
+    assert len(answer.data) < 5_000 * 700
+    assert max(len(line.encode()) for line in stack.lines) <= 16 * 1024
+
+
+def test_another_method_is_refused_with_those_there_are(stack: HttpStack) -> None:
+    for method, path, allowed in (
+        ("GET", "/v1/pushes", "POST"),
+        ("PUT", "/v1/pushes", "POST"),
+        ("HEAD", "/v1/pushes", "POST"),
+        ("OPTIONS", "/v1/pushes", "POST"),
+        ("POST", "/v1/health", "GET, HEAD"),
+        ("DELETE", "/docs", "GET, HEAD"),
+    ):
+        answer = stack.request(method, path)
+        assert (answer.status, answer.headers.get("Allow")) == (405, allowed)
+
+
+@pytest.mark.parametrize("path", ["/v1/health", "/openapi.json", "/docs"])
+def test_head_is_answered_like_get_without_a_body(stack: HttpStack, path: str) -> None:
+    got, head = stack.get(path), stack.request("HEAD", path)
+
+    assert (head.status, head.data) == (got.status, b"")
+    assert head.headers["Content-Type"] == got.headers["Content-Type"]
 
 
 def test_unknown_routes_name_the_known_ones(stack: HttpStack) -> None:
@@ -529,6 +715,30 @@ def test_no_log_line_holds_a_key_a_token_or_a_target(stack: HttpStack) -> None:
         assert secret not in text
 
 
+def test_no_event_is_printed_whatever_powertools_is_told() -> None:
+    with HttpStack({"POWERTOOLS_DEV": "true"}) as stack:
+        assert stack.post(message(content="not to be printed")).status == 200
+
+        text = "\n".join(stack.lines)
+        assert "not to be printed" not in text
+        assert "user-4711" not in text
+        assert [line["outcome"] for line in stack.log] == ["accepted"]
+
+
+@pytest.mark.parametrize("password", ["pa/qzxq", "pa#qzxq", "pa%qzxq", "pa\uff0fqzxq", "qzxq]", "a:qzxq"])
+def test_the_ledgers_password_gets_into_no_answer_and_no_log(password: str) -> None:
+    with HttpStack({"PUSH_LEDGER_URL": f"redis://user:{password}@host:6379/0"}) as stack:
+        answers = [stack.post(message()), stack.get("/v1/health")]
+
+        assert [answer.status for answer in answers] == [500, 200]
+        assert answers[1].json["status"] == "misconfigured"
+        for answer in answers:
+            assert "PUSH_LEDGER_URL" in answer.data.decode()
+            assert "percent-encode" in answer.data.decode()
+            assert "qzxq" not in answer.data.decode()
+        assert "qzxq" not in "\n".join(stack.lines)
+
+
 @pytest.mark.parametrize("runtime", ["python3.10", "python3.12"])
 def test_the_role_of_the_function_is_used_on_both_runtimes(runtime: Any) -> None:
     with HttpStack(runtime=runtime) as stack:
@@ -549,7 +759,7 @@ def test_rotated_keys_are_used_at_the_next_call() -> None:
     with HttpStack() as stack:
         event = {
             "version": "v1",
-            "headers": {},
+            "headers": {"Content-Type": "application/json"},
             "body": json.dumps(message()),
             "isBase64Encoded": False,
             "requestContext": {"http": {"method": "POST", "path": "/v1/pushes"}},

@@ -6,8 +6,6 @@ Shapes and rules: fc-runtime.md: HTTP event, HTTP response.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +14,7 @@ from aws_lambda_powertools.utilities.data_classes.common import BaseProxyEvent
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.lean_import import without_init
+from mpaas_push.triggers.record import bytes_of_base64
 
 with without_init("aws_lambda_powertools.event_handler"):
     from aws_lambda_powertools.event_handler.api_gateway import ApiGatewayResolver, Response
@@ -39,8 +38,9 @@ class HttpEvent(BaseProxyEvent):
 
     @property
     def http_method(self) -> str:
-        """The method, in capitals."""
-        return str(self["requestContext"]["http"]["method"]).upper()
+        """The method to choose a route by, in capitals: a HEAD is answered as the GET it stands for."""
+        method = str(self["requestContext"]["http"]["method"]).upper()
+        return "GET" if method == "HEAD" else method
 
     @property
     def query_string_parameters(self) -> dict[str, str]:
@@ -59,8 +59,8 @@ class HttpEvent(BaseProxyEvent):
         if not self.get("isBase64Encoded"):
             return str(body).encode("utf-8", "surrogatepass")
         try:
-            return base64.b64decode(body, validate=True)
-        except (binascii.Error, ValueError):
+            return bytes_of_base64(str(body))
+        except ValueError:
             raise UnreadablePayload("the event's body is said to be base64 and is not") from None
 
     def header_serializer(self) -> BaseHeadersSerializer:
@@ -72,6 +72,18 @@ class HttpResolver(ApiGatewayResolver):
     """Powertools' event handler on Function Compute's HTTP event: routes by method and path."""
 
     current_event: HttpEvent
+
+    def __init__(self) -> None:
+        """Have no debug mode: with `POWERTOOLS_DEV` it would print every event, targets included."""
+        super().__init__(debug=False)
+
+    @property
+    def allowed_methods(self) -> list[str]:
+        """The methods for which the path of this request has a route."""
+        path = self.current_event.path
+        routes = self._static_routes + self._dynamic_routes
+        methods = {route.method for route in routes if route.rule.match(path)}
+        return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
     def handle(self, event: bytes, context: object) -> str:
         """Answer an HTTP event; pass this on as the handler's return value.
@@ -89,8 +101,11 @@ class HttpResolver(ApiGatewayResolver):
                 "not an HTTP trigger's event: expected JSON with requestContext.http.method and .path; "
                 "invoke this function through its HTTP trigger"
             ) from None
+        response = self.resolve(request, cast("LambdaContext", context))
+        if http["method"].upper() == "HEAD":
+            response["body"] = ""
         # Text, not a dict: the runtime would indent and sort a dict.
-        return json.dumps(self.resolve(request, cast("LambdaContext", context)))
+        return json.dumps(response)
 
     def _to_proxy_event(self, event: Mapping[str, Any]) -> HttpEvent:
         return HttpEvent(dict(event))

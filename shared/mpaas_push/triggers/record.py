@@ -35,6 +35,7 @@ __all__ = [
     "RecordOrError",
     "UnreadableElement",
     "WireModel",
+    "bytes_of_base64",
     "cloud_event",
     "data_of",
     "decode_base64",
@@ -241,7 +242,7 @@ def data_of(event: dict[str, Any], *, keep_digits: bool = False) -> Any:
     if event.get("data") is not None:
         raise UnreadableElement("`data` and `data_base64` exclude each other", event)
     try:
-        return read_json(_bytes_of_base64(encoded), keep_digits=keep_digits)
+        return read_json(bytes_of_base64(encoded), keep_digits=keep_digits)
     except binascii.Error:
         reason = "`data_base64` is not base64"
     except UnreadableJson as error:
@@ -365,7 +366,7 @@ def decode_base64(text: str) -> str:
     if text.lstrip()[:1] in {"", "{", "[", '"'}:
         return text
     try:
-        decoded = _bytes_of_base64(text).decode()
+        decoded = bytes_of_base64(text).decode()
     except ValueError:
         return text
     return decoded if _is_json(decoded) and not _is_json(text) else text
@@ -404,7 +405,12 @@ def _is_json_type(content_type: Any) -> bool:
     )
 
 
-def _bytes_of_base64(text: str) -> bytes:
+def bytes_of_base64(text: str) -> bytes:
+    """Decode base64 as common tools write it: in lines, url-safe, with or without padding.
+
+    Raises:
+        ValueError: it is not base64.
+    """
     compact = text.translate(_TO_STANDARD_ALPHABET)
     return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
 

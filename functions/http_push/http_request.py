@@ -1,0 +1,160 @@
+"""Reading a request: query, headers, body; everything that is not understood is refused by name."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push import InvalidMessage, PushError
+from mpaas_push.json_text import read_json
+from mpaas_push.message.reading import messages_of, payloads_of
+from mpaas_push.task import PushTask
+from problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mpaas_push import Settings
+    from mpaas_push.triggers.http import HttpEvent
+
+__all__ = ["idempotency_key", "is_dry_run", "json_of", "prefers_async", "target_count", "tasks_of"]
+
+KEY_LENGTH = 255
+_QUERY = ("dryRun",)
+_SHOWN = 80
+"""How much of a caller's name or header is quoted, in characters."""
+
+
+def is_dry_run(event: HttpEvent) -> bool:
+    """Return whether nothing is to be sent: `dryRun` is the only query parameter that there is.
+
+    Raises:
+        Problem: 400, another parameter, or a value that is neither true nor false.
+    """
+    query = event.query_string_parameters
+    for name in query.keys() - set(_QUERY):
+        import difflib  # for whoever misspells only
+
+        nearest = difflib.get_close_matches(name.lower(), [known.lower() for known in _QUERY], 1, 0.5)
+        hint = f"did you mean {_QUERY[0]}?" if nearest else f"there is {_QUERY[0]} only"
+        raise Problem(400, "bad-query", f"the query parameter {_shown(name)} is not known; {hint}")
+    text = query.get("dryRun", "false")
+    if text not in {"true", "false"}:
+        raise Problem(400, "bad-query", "dryRun must be true or false")
+    return text == "true"
+
+
+def idempotency_key(event: HttpEvent) -> str | None:
+    """Return the caller's Idempotency-Key, if there is one.
+
+    Raises:
+        Problem: 400, it cannot be used.
+    """
+    key = event.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= KEY_LENGTH or not key.isprintable() or key.isspace():
+        raise Problem(400, "bad-key", f"Idempotency-Key must be 1 to {KEY_LENGTH} printable characters")
+    return key
+
+
+def prefers_async(event: HttpEvent) -> bool:
+    """Return whether the caller does not want to wait (RFC 7240)."""
+    # A preference may have parameters behind a semicolon.
+    named = (each.partition(";")[0] for each in (event.headers.get("prefer") or "").split(","))
+    return "respond-async" in {each.strip().lower() for each in named}
+
+
+def json_of(event: HttpEvent, settings: Settings) -> Any:
+    """Read the body as JSON.
+
+    Raises:
+        Problem: 415 for another media type, charset or encoding; 413 for a body that is too long or holds too
+            many messages; 400 for what is not JSON in UTF-8.
+    """
+    body = event.body_bytes
+    if not body:
+        raise Problem(400, "not-json", 'the body is empty: send one message or {"messages": [...]}')
+    _check_media_type(event)
+    if len(body) > settings.max_body:
+        raise Problem(
+            413,
+            "too-large",
+            f"the body has {len(body)} bytes, {settings.max_body} are allowed (PUSH_MAX_BODY_BYTES): "
+            "send the messages in several requests",
+        )
+    try:
+        payload = read_json(body)
+    except PushError as error:
+        raise Problem(400, "not-json", str(error)) from None
+    _check_count("messages", len(payloads_of(payload)), settings.max_messages, "PUSH_MAX_MESSAGES")
+    return payload
+
+
+def tasks_of(payload: Any, settings: Settings, scope: str) -> list[PushTask]:
+    """Read the messages of a body; what is wrong with one stands in its place.
+
+    Args:
+        payload: The body.
+        settings: Defaults and limits.
+        scope: What stays the same when the request is repeated; the index of each message is added.
+
+    Raises:
+        Problem: 413, too many targets.
+    """
+    now = time.time()
+    messages = messages_of(payload, settings)
+    tasks = [
+        PushTask(
+            scope=f"{scope}:{index}",
+            original="",  # no dead letter is written here
+            message=message,
+            first_moment=now,
+            payload=own,
+        )
+        for index, (message, own) in enumerate(zip(messages, payloads_of(payload), strict=True))
+    ]
+    _check_count("targets", target_count(tasks), settings.max_targets, "PUSH_MAX_TARGETS")
+    return tasks
+
+
+def target_count(tasks: Sequence[PushTask]) -> int:
+    """Count the targets of all messages, as far as they can be read."""
+    return sum(
+        len(message.targets) if isinstance(message, InvalidMessage) else len(message.recipients)
+        for message in (task.message for task in tasks)
+    )
+
+
+def _check_count(what: str, count: int, limit: int, setting: str) -> None:
+    if count > limit:
+        raise Problem(
+            413,
+            "too-large",
+            f"the request has {count} {what}, {limit} are allowed ({setting}): send them in several requests,"
+            " or put messages into the queue of queue_push",
+        )
+
+
+def _check_media_type(event: HttpEvent) -> None:
+    encoding = (event.headers.get("content-encoding") or "identity").strip().lower()
+    if encoding != "identity":
+        detail = f"Content-Encoding {_shown(encoding)} is not supported: send the body as it is"
+        raise Problem(415, "media-type", detail)
+    given = event.headers.get("content-type")
+    if not given:
+        raise Problem(415, "media-type", "a body needs the header Content-Type: application/json")
+    media_type, *parameters = (part.strip() for part in given.split(";"))
+    if media_type.lower() != "application/json" and not media_type.lower().endswith("+json"):
+        raise Problem(415, "media-type", f"the body must be application/json, not {_shown(media_type)}")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        charset = value.strip().strip("\"'").lower()
+        if name.strip().lower() == "charset" and charset not in {"utf-8", "utf8"}:
+            raise Problem(415, "media-type", f"the charset must be utf-8, not {_shown(charset)}")
+
+
+def _shown(text: str) -> str:
+    """Return a name of the caller's as an answer may quote it."""
+    short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return "".join(character if character.isprintable() else "?" for character in short)

@@ -1,0 +1,55 @@
+"""What is wrong with a request or its push, as RFC 9457 has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpaas_push import PushError
+
+__all__ = ["TITLES", "Problem"]
+
+TITLES = {
+    "not-json": "The body is not JSON",
+    "unreadable": "The request cannot be read",
+    "too-large": "The request is too large",
+    "media-type": "The media type, charset or encoding is not supported",
+    "bad-key": "The Idempotency-Key cannot be used",
+    "bad-query": "The query cannot be used",
+    "conflict": "The Idempotency-Key was used with another body",
+    "not-found": "There is no such route",
+    "method": "The route does not take this method",
+    "refused": "The push is invalid or was refused",
+    "misconfigured": "The function is misconfigured",
+    "unexpected": "The function failed",
+    "unknown": "The outcome is unknown",
+    "throttled": "The push was not taken for now",
+}
+"""Title of each kind of problem."""
+
+
+class Problem(PushError):
+    """An answer that is an error.
+
+    Attributes:
+        status: HTTP status.
+        kind: One of `TITLES`, also the end of the problem's type.
+        detail: What is wrong and what to do.
+        headers: Headers of the answer.
+        more: Members of the document beyond the standard ones.
+    """
+
+    def __init__(
+        self, status: int, kind: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any
+    ) -> None:
+        self.status, self.kind, self.detail, self.headers, self.more = status, kind, detail, headers, more
+        super().__init__(detail)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the problem document."""
+        return {
+            "type": f"urn:mpaas-push:problem:{self.kind}",
+            "title": TITLES[self.kind],
+            "status": self.status,
+            "detail": self.detail,
+            **self.more,
+        }

@@ -1,0 +1,196 @@
+"""Writing responses: outcomes, plans, tasks, health, problems, in the shapes that `openapi` describes.
+
+However much a request holds, what is said about it stays short: every target's fate is listed, but faults,
+warnings and planned requests only up to a limit, with the number of those left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push import Credentials, InvalidMessage, Outcome, OutcomeKind, PushError, PushMessage, Settings
+from mpaas_push.outcome import counts_of
+from mpaas_push.request import plan as plan_requests
+from mpaas_push.triggers.http import Response
+from problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from async_dispatch import AcceptedChunk
+    from mpaas_push.errors import Fault
+    from mpaas_push.task import PushTask
+
+__all__ = ["health", "openapi", "outcomes", "plan", "problem", "swagger_page", "tasks", "warnings_of"]
+
+# Worst news first: where several outcomes failed, a caller must learn first that a push may have gone out.
+STATUS = {
+    OutcomeKind.UNKNOWN: 502,
+    OutcomeKind.MISCONFIGURED: 500,
+    OutcomeKind.THROTTLED: 503,
+    OutcomeKind.REFUSED: 422,
+}
+RETRY_AFTER_SECONDS = 1
+"""Named to the caller of a throttled push when mPaaS named nothing."""
+MOST_FAULTS = 100
+"""Faults that one response lists."""
+MOST_WARNINGS = 100
+"""Warnings that one response lists."""
+PLANNED_BYTES = 1 << 20
+"""Parameters that one dry run lists, in characters of JSON."""
+TEXT_CHARACTERS = 300
+"""What is shown of an outcome's text."""
+
+
+def warnings_of(tasks: Sequence[PushTask]) -> list[dict[str, Any]]:
+    """Return the first warnings of all messages, each with the index of its message."""
+    warnings = (
+        {"index": index, **advice.as_json()}
+        for index, task in enumerate(tasks)
+        if isinstance(task.message, PushMessage)
+        for advice in task.message.advice()
+    )
+    return list(islice(warnings, MOST_WARNINGS))
+
+
+def plan(tasks: Sequence[PushTask], settings: Settings) -> Response[str]:
+    """Answer a dry run: the parameters of every request, and the warnings of every message."""
+    planned: list[dict[str, Any]] = []
+    faults: list[Fault] = []
+    room, omitted = PLANNED_BYTES, 0
+    for index, task in enumerate(tasks):
+        requests = plan_requests(task.message, settings, task.scope)
+        if isinstance(requests, InvalidMessage):
+            faults += requests.faults
+            continue
+        for request in requests:
+            room -= sum(map(len, request.parameters.values())) if room > 0 else 0
+            if room > 0 or not planned:
+                planned.append({"message": index, "parameters": dict(request.parameters)})
+            else:
+                omitted += 1
+    if faults:
+        return problem(_refused("nothing would be sent", faults))
+    body = {"requests": planned, "warnings": warnings_of(tasks)}
+    return _json(200, body | ({"omittedRequests": omitted} if omitted else {}))
+
+
+def outcomes(flat: Sequence[Outcome], warnings: Sequence[dict[str, Any]] = ()) -> Response[str]:
+    """Answer with what became of each request: 200, 207, or the problem of the failed ones."""
+    body: dict[str, Any] = {"outcomes": _shown(flat), "counts": counts_of(flat), "warnings": list(warnings)}
+    failed = [outcome for outcome in flat if not outcome.accepted]
+    if not failed:
+        return _json(200, body)
+    if len(failed) < len(flat):
+        return _json(207, body)
+    worst = next(kind for kind in STATUS if any(outcome.kind is kind for outcome in failed))
+    example = next(outcome for outcome in failed if outcome.kind is worst)
+    detail = f"none of {len(flat)} requests was accepted; {worst.value}: {example.result_code}"
+    if example.faults:
+        detail += ", see errors"
+    elif example.result_message:
+        detail += f" ({example.result_message[:TEXT_CHARACTERS]})"
+    if worst is OutcomeKind.REFUSED:
+        faults = [fault for outcome in failed for fault in outcome.faults]
+        return problem(_refused(detail, faults, **body))
+    if worst is OutcomeKind.THROTTLED:
+        wait = max(outcome.retry_after or RETRY_AFTER_SECONDS for outcome in failed)
+        headers = {"Retry-After": str(math.ceil(wait))}
+        return problem(Problem(STATUS[worst], worst.value, detail, headers=headers, **body))
+    return problem(Problem(STATUS[worst], worst.value, detail, **body))
+
+
+def tasks(
+    taken: Sequence[AcceptedChunk], failed: Sequence[Outcome], warnings: Sequence[dict[str, Any]]
+) -> Response[str]:
+    """Answer with the tasks that the worker has taken: 202, 207 beside failures, or the problem of those."""
+    if not taken:
+        return outcomes(failed, warnings)
+    body = {
+        "tasks": [_task(each) for each in taken],
+        "outcomes": _shown(failed),
+        "counts": {"handedOver": len(taken), **counts_of(failed)},
+        "warnings": list(warnings),
+    }
+    return _json(207 if failed else 202, body, {"Preference-Applied": "respond-async"})
+
+
+def health(version: str, context: object) -> Response[str]:
+    """Answer whether settings and AccessKey resolve; names variables, shows no values."""
+    checks: dict[str, str] = {}
+    for name, check in (
+        ("settings", Settings.from_env),
+        ("credentials", lambda: Credentials.resolve(context)),
+    ):
+        try:
+            check()
+            checks[name] = "ok"
+        except PushError as error:
+            checks[name] = str(error)
+    status = "ok" if all(value == "ok" for value in checks.values()) else "misconfigured"
+    return _json(200, {"status": status, "version": version, **checks})
+
+
+def openapi() -> Response[str]:
+    """Answer with the OpenAPI document."""
+    from openapi import document  # not needed to send a push
+
+    return _json(200, document())
+
+
+def swagger_page() -> Response[str]:
+    """Answer with Swagger UI and the document in one page that loads nothing."""
+    from openapi import page  # not needed to send a push
+
+    return Response(200, "text/html; charset=utf-8", page())
+
+
+def problem(error: Problem) -> Response[str]:
+    """Answer with a problem document."""
+    return Response(
+        error.status, "application/problem+json", json.dumps(error.as_json()), headers=error.headers
+    )
+
+
+def _shown(flat: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """Return outcomes as JSON, with at most `MOST_FAULTS` faults over all."""
+    shown, room = [], MOST_FAULTS
+    for outcome in flat:
+        body = outcome.as_json()
+        text = body["resultMessage"]
+        if text and len(text) > TEXT_CHARACTERS:
+            body["resultMessage"] = f"{text[:TEXT_CHARACTERS]}…"
+        if errors := body.get("errors"):
+            body["errors"] = errors[:room]
+            if len(errors) > room:
+                body["omittedErrors"] = len(errors) - room
+            room = max(room - len(errors), 0)
+        shown.append(body)
+    return shown
+
+
+def _task(taken: AcceptedChunk) -> dict[str, Any]:
+    """Describe a task. A target of several of its messages stands once in `targets`, then in `repeated`."""
+    targets: dict[str, str] = {}
+    repeated = []
+    for part in taken.chunk.parts:
+        again = {target: own for target, own in part.targets.items() if target in targets}
+        targets |= {target: own for target, own in part.targets.items() if target not in again}
+        if again:
+            repeated.append({"message": part.index, "targets": again})
+    task = {"taskId": taken.chunk.task_id, "requestId": taken.request_id, "targets": targets}
+    return task | ({"repeated": repeated} if repeated else {})
+
+
+def _refused(detail: str, faults: Sequence[Fault], **more: Any) -> Problem:
+    listed = [fault.as_json() for fault in faults[:MOST_FAULTS]]
+    if len(faults) > MOST_FAULTS:
+        more["omittedErrors"] = len(faults) - MOST_FAULTS
+    return Problem(422, "refused", detail, errors=listed, **more)
+
+
+def _json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response[str]:
+    return Response(status, "application/json", json.dumps(body), headers=headers)

@@ -1,0 +1,52 @@
+"""Doing the same thing to many items side by side, in threads that end with it."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["side_by_side"]
+
+T = TypeVar("T")
+
+
+def side_by_side(
+    work: Callable[[T], None], items: Iterable[T], *, threads: int, until: float = math.inf
+) -> None:
+    """Work on items, in their order, from this thread and from as many others as help and can be started.
+
+    Args:
+        work: Takes an item; must not raise.
+        items: What to work on.
+        threads: Most threads, this one included.
+        until: After it no item is begun, on the clock of `time.monotonic`.
+    """
+    waiting = deque(items)
+
+    def run() -> None:
+        while waiting and time.monotonic() < until:
+            try:
+                item = waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            work(item)
+
+    helpers = [
+        threading.Thread(target=run, name="push-helper") for _ in range(min(threads, len(waiting)) - 1)
+    ]
+    started = []
+    for helper in helpers:
+        try:
+            helper.start()
+        except RuntimeError:  # no more threads: those that run do the work
+            break
+        started.append(helper)
+    run()
+    for helper in started:
+        helper.join()

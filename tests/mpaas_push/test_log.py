@@ -1,0 +1,68 @@
+"""What a function writes to its log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from mpaas_push.log import LINE_BYTES, function_log
+
+
+@pytest.fixture
+def logger(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
+    """A module's logger below a package's that nothing has configured yet."""
+    loggers = logging.Logger.manager.loggerDict
+    for name in ("mpaas_push", "mpaas_push.test"):
+        monkeypatch.setitem(loggers, name, logging.getLogger(name))
+        del loggers[name]
+    return logging.getLogger("mpaas_push").getChild("test")
+
+
+def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line.encode()) <= LINE_BYTES for line in lines)
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.filterwarnings("ignore:POWERTOOLS_DEV")
+@pytest.mark.parametrize("dev", ["false", "true"])
+def test_a_record_is_one_line_of_json(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, dev: str
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_DEV", dev)
+    function_log()
+    logger.info("sent %d", 3, extra={"targets": 3, "title": "标题"})
+
+    (line,) = written(capsys)
+    assert (line["message"], line["level"], line["targets"], line["title"]) == ("sent 3", "INFO", 3, "标题")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"text": "长" * 100_000},
+        {"ids": [f"id-{number}" for number in range(100_000)]},
+        {"nested": {f"key-{number}": ["x" * 10_000] * 100 for number in range(1000)}},
+        {f"field-{number}": "x" * 900 for number in range(1000)},
+    ],
+)
+def test_no_line_is_longer_than_16_kilobytes_whatever_comes(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str], extra: dict[str, Any]
+) -> None:
+    function_log()
+    logger.warning("much", extra={"request_id": "1-2", **extra})
+
+    (line,) = written(capsys)
+    assert (line["message"], line["level"], line["request_id"]) == ("much", "WARNING", "1-2")
+
+
+def test_half_a_surrogate_pair_does_not_stop_the_log(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    function_log()
+    logger.info("half", extra={"text": "\ud800"})
+
+    assert written(capsys)[0]["text"] == "?"
