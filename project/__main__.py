@@ -8,13 +8,16 @@ from __future__ import annotations
 import sys
 
 from mpaas_push.cli.running import run_command
-from project import smoke, validate
+from project import new_function, smoke, validate
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     return run_command(
-        "project", "Commands around this repository's descriptors.", (validate, smoke), arguments
+        "project",
+        "Commands around this repository's descriptors.",
+        (validate, smoke, new_function),
+        arguments,
     )
 
 

@@ -1,0 +1,234 @@
+"""`new-function` on a copy of a project, and docs/functions.md as its reader would follow it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from mpaas_local.stack import Ports, Stack
+from project.__main__ import main
+from project.descriptor import read_functions
+from project.new_function import TRIGGERS
+from tests.descriptors import PROJECT
+from tests.functions.queue_stack import QueueStack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "functions.md").read_text("utf-8")
+NEW = ["functions/{}/index.py", "tests/functions/test_{}.py", "tests/functions/{}.json"]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with what its new tests stand on."""
+    folder = tmp_path / "project"
+    shutil.copytree(PROJECT, folder)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "tests" / "functions").mkdir(parents=True)
+    for path in (*(ROOT / "tests").glob("*.py"), *(ROOT / "tests" / "functions").glob("*_stack.py")):
+        (folder / path.relative_to(ROOT)).symlink_to(path)
+    (folder / "tests" / "fixtures").symlink_to(ROOT / "tests" / "fixtures")
+    return folder
+
+
+def make(project: Path, name: str, trigger: str) -> int:
+    return main(["new-function", name, trigger, "--folder", str(project)])
+
+
+def run(project: Path, *command: str) -> str:
+    """Run a command in a project, with the code of this one."""
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}"}
+    done = subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=110
+    )
+    return done.stdout + done.stderr
+
+
+def snapshot(project: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in project.rglob("*") if path.is_file()}
+
+
+def faults(printed: str) -> list[str]:
+    return [line for line in printed.splitlines() if line.startswith("FAULT")]
+
+
+def test_a_function_of_each_kind_is_valid_and_its_test_passes(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (project / "s.yaml").read_text("utf-8")
+    for kind in TRIGGERS:
+        assert make(project, f"my_{kind}", kind) == 0
+        for path in NEW:
+            assert (project / path.format(f"my_{kind}")).is_file()
+    capsys.readouterr()
+
+    code = main(["validate", "--folder", str(project)])
+
+    names = [f"mpaas-my-{kind}-dev" for kind in sorted(TRIGGERS)]
+    lacking = [f"FAULT template.yml: Resources: there is no function {name} here" for name in names]
+    assert sorted(faults(capsys.readouterr().out)) == lacking
+    assert code == 1
+    assert (project / "s.yaml").read_text("utf-8").startswith(before)
+    assert f"{len(TRIGGERS)} passed" in run(project, sys.executable, "-m", "pytest", "-q", "tests/functions")
+
+
+def test_an_entry_comes_after_the_last_function_and_before_what_follows(project: Path) -> None:
+    path = project / "s.yaml"
+    resources = path.read_text("utf-8").partition("\nresources:\n")[2]
+    head = path.read_text("utf-8").partition("\nresources:\n")[0]
+    text = f"{head}\nresources:  # all of them\n{resources}\n# about actions\nactions: {{}}  # none\n"
+    path.write_bytes(text.replace("\n", "\r\n").encode())
+
+    assert make(project, "orders", "timer") == 0
+
+    changed = path.read_bytes().decode()
+    assert changed.count("\n") == changed.count("\r\n")
+    before, _, after = changed.replace("\r\n", "\n").partition("\n  orders:\n")
+    assert text.startswith(before.rstrip("\n"))
+    assert after.endswith("\n\n# about actions\nactions: {}  # none\n")
+    assert list(read_functions(path, {}))[-1] == "orders"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Orders", "orders-x", "1orders", "_orders", "../orders", "a__b", "class", "o" * 41, "ordérs"]
+)
+def test_a_name_that_cannot_be_a_function_is_refused(
+    project: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = snapshot(project)
+
+    assert make(project, name, "kafka") == 1
+
+    assert "cannot be a function" in capsys.readouterr().err
+    assert snapshot(project) == before
+
+
+@pytest.mark.parametrize("path", NEW)
+def test_nothing_is_overwritten(project: Path, path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    there = project / path.format("orders")
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.write_text("mine")
+    before = snapshot(project)
+
+    assert make(project, "orders", "kafka") == 1
+
+    assert f"nothing was made: {path.format('orders')} exists" in capsys.readouterr().err
+    assert snapshot(project) == before
+
+
+def without(text: str, keys: Iterable[str]) -> str:
+    document = yaml.safe_load(text)
+    for resource in document["resources"].values():
+        for key in keys:
+            resource.pop(key, None)
+    return yaml.safe_dump(document)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text.replace("  queue_push:", "  orders:"), "has resources.orders already"),
+        (lambda text: text.replace("resources:\n", "'resources':\n"), "add the function by hand"),
+        (lambda text: text.replace("  stage: ${env('STAGE', 'dev')}\n", ""), "vars.stage"),
+        (lambda text: without(text, ["extend"]), "add the function by hand"),
+        (lambda _: "resources: [", "s.yaml: cannot be read"),
+    ],
+    ids=["taken", "quoted", "no stage", "no template", "no YAML"],
+)
+def test_a_descriptor_that_cannot_be_added_to_is_left_alone(
+    project: Path, change: object, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = project / "s.yaml"
+    assert callable(change)
+    path.write_text(change(path.read_text("utf-8")), "utf-8")
+    before = snapshot(project)
+
+    assert make(project, "orders", "kafka") == 1
+
+    assert told in capsys.readouterr().err
+    assert snapshot(project) == before
+
+
+def test_without_the_function_to_start_from_nothing_is_made(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(project / "functions" / "queue_push")
+
+    assert make(project, "orders", "kafka") == 1
+
+    assert "functions/queue_push/index.py, which the code is copied from" in capsys.readouterr().err
+
+
+# --- the page
+
+
+def blocks(marker: str) -> list[str]:
+    return re.findall(rf"<!-- {marker} -->\n```\w+\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_page_leads_from_the_first_file_to_the_first_push(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binaries = str(Path(sys.executable).parent)
+    makefile = ["make", "-f", str(ROOT / "Makefile"), "-o", "install", f"BIN={binaries}"]
+
+    def follow(line: str) -> str:
+        words = shlex.split(line)
+        if words[0] == "make":
+            return run(project, *makefile, *words[1:])
+        assert words[0] == ".venv/bin/python"
+        return run(project, sys.executable, *words[1:])
+
+    first, second = (block.splitlines() for block in blocks("run"))
+    assert "changed s.yaml: resources.order_events" in follow(first[0])
+    validated, tested = (follow(line) for line in second)
+    lacking = "FAULT template.yml: Resources: there is no function mpaas-order-events-dev here"
+    assert faults(validated) == [lacking]
+    assert "1 passed" in tested
+
+    (project / "functions" / "order_events" / "index.py").write_text(blocks("index")[0], "utf-8")
+    event_file = project / "tests" / "functions" / "order_events.json"
+    event = json.loads(event_file.read_text("utf-8"))
+    event[0]["data"]["value"] = blocks("value")[0].strip()
+    assert json.dumps(event[0]["data"]["value"]) in PAGE
+    event_file.write_text(json.dumps(event), "utf-8")
+    assert "1 passed" in follow(blocks("again")[0])
+
+    *exports, invoke = blocks("invoke")[0].splitlines()
+    with Stack(Ports(0, 0, 0, 0, 0), tmp_path / "store", descriptor=project / "s.yaml") as stack:
+        for name, value in (word.split("=", 1) for line in exports for word in shlex.split(line)[1:]):
+            monkeypatch.setenv(name, stack.events_url if name == "PUSH_FC_ENDPOINT" else value)
+        answer = follow(invoke)
+        assert stack.sandbox.inbox()[0]["parameters"]["Title"] == "Order 4711 is on its way"
+    assert PAGE.partition(invoke)[2].split("```json\n")[1].split("\n```")[0] in answer
+
+    with (project / ".env").open("a") as env:
+        env.write(blocks("env")[0])
+    descriptor = project / "s.yaml"
+    text = descriptor.read_text("utf-8")
+    descriptor.write_text(text.replace("triggerEnable: false  # true once", "triggerEnable: true  # since"))
+    validated = follow("make validate")
+    assert "ok    s.yaml: 5 functions" in validated
+    assert set(faults(validated)) <= {lacking}
+
+
+def test_an_order_that_is_none_becomes_a_dead_letter(tmp_path: Path) -> None:
+    (tmp_path / "index.py").write_text(blocks("index")[0], "utf-8")
+    with QueueStack("order_events", folder=tmp_path) as stack:
+        report = stack.deliver({"id": 1, "customer": "user-1"}, {"id": 2}, "no JSON")
+
+        assert report["outcomes"] == {"accepted": 1, "refused": 2}
+        assert stack.accepted == ["user-1"]
+        assert len(stack.parcels("dead")) == 2
