@@ -88,7 +88,12 @@ def create_inbox_app(
     app.include_router(queue_routes(queues, entrypoints))
     app.include_router(figure_routes(store, calls, queues, entrypoints))
 
-    @app.get("/api/changes", tags=["figures"])
+    @app.get(
+        "/api/changes",
+        tags=["figures"],
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    )
     def changes_as_they_come() -> StreamingResponse:
         """Tell of changes, as server-sent events: how often pushes, calls, queues and faults changed."""
         return StreamingResponse(told.stream(), media_type="text/event-stream")

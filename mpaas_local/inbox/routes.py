@@ -6,22 +6,37 @@ import json
 import time
 from datetime import datetime
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import urllib3
 from fastapi import APIRouter, HTTPException, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 
+from mpaas_local.inbox.bodies import (
+    LARGEST_SEQ,
+    Again,
+    Figures,
+    MessageId,
+    Messages,
+    PushDetails,
+    PushPage,
+    PushQuery,
+    Queues,
+    SendOrder,
+    Sent,
+    Shown,
+)
 from mpaas_local.inbox.copies import copies_of
 from mpaas_local.inbox.dead_letters import NotSendable, message_in_letter
 from mpaas_local.inbox.overview import overview
 from mpaas_local.inbox.showing import message_of_parameters, shown, warnings_of
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.view import message_json, queue_json
+from mpaas_local.mpaas.bodies import Deleted, OrderedFault, StandingFaults
 from mpaas_local.mpaas.faults import FAULT_ORDER
 from mpaas_local.mpaas.responses import Json
-from mpaas_local.mpaas.store import Filter, Outcome, dump_json
+from mpaas_local.mpaas.store import Filter, dump_json
 from mpaas_push import PushMessage
 
 if TYPE_CHECKING:
@@ -33,11 +48,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Entrypoints", "fault_routes", "figure_routes", "push_routes", "queue_routes", "send_routes"]
 
-LARGEST_PAGE = 200
 PEEK = 100
-_LARGEST_SEQ = 2**62
 
-Seq = Annotated[int, Path(ge=0, le=_LARGEST_SEQ)]
+Seq = Annotated[int, Path(ge=0, le=LARGEST_SEQ)]
 
 
 class Entrypoints(Protocol):
@@ -60,76 +73,6 @@ class Entrypoints(Protocol):
     @property
     def dead_letter_queue(self) -> str:
         """The name of the queue of what was given up."""
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
-
-
-class SendOrder(_Model):
-    """What to send, and how."""
-
-    body: Any = Field(description='A message, or {"messages": […]}; anything is handed to the function.')
-    via: Literal["http", "timer", "queue"] = "http"
-    dry_run: bool = Field(default=False, description="Let the HTTP function validate and build only.")
-
-
-class Sent(_Model):
-    """What became of an order: the HTTP function's answer, or where the rest was put."""
-
-    via: str
-    status: int | None = Field(description="Of the HTTP function.")
-    answer: Any
-
-
-class Again(_Model):
-    """How to send a push again."""
-
-    via: Literal["http", "timer", "queue"] = "http"
-
-
-class PushRow(_Model):
-    """A push as the list shows it."""
-
-    seq: int
-    received_at: str
-    trigger: str | None = Field(description="What caused it; known when the function's call has ended.")
-    task_name: str
-    title: str
-    content: str
-    delivery_type: str
-    targets: int
-    first_target: str
-    outcome: Outcome
-    code: str | None
-    fault: str | None = Field(description="The fault that was ordered and struck it.")
-    warnings: int = Field(description="Notes of the sandbox, and what channels would cut or refuse.")
-
-
-class PushPage(_Model):
-    """A page of the list, newest first."""
-
-    total: int
-    pushes: list[PushRow]
-
-
-class Deleted(_Model):
-    """How much was removed."""
-
-    deleted: int
-
-
-class PushQuery(_Model):
-    """Which pushes to list: those between two sequence numbers that fit."""
-
-    limit: int = Field(default=50, ge=0, le=LARGEST_PAGE)
-    before: int | None = Field(default=None, ge=0, le=_LARGEST_SEQ)
-    after: int | None = Field(default=None, ge=0, le=_LARGEST_SEQ)
-    text: str | None = Field(default=None, description="Part of task name, title or content.")
-    target: str | None = None
-    outcome: Outcome | None = None
-    trigger: str | None = None
-    delivery_type: str | None = None
 
 
 def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
@@ -157,7 +100,7 @@ def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
         """Forget every push."""
         return Deleted(deleted=store.clear())
 
-    @router.get("/api/pushes/{seq}", responses={200: {"model": dict[str, Any]}})
+    @router.get("/api/pushes/{seq}", responses={200: {"model": PushDetails}})
     def show_push(seq: Seq) -> Response:
         """Show a push: request, answer, attempts, how it looks, and the call that caused it."""
         entry = _entry(store, seq)
@@ -192,7 +135,7 @@ def send_routes(entrypoints: Entrypoints) -> APIRouter:
         """Give the JSON schema of a message."""
         return PushMessage.model_json_schema()
 
-    @router.post("/api/shown", responses={200: {"model": dict[str, Any]}})
+    @router.post("/api/shown", responses={200: {"model": Shown}})
     def show_message(message: dict[str, Any]) -> Response:
         """Show a message as each channel would, without sending it."""
         return Json(shown(message))
@@ -209,27 +152,28 @@ def fault_routes(faults: FaultBook, changes: Changes) -> APIRouter:
     """What the sandbox is ordered to do wrong."""
     router = APIRouter(tags=["faults"])
 
-    @router.get("/api/faults")
-    def list_faults() -> dict[str, Any]:
+    @router.get("/api/faults", responses={200: {"model": StandingFaults}})
+    def list_faults() -> Response:
         """List the faults that may still strike."""
-        return {"faults": faults.standing()}
+        return Json({"faults": faults.standing()})
 
     @router.get("/api/faults/schema")
     def fault_schema() -> dict[str, Any]:
         """Give the JSON schema of an order."""
         return FAULT_ORDER.json_schema()
 
-    @router.post("/api/faults", status_code=201)
-    def order_fault(order: dict[str, Any]) -> dict[str, Any]:
+    @router.post("/api/faults", status_code=201, responses={201: {"model": OrderedFault}})
+    def order_fault(order: dict[str, Any]) -> Response:
         """Order a fault; without `next` and `rate` it strikes the next request only."""
         try:
             ordered = faults.order(FAULT_ORDER.validate_json(json.dumps(order)))
         except ValidationError as error:
-            told = error.errors(include_url=False, include_context=False, include_input=False)
-            places = [{"loc": ["body", *each["loc"][1:]], "msg": each["msg"]} for each in told]
-            raise HTTPException(422, places) from None
+            errors = error.errors(include_url=False, include_context=False, include_input=False)
+            raise RequestValidationError(
+                [{**each, "loc": ("body", *each["loc"][1:])} for each in errors]
+            ) from None
         changes.tell("faults")
-        return ordered
+        return Json(ordered, 201)
 
     @router.delete("/api/faults")
     def clear_faults() -> Deleted:
@@ -246,22 +190,22 @@ def queue_routes(queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
     router = APIRouter(tags=["queues"])
     one_at_a_time = Lock()
 
-    @router.get("/api/queues")
-    def list_queues() -> dict[str, Any]:
+    @router.get("/api/queues", responses={200: {"model": Queues}})
+    def list_queues() -> Response:
         """List the queues with how much is in them."""
         listed = [queue_json(each) for each in queues.queues()]
-        return {"deadLetterQueue": entrypoints.dead_letter_queue, "queues": listed}
+        return Json({"deadLetterQueue": entrypoints.dead_letter_queue, "queues": listed})
 
-    @router.get("/api/queues/{name}/messages")
-    def list_messages(name: str) -> dict[str, Any]:
+    @router.get("/api/queues/{name}/messages", responses={200: {"model": Messages}})
+    def list_messages(name: str) -> Response:
         """Look into a queue, at most 100 messages; nothing is taken out."""
         try:
-            return {"messages": [message_json(each) for each in queues.messages(name, limit=PEEK)]}
+            return Json({"messages": [message_json(each) for each in queues.messages(name, limit=PEEK)]})
         except MnsError as error:
             raise HTTPException(error.status, error.text) from None
 
     @router.post("/api/queues/{name}/messages/{message_id}/back")
-    def send_back(name: str, message_id: str) -> dict[str, str]:
+    def send_back(name: str, message_id: str) -> MessageId:
         """Put a dead letter's message into the queue of the queue function, then remove the letter.
 
         The message names the targets that got nothing; where the letter has none, its original goes back.
@@ -280,7 +224,7 @@ def queue_routes(queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
             except MnsError as error:
                 raise HTTPException(error.status, error.text) from None
             queues.remove(name, message_id)
-        return {"messageId": sent}
+        return MessageId(message_id=sent)
 
     return router
 
@@ -289,11 +233,11 @@ def figure_routes(store: Store, calls: CallLog, queues: MnsStore, entrypoints: E
     """The overview."""
     router = APIRouter(tags=["figures"])
 
-    @router.get("/api/overview")
-    def show_overview() -> dict[str, Any]:
+    @router.get("/api/overview", responses={200: {"model": Figures}})
+    def show_overview() -> Response:
         """Sum up the last half hour."""
         letters = queues.queue(entrypoints.dead_letter_queue)
-        return {**overview(store, calls.calls()), "deadLetters": letters.active_messages}
+        return Json({**overview(store, calls.calls()), "deadLetters": letters.active_messages})
 
     return router
 

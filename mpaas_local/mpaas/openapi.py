@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic.json_schema import models_json_schema
+
+from mpaas_local.mpaas.bodies import (
+    Deleted,
+    Entry,
+    Health,
+    InboxPage,
+    OrderedFault,
+    Problem,
+    StandingFaults,
+)
 from mpaas_local.mpaas.faults import FAULT_ORDER
 from mpaas_local.mpaas.store import OUTCOMES
 
 _TEXT = {"type": "string"}
-_TEXT_OR_NULL = {"type": ["string", "null"]}
 _COUNT = {"type": "integer", "minimum": 0}
+_BODIES = (Deleted, Entry, Health, InboxPage, OrderedFault, Problem, StandingFaults)
 
 
 def openapi_document() -> dict[str, Any]:
@@ -17,7 +28,10 @@ def openapi_document() -> dict[str, Any]:
     here.
     """
     order = FAULT_ORDER.json_schema(ref_template="#/components/schemas/{model}")
-    schemas = {**order.pop("$defs"), "FaultOrder": order, **_schemas()}
+    _, bodies = models_json_schema(
+        [(body, "serialization") for body in _BODIES], ref_template="#/components/schemas/{model}"
+    )
+    schemas = {**order.pop("$defs"), "FaultOrder": order, **bodies["$defs"]}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -54,13 +68,13 @@ def openapi_document() -> dict[str, Any]:
             "/faults": {
                 "get": {
                     "summary": "Orders that may still strike, oldest first.",
-                    "responses": _answer("The orders.", "Standing"),
+                    "responses": _answer("The orders.", "StandingFaults"),
                 },
                 "post": {
                     "summary": "Order a fault. Without next and rate it strikes the next request only.",
                     "requestBody": {"required": True, "content": _json("FaultOrder")},
                     "responses": {
-                        **_answer("The order with id, remaining and struck.", "Order", "201"),
+                        **_answer("The order with id, remaining and struck.", "OrderedFault", "201"),
                         **_problem("422"),
                     },
                 },
@@ -75,44 +89,6 @@ def openapi_document() -> dict[str, Any]:
         },
         "components": {"schemas": schemas},
     }
-
-
-def _schemas() -> dict[str, Any]:
-    answer = {"httpStatus": {"type": ["integer", "null"]}, "code": _TEXT_OR_NULL, "message": _TEXT_OR_NULL}
-    pair = {"target": _TEXT, "messageId": _TEXT, "repeated": {"type": "boolean"}}
-    entry = {
-        "seq": _COUNT,
-        "receivedAt": {"type": "string", "format": "date-time"},
-        "requestId": _TEXT,
-        "version": _TEXT_OR_NULL,
-        "signature": {"enum": ["rpc-v1", "acs3", None]},
-        "accessKeyId": _TEXT_OR_NULL,
-        "outcome": {"enum": list(OUTCOMES)},
-        "answer": _object({**answer, "connection": {"enum": ["kept", "reset", "cut", "left"]}}),
-        "fault": {"type": ["object", "null"]},
-        "taskId": _TEXT_OR_NULL,
-        "parameters": {"type": ["object", "null"], "additionalProperties": _TEXT},
-        "targets": {"type": "array", "items": _object(pair)},
-        "notes": {"type": "array", "items": _TEXT},
-        "query": _TEXT,
-        "body": _TEXT,
-        "trigger": _TEXT_OR_NULL,
-    }
-    order = {"id": _COUNT, "kind": _TEXT, "remaining": {"type": ["integer", "null"]}, "struck": _COUNT}
-    problem = {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT}
-    return {
-        "Entry": _object(entry),
-        "InboxPage": _object({"total": _COUNT, "entries": {"type": "array", "items": _ref("Entry")}}),
-        "Order": _object(order),
-        "Standing": _object({"faults": {"type": "array", "items": _ref("Order")}}),
-        "Deleted": _object({"deleted": _COUNT}),
-        "Health": _object({"status": {"const": "ok"}, "entries": _COUNT}),
-        "Problem": _object(problem),
-    }
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def _ref(schema: str) -> dict[str, Any]:

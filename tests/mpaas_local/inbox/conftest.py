@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import urllib3
+from jsonschema import Draft202012Validator
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from mpaas_local.stack import Ports, Stack
@@ -41,16 +42,36 @@ def stack(running: Stack) -> Stack:
     return running
 
 
+@pytest.fixture(scope="module")
+def contract(running: Stack) -> dict[str, Any]:
+    """The OpenAPI document of the API."""
+    document: dict[str, Any] = urllib3.request("GET", f"{running.inbox_url}/openapi.json").json()
+    return document
+
+
+def documented_body(contract: dict[str, Any], method: str, path: str, status: int) -> Any:
+    """Return the schema of an answer, by the path as it is called; None if the path is not documented."""
+    for template, operations in contract["paths"].items():
+        pattern = re.sub(r"\{[^}]*\}", "[^/]+", template)
+        if re.fullmatch(pattern, path.partition("?")[0]) and method.lower() in operations:
+            content = operations[method.lower()]["responses"][str(status)]["content"]
+            return content["application/json"]["schema"]
+    return None
+
+
 @pytest.fixture
-def call(stack: Stack) -> Callable[..., Any]:
-    """Calls the API; returns what it answers, or status and answer where `status` is asked for."""
+def call(stack: Stack, contract: dict[str, Any]) -> Callable[..., Any]:
+    """Calls the API and returns what it answers, after a look whether that is what it documents."""
 
     def request(method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
         sent = None if body is None else json.dumps(body).encode()
         url, headers = f"{stack.inbox_url}{path}", {"Content-Type": "application/json"}
         answer = urllib3.request(method, url, body=sent, headers=headers, retries=False, timeout=30)
         assert answer.status == status, answer.data
-        return answer.json()
+        returned = answer.json()
+        if status < 400 and (schema := documented_body(contract, method, path, status)) is not None:
+            Draft202012Validator({**schema, "components": contract["components"]}).validate(returned)
+        return returned
 
     return request
 

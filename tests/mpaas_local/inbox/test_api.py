@@ -64,6 +64,19 @@ def test_the_api_is_documented(call: Call) -> None:
         assert all(operation["description"] for operation in path.values())
 
 
+def test_every_body_has_a_schema_that_allows_no_more_than_it_names(contract: dict[str, Any]) -> None:
+    free = {"/api/schema", "/api/faults/schema"}  # schemas themselves
+    for path, operations in contract["paths"].items():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                for media_type, content in answer["content"].items():
+                    if media_type == "application/json" and status < "400" and path not in free:
+                        assert "$ref" in content["schema"], (path, status)
+    for name, schema in contract["components"]["schemas"].items():
+        open_ones = {"OrderedFault", "Property", "HTTPValidationError", "ValidationError"}
+        assert schema.get("additionalProperties") is False or name in open_ones, name
+
+
 def test_pushes_are_listed_by_pages_newest_first(call: Call) -> None:
     sent(call, targets=[f"user-{number}" for number in range(45)])
 
