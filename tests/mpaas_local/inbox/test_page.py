@@ -630,7 +630,7 @@ def test_a_field_stays_open_while_one_writes_in_it(page: Page) -> None:
     expect(field).to_have_value("cq")
 
 
-def test_a_schedule_says_what_it_lacks_and_what_is_odd_about_it(page: Page) -> None:
+def test_a_schedule_says_what_it_lacks_and_what_is_wrong_with_it(page: Page) -> None:
     page.goto("/#/compose")
     page.locator("[id='strategyType']").select_option("1")
     group = page.get_by_role("group", name="strategyContent")
@@ -638,5 +638,5 @@ def test_a_schedule_says_what_it_lacks_and_what_is_odd_about_it(page: Page) -> N
 
     page.locator("[id='strategyContent.fixedTime']").fill("2026-01-01T00:00:00")
 
-    expect(group.locator(".odd").first).to_contain_text("lies in the past")
+    expect(group.locator(".failure").first).to_contain_text("is in the past")
     expect(group).to_contain_text("In China time (+08:00)")
