@@ -1,5 +1,19 @@
 """The errors of the package: one base class, below it one class for each cause and remedy.
 
+::
+
+    PushError
+    ├── InvalidMessage            a message breaks a rule of the API: correct it
+    ├── UnreadablePayload         a trigger delivered something else than it should: look at its configuration
+    │   └── UnreadableElement     one element of a batch did
+    ├── UnreadableJson            a text is not JSON, or not JSON that can be passed on unchanged
+    ├── BadRules                  the event rules are wrong: correct rules.yaml
+    ├── Misconfigured             a setting, key or permission is wrong: an operator must act
+    ├── BatchIncomplete           some messages were not sent: let the event come again
+    ├── FunctionFailed            a called function raised
+    ├── InvocationRefused         a function was not called
+    └── InvocationUnknown         a function may have been called
+
 Every error carries fields, not only text. No text holds a secret, a signature or a whole target id.
 """
 
@@ -32,7 +46,7 @@ def mask_id(target: str) -> str:
 
 
 class PushError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base of every error that this package raises on purpose."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,13 @@ class InvalidMessage(PushError):
     def __init__(self, faults: Iterable[Fault], targets: Iterable[str] = ()) -> None:
         self.faults = tuple(faults)
         self.targets = tuple(targets)
-        super().__init__("; ".join(map(str, self.faults)))
+        super().__init__()
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.faults))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class UnreadablePayload(PushError):
@@ -81,26 +101,26 @@ class UnreadablePayload(PushError):
 
 
 class BatchIncomplete(PushError):
-    """Some of what an event asked for was not sent and may be sent again: let the event come again.
+    """Some messages of an event were not sent and may be sent again: let the event come again.
 
     Attributes:
         counts: Number of outcomes by name.
-        left: Places of the messages that are left, from 0, in the event's order.
+        left: Indexes of the messages that are left, in the event's order.
     """
 
     def __init__(self, counts: Mapping[str, int], left: Sequence[int]) -> None:
         self.counts = dict(counts)
         self.left = tuple(left)
-        told = ", ".join(f"{count} {name}" for name, count in counts.items())
-        places = ", ".join(map(str, self.left[:_NAMED])) + (", …" if len(self.left) > _NAMED else "")
+        outcomes = ", ".join(f"{count} {name}" for name, count in counts.items())
+        indexes = ", ".join(map(str, self.left[:_MAX_INDEXES])) + (", …" if len(left) > _MAX_INDEXES else "")
         super().__init__(
-            f"not all was accepted: {told}; no queue took what is left of {len(self.left)} messages"
-            f" (places {places}); each request and its outcome is in the log"
+            f"not everything was accepted: {outcomes}; no queue took the rest of {len(self.left)} messages"
+            f" (indexes {indexes}); the log has every request and its outcome"
         )
 
 
-_NAMED = 20
-"""As many places as a line of the log bears."""
+_MAX_INDEXES = 20
+"""As many as a line of the log bears."""
 
 
 class Misconfigured(PushError):

@@ -310,7 +310,7 @@ def test_without_a_queue_the_batch_comes_again(missing: str) -> None:
         answer = stack.deliver(to("user-0"), to("user-1"))
 
     assert answer["errorType"] == "BatchIncomplete"
-    assert "what is left of 1 messages (places 1)" in answer["errorMessage"]
+    assert "the rest of 1 messages (indexes 1)" in answer["errorMessage"]
     assert "1 accepted" in answer["errorMessage"]
 
 

@@ -25,7 +25,8 @@ from mpaas_push import (
     PushMessage,
     Settings,
 )
-from mpaas_push.message.reading import message_of
+from mpaas_push.json_text import UnreadableJson, read_json
+from mpaas_push.message.reading import message_of, messages_of
 from mpaas_push.outcome import verdict_of
 from mpaas_push.request import requests_of
 from tests.mpaas_push.message.examples import minimal, with_targets
@@ -250,7 +251,64 @@ def wrong_messages() -> list[dict[str, Any]]:
         with_targets() | {"targets": dict.fromkeys(TARGETS, "x")},
         with_targets() | {"targets": first},
         *(minimal() | {name: first} for name in minimal() if name not in {"taskName", "title", "content"}),
+        minimal() | dict.fromkeys(TARGETS, 1),
+        with_targets() | {"targets": [dict.fromkeys(TARGETS, "x")]},
+        minimal() | {"targetMsgkey": {"other": dict.fromkeys(TARGETS, "x")}},
+        minimal() | {"targetMsgkey": {"other": json.dumps(TARGETS), "another": list(TARGETS)}},
+        *(minimal() | {name: dict.fromkeys(TARGETS, 7)} for name in MAPS),
+        *(minimal() | {name: {target: {"k": float("nan")} for target in TARGETS}} for name in MAPS),
+        *(minimal() | {name: {"hms": dict.fromkeys(TARGETS, "\ud800")}} for name in MAPS),
+        *(minimal() | {name: f'{{"{first}": {{"{first}": 1, "{first}": 2}}}}'} for name in MAPS),
+        *(minimal() | {name: f'{{"hms": {{"{first}": "\\ud800"}}}}'} for name in MAPS),
+        minimal() | {"strategyType": 1, "strategyContent": dict.fromkeys(TARGETS, 1)},
+        minimal() | {"title": "", "extendedParams": {target: [{target: 1}] for target in TARGETS}},
     ]
+
+
+MAPS = (
+    *("extendedParams", "imageUrls", "iconUrls", "thirdChannelCategory", "notifyLevel", "strategyContent"),
+    *("smsTemplateParam", "activityContentState", "transparentMessagePayload"),
+)
+
+
+def payloads() -> list[Any]:
+    """Payloads that are wrong around their messages."""
+    first = TARGETS[0]
+    return [
+        {"messages": dict.fromkeys(TARGETS, minimal())},
+        {"messages": [dict.fromkeys(TARGETS, minimal())]},
+        {"messages": [minimal()], **dict.fromkeys(TARGETS, 1)},
+        dict.fromkeys(TARGETS, minimal()),
+        list(TARGETS),
+        first,
+    ]
+
+
+@pytest.mark.parametrize("payload", payloads())
+def test_what_is_said_of_a_wrong_payload_shows_no_target(payload: Any) -> None:
+    for invalid in messages_of(payload, Settings()):
+        assert isinstance(invalid, InvalidMessage)
+        assert_nothing_is_shown(shown(invalid, *invalid.faults))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"%s": 1, "%s": 2}',
+        '{"data": {"%s": {"%s": 1}, "a": [{"%s": {}, "%s": 2}]}}',
+        '{"messages": {"%s": {"x": 1, "x": 2}}, "%s": 1}',
+        '{"targetMsgkey": {"%s": "a"}, "targetMsgkey": {"%s": "b"}}',
+        '{"extendedParams": {"%s": 1, "%s": "\\ud800"}}',
+        '[{"%s": [{"%s": "\\ud800"}]}]',
+        '{"%s": NaN, "%s": 1e999}',
+        '{"%s"; "%s"}',
+    ],
+)
+def test_what_is_said_of_unreadable_json_shows_no_target(text: str) -> None:
+    for target in TARGETS:
+        with pytest.raises(UnreadableJson) as caught:
+            read_json(text.replace("%s", target))
+        assert_nothing_is_shown(shown(caught.value, *caught.value.paths))
 
 
 @pytest.mark.parametrize("wrong", wrong_messages())
@@ -261,9 +319,14 @@ def test_what_is_said_of_a_wrong_message_shows_no_target(wrong: dict[str, Any]) 
     outcome = Outcome.invalid(invalid.faults, invalid.targets)
     assert_nothing_is_shown(shown(invalid, outcome, *invalid.faults))
     assert_nothing_is_shown([json.dumps(fault.as_json(), ensure_ascii=False) for fault in invalid.faults])
-    with pytest.raises(pydantic.ValidationError) as caught:
-        PushMessage(**wrong)
-    assert_nothing_is_shown([repr(caught.value), str(caught.value)])
+    try:
+        message = PushMessage(**wrong)
+    except pydantic.ValidationError as error:
+        assert_nothing_is_shown([repr(error), str(error)])
+    else:  # wrong only in lacking app and workspace, and worth a warning
+        advice = [json.dumps(one.as_json(), ensure_ascii=False) for one in message.advice()]
+        assert advice
+        assert_nothing_is_shown([repr(message), *advice])
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from mpaas_push.message.constraints import (
 from mpaas_push.message.fields import ALIASES, MessageFields
 from mpaas_push.message.schema import complete_schema
 from mpaas_push.message.vocabulary import OTHER_SPELLING, SETTINGS
+from mpaas_push.paths import format_path
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -225,5 +226,5 @@ def _masked(name: str | None, value: Any) -> Any:
         "activity_content_state",
         "transparent_message_payload",
     ):
-        return f"{{{', '.join(value)}}}"
+        return f"{{{', '.join(format_path((key,)) for key in value)}}}"
     return value

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pkgutil
+import re
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import mpaas_push
+from mpaas_push import errors
+from mpaas_push.errors import BatchIncomplete, Fault, InvalidMessage, PushError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def tree(cls: type[Exception], depth: int = 0) -> Iterator[tuple[int, str]]:
+    """A class and those below it that the layer defines, with their depth."""
+    yield depth, cls.__name__
+    for below in cls.__subclasses__():
+        if below.__module__.startswith("mpaas_push.") and not below.__name__.startswith("_"):
+            yield from tree(below, depth + 1)
+
+
+def test_the_docstring_draws_the_tree_of_errors_as_it_is() -> None:
+    for module in pkgutil.walk_packages(mpaas_push.__path__, "mpaas_push."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    drawn = re.findall(r"^    ([│ ]*[├└]── )?([A-Z]\w+)", errors.__doc__ or "", re.MULTILINE)
+
+    assert {(len(branch) // 4, name) for branch, name in drawn} == set(tree(PushError))
+
+
+def test_an_invalid_message_says_all_of_its_faults() -> None:
+    error = InvalidMessage([Fault("title", "is required"), Fault("", "too large")], ["user-4711"])
+
+    assert str(error) == "title: is required; too large"
+    assert repr(error) == "InvalidMessage('title: is required; too large')"
+
+
+def test_an_incomplete_batch_names_the_first_messages_that_are_left() -> None:
+    error = BatchIncomplete({"accepted": 3, "throttled": 25}, range(25))
+
+    assert "3 accepted, 25 throttled" in str(error)
+    assert "(indexes 0, 1, 2, " in str(error)
+    assert "19, …)" in str(error)
