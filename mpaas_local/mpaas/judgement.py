@@ -1,9 +1,9 @@
 """What the push service says about a push: parameters in, result code out.
 
 The business parameters of one PushSimple request, the sandbox's `Behaviour` and the time go in; a `Verdict`
-comes out, with the code of section 5.1, the field at fault and notes on what was let through although it
-looks wrong. The checks run in the order of `_CHECKS` and the first that fails decides. Where the reference
-is unsure a check notes, or has a switch.
+comes out, with the result code (pushsimple.md: Result codes), the field at fault and notes on what was let
+through although it looks wrong. The checks run in the order of `_CHECKS` and the first that fails decides.
+Where the reference is unsure a check notes, or has a switch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LEGACY_VERSION = "2019-08-21"
 
 LEGACY_PARAMETERS = frozenset(
     {
-        # Section 2.9.
+        # pushsimple.md: History of parameters.
         "TaskName",
         "Title",
         "Content",
@@ -42,10 +42,10 @@ LEGACY_PARAMETERS = frozenset(
 """The 13 parameters that version 2019-08-21 knows."""
 
 PARAMETERS = LEGACY_PARAMETERS | {
-    # Section 2.1.
+    # pushsimple.md: Core parameters.
     "TenantId",
     "PushStyle",
-    # Section 2.2.
+    # pushsimple.md: Appearance.
     "Classification",
     "ImageUrls",
     "IconUrls",
@@ -56,7 +56,7 @@ PARAMETERS = LEGACY_PARAMETERS | {
     "TransparentMessagePayload",
     "TransparentMessageUrgency",
     "VendorTemplate",
-    # Section 2.3.
+    # pushsimple.md: Strategies and SMS and Live Activity.
     "StrategyType",
     "StrategyContent",
     "SmsStrategy",
@@ -70,48 +70,49 @@ PARAMETERS = LEGACY_PARAMETERS | {
 """The 34 parameters of version 2020-10-28."""
 
 FLATTENED = ("ActivityContentState", "TransparentMessagePayload")
-"""Objects that the official SDK sends as `Name.key=value` fields (section 4.2)."""
+"""Objects that the official SDK sends as `Name.key=value` fields (pushsimple.md: Version 2020-10-28)."""
 
-ENUMERATIONS: tuple[tuple[str, frozenset[str], str], ...] = (
-    ("PushStyle", frozenset({"0", "1", "2"}), "2.1"),
-    ("PushAction", frozenset({"0", "1"}), "2.2"),
-    ("Silent", frozenset({"0", "1"}), "2.2"),
-    ("NotifyType", frozenset({"transparent", "notify"}), "2.2"),
-    ("Classification", frozenset({"0", "1"}), "2.2"),
-    ("TransparentMessageUrgency", frozenset({"HIGH", "NORMAL"}), "2.2"),
-    ("StrategyType", frozenset({"0", "1", "2"}), "2.3"),
-    ("ActivityEvent", frozenset({"update", "end"}), "2.3"),
+ENUMERATIONS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("PushStyle", frozenset({"0", "1", "2"})),
+    ("PushAction", frozenset({"0", "1"})),
+    ("Silent", frozenset({"0", "1"})),
+    ("NotifyType", frozenset({"transparent", "notify"})),
+    ("Classification", frozenset({"0", "1"})),
+    ("TransparentMessageUrgency", frozenset({"HIGH", "NORMAL"})),
+    ("StrategyType", frozenset({"0", "1", "2"})),
+    ("ActivityEvent", frozenset({"update", "end"})),
 )
-"""Optional parameters with a closed list of values: name, values, section. Anything else is 3028."""
+"""Optional parameters with a closed list of values; another value is 3028 (pushsimple.md: Core parameters,
+Appearance, Strategies and SMS and Live Activity)."""
 
 DELIVERY_TYPES = frozenset({"1", "2", "3", "5", "6", "7"})
-"""Section 2.1; 4 is listed nowhere."""
+"""pushsimple.md: Core parameters; 4 is listed nowhere."""
 
 MAX_TARGETS = 10
-"""Pairs in TargetMsgkey (section 2.1)."""
+"""Pairs in TargetMsgkey (pushsimple.md: Core parameters)."""
 
 MAX_EXPIRED_SECONDS = 7 * 24 * 3600
-"""Seven days (section 2.1, from the older server demo)."""
+"""Seven days (pushsimple.md: Core parameters), from the older server demo."""
 
 MAX_EXTENDED_PARAMS = 20
-"""Section 2.5."""
+"""pushsimple.md: Extended parameters."""
 
 RESERVED_EXTENDED_PARAMS = frozenset(
     {"notifyType", "action", "silent", "pushType", "templateCode", "channel", "taskId"}
 )
-"""Keys that the service keeps for itself (section 2.5)."""
+"""Keys that the service keeps for itself (pushsimple.md: Extended parameters)."""
 
 VENDOR_CATEGORIES: Mapping[str, frozenset[str]] = {
     "hms": frozenset(str(number) for number in range(1, 15)),
     "harmonyos": frozenset(str(number) for number in range(1, 14)),
 }
-"""Message classes of the two vendors whose list is known (section 2.6)."""
+"""Message classes of the two vendors whose list is known (pushsimple.md: Vendor categories)."""
 
 VENDORS = frozenset({"android", "ios", "miui", "hms", "fcm", "oppo", "vivo", "honor", "harmonyos"})
-"""Vendor ids of this API family (section 2.6)."""
+"""Vendor ids of this API family (pushsimple.md: Vendor categories)."""
 
 TRANSPARENT_VENDORS = frozenset({"hms", "honor", "fcm", "harmonyos"})
-"""Vendors that a transparent message may be addressed to (section 2.2)."""
+"""Vendors that a transparent message may be addressed to (pushsimple.md: Appearance)."""
 
 IMAGE_KEYS = frozenset(
     {
@@ -125,18 +126,19 @@ IMAGE_KEYS = frozenset(
         "harmonyosUrl",
     }
 )
-"""Keys of ImageUrls and IconUrls seen in documents (section 2.4); the list ends in "etc."."""
+"""Keys of ImageUrls and IconUrls seen in documents (pushsimple.md: Image keys); the list ends in "etc."."""
 
 MAX_LOOP_DAYS = 180
-"""How many days after today a loop may end (section 3.1)."""
+"""How many days after today a loop may end (pushsimple.md: Strategy content)."""
 
 _DAY_MS = 24 * 3600 * 1000
 _CHINA_OFFSET_MS = 8 * 3600 * 1000
 _LATEST_SECONDS = 10**11
-_LONG = re.compile(r"[+-]?[0-9]{1,18}")
+_LONG = re.compile(r"[+-]?[0-9]{1,19}")
+_MAX_INT = 2**31 - 1
+_MAX_LONG = 2**63 - 1
 _TIME_OF_DAY = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]")
 _LOOP_TYPES = (1, 2, 3)
-_DAILY = 1
 
 
 @dataclass(frozen=True)
@@ -346,7 +348,7 @@ def _check_extended_params(push: _Push) -> None:
 
 
 def _check_enumerations(push: _Push) -> None:
-    for name, allowed, _section in ENUMERATIONS:
+    for name, allowed in ENUMERATIONS:
         if push.given(name) and push.text(name) not in allowed:
             _refuse("3028", name, f"is {push.text(name)!r}; allowed are {', '.join(sorted(allowed))}")
 
@@ -360,34 +362,51 @@ def _check_vendor_maps(push: _Push) -> None:
         for vendor, value in _text_map(push, name).items():
             if vendor not in VENDORS:
                 push.notes.append(f"{name} names the vendor {vendor!r}, which no document names")
-            allowed = VENDOR_CATEGORIES.get(vendor)
-            if name == "ThirdChannelCategory" and allowed is not None and value not in allowed:
-                _refuse("3028", f"{name}.{vendor}", f"is {value!r}; allowed are 1 to {len(allowed)}")
+            known = VENDOR_CATEGORIES.get(vendor)
+            if name == "ThirdChannelCategory" and known is not None and value not in known:
+                # No page states that another class is refused.
+                push.notes.append(f"{name}.{vendor} is {value!r}; documented are 1 to {len(known)}")
 
 
 def _check_strategy(push: _Push) -> None:
     kind = push.text("StrategyType") or "0"
-    if kind == "0":
-        return
     name = "StrategyContent"
-    if not push.given(name):
+    content: dict[str, Any] = {}
+    if push.given(name):
+        pairs = _json_object(push, name, "3028")
+        repeated = pairs.repeated_key()
+        if repeated is not None:
+            _refuse("3028", name, f"names {repeated!r} twice")
+        content = {field: value for field, value in pairs.items if value is not None}
+        _check_strategy_fields(content)
+    elif kind != "0":
         _refuse("3028", name, f"is required with StrategyType {kind}")
-    pairs = _json_object(push, name, "3028")
-    repeated = pairs.repeated_key()
-    if repeated is not None:
-        _refuse("3028", name, f"names {repeated!r} twice")
-    content = dict(pairs.items)
+    needed = _STRATEGY_FIELDS.get(kind, ())
+    for field in needed:
+        if field not in content:
+            _refuse("3028", f"{name}.{field}", f"is required with StrategyType {kind}")
     if kind == "1":
-        if _milliseconds(content, "fixedTime") // 1000 < push.now_ms // 1000:
-            if push.behaviour.past_times == "refuse":
-                _refuse("3028", f"{name}.fixedTime", "is in the past")
-            push.notes.append(f"{name}.fixedTime is in the past")
-    else:
+        _check_fixed_time(content, push)
+    elif kind == "2":
         _check_loop(content, push)
 
 
+def _check_strategy_fields(content: Mapping[str, Any]) -> None:
+    """Check the types of what is there, whether the type of the strategy uses it or not."""
+    for field, (is_right, expected) in _STRATEGY_TYPES.items():
+        if field in content and not is_right(content[field]):
+            _refuse("3028", f"StrategyContent.{field}", f"is not {expected}")
+
+
+def _check_fixed_time(content: Mapping[str, Any], push: _Push) -> None:
+    if content["fixedTime"] // 1000 < push.now_ms // 1000:
+        if push.behaviour.past_times == "refuse":
+            _refuse("3028", "StrategyContent.fixedTime", "is in the past")
+        push.notes.append("StrategyContent.fixedTime is in the past")
+
+
 def _check_loop(content: Mapping[str, Any], push: _Push) -> None:
-    start, end = _milliseconds(content, "startTime"), _milliseconds(content, "endTime")
+    start, end = content["startTime"], content["endTime"]
     today = _china_day(push.now_ms)
     if _china_day(start) < today:
         _refuse("3028", "StrategyContent.startTime", "is before today 00:00 (+08:00)")
@@ -395,35 +414,25 @@ def _check_loop(content: Mapping[str, Any], push: _Push) -> None:
         _refuse("3028", "StrategyContent.endTime", "is before startTime")
     if _china_day(end) > today + MAX_LOOP_DAYS:
         _refuse("3028", "StrategyContent.endTime", f"is more than {MAX_LOOP_DAYS} days after today (+08:00)")
-    circle_type = content.get("circleType")
-    if type(circle_type) is not int:
-        _refuse("3028", "StrategyContent.circleType", "is required and is a whole number")
-    if circle_type not in _LOOP_TYPES:
-        push.notes.append(f"StrategyContent.circleType {circle_type} is not one of 1, 2, 3")
-    circle_value = content.get("circleValue", [] if circle_type == _DAILY else None)
-    if isinstance(circle_value, _Pairs) or not isinstance(circle_value, list):
-        _refuse("3028", "StrategyContent.circleValue", "is required and is a list of whole numbers")
-    if any(type(value) is not int for value in circle_value):
-        _refuse("3028", "StrategyContent.circleValue", "is a list of whole numbers")
-    time = content.get("time")
-    if not isinstance(time, str) or not _TIME_OF_DAY.fullmatch(time):
-        _refuse("3028", "StrategyContent.time", "is required and is a time of day, HH:mm:ss")
+    if content["circleType"] not in _LOOP_TYPES:
+        push.notes.append(f"StrategyContent.circleType {content['circleType']} is not one of 1, 2, 3")
 
 
 def _check_sms(push: _Push) -> None:
+    if push.given("SmsTemplateParam"):
+        _json_object(push, "SmsTemplateParam", "3028")
     if not push.given("SmsStrategy"):
         return
     strategy = _long(push.text("SmsStrategy"))
-    if strategy is None or strategy < 0:
+    if strategy is None or not 0 <= strategy <= _MAX_INT:
         _refuse("3028", "SmsStrategy", f"is {push.text('SmsStrategy')!r}; it is a number from 0")
     if strategy == 0:
         return
-    if strategy > 2:  # the two modes of the console (section 2.3)
+    if strategy > 2:  # the two modes of the console (pushsimple.md: Strategies and SMS and Live Activity)
         push.notes.append(f"SmsStrategy {strategy} is not one of 0, 1, 2")
     for name in ("SmsSignName", "SmsTemplateCode", "SmsTemplateParam"):
         if not push.given(name):
             _refuse("3028", name, f"is required with SmsStrategy {strategy}")
-    _json_object(push, "SmsTemplateParam", "3028")
 
 
 def _check_live_activity(push: _Push) -> None:
@@ -469,20 +478,21 @@ def _check_payload_size(push: _Push) -> None:
 
 
 _CHECKS: tuple[Callable[[_Push], None], ...] = (
-    _check_encoding,  # 3031, section 5.1
-    _check_app,  # 3003, 3007, 8012, 8013, sections 2.1 and 5.1
-    _check_texts,  # 3019, 3024, section 2.1
-    _check_delivery_type,  # 3009, section 2.1
-    _check_targets,  # 3010, 3021, 3028, 3029, sections 2.1, 3.5 and 7
-    _check_expiry,  # 3020, 3026, section 2.1
-    _check_extended_params,  # 3028, 3035, 3044, section 2.5
-    _check_enumerations,  # 3028, sections 2.1 to 2.3
-    _check_vendor_maps,  # 3028, sections 2.4, 2.6 and 2.7
-    _check_strategy,  # 3028, section 3.1
-    _check_sms,  # 3028, section 3.2
-    _check_live_activity,  # 3028, section 3.3
-    _check_transparent,  # 3028, section 3.4
-    _check_payload_size,  # 3050, section 2.8
+    _check_encoding,  # 3031 (pushsimple.md: Result codes)
+    _check_app,  # 3003, 3007, 8012, 8013 (pushsimple.md: Core parameters, Result codes)
+    _check_texts,  # 3019, 3024 (pushsimple.md: Core parameters)
+    _check_delivery_type,  # 3009 (pushsimple.md: Core parameters)
+    # 3010, 3021, 3028, 3029 (pushsimple.md: Core parameters, Rules between fields, The same message id twice)
+    _check_targets,
+    _check_expiry,  # 3020, 3026 (pushsimple.md: Core parameters)
+    _check_extended_params,  # 3028, 3035, 3044 (pushsimple.md: Extended parameters)
+    _check_enumerations,  # 3028 (pushsimple.md: Core parameters, Strategies and SMS and Live Activity)
+    _check_vendor_maps,  # 3028 (pushsimple.md: Image keys, Vendor categories, Notify levels)
+    _check_strategy,  # 3028 (pushsimple.md: Strategy content)
+    _check_sms,  # 3028 (pushsimple.md: SMS)
+    _check_live_activity,  # 3028 (pushsimple.md: Live Activity)
+    _check_transparent,  # 3028 (pushsimple.md: Other rules)
+    _check_payload_size,  # 3050 (pushsimple.md: Text lengths)
 )
 
 
@@ -532,20 +542,35 @@ def _given_as_object(push: _Push, name: str) -> bool:
     return push.given(name) or any(field.startswith(name + ".") for field in push.parameters)
 
 
-def _milliseconds(content: Mapping[str, Any], field: str) -> int:
-    value = content.get(field)
-    if type(value) is not int:
-        _refuse("3028", f"StrategyContent.{field}", "is required and is a time in milliseconds")
-    return value
-
-
 def _china_day(milliseconds: int) -> int:
-    """Number of the day in China Standard Time, +08:00 (section 3.1)."""
+    """Number of the day in China Standard Time, +08:00 (pushsimple.md: Strategy content)."""
     return (milliseconds + _CHINA_OFFSET_MS) // _DAY_MS
 
 
+def _is_int(value: Any, most: int) -> bool:
+    return type(value) is int and 0 <= value <= most
+
+
+_STRATEGY_FIELDS = {"1": ("fixedTime",), "2": ("startTime", "endTime", "circleType", "circleValue", "time")}
+_MILLISECONDS = (lambda value: _is_int(value, _MAX_LONG), "a time in milliseconds")
+_STRATEGY_TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "fixedTime": _MILLISECONDS,
+    "startTime": _MILLISECONDS,
+    "endTime": _MILLISECONDS,
+    "circleType": (lambda value: _is_int(value, _MAX_INT), "a whole number from 0"),
+    "circleValue": (
+        lambda value: isinstance(value, list) and all(type(day) is int for day in value),
+        "a list of whole numbers",
+    ),
+    "time": (
+        lambda value: isinstance(value, str) and _TIME_OF_DAY.fullmatch(value) is not None,
+        "a time of day, HH:mm:ss",
+    ),
+}
+
+
 def _long(text: str) -> int | None:
-    return int(text) if _LONG.fullmatch(text) else None
+    return int(text) if _LONG.fullmatch(text) and abs(int(text)) <= _MAX_LONG else None
 
 
 def _read_json(text: str) -> Any:

@@ -227,4 +227,6 @@ def _masked(name: str | None, value: Any) -> Any:
         "transparent_message_payload",
     ):
         return f"{{{', '.join(format_path((key,)) for key in value)}}}"
+    if isinstance(value, dict):
+        return {format_path((key,)): text for key, text in value.items()}
     return value

@@ -72,11 +72,16 @@ REFUSED: list[tuple[str, str, dict[str, str | None]]] = [
     ("3028", "ExtendedParams", {"ExtendedParams": '{"taskId":"1"}'}),
     ("3028", "ImageUrls", {"ImageUrls": "https://example.com/a.png"}),
     ("3028", "IconUrls.defaultUrl", {"IconUrls": '{"defaultUrl":1}'}),
-    ("3028", "ThirdChannelCategory.hms", {"ThirdChannelCategory": '{"hms":"15"}'}),
     ("3028", "ThirdChannelCategory.hms", {"ThirdChannelCategory": '{"hms":9}'}),
-    ("3028", "ThirdChannelCategory.harmonyos", {"ThirdChannelCategory": '{"harmonyos":"14"}'}),
     ("3028", "NotifyLevel", {"NotifyLevel": '{"oppo":"2","oppo":"1"}'}),
     ("3028", "StrategyContent", {"StrategyType": "1"}),
+    ("3028", "StrategyContent", {"StrategyType": "0", "StrategyContent": "not JSON"}),
+    ("3028", "StrategyContent.time", {"StrategyContent": '{"time":"noon"}'}),
+    ("3028", "StrategyContent.circleType", {**loop(circleType=-1)}),
+    ("3028", "StrategyContent.circleValue", {**loop(circleType=1, circleValue=None)}),
+    ("3028", "StrategyContent.fixedTime", {**timed(2**63)}),
+    ("3028", "SmsTemplateParam", {"SmsStrategy": "0", "SmsTemplateParam": "not JSON"}),
+    ("3028", "SmsStrategy", {**SMS, "SmsStrategy": str(2**31)}),
     ("3028", "StrategyContent", {"StrategyType": "1", "StrategyContent": "[]"}),
     ("3028", "StrategyContent", {"StrategyType": "1", "StrategyContent": '{"fixedTime":1,"fixedTime":2}'}),
     ("3028", "StrategyContent.fixedTime", {"StrategyType": "1", "StrategyContent": "{}"}),
@@ -108,7 +113,7 @@ REFUSED: list[tuple[str, str, dict[str, str | None]]] = [
     ("3028", "TransparentMessagePayload", {"TransparentMessagePayload": "text"}),
     ("3028", "TransparentMessageUrgency", {"TransparentMessageUrgency": "HIGH"}),
     ("3031", "Title", {"Title": "\udcff"}),
-    *(("3028", name, dict[str, str | None]({name: "3"})) for name, _, _ in ENUMERATIONS),
+    *(("3028", name, dict[str, str | None]({name: "3"})) for name, _ in ENUMERATIONS),
 ]
 
 ACCEPTED: list[dict[str, str | None]] = [
@@ -124,21 +129,18 @@ ACCEPTED: list[dict[str, str | None]] = [
     {**timed(TODAY + 1)},
     {**loop()},
     {**loop(fixedTime=1, circleType=1, circleValue=[1, 7])},
-    {**loop(circleType=1, circleValue=None)},
+    {**loop(circleType=1, circleValue=[])},
     {**loop(endTime=TODAY + 181 * DAY - 1)},
     {**loop(startTime=TODAY, endTime=TODAY)},
-    {"StrategyType": "0", "StrategyContent": "not read"},
+    {"StrategyType": "0", "StrategyContent": '{"fixedTime":1}'},
     {**SMS},
-    {"SmsStrategy": "0", "SmsTemplateParam": "not read"},
+    {"SmsStrategy": "0", "SmsTemplateParam": "{}"},
+    {"DismissalDate": str(10**11 - 1)},
     {**ACTIVITY},
     {"TransparentMessagePayload": '{"hms":{"k":"v"}}', "TransparentMessageUrgency": "HIGH"},
     {"TransparentMessagePayload.hms.k": "v", "TransparentMessageUrgency": "NORMAL"},
     {"VendorTemplate": "opaque", "MiChannelId": "1", "ChannelId": "2", "TenantId": "3"},
-    *(
-        dict[str, str | None]({name: value})
-        for name, values, _ in ENUMERATIONS[:5]
-        for value in sorted(values)
-    ),
+    *(dict[str, str | None]({name: value}) for name, values in ENUMERATIONS[:5] for value in sorted(values)),
 ]
 
 
@@ -166,6 +168,8 @@ def test_a_right_push_is_accepted_without_a_note(changes: dict[str, str | None])
     [
         ({"ImageUrls": '{"vivoUrl":"https://example.com/a.png"}'}, "vivoUrl"),
         ({"ThirdChannelCategory": '{"nokia":"1"}'}, "nokia"),
+        ({"ThirdChannelCategory": '{"hms":"15"}'}, "ThirdChannelCategory.hms"),
+        ({"ThirdChannelCategory": '{"harmonyos":"14"}'}, "ThirdChannelCategory.harmonyos"),
         ({"TransparentMessagePayload": '{"miui":{}}'}, "miui"),
         ({**loop(circleType=9)}, "circleType 9"),
         ({**SMS, "SmsStrategy": "3"}, "SmsStrategy 3"),

@@ -1,0 +1,209 @@
+"""The layer and the sandbox read the rules each for itself; on every message they come to the same verdict.
+
+Messages are made at random from values that are right, wrong or at an edge. Those that the layer takes are
+judged as it would send them, those that it refuses as somebody else would have sent them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from mpaas_local.mpaas import Behaviour
+from mpaas_local.mpaas.judgement import judge
+from mpaas_push import InvalidMessage, PushMessage, Settings
+from mpaas_push.message.constraints import parse_levels
+from mpaas_push.request import requests_of
+from tests.mpaas_push.message.examples import NOW, TODAY, clock, everything, loop, minimal, ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MESSAGES = int(os.environ.get("AGREEMENT_MESSAGES", "1500"))
+"""How many messages are tried; `AGREEMENT_MESSAGES=20000` is a search of half a minute."""
+
+SETTINGS = Settings.from_env({"MPAAS_APP_ID": "ONEX570DA89211721", "MPAAS_WORKSPACE_ID": "default"})
+VERSION = "2020-10-28"
+DAY = timedelta(days=1)
+HUGE = [2**31 - 1, 2**31, 2**63 - 1, 2**63, 10**30]
+TEXTS = ["x", "", " ", "\u3000", "\u63a8\u9001", "a" * 300, "0", "null"]
+OBJECTS: list[Any] = [
+    {},
+    {"k": "v"},
+    {"k": 1},
+    {"k": {"a": [None]}},
+    [],
+    "{}",
+    "[]",
+    "x",
+    '{"k": "v"}',
+    "null",
+    5,
+]
+TARGETS: list[Any] = [
+    {"user-1": "id-1"},
+    {f"user-{number}": f"id-{number}" for number in range(10)},
+    {"user-1": "id", "user-2": "id"},
+    {"user-1": "id", "user-2": "ID"},
+    {},
+    {"": "id"},
+    {"user-1": ""},
+    {" ": "id"},
+    {"user-1": "\t"},
+    {"user-1": 5},
+    {"user-1": None},
+    {"user 1": "id", "(null)": "other", "\u63a8": "third"},
+    '{"user-1": "id"}',
+    '{"user-1": "id", "user-1": "other"}',
+    "user-1",
+    '["user-1"]',
+    [],
+    5,
+]
+VENDOR_MAPS: list[Any] = [
+    *OBJECTS,
+    {"hms": "9", "vivo": "1"},
+    {"hms": "0"},
+    {"hms": "15", "harmonyos": "13"},
+    {"harmonyos": "14"},
+    {"hms": 9},
+    {"oppo": "16", "huawei": "1"},
+    {"hms": "13"},
+]
+STRATEGY: dict[str, list[Any]] = {
+    "fixedTime": [
+        0,
+        -1,
+        ms(NOW) - 1,
+        ms(NOW) - 1000,
+        ms(NOW),
+        ms(NOW) + 1,
+        ms(NOW) // 1000,
+        *HUGE,
+        "1",
+        1.5,
+        None,
+    ],
+    "startTime": [
+        0,
+        -1,
+        ms(TODAY) - 1,
+        ms(TODAY),
+        ms(TODAY + DAY),
+        ms(TODAY) // 1000,
+        *HUGE,
+        "1",
+        True,
+        None,
+    ],
+    "endTime": [
+        *(ms(TODAY + DAY * days) + more for days in (0, 1, 180, 181) for more in (-1, 0, 1)),
+        *(0, ms(TODAY) // 1000, *HUGE, "1", 0.5, None),
+    ],
+    "circleType": [0, 1, 2, 3, 4, -1, *HUGE, "1", True, None],
+    "circleValue": [[], [1], [0, 8, 32], [True], [1, "2"], [1.5], {"a": 1}, 1, "[]", None],
+    "time": ["00:00:00", "23:59:59", "24:00:00", "9:45:11", "09:45", "09:45:60", "09:45:11\n", "", 5, None],
+}
+VALUES: dict[str, list[Any]] = {
+    **{
+        name: [*TEXTS, None]
+        for name in (
+            *("taskName", "title", "content", "appId", "workspaceId", "tenantId", "uri"),
+            *("miChannelId", "channelId", "vendorTemplate", "smsSignName", "smsTemplateCode"),
+        )
+    },
+    "deliveryType": [0, 1, 2, 3, 4, 5, 6, 7, 8, -1, *HUGE, 3.5, True, None],
+    "targetMsgkey": [*TARGETS, None],
+    "expiredSeconds": [0, 1, 604_800, 604_801, -1, *HUGE, 600.0, 600.5, True, None],
+    "pushStyle": [0, 1, 2, 3, -1, *HUGE, 1.5, True, None],
+    "pushAction": [0, 1, 2, -1, True, None],
+    "silent": [0, 1, 2, -1, False, None],
+    "notifyType": ["transparent", "notify", "Notify", "x", None],
+    "classification": ["0", "1", "2", "-1", None],
+    "extendedParams": [
+        *OBJECTS,
+        {f"k{number}": "" for number in range(20)},
+        {f"k{number}": "" for number in range(21)},
+        *({key: "x"} for key in ("notifyType", "action", "silent", "taskId", "Action", "sound", "badge")),
+        '{"k": "v", "k": "w"}',
+    ],
+    "imageUrls": [*OBJECTS, {"defaultUrl": "https://a"}, {"vivoUrl": "/a"}, {"x": None}],
+    "iconUrls": [*OBJECTS, {"miuiUrl": "https://a"}, {"x": 5}],
+    "smsStrategy": [0, 1, 2, 3, -1, *HUGE, 1.5, True, None],
+    "smsTemplateParam": [*OBJECTS, {"code": 123456}, None],
+    "thirdChannelCategory": VENDOR_MAPS,
+    "notifyLevel": VENDOR_MAPS,
+    "activityEvent": ["update", "end", "start", "END", None],
+    "activityContentState": [*OBJECTS, {"stops": 3}, None],
+    "dismissalDate": [0, 1_893_456_000, ms(NOW), -1, *HUGE, 1.5, None],
+    "transparentMessagePayload": [*OBJECTS, {"hms": {}}, {"hms": "x"}, {"oppo": {}}, {"honor": []}, None],
+    "transparentMessageUrgency": ["HIGH", "NORMAL", "LOW", "high", None],
+}
+ALONE = (
+    "must not be empty; leave it out",  # mPaaS takes an empty parameter as one that is not there
+    "holds U+FFFD",  # mPaaS cannot know what was lost
+    "is required: set it in the message",  # another sender may have other settings
+)
+"""Beginnings of the faults that only the layer can find: of what never reaches mPaaS, or not in this form."""
+
+
+def messages(count: int) -> Iterator[dict[str, Any]]:
+    chosen = random.Random(20_201_028)
+    for _ in range(count):
+        message = chosen.choice((minimal, minimal, everything))()
+        for name in chosen.sample(sorted(VALUES), chosen.choice((1, 1, 2, 3, 5))):
+            message[name] = chosen.choice(VALUES[name])
+        if chosen.random() < 0.3:
+            message["strategyType"] = chosen.choice((0, 1, 1, 2, 2, 2, 3, -1, True, None))
+            content: Any = loop() | {"fixedTime": ms(NOW) + 1000}
+            for name in chosen.sample(sorted(STRATEGY), chosen.choice((0, 1, 1, 2))):
+                content[name] = chosen.choice(STRATEGY[name])
+            content = {name: value for name, value in content.items() if value is not None}
+            message["strategyContent"] = chosen.choice((content, content, json.dumps(content), None))
+        yield message
+
+
+def wire(message: dict[str, Any]) -> dict[str, str]:
+    """The parameters of a request that another sender makes of a message, whatever is wrong with it."""
+    return {
+        name[0].upper() + name[1:]: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in ({"pushStyle": 0} | message).items()
+        if value is not None
+    }
+
+
+def refusal(parameters: dict[str, str]) -> str | None:
+    verdict = judge(parameters, VERSION, Behaviour(), NOW.timestamp())
+    return None if verdict.code is None else f"{verdict.code} {verdict.message}"
+
+
+def disagreement(message: dict[str, Any]) -> str | None:
+    """What the two say of a message, where one takes it and the other does not."""
+    try:
+        read = PushMessage.parse(message, defaults=SETTINGS.defaults, clock=clock, levels=parse_levels(""))
+    except InvalidMessage as error:
+        if all(fault.message.startswith(ALONE) for fault in error.faults):
+            return None
+        parameters = wire({"appId": "ONEX1", "workspaceId": "default"} | message)
+        return None if refusal(parameters) else f"layer: {error}; sandbox: accepted"
+    for request in requests_of(read, SETTINGS, "scope"):
+        if refused := refusal(dict(request.parameters)):
+            return f"layer: valid; sandbox: {refused}"
+    return None
+
+
+def test_layer_and_sandbox_agree_on_every_message() -> None:
+    tried = 0
+    taken = 0
+    different = []
+    for message in messages(MESSAGES):
+        tried += 1
+        if found := disagreement(message):
+            different.append(f"{found}: {message}")
+        taken += refusal(wire({"appId": "ONEX1", "workspaceId": "default"} | message)) is None
+
+    assert different[:10] == []
+    assert 0.2 < taken / tried < 0.8  # both kinds are searched
