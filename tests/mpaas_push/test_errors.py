@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 def tree(cls: type[Exception], depth: int = 0) -> Iterator[tuple[int, str]]:
-    """A class and those below it that the layer defines, with their depth."""
+    """A class and those below it that the library defines, with their depth; commands have their own."""
     yield depth, cls.__name__
     for below in cls.__subclasses__():
-        if below.__module__.startswith("mpaas_push.") and not below.__name__.startswith("_"):
+        is_public = not below.__name__.startswith("_") and not below.__module__.startswith("mpaas_push.cli.")
+        if below.__module__.startswith("mpaas_push.") and is_public:
             yield from tree(below, depth + 1)
 
 
