@@ -83,6 +83,53 @@ def test_a_sandbox_shares_no_code_with_what_it_judges(service: str) -> None:
     assert {name: rooms for name, rooms in wrong.items() if rooms} == {}
 
 
+SERVICES = {"mpaas", "mns", "fc", "eventbridge", "inbox"}
+ENTRANCES = {"__main__", "demo", "pictures", "stack", "tick"}
+
+
+@pytest.mark.parametrize(
+    ("service", "allowed"),
+    [
+        ("mpaas", set()),
+        ("mns", set()),
+        ("fc", {"mns"}),
+        ("eventbridge", {"mns", "fc"}),
+        ("inbox", {"mpaas", "mns", "fc"}),
+    ],
+)
+def test_a_local_service_imports_only_services_below_it(service: str, allowed: set[str]) -> None:
+    above = (SERVICES | ENTRANCES) - allowed - {service}
+    wrong = {
+        name: {imported.split(".")[1] for imported in imports(file) if imported.startswith("mpaas_local.")}
+        & above
+        for name, file in modules("mpaas_local").items()
+        if name.startswith(f"mpaas_local.{service}")
+    }
+
+    assert len(wrong) > 1
+    assert {name: services for name, services in wrong.items() if services} == {}
+
+
+def test_what_all_local_services_share_imports_none_of_them() -> None:
+    shared = {
+        name: file
+        for name, file in modules("mpaas_local").items()
+        if name.count(".") == 1 and name.split(".")[1] not in SERVICES | ENTRANCES
+    }
+    wrong = {
+        name: [
+            imported
+            for imported in imports(file)
+            if imported.split(".")[0] in {"project", "mpaas_push"}
+            or (imported.startswith("mpaas_local.") and imported.split(".")[1] in SERVICES | ENTRANCES)
+        ]
+        for name, file in shared.items()
+    }
+
+    assert "mpaas_local.loopback" in shared
+    assert {name: imported for name, imported in wrong.items() if imported} == {}
+
+
 def test_the_inbox_knows_no_descriptor() -> None:
     wrong = [
         name

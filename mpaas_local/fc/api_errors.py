@@ -1,5 +1,5 @@
 """Errors of Function Compute's API, as both of its generations write them
-(fc-runtime.md: Error semantics, News since this page was written).
+(fc-runtime.md: Error semantics).
 """
 
 from __future__ import annotations

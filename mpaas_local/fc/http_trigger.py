@@ -43,7 +43,7 @@ from mpaas_local.loopback import LoopbackOnly
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from mpaas_local.mpaas import AccessKey
+    from mpaas_local.access_keys import AccessKey
 
 REQUEST_BODY_LIMIT = 32 * 1024 * 1024
 """Bytes (fc-runtime.md: HTTP limits)."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
-from mpaas_local.mpaas.signature import (
+from mpaas_local.api_signature import (
     acs3_canonical_request,
     acs3_signature,
     read_acs3_authorization,

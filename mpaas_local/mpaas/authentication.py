@@ -10,9 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from mpaas_local.mpaas.call import ACS3, Call
-from mpaas_local.mpaas.gateway_errors import missing, refusal
-from mpaas_local.mpaas.signature import (
+from mpaas_local.api_signature import (
     Acs3Authorization,
     acs3_canonical_request,
     acs3_signature,
@@ -22,6 +20,8 @@ from mpaas_local.mpaas.signature import (
     same_signature,
     sha256_hex,
 )
+from mpaas_local.mpaas.call import ACS3, Call
+from mpaas_local.mpaas.gateway_errors import missing, refusal
 
 if TYPE_CHECKING:
     from mpaas_local.access_keys import AccessKey
@@ -31,10 +31,10 @@ Clock = Callable[[], float]
 
 ACTION = "PushSimple"
 VERSIONS = ("2019-08-21", "2020-10-28")
-"""The versions of the non-finance zone (section 8)."""
+"""The versions of the non-finance zone (pushsimple.md: Endpoints and permissions)."""
 
 MAX_SKEW_SECONDS = 15 * 60
-"""How far a timestamp may be from the gateway's clock (section 5.2)."""
+"""How far a timestamp may be from the gateway's clock (pushsimple.md: Gateway errors)."""
 
 _RPC_REQUIRED = (
     "AccessKeyId",
@@ -44,15 +44,15 @@ _RPC_REQUIRED = (
     "Timestamp",
     "Signature",
 )
-"""System parameters without which RPC v1 cannot be verified (section 4.1)."""
+"""System parameters without which RPC v1 cannot be verified (pushsimple.md: Version 2019-08-21)."""
 
 _ACS3_REQUIRED = {
     "x-acs-date": "Timestamp",
     "x-acs-signature-nonce": "SignatureNonce",
     "x-acs-content-sha256": "ContentSha256",
 }
-"""Headers without which ACS3 cannot be verified (section 4.2), and what the gateway calls them in an
-error.
+"""Headers without which ACS3 cannot be verified
+(pushsimple.md: Version 2020-10-28), and what the gateway calls them in an error.
 """
 
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from mpaas_local.mpaas.signature import ACS3_ALGORITHM
+from mpaas_local.api_signature import ACS3_ALGORITHM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -74,7 +74,7 @@ class _MatchingOrder(_Order):
 
 
 class ResultFault(_MatchingOrder):
-    """HTTP 200 with a failing result code, such as 8011 or 9000 (section 5.1)."""
+    """HTTP 200 with a failing result code, such as 8011 or 9000 (pushsimple.md: Result codes)."""
 
     kind: Literal["result"]
     code: str = Field(pattern=r"^-?[0-9]{1,5}$", description="The ResultCode; not a success.")
@@ -89,7 +89,7 @@ class ResultFault(_MatchingOrder):
 
 
 class ThrottlingFault(_MatchingOrder):
-    """HTTP 400 with a throttling code: refused for load, never accepted (section 5.2)."""
+    """HTTP 400 with a throttling code: refused for load, never accepted (pushsimple.md: Gateway errors)."""
 
     kind: Literal["throttling"]
     code: str = Field(default="Throttling.User", pattern=r"^Throttling(\.[A-Za-z]+)?$")
@@ -103,7 +103,9 @@ class ThrottlingFault(_MatchingOrder):
 
 
 class InternalErrorFault(_MatchingOrder):
-    """HTTP 500 InternalError: whether the push was accepted is not to be seen from it (section 5.2)."""
+    """HTTP 500 InternalError: whether the push was accepted is not to be seen from it
+    (pushsimple.md: Gateway errors).
+    """
 
     kind: Literal["internalError"]
     accept: bool = False
@@ -114,7 +116,7 @@ class InternalErrorFault(_MatchingOrder):
 
 
 class ServiceUnavailableFault(_MatchingOrder):
-    """HTTP 503 ServiceUnavailable (section 5.2)."""
+    """HTTP 503 ServiceUnavailable (pushsimple.md: Gateway errors)."""
 
     kind: Literal["serviceUnavailable"]
     retry_after: int | None = Field(
@@ -128,7 +130,9 @@ class ServiceUnavailableFault(_MatchingOrder):
 
 
 class GatewayFault(_MatchingOrder):
-    """Any gateway error; `status` is needed for a code that section 5.2 does not name."""
+    """Any gateway error; `status` is needed for a code that is not documented
+    (pushsimple.md: Gateway errors).
+    """
 
     kind: Literal["gateway"]
     code: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,99}$")

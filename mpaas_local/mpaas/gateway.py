@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from mpaas_local.api_signature import read_acs3_authorization
 from mpaas_local.mpaas.call import Call, printable, read_call
 from mpaas_local.mpaas.faults import (
     CutBodyFault,
@@ -28,7 +29,6 @@ from mpaas_local.mpaas.judgement import LEGACY_VERSION, Behaviour, judge, read_t
 from mpaas_local.mpaas.redaction import redacted_form, without_secret_parameters
 from mpaas_local.mpaas.responses import ConnectionReset, CutBody, gateway_error, not_json, push_result
 from mpaas_local.mpaas.result_codes import result_message
-from mpaas_local.mpaas.signature import read_acs3_authorization
 from mpaas_local.mpaas.store import Answer, Entry, Outcome, Store, Target, id_scope
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class _Push:
 
     @property
     def scheduled(self) -> bool:
-        """Whether this version schedules it, and so gives it a task id (section 5)."""
+        """Whether this version schedules it, and so gives it a task id (pushsimple.md: Response)."""
         legacy = self.call.version == LEGACY_VERSION
         return not legacy and self.parameters.get("StrategyType", "") not in {"", "0"}
 

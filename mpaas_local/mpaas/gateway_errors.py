@@ -30,7 +30,7 @@ HTTP_STATUS: Mapping[str, int] = MappingProxyType(
         "InvalidTimeStamp.Format": 400,
         "InvalidTimeStamp.Expired": 400,
         "SignatureNonceUsed": 400,
-        # Generic wording of the gateway, not in section 5.2.
+        # Generic wording of the gateway, not of the reference.
         "InvalidSecurityToken.MismatchWithAccessKey": 400,
         # The sandbox's own limit.
         "RequestEntityTooLarge": 413,
@@ -44,7 +44,7 @@ HTTP_STATUS: Mapping[str, int] = MappingProxyType(
         "ServiceUnavailable": 503,
     }
 )
-"""HTTP status of each gateway code; a `Missing{Param}` is 400 (section 5.2)."""
+"""HTTP status of each gateway code; a `Missing{Param}` is 400 (pushsimple.md: Gateway errors)."""
 
 MESSAGES: Mapping[str, str] = MappingProxyType(
     {
@@ -79,7 +79,7 @@ class GatewayAnswer:
     shown: str | None = None
 
     def body(self, request_id: str, host: str) -> dict[str, Any]:
-        """The body in the gateway's shape (section 5.2)."""
+        """The body in the gateway's shape (pushsimple.md: Gateway errors)."""
         return {
             "RequestId": request_id,
             "HostId": host,

@@ -65,7 +65,8 @@ def push_result(
     success: bool = False,
     task_id: str | None = None,
 ) -> Json:
-    """HTTP 200 with the body of section 5; 2019-08-21 knows no PushResult, and no AccessDeniedDetail is
+    """HTTP 200 with the documented body
+    (pushsimple.md: Response); 2019-08-21 knows no PushResult, and no AccessDeniedDetail is
     sent.
     """
     body: dict[str, Any] = {"RequestId": request_id, "ResultCode": code, "ResultMessage": message}
@@ -75,7 +76,9 @@ def push_result(
 
 
 def gateway_error(answer: GatewayAnswer, request_id: str, host: str) -> Json:
-    """The gateway's error body (section 5.2); a wait is said in both headers that SDKs look for."""
+    """The gateway's error body
+    (pushsimple.md: Gateway errors); a wait is said in both headers that SDKs look for.
+    """
     headers = _request_id(request_id)
     if answer.retry_after is not None:
         headers |= {"retry-after": str(answer.retry_after), "x-acs-retry-after": str(answer.retry_after)}

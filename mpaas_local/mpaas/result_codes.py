@@ -1,6 +1,6 @@
 """The result codes of PushSimple: code to name, for answers and for checking ordered faults.
 
-Data only; section 5.1 of the PushSimple reference.
+Data only (pushsimple.md: Result codes).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SUCCESS_CODES = ("OK", "100")
-"""The two literals that documents give for success: the example's and the code table's (section 1, fact
-4).
+"""The two literals that documents give for success: the example's and the code table's
+(pushsimple.md: Result codes).
 """
 
 RESULT_NAMES: Mapping[str, str] = MappingProxyType(

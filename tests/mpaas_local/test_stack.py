@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from mpaas_local.eventbridge.cloud_events import EventTrigger
 from mpaas_local.fc.api import Callee
 from mpaas_local.fc.asynchronous import AsyncQueue
 from mpaas_local.fc.destinations import Undeliverable
+from mpaas_local.server import PortInUse
 from mpaas_local.stack import Ports, Stack
 from project.descriptor import DescriptorError, read_functions
 from tests.descriptors import ASYNC, FUNCTION, PROJECT
@@ -128,12 +130,22 @@ def test_a_running_stack_takes_ticks_until_an_interrupt_stops_everything(tmp_pat
     assert not [pid for pid in instances if Path(f"/proc/{pid}").exists()]
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path, option: str) -> None:
-    others = [part for other in OPTIONS if other != option for part in (other, "0")]
+@pytest.mark.parametrize("service", [port.name for port in fields(Ports)])
+def test_a_port_in_use_is_named(tmp_path: Path, service: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ports = replace(Ports(0, 0, 0, 0, 0), **{service: port})
+        with (
+            pytest.raises(PortInUse, match=str(port)),
+            Stack(ports, tmp_path, descriptor=PROJECT / "s.yaml"),
+        ):
+            pass
+
+
+def test_a_port_in_use_ends_the_command_with_what_to_do(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        stack = run_local("--demo", option, port, *others, "--store", str(tmp_path))
+        stack = run_local("--demo", *ANY_PORTS, "--sandbox-port", port, "--store", str(tmp_path))
         _, errors = stack.communicate(timeout=60)
 
     assert stack.returncode == 2

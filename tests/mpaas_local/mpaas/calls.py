@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from mpaas_local.api_signature import rpc_signature
 from mpaas_local.mpaas import LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET, Sandbox
-from mpaas_local.mpaas.signature import rpc_signature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,6 +18,7 @@ from aliyunsdkmpaas.request.v20190821.PushSimpleRequest import PushSimpleRequest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mpaas_local.api_signature import acs3_canonical_request, acs3_signature, sha256_hex
 from mpaas_local.mpaas import (
     LOCAL_ACCESS_KEY_ID,
     LOCAL_ACCESS_KEY_SECRET,
@@ -25,7 +26,6 @@ from mpaas_local.mpaas import (
     Behaviour,
     Sandbox,
 )
-from mpaas_local.mpaas.signature import acs3_canonical_request, acs3_signature, sha256_hex
 from tests.mpaas_local.mpaas.calls import Reply, post, push, send, signed_query
 
 TOKEN = "a-security-token/with+signs=="

@@ -6,7 +6,7 @@ from aliyunsdkcore.auth.composer import rpc_signature_composer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpaas_local.mpaas.signature import (
+from mpaas_local.api_signature import (
     percent_encode,
     read_acs3_authorization,
     rpc_signature,

@@ -1,7 +1,7 @@
-"""The two signatures that the mPaaS gateway accepts, computed from scratch.
+"""The two signatures of the cloud's APIs, RPC v1 and ACS3, computed from scratch.
 
 A request's method, parameters or headers and a secret go in; the signature, or the text that it signs, comes
-out. Pure functions, written from section 4 of the PushSimple reference and not from an SDK, so that the
+out. Pure functions, written from the reference (pushsimple.md: Wire format) and not from an SDK, so that the
 senders under test and this verifier can disagree.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 ACS3_ALGORITHM = "ACS3-HMAC-SHA256"
-"""Name of the header signature of version 2020-10-28's SDKs (section 4.2)."""
+"""Name of the header signature of version 2020-10-28's SDKs (pushsimple.md: Version 2020-10-28)."""
 
 _ACS3_AUTHORIZATION = re.compile(
     rf"{ACS3_ALGORITHM}\s+Credential=(?P<key>[^,\s]*)\s*,\s*"
@@ -48,7 +48,9 @@ def rpc_string_to_sign(method: str, parameters: Mapping[str, str]) -> str:
 
 
 def rpc_signature(method: str, parameters: Mapping[str, str], secret: str) -> str:
-    """Base64 HMAC-SHA1 of the RPC v1 text; the key is the secret followed by `&` (section 4.1)."""
+    """Base64 HMAC-SHA1 of the RPC v1 text; the key is the secret followed by `&`
+    (pushsimple.md: Version 2019-08-21).
+    """
     text = rpc_string_to_sign(method, parameters).encode("ascii")
     return base64.b64encode(hmac.digest(_utf8(secret + "&"), text, "sha1")).decode("ascii")
 
@@ -64,7 +66,8 @@ def acs3_canonical_request(
 ) -> str:
     """The canonical request of ACS3: method, path, sorted query, signed headers, their names, body hash.
 
-    `headers` maps lower-case names to every value received under that name (section 4.2).
+    `headers` maps lower-case names to every value received under that name
+    (pushsimple.md: Version 2020-10-28).
     """
     names = sorted(signed_headers)
     lines = "".join(f"{name}:{_header_value(headers.get(name, ()))}\n" for name in names)
@@ -75,13 +78,17 @@ def acs3_canonical_request(
 
 
 def acs3_signature(canonical_request: str, secret: str) -> str:
-    """Hex HMAC-SHA256 of the algorithm's name and the hash of the canonical request (section 4.2)."""
+    """Hex HMAC-SHA256 of the algorithm's name and the hash of the canonical request
+    (pushsimple.md: Version 2020-10-28).
+    """
     text = f"{ACS3_ALGORITHM}\n{sha256_hex(_utf8(canonical_request))}"
     return hmac.digest(_utf8(secret), text.encode("ascii"), "sha256").hex()
 
 
 def read_acs3_authorization(header: str) -> Acs3Authorization | None:
-    """The parts of an ACS3 `Authorization` header; None if it is not written as section 4.2 shows."""
+    """The parts of an ACS3 `Authorization` header; None if it is not written so
+    (pushsimple.md: Version 2020-10-28).
+    """
     found = _ACS3_AUTHORIZATION.fullmatch(header)
     if found is None:
         return None
@@ -100,7 +107,8 @@ def sha256_hex(data: bytes) -> str:
 
 
 def percent_encode(text: str) -> str:
-    """RFC 3986 encoding of UTF-8: only `A-Za-z0-9-_.~` stay, a space is `%20` (section 4.1).
+    """RFC 3986 encoding of UTF-8: only `A-Za-z0-9-_.~` stay, a space is `%20`
+    (pushsimple.md: Version 2019-08-21).
 
     Bytes that were not UTF-8 arrive as lone surrogates and leave as the bytes that they were.
     """
