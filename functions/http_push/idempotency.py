@@ -36,7 +36,7 @@ class KeyMemory:
         """
         fingerprint = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
         if ledger:
-            return ledger.compared(key, fingerprint)
+            return ledger.compare(key, fingerprint)
         known = self._bodies.get(key)
         self._bodies[key] = known or fingerprint
         self._bodies.move_to_end(key)

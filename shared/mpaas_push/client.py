@@ -190,7 +190,9 @@ class PushClient:
 
     def _deliver(self, request: PushRequest, invocation: Invocation) -> Outcome:
         started = time.monotonic()
-        claim = self.ledger.claim(request, invocation) if self.ledger and invocation.time_left > 0 else None
+        claim = None
+        if self.ledger and invocation.time_left > 0:
+            (claim,) = self.ledger.claim([request], invocation)
         if isinstance(claim, Outcome):
             _log(claim, invocation, time.monotonic() - started)
             return claim
@@ -204,8 +206,8 @@ class PushClient:
         keys = invocation.credentials
         secrets = (keys.access_key_id, keys.access_key_secret, keys.security_token)
         outcome = Outcome.of(verdict, request.targets, delivery.tries, secrets)
-        if claim:
-            claim.settle(outcome)
+        if self.ledger and claim:
+            self.ledger.settle([(claim, outcome)])
         _log(outcome, invocation, time.monotonic() - started)
         return outcome
 

@@ -1,53 +1,46 @@
 """What has been sent already: one record for each request in Redis or Tair, claimed before it is sent.
 
-Powertools' idempotency records carry it. A request is known by its message ids with their targets, its app
-and its workspace, of which only a hash is stored; what is kept of an outcome holds no target, no text of the
-push and no secret. A record is in one of three states:
+A request is known by its message ids with their targets, its app and its workspace, of which only a hash is
+stored. Its record keeps a fingerprint of the message and what became of it, but no target, no text of the
+push and no secret. `ledger.lua` describes records and is the only way to change one. A record is
 
 * claimed, until the deadline of the invocation that sends it: for another one it is ``throttled`` for now;
 * claimed and past that deadline: the sender is gone, the outcome is ``unknown``;
-* completed with its outcome: ``accepted``, ``refused`` or ``unknown``, for as long as the message is valid.
+* ``accepted`` or ``unknown``, for as long as the message is valid: the same message gets that outcome again,
+  another one under the same ids is ``refused`` (``IdReused``).
 
-``throttled`` and ``misconfigured`` release the claim: the request was not taken and may be sent again. Each
-claim differs from all others, and is replaced only by who knows it: whoever comes late harms no other's.
+Nothing else is remembered: what was not taken may be sent again, corrected or not.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-import math
+import os
 import time
-import uuid
-import warnings
-from copy import copy
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Literal
 
-import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
+from pydantic import BaseModel
 
-from mpaas_push.lean_import import stand_ins
-from mpaas_push.outcome import ACCEPTED, REFUSED, THROTTLED, UNKNOWN, Outcome, OutcomeKind, ids_for_log
-from mpaas_push.settings import IfDown, OnUnknown
-
-# Powertools imports its DynamoDB records, and with them boto3, whether they are used or not.
-_dynamodb = ModuleType("aws_lambda_powertools.utilities.idempotency.persistence.dynamodb")
-_dynamodb.__dict__["DynamoDBPersistenceLayer"] = None
-with stand_ins(_dynamodb):
-    from aws_lambda_powertools.utilities.idempotency.config import IdempotencyConfig
-    from aws_lambda_powertools.utilities.idempotency.exceptions import (
-        IdempotencyItemAlreadyExistsError,
-        IdempotencyItemNotFoundError,
-        IdempotencyValidationError,
-    )
-    from aws_lambda_powertools.utilities.idempotency.persistence.cache import CachePersistenceLayer
+from mpaas_push.ledger_server import Failure, LedgerServer
+from mpaas_push.outcome import (
+    ACCEPTED,
+    MISCONFIGURED,
+    REFUSED,
+    THROTTLED,
+    UNKNOWN,
+    Outcome,
+    OutcomeKind,
+    ids_for_log,
+)
+from mpaas_push.settings import IfDown
 
 if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.idempotency.persistence.cache import CacheClientProtocol
-    from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
-    from redis.commands.core import Script
+    from collections.abc import Sequence
 
     from mpaas_push.invocation import Invocation
     from mpaas_push.request import PushRequest
@@ -60,13 +53,6 @@ logger = logging.getLogger(__name__)
 Comparison = Literal["new", "same", "other"]
 """Of an Idempotency-Key: new, known with the same body, known with another one."""
 
-TIMEOUT_SECONDS = 1.0
-"""For a connection and for an answer; a ledger that is slower than the push is of no use."""
-IDLE_LIMIT_SECONDS = 10.0
-"""A connection idle for longer is opened anew: a flow that a proxy forgot in silence takes `TIMEOUT_SECONDS`
-to be noticed, and then it is too late to ask again."""
-PAUSE_SECONDS = 2.0
-"""How long a ledger that could not be reached is not asked again: a batch must not wait once a request."""
 SHORTEST_KEPT_SECONDS = 24 * 3600
 """Records outlive short validities: deliveries are repeated for up to a day
 (fc-runtime.md: MNS topic trigger, Asynchronous invocation)."""
@@ -76,381 +62,287 @@ LONGEST_CLAIM_SECONDS = 15 * 60.0
 """A claim of an invocation without deadline, or with a later one: the request has no longer than that."""
 MARGIN_SECONDS = 1.0
 """How long a claim outlives its invocation: a verdict of the last moment still has to be recorded."""
-
-_REPLACE = """
-local found = redis.call('GET', KEYS[1])
-if found and found ~= ARGV[1] then
-    return 0
-end
-if ARGV[2] == '' then
-    redis.call('DEL', KEYS[1])
-else
-    redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
-end
-return 1
-"""
-"""Puts a text (for so many seconds), or nothing, in the place of a known one; another one stays."""
+PROBE_SECONDS = 10
+"""How long the record of a health check is kept, should it not be deleted."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """The right to send a request, taken from the ledger; settle it with the outcome.
 
     Attributes:
         request: The request.
+        owner: What tells this claim from all others.
         deadline: Until when the request may be under way, on the clock of `time.monotonic`; then others may
             think that its sender is gone.
     """
 
-    def __init__(self, ledger: Ledger, request: PushRequest, invocation: Invocation) -> None:
-        self.request = request
-        self.seconds = min(invocation.time_left + MARGIN_SECONDS, LONGEST_CLAIM_SECONDS)
-        self.deadline = time.monotonic() + self.seconds - MARGIN_SECONDS
-        self._ledger = ledger
-        self._own = _OwnRecord(ledger._redis, ledger._replace)  # noqa: SLF001 - one thing in several classes
-        self._records = ledger._records_of(self._own, _kept(request))  # noqa: SLF001 - as above
-        self._data = {"key": _identity(request)}
-
-    @property
-    def may_stand(self) -> bool:
-        """Whether the claim stands in the ledger, or may: an answer was lost."""
-        return bool(self._own.mine)
-
-    def found(self) -> DataRecord | None:
-        """Read the request's record."""
-        try:
-            return self._records.get_record(self._data)
-        except IdempotencyItemNotFoundError:
-            return None
-
-    def taken(self) -> bool:
-        """Write the claim in the place of what was found, and say whether it is there."""
-        try:
-            self._records.save_inprogress(self._data, remaining_time_in_millis=round(self.seconds * 1000))
-        except (IdempotencyItemAlreadyExistsError, IdempotencyItemNotFoundError):
-            return False  # another invocation was faster, and may have given its claim back already
-        except (RedisError, OSError):
-            if not self._own.refused:
-                raise
-            return False  # only Powertools' look at who was faster failed
-        return True
-
-    def given_back(self) -> None:
-        """Delete the claim, if it still stands there."""
-        self._records.delete_record(self._data, _NOTHING_SENT)
-
-    def noted(self, outcome: Outcome) -> None:
-        """Write an outcome in the place of the claim; ``accepted`` stays true whatever stands there."""
-        self._own.yields = outcome.kind is not ACCEPTED
-        self._records.save_success(self._data, _noted(outcome))
-
-    def settle(self, outcome: Outcome) -> None:
-        """Record what became of the request; never raises.
-
-        When the ledger cannot be reached the claim stays and, past its deadline, counts as ``unknown``.
-        Another invocation that has taken the request over meanwhile keeps its claim, and its outcome stays,
-        unless this push was accepted.
-        """
-        self._ledger._settle(self, outcome)  # noqa: SLF001 - one thing in several classes
-
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # of the class's old name, at every new object
-
-    class _Records(CachePersistenceLayer):
-        """Powertools' records in Redis."""
-
-
-class _OwnRecord:
-    """The client by which Powertools reads and writes one record.
-
-    Powertools overwrites and deletes whatever stands under a key. This one gives what it writes an owner,
-    replaces a record only if it is still the one that was found, and then only its own.
-
-    Attributes:
-        mine: What was written last and may stand there; empty if it certainly does not.
-        refused: Another record stood where this one was to be written.
-        yields: Whether another record is let stand where one's own is to be written.
-    """
-
-    def __init__(self, client: redis.Redis, replace: Script) -> None:
-        self.mine = ""
-        self.refused = False
-        self.yields = True
-        self._client = client
-        self._replace = replace
-        self._owner = uuid.uuid4().hex
-        self._name: Any = None
-        self._found = ""
-
-    def get(self, name: Any) -> str | None:
-        self._name = name
-        self._found = cast("str | None", self._client.get(name)) or ""
-        return self._found or None
-
-    def set(self, name: Any, value: Any, ex: Any = None, px: Any = None, nx: bool = False) -> bool | None:
-        del px, nx  # Powertools counts in seconds; what is found decides, be it nothing
-        if name != self._name:
-            return None  # its lock for overwriting what seems abandoned: here that is an unknown outcome
-        text = f'{value[:-1]}, "owner": "{self._owner}"}}'
-        expected, self.mine = self.mine or self._found, text
-        if not self.yields:
-            self._client.set(name, text, ex=ex)
-        elif not self._replace(keys=[name], args=[expected, text, ex]):
-            self.mine, self.refused = "", True
-            return None
-        return True
-
-    def delete(self, *names: Any) -> Any:
-        return self._replace(keys=[*names], args=[self.mine, "", 0]) if self.mine else 0
-
-
-class _Connections(redis.ConnectionPool):
-    """Connections of which none is used after a long rest: on its way something may have forgotten it."""
-
-    def get_connection(self, *args: Any, **options: Any) -> Any:
-        connection: Any = super().get_connection(*args, **options)
-        # Wall time: the monotonic clock of a frozen instance may stand still.
-        if abs(time.time() - getattr(connection, "idle_since", time.time())) > IDLE_LIMIT_SECONDS:
-            connection.disconnect()
-            try:
-                connection.connect()
-            except BaseException:
-                self.release(connection)
-                raise
-        return connection
-
-    def release(self, connection: Any) -> None:
-        connection.idle_since = time.time()
-        super().release(connection)
+    request: PushRequest = field(repr=False)
+    owner: str
+    deadline: float
 
 
 class Ledger:
     """Records of what was sent, shared by all functions and instances that name the same server.
 
-    Safe under threads; keeps connections, and no decision.
+    Safe under threads and after a fork; keeps connections, and no decision. What it cannot tell about a
+    request is decided by `PUSH_LEDGER_IF_DOWN`. Where it can never work (wrong password, missing rights, a
+    node of a cluster) nothing goes out, whatever that says: each request is ``misconfigured``.
     """
 
     def __init__(self, settings: Settings) -> None:
         """Open nothing yet.
 
         Args:
-            settings: `PUSH_LEDGER_URL` and what to do when it cannot be reached.
+            settings: `PUSH_LEDGER_URL`, and what to do when the ledger cannot tell.
         """
-        url = settings.ledger_url or ""
-        trust = {"ssl_ca_certs": settings.ca_bundle, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
-        connections = _Connections.from_url(
-            url,
-            decode_responses=True,
-            protocol=2,  # the other one begins with a command that older servers and proxies do not know
-            socket_connect_timeout=TIMEOUT_SECONDS,
-            socket_timeout=TIMEOUT_SECONDS,
-            # A claim that is sent twice would find itself.
-            retry=Retry(NoBackoff(), 0),
-            **(trust if url.startswith("rediss:") else {}),
-        )
-        self._redis = redis.Redis.from_pool(connections)
-        self._replace = self._redis.register_script(_REPLACE)
-        self._keys = _records(self._redis, bodies=True)
-        self._requests = _records(self._redis, bodies=False)
         self._settings = settings
-        self._asked_again_at = -math.inf
+        self._server = LedgerServer(settings)
+        self._if_down = (
+            "pushes are sent without it, and may be sent twice"
+            if settings.ledger_if_down is IfDown.SEND
+            else "pushes wait for it"
+        )
 
-    def claim(self, request: PushRequest, invocation: Invocation) -> Claim | Outcome | None:
-        """Ask for the right to send a request; never raises.
-
-        Returns:
-            The claim, or the outcome that stands for sending: the one of the first time, ``throttled`` while
-            another invocation sends the request. None when the ledger cannot be reached and the request is to
-            be sent without it; a claim of which nobody knows whether it stands there is settled even so.
-        """
-        if time.monotonic() < self._asked_again_at:
-            return self._without(request)
-        claim = Claim(self, request, invocation)
-        try:
-            return self._claimed(claim)
-        except (RedisError, OSError) as error:
-            self._report(error)
-        instead = self._without(request)
-        if not claim.may_stand:
-            return instead
-        if instead is None:
-            return claim
-        # Nothing is sent: left alone, the claim would end as ``unknown``.
-        self._settle(claim, instead)
-        return instead
-
-    def compared(self, key: str, fingerprint: str) -> Comparison:
-        """Say whether an Idempotency-Key is new or known, and with which body; remember it a day.
-
-        With a ledger that cannot be reached nothing is said against a key. Never raises.
+    def claim(self, requests: Sequence[PushRequest], invocation: Invocation) -> list[Claim | Outcome | None]:
+        """Ask for the right to send requests, all in one trip; never raises.
 
         Args:
-            key: The caller's key.
-            fingerprint: Hash of the body that came with it.
+            requests: The requests. One whose validity has ended takes over no unknown outcome.
+            invocation: Until when its requests may be under way.
+
+        Returns:
+            For each request one of three:
+
+            * the claim: send the request, then settle it. After a lost answer the claim may not exist; what
+              became of the request is recorded even so, if that is possible by then;
+            * the outcome that stands for sending: that of the first time, ``throttled`` while another
+              invocation sends it (``InProgress``) or while the ledger is down and `PUSH_LEDGER_IF_DOWN` is
+              ``fail``, ``refused`` if another message was sent under its ids (``IdReused``),
+              ``misconfigured`` if the ledger can never work;
+            * None: send it without the ledger.
         """
-        if time.monotonic() < self._asked_again_at:
-            return "same"
-        data = {"key": self._key(key), "body": fingerprint}
-        try:
-            try:
-                self._keys.save_inprogress(data, remaining_time_in_millis=SHORTEST_KEPT_SECONDS * 1000)
-            except IdempotencyItemAlreadyExistsError:
-                self._keys.get_record(data)
-                return "same"
-        except IdempotencyValidationError:
-            return "other"
-        except IdempotencyItemNotFoundError:
-            return "same"
-        except (RedisError, OSError) as error:
-            self._report(error)
-            return "same"
-        return "new"
+        seconds = max(min(invocation.time_left + MARGIN_SECONDS, LONGEST_CLAIM_SECONDS), MARGIN_SECONDS)
+        deadline = time.monotonic() + seconds - MARGIN_SECONDS
+        token = os.urandom(8).hex()
+        claims = [
+            Claim(request=request, owner=f"{token}-{index}", deadline=deadline)
+            for index, request in enumerate(requests)
+        ]
+        on_unknown = self._settings.on_unknown.value
+        calls = [
+            _call(
+                claim,
+                "claim",
+                _seconds_kept(claim.request),
+                _fingerprint(claim.request),
+                round(seconds * 1000),
+                on_unknown if claim.request.validity_left() > 0 else "",
+            )
+            for claim in claims
+        ]
+        answers = self._ask(calls, self._if_down)
+        # One record that can never be written is enough: the server is not the one that is meant.
+        permanent = _permanent(answers)
+        results = [
+            self._result(claim, permanent or answer) for claim, answer in zip(claims, answers, strict=True)
+        ]
+        # A claim that is not used must not end as `unknown`. Where there was no answer it may exist.
+        self.settle(
+            [
+                (claim, result)
+                for claim, answer, result in zip(claims, answers, results, strict=True)
+                if isinstance(result, Outcome) and _may_exist(answer)
+            ]
+        )
+        return results
+
+    def settle(self, settled: Sequence[tuple[Claim, Outcome]]) -> None:
+        """Record what became of claimed requests, all in one trip; never raises.
+
+        ``accepted`` and ``unknown`` are kept, any other outcome gives the claim back. When the ledger cannot
+        be reached the claim stays and, past its deadline, counts as ``unknown``. Another invocation that has
+        taken the request over meanwhile keeps its claim, and its outcome stays, unless this push was
+        accepted.
+        """
+        calls = [
+            _call(
+                claim,
+                "settle",
+                _seconds_kept(claim.request),
+                _fingerprint(claim.request),
+                outcome.kind.value,
+                _Record.model_validate(outcome, from_attributes=True).model_dump_json(exclude_defaults=True),
+            )
+            if outcome.kind in {ACCEPTED, UNKNOWN}
+            else _call(claim, "release")
+            for claim, outcome in settled
+        ]
+        self._ask(calls, "what became of them is not recorded; they may end as unknown", despite_pause=True)
+
+    def compare(self, key: str, fingerprint: str) -> Comparison:
+        """Say whether an Idempotency-Key is new or known, and with which body; remember it for a day.
+
+        A ledger that cannot tell says ``same``: nothing against the key. Never raises.
+
+        Args:
+            key: The caller's key, with the sender before it: others may use the same one.
+            fingerprint: Of the body that came with it, without spaces.
+        """
+        seconds = SHORTEST_KEPT_SECONDS
+        name, token = _name("key", key), os.urandom(8).hex()
+        (answer,) = self._ask([(name, "claim", token, seconds, fingerprint, seconds * 1000, "")], "")
+        match answer:
+            case ["claimed"]:
+                return "new"
+            case ["busy", known] if known != fingerprint:
+                return "other"
+            case ["reused", _]:
+                return "other"
+        return "same"
 
     def forget(self, key: str) -> None:
         """Forget an Idempotency-Key under which nothing was sent; never raises."""
-        try:
-            self._keys.delete_record({"key": self._key(key)}, _NOTHING_SENT)
-        except (RedisError, OSError) as error:
-            self._report(error)
+        self._ask([(_name("key", key), "forget", "")], "")
+
+    def health(self) -> str | None:
+        """Write and delete a record; never raises.
+
+        Returns:
+            Why the ledger can never work as it is set up, without secret, user and host. None if it works, or
+            cannot be reached for now.
+        """
+        name, token = _name("health", os.urandom(8).hex()), os.urandom(8).hex()
+        calls = [
+            (name, "claim", token, PROBE_SECONDS, "-", PROBE_SECONDS * 1000, ""),
+            (name, "settle", token, PROBE_SECONDS, "-", ACCEPTED.value, "{}"),
+            (name, "forget", token),
+        ]
+        failure = _permanent(self._server.ask(calls, despite_pause=True))
+        return failure.reason if failure else None
 
     def close(self) -> None:
         """Close the connections."""
-        self._redis.close()
+        self._server.close()
 
-    def _key(self, key: str) -> list[str | None]:
-        """Return what identifies an Idempotency-Key: deployments of other apps may share the server."""
-        return ["Idempotency-Key", self._settings.app_id, self._settings.workspace_id, key]
+    def _result(self, claim: Claim, answer: list[str] | Failure) -> Claim | Outcome | None:
+        """Return what an answer to a claim means."""
+        request = claim.request
+        match answer:
+            case Failure(is_permanent=True):
+                text = f"the ledger: {answer.reason}"
+                return _not_sent(request, MISCONFIGURED, "LedgerMisconfigured", text)
+            case Failure():
+                return self._without(request, "LedgerDown", claim if answer.is_asked else None)
+            case ["reclaimed"]:
+                logger.warning("sent again after an unknown outcome", extra=_ids(request))
+                return claim
+            case ["claimed"]:
+                return claim
+        outcome = _outcome_of(request, answer)
+        if outcome is None:
+            logger.error("a record cannot be read by this version: %s", self._if_down, extra=_ids(request))
+            return self._without(request, "LedgerUnreadable", None)
+        return outcome
 
-    def _records_of(self, client: _OwnRecord, seconds: int) -> _Records:
-        """Return the records as one claim sees them, kept for so many seconds."""
-        records = copy(self._requests)
-        records.client = client
-        records.expires_after_seconds = seconds
-        return records
-
-    def _claimed(self, claim: Claim) -> Claim | Outcome:
-        found = claim.found()
-        if found and (answer := self._answer(found, claim.request)):
-            return answer
-        if not claim.taken():
-            return _elsewhere(claim.request)
-        if found:
-            ids = ids_for_log(claim.request.targets)
-            logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
-        return claim
-
-    def _answer(self, found: DataRecord, request: PushRequest) -> Outcome | None:
-        """Return what a record stands for; None if the request is to be sent again."""
-        if _in_progress(found):
-            return _elsewhere(request)
-        outcome = _outcome_of(found, request)
-        again = outcome.kind is UNKNOWN and self._settings.on_unknown is OnUnknown.RETRY
-        return None if again else outcome
-
-    def _settle(self, claim: Claim, outcome: Outcome) -> None:
-        try:
-            if outcome.kind in _KEPT:
-                claim.noted(outcome)
-            else:
-                claim.given_back()
-        except (RedisError, OSError) as error:
-            self._report(error)
-
-    def _without(self, request: PushRequest) -> Outcome | None:
+    def _without(self, request: PushRequest, code: str, claim: Claim | None) -> Claim | Outcome | None:
+        """Return what `PUSH_LEDGER_IF_DOWN` says, where nobody can tell whether a request was sent before."""
         if self._settings.ledger_if_down is IfDown.SEND:
-            return None
-        return Outcome(
-            THROTTLED,
-            request.targets,
-            result_code="LedgerDown",
-            result_message="not sent: the ledger cannot be reached; safe to send again",
-        )
+            return claim
+        return _not_sent(request, THROTTLED, code, "the ledger cannot tell whether it was sent before")
 
-    def _report(self, error: Exception) -> None:
-        self._asked_again_at = time.monotonic() + PAUSE_SECONDS
-        # What one connection met awaits the idle ones: whoever asks next asks on a new one.
-        self._redis.connection_pool.disconnect(inuse_connections=False)
-        # Texts of its errors may name user and host: their kind is enough.
-        logger.error(
-            "the ledger cannot be reached (%s): %s",
-            type(error).__name__,
-            "pushes are sent without it, and may be sent twice"
-            if self._settings.ledger_if_down is IfDown.SEND
-            else "pushes wait for it",
-        )
+    def _ask(
+        self, calls: Sequence[tuple[Any, ...]], consequence: str, *, despite_pause: bool = False
+    ) -> list[list[str] | Failure]:
+        """Ask the server, and say loudly for how many requests it failed, why, and what follows."""
+        answers = self._server.ask(calls, despite_pause=despite_pause)
+        failures = Counter(answer for answer in answers if isinstance(answer, Failure))
+        for failure, number in failures.items():
+            if failure.is_permanent:
+                logger.error("the ledger cannot work, nothing is sent: %s", failure.reason)
+            elif failure.is_new:
+                logger.error(
+                    "the ledger failed for %d requests (%s): %s", number, failure.reason, consequence
+                )
+        return answers
 
 
-_KEPT = frozenset({ACCEPTED, REFUSED, UNKNOWN})
-_NOTHING_SENT = Exception("nothing was sent")
-"""Powertools wants an exception with each record that it deletes, for its log."""
+class _Record(BaseModel):
+    """An outcome in its record. New fields need a default; a removed or changed one, a new version."""
+
+    request_id: str | None = None
+    result_code: str | None = None
+    result_message: str | None = None
+    task_id: str | None = None
+    attempts: int = 1
 
 
-def _records(client: redis.Redis, *, bodies: bool) -> _Records:
-    """Return Powertools' records, with or without a comparison of bodies."""
-    records = _Records(client=cast("CacheClientProtocol", client))
-    config = IdempotencyConfig(
-        event_key_jmespath="key",
-        payload_validation_jmespath="body" if bodies else "",
-        expires_after_seconds=SHORTEST_KEPT_SECONDS,
-        hash_function="sha256",
-    )
-    records.configure(config, key_prefix="mpaas-push")
-    return records
+def _outcome_of(request: PushRequest, answer: list[str]) -> Outcome | None:
+    """Return the outcome that a record stands for; None if it cannot be read."""
+    try:
+        match answer:
+            case ["busy", _]:
+                text = "another invocation is sending it; safe to ask again"
+                return _not_sent(request, THROTTLED, "InProgress", text, retry_after=1.0)
+            case ["reused", at]:
+                moment = datetime.fromtimestamp(int(at) // 1000, timezone.utc)
+                return _not_sent(request, REFUSED, "IdReused", _reuse(request, moment))
+            case ["settled", "claimed", _]:
+                text = "the invocation that sent this request ended before its outcome was known"
+                return Outcome(UNKNOWN, request.targets, None, "Interrupted", text, attempts=1)
+            case ["settled", state, text]:
+                record = _Record.model_validate_json(text).model_dump()
+                return Outcome(OutcomeKind(state), request.targets, **record)
+    except (ValueError, OverflowError, OSError):  # cut, or of a moment that no calendar has
+        pass
+    return None
 
 
-def _identity(request: PushRequest) -> list[Any]:
-    parameters = request.parameters
-    return [parameters.get("AppId"), parameters.get("WorkspaceId"), sorted(request.targets.items())]
+def _reuse(request: PushRequest, moment: datetime) -> str:
+    first, *others = ids_for_log(request.targets)
+    ids = f"message id {first}" + (f" (and {len(others)} more)" if others else "")
+    return f"another message was sent under {ids} at {moment.isoformat()}; give this one an id of its own"
 
 
-def _kept(request: PushRequest) -> int:
-    validity = int(request.parameters["ExpiredSeconds"])
-    return min(max(validity, SHORTEST_KEPT_SECONDS), LONGEST_KEPT_SECONDS)
-
-
-def _in_progress(record: DataRecord) -> bool:
-    until = record.in_progress_expiry_timestamp or 0
-    return record.status == "INPROGRESS" and until > time.time() * 1000
-
-
-def _elsewhere(request: PushRequest) -> Outcome:
+def _not_sent(
+    request: PushRequest, kind: OutcomeKind, code: str, why: str, retry_after: float | None = None
+) -> Outcome:
     return Outcome(
-        THROTTLED,
-        request.targets,
-        result_code="InProgress",
-        result_message="another invocation is sending this request; safe to ask again",
-        retry_after=1.0,
+        kind, request.targets, result_code=code, result_message=f"not sent: {why}", retry_after=retry_after
     )
 
 
-def _noted(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "outcome": outcome.kind.value,
-        "requestId": outcome.request_id,
-        "resultCode": outcome.result_code,
-        "resultMessage": outcome.result_message,
-        "taskId": outcome.task_id,
-        "attempts": outcome.attempts,
-    }
+def _ids(request: PushRequest) -> dict[str, Any]:
+    return {"message_ids": ids_for_log(request.targets)}
 
 
-def _outcome_of(record: DataRecord, request: PushRequest) -> Outcome:
-    """Return the outcome of the first time; a claim that nobody settled has none."""
-    noted = record.response_json_as_dict()
-    if noted is None:
-        return Outcome(
-            UNKNOWN,
-            request.targets,
-            result_code="Interrupted",
-            result_message="the invocation that sent this request ended before its outcome was known",
-            attempts=1,
-        )
-    return Outcome(
-        OutcomeKind(noted["outcome"]),
-        request.targets,
-        noted["requestId"],
-        noted["resultCode"],
-        noted["resultMessage"],
-        noted["taskId"],
-        noted["attempts"],
-    )
+def _permanent(answers: Sequence[list[str] | Failure]) -> Failure | None:
+    return next((answer for answer in answers if isinstance(answer, Failure) and answer.is_permanent), None)
+
+
+def _may_exist(answer: list[str] | Failure) -> bool:
+    """Say whether a claim may exist after an answer."""
+    if isinstance(answer, Failure):
+        return answer.is_asked and not answer.is_permanent
+    return answer[0] in {"claimed", "reclaimed"}
+
+
+def _call(claim: Claim, action: str, *arguments: Any) -> tuple[Any, ...]:
+    parameters = claim.request.parameters
+    identity = [parameters.get("AppId"), parameters.get("WorkspaceId"), sorted(claim.request.targets.items())]
+    return (_name("request", json.dumps(identity)), action, claim.owner, *arguments)
+
+
+def _name(kind: str, identity: str) -> str:
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"mpaas-push:{kind}:{digest[:32]}"
+
+
+def _fingerprint(request: PushRequest) -> str:
+    """Return a hash of the message as it was given, without targets: each of its requests has its own."""
+    content = {name: text for name, text in request.parameters.items() if name != "TargetMsgkey"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _seconds_kept(request: PushRequest) -> int:
+    return min(max(request.message.expired_seconds, SHORTEST_KEPT_SECONDS), LONGEST_KEPT_SECONDS)

@@ -60,6 +60,12 @@ def the_request(**more: Any) -> PushRequest:
     return request
 
 
+def claim_of(ledger: Ledger, request: PushRequest, invocation: Invocation) -> Claim | Outcome | None:
+    """Ask for the right to send a single request."""
+    (result,) = ledger.claim([request], invocation)
+    return result
+
+
 @pytest.fixture(autouse=True)
 def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda _: None))
@@ -101,17 +107,13 @@ def test_a_push_that_comes_again_gets_the_first_outcome_and_is_not_sent(url: str
     assert requests == 1
 
 
-def test_a_refused_push_is_not_asked_again(url: str) -> None:
-    first, second, requests = sent_twice(business("3028"), url)
-
-    assert first.kind is REFUSED
-    assert second == first
-    assert requests == 1
-
-
 @pytest.mark.parametrize(
     ("answer", "kind"),
-    [(business("8011"), THROTTLED), (gateway("Forbidden.RAM", 403), MISCONFIGURED)],
+    [
+        (business("3028"), REFUSED),  # the message or its template may have been corrected
+        (business("8011"), THROTTLED),
+        (gateway("Forbidden.RAM", 403), MISCONFIGURED),
+    ],
 )
 def test_what_was_not_taken_may_be_sent_again(url: str, answer: Answer, kind: Any) -> None:
     first, second, requests = sent_twice(answer, url, PUSH_MAX_ATTEMPTS="1")
@@ -216,7 +218,7 @@ def relay(
 
 
 def is_claim(request: bytes) -> bool:
-    return b"INPROGRESS" in request
+    return b"\r\nclaim\r\n" in request
 
 
 # --- Two at the same moment --------------------------------------------------------------------------
@@ -251,64 +253,13 @@ def test_while_a_push_is_on_its_way_another_instance_waits(url: str) -> None:
     ledger, other = Ledger(Settings(ledger_url=url)), Ledger(Settings(ledger_url=url))
     request = the_request()
 
-    assert isinstance(ledger.claim(request, within()), Claim)
-    waiting = other.claim(request, within())
+    assert isinstance(claim_of(ledger, request, within()), Claim)
+    waiting = claim_of(other, request, within())
 
     assert isinstance(waiting, Outcome)
     assert (waiting.kind, waiting.result_code, waiting.attempts) == (THROTTLED, "InProgress", 0)
     ledger.close()
     other.close()
-
-
-def test_a_claim_that_is_given_back_while_another_instance_asks_for_it_harms_no_batch(
-    url: str, redis_server: RedisServer
-) -> None:
-    faster = Ledger(Settings(ledger_url=url))
-    request, claims = the_request(), list[Any]()
-
-    def claim_first(command: bytes) -> None:
-        if is_claim(command) and not claims:
-            claims.append(faster.claim(request, within()))
-
-    def give_back(command: bytes) -> None:
-        if is_claim(command) and len(claims) == 1:
-            claims.append(None)
-            claims[0].settle(Outcome(THROTTLED, request.targets))
-
-    neighbours = [push(targetMsgkey={f"user-{number}": f"id-{number}"}) for number in range(3)]
-    with Server(reply(OK)) as server, relay(redis_server.port, claim_first, give_back) as slow:
-        with instances(1, server, slow, PUSH_CONCURRENCY="1") as (client,):
-            (outcome,), *others = client.send_all([push(), *neighbours], invocation=within())
-
-        assert (outcome.kind, outcome.result_code) == (THROTTLED, "InProgress")
-        assert [other.kind for (other,) in others] == [ACCEPTED] * 3
-    faster.close()
-
-
-@pytest.mark.parametrize("if_down", ["fail", "send"])
-def test_who_loses_the_race_for_a_claim_leaves_the_winners_alone(
-    url: str, redis_server: RedisServer, if_down: str
-) -> None:
-    winner = Ledger(Settings.from_env({"PUSH_LEDGER_URL": url}))
-    claims: list[Any] = []
-
-    def overtake(command: bytes) -> None:
-        if is_claim(command) and not claims:
-            claims.append(winner.claim(the_request(), within()))
-
-    def lose(command: bytes) -> None:
-        if claims and b"\r\nGET\r\n" in command:  # the look at who was faster
-            raise ConnectionResetError
-
-    with relay(redis_server.port, overtake, lose) as lossy:
-        loser = Ledger(Settings.from_env({"PUSH_LEDGER_URL": lossy, "PUSH_LEDGER_IF_DOWN": if_down}))
-        outcome = loser.claim(the_request(), within())
-
-    assert isinstance(claims[0], Claim)
-    assert isinstance(outcome, Outcome)
-    assert (outcome.kind, outcome.result_code) == (THROTTLED, "InProgress")
-    ((text, _),) = kept(url).values()
-    assert "INPROGRESS" in text
 
 
 @pytest.mark.usefixtures("url")  # empties it
@@ -317,7 +268,7 @@ def test_no_server_needs_to_know_a_newer_protocol(redis_server: RedisServer) -> 
     with relay(redis_server.port, seen.append) as watched:
         ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": watched}))
 
-        assert isinstance(ledger.claim(the_request(), within()), Claim)
+        assert isinstance(claim_of(ledger, the_request(), within()), Claim)
 
     assert b"HELLO" not in b"".join(seen)
 
@@ -328,7 +279,7 @@ def abandoned(url: str, monkeypatch: pytest.MonkeyPatch) -> PushRequest:
     request = the_request()
     ledger = Ledger(Settings(ledger_url=url))
     monkeypatch.setattr("mpaas_push.ledger.MARGIN_SECONDS", 0.0)
-    assert isinstance(ledger.claim(request, within(0.05)), Claim)
+    assert isinstance(claim_of(ledger, request, within(0.05)), Claim)
     ledger.close()
     time.sleep(0.06)
     return request
@@ -337,7 +288,7 @@ def abandoned(url: str, monkeypatch: pytest.MonkeyPatch) -> PushRequest:
 def test_a_claim_whose_sender_is_gone_is_unknown(url: str, abandoned: PushRequest) -> None:
     ledger = Ledger(Settings(ledger_url=url))
 
-    outcome = ledger.claim(abandoned, within())
+    outcome = claim_of(ledger, abandoned, within())
 
     assert isinstance(outcome, Outcome)
     assert (outcome.kind, outcome.result_code) == (UNKNOWN, "Interrupted")
@@ -351,7 +302,7 @@ def test_of_many_that_retry_an_unknown_push_one_sends_it(url: str, abandoned: Pu
 
     def claim(ledger: Ledger) -> Any:
         start.wait()
-        return ledger.claim(abandoned, within())
+        return claim_of(ledger, abandoned, within())
 
     with ThreadPoolExecutor(8) as pool:
         claims = list(pool.map(claim, ledgers))
@@ -368,9 +319,9 @@ def overrun(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Claim, 
     settings = Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry"})
     ledgers = [Ledger(settings) for _ in range(3)]
     monkeypatch.setattr("mpaas_push.ledger.MARGIN_SECONDS", 0.0)
-    late = ledgers[0].claim(the_request(), within(0.05))
+    late = claim_of(ledgers[0], the_request(), within(0.05))
     time.sleep(0.06)
-    fresh = ledgers[1].claim(the_request(), within())
+    fresh = claim_of(ledgers[1], the_request(), within())
     assert isinstance(late, Claim)
     assert isinstance(fresh, Claim)
     yield late, fresh, ledgers[2]
@@ -384,10 +335,10 @@ def test_who_comes_late_does_not_touch_the_claim_of_another(
 ) -> None:
     late, fresh, third = overrun
 
-    late.settle(Outcome(kind, {"user-4711": "1"}))
-    meanwhile = third.claim(the_request(), within())
-    fresh.settle(Outcome(ACCEPTED, {"user-4711": "1"}))
-    afterwards = third.claim(the_request(), within())
+    third.settle([(late, Outcome(kind, {"user-4711": "1"}))])
+    meanwhile = claim_of(third, the_request(), within())
+    third.settle([(fresh, Outcome(ACCEPTED, {"user-4711": "1"}))])
+    afterwards = claim_of(third, the_request(), within())
 
     assert isinstance(meanwhile, Outcome)
     assert meanwhile.result_code == "InProgress"
@@ -401,9 +352,9 @@ def test_what_was_accepted_late_stays_accepted(
 ) -> None:
     late, fresh, third = overrun
 
-    late.settle(Outcome(ACCEPTED, {"user-4711": "1"}))
-    fresh.settle(Outcome(kind, {"user-4711": "1"}))
-    afterwards = third.claim(the_request(), within())
+    third.settle([(late, Outcome(ACCEPTED, {"user-4711": "1"}))])
+    third.settle([(fresh, Outcome(kind, {"user-4711": "1"}))])
+    afterwards = claim_of(third, the_request(), within())
 
     assert isinstance(afterwards, Outcome)
     assert afterwards.kind is ACCEPTED
@@ -418,14 +369,14 @@ def kept(url: str) -> dict[str, tuple[str, int]]:
 
 
 def test_no_target_no_text_and_no_secret_is_kept(url: str) -> None:
-    answer = business("3028", ResultMessage="bad user-4711, LTAI-test-id")
+    answer = reply({**OK, "ResultMessage": "sent to user-4711 by LTAI-test-id"})
     with Server(answer) as server, instances(1, server, url) as (client,):
         client.send(push(title="A private title"), invocation=within())
 
     text = str(kept(url))
     for private in ("user-4711", "order-4711-1", "private", "LTAI-test-id", "test-secret"):
         assert private not in text
-    assert "3028" in text
+    assert "sent to us…(9) by …" in text
 
 
 @pytest.mark.parametrize(("validity", "seconds"), [(60, 86_400), (7 * 86_400, 7 * 86_400)])
@@ -507,11 +458,13 @@ def test_a_batch_waits_for_a_silent_ledger_only_once() -> None:
 
 def test_a_ledger_that_goes_down_meanwhile_changes_no_outcome(url: str, redis_server: RedisServer) -> None:
     with Server(reply(OK)) as server, instances(1, server, url) as (client,):
-        claim = client.ledger.claim(the_request(), within())  # type: ignore[union-attr]
+        ledger = client.ledger
+        assert ledger
+        claim = claim_of(ledger, the_request(), within())
         redis_server.stop()
         try:
             assert isinstance(claim, Claim)
-            claim.settle(Outcome(ACCEPTED, {"user-4711": "1"}))
+            ledger.settle([(claim, Outcome(ACCEPTED, {"user-4711": "1"}))])
         finally:
             redis_server.start()
 
@@ -533,7 +486,7 @@ def losing_the_answer_to_a_claim(port: int) -> Iterator[str]:
 def test_a_push_that_was_not_sent_leaves_no_claim_behind(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("mpaas_push.ledger_server.PAUSE_SECONDS", 0.0)
     with Server(reply(OK)) as server, losing_the_answer_to_a_claim(redis_server.port) as lossy:
         with instances(1, server, lossy, PUSH_LEDGER_IF_DOWN="fail") as (client,):
             (first,) = client.send(push(), invocation=within())
@@ -549,7 +502,7 @@ def test_a_push_that_was_not_sent_leaves_no_claim_behind(
 def test_a_push_that_was_sent_without_a_sure_claim_is_remembered(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("mpaas_push.ledger_server.PAUSE_SECONDS", 0.0)
     with Server(reply(OK)) as server, losing_the_answer_to_a_claim(redis_server.port) as lossy:
         with instances(1, server, lossy) as (client,), instances(1, server, url) as (other,):
             (first,) = client.send(push(), invocation=within())
@@ -565,7 +518,7 @@ def test_a_push_that_was_sent_without_a_sure_claim_is_remembered(
 def test_a_connection_that_something_on_its_way_forgot_does_not_pass_the_ledger_over(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, side_by_side: int
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger.IDLE_LIMIT_SECONDS", 0.5)
+    monkeypatch.setattr("mpaas_push.ledger_server.IDLE_LIMIT_SECONDS", 0.5)
     flow = threading.local()  # the relay has a thread for each connection
 
     def forgetful(_: bytes) -> None:
@@ -590,7 +543,7 @@ def test_a_connection_that_something_on_its_way_forgot_does_not_pass_the_ledger_
 def test_a_ledger_that_is_back_is_used_again(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("mpaas_push.ledger_server.PAUSE_SECONDS", 0.0)
     with Server(reply(OK), reply(OK)) as server, instances(1, server, url) as (client,):
         redis_server.stop()
         client.send(push(), invocation=within())
@@ -697,7 +650,7 @@ def tls_before(port: int, certificate: trustme.LeafCert) -> Iterator[int]:
 
 @pytest.mark.parametrize(
     ("name", "trusted", "requests"),
-    [("localhost", True, 1), ("other.example", True, 2), ("localhost", False, 2)],
+    [("localhost", True, 1), ("other.example", True, 0), ("localhost", False, 0)],
 )
 @pytest.mark.usefixtures("url")
 def test_rediss_checks_certificate_and_name(

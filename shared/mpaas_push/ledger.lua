@@ -1,0 +1,82 @@
+-- One record of the ledger: looks at what is there and, in the same step, puts something else in its place.
+--
+-- A record is one line of text, its fields apart by one space. `<at>` is when it was written, in milliseconds:
+--
+--   1 claimed  <at> <fingerprint> <deadline> <owner>
+--   1 accepted <at> <fingerprint> <outcome as JSON>
+--   1 unknown  <at> <fingerprint> <outcome as JSON>
+--
+-- `1` is the version. Keys may be added to the outcome under it: who does not know them passes them over. What
+-- this script cannot read (another version, another type, a record that was cut) it never changes.
+-- All times are this server's, so that clocks of instances do not matter.
+--
+-- KEYS[1]  the record
+-- ARGV[1]  claim:   take the right to send the request
+--          settle:  put an outcome in the place of one's claim
+--          release: give one's claim back
+--          forget:  delete the record, whoever wrote it
+-- ARGV[2]  owner of the claim, different for each
+-- claim:   ARGV[3] seconds to keep it, ARGV[4] fingerprint, ARGV[5] milliseconds until its deadline,
+--          ARGV[6] 'retry' to take over what is unknown
+-- settle:  ARGV[3] and ARGV[4] as above, ARGV[5] 'accepted' or 'unknown', ARGV[6] outcome as JSON
+--
+-- Returns what came of it: `claimed`, `reclaimed` (it was unknown), `busy` with the fingerprint, `reused` with
+-- the time (another message stands there), `settled` with state and outcome, `done`, or `unreadable`.
+
+local action, owner = ARGV[1], ARGV[2]
+
+if redis.replicate_commands then
+    redis.replicate_commands() -- without it, servers before version 5 write nothing after TIME
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function write(state, rest)
+    local record = string.format('1 %s %.0f %s %s', state, now, ARGV[4], rest)
+    redis.call('SET', KEYS[1], record, 'EX', ARGV[3])
+end
+
+local record = redis.pcall('GET', KEYS[1])
+if type(record) == 'table' then -- an error
+    return string.find(record.err, 'WRONGTYPE', 1, true) and {'unreadable'} or record
+end
+
+local state, at, fingerprint, rest, deadline, claimant
+if record then
+    state, at, fingerprint, rest = string.match(record, '^1 (%l+) (%d+) (%S+) (.+)$')
+    if state == 'claimed' then
+        deadline, claimant = string.match(rest, '^(%d+) (%S+)$')
+    end
+    if not (deadline or state == 'accepted' or state == 'unknown') then
+        return {'unreadable'}
+    end
+end
+
+if action == 'forget' or action == 'release' then
+    if action == 'forget' or claimant == owner then
+        redis.call('DEL', KEYS[1])
+    end
+    return {'done'}
+end
+
+if action == 'settle' then
+    -- What was accepted stays accepted, whoever sends it again meanwhile; the first outcome of its kind stands.
+    if not record or claimant == owner or ARGV[5] == 'accepted' and state ~= 'accepted' then
+        write(ARGV[5], ARGV[6])
+    end
+    return {'done'}
+end
+
+if claimant and claimant ~= owner and tonumber(deadline) > now then
+    return {'busy', fingerprint}
+end
+if record and claimant ~= owner then
+    if fingerprint ~= ARGV[4] then
+        return {'reused', at}
+    end
+    if state == 'accepted' or ARGV[6] ~= 'retry' then
+        return {'settled', claimant and 'claimed' or state, claimant and '' or rest}
+    end
+end
+write('claimed', string.format('%.0f %s', now + ARGV[5], owner))
+return {record and claimant ~= owner and 'reclaimed' or 'claimed'}

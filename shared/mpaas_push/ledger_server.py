@@ -1,0 +1,270 @@
+"""The Redis or Tair of the ledger: calls of its script enter, many in one trip, and what came of each leaves.
+
+Nothing is raised: a `Failure` stands for what was not done. Outages (timeouts, no memory, a failover) pass;
+permanent failures (a wrong password, missing rights, a node of a cluster) last until somebody acts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import re
+import ssl
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mpaas_push.settings import Settings
+
+__all__ = ["Failure", "LedgerServer"]
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 1.0
+"""For a connection and for an answer; a ledger that is slower than the push is of no use."""
+CONNECTIONS = 16
+"""Most connections of an instance."""
+WAIT_SECONDS = 2 * TIMEOUT_SECONDS
+"""How long a thread waits for one where all are in use; they are for longer only if the server is silent."""
+IDLE_LIMIT_SECONDS = 10.0
+"""A connection idle for longer is opened anew: a flow that a proxy forgot in silence takes `TIMEOUT_SECONDS`
+to be noticed, and then it is too late to ask again."""
+PAUSE_SECONDS = 2.0
+"""How long a server that could not be reached is not asked again: a batch must not wait for each block."""
+
+SCRIPT = Path(__file__).with_name("ledger.lua").read_text("utf-8")
+_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a call was not done, or may not have been.
+
+    Attributes:
+        reason: In a few words, without secret, host and user.
+        is_permanent: It lasts until settings, rights or server are changed.
+        is_asked: Whether the server was asked; if so, the call may have been done and its answer lost.
+        is_new: Whether it was met by this call, and not by one a moment ago.
+    """
+
+    reason: str
+    is_permanent: bool = False
+    is_asked: bool = True
+    is_new: bool = True
+
+
+class LedgerServer:
+    """Bounded connections to the server. Safe under threads, made anew after a fork; keeps no decision."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open nothing yet.
+
+        Args:
+            settings: `PUSH_LEDGER_URL` and the CA bundle.
+        """
+        url = settings.ledger_url or ""
+        trust = {"ssl_ca_certs": settings.ca_bundle, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
+        connections = _Connections.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=WAIT_SECONDS,
+            decode_responses=True,
+            encoding_errors="replace",  # a record that was cut anywhere must not harm its neighbours
+            protocol=2,  # the other one begins with a command that older servers and proxies do not know
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            socket_timeout=TIMEOUT_SECONDS,
+            # Asking twice is safe, since a claim knows its owner; where there was no answer it is too late.
+            retry=Retry(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,)),
+            **(trust if url.startswith("rediss:") else {}),
+        )
+        self._redis = redis.Redis.from_pool(connections)
+        self._unreachable = Failure(reason="")
+        self._asked_again_at = -math.inf
+        self._is_policy_read = False
+
+    def ask(
+        self, calls: Sequence[Sequence[Any]], *, despite_pause: bool = False
+    ) -> list[list[str] | Failure]:
+        """Call the script many times in one trip; never raises.
+
+        Args:
+            calls: For each its key and arguments (see `ledger.lua`).
+            despite_pause: Ask also a server that could not be reached less than `PAUSE_SECONDS` ago.
+
+        Returns:
+            For each call what the script returned, or why it was not called.
+        """
+        if not calls:
+            return []
+        if time.monotonic() < self._asked_again_at and not despite_pause:
+            return [replace(self._unreachable, is_asked=False, is_new=False)] * len(calls)
+        pool = self._redis.connection_pool
+        is_asked = False
+        try:
+            connection = pool.get_connection()
+            is_asked = True
+            try:
+                replies = _trip(connection, calls)
+            finally:
+                pool.release(connection)
+        except (
+            exceptions.RedisError,
+            OSError,
+            ValueError,
+        ) as error:  # ValueError: not Redis
+            # What one connection met awaits the idle ones: whoever asks next asks on a new one.
+            pool.disconnect(inuse_connections=False)
+            failure = replace(_failure(error, is_answer=False), is_asked=is_asked)
+            self._unreachable, self._asked_again_at = failure, time.monotonic() + PAUSE_SECONDS
+            return [failure] * len(calls)
+        self._warn_of_eviction()
+        return [
+            _failure(reply, is_answer=True) if isinstance(reply, Exception) else reply for reply in replies
+        ]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
+    def _warn_of_eviction(self) -> None:
+        """Read once whether the server may drop records before their time."""
+        if self._is_policy_read:
+            return
+        self._is_policy_read = True
+        try:
+            policy = self._redis.info("memory").get("maxmemory_policy", "noeviction")
+        except (exceptions.RedisError, OSError, ValueError):
+            return  # not allowed, or not told
+        if policy != "noeviction":
+            logger.warning(
+                "the ledger's server drops records when its memory is full (maxmemory-policy %s), and their"
+                " pushes may be sent twice: set it to noeviction",
+                policy,
+            )
+
+
+class _Connections(redis.BlockingConnectionPool):
+    """Connections of which none is used after a long rest: on its way something may have forgotten it."""
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        pool: Any = super()  # its methods have no types
+        connection = pool.get_connection(*args, **options)
+        # Wall time: the monotonic clock of a frozen instance may stand still.
+        if abs(time.time() - getattr(connection, "idle_since", time.time())) > IDLE_LIMIT_SECONDS:
+            connection.disconnect()
+            try:
+                connection.connect()
+            except BaseException:
+                self.release(connection)
+                raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        connection.idle_since = time.time()
+        pool: Any = super()
+        pool.release(connection)
+
+
+def _trip(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return the reply to each call, errors among them. The script is sent where it is not known."""
+    replies: list[Any] = [exceptions.NoScriptError()] * len(calls)
+    for spelled_out in (0, 1, len(calls)):  # each node behind a proxy learns the script for itself
+        open_calls = [index for index, reply in enumerate(replies) if _is_unknown_script(reply)]
+        commands = [
+            (*(("EVAL", SCRIPT) if number < spelled_out else ("EVALSHA", _SHA)), 1, *calls[index])
+            for number, index in enumerate(open_calls)
+        ]
+        if not commands:
+            break
+        answers = connection.retry.call_with_retry(
+            partial(_exchange, connection, commands), lambda _: connection.disconnect()
+        )
+        for index, answer in zip(open_calls, answers, strict=True):
+            replies[index] = answer
+    return replies
+
+
+def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """Send commands in one piece and return the reply to each, errors among them."""
+    replies: list[Any] = []
+    try:
+        connection.send_packed_command(connection.pack_commands(commands))
+        for _ in commands:
+            try:
+                replies.append(connection.read_response())
+            except exceptions.ResponseError as error:
+                replies.append(error)
+    except BaseException:
+        connection.disconnect()  # what it still has to say is about this trip
+        raise
+    return replies
+
+
+def _is_unknown_script(reply: Any) -> bool:
+    return isinstance(reply, exceptions.NoScriptError)
+
+
+_ACCESS = "it refuses the user or the password of PUSH_LEDGER_URL"
+_RIGHTS = "the user of PUSH_LEDGER_URL may not use a command or key that the ledger needs"
+_NODE = "PUSH_LEDGER_URL names a node of a cluster; it must name the cluster's proxy"
+_NETWORK = "it refuses this network: add it to the server's whitelist"
+_DATABASE = "there is no database of the number in PUSH_LEDGER_URL"
+_CERTIFICATE = "its certificate is not trusted or names another host"
+_CONNECTION = "it refuses to set a connection up: check PUSH_LEDGER_URL"
+_COMMANDS = "it does not know the commands that the ledger needs"
+
+_PERMANENT: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
+    (
+        (exceptions.AuthenticationError,),
+        r"\b(NOAUTH|WRONGPASS)\b|(?i:invalid password|operation not permitted)",
+        _ACCESS,
+    ),
+    ((exceptions.NoPermissionError,), r"\bNOPERM\b|(?i:user executing the script)", _RIGHTS),
+    (
+        (exceptions.AskError, exceptions.ClusterCrossSlotError),
+        r"\b(MOVED|ASK|CROSSSLOT)\b|(?i:not allowed in cluster mode)",
+        _NODE,
+    ),
+    ((), r"(?i:DB index)", _DATABASE),
+    ((), r"\bDENIED\b|(?i:illegal address|whitelist)", _NETWORK),
+    ((), r"(?i:unknown command)", _COMMANDS),
+)
+"""Classes of errors, their words (a script's error quotes another one), and what they mean."""
+_OUTAGE = re.compile(r"\b(LOADING|BUSY|OOM|READONLY|MASTERDOWN|TRYAGAIN|CLUSTERDOWN|MISCONF|NOREPLICAS)\b")
+
+
+def _failure(error: Exception, *, is_answer: bool) -> Failure:
+    """Say what an error means. Its text may name user and host, so only what is known of it is shown.
+
+    Args:
+        error: What was raised or answered.
+        is_answer: The server gave it as an answer to a call, on a connection that works.
+    """
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+        return Failure(reason=_CERTIFICATE, is_permanent=True)
+    words = str(error) if isinstance(error, exceptions.ResponseError) else ""
+    outage = _OUTAGE.search(words)
+    if not outage:
+        for classes, pattern, meaning in _PERMANENT:
+            if isinstance(error, classes) or re.search(pattern, words):
+                return Failure(reason=meaning, is_permanent=True)
+        if words and not is_answer:
+            return Failure(reason=_CONNECTION, is_permanent=True)
+    return Failure(reason=outage[0] if outage else type(error).__name__)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
