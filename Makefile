@@ -10,7 +10,7 @@ STAGE ?= dev
 FUNCTION ?= http_push
 EVENTS ?= http://127.0.0.1:8082
 
-.PHONY: help install run demo pictures tick validate new-function test soak check format layer package prepare deploy logs remove smoke bench requirements clean
+.PHONY: help install run demo pictures tick validate new-function test soak check format layer package prepare deploy logs remove smoke cost bench requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -79,6 +79,9 @@ remove: install  ## remove a stage from the cloud, after a question: make remove
 
 smoke: install  ## call every deployed function once, harmlessly: make smoke STAGE=staging
 	$(BIN)/python -m project smoke --stage $(STAGE)
+
+cost: install  ## what pushes cost, from s.yaml and the prices: make cost PUSHES=1000000
+	@$(BIN)/python -m project cost --pushes '$(or $(PUSHES),1000000)' $(ARGS)
 
 bench: install  ## measure speed; prints the tables of docs/performance.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt

@@ -8,10 +8,9 @@ from benchmarks import senders
 from benchmarks.measure import measured
 from benchmarks.report import Table
 from benchmarks.server import serving
+from project.cost import compute_units
 
 CPU, MEMORY_GB, LATENCY, PUSHES = 0.35, 0.5, 0.05, 100
-CALLS_CU = 75 / 10_000
-"""CU per call; a vCPU second is 1 CU, a GB second 0.15 (billing overview; 512 MB of disk are free)."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,7 @@ class Way:
 
     def cu(self, pushes: int) -> float:
         """CU that a number of pushes cost."""
-        invocations = pushes / self.pushes
-        return invocations * (self.seconds * (CPU + 0.15 * MEMORY_GB) + CALLS_CU)
+        return compute_units(pushes / self.pushes, self.seconds, cpu=CPU, memory_gb=MEMORY_GB)
 
 
 def cost() -> Table:

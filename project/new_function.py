@@ -152,7 +152,7 @@ def _with_function(path: Path, name: str, trigger: str) -> str:
         f"  extend:\n"
         f"    name: {first.extend.name}\n"
         f"  props:\n"
-        f"    functionName: mpaas-{name.replace('_', '-')}-${{vars.stage}}\n"
+        f"    functionName: {_deployed_name(name)}\n"
         f"    description: Pushes sent for {TRIGGERS[trigger][1]}\n"
         f"    code: ./functions/{name}\n"
         f"    triggers:\n" + indent(_filled(f"{trigger}.yaml", name), "      ")
@@ -165,6 +165,11 @@ def _with_function(path: Path, name: str, trigger: str) -> str:
         changed = re.sub("\r?\n", "\r\n", changed)
     _check_that_only_a_function_came(path, changed, name)
     return changed
+
+
+def _deployed_name(name: str) -> str:
+    """Return the name in the cloud, as the deployer's policy has it: `mpaas-*-push-STAGE`."""
+    return f"mpaas-{name.replace('_', '-').removesuffix('-push')}-push-${{vars.stage}}"
 
 
 def _end_of_resources(lines: list[str]) -> tuple[int, str]:

@@ -76,7 +76,7 @@ def test_a_function_of_each_kind_is_valid_and_its_test_passes(
 
     code = main(["validate", "--folder", str(project)])
 
-    names = [f"mpaas-my-{kind}-dev" for kind in sorted(TRIGGERS)]
+    names = [f"mpaas-my-{kind}-push-dev" for kind in sorted(TRIGGERS)]
     lacking = [f"FAULT template.yml: Resources: there is no function {name} here" for name in names]
     assert sorted(faults(capsys.readouterr().out)) == lacking
     assert code == 1
@@ -126,6 +126,16 @@ def test_nothing_is_overwritten(project: Path, path: str, capsys: pytest.Capture
 
     assert f"nothing was made: {path.format('orders')} exists" in capsys.readouterr().err
     assert snapshot(project) == before
+
+
+@pytest.mark.parametrize("name", ["orders", "orders_push"])
+def test_the_deployer_may_deploy_it(project: Path, name: str) -> None:
+    assert make(project, name, "timer") == 0
+
+    deployed = read_functions(project / "s.yaml", {})[name].function_name
+    assert deployed == "mpaas-orders-push-dev"
+    policy = (project / "deploy" / "policies" / "deployer.json").read_text("utf-8")
+    assert "functions/mpaas-*-push-${Stage}" in policy
 
 
 def without(text: str, keys: Iterable[str]) -> str:
@@ -194,7 +204,7 @@ def test_the_page_leads_from_the_first_file_to_the_first_push(
     first, second = (block.splitlines() for block in blocks("run"))
     assert "changed s.yaml: resources.order_events" in follow(first[0])
     validated, tested = (follow(line) for line in second)
-    lacking = "FAULT template.yml: Resources: there is no function mpaas-order-events-dev here"
+    lacking = "FAULT template.yml: Resources: there is no function mpaas-order-events-push-dev here"
     assert faults(validated) == [lacking]
     assert "1 passed" in tested
 

@@ -1,0 +1,242 @@
+"""`cost`: what a number of pushes costs, computed from the descriptor, for each trigger that brings pushes.
+
+Function Compute bills what a function is given for as long as it runs, used or not, and its calls; MNS
+requests and queues; EventBridge the messages of streams; Log Service what is written; CDT what leaves the
+cloud.
+docs/operations.md names the page of each price.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, field, fields, replace
+from math import ceil, inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from mpaas_push.targets import TARGETS_PER_REQUEST
+from project.descriptor import read_functions
+from project.env_file import read_env
+from project.triggers import EventBridge, Http, Timer, Topic
+from project.wiring import mns_queues, mns_topics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from project.function import FunctionProperties
+    from project.triggers import Trigger
+
+__all__ = ["Assumptions", "Prices", "Way", "add_to", "compute_units", "costs", "ways"]
+
+DAYS, MILLION, GB = 30, 1_000_000, 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """Prices in USD, of Hangzhou where regions differ, without free quotas."""
+
+    million_cu: float = field(
+        default=20.0,
+        metadata={"what": "a million CU of Function Compute, of the first 100 million in a month"},
+    )
+    million_mns_requests: float = field(default=0.29, metadata={"what": "a million requests to MNS"})
+    queue_day: float = field(default=0.08, metadata={"what": "a queue of MNS for a day"})
+    topic_day: float = field(default=0.32, metadata={"what": "a topic of MNS for a day"})
+    million_stream_messages: float = field(
+        default=0.41, metadata={"what": "a million messages of at most 64 KB in event streams"}
+    )
+    log_gb: float = field(default=0.061, metadata={"what": "a GB written to Log Service"})
+    egress_gb: float = field(default=0.125, metadata={"what": "a GB sent to the internet"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assumptions:
+    """What a push takes, measured on this project (docs/performance.md: cost), and how pushes come."""
+
+    targets: int = field(default=1, metadata={"what": "targets of one push; ten share a request to mPaaS"})
+    a_request: int = field(default=1, metadata={"what": "pushes in one HTTP request"})
+    batch: int = field(
+        default=0, metadata={"what": "messages in one batch; 0: CountBasedWindow of the trigger"}
+    )
+    ms_one: float = field(default=52.0, metadata={"what": "milliseconds of an invocation with one push"})
+    ms_hundred: float = field(
+        default=135.0, metadata={"what": "milliseconds of an invocation with 100 pushes"}
+    )
+    mns_requests: float = field(
+        default=3.0, metadata={"what": "MNS requests a message: send, receive, delete"}
+    )
+    log_bytes: float = field(default=380.0, metadata={"what": "bytes logged for a request to mPaaS"})
+    log_bytes_call: float = field(
+        default=1000.0, metadata={"what": "bytes logged for an invocation, request metrics included"}
+    )
+    request_bytes: float = field(default=1600.0, metadata={"what": "bytes of a request to mPaaS, with TLS"})
+    answer_bytes: float = field(default=900.0, metadata={"what": "bytes of the response to an HTTP request"})
+
+    def seconds(self, pushes: float) -> float:
+        """Return how long an invocation runs, on the line through the two that were measured."""
+        more = (self.ms_hundred - self.ms_one) / 99
+        return (self.ms_one + more * (pushes - 1)) / 1000
+
+
+def compute_units(
+    invocations: float, seconds: float, *, cpu: float, memory_gb: float, disk_gb: float = 0.5
+) -> float:
+    """Return the CU that invocations cost (fc-runtime.md: Limits and cold starts).
+
+    Args:
+        invocations: How many.
+        seconds: Wall time of one.
+        cpu: vCPU of the function.
+        memory_gb: Its memory.
+        disk_gb: Its disk, of which half a GB is free.
+    """
+    resources = cpu + 0.15 * memory_gb + 0.05 * max(0.0, disk_gb - 0.5)
+    return invocations * (seconds * resources + 75 / 10_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """A way for pushes to come: a trigger of a function.
+
+    Attributes:
+        function: Its name in the descriptor.
+        trigger: The trigger's name.
+        pushes: Pushes in one invocation.
+        queue: Whether they come out of a queue of MNS.
+        topic: Whether they come from a topic of MNS.
+        stream: Whether an event stream brings them.
+        answered: Whether somebody waits for a response.
+    """
+
+    function: str
+    trigger: str
+    pushes: int = 1
+    queue: bool = False
+    topic: bool = False
+    stream: bool = False
+    answered: bool = False
+
+
+def ways(functions: Mapping[str, FunctionProperties], assumed: Assumptions) -> Iterator[Way]:
+    """Yield the triggers that are on and bring pushes.
+
+    Left out: the retry queue, and timers, of which a tick costs what an HTTP request with its pushes does.
+    """
+    retries = {each.environment_variables.get("PUSH_RETRY_QUEUE") for each in functions.values()}
+    for name, function in functions.items():
+        for trigger in function.triggers:
+            if isinstance(trigger, EventBridge):
+                config = trigger.trigger_config
+                if not config.trigger_enable or config.event_source_config.queue in retries:
+                    continue
+            if not isinstance(trigger, Timer):
+                yield _way(name, trigger, assumed)
+
+
+def _way(name: str, trigger: Trigger, assumed: Assumptions) -> Way:
+    way = Way(function=name, trigger=trigger.trigger_name)
+    match trigger:
+        case Http():
+            return replace(way, pushes=max(1, assumed.a_request), answered=True)
+        case Topic():
+            return replace(way, topic=True)
+        case EventBridge(trigger_config=config) if trigger.is_stream:
+            window = config.run_options.batch_window.count_based_window if config.run_options else 1
+            queue = bool(config.event_source_config.queue)
+            return replace(way, pushes=assumed.batch or window, queue=queue, stream=True)
+        case _:
+            return way
+
+
+def costs(
+    way: Way, function: FunctionProperties, pushes: int, assumed: Assumptions, prices: Prices
+) -> dict[str, float]:
+    """Return what pushes cost in USD, by service."""
+    requests_each = max(1, ceil(assumed.targets / TARGETS_PER_REQUEST))
+    requests, calls = pushes * requests_each, pushes / way.pushes
+    units = compute_units(
+        calls,
+        assumed.seconds(way.pushes * requests_each),
+        cpu=function.cpu,
+        memory_gb=function.memory_size / 1024,
+        disk_gb=function.disk_size / 1024,
+    )
+    mns_requests = assumed.mns_requests if way.queue else 2 if way.topic else 0  # published, pushed
+    logged = requests * assumed.log_bytes + calls * assumed.log_bytes_call
+    sent = requests * assumed.request_bytes + (calls * assumed.answer_bytes if way.answered else 0)
+    return {
+        "Function Compute": units / MILLION * prices.million_cu,
+        "MNS": pushes * mns_requests / MILLION * prices.million_mns_requests,
+        "EventBridge": pushes / MILLION * prices.million_stream_messages if way.stream else 0.0,
+        "Log Service": logged / GB * prices.log_gb,
+        "egress": sent / GB * prices.egress_gb,
+    }
+
+
+def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = subparsers.add_parser(
+        "cost",
+        help="compute what pushes cost, from the descriptor",
+        description="Compute what a number of pushes costs in USD, for each trigger of the descriptor that is"
+        " on, without cold starts, retries and free quotas. docs/operations.md names the page of each price.",
+    )
+    command.add_argument("--pushes", type=_count, default=1_000_000, metavar="N", help="1,000,000 by default")
+    command.add_argument(
+        "--descriptor", type=Path, default=Path("s.yaml"), metavar="FILE", help="s.yaml by default"
+    )
+    for group in (Assumptions, Prices):
+        for each in fields(group):
+            flag = f"--{'price-' if group is Prices else ''}{each.name.replace('_', '-')}"
+            what = f"{each.metadata['what']}; {each.default:g} by default"
+            command.add_argument(
+                flag,
+                type=_count if isinstance(each.default, int) else _amount,
+                default=each.default,
+                metavar="X",
+                help=what,
+            )
+    command.set_defaults(run=_cost)
+
+
+def _count(text: str) -> int:
+    number = int(text.replace(",", ""))
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return number
+
+
+def _amount(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < inf:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return number
+
+
+def _cost(options: argparse.Namespace) -> int:
+    path: Path = options.descriptor
+    functions = read_functions(path, read_env(path.parent / ".env") | dict(os.environ))
+    assumed = Assumptions(**{each.name: getattr(options, each.name) for each in fields(Assumptions)})
+    prices = Prices(**{each.name: getattr(options, f"price_{each.name}") for each in fields(Prices)})
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    services = ["Function Compute", "MNS", "EventBridge", "Log Service", "egress"]
+    table.add_column(f"{options.pushes:,} pushes by", no_wrap=True)
+    table.add_column("an invocation", justify="right")
+    for service in (*services, "USD"):
+        table.add_column(service, justify="right")
+    for way in ways(functions, assumed):
+        found = costs(way, functions[way.function], options.pushes, assumed, prices)
+        amounts = [*(found[service] for service in services), sum(found.values())]
+        table.add_row(
+            f"{way.function}, {way.trigger}", str(way.pushes), *(f"{amount:,.2f}" for amount in amounts)
+        )
+    Console(width=140, highlight=False).print(table)
+    queues, topics = mns_queues(functions.values()), mns_topics(functions.values())
+    monthly = DAYS * (len(queues) * prices.queue_day + len(topics) * prices.topic_day)
+    told = f"{len(queues)} queues, {len(topics)} topic{'' if len(topics) == 1 else 's'}"
+    print(f"and each month, whatever is pushed: {told} of MNS: {monthly:,.2f} USD")
+    return 0

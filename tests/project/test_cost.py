@@ -1,0 +1,117 @@
+"""What pushes cost, by hand and by the command."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from project.__main__ import main
+from project.cost import Assumptions, Prices, Way, compute_units, costs, ways
+from project.descriptor import read_functions
+from tests.descriptors import PROJECT
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text("utf-8")
+FUNCTIONS = read_functions(PROJECT / "s.yaml", {})
+NOTHING = Prices(**{each.name: 0.0 for each in fields(Prices)})
+QUEUE = Way(function="queue_push", trigger="pushes", pushes=100, queue=True, stream=True)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert main(["cost", "--descriptor", str(PROJECT / "s.yaml"), *arguments]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_compute_units_are_those_of_the_official_example() -> None:
+    """3 million calls of 200 ms with 0.25 vCPU and 512 MB: 22,500 + 45,000 + 150,000 CU."""
+    assert compute_units(3_000_000, 0.2, cpu=0.25, memory_gb=0.5) == pytest.approx(217_500)
+
+
+def test_only_what_a_disk_has_beyond_512_mb_is_billed() -> None:
+    small, large = (compute_units(1, 1, cpu=0, memory_gb=0, disk_gb=size) for size in (0.5, 10))
+
+    assert large - small == pytest.approx(0.475)
+
+
+def test_the_triggers_that_are_on_are_the_ways() -> None:
+    found = [(way.function, way.trigger, way.pushes) for way in ways(FUNCTIONS, Assumptions())]
+
+    assert found == [
+        ("http_push", "http", 1),
+        ("queue_push", "pushes", 100),
+        ("queue_push", "announcements", 1),
+        ("event_push", "events", 1),
+        ("event_push", "uploads", 1),
+    ]
+
+
+def test_each_service_costs_its_own_price() -> None:
+    assumed = Assumptions(
+        ms_one=100,
+        ms_hundred=1090,
+        mns_requests=3,
+        log_bytes=400,
+        log_bytes_call=1000,
+        request_bytes=2000,
+        answer_bytes=500,
+    )
+    function, million = FUNCTIONS["queue_push"], 1_000_000
+
+    def cost(way: Way, prices: Prices) -> dict[str, float]:
+        return costs(way, function, million, assumed, prices)
+
+    # 10,000 calls of 1.09 s with 0.35 vCPU and half a GB
+    assert cost(QUEUE, replace(NOTHING, million_cu=1e6))["Function Compute"] == pytest.approx(
+        10_000 * (1.09 * 0.425 + 0.0075)
+    )
+    assert cost(QUEUE, replace(NOTHING, million_mns_requests=1e6))["MNS"] == pytest.approx(3 * million)
+    assert cost(replace(QUEUE, queue=False), replace(NOTHING, million_mns_requests=1e6))["MNS"] == 0
+    assert cost(QUEUE, replace(NOTHING, million_stream_messages=1e6))["EventBridge"] == million
+    assert cost(QUEUE, replace(NOTHING, log_gb=1e9))["Log Service"] == million * 400 + 10_000 * 1000
+    assert cost(QUEUE, replace(NOTHING, egress_gb=1e9))["egress"] == million * 2000
+    http = Way(function="http_push", trigger="http", answered=True)
+    assert cost(http, replace(NOTHING, egress_gb=1e9))["egress"] == million * 2500
+    assert sum(cost(QUEUE, NOTHING).values()) == 0
+
+
+def test_ten_targets_share_a_request_and_an_eleventh_needs_another() -> None:
+    prices = replace(NOTHING, egress_gb=1e9)
+    for targets, requests in ((1, 1), (10, 1), (11, 2), (25, 3)):
+        assumed = Assumptions(targets=targets, request_bytes=1)
+        assert costs(QUEUE, FUNCTIONS["queue_push"], 1000, assumed, prices)["egress"] == 1000 * requests
+
+
+def test_queues_and_topics_cost_a_month_whatever_is_pushed(capsys: pytest.CaptureFixture[str]) -> None:
+    last = run(capsys, "--pushes", "0", "--price-queue-day", "1", "--price-topic-day", "10")[-1]
+
+    assert last.endswith("5 queues, 1 topic of MNS: 450.00 USD")
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--pushes=-1", "--pushes=many", "--price-million-cu=-1", "--price-million-cu=nan", "--ms-one=inf"],
+)
+def test_what_is_no_number_is_refused(argument: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["cost", argument])
+
+
+def test_a_descriptor_that_cannot_be_read_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--descriptor", str(tmp_path / "s.yaml")]) == 1
+
+    assert "s.yaml: cannot be read" in capsys.readouterr().err
+
+
+def test_the_table_of_the_page_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = PAGE.partition("<!-- cost -->\n```\n")[2].partition("\n```")[0]
+
+    assert shown.splitlines() == [line.rstrip() for line in run(capsys, "--pushes", "1000000")]
+
+
+def test_every_price_of_the_page_is_that_of_the_command() -> None:
+    for each in fields(Prices):
+        assert (
+            f"| `--price-{each.name.replace('_', '-')}` | {each.default:g} | {each.metadata['what']} |"
+            in PAGE
+        )

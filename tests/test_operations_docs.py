@@ -1,0 +1,49 @@
+"""docs/operations.md names commands, log lines, queues and settings that are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from project.descriptor import read_functions
+from project.wiring import mns_queues
+from tests.descriptors import PROJECT
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
+ALARMS, METRICS = (
+    re.findall(r"^\| (.*?) \|", table, re.MULTILINE)[1:]
+    for table in PAGE.partition("<!-- alarms -->\n")[2].split("\n\n")[:2]
+)
+
+
+def texts(*folders: str) -> str:
+    return "\n".join(path.read_text("utf-8") for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_every_log_line_that_rings_is_one_that_the_functions_write() -> None:
+    code = texts("shared", "functions")
+
+    assert len(ALARMS) >= 8
+    for alarm in ALARMS:
+        assert alarm.strip("`") in code, alarm
+
+
+def test_every_queue_that_rings_is_one_of_the_deployment() -> None:
+    queues = mns_queues(read_functions(PROJECT / "s.yaml", {}).values())
+    named = {name for metric in METRICS for name in re.findall(r"`(mpaas-push-[a-z]+)-<stage>`", metric)}
+
+    assert named == {name.removesuffix("-dev") for name in queues} - {"mpaas-push"}
+
+
+def test_every_command_of_the_page_is_a_target() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    commands = set(re.findall(r"\bmake ([a-z-]+)(?: [A-Z]+=|`| )", PAGE)) - {"these"}
+
+    assert commands
+    assert commands <= targets
+
+
+def test_every_link_of_the_page_leads_somewhere() -> None:
+    for link in re.findall(r"\]\(([\w/.-]+\.md)", PAGE):
+        assert (ROOT / "docs" / link).is_file(), link
