@@ -1,4 +1,4 @@
-"""What became of a request: five outcomes, and the table of result codes that leads to them.
+"""What became of a request: one of five outcomes.
 
 An answer of mPaaS enters (`verdict_of`), a `Verdict` leaves; the client makes an `Outcome` of the last one.
 """
@@ -12,18 +12,31 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, quote_plus
+from typing import TYPE_CHECKING, Any
 
-from mpaas_push.errors import Fault, mask_id
+from mpaas_push.masking import mask_text
+from mpaas_push.result_codes import (
+    ACCEPTED,
+    MISCONFIGURED,
+    REFUSED,
+    THROTTLED,
+    UNKNOWN,
+    OutcomeKind,
+    find_code,
+    is_documented,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mpaas_push.errors import Fault
+
 __all__ = [
-    "CODES",
-    "Code",
+    "ACCEPTED",
+    "MISCONFIGURED",
+    "REFUSED",
+    "THROTTLED",
+    "UNKNOWN",
     "Outcome",
     "OutcomeKind",
     "Verdict",
@@ -32,128 +45,6 @@ __all__ = [
     "verdict_of",
 ]
 
-
-class OutcomeKind(str, Enum):
-    """The five things that can become of a request (a str, so that it reads well in JSON and logs)."""
-
-    ACCEPTED = "accepted"
-    """mPaaS took the push; delivery to the phone is asynchronous."""
-    REFUSED = "refused"
-    """The message is wrong. Correct it; the same message will be refused again."""
-    MISCONFIGURED = "misconfigured"
-    """Keys, permission, app id or endpoint are wrong. An operator must act."""
-    THROTTLED = "throttled"
-    """Not taken for now: refused for load, or never sent. Safe to send again."""
-    UNKNOWN = "unknown"
-    """Sent, no verdict. It may have been accepted: sending again may show the push twice."""
-
-    __str__ = str.__str__
-
-
-ACCEPTED, REFUSED, MISCONFIGURED, THROTTLED, UNKNOWN = OutcomeKind
-
-
-class Code(NamedTuple):
-    """A result code, or the beginning of one when it ends in ``*``.
-
-    Attributes:
-        code: As it stands in `ResultCode` or in a gateway error's `Code`.
-        kind: The outcome that it means.
-        meaning: In a few words.
-        source: Where it is documented; OLD is the server demo of 2014-2018.
-    """
-
-    code: str
-    kind: OutcomeKind
-    meaning: str
-    source: str
-
-
-_API, _TEMPLATE_PAGE, _OLD, _GATEWAY = (
-    "API call result codes",
-    "message-template API",
-    "OLD server demo",
-    "gateway errors",
-)
-
-CODES = (
-    Code("OK", ACCEPTED, "accepted", "simple push page"),
-    Code("100", ACCEPTED, "SUCCESS: accepted", _API),
-    Code("-1", MISCONFIGURED, "SIGNATURE_MISMATCH", _API),
-    Code("3001", REFUSED, "NEED_DELIVERYTOKEN", _API),
-    Code("3002", REFUSED, "NEED_FILE", _API),
-    Code("3003", REFUSED, "NEED_APPID_WORKSPACEID", _API),
-    Code("3004", REFUSED, "TIMEOUT_ARG_ERROR", _OLD),
-    Code("3005", MISCONFIGURED, "APISECRET_WRONG", _OLD),
-    Code("3006", REFUSED, "NEED_ORDER", _OLD),
-    Code("3007", MISCONFIGURED, "APPID_WRONG", _API),
-    Code("3008", REFUSED, "OS_TYPE_NOT_SUPPORTED", _API),
-    Code("3009", REFUSED, "DELIVERY_TYPE_NOT_SUPPORTED", _API),
-    Code("3010", REFUSED, "THIRD_MSG_ID_WRONG: a bad message id", _OLD),
-    Code("3011", REFUSED, "PAYLOAD_OVERLENGTH", _OLD),
-    Code("3012", REFUSED, "NEED_USERID", _API),
-    Code("3019", REFUSED, "TASKNAME_NULL", _API),
-    Code("3020", REFUSED, "EXPIREDSECONDS_WRONG", _API),
-    Code("3021", REFUSED, "TOKEN_OR_USERID_NULL", _API),
-    Code("3022", REFUSED, "TEMPLATE_NOT_EXIST", _API),
-    Code("3023", REFUSED, "TEMPLATEKV_NOT_ENOUGH", _API),
-    Code("3024", REFUSED, "PAYLOAD_NOT_ENOUGH: title or content is empty", _API),
-    Code("3025", REFUSED, "NEED_TEMPLATE", _API),
-    Code("3026", REFUSED, "EXPIREDTIME_TOO_LONG", _API),
-    Code("3027", MISCONFIGURED, "NEED_TENANTID: set MPAAS_TENANT_ID", _OLD),
-    Code("3028", REFUSED, "INVALID_PARAM", _API),
-    Code("3029", REFUSED, "SINGLE_PUSH_TARGET_TOO_MUCH: more than 10 targets", _API),
-    Code("3030", REFUSED, "BROADCAST_ONLY_SUPPORT_BY_DEVICE", _API),
-    Code("3031", REFUSED, "REQUEST_SHOULD_BE_UTF8", _API),
-    Code("3032", MISCONFIGURED, "REST_API_SWITCH_NOT_OPEN: the push API is disabled for the app", _API),
-    Code("3033", MISCONFIGURED, "UNKNOWN_REST_SIGN_TYPE", _API),
-    Code("3035", REFUSED, "EXTEND_PARAM_TO_MUCH: more than 20 entries", _API),
-    Code("3036", REFUSED, "TEMPLATE_ALREADY_EXIST", _API),
-    Code("3037", REFUSED, "TEMPLATE_NAME_NULL", _API),
-    Code("3038", REFUSED, "TEMPLATE_NAME_INVALID", _API),
-    Code("3039", REFUSED, "TEMPLATE_CONTENT_INVALID", _API),
-    Code("3040", REFUSED, "TEMPLATE_TITLE_INVALID", _API),
-    Code("3041", REFUSED, "TEMPLATE_DESC_INFO_INVALID", _API),
-    Code("3042", REFUSED, "TEMPLATE_URI_INVALID", _API),
-    Code("3043", REFUSED, "SINGLE_PUSH_CONTENT_TOO_LONG", _API),
-    Code("3044", REFUSED, "INVALID_EXTEND_PARAM", _API),
-    Code("3049", REFUSED, "MULTIPLE_INNER_EXTEND_PARAM_TO_MUCH", _API),
-    Code("3050", REFUSED, "MSG_PAYLOAD_TOO_LONG", _API),
-    # The table goes on after 3050, cut off in every copy that can be read: taken as permanent.
-    Code("3*", REFUSED, "a parameter is wrong", _API),
-    Code("8011", THROTTLED, "FLOW_CONTROL_ERROR", _TEMPLATE_PAGE),
-    Code("8012", MISCONFIGURED, "INVALID_INSTANCE_ID: check app id and workspace", _TEMPLATE_PAGE),
-    Code("8013", MISCONFIGURED, "INVALID_TENANT_ID: check MPAAS_TENANT_ID", _TEMPLATE_PAGE),
-    Code("8014", MISCONFIGURED, "ACCOUNT_NO_PERMISSION", _TEMPLATE_PAGE),
-    Code("800*", REFUSED, "the device or user cannot be reached", _OLD),
-    Code("9000", UNKNOWN, "SYSTEM_ERROR: accepted or not, nobody knows", _TEMPLATE_PAGE),
-    Code("InvalidAccessKeyId*", MISCONFIGURED, "the AccessKey does not exist or is inactive", _GATEWAY),
-    Code("SignatureDoesNotMatch", MISCONFIGURED, "the AccessKey's secret is wrong", _GATEWAY),
-    Code("InvalidSignatureMethod", MISCONFIGURED, "the signature method is not supported", _GATEWAY),
-    Code("InvalidSecurityToken*", MISCONFIGURED, "the STS token is wrong or expired", _GATEWAY),
-    Code("MissingSecurityToken", MISCONFIGURED, "a temporary AccessKey came without its STS token", _GATEWAY),
-    Code("Forbidden*", MISCONFIGURED, "the AccessKey may not call mpaas:PushSimple", _GATEWAY),
-    Code("NoPermission*", MISCONFIGURED, "the AccessKey may not call mpaas:PushSimple", _GATEWAY),
-    Code("InvalidTimeStamp*", MISCONFIGURED, "the clock is more than 15 minutes off", _GATEWAY),
-    Code("InvalidApi.NotFound", MISCONFIGURED, "no such action: check endpoint and API version", _GATEWAY),
-    Code("InvalidProduct.NotFound", MISCONFIGURED, "no such product: check MPAAS_ENDPOINT", _GATEWAY),
-    Code("InvalidVersion*", MISCONFIGURED, "no such version: check MPAAS_API_VERSION", _GATEWAY),
-    Code("InvalidProtocol.NeedSsl", MISCONFIGURED, "https is needed: check MPAAS_ENDPOINT", _GATEWAY),
-    Code("UnsupportedHTTPMethod", MISCONFIGURED, "check MPAAS_ENDPOINT", _GATEWAY),
-    Code("SignatureNonceUsed", UNKNOWN, "an earlier copy of the request may have arrived", _GATEWAY),
-    Code("Throttling*", THROTTLED, "refused for load", _GATEWAY),
-    Code("Missing*", REFUSED, "a parameter is missing", _GATEWAY),
-    Code("Invalid*", REFUSED, "a parameter is wrong", _GATEWAY),
-    Code("InternalError", UNKNOWN, "the gateway failed: accepted or not, nobody knows", _GATEWAY),
-    Code("ServiceUnavailable", UNKNOWN, "the service failed: accepted or not, nobody knows", _GATEWAY),
-)
-"""Every code that is known, each with the outcome it means (pushsimple.md: Result codes, Gateway errors)."""
-
-_EXACT = {code.code: code for code in CODES}
-# The longest beginning wins: InvalidAccessKeyId* before Invalid*.
-_BEGINNINGS = sorted(
-    ((code.code[:-1], code) for code in CODES if code.code.endswith("*")), key=lambda row: -len(row[0])
-)
 
 OK, TOO_MANY_REQUESTS = 200, 429
 MESSAGE_LENGTH = 300
@@ -212,19 +103,25 @@ class Outcome:
     def of(
         cls, verdict: Verdict, targets: Mapping[str, str], attempts: int, secrets: Iterable[str | None] = ()
     ) -> Outcome:
-        """Make the outcome of a request from the verdict of its last try; no text of it holds a secret."""
-        message = verdict.message
-        for secret in filter(None, secrets):
-            message = message and message.replace(secret, "…")
-        # Cut last: of what stands across the end, most would be left, and nothing would know it.
-        message = message and _without_targets(message, targets)[:MESSAGE_LENGTH]
+        """Make the outcome of a request from the verdict of its last try.
+
+        What a server said of it, in whichever field, holds no whole target and no secret.
+        """
+        hidden = tuple(filter(None, secrets))
+
+        def clean(text: str | None) -> str | None:
+            # Cut last: of what stands across the end, most would be left, and nothing would know it.
+            return text and mask_text(text, targets, hidden)[:MESSAGE_LENGTH]
+
+        code = verdict.code
         return cls(
             verdict.kind,
             targets,
-            verdict.request_id,
-            verdict.code,
-            message,
-            verdict.task_id,
+            clean(verdict.request_id),
+            # A code of the table is not what the server quotes, even if a target has the same name.
+            code if code and is_documented(code) else clean(code),
+            clean(verdict.message),
+            clean(verdict.task_id),
             attempts,
             verdict.retry_after,
         )
@@ -270,14 +167,15 @@ def counts_of(outcomes: Iterable[Outcome]) -> dict[str, int]:
 
 def ids_for_log(targets: Mapping[str, str | None]) -> list[str | None]:
     """Return message ids as a log may hold them: callers who give their own may put the target into them."""
-    return [message_id and _without_targets(message_id, (target,)) for target, message_id in targets.items()]
+    return [message_id and mask_text(message_id, (target,)) for target, message_id in targets.items()]
 
 
 def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     """Judge an answer of mPaaS or of the gateway before it; never raises, whatever came.
 
-    HTTP 200 alone means nothing (simple push page): accepted is ResultCode ``OK`` or ``100`` together with a
-    `PushResult` that is absent (2019-08-21) or not unsuccessful. An answer that cannot be read is `unknown`.
+    HTTP 200 alone means nothing (pushsimple.md: Response): accepted is ResultCode ``OK`` or ``100`` together
+    with a `PushResult` that is absent (2019-08-21) or not unsuccessful. An answer that cannot be read, or
+    could be read in two ways, is `unknown`.
 
     Args:
         status: HTTP status.
@@ -286,20 +184,24 @@ def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     """
     retry_after = _seconds(headers.get("retry-after"))
     try:
-        answer = json.loads(body)
+        answer = _DECODER.decode(body.decode(json.detect_encoding(body)))
+        flaw = None if isinstance(answer, dict) else "the answer is not a JSON object"
+    except _DuplicateKeys:
+        flaw = "the answer has duplicate keys"
     except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
+        flaw = "the answer is not JSON"
+    if flaw:
         kind = THROTTLED if status == TOO_MANY_REQUESTS else UNKNOWN
-        return Verdict(kind, f"HTTP{status}", "the answer is not JSON", retry_after=retry_after)
-    request_id = _short(answer.get("RequestId"))
+        return Verdict(kind, f"HTTP{status}", flaw, retry_after=retry_after)
+    request_id = _text(answer.get("RequestId"))
     if "ResultCode" in answer:
         verdict = _business(answer, request_id, retry_after)
-        if verdict.kind is ACCEPTED and status != OK:
+        if verdict.kind is ACCEPTED and (status != OK or answer.get("Code") is not None):
+            # The gateway contradicts it: by its status, or by an error beside the result.
             return replace(verdict, kind=UNKNOWN, task_id=None)
         return verdict
-    code = _short(answer.get("Code")) or f"HTTP{status}"
-    known = _known(code)
+    code = _text(answer.get("Code")) or f"HTTP{status}"
+    known = find_code(code)
     if known is not None:
         kind = known.kind
     elif status == TOO_MANY_REQUESTS:
@@ -310,32 +212,50 @@ def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
 
 
 def _business(answer: dict[str, Any], request_id: str | None, retry_after: float | None) -> Verdict:
-    code = _short(answer["ResultCode"]) or ""
+    code = _text(answer["ResultCode"]) or ""
     message = _words(answer.get("ResultMessage"))
-    result = answer.get("PushResult")
-    result = result if isinstance(result, dict) else {}
-    known = _known(code)
+    known = find_code(code)
     kind = known.kind if known is not None else UNKNOWN
-    if kind is ACCEPTED and result.get("Success") in (False, "false", "False"):
-        kind, message = REFUSED, _words(result.get("ResultMsg")) or message
-    task_id = _short(result.get("Data")) if kind is ACCEPTED else None
+    task_id = None
+    if kind is ACCEPTED:
+        result = answer.get("PushResult")
+        if isinstance(result, dict):
+            kind = _kind_of_result(result.get("Success"))
+            if kind is ACCEPTED:
+                task_id = _text(result.get("Data"))
+            else:
+                message = _words(result.get("ResultMsg")) or message
+        elif result is not None:
+            kind = UNKNOWN  # whatever it says may be a failure
     return Verdict(kind, code, message, request_id, task_id or None, retry_after)
 
 
-def _known(code: str) -> Code | None:
-    return _EXACT.get(code) or next((known for start, known in _BEGINNINGS if code.startswith(start)), None)
+def _kind_of_result(success: object) -> OutcomeKind:
+    """Judge `PushResult.Success`; what is not documented as true or false may mean either."""
+    if success is None or success is True or (isinstance(success, str) and success.lower() == "true"):
+        return ACCEPTED
+    return REFUSED if success is False else UNKNOWN
+
+
+class _DuplicateKeys(Exception):
+    """An object has a key twice, and readers differ in which one counts."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key.lower() for key, _ in pairs}) != len(pairs):
+        raise _DuplicateKeys
+    return dict(pairs)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct)
 
 
 def _text(value: object) -> str | None:
     if not isinstance(value, (str, int)) or isinstance(value, bool):
         return None
+    text = str(value)
     # Half a surrogate pair could be neither logged nor answered.
-    return str(value).encode(errors="replace").decode()
-
-
-def _short(value: object) -> str | None:
-    text = _text(value)
-    return text and text[:MESSAGE_LENGTH]
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _words(value: object) -> str | None:
@@ -351,29 +271,6 @@ _QUOTED_REQUEST = re.compile(
     r"(server )?string ?to ?sign|\b(POST|GET)&%2F&|(AccessKeyId|SecurityToken|Signature)(=|%3D)",
     re.IGNORECASE,
 )
-
-
-def _without_targets(text: str, targets: Iterable[str]) -> str:
-    """Mask the targets in words of the server, in each form in which it may quote them."""
-    shown: dict[str, str] = {}
-    for target in targets:
-        forms = {target}
-        if "\\" in text or "%" in text:
-            forms |= {json.dumps(target, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-            forms |= {encode(form, "", None, "replace") for form in forms for encode in (quote, quote_plus)}
-        shown |= {form: mask_id(target) for form in forms if form in text}
-    if shown:
-        longest_first = sorted(shown, key=len, reverse=True)
-        pattern = "|".join(
-            # A short id may stand within any word; there it is none.
-            re.escape(form) if len(form) > _SHORT_TARGET else rf"(?<!\w){re.escape(form)}(?!\w)"
-            for form in longest_first
-        )
-        text = re.sub(pattern, lambda found: shown[found[0]], text)
-    return text
-
-
-_SHORT_TARGET = 4
 
 
 def _seconds(retry_after: str | None) -> float | None:

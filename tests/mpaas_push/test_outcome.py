@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime, formatdate
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, settings
@@ -12,19 +14,21 @@ from hypothesis import strategies as st
 from mpaas_push import Fault, Outcome, OutcomeKind
 from mpaas_push.outcome import (
     ACCEPTED,
-    CODES,
     MESSAGE_LENGTH,
     MISCONFIGURED,
     REFUSED,
     THROTTLED,
     UNKNOWN,
-    Code,
     Verdict,
     counts_of,
     ids_for_log,
     verdict_of,
 )
+from mpaas_push.result_codes import CODES, Code
 from tests.servers import OK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def judged(answer: object, status: int = 200, **headers: str) -> Verdict:
@@ -175,6 +179,41 @@ def test_json_that_is_no_object_is_no_verdict(answer: object) -> None:
     assert judged(answer).kind is UNKNOWN
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"ResultCode": "3012", "ResultCode": "OK"}',
+        b'{"ResultCode": "OK", "ResultCode": "OK"}',
+        b'{"ResultCode": "OK", "resultCode": "3012"}',
+        b'{"ResultCode": "OK", "PushResult": {"Success": false, "Success": true}}',
+        b'{"ResultCode": "OK", "PushResult": {"Success": true}, "PushResult": {"Success": false}}',
+        b'{"ResultCode": "OK", "Code": "Throttling"}',
+    ],
+)
+def test_an_answer_that_could_be_read_in_two_ways_is_unknown(body: bytes) -> None:
+    assert verdict_of(200, {}, body).kind is UNKNOWN
+
+
+@pytest.mark.parametrize("success", ["FALSE", "False", "false", " false", "no", "0", 0, 1, "", [], {}, "ok"])
+def test_a_success_that_is_neither_true_nor_false_is_unknown(success: object) -> None:
+    answer = OK | {"PushResult": {"Success": success, "ResultMsg": "param is invalid", "Data": "T-1"}}
+
+    verdict = judged(answer)
+
+    assert (verdict.kind, verdict.message, verdict.task_id) == (UNKNOWN, "param is invalid", None)
+
+
+@pytest.mark.parametrize(
+    "result", ["", "failed", '{"Success": true}', [], [{"Success": True}], 0, True, False]
+)
+def test_a_push_result_that_is_no_object_is_unknown(result: object) -> None:
+    assert judged(OK | {"PushResult": result}).kind is UNKNOWN
+
+
+def test_a_success_written_as_text_is_accepted() -> None:
+    assert judged(OK | {"PushResult": {"Success": "True"}}).kind is ACCEPTED
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("7", 7), (" 12 ", 12)])
 def test_retry_after_may_be_seconds(text: str, seconds: float) -> None:
     assert judged({"Code": "Throttling"}, 400, Retry_After=text).retry_after == seconds
@@ -311,6 +350,45 @@ def test_a_short_target_does_not_garble_other_words() -> None:
 @pytest.mark.parametrize("quoted", ["用户-1", "%E7%94%A8%E6%88%B7-1", "\\u7528\\u6237-1"])
 def test_a_target_is_masked_in_every_form_in_which_a_server_may_quote_it(quoted: str) -> None:
     assert told(f'{{"{quoted}": "id"}} is invalid', "用户-1") == '{"用…(4)": "id"} is invalid'
+
+
+TOKEN = "CAIS+nQ/kP8=" + "0123456789" * 3
+
+
+@pytest.mark.parametrize("field", ["RequestId", "ResultCode", "ResultMessage", "Data"])
+@pytest.mark.parametrize(
+    "escape",
+    [
+        str,
+        quote,
+        quote_plus,
+        lambda text: quote(text, safe=""),
+        lambda text: quote(quote(text, safe=""), safe=""),
+        lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
+        lambda text: json.dumps(text)[1:-1],
+        lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+        lambda text: quote(json.dumps(text)[1:-1], safe=""),
+        lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
+        lambda text: "".join(f"\\u{ord(character):04X}" for character in text),
+        lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    ],
+)
+def test_no_field_of_an_answer_shows_a_target_or_a_secret_however_it_is_escaped(
+    field: str, escape: Callable[[str], str]
+) -> None:
+    said = f"a {escape('user 4711/é')} b {escape(TOKEN)} c"
+    answer = {"ResultCode": "OK"} | ({"PushResult": {field: said}} if field == "Data" else {field: said})
+
+    outcome = Outcome.of(judged(answer), {"user 4711/é": "id"}, 1, ["LTAI5tKey", TOKEN, None])
+
+    shown = [outcome.request_id, outcome.result_code, outcome.result_message, outcome.task_id]
+    assert "a us…(11) b … c" in shown
+
+
+def test_a_documented_code_is_shown_even_if_a_target_is_called_like_it() -> None:
+    outcome = Outcome.of(judged({"ResultCode": "3012"}), {"3012": "id", "OK": "id"}, 1)
+
+    assert outcome.result_code == "3012"
 
 
 def test_of_two_targets_the_longer_one_is_masked_as_a_whole() -> None:
