@@ -97,6 +97,7 @@ class HttpStack:
     timeout: float = 30
     verify_signatures: bool = False
     name: str = "http_push"
+    folder: Path = ROOT / "functions" / "http_push"
     lines: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -105,7 +106,7 @@ class HttpStack:
             self.sandbox = opened.enter_context(Sandbox(access_keys=keys))
             function = Function(
                 name=self.name,
-                folder=ROOT / "functions" / "http_push",
+                folder=self.folder,
                 runtime=self.runtime,
                 timeout=self.timeout,
                 layers=(ROOT / "shared",),

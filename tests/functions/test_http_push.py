@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,11 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from mpaas_local.account import Credentials
-from tests.functions.http_stack import ROLE, HttpStack, message
+from tests.functions.http_stack import ROLE, ROOT, HttpStack, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.redis_server import RedisServer
 
@@ -737,6 +739,20 @@ def test_the_ledgers_password_gets_into_no_answer_and_no_log(password: str) -> N
             assert "percent-encode" in answer.data.decode()
             assert "qzxq" not in answer.data.decode()
         assert "qzxq" not in "\n".join(stack.lines)
+
+
+def test_what_nobody_foresaw_is_a_problem_that_quotes_no_text_of_it(tmp_path: Path) -> None:
+    folder = shutil.copytree(ROOT / "functions" / "http_push", tmp_path / "http_push")
+    fault = "\n\ndef shared_client():\n    raise ValueError('redis://user:qzxq@host')\n"
+    with (folder / "index.py").open("a") as code:
+        code.write(fault)
+    with HttpStack(folder=folder) as stack:
+        answer = stack.post(message())
+
+        assert (answer.status, answer.json["type"]) == (500, "urn:mpaas-push:problem:unexpected")
+        assert "ValueError" in answer.json["detail"]
+        assert "ValueError" in "\n".join(stack.lines)
+        assert "qzxq" not in answer.data.decode() + "\n".join(stack.lines)
 
 
 @pytest.mark.parametrize("runtime", ["python3.10", "python3.12"])
