@@ -146,7 +146,8 @@ def hand_over(chunks: Sequence[Chunk], worker: Worker) -> tuple[list[AcceptedChu
     Raises:
         Misconfigured: it is not known where functions are called.
     """
-    worker.functions.endpoint  # noqa: B018 - raised here, not once for each chunk
+    if chunks:
+        _ = worker.functions.endpoint  # raises here, not once for each chunk
     # An exception that none of the cases below foresees must not hide what became of the other chunks.
     unforeseen = _Failure(OutcomeKind.UNKNOWN, "NoAnswer", "it may have been handed over")
     fates: list[AcceptedChunk | _Failure] = [unforeseen] * len(chunks)

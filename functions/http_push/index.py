@@ -102,7 +102,7 @@ def _handed_over(
 
 @app.get("/v1/health")
 def health() -> Response[str]:
-    """Say whether settings and AccessKey can be found; shows neither."""
+    """Say whether settings, AccessKey and ledger can work; shows none of them."""
     return responses.health(__version__, app.lambda_context)
 
 

@@ -306,6 +306,11 @@ _HEALTH = {
         "version": {"type": "string"},
         "settings": {"type": "string", "description": "ok, or what is wrong"},
         "credentials": {"type": "string", "description": "ok, or what is missing"},
+        "ledger": {
+            "type": "string",
+            "description": "With a ledger: why it can never work as it is set up; ok if it works or cannot be"
+            " reached for now",
+        },
     },
 }
 _PUSH: dict[str, Any] = {

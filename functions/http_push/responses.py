@@ -15,10 +15,11 @@ from mpaas_push import Credentials, InvalidMessage, Outcome, OutcomeKind, PushEr
 from mpaas_push.outcome import counts_of
 from mpaas_push.request import plan as plan_requests
 from mpaas_push.triggers.http import Response
+from mpaas_push.warm import shared_client
 from problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from async_dispatch import AcceptedChunk
     from mpaas_push.errors import Fault
@@ -119,18 +120,14 @@ def tasks(
 
 
 def health(version: str, context: object) -> Response[str]:
-    """Answer whether settings and AccessKey resolve; names variables, shows no values."""
-    checks: dict[str, str] = {}
-    for name, check in (
-        ("settings", Settings.from_env),
-        ("credentials", lambda: Credentials.resolve(context)),
-    ):
-        try:
-            check()
-            checks[name] = "ok"
-        except PushError as error:
-            checks[name] = str(error)
-    status = "ok" if all(value == "ok" for value in checks.values()) else "misconfigured"
+    """Answer whether settings, AccessKey and ledger can work; names variables, shows no values."""
+    checks = {
+        "settings": _checked(Settings.from_env),
+        "credentials": _checked(lambda: Credentials.resolve(context)),
+    }
+    if checks["settings"] == _OK and (ledger := shared_client().ledger):
+        checks["ledger"] = ledger.health() or _OK
+    status = _OK if set(checks.values()) == {_OK} else "misconfigured"
     return _json(200, {"status": status, "version": version, **checks})
 
 
@@ -153,6 +150,17 @@ def problem(error: Problem) -> Response[str]:
     return Response(
         error.status, "application/problem+json", json.dumps(error.as_json()), headers=error.headers
     )
+
+
+def _checked(check: Callable[[], object]) -> str:
+    try:
+        check()
+    except PushError as error:
+        return str(error)
+    return _OK
+
+
+_OK = "ok"
 
 
 def _shown(flat: Iterable[Outcome]) -> list[dict[str, Any]]:

@@ -144,8 +144,8 @@ def test_chunks_are_cut_between_requests(stack: Handover) -> None:
 def test_a_worker_that_does_not_answer_in_time_leaves_time_for_the_answer(stack: Handover) -> None:
     environment = stack.http.environment | {"PUSH_WORKER_TARGETS": "1"}
     with (
-        listening(lambda _: time.sleep(8)) as port,
-        HttpStack(environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}, timeout=5) as http,
+        listening(lambda _: time.sleep(3.5)) as port,
+        HttpStack(environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}, timeout=3) as http,
     ):
         http.get("/v1/health")  # an instance that has yet to import has less time
         messages = [message(targets=[f"user-{number}"]) for number in range(6)]

@@ -632,6 +632,27 @@ def test_health_says_that_all_is_well_and_nothing_more(stack: HttpStack) -> None
         assert secret not in answer.data.decode()
 
 
+def test_health_asks_the_ledger(redis_server: RedisServer) -> None:
+    with HttpStack({"PUSH_LEDGER_URL": redis_server.url}) as stack:
+        answer = stack.get("/v1/health")
+
+    assert (answer.json["status"], answer.json["ledger"]) == ("ok", "ok")
+
+
+def test_a_ledger_with_a_wrong_password_is_misconfigured_and_nothing_is_sent(
+    redis_server: RedisServer,
+) -> None:
+    url = redis_server.url.replace("redis://", "redis://someone:qzxq@")
+    with HttpStack({"PUSH_LEDGER_URL": url}) as stack:
+        health, push = stack.get("/v1/health"), stack.post(message())
+
+        assert health.json["status"] == "misconfigured"
+        assert health.json["ledger"] != "ok"
+        assert (push.status, push.json["outcomes"][0]["outcome"]) == (500, "misconfigured")
+        assert stack.sandbox.inbox() == []
+        assert "qzxq" not in health.data.decode() + push.data.decode() + "\n".join(stack.lines)
+
+
 def test_the_description_is_valid_openapi_and_names_every_route(stack: HttpStack) -> None:
     document = stack.get("/openapi.json").json
 
