@@ -10,7 +10,7 @@ STAGE ?= dev
 FUNCTION ?= http_push
 EVENTS ?= http://127.0.0.1:8082
 
-.PHONY: help install run demo pictures tick validate new-function test soak check format layer package prepare deploy logs remove smoke cost bench requirements clean
+.PHONY: help install run demo pictures tick validate new-function test soak check format layer package prepare plan deploy versions rollback logs remove smoke cost bench requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,13 +69,22 @@ prepare: install  ## make queues, topic and the texts of the policies: make prep
 	$(BIN)/python -m deploy.prepare --stage $(STAGE) $(ARGS)
 
 deploy: validate  ## deploy a stage: make deploy STAGE=staging (settings in .env)
-	$(BIN)/python -m deploy.deploy deploy --stage $(STAGE) $(ARGS)
+	$(BIN)/python -m deploy deploy --stage $(STAGE) $(ARGS)
+
+plan: install  ## show what make deploy would change in the cloud: make plan STAGE=staging
+	$(BIN)/python -m deploy plan --stage $(STAGE) $(ARGS)
+
+versions: install  ## list what was deployed to a stage
+	$(BIN)/python -m deploy versions --stage $(STAGE) $(ARGS)
+
+rollback: install  ## deploy the release before the live one again: make rollback STAGE=staging
+	$(BIN)/python -m deploy rollback --stage $(STAGE) $(ARGS)
 
 logs: install  ## follow a function's logs: make logs STAGE=staging FUNCTION=queue_push
-	$(BIN)/python -m deploy.deploy logs --stage $(STAGE) --function $(FUNCTION) $(ARGS)
+	$(BIN)/python -m deploy logs --stage $(STAGE) --function $(FUNCTION) $(ARGS)
 
 remove: install  ## remove a stage from the cloud, after a question: make remove STAGE=staging ARGS=--yes
-	$(BIN)/python -m deploy.deploy remove --stage $(STAGE) $(ARGS)
+	$(BIN)/python -m deploy remove --stage $(STAGE) $(ARGS)
 
 smoke: install  ## call every deployed function once, harmlessly: make smoke STAGE=staging
 	$(BIN)/python -m project smoke --stage $(STAGE)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["pack"]
+__all__ = ["crc64", "pack"]
 
 _FIRST_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -34,3 +34,24 @@ def pack(folder: Path, path: Path, inside: str = "", *, bytecode: bool = False) 
             entry.create_system = 3  # Unix, whatever runs the build
             entry.external_attr = 0o100644 << 16
             packed.writestr(entry, files[name].read_bytes())
+
+
+def crc64(data: bytes) -> str:
+    """Return the CRC-64 (ECMA-182, reflected) of a package, in decimal: how the API names a content."""
+    value = 0xFFFFFFFFFFFFFFFF
+    for byte in data:
+        value = (value >> 8) ^ _CRC64[(value ^ byte) & 0xFF]
+    return str(value ^ 0xFFFFFFFFFFFFFFFF)
+
+
+def _table() -> tuple[int, ...]:
+    table = []
+    for index in range(256):
+        value = index
+        for _ in range(8):
+            value = (value >> 1) ^ (0xC96C5795D7870F42 if value & 1 else 0)
+        table.append(value)
+    return tuple(table)
+
+
+_CRC64 = _table()

@@ -1,208 +1,141 @@
-"""Deploys a stage: checks what is needed, publishes the layer, then lets Serverless Devs do the rest.
+"""Deploys a stage, and holds what the cloud has then against what the descriptor says.
 
-`python -m deploy.deploy deploy --stage staging` reads the settings from `.env`. Before anything is changed in
-the cloud, everything that is missing is named at once.
+The layer is built and published, `s` deploys the functions, and the result is read back through the API. What
+`s` passed over is deployed by itself; what still differs is an error. Each deployment is recorded as a
+release.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import re
-import shutil
-import subprocess
 import sys
-from pathlib import Path
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from deploy.layer import ROOT, BuildFailed, build, runtime_of
-from mpaas_push.errors import Misconfigured
-from project.descriptor import DescriptorError, read_functions
-from project.env_file import NEEDED, OF_FUNCTION_COMPUTE, read_env
+from deploy.archive import crc64
+from deploy.cloud import CloudRefused
+from deploy.layer import build
+from deploy.plan import differences, print_differences
+from deploy.releases import Release, commit_of, record_release
+from mpaas_push.errors import PushError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
-__all__ = ["STAGES", "DeploymentFailed", "missing", "missing_settings", "other_stage"]
+    from deploy.cloud import Cloud
+    from deploy.plan import Difference
+    from deploy.serverless import Serverless
+    from deploy.stage import Stage
 
-STAGES = {"dev": "s.yaml", "staging": "s.staging.yaml", "prod": "s.prod.yaml"}
-LAYER_ARN = re.compile(r"acs:fc:[\w-]+:\w+:layers/[\w-]+/versions/[0-9]+")
-CLI = "npm install -g @serverless-devs/s@3.1.10"
-OF_THE_ACCOUNT = ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID")
-"""Settings that name what is there already; only what is deployed needs the others."""
+__all__ = ["DeploymentFailed", "deploy", "find_layer"]
 
-
-class DeploymentFailed(Exception):
-    """A step of the deployment failed; the text says which and what to do."""
-
-
-def missing_settings(env: Mapping[str, str], file: Path, names: Collection[str] = tuple(NEEDED)) -> list[str]:
-    """Name the settings that are missing or of a wrong form, each with what belongs there."""
-    return [
-        f"{name} is {'not set' if not env.get(name) else f'{env[name]!r}'}: put {what} into {file.name}"
-        for name, (pattern, what) in NEEDED.items()
-        if name in names and not re.fullmatch(pattern, env.get(name, ""))
-    ]
+KEPT_LAYERS = 5
+"""Versions of the layer that stay, used or not."""
 
 
-def other_stage(file: Path, stage: str) -> list[str]:
-    """Name the stage that a file of settings speaks of, if it is not the one that was asked for.
-
-    Raises:
-        Misconfigured: the file is not UTF-8.
-    """
-    named = read_env(file).get("STAGE", stage)
-    told = f"STAGE is {named!r} in {file.name}, but {stage} was asked for"
-    return [f"{told}: remove it there, `make … STAGE={stage}` names the stage"] if named != stage else []
+class DeploymentFailed(PushError):
+    """A step of the deployment failed, or the cloud is not as it was to be; the text says what to do."""
 
 
-def missing(
-    env: Mapping[str, str], stage: str, file: Path, folder: Path = ROOT, *, deploys: bool = True
-) -> list[str]:
-    """Name everything that is lacking, each with what to do.
+def deploy(
+    stage: Stage, layer: int | None = None, *, package: Path | None = None, release: Release | None = None
+) -> None:
+    """Deploy a stage.
 
     Args:
-        env: The settings.
-        stage: Which deployment.
-        file: Where settings belong.
-        folder: Whose descriptors are deployed.
-        deploys: Whether functions are to be deployed; to follow or remove what is there needs less.
-    """
-    found = other_stage(file, stage) + missing_settings(env, file, NEEDED if deploys else OF_THE_ACCOUNT)
-    if "FC_REGION" in env:
-        found.append(f"FC_REGION is set; unset it: {OF_FUNCTION_COMPUTE}")
-    if deploys:
-        found += _unusable(env, folder / STAGES[stage])
-    if shutil.which("s", path=env.get("PATH")) is None:
-        found.append(f"the command s is not there: {CLI}")
-    elif not _has_access(env):
-        alias = env.get("SERVERLESS_ACCESS", "default")
-        found.append(f"the access {alias} is not there: s config add -a {alias}, keys of a deployer")
-    if deploys and (role := _missing_role(env, stage)):
-        found.append(role)
-    return found
-
-
-def _unusable(env: Mapping[str, str], descriptor: Path) -> list[str]:
-    try:
-        runtime_of(read_functions(descriptor, env).values())
-    except (DescriptorError, BuildFailed) as error:
-        return [f"{descriptor.name} cannot be used: {error}"]
-    return []
-
-
-def _has_access(env: Mapping[str, str]) -> bool:
-    alias = env.get("SERVERLESS_ACCESS", "default")
-    if alias in env or {"AccountID", "AccessKeyID", "AccessKeySecret"} <= env.keys():
-        return True
-    home = Path(env.get("serverless_devs_config_home") or env.get("HOME") or "~").expanduser()
-    file = home / ".s" / "access.yaml"
-    return (
-        file.is_file()
-        and re.search(rf"^{re.escape(alias)}:", file.read_text("utf-8"), re.MULTILINE) is not None
-    )
-
-
-def _missing_role(env: Mapping[str, str], stage: str) -> str | None:
-    """Ask for the function's role, where the command of Alibaba Cloud is there to ask.
-
-    Any other failure than the answer that there is none says nothing: a deployer need not be allowed to ask.
-    """
-    if shutil.which("aliyun", path=env.get("PATH")) is None:
-        return None
-    role = f"mpaas-push-{stage}"
-    asked = _run(["aliyun", "ram", "GetRole", "--RoleName", role], env)
-    if asked.returncode == 0 or "EntityNotExist" not in asked.stdout + asked.stderr:
-        return None
-    return f"the role {role} is not there: create it (docs/deploy.md, step 5)"
-
-
-def deploy(stage: str, env: dict[str, str], folder: Path = ROOT) -> None:
-    """Build and publish the layer, then deploy the stage.
+        stage: What to deploy.
+        layer: Version of the layer to use; by default one with the content of this checkout is found or made.
+        package: A layer that was built before; by default this checkout's is built.
+        release: What to record; by default this checkout's commit, now.
 
     Raises:
         BuildFailed: the layer could not be built.
-        DeploymentFailed: Serverless Devs failed, or published no layer.
+        CloudRefused: Function Compute cannot be read.
+        DeploymentFailed: the cloud is not as the descriptor says.
     """
-    runtime = runtime_of(read_functions(folder / STAGES[stage], env).values())
-    layer = build(runtime)
-    print(f"layer   {layer} ({layer.stat().st_size:,} bytes)")
-    publish = ["s", "cli", "fc3", "layer", "publish", "--region", env["ALIBABA_CLOUD_REGION_ID"]]
-    publish += ["--layer-name", f"mpaas-push-{stage}", "--code", str(layer)]
-    publish += ["--compatible-runtime", runtime, "-a", env.get("SERVERLESS_ACCESS", "default")]
-    published = _run(publish, env)
-    arn = LAYER_ARN.search(published.stdout)
-    if published.returncode or arn is None:
-        raise DeploymentFailed(f"the layer was not published:\n{_last(published)}")
-    print(f"        {arn[0]}")
-    _s(["deploy", "-y", "-t", STAGES[stage]], env | {"MPAAS_LAYER_ARN": arn[0]}, folder)
-    print(f"deployed; now: python -m project smoke --stage {stage}")
+    cloud, serverless = stage.cloud(), stage.serverless()
+    if layer is None:
+        layer = _publish_layer(stage, package or build(stage.runtime), cloud, serverless)
+    stage = stage.with_layer(stage.layer_arn(layer))
+    code = serverless.deploy(stage.env)
+    plans = stage.plans()
+    left = list(differences(plans, cloud))
+    if left and not any(difference.what == "function" for difference in left):
+        left = _repair(left, stage, cloud, serverless)
+    if left:
+        live = [plan.name for plan in plans if plan.name not in {each.function for each in left}]
+        print(f"live as described: {', '.join(live) or 'nothing'}; not as described:")
+        print_differences(left)
+        raise DeploymentFailed(
+            f"the cloud is not as {stage.descriptor.name} says; s ended with {code}. Mend what it reported"
+            " above and run make deploy again: what is live stays"
+        )
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    release = release or Release(commit=commit_of(stage.folder), layer=layer, at=now)
+    record_release(cloud, [plan.name for plan in plans], release)
+    _remove_old_layers(stage, cloud)
+    print(f"deployed and read back: {release}")
+    if not release.is_committed:
+        print("note: this is no commit, so make rollback cannot come back to it")
 
 
-def _s(arguments: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
-    access = env.get("SERVERLESS_ACCESS", "default")
-    done = subprocess.run(["s", *arguments, "-a", access], check=False, cwd=folder, env=dict(env))  # noqa: S603, S607
-    if done.returncode:
-        raise DeploymentFailed(f"s {arguments[0]} failed with exit code {done.returncode}")
-
-
-def _run(command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - commands of this module, on PATH
-        command, check=False, cwd=ROOT, env=dict(env), capture_output=True, text=True
+def find_layer(stage: Stage, cloud: Cloud, package: Path) -> int | None:
+    """Return the newest version of the layer that has a package's content; None if there is none."""
+    checksum = crc64(package.read_bytes())
+    return next(
+        (
+            int(version["version"])
+            for version in cloud.layer_versions(stage.layer)
+            if version.get("codeChecksum") == checksum
+        ),
+        None,
     )
 
 
-def _last(done: subprocess.CompletedProcess[str]) -> str:
-    return (done.stdout + done.stderr).strip()[-2000:]
+def _publish_layer(stage: Stage, package: Path, cloud: Cloud, serverless: Serverless) -> int:
+    print(f"layer   {package.name} ({package.stat().st_size:,} bytes)")
+    version = find_layer(stage, cloud, package)
+    if version is None:
+        code = serverless.publish_layer(stage.region, stage.layer, package, stage.runtime)
+        version = find_layer(stage, cloud, package)
+        if version is None:
+            raise DeploymentFailed(
+                f"the layer {stage.layer} was not published; s ended with {code}: see above"
+            )
+    print(f"        version {version} of {stage.layer}")
+    return version
 
 
-def _agreed(stage: str) -> bool:
-    """Ask for the stage's name, since a stage that is gone pushes nothing; no answer is no agreement."""
-    print(f"This removes the functions and triggers of the stage {stage} from the cloud.")
+def _repair(
+    left: Sequence[Difference], stage: Stage, cloud: Cloud, serverless: Serverless
+) -> list[Difference]:
+    """Deploy the triggers that `s` passed over, each by itself, and return what differs after that."""
+    functions = {function.function_name: (name, function) for name, function in stage.functions.items()}
+    for name, trigger in dict.fromkeys((each.function, each.trigger) for each in left if each.trigger):
+        resource, function = functions[name]
+        described = next((each for each in function.triggers if each.trigger_name == trigger), None)
+        if described is None or (described.trigger_type == "mns_topic" and trigger in cloud.triggers(name)):
+            # The descriptor does not have it, or the component would not change it.
+            cloud.delete_trigger(name, trigger)
+        if described is not None:
+            serverless.deploy_trigger(resource, trigger, stage.env)
+    return list(differences(stage.plans(), cloud))
+
+
+def _remove_old_layers(stage: Stage, cloud: Cloud) -> None:
+    """Remove versions of the layer beyond the last ones that no function of the account uses.
+
+    A layer has at most 100 versions (deploy-component.md).
+    """
     try:
-        return input(f"Type {stage} to go on: ").strip() == stage
-    except EOFError:
-        return False
-
-
-def main() -> int:
-    """Do what is asked for: 0 done; 1 something failed; 2 something is missing, nothing was changed."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.deploy", description=__doc__)
-    parser.add_argument("action", choices=("deploy", "logs", "remove"))
-    parser.add_argument("--stage", choices=STAGES, default="dev")
-    parser.add_argument("--function", default="http_push", help="whose logs; its name in s.yaml")
-    parser.add_argument("--yes", action="store_true", help="remove without a question")
-    parser.add_argument(
-        "--folder", type=Path, default=ROOT, help="whose descriptors; by default this project"
-    )
-    parser.add_argument("--settings", type=Path, default=ROOT / ".env", help=".env by default")
-    options = parser.parse_args()
-    try:
-        env = read_env(options.settings) | dict(os.environ) | {"STAGE": options.stage}
-    except Misconfigured as error:
-        print(f"cannot {options.action}; nothing was changed: {error}", file=sys.stderr)
-        return 2
-    deploys = options.action == "deploy"
-    if lacks := missing(env, options.stage, options.settings, options.folder, deploys=deploys):
-        print(f"cannot {options.action}; nothing was changed:", file=sys.stderr)
-        print("\n".join(f"  - {each}" for each in lacks), file=sys.stderr)
-        return 2
-    if options.action == "remove" and not options.yes and not _agreed(options.stage):
-        told = f"the answer was not {options.stage}; --yes (make: ARGS=--yes) removes without a question"
-        print(f"\nnothing was removed: {told}", file=sys.stderr)
-        return 2
-    try:
-        if options.action == "deploy":
-            deploy(options.stage, env, options.folder)
-        elif options.action == "logs":
-            _s([options.function, "logs", "--tail", "-t", STAGES[options.stage]], env, options.folder)
-        else:
-            _s(["remove", "-y", "-t", STAGES[options.stage]], env, options.folder)
-    except (BuildFailed, DeploymentFailed) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        used = {
+            layer["arn"] if isinstance(layer, dict) else layer
+            for function in cloud.functions()
+            for layer in function.get("layers") or ()
+        }
+        for version in cloud.layer_versions(stage.layer)[KEPT_LAYERS:]:
+            if version["layerVersionArn"] not in used:
+                cloud.delete_layer_version(stage.layer, int(version["version"]))
+                print(f"removed version {version['version']} of {stage.layer}")
+    except CloudRefused as error:
+        print(f"note: old versions of the layer stay: {error}", file=sys.stderr)

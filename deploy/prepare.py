@@ -10,24 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mns.account import Account
 from mns.mns_exception import MNSClientNetworkException, MNSExceptionBase
 from mns.queue import QueueMeta
 from mns.topic import TopicMeta
 
-from deploy.deploy import STAGES, missing_settings, other_stage
 from deploy.layer import ROOT
-from mpaas_push.credentials import Credentials
-from mpaas_push.errors import PushError
-from mpaas_push.settings import Settings
-from project.descriptor import read_functions
-from project.env_file import read_env
+from deploy.stage import read_stage
+from mpaas_push.errors import Misconfigured, PushError
 from project.ros_template import substituted
 from project.wiring import mns_queues, mns_topics
 
@@ -36,6 +30,8 @@ if TYPE_CHECKING:
 
     from mns.queue import Queue
     from mns.topic import Topic
+
+    from deploy.stage import Stage
 
 __all__ = ["filled_policies"]
 
@@ -68,23 +64,17 @@ def filled_policies(stage: str, env: Mapping[str, str], folder: Path = ROOT) -> 
     } | {"trust": TRUST}
 
 
-def _write_policies(stage: str, written: Path, env: Mapping[str, str], folder: Path) -> None:
-    written.mkdir(parents=True, exist_ok=True)
-    for name, policy in filled_policies(stage, env, folder).items():
-        path = written / f"{stage}-{name}.json"
+def _written(stage: Stage, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, policy in filled_policies(stage.name, stage.env, stage.folder).items():
+        path = folder / f"{stage.name}-{name}.json"
         path.write_text(json.dumps(policy, indent=2) + "\n", "utf-8")
         print(f"policy  {path}")
 
 
-def _create(descriptor: Path, env: Mapping[str, str]) -> bool:
+def _created(stage: Stage) -> bool:
     """Create queues and topics up to the first that cannot be; say whether all are there now."""
-    account, region = env["ALIBABA_CLOUD_ACCOUNT_ID"], env["ALIBABA_CLOUD_REGION_ID"]
-    endpoint = Settings.from_env(env).mns_endpoint or f"https://{account}.mns.{region}.aliyuncs.com"
-    keys = Credentials.resolve(env=env)
-    mns = Account(endpoint, keys.access_key_id, keys.access_key_secret, keys.security_token or "")
-    # The SDK sets no time limit on HTTPS; the connection is opened at the first request.
-    mns.mns_client.http.conn.timeout = mns.mns_client.http.conn.connection_timeout = TIMEOUT_SECONDS
-    functions = read_functions(descriptor, env).values()
+    mns, functions = stage.queue_service(), stage.functions.values()
     queues, topics = mns_queues(functions), mns_topics(functions)
     longest = max(each.timeout for each in functions)
     hidden = min(longest + SPARE_SECONDS, MOST_SECONDS)
@@ -96,7 +86,7 @@ def _create(descriptor: Path, env: Mapping[str, str]) -> bool:
         try:
             print(f"{kind}   {name}{make()}")
         except MNSExceptionBase as error:
-            told = f"{kind}   {name}: {error.type} at {endpoint}: {_advice(error)}"
+            told = f"{kind}   {name}: {error.type} at {stage.queue_endpoint}: {_advice(error)}"
             print(f"{told}\nnothing more was made", file=sys.stderr)
             return False
     return True
@@ -147,24 +137,20 @@ _ADVICE = {
 def main() -> int:
     """Do it: 0 all is there; 1 something could not be made; 2 a setting is missing, nothing was made."""
     parser = argparse.ArgumentParser(prog="python -m deploy.prepare", description=__doc__)
-    parser.add_argument("--stage", choices=STAGES, default="dev")
-    parser.add_argument(
-        "--folder", type=Path, default=ROOT, help="whose descriptors; by default this project"
-    )
-    parser.add_argument("--settings", type=Path, default=ROOT / ".env", help=".env by default")
-    parser.add_argument("--policies", type=Path, default=ROOT / "build" / "policies", help="where to")
+    parser.add_argument("--stage", default="dev")
+    parser.add_argument("--folder", type=Path, default=ROOT, help="the project; this one by default")
+    parser.add_argument("--policies", type=Path, help="where the policies go; build/policies by default")
     options = parser.parse_args()
     try:
-        env = read_env(options.settings) | dict(os.environ) | {"STAGE": options.stage}
+        stage = read_stage(options.stage, options.folder.resolve())
+        if lacks := stage.lacking():
+            raise Misconfigured("\n".join(["", *(f"  - {lack}" for lack in lacks)]))
     except PushError as error:
         print(f"cannot prepare; nothing was made: {error}", file=sys.stderr)
         return 2
-    if lacks := other_stage(options.settings, options.stage) + missing_settings(env, options.settings):
-        print("\n".join(["cannot prepare; nothing was made:", *lacks]), file=sys.stderr)
-        return 2
-    _write_policies(options.stage, options.policies, env, options.folder)
+    _written(stage, options.policies or stage.folder / "build" / "policies")
     try:
-        return 0 if _create(options.folder / STAGES[options.stage], env) else 1
+        return 0 if _created(stage) else 1
     except PushError as error:
         print(error, file=sys.stderr)
         return 1

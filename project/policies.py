@@ -48,17 +48,32 @@ DEPLOYS: Mapping[str, frozenset[str]] = {
             "fc:ListScalingConfigs",
             "fc:ListVpcBindings",
             "fc:InvokeFunction",
+            "fc:PublishFunctionVersion",
+            "fc:DeleteFunctionVersion",
+            "fc:CreateAlias",
+            "fc:GetAlias",
+            "fc:UpdateAlias",
+            "fc:DeleteAlias",
         }
     ),
     "/triggers/": frozenset(
         {"fc:CreateTrigger", "fc:UpdateTrigger", "fc:GetTrigger", "fc:DeleteTrigger", "fc:ListTriggers"}
     ),
-    ":layers/": frozenset({"fc:CreateLayerVersion", "fc:ListLayerVersions", "fc:GetLayerVersion"}),
-    ":role/mpaas-": frozenset({"ram:PassRole"}),
+    ":layers/": frozenset(
+        {"fc:CreateLayerVersion", "fc:ListLayerVersions", "fc:GetLayerVersion", "fc:DeleteLayerVersion"}
+    ),
+    ":role/mpaas-": frozenset({"ram:PassRole", "ram:GetRole"}),
     "/logstore/": frozenset({"log:GetLogStoreLogs"}),
+    ":project/": frozenset({"log:GetProject"}),
+    ":/queues/": frozenset({"mns:GetQueueAttributes"}),
     r"^\*$": frozenset(
         # One page says that the last two are granted on functions, another on all resources only.
-        {_ROLE_CHECK, "fc:PutFunctionAsyncInvokeConfig", "fc:GetFunctionAsyncInvokeConfig"}
+        {
+            _ROLE_CHECK,
+            "fc:ListFunctions",
+            "fc:PutFunctionAsyncInvokeConfig",
+            "fc:GetFunctionAsyncInvokeConfig",
+        }
     ),
 }
 """What deploying, following logs, removing and `smoke` call, by a pattern of what each is called on."""
@@ -67,6 +82,7 @@ _DEPLOYED = frozenset[str]().union(*DEPLOYS.values())
 
 _OF_THE_STAGE = re.compile(
     r"acs:\w+:[^*]*[:/]mpaas-(\*-)?([a-z]+-)*\$\{Stage\}(/[^*]+)?(/\*)?|acs:ram:[^*]*:role/aliyun\w+role"
+    r"|acs:ram:\*:[^*]+:role/mpaas-push-\$\{Stage\}"
 )
 """Names of one stage: who deploys staging cannot touch production. And the service roles of triggers."""
 
@@ -226,7 +242,7 @@ def _breadth_faults(statement: _Statement, at: str) -> Iterator[Fault]:
     for index, action in enumerate(statement.action):
         if "*" in action:
             yield Fault(f"{at}.Action.{index}", f"{action} is too wide: name each action")
-        elif action.startswith("ram:") and action not in {"ram:PassRole", _ROLE_CHECK}:
+        elif action.startswith("ram:") and action not in {"ram:PassRole", "ram:GetRole", _ROLE_CHECK}:
             yield Fault(f"{at}.Action.{index}", f"{action}: an administrator makes roles, not a deployer")
     for index, resource in enumerate(statement.resource):
         if resource == "*" and set(statement.action) <= DEPLOYS[r"^\*$"]:

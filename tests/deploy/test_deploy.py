@@ -1,268 +1,303 @@
-"""The steps of a deployment. A script stands for the `s` command, which cannot do its work without the cloud."""
+"""Deployments, the first and every one after it. A stand-in of the cloud's API says what is there; `s` behaves as
+its component does."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+import json
 from typing import TYPE_CHECKING
 
-import pytest
-
-from deploy.deploy import missing, other_stage
-from project.env_file import read_env
-from tests.descriptors import PROJECT
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-ARN = "acs:fc:cn-hangzhou:1000000000000000:layers/mpaas-push-staging/versions/7"
-SETTINGS = """
-# a comment
-ALIBABA_CLOUD_ACCOUNT_ID=1000000000000000
-ALIBABA_CLOUD_REGION_ID=cn-hangzhou
-MPAAS_APP_ID=ONEX570DA89211721
-UPLOADS_BUCKET=our-uploads
-PUSH_LEDGER_URL=
-"""
-S = f"""#!/bin/sh
-echo "$@ | layer $MPAAS_LAYER_ARN | app $MPAAS_APP_ID | stage $STAGE" >> "$CALLS"
-case "$*" in *"layer publish"*) echo '{{"layerVersionArn": "{ARN}"}}';; esac
-case "$*" in *"$FAILS"*) exit 3;; esac
-"""
+    from tests.deploy.conftest import Project
+    from tests.deploy.control_plane import ControlPlane
 
-NO_SUCH_ROLE = """#!/bin/sh
-echo "asked $@" >> "$CALLS.aliyun"
-echo "ERROR: SDK.ServerError" >&2
-echo "ErrorCode: EntityNotExist.Role" >&2
-exit 1
-"""
+HTTP, QUEUE, TIMER, EVENT = (f"mpaas-{name}-push-dev" for name in ("http", "queue", "timer", "event"))
 
 
-class Machine:
-    """A machine with a home, a settings file and the commands that a test puts there."""
+def test_a_first_deployment_is_planned_made_and_read_back(project: Project, cloud: ControlPlane) -> None:
+    code, planned = project.run("plan")
+    assert code == 0, planned
+    assert not cloud.functions
+    assert all(name in planned for name in (HTTP, QUEUE, TIMER, EVENT, "trigger morning"))
 
-    def __init__(self, folder: Path) -> None:
-        self.home = folder
-        self.project = PROJECT
-        self.settings = folder / "team.env"
-        self.settings.write_text(SETTINGS)
-        self.bin = folder / "bin"
-        self.bin.mkdir()
-        self.calls = folder / "calls"
-        self.add("s", S)
-        (folder / ".s").mkdir()
-        (folder / ".s" / "access.yaml").write_text("default:\n  AccountID: x\n")
-
-    def own_project(self, old: str, new: str) -> None:
-        """Deploy another project, which differs in a line of `s.yaml`."""
-        self.project = shutil.copytree(PROJECT, self.home / "project")
-        path = self.project / "s.yaml"
-        assert old in path.read_text()
-        path.write_text(path.read_text().replace(old, new))
-
-    def add(self, command: str, script: str) -> None:
-        path = self.bin / command
-        path.write_text(script)
-        path.chmod(0o755)
-
-    def run(self, action: str, *arguments: str, answer: str = "", **env: str) -> tuple[int, str]:
-        fixed: Mapping[str, str] = {
-            "HOME": str(self.home),
-            "PATH": f"{self.bin}:/usr/bin:/bin",
-            "CALLS": str(self.calls),
-            "FAILS": "nothing fails",
-        }
-        command = [sys.executable, "-m", "deploy.deploy", action, "--settings", str(self.settings)]
-        command += ["--folder", str(self.project)]
-        done = subprocess.run(
-            [*command, *arguments],
-            cwd=ROOT,
-            env={**fixed, "PYTHONPATH": str(ROOT), "UV_OFFLINE": "1", **env},
-            input=answer,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr
-        return done.returncode, done.stdout + done.stderr
-
-    @property
-    def made(self) -> list[str]:
-        return self.calls.read_text().splitlines() if self.calls.exists() else []
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
-
-
-def test_the_layer_is_published_and_the_stage_deployed_with_it(machine: Machine) -> None:
-    code, printed = machine.run("deploy", "--stage", "staging")
+    code, printed = project.run("deploy")
 
     assert code == 0, printed
-    publish, deploy = machine.made
-    assert publish.startswith("cli fc3 layer publish --region cn-hangzhou --layer-name mpaas-push-staging ")
-    assert "--compatible-runtime python3.10 -a default" in publish
-    assert deploy.startswith("deploy -y -t s.staging.yaml -a default")
-    assert deploy.endswith(f"layer {ARN} | app ONEX570DA89211721 | stage staging")
-    assert "smoke --stage staging" in printed
+    assert {HTTP, QUEUE, TIMER, EVENT} == cloud.functions.keys()
+    assert "deployed and read back" in printed
+    assert "nothing would change" in project.run("plan")[1]
 
 
-def test_everything_that_is_missing_is_named_at_once_and_nothing_is_done(machine: Machine) -> None:
-    machine.settings.write_text("ALIBABA_CLOUD_REGION_ID=nowhere\nMPAAS_APP_ID=\nFC_REGION=cn-hangzhou\n")
-    (machine.bin / "s").unlink()
-    machine.add("aliyun", NO_SUCH_ROLE)
+def test_an_unchanged_stage_is_deployed_again(project: Project, cloud: ControlPlane) -> None:
+    assert project.run("deploy")[0] == 0
 
-    code, printed = machine.run("deploy", "--stage", "prod")
+    code, printed = project.run("deploy")
+
+    assert code == 0, printed
+    assert len(cloud.layers["mpaas-push-dev"]) == 1
+    assert "version 1 of mpaas-push-dev" in printed
+
+
+def test_every_kind_of_trigger_that_changes_is_changed(project: Project, cloud: ControlPlane) -> None:
+    assert project.run("deploy")[0] == 0
+    for old, new in (
+        ("0 0 9 * * *", "0 30 8 * * *"),  # timer
+        ("methods: [GET, POST]", "methods: [GET, POST, HEAD]"),  # http
+        ("notifyStrategy: EXPONENTIAL_DECAY_RETRY", "notifyStrategy: BACKOFF_RETRY"),  # topic
+        ("prefix: statements/", "prefix: bills/"),  # oss
+        ("CountBasedWindow: 100", "CountBasedWindow: 50"),  # streams
+        ('{"prefix": "order:"}', '{"prefix": "shop:"}'),  # events
+    ):
+        project.replace("s.yaml", old, new)
+    _, planned = project.run("plan")
+    for what in ("morning", "http", "announcements", "uploads", "pushes", "events"):
+        assert f"trigger {what}." in planned, planned
+
+    code, printed = project.run("deploy")
+
+    assert code == 0, printed
+    config = {name: json.loads(each["triggerConfig"]) for name, each in cloud.triggers[QUEUE].items()}
+    assert config["announcements"]["notifyStrategy"] == "BACKOFF_RETRY"
+    assert config["pushes"]["runOptions"]["batchWindow"]["CountBasedWindow"] == 50
+    assert "nothing would change" in project.run("plan")[1]
+
+
+def test_a_trigger_behind_an_unchanged_stream_is_added_and_one_that_left_is_removed(
+    project: Project, cloud: ControlPlane
+) -> None:
+    assert project.run("deploy")[0] == 0
+    project.replace("s.yaml", "triggerName: announcements", "triggerName: news")
+
+    code, printed = project.run("deploy")
+
+    assert code == 0, printed
+    assert "news" in cloud.triggers[QUEUE]
+    assert "announcements" not in cloud.triggers[QUEUE]
+
+
+def test_what_somebody_changed_in_the_console_is_shown_and_set_right(
+    project: Project, cloud: ControlPlane
+) -> None:
+    assert project.run("deploy")[0] == 0
+    cloud.functions[TIMER]["timeout"] = 5
+    cloud.functions[TIMER]["environmentVariables"]["PUSH_LOG_LEVEL"] = "DEBUG"
+    cloud.asynchronous[TIMER]["maxAsyncRetryAttempts"] = 0
+    cloud.reserved[QUEUE] = 3
+
+    _, planned = project.run("plan")
+    for what in (
+        "timeout",
+        "PUSH_LOG_LEVEL",
+        "asyncInvokeConfig.maxAsyncRetryAttempts",
+        "reservedConcurrency",
+    ):
+        assert what in planned
+
+    code, printed = project.run("deploy")
+    assert code == 0, printed
+    assert "nothing would change" in project.run("plan")[1]
+
+
+def test_a_changed_file_and_a_changed_layer_are_seen(project: Project) -> None:
+    assert project.run("deploy")[0] == 0
+    project.layer.write_bytes(b"another layer")
+    project.replace("functions/event_push/rules.yaml", "Order", "Your order")
+
+    _, planned = project.run("plan")
+
+    assert "rules.yaml" in planned
+    assert "a version of new content" in planned
+
+
+def test_no_output_and_no_log_holds_the_ledgers_password_or_a_key(
+    project: Project, cloud: ControlPlane
+) -> None:
+    printed = project.run("plan")[1] + project.run("deploy")[1] + project.run("plan")[1]
+    cloud.functions[HTTP]["environmentVariables"]["PUSH_LEDGER_URL"] = "redis://old:other@elsewhere"
+    printed += project.run("plan")[1]
+
+    assert "environmentVariables.PUSH_LEDGER_URL" in printed
+    for secret in ("sword%2Ffish", "sword/fish", "swordfish-secret", "other@"):
+        assert secret not in printed
+        assert secret not in project.logs.read_text()
+
+
+def test_everything_that_is_missing_is_named_before_anything_is_changed(
+    project: Project, cloud: ControlPlane
+) -> None:
+    cloud.roles.clear()
+    cloud.log_projects.clear()
+    cloud.buckets.clear()
+    cloud.service_roles = cloud.queues_exist = False
+    cloud.account = "2000000000000000"
+
+    code, printed = project.run("deploy")
 
     assert code == 2
-    for told in (
+    for lack in (
+        "a key of the account 1000000000000000 is not there",
+        "the role mpaas-push-dev is not there: docs/deploy.md, step 5",
+        "the Log Service project mpaas-push-dev is not there: docs/deploy.md, step 3",
+        "the bucket our-uploads is not there: docs/deploy.md, step 3",
+        "sendevent-fc.eventbridge.aliyuncs.com is not there: docs/deploy.md, step 5",
+        "the queue mpaas-push-retry-dev is not there: make prepare STAGE=dev",
+    ):
+        assert lack in printed
+    assert not cloud.functions
+    assert not cloud.layers
+
+
+def test_what_the_key_may_not_ask_for_is_a_note(project: Project, cloud: ControlPlane) -> None:
+    cloud.denied |= {"GetRole", "GetQueueAttributes", "CheckServiceLinkedRoleExistence"}
+
+    code, printed = project.run("deploy")
+
+    assert code == 0, printed
+    assert "note: could not ask whether the role mpaas-push-dev is there" in printed
+
+
+def test_settings_that_are_missing_are_all_named(project: Project) -> None:
+    (project.folder / ".env").write_text("ALIBABA_CLOUD_REGION_ID=nowhere\nMPAAS_APP_ID=\n")
+
+    code, printed = project.run("deploy")
+
+    assert code == 2
+    for lack in (
         "ALIBABA_CLOUD_ACCOUNT_ID is not set",
-        "ALIBABA_CLOUD_REGION_ID is 'nowhere': put a region such as cn-hangzhou into team.env",
-        "FC_REGION is set; unset it",
+        "ALIBABA_CLOUD_REGION_ID is 'nowhere'",
         "MPAAS_APP_ID is not set",
         "UPLOADS_BUCKET is not set",
-        "the command s is not there: npm install",
-        "the role mpaas-push-prod is not there: create it (docs/deploy.md",
     ):
-        assert told in printed
-    assert machine.made == []
+        assert lack in printed
 
 
-@pytest.mark.parametrize("answer", ["ErrorCode: NoPermission", "dial tcp: no such host", ""])
-def test_a_role_that_could_not_be_asked_for_is_not_missing(machine: Machine, answer: str) -> None:
-    machine.add("aliyun", f"#!/bin/sh\necho '{answer}' >&2\nexit 1\n")
-    env = read_env(machine.settings) | {"HOME": str(machine.home), "PATH": f"{machine.bin}:/usr/bin:/bin"}
+def test_a_stage_has_settings_of_its_own_over_the_common_ones(project: Project, cloud: ControlPlane) -> None:
+    (project.folder / ".env.staging").write_text("MPAAS_APP_ID=ONEXSTAGING00001\n")
 
-    assert missing(env, "staging", machine.settings, PROJECT) == []
-
-
-@pytest.mark.parametrize("action", ["logs", "remove"])
-def test_what_is_deployed_is_followed_and_removed_with_less(machine: Machine, action: str) -> None:
-    machine.settings.write_text(
-        "ALIBABA_CLOUD_ACCOUNT_ID=1000000000000000\nALIBABA_CLOUD_REGION_ID=cn-hangzhou\n"
-    )
-    machine.add("aliyun", NO_SUCH_ROLE)
-
-    code, printed = machine.run(action, "--stage", "staging", "--yes")
+    assert project.run("deploy")[0] == 0
+    code, printed = project.run("deploy", stage="staging")
 
     assert code == 0, printed
-    assert not (machine.home / "calls.aliyun").exists()
+    apps = {name: each["environmentVariables"]["MPAAS_APP_ID"] for name, each in cloud.functions.items()}
+    assert apps["mpaas-http-push-staging"] == "ONEXSTAGING00001"
+    assert apps[HTTP] == "ONEX570DA89211721"
+    assert "nothing would change" in project.run("plan")[1]
 
 
-@pytest.mark.parametrize("action", ["deploy", "logs", "remove"])
-def test_settings_of_another_stage_are_refused(machine: Machine, action: str) -> None:
-    machine.settings.write_text(f"{SETTINGS}STAGE=prod\n")
+def test_settings_that_name_another_stage_are_refused(project: Project) -> None:
+    (project.folder / ".env.staging").write_text("STAGE=prod\n")
 
-    code, printed = machine.run(action, "--stage", "staging")
-
-    assert code == 2
-    assert "STAGE is 'prod' in team.env, but staging was asked for: remove it there" in printed
-    assert machine.made == []
-    assert other_stage(machine.settings, "prod") == []
-
-
-def test_the_home_of_the_command_may_be_elsewhere(machine: Machine, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (machine.home / ".s").rename(elsewhere / ".s")
-
-    assert machine.run("deploy")[0] == 2
-    assert machine.run("deploy", serverless_devs_config_home=str(elsewhere))[0] == 0
-
-
-def test_a_missing_access_is_named(machine: Machine) -> None:
-    (machine.home / ".s" / "access.yaml").write_text("other:\n  AccountID: x\n")
-
-    code, printed = machine.run("deploy")
+    code, printed = project.run("deploy", stage="staging")
 
     assert code == 2
-    assert "the access default is not there: s config add -a default" in printed
-    assert machine.run("deploy", SERVERLESS_ACCESS="other")[0] == 0
+    assert "STAGE is prod in .env.staging, but staging was asked for" in printed
 
 
-def test_the_layer_is_for_the_runtime_of_the_descriptor(machine: Machine) -> None:
-    machine.own_project("runtime: python3.10", "runtime: python3.12")
+def test_a_deployment_that_fails_in_the_middle_says_what_is_live(
+    project: Project, cloud: ControlPlane
+) -> None:
+    cloud.denied.add("PutFunctionAsyncInvokeConfig")
 
-    code, printed = machine.run("deploy")
-
-    assert code == 0, printed
-    assert "layer-python3.12.zip" in machine.made[0]
-    assert "--compatible-runtime python3.12" in machine.made[0]
-
-
-def test_functions_of_two_runtimes_are_refused(machine: Machine) -> None:
-    machine.own_project(
-        "      code: ./functions/http_push", "      code: ./functions/http_push\n      runtime: python3.12"
-    )
-
-    code, printed = machine.run("deploy")
-
-    assert code == 2
-    assert "s.yaml cannot be used: functions of python3.10 and python3.12 cannot share a layer" in printed
-    assert not machine.calls.exists()
-
-
-@pytest.mark.parametrize("action", ["deploy", "logs", "remove"])
-def test_settings_that_cannot_be_read_are_named(machine: Machine, action: str) -> None:
-    machine.settings.write_bytes(b"MPAAS_APP_ID=\xe9\n")
-
-    code, printed = machine.run(action)
-
-    assert code == 2
-    assert "team.env cannot be read: byte 13 is no UTF-8" in printed
-    assert not machine.calls.exists()
-
-
-def test_keys_of_a_pipeline_are_an_access_too(machine: Machine) -> None:
-    (machine.home / ".s" / "access.yaml").unlink()
-    name = "ci_serverless_devs_key"
-
-    code, _ = machine.run("deploy", SERVERLESS_ACCESS=name, **{name: "{}"})
-
-    assert code == 0
-
-
-def test_what_is_set_in_the_environment_wins(machine: Machine) -> None:
-    machine.run("deploy", MPAAS_APP_ID="ANOTHER")
-
-    assert "app ANOTHER" in machine.made[-1]
-
-
-@pytest.mark.parametrize(
-    ("step", "told"), [("publish", "was not published"), ("deploy -y", "s deploy failed")]
-)
-def test_a_step_that_fails_ends_the_deployment(machine: Machine, step: str, told: str) -> None:
-    code, printed = machine.run("deploy", FAILS=step)
+    code, printed = project.run("deploy")
 
     assert code == 1
-    assert told in printed
+    assert "live as described: nothing; not as described" in printed
+    assert f"{HTTP}" in printed
+    cloud.denied.clear()
+    assert project.run("deploy")[0] == 0
 
 
-def test_logs_and_remove_are_for_one_stage(machine: Machine) -> None:
-    assert machine.run("logs", "--stage", "prod", "--function", "queue_push")[0] == 0
-    assert machine.run("remove", "--stage", "prod", "--yes")[0] == 0
+def test_the_worker_is_deployed_before_the_function_that_hands_over_to_it(project: Project) -> None:
+    text = (project.folder / "s.yaml").read_text()
 
-    assert machine.made[0].startswith("queue_push logs --tail -t s.prod.yaml -a default")
-    assert machine.made[1].startswith("remove -y -t s.prod.yaml -a default")
+    assert text.index("  queue_push:") < text.index("  http_push:")
 
 
-@pytest.mark.parametrize(("answer", "removed"), [("prod\n", True), ("yes\n", False), ("", False)])
-def test_a_stage_is_removed_once_its_name_is_typed(machine: Machine, answer: str, removed: bool) -> None:
-    code, printed = machine.run("remove", "--stage", "prod", answer=answer)
+def test_only_old_layers_that_no_function_uses_are_removed(project: Project, cloud: ControlPlane) -> None:
+    for number in range(8):
+        project.layer.write_bytes(b"layer %d" % number)
+        assert project.run("deploy")[0] == 0
+    first = "acs:fc:cn-hangzhou:1000000000000000:layers/mpaas-push-dev/versions/3"
 
-    assert code == (0 if removed else 2)
-    assert bool(machine.made) is removed
-    assert ("nothing was removed" not in printed) is removed
+    assert [each["version"] for each in cloud.layers["mpaas-push-dev"]] == [4, 5, 6, 7, 8]
+    cloud.functions["elsewhere"] = {"functionName": "elsewhere", "layers": [first.replace("/3", "/4")]}
+    project.layer.write_bytes(b"layer 9")
+    assert project.run("deploy")[0] == 0
+    assert [each["version"] for each in cloud.layers["mpaas-push-dev"]] == [4, 5, 6, 7, 8, 9]
 
 
-def test_the_example_of_the_settings_names_all_that_is_needed() -> None:
-    example = (ROOT / ".env.example").read_text("utf-8")
-    for name in ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID", "MPAAS_APP_ID", "UPLOADS_BUCKET"):
-        assert f"\n{name}=" in example
-    assert ".env" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+def test_a_stage_is_removed_and_read_back(project: Project, cloud: ControlPlane) -> None:
+    assert project.run("deploy")[0] == 0
+
+    code, printed = project.run("remove", "--yes")
+
+    assert code == 0, printed
+    assert not cloud.functions
+    assert "no function of dev is left" in printed
+
+
+def test_a_refused_removal_is_an_error(project: Project, cloud: ControlPlane) -> None:
+    assert project.run("deploy")[0] == 0
+    cloud.denied.add("DeleteFunction")
+
+    code, printed = project.run("remove", "--yes")
+
+    assert code == 1
+    assert f"still there: {HTTP}" in printed
+
+
+def test_nothing_is_removed_without_an_answer(
+    project: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert project.run("deploy")[0] == 0
+
+    def end(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", end)
+
+    code, printed = project.run("remove")
+
+    assert code == 2
+    assert "nothing was changed" in printed
+    assert HTTP in cloud.functions
+
+
+# --- the way back
+
+
+def test_rollback_brings_code_triggers_and_layer_of_the_release_before(
+    project: Project, cloud: ControlPlane
+) -> None:
+    first = project.commit_and_deploy()
+    project.replace("functions/event_push/rules.yaml", "Order", "Parcel")
+    project.replace("s.yaml", "0 0 9 * * *", "0 30 8 * * *")
+    project.layer.write_bytes(b"a second layer")
+    project.commit_and_deploy()
+    old = cloud.code[EVENT]
+
+    code, printed = project.run("rollback")
+
+    assert code == 0, printed
+    assert cloud.code[EVENT] != old
+    assert cloud.functions[EVENT]["layers"][0].endswith("versions/1")
+    assert "0 0 9 * * *" in cloud.triggers[TIMER]["morning"]["triggerConfig"]
+    code, listed = project.run("versions")
+    assert code == 0
+    live = next(line for line in listed.splitlines() if line.endswith("live"))
+    assert first in live
+    assert "there is no release before this one" in project.run("rollback")[1]
+
+
+def test_what_was_not_committed_is_no_way_back(project: Project) -> None:
+    project.replace("functions/event_push/rules.yaml", "Order", "Parcel")
+    code, printed = project.run("deploy")
+    assert code == 0
+    assert "make rollback cannot come back to it" in printed
+    project.commit_and_deploy()
+
+    code, printed = project.run("rollback")
+
+    assert code == 2
+    assert "was not committed" in printed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.deploy import STAGES
+from deploy.stage import stage_file, stages
 from project.descriptor import read_functions
 from project.ros_template import RosTemplate
 from project.triggers import EventBridge
@@ -70,9 +70,9 @@ def test_the_stack_is_given_parameters_that_it_has_and_all_without_a_default_of_
     assert numbers == [str(number) for number in range(1, len(given) + 1)]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", stages(PROJECT))
 def test_the_production_concurrency_of_the_page_is_that_of_the_overlay(stage: str) -> None:
-    concurrency = read_functions(PROJECT / STAGES[stage], {})["queue_push"].concurrency_config
+    concurrency = read_functions(stage_file(PROJECT, stage), {})["queue_push"].concurrency_config
     assert concurrency
     reserved = concurrency.reserved_concurrency
 

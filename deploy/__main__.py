@@ -1,0 +1,236 @@
+"""`python -m deploy COMMAND --stage STAGE`: what is done to a deployment, or asked about it.
+
+Exit codes: 0 done; 1 something failed or differs; 2 something is missing, and nothing was changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from deploy.deploy import DeploymentFailed, deploy, find_layer
+from deploy.layer import ROOT, BuildFailed, build
+from deploy.plan import Difference, differences, print_differences, print_table
+from deploy.preflight import preflight
+from deploy.releases import ALIAS, Release, live_release, releases
+from deploy.stage import OF_THE_ACCOUNT, Stage, read_stage
+from mpaas_push.errors import PushError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class NothingChanged(PushError):
+    """Something is missing or not agreed to; nothing was changed in the cloud."""
+
+
+def plan_stage(stage: Stage, package: Path | None) -> int:
+    """Show what a deployment would change, and change nothing."""
+    _want_settings(stage)
+    cloud = stage.cloud()
+    version = find_layer(stage, cloud, package or build(stage.runtime))
+    found: list[Difference] = []
+    if version is None:
+        found.append(
+            Difference(function=stage.layer, what="layer", change="add", after="a version of new content")
+        )
+        version = max((int(each["version"]) for each in cloud.layer_versions(stage.layer)), default=0) + 1
+    found += differences(stage.with_layer(stage.layer_arn(version)).plans(), cloud)
+    for lack in preflight(stage).lacking:
+        print(f"missing: {lack}")
+    if found:
+        print_differences(found)
+        print(f"make deploy STAGE={stage.name} would make these {len(found)} changes")
+    else:
+        print("nothing would change")
+    return 0
+
+
+def deploy_stage(stage: Stage, package: Path | None, *, unchecked: bool) -> int:
+    """Deploy, once everything that it needs is there."""
+    findings = preflight(stage)
+    for what in findings.unasked:
+        print(f"note: could not ask whether {what} is there", file=sys.stderr)
+    if findings.lacking and (not unchecked or stage.lacking()):
+        raise NothingChanged("\n" + "\n".join(f"  - {lack}" for lack in findings.lacking))
+    deploy(stage, package=package)
+    print(f"now: make smoke STAGE={stage.name}")
+    return 0
+
+
+def list_versions(stage: Stage) -> int:
+    """List what was deployed, the newest first."""
+    _want_settings(stage, OF_THE_ACCOUNT)
+    cloud, names = stage.cloud(), _names(stage)
+    live = live_release(cloud, names)
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for column in ("deployed (UTC)", "commit", "layer", ""):
+        table.add_column(column)
+    for release in releases(cloud, names):
+        table.add_row(
+            f"{release.at:%Y-%m-%d %H:%M:%S}",
+            release.commit,
+            str(release.layer),
+            "live" if release == live else "",
+        )
+    print_table(table)
+    return 0
+
+
+def roll_back(stage: Stage) -> int:
+    """Deploy the release before the live one again: its commit, its triggers, its version of the layer."""
+    _want_settings(stage)
+    cloud, names = stage.cloud(), _names(stage)
+    live = live_release(cloud, names)
+    if live is None:
+        raise NothingChanged(f"no release is live in all functions of {stage.name}: make versions lists them")
+    known: dict[tuple[str, int], Release] = {}
+    for release in reversed(releases(cloud, names)):
+        known.setdefault((release.commit, release.layer), release)
+    order = list(known)
+    index = order.index((live.commit, live.layer))
+    if index == 0:
+        raise NothingChanged("there is no release before this one")
+    target = known[order[index - 1]]
+    if not target.is_committed:
+        raise NothingChanged(f"the release of {target.at:%Y-%m-%d %H:%M} was not committed ({target.commit})")
+    if all(int(each["version"]) != target.layer for each in cloud.layer_versions(stage.layer)):
+        raise NothingChanged(
+            f"version {target.layer} of {stage.layer} is gone: check out {target.commit} and deploy that"
+        )
+    print(f"back from {live} to {target}")
+    with _checkout(stage.folder, target.commit) as folder:
+        now = datetime.now(timezone.utc).replace(microsecond=0)
+        then = Stage(name=stage.name, folder=folder, env=stage.env)
+        deploy(then, target.layer, release=Release(commit=target.commit, layer=target.layer, at=now))
+    return 0
+
+
+def remove_stage(stage: Stage, *, agreed: bool) -> int:
+    """Remove functions and triggers, and read back that nothing is left."""
+    _want_settings(stage, OF_THE_ACCOUNT)
+    if not agreed and not _agrees(stage):
+        raise NothingChanged(
+            f"the answer was not {stage.name}; --yes (make: ARGS=--yes) removes without a question"
+        )
+    cloud = stage.cloud()
+    for name in _names(stage):
+        if cloud.function(name) is not None:  # a function with an alias or versions cannot be removed
+            cloud.delete_alias(name, ALIAS)
+            for version in cloud.versions(name):
+                cloud.delete_version(name, str(version["versionId"]))
+    code = stage.serverless().remove()
+    left = [name for name in _names(stage) if cloud.function(name) is not None]
+    for name in left:
+        triggers = ", ".join(cloud.triggers(name)) or "none"
+        print(f"still there: {name} (triggers: {triggers})", file=sys.stderr)
+    if left:
+        raise DeploymentFailed(f"not everything was removed; s ended with {code}: see what it reported above")
+    print(f"removed and read back: no function of {stage.name} is left; queues, role and layers stay")
+    return 0
+
+
+def follow_logs(stage: Stage, resource: str) -> int:
+    """Follow the logs of a function until interrupted."""
+    _want_settings(stage, OF_THE_ACCOUNT)
+    return min(stage.serverless().logs(resource), 1)
+
+
+def _names(stage: Stage) -> list[str]:
+    return [function.function_name for function in stage.functions.values()]
+
+
+def _want_settings(stage: Stage, names: tuple[str, ...] | None = None) -> None:
+    if lacks := stage.lacking() if names is None else stage.lacking(names):
+        raise NothingChanged("\n" + "\n".join(f"  - {lack}" for lack in lacks))
+
+
+def _agrees(stage: Stage) -> bool:
+    """Ask for the stage's name, since a stage that is gone pushes nothing; no answer is no agreement."""
+    print(f"This removes the functions and triggers of the stage {stage.name} from the cloud.")
+    try:
+        return input(f"Type {stage.name} to go on: ").strip() == stage.name
+    except EOFError:
+        return False
+
+
+@contextmanager
+def _checkout(project: Path, commit: str) -> Iterator[Path]:
+    """Check a commit of the project out beside it, for as long as the block runs."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "checkout"
+        made = _git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+        if made.returncode:
+            raise NothingChanged(f"commit {commit} is not in this repository: fetch it first")
+        try:
+            yield folder
+        finally:
+            _git(project, "worktree", "remove", "--force", str(folder))
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=folder, check=False, capture_output=True, text=True)  # noqa: S603, S607 - no shell
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m deploy", description="Deployments of this project.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("plan", "show what a deployment would change"),
+        ("deploy", "deploy a stage and read back that it is as described"),
+        ("versions", "list what was deployed"),
+        ("rollback", "deploy the release before the live one again"),
+        ("remove", "remove a stage from the cloud"),
+        ("logs", "follow the logs of a function"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--stage", default="dev", help="dev by default")
+        command.add_argument("--folder", type=Path, default=ROOT, help="the project; this one by default")
+        if name in {"plan", "deploy"}:
+            command.add_argument("--layer", type=Path, help="a package of `make layer`; built by default")
+        if name == "deploy":
+            command.add_argument("--unchecked", action="store_true", help="although something seems missing")
+        elif name == "remove":
+            command.add_argument("--yes", action="store_true", help="without a question")
+        elif name == "logs":
+            command.add_argument("--function", default="http_push", help="its name in s.yaml")
+    options = parser.parse_args(arguments)
+    try:
+        return _run(options)
+    except NothingChanged as error:
+        print(f"cannot {options.command}; nothing was changed: {error}", file=sys.stderr)
+        return 2
+    except (BuildFailed, PushError) as error:
+        print(f"{options.command} failed: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        stage = read_stage(options.stage, options.folder.resolve())
+    except PushError as error:
+        raise NothingChanged(str(error)) from None
+    if options.command == "plan":
+        return plan_stage(stage, options.layer)
+    if options.command == "deploy":
+        return deploy_stage(stage, options.layer, unchecked=options.unchecked)
+    if options.command == "versions":
+        return list_versions(stage)
+    if options.command == "rollback":
+        return roll_back(stage)
+    if options.command == "remove":
+        return remove_stage(stage, agreed=options.yes)
+    return follow_logs(stage, options.function)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""Function Compute as it is deployed, read through its own API, and the few changes that `s` leaves out.
+
+Answers leave as plain dictionaries with the API's own names, `None` where there is no such thing. Every call
+goes through the official SDK, over HTTPS; plain HTTP only to this machine.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import zipfile
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
+
+from alibabacloud_fc20230330 import models
+from alibabacloud_fc20230330.client import Client
+from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
+from alibabacloud_tea_openapi.utils_models import Config
+from darabonba.runtime import RuntimeOptions
+
+from mpaas_push.errors import PushError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mpaas_push.credentials import Credentials
+
+__all__ = ["Cloud", "CloudRefused"]
+
+TIMEOUT_MILLISECONDS = 20_000
+"""Longest wait for a connection and for an answer, each."""
+CODE_BYTES = 100 << 20
+"""Longest code package that is read back."""
+PAGE = 100
+"""Most items of one listing."""
+
+
+class CloudRefused(PushError):
+    """Function Compute refused a call, or could not be reached.
+
+    Attributes:
+        action: The call, such as ``get_function``.
+        code: The API's code, such as ``AccessDenied``; empty when there was no answer.
+        status: The HTTP status; 0 when there was no answer.
+    """
+
+    def __init__(self, action: str, code: str, status: int, request_id: str = "") -> None:
+        self.action, self.code, self.status = action, code, status
+        reason = f"{status} {code}" if status else "no answer"
+        quoted = f" (request {request_id})" if request_id else ""
+        super().__init__(f"Function Compute: {action}: {reason}{quoted}")
+
+
+class Cloud:
+    """One account's Function Compute in one region.
+
+    Args:
+        endpoint: URL such as ``https://<account>.<region>.fc.aliyuncs.com``.
+        credentials: AccessKey of a deployer.
+        ca_bundle: File of the CA certificates to trust; the system's by default.
+    """
+
+    def __init__(self, endpoint: str, credentials: Credentials, ca_bundle: str | None = None) -> None:
+        logging.getLogger("darabonba-core").setLevel(logging.WARNING)  # DEBUG=sdk would print keys
+        scheme, _, host = endpoint.partition("://")
+        self._client = Client(
+            Config(
+                access_key_id=credentials.access_key_id,
+                access_key_secret=credentials.access_key_secret,
+                security_token=credentials.security_token,
+                endpoint=host,
+                protocol=scheme.upper(),
+                ca=ca_bundle,
+            )
+        )
+        self._options = RuntimeOptions(
+            connect_timeout=TIMEOUT_MILLISECONDS, read_timeout=TIMEOUT_MILLISECONDS
+        )
+
+    def function(self, name: str) -> dict[str, Any] | None:
+        """Return a function's configuration, without code."""
+        return self._get("get_function", name, models.GetFunctionRequest())
+
+    def triggers(self, name: str) -> dict[str, dict[str, Any]]:
+        """Return the triggers of a function by name, each with its `triggerConfig` as an object."""
+        answer = self._get("list_triggers", name, models.ListTriggersRequest(limit=PAGE)) or {}
+        return {
+            trigger["triggerName"]: trigger
+            | {"triggerConfig": json.loads(trigger.get("triggerConfig") or "{}")}
+            for trigger in answer.get("triggers") or []
+        }
+
+    def async_config(self, name: str) -> dict[str, Any] | None:
+        """Return the asynchronous configuration of a function."""
+        return self._get("get_async_invoke_config", name, models.GetAsyncInvokeConfigRequest())
+
+    def reserved_concurrency(self, name: str) -> int | None:
+        """Return how many instances are reserved for a function."""
+        answer = self._get("get_concurrency_config", name) or {}
+        return answer.get("reservedConcurrency")
+
+    def code(self, name: str) -> dict[str, bytes]:
+        """Return the files of a function's code by path.
+
+        Raises:
+            CloudRefused: the package cannot be downloaded.
+        """
+        answer = self._get("get_function_code", name, models.GetFunctionCodeRequest()) or {}
+        return _files(answer.get("url") or "")
+
+    def layer_versions(self, layer: str) -> list[dict[str, Any]]:
+        """Return the versions of a layer, the newest first."""
+        versions = list(self._pages("list_layer_versions", layer, models.ListLayerVersionsRequest, "layers"))
+        return sorted(versions, key=lambda version: -int(version["version"]))
+
+    def delete_layer_version(self, layer: str, version: int) -> None:
+        """Remove a version of a layer; functions that use it keep running on what they have."""
+        self._do("delete_layer_version", layer, str(version))
+
+    def functions(self) -> list[dict[str, Any]]:
+        """Return every function of the account in this region."""
+        found: list[dict[str, Any]] = []
+        token: str | None = None
+        while True:
+            request = models.ListFunctionsRequest(limit=PAGE, next_token=token)
+            answer = self._call("list_functions", request)
+            found += answer.get("functions") or []
+            if not (token := answer.get("nextToken")):
+                return found
+
+    def publish_version(self, name: str, description: str) -> str:
+        """Publish what a function is now as a version, and return its number."""
+        body = models.PublishVersionInput(description=description)
+        request = models.PublishFunctionVersionRequest(body=body)
+        return str(self._call("publish_function_version", name, request)["versionId"])
+
+    def versions(self, name: str) -> list[dict[str, Any]]:
+        """Return the published versions of a function, the newest first."""
+        versions = list(
+            self._pages("list_function_versions", name, models.ListFunctionVersionsRequest, "versions")
+        )
+        return sorted(versions, key=lambda version: -int(version["versionId"]))
+
+    def alias(self, name: str, alias: str) -> dict[str, Any] | None:
+        """Return an alias of a function."""
+        return self._get("get_alias", name, alias)
+
+    def move_alias(self, name: str, alias: str, version: str, description: str) -> None:
+        """Let an alias name a version; it is made where it is not there yet."""
+        if self.alias(name, alias) is None:
+            made = models.CreateAliasInput(alias_name=alias, version_id=version, description=description)
+            self._call("create_alias", name, models.CreateAliasRequest(body=made))
+        else:
+            moved = models.UpdateAliasInput(version_id=version, description=description)
+            self._call("update_alias", name, alias, models.UpdateAliasRequest(body=moved))
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Remove an alias; a function cannot be removed while it has one."""
+        self._do("delete_alias", name, alias)
+
+    def delete_version(self, name: str, version: str) -> None:
+        """Remove a published version."""
+        self._do("delete_function_version", name, version)
+
+    def delete_trigger(self, name: str, trigger: str) -> None:
+        """Remove a trigger."""
+        self._do("delete_trigger", name, trigger)
+
+    def _pages(
+        self, action: str, name: str, request: Callable[..., Any], key: str
+    ) -> Iterator[dict[str, Any]]:
+        options: dict[str, Any] = {"limit": PAGE}
+        while True:
+            answer = self._get(action, name, request(**options)) or {}
+            yield from answer.get(key) or []
+            token = answer.get("nextToken") or answer.get("nextVersion")
+            if not token:
+                return
+            options = {"limit": PAGE, ("start_version" if "nextVersion" in answer else "next_token"): token}
+
+    def _do(self, action: str, *arguments: Any) -> None:
+        """Remove something; what is gone already is no error."""
+        self._get(action, *arguments)
+
+    def _get(self, action: str, *arguments: Any) -> dict[str, Any] | None:
+        try:
+            return self._call(action, *arguments)
+        except CloudRefused as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _call(self, action: str, *arguments: Any) -> dict[str, Any]:
+        method = getattr(self._client, f"{action}_with_options")
+        try:
+            answer = method(*arguments, {}, self._options)
+        except AlibabaCloudException as error:
+            code = str(error.code or "").rpartition(".")[2] if error.status_code else ""
+            raise CloudRefused(action, code, error.status_code or 0, error.request_id or "") from None
+        except Exception as error:  # of three packages
+            raise CloudRefused(action, type(error).__name__, 0) from None
+        body = getattr(answer, "body", None)  # a removal has none
+        return dict(body.to_map()) if body is not None else {}
+
+
+def _files(url: str) -> dict[str, bytes]:
+    if not url.startswith(("https://", "http://127.0.0.1:")):
+        raise CloudRefused("get_function_code", "address of another scheme", 0)
+    try:
+        with urlopen(Request(url), timeout=TIMEOUT_MILLISECONDS / 1000) as answer:  # noqa: S310 - checked above
+            data = answer.read(CODE_BYTES)
+        with zipfile.ZipFile(io.BytesIO(data)) as package:
+            return {each: package.read(each) for each in package.namelist() if not each.endswith("/")}
+    except (OSError, zipfile.BadZipFile) as error:
+        raise CloudRefused("get_function_code", type(error).__name__, 0) from None

@@ -1,0 +1,265 @@
+"""What must be there before a stage is deployed: asked for all at once, before anything is changed.
+
+A `Stage` enters `preflight`; what is lacking leaves, each with the step of docs/deploy.md that makes it,
+beside what the deployer's key may not ask for: that is a note, since the deployment may need no answer.
+"""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import alibabacloud_oss_v2 as oss
+from alibabacloud_oss_v2.exceptions import OperationError, ServiceError
+from alibabacloud_sls20201230.client import Client as LogClient
+from alibabacloud_sls20201230.models import GetProjectRequest
+from alibabacloud_tea_openapi.client import Client as RpcClient
+from alibabacloud_tea_openapi.utils_models import Config, OpenApiRequest, Params
+from darabonba.runtime import RuntimeOptions
+from mns.mns_exception import MNSExceptionBase
+from mns.mns_request import GetQueueAttributesRequest, GetQueueAttributesResponse
+
+from deploy.serverless import CLI
+from mpaas_push.credentials import Credentials
+from mpaas_push.settings import Settings
+from project.triggers import EventBridge, Oss
+from project.wiring import mns_queues
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from deploy.stage import Stage
+
+__all__ = ["Findings", "preflight"]
+
+TIMEOUT_SECONDS = 10.0
+SERVICES_BY_SOURCE = {
+    "Default": ("source-cms", "source-actiontrail"),
+    "MNS": ("sendevent-mns",),
+    "RocketMQ": ("source-rocketmq",),
+    "RabbitMQ": ("source-rabbitmq",),
+    "Kafka": ("source-kafka", "connect-vpc"),
+}
+"""Services of EventBridge whose service-linked roles a source needs, beside ``sendevent-fc``, which calls
+functions (docs/permissions.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What was asked for.
+
+    Attributes:
+        lacking: What is not there, each with what to do.
+        unasked: What the key may not ask for, or what did not answer.
+    """
+
+    lacking: list[str]
+    unasked: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """Asks whether something is there.
+
+    Attributes:
+        what: Its name.
+        step: What makes it, if it is not there.
+        is_there: Asks; raises `_NotAllowed` where there is no answer.
+    """
+
+    what: str
+    step: str
+    is_there: Callable[[], bool]
+
+
+class _NotAllowed(Exception):
+    """There is no answer: the key may not ask, or nobody answered."""
+
+
+def preflight(stage: Stage) -> Findings:
+    """Ask for everything that a deployment of a stage needs; changes nothing."""
+    lacking = stage.lacking()
+    if shutil.which("s", path=stage.env.get("PATH")) is None:
+        lacking.append(f"the command s is not there: npm install -g {CLI}")
+    if lacking:
+        return Findings(lacking=lacking, unasked=[])
+    unasked: list[str] = []
+    questions = list(_questions(stage))
+    with ThreadPoolExecutor(len(questions)) as pool:
+        for question, answer in zip(questions, pool.map(_asked, questions), strict=True):
+            if answer is None:
+                unasked.append(question.what)
+            elif not answer:
+                lacking.append(f"{question.what} is not there: {question.step}")
+    return Findings(lacking=lacking, unasked=unasked)
+
+
+def _asked(question: _Question) -> bool | None:
+    try:
+        return question.is_there()
+    except _NotAllowed:
+        return None
+
+
+def _questions(stage: Stage) -> Iterator[_Question]:
+    functions = stage.functions.values()
+    account = stage.env["ALIBABA_CLOUD_ACCOUNT_ID"]
+    yield _Question(
+        what=f"a key of the account {account}",
+        step="the key in the environment is another account's, or the account in the settings is wrong",
+        is_there=partial(_is_account, stage, account),
+    )
+    roles = {function.role.rpartition("/")[2] for function in functions}
+    yield from (
+        _Question(
+            what=f"the role {role}", step="docs/deploy.md, step 5", is_there=partial(_is_role, stage, role)
+        )
+        for role in sorted(roles)
+    )
+    for project in sorted({function.log_config.project for function in functions}):
+        yield _Question(
+            what=f"the Log Service project {project}",
+            step="docs/deploy.md, step 3",
+            is_there=partial(_is_log_project, stage, project),
+        )
+    triggers = [trigger for function in functions for trigger in function.triggers]
+    for bucket in sorted({trigger.bucket for trigger in triggers if isinstance(trigger, Oss)}):
+        yield _Question(
+            what=f"the bucket {bucket}",
+            step="docs/deploy.md, step 3",
+            is_there=partial(_is_bucket, stage, bucket),
+        )
+    for service in sorted(_service_roles(triggers)):
+        yield _Question(
+            what=f"the service-linked role of {service}.eventbridge.aliyuncs.com",
+            step="docs/deploy.md, step 5",
+            is_there=partial(_is_service_role, stage, f"{service}.eventbridge.aliyuncs.com"),
+        )
+    for queue in sorted(mns_queues(functions)):
+        yield _Question(
+            what=f"the queue {queue}",
+            step=f"make prepare STAGE={stage.name}",
+            is_there=partial(_is_queue, stage, queue),
+        )
+
+
+def _service_roles(triggers: list[Any]) -> set[str]:
+    sources = {
+        trigger.trigger_config.event_source_config.event_source_type
+        for trigger in triggers
+        if isinstance(trigger, EventBridge)
+    }
+    services = {service for source in sources for service in SERVICES_BY_SOURCE.get(source, ())}
+    return services | {"sendevent-fc"} if sources else set()
+
+
+def _is_account(stage: Stage, account: str) -> bool:
+    answer = _rpc(stage, "sts", "2015-04-01", "GetCallerIdentity", {})
+    return answer is not None and str(answer.get("AccountId")) == account
+
+
+def _is_role(stage: Stage, role: str) -> bool:
+    return _rpc(stage, "ram", "2015-05-01", "GetRole", {"RoleName": role}) is not None
+
+
+def _is_service_role(stage: Stage, service: str) -> bool:
+    version, action = "2020-03-31", "CheckServiceLinkedRoleExistence"
+    answer = _rpc(stage, "resourcemanager", version, action, {"ServiceName": service})
+    return bool(answer and answer.get("Exists"))
+
+
+def _is_log_project(stage: Stage, project: str) -> bool:
+    config = _config(stage, f"{stage.region}.log.aliyuncs.com")
+    if stand_in := stage.stand_in:
+        config.endpoint, config.protocol = f"{stage.region}.log.aliyuncs.com", "HTTP"
+        config.http_proxy = stand_in
+    client = LogClient(config)
+    return (
+        _answer(partial(client.get_project_with_options, project, GetProjectRequest(), {}, _options()))
+        is not None
+    )
+
+
+def _is_bucket(stage: Stage, bucket: str) -> bool:
+    keys = Credentials.resolve(env=stage.env)
+    config = oss.config.load_default()
+    config.credentials_provider = oss.credentials.StaticCredentialsProvider(
+        keys.access_key_id, keys.access_key_secret, keys.security_token
+    )
+    config.region, config.retry_max_attempts = stage.region, 1
+    config.connect_timeout = config.readwrite_timeout = TIMEOUT_SECONDS
+    if stand_in := stage.stand_in:
+        config.endpoint, config.use_path_style = stand_in, True
+    try:
+        oss.Client(config).get_bucket_location(oss.GetBucketLocationRequest(bucket=bucket))
+    except OperationError as error:
+        cause = error.unwrap()
+        if isinstance(cause, ServiceError) and cause.status_code == 404:
+            return False
+        raise _NotAllowed from None
+    return True
+
+
+def _is_queue(stage: Stage, queue: str) -> bool:
+    mns = stage.queue_service()
+    try:
+        mns.mns_client.get_queue_attributes(GetQueueAttributesRequest(queue), GetQueueAttributesResponse())
+    except MNSExceptionBase as error:
+        if error.type == "QueueNotExist":
+            return False
+        raise _NotAllowed from None
+    return True
+
+
+def _rpc(
+    stage: Stage, product: str, version: str, action: str, query: dict[str, str]
+) -> dict[str, Any] | None:
+    """Call an RPC API; None where it says that there is no such thing."""
+    params = Params(
+        action=action,
+        version=version,
+        protocol="HTTP" if stage.stand_in else "HTTPS",
+        pathname="/",
+        method="POST",
+        auth_type="AK",
+        style="RPC",
+        req_body_type="formData",
+        body_type="json",
+    )
+    client = RpcClient(_config(stage, f"{product}.aliyuncs.com"))
+    answer = _answer(partial(client.call_api, params, OpenApiRequest(query=query), _options()))
+    return None if answer is None else dict(answer["body"])
+
+
+def _answer(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except Exception as error:  # the SDKs raise kinds of several packages
+        # Each of them carries the API's code, but for those of a connection.
+        if "NotExist" in str(getattr(error, "code", "")):
+            return None
+        raise _NotAllowed from None
+
+
+def _config(stage: Stage, host: str) -> Config:
+    keys = Credentials.resolve(env=stage.env)
+    config = Config(
+        access_key_id=keys.access_key_id,
+        access_key_secret=keys.access_key_secret,
+        security_token=keys.security_token,
+        region_id=stage.region,
+        endpoint=host,
+        ca=Settings.from_env(stage.env).ca_bundle,
+    )
+    if stand_in := stage.stand_in:
+        config.endpoint, config.protocol = stand_in.partition("://")[2], "HTTP"
+    return config
+
+
+def _options() -> RuntimeOptions:
+    return RuntimeOptions(
+        connect_timeout=round(TIMEOUT_SECONDS * 1000), read_timeout=round(TIMEOUT_SECONDS * 1000)
+    )

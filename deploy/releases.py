@@ -1,0 +1,111 @@
+"""What was deployed to a stage, and when: read from the published versions of its functions.
+
+After each deployment every function gets a version whose description is the `Release`, and the alias `live`
+names that version. Triggers stay on the function itself: a version holds a function's code and configuration,
+not its triggers, so that a way back is a deployment of the release's commit (docs/decisions).
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from deploy.cloud import CloudRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from deploy.cloud import Cloud
+
+__all__ = ["ALIAS", "Release", "commit_of", "live_release", "record_release", "releases"]
+
+ALIAS = "live"
+"""The alias that names the version of the last deployment."""
+UNCHANGED = {304, 409, 412}
+"""Statuses by which a service says that nothing changed since the last version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One deployment.
+
+    Attributes:
+        commit: The commit that was deployed; ``-dirty`` follows where files differed from it.
+        layer: Version of the layer.
+        at: When, in UTC, to the second.
+    """
+
+    commit: str
+    layer: int
+    at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%dT%H:%M:%SZ} commit {self.commit} layer {self.layer}"
+
+    @classmethod
+    def parse(cls, text: str) -> Release | None:
+        """Read a description; None if it is not one of a release."""
+        found = _DESCRIPTION.fullmatch(text.strip())
+        if found is None:
+            return None
+        at = datetime.strptime(found["at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+        return cls(commit=found["commit"], layer=int(found["layer"]), at=at)
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the commit holds all that was deployed."""
+        return re.fullmatch("[0-9a-f]{7,40}", self.commit) is not None
+
+
+_DESCRIPTION = re.compile(
+    r"(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) commit (?P<commit>[\w-]+) layer (?P<layer>\d+)"
+)
+
+
+def commit_of(folder: Path) -> str:
+    """Return the commit of a checkout, with ``-dirty`` where files differ; ``none`` outside of git."""
+    asked = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],  # noqa: S607 - the operator's git
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stdout.strip() or "none"
+
+
+def record_release(cloud: Cloud, functions: Iterable[str], release: Release) -> None:
+    """Publish a version of each function under the release, and let the alias name it.
+
+    Raises:
+        CloudRefused: a version cannot be published, or the alias not moved.
+    """
+    for name in functions:
+        try:
+            version = cloud.publish_version(name, str(release))
+        except CloudRefused as error:
+            versions = cloud.versions(name)
+            if error.status not in UNCHANGED or not versions:
+                raise
+            version = str(versions[0]["versionId"])
+        cloud.move_alias(name, ALIAS, version, str(release))
+
+
+def releases(cloud: Cloud, functions: Iterable[str]) -> list[Release]:
+    """Return what was deployed to these functions, the newest first."""
+    descriptions: set[str] = set()
+    for name in functions:
+        descriptions |= {str(version.get("description")) for version in cloud.versions(name)}
+        descriptions.add(str((cloud.alias(name, ALIAS) or {}).get("description")))
+    found = filter(None, map(Release.parse, descriptions))
+    return sorted(found, key=lambda release: release.at, reverse=True)
+
+
+def live_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:
+    """Return the release that the aliases name; None where there is none, or several."""
+    named = {str((cloud.alias(name, ALIAS) or {}).get("description")) for name in functions}
+    return Release.parse(named.pop()) if len(named) == 1 else None

@@ -1,0 +1,137 @@
+"""The command `s` of Serverless Devs, run so that no secret of the settings reaches a screen or a log file.
+
+`s` prints each function with its environment, and keeps what it prints below its home folder. Its output is
+read line by line and masked on the way; its log files are masked when it has ended. Its exit code is no proof
+of anything (deploy-component.md): whoever calls it reads back what became of the cloud.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["ACCESS", "Serverless", "secrets_of"]
+
+CLI = "@serverless-devs/s@3.1.10"
+"""The command as npm installs it."""
+ACCESS = "mpaas_push_serverless_devs_key"
+"""Name of the access that `s` gets through its environment: every variable that ends so is one
+(deploy.md: Secrets and credentials)."""
+SECRET = re.compile("SECRET|PASSWORD|TOKEN|ACCESS_KEY|_serverless_devs_key$", re.IGNORECASE)
+SHORTEST_SECRET = 4
+"""A shorter text is found in every line."""
+MASK = "********"
+CLOCK_SECONDS = 2.0
+"""How exactly a file system keeps the time of a change."""
+
+
+def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
+    """Return what of the settings must not be shown: keys, tokens, and passwords within URLs."""
+    found: set[str] = set()
+    for name, value in env.items():
+        if SECRET.search(name) and not value.startswith("{"):
+            found.add(value)
+        try:
+            password = urlsplit(value).password if "://" in value else None
+        except ValueError:
+            password = value
+        if password:
+            found |= {password, unquote(password)}
+    return frozenset(secret for secret in found if len(secret) >= SHORTEST_SECRET)
+
+
+class Serverless:
+    """`s` for one descriptor and one set of settings.
+
+    Args:
+        descriptor: The file to deploy, such as ``s.staging.yaml``; paths in it are relative to its folder.
+        env: The settings, with the deployer's key as ``ALIBABA_CLOUD_ACCESS_KEY_ID`` and so on.
+    """
+
+    def __init__(self, descriptor: Path, env: Mapping[str, str]) -> None:
+        self._descriptor = descriptor
+        self._secrets = sorted(secrets_of(env), key=len, reverse=True)
+        self._env = {**env, **_access(env)}
+        self._access = ACCESS if ACCESS in self._env else env.get("SERVERLESS_ACCESS", "default")
+
+    def deploy(self, env: Mapping[str, str]) -> int:
+        """Deploy every function, with some more settings; return the exit code, which says little."""
+        return self._run(["deploy", "-y", "-t", self._descriptor.name], env)
+
+    def deploy_trigger(self, resource: str, trigger: str, env: Mapping[str, str]) -> int:
+        """Deploy one trigger: the component passes some over when it deploys all of a function."""
+        return self._run([resource, "deploy", "-y", "--trigger", trigger, "-t", self._descriptor.name], env)
+
+    def publish_layer(self, region: str, layer: str, package: Path, runtime: str) -> int:
+        """Publish a version of a layer; nothing is published if the newest one has the same content."""
+        command = ["cli", "fc3", "layer", "publish", "--region", region, "--layer-name", layer]
+        return self._run([*command, "--code", str(package), "--compatible-runtime", runtime])
+
+    def remove(self) -> int:
+        """Remove every function with its triggers."""
+        return self._run(["remove", "-y", "-t", self._descriptor.name])
+
+    def logs(self, resource: str) -> int:
+        """Follow a function's logs until interrupted."""
+        return self._run([resource, "logs", "--tail", "-t", self._descriptor.name])
+
+    def masked(self, text: str) -> str:
+        """Return a text without the secrets of the settings."""
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return text
+
+    def _run(self, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> int:
+        started = time.time() - CLOCK_SECONDS
+        with subprocess.Popen(  # noqa: S603 - arguments of this module
+            ["s", *arguments, "-a", self._access],  # noqa: S607 - the operator's PATH finds it
+            cwd=self._descriptor.parent,
+            env={**self._env, **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process:
+            for line in cast("IO[str]", process.stdout):
+                sys.stdout.write(self.masked(line))
+                sys.stdout.flush()
+        for path in self._log_files():
+            if path.stat().st_mtime >= started:
+                self._mask_file(path)
+        return process.returncode
+
+    def _log_files(self) -> Iterable[Path]:
+        home = Path(self._env.get("serverless_devs_config_home") or self._env.get("HOME") or "~").expanduser()
+        return (path for path in (home / ".s" / "logs").rglob("*") if path.is_file())
+
+    def _mask_file(self, path: Path) -> None:
+        try:
+            text = path.read_text("utf-8", errors="surrogateescape")
+            if (masked := self.masked(text)) != text:
+                path.write_text(masked, "utf-8", errors="surrogateescape")
+        except OSError as error:
+            print(f"warning: {path} may hold secrets and cannot be masked: {error.strerror}", file=sys.stderr)
+
+
+def _access(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the deployer's key of the environment as `s` takes one; nothing if there is none."""
+    key, secret = env.get("ALIBABA_CLOUD_ACCESS_KEY_ID"), env.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
+    if not key or not secret:
+        return {}
+    access = {
+        "AccountID": env.get("ALIBABA_CLOUD_ACCOUNT_ID", ""),
+        "AccessKeyID": key,
+        "AccessKeySecret": secret,
+    }
+    if token := env.get("ALIBABA_CLOUD_SECURITY_TOKEN"):
+        access["SecurityToken"] = token
+    return {ACCESS: json.dumps(access)}

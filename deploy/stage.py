@@ -1,0 +1,220 @@
+"""One deployment of the project: its stage, its descriptor, its settings, and the ways to the cloud.
+
+The settings of a stage are those of `.env`, over them those of `.env.<stage>`, over them those of the shell.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mns.account import Account as MnsAccount
+
+from deploy.cloud import Cloud
+from deploy.layer import ROOT
+from deploy.plan import FunctionPlan, code_files
+from deploy.serverless import Serverless
+from mpaas_push.credentials import Credentials
+from mpaas_push.errors import Misconfigured
+from mpaas_push.settings import Settings
+from project.descriptor import DescriptorError, read_functions
+from project.env_file import NEEDED, OF_FUNCTION_COMPUTE, read_env
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from project.function import FunctionProperties
+
+__all__ = ["OF_THE_ACCOUNT", "STAND_IN", "Stage", "missing_settings", "read_stage", "stage_file", "stages"]
+
+STAND_IN = "DEPLOY_CLOUD"
+"""Variable with the address of a stand-in of the cloud on this machine, for trials: all calls go there."""
+
+TIMEOUT_SECONDS = 10.0
+"""Longest wait for the queue service."""
+
+OF_THE_ACCOUNT = ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID")
+"""Settings without which nothing of a deployment is found; only what is deployed needs the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One deployment.
+
+    Attributes:
+        name: Such as ``staging``.
+        folder: The project's folder, or a checkout of another commit.
+        env: The settings.
+    """
+
+    name: str
+    folder: Path
+    env: Mapping[str, str]
+
+    @property
+    def descriptor(self) -> Path:
+        """The file that describes it."""
+        return stage_file(self.folder, self.name)
+
+    @property
+    def layer(self) -> str:
+        """The name of its layer."""
+        return f"mpaas-push-{self.name}"
+
+    @property
+    def region(self) -> str:
+        """The region it is in."""
+        return self.env["ALIBABA_CLOUD_REGION_ID"]
+
+    @property
+    def functions(self) -> dict[str, FunctionProperties]:
+        """Its functions by resource, in the order of the descriptor.
+
+        Raises:
+            DescriptorError: the descriptor cannot be used.
+        """
+        return read_functions(self.descriptor, self.env)
+
+    @property
+    def runtime(self) -> str:
+        """The runtime of its functions, which is that of the layer.
+
+        Raises:
+            DescriptorError: the descriptor cannot be used.
+            Misconfigured: the functions have several; the layer holds compiled parts and serves one.
+        """
+        runtimes = sorted({function.runtime for function in self.functions.values()})
+        if len(runtimes) > 1:
+            raise Misconfigured(
+                f"{self.descriptor.name} has functions on {' and '.join(runtimes)}; the layer serves one"
+            )
+        return runtimes[0]
+
+    def with_layer(self, arn: str) -> Stage:
+        """Return the same deployment with a version of the layer."""
+        return replace(self, env={**self.env, "MPAAS_LAYER_ARN": arn})
+
+    def layer_arn(self, version: int) -> str:
+        """Return the name of a version of its layer."""
+        account = self.env["ALIBABA_CLOUD_ACCOUNT_ID"]
+        return f"acs:fc:{self.region}:{account}:layers/{self.layer}/versions/{version}"
+
+    def plans(self) -> list[FunctionPlan]:
+        """Return its functions as the cloud's API would tell them."""
+        return [
+            FunctionPlan(
+                resource=resource,
+                name=function.function_name,
+                properties=function.model_dump(mode="json", by_alias=True, exclude_unset=True),
+                code=code_files(self.folder / function.code),
+            )
+            for resource, function in self.functions.items()
+        ]
+
+    def cloud(self) -> Cloud:
+        """Return Function Compute of its account and region.
+
+        Raises:
+            Misconfigured: there is no deployer's key in the environment.
+        """
+        settings = Settings.from_env(self.env)
+        account = self.env["ALIBABA_CLOUD_ACCOUNT_ID"]
+        endpoint = self.stand_in or settings.fc_endpoint or f"https://{account}.{self.region}.fc.aliyuncs.com"
+        return Cloud(endpoint, Credentials.resolve(env=self.env), settings.ca_bundle)
+
+    @property
+    def stand_in(self) -> str | None:
+        """The address of a stand-in of the cloud on this machine, if there is one.
+
+        Raises:
+            Misconfigured: the address is not one of this machine.
+        """
+        address = self.env.get(STAND_IN)
+        if address and urlsplit(address).hostname not in {"127.0.0.1", "::1", "localhost"}:
+            raise Misconfigured(
+                f"{STAND_IN} must be an address of this machine, such as http://127.0.0.1:9000"
+            )
+        return address
+
+    @property
+    def queue_endpoint(self) -> str:
+        """Where its queue service is."""
+        account = self.env["ALIBABA_CLOUD_ACCOUNT_ID"]
+        default = f"https://{account}.mns.{self.region}.aliyuncs.com"
+        return Settings.from_env(self.env).mns_endpoint or self.stand_in or default
+
+    def queue_service(self) -> MnsAccount:
+        """Return the queue service of its account and region.
+
+        Raises:
+            Misconfigured: there is no deployer's key in the environment.
+        """
+        keys = Credentials.resolve(env=self.env)
+        token = keys.security_token or ""
+        mns = MnsAccount(self.queue_endpoint, keys.access_key_id, keys.access_key_secret, token)
+        # The SDK sets no time limit on HTTPS; the connection is opened at the first request.
+        mns.mns_client.http.conn.timeout = mns.mns_client.http.conn.connection_timeout = TIMEOUT_SECONDS
+        return mns
+
+    def serverless(self) -> Serverless:
+        """Return the command `s` for it."""
+        return Serverless(self.descriptor, self.env)
+
+    def lacking(self, names: Collection[str] = tuple(NEEDED)) -> list[str]:
+        """Name the settings that are missing or wrong, each with what belongs there."""
+        found = missing_settings(self.env, f".env.{self.name} or .env", names)
+        if "FC_REGION" in self.env:
+            found.append(f"FC_REGION is set; unset it: {OF_FUNCTION_COMPUTE}")
+        try:
+            _ = self.runtime
+        except (DescriptorError, Misconfigured) as error:
+            found.append(str(error))
+        try:
+            Settings.from_env(self.env)
+            Credentials.resolve(env=self.env)
+        except Misconfigured as error:
+            found.append(str(error))
+        return found
+
+
+def read_stage(name: str, folder: Path = ROOT) -> Stage:
+    """Read a stage of the project.
+
+    Raises:
+        Misconfigured: there is no such stage, or its settings cannot be read or name another one.
+    """
+    settings: dict[str, str] = {}
+    for file in (folder / ".env", folder / f".env.{name}"):
+        found = read_env(file)
+        if (named := found.pop("STAGE", name)) != name:
+            raise Misconfigured(
+                f"STAGE is {named} in {file.name}, but {name} was asked for: remove it there,"
+                f" `make … STAGE={name}` names the stage"
+            )
+        settings |= found
+    if not stage_file(folder, name).is_file():
+        raise Misconfigured(f"there is no stage {name}: there are {', '.join(stages(folder))}")
+    return Stage(name=name, folder=folder, env=settings | dict(os.environ) | {"STAGE": name})
+
+
+def stage_file(folder: Path, name: str) -> Path:
+    """Return the descriptor of a stage: `s.<stage>.yaml`, and `s.yaml` for `dev`."""
+    return folder / ("s.yaml" if name == "dev" else f"s.{name}.yaml")
+
+
+def stages(folder: Path) -> Sequence[str]:
+    """Return the stages that a folder describes."""
+    return ["dev", *sorted(path.name.split(".")[1] for path in folder.glob("s.*.yaml"))]
+
+
+def missing_settings(env: Mapping[str, str], file: str, names: Collection[str] = tuple(NEEDED)) -> list[str]:
+    """Name the settings that are missing or of a wrong form, each with what belongs there."""
+    return [
+        f"{name} is {'not set' if not env.get(name) else f'{env[name]!r}'}: put {what} into {file}"
+        for name, (pattern, what) in NEEDED.items()
+        if name in names and not re.fullmatch(pattern, env.get(name, ""))
+    ]

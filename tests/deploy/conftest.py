@@ -1,0 +1,114 @@
+"""A project in a repository of its own, an empty cloud, and `s` as it behaves."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.__main__ import main
+from tests.deploy.control_plane import ACCOUNT, ControlPlane
+from tests.descriptors import PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = f"""
+ALIBABA_CLOUD_ACCOUNT_ID={ACCOUNT}
+ALIBABA_CLOUD_REGION_ID=cn-hangzhou
+MPAAS_APP_ID=ONEX570DA89211721
+UPLOADS_BUCKET=our-uploads
+PUSH_LEDGER_URL=rediss://push:sword%2Ffish@ledger.example.com:6379/0
+"""
+
+
+class Project:
+    """A checkout with settings, and the commands of its deployment."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self.layer = folder.parent / "layer.zip"
+        self.layer.write_bytes(b"a layer")
+        self.logs = folder.parent / "home" / ".s" / "logs" / "s.log"
+        self._capsys = capsys
+
+    def run(self, command: str, *arguments: str, stage: str = "dev") -> tuple[int, str]:
+        """Run a command; return its exit code and all that it printed."""
+        layer = ["--layer", str(self.layer)] if command in {"plan", "deploy"} else []
+        code = main([command, "--folder", str(self.folder), "--stage", stage, *layer, *arguments])
+        captured = self._capsys.readouterr()
+        return code, captured.out + captured.err
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    def commit(self) -> str:
+        """Commit everything and return the commit."""
+        self._git("add", "--all")
+        name = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+        self._git(*name, "commit", "--quiet", "--allow-empty", "-m", "change")
+        return self._git("rev-parse", "--short=12", "HEAD")
+
+    def commit_and_deploy(self) -> str:
+        """Commit everything, deploy it, and return the commit."""
+        commit = self.commit()
+        code, printed = self.run("deploy")
+        assert code == 0, printed
+        return commit
+
+    def _git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=self.folder, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+
+@pytest.fixture
+def cloud() -> Iterator[ControlPlane]:
+    with ControlPlane() as plane:
+        yield plane
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Project:
+    folder = tmp_path / "project"
+    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / ".env").write_text(SETTINGS)
+    (folder / ".gitignore").write_text(".env\n.env.*\n")
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "s").write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/tests/deploy/s_command.py" "$@"\n'
+    )
+    (commands / "s").chmod(0o755)
+    for name in (
+        "STAGE",
+        "MPAAS_LAYER_ARN",
+        "ALIBABA_CLOUD_SECURITY_TOKEN",
+        "SERVERLESS_ACCESS",
+        "FC_REGION",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "HOME": str(tmp_path / "home"),
+        "PATH": f"{commands}:/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "DEPLOY_CLOUD": cloud.url,
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI-deployer",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "swordfish-secret",
+    }.items():
+        monkeypatch.setenv(name, value)
+    project = Project(folder, capsys)
+    project.commit()
+    return project

@@ -1,0 +1,312 @@
+"""The cloud's control plane on loopback, as far as a deployment asks it: Function Compute's API with versions,
+aliases and layers, and the questions about account, roles, Log Service, buckets and queues.
+
+What it holds is in plain dictionaries, so that a test can look and change it as somebody in the console would.
+`denied` names calls that are refused with 403, by their action.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from deploy.archive import crc64
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+__all__ = ["ACCOUNT", "ControlPlane"]
+
+ACCOUNT = "1000000000000000"
+REGION = "cn-hangzhou"
+_NUMBERS = (
+    "ActiveMessages", "CreateTime", "DelayMessages", "DelaySeconds", "InactiveMessages", "LastModifyTime",
+    "MaximumMessageSize", "MessageRetentionPeriod", "PollingWaitSeconds", "VisibilityTimeout",
+)  # fmt: skip
+QUEUE = "".join(
+    ['<Queue xmlns="http://mns.aliyuncs.com/doc/v1/"><QueueName>q</QueueName>']
+    + [f"<{name}>1</{name}>" for name in _NUMBERS]
+    + ["<LoggingEnabled>False</LoggingEnabled></Queue>"]
+)
+
+
+MNS_ERROR = (
+    '<Error xmlns="http://mns.aliyuncs.com/doc/v1/"><Code>CODE</Code><Message>m</Message>'
+    "<RequestId>1-x</RequestId><HostId>h</HostId></Error>"
+)
+
+
+class Refused(Exception):
+    """An error of the API."""
+
+    def __init__(self, status: int, code: str) -> None:
+        self.status, self.code = status, code
+        super().__init__(code)
+
+
+class ControlPlane:
+    """The server and what it holds."""
+
+    def __init__(self) -> None:
+        self.functions: dict[str, dict[str, Any]] = {}
+        self.code: dict[str, bytes] = {}
+        self.triggers: dict[str, dict[str, dict[str, Any]]] = {}
+        self.asynchronous: dict[str, dict[str, Any]] = {}
+        self.reserved: dict[str, int] = {}
+        self.versions: dict[str, list[dict[str, Any]]] = {}
+        self.aliases: dict[str, dict[str, dict[str, Any]]] = {}
+        self.layers: dict[str, list[dict[str, Any]]] = {}
+        self.roles = {"mpaas-push-dev", "mpaas-push-staging"}
+        self.log_projects = {"mpaas-push-dev", "mpaas-push-staging"}
+        self.buckets = {"our-uploads"}
+        self.service_roles = True
+        self.queues_exist = True
+        self.account = ACCOUNT
+        self.denied: set[str] = set()
+        self.calls: list[str] = []
+        plane = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: Any) -> None:
+                pass
+
+            def _handle(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                data = self.rfile.read(length)
+                url = urlsplit(self.path)
+                query = dict(parse_qsl(url.query))
+                action = self.headers.get("x-acs-action") or query.get("Action") or ""
+                host = str(url.hostname or self.headers.get("Host"))
+                kind = "application/json"
+                try:
+                    status, body = (
+                        200,
+                        plane.answer(self.command, host, unquote(url.path), query, action, data),
+                    )
+                except Refused as error:
+                    status = error.status
+                    body = {
+                        "Code": error.code,
+                        "Message": "refused",
+                        "RequestId": "1-x",
+                        "errorCode": error.code,
+                    }
+                    if url.path.startswith("/queues"):
+                        kind = "text/xml"
+                        body = MNS_ERROR.replace("CODE", error.code).encode()
+                if url.path.startswith("/queues") and status == 200:
+                    kind = "text/xml"
+                text = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                for name, value in {
+                    "Content-Type": kind,
+                    "Content-Length": str(len(text)),
+                    "x-mns-request-id": "1-x",
+                    "x-log-requestid": "1-x",
+                }.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(text)
+
+            do_GET = do_POST = do_PUT = do_DELETE = _handle
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def answer(
+        self, method: str, host: str, path: str, query: dict[str, str], action: str, data: bytes
+    ) -> dict[str, Any] | bytes:
+        if path.startswith("/2023-03-30/"):
+            return self._function_compute(method, path.removeprefix("/2023-03-30/").split("/"), data)
+        if path.startswith("/code/"):
+            return self.code[path.removeprefix("/code/")]
+        if action:
+            return self._rpc(action, query | dict(parse_qsl(data.decode())))
+        if path.startswith("/queues/"):
+            self._allow("GetQueueAttributes")
+            if not self.queues_exist:
+                raise Refused(404, "QueueNotExist")
+            return QUEUE.encode()
+        if ".log." in host or host.endswith("log.aliyuncs.com"):
+            if host.split(".", maxsplit=1)[0] not in self.log_projects:
+                raise Refused(404, "ProjectNotExist")
+            return {"projectName": host.split(".", maxsplit=1)[0]}
+        if "location" in query or path.strip("/") in self.buckets | {"our-uploads"}:
+            if path.strip("/") not in self.buckets:
+                raise Refused(404, "NoSuchBucket")
+            return b"<LocationConstraint>oss-cn-hangzhou</LocationConstraint>"
+        raise Refused(404, "InvalidPath")
+
+    def _allow(self, action: str) -> None:
+        self.calls.append(action)
+        if action in self.denied:
+            raise Refused(403, "AccessDenied")
+
+    def _rpc(self, action: str, form: dict[str, str]) -> dict[str, Any]:
+        self._allow(action)
+        if action == "GetCallerIdentity":
+            return {"AccountId": self.account, "RequestId": "1-x"}
+        if action == "GetRole":
+            if form["RoleName"] not in self.roles:
+                raise Refused(404, "EntityNotExist.Role")
+            return {"Role": {"RoleName": form["RoleName"]}, "RequestId": "1-x"}
+        if action == "CheckServiceLinkedRoleExistence":
+            return {"Exists": self.service_roles, "RequestId": "1-x"}
+        raise Refused(404, "InvalidAction")
+
+    def _function_compute(self, method: str, parts: list[str], data: bytes) -> dict[str, Any] | bytes:
+        body = json.loads(data) if data else {}
+        if parts[0] == "layers":
+            return self._layers(method, parts[1], parts[3:], body)
+        if parts == ["functions"]:
+            if method == "GET":
+                self._allow("ListFunctions")
+                return {"functions": [self._shown(name) for name in self.functions]}
+            self._allow("CreateFunction")
+            name = body["functionName"]
+            self.code[name] = base64.b64decode(body.pop("code")["zipFile"])
+            self.functions[name] = body
+            return self._shown(name)
+        name, rest = parts[1], parts[2:]
+        if name not in self.functions:
+            raise Refused(404, "FunctionNotFound")
+        if not rest:
+            return self._function(method, name, body)
+        kind, rest = rest[0], rest[1:]
+        if kind == "code":
+            self._allow("GetFunctionCode")
+            return {"url": f"{self.url}/code/{name}", "checksum": crc64(self.code[name])}
+        if kind == "triggers":
+            return self._triggers(method, name, rest, body)
+        if kind == "async-invoke-config":
+            return self._setting(method, "FunctionAsyncInvokeConfig", self.asynchronous, name, body)
+        if kind == "concurrency":
+            if method == "PUT":
+                self.reserved[name] = body["reservedConcurrency"]
+            if name not in self.reserved:
+                raise Refused(404, "ConcurrencyConfigNotFound")
+            return {"reservedConcurrency": self.reserved[name]}
+        if kind == "versions":
+            return self._versions(method, name, rest, body)
+        return self._aliases(method, name, rest, body)
+
+    def _function(self, method: str, name: str, body: dict[str, Any]) -> dict[str, Any] | bytes:
+        self._allow({"GET": "GetFunction", "PUT": "UpdateFunction", "DELETE": "DeleteFunction"}[method])
+        if method == "DELETE":
+            if self.triggers.get(name) or self.aliases.get(name) or self.versions.get(name):
+                raise Refused(412, "FunctionNotEmpty")
+            del self.functions[name]
+            return b""
+        if method == "PUT":
+            if code := body.pop("code", None):
+                self.code[name] = base64.b64decode(code["zipFile"])
+            self.functions[name] |= body
+        return self._shown(name)
+
+    def _shown(self, name: str) -> dict[str, Any]:
+        function = self.functions[name]
+        layers = [{"arn": arn, "size": 1} for arn in function.get("layers") or ()]
+        added = {"functionArn": name, "state": "Active", "instanceConcurrency": 1, "disableOndemand": False}
+        return {**added, **function, "layers": layers}
+
+    def _triggers(
+        self, method: str, name: str, rest: list[str], body: dict[str, Any]
+    ) -> dict[str, Any] | bytes:
+        triggers = self.triggers.setdefault(name, {})
+        if method == "GET":
+            self._allow("ListTriggers")
+            # The service writes members of its own into what it was given.
+            return {
+                "triggers": [
+                    {"qualifier": "LATEST", "status": "Active", **each} for each in triggers.values()
+                ]
+            }
+        if method == "DELETE":
+            self._allow("DeleteTrigger")
+            triggers.pop(rest[0], None)
+            return b""
+        self._allow("CreateTrigger" if method == "POST" else "UpdateTrigger")
+        trigger = rest[0] if rest else body["triggerName"]
+        triggers[trigger] = triggers.get(trigger, {}) | body
+        return triggers[trigger]
+
+    def _setting(
+        self, method: str, action: str, held: dict[str, dict[str, Any]], name: str, body: dict[str, Any]
+    ) -> dict[str, Any]:
+        self._allow({"GET": "Get", "PUT": "Put", "DELETE": "Delete"}[method] + action)
+        if method == "PUT":
+            held[name] = body
+        if name not in held:
+            raise Refused(404, "AsyncConfigNotExists")
+        return {"asyncTask": False, "createdTime": "x", **held[name]}
+
+    def _versions(
+        self, method: str, name: str, rest: list[str], body: dict[str, Any]
+    ) -> dict[str, Any] | bytes:
+        versions = self.versions.setdefault(name, [])
+        if method == "DELETE":
+            versions[:] = [each for each in versions if each["versionId"] != rest[0]]
+            return b""
+        if method == "POST":
+            self._allow("PublishFunctionVersion")
+            number = str(1 + max((int(each["versionId"]) for each in versions), default=0))
+            versions.append({"versionId": number, "description": body.get("description", "")})
+            return versions[-1]
+        self._allow("ListFunctionVersions")
+        return {"versions": list(reversed(versions)), "direction": "BACKWARD"}
+
+    def _aliases(
+        self, method: str, name: str, rest: list[str], body: dict[str, Any]
+    ) -> dict[str, Any] | bytes:
+        aliases = self.aliases.setdefault(name, {})
+        alias = rest[0] if rest else body["aliasName"]
+        if method == "DELETE":
+            aliases.pop(alias, None)
+            return b""
+        if method == "GET" and alias not in aliases:
+            raise Refused(404, "AliasNotFound")
+        if method in {"POST", "PUT"}:
+            self._allow("CreateAlias" if method == "POST" else "UpdateAlias")
+            aliases[alias] = aliases.get(alias, {"aliasName": alias}) | body
+        return aliases[alias]
+
+    def _layers(
+        self, method: str, layer: str, rest: list[str], body: dict[str, Any]
+    ) -> dict[str, Any] | bytes:
+        versions = self.layers.setdefault(layer, [])
+        if method == "GET":
+            self._allow("ListLayerVersions")
+            return {"layers": list(versions)}
+        if method == "DELETE":
+            self._allow("DeleteLayerVersion")
+            versions[:] = [each for each in versions if str(each["version"]) != rest[0]]
+            return b""
+        self._allow("CreateLayerVersion")
+        number = 1 + max((each["version"] for each in versions), default=0)
+        arn = f"acs:fc:{REGION}:{self.account}:layers/{layer}/versions/{number}"
+        checksum = crc64(base64.b64decode(body["code"]["zipFile"]))
+        versions.append(
+            {"version": number, "layerVersionArn": arn, "codeChecksum": checksum, "layerName": layer}
+        )
+        return versions[-1]
