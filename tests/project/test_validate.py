@@ -1025,7 +1025,7 @@ def test_the_example_of_the_settings_is_valid_and_filled_in_too(project: Path, v
     code, lines = validate()
 
     assert code == 0
-    assert "ok    .env: 6 settings" in lines
+    assert "ok    .env: 5 settings" in lines
 
 
 def test_a_wrong_setting_of_the_shell_is_named(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:
