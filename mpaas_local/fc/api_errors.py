@@ -1,10 +1,6 @@
-<<<<<<< HEAD
 """Errors of Function Compute's API, as both of its generations write them
 (fc-runtime.md: Error semantics).
 """
-=======
-"""Errors of Function Compute's API, as both generations write them (fc-runtime.md: Error semantics)."""
->>>>>>> 6c2433d (Cite the page of error semantics)
 
 from __future__ import annotations
 
