@@ -139,7 +139,7 @@ class AsyncQueue:
         Args:
             event: At most 128 KB of what counts.
             request_id: Made up if None.
-            delay: `x-fc-async-delay`: seconds until it may be called for, more than 0, below 3600; None: at
+            delay: `x-fc-async-delay`: seconds until it may be called for, more than 0, at most 3600; None: at
                 once.
             task_id: `x-fc-async-task-id`; the request id stands for it if None.
             size: Bytes that count: those of a timer's payload (fc-runtime.md: Timer trigger), of a request's
@@ -155,9 +155,9 @@ class AsyncQueue:
         size = len(event) if size is None else size
         if size > PAYLOAD_LIMIT:
             raise PayloadTooLarge(size)
-        if delay is not None and not 0 < delay < LONGEST_DELAY:
+        if delay is not None and not 0 < delay <= LONGEST_DELAY:
             raise InvalidArgument(
-                f"x-fc-async-delay is {delay:g}; more than 0 and less than {LONGEST_DELAY} seconds"
+                f"x-fc-async-delay is {delay:g}; more than 0 and at most {LONGEST_DELAY} seconds"
             )
         if task_id is not None and not _TASK_ID.fullmatch(task_id):
             raise InvalidArgument(

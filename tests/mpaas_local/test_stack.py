@@ -74,7 +74,12 @@ def test_the_demo_ends_well_and_shows_every_outcome(tmp_path: Path) -> None:
     assert "wants it" not in output
 
 
-def test_the_demo_ends_well_with_timers_and_rules_of_ones_own(tmp_path: Path) -> None:
+def tick(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mpaas_local.tick", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_running_stack_of_ones_own_takes_ticks_until_an_interrupt_stops_everything(tmp_path: Path) -> None:
     project = shutil.copytree(PROJECT, tmp_path / "project")
     for file, old, new in (
         ("s.yaml", "triggerName: morning", "triggerName: noon"),
@@ -82,33 +87,22 @@ def test_the_demo_ends_well_with_timers_and_rules_of_ones_own(tmp_path: Path) ->
     ):
         path = project / file
         path.write_text(path.read_text().replace(old, new))
-
-    demo = run_local(
-        *("--demo", "--quiet", *ANY_PORTS, "--store", str(tmp_path / "store")),
+    stack = run_local(
+        *("--quiet", *ANY_PORTS, "--store", str(tmp_path / "store")),
         *("--descriptor", str(project / "s.yaml")),
     )
-    output, errors = demo.communicate(timeout=100)
-
-    assert demo.returncode == 0, output + errors
-    assert "/ticks/timer_push/noon" in output
-    assert output.count("no rule wants it") == 1
-
-
-def tick(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mpaas_local.tick", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-
-
-def test_a_running_stack_takes_ticks_until_an_interrupt_stops_everything(tmp_path: Path) -> None:
-    stack = run_local("--quiet", *ANY_PORTS, "--store", str(tmp_path))
     assert stack.stdout is not None
-    events = ""
-    for line in stack.stdout:
-        if found := re.search(r"(http://\S+)/ticks/timer_push/morning", line):
-            events = found[1]
-        if "Ctrl-C" in line:
-            break
-    fired, unknown = (tick(name, "--events", events) for name in ("morning", "mourning"))
+    output = ""
+    while "Ctrl-C" not in output:
+        line = stack.stdout.readline()
+        assert line, output
+        output += line
+    assert "WRONG" not in output
+    assert output.count("no rule wants it") == 1
+    found = re.search(r"(http://\S+)/ticks/timer_push/noon", output)
+    assert found
+    events = found[1]
+    fired, unknown = (tick(name, "--events", events) for name in ("noon", "mourning"))
     assert (fired.returncode, unknown.returncode) == (0, 1), fired.stderr
     assert "requestId" in fired.stdout
     assert "there are: " in unknown.stdout
@@ -120,7 +114,7 @@ def test_a_running_stack_takes_ticks_until_an_interrupt_stops_everything(tmp_pat
 
     assert stack.returncode == 0
     assert "Traceback" not in errors
-    nobody = tick("morning", "--events", events)
+    nobody = tick("noon", "--events", events)
     assert nobody.returncode == 2
     assert "is `make run` running?" in nobody.stderr
     assert "Traceback" not in nobody.stderr

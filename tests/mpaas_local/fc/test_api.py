@@ -480,7 +480,7 @@ def test_asynchronous_invocation_is_accepted_with_its_delay_and_task_id(
         (
             "/invocations/f",
             b"",
-            {"x_fc_async_delay": "3600", "x_fc_invocation_type": "Async"},
+            {"x_fc_async_delay": "3600.5", "x_fc_invocation_type": "Async"},
             400,
             "InvalidArgument",
         ),
