@@ -32,8 +32,8 @@ def modules(room: str) -> dict[str, Path]:
     return named
 
 
-def imports(file: Path, *, for_types: bool = True) -> Iterator[str]:
-    """What a module imports, with the names it takes: `mpaas_push.errors.Fault`."""
+def imports(file: Path) -> Iterator[str]:
+    """What a module imports, for types too, with the names it takes: `mpaas_push.errors.Fault`."""
     pending: list[ast.AST] = [ast.parse(file.read_text("utf-8"))]
     while pending:
         node = pending.pop()
@@ -41,8 +41,6 @@ def imports(file: Path, *, for_types: bool = True) -> Iterator[str]:
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
             yield from (f"{node.module}.{name.name}" for name in node.names)
-        elif not for_types and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            pending += node.orelse
         else:
             pending += ast.iter_child_nodes(node)
 
@@ -145,7 +143,7 @@ def test_no_module_imports_itself_through_others() -> None:
     graph = {
         name: {
             imported
-            for taken in imports(file, for_types=False)
+            for taken in imports(file)
             for imported in (taken, taken.rpartition(".")[0])
             if imported in known and imported != name
         }

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from mpaas_push.errors import BatchIncomplete
 from mpaas_push.message import PushMessage
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, THROTTLED, UNKNOWN, counts_of
-from mpaas_push.queues import BODY_BYTES, LONGEST_DELAY_SECONDS, MnsQueues, QueueMessage
+from mpaas_push.queue_message import BODY_BYTES, LONGEST_DELAY_SECONDS, QueueMessage
+from mpaas_push.queues import MnsQueues
 from mpaas_push.settings import OnUnknown
 from mpaas_push.task import compact_json, packed
 

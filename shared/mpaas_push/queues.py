@@ -11,12 +11,12 @@ import os
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from mpaas_push.connection import tls_context
 from mpaas_push.errors import Misconfigured
+from mpaas_push.queue_message import BODY_BYTES, QueueMessage
 from mpaas_push.threads import side_by_side
 
 if TYPE_CHECKING:
@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     from mpaas_push.mns_connection import MnsConnection
     from mpaas_push.settings import Settings
 
-__all__ = ["BODY_BYTES", "LONGEST_DELAY_SECONDS", "MnsQueues", "QueueMessage", "Queues"]
+__all__ = ["MnsQueues", "Queues"]
 
 logger = logging.getLogger(__name__)
 
-BODY_BYTES = 48 * 1024
-"""Longest body of a message, in bytes of UTF-8: MNS takes 64 KB, and Base64 makes three bytes four."""
 BATCH = 16
 """Messages that MNS takes in one request, together no longer than `BATCH_BYTES`."""
 BATCH_BYTES = 64 * 1024
@@ -50,23 +48,6 @@ LONGEST_PAUSE_SECONDS = 2.0
 """The pause before another round doubles from the first to the longest."""
 CODE_CHARACTERS = 100
 """What is logged of an error's code."""
-LONGEST_DELAY_SECONDS = 3 * 24 * 3600
-"""MNS delays up to seven days, but drops what is older than the queue's retention: four days by default."""
-
-
-@dataclass(frozen=True)
-class QueueMessage:
-    """A message on its way into a queue.
-
-    Attributes:
-        queue: Name of the queue.
-        body: At most `BODY_BYTES` long, no half of a surrogate pair in it; longer ones are not taken.
-        delay: Seconds until it can be received, at most `LONGEST_DELAY_SECONDS`.
-    """
-
-    queue: str
-    body: str
-    delay: int = 0
 
 
 class Queues(Protocol):

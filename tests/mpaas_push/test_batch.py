@@ -13,7 +13,7 @@ from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_push import BatchIncomplete, Credentials, Invocation, PushClient, Settings
 from mpaas_push.batch import BatchReport, settle_event
-from mpaas_push.queues import BODY_BYTES
+from mpaas_push.queue_message import BODY_BYTES
 from mpaas_push.task import tasks_of
 from mpaas_push.triggers.record import QueueRecord
 from tests.functions.queue_stack import APP, opened, to

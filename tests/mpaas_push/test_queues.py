@@ -11,7 +11,8 @@ import trustme
 from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey
 from mpaas_push import Credentials, Invocation, Settings
-from mpaas_push.queues import BODY_BYTES, MnsQueues, QueueMessage
+from mpaas_push.queue_message import BODY_BYTES, QueueMessage
+from mpaas_push.queues import MnsQueues
 from tests.mns_answers import bodies, error, taking
 from tests.servers import Answer, Server, close, drip, hang, reply, reset
 

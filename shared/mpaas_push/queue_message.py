@@ -1,0 +1,27 @@
+"""A message on its way into a queue of MNS, and how long and how late it may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["BODY_BYTES", "LONGEST_DELAY_SECONDS", "QueueMessage"]
+
+BODY_BYTES = 48 * 1024
+"""Longest body of a message, in bytes of UTF-8: MNS takes 64 KB, and Base64 makes three bytes four."""
+LONGEST_DELAY_SECONDS = 3 * 24 * 3600
+"""MNS delays up to seven days, but drops what is older than the queue's retention: four days by default."""
+
+
+@dataclass(frozen=True)
+class QueueMessage:
+    """A message on its way into a queue.
+
+    Attributes:
+        queue: Name of the queue.
+        body: At most `BODY_BYTES` long, no half of a surrogate pair in it; longer ones are not taken.
+        delay: Seconds until it can be received, at most `LONGEST_DELAY_SECONDS`.
+    """
+
+    queue: str
+    body: str
+    delay: int = 0
