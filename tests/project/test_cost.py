@@ -38,9 +38,9 @@ def test_the_triggers_that_are_on_are_the_ways() -> None:
     found = [(way.function, way.trigger, way.pushes) for way in ways(FUNCTIONS, Assumptions())]
 
     assert found == [
-        ("http_push", "http", 1),
         ("queue_push", "pushes", 100),
         ("queue_push", "announcements", 1),
+        ("http_push", "http", 1),
         ("event_push", "events", 1),
         ("event_push", "uploads", 1),
     ]
