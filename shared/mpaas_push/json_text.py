@@ -23,6 +23,7 @@ __all__ = [
     "MAX_DEPTH",
     "UnreadableJson",
     "WrittenFloat",
+    "check_json",
     "is_encodable",
     "plain_json",
     "read_json",
@@ -99,12 +100,18 @@ def read_json(text: str | bytes | bytearray, *, within: str = "", keep_digits: b
         # Python refuses to read integers of some thousand digits.
         raise UnreadableJson(_TOO_LONG, top) from None
     if "\\" in text and _SURROGATE.search(text):
-        _check_plain(value, within)
+        check_json(value, within=within)
     return value
 
 
 def plain_json(value: Any, *, within: str = "") -> Any:
-    """Return a deep copy of a value after making sure that it can be written as JSON.
+    """Return a deep copy of a value after making sure, as `check_json`, that it can be written as JSON."""
+    check_json(value, within=within)
+    return _copy(value)
+
+
+def check_json(value: Any, *, within: str = "") -> None:
+    """Make sure that a value can be written as JSON.
 
     Args:
         value: Anything; tuples are taken as lists.
@@ -115,8 +122,11 @@ def plain_json(value: Any, *, within: str = "") -> Any:
             pair, an integer of thousands of digits, or more than `MAX_DEPTH` levels. The first such value is
             named.
     """
-    _check_plain(value, within)
-    return _copy(value)
+    try:
+        _check(value, MAX_DEPTH)
+    except _NotPlain as error:
+        path = [*error.steps, within] if within else error.steps
+        raise UnreadableJson(error.reason, (format_path(reversed(path)),)) from None
 
 
 def written_json(value: Any) -> str:
@@ -275,14 +285,6 @@ _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'{}[]"'))
-
-
-def _check_plain(value: Any, within: str) -> None:
-    try:
-        _check(value, MAX_DEPTH)
-    except _NotPlain as error:
-        path = [*error.steps, within] if within else error.steps
-        raise UnreadableJson(error.reason, (format_path(reversed(path)),)) from None
 
 
 class _NotPlain(Exception):

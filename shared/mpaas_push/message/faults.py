@@ -1,7 +1,7 @@
 """From pydantic's errors to faults: the page's names, plain words, and no value that may be private.
 
 `faults_of` reads an error of pydantic. `rejection` makes one that holds faults, so that a message made in
-code fails with the same words as one that was read; `faults_in` takes them out again.
+code fails with the same words as one that was read.
 """
 
 from __future__ import annotations
@@ -15,20 +15,17 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from mpaas_push.errors import Fault
 from mpaas_push.message.fields import ALIASES, REQUIRED, STRATEGY_ALIASES
+from mpaas_push.message.json_fields import MAX_FAULTS
 from mpaas_push.message.vocabulary import MAX_INT, MAX_LONG, MEANINGS, OTHER_SPELLING
 from mpaas_push.paths import format_path
 
 __all__ = [
-    "MAX_FAULTS",
-    "faults_in",
     "faults_of",
     "in_field_order",
     "json_kind",
     "rejection",
+    "reported",
 ]
-
-MAX_FAULTS = 100
-"""Faults of one message that are reported; a body of a megabyte can hold a hundred thousand."""
 
 
 def faults_of(error: ValidationError) -> list[Fault]:
@@ -36,11 +33,16 @@ def faults_of(error: ValidationError) -> list[Fault]:
     return [_fault(cast("Any", line)) for line in error.errors(include_url=False)[: MAX_FAULTS + 1]]
 
 
-def rejection(title: str, faults: list[Fault]) -> ValidationError:
-    """Return an error of pydantic that holds the first faults in order, and no value that was given."""
+def reported(faults: Iterable[Fault]) -> list[Fault]:
+    """Return the first faults in the order of their fields, and one that says so if there are more."""
     faults = in_field_order(faults)
     if len(faults) > MAX_FAULTS:
-        faults = [*faults[:MAX_FAULTS], Fault("", f"more than {MAX_FAULTS} faults; correct these first")]
+        return [*faults[:MAX_FAULTS], Fault("", f"more than {MAX_FAULTS} faults; correct these first")]
+    return faults
+
+
+def rejection(title: str, faults: Iterable[Fault]) -> ValidationError:
+    """Return an error of pydantic that holds faults and no value that was given."""
     lines = [
         InitErrorDetails(
             type=PydanticCustomError(
@@ -56,15 +58,7 @@ def rejection(title: str, faults: list[Fault]) -> ValidationError:
     return ValidationError.from_exception_data(title, lines, hide_input=True)
 
 
-def faults_in(rejected: ValidationError) -> list[Fault]:
-    """Return the faults that `rejection` put into an error."""
-    return [
-        Fault(".".join(map(str, line["loc"])), line["msg"], line.get("ctx", {}).get("value"))
-        for line in rejected.errors(include_url=False, include_input=False)
-    ]
-
-
-def in_field_order(faults: list[Fault]) -> list[Fault]:
+def in_field_order(faults: Iterable[Fault]) -> list[Fault]:
     """Return faults in the order of the fields that they name; those of no field come last."""
     return sorted(faults, key=_position)
 

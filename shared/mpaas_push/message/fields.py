@@ -84,7 +84,7 @@ class StrategyContent(BaseModel):
         "lists them).",
         examples=[3],
     )
-    circle_value: Annotated[tuple[Annotated[int, WholeNumber()], ...], JsonList()] | None = Field(
+    circle_value: Annotated[tuple[Annotated[int, WholeNumber()], ...], JsonList("number")] | None = Field(
         None,
         description="strategyType 2: on which days. Believed to be weekdays 1 to 7 for weekly, days 1 to 31 "
         "for monthly, an empty list for daily (no page lists them).",
@@ -171,7 +171,7 @@ class MessageFields(BaseModel):
         "several requests.",
         examples=[{"user-1": "order-4711-1", "user-2": "order-4711-2"}],
     )
-    targets: Annotated[tuple[_Text, ...], JsonList()] | None = Field(
+    targets: Annotated[tuple[_Text, ...], JsonList("text")] | None = Field(
         None,
         description="Whom to push to, in place of targetMsgkey: target ids alone, all distinct. Message ids "
         "are derived from the event, so that a repetition has the same ones.",
@@ -202,7 +202,7 @@ class MessageFields(BaseModel):
     classification: Literal["0", "1"] | None = Field(
         None, description='Message type on vivo, as text; "1" if absent.', examples=["1"]
     )
-    extended_params: Annotated[dict[str, Any], JsonObject(free=True)] | None = Field(
+    extended_params: Annotated[dict[str, Any], JsonObject(of="json")] | None = Field(
         None,
         description=f"Texts for the app, by key; at most {MAX_EXTENDED_PARAMS} entries. Reserved keys: "
         f"{', '.join(sorted(RESERVED_EXTENDED_PARAMS))}.",
@@ -238,7 +238,7 @@ class MessageFields(BaseModel):
     sms_template_code: _Text | None = Field(
         None, description="Approved SMS template.", examples=["SMS_216070269"]
     )
-    sms_template_param: Annotated[dict[str, Any], JsonObject(free=True)] | None = Field(
+    sms_template_param: Annotated[dict[str, Any], JsonObject(of="json")] | None = Field(
         None, description="Values for the SMS template, by key.", examples=[{"code": 123456}]
     )
     third_channel_category: Annotated[dict[str, str], JsonObject()] | None = Field(
@@ -260,7 +260,7 @@ class MessageFields(BaseModel):
     activity_event: Literal["update", "end"] | None = Field(
         None, description="Live Activity (deliveryType 5 or 6): what happens to it.", examples=["update"]
     )
-    activity_content_state: Annotated[dict[str, Any], JsonObject(free=True)] | None = Field(
+    activity_content_state: Annotated[dict[str, Any], JsonObject(of="json")] | None = Field(
         None,
         description="Live Activity (deliveryType 5 or 6): new state; its keys are defined in the iOS app.",
         examples=[{"stops": 3}],
@@ -271,7 +271,7 @@ class MessageFields(BaseModel):
         "milliseconds.",
         examples=[1_893_456_000],
     )
-    transparent_message_payload: Annotated[dict[str, dict[str, Any]], JsonObject(free=True)] | None = Field(
+    transparent_message_payload: Annotated[dict[str, dict[str, Any]], JsonObject(of="object")] | None = Field(
         None,
         description="Transparent (data) message: JSON object by vendor; vendors are hms, honor, fcm, "
         "harmonyos.",

@@ -6,32 +6,58 @@ Each stands in an ``Annotated`` type and adds to pydantic's strict reading what 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, core_schema
 
-from mpaas_push.json_text import UnreadableJson, plain_json, read_json
+from mpaas_push.json_text import UnreadableJson, check_json, is_encodable, plain_json, read_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
     from pydantic_core import CoreSchema
 
-__all__ = ["JsonList", "JsonObject", "WholeNumber"]
+__all__ = ["MAX_FAULTS", "JsonList", "JsonObject", "WholeNumber"]
+
+
+MAX_FAULTS = 100
+"""Faults of one message that are reported. A body of a megabyte can hold a hundred thousand, and each costs a
+hundred times the memory of its text: more are never looked for."""
 
 
 class JsonObject:
     """Marks a map that may also be given as JSON text, as the page writes it ("JSON in a string").
 
+    The context of a validation may have an attribute ``copies``: False says that the model may keep the data,
+    since nobody else changes them.
+
     Args:
-        free: The values are any JSON; otherwise the marked type says what they are.
+        of: What its values are: ``text``, ``object``, or ``json`` for any JSON.
     """
 
-    def __init__(self, *, free: bool = False) -> None:
-        self._read = _read_free if free else _read_typed
+    def __init__(self, *, of: Literal["text", "object", "json"] = "text") -> None:
+        self._of = of
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_before_validator_function(self._read, handler(source))
+
+    def _read(self, value: Any, info: ValidationInfo) -> Any:
+        try:
+            if type(value) is str:
+                value = read_json(value, within=_page_name(info.field_name or ""))
+            elif self._of != "text":
+                if getattr(info.context, "copies", True):
+                    value = plain_json(value)
+                else:
+                    check_json(value)
+        except UnreadableJson as error:
+            raise _unreadable(str(error)) from None
+        if type(value) is not dict or self._of == "json":
+            return value
+        return _checked_texts(value) if self._of == "text" else _within_limit(value, _is_object)
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -42,10 +68,17 @@ class JsonObject:
 
 
 class JsonList:
-    """Marks a tuple that JSON brings as a list. By itself pydantic takes also sets, which have no order."""
+    """Marks a tuple that JSON brings as a list. By itself pydantic takes also sets, which have no order.
+
+    Args:
+        of: What its elements are.
+    """
+
+    def __init__(self, of: Literal["text", "number"]) -> None:
+        self._read = _text_tuple if of == "text" else _number_tuple
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(_as_tuple, handler(source))
+        return core_schema.no_info_before_validator_function(self._read, handler(source))
 
 
 class WholeNumber:
@@ -76,34 +109,38 @@ class WholeNumber:
         return handler(cast("core_schema.ChainSchema", schema)["steps"][-1])
 
 
-def _read_typed(value: Any, info: ValidationInfo) -> Any:
-    if type(value) is str:
-        return _read(value, info)
-    if type(value) is dict:
-        try:
-            # pydantic passes on keys and values with half a surrogate pair, which no request can hold.
-            "".join([*value, *value.values()]).encode()
-        except UnicodeEncodeError:
-            raise _unreadable("half a surrogate pair, which is no character, stands in it") from None
-        except TypeError:
-            pass  # not texts: pydantic says it better
+def _checked_texts(value: dict[Any, Any]) -> dict[Any, Any]:
+    """Refuse half a surrogate pair, which pydantic passes on and no request can hold."""
+    try:
+        "".join([*value, *value.values()]).encode()
+    except UnicodeEncodeError:
+        raise _unreadable("half a surrogate pair is no character") from None
+    except TypeError:
+        pass  # not texts: pydantic says it better
+    else:
+        if "" not in value and len(value) <= MAX_FAULTS:
+            return value
+    return _within_limit(value, _is_text)
+
+
+def _within_limit(value: dict[Any, Any], is_sound: Callable[[Any], bool]) -> dict[Any, Any]:
+    """Return a map without what follows its `MAX_FAULTS` first faulty entries and one more."""
+    if len(value) <= MAX_FAULTS:
+        return value
+    faulty = 0
+    for index, (key, child) in enumerate(value.items()):
+        faulty += not (_is_text(key) and is_sound(child))
+        if faulty > MAX_FAULTS:
+            return dict(islice(value.items(), index + 1))
     return value
 
 
-def _read_free(value: Any, info: ValidationInfo) -> Any:
-    if type(value) is str:
-        return _read(value, info)
-    try:
-        return plain_json(value)
-    except UnreadableJson as error:
-        raise _unreadable(str(error)) from None
+def _is_text(value: Any) -> bool:
+    return type(value) is str and value != ""
 
 
-def _read(text: str, info: ValidationInfo) -> Any:
-    try:
-        return read_json(text, within=_page_name(info.field_name or ""))
-    except UnreadableJson as error:
-        raise _unreadable(str(error)) from None
+def _is_object(value: Any) -> bool:
+    return type(value) is dict
 
 
 _page_name = cache(to_camel)
@@ -117,6 +154,40 @@ def _as_int(number: float) -> int:
     if not number.is_integer():
         raise ValueError
     return int(number)
+
+
+def _text_tuple(value: Any) -> Any:
+    if type(value) is not list or len(value) <= MAX_FAULTS or _are_texts(value):
+        return _as_tuple(value)
+    return _tuple_within_limit(value, lambda child: _is_text(child) and is_encodable(child))
+
+
+def _number_tuple(value: Any) -> Any:
+    if type(value) is not list or len(value) <= MAX_FAULTS:
+        return _as_tuple(value)
+    return _tuple_within_limit(value, _is_whole)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and value.is_integer())
+
+
+def _tuple_within_limit(value: list[Any], is_sound: Callable[[Any], bool]) -> tuple[Any, ...]:
+    """Return a list as `_within_limit` returns a map."""
+    faulty = 0
+    for index, child in enumerate(value):
+        faulty += not is_sound(child)
+        if faulty > MAX_FAULTS:
+            return tuple(value[: index + 1])
+    return tuple(value)
+
+
+def _are_texts(values: list[Any]) -> bool:
+    try:
+        "".join(values).encode()
+    except (TypeError, UnicodeEncodeError):
+        return False
+    return "" not in values
 
 
 def _as_tuple(value: Any) -> Any:

@@ -21,6 +21,7 @@ from mpaas_push.message.constraints import (
     warnings_at,
 )
 from mpaas_push.message.fields import ALIASES, MessageFields
+from mpaas_push.message.json_fields import MAX_FAULTS
 from mpaas_push.message.schema import complete_schema
 from mpaas_push.message.vocabulary import OTHER_SPELLING, SETTINGS
 from mpaas_push.paths import format_path
@@ -70,6 +71,7 @@ class PushMessage(MessageFields):
         defaults: Mapping[str, str] | None = None,
         clock: Clock = system_clock,
         levels: Mapping[str, Level] | None = None,
+        copies: bool = True,
     ) -> "Self":
         """Return the message that untrusted data describe.
 
@@ -82,6 +84,7 @@ class PushMessage(MessageFields):
             clock: Tells the present time for the rules about time.
             levels: Levels of rules that are not documented (see `constraints.parse_levels`); the others keep
                 theirs.
+            copies: Copy what is nested in the data; False where nobody else changes them.
 
         Raises:
             InvalidMessage: With every fault of the message at once, in the order of the fields; of more than
@@ -96,15 +99,17 @@ class PushMessage(MessageFields):
             data, unset = _with_defaults(data, defaults)
         elif type(data) is not dict:
             data = dict(data)
-        context = _Context(clock, errors_at(levels) if levels else _ERRORS, _PAGE_NAMES)
+        context = _Context(clock, errors_at(levels) if levels else _ERRORS, _PAGE_NAMES, copies=copies)
         try:
             message = cls.model_validate(data, context=context, by_alias=True, by_name=False)
-        except ValidationError as error:
-            from mpaas_push.message.faults import faults_in, in_field_order
-
-            raise InvalidMessage(in_field_order(faults_in(error) + unset)) from None
+        except InvalidMessage as error:
+            if not unset:
+                raise
+            unset = [*error.faults, *unset]
         if unset:
-            raise InvalidMessage(unset)
+            from mpaas_push.message.faults import in_field_order
+
+            raise InvalidMessage(in_field_order(unset))
         return message
 
     def advice(
@@ -138,23 +143,23 @@ class PushMessage(MessageFields):
         context = info.context if type(info.context) is _Context else _DEFAULT_CONTEXT
         if type(data) is dict and (OTHER_SPELLING in data or None in data.values()):
             data = _normalise(data, context.names)
+        if type(data) is dict and len(data) > 2 * MAX_FAULTS:
+            data = _within_limit(data, context.names)
         try:
             message = handler(data)
         except ValidationError as error:
-            from mpaas_push.message.faults import faults_of, rejection
+            from mpaas_push.message.faults import faults_of
             from mpaas_push.message.partial import violations_beside
 
             faults = faults_of(error)
             if type(data) is dict:
                 faults += violations_beside(faults, data, context.constraints, context.clock())
-            raise rejection(cls.__name__, faults) from None
+            raise _rejection(faults, context) from None
         now = context.clock()
         found = (fault for constraint in context.constraints for fault in constraint.check(message, now))
         first = next(found, None)
         if first is not None:
-            from mpaas_push.message.faults import MAX_FAULTS, rejection
-
-            raise rejection(cls.__name__, [first, *islice(found, MAX_FAULTS)])
+            raise _rejection([first, *islice(found, MAX_FAULTS)], context)
         return message
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
@@ -170,14 +175,26 @@ class _Context:
         clock: Tells the present time.
         constraints: Those that reject.
         names: The names that a field may have in the data.
+        copies: Whether nested data are copied.
     """
 
-    __slots__ = ("clock", "constraints", "names")
+    __slots__ = ("clock", "constraints", "copies", "names")
 
-    def __init__(self, clock: Clock, constraints: tuple[Constraint, ...], names: frozenset[str]) -> None:
+    def __init__(
+        self, clock: Clock, constraints: tuple[Constraint, ...], names: frozenset[str], *, copies: bool = True
+    ) -> None:
         self.clock = clock
         self.constraints = constraints
         self.names = names
+        self.copies = copies
+
+
+def _rejection(faults: list[Fault], context: _Context) -> InvalidMessage | ValidationError:
+    """Return the error that says what is wrong: pydantic's own where it is pydantic that was asked."""
+    from mpaas_push.message.faults import rejection, reported  # only a wrong message needs it
+
+    faults = reported(faults)
+    return rejection(PushMessage.__name__, faults) if context is _DEFAULT_CONTEXT else InvalidMessage(faults)
 
 
 _ERRORS = errors_at({})
@@ -210,6 +227,12 @@ def _normalise(data: dict[Any, Any], names: frozenset[str]) -> dict[Any, Any]:
     if OTHER_SPELLING in data and not {"strategyContent", "strategy_content"} & data.keys():
         data["strategyContent"] = data.pop(OTHER_SPELLING)
     return data
+
+
+def _within_limit(data: dict[Any, Any], names: frozenset[str]) -> dict[Any, Any]:
+    """Return the data without what follows the first `MAX_FAULTS` unknown fields and one more."""
+    unknown = islice((name for name in data if name not in names), MAX_FAULTS + 1)
+    return {name: data[name] for name in names if name in data} | {name: data[name] for name in unknown}
 
 
 def _masked(name: str | None, value: Any) -> Any:

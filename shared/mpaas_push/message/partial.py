@@ -10,8 +10,8 @@ from pydantic.alias_generators import to_camel
 
 from mpaas_push.json_text import read_json
 from mpaas_push.message.constraints.constraint import violations
-from mpaas_push.message.faults import MAX_FAULTS
 from mpaas_push.message.fields import ALIASES, STRATEGY_ALIASES, MessageFields
+from mpaas_push.message.json_fields import MAX_FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

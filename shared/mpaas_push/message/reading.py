@@ -1,12 +1,13 @@
 """From a payload's JSON to messages: one message, or `{"messages": [...]}`.
 
-What a person or a program wrote enters, as text or already read; a list leaves that keeps every message at
-its place, with an `InvalidMessage` where one is wrong.
+What was read of a text enters; a list leaves that keeps every message at its index, with an `InvalidMessage`
+where one is wrong.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault, InvalidMessage
@@ -15,34 +16,38 @@ from mpaas_push.message import PushMessage
 from mpaas_push.paths import format_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mpaas_push.settings import Settings
 
-__all__ = ["message_of", "messages_of", "payloads_of"]
+__all__ = ["MAX_PAYLOAD_FAULTS", "message_of", "messages_of", "payloads_of"]
 
 
 def messages_of(payload: Any, settings: Settings) -> list[PushMessage | InvalidMessage]:
     """Read the messages of a payload; never raises, whatever it holds.
 
     Args:
-        payload: JSON as Python holds it: one message, or an object whose only key is ``messages``.
+        payload: JSON as `read_json` returns it: one message, or an object whose only key is ``messages``. The
+            messages keep what is nested in it.
         settings: Defaults of app, workspace and tenant, and levels of the open rules.
 
     Returns:
-        At least one entry. Field paths of faults begin with ``messages.<place>`` when there is a list.
+        At least one entry. Field paths of faults begin with ``messages.<index>`` when there is a list. Once
+        `MAX_PAYLOAD_FAULTS` have been found, further wrong messages say only that.
     """
     if not isinstance(payload, dict) or "messages" not in payload:
         return [message_of(payload, settings)]
     messages = payload["messages"]
     if len(payload) > 1:
-        others = ", ".join(f"`{format_path((name,))}`" for name in payload if name != "messages")[:200]
-        return [_invalid(Fault("", f"`messages` stands alone: move {others} into the messages"))]
+        others = ", ".join(f"`{format_path((name,))}`" for name in islice(payload, 20) if name != "messages")
+        return [_invalid(Fault("", f"`messages` stands alone: move {others[:200]} into the messages"))]
     if not isinstance(messages, list) or not messages:
         return [_invalid(Fault("messages", "must be a list of one or more messages"))]
-    return [message_of(message, settings, f"messages.{place}") for place, message in enumerate(messages)]
+    return list(_each(messages, settings))
 
 
 def payloads_of(payload: Any) -> list[Any]:
-    """Return the JSON of each entry that `messages_of` makes of a payload, at the same places."""
+    """Return the JSON of each entry that `messages_of` makes of a payload, at the same indexes."""
     messages = payload.get("messages") if isinstance(payload, dict) and len(payload) == 1 else None
     return messages if isinstance(messages, list) and messages else [payload]
 
@@ -51,12 +56,14 @@ def message_of(payload: Any, settings: Settings, path: str = "") -> PushMessage 
     """Read one message; return what is wrong with it instead of raising.
 
     Args:
-        payload: JSON as Python holds it.
+        payload: JSON as in `messages_of`.
         settings: As in `messages_of`.
-        path: Where the message stands; put before the field paths of its faults.
+        path: The message's path in its payload; put before the field paths of its faults.
     """
     try:
-        return PushMessage.parse(payload, defaults=settings.defaults, levels=settings.constraint_levels)
+        return PushMessage.parse(
+            payload, defaults=settings.defaults, levels=settings.constraint_levels, copies=False
+        )
     except InvalidMessage as error:
         faults = error.faults
         if path:
@@ -66,8 +73,26 @@ def message_of(payload: Any, settings: Settings, path: str = "") -> PushMessage 
         return InvalidMessage(faults, _targets(payload))
 
 
+MAX_PAYLOAD_FAULTS = 200
+"""Faults of one payload that are described: each costs a hundred times the memory of its text."""
+
+
+def _each(messages: list[Any], settings: Settings) -> Iterator[PushMessage | InvalidMessage]:
+    described = 0
+    for index, payload in enumerate(messages):
+        message = message_of(payload, settings, f"messages.{index}")
+        if isinstance(message, InvalidMessage):
+            described += len(message.faults)
+            if described > MAX_PAYLOAD_FAULTS:
+                message = InvalidMessage(_TOO_MANY.faults, message.targets) if message.targets else _TOO_MANY
+        yield message
+
+
 def _invalid(fault: Fault) -> InvalidMessage:
     return InvalidMessage([fault])
+
+
+_TOO_MANY = _invalid(Fault("", "this message is wrong as well; correct the ones before it first"))
 
 
 def _targets(payload: Any) -> list[str]:

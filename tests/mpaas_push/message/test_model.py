@@ -408,6 +408,35 @@ def test_of_very_many_faults_the_first_hundred_are_named(change: dict[str, Any])
     assert Fault("", "more than 100 faults; correct these first") in found
 
 
+def test_a_few_faults_among_very_many_entries_are_named_where_they_are() -> None:
+    ids = [f"user-{number}" for number in range(500)]
+    assert [one.field for one in faults(with_targets(*ids[:300], "", *ids[300:], ""))] == [
+        "targets.300",
+        "targets.501",
+    ]
+    pairs = {target: target for target in ids} | {"user-x": 5}
+    assert [one.field for one in faults(minimal() | {"targetMsgkey": pairs})] == ["targetMsgkey.us…(6)"]
+
+
+def test_very_many_entries_without_a_fault_are_all_taken() -> None:
+    days = [1 + number % 31 for number in range(500)]
+    content = parse(strategyType=2, strategyContent=loop() | {"circleValue": days}).strategy_content
+    assert content is not None
+    assert content.circle_value == tuple(days)
+    payload: dict[str, Any] = {f"vendor-{number}": {} for number in range(500)}
+    assert parse(transparentMessagePayload=payload).transparent_message_payload == payload
+
+
+def test_what_only_the_message_has_need_not_be_copied() -> None:
+    state: dict[str, Any] = {"stops": [1]}
+    kept = PushMessage.parse(minimal() | {"activityContentState": state}, copies=False).activity_content_state
+    copied = parse(activityContentState=state).activity_content_state
+    assert kept is not None
+    assert copied is not None
+    assert kept["stops"] is state["stops"]
+    assert copied["stops"] is not state["stops"]
+
+
 def test_rules_about_a_faulty_field_are_left_out() -> None:
     assert fault(strategyType=2, strategyContent=loop() | {"endTime": "x"}).field == "strategyContent.endTime"
     assert fault(strategyType="2").field == "strategyType"

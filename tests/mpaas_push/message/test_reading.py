@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -7,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpaas_push import InvalidMessage, PushMessage, Settings
+from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.message.constraints import Level
-from mpaas_push.message.reading import message_of, messages_of
+from mpaas_push.message.reading import MAX_PAYLOAD_FAULTS, message_of, messages_of
 from mpaas_push.request import requests_of
-from tests.mpaas_push.message.examples import minimal, with_targets
+from tests.effort import peak_bytes, steps
+from tests.mpaas_push.message.examples import everything, minimal, with_targets
 
 SETTINGS = Settings.from_env({"MPAAS_APP_ID": "ONEX1", "MPAAS_WORKSPACE_ID": "test"})
 
@@ -174,3 +177,102 @@ def test_no_value_of_a_field_raises(name: str, value: Any) -> None:
     (message,) = messages_of(minimal() | {name: value}, SETTINGS)
 
     assert isinstance(message, (PushMessage, InvalidMessage))
+
+
+# --- What a payload costs ------------------------------------------------------------------------------
+
+COSTLY_SIZE = 8_000
+GARBAGE = 128 * 1024
+"""Bytes of errors that wait for the collector of cycles, however long the text is."""
+HEAD = '"taskName":"a","title":"b","content":"c","deliveryType":1,"expiredSeconds":1'
+
+
+def many(element: str, size: int) -> str:
+    return ",".join([element] * (size // (len(element) + 1)))
+
+
+def entries(value: str, size: int) -> str:
+    """As many entries of an object as fit, each with a short key of its own."""
+    return ",".join(f'"{number:x}":{value}' for number in range(size // (len(value) + 7)))
+
+
+def deep(size: int) -> str:
+    return many('{"":' * 60 + "0" + "}" * 60, size)
+
+
+# What costs most for its length. Each takes a size, and returns a payload of about as many bytes.
+COSTLY = {
+    "valid messages": lambda size: (
+        f'{{"messages":[{many(f"{{{HEAD},{chr(34)}targets{chr(34)}:[{chr(34)}a{chr(34)}]}}", size)}]}}'
+    ),
+    "empty messages": lambda size: f'{{"messages":[{many("{}", size)}]}}',
+    "numbers for messages": lambda size: f'{{"messages":[{many("1", size)}]}}',
+    "wrong messages": lambda size: '{"messages":[' + many('{"targets":["a"]}', size) + "]}",
+    "misspelt messages": lambda size: '{"messages":[' + many('{"titel":1}', size) + "]}",
+    "unknown fields": lambda size: f"{{{entries('1', size)}}}",
+    "unknown fields of a strategy": lambda size: f'{{{HEAD},"strategyContent":{{{entries("1", size)}}}}}',
+    "empty targets": lambda size: f'{{{HEAD},"targets":[{many(chr(34) * 2, size)}]}}',
+    "numbers for targets": lambda size: f'{{{HEAD},"targets":[{many("1", size)}]}}',
+    "one target": lambda size: f'{{{HEAD},"targets":[{many(chr(34) + "a" + chr(34), size)}]}}',
+    "targets": lambda size: f'{{{HEAD},"targetMsgkey":{{{entries(chr(34) + "a" + chr(34), size)}}}}}',
+    "blank message ids": lambda size: (
+        f'{{{HEAD},"targetMsgkey":{{{entries(chr(34) + " " + chr(34), size)}}}}}'
+    ),
+    "numbers for message ids": lambda size: f'{{{HEAD},"targetMsgkey":{{{entries("1", size)}}}}}',
+    "pictures": lambda size: f'{{{HEAD},"imageUrls":{{{entries("1", size)}}}}}',
+    "vendors": lambda size: f'{{{HEAD},"transparentMessagePayload":{{{entries("1", size)}}}}}',
+    "days": lambda size: (
+        f'{{{HEAD},"strategyType":2,"strategyContent":{{"circleValue":[{many("9", size)}]}}}}'
+    ),
+    "wrong days": lambda size: f'{{{HEAD},"strategyContent":{{"circleValue":[{many("1.5", size)}]}}}}',
+    "deep state": lambda size: f'{{{HEAD},"targets":["a"],"activityContentState":{{"a":[{deep(size)}]}}}}',
+    "deep state as text": lambda size: json.dumps({"activityContentState": f'{{"a":[{deep(size)}]}}'}),
+}
+
+
+@pytest.mark.parametrize("payload", COSTLY.values(), ids=COSTLY)
+def test_reading_a_payload_holds_at_most_sixty_bytes_for_a_byte(payload: Any) -> None:
+    text = payload(COSTLY_SIZE).encode()
+    messages_of(read_json(payload(400)), SETTINGS)  # what is imported for it stays
+
+    assert peak_bytes(lambda: messages_of(read_json(text), SETTINGS)) <= 60 * len(text) + GARBAGE
+
+
+@pytest.mark.parametrize("payload", COSTLY.values(), ids=COSTLY)
+def test_reading_twice_the_payload_takes_at_most_twice_the_steps(payload: Any) -> None:
+    def reading(size: int) -> int:
+        text = payload(size)
+        return steps(lambda: messages_of(read_json(text), SETTINGS))
+
+    reading(400)
+    assert reading(COSTLY_SIZE) <= 2.2 * reading(COSTLY_SIZE // 2) + 1000
+
+
+def test_of_very_many_wrong_messages_the_first_are_described_and_every_target_is_kept() -> None:
+    wrong = [{"targets": [f"user-{number}"]} for number in range(MAX_PAYLOAD_FAULTS)]
+
+    found = messages_of({"messages": [*wrong, minimal(), 7, {}]}, SETTINGS)
+
+    assert fields(found[0]) == [f"messages.0.{name}" for name in fields(message_of(wrong[0], SETTINGS))]
+    assert [invalid.targets for invalid in found[:-3] if isinstance(invalid, InvalidMessage)] == [
+        (f"user-{number}",) for number in range(MAX_PAYLOAD_FAULTS)
+    ]
+    assert isinstance(found[-3], PushMessage)
+    assert "correct the ones before it first" in str(found[-4])
+    assert str(found[-1]) == str(found[-2]) == str(found[-4])
+    described = sum(len(found.faults) for found in found if isinstance(found, InvalidMessage))
+    assert described <= 2 * MAX_PAYLOAD_FAULTS + 10
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.binary(max_size=80), st.integers(0, 1_000_000), st.sampled_from(["replace", "insert", "cut"]))
+def test_no_damaged_payload_raises(junk: bytes, place: int, how: str) -> None:
+    text = json.dumps({"messages": [everything(), with_targets()]}).encode()
+    start = place % len(text)
+    end = {"replace": start + len(junk), "insert": start, "cut": len(text)}[how]
+    try:
+        payload = read_json(text[:start] + junk + text[end:])
+    except UnreadableJson:
+        return
+    for message in messages_of(payload, SETTINGS):
+        assert isinstance(message, (PushMessage, InvalidMessage))
