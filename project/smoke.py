@@ -54,7 +54,7 @@ def _http(method: str, path: str, body: Any = None, **query: str) -> dict[str, A
 
 
 CHECKS = (
-    Check("http", "settings and AccessKey", _http("GET", "/v1/health"), '\\"status\\": \\"ok\\"'),
+    Check("http", "settings, AccessKey and ledger", _http("GET", "/v1/health"), '\\"status\\": \\"ok\\"'),
     Check("http", "a dry run", _http("POST", "/v1/pushes", MESSAGE, dryRun="true"), '"statusCode": 200'),
     Check(
         "timer",

@@ -302,14 +302,16 @@ _HEALTH = {
     "required": ["status", "version", "settings", "credentials"],
     "additionalProperties": False,
     "properties": {
-        "status": {"enum": ["ok", "misconfigured"]},
+        "status": {
+            "enum": ["ok", "degraded", "misconfigured"],
+            "description": "degraded: the ledger is down for now; misconfigured: somebody must act",
+        },
         "version": {"type": "string"},
         "settings": {"type": "string", "description": "ok, or what is wrong"},
         "credentials": {"type": "string", "description": "ok, or what is missing"},
         "ledger": {
             "type": "string",
-            "description": "With a ledger: why it can never work as it is set up; ok if it works or cannot be"
-            " reached for now",
+            "description": "With a ledger: ok, or why it can never work as it is set up or is down for now",
         },
     },
 }

@@ -125,9 +125,12 @@ def health(version: str, context: object) -> Response[str]:
         "settings": _checked(Settings.from_env),
         "credentials": _checked(lambda: Credentials.resolve(context)),
     }
-    if checks["settings"] == _OK and (ledger := shared_client().ledger):
-        checks["ledger"] = ledger.health() or _OK
     status = _OK if set(checks.values()) == {_OK} else "misconfigured"
+    if checks["settings"] == _OK and (ledger := shared_client().ledger):
+        failure = ledger.health()
+        checks["ledger"] = failure.reason if failure else _OK
+        if failure and status == _OK:
+            status = "misconfigured" if failure.is_permanent else "degraded"
     return _json(200, {"status": status, "version": version, **checks})
 
 

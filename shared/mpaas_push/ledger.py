@@ -205,12 +205,11 @@ class Ledger:
         """Forget an Idempotency-Key under which nothing was sent; never raises."""
         self._ask([(_name("key", key), "forget", "")], "")
 
-    def health(self) -> str | None:
+    def health(self) -> Failure | None:
         """Write and delete a record; never raises.
 
         Returns:
-            Why the ledger can never work as it is set up, without secret, user and host. None if it works, or
-            cannot be reached for now.
+            What is wrong: for now, or permanently. None if the ledger works.
         """
         name, token = _name("health", os.urandom(8).hex()), os.urandom(8).hex()
         calls = [
@@ -218,8 +217,9 @@ class Ledger:
             (name, "settle", token, PROBE_SECONDS, "-", ACCEPTED.value, "{}"),
             (name, "forget", token),
         ]
-        failure = _permanent(self._server.ask(calls, despite_pause=True))
-        return failure.reason if failure else None
+        answers = self._server.ask(calls, despite_pause=True)
+        failures = (answer for answer in answers if isinstance(answer, Failure))
+        return _permanent(answers) or next(failures, None)
 
     def close(self) -> None:
         """Close the connections."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
@@ -22,6 +22,9 @@ from mpaas_local.fc.host import FunctionHost
 from mpaas_local.mpaas import AccessKey, Sandbox
 from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE, message
+
+if TYPE_CHECKING:
+    from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_EVERYWHERE = {
@@ -136,11 +139,11 @@ def test_licence_texts_are_kept(layer: Path) -> None:
     assert any("redis" in name for name in texts)
 
 
-def test_every_module_of_the_package_is_in_it(layer: Path) -> None:
+def test_every_module_and_script_of_the_package_is_in_it(layer: Path) -> None:
     shared = ROOT / "shared"
-    modules = {f"python/{path.relative_to(shared).as_posix()}" for path in shared.rglob("*.py")}
+    files = {path for pattern in ("*.py", "*.lua") for path in shared.rglob(pattern)}
 
-    assert modules <= set(names(layer))
+    assert {f"python/{path.relative_to(shared).as_posix()}" for path in files} <= set(names(layer))
 
 
 # --- The functions run from it
@@ -161,7 +164,7 @@ BATCH = [{"requestId": "r", "messageId": "M1", "messageBody": json.dumps(message
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_every_function_runs_from_it_without_any_other_package(
-    layer: Path, compiled: bool, tmp_path: Path
+    layer: Path, compiled: bool, tmp_path: Path, redis_server: RedisServer
 ) -> None:
     runtime = cast("Literal['python3.10', 'python3.12']", layer.stem.removeprefix("layer-"))
     base = interpreter(runtime)
@@ -189,6 +192,7 @@ def test_every_function_runs_from_it_without_any_other_package(
                     "MPAAS_ENDPOINT": sandbox.url,
                     "MPAAS_APP_ID": "ONEX1",
                     "MPAAS_WORKSPACE_ID": "default",
+                    "PUSH_LEDGER_URL": redis_server.url,
                 },
             )
             account, python = Account(credentials=ROLE), str(tmp_path / "bare" / "bin" / "python")

@@ -639,6 +639,14 @@ def test_health_asks_the_ledger(redis_server: RedisServer) -> None:
     assert (answer.json["status"], answer.json["ledger"]) == ("ok", "ok")
 
 
+def test_a_ledger_that_cannot_be_reached_for_now_is_no_reason_to_call_the_function_misconfigured() -> None:
+    with HttpStack({"PUSH_LEDGER_URL": f"redis://127.0.0.1:{closed_port()}/0"}) as stack:
+        answer = stack.get("/v1/health")
+
+    assert (answer.status, answer.json["status"]) == (200, "degraded")
+    assert answer.json["ledger"] == "ConnectionError"
+
+
 def test_a_ledger_with_a_wrong_password_is_misconfigured_and_nothing_is_sent(
     redis_server: RedisServer,
 ) -> None:

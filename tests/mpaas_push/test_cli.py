@@ -347,4 +347,4 @@ def test_a_deployment_that_is_not_there_does_not_pass(stack: Stack) -> None:
     code, printed = command("smoke", "--stage", "prod", package="project", env=deployed(stack))
 
     assert code == 1
-    assert "FAULT mpaas-http-push-prod: settings and AccessKey: " in printed
+    assert "FAULT mpaas-http-push-prod: settings, AccessKey and ledger: " in printed

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import re
 import socket
 import ssl
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +26,7 @@ from mpaas_push.ledger import Claim, Ledger
 from mpaas_push.message.constraints import Level
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
 from mpaas_push.request import PushRequest, requests_of
+from mpaas_push.task import PushTask
 from tests.mpaas_push.message.examples import minimal
 from tests.servers import (
     LOOPBACK,
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
 SECRET = "ledger-password"
+USER = "pusher-4711"
 KEY = Credentials("LTAI-test-id", "test-secret")
 
 
@@ -120,6 +127,45 @@ def test_what_was_not_taken_may_be_sent_again(url: str, answer: Answer, kind: An
 
     assert first.kind is second.kind is kind
     assert requests == 2
+
+
+def test_a_corrected_message_is_sent_under_the_ids_of_the_refused_one(url: str) -> None:
+    with Server(business("3024"), reply(OK)) as server, instances(2, server, url) as (one, other):
+        (first,) = one.send(push(), invocation=within())
+        (second,) = other.send(push(title="Corrected"), invocation=within())
+
+    assert (first.kind, second.kind) == (REFUSED, ACCEPTED)
+
+
+@pytest.mark.parametrize("answer", [reply(OK), reset])
+def test_another_message_under_the_same_ids_is_refused_and_the_text_says_under_which_and_since_when(
+    url: str, answer: Answer
+) -> None:
+    ids = {"user-4711": "user-4711 at 9", "user-4712": "order-2"}
+    with Server(answer) as server, instances(2, server, url) as (one, other):
+        one.send(push(targetMsgkey=ids), invocation=within())
+        (second,) = other.send(push(targetMsgkey=ids, title="Another"), invocation=within())
+
+        assert len(server.requests) == 1
+    assert (second.kind, second.result_code, second.attempts) == (REFUSED, "IdReused", 0)
+    text = str(second.result_message)
+    assert re.search(
+        r"message id us…\(9\) at 9 \(and 1 more\) at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", text
+    )
+    moment = datetime.fromisoformat(re.findall(r"\d{4}-\S+00:00", text)[0])
+    assert abs(moment.timestamp() - time.time()) < 60
+
+
+def test_what_age_has_left_of_the_validity_is_no_other_content(url: str) -> None:
+    def aged(seconds: float) -> PushTask:
+        return PushTask(scope="s", original="", message=push(), first_moment=time.time() - seconds)
+
+    with Server(reply(OK)) as server, instances(2, server, url) as (one, other):
+        one.send_tasks([aged(60)], within())
+        ((second,),) = other.send_tasks([aged(120)], within())
+
+        assert second.kind is ACCEPTED
+        assert len(server.requests) == 1
 
 
 def test_an_unknown_push_stays_unknown(url: str) -> None:
@@ -221,6 +267,95 @@ def is_claim(request: bytes) -> bool:
     return b"\r\nclaim\r\n" in request
 
 
+@pytest.mark.usefixtures("url")  # empties it
+def test_many_requests_are_claimed_in_one_trip_and_settled_in_another(redis_server: RedisServer) -> None:
+    trips: list[bytes] = []
+    requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(5)]
+    with relay(redis_server.port, trips.append) as watched:
+        ledger = Ledger(Settings(ledger_url=watched))
+        claim_of(ledger, the_request(), within())  # connects, and makes the script known
+        trips.clear()
+        claims = [claim for claim in ledger.claim(requests, within()) if isinstance(claim, Claim)]
+        ledger.settle([(claim, Outcome(ACCEPTED, claim.request.targets)) for claim in claims])
+        ledger.close()
+
+    assert len(claims) == 5
+    assert [trip.count(b"EVALSHA") for trip in trips] == [5, 5]
+
+
+def test_a_server_that_forgot_the_script_learns_it_again(url: str) -> None:
+    requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(3)]
+    ledger = Ledger(Settings(ledger_url=url))
+    claim_of(ledger, the_request(), within())
+    with redis.Redis.from_url(url) as client:
+        client.script_flush()
+
+    claims = ledger.claim(requests, within())
+
+    assert all(isinstance(claim, Claim) for claim in claims)
+    ledger.close()
+
+
+@pytest.mark.usefixtures("url")
+def test_many_threads_share_a_bounded_number_of_connections_and_wait_for_them(
+    redis_server: RedisServer,
+) -> None:
+    connections = set[int]()
+
+    def slow(_: bytes) -> None:
+        connections.add(threading.get_ident())
+        time.sleep(0.01)
+
+    with relay(redis_server.port, slow) as watched:
+        ledger = Ledger(Settings(ledger_url=watched))
+        requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(60)]
+        with ThreadPoolExecutor(60) as pool:
+            claims = list(pool.map(lambda request: claim_of(ledger, request, within()), requests))
+        ledger.close()
+
+    assert all(isinstance(claim, Claim) for claim in claims)
+    assert len(connections) <= 16
+
+
+@pytest.mark.parametrize("if_down", ["send", "fail"])
+def test_a_claim_whose_answer_was_lost_is_found_to_be_ones_own(
+    url: str, redis_server: RedisServer, if_down: str
+) -> None:
+    lost: list[bytes] = []
+
+    def lose(command: bytes) -> None:
+        if is_claim(command) and not lost:
+            lost.append(command)
+            raise ConnectionResetError
+
+    with ExitStack() as opened:
+        lossy = opened.enter_context(relay(redis_server.port, after=lose))
+        server = opened.enter_context(Server(reply(OK)))
+        (client,) = opened.enter_context(instances(1, server, lossy, PUSH_LEDGER_IF_DOWN=if_down))
+        (outcome,) = client.send(push(), invocation=within())
+
+    assert lost
+    assert outcome.kind is ACCEPTED
+    assert [text.split()[1] for text, _ in kept(url).values()] == ["accepted"]
+
+
+def test_a_ledger_that_was_used_before_a_fork_works_in_the_child(url: str) -> None:
+    ledger = Ledger(Settings(ledger_url=url))
+    assert isinstance(claim_of(ledger, the_request(), within()), Claim)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        child = os.fork()
+    if child == 0:
+        claim = claim_of(ledger, the_request(targetMsgkey={"user": "in the child"}), within())
+        os._exit(0 if isinstance(claim, Claim) else 1)
+
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert isinstance(claim_of(ledger, the_request(targetMsgkey={"user": "after it"}), within()), Claim)
+    ledger.close()
+
+
 # --- Two at the same moment --------------------------------------------------------------------------
 
 
@@ -271,6 +406,32 @@ def test_no_server_needs_to_know_a_newer_protocol(redis_server: RedisServer) -> 
         assert isinstance(claim_of(ledger, the_request(), within()), Claim)
 
     assert b"HELLO" not in b"".join(seen)
+
+
+def test_claims_are_compared_by_the_clock_of_the_server(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = Ledger(Settings(ledger_url=url)), Ledger(Settings(ledger_url=url))
+    assert isinstance(claim_of(one, the_request(), within()), Claim)
+    wall_time = time.time
+    monkeypatch.setattr(time, "time", lambda: wall_time() + 3600)
+
+    waiting = claim_of(other, the_request(), within())
+
+    assert isinstance(waiting, Outcome)
+    assert waiting.result_code == "InProgress"
+    one.close()
+    other.close()
+
+
+def test_a_request_whose_validity_has_ended_does_not_take_over_an_unknown_outcome(
+    url: str, abandoned: PushRequest
+) -> None:
+    ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry"}))
+
+    outcome = claim_of(ledger, replace(abandoned, expires=time.time() - 1), within())
+
+    assert isinstance(outcome, Outcome)
+    assert outcome.kind is UNKNOWN
+    ledger.close()
 
 
 @pytest.fixture
@@ -404,6 +565,282 @@ def test_a_validity_without_end_is_remembered_for_400_days(url: str) -> None:
         assert len(server.requests) == 1
     ((_, left),) = kept(url).values()
     assert 400 * 86_400 - 60 <= left <= 400 * 86_400
+
+
+# --- A ledger that may forget --------------------------------------------------------------------------
+
+
+@contextmanager
+def configured(redis_server: RedisServer, **options: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_server.url) as client:
+        before = {name: client.config_get(name)[name] for name in options}
+        for name, value in options.items():
+            client.config_set(name, value)
+        try:
+            yield client
+        finally:
+            for name, value in before.items():
+                client.config_set(name, value)
+
+
+@pytest.mark.parametrize(("policy", "lines"), [("noeviction", 0), ("volatile-lru", 1), ("allkeys-lfu", 1)])
+def test_a_policy_that_may_drop_records_is_warned_about_once(
+    url: str, redis_server: RedisServer, policy: str, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with configured(redis_server, **{"maxmemory-policy": policy}):
+        ledger = Ledger(Settings(ledger_url=url))
+        for _ in range(3):
+            claim_of(ledger, the_request(), within())
+        ledger.close()
+
+    texts = [record.getMessage() for record in caplog.records if "noeviction" in record.getMessage()]
+    assert len(texts) == lines
+    assert all(policy in text for text in texts)
+
+
+def test_a_policy_that_may_not_be_read_is_no_error(
+    url: str, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with user(redis_server, "+@all", "-info") as allowed:
+        ledger = Ledger(Settings(ledger_url=allowed))
+
+        assert isinstance(claim_of(ledger, the_request(), within()), Claim)
+
+    assert url
+    assert caplog.records == []
+    ledger.close()
+
+
+# --- Records that this version cannot read -------------------------------------------------------------
+
+UNREADABLE = {
+    "another version": b"2 accepted 1764300000000 hash {}",
+    "no version": b'{"status": "COMPLETED"}',
+    "empty": b"",
+    "another state": b"1 postponed 1764300000000 hash {}",
+    "cut before the time": b"1 accepted 17643",
+    "cut in the claim": b"1 claimed 1764300000000 hash 99",
+    "cut in the outcome": b'1 accepted 1764300000000 %(fingerprint)s {"request_id":"1',
+    "cut in a character": b'1 accepted 1764300000000 %(fingerprint)s {"result_message":"\xe6\x8e',
+    "an outcome of other types": b'1 accepted 1764300000000 %(fingerprint)s {"attempts":[]}',
+    "a moment that no calendar has": b"1 accepted 99999999999999999999 another {}",
+    "a list": [b"1"],
+    "a hash": {b"1": b"2"},
+}
+
+
+@pytest.mark.parametrize("if_down", ["send", "fail"])
+@pytest.mark.parametrize("record", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_record_that_cannot_be_read_harms_no_neighbour_and_is_left_as_it_is(
+    url: str, record: Any, if_down: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = [push(targetMsgkey={"user": str(number)}) for number in range(3)]
+    with (
+        Server(*[reply(OK)] * 4) as server,
+        instances(2, server, url, PUSH_LEDGER_IF_DOWN=if_down) as clients,
+    ):
+        clients[0].send(batch[1], invocation=within())
+        with redis.Redis.from_url(url) as client:
+            (key,) = client.keys()
+            fingerprint = bytes(client.get(key) or b"").split()[3]
+            client.delete(key)
+            if isinstance(record, list):
+                client.rpush(key, *record)
+            elif isinstance(record, dict):
+                client.hset(key, mapping=record)
+            else:
+                client.set(key, record.replace(b"%(fingerprint)s", fingerprint))
+            before = client.dump(key)
+            outcomes = [outcome for (outcome,) in clients[1].send_all(batch, invocation=within())]
+            assert client.dump(key) == before
+
+    assert [outcomes[0].kind, outcomes[2].kind] == [ACCEPTED] * 2
+    if if_down == "send":
+        assert outcomes[1].kind is ACCEPTED
+    else:
+        assert (outcomes[1].kind, outcomes[1].result_code) == (THROTTLED, "LedgerUnreadable")
+    (line,) = [line for line in caplog.records if line.levelno == logging.ERROR]
+    assert "cannot be read" in line.getMessage()
+
+
+def test_what_a_later_version_adds_to_an_outcome_is_passed_over(url: str) -> None:
+    with Server(reply(OK)) as server, instances(2, server, url) as (one, other):
+        (first,) = one.send(push(), invocation=within())
+        with redis.Redis.from_url(url, decode_responses=True) as client:
+            (key,) = client.keys()
+            client.set(key, str(client.get(key)).removesuffix("}") + ',"receipt":{"a":[1]}}')
+        (second,) = other.send(push(), invocation=within())
+
+        assert second == first
+        assert len(server.requests) == 1
+
+
+# --- A ledger that can never work ----------------------------------------------------------------------
+
+
+@contextmanager
+def user(redis_server: RedisServer, *rights: str, keys: str = "*") -> Iterator[str]:
+    """Yield the URL of a user with some rights."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.execute_command("ACL", "SETUSER", USER, "reset", "on", f">{SECRET}", f"~{keys}", *rights)
+        try:
+            yield redis_server.url.replace("//", f"//{USER}:{SECRET}@")
+        finally:
+            client.execute_command("ACL", "DELUSER", USER)
+
+
+@contextmanager
+def saying(line: str) -> Iterator[str]:
+    """A server that says the same to each command."""
+
+    def answer(connection: socket.socket) -> None:
+        while data := connection.recv(65536):
+            connection.sendall(f"{line}\r\n".encode() * len(re.findall(rb"\*\d+\r\n\$", data)))
+
+    with listening(answer) as port:
+        yield f"redis://{LOOPBACK}:{port}/0"
+
+
+NEEDED = ("+evalsha", "+eval", "+time", "+get", "+set", "+del")
+
+
+def wrong_password(redis_server: RedisServer, opened: ExitStack) -> str:
+    return opened.enter_context(user(redis_server, "+@all")).replace(SECRET, f"not-{SECRET}")
+
+
+def right_missing(right: str) -> Callable[[RedisServer, ExitStack], str]:
+    def url(redis_server: RedisServer, opened: ExitStack) -> str:
+        return opened.enter_context(user(redis_server, *NEEDED, right.replace("+", "-")))
+
+    return url
+
+
+def other_keys(redis_server: RedisServer, opened: ExitStack) -> str:
+    return opened.enter_context(user(redis_server, *NEEDED, keys="other:*"))
+
+
+def no_such_database(redis_server: RedisServer, _: ExitStack) -> str:
+    return redis_server.url.removesuffix("0") + "99"
+
+
+def answering(line: str) -> Callable[[RedisServer, ExitStack], str]:
+    return lambda _, opened: opened.enter_context(saying(line))
+
+
+PERMANENT: dict[str, tuple[Callable[[RedisServer, ExitStack], str], str]] = {
+    "wrong password": (wrong_password, "password"),
+    "no EVALSHA": (right_missing("+evalsha"), "may not use"),
+    "no GET": (right_missing("+get"), "may not use"),
+    "no SET": (right_missing("+set"), "may not use"),
+    "no TIME": (right_missing("+time"), "may not use"),
+    "other keys": (other_keys, "may not use"),
+    "no such database": (no_such_database, "database"),
+    "no password": (answering("-NOAUTH Authentication required."), "password"),
+    "an older server's words": (answering("-ERR invalid password"), "password"),
+    "a right within the script": (
+        answering("-ERR Error running script (call to f_1): @user_script:9: NOPERM no permissions"),
+        "may not use",
+    ),
+    "a node": (answering("-MOVED 3999 10.0.0.1:6379"), "node of a cluster"),
+    "a node that moves": (answering("-ASK 3999 10.0.0.1:6379"), "node of a cluster"),
+    "slots": (answering("-CROSSSLOT Keys in request don't hash to the same slot"), "node of a cluster"),
+    "a whitelist": (answering("-ERR illegal address"), "whitelist"),
+    "no scripts": (answering("-ERR unknown command 'EVALSHA'"), "commands"),
+}
+
+
+@pytest.mark.parametrize("if_down", ["send", "fail"])
+@pytest.mark.parametrize(("server_of", "reason"), PERMANENT.values(), ids=PERMANENT)
+@pytest.mark.usefixtures("url")
+def test_with_a_ledger_that_can_never_work_nothing_goes_out(
+    redis_server: RedisServer,
+    server_of: Callable[[RedisServer, ExitStack], str],
+    reason: str,
+    if_down: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    batch = [push(targetMsgkey={"user": str(number)}) for number in range(3)]
+    with ExitStack() as opened, Server() as server:
+        url = server_of(redis_server, opened)
+        one_connection = {"PUSH_CONCURRENCY": "1"}  # more than one, some of these servers do not serve
+        with instances(1, server, url, PUSH_LEDGER_IF_DOWN=if_down, **one_connection) as (client,):
+            outcomes = [outcome for (outcome,) in client.send_all(batch, invocation=within())]
+            assert client.ledger
+            health = client.ledger.health()
+
+        assert server.requests == []
+    for outcome in outcomes:
+        assert (outcome.kind, outcome.result_code) == (MISCONFIGURED, "LedgerMisconfigured")
+        assert reason in str(outcome.result_message)
+    assert health
+    assert health.is_permanent
+    assert any(record.levelno == logging.ERROR and reason in record.getMessage() for record in caplog.records)
+    for secret in (SECRET, USER, "10.0.0.1"):
+        assert secret not in caplog.text + str(health) + str([outcome.as_json() for outcome in outcomes])
+
+
+@pytest.mark.usefixtures("url")
+def test_a_right_that_only_giving_back_needs_is_missed_by_health(redis_server: RedisServer) -> None:
+    with user(redis_server, *NEEDED, "-del") as url:
+        ledger = Ledger(Settings(ledger_url=url))
+        failure = ledger.health()
+
+    assert failure
+    assert failure.is_permanent
+    ledger.close()
+
+
+@pytest.mark.usefixtures("url")
+def test_the_rights_that_the_docs_name_are_enough(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with user(redis_server, *NEEDED, keys="mpaas-push:*") as url:
+        ledger = Ledger(Settings(ledger_url=url))
+        claim = claim_of(ledger, the_request(), within())
+        assert isinstance(claim, Claim)
+        ledger.settle([(claim, Outcome(ACCEPTED, claim.request.targets))])
+
+        assert ledger.health() is None
+    assert caplog.records == []
+    ledger.close()
+
+
+OUTAGES = {
+    "loading": "-LOADING Redis is loading the dataset in memory",
+    "busy": "-BUSY Redis is busy running a script",
+    "out of memory": "-OOM command not allowed when used memory > 'maxmemory'.",
+    "read-only": "-READONLY You can't write against a read only replica.",
+    "no master": "-MASTERDOWN Link with MASTER is down",
+    "too many clients": "-ERR max number of clients reached",
+    "a cluster that is down": "-CLUSTERDOWN The cluster is down",
+    "not Redis": "HTTP/1.1 400 Bad Request",
+}
+
+
+@pytest.mark.parametrize("line", OUTAGES.values(), ids=OUTAGES)
+def test_an_outage_is_what_the_setting_says(line: str) -> None:
+    with saying(line) as url, Server(reply(OK)) as server:
+        with instances(1, server, url) as (client,):
+            (sent,) = client.send(push(), invocation=within())
+            assert client.ledger
+            health = client.ledger.health()
+        with instances(1, server, url, PUSH_LEDGER_IF_DOWN="fail") as (client,):
+            (waiting,) = client.send(push(), invocation=within())
+
+    assert sent.kind is ACCEPTED
+    assert (waiting.kind, waiting.result_code) == (THROTTLED, "LedgerDown")
+    assert health
+    assert not health.is_permanent
+
+
+def test_a_server_without_memory_is_an_outage_and_back_at_once(url: str, redis_server: RedisServer) -> None:
+    with Server(reply(OK)) as server, instances(1, server, url, PUSH_LEDGER_IF_DOWN="fail") as (client,):
+        with configured(redis_server, maxmemory="1mb"):
+            (first,) = client.send(push(), invocation=within())
+        (second,) = client.send(push(), invocation=within())
+
+    assert (first.kind, first.result_code) == (THROTTLED, "LedgerDown")
+    assert second.kind is ACCEPTED
 
 
 # --- A ledger that cannot be reached -----------------------------------------------------------------
