@@ -12,6 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from mpaas_local.account import Credentials
 from tests.functions.http_stack import ROLE, ROOT, HttpStack, message
+from tests.servers import closed_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
