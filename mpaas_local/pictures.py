@@ -57,9 +57,9 @@ def _opened(command: str, url: str) -> Iterator[Page]:
         browser.close()
 
 
-def _take(page: Page, place: str, path: Path) -> None:
+def _take(page: Page, address: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    page.goto(place)
+    page.goto(address)
     page.wait_for_timeout(SETTLE_MILLISECONDS)
     page.screenshot(path=path)
 

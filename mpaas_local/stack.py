@@ -203,13 +203,15 @@ class Stack:
 
     def _prepare(self, arn: str, function: str) -> None:
         """Make what a destination names, as a deployment would find it there."""
-        place = destination_of(arn)
-        if place.kind in {"queue", "topic"}:
-            self._make(place.kind, place.name, f"{function}.destinationConfig")
-        elif place.kind == "other" or (place.kind == "bus" and place.name != self._bus.name):
+        destination = destination_of(arn)
+        if destination.kind in {"queue", "topic"}:
+            self._make(destination.kind, destination.name, f"{function}.destinationConfig")
+        elif destination.kind == "other" or (
+            destination.kind == "bus" and destination.name != self._bus.name
+        ):
             _logger.warning("%s: records are lost here: nothing on this machine is %s", function, arn)
 
-    def _make(self, kind: str, name: str, place: str) -> None:
+    def _make(self, kind: str, name: str, path: str) -> None:
         """Make a queue or a topic, unless it is there, be it with attributes of its own.
 
         Raises:
@@ -220,7 +222,7 @@ class Stack:
             (store.create_queue if kind == "queue" else store.topics.create)(name)
         except MnsError as error:
             if error.code not in {"QueueAlreadyExist", "TopicAlreadyExist"}:
-                fault = Fault(place, f"{name!r}: {error.text}")
+                fault = Fault(path, f"{name!r}: {error.text}")
                 raise DescriptorError(self.descriptor.name, [fault]) from None
 
     def _attach(

@@ -143,7 +143,7 @@ def _upload_of(body: bytes) -> OssUpload:
     try:
         fields = json.loads(body)
     except ValueError as error:
-        raise ApiError(400, "InvalidArgument", f"the body is no JSON: {error}") from error
+        raise ApiError(400, "InvalidArgument", f"the body is not JSON: {error}") from error
     if not isinstance(fields, dict) or not {"bucket", "key"} <= fields.keys() <= _UPLOAD_FIELDS.keys():
         known = ", ".join(_UPLOAD_FIELDS)
         raise ApiError(

@@ -36,7 +36,7 @@ _REQUIRED = ("id", "source", "type")
 
 
 class BadCloudEvent(ValueError):
-    """It is no CloudEvent 1.0; the text says why."""
+    """It is not a CloudEvent 1.0; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError as error:
-        raise BadCloudEvent(f"the body is no JSON: {error}") from error
+        raise BadCloudEvent(f"the body is not JSON: {error}") from error
 
 
 def _check_event(event: Mapping[str, Any]) -> None:
@@ -141,7 +141,9 @@ def _check_event(event: Mapping[str, Any]) -> None:
             raise BadCloudEvent(f"{name}: a text is needed")
     for name in event:
         if name != "data_base64" and not _ATTRIBUTE.fullmatch(name):
-            raise BadCloudEvent(f"{name!r} is no attribute: lower-case letters and digits are")
+            raise BadCloudEvent(
+                f"{name!r} is not an attribute name: only lower-case letters and digits are allowed"
+            )
     if "data_base64" in event:
         try:
             base64.b64decode(event["data_base64"], validate=True)

@@ -252,8 +252,8 @@ def _mq_subject(given: Mapping[str, Any], account: Account) -> str:
 
 
 def _amqp_subject(given: Mapping[str, Any], account: Account) -> str:
-    place = f"instances/{given.get('InstanceId', '')}/vhosts/{given.get('VirtualHostName', '')}"
-    return f"acs:amqp:{account.region}:{account.account_id}:/{place}/queues/{given.get('QueueName', '')}"
+    path = f"instances/{given.get('InstanceId', '')}/vhosts/{given.get('VirtualHostName', '')}"
+    return f"acs:amqp:{account.region}:{account.account_id}:/{path}/queues/{given.get('QueueName', '')}"
 
 
 SOURCES: Mapping[str, _Product] = {

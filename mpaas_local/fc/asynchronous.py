@@ -56,7 +56,7 @@ def delay_of(header: str | None) -> float | None:
     """Read `x-fc-async-delay`, in seconds; None if there is none.
 
     Raises:
-        InvalidArgument: it is no number.
+        InvalidArgument: it is not a number.
     """
     if header is None:
         return None

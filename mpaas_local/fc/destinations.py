@@ -41,7 +41,7 @@ Deliver = Callable[[str, bytes], None]
 
 
 class Undeliverable(Exception):
-    """It will never be taken (4xx, fc-runtime.md: Asynchronous invocation): no such place, or too large."""
+    """It will never be taken (4xx, fc-runtime.md: Asynchronous invocation): no such destination, or too large."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Destinations:
         topic: Publishes a body to the MNS topic of a name.
         bus: Publishes a record on the event bus of a name.
         functions: Takes an event into a function's asynchronous queue, by function name.
-        others: Takes a record, by the whole ARN: RocketMQ, or any place of a test.
+        others: Takes a record, by the whole ARN: RocketMQ, or a destination of a test.
     """
 
     queue: Callable[[str, bytes], object] | None = None
@@ -99,16 +99,16 @@ class Destinations:
         if arn in self.others:
             self.others[arn](record)
             return
-        place = destination_of(arn)
-        send = {"queue": self.queue, "topic": self.topic, "bus": self.bus}.get(place.kind)
+        destination = destination_of(arn)
+        send = {"queue": self.queue, "topic": self.topic, "bus": self.bus}.get(destination.kind)
         if send is not None:
             if len(record) > MNS_LIMIT:
                 raise Undeliverable(f"{arn}: {len(record)} bytes, at most {MNS_LIMIT}")
-            send(place.name, record)
-        elif place.kind == "function" and place.name in self.functions:
-            self.functions[place.name](record)
+            send(destination.name, record)
+        elif destination.kind == "function" and destination.name in self.functions:
+            self.functions[destination.name](record)
         else:
-            raise Undeliverable(f"{arn}: nothing on this machine is called so")
+            raise Undeliverable(f"{arn}: nothing on this machine has this name")
 
 
 def mns_destinations(

@@ -248,7 +248,7 @@ def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 def response_of(payload: bytes) -> HttpResponse:
     """Read what the function returned (fc-runtime.md: HTTP response).
 
-    Not documented, decided here: a `statusCode` that is no number from 200 to 599, and headers that are not
+    Not documented, decided here: a `statusCode` that is not a number from 200 to 599, and headers that are not
     an object of strings, are refused, so that they are met here and not on FC.
 
     Raises:
@@ -270,7 +270,7 @@ def response_of(payload: bytes) -> HttpResponse:
 
 def _response_headers(returned: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(returned, dict):
-        raise BadResponse("headers is no object")
+        raise BadResponse("headers is not an object")
     kept = []
     for given, value in returned.items():
         name = given.lower()

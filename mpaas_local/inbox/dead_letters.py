@@ -15,7 +15,7 @@ def message_in_letter(text: str) -> str:
     """Return the message for the targets that got nothing or, where a letter has none, its original.
 
     Raises:
-        NotSendable: it is no letter, or holds an event, or the beginning of its original only.
+        NotSendable: it is not a letter, or holds an event, or the beginning of its original only.
     """
     try:
         letter = json.loads(text)

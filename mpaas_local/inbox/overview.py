@@ -29,7 +29,7 @@ def overview(store: Store, calls: Sequence[RecordedCall], *, now: float | None =
     now = time.time() if now is None else now
     first = int(now // 60) - MINUTES + 1
     minutes: list[dict[str, Any]] = [
-        {"minute": (first + place) * 60, "outcomes": {}} for place in range(MINUTES)
+        {"minute": (first + number) * 60, "outcomes": {}} for number in range(MINUTES)
     ]
     for minute, outcome, number in store.counts(first * 60):
         if first <= minute < first + MINUTES:

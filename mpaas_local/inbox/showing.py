@@ -127,10 +127,10 @@ def _cut(text: str, limit: int | None, channel: Channel) -> tuple[str, str]:
     if limit is None or text_length(text, channel.wide) <= limit:
         return text, ""
     room = limit
-    for place, character in enumerate(text):
+    for index, character in enumerate(text):
         room -= text_length(character, channel.wide)
         if room < 0:
-            return text[:place], text[place:]
+            return text[:index], text[index:]
     return text, ""
 
 

@@ -98,7 +98,7 @@ def held_row(connection: sqlite3.Connection, queue: str, handle: str, now: int) 
     """Return the row of the message that a handle is valid for.
 
     Raises:
-        MnsError: `ReceiptHandleError` if it is no handle; `MessageNotExist` if it is not valid any more.
+        MnsError: `ReceiptHandleError` if it is not a handle; `MessageNotExist` if it is not valid any more.
     """
     seq, receipt = _read_handle(handle)
     row: sqlite3.Row | None = connection.execute(

@@ -227,10 +227,10 @@ def _whole_number(name: str, text: str, least: int, most: int) -> int:
 
 
 def _order_error(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Field, message and value of a validation error; the first part of the place is the kind itself."""
-    place = [str(part) for part in error["loc"][1:]]
+    """Field, message and value of a validation error; the first part of the path is the kind."""
+    path = [str(part) for part in error["loc"][1:]]
     entry: dict[str, Any] = {
-        "field": ".".join(place) or None,
+        "field": ".".join(path) or None,
         "message": error["msg"].removeprefix("Value error, "),
     }
     if isinstance(error["input"], (str, int, float, bool)):

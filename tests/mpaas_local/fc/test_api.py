@@ -203,12 +203,12 @@ def test_data_of_a_binary_event_is_read_by_its_type(
 @pytest.mark.parametrize(
     ("event", "part"),
     [
-        (b"{", "no JSON"),
+        (b"{", "not JSON"),
         ([], "a JSON object"),
         ({**DISK, "specversion": "0.3"}, "specversion is '0.3'"),
         ({**DISK, "id": ""}, "id: a text is needed"),
         ({**DISK, "source": None}, "source: a text is needed"),
-        ({**DISK, "trace-id": "x"}, "'trace-id' is no attribute"),
+        ({**DISK, "trace-id": "x"}, "'trace-id' is not an attribute"),
         ({**DISK, "data_base64": "?"}, "data_base64"),
     ],
 )
@@ -395,7 +395,7 @@ def test_upload_reaches_native_triggers_asynchronously_and_the_event_bus(
 @pytest.mark.parametrize(
     ("body", "part"),
     [
-        (b"{", "no JSON"),
+        (b"{", "not JSON"),
         ({"bucket": "b"}, "bucket and key"),
         ({"bucket": "b", "key": "k", "colour": "red"}, "it may have: bucket, key, eventName"),
         ({"bucket": "b", "key": 1}, "key: str"),
