@@ -41,7 +41,9 @@ Deliver = Callable[[str, bytes], None]
 
 
 class Undeliverable(Exception):
-    """It will never be taken (4xx, fc-runtime.md: Asynchronous invocation): no such destination, or too large."""
+    """It will never be taken: there is no such destination, or it is too large
+    (4xx, fc-runtime.md: Asynchronous invocation).
+    """
 
 
 @dataclass(frozen=True)

@@ -248,8 +248,8 @@ def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 def response_of(payload: bytes) -> HttpResponse:
     """Read what the function returned (fc-runtime.md: HTTP response).
 
-    Not documented, decided here: a `statusCode` that is not a number from 200 to 599, and headers that are not
-    an object of strings, are refused, so that they are met here and not on FC.
+    Not documented, decided here: a `statusCode` that is not a number from 200 to 599, and headers that are
+    not an object of strings, are refused, so that they are met here and not on FC.
 
     Raises:
         BadResponse: it has a `statusCode` and cannot be sent.

@@ -283,8 +283,8 @@ class MnsStore:
         """Remove a message that was received.
 
         Raises:
-            MnsError: `QueueNotExist`; `ReceiptHandleError` if it is not a handle; `MessageNotExist` if its time
-                has passed or the message is gone.
+            MnsError: `QueueNotExist`; `ReceiptHandleError` if it is not a handle; `MessageNotExist` if its
+                time has passed or the message is gone.
         """
         for error in self.delete_batch(queue, [receipt_handle]).values():
             raise error

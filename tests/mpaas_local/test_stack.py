@@ -180,7 +180,8 @@ def test_the_descriptor_names_the_functions_as_they_would_be_deployed() -> None:
 
 
 def test_variables_of_the_environment_flow_into_the_descriptor() -> None:
-    (function, *_) = read_functions(PROJECT / "s.yaml", {"STAGE": "prod", "MPAAS_APP_ID": "ONEX1"}).values()
+    environment = {"STAGE": "prod", "MPAAS_APP_ID": "ONEX1"}
+    function = read_functions(PROJECT / "s.yaml", environment)["http_push"]
 
     assert function.function_name == "mpaas-http-push-prod"
     assert function.environment_variables["MPAAS_APP_ID"] == "ONEX1"
