@@ -8,6 +8,7 @@ its limit and marked as refused (pushsimple.md: Text lengths). Times of timed an
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push import PushMessage
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["CHINA", "message_of_parameters", "occurrences", "shown", "warnings_of"]
 
 CHINA = timezone(timedelta(hours=8))
-MOST_OCCURRENCES = 60
+MAX_OCCURRENCES = 60
 _DELIVERY = {
     1: "Android device",
     2: "iOS device",
@@ -83,15 +84,15 @@ def shown(data: Any, *, at: datetime | None = None) -> dict[str, Any]:
         "silent": message.silent == 1,
         "ownChannelOnly": message.notify_type == "transparent",
         "channels": [_in_channel(message, channel) for channel in reachable_channels(message)],
-        "advice": [each.as_json() for each in channel_advice(message)],
+        "advice": [advice.as_json() for advice in channel_advice(message)],
         "activity": _activity(message),
         "sms": _sms(message),
-        "occurrences": [each.isoformat() for each in occurrences(message, moment)],
+        "occurrences": [occurrence.isoformat() for occurrence in occurrences(message, moment)],
     }
 
 
 def warnings_of(data: Any, *, at: datetime) -> int:
-    """Count what the channels would cut or refuse of a message; 0 of what is no message."""
+    """Count what the channels would cut or refuse of a message; 0 if the data are not a message."""
     try:
         return sum(1 for _ in channel_advice(PushMessage.parse(data, clock=lambda: at)))
     except InvalidMessage:
@@ -164,8 +165,8 @@ def occurrences(message: PushMessage, now: datetime) -> list[datetime]:
     content = message.strategy_content
     if not message.strategy_type or content is None:
         return []
-    found = (each for each in _moments(content, message.strategy_type, now) if each >= now)
-    return [each for each, _ in zip(found, range(MOST_OCCURRENCES), strict=False)]
+    coming = (moment for moment in _moments(content, message.strategy_type, now) if moment >= now)
+    return list(islice(coming, MAX_OCCURRENCES))
 
 
 def _moments(content: StrategyContent, kind: int, now: datetime) -> Iterator[datetime]:

@@ -1,4 +1,4 @@
-"""`send FILE`: pushes from a file, straight to mPaaS or to the sandbox, without a function between."""
+"""`send FILE`: pushes from a file, straight to mPaaS or to the sandbox, with no function in between."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 EXIT_CODES = {OutcomeKind.UNKNOWN: 4, OutcomeKind.THROTTLED: 3}
-"""Of the worst outcome; the other failures, which sending again cannot help, are 1."""
+"""Of the worst outcome; failures that sending again cannot mend are 1."""
 MESSAGES_AT_ONCE = 200
-"""How many are handed to the client together, between two steps of the progress bar."""
+"""Messages that the client gets together, between two steps of the progress bar."""
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -54,7 +54,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _send(options: argparse.Namespace) -> int:
     payload = read_json(read_input(options.file))
     if options.target:
-        payload = {"messages": [_to(options.target, each) for each in payloads_of(payload)]}
+        payload = {"messages": [_addressed_to(options.target, message) for message in payloads_of(payload)]}
     settings = Settings.from_env()
     messages = messages_of(payload, settings)
     if options.dry_run:
@@ -63,32 +63,32 @@ def _send(options: argparse.Namespace) -> int:
     stopped = False
     try:
         with PushClient(settings) as client:
-            outcomes.extend(_sent(messages, client, options.key))
+            outcomes.extend(_send_all(messages, client, options.key))
     except KeyboardInterrupt:
         stopped = True
     if options.json:
-        for place, outcome in outcomes:
-            print(json.dumps({"message": place, **outcome.as_json()}, ensure_ascii=False))
+        for index, outcome in outcomes:
+            print(json.dumps({"message": index, **outcome.as_json()}, ensure_ascii=False))
     else:
         _table(outcomes)
     if stopped:
-        first = max((place for place, _ in outcomes), default=-1) + 1
-        print(f"interrupted: of message {first} and those after it, some may have been sent", file=sys.stderr)
+        first = max((index for index, _ in outcomes), default=-1) + 1
+        print(f"interrupted: message {first} and later ones may or may not have been sent", file=sys.stderr)
         return EXIT_CODES[OutcomeKind.UNKNOWN]
     failed = [outcome.kind for _, outcome in outcomes if not outcome.accepted]
     return next((code for kind, code in EXIT_CODES.items() if kind in failed), 1 if failed else 0)
 
 
-def _to(targets: list[str], payload: Any) -> Any:
+def _addressed_to(targets: list[str], payload: Any) -> Any:
     if not isinstance(payload, dict):
         return payload
     return {**without_targets(payload), "targets": targets}
 
 
-def _sent(
+def _send_all(
     messages: Sequence[PushMessage | InvalidMessage], client: PushClient, key: str | None
 ) -> Iterator[tuple[int, Outcome]]:
-    """Send in portions and yield each outcome with the place of its message."""
+    """Send in chunks and yield each outcome with the index of its message."""
     from rich.console import Console  # only operators have it
     from rich.progress import Progress
 
@@ -97,27 +97,27 @@ def _sent(
     with Progress(console=console, transient=True, disable=not shown) as progress:
         task = progress.add_task("sending", total=len(messages))
         for start in range(0, len(messages), MESSAGES_AT_ONCE):
-            portion = messages[start : start + MESSAGES_AT_ONCE]
-            scope = [f"cli:{key}:{start + place}" for place in range(len(portion))] if key else None
-            for place, outcomes in enumerate(client.send_all(portion, scope=scope), start):
+            chunk = messages[start : start + MESSAGES_AT_ONCE]
+            scope = [f"cli:{key}:{start + index}" for index in range(len(chunk))] if key else None
+            for index, outcomes in enumerate(client.send_all(chunk, scope=scope), start):
                 for outcome in outcomes:
-                    yield place, outcome
-            progress.advance(task, len(portion))
+                    yield index, outcome
+            progress.advance(task, len(chunk))
 
 
 def _show(messages: Sequence[PushMessage | InvalidMessage], settings: Settings, scope: str) -> int:
     good = True
-    for place, message in enumerate(messages):
-        planned = plan(message, settings, scope, place)
+    for index, message in enumerate(messages):
+        planned = plan(message, settings, scope, index)
         if isinstance(planned, InvalidMessage):
             good = False
             for fault in planned.faults:
-                print(f"message {place}: {fault}", file=sys.stderr)
+                print(f"message {index}: {fault}", file=sys.stderr)
             continue
         for request in planned:
             print(json.dumps(dict(request.parameters), ensure_ascii=False))
         for advice in planned[0].message.advice():
-            print(f"note on message {place}: {advice}", file=sys.stderr)
+            print(f"message {index}: warning: {advice}", file=sys.stderr)
     return 0 if good else 1
 
 
@@ -127,14 +127,14 @@ def _table(outcomes: Sequence[tuple[int, Outcome]]) -> None:
     from rich.table import Table
 
     table = Table("message", "outcome", "targets", "tries", "request id", box=None, pad_edge=False)
-    for place, outcome in outcomes:
-        cells = (place, outcome.kind, len(outcome.targets), outcome.attempts, outcome.request_id or "-")
+    for index, outcome in outcomes:
+        cells = (index, outcome.kind, len(outcome.targets), outcome.attempts, outcome.request_id or "-")
         table.add_row(*(escape(str(cell)) for cell in cells))
     console = Console(soft_wrap=True)
     console.print(table)
-    for place, outcome in outcomes:
+    for index, outcome in outcomes:
         if not outcome.accepted:
-            why = f"message {place}: {outcome.result_code}: {outcome.result_message or ''}"
-            console.print(why, markup=False)
-    told = ", ".join(f"{number} {name}" for name, number in counts_of(each for _, each in outcomes).items())
-    console.print(told, markup=False)
+            reason = f"message {index}: {outcome.result_code}: {outcome.result_message or ''}"
+            console.print(reason, markup=False)
+    counts = counts_of(outcome for _, outcome in outcomes)
+    console.print(", ".join(f"{number} {name}" for name, number in counts.items()), markup=False)

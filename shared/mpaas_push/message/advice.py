@@ -34,8 +34,8 @@ class Advice:
     Attributes:
         rule: Stable name of the rule, such as ``channel-title-length``.
         field: Path of the field in the page's names; empty when the message as a whole is meant.
-        message: What was found, what follows, what to do.
-        channel: The channel concerned (a name of `vendors.CHANNELS`), or None for all.
+        message: What is wrong, what follows, what to do.
+        channel: The channel that it concerns (a name of `vendors.CHANNELS`), or None for all.
         limit: The limit, when the rule is about a length.
         actual: What the message has, in the unit of the limit.
     """
@@ -47,8 +47,11 @@ class Advice:
     limit: int | None = None
     actual: int | None = None
 
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
     def as_json(self) -> dict[str, Any]:
-        """Return the warning as it stands in an answer; parts that are None are left out."""
+        """Return the warning as it stands in a response; parts that are None are left out."""
         warning: dict[str, Any] = {"rule": self.rule, "field": self.field, "message": self.message}
         for name in ("channel", "limit", "actual"):
             value = getattr(self, name)
