@@ -10,7 +10,7 @@ STAGE ?= dev
 FUNCTION ?= http_push
 EVENTS ?= http://127.0.0.1:8082
 
-.PHONY: help install run demo pictures tick validate new-function test soak check format layer package prepare plan deploy versions rollback logs remove smoke cost bench requirements clean
+.PHONY: help install run demo pictures tick validate template new-function test soak check format layer package prepare plan deploy versions rollback logs remove smoke cost bench requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ tick: install  ## fire a timer of the running stack: make tick NAME=morning
 
 validate: install  ## check settings, descriptors, policies, timer payloads and rules, offline
 	$(BIN)/python -m project validate
+
+template: install  ## write template.yml, made of s.yaml
+	$(BIN)/python -m project template
 
 new-function: install  ## make a function with test and event: make new-function NAME=order_events TRIGGER=kafka
 	@$(BIN)/python -m project new-function '$(NAME)' '$(TRIGGER)'

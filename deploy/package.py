@@ -45,8 +45,9 @@ def package(
         made = Path(temporary, "package")
         made.mkdir()
         build(runtime, Path(temporary), offline=offline).rename(made / "layer.zip")
-        for resource, function in functions.items():
-            pack(descriptor.parent / function.code, made / f"{resource}.zip")
+        for function in functions.values():
+            code = descriptor.parent / function.code
+            pack(code, made / f"{code.name}.zip")
         there = folder / _version(made)
         shutil.rmtree(there, ignore_errors=True)
         shutil.copytree(made, there)

@@ -22,8 +22,8 @@ from mns.topic import TopicMeta
 from deploy.layer import ROOT
 from deploy.stage import read_stage
 from mpaas_push.errors import Misconfigured, PushError
-from project.ros_template import substituted
-from project.wiring import mns_queues, mns_topics
+from project.policies import TRUST, substituted
+from project.wiring import mns_queues, mns_topics, visibility_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,17 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["filled_policies"]
 
-TRUST = {
-    "Version": "1",
-    "Statement": [
-        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["fc.aliyuncs.com"]}}
-    ],
-}
 WEEK_SECONDS = 7 * 24 * 3600
-SPARE_SECONDS = 30
-"""How long after a function's timeout a message stays hidden from the next one."""
-MOST_SECONDS = 43200
-"""Longest visibility timeout of a queue."""
 TIMEOUT_SECONDS = 10.0
 """Longest wait for the queue service."""
 
@@ -76,8 +66,7 @@ def _created(stage: Stage) -> bool:
     """Create queues and topics up to the first that cannot be; say whether all are there now."""
     mns, functions = stage.queue_service(), stage.functions.values()
     queues, topics = mns_queues(functions), mns_topics(functions)
-    longest = max(each.timeout for each in functions)
-    hidden = min(longest + SPARE_SECONDS, MOST_SECONDS)
+    hidden = visibility_seconds(functions)
     steps = [
         *(("queue", name, partial(_queue, mns.get_queue(name), hidden)) for name in sorted(queues)),
         *(("topic", name, partial(_topic, mns.get_topic(name))) for name in sorted(topics)),

@@ -62,6 +62,7 @@ _logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLE = Credentials()
+STAYS_OFF = "%s: the trigger %s stays off: nothing on this machine is a source of type %s"
 HOLD_SECONDS = 30
 """How long a message stays hidden beyond the timeout of the function that has it."""
 LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "default"}
@@ -249,8 +250,7 @@ class Stack:
             case triggers.EventBridge():
                 self._event_triggers.append(event_trigger_of(trigger, function))
             case _:
-                told = "%s: the trigger %s stays off: nothing on this machine is a source of type %s"
-                _logger.warning(told, function, name, trigger.trigger_type)
+                _logger.warning(STAYS_OFF, function, name, trigger.trigger_type)
 
     def _stream(
         self,
@@ -265,9 +265,7 @@ class Stack:
         source = trigger.trigger_config.event_source_config
         if source.event_source_type != "MNS":
             if trigger.trigger_config.trigger_enable:
-                kind = source.event_source_type
-                told = f"{kind} needs triggerEnable: false: only MNS queues run on this machine"
-                raise DescriptorError(self.descriptor.name, [Fault(name, told)])
+                _logger.warning(STAYS_OFF, function, name, source.event_source_type)
             return
         config = stream_of(trigger, host.function.name)
         self._make("queue", source.queue, name)

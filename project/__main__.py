@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from mpaas_push.cli.running import run_command
-from project import cost, new_function, smoke, validate
+from project import cost, new_function, smoke, template, validate
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     return run_command(
         "project",
         "Commands around this repository's descriptors.",
-        (validate, smoke, new_function, cost),
+        (validate, template, smoke, new_function, cost),
         arguments,
     )
 

@@ -16,12 +16,23 @@ from mpaas_push.errors import Fault
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Expressions"]
+__all__ = ["Expressions", "variables_of"]
 
 _EXPRESSION = re.compile(r"\$\{([^{}]*)\}")
 _ENV = re.compile(
     r"""env\(\s*(['"])(?P<name>[^'"]*)\1\s*(?:,\s*(?P<default>'[^']*'|"[^"]*"|[\w.-]+)\s*)?\)"""
 )
+
+
+def variables_of(value: Any) -> dict[str, Any]:
+    """Return the variables of the environment that a value reads, each with its default or None."""
+    if isinstance(value, dict | list):
+        items = value.values() if isinstance(value, dict) else value
+        return {name: default for item in items for name, default in variables_of(item).items()}
+    if not isinstance(value, str):
+        return {}
+    calls = (_ENV.fullmatch(match.strip()) for match in _EXPRESSION.findall(value))
+    return {call["name"]: _default(call["default"]) for call in calls if call}
 
 
 class Expressions:
@@ -86,7 +97,13 @@ class Expressions:
         if default is None:
             self.faults.append(Fault(path, f"the environment variable {name} is not set"))
             return ""
-        return default[1:-1] if default[0] in "'\"" else yaml.safe_load(default)
+        return _default(default)
+
+
+def _default(text: str | None) -> Any:
+    if text is None:
+        return None
+    return text[1:-1] if text[0] in "'\"" else yaml.safe_load(text)
 
 
 def _text(value: Any) -> str:

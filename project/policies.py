@@ -8,22 +8,40 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_pascal
 
 from mpaas_push.errors import Fault
 from project.faults import faults_of
-from project.ros_template import PSEUDO, substituted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from project.function import FunctionProperties
 
-__all__ = ["CALLS", "DEPLOYS", "deployer_faults", "function_faults", "trust_faults", "unreached_faults"]
+__all__ = [
+    "CALLS",
+    "DEPLOYS",
+    "TRUST",
+    "deployer_faults",
+    "function_faults",
+    "substituted",
+    "unreached_faults",
+]
 
 CALLS = {"mpaas:PushSimple", "mns:SendMessage", "fc:InvokeFunction", "log:PostLogStoreLogs"}
 """What the functions call, and what Function Compute writes in their name."""
+
+TRUST: Mapping[str, Any] = {
+    "Version": "1",
+    "Statement": [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["fc.aliyuncs.com"]}}
+    ],
+}
+"""Who may take the functions' role: Function Compute, and nobody else."""
+
+_DEFAULTS = {"ALIYUN::Region": "cn-hangzhou", "ALIYUN::AccountId": "000000000000", "Stage": "dev"}
+"""What `s.yaml` takes when nothing is set."""
 
 _ROLE_CHECK = "ram:CheckServiceLinkedRoleExistence"
 
@@ -106,28 +124,6 @@ class _Policy(_Strict):
     statement: Annotated[list[_Statement], Field(min_length=1)]
 
 
-class _Principal(_Strict):
-    service: list[str]
-
-    @field_validator("service")
-    @classmethod
-    def _function_compute(cls, value: list[str]) -> list[str]:
-        if value != ["fc.aliyuncs.com"]:
-            raise ValueError("must be [fc.aliyuncs.com]: nobody else takes this role")
-        return value
-
-
-class _TrustStatement(_Strict):
-    effect: Literal["Allow"]
-    action: Literal["sts:AssumeRole"]
-    principal: _Principal
-
-
-class _Trust(_Strict):
-    version: Literal["1"]
-    statement: Annotated[list[_TrustStatement], Field(min_length=1)]
-
-
 def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
     """Find what the role of the functions may do beyond their calls, and what it may not.
 
@@ -178,7 +174,7 @@ def unreached_faults(
         place: The policy's path in the file.
     """
     allowed: dict[str, set[str]] = {}
-    for _, statement in _statements(substituted(document, PSEUDO | {"Stage": "dev"}), place):
+    for _, statement in _statements(substituted(document, _DEFAULTS), place):
         if not isinstance(statement, Fault) and statement.effect == "Allow":
             for action in statement.action:
                 allowed.setdefault(action, set()).update(statement.resource)
@@ -269,12 +265,18 @@ def _denials(statement: _Statement, at: str, needed: Collection[str], who: str) 
             yield Fault(f"{at}.Action.{index}", f"denies {', '.join(taken)}, which {who}")
 
 
-def trust_faults(document: Any, place: str) -> Iterator[Fault]:
-    """Find who but Function Compute may take the role."""
-    try:
-        _Trust.model_validate(document)
-    except ValidationError as error:
-        yield from faults_of(error, place)
+def substituted(value: Any, values: Mapping[str, Any]) -> Any:
+    """Fill `${Name}` in every text of a policy; names without a value stay."""
+    if isinstance(value, dict):
+        return {key: substituted(item, values) for key, item in value.items()}
+    if isinstance(value, list):
+        return [substituted(item, values) for item in value]
+    if isinstance(value, str):
+        return _NAME.sub(lambda match: str(values.get(match[1], match[0])), value)
+    return value
+
+
+_NAME = re.compile(r"\$\{([^}!]+)\}")
 
 
 def _statements(document: Any, place: str) -> Iterator[tuple[str, _Statement | Fault]]:

@@ -1,372 +1,415 @@
-"""Reads `template.yml`, a stack of Resource Orchestration Service, and compares it with `s.yaml`.
+"""Makes `template.yml`, a stack of Resource Orchestration Service, of `s.yaml`
+(deploy.md: ROS resource types).
 
-Its functions are resolved with the parameters' defaults, as far as the project uses them: `Ref`, `Fn::Sub`
-and `Fn::GetAtt`. What another function of ROS would compute is not judged.
+What `s.yaml` reads from the environment becomes a parameter. Functions that only the example of message
+sources has, `s.sources.yaml`, are made under a condition: that their instance is given. Role, layer, queues
+and topics, which `s.yaml` only names, are made by the stack too.
+
+To find where a setting ends up, the functions are read with a marker in the place of each.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+import yaml
 
 from mpaas_push.errors import Fault
-from project.descriptor import DescriptorError, read_yaml
-from project.faults import faults_of
-from project.function import SharedProperties
-from project.ros_resources import (
-    Layer,
-    Queue,
-    Role,
-    StackAsyncSettings,
-    StackConcurrency,
-    StackFrame,
-    StackFunction,
-    StackTrigger,
-    Topic,
-)
+from project.descriptor import Descriptor, DescriptorError, descriptor_files, read_functions, read_yaml
+from project.expressions import variables_of
+from project.policies import TRUST
+from project.triggers import EventBridge, Http
+from project.wiring import mns_queues, mns_topics, visibility_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from pydantic import BaseModel
-
     from project.function import FunctionProperties
+    from project.triggers import Trigger
 
-__all__ = ["PSEUDO", "RosTemplate", "substituted"]
+__all__ = ["SOURCES", "make_template", "template_faults", "template_text"]
 
-PSEUDO = {"ALIYUN::Region": "cn-hangzhou", "ALIYUN::AccountId": "000000000000"}
-"""What `s.yaml` too takes for the region and the account when nothing is set."""
+SOURCES = "s.sources.yaml"
+"""The overlay with message sources that need an instance of their own."""
+WEEK_SECONDS = 7 * 24 * 3600
+LONGEST_SHOWN = 80
 
-MODELS: dict[str, type[BaseModel]] = {
-    "ALIYUN::FC3::Function": StackFunction,
-    "ALIYUN::FC3::Trigger": StackTrigger,
-    "ALIYUN::FC3::AsyncInvokeConfig": StackAsyncSettings,
-    "ALIYUN::FC3::ConcurrencyConfig": StackConcurrency,
-    "ALIYUN::FC3::LayerVersion": Layer,
-    "ALIYUN::MNS::Queue": Queue,
-    "ALIYUN::MNS::Topic": Topic,
-    "ALIYUN::RAM::Role": Role,
+_REGION = "me-central-1"
+"""The marker of the region, which must be one: the least used."""
+_LAYER = "acs:fc:zqregionqz:zqaccountqz:layers/zqlayerqz/versions/1"
+_PSEUDO = {"ALIBABA_CLOUD_REGION_ID": "ALIYUN::Region", "ALIBABA_CLOUD_ACCOUNT_ID": "ALIYUN::AccountId"}
+_NAMES = {
+    "STAGE": "Stage",
+    "MPAAS_APP_ID": "AppId",
+    "MPAAS_WORKSPACE_ID": "WorkspaceId",
+    "PUSH_LEDGER_URL": "LedgerUrl",
+    "UPLOADS_BUCKET": "UploadsBucket",
 }
-_ATTRIBUTES = {
-    "ALIYUN::FC3::Function": {"ARN", "FunctionId", "FunctionName"},
-    "ALIYUN::FC3::Trigger": {"TriggerId", "TriggerName", "UrlInternet", "UrlIntranet", "FunctionName"},
-    "ALIYUN::RAM::Role": {"Arn", "RoleName", "RoleId"},
+"""Parameters of settings; another setting's is its own name without underscores."""
+_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
+    "Stage": {
+        "Description": "Part of every name, also of the Log Service project with the logstore `functions`"
+    },
+    "CodeBucket": {
+        "Default": "mpaas-push-code",
+        "MinLength": 3,
+        "MaxLength": 63,
+        "Description": "OSS bucket that holds the packages of functions and layer, in this region",
+    },
+    "CodePrefix": {
+        "Default": "mpaas-push",
+        "MinLength": 1,
+        "Description": "Folder in the bucket; below it a zip of each function, and layer.zip",
+    },
+    "AppId": {"MinLength": 1, "Description": "mPaaS app id; the role may push to no other"},
+    "WorkspaceId": {"MinLength": 1, "Description": "mPaaS workspace"},
+    "LedgerUrl": {
+        "NoEcho": True,
+        "AllowedPattern": "^(rediss?://.+)?$",
+        "Description": "Redis or Tair that remembers what was sent, or empty",
+    },
+    "UploadsBucket": {
+        "MinLength": 3,
+        "MaxLength": 63,
+        "Description": "OSS bucket whose uploads become pushes",
+    },
 }
-_AS_WRITTEN = {"EnvironmentVariables", "TriggerConfig", "AssumeRolePolicyDocument", "PolicyDocument", "Tags"}
+_APART = {"code", "region", "triggers", "asyncInvokeConfig", "concurrencyConfig"}
+"""What is a resource of its own, or known by the stack."""
+_NO_RESOURCE = {"provisionConfig", "scalingConfig", "vpcBinding", "customDomain"}
 
 
-class RosTemplate:
-    """A template.
+def make_template(folder: Path) -> dict[str, Any]:
+    """Return the template of a project.
 
     Args:
-        path: The file.
-
-    Attributes:
-        file: Its name.
-        document: All that it says.
+        folder: With `s.yaml`, its overlays, and `deploy/policies/function.json`.
 
     Raises:
-        DescriptorError: it cannot be read, or names what is not there.
+        DescriptorError: a descriptor would not work, or says what a stack here cannot.
     """
+    return _Template(folder).document()
 
-    def __init__(self, path: Path) -> None:
-        self.file = path.name
-        self.document = read_yaml(path)
-        try:
-            StackFrame.model_validate(self.document)
-        except ValidationError as error:
-            raise DescriptorError(self.file, list(faults_of(error, ""))) from None
-        parameters = self.document.get("Parameters") or {}
-        resources = self.document["Resources"]
-        faults = [
-            *_unknown_names(self.document, parameters, resources),
-            *(_late_names(resources)),
+
+class _Template:
+    def __init__(self, folder: Path) -> None:
+        base = Descriptor(folder / "s.yaml")
+        self._defaults = variables_of(base.frame.model_dump())
+        texts = {
+            name: value for name, value in self._defaults.items() if value is None or isinstance(value, str)
+        }
+        self._markers = {name: f"zq{number}qz" for number, name in enumerate(texts)}
+        self._markers |= {"ALIBABA_CLOUD_REGION_ID": _REGION, "MPAAS_LAYER_ARN": _LAYER}
+        self._functions = read_functions(folder / "s.yaml", self._markers)
+        self._optional = dict(_optional(folder, self._functions, self._markers))
+        self._policy = json.loads((folder / "deploy" / "policies" / "function.json").read_text("utf-8"))
+        self._stages = [
+            Descriptor(path).stage({}) for path in descriptor_files(folder) if path.name != SOURCES
         ]
-        if faults:
-            raise DescriptorError(self.file, faults)
-        values = PSEUDO | {name: each.get("Default", "") for name, each in parameters.items()}
-        self._values = values
-        self._resources = {name: _resolved(each, values, resources) for name, each in resources.items()}
+        self._parameters: dict[str, dict[str, Any]] = {}
+        self._conditions: dict[str, Any] = {}
+        self._resources: dict[str, dict[str, Any]] = {}
 
-    def of(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Return the resolved properties of the resources of a kind, such as ``FC3::Function``."""
+    def document(self) -> dict[str, Any]:
+        functions = [*self._functions.values(), *self._optional.values()]
+        self._made = {
+            **{f"queues/{name}": _id(self._marked(name), "Queue") for name in sorted(mns_queues(functions))},
+            **{f"topics/{name}": _id(self._marked(name), "Topic") for name in sorted(mns_topics(functions))},
+        }
+        self._role = functions[0].role
+        self._add_shared(functions)
+        outputs: dict[str, Any] = {}
+        for resource, function in self._functions.items():
+            outputs |= self._add_function(resource, function)
+        for resource, function in self._optional.items():
+            self._add_function(resource, function, self._condition(resource, function))
+        for name, identifier in self._made.items():
+            attribute = "QueueName" if name.startswith("queues/") else "TopicName"
+            outputs[identifier] = {"Value": {"Fn::GetAtt": [identifier, attribute]}}
         return {
-            name: each.get("Properties") or {}
-            for name, each in self._resources.items()
-            if each["Type"] == f"ALIYUN::{kind}"
+            "ROSTemplateFormatVersion": "2015-09-01",
+            "Description": "mpaas-push as one stack: functions, layer, triggers, role, queues and topics",
+            "Parameters": self._all_parameters(),
+            **({"Conditions": self._conditions} if self._conditions else {}),
+            "Resources": self._resources,
+            "Outputs": outputs,
         }
 
-    def resolved(self, value: Any) -> Any:
-        """Return a value with every `${Name}` in its texts filled by the parameters' defaults."""
-        return substituted(value, self._values)
+    # --- Resources
 
-    def faults(self) -> Iterator[Fault]:
-        """Find what may not stand in the properties of a resource."""
-        for name, each in self._resources.items():
-            model = MODELS.get(each["Type"])
-            if model is None:
+    def _add(self, identifier: str, kind: str, properties: Mapping[str, Any], **extra: Any) -> None:
+        given = {key: value for key, value in extra.items() if value}
+        self._resources[identifier] = {
+            "Type": f"ALIYUN::{kind}",
+            **given,
+            "Properties": self._ros(properties),
+        }
+
+    def _add_shared(self, functions: Iterable[FunctionProperties]) -> None:
+        name = self._role.rpartition("/")[2]
+        networked = any(function.vpc_config for function in functions)
+        attached = {"System": ["AliyunECSNetworkInterfaceManagementAccess"]}
+        self._add(
+            "Role",
+            "RAM::Role",
+            {
+                "RoleName": name,
+                "Description": "What the functions of mpaas-push may do",
+                "AssumeRolePolicyDocument": TRUST,
+                "Policies": [{"PolicyName": name, "PolicyDocument": self._policy}],
+                **({"PolicyAttachments": attached} if networked else {}),
+            },
+        )
+        for path, identifier in self._made.items():
+            kind, _, made = path.partition("/")
+            if kind == "topics":
+                self._add(identifier, "MNS::Topic", {"TopicName": made})
                 continue
-            place = f"Resources.{name}.Properties"
-            value = _lowered(each.get("Properties") or {})
-            if model is StackTrigger:
-                trigger = {key: each for key, each in value.items() if key != "functionName"}
-                value = {"functionName": value.get("functionName"), "trigger": trigger}
-            try:
-                model.model_validate(value)
-            except ValidationError as error:
-                for fault in faults_of(error, "", computed=True):
-                    yield Fault(f"{place}.{_raised(fault.field)}".rstrip("."), fault.message)
+            properties = {"QueueName": made, "MessageRetentionPeriod": WEEK_SECONDS}
+            seconds = visibility_seconds(functions)
+            self._add(identifier, "MNS::Queue", properties | {"VisibilityTimeout": seconds})
+        (runtime, *_) = {function.runtime for function in functions}
+        self._add(
+            "Layer",
+            "FC3::LayerVersion",
+            {
+                "LayerName": "mpaas-push-${Stage}",
+                "Description": "mpaas_push and what it needs",
+                "CompatibleRuntime": [runtime],
+                "Code": _code("layer"),
+            },
+        )
 
-    def hasty_queues(self) -> Iterator[Fault]:
-        """Find queues that hand a message out again while a function may still be at work on it."""
-        timeouts = {
-            each.get("FunctionName"): each.get("Timeout") for each in self.of("FC3::Function").values()
-        }
-        for trigger in self.of("FC3::Trigger").values():
-            source = (trigger.get("TriggerConfig") or {}).get("eventSourceConfig") or {}
-            parameters = (source.get("eventSourceParameters") or {}).get("sourceMNSParameters") or {}
-            function, timeout = trigger.get("FunctionName"), timeouts.get(trigger.get("FunctionName"))
-            for name, queue in self.of("MNS::Queue").items():
-                visibility = queue.get("VisibilityTimeout", _VISIBILITY_SECONDS)
-                if queue.get("QueueName") == parameters.get("QueueName") and _exceeds(timeout, visibility):
-                    yield Fault(
-                        f"Resources.{name}.Properties.VisibilityTimeout",
-                        f"is {visibility} s, but {function} may run {timeout} s: the message would come again"
-                        " meanwhile",
-                    )
-
-    def unmade(self) -> Iterator[Fault]:
-        """Find queues and topics of MNS that something of the stack names and nothing of it makes."""
-        made = {f"queues/{each.get('QueueName')}" for each in self.of("MNS::Queue").values()}
-        made |= {f"topics/{each.get('TopicName')}" for each in self.of("MNS::Topic").values()}
-        for name, resource in self._resources.items():
-            if resource["Type"].startswith("ALIYUN::FC3::"):
-                for place, text in _named(resource.get("Properties"), f"Resources.{name}.Properties"):
-                    if text not in made:
-                        yield Fault(place, f"no resource here makes {text}")
-
-    def differences(self, functions: Mapping[str, FunctionProperties]) -> Iterator[Fault]:
-        """Find where the stack deploys other functions than `s.yaml`.
-
-        Args:
-            functions: Those of `s.yaml`, expressions at their defaults.
-        """
-        written = {
-            each.function_name: each.model_dump(by_alias=True, exclude_unset=True)
-            for each in functions.values()
-        }
-        described = {str(each.get("FunctionName")): name for name, each in self.of("FC3::Function").items()}
-        for name in sorted(
-            described.keys() ^ written.keys(),
-        ):
-            where = "here" if name in written else "in s.yaml"
-            place = (
-                f"Resources.{described[name]}.Properties.FunctionName" if name in described else "Resources"
+    def _add_function(
+        self, resource: str, function: FunctionProperties, condition: str = ""
+    ) -> dict[str, Any]:
+        """Add a function and what belongs to it; return its outputs."""
+        written = function.model_dump(by_alias=True, exclude_unset=True)
+        if lost := sorted(_NO_RESOURCE & written.keys()):
+            at = f"resources.{resource}.props.{lost[0]}"
+            raise DescriptorError(
+                "s.yaml", [Fault(at, "has no place in template.yml: remove it, or template.yml")]
             )
-            yield Fault(place, f"there is no function {name} {where}")
-        for name in sorted(described.keys() & written.keys()):
-            theirs, places = self._function(name)
-            ours = written[name]
-            for key in _COMPARED:
-                place = places.get(key, f"Resources.{described[name]}.Properties.{key[0].upper()}{key[1:]}")
-                yield from _differences(theirs.get(key), ours.get(key), place)
-            yield from self._trigger_differences(name, described[name], ours)
+        identifier = _pascal(resource)
+        named = {"FunctionName": {"Fn::GetAtt": [identifier, "FunctionName"]}}
+        shared = {key: _capitalised(value, key) for key, value in written.items() if key not in _APART}
+        code = _code(function.code.rstrip("/").rpartition("/")[2])
+        properties = {_upper(key): value for key, value in shared.items()} | {"Code": code}
+        self._add(identifier, "FC3::Function", properties, Condition=condition)
+        settings = named | _capitalised(written["asyncInvokeConfig"])
+        self._add(f"{identifier}Async", "FC3::AsyncInvokeConfig", settings, Condition=condition)
+        if function.concurrency_config:
+            parameter = f"{identifier}Instances"
+            self._parameters[parameter] = {
+                "Type": "Number",
+                "Default": function.concurrency_config.reserved_concurrency,
+                "MinValue": 1,
+                "MaxValue": 300,
+                "Description": f"Most instances of {resource}",
+            }
+            reserved = named | {"ReservedConcurrency": {"Ref": parameter}}
+            self._add(f"{identifier}Concurrency", "FC3::ConcurrencyConfig", reserved, Condition=condition)
+        outputs = {}
+        for trigger, document in zip(function.triggers, written.get("triggers", []), strict=True):
+            at = f"{identifier}{_pascal(trigger.trigger_name)}Trigger"
+            self._add_trigger(at, named, trigger, document, condition)
+            if isinstance(trigger, Http):
+                url = {"Fn::GetAtt": [at, "UrlInternet"]}
+                outputs[f"{identifier}Url"] = {"Description": f"Where {resource} answers", "Value": url}
+        return outputs
 
-    def _function(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return a function as `s.yaml` would write it, and where what stands elsewhere stands."""
-        (found,) = [each for each in self.of("FC3::Function").values() if each.get("FunctionName") == name]
-        function = _lowered(found)
-        places = {}
-        for kind, key in _APART.items():
-            for resource, each in self.of(kind).items():
-                if each.get("FunctionName") == name:
-                    lowered = _lowered(each)
-                    function[key] = {part: lowered[part] for part in lowered if part != "functionName"}
-                    places[key] = f"Resources.{resource}.Properties"
-        return function, places
+    def _add_trigger(
+        self,
+        identifier: str,
+        named: dict[str, Any],
+        trigger: Trigger,
+        document: dict[str, Any],
+        condition: str,
+    ) -> None:
+        if condition and isinstance(trigger, EventBridge):
+            source = trigger.trigger_config.event_source_config
+            document["triggerConfig"]["triggerEnable"] = True
+            parameters = document["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]
+            parameters[f"source{source.event_source_type}Parameters"]["InstanceId"] = {
+                "Ref": _instance(trigger)
+            }
+        text = json.dumps(document)
+        needed = [made for path, made in self._made.items() if re.search(rf"/{path}(?![\w-])", text)]
+        if isinstance(trigger, EventBridge) and (queue := trigger.trigger_config.event_source_config.queue):
+            needed.insert(0, self._made[f"queues/{queue}"])
+        properties = named | {_upper(key): value for key, value in document.items()}
+        depends = needed[0] if len(needed) == 1 else needed
+        self._add(identifier, "FC3::Trigger", properties, DependsOn=depends, Condition=condition)
 
-    def _trigger_differences(self, name: str, resource: str, ours: Mapping[str, Any]) -> Iterator[Fault]:
-        theirs = {
-            str(each.get("TriggerName")): (place, _lowered(each))
-            for place, each in self.of("FC3::Trigger").items()
-            if each.get("FunctionName") == name
+    # --- Parameters and conditions
+
+    def _condition(self, resource: str, function: FunctionProperties) -> str:
+        """Return the condition of an optional function: that its instance is given."""
+        name = f"With{_pascal(resource)}"
+        for trigger in function.triggers:
+            if isinstance(trigger, EventBridge) and trigger.trigger_config.event_source_config.instance:
+                parameter = _instance(trigger)
+                kind = trigger.trigger_config.event_source_config.event_source_type
+                self._parameters[parameter] = {
+                    "Type": "String",
+                    "Default": "",
+                    "Description": f"Instance of {kind} whose messages are pushed; empty for none",
+                }
+                self._conditions[name] = {"Fn::Not": {"Fn::Equals": [{"Ref": parameter}, ""]}}
+        return name
+
+    def _all_parameters(self) -> dict[str, dict[str, Any]]:
+        used = set(re.findall(r'\$\{(\w+)\}|"Ref": "(\w+)"', json.dumps(self._resources)))
+        names = {first or second for first, second in used} - self._resources.keys()
+        parameters = {
+            name: {"Type": "String", **known} for name, known in _PARAMETERS.items() if name in names
         }
-        written = {str(each.get("triggerName")): each for each in ours.get("triggers") or ()}
-        for trigger in sorted(theirs.keys() ^ written.keys(), key=str):
-            place = theirs[trigger][0] if trigger in theirs else resource
-            where = "in s.yaml" if trigger in theirs else "here"
-            yield Fault(f"Resources.{place}", f"there is no trigger {trigger} of {name} {where}")
-        for trigger in sorted(theirs.keys() & written.keys(), key=str):
-            place, found = theirs[trigger]
-            for key in ("triggerType", "sourceArn", "invocationRole", "triggerConfig"):
-                at = f"Resources.{place}.Properties.{key[0].upper()}{key[1:]}"
-                yield from _differences(found.get(key), written[trigger].get(key), at)
+        for setting, default in self._defaults.items():
+            name = self._parameter(setting)
+            if name in names:
+                described = parameters.get(name, {"Type": "String", "Description": f"{setting} of .env"})
+                parameters[name] = {"Type": "String", "Default": default or ""} | described
+        parameters["Stage"] |= {"AllowedValues": self._stages}
+        if unknown := sorted(names - parameters.keys() - self._parameters.keys()):
+            told = f"names {unknown[0]}, which is neither a parameter nor a setting that s.yaml reads"
+            raise DescriptorError("deploy/policies/function.json", [Fault("Statement", told)])
+        return parameters | self._parameters
+
+    def _parameter(self, setting: str) -> str:
+        return _PSEUDO.get(setting) or _NAMES.get(setting) or _pascal(setting.lower())
+
+    # --- Values
+
+    def _marked(self, text: str) -> str:
+        """Return a text with `${Parameter}` in the place of each marker."""
+        for setting, marker in self._markers.items():
+            text = text.replace(marker, f"${{{self._parameter(setting)}}}")
+        return text
+
+    def _ros(self, value: Any) -> Any:
+        """Return a value as ROS takes it: functions in the place of markers."""
+        if isinstance(value, dict):
+            return {key: self._ros(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._ros(item) for item in value]
+        return self._ros_text(value) if isinstance(value, str) else value
+
+    def _ros_text(self, value: str) -> Any:
+        if value in {_LAYER, self._role}:
+            return {"Fn::GetAtt": ["Layer", "LayerVersionArn"] if value == _LAYER else ["Role", "Arn"]}
+        text = self._marked(value)
+        if whole := re.fullmatch(r"\$\{([^}]+)\}", text):
+            return {"Ref": whole[1]}
+        return {"Fn::Sub": text} if "${" in text else text
 
 
-def _named(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Yield the queues and topics of MNS that a value names: place, and name as it ends an ARN."""
-    if isinstance(value, dict):
-        for key, each in value.items():
-            if key == "sourceMNSParameters" and isinstance(each, dict):
-                yield f"{place}.{key}.QueueName", f"queues/{each.get('QueueName')}"
-            elif key in {"PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"} and each:
-                yield f"{place}.{key}", f"queues/{each}"
-            else:
-                yield from _named(each, f"{place}.{key}")
-    elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from _named(each, f"{place}.{index}")
-    elif isinstance(value, str) and (found := _OF_MNS.search(value)):
-        yield place, found[1]
+def _optional(
+    folder: Path, functions: Mapping[str, FunctionProperties], markers: Mapping[str, str]
+) -> Iterator[tuple[str, FunctionProperties]]:
+    """Yield the functions that only the example of message sources has, by resource.
+
+    In the file, its stage is a name of its own, so that nothing is described twice; here it is the stack's.
+    """
+    path = folder / SOURCES
+    if not path.is_file():
+        return
+    descriptor = Descriptor(path)
+    descriptor.frame.vars["stage"] = markers.get("STAGE", "")
+    for resource in descriptor.frame.resources:
+        if resource not in functions:
+            yield resource, descriptor.function(resource, markers)
 
 
-_OF_MNS = re.compile(r"^acs:mns:.*:/((?:queues|topics)/[\w-]+)")
-_VISIBILITY_SECONDS = 30
-"""Of a queue that says nothing."""
+def _instance(trigger: EventBridge) -> str:
+    return f"{trigger.trigger_config.event_source_config.event_source_type}InstanceId"
 
 
-def _exceeds(timeout: Any, visibility: Any) -> bool:
-    return isinstance(timeout, int) and isinstance(visibility, int) and timeout >= visibility
+def _code(name: str) -> dict[str, Any]:
+    return {"OssBucketName": "${CodeBucket}", "OssObjectName": f"${{CodePrefix}}/{name}.zip"}
 
 
-_APART = {"FC3::AsyncInvokeConfig": "asyncInvokeConfig", "FC3::ConcurrencyConfig": "concurrencyConfig"}
-_COMPARED = [str(field.alias) for field in SharedProperties.model_fields.values()] + list(_APART.values())
+def _id(name: str, kind: str) -> str:
+    """Name a queue or topic: `mpaas-push-retry-${Stage}` is RetryQueue."""
+    words = name.replace("${Stage}", "").removeprefix("mpaas-push").strip("-")
+    return f"{_pascal(words)}{kind}"
 
 
-def substituted(value: Any, values: Mapping[str, Any]) -> Any:
-    """Fill `${Name}` in every text of a value; names without a value stay."""
-    if isinstance(value, dict):
-        return {key: substituted(each, values) for key, each in value.items()}
-    if isinstance(value, list):
-        return [substituted(each, values) for each in value]
-    if isinstance(value, str):
-        return _NAME.sub(lambda found: str(values.get(found[1], found[0])), value)
-    return value
+def _pascal(name: str) -> str:
+    return "".join(_upper(word) for word in re.split(r"[\W_]+", name))
 
 
-_NAME = re.compile(r"\$\{([^}!]+)\}")
+def _upper(key: str) -> str:
+    return key[:1].upper() + key[1:]
 
 
-def _differences(theirs: Any, ours: Any, place: str) -> Iterator[Fault]:
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for key in sorted(theirs.keys() | ours.keys(), key=str):
-            yield from _differences(theirs.get(key), ours.get(key), f"{place}.{key}")
-    elif theirs != ours and not _computed(theirs):
-        # A key that stands in a variable by mistake must not stand in a log too.
-        hidden = "environmentvariables." in place.lower()
-        here, there = (_is_set(each) if hidden else _shown(each) for each in (theirs, ours))
-        yield Fault(place, f"is {here}; in s.yaml it is {there if here != there else 'another value'}")
+def _capitalised(value: Any, key: str = "") -> Any:
+    """Write keys as ROS does, but for maps whose keys are data."""
+    if isinstance(value, dict) and key not in {"environmentVariables", "tags"}:
+        return {_upper(name): _capitalised(item) for name, item in value.items()}
+    return [_capitalised(item) for item in value] if isinstance(value, list) else value
 
 
-def _is_set(value: Any) -> str:
-    return "missing" if value is None else "set"
+# --- The file
 
 
-def _shown(value: Any) -> str:
-    text = "missing" if value is None else repr(value)
-    return text if len(text) < _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+def template_text(document: Mapping[str, Any]) -> str:
+    """Return a template as YAML."""
+    head = "# Made of s.yaml by `make template`: change s.yaml, not this file.\n"
+    return head + yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
-_LONGEST_SHOWN = 80
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines as blocks, functions of ROS in one line, no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        del data
+        return True
 
 
-def _computed(value: Any) -> bool:
-    return isinstance(value, dict) and any(str(key).startswith("Fn::") for key in value)
+def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
-def _lowered(value: Any) -> Any:
-    """Write keys as `s.yaml` does: without the capital letter."""
-    if isinstance(value, dict):
-        return {
-            str(key)[:1].lower() + str(key)[1:]: each
-            if key in _AS_WRITTEN or _computed(value)
-            else _lowered(each)
-            for key, each in value.items()
-        }
-    return [_lowered(each) for each in value] if isinstance(value, list) else value
+def _represent_map(dumper: _Dumper, value: dict[str, Any]) -> yaml.Node:
+    in_line = len(value) == 1 and (next(iter(value)) == "Ref" or next(iter(value)).startswith("Fn::"))
+    return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style=in_line)
 
 
-def _raised(field: str) -> str:
-    steps = field.removeprefix("trigger.").split(".")
-    for index, step in enumerate(steps):
-        steps[index] = step[:1].upper() + step[1:]
-        if steps[index] in _AS_WRITTEN:
-            break
-    return ".".join(steps)
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(dict, _represent_map)
 
 
-def _resolved(value: Any, values: Mapping[str, Any], resources: Mapping[str, Any]) -> Any:
-    if isinstance(value, list):
-        return [_resolved(each, values, resources) for each in value]
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {"Ref"} and isinstance(value["Ref"], str):
-        return values.get(value["Ref"], value["Ref"])
-    if value.keys() == {"Fn::Sub"} and isinstance(value["Fn::Sub"], str):
-        return substituted(value["Fn::Sub"], values)
-    if value.keys() == {"Fn::GetAtt"} and _is_pair(value["Fn::GetAtt"]):
-        resource, attribute = value["Fn::GetAtt"]
-        return _attribute(resource, attribute, values, resources)
-    return {key: _resolved(each, values, resources) for key, each in value.items()}
+def template_faults(path: Path) -> list[Fault]:
+    """Find where a `template.yml` is not what is made of the `s.yaml` beside it.
+
+    Raises:
+        DescriptorError: one of them cannot be read.
+    """
+    return list(_differences(read_yaml(path), make_template(path.parent), ""))
 
 
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, list) and [type(each) for each in value] == [str, str]
+def _differences(written: Any, made: Any, path: str) -> Iterator[Fault]:
+    if isinstance(written, dict) and isinstance(made, dict):
+        for key in sorted(written.keys() | made.keys(), key=str):
+            yield from _differences(written.get(key), made.get(key), f"{path}.{key}".lstrip("."))
+    elif isinstance(written, list) and isinstance(made, list) and len(written) == len(made):
+        for index, (ours, theirs) in enumerate(zip(written, made, strict=True)):
+            yield from _differences(ours, theirs, f"{path}.{index}")
+    elif type(written) is not type(made) or written != made:
+        # A password that stands in a descriptor by mistake must not stand in a log too.
+        hidden = path.startswith("Parameters.") or ".EnvironmentVariables." in path
+        theirs, ours = (_shown(value, hidden=hidden) for value in (written, made))
+        told = "differs" if theirs == ours else f"is {theirs}; it would be {ours}"
+        yield Fault(path, f"{told} if made of s.yaml: run make template")
 
 
-def _attribute(resource: str, attribute: str, values: Mapping[str, Any], resources: Mapping[str, Any]) -> Any:
-    """Return what a resource will be known as; ARNs as the cloud makes them from names."""
-    properties = resources[resource].get("Properties") or {}
-    if attribute in properties:
-        return _resolved(properties[attribute], values, resources)
-    if attribute == "Arn":
-        name = _resolved(properties.get("RoleName"), values, resources)
-        return f"acs:ram::{values['ALIYUN::AccountId']}:role/{name}"
-    if attribute == "LayerVersionArn":
-        name = _resolved(properties.get("LayerName"), values, resources)
-        where = f"{values['ALIYUN::Region']}:{values['ALIYUN::AccountId']}"
-        return f"acs:fc:{where}:layers/{name}/versions/1"
-    return f"{resource}.{attribute}"
-
-
-def _unknown_names(
-    document: Mapping[str, Any], parameters: Mapping[str, Any], resources: Mapping[str, Any]
-) -> Iterator[Fault]:
-    for place, name, attribute in _references(document, ""):
-        if name not in parameters and name not in resources and not name.startswith("ALIYUN::"):
-            yield Fault(place, f"{name} is neither a parameter nor a resource")
-        elif attribute and name in resources:
-            allowed = _ATTRIBUTES.get(resources[name]["Type"])
-            if allowed and attribute not in allowed:
-                yield Fault(
-                    place, f"{name} has no attribute {attribute}; it has {', '.join(sorted(allowed))}"
-                )
-
-
-def _references(value: Any, place: str) -> Iterator[tuple[str, str, str]]:
-    """Yield every name that `Ref`, `Fn::GetAtt` and `Fn::Sub` speak of: place, name, attribute."""
-    if isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from _references(each, f"{place}.{index}")
-    elif isinstance(value, dict):
-        for key, each in value.items():
-            if key == "Ref":
-                yield place, str(each), ""
-            elif key == "Fn::GetAtt":
-                named, attribute = each if _is_pair(each) else (each, "")
-                yield place, str(named), str(attribute)
-            elif key == "Fn::Sub" and isinstance(each, str):
-                yield from ((place, *name.partition(".")[::2]) for name in _NAME.findall(each))
-            else:
-                yield from _references(each, f"{place}.{key}".lstrip("."))
-
-
-def _late_names(resources: Mapping[str, Any]) -> Iterator[Fault]:
-    for name, each in resources.items():
-        needed = each.get("DependsOn") or []
-        for other in [needed] if isinstance(needed, str) else needed:
-            if other not in resources:
-                yield Fault(f"Resources.{name}.DependsOn", f"there is no resource {other}")
+def _shown(value: Any, *, hidden: bool) -> str:
+    if value is None:
+        return "missing"
+    if hidden or isinstance(value, dict | list):
+        return "set"
+    text = repr(value)
+    return text if len(text) < LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
     _Functions = Mapping[str, FunctionProperties]
 
-__all__ = ["mns_queues", "mns_topics", "wiring_faults"]
+__all__ = ["mns_queues", "mns_topics", "visibility_seconds", "wiring_faults"]
 
 STREAM_SECONDS = 300
 """Longest run of a function that a stream calls (fc-runtime.md: Batches and retries)."""
 TRIGGERS_OF_A_BUCKET = 10
+SPARE_SECONDS = 30
+"""How long after a function's timeout a message stays hidden from the next one."""
+LONGEST_VISIBILITY_SECONDS = 43200
 _THIS_MACHINE = re.compile(r"\w+://([^/@]*@)?(localhost|127\.[0-9.]+|\[::1\])([:/]|$)")
 _WORKER, _RETRIES, _DEAD_LETTERS = "PUSH_WORKER_FUNCTION", "PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"
 
@@ -55,6 +58,12 @@ def mns_topics(functions: Iterable[FunctionProperties]) -> set[str]:
         arns = [function.async_invoke_config.on_success or "", function.async_invoke_config.on_failure]
         names |= {match[1] for match in map(_TOPIC.search, arns) if match}
     return names
+
+
+def visibility_seconds(functions: Iterable[FunctionProperties]) -> int:
+    """Return how long a message of their queues stays hidden: longer than they may be at work on it."""
+    longest = max(function.timeout for function in functions)
+    return min(longest + SPARE_SECONDS, LONGEST_VISIBILITY_SECONDS)
 
 
 _QUEUE = re.compile(r"^acs:mns:.*:/queues/([\w-]+)")

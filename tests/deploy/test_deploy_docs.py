@@ -10,7 +10,7 @@ import pytest
 
 from deploy.stage import stage_file, stages
 from project.descriptor import read_functions
-from project.ros_template import RosTemplate
+from project.ros_template import make_template
 from project.triggers import EventBridge
 from tests.descriptors import PROJECT
 
@@ -36,7 +36,7 @@ def commands() -> list[list[str]]:
 def test_every_role_of_eventbridge_that_a_deployment_looks_for_is_made() -> None:
     triggers = [
         trigger.trigger_config.event_source_config.event_source_type
-        for function in read_functions(PROJECT / "s.yaml", {}).values()
+        for function in read_functions(PROJECT / "s.sources.yaml", {}).values()
         for trigger in function.triggers
         if isinstance(trigger, EventBridge)
     ]
@@ -59,13 +59,12 @@ def test_policies_have_names_of_their_stage() -> None:
 
 
 def test_the_stack_is_given_parameters_that_it_has_and_all_without_a_default_of_use() -> None:
-    parameters = RosTemplate(PROJECT / "template.yml").document["Parameters"]
+    parameters = make_template(PROJECT)["Parameters"]
     (create,) = (words for words in commands() if words[:3] == ["aliyun", "ros", "CreateStack"])
     given = [word for flag, word in pairwise(create) if flag.endswith("ParameterKey")]
 
     assert set(given) <= parameters.keys()
     assert {"Stage", "CodeBucket", "CodePrefix", "AppId", "UploadsBucket"} == set(given)
-    assert {"QueueConcurrency", "Runtime"} <= parameters.keys()
     numbers = re.findall(r"Parameters\.(\d)\.ParameterKey", " ".join(create))
     assert numbers == [str(number) for number in range(1, len(given) + 1)]
 
@@ -76,9 +75,9 @@ def test_the_production_concurrency_of_the_page_is_that_of_the_overlay(stage: st
     assert concurrency
     reserved = concurrency.reserved_concurrency
 
-    default = RosTemplate(PROJECT / "template.yml").document["Parameters"]["QueueConcurrency"]["Default"]
+    default = make_template(PROJECT)["Parameters"]["QueuePushInstances"]["Default"]
     if stage == "prod":
-        assert f"`QueueConcurrency` with the value {reserved}" in PAGE
+        assert f"`QueuePushInstances` with the value {reserved}" in PAGE
     else:
         assert reserved == default
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import zipfile
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import pytest
 
 from deploy import package as packages
 from deploy.package import package
-from project.ros_template import RosTemplate
+from project.ros_template import make_template, template_text
 from tests.descriptors import PROJECT
 
 if TYPE_CHECKING:
@@ -35,11 +36,9 @@ def packed(tmp_path: Path) -> Path:
 
 
 def test_there_is_every_object_that_the_stack_names(packed: Path) -> None:
-    stack = RosTemplate(PROJECT / "template.yml")
-    resources = [*stack.of("FC3::Function").values(), *stack.of("FC3::LayerVersion").values()]
-    named = {each["Code"]["OssObjectName"] for each in resources}
+    text = template_text(make_template(PROJECT))
 
-    assert {f"mpaas-push/{path.name}" for path in packed.iterdir()} == named
+    assert {path.name for path in packed.iterdir()} == set(re.findall(r"CodePrefix}/([\w.]+)'", text))
 
 
 @pytest.mark.parametrize("name", ["http_push", "timer_push", "queue_push", "event_push"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,12 +98,17 @@ def test_a_queue_that_is_there_hides_messages_long_enough(
 
 
 def test_a_queue_of_rabbitmq_is_none_of_mns(tmp_path: Path) -> None:
-    text = (PROJECT / "s.yaml").read_text("utf-8")
+    project = shutil.copytree(PROJECT, tmp_path / "project")
+    path = project / "s.sources.yaml"
     old = "VirtualHostName: push\n                  QueueName: mpaas-push-${vars.stage}"
+    text = path.read_text("utf-8")
     assert old in text
-    (tmp_path / "s.yaml").write_text(text.replace(old, old.replace("mpaas-push-", "of-rabbitmq-")))
+    text = text.replace(old, old.replace("mpaas-push-", "of-rabbitmq-")).replace(
+        "stage: sources", "stage: dev"
+    )
+    path.write_text(text)
 
-    functions = read_functions(tmp_path / "s.yaml", {"STAGE": "dev"}).values()
+    functions = read_functions(path, {}).values()
 
     assert mns_queues(functions) == {
         f"mpaas-push{part}-dev" for part in ("", "-retry", "-dead", "-batches", "-failed")

@@ -1,4 +1,4 @@
-"""s.yaml and template.yml describe the same deployment, and its permissions are what the code needs."""
+"""A descriptor is read as the real command renders it, and its permissions are what the code needs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,11 @@ import pytest
 
 from project.descriptor import Descriptor, read_functions
 from project.policies import CALLS, DEPLOYS, unreached_faults
-from project.ros_template import RosTemplate
 from tests.descriptors import PROJECT
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = Path(os.environ.get("S_CLI") or ROOT / ".local" / "deploy-check" / "node_modules" / ".bin" / "s")
 STAGES = {"dev": "s.yaml", "staging": "s.staging.yaml", "prod": "s.prod.yaml"}
-NAMES = {
-    "HttpPush": "http_push",
-    "TimerPush": "timer_push",
-    "QueuePush": "queue_push",
-    "EventPush": "event_push",
-}
-LAYER = "acs:fc:cn-hangzhou:000000000000:layers/mpaas-push-dev/versions/1"
 
 
 def rendered(file: str) -> dict[str, Any]:
@@ -55,18 +47,6 @@ def rendered(file: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def descriptor() -> dict[str, Any]:
     return rendered("s.yaml")
-
-
-@pytest.fixture(scope="module")
-def stack() -> RosTemplate:
-    return RosTemplate(PROJECT / "template.yml")
-
-
-def lowered(value: Any) -> Any:
-    """Names of ROS begin with capitals, those of s.yaml do not."""
-    if isinstance(value, dict):
-        return {key[0].lower() + key[1:]: lowered(each) for key, each in value.items()}
-    return [lowered(each) for each in value] if isinstance(value, list) else value
 
 
 EXPRESSIONS = """
@@ -105,88 +85,6 @@ def test_expressions_are_resolved_as_the_command_does(tmp_path: Path) -> None:
     assert ours == rendered(str(path))["f"] | {"code": "./code"}  # there, the path is absolute
 
 
-# --- The two descriptors
-
-
-def test_both_describe_the_same_functions(descriptor: dict[str, Any], stack: RosTemplate) -> None:
-    functions = stack.of("FC3::Function")
-    assert {NAMES[name] for name in functions} == descriptor.keys()
-    for name, properties in functions.items():
-        ours = descriptor[NAMES[name]]
-        for key in (
-            "functionName",
-            "description",
-            "handler",
-            "runtime",
-            "cpu",
-            "memorySize",
-            "diskSize",
-            "timeout",
-            "internetAccess",
-            "logConfig",
-        ):
-            assert lowered(properties)[key] == ours[key], (name, key)
-        assert properties["EnvironmentVariables"] == ours["environmentVariables"]
-        assert ours["role"] == "acs:ram::000000000000:role/mpaas-push-dev"
-        assert ours["layers"] == [LAYER]
-        assert properties["Code"]["OssObjectName"] == f"mpaas-push/{NAMES[name]}.zip"
-
-
-def test_both_describe_the_same_triggers(descriptor: dict[str, Any], stack: RosTemplate) -> None:
-    ours = {
-        (props["functionName"], trigger["triggerName"]): trigger
-        for props in descriptor.values()
-        for trigger in props["triggers"]
-    }
-    theirs = {(each["FunctionName"], each["TriggerName"]): each for each in stack.of("FC3::Trigger").values()}
-    assert theirs.keys() == ours.keys()
-    for key, trigger in theirs.items():
-        assert trigger["TriggerType"] == ours[key]["triggerType"]
-        assert trigger.get("SourceArn") == ours[key].get("sourceArn")
-        assert trigger.get("InvocationRole") == ours[key].get("invocationRole")
-        assert trigger["TriggerConfig"] == ours[key]["triggerConfig"], key
-
-
-def test_both_describe_the_same_asynchronous_settings(descriptor: dict[str, Any], stack: RosTemplate) -> None:
-    theirs = {each["FunctionName"]: lowered(each) for each in stack.of("FC3::AsyncInvokeConfig").values()}
-    assert len(theirs) == len(descriptor)
-    for props in descriptor.values():
-        assert theirs[props["functionName"]] == {
-            "functionName": props["functionName"],
-            **props["asyncInvokeConfig"],
-        }
-
-
-def test_both_reserve_the_same_instances(descriptor: dict[str, Any], stack: RosTemplate) -> None:
-    (reserved,) = stack.of("FC3::ConcurrencyConfig").values()
-    ours = descriptor["queue_push"]
-    assert reserved["FunctionName"] == ours["functionName"]
-    assert reserved["ReservedConcurrency"] == ours["concurrencyConfig"]["reservedConcurrency"]
-
-
-def test_every_queue_and_topic_that_is_named_is_made_by_the_stack(
-    descriptor: dict[str, Any], stack: RosTemplate
-) -> None:
-    text = json.dumps(descriptor)
-    made = {each["QueueName"] for each in stack.of("MNS::Queue").values()}
-    named = set(re.findall(r"/queues/([\w-]+)", text)) | {
-        props["environmentVariables"][variable]
-        for props in descriptor.values()
-        for variable in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE")
-    }
-    named |= {
-        trigger["triggerConfig"]["eventSourceConfig"]["eventSourceParameters"]["sourceMNSParameters"][
-            "QueueName"
-        ]
-        for trigger in descriptor["queue_push"]["triggers"]
-        if trigger["triggerConfig"].get("eventSourceConfig", {}).get("eventSourceType") == "MNS"
-    }
-    topics = {each["TopicName"] for each in stack.of("MNS::Topic").values()}
-
-    assert named == made
-    assert set(re.findall(r"/topics/([\w-]+)", text)) == topics
-
-
 @pytest.mark.parametrize(("stage", "file"), STAGES.items())
 def test_each_stage_has_names_of_its_own(stage: str, file: str) -> None:
     functions = rendered(file)
@@ -206,13 +104,10 @@ def test_the_local_stack_reads_what_the_cli_renders(descriptor: dict[str, Any]) 
         assert ours == descriptor[resource]
 
 
-def test_no_trigger_answers_everybody_and_every_product_but_mns_is_off(descriptor: dict[str, Any]) -> None:
+def test_no_trigger_answers_everybody(descriptor: dict[str, Any]) -> None:
     for props in descriptor.values():
         for trigger in props["triggers"]:
-            config = trigger["triggerConfig"]
-            assert config.get("authType", "function") in {"function", "jwt"}
-            source = config.get("eventSourceConfig", {}).get("eventSourceType", "MNS")
-            assert source in {"MNS", "Default"} or config["triggerEnable"] is False
+            assert trigger["triggerConfig"].get("authType", "function") in {"function", "jwt"}
 
 
 # --- Permissions
@@ -276,13 +171,6 @@ def test_pushes_are_limited_to_the_app_and_messages_to_the_deployments_queues() 
     ]
 
 
-def test_the_stack_gives_the_role_that_policy(stack: RosTemplate) -> None:
-    (role,) = stack.of("RAM::Role").values()
-
-    assert role["Policies"][0]["PolicyDocument"] == stack.resolved(policy("function"))
-    assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": ["fc.aliyuncs.com"]}
-
-
 @pytest.mark.parametrize("name", ["function", "deployer"])
 def test_every_line_of_a_policy_is_explained(name: str) -> None:
     text = (ROOT / "docs" / "permissions.md").read_text("utf-8")
@@ -291,12 +179,10 @@ def test_every_line_of_a_policy_is_explained(name: str) -> None:
             assert f"`{action}`" in text, action
 
 
-def test_queues_and_worker_of_the_functions_are_within_reach(stack: RosTemplate) -> None:
+def test_queues_and_worker_of_the_functions_are_within_reach() -> None:
     functions = read_functions(PROJECT / "s.yaml", {}).values()
-    (role,) = stack.of("RAM::Role").values()
 
-    for document in (policy("function"), role["Policies"][0]["PolicyDocument"]):
-        assert list(unreached_faults(document, functions)) == []
+    assert list(unreached_faults(policy("function"), functions)) == []
 
 
 @pytest.mark.parametrize(
@@ -314,15 +200,14 @@ def test_queues_and_worker_of_the_functions_are_within_reach(stack: RosTemplate)
         ),
     ],
 )
-def test_a_queue_or_worker_out_of_reach_is_named(stack: RosTemplate, name: str, told: str) -> None:
+def test_a_queue_or_worker_out_of_reach_is_named(name: str, told: str) -> None:
     functions = read_functions(PROJECT / "s.yaml", {}).values()
-    (role,) = stack.of("RAM::Role").values()
+    renamed = json.loads(json.dumps(policy("function")).replace(name, "another-"))
 
-    for document in (policy("function"), role["Policies"][0]["PolicyDocument"]):
-        renamed = json.loads(json.dumps(document).replace(name, "another-"))
-        (fault, *_) = unreached_faults(renamed, functions, "Policies.0")
-        assert fault.field == "Policies.0.Statement"
-        assert fault.message.startswith(told)
+    (fault, *_) = unreached_faults(renamed, functions)
+
+    assert fault.field == "Statement"
+    assert fault.message.startswith(told)
 
 
 def test_what_is_denied_is_not_within_reach() -> None:

@@ -66,14 +66,15 @@ def test_the_project_is_valid(validate: Validate) -> None:
     assert code == 0
     assert lines == [
         "ok    environment: the settings of this shell",
-        "ok    s.yaml: 4 functions, 10 triggers, 1 message of timers",
-        "ok    s.prod.yaml: 4 functions, 10 triggers, 1 message of timers",
-        "ok    s.staging.yaml: 4 functions, 10 triggers, 1 message of timers",
-        "ok    template.yml: 4 functions, 27 resources",
+        "ok    s.yaml: 4 functions, 7 triggers, 1 message of timers",
+        "ok    s.prod.yaml: 4 functions, 7 triggers, 1 message of timers",
+        "ok    s.sources.yaml: 7 functions, 10 triggers, 1 message of timers",
+        "ok    s.staging.yaml: 4 functions, 7 triggers, 1 message of timers",
+        "ok    template.yml: what `make template` makes of s.yaml",
         "ok    deploy/policies/deployer.json: 12 statements",
         "ok    deploy/policies/function.json: 4 statements",
         "ok    functions/event_push/rules.yaml: 3 rules",
-        "8 checked, no faults",
+        "9 checked, no faults",
     ]
 
 
@@ -370,10 +371,10 @@ SEEDS = [
         f"{STREAM}.runOptions.batchWindow.CountBasedWindow: input should be less",
     ),
     (
-        S,
+        "s.sources.yaml",
         "triggerEnable: false",
         "triggerEnable: true",
-        "resources.queue_push.props.triggers.rocketmq.triggerConfig: triggerEnable must be false until",
+        "resources.rocketmq_push.props.triggers.rocketmq.triggerConfig: triggerEnable must be false until",
     ),
     (
         S,
@@ -527,141 +528,145 @@ SEEDS = [
         "stage: prod",
         "resources.http_push.props.functionName: mpaas-http-push-prod is also that of s.prod.yaml",
     ),
-    # template.yml against itself
+    # template.yml against s.yaml
     (
         TEMPLATE,
         "ROSTemplateFormatVersion: '2015-09-01'",
         "ROSTemplateFormatVersion: '2015-09-02'",
-        "ROSTemplateFormatVersion: input should be '2015-09-01'",
+        "ROSTemplateFormatVersion: is '2015-09-02'; it would be '2015-09-01' if made of s.yaml: run make template",
     ),
     (
         TEMPLATE,
         "TopicName: {'Fn::Sub': 'mpaas-push-${Stage}'}",
         "TopicName: {'Fn::Sub': 'mpaas-topic-${Stage}'}",
-        "Resources.AnnouncementsTrigger.Properties.SourceArn: no resource here makes topics/mpaas-push-dev",
+        "Resources.Topic.Properties.TopicName.Fn::Sub: is 'mpaas-topic-${Stage}'; it would be",
     ),
     (
         TEMPLATE,
         "QueueName: {'Fn::Sub': 'mpaas-push-retry-${Stage}'}",
         "QueueName: {'Fn::Sub': 'mpaas-push-later-${Stage}'}",
-        "Resources.HttpPush.Properties.EnvironmentVariables.PUSH_RETRY_QUEUE: no resource here makes queues/mpaas-push-retry-dev",
+        "Resources.RetryQueue.Properties.QueueName.Fn::Sub: is 'mpaas-push-later-${Stage}'",
     ),
     (
         TEMPLATE,
         "VisibilityTimeout: 90",
         "VisibilityTimeout: 60",
-        "Resources.RetryQueue.Properties.VisibilityTimeout: is 60 s, but mpaas-queue-push-dev may run 60 s",
+        "Resources.BatchesQueue.Properties.VisibilityTimeout: is 60; it would be 90",
     ),
-    (TEMPLATE, "Outputs:", "Output:", "Output: is not known here; did you mean Outputs?"),
+    (TEMPLATE, "Outputs:", "Output:", "Output: is set; it would be missing"),
     (
         TEMPLATE,
         "Type: ALIYUN::FC3::LayerVersion",
         "Type: ALIYUN::FC3::LayerVersions",
-        "Resources.Layer.Type: is ALIYUN::FC3::LayerVersions; did you mean ALIYUN::FC3::LayerVersion?",
+        "Resources.Layer.Type: is 'ALIYUN::FC3::LayerVersions'; it would be 'ALIYUN::FC3::LayerVersion'",
     ),
     (
         TEMPLATE,
         "{Ref: AppId}",
         "{Ref: AppID}",
-        "Resources.Role.Properties.Policies.0.PolicyDocument.Statement.0.Condition.StringEquals.mpaas:AppId.0: AppID is neither a parameter nor a resource",
+        "Resources.Role.Properties.Policies.0.PolicyDocument.Statement.0.Condition.StringEquals.mpaas:AppId.0.Ref: is 'AppID'",
     ),
     (
         TEMPLATE,
         "'${CodePrefix}/layer.zip'",
         "'${Prefix}/layer.zip'",
-        "Resources.Layer.Properties.Code.OssObjectName: Prefix is neither",
+        "Resources.Layer.Properties.Code.OssObjectName.Fn::Sub: is '${Prefix}/layer.zip'",
     ),
     (
         TEMPLATE,
-        "[HttpTrigger, UrlInternet]",
-        "[HttpTrigger, Url]",
-        "Outputs.Url.Value: HttpTrigger has no attribute Url",
+        "[HttpPushHttpTrigger, UrlInternet]",
+        "[HttpPushHttpTrigger, Url]",
+        "Outputs.HttpPushUrl.Value.Fn::GetAtt.1: is 'Url'",
     ),
     (
         TEMPLATE,
         "DependsOn: Topic",
         "DependsOn: Topics",
-        "Resources.AnnouncementsTrigger.DependsOn: there is no resource Topics",
+        "Resources.QueuePushAnnouncementsTrigger.DependsOn: is 'Topics'; it would be 'Topic'",
     ),
     (
         TEMPLATE,
         "Default: dev\n",
         "Default: development\n",
-        "Parameters.Stage: the Default is not among what the parameter allows",
+        "Parameters.Stage.Default: differs if made of s.yaml: run make template",
     ),
     (
         TEMPLATE,
         "MessageRetentionPeriod: 604800",
         "MessageRetention: 604800",
-        "Resources.Queue.Properties.MessageRetention: is not known here",
+        "Resources.BatchesQueue.Properties.MessageRetention: is 604800; it would be missing",
     ),
     (
         TEMPLATE,
         "VisibilityTimeout: 90",
         "VisibilityTimeout: 90s",
-        "Resources.Queue.Properties.VisibilityTimeout: input should be a valid integer",
-    ),
-    (TEMPLATE, "      Timeout: 60", "      Timeuot: 60", "Resources.HttpPush.Properties.Timeout: is missing"),
-    (
-        TEMPLATE,
-        "Service: [fc.aliyuncs.com]",
-        "Service: [ecs.aliyuncs.com]",
-        "Resources.Role.Properties.AssumeRolePolicyDocument.Statement.0.Principal.Service: must be [fc.aliyuncs.com]",
+        "Resources.BatchesQueue.Properties.VisibilityTimeout: is '90s'; it would be 90",
     ),
     (
         TEMPLATE,
-        "Action: ['mns:SendMessage']",
-        "Action: ['mns:*']",
-        "Resources.Role.Properties.Policies.0.PolicyDocument.Statement.1.Action.0: mns:* is more than the functions call",
+        "      Timeout: 60",
+        "      Timeuot: 60",
+        "Resources.HttpPush.Properties.Timeout: is missing; it would be 60",
     ),
-    # template.yml against s.yaml
+    (
+        TEMPLATE,
+        "- fc.aliyuncs.com",
+        "- ecs.aliyuncs.com",
+        "Resources.Role.Properties.AssumeRolePolicyDocument.Statement.0.Principal.Service.0: is 'ecs.aliyuncs.com'",
+    ),
+    (
+        TEMPLATE,
+        "- mns:SendMessage",
+        "- mns:*",
+        "Resources.Role.Properties.Policies.0.PolicyDocument.Statement.1.Action.0: is 'mns:*'",
+    ),
     (
         TEMPLATE,
         "'mpaas-timer-push-${Stage}'",
         "'mpaas-tick-push-${Stage}'",
-        "Resources.TimerPush.Properties.FunctionName: there is no function mpaas-tick-push-dev in s.yaml",
+        "Resources.TimerPush.Properties.FunctionName.Fn::Sub: is 'mpaas-tick-push-${Stage}'",
     ),
     (
         TEMPLATE,
         "      Timeout: 60",
         "      Timeout: 90",
-        "Resources.HttpPush.Properties.Timeout: is 90; in s.yaml it is 60",
+        "Resources.HttpPush.Properties.Timeout: is 90; it would be 60",
     ),
     (
         TEMPLATE,
-        "Default: python3.10",
-        "Default: python3.12",
-        "Resources.HttpPush.Properties.Runtime: is 'python3.12'; in s.yaml it is 'python3.10'",
+        "      Runtime: python3.10",
+        "      Runtime: python3.12",
+        "Resources.HttpPush.Properties.Runtime: is 'python3.12'; it would be 'python3.10'",
     ),
     (
         TEMPLATE,
         "PUSH_LEDGER_URL: {Ref: LedgerUrl}",
         "PUSH_LEDGER: {Ref: LedgerUrl}",
-        "Resources.HttpPush.Properties.EnvironmentVariables.PUSH_LEDGER_URL: is missing; in s.yaml it is set",
+        "Resources.HttpPush.Properties.EnvironmentVariables.PUSH_LEDGER_URL: is missing; it would be set",
     ),
     (
         TEMPLATE,
         "0 0 9 * * *",
         "0 0 8 * * *",
-        "Resources.MorningTrigger.Properties.TriggerConfig.cronExpression: is 'CRON_TZ=Asia/Shanghai 0 0 8 * * *'; in s.yaml",
+        "Resources.TimerPushMorningTrigger.Properties.TriggerConfig.cronExpression: is 'CRON_TZ=Asia/Shanghai 0 0 8 * * *'",
     ),
     (
         TEMPLATE,
         "authType: function",
         "authType: anonymous",
-        "Resources.HttpTrigger.Properties.TriggerConfig.authType: is 'anonymous'; must be function or jwt",
+        "Resources.HttpPushHttpTrigger.Properties.TriggerConfig.authType: is 'anonymous'; it would be 'function'",
     ),
     (
         TEMPLATE,
         "TriggerName: uploads",
         "TriggerName: upload",
-        "Resources.UploadsTrigger: there is no trigger upload of mpaas-event-push-dev in s.yaml",
+        "Resources.EventPushUploadsTrigger.Properties.TriggerName: is 'upload'; it would be 'uploads'",
     ),
     (
         TEMPLATE,
         "      AsyncTask: true\n",
         "",
-        "Resources.QueuePushAsync.Properties.asyncTask: is missing; in s.yaml it is True",
+        "Resources.QueuePushAsync.Properties.AsyncTask: is missing; it would be True",
     ),
     # Policies
     (
@@ -883,7 +888,7 @@ def test_a_mistake_is_named_with_file_and_place(
 
 def test_there_are_seeds_of_every_kind() -> None:
     assert {file for file, *_ in SEEDS} == {
-        *(S, "s.prod.yaml", "s.staging.yaml", TEMPLATE, FUNCTION, DEPLOYER, RULES)
+        *(S, "s.prod.yaml", "s.sources.yaml", "s.staging.yaml", TEMPLATE, FUNCTION, DEPLOYER, RULES)
     }
     assert len(SEEDS) >= 80
 
@@ -910,7 +915,7 @@ def test_triggers_of_logs_and_of_the_cdn_may_be_added(project: Path, validate: V
 
     _, lines = validate()
 
-    assert "ok    s.yaml: 4 functions, 12 triggers, 1 message of timers" in lines, "\n".join(lines)
+    assert "ok    s.yaml: 4 functions, 9 triggers, 1 message of timers" in lines, "\n".join(lines)
 
 
 def test_a_mistake_in_the_template_is_told_once(project: Path, validate: Validate) -> None:
@@ -956,7 +961,9 @@ def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 def test_no_mistake_whatever_ends_in_a_traceback(
     project: Path, validate: Validate, data: st.DataObject
 ) -> None:
-    file = project / data.draw(st.sampled_from([S, "s.prod.yaml", TEMPLATE, FUNCTION, DEPLOYER, RULES]))
+    file = project / data.draw(
+        st.sampled_from([S, "s.prod.yaml", "s.sources.yaml", TEMPLATE, FUNCTION, DEPLOYER, RULES])
+    )
     original = file.read_text("utf-8")
     document = yaml.safe_load(original)
     *above, last = data.draw(st.sampled_from([each for each in places(document) if each]))

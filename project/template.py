@@ -1,0 +1,35 @@
+"""`template`: write `template.yml`, made of `s.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from project.ros_template import make_template, template_text
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_to"]
+
+
+def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = subparsers.add_parser(
+        "template",
+        help="write template.yml, the stack that describes what s.yaml does",
+        description="Write template.yml for Resource Orchestration Service, made of s.yaml and, under"
+        " conditions, of s.sources.yaml. Exit codes: 0 written; 1 s.yaml would not work.",
+    )
+    command.add_argument(
+        "--folder", type=Path, default=Path(), help="the project's folder; by default this one"
+    )
+    command.set_defaults(run=_write)
+
+
+def _write(options: argparse.Namespace) -> int:
+    document = make_template(options.folder)
+    path = options.folder / "template.yml"
+    path.write_text(template_text(document), "utf-8")
+    print(f"{path}: {len(document['Resources'])} resources")
+    return 0
