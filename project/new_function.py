@@ -88,7 +88,7 @@ def _new_function(options: argparse.Namespace) -> int:
     (folder / "s.yaml").write_bytes(descriptor.encode())
     print(f"changed s.yaml: resources.{options.name}")
     if (folder / "template.yml").is_file():
-        print("note: template.yml does not have the function yet; make validate says what differs")
+        print("note: make template brings it into template.yml")
     print(f"next: make validate, and .venv/bin/python -m pytest tests/functions/test_{options.name}.py")
     return 0
 

@@ -393,8 +393,8 @@ class EventBridgeConfig(Strict):
 
     @model_validator(mode="after")
     def _off_without_an_instance(self) -> Self:
-        if self.trigger_enable and self.event_source_config.instance.endswith("-example"):
-            raise ValueError("triggerEnable must be false until InstanceId is your own, not the example's")
+        if self.trigger_enable and self.event_source_config.instance.endswith("-unset"):
+            raise ValueError("triggerEnable must be false until the instance is named in .env")
         return self
 
     @model_validator(mode="after")

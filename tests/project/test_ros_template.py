@@ -200,7 +200,9 @@ def test_a_message_source_is_made_if_its_instance_is_given(template: dict[str, A
 def test_a_source_that_was_copied_into_the_descriptor_is_always_made(project: Path) -> None:
     sources = (project / "s.sources.yaml").read_text("utf-8").replace("&stream", "&other")
     block = sources[sources.index("  rocketmq_push:") : sources.index("  rabbitmq_push:")]
-    block = block.replace("rmq-cn-example", "rmq-cn-1").replace("triggerEnable: false", "triggerEnable: true")
+    block = block.replace("${env('ROCKETMQ_INSTANCE_ID', 'rmq-cn-unset')}", "rmq-cn-1").replace(
+        "triggerEnable: false", "triggerEnable: true"
+    )
     template = changed(project, "resources:\n", f"resources:\n{block}")
 
     config = deployed(template)["RocketmqPushRocketmqTrigger"]["Properties"]["TriggerConfig"]
