@@ -606,7 +606,7 @@ SEEDS = [
         TEMPLATE,
         "      Timeout: 60",
         "      Timeuot: 60",
-        "Resources.HttpPush.Properties.Timeout: is missing; it would be 60",
+        "Resources.QueuePush.Properties.Timeout: is missing; it would be 60",
     ),
     (
         TEMPLATE,
@@ -630,19 +630,19 @@ SEEDS = [
         TEMPLATE,
         "      Timeout: 60",
         "      Timeout: 90",
-        "Resources.HttpPush.Properties.Timeout: is 90; it would be 60",
+        "Resources.QueuePush.Properties.Timeout: is 90; it would be 60",
     ),
     (
         TEMPLATE,
         "      Runtime: python3.10",
         "      Runtime: python3.12",
-        "Resources.HttpPush.Properties.Runtime: is 'python3.12'; it would be 'python3.10'",
+        "Resources.QueuePush.Properties.Runtime: is 'python3.12'; it would be 'python3.10'",
     ),
     (
         TEMPLATE,
         "PUSH_LEDGER_URL: {Ref: LedgerUrl}",
         "PUSH_LEDGER: {Ref: LedgerUrl}",
-        "Resources.HttpPush.Properties.EnvironmentVariables.PUSH_LEDGER_URL: is missing; it would be set",
+        "Resources.QueuePush.Properties.EnvironmentVariables.PUSH_LEDGER_URL: is missing; it would be set",
     ),
     (
         TEMPLATE,
