@@ -241,7 +241,8 @@ class Ledger:
                 return claim
         outcome = _outcome_of(request, answer)
         if outcome is None:
-            logger.error("a record cannot be read by this version: %s", self._if_down, extra=_ids(request))
+            text = "the ledger holds a record that this version cannot read: %s"
+            logger.error(text, self._if_down, extra=_ids(request))
             return self._without(request, "LedgerUnreadable", None)
         return outcome
 
@@ -259,7 +260,7 @@ class Ledger:
         failures = Counter(answer for answer in answers if isinstance(answer, Failure))
         for failure, number in failures.items():
             if failure.is_permanent:
-                logger.error("the ledger cannot work, nothing is sent: %s", failure.reason)
+                logger.error("the ledger can never work as it is set up, nothing is sent: %s", failure.reason)
             elif failure.is_new:
                 logger.error(
                     "the ledger failed for %d requests (%s): %s", number, failure.reason, consequence

@@ -222,7 +222,7 @@ _NETWORK = "it refuses this network: add it to the server's whitelist"
 _DATABASE = "there is no database of the number in PUSH_LEDGER_URL"
 _CERTIFICATE = "its certificate is not trusted or names another host"
 _CONNECTION = "it refuses to set a connection up: check PUSH_LEDGER_URL"
-_COMMANDS = "it does not know the commands that the ledger needs"
+_COMMANDS = "it does not allow the commands that the ledger needs"
 
 _PERMANENT: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     (
@@ -238,7 +238,7 @@ _PERMANENT: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     ),
     ((), r"(?i:DB index)", _DATABASE),
     ((), r"\bDENIED\b|(?i:illegal address|whitelist)", _NETWORK),
-    ((), r"(?i:unknown command)", _COMMANDS),
+    ((), r"(?i:unknown command|not support|bad lua script)", _COMMANDS),
 )
 """Classes of errors, their words (a script's error quotes another one), and what they mean."""
 _OUTAGE = re.compile(r"\b(LOADING|BUSY|OOM|READONLY|MASTERDOWN|TRYAGAIN|CLUSTERDOWN|MISCONF|NOREPLICAS)\b")
