@@ -3,7 +3,8 @@
 Two timer functions and two event functions of two stages share a ledger. They have triggers and rules of the
 same names, and get the same ticks and events with the same content, some of them twice. mPaaS fails now and
 then, and so does MNS; instances are killed between claim and settlement; the clocks of the stages are 15 s
-apart; some pushes expire on their way; and the retry queues hold what versions before and after this one wrote.
+apart; some pushes expire on their way; the retry queues hold what versions before and after this one wrote; and
+the functions that read them run a later version, whose records this one cannot read.
 
 `python -m tests.twins` makes the full run and prints its table; a smaller one is among the tests.
 """
@@ -30,6 +31,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+import redis
 
 from mpaas_local.account import Account
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
@@ -88,9 +91,15 @@ SKEW = """import time
 
 _time = time.time
 time.time = lambda: _time() + ({seconds})
-
-from index import handler
 """
+LATER = """
+import hashlib
+from mpaas_push import ledger_server
+
+_text = ledger_server.SCRIPT.replace("'^1 (", "'^[12] (").replace("'1 %s", "'2 %s")
+ledger_server.SCRIPT, ledger_server.SHA = _text, hashlib.sha1(_text.encode()).hexdigest()
+"""
+"""A version that reads the records of this one, and writes others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +149,7 @@ class Figures:
         doubled: Pushes accepted more than once.
         missing: Pushes that are nowhere.
         wrong_letters: Dead letters that tell something else than what happened.
+        records: Records of the ledger by their version.
         seconds: How long it took.
     """
 
@@ -156,6 +166,7 @@ class Figures:
     doubled: int = 0
     missing: list[str] = field(default_factory=list)
     wrong_letters: list[str] = field(default_factory=list)
+    records: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
 
@@ -187,6 +198,9 @@ def run(plan: Plan) -> Figures:
         for stream in stages.streams:
             stream.close(plan.timeout)
         figures.seconds = time.monotonic() - began
+        with redis.Redis.from_url(stages.ledger.url) as client:
+            keys = client.keys("mpaas-push:request:*")
+            figures.records = Counter(text.decode()[0] for text in client.mget(keys) if text)
         figures.mns_calls, figures.mns_failed = stages.faulty_mns.calls, stages.faulty_mns.failed
         _judge(plan, figures, stages)
     return figures
@@ -210,7 +224,7 @@ class _Stages:
             self.mns = started.enter_context(MnsServer(access_keys=keys))
             self.faulty_mns = FaultyMns(self.mns.endpoint, self._plan)
             self._proxy = started.enter_context(Server(self.faulty_mns))
-            self._ledger = started.enter_context(RedisServer())
+            self.ledger = started.enter_context(RedisServer())
             self._folders = Path(started.enter_context(tempfile.TemporaryDirectory()))
             for stage in STAGES:
                 self._start(stage, started)
@@ -258,7 +272,8 @@ class _Stages:
                 "PUSH_MNS_ENDPOINT": self._proxy.url,
                 "PUSH_RETRY_QUEUE": f"retry-{stage}",
                 "PUSH_DEAD_LETTER_QUEUE": f"dead-{stage}",
-                "PUSH_LEDGER_URL": self._ledger.url,
+                "PUSH_LEDGER_URL": self.ledger.url,
+                "PUSH_LEDGER_IF_DOWN": "fail",  # what cannot be read waits for a function that can
                 "PUSH_READ_TIMEOUT_SECONDS": str(crash.READ_TIMEOUT_SECONDS),
                 "PUSH_LOG_LEVEL": "ERROR",
             },
@@ -308,9 +323,10 @@ class FaultyMns:
 
 
 def _folder(folder: Path, kind: str, skew: float) -> Path:
-    """Return a copy of a function whose clock is ahead, with rules of its own."""
+    """Return a copy of a function whose clock is ahead, with rules, or a ledger of a later version."""
     shutil.copytree(crash.ROOT / "functions" / f"{kind}_push", folder)
-    (folder / "skewed.py").write_text(SKEW.format(seconds=skew))
+    later = LATER if kind == "queue" else ""
+    (folder / "skewed.py").write_text(f"{SKEW.format(seconds=skew)}{later}\nfrom index import handler\n")
     if kind == "event":
         (folder / "rules.yaml").write_text(RULES)
     return folder
@@ -450,6 +466,7 @@ def table(figures: Mapping[str, Figures]) -> str:
         ("**pushes that are missing**", lambda f: f"**{len(f.missing):,}**"),
         ("**pushes accepted twice**", lambda f: f"**{f.doubled:,}**"),
         ("**dead letters that are wrong**", lambda f: f"**{len(f.wrong_letters):,}**"),
+        ("records of this version / of a later one", lambda f: f"{f.records['1']:,} / {f.records['2']:,}"),
         ("seconds", lambda f: f"{f.seconds:.0f}"),
     ]
     lines = ["| | " + " | ".join(figures) + " |", "|---|" + "---:|" * len(figures)]

@@ -44,7 +44,7 @@ PAUSE_SECONDS = 2.0
 """How long a server that could not be reached is not asked again: a batch must not wait for each block."""
 
 SCRIPT = Path(__file__).with_name("ledger.lua").read_text("utf-8")
-_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +182,7 @@ def _trip(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
     for spelled_out in (0, 1, len(calls)):  # each node behind a proxy learns the script for itself
         open_calls = [index for index, reply in enumerate(replies) if _is_unknown_script(reply)]
         commands = [
-            (*(("EVAL", SCRIPT) if number < spelled_out else ("EVALSHA", _SHA)), 1, *calls[index])
+            (*(("EVAL", SCRIPT) if number < spelled_out else ("EVALSHA", SHA)), 1, *calls[index])
             for number, index in enumerate(open_calls)
         ]
         if not commands:
