@@ -89,10 +89,9 @@ def read_json(text: str | bytes | bytearray, *, within: str = "", keep_digits: b
         text = _decode(text)
         if _is_too_deep(text):
             raise UnreadableJson(_TOO_DEEP, top)
-        try:
-            value = _parse(text, _DIGITS_DECODER if keep_digits else _DECODER)
-        except _DuplicateKeys:
-            raise UnreadableJson("duplicate keys", _duplicate_paths(text, within)) from None
+        value = _parse_distinct(text, keep_digits=keep_digits)
+        if value is _DUPLICATES:
+            raise UnreadableJson("duplicate keys", _duplicate_paths(text, within))
     except json.JSONDecodeError as error:
         reason = f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         raise UnreadableJson(reason, top) from None
@@ -193,6 +192,14 @@ def _is_too_deep(text: str) -> bool:
     return b"[]" in brackets or brackets.count(b"[") > MAX_DEPTH
 
 
+def _parse_distinct(text: str, *, keep_digits: bool) -> Any:
+    """Return the value of a text, or `_DUPLICATES`; the error, which holds what has been read, ends here."""
+    try:
+        return _parse(text, _DIGITS_DECODER if keep_digits else _DECODER)
+    except _DuplicateKeys:
+        return _DUPLICATES
+
+
 def _parse(text: str, decoder: json.JSONDecoder) -> Any:
     # `decode` spends as long on white space around a short text as on the text: only where there is some.
     try:
@@ -204,6 +211,9 @@ def _parse(text: str, decoder: json.JSONDecoder) -> Any:
 
 class _DuplicateKeys(Exception):
     """An object has two equal keys."""
+
+
+_DUPLICATES = object()
 
 
 class _WithDuplicates(dict[str, Any]):
