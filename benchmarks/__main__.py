@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 import re
-from datetime import date
+from datetime import datetime
 from pathlib import Path
 
 from benchmarks.batches import batches
@@ -61,7 +61,7 @@ def _origin(name: str) -> str:
         model = None
     processor = model[1] if model else platform.machine()
     return (
-        f"Measured {date.today()} by `python -m benchmarks {name}`: "  # noqa: DTZ011 - the reader's calendar
+        f"Measured {datetime.now().astimezone():%Y-%m-%d} by `python -m benchmarks {name}`: "
         f"CPython {platform.python_version()}, {os.cpu_count()} cores of {processor}, {platform.system()}."
     )
 

@@ -29,7 +29,7 @@ def push_cpu() -> Table:
     """Compare CPU of one warm push, no latency."""
     with serving() as port, senders.our_client(port) as client:
         message = PushMessage.parse(senders.MESSAGE)
-        log = logging.getLogger("mpaas_push.client")
+        log = logging.getLogger("mpaas_push.round")
         _log_to_nowhere()
 
         def send(*, logged: bool = False) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import random
 import time
 from collections import Counter
@@ -21,7 +22,7 @@ from mpaas_push.message import PushMessage
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, THROTTLED, UNKNOWN, counts_of
 from mpaas_push.queue_message import BODY_BYTES, LONGEST_DELAY_SECONDS, QueueMessage
 from mpaas_push.queues import MnsQueues
-from mpaas_push.settings import OnUnknown
+from mpaas_push.settings import Late, OnUnknown
 from mpaas_push.task import compact_json, packed
 
 if TYPE_CHECKING:
@@ -136,17 +137,14 @@ def send_batch(
         invocation: Keys and deadline; the last part of its time is kept for handing over.
     """
     settings = client.settings
-    results = client.send_all(
-        [task.message for task in tasks],
-        scope=[task.scope for task in tasks],
-        invocation=invocation.ending_earlier(_reserved(invocation.time_left, len(tasks))),
-    )
+    reserved = _reserved(invocation.time_left, len(tasks))
+    results = client.send_tasks(tasks, invocation.ending_earlier(reserved))
     _warn_of_misconfiguration(results)
     retries: list[_Entry] = []
     letters: list[_Entry] = []
     for index, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
         again, given_up = _separate(task, outcomes, settings)
-        delay = _delay(task, again) if again else 0
+        delay = _delay(task, again, settings) if again else 0
         for text, part in _envelopes(task, again):
             if text is None:
                 given_up += part
@@ -244,15 +242,17 @@ def _envelopes(task: PushTask, outcomes: Sequence[Outcome]) -> Iterator[tuple[st
         yield from _envelopes(task, outcomes[half:])
 
 
-def _delay(task: PushTask, outcomes: Iterable[Outcome]) -> float:
+def _delay(task: PushTask, outcomes: Iterable[Outcome], settings: Settings) -> float:
     """Return the seconds until the next attempt: more each time, and as many as the server asked for.
 
-    Never more than the validity and the queue allow; a server that asked for more is told of in the log.
+    Never more than the queue and, unless late messages are sent too, the validity allow; a server that asked
+    for more is told of in the log.
     """
     backoff: float = min(FIRST_DELAY_SECONDS * 2 ** (task.attempt - 1), LONGEST_BACKOFF_SECONDS)
     backoff *= random.uniform(0.75, 1.25)  # spreads load, guards nothing
     asked = max(outcome.retry_after or 0.0 for outcome in outcomes)
-    longest = min(max((task.expires_at - time.time()) * VALIDITY_SHARE, 0.0), LONGEST_DELAY_SECONDS)
+    left = math.inf if settings.late is Late.SEND else task.expires_at - time.time()
+    longest = min(max(left * VALIDITY_SHARE, 0.0), LONGEST_DELAY_SECONDS)
     if asked > longest:
         logger.warning(
             "asked to wait %.0f s, longer than validity or queue allow: back in %.0f s", asked, longest

@@ -1,4 +1,4 @@
-"""The way out: signed requests over one pool of checked connections, retried only where that is safe.
+"""The way out: messages are planned, claimed in the ledger, sent side by side, and their outcomes returned.
 
 Messages enter, outcomes leave, in the order of the messages. A client is made once and kept warm: it holds
 connections and threads, never a key and never a decision.
@@ -6,24 +6,22 @@ connections and threads, never a key and never a decision.
 
 from __future__ import annotations
 
-import logging
-import time
+import os
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import TYPE_CHECKING, cast
-
-import tenacity
+from typing import TYPE_CHECKING
 
 from mpaas_push.errors import InvalidMessage
 from mpaas_push.invocation import Invocation
-from mpaas_push.outcome import ACCEPTED, THROTTLED, UNKNOWN, Outcome, Verdict, ids_for_log
+from mpaas_push.outcome import Outcome
 from mpaas_push.request import plan
-from mpaas_push.settings import OnUnknown, Settings
+from mpaas_push.round import Round, log_outcome
+from mpaas_push.settings import Settings
 from mpaas_push.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -34,14 +32,6 @@ if TYPE_CHECKING:
     from mpaas_push.task import PushTask
 
 __all__ = ["PushClient"]
-
-logger = logging.getLogger(__name__)
-
-BACKOFF_SECONDS = 0.2
-"""Mean wait before the second try; it doubles with each further one, with full jitter."""
-BACKOFF_LIMIT_SECONDS = 20.0
-LONGEST_WAIT_SECONDS = 120.0
-"""A server that asks for more (Retry-After) gets no further try: the outcome passes its wish on instead."""
 
 
 class PushClient:
@@ -67,14 +57,7 @@ class PushClient:
         self.settings = settings
         self.ledger = _ledger(settings)
         self._transport = Transport(settings)
-        self._workers = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="push")
-        self._retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_result(self._worth_another_try),
-            wait=_wait,
-            stop=self._should_stop,
-            before_sleep=_announce,
-            retry_error_callback=_last_verdict,
-        )
+        self._begin()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> PushClient:
@@ -150,6 +133,9 @@ class PushClient:
 
     def close(self) -> None:
         """Wait for requests under way, then close threads and connections."""
+        self._begin_after_fork()
+        with self._change:
+            self._change.wait_for(lambda: not self._calls)
         self._workers.shutdown()
         self._transport.close()
         if self.ledger:
@@ -163,6 +149,17 @@ class PushClient:
     ) -> None:
         self.close()
 
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._workers = ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="push")
+        self._calls = 0
+        self._change = threading.Condition()
+
+    def _begin_after_fork(self) -> None:
+        """Make anew what no fork survives: threads, and what they wait for."""
+        if self._process != os.getpid():
+            self._begin()
+
     def _send(
         self,
         messages: Sequence[PushMessage | InvalidMessage],
@@ -170,60 +167,29 @@ class PushClient:
         invocation: Invocation,
     ) -> list[list[Outcome]]:
         requests = [request for part in planned if isinstance(part, tuple) for request in part]
-        outcomes = iter(self._deliver_all(requests, invocation))
+        outcomes = iter(self._deliver(requests, invocation))
         results = []
         for message, part in zip(messages, planned, strict=True):
             if isinstance(part, InvalidMessage):
                 named = getattr(message, "target_msgkey", None)
                 outcome = Outcome.invalid(part.faults, named or part.targets)
-                _log(outcome, invocation, 0.0)
+                log_outcome(outcome, invocation, 0.0)
                 results.append([outcome])
             else:
                 results.append([next(outcomes) for _ in part])
         return results
 
-    def _deliver_all(self, requests: Sequence[PushRequest], invocation: Invocation) -> Iterable[Outcome]:
-        self._transport.refresh()
-        if len(requests) == 1:
-            return [self._deliver(requests[0], invocation)]
-        return self._workers.map(lambda request: self._deliver(request, invocation), requests)
-
-    def _deliver(self, request: PushRequest, invocation: Invocation) -> Outcome:
-        started = time.monotonic()
-        claim = None
-        if self.ledger and invocation.time_left > 0:
-            (claim,) = self.ledger.claim([request], invocation)
-        if isinstance(claim, Outcome):
-            _log(claim, invocation, time.monotonic() - started)
-            return claim
-        if claim and claim.deadline < invocation.deadline:
-            invocation = replace(invocation, deadline=claim.deadline)
-        delivery = _Delivery(request, invocation, self.settings, self._transport)
-        verdict: Verdict = self._retrying(delivery)
-        if delivery.unknown and verdict.kind is not ACCEPTED:
-            # An earlier try may have arrived, whatever the last one came to.
-            verdict = delivery.unknown
-        keys = invocation.credentials
-        secrets = (keys.access_key_id, keys.access_key_secret, keys.security_token)
-        outcome = Outcome.of(verdict, request.targets, delivery.tries, secrets)
-        if self.ledger and claim:
-            self.ledger.settle([(claim, outcome)])
-        _log(outcome, invocation, time.monotonic() - started)
-        return outcome
-
-    def _worth_another_try(self, verdict: Verdict) -> bool:
-        if verdict.kind is UNKNOWN:
-            return self.settings.on_unknown is OnUnknown.RETRY
-        # A clock error was refused and a new signature has a new time; see _should_stop for "once".
-        return verdict.kind is THROTTLED or _is_clock_error(verdict)
-
-    def _should_stop(self, state: tenacity.RetryCallState) -> bool:
-        delivery, verdict = _of(state)
-        if delivery.tries >= self.settings.max_attempts:
-            return True
-        if _is_clock_error(verdict) and delivery.tries > 1:
-            return True
-        return state.upcoming_sleep >= min(delivery.invocation.time_left, LONGEST_WAIT_SECONDS)
+    def _deliver(self, requests: Sequence[PushRequest], invocation: Invocation) -> list[Outcome]:
+        self._begin_after_fork()
+        with self._change:
+            self._calls += 1
+        try:
+            self._transport.refresh()
+            return Round(requests, invocation, self.settings, self._transport, self.ledger).run(self._workers)
+        finally:
+            with self._change:
+                self._calls -= 1
+                self._change.notify_all()
 
 
 def _ledger(settings: Settings) -> Ledger | None:
@@ -232,80 +198,3 @@ def _ledger(settings: Settings) -> Ledger | None:
     from mpaas_push.ledger import Ledger  # a tenth of a second that most deployments need not pay
 
     return Ledger(settings)
-
-
-class _Delivery:
-    """One request on its way: what its tries have come to so far."""
-
-    def __init__(
-        self, request: PushRequest, invocation: Invocation, settings: Settings, transport: Transport
-    ) -> None:
-        self.request = request
-        self.invocation = invocation
-        self.settings = settings
-        self.transport = transport
-        self.tries = 0
-        self.unknown: Verdict | None = None
-
-    def __call__(self) -> Verdict:
-        """Try once."""
-        if self.invocation.time_left <= 0:
-            return Verdict(THROTTLED, NOT_SENT, "no time was left in this invocation; safe to send again")
-        self.tries += 1
-        signed = self.request.signed(self.invocation.credentials, self.settings)
-        verdict = self.transport.exchange(signed, self.invocation.time_left)
-        if verdict.kind is UNKNOWN:
-            self.unknown = verdict
-        return verdict
-
-
-NOT_SENT = "NotSent"
-
-
-def _of(state: tenacity.RetryCallState) -> tuple[_Delivery, Verdict]:
-    return cast("_Delivery", state.fn), _last_verdict(state)
-
-
-def _last_verdict(state: tenacity.RetryCallState) -> Verdict:
-    return cast("Verdict", cast("tenacity.Future", state.outcome).result())
-
-
-_backoff: Callable[[tenacity.RetryCallState], float] = tenacity.wait_random_exponential(
-    multiplier=2 * BACKOFF_SECONDS, max=BACKOFF_LIMIT_SECONDS
-)
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    """Wait as long as the server asks, and never less than the backoff."""
-    return max(_backoff(state), _last_verdict(state).retry_after or 0.0)
-
-
-def _announce(state: tenacity.RetryCallState) -> None:
-    """Leave a trace of what may be shown twice."""
-    delivery, verdict = _of(state)
-    if verdict.kind is UNKNOWN:
-        ids = ids_for_log(delivery.request.targets)
-        logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
-
-
-def _is_clock_error(verdict: Verdict) -> bool:
-    return (verdict.code or "").startswith("InvalidTimeStamp")
-
-
-def _log(outcome: Outcome, invocation: Invocation, seconds: float) -> None:
-    logger.log(
-        logging.INFO if outcome.accepted else logging.WARNING,
-        "push %s",
-        outcome.kind.value,
-        extra={
-            "outcome": outcome.kind.value,
-            "duration_ms": round(seconds * 1000, 1),
-            "attempts": outcome.attempts,
-            "targets": len(outcome.targets),
-            "result_code": outcome.result_code,
-            "result_message": outcome.result_message,
-            "mpaas_request_id": outcome.request_id,
-            "message_ids": ids_for_log(outcome.targets),
-            "request_id": invocation.request_id,
-        },
-    )

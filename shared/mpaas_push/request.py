@@ -66,8 +66,11 @@ class PushRequest:
         return f"PushSimple to {', '.join(map(mask_id, self.targets))}"
 
     def validity_left(self) -> float:
-        """Return the seconds of validity that are left, zero or less when it has ended; whole if timed."""
-        return self.message.expired_seconds if self.expires is None else self.expires - time.time()
+        """Return the seconds of validity that are left, zero or less when it has ended.
+
+        Those of a timed or loop push are infinite: they begin when mPaaS sends it.
+        """
+        return math.inf if self.expires is None else self.expires - time.time()
 
     def signed(self, credentials: Credentials, settings: Settings) -> SignedRequest:
         """Sign the request with a fresh nonce and time; every try needs a signature of its own.
@@ -78,9 +81,9 @@ class PushRequest:
         request.set_version(settings.api_version.value)
         for name, text in self.parameters.items():
             request.add_body_params(name, text)
-        left = math.ceil(self.validity_left())
-        if 0 < left < self.message.expired_seconds:
-            request.add_body_params("ExpiredSeconds", str(left))
+        left = self.validity_left()
+        if 0 < left <= self.message.expired_seconds - 1:
+            request.add_body_params("ExpiredSeconds", str(math.ceil(left)))
         query = {"SecurityToken": credentials.security_token} if credentials.security_token else {}
         query |= {
             "Version": request.get_version(),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,7 +39,12 @@ def order(**data: Any) -> dict[str, Any]:
 
 
 def payload(name: str) -> Any:
-    return json.loads((ROOT / "tests" / "payloads" / name).read_text("utf-8"))
+    """A documented event that happened just now."""
+    event = json.loads((ROOT / "tests" / "payloads" / name).read_text("utf-8"))
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    for each in event.get("events", [event]):
+        each.update(dict.fromkeys(each.keys() & {"time", "eventTime"}, now))
+    return event
 
 
 def copied(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime.now(timezone.utc)
+TICK, NEXT_TICK = (f"{NOW + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:00Z}" for minutes in (0, 1))
+"""Of today: a push whose tick is older than its validity is given up."""
 
 
 class TimerStack:
@@ -30,7 +34,7 @@ class TimerStack:
         self.sandbox = sandbox
         self.lines = lines
 
-    def tick(self, payload: Any, time: str = "2026-11-23T01:00:00Z") -> dict[str, Any]:
+    def tick(self, payload: Any, time: str = TICK) -> dict[str, Any]:
         text = payload if isinstance(payload, str) else json.dumps(payload)
         event = {"triggerTime": time, "triggerName": "morning", "payload": text}
         result = self.host.invoke(json.dumps(event).encode())
@@ -86,7 +90,7 @@ def test_a_tick_sends_several_messages(stack: TimerStack) -> None:
 def test_a_repeated_tick_has_the_same_message_ids_and_the_next_one_others(stack: TimerStack) -> None:
     stack.tick(message())
     stack.tick(message())
-    stack.tick(message(), time="2026-11-24T01:00:00Z")
+    stack.tick(message(), time=NEXT_TICK)
 
     last, repeated, first = stack.message_ids
     assert repeated == first
@@ -144,7 +148,7 @@ def test_a_tick_that_was_not_taken_for_now_comes_again(stack: TimerStack) -> Non
 def test_function_compute_repeats_such_a_tick_until_it_is_accepted(stack: TimerStack) -> None:
     stack.sandbox.order(kind="throttling", next=2)
     payload = json.dumps(message())
-    event = {"triggerTime": "2026-11-23T01:00:00Z", "triggerName": "morning", "payload": payload}
+    event = {"triggerTime": TICK, "triggerName": "morning", "payload": payload}
     config = AsyncConfig(max_retries=3)
     with AsyncQueue("timer_push", stack.host.invoke, config=config, retry_seconds=0.01) as queue:
         queue.accept(json.dumps(event).encode())
@@ -170,7 +174,7 @@ def test_a_tick_whose_retry_is_waiting_is_not_repeated_for_what_was_given_up() -
         stack.sandbox.order(kind="result", code="3028", match={"target": "user-2"})
         payload = json.dumps({"messages": [to("user-1"), to("user-2")]})
 
-        answer = stack.invoke({"triggerTime": "2026-11-23T01:00:00Z", "triggerName": "t", "payload": payload})
+        answer = stack.invoke({"triggerTime": TICK, "triggerName": "t", "payload": payload})
 
         assert (answer["retried"], answer["stranded"]) == (1, 1)
         assert len(stack.parcels("retry")) == 1
@@ -186,3 +190,19 @@ def test_every_timer_of_the_descriptor_has_a_payload_that_can_be_sent(stack: Tim
     assert timers
     for timer in timers:
         assert stack.tick(timer.payload)["outcomes"].keys() == {"accepted"}
+
+
+def test_a_tick_that_was_held_up_for_longer_than_its_push_is_valid_sends_nothing() -> None:
+    with QueueStack("timer_push") as stack:
+        tick = {
+            "triggerTime": "2026-11-23T01:00:00Z",
+            "triggerName": "t",
+            "payload": json.dumps(to("user-1")),
+        }
+
+        answer = stack.invoke(tick)
+
+        assert (answer["outcomes"], answer["given_up"]) == ({"refused": 1}, 1)
+        assert stack.sandbox.inbox() == []
+        (letter,) = stack.parcels("dead")
+        assert "its validity of 600 s had ended" in letter["detail"]

@@ -265,7 +265,7 @@ def test_a_server_is_obeyed_as_long_as_the_push_is_valid(
 
     (entry,) = batches.waiting()
     assert least * 1000 <= entry.next_visible_time - entry.enqueue_time <= most * 1000
-    assert any(f"asked to wait {asked} s" in text for text in caplog.messages) is (asked > most)
+    assert any("asked to wait" in text for text in caplog.messages) is (asked > most)
 
 
 def test_attempts_are_not_used_up_in_a_moment_when_no_validity_is_left(batches: Batches) -> None:

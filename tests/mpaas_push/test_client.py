@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tenacity.nap
 
 from mpaas_push import (
     Credentials,
@@ -21,10 +24,12 @@ from mpaas_push import (
     OutcomeKind,
     PushClient,
     PushMessage,
+    delivery,
     transport,
 )
 from mpaas_push import request as request_module
-from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN
+from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, verdict_of
+from mpaas_push.task import PushTask
 from tests.mpaas_push.message.examples import minimal, with_targets
 from tests.servers import (
     LOOPBACK,
@@ -87,7 +92,7 @@ def send_to(port: int, invocation: Invocation = FOR_EVER, **env: str) -> Outcome
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Waits between tries, asked for and not slept."""
     asked: list[float] = []
-    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=asked.append))
+    monkeypatch.setattr(delivery, "sleep", asked.append)
     return asked
 
 
@@ -811,3 +816,185 @@ def test_closing_waits_for_requests_under_way() -> None:
 
 def test_no_deadline_is_an_infinite_one() -> None:
     assert math.isinf(FOR_EVER.time_left)
+
+
+# --- Validity ------------------------------------------------------------------------------------------
+
+
+def task_of(age: float, **more: Any) -> PushTask:
+    """Return a push that was asked for so many seconds ago; it is valid for 600 s."""
+    return PushTask(scope="s", original="", message=message(**more), first_moment=time.time() - age)
+
+
+def send_task(server: Server, task: PushTask, **env: str) -> Outcome:
+    with PushClient.from_env(server.env | env) as client:
+        ((outcome,),) = client.send_tasks([task], FOR_EVER)
+    return outcome
+
+
+def test_a_push_is_sent_with_the_validity_that_is_left() -> None:
+    with Server() as server:
+        assert send_task(server, task_of(age=100.5)).accepted
+
+        assert server.request.form["ExpiredSeconds"] == "500"
+
+
+def test_a_push_whose_validity_has_ended_is_refused_and_not_sent() -> None:
+    with Server() as server:
+        outcome = send_task(server, task_of(age=600))
+
+        assert (outcome.kind, outcome.result_code, outcome.attempts) == (REFUSED, "Expired", 0)
+        assert "validity of 600 s" in str(outcome.result_message)
+        assert server.requests == []
+
+
+def test_a_late_push_is_sent_as_it_was_given_if_the_setting_says_so() -> None:
+    with Server() as server:
+        assert send_task(server, task_of(age=601), PUSH_LATE="send").accepted
+
+        assert server.request.form["ExpiredSeconds"] == "600"
+
+
+def test_the_validity_of_a_timed_push_begins_when_mpaas_sends_it() -> None:
+    timed = {"strategyType": 1, "strategyContent": {"fixedTime": (time.time() + 86_400) * 1000 // 1}}
+    with Server() as server:
+        assert send_task(server, task_of(age=9_999, **timed)).accepted
+
+        assert server.request.form["ExpiredSeconds"] == "600"
+
+
+def test_a_push_that_ends_while_it_is_tried_is_not_tried_again(naps: list[float]) -> None:
+    with Server(gateway("Throttling", Retry_After="7")) as server:
+        outcome = send_task(server, task_of(age=595))
+
+        assert len(server.requests) == 1
+    assert (outcome.kind, naps) == (THROTTLED, [])
+
+
+@pytest.mark.parametrize(("late", "longest"), [("expire", 500), ("send", 3600)])
+def test_the_wish_of_a_server_is_bounded_by_the_validity_that_is_left(late: str, longest: int) -> None:
+    with Server(gateway("Throttling", Retry_After="3600")) as server:
+        outcome = send_task(server, task_of(age=100), PUSH_LATE=late)
+
+    assert outcome.retry_after == pytest.approx(longest, abs=30)
+    said = "asked to wait 3600 s, longer than the" in str(outcome.result_message)
+    assert said is (late == "expire")
+
+
+# --- What goes wrong in a worker ----------------------------------------------------------------------
+
+
+def failing_to(target: str, call: Callable[..., Any], error: BaseException) -> Callable[..., Any]:
+    """Return a call that raises for the request to one target."""
+
+    def replacement(*arguments: Any, **options: Any) -> Any:
+        if target in repr(arguments):
+            raise error
+        return call(*arguments, **options)
+
+    return replacement
+
+
+def test_an_exception_before_a_request_is_sent_is_its_own_outcome_and_ends_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signed = failing_to("id-3", request_module._signed, ZeroDivisionError("secret"))
+    monkeypatch.setattr(request_module, "_signed", signed)
+    with Server() as server, PushClient.from_env(server.env) as client:
+        outcomes = [outcome for (outcome,) in client.send_all(numbered(20), invocation=FOR_EVER)]
+
+        assert len(server.requests) == 19
+    assert [outcome.kind for outcome in outcomes] == [ACCEPTED] * 3 + [THROTTLED] + [ACCEPTED] * 16
+    assert outcomes[3].result_message == "failed before it was sent (ZeroDivisionError); safe to send again"
+
+
+def test_an_exception_after_a_request_may_have_been_sent_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpaas_push.transport.verdict_of", failing_to("id-3", verdict_of, KeyError("secret")))
+    with (
+        Server(lambda exchange: reply(OK | exchange.request.targets)(exchange)) as server,
+        PushClient.from_env(server.env) as client,
+    ):
+        outcomes = [outcome for (outcome,) in client.send_all(numbered(20), invocation=FOR_EVER)]
+
+    assert [outcome.kind for outcome in outcomes] == [ACCEPTED] * 3 + [UNKNOWN] + [ACCEPTED] * 16
+    assert outcomes[3].result_message == "failed after it may have been sent (KeyError)"
+
+
+def test_after_memory_ran_out_nothing_more_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpaas_push.transport.verdict_of", failing_to("OK", verdict_of, MemoryError()))
+    with Server() as server, PushClient.from_env(server.env | {"PUSH_CONCURRENCY": "2"}) as client:
+        results = client.send_all(numbered(40), invocation=FOR_EVER)
+
+        assert len(server.requests) <= 2
+    kinds = [outcome.kind for (outcome,) in results]
+    assert kinds.count(UNKNOWN) == len(server.requests)
+    assert kinds.count(THROTTLED) == 40 - len(server.requests)
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_what_asks_the_program_to_end_ends_it_once_no_request_is_under_way(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    monkeypatch.setattr("mpaas_push.transport.verdict_of", failing_to("OK", verdict_of, error()))
+    with Server() as server, PushClient.from_env(server.env | {"PUSH_CONCURRENCY": "2"}) as client:
+        with pytest.raises(error):
+            client.send_all(numbered(40), invocation=FOR_EVER)
+        seen = len(server.requests)
+        client.close()
+
+        assert 1 <= seen == len(server.requests) <= 2
+
+
+@pytest.mark.parametrize("available", [0, 2])
+def test_too_few_threads_harm_no_request_and_none_goes_out_behind_the_call(
+    monkeypatch: pytest.MonkeyPatch, available: int
+) -> None:
+    start, left = threading.Thread.start, deque(range(available))
+
+    def start_some(thread: threading.Thread) -> None:
+        if thread.name.startswith("push"):
+            if not left:
+                raise RuntimeError("can't start new thread")
+            left.pop()
+        start(thread)
+
+    with Server() as server, PushClient.from_env(server.env) as client:
+        monkeypatch.setattr(threading.Thread, "start", start_some)
+        outcomes = client.send_all(numbered(50), invocation=FOR_EVER)
+        seen = len(server.requests)
+        client.close()
+
+        assert seen == len(server.requests) == 50
+    assert [outcome.kind for (outcome,) in outcomes] == [ACCEPTED] * 50
+
+
+FORKING = """
+import os, sys
+from mpaas_push import Invocation, Credentials, PushClient, PushMessage
+from tests.mpaas_push.message.examples import minimal
+
+client = PushClient.from_env()
+invocation = Invocation("1-2", Credentials("id", "secret"))
+messages = [PushMessage.parse(minimal() | {"targetMsgkey": {f"user-{n}": f"id-{n}"}}) for n in range(5)]
+
+def is_sent():
+    return all(outcome.accepted for (outcome,) in client.send_all(messages, invocation=invocation))
+
+assert is_sent()
+child = os.fork()
+if child == 0:
+    sent = is_sent()
+    client.close()
+    os._exit(0 if sent else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert is_sent()
+"""
+
+
+def test_a_client_that_was_used_before_a_fork_works_in_the_child() -> None:
+    root = Path(__file__).resolve().parents[2]
+    with Server() as server:
+        environment = os.environ | server.env | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'shared'}"}
+        subprocess.run([sys.executable, "-c", FORKING], check=True, env=environment, timeout=PATIENCE)
+
+        assert len(server.requests) == 15

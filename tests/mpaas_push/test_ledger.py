@@ -14,15 +14,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-import tenacity.nap
 import trustme
 
-from mpaas_push import Credentials, Invocation, Misconfigured, Outcome, PushClient, PushMessage, Settings
+from mpaas_push import (
+    Credentials,
+    Invocation,
+    Misconfigured,
+    Outcome,
+    PushClient,
+    PushMessage,
+    Settings,
+    delivery,
+)
 from mpaas_push.ledger import Claim, Ledger
 from mpaas_push.message.constraints import Level
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
@@ -76,7 +83,7 @@ def claim_of(ledger: Ledger, request: PushRequest, invocation: Invocation) -> Cl
 
 @pytest.fixture(autouse=True)
 def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(delivery, "sleep", lambda _: None)
 
 
 @pytest.fixture

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlencode
 
 import pydantic
 import pytest
-import tenacity.nap
 import trustme
 
 from mpaas_push import (
@@ -24,6 +22,7 @@ from mpaas_push import (
     PushClient,
     PushMessage,
     Settings,
+    delivery,
 )
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.message.reading import message_of, messages_of
@@ -74,7 +73,7 @@ def lines() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(delivery, "sleep", lambda _: None)
 
 
 def forms(text: str) -> set[str]:

@@ -1,0 +1,238 @@
+"""Requests that go out side by side: claimed in blocks, delivered by several threads, settled in blocks.
+
+A worker that is killed leaves at most one block claimed, whose outcome is unknown afterwards. Nothing that
+happens to one request ends another: it becomes that request's outcome.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from mpaas_push.delivery import Delivery
+from mpaas_push.outcome import THROTTLED, Outcome, ids_for_log
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Executor
+
+    from mpaas_push.invocation import Invocation
+    from mpaas_push.ledger import Claim, Ledger
+    from mpaas_push.request import PushRequest
+    from mpaas_push.settings import Settings
+    from mpaas_push.transport import Transport
+
+__all__ = ["Round", "log_outcome"]
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_BLOCK = 20
+"""Requests that are claimed and not settled, at most; twice as many as go out at once, if that is more."""
+
+
+class Round:
+    """One call of the client."""
+
+    def __init__(
+        self,
+        requests: Sequence[PushRequest],
+        invocation: Invocation,
+        settings: Settings,
+        transport: Transport,
+        ledger: Ledger | None,
+    ) -> None:
+        """Claim and send nothing yet.
+
+        Args:
+            requests: What to send.
+            invocation: Keys and deadline. With no time left nothing is claimed.
+            settings: How many requests go out at once, and what each `Delivery` needs.
+            transport: Carries them.
+            ledger: Where they are claimed, if anywhere.
+        """
+        self._requests = requests
+        self._invocation = invocation
+        self._settings = settings
+        self._transport = transport
+        self._ledger = ledger if invocation.time_left > 0 else None
+        self._block = max(SMALLEST_BLOCK, 2 * settings.concurrency)
+        self._deliveries: dict[int, Delivery] = {}
+        self._outcomes: list[Outcome | None] = [None] * len(requests)
+        # Indexes of requests: which are to be claimed, which may be sent, and which have come to their end.
+        self._waiting = deque(range(len(requests)) if self._ledger else ())
+        self._ready = deque(() if self._ledger else range(len(requests)))
+        self._finished: deque[int] = deque()
+        self._claims: dict[int, Claim] = {}
+        self._ledger_lock = threading.Lock()
+        self._helpers = 0
+        self._is_over = False
+        self._change = threading.Condition()
+        self._fatal: BaseException | None = None
+
+    def run(self, workers: Executor) -> list[Outcome]:
+        """Deliver all requests and return their outcomes in order.
+
+        The calling thread works as well: where no other can be started, it does all of it.
+
+        Args:
+            workers: Threads that help.
+
+        Raises:
+            BaseException: one that asks the program to end, such as KeyboardInterrupt. Nothing was begun
+                after it, and what was under way has come to its end.
+        """
+        try:
+            self._call_helpers(workers)
+            self._work()
+            self._end()
+        except BaseException as error:
+            self._fatal = error
+            self._end()
+            raise
+        finally:
+            outcomes = [
+                outcome or self._missing_outcome(index) for index, outcome in enumerate(self._outcomes)
+            ]
+            if self._ledger and self._claims:
+                self._ledger.settle([(claim, outcomes[index]) for index, claim in self._claims.items()])
+        if self._fatal is not None and not isinstance(self._fatal, Exception):
+            raise self._fatal
+        return outcomes
+
+    def _call_helpers(self, workers: Executor) -> None:
+        try:
+            for _ in range(min(self._settings.concurrency, len(self._requests)) - 1):
+                workers.submit(self._help)
+        except RuntimeError:  # no more threads: those that run do the work
+            logger.warning("no thread can be started: fewer requests go out side by side")
+
+    def _end(self) -> None:
+        """Let nobody begin to help, and wait for those that do."""
+        with self._change:
+            self._is_over = True
+            self._change.wait_for(lambda: not self._helpers)
+
+    def _help(self) -> None:
+        with self._change:
+            if self._is_over:
+                return
+            self._helpers += 1
+        self._work()
+        with self._change:
+            self._helpers -= 1
+            self._change.notify_all()
+
+    def _work(self) -> None:
+        """Deliver one request after the other until none is left; never raises."""
+        while self._fatal is None:
+            index = None
+            try:
+                index = self._next()
+                if index is None:
+                    return
+                self._deliver(index)
+            except BaseException as error:  # noqa: BLE001 - it may end this request, and no other
+                if index is None or isinstance(error, MemoryError) or not isinstance(error, Exception):
+                    self._fatal = error
+                elif self._outcomes[index] is None:
+                    self._finish(index, self._deliveries[index].failed(type(error).__name__))
+
+    def _next(self) -> int | None:
+        """Return which request is next; None if there is nothing left to begin."""
+        while self._fatal is None:
+            # Before all is sent somebody gets more, and only who has nothing to send waits for it.
+            if self._waiting and len(self._ready) <= self._block // 4:
+                if self._ledger_lock.acquire(blocking=not self._ready):
+                    try:
+                        self._claim()
+                    finally:
+                        self._ledger_lock.release()
+            elif len(self._finished) >= self._block // 2 and self._ledger_lock.acquire(blocking=False):
+                try:
+                    self._settle()
+                finally:
+                    self._ledger_lock.release()
+            try:
+                return self._ready.popleft()
+            except IndexError:
+                if not self._waiting:
+                    return None
+        return None
+
+    def _claim(self) -> None:
+        """Get a part of a block ready; what the ledger knows the outcome of is done."""
+        if self._ledger is None or len(self._ready) > self._block // 4:
+            return  # another thread was faster
+        self._settle()
+        started = time.monotonic()
+        number = min(self._block - len(self._claims), len(self._waiting))
+        indexes = list(islice(self._waiting, number))
+        results = self._ledger.claim([self._requests[index] for index in indexes], self._invocation)
+        for index, result in zip(indexes, results, strict=True):
+            if isinstance(result, Outcome):
+                self._outcomes[index] = result
+                log_outcome(result, self._invocation, time.monotonic() - started)
+                continue
+            if result:
+                self._claims[index] = result
+            self._ready.append(index)
+        for _ in indexes:  # not before: who finds nothing waiting and nothing ready leaves
+            self._waiting.popleft()
+
+    def _settle(self) -> None:
+        """Record what became of the requests that have come to their end."""
+        finished = [self._finished.popleft() for _ in range(len(self._finished))]
+        settled = [(self._claims.pop(index), self._outcomes[index]) for index in finished]
+        if self._ledger and settled:
+            self._ledger.settle([(claim, outcome) for claim, outcome in settled if outcome])
+
+    def _deliver(self, index: int) -> None:
+        claim, invocation = self._claims.get(index), self._invocation
+        if claim and claim.deadline < invocation.deadline:
+            invocation = replace(invocation, deadline=claim.deadline)
+        delivery = Delivery(self._requests[index], invocation, self._settings, self._transport)
+        self._deliveries[index] = delivery
+        self._finish(index, delivery.run())
+
+    def _finish(self, index: int, outcome: Outcome) -> None:
+        self._outcomes[index] = outcome
+        if index in self._claims:
+            self._finished.append(index)
+        log_outcome(outcome, self._invocation, time.monotonic() - self._deliveries[index].started)
+
+    def _missing_outcome(self, index: int) -> Outcome:
+        """Return the outcome of a request that a fatal error ended or kept from being begun."""
+        delivery, kind = self._deliveries.get(index), type(self._fatal).__name__
+        if delivery:
+            outcome = delivery.failed(kind)
+        else:
+            text = f"not sent after a fatal error ({kind}); safe to send again"
+            targets = self._requests[index].targets
+            outcome = Outcome(THROTTLED, targets, result_code="NotSent", result_message=text)
+        log_outcome(outcome, self._invocation, 0.0)
+        return outcome
+
+
+def log_outcome(outcome: Outcome, invocation: Invocation, seconds: float) -> None:
+    """Write the line of one outcome."""
+    logger.log(
+        logging.INFO if outcome.accepted else logging.WARNING,
+        "push %s",
+        outcome.kind.value,
+        extra={
+            "outcome": outcome.kind.value,
+            "duration_ms": round(seconds * 1000, 1),
+            "attempts": outcome.attempts,
+            "targets": len(outcome.targets),
+            "result_code": outcome.result_code,
+            "result_message": outcome.result_message,
+            "mpaas_request_id": outcome.request_id,
+            "message_ids": ids_for_log(outcome.targets),
+            "request_id": invocation.request_id,
+        },
+    )
