@@ -195,6 +195,7 @@ def test_every_function_runs_from_it_without_any_other_package(
                     "MPAAS_ENDPOINT": sandbox.url,
                     "MPAAS_APP_ID": "ONEX1",
                     "MPAAS_WORKSPACE_ID": "default",
+                    "PUSH_LATE": "send",  # the tick was long ago
                     "PUSH_LEDGER_URL": redis_server.url,
                 },
             )
