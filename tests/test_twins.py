@@ -13,6 +13,7 @@ def test_functions_of_the_same_names_owe_each_push_once_through_faults_kills_and
 
     assert figures.mns_failed > 0
     assert figures.struck > 0
+    assert figures.expired > 0
     assert figures.records.keys() == {"1", "2"}
     assert figures.missing == []
     assert figures.doubled == 0

@@ -135,7 +135,7 @@ class Ledger:
                 claim,
                 "claim",
                 _seconds_kept(claim.request),
-                _fingerprint(claim.request),
+                claim.request.fingerprint,
                 round(seconds * 1000),
                 on_unknown if claim.request.validity_left() > 0 else "",
             )
@@ -170,7 +170,7 @@ class Ledger:
                 claim,
                 "settle",
                 _seconds_kept(claim.request),
-                _fingerprint(claim.request),
+                claim.request.fingerprint,
                 outcome.kind.value,
                 _Record.model_validate(outcome, from_attributes=True).model_dump_json(exclude_defaults=True),
             )
@@ -337,12 +337,6 @@ def _call(claim: Claim, action: str, *arguments: Any) -> tuple[Any, ...]:
 def _name(kind: str, identity: str) -> str:
     digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
     return f"mpaas-push:{kind}:{digest[:32]}"
-
-
-def _fingerprint(request: PushRequest) -> str:
-    """Return a hash of the message as it was given, without targets: each of its requests has its own."""
-    content = {name: text for name, text in request.parameters.items() if name != "TargetMsgkey"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _seconds_kept(request: PushRequest) -> int:

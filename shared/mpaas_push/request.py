@@ -6,6 +6,7 @@ have sent, byte for byte.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -64,6 +65,15 @@ class PushRequest:
 
     def __str__(self) -> str:
         return f"PushSimple to {', '.join(map(mask_id, self.targets))}"
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the message as it was given, however its JSON is written.
+
+        Targets, app and workspace are not in it (they identify the push), nor is the validity that is left.
+        """
+        content = f"{self.message.fingerprint} {self.parameters.get('TenantId')}"
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def validity_left(self) -> float:
         """Return the seconds of validity that are left, zero or less when it has ended.

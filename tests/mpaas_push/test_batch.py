@@ -268,6 +268,15 @@ def test_a_server_is_obeyed_as_long_as_the_push_is_valid(
     assert any("asked to wait" in text for text in caplog.messages) is (asked > most)
 
 
+def test_a_push_that_is_sent_however_late_waits_as_long_as_the_server_asks(batches: Batches) -> None:
+    batches.sandbox.order(kind="throttling", retryAfter=300)
+
+    batches.send(to("user-1", expiredSeconds=60), PUSH_LATE="send")
+
+    (entry,) = batches.waiting()
+    assert 300_000 <= entry.next_visible_time - entry.enqueue_time <= 400_000
+
+
 def test_attempts_are_not_used_up_in_a_moment_when_no_validity_is_left(batches: Batches) -> None:
     late = QueueRecord("M1", to("user-1", expiredSeconds=60), "", moment=time.time() - 59)
     batches.sandbox.order(kind="throttling")

@@ -34,12 +34,15 @@ from mpaas_push.ledger import Claim, Ledger
 from mpaas_push.message.constraints import Level
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
 from mpaas_push.request import PushRequest, requests_of
+from mpaas_push.round import SMALLEST_BLOCK
 from mpaas_push.task import PushTask
 from tests.mpaas_push.message.examples import minimal
 from tests.servers import (
     LOOPBACK,
     OK,
+    PATIENCE,
     Answer,
+    Exchange,
     Server,
     business,
     closed_port,
@@ -537,6 +540,60 @@ def test_what_was_accepted_late_stays_accepted(
 
     assert isinstance(afterwards, Outcome)
     assert afterwards.kind is ACCEPTED
+
+
+# --- Many in one call --------------------------------------------------------------------------------
+
+
+def numbered(number: int) -> list[PushMessage]:
+    return [push(targetMsgkey={f"user-{index}": f"id-{index}"}) for index in range(number)]
+
+
+def test_a_worker_that_is_killed_leaves_one_block_of_claims_at_the_most(url: str) -> None:
+    claimed: list[int] = []
+
+    def answer(exchange: Exchange) -> bool:
+        claimed.append(sum(text.startswith("1 claimed") for text, _ in kept(url).values()))
+        return reply(OK)(exchange)
+
+    with Server(answer) as server, instances(1, server, url, PUSH_CONCURRENCY="2") as (client,):
+        outcomes = client.send_all(numbered(90), invocation=within())
+
+        assert [outcome.kind for (outcome,) in outcomes] == [ACCEPTED] * 90
+        assert len(server.requests) == 90
+    assert max(claimed) == SMALLEST_BLOCK
+    assert [text.split()[1] for text, _ in kept(url).values()] == ["accepted"] * 90
+
+
+def test_requests_go_out_side_by_side_also_where_one_block_follows_another(url: str) -> None:
+    arrived = deque[Exchange]()
+
+    def answer(exchange: Exchange) -> bool:
+        # The first one is held until so many others have been answered that they cannot be of its block.
+        arrived.append(exchange)
+        if exchange is arrived[0]:
+            waited = time.monotonic() + PATIENCE
+            while len(arrived) < 60 and time.monotonic() < waited:
+                time.sleep(0.01)
+        return reply(OK)(exchange)
+
+    with Server(answer) as server, instances(1, server, url, PUSH_CONCURRENCY="4") as (client,):
+        outcomes = client.send_all(numbered(60), invocation=within())
+
+    assert [outcome.kind for (outcome,) in outcomes] == [ACCEPTED] * 60
+
+
+def test_a_batch_takes_few_trips_to_the_ledger(url: str, redis_server: RedisServer) -> None:
+    pieces: list[bytes] = []  # of what is sent to Redis; long commands come in several
+    with (
+        Server(reply(OK)) as server,
+        relay(redis_server.port, pieces.append) as counted,
+        instances(1, server, counted) as (client,),
+    ):
+        client.send_all(numbered(100), invocation=within())
+
+    assert len(pieces) < 25
+    assert len(kept(url)) == 100
 
 
 # --- What is kept ------------------------------------------------------------------------------------

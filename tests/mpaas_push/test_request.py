@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -369,3 +370,42 @@ def test_nothing_printed_shows_a_target_or_a_key() -> None:
     for hidden in ("user-4711", "order-4711-1", "test-id", "test-secret", "CAIS", "Signature"):
         assert hidden not in texts
     assert str(request) == "PushSimple to us…(9)"
+
+
+def fingerprint(payload: dict[str, Any], **env: str) -> str:
+    defaults = {"MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W"}
+    (request,) = requests_of(PushMessage.parse(payload), Settings.from_env(defaults | env), "scope")
+    return request.fingerprint
+
+
+def test_the_same_message_has_the_same_fingerprint_however_it_is_written_and_whoever_gets_it() -> None:
+    written = minimal() | {"extendedParams": {"a": 1, "b": {"c": 2, "d": 3}}}
+
+    assert {
+        fingerprint(written),
+        fingerprint(dict(reversed(written.items()))),
+        fingerprint(written | {"extendedParams": ' {"b": {"d": 3, "c": 2}, "a": 1}'}),
+        fingerprint(written | {"targetMsgkey": {"another": "id"}, "appId": "B", "pushStyle": 0}),
+        fingerprint(written | {"tenantId": "T"}, MPAAS_TENANT_ID="T2"),
+        fingerprint(written, MPAAS_TENANT_ID="T"),
+    } == {fingerprint(written), fingerprint(written, MPAAS_TENANT_ID="T")}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"title": "Another"}, {"expiredSeconds": 601}, {"extendedParams": {"a": "1"}}, {"tenantId": "T"}],
+)
+def test_another_message_has_another_fingerprint(other: dict[str, Any]) -> None:
+    written = minimal() | {"extendedParams": {"a": 1}}
+
+    assert fingerprint(written | other) != fingerprint(written)
+
+
+def test_a_fingerprint_does_not_depend_on_the_validity_that_is_left() -> None:
+    message = PushMessage.parse(minimal() | {"appId": "A", "workspaceId": "W"})
+
+    (now,) = requests_of(message, Settings(), "scope")
+    (later,) = requests_of(message, Settings(), "scope", first_moment=time.time() - 60)
+
+    assert later.validity_left() < now.validity_left()
+    assert later.fingerprint == now.fingerprint

@@ -4,7 +4,10 @@
 names of the official page "Simple push".
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from mpaas_push.message.advice import Advice
 
 __all__ = ["PushMessage"]
+
+
+_ADDRESSING = {"targets", "target_msgkey", "app_id", "workspace_id", "tenant_id"}
 
 
 class PushMessage(MessageFields):
@@ -62,6 +68,16 @@ class PushMessage(MessageFields):
     def recipients(self) -> tuple[str, ...]:
         """The targets, however they were given: as ``targets`` or as keys of ``targetMsgkey``."""
         return tuple(self.target_msgkey or self.targets or ())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of what the message says, whoever gets it and whichever app sends it: 32 hexadecimal digits.
+
+        The order of keys in JSON and whether a default was written make no difference.
+        """
+        content = self.model_dump(mode="json", exclude=_ADDRESSING, exclude_defaults=True)
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @classmethod
     def parse(
