@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -165,6 +166,22 @@ def test_another_message_under_the_same_ids_is_refused_and_the_text_says_under_w
     )
     moment = datetime.fromisoformat(re.findall(r"\d{4}-\S+00:00", text)[0])
     assert abs(moment.timestamp() - time.time()) < 60
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_the_same_json_in_another_order_and_with_other_white_space_is_the_same_content(
+    url: str, as_text: bool
+) -> None:
+    one: Any = {"a": 1, "b": {"c": 2, "d": 3}}
+    other: Any = {"b": {"d": 3, "c": 2}, "a": 1}
+    if as_text:
+        one, other = json.dumps(one), json.dumps(other, indent=1)
+    with Server(reply(OK)) as server, instances(2, server, url) as clients:
+        clients[0].send(push(extendedParams=one), invocation=within())
+        (second,) = clients[1].send(push(extendedParams=other), invocation=within())
+
+        assert second.kind is ACCEPTED
+        assert len(server.requests) == 1
 
 
 def test_what_age_has_left_of_the_validity_is_no_other_content(url: str) -> None:
