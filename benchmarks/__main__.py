@@ -14,10 +14,12 @@ from benchmarks.cold_start import cold_start, imports
 from benchmarks.cost import cost
 from benchmarks.cpu import own_work, push_cpu
 from benchmarks.inbox import inbox
+from benchmarks.quota import quota
 from benchmarks.throughput import throughput
 
 SECTIONS = {
     "throughput": throughput,
+    "quota": quota,
     "batches": batches,
     "push": push_cpu,
     "work": own_work,

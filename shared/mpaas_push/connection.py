@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
     """What `socket.getaddrinfo` returns for an address."""
 
-__all__ = ["HttpResponse", "connect", "is_dropped", "left_until", "read_response", "tls_context"]
+__all__ = [
+    "HttpResponse",
+    "connect",
+    "is_dropped",
+    "left_until",
+    "read_response",
+    "set_timeout",
+    "tls_context",
+]
 
 RESPONSE_BYTES = 1 << 20
 """Longest response that is read unless told otherwise; one of mPaaS has a few hundred bytes."""
@@ -63,6 +71,12 @@ def left_until(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError
     return left
+
+
+def set_timeout(connection: socket.socket, seconds: float) -> None:
+    """Bound the next call on a connection; nothing is asked of the system if it has that timeout already."""
+    if connection.gettimeout() != seconds:
+        connection.settimeout(seconds)
 
 
 def is_dropped(connection: socket.socket) -> bool:
@@ -108,7 +122,7 @@ def read_response(
     """
     response, received = HttpResponse(), 0
     while not response.complete:
-        connection.settimeout(patience())
+        set_timeout(connection, patience())
         data = connection.recv(65536)
         received += len(data)
         if not data:

@@ -12,9 +12,9 @@ from urllib.parse import unquote
 from mpaas_push.errors import mask_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["mask_text"]
+__all__ = ["mask_text", "masks_of"]
 
 SHORT_TARGET = 4
 """A target of so many characters may be a part of any word; it is masked only where it stands alone."""
@@ -22,34 +22,42 @@ ESCAPE_LEVELS = 4
 """How many times a text is unescaped at the most: JSON in a form in a URL in JSON."""
 
 
-def mask_text(text: str, targets: Iterable[str], secrets: Sequence[str] = ()) -> str:
-    """Return a text with targets masked and secrets cut out.
+def masks_of(targets: Iterable[str], secrets: Iterable[str | None] = ()) -> dict[str, str]:
+    """Return what is shown in place of each target and each secret.
 
     Args:
-        text: What a server said. Where it holds one of them in an escaped form, all of it is unescaped.
         targets: Whole target ids; each becomes what `mask_id` makes of it.
-        secrets: AccessKey and token.
+        secrets: AccessKey and token; None stands for one that there is not.
     """
-    hidden = {target: mask_id(target) for target in targets} | dict.fromkeys(secrets, "…")
-    text = _mask(text, hidden)
+    return {target: mask_id(target) for target in targets} | dict.fromkeys(filter(None, secrets), "…")
+
+
+def mask_text(text: str, masks: Mapping[str, str]) -> str:
+    """Return a text with what is to be hidden replaced.
+
+    Args:
+        text: What a server said. Where it holds something of it in an escaped form, all of it is unescaped.
+        masks: What is shown in place of what (see `masks_of`).
+    """
+    text = _mask(text, masks)
     if _MAY_BE_ESCAPED.search(text):
         for space in ("+", " "):  # forms write `+` for a space, others for itself
             plain = text.replace("+", space)
             for _ in range(ESCAPE_LEVELS):
-                masked = _mask(plain, hidden)
+                masked = _mask(plain, masks)
                 if masked != plain:
                     text = plain = masked
                 plain = _unescape(plain)
     return text
 
 
-def _mask(text: str, hidden: Mapping[str, str]) -> str:
-    found = [name for name in hidden if name in text]
+def _mask(text: str, masks: Mapping[str, str]) -> str:
+    found = [name for name in masks if name in text]
     if not found:
         return text
     # Of two that begin alike the longer one is meant.
     pattern = "|".join(map(_pattern, sorted(found, key=len, reverse=True)))
-    return re.sub(pattern, lambda match: hidden[match[0]], text)
+    return re.sub(pattern, lambda match: masks[match[0]], text)
 
 
 def _pattern(name: str) -> str:

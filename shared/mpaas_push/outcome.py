@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push.masking import mask_text
+from mpaas_push.masking import mask_text, masks_of
 from mpaas_push.result_codes import (
     ACCEPTED,
     MISCONFIGURED,
@@ -107,11 +107,11 @@ class Outcome:
 
         What a server said of it, in whichever field, holds no whole target and no secret.
         """
-        hidden = tuple(filter(None, secrets))
+        masks = masks_of(targets, secrets)
 
         def clean(text: str | None) -> str | None:
             # Cut last: of what stands across the end, most would be left, and nothing would know it.
-            return text and mask_text(text, targets, hidden)[:MESSAGE_LENGTH]
+            return text and mask_text(text, masks)[:MESSAGE_LENGTH]
 
         code = verdict.code
         return cls(
@@ -167,7 +167,9 @@ def counts_of(outcomes: Iterable[Outcome]) -> dict[str, int]:
 
 def ids_for_log(targets: Mapping[str, str | None]) -> list[str | None]:
     """Return message ids as a log may hold them: callers who give their own may put the target into them."""
-    return [message_id and mask_text(message_id, (target,)) for target, message_id in targets.items()]
+    return [
+        message_id and mask_text(message_id, masks_of((target,))) for target, message_id in targets.items()
+    ]
 
 
 def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from mpaas_push.errors import Fault, InvalidMessage, mask_id
 from mpaas_push.json_text import is_encodable
@@ -117,13 +117,22 @@ def _signed(query: Mapping[str, str], fields: Mapping[str, str], secret: str) ->
     The SDK's composer does the same and encodes each text four times for it; here it is once. Encoded text
     holds nothing but unreserved characters and `%`, so that encoding it again is three replacements.
     """
-    encoded_query = [(name, quote(text, safe="")) for name, text in query.items()]
-    encoded_fields = [(name, quote(text, safe="")) for name, text in fields.items()]
+    encoded_query = [(name, _encoded(text)) for name, text in query.items()]
+    encoded_fields = [(name, _encoded(text)) for name, text in fields.items()]
     canonical = _joined(sorted(encoded_query + encoded_fields))
     to_sign = "POST&%2F&" + canonical.replace("%", "%25").replace("=", "%3D").replace("&", "%26")
-    signature = quote(sha_hmac1.get_sign_string(to_sign, secret + "&"), safe="")
+    signature = _encoded(sha_hmac1.get_sign_string(to_sign, secret + "&"))
     body = _joined(encoded_fields).replace("%20", "+").encode("ascii")
     return f"/?{_joined(encoded_query)}&Signature={signature}", body
+
+
+def _encoded(text: str) -> str:
+    """Percent-encode all but unreserved characters, as `urllib.parse.quote` does byte by byte."""
+    return _RESERVED.sub(lambda found: "%" + found[0].encode().hex("%").upper(), text).replace(" ", "%20")
+
+
+_RESERVED = re.compile(r"[^A-Za-z0-9_.~ -]+")
+"""All but spaces, which are many and each alone."""
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> str:
@@ -212,11 +221,15 @@ def _parameters(message: PushMessage, settings: Settings) -> dict[str, str]:
         if value is None:
             value = defaults.get(alias)
         if value is not None:
-            text = parameters[wire_name] = _text(value)
-            if not is_encodable(text):
-                faults.append(Fault(alias, "holds half a surrogate pair, which is no character"))
+            parameters[wire_name] = _text(value)
         elif alias in _REQUIRED:
             faults.append(Fault(alias, f"is required: set it in the message or in {_REQUIRED[alias]}"))
+    if not is_encodable("".join(parameters.values())):
+        faults += [
+            Fault(alias, "holds half a surrogate pair, which is no character")
+            for _, alias, wire_name in _FIELDS
+            if not is_encodable(parameters.get(wire_name, ""))
+        ]
     if faults:
         raise InvalidMessage(faults)
     if message.strategy_type and message.strategy_content is not None:

@@ -220,8 +220,11 @@ class Round:
 
 def log_outcome(outcome: Outcome, invocation: Invocation, seconds: float) -> None:
     """Write the line of one outcome."""
+    level = logging.INFO if outcome.accepted else logging.WARNING
+    if not logger.isEnabledFor(level):
+        return
     logger.log(
-        logging.INFO if outcome.accepted else logging.WARNING,
+        level,
         "push %s",
         outcome.kind.value,
         extra={

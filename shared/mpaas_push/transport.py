@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mpaas_push.connection import connect, is_dropped, left_until, read_response, tls_context
+from mpaas_push.connection import connect, is_dropped, left_until, read_response, set_timeout, tls_context
 from mpaas_push.outcome import MISCONFIGURED, THROTTLED, UNKNOWN, Verdict, verdict_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Transport:
         except OSError as error:
             return _unopened(error)
         try:
-            connection.settimeout(patience(self._read_timeout))
+            set_timeout(connection, patience(self._read_timeout))
             connection.sendall(self._written(request))
         except OSError as error:
             connection.close()

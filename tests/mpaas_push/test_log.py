@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import pytest
+from aws_lambda_powertools import Logger
 
 from mpaas_push.log import LINE_BYTES, function_log
 
@@ -66,3 +67,54 @@ def test_half_a_surrogate_pair_does_not_stop_the_log(
     logger.info("half", extra={"text": "\ud800"})
 
     assert written(capsys)[0]["text"] == "?"
+
+
+def test_a_plain_line_is_what_powertools_would_write(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    powertools = Logger(service="mpaas_push", utc=True, use_rfc3339=True, location=None)
+    powertools.append_keys(stage="dev")
+    function_log().append_keys(stage="dev")
+    record = logger.makeRecord(
+        logger.name,
+        logging.INFO,
+        __file__,
+        1,
+        "push %s",
+        ("accepted",),
+        None,
+        extra={"targets": 3, "none": None},
+    )
+    record.created = 1_700_000_000.0625
+
+    logger.handle(record)
+
+    formatter = powertools.registered_formatter
+    assert written(capsys) == [json.loads(formatter.format(record))]
+    assert "2023-11-14T22:13:20.062+00:00" in formatter.format(record)
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"), [("plain", "plain"), ('{"a": 1}', {"a": 1}), ({"a": 1}, {"a": 1})]
+)
+def test_a_message_may_be_json(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str], message: Any, shown: Any
+) -> None:
+    function_log()
+
+    logger.info(message)
+
+    assert written(capsys)[0]["message"] == shown
+
+
+def test_an_exception_is_written_with_its_trace(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    function_log()
+    try:
+        int("x")
+    except ValueError:
+        logger.exception("failed")
+
+    (line,) = written(capsys)
+    assert (line["message"], line["exception_name"]) == ("failed", "ValueError")

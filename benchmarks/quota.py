@@ -1,0 +1,131 @@
+"""100 pushes in one invocation with a third of a CPU, as small instances of Function Compute have it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import senders
+from benchmarks.cpu import log_to_nowhere
+from benchmarks.measure import Times
+from benchmarks.report import Table, verdict
+from benchmarks.server import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+
+PUSHES, LATENCY, ROUNDS, WARM_UP = 100, 0.05, 25, 3
+CPUS = 0.35
+"""vCPU of an instance, as the descriptor has it."""
+PERIOD_MICROSECONDS = 100_000
+"""Of the quota: Linux's default."""
+LIMIT = 2 * LATENCY
+"""100 pushes, 50 at once."""
+
+
+def quota() -> Table:
+    """Measure a batch with all of a CPU and with a third of one."""
+    with serving(LATENCY) as port:
+        free, cpu = _run(port)
+        group = _cpu_group()
+        limited = _run(port, group)[0] if group else _derived(free, cpu)
+    ratio = limited.median / LIMIT
+    rows = [
+        ["the limit: 2 turns of 50, 50 ms each", f"{LIMIT * 1000:.0f}", "1", ""],
+        ["mpaas-push, with all of a CPU", f"{free.median * 1000:.0f}", f"{free.median / LIMIT:.2f}", ""],
+        [
+            f"mpaas-push, with {CPUS} CPU",
+            f"{limited.median * 1000:.0f}",
+            f"{ratio:.2f}",
+            verdict(ratio, most=1.6),
+        ],
+    ]
+    how = "in a cgroup with that quota" if group else "computed: CPU time takes so much longer"
+    return Table(
+        f"100 pushes in one invocation, 50 ms server latency, {CPUS} CPU",
+        f"Wall time, median of {ROUNDS} batches one after the other; with {CPUS} CPU {how}. Includes reading "
+        f"and checking every message and a function's JSON log, {cpu.median * 1000:.0f} ms of CPU a batch.",
+        ["what", "ms", "of the limit", "target"],
+        rows,
+    )
+
+
+def _derived(wall: Times, cpu: Times) -> Times:
+    """Say how long batches would take if no work were done while others wait."""
+    pairs = zip(wall.rounds, cpu.rounds, strict=True)
+    return Times([seconds + work * (1 / CPUS - 1) for seconds, work in pairs])
+
+
+def _run(port: int, group: Path | None = None) -> tuple[Times, Times]:
+    """Return wall time and CPU of batches in a process of their own, within a group if one is given."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_batches, args=(port, there), daemon=True)
+    process.start()
+    try:
+        here.recv()  # it is warm
+        with _inside(group, process.pid):
+            here.send(None)
+            wall, cpu = here.recv()
+    finally:
+        process.terminate()
+        process.join()
+    return Times(wall), Times(cpu)
+
+
+def _batches(port: int, parent: Connection) -> None:
+    log_to_nowhere()
+    with senders.our_client(port) as client:
+        send = senders.our_batch(client)
+        for _ in range(WARM_UP):
+            send(PUSHES)
+        parent.send(None)
+        parent.recv()
+        wall, cpu = [], []
+        for _ in range(ROUNDS):
+            started, worked = time.perf_counter(), time.process_time()
+            send(PUSHES)
+            wall.append(time.perf_counter() - started)
+            cpu.append(time.process_time() - worked)
+        parent.send((wall, cpu))
+        parent.recv()  # until it is ended
+
+
+# --- Control groups of Linux, version 2 and 1; only root may make one
+
+
+def _cpu_group() -> Path | None:
+    """Return where a group with a quota can be made, if anywhere."""
+    root = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError):
+        if "cpu" in (root / "cgroup.subtree_control").read_text("ascii").split():
+            return root if os.access(root, os.W_OK) else None
+    first = root / "cpu"
+    return first if (first / "cpu.cfs_quota_us").exists() and os.access(first, os.W_OK) else None
+
+
+@contextlib.contextmanager
+def _inside(parent: Path | None, process: int | None) -> Iterator[None]:
+    """Keep a process in a group with the quota for the block."""
+    if parent is None:
+        yield
+        return
+    group = parent / f"mpaas-push-{process}"
+    group.mkdir()
+    try:
+        microseconds = round(CPUS * PERIOD_MICROSECONDS)
+        if (group / "cpu.max").exists():
+            (group / "cpu.max").write_text(f"{microseconds} {PERIOD_MICROSECONDS}", "ascii")
+        else:
+            (group / "cpu.cfs_period_us").write_text(str(PERIOD_MICROSECONDS), "ascii")
+            (group / "cpu.cfs_quota_us").write_text(str(microseconds), "ascii")
+        (group / "cgroup.procs").write_text(str(process), "ascii")
+        yield
+        (parent / "cgroup.procs").write_text(str(process), "ascii")
+    finally:
+        group.rmdir()
