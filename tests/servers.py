@@ -303,9 +303,15 @@ def _reset(connection: socket.socket) -> None:
 
 
 def closed_port() -> int:
-    """Return a port at which nothing listens."""
-    with socket.create_server((LOOPBACK, 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a port at which nothing listens, nor will while this process runs."""
+    bound = socket.socket()
+    bound.bind((LOOPBACK, 0))
+    _closed.append(bound)
+    return int(bound.getsockname()[1])
+
+
+_closed: list[socket.socket] = []
+"""Bound, so that nobody else gets their ports, and not listening."""
 
 
 @contextlib.contextmanager
