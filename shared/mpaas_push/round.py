@@ -170,7 +170,8 @@ class Round:
             return  # another thread was faster
         self._settle()
         started = time.monotonic()
-        number = min(self._block - len(self._claims), len(self._waiting))
+        # Half a block: the first requests go out while more are claimed.
+        number = min(self._block // 2, self._block - len(self._claims), len(self._waiting))
         indexes = list(islice(self._waiting, number))
         results = self._ledger.claim([self._requests[index] for index in indexes], self._invocation)
         for index, result in zip(indexes, results, strict=True):

@@ -578,7 +578,7 @@ def test_a_worker_that_is_killed_leaves_one_block_of_claims_at_the_most(url: str
 
         assert [outcome.kind for (outcome,) in outcomes] == [ACCEPTED] * 90
         assert len(server.requests) == 90
-    assert max(claimed) == SMALLEST_BLOCK
+    assert 2 <= max(claimed) <= SMALLEST_BLOCK
     assert [text.split()[1] for text, _ in kept(url).values()] == ["accepted"] * 90
 
 
