@@ -1,4 +1,4 @@
-# ruff: noqa: T201  what a function prints is its log
+# What a function prints is its log.
 """Handlers that fail, each in its own way."""
 
 import os

@@ -1,8 +1,8 @@
-# ruff: noqa: T201  what a function prints is its log
+# What a function prints is its log.
 """Handlers that show what they were given."""
 
-import datetime as dt  # noqa: F401  for `evaluate`
-import decimal  # noqa: F401  for `evaluate`
+import datetime as dt  # for `evaluate`
+import decimal  # for `evaluate`
 import json
 import logging
 import os
@@ -59,7 +59,7 @@ def surroundings(_event: bytes, _context: Any) -> dict[str, Any]:
         "environment": dict(os.environ),
         "path": sys.path,
         "argv": sys.argv,
-        "folder": os.getcwd(),  # noqa: PTH109
+        "folder": os.getcwd(),
         "threads": [thread.name for thread in threading.enumerate()],
     }
 
@@ -69,7 +69,7 @@ def which_module(event: bytes, _context: Any) -> str:
 
 
 def count(_event: bytes, _context: Any) -> dict[str, Any]:
-    global calls  # noqa: PLW0603
+    global calls
     calls += 1
     return {"calls": calls, "process": os.getpid()}
 
