@@ -97,12 +97,16 @@ def record_release(cloud: Cloud, functions: Iterable[str], release: Release) -> 
 
 def releases(cloud: Cloud, functions: Iterable[str]) -> list[Release]:
     """Return what was deployed to these functions, the newest first."""
-    descriptions: set[str] = set()
+    numbers: dict[str, int] = {}
     for name in functions:
-        descriptions |= {str(version.get("description")) for version in cloud.versions(name)}
-        descriptions.add(str((cloud.alias(name, ALIAS) or {}).get("description")))
-    found = filter(None, map(Release.parse, descriptions))
-    return sorted(found, key=lambda release: release.at, reverse=True)
+        for version in cloud.versions(name):
+            description, number = str(version.get("description")), int(version["versionId"])
+            numbers[description] = max(number, numbers.get(description, 0))
+        numbers.setdefault(str((cloud.alias(name, ALIAS) or {}).get("description")), 0)
+    found = [(release, number) for text, number in numbers.items() if (release := Release.parse(text))]
+    # Of two within one second, the version that was published later is the later one.
+    found.sort(key=lambda pair: (pair[0].at, pair[1]), reverse=True)
+    return [release for release, _ in found]
 
 
 def live_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:
