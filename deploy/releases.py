@@ -101,10 +101,10 @@ def releases(cloud: Cloud, functions: Iterable[str]) -> list[Release]:
     for name in functions:
         for version in cloud.versions(name):
             description, number = str(version.get("description")), int(version["versionId"])
-            numbers[description] = max(number, numbers.get(description, 0))
+            numbers[description] = min(number, numbers.get(description, number))
         numbers.setdefault(str((cloud.alias(name, ALIAS) or {}).get("description")), 0)
     found = [(release, number) for text, number in numbers.items() if (release := Release.parse(text))]
-    # Of two within one second, the version that was published later is the later one.
+    # Of two within one second, the one whose first version was published later is the later one.
     found.sort(key=lambda pair: (pair[0].at, pair[1]), reverse=True)
     return [release for release, _ in found]
 
