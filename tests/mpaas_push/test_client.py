@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import math
 import os
 import socket
@@ -53,6 +54,8 @@ from tests.servers import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.redis_server import RedisServer
 
 KEY = Credentials("LTAI-test-id", "test-secret")
 FOR_EVER = Invocation("1-2", KEY)
@@ -943,6 +946,59 @@ def test_what_asks_the_program_to_end_ends_it_once_no_request_is_under_way(
         client.close()
 
         assert 1 <= seen == len(server.requests) <= 2
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_log_that_fails_ends_no_request(
+    monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer, *, claimed: bool
+) -> None:
+    def fail(_: object) -> bool:
+        raise ValueError("a filter of the program around")
+
+    def fail_some(delivery: delivery.Delivery) -> Outcome:
+        if "id-3" in repr(delivery._request.targets):
+            raise ZeroDivisionError
+        return run(delivery)
+
+    run = delivery.Delivery.run
+    monkeypatch.setattr(delivery.Delivery, "run", fail_some)
+    for name in ("claims", "round"):
+        monkeypatch.setattr(logging.getLogger(f"mpaas_push.{name}"), "filters", [fail])
+    ledger = {"PUSH_LEDGER_URL": redis_server.url} if claimed else {}
+    batch = numbered(30)
+    with Server() as server, PushClient.from_env(server.env | ledger) as client:
+        first = [outcome for (outcome,) in client.send_all(batch, invocation=FOR_EVER)]
+        client.send_all(batch, invocation=FOR_EVER)
+
+        assert len(server.requests) == (29 if claimed else 58)
+    assert [outcome.kind for outcome in first] == [ACCEPTED] * 3 + [THROTTLED] + [ACCEPTED] * 26
+
+
+def test_a_log_that_fails_ends_no_request_while_the_ledger_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> bool:
+        raise ValueError("a filter of the program around")
+
+    for name in ("claims", "round"):
+        monkeypatch.setattr(logging.getLogger(f"mpaas_push.{name}"), "filters", [fail])
+    down = {"PUSH_LEDGER_URL": f"redis://{LOOPBACK}:{closed_port()}/0"}
+    with Server() as server, PushClient.from_env(server.env | down) as client:
+        outcomes = [outcome for (outcome,) in client.send_all(numbered(30), invocation=FOR_EVER)]
+
+    assert [outcome.kind for outcome in outcomes] == [ACCEPTED] * 30
+
+
+def test_whatever_fails_before_a_delivery_begins_is_that_requests_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = failing_to("id-3", delivery.Delivery, ZeroDivisionError("secret"))
+    monkeypatch.setattr("mpaas_push.round.Delivery", made)
+    monkeypatch.setattr(request_module.PushRequest, "__repr__", lambda request: repr(request.targets))
+    with Server() as server, PushClient.from_env(server.env) as client:
+        outcomes = [outcome for (outcome,) in client.send_all(numbered(20), invocation=FOR_EVER)]
+
+        assert len(server.requests) == 19
+    assert [outcome.kind for outcome in outcomes] == [ACCEPTED] * 3 + [THROTTLED] + [ACCEPTED] * 16
+    assert outcomes[3].result_message == "not sent after an error (ZeroDivisionError); safe to send again"
 
 
 @pytest.mark.parametrize("available", [0, 2])
