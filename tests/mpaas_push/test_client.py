@@ -884,6 +884,21 @@ def test_the_wish_of_a_server_is_bounded_by_the_validity_that_is_left(late: str,
     assert said is (late == "expire")
 
 
+@pytest.mark.parametrize("asked", ["400000000", "9" * 300])
+@pytest.mark.parametrize("kind", ["late", "timed"])
+def test_the_wish_of_a_server_is_bounded_by_what_a_queue_can_wait(asked: str, kind: str) -> None:
+    tomorrow = {"fixedTime": (time.time() + 86_400) * 1000 // 1}
+    timed = {"strategyType": 1, "strategyContent": tomorrow} if kind == "timed" else {}
+    with Server(gateway("Throttling", Retry_After=asked)) as server:
+        outcome = send_task(server, task_of(age=0, **timed), PUSH_LATE="send" if kind == "late" else "expire")
+
+    assert outcome.retry_after == LONGEST_DELAY_SECONDS
+    assert f"s, longer than the {LONGEST_DELAY_SECONDS} s that a queue can wait" in str(
+        outcome.result_message
+    )
+    assert len(str(outcome.result_message)) < 100
+
+
 # --- What goes wrong in a worker ----------------------------------------------------------------------
 
 
