@@ -12,6 +12,7 @@ import redis
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from mpaas_local.account import Credentials
+from project.smoke import CHECKS
 from tests.functions.http_stack import ROLE, ROOT, HttpStack, message
 from tests.servers import closed_port
 
@@ -696,10 +697,15 @@ def test_health_says_that_all_is_well_and_nothing_more(stack: HttpStack) -> None
         assert secret not in answer.data.decode()
 
 
-def test_health_asks_the_ledger(redis_server: RedisServer) -> None:
+SMOKE = next(check for check in CHECKS if "ledger" in check.what)
+
+
+def test_health_and_smoke_ask_the_ledger(redis_server: RedisServer) -> None:
     with HttpStack({"PUSH_LEDGER_URL": redis_server.url}) as stack:
         answer = stack.get("/v1/health")
+        smoke = stack.host.invoke(json.dumps(SMOKE.event).encode())
 
+    assert SMOKE.expected in smoke.payload.decode()
     assert (answer.json["status"], answer.json["ledger"]) == ("ok", "ok")
 
 
@@ -719,6 +725,8 @@ def test_a_ledger_with_a_wrong_password_is_misconfigured_and_nothing_is_sent(
         health, push = stack.get("/v1/health"), stack.post(message())
 
         assert health.json["status"] == "misconfigured"
+        smoke = stack.host.invoke(json.dumps(SMOKE.event).encode())
+        assert SMOKE.expected not in smoke.payload.decode()
         assert health.json["ledger"] != "ok"
         assert (push.status, push.json["outcomes"][0]["outcome"]) == (500, "misconfigured")
         assert stack.sandbox.inbox() == []
