@@ -293,6 +293,71 @@ def test_the_same_json_in_another_order_or_spacing_is_the_same_body(stack: HttpS
     assert stack.post(body | {"title": "another"}, headers=headers).status == 409
 
 
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ('{"expiredSeconds": 600}', '{"expiredSeconds": 600.0}'),
+        ('{"expiredSeconds": 600}', '{"expiredSeconds": 6e2}'),
+        ('{"extendedParams": {"a": 1}}', '{"extendedParams": {"a": 1.0}}'),
+        (
+            '{"extendedParams": {"a": "1", "b": "2"}}',
+            r"""{"extendedParams": "{ \"b\":\"2\", \"a\":\"1\"}"}""",
+        ),
+        (
+            '{"targetMsgkey": {"u-1": "a", "u-2": "b"}}',
+            r"""{"targetMsgkey": "{\"u-2\":\"b\",\"u-1\":\"a\"}"}""",
+        ),
+        ("{}", '{"uri": null}'),
+        ("{}", '{"pushStyle": 0}'),
+        ("{}", '{"appId": "ONEX570DA89211721"}'),
+    ],
+)
+def test_the_same_message_written_otherwise_is_the_same_body(
+    stack: HttpStack, first: str, again: str
+) -> None:
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    common = message()
+    for named, field in {"targetMsgkey": "targets", "expiredSeconds": "expiredSeconds"}.items():
+        if named in first:
+            del common[field]
+    bodies = [f"{json.dumps(common)[:-1]}, {change[1:]}".replace(", }", "}") for change in (first, again)]
+
+    answers = [stack.post(body.encode(), headers=headers) for body in bodies]
+
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[0].json["outcomes"][0]["targets"] == answers[1].json["outcomes"][0]["targets"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"targets": ["user-4712"]},
+        {"targets": ["user-4711", "user-4712"]},
+        {"tenantId": "T2"},
+        {"workspaceId": "other"},
+        {"expiredSeconds": 601},
+        {"extendedParams": {"a": "1"}},
+    ],
+)
+def test_another_message_under_a_key_is_a_conflict_however_small_the_difference(
+    stack: HttpStack, change: dict[str, Any]
+) -> None:
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    assert stack.post(message(), headers=headers).status == 200
+
+    assert stack.post(message(**change), headers=headers).status == 409
+
+
+def test_an_invalid_body_under_a_key_that_was_used_names_its_faults(stack: HttpStack) -> None:
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    assert stack.post(message(), headers=headers).status == 200
+
+    assert stack.post(message(title=""), headers=headers).status == 422
+    assert stack.post({"messages": [message(title=""), message()]}, headers=headers).status == 409
+    assert stack.post(message(title="another"), headers=headers).status == 409
+    assert len(received(stack)) == 1
+
+
 def test_a_push_that_mpaas_refused_may_be_corrected_under_the_same_key(stack: HttpStack) -> None:
     headers = {"Idempotency-Key": "order-7"}
     stack.sandbox.order(kind="result", code="3028")

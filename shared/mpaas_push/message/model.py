@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 __all__ = ["PushMessage"]
 
 
+_FREE_FORM = {
+    "extended_params",
+    "sms_template_param",
+    "activity_content_state",
+    "transparent_message_payload",
+}
+"""Fields whose JSON is the caller's own."""
 _ADDRESSING = {"targets", "target_msgkey", "app_id", "workspace_id", "tenant_id"}
 
 
@@ -73,9 +80,11 @@ class PushMessage(MessageFields):
     def fingerprint(self) -> str:
         """A hash of what the message says, whoever gets it and whichever app sends it: 32 hexadecimal digits.
 
-        The order of keys in JSON and whether a default was written make no difference.
+        The order of keys in JSON, whether a default was written, and 600 or 600.0 make no difference.
         """
         content = self.model_dump(mode="json", exclude=_ADDRESSING, exclude_defaults=True)
+        for name in _FREE_FORM & content.keys():
+            content[name] = _one_kind_of_number(content[name])
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -243,6 +252,15 @@ def _normalise(data: dict[Any, Any], names: frozenset[str]) -> dict[Any, Any]:
     if OTHER_SPELLING in data and not {"strategyContent", "strategy_content"} & data.keys():
         data["strategyContent"] = data.pop(OTHER_SPELLING)
     return data
+
+
+def _one_kind_of_number(value: Any) -> Any:
+    """Return a JSON value with whole numbers as integers, however they were written."""
+    if isinstance(value, dict):
+        return {key: _one_kind_of_number(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_one_kind_of_number(below) for below in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _within_limit(data: dict[Any, Any], names: frozenset[str]) -> dict[Any, Any]:
