@@ -108,7 +108,7 @@ def test_a_running_stack_of_ones_own_takes_ticks_until_an_interrupt_stops_everyt
     fired, unknown = (tick(name, "--events", events) for name in ("noon", "mourning"))
     assert (fired.returncode, unknown.returncode) == (0, 1), fired.stderr
     assert "requestId" in fired.stdout
-    assert "there are: " in unknown.stdout
+    assert "timers: " in unknown.stdout
     instances = children(stack.pid)
     assert instances
 
