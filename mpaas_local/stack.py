@@ -97,6 +97,8 @@ class Stack:
         ports: Where to listen.
         store: Folder of what survives a restart: the sandbox's inbox, queues and topics, buckets and objects.
         descriptor: The `s.yaml` of the functions; their code is found beside it.
+        async_literal: The `asyncInvocationType` of triggers that means asynchronous calls
+            (fc-runtime.md: Event stream configuration).
         on_log: Takes each log line of the functions: function, request id, line.
     """
 
@@ -104,6 +106,7 @@ class Stack:
     store: Path = ROOT / ".local"
     on_log: Callable[[str, str, str], None] | None = None
     descriptor: Path = ROOT / "s.yaml"
+    async_literal: bool = True
 
     def __enter__(self) -> Self:
         """Start everything.
@@ -165,7 +168,14 @@ class Stack:
                 # The API, ARNs and events name a function as it is deployed, people here as in s.yaml.
                 deployed = host.function.name
                 queue = opened.enter_context(
-                    AsyncQueue(deployed, host.invoke, config=config, account=host.account, deliver=deliver)
+                    AsyncQueue(
+                        deployed,
+                        host.invoke,
+                        config=config,
+                        account=host.account,
+                        deliver=deliver,
+                        concurrency=host.limit,
+                    )
                 )
                 callees[name] = callees[deployed] = Callee(host.invoke, queue, host.cancel)
                 accepts[deployed] = queue.accept
@@ -271,7 +281,9 @@ class Stack:
             case triggers.EventBridge() if trigger.is_stream:
                 self._stream(trigger, function, queue.accept, deliver, opened)
             case triggers.EventBridge():
-                self._event_triggers.append(event_trigger_of(trigger, function))
+                self._event_triggers.append(
+                    event_trigger_of(trigger, function, async_literal=self.async_literal)
+                )
             case _:
                 _logger.warning(STAYS_OFF, function, name, trigger.trigger_type)
 
@@ -290,7 +302,7 @@ class Stack:
             if trigger.trigger_config.trigger_enable:
                 _logger.warning(STAYS_OFF, function, name, source.event_source_type)
             return
-        config = stream_of(trigger, host.function.name)
+        config = stream_of(trigger, host.function.name, async_literal=self.async_literal)
         self._make("queue", source.queue, name)
         self.source_queues.setdefault(function, source.queue)
         if config.dead_letters:
