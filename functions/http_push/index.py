@@ -68,7 +68,7 @@ def push() -> Response[str]:
         raise Problem(503, "throttled", text, headers={"Retry-After": "1"})
     went_out = False
     try:
-        warnings = responses.warnings_of(tasks)
+        warnings = responses.warnings_of(tasks, client.settings)
         if warnings:
             more = {"warnings": warnings, "request_id": invocation.request_id}
             logger.warning("sent with %d warnings", len(warnings), extra=more)

@@ -983,13 +983,20 @@ def test_plain_http_to_another_host_is_refused_before_anything_is_sent() -> None
     assert "https" in answer.json["detail"]
 
 
-def test_open_rules_become_errors_by_setting() -> None:
-    loop = message(smsStrategy=7, smsSignName="s", smsTemplateCode="c", smsTemplateParam={})
-    with HttpStack(environment={"PUSH_RULES": "unsure=error"}) as strict:
-        assert strict.post(loop).status == 422
-    with HttpStack() as lenient:
-        shown = lenient.post(loop, path="/v1/pushes?dryRun=true")
-    assert shown.status == 200
+def test_open_rules_become_errors_or_silent_by_setting(stack: HttpStack) -> None:
+    odd = message(smsStrategy=7, smsSignName="s", smsTemplateCode="c", smsTemplateParam={})
+    levels = "unsure=error,targets-meant=off,fixed-time-in-future=warning"
+    with HttpStack(environment={"PUSH_RULES": levels}) as strict:
+        refused = strict.post(odd)
+        silent = strict.post(message(targets=["null"]))
+        past = strict.post(
+            message(strategyType=1, strategyContent={"fixedTime": 1}), path="/v1/pushes?dryRun=true"
+        )
+    shown = stack.post(odd, path="/v1/pushes?dryRun=true")
+
+    assert refused.status == 422
+    assert (silent.status, silent.json["warnings"]) == (200, [])
+    assert [warning["rule"] for warning in past.json["warnings"]] == ["fixed-time-in-future"]
     assert "smsStrategy" in {warning["field"] for warning in shown.json["warnings"]}
 
 

@@ -67,6 +67,6 @@ def _show(name: str, task: PushTask, settings: Settings) -> bool:
     print(f"  {name}: matches, {len(requests)} request{'s' if len(requests) > 1 else ''}")
     for request in requests:
         print("    " + json.dumps(dict(request.parameters), ensure_ascii=False))
-    for advice in requests[0].message.advice():
+    for advice in requests[0].message.advice(levels=settings.constraint_levels):
         print(f"    note: {advice}")
     return True

@@ -124,7 +124,7 @@ class PushMessage(MessageFields):
             data, unset = _with_defaults(data, defaults)
         elif type(data) is not dict:
             data = dict(data)
-        context = _Context(clock, errors_at(levels) if levels else _ERRORS, _PAGE_NAMES, copies=copies)
+        context = _Context(clock, errors_at(levels or {}), _PAGE_NAMES, copies=copies)
         try:
             message = cls.model_validate(data, context=context, by_alias=True, by_name=False)
         except InvalidMessage as error:
@@ -144,11 +144,11 @@ class PushMessage(MessageFields):
 
         Args:
             clock: Tells the present time for the rules about time.
-            levels: Levels of rules that are not documented; those that are off are silent.
+            levels: Levels of rules that are not documented, as for `parse`; those at ``warning`` speak.
 
         Returns:
-            Warnings of rules that are not documented, in the order of `constraints.CONSTRAINTS`, then those
-            of the channels that the message can reach.
+            Warnings of these rules, in the order of `constraints.CONSTRAINTS`, then those of the channels
+            that the message can reach.
         """
         from mpaas_push.message.advice import Advice, channel_advice  # no push needs it
 
@@ -181,7 +181,7 @@ class PushMessage(MessageFields):
                 faults += violations_beside(faults, data, context.constraints, context.clock())
             raise _rejection(faults, context) from None
         now = context.clock()
-        found = (fault for constraint in context.constraints for fault in constraint.check(message, now))
+        found = (fault for _, fault in violations(message, context.constraints, now))
         first = next(found, None)
         if first is not None:
             raise _rejection([first, *islice(found, MAX_FAULTS)], context)
@@ -222,9 +222,8 @@ def _rejection(faults: list[Fault], context: _Context) -> InvalidMessage | Valid
     return rejection(PushMessage.__name__, faults) if context is _DEFAULT_CONTEXT else InvalidMessage(faults)
 
 
-_ERRORS = errors_at({})
 _PAGE_NAMES = frozenset(ALIASES.values()) | {OTHER_SPELLING}
-_DEFAULT_CONTEXT = _Context(system_clock, _ERRORS, _PAGE_NAMES | ALIASES.keys())
+_DEFAULT_CONTEXT = _Context(system_clock, errors_at({}), _PAGE_NAMES | ALIASES.keys())
 
 
 def _with_defaults(
