@@ -1212,6 +1212,27 @@ def test_two_answers_that_are_late_or_bad_concern_the_requests_of_that_trip_alon
     assert "failed for 10 requests" in line
 
 
+@pytest.mark.usefixtures("url")
+def test_one_bad_answer_while_a_connection_is_set_up_is_no_outage(redis_server: RedisServer) -> None:
+    met = deque[bytes]()  # the first claim and the selection of a database after it
+
+    def spoil(command: bytes) -> bytes | None:
+        if not met and is_claim(command):
+            met.append(command)
+            raise ConnectionResetError  # so that a new connection is needed
+        if len(met) == 1 and b"SELECT" in command:
+            met.append(command)
+            return b"@bogus\r\n"
+        return None
+
+    requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(2)]
+    with relay(redis_server.port, after=spoil) as spoiled, ExitStack() as opened:
+        ledger = opened.enter_context(ledger_of(spoiled.removesuffix("0") + "1", PUSH_LEDGER_IF_DOWN="fail"))
+        results = [claim_of(ledger, request, within()) for request in requests]
+
+    assert [type(result) for result in results] == [Outcome, Claim]
+
+
 @pytest.mark.usefixtures("impatient")
 def test_side_by_side_trips_of_one_slow_moment_are_made_again(url: str, redis_server: RedisServer) -> None:
     requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(8)]
