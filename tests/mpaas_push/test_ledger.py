@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import re
+import select
 import socket
 import ssl
 import threading
@@ -1073,7 +1074,7 @@ def silent(connection: socket.socket) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpaas_push.ledger_server.TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("mpaas_push.ledger_server.TIMEOUT_SECONDS", 0.5)
 
 
 def unreachable(kind: str, opened: ExitStack) -> str:
@@ -1166,7 +1167,7 @@ def spoiling(number: int, how: str) -> Callable[[bytes], bytes | None]:
             left.pop()
             flow.is_spoiled = True
             if how == "late":
-                time.sleep(0.6)
+                time.sleep(0.8)
             elif how == "reset":
                 raise ConnectionResetError
             elif how == "of a replica":
@@ -1505,24 +1506,16 @@ def tls_before(port: int, certificate: trustme.LeafCert) -> Iterator[int]:
     certificate.configure_cert(context)
 
     def relay(plain: socket.socket) -> None:
-        try:
+        with suppress(OSError):
             front = context.wrap_socket(plain, server_side=True)
-        except OSError:
-            return
-        with front, socket.create_connection((LOOPBACK, port)) as back:
-            back_reader = threading.Thread(target=copy, args=(back, front))
-            back_reader.start()
-            copy(front, back)
-            back.close()
-            back_reader.join()
-
-    def copy(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+            with front, socket.create_connection((LOOPBACK, port)) as back:
+                while True:  # in one thread: two must not use a TLS socket at once
+                    sources = [front] if front.pending() else select.select([front, back], [], [])[0]
+                    for source in sources:
+                        data = source.recv(65536)
+                        if not data:
+                            return
+                        (back if source is front else front).sendall(data)
 
     with listening(relay) as front_port:
         yield front_port
