@@ -17,6 +17,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, unquote_to_bytes
 
+import anyio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -24,11 +25,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from mpaas_local.breakable import ConnectionReset, CutBody
 from mpaas_local.loopback import LoopbackOnly
-from mpaas_local.oss import documents
+from mpaas_local.oss import documents, faults
 from mpaas_local.oss.authentication import Authenticator
 from mpaas_local.oss.blobs import CHUNK_BYTES
 from mpaas_local.oss.errors import OssError
+from mpaas_local.oss.faults import ObjectFaults
 from mpaas_local.oss.model import (
     DEFAULT_MIME_TYPE,
     MAX_OBJECT_BYTES,
@@ -39,16 +42,19 @@ from mpaas_local.oss.model import (
 )
 from mpaas_local.oss.ranges import ByteRange, asked_range, check_conditions
 from mpaas_local.oss.signature import Signable
-from mpaas_local.oss.view import VIEW, show
+from mpaas_local.oss.view import VIEW, view
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from typing import BinaryIO
     from xml.etree.ElementTree import Element
 
+    from starlette.types import Receive, Scope, Send
+
     from mpaas_local.access_keys import AccessKey
     from mpaas_local.account import Account
     from mpaas_local.oss.blobs import BlobWriter
+    from mpaas_local.oss.faults import FaultOrder
     from mpaas_local.oss.model import StoredObject, Upload
     from mpaas_local.oss.store import OssStore
 
@@ -177,6 +183,9 @@ class OssApp(Starlette):
         store: What it shows; it is not closed here.
         access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
         account: The owner of the buckets, and the only region that signatures may name.
+
+    Attributes:
+        faults: The ordered ones.
     """
 
     def __init__(
@@ -185,6 +194,7 @@ class OssApp(Starlette):
         access_keys: Mapping[str, AccessKey | str],
         account: Account,
     ) -> None:
+        self.faults = ObjectFaults()
         self._store = store
         self._authenticator = Authenticator(access_keys, account.region)
         buckets, objects, uploads = _Buckets(store, account), _Objects(store), _Uploads(store)
@@ -237,8 +247,8 @@ class OssApp(Starlette):
     async def _answer(self, request: Request, request_id: str) -> Response:
         bucket, key = _addressed(request)
         query = _query(request)
-        if bucket == VIEW and request.method == "GET":
-            return await run_in_threadpool(show, self._store, key, dict(query))
+        if bucket == VIEW:
+            return await view(request, key, dict(query), self._store, self.faults)
         headers = dict(request.headers)
         signed = Signable(request.method, bucket or None, key or None, query, headers)
         self._authenticator.authenticate(signed, self._store.clock())
@@ -252,7 +262,27 @@ class OssApp(Starlette):
             check_bucket_name(bucket)
         if key:
             check_key(key)
-        return await operation(Call(request, request_id, bucket, key, dict(query)))
+        call = Call(request, request_id, bucket, key, dict(query))
+        strike = self.faults.strike(signed)
+        return await (_struck(strike.fault, operation, call) if strike else operation(call))
+
+
+async def _struck(fault: FaultOrder, operation: Operation, call: Call) -> Response:
+    """Answer as a fault wants it."""
+    match fault:
+        case faults.ServiceUnavailable():
+            raise OssError("ServiceUnavailable")
+        case faults.InternalError():
+            raise OssError("InternalError")
+        case faults.Delay():
+            await anyio.sleep(fault.milliseconds / 1000)
+            return await operation(call)
+        case faults.CutBody():
+            return CutBody(await operation(call))
+        case faults.Reset():
+            if fault.accept and call.request.method not in {"GET", "HEAD"}:
+                await operation(call)
+            return ConnectionReset()
 
 
 class _Buckets:
@@ -354,7 +384,7 @@ class _Objects:
         else:
             status, headers["content-range"] = 206, wanted.content_range(stored.size)
         headers["content-length"] = str(wanted.size)
-        return StreamingResponse(_read(file, wanted), status, headers=headers)
+        return _FileResponse(file, wanted, status, headers)
 
     async def head(self, call: Call) -> Response:
         stored = await run_in_threadpool(self._store.get, call.bucket, call.key)
@@ -429,16 +459,28 @@ class _Uploads:
         return await run_in_threadpool(self._store.upload, call.bucket, call.key, call.query["uploadId"])
 
 
+class _FileResponse(StreamingResponse):
+    """Bytes of a file, which is closed at the end, be it that of the connection."""
+
+    def __init__(self, file: BinaryIO, wanted: ByteRange, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(_read(file, wanted), status, headers)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._file:
+            await super().__call__(scope, receive, send)
+
+
 async def _read(file: BinaryIO, wanted: ByteRange) -> AsyncIterator[bytes]:
-    with file:
-        await run_in_threadpool(file.seek, wanted.first)
-        left = wanted.size
-        while left:
-            chunk = await run_in_threadpool(file.read, min(left, CHUNK_BYTES))
-            if not chunk:
-                raise EOFError(f"{left} bytes are missing")
-            left -= len(chunk)
-            yield chunk
+    await run_in_threadpool(file.seek, wanted.first)
+    left = wanted.size
+    while left:
+        chunk = await run_in_threadpool(file.read, min(left, CHUNK_BYTES))
+        if not chunk:
+            raise EOFError(f"{left} bytes are missing")
+        left -= len(chunk)
+        yield chunk
 
 
 def _object_headers(stored: StoredObject) -> dict[str, str]:

@@ -69,6 +69,7 @@ CODES: Mapping[str, tuple[int, str, str]] = {
         "The difference between the request time and the current time is too large.",
         "0002-00000504",
     ),
+    "ServiceUnavailable": (503, "Please try again later.", ""),
     "SignatureDoesNotMatch": (
         403,
         (
