@@ -427,6 +427,14 @@ def test_a_retry_after_of_hours_ends_the_tries_even_without_deadline(asked: str,
         assert naps == []
 
 
+def test_no_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, f"http://{LOOPBACK}:{closed_port()}")
+
+    with Server() as server:
+        assert send(server).kind is ACCEPTED
+
+
 def test_a_refused_connection_is_tried_again_and_ends_throttled(naps: list[float]) -> None:
     outcome = send_to(closed_port(), PUSH_MAX_ATTEMPTS="3")
 
