@@ -18,7 +18,7 @@ def main() -> int:
     """Upload the file; returns 0, 1 if it was refused, or 2 without a file or a running stack."""
     parser = argparse.ArgumentParser(prog="python -m mpaas_local.upload", description=__doc__)
     parser.add_argument("file", metavar="FILE", type=Path)
-    parser.add_argument("target", metavar="BUCKET/KEY", help="such as uploads/statements/2026-11.pdf")
+    parser.add_argument("target", metavar="BUCKET/KEY", help="such as uploads/dev/statements/2026-11.pdf")
     parser.add_argument("--meta", metavar="NAME=VALUE", action="append", default=[], help="user metadata")
     parser.add_argument("--oss", default=f"http://127.0.0.1:{Ports.oss}", help="URL of the stack's OSS")
     parser.add_argument("--region", default=Account.region, help="region of s.yaml")
