@@ -1,8 +1,7 @@
 """The service's HTTP interface as an ASGI application, on which the official SDKs work unchanged.
 
-A signed request becomes a `Call`; an operation answers it, or raises `OssError`, which is answered as
-the service does. Bodies go to and from the disk in pieces, on worker threads, so that no request holds up
-another.
+A signed request becomes a `Call`, and an operation responds to it or raises `OssError`, which becomes an XML
+error. Bodies are streamed to and from the disk on worker threads.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_DOCUMENT_BYTES", "OssApp"]
 
 MAX_DOCUMENT_BYTES = 2 << 20
-"""Of a request's XML."""
+"""Longest XML body of a request."""
 
 _logger = logging.getLogger(__name__)
 _METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"]
@@ -83,7 +82,7 @@ _KEPT_HEADERS = frozenset(
         "expires",
     }
 )
-"""Headers of a writer that come back in answers."""
+"""Request headers that are stored with an object and returned with it."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class Call:
 
     @property
     def kept_headers(self) -> dict[str, str]:
-        """What the object's answers will have."""
+        """Headers that responses with the object will have."""
         return {
             name: value
             for name, value in self.headers.items()
@@ -120,11 +119,11 @@ class Call:
 
     @property
     def may_overwrite(self) -> bool:
-        """Whether another object may be replaced."""
+        """Whether the request may replace an object."""
         return self.headers.get("x-oss-forbid-overwrite", "").lower() != "true"
 
     def number(self, name: str, default: int, most: int) -> int:
-        """A whole number of the query, from 1 (a marker from 0)."""
+        """A whole number of the query, at least 1; a marker, at least 0."""
         text = self.query.get(name, str(default))
         least = 0 if name.endswith("marker") else 1
         if not (re.fullmatch("[0-9]{1,9}", text) and least <= int(text) <= most):
@@ -185,7 +184,7 @@ class OssApp(Starlette):
         account: The owner of the buckets, and the only region that signatures may name.
 
     Attributes:
-        faults: The ordered ones.
+        faults: The ordered faults.
     """
 
     def __init__(
@@ -256,8 +255,8 @@ class OssApp(Starlette):
         level = "object" if key else "bucket" if bucket else "service"
         operation = self._operations.get((level, request.method, names))
         if operation is None:
-            known = any(known[::2] == (level, names) for known in self._operations)
-            raise OssError("MethodNotAllowed" if known else "NotImplemented")
+            resources = {(level, names) for level, _, names in self._operations}
+            raise OssError("MethodNotAllowed" if (level, names) in resources else "NotImplemented")
         if bucket:
             check_bucket_name(bucket)
         if key:
@@ -268,7 +267,7 @@ class OssApp(Starlette):
 
 
 async def _struck(fault: FaultOrder, operation: Operation, call: Call) -> Response:
-    """Answer as a fault wants it."""
+    """Respond as an ordered fault says."""
     match fault:
         case faults.ServiceUnavailable():
             raise OssError("ServiceUnavailable")

@@ -1,7 +1,7 @@
 """What the service refuses: its codes, each with HTTP status, text and detailed code (EC).
 
-`CODES` follows https://www.alibabacloud.com/help/en/oss/support/error-codes-overview as far as this server
-can meet it. The store and the application raise `OssError`; the application answers it as XML.
+`CODES` has what this server can meet (oss.md: Errors). The store and the application raise `OssError`; the
+application answers it as XML.
 """
 
 from __future__ import annotations

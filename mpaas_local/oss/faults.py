@@ -27,11 +27,11 @@ __all__ = [
 
 
 class Match(FaultModel):
-    """Which requests an order matches: everything given must fit."""
+    """Which requests an order matches: all given fields must fit."""
 
     method: str | None = Field(default=None, description="GET, PUT, …")
     bucket: str | None = Field(default=None, description="The bucket's name.")
-    prefix: str | None = Field(default=None, description="How the object's name begins.")
+    prefix: str | None = Field(default=None, description="Prefix of the object's name.")
 
     def fits(self, request: Signable) -> bool:
         """Whether a request matches."""
@@ -47,26 +47,26 @@ class _Order(Order):
 
 
 class ServiceUnavailable(_Order):
-    """HTTP 503; nothing is done."""
+    """HTTP 503; the operation is not carried out."""
 
     kind: Literal["serviceUnavailable"]
 
 
 class InternalError(_Order):
-    """HTTP 500; nothing is done."""
+    """HTTP 500; the operation is not carried out."""
 
     kind: Literal["internalError"]
 
 
 class Delay(_Order):
-    """A late response; what is asked is done after the delay."""
+    """A late response; the operation is carried out after the delay."""
 
     kind: Literal["delay"]
     milliseconds: int = Field(ge=0, le=MAX_DELAY_MILLISECONDS)
 
 
 class CutBody(_Order):
-    """What is asked is done, but the connection closes in the middle of the response's body."""
+    """The operation is carried out, but the connection closes in the middle of the response body."""
 
     kind: Literal["cutBody"]
 
@@ -75,7 +75,7 @@ class Reset(_Order):
     """A TCP reset instead of a response."""
 
     kind: Literal["reset"]
-    accept: bool = Field(default=True, description="Whether what is asked is done before.")
+    accept: bool = Field(default=True, description="Whether the operation is carried out.")
 
 
 FaultOrder = Annotated[

@@ -1,4 +1,4 @@
-"""What people see and order: buckets and objects as JSON, and faults; without a signature."""
+"""Routes for people, without a signature: buckets and objects as JSON, and ordered faults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["VIEW", "view"]
 
 VIEW = ".local"
-"""Where the view is: no bucket can have this name."""
+"""First part of their path; no bucket can have this name."""
 
 _PAGE = 1000
 
