@@ -187,8 +187,8 @@ class OssStore:
     def put_file(self, bucket: str, key: str, file: Path) -> StoredObject:
         """Create an object from a file without reading it, for large and sparse files.
 
-        The file is linked and must not change afterwards. The ETag is not an MD5, there is no CRC, and listeners
-        are not told.
+        The file is linked and must not change afterwards. The ETag is not an MD5, there is no CRC, and no
+        event.
 
         Raises:
             OssError: `NoSuchBucket` or `InvalidObjectName`.
