@@ -1,4 +1,4 @@
-"""Judges what a role may do: exactly what functions or deployment call, and no more
+"""Checks the policies: they allow exactly the actions that functions or deployments need
 (deploy.md: CI and permissions).
 """
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 CALLS = {"mpaas:PushSimple", "mns:SendMessage", "fc:InvokeFunction", "log:PostLogStoreLogs"}
-"""What the functions call, and what Function Compute writes in their name."""
+"""The actions of the functions, and of Function Compute on their behalf."""
 
 TRUST: Mapping[str, Any] = {
     "Version": "1",
@@ -38,10 +38,10 @@ TRUST: Mapping[str, Any] = {
         {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["fc.aliyuncs.com"]}}
     ],
 }
-"""Who may take the functions' role: Function Compute, and nobody else."""
+"""The trust policy of the functions' role: only Function Compute may assume it."""
 
 _DEFAULTS = {"ALIYUN::Region": "cn-hangzhou", "ALIYUN::AccountId": "000000000000", "Stage": "dev"}
-"""What `s.yaml` takes when nothing is set."""
+"""The values of `s.yaml` when nothing is set."""
 
 _ROLE_CHECK = "ram:CheckServiceLinkedRoleExistence"
 
@@ -85,7 +85,7 @@ DEPLOYS: Mapping[str, frozenset[str]] = {
     ":project/": frozenset({"log:GetProject"}),
     ":/queues/": frozenset({"mns:GetQueueAttributes"}),
     r"^\*$": frozenset(
-        # One page says that the last two are granted on functions, another on all resources only.
+        # One page grants the last two on functions, another on all resources only.
         {
             _ROLE_CHECK,
             "fc:ListFunctions",
@@ -95,7 +95,7 @@ DEPLOYS: Mapping[str, frozenset[str]] = {
         }
     ),
 }
-"""What deploying, following logs, removing and `smoke` call, by a pattern of what each is called on."""
+"""The actions of deploying, following logs, removing and `smoke`, by a pattern of their resources."""
 
 _DEPLOYED = frozenset[str]().union(*DEPLOYS.values())
 
@@ -103,7 +103,8 @@ _OF_THE_STAGE = re.compile(
     r"acs:\w+:[^*]*[:/]mpaas-(\*-)?([a-z]+-)*\$\{Stage\}(/[^*]+)?(/\*)?|acs:ram:[^*]*:role/aliyun\w+role"
     r"|acs:ram:\*:[^*]+:role/mpaas-push-\$\{Stage\}"
 )
-"""Names of one stage: who deploys staging cannot touch production. And the service roles of triggers."""
+"""Names of one stage, so that a deployer of staging cannot touch production; and the triggers' service
+roles."""
 
 _ANONYMOUS = {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}
 _NOT_ANONYMOUS = ("fc:CreateTrigger", "fc:UpdateTrigger")
@@ -126,7 +127,7 @@ class _Policy(_Strict):
 
 
 def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
-    """Find what the role of the functions may do beyond their calls, and what it may not.
+    """Find actions that the functions' role has but does not need, and actions that it lacks.
 
     Args:
         document: The policy.
@@ -144,9 +145,7 @@ def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
             allowed.update(statement.action)
             for index, action in enumerate(statement.action):
                 if action not in CALLS:
-                    yield Fault(
-                        f"{at}.Action.{index}", f"{action} is more than the functions call: remove it"
-                    )
+                    yield Fault(f"{at}.Action.{index}", f"{action} is not needed by the functions: remove it")
             yield from _width_faults(statement, at)
     if well_formed and (lacking := sorted(CALLS - allowed)):
         yield Fault(_join(place, "Statement"), f"the functions need {', '.join(lacking)}")
@@ -159,20 +158,20 @@ def _width_faults(statement: _Statement, at: str) -> Iterator[Fault]:
                 yield Fault(f"{at}.Resource.{index}", f"{resource} is too wide: name the resource")
         return
     if not statement.condition.get("StringEquals", {}).get("mpaas:AppId"):
-        yield Fault(f"{at}.Condition", "StringEquals mpaas:AppId is missing: pushes of every app")
+        yield Fault(f"{at}.Condition", "StringEquals mpaas:AppId is missing: allows pushes of every app")
     if len(statement.action) > 1:
-        yield Fault(f"{at}.Action", "mpaas:PushSimple needs a statement of its own: it knows no resource")
+        yield Fault(f"{at}.Action", "mpaas:PushSimple must be in a statement of its own: it has no resource")
 
 
 def unreached_faults(
     document: Any, functions: Iterable[FunctionProperties], place: str = ""
 ) -> Iterator[Fault]:
-    """Find queues and functions that `s.yaml` names and the role may not use.
+    """Find queues and functions in `s.yaml` that the role cannot use.
 
     Args:
         document: The policy of the functions; `${Stage}` in it is `dev`, as in `s.yaml` with nothing set.
-        functions: Those of `s.yaml`.
-        place: The policy's path in the file.
+        functions: The functions of `s.yaml`.
+        place: Path of the policy in the file.
     """
     allowed: dict[str, set[str]] = {}
     for _, statement in _statements(substituted(document, _DEFAULTS), place):
@@ -189,17 +188,17 @@ def unreached_faults(
         for name in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
             queue = variables.get(name)
             if queue and not may("mns:SendMessage", f":/queues/{queue}/messages"):
-                yield Fault(at, f"nothing lets {name} of s.yaml, {queue}, be sent to")
+                yield Fault(at, f"does not allow mns:SendMessage on {queue}, {name} of s.yaml")
         failed = props.async_invoke_config.on_failure
         if ":/queues/" in failed and not may("mns:SendMessage", failed):
-            yield Fault(at, f"nothing lets the failure destination of s.yaml, {failed}, be sent to")
+            yield Fault(at, f"does not allow mns:SendMessage on {failed}, the failure destination of s.yaml")
         worker = variables.get("PUSH_WORKER_FUNCTION")
         if worker and not may("fc:InvokeFunction", f":functions/{worker}"):
-            yield Fault(at, f"nothing lets PUSH_WORKER_FUNCTION of s.yaml, {worker}, be invoked")
+            yield Fault(at, f"does not allow fc:InvokeFunction on {worker}, PUSH_WORKER_FUNCTION of s.yaml")
 
 
 def deployer_faults(document: Any) -> Iterator[Fault]:
-    """Find what a deployer may do beside the stage, and what of a deployment it may not."""
+    """Find actions that a deployer has beyond the stage, and actions of a deployment that it lacks."""
     lacking = {(pattern, action) for pattern, actions in DEPLOYS.items() for action in actions}
     unguarded = set(_NOT_ANONYMOUS)
     well_formed = True
@@ -220,13 +219,13 @@ def deployer_faults(document: Any) -> Iterator[Fault]:
     if well_formed and unguarded:
         yield Fault(
             "Statement",
-            f"nothing denies {' and '.join(sorted(unguarded))} on * if StringEquals"
-            " fc:EnableHTTPTriggerAnonymous is true: a trigger could answer everybody",
+            f"must deny {' and '.join(sorted(unguarded))} on * if StringEquals"
+            " fc:EnableHTTPTriggerAnonymous is true: a trigger could accept anonymous requests",
         )
 
 
 def _deployed(statement: _Statement) -> set[tuple[str, str]]:
-    """Return which calls of a deployment a statement allows, each with the pattern of what it is made on."""
+    """Return the actions of a deployment that a statement allows, each with the pattern of its resource."""
     return {
         (pattern, action)
         for pattern, actions in DEPLOYS.items()
@@ -240,14 +239,14 @@ def _breadth_faults(statement: _Statement, at: str) -> Iterator[Fault]:
         if "*" in action:
             yield Fault(f"{at}.Action.{index}", f"{action} is too wide: name each action")
         elif action.startswith("ram:") and action not in {"ram:PassRole", "ram:GetRole", _ROLE_CHECK}:
-            yield Fault(f"{at}.Action.{index}", f"{action}: an administrator makes roles, not a deployer")
+            yield Fault(
+                f"{at}.Action.{index}", f"{action}: only an administrator may manage roles, not a deployer"
+            )
     for index, resource in enumerate(statement.resource):
         if resource == "*" and set(statement.action) <= DEPLOYS[r"^\*$"]:
-            continue  # they know no resource, or may not
+            continue  # these actions have no resource, or may have none
         if not _OF_THE_STAGE.fullmatch(resource):
-            yield Fault(
-                f"{at}.Resource.{index}", f"{resource} is too wide: only mpaas-…-${{Stage}} is the stage's"
-            )
+            yield Fault(f"{at}.Resource.{index}", f"{resource} is too wide: must be mpaas-…-${{Stage}}")
     if "ram:PassRole" in statement.action and statement.condition.get("StringEquals", {}).get(
         "acs:Service"
     ) != ["fc.aliyuncs.com"]:
@@ -255,19 +254,19 @@ def _breadth_faults(statement: _Statement, at: str) -> Iterator[Fault]:
 
 
 def _denials(statement: _Statement, at: str, needed: Collection[str], who: str) -> Iterator[Fault]:
-    """Find calls that a statement takes away again: a denial goes before whatever allows.
+    """Find needed actions that a statement denies; a denial overrides every other statement.
 
-    One with a condition may be meant to, such as for requests from elsewhere.
+    A denial with a condition is not a fault: it may be intended, for requests from elsewhere for example.
     """
     if statement.condition:
         return
     for index, action in enumerate(statement.action):
-        if taken := sorted(each for each in needed if fnmatchcase(each, action)):
-            yield Fault(f"{at}.Action.{index}", f"denies {', '.join(taken)}, which {who}")
+        if denied := sorted(name for name in needed if fnmatchcase(name, action)):
+            yield Fault(f"{at}.Action.{index}", f"denies {', '.join(denied)}, which {who}")
 
 
 def substituted(value: Any, values: Mapping[str, Any]) -> Any:
-    """Fill `${Name}` in every text of a policy; names without a value stay."""
+    """Substitute `${Name}` in every string of a policy; names without a value stay."""
     if isinstance(value, dict):
         return {key: substituted(item, values) for key, item in value.items()}
     if isinstance(value, list):
