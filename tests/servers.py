@@ -143,10 +143,10 @@ def drip(exchange: Exchange) -> bool:
     return False
 
 
-def together(number: int) -> Answer:
-    """Accept, but only when `number` requests wait side by side."""
+def together(number: int, then: Answer | None = None) -> Answer:
+    """Accept, or answer as told, but only when `number` requests wait side by side."""
     barrier = threading.Barrier(number, timeout=PATIENCE)
-    accept = reply()
+    accept = then or reply()
 
     def answer(exchange: Exchange) -> bool:
         barrier.wait()
