@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import BatchIncomplete
 from mpaas_push.message import PushMessage
+from mpaas_push.message.reading import warnings_of
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, THROTTLED, UNKNOWN, counts_of
 from mpaas_push.queue_message import BODY_BYTES, LONGEST_DELAY_SECONDS, QueueMessage
 from mpaas_push.queues import HandOver, MnsQueues
@@ -120,6 +121,7 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
     """
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch(tasks, client, queues, invocation)
+    _log_warnings(tasks, client.settings, invocation)
     remembered = client.ledger is not None
     if not report.should_fail_invocation(remembered=remembered):
         return report
@@ -129,6 +131,14 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
         )
         logger.error(text, report.settled_targets)
     raise BatchIncomplete(report.outcomes, report.left)
+
+
+def _log_warnings(tasks: Sequence[PushTask], settings: Settings, invocation: Invocation) -> None:
+    """Log what may be wrong with the messages that come for the first time, by their index among those."""
+    warnings = warnings_of((task.message for task in tasks if task.attempt == 1), settings)
+    if warnings:
+        more = {"warnings": warnings, "request_id": invocation.request_id}
+        logger.warning("sent with %d warnings", len(warnings), extra=more)
 
 
 def send_batch(
