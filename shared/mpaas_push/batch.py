@@ -157,45 +157,42 @@ def send_batch(
     results = client.send_tasks(tasks, invocation.ending_earlier(reserved))
     _warn_of_misconfiguration(results)
     retries: list[_Entry] = []
+    too_long: list[_Entry] = []
     letters: list[_Entry] = []
     for index, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
         again, given_up = _separate(task, outcomes, settings)
         delay = _delay(task, again, settings) if again else 0
         for text, part in _envelopes(task, again):
-            if text is None:
-                given_up += part
-            else:
-                retries.append(_Entry((index,), text, delay, outcomes=part))
+            (too_long if text is None else retries).append(_Entry((index,), text or "", delay, outcomes=part))
         letters += [_Entry((index,), text) for text in _dead_letters(task, given_up)]
     retry_queue, dead_letter_queue = settings.retry_queue, settings.dead_letter_queue
     packs, posted = _hand_over(queues, (retry_queue, _pack(retries)), (dead_letter_queue, letters))
     # A queue may take less than MNS does: where many messages do not fit, one may.
     (singles,) = _hand_over(queues, (retry_queue, [part for pack in packs.refused for part in pack.parts]))
-    hopeless = [pack for pack in packs.refused if not pack.parts] + singles.refused
+    refused = [pack for pack in packs.refused if not pack.parts] + singles.refused
     more = [
         _Entry(entry.indexes, text)
-        for entry in hopeless
+        for entry in too_long + refused
         for text in _dead_letters(tasks[entry.indexes[0]], entry.outcomes)
     ]
-    (posted_late,) = _hand_over(queues, (dead_letter_queue, more))
-    letters += more
-    unsettled = _indexes(packs.left + singles.left)
+    (unposted,) = _hand_over(queues, (dead_letter_queue, more))
+    # What may be sent again is never stranded.
+    unsettled = _indexes(packs.left + singles.left + unposted.left + unposted.refused)
     accepted_targets = sum(
         len(outcome.targets) for outcomes in results for outcome in outcomes if outcome.accepted
     )
-    undelivered = _indexes(posted.left + posted_late.left)
-    stranded = undelivered | _indexes(posted.refused + posted_late.refused)
+    undelivered, stranded = _indexes(posted.left), _indexes(posted.left + posted.refused)
     if stranded:
         logger.error("%d messages were given up, and no dead-letter queue took them", len(stranded))
     return BatchReport(
         outcomes=counts_of(outcome for outcomes in results for outcome in outcomes),
-        retried=len(_indexes(retries) - unsettled - _indexes(hopeless)),
-        given_up=len(_indexes(letters) - stranded),
+        retried=len(_indexes(retries) - unsettled - _indexes(refused)),
+        given_up=len((_indexes(letters) - stranded) | (_indexes(more) - unsettled)),
         unsettled=len(unsettled),
         stranded=len(stranded),
         left=tuple(sorted(unsettled | stranded)),
         recoverable=len(undelivered) if dead_letter_queue else 0,
-        settled_targets=accepted_targets + _count(retries) - _count(packs.left + singles.left + hopeless),
+        settled_targets=accepted_targets + _count(retries) - _count(packs.left + singles.left + refused),
     )
 
 

@@ -160,6 +160,26 @@ def test_where_a_queue_takes_no_entry_of_many_messages_each_waits_alone(batches:
     assert letter["reason"] == "throttled"
 
 
+def test_what_may_be_sent_again_and_no_queue_ever_takes_makes_the_event_come_again(batches: Batches) -> None:
+    batches.sandbox.order(kind="throttling", match={"target": "user-1"})
+    refused = reply(error("InvalidArgument"), 400)
+    with Server(refused) as mns, pytest.raises(BatchIncomplete) as failure:
+        batches.send(to("user-0"), to("user-1"), to("user-2"), PUSH_MNS_ENDPOINT=mns.url)
+
+    assert failure.value.left == (1,)
+
+
+def test_what_may_be_sent_again_and_is_too_long_for_any_queue_makes_the_event_come_again(
+    batches: Batches,
+) -> None:
+    batches.sandbox.order(kind="throttling", match={"target": "user-1"})
+    long = to("user-1", extendedParams={"key": "x" * BODY_BYTES})
+    with pytest.raises(BatchIncomplete) as failure:
+        batches.send(to("user-0"), long, PUSH_DEAD_LETTER_QUEUE="")
+
+    assert failure.value.left == (1,)
+
+
 @pytest.mark.parametrize("remembered", [False, True])
 def test_a_letter_that_the_dead_letter_queue_never_takes_repeats_no_accepted_neighbour(
     batches: Batches, redis_server: RedisServer, caplog: pytest.LogCaptureFixture, *, remembered: bool
