@@ -119,9 +119,10 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
         BatchIncomplete: no queue took some of what was not accepted, and the event must come again. Each
             target gets the message id then that it had.
     """
+    # Before, not after: the time for handing over is all that is left then.
+    _log_warnings(tasks, client.settings, invocation)
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch(tasks, client, queues, invocation)
-    _log_warnings(tasks, client.settings, invocation)
     remembered = client.ledger is not None
     if not report.should_fail_invocation(remembered=remembered):
         return report
