@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any
 from mpaas_push.errors import BatchIncomplete
 from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import warnings_of
-from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, THROTTLED, UNKNOWN, counts_of
+from mpaas_push.outcome import (
+    ACCEPTED,
+    LEDGER_MISCONFIGURED,
+    MISCONFIGURED,
+    THROTTLED,
+    UNKNOWN,
+    counts_of,
+)
 from mpaas_push.queue_message import BODY_BYTES, LONGEST_DELAY_SECONDS, QueueMessage
 from mpaas_push.queues import HandOver, MnsQueues
 from mpaas_push.settings import Late, OnUnknown
@@ -242,9 +249,15 @@ def _reserved(seconds: float, messages: int) -> float:
 
 
 def _warn_of_misconfiguration(results: Iterable[Iterable[Outcome]]) -> None:
-    """Log one error for all of them: each request has a line of its own, and they have one cause."""
+    """Log one error for all of them: each request has a line of its own, and they have one cause.
+
+    A ledger that can never work has logged its own.
+    """
     codes = Counter(
-        outcome.result_code for outcomes in results for outcome in outcomes if outcome.kind is MISCONFIGURED
+        outcome.result_code
+        for outcomes in results
+        for outcome in outcomes
+        if outcome.kind is MISCONFIGURED and outcome.result_code != LEDGER_MISCONFIGURED
     )
     if codes:
         logger.error(
@@ -268,10 +281,6 @@ def _separate(
         )
         if may and task.attempt <= settings.retry_limit:
             again.append(outcome)
-        elif outcome.result_code == "InProgress":
-            # Another invocation holds it, or was killed with it: what it sent, nobody knows.
-            text = "another invocation was sending it when it was given up; it may have arrived"
-            given_up.append(replace(outcome, kind=UNKNOWN, result_message=text, retry_after=None))
         else:
             given_up.append(outcome)
     return again, given_up
@@ -291,6 +300,12 @@ def _envelopes(task: PushTask, outcomes: Sequence[Outcome]) -> Iterator[tuple[st
         The text of an envelope, or None where no entry of the queue can hold it, and the outcomes in it.
     """
     if not outcomes:
+        return
+    # What may have arrived has an envelope of its own: whether it did is still unknown in its dead letter.
+    doubtful = [outcome for outcome in outcomes if outcome.kind is UNKNOWN]
+    if doubtful and not task.may_have_arrived:
+        yield from _envelopes(task, [outcome for outcome in outcomes if outcome.kind is not UNKNOWN])
+        yield from _envelopes(replace(task, may_have_arrived=True), doubtful)
         return
     text = compact_json(task.envelope(_targets(outcomes), task.attempt + 1))
     if _fits(text):
@@ -361,7 +376,7 @@ def _dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
     to them alone, under the ids of the caller or new ones.
     """
     fates: dict[tuple[OutcomeKind, str | None], list[Outcome]] = {}
-    for outcome in outcomes:
+    for outcome in (_fate(task, outcome) for outcome in outcomes):
         fates.setdefault((outcome.kind, outcome.result_code), []).append(outcome)
     if not fates:
         return
@@ -374,6 +389,28 @@ def _dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
     bodies = [whole, cut] if len(original) <= BODY_BYTES else [cut]
     for fate in fates.values():
         yield from _letters(task, fate, bodies)
+
+
+def _fate(task: PushTask, outcome: Outcome) -> Outcome:
+    """Return what a letter tells of an outcome: what may have arrived is unknown, whatever came last."""
+    if outcome.kind is UNKNOWN:
+        return outcome
+    if outcome.result_code in _UNTOLD:
+        why = _UNTOLD[outcome.result_code]
+    elif task.may_have_arrived:
+        last = outcome.result_message or outcome.result_code
+        why = f"an earlier attempt may have arrived; the last one: {last}"
+    else:
+        return outcome
+    return replace(outcome, kind=UNKNOWN, result_message=why, retry_after=None, faults=())
+
+
+_UNTOLD = {
+    "InProgress": "another invocation was sending it when it was given up; it may have arrived",
+    "LedgerDown": "the ledger could not tell whether an earlier delivery was sent; it may have arrived",
+    "LedgerUnreadable": "the ledger could not tell whether an earlier delivery was sent; it may have arrived",
+}
+"""Codes of requests that this invocation did not send, because another one may have."""
 
 
 def _letters(
