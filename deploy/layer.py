@@ -126,7 +126,7 @@ def _install(runtime: str, site: Path, *, offline: bool) -> None:
     command += ["--no-deps", "--require-hashes", "--no-build-isolation", "--link-mode", "copy"]
     command += [part for name in sorted(pinned - SOURCE_ONLY) for part in ("--only-binary", name)]
     command += ["--offline"] if offline else []
-    done = subprocess.run(  # noqa: S603 - nothing of it comes from outside
+    done = subprocess.run(
         [*command, "-r", str(requirements)],
         check=False,
         capture_output=True,
@@ -150,7 +150,7 @@ def interpreter(runtime: str) -> str | None:
     candidates = [*map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python"))), f"python{version}"]
     for candidate in candidates:
         try:  # a shim may stand on PATH for a version that is not chosen
-            subprocess.run([candidate, "-c", "import ssl, venv"], capture_output=True, check=True)  # noqa: S603
+            subprocess.run([candidate, "-c", "import ssl, venv"], capture_output=True, check=True)
         except (OSError, subprocess.CalledProcessError):
             continue
         return candidate
@@ -164,7 +164,7 @@ def _compile(python: str, site: Path) -> None:
     seed, no order of sets. `unchecked-hash` lets Python take them without a look at the sources.
     """
     command = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
-    done = subprocess.run(  # noqa: S603 - nothing of it comes from outside
+    done = subprocess.run(
         [*command, "-s", str(site), "-p", "/opt/python", str(site)],
         check=False,
         capture_output=True,

@@ -92,7 +92,7 @@ class Serverless:
 
     def _run(self, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> int:
         started = time.time() - CLOCK_SECONDS
-        with subprocess.Popen(  # noqa: S603 - arguments of this module
+        with subprocess.Popen(
             ["s", *arguments, "-a", self._access],  # noqa: S607 - the operator's PATH finds it
             cwd=self._descriptor.parent,
             env={**self._env, **(env or {})},

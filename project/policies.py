@@ -126,16 +126,11 @@ class _Policy(_Strict):
     statement: Annotated[list[_Statement], Field(min_length=1)]
 
 
-def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
-    """Find actions that the functions' role has but does not need, and actions that it lacks.
-
-    Args:
-        document: The policy.
-        place: Its path in the file.
-    """
+def function_faults(document: Any) -> Iterator[Fault]:
+    """Find actions that the functions' role has but does not need, and actions that it lacks."""
     allowed: set[str] = set()
     well_formed = True
-    for at, statement in _statements(document, place):
+    for at, statement in _statements(document):
         if isinstance(statement, Fault):
             well_formed = False
             yield statement
@@ -148,7 +143,7 @@ def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
                     yield Fault(f"{at}.Action.{index}", f"{action} is not needed by the functions: remove it")
             yield from _width_faults(statement, at)
     if well_formed and (lacking := sorted(CALLS - allowed)):
-        yield Fault(_join(place, "Statement"), f"the functions need {', '.join(lacking)}")
+        yield Fault("Statement", f"the functions need {', '.join(lacking)}")
 
 
 def _width_faults(statement: _Statement, at: str) -> Iterator[Fault]:
@@ -163,18 +158,15 @@ def _width_faults(statement: _Statement, at: str) -> Iterator[Fault]:
         yield Fault(f"{at}.Action", "mpaas:PushSimple must be in a statement of its own: it has no resource")
 
 
-def unreached_faults(
-    document: Any, functions: Iterable[FunctionProperties], place: str = ""
-) -> Iterator[Fault]:
+def unreached_faults(document: Any, functions: Iterable[FunctionProperties]) -> Iterator[Fault]:
     """Find queues and functions in `s.yaml` that the role cannot use.
 
     Args:
         document: The policy of the functions; `${Stage}` in it is `dev`, as in `s.yaml` with nothing set.
         functions: The functions of `s.yaml`.
-        place: Path of the policy in the file.
     """
     allowed: dict[str, set[str]] = {}
-    for _, statement in _statements(substituted(document, _DEFAULTS), place):
+    for _, statement in _statements(substituted(document, _DEFAULTS)):
         if not isinstance(statement, Fault) and statement.effect == "Allow":
             for action in statement.action:
                 allowed.setdefault(action, set()).update(statement.resource)
@@ -182,19 +174,22 @@ def unreached_faults(
     def may(action: str, ending: str) -> bool:
         return any(resource.endswith(ending) for resource in allowed.get(action, ()))
 
-    at = _join(place, "Statement")
     for props in functions:
         variables = props.environment_variables
         for name in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
             queue = variables.get(name)
             if queue and not may("mns:SendMessage", f":/queues/{queue}/messages"):
-                yield Fault(at, f"does not allow mns:SendMessage on {queue}, {name} of s.yaml")
+                yield Fault("Statement", f"does not allow mns:SendMessage on {queue}, {name} of s.yaml")
         failed = props.async_invoke_config.on_failure
         if ":/queues/" in failed and not may("mns:SendMessage", failed):
-            yield Fault(at, f"does not allow mns:SendMessage on {failed}, the failure destination of s.yaml")
+            yield Fault(
+                "Statement", f"does not allow mns:SendMessage on {failed}, the failure destination of s.yaml"
+            )
         worker = variables.get("PUSH_WORKER_FUNCTION")
         if worker and not may("fc:InvokeFunction", f":functions/{worker}"):
-            yield Fault(at, f"does not allow fc:InvokeFunction on {worker}, PUSH_WORKER_FUNCTION of s.yaml")
+            yield Fault(
+                "Statement", f"does not allow fc:InvokeFunction on {worker}, PUSH_WORKER_FUNCTION of s.yaml"
+            )
 
 
 def deployer_faults(document: Any) -> Iterator[Fault]:
@@ -202,7 +197,7 @@ def deployer_faults(document: Any) -> Iterator[Fault]:
     lacking = {(pattern, action) for pattern, actions in DEPLOYS.items() for action in actions}
     unguarded = set(_NOT_ANONYMOUS)
     well_formed = True
-    for at, statement in _statements(document, ""):
+    for at, statement in _statements(document):
         if isinstance(statement, Fault):
             well_formed = False
             yield statement
@@ -279,15 +274,11 @@ def substituted(value: Any, values: Mapping[str, Any]) -> Any:
 _NAME = re.compile(r"\$\{([^}!]+)\}")
 
 
-def _statements(document: Any, place: str) -> Iterator[tuple[str, _Statement | Fault]]:
+def _statements(document: Any) -> Iterator[tuple[str, _Statement | Fault]]:
     try:
         policy = _Policy.model_validate(document)
     except ValidationError as error:
-        yield from ((fault.field, fault) for fault in faults_of(error, place))
+        yield from ((fault.field, fault) for fault in faults_of(error, ""))
         return
     for index, statement in enumerate(policy.statement):
-        yield _join(place, f"Statement.{index}"), statement
-
-
-def _join(place: str, step: str) -> str:
-    return f"{place}.{step}" if place else step
+        yield f"Statement.{index}", statement
