@@ -81,7 +81,9 @@ def _starters(folder: Path) -> Iterator[tuple[str, Callable[[Path | None], dict[
     runtime = next((each for each in RUNTIMES if interpreter(each)), None)
     if runtime is None:
         raise RuntimeError(f"none of {', '.join(RUNTIMES)} is on this machine")
-    python = interpreter(runtime) or ""
+    # An environment of its own: what else is installed on this machine starts with each interpreter.
+    subprocess.run([interpreter(runtime) or "", "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    python = str(folder / "venv" / "bin" / "python")
     with zipfile.ZipFile(build(runtime, folder)) as package:
         package.extractall(folder / "opt")
     install_dependencies(runtime, folder / "sample")
@@ -106,7 +108,7 @@ def _starters(folder: Path) -> Iterator[tuple[str, Callable[[Path | None], dict[
             }
 
             def start(*options: str) -> str:
-                command = [python, "-s", *options, str(COLD / script), argument]
+                command = [python, *options, str(COLD / script), argument]
                 if group:  # the shell enters it and becomes the function
                     command = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(group), *command]
                 done = subprocess.run(command, env=environment, check=False, text=True, capture_output=True)

@@ -50,7 +50,9 @@ def connect(host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -
     Raises:
         OSError: no connection, or the certificate was refused; nothing was sent.
     """
-    connection = _first_of(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), deadline)
+    # A name as bytes needs no codec for international names, whose tables a cold start would load.
+    name = host.encode("ascii") if host.isascii() else host
+    connection = _first_of(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM), deadline)
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(left_until(deadline))
