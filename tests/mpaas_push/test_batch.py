@@ -213,7 +213,7 @@ def test_while_mns_is_down_the_batch_comes_again_and_the_log_tells_what_that_dou
         Server(reply(error("InternalError"), 500)) as mns,
         pytest.raises(BatchIncomplete) as failure,
     ):
-        batches.send(*map(to, everybody(4)), seconds=1.0, PUSH_MNS_ENDPOINT=mns.url, **ledger)
+        batches.send(*map(to, everybody(4)), seconds=2.0, PUSH_MNS_ENDPOINT=mns.url, **ledger)
 
     assert failure.value.left == (1,)
     assert len(mns.requests) > 1
