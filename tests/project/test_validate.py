@@ -806,7 +806,7 @@ SEEDS = [
         DEPLOYER,
         ',\n      "Condition": {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}',
         "",
-        "Statement.11.Action.0: denies fc:CreateTrigger, which a deployment calls",
+        "Statement.12.Action.0: denies fc:CreateTrigger, which a deployment calls",
     ),
     # Rules
     (RULES, "match:", "macth:", "rules.0.macth: "),
