@@ -771,7 +771,7 @@ SEEDS = [
         DEPLOYER,
         '"ram:CheckServiceLinkedRoleExistence"',
         '"ram:CheckServiceLinkedRoleExistence", "fc:DeleteFunction"',
-        "Statement.9.Resource.0: * is too wide",
+        "Statement.10.Resource.0: * is too wide",
     ),
     *(
         (DEPLOYER, f'"{action}"', '"fc:ListLayers"', f"Statement: a deployment needs {action}")
