@@ -128,7 +128,14 @@ class PushClient:
             invocation: Keys and deadline.
         """
         planned = [
-            plan(task.message, self.settings, task.scope, first_moment=task.first_moment) for task in tasks
+            plan(
+                task.message,
+                self.settings,
+                task.scope,
+                first_moment=task.first_moment,
+                too_late=task.too_late,
+            )
+            for task in tasks
         ]
         return self._send([task.message for task in tasks], planned, invocation)
 

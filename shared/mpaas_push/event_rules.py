@@ -36,7 +36,7 @@ from mpaas_push.json_text import written_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import message_of
 from mpaas_push.paths import format_path
-from mpaas_push.task import PushTask, absolute_scope, first_moment_of, unreadable
+from mpaas_push.task import PushTask, absolute_scope, first_moment_of, read_message, unreadable
 from mpaas_push.triggers.record import UnreadableElement
 from mpaas_push.yaml_text import read_yaml
 
@@ -191,11 +191,13 @@ def _task(
     rule: Rule, event: CloudEvent, facts: dict[str, Any], settings: Settings, sender: str
 ) -> PushTask | None:
     payload = None
+    too_late: tuple[Fault, ...] = ()
+    first_moment = first_moment_of(event.moment, time.time())
     try:
         if not rule.match.fits(event, facts):
             return None
         payload = rule.payload(facts)
-        message = message_of(payload, settings)
+        message, too_late = read_message(payload, settings, first_moment)
     except Inapplicable as error:
         message = InvalidMessage([Fault("match.where", str(error))])
     except InvalidMessage as error:
@@ -207,7 +209,8 @@ def _task(
         scope=absolute_scope(sender, f"{event.scope}:{rule.name}"),
         original=event.original,
         message=message,
-        first_moment=first_moment_of(event.moment, time.time()),
+        first_moment=first_moment,
+        too_late=too_late,
         payload=payload if isinstance(message, PushMessage) else None,
     )
 

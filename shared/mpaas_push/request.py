@@ -56,12 +56,14 @@ class PushRequest:
         message: The message that it is a part of.
         expires: When its validity ends, in Unix seconds. None for a timed or loop push: its validity begins
             when mPaaS sends it.
+        too_late: Why it must not be sent any more, although it may have been before.
     """
 
     parameters: Mapping[str, str] = field(repr=False)
     targets: Mapping[str, str] = field(repr=False)
     message: PushMessage = field(repr=False)
     expires: float | None = field(default=None, compare=False)
+    too_late: tuple[Fault, ...] = field(default=(), repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"PushSimple to {', '.join(map(mask_id, self.targets))}"
@@ -153,6 +155,7 @@ def plan(
     position: int = 0,
     *,
     first_moment: float | None = None,
+    too_late: tuple[Fault, ...] = (),
 ) -> tuple[PushRequest, ...] | InvalidMessage:
     """Return the requests of a message or what is wrong with it; never raises. Nothing is sent.
 
@@ -162,11 +165,12 @@ def plan(
         scope: What the message ids are derived from.
         position: Index of the message among those of the same event.
         first_moment: When the push was asked for.
+        too_late: As in `PushRequest`.
     """
     if isinstance(message, InvalidMessage):
         return message
     try:
-        return requests_of(message, settings, scope, position, first_moment=first_moment)
+        return requests_of(message, settings, scope, position, first_moment=first_moment, too_late=too_late)
     except InvalidMessage as error:
         return error
 
@@ -178,6 +182,7 @@ def requests_of(
     position: int = 0,
     *,
     first_moment: float | None = None,
+    too_late: tuple[Fault, ...] = (),
 ) -> tuple[PushRequest, ...]:
     """Turn a message into requests of at most ten targets, in the order of its targets.
 
@@ -187,6 +192,7 @@ def requests_of(
         scope: What the message ids are derived from (see `targets.addressed`).
         position: Index of the message among those of the same event.
         first_moment: When the push was asked for, in Unix seconds; now by default. Its validity began then.
+        too_late: As in `PushRequest`.
 
     Raises:
         InvalidMessage: no app or workspace is named anywhere, or the API version of the settings lacks a
@@ -207,6 +213,7 @@ def requests_of(
             targets=portion,
             message=message,
             expires=expires,
+            too_late=too_late,
         )
         for portion in slices(addressed(message, scope, position))
     )

@@ -104,6 +104,9 @@ class Attempts:
                 code="NotSent",
                 message="no time was left in this invocation; safe to send again",
             )
+        if self._request.too_late:
+            text = f"not sent: {'; '.join(map(str, self._request.too_late))}"
+            return Verdict(kind=REFUSED, code="InvalidMessage", message=text)
         if self._validity_left() <= 0:
             seconds = self._request.message.expired_seconds
             text = f"not sent: its validity of {seconds} s had ended (PUSH_LATE=send sends it nevertheless)"

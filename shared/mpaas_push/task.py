@@ -9,6 +9,7 @@ import json
 import math
 import time
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault, InvalidMessage
@@ -31,6 +32,7 @@ __all__ = [
     "compact_json",
     "first_moment_of",
     "packed",
+    "read_message",
     "tasks_of",
     "unreadable",
 ]
@@ -53,6 +55,8 @@ class PushTask:
         attempt: Which attempt this is, from 1.
         derived: The ids in its `targetMsgkey` were derived from an earlier event, not given by the caller.
         may_have_arrived: An earlier attempt was sent, with an unknown outcome.
+        too_late: What is wrong with the message by now, although it was valid when it was asked for: a time
+            in it has passed. It is not sent any more, but it may have been before.
     """
 
     scope: str
@@ -63,6 +67,7 @@ class PushTask:
     attempt: int = 1
     derived: bool = False
     may_have_arrived: bool = False
+    too_late: tuple[Fault, ...] = ()
 
     @property
     def names_ids(self) -> bool:
@@ -129,6 +134,28 @@ def packed(envelopes: Sequence[str]) -> str:
     if len(envelopes) == 1:
         return envelopes[0]
     return f'{{"{RETRY_KEY}":{{"count":{len(envelopes)}}},"messages":[{",".join(envelopes)}]}}'
+
+
+def read_message(
+    payload: Any, settings: Settings, first_moment: float
+) -> tuple[PushMessage | InvalidMessage, tuple[Fault, ...]]:
+    """Read the message of a push that may have come before, and what makes it too late by now; never raises.
+
+    Args:
+        payload: The message, as JSON.
+        settings: Its defaults, and the levels of the open rules.
+        first_moment: When the push was asked for, in Unix seconds.
+    """
+    message = message_of(payload, settings)
+    if isinstance(message, PushMessage) or not isinstance(payload, dict) or "strategyType" not in payload:
+        return message, ()
+    then = datetime.fromtimestamp(first_moment, timezone.utc)
+    levels = settings.constraint_levels
+    try:
+        valid = PushMessage.parse(payload, defaults=settings.defaults, levels=levels, clock=lambda: then)
+    except InvalidMessage:
+        return message, ()
+    return valid, message.faults
 
 
 def absolute_scope(sender: str, own: str) -> str:
@@ -216,17 +243,21 @@ def _read(task: PushTask, settings: Settings, now: float) -> PushTask:
     """Read the payload of a task, a message or an envelope with one."""
     payload = task.payload
     if not _is_envelope(payload):
-        return replace(task, message=message_of(payload, settings))
+        read, too_late = read_message(payload, settings, task.first_moment)
+        return replace(task, message=read, too_late=too_late)
     retry, message = payload[RETRY_KEY], payload.get("message")
     # Version 0.1 wrote no moment: its messages count from their way into the retry queue.
     told = retry.get("firstMoment", task.first_moment)
     if retry.get("noTenant") is True and isinstance(message, dict):
         message = {"tenantId": "", **message}
+    first_moment = first_moment_of(told, now)
+    read, too_late = read_message(message, settings, first_moment)
     return replace(
         task,
         scope=retry["scope"] if isinstance(retry.get("scope"), str) else task.scope,
-        message=message_of(message, settings),
-        first_moment=first_moment_of(told, now),
+        message=read,
+        too_late=too_late,
+        first_moment=first_moment,
         payload=message,
         attempt=max(retry["attempt"], 1) if type(retry.get("attempt")) is int else 1,
         derived=retry.get("derived") is True,
