@@ -492,3 +492,16 @@ def test_a_dead_letter_quotes_the_event_as_it_came(tmp_path: Path) -> None:
         "aliyunregionid": "cn-hangzhou",
         "data": {"name": "Ann", "user": "u1"},
     }
+
+
+# --- Events that come again
+
+
+def test_a_push_whose_time_has_passed_since_its_event_is_a_message_that_is_too_late(tmp_path: Path) -> None:
+    timed = rule(strategyType=1, strategyContent={"fixedTime": "${data.at}"})
+    data = {"name": "Ann", "user": "u1", "at": 1_764_300_000_000}
+
+    task = applied(tmp_path, timed, event(data=data, time="2025-11-28T03:00:00Z"))
+    assert isinstance(task.message, PushMessage)
+    assert [fault.field for fault in task.too_late] == ["strategyContent.fixedTime"]
+    assert "fixedTime" in faults(tmp_path, timed, event(data=data, time="2025-11-28T04:00:00Z"))
