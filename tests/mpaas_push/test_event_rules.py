@@ -472,7 +472,7 @@ def test_a_word_that_may_be_a_flag_is_a_fault_that_names_what_to_write(tmp_path:
 
 def test_aliases_that_stand_for_a_billion_values_are_refused(tmp_path: Path) -> None:
     laughter = "a0: &a0 [ha, ha]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
-    with pytest.raises(BadRules, match="aliases stand for too many values"):
+    with pytest.raises(BadRules, match="aliases expand to too many values"):
         read(tmp_path, text=laughter)
 
 

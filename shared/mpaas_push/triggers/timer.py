@@ -84,7 +84,7 @@ def tasks_of(tick: Tick, settings: Settings, sender: str = "") -> list[PushTask]
     refused, and the others are sent.
 
     Raises:
-        InvalidMessage: one of them could never be sent; all that is wrong is named.
+        InvalidMessage: one of them could never be sent; the error names every fault.
     """
     payloads = payloads_of(tick.payload)
     first_moment = first_moment_of(tick.moment, time.time())
