@@ -138,10 +138,10 @@ def chunks_of(parts: Iterable[Part], scope: str) -> list[Chunk]:
 
 
 def hand_over(chunks: Sequence[Chunk], worker: Worker) -> tuple[list[AcceptedChunk], list[Outcome]]:
-    """Hand chunks over side by side; return those that the worker accepted, and the outcomes of the others.
+    """Hand chunks over concurrently; return those that the worker accepted, and the outcomes of the others.
 
-    What the invocation's deadline leaves no time for ends as ``throttled``: it may come again. An error is
-    the fate of its own chunk only.
+    Chunks for which the invocation's deadline leaves no time are ``throttled``: they may be sent again. An
+    error affects its own chunk only.
     """
     # An exception that no case below handles must not hide the results of the other chunks.
     unforeseen = _Failure(OutcomeKind.UNKNOWN, "NoAnswer", "it may have been handed over")
@@ -175,7 +175,7 @@ def hand_over(chunks: Sequence[Chunk], worker: Worker) -> tuple[list[AcceptedChu
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why a chunk was not taken, or may not have been."""
+    """Why a chunk was not accepted, or may not have been."""
 
     kind: OutcomeKind
     code: str

@@ -64,7 +64,7 @@ def push() -> Response[str]:
     if known == "other" and any(isinstance(task.message, PushMessage) for task in tasks):
         raise Problem(409, "conflict", "this Idempotency-Key came with another body: use a new key")
     if known == "unknown":
-        text = "not sent: the ledger cannot tell whether this Idempotency-Key came before; safe to send again"
+        text = "not sent: the ledger cannot look up this Idempotency-Key; safe to send again"
         raise Problem(503, "throttled", text, headers={"Retry-After": "1"})
     may_be_corrected = True
     try:
@@ -158,7 +158,7 @@ def not_found(_: Exception) -> Response[str]:
     if allowed := app.allowed_methods:
         methods = ", ".join(allowed)
         headers = {"Allow": methods}
-        return responses.problem(Problem(405, "method", f"this route takes {methods}", headers=headers))
+        return responses.problem(Problem(405, "method", f"this route allows {methods}", headers=headers))
     routes = "there is POST /v1/pushes, GET /v1/health, GET /openapi.json and GET /docs"
     return responses.problem(Problem(404, "not-found", routes))
 

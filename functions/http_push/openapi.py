@@ -195,7 +195,7 @@ _SECURITY = {
         "description": "`authType: jwt` of the trigger: a token that Function Compute verifies by your keys.",
     },
 }
-"""What Function Compute checks before it calls the function; which one is the trigger's to say."""
+"""What Function Compute checks before it calls the function; the trigger decides which."""
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
 _OUTCOMES = {
     "type": "object",
@@ -301,7 +301,7 @@ _HEALTH = {
     "properties": {
         "status": {
             "enum": ["ok", "degraded", "misconfigured"],
-            "description": "degraded: the ledger is down for now; misconfigured: somebody must act",
+            "description": "degraded: the ledger is down for now; misconfigured: an operator must act",
         },
         "version": {"type": "string"},
         "settings": {"type": "string", "description": "ok, or what is wrong"},
@@ -315,7 +315,7 @@ _HEALTH = {
 _PUSH: dict[str, Any] = {
     "operationId": "push",
     "summary": "Send a push, or several",
-    "description": "Every ten targets are one request to mPaaS. The answer lists the fate of every target.",
+    "description": "Ten targets make one request to mPaaS. The response lists the outcome of each target.",
     "parameters": [
         {
             "name": "dryRun",

@@ -17,12 +17,12 @@ TITLES = {
     "bad-query": "The query cannot be used",
     "conflict": "The Idempotency-Key was used with another body",
     "not-found": "There is no such route",
-    "method": "The route does not take this method",
+    "method": "The route does not allow this method",
     "refused": "The push is invalid or was refused",
     "misconfigured": "The function is misconfigured",
     "unexpected": "The function failed",
     "unknown": "The outcome is unknown",
-    "throttled": "The push was not taken for now",
+    "throttled": "The push was not accepted for now",
 }
 """Title of each kind of problem."""
 
@@ -34,7 +34,7 @@ class Problem(PushError):
         status: HTTP status.
         kind: One of `TITLES`, also the end of the problem's type.
         detail: What is wrong and what to do.
-        headers: Headers of the answer.
+        headers: Headers of the response.
         more: Members of the document beyond the standard ones.
     """
 

@@ -2,7 +2,8 @@
 
 Function Compute accepts no partial result for an event: raising redelivers all of it, returning acknowledges
 all of it. So each message that was not accepted leaves the event on its own: to the retry queue if it may be
-sent again, to the dead-letter queue if not. Only what no queue takes makes the event come again.
+sent again, to the dead-letter queue if not. Only a message that no queue accepts causes a
+redelivery of the event.
 """
 
 from __future__ import annotations
@@ -75,13 +76,13 @@ class BatchReport:
         outcomes: Number of outcomes by name, one for each request.
         retried: Messages handed to the retry queue.
         given_up: Messages handed to the dead-letter queue.
-        unsettled: Messages that may be sent again and that no queue took: the event must come again.
-        stranded: Messages that were given up and that no dead-letter queue took.
+        unsettled: Messages that may be sent again and that no queue accepted: the event must be redelivered.
+        stranded: Messages that were given up and that no dead-letter queue accepted.
         left: Indexes of the messages that are unsettled or stranded.
-        recoverable: Stranded messages that the dead-letter queue may take another time.
+        recoverable: Stranded messages that the dead-letter queue may accept later.
         settled_targets: Targets that were accepted, may have been, or wait in the retry queue: they get a
-            push twice if the event comes again and nothing remembers what was sent. A function answers
-            neither this nor `recoverable`.
+            push twice if the event is redelivered and nothing remembers what was sent. Neither this nor
+            `recoverable` is part of `as_json`.
     """
 
     outcomes: dict[str, int]
@@ -94,18 +95,18 @@ class BatchReport:
     settled_targets: int = 0
 
     def as_json(self, **more: Any) -> str:
-        """Return the report as a function answers it."""
+        """Return the report as the result of a function."""
         answer = asdict(self)
         del answer["recoverable"], answer["settled_targets"]
         return json.dumps({**more, **answer})
 
     def should_fail_invocation(self, *, remembered: bool) -> bool:
-        """Return whether the event must come again.
+        """Return whether the event must be redelivered.
 
-        It must when a message may be sent again, and when the dead-letter queue may take next time what was
-        given up. What no dead-letter queue will ever take fails the event only where that doubles nothing:
-        nothing can have been accepted and no retry is waiting, or what was sent is remembered. Then the event
-        ends where its source or Function Compute puts what failed for good.
+        It must if a message may be sent again, or if the dead-letter queue may accept later what was given
+        up. A message that no dead-letter queue will ever accept fails the event only if no push is sent twice
+        by that: nothing can have been accepted and no retry is waiting, or what was sent is remembered. The
+        event then ends where its source or Function Compute puts failed events.
 
         Args:
             remembered: A ledger keeps what was accepted from being sent again.
@@ -123,8 +124,8 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
         invocation: Keys and deadline.
 
     Raises:
-        BatchIncomplete: no queue took some of what was not accepted, and the event must come again. Each
-            target gets the message id then that it had.
+        BatchIncomplete: some messages were not accepted, and no queue took them: the event must be
+            redelivered. Each target then gets the same message id.
     """
     if invocation.asked_by < math.inf:
         tasks = [replace(task, first_moment=min(task.first_moment, invocation.asked_by)) for task in tasks]
@@ -325,8 +326,8 @@ def _envelopes(task: PushTask, outcomes: Sequence[Outcome]) -> Iterator[tuple[st
 def _delay(task: PushTask, outcomes: Iterable[Outcome], settings: Settings) -> float:
     """Return the seconds until the next attempt: more each time, and as many as the server asked for.
 
-    Never more than the queue and, unless late messages are sent too, the validity allow; a server that asked
-    for more is told of in the log.
+    Never more than the queue and, unless late messages are sent too, the validity allow; if a server asked
+    for more, that is logged.
     """
     backoff: float = min(FIRST_DELAY_SECONDS * 2 ** (task.attempt - 1), LONGEST_BACKOFF_SECONDS)
     backoff *= random.uniform(0.75, 1.25)  # spreads load, guards nothing
@@ -337,7 +338,7 @@ def _delay(task: PushTask, outcomes: Iterable[Outcome], settings: Settings) -> f
         logger.warning(
             "asked to wait %.0f s, longer than validity or queue allow: back in %.0f s", asked, longest
         )
-    # What hardly has validity left must not use up its attempts in a moment.
+    # A message that is about to expire must not use up its attempts at once.
     return min(max(backoff, asked), max(longest, FIRST_DELAY_SECONDS))
 
 
@@ -459,7 +460,7 @@ def _letters(
 
 
 def _short(outcome: Outcome) -> dict[str, Any]:
-    """Return what a letter says of an outcome where there is little room; its targets are beside it."""
+    """Return an outcome in short form, for a letter that would be too long; its targets are beside it."""
     return {
         "outcome": outcome.kind.value,
         "requestId": outcome.request_id,

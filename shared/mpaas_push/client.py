@@ -1,6 +1,6 @@
-"""Sending: messages are planned, claimed in the ledger, sent side by side, and their outcomes returned.
+"""Sending: messages are planned, claimed in the ledger, sent concurrently, and their outcomes returned.
 
-Messages enter, outcomes leave, in the order of the messages. A client is made once and kept warm: it holds
+Messages in, outcomes out, in the same order. A client is created once and kept warm: it holds
 connections and threads, but no keys and no decisions.
 """
 
@@ -97,10 +97,10 @@ class PushClient:
 
         Args:
             messages: The messages; their indexes are part of the derived message ids. A message that could
-                not be read is an `InvalidMessage` and comes back as ``refused``, without affecting the others
+                not be read is an `InvalidMessage` and becomes ``refused``, without affecting the others
                 or their indexes.
             scope: As in `send`; one for all, or one for each message, which makes indexes unnecessary.
-            invocation: As in `send`. Requests that its deadline leaves no time for come back as
+            invocation: As in `send`. Requests for which its deadline leaves no time are
                 ``throttled`` with result code ``NotSent``.
 
         Returns:

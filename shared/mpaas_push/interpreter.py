@@ -1,6 +1,6 @@
-"""One JMESPath expression applied to one event: which fields are missing, and how much may be made of it.
+"""One JMESPath expression applied to one event: which fields are missing, and how large a result may be.
 
-JMESPath takes a field that an event lacks for null, so that ``data.stauts != 'CANCELLED'`` holds for every
+JMESPath treats a missing field as null, so that ``data.stauts != 'CANCELLED'`` holds for every
 order. Here a negation of a missing field is an error, unless the expression says what a missing field means.
 Besides the functions of JMESPath there are those of Powertools.
 """

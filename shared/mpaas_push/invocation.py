@@ -26,8 +26,8 @@ class Invocation:
         deadline: When work must end, in seconds on the clock of `time.monotonic`.
         sender: The function that sends (see `sender_of`). Every scope starts with it, so the ids of functions
             and stages that share a ledger are distinct.
-        asked_by: When its pushes had been asked for at the latest, in Unix seconds: whatever an event tells
-            of its age, it is no younger.
+        asked_by: The latest time at which its pushes can have been requested, in Unix seconds: an event that
+            claims to be younger is not.
     """
 
     request_id: str

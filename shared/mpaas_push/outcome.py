@@ -1,6 +1,6 @@
 """The result of a request: one of five outcomes.
 
-An answer of mPaaS enters (`verdict_of`), a `Verdict` leaves; the client makes an `Outcome` of the last one.
+A response of mPaaS becomes a `Verdict` (`verdict_of`); the last verdict of a request becomes its `Outcome`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Verdict:
 
     Attributes:
         kind: The outcome, were this the last try.
-        code: Result code or gateway code; a name of our own when no answer came, such as ``ReadTimeout``.
+        code: Result code or gateway code; a name of our own if no response arrived, such as ``ReadTimeout``.
         message: The server's words, or ours.
         request_id: Request id of mPaaS.
         task_id: Id of a timed or loop task.
@@ -84,7 +84,7 @@ class Outcome:
         targets: Message id of each target of the request; None where the message was refused before ids
             were derived.
         request_id: Request id of mPaaS, to be quoted to support.
-        result_code: Result code of mPaaS, gateway code, or a name of our own when no answer came.
+        result_code: Result code of mPaaS, gateway code, or a name of our own if no response arrived.
         result_message: The server's words, or ours; holds no secret and no whole target id.
         task_id: Id of a timed or loop task, for `QueryPushSchedulerList` and `CancelPushScheduler`.
         attempts: How often the request was tried; 0 when it was never sent.
@@ -113,7 +113,7 @@ class Outcome:
         masks = masks_of(targets, secrets)
 
         def clean(text: str | None) -> str | None:
-            # Cut last: of what stands across the end, most would be left, and nothing would know it.
+            # Cut last: a secret that is cut at the end would no longer be recognised.
             return text and mask_text(text, masks)[:MESSAGE_LENGTH]
 
         code = verdict.code
@@ -179,8 +179,8 @@ def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     """Judge a response of mPaaS or of its gateway; never raises, whatever it contains.
 
     HTTP 200 alone means nothing (pushsimple.md: Response): accepted is ResultCode ``OK`` or ``100`` together
-    with a `PushResult` that is absent (2019-08-21) or successful. An answer that cannot be read, or could be
-    read in two ways, is `unknown`: another key that reports success or failure makes an accepted push
+    with a `PushResult` that is absent (2019-08-21) or successful. A response that is malformed or
+    ambiguous is `unknown`: another key that reports success or failure makes an accepted push
     doubtful, and whatever claims success makes a failure doubtful.
 
     Args:
@@ -191,11 +191,11 @@ def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     retry_after = _seconds(headers.get("retry-after"))
     try:
         answer = _DECODER.decode(body.decode(json.detect_encoding(body)))
-        flaw = None if isinstance(answer, dict) else "the answer is not a JSON object"
+        flaw = None if isinstance(answer, dict) else "the response is not a JSON object"
     except _DuplicateKeys:
-        flaw = "the answer has duplicate keys"
+        flaw = "the response has duplicate keys"
     except (ValueError, RecursionError):
-        flaw = "the answer is not JSON"
+        flaw = "the response is not JSON"
     if flaw:
         kind = THROTTLED if status == TOO_MANY_REQUESTS else UNKNOWN
         return Verdict(kind=kind, code=f"HTTP{status}", message=flaw, retry_after=retry_after)
@@ -206,7 +206,7 @@ def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
 def _business(
     answer: dict[str, Any], status: int, request_id: str | None, retry_after: float | None
 ) -> Verdict:
-    """Judge an answer of mPaaS itself."""
+    """Judge a response of mPaaS itself."""
     code = _text(answer["ResultCode"]) or ""
     known = find_code(code)
     kind = known.kind if known is not None else UNKNOWN
@@ -267,7 +267,7 @@ def _gateway_error(
 
 
 def _claims(answer: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what an answer and the objects in it say of success or failure, each by its path."""
+    """Yield the claims of success or failure in a response and its objects, each with its path."""
     pending = [("", answer)]
     while pending:
         path, holder = pending.pop()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 __all__ = ["BODY_BYTES", "LONGEST_DELAY_SECONDS", "QueueMessage"]
 
 BODY_BYTES = 48 * 1024
-"""Longest body of a message, in bytes of UTF-8: MNS takes 64 KB, and Base64 makes three bytes four."""
+"""Longest body of a message, in bytes of UTF-8: MNS accepts 64 KB, and Base64 turns three bytes into four."""
 LONGEST_DELAY_SECONDS = 3 * 24 * 3600
 """MNS delays up to seven days, but drops what is older than the queue's retention: four days by default."""
 
@@ -18,7 +18,7 @@ class QueueMessage:
 
     Attributes:
         queue: Name of the queue.
-        body: At most `BODY_BYTES` long, no half of a surrogate pair in it; longer ones are not taken.
+        body: At most `BODY_BYTES` long, without half a surrogate pair; longer ones are rejected.
         delay: Seconds until it can be received, at most `LONGEST_DELAY_SECONDS`.
     """
 

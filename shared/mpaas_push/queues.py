@@ -1,7 +1,7 @@
 """Queues that messages are handed over to: MNS, through its official SDK.
 
-Messages enter, and whether each was taken leaves. A failure stops nothing: what was not taken is tried again
-as long as there is time. The SDK is imported at the first use: most invocations hand nothing over.
+Messages in, a result for each out. A failure of one never stops the others: what was not accepted is sent
+again as long as there is time. The SDK is imported at first use: most invocations hand nothing over.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = ["HandOver", "MnsQueues", "Queues"]
 logger = logging.getLogger(__name__)
 
 BATCH = 16
-"""Messages that MNS takes in one request, together no longer than `BATCH_BYTES`."""
+"""Most messages in one request to MNS, together no longer than `BATCH_BYTES`."""
 BATCH_BYTES = 64 * 1024
 """Of Base64, to which each message is filled up on its own."""
 CONNECTIONS = 8
 """Concurrent requests."""
 TIMEOUT_SECONDS = 5.0
-"""For a request and its answer; less where less time is left."""
+"""For a request and its response; less if less time is left."""
 PATIENCE_SECONDS = 60.0
 """How long one hand-over tries again; less where less time is left."""
 FIRST_PAUSE_SECONDS = 0.1
@@ -60,7 +60,7 @@ class HandOver(Enum):
     FAILED = auto()
     """It may not be in the queue; a later attempt may succeed."""
     REFUSED = auto()
-    """The queue does not take this message: it is too long for it, or wrong. Others are taken."""
+    """The queue rejects this message as too long or malformed; it accepts others."""
 
 
 class Queues(Protocol):
@@ -82,7 +82,7 @@ class MnsQueues:
         Args:
             settings: The endpoint.
             invocation: Its AccessKey needs `mns:SendMessage` on the queues. After its deadline nothing more
-                is handed over: a function that is stopped in the middle could not even say what is left.
+                is handed over: a function that is stopped in between could not report what is left.
         """
         self._endpoint = settings.mns_endpoint
         self._ca_bundle = settings.ca_bundle
@@ -94,8 +94,8 @@ class MnsQueues:
     def hand_over(self, messages: Sequence[QueueMessage]) -> list[HandOver]:
         """Put messages into their queues and return the result of each.
 
-        Up to 16 go in one request, and some requests go side by side. What was not taken is tried again
-        until no time is left, unless MNS said that it never will. A request whose response was lost is tried
+        Up to 16 go in one request, and some requests are concurrent. What was not accepted is sent
+        again until no time is left, unless the error is permanent. A request whose response was lost is tried
         again too: its messages may be in the queue twice, which is better than their whole batch twice.
         Where MNS refuses a request for one of its messages, the others go in requests without it.
         """
@@ -152,7 +152,7 @@ class MnsQueues:
         """Send one request and return the result of each message.
 
         Raises:
-            _NotTaken: no message of it was surely taken.
+            _NotTaken: it is not certain that any of its messages was accepted.
             OSError: there was no response.
         """
         with self._lock:
@@ -177,7 +177,7 @@ class MnsQueues:
 
 
 class _NotTaken(Exception):
-    """A message or a request was not taken.
+    """A message or a request was not accepted.
 
     Attributes:
         code: Why.
@@ -209,7 +209,7 @@ def _entries(status: int, document: str, count: int) -> list[_NotTaken | None]:
     """Read the result of each message: None if it was accepted.
 
     Raises:
-        _NotTaken: the answer does not speak of each message.
+        _NotTaken: the response does not have a result for each message.
     """
     from mns.mns_client import ErrorDecoder
     from mns.mns_exception import MNSExceptionBase
@@ -239,11 +239,11 @@ def _failure_of(entry: dict[str, str]) -> _NotTaken | None:
 _PERMANENT = re.compile(r"Invalid|AccessDenied$|QueueNotExist$")
 """Codes that stay the same however often a message is sent, until the configuration is corrected."""
 _REFUSED = re.compile(r"InvalidArgument$|Malformed|Message(Body)?(TooLarge|TooLong)")
-"""Codes that speak of the message itself. Queues may take less than 64 KB: `MaximumMessageSize`."""
+"""Codes that concern the message itself. A queue's `MaximumMessageSize` may be below 64 KB."""
 
 
 def _refusal(status: int, document: str) -> _NotTaken:
-    """Read why a whole request was refused. What MNS does not say itself (a proxy may) is not permanent."""
+    """Read why a whole request was refused. An error of a proxy, not of MNS, is not permanent."""
     from mns.mns_client import ErrorDecoder
     from mns.mns_exception import MNSExceptionBase
 
@@ -282,7 +282,7 @@ def _length(message: QueueMessage) -> int:
 def _log(
     messages: Sequence[QueueMessage], results: Sequence[HandOver], errors: Counter[tuple[str, str]]
 ) -> None:
-    """Write one line for each queue that did not take everything at once."""
+    """Log one line for each queue that did not accept everything at the first attempt."""
     for queue in dict.fromkeys(message.queue for message in messages):
         left = sum(
             result is not HandOver.TAKEN

@@ -1,6 +1,6 @@
 """From a message to PushSimple requests on the wire: parameters, message ids, signature.
 
-The SDK's request class carries the parameters, its HMAC signs them; what leaves here is what the SDK would
+The SDK's request class carries the parameters, its HMAC signs them; the result is what the SDK would
 have sent, byte for byte.
 """
 
@@ -56,7 +56,7 @@ class PushRequest:
         message: The message that it is a part of.
         expires: When its validity ends, in Unix seconds. None for a timed or loop push: its validity begins
             when mPaaS sends it.
-        too_late: Why it must not be sent any more, although it may have been before.
+        too_late: Why it must no longer be sent, although an earlier attempt may have been.
     """
 
     parameters: Mapping[str, str] = field(repr=False)
@@ -228,7 +228,7 @@ def _parameters(message: PushMessage, settings: Settings) -> dict[str, str]:
         if value is None:
             value = defaults.get(alias)
         if alias == "tenantId" and value == "":
-            continue  # the message is meant for no tenant, whatever the settings say
+            continue  # the message has no tenant, whatever the settings
         if value is not None:
             parameters[wire_name] = _text(value)
         elif alias in _REQUIRED:

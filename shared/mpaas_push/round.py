@@ -1,7 +1,7 @@
-"""Requests that go out side by side: claimed in blocks, delivered by several threads, settled in blocks.
+"""Requests that are sent concurrently: claimed in blocks, delivered by several threads, settled in blocks.
 
-A worker that is killed leaves at most one block claimed, whose outcome is unknown afterwards. Nothing that
-happens to one request ends another: it becomes that request's outcome.
+A worker that is killed leaves at most one block claimed, whose outcome is unknown afterwards. A failure
+of one request never ends another: it becomes that request's outcome.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Round:
         self._block = max(SMALLEST_BLOCK, 2 * settings.concurrency)
         self._attempts: dict[int, Attempts] = {}
         self._outcomes: list[Outcome | None] = [None] * len(requests)
-        # Indexes of requests: which are to be claimed, which may be sent, and which have come to their end.
+        # Indexes of requests: which are to be claimed, which may be sent, and which are finished.
         self._waiting = deque(range(len(requests)) if self._ledger else ())
         self._ready = deque(() if self._ledger else range(len(requests)))
         self._finished: deque[int] = deque()
@@ -85,8 +85,8 @@ class Round:
             workers: Threads that help.
 
         Raises:
-            BaseException: one that asks the program to end, such as KeyboardInterrupt. Nothing was begun
-                after it, and what was under way has come to its end.
+            BaseException: one that ends the program, such as KeyboardInterrupt. No request was begun after
+                it, and those under way have finished.
         """
         try:
             self._call_helpers(workers)
@@ -113,10 +113,10 @@ class Round:
                 workers.submit(self._help)
         except RuntimeError:  # no more threads: those that run do the work
             with suppress(Exception):
-                logger.warning("no thread can be started: fewer requests go out side by side")
+                logger.warning("no thread can be started: fewer requests are sent concurrently")
 
     def _end(self) -> None:
-        """Let nobody begin to help, and wait for those that do."""
+        """Let no further thread help, and wait for those that do."""
         with self._change:
             self._is_over = True
             self._change.wait_for(lambda: not self._helpers)
@@ -151,7 +151,7 @@ class Round:
     def _next(self) -> int | None:
         """Return which request is next; None if there is nothing left to begin."""
         while self._fatal is None:
-            # Before all is sent somebody gets more, and only who has nothing to send waits for it.
+            # A thread claims more before everything is sent; only threads with nothing to send wait for it.
             if self._waiting and len(self._ready) <= self._block // 4:
                 if self._ledger_lock.acquire(blocking=not self._ready):
                     try:
@@ -176,7 +176,7 @@ class Round:
             return  # another thread was faster
         self._settle()
         started = time.monotonic()
-        # Half a block: the first requests go out while more are claimed.
+        # Half a block: the first requests are sent while more are claimed.
         number = min(self._block // 2, self._block - len(self._claims), len(self._waiting))
         indexes = list(islice(self._waiting, number))
         results = self._ledger.claim([self._requests[index] for index in indexes])
@@ -187,11 +187,11 @@ class Round:
             else:
                 self._claims[index] = result
                 self._ready.append(index)
-        for _ in indexes:  # not before: who finds nothing waiting and nothing ready leaves
+        for _ in indexes:  # not before: a thread ends when nothing is waiting or ready
             self._waiting.popleft()
 
     def _settle(self) -> None:
-        """Record what became of the requests that have come to their end."""
+        """Record the outcomes of the finished requests."""
         finished = [self._finished.popleft() for _ in range(len(self._finished))]
         settled = [(self._claims.pop(index), self._outcomes[index]) for index in finished]
         if self._ledger and settled:
@@ -231,7 +231,7 @@ class Round:
 def log_outcome(outcome: Outcome, invocation: Invocation, seconds: float) -> None:
     """Write the line of one outcome; never raises, whatever a handler of the log does."""
     level = logging.INFO if outcome.accepted else logging.WARNING
-    with suppress(Exception):  # it must not end what others send
+    with suppress(Exception):  # it must not stop other requests
         if not logger.isEnabledFor(level):
             return
         logger.log(

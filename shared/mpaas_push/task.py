@@ -1,6 +1,6 @@
 """The common form of a message from any trigger: with its scope, attempt and first moment.
 
-A record of a queue enters `tasks_of`, with or without the envelope in which it waits in the retry queue.
+`tasks_of` reads a queue message, with or without the envelope in which it waits in the retry queue.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class PushTask:
     def message_for(self, targets: Mapping[str, str | None], *, with_ids: bool) -> dict[str, Any]:
         """Return the message for some of its targets, as JSON.
 
-        It names its app, workspace and tenant, also where they came from the settings, and says so if it has
-        no tenant: a function with other settings then sends it to the same targets.
+        It names its app, workspace and tenant, also where they came from the settings, and states
+        it if it has no tenant: a function with other settings then sends it to the same targets.
 
         Args:
             targets: The message id of each target.
@@ -163,7 +163,7 @@ def absolute_scope(sender: str, own: str) -> str:
 
     Args:
         sender: Account, region and function (see `Invocation.sender`); none when empty.
-        own: What the event says about itself: timer and tick, queue and message id, source and id.
+        own: The event's own identity: timer and tick, queue and message id, source and id.
     """
     return f"{sender}:{own}" if sender else own
 
@@ -196,7 +196,7 @@ def tasks_of(record: RecordOrError, settings: Settings, sender: str = "") -> lis
     if not isinstance(envelopes, list) or not envelopes:
         return [_read(task, settings, now)]
     return [
-        # Each has a scope of its own in it; the index is for those that somebody else wrote.
+        # Each envelope has its own scope; the index is for those written by others.
         _read(
             replace(task, scope=f"{scope}:{index}", original=compact_json(envelope), payload=envelope),
             settings,
@@ -216,14 +216,14 @@ def unreadable(element: UnreadableElement, sender: str = "") -> PushTask:
     )
 
 
-def first_moment_of(told: Any, now: float) -> float:
+def first_moment_of(moment: Any, now: float) -> float:
     """Return when a push was requested: the time in the event, but never in the future; now if it has none.
 
     Args:
-        told: Unix seconds; anything else tells nothing.
+        moment: Unix seconds; anything else counts as no time.
         now: The time of reading, in Unix seconds.
     """
-    return float(told) if type(told) in {int, float} and 0 <= told <= now else now
+    return float(moment) if type(moment) in {int, float} and 0 <= moment <= now else now
 
 
 def compact_json(value: Any) -> str:
@@ -247,10 +247,10 @@ def _read(task: PushTask, settings: Settings, now: float) -> PushTask:
         return replace(task, message=read, too_late=too_late)
     retry, message = payload[RETRY_KEY], payload.get("message")
     # Version 0.1 wrote no moment: the validity counts from when the message entered the retry queue.
-    told = retry.get("firstMoment", task.first_moment)
+    moment = retry.get("firstMoment", task.first_moment)
     if retry.get("noTenant") is True and isinstance(message, dict):
         message = {"tenantId": "", **message}
-    first_moment = first_moment_of(told, now)
+    first_moment = first_moment_of(moment, now)
     read, too_late = read_message(message, settings, first_moment)
     return replace(
         task,

@@ -174,7 +174,11 @@ def test_an_unknown_gateway_code_is_judged_by_its_status(
 def test_a_body_that_is_not_json_is_no_verdict(body: bytes, status: int, kind: OutcomeKind) -> None:
     verdict = verdict_of(status, {}, body)
 
-    assert (verdict.kind, verdict.code, verdict.message) == (kind, f"HTTP{status}", "the answer is not JSON")
+    assert (verdict.kind, verdict.code, verdict.message) == (
+        kind,
+        f"HTTP{status}",
+        "the response is not JSON",
+    )
 
 
 @pytest.mark.parametrize("answer", [[], [OK], "OK", 100, None, True])

@@ -63,7 +63,7 @@ class FailedInvocation(NamedTuple):
 def unwrap_failed_invocation(event: bytes, invocation: Invocation) -> tuple[bytes, Invocation]:
     """Return the event to process, and the invocation on behalf of the function that it was meant for.
 
-    The record of a failed invocation gives way to the payload that failed. What that function sends keeps
+    The record of a failed invocation is replaced by the payload that failed. What that function sends keeps
     its message ids in every function that takes over its failures, so that a ledger knows what was sent. An
     event that does not state its age is at least as old as the record.
 
@@ -84,9 +84,9 @@ def failure_of(event: bytes) -> FailedInvocation | None:
 
     The record is read as it is sent to a function or queue and as the data of EventBridge's CloudEvent, whose
     source is then ``acs:fc``: what another source calls a record is data like any other. A
-    record within a record, left by a function that failed on its own failure, is opened as well: what counts
-    is the innermost. The record of an invocation that succeeded is not opened: what it holds must not be done
-    again.
+    record within a record, left by a function that failed on its own failure, is unwrapped as well, down
+    to the innermost. The record of an invocation that succeeded is not unwrapped: its payload must not be
+    processed again.
     """
     failure = None
     while (inner := _inner(event)) is not None:
@@ -121,7 +121,7 @@ _ARN = re.compile(
 
 
 def _sender(arn: str, own: str) -> str:
-    """Return the sender that an ARN names; what the ARN leaves empty is as in our own."""
+    """Return the sender that an ARN names; parts that the ARN leaves empty are taken from our own."""
     found, here = _ARN.fullmatch(arn), own.split(":")
     if found is None or len(here) < 5:
         return own

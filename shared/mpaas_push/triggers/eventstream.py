@@ -91,9 +91,9 @@ class MqttMessage(WireModel):
 def records_of(event: bytes) -> list[RecordOrError]:
     """Read the messages of an event stream, each at its index.
 
-    Where a message carries no id of its own, the CloudEvent's source and id stand for it, and in RawData,
-    where there is no CloudEvent, a hash of all that is the same at a redelivery: equal messages cannot be
-    told apart there.
+    A message without an id is identified by the CloudEvent's source and id; in RawData, where there is no
+    CloudEvent, by a hash of everything that a redelivery does not change, so equal messages cannot be
+    distinguished there.
 
     Raises:
         UnreadablePayload: The payload is neither an array nor such a message.
@@ -112,7 +112,7 @@ class _Unknown(UnreadableElement):
 
 @dataclass(frozen=True)
 class _Around:
-    """What an element says beside the data of its message.
+    """The parts of an element other than the data of its message.
 
     Attributes:
         element: The element, a CloudEvent or the data alone.

@@ -1,6 +1,6 @@
 """The HTTP trigger: Function Compute's event for Powertools' event handler, and the JSON of a body.
 
-A handler's event enters `HttpResolver`; routes see an `HttpEvent`; `messages_of` makes messages of a body.
+`HttpResolver` takes the event of a handler; routes see an `HttpEvent`; `messages_of` reads a body's messages.
 Shapes and rules: fc-runtime.md: HTTP event, HTTP response.
 """
 

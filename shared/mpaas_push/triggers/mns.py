@@ -52,7 +52,7 @@ def records_of(event: bytes) -> list[RecordOrError]:
     """Read the message that a topic delivers; a list of one, as the other readers return lists.
 
     In STREAM form there is no message id: a hash of the event replaces it, so equal messages of one topic
-    cannot be told apart. Without attributes the event is the message's body itself, whatever that may be:
+    cannot be distinguished. Without attributes the event is the message's body itself, whatever that may be:
     bytes that are not UTF-8 are that message's fault.
 
     Raises:

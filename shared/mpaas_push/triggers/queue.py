@@ -16,8 +16,8 @@ __all__ = ["records_of"]
 def records_of(event: bytes) -> list[RecordOrError]:
     """Read the messages of an event, each at its index.
 
-    What is of no event stream's shape is a topic's message: in STREAM form that may be any text, which then
-    stands or falls as a push message.
+    Whatever does not have the shape of an event stream is a topic's message: in STREAM form that may be any
+    text, which is then validated as a push message.
 
     Raises:
         UnreadablePayload: the event is empty.

@@ -1,6 +1,6 @@
 """What the readers of payloads return, and what they share.
 
-A queue message leaves as a `QueueRecord`, an event as a `CloudEvent`, an element that cannot be read as an
+A queue message becomes a `QueueRecord`, an event a `CloudEvent`, and an element that cannot be read an
 `UnreadableElement` at its index.
 """
 
@@ -175,8 +175,8 @@ class CloudEvent(WireModel):
         """What every delivery of this event shares.
 
         OSS gives the events of all objects that one request removes the same id, which is the request's: type
-        and subject tell them apart. An application chooses source and id itself: where the event tells its
-        account, region and bus, they tell it apart from one that another bus carries.
+        and subject distinguish them. An application chooses source and id itself: account, region and bus, if
+        the event names them, distinguish it from an event of another bus.
         """
         more = self.extensions
         bus = [more[name] for name in _BUS if isinstance(more.get(name), str)]
