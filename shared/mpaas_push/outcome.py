@@ -338,7 +338,7 @@ _QUOTED_REQUEST = re.compile(
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Read a Retry-After header, seconds or a date (RFC 9110 §10.2.3); None when it cannot be read."""
+    """Read a Retry-After header, seconds or a date (RFC 9110: Retry-After); None when it cannot be read."""
     if not retry_after:
         return None
     try:
