@@ -158,7 +158,7 @@ class Round:
                         self._claim()
                     finally:
                         self._ledger_lock.release()
-            elif len(self._finished) >= self._block // 2 and self._ledger_lock.acquire(blocking=False):
+            elif len(self._finished) >= self._block // 8 and self._ledger_lock.acquire(blocking=False):
                 try:
                     self._settle()
                 finally:
