@@ -1,0 +1,188 @@
+"""Rows of an audience: a line of a file enters, a `Row` leaves, or what is wrong with it.
+
+A row stands on one line: a quoted line end in a CSV would be cut by a piece's border, so it is a fault.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.errors import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mpaas_push.campaign.model import Campaign
+    from mpaas_push.campaign.pieces import Line
+
+__all__ = ["HEADER_BYTES", "InvalidRow", "Row", "RowReader", "header_of"]
+
+HEADER_BYTES = 64 << 10
+"""Of the beginning of a file: enough for its header or its first row."""
+BOM = b"\xef\xbb\xbf"
+TARGET_LENGTH = 500
+"""Longest target id, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row.
+
+    Attributes:
+        start: Byte offset of its line.
+        target: Its target id.
+        values: Its text by column.
+    """
+
+    start: int
+    target: str
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidRow:
+    """A row that nobody can get a push for.
+
+    Attributes:
+        start: Byte offset of its line.
+        reason: What is wrong; quotes nothing of the row.
+        target: Its target id, if that much could be read.
+    """
+
+    start: int
+    reason: str
+    target: str = ""
+
+
+class RowReader:
+    """Reads the lines of an audience; the same for every piece."""
+
+    def __init__(self, campaign: Campaign, header: Sequence[str] | None) -> None:
+        """Know how rows are written.
+
+        Args:
+            campaign: Its audience and the columns that it needs.
+            header: The columns of a CSV, as `header_of` returned them.
+        """
+        self._kind = campaign.audience.kind
+        self._target = campaign.audience.target or ""
+        self._delimiter = campaign.audience.delimiter
+        self._header = list(header or ())
+
+    def row_of(self, line: Line) -> Row | InvalidRow | None:
+        """Return the row of a line; None for an empty line and for the header of a CSV."""
+        if line.content is None:
+            return InvalidRow(line.start, "is longer than 64 KB")
+        content = line.content.removeprefix(BOM) if line.start == 0 else line.content
+        if not content or content.isspace() or (line.start == 0 and self._kind == "csv"):
+            return None
+        try:
+            text = content.decode()
+        except UnicodeDecodeError:
+            return InvalidRow(line.start, "is not UTF-8")
+        values = self._values(text)
+        if isinstance(values, str):
+            return InvalidRow(line.start, values)
+        target = values.get(self._target, "")
+        if not target or target.isspace():
+            return InvalidRow(line.start, f"has no target: {self._target or 'the line'} is empty")
+        if len(target) > TARGET_LENGTH or not target.isprintable():
+            return InvalidRow(line.start, f"its target must be 1 to {TARGET_LENGTH} printable characters")
+        return Row(line.start, target, values)
+
+    def _values(self, text: str) -> dict[str, str] | str:
+        """Return the values of a row by column, or what is wrong with it."""
+        if self._kind == "ids":
+            return {"": text.strip()}
+        if self._kind == "jsonl":
+            return _json_values(text)
+        fields = _csv_fields(text, self._delimiter)
+        if isinstance(fields, str):
+            return fields
+        if len(fields) != len(self._header):
+            return f"has {len(fields)} fields, the header {len(self._header)}"
+        return dict(zip(self._header, fields, strict=True))
+
+
+def header_of(campaign: Campaign, beginning: bytes) -> tuple[list[str] | None, list[Fault]]:
+    """Read the header of a CSV, or look at the first row of JSON Lines.
+
+    Args:
+        campaign: The columns that it needs.
+        beginning: The first `HEADER_BYTES` of the file, or all of it.
+
+    Returns:
+        The columns, None for a file without header, and what keeps the campaign from being sent.
+    """
+    first = next(_lines(beginning), b"")
+    try:
+        text = first.decode()
+    except UnicodeDecodeError:
+        return None, [Fault("audience", "the file is not UTF-8")]
+    if not text.strip():
+        return None, [Fault("audience", "the file is empty")]
+    if beginning.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        return None, [Fault("audience", "the file is packed: upload it unpacked")]
+    if campaign.audience.kind == "ids":
+        unknown = campaign.columns
+        return None, [_missing(column, ["none: a file of plain ids"], campaign) for column in sorted(unknown)]
+    if campaign.audience.kind == "jsonl":
+        values = _json_values(text)
+        if isinstance(values, str):
+            return None, [Fault("audience", f"the first line {values}")]
+        columns = list(values)
+        header = None
+    else:
+        fields = _csv_fields(text, campaign.audience.delimiter)
+        if isinstance(fields, str):
+            return None, [Fault("audience", f"the header {fields}")]
+        columns = header = [field.strip() for field in fields]
+        if repeated := sorted({name for name in columns if columns.count(name) > 1}):
+            return header, [Fault("audience", f"the header names {', '.join(repeated)} more than once")]
+    return header, [_missing(name, columns, campaign) for name in sorted(campaign.columns - set(columns))]
+
+
+def _missing(column: str, columns: Sequence[str], campaign: Campaign) -> Fault:
+    if column == campaign.audience.target:
+        path = "audience.target"
+    elif campaign.texts and column == campaign.texts["by"]:
+        path = "texts.by"
+    else:
+        path = "message"
+    return Fault(path, f"the audience has no column `{column}`; it has {', '.join(columns[:20])}")
+
+
+def _lines(beginning: bytes) -> Iterator[bytes]:
+    for number, line in enumerate(beginning.split(b"\n")):
+        yield (line.removeprefix(BOM) if number == 0 else line).removesuffix(b"\r")
+
+
+def _csv_fields(text: str, delimiter: str) -> list[str] | str:
+    if '"' not in text:
+        return text.split(delimiter)
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True))
+    except csv.Error:
+        return "has a quote that does not close on its line"
+
+
+def _json_values(text: str) -> dict[str, str] | str:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        return "is not JSON"
+    if not isinstance(row, dict):
+        return "is not a JSON object"
+    return {name: _as_text(value) for name, value in row.items()}
+
+
+def _as_text(value: Any) -> str:
+    """Return a value as a text shows it; what cannot be shown is empty, and so missing."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else ""

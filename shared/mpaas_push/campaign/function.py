@@ -1,0 +1,140 @@
+"""What the campaigns' function does with an event: a plan, a piece, a start, or an upload that is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.campaign.control import Controls
+from mpaas_push.campaign.model import read_document
+from mpaas_push.campaign.objects import OssObjects
+from mpaas_push.campaign.store import CampaignStore, store_of
+from mpaas_push.campaign.tasks import PieceTask, PlanTask, TaskQueue, start_of, task_of
+from mpaas_push.campaign.worker import work_on
+from mpaas_push.client import PushClient
+from mpaas_push.errors import UnreadablePayload
+from mpaas_push.functions import Functions
+from mpaas_push.invocation import Invocation
+from mpaas_push.settings import IfDown, Settings
+from mpaas_push.triggers.destination import unwrap_failed_invocation
+from mpaas_push.triggers.oss import events_of
+from mpaas_push.triggers.record import UnreadableElement
+from mpaas_push.log import function_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["CampaignTools", "handle", "shared_store"]
+
+DOCUMENT_BYTES = 1 << 20
+"""Longest document of a campaign that is read from OSS."""
+UPLOADS = "campaigns/"
+"""Prefix of the documents whose upload starts a campaign."""
+_ENDINGS = (".json", ".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class CampaignTools:
+    """What campaigns are started and steered with, for one invocation.
+
+    Attributes:
+        settings: Of the function.
+        store: State of campaigns.
+        invocation: Keys and deadline.
+        function: The campaigns' function, where `PUSH_CAMPAIGN_FUNCTION` does not name it.
+    """
+
+    settings: Settings
+    store: CampaignStore
+    invocation: Invocation
+    function: str | None = None
+
+    @cached_property
+    def queue(self) -> TaskQueue:
+        """The queue of the campaigns' function."""
+        functions = Functions(self.settings, self.invocation.credentials)
+        return TaskQueue(self.settings, functions, self.function)
+
+    @cached_property
+    def objects(self) -> OssObjects:
+        """The objects of OSS."""
+        return OssObjects(self.settings, self.invocation.credentials)
+
+    @property
+    def controls(self) -> Controls:
+        """Starts and steers campaigns."""
+        return Controls(self.settings, self.store, self.queue)
+
+
+def handle(event: bytes, context: object) -> dict[str, Any]:
+    """Do what an event asks for.
+
+    Raises:
+        UnreadablePayload: it is nothing that this function knows.
+        CampaignError: a campaign cannot be started, or a piece was not finished.
+    """
+    invocation = Invocation.of(context)
+    client = _client()
+    function = getattr(getattr(context, "function", None), "name", None)
+    tools = CampaignTools(client.settings, shared_store(client.settings), invocation, function)
+    event = unwrap_failed_invocation(event)  # from the failed queue, to be done once more
+    task = task_of(event)
+    if isinstance(task, PlanTask):
+        return {"submitted": tools.controls.submit_pieces(task)}
+    if isinstance(task, PieceTask):
+        ended = work_on(
+            task,
+            client=client,
+            invocation=invocation,
+            store=tools.store,
+            objects=tools.objects,
+            queue=tools.queue,
+        )
+        return {"campaign": task.campaign, "piece": task.piece, "turn": task.turn, "ended": ended}
+    document = start_of(event)
+    documents = [document] if document is not None else [*_uploaded(event, tools.objects)]
+    started = [tools.controls.start(each, tools.objects)[0] for each in documents]
+    return {"started": [stored.fields["id"] for stored in started]}
+
+
+@lru_cache(maxsize=1)
+def shared_store(settings: Settings) -> CampaignStore:
+    """Return the store of this instance.
+
+    Raises:
+        StoreUnavailable: the settings name none.
+    """
+    return store_of(settings)
+
+
+@lru_cache(maxsize=1)
+def _client() -> PushClient:
+    """Return the client of this instance.
+
+    While the ledger is down a block waits: without it, what is repeated would be sent twice.
+    """
+    settings = Settings.from_env()
+    function_log(settings.log_level)
+    return PushClient(settings.model_copy(update={"ledger_if_down": IfDown.FAIL}))
+
+
+def _uploaded(event: bytes, objects: OssObjects) -> Iterator[Any]:
+    """Yield the documents that were uploaded.
+
+    Raises:
+        UnreadablePayload: the event is none of OSS.
+        InvalidCampaign: a document cannot be read.
+    """
+    for entry in events_of(event):
+        if isinstance(entry, UnreadableElement):
+            raise UnreadablePayload(str(entry))
+        try:
+            bucket = str(entry.data["oss"]["bucket"]["arn"]).rpartition(":")[2]
+            key = str(entry.data["oss"]["object"]["key"])
+        except (KeyError, TypeError):
+            raise UnreadablePayload("expected a task of a campaign, or a native event of OSS") from None
+        if not key.startswith(UPLOADS) or not key.lower().endswith(_ENDINGS):
+            continue
+        info = objects.info(bucket, key)
+        yield read_document(objects.read(bucket, key, 0, min(info.size, DOCUMENT_BYTES), info.etag))
