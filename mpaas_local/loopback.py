@@ -29,14 +29,21 @@ def is_loopback(host: str) -> bool:
 
 
 class LoopbackOnly:
-    """ASGI middleware that answers 403 to a foreign `Host` and to an `Origin` that is not the service's."""
+    """ASGI middleware that answers 403 to a foreign `Host` and to an `Origin` that is not the service's.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: What it guards.
+        subdomains: Whether names below `localhost` are this machine's too; no page of the web can have one
+            (RFC 6761).
+    """
+
+    def __init__(self, app: ASGIApp, *, subdomains: bool = False) -> None:
         self._app = app
+        self._subdomains = subdomains
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] == "http" and (reason := _refusal(Headers(scope=scope))):
+        if scope["type"] == "http" and (reason := _refusal(Headers(scope=scope), self._subdomains)):
             problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": reason}
             response = JSONResponse(problem, 403, media_type="application/problem+json")
             await response(scope, receive, send)
@@ -44,9 +51,10 @@ class LoopbackOnly:
         await self._app(scope, receive, send)
 
 
-def _refusal(headers: Headers) -> str | None:
+def _refusal(headers: Headers, subdomains: bool) -> str | None:
     host = headers.get("host", "")
-    if not is_loopback(host):
+    below = subdomains and host.partition(":")[0].endswith(".localhost")
+    if not (is_loopback(host) or below):
         return "This service answers to 127.0.0.1 and localhost only."
     if headers.get("origin", f"http://{host}") not in (f"http://{host}", f"https://{host}"):
         return "This service does not answer to pages of other origins."

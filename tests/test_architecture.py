@@ -70,7 +70,7 @@ def test_functions_import_nothing_but_the_layer() -> None:
     assert {file: rooms for file, rooms in wrong.items() if rooms} == {}
 
 
-@pytest.mark.parametrize("service", ["mpaas", "mns"])
+@pytest.mark.parametrize("service", ["mpaas", "mns", "oss"])
 def test_a_sandbox_shares_no_code_with_what_it_judges(service: str) -> None:
     wrong = {
         name: used_rooms(file) - {"mpaas_local"}
@@ -81,7 +81,7 @@ def test_a_sandbox_shares_no_code_with_what_it_judges(service: str) -> None:
     assert {name: rooms for name, rooms in wrong.items() if rooms} == {}
 
 
-SERVICES = {"mpaas", "mns", "fc", "eventbridge", "inbox"}
+SERVICES = {"mpaas", "mns", "oss", "fc", "eventbridge", "inbox"}
 ENTRANCES = {"__main__", "demo", "pictures", "stack", "tick"}
 
 
@@ -90,8 +90,9 @@ ENTRANCES = {"__main__", "demo", "pictures", "stack", "tick"}
     [
         ("mpaas", set()),
         ("mns", set()),
-        ("fc", {"mns"}),
-        ("eventbridge", {"mns", "fc"}),
+        ("oss", set()),
+        ("fc", {"mns", "oss"}),
+        ("eventbridge", {"mns", "oss", "fc"}),
         ("inbox", {"mpaas", "mns", "fc"}),
     ],
 )

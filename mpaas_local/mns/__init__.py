@@ -1,5 +1,5 @@
-"""Message queues and topics on loopback, as Alibaba Cloud MNS (now Simple Message Queue) offers them: the
-official SDK works on them unchanged, and triggers use the store without HTTP.
+"""Alibaba Cloud MNS (now Simple Message Queue) on loopback: queues and topics. The official SDK works with it
+unchanged; triggers use the store without HTTP.
 """
 
 from mpaas_local.access_keys import (

@@ -1,6 +1,4 @@
-"""Who calls, and may they: a request's method, resource, headers and body go in; nothing comes out if it may
-pass, otherwise an `MnsError` is raised.
-"""
+"""Authentication of a request by its date, signature, security token and `Content-MD5`."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_SKEW_SECONDS", "authenticate"]
 
 MAX_SKEW_SECONDS = 15 * 60
-"""How far the date may be from the server's clock."""
+"""Largest difference between the date of a request and the server's clock."""
 
 
 def authenticate(
@@ -37,15 +35,15 @@ def authenticate(
     access_keys: Mapping[str, AccessKey | str],
     now: float,
 ) -> None:
-    """Let a request pass, or raise the error that the service would answer with.
+    """Authenticate a request.
 
     Args:
         method: In upper case.
-        resource: Path and query as they were sent.
-        headers: With names in lower case.
-        body: As it was sent.
-        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring. A
-            token beside a key that needs none is not looked at.
+        resource: Path and query, encoded as the client sent them.
+        headers: By lower-case name.
+        body: As sent.
+        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key requires. A
+            token sent with any other key is ignored.
         now: Seconds since 1970.
 
     Raises:
@@ -72,7 +70,7 @@ def authenticate(
     if key.security_token is not None and not same_signature(
         key.security_token, headers.get("security-token", "")
     ):
-        raise MnsError("AccessDenied", "The security token is missing or does not belong to the AccessKey.")
+        raise MnsError("AccessDenied", "The security token is missing or does not match the AccessKey.")
     if not same_signature(signature(method, resource, headers, key.secret), authorization.signature):
         raise MnsError("SignatureDoesNotMatch")
     if "content-md5" in headers and not content_md5_matches(headers["content-md5"], body):

@@ -1,7 +1,7 @@
-"""What the service refuses: the documented codes, each with its HTTP status and text.
+"""The documented error codes, each with its HTTP status and text.
 
-`CODES` follows https://www.alibabacloud.com/help/en/message-service/latest/syntax-of-error-responses as far
-as this server can meet it. The store and the application raise `MnsError`; the application answers it as XML.
+`CODES` holds those of https://www.alibabacloud.com/help/en/message-service/latest/syntax-of-error-responses
+that this server can return. The store and the operations raise `MnsError`; the application turns it into XML.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidArgument": (400, "The XML you provided did not validate against our published schema."),
     "InvalidAuthorizationHeader": (400, "The Authorization header format is invalid."),
     "InvalidDateHeader": (400, "The Date header format is invalid."),
-    "InvalidDegist": (400, "The Content-MD5 you specified is invalid."),  # spelt like this
+    "InvalidDegist": (400, "The Content-MD5 you specified is invalid."),  # the documented spelling
     "InvalidQueryString": (400, "Http request URL contains invalid querystring item."),
     "InvalidQueueName": (
         400,
@@ -76,16 +76,16 @@ CODES: Mapping[str, tuple[int, str]] = {
 
 
 class MnsError(Exception):
-    """The service refuses.
+    """The service refuses a request.
 
     Args:
         code: One of `CODES`.
-        text: Instead of the code's own text.
+        text: Replaces the code's own text.
 
     Attributes:
-        code: As in the answer's `Code`.
+        code: `Code` of the error document.
         status: HTTP status.
-        text: As in the answer's `Message`.
+        text: `Message` of the error document.
     """
 
     def __init__(self, code: str, text: str | None = None) -> None:
@@ -96,14 +96,14 @@ class MnsError(Exception):
 
 
 def out_of_range(element: str, low: int, high: int, unit: str = "seconds/bytes") -> MnsError:
-    """The error for a value that is not between two bounds, both allowed."""
+    """The error for a value outside an inclusive range."""
     return MnsError(
         "InvalidArgument", f"The value of Element {element} should between {low} and {high} {unit}."
     )
 
 
 def schema_violation(element: str) -> MnsError:
-    """The error for an element that is unknown, missing or no number."""
+    """The error for an element that is unknown, missing or not a number."""
     return MnsError(
         "InvalidArgument",
         f"The XML you provided did not validate against our published schema, cause by Element {element}.",

@@ -1,5 +1,6 @@
-"""What the store takes and returns: queues, messages, topics, subscriptions. Frozen data, no behaviour beyond
-checking itself. Times are milliseconds since 1970 in messages and seconds in everything else, as on the wire.
+"""Queues, messages, topics and subscriptions, as frozen data that validates itself.
+
+Times are in milliseconds since 1970 in messages, and in seconds everywhere else, as on the wire.
 """
 
 from __future__ import annotations
@@ -35,47 +36,47 @@ __all__ = [
 ]
 
 State = Literal["active", "inactive", "delayed"]
-"""`active` can be received; `inactive` was received and is hidden; `delayed` is not to be seen yet."""
+"""`active`: can be received; `inactive`: received and hidden; `delayed`: not visible yet."""
 Strategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
-"""`NotifyStrategy`: what to do when a subscription's endpoint fails."""
+"""`NotifyStrategy`: how to retry when a subscription's endpoint fails."""
 ContentFormat = Literal["XML", "JSON", "SIMPLIFIED", "STREAM"]
-"""`NotifyContentFormat`. STREAM is what Function Compute calls the bare message."""
+"""`NotifyContentFormat`. Function Compute calls the bare message STREAM."""
 
 BATCH_LIMIT = 16
-"""Messages or handles in one request."""
+"""Most messages or handles in one request."""
 BATCH_BYTES = 65536
-"""Of all message bodies of one request together."""
+"""Most bytes in one request, over all message bodies."""
 MAX_DELAY_SECONDS = 604_800
-"""Of a message, 7 days."""
+"""Longest delay of a message: 7 days."""
 MAX_VISIBILITY_SECONDS = 43_200
-"""12 hours."""
+"""Longest time for which a received message is hidden: 12 hours."""
 MAX_WAIT_SECONDS = 30
-"""Of a long poll."""
+"""Longest wait of a long poll."""
 DEFAULT_PRIORITY = 8
-"""Of 1, the first, to 16."""
+"""From 1, the highest, to 16."""
 
 _LOWEST_PRIORITY = 16
 _TAG_LIMIT = 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _NAME_LIMITS = {"Queue": 120, "Topic": 255, "Subscription": 255}
-# https://www.w3.org/TR/xml/#charsets: what else is in a text, no answer could carry.
+# Everything outside https://www.w3.org/TR/xml/#charsets: no XML response could carry it.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
 class QueueAttributes:
-    """What can be set on a queue.
+    """The attributes of a queue.
 
     Attributes:
-        delay_seconds: Before a message can be received, 0 to 604800; a message's own delay goes first.
-        maximum_message_size: Bytes of a body, 1024 to 65536.
+        delay_seconds: Delay before a message can be received, 0 to 604800; a message may override it.
+        maximum_message_size: Longest body in bytes, 1024 to 65536.
         message_retention_period: Seconds after which a message is dropped, received or not, 60 to 604800.
         visibility_timeout: Seconds for which a received message is hidden, 1 to 43200.
-        polling_wait_seconds: Of a receive that names no wait, 0 to 30.
-        logging_enabled: Kept, without effect.
+        polling_wait_seconds: Wait of a receive that names none, 0 to 30.
+        logging_enabled: Stored, without effect.
 
     Raises:
-        MnsError: `InvalidArgument` for a value out of its range.
+        MnsError: `InvalidArgument` for a value out of range.
     """
 
     delay_seconds: int = 0
@@ -95,7 +96,7 @@ class QueueAttributes:
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue as it is now; times in seconds since 1970."""
+    """The current state of a queue; times in seconds since 1970."""
 
     name: str
     attributes: QueueAttributes
@@ -108,7 +109,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Property:
-    """A user or system property of a message; the value as text, a BINARY one as base64."""
+    """A user or system property of a message; a BINARY value is base64."""
 
     name: str
     value: str
@@ -120,12 +121,12 @@ class Outgoing:
     """A message to send.
 
     Attributes:
-        body: Not empty, of characters that XML can carry; at most the queue's `maximum_message_size`.
+        body: Not empty, XML characters only; at most the queue's `maximum_message_size`.
         delay_seconds: 0 to 604800; None for the queue's own.
-        priority: 1, the first, to 16.
-        group_id: Kept and returned; order within a group is not promised.
-        user_properties: Kept and returned.
-        system_properties: Kept and returned.
+        priority: From 1, the highest, to 16.
+        group_id: Stored and returned; order within a group is not guaranteed.
+        user_properties: Stored and returned.
+        system_properties: Stored and returned.
 
     Raises:
         MnsError: `InvalidArgument` or `MalformedXML`.
@@ -147,7 +148,7 @@ class Outgoing:
 
     @property
     def size(self) -> int:
-        """Bytes of the body."""
+        """Length of the body in bytes."""
         return len(self.body.encode())
 
 
@@ -157,19 +158,19 @@ class Message:
 
     Attributes:
         id: `MessageId`.
-        queue: Its queue's name.
-        body: As it was sent.
-        priority: 1, the first, to 16.
-        state: At the moment of asking.
+        queue: Name of its queue.
+        body: As sent.
+        priority: From 1, the highest, to 16.
+        state: When it was read from the store.
         enqueue_time: When it was sent.
-        first_dequeue_time: 0 if it never was received.
-        next_visible_time: When it can be received, or could be first.
+        first_dequeue_time: 0 if it was never received.
+        next_visible_time: When it becomes, or became, visible.
         dequeue_count: How often it was received.
-        receipt_handle: Good for deleting and hiding it until `next_visible_time`; empty unless it was just
-            received, hidden anew, or sent with a delay.
-        group_id: As it was sent.
-        user_properties: As they were sent.
-        system_properties: As they were sent.
+        receipt_handle: Deletes the message or hides it again, until `next_visible_time`. Set only when the
+            message was just received, hidden again, or sent with a delay; otherwise empty.
+        group_id: As sent.
+        user_properties: As sent.
+        system_properties: As sent.
     """
 
     id: str
@@ -188,20 +189,20 @@ class Message:
 
     @property
     def body_md5(self) -> str:
-        """Of the body in UTF-8, hexadecimal in upper case."""
+        """MD5 of the body in UTF-8, in upper-case hexadecimal."""
         return _md5(self.body)
 
 
 @dataclass(frozen=True)
 class TopicAttributes:
-    """What can be set on a topic.
+    """The attributes of a topic.
 
     Attributes:
-        maximum_message_size: Bytes of a body, 1024 to 65536.
-        logging_enabled: Kept, without effect.
+        maximum_message_size: Longest body in bytes, 1024 to 65536.
+        logging_enabled: Stored, without effect.
 
     Raises:
-        MnsError: `InvalidArgument` for a value out of its range.
+        MnsError: `InvalidArgument` for a value out of range.
     """
 
     maximum_message_size: int = 65_536
@@ -223,14 +224,14 @@ class Topic:
 
 @dataclass(frozen=True)
 class SubscriptionAttributes:
-    """What is asked for in a subscription.
+    """The attributes of a subscription.
 
     Attributes:
         endpoint: `acs:mns:<region>:<account>:queues/<queue>`, another `acs:` name, `http://…`, `https://…`,
             `mail:…` or `sms:…`.
-        notify_strategy: For whoever delivers.
-        notify_content_format: For whoever delivers.
-        filter_tag: Only messages with this tag; empty: all. At most 16 characters.
+        notify_strategy: Read by the deliverer.
+        notify_content_format: Read by the deliverer.
+        filter_tag: Only messages with this tag; empty for all. At most 16 characters.
 
     Raises:
         MnsError: `InvalidArgument`.
@@ -243,12 +244,16 @@ class SubscriptionAttributes:
 
     def __post_init__(self) -> None:
         if not self.endpoint.startswith(("acs:", "http://", "https://", "mail:", "sms:")):
-            raise MnsError("InvalidArgument", "Endpoint is required: acs:, http://, https://, mail: or sms:.")
+            raise MnsError(
+                "InvalidArgument", "Endpoint must start with acs:, http://, https://, mail: or sms:."
+            )
         if self.notify_strategy not in get_args(Strategy):
-            raise MnsError("InvalidArgument", f"NotifyStrategy is one of {', '.join(get_args(Strategy))}.")
+            raise MnsError(
+                "InvalidArgument", f"NotifyStrategy must be one of {', '.join(get_args(Strategy))}."
+            )
         if self.notify_content_format not in get_args(ContentFormat):
             allowed = ", ".join(get_args(ContentFormat))
-            raise MnsError("InvalidArgument", f"NotifyContentFormat is one of {allowed}.")
+            raise MnsError("InvalidArgument", f"NotifyContentFormat must be one of {allowed}.")
         _check_tag("FilterTag", self.filter_tag)
         for attribute in fields(self):
             _check_characters(getattr(self, attribute.name))
@@ -270,14 +275,14 @@ class Publication:
     """A message of a topic.
 
     Attributes:
-        body: Not empty, of characters that XML can carry.
+        body: Not empty, XML characters only.
         tag: Compared with `filter_tag`; at most 16 characters.
-        attributes: `MessageAttributes`, such as `DirectMail`: name to text.
-        group_id: Kept.
-        user_properties: Kept.
-        system_properties: Kept.
-        id: `MessageId`; given when it is published.
-        publish_time: Milliseconds since 1970; given when it is published.
+        attributes: `MessageAttributes`, such as `DirectMail`, by name.
+        group_id: Stored, without effect.
+        user_properties: Stored, without effect.
+        system_properties: Stored, without effect.
+        id: `MessageId`, set by publishing.
+        publish_time: In milliseconds since 1970, set by publishing.
 
     Raises:
         MnsError: `InvalidArgument` or `MalformedXML`.
@@ -300,13 +305,13 @@ class Publication:
 
     @property
     def body_md5(self) -> str:
-        """Of the body in UTF-8, hexadecimal in upper case."""
+        """MD5 of the body in UTF-8, in upper-case hexadecimal."""
         return _md5(self.body)
 
 
 def check_name(kind: Literal["Queue", "Topic", "Subscription"], name: str) -> None:
-    """Let a name pass: letters, digits and hyphens, a hyphen not at the start; a queue's has at most 120
-    characters, the others have 255.
+    """Check a name: letters, digits and hyphens, no leading hyphen; at most 120 characters for a queue, 255
+    for a topic or subscription.
 
     Raises:
         MnsError: `QueueNameLengthError`, `InvalidQueueName` and the like.
@@ -329,15 +334,17 @@ def _check_body(body: str) -> None:
 
 
 def _check_characters(text: str) -> None:
-    if found := _NOT_XML.search(text):
-        raise MnsError("MalformedXML", f"XML cannot carry the character U+{ord(found[0]):04X}; use base64.")
+    if forbidden := _NOT_XML.search(text):
+        raise MnsError(
+            "MalformedXML", f"XML cannot carry the character U+{ord(forbidden[0]):04X}; use base64."
+        )
 
 
 def _check_extras(group_id: str, *properties: tuple[Property, ...]) -> None:
     _check_characters(group_id)
     for group in properties:
-        for each in group:
-            _check_characters(each.name + each.value + each.type)
+        for item in group:
+            _check_characters(item.name + item.value + item.type)
 
 
 def _check_tag(element: str, tag: str) -> None:

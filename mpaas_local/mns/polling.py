@@ -1,4 +1,4 @@
-"""Long polls that wait on an event loop for the store, which changes on other threads."""
+"""Long polls: requests wait on the event loop for a store that changes on other threads."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["LongPolls"]
 
 
 class LongPolls:
-    """Receives for requests that may wait.
+    """Receives that may wait.
 
     Args:
-        store: Rings whenever there may be something to receive.
+        store: Wakes the waiting receives of a queue when it changes.
     """
 
     def __init__(self, store: MnsStore) -> None:
@@ -36,13 +36,13 @@ class LongPolls:
     async def receive(
         self, queue: str, count: int, wait_seconds: float, gone: Callable[[], Awaitable[bool]]
     ) -> list[Message]:
-        """Take messages, as the store does, without holding a thread while waiting.
+        """Receive messages, as the store does, without blocking a thread while waiting.
 
         Args:
-            queue: Its name.
-            count: At most so many.
-            wait_seconds: Real seconds to wait for the first one.
-            gone: Whether the client has hung up; then nothing is taken.
+            queue: Name of the queue.
+            count: Most messages to return.
+            wait_seconds: Real seconds to wait for the first message.
+            gone: Whether the client has disconnected; then nothing is received.
         """
         deadline = time.monotonic() + wait_seconds
         with self._listening(queue) as rung:
@@ -59,7 +59,7 @@ class LongPolls:
                     return []
 
     def stop(self) -> None:
-        """Let every request that waits answer now, and no further one wait; a second call does nothing."""
+        """End all waits now and let no further receive wait. Idempotent."""
         if not self._stopping:
             self._stopping = True
             self._end_listening()

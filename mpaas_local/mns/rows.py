@@ -1,4 +1,4 @@
-"""Rows of the tables as queues and messages, and the receipt handles that name a received message."""
+"""Rows of the tables, to and from queues and messages; receipt handles."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _RECEIPT = re.compile(r"([0-9]{1,18})-([0-9a-f]{8})")
 def insert_message(
     connection: sqlite3.Connection, queue: str, attributes: QueueAttributes, message: Outgoing, now: int
 ) -> Message:
-    """Add a message to a queue of these attributes, at a moment in milliseconds.
+    """Insert a message into a queue with these attributes; `now` in milliseconds.
 
     Raises:
-        MnsError: `InvalidArgument` for a body that is larger than the queue allows.
+        MnsError: `InvalidArgument` for a body larger than the queue allows.
     """
     if message.size > attributes.maximum_message_size:
         raise out_of_range("MessageBody", 1, attributes.maximum_message_size, "bytes")
@@ -47,7 +47,7 @@ def insert_message(
     receipt = secrets.token_hex(4) if delay else ""
     message_id = uuid.uuid4().hex.upper()
     properties = json.dumps(
-        [[asdict(each) for each in group] for group in (message.user_properties, message.system_properties)]
+        [[asdict(item) for item in group] for group in (message.user_properties, message.system_properties)]
     )
     cursor = connection.execute(
         "INSERT INTO message (id, queue, body, priority, enqueue_time, first_dequeue_time, visible_at, held,"
@@ -95,10 +95,10 @@ def queue_row(connection: sqlite3.Connection, name: str) -> sqlite3.Row:
 
 
 def held_row(connection: sqlite3.Connection, queue: str, handle: str, now: int) -> sqlite3.Row:
-    """Return the row of the message that a handle is valid for.
+    """Return the row of the message that a handle names.
 
     Raises:
-        MnsError: `ReceiptHandleError` if it is not a handle; `MessageNotExist` if it is not valid any more.
+        MnsError: `ReceiptHandleError` if it is not a handle; `MessageNotExist` if it has expired.
     """
     seq, receipt = _read_handle(handle)
     row: sqlite3.Row | None = connection.execute(
@@ -111,14 +111,14 @@ def held_row(connection: sqlite3.Connection, queue: str, handle: str, now: int) 
 
 
 def receipt_handle(seq: int, receipt: str) -> str:
-    """Write a receipt handle; nothing in it needs to be encoded in a URL, as the SDK does not encode it."""
+    """Return a receipt handle, in characters that are safe in a URL: the SDK does not encode it."""
     return "1-" + base64.urlsafe_b64encode(f"{seq}-{receipt}".encode()).decode("ascii")
 
 
 def _read_handle(handle: str) -> tuple[int, str]:
-    found = _HANDLE.fullmatch(handle)
+    match = _HANDLE.fullmatch(handle)
     try:
-        text = base64.urlsafe_b64decode(found[1]).decode("ascii") if found else ""
+        text = base64.urlsafe_b64decode(match[1]).decode("ascii") if match else ""
     except (binascii.Error, UnicodeDecodeError):
         text = ""
     parts = _RECEIPT.fullmatch(text)
@@ -141,20 +141,20 @@ def message_of(row: sqlite3.Row) -> Message:
         next_visible_time=row["visible_at"],
         dequeue_count=row["dequeue_count"],
         group_id=row["group_id"],
-        user_properties=tuple(Property(**each) for each in user),
-        system_properties=tuple(Property(**each) for each in system),
+        user_properties=tuple(Property(**item) for item in user),
+        system_properties=tuple(Property(**item) for item in system),
     )
 
 
 def state_of(held: int, received: bool) -> State:
-    """Return the state of a message that is held or not, and has been received or not."""
+    """Return the state of a message."""
     if not held:
         return "active"
     return "inactive" if received else "delayed"
 
 
 def attributes_of(row: sqlite3.Row) -> QueueAttributes:
-    """Return the attributes in the row of a queue."""
+    """Return the attributes of a queue's row."""
     return QueueAttributes(
         delay_seconds=row["delay_seconds"],
         maximum_message_size=row["maximum_message_size"],

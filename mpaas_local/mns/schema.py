@@ -5,8 +5,8 @@ from __future__ import annotations
 __all__ = ["SCHEMA", "SCHEMA_VERSION"]
 
 SCHEMA_VERSION = 1
-# `held` messages are those that cannot be received: delayed, or received and hidden. It ends when
-# somebody looks after `visible_at`, so that a receive costs the same however many are hidden.
+# `held` messages cannot be received: they are delayed, or received and hidden. The first query after
+# `visible_at` clears the flag; the cost of a receive does not depend on how many messages are hidden.
 SCHEMA = """
 CREATE TABLE account (
     logging_bucket TEXT NOT NULL

@@ -1,6 +1,6 @@
-"""The service on a port of this machine, served from a background thread.
+"""The service on a loopback port, served from a background thread.
 
-`with MnsServer() as server:` gives an endpoint that the official SDK takes, and the store under it.
+`with MnsServer() as server:` provides `server.endpoint` for the official SDK, and `server.store`.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 __all__ = ["MnsServer"]
 
-_KEEP_ALIVE_SECONDS = 75  # longer than a long poll, and than clients keep a connection
+_KEEP_ALIVE_SECONDS = 75  # longer than a long poll and than clients keep idle connections
 
 
 class MnsServer:
     """The service on 127.0.0.1, as a context manager or with `start` and `close`.
 
     Args:
-        store: A store, which stays open; or the file of one, which is opened and closed here (":memory:"
-            keeps nothing).
-        port: 0 takes a free one.
-        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
-        clock: Of the store that is opened here: decides about delays, visibility and retention.
+        store: A store, which the caller closes; or the path of one, which the server opens and closes
+            (":memory:" keeps nothing).
+        port: 0 for a free one.
+        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key requires.
+        clock: Governs delays, visibility and retention of a store that the server opens.
 
     Attributes:
         store: For use without HTTP.
 
     Raises:
-        StoreUnusable: the file cannot be opened, or belongs to something else.
+        StoreUnusable: the file cannot be opened, or is not a store of this version.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class MnsServer:
         access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
         clock: Clock = time.time,
     ) -> None:
-        self._given = isinstance(store, MnsStore)
+        self._owns_store = not isinstance(store, MnsStore)
         self.store = store if isinstance(store, MnsStore) else MnsStore(store, clock=clock)
         self._app = MnsApp(self.store, access_keys)
         self._server = Server(
@@ -71,11 +71,11 @@ class MnsServer:
 
     @property
     def endpoint(self) -> str:
-        """What the SDK's `Account` takes: `http://127.0.0.1:<port>`."""
+        """Endpoint for the SDK's `Account`: `http://127.0.0.1:<port>`."""
         return self._server.url
 
     def start(self) -> Self:
-        """Listen and serve; returns when the port answers.
+        """Start serving; returns when the port accepts requests.
 
         Raises:
             PortInUse: the port is taken.
@@ -88,9 +88,7 @@ class MnsServer:
         return self
 
     def close(self) -> None:
-        """Let long polls answer, stop listening, close the store that was opened here. A second call does
-        nothing.
-        """
+        """End long polls, stop serving and close a store that the server opened. Idempotent."""
         self._server.stop()
-        if not self._given:
+        if self._owns_store:
             self.store.close()

@@ -1,7 +1,5 @@
-"""The signature of a request, computed from scratch.
-
-Method, headers, resource and a secret go in; the signature, or the text that it signs, comes out. Pure
-functions after https://help.aliyun.com/document_detail/27487.htm.
+"""The signature of a request, as pure functions: method, headers, resource and secret go in, the signature or
+the string to sign comes out. Source: https://help.aliyun.com/document_detail/27487.htm.
 """
 
 from __future__ import annotations
@@ -34,25 +32,25 @@ _AUTHORIZATION = re.compile(r"MNS +(?P<key>[^:\s]+):(?P<signature>[A-Za-z0-9+/]+
 
 @dataclass(frozen=True)
 class Authorization:
-    """What the header `Authorization: MNS <AccessKeyId>:<signature>` says."""
+    """The header `Authorization: MNS <AccessKeyId>:<signature>`, parsed."""
 
     access_key_id: str
     signature: str = field(repr=False)
 
 
 def read_authorization(header: str) -> Authorization | None:
-    """Read the header; None if it has another form."""
-    found = _AUTHORIZATION.fullmatch(header.strip())
-    return Authorization(found["key"], found["signature"]) if found else None
+    """Parse the header; None if it has another form."""
+    match = _AUTHORIZATION.fullmatch(header.strip())
+    return Authorization(match["key"], match["signature"]) if match else None
 
 
 def string_to_sign(method: str, resource: str, headers: Mapping[str, str]) -> str:
-    """The text that is signed.
+    """The string to sign.
 
     Args:
         method: In upper case.
-        resource: Path and query as they were sent, encoded as they were sent.
-        headers: With names in lower case.
+        resource: Path and query, encoded as the client sent them.
+        headers: By lower-case name.
     """
     named = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-mns-"))
     content = (headers.get("content-md5", ""), headers.get("content-type", ""))
@@ -66,15 +64,13 @@ def signature(method: str, resource: str, headers: Mapping[str, str], secret: st
 
 
 def same_signature(one: str, other: str) -> bool:
-    """Compare in a time that tells nothing."""
+    """Compare in constant time."""
     return hmac.compare_digest(one.encode(), other.encode())
 
 
 def content_md5_matches(header: str, body: bytes) -> bool:
-    """Whether `Content-MD5` belongs to the body.
-
-    It is base64 of the digest's hexadecimal text, as the official SDK sends it, or of the digest, as RFC 1864
-    has it.
+    """Whether `Content-MD5` matches the body: base64 of the digest (RFC 1864), or of its hexadecimal text, as
+    the official SDK sends it.
     """
     digest = hashlib.md5(body, usedforsecurity=False)
     allowed = (digest.hexdigest().encode(), digest.digest())
@@ -82,12 +78,12 @@ def content_md5_matches(header: str, body: bytes) -> bool:
 
 
 def sent_at(headers: Mapping[str, str]) -> str:
-    """The date of a request: `x-mns-date` stands in for `Date`; empty if neither is there."""
+    """The date of a request: `x-mns-date`, else `Date`, else empty."""
     return headers.get("x-mns-date") or headers.get("date", "")
 
 
 def moment_of(header: str) -> float | None:
-    """Seconds since 1970 that a date names; None if it is not one. Without a zone it is GMT."""
+    """A date in seconds since 1970; None if it is not a date. Without a zone it is GMT."""
     try:
         moment = parsedate_to_datetime(header)
     except (TypeError, ValueError, IndexError):

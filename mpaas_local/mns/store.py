@@ -1,8 +1,8 @@
-"""Queues and their messages, kept in SQLite. Safe under threads; used by the HTTP application and, without
-HTTP, by the triggers of the local stack.
+"""Queues and their messages, in SQLite. Thread-safe; used by the HTTP application and, without HTTP, by the
+triggers of the local stack.
 
-Names, bodies and receipt handles go in; `Queue` and `Message` come out; what the service would refuse is an
-`MnsError`. Within a priority, messages come out in the order in which they were sent.
+Names, bodies and receipt handles go in; `Queue` and `Message` come out; what the service would refuse raises
+`MnsError`. Messages of the same priority are received in the order in which they were sent.
 """
 
 from __future__ import annotations
@@ -49,26 +49,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Clock", "MnsStore"]
 
-_LONGEST_NAP = 0.5  # real seconds; a clock that was moved while a message is hidden is noticed after that
+_LONGEST_NAP = 0.5  # real seconds, after which a waiting receive notices that the clock was moved
 _SHORTEST_NAP = 0.001
 
 Clock = Callable[[], float]
-"""Answers the time in seconds since 1970, as `time.time` does."""
+"""Returns the time in seconds since 1970, as `time.time` does."""
 
 
 class MnsStore:
-    """The queues of one account. Close it, or use it in a `with`.
+    """The queues of one account; a context manager.
 
     Args:
-        path: An SQLite file, created with its folder if it is missing; ":memory:" keeps nothing.
-        clock: Decides about delays, visibility and retention; waiting itself is done in real seconds.
-        account_id: Owner of everything, as notifications name it.
+        path: An SQLite file, created with its folder if missing; ":memory:" keeps nothing.
+        clock: Governs delays, visibility and retention. Waiting takes real seconds.
+        account_id: The owner that notifications name.
 
     Attributes:
         topics: Topics and subscriptions of the same account.
 
     Raises:
-        StoreUnusable: the file cannot be opened, or belongs to something else.
+        StoreUnusable: the file cannot be opened, or is not a store of this version.
     """
 
     def __init__(
@@ -93,14 +93,14 @@ class MnsStore:
         self.close()
 
     def close(self) -> None:
-        """End every waiting receive and close the file; a second call does nothing."""
+        """Wake every waiting receive and close the file. Idempotent."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         self._database.close()
 
     def create_queue(self, name: str, attributes: QueueAttributes | None = None) -> bool:
-        """Make a queue; False if it is there already with the same attributes.
+        """Create a queue; False if it exists with the same attributes.
 
         Raises:
             MnsError: `QueueAlreadyExist` with other attributes, `InvalidQueueName`, `QueueNameLengthError`.
@@ -122,10 +122,10 @@ class MnsStore:
         return True
 
     def set_queue_attributes(self, name: str, **changes: int | bool) -> None:
-        """Change attributes, by the names of `QueueAttributes`; the others stay.
+        """Change some attributes, by the names of `QueueAttributes`.
 
         Raises:
-            MnsError: `QueueNotExist`; `InvalidArgument` for a value out of its range.
+            MnsError: `QueueNotExist`; `InvalidArgument` for a value out of range.
         """
         with self._database.transaction() as connection:
             attributes = replace(attributes_of(queue_row(connection, name)), **changes)  # type: ignore[arg-type]
@@ -139,19 +139,19 @@ class MnsStore:
             )
 
     def delete_queue(self, name: str) -> None:
-        """Remove a queue with its messages; does nothing if it is not there."""
+        """Delete a queue and its messages, if it exists."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM queue WHERE name = ?", (name,))
         self._announce(name)
 
     def queues(self, prefix: str = "") -> list[Queue]:
-        """The queues whose names begin so, by name."""
+        """The queues whose names start with a prefix, sorted by name."""
         with self._database.transaction() as connection:
             rows = connection.execute("SELECT * FROM queue ORDER BY name").fetchall()
             return [self._counted(connection, row) for row in rows if row["name"].startswith(prefix)]
 
     def queue(self, name: str) -> Queue:
-        """One queue.
+        """One queue by name.
 
         Raises:
             MnsError: `QueueNotExist`.
@@ -162,7 +162,7 @@ class MnsStore:
     def send(
         self, queue: str, body: str, *, delay_seconds: int | None = None, priority: int = DEFAULT_PRIORITY
     ) -> Message:
-        """Add one message; for the arguments see `Outgoing`.
+        """Send one message; see `Outgoing` for the arguments.
 
         Raises:
             MnsError: `QueueNotExist`, `InvalidArgument` or `MalformedXML`.
@@ -171,10 +171,10 @@ class MnsStore:
         return message
 
     def send_batch(self, queue: str, messages: Sequence[Outgoing]) -> list[Message]:
-        """Add messages, as many as you like: all of them or, if it raises, none.
+        """Send any number of messages: all of them or, if it raises, none.
 
         Raises:
-            MnsError: `QueueNotExist`, or `InvalidArgument` for a body that is larger than the queue allows.
+            MnsError: `QueueNotExist`; `InvalidArgument` for a body larger than the queue allows.
         """
         with self._database.transaction() as connection:
             attributes = attributes_of(queue_row(connection, queue))
@@ -191,12 +191,12 @@ class MnsStore:
         wait_seconds: float = 0.0,
         visibility_timeout: int | None = None,
     ) -> list[Message]:
-        """Take messages that can be received and hide them; none if there is none.
+        """Receive active messages and hide them; an empty list if there are none.
 
         Args:
-            queue: Its name.
-            count: At most so many, 1 or more; only HTTP stops at 16.
-            wait_seconds: Real seconds to wait for the first one, on this thread.
+            queue: Name of the queue.
+            count: Most messages to return, 1 or more; the limit of 16 applies to HTTP only.
+            wait_seconds: Real seconds to block this thread until the first message.
             visibility_timeout: Seconds to hide them, 1 to 43200; None for the queue's own.
 
         Raises:
@@ -216,7 +216,7 @@ class MnsStore:
                 return taken
 
     def peek(self, queue: str, count: int = 1) -> list[Message]:
-        """Messages that can be received, without taking them.
+        """Active messages, without receiving them.
 
         Raises:
             MnsError: `QueueNotExist`.
@@ -226,13 +226,13 @@ class MnsStore:
     def messages(
         self, queue: str, state: State | None = None, *, limit: int = 1000, offset: int = 0
     ) -> list[Message]:
-        """Messages of a queue in the order in which they come out; none of them changes.
+        """Messages of a queue in the order of receipt, without receiving them.
 
         Args:
-            queue: Its name.
-            state: None for all; those that cannot be received come last.
-            limit: At most so many.
-            offset: Skip so many.
+            queue: Name of the queue.
+            state: None for all; hidden ones come last.
+            limit: Most messages to return.
+            offset: Number of messages to skip.
 
         Raises:
             MnsError: `QueueNotExist`.
@@ -246,14 +246,14 @@ class MnsStore:
         with self._database.transaction() as connection:
             self._refresh(connection, queue_row(connection, queue))
             rows = connection.execute(
-                f"SELECT * FROM message WHERE queue = ? AND {conditions[state]}"  # from the table above
+                f"SELECT * FROM message WHERE queue = ? AND {conditions[state]}"  # a constant
                 " ORDER BY held, priority, seq LIMIT ? OFFSET ?",
                 (queue, limit, offset),
             )
             return [message_of(row) for row in rows]
 
     def find(self, queue: str, message_id: str) -> Message | None:
-        """Return a message by its id, without receiving it; None if it is not there.
+        """A message by id, without receiving it; None if there is none.
 
         Raises:
             MnsError: `QueueNotExist`.
@@ -266,7 +266,7 @@ class MnsStore:
         return message_of(row) if row else None
 
     def remove(self, queue: str, message_id: str) -> bool:
-        """Delete a message whatever its state, as only a person at the page may; False if it is not there.
+        """Delete a message by id, whatever its state; False if there is none. Not part of MNS.
 
         Raises:
             MnsError: `QueueNotExist`.
@@ -280,17 +280,17 @@ class MnsStore:
         return deleted > 0
 
     def delete(self, queue: str, receipt_handle: str) -> None:
-        """Remove a message that was received.
+        """Delete a received message.
 
         Raises:
-            MnsError: `QueueNotExist`; `ReceiptHandleError` if it is not a handle; `MessageNotExist` if its
-                time has passed or the message is gone.
+            MnsError: `QueueNotExist`; `ReceiptHandleError` if it is not a handle; `MessageNotExist` if the
+                handle has expired or the message is gone.
         """
         for error in self.delete_batch(queue, [receipt_handle]).values():
             raise error
 
     def delete_batch(self, queue: str, receipt_handles: Iterable[str]) -> dict[str, MnsError]:
-        """Remove messages that were received; returns what could not be removed, and why.
+        """Delete received messages; returns the errors of those that could not be deleted, by handle.
 
         Raises:
             MnsError: `QueueNotExist`.
@@ -309,15 +309,15 @@ class MnsStore:
         return failures
 
     def change_visibility(self, queue: str, receipt_handle: str, seconds: int) -> Message:
-        """Hide a received message for so long from now; returns it with the handle that is good from now on.
+        """Hide a received message for some time from now; returns it with its new handle.
 
         Args:
-            queue: Its name.
-            receipt_handle: Is good no more.
-            seconds: 0 to 43200; 0 shows it at once, which HTTP does not offer.
+            queue: Name of the queue.
+            receipt_handle: Becomes invalid.
+            seconds: 0 to 43200; 0 makes it visible at once, which HTTP does not offer.
 
         Raises:
-            MnsError: as for `delete`; `InvalidArgument` for seconds out of their range.
+            MnsError: as for `delete`; `InvalidArgument` for seconds out of range.
         """
         changed, failures = self._hide(queue, [receipt_handle], seconds)
         for error in failures.values():
@@ -327,17 +327,16 @@ class MnsStore:
     def change_visibility_batch(
         self, queue: str, receipt_handles: Iterable[str], seconds: int
     ) -> dict[str, Message]:
-        """Do the same for many; returns the messages by their old handles, without those whose handle is not
-        good any more.
+        """`change_visibility` for many; returns messages by their old handles, skipping expired handles.
 
         Raises:
-            MnsError: `QueueNotExist`, or `InvalidArgument` for seconds out of their range.
+            MnsError: `QueueNotExist`; `InvalidArgument` for seconds out of range.
         """
         return self._hide(queue, receipt_handles, seconds)[0]
 
     @property
     def logging_bucket(self) -> str:
-        """An attribute of the account; kept, without effect."""
+        """An attribute of the account; stored, without effect."""
         with self._database.transaction() as connection:
             (bucket,) = connection.execute("SELECT logging_bucket FROM account").fetchone()
         return str(bucket)
@@ -348,19 +347,19 @@ class MnsStore:
             connection.execute("UPDATE account SET logging_bucket = ?", (bucket,))
 
     def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
-        """Call this with a queue's name whenever there may be something to receive.
+        """Call a listener with the queue's name whenever a message may have become available.
 
-        It is called on the thread that changed the queue, and must return at once.
+        The call runs on the thread that changed the queue and must not block.
 
         Returns:
-            A function that ends it.
+            A function that removes the listener.
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def nap(self, queue: str) -> float:
-        """Real seconds after which a hidden message may have come back, at most half a second; infinite if
-        none is hidden.
+        """Real seconds until a hidden message may become visible, at most half a second; infinite if none is
+        hidden.
         """
         with self._database.transaction() as connection:
             row = connection.execute(
@@ -381,27 +380,27 @@ class MnsStore:
             ).fetchall()
             until = now + 1000 * (visibility_timeout or row["visibility_timeout"])
             taken = []
-            for each in rows:
+            for message in rows:
                 receipt = secrets.token_hex(4)
                 connection.execute(
                     "UPDATE message SET held = 1, visible_at = ?, dequeue_count = dequeue_count + 1,"
                     " first_dequeue_time = ?, receipt = ? WHERE seq = ?",
-                    (until, each["first_dequeue_time"] or now, receipt, each["seq"]),
+                    (until, message["first_dequeue_time"] or now, receipt, message["seq"]),
                 )
                 taken.append(
                     replace(
-                        message_of(each),
+                        message_of(message),
                         state="inactive",
-                        dequeue_count=each["dequeue_count"] + 1,
-                        first_dequeue_time=each["first_dequeue_time"] or now,
+                        dequeue_count=message["dequeue_count"] + 1,
+                        first_dequeue_time=message["first_dequeue_time"] or now,
                         next_visible_time=until,
-                        receipt_handle=receipt_handle(each["seq"], receipt),
+                        receipt_handle=receipt_handle(message["seq"], receipt),
                     )
                 )
         return taken
 
     def _wait(self, queue: str, seen: int, seconds: float) -> bool:
-        """Wait for a change or so many real seconds; False if the store is being closed."""
+        """Wait for a change, at most so many real seconds; False if the store is closing."""
         try:
             nap = min(seconds, self.nap(queue))
         except sqlite3.ProgrammingError:  # closed
@@ -442,7 +441,7 @@ class MnsStore:
         return changed, failures
 
     def _refresh(self, connection: sqlite3.Connection, queue: sqlite3.Row) -> int:
-        """Drop what is too old, show what is hidden no more; returns now in milliseconds."""
+        """Drop expired messages and show those past their timeout; returns now in milliseconds."""
         now = self._now()
         connection.execute(
             "DELETE FROM message WHERE queue = ? AND enqueue_time <= ?",

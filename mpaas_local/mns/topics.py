@@ -1,8 +1,8 @@
-"""Topics and subscriptions, kept in the same file as the queues.
+"""Topics and subscriptions, in the same file as the queues.
 
-A `Publication` goes in and is passed on while it is published: to the queue that a subscription's endpoint
-names, and, with every subscription that wants it, to whoever called `on_publish`. Nothing of it is kept; who
-delivers it to a function keeps it and tries again.
+Publishing passes a `Publication` on at once: to the queue that a subscription's endpoint names, and, once for
+each matching subscription, to the listeners of `on_publish`. A topic stores no message; a listener that
+delivers to a function stores and retries it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, cast
 
-from mpaas_local.mns.documents import notification, serialize
 from mpaas_local.mns.errors import MnsError, out_of_range
 from mpaas_local.mns.model import (
     Publication,
@@ -25,6 +24,7 @@ from mpaas_local.mns.model import (
     TopicAttributes,
     check_name,
 )
+from mpaas_local.mns.responses import notification, serialize
 
 if TYPE_CHECKING:
     import sqlite3
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Deliver", "Topics"]
 
 Deliver = Callable[[Subscription, Publication], None]
-"""Takes a message for one subscription; returns at once."""
+"""Takes a message for one subscription; must not block."""
 
 _QUEUE_ENDPOINT = re.compile(r"acs:mns:[^:]*:[^:]*:/?queues/(?P<queue>[^/]+)(?:/messages)?")
 
@@ -43,13 +43,13 @@ _logger = logging.getLogger(__name__)
 
 
 class Topics:
-    """The topics of one account; made by `MnsStore`. Safe under threads.
+    """The topics of one account, created by `MnsStore`. Thread-safe.
 
     Args:
-        database: Where they are kept.
+        database: Holds the tables.
         clock: Seconds since 1970.
-        account_id: Owner of everything, as notifications name it.
-        send: Adds a body to a queue.
+        account_id: The owner that notifications name.
+        send: Sends a body to a queue.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Topics:
         self._deliveries: list[Deliver] = []
 
     def create(self, name: str, attributes: TopicAttributes | None = None) -> bool:
-        """Make a topic; False if it is there already with the same attributes.
+        """Create a topic; False if it exists with the same attributes.
 
         Raises:
             MnsError: `TopicAlreadyExist` with other attributes, `InvalidTopicName`, `TopicNameLengthError`.
@@ -87,10 +87,10 @@ class Topics:
         return True
 
     def set_attributes(self, name: str, **changes: int | bool) -> None:
-        """Change attributes, by the names of `TopicAttributes`; the others stay.
+        """Change some attributes, by the names of `TopicAttributes`.
 
         Raises:
-            MnsError: `TopicNotExist`; `InvalidArgument` for a value out of its range.
+            MnsError: `TopicNotExist`; `InvalidArgument` for a value out of range.
         """
         with self._database.transaction() as connection:
             attributes = replace(_topic(_topic_row(connection, name)).attributes, **changes)  # type: ignore[arg-type]
@@ -101,18 +101,18 @@ class Topics:
             )
 
     def delete(self, name: str) -> None:
-        """Remove a topic with its subscriptions; does nothing if it is not there."""
+        """Delete a topic and its subscriptions, if it exists."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM topic WHERE name = ?", (name,))
 
     def all(self, prefix: str = "") -> list[Topic]:
-        """The topics whose names begin so, by name."""
+        """The topics whose names start with a prefix, sorted by name."""
         with self._database.transaction() as connection:
             rows = connection.execute("SELECT * FROM topic ORDER BY name").fetchall()
         return [_topic(row) for row in rows if row["name"].startswith(prefix)]
 
     def get(self, name: str) -> Topic:
-        """One topic.
+        """One topic by name.
 
         Raises:
             MnsError: `TopicNotExist`.
@@ -121,7 +121,7 @@ class Topics:
             return _topic(_topic_row(connection, name))
 
     def subscribe(self, topic: str, name: str, attributes: SubscriptionAttributes) -> bool:
-        """Make a subscription; False if it is there already with the same attributes.
+        """Create a subscription; False if it exists with the same attributes.
 
         Raises:
             MnsError: `TopicNotExist`, `SubscriptionAlreadyExist` with other attributes,
@@ -143,14 +143,14 @@ class Topics:
         return True
 
     def set_strategy(self, topic: str, name: str, strategy: Strategy) -> None:
-        """Change `notify_strategy`, the only attribute of a subscription that can be changed.
+        """Change `notify_strategy`, the only attribute of a subscription that can change.
 
         Raises:
             MnsError: `SubscriptionNotExist` or `InvalidArgument`.
         """
         with self._database.transaction() as connection:
             row = _subscription_row(connection, topic, name)
-            replace(_subscription(row).attributes, notify_strategy=strategy)  # checks it
+            replace(_subscription(row).attributes, notify_strategy=strategy)  # validates it
             connection.execute(
                 "UPDATE subscription SET last_modify_time = ?, notify_strategy = ?"
                 " WHERE topic = ? AND name = ?",
@@ -158,12 +158,12 @@ class Topics:
             )
 
     def unsubscribe(self, topic: str, name: str) -> None:
-        """Remove a subscription; does nothing if it is not there."""
+        """Delete a subscription, if it exists."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM subscription WHERE topic = ? AND name = ?", (topic, name))
 
     def subscriptions(self, topic: str, prefix: str = "") -> list[Subscription]:
-        """The subscriptions of a topic whose names begin so, by name.
+        """The subscriptions of a topic whose names start with a prefix, sorted by name.
 
         Raises:
             MnsError: `TopicNotExist`.
@@ -176,7 +176,7 @@ class Topics:
         return [_subscription(row) for row in rows if row["name"].startswith(prefix)]
 
     def subscription(self, topic: str, name: str) -> Subscription:
-        """One subscription.
+        """One subscription by name.
 
         Raises:
             MnsError: `SubscriptionNotExist`.
@@ -185,25 +185,25 @@ class Topics:
             return _subscription(_subscription_row(connection, topic, name))
 
     def on_publish(self, deliver: Deliver) -> Callable[[], None]:
-        """Call this with every subscription that wants a message, and the message.
+        """Call a listener with each matching subscription and the message.
 
-        It is called on the thread that publishes. What it raises is logged; the publisher does not see it.
+        The call runs on the publishing thread. Its exceptions are logged and do not reach the publisher.
 
         Returns:
-            A function that ends it.
+            A function that removes the listener.
         """
         self._deliveries.append(deliver)
         return lambda: self._deliveries.remove(deliver)
 
     def publish(self, topic: str, publication: Publication | str) -> Publication:
-        """Pass a message on; returns it with its id and time.
+        """Publish a message; returns it with its id and time.
 
         Args:
-            topic: Its name.
-            publication: Or its body.
+            topic: Name of the topic.
+            publication: The message, or just its body.
 
         Raises:
-            MnsError: `TopicNotExist`, or `InvalidArgument` if it is larger than the topic allows.
+            MnsError: `TopicNotExist`; `InvalidArgument` if it is larger than the topic allows.
         """
         if isinstance(publication, str):
             publication = Publication(publication)
@@ -226,12 +226,12 @@ class Topics:
             try:
                 self._send(endpoint["queue"], self._notification(subscription, publication))
             except MnsError as error:
-                _logger.warning("%s: message %s is lost: %s", where, publication.id, error)
+                _logger.warning("%s: message %s lost: %s", where, publication.id, error)
         for deliver in tuple(self._deliveries):
             try:
                 deliver(subscription, publication)
-            except Exception:  # whatever it raises, the publisher has done its part
-                _logger.exception("%s: message %s was not taken", where, publication.id)
+            except Exception:  # a listener's fault is not the publisher's
+                _logger.exception("%s: message %s not delivered", where, publication.id)
 
     def _notification(self, subscription: Subscription, publication: Publication) -> str:
         content_format = subscription.attributes.notify_content_format
@@ -262,8 +262,8 @@ def _topic_row(connection: sqlite3.Connection, name: str) -> sqlite3.Row:
 
 
 def _find_subscription(connection: sqlite3.Connection, topic: str, name: str) -> sqlite3.Row | None:
-    found = connection.execute("SELECT * FROM subscription WHERE topic = ? AND name = ?", (topic, name))
-    return cast("sqlite3.Row | None", found.fetchone())
+    rows = connection.execute("SELECT * FROM subscription WHERE topic = ? AND name = ?", (topic, name))
+    return cast("sqlite3.Row | None", rows.fetchone())
 
 
 def _subscription_row(connection: sqlite3.Connection, topic: str, name: str) -> sqlite3.Row:

@@ -1,4 +1,4 @@
-"""What people see: the queues and their messages as JSON, read only, without a signature."""
+"""A read-only view for people: queues and their messages as JSON, without a signature."""
 
 from __future__ import annotations
 
@@ -42,17 +42,22 @@ def view_routes(store: MnsStore) -> list[Route]:
         query = request.query_params
         unknown = set(query) - {"state", "limit", "offset"}
         if unknown:
-            raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known: state, limit, offset")
+            raise ValueError(
+                f"unknown parameters: {', '.join(sorted(unknown))}; allowed: state, limit, offset"
+            )
         state = query.get("state")
         if state is not None and state not in get_args(State):
-            raise ValueError(f"state is {state!r}; one of {', '.join(get_args(State))}")
-        found = store.messages(
+            raise ValueError(f"state is {state!r}; allowed: {', '.join(get_args(State))}")
+        page = store.messages(
             name,
             cast("State | None", state),
             limit=_number(query, "limit", _PAGE, _LARGEST_PAGE),
             offset=_number(query, "offset", 0, _LARGEST_NUMBER),
         )
-        return {"queue": queue_json(store.queue(name)), "messages": [message_json(each) for each in found]}
+        return {
+            "queue": queue_json(store.queue(name)),
+            "messages": [message_json(message) for message in page],
+        }
 
     return [
         Route("/.local/queues", _shown(queues), methods=["GET"]),
@@ -73,7 +78,7 @@ def _shown(show: Callable[[Request], Any]) -> Callable[[Request], Any]:
 
 
 def queue_json(queue: Queue) -> dict[str, Any]:
-    """Write a queue as the view shows it."""
+    """A queue as the view shows it."""
     attributes = {_camel(name): value for name, value in asdict(queue.attributes).items()}
     return {
         "name": queue.name,
@@ -87,7 +92,7 @@ def queue_json(queue: Queue) -> dict[str, Any]:
 
 
 def message_json(message: Message) -> dict[str, Any]:
-    """Write a message as the view shows it: `text` is its body without Base64."""
+    """A message as the view shows it; `text` is the body decoded from base64."""
     return {
         "messageId": message.id,
         "state": message.state,
@@ -100,13 +105,13 @@ def message_json(message: Message) -> dict[str, Any]:
         "nextVisibleTime": message.next_visible_time,
         "dequeueCount": message.dequeue_count,
         "messageGroupId": message.group_id,
-        "userProperties": [asdict(each) for each in message.user_properties],
-        "systemProperties": [asdict(each) for each in message.system_properties],
+        "userProperties": [asdict(item) for item in message.user_properties],
+        "systemProperties": [asdict(item) for item in message.system_properties],
     }
 
 
 def _text(body: str) -> str:
-    """Undo the base64 that the SDKs put around a body; what is not base64 of a text stays as it is."""
+    """Decode the base64 that the SDKs apply to a body; anything else is returned unchanged."""
     try:
         return base64.b64decode(body, validate=True).decode()
     except ValueError:
@@ -121,7 +126,7 @@ def _camel(name: str) -> str:
 def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
     text = query.get(name, str(default))
     if not (_NUMBER.fullmatch(text) and int(text) <= most):
-        raise ValueError(f"{name} is {text!r}; a whole number from 0 to {most}")
+        raise ValueError(f"{name} is {text!r}; must be an integer from 0 to {most}")
     return int(text)
 
 

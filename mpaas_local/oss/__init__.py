@@ -1,0 +1,21 @@
+"""Buckets and objects on loopback, as Alibaba Cloud OSS offers them: the official SDK works on them
+unchanged, and triggers use the store without HTTP.
+"""
+
+from mpaas_local.oss.errors import CODES, OssError
+from mpaas_local.oss.model import Bucket, Listing, ObjectEvent, Part, StoredObject, Upload
+from mpaas_local.oss.server import OssServer
+from mpaas_local.oss.store import OssStore
+
+__all__ = [
+    "CODES",
+    "Bucket",
+    "Listing",
+    "ObjectEvent",
+    "OssError",
+    "OssServer",
+    "OssStore",
+    "Part",
+    "StoredObject",
+    "Upload",
+]

@@ -1,0 +1,507 @@
+"""The service's HTTP interface as an ASGI application, on which the official SDKs work unchanged.
+
+A signed request becomes a `Call`; an operation answers it, or raises `OssError`, which is answered as
+the service does. Bodies go to and from the disk in pieces, on worker threads, so that no request holds up
+another.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import re
+import secrets
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, unquote_to_bytes
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from mpaas_local.loopback import LoopbackOnly
+from mpaas_local.oss import documents
+from mpaas_local.oss.authentication import Authenticator
+from mpaas_local.oss.blobs import CHUNK_BYTES
+from mpaas_local.oss.errors import OssError
+from mpaas_local.oss.model import (
+    DEFAULT_MIME_TYPE,
+    MAX_OBJECT_BYTES,
+    MAX_PART_NUMBER,
+    USER_META,
+    check_bucket_name,
+    check_key,
+)
+from mpaas_local.oss.ranges import ByteRange, asked_range, check_conditions
+from mpaas_local.oss.signature import Signable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from typing import BinaryIO
+    from xml.etree.ElementTree import Element
+
+    from mpaas_local.access_keys import AccessKey
+    from mpaas_local.account import Account
+    from mpaas_local.oss.blobs import BlobWriter
+    from mpaas_local.oss.model import StoredObject, Upload
+    from mpaas_local.oss.store import OssStore
+
+    Operation = Callable[["Call"], Awaitable[Response]]
+
+__all__ = ["MAX_DOCUMENT_BYTES", "OssApp"]
+
+MAX_DOCUMENT_BYTES = 2 << 20
+"""Of a request's XML."""
+
+_logger = logging.getLogger(__name__)
+_METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"]
+_OPERATION_NAME = re.compile(
+    "acl|append|bucketInfo|cors|delete|encryption|lifecycle|list-type|location|logging|objectMeta|partNumber"
+    "|policy|referer|replication|requestPayment|resourceGroup|restore|stat|style|symlink|tagging"
+    "|transferAcceleration|uploadId|uploads|versioning|versions|website|worm|x-oss-process"
+)
+"""Names of the query that choose an operation."""
+_KEPT_HEADERS = frozenset(
+    {
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-type",
+        "expires",
+    }
+)
+"""Headers of a writer that come back in answers."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """An authenticated request.
+
+    Attributes:
+        request: As it came.
+        id: `x-oss-request-id`.
+        bucket: Empty for the service itself.
+        key: Empty for the bucket itself.
+        query: Names and values, decoded.
+    """
+
+    request: Request
+    id: str
+    bucket: str
+    key: str
+    query: Mapping[str, str]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """With names in lower case."""
+        return self.request.headers
+
+    @property
+    def kept_headers(self) -> dict[str, str]:
+        """What the object's answers will have."""
+        return {
+            name: value
+            for name, value in self.headers.items()
+            if name in _KEPT_HEADERS or name.startswith(USER_META)
+        }
+
+    @property
+    def may_overwrite(self) -> bool:
+        """Whether another object may be replaced."""
+        return self.headers.get("x-oss-forbid-overwrite", "").lower() != "true"
+
+    def number(self, name: str, default: int, most: int) -> int:
+        """A whole number of the query, from 1 (a marker from 0)."""
+        text = self.query.get(name, str(default))
+        least = 0 if name.endswith("marker") else 1
+        if not (re.fullmatch("[0-9]{1,9}", text) and least <= int(text) <= most):
+            raise OssError(
+                "InvalidArgument",
+                f"Argument {name} must be an integer between {least} and {most}.",
+                ArgumentName=name,
+                ArgumentValue=text,
+            )
+        return int(text)
+
+    async def document(self) -> bytes:
+        """The body, which is XML.
+
+        Raises:
+            OssError: `EntityTooLarge` or `InvalidDigest`.
+        """
+        body = bytearray()
+        async for chunk in self.request.stream():
+            body += chunk
+            if len(body) > MAX_DOCUMENT_BYTES:
+                raise OssError("EntityTooLarge")
+        self.check_md5(hashlib.md5(body, usedforsecurity=False).digest())
+        return bytes(body)
+
+    async def save(self, content: BlobWriter) -> None:
+        """Write the body to disk.
+
+        Raises:
+            OssError: `MissingContentLength`, `EntityTooLarge` or `InvalidDigest`.
+        """
+        if "content-length" not in self.headers and "transfer-encoding" not in self.headers:
+            raise OssError("MissingContentLength")
+        waiting = bytearray()
+        async for chunk in self.request.stream():
+            waiting += chunk
+            if content.size + len(waiting) > MAX_OBJECT_BYTES:
+                raise OssError("EntityTooLarge", MaxSizeAllowed=str(MAX_OBJECT_BYTES))
+            if len(waiting) >= CHUNK_BYTES:
+                await run_in_threadpool(content.write, bytes(waiting))
+                waiting.clear()
+        await run_in_threadpool(content.write, bytes(waiting))
+        self.check_md5(content.md5)
+
+    def check_md5(self, digest: bytes) -> None:
+        """Compare `Content-MD5`, if it was sent."""
+        given = self.headers.get("content-md5")
+        if given is not None and given != base64.b64encode(digest).decode():
+            raise OssError("InvalidDigest")
+
+
+class OssApp(Starlette):
+    """The application.
+
+    Args:
+        store: What it shows; it is not closed here.
+        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
+        account: The owner of the buckets, and the only region that signatures may name.
+        more_routes: Answered without a signature.
+    """
+
+    def __init__(
+        self,
+        store: OssStore,
+        access_keys: Mapping[str, AccessKey | str],
+        account: Account,
+        *,
+        more_routes: Sequence[Route] = (),
+    ) -> None:
+        self._authenticator = Authenticator(access_keys, account.region)
+        self._clock = store.clock
+        buckets, objects, uploads = _Buckets(store, account), _Objects(store), _Uploads(store)
+        self._operations: Mapping[tuple[str, str, frozenset[str]], Operation] = {
+            (level, method, frozenset(names.split())): operation
+            for level, method, names, operation in (
+                ("service", "GET", "", buckets.list),
+                ("bucket", "PUT", "", buckets.put),
+                ("bucket", "DELETE", "", buckets.delete),
+                ("bucket", "GET", "acl", buckets.acl),
+                ("bucket", "GET", "bucketInfo", buckets.info),
+                ("bucket", "GET", "location", buckets.location),
+                ("bucket", "GET", "list-type", buckets.list_objects),
+                ("bucket", "POST", "delete", objects.delete_many),
+                ("object", "PUT", "", objects.put),
+                ("object", "GET", "", objects.get),
+                ("object", "HEAD", "", objects.head),
+                ("object", "HEAD", "objectMeta", objects.meta),
+                ("object", "DELETE", "", objects.delete),
+                ("object", "POST", "uploads", uploads.initiate),
+                ("object", "PUT", "partNumber uploadId", uploads.put_part),
+                ("object", "GET", "uploadId", uploads.list_parts),
+                ("object", "POST", "uploadId", uploads.complete),
+                ("object", "DELETE", "uploadId", uploads.abort),
+            )
+        }
+        super().__init__(
+            routes=[*more_routes, Route("/{anything:path}", self._endpoint, methods=_METHODS)],
+            middleware=[Middleware(LoopbackOnly, subdomains=True)],
+        )
+        # A redirect is built from the Host header, which may be anything.
+        self.router.redirect_slashes = False
+
+    async def _endpoint(self, request: Request) -> Response:
+        request_id = secrets.token_hex(12).upper()
+        try:
+            response = await self._answer(request, request_id)
+        except ClientDisconnect:
+            response = Response(status_code=400)  # nobody reads it
+        except OssError as error:
+            response = _error_response(error, request, request_id)
+        except Exception:  # the client gets an answer, the log gets the rest
+            _logger.exception("%s %s", request.method, request.url.path)
+            response = _error_response(OssError("InternalError"), request, request_id)
+        response.headers.update(
+            {"server": "AliyunOSS", "x-oss-request-id": request_id, "x-oss-server-time": "1"}
+        )
+        return response
+
+    async def _answer(self, request: Request, request_id: str) -> Response:
+        bucket, key = _addressed(request)
+        query = _query(request)
+        headers = dict(request.headers)
+        signed = Signable(request.method, bucket or None, key or None, query, headers)
+        self._authenticator.authenticate(signed, self._clock())
+        names = frozenset(name for name, _ in query if _OPERATION_NAME.fullmatch(name))
+        level = "object" if key else "bucket" if bucket else "service"
+        operation = self._operations.get((level, request.method, names))
+        if operation is None:
+            known = any(known[::2] == (level, names) for known in self._operations)
+            raise OssError("MethodNotAllowed" if known else "NotImplemented")
+        if bucket:
+            check_bucket_name(bucket)
+        if key:
+            check_key(key)
+        return await operation(Call(request, request_id, bucket, key, dict(query)))
+
+
+class _Buckets:
+    """Operations on buckets."""
+
+    def __init__(self, store: OssStore, account: Account) -> None:
+        self._store = store
+        self._account = account
+
+    async def list(self, call: Call) -> Response:
+        buckets = await run_in_threadpool(self._store.buckets)
+        return _xml(documents.bucket_list(buckets, self._account, _host(call.request)))
+
+    async def put(self, call: Call) -> Response:
+        await call.document()
+        await run_in_threadpool(self._store.create_bucket, call.bucket)
+        return Response(headers={"location": f"/{call.bucket}"})
+
+    async def delete(self, call: Call) -> Response:
+        await run_in_threadpool(self._store.delete_bucket, call.bucket)
+        return Response(status_code=204)
+
+    async def acl(self, call: Call) -> Response:
+        await run_in_threadpool(self._store.bucket, call.bucket)
+        return _xml(documents.bucket_acl(self._account))
+
+    async def info(self, call: Call) -> Response:
+        bucket = await run_in_threadpool(self._store.bucket, call.bucket)
+        return _xml(documents.bucket_info(bucket, self._account, _host(call.request)))
+
+    async def location(self, call: Call) -> Response:
+        await run_in_threadpool(self._store.bucket, call.bucket)
+        return _xml(documents.bucket_location(self._account))
+
+    async def list_objects(self, call: Call) -> Response:
+        query = call.query
+        if query["list-type"] != "2":
+            raise OssError("NotImplemented")
+        limit = call.number("max-keys", 100, 1000)
+        position = query.get("start-after", "").encode()
+        if position:
+            position += b"\0"
+        if token := query.get("continuation-token"):
+            try:
+                position = base64.b64decode(token, altchars=b"-_", validate=True)
+            except ValueError:
+                raise OssError("InvalidArgument", "The continuation-token is invalid.") from None
+        listing = await run_in_threadpool(
+            lambda: self._store.list_objects(
+                call.bucket,
+                prefix=query.get("prefix", ""),
+                delimiter=query.get("delimiter", ""),
+                position=position,
+                limit=limit,
+            )
+        )
+        return _xml(documents.object_list(call.bucket, listing, query, limit, self._account))
+
+
+class _Objects:
+    """Operations on objects."""
+
+    def __init__(self, store: OssStore) -> None:
+        self._store = store
+
+    async def put(self, call: Call) -> Response:
+        if "x-oss-copy-source" in call.headers:
+            raise OssError("NotImplemented")
+        await run_in_threadpool(self._store.bucket, call.bucket)
+        with self._store.write() as content:
+            await call.save(content)
+            stored = await run_in_threadpool(
+                lambda: self._store.put(
+                    call.bucket,
+                    call.key,
+                    content,
+                    call.kept_headers,
+                    overwrite=call.may_overwrite,
+                    request_id=call.id,
+                )
+            )
+        headers = {"etag": f'"{stored.etag}"', "x-oss-hash-crc64ecma": content.crc64}
+        return Response(headers={**headers, "content-md5": base64.b64encode(content.md5).decode()})
+
+    async def get(self, call: Call) -> Response:
+        stored, file = await run_in_threadpool(self._store.open, call.bucket, call.key)
+        try:
+            check_conditions(call.headers, stored)
+            wanted = asked_range(call.headers, stored.size)
+        except OssError:
+            file.close()
+            raise
+        headers = _object_headers(stored)
+        for name, value in call.query.items():
+            if name.startswith("response-"):
+                headers[name.removeprefix("response-")] = value
+        if wanted is None:
+            status, wanted = 200, ByteRange(0, stored.size)
+        else:
+            status, headers["content-range"] = 206, wanted.content_range(stored.size)
+        headers["content-length"] = str(wanted.size)
+        return StreamingResponse(_read(file, wanted), status, headers=headers)
+
+    async def head(self, call: Call) -> Response:
+        stored = await run_in_threadpool(self._store.get, call.bucket, call.key)
+        check_conditions(call.headers, stored)
+        return Response(headers={**_object_headers(stored), "content-length": str(stored.size)})
+
+    async def meta(self, call: Call) -> Response:
+        stored = await run_in_threadpool(self._store.get, call.bucket, call.key)
+        names = ("etag", "last-modified", "x-oss-hash-crc64ecma")
+        headers = {name: value for name, value in _object_headers(stored).items() if name in names}
+        return Response(headers={**headers, "content-length": str(stored.size)})
+
+    async def delete(self, call: Call) -> Response:
+        await run_in_threadpool(self._store.delete, call.bucket, [call.key], "DeleteObject", call.id)
+        return Response(status_code=204)
+
+    async def delete_many(self, call: Call) -> Response:
+        keys, quiet = documents.read_deletion(await call.document())
+        await run_in_threadpool(self._store.delete, call.bucket, keys, "DeleteObjects", call.id)
+        return _xml(documents.deleted_objects(() if quiet else keys, call.query))
+
+
+class _Uploads:
+    """Operations on multipart uploads."""
+
+    def __init__(self, store: OssStore) -> None:
+        self._store = store
+
+    async def initiate(self, call: Call) -> Response:
+        upload = await run_in_threadpool(
+            self._store.initiate, call.bucket, call.key, call.kept_headers, call.id
+        )
+        return _xml(documents.initiated_upload(upload, call.query))
+
+    async def put_part(self, call: Call) -> Response:
+        if "x-oss-copy-source" in call.headers:
+            raise OssError("NotImplemented")
+        number = call.number("partNumber", 0, MAX_PART_NUMBER)
+        upload = await self._upload(call)
+        with self._store.write() as content:
+            await call.save(content)
+            part = await run_in_threadpool(self._store.put_part, upload, number, content, call.id)
+        return Response(headers={"etag": f'"{part.etag}"', "x-oss-hash-crc64ecma": part.crc64})
+
+    async def list_parts(self, call: Call) -> Response:
+        limit = call.number("max-parts", 1000, 1000)
+        marker = call.number("part-number-marker", 0, MAX_PART_NUMBER)
+        upload = await self._upload(call)
+        parts = await run_in_threadpool(self._store.parts, upload)
+        return _xml(documents.part_list(upload, parts, marker, limit, call.query))
+
+    async def complete(self, call: Call) -> Response:
+        body = await call.document()
+        every = call.headers.get("x-oss-complete-all", "").lower() == "yes"
+        parts = [] if every else documents.read_parts(body)
+        if not (parts or every):
+            raise OssError("MalformedXML")
+        upload = await self._upload(call)
+        stored = await run_in_threadpool(
+            lambda: self._store.complete(upload, parts, overwrite=call.may_overwrite, request_id=call.id)
+        )
+        location = f"http://{_host(call.request)}{quote(call.request.url.path)}"
+        response = _xml(documents.completed_upload(stored, location, call.query))
+        response.headers["x-oss-hash-crc64ecma"] = stored.crc64 or ""
+        return response
+
+    async def abort(self, call: Call) -> Response:
+        await run_in_threadpool(self._store.abort, await self._upload(call), call.id)
+        return Response(status_code=204)
+
+    async def _upload(self, call: Call) -> Upload:
+        return await run_in_threadpool(self._store.upload, call.bucket, call.key, call.query["uploadId"])
+
+
+async def _read(file: BinaryIO, wanted: ByteRange) -> AsyncIterator[bytes]:
+    with file:
+        await run_in_threadpool(file.seek, wanted.first)
+        left = wanted.size
+        while left:
+            chunk = await run_in_threadpool(file.read, min(left, CHUNK_BYTES))
+            if not chunk:
+                raise EOFError(f"{left} bytes are missing")
+            left -= len(chunk)
+            yield chunk
+
+
+def _object_headers(stored: StoredObject) -> dict[str, str]:
+    headers = {
+        "content-type": DEFAULT_MIME_TYPE,
+        **stored.headers,
+        "accept-ranges": "bytes",
+        "etag": f'"{stored.etag}"',
+        "last-modified": formatdate(int(stored.modified), usegmt=True),
+        "x-oss-object-type": stored.type,
+        "x-oss-storage-class": "Standard",
+    }
+    if stored.crc64 is not None:
+        headers["x-oss-hash-crc64ecma"] = stored.crc64
+    if stored.content_md5 is not None:
+        headers["content-md5"] = stored.content_md5
+    return headers
+
+
+def _addressed(request: Request) -> tuple[str, str]:
+    """Return bucket and key of a request: the bucket is in the host's name or first in the path.
+
+    Raises:
+        OssError: `InvalidObjectName`: the key is not UTF-8.
+    """
+    raw: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+    path = raw.split(b"?", 1)[0].decode("latin-1").removeprefix("/")
+    subdomain, dot, _ = _host(request).rpartition(".localhost")
+    if dot:
+        bucket, encoded = subdomain, path
+    else:
+        bucket, _, encoded = path.partition("/")
+    try:
+        return unquote(bucket), unquote_to_bytes(encoded).decode()
+    except UnicodeDecodeError:
+        raise OssError("InvalidObjectName") from None
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    """Return names and values of the query, decoded; a `+` is a plus sign, as signatures have it."""
+    text = request.scope["query_string"].decode("latin-1")
+    pairs = (pair.partition("=") for pair in text.split("&") if pair)
+    return [(unquote(name), unquote(value)) for name, _, value in pairs]
+
+
+def _host(request: Request) -> str:
+    return request.headers.get("host", "127.0.0.1")
+
+
+def _xml(root: Element, status: int = 200) -> Response:
+    return Response(documents.serialize(root), status, media_type="application/xml")
+
+
+def _error_response(error: OssError, request: Request, request_id: str) -> Response:
+    """Answer with an error; where there is no body, a header holds it."""
+    document = documents.error_document(error, request_id, _host(request))
+    if error.code == "NotModified":
+        response = Response(status_code=304)
+    elif request.method == "HEAD":
+        response = Response(status_code=error.status)
+        response.headers["x-oss-err"] = base64.b64encode(documents.serialize(document)).decode()
+    else:
+        response = _xml(document, error.status)
+    if error.ec:
+        response.headers["x-oss-ec"] = error.ec
+    return response

@@ -1,0 +1,213 @@
+"""Who calls, and may they: a request goes in; nothing comes out if it may pass, otherwise an `OssError` is
+raised. Signatures V1 and V4 count, in the header `Authorization` and in the query of a presigned URL.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from mpaas_local.access_keys import access_key
+from mpaas_local.oss.errors import OssError
+from mpaas_local.oss.signature import (
+    V4_ALGORITHM,
+    Scope,
+    same_signature,
+    v1_signature,
+    v1_string_to_sign,
+    v4_canonical_request,
+    v4_signature,
+    v4_string_to_sign,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mpaas_local.access_keys import AccessKey
+    from mpaas_local.oss.signature import Signable
+
+__all__ = ["MAX_SKEW_SECONDS", "Authenticator"]
+
+MAX_SKEW_SECONDS = 15 * 60
+"""How far the date of a signed request may be from the server's clock."""
+
+_MAX_EXPIRES_SECONDS = 7 * 24 * 3600
+_V1 = re.compile(r"OSS (?P<id>[^:\s]+):(?P<signature>\S+)")
+_V4 = re.compile(
+    rf"{V4_ALGORITHM} Credential=(?P<credential>[^,\s]+)"
+    r"(?:,\s*AdditionalHeaders=(?P<headers>[^,\s]*))?,\s*Signature=(?P<signature>[0-9a-f]+)"
+)
+_EXPIRED = "Request has expired."
+_TOKEN_NAMES = ("x-oss-security-token", "security-token")
+
+
+@dataclass(frozen=True)
+class _V4Claim:
+    """What a request says of its V4 signature."""
+
+    credential: str
+    additional_headers: str
+    moment: str
+    signature: str
+
+
+@dataclass(frozen=True)
+class Authenticator:
+    """Verifies signatures.
+
+    Attributes:
+        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
+        region: The only one that a V4 credential may name.
+    """
+
+    access_keys: Mapping[str, AccessKey | str]
+    region: str
+
+    def authenticate(self, request: Signable, now: float) -> None:
+        """Let a request pass.
+
+        Args:
+            request: As it was sent, the query with its signature.
+            now: Seconds since 1970.
+
+        Raises:
+            OssError: `AccessDenied` (no signature, or a URL that has expired), `InvalidArgument` (a signature
+                that is malformed), `InvalidAccessKeyId`, `RequestTimeTooSkewed` or `SignatureDoesNotMatch`.
+        """
+        header = request.headers.get("authorization", "")
+        query = dict(request.query)
+        if "x-oss-signature" in query:
+            self._v4_query(request, query, now)
+        elif "Signature" in query:
+            self._v1_query(request, query, now)
+        elif header.startswith("OSS4-"):
+            self._v4_header(request, header, now)
+        elif header:
+            self._v1_header(request, header, now)
+        else:
+            raise OssError("AccessDenied")
+
+    def _v1_header(self, request: Signable, header: str, now: float) -> None:
+        match = _V1.fullmatch(header)
+        if match is None:
+            raise OssError("InvalidArgument", "Authorization header is invalid.")
+        date = request.headers.get("x-oss-date") or request.headers.get("date", "")
+        _check_skew(_http_moment(date), now)
+        secret = self._secret(match["id"], request.headers)
+        text = v1_string_to_sign(request, date)
+        _check(v1_signature(text, secret), match["signature"], match["id"], StringToSign=text)
+
+    def _v1_query(self, request: Signable, query: Mapping[str, str], now: float) -> None:
+        identifier, expires = query.get("OSSAccessKeyId", ""), query.get("Expires", "")
+        if not identifier or not re.fullmatch("[0-9]{1,12}", expires):
+            raise OssError("InvalidArgument", "OSSAccessKeyId and Expires are required with a Signature.")
+        secret = self._secret(identifier, query)
+        if int(expires) < now:
+            raise OssError("AccessDenied", _EXPIRED, Expires=_utc(int(expires)), ServerTime=_utc(now))
+        text = v1_string_to_sign(request, expires)
+        _check(v1_signature(text, secret), query["Signature"], identifier, StringToSign=text)
+
+    def _v4_header(self, request: Signable, header: str, now: float) -> None:
+        match = _V4.fullmatch(header)
+        if match is None:
+            raise OssError("InvalidArgument", "Authorization header is invalid.")
+        moment = request.headers.get("x-oss-date", "")
+        claim = _V4Claim(match["credential"], match["headers"] or "", moment, match["signature"])
+        scope, identifier = self._scope(claim)
+        _check_skew(_v4_moment(moment), now)
+        self._check_v4(request, claim, scope, identifier, self._secret(identifier, request.headers))
+
+    def _v4_query(self, request: Signable, query: Mapping[str, str], now: float) -> None:
+        if query.get("x-oss-signature-version") != V4_ALGORITHM:
+            raise OssError("InvalidArgument", f"x-oss-signature-version must be {V4_ALGORITHM}.")
+        claim = _V4Claim(
+            query.get("x-oss-credential", ""),
+            query.get("x-oss-additional-headers", ""),
+            query.get("x-oss-date", ""),
+            query["x-oss-signature"],
+        )
+        scope, identifier = self._scope(claim)
+        secret = self._secret(identifier, query)
+        expires = query.get("x-oss-expires", "")
+        if not (re.fullmatch("[0-9]{1,6}", expires) and 1 <= int(expires) <= _MAX_EXPIRES_SECONDS):
+            raise OssError("InvalidArgument", f"x-oss-expires must be 1 to {_MAX_EXPIRES_SECONDS} seconds.")
+        signed_at = _v4_moment(claim.moment)
+        if signed_at > now + MAX_SKEW_SECONDS:
+            _check_skew(signed_at, now)
+        if signed_at + int(expires) < now:
+            end = _utc(signed_at + int(expires))
+            raise OssError("AccessDenied", _EXPIRED, Expires=end, ServerTime=_utc(now))
+        unsigned = [pair for pair in request.query if pair[0] != "x-oss-signature"]
+        self._check_v4(replace(request, query=unsigned), claim, scope, identifier, secret)
+
+    def _scope(self, claim: _V4Claim) -> tuple[Scope, str]:
+        parts = claim.credential.split("/")
+        if len(parts) != 5 or parts[4] != "aliyun_v4_request":  # id, date, region, product, request
+            raise OssError("InvalidArgument", "Credential must be ID/DATE/REGION/oss/aliyun_v4_request.")
+        identifier, date, region, product = parts[:4]
+        if region != self.region:
+            raise OssError("InvalidArgument", f"Invalid signing region in Authorization header: {region}.")
+        if product != "oss":
+            raise OssError("InvalidArgument", "Invalid signing product in Authorization header.")
+        if date != claim.moment[:8]:
+            raise OssError("InvalidArgument", "Invalid signing date in Authorization header.")
+        return Scope(date, region, product), identifier
+
+    def _check_v4(
+        self, request: Signable, claim: _V4Claim, scope: Scope, identifier: str, secret: str
+    ) -> None:
+        additional = [name for name in claim.additional_headers.lower().split(";") if name]
+        if any(name not in request.headers for name in additional):
+            raise OssError("InvalidArgument", "AdditionalHeaders names a header that was not sent.")
+        canonical = v4_canonical_request(request, additional)
+        text = v4_string_to_sign(canonical, scope, claim.moment)
+        right = v4_signature(text, scope, secret)
+        _check(right, claim.signature, identifier, StringToSign=text, CanonicalRequest=canonical)
+
+    def _secret(self, identifier: str, named: Mapping[str, str]) -> str:
+        """Return the secret of a key; a temporary one must bring its token."""
+        known = self.access_keys.get(identifier)
+        if known is None:
+            raise OssError("InvalidAccessKeyId", OSSAccessKeyId=identifier)
+        key = access_key(known)
+        token = next((named[name] for name in _TOKEN_NAMES if name in named), "")
+        if key.security_token is not None and not same_signature(key.security_token, token):
+            raise OssError("InvalidAccessKeyId", OSSAccessKeyId=identifier)
+        return key.secret
+
+
+def _check(right: str, given: str, identifier: str, **more: str) -> None:
+    if not same_signature(right, given):
+        raise OssError("SignatureDoesNotMatch", OSSAccessKeyId=identifier, SignatureProvided=given, **more)
+
+
+def _check_skew(moment: float, now: float) -> None:
+    if abs(now - moment) > MAX_SKEW_SECONDS:
+        raise OssError(
+            "RequestTimeTooSkewed",
+            MaxAllowedSkewMilliseconds=str(MAX_SKEW_SECONDS * 1000),
+            RequestTime=_utc(moment),
+            ServerTime=_utc(now),
+        )
+
+
+def _http_moment(text: str) -> float:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError):
+        raise OssError("AccessDenied", "OSS authentication requires a valid Date.") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _v4_moment(text: str) -> float:
+    try:
+        return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        raise OssError("AccessDenied", "OSS authentication requires a valid Date.") from None
+
+
+def _utc(moment: float) -> str:
+    return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")

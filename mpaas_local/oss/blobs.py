@@ -1,0 +1,135 @@
+"""Files of bytes under names of their own. A file appears when all of it is there.
+
+No name that a client gives ever reaches the disk, and no file is read into memory as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from typing import TYPE_CHECKING
+
+import crcmod
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+__all__ = ["CHUNK_BYTES", "BlobWriter", "Blobs"]
+
+CHUNK_BYTES = 256 * 1024
+"""What is read from a file at once."""
+
+# CRC-64/XZ: the polynomial of ECMA-182, reflected.
+_crc64 = crcmod.mkCrcFun(0x142F0E1EBA9EA3693, initCrc=0, xorOut=0xFFFFFFFFFFFFFFFF)
+
+
+class Blobs:
+    """The files of a folder.
+
+    Args:
+        folder: Created if it is missing. What an earlier process left unfinished is removed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._unfinished = folder / "unfinished"
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        self._unfinished.mkdir(parents=True)
+
+    def path(self, name: str) -> Path:
+        """Return where a file is."""
+        return self._folder / name[:2] / name
+
+    def write(self) -> BlobWriter:
+        """Begin a new file."""
+        name = secrets.token_hex(16)
+        return BlobWriter(name, self._unfinished / name, self.path(name))
+
+    def link(self, source: Path) -> str:
+        """Add a file of the same disk without copying it, else a copy; returns its name."""
+        name = secrets.token_hex(16)
+        target = self.path(name)
+        target.parent.mkdir(exist_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:
+            unfinished = self._unfinished / name
+            shutil.copyfile(source, unfinished)
+            unfinished.replace(target)
+        return name
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files; those that are gone already stay gone. Who has one open keeps reading it."""
+        for name in names:
+            self.path(name).unlink(missing_ok=True)
+
+    def keep_only(self, names: Iterable[str]) -> None:
+        """Remove every other file: what was written when a process ended before it was recorded."""
+        known = set(names)
+        for file in self._folder.glob("??/*"):
+            if file.name not in known:
+                file.unlink()
+
+
+class BlobWriter:
+    """A file that is being written, as a context manager: without `finish` it is removed on leaving.
+
+    Attributes:
+        name: It will be found under this name.
+        size: Bytes so far.
+    """
+
+    def __init__(self, name: str, unfinished: Path, target: Path) -> None:
+        self.name = name
+        self.size = 0
+        self._unfinished = unfinished
+        self._target = target
+        self._file = unfinished.open("wb")
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._crc = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._unfinished.unlink(missing_ok=True)
+
+    @property
+    def md5(self) -> bytes:
+        """Of the bytes so far."""
+        return self._md5.digest()
+
+    @property
+    def etag(self) -> str:
+        """The MD5 so far in capital hexadecimal digits."""
+        return self._md5.hexdigest().upper()
+
+    @property
+    def crc64(self) -> str:
+        """CRC-64/XZ of the bytes so far, decimal."""
+        return str(self._crc)
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes."""
+        self._file.write(chunk)
+        self._md5.update(chunk)
+        self._crc = _crc64(chunk, self._crc)
+        self.size += len(chunk)
+
+    def append(self, path: Path) -> None:
+        """Append the bytes of another file."""
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                self.write(chunk)
+
+    def finish(self) -> None:
+        """Let the file appear under its name."""
+        self._file.close()
+        self._target.parent.mkdir(exist_ok=True)
+        self._unfinished.replace(self._target)

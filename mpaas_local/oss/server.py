@@ -1,0 +1,75 @@
+"""The service on a port of this machine, served from a background thread.
+
+`with OssServer(OssStore(folder)) as server:` gives an endpoint that the official SDK takes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpaas_local.access_keys import LOCAL_ACCESS_KEYS
+from mpaas_local.account import Account
+from mpaas_local.oss.app import OssApp
+from mpaas_local.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
+    from mpaas_local.access_keys import AccessKey
+    from mpaas_local.oss.store import OssStore
+
+__all__ = ["OssServer"]
+
+_KEEP_ALIVE_SECONDS = 75  # longer than clients keep a connection
+
+
+class OssServer:
+    """The service on 127.0.0.1, as a context manager or with `start` and `close`.
+
+    Args:
+        store: The buckets; it stays open.
+        port: 0 takes a free one.
+        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
+        account: The owner of the buckets, and the only region that signatures may name.
+
+    Attributes:
+        store: For use without HTTP.
+    """
+
+    def __init__(
+        self,
+        store: OssStore,
+        *,
+        port: int = 0,
+        access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
+        account: Account | None = None,
+    ) -> None:
+        self.store = store
+        app = OssApp(store, access_keys, account or Account())
+        self._server = Server(app, port=port, lifespan="off", timeout_keep_alive=_KEEP_ALIVE_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def endpoint(self) -> str:
+        """What the SDK's `Config` takes: `http://127.0.0.1:<port>`."""
+        return self._server.url
+
+    def start(self) -> Self:
+        """Listen and serve; returns when the port answers.
+
+        Raises:
+            PortInUse: the port is taken.
+        """
+        self._server.start()
+        return self
+
+    def close(self) -> None:
+        """Stop listening. A second call does nothing."""
+        self._server.stop()
