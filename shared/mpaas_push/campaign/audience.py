@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from mpaas_push.errors import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from mpaas_push.campaign.model import Campaign
+    from mpaas_push.campaign.model import Audience, Campaign
     from mpaas_push.campaign.pieces import Line
 
 __all__ = ["HEADER_BYTES", "InvalidRow", "Row", "RowReader", "header_of"]
@@ -80,18 +80,22 @@ class RowReader:
         if not content or content.isspace() or (line.start == 0 and self._kind == "csv"):
             return None
         try:
-            text = content.decode()
+            values = self._values(content.decode())
         except UnicodeDecodeError:
-            return InvalidRow(line.start, "is not UTF-8")
-        values = self._values(text)
+            values = "is not UTF-8"
         if isinstance(values, str):
             return InvalidRow(line.start, values)
         target = values.get(self._target, "")
-        if not target or target.isspace():
-            return InvalidRow(line.start, f"has no target: {self._target or 'the line'} is empty")
-        if len(target) > TARGET_LENGTH or not target.isprintable():
-            return InvalidRow(line.start, f"its target must be 1 to {TARGET_LENGTH} printable characters")
+        if flaw := self._flaw_of(target):
+            return InvalidRow(line.start, flaw)
         return Row(line.start, target, values)
+
+    def _flaw_of(self, target: str) -> str | None:
+        if not target or target.isspace():
+            return f"has no target: {self._target or 'the line'} is empty"
+        if len(target) > TARGET_LENGTH or not target.isprintable():
+            return f"its target must be 1 to {TARGET_LENGTH} printable characters"
+        return None
 
     def _values(self, text: str) -> dict[str, str] | str:
         """Return the values of a row by column, or what is wrong with it."""
@@ -117,32 +121,34 @@ def header_of(campaign: Campaign, beginning: bytes) -> tuple[list[str] | None, l
     Returns:
         The columns, None for a file without header, and what keeps the campaign from being sent.
     """
-    first = next(_lines(beginning), b"")
+    if beginning.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        return None, [Fault("audience", "the file is packed: upload it unpacked")]
+    kind = campaign.audience.kind
+    columns = _columns(beginning, campaign.audience)
+    if isinstance(columns, str):
+        return None, [Fault("audience", columns)]
+    header = columns if kind == "csv" else None
+    if kind == "csv" and (repeated := sorted({name for name in columns if columns.count(name) > 1})):
+        return header, [Fault("audience", f"the header names {', '.join(repeated)} more than once")]
+    return header, [_missing(name, columns, campaign) for name in sorted(campaign.columns - set(columns))]
+
+
+def _columns(beginning: bytes, audience: Audience) -> list[str] | str:
+    """Return the columns that the first line names, or what is wrong with it."""
+    first = beginning.partition(b"\n")[0].removeprefix(BOM).removesuffix(b"\r")
     try:
         text = first.decode()
     except UnicodeDecodeError:
-        return None, [Fault("audience", "the file is not UTF-8")]
+        return "the file is not UTF-8"
     if not text.strip():
-        return None, [Fault("audience", "the file is empty")]
-    if beginning.startswith((b"\x1f\x8b", b"PK\x03\x04")):
-        return None, [Fault("audience", "the file is packed: upload it unpacked")]
-    if campaign.audience.kind == "ids":
-        unknown = campaign.columns
-        return None, [_missing(column, ["none: a file of plain ids"], campaign) for column in sorted(unknown)]
-    if campaign.audience.kind == "jsonl":
+        return "the file is empty, or begins with an empty line"
+    if audience.kind == "ids":
+        return []
+    if audience.kind == "jsonl":
         values = _json_values(text)
-        if isinstance(values, str):
-            return None, [Fault("audience", f"the first line {values}")]
-        columns = list(values)
-        header = None
-    else:
-        fields = _csv_fields(text, campaign.audience.delimiter)
-        if isinstance(fields, str):
-            return None, [Fault("audience", f"the header {fields}")]
-        columns = header = [field.strip() for field in fields]
-        if repeated := sorted({name for name in columns if columns.count(name) > 1}):
-            return header, [Fault("audience", f"the header names {', '.join(repeated)} more than once")]
-    return header, [_missing(name, columns, campaign) for name in sorted(campaign.columns - set(columns))]
+        return f"the first line {values}" if isinstance(values, str) else list(values)
+    fields = _csv_fields(text, audience.delimiter)
+    return f"the header {fields}" if isinstance(fields, str) else [field.strip() for field in fields]
 
 
 def _missing(column: str, columns: Sequence[str], campaign: Campaign) -> Fault:
@@ -152,12 +158,8 @@ def _missing(column: str, columns: Sequence[str], campaign: Campaign) -> Fault:
         path = "texts.by"
     else:
         path = "message"
-    return Fault(path, f"the audience has no column `{column}`; it has {', '.join(columns[:20])}")
-
-
-def _lines(beginning: bytes) -> Iterator[bytes]:
-    for number, line in enumerate(beginning.split(b"\n")):
-        yield (line.removeprefix(BOM) if number == 0 else line).removesuffix(b"\r")
+    there = ", ".join(columns[:20]) or "none, as a file of plain ids"
+    return Fault(path, f"the audience has no column `{column}`; it has {there}")
 
 
 def _csv_fields(text: str, delimiter: str) -> list[str] | str:

@@ -131,7 +131,9 @@ class Composer:
             message = message_of({**payload, "targets": [row.target for row in rows]}, self._settings)
             if isinstance(message, InvalidMessage):
                 text = str(message)[:300]
-                block.fates += [Fate(row.start, row.target, "invalid", "InvalidMessage", text) for row in rows]
+                block.fates += [
+                    Fate(row.start, row.target, "invalid", "InvalidMessage", text) for row in rows
+                ]
                 continue
             yield [
                 BlockRequest(
@@ -148,4 +150,6 @@ def _tens(rows: Sequence[Row]) -> Iterable[Sequence[Row]]:
 
 def target_hash(target: str) -> int:
     """Return 64 bits that stand for a target: a piece has some 100,000 rows, each in few bytes."""
-    return int.from_bytes(hashlib.blake2b(target.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+    return int.from_bytes(
+        hashlib.blake2b(target.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+    )

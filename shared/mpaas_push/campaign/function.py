@@ -16,11 +16,11 @@ from mpaas_push.client import PushClient
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.functions import Functions
 from mpaas_push.invocation import Invocation
+from mpaas_push.log import function_log
 from mpaas_push.settings import IfDown, Settings
 from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.oss import events_of
 from mpaas_push.triggers.record import UnreadableElement
-from mpaas_push.log import function_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def handle(event: bytes, context: object) -> dict[str, Any]:
     invocation = Invocation.of(context)
     client = _client()
     function = getattr(getattr(context, "function", None), "name", None)
-    tools = CampaignTools(client.settings, shared_store(client.settings), invocation, function)
+    tools = CampaignTools(client.settings, shared_store(), invocation, function)
     event = unwrap_failed_invocation(event)  # from the failed queue, to be done once more
     task = task_of(event)
     if isinstance(task, PlanTask):
@@ -99,13 +99,13 @@ def handle(event: bytes, context: object) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def shared_store(settings: Settings) -> CampaignStore:
-    """Return the store of this instance.
+def shared_store() -> CampaignStore:
+    """Return the store that the environment of this instance names.
 
     Raises:
-        StoreUnavailable: the settings name none.
+        StoreUnavailable: it names none.
     """
-    return store_of(settings)
+    return store_of(Settings.from_env())
 
 
 @lru_cache(maxsize=1)

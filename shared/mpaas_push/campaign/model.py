@@ -99,9 +99,7 @@ _FORMATS = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "txt": "ids"}
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
-        raise ValueError("must be a time zone such as Asia/Shanghai") from None
-    except KeyError:
+    except (ValueError, OSError, KeyError):  # KeyError: no such zone
         raise ValueError("must be a time zone such as Asia/Shanghai") from None
     return name
 
@@ -250,7 +248,9 @@ class Campaign(_Part):
     @property
     def ends(self) -> float | None:
         """`ends_at` in Unix seconds."""
-        return datetime.fromisoformat(self.ends_at.replace("Z", "+00:00")).timestamp() if self.ends_at else None
+        return (
+            datetime.fromisoformat(self.ends_at.replace("Z", "+00:00")).timestamp() if self.ends_at else None
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the document of the campaign."""
@@ -392,10 +392,18 @@ def _faults_of(error: ValidationError) -> list[Fault]:
             field = re.match(r"(key|target|to): ", text)  # a rule of the whole part names its field
             if field:
                 path, text = f"{path}.{field[1]}", text[field.end() :]
+        if line["type"] == "string_pattern_mismatch":
+            text = _PATTERNS.get(path, text)
         faults.append(Fault(path, _WORDS.get(line["type"], text)))
     return faults
 
 
+_PATTERNS = {
+    "campaign": "must be 1 to 64 letters, digits, _ and -, the first one a letter or digit",
+    "audience.bucket": "must be the name of a bucket: 3 to 63 lower-case letters, digits and -",
+    "window.from": "must be a time of day as HH:mm, such as 08:00",
+    "window.to": "must be a time of day as HH:mm, such as 21:00",
+}
 _WORDS = {
     "missing": "is required",
     "string_type": "must be text",

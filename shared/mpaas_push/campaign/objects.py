@@ -71,7 +71,9 @@ class OssObjects:
         import alibabacloud_oss_v2 as oss  # a fifth of a second that no single push pays
 
         self._oss: Any = oss
-        region = os.environ.get("FC_REGION") or os.environ.get("ALIBABA_CLOUD_REGION_ID") or settings.region_id
+        region = (
+            os.environ.get("FC_REGION") or os.environ.get("ALIBABA_CLOUD_REGION_ID") or settings.region_id
+        )
         endpoint = settings.oss_endpoint or f"https://oss-{region}-internal.aliyuncs.com"
         provider = oss.credentials.StaticCredentialsProvider(
             credentials.access_key_id, credentials.access_key_secret, credentials.security_token

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CHUNK_BYTES", "LINE_BYTES", "Line", "Piece", "lines_of", "piece_bytes_for"]
 
-PIECE_BYTES = 4 << 20
-"""Smallest piece: some 100,000 rows."""
+SMALLEST_PIECE, USUAL_PIECE = 256 << 10, 4 << 20
+"""Bytes of a piece: of small files, so that several workers have something to do, and of large ones."""
+SIDE_BY_SIDE = 64
+"""Pieces that a file has before they grow."""
 MOST_PIECES = 4096
-"""Each is a task and a field in Redis: larger files get larger pieces."""
+"""Each is a task and a field in Redis: the largest files get larger pieces."""
 CHUNK_BYTES = 512 << 10
 """Read in one request: what a worker holds of the file."""
 LINE_BYTES = 64 << 10
@@ -64,7 +66,8 @@ class Line:
 
 def piece_bytes_for(size: int) -> int:
     """Return how long the pieces of a file are."""
-    return max(PIECE_BYTES, math.ceil(size / MOST_PIECES))
+    usual = min(max(math.ceil(size / SIDE_BY_SIDE), SMALLEST_PIECE), USUAL_PIECE)
+    return max(usual, math.ceil(size / MOST_PIECES))
 
 
 def lines_of(piece: Piece, read: Callable[[int, int], bytes]) -> Iterator[Line]:

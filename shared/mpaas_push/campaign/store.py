@@ -190,7 +190,10 @@ class Moment:
 
 
 class CampaignStore:
-    """Campaigns in Redis or Tair. Safe under threads; every method raises `StoreUnavailable` after some tries."""
+    """Campaigns in Redis or Tair. Safe under threads.
+
+    Every method raises `StoreUnavailable` once some tries have failed.
+    """
 
     def __init__(self, url: str, ca_bundle: str | None = None) -> None:
         """Open nothing yet.
@@ -238,8 +241,10 @@ class CampaignStore:
                 f"campaign {campaign.campaign} was started with another content: give this one another id"
             )
         if answer == "file":
-            text = "its file was another one then (its ETag differs)"
-            raise CampaignConflict(f"campaign {campaign.campaign} has been started, and {text}: use another id")
+            text = "its file was another one then (its ETag differs): use another id"
+            raise CampaignConflict(
+                f"campaign {campaign.campaign} has been started, and {text}: use another id"
+            )
         if answer == "started":
             self._do("zadd", _INDEX, {campaign.campaign: time.time()})
         return Plan(int(number[0]), answer == "started")
@@ -255,7 +260,7 @@ class CampaignStore:
             raise UnknownCampaign(campaign_id)
         return found
 
-    def list(self) -> list[StoredCampaign]:
+    def list_all(self) -> list[StoredCampaign]:
         """Return the latest campaigns, the newest first."""
         ids = self._do("zrevrange", _INDEX, 0, LISTED - 1)
         return [found for found in self._read(ids) if found]

@@ -96,8 +96,8 @@ def work_on(
         return taken.answer
     try:
         stored = store.get(task.campaign)
-        worker = _Worker(task, owner, stored, client, invocation, store, objects, queue)
-        return worker.run(taken)
+        tools = _Tools(client, invocation, store, objects, queue)
+        return _Worker(task, owner, stored, tools).run(taken)
     except AudienceUnreadable as error:
         if error.is_final:
             store.fail(task.campaign, task.piece, owner, str(error))
@@ -139,31 +139,32 @@ class _Cursor:
     begin: int = -1
 
 
+@dataclass(frozen=True)
+class _Tools:
+    """What a worker works with, as in `work_on`."""
+
+    client: PushClient
+    invocation: Invocation
+    store: CampaignStore
+    objects: Objects
+    queue: TaskQueue
+
+
 class _Worker:
-    def __init__(
-        self,
-        task: PieceTask,
-        owner: str,
-        stored: StoredCampaign,
-        client: PushClient,
-        invocation: Invocation,
-        store: CampaignStore,
-        objects: Objects,
-        queue: TaskQueue,
-    ) -> None:
+    def __init__(self, task: PieceTask, owner: str, stored: StoredCampaign, tools: _Tools) -> None:
         self._task, self._owner = task, owner
-        self._client, self._invocation = client, invocation
-        self._store, self._objects, self._queue = store, objects, queue
+        self._client, self._invocation = tools.client, tools.invocation
+        self._store, self._objects, self._queue = tools.store, tools.objects, tools.queue
         self._stored = stored
         self._campaign = stored.campaign
         self._etag = stored.fields["etag"]
         self._piece = Piece.of(task.piece, stored.number("pieceBytes"), stored.number("size"))
         self._reader = RowReader(self._campaign, stored.header)
-        self._composer = Composer(self._campaign, client.settings)
+        self._composer = Composer(self._campaign, self._client.settings)
         self._results = Results(
-            objects, self._campaign.audience.bucket, task.campaign, task.run, task.piece
+            self._objects, self._campaign.audience.bucket, task.campaign, task.run, task.piece
         )
-        self._scope = absolute_scope(invocation.sender, f"campaign:{task.campaign}")
+        self._scope = absolute_scope(self._invocation.sender, f"campaign:{task.campaign}")
         self._state, self._pace = stored.fields["state"], stored.pace
         self._pace_version = stored.number("paceVersion")
         self._at = task.at if task.pace_version == self._pace_version else None
@@ -331,13 +332,9 @@ class _Worker:
     def _hand_on(self, hand_on: _HandOn) -> str:
         """Let the next task have the piece."""
         task = self._task
-        following = replace(
-            task, turn=task.turn + 1, watch=0, at=hand_on.at, pace_version=self._pace_version
-        )
+        following = replace(task, turn=task.turn + 1, watch=0, at=hand_on.at, pace_version=self._pace_version)
         # Released first: should this be killed in between, the repetition of this very task goes on.
-        self._store.release(
-            task.campaign, task.piece, self._owner, due=hand_on.delay, has_waited=True
-        )
+        self._store.release(task.campaign, task.piece, self._owner, due=hand_on.delay, has_waited=True)
         self._queue.submit(following, delay=hand_on.delay)
         return hand_on.reason
 
