@@ -28,7 +28,7 @@ run: install  ## start everything on loopback, send a push, keep running
 	$(BIN)/python -m mpaas_local $(ARGS)
 
 demo: install  ## the same, then exit 0 or 1
-	$(BIN)/python -m mpaas_local --demo --quiet --http-port 0 --sandbox-port 0 --events-port 0 --queues-port 0 --inbox-port 0 --store .local/demo --picture docs/pictures/inbox.png $(ARGS)
+	$(BIN)/python -m mpaas_local --demo --quiet --http-port 0 --sandbox-port 0 --events-port 0 --queues-port 0 --inbox-port 0 --oss-port 0 --store .local/demo --picture docs/pictures/inbox.png $(ARGS)
 
 pictures: install  ## take the pictures of docs/guide.md (needs Chromium)
 	$(BIN)/python -m mpaas_local.pictures

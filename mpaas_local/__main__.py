@@ -11,8 +11,10 @@ import sys
 import threading
 from pathlib import Path
 
+from mpaas_local.access_keys import LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET
 from mpaas_local.database import StoreUnusable
 from mpaas_local.demo import run_demo
+from mpaas_local.oss.view import VIEW
 from mpaas_local.pictures import take_inbox
 from mpaas_local.server import NotStarted, PortInUse
 from mpaas_local.stack import Ports, Stack
@@ -26,7 +28,12 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     ports = Ports(
-        options.http_port, options.sandbox_port, options.events_port, options.queues_port, options.inbox_port
+        http=options.http_port,
+        sandbox=options.sandbox_port,
+        events=options.events_port,
+        queues=options.queues_port,
+        inbox=options.inbox_port,
+        oss=options.oss_port,
     )
     try:
         on_log = None if options.quiet else _print_log
@@ -37,9 +44,13 @@ def main() -> int:
             print(f"  HTTP function   {stack.urls['http_push']}/docs")
             print(f"  mPaaS sandbox   {stack.sandbox.url}/inbox   what it received, as JSON")
             print(f"  queues          {stack.queues.endpoint}/.local/queues   what is in them")
+            print(f"  objects         {stack.oss.endpoint}/{VIEW}/buckets   what is in OSS")
             print(f"  events          {stack.events_url}/events   POST takes a CloudEvent")
             for name in stack.timers.names:
                 print(f"  timer           {stack.events_url}/ticks/{name}   POST fires it now")
+            print(f"\n  OSS for SDKs    {stack.oss.endpoint}, region {stack.oss.region}, environment:")
+            print(f"                  OSS_ACCESS_KEY_ID={LOCAL_ACCESS_KEY_ID}")
+            print(f"                  OSS_ACCESS_KEY_SECRET={LOCAL_ACCESS_KEY_SECRET}")
             if options.picture and take_inbox(stack.inbox_url, options.picture):
                 print(f"\n  a picture of the inbox is in {options.picture}")
             if options.demo:
@@ -75,6 +86,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--inbox-port", type=int, default=Ports.inbox, help="port of the inbox's page; 0: any"
     )
+    parser.add_argument("--oss-port", type=int, default=Ports.oss, help="port of OSS; 0: any")
     parser.add_argument("--picture", type=Path, help="where to put a picture of the inbox")
     parser.add_argument(
         "--descriptor", type=Path, default=Stack.descriptor, help="an s.yaml or overlay of it"

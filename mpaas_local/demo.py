@@ -13,9 +13,13 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import alibabacloud_oss_v2 as oss
 import urllib3
 from cloudevents.core.bindings.http import to_structured_event
 from cloudevents.core.v1.event import CloudEvent
+
+from mpaas_local.oss import ObjectEvent
+from mpaas_local.oss_client import oss_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +110,7 @@ def run_demo(stack: Stack) -> bool:
         results.append(_arrives_by_rule("an order is shipped: a cloud event", partial(_order, stack), stack))
         for trigger in stack.oss_triggers[:1]:
             upload = partial(_upload, stack, trigger)
-            results.append(_arrives_by_rule("a file is uploaded: an event of OSS", upload, stack))
+            results.append(_arrives_by_rule("a file is uploaded to OSS", upload, stack))
     return all(results)
 
 
@@ -125,25 +129,22 @@ def _order(stack: Stack) -> bool:
     attributes = {"source": "shop.orders", "type": "order:Shipped"}
     event = CloudEvent(attributes, {"order": {"id": 4711, "customer": "user-1"}})
     message = to_structured_event(event)
-    return _post(f"{stack.events_url}/events", headers=message.headers, body=message.body)
-
-
-def _upload(stack: Stack, trigger: OssTrigger) -> bool:
-    """Say that a file was uploaded for a user; say whether a trigger wants it."""
-    upload = {
-        "bucket": trigger.bucket,
-        "key": f"{trigger.prefix}2026-11{trigger.suffix}",
-        "size": 4096,
-        "userMeta": {"x-oss-meta-user": "user-1"},
-    }
-    return _post(f"{stack.events_url}/events/oss", json=upload)
-
-
-def _post(url: str, **content: Any) -> bool:
-    response = urllib3.request("POST", url, retries=False, timeout=30, **content)
+    url = f"{stack.events_url}/events"
+    response = urllib3.request(
+        "POST", url, headers=message.headers, body=message.body, retries=False, timeout=30
+    )
     if response.status >= HTTPStatus.BAD_REQUEST:
         raise RuntimeError(f"{url}: {response.status} {response.data!r}")
     return bool(response.json()["deliveries"])
+
+
+def _upload(stack: Stack, trigger: OssTrigger) -> bool:
+    """Upload a file for a user; say whether the trigger wants it."""
+    key = f"{trigger.prefix}2026-11{trigger.suffix}"
+    oss_client(stack.oss.endpoint, stack.oss.region).put_object(
+        oss.PutObjectRequest(bucket=trigger.bucket, key=key, body=b"a statement", metadata={"user": "user-1"})
+    )
+    return trigger.wants(ObjectEvent(trigger.bucket, key))
 
 
 def _arrives(title: str, cause: Callable[[], object], stack: Stack) -> bool:

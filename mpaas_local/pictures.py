@@ -105,7 +105,7 @@ def main() -> int:
         return 1
     with (
         tempfile.TemporaryDirectory() as store,
-        Stack(Ports(0, 0, 0, 0, 0), Path(store)) as stack,
+        Stack(Ports.any(), Path(store)) as stack,
         _opened(command, stack.inbox_url) as page,
     ):
         run_demo(stack)

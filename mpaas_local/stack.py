@@ -13,15 +13,17 @@ import logging
 import os
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from mpaas_local.access_keys import LOCAL_ACCESS_KEYS
 from mpaas_local.account import Account, Credentials
 from mpaas_local.eventbridge.api import event_routes
 from mpaas_local.eventbridge.bus import EventBus
 from mpaas_local.eventbridge.cloud_events import EventTrigger, event_trigger_of
+from mpaas_local.eventbridge.oss_events import OssEvents
 from mpaas_local.eventbridge.sources import MnsSource
 from mpaas_local.eventbridge.stream_config import stream_of
 from mpaas_local.eventbridge.streams import EventStream
@@ -42,6 +44,7 @@ from mpaas_local.mns import MnsServer, MnsStore
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_local.mpaas.store import Call
+from mpaas_local.oss import OssError, OssServer, OssStore
 from mpaas_local.server import Server
 from mpaas_push.errors import Fault
 from project import triggers
@@ -78,6 +81,12 @@ class Ports:
     events: int = 8082
     queues: int = 8083
     inbox: int = 8084
+    oss: int = 8085
+
+    @classmethod
+    def any(cls) -> Self:
+        """Return any free ports."""
+        return cls(**dict.fromkeys((field.name for field in fields(cls)), 0))
 
 
 @dataclass
@@ -86,7 +95,7 @@ class Stack:
 
     Attributes:
         ports: Where to listen.
-        store: Folder of what survives a restart: the sandbox's inbox.
+        store: Folder of what survives a restart: the sandbox's inbox, queues and topics, buckets and objects.
         descriptor: The `s.yaml` of the functions; their code is found beside it.
         on_log: Takes each log line of the functions: function, request id, line.
     """
@@ -126,6 +135,8 @@ class Stack:
             store = MnsStore(self.store / "queues.sqlite3", account_id=account.account_id)
             opened.callback(store.close)
             self.queues = opened.enter_context(MnsServer(store, port=self.ports.queues, access_keys=keys))
+            objects = OssStore(self.store / "oss")
+            opened.callback(objects.close)
             accepts: dict[str, Accept] = {}
             self.source_queues = {}
             self.source_topics = {}
@@ -141,9 +152,13 @@ class Stack:
                 callees,
                 timers=self.timers,
                 access_keys=keys,
-                more_routes=event_routes(self._bus, self._oss_triggers),
+                more_routes=event_routes(self._bus),
             )
             self.events_url = opened.enter_context(Server(events, port=self.ports.events)).url
+            objects.listen(opened.enter_context(OssEvents(self._bus, self._oss_triggers)).publish)
+            oss_keys = {**LOCAL_ACCESS_KEYS, **keys}
+            oss = OssServer(objects, port=self.ports.oss, access_keys=oss_keys, account=account)
+            self.oss = opened.enter_context(oss)
             for name, props in functions.items():
                 host = self.hosts[name] = opened.enter_context(self._host(props))
                 config = AsyncConfig.of(props.async_invoke_config)
@@ -185,6 +200,8 @@ class Stack:
     """Where events, uploads, ticks and invocations are taken."""
     queues: MnsServer = field(init=False)
     """The MNS-compatible server with the queues of the triggers."""
+    oss: OssServer = field(init=False)
+    """The OSS-compatible server with the buckets of the triggers."""
     sandbox: Sandbox = field(init=False)
     calls: CallLog = field(init=False)
     """The newest calls of the functions."""
@@ -213,15 +230,20 @@ class Stack:
             _logger.warning("%s: records are lost here: nothing on this machine is %s", function, arn)
 
     def _make(self, kind: str, name: str, path: str) -> None:
-        """Make a queue or a topic, unless it is there, be it with attributes of its own.
+        """Make a queue, a topic or a bucket, unless it is there, be it with attributes of its own.
 
         Raises:
             DescriptorError: it cannot have this name.
         """
         store = self.queues.store
+        creators: dict[str, Callable[[str], object]] = {
+            "queue": store.create_queue,
+            "topic": store.topics.create,
+            "bucket": self.oss.store.create_bucket,
+        }
         try:
-            (store.create_queue if kind == "queue" else store.topics.create)(name)
-        except MnsError as error:
+            creators[kind](name)
+        except (MnsError, OssError) as error:
             if error.code not in {"QueueAlreadyExist", "TopicAlreadyExist"}:
                 fault = Fault(path, f"{name!r}: {error.text}")
                 raise DescriptorError(self.descriptor.name, [fault]) from None
@@ -239,6 +261,7 @@ class Stack:
             case triggers.Timer():
                 self.timers.add(timer_of(trigger, function), queue.accept)
             case triggers.Oss():
+                self._make("bucket", trigger.bucket, name)
                 self._oss_triggers.append(oss_trigger_of(trigger, function))
             case triggers.Topic():
                 self._make("topic", trigger.topic, name)

@@ -82,7 +82,7 @@ def test_a_sandbox_shares_no_code_with_what_it_judges(service: str) -> None:
 
 
 SERVICES = {"mpaas", "mns", "oss", "fc", "eventbridge", "inbox"}
-ENTRANCES = {"__main__", "demo", "pictures", "stack", "tick"}
+ENTRANCES = {"__main__", "demo", "pictures", "stack", "tick", "upload"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push import InvalidMessage, Outcome, OutcomeKind
+from mpaas_push import InvalidMessage, Misconfigured, Outcome, OutcomeKind
 from mpaas_push.errors import Fault
 from mpaas_push.functions import ASYNC_BYTES, FunctionFailed, InvocationRefused, InvocationUnknown
 from mpaas_push.targets import addressed, slices
@@ -142,12 +142,7 @@ def hand_over(chunks: Sequence[Chunk], worker: Worker) -> tuple[list[AcceptedChu
 
     What the invocation's deadline leaves no time for ends as ``throttled``: it may come again. An error is
     the fate of its own chunk only.
-
-    Raises:
-        Misconfigured: it is not known where functions are called.
     """
-    if chunks:
-        _ = worker.functions.endpoint  # raises here, not once for each chunk
     # An exception that none of the cases below foresees must not hide what became of the other chunks.
     unforeseen = _Failure(OutcomeKind.UNKNOWN, "NoAnswer", "it may have been handed over")
     fates: list[AcceptedChunk | _Failure] = [unforeseen] * len(chunks)
@@ -218,6 +213,8 @@ def _handed_over(chunk: Chunk, worker: Worker) -> AcceptedChunk | _Failure:
             return AcceptedChunk(chunk, None)
         kind = OutcomeKind.THROTTLED if error.may_be_tried_again else OutcomeKind.MISCONFIGURED
         failure = _Failure(kind, error.code, str(error), error.request_id or None)
+    except Misconfigured as error:
+        failure = _Failure(OutcomeKind.MISCONFIGURED, "Misconfigured", str(error), attempts=0)
     except FunctionFailed as error:
         # What a function says of its errors is for its owner's log, not for whoever asked for a push.
         text = f"{worker.name} was called at once and failed"

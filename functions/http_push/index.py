@@ -54,21 +54,24 @@ def push() -> Response[str]:
     known = keys.compared(scope, payload, client.ledger) if key else "new"
     if known == "other":
         raise Problem(409, "conflict", "this Idempotency-Key came with another body: use a new key")
-    warnings = responses.warnings_of(tasks)
-    if warnings:
-        more = {"warnings": warnings, "request_id": invocation.request_id}
-        logger.warning("sent with %d warnings", len(warnings), extra=more)
-    handed_over: list[async_dispatch.AcceptedChunk] = []
-    if _is_for_worker(tasks, client):
-        handed_over, outcomes = _handed_over(tasks, client, invocation, scope)
-        answer = responses.tasks(handed_over, outcomes, warnings)
-    else:
-        outcomes = _sent(tasks, client, invocation)
-        answer = responses.outcomes(outcomes, warnings)
-    went_out = handed_over or any(each.kind in _MAY_HAVE_GONE_OUT for each in outcomes)
-    if key and known == "new" and not went_out:
-        keys.forget(scope, client.ledger)  # the corrected body may come under the same key
-    return answer
+    if known == "unknown":
+        text = "not sent: the ledger cannot tell whether this Idempotency-Key came before; safe to send again"
+        raise Problem(503, "throttled", text, headers={"Retry-After": "1"})
+    went_out = False
+    try:
+        warnings = responses.warnings_of(tasks)
+        if warnings:
+            more = {"warnings": warnings, "request_id": invocation.request_id}
+            logger.warning("sent with %d warnings", len(warnings), extra=more)
+        if _is_for_worker(tasks, client):
+            handed_over, outcomes = _handed_over(tasks, client, invocation, scope)
+        else:
+            handed_over, outcomes = [], _sent(tasks, client, invocation)
+        went_out = bool(handed_over) or any(each.kind in _MAY_HAVE_GONE_OUT for each in outcomes)
+    finally:
+        if key and known == "new" and not went_out:
+            keys.forget(scope, client.ledger)  # the corrected body may come under the same key
+    return responses.tasks(handed_over, outcomes, warnings)
 
 
 def _sent(tasks: Sequence[PushTask], client: PushClient, invocation: Invocation) -> list[Outcome]:

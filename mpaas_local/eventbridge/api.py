@@ -1,9 +1,7 @@
 """Events from outside as HTTP, for people, scripts and tests on this machine.
 
-* `POST /events` takes a CloudEvent 1.0, structured or binary, and delivers it as EventBridge does
-  (fc-runtime.md: CloudEvents).
-* `POST /events/oss` takes `{"bucket", "key"}` and delivers the upload to OSS triggers (fc-runtime.md: OSS
-  trigger) and, as EventBridge does, to event triggers (fc-runtime.md: OSS through EventBridge).
+`POST /events` takes a CloudEvent 1.0, structured or binary, and delivers it as EventBridge does
+(fc-runtime.md: CloudEvents).
 
 Different from the cloud, on purpose: a synchronous delivery is tried once, and whoever posted the event is
 told how it went. `?async=true` and `?async=false` override the setting of event triggers.
@@ -11,8 +9,6 @@ told how it went. `?async=true` and `?async=false` override the setting of event
 
 from __future__ import annotations
 
-import json
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +16,9 @@ import anyio
 import anyio.to_thread
 from starlette.routing import Route
 
-from mpaas_local.eventbridge.bus import enqueue
 from mpaas_local.eventbridge.cloud_events import BadCloudEvent, cloud_event_of
-from mpaas_local.eventbridge.oss_events import oss_cloud_event
 from mpaas_local.fc.api import CONCURRENCY, read_body
 from mpaas_local.fc.api_errors import ApiError, json_response
-from mpaas_local.fc.oss_trigger import OssUpload, oss_event
-from project.fields import OSS_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,23 +28,18 @@ if TYPE_CHECKING:
 
     from mpaas_local.eventbridge.bus import Delivery, EventBus
     from mpaas_local.eventbridge.cloud_events import EventTrigger
-    from mpaas_local.fc.oss_trigger import OssTrigger
 
 __all__ = ["event_routes"]
 
 
-def event_routes(bus: EventBus, oss_triggers: Sequence[OssTrigger] = ()) -> list[Route]:
+def event_routes(bus: EventBus) -> list[Route]:
     """Return the routes; an application needs `mpaas_local.fc.api_errors.ERROR_HANDLERS` beside them.
 
     Args:
         bus: Takes the events.
-        oss_triggers: Get the uploads of `POST /events/oss`; more may be added while it runs.
     """
-    api = _Api(bus, oss_triggers, anyio.CapacityLimiter(CONCURRENCY))
-    return [
-        Route("/events", api.take_event, methods=["POST"]),
-        Route("/events/oss", api.take_upload, methods=["POST"]),
-    ]
+    api = _Api(bus, anyio.CapacityLimiter(CONCURRENCY))
+    return [Route("/events", api.take_event, methods=["POST"])]
 
 
 @dataclass(frozen=True)
@@ -60,7 +47,6 @@ class _Api:
     """The routes."""
 
     bus: EventBus
-    oss_triggers: Sequence[OssTrigger]
     limiter: anyio.CapacityLimiter
 
     async def take_event(self, request: Request) -> Response:
@@ -72,22 +58,6 @@ class _Api:
             raise ApiError(400, "InvalidArgument", str(error)) from error
         event = self.bus.stamp(event)
         return _answer(event["id"], await self._publish(event, _asked_mode(request)))
-
-    async def take_upload(self, request: Request) -> Response:
-        upload = _upload_of(await read_body(request))
-        request_id = secrets.token_hex(12).upper()
-        account, moment = self.bus.account, self.bus.clock.time()
-        native = [
-            enqueue(
-                trigger,
-                self.bus.functions[trigger.function],
-                oss_event(upload, trigger.rule_id, account, moment, request_id),
-            )
-            for trigger in self.oss_triggers
-            if trigger.wants(upload)
-        ]
-        event = oss_cloud_event(upload, account, moment, request_id)
-        return _answer(request_id, [*native, *await self._publish(event, _asked_mode(request))])
 
     async def _publish(self, event: Mapping[str, Any], asked_async: bool | None) -> list[Delivery]:
         """Deliver an event to every trigger that wants it, side by side."""
@@ -125,37 +95,3 @@ def _answer(event_id: str, deliveries: Sequence[Delivery]) -> Response:
     return json_response(
         status, {"id": event_id, "deliveries": [delivery.document() for delivery in deliveries]}
     )
-
-
-_UPLOAD_FIELDS: Mapping[str, tuple[str, type]] = {
-    "bucket": ("bucket", str),
-    "key": ("key", str),
-    "eventName": ("name", str),
-    "size": ("size", int),
-    "eTag": ("etag", str),
-    "mimeType": ("mime_type", str),
-    "userMeta": ("user_meta", dict),
-}
-"""Fields of `POST /events/oss`, and what they are in `OssUpload`."""
-
-
-def _upload_of(body: bytes) -> OssUpload:
-    try:
-        fields = json.loads(body)
-    except ValueError as error:
-        raise ApiError(400, "InvalidArgument", f"the body is not JSON: {error}") from error
-    if not isinstance(fields, dict) or not {"bucket", "key"} <= fields.keys() <= _UPLOAD_FIELDS.keys():
-        known = ", ".join(_UPLOAD_FIELDS)
-        raise ApiError(
-            400, "InvalidArgument", f"an object with bucket and key is needed; it may have: {known}"
-        )
-    for name, value in fields.items():
-        if not isinstance(value, _UPLOAD_FIELDS[name][1]):
-            raise ApiError(400, "InvalidArgument", f"{name}: {_UPLOAD_FIELDS[name][1].__name__} is needed")
-    upload = OssUpload(**{_UPLOAD_FIELDS[name][0]: value for name, value in fields.items()})
-    group, _, name = upload.name.partition(":")
-    if name not in OSS_EVENTS.get(group, ()):
-        raise ApiError(
-            400, "InvalidArgument", f"eventName: {upload.name!r}; one like ObjectCreated:PutObject"
-        )
-    return upload

@@ -120,6 +120,13 @@ class EventBus:
             error=result.error_type,
         )
 
+    def publish(self, event: Mapping[str, Any]) -> None:
+        """Deliver an event to all that want it; a function that does not take it is logged."""
+        for trigger in self.wanting(event):
+            delivery = self.deliver(trigger, event, asynchronous=trigger.asynchronous)
+            if delivery.error:
+                _logger.warning("%s: %s: %s", trigger.name, trigger.function, delivery.error)
+
     def publish_record(self, bus: str, record: bytes) -> None:
         """Publish the record of an asynchronous invocation as its documented event.
 
@@ -144,10 +151,7 @@ class EventBus:
                 "data": data,
             }
         )
-        for trigger in self.wanting(event):
-            delivery = self.deliver(trigger, event, asynchronous=trigger.asynchronous)
-            if delivery.error:
-                _logger.warning("%s: %s: %s", trigger.name, trigger.function, delivery.error)
+        self.publish(event)
 
 
 def _refused(

@@ -1,46 +1,94 @@
-"""What happens to objects of OSS, as EventBridge tells it (fc-runtime.md: OSS through EventBridge)."""
+"""What happens to objects of OSS reaches the functions that want to know: native triggers
+(fc-runtime.md: OSS trigger) and, by EventBridge, event triggers (fc-runtime.md: OSS through EventBridge).
+"""
 
 from __future__ import annotations
 
+import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mpaas_local.clock import utc_text
-from mpaas_local.fc.oss_trigger import bucket_arn, object_meta
+from mpaas_local.eventbridge.bus import enqueue
+from mpaas_local.fc.oss_trigger import bucket_arn, object_meta, oss_event
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Self
+
     from mpaas_local.account import Account
-    from mpaas_local.fc.oss_trigger import OssUpload
+    from mpaas_local.eventbridge.bus import EventBus
+    from mpaas_local.fc.oss_trigger import OssTrigger
+    from mpaas_local.oss import ObjectEvent
 
-__all__ = ["oss_cloud_event"]
+__all__ = ["OssEvents", "oss_cloud_event"]
+
+_THREADS = 16
+
+_logger = logging.getLogger(__name__)
 
 
-def oss_cloud_event(upload: OssUpload, account: Account, moment: float, request_id: str) -> dict[str, Any]:
-    """Return what EventBridge makes of an upload, on the bus `default`
+class OssEvents:
+    """Publishes what happens to objects, as a context manager: leaving it waits for what the bus delivers.
+
+    Args:
+        bus: Takes the events, and has the functions.
+        triggers: The native ones; more may be added.
+    """
+
+    def __init__(self, bus: EventBus, triggers: Sequence[OssTrigger]) -> None:
+        self._bus = bus
+        self._triggers = triggers
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="oss-events")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown()
+
+    def publish(self, event: ObjectEvent) -> None:
+        """Deliver an event to all that want it; functions that the bus calls synchronously run on."""
+        account, moment = self._bus.account, self._bus.clock.time()
+        for trigger in self._triggers:
+            if trigger.wants(event):
+                payload = oss_event(event, trigger.rule_id, account, moment)
+                delivery = enqueue(trigger, self._bus.functions[trigger.function], payload)
+                if delivery.error:
+                    _logger.warning("%s: %s: %s", trigger.name, trigger.function, delivery.error)
+        cloud_event = oss_cloud_event(event, account, moment)
+        if self._bus.wanting(cloud_event):
+            self._threads.submit(self._bus.publish, cloud_event)
+
+
+def oss_cloud_event(event: ObjectEvent, account: Account, moment: float) -> dict[str, Any]:
+    """Return what EventBridge makes of an event, on the bus `default`
     (fc-runtime.md: OSS through EventBridge).
     """
     data = {
         "eventVersion": "1.0",
-        "responseElements": {"requestId": request_id},
+        "responseElements": {"requestId": event.request_id},
         "eventSource": "acs:oss",
         "eventTime": utc_text(int(moment)),
         "requestParameters": {"sourceIPAddress": "127.0.0.1"},
-        "eventName": upload.name,
+        "eventName": event.name,
         "userIdentity": {"principalId": account.account_id},
         "region": account.region,
         "oss": {
             "bucket": {
-                "name": upload.bucket,
-                "arn": bucket_arn(upload, account),
+                "name": event.bucket,
+                "arn": bucket_arn(event, account),
                 "virtualBucket": "",
                 "ownerIdentity": account.account_id,
             },
             "ossSchemaVersion": "1.0",
             "object": {
-                "size": upload.size,
-                "objectMeta": object_meta(upload),
-                "deltaSize": upload.size,
-                "eTag": upload.etag,
-                "key": upload.key,
+                "size": event.size,
+                "objectMeta": object_meta(event),
+                "deltaSize": event.delta,
+                "eTag": event.etag,
+                "key": event.key,
             },
         },
     }
@@ -48,14 +96,14 @@ def oss_cloud_event(upload: OssUpload, account: Account, moment: float, request_
         "datacontenttype": "application/json;charset=utf-8",
         "aliyunaccountid": account.account_id,
         "data": data,
-        "subject": f"{bucket_arn(upload, account)}/{upload.key}",
+        "subject": f"{bucket_arn(event, account)}/{event.key}",
         "aliyunoriginalaccountid": account.account_id,
         "source": "acs.oss",
-        "type": f"oss:{upload.name}",
+        "type": f"oss:{event.name}",
         "aliyunpublishtime": utc_text(moment),
         "specversion": "1.0",
         "aliyuneventbusname": "default",
-        "id": request_id,
+        "id": event.request_id,
         "time": utc_text(int(moment)).replace(".000Z", "Z"),
         "aliyunregionid": account.region,
     }

@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mpaas_local.clock import utc_text
 from mpaas_local.compact_json import compact_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mpaas_local.account import Account
+    from mpaas_local.oss import ObjectEvent
     from project import triggers
 
 __all__ = [
     "OssTrigger",
-    "OssUpload",
     "bucket_arn",
     "object_meta",
     "oss_event",
     "oss_trigger_of",
 ]
-
-
-@dataclass(frozen=True)
-class OssUpload:
-    """What happened to one object.
-
-    Attributes:
-        bucket: Name of the bucket.
-        key: Name of the object, not URL-encoded.
-        name: `eventName`, without `oss:`.
-        size: Bytes.
-        etag: Of the content.
-        mime_type: `objectMeta.mimeType`.
-        user_meta: `objectMeta.userMeta`.
-    """
-
-    bucket: str
-    key: str
-    name: str = "ObjectCreated:PutObject"
-    size: int = 0
-    etag: str = "D41D8CD98F00B204E9800998ECF8427E"
-    mime_type: str = "application/octet-stream"
-    user_meta: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,14 +43,14 @@ class OssTrigger:
     prefix: str = ""
     suffix: str = ""
 
-    def wants(self, upload: OssUpload) -> bool:
+    def wants(self, event: ObjectEvent) -> bool:
         """Whether this happened to an object of this trigger."""
-        group = upload.name.partition(":")[0]
+        group = event.name.partition(":")[0]
         return (
-            upload.bucket == self.bucket
-            and upload.key.startswith(self.prefix)
-            and upload.key.endswith(self.suffix)
-            and any(event in self.events for event in (f"oss:{upload.name}", f"oss:{group}:*"))
+            event.bucket == self.bucket
+            and event.key.startswith(self.prefix)
+            and event.key.endswith(self.suffix)
+            and any(name in self.events for name in (f"oss:{event.name}", f"oss:{group}:*"))
         )
 
     @property
@@ -93,45 +68,45 @@ def oss_trigger_of(trigger: triggers.Oss, function: str) -> OssTrigger:
     )
 
 
-def oss_event(upload: OssUpload, rule_id: str, account: Account, moment: float, request_id: str) -> bytes:
-    """Return the native event of an upload (fc-runtime.md: OSS trigger)."""
-    event = {
-        "eventName": upload.name,
+def oss_event(event: ObjectEvent, rule_id: str, account: Account, moment: float) -> bytes:
+    """Return the native event of what happened to an object (fc-runtime.md: OSS trigger)."""
+    document = {
+        "eventName": event.name,
         "eventSource": "acs:oss",
         "eventTime": utc_text(int(moment)),
         "eventVersion": "1.0",
         "oss": {
             "bucket": {
-                "arn": bucket_arn(upload, account),
-                "name": upload.bucket,
+                "arn": bucket_arn(event, account),
+                "name": event.bucket,
                 "ownerIdentity": account.account_id,
             },
             "object": {
-                "deltaSize": upload.size,
-                "eTag": upload.etag,
-                "key": upload.key,
-                "objectMeta": object_meta(upload),
-                "size": upload.size,
+                "deltaSize": event.delta,
+                "eTag": event.etag,
+                "key": event.key,
+                "objectMeta": object_meta(event),
+                "size": event.size,
             },
             "ossSchemaVersion": "1.0",
             "ruleId": rule_id,
         },
         "region": account.region,
         "requestParameters": {"sourceIPAddress": "127.0.0.1"},
-        "responseElements": {"requestId": request_id},
+        "responseElements": {"requestId": event.request_id},
         "userIdentity": {"principalId": account.account_id},
     }
-    return compact_json({"events": [event]})
+    return compact_json({"events": [document]})
 
 
-def bucket_arn(upload: OssUpload, account: Account) -> str:
-    """Return the ARN of an upload's bucket."""
-    return f"acs:oss:{account.region}:{account.account_id}:{upload.bucket}"
+def bucket_arn(event: ObjectEvent, account: Account) -> str:
+    """Return the ARN of the bucket."""
+    return f"acs:oss:{account.region}:{account.account_id}:{event.bucket}"
 
 
-def object_meta(upload: OssUpload) -> dict[str, Any]:
-    """Return `objectMeta` of an upload."""
+def object_meta(event: ObjectEvent) -> dict[str, Any]:
+    """Return `objectMeta`."""
     return {
-        "mimeType": upload.mime_type,
-        **({"userMeta": dict(upload.user_meta)} if upload.user_meta else {}),
+        "mimeType": event.mime_type,
+        **({"userMeta": dict(event.user_meta)} if event.user_meta else {}),
     }

@@ -33,7 +33,7 @@ from mpaas_local.inbox.overview import overview
 from mpaas_local.inbox.showing import message_of_parameters, shown, warnings_of
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.view import message_json, queue_json
-from mpaas_local.mpaas.bodies import Deleted, OrderedFault, StandingFaults
+from mpaas_local.mpaas.bodies import ActiveFaults, Deleted, OrderedFault
 from mpaas_local.mpaas.faults import FAULT_ORDER
 from mpaas_local.mpaas.responses import Json
 from mpaas_local.mpaas.store import Filter, dump_json
@@ -152,10 +152,10 @@ def fault_routes(faults: FaultBook, changes: Changes) -> APIRouter:
     """What the sandbox is ordered to do wrong."""
     router = APIRouter(tags=["faults"])
 
-    @router.get("/api/faults", responses={200: {"model": StandingFaults}})
+    @router.get("/api/faults", responses={200: {"model": ActiveFaults}})
     def list_faults() -> Response:
         """List the faults that may still strike."""
-        return Json({"faults": faults.standing()})
+        return Json({"faults": faults.active()})
 
     @router.get("/api/faults/schema")
     def fault_schema() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The mPaaS sandbox: a gateway on loopback that judges, keeps and, if ordered, fails PushSimple requests."""
+"""The mPaaS sandbox: a gateway on loopback that judges, records and, if ordered, fails PushSimple requests."""
 
 from mpaas_local.access_keys import (
     LOCAL_ACCESS_KEY_ID,
@@ -7,7 +7,7 @@ from mpaas_local.access_keys import (
     AccessKey,
 )
 from mpaas_local.database import StoreUnusable
-from mpaas_local.mpaas.judgement import Behaviour
+from mpaas_local.mpaas.judgement.behaviour import Behaviour
 from mpaas_local.mpaas.server import Sandbox
 from mpaas_local.server import NotStarted, PortInUse
 

@@ -1,7 +1,6 @@
-"""The sandbox as an ASGI application: the gateway at `POST /`, and a JSON API to look inside and order
-faults.
+"""The sandbox as an ASGI application: the gateway at `POST /`, and a JSON API for the inbox and for faults.
 
-`create_app` builds it; `Sandbox` in `server.py` serves it, with connections that can be broken.
+`create_app` builds it; `Sandbox` in `server.py` serves it over connections that faults can break.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from mpaas_local.loopback import LoopbackOnly
 from mpaas_local.mpaas.authentication import Authenticator
 from mpaas_local.mpaas.faults import FAULT_ORDER, FaultBook
 from mpaas_local.mpaas.gateway import Gateway
-from mpaas_local.mpaas.judgement import Behaviour
+from mpaas_local.mpaas.judgement.behaviour import Behaviour
 from mpaas_local.mpaas.openapi import openapi_document
 from mpaas_local.mpaas.protocol import STRIKES_UNREAD
 from mpaas_local.mpaas.redaction import Redactor
@@ -42,13 +41,13 @@ if TYPE_CHECKING:
     _Endpoint = Callable[[Request], Awaitable[Response]]
 
 MAX_PAGE = 1000
-"""The most entries that one `GET /inbox` shows."""
+"""Most entries in one `GET /inbox`."""
 
 _LARGEST_SEQ = 2**63 - 1
 
 
 class SandboxApp(Starlette):
-    """The application, with its parts as attributes for whoever runs it in the same process."""
+    """The application, with its parts as attributes for use in the same process."""
 
     def __init__(self, *, store: Store, faults: FaultBook, gateway: Gateway) -> None:
         self.store = store
@@ -68,7 +67,7 @@ class SandboxApp(Starlette):
             exception_handlers={HTTPException: _http_problem},
             lifespan=_lifespan,
         )
-        # A redirect is built from the Host header, which may be anything.
+        # Starlette builds the redirect from the Host header, which the client controls.
         self.router.redirect_slashes = False
 
 
@@ -82,13 +81,13 @@ def create_app(
     """Build the application; its lifespan closes the store.
 
     Args:
-        store: The SQLite file for the inbox; it is created with its folder if it is missing.
-        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
-        behaviour: What the sandbox does where the reference leaves the server's behaviour open.
+        store: The SQLite file of the inbox, created with its folder if missing.
+        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key requires.
+        behaviour: The choices that the reference leaves open.
         clock: Seconds since 1970.
 
     Raises:
-        StoreUnusable: the file cannot be opened or is something else.
+        StoreUnusable: the file cannot be opened, or is not a store of this version.
     """
     keys = {key_id: access_key(key) for key_id, key in access_keys.items()}
     authenticator = Authenticator(keys, clock)
@@ -105,7 +104,7 @@ def create_app(
 
 
 class _Api:
-    """The routes that are not mPaaS's: inbox, faults, health."""
+    """The sandbox's own routes: inbox, faults, health."""
 
     def __init__(self, store: Store, faults: FaultBook) -> None:
         self._store = store
@@ -135,7 +134,7 @@ class _Api:
 
     async def list_faults(self, request: Request) -> Response:
         del request
-        return Json({"faults": self._faults.standing()})
+        return Json({"faults": self._faults.active()})
 
     async def order_fault(self, request: Request) -> Response:
         try:
@@ -170,7 +169,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
 
 
 class _AnyMethod:
-    """An endpoint as an ASGI application, which a route passes every method on to."""
+    """An endpoint as an ASGI application: a route passes all methods to it."""
 
     def __init__(self, endpoint: _Endpoint) -> None:
         self._endpoint = endpoint
@@ -181,7 +180,7 @@ class _AnyMethod:
 
 
 def _local_route(path: str, **endpoints: _Endpoint) -> Route:
-    """A route with an endpoint for each method."""
+    """A route with one endpoint per method."""
 
     async def endpoint(request: Request) -> Response:
         return await endpoints["GET" if request.method == "HEAD" else request.method](request)
@@ -203,11 +202,12 @@ def _filter(query: Mapping[str, str]) -> Filter:
     unknown = set(query) - {"limit", "offset", "after", "outcome", "target", "text"}
     if unknown:
         raise ValueError(
-            f"unknown: {', '.join(sorted(unknown))}; known: limit, offset, after, outcome, target, text"
+            f"unknown parameters: {', '.join(sorted(unknown))};"
+            " allowed: limit, offset, after, outcome, target, text"
         )
     outcome = query.get("outcome")
     if outcome is not None and outcome not in OUTCOMES:
-        raise ValueError(f"outcome is {outcome!r}; it is one of {', '.join(OUTCOMES)}")
+        raise ValueError(f"outcome is {outcome!r}; allowed: {', '.join(OUTCOMES)}")
     after = query.get("after")
     return Filter(
         limit=_whole_number("limit", query.get("limit", "50"), 0, MAX_PAGE),
@@ -222,12 +222,12 @@ def _filter(query: Mapping[str, str]) -> Filter:
 def _whole_number(name: str, text: str, least: int, most: int) -> int:
     digits = len(str(most))
     if not (text.isascii() and text.isdigit() and len(text) <= digits and least <= int(text) <= most):
-        raise ValueError(f"{name} is {text!r}; it is a whole number from {least} to {most}")
+        raise ValueError(f"{name} is {text!r}; must be an integer from {least} to {most}")
     return int(text)
 
 
 def _order_error(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Field, message and value of a validation error; the first part of the path is the kind."""
+    """Field, message and value of a validation error, whose path starts with the kind."""
     path = [str(part) for part in error["loc"][1:]]
     entry: dict[str, Any] = {
         "field": ".".join(path) or None,

@@ -1,6 +1,6 @@
-"""Who calls, and may they: keys, tokens, timestamps, nonces and signatures of a call.
+"""Authentication of a call: keys, tokens, timestamps, nonces and signatures.
 
-A `Call` goes in; nothing comes out if the gateway would let it pass, otherwise a `GatewayRefusal` is raised.
+A call that the gateway would reject raises `GatewayRefusal`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from mpaas_local.access_keys import AccessKey
 
 Clock = Callable[[], float]
-"""Answers the time in seconds since 1970, as `time.time` does."""
+"""Returns the time in seconds since 1970, as `time.time` does."""
 
 ACTION = "PushSimple"
 VERSIONS = ("2019-08-21", "2020-10-28")
 """The versions of the non-finance zone (pushsimple.md: Endpoints and permissions)."""
 
 MAX_SKEW_SECONDS = 15 * 60
-"""How far a timestamp may be from the gateway's clock (pushsimple.md: Gateway errors)."""
+"""Largest difference between a timestamp and the gateway's clock (pushsimple.md: Gateway errors)."""
 
 _RPC_REQUIRED = (
     "AccessKeyId",
@@ -44,22 +44,20 @@ _RPC_REQUIRED = (
     "Timestamp",
     "Signature",
 )
-"""System parameters without which RPC v1 cannot be verified (pushsimple.md: Version 2019-08-21)."""
+"""System parameters that RPC v1 requires (pushsimple.md: Version 2019-08-21)."""
 
 _ACS3_REQUIRED = {
     "x-acs-date": "Timestamp",
     "x-acs-signature-nonce": "SignatureNonce",
     "x-acs-content-sha256": "ContentSha256",
 }
-"""Headers without which ACS3 cannot be verified
-(pushsimple.md: Version 2020-10-28), and what the gateway calls them in an error.
-"""
+"""Headers that ACS3 requires, and their names in an error (pushsimple.md: Version 2020-10-28)."""
 
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
 
 
 class Authenticator:
-    """Verifies callers. Remembers nonces in memory, for as long as their timestamp could be replayed."""
+    """Authenticates calls. Remembers nonces in memory for as long as their timestamps are valid."""
 
     def __init__(self, access_keys: Mapping[str, AccessKey], clock: Clock) -> None:
         self._access_keys = dict(access_keys)
@@ -69,12 +67,16 @@ class Authenticator:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every secret and token of the configured keys, for redaction."""
+        """The secrets and tokens of all keys, for redaction."""
         keys = self._access_keys.values()
         return tuple(text for key in keys for text in (key.secret, key.security_token) if text)
 
     def admit(self, call: Call) -> None:
-        """Raise the refusal that the gateway would answer with; return if the call may be judged."""
+        """Authenticate a call.
+
+        Raises:
+            GatewayRefusal: as the gateway would reject it.
+        """
         if call.method != "POST":
             raise refusal("UnsupportedHTTPMethod", f"{ACTION} is called with POST, not {call.method}.")
         _check_api(call)
@@ -97,10 +99,10 @@ class Authenticator:
         if not same_signature(
             rpc_signature(call.method, call.parameters, key.secret), call.system("Signature")
         ):
-            # The official AcsClient splits this text at the colon and compares what follows with its own.
+            # The official AcsClient splits this text at the colon and compares the rest with its own.
             text = "Specified signature is not matched with our calculation. server string to sign is:"
             signed = rpc_string_to_sign(call.method, call.parameters)
-            raise refusal("SignatureDoesNotMatch", text + signed, shown=text + " (not kept)")
+            raise refusal("SignatureDoesNotMatch", text + signed, shown=text + " (not recorded)")
         self._use_nonce(access_key_id, call.system("SignatureNonce"), sent_at)
 
     def _admit_acs3(self, call: Call) -> None:
@@ -108,7 +110,7 @@ class Authenticator:
         if authorization is None:
             raise refusal(
                 "IncompleteSignature",
-                "Authorization must read: ACS3-HMAC-SHA256 Credential=..,SignedHeaders=..,Signature=..",
+                "Authorization must be: ACS3-HMAC-SHA256 Credential=..,SignedHeaders=..,Signature=..",
             )
         for header, name in _ACS3_REQUIRED.items():
             if not call.header(header):
@@ -134,7 +136,7 @@ class Authenticator:
 
     def _timestamp(self, text: str) -> float:
         try:
-            # strptime alone would also take one-digit months and hours.
+            # strptime alone would accept one-digit months and hours.
             written = text if _TIMESTAMP.fullmatch(text) else ""
             moment = datetime.strptime(written, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
         except ValueError:
@@ -163,14 +165,14 @@ def _check_api(call: Call) -> None:
         raise missing("Action")
     if call.action != ACTION:
         raise refusal(
-            "InvalidApi.NotFound", f"Specified api is not found; this sandbox knows the action {ACTION}."
+            "InvalidApi.NotFound", f"Specified api is not found; the sandbox supports {ACTION} only."
         )
     if not call.version:
         raise missing("Version")
     if call.version not in VERSIONS:
         allowed = " and ".join(VERSIONS)
         raise refusal(
-            "InvalidVersion", f"Specified parameter Version is not valid; the sandbox knows {allowed}."
+            "InvalidVersion", f"Specified parameter Version is not valid; the sandbox supports {allowed}."
         )
 
 
@@ -184,7 +186,7 @@ def _check_acs3_signature(call: Call, authorization: Acs3Authorization, secret: 
     must_be_signed = {"host", *(name for name in call.headers if name.startswith("x-acs-"))}
     if not must_be_signed <= signed:
         names = ", ".join(sorted(must_be_signed - signed))
-        raise refusal("IncompleteSignature", f"SignedHeaders must also name: {names}.")
+        raise refusal("IncompleteSignature", f"SignedHeaders must include: {names}.")
     canonical = acs3_canonical_request(
         call.method,
         call.path,
@@ -195,4 +197,4 @@ def _check_acs3_signature(call: Call, authorization: Acs3Authorization, secret: 
     )
     if not same_signature(acs3_signature(canonical, secret), authorization.signature):
         text = "Specified signature is not matched with our calculation. server CanonicalRequest is:"
-        raise refusal("SignatureDoesNotMatch", text + canonical, shown=text + " (not kept)")
+        raise refusal("SignatureDoesNotMatch", text + canonical, shown=text + " (not recorded)")

@@ -1,4 +1,4 @@
-"""The bodies of the sandbox's JSON API, from which its OpenAPI document is made."""
+"""The bodies of the sandbox's JSON API, the source of its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pydantic.alias_generators import to_camel
 
 from mpaas_local.mpaas.store import Outcome
 
-__all__ = ["Body", "Deleted", "Entry", "Health", "InboxPage", "OrderedFault", "Problem", "StandingFaults"]
+__all__ = ["ActiveFaults", "Body", "Deleted", "Entry", "Health", "InboxPage", "OrderedFault", "Problem"]
 
 
 class Body(BaseModel):
-    """A JSON object whose names are those of its attributes in camelCase, and no others."""
+    """A JSON object with camelCase names and no additional ones."""
 
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="forbid")
 
 
 class Answer(Body):
-    """What the client was sent."""
+    """The response to the client."""
 
-    http_status: int | None = Field(description="None if nothing was sent.")
+    http_status: int | None = Field(description="null if nothing was sent.")
     code: str | None
     message: str | None
     connection: Literal["kept", "reset", "cut", "left"]
@@ -33,7 +33,7 @@ class TargetPair(Body):
 
     target: str
     message_id: str
-    repeated: bool = Field(description="The message id had been accepted before in this workspace.")
+    repeated: bool = Field(description="The message id was accepted before in this workspace.")
 
 
 class Entry(Body):
@@ -65,37 +65,37 @@ class InboxPage(Body):
 
 
 class OrderedFault(Body):
-    """An order for a fault; beside these, what its kind has."""
+    """An order of a fault, with the additional fields of its kind."""
 
     model_config = ConfigDict(extra="allow")
 
     id: int
     kind: str
-    remaining: int | None = Field(description="How many requests it may still strike; None: any number.")
+    remaining: int | None = Field(description="How many requests it will still strike; null: any number.")
     struck: int
 
 
-class StandingFaults(Body):
-    """The orders that may still strike, oldest first."""
+class ActiveFaults(Body):
+    """The orders that can still strike, oldest first."""
 
     faults: list[OrderedFault]
 
 
 class Deleted(Body):
-    """How much was removed."""
+    """How many were deleted."""
 
     deleted: int
 
 
 class Health(Body):
-    """It runs."""
+    """The sandbox is running."""
 
     status: Literal["ok"]
     entries: int
 
 
 class ProblemField(Body):
-    """What is wrong with a field."""
+    """The error of one field."""
 
     field: str | None
     message: str
@@ -110,5 +110,5 @@ class Problem(Body):
     status: int
     detail: str
     errors: list[ProblemField] = Field(
-        default_factory=list, description="Of a fault order that is not valid."
+        default_factory=list, description="The fields of an invalid fault order."
     )

@@ -1,7 +1,4 @@
-"""An HTTP request read as a call of the gateway: system parameters, business parameters, headers.
-
-Bytes of a request go in; a frozen `Call` comes out.
-"""
+"""An HTTP request, read as a call of the gateway: system parameters, business parameters, headers."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ ACS3 = "acs3"
 
 SYSTEM_PARAMETERS = frozenset(
     {
-        # Section 4.1, in the order of the captured request.
+        # In the order of the captured request (pushsimple.md: Version 2019-08-21).
         "Version",
         "Action",
         "Format",
@@ -35,12 +32,12 @@ SYSTEM_PARAMETERS = frozenset(
         "SecurityToken",
     }
 )
-"""Parameters that belong to the gateway and never to the push."""
+"""Parameters of the gateway; the push never has one of these."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request as the gateway reads it. Lower-case header names map to all their values."""
+    """One request as the gateway reads it. `headers` maps lower-case names to all their values."""
 
     method: str
     path: str
@@ -52,45 +49,45 @@ class Call:
 
     @property
     def signature_kind(self) -> str:
-        """`acs3` if the Authorization header says so, otherwise `rpc-v1`, the gateway's default."""
+        """`acs3` if the Authorization header names it, otherwise `rpc-v1`, the gateway's default."""
         return ACS3 if self.header("authorization").startswith(ACS3_ALGORITHM) else RPC_V1
 
     @property
     def is_signed(self) -> bool:
-        """Whether there is anything that claims to be a signature."""
+        """Whether the request has a signature, valid or not."""
         return bool(self.header("authorization") or self.system("Signature"))
 
     @property
     def action(self) -> str:
-        """The API's name, wherever this signature kind carries it."""
+        """The name of the API, from the header or parameter that this kind of signature uses."""
         return self.header("x-acs-action") if self.signature_kind == ACS3 else self.system("Action")
 
     @property
     def version(self) -> str:
-        """The API version, wherever this signature kind carries it."""
+        """The API version, from the header or parameter that this kind of signature uses."""
         return self.header("x-acs-version") if self.signature_kind == ACS3 else self.system("Version")
 
     @cached_property
     def business(self) -> dict[str, str]:
-        """The parameters of the push itself, as sent."""
+        """The parameters of the push, as sent."""
         return {name: value for name, value in self.parameters.items() if name not in SYSTEM_PARAMETERS}
 
     def system(self, name: str) -> str:
-        """A system parameter, empty if it was not sent."""
+        """A system parameter; empty if it was not sent."""
         return self.parameters.get(name, "")
 
     def header(self, name: str) -> str:
-        """The first value of a header (lower-case name), empty if it was not sent."""
+        """The first value of a header, by its lower-case name; empty if it was not sent."""
         return self.headers.get(name, ("",))[0].strip()
 
 
 def read_call(
     method: str, path: str, query: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes
 ) -> Call:
-    """Read a request; nothing here refuses, whatever the bytes are.
+    """Read a request; never fails, whatever the bytes are.
 
-    A name that occurs twice keeps its last value, and the body's wins over the query's, as the official SDK
-    merges them before it signs. Bytes that are not UTF-8 stay in the text as lone surrogates.
+    The last value of a duplicate name wins, and the body wins over the query: the official SDK merges them
+    in this order before it signs. Bytes that are not UTF-8 become lone surrogates.
     """
     values: dict[str, tuple[str, ...]] = {}
     for name, value in headers:
@@ -113,12 +110,12 @@ def read_call(
 
 
 def is_utf8(text: str) -> bool:
-    """Whether the text came from bytes that were UTF-8."""
+    """Whether the text was decoded from valid UTF-8."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def printable(text: str) -> str:
-    """The text with lone surrogates written as escapes, so that it can be stored and encoded."""
+    """The text with lone surrogates as escapes, which can be stored and encoded."""
     return text if is_utf8(text) else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

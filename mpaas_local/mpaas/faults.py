@@ -1,11 +1,11 @@
-"""Ordered faults: what may be ordered, and which request is struck.
+"""Ordered faults: the kinds that can be ordered, and which request a fault strikes.
 
-Orders are JSON objects, told apart by `kind`. Each strikes the `next` n requests that match it, or each
-matching request at a `rate`. Only requests with a valid signature are struck, except by `resetBeforeRead`,
-which knows nothing of the request. At most one fault strikes a request: the oldest order that wants it.
+An order is a JSON object with a `kind`. It strikes the `next` n matching requests, or each matching request
+at a `rate`. Faults strike only requests with a valid signature, except `resetBeforeRead`, which sees nothing
+of the request. At most one fault strikes a request: that of the oldest matching order.
 
-`accept` says whether the server takes the push (judges it, remembers its message ids, keeps it as accepted)
-before it fails. A push that the judgement refuses is never accepted.
+`accept` says whether the server accepts the push (judges it, remembers its message ids, records it as
+accepted) before it fails. A push that the judgement refuses is never accepted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_DELAY_MILLISECONDS = 600_000
-"""Ten minutes: longer than any client waits."""
+"""Longest delay, ten minutes: more than any client waits."""
 
 
 class _Model(BaseModel):
@@ -40,14 +40,14 @@ class _Model(BaseModel):
 
 
 class Match(_Model):
-    """Which requests an order is for: all that is given must be equal, letter by letter."""
+    """Which requests an order matches: every given field must be equal, case included."""
 
     target: str | None = Field(default=None, description="A target in TargetMsgkey.")
     task_name: str | None = Field(default=None, description="TaskName.")
     title: str | None = Field(default=None, description="Title.")
 
     def fits(self, parameters: Mapping[str, str], targets: frozenset[str]) -> bool:
-        """Whether a request with these parameters and targets is meant."""
+        """Whether a request with these parameters and targets matches."""
         return (
             (self.target is None or self.target in targets)
             and (self.task_name is None or self.task_name == parameters.get("TaskName"))
@@ -56,8 +56,10 @@ class Match(_Model):
 
 
 class _Order(_Model):
-    next: int | None = Field(default=None, ge=1, description="Strike this many requests, then no more.")
-    rate: float | None = Field(default=None, ge=0, le=1, description="Strike each request with this chance.")
+    next: int | None = Field(default=None, ge=1, description="Strike this many requests.")
+    rate: float | None = Field(
+        default=None, ge=0, le=1, description="Strike each request with this probability."
+    )
     seed: int | None = Field(default=None, description="Makes `rate` strike the same requests every time.")
 
     @model_validator(mode="after")
@@ -65,12 +67,12 @@ class _Order(_Model):
         if self.next is not None and self.rate is not None:
             raise ValueError("give either next (a number of requests) or rate (0 to 1), not both")
         if self.seed is not None and self.rate is None:
-            raise ValueError("seed belongs to rate")
+            raise ValueError("seed requires rate")
         return self
 
 
 class _MatchingOrder(_Order):
-    match: Match | None = Field(default=None, description="Only requests like this; without it, any.")
+    match: Match | None = Field(default=None, description="Only matching requests; without it, any.")
 
 
 class ResultFault(_MatchingOrder):
@@ -89,7 +91,7 @@ class ResultFault(_MatchingOrder):
 
 
 class ThrottlingFault(_MatchingOrder):
-    """HTTP 400 with a throttling code: refused for load, never accepted (pushsimple.md: Gateway errors)."""
+    """HTTP 400 with a throttling code: rejected for load, never accepted (pushsimple.md: Gateway errors)."""
 
     kind: Literal["throttling"]
     code: str = Field(default="Throttling.User", pattern=r"^Throttling(\.[A-Za-z]+)?$")
@@ -98,12 +100,12 @@ class ThrottlingFault(_MatchingOrder):
     )
 
     def answer(self) -> GatewayAnswer:
-        """What the client is sent."""
+        """The response to the client."""
         return gateway_answer(self.code, retry_after=self.retry_after)
 
 
 class InternalErrorFault(_MatchingOrder):
-    """HTTP 500 InternalError: whether the push was accepted is not to be seen from it
+    """HTTP 500 InternalError, which does not say whether the push was accepted
     (pushsimple.md: Gateway errors).
     """
 
@@ -111,7 +113,7 @@ class InternalErrorFault(_MatchingOrder):
     accept: bool = False
 
     def answer(self) -> GatewayAnswer:
-        """What the client is sent."""
+        """The response to the client."""
         return gateway_answer("InternalError")
 
 
@@ -125,14 +127,12 @@ class ServiceUnavailableFault(_MatchingOrder):
     accept: bool = False
 
     def answer(self) -> GatewayAnswer:
-        """What the client is sent."""
+        """The response to the client."""
         return gateway_answer("ServiceUnavailable", retry_after=self.retry_after)
 
 
 class GatewayFault(_MatchingOrder):
-    """Any gateway error; `status` is needed for a code that is not documented
-    (pushsimple.md: Gateway errors).
-    """
+    """Any gateway error; an undocumented code requires `status` (pushsimple.md: Gateway errors)."""
 
     kind: Literal["gateway"]
     code: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,99}$")
@@ -144,19 +144,19 @@ class GatewayFault(_MatchingOrder):
     @model_validator(mode="after")
     def _status_known(self) -> GatewayFault:
         if self.status is None and self.code not in HTTP_STATUS and not self.code.startswith("Missing"):
-            raise ValueError(f"no HTTP status is known for {self.code}; give status (400 to 599)")
+            raise ValueError(f"the HTTP status of {self.code} is not documented; give status (400 to 599)")
         return self
 
     def answer(self) -> GatewayAnswer:
-        """What the client is sent."""
+        """The response to the client."""
         return gateway_answer(self.code, self.message, status=self.status, retry_after=self.retry_after)
 
 
 class DelayFault(_MatchingOrder):
-    """A late answer.
+    """A late response.
 
-    With `accept` the push is taken at once and only the answer is late. Without it the push is looked at
-    after the delay, and dropped if the client has hung up by then.
+    With `accept` the server accepts the push at once and only the response is late. Without it the server
+    judges the push after the delay, and drops it if the client has disconnected by then.
     """
 
     kind: Literal["delay"]
@@ -165,13 +165,13 @@ class DelayFault(_MatchingOrder):
 
 
 class ResetBeforeReadFault(_Order):
-    """A TCP reset as soon as a request begins to arrive; nothing of it is read, so nothing can be matched."""
+    """A TCP reset as soon as a request begins to arrive. It cannot match: nothing of the request is read."""
 
     kind: Literal["resetBeforeRead"]
 
 
 class ResetAfterReadFault(_MatchingOrder):
-    """A TCP reset after the whole request was read: with `accept` the push is taken and its answer is
+    """A TCP reset after the complete request was read; with `accept` the push is accepted and its response
     lost.
     """
 
@@ -180,14 +180,14 @@ class ResetAfterReadFault(_MatchingOrder):
 
 
 class CutBodyFault(_MatchingOrder):
-    """The normal answer, but the connection ends in the middle of the body."""
+    """The normal response, but the connection closes in the middle of the body."""
 
     kind: Literal["cutBody"]
     accept: bool = True
 
 
 class NotJsonFault(_MatchingOrder):
-    """An answer whose body is not JSON, as a proxy in between would give."""
+    """A response that is not JSON, as from a proxy in between."""
 
     kind: Literal["notJson"]
     status: int = Field(default=200, ge=200, le=599)
@@ -210,15 +210,15 @@ FaultOrder = Annotated[
     ],
     Field(discriminator="kind"),
 ]
-"""Any fault that may be ordered."""
+"""Any fault that can be ordered."""
 
 FAULT_ORDER: TypeAdapter[FaultOrder] = TypeAdapter(FaultOrder)
-"""Reads an order, or raises pydantic's ValidationError."""
+"""Validates an order; raises pydantic's ValidationError."""
 
 
 @dataclass
-class Standing:
-    """An order that stands: how many more requests it strikes (None: no end) and how many it has struck."""
+class ActiveOrder:
+    """An active order: how many more requests it will strike (None: any number), how many it has struck."""
 
     id: int
     order: FaultOrder
@@ -227,7 +227,7 @@ class Standing:
     struck: int = 0
 
     def document(self) -> dict[str, Any]:
-        """The order as JSON shows it."""
+        """The order as JSON."""
         ordered = self.order.model_dump(by_alias=True, exclude_none=True)
         return {"id": self.id, **ordered, "remaining": self.remaining, "struck": self.struck}
 
@@ -240,70 +240,70 @@ class Strike:
     fault: FaultOrder
 
     def document(self) -> dict[str, Any]:
-        """What the inbox keeps of it."""
+        """What the inbox shows of it."""
         return {"id": self.id, "kind": self.fault.kind}
 
 
 class FaultBook:
-    """The orders that stand, oldest first. Safe to use from several threads."""
+    """The active orders, oldest first. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._standing: list[Standing] = []
+        self._active: list[ActiveOrder] = []
         self._last_id = 0
 
     def order(self, order: FaultOrder) -> dict[str, Any]:
-        """Take an order; without `next` and `rate` it strikes the next request only."""
+        """Add an order; without `next` and `rate` it strikes one request."""
         with self._lock:
             self._last_id += 1
             remaining = order.next if order.rate is None else None
             if order.rate is None and remaining is None:
                 remaining = 1
-            dice = random.Random(order.seed)  # chance for tests, nothing secret
-            standing = Standing(self._last_id, order, remaining, dice)
-            self._standing.append(standing)
-            return standing.document()
+            dice = random.Random(order.seed)  # for tests, not for secrets
+            active = ActiveOrder(self._last_id, order, remaining, dice)
+            self._active.append(active)
+            return active.document()
 
-    def standing(self) -> list[dict[str, Any]]:
-        """The orders that may still strike."""
+    def active(self) -> list[dict[str, Any]]:
+        """The orders that can still strike."""
         with self._lock:
-            return [standing.document() for standing in self._standing]
+            return [active.document() for active in self._active]
 
     def clear(self) -> int:
-        """Cancel all orders; answers how many there were."""
+        """Cancel all orders; returns how many there were."""
         with self._lock:
-            count = len(self._standing)
-            self._standing.clear()
+            count = len(self._active)
+            self._active.clear()
             return count
 
     def strike(self, parameters: Mapping[str, str], targets: frozenset[str]) -> Strike | None:
-        """The fault that strikes a request which has been read, if any."""
+        """The fault that strikes a request that was read, if any."""
         with self._lock:
-            for standing in self._standing:
-                order = standing.order
+            for active in self._active:
+                order = active.order
                 if isinstance(order, ResetBeforeReadFault):
                     continue
                 if order.match is not None and not order.match.fits(parameters, targets):
                     continue
-                if self._hits(standing):
-                    return Strike(standing.id, order)
+                if self._hits(active):
+                    return Strike(active.id, order)
             return None
 
     def strike_unread(self) -> Strike | None:
-        """The reset that strikes a request of which nothing has been read, if any."""
+        """The reset that strikes a request before it is read, if any."""
         with self._lock:
-            for standing in self._standing:
-                if isinstance(standing.order, ResetBeforeReadFault) and self._hits(standing):
-                    return Strike(standing.id, standing.order)
+            for active in self._active:
+                if isinstance(active.order, ResetBeforeReadFault) and self._hits(active):
+                    return Strike(active.id, active.order)
             return None
 
-    def _hits(self, standing: Standing) -> bool:
-        rate = standing.order.rate
-        if rate is not None and standing.dice.random() >= rate:
+    def _hits(self, active: ActiveOrder) -> bool:
+        rate = active.order.rate
+        if rate is not None and active.dice.random() >= rate:
             return False
-        standing.struck += 1
-        if standing.remaining is not None:
-            standing.remaining -= 1
-            if standing.remaining == 0:
-                self._standing.remove(standing)
+        active.struck += 1
+        if active.remaining is not None:
+            active.remaining -= 1
+            if active.remaining == 0:
+                self._active.remove(active)
         return True

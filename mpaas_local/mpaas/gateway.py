@@ -1,6 +1,6 @@
-"""`POST /`: a PushSimple request in, the answer of gateway and push service out, and an entry in the inbox.
+"""`POST /`: a PushSimple request goes in; a response comes out, and an entry goes to the inbox.
 
-The order is the gateway's: read, authenticate, strike with an ordered fault, judge, remember, answer.
+The steps, in the gateway's order: read, authenticate, strike with an ordered fault, judge, record, respond.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from mpaas_local.mpaas.faults import (
     ThrottlingFault,
 )
 from mpaas_local.mpaas.gateway_errors import GatewayAnswer, GatewayRefusal, refusal
-from mpaas_local.mpaas.judgement import LEGACY_VERSION, Behaviour, judge, read_targets, repeated_id_verdict
+from mpaas_local.mpaas.judgement.parameters import LEGACY_VERSION
+from mpaas_local.mpaas.judgement.verdict import judge, read_targets, repeated_id_verdict
 from mpaas_local.mpaas.redaction import redacted_form, without_secret_parameters
 from mpaas_local.mpaas.responses import ConnectionReset, CutBody, gateway_error, not_json, push_result
 from mpaas_local.mpaas.result_codes import result_message
@@ -36,14 +37,15 @@ if TYPE_CHECKING:
 
     from mpaas_local.mpaas.authentication import Authenticator, Clock
     from mpaas_local.mpaas.faults import FaultBook, Strike
+    from mpaas_local.mpaas.judgement.behaviour import Behaviour
 
 MAX_BODY_BYTES = 1024 * 1024
-"""A larger body is answered with 413; ten targets and every parameter need far less."""
+"""Longest request body; a longer one gets 413. Ten targets and every parameter need far less."""
 
 
 @dataclass(frozen=True)
 class _Push:
-    """A request that has been read: who, what, for whom, and the fault that strikes it."""
+    """A request that was read, and the fault that strikes it."""
 
     request_id: str
     received_at: float
@@ -57,14 +59,14 @@ class _Push:
 
     @property
     def scheduled(self) -> bool:
-        """Whether this version schedules it, and so gives it a task id (pushsimple.md: Response)."""
+        """Whether this version schedules it and returns a task id (pushsimple.md: Response)."""
         legacy = self.call.version == LEGACY_VERSION
         return not legacy and self.parameters.get("StrategyType", "") not in {"", "0"}
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """What the server makes of a push that it takes a look at."""
+    """The server's judgement of a push."""
 
     outcome: Outcome
     code: str
@@ -74,7 +76,7 @@ class _Judged:
     notes: tuple[str, ...]
 
     def response(self, push: _Push) -> Response:
-        """What the client is told if nothing comes in between."""
+        """The response if no fault strikes."""
         return push_result(
             version=push.call.version,
             request_id=push.request_id,
@@ -86,7 +88,7 @@ class _Judged:
 
 
 class Gateway:
-    """Answers pushes. All its work but waiting is done in the event loop's thread."""
+    """Responds to pushes, on the event loop's thread."""
 
     def __init__(
         self,
@@ -105,11 +107,11 @@ class Gateway:
         self._closing = asyncio.Event()
 
     def end_delays(self) -> None:
-        """Let every delayed answer go now; call it from the event loop's thread."""
+        """End all delays now; call it on the event loop's thread."""
         self._closing.set()
 
     def strikes_unread(self) -> bool:
-        """Whether the request that begins to arrive is to be reset unread; keeps it as dropped if so."""
+        """Whether to reset the request that begins to arrive; if so, records it as dropped."""
         strike = self._faults.strike_unread()
         if strike is None:
             return False
@@ -128,7 +130,7 @@ class Gateway:
         return True
 
     async def push_simple(self, request: Request) -> Response:
-        """Answer one request, whatever it holds."""
+        """Respond to one request, whatever it contains."""
         received_at, request_id = self._clock(), _new_request_id()
         body, size, hung_up = await _read_body(request)
         call = read_call(
@@ -136,7 +138,9 @@ class Gateway:
         )
         push = _Push(request_id, received_at, printable(call.header("host")), call)
         if hung_up:
-            self._keep(push, "dropped", Answer(None, None, "hung up before the request was whole", "left"))
+            self._keep(
+                push, "dropped", Answer(None, None, "disconnected before the request was complete", "left")
+            )
             return Response(status_code=400)
         try:
             if size > MAX_BODY_BYTES:
@@ -165,7 +169,7 @@ class Gateway:
             self._spoil(push, Answer(fault.status, None, "not JSON"), accept=fault.accept)
             response = not_json(fault.status, fault.body, push.request_id)
         elif isinstance(fault, ResetBeforeReadFault):
-            raise TypeError("a request that was read cannot be reset unread")
+            raise TypeError("this request was read already")
         else:
             response = self._reject(
                 push, fault.answer(), accept=not isinstance(fault, ThrottlingFault) and fault.accept
@@ -173,23 +177,23 @@ class Gateway:
         return response
 
     def _verdict(self, push: _Push) -> Response:
-        """The normal case: judge, keep, answer."""
+        """Judge, record, respond."""
         judged = self._judge(push)
         self._keep(push, judged.outcome, Answer(200, judged.code, judged.message), judged)
         return judged.response(push)
 
     async def _late(self, request: Request, push: _Push, fault: DelayFault) -> Response:
-        taken = self._verdict(push) if fault.accept else None
+        accepted = self._verdict(push) if fault.accept else None
         still_there = await self._wait(request, fault.milliseconds / 1000)
-        if taken is not None:
-            return taken
+        if accepted is not None:
+            return accepted
         if still_there:
             return self._verdict(push)
-        self._keep(push, "dropped", Answer(None, None, "hung up during the delay", "left"))
+        self._keep(push, "dropped", Answer(None, None, "disconnected during the delay", "left"))
         return Response(status_code=400)
 
     async def _wait(self, request: Request, seconds: float) -> bool:
-        """Wait, but not beyond the end of the connection or of the server; False if the client hung up."""
+        """Wait until the delay, the connection or the server ends; False if the client disconnected."""
         gone = asyncio.ensure_future(request.receive())
         closing = asyncio.ensure_future(self._closing.wait())
         done, _ = await asyncio.wait({gone, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -216,7 +220,7 @@ class Gateway:
         return gateway_error(answer, push.request_id, push.host)
 
     def _spoil(self, push: _Push, answer: Answer, *, accept: bool, otherwise: Outcome = "dropped") -> None:
-        """Keep a push whose client learns nothing of the verdict, taken or not."""
+        """Record a push whose client does not learn the verdict."""
         if accept:
             judged = self._judge(push)
             self._keep(push, judged.outcome, answer, judged)
@@ -270,7 +274,7 @@ class Gateway:
 
 
 async def _read_body(request: Request) -> tuple[bytes, int, bool]:
-    """The body (no more than the limit of it), its size, and whether the client hung up in it."""
+    """The body up to the limit, its full size, and whether the client disconnected while sending it."""
     body, size = bytearray(), 0
     try:
         async for chunk in request.stream():

@@ -1,6 +1,6 @@
-"""The gateway's own refusals: answers with an HTTP status of 4xx or 5xx, given before a push is judged.
+"""The gateway's errors: responses with status 4xx or 5xx to requests that are not judged.
 
-A code goes in; the status, the text and the body in the gateway's shape come out.
+A code goes in; status, text and body come out.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 HTTP_STATUS: Mapping[str, int] = MappingProxyType(
     {
-        # Section 5.2. Where it leaves the status open (400/404, 400/403) the first is taken that lets the
-        # official AcsClient recognise the error: it looks into SignatureDoesNotMatch at status 400 only.
+        # Where the page leaves the status open (400/404, 400/403), the one by which the official AcsClient
+        # recognises the error: it inspects SignatureDoesNotMatch at status 400 only.
         "InvalidApi.NotFound": 404,
         "InvalidProduct.NotFound": 404,
         "UnsupportedHTTPMethod": 400,
@@ -30,7 +30,7 @@ HTTP_STATUS: Mapping[str, int] = MappingProxyType(
         "InvalidTimeStamp.Format": 400,
         "InvalidTimeStamp.Expired": 400,
         "SignatureNonceUsed": 400,
-        # Generic wording of the gateway, not of the reference.
+        # A general code of the gateway, not in the reference.
         "InvalidSecurityToken.MismatchWithAccessKey": 400,
         # The sandbox's own limit.
         "RequestEntityTooLarge": 413,
@@ -61,15 +61,15 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
         "InvalidTimeStamp.Expired": "Specified time stamp or date value is expired.",
     }
 )
-"""The text of codes whose refusal has nothing more to say."""
+"""Texts of codes that need no details."""
 
 
 @dataclass(frozen=True)
 class GatewayAnswer:
-    """A gateway error as an answer.
+    """A gateway error as a response.
 
-    `retry_after` is in seconds. `shown` is what the inbox keeps in place of `message`: a mismatch quotes the
-    signed text, which may hold a token.
+    `retry_after` is in seconds. The inbox shows `shown` instead of `message`: a signature mismatch quotes the
+    string to sign, which may contain a token.
     """
 
     code: str
@@ -79,7 +79,7 @@ class GatewayAnswer:
     shown: str | None = None
 
     def body(self, request_id: str, host: str) -> dict[str, Any]:
-        """The body in the gateway's shape (pushsimple.md: Gateway errors)."""
+        """The body (pushsimple.md: Gateway errors)."""
         return {
             "RequestId": request_id,
             "HostId": host,
@@ -90,7 +90,7 @@ class GatewayAnswer:
 
 
 class GatewayRefusal(Exception):
-    """Raised while a call is looked at, and answered with `answer`."""
+    """The gateway rejects a call with `answer`."""
 
     def __init__(self, answer: GatewayAnswer) -> None:
         super().__init__(f"{answer.code}: {answer.shown or answer.message}")
@@ -100,7 +100,7 @@ class GatewayRefusal(Exception):
 def gateway_answer(
     code: str, message: str | None = None, *, status: int | None = None, retry_after: int | None = None
 ) -> GatewayAnswer:
-    """The answer with this code; status and text come from the tables unless they are given."""
+    """The response with this code; status and text default to those of the tables."""
     return GatewayAnswer(
         code,
         message if message is not None else MESSAGES.get(code, "The request was refused."),
@@ -110,10 +110,10 @@ def gateway_answer(
 
 
 def refusal(code: str, message: str | None = None, *, shown: str | None = None) -> GatewayRefusal:
-    """The exception that makes the gateway answer with this code."""
+    """The exception that rejects a call with this code."""
     return GatewayRefusal(replace(gateway_answer(code, message), shown=shown))
 
 
 def missing(parameter: str) -> GatewayRefusal:
-    """The refusal of a request that lacks this system parameter."""
+    """The refusal of a request without this system parameter."""
     return refusal(f"Missing{parameter}", f"{parameter} is mandatory for this action.")

@@ -7,26 +7,24 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from mpaas_local.mpaas.bodies import (
+    ActiveFaults,
     Deleted,
     Entry,
     Health,
     InboxPage,
     OrderedFault,
     Problem,
-    StandingFaults,
 )
 from mpaas_local.mpaas.faults import FAULT_ORDER
 from mpaas_local.mpaas.store import OUTCOMES
 
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
-_BODIES = (Deleted, Entry, Health, InboxPage, OrderedFault, Problem, StandingFaults)
+_BODIES = (Deleted, Entry, Health, InboxPage, OrderedFault, Problem, ActiveFaults)
 
 
 def openapi_document() -> dict[str, Any]:
-    """Describe `/inbox`, `/faults` and `/health`; `POST /` is mPaaS's own interface and not described
-    here.
-    """
+    """Describe `/inbox`, `/faults` and `/health`, but not `POST /`, which is the interface of mPaaS."""
     order = FAULT_ORDER.json_schema(ref_template="#/components/schemas/{model}")
     _, bodies = models_json_schema(
         [(body, "serialization") for body in _BODIES], ref_template="#/components/schemas/{model}"
@@ -49,13 +47,13 @@ def openapi_document() -> dict[str, Any]:
                         _query("after", _COUNT, "Only entries with a larger seq."),
                         _query("outcome", {"enum": list(OUTCOMES)}),
                         _query("target", _TEXT, "A target in TargetMsgkey."),
-                        _query("text", _TEXT, "Part of task name, title or content, whatever its case."),
+                        _query("text", _TEXT, "Part of the task name, title or content, in any case."),
                     ],
                     "responses": {**_answer("A page of the inbox.", "InboxPage"), **_problem("422")},
                 },
                 "delete": {
-                    "summary": "Forget every entry and message id.",
-                    "responses": _answer("How many entries there were.", "Deleted"),
+                    "summary": "Delete all entries and message ids.",
+                    "responses": _answer("The number of deleted entries.", "Deleted"),
                 },
             },
             "/inbox/{seq}": {
@@ -67,24 +65,27 @@ def openapi_document() -> dict[str, Any]:
             },
             "/faults": {
                 "get": {
-                    "summary": "Orders that may still strike, oldest first.",
-                    "responses": _answer("The orders.", "StandingFaults"),
+                    "summary": "Active orders, oldest first.",
+                    "responses": _answer("The orders.", "ActiveFaults"),
                 },
                 "post": {
-                    "summary": "Order a fault. Without next and rate it strikes the next request only.",
+                    "summary": "Order a fault. Without next and rate it strikes one request.",
                     "requestBody": {"required": True, "content": _json("FaultOrder")},
                     "responses": {
-                        **_answer("The order with id, remaining and struck.", "OrderedFault", "201"),
+                        **_answer("The order, with id, remaining and struck.", "OrderedFault", "201"),
                         **_problem("422"),
                     },
                 },
                 "delete": {
                     "summary": "Cancel all orders.",
-                    "responses": _answer("How many orders there were.", "Deleted"),
+                    "responses": _answer("The number of cancelled orders.", "Deleted"),
                 },
             },
             "/health": {
-                "get": {"summary": "Whether it runs.", "responses": _answer("It does.", "Health")},
+                "get": {
+                    "summary": "Health check.",
+                    "responses": _answer("The sandbox is running.", "Health"),
+                },
             },
         },
         "components": {"schemas": schemas},
@@ -105,7 +106,7 @@ def _answer(description: str, schema: str, status: str = "200") -> dict[str, Any
 
 def _problem(status: str) -> dict[str, Any]:
     content = {"application/problem+json": {"schema": _ref("Problem")}}
-    return {status: {"description": "What is wrong.", "content": content}}
+    return {status: {"description": "An error.", "content": content}}
 
 
 def _query(name: str, schema: dict[str, Any], description: str = "") -> dict[str, Any]:

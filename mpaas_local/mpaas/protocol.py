@@ -1,8 +1,7 @@
-"""uvicorn's HTTP protocol with a handle on the connection, so that the sandbox can break it for real.
+"""uvicorn's HTTP protocol with access to the connection, which the sandbox can break.
 
-Every request's scope carries the connection in `scope["state"]["connection"]`. The application's lifespan
-state may carry `strikes_unread`, a function that says of each request that begins to arrive whether to
-reset it unread.
+Every request has its connection in `scope["state"]["connection"]`. The lifespan state of the application may
+hold `strikes_unread`, a function that decides, when a request begins to arrive, whether to reset it unread.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ _PUSH_BEGINNINGS = (b"POST / ", b"POST /?")
 
 
 class SandboxProtocol(HttpToolsProtocol):
-    """One connection. Works with and without TLS."""
+    """One connection, with or without TLS."""
 
     _inside_message = False
 
     def data_received(self, data: bytes) -> None:
-        """Reset a push that begins to arrive if that is ordered, otherwise parse as ever.
+        """Reset a push that begins to arrive, if such a fault is ordered; otherwise parse the data.
 
-        Only the first seven bytes are looked at, to spare the sandbox's own routes.
+        The first seven bytes tell a push from the sandbox's own routes.
         """
         if not self._inside_message and data.startswith(_PUSH_BEGINNINGS):
             strikes_unread = self.app_state.get(STRIKES_UNREAD)
@@ -37,31 +36,32 @@ class SandboxProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Close this end after every loss.
+        """Close the transport after every loss.
 
-        uvicorn does so only after a clean one; a TLS transport of Python 3.10 then warns that it is unclosed.
+        uvicorn closes it only after a clean one; otherwise a TLS transport of Python 3.10 warns that it is
+        unclosed.
         """
         super().connection_lost(exc)
         self.transport.close()
 
     def on_message_begin(self) -> None:
-        """Called by the parser at the first byte of a request."""
+        """Called by the parser when a request begins."""
         self._inside_message = True
         super().on_message_begin()
         self.scope["state"][CONNECTION] = self
 
     def on_message_complete(self) -> None:
-        """Called by the parser at the last byte of a request."""
+        """Called by the parser when a request is complete."""
         self._inside_message = False
         super().on_message_complete()
 
     def reset(self) -> None:
-        """End the connection with a TCP RST: no lingering, unsent data is thrown away."""
+        """End the connection with a TCP RST and discard unsent data."""
         connection = self.transport.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
         self.transport.abort()
 
     def finish(self) -> None:
-        """Send what was written, then close, however much of the answer is still owed."""
+        """Send what was written, then close, even in the middle of a response."""
         self.transport.close()

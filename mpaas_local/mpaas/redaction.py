@@ -1,7 +1,4 @@
-"""What the inbox must not keep: signatures, security tokens, secrets.
-
-Texts and JSON documents go in; the same without them comes out.
-"""
+"""Redaction of signatures, security tokens and secrets in texts and JSON documents."""
 
 from __future__ import annotations
 
@@ -13,16 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 SECRET_PARAMETERS = frozenset({"Signature", "SecurityToken", "AccessKeySecret", "BearerToken"})
-"""Parameters whose value is neither stored nor shown, whoever sent it."""
+"""Parameters whose values are never stored or shown."""
 
 REDACTED = "[redacted]"
 
 _SHORTEST_SECRET = 8
-"""Shorter words occur in honest texts; no real secret is as short."""
+"""Shorter strings may occur in ordinary text; no real secret is that short."""
 
 
 class Redactor:
-    """Takes known secrets and tokens out of every text of a document, plain or encoded."""
+    """Removes known secrets and tokens, plain or encoded, from every string of a document."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         written = {
@@ -34,7 +31,7 @@ class Redactor:
         self._written = sorted(written, key=len, reverse=True)
 
     def __call__(self, document: Any) -> Any:
-        """The document without them; numbers and names of fields stay as they are."""
+        """Return the document without them; numbers and field names are unchanged."""
         if isinstance(document, str):
             for written in self._written:
                 document = document.replace(written, REDACTED)
@@ -47,7 +44,7 @@ class Redactor:
 
 
 def redacted_form(form: str) -> str:
-    """A raw query or form body without the values of secret parameters, however their names are encoded."""
+    """A raw query or form body without the values of secret parameters, even with encoded names."""
     pieces = []
     for piece in form.split("&"):
         name, equals, _ = piece.partition("=")
@@ -57,5 +54,5 @@ def redacted_form(form: str) -> str:
 
 
 def without_secret_parameters(parameters: Mapping[str, str]) -> dict[str, str]:
-    """The parameters but for the secret ones."""
+    """The parameters without the secret ones."""
     return {name: value for name, value in parameters.items() if name not in SECRET_PARAMETERS}

@@ -1,4 +1,4 @@
-"""Answers as ASGI: JSON, the documented bodies of PushSimple, and connections that end badly."""
+"""ASGI responses: JSON, the documented bodies of PushSimple, and broken connections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from mpaas_local.mpaas.judgement import LEGACY_VERSION
+from mpaas_local.mpaas.judgement.parameters import LEGACY_VERSION
 from mpaas_local.mpaas.protocol import CONNECTION, SandboxProtocol
 from mpaas_local.mpaas.store import dump_json
 
@@ -24,22 +24,22 @@ class Json(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """The body's bytes."""
+        """Encode the body."""
         return dump_json(content)
 
 
 class ConnectionReset(Response):
-    """No answer: a TCP RST."""
+    """A TCP RST instead of a response."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Reset the connection and wait until it is gone."""
+        """Reset the connection and wait until it is closed."""
         del send
         _connection(scope).reset()
         await _gone(receive)
 
 
 class CutBody(Response):
-    """Status, headers with the full Content-Length, half of the body, and the end of the connection."""
+    """Status, headers with the full Content-Length and half of the body; then the connection closes."""
 
     def __init__(self, whole: Response) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class CutBody(Response):
         self.body = whole.body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the half, close, and wait until the connection is gone."""
+        """Send half of the body, close, and wait until the connection is closed."""
         half = bytes(self.body)[: len(self.body) // 2]
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": half, "more_body": True})
@@ -65,9 +65,9 @@ def push_result(
     success: bool = False,
     task_id: str | None = None,
 ) -> Json:
-    """HTTP 200 with the documented body
-    (pushsimple.md: Response); 2019-08-21 knows no PushResult, and no AccessDeniedDetail is
-    sent.
+    """HTTP 200 with the documented body (pushsimple.md: Response).
+
+    2019-08-21 has no PushResult. AccessDeniedDetail is never sent.
     """
     body: dict[str, Any] = {"RequestId": request_id, "ResultCode": code, "ResultMessage": message}
     if version != LEGACY_VERSION:
@@ -76,8 +76,9 @@ def push_result(
 
 
 def gateway_error(answer: GatewayAnswer, request_id: str, host: str) -> Json:
-    """The gateway's error body
-    (pushsimple.md: Gateway errors); a wait is said in both headers that SDKs look for.
+    """The gateway's error body (pushsimple.md: Gateway errors).
+
+    `retry_after` goes into both headers that SDKs read.
     """
     headers = _request_id(request_id)
     if answer.retry_after is not None:
@@ -91,7 +92,7 @@ def not_json(status: int, body: str, request_id: str) -> Response:
 
 
 def problem(status: int, title: str, detail: str, *, errors: list[dict[str, Any]] | None = None) -> Response:
-    """An error of the sandbox's own JSON API, as RFC 9457 has it."""
+    """An error of the sandbox's own JSON API (RFC 9457)."""
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if errors is not None:
         body["errors"] = errors

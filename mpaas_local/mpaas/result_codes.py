@@ -1,7 +1,4 @@
-"""The result codes of PushSimple: code to name, for answers and for checking ordered faults.
-
-Data only (pushsimple.md: Result codes).
-"""
+"""The result codes of PushSimple and their names (pushsimple.md: Result codes)."""
 
 from __future__ import annotations
 
@@ -12,13 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SUCCESS_CODES = ("OK", "100")
-"""The two literals that documents give for success: the example's and the code table's
-(pushsimple.md: Result codes).
-"""
+"""The two documented codes of success: the example's and the table's (pushsimple.md: Result codes)."""
 
 RESULT_NAMES: Mapping[str, str] = MappingProxyType(
     {
-        # Section 5.1, the current table.
+        # The current table (pushsimple.md: Result codes).
         "-1": "SIGNATURE_MISMATCH",
         "3001": "NEED_DELIVERYTOKEN",
         "3002": "NEED_FILE",
@@ -58,7 +53,7 @@ RESULT_NAMES: Mapping[str, str] = MappingProxyType(
         "8013": "INVALID_TENANT_ID",
         "8014": "ACCOUNT_NO_PERMISSION",
         "9000": "SYSTEM_ERROR",
-        # Section 5.1, the older enumeration; the codes that its text names.
+        # The older enumeration (pushsimple.md: Result codes).
         "3004": "TIMEOUT_ARG_ERROR",
         "3005": "APISECRET_WRONG",
         "3006": "NEED_ORDER",
@@ -75,10 +70,10 @@ RESULT_NAMES: Mapping[str, str] = MappingProxyType(
         "8007": "DELIVERY_TOKEN_NOT_MATCH",
     }
 )
-"""Name of every failing result code that the reference names."""
+"""Name of every documented failing result code."""
 
 
 def result_message(code: str, detail: str = "") -> str:
-    """The text of a result: the code's name, as the one public failing body shows it, then what is wrong."""
+    """The ResultMessage: the name of the code, as in the one published failing response, then the detail."""
     name = RESULT_NAMES.get(code, "UNKNOWN")
     return f"{name}: {detail}" if detail else name

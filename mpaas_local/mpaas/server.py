@@ -1,4 +1,4 @@
-"""The sandbox as a server in a thread of its own: `with Sandbox() as sandbox:`."""
+"""The sandbox as a server on a background thread: `with Sandbox() as sandbox:`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mpaas_local.access_keys import AccessKey
     from mpaas_local.mpaas.authentication import Clock
     from mpaas_local.mpaas.faults import FaultBook
-    from mpaas_local.mpaas.judgement import Behaviour
+    from mpaas_local.mpaas.judgement.behaviour import Behaviour
     from mpaas_local.mpaas.store import Store
 
 __all__ = ["Sandbox"]
@@ -30,21 +30,21 @@ _KEEP_ALIVE_SECONDS = 60
 
 
 class Sandbox:
-    """A running sandbox on loopback. Closing it, or leaving the `with`, stops the server and its thread.
+    """A running sandbox on loopback; a context manager.
 
     Args:
-        port: 0 takes any free port.
-        store: The SQLite file for the inbox, or ":memory:".
-        access_keys: Id to secret, or to an `AccessKey` with the token that an STS key must bring.
-        behaviour: What it does where the reference is unsure.
+        port: 0 for a free one.
+        store: The SQLite file of the inbox, or ":memory:".
+        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key requires.
+        behaviour: The choices that the reference leaves open.
         clock: Seconds since 1970; tests move it to expire timestamps.
-        ssl_certfile: PEM chain; with it the sandbox speaks HTTPS only.
+        ssl_certfile: PEM chain; with it the sandbox serves HTTPS only.
         ssl_keyfile: PEM key, if it is not in the same file.
 
     Raises:
         PortInUse: another program listens on the port.
-        StoreUnusable: the file cannot be opened or is something else.
-        NotStarted: the server ended before it was ready.
+        StoreUnusable: the file cannot be opened, or is not a store of this version.
+        NotStarted: the server stopped before it was ready.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class Sandbox:
             self._app.store.close()
             raise
         self.port = self._server.port
-        """The port that it listens on."""
+        """The port of the server."""
         self.url = self._server.url
-        """Where it listens, without a slash at the end."""
+        """The address of the server, without a trailing slash."""
 
     def __enter__(self) -> Self:
         return self
@@ -92,21 +92,21 @@ class Sandbox:
 
     @property
     def fault_book(self) -> FaultBook:
-        """The faults that stand."""
+        """The ordered faults."""
         return self._app.faults
 
     def order(self, **fault: Any) -> dict[str, Any]:
-        """Order a fault, the JSON of `POST /faults` as keywords.
+        """Order a fault, with the fields of `POST /faults` as keyword arguments.
 
         For example `order(kind="throttling", next=2, retryAfter=1)`.
 
-        Answers the order with its id. Raises pydantic's ValidationError if there is no such fault.
+        Returns the order with its id. Raises pydantic's ValidationError for an invalid order.
         """
         return self._app.faults.order(FAULT_ORDER.validate_python(fault))
 
     def faults(self) -> list[dict[str, Any]]:
-        """The orders that may still strike, oldest first."""
-        return self._app.faults.standing()
+        """The orders that can still strike, oldest first."""
+        return self._app.faults.active()
 
     def inbox(
         self,
@@ -122,10 +122,10 @@ class Sandbox:
         return self._app.store.find(Filter(limit, offset, after, outcome, target, text))[1]
 
     def clear(self) -> None:
-        """Forget every entry, every message id and every ordered fault."""
+        """Delete all entries, message ids and ordered faults."""
         self._app.store.clear()
         self._app.faults.clear()
 
     def close(self) -> None:
-        """Stop the server, close the store, end the thread. A second call does nothing."""
+        """Stop the server and its thread, and close the store. Idempotent."""
         self._server.stop()

@@ -1,6 +1,6 @@
-"""The inbox: every request that the sandbox received, kept in SQLite.
+"""The inbox: every received request, in SQLite.
 
-`Entry` goes in, JSON objects come out, newest first. Entries survive a restart when the store is a file.
+`Entry` goes in, JSON objects come out, newest first. Entries survive a restart if the store is a file.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Outcome = Literal["accepted", "refused", "rejected", "dropped"]
-"""What became of a push, whatever the client was told.
+"""What became of a push, whatever the client learned.
 
-`accepted`: the server took it. `refused`: judged, or ordered to be, with a failing result code. `rejected`:
-a gateway error, never judged. `dropped`: the connection or the answer was spoilt before the server took the
-push.
+`accepted`: accepted by the server. `refused`: a failing result code, judged or ordered. `rejected`: a gateway
+error, never judged. `dropped`: the connection or the response failed before the server accepted the push.
 """
 
 OUTCOMES: tuple[Outcome, ...] = ("accepted", "refused", "rejected", "dropped")
@@ -58,7 +57,7 @@ CREATE INDEX target_by_message_id ON target (message_id);
 
 @dataclass(frozen=True)
 class Target:
-    """One pair of TargetMsgkey; `repeated` if its message id had been accepted before in this workspace."""
+    """One pair of TargetMsgkey; `repeated` if its message id was accepted before in this workspace."""
 
     target: str
     message_id: str
@@ -67,10 +66,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the client was sent: status, result or gateway code and text, and how the connection ended.
+    """The response to the client: status, result or gateway code, text, and how the connection ended.
 
-    `http_status` is None when nothing was sent. `connection` is `kept`, `reset` (TCP RST), `cut` (closed in
-    the body) or `left` (the client hung up first).
+    `http_status` is None if nothing was sent. `connection` is `kept`, `reset` (TCP RST), `cut` (closed in the
+    body) or `left` (the client disconnected first).
     """
 
     http_status: int | None
@@ -81,7 +80,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Entry:
-    """One received request. Nothing in it is a signature, a security token or a secret."""
+    """One received request, without signature, security token and secrets."""
 
     received_at: float
     request_id: str
@@ -100,17 +99,17 @@ class Entry:
 
     @property
     def scope(self) -> str:
-        """Where message ids are unique: app and workspace."""
+        """App and workspace, within which message ids are unique."""
         return id_scope(self.parameters or {})
 
     @property
     def text(self) -> str:
-        """What `?text=` looks into: task name, title and content, case folded."""
+        """What `?text=` searches: task name, title and content, case-folded."""
         parameters = self.parameters or {}
         return "\n".join(parameters.get(name, "") for name in ("TaskName", "Title", "Content")).casefold()
 
     def document(self) -> dict[str, Any]:
-        """The entry as JSON shows it, without its sequence number."""
+        """The entry as JSON, without its sequence number."""
         return {
             "receivedAt": utc_text(self.received_at),
             "requestId": self.request_id,
@@ -141,8 +140,8 @@ class Entry:
 class Filter:
     """Which entries to show: at most `limit`, skipping `offset`, with a seq above `after` and below `before`.
 
-    `text` is looked for in task name, title and content, whatever its case. `delivery` is a DeliveryType;
-    `trigger` what `causes` has told.
+    `text` is searched in task name, title and content, in any case. `delivery` is a DeliveryType; `trigger`
+    is that of the call that `caused` recorded.
     """
 
     limit: int = 50
@@ -158,7 +157,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a function that sent pushes: `document` is what is to be kept of it."""
+    """A call of a function that sent pushes; `document` is stored."""
 
     id: str
     trigger: str
@@ -166,14 +165,14 @@ class Call:
 
 
 class Store:
-    """The SQLite file, or ":memory:". Safe under threads.
+    """The SQLite file, or ":memory:". Thread-safe.
 
     Args:
-        path: Created with its folder if it is missing.
-        hide: Takes out of an entry's document what must not be kept.
+        path: Created with its folder if missing.
+        hide: Removes from a document what must not be stored.
 
     Raises:
-        StoreUnusable: the file cannot be opened, or belongs to something else.
+        StoreUnusable: the file cannot be opened, or is not a store of this version.
     """
 
     def __init__(self, path: Path | str, hide: Callable[[Any], Any] = lambda document: document) -> None:
@@ -182,11 +181,11 @@ class Store:
         self._database = Database(path, schema=_SCHEMA, version=_SCHEMA_VERSION)
 
     def close(self) -> None:
-        """Close the file; a second call does nothing."""
+        """Close the file. Idempotent."""
         self._database.close()
 
     def append(self, entry: Entry) -> int:
-        """Keep an entry; answers its sequence number, which is never given again."""
+        """Add an entry; returns its sequence number, which is never reused."""
         document = dump_json(self._hide(entry.document())).decode()
         accepted = entry.outcome == "accepted"
         scope = printable(entry.scope)
@@ -213,7 +212,7 @@ class Store:
         return seq
 
     def caused(self, call: Call, message_ids: Iterable[str]) -> None:
-        """Keep a call, and that it sent those entries of the message ids that no earlier call sent."""
+        """Record a call as the sender of all entries with these message ids that have no sender yet."""
         with self._database.transaction() as connection:
             document = dump_json(self._hide(call.document)).decode()
             connection.execute("INSERT OR REPLACE INTO call VALUES (?, ?)", (call.id, document))
@@ -225,7 +224,7 @@ class Store:
         self._announce()
 
     def call_of(self, seq: int) -> dict[str, Any] | None:
-        """The call that sent an entry, if it is known."""
+        """The call that sent an entry, if known."""
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT call.document FROM entry JOIN call ON call.id = entry.call WHERE entry.seq = ?",
@@ -234,7 +233,7 @@ class Store:
         return json.loads(row[0]) if row else None
 
     def attempts_of(self, seq: int, limit: int = 100) -> list[dict[str, Any]]:
-        """Every entry that carried a message id of this one, oldest first; itself among them."""
+        """All entries that share a message id with this one, oldest first, including itself."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT DISTINCT entry.seq, entry.document, entry.trigger FROM entry WHERE entry.seq = ?"
@@ -246,7 +245,7 @@ class Store:
         return [_shown(*row) for row in rows]
 
     def counts(self, since: float) -> list[tuple[int, str, int]]:
-        """How many entries came in each minute since a moment: minute since 1970, outcome, number."""
+        """Number of entries per minute since a moment: minute since 1970, outcome, number."""
         with self._database.reading() as connection:
             return connection.execute(
                 "SELECT CAST(at / 60 AS INTEGER) AS minute, outcome, count(*) FROM entry WHERE at >= ?"
@@ -255,7 +254,7 @@ class Store:
             ).fetchall()
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Have a listener called after every change, on the thread that made it; returns how to end that."""
+        """Call a listener after every change, on the thread that made it; returns a function to remove it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -276,7 +275,7 @@ class Store:
             }
 
     def find(self, wanted: Filter) -> tuple[int, list[dict[str, Any]]]:
-        """How many entries match apart from limit and offset, and the wanted page of them, newest first."""
+        """The number of matching entries without limit and offset, and the requested page, newest first."""
         conditions, values = ["1"], []
         for condition, value in (
             ("seq > ?", wanted.after),
@@ -312,7 +311,7 @@ class Store:
         return _shown(*row) if row else None
 
     def clear(self) -> int:
-        """Forget every entry and message id; answers how many entries there were."""
+        """Delete all entries and message ids; returns how many entries there were."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM target")
             connection.execute("DELETE FROM call")
@@ -322,12 +321,12 @@ class Store:
 
 
 def id_scope(parameters: dict[str, str]) -> str:
-    """Where message ids are unique: app and workspace."""
+    """App and workspace, within which message ids are unique."""
     return f"{parameters.get('AppId', '')}\n{parameters.get('WorkspaceId', '')}"
 
 
 def dump_json(value: Any) -> bytes:
-    """JSON in UTF-8; a lone surrogate is written as its escape, which is still JSON."""
+    """JSON in UTF-8, with lone surrogates as JSON escapes."""
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 

@@ -39,9 +39,10 @@ from mpaas_local.oss.model import (
 )
 from mpaas_local.oss.ranges import ByteRange, asked_range, check_conditions
 from mpaas_local.oss.signature import Signable
+from mpaas_local.oss.view import VIEW, show
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from typing import BinaryIO
     from xml.etree.ElementTree import Element
 
@@ -176,7 +177,6 @@ class OssApp(Starlette):
         store: What it shows; it is not closed here.
         access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
         account: The owner of the buckets, and the only region that signatures may name.
-        more_routes: Answered without a signature.
     """
 
     def __init__(
@@ -184,11 +184,9 @@ class OssApp(Starlette):
         store: OssStore,
         access_keys: Mapping[str, AccessKey | str],
         account: Account,
-        *,
-        more_routes: Sequence[Route] = (),
     ) -> None:
+        self._store = store
         self._authenticator = Authenticator(access_keys, account.region)
-        self._clock = store.clock
         buckets, objects, uploads = _Buckets(store, account), _Objects(store), _Uploads(store)
         self._operations: Mapping[tuple[str, str, frozenset[str]], Operation] = {
             (level, method, frozenset(names.split())): operation
@@ -214,7 +212,7 @@ class OssApp(Starlette):
             )
         }
         super().__init__(
-            routes=[*more_routes, Route("/{anything:path}", self._endpoint, methods=_METHODS)],
+            routes=[Route("/{anything:path}", self._endpoint, methods=_METHODS)],
             middleware=[Middleware(LoopbackOnly, subdomains=True)],
         )
         # A redirect is built from the Host header, which may be anything.
@@ -239,9 +237,11 @@ class OssApp(Starlette):
     async def _answer(self, request: Request, request_id: str) -> Response:
         bucket, key = _addressed(request)
         query = _query(request)
+        if bucket == VIEW and request.method == "GET":
+            return await run_in_threadpool(show, self._store, key, dict(query))
         headers = dict(request.headers)
         signed = Signable(request.method, bucket or None, key or None, query, headers)
-        self._authenticator.authenticate(signed, self._clock())
+        self._authenticator.authenticate(signed, self._store.clock())
         names = frozenset(name for name, _ in query if _OPERATION_NAME.fullmatch(name))
         level = "object" if key else "bucket" if bucket else "service"
         operation = self._operations.get((level, request.method, names))

@@ -36,6 +36,7 @@ class OssServer:
 
     Attributes:
         store: For use without HTTP.
+        region: What the SDK's `Config` takes.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class OssServer:
         account: Account | None = None,
     ) -> None:
         self.store = store
-        app = OssApp(store, access_keys, account or Account())
+        account = account or Account()
+        self.region = account.region
+        app = OssApp(store, access_keys, account)
         self._server = Server(app, port=port, lifespan="off", timeout_keep_alive=_KEEP_ALIVE_SECONDS)
 
     def __enter__(self) -> Self:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Misconfigured
+from mpaas_push.invisible import invisible_character
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,6 +98,8 @@ def stray_characters(text: str) -> str | None:
         return "begins or ends with a blank or a line end: remove it"
     if not _CONTROL.isdisjoint(text):
         return "holds a line end or another control character: remove it"
+    if hidden := invisible_character(text):
+        return f"holds a character that cannot be seen ({hidden}): remove it"
     return None
 
 

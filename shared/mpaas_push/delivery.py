@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from mpaas_push.outcome import ACCEPTED, REFUSED, THROTTLED, UNKNOWN, Outcome, Verdict, ids_for_log
+from mpaas_push.queue_message import LONGEST_DELAY_SECONDS
 from mpaas_push.settings import Late, OnUnknown
 
 if TYPE_CHECKING:
@@ -117,11 +118,12 @@ class Delivery:
         if outcome.retry_after is None:
             return outcome
         left = max(self._validity_left(), 0.0)
-        if outcome.retry_after <= left:
+        longest, why = min((left, "of validity left"), (LONGEST_DELAY_SECONDS, "that a queue can wait"))
+        if outcome.retry_after <= longest:
             return outcome
-        text = f"asked to wait {outcome.retry_after:.0f} s, longer than the {left:.0f} s of validity left"
+        text = f"asked to wait {outcome.retry_after:.9g} s, longer than the {longest:.0f} s {why}"
         message = f"{outcome.result_message}; {text}" if outcome.result_message else text
-        return replace(outcome, result_message=message, retry_after=left)
+        return replace(outcome, result_message=message, retry_after=longest)
 
     def _validity_left(self) -> float:
         """Return for how long it may be sent: for ever if late ones are sent too."""

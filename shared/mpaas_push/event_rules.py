@@ -7,7 +7,7 @@
         match:
           source: shop.orders           # text or a list of texts; * stands for any text
           type: order:Shipped
-          where: data.notify != `false` # JMESPath; or a list, of which all must hold
+          where: data.total > `0`       # JMESPath; or a list, of which all must hold
         message:
           title: Order ${data.order.id} is on its way
           targets: ${data.order.customers[].id}
@@ -30,7 +30,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mpaas_push.errors import Fault, InvalidMessage, PushError
-from mpaas_push.expressions import Inapplicable, check_expression, find, lacking, missing_fields, plain_value
+from mpaas_push.expressions import check_expression, find, require
+from mpaas_push.interpreter import Inapplicable, plain_value
 from mpaas_push.json_text import written_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import message_of
@@ -100,13 +101,13 @@ class Match(_Strict):
         """Return whether an event is wanted.
 
         Raises:
-            Inapplicable: a condition cannot be applied to this event, such as a function to a wrong type.
+            Inapplicable: a condition cannot be applied to this event (see `expressions.find`).
         """
         return (
             _fits(self.source, event.source)
             and _fits(self.type, event.type)
             and _fits(self.subject, event.subject)
-            and all(_holds(_find(condition, facts)) for condition in self.where)
+            and all(_holds(find(condition, facts)) for condition in self.where)
         )
 
 
@@ -130,7 +131,7 @@ class Rule(_Strict):
             InvalidMessage: a placeholder finds nothing in the event, or what cannot stand in a text.
         """
         faults: list[Fault] = []
-        filled = _filled(self.message, partial(_value, facts=facts), (), faults)
+        filled = _filled(self.message, partial(require, event=facts), (), faults)
         if faults:
             raise InvalidMessage(faults)
         if "targets" in filled:
@@ -182,7 +183,7 @@ def tasks_of(
     """
     if isinstance(event, UnreadableElement):
         return [unreadable(event, sender)]
-    facts = dict(event)
+    facts = {name: value for name, value in event if value is not None}
     return [task for rule in rules if (task := _task(rule, event, facts, settings, sender)) is not None]
 
 
@@ -222,34 +223,6 @@ def _glob(pattern: str) -> str:
 
 def _holds(value: Any) -> bool:
     return value is not None and value is not False and value not in ("", [], {})
-
-
-def _find(expression: str, facts: dict[str, Any]) -> Any:
-    """Return what an expression finds, None where it finds nothing.
-
-    Raises:
-        Inapplicable: as `find`; the text names the expression.
-    """
-    try:
-        return find(expression, facts)
-    except Inapplicable as error:
-        raise Inapplicable(f"`{expression}` cannot be applied to this event: {error}") from None
-
-
-def _value(expression: str, facts: dict[str, Any]) -> Any:
-    """Return what an expression finds, which must be something.
-
-    Raises:
-        Inapplicable: nothing is found, or the expression cannot be applied to this event.
-    """
-    value = _find(expression, facts)
-    if value is None:
-        missing = [field for field in missing_fields(expression, facts) if field != expression]
-        reason = f": {lacking(missing)}" if missing else ""
-        raise Inapplicable(
-            f"`{expression}` is not in the event{reason}; `{expression} || 'text'` names another value"
-        )
-    return value
 
 
 def _filled(template: Any, value_of: Callable[[str], Any], path: tuple[Any, ...], faults: list[Fault]) -> Any:

@@ -1,7 +1,9 @@
 """The Redis or Tair of the ledger: calls of its script enter, many in one trip, and what came of each leaves.
 
 Nothing is raised: a `Failure` stands for what was not done. Outages (timeouts, no memory, a failover) pass;
-permanent failures (a wrong password, missing rights, a node of a cluster) last until somebody acts.
+permanent failures (a wrong password, missing rights, a node of a cluster) last until somebody acts. A trip
+that fails is made again on a new connection, and ends no other one; only a server that cannot be reached, or
+fails trip after trip, is left alone for a while.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ import math
 import re
 import ssl
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from mpaas_push.settings import Settings
 
-__all__ = ["Failure", "LedgerServer"]
+__all__ = ["Failure", "LedgerServer", "record_key"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +39,14 @@ TIMEOUT_SECONDS = 1.0
 CONNECTIONS = 16
 """Most connections of an instance."""
 WAIT_SECONDS = 2 * TIMEOUT_SECONDS
-"""How long a thread waits for one where all are in use; they are for longer only if the server is silent."""
+"""How long a thread waits for one where all are in use."""
 IDLE_LIMIT_SECONDS = 10.0
 """A connection idle for longer is opened anew: a flow that a proxy forgot in silence takes `TIMEOUT_SECONDS`
-to be noticed, and then it is too late to ask again."""
+to be noticed."""
+FAILED_TRIPS = 2
+"""After so many in a row, the first of them made twice, the server counts as down."""
 PAUSE_SECONDS = 2.0
-"""How long a server that could not be reached is not asked again: a batch must not wait for each block."""
+"""How long a server that is down is not asked again: a batch must not wait for each block."""
 
 SCRIPT = Path(__file__).with_name("ledger.lua").read_text("utf-8")
 SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -55,13 +60,17 @@ class Failure:
         reason: In a few words, without secret, host and user.
         is_permanent: It lasts until settings, rights or server are changed.
         is_asked: Whether the server was asked; if so, the call may have been done and its answer lost.
-        is_new: Whether it was met by this call, and not by one a moment ago.
     """
 
     reason: str
     is_permanent: bool = False
     is_asked: bool = True
-    is_new: bool = True
+
+
+def record_key(kind: str, identity: str) -> str:
+    """Return the key of a record: only a hash of what it stands for leaves the function."""
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"mpaas-push:{kind}:{digest[:32]}"
 
 
 class LedgerServer:
@@ -75,7 +84,7 @@ class LedgerServer:
         """
         url = settings.ledger_url or ""
         trust = {"ssl_ca_certs": settings.ca_bundle, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
-        connections = _Connections.from_url(
+        self._connections = _Connections.from_url(
             url,
             max_connections=CONNECTIONS,
             timeout=WAIT_SECONDS,
@@ -84,23 +93,31 @@ class LedgerServer:
             protocol=2,  # the other one begins with a command that older servers and proxies do not know
             socket_connect_timeout=TIMEOUT_SECONDS,
             socket_timeout=TIMEOUT_SECONDS,
-            # Asking twice is safe, since a claim knows its owner; where there was no answer it is too late.
-            retry=Retry(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,)),
+            retry=Retry(NoBackoff(), 0),  # `ask` makes a trip again
             **(trust if url.startswith("rediss:") else {}),
         )
-        self._redis = redis.Redis.from_pool(connections)
+        self._redis = redis.Redis.from_pool(self._connections)
         self._unreachable = Failure(reason="")
         self._asked_again_at = -math.inf
+        self._failed_trips = 0
         self._is_policy_read = False
 
     def ask(
-        self, calls: Sequence[Sequence[Any]], *, despite_pause: bool = False
+        self,
+        calls: Sequence[Sequence[Any]],
+        *,
+        despite_pause: bool = False,
+        retry_until: float = math.inf,
     ) -> list[list[str] | Failure]:
         """Call the script many times in one trip; never raises.
 
+        A trip that fails is made once more, on a new connection, unless the one before it failed too: a call
+        that is made twice comes to the same, since a claim knows its owner.
+
         Args:
             calls: For each its key and arguments (see `ledger.lua`).
-            despite_pause: Ask also a server that could not be reached less than `PAUSE_SECONDS` ago.
+            despite_pause: Ask also a server that was found to be down less than `PAUSE_SECONDS` ago.
+            retry_until: After it no trip is made a second time, on the clock of `time.monotonic`.
 
         Returns:
             For each call what the script returned, or why it was not called.
@@ -108,30 +125,31 @@ class LedgerServer:
         if not calls:
             return []
         if time.monotonic() < self._asked_again_at and not despite_pause:
-            return [replace(self._unreachable, is_asked=False, is_new=False)] * len(calls)
-        pool = self._redis.connection_pool
+            return [replace(self._unreachable, is_asked=False)] * len(calls)
         is_asked = False
-        try:
-            connection = pool.get_connection()
-            is_asked = True
+        for _ in range(1 if self._failed_trips else 2):
+            is_connected = False
             try:
-                replies = _trip(connection, calls)
-            finally:
-                pool.release(connection)
-        except (
-            exceptions.RedisError,
-            OSError,
-            ValueError,
-        ) as error:  # ValueError: not Redis
-            # What one connection met awaits the idle ones: whoever asks next asks on a new one.
-            pool.disconnect(inuse_connections=False)
-            failure = replace(_failure(error, is_answer=False), is_asked=is_asked)
+                with self._connections.lent() as connection:
+                    is_connected = is_asked = True
+                    replies = _trip(connection, calls)
+            except _AllInUse:  # nothing is known of the server
+                return [Failure(reason="AllConnectionsInUse", is_asked=is_asked)] * len(calls)
+            except (exceptions.RedisError, OSError, ValueError) as error:  # ValueError: not Redis
+                failure = replace(_failure(error, is_answer=False), is_asked=is_asked)
+            else:
+                self._failed_trips, self._asked_again_at = 0, -math.inf
+                self._warn_of_eviction()
+                return [
+                    _failure(reply, is_answer=True) if isinstance(reply, Exception) else reply
+                    for reply in replies
+                ]
+            if failure.is_permanent or time.monotonic() >= retry_until:
+                break
+        self._failed_trips += 1
+        if not is_connected or self._failed_trips >= FAILED_TRIPS:
             self._unreachable, self._asked_again_at = failure, time.monotonic() + PAUSE_SECONDS
-            return [failure] * len(calls)
-        self._warn_of_eviction()
-        return [
-            _failure(reply, is_answer=True) if isinstance(reply, Exception) else reply for reply in replies
-        ]
+        return [failure] * len(calls)
 
     def close(self) -> None:
         """Close the connections."""
@@ -147,33 +165,66 @@ class LedgerServer:
         except (exceptions.RedisError, OSError, ValueError):
             return  # not allowed, or not told
         if policy != "noeviction":
-            logger.warning(
-                "the ledger's server drops records when its memory is full (maxmemory-policy %s), and their"
-                " pushes may be sent twice: set it to noeviction",
-                policy,
-            )
+            with suppress(Exception):  # of a handler of the log: it is not the push's failure
+                logger.warning(
+                    "the ledger's server drops records when its memory is full (maxmemory-policy %s), and"
+                    " their pushes may be sent twice: set it to noeviction",
+                    policy,
+                )
+
+
+class _AllInUse(exceptions.ConnectionError):
+    """No connection came free in time."""
 
 
 class _Connections(redis.BlockingConnectionPool):
-    """Connections of which none is used after a long rest: on its way something may have forgotten it."""
+    """Connections of which none is used again that may have met what another one failed of, or that was idle
+    for so long that something on its way may have forgotten it.
+    """
 
-    def get_connection(self, *args: Any, **options: Any) -> Any:
-        pool: Any = super()  # its methods have no types
-        connection = pool.get_connection(*args, **options)
+    _generation = 0
+    """Raised by each failure."""
+
+    @contextmanager
+    def lent(self) -> Iterator[Any]:
+        """Lend a connection; one that fails is closed, and those that are idle by then are not used again.
+
+        Raises:
+            _AllInUse: none came free in time.
+            RedisError: no new one can be opened.
+            OSError: as above.
+        """
+        try:
+            connection = self._connected()
+        except exceptions.ConnectionError as error:
+            if isinstance(error.__context__, Empty):
+                raise _AllInUse from None
+            raise
+        try:
+            yield connection
+        except BaseException:
+            connection.disconnect()  # what it still has to say is about this trip
+            self._generation += 1
+            raise
+        finally:
+            connection.idle_since, connection.generation = time.time(), self._generation
+            pool: Any = self  # its methods have no types
+            pool.release(connection)
+
+    def _connected(self) -> Any:
+        pool: Any = self
+        connection = pool.get_connection()
         # Wall time: the monotonic clock of a frozen instance may stand still.
-        if abs(time.time() - getattr(connection, "idle_since", time.time())) > IDLE_LIMIT_SECONDS:
+        idle_seconds = abs(time.time() - getattr(connection, "idle_since", time.time()))
+        generation = getattr(connection, "generation", self._generation)
+        if idle_seconds > IDLE_LIMIT_SECONDS or generation != self._generation:
             connection.disconnect()
             try:
                 connection.connect()
             except BaseException:
-                self.release(connection)
+                pool.release(connection)
                 raise
         return connection
-
-    def release(self, connection: Any) -> None:
-        connection.idle_since = time.time()
-        pool: Any = super()
-        pool.release(connection)
 
 
 def _trip(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
@@ -187,10 +238,7 @@ def _trip(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
         ]
         if not commands:
             break
-        answers = connection.retry.call_with_retry(
-            partial(_exchange, connection, commands), lambda _: connection.disconnect()
-        )
-        for index, answer in zip(open_calls, answers, strict=True):
+        for index, answer in zip(open_calls, _exchange(connection, commands), strict=True):
             replies[index] = answer
     return replies
 
@@ -198,16 +246,12 @@ def _trip(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
 def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
     """Send commands in one piece and return the reply to each, errors among them."""
     replies: list[Any] = []
-    try:
-        connection.send_packed_command(connection.pack_commands(commands))
-        for _ in commands:
-            try:
-                replies.append(connection.read_response())
-            except exceptions.ResponseError as error:
-                replies.append(error)
-    except BaseException:
-        connection.disconnect()  # what it still has to say is about this trip
-        raise
+    connection.send_packed_command(connection.pack_commands(commands))
+    for _ in commands:
+        try:
+            replies.append(connection.read_response())
+        except exceptions.ResponseError as error:
+            replies.append(error)
     return replies
 
 

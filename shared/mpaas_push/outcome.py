@@ -27,7 +27,7 @@ from mpaas_push.result_codes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mpaas_push.errors import Fault
 
@@ -176,8 +176,9 @@ def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     """Judge an answer of mPaaS or of the gateway before it; never raises, whatever came.
 
     HTTP 200 alone means nothing (pushsimple.md: Response): accepted is ResultCode ``OK`` or ``100`` together
-    with a `PushResult` that is absent (2019-08-21) or not unsuccessful. An answer that cannot be read, or
-    could be read in two ways, is `unknown`.
+    with a `PushResult` that is absent (2019-08-21) or successful. An answer that cannot be read, or could be
+    read in two ways, is `unknown`: another key that speaks of success or failure makes an accepted push
+    doubtful, and whatever claims success makes a failure doubtful.
 
     Args:
         status: HTTP status.
@@ -195,13 +196,36 @@ def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     if flaw:
         kind = THROTTLED if status == TOO_MANY_REQUESTS else UNKNOWN
         return Verdict(kind, f"HTTP{status}", flaw, retry_after=retry_after)
-    request_id = _text(answer.get("RequestId"))
-    if "ResultCode" in answer:
-        verdict = _business(answer, request_id, retry_after)
-        if verdict.kind is ACCEPTED and (status != OK or answer.get("Code") is not None):
-            # The gateway contradicts it: by its status, or by an error beside the result.
-            return replace(verdict, kind=UNKNOWN, task_id=None)
-        return verdict
+    verdict = _business(answer, status) if "ResultCode" in answer else _gateway_error(answer, status)
+    return replace(verdict, request_id=_text(answer.get("RequestId")), retry_after=retry_after)
+
+
+def _business(answer: dict[str, Any], status: int) -> Verdict:
+    """Judge an answer of mPaaS itself."""
+    code = _text(answer["ResultCode"]) or ""
+    known = find_code(code)
+    kind = known.kind if known is not None else UNKNOWN
+    message = _words(answer.get("ResultMessage"))
+    claims = dict(_claims(answer))
+    claims.pop("ResultCode", None)
+    if kind is not ACCEPTED:
+        return Verdict(UNKNOWN if any(map(_means_success, claims.values())) else kind, code, message)
+    result = answer.get("PushResult")
+    result = result if isinstance(result, dict) else {}
+    words = result.get("ResultMsg")
+    # Without `Success` only a result without words is a success.
+    success = claims.pop("PushResult.Success", True if words is None else None)
+    if success is False and not claims:
+        kind = REFUSED
+    elif claims or status != OK or str(success).lower() != "true":
+        kind = UNKNOWN
+    if kind is not ACCEPTED:
+        return Verdict(kind, code, _words(words) or message)
+    return Verdict(kind, code, message, task_id=_text(result.get("Data")) or None)
+
+
+def _gateway_error(answer: dict[str, Any], status: int) -> Verdict:
+    """Judge an answer without a result: it never means that a push was accepted."""
     code = _text(answer.get("Code")) or f"HTTP{status}"
     known = find_code(code)
     if known is not None:
@@ -210,33 +234,38 @@ def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
         kind = THROTTLED
     else:
         kind = MISCONFIGURED if status in {401, 403} else UNKNOWN
-    return Verdict(kind, code, _words(answer.get("Message")), request_id, retry_after=retry_after)
+    if kind is ACCEPTED or any(_means_success(value) for _, value in _claims(answer)):
+        kind = UNKNOWN
+    return Verdict(kind, code, _words(answer.get("Message")))
 
 
-def _business(answer: dict[str, Any], request_id: str | None, retry_after: float | None) -> Verdict:
-    code = _text(answer["ResultCode"]) or ""
-    message = _words(answer.get("ResultMessage"))
-    known = find_code(code)
-    kind = known.kind if known is not None else UNKNOWN
-    task_id = None
-    if kind is ACCEPTED:
-        result = answer.get("PushResult")
-        if isinstance(result, dict):
-            kind = _kind_of_result(result.get("Success"))
-            if kind is ACCEPTED:
-                task_id = _text(result.get("Data"))
-            else:
-                message = _words(result.get("ResultMsg")) or message
-        elif result is not None:
-            kind = UNKNOWN  # whatever it says may be a failure
-    return Verdict(kind, code, message, request_id, task_id or None, retry_after)
+def _claims(answer: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what an answer and the objects in it say of success or failure, each by its path."""
+    pending = [("", answer)]
+    while pending:
+        path, holder = pending.pop()
+        for key, value in holder.items():
+            if key in _WORDS or value is None:
+                continue
+            if isinstance(value, dict):
+                pending.append((f"{path}{key}.", value))
+            # However a key is spelt: `errorCode`, `error_code`, `pushResult`.
+            is_result = path + key == "PushResult" and isinstance(value, dict)
+            if not is_result and _CLAIM.fullmatch(_NO_LETTERS.sub("", key.lower())):
+                yield path + key, value
 
 
-def _kind_of_result(success: object) -> OutcomeKind:
-    """Judge `PushResult.Success`; what is not documented as true or false may mean either."""
-    if success is None or success is True or (isinstance(success, str) and success.lower() == "true"):
-        return ACCEPTED
-    return REFUSED if success is False else UNKNOWN
+_WORDS = {"RequestId", "ResultMessage", "ResultMsg", "Message", "HostId", "Recommend", "AccessDeniedDetail"}
+"""Documented keys whose values are for people."""
+
+_NO_LETTERS = re.compile("[^a-z]+")
+_CLAIM = re.compile(".*(code|success|succeeded|failed|status|state)|err(or)?.*|fail.*|exception|pushresult")
+
+
+def _means_success(value: object) -> bool:
+    return value is True or (
+        isinstance(value, (str, int)) and str(value).strip().lower() in {"true", "ok", "100", "success"}
+    )
 
 
 class _DuplicateKeys(Exception):
@@ -249,7 +278,11 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_distinct)
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse_constant)
 
 
 def _text(value: object) -> str | None:

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Executor
 
+    from mpaas_push.claims import Claim
     from mpaas_push.invocation import Invocation
-    from mpaas_push.ledger import Claim, Ledger
+    from mpaas_push.ledger import Ledger
     from mpaas_push.request import PushRequest
     from mpaas_push.settings import Settings
     from mpaas_push.transport import Transport
@@ -59,7 +61,7 @@ class Round:
         self._invocation = invocation
         self._settings = settings
         self._transport = transport
-        self._ledger = ledger if invocation.time_left > 0 else None
+        self._ledger = ledger.claims(invocation) if ledger and invocation.time_left > 0 else None
         self._block = max(SMALLEST_BLOCK, 2 * settings.concurrency)
         self._deliveries: dict[int, Delivery] = {}
         self._outcomes: list[Outcome | None] = [None] * len(requests)
@@ -95,11 +97,12 @@ class Round:
             self._end()
             raise
         finally:
-            outcomes = [
-                outcome or self._missing_outcome(index) for index, outcome in enumerate(self._outcomes)
-            ]
-            if self._ledger and self._claims:
-                self._ledger.settle([(claim, outcomes[index]) for index, claim in self._claims.items()])
+            for index, outcome in enumerate(self._outcomes):
+                if outcome is None:
+                    self._finish(index, self._failed(index, self._fatal))
+            outcomes = [outcome for outcome in self._outcomes if outcome]
+            if self._ledger:
+                self._ledger.conclude((claim, outcomes[index]) for index, claim in self._claims.items())
         if self._fatal is not None and not isinstance(self._fatal, Exception):
             raise self._fatal
         return outcomes
@@ -109,7 +112,8 @@ class Round:
             for _ in range(min(self._settings.concurrency, len(self._requests)) - 1):
                 workers.submit(self._help)
         except RuntimeError:  # no more threads: those that run do the work
-            logger.warning("no thread can be started: fewer requests go out side by side")
+            with suppress(Exception):
+                logger.warning("no thread can be started: fewer requests go out side by side")
 
     def _end(self) -> None:
         """Let nobody begin to help, and wait for those that do."""
@@ -122,10 +126,12 @@ class Round:
             if self._is_over:
                 return
             self._helpers += 1
-        self._work()
-        with self._change:
-            self._helpers -= 1
-            self._change.notify_all()
+        try:
+            self._work()
+        finally:
+            with self._change:
+                self._helpers -= 1
+                self._change.notify_all()
 
     def _work(self) -> None:
         """Deliver one request after the other until none is left; never raises."""
@@ -140,7 +146,7 @@ class Round:
                 if index is None or isinstance(error, MemoryError) or not isinstance(error, Exception):
                     self._fatal = error
                 elif self._outcomes[index] is None:
-                    self._finish(index, self._deliveries[index].failed(type(error).__name__))
+                    self._finish(index, self._failed(index, error))
 
     def _next(self) -> int | None:
         """Return which request is next; None if there is nothing left to begin."""
@@ -173,15 +179,14 @@ class Round:
         # Half a block: the first requests go out while more are claimed.
         number = min(self._block // 2, self._block - len(self._claims), len(self._waiting))
         indexes = list(islice(self._waiting, number))
-        results = self._ledger.claim([self._requests[index] for index in indexes], self._invocation)
+        results = self._ledger.claim([self._requests[index] for index in indexes])
         for index, result in zip(indexes, results, strict=True):
             if isinstance(result, Outcome):
                 self._outcomes[index] = result
                 log_outcome(result, self._invocation, time.monotonic() - started)
-                continue
-            if result:
+            else:
                 self._claims[index] = result
-            self._ready.append(index)
+                self._ready.append(index)
         for _ in indexes:  # not before: who finds nothing waiting and nothing ready leaves
             self._waiting.popleft()
 
@@ -190,7 +195,7 @@ class Round:
         finished = [self._finished.popleft() for _ in range(len(self._finished))]
         settled = [(self._claims.pop(index), self._outcomes[index]) for index in finished]
         if self._ledger and settled:
-            self._ledger.settle([(claim, outcome) for claim, outcome in settled if outcome])
+            self._ledger.settle((claim, outcome) for claim, outcome in settled if outcome)
 
     def _deliver(self, index: int) -> None:
         claim, invocation = self._claims.get(index), self._invocation
@@ -204,39 +209,38 @@ class Round:
         self._outcomes[index] = outcome
         if index in self._claims:
             self._finished.append(index)
-        log_outcome(outcome, self._invocation, time.monotonic() - self._deliveries[index].started)
+        delivery = self._deliveries.get(index)
+        log_outcome(outcome, self._invocation, time.monotonic() - delivery.started if delivery else 0.0)
 
-    def _missing_outcome(self, index: int) -> Outcome:
-        """Return the outcome of a request that a fatal error ended or kept from being begun."""
-        delivery, kind = self._deliveries.get(index), type(self._fatal).__name__
+    def _failed(self, index: int, error: BaseException | None) -> Outcome:
+        """Return the outcome of a request that an error ended or kept from being begun."""
+        delivery, kind = self._deliveries.get(index), type(error).__name__
         if delivery:
-            outcome = delivery.failed(kind)
-        else:
-            text = f"not sent after a fatal error ({kind}); safe to send again"
-            targets = self._requests[index].targets
-            outcome = Outcome(THROTTLED, targets, result_code="NotSent", result_message=text)
-        log_outcome(outcome, self._invocation, 0.0)
-        return outcome
+            return delivery.failed(kind)
+        text = f"not sent after an error ({kind}); safe to send again"
+        targets = self._requests[index].targets
+        return Outcome(THROTTLED, targets, result_code="NotSent", result_message=text)
 
 
 def log_outcome(outcome: Outcome, invocation: Invocation, seconds: float) -> None:
-    """Write the line of one outcome."""
+    """Write the line of one outcome; never raises, whatever a handler of the log does."""
     level = logging.INFO if outcome.accepted else logging.WARNING
-    if not logger.isEnabledFor(level):
-        return
-    logger.log(
-        level,
-        "push %s",
-        outcome.kind.value,
-        extra={
-            "outcome": outcome.kind.value,
-            "duration_ms": round(seconds * 1000, 1),
-            "attempts": outcome.attempts,
-            "targets": len(outcome.targets),
-            "result_code": outcome.result_code,
-            "result_message": outcome.result_message,
-            "mpaas_request_id": outcome.request_id,
-            "message_ids": ids_for_log(outcome.targets),
-            "request_id": invocation.request_id,
-        },
-    )
+    with suppress(Exception):  # it must not end what others send
+        if not logger.isEnabledFor(level):
+            return
+        logger.log(
+            level,
+            "push %s",
+            outcome.kind.value,
+            extra={
+                "outcome": outcome.kind.value,
+                "duration_ms": round(seconds * 1000, 1),
+                "attempts": outcome.attempts,
+                "targets": len(outcome.targets),
+                "result_code": outcome.result_code,
+                "result_message": outcome.result_message,
+                "mpaas_request_id": outcome.request_id,
+                "message_ids": ids_for_log(outcome.targets),
+                "request_id": invocation.request_id,
+            },
+        )

@@ -135,6 +135,19 @@ _ENCODING = (
 _NOT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})|[^!-~]|[@\[\]]|:.*:")
 
 
+def _function_name(text: str) -> str:
+    if not _FUNCTION_NAME.fullmatch(text):
+        raise _WrongValue(
+            "must be the name of a function, such as mpaas-queue-push, or fc2:service/function for one of a "
+            "service of FC 2.0; names have letters, digits, `_` and `-` and begin with no digit"
+        )
+    return text
+
+
+# A function of FC 2.0 goes by `service$function` in FC 3.0 (deploy.md: Function).
+_FUNCTION_NAME = re.compile(r"fc2:{0}(\.{0})?/{0}|{0}(\${0})?".format("[A-Za-z_][A-Za-z0-9_-]{0,127}"))
+
+
 def _levels(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -263,8 +276,8 @@ class Settings(BaseModel):
         Field(
             alias="PUSH_WORKER_FUNCTION",
             description="function that takes over HTTP requests which nobody waits for; a `queue_push` can",
-            pattern="^[A-Za-z0-9:/_$-]{1,200}$",
         ),
+        AfterValidator(lambda name: name and _function_name(name)),
     ] = None
     worker_targets: Annotated[
         int,

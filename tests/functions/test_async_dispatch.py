@@ -20,6 +20,7 @@ from tests.servers import Server as ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ASYNC = {"Prefer": "respond-async"}
 
@@ -298,6 +299,32 @@ def test_what_the_worker_does_not_take_is_a_problem_with_the_fate_of_every_targe
         assert answer.json["outcomes"][0]["targets"].keys() == {"user-1", "user-2"}
         for secret in (ROLE.access_key_secret, ROLE.security_token, "user-1"):
             assert secret not in "\n".join(http.lines)
+
+
+def test_a_worker_that_can_never_be_called_is_misconfigured_and_leaves_the_key_free(
+    stack: Handover, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("no certificate")
+    never = {"PUSH_FC_ENDPOINT": f"https://{LOOPBACK}", "ALIBABA_CLOUD_CA_BUNDLE": str(bundle)}
+    headers = ASYNC | {"Idempotency-Key": "never"}
+    with HttpStack(stack.http.environment | never) as http:
+        first = http.post({"messages": [message(), message(title="")]}, headers=headers)
+        corrected = http.post(message(title="Corrected"), headers={"Idempotency-Key": "never"})
+
+    assert first.status == 500
+    assert [each["outcome"] for each in first.json["outcomes"]] == ["refused", "misconfigured"]
+    assert first.json["outcomes"][1]["resultCode"] == "Misconfigured"
+    assert "ALIBABA_CLOUD_CA_BUNDLE" in first.json["outcomes"][1]["resultMessage"]
+    assert corrected.json["counts"] == {"accepted": 1}
+
+
+def test_a_worker_whose_name_is_none_is_misconfigured() -> None:
+    with HttpStack({"PUSH_WORKER_FUNCTION": "fc2:noservice"}) as http:
+        answer = http.post(message(), headers=ASYNC)
+
+    assert answer.status == 500
+    assert "PUSH_WORKER_FUNCTION: must be the name of a function" in answer.json["detail"]
 
 
 def test_a_worker_that_may_have_taken_it_is_a_problem_too(stack: Handover) -> None:

@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from mpaas_local.account import Credentials
@@ -324,6 +325,68 @@ def test_a_replay_gets_the_first_answer_from_any_instance(two_instances: tuple[H
     assert first.status == second.status == 200
     assert second.json == first.json
     assert [len(stack.sandbox.inbox()) for stack in two_instances] == [2, 0]
+
+
+@pytest.mark.parametrize(("if_down", "status", "sent"), [("send", 200, 2), ("fail", 503, 1)])
+def test_a_key_that_nobody_can_compare_is_what_the_setting_says(
+    redis_server: RedisServer, if_down: str, status: int, sent: int
+) -> None:
+    environment = {"PUSH_LEDGER_URL": redis_server.url, "PUSH_LEDGER_IF_DOWN": if_down}
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    with HttpStack(environment) as stack, redis.Redis.from_url(redis_server.url) as records:
+        assert stack.post(message(targets=["user-1"]), headers=headers).status == 200
+        (key,) = records.keys("mpaas-push:key:*")
+        records.set(key, "2 of a later version")
+
+        answer = stack.post(message(targets=["user-2"], title="Another"), headers=headers)
+
+        assert (answer.status, len(stack.sandbox.inbox())) == (status, sent)
+        (line,) = [line for line in stack.log if line["level"] == "ERROR"]
+        assert "this version cannot read" in line["message"]
+    assert answer.headers.get("Retry-After") == ("1" if if_down == "fail" else None)
+
+
+@pytest.mark.parametrize("preference", [{}, {"Prefer": "respond-async"}])
+def test_a_key_that_no_ledger_can_ever_compare_is_misconfigured_and_nothing_is_sent_or_handed_over(
+    redis_server: RedisServer, preference: dict[str, str]
+) -> None:
+    url = redis_server.url.replace("redis://", "redis://someone:qzxq@")
+    environment = {"PUSH_LEDGER_URL": url, "PUSH_WORKER_FUNCTION": "worker"}
+    with HttpStack(environment) as stack:
+        answer = stack.post(message(), headers={"Idempotency-Key": "key", **preference})
+
+        assert (answer.status, answer.json["type"]) == (500, "urn:mpaas-push:problem:misconfigured")
+        assert "password" in answer.json["detail"]
+        assert stack.sandbox.inbox() == []
+        assert [line["level"] for line in stack.log].count("ERROR") == 1
+
+
+@pytest.mark.parametrize("ledger", [False, True])
+def test_a_handler_that_fails_forgets_the_key(
+    redis_server: RedisServer, tmp_path: Path, *, ledger: bool
+) -> None:
+    folder = tmp_path / "http_push"
+    shutil.copytree(ROOT / "functions" / "http_push", folder)
+    index = folder / "index.py"
+    index.write_text(index.read_text("utf-8") + FAILING_ONCE, "utf-8")
+    headers = {"Idempotency-Key": "key"}
+    environment = {"PUSH_LEDGER_URL": redis_server.url} if ledger else {}
+    with HttpStack(environment, folder=folder) as stack:
+        first = stack.post(message(), headers=headers)
+        second = stack.post(message(title="Another"), headers=headers)
+
+    assert (first.status, second.status) == (500, 200)
+
+
+FAILING_ONCE = """
+_send, _errors = _sent, [RuntimeError("once")]
+
+
+def _sent(*arguments):
+    if _errors:
+        raise _errors.pop()
+    return _send(*arguments)
+"""
 
 
 def test_a_replay_sends_only_what_was_not_taken_before(two_instances: tuple[HttpStack, HttpStack]) -> None:

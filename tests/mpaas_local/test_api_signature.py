@@ -13,7 +13,7 @@ from mpaas_local.api_signature import (
     rpc_string_to_sign,
 )
 
-# Section 4.1 of the reference.
+# The test vector (pushsimple.md: Version 2019-08-21).
 VECTOR = {
     "Version": "2019-08-21",
     "Action": "PushSimple",

@@ -38,7 +38,7 @@ MESSAGE = {
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     store = tmp_path_factory.mktemp("store")
-    with Stack(Ports(0, 0, 0, 0, 0), store, descriptor=PROJECT / "s.yaml") as running:
+    with Stack(Ports.any(), store, descriptor=PROJECT / "s.yaml") as running:
         yield running
 
 
@@ -54,6 +54,8 @@ def services(stack: Stack) -> dict[str, str]:
         f"{stack.sandbox.url}/faults": "POST",
         f"{stack.queues.endpoint}/queues": "GET",
         f"{stack.queues.endpoint}/.local/queues": "GET",
+        f"{stack.oss.endpoint}/uploads/a": "GET",
+        f"{stack.oss.endpoint}/.local/buckets": "GET",
         f"{stack.inbox_url}/": "GET",
         f"{stack.inbox_url}/api/pushes": "GET",
         f"{stack.inbox_url}/api/send": "POST",

@@ -14,6 +14,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import alibabacloud_oss_v2 as oss
 import pytest
 import urllib3
 
@@ -23,8 +24,10 @@ from mpaas_local.eventbridge.cloud_events import EventTrigger
 from mpaas_local.fc.api import Callee
 from mpaas_local.fc.asynchronous import AsyncQueue
 from mpaas_local.fc.destinations import Undeliverable
+from mpaas_local.oss_client import oss_client
 from mpaas_local.server import PortInUse
 from mpaas_local.stack import Ports, Stack
+from mpaas_local.upload import main as main_of_upload
 from project.descriptor import DescriptorError, read_functions
 from tests.descriptors import ASYNC, FUNCTION, PROJECT
 from tests.descriptors import trigger_document as trigger
@@ -59,7 +62,7 @@ def children(pid: int) -> list[int]:
     return found
 
 
-OPTIONS = ("--http-port", "--sandbox-port", "--events-port", "--queues-port", "--inbox-port")
+OPTIONS = ("--http-port", "--sandbox-port", "--events-port", "--queues-port", "--inbox-port", "--oss-port")
 ANY_PORTS = [part for option in OPTIONS for part in (option, "0")]
 
 
@@ -128,7 +131,7 @@ def test_a_running_stack_of_ones_own_takes_ticks_until_an_interrupt_stops_everyt
 def test_a_port_in_use_is_named(tmp_path: Path, service: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ports = replace(Ports(0, 0, 0, 0, 0), **{service: port})
+        ports = replace(Ports.any(), **{service: port})
         with (
             pytest.raises(PortInUse, match=str(port)),
             Stack(ports, tmp_path, descriptor=PROJECT / "s.yaml"),
@@ -150,9 +153,9 @@ def test_a_port_in_use_ends_the_command_with_what_to_do(tmp_path: Path) -> None:
 
 def test_two_stacks_do_not_share_their_files(tmp_path: Path) -> None:
     with (
-        Stack(Ports(0, 0, 0, 0, 0), tmp_path, descriptor=PROJECT / "s.yaml"),
+        Stack(Ports.any(), tmp_path, descriptor=PROJECT / "s.yaml"),
         pytest.raises(ValueError, match="give this one its own: --store"),
-        Stack(Ports(0, 0, 0, 0, 0), tmp_path, descriptor=PROJECT / "s.yaml"),
+        Stack(Ports.any(), tmp_path, descriptor=PROJECT / "s.yaml"),
     ):
         pass
 
@@ -162,7 +165,7 @@ def test_a_ledger_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
     with (
         pytest.raises(ValueError, match="names cache.example.com") as error,
-        Stack(Ports(0, 0, 0, 0, 0), tmp_path, descriptor=PROJECT / "s.yaml"),
+        Stack(Ports.any(), tmp_path, descriptor=PROJECT / "s.yaml"),
     ):
         pass
 
@@ -236,7 +239,7 @@ def stack_of(
     document = {"edition": "3.0.0", "name": "n", "resources": resources}
     path = folder / "s.yaml"
     path.write_text(json.dumps(document))
-    with Stack(Ports(http_port, 0, 0, 0, 0), folder / "store", descriptor=path) as stack:
+    with Stack(replace(Ports.any(), http=http_port), folder / "store", descriptor=path) as stack:
         yield stack
 
 
@@ -280,6 +283,81 @@ def post(url: str, body: Any, **headers: str) -> urllib3.BaseHTTPResponse:
     return urllib3.request("POST", url, body=json.dumps(body), headers=sent, retries=False, timeout=60)
 
 
+def upload(stack: Stack, bucket: str, key: str, body: bytes = b"hello", **more: Any) -> None:
+    client = oss_client(stack.oss.endpoint, stack.oss.region)
+    client.put_object(oss.PutObjectRequest(bucket=bucket, key=key, body=body, **more))
+
+
+def test_uploads_and_removals_fire_the_triggers_that_want_them(tmp_path: Path) -> None:
+    def uploads(name: str, bucket: str, event: str, prefix: str = "", suffix: str = "") -> dict[str, Any]:
+        arn = f"acs:oss:cn-shanghai:1000:{bucket}"
+        return trigger("oss", name, arn, events=[event], filter={"key": {"prefix": prefix, "suffix": suffix}})
+
+    triggers = (
+        uploads("csv", "media", "oss:ObjectCreated:*", "目录/", ".csv"),
+        uploads("gone", "media", "oss:ObjectRemoved:DeleteObject"),
+        uploads("other", "audiences", "oss:ObjectCreated:PutObject"),
+    )
+    with stack_of(tmp_path, *triggers) as stack:
+        for key in ("目录/a b.csv", "目录/a.png", "a.csv"):
+            upload(stack, "media", key, metadata={"user": "user-1"})
+        (created,) = payloads(stack, 1)[0]["events"]
+        client = oss_client(stack.oss.endpoint, stack.oss.region)
+        client.delete_object(oss.DeleteObjectRequest(bucket="media", key="a.csv"))
+        (removed,) = payloads(stack, 2)[1]["events"]
+        upload(stack, "audiences", "b")
+        (other,) = payloads(stack, 3)[2]["events"]
+
+    assert created["oss"]["object"] == {
+        "deltaSize": 5,
+        "eTag": "5D41402ABC4B2A76B9719D911017C592",
+        "key": "目录/a b.csv",
+        "objectMeta": {
+            "mimeType": "text/csv",
+            "userMeta": {"x-oss-meta-user": "user-1"},
+        },
+        "size": 5,
+    }
+    assert (removed["eventName"], removed["oss"]["object"]["deltaSize"]) == ("ObjectRemoved:DeleteObject", -5)
+    assert other["oss"]["bucket"]["name"] == "audiences"
+
+
+def test_objects_are_there_after_a_restart_of_the_stack(tmp_path: Path) -> None:
+    uploads = trigger("oss", "uploads", "acs:oss:cn-shanghai:1000:uploads", events=["oss:ObjectCreated:*"])
+    with stack_of(tmp_path, uploads) as stack:
+        upload(stack, "uploads", "a")
+    with Stack(Ports.any(), stack.store, descriptor=stack.descriptor) as again:
+        client = oss_client(again.oss.endpoint, again.oss.region)
+        assert client.get_object(oss.GetObjectRequest(bucket="uploads", key="a")).body.content == b"hello"
+        assert again.calls.calls() == []
+
+
+def test_a_file_is_uploaded_by_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uploads = trigger("oss", "uploads", "acs:oss:cn-shanghai:1000:uploads", events=["oss:ObjectCreated:*"])
+    file = tmp_path / "statement.pdf"
+    file.write_bytes(b"a statement")
+
+    def run(stack: Stack, file: Path, target: str) -> tuple[int, str]:
+        where = ["--oss", stack.oss.endpoint, "--region", stack.oss.region]
+        command = ["upload", str(file), target, "--meta", "user=user-1", *where]
+        monkeypatch.setattr(sys, "argv", command)
+        return main_of_upload(), capsys.readouterr().err
+
+    with stack_of(tmp_path, uploads) as stack:
+        assert run(stack, file, "uploads/a/b.pdf") == (0, "")
+        (created,) = payloads(stack, 1)[0]["events"]
+        refused = run(stack, file, "nowhere/a")
+        missing, told = run(stack, tmp_path / "missing", "uploads/a")
+    nobody = run(stack, file, "uploads/a")
+    assert created["oss"]["object"]["objectMeta"]["userMeta"] == {"x-oss-meta-user": "user-1"}
+    assert refused == (1, "NoSuchBucket: The specified bucket does not exist.\n")
+    assert missing == 2
+    assert "No such file" in told
+    assert nobody == (2, f"no answer from {stack.oss.endpoint}: is `make run` running?\n")
+
+
 def test_events_and_records_name_the_region_and_the_function_as_it_is_deployed(tmp_path: Path) -> None:
     failed = "acs:mns:cn-shanghai:1000000000000000:/queues/failed/messages"
     triggers = (
@@ -291,7 +369,7 @@ def test_events_and_records_name_the_region_and_the_function_as_it_is_deployed(t
     )
     retries = {"maxAsyncRetryAttempts": 0, "destinationConfig": {"onFailure": {"destination": failed}}}
     with stack_of(tmp_path, *triggers, asyncInvokeConfig=retries) as stack:
-        assert post(f"{stack.events_url}/events/oss", {"bucket": "uploads", "key": "a"}).status == 200
+        upload(stack, "uploads", "a")
         cloud, native = sorted(payloads(stack, 2), key=lambda event: "events" in event)
         assert cloud["aliyunregionid"] == "cn-shanghai"
         assert cloud["subject"] == "acs:oss:cn-shanghai:1000000000000000:uploads/a"
@@ -480,7 +558,7 @@ def test_stack_starts_again_on_queues_and_topics_whose_attributes_were_changed(t
     with stack_of(tmp_path, *triggers) as stack:
         stack.queues.store.set_queue_attributes("zeus", visibility_timeout=99)
         stack.queues.store.topics.set_attributes("news", maximum_message_size=2048)
-    with Stack(Ports(0, 0, 0, 0, 0), stack.store, descriptor=stack.descriptor) as again:
+    with Stack(Ports.any(), stack.store, descriptor=stack.descriptor) as again:
         again.queues.store.send("zeus", "x")
         assert payloads(again, 1)
 

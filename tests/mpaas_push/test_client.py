@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import math
 import os
 import socket
@@ -29,6 +30,7 @@ from mpaas_push import (
 )
 from mpaas_push import request as request_module
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, verdict_of
+from mpaas_push.queue_message import LONGEST_DELAY_SECONDS
 from mpaas_push.task import PushTask
 from tests.mpaas_push.message.examples import minimal, with_targets
 from tests.servers import (
@@ -53,6 +55,8 @@ from tests.servers import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.redis_server import RedisServer
 
 KEY = Credentials("LTAI-test-id", "test-secret")
 FOR_EVER = Invocation("1-2", KEY)
@@ -881,6 +885,21 @@ def test_the_wish_of_a_server_is_bounded_by_the_validity_that_is_left(late: str,
     assert said is (late == "expire")
 
 
+@pytest.mark.parametrize("asked", ["400000000", "9" * 300])
+@pytest.mark.parametrize("kind", ["late", "timed"])
+def test_the_wish_of_a_server_is_bounded_by_what_a_queue_can_wait(asked: str, kind: str) -> None:
+    tomorrow = {"fixedTime": (time.time() + 86_400) * 1000 // 1}
+    timed = {"strategyType": 1, "strategyContent": tomorrow} if kind == "timed" else {}
+    with Server(gateway("Throttling", Retry_After=asked)) as server:
+        outcome = send_task(server, task_of(age=0, **timed), PUSH_LATE="send" if kind == "late" else "expire")
+
+    assert outcome.retry_after == LONGEST_DELAY_SECONDS
+    assert f"s, longer than the {LONGEST_DELAY_SECONDS} s that a queue can wait" in str(
+        outcome.result_message
+    )
+    assert len(str(outcome.result_message)) < 100
+
+
 # --- What goes wrong in a worker ----------------------------------------------------------------------
 
 
@@ -943,6 +962,59 @@ def test_what_asks_the_program_to_end_ends_it_once_no_request_is_under_way(
         client.close()
 
         assert 1 <= seen == len(server.requests) <= 2
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_log_that_fails_ends_no_request(
+    monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer, *, claimed: bool
+) -> None:
+    def fail(_: object) -> bool:
+        raise ValueError("a filter of the program around")
+
+    def fail_some(delivery: delivery.Delivery) -> Outcome:
+        if "id-3" in repr(delivery._request.targets):
+            raise ZeroDivisionError
+        return run(delivery)
+
+    run = delivery.Delivery.run
+    monkeypatch.setattr(delivery.Delivery, "run", fail_some)
+    for name in ("claims", "round"):
+        monkeypatch.setattr(logging.getLogger(f"mpaas_push.{name}"), "filters", [fail])
+    ledger = {"PUSH_LEDGER_URL": redis_server.url} if claimed else {}
+    batch = numbered(30)
+    with Server() as server, PushClient.from_env(server.env | ledger) as client:
+        first = [outcome for (outcome,) in client.send_all(batch, invocation=FOR_EVER)]
+        client.send_all(batch, invocation=FOR_EVER)
+
+        assert len(server.requests) == (29 if claimed else 58)
+    assert [outcome.kind for outcome in first] == [ACCEPTED] * 3 + [THROTTLED] + [ACCEPTED] * 26
+
+
+def test_a_log_that_fails_ends_no_request_while_the_ledger_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> bool:
+        raise ValueError("a filter of the program around")
+
+    for name in ("claims", "round"):
+        monkeypatch.setattr(logging.getLogger(f"mpaas_push.{name}"), "filters", [fail])
+    down = {"PUSH_LEDGER_URL": f"redis://{LOOPBACK}:{closed_port()}/0"}
+    with Server() as server, PushClient.from_env(server.env | down) as client:
+        outcomes = [outcome for (outcome,) in client.send_all(numbered(30), invocation=FOR_EVER)]
+
+    assert [outcome.kind for outcome in outcomes] == [ACCEPTED] * 30
+
+
+def test_whatever_fails_before_a_delivery_begins_is_that_requests_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = failing_to("id-3", delivery.Delivery, ZeroDivisionError("secret"))
+    monkeypatch.setattr("mpaas_push.round.Delivery", made)
+    monkeypatch.setattr(request_module.PushRequest, "__repr__", lambda request: repr(request.targets))
+    with Server() as server, PushClient.from_env(server.env) as client:
+        outcomes = [outcome for (outcome,) in client.send_all(numbered(20), invocation=FOR_EVER)]
+
+        assert len(server.requests) == 19
+    assert [outcome.kind for outcome in outcomes] == [ACCEPTED] * 3 + [THROTTLED] + [ACCEPTED] * 16
+    assert outcomes[3].result_message == "not sent after an error (ZeroDivisionError); safe to send again"
 
 
 @pytest.mark.parametrize("available", [0, 2])

@@ -156,7 +156,7 @@ def test_a_key_that_is_no_text_names_its_variable(name: str) -> None:
     assert "hush" not in f"{caught.value!r}"
 
 
-@pytest.mark.parametrize("text", ["key\n", " key", "key\r\n", "ke\ny"])
+@pytest.mark.parametrize("text", ["key\n", " key", "key\r\n", "ke\ny", "\u200bkey", "ke\ufeffy"])
 @pytest.mark.parametrize("name", ["MPAAS_AK_ENV", "MPAAS_SK_ENV"])
 def test_a_key_copied_with_blanks_or_line_ends_is_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(Misconfigured, match=f"{name}: .*remove it") as caught:

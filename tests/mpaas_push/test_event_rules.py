@@ -100,6 +100,38 @@ def test_a_rule_wants_what_all_of_its_conditions_fit(
     assert bool(tasks_of(happened, read(tmp_path, rule(match)), SETTINGS)) is wanted
 
 
+@pytest.mark.parametrize(
+    ("where", "field"),
+    [
+        ("data.stauts != 'CANCELLED'", "data.stauts"),
+        ("!(data.stauts == 'CANCELLED')", "data.stauts"),
+        ("data.status != cancelled", "cancelled"),
+        ("status != 'CANCELLED'", "status"),
+        ("subject != 'order/1'", "subject"),
+        ('data.status != @."CANCELLED"', "CANCELLED"),
+        ("data | (status != CANCELLED)", "CANCELLED"),
+    ],
+)
+def test_a_condition_that_negates_a_missing_field_sends_nothing_and_names_the_field(
+    tmp_path: Path, where: str, field: str
+) -> None:
+    cancelled = event(data={"status": "CANCELLED", "user": "u"})
+
+    (task,) = tasks_of(cancelled, read(tmp_path, rule({"source": "s", "where": where})), SETTINGS)
+
+    assert isinstance(task.message, InvalidMessage)
+    assert str(task.message).startswith(
+        f"r.match.where: `{where}` cannot be applied to this event: it has no `{field}`; say what"
+    )
+
+
+def test_an_element_without_the_field_by_which_targets_are_filtered_is_named(tmp_path: Path) -> None:
+    orders = [{"stauts": "CANCELLED", "user": "u"}]
+    template = rule(targets="${data.orders[?status != 'CANCELLED'].user}")
+
+    assert "it has no `status`" in faults(tmp_path, template, event(data={"orders": orders}))
+
+
 def test_an_event_without_subject_fits_no_pattern_of_subjects(tmp_path: Path) -> None:
     assert tasks_of(event(), read(tmp_path, rule({"subject": "*"})), SETTINGS) == []
 

@@ -31,7 +31,8 @@ from mpaas_push import (
     Settings,
     delivery,
 )
-from mpaas_push.ledger import Claim, Ledger
+from mpaas_push.claims import Claim
+from mpaas_push.ledger import Ledger
 from mpaas_push.message.constraints import Level
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
 from mpaas_push.request import PushRequest, requests_of
@@ -79,9 +80,9 @@ def the_request(**more: Any) -> PushRequest:
     return request
 
 
-def claim_of(ledger: Ledger, request: PushRequest, invocation: Invocation) -> Claim | Outcome | None:
+def claim_of(ledger: Ledger, request: PushRequest, invocation: Invocation) -> Claim | Outcome:
     """Ask for the right to send a single request."""
-    (result,) = ledger.claim([request], invocation)
+    (result,) = ledger.claims(invocation).claim([request])
     return result
 
 
@@ -231,16 +232,42 @@ def test_each_retry_within_an_invocation_after_an_unknown_outcome_is_logged(
     [
         {"appId": "B"},
         {"workspaceId": "V"},
+        {"tenantId": "T"},
         {"targetMsgkey": {"user-4711": "order-4711-2"}},
         {"targetMsgkey": {"user-4712": "order-4711-1"}},
     ],
 )
-def test_another_app_workspace_target_or_message_id_is_another_push(url: str, other: dict[str, Any]) -> None:
+def test_another_app_workspace_tenant_target_or_message_id_is_another_push(
+    url: str, other: dict[str, Any]
+) -> None:
     with Server(reply(OK), reply(OK)) as server, instances(1, server, url) as (client,):
         client.send(push(), invocation=within())
         client.send(push(**other), invocation=within())
 
         assert len(server.requests) == 2
+
+
+def test_each_tenant_gets_a_push_once(url: str) -> None:
+    with Server(reply(OK)) as server, instances(2, server, url) as clients:
+        for client in clients:
+            for tenant in ("T1", "T2"):
+                (outcome,) = client.send(push(tenantId=tenant), invocation=within())
+                assert outcome.kind is ACCEPTED
+
+        assert len(server.requests) == 2
+
+
+def test_a_record_of_the_version_without_tenants_is_honoured(url: str) -> None:
+    # As release 0.1.0 wrote it: for this app, workspace, target and message id.
+    key = "mpaas-push:request:a6899abb61d3f8dc360bcbe31a1bbde7"
+    record = "1 accepted 1764300000000 a73e5bdc06a606fa466452747dd11ed3 {}"
+    with Server(reply(OK)) as server, instances(1, server, url) as (client,):
+        with redis.Redis.from_url(url) as records:
+            records.set(key, record)
+        (outcome,) = client.send(push(), invocation=within())
+
+        assert outcome.kind is ACCEPTED
+        assert server.requests == []
 
 
 def test_each_request_of_a_message_has_a_record_of_its_own(url: str) -> None:
@@ -263,7 +290,10 @@ def relay(
     before: Callable[[bytes], object] = lambda _: None,
     after: Callable[[bytes], object] = lambda _: None,
 ) -> Iterator[str]:
-    """Stand between clients and Redis: see each request before it goes on, and before its answer does."""
+    """Stand between clients and Redis: see each request before it goes on, and before its answer does.
+
+    Bytes that `after` returns go out before the answer.
+    """
 
     def serve(front: socket.socket) -> None:
         with socket.create_connection((LOOPBACK, port)) as back:
@@ -278,9 +308,8 @@ def relay(
         with suppress(OSError):
             try:
                 while data := back.recv(65536):  # an answer may come in several pieces
-                    if requests:
-                        after(requests.popleft())
-                    front.sendall(data)
+                    before_it = after(requests.popleft()) if requests else None
+                    front.sendall((before_it if isinstance(before_it, bytes) else b"") + data)
             finally:
                 front.shutdown(socket.SHUT_RDWR)
 
@@ -313,8 +342,10 @@ def test_many_requests_are_claimed_in_one_trip_and_settled_in_another(redis_serv
         ledger = Ledger(Settings(ledger_url=watched))
         claim_of(ledger, the_request(), within())  # connects, and makes the script known
         trips.clear()
-        claims = [claim for claim in ledger.claim(requests, within()) if isinstance(claim, Claim)]
-        ledger.settle([(claim, Outcome(ACCEPTED, claim.request.targets)) for claim in claims])
+        claims = [claim for claim in ledger.claims(within()).claim(requests) if isinstance(claim, Claim)]
+        ledger.claims(within()).settle(
+            [(claim, Outcome(ACCEPTED, claim.request.targets)) for claim in claims]
+        )
         ledger.close()
 
     assert len(claims) == 5
@@ -328,7 +359,7 @@ def test_a_server_that_forgot_the_script_learns_it_again(url: str) -> None:
     with redis.Redis.from_url(url) as client:
         client.script_flush()
 
-    claims = ledger.claim(requests, within())
+    claims = ledger.claims(within()).claim(requests)
 
     assert all(isinstance(claim, Claim) for claim in claims)
     ledger.close()
@@ -477,7 +508,7 @@ def abandoned(url: str, monkeypatch: pytest.MonkeyPatch) -> PushRequest:
     """A request whose sender ended with its invocation, before an outcome was recorded."""
     request = the_request()
     ledger = Ledger(Settings(ledger_url=url))
-    monkeypatch.setattr("mpaas_push.ledger.MARGIN_SECONDS", 0.0)
+    monkeypatch.setattr("mpaas_push.claims.MARGIN_SECONDS", 0.0)
     assert isinstance(claim_of(ledger, request, within(0.05)), Claim)
     ledger.close()
     time.sleep(0.06)
@@ -517,7 +548,7 @@ def overrun(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Claim, 
     """A claim that lasted too short, the claim that followed it, and the ledger of whoever comes third."""
     settings = Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry"})
     ledgers = [Ledger(settings) for _ in range(3)]
-    monkeypatch.setattr("mpaas_push.ledger.MARGIN_SECONDS", 0.0)
+    monkeypatch.setattr("mpaas_push.claims.MARGIN_SECONDS", 0.0)
     late = claim_of(ledgers[0], the_request(), within(0.05))
     time.sleep(0.06)
     fresh = claim_of(ledgers[1], the_request(), within())
@@ -534,9 +565,9 @@ def test_who_comes_late_does_not_touch_the_claim_of_another(
 ) -> None:
     late, fresh, third = overrun
 
-    third.settle([(late, Outcome(kind, {"user-4711": "1"}))])
+    third.claims(within()).settle([(late, Outcome(kind, {"user-4711": "1"}))])
     meanwhile = claim_of(third, the_request(), within())
-    third.settle([(fresh, Outcome(ACCEPTED, {"user-4711": "1"}))])
+    third.claims(within()).settle([(fresh, Outcome(ACCEPTED, {"user-4711": "1"}))])
     afterwards = claim_of(third, the_request(), within())
 
     assert isinstance(meanwhile, Outcome)
@@ -551,8 +582,8 @@ def test_what_was_accepted_late_stays_accepted(
 ) -> None:
     late, fresh, third = overrun
 
-    third.settle([(late, Outcome(ACCEPTED, {"user-4711": "1"}))])
-    third.settle([(fresh, Outcome(kind, {"user-4711": "1"}))])
+    third.claims(within()).settle([(late, Outcome(ACCEPTED, {"user-4711": "1"}))])
+    third.claims(within()).settle([(fresh, Outcome(kind, {"user-4711": "1"}))])
     afterwards = claim_of(third, the_request(), within())
 
     assert isinstance(afterwards, Outcome)
@@ -641,6 +672,45 @@ def test_a_record_is_kept_as_long_as_the_push_is_valid_and_at_least_a_day(
 
     ((_, left),) = kept(url).values()
     assert seconds - 60 <= left <= seconds
+
+
+def china(days: float) -> int:
+    """Midnight in China so many days from now, in milliseconds."""
+    return (int(time.time() / 86_400 + days) * 24 - 8) * 3_600_000
+
+
+LOOP = {"circleType": 1, "circleValue": [], "time": "09:45:11"}
+
+
+@pytest.mark.parametrize(
+    ("timing", "days"),
+    [
+        ({"strategyType": 1, "strategyContent": {"fixedTime": china(10)}}, 10),
+        ({"strategyType": 2, "strategyContent": LOOP | {"startTime": china(2), "endTime": china(9)}}, 10),
+    ],
+    ids=["timed", "loop"],
+)
+def test_a_record_is_kept_until_the_last_push_of_a_task_has_lost_its_validity(
+    url: str, timing: dict[str, Any], days: int
+) -> None:
+    with Server(reply(OK)) as server, instances(1, server, url) as (client,):
+        (outcome,) = client.send(push(expiredSeconds=5 * 86_400, **timing), invocation=within())
+
+    assert outcome.kind is ACCEPTED
+    ((_, left),) = kept(url).values()
+    until = china(days) / 1000 - time.time() + 5 * 86_400
+    assert until - 60 <= left <= until + 60
+
+
+def test_a_record_of_a_task_is_kept_for_400_days_at_the_most(url: str) -> None:
+    ledger = Ledger(Settings(ledger_url=url))
+    timing = {"strategyType": 1, "strategyContent": {"fixedTime": china(4000)}}
+
+    assert isinstance(claim_of(ledger, the_request(**timing), within()), Claim)
+
+    ((_, left),) = kept(url).values()
+    assert left <= 400 * 86_400
+    ledger.close()
 
 
 def test_a_validity_without_end_is_remembered_for_400_days(url: str) -> None:
@@ -872,6 +942,24 @@ def test_with_a_ledger_that_can_never_work_nothing_goes_out(
         assert secret not in caplog.text + str(health) + str([outcome.as_json() for outcome in outcomes])
 
 
+@pytest.mark.parametrize(
+    "server_of", [wrong_password, right_missing("+set"), answering("-MOVED 1 10.0.0.1:6")]
+)
+@pytest.mark.usefixtures("url")
+def test_what_lasts_is_logged_once_an_invocation(
+    redis_server: RedisServer,
+    server_of: Callable[[RedisServer, ExitStack], str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ExitStack() as opened, Server() as server:
+        url = server_of(redis_server, opened)
+        with instances(1, server, url, PUSH_CONCURRENCY="1") as (client,):
+            for invocations in (1, 2):
+                client.send_all(numbered(60), invocation=within())
+
+                assert len(errors(caplog)) == invocations
+
+
 @pytest.mark.usefixtures("url")
 def test_a_right_that_only_giving_back_needs_is_missed_by_health(redis_server: RedisServer) -> None:
     with user(redis_server, *NEEDED, "-del") as url:
@@ -891,7 +979,7 @@ def test_the_rights_that_the_docs_name_are_enough(
         ledger = Ledger(Settings(ledger_url=url))
         claim = claim_of(ledger, the_request(), within())
         assert isinstance(claim, Claim)
-        ledger.settle([(claim, Outcome(ACCEPTED, claim.request.targets))])
+        ledger.claims(within()).settle([(claim, Outcome(ACCEPTED, claim.request.targets))])
 
         assert ledger.health() is None
     assert caplog.records == []
@@ -940,8 +1028,13 @@ def test_a_server_without_memory_is_an_outage_and_back_at_once(url: str, redis_s
 
 
 def silent(connection: socket.socket) -> None:
-    connection.recv(1)
-    time.sleep(3)
+    while connection.recv(65536):
+        pass
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpaas_push.ledger_server.TIMEOUT_SECONDS", 0.3)
 
 
 def unreachable(kind: str, opened: ExitStack) -> str:
@@ -949,19 +1042,40 @@ def unreachable(kind: str, opened: ExitStack) -> str:
     return f"redis://:{SECRET}@{LOOPBACK}:{port}/0"
 
 
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+
+
 @pytest.mark.parametrize("kind", ["closed", "silent"])
-def test_without_the_ledger_a_push_goes_out_and_the_log_says_so_loudly(
+@pytest.mark.usefixtures("impatient")
+def test_without_the_ledger_pushes_go_out_and_the_log_says_loudly_how_many(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ExitStack() as opened:
-        server = opened.enter_context(Server(reply(OK), reply(OK)))
+        server = opened.enter_context(Server(reply(OK)))
         (client,) = opened.enter_context(instances(1, server, unreachable(kind, opened)))
-        outcomes = [client.send(push(), invocation=within())[0] for _ in range(2)]
+        results = client.send_all(numbered(45), invocation=within())
 
-    assert [outcome.kind for outcome in outcomes] == [ACCEPTED, ACCEPTED]
-    (line,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert "may be sent twice" in line.getMessage()
+    assert {outcome.kind for (outcome,) in results} == {ACCEPTED}
+    sent, unrecorded = errors(caplog)
+    assert "failed for 45 requests" in sent
+    assert "may be sent twice" in sent
+    assert "45 outcomes are not recorded" in unrecorded
     assert SECRET not in caplog.text
+
+
+@pytest.mark.usefixtures("url", "impatient")
+def test_pushes_that_wait_for_the_ledger_are_counted_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with ExitStack() as opened:
+        server = opened.enter_context(Server())
+        url = unreachable("closed", opened)
+        (client,) = opened.enter_context(instances(1, server, url, PUSH_LEDGER_IF_DOWN="fail"))
+        client.send_all(numbered(45), invocation=within())
+
+        assert server.requests == []
+    (line,) = errors(caplog)
+    assert "failed for 45 requests" in line
+    assert "they wait" in line
 
 
 def test_without_the_ledger_nothing_is_sent_where_the_setting_says_so() -> None:
@@ -974,16 +1088,21 @@ def test_without_the_ledger_nothing_is_sent_where_the_setting_says_so() -> None:
         assert server.requests == []
 
 
-def test_a_batch_waits_for_a_silent_ledger_only_once() -> None:
-    with ExitStack() as opened, Server(*[reply(OK)] * 20) as server:
-        url = unreachable("silent", opened)
-        with instances(1, server, url, PUSH_CONCURRENCY="1") as (client,):
-            batch = [push(targetMsgkey={"u": str(number)}) for number in range(20)]
-            began = time.monotonic()
-            results = client.send_all(batch, invocation=within())
+@pytest.mark.usefixtures("impatient")
+def test_a_batch_does_not_wait_for_a_silent_ledger_with_each_block() -> None:
+    trips = deque[None]()
 
-    assert {outcome.kind for part in results for outcome in part} == {ACCEPTED}
-    assert time.monotonic() - began < 10
+    def counting(connection: socket.socket) -> None:
+        trips.append(None)
+        silent(connection)
+
+    with listening(counting) as port, Server(reply(OK)) as server:
+        url = f"redis://{LOOPBACK}:{port}/0"
+        with instances(1, server, url, PUSH_CONCURRENCY="1") as (client,):
+            results = client.send_all(numbered(200), invocation=within())
+
+    assert {outcome.kind for (outcome,) in results} == {ACCEPTED}
+    assert len(trips) <= 4  # a claim and its repetition, another one, and the last settlement
 
 
 def test_a_ledger_that_goes_down_meanwhile_changes_no_outcome(url: str, redis_server: RedisServer) -> None:
@@ -994,30 +1113,123 @@ def test_a_ledger_that_goes_down_meanwhile_changes_no_outcome(url: str, redis_se
         redis_server.stop()
         try:
             assert isinstance(claim, Claim)
-            ledger.settle([(claim, Outcome(ACCEPTED, {"user-4711": "1"}))])
+            ledger.claims(within()).settle([(claim, Outcome(ACCEPTED, {"user-4711": "1"}))])
         finally:
             redis_server.start()
 
 
-@contextmanager
-def losing_the_answer_to_a_claim(port: int) -> Iterator[str]:
-    """Let the first claim arrive at Redis and its answer come too late."""
-    lost = threading.Event()
+def spoiling(number: int, how: str) -> Callable[[bytes], bytes | None]:
+    """Let an answer to a claim come too late, or not as Redis writes it, on some connections."""
+    left, flow = deque(range(number)), threading.local()  # the relay has a thread for each connection
 
-    def late(command: bytes) -> None:
-        if is_claim(command) and not lost.is_set():
-            lost.set()
-            time.sleep(1.5)
+    def after(command: bytes) -> bytes | None:
+        if is_claim(command) and left and not hasattr(flow, "is_spoiled"):
+            left.pop()
+            flow.is_spoiled = True
+            if how == "late":
+                time.sleep(0.6)
+            elif how == "reset":
+                raise ConnectionResetError
+            else:
+                return b"@bogus\r\n"
+        return None
 
-    with relay(port, after=late) as url:
-        yield url
+    return after
 
 
-def test_a_push_that_was_not_sent_leaves_no_claim_behind(
+SPOILED = pytest.mark.parametrize("how", ["late", "reset", "not Redis"])
+
+
+@SPOILED
+@pytest.mark.usefixtures("impatient")
+def test_one_answer_that_is_late_or_bad_costs_no_request_its_claim(
+    url: str, redis_server: RedisServer, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch, few = numbered(60), {"PUSH_CONCURRENCY": "10"}
+    with Server(reply(OK)) as server, relay(redis_server.port, after=spoiling(1, how)) as spoiled:
+        with instances(1, server, spoiled, **few) as (client,), instances(1, server, url) as (again,):
+            client.send_all(batch, invocation=within())
+            again.send_all(batch, invocation=within())
+
+        assert len(server.requests) == 60
+    assert errors(caplog) == []
+
+
+@SPOILED
+@pytest.mark.usefixtures("impatient")
+def test_two_answers_that_are_late_or_bad_concern_the_requests_of_that_trip_alone(
+    url: str, redis_server: RedisServer, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch, few = numbered(60), {"PUSH_CONCURRENCY": "10"}
+    with Server(reply(OK)) as server, relay(redis_server.port, after=spoiling(2, how)) as spoiled:
+        with instances(1, server, spoiled, **few) as (client,), instances(1, server, url) as (again,):
+            client.send_all(batch, invocation=within())
+            again.send_all(batch, invocation=within())
+
+        assert len(server.requests) == 60  # those without an answer are remembered too
+    (line,) = errors(caplog)
+    assert "failed for 10 requests" in line
+
+
+@pytest.mark.usefixtures("impatient")
+def test_side_by_side_trips_of_one_slow_moment_are_made_again(url: str, redis_server: RedisServer) -> None:
+    requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(8)]
+    start = threading.Barrier(8)
+
+    def claim(request: PushRequest) -> Claim | Outcome:
+        start.wait()
+        return claim_of(ledger, request, within())
+
+    with relay(redis_server.port, after=spoiling(8, "late")) as slow:
+        ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": slow, "PUSH_LEDGER_IF_DOWN": "fail"}))
+        with ThreadPoolExecutor(8) as pool:
+            claims = list(pool.map(claim, requests))
+        ledger.close()
+
+    assert all(isinstance(claim, Claim) for claim in claims)
+    assert len(kept(url)) == 8
+
+
+def test_what_was_sent_without_the_ledger_is_recorded_once_it_answers(
+    url: str, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = numbered(60)
+
+    def answer(exchange: Exchange) -> bool:
+        if "user-59" in exchange.request.targets:
+            redis_server.start()
+        return reply(OK)(exchange)
+
+    with Server(answer) as server, instances(2, server, url, PUSH_CONCURRENCY="1") as (one, other):
+        redis_server.stop()
+        one.send_all(batch, invocation=within())
+        other.send_all(batch, invocation=within())
+
+        assert len(server.requests) == 60
+    assert [text.split()[1] for text, _ in kept(url).values()] == ["accepted"] * 60
+    (line,) = errors(caplog)
+    assert "failed for 60 requests (ConnectionError): they were sent without it" in line
+
+
+def test_a_server_that_answers_again_is_asked_again_at_once(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger_server.PAUSE_SECONDS", 0.0)
-    with Server(reply(OK)) as server, losing_the_answer_to_a_claim(redis_server.port) as lossy:
+    monkeypatch.setattr("mpaas_push.ledger_server.PAUSE_SECONDS", 60.0)
+    ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_LEDGER_IF_DOWN": "fail"}))
+    redis_server.stop()
+    down = claim_of(ledger, the_request(), within())
+    redis_server.start()
+    paused = claim_of(ledger, the_request(), within())
+
+    assert ledger.health() is None
+    assert [type(down), type(paused)] == [Outcome, Outcome]
+    assert isinstance(claim_of(ledger, the_request(), within()), Claim)
+    ledger.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_push_that_was_not_sent_leaves_no_claim_behind(url: str, redis_server: RedisServer) -> None:
+    with Server(reply(OK)) as server, relay(redis_server.port, after=spoiling(2, "late")) as lossy:
         with instances(1, server, lossy, PUSH_LEDGER_IF_DOWN="fail") as (client,):
             (first,) = client.send(push(), invocation=within())
             left = kept(url)
@@ -1029,18 +1241,94 @@ def test_a_push_that_was_not_sent_leaves_no_claim_behind(
         assert len(server.requests) == 1
 
 
-def test_a_push_that_was_sent_without_a_sure_claim_is_remembered(
+# --- Idempotency-Keys --------------------------------------------------------------------------------
+
+
+@contextmanager
+def ledger_of(url: str, **env: str) -> Iterator[Ledger]:
+    ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": url, **env}))
+    yield ledger
+    ledger.close()
+
+
+@pytest.mark.parametrize(("if_down", "comparison"), [("send", "same"), ("fail", "unknown")])
+def test_a_key_whose_record_cannot_be_read_is_what_the_setting_says(
+    url: str, if_down: str, comparison: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ledger_of(url, PUSH_LEDGER_IF_DOWN=if_down) as ledger:
+        assert ledger.compare("key", "body") == "new"
+        with redis.Redis.from_url(url) as client:
+            (record,) = client.keys()
+            client.set(record, "2 claimed by a later version")
+
+        assert ledger.compare("key", "another body") == comparison
+        ledger.forget("key")
+        with redis.Redis.from_url(url) as client:
+            assert client.get(record) == b"2 claimed by a later version"
+
+    (line,) = errors(caplog)
+    assert "this version cannot read" in line
+
+
+@pytest.mark.parametrize(("if_down", "comparison"), [("send", "same"), ("fail", "unknown")])
+def test_a_key_that_the_ledger_cannot_be_asked_for_is_what_the_setting_says(
+    if_down: str, comparison: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ledger_of(f"redis://{LOOPBACK}:{closed_port()}/0", PUSH_LEDGER_IF_DOWN=if_down) as ledger:
+        assert ledger.compare("key", "body") == comparison
+
+    (line,) = errors(caplog)
+    assert "ConnectionError" in line
+
+
+def test_a_key_is_compared_by_no_ledger_that_can_never_work(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        saying("-WRONGPASS invalid username-password pair") as url,
+        ledger_of(url) as ledger,
+        pytest.raises(Misconfigured, match="password") as error,
+    ):
+        ledger.compare("key", "body")
+
+    assert error.value.setting == "PUSH_LEDGER_URL"
+    assert len(errors(caplog)) == 1
+
+
+def test_a_key_is_forgotten_although_the_server_was_down_a_moment_ago(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger_server.PAUSE_SECONDS", 0.0)
-    with Server(reply(OK)) as server, losing_the_answer_to_a_claim(redis_server.port) as lossy:
-        with instances(1, server, lossy) as (client,), instances(1, server, url) as (other,):
-            (first,) = client.send(push(), invocation=within())
-            (second,) = other.send(push(), invocation=within())
+    monkeypatch.setattr("mpaas_push.ledger_server.PAUSE_SECONDS", 60.0)
+    broken = threading.Event()
 
-        assert first.kind is ACCEPTED
-        assert second == first
-        assert len(server.requests) == 1
+    def breaking(_: bytes) -> None:
+        if broken.is_set():
+            raise ConnectionResetError
+
+    with relay(redis_server.port, breaking) as relayed, ledger_of(relayed) as ledger:
+        assert ledger.compare("key", "body") == "new"
+        broken.set()
+        for _ in range(3):
+            claim_of(ledger, the_request(), within())
+        broken.clear()
+        ledger.forget("key")
+
+    with ledger_of(url) as other:
+        assert other.compare("key", "another body") == "new"
+
+
+def test_a_key_that_could_not_be_forgotten_is_in_the_log(
+    url: str, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ledger_of(url) as ledger:
+        ledger.compare("key", "body")
+        redis_server.stop()
+        ledger.forget("key")
+        redis_server.start()
+
+    (line,) = errors(caplog)
+    assert "stays known for a day" in line
+
+
+# --- Connections that are forgotten on their way -------------------------------------------------------
 
 
 @pytest.mark.usefixtures("url")
@@ -1097,7 +1385,7 @@ def test_a_request_without_deadline_does_not_outlive_its_claim_either(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "mpaas_push.ledger.LONGEST_CLAIM_SECONDS", 1.5
+        "mpaas_push.claims.LONGEST_CLAIM_SECONDS", 1.5
     )  # a second of it to record the outcome
     with Server(hang) as server, instances(1, server, url) as (client,):
         began = time.monotonic()

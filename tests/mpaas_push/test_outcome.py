@@ -4,6 +4,7 @@ import json
 import re
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime, formatdate
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
@@ -29,6 +30,8 @@ from tests.servers import OK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def judged(answer: object, status: int = 200, **headers: str) -> Verdict:
@@ -188,10 +191,59 @@ def test_json_that_is_no_object_is_no_verdict(answer: object) -> None:
         b'{"ResultCode": "OK", "PushResult": {"Success": false, "Success": true}}',
         b'{"ResultCode": "OK", "PushResult": {"Success": true}, "PushResult": {"Success": false}}',
         b'{"ResultCode": "OK", "Code": "Throttling"}',
+        b'{"ResultCode": "OK", "ErrorCode": "Throttling"}',
+        b'{"ResultCode": "OK", "error_code": 9000}',
+        b'{"ResultCode": "OK", "ResultCode ": "3012"}',
+        b'{"ResultCode": "OK", "Success": false}',
+        b'{"ResultCode": "OK", "Success": true}',
+        b'{"ResultCode": "OK", "pushResult": {"Success": false}}',
+        b'{"ResultCode": "OK", "PUSHRESULT": "failed"}',
+        b'{"ResultCode": "OK", "pushResult": {}}',
+        b'{"ResultCode": "OK", "error": {"message": "device not found"}}',
+        b'{"ResultCode": "OK", "PushResult": {"success": false}}',
+        b'{"ResultCode": "OK", "PushResult": {"Success": true, "ResultCode": "3012"}}',
+        b'{"ResultCode": "OK", "PushResult": {"Success": true, "errorMsg": "device not found"}}',
+        b'{"ResultCode": "OK", "PushResult": {"Success": true, "Data": {"Success": false}}}',
+        b'{"ResultCode": "OK", "PushResult": {"Success": null, "ResultMsg": "device not found"}}',
+        b'{"ResultCode": "OK", "PushResult": {"ResultMsg": "true"}}',
+        b'{"ResultCode": "OK", "RequestId": NaN}',
+        b'{"ResultCode": "3012", "PushResult": {"Success": true}}',
+        b'{"ResultCode": "8011", "PushResult": {"Success": "true"}}',
+        b'{"ResultCode": "8011", "Success": true}',
+        b'{"Code": "Throttling.User", "PushResult": {"Success": true}}',
+        b'{"Code": "Throttling.User", "resultCode": "OK"}',
     ],
 )
 def test_an_answer_that_could_be_read_in_two_ways_is_unknown(body: bytes) -> None:
-    assert verdict_of(200, {}, body).kind is UNKNOWN
+    verdict = verdict_of(200, {}, body)
+
+    assert (verdict.kind, verdict.task_id) == (UNKNOWN, None)
+
+
+@pytest.mark.parametrize("answer", [{"Code": "OK"}, {"Code": 100}, {"Code": "OK", "Message": "success"}, {}])
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_an_answer_of_the_gateway_alone_never_means_that_a_push_was_accepted(
+    answer: dict[str, Any], status: int
+) -> None:
+    assert judged(answer, status).kind is UNKNOWN
+
+
+def test_what_the_reference_shows_as_success_is_accepted() -> None:
+    page = (ROOT / "docs" / "reference" / "pushsimple.md").read_text()
+    (sample,) = re.findall(r"^## Response\n\n```json\n(.*?)```", page, re.DOTALL | re.MULTILINE)
+
+    verdict = judged(sample.encode())
+
+    assert (verdict.kind, verdict.task_id) == (ACCEPTED, "903bf6…")
+
+
+@pytest.mark.parametrize("answer", [{"ResultCode": "3012", "PushResult": None}, {"ResultCode": "OK"}])
+def test_two_failures_are_one(answer: dict[str, Any]) -> None:
+    failed = {"PushResult": {"Success": False, "ResultMsg": "param is invalid"}}
+
+    assert judged(answer | failed).kind is REFUSED
+    assert judged(answer | failed, 400).kind is REFUSED
+    assert judged({"Code": "Throttling.User", "Success": False}, 400).kind is THROTTLED
 
 
 @pytest.mark.parametrize("success", ["FALSE", "False", "false", " false", "no", "0", 0, 1, "", [], {}, "ok"])

@@ -90,6 +90,27 @@ def test_other_variables_do_not_matter() -> None:
         ("MPAAS_ENDPOINT", "https://mpaas.example.com:0", "65535"),
         ("MPAAS_ENDPOINT", "https://mpaas.example.com:x", "port from 1 to 65535"),
         ("MPAAS_ENDPOINT", "https://mpaas.example.com ", "begins or ends with a blank or a line end"),
+        *(
+            ("MPAAS_APP_ID", text, "holds a character that cannot be seen (U+")
+            for text in ("\u200bONEX", "ONEX\u200b", "O\u200bNEX", "\ufeffONEX", "ON\u00adEX", "ON\u3164EX")
+        ),
+        *(
+            ("PUSH_WORKER_FUNCTION", name, "or fc2:service/function for one of a service of FC 2.0")
+            for name in (
+                *("fc2:noservice", "fc2:", "fc2:/function", "fc2:service/", "fc2:a/b/c", "fc2:a//b"),
+                *(
+                    "service/function",
+                    "a:b",
+                    "-worker",
+                    "1st",
+                    "$",
+                    "a$",
+                    "a b",
+                    "acs:fc:::functions/a",
+                    "x" * 129,
+                ),
+            )
+        ),
         ("PUSH_MAX_MESSAGES", "0", "greater than or equal to 1"),
         ("PUSH_MAX_TARGETS", "x", "integer"),
         ("PUSH_LATE", "never", "'expire' or 'send'"),
@@ -121,6 +142,21 @@ def test_a_wrong_value_names_the_variable_and_what_it_may_hold(name: str, value:
     assert caught.value.setting == name
     assert str(caught.value).startswith(f"{name}: ")
     assert allowed in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "worker",
+        "_w",
+        "mpaas-queue-push-dev",
+        "service$worker",
+        "fc2:service/worker",
+        "fc2:service.LATEST/worker",
+    ],
+)
+def test_a_worker_is_named_as_functions_are(name: str) -> None:
+    assert Settings.from_env({"PUSH_WORKER_FUNCTION": name}).worker_function == name
 
 
 def test_all_wrong_values_are_named_at_once() -> None:

@@ -1,4 +1,4 @@
-"""Events by HTTP: cloud events, OSS uploads, invocations and ticks, over a real server."""
+"""Events by HTTP: cloud events, invocations and ticks, over a real server."""
 
 from __future__ import annotations
 
@@ -23,13 +23,11 @@ from mpaas_local.eventbridge.cloud_events import (
     cloud_event_of,
     event_trigger_of,
 )
-from mpaas_local.eventbridge.oss_events import oss_cloud_event
 from mpaas_local.fc.api import Callee, create_api
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.fc.errors import PAYLOAD_LIMIT
 from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
-from mpaas_local.fc.oss_trigger import OssTrigger, OssUpload, oss_event, oss_trigger_of
 from mpaas_local.fc.timer_trigger import Timer, Timers
 from mpaas_local.server import Server
 from tests.descriptors import parse_trigger, trigger_document
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 
 ACCOUNT = Account("1000000000000000", "cn-hangzhou")
 NOW = datetime(2021, 1, 18, 3, 58, 31, 762000, tzinfo=timezone.utc).timestamp()
-BUCKET = "acs:oss:cn-hangzhou:1000000000000000:testbucket"
 
 DISK = {
     "specversion": "1.0",
@@ -96,7 +93,6 @@ def running() -> Iterator[Callable[..., Running]]:
         *,
         timers: Timers | None = None,
         event_triggers: Sequence[EventTrigger] = (),
-        oss_triggers: Sequence[OssTrigger] = (),
         access_keys: Mapping[str, AccessKey] | None = None,
     ) -> Running:
         functions = {"f": f or ScriptedFunction(), "g": ScriptedFunction()}
@@ -106,8 +102,7 @@ def running() -> Iterator[Callable[..., Running]]:
         }
         callees = {name: Callee(functions[name], queues[name]) for name in functions}
         bus = EventBus(event_triggers, callees, ACCOUNT, clock=clock)
-        routes = event_routes(bus, oss_triggers)
-        app = create_api(callees, timers=timers, access_keys=access_keys, more_routes=routes)
+        app = create_api(callees, timers=timers, access_keys=access_keys, more_routes=event_routes(bus))
         server = Server(app).start()
         opened.extend((server.stop, *(queue.close for queue in queues.values())))
         return Running(server.url, functions, queues)
@@ -299,116 +294,6 @@ def test_whoever_posts_an_event_is_told_that_a_function_failed_and_others_got_it
         (status, error),
         (200, None),
     ]
-
-
-UPLOAD = OssUpload(
-    "testbucket",
-    "source/a.png",
-    size=122539,
-    etag="688A7BF4F233DC9C88A80BF985AB0001",
-    mime_type="application/zip",
-    user_meta={"x-oss-meta-last-modified": "20250213"},
-)
-
-
-def test_native_oss_event_is_the_documented_sample() -> None:
-    moment = datetime(2022, 8, 13, 6, 45, 43, tzinfo=timezone.utc).timestamp() + 0.7
-    rule = "9adac8e253828f4f7c0466d941fa3db811610001"
-    assert oss_event(UPLOAD, rule, ACCOUNT, moment, "58F9FF2D3DF792092E12044C").decode() == (
-        '{"events":[{"eventName":"ObjectCreated:PutObject","eventSource":"acs:oss",'
-        '"eventTime":"2022-08-13T06:45:43.000Z","eventVersion":"1.0",'
-        '"oss":{"bucket":{"arn":"acs:oss:cn-hangzhou:1000000000000000:testbucket","name":"testbucket",'
-        '"ownerIdentity":"1000000000000000"},"object":{"deltaSize":122539,'
-        '"eTag":"688A7BF4F233DC9C88A80BF985AB0001","key":"source/a.png",'
-        '"objectMeta":{"mimeType":"application/zip","userMeta":{"x-oss-meta-last-modified":"20250213"}},'
-        '"size":122539},"ossSchemaVersion":"1.0","ruleId":"9adac8e253828f4f7c0466d941fa3db811610001"},'
-        '"region":"cn-hangzhou","requestParameters":{"sourceIPAddress":"127.0.0.1"},'
-        '"responseElements":{"requestId":"58F9FF2D3DF792092E12044C"},'
-        '"userIdentity":{"principalId":"1000000000000000"}}]}'
-    )
-
-
-def test_oss_event_of_eventbridge_is_the_documented_sample() -> None:
-    moment = datetime(2023, 11, 4, 8, 49, 26, 745000, tzinfo=timezone.utc).timestamp()
-    upload = OssUpload(
-        "b1", "source/a.png", size=13, etag="59CA0EFA9F5633CB0371BBC0355478D8", mime_type="text/plain"
-    )
-    event = oss_cloud_event(upload, ACCOUNT, moment, "6364D216511B143733C5A67B")
-    assert json.dumps(event, separators=(",", ":")) == (
-        '{"datacontenttype":"application/json;charset=utf-8","aliyunaccountid":"1000000000000000",'
-        '"data":{"eventVersion":"1.0","responseElements":{"requestId":"6364D216511B143733C5A67B"},'
-        '"eventSource":"acs:oss","eventTime":"2023-11-04T08:49:26.000Z",'
-        '"requestParameters":{"sourceIPAddress":"127.0.0.1"},"eventName":"ObjectCreated:PutObject",'
-        '"userIdentity":{"principalId":"1000000000000000"},"region":"cn-hangzhou",'
-        '"oss":{"bucket":{"name":"b1","arn":"acs:oss:cn-hangzhou:1000000000000000:b1","virtualBucket":"",'
-        '"ownerIdentity":"1000000000000000"},"ossSchemaVersion":"1.0","object":{"size":13,'
-        '"objectMeta":{"mimeType":"text/plain"},"deltaSize":13,"eTag":"59CA0EFA9F5633CB0371BBC0355478D8",'
-        '"key":"source/a.png"}}},"subject":"acs:oss:cn-hangzhou:1000000000000000:b1/source/a.png",'
-        '"aliyunoriginalaccountid":"1000000000000000","source":"acs.oss","type":"oss:ObjectCreated:PutObject",'
-        '"aliyunpublishtime":"2023-11-04T08:49:26.745Z","specversion":"1.0","aliyuneventbusname":"default",'
-        '"id":"6364D216511B143733C5A67B","time":"2023-11-04T08:49:26Z","aliyunregionid":"cn-hangzhou"}'
-    )
-
-
-def oss_trigger(events: list[str], prefix: str = "", suffix: str = "", arn: str = BUCKET) -> OssTrigger:
-    filtered = {"key": {"prefix": prefix, "suffix": suffix}}
-    document = trigger_document("oss", "o", arn, events=events, filter=filtered)
-    return oss_trigger_of(parse_trigger(document), "f")
-
-
-@pytest.mark.parametrize(
-    ("trigger", "wanted"),
-    [
-        (oss_trigger(["oss:ObjectCreated:PutObject"]), True),
-        (oss_trigger(["oss:ObjectCreated:*"], "source/", ".png"), True),
-        (oss_trigger(["oss:ObjectCreated:PostObject"]), False),
-        (oss_trigger(["oss:ObjectRemoved:*"]), False),
-        (oss_trigger(["oss:ObjectCreated:*"], "target/"), False),
-        (oss_trigger(["oss:ObjectCreated:*"], suffix=".jpg"), False),
-        (oss_trigger(["oss:ObjectCreated:*"], arn="acs:oss:cn-hangzhou:1:other"), False),
-    ],
-)
-def test_oss_trigger_wants_its_bucket_events_prefix_and_suffix(trigger: OssTrigger, wanted: bool) -> None:
-    assert trigger.wants(UPLOAD) is wanted
-
-
-def test_upload_reaches_native_triggers_asynchronously_and_the_event_bus(
-    running: Callable[..., Running],
-) -> None:
-    stack = running(
-        event_triggers=[EventTrigger("g", "bus", bus_trigger({"source": ["acs.oss"]}).pattern)],
-        oss_triggers=[oss_trigger(["oss:ObjectCreated:*"])],
-    )
-    response = stack.post("/events/oss", {"bucket": "testbucket", "key": "目录/a b.png", "size": 3})
-    assert response.status == 200
-    stack.settle()
-    (native,) = [call.json for call in stack.functions["f"].calls]
-    (by_bus,) = [call.json for call in stack.functions["g"].calls]
-    assert native["events"][0]["oss"]["object"]["key"] == "目录/a b.png"
-    assert by_bus["data"]["oss"]["object"]["size"] == 3
-    assert by_bus["id"] == response.json()["id"] == native["events"][0]["responseElements"]["requestId"]
-    assert [each["mode"] for each in response.json()["deliveries"]] == ["async", "sync"]
-    removed = {"bucket": "testbucket", "key": "a", "eventName": "ObjectRemoved:DeleteObject"}
-    assert [each["trigger"] for each in stack.post("/events/oss", removed).json()["deliveries"]] == ["bus"]
-
-
-@pytest.mark.parametrize(
-    ("body", "part"),
-    [
-        (b"{", "not JSON"),
-        ({"bucket": "b"}, "bucket and key"),
-        ({"bucket": "b", "key": "k", "colour": "red"}, "it may have: bucket, key, eventName"),
-        ({"bucket": "b", "key": 1}, "key: str"),
-        (
-            {"bucket": "b", "key": "k", "eventName": "oss:ObjectCreated:PutObject"},
-            "one like ObjectCreated:PutObject",
-        ),
-    ],
-)
-def test_wrong_upload_is_refused(body: Any, part: str, running: Callable[..., Running]) -> None:
-    response = running().post("/events/oss", body)
-    assert response.status == 400
-    assert part in response.json()["Message"]
 
 
 @pytest.mark.parametrize("path", ["/invocations/f", "/2023-03-30/functions/f/invocations"])

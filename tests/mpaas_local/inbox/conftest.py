@@ -29,9 +29,7 @@ MESSAGE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")  # other tests count threads
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(
-        Ports(0, 0, 0, 0, 0), tmp_path_factory.mktemp("stack"), descriptor=PROJECT / "s.yaml"
-    ) as stack:
+    with Stack(Ports.any(), tmp_path_factory.mktemp("stack"), descriptor=PROJECT / "s.yaml") as stack:
         yield stack
 
 

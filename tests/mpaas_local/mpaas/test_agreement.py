@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from mpaas_local.mpaas import Behaviour
-from mpaas_local.mpaas.judgement import judge
+from mpaas_local.mpaas.judgement.verdict import judge
 from mpaas_push import InvalidMessage, PushMessage, Settings
 from mpaas_push.message.constraints import parse_levels
 from mpaas_push.request import requests_of

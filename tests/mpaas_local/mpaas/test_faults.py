@@ -326,7 +326,7 @@ def test_cancelled_faults_strike_no_more(sandbox: Sandbox) -> None:
         ('{"kind":"internalError","next":true}', "next", "integer"),
         ('{"kind":"internalError","rate":1.5}', "rate", "less"),
         ('{"kind":"internalError","next":1,"rate":0.5}', None, "either"),
-        ('{"kind":"internalError","seed":1}', None, "seed belongs to rate"),
+        ('{"kind":"internalError","seed":1}', None, "seed requires rate"),
         ('{"kind":"internalError","match":{"user":"a"}}', "match.user", "not permitted"),
         ('{"kind":"resetBeforeRead","match":{"target":"a"}}', "match", "not permitted"),
     ],

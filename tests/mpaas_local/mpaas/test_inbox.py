@@ -172,7 +172,7 @@ def test_the_document_describes_what_the_api_answers(sandbox: Sandbox) -> None:
     for path, schema in (
         ("/inbox", "InboxPage"),
         (f"/inbox/{sandbox.inbox()[0]['seq']}", "Entry"),
-        ("/faults", "StandingFaults"),
+        ("/faults", "ActiveFaults"),
         ("/health", "Health"),
         ("/nowhere", "Problem"),
     ):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpaas_local.mpaas import Behaviour
-from mpaas_local.mpaas.judgement import ENUMERATIONS, PARAMETERS, Verdict, judge, read_targets
+from mpaas_local.mpaas.judgement.parameters import ENUMERATIONS, PARAMETERS
+from mpaas_local.mpaas.judgement.verdict import Verdict, judge, read_targets
 from mpaas_local.mpaas.result_codes import RESULT_NAMES
 from tests.mpaas_local.mpaas.calls import push
 

@@ -6,9 +6,11 @@ before they look at each.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mpaas_push.errors import Fault, mask_id
+from mpaas_push.invisible import invisible_character
 from mpaas_push.message.constraints.constraint import Constraint, Level, unconfirmed
 
 if TYPE_CHECKING:
@@ -21,8 +23,15 @@ __all__ = ["TEXTS"]
 
 _REPLACEMENT = "\ufffd"
 _TARGETS = ("targets", "targetMsgkey")
-_NEVER_MEANT = frozenset({"null", "(null)", "nil", "none", "undefined", "nan", "[object object]"})
-_ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
+_NEVER_MEANT = frozenset(
+    {"null", "(null)", "nil", "<nil>", "none", "undefined", "nan", "[object object]", "true", "false"}
+)
+_ORDINARY = re.compile(r"[\w@.:+/=~-]+", re.ASCII)
+_PLACEHOLDER = re.compile(
+    r"\$\{|\{\{|<%|%\(\w+\)[sd]"  # of templates, wherever they stand
+    r"|^(\{.*\}|<.*>|\[.*\]|#.+#|%.+%|%[sd]|\$\w+)$",
+    re.DOTALL,
+)
 
 
 @unconfirmed(
@@ -53,11 +62,11 @@ def blank_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
     ids = message.target_msgkey or {}
     if not _has_blank("".join([*(message.targets or ()), *ids, *ids.values()])):
         return
-    for path, target in _targets(message):
+    for index, target in _targets(message):
         if target.isspace():
-            yield Fault(path, "must not be blank")
+            yield Fault(_path(index, target), "must not be blank")
         elif target in ids and ids[target].isspace():
-            yield Fault(path, "must not have a blank message id")
+            yield Fault(_path(index, target), "must not have a blank message id")
 
 
 @unconfirmed(
@@ -89,9 +98,9 @@ def replacement_characters(message: MessageFields, _: datetime) -> Iterator[Faul
             yield Fault(name, lost)
     ids = message.target_msgkey or {}
     if _REPLACEMENT in "".join([*(message.targets or ()), *ids, *ids.values()]):
-        for path, target in _targets(message):
+        for index, target in _targets(message):
             if _REPLACEMENT in target or _REPLACEMENT in ids.get(target, ""):
-                yield Fault(path, lost)
+                yield Fault(_path(index, target), lost)
 
 
 @unconfirmed(
@@ -100,15 +109,22 @@ def replacement_characters(message: MessageFields, _: datetime) -> Iterator[Faul
     reads=_TARGETS,
 )
 def odd_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    for path, target in _targets(message):
+    for index, target in _targets(message):
         if target.lower() in _NEVER_MEANT:
-            yield Fault(path, "looks like a missing value that was written as text")
-        elif target != target.strip() and not target.isspace():
-            yield Fault(path, "begins or ends with a blank")
-        elif not target.strip(_ZERO_WIDTH):
-            yield Fault(path, "has no visible character")
-        elif not target.isprintable() and any(ord(character) < _SPACE for character in target):
-            yield Fault(path, "holds a control character")
+            flaw = "looks like a missing value that was written as text"
+        elif _ORDINARY.fullmatch(target) or target.isspace():
+            continue
+        elif _PLACEHOLDER.search(target):
+            flaw = "looks like a placeholder that was not filled"
+        elif all(map(invisible_character, target)):
+            flaw = "has no visible character"
+        elif target != target.strip():
+            flaw = "begins or ends with a blank"
+        elif hidden := invisible_character(target):
+            flaw = f"holds a character that cannot be seen ({hidden})"
+        else:
+            continue
+        yield Fault(_path(index, target), flaw)
 
 
 @unconfirmed(
@@ -122,7 +138,8 @@ def same_in_another_form(message: MessageFields, _: datetime) -> Iterator[Fault]
     from unicodedata import normalize  # most targets are ASCII
 
     first: dict[str, str] = {}
-    for path, target in _targets(message):
+    for index, target in _targets(message):
+        path = _path(index, target)
         other = first.setdefault(normalize("NFKC", target), path)
         if other != path:
             yield Fault(path, f"differs from `{other}` in its Unicode form only; they may be one target")
@@ -137,16 +154,16 @@ TEXTS: tuple[Constraint, ...] = (
 )
 
 
-def _targets(message: MessageFields) -> Iterator[tuple[str, str]]:
-    """Yield the path and the id of each target."""
-    for index, target in enumerate(message.targets or ()):
-        yield f"targets.{index}", target
+def _targets(message: MessageFields) -> Iterator[tuple[int | None, str]]:
+    """Yield the index of each of `targets`, None for a key of `targetMsgkey`, and its id."""
+    yield from enumerate(message.targets or ())
     for target in message.target_msgkey or ():
-        yield f"targetMsgkey.{mask_id(target)}", target
+        yield None, target
+
+
+def _path(index: int | None, target: str) -> str:
+    return f"targetMsgkey.{mask_id(target)}" if index is None else f"targets.{index}"
 
 
 def _has_blank(text: str) -> bool:
     return len(text.split(None, 1)) != 1 or text != text.strip()
-
-
-_SPACE = ord(" ")

@@ -1,0 +1,1 @@
+"""The push service's judgement of a push: parameters in, result code out."""

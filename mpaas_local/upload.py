@@ -1,0 +1,47 @@
+"""`python -m mpaas_local.upload FILE BUCKET/KEY`: upload a file to the OSS of the running stack."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import alibabacloud_oss_v2 as oss
+from alibabacloud_oss_v2.exceptions import OperationError, ServiceError
+
+from mpaas_local.account import Account
+from mpaas_local.oss_client import oss_client
+from mpaas_local.stack import Ports
+
+
+def main() -> int:
+    """Upload it: 0 it is there, 1 it was refused, 2 there is no file or no stack."""
+    parser = argparse.ArgumentParser(prog="python -m mpaas_local.upload", description=__doc__)
+    parser.add_argument("file", metavar="FILE", type=Path)
+    parser.add_argument("target", metavar="BUCKET/KEY", help="such as uploads/statements/2026-11.pdf")
+    parser.add_argument("--meta", metavar="NAME=VALUE", action="append", default=[], help="user metadata")
+    parser.add_argument("--oss", default=f"http://127.0.0.1:{Ports.oss}", help="where the stack's OSS is")
+    parser.add_argument("--region", default=Account.region, help="that of s.yaml")
+    options = parser.parse_args()
+    bucket, _, key = options.target.partition("/")
+    request = oss.PutObjectRequest(
+        bucket=bucket, key=key, metadata=dict(each.partition("=")[::2] for each in options.meta)
+    )
+    try:
+        done = oss_client(options.oss, options.region).put_object_from_file(request, str(options.file))
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OperationError as error:
+        refusal = error.unwrap()
+        if isinstance(refusal, ServiceError):
+            print(f"{refusal.code}: {refusal.message}", file=sys.stderr)
+            return 1
+        print(f"no answer from {options.oss}: is `make run` running?", file=sys.stderr)
+        return 2
+    print(f"{bucket}/{key}: ETag {done.etag}, request {done.request_id}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,347 @@
+"""The claims of one invocation in the ledger: requests enter before they are sent, and again with outcomes.
+
+A request is known by its message ids with their targets, its app, workspace and tenant, of which only a hash
+is stored. Its record keeps a fingerprint of the message and what became of it, but no target, no text of the
+push and no secret. `ledger.lua` describes records and is the only way to change one. A record is
+
+* claimed, until the deadline of the invocation that sends it: for another one it is ``throttled`` for now;
+* claimed and past that deadline: the sender is gone, the outcome is ``unknown``;
+* ``accepted`` or ``unknown``, for as long as the message is valid: the same message gets that outcome again,
+  another one under the same ids is ``refused`` (``IdReused``).
+
+Nothing else is remembered: what was not taken may be sent again, corrected or not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from mpaas_push.ledger_server import Failure, record_key
+from mpaas_push.outcome import (
+    ACCEPTED,
+    MISCONFIGURED,
+    REFUSED,
+    THROTTLED,
+    UNKNOWN,
+    Outcome,
+    OutcomeKind,
+    ids_for_log,
+)
+from mpaas_push.settings import IfDown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mpaas_push.invocation import Invocation
+    from mpaas_push.ledger_server import LedgerServer
+    from mpaas_push.request import PushRequest
+    from mpaas_push.settings import Settings
+
+__all__ = ["SHORTEST_KEPT_SECONDS", "Claim", "Claims"]
+
+logger = logging.getLogger(__name__)
+
+SHORTEST_KEPT_SECONDS = 24 * 3600
+"""Records outlive short validities: deliveries are repeated for up to a day
+(fc-runtime.md: MNS topic trigger, Asynchronous invocation)."""
+LONGEST_KEPT_SECONDS = 400 * 24 * 3600
+"""Longer validities are not told from mistakes, and no clock and no server counts without end."""
+LONGEST_CLAIM_SECONDS = 15 * 60.0
+"""A claim of an invocation without deadline, or with a later one: the request has no longer than that."""
+MARGIN_SECONDS = 1.0
+"""How long a claim outlives its invocation: a verdict of the last moment still has to be recorded."""
+DAY_MILLISECONDS = 24 * 3600 * 1000
+"""A loop goes on until the end of its last day, of which any moment may be given
+(pushsimple.md: Strategy content)."""
+CALLS_A_TRIP = 500
+"""Most outcomes that are recorded in one trip."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to send a request; settle it with the outcome.
+
+    Attributes:
+        request: The request.
+        owner: What tells this claim from all others.
+        deadline: Until when the request may be under way, on the clock of `time.monotonic`; then others may
+            think that its sender is gone.
+    """
+
+    request: PushRequest = field(repr=False)
+    owner: str
+    deadline: float
+
+
+class Claims:
+    """What one invocation claims, and what of it is not recorded yet. Not safe under threads.
+
+    What the ledger cannot tell about a request is decided by `PUSH_LEDGER_IF_DOWN`. Where it can never work
+    (wrong password, missing rights, a node of a cluster) nothing goes out, whatever that says: each request
+    is ``misconfigured``. Each kind of failure is logged once, and at the end how many requests it affected.
+    """
+
+    def __init__(self, server: LedgerServer, settings: Settings, invocation: Invocation) -> None:
+        """Claim nothing yet; `Ledger.claims` makes one.
+
+        Args:
+            server: Keeps the records.
+            settings: What to do when the ledger cannot tell, and with an unknown outcome.
+            invocation: Until when its requests may be under way.
+        """
+        self._server = server
+        self._sends_without = settings.ledger_if_down is IfDown.SEND
+        self._on_unknown = settings.on_unknown.value
+        self._invocation = invocation
+        self._unrecorded: list[tuple[Any, ...]] = []
+        self._untold = 0
+        self._failures: dict[str, None] = {}  # a set that keeps its order
+
+    def claim(self, requests: Sequence[PushRequest]) -> list[Claim | Outcome]:
+        """Ask for the right to send requests, all in one trip; never raises.
+
+        Args:
+            requests: The requests. One whose validity has ended takes over no unknown outcome.
+
+        Returns:
+            For each request one of two:
+
+            * the claim: send the request, then settle it. Where the ledger could not tell, the claim may not
+              exist; what became of the request is recorded even so, as soon as that is possible;
+            * the outcome that stands for sending: that of the first time, ``throttled`` while another
+              invocation sends it (``InProgress``) or while the ledger is down and `PUSH_LEDGER_IF_DOWN` is
+              ``fail``, ``refused`` if another message was sent under its ids (``IdReused``),
+              ``misconfigured`` if the ledger can never work.
+        """
+        time_left = self._invocation.time_left
+        seconds = max(min(time_left + MARGIN_SECONDS, LONGEST_CLAIM_SECONDS), MARGIN_SECONDS)
+        deadline = time.monotonic() + seconds - MARGIN_SECONDS
+        token = os.urandom(8).hex()
+        claims = [
+            Claim(request=request, owner=f"{token}-{index}", deadline=deadline)
+            for index, request in enumerate(requests)
+        ]
+        answers = self._ask(
+            [
+                _call(
+                    claim,
+                    "claim",
+                    _seconds_kept(claim.request),
+                    claim.request.fingerprint,
+                    round(seconds * 1000),
+                    self._on_unknown if claim.request.validity_left() > 0 else "",
+                )
+                for claim in claims
+            ]
+        )
+        # One record that can never be written is enough: the server is not the one that is meant.
+        permanent = next((each for each in answers if isinstance(each, Failure) and each.is_permanent), None)
+        results = [
+            self._result(claim, permanent or answer) for claim, answer in zip(claims, answers, strict=True)
+        ]
+        # A claim that is not used must not end as `unknown`. Where there was no answer it may exist.
+        self.settle(
+            [
+                (claim, result)
+                for claim, answer, result in zip(claims, answers, results, strict=True)
+                if isinstance(result, Outcome) and _may_exist(answer)
+            ]
+        )
+        return results
+
+    def settle(self, settled: Iterable[tuple[Claim, Outcome]]) -> None:
+        """Record what became of claimed requests, all in one trip; never raises.
+
+        ``accepted`` and ``unknown`` are kept, any other outcome gives the claim back. What cannot be recorded
+        now is tried again with the next outcomes. Another invocation that has taken the request over
+        meanwhile keeps its claim, and its outcome stays, unless this push was accepted.
+        """
+        self._unrecorded += _settlements(settled)
+        self._record()
+
+    def conclude(self, settled: Iterable[tuple[Claim, Outcome]] = ()) -> None:
+        """Settle the last requests and log what the ledger failed for; never raises.
+
+        A server that was down a moment ago is asked once more. When that fails as well, claims that exist
+        stay, and count as ``unknown`` past their deadline.
+        """
+        self._unrecorded += _settlements(settled)
+        self._record(despite_pause=True)
+        reasons = ", ".join(self._failures)
+        if self._untold:
+            text = (
+                "the ledger failed for %d requests (%s): they were sent without it, and may be sent twice"
+                if self._sends_without
+                else "the ledger failed for %d requests (%s): they wait for it"
+            )
+            self._log(logging.ERROR, text, self._untold, reasons)
+        if self._unrecorded:
+            text = "the ledger failed (%s): %d outcomes are not recorded, and may end as unknown"
+            self._log(logging.ERROR, text, reasons, len(self._unrecorded))
+
+    def _record(self, *, despite_pause: bool = False) -> None:
+        """Record what waits for it, as far as the server answers."""
+        while self._unrecorded:
+            calls = self._unrecorded[:CALLS_A_TRIP]
+            answers = self._ask(calls, despite_pause=despite_pause)
+            failed = [
+                call for call, answer in zip(calls, answers, strict=True) if isinstance(answer, Failure)
+            ]
+            self._unrecorded[:CALLS_A_TRIP] = failed
+            if failed:
+                return
+
+    def _ask(
+        self, calls: Sequence[tuple[Any, ...]], *, despite_pause: bool = False
+    ) -> list[list[str] | Failure]:
+        """Ask the server, and log each kind of failure when it is met first."""
+        answers = self._server.ask(calls, despite_pause=despite_pause, retry_until=self._invocation.deadline)
+        for answer in answers:
+            if not isinstance(answer, Failure) or answer.reason in self._failures:
+                continue
+            self._failures[answer.reason] = None
+            if answer.is_permanent:
+                text = "the ledger can never work as it is set up, nothing is sent: %s"
+                self._log(logging.ERROR, text, answer.reason)
+            else:
+                self._log(logging.WARNING, "the ledger failed: %s", answer.reason)
+        return answers
+
+    def _result(self, claim: Claim, answer: list[str] | Failure) -> Claim | Outcome:
+        """Return what an answer to a claim means."""
+        request = claim.request
+        match answer:
+            case Failure(is_permanent=True):
+                text = f"the ledger: {answer.reason}"
+                return _not_sent(request, MISCONFIGURED, "LedgerMisconfigured", text)
+            case Failure():
+                self._untold += 1
+                return self._without(claim, "LedgerDown")
+            case ["reclaimed"]:
+                self._log(logging.WARNING, "sent again after an unknown outcome", request=request)
+                return claim
+            case ["claimed"]:
+                return claim
+        outcome = _outcome_of(request, answer)
+        if outcome is None:
+            text = "the ledger holds a record that this version cannot read: %s"
+            then = "it is sent, and may be sent twice" if self._sends_without else "it waits"
+            self._log(logging.ERROR, text, then, request=request)
+            return self._without(claim, "LedgerUnreadable")
+        return outcome
+
+    def _without(self, claim: Claim, code: str) -> Claim | Outcome:
+        """Return what `PUSH_LEDGER_IF_DOWN` says, where nobody can tell whether a request was sent before."""
+        if self._sends_without:
+            return claim
+        text = "the ledger cannot tell whether it was sent before"
+        return _not_sent(claim.request, THROTTLED, code, text)
+
+    def _log(self, level: int, text: str, *values: object, request: PushRequest | None = None) -> None:
+        extra: dict[str, Any] = {"request_id": self._invocation.request_id}
+        if request:
+            extra["message_ids"] = ids_for_log(request.targets)
+        with suppress(Exception):  # of a handler of the log: it must not end what others send
+            logger.log(level, text, *values, extra=extra)
+
+
+class _Record(BaseModel):
+    """An outcome in its record. New fields need a default; a removed or changed one, a new version."""
+
+    request_id: str | None = None
+    result_code: str | None = None
+    result_message: str | None = None
+    task_id: str | None = None
+    attempts: int = 1
+
+
+def _outcome_of(request: PushRequest, answer: list[str]) -> Outcome | None:
+    """Return the outcome that a record stands for; None if it cannot be read."""
+    try:
+        match answer:
+            case ["busy", _]:
+                text = "another invocation is sending it; safe to ask again"
+                return _not_sent(request, THROTTLED, "InProgress", text, retry_after=1.0)
+            case ["reused", at]:
+                moment = datetime.fromtimestamp(int(at) // 1000, timezone.utc)
+                return _not_sent(request, REFUSED, "IdReused", _reuse(request, moment))
+            case ["settled", "claimed", _]:
+                text = "the invocation that sent this request ended before its outcome was known"
+                return Outcome(UNKNOWN, request.targets, None, "Interrupted", text, attempts=1)
+            case ["settled", state, text]:
+                record = _Record.model_validate_json(text).model_dump()
+                return Outcome(OutcomeKind(state), request.targets, **record)
+    except (ValueError, OverflowError, OSError):  # cut, or of a moment that no calendar has
+        pass
+    return None
+
+
+def _reuse(request: PushRequest, moment: datetime) -> str:
+    first, *others = ids_for_log(request.targets)
+    ids = f"message id {first}" + (f" (and {len(others)} more)" if others else "")
+    return f"another message was sent under {ids} at {moment.isoformat()}; give this one an id of its own"
+
+
+def _not_sent(
+    request: PushRequest, kind: OutcomeKind, code: str, why: str, retry_after: float | None = None
+) -> Outcome:
+    return Outcome(
+        kind, request.targets, result_code=code, result_message=f"not sent: {why}", retry_after=retry_after
+    )
+
+
+def _may_exist(answer: list[str] | Failure) -> bool:
+    """Say whether a claim may exist after an answer."""
+    if isinstance(answer, Failure):
+        return answer.is_asked and not answer.is_permanent
+    return answer[0] in {"claimed", "reclaimed"}
+
+
+def _settlements(settled: Iterable[tuple[Claim, Outcome]]) -> list[tuple[Any, ...]]:
+    """Return the calls that record outcomes, or give claims back."""
+    return [
+        _call(
+            claim,
+            "settle",
+            _seconds_kept(claim.request),
+            claim.request.fingerprint,
+            outcome.kind.value,
+            _Record.model_validate(outcome, from_attributes=True).model_dump_json(exclude_defaults=True),
+        )
+        if outcome.kind in {ACCEPTED, UNKNOWN}
+        else _call(claim, "release")
+        for claim, outcome in settled
+    ]
+
+
+def _call(claim: Claim, action: str, *arguments: Any) -> tuple[Any, ...]:
+    return (record_key("request", _identity(claim.request)), action, claim.owner, *arguments)
+
+
+def _identity(request: PushRequest) -> str:
+    """Return what makes a request the same one: as an earlier version did where there is no tenant."""
+    parameters = request.parameters
+    identity = [parameters.get("AppId"), parameters.get("WorkspaceId"), sorted(request.targets.items())]
+    if tenant := parameters.get("TenantId"):
+        identity.append(tenant)
+    return json.dumps(identity)
+
+
+def _seconds_kept(request: PushRequest) -> int:
+    """Return for how long a record is kept: the validity of a timed or loop push begins when it is sent."""
+    message, wait = request.message, 0.0
+    if message.strategy_content:
+        moments = message.strategy_content.used(message.strategy_type)
+        last_moment = moments.get("fixedTime") or moments.get("endTime", 0) + DAY_MILLISECONDS
+        wait = max(last_moment / 1000 - time.time(), 0.0)
+    return min(max(math.ceil(wait) + message.expired_seconds, SHORTEST_KEPT_SECONDS), LONGEST_KEPT_SECONDS)

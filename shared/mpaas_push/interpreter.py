@@ -1,0 +1,310 @@
+"""One JMESPath expression applied to one event: which fields are missing, and how much may be made of it.
+
+JMESPath takes a field that an event lacks for null, so that ``data.stauts != 'CANCELLED'`` holds for every
+order. Here a negation of a missing field is an error, unless the expression says what a missing field means.
+Besides the functions of JMESPath there are those of Powertools.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+from itertools import islice
+from math import isfinite
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import jmespath
+from aws_lambda_powertools.utilities.jmespath_utils import PowertoolsFunctions
+from jmespath import functions
+from jmespath.visitor import TreeInterpreter
+from typing_extensions import override
+
+from mpaas_push.json_text import WrittenFloat, read_json, written_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["FUNCTIONS", "Inapplicable", "Interpreter", "lacking", "plain_value"]
+
+MAX_TEXT = 65_536
+"""Characters of a text that a function may make; no longer message could be handed to a queue."""
+MAX_INFLATION = 32
+"""Bytes that a byte of base64 may become when it is decompressed, beyond `MAX_TEXT`."""
+MAX_VALUES = 200_000
+"""Values that a result may hold."""
+MAX_CHARACTERS = 8 * 1024 * 1024
+"""Characters that a result may hold, and that all functions of an expression may make together."""
+MAX_PRODUCED = 1_000_000
+"""Elements that all lists and objects which an expression makes may have together."""
+
+
+class Inapplicable(Exception):
+    """An expression cannot be applied to an event; the text names the reason and no value of the event."""
+
+
+class Interpreter(TreeInterpreter):  # type: ignore[misc]
+    """Applies the tree of an expression to an event, once.
+
+    Attributes:
+        missing: Paths of the fields that the event lacks and for which the expression names no other value,
+            each from where it is applied to the first key that is not there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_OPTIONS)
+        self.missing: list[str] = []
+        self._elements_left = MAX_PRODUCED
+        self._characters_left = MAX_CHARACTERS
+
+    # --- Fields that are missing
+
+    @override
+    def visit_field(self, node: Any, value: Any) -> Any:
+        if isinstance(value, dict) and node["value"] in value:
+            return value[node["value"]]
+        self.missing.append(node["value"])
+        return None
+
+    @override
+    def visit_index(self, node: Any, value: Any) -> Any:
+        found = super().visit_index(node, value)
+        if found is None and isinstance(value, list):
+            self.missing.append(f"[{node['value']}]")
+        return found
+
+    @override
+    def visit_subexpression(self, node: Any, value: Any) -> Any:
+        """Follow a path: of the steps that are missing only the first is named, with what leads there."""
+        before, path = len(self.missing), ""
+        for child in node["children"]:
+            known = len(self.missing)
+            value = self.visit(child, value)
+            if child["type"] in _STEPS and len(self.missing) > known:
+                first = f"{path}.{self.missing[known]}".lstrip(".").replace(".[", "[")
+                self.missing[known:] = [first] if known == before else []
+            path += _path(child)
+        return value
+
+    visit_index_expression = visit_subexpression
+
+    @override
+    def visit_comparator(self, node: Any, value: Any) -> Any:
+        before = len(self.missing)
+        found = super().visit_comparator(node, value)
+        literals = [child["value"] for child in node["children"] if child["type"] == "literal"]
+        if None in literals:
+            del self.missing[before:]  # it asks whether there is one
+        elif node["value"] == "ne" or (node["value"] == "eq" and _negates(node)):
+            self._refuse(before)
+        return found
+
+    @override
+    def visit_not_expression(self, node: Any, value: Any) -> Any:
+        before = len(self.missing)
+        found = super().visit_not_expression(node, value)
+        self._refuse(before)
+        return found
+
+    @override
+    def visit_or_expression(self, node: Any, value: Any) -> Any:
+        left, right = node["children"]
+        before = len(self.missing)
+        found = self.visit(left, value)
+        if self._is_true(found):
+            return found
+        known = len(self.missing)
+        found = self.visit(right, value)
+        if right["type"] == "literal" or self._is_true(found):
+            del self.missing[before:known]  # what it stands for is not in question
+        return found
+
+    def _refuse(self, before: int) -> None:
+        if names := self.missing[before:]:
+            example = f"`{names[0][:_LONGEST_SHOWN]} || 'text'`"
+            raise Inapplicable(f"{lacking(names)}; say what a negation makes of that, as in {example}")
+
+    # --- What could make much of little
+
+    @override
+    def visit_function_expression(self, node: Any, value: Any) -> Any:
+        before = len(self.missing)
+        found = super().visit_function_expression(node, value)
+        if node["value"] == "not_null" and found is not None:
+            del self.missing[before:]
+        if isinstance(found, str):
+            self._characters_left -= len(found)
+            if self._characters_left < 0:
+                raise Inapplicable(_TOO_LARGE)
+        return self._counted(found)
+
+    @override
+    def visit_flatten(self, node: Any, value: Any) -> Any:
+        base = self.visit(node["children"][0], value)
+        if not isinstance(base, list):
+            return None
+        self._produce(sum(len(element) if isinstance(element, list) else 1 for element in base))
+        return [below for element in base for below in (element if isinstance(element, list) else [element])]
+
+    @override
+    def visit_multi_select_list(self, node: Any, value: Any) -> Any:
+        self._produce(len(node["children"]))
+        return super().visit_multi_select_list(node, value)
+
+    @override
+    def visit_multi_select_dict(self, node: Any, value: Any) -> Any:
+        self._produce(len(node["children"]))
+        return super().visit_multi_select_dict(node, value)
+
+    @override
+    def visit_projection(self, node: Any, value: Any) -> Any:
+        return self._counted(super().visit_projection(node, value))
+
+    @override
+    def visit_value_projection(self, node: Any, value: Any) -> Any:
+        return self._counted(super().visit_value_projection(node, value))
+
+    @override
+    def visit_filter_projection(self, node: Any, value: Any) -> Any:
+        return self._counted(super().visit_filter_projection(node, value))
+
+    @override
+    def visit_slice(self, node: Any, value: Any) -> Any:
+        return self._counted(super().visit_slice(node, value))
+
+    def _counted(self, found: Any) -> Any:
+        if isinstance(found, (list, dict)):
+            self._produce(len(found))
+        return found
+
+    def _produce(self, elements: int) -> None:
+        self._elements_left -= elements
+        if self._elements_left < 0:
+            raise Inapplicable(_TOO_LARGE)
+
+
+def lacking(fields: Iterable[str]) -> str:
+    """Say that an event lacks fields, the first of them; nothing if it lacks none."""
+    names = [f"`{field[:_LONGEST_SHOWN]}`" for field in islice(dict.fromkeys(fields), _MOST_SHOWN)]
+    return f"it has no {' and no '.join(names)}" if names else ""
+
+
+_LONGEST_SHOWN, _MOST_SHOWN = 100, 3
+
+
+def plain_value(value: Any) -> Any:
+    """Return a result as plain JSON, a copy, with numbers as floats.
+
+    Raises:
+        Inapplicable: It holds more than `MAX_VALUES` values or `MAX_CHARACTERS` characters, or a number that
+            no float can hold.
+    """
+    _check_size(value, MAX_CHARACTERS)
+    return _plain(value)
+
+
+FunctionT = TypeVar("FunctionT", bound="Callable[..., Any]")
+_TOO_LARGE = "the result is too large"
+# JMESPath tells types by the names of their classes.
+functions.TYPES_MAP[WrittenFloat.__name__] = "number"
+functions.REVERSE_TYPES_MAP["number"] += (WrittenFloat.__name__,)
+
+
+def _takes(*types: str) -> Callable[[FunctionT], FunctionT]:
+    """Register a function of JMESPath with the types of its arguments."""
+    signature = functions.signature(*({"types": [] if each == "any" else [each]} for each in types))
+    return cast("Callable[[FunctionT], FunctionT]", signature)
+
+
+class _Functions(PowertoolsFunctions):
+    """The functions that may be called; those that could make much of little are bounded."""
+
+    @_takes("any")
+    def _func_to_string(self, value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        _check_size(value, MAX_TEXT)
+        text = written_json(value)
+        if len(text) > MAX_TEXT:
+            raise Inapplicable(_TOO_LARGE)
+        return text
+
+    @_takes("string", "array-string")
+    def _func_join(self, separator: str, texts: list[str]) -> str:
+        if len(separator) * len(texts) + sum(map(len, texts)) > MAX_TEXT:
+            raise Inapplicable(_TOO_LARGE)
+        return separator.join(texts)
+
+    @_takes("string")
+    def _func_powertools_json(self, text: str) -> Any:
+        return read_json(text, keep_digits=True)
+
+    @_takes("string")
+    def _func_powertools_base64_gzip(self, text: str) -> str:
+        most = max(MAX_TEXT, MAX_INFLATION * len(text))
+        with gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(text))) as compressed:
+            inflated = compressed.read(most + 1)
+        if len(inflated) > most:
+            raise Inapplicable(_TOO_LARGE)
+        return inflated.decode()
+
+
+FUNCTIONS = frozenset(_Functions.FUNCTION_TABLE)
+"""The names of the functions that may be called."""
+_OPTIONS = jmespath.Options(custom_functions=_Functions())
+
+
+_STEPS = {"field", "index", "subexpression", "index_expression"}
+"""Kinds of nodes that lead from a value to one below it."""
+
+
+def _path(node: Any) -> str:
+    """Return a step of a path, or several, as an expression has them; nothing for what is no such step."""
+    if node["type"] == "field":
+        return f".{node['value']}"
+    if node["type"] == "index":
+        return f"[{node['value']}]"
+    return "".join(map(_path, node["children"])) if node["type"] in _STEPS else ""
+
+
+def _negates(comparison: Any) -> bool:
+    """Return whether something other than a field is compared with false, 0 or what is empty.
+
+    A field that is missing is equal to none of them.
+    """
+    return any(
+        one["type"] == "literal" and one["value"] in (False, "", [], {}) and other["type"] not in _STEPS
+        for one, other in (comparison["children"], comparison["children"][::-1])
+    )
+
+
+def _check_size(value: Any, characters: int) -> None:
+    """Raise unless what a value holds, written out, has at most `MAX_VALUES` and so many characters."""
+    pending, values = [value], 0
+    while pending:
+        below = pending.pop()
+        if isinstance(below, str):
+            characters -= len(below)
+        elif isinstance(below, WrittenFloat):
+            characters -= len(below.digits)
+        elif isinstance(below, int):
+            characters -= below.bit_length() // 3
+        elif isinstance(below, dict):
+            values += len(below)
+            characters -= sum(map(len, below))
+            pending += below.values()
+        elif isinstance(below, list):
+            values += len(below)
+            pending += below
+        if values > MAX_VALUES or characters < 0:
+            raise Inapplicable(_TOO_LARGE)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_plain(below) for below in value]
+    if isinstance(value, float) and not isfinite(value):
+        raise Inapplicable("a number is too large")
+    return float(value) if isinstance(value, WrittenFloat) else value

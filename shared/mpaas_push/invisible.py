@@ -1,0 +1,25 @@
+"""Characters that cannot be seen, in ids and settings that somebody copied."""
+
+from __future__ import annotations
+
+__all__ = ["invisible_character"]
+
+
+def invisible_character(text: str) -> str | None:
+    """Return the code point of the first character that cannot be seen, such as ``U+200B``; None without one.
+
+    Those are controls, format characters, blanks other than the space, and the few letters and marks that
+    Unicode draws as nothing.
+    """
+    if text.isascii() and text.isprintable():
+        return None
+    return next((f"U+{ord(each):04X}" for each in text if not each.isprintable() or each in _BLANK), None)
+
+
+_BLANK = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    # Variation selectors.
+    "\ufe00\ufe01\ufe02\ufe03\ufe04\ufe05\ufe06\ufe07\ufe08\ufe09\ufe0a\ufe0b\ufe0c\ufe0d\ufe0e\ufe0f"
+)
+"""Characters of other kinds than controls and formats of which nothing is drawn (Unicode: Default_Ignorable,
+and the empty braille pattern)."""

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import base64
+import gzip
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from mpaas_push import interpreter
+from mpaas_push.expressions import check_expression, find
+from mpaas_push.interpreter import (
+    MAX_INFLATION,
+    MAX_TEXT,
+    MAX_VALUES,
+    Inapplicable,
+    plain_value,
+)
+from mpaas_push.json_text import read_json
+
+# --- Numbers
+
+
+def facts(text: str) -> Any:
+    return {"data": read_json(text, keep_digits=True)}
+
+
+@pytest.mark.parametrize("digits", ["19.90", "1e400", "1.0", "0.10000000000000000000000001"])
+def test_numbers_work_as_numbers_and_keep_their_digits_in_texts(digits: str) -> None:
+    event = facts(f'{{"n": {digits}, "list": [{digits}], "text": "{{\\"n\\": {digits}}}"}}')
+
+    assert find("to_string(data.n)", event) == digits
+    assert find("to_string(data.list)", event) == f"[{digits}]"
+    assert find("to_string(powertools_json(data.text).n)", event) == digits
+    assert find("data.n > `0`", event) is True
+    assert find("type(data.n)", event) == "number"
+    assert find("max(data.list) == data.n && sum(data.list) > `0`", event) is True
+    assert find("sort(data.list) == data.list", event) is True
+
+
+def test_a_plain_value_has_plain_numbers() -> None:
+    value = plain_value(facts('[19.90, {"a": 1.0}]')["data"])
+
+    assert value == [19.9, {"a": 1.0}]
+    assert type(value[0]) is type(value[1]["a"]) is float
+    with pytest.raises(Inapplicable, match="a number is too large"):
+        plain_value(facts("[1e400]")["data"])
+
+
+# --- What could make much of little
+
+
+def test_a_decompressed_text_is_bounded() -> None:
+    small = base64.b64encode(gzip.compress(b'{"a": 1}')).decode()
+    assert find("powertools_json(powertools_base64_gzip(data)).a", {"data": small}) == 1
+
+    bomb = base64.b64encode(gzip.compress(b"0" * 50_000_000)).decode()
+    limit = max(MAX_TEXT, MAX_INFLATION * len(bomb))
+    tracemalloc.start()
+    try:
+        with pytest.raises(Inapplicable, match="the result is too large"):
+            find("powertools_base64_gzip(data)", {"data": bomb})
+        assert tracemalloc.get_traced_memory()[1] < 4 * limit
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_joined_text_is_bounded() -> None:
+    event = {"glue": "x" * 1000, "texts": [""] * 1000}
+    with pytest.raises(Inapplicable, match="the result is too large"):
+        find("join(glue, texts)", event)
+    assert find("join(', ', texts[:2])", event) == ", "
+
+
+def test_a_result_that_holds_itself_over_and_over_is_bounded() -> None:
+    doubled = " | ".join(["[@, @]"] * 40)
+    with pytest.raises(Inapplicable, match="the result is too large"):
+        find(f"to_string(a | {doubled})", {"a": 1})
+    with pytest.raises(Inapplicable, match="the result is too large"):
+        plain_value(find(doubled, {"a": 1}))
+    with pytest.raises(Inapplicable, match="the result is too large"):
+        plain_value(find(" | ".join(["[@, @]"] * 15), {"a": "x" * 1000}))
+    assert len(plain_value(list(range(MAX_VALUES)))) == MAX_VALUES
+
+
+INFLATING = {
+    "to_string of a list that holds itself": "data" + " | to_string([@, @])" * 12,
+    "to_string of escaped texts": "data.text" + " | to_string([@])" * 12,
+    "to_string of a long number": "to_string(data.number" + " | [@, @]" * 10 + ")",
+    "to_string of long keys": "to_string(data.object" + " | [@, @]" * 10 + ")",
+    "texts in a list that holds itself": "data.text" + " | [@, @]" * 10,
+    "flatten": "data.list" + " | [@, @][]" * 24,
+    "flatten of many": "data.list | [" + ", ".join("@" * 200) + "][]",
+    "merge": "data.list" + " | [[*].{a: @, b: @}, @][]" * 8,
+    "slices": "data.list | [" + ", ".join(["[:]"] * 200) + "]",
+    "join in a projection": "data.list[*].join('" + "x" * 1000 + "', ['a', 'b'])",
+    "to_string in a projection": "data.list[*].to_string({a: @, b: '" + "x" * 1000 + "'})",
+    "decompression in a projection": "data.list[*].powertools_base64_gzip('"
+    + base64.b64encode(gzip.compress(b"0" * 2000)).decode()
+    + "')",
+}
+
+
+@pytest.mark.parametrize("expression", INFLATING.values(), ids=INFLATING.keys())
+def test_no_function_makes_much_of_little(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, value in {"MAX_PRODUCED": 10_000, "MAX_CHARACTERS": 100_000, "MAX_TEXT": 10_000}.items():
+        monkeypatch.setattr(interpreter, limit, value)
+    data = {"text": '\\"' * 500, "list": list(range(200)), "number": 10**1000, "object": {"k" * 1000: 1}}
+    check_expression(expression)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Inapplicable, match="the result is too large"):
+            plain_value(find(expression, {"data": data}))
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_event_of_many_elements_is_no_inflation() -> None:
+    event = {"data": {"orders": [{"user": f"user-{index}", "open": True} for index in range(50_000)]}}
+
+    found = find("data.orders[?open].{id: user} | [*].to_string(id) | [[:]][]", event)
+
+    assert len(plain_value(found)) == 50_000
