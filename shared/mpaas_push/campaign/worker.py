@@ -50,8 +50,9 @@ NEAR_SECONDS = 5.0
 """A moment that is nearer is waited for; a later one becomes the delay of the next task."""
 AHEAD_SECONDS = 60.0
 """Nothing is reserved further ahead, so that another pace counts at once."""
-BLOCK_SECONDS = 25.0
-"""For how long a block is sent; with the wait before it less than `store.LEASE_SECONDS`."""
+ROUND_SECONDS = 12.0
+"""For how long the requests of a block are sent until the lease is renewed; with the wait before it less than
+`store.LEASE_SECONDS`. What a killed worker had claimed is unknown after as long."""
 MARGIN_SECONDS = 5.0
 """Kept free at the end of an invocation, to write results, commit and submit the next task."""
 THROTTLE_SECONDS = 1.0
@@ -150,6 +151,10 @@ class _Tools:
     queue: TaskQueue
 
 
+class _Ended(Exception):
+    """Nothing is left to do for this task."""
+
+
 class _Worker:
     def __init__(self, task: PieceTask, owner: str, stored: StoredCampaign, tools: _Tools) -> None:
         self._task, self._owner = task, owner
@@ -180,6 +185,8 @@ class _Worker:
                     return reason
         except _HandOn as hand_on:
             return self._hand_on(hand_on)
+        except _Ended as ended:
+            return str(ended)
         self._results.delete_parts()
         return "done"
 
@@ -211,7 +218,7 @@ class _Worker:
         self, rows: Sequence[Row | InvalidRow], end: int, cursor: _Cursor, *, is_last: bool
     ) -> str | None:
         """Send a block and commit it; return why nothing may follow, if that is so."""
-        if self._invocation.time_left < BLOCK_SECONDS + NEAR_SECONDS + MARGIN_SECONDS and self._is_sending():
+        if self._invocation.time_left < ROUND_SECONDS + NEAR_SECONDS + MARGIN_SECONDS and self._is_sending():
             raise _HandOn("out of time")
         block = self._composer.compose(rows, end)
         fates = block.fates + self._fates(block)
@@ -300,8 +307,6 @@ class _Worker:
             _HandOn: some are still throttled.
             Misconfigured: all of them are.
         """
-        until = min(self._invocation.deadline - MARGIN_SECONDS, time.monotonic() + BLOCK_SECONDS)
-        invocation = replace(self._invocation, deadline=until)
         outcomes: dict[int, Outcome] = {}
         waiting = list(range(len(requests)))
         now = time.time()
@@ -310,24 +315,41 @@ class _Worker:
                 PushTask(scope=self._scope, original="", message=requests[index].message, first_moment=now)
                 for index in waiting
             ]
-            results = self._client.send_tasks(tasks, invocation)
+            until = min(self._invocation.deadline - MARGIN_SECONDS, time.monotonic() + ROUND_SECONDS)
+            results = self._client.send_tasks(tasks, replace(self._invocation, deadline=until))
             outcomes |= {index: result[0] for index, result in zip(waiting, results, strict=True)}
             waiting = [index for index in waiting if outcomes[index].kind is THROTTLED]
             if not waiting:
                 break
-            codes = {outcomes[index].result_code for index in waiting}
-            if codes - OURS:
-                self._store.slow()
-            pause = max(outcomes[index].retry_after or THROTTLE_SECONDS for index in waiting)
-            if time.monotonic() + pause >= until:
-                raise _HandOn("throttled", delay=min(pause, 60) + random.uniform(0, NEAR_SECONDS), at=now)
-            self._throttled += pause
-            time.sleep(pause)
+            self._wait_until_unthrottled([outcomes[index] for index in waiting])
         kinds = {outcome.kind for outcome in outcomes.values()}
         if kinds == {MISCONFIGURED}:
             example = outcomes[0]
             raise Misconfigured(f"mPaaS: {example.result_code} ({example.result_message})")
         return [(request, outcomes[index]) for index, request in enumerate(requests)]
+
+    def _wait_until_unthrottled(self, outcomes: Sequence[Outcome]) -> None:
+        """Wait before throttled requests are sent again.
+
+        Raises:
+            _HandOn: the time of this task is not enough.
+            _Ended: the campaign was paused or cancelled, or somebody else has the piece.
+        """
+        if {outcome.result_code for outcome in outcomes} - OURS:
+            self._store.slow()
+        pause = max(outcome.retry_after or THROTTLE_SECONDS for outcome in outcomes)
+        if pause > NEAR_SECONDS or pause + ROUND_SECONDS + MARGIN_SECONDS > self._invocation.time_left:
+            raise _HandOn("throttled", delay=pause + random.uniform(0, NEAR_SECONDS), at=time.time() + pause)
+        self._throttled += pause
+        time.sleep(pause)
+        state = self._store.renew(self._task.campaign, self._task.piece, self._owner)
+        if state is None:
+            raise _Ended("lost")
+        if state == "cancelled":
+            raise _HandOn("cancelled")
+        if state == "paused":
+            self._store.release(self._task.campaign, self._task.piece, self._owner, due=0, has_waited=True)
+            raise _Ended("paused")
 
     def _hand_on(self, hand_on: _HandOn) -> str:
         """Let the next task have the piece."""
