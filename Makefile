@@ -45,6 +45,7 @@ template: install  ## write template.yml, made of s.yaml
 new-function: install  ## make a function with test and event: make new-function NAME=order_events TRIGGER=kafka
 	@$(BIN)/python -m project new-function '$(NAME)' '$(TRIGGER)'
 
+test: export PYTHONDONTWRITEBYTECODE =  # else every process that a test starts compiles everything anew
 test: install  ## the tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 

@@ -14,6 +14,7 @@ from benchmarks.cold_start import cold_start, imports
 from benchmarks.cost import cost
 from benchmarks.cpu import own_work, push_cpu
 from benchmarks.inbox import inbox
+from benchmarks.queues import queues
 from benchmarks.quota import quota
 from benchmarks.throughput import throughput
 
@@ -21,6 +22,7 @@ SECTIONS = {
     "throughput": throughput,
     "quota": quota,
     "batches": batches,
+    "queues": queues,
     "push": push_cpu,
     "work": own_work,
     "cold": cold_start,

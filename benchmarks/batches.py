@@ -20,6 +20,8 @@ from tests.redis_server import RedisServer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+__all__ = ["batches", "function_host", "message"]
+
 MESSAGES, BATCH, PART, LATENCY, SAMPLE_CALLS = 10_000, 100, 1_000, 0.02, 25
 ROOT = Path(__file__).resolve().parent.parent
 OURS, WITH_LEDGER = "`queue_push`", "`queue_push` with a ledger on this machine"
@@ -34,8 +36,8 @@ def batches() -> Table:
         port = opened.enter_context(serving(LATENCY))
         ledger = opened.enter_context(RedisServer())
         hosts = {
-            OURS: opened.enter_context(_host(port, {})),
-            WITH_LEDGER: opened.enter_context(_host(port, {"PUSH_LEDGER_URL": ledger.url})),
+            OURS: opened.enter_context(function_host(port, {})),
+            WITH_LEDGER: opened.enter_context(function_host(port, {"PUSH_LEDGER_URL": ledger.url})),
         }
         for host in hosts.values():
             _deliver(host, range(-BATCH, 0))
@@ -84,7 +86,14 @@ def _row(name: str, times: Mapping[str, Times], *, least: float | None = None) -
     return [name, f"{PART / times[name].median:,.0f}", f"{ratio:.1f}", told]
 
 
-def _host(port: int, environment: Mapping[str, str]) -> FunctionHost:
+def function_host(port: int, environment: Mapping[str, str], *, limit: int = 1) -> FunctionHost:
+    """Return `queue_push`, which sends to a server of this machine.
+
+    Args:
+        port: Of the server.
+        environment: More of the function's variables.
+        limit: The most instances.
+    """
     function = Function(
         name="queue_push",
         folder=ROOT / "functions" / "queue_push",
@@ -97,13 +106,13 @@ def _host(port: int, environment: Mapping[str, str]) -> FunctionHost:
         },
         timeout=60,
     )
-    return FunctionHost(function, account=Account(credentials=Credentials()), limit=1)
+    return FunctionHost(function, account=Account(credentials=Credentials()), limit=limit)
 
 
 def _deliver(host: FunctionHost, numbers: range) -> float:
     """Deliver a batch of which every message must be accepted; return the instance's peak memory in MB."""
     event = [
-        {"requestId": "r", "messageId": f"M{number}", "messageBody": json.dumps(_message(number))}
+        {"requestId": "r", "messageId": f"M{number}", "messageBody": json.dumps(message(number))}
         for number in numbers
     ]
     result = host.invoke(json.dumps(event).encode())
@@ -113,7 +122,8 @@ def _deliver(host: FunctionHost, numbers: range) -> float:
     return result.max_memory_mb
 
 
-def _message(number: int) -> dict[str, Any]:
+def message(number: int) -> dict[str, Any]:
+    """Return a message of a queue, to one target."""
     return {
         "taskName": "order-shipped",
         "title": "Your order is on its way",

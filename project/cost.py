@@ -60,7 +60,7 @@ class Assumptions:
     targets: int = field(default=1, metadata={"what": "targets of one push; ten share a request to mPaaS"})
     a_request: int = field(default=1, metadata={"what": "pushes in one HTTP request"})
     batch: int = field(
-        default=0, metadata={"what": "messages in one batch; 0: CountBasedWindow of the trigger"}
+        default=100, metadata={"what": "messages in one batch; at most CountBasedWindow of the trigger"}
     )
     ms_one: float = field(default=52.0, metadata={"what": "milliseconds of an invocation with one push"})
     ms_hundred: float = field(
@@ -147,7 +147,7 @@ def _way(name: str, trigger: Trigger, assumed: Assumptions) -> Way:
         case EventBridge(trigger_config=config) if trigger.is_stream:
             window = config.run_options.batch_window.count_based_window if config.run_options else 1
             queue = bool(config.event_source_config.queue)
-            return replace(way, pushes=assumed.batch or window, queue=queue, stream=True)
+            return replace(way, pushes=max(1, min(assumed.batch, window)), queue=queue, stream=True)
         case _:
             return way
 

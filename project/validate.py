@@ -233,12 +233,14 @@ def _written_keys(descriptor: Descriptor, resource: str) -> Iterator[Fault]:
 def _variable_faults(variables: Mapping[str, str]) -> Iterator[Fault]:
     known = Settings.variables().keys() | _OTHER_VARIABLES
     for name in variables:
+        if name in known:
+            continue
         near = get_close_matches(name, known, 1)
-        if _KEYS.search(name) and name not in _OTHER_VARIABLES:
+        if _KEYS.search(name):
             yield Fault(name, "keys stand in no descriptor: the function's role gives them")
         elif name.startswith("FC_"):
             yield Fault(name, "names with FC_ belong to Function Compute")
-        elif name not in known and (name.startswith(("PUSH_", "MPAAS_")) or near):
+        elif name.startswith(("PUSH_", "MPAAS_")) or near:
             yield Fault(name, f"is no setting{f'; did you mean {near[0]}?' if near else ''}")
     yield from settings_faults(dict(variables))
 

@@ -28,6 +28,7 @@ from mpaas_local.account import Account
 from mpaas_local.eventbridge.sources import MnsSource
 from mpaas_local.eventbridge.stream_config import stream_of
 from mpaas_local.eventbridge.streams import EventStream
+from mpaas_local.fc.asynchronous import AsyncQueue
 from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
 from mpaas_local.mns import MnsServer
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
+    from mpaas_local.fc.call import Accept
     from mpaas_local.mns import MnsStore
     from mpaas_local.mns.model import Queue
 
@@ -90,6 +92,7 @@ class Plan:
         streams: Batches under way at once, as well of the retry queue.
         batch: Messages of a batch.
         timeout: Of the function, in seconds; what was claimed is unknown after it.
+        asynchronous: Whether the streams call asynchronously, as many batches at a time as there are instances.
         seed: Of all chance, but not of the moments.
     """
 
@@ -104,6 +107,7 @@ class Plan:
     streams: int = 3
     batch: int = 100
     timeout: int = 10
+    asynchronous: bool = False
     seed: int = 1
 
 
@@ -174,17 +178,26 @@ def run(plan: Plan) -> Figures:
         for body in messages.values():
             mns.store.send("pushes", base64.b64encode(body.encode()).decode())
         host = started.enter_context(_host(plan, sandbox, mns, ledger, again))
+        calls = AsyncQueue("queue_push", host.invoke, retry_seconds=0.2, duplicates=plan.redeliveries)
+        started.enter_context(calls)
         queues = ("pushes", "retry") * plan.streams
         streams = [
-            started.enter_context(consumer_of(plan, mns.store, host, queue, number))
+            started.enter_context(consumer_of(plan, mns.store, host, queue, number, calls.accept))
             for number, queue in enumerate(queues)
         ]
-        _kill_now_and_then(plan, host, mns.store, chance, figures)
-        _wait_until_done(mns.store)
+
+        def remaining() -> int:
+            return _left(mns.store) + calls.counts["pending"]
+
+        _kill_now_and_then(plan, host, remaining, chance, figures)
+        _wait_until_done(remaining)
+        figures.batches += calls.counts["succeeded"]
+        figures.failed += calls.counts["retried"]
+        figures.redelivered += calls.counts["duplicated"] * plan.batch
         for stream, queue in zip(streams, queues, strict=True):
             stream.close(plan.timeout)
             figures.retried += stream.counts["received"] if queue == "retry" else 0
-            figures.batches += stream.counts["batches"]
+            figures.batches += 0 if plan.asynchronous else stream.counts["batches"]
             figures.failed += stream.counts["failures"]
             figures.redelivered += stream.counts["redelivered"]
         figures.seconds = time.monotonic() - began
@@ -230,26 +243,35 @@ def _host(plan: Plan, sandbox: Sandbox, mns: MnsServer, ledger: RedisServer, aga
     return FunctionHost(function, account=Account(credentials=ROLE), on_log=on_log)
 
 
-def consumer_of(plan: Plan, store: MnsStore, host: FunctionHost, queue: str, number: int) -> EventStream:
+def consumer_of(
+    plan: Plan, store: MnsStore, host: FunctionHost, queue: str, number: int, accept: Accept | None = None
+) -> EventStream:
     """Return one consumer of a queue, configured as the descriptor's trigger."""
     triggers = read_functions(PROJECT / "s.yaml", {})["queue_push"].triggers
     trigger = next(each for each in triggers if isinstance(each, EventBridge))
-    config = replace(stream_of(trigger, "queue_push"), count=plan.batch, seconds=0, dead_letters=None)
+    config = replace(
+        stream_of(trigger, "queue_push"),
+        count=plan.batch,
+        seconds=0,
+        dead_letters=None,
+        asynchronous=plan.asynchronous,
+    )
     return EventStream(
         config,
         MnsSource(store, queue),
         invoke=host.invoke,
+        accept=accept,
         hold_seconds=plan.timeout + 30,
-        redeliveries=plan.redeliveries,
+        redeliveries=0.0 if plan.asynchronous else plan.redeliveries,
         seed=plan.seed + number,
     )
 
 
 def _kill_now_and_then(
-    plan: Plan, host: FunctionHost, store: MnsStore, chance: random.Random, figures: Figures
+    plan: Plan, host: FunctionHost, remaining: Callable[[], int], chance: random.Random, figures: Figures
 ) -> None:
     """Kill one instance after the other at random moments, as long as there is work."""
-    while figures.killed < plan.kills and _left(store):
+    while figures.killed < plan.kills and remaining():
         time.sleep(chance.uniform(0.2, 1.8) * plan.pause)
         if processes := host.processes:
             with suppress(ProcessLookupError):
@@ -257,11 +279,11 @@ def _kill_now_and_then(
                 figures.killed += 1
 
 
-def _wait_until_done(store: MnsStore) -> None:
+def _wait_until_done(remaining: Callable[[], int]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while remaining := _left(store):
+    while left_over := remaining():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{remaining} messages are still in the queues")
+            raise TimeoutError(f"{left_over} messages are still in the queues")
         time.sleep(0.2)
 
 

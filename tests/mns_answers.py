@@ -25,13 +25,19 @@ def bodies(request: Received) -> list[str]:
     return [base64.b64decode(text).decode() for text in texts]
 
 
-def taking(failing: Collection[int] = (), *, entries: int | None = None, status: int = 201) -> Answer:
+def taking(
+    failing: Collection[int] = (),
+    *,
+    entries: int | None = None,
+    status: int = 201,
+    code: str = "InternalError",
+) -> Answer:
     """Take the messages of a request but those at some of its indexes."""
 
     def answer(exchange: Exchange) -> bool:
         count = len(bodies(exchange.request)) if entries is None else entries
         told = "".join(
-            "<Message><ErrorCode>InternalError</ErrorCode><ErrorMessage>no</ErrorMessage></Message>"
+            f"<Message><ErrorCode>{code}</ErrorCode><ErrorMessage>no</ErrorMessage></Message>"
             if index in failing
             else "<Message><MessageId>1</MessageId><MessageBodyMD5>2</MessageBodyMD5></Message>"
             for index in range(count)

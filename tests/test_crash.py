@@ -31,6 +31,30 @@ def test_every_message_ends_in_one_way_through_faults_kills_and_redeliveries(on_
 
 
 @pytest.mark.usefixtures("redis_server")
+def test_asynchronous_batches_of_killed_instances_lose_nothing_and_send_nothing_twice() -> None:
+    figures = run(
+        Plan(
+            messages=400,
+            batch=20,
+            faults=0.0,
+            kills=3,
+            pause=0.1,
+            redeliveries=0.4,
+            timeout=3,
+            asynchronous=True,
+        )
+    )
+
+    assert figures.killed > 0
+    assert figures.failed > 0
+    assert figures.redelivered > 0
+    assert figures.missing == []
+    assert figures.bad_letters == figures.bad > 0
+    assert figures.accepted + figures.unknown == figures.good
+    assert figures.twice == 0
+
+
+@pytest.mark.usefixtures("redis_server")
 def test_without_the_ledger_a_batch_that_comes_again_is_sent_again() -> None:
     figures = run(Plan(messages=150, kills=0, faults=0.0, redeliveries=0.6, ledger=False))
 

@@ -25,8 +25,8 @@ def handler(event: bytes, context: object) -> str:
         UnreadablePayload: the payload holds no events.
         BatchIncomplete: no queue took some of what was not accepted; Function Compute repeats the event.
     """
-    invocation, client = Invocation.of(context), shared_client()
-    events = events_of(unwrap_failed_invocation(event))
+    event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
+    client, events = shared_client(), events_of(event)
     matches = [tasks_of(each, rules(), client.settings, invocation.sender) for each in events]
     tasks = [task for match in matches for task in match]
     report = settle_event(tasks, client, invocation)

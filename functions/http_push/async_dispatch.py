@@ -15,7 +15,7 @@ from mpaas_push import InvalidMessage, Misconfigured, Outcome, OutcomeKind
 from mpaas_push.errors import Fault
 from mpaas_push.functions import ASYNC_BYTES, FunctionFailed, InvocationRefused, InvocationUnknown
 from mpaas_push.targets import addressed, slices
-from mpaas_push.task import RETRY_KEY, compact_json, packed
+from mpaas_push.task import compact_json, packed
 from mpaas_push.threads import side_by_side
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Part:
         index: Of the message in the request.
         targets: The message id of each target.
         envelope: What the worker reads: the text of an envelope, in ASCII or UTF-8.
-        digest: Of the envelope without the moment of the request: equal when the request is repeated.
+        digest: Of the message and its targets: equal when the request is repeated, however it is written.
     """
 
     index: int
@@ -107,14 +107,14 @@ def parts_of(task: PushTask, index: int) -> list[Part]:
     Raises:
         InvalidMessage: it is invalid, or too long to be handed over even to the targets of a single request.
     """
-    if isinstance(task.message, InvalidMessage):
-        raise task.message
+    message = task.message
+    if isinstance(message, InvalidMessage):
+        raise message
     parts = []
-    for targets in _cut(task, addressed(task.message, task.scope)):
-        envelope = task.envelope(targets, attempt=1)
-        retry = {name: value for name, value in envelope[RETRY_KEY].items() if name != "firstMoment"}
-        digest = hashlib.sha256(_text({**envelope, RETRY_KEY: retry})).hexdigest()
-        parts.append(Part(index, targets, _text(envelope), digest))
+    for targets in _cut(task, addressed(message, task.scope)):
+        content = [message.fingerprint, message.app_id, message.workspace_id, message.tenant_id]
+        digest = hashlib.sha256(_text([task.scope, *content, sorted(targets.items())])).hexdigest()
+        parts.append(Part(index, targets, _text(task.envelope(targets, attempt=1)), digest))
     return parts
 
 

@@ -1,4 +1,4 @@
-"""Which Idempotency-Keys have come, and with which body.
+"""Which Idempotency-Keys have come, and with which messages.
 
 With a ledger every instance knows all keys of a day. Without one an instance knows its own latest keys: a
 help against mistakes, not a decision to rely on. Either way message ids are derived from the key, so a repeat
@@ -10,44 +10,85 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mpaas_push import InvalidMessage, PushMessage
+from mpaas_push.message.constraints import CONSTRAINTS, Level, system_clock
 
 if TYPE_CHECKING:
-    from mpaas_push.ledger import Comparison, Ledger
+    from collections.abc import Sequence
+    from datetime import datetime
 
-__all__ = ["KeyMemory"]
+    from mpaas_push import Settings
+    from mpaas_push.ledger import Comparison, Ledger
+    from mpaas_push.task import PushTask
+
+__all__ = ["KeyMemory", "fingerprint_of"]
+
+
+def fingerprint_of(tasks: Sequence[PushTask], settings: Settings) -> str:
+    """Return a hash of the messages of a request, their apps and targets, however they are written.
+
+    A message that is invalid counts as its JSON, in any order of keys.
+    """
+    digest = hashlib.sha256()
+    for task in tasks:
+        message = _once_valid(task, settings)
+        content = task.payload
+        if isinstance(message, PushMessage):
+            targets = message.targets if message.target_msgkey is None else message.target_msgkey
+            content = [message.fingerprint, message.app_id, message.workspace_id, message.tenant_id, targets]
+        digest.update(json.dumps(content, sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _once_valid(task: PushTask, settings: Settings) -> PushMessage | InvalidMessage:
+    """Return a message as a day ago it may have been read: a repetition of a timed one may come too late."""
+    if isinstance(task.message, PushMessage):
+        return task.message
+    try:
+        return PushMessage.parse(task.payload, defaults=settings.defaults, levels=_LENIENT, clock=_a_day_ago)
+    except InvalidMessage as error:
+        return error
+
+
+def _a_day_ago() -> datetime:
+    return system_clock() - timedelta(days=1)
+
+
+_LENIENT = {constraint.name: Level.OFF for constraint in CONSTRAINTS if not constraint.certain}
 
 
 class KeyMemory:
-    """The latest keys of one warm instance, with a fingerprint of the body that came with each."""
+    """The latest keys of one warm instance, with a fingerprint of what came with each."""
 
     def __init__(self, size: int = 1000) -> None:
         """Remember at most `size` keys; the longest unused is forgotten first."""
         self._size = size
-        self._bodies: OrderedDict[str, str] = OrderedDict()
+        self._fingerprints: OrderedDict[str, str] = OrderedDict()
 
-    def compared(self, key: str, payload: Any, ledger: Ledger | None) -> Comparison:
-        """Say whether a key is new or known, and with which body; remember it.
+    def compared(self, key: str, fingerprint: str, ledger: Ledger | None) -> Comparison:
+        """Say whether a key is new or known, and with which messages; remember it.
 
         Args:
             key: The caller's key together with the function that it was sent to.
-            payload: The body as JSON: the order of its keys and its white space do not matter.
+            fingerprint: Of the messages that come with it.
             ledger: Where all instances look, if there is one.
         """
-        fingerprint = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
         if ledger:
             return ledger.compare(key, fingerprint)
-        known = self._bodies.get(key)
-        self._bodies[key] = known or fingerprint
-        self._bodies.move_to_end(key)
-        if len(self._bodies) > self._size:
-            self._bodies.popitem(last=False)
+        known = self._fingerprints.get(key)
+        self._fingerprints[key] = known or fingerprint
+        self._fingerprints.move_to_end(key)
+        if len(self._fingerprints) > self._size:
+            self._fingerprints.popitem(last=False)
         if known is None:
             return "new"
         return "same" if known == fingerprint else "other"
 
     def forget(self, key: str, ledger: Ledger | None) -> None:
         """Forget a key under which nothing was sent."""
-        self._bodies.pop(key, None)
+        self._fingerprints.pop(key, None)
         if ledger:
             ledger.forget(key)

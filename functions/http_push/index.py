@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 import async_dispatch
 import http_request
 import responses
-from idempotency import KeyMemory
-from mpaas_push import InvalidMessage, Invocation, Misconfigured, Outcome, OutcomeKind, PushError, __version__
+from idempotency import KeyMemory, fingerprint_of
+from mpaas_push import (
+    InvalidMessage,
+    Invocation,
+    Misconfigured,
+    Outcome,
+    OutcomeKind,
+    PushError,
+    PushMessage,
+    __version__,
+)
 from mpaas_push.campaign.errors import CampaignError
 from mpaas_push.functions import Functions, InvocationRefused, InvocationUnknown
 from mpaas_push.task import absolute_scope
@@ -51,15 +60,17 @@ def push() -> Response[str]:
     tasks = http_request.tasks_of(payload, client.settings, scope)
     if dry_run:
         return responses.plan(tasks, client.settings)
-    known = keys.compared(scope, payload, client.ledger) if key else "new"
-    if known == "other":
+    known = "new"
+    if key:
+        known = keys.compared(scope, fingerprint_of(tasks, client.settings), client.ledger)
+    if known == "other" and any(isinstance(task.message, PushMessage) for task in tasks):
         raise Problem(409, "conflict", "this Idempotency-Key came with another body: use a new key")
     if known == "unknown":
         text = "not sent: the ledger cannot tell whether this Idempotency-Key came before; safe to send again"
         raise Problem(503, "throttled", text, headers={"Retry-After": "1"})
     went_out = False
     try:
-        warnings = responses.warnings_of(tasks)
+        warnings = responses.warnings_of(tasks, client.settings)
         if warnings:
             more = {"warnings": warnings, "request_id": invocation.request_id}
             logger.warning("sent with %d warnings", len(warnings), extra=more)

@@ -46,13 +46,14 @@ TEXT_CHARACTERS = 300
 """What is shown of an outcome's text."""
 
 
-def warnings_of(tasks: Sequence[PushTask]) -> list[dict[str, Any]]:
+def warnings_of(tasks: Sequence[PushTask], settings: Settings) -> list[dict[str, Any]]:
     """Return the first warnings of all messages, each with the index of its message."""
+    levels = settings.constraint_levels
     warnings = (
         {"index": index, **advice.as_json()}
         for index, task in enumerate(tasks)
         if isinstance(task.message, PushMessage)
-        for advice in task.message.advice()
+        for advice in task.message.advice(levels=levels)
     )
     return list(islice(warnings, MOST_WARNINGS))
 
@@ -75,7 +76,7 @@ def plan(tasks: Sequence[PushTask], settings: Settings) -> Response[str]:
                 omitted += 1
     if faults:
         return problem(_refused("nothing would be sent", faults))
-    body = {"requests": planned, "warnings": warnings_of(tasks)}
+    body = {"requests": planned, "warnings": warnings_of(tasks, settings)}
     return _json(200, body | ({"omittedRequests": omitted} if omitted else {}))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mpaas_push import Invocation
 from mpaas_push.batch import settle_event
 from mpaas_push.task import tasks_of
+from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.queue import records_of
 from mpaas_push.warm import shared_client
 
@@ -16,7 +17,8 @@ def handler(event: bytes, context: object) -> str:
         UnreadablePayload: the event is nothing that a queue or a topic delivers.
         BatchIncomplete: no queue took some of what was not accepted; the batch comes again.
     """
-    invocation, client = Invocation.of(context), shared_client()
+    event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
+    client = shared_client()
     records = records_of(event)
     tasks = [task for record in records for task in tasks_of(record, client.settings, invocation.sender)]
-    return settle_event(tasks, client, invocation, polled=True).as_json()
+    return settle_event(tasks, client, invocation).as_json()

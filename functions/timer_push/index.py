@@ -17,6 +17,6 @@ def handler(event: bytes, context: object) -> str:
         InvalidMessage: the payload holds a message that may not be sent; none was sent.
         BatchIncomplete: no queue took some of what was not accepted; Function Compute repeats the tick.
     """
-    invocation, client = Invocation.of(context), shared_client()
-    tick = tick_of(unwrap_failed_invocation(event))
+    event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
+    client, tick = shared_client(), tick_of(event)
     return settle_event(tasks_of(tick, client.settings, invocation.sender), client, invocation).as_json()

@@ -69,15 +69,24 @@ class EventTrigger:
         return compact_json(event.get("data"))
 
 
-def event_trigger_of(trigger: triggers.EventBridge, function: str) -> EventTrigger:
-    """Return the trigger of a function on an event bus, from that of `s.yaml`."""
+def event_trigger_of(
+    trigger: triggers.EventBridge, function: str, *, async_literal: bool = True
+) -> EventTrigger:
+    """Return the trigger of a function on an event bus, from that of `s.yaml`.
+
+    Args:
+        trigger: As `s.yaml` has it.
+        function: Name of the function.
+        async_literal: The `asyncInvocationType` that means asynchronous calls; a setting, since the sources
+            contradict each other (fc-runtime.md: Event stream configuration).
+    """
     config = trigger.trigger_config
     return EventTrigger(
         function,
         trigger.trigger_name,
         config.pattern,
         config.schema_of_events,
-        asynchronous=config.async_invocation_type,
+        asynchronous=config.async_invocation_type is async_literal,
         enabled=config.trigger_enable,
     )
 

@@ -30,7 +30,7 @@ class StreamConfig:
         name: `triggerName`.
         origin: `eventSourceConfig`, and how the messages name it.
         enabled: `triggerEnable`.
-        asynchronous: `asyncInvocationType`.
+        asynchronous: Whether calls are asynchronous: `asyncInvocationType`.
         pattern: `eventRuleFilterPattern`; messages that it does not want are deleted.
         schema: `eventSchema`.
         shape: How messages are put together; a setting, FC's documents disagree
@@ -65,7 +65,12 @@ class StreamConfig:
 
 
 def stream_of(
-    trigger: triggers.EventBridge, function: str, *, strings: bool = False, value_format: ValueFormat = "Text"
+    trigger: triggers.EventBridge,
+    function: str,
+    *,
+    strings: bool = False,
+    value_format: ValueFormat = "Text",
+    async_literal: bool = True,
 ) -> StreamConfig:
     """Return the stream of a trigger whose source is a queue or topic.
 
@@ -75,11 +80,14 @@ def stream_of(
         strings: Elements of the array are JSON texts, as a real Kafka trigger sent them in 2022
             (fc-runtime.md: Event streams).
         value_format: What becomes of a Kafka record's value.
+        async_literal: The `asyncInvocationType` that means asynchronous calls; a setting, since the sources
+            contradict each other (fc-runtime.md: Event stream configuration).
     """
     config, name = trigger.trigger_config, trigger.trigger_name
     kind = cast("SourceKind", config.event_source_config.event_source_type)
     run = config.run_options
     driven = run is not None and run.mode == "event-driven"
+    asynchronous = config.async_invocation_type is async_literal
     stream = StreamConfig(
         function=function,
         name=name,
@@ -91,11 +99,11 @@ def stream_of(
             value_format=value_format,
         ),
         enabled=config.trigger_enable,
-        asynchronous=config.async_invocation_type,
+        asynchronous=asynchronous,
         pattern=config.pattern,
         schema=config.schema_of_events,
         shape="bare" if driven else "strings" if strings else "objects",
-        consumers=config.concurrency if kind == "Kafka" and not config.async_invocation_type else 1,
+        consumers=config.concurrency if kind == "Kafka" and not asynchronous else 1,
     )
     if run is None:
         return stream

@@ -6,8 +6,8 @@ calls the function with them on a thread of its own, and deletes them from the s
 succeeded, so that what this process held when it ended comes again. What the reference leaves open is decided
 like this:
 
-* `asyncInvocationType: true` is asynchronous, as its name says. What the asynchronous queue has accepted is
-  acknowledged, as on FC; that queue is in memory.
+* `asyncInvocationType: true` is asynchronous, as its name says, unless `stream_of` is told otherwise. What
+  the asynchronous queue has accepted is acknowledged, as on FC; that queue is in memory.
 * Without `batchWindow` every message is a batch. A time window counts from the first message.
 * The size limit is that of the messages, without the brackets and commas between them: 128 KB are 64 of 2 KB
   (fc-runtime.md: Batches and retries). A message that is too large by itself is not tried again.

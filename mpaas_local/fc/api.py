@@ -1,10 +1,10 @@
-"""Function Compute's API for invocations (fc-runtime.md: Asynchronous invocation, Error semantics), and a
-route that fires timers.
+"""Function Compute's invocation API (fc-runtime.md: Asynchronous invocation, Error semantics), and a route
+that fires timers.
 
-* `/2023-03-30/functions/{function}/invocations` is the path of FC 3.0 and
-  `/2016-08-15/services/{service}/functions/{function}/invocations` that of FC 2.0 services; the SDKs of both
-  work on them unchanged, and where keys are given, their signatures are verified.
-* `POST /invocations/{function}` does the same for people, without a signature.
+* `/2023-03-30/functions/{function}/invocations` is the path of FC 3.0, and
+  `/2016-08-15/services/{service}/functions/{function}/invocations` that of FC 2.0. The SDKs of both work
+  unchanged. Signatures are verified if keys are given.
+* `POST /invocations/{function}` does the same without a signature, for use by hand.
 * `POST /ticks/{timer}` fires a timer by hand.
 """
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["CONCURRENCY", "Callee", "create_api", "read_body"]
 
 CONCURRENCY = 40
-"""The most synchronous calls at a time."""
+"""Most concurrent synchronous calls."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Callee:
     Attributes:
         invoke: Calls it and waits.
         queue: Its asynchronous queue.
-        cancel: Ends the call of a request id, whose client has gone; False if nobody serves it yet. Without
-            it, a call is left to end by itself.
+        cancel: Cancels the call with a request id, whose client has disconnected; False if no instance serves
+            it yet. None lets such a call run to its end.
     """
 
     invoke: Invoke
@@ -68,13 +68,13 @@ def create_api(
     access_keys: Mapping[str, AccessKey] | None = None,
     more_routes: Sequence[Route] = (),
 ) -> Starlette:
-    """Make the application. Functions may be added to what is given here while it runs.
+    """Build the application. The caller may add functions to the mapping while it runs.
 
     Args:
-        functions: By the names that invocations use; `<service>/<function>` for one of a service of FC 2.0.
-        timers: What `POST /ticks/…` fires.
-        access_keys: Who may use the paths of FC; None: everybody.
-        more_routes: Of other services on the same port, such as `event_routes`.
+        functions: By name; `<service>/<function>` for a function of a service of FC 2.0.
+        timers: Those that `POST /ticks/…` fires.
+        access_keys: Keys that the paths of FC require; None accepts unsigned calls.
+        more_routes: Routes of other services on the same port, such as `event_routes`.
     """
     api = _Api(functions, timers, access_keys, anyio.CapacityLimiter(CONCURRENCY))
     return Starlette(
@@ -163,7 +163,7 @@ class _Api:
 
 
 def _accept(callee: Callee, event: bytes, request: Request) -> Response:
-    """Take an asynchronous invocation (fc-runtime.md: Asynchronous invocation)."""
+    """Accept an asynchronous invocation (fc-runtime.md: Asynchronous invocation)."""
     try:
         delay = delay_of(request.headers.get("x-fc-async-delay"))
         request_id = callee.queue.accept(event, delay=delay, task_id=_task_id(request))
@@ -173,7 +173,7 @@ def _accept(callee: Callee, event: bytes, request: Request) -> Response:
 
 
 def _task_id(request: Request) -> str | None:
-    """Return the task id by its name of FC 3.0 or of 2.0 (fc-runtime.md: Asynchronous invocation)."""
+    """Return the task id from the header of FC 3.0 or 2.0 (fc-runtime.md: Asynchronous invocation)."""
     headers = request.headers
     return headers.get("x-fc-async-task-id") or headers.get("x-fc-stateful-async-invocation-id")
 

@@ -1,6 +1,4 @@
-"""Errors of Function Compute's API, as both of its generations write them
-(fc-runtime.md: Error semantics).
-"""
+"""Errors of Function Compute's API, in the format of each generation (fc-runtime.md: Error semantics)."""
 
 from __future__ import annotations
 
@@ -44,11 +42,11 @@ _KINDS = (
 
 
 class ApiError(Exception):
-    """A request is answered with an error.
+    """An error response of the API.
 
     Attributes:
-        status: Of the response.
-        code: The API's name of it.
+        status: HTTP status.
+        code: The API's error code.
     """
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -58,7 +56,7 @@ class ApiError(Exception):
 
 
 def api_error_of(error: Exception) -> ApiError:
-    """Tell in the API's terms why a call was not made or an event not accepted."""
+    """The API's error for a call that was not made or an event that was not accepted."""
     if isinstance(error, ApiError):
         return error
     for kind, status, code in _KINDS:
@@ -69,7 +67,7 @@ def api_error_of(error: Exception) -> ApiError:
 
 
 def json_response(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with JSON."""
+    """A JSON response."""
     return Response(compact_json(body), status, headers, media_type="application/json")
 
 
@@ -78,7 +76,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         status, code = error.status, error.code
     elif isinstance(error, HTTPException):
         status, code = error.status_code, "PathNotSupported"
-    else:  # the client has gone
+    else:  # the client has disconnected
         status, code = 400, "InvalidArgument"
     message, request_id = str(error) or request.url.path, new_request_id()
     body = {"Code": code, "Message": message, "RequestId": request_id}
@@ -88,4 +86,4 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 
 ERROR_HANDLERS = dict.fromkeys((ApiError, HTTPException, ClientDisconnect), _answer_error)
-"""What a Starlette application needs to answer with these errors."""
+"""Exception handlers of a Starlette application that responds with these errors."""

@@ -1,6 +1,6 @@
-"""What becomes of an accepted event: calls, retries, its end, and the record of it for a destination
-(fc-runtime.md: Asynchronous invocation). What the reference leaves open is told in
-`mpaas_local.fc.asynchronous`.
+"""The life of an accepted event: calls, retries, end, and the record for a destination
+(fc-runtime.md: Asynchronous invocation). `mpaas_local.fc.asynchronous` lists the choices where the page is
+silent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncConfig", "AsyncEvent", "QueueContext", "RecordSender", "Task"]
 
-_FIRST_BACKOFF = 0.5  # seconds, doubled each time: of throttled calls and of destinations
+_FIRST_BACKOFF = 0.5  # seconds, doubled each time, of throttled calls and of destinations
 _SYSTEM_SECONDS = 5 * 3600
 _DELIVERY_SECONDS = 30 * 60
 
@@ -35,12 +35,12 @@ class AsyncConfig:
     """`asyncInvokeConfig` of a function (fc-runtime.md: Asynchronous invocation).
 
     Attributes:
-        max_retries: `maxAsyncRetryAttempts`: more calls after a function error, 0 to 8.
+        max_retries: `maxAsyncRetryAttempts`: retries after function errors, 0 to 8.
         max_age_seconds: `maxAsyncEventAgeInSeconds`, 1 to 2592000
             (deploy.md: Function properties; elsewhere 604800).
-        task_mode: `asyncTask`: task ids are kept for 7 days and cannot be used twice.
-        on_success: ARN that gets the record of an event that succeeded.
-        on_failure: ARN that gets the record of an event that was given up.
+        task_mode: `asyncTask`: a task id cannot be reused for 7 days.
+        on_success: ARN that receives the record of an event that succeeded.
+        on_failure: ARN that receives the record of an event that was given up.
     """
 
     max_retries: int = 3
@@ -51,7 +51,7 @@ class AsyncConfig:
 
     @classmethod
     def of(cls, config: AsyncInvokeConfig) -> AsyncConfig:
-        """Return what `s.yaml` says of a function."""
+        """Return the configuration from `s.yaml`."""
         return cls(
             max_retries=config.max_async_retry_attempts,
             max_age_seconds=config.max_async_event_age_in_seconds,
@@ -63,7 +63,7 @@ class AsyncConfig:
 
 @dataclass
 class Task:
-    """What is known of a task (fc-runtime.md: Asynchronous invocation)."""
+    """A task (fc-runtime.md: Asynchronous invocation)."""
 
     accepted_at: float
     state: str = "Enqueued"
@@ -71,7 +71,7 @@ class Task:
 
 @dataclass(frozen=True)
 class RecordSender:
-    """Takes records to destinations, each as a job of its own."""
+    """Delivers records to destinations, each as a job."""
 
     function: str
     deliver: Deliver | None
@@ -80,9 +80,9 @@ class RecordSender:
     counts: Counts
 
     def __call__(self, arn: str, record: bytes) -> None:
-        """Begin to deliver a record to an ARN."""
+        """Start to deliver a record to an ARN."""
         if self.deliver is None:
-            _logger.warning("%s: nobody delivers to %s", self.function, arn)
+            _logger.warning("%s: no destinations are configured; not delivered to %s", self.function, arn)
             self.counts.add("undelivered")
             return
         self.schedule.at(self.clock.time(), _RecordDelivery(self, self.deliver, arn, record))
@@ -90,7 +90,7 @@ class RecordSender:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueContext:
-    """What every event of one queue shares."""
+    """What all events of one queue share."""
 
     function: str
     arn: str
@@ -104,7 +104,7 @@ class QueueContext:
 
 @dataclass(frozen=True)
 class _LastResponse:
-    """How the last attempt ended, as the record tells it."""
+    """How the last attempt ended, for the record."""
 
     condition: str
     status: int
@@ -131,7 +131,7 @@ class AsyncEvent:
         self._last = _NEVER_CALLED
 
     def __call__(self) -> float | None:
-        """Make the next call; returns when to be called again."""
+        """Make the next call; returns when to run again, or None."""
         context = self._context
         if context.clock.time() >= self._dies:
             self._end("expired", "Expired")
@@ -146,13 +146,13 @@ class AsyncEvent:
             context.counts.add("throttled")
             return self._back_off(_refusal("FunctionResourceExhausted", 429, "ResourceExhausted", error))
         except Exception as error:
-            _logger.exception("%s: request %s met a system error", context.function, self._request_id)
+            _logger.exception("%s: request %s: system error", context.function, self._request_id)
             context.counts.add("system_errors")
             return self._back_off(_refusal("InternalServerError", 500, "InternalServerError", error))
         return self._take_result(result)
 
     def _take_result(self, result: Result) -> float | None:
-        """Take the answer of the function, which may be its error."""
+        """Handle the function's result, which may be an error."""
         context = self._context
         context.counts.add("calls")
         self._calls += 1
@@ -169,7 +169,7 @@ class AsyncEvent:
         return None
 
     def _back_off(self, response: _LastResponse) -> float | None:
-        """Back off: the function was not called (fc-runtime.md: Asynchronous invocation)."""
+        """Retry later, since the function was not called (fc-runtime.md: Asynchronous invocation)."""
         self._last = response
         now = self._context.clock.time()
         if not self._refusals:
@@ -194,13 +194,13 @@ class AsyncEvent:
             context.send_record(arn, self._record())
         if not good:
             _logger.warning(
-                "%s: request %s is given up: %s", context.function, self._request_id, self._last.condition
+                "%s: request %s given up: %s", context.function, self._request_id, self._last.condition
             )
         self._task.state = state
         context.counts.add(count)
 
     def _record(self) -> bytes:
-        """Return what a destination gets (fc-runtime.md: Asynchronous invocation)."""
+        """Return the record for a destination (fc-runtime.md: Asynchronous invocation)."""
         last = self._last
         record = {
             "timestamp": int(self._context.clock.time() * 1000),
@@ -223,7 +223,7 @@ def _refusal(condition: str, status: int, code: str, error: Exception) -> _LastR
 
 
 class _RecordDelivery:
-    """A job of a `Schedule`: one record on its way to its destination; 5xx is tried again for 30 minutes
+    """A job of a `Schedule`: the delivery of one record; 5xx is retried for 30 minutes
     (fc-runtime.md: Asynchronous invocation).
     """
 
@@ -241,13 +241,13 @@ class _RecordDelivery:
         try:
             self._deliver(self._arn, self._record)
         except (Undeliverable, PayloadTooLarge) as error:
-            _logger.warning("%s: a record was refused: %s", self._function, error)
-        except Exception as error:  # whatever a destination raises is its 5xx
+            _logger.warning("%s: record refused: %s", self._function, error)
+        except Exception as error:  # any other exception counts as 5xx
             due = self._clock.time() + _FIRST_BACKOFF * 2.0**self._attempts
             self._attempts += 1
             if due <= self._ends:
                 return due
-            _logger.warning("%s: a record is given up: %s: %s", self._function, self._arn, error)
+            _logger.warning("%s: record given up: %s: %s", self._function, self._arn, error)
         else:
             self._counts.add("delivered")
             return None

@@ -1,18 +1,17 @@
-"""Asynchronous invocation of a function as FC does it (fc-runtime.md: Asynchronous invocation): an event is
-accepted, called for later, tried again, and at the end handed to a destination.
+"""Asynchronous invocation of a function (fc-runtime.md: Asynchronous invocation): an event is accepted,
+delivered later, retried, and finally reported to a destination.
 
-The queue is in memory: what has been accepted and is not finished is lost when this process ends, which
-FC's is not. What the reference leaves open is decided like this:
+Unlike on FC, the queue is in memory: unfinished events are lost when this process ends. Choices where the
+reference is silent:
 
-* A function error is tried again after `retry_seconds`; a retry keeps the request id and counts
-  `retry_count` up.
-* "Up to 5 h" for throttling and system errors is the time from the first of them in a row to giving up.
-* The age of an event counts from when it may be called for (after `x-fc-async-delay`).
-* `condition` of an event whose last attempt never reached the function is `FunctionResourceExhausted`
-  (throttled, or nobody was free before it was too old) or `InternalServerError` (system error), and
-  `approximateInvokeCount` counts the calls that were made.
-* A duplicate is a second life of the event with the same request id, with retries and a destination of
-  its own.
+* A function error is retried after `retry_seconds`, with the same request id and a higher `retry_count`.
+* "Up to 5 h" of throttling and system errors counts from the first one in a row.
+* The age of an event counts from the end of its `x-fc-async-delay`.
+* `condition` of an event whose last attempt did not reach the function is `FunctionResourceExhausted`
+  (throttled, or expired before an instance was free) or `InternalServerError` (system error);
+  `approximateInvokeCount` counts the calls that did.
+* A duplicate is a second delivery of the event under the same request id, with its own retries and its own
+  record.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncConfig", "AsyncQueue", "delay_of"]
 
 LONGEST_DELAY = 3600
-"""Seconds of `x-fc-async-delay` (fc-runtime.md: Asynchronous invocation)."""
+"""Largest `x-fc-async-delay`, in seconds (fc-runtime.md: Asynchronous invocation)."""
 
 _TASK_SECONDS = 7 * 86400
 _TASK_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
@@ -53,7 +52,7 @@ _logger = logging.getLogger(__name__)
 
 
 def delay_of(header: str | None) -> float | None:
-    """Read `x-fc-async-delay`, in seconds; None if there is none.
+    """Read `x-fc-async-delay`, in seconds; None if it was not sent.
 
     Raises:
         InvalidArgument: it is not a number.
@@ -67,19 +66,19 @@ def delay_of(header: str | None) -> float | None:
 
 
 class AsyncQueue:
-    """The asynchronous queue of one function. Safe under threads; close it, or use it in a `with`.
+    """The asynchronous queue of one function; a context manager. Thread-safe.
 
     Args:
         function: Name of the function.
         invoke: Calls it.
         config: Retries, age, destinations.
-        account: In the function's ARN.
-        deliver: Takes records to destinations; without it they are counted as undelivered.
-        clock: The machine's if None.
-        concurrency: The most calls at a time.
-        retry_seconds: From a function error to the next call; not documented for FC.
+        account: For the function's ARN.
+        deliver: Delivers records to destinations; without it they count as undelivered.
+        clock: None for that of the machine.
+        concurrency: Most calls at a time.
+        retry_seconds: Delay after a function error; FC does not document its own.
         duplicates: Probability that an event is delivered twice, 0 to 1.
-        seed: Of that chance.
+        seed: Seed of that probability.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class AsyncQueue:
         self.config = config or AsyncConfig()
         self._clock = clock or Clock()
         self._duplicates = duplicates
-        self._random = random.Random(seed)  # chance of a simulation
+        self._random = random.Random(seed)  # for a simulation, not for secrets
         self._schedule = Schedule(f"async-{function}", threads=concurrency, clock=self._clock)
         self._lock = threading.Lock()
         self._states: dict[str, Task] = {}
@@ -134,50 +133,50 @@ class AsyncQueue:
         task_id: str | None = None,
         size: int | None = None,
     ) -> str:
-        """Take an event (202) and return its request id.
+        """Accept an event (202) and return its request id.
 
         Args:
-            event: At most 128 KB of what counts.
-            request_id: Made up if None.
-            delay: `x-fc-async-delay`: seconds until it may be called for, more than 0, at most 3600; None: at
-                once.
-            task_id: `x-fc-async-task-id`; the request id stands for it if None.
-            size: Bytes that count: those of a timer's payload (fc-runtime.md: Timer trigger), of a request's
-                body (fc-runtime.md: HTTP limits), of a batch's messages (fc-runtime.md: Batches and retries).
-                Those of the event if None.
+            event: Payload; at most 128 KB count, see `size`.
+            request_id: None for a new one.
+            delay: `x-fc-async-delay`: seconds until the first call, more than 0, at most 3600; None for none.
+            task_id: `x-fc-async-task-id`; None for the request id.
+            size: The bytes that count against the limit: those of a timer's payload (fc-runtime.md: Timer
+                trigger), of a request's body (fc-runtime.md: HTTP limits), of a batch's messages
+                (fc-runtime.md: Batches and retries). None for those of the event.
 
         Raises:
             PayloadTooLarge: the event is too large.
-            InvalidArgument: the delay or the task id is not one.
+            InvalidArgument: the delay or the task id is invalid.
             TaskExists: in task mode, the id was used in the last 7 days.
-            QueueClosed: nothing is accepted any more.
+            QueueClosed: the queue is closed.
         """
         size = len(event) if size is None else size
         if size > PAYLOAD_LIMIT:
             raise PayloadTooLarge(size)
         if delay is not None and not 0 < delay <= LONGEST_DELAY:
             raise InvalidArgument(
-                f"x-fc-async-delay is {delay:g}; more than 0 and at most {LONGEST_DELAY} seconds"
+                f"x-fc-async-delay is {delay:g}; must be more than 0 and at most {LONGEST_DELAY} seconds"
             )
         if task_id is not None and not _TASK_ID.fullmatch(task_id):
             raise InvalidArgument(
-                f"x-fc-async-task-id is {task_id!r}; a letter or _, then letters, digits, _, -; at most 128"
+                f"x-fc-async-task-id is {task_id!r}; must be at most 128 letters, digits, _ and -,"
+                " with a letter or _ first"
             )
         request_id = request_id or new_request_id()
         with self._lock:
-            task = self._enlist(task_id or request_id)
-            lives = 2 if self._random.random() < self._duplicates else 1
+            task = self._register(task_id or request_id)
+            deliveries = 2 if self._random.random() < self._duplicates else 1
         due = self._clock.time() + (delay or 0.0)
         self._counts.add("accepted")
-        self._counts.add("duplicated", lives - 1)
-        for _ in range(lives):
+        self._counts.add("duplicated", deliveries - 1)
+        for _ in range(deliveries):
             if not self._schedule.at(due, AsyncEvent(self._context, event, request_id, task, due)):
                 self._counts.add("abandoned")
                 raise QueueClosed(f"{self.function}: the asynchronous queue is closed")
         return request_id
 
-    def _enlist(self, task_id: str) -> Task:
-        """Make a task; in task mode its id is kept."""
+    def _register(self, task_id: str) -> Task:
+        """Create a task; in task mode, remember its id."""
         now = self._clock.time()
         task = Task(now)
         if self.config.task_mode:
@@ -189,11 +188,11 @@ class AsyncQueue:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What became of the events.
+        """Counters.
 
         Events: `accepted`, `duplicated`, `succeeded`, `failed`, `expired`, `abandoned` (the host was closed),
-        and `pending`: accepted and not finished. Attempts: `calls`, `retried`, `throttled`, `system_errors`.
-        Records of destinations: `delivered`, `undelivered`.
+        and `pending` (not finished). Attempts: `calls`, `retried`, `throttled`, `system_errors`. Records for
+        destinations: `delivered`, `undelivered`.
         """
         counts = self._counts.read()
         finished = sum(counts[name] for name in ("succeeded", "failed", "expired", "abandoned"))
@@ -201,22 +200,24 @@ class AsyncQueue:
 
     @property
     def tasks(self) -> dict[str, str]:
-        """State of each task by its id, in task mode (fc-runtime.md: Asynchronous invocation)."""
+        """States of the tasks by id, in task mode (fc-runtime.md: Asynchronous invocation)."""
         with self._lock:
             return {task_id: task.state for task_id, task in self._states.items()}
 
     def settle(self, timeout: float = 10.0) -> bool:
-        """Wait, real seconds, until nothing is being done or due; False if that took too long."""
+        """Wait, in real seconds, until nothing is running or due; False after the timeout."""
         return self._schedule.settle(timeout)
 
     def finish(self, timeout: float = 10.0) -> bool:
-        """Wait, real seconds, until every event is finished and every record delivered; False if too long."""
+        """Wait, in real seconds, until all events are finished and all records delivered; False after the
+        timeout.
+        """
         return self._schedule.finish(timeout)
 
     def close(self) -> None:
-        """Stop at once; calls under way are left to end with their host."""
-        forgotten = self._schedule.close()
-        if forgotten:
+        """Stop at once; running calls end with their host."""
+        unfinished = self._schedule.close()
+        if unfinished:
             _logger.warning(
-                "%s: %d asynchronous events or records were not finished", self.function, forgotten
+                "%s: %d asynchronous events or records were not finished", self.function, unfinished
             )

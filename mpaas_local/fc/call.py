@@ -1,4 +1,4 @@
-"""One call of a function: who makes it, its id, what it logs, and its result."""
+"""One call of a function: its request id, log and result, and the interfaces for making calls."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from typing import Protocol
 __all__ = ["Accept", "CallSink", "Invoke", "Log", "LogSink", "Result", "new_request_id"]
 
 LOG_TAIL_LIMIT = 4096
-"""Bytes of log that a result carries (fc-runtime.md: Logging)."""
+"""Bytes of log in a result (fc-runtime.md: Logging)."""
 
 LogSink = Callable[[str, str, str], None]
-"""Takes each log line as it comes: function name, request id, line without its end. Called on the thread that
+"""Receives each log line at once: function name, request id, line without line break. Runs on the thread that
 waits for the call."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the Invoke API tells of one call.
+    """The result of one call, as the Invoke API returns it.
 
     Attributes:
-        payload: What the handler returned, serialised (fc-runtime.md: Return value), or the error JSON
+        payload: The handler's serialized result (fc-runtime.md: Return value), or the error JSON
             (fc-runtime.md: Error semantics).
-        error_type: Value of `X-Fc-Error-Type`: `UnhandledInvocationError`, `InitializationError`; None if all
-            went well.
-        request_id: The call's id.
-        duration_ms: Milliseconds in the handler, import at the first call included, start of the process not.
-        max_memory_mb: Largest resident size of the instance so far; 0 where the system does not tell.
+        error_type: `X-Fc-Error-Type`: `UnhandledInvocationError` or `InitializationError`; None on success.
+        request_id: Id of the call.
+        duration_ms: Milliseconds in the handler, including imports but not the start of the process.
+        max_memory_mb: Peak resident size of the instance so far; 0 if the system does not report it.
         log_tail: Last 4 KB of the call's log.
-        cold: The instance was made for this call.
+        cold: Whether the instance was started for this call.
     """
 
     payload: bytes
@@ -44,14 +43,14 @@ class Result:
 
 
 def new_request_id() -> str:
-    """Make a request id in FC's form: `1-`, the second in hexadecimal, 8 and 12 random digits
+    """Return a new request id: `1-`, the time in hexadecimal seconds, 8 and 12 random hexadecimal digits
     (fc-runtime.md: HTTP event).
     """
     return f"1-{int(time.time()):08x}-{secrets.token_hex(4)}-{secrets.token_hex(6)}"
 
 
 class Log:
-    """Where the lines of one call go."""
+    """The log of one call."""
 
     def __init__(self, function: str, request_id: str, sink: LogSink) -> None:
         self._function = function
@@ -60,7 +59,7 @@ class Log:
         self._tail = b""
 
     def line(self, text: str) -> None:
-        """Take a line without its end."""
+        """Add a line, without its line break."""
         self._tail = (self._tail + text.encode(errors="replace") + b"\n")[-LOG_TAIL_LIMIT:]
         self._sink(self._function, self._request_id, text)
 
@@ -71,21 +70,21 @@ class Log:
 
 
 CallSink = Callable[[str, bytes, Result], None]
-"""Takes each call when it has ended: function name, event, result. Called on the thread that made it."""
+"""Receives each finished call: function name, event, result. Runs on the thread that made the call."""
 
 
 class Invoke(Protocol):
-    """Calls a function and waits; `FunctionHost.invoke` is one. May raise `Throttled`."""
+    """Calls a function and waits for the result, as `FunctionHost.invoke` does. May raise `Throttled`."""
 
     def __call__(self, event: bytes, *, request_id: str | None = None, retry_count: int = 0) -> Result:
-        """Call it."""
+        """Call the function."""
 
 
 class Accept(Protocol):
-    """Takes an event for a function and returns the request id; `AsyncQueue.accept` is one.
+    """Accepts an event for a function and returns the request id, as `AsyncQueue.accept` does.
 
-    `size` is what counts of the event, in bytes: without what a trigger writes around it.
+    `size` is the part of the event that counts against the limit, in bytes: without what a trigger adds.
     """
 
     def __call__(self, event: bytes, /, *, size: int | None = None) -> str:
-        """Take it."""
+        """Accept the event."""

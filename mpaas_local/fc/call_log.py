@@ -1,7 +1,7 @@
-"""Remembers the calls of the functions: what triggered them, what they logged, how long they took.
+"""The recent calls of the functions: their triggers, logs and durations.
 
-A `CallLog` takes what a `FunctionHost` tells (`on_log`, `on_call`) and keeps the newest calls. Each is also
-told to whoever asks, so that a push can be shown with what caused it.
+A `CallLog` receives log lines and calls from a `FunctionHost` (`on_log`, `on_call`), keeps the most recent
+calls and passes each on, so the inbox can show a push with the call that caused it.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 __all__ = ["CallLog", "RecordedCall", "trigger_of"]
 
 LONGEST_PAYLOAD = 64 * 1024
-"""Characters of a payload that are kept."""
+"""Characters stored of a payload."""
 MOST_LINES = 500
-"""Log lines of one call that are kept."""
+"""Log lines stored of one call."""
 
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """A call that has ended.
+    """A finished call.
 
     Attributes:
-        function: Its name.
-        request_id: Of the call.
-        trigger: What `trigger_of` says.
+        function: Name of the function.
+        request_id: Id of the call.
+        trigger: As `trigger_of` names it.
         payload: The event, as text.
         ended: Seconds since 1970.
-        duration_ms: In the handler.
-        cold: A new instance was made for it.
-        error: `X-Fc-Error-Type`; None if all went well.
-        lines: What it logged.
+        duration_ms: Milliseconds in the handler.
+        cold: Whether a new instance was started for it.
+        error: `X-Fc-Error-Type`; None on success.
+        lines: Its log lines.
     """
 
     function: str
@@ -54,15 +54,20 @@ class RecordedCall:
     error: str | None
     lines: tuple[str, ...]
     reports: tuple[dict[str, Any], ...] = field(repr=False)
-    """The log lines that tell of one request each, read."""
+    """The log lines that each report one request, parsed."""
 
     @property
     def message_ids(self) -> list[str]:
-        """Of all pushes that it reported."""
-        return [each for report in self.reports for each in report["message_ids"] if isinstance(each, str)]
+        """The message ids of all pushes that it reported."""
+        return [
+            message_id
+            for report in self.reports
+            for message_id in report["message_ids"]
+            if isinstance(message_id, str)
+        ]
 
     def document(self) -> dict[str, Any]:
-        """The call as JSON shows it."""
+        """The call as JSON."""
         return {
             "function": self.function,
             "requestId": self.request_id,
@@ -77,12 +82,12 @@ class RecordedCall:
 
 
 class CallLog:
-    """The newest calls of all functions. Safe under threads.
+    """The most recent calls of all functions. Thread-safe.
 
     Args:
-        most: How many are kept.
-        on_log: Takes the log lines as well.
-        on_call: Takes each recorded call.
+        most: How many calls to keep.
+        on_log: Also receives the log lines.
+        on_call: Receives each recorded call.
     """
 
     def __init__(
@@ -99,7 +104,7 @@ class CallLog:
         self._on_call = on_call
 
     def log(self, function: str, request_id: str, line: str) -> None:
-        """Take a log line of a call under way."""
+        """Record a log line of a running call."""
         with self._lock:
             lines = self._lines.setdefault(request_id, [])
             if len(lines) < MOST_LINES:
@@ -108,10 +113,10 @@ class CallLog:
             self._on_log(function, request_id, line)
 
     def ended(self, function: str, event: bytes, result: Result) -> None:
-        """Take a call that has ended."""
+        """Record a finished call."""
         with self._lock:
             lines = self._lines.pop(result.request_id, [])
-            if len(self._lines) > MOST_LINES:  # what instances said between calls
+            if len(self._lines) > MOST_LINES:  # logged by instances between calls
                 self._lines.clear()
         payload = event[: LONGEST_PAYLOAD * 4].decode(errors="replace")
         call = RecordedCall(
@@ -132,19 +137,19 @@ class CallLog:
             self._on_call(call)
 
     def calls(self) -> list[RecordedCall]:
-        """The calls that are kept, oldest first."""
+        """The recorded calls, oldest first."""
         with self._lock:
             return list(self._calls)
 
 
 def trigger_of(event: bytes) -> str:
-    """Tell what kind of trigger brings such an event: one of those described
-    (fc-runtime.md: HTTP trigger to Asynchronous invocation), or ``invocation``.
+    """The kind of trigger that sends such an event (fc-runtime.md: HTTP trigger to Asynchronous invocation),
+    or ``invocation``.
     """
     try:
         value = json.loads(event)
     except ValueError:
-        return "topic"  # STREAM form: the message's own text
+        return "topic"  # STREAM: the body of the message
     if isinstance(value, list):
         return "queue"
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Calls on behalf of an HTTP client that may leave before it has its answer (fc-runtime.md: Instances)."""
+"""Calls for an HTTP client that may disconnect before the response (fc-runtime.md: Instances)."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _AGAIN_SECONDS = 0.02
 
 
 class ClientGone(Exception):
-    """The client has closed its connection; nobody waits for the answer."""
+    """The client has closed its connection."""
 
 
 async def unless_gone(
     receive: Receive,
     call: Callable[[], _T],
     cancel: Callable[[], bool],
-    places: anyio.CapacityLimiter,
+    limiter: anyio.CapacityLimiter,
 ) -> _T:
-    """Return what a blocking call returns; if the client leaves before that, cancel the call.
+    """Return the result of a blocking call; if the client disconnects first, cancel the call.
 
     Args:
-        receive: Of the request, whose body has been read.
-        call: Runs on a thread; what it raises is raised here.
-        cancel: Makes the call end soon; False if it cannot yet, as nobody serves it so far.
-        places: Limits the calls at a time.
+        receive: That of the request, whose body must be read already.
+        call: Runs on a thread; its exceptions are raised here.
+        cancel: Ends the call soon; False if no instance serves it yet.
+        limiter: Limits the concurrent calls.
 
     Raises:
-        ClientGone: the client has left.
+        ClientGone: the client has disconnected.
     """
     results: list[_T] = []
     errors: list[Exception] = []
@@ -52,8 +52,8 @@ async def unless_gone(
 
         tasks.start_soon(watch)
         try:
-            results.append(await anyio.to_thread.run_sync(call, limiter=places, abandon_on_cancel=True))
-        except Exception as error:  # a group of tasks would wrap it
+            results.append(await anyio.to_thread.run_sync(call, limiter=limiter, abandon_on_cancel=True))
+        except Exception as error:  # a task group would wrap it
             errors.append(error)
         tasks.cancel_scope.cancel()
     if errors:

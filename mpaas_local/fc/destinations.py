@@ -1,7 +1,7 @@
-"""Where failed or finished events go: MNS queues and topics, functions, event buses, or anything by ARN.
+"""Destinations of records about events, by ARN: MNS queues and topics, functions, event buses, others.
 
-Used for the destinations of asynchronous invocations (fc-runtime.md: Asynchronous invocation) and the
-dead-letter queues of event streams (fc-runtime.md: Batches and retries).
+Used for asynchronous invocations (fc-runtime.md: Asynchronous invocation) and for the dead-letter queues of
+event streams (fc-runtime.md: Batches and retries).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 MNS_LIMIT = 64 * 1024
-"""Bytes of a record that MNS and EventBridge take (fc-runtime.md: Asynchronous invocation)."""
+"""Most bytes of a record for MNS and EventBridge (fc-runtime.md: Asynchronous invocation)."""
 
 _MNS = re.compile(r"acs:mns:[^:]*:[^:]*:/(queues|topics)/([^/]+)(?:/messages)?")
 _BUS = re.compile(r"acs:eventbridge:[^:]*:[^:]*:/?eventbus/([^/]+)")
@@ -37,28 +37,28 @@ _FUNCTION = re.compile(r"acs:fc:[^:]*:[^:]*:functions/([^/]+)(?:/[^/]+)?")
 
 
 Deliver = Callable[[str, bytes], None]
-"""Takes a record to the destination of an ARN; `Destinations` is one."""
+"""Delivers a record to an ARN, as `Destinations` does."""
 
 
 class Undeliverable(Exception):
-    """It will never be taken: there is no such destination, or it is too large
+    """The record can never be delivered: the destination does not exist, or the record is too large
     (4xx, fc-runtime.md: Asynchronous invocation).
     """
 
 
 @dataclass(frozen=True)
 class Destination:
-    """What an ARN names."""
+    """The resource that an ARN names."""
 
     kind: Literal["queue", "topic", "function", "bus", "other"]
     name: str
 
 
 def destination_of(arn: str) -> Destination:
-    """Read an ARN.
+    """Parse an ARN.
 
-    `acs:mns:<region>:<uid>:/queues/<q>`, with `/messages` or without; `…:/topics/<t>/messages`;
-    `acs:fc:<region>:<uid>:functions/<f>`, with a qualifier or without;
+    `acs:mns:<region>:<uid>:/queues/<q>`, optionally with `/messages`; `…:/topics/<t>/messages`;
+    `acs:fc:<region>:<uid>:functions/<f>`, optionally with a qualifier;
     `acs:eventbridge:<region>:<uid>:eventbus/<b>`.
     """
     if match := _MNS.fullmatch(arn):
@@ -72,17 +72,17 @@ def destination_of(arn: str) -> Destination:
 
 @dataclass(frozen=True)
 class Destinations:
-    """Delivers a record to an ARN; calling it is delivering.
+    """Delivers records to ARNs.
 
-    A callback that raises `Undeliverable` has refused the record for good; after any other error, delivery is
-    tried again.
+    A callback raises `Undeliverable` to refuse a record for good; after any other exception, delivery is
+    retried.
 
     Attributes:
-        queue: Sends a body to the MNS queue of a name.
-        topic: Publishes a body to the MNS topic of a name.
-        bus: Publishes a record on the event bus of a name.
-        functions: Takes an event into a function's asynchronous queue, by function name.
-        others: Takes a record, by the whole ARN: RocketMQ, or a destination of a test.
+        queue: Sends a body to an MNS queue, by name.
+        topic: Publishes a body to an MNS topic, by name.
+        bus: Publishes a record on an event bus, by name.
+        functions: Accept an event into a function's asynchronous queue; by function name.
+        others: Receive a record; by the full ARN, for RocketMQ and tests.
     """
 
     queue: Callable[[str, bytes], object] | None = None
@@ -92,11 +92,11 @@ class Destinations:
     others: Mapping[str, Callable[[bytes], object]] = field(default_factory=dict)
 
     def __call__(self, arn: str, record: bytes) -> None:
-        """Deliver.
+        """Deliver a record.
 
         Raises:
-            Undeliverable: nothing here is called so, or the record is too large.
-            Exception: what the callback raises.
+            Undeliverable: the destination does not exist, or the record is too large.
+            Exception: any that the callback raises.
         """
         if arn in self.others:
             self.others[arn](record)
@@ -105,12 +105,12 @@ class Destinations:
         send = {"queue": self.queue, "topic": self.topic, "bus": self.bus}.get(destination.kind)
         if send is not None:
             if len(record) > MNS_LIMIT:
-                raise Undeliverable(f"{arn}: {len(record)} bytes, at most {MNS_LIMIT}")
+                raise Undeliverable(f"{arn}: {len(record)} bytes; at most {MNS_LIMIT} are allowed")
             send(destination.name, record)
         elif destination.kind == "function" and destination.name in self.functions:
             self.functions[destination.name](record)
         else:
-            raise Undeliverable(f"{arn}: nothing on this machine has this name")
+            raise Undeliverable(f"{arn}: this destination does not exist on this machine")
 
 
 def mns_destinations(
@@ -118,12 +118,12 @@ def mns_destinations(
     functions: Mapping[str, Callable[[bytes], object]] | None = None,
     bus: Callable[[str, bytes], object] | None = None,
 ) -> Destinations:
-    """Return the destinations of this machine: its MNS-compatible server, its event bus and its functions.
+    """Return the destinations of this machine: its MNS server, its event bus and its functions.
 
     Args:
-        store: Of the server. Bodies are sent as they are, without base64.
-        functions: Takes an event into a function's asynchronous queue, by function name.
-        bus: Publishes a record on the event bus of a name; None: there is none.
+        store: The store of the MNS server. Bodies are sent without base64.
+        functions: Accept an event into a function's asynchronous queue; by function name.
+        bus: Publishes a record on an event bus, by name; None if there is none.
     """
     return Destinations(
         queue=_refusing(lambda name, body: store.send(name, body.decode())),

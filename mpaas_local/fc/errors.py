@@ -1,4 +1,4 @@
-"""Why a function was not called, or an event for it not accepted."""
+"""Why a function could not be called, or its event not accepted."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = [
 ]
 
 PAYLOAD_LIMIT = 128 * 1024
-"""Bytes of an asynchronous event (fc-runtime.md: Asynchronous invocation)."""
+"""Most bytes of an asynchronous event (fc-runtime.md: Asynchronous invocation)."""
 
 
 class Throttled(Exception):
-    """All instances that the function may have are busy; the call was not made."""
+    """All instances are busy; the function was not called."""
 
     def __init__(self, function: str, limit: int) -> None:
         super().__init__(f"{function}: all {limit} instances are busy; try again, or raise the host's limit")
@@ -26,28 +26,28 @@ class Throttled(Exception):
 
 
 class HostClosed(Exception):
-    """The host has been closed and takes no calls."""
+    """The host is closed."""
 
 
 class InvalidArgument(ValueError):
-    """The delay or the task id is not one (400)."""
+    """The delay or the task id is invalid (400)."""
 
 
 class PayloadTooLarge(ValueError):
     """The event is larger than 128 KB (400 `EntityTooLarge`)."""
 
     def __init__(self, size: int) -> None:
-        super().__init__(f"payload size exceeds maximum allowed size: {size} bytes, at most {PAYLOAD_LIMIT}")
+        super().__init__(f"payload size exceeds maximum allowed size: {size} bytes, maximum {PAYLOAD_LIMIT}")
         self.size = size
 
 
 class TaskExists(Exception):
-    """A task of this id has been accepted before (409)."""
+    """A task with this id was accepted before (409)."""
 
     def __init__(self, task_id: str) -> None:
-        super().__init__(f"the task {task_id} exists already")
+        super().__init__(f"task {task_id} already exists")
         self.task_id = task_id
 
 
 class QueueClosed(Exception):
-    """The queue has been closed and takes no events."""
+    """The queue is closed."""

@@ -1,4 +1,4 @@
-"""What is configured of a function, and the environment that follows from it."""
+"""The configuration of a function, and the environment variables that follow from it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 __all__ = ["Function", "environment_of"]
 
 ENVIRONMENT_LIMIT = 4096
-"""Bytes of keys and values that a function's own variables may take
+"""Most bytes of the names and values of a function's own variables
 (fc-runtime.md: Environment variables)."""
 EXECUTABLE_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True)
 class Function:
-    """What is configured of one function on FC.
+    """The configuration of one function.
 
     Attributes:
         name: Function name, as in `s.yaml`.
-        folder: Code package; stands for `/code`.
+        folder: Code package, which replaces `/code`.
         handler: `file.method` (fc-runtime.md: Handler).
-        runtime: Which `context` and `FC_*` variables the function sees (fc-runtime.md: Context, Environment
-            variables). The interpreter is this one, whatever is said here, unless the host is given another.
+        runtime: Decides which `context` and `FC_*` variables the function sees (fc-runtime.md: Context,
+            Environment variables), but not the interpreter, which the host chooses.
         timeout: Seconds per call, more than 0, at most 86400.
-        memory: MB; told to the function, not enforced.
-        environment: The function's own variables. `FC_*` is reserved; 4 KB in all.
-        layers: Folders that stand for `/opt/python`; the earlier one wins.
+        memory: In MB; shown to the function, not enforced.
+        environment: The function's own variables, at most 4 KB. `FC_*` names are reserved.
+        layers: Folders that replace `/opt/python`; the earlier one wins.
         initializer: `file.method` called once per instance before its first call
             (fc-runtime.md: Lifecycle hooks).
         initializer_timeout: Seconds, at most 300.
@@ -63,20 +63,22 @@ class Function:
             ("prestop_timeout", self.prestop_timeout, 90),
         ):
             if not 0 < seconds <= most:
-                raise ValueError(f"{self.name}: {name} is {seconds}; more than 0 and at most {most} seconds")
+                raise ValueError(f"{self.name}: {name} is {seconds}; must be more than 0 and at most {most}")
         if not self.folder.is_dir():
-            raise ValueError(f"{self.name}: no code folder {self.folder}")
+            raise ValueError(f"{self.name}: the code folder {self.folder} does not exist")
         for key in self.environment:
             if key.startswith("FC_"):
-                raise ValueError(f"{self.name}: variable {key}: names that start with FC_ are the platform's")
+                raise ValueError(f"{self.name}: variable {key}: names that start with FC_ are reserved")
         size = sum(len(f"{key}{value}".encode()) for key, value in self.environment.items())
         if size > ENVIRONMENT_LIMIT:
-            raise ValueError(f"{self.name}: variables take {size} bytes, at most {ENVIRONMENT_LIMIT}")
+            raise ValueError(
+                f"{self.name}: variables have {size} bytes; at most {ENVIRONMENT_LIMIT} are allowed"
+            )
 
 
 def environment_of(function: Function, account: Account) -> dict[str, str]:
-    """List all that the function finds in its environment (fc-runtime.md: Environment variables); nothing of
-    this process is in it.
+    """The complete environment of the function, without any variable of this process
+    (fc-runtime.md: Environment variables).
     """
     versions = (
         {"FC_VER_ID": "LATEST", "FC_QUALIFIER": "LATEST"}
@@ -94,7 +96,7 @@ def environment_of(function: Function, account: Account) -> dict[str, str]:
     )
     return {
         "PATH": EXECUTABLE_PATH,
-        "HOME": "/tmp",  # noqa: S108  not the developer's, where SDKs look for keys
+        "HOME": "/tmp",  # noqa: S108  the developer's home may hold keys that SDKs read
         "LANG": "C.UTF-8",
         "TZ": "UTC",
         **credentials,

@@ -1,10 +1,10 @@
-"""Function Compute for one function on this machine: events enter, results leave.
+"""Function Compute for one function on this machine: events go in, results come out.
 
-A `FunctionHost` keeps instances of a function. Each is a process of its own running
-`mpaas_local/fc/runtime.py`, so that a timeout, an exit or a crash is real and no variable of this process
-reaches the function. An instance takes one call at a time; more calls make more instances, up to a limit;
-idle instances are used again, the most recently used first (fc-runtime.md: Instances). Unlike on FC, an idle
-instance is not frozen: its threads go on, and what they print appears before the instance's next call.
+A `FunctionHost` keeps the instances of a function. Each is a process that runs `mpaas_local/fc/runtime.py`:
+timeouts, exits and crashes are real, and the function sees no variable of the host. An instance serves one
+call at a time. More concurrent calls start more instances, up to a limit; idle instances are reused, the most
+recently used first (fc-runtime.md: Instances). Unlike on FC, an idle instance is not frozen: its threads keep
+running, and their output appears before the instance's next call.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _MARKERS = {"invoke": "Invoke", "initialize": "Initialize", "prestop": "PreStop"
 
 
 class FunctionHost:
-    """Instances of one function. Safe under threads; close it, or use it as a context manager.
+    """The instances of one function; a context manager. Thread-safe.
 
     Args:
-        function: What to host.
+        function: The function to host.
         account: Account, region and credentials that the function sees.
         limit: Most instances at a time (FC: reservedConcurrency, with one call per instance).
-        idle_seconds: Stop an instance that was idle for so long; None keeps it until `close`.
-        on_log: Takes the log lines.
-        on_call: Takes the calls.
-        python: Interpreter of the instances; its installed packages are seen by the function.
-        grace_seconds: From SIGTERM after a timeout to SIGKILL.
+        idle_seconds: Stops an instance that was idle for this long; None keeps it until `close`.
+        on_log: Receives the log lines.
+        on_call: Receives the finished calls.
+        python: Interpreter of the instances; the function sees its installed packages.
+        grace_seconds: Time between SIGTERM, after a timeout, and SIGKILL.
     """
 
     def __init__(
@@ -87,17 +87,17 @@ class FunctionHost:
         retry_count: int = 0,
         credentials: Credentials | None = None,
     ) -> Result:
-        """Call the handler and wait for its result; a failure of the function is a result, too.
+        """Call the handler and wait for its result. A failure of the function is a result, too.
 
         Args:
-            event: Payload, handed over as it is.
-            request_id: Id of the call; made up if None.
+            event: Payload for the handler.
+            request_id: Id of the call; None for a new one.
             retry_count: How often the platform has tried this event before.
-            credentials: In the context instead of the account's, as FC renews them between calls.
+            credentials: Replace the account's in the context: FC renews them between calls.
 
         Raises:
-            Throttled: the limit of instances is reached.
-            HostClosed: the host has been closed.
+            Throttled: all instances are busy.
+            HostClosed: the host is closed.
         """
         call = self._describe(request_id or new_request_id(), retry_count, credentials)
         instance, cold = self._take()
@@ -111,7 +111,7 @@ class FunctionHost:
             with self._changed:
                 self._serving.pop(call["request_id"], None)
             if usable:
-                self._give_back(instance)
+                self._release(instance)
             else:
                 self._discard(instance, log)
         if answer.stopped:
@@ -130,7 +130,7 @@ class FunctionHost:
         return result
 
     def cancel(self, request_id: str) -> bool:
-        """End a call under way with its instance, as FC does when the client of a call has gone
+        """Cancel a running call and kill its instance, as FC does when the client has disconnected
         (fc-runtime.md: Instances).
 
         The call ends with an error; the next one gets another instance.
@@ -151,7 +151,7 @@ class FunctionHost:
             return tuple(instance.pid for instance in self._live)
 
     def kill(self) -> None:
-        """End all instances at once, as a failing machine does. The next call gets a new one."""
+        """Kill all instances, as a failing machine does. The next call gets a new one."""
         with self._changed:
             idle, self._idle = self._idle, []
             for instance in self._live:
@@ -160,7 +160,7 @@ class FunctionHost:
             self._discard(instance, self._log_of(instance))
 
     def close(self) -> None:
-        """Stop idle instances with their prestop hook, busy ones without; returns when all are gone."""
+        """Stop idle instances after their prestop hook and kill busy ones; returns when all have ended."""
         with self._changed:
             self._closed = True
             if self._expiry:
@@ -189,7 +189,7 @@ class FunctionHost:
         }
 
     def _take(self) -> tuple[Instance, bool]:
-        """Give an instance to one caller, and whether it is new."""
+        """Reserve an instance for one caller; True if it is new."""
         dead = []
         try:
             with self._changed:
@@ -213,7 +213,7 @@ class FunctionHost:
     def _run(
         self, instance: Instance, call: dict[str, Any], event: bytes, log: Log, *, cold: bool
     ) -> tuple[bool, str, Answer]:
-        """Make one call; says if the instance can take another, and what kind of call the answer is of."""
+        """Make one call; returns whether the instance is reusable, and the kind of call that was answered."""
         function = self.function
         if cold:
             started = instance.start(log)
@@ -231,7 +231,7 @@ class FunctionHost:
         answer = instance.ask(call, event, function.timeout, log, self._grace_seconds)
         return not answer.stopped, "invoke", answer
 
-    def _give_back(self, instance: Instance) -> None:
+    def _release(self, instance: Instance) -> None:
         with self._changed:
             if not self._closed:
                 instance.idle_since = time.monotonic()
@@ -285,8 +285,8 @@ class FunctionHost:
 
 
 def _discard_line(_function: str, _request_id: str, _line: str) -> None:
-    """Take a log line that nobody asked for."""
+    """The default of `on_log`."""
 
 
 def _discard_call(_function: str, _event: bytes, _result: Result) -> None:
-    """Take a call that nobody asked for."""
+    """The default of `on_call`."""

@@ -1,4 +1,4 @@
-"""One instance of a function: a process with the runtime, which takes one call at a time."""
+"""One instance of a function: a process with the runtime that serves one call at a time."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ __all__ = ["Answer", "Instance"]
 
 _LENGTHS = struct.Struct("!II")
 _RUNTIME = Path(__file__).resolve().parent / "runtime.py"
-_READY_SECONDS = 60.0  # for an interpreter to start on a busy machine
-_CHECK_SECONDS = 0.25  # between looks whether a silent process still lives
+_READY_SECONDS = 60.0  # an interpreter starts slowly on a busy machine
+_CHECK_SECONDS = 0.25  # how often to check that a silent process is alive
 _LINE_LIMIT = 128 * 1024
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the runtime answered, or why it did not."""
+    """The response of the runtime, or why there is none."""
 
     succeeded: bool
     payload: bytes
     duration_ms: float
     stopped: str = ""
-    """Why there is no instance any more; empty if there is."""
+    """Why the instance has ended; empty if it has not."""
 
 
 class Instance:
-    """One process with the runtime. Used by one thread at a time; `kill`, `cancel`, `alive` are for all."""
+    """One process with the runtime. Not thread-safe, except `kill`, `cancel` and `alive`."""
 
     def __init__(self, function: Function, account: Account, python: str) -> None:
         self.memory_mb = 0.0
@@ -56,8 +56,8 @@ class Instance:
         logs, their_stdout = os.pipe()
         their_lifeline, self._lifeline = os.pipe()
         try:
-            # A session of its own: Ctrl-C in the terminal is the host's business, and killing its group
-            # takes along whatever the function has started.
+            # A new session: Ctrl-C in the terminal reaches only the host, and killing the group also kills
+            # what the function started.
             self._process = subprocess.Popen(
                 [python, "-u", "-s", str(_RUNTIME), str(theirs.fileno()), str(their_lifeline)],
                 cwd=function.folder,
@@ -98,12 +98,12 @@ class Instance:
         return self._process.poll() is None
 
     def cancel(self) -> None:
-        """End the process because the client of its call has gone."""
+        """Kill the process because the client of its call has disconnected."""
         self._cancelled = True
         self.kill()
 
     def kill(self) -> None:
-        """End the process and all that it started, at once."""
+        """Kill the process and everything that it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -112,7 +112,7 @@ class Instance:
         return self._exchange(self._setup, b"", _READY_SECONDS, log, 0.0)
 
     def ask(self, call: dict[str, Any], event: bytes, seconds: float, log: Log, grace: float) -> Answer:
-        """Have the runtime make one call within `seconds`; after that it has `grace` seconds to go."""
+        """Make one call; after `seconds` without a result, the process has `grace` seconds to exit."""
         return self._exchange(call, event, seconds, log, grace)
 
     def _exchange(
@@ -147,11 +147,11 @@ class Instance:
     def _send(self, meta: dict[str, Any], payload: bytes, seconds: float) -> None:
         head = json.dumps(meta).encode()
         self._channel.settimeout(seconds)
-        with contextlib.suppress(BrokenPipeError, ConnectionError):  # reading will tell
+        with contextlib.suppress(BrokenPipeError, ConnectionError):  # the next read raises EOFError
             self._channel.sendall(_LENGTHS.pack(len(head), len(payload)) + head + payload)
 
     def _receive(self, deadline: float, log: Log) -> tuple[dict[str, Any], bytes]:
-        """Read an answer, and log lines meanwhile; EOFError when the process is gone."""
+        """Read a response, and log lines meanwhile; EOFError if the process has ended."""
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -164,7 +164,7 @@ class Instance:
                     return frame
             if not ready:
                 self._measure()
-                if not self.alive:  # though one of its own children may hold the channel open
+                if not self.alive:  # even if a child of it holds the channel open
                     raise EOFError
 
     def _read_frame(self) -> tuple[dict[str, Any], bytes] | None:
@@ -186,7 +186,7 @@ class Instance:
         return meta, payload
 
     def drain(self, log: Log) -> None:
-        """Hand over the log lines that have been written. All of a call's are, once its answer is there."""
+        """Forward the log lines written so far. When a call's response is there, so are all its log lines."""
         while True:
             try:
                 chunk = os.read(self._logs, 1 << 16)
@@ -204,7 +204,7 @@ class Instance:
                 log.line(line.decode(errors="replace"))
 
     def _terminate(self, log: Log, grace: float) -> None:
-        """Ask the process to go and read what it says meanwhile (fc-runtime.md: Instances)."""
+        """Terminate the process and read its log meanwhile (fc-runtime.md: Instances)."""
         if self.alive:
             self._process.terminate()
         deadline = time.monotonic() + grace
@@ -215,7 +215,7 @@ class Instance:
         self._process.wait()
 
     def destroy(self, log: Log) -> None:
-        """End the process and everything that it started; hand over its last words."""
+        """Kill the process and everything that it started, and forward its last log lines."""
         self.kill()
         self._process.wait()
         try:
@@ -229,7 +229,7 @@ class Instance:
             os.close(self._lifeline)
 
     def _measure(self) -> None:
-        """Read the peak of this process; rusage would count the host's, from before exec."""
+        """Read the peak memory of the process; rusage would include the host's, from before exec."""
         with contextlib.suppress(OSError), Path(f"/proc/{self.pid}/status").open() as status:
             for line in status:
                 if line.startswith("VmHWM:"):

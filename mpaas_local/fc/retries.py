@@ -1,4 +1,4 @@
-"""How often and when a delivery is tried again, by the strategy that a trigger names."""
+"""When a delivery is retried, by the retry strategy of a trigger."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["retry_delays"]
 
 
 def retry_delays(strategy: RetryStrategy, chance: random.Random) -> Iterator[float]:
-    """Seconds before each retry (fc-runtime.md: MNS topic trigger, Batches and retries): 3 random ones of 10
-    to 20, or 1, 2, 4 … 512, in all 176.
+    """Seconds before each retry: 3 random delays of 10 to 20, or 176 delays of 1, 2, 4 … 512
+    (fc-runtime.md: MNS topic trigger, Batches and retries).
     """
     if strategy == "BACKOFF_RETRY":
         return (chance.uniform(10, 20) for _ in range(3))

@@ -1,14 +1,14 @@
-"""The built-in Python runtime of Function Compute, as one child process of `mpaas_local.fc.host`.
+"""The built-in Python runtime of Function Compute, a child process of `mpaas_local.fc.host`
+(fc-runtime.md: Python runtime, Error semantics).
 
-Requests enter as frames on a socket that the host made (first argument) and answers leave the same way; what
-the function prints or logs leaves through stdout and stderr, and only that does. A second descriptor (second
-argument) reports the end of the host: the process then goes too. Nothing here is imported by the host, and
-nothing of this project is imported here, so that a function sees what it would see on FC. Its rules:
-fc-runtime.md: Python runtime, Error semantics.
+Calls and results travel as frames over the socket of the first argument. Stdout and stderr carry only what
+the function prints or logs. The pipe of the second argument closes when the host ends, and ends this process
+too. This module imports nothing of the project, and the host does not import it: a function sees what it
+would see on FC.
 
-A frame is two lengths (4 bytes each, big endian), then that much JSON (what is asked or answered) and that
-much payload (the event or the result, any bytes). The first frame names the code folder and the layers; each
-later one is a call of `kind` invoke, initialize or prestop.
+A frame is two lengths (4 bytes each, big endian), then that much JSON (the call or its result) and that much
+payload (the event or the returned bytes). The first frame names the code folder and the layers; each later
+one is a call whose `kind` is invoke, initialize or prestop.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import Any, NoReturn
 TIMEOUT_EXIT = 143
 """Exit code after SIGTERM, 128 + 15 (fc-runtime.md: Instances)."""
 LOG_RECORD_LIMIT = 128 * 1024
-"""Bytes of one log record that the runtime lets through (fc-runtime.md: Logging)."""
+"""Most bytes of one log record (fc-runtime.md: Logging)."""
 
 _LENGTHS = struct.Struct("!II")
 _MARKERS = {"invoke": "Invoke", "initialize": "Initialize", "prestop": "PreStop"}
@@ -42,12 +42,12 @@ _current = SimpleNamespace(request_id="", watcher=0)
 
 
 def main() -> None:
-    """Get ready, then answer one call after the other until the host hangs up."""
+    """Start up, then serve one call after another until the host closes the socket."""
     channel, lifeline = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     for descriptor in (channel.fileno(), lifeline):
-        os.set_inheritable(descriptor, False)  # not for processes that the function starts
+        os.set_inheritable(descriptor, False)  # keep them from processes that the function starts
     del sys.argv[1:]
-    # Not a `threading.Thread`: the function must not meet it in `threading.enumerate()`.
+    # Not a `threading.Thread`, which the function would see in `threading.enumerate()`.
     _current.watcher = _thread.start_new_thread(_end_with_host, (lifeline,))
     setup, _ = receive(channel)
     sys.path[:] = search_path(setup["code"], setup["layers"])
@@ -69,10 +69,10 @@ def main() -> None:
 
 
 def answer(call: dict[str, Any], event: bytes) -> tuple[bool, bytes]:
-    """Call the handler or hook; return True and what it returned, or False and the error body
+    """Call the handler or hook; return True and its serialized result, or False and the error body
     (fc-runtime.md: Error semantics).
 
-    Only `Exception` is caught: `SystemExit` and its like end the process, as on FC.
+    Catches only `Exception`: `SystemExit` and the like end the process, as on FC.
     """
     try:
         handler = load(call["handler"])
@@ -82,17 +82,17 @@ def answer(call: dict[str, Any], event: bytes) -> tuple[bool, bytes]:
         context = make_context(call)
         try:
             result = handler(event, context) if call["kind"] == "invoke" else handler(context)
-        except Exception as error:  # whatever the function raises is its answer
-            # The first frame is this function.
+        except Exception as error:  # the function's own error is the result
+            # Skip the first frame, which is this function.
             trace = error.__traceback__ and error.__traceback__.tb_next
             return False, error_body(error, nested_trace(trace))
         return True, to_bytes(result) if call["kind"] == "invoke" else b""
-    except Exception as error:  # a result without JSON form; this frame stays in the trace
+    except Exception as error:  # not JSON serializable; on FC, too, the trace has the runtime's frame
         return False, error_body(error, nested_trace(error.__traceback__))
 
 
 class LoadError(Exception):
-    """The handler cannot be had; `body` is the error JSON with a flat `stackTrace`
+    """The handler cannot be loaded; `body` is the error JSON with a flat `stackTrace`
     (fc-runtime.md: Error semantics).
     """
 
@@ -103,7 +103,7 @@ class LoadError(Exception):
 
 
 def load(handler: str) -> Any:
-    """Import and remember `file.method`, `package.module.method` or `folder/file.method`
+    """Import `file.method`, `package.module.method` or `folder/file.method`, once
     (fc-runtime.md: Handler).
     """
     if handler in _handlers:
@@ -129,8 +129,8 @@ def load(handler: str) -> Any:
 
 
 def search_path(code: str, layers: list[str]) -> list[str]:
-    """Code before layers before the interpreter's own (fc-runtime.md: Handler); this file's folder is no part
-    of it.
+    """`sys.path`: code, layers, then the interpreter's own, without the folder of this file
+    (fc-runtime.md: Handler).
     """
     own = __file__.rpartition("/")[0]
     site = "lib/python{}.{}/site-packages".format(*sys.version_info)
@@ -139,8 +139,8 @@ def search_path(code: str, layers: list[str]) -> list[str]:
 
 
 def to_bytes(result: object) -> bytes:
-    """Serialise what a handler returned (fc-runtime.md: Return value): bytes and str as they are, the rest as
-    indented JSON.
+    """Serialize a handler's result: bytes and str unchanged, anything else as indented JSON
+    (fc-runtime.md: Return value).
     """
     if isinstance(result, bytes):
         return result
@@ -162,7 +162,7 @@ def _json_form(value: Any) -> Any:
 
 
 def error_body(error: Exception, trace: list[list[str]]) -> bytes:
-    """Describe an exception as the Invoke API returns it; `stackTrace` is left out when empty
+    """The error JSON of the Invoke API; `stackTrace` is omitted when empty
     (fc-runtime.md: Error semantics).
     """
     body: dict[str, Any] = {"errorMessage": str(error), "errorType": type(error).__name__}
@@ -172,7 +172,7 @@ def error_body(error: Exception, trace: list[list[str]]) -> bytes:
 
 
 def nested_trace(trace: TracebackType | None) -> list[list[str]]:
-    """Give each frame as its first line cut at the commas, then the source line
+    """One list per frame: its first line, split at commas, and the source line
     (fc-runtime.md: Error semantics).
     """
     frames = (frame.split("\n") for frame in traceback.format_tb(trace))
@@ -180,7 +180,7 @@ def nested_trace(trace: TracebackType | None) -> list[list[str]]:
 
 
 def flat_trace(error: Exception) -> list[str]:
-    """Give the lines of an exception without its frames; the first line is cut at the commas
+    """The lines of an exception without its frames; the first line is split at commas
     (fc-runtime.md: Error semantics).
     """
     first, *rest = traceback.format_exception_only(type(error), error)
@@ -189,15 +189,15 @@ def flat_trace(error: Exception) -> list[str]:
 
 
 def make_context(call: dict[str, Any]) -> SimpleNamespace:
-    """Build the `context` of the runtime that the function is deployed on (fc-runtime.md: Context)."""
+    """The `context` object of the function's runtime version (fc-runtime.md: Context)."""
     return _context_312(call) if call["runtime"] == "python3.12" else _context_310(call)
 
 
 class Context310(SimpleNamespace):
-    """Context up to python3.10; what 3.0 leaves open (service name, log project and store) is empty."""
+    """The context up to python3.10; FC 3.0 leaves service name, log project and log store empty."""
 
     def to_json(self) -> str:
-        """Give the whole context as JSON text, credentials included."""
+        """The context as JSON text, including credentials."""
         credentials, tracing = self.credentials, self.tracing
         return json.dumps(
             {
@@ -238,7 +238,7 @@ def _context_310(call: dict[str, Any]) -> Context310:
             name=call["name"],
             handler=call["handler"],
             memory=call["memory"],
-            timeout=f"{call['timeout']:g}",  # taken from a header as it is
+            timeout=f"{call['timeout']:g}",  # a string: it comes from a header
         ),
         service=SimpleNamespace(
             name="", log_project="", log_store="", qualifier="LATEST", version_id="LATEST"
@@ -247,7 +247,7 @@ def _context_310(call: dict[str, Any]) -> Context310:
         account_id=call["account_id"],
         retry_count=call["retry_count"],
         tracing=SimpleNamespace(span_context=None, jaeger_endpoint=None, span_baggages={}),
-        logger=None,  # as with one call at a time
+        logger=None,  # as in an instance with one call at a time
     )
 
 
@@ -258,7 +258,7 @@ def _context_312(call: dict[str, Any]) -> SimpleNamespace:
             name=call["name"],
             handler=call["handler"],
             memory=call["memory"],
-            timeout=call["timeout"],  # type not documented; a number here, text above, so that both are met
+            timeout=call["timeout"],  # of undocumented type: a number here and a string above tests both
             version_id="LATEST",
             qualifier="LATEST",
         ),
@@ -271,7 +271,7 @@ def _context_312(call: dict[str, Any]) -> SimpleNamespace:
 
 
 class _LogHandler(logging.Handler):
-    """Writes records straight to a descriptor: also inside a signal handler that interrupted a write."""
+    """Writes records directly to a descriptor, which is safe in a signal handler that interrupted a write."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -288,7 +288,9 @@ class _LogHandler(logging.Handler):
 
 
 def _log_to(descriptor: int) -> Any:
-    """Set up the root logger (fc-runtime.md: Logging); return what writes a line of the platform."""
+    """Set up the root logger; return a function that writes lines of the platform
+    (fc-runtime.md: Logging).
+    """
     handler = _LogHandler(descriptor)
     form = "%(asctime)s.%(msecs)03dZ %(fc_request_id)s [%(levelname)s] %(message)s"
     handler.setFormatter(logging.Formatter(form, "%Y-%m-%dT%H:%M:%S"))
@@ -300,14 +302,14 @@ def _log_to(descriptor: int) -> Any:
 
 
 def _flush() -> None:
-    """Push out what a stream that the function put in place of stdout or stderr still holds."""
+    """Flush stdout and stderr, which the function may have replaced with buffered streams."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # replaced by anything, or closed
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # not a stream, or closed
             stream.flush()
 
 
 def _dump_stacks_and_exit(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Answer SIGTERM, which on FC means that the time is over (fc-runtime.md: Instances)."""
+    """Handle SIGTERM, which FC sends after a timeout (fc-runtime.md: Instances)."""
     logger = logging.getLogger()
     logger.error("Dumping stack trace after function timeout")
     for thread, frame in sys._current_frames().items():  # noqa: SLF001  the documented way to all threads
@@ -318,7 +320,7 @@ def _dump_stacks_and_exit(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _end_with_host(lifeline: int) -> None:
-    """Wait until the host is gone, however it went, then end this process and what it started."""
+    """Wait until the host has ended, even by a crash; then kill this process and its children."""
     while os.read(lifeline, 1):
         pass
     if os.getpgrp() == os.getpid():
@@ -327,7 +329,7 @@ def _end_with_host(lifeline: int) -> None:
 
 
 def receive(channel: socket.socket) -> tuple[dict[str, Any], bytes]:
-    """Read one frame; the end of the channel ends the process."""
+    """Read one frame; a closed channel ends the process."""
     meta_length, payload_length = _LENGTHS.unpack(_exactly(channel, _LENGTHS.size))
     return json.loads(_exactly(channel, meta_length)), _exactly(channel, payload_length)
 

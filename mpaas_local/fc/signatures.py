@@ -1,7 +1,7 @@
-"""Who calls: the signatures of the functions' API, FC 3.0 (ACS3) and FC 2.0, and of HTTP triggers, verified
+"""Verification of signatures: of the API of FC 3.0 (ACS3) and FC 2.0, and of HTTP triggers
 (fc-runtime.md: Error semantics, SDKs and API versions, HTTP access).
 
-Written from the reference and not from an SDK, so that the callers under test and this verifier can disagree.
+Written from the reference, not from an SDK: a mistake of the caller under test is not repeated here.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 __all__ = ["ApiCall", "Unsigned", "verify", "verify_http_trigger"]
 
 VALID_SECONDS = 15 * 60
-"""How far a signed date may be from now (fc-runtime.md: HTTP errors)."""
+"""Largest difference between a signed date and now (fc-runtime.md: HTTP errors)."""
 
 
 class Unsigned(Exception):
-    """The call is not signed by a known key: 403; the text says what is wrong and holds no secret.
+    """The call is not signed by a known key: 403. The text says why, without any secret.
 
     Attributes:
-        code: Error code of the API (fc-runtime.md: Error semantics).
+        code: The API's error code (fc-runtime.md: Error semantics).
     """
 
     def __init__(self, message: str, code: str = "AccessDenied") -> None:
@@ -47,13 +47,13 @@ class Unsigned(Exception):
 
 @dataclass(frozen=True)
 class ApiCall:
-    """A request as it came.
+    """A request as received.
 
     Attributes:
-        method: In capitals.
+        method: In upper case.
         path: As sent, percent-encoded.
         query: As sent.
-        headers: Values by name in lower case.
+        headers: Values by lower-case name.
         body: The payload.
     """
 
@@ -64,12 +64,12 @@ class ApiCall:
     body: bytes
 
     def header(self, name: str) -> str:
-        """Return the first value of a header, or an empty text."""
+        """The first value of a header; empty if it was not sent."""
         return next(iter(self.headers.get(name, ())), "")
 
 
 def verify(call: ApiCall, keys: Mapping[str, AccessKey]) -> None:
-    """Let a call pass that is signed with a known key.
+    """Verify that a call is signed with a known key.
 
     Raises:
         Unsigned: it is not.
@@ -81,12 +81,12 @@ def verify(call: ApiCall, keys: Mapping[str, AccessKey]) -> None:
 
 
 def verify_http_trigger(call: ApiCall, keys: Mapping[str, AccessKey]) -> None:
-    """Let a request to an HTTP trigger with `authType: function` pass that is signed with a known key.
+    """Verify that a request to an HTTP trigger with `authType: function` is signed with a known key.
 
-    As in the official samples, date and security token must be signed, and the body's hash is empty.
+    As in the official samples, date and security token must be signed, and the hash of the body is empty.
 
     Raises:
-        Unsigned: it is not; the text is the documented one (fc-runtime.md: HTTP access).
+        Unsigned: it is not; with the documented text (fc-runtime.md: HTTP access).
     """
     try:
         date = timegm(time.strptime(call.header("x-acs-date"), "%Y-%m-%dT%H:%M:%SZ"))
@@ -104,7 +104,7 @@ def verify_http_trigger(call: ApiCall, keys: Mapping[str, AccessKey]) -> None:
     if missing := {name for name in call.headers if name.startswith("x-acs-")} - set(
         authorization.signed_headers
     ):
-        raise Unsigned(f"SignedHeaders must also name {', '.join(sorted(missing))}")
+        raise Unsigned(f"SignedHeaders must include {', '.join(sorted(missing))}")
     query: dict[str, str] = {}
     for name, value in parse_qsl(call.query, keep_blank_values=True):
         query.setdefault(name, value)
@@ -134,10 +134,10 @@ def _verify_acs3(call: ApiCall, keys: Mapping[str, AccessKey]) -> None:
         raise Unsigned("Authorization must be ACS3-HMAC-SHA256 or FC")
     key = _key(keys, authorization.access_key_id, call.header("x-acs-security-token"))
     if call.header("x-acs-content-sha256") != sha256_hex(call.body):
-        raise Unsigned("x-acs-content-sha256 is not the hash of the body")
+        raise Unsigned("x-acs-content-sha256 is not the SHA-256 of the body")
     must_be_signed = {"host", *(name for name in call.headers if name.startswith("x-acs-"))}
     if missing := must_be_signed - set(authorization.signed_headers):
-        raise Unsigned(f"SignedHeaders must also name {', '.join(sorted(missing))}")
+        raise Unsigned(f"SignedHeaders must include {', '.join(sorted(missing))}")
     canonical = acs3_canonical_request(
         call.method,
         call.path,
@@ -176,7 +176,7 @@ def _verify_fc2(call: ApiCall, keys: Mapping[str, AccessKey]) -> None:
 def _key(keys: Mapping[str, AccessKey], key_id: str, token: str) -> AccessKey:
     key = keys.get(key_id)
     if key is None:
-        raise Unsigned("the AccessKey is not known")
+        raise Unsigned("the AccessKey does not exist")
     if key.security_token is not None and not same_signature(key.security_token, token):
-        raise Unsigned("the security token does not belong to the AccessKey")
+        raise Unsigned("the security token does not match the AccessKey")
     return key

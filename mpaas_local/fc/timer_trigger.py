@@ -1,9 +1,8 @@
-"""Timer triggers: their expressions, their ticks, and the event of a tick (fc-runtime.md: Timer trigger).
+"""Timer triggers and the event of a tick (fc-runtime.md: Timer trigger).
 
-A `Timer` is read from a trigger of `s.yaml`; `Timers` waits for the ticks of all of them on one thread and
-hands each event to the function's asynchronous queue. What the reference leaves open is decided like this:
-the time in the event is the scheduled one, ticks missed while this machine slept are skipped, and `@every`
-counts from the start.
+A `Timer` comes from a trigger of `s.yaml`; `Timers` waits for the ticks of all timers on one thread and
+passes each event to the function's asynchronous queue. Choices where the reference is silent: the event has
+the scheduled time, ticks missed while this machine slept are skipped, and `@every` counts from the start.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _logger = logging.getLogger(__name__)
 
 
 class UnknownTimer(LookupError):
-    """No timer is called so, or more than one."""
+    """No timer has this name, or several have."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ class Timer:
         function: Name of the function.
         name: `triggerName`.
         expression: `cronExpression`.
-        payload: Text in every event.
-        enabled: Whether it ticks by itself.
+        payload: Text of every event.
+        enabled: Whether it fires on schedule.
     """
 
     function: str
@@ -53,7 +52,7 @@ class Timer:
 
     @property
     def size(self) -> int:
-        """Bytes of the payload, which are those that count of an event (fc-runtime.md: Timer trigger)."""
+        """Bytes of the payload, which count against the limit (fc-runtime.md: Timer trigger)."""
         return len(self.payload.encode())
 
     def event(self, moment: datetime) -> bytes:
@@ -67,18 +66,16 @@ class Timer:
 
 
 def timer_of(trigger: triggers.Timer, function: str) -> Timer:
-    """Return the timer of a trigger of `s.yaml`."""
+    """Return the timer of a trigger from `s.yaml`."""
     config = trigger.trigger_config
     return Timer(function, trigger.trigger_name, config.cron_expression, config.payload, config.enable)
 
 
 class Timers:
-    """Fires timers when they are due, from the moment that they are added.
-
-    Safe under threads; close it, or use it in a `with`.
+    """Fires timers when they are due; a context manager. Thread-safe.
 
     Args:
-        clock: The machine's if None.
+        clock: None for that of the machine.
     """
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -93,7 +90,7 @@ class Timers:
         self.close()
 
     def add(self, timer: Timer, fire: Accept) -> None:
-        """Let a timer tick, if it is enabled; a disabled one ticks by hand only."""
+        """Add a timer. An enabled one fires on schedule from now on; a disabled one only by `tick`."""
         self._timers[timer.function, timer.name] = (timer, fire)
         if timer.enabled:
             ticking = _Ticking(timer, fire, self._clock)
@@ -101,28 +98,28 @@ class Timers:
 
     @property
     def names(self) -> list[str]:
-        """The timers as `<function>/<trigger>`, in the order of adding."""
+        """The timers as `<function>/<trigger>`, in the order in which they were added."""
         return ["/".join(key) for key in self._timers]
 
     def tick(self, name: str) -> str:
         """Fire a timer now; returns the request id.
 
         Args:
-            name: `<trigger>`, or `<function>/<trigger>` where several functions have one of this name.
+            name: `<trigger>`, or `<function>/<trigger>` if several functions have a trigger of this name.
 
         Raises:
-            UnknownTimer: none is called so, or more than one.
+            UnknownTimer: no timer has this name, or several have.
         """
         named = [entry for key, entry in self._timers.items() if name in (key[1], "/".join(key))]
         if len(named) != 1:
             known = ", ".join(sorted(self.names)) or "none"
-            many = "more than one timer is" if named else "no timer is"
-            raise UnknownTimer(f"{many} called {name}; there are: {known}")
+            problem = "several timers are named" if named else "no timer is named"
+            raise UnknownTimer(f"{problem} {name}; timers: {known}")
         timer, fire = named[0]
         return fire(timer.event(datetime.fromtimestamp(self._clock.time(), timezone.utc)), size=timer.size)
 
     def settle(self, timeout: float = 10.0) -> bool:
-        """Wait, real seconds, until every tick that is due has been fired."""
+        """Wait, in real seconds, until no tick is running or due."""
         return self._schedule.settle(timeout)
 
     def close(self) -> None:
@@ -145,7 +142,7 @@ class _Ticking:
         try:
             self._fire(self._timer.event(tick), size=self._timer.size)
         except Exception:
-            _logger.exception("timer %s: the tick of %s was not taken", self._timer.name, tick)
+            _logger.exception("timer %s: the tick of %s was not accepted", self._timer.name, tick)
         if self._tick.timestamp() < (now := self._clock.time()) - _LATE_SECONDS:
             self._tick = self._after(now)
             _logger.warning("timer %s: ticks until %s were missed", self._timer.name, self._tick)
@@ -155,4 +152,4 @@ class _Ticking:
         return next_tick(self._timer.expression, datetime.fromtimestamp(moment, timezone.utc))
 
 
-_LATE_SECONDS = 300.0  # a tick that is later than this was missed
+_LATE_SECONDS = 300.0  # a tick later than this counts as missed

@@ -1,10 +1,10 @@
 """MNS topic triggers: a message of a topic becomes an asynchronous call of a function
 (fc-runtime.md: MNS topic trigger).
 
-What the reference leaves open is decided like this: a delivery fails when the function's asynchronous queue
-does not take the event; retries wait in memory; a message that was given up is counted and gone, as on MNS. A
-trigger with a `filterTag` gets the messages of this tag only. The subscription has the name of the trigger,
-made into one that MNS takes.
+Choices where the reference is silent: a delivery fails if the function's asynchronous queue does not accept
+the event; retries wait in memory; a message that is given up is counted and lost, as on MNS. A trigger with a
+`filterTag` receives only messages with this tag. The subscription is named after the trigger, with characters
+that MNS allows.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TopicConfig:
         topic: Last part of `sourceArn`.
         content_format: `notifyContentFormat`.
         strategy: `notifyStrategy`.
-        filter_tag: `filterTag`; empty: every message.
+        filter_tag: `filterTag`; empty for every message.
     """
 
     name: str
@@ -67,12 +67,12 @@ class TopicConfig:
 
     @property
     def subscription(self) -> str:
-        """Name of the subscription: that of the trigger, or, as MNS takes no `_`, one made of it."""
-        made = re.sub("[^A-Za-z0-9-]", "-", self.name).lstrip("-")
-        if made == self.name:
-            return made
-        # The end keeps `a_b` and `a-b` apart.
-        return f"{made}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}".lstrip("-")
+        """Name of the subscription: that of the trigger, without characters that MNS does not allow."""
+        name = re.sub("[^A-Za-z0-9-]", "-", self.name).lstrip("-")
+        if name == self.name:
+            return name
+        # The suffix distinguishes `a_b` from `a-b`.
+        return f"{name}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}".lstrip("-")
 
     def event(self, message: Publication, account: Account) -> bytes:
         """Return the event of a message (fc-runtime.md: MNS topic trigger)."""
@@ -96,7 +96,7 @@ class TopicConfig:
 
 
 def _extended(attributes: Mapping[str, str]) -> dict[str, Any]:
-    """Return the attributes that a publisher put into `Extend`, a JSON text."""
+    """Return the attributes in `Extend`, which is JSON text."""
     try:
         extended = json.loads(attributes.get("Extend", "{}"))
     except ValueError:
@@ -105,7 +105,7 @@ def _extended(attributes: Mapping[str, str]) -> dict[str, Any]:
 
 
 def topic_of(trigger: triggers.Topic) -> TopicConfig:
-    """Return the configuration of a topic trigger of `s.yaml`."""
+    """Return the configuration of a topic trigger from `s.yaml`."""
     config = trigger.trigger_config
     return TopicConfig(
         trigger.trigger_name,
@@ -117,14 +117,14 @@ def topic_of(trigger: triggers.Topic) -> TopicConfig:
 
 
 class TopicTrigger:
-    """Pushes the messages of a topic to one function. Safe under threads; close it, or use it in a `with`.
+    """Delivers the messages of a topic to one function; a context manager. Thread-safe.
 
     Args:
         config: The trigger.
-        accept: Takes events for the function, as `AsyncQueue.accept` does.
-        account: In the events.
-        clock: The machine's if None.
-        seed: Of random delays.
+        accept: Accepts events for the function, as `AsyncQueue.accept` does.
+        account: For the events.
+        clock: None for that of the machine.
+        seed: Seed of random delays.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class TopicTrigger:
         self._accept = accept
         self._account = account or Account()
         self._clock = clock or Clock()
-        self._chance = random.Random(seed)  # chance of a simulation
+        self._chance = random.Random(seed)  # for a simulation, not for secrets
         self._detach: Callable[[], None] | None = None
         self._counts = Counts("published", "filtered", "delivered", "retries", "given_up")
         self._schedule = Schedule(f"topic-{config.name}", clock=self._clock)
@@ -152,9 +152,9 @@ class TopicTrigger:
         self.close()
 
     def attach(self, topics: Topics) -> Self:
-        """Subscribe to the topic, which is made if it is missing; closing this ends it."""
+        """Subscribe to the topic, created if missing, until this trigger is closed."""
         config = self.config
-        with contextlib.suppress(MnsError):  # it exists, with attributes of its own
+        with contextlib.suppress(MnsError):  # it exists, with other attributes
             topics.create(config.topic)
         topics.unsubscribe(config.topic, config.subscription)
         attributes = SubscriptionAttributes(
@@ -168,7 +168,7 @@ class TopicTrigger:
         return self
 
     def publish(self, message: Publication) -> None:
-        """Take a message of the topic; delivery begins at once, on another thread."""
+        """Deliver a message of the topic, starting now, on another thread."""
         self._counts.add("published")
         if self.config.filter_tag and self.config.filter_tag != message.tag:
             self._counts.add("filtered")
@@ -183,11 +183,11 @@ class TopicTrigger:
         return self._counts.read()
 
     def settle(self, timeout: float = 10.0) -> bool:
-        """Wait, real seconds, until no delivery is due or under way."""
+        """Wait, in real seconds, until no delivery is running or due."""
         return self._schedule.settle(timeout)
 
     def close(self) -> None:
-        """Stop at once; deliveries that wait for a retry are forgotten."""
+        """Stop at once; deliveries that wait for a retry are lost."""
         if self._detach:
             self._detach()
             self._detach = None
@@ -200,11 +200,11 @@ class TopicTrigger:
     def _push(self, message_id: str, event: bytes, delays: Iterator[float]) -> float | None:
         try:
             self._accept(event)
-        except Exception as error:  # whatever it raises, the message was not taken
+        except Exception as error:  # any exception means that the event was not accepted
             for delay in itertools.islice(delays, 1):
                 self._counts.add("retries")
                 return self._clock.time() + delay
-            _logger.warning("%s: message %s is given up: %s", self.config.name, message_id, error)
+            _logger.warning("%s: message %s given up: %s", self.config.name, message_id, error)
             self._counts.add("given_up")
         else:
             self._counts.add("delivered")

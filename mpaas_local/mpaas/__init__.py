@@ -1,4 +1,4 @@
-"""The mPaaS sandbox: a gateway on loopback that judges, records and, if ordered, fails PushSimple requests."""
+"""The mPaaS sandbox on loopback: judges and records PushSimple requests, or fails them as ordered."""
 
 from mpaas_local.access_keys import (
     LOCAL_ACCESS_KEY_ID,

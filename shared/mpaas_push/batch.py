@@ -70,6 +70,7 @@ class BatchReport:
         unsettled: Messages that may be sent again and that no queue took: the event must come again.
         stranded: Messages that were given up and that no dead-letter queue took.
         left: Indexes of the messages that are unsettled or stranded.
+        accepted_targets: Targets that mPaaS took; a function does not answer it.
     """
 
     outcomes: dict[str, int]
@@ -78,37 +79,37 @@ class BatchReport:
     unsettled: int
     stranded: int
     left: tuple[int, ...]
+    accepted_targets: int = 0
 
     def as_json(self, **more: Any) -> str:
         """Return the report as a function answers it."""
-        return json.dumps({**more, **asdict(self)})
+        answer = asdict(self)
+        del answer["accepted_targets"]
+        return json.dumps({**more, **answer})
 
-    def should_fail_invocation(self, *, polled: bool, remembered: bool) -> bool:
+    def should_fail_invocation(self, *, has_dead_letters: bool, remembered: bool) -> bool:
         """Return whether the event must come again.
 
-        It must when a message may be sent again. For what is only stranded, an event that was polled from a
-        queue comes again too: its source keeps it or puts it among its own dead letters. Another one does
-        when a repetition harms nobody: nothing can have been accepted and no retry is waiting, or what was
-        sent is remembered. Then it ends where Function Compute puts what failed for good.
+        It must when a message may be sent again, and when a dead-letter queue did not take what was given up:
+        it may next time. Without such a queue, what was given up for good fails the event only where that
+        doubles nothing: nothing can have been accepted and no retry is waiting, or what was sent is
+        remembered. Then the event ends where its source or Function Compute puts what failed for good.
 
         Args:
-            polled: The event was polled from a queue.
+            has_dead_letters: The settings name a dead-letter queue.
             remembered: A ledger keeps what was accepted from being sent again.
         """
         sent = self.retried > 0 or self.outcomes.keys() & {ACCEPTED.value, UNKNOWN.value}
-        return self.unsettled > 0 or (self.stranded > 0 and (polled or remembered or not sent))
+        return self.unsettled > 0 or (self.stranded > 0 and (has_dead_letters or remembered or not sent))
 
 
-def settle_event(
-    tasks: Sequence[PushTask], client: PushClient, invocation: Invocation, *, polled: bool = False
-) -> BatchReport:
+def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invocation) -> BatchReport:
     """Send the messages of an event and hand over those that were not accepted.
 
     Args:
         tasks: The messages.
         client: Sends them; its settings name the queues.
         invocation: Keys and deadline.
-        polled: As in `BatchReport.should_fail_invocation`.
 
     Raises:
         BatchIncomplete: no queue took some of what was not accepted, and the event must come again. Each
@@ -116,12 +117,12 @@ def settle_event(
     """
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch(tasks, client, queues, invocation)
-    remembered = client.ledger is not None
-    if not report.should_fail_invocation(polled=polled, remembered=remembered):
+    remembered, has_dead_letters = client.ledger is not None, client.settings.dead_letter_queue is not None
+    if not report.should_fail_invocation(has_dead_letters=has_dead_letters, remembered=remembered):
         return report
-    accepted = report.outcomes.get(ACCEPTED.value)
-    if accepted and not remembered:
-        logger.error("%d accepted requests will be sent twice: their event comes again", accepted)
+    if report.accepted_targets and not remembered:
+        text = "%d accepted targets will be pushed to twice: their event comes again"
+        logger.error(text, report.accepted_targets)
     raise BatchIncomplete(report.outcomes, report.left)
 
 
@@ -163,6 +164,9 @@ def send_batch(
         unsettled=len(unsettled),
         stranded=len(stranded),
         left=tuple(sorted(unsettled | stranded)),
+        accepted_targets=sum(
+            len(outcome.targets) for outcomes in results for outcome in outcomes if outcome.accepted
+        ),
     )
 
 
@@ -211,7 +215,14 @@ def _separate(
         may = outcome.kind in {THROTTLED, MISCONFIGURED} or (
             outcome.kind is UNKNOWN and settings.on_unknown is OnUnknown.RETRY
         )
-        (again if may and task.attempt <= settings.retry_limit else given_up).append(outcome)
+        if may and task.attempt <= settings.retry_limit:
+            again.append(outcome)
+        elif outcome.result_code == "InProgress":
+            # Another invocation holds it, or was killed with it: what it sent, nobody knows.
+            text = "another invocation was sending it when it was given up; it may have arrived"
+            given_up.append(replace(outcome, kind=UNKNOWN, result_message=text, retry_after=None))
+        else:
+            given_up.append(outcome)
     return again, given_up
 
 

@@ -94,6 +94,8 @@ class Credentials:
 
 def stray_characters(text: str) -> str | None:
     """Return what is wrong with a value that was copied with more than was meant, if anything is."""
+    if text.isascii() and text.isprintable() and text[:1] != " " != text[-1:]:
+        return None
     if text != text.strip():
         return "begins or ends with a blank or a line end: remove it"
     if not _CONTROL.isdisjoint(text):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from mpaas_push.credentials import Credentials
 
-__all__ = ["Invocation"]
+__all__ = ["Invocation", "sender_of"]
 
 MARGIN_SECONDS = 0.5
 """Kept free before the function's timeout, to write the answer and the log."""
@@ -24,9 +24,8 @@ class Invocation:
         request_id: Function Compute's id of the invocation; a random one outside of it.
         credentials: The AccessKey that this invocation signs with.
         deadline: Until when work may go on, on the clock of `time.monotonic` in seconds.
-        sender: The function that sends, as ``acs:fc:<region>:<account>:functions/<deployed name>``. Every
-            scope begins with it, so that functions and stages that share a ledger keep their ids apart. What
-            is not known is left empty.
+        sender: The function that sends (see `sender_of`). Every scope begins with it, so that functions and
+            stages that share a ledger keep their ids apart.
     """
 
     request_id: str
@@ -64,13 +63,29 @@ class Invocation:
         return self.deadline - time.monotonic()
 
 
+def sender_of(region: str, account: str, function: str, service: str = "") -> str:
+    """Name a function as a sender: ``acs:fc:<region>:<account>:functions/<deployed name>``.
+
+    Version and alias are left out: they change, the push stays the same.
+
+    Args:
+        region: Its region; like the others, empty where it is not known.
+        account: Id of its account.
+        function: Its deployed name.
+        service: The service of FC 2.0, in which alone the name is unique; FC 3.0 calls such a function
+            ``service$function`` (fc-runtime.md: SDKs and API versions).
+    """
+    name = f"{service}${function}" if service else function
+    return f"acs:fc:{region}:{account}:functions/{name}"
+
+
 def _sender(context: object) -> str:
-    """Name the function that runs; version, alias and service are left out: they change, the push stays."""
     function = getattr(context, "function", None)
+    service = getattr(getattr(context, "service", None), "name", None) or os.environ.get("FC_SERVICE_NAME")
     region = getattr(context, "region", None) or os.environ.get("FC_REGION", "")
     account = getattr(context, "account_id", None) or os.environ.get("FC_ACCOUNT_ID", "")
     name = getattr(function, "name", None) or os.environ.get("FC_FUNCTION_NAME", "")
-    return f"acs:fc:{region}:{account}:functions/{name}"
+    return sender_of(region, account, name, service or "")
 
 
 def _seconds(timeout: object) -> float:

@@ -338,7 +338,8 @@ def _check_below(value: Any, levels: int) -> None:
         for step, child in children:
             if isinstance(value, dict):
                 _check_key(step)
-            _check(child, levels - 1)
+            if type(child) is not str or not child.isascii():  # as most are
+                _check(child, levels - 1)
     except _NotPlain as error:
         error.steps.append(str(step) if isinstance(value, dict) else step)
         raise

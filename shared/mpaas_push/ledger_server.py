@@ -239,6 +239,8 @@ def _trip(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
         if not commands:
             break
         for index, answer in zip(open_calls, _exchange(connection, commands), strict=True):
+            if isinstance(answer, exceptions.ReadOnlyError):
+                raise answer  # after a failover: a new connection leads to the new master
             replies[index] = answer
     return replies
 
@@ -297,7 +299,8 @@ def _failure(error: Exception, *, is_answer: bool) -> Failure:
     """
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return Failure(reason=_CERTIFICATE, is_permanent=True)
-    words = str(error) if isinstance(error, exceptions.ResponseError) else ""
+    # The client takes the code out of the texts that it knows.
+    words = f"{error.status_code or ''} {error}" if isinstance(error, exceptions.ResponseError) else ""
     outage = _OUTAGE.search(words)
     if not outage:
         for classes, pattern, meaning in _PERMANENT:

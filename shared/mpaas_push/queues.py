@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -183,12 +184,19 @@ def _entries(status: int, document: str, count: int) -> list[_NotTaken | None]:
         raise _refusal(status, document) from None
     if len(entries) != count:
         raise _NotTaken("IncompleteAnswer")
-    return [
-        None
-        if "MessageId" in entry and "ErrorCode" not in entry
-        else _NotTaken(entry.get("ErrorCode", "NoMessageId")[:CODE_CHARACTERS])
-        for entry in entries
-    ]
+    return [_failure_of(entry) for entry in entries]
+
+
+def _failure_of(entry: dict[str, str]) -> _NotTaken | None:
+    """Read what became of one message; a code that is not known to be permanent is not."""
+    if "MessageId" in entry and "ErrorCode" not in entry:
+        return None
+    code = entry.get("ErrorCode", "NoMessageId")[:CODE_CHARACTERS]
+    return _NotTaken(code, permanent=_PERMANENT.match(code) is not None)
+
+
+_PERMANENT = re.compile(r"Invalid|Malformed|AccessDenied$|QueueNotExist$|Message(Body)?(TooLarge|TooLong)")
+"""Codes of one message that stay the same however often it is sent: its neighbours do not wait for it."""
 
 
 def _refusal(status: int, document: str) -> _NotTaken:

@@ -220,6 +220,8 @@ def _parameters(message: PushMessage, settings: Settings) -> dict[str, str]:
         value = getattr(message, name)
         if value is None:
             value = defaults.get(alias)
+        if alias == "tenantId" and value == "":
+            continue  # the message is meant for no tenant, whatever the settings say
         if value is not None:
             parameters[wire_name] = _text(value)
         elif alias in _REQUIRED:

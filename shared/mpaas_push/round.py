@@ -172,7 +172,7 @@ class Round:
 
     def _claim(self) -> None:
         """Get a part of a block ready; what the ledger knows the outcome of is done."""
-        if self._ledger is None or len(self._ready) > self._block // 4:
+        if self._ledger is None or not self._waiting or len(self._ready) > self._block // 4:
             return  # another thread was faster
         self._settle()
         started = time.monotonic()

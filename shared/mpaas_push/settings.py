@@ -144,7 +144,7 @@ def _function_name(text: str) -> str:
     return text
 
 
-# A function of FC 2.0 goes by `service$function` in FC 3.0 (deploy.md: Function).
+# A function of FC 2.0 goes by `service$function` in FC 3.0 (fc-runtime.md: SDKs and API versions).
 _FUNCTION_NAME = re.compile(r"fc2:{0}(\.{0})?/{0}|{0}(\${0})?".format("[A-Za-z_][A-Za-z0-9_-]{0,127}"))
 
 

@@ -80,8 +80,8 @@ class PushTask:
     def message_for(self, targets: Mapping[str, str | None], *, with_ids: bool) -> dict[str, Any]:
         """Return the message for some of its targets, as JSON.
 
-        It names its app, workspace and tenant, also where they came from the settings: whoever reads it with
-        other settings sends it to the same app.
+        It names its app, workspace and tenant, also where they came from the settings, and says so if it has
+        no tenant: whoever reads it with other settings sends it to the same people.
 
         Args:
             targets: The message id of each target.
@@ -92,7 +92,7 @@ class PushTask:
             named = {
                 "appId": self.message.app_id,
                 "workspaceId": self.message.workspace_id,
-                "tenantId": self.message.tenant_id,
+                "tenantId": self.message.tenant_id or "",
             }
             payload |= {name: value for name, value in named.items() if value is not None}
         return payload | ({"targetMsgkey": dict(targets)} if with_ids else {"targets": list(targets)})
@@ -109,7 +109,11 @@ class PushTask:
         retry = {"attempt": attempt, "scope": self.scope, "firstMoment": round(self.first_moment, 3)}
         if self.derived:
             retry["derived"] = True
-        return {RETRY_KEY: retry, "message": self.message_for(targets, with_ids=self.names_ids)}
+        message = self.message_for(targets, with_ids=self.names_ids)
+        if message.get("tenantId") == "":  # a text that version 0.1 would refuse in the message
+            retry["noTenant"] = True
+            del message["tenantId"]
+        return {RETRY_KEY: retry, "message": message}
 
 
 def packed(envelopes: Sequence[str]) -> str:
@@ -212,6 +216,8 @@ def _read(task: PushTask, settings: Settings, now: float) -> PushTask:
     retry, message = payload[RETRY_KEY], payload.get("message")
     # Version 0.1 wrote no moment: its messages count from their way into the retry queue.
     told = retry.get("firstMoment", task.first_moment)
+    if retry.get("noTenant") is True and isinstance(message, dict):
+        message = {"tenantId": "", **message}
     return replace(
         task,
         scope=retry["scope"] if isinstance(retry.get("scope"), str) else task.scope,

@@ -47,6 +47,9 @@ def side_by_side(
         except RuntimeError:  # no more threads: those that run do the work
             break
         started.append(helper)
-    run()
-    for helper in started:
-        helper.join()
+    try:
+        run()
+    finally:
+        waiting.clear()  # whoever is interrupted leaves nothing to be begun behind its back
+        for helper in started:
+            helper.join()

@@ -114,6 +114,19 @@ def test_a_repetition_under_the_same_key_is_not_sent_twice(stack: Handover) -> N
     assert stack.done() == ["user-1"]
 
 
+def test_a_repetition_that_is_written_otherwise_is_not_sent_twice(stack: Handover) -> None:
+    headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
+    again = message(targets=["user-1"], expiredSeconds=600.0, extendedParams='{"b": "2", "a": "1"}', uri=None)
+
+    first = stack.http.post(message(targets=["user-1"], extendedParams={"a": "1", "b": "2"}), headers=headers)
+    with HttpStack(stack.http.environment) as elsewhere:  # knows nothing of the key
+        second = elsewhere.post(dict(reversed(again.items())), headers=headers)
+
+    assert second.json["tasks"][0]["taskId"] == first.json["tasks"][0]["taskId"]
+    assert second.json["tasks"][0]["requestId"] is None
+    assert stack.done() == ["user-1"]
+
+
 def test_another_body_under_the_same_key_is_never_taken_for_the_first(stack: Handover) -> None:
     headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
     with HttpStack(stack.http.environment) as elsewhere:  # knows nothing of the key

@@ -12,6 +12,7 @@ import redis
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from mpaas_local.account import Credentials
+from project.smoke import CHECKS
 from tests.functions.http_stack import ROLE, ROOT, HttpStack, message
 from tests.servers import closed_port
 
@@ -290,6 +291,71 @@ def test_the_same_json_in_another_order_or_spacing_is_the_same_body(stack: HttpS
     assert stack.post(body, headers=headers).status == 200
     assert stack.post(json.dumps(turned, indent=3).encode(), headers=headers).status == 200
     assert stack.post(body | {"title": "another"}, headers=headers).status == 409
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ('{"expiredSeconds": 600}', '{"expiredSeconds": 600.0}'),
+        ('{"expiredSeconds": 600}', '{"expiredSeconds": 6e2}'),
+        ('{"extendedParams": {"a": 1}}', '{"extendedParams": {"a": 1.0}}'),
+        (
+            '{"extendedParams": {"a": "1", "b": "2"}}',
+            r"""{"extendedParams": "{ \"b\":\"2\", \"a\":\"1\"}"}""",
+        ),
+        (
+            '{"targetMsgkey": {"u-1": "a", "u-2": "b"}}',
+            r"""{"targetMsgkey": "{\"u-2\":\"b\",\"u-1\":\"a\"}"}""",
+        ),
+        ("{}", '{"uri": null}'),
+        ("{}", '{"pushStyle": 0}'),
+        ("{}", '{"appId": "ONEX570DA89211721"}'),
+    ],
+)
+def test_the_same_message_written_otherwise_is_the_same_body(
+    stack: HttpStack, first: str, again: str
+) -> None:
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    common = message()
+    for named, field in {"targetMsgkey": "targets", "expiredSeconds": "expiredSeconds"}.items():
+        if named in first:
+            del common[field]
+    bodies = [f"{json.dumps(common)[:-1]}, {change[1:]}".replace(", }", "}") for change in (first, again)]
+
+    answers = [stack.post(body.encode(), headers=headers) for body in bodies]
+
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[0].json["outcomes"][0]["targets"] == answers[1].json["outcomes"][0]["targets"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"targets": ["user-4712"]},
+        {"targets": ["user-4711", "user-4712"]},
+        {"tenantId": "T2"},
+        {"workspaceId": "other"},
+        {"expiredSeconds": 601},
+        {"extendedParams": {"a": "1"}},
+    ],
+)
+def test_another_message_under_a_key_is_a_conflict_however_small_the_difference(
+    stack: HttpStack, change: dict[str, Any]
+) -> None:
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    assert stack.post(message(), headers=headers).status == 200
+
+    assert stack.post(message(**change), headers=headers).status == 409
+
+
+def test_an_invalid_body_under_a_key_that_was_used_names_its_faults(stack: HttpStack) -> None:
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    assert stack.post(message(), headers=headers).status == 200
+
+    assert stack.post(message(title=""), headers=headers).status == 422
+    assert stack.post({"messages": [message(title=""), message()]}, headers=headers).status == 409
+    assert stack.post(message(title="another"), headers=headers).status == 409
+    assert len(received(stack)) == 1
 
 
 def test_a_push_that_mpaas_refused_may_be_corrected_under_the_same_key(stack: HttpStack) -> None:
@@ -696,10 +762,15 @@ def test_health_says_that_all_is_well_and_nothing_more(stack: HttpStack) -> None
         assert secret not in answer.data.decode()
 
 
-def test_health_asks_the_ledger(redis_server: RedisServer) -> None:
+SMOKE = next(check for check in CHECKS if "ledger" in check.what)
+
+
+def test_health_and_smoke_ask_the_ledger(redis_server: RedisServer) -> None:
     with HttpStack({"PUSH_LEDGER_URL": redis_server.url}) as stack:
         answer = stack.get("/v1/health")
+        smoke = stack.host.invoke(json.dumps(SMOKE.event).encode())
 
+    assert SMOKE.expected in smoke.payload.decode()
     assert (answer.json["status"], answer.json["ledger"]) == ("ok", "ok")
 
 
@@ -719,6 +790,8 @@ def test_a_ledger_with_a_wrong_password_is_misconfigured_and_nothing_is_sent(
         health, push = stack.get("/v1/health"), stack.post(message())
 
         assert health.json["status"] == "misconfigured"
+        smoke = stack.host.invoke(json.dumps(SMOKE.event).encode())
+        assert SMOKE.expected not in smoke.payload.decode()
         assert health.json["ledger"] != "ok"
         assert (push.status, push.json["outcomes"][0]["outcome"]) == (500, "misconfigured")
         assert stack.sandbox.inbox() == []
@@ -910,13 +983,20 @@ def test_plain_http_to_another_host_is_refused_before_anything_is_sent() -> None
     assert "https" in answer.json["detail"]
 
 
-def test_open_rules_become_errors_by_setting() -> None:
-    loop = message(smsStrategy=7, smsSignName="s", smsTemplateCode="c", smsTemplateParam={})
-    with HttpStack(environment={"PUSH_RULES": "unsure=error"}) as strict:
-        assert strict.post(loop).status == 422
-    with HttpStack() as lenient:
-        shown = lenient.post(loop, path="/v1/pushes?dryRun=true")
-    assert shown.status == 200
+def test_open_rules_become_errors_or_silent_by_setting(stack: HttpStack) -> None:
+    odd = message(smsStrategy=7, smsSignName="s", smsTemplateCode="c", smsTemplateParam={})
+    levels = "unsure=error,targets-meant=off,fixed-time-in-future=warning"
+    with HttpStack(environment={"PUSH_RULES": levels}) as strict:
+        refused = strict.post(odd)
+        silent = strict.post(message(targets=["null"]))
+        past = strict.post(
+            message(strategyType=1, strategyContent={"fixedTime": 1}), path="/v1/pushes?dryRun=true"
+        )
+    shown = stack.post(odd, path="/v1/pushes?dryRun=true")
+
+    assert refused.status == 422
+    assert (silent.status, silent.json["warnings"]) == (200, [])
+    assert [warning["rule"] for warning in past.json["warnings"]] == ["fixed-time-in-future"]
     assert "smsStrategy" in {warning["field"] for warning in shown.json["warnings"]}
 
 

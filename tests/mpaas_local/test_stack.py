@@ -108,7 +108,7 @@ def test_a_running_stack_of_ones_own_takes_ticks_until_an_interrupt_stops_everyt
     fired, unknown = (tick(name, "--events", events) for name in ("noon", "mourning"))
     assert (fired.returncode, unknown.returncode) == (0, 1), fired.stderr
     assert "requestId" in fired.stdout
-    assert "there are: " in unknown.stdout
+    assert "timers: " in unknown.stdout
     instances = children(stack.pid)
     assert instances
 
@@ -229,7 +229,12 @@ def handler(event, context):
 
 @contextmanager
 def stack_of(
-    folder: Path, *triggers: dict[str, Any], code: str = ECHO, http_port: int = 0, **props: Any
+    folder: Path,
+    *triggers: dict[str, Any],
+    code: str = ECHO,
+    http_port: int = 0,
+    async_literal: bool = True,
+    **props: Any,
 ) -> Iterator[Stack]:
     """Run a stack of one function, which is `f` in its `s.yaml` and deployed as `f-live`."""
     (folder / "code").mkdir()
@@ -239,7 +244,8 @@ def stack_of(
     document = {"edition": "3.0.0", "name": "n", "resources": resources}
     path = folder / "s.yaml"
     path.write_text(json.dumps(document))
-    with Stack(replace(Ports.any(), http=http_port), folder / "store", descriptor=path) as stack:
+    ports = replace(Ports.any(), http=http_port)
+    with Stack(ports, folder / "store", descriptor=path, async_literal=async_literal) as stack:
         yield stack
 
 
@@ -401,6 +407,39 @@ def test_event_driven_stream_is_named_after_the_deployed_function(tmp_path: Path
         stack.queues.store.send("zeus", "x")
         (event,) = payloads(stack, 1)
     assert (event["source"], event["data"]["messageBody"]) == ("MNS-f-live-stream", "x")
+
+
+TOGETHER = """
+import time
+import uuid
+from pathlib import Path
+
+def handler(event, context):
+    folder = Path(__file__).parent / "calls"
+    folder.mkdir(exist_ok=True)
+    (folder / uuid.uuid4().hex).touch()
+    deadline = time.monotonic() + 20
+    while len(list(folder.iterdir())) < 11:
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("literal", [True, False])
+def test_asynchronous_batches_run_side_by_side_up_to_the_reserved_concurrency(
+    tmp_path: Path, literal: bool
+) -> None:
+    one_by_one = {"batchWindow": {"CountBasedWindow": 1, "TimeBasedWindow": 0}}
+    trigger = stream(asyncInvocationType=literal, runOptions={"mode": "event-streaming"} | one_by_one)
+    reserved = {"reservedConcurrency": 11}
+    with stack_of(
+        tmp_path, trigger, code=TOGETHER, async_literal=literal, concurrencyConfig=reserved
+    ) as stack:
+        for number in range(11):
+            stack.queues.store.send("zeus", str(number))
+        calls = eventually(lambda: found if len(found := stack.calls.calls()) >= 11 else None)
+    assert [call.error for call in calls] == [None] * 11
 
 
 HOOKS = """

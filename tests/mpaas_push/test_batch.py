@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
@@ -11,9 +12,11 @@ import pytest
 
 from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey, Sandbox
-from mpaas_push import BatchIncomplete, Credentials, Invocation, PushClient, Settings
+from mpaas_push import BatchIncomplete, Credentials, Invocation, PushClient, PushMessage, Settings
 from mpaas_push.batch import BatchReport, settle_event
+from mpaas_push.ledger import Ledger
 from mpaas_push.queue_message import BODY_BYTES
+from mpaas_push.request import requests_of
 from mpaas_push.task import tasks_of
 from mpaas_push.triggers.record import QueueRecord
 from tests.functions.queue_stack import APP, opened, to
@@ -64,7 +67,7 @@ class Batches:
     def settle(self, tasks: list[PushTask], seconds: float = 20.0, **env: str) -> BatchReport:
         invocation = Invocation("1-2", KEYS, time.monotonic() + seconds)
         with PushClient(self.settings(**env)) as client:
-            return settle_event(tasks, client, invocation, polled=True)
+            return settle_event(tasks, client, invocation)
 
     def waiting(self) -> list[Message]:
         return list(self.mns.store.messages("retry"))
@@ -162,7 +165,7 @@ def test_while_mns_is_down_the_batch_comes_again_and_the_log_tells_what_that_dou
 
     assert failure.value.left == (1,)
     assert len(mns.requests) > 1
-    doubled = "3 accepted requests will be sent twice: their event comes again"
+    doubled = "3 accepted targets will be pushed to twice: their event comes again"
     assert (doubled in caplog.messages) is not remembered
 
 
@@ -348,19 +351,60 @@ NOTHING = BatchReport(outcomes={}, retried=0, given_up=0, unsettled=0, stranded=
     ("report", "failing"),
     [
         (NOTHING, ""),
-        (replace(NOTHING, unsettled=1), "polled remembered plain"),
-        (replace(NOTHING, stranded=1), "polled remembered plain"),
-        (replace(NOTHING, stranded=1, retried=1), "polled remembered"),
-        (replace(NOTHING, stranded=1, outcomes={"accepted": 1, "refused": 1}), "polled remembered"),
-        (replace(NOTHING, stranded=1, outcomes={"unknown": 1, "refused": 1}), "polled remembered"),
+        (replace(NOTHING, unsettled=1), "has_dead_letters remembered neither"),
+        (replace(NOTHING, stranded=1), "has_dead_letters remembered neither"),
+        (replace(NOTHING, stranded=1, retried=1), "has_dead_letters remembered"),
+        (replace(NOTHING, stranded=1, outcomes={"accepted": 1, "refused": 1}), "has_dead_letters remembered"),
+        (replace(NOTHING, stranded=1, outcomes={"unknown": 1, "refused": 1}), "has_dead_letters remembered"),
     ],
 )
 def test_an_event_fails_where_its_repetition_is_needed_and_harms_nobody(
     report: BatchReport, failing: str
 ) -> None:
     found = {
-        "polled": report.should_fail_invocation(polled=True, remembered=False),
-        "remembered": report.should_fail_invocation(polled=False, remembered=True),
-        "plain": report.should_fail_invocation(polled=False, remembered=False),
+        "has_dead_letters": report.should_fail_invocation(has_dead_letters=True, remembered=False),
+        "remembered": report.should_fail_invocation(has_dead_letters=False, remembered=True),
+        "neither": report.should_fail_invocation(has_dead_letters=False, remembered=False),
     }
     assert " ".join(name for name, fails in found.items() if fails) == failing
+
+
+def test_without_a_dead_letter_queue_a_hopeless_message_repeats_no_accepted_neighbour(
+    batches: Batches, caplog: pytest.LogCaptureFixture
+) -> None:
+    report = batches.send(to("user-1"), {"title": "hopeless"}, PUSH_DEAD_LETTER_QUEUE="")
+
+    assert (report.outcomes, report.stranded) == ({"accepted": 1, "refused": 1}, 1)
+    assert "1 messages were given up, and no dead-letter queue took them" in caplog.text
+
+
+def test_the_line_on_what_a_redelivery_doubles_counts_targets(
+    batches: Batches, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(BatchIncomplete):
+        batches.send(to(*everybody(25)), {"title": "hopeless"}, PUSH_DEAD_LETTER_QUEUE="missing")
+
+    assert "25 accepted targets will be pushed to twice" in caplog.text
+
+
+# --- A claim that another invocation holds -------------------------------------------------------------
+
+
+def test_what_another_invocation_was_sending_is_given_up_as_unknown(
+    batches: Batches, redis_server: RedisServer
+) -> None:
+    env: dict[str, Any] = {"PUSH_LEDGER_URL": redis_server.url, "PUSH_RETRY_LIMIT": "1"}
+    payload = {**to("user-1"), "targetMsgkey": {"user-1": f"id-{batches.sender}"}}
+    del payload["targets"]
+    settings = batches.settings(**env)
+    (request,) = requests_of(PushMessage.parse(payload, defaults=settings.defaults), settings, "")
+    with contextlib.closing(Ledger(settings)) as ledger:
+        ledger.claims(Invocation("0", KEYS, time.monotonic() + 600)).claim([request])  # then it is killed
+
+    assert batches.send(payload, **env).retried == 1
+    (entry,) = batches.take()
+    assert batches.send(entry, first=1, **env).given_up == 1
+    (letter,) = batches.letters()
+    assert letter["reason"] == "unknown"
+    assert "may have arrived" in letter["detail"]
+    assert {outcome["outcome"] for outcome in letter["outcomes"]} == {"unknown"}

@@ -100,7 +100,7 @@ def test_the_key_is_looked_up_for_each_request(url: str, send: Send, monkeypatch
         (None, 400, "required HTTP header Date was not specified"),
         (Credentials("LTAI-caller", "wrong"), 403, "does not match the signature you provided"),
         (Credentials("STS.caller", "caller-secret", "old-token"), 403, "security token"),
-        (Credentials("nobody", "wrong"), 403, "not known"),
+        (Credentials("nobody", "wrong"), 403, "does not exist"),
     ],
     ids=["unsigned", "wrong secret", "wrong token", "unknown key"],
 )

@@ -121,6 +121,13 @@ def test_another_region_account_or_stage_is_another_sender(changes: dict[str, An
     assert Invocation.of(context(**changes)).sender != Invocation.of(context()).sender
 
 
+def test_functions_of_the_same_name_in_two_services_of_fc_2_are_two_senders() -> None:
+    dev, prod = (context(service=SimpleNamespace(name=name)) for name in ("push-dev", "push-prod"))
+
+    assert Invocation.of(dev).sender == "acs:fc:cn-hangzhou:1000:functions/push-dev$push-prod"
+    assert Invocation.of(dev).sender != Invocation.of(prod).sender
+
+
 def test_what_the_context_does_not_tell_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FC_REGION", "cn-hangzhou")
     monkeypatch.setenv("FC_ACCOUNT_ID", "1000")

@@ -386,6 +386,34 @@ def test_many_threads_share_a_bounded_number_of_connections_and_wait_for_them(
     assert len(connections) <= 16
 
 
+@pytest.mark.usefixtures("url")
+def test_a_connection_that_did_not_come_free_in_time_says_nothing_of_the_server(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpaas_push.ledger_server.CONNECTIONS", 1)
+    monkeypatch.setattr("mpaas_push.ledger_server.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("mpaas_push.ledger_server.PAUSE_SECONDS", 60.0)
+    held, freed = threading.Event(), threading.Event()
+
+    def hold(command: bytes) -> None:
+        if is_claim(command) and not held.is_set():
+            held.set()
+            freed.wait(0.9)
+
+    requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(5)]
+    with relay(redis_server.port, hold) as slow, ThreadPoolExecutor(1) as pool:
+        ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": slow, "PUSH_LEDGER_IF_DOWN": "fail"}))
+        first = pool.submit(claim_of, ledger, requests[0], within())
+        held.wait()
+        waited = [claim_of(ledger, request, within()) for request in requests[1:4]]
+        freed.set()
+        claims = [first.result(), claim_of(ledger, requests[4], within())]
+        ledger.close()
+
+    assert {type(each) for each in waited} == {Outcome}
+    assert {type(each) for each in claims} == {Claim}
+
+
 @pytest.mark.parametrize("if_down", ["send", "fail"])
 def test_a_claim_whose_answer_was_lost_is_found_to_be_ones_own(
     url: str, redis_server: RedisServer, if_down: str
@@ -1014,6 +1042,17 @@ def test_an_outage_is_what_the_setting_says(line: str) -> None:
     assert not health.is_permanent
 
 
+@pytest.mark.parametrize("line", OUTAGES.values(), ids=OUTAGES)
+def test_an_outage_is_none_that_lasts_where_it_is_met_by_a_new_connection(line: str) -> None:
+    with saying(line) as url:
+        ledger = Ledger(Settings(ledger_url=url.removesuffix("0") + "1"))  # selects its database first
+        health = ledger.health()
+        ledger.close()
+
+    assert health
+    assert not health.is_permanent
+
+
 def test_a_server_without_memory_is_an_outage_and_back_at_once(url: str, redis_server: RedisServer) -> None:
     with Server(reply(OK)) as server, instances(1, server, url, PUSH_LEDGER_IF_DOWN="fail") as (client,):
         with configured(redis_server, maxmemory="1"):
@@ -1130,6 +1169,8 @@ def spoiling(number: int, how: str) -> Callable[[bytes], bytes | None]:
                 time.sleep(0.6)
             elif how == "reset":
                 raise ConnectionResetError
+            elif how == "of a replica":
+                return b"-READONLY You can't write against a read only replica.\r\n" * 10
             else:
                 return b"@bogus\r\n"
         return None
@@ -1137,7 +1178,7 @@ def spoiling(number: int, how: str) -> Callable[[bytes], bytes | None]:
     return after
 
 
-SPOILED = pytest.mark.parametrize("how", ["late", "reset", "not Redis"])
+SPOILED = pytest.mark.parametrize("how", ["late", "reset", "not Redis", "of a replica"])
 
 
 @SPOILED

@@ -62,6 +62,14 @@ def test_of_a_request_only_the_messages_that_were_not_taken_are_sent_again(statu
         ]
 
 
+def test_a_message_that_mns_will_never_take_is_not_tried_again_and_its_neighbours_are_taken() -> None:
+    messages = [QueueMessage("retry", f"message {number}") for number in range(5)]
+    refusing = taking({1, 3}, status=500, code="InvalidArgument")
+    with Server(refusing) as server, queues_at(server.url) as queues:
+        assert queues.hand_over(messages) == [True, False, True, False, True]
+        assert len(server.requests) == 1
+
+
 def test_after_an_error_the_other_requests_go_their_way() -> None:
     messages = [QueueMessage("retry", f"message {number}") for number in range(40)]
     refusal = reply(error("InvalidArgument"), 400)

@@ -385,6 +385,7 @@ def test_the_same_message_has_the_same_fingerprint_however_it_is_written_and_who
         fingerprint(written),
         fingerprint(dict(reversed(written.items()))),
         fingerprint(written | {"extendedParams": ' {"b": {"d": 3, "c": 2}, "a": 1}'}),
+        fingerprint(written | {"extendedParams": '{"a": 1.0, "b": {"c": 2e0, "d": 3.00}}'}),
         fingerprint(written | {"targetMsgkey": {"another": "id"}, "appId": "B", "pushStyle": 0}),
         fingerprint(written | {"tenantId": "T"}, MPAAS_TENANT_ID="T2"),
         fingerprint(written, MPAAS_TENANT_ID="T"),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpaas_push import InvalidMessage, PushMessage, Settings
+from mpaas_push.request import requests_of
 from mpaas_push.task import PushTask, compact_json, packed, tasks_of
 from mpaas_push.triggers.record import QueueRecord, UnreadableElement
 from tests.functions.http_stack import message
@@ -61,7 +62,34 @@ def test_an_envelope_brings_back_the_task_for_the_targets_that_are_left(addressi
     again = only(compact_json(task.envelope({"user-4711": "order-1"}, 2)), 1_700_009_999.0)
 
     assert (again.scope, again.attempt, again.first_moment) == (task.scope, 2, task.first_moment)
-    assert again.message == task.message
+    assert isinstance(task.message, PushMessage)
+    assert again.message == task.message.model_copy(update={"tenant_id": ""})
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "then"),
+    [({}, "", None), ({}, "T1", "T1"), ({"tenantId": "T2"}, "T1", "T2"), ({"tenantId": ""}, "T1", None)],
+)
+def test_a_retry_by_a_function_of_another_app_and_tenant_reaches_the_same_people(
+    given: dict[str, str], own: str, then: str | None
+) -> None:
+    mine = Settings(app_id="A", workspace_id="W", tenant_id=own or None)
+    others = Settings(app_id="other", workspace_id="other", tenant_id="other")
+    (task,) = tasks_of(QueueRecord("mns:M1", message(**given), ""), mine, "fc:here")
+
+    for form in (task.envelope({"user-1": None}, 2), task.message_for({"user-1": None}, with_ids=False)):
+        (again,) = tasks_of(QueueRecord("mns:M2", form, ""), others, "fc:there")
+        assert isinstance(again.message, PushMessage)
+        (request,) = requests_of(again.message, others, again.scope)
+        assert (request.parameters["AppId"], request.parameters["WorkspaceId"]) == ("A", "W")
+        assert request.parameters.get("TenantId") == then
+
+
+def test_what_an_older_version_reads_of_an_envelope_is_a_message_without_tenant() -> None:
+    envelope = only(message()).envelope({"user-1": None}, 2)
+
+    assert "tenantId" not in envelope["message"]
+    assert envelope["pushRetry"]["noTenant"] is True
 
 
 def test_many_envelopes_in_one_entry_come_back_each_with_its_own_scope_and_moment() -> None:

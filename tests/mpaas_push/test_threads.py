@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+
+import pytest
 
 from mpaas_push.threads import side_by_side
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def test_items_are_worked_on_side_by_side_each_once() -> None:
@@ -33,6 +31,29 @@ def test_a_thread_that_cannot_be_started_is_done_without(monkeypatch: pytest.Mon
     side_by_side(done.append, range(8), threads=4)
 
     assert done == list(range(8))
+
+
+def test_nothing_goes_on_behind_a_caller_that_is_interrupted() -> None:
+    both = threading.Barrier(2, timeout=20)
+    begun: list[int] = []
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        if item < 2:
+            both.wait()
+        if threading.current_thread() is caller:
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        done.append(item)
+
+    caller = threading.current_thread()
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side(work, range(8), threads=2)
+    seen = len(done)
+
+    assert len(begun) == seen + 1
+    assert "push-helper" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_nothing_is_begun_after_the_deadline() -> None:

@@ -11,7 +11,7 @@ from mpaas_push.errors import InvalidMessage, Misconfigured
 from mpaas_push.event_rules import read_rules, tasks_of
 from mpaas_push.request import plan
 from mpaas_push.triggers.cloudevent import events_of
-from mpaas_push.triggers.destination import unwrap_failed_invocation
+from mpaas_push.triggers.destination import failure_of
 
 if TYPE_CHECKING:
     import argparse
@@ -39,7 +39,9 @@ def _test(options: argparse.Namespace) -> int:
     files = [options.rules] if options.rules else rules_files(Path())
     if not files:
         raise Misconfigured("there is no functions/*/rules.yaml here: name a file with --rules")
-    events = events_of(unwrap_failed_invocation(read_input(options.event)))
+    payload = read_input(options.event)
+    failure = failure_of(payload)
+    events = events_of(failure.payload if failure else payload)
     good = True
     for file in files:
         rules = read_rules(file, settings)
@@ -65,6 +67,6 @@ def _show(name: str, task: PushTask, settings: Settings) -> bool:
     print(f"  {name}: matches, {len(requests)} request{'s' if len(requests) > 1 else ''}")
     for request in requests:
         print("    " + json.dumps(dict(request.parameters), ensure_ascii=False))
-    for advice in requests[0].message.advice():
+    for advice in requests[0].message.advice(levels=settings.constraint_levels):
         print(f"    note: {advice}")
     return True

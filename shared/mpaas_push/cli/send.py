@@ -116,7 +116,7 @@ def _show(messages: Sequence[PushMessage | InvalidMessage], settings: Settings, 
             continue
         for request in planned:
             print(json.dumps(dict(request.parameters), ensure_ascii=False))
-        for advice in planned[0].message.advice():
+        for advice in planned[0].message.advice(levels=settings.constraint_levels):
             print(f"message {index}: warning: {advice}", file=sys.stderr)
     return 0 if good else 1
 

@@ -7,7 +7,9 @@ Which channel a device uses is not known when a message is sent, so every channe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.message.vendors import APNS_BANNER_CONTENT, CHANNELS, MAX_PAYLOAD_BYTES, STYLES, SYSTEMS
@@ -65,8 +67,11 @@ _PICTURE_STYLE = 2
 
 def channel_advice(message: MessageFields) -> Iterator[Advice]:
     """Yield what the channels that a message can reach, and its style, would cut or refuse."""
+    title, content = len(message.title), len(message.content)
     for channel in reachable_channels(message):
-        yield from _text_advice(message, channel)
+        short_title, short_content = _SHORT[channel.name]
+        if title > short_title or content > short_content:
+            yield from _text_advice(message, channel)
     yield from _style_advice(message)
     size = payload_bytes(message)
     if size > MAX_PAYLOAD_BYTES and SYSTEMS[message.delivery_type] != ("harmonyos",):
@@ -86,8 +91,12 @@ def reachable_channels(message: MessageFields) -> tuple[Channel, ...]:
     ``notifyType`` ``transparent`` keeps a message for Android on mPaaS's own channel. iOS and HarmonyOS
     devices have no such channel, so theirs stay.
     """
-    systems = SYSTEMS[message.delivery_type]
-    own_only = message.notify_type == "transparent"
+    return _channels(message.delivery_type, own_only=message.notify_type == "transparent")
+
+
+@cache
+def _channels(delivery_type: int, *, own_only: bool) -> tuple[Channel, ...]:
+    systems = SYSTEMS[delivery_type]
     return tuple(
         channel
         for channel in CHANNELS
@@ -121,6 +130,19 @@ def payload_bytes(message: MessageFields) -> int:
     return size
 
 
+def _short(channel: Channel) -> tuple[float, float]:
+    """Return how many characters of title and content need no closer look: none counts more than `wide`."""
+    content = APNS_BANNER_CONTENT if channel.name == "ios" else channel.content
+    return _characters(channel.title, channel.wide), _characters(content, channel.wide)
+
+
+def _characters(limit: int | None, wide: int) -> float:
+    return math.inf if limit is None else limit // wide
+
+
+_SHORT = {channel.name: _short(channel) for channel in CHANNELS}
+
+
 def _text_advice(message: MessageFields, channel: Channel) -> Iterator[Advice]:
     verdict = "cuts the rest" if channel.cuts else "refuses the push"
     unit = "characters, a Chinese one counting 2" if channel.wide > 1 else "characters"
@@ -128,11 +150,8 @@ def _text_advice(message: MessageFields, channel: Channel) -> Iterator[Advice]:
         ("title", message.title, channel.title),
         ("content", message.content, channel.content),
     ):
-        # No character counts more than `wide`, so short texts need no closer look.
-        if limit is None or len(text) * channel.wide <= limit:
-            continue
         length = text_length(text, channel.wide)
-        if length > limit:
+        if limit is not None and length > limit:
             yield Advice(
                 f"channel-{field}-length",
                 field,

@@ -156,9 +156,10 @@ class MessageFields(BaseModel):
     workspace_id: _Text | None = Field(
         None, description="mPaaS workspace. Default: the setting MPAAS_WORKSPACE_ID.", examples=["default"]
     )
-    tenant_id: _Text | None = Field(
+    tenant_id: str | None = Field(
         None,
-        description="Tenant id; optional. Default: the setting MPAAS_TENANT_ID.",
+        description="Tenant id; optional. Default: the setting MPAAS_TENANT_ID; an empty text stands for no "
+        "tenant, whatever the setting.",
         examples=["LZFPEFIM"],
     )
     delivery_type: Annotated[Literal[1, 2, 3, 5, 6, 7], WholeNumber()] = Field(

@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 __all__ = ["PushMessage"]
 
 
+_FREE_FORM = {
+    "extended_params",
+    "sms_template_param",
+    "activity_content_state",
+    "transparent_message_payload",
+}
+"""Fields whose JSON is the caller's own."""
 _ADDRESSING = {"targets", "target_msgkey", "app_id", "workspace_id", "tenant_id"}
 
 
@@ -73,9 +80,11 @@ class PushMessage(MessageFields):
     def fingerprint(self) -> str:
         """A hash of what the message says, whoever gets it and whichever app sends it: 32 hexadecimal digits.
 
-        The order of keys in JSON and whether a default was written make no difference.
+        The order of keys in JSON, whether a default was written, and 600 or 600.0 make no difference.
         """
         content = self.model_dump(mode="json", exclude=_ADDRESSING, exclude_defaults=True)
+        for name in _FREE_FORM & content.keys():
+            content[name] = _one_kind_of_number(content[name])
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -115,7 +124,7 @@ class PushMessage(MessageFields):
             data, unset = _with_defaults(data, defaults)
         elif type(data) is not dict:
             data = dict(data)
-        context = _Context(clock, errors_at(levels) if levels else _ERRORS, _PAGE_NAMES, copies=copies)
+        context = _Context(clock, errors_at(levels or {}), _PAGE_NAMES, copies=copies)
         try:
             message = cls.model_validate(data, context=context, by_alias=True, by_name=False)
         except InvalidMessage as error:
@@ -135,11 +144,11 @@ class PushMessage(MessageFields):
 
         Args:
             clock: Tells the present time for the rules about time.
-            levels: Levels of rules that are not documented; those that are off are silent.
+            levels: Levels of rules that are not documented, as for `parse`; those at ``warning`` speak.
 
         Returns:
-            Warnings of rules that are not documented, in the order of `constraints.CONSTRAINTS`, then those
-            of the channels that the message can reach.
+            Warnings of these rules, in the order of `constraints.CONSTRAINTS`, then those of the channels
+            that the message can reach.
         """
         from mpaas_push.message.advice import Advice, channel_advice  # no push needs it
 
@@ -172,7 +181,7 @@ class PushMessage(MessageFields):
                 faults += violations_beside(faults, data, context.constraints, context.clock())
             raise _rejection(faults, context) from None
         now = context.clock()
-        found = (fault for constraint in context.constraints for fault in constraint.check(message, now))
+        found = (fault for _, fault in violations(message, context.constraints, now))
         first = next(found, None)
         if first is not None:
             raise _rejection([first, *islice(found, MAX_FAULTS)], context)
@@ -213,9 +222,8 @@ def _rejection(faults: list[Fault], context: _Context) -> InvalidMessage | Valid
     return rejection(PushMessage.__name__, faults) if context is _DEFAULT_CONTEXT else InvalidMessage(faults)
 
 
-_ERRORS = errors_at({})
 _PAGE_NAMES = frozenset(ALIASES.values()) | {OTHER_SPELLING}
-_DEFAULT_CONTEXT = _Context(system_clock, _ERRORS, _PAGE_NAMES | ALIASES.keys())
+_DEFAULT_CONTEXT = _Context(system_clock, errors_at({}), _PAGE_NAMES | ALIASES.keys())
 
 
 def _with_defaults(
@@ -243,6 +251,15 @@ def _normalise(data: dict[Any, Any], names: frozenset[str]) -> dict[Any, Any]:
     if OTHER_SPELLING in data and not {"strategyContent", "strategy_content"} & data.keys():
         data["strategyContent"] = data.pop(OTHER_SPELLING)
     return data
+
+
+def _one_kind_of_number(value: Any) -> Any:
+    """Return a JSON value with whole numbers as integers, however they were written."""
+    if isinstance(value, dict):
+        return {key: _one_kind_of_number(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_one_kind_of_number(below) for below in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _within_limit(data: dict[Any, Any], names: frozenset[str]) -> dict[Any, Any]:

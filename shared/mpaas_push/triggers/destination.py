@@ -1,14 +1,23 @@
 """The destination record of an asynchronous invocation that failed (fc-runtime.md: Asynchronous invocation).
 
-A function may be the destination of its own failures: the record holds the payload that failed.
+A function may be the destination of its own failures or of another's: the record holds the payload that
+failed and names the function that failed on it.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from mpaas_push.invocation import sender_of
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.triggers.record import Identifier, UnreadableElement, WireModel, data_of, shaped
 
-__all__ = ["DestinationRecord", "request_of", "unwrap_failed_invocation"]
+if TYPE_CHECKING:
+    from mpaas_push.invocation import Invocation
+
+__all__ = ["DestinationRecord", "FailedInvocation", "failure_of", "unwrap_failed_invocation"]
 
 
 class _Request(WireModel):
@@ -36,27 +45,50 @@ class DestinationRecord(WireModel):
         return bool(self.requestContext.condition or (self.responseContext or _Response()).functionError)
 
 
-def unwrap_failed_invocation(event: bytes) -> bytes:
-    """Return the payload that failed if an event is the record of a failed invocation, else the event."""
-    request = request_of(event)
-    return event if request is None else request
+class FailedInvocation(NamedTuple):
+    """What a function failed on.
+
+    Attributes:
+        payload: The event that it was called with.
+        function_arn: The function, as the record names it.
+    """
+
+    payload: bytes
+    function_arn: str
 
 
-def request_of(event: bytes) -> bytes | None:
-    """Return the payload of a failed invocation if an event is the record of one, else None.
+def unwrap_failed_invocation(event: bytes, invocation: Invocation) -> tuple[bytes, Invocation]:
+    """Return the event to process, and the invocation on behalf of the function that it was meant for.
+
+    The record of a failed invocation gives way to the payload that failed. What that function sends keeps
+    its message ids in every function that takes over its failures, so that a ledger knows what was sent.
+
+    Args:
+        event: Whatever the function was called with.
+        invocation: Of this call.
+    """
+    failure = failure_of(event)
+    if failure is None:
+        return event, invocation
+    return failure.payload, replace(invocation, sender=_sender(failure.function_arn, invocation.sender))
+
+
+def failure_of(event: bytes) -> FailedInvocation | None:
+    """Return what failed if an event is the record of a failed invocation, else None.
 
     The record is read as it is sent to a function or queue and as the data of EventBridge's CloudEvent, whose
     source is then ``acs:fc``: what another source calls a record is data like any other. A
-    record within a record, left by a function that failed on its own failure, is opened as well. The record
-    of an invocation that succeeded is none: what it holds must not be done again.
+    record within a record, left by a function that failed on its own failure, is opened as well: what counts
+    is the innermost. The record of an invocation that succeeded is not opened: what it holds must not be done
+    again.
     """
-    request = None
+    failure = None
     while (inner := _inner(event)) is not None:
-        request = event = inner
-    return request
+        failure, event = inner, inner.payload
+    return failure
 
 
-def _inner(event: bytes) -> bytes | None:
+def _inner(event: bytes) -> FailedInvocation | None:
     # Batches can be large: most events are told apart without reading them.
     if b'"requestPayload"' not in event:
         return None
@@ -69,4 +101,23 @@ def _inner(event: bytes) -> bytes | None:
         record = shaped(value, DestinationRecord, "the record of an invocation")
     except (UnreadableJson, UnreadableElement):
         return None
-    return record.requestPayload.encode() if record.failed else None
+    if not record.failed:
+        return None
+    return FailedInvocation(record.requestPayload.encode(), record.requestContext.functionArn)
+
+
+_ARN = re.compile(
+    r"acs:fc:(?P<region>[^:/]*):(?P<account>[^:/]*):"
+    r"(services/(?P<service>[^./]+)[^/]*/)?functions/(?P<name>[^/]+)(/[^/]*)?"
+)
+"""With or without a qualifier after the function; FC 2.0 names a service, and neither region nor account."""
+
+
+def _sender(arn: str, own: str) -> str:
+    """Return the sender that an ARN names; what the ARN leaves empty is as in our own."""
+    found, here = _ARN.fullmatch(arn), own.split(":")
+    if found is None or len(here) < 5:
+        return own
+    return sender_of(
+        found["region"] or here[2], found["account"] or here[3], found["name"], found["service"] or ""
+    )

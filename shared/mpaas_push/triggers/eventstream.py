@@ -182,6 +182,8 @@ def _rocket(data: dict[str, Any], around: _Around) -> QueueRecord:
     system = message.systemProperties
     instance = _text(system.get("INSTANCE_ID")) or _text(system.get("CLUSTER"))
     identity = _text(system.get("UNIQ_KEY")) or _text(message.msgId)
+    if not identity and around.scope:
+        return _with_body(around.scope, message.body, around)
     if not identity:
         # Offsets, times and counts of the system properties change from one delivery to the next.
         lasting = [system.get("KEYS"), system.get("TAGS"), message.userProperties, message.body]

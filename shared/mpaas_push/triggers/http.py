@@ -7,6 +7,7 @@ Shapes and rules: fc-runtime.md: HTTP event, HTTP response.
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from aws_lambda_powertools.shared.headers_serializer import SingleValueHeadersSerializer
@@ -30,6 +31,11 @@ __all__ = ["HttpEvent", "HttpResolver", "Response"]
 
 class HttpEvent(BaseProxyEvent):
     """An HTTP request as Function Compute 3.0 hands it to a built-in runtime."""
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """The headers, by names in any case."""
+        return super().headers
 
     @property
     def path(self) -> str:

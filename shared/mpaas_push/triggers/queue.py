@@ -1,4 +1,4 @@
-"""Whatever brings messages of queues and topics: event streams, MNS topics, records of failed invocations."""
+"""Whatever brings messages of queues and topics: event streams and MNS topics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.triggers import eventstream, mns
-from mpaas_push.triggers.destination import unwrap_failed_invocation
 
 if TYPE_CHECKING:
     from mpaas_push.triggers.record import RecordOrError
@@ -23,8 +22,7 @@ def records_of(event: bytes) -> list[RecordOrError]:
     Raises:
         UnreadablePayload: the event is empty.
     """
-    payload = unwrap_failed_invocation(event)
     try:
-        return eventstream.records_of(payload)
+        return eventstream.records_of(event)
     except UnreadablePayload:
-        return mns.records_of(payload)
+        return mns.records_of(event)

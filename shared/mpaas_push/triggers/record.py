@@ -170,9 +170,12 @@ class CloudEvent(WireModel):
         """What every delivery of this event shares.
 
         OSS gives the events of all objects that one request removes the same id, which is the request's: type
-        and subject tell them apart.
+        and subject tell them apart. An application chooses source and id itself: where the event tells its
+        account, region and bus, they tell it apart from one that another bus carries.
         """
-        return scope_of("ce", self.source, self.type, self.subject, self.id)
+        more = self.extensions
+        bus = [more[name] for name in _BUS if isinstance(more.get(name), str)]
+        return scope_of("ce", self.source, self.type, self.subject, self.id, *bus)
 
     @property
     def moment(self) -> float | None:
@@ -372,6 +375,7 @@ def decode_base64(text: str) -> str:
     return decoded if _is_json(decoded) and not _is_json(text) else text
 
 
+_BUS = ("aliyunaccountid", "aliyunregionid", "aliyuneventbusname")
 _KINDS = {
     dict: "an object",
     list: "a list",

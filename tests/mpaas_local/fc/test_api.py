@@ -411,6 +411,6 @@ def test_timer_is_fired_by_hand(running: Callable[..., Running]) -> None:
             assert response.headers["x-fc-request-id"] == response.json()["requestId"]
         missing = stack.post("/ticks/evening")
         assert missing.status == 404
-        assert "there are: f/morning" in missing.json()["Message"]
+        assert "timers: f/morning" in missing.json()["Message"]
         stack.settle()
     assert [call.json["triggerTime"] for call in stack.functions["f"].calls] == ["2021-01-18T03:58:31Z"] * 2

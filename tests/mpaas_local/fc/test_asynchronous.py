@@ -324,9 +324,9 @@ def test_destinations_are_found_by_arn() -> None:
         "function",
         "bus",
     ]
-    with pytest.raises(Undeliverable, match="nothing on this machine"):
+    with pytest.raises(Undeliverable, match="does not exist on this machine"):
         destinations("acs:fc:cn-hangzhou:1000:functions/other", b"{}")
-    with pytest.raises(Undeliverable, match="65537 bytes, at most 65536"):
+    with pytest.raises(Undeliverable, match="65537 bytes; at most 65536"):
         destinations(DEAD, b"x" * (MNS_LIMIT + 1))
     arn = "acs:eventbridge:cn-hangzhou:1000:eventbus/default"
     assert destination_of(arn) == Destination("bus", "default")

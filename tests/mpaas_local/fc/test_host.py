@@ -429,7 +429,7 @@ def test_environment_holds_the_documented_variables_and_the_own_and_nothing_else
         ({"timeout": 0}, "timeout is 0"),
         ({"initializer_timeout": 301}, "at most 300"),
         ({"prestop_timeout": 91}, "at most 90"),
-        ({"folder": FOLDER / "absent"}, "no code folder"),
+        ({"folder": FOLDER / "absent"}, "does not exist"),
     ],
 )
 def test_configuration_that_fc_does_not_take_is_refused(wrong: dict[str, Any], text: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3
 from jsonschema import Draft202012Validator
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from mpaas_local.stack import Ports, Stack
 from tests.descriptors import PROJECT
@@ -25,6 +25,7 @@ MESSAGE: dict[str, Any] = {
     "targets": ["user-1"],
     "expiredSeconds": 600,
 }
+WINDOW: ViewportSize = {"width": 1280, "height": 900}
 
 
 @pytest.fixture(scope="module")  # other tests count threads
@@ -88,13 +89,14 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture
-def page(browser: Browser, stack: Stack) -> Iterator[Page]:
-    """A page of its own, on the inbox; whatever it says to its console as an error fails the test."""
+@pytest.fixture(scope="module")
+def window(browser: Browser, running: Stack) -> Iterator[tuple[Page, list[str]]]:
+    """A page for one test after the other, since a new one costs more than most tests; and its errors."""
     context = browser.new_context(
-        base_url=stack.inbox_url,
+        base_url=running.inbox_url,
         permissions=["clipboard-read", "clipboard-write"],
-        viewport={"width": 1280, "height": 900},
+        viewport=WINDOW,
+        reduced_motion="reduce",  # else colours fade when the scheme changes
     )
     opened = context.new_page()
     opened.set_default_timeout(20_000)
@@ -109,6 +111,17 @@ def page(browser: Browser, stack: Stack) -> Iterator[Page]:
             else None
         ),
     )
-    yield opened
+    yield opened, errors
     context.close()
+
+
+@pytest.fixture
+def page(window: tuple[Page, list[str]]) -> Iterator[Page]:
+    """A page that knows nothing of an earlier test; whatever it says to its console as an error fails the test."""
+    opened, errors = window
+    errors.clear()
+    yield opened
+    opened.goto("about:blank")
+    opened.emulate_media(color_scheme="null")
+    opened.set_viewport_size(WINDOW)
     assert not errors

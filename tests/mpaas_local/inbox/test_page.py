@@ -6,7 +6,7 @@ import json
 import re
 import time
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,11 +18,10 @@ from mpaas_local.inbox.showing import CHINA
 from tests.mpaas_local.inbox.conftest import MESSAGE
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
     from mpaas_local.stack import Stack
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\'"&lt;{{7*7}}${7*7}'
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PAGES = ["#/", "#/compose", "#/faults", "#/overview", "#/queues", "push", "dead letters"]
 
 
@@ -456,9 +455,8 @@ def test_a_dead_letter_is_looked_at_and_sent_back(page: Page, stack: Stack) -> N
 # --- For everybody
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("place", PAGES)
-def test_axe_finds_nothing(browser: Browser, stack: Stack, place: str, scheme: Any) -> None:
+def test_axe_finds_nothing(page: Page, stack: Stack, place: str) -> None:
     stack.sandbox.order(kind="result", code="8011")
     urllib3.request("POST", f"{stack.urls['http_push']}/v1/pushes", json=MESSAGE, retries=False)
     push(stack, silent=1, title="A title that is far longer than any vendor lets through, all of them")
@@ -466,65 +464,63 @@ def test_axe_finds_nothing(browser: Browser, stack: Stack, place: str, scheme: A
         place = f"#/push/{stack.sandbox.inbox(limit=1)[0]['seq']}"
     elif place == "dead letters":
         place = f"#/queues/{dead_letter(stack, MESSAGE | {'expiredSeconds': 0})}"
-    context = browser.new_context(base_url=stack.inbox_url, color_scheme=scheme)
-    page = context.new_page()
     page.goto(f"/{place}")
     expect(page.locator("main h1")).to_have_count(1)
     page.wait_for_timeout(500)
     for summary in page.locator("summary").all():
         summary.click()
 
-    found = Axe().run(page).response["violations"]
+    found: dict[str, Any] = {}
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        found[scheme] = [
+            (each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"])
+            for each in Axe().run(page).response["violations"]
+        ]
 
-    context.close()
-    assert not found, [
-        (each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"]) for each in found
-    ]
+    assert found == {"light": [], "dark": []}
 
 
-def test_the_page_is_dark_where_the_system_is_and_where_one_asks_for_it(
-    browser: Browser, stack: Stack
-) -> None:
-    def ground(page: Page) -> str:
+def test_the_page_is_dark_where_the_system_is_and_where_one_asks_for_it(page: Page) -> None:
+    def ground() -> str:
         return str(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
 
-    grounds = {}
-    for scheme in ("light", "dark"):
-        context = browser.new_context(base_url=stack.inbox_url, color_scheme=scheme)
-        page = context.new_page()
+    grounds: dict[str, str] = {}
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
         page.goto("/")
-        expect(page.get_by_role("search")).to_be_visible()
-        grounds[scheme] = ground(page)
-        page.get_by_role("button", name="Light / dark").click()
-        grounds[f"not {scheme}"] = ground(page)
+        page.evaluate("localStorage.clear()")
         page.reload()
-        assert ground(page) == grounds[f"not {scheme}"]
-        context.close()
+        expect(page.get_by_role("search")).to_be_visible()
+        grounds[scheme] = ground()
+        page.get_by_role("button", name="Light / dark").click()
+        grounds[f"not {scheme}"] = ground()
+        page.reload()
+        assert ground() == grounds[f"not {scheme}"]
+    page.evaluate("localStorage.clear()")
 
     assert grounds["light"] != grounds["dark"]
     assert grounds["not light"] == grounds["dark"]
 
 
-def test_nothing_is_wider_than_a_phone(browser: Browser, stack: Stack) -> None:
+def test_nothing_is_wider_than_a_phone(page: Page, stack: Stack) -> None:
     push(stack, title="W" * 60, content="x" * 500, targets=[f"{'t' * 80}-{number}" for number in range(10)])
-    context = browser.new_context(base_url=stack.inbox_url, viewport={"width": 360, "height": 740})
-    page = context.new_page()
+    page.set_viewport_size({"width": 360, "height": 740})
     seq = stack.sandbox.inbox(limit=1)[0]["seq"]
     for place in ("#/", f"#/push/{seq}", "#/compose", "#/faults", "#/overview", "#/queues"):
         page.goto(f"/{place}")
         expect(page.locator("main h1")).to_have_count(1)
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, place
-    context.close()
 
 
 def test_a_late_frame_takes_nobody_out_of_the_search(page: Page, stack: Stack) -> None:
     push(stack, title="First")
     push(stack, title="Second")
-    page.add_init_script(
-        "const frame = requestAnimationFrame; requestAnimationFrame = (f) => setTimeout(frame, 500, f)"
-    )
     page.goto("/")
+    page.evaluate(
+        "() => { const frame = requestAnimationFrame; requestAnimationFrame = (f) => setTimeout(frame, 500, f) }"
+    )
     page.locator("a.push").last.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("First")
     page.keyboard.press("Escape")

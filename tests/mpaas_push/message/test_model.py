@@ -186,7 +186,7 @@ def test_a_required_field_may_not_be_null(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "taskName", "title", "content", "appId", "workspaceId", "tenantId", "uri", "smsSignName",
+        "taskName", "title", "content", "appId", "workspaceId", "uri", "smsSignName",
         "smsTemplateCode", "miChannelId", "channelId", "vendorTemplate",
     ],
 )  # fmt: skip

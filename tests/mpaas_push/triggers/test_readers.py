@@ -31,8 +31,11 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "sls": oss.events_of,
     "cdn": oss.events_of,
     "ecs": cloudevent.event_of,
-    "destination": destination.request_of,
+    "destination": destination.failure_of,
 }
+FAILURE = destination.FailedInvocation(
+    b'{"failure":true}', "acs:fc:cn-hangzhou:1000000000000000:functions/f1"
+)
 KAFKA_SUBJECT = "acs:alikafka_pre-cn-i7m2t7t10001:topic:mytopic"
 KAFKA_SCOPE = f"kafka|{KAFKA_SUBJECT}|mytopic|7|25|1655952591589"
 KAFKA_RAW_SCOPE = "kafka||mytopic|7|25|1655952591589"
@@ -46,6 +49,11 @@ ROCKET_SCOPE = "rocketmq|MQ_INST_1000_BXhFHryi|TopicName|AC14000100007F0000010A6
 
 def cloud_event(source: str, kind: str, subject: str, event_id: str) -> tuple[str, Any]:
     return f"ce|{source}|{kind}|{subject}|{event_id}", (kind, subject)
+
+
+def on_default_bus(expected: tuple[str, Any]) -> tuple[str, Any]:
+    scope, value = expected
+    return f"{scope}|1000000000000000|cn-hangzhou|default", value
 
 
 def oss_event(bucket: str, event_id: str) -> tuple[str, Any]:
@@ -80,12 +88,15 @@ EXPECTED: dict[str, tuple[str, Any]] = {
     "mns-topic-json": ("mns-topic|1000000000000000|Mytopic|2F5B3C082B923D4EAC694B76D928F0001", "hello topic"),
     "mns-topic-stream": ("mns-stream|sha256:", "hello topic"),
     "oss-native": oss_event("testbucket", "58F9FF2D3DF792092E12044C"),
-    "oss-eventbridge": oss_event("b1", "6364D216511B143733C5A67B"),
-    "ecs-": cloud_event(
-        "acs.ecs",
-        "ecs:Disk:ConvertToPostpaidCompleted",
-        "acs:ecs:cn-hangzhou:1000000000000000:disk/d-bp11ba7acc69nkta0001",
-        "70c0414c-b260-4923-b584-1d6e56460001",
+    "oss-eventbridge-rawdata": oss_event("b1", "6364D216511B143733C5A67B"),
+    "oss-eventbridge": on_default_bus(oss_event("b1", "6364D216511B143733C5A67B")),
+    "ecs-": on_default_bus(
+        cloud_event(
+            "acs.ecs",
+            "ecs:Disk:ConvertToPostpaidCompleted",
+            "acs:ecs:cn-hangzhou:1000000000000000:disk/d-bp11ba7acc69nkta0001",
+            "70c0414c-b260-4923-b584-1d6e56460001",
+        )
     ),
     "sls-": cloud_event(
         "acs.sls",
@@ -482,42 +493,44 @@ def test_data_in_base64_that_cannot_be_read_is_a_fault_of_that_event(changes: An
 
 @pytest.mark.parametrize("form", ["", "-eventbridge"])
 def test_a_failed_invocation_gives_back_its_payload_and_a_successful_one_does_not(form: str) -> None:
-    assert destination.request_of(SAMPLES[f"destination-failure{form}.json"]) == b'{"failure":true}'
-    assert destination.request_of(SAMPLES[f"destination-success{form}.json"]) is None
+    assert destination.failure_of(SAMPLES[f"destination-failure{form}.json"]) == FAILURE
+    assert destination.failure_of(SAMPLES[f"destination-success{form}.json"]) is None
 
 
 def test_what_another_source_calls_a_failed_invocation_is_an_event_like_any_other() -> None:
     event = {**sample("destination-failure-eventbridge.json"), "source": "untrusted.app"}
 
-    assert destination.request_of(wire(event)) is None
+    assert destination.failure_of(wire(event)) is None
 
 
 def test_the_record_of_a_failure_on_a_failure_gives_back_the_first_payload() -> None:
     record = sample("destination-failure.json")
     outer = {**record, "requestPayload": json.dumps(record)}
-    assert destination.request_of(wire(outer)) == b'{"failure":true}'
+    assert destination.failure_of(wire(outer)) == FAILURE
 
 
 def test_a_failure_keeps_a_payload_that_is_no_json() -> None:
     record = {**sample("destination-failure.json"), "requestPayload": "héllo"}
-    assert destination.request_of(wire(record)) == "héllo".encode()
+    failure = destination.failure_of(wire(record))
+    assert failure is not None
+    assert failure.payload == "héllo".encode()
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLES if not name.startswith("destination")])
 def test_no_other_sample_is_taken_for_a_failed_invocation(name: str) -> None:
-    assert destination.request_of(SAMPLES[name]) is None
+    assert destination.failure_of(SAMPLES[name]) is None
 
 
 @pytest.mark.parametrize(
     "event", [b'"requestPayload"', b'{"requestPayload"', b'{"requestPayload": "x"}', b'["requestPayload"]']
 )
 def test_what_only_looks_like_a_record_is_none(event: bytes) -> None:
-    assert destination.request_of(event) is None
+    assert destination.failure_of(event) is None
 
 
 def read_by_all(event: bytes) -> None:
     """Every reader reads the event or raises the one error that it may."""
-    assert isinstance(destination.request_of(event), (bytes, type(None)))
+    assert isinstance(destination.failure_of(event), (destination.FailedInvocation, type(None)))
     for read, kind in (
         (eventstream.records_of, QueueRecord),
         (mns.records_of, QueueRecord),
@@ -648,7 +661,7 @@ def test_a_payload_costs_at_most_sixty_bytes_for_each_of_its_own(payload: bytes)
         cloudevent.events_of,
         oss.events_of,
         timer.tick_of,
-        destination.request_of,
+        destination.failure_of,
     ):
         tracemalloc.start()
         try:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from mpaas_push import PushMessage, Settings, event_rules, task
+from mpaas_push import Credentials, Invocation, PushMessage, Settings, event_rules, task
 from mpaas_push.message.reading import message_of
 from mpaas_push.targets import addressed
 from mpaas_push.triggers import cloudevent, queue, timer
+from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.record import CloudEvent, QueueRecord, scope_of
 
 if TYPE_CHECKING:
@@ -69,6 +70,23 @@ def with_data(event: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {**event, "data": event["data"] | changes}
 
 
+def test_what_takes_over_the_failures_of_a_function_sends_under_its_ids() -> None:
+    own = Invocation("1", Credentials("ak", "sk"), sender=STAGING)
+
+    def sender(arn: str) -> str:
+        record = sample("destination-failure.json")
+        record["requestContext"]["functionArn"] = arn
+        payload, invocation = unwrap_failed_invocation(json.dumps(record).encode(), own)
+        assert payload == b'{"failure":true}'
+        return invocation.sender
+
+    assert sender(PROD) == sender(f"{PROD}/LATEST") == PROD
+    of_fc_2 = "acs:fc:::services/push-dev.LATEST/functions/queue_push"
+    assert sender(of_fc_2) == "acs:fc:cn-hangzhou:1000:functions/push-dev$queue_push"
+    assert sender("f") == STAGING
+    assert unwrap_failed_invocation(b"{}", own) == (b"{}", own)
+
+
 def test_timers_of_the_same_name_and_tick_in_two_functions_stages_or_regions_are_apart() -> None:
     assert len({ticked(sender) for sender in (PROD, STAGING, OTHER, ELSEWHERE)}) == 4
     assert ticked(PROD) == ticked(PROD)
@@ -88,6 +106,12 @@ def test_rules_of_the_same_name_in_two_functions_or_stages_are_apart(tmp_path: P
 @pytest.mark.parametrize("name", ["source", "id", "type", "subject"])
 def test_cloud_events_that_differ_in_what_identifies_them_are_apart(tmp_path: Path, name: str) -> None:
     event = sample("ecs-eventbridge.json")
+    assert happened(tmp_path, PROD, event) != happened(tmp_path, PROD, {**event, name: "other"})
+
+
+@pytest.mark.parametrize("name", ["aliyunaccountid", "aliyunregionid", "aliyuneventbusname"])
+def test_cloud_events_of_one_source_and_id_on_two_buses_are_apart(tmp_path: Path, name: str) -> None:
+    event = {**sample("ecs-eventbridge.json"), "source": "shop", "id": "1"}
     assert happened(tmp_path, PROD, event) != happened(tmp_path, PROD, {**event, name: "other"})
 
 
@@ -113,6 +137,16 @@ def test_objects_that_one_request_removes_are_apart_natively_and_through_the_bus
     other = json.loads(json.dumps(event).replace("source/a.png", "source/b.png"))
     assert event["id"] == other["id"]
     assert happened(tmp_path, PROD, event) != happened(tmp_path, PROD, other)
+
+
+def test_rocketmq_messages_without_an_id_are_told_apart_by_their_cloud_event() -> None:
+    (event,) = sample("eventstream-rocketmq-cloudevents.json")
+    system = {name: value for name, value in event["data"]["systemProperties"].items() if name != "UNIQ_KEY"}
+    event = with_data(event, systemProperties=system)
+    again = with_data(event, systemProperties={**system, "CONSUME_START_TIME": "1628577790396"})
+
+    assert queued([event]) == queued([again])
+    assert queued([event]) != queued([{**event, "id": "other"}])
 
 
 def test_a_kafka_topic_that_was_deleted_and_made_anew_is_another() -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 __all__ = [
     "CHINA",
+    "DAY",
     "SURELY_MILLISECONDS",
     "Clock",
     "china_midnight",
@@ -35,7 +36,13 @@ def epoch_milliseconds(moment: datetime) -> int:
 
 def china_midnight(now: datetime) -> int:
     """Return 00:00 in China of the day of a moment, in epoch milliseconds."""
-    return epoch_milliseconds(now.astimezone(CHINA).replace(hour=0, minute=0, second=0, microsecond=0))
+    present = epoch_milliseconds(now)
+    return present - (present + _CHINA_OFFSET) % DAY
+
+
+DAY = 86_400_000
+"""A day in milliseconds; China knows no longer and no shorter one."""
+_CHINA_OFFSET = 8 * 3_600_000
 
 
 def looks_like_seconds(moment: int) -> str:

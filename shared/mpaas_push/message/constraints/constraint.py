@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+from pydantic.alias_generators import to_snake
 
 from mpaas_push.errors import Fault
 
@@ -43,6 +46,7 @@ class Constraint:
         reads: The fields whose values the verdict rests on, in the page's names. While one of them is faulty
             itself, the constraint cannot be judged and is left out.
         demands: Fields of which the constraint only asks that they are there. A faulty one is there.
+        always: It may find something in a message that names none of these fields.
         check: The check itself.
     """
 
@@ -52,15 +56,33 @@ class Constraint:
     source: str
     reads: tuple[str, ...]
     demands: tuple[str, ...]
+    always: bool = False
     check: Check
+
+    @cached_property
+    def attributes(self) -> frozenset[str]:
+        """The attributes of a message by which the constraint goes."""
+        return frozenset(to_snake(field.partition(".")[0]) for field in self.reads + self.demands)
 
 
 def documented(
-    name: str, *, source: str, reads: tuple[str, ...], demands: tuple[str, ...] = ()
+    name: str,
+    *,
+    source: str,
+    reads: tuple[str, ...],
+    demands: tuple[str, ...] = (),
+    always: bool = False,
 ) -> Callable[[Check], Constraint]:
     """Make a constraint that a page states of a check: it always rejects."""
     return lambda check: Constraint(
-        name=name, level=Level.ERROR, certain=True, source=source, reads=reads, demands=demands, check=check
+        name=name,
+        level=Level.ERROR,
+        certain=True,
+        source=source,
+        reads=reads,
+        demands=demands,
+        always=always,
+        check=check,
     )
 
 
@@ -82,6 +104,9 @@ def violations(
     message: MessageFields, constraints: Iterable[Constraint], now: datetime
 ) -> Iterator[tuple[Constraint, Fault]]:
     """Yield each fault that the given constraints find in a message, with its constraint."""
+    given = message.model_fields_set
     for constraint in constraints:
+        if constraint.attributes.isdisjoint(given) and not constraint.always:
+            continue  # most messages give few of the fields
         for fault in constraint.check(message, now):
             yield constraint, fault

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mpaas_push.errors import Fault, mask_id
-from mpaas_push.message.constraints.clock import china_midnight, looks_like_seconds
+from mpaas_push.message.constraints.clock import DAY, china_midnight, looks_like_seconds
 from mpaas_push.message.constraints.constraint import Constraint, documented
 from mpaas_push.message.vocabulary import MAX_EXTENDED_PARAMS, MAX_LOOP_DAYS, RESERVED_EXTENDED_PARAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from mpaas_push.message.fields import MessageFields
 
@@ -35,6 +35,7 @@ _SMS = ("smsSignName", "smsTemplateCode", "smsTemplateParam")
     source="Simple push page: targetMsgkey is required; `targets` is this project's shorthand for "
     "it; pushsimple.md: Core parameters",
     reads=("targets", "targetMsgkey"),
+    always=True,
 )
 def one_kind_of_target(message: MessageFields, _: datetime) -> Iterator[Fault]:
     if message.targets is None:
@@ -162,17 +163,18 @@ def loop_end(message: MessageFields, now: datetime) -> Iterator[Fault]:
     content = message.strategy_content
     if message.strategy_type == _LOOP and content is not None and content.end_time is not None:
         # "Precise to the day" and "not later than 180 days after the current day": that whole day is allowed.
-        latest = china_midnight(now + timedelta(days=MAX_LOOP_DAYS + 1)) - 1
+        today = china_midnight(now)
+        latest = today + (MAX_LOOP_DAYS + 1) * DAY - 1
         if content.end_time > latest:
             yield Fault(
                 "strategyContent.endTime",
                 f"must not be later than {MAX_LOOP_DAYS} days after today in China, {latest} in milliseconds",
                 content.end_time,
             )
-        elif content.end_time < china_midnight(now):
+        elif content.end_time < today:
             yield Fault(
                 "strategyContent.endTime",
-                f"must not be before today 00:00 in China, {china_midnight(now)} in milliseconds"
+                f"must not be before today 00:00 in China, {today} in milliseconds"
                 f"{looks_like_seconds(content.end_time)}",
                 content.end_time,
             )

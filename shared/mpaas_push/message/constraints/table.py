@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mpaas_push.message.constraints.constraint import Constraint, Level
@@ -20,19 +21,22 @@ CONSTRAINTS: tuple[Constraint, ...] = DOCUMENTED + TEXTS + UNCONFIRMED
 
 def errors_at(levels: Mapping[str, Level]) -> tuple[Constraint, ...]:
     """Return the constraints that reject a message, given the levels that a setting changes."""
-    return tuple(
-        constraint
-        for constraint in CONSTRAINTS
-        if constraint.certain or levels.get(constraint.name, constraint.level) is Level.ERROR
-    )
+    return _at(Level.ERROR, tuple(levels.items()))
 
 
 def warnings_at(levels: Mapping[str, Level]) -> tuple[Constraint, ...]:
-    """Return the constraints that may speak about a message that was let through, given changed levels."""
+    """Return the constraints that warn about a message, given the levels that a setting changes."""
+    return _at(Level.WARNING, tuple(levels.items()))
+
+
+@lru_cache(maxsize=16)
+def _at(level: Level, changed: tuple[tuple[str, Level], ...]) -> tuple[Constraint, ...]:
+    levels = dict(changed)
     return tuple(
         constraint
         for constraint in CONSTRAINTS
-        if not constraint.certain and levels.get(constraint.name, constraint.level) is not Level.OFF
+        if (constraint.level if constraint.certain else levels.get(constraint.name, constraint.level))
+        is level
     )
 
 

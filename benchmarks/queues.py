@@ -1,0 +1,98 @@
+"""A queue emptied by its event stream: one batch at a time, and side by side with asynchronous calls."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.batches import function_host, message
+from benchmarks.measure import Times
+from benchmarks.report import Table, verdict
+from benchmarks.server import serving
+from mpaas_local.eventbridge.payloads import Origin
+from mpaas_local.eventbridge.sources import MnsSource
+from mpaas_local.eventbridge.stream_config import StreamConfig
+from mpaas_local.eventbridge.streams import EventStream
+from mpaas_local.fc.asynchronous import AsyncQueue
+from mpaas_local.mns import MnsStore, Outgoing
+
+if TYPE_CHECKING:
+    from mpaas_local.fc.call import Result
+    from mpaas_local.fc.host import FunctionHost
+
+MESSAGES, BATCH, LATENCY, INSTANCES, ROUNDS = 1_000, 100, 0.2, 6, 5
+LEAST = 2.5
+"""How many times as fast asynchronous calls must be where all instances share two cores."""
+QUEUE = "pushes"
+STREAM = StreamConfig(
+    function="queue_push",
+    name="pushes",
+    origin=Origin("MNS", {"QueueName": QUEUE, "RegionId": "cn-hangzhou"}, bus="MNS-Function-pushes"),
+    count=BATCH,
+    seconds=1,
+)
+ONE, SIDE_BY_SIDE = "synchronously: one batch at a time", f"asynchronously: {INSTANCES} batches at a time"
+
+
+def queues() -> Table:
+    """Compare how long it takes to empty a queue."""
+    taken: dict[str, list[float]] = {ONE: [], SIDE_BY_SIDE: []}
+    with ExitStack() as opened:
+        port = opened.enter_context(serving(LATENCY))
+        host = opened.enter_context(function_host(port, {}, limit=INSTANCES))
+        folder = opened.enter_context(tempfile.TemporaryDirectory())
+        store = MnsStore(Path(folder) / "queues.sqlite3")
+        opened.callback(store.close)
+        store.create_queue(QUEUE)
+        _empty(store, host, asynchronous=True)  # starts every instance
+        for _ in range(ROUNDS):
+            taken[ONE].append(_empty(store, host, asynchronous=False))
+            taken[SIDE_BY_SIDE].append(_empty(store, host, asynchronous=True))
+    times = {name: Times(seconds) for name, seconds in taken.items()}
+    ratio = times[ONE].over(times[SIDE_BY_SIDE])
+    return Table(
+        f"A queue of {MESSAGES:,} messages, {LATENCY * 1000:.0f} ms server latency",
+        f"Wall time from the first look into the queue to the last outcome, median of {ROUNDS} rounds. An"
+        f" event stream of the local stack delivers batches of {BATCH} to `queue_push`, of which {INSTANCES}"
+        " instances may run; they share the cores of this machine, which those of Function Compute do not."
+        " Each message has one target.",
+        ["the stream calls", "messages a second", "ratio", "target"],
+        [
+            [ONE, f"{MESSAGES / times[ONE].median:,.0f}", "1", ""],
+            [
+                SIDE_BY_SIDE,
+                f"{MESSAGES / times[SIDE_BY_SIDE].median:,.0f}",
+                f"{ratio:.1f}",
+                verdict(ratio, least=LEAST),
+            ],
+        ],
+    )
+
+
+def _empty(store: MnsStore, host: FunctionHost, *, asynchronous: bool) -> float:
+    """Return the seconds until every message of a full queue is accepted."""
+    store.send_batch(QUEUE, [Outgoing(json.dumps(message(number))) for number in range(MESSAGES)])
+    accepted = 0
+    changed = threading.Condition()
+
+    def invoke(event: bytes, *, request_id: str | None = None, retry_count: int = 0) -> Result:
+        nonlocal accepted
+        result = host.invoke(event, request_id=request_id, retry_count=retry_count)
+        with changed:
+            accepted += json.loads(result.payload)["outcomes"]["accepted"]
+            changed.notify_all()
+        return result
+
+    with AsyncQueue("queue_push", invoke, concurrency=INSTANCES) as queue:
+        began = time.perf_counter()
+        config = replace(STREAM, asynchronous=asynchronous)
+        with EventStream(config, MnsSource(store, QUEUE), invoke=invoke, accept=queue.accept), changed:
+            if not changed.wait_for(lambda: accepted == MESSAGES, 60):
+                raise RuntimeError(f"{accepted} of {MESSAGES} messages were accepted")
+            return time.perf_counter() - began
