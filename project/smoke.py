@@ -64,6 +64,7 @@ CHECKS = (
     ),
     Check("queue", "an empty batch", [], '"unsettled": 0'),
     Check("event", "no events, and the rules", [], '"events": 0'),
+    Check("campaign", "no documents", {"events": []}, '"started": []'),
 )
 
 

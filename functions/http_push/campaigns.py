@@ -12,7 +12,7 @@ from mpaas_push.campaign.errors import (
     StoreUnavailable,
     UnknownCampaign,
 )
-from mpaas_push.campaign.function import CampaignTools, shared_store
+from mpaas_push.campaign.function import CampaignTools
 from mpaas_push.campaign.model import MAX_PACE, Campaign, with_date
 from mpaas_push.campaign.preview import preview
 from mpaas_push.functions import InvocationRefused
@@ -94,7 +94,7 @@ def problem_of(error: Exception) -> Problem:
 
 def _tools(context: object) -> CampaignTools:
     settings = shared_client().settings
-    return CampaignTools(settings, shared_store(), Invocation.of(context))
+    return CampaignTools(settings, Invocation.of(context))
 
 
 def _json(status: int, body: dict[str, Any]) -> Response[str]:

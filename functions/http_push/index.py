@@ -28,7 +28,6 @@ from problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
 
     from mpaas_push import PushClient
     from mpaas_push.task import PushTask
@@ -116,56 +115,64 @@ def _handed_over(
     return taken, [*refused, *failed]
 
 
-def _campaigns() -> ModuleType:
-    import campaigns  # with Redis and more that no push needs
-
-    return campaigns
-
-
 @app.post("/v1/campaigns")
 def start_campaign() -> Response[str]:
     """Start the campaign of the body; with `dryRun=true` say what it would send."""
     event = app.current_event
     dry_run = http_request.is_dry_run(event)
     document = http_request.document_of(event, shared_client().settings)
-    return _campaigns().start(app.lambda_context, dry_run=dry_run, document=document)
+    import campaigns
+
+    return campaigns.start(app.lambda_context, dry_run=dry_run, document=document)
 
 
 @app.get("/v1/campaigns")
 def list_campaigns() -> Response[str]:
     """List the latest campaigns."""
-    return _campaigns().show_all(app.lambda_context)
+    import campaigns
+
+    return campaigns.show_all(app.lambda_context)
 
 
 @app.get("/v1/campaigns/<campaign_id>")
 def show_campaign(campaign_id: str) -> Response[str]:
     """Show state, counts and pace of a campaign."""
-    return _campaigns().show(campaign_id, app.lambda_context)
+    import campaigns
+
+    return campaigns.show(campaign_id, app.lambda_context)
 
 
 @app.patch("/v1/campaigns/<campaign_id>")
 def change_campaign(campaign_id: str) -> Response[str]:
     """Give a campaign another pace."""
     document = http_request.json_of(app.current_event, shared_client().settings)
-    return _campaigns().change(campaign_id, app.lambda_context, document=document)
+    import campaigns
+
+    return campaigns.change(campaign_id, app.lambda_context, document=document)
 
 
 @app.post("/v1/campaigns/<campaign_id>/pause")
 def pause_campaign(campaign_id: str) -> Response[str]:
     """Let every piece of a campaign end with its block."""
-    return _campaigns().pause(campaign_id, app.lambda_context)
+    import campaigns
+
+    return campaigns.pause(campaign_id, app.lambda_context)
 
 
 @app.post("/v1/campaigns/<campaign_id>/resume")
 def resume_campaign(campaign_id: str) -> Response[str]:
     """Go on with what is left of a campaign."""
-    return _campaigns().resume(campaign_id, app.lambda_context)
+    import campaigns
+
+    return campaigns.resume(campaign_id, app.lambda_context)
 
 
 @app.post("/v1/campaigns/<campaign_id>/cancel")
 def cancel_campaign(campaign_id: str) -> Response[str]:
     """Send nothing more of a campaign."""
-    return _campaigns().cancel(campaign_id, app.lambda_context)
+    import campaigns
+
+    return campaigns.cancel(campaign_id, app.lambda_context)
 
 
 @app.get("/v1/health")
@@ -189,7 +196,9 @@ def docs() -> Response[str]:
 @app.exception_handler([CampaignError, InvocationRefused, InvocationUnknown])  # type: ignore[untyped-decorator]
 def campaign_problem(error: Exception) -> Response[str]:
     """Say what is wrong with a campaign, or why it could not be started."""
-    return responses.problem(_campaigns().problem_of(error))
+    import campaigns
+
+    return responses.problem(campaigns.problem_of(error))
 
 
 @app.exception_handler([PushError])  # type: ignore[untyped-decorator]

@@ -40,15 +40,22 @@ class CampaignTools:
 
     Attributes:
         settings: Of the function.
-        store: State of campaigns.
         invocation: Keys and deadline.
         function: The campaigns' function, where `PUSH_CAMPAIGN_FUNCTION` does not name it.
     """
 
     settings: Settings
-    store: CampaignStore
     invocation: Invocation
     function: str | None = None
+
+    @cached_property
+    def store(self) -> CampaignStore:
+        """The state of campaigns.
+
+        Raises:
+            StoreUnavailable: there is none.
+        """
+        return shared_store()
 
     @cached_property
     def queue(self) -> TaskQueue:
@@ -74,11 +81,11 @@ def handle(event: bytes, context: object) -> dict[str, Any]:
         UnreadablePayload: it is nothing that this function knows.
         CampaignError: a campaign cannot be started, or a piece was not finished.
     """
-    invocation = Invocation.of(context)
+    # From the failed queue an event comes to be done once more.
+    event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
     client = _client()
     function = getattr(getattr(context, "function", None), "name", None)
-    tools = CampaignTools(client.settings, shared_store(), invocation, function)
-    event = unwrap_failed_invocation(event)  # from the failed queue, to be done once more
+    tools = CampaignTools(client.settings, invocation, function)
     task = task_of(event)
     if isinstance(task, PlanTask):
         return {"submitted": tools.controls.submit_pieces(task)}

@@ -12,17 +12,18 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Misconfigured, UnreadablePayload
-from mpaas_push.functions import LONGEST_DELAY, InvocationRefused, InvocationUnknown
+from mpaas_push.functions import LONGEST_DELAY, Functions, InvocationRefused, InvocationUnknown
 from mpaas_push.json_text import UnreadableJson, read_json
+from mpaas_push.task import absolute_scope
 from mpaas_push.threads import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mpaas_push.functions import Functions
+    from mpaas_push.invocation import Invocation
     from mpaas_push.settings import Settings
 
-__all__ = ["PieceTask", "PlanTask", "TaskQueue", "start_of", "task_of"]
+__all__ = ["PieceTask", "PlanTask", "TaskQueue", "start_later", "start_of", "task_of"]
 
 KEY, START_KEY = "campaignTask", "campaignStart"
 SIDE_BY_SIDE = 32
@@ -191,3 +192,21 @@ class TaskQueue:
         side_by_side(submit, tasks, threads=SIDE_BY_SIDE)
         if failures:
             raise failures[0]
+
+
+def start_later(document: dict[str, Any], event: str, settings: Settings, invocation: Invocation) -> str:
+    """Let the campaigns' function start a campaign; return what was begun, as JSON.
+
+    Args:
+        document: The campaign, as `model.read_document` returns it.
+        event: What stays the same when the event that asks for it comes again.
+        settings: `PUSH_CAMPAIGN_FUNCTION`.
+        invocation: Keys.
+
+    Raises:
+        Misconfigured: no function is set.
+        InvocationRefused, InvocationUnknown: let the event come again.
+    """
+    queue = TaskQueue(settings, Functions(settings, invocation.credentials))
+    queue.submit_start(document, absolute_scope(invocation.sender, event))
+    return json.dumps({"campaign": document.get("campaign")})
