@@ -238,7 +238,7 @@ class Stack:
         """Keep what caused pushes beside them."""
         if ids := call.message_ids:
             self.sandbox.store.caused(Call(call.request_id, call.trigger, call.document()), ids)
-        self._changes.tell("calls")
+        self._changes.announce("calls")
 
     def _prepare(self, arn: str, function: str) -> None:
         """Make what a destination names, as a deployment would find it there."""

@@ -7,7 +7,6 @@ A file enters as it is deployed; templates (`extend: {name: …, ignore: […]}`
 
 from __future__ import annotations
 
-import copy
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,7 +113,7 @@ class Descriptor:
 
     def __init__(self, path: Path) -> None:
         self.file = path.name
-        document = _mapping(path)
+        document = dict(_mapping(path))
         if base := document.pop("extend", None):
             beside = path.parent / str(base)
             if beside not in path.parent.iterdir():
@@ -200,13 +199,13 @@ def _trigger_names(props: Mapping[str, Any]) -> list[str]:
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a file of YAML.
+    """Read a file of YAML. Whoever reads the same text again may get the same objects: change none.
 
     Raises:
         DescriptorError: it cannot be read.
     """
     try:
-        return copy.deepcopy(_parsed(path.read_text("utf-8")))
+        return _parsed(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = f"cannot be read: {' '.join(str(error).split())}"
         raise DescriptorError(path.name, [Fault("", reason)]) from None

@@ -7,7 +7,7 @@ import os
 import re
 from contextlib import suppress
 from difflib import get_close_matches
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,17 +202,23 @@ def _files(folder: Path) -> set[str]:
 def _lacks(module: Path, name: str) -> str:
     """Say why a module cannot give a handler, without running it; empty where it can."""
     try:
-        nodes = list(ast.walk(ast.parse(module.read_bytes())))
+        names = _names_in(module.read_bytes())
     except SyntaxError as error:
         return f"is no Python: line {error.lineno}: {error.msg}"
     except (OSError, ValueError) as error:
         return f"cannot be read: {error}"
+    return "" if {name, "*"} & names else f"has no {name}"
+
+
+@lru_cache(maxsize=32)  # the descriptor of each stage names the same modules
+def _names_in(source: bytes) -> set[str]:
+    nodes = list(ast.walk(ast.parse(source)))
     imported = {
         alias.asname or alias.name for each in nodes if isinstance(each, _IMPORTS) for alias in each.names
     }
     defined = {each.name for each in nodes if isinstance(each, _DEFINITIONS)}
     assigned = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
-    return "" if {name, "*"} & (imported | defined | assigned) else f"has no {name}"
+    return imported | defined | assigned
 
 
 _IMPORTS = (ast.Import, ast.ImportFrom)

@@ -1,10 +1,8 @@
-"""Events from outside as HTTP, for people, scripts and tests on this machine.
+"""The HTTP interface of the event bus: `POST /events` accepts a CloudEvent 1.0, in structured or binary mode,
+and delivers it as EventBridge does (fc-runtime.md: CloudEvents).
 
-`POST /events` takes a CloudEvent 1.0, structured or binary, and delivers it as EventBridge does
-(fc-runtime.md: CloudEvents).
-
-Different from the cloud, on purpose: a synchronous delivery is tried once, and whoever posted the event is
-told how it went. `?async=true` and `?async=false` override the setting of event triggers.
+Deliberate differences from the cloud: a synchronous delivery is tried once, and the response reports its
+result. `?async=true` and `?async=false` override the setting of the triggers.
 """
 
 from __future__ import annotations
@@ -33,10 +31,10 @@ __all__ = ["event_routes"]
 
 
 def event_routes(bus: EventBus) -> list[Route]:
-    """Return the routes; an application needs `mpaas_local.fc.api_errors.ERROR_HANDLERS` beside them.
+    """Return the routes. Their application also needs `mpaas_local.fc.api_errors.ERROR_HANDLERS`.
 
     Args:
-        bus: Takes the events.
+        bus: Delivers the events.
     """
     api = _Api(bus, anyio.CapacityLimiter(CONCURRENCY))
     return [Route("/events", api.take_event, methods=["POST"])]
@@ -57,15 +55,15 @@ class _Api:
         except BadCloudEvent as error:
             raise ApiError(400, "InvalidArgument", str(error)) from error
         event = self.bus.stamp(event)
-        return _answer(event["id"], await self._publish(event, _asked_mode(request)))
+        return _answer(event["id"], await self._publish(event, _requested_async(request)))
 
-    async def _publish(self, event: Mapping[str, Any], asked_async: bool | None) -> list[Delivery]:
-        """Deliver an event to every trigger that wants it, side by side."""
-        wanting = self.bus.wanting(event)
+    async def _publish(self, event: Mapping[str, Any], requested_async: bool | None) -> list[Delivery]:
+        """Deliver an event to all matching triggers, concurrently."""
+        matching = self.bus.matching(event)
         deliveries: dict[int, Delivery] = {}
 
         async def deliver(number: int, trigger: EventTrigger) -> None:
-            asynchronous = trigger.asynchronous if asked_async is None else asked_async
+            asynchronous = trigger.asynchronous if requested_async is None else requested_async
             deliveries[number] = await anyio.to_thread.run_sync(
                 lambda: self.bus.deliver(trigger, event, asynchronous=asynchronous),
                 limiter=self.limiter,
@@ -73,20 +71,20 @@ class _Api:
             )
 
         async with anyio.create_task_group() as tasks:
-            for number, trigger in enumerate(wanting):
+            for number, trigger in enumerate(matching):
                 tasks.start_soon(deliver, number, trigger)
-        return [deliveries[number] for number in range(len(wanting))]
+        return [deliveries[number] for number in range(len(matching))]
 
 
-def _asked_mode(request: Request) -> bool | None:
-    asked = request.query_params.get("async")
-    if asked not in (None, "true", "false"):
-        raise ApiError(400, "InvalidArgument", f"async is {asked!r}; true or false")
-    return None if asked is None else asked == "true"
+def _requested_async(request: Request) -> bool | None:
+    requested = request.query_params.get("async")
+    if requested not in (None, "true", "false"):
+        raise ApiError(400, "InvalidArgument", f"async is {requested!r}; must be true or false")
+    return None if requested is None else requested == "true"
 
 
 def _answer(event_id: str, deliveries: Sequence[Delivery]) -> Response:
-    """Say what came of an event: 200; 202 if all of it comes later; 502 if a function did not take it."""
+    """Report the deliveries: 200; 202 if all are asynchronous; 502 if any failed."""
     status = 200
     if not all(delivery.error is None for delivery in deliveries):
         status = 502

@@ -1,7 +1,7 @@
-"""The event bus of this machine: events and records of asynchronous invocations go to the triggers that want
-them (fc-runtime.md: CloudEvents, Asynchronous invocation).
+"""The event bus of this machine: it delivers events and records of asynchronous invocations to matching
+triggers (fc-runtime.md: CloudEvents, Asynchronous invocation).
 
-Different from EventBridge, on purpose: a delivery is tried once.
+A deliberate difference from EventBridge: a delivery is tried once.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """What became of an event at one trigger.
+    """The delivery of an event to one trigger.
 
     Attributes:
-        trigger: Who wanted it.
+        trigger: The trigger.
         mode: How the function was called.
-        status: As FC's API answers.
-        request_id: Of the call, if it was made or accepted.
-        result: Of a synchronous call.
-        error: Why the function did not take the event; None if it did.
+        status: HTTP status, as in FC's API.
+        request_id: Id of the call, if it was made or accepted.
+        result: Result of a synchronous call.
+        error: Why the delivery failed; None if it succeeded.
     """
 
     trigger: EventTrigger | OssTrigger
@@ -68,24 +68,24 @@ class Delivery:
 
 
 def enqueue(trigger: EventTrigger | OssTrigger, function: Callee, payload: bytes) -> Delivery:
-    """Have a function called for an event of a trigger, asynchronously."""
+    """Put an event of a trigger into the function's asynchronous queue."""
     try:
         request_id = function.queue.accept(payload)
-    except Exception as error:  # told to whoever published the event
+    except Exception as error:  # reported to the publisher
         return _refused(trigger, "async", error)
     return Delivery(trigger=trigger, mode="async", status=202, request_id=request_id)
 
 
 @dataclass(frozen=True)
 class EventBus:
-    """Publishes events to the event triggers of this machine. Safe under threads.
+    """Publishes events to the event triggers of this machine. Thread-safe.
 
     Attributes:
-        triggers: Who listens; more may be added.
-        functions: Theirs, by name; more may be added.
-        account: In the events.
-        name: The only bus that there is.
-        clock: Says when an event was published.
+        triggers: The triggers of the bus; the caller may add more.
+        functions: Their functions, by name; the caller may add more.
+        account: For the events.
+        name: Name of the only bus.
+        clock: For the time of publication.
     """
 
     triggers: Sequence[EventTrigger]
@@ -95,21 +95,21 @@ class EventBus:
     clock: Clock = field(default_factory=Clock)
 
     def stamp(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Add the attributes that the bus gives to an event."""
+        """Add the attributes of the bus to an event."""
         return stamped(event, self.account, self.name, self.clock.time())
 
-    def wanting(self, event: Mapping[str, Any]) -> list[EventTrigger]:
+    def matching(self, event: Mapping[str, Any]) -> list[EventTrigger]:
         """Return the enabled triggers whose pattern an event matches."""
         return [trigger for trigger in self.triggers if trigger.enabled and trigger.pattern.matches(event)]
 
     def deliver(self, trigger: EventTrigger, event: Mapping[str, Any], *, asynchronous: bool) -> Delivery:
-        """Call the function of a trigger, or have it called later."""
+        """Call the function of a trigger, now or asynchronously."""
         function, payload = self.functions[trigger.function], trigger.payload(event)
         if asynchronous:
             return enqueue(trigger, function, payload)
         try:
             result = function.invoke(payload, request_id=new_request_id())
-        except Exception as error:  # told to whoever published the event
+        except Exception as error:  # reported to the publisher
             return _refused(trigger, "sync", error)
         return Delivery(
             trigger=trigger,
@@ -121,8 +121,8 @@ class EventBus:
         )
 
     def publish(self, event: Mapping[str, Any]) -> None:
-        """Deliver an event to all that want it; a function that does not take it is logged."""
-        for trigger in self.wanting(event):
+        """Deliver an event to all matching triggers; failures are logged."""
+        for trigger in self.matching(event):
             delivery = self.deliver(trigger, event, asynchronous=trigger.asynchronous)
             if delivery.error:
                 _logger.warning("%s: %s: %s", trigger.name, trigger.function, delivery.error)
@@ -130,14 +130,14 @@ class EventBus:
     def publish_record(self, bus: str, record: bytes) -> None:
         """Publish the record of an asynchronous invocation as its documented event.
 
-        The type of a failure's event is not documented; it is made after that of a success. A repeated record
-        is the same event. A function that does not take it is logged.
+        The event type of a failure is not documented; it follows that of a success. A repeated record has the
+        same event id. Failed deliveries are logged.
 
         Raises:
-            Undeliverable: there is no such bus.
+            Undeliverable: the bus does not exist.
         """
         if bus != self.name:
-            raise Undeliverable(f"there is no event bus {bus} on this machine; there is {self.name}")
+            raise Undeliverable(f"event bus {bus} does not exist on this machine; {self.name} does")
         data = json.loads(record)
         context = data["requestContext"]
         good = not context["condition"]

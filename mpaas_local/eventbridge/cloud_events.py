@@ -1,4 +1,4 @@
-"""CloudEvents on an event bus: how they arrive by HTTP, what the bus adds to them, and who wants them
+"""CloudEvents on an event bus: how they arrive over HTTP, what the bus adds to them, and their triggers
 (fc-runtime.md: CloudEvents).
 """
 
@@ -36,7 +36,7 @@ _REQUIRED = ("id", "source", "type")
 
 
 class BadCloudEvent(ValueError):
-    """It is not a CloudEvent 1.0; the text says why."""
+    """The request is not a CloudEvent 1.0; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class EventTrigger:
     enabled: bool = True
 
     def payload(self, event: Mapping[str, Any]) -> bytes:
-        """Return what the function gets for an event."""
+        """Return the payload of the function for an event."""
         if self.schema == "CloudEvents":
             return compact_json(event)
         if "data_base64" in event:
@@ -72,10 +72,10 @@ class EventTrigger:
 def event_trigger_of(
     trigger: triggers.EventBridge, function: str, *, async_literal: bool = True
 ) -> EventTrigger:
-    """Return the trigger of a function on an event bus, from that of `s.yaml`.
+    """Return the event trigger of a function, from `s.yaml`.
 
     Args:
-        trigger: As `s.yaml` has it.
+        trigger: From `s.yaml`.
         function: Name of the function.
         async_literal: The `asyncInvocationType` that means asynchronous calls; a setting, since the sources
             contradict each other (fc-runtime.md: Event stream configuration).
@@ -92,20 +92,22 @@ def event_trigger_of(
 
 
 def cloud_event_of(content_type: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """Read a CloudEvent 1.0 from an HTTP request, structured or binary, as its JSON object.
+    """Read a CloudEvent 1.0, in structured or binary mode, as its JSON object.
 
     Args:
-        content_type: Of the request.
-        headers: Of the request, names in lower case.
-        body: Of the request.
+        content_type: Content-Type of the request.
+        headers: Headers of the request, by lower-case name.
+        body: Body of the request.
 
     Raises:
-        BadCloudEvent: it is none.
+        BadCloudEvent: the request is not a CloudEvent.
     """
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type.startswith("application/cloudevents"):
         if media_type != "application/cloudevents+json":
-            raise BadCloudEvent(f"{media_type}: one event in application/cloudevents+json is taken")
+            raise BadCloudEvent(
+                f"{media_type} is not supported; send one event as application/cloudevents+json"
+            )
         event = _parsed(body)
         if not isinstance(event, dict):
             raise BadCloudEvent("the event must be a JSON object")
@@ -117,7 +119,7 @@ def cloud_event_of(content_type: str, headers: Mapping[str, str], body: bytes) -
             if name.startswith("ce-")
         }
         if not event:
-            raise BadCloudEvent("neither Content-Type application/cloudevents+json nor ce-… headers")
+            raise BadCloudEvent("send Content-Type application/cloudevents+json or ce-… headers")
         if content_type:
             event["datacontenttype"] = content_type
         event |= _data(media_type, body)
@@ -144,24 +146,24 @@ def _parsed(body: bytes) -> Any:
 
 def _check_event(event: Mapping[str, Any]) -> None:
     if event.get("specversion") != "1.0":
-        raise BadCloudEvent(f"specversion is {event.get('specversion')!r}; 1.0 is needed")
+        raise BadCloudEvent(f"specversion is {event.get('specversion')!r}; must be '1.0'")
     for name in _REQUIRED:
         if not isinstance(event.get(name), str) or not event[name]:
-            raise BadCloudEvent(f"{name}: a text is needed")
+            raise BadCloudEvent(f"{name} must be a string that is not empty")
     for name in event:
         if name != "data_base64" and not _ATTRIBUTE.fullmatch(name):
             raise BadCloudEvent(
-                f"{name!r} is not an attribute name: only lower-case letters and digits are allowed"
+                f"{name!r} is not a valid attribute name: use lower-case letters and digits only"
             )
     if "data_base64" in event:
         try:
             base64.b64decode(event["data_base64"], validate=True)
         except (TypeError, ValueError) as error:
-            raise BadCloudEvent("data_base64: base64 is needed") from error
+            raise BadCloudEvent("data_base64 must be base64") from error
 
 
 def stamped(event: Mapping[str, Any], account: Account, bus: str, now: float) -> dict[str, Any]:
-    """Return an event as the bus sends it on: with its attributes, in the order of the sample
+    """Return an event with the attributes of the bus, in the order of the sample
     (fc-runtime.md: CloudEvents).
     """
     content = {name: event[name] for name in ("data", "data_base64") if name in event}

@@ -1,4 +1,4 @@
-"""A consumer of an event stream: it collects a batch, calls the function, and acknowledges or gives up."""
+"""A consumer of an event stream: it collects a batch, calls the function, and acknowledges it or gives up."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _logger = logging.getLogger(__name__)
 
 
 class StreamStopped(Exception):
-    """The stream has been closed, or its host has."""
+    """The stream or its host is closed."""
 
 
 class StreamControl:
-    """When the consumers of a stream wait, stand still and stop."""
+    """Makes the consumers of a stream wait, block and stop."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -47,16 +47,16 @@ class StreamControl:
         self.blocked = 0
 
     def pause(self, until: float) -> None:
-        """Wait until a moment, or until woken."""
+        """Wait until a moment or a wake-up."""
         with self._changed:
             if not self.closed:
                 self._clock.wait(self._changed, until)
 
     def wait(self, seconds: float) -> None:
-        """Wait for so long.
+        """Wait for some seconds.
 
         Raises:
-            StreamStopped: the stream has been closed.
+            StreamStopped: the stream is closed.
         """
         until = self._clock.time() + seconds
         while not self.closed:
@@ -65,8 +65,8 @@ class StreamControl:
             self.pause(until)
         raise StreamStopped
 
-    def stand_still(self) -> None:
-        """Wait until told to go on or to stop."""
+    def block(self) -> None:
+        """Wait for `resume` or `close`."""
         with self._changed:
             before = self._resumed
             self.blocked += 1
@@ -80,13 +80,13 @@ class StreamControl:
             self._changed.notify_all()
 
     def resume(self) -> None:
-        """Let those that stand still go on."""
+        """Let blocked consumers continue."""
         with self._changed:
             self._resumed += 1
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop the consumers; every wait ends."""
+        """Stop the consumers and end every wait."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()
@@ -94,7 +94,7 @@ class StreamControl:
 
 @dataclass(frozen=True)
 class HeldMessage:
-    """A message that has been received, and how the function will see it."""
+    """A received message, and its element of the batch."""
 
     message: Arrived
     element: bytes
@@ -102,7 +102,7 @@ class HeldMessage:
 
 @dataclass(frozen=True, kw_only=True)
 class Consumer:
-    """Takes batches one after the other; for the attributes see `EventStream`."""
+    """Delivers one batch after another; see `EventStream` for the attributes."""
 
     control: StreamControl
     config: StreamConfig
@@ -118,7 +118,7 @@ class Consumer:
     chance: random.Random
 
     def run(self) -> None:
-        """Work until the stream is closed."""
+        """Deliver batches until the stream is closed."""
         while not self.control.closed:
             held: list[HeldMessage] = []
             try:
@@ -129,12 +129,12 @@ class Consumer:
                 self._release(held)
                 return
             except Exception:
-                # The queue itself failed: what was held comes again when its time is over.
+                # The queue failed; held messages become visible again after their timeout.
                 _logger.exception("%s: the queue could not be read", self.config.name)
                 self.control.pause(self.clock.time() + 1)
 
     def _collect(self, held: list[HeldMessage]) -> None:
-        """Wait for messages until a window closes; the list holds them, even if this is interrupted."""
+        """Collect messages into the list until a window closes; the list is valid even if interrupted."""
         config = self.config
         size = 0
         closes = float("inf")
@@ -142,9 +142,9 @@ class Consumer:
             received = self.source.receive(config.count - len(held), config.seconds + self.hold_seconds)
             self.counts.add("received", len(received))
             for message in received:
-                if (wanted := self._wanted(message)) is not None:
-                    held.append(wanted)
-                    size += len(wanted.element)
+                if (matching := self._filter(message)) is not None:
+                    held.append(matching)
+                    size += len(matching.element)
             now = self.clock.time()
             if held and closes == float("inf"):
                 closes = now + config.seconds
@@ -157,7 +157,7 @@ class Consumer:
             self.control.pause(min(closes, now + self.poll_seconds))
         raise StreamStopped
 
-    def _wanted(self, message: Arrived) -> HeldMessage | None:
+    def _filter(self, message: Arrived) -> HeldMessage | None:
         config = self.config
         event = element(message, config.origin, self.account, self.clock.time())
         if not config.pattern.matches(event):
@@ -168,13 +168,12 @@ class Consumer:
         return HeldMessage(message, compact_json(shown.decode()) if config.shape == "strings" else shown)
 
     def _deliver(self, held: list[HeldMessage]) -> None:
-        """Call the function with as many as a body takes, until it has them or they are given up.
-
-        What is done with is taken off the list.
+        """Call the function with as many messages as fit into one body, until it succeeds or they are given
+        up. Removes them from the list.
         """
         number = self._fitting(held)
         body = _body(held[:number], self.config.shape)
-        size = sum(len(each.element) for each in held[:number])
+        size = sum(len(item.element) for item in held[:number])
         for delay in itertools.chain((0.0,), retry_delays(self.config.strategy, self.chance)):
             self.counts.add("retries", 1 if delay else 0)
             self._hold(held, delay + self.hold_seconds)
@@ -186,30 +185,30 @@ class Consumer:
             except PayloadTooLarge as error:
                 reason = str(error)
                 break
-            except Exception as error:  # 429, 5xx and errors of the function alike
+            except Exception as error:  # 429, 5xx or an error of the function
                 self.counts.add("throttled" if isinstance(error, Throttled) else "failures")
                 reason = f"{type(error).__name__}: {error}"
             else:
                 self._acknowledge(held[:number])
                 del held[:number]
                 return
-        _logger.warning("%s: %d messages are given up: %s", self.config.name, number, reason)
+        _logger.warning("%s: %d messages given up: %s", self.config.name, number, reason)
         self._give_up(held, number)
 
     def _fitting(self, held: Sequence[HeldMessage]) -> int:
-        """Return how many messages fit into one body, at least one."""
+        """How many messages fit into one body, at least one."""
         if self.config.shape == "bare":
             return 1
         size = 0
-        for number, each in enumerate(held):
-            size += len(each.element)
+        for number, item in enumerate(held):
+            size += len(item.element)
             if size > self.config.body_limit:
                 return max(number, 1)
         return len(held)
 
     def _acknowledge(self, done: Sequence[HeldMessage]) -> None:
         self.counts.add("batches")
-        messages = [each.message for each in done]
+        messages = [item.message for item in done]
         if self.chance.random() < self.redeliveries:
             self.source.release(messages)
             self.counts.add("redelivered", len(done))
@@ -218,14 +217,14 @@ class Consumer:
             self.counts.add("delivered", len(done))
 
     def _give_up(self, held: list[HeldMessage], number: int) -> None:
-        """Do with the first of the list what the trigger says after the last retry."""
+        """Handle the first messages of the list after the last retry, as the trigger is configured."""
         config = self.config
         if not config.tolerant:
             self._block(held)
             return
         for _ in range(number):
             if config.dead_letters and self.dead_letters:
-                if not self._bury(self.dead_letters, config.dead_letters, held):
+                if not self._send_dead_letter(self.dead_letters, config.dead_letters, held):
                     self._block(held)
                     return
                 self.counts.add("dead_lettered")
@@ -233,17 +232,17 @@ class Consumer:
                 self.counts.add("dropped")
             self.source.delete([held.pop(0).message])
 
-    def _bury(self, deliver: Deliver, arn: str, held: list[HeldMessage]) -> bool:
-        """Send the first message to the dead-letter queue, however long it takes; False if it is refused."""
+    def _send_dead_letter(self, deliver: Deliver, arn: str, held: list[HeldMessage]) -> bool:
+        """Send the first message to the dead-letter queue, retrying without end; False if it is refused."""
         delay = 0.5
         while True:
             try:
                 deliver(arn, held[0].element)
             except Undeliverable as error:
-                _logger.warning("%s: a dead letter is refused: %s", self.config.name, error)
+                _logger.warning("%s: dead letter refused: %s", self.config.name, error)
                 return False
-            except Exception as error:  # whatever the queue raises is its 5xx
-                _logger.warning("%s: no dead-letter queue now: %s", self.config.name, error)
+            except Exception as error:  # any other exception counts as 5xx
+                _logger.warning("%s: dead-letter queue unavailable: %s", self.config.name, error)
                 self._hold(held, delay + self.hold_seconds)
                 self.control.wait(delay)
                 delay = min(2 * delay, 60.0)
@@ -253,21 +252,21 @@ class Consumer:
     def _block(self, held: list[HeldMessage]) -> None:
         self._release(held)
         held.clear()
-        _logger.error("%s: blocked; nothing is consumed until it is resumed", self.config.name)
-        self.control.stand_still()
+        _logger.error("%s: blocked until it is resumed", self.config.name)
+        self.control.block()
 
     def _hold(self, held: list[HeldMessage], seconds: float) -> None:
-        messages = self.source.hold([each.message for each in held], seconds)
-        held[:] = [replace(each, message=message) for each, message in zip(held, messages, strict=True)]
+        messages = self.source.hold([item.message for item in held], seconds)
+        held[:] = [replace(item, message=message) for item, message in zip(held, messages, strict=True)]
 
     def _release(self, held: Sequence[HeldMessage]) -> None:
         try:
-            self.source.release([each.message for each in held])
-        except Exception:  # they are seen again when their time is over
-            _logger.exception("%s: messages could not be shown again", self.config.name)
+            self.source.release([item.message for item in held])
+        except Exception:  # they become visible again after their timeout
+            _logger.exception("%s: messages could not be released", self.config.name)
 
 
 def _body(held: Sequence[HeldMessage], shape: Shape) -> bytes:
     if shape == "bare":
         return held[0].element
-    return b"[" + b",".join(each.element for each in held) + b"]"
+    return b"[" + b",".join(item.element for item in held) + b"]"

@@ -1,5 +1,5 @@
-"""What happens to objects of OSS reaches the functions that want to know: native triggers
-(fc-runtime.md: OSS trigger) and, by EventBridge, event triggers (fc-runtime.md: OSS through EventBridge).
+"""Events of OSS objects, delivered to native triggers (fc-runtime.md: OSS trigger) and, through EventBridge,
+to event triggers (fc-runtime.md: OSS through EventBridge).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _logger = logging.getLogger(__name__)
 
 
 class OssEvents:
-    """Publishes what happens to objects, as a context manager: leaving it waits for what the bus delivers.
+    """Publishes events of objects; a context manager that waits for the deliveries of the bus on exit.
 
     Args:
-        bus: Takes the events, and has the functions.
-        triggers: The native ones; more may be added.
+        bus: Delivers the events; it also has the functions.
+        triggers: The native triggers; the caller may add more.
     """
 
     def __init__(self, bus: EventBus, triggers: Sequence[OssTrigger]) -> None:
@@ -49,7 +49,7 @@ class OssEvents:
         self._threads.shutdown()
 
     def publish(self, event: ObjectEvent) -> None:
-        """Deliver an event to all that want it; functions that the bus calls synchronously run on."""
+        """Deliver an event to all matching triggers, without waiting for synchronous calls of the bus."""
         account, moment = self._bus.account, self._bus.clock.time()
         for trigger in self._triggers:
             if trigger.wants(event):
@@ -58,14 +58,12 @@ class OssEvents:
                 if delivery.error:
                     _logger.warning("%s: %s: %s", trigger.name, trigger.function, delivery.error)
         cloud_event = oss_cloud_event(event, account, moment)
-        if self._bus.wanting(cloud_event):
+        if self._bus.matching(cloud_event):
             self._threads.submit(self._bus.publish, cloud_event)
 
 
 def oss_cloud_event(event: ObjectEvent, account: Account, moment: float) -> dict[str, Any]:
-    """Return what EventBridge makes of an event, on the bus `default`
-    (fc-runtime.md: OSS through EventBridge).
-    """
+    """Return the CloudEvent of an event on the bus `default` (fc-runtime.md: OSS through EventBridge)."""
     data = {
         "eventVersion": "1.0",
         "responseElements": {"requestId": event.request_id},

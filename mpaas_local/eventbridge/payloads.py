@@ -1,9 +1,9 @@
-"""What a message of each queue product looks like when it reaches a function through an event stream
+"""The messages of each queue product as a function receives them through an event stream
 (fc-runtime.md: Event streams).
 
-A message enters as `Arrived`; `element` makes its CloudEvent, with the keys, their order and the types of the
-documented samples. Everything that identifies a message (CloudEvent id, UNIQ_KEY, offset) is derived from its
-id, so that it is the same at every redelivery.
+`element` turns an `Arrived` message into its CloudEvent, with the keys, key order and types of the documented
+samples. Everything that identifies a message (CloudEvent id, UNIQ_KEY, offset) is derived from its id and
+thus the same at every redelivery.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ __all__ = [
 ]
 
 SourceKind = Literal["MNS", "RocketMQ", "RabbitMQ", "Kafka", "MQTT", "ApacheRocketMQ"]
-"""`eventSourceType` (fc-runtime.md: Event stream configuration); `ApacheRocketMQ` is the self-managed one,
+"""`eventSourceType` (fc-runtime.md: Event stream configuration). `ApacheRocketMQ` is self-managed RocketMQ,
 whose literal is not documented."""
 ValueFormat = Literal["Text", "Json", "Binary"]
-"""Data format of a Kafka task: what becomes of a record's value (fc-runtime.md: Event streams)."""
+"""Data format of a Kafka task, which decides how to present a record's value
+(fc-runtime.md: Event streams)."""
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """One message as it came out of its queue.
+    """One message received from its queue.
 
     Attributes:
         id: Unique in the queue, the same at every redelivery.
         body: Text.
         published_at: Seconds since 1970.
-        properties: What the product keeps beside the body; any may be left out. RocketMQ: `TAGS`, `KEYS`,
-            `user` (map). RabbitMQ: `exchange`, `routingKey`, `deliveryTag`, `redeliver`. Kafka: `key`,
-            `partition`, `offset`, `headers`. MQTT: `firstTopic`, `secondTopic`, `clientId`.
-        receipt: Whatever the queue needs to delete it.
+        properties: What the product has besides the body, all optional. RocketMQ: `TAGS`, `KEYS`, `user`
+            (map). RabbitMQ: `exchange`, `routingKey`, `deliveryTag`, `redeliver`. Kafka: `key`, `partition`,
+            `offset`, `headers`. MQTT: `firstTopic`, `secondTopic`, `clientId`.
+        receipt: What the queue needs to delete it.
     """
 
     id: str
@@ -61,14 +62,14 @@ class Arrived:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where messages come from, as it shows in them.
+    """The source of messages, as the messages show it.
 
     Attributes:
         kind: `eventSourceType`.
         parameters: `source<Kind>Parameters` of the trigger.
         bus: Name of the event stream, such as `MNS-Function-<trigger>`.
-        datacontenttype: Of the CloudEvents; the product's own if None.
-        value_format: What becomes of a Kafka record's value.
+        datacontenttype: That of the CloudEvents; None for the product's own.
+        value_format: How to present the value of a Kafka record.
     """
 
     kind: SourceKind
@@ -80,7 +81,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class _Product:
-    """How messages of one product are shown."""
+    """The CloudEvents of one product."""
 
     type: str
     subject: Callable[[Mapping[str, Any], Account], str]
@@ -98,7 +99,7 @@ def element(arrived: Arrived, origin: Origin, account: Account, now: float) -> d
     subject = product.subject(origin.parameters, account)
     time = utc_text(arrived.published_at)
     data = product.data(arrived, origin, account)
-    if origin.kind == "Kafka":  # the sample has another order and fewer attributes
+    if origin.kind == "Kafka":  # the sample has a different order and fewer attributes
         return {
             "specversion": "1.0",
             "id": event_id,
@@ -129,7 +130,7 @@ def element(arrived: Arrived, origin: Origin, account: Account, now: float) -> d
 
 
 def _derived(arrived: Arrived, purpose: str, digits: int) -> str:
-    """Return hexadecimal digits that belong to a message."""
+    """Return hexadecimal digits derived from a message's id."""
     return hashlib.sha256(f"{purpose}/{arrived.id}".encode()).hexdigest()[:digits].upper()
 
 
@@ -142,7 +143,7 @@ def _mns(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
 
 
 def _decoded(body: str) -> str:
-    """Undo the base64 that MNS clients put around a body; what is not base64 of a text stays as it is."""
+    """Decode the base64 that MNS clients apply to a body; anything else is returned unchanged."""
     try:
         return base64.b64decode(body, validate=True).decode()
     except ValueError:
@@ -150,7 +151,7 @@ def _decoded(body: str) -> str:
 
 
 def _rocketmq(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
-    given = arrived.properties
+    properties = arrived.properties
     return {
         "topic": str(origin.parameters.get("Topic", "")),
         "systemProperties": {
@@ -158,30 +159,30 @@ def _rocketmq(arrived: Arrived, origin: Origin, account: Account) -> dict[str, A
             "TRACE_ON": "true",
             "MAX_OFFSET": "8",
             "MSG_REGION": str(origin.parameters.get("RegionId", account.region)),
-            **{key: given[key] for key in ("KEYS",) if key in given},
+            **{key: properties[key] for key in ("KEYS",) if key in properties},
             "CONSUME_START_TIME": int(arrived.published_at * 1000),
             "UNIQ_KEY": _derived(arrived, "unique", 32),
-            **{key: given[key] for key in ("TAGS",) if key in given},
+            **{key: properties[key] for key in ("TAGS",) if key in properties},
             "INSTANCE_ID": str(origin.parameters.get("InstanceId", "")),
         },
-        "userProperties": dict(given.get("user", {})),
+        "userProperties": dict(properties.get("user", {})),
         "body": arrived.body,
     }
 
 
 def _rabbitmq(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
     del account
-    given = arrived.properties
+    properties = arrived.properties
     try:
         body = json.loads(arrived.body)
     except ValueError:
         body = arrived.body
     return {
         "envelope": {
-            "deliveryTag": given.get("deliveryTag", 1),
-            "exchange": given.get("exchange", ""),
-            "redeliver": given.get("redeliver", False),
-            "routingKey": given.get("routingKey", origin.parameters.get("QueueName", "")),
+            "deliveryTag": properties.get("deliveryTag", 1),
+            "exchange": properties.get("exchange", ""),
+            "redeliver": properties.get("redeliver", False),
+            "routingKey": properties.get("routingKey", origin.parameters.get("QueueName", "")),
         },
         "body": body if isinstance(body, (dict, list)) else arrived.body,
         "props": {"contentEncoding": "UTF-8", "messageId": arrived.id},
@@ -190,14 +191,14 @@ def _rabbitmq(arrived: Arrived, origin: Origin, account: Account) -> dict[str, A
 
 def _kafka(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
     del account
-    given = arrived.properties
+    properties = arrived.properties
     return {
         "topic": str(origin.parameters.get("Topic", "")),
-        "partition": given.get("partition", 0),
-        "offset": given.get("offset", int(_derived(arrived, "offset", 12), 16)),
+        "partition": properties.get("partition", 0),
+        "offset": properties.get("offset", int(_derived(arrived, "offset", 12), 16)),
         "timestamp": int(arrived.published_at * 1000),
-        "headers": {"headers": list(given.get("headers", ())), "isReadOnly": False},
-        **{key: given[key] for key in ("key",) if given.get(key) is not None},
+        "headers": {"headers": list(properties.get("headers", ())), "isReadOnly": False},
+        **{key: properties[key] for key in ("key",) if properties.get(key) is not None},
         "value": _value(arrived.body, origin.value_format),
     }
 
@@ -215,12 +216,12 @@ def _value(body: str, value_format: ValueFormat) -> Any:
 
 def _mqtt(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
     del account
-    given = arrived.properties
+    properties = arrived.properties
     return {
         "props": {
-            "firstTopic": given.get("firstTopic", str(origin.parameters.get("Topic", ""))),
-            "secondTopic": given.get("secondTopic", ""),
-            "clientId": given.get("clientId", ""),
+            "firstTopic": properties.get("firstTopic", str(origin.parameters.get("Topic", ""))),
+            "secondTopic": properties.get("secondTopic", ""),
+            "clientId": properties.get("clientId", ""),
         },
         "body": arrived.body,
     }
@@ -228,7 +229,7 @@ def _mqtt(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
 
 def _apache_rocketmq(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
     del account
-    given = arrived.properties
+    properties = arrived.properties
     unique = _derived(arrived, "unique", 32)
     return {
         "msgId": unique,
@@ -237,10 +238,10 @@ def _apache_rocketmq(arrived: Arrived, origin: Origin, account: Account) -> dict
             "UNIQ_KEY": unique,
             "CLUSTER": "DefaultCluster",
             "MIN_OFFSET": "0",
-            **{key: given[key] for key in ("TAGS",) if key in given},
+            **{key: properties[key] for key in ("TAGS",) if key in properties},
             "MAX_OFFSET": "128",
         },
-        "userProperties": dict(given.get("user", {})),
+        "userProperties": dict(properties.get("user", {})),
         "body": arrived.body,
     }
 
@@ -273,7 +274,7 @@ SOURCES: Mapping[str, _Product] = {
         lambda given, _: f"acs:{given.get('InstanceId', '')}:topic:{given.get('Topic', '')}",
         _kafka,
     ),
-    # Only the raw form of these two is documented; their CloudEvents are made after RocketMQ's.
+    # Only the raw form of these two is documented; their CloudEvents follow RocketMQ's.
     "MQTT": _Product(
         "mqtt:Topic:SendMessage",
         lambda given, account: f"acs:mqtt:{account.region}:{account.account_id}:{given.get('Topic', '')}",
@@ -281,4 +282,4 @@ SOURCES: Mapping[str, _Product] = {
     ),
     "ApacheRocketMQ": _Product("mq:Topic:SendMessage", _mq_subject, _apache_rocketmq),
 }
-"""The products whose messages can be made here, by `eventSourceType`."""
+"""The supported products, by `eventSourceType`."""

@@ -1,4 +1,4 @@
-"""Where the messages of an event stream come from: an MNS queue of this machine, or this process."""
+"""The sources of event streams: an MNS queue of this machine, or a queue in this process."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ _logger = logging.getLogger(__name__)
 
 
 class Source(Protocol):
-    """A queue. Messages that it has given out are hidden until they are deleted or shown again."""
+    """A queue. Received messages are hidden until they are deleted or released."""
 
     def receive(self, most: int, seconds: float) -> Sequence[Arrived]:
-        """Give out up to so many messages that are there now, and hide them for so long."""
+        """Return at most `most` available messages and hide them for some seconds."""
 
     def hold(self, messages: Sequence[Arrived], seconds: float) -> Sequence[Arrived]:
-        """Hide messages for so long from now; returns them with receipts that are good from now on."""
+        """Hide messages for some seconds from now; returns them with new receipts."""
 
     def release(self, messages: Sequence[Arrived]) -> None:
-        """Show messages again at once."""
+        """Make messages visible now."""
 
     def delete(self, messages: Sequence[Arrived]) -> None:
-        """Delete messages for good."""
+        """Delete messages."""
 
 
 class MnsSource:
-    """A queue of the MNS-compatible server, without HTTP.
+    """A queue of the MNS server, without HTTP.
 
     Args:
-        store: Of the server.
-        queue: Name of the queue; it is made if it is missing.
+        store: The store of the server.
+        queue: Name of the queue, created if missing.
     """
 
     def __init__(self, store: MnsStore, queue: str) -> None:
         self._store = store
         self._queue = queue
-        with contextlib.suppress(MnsError):  # it exists, with attributes of its own
+        with contextlib.suppress(MnsError):  # it exists, with other attributes
             store.create_queue(queue)
 
     def receive(self, most: int, seconds: float) -> Sequence[Arrived]:
-        """Receive messages and hide them, whatever the queue's own visibility timeout is."""
+        """Receive messages and hide them, regardless of the queue's visibility timeout."""
         messages = self._store.receive(self._queue, most, visibility_timeout=math.ceil(seconds))
         return [
             Arrived(message.id, message.body, message.enqueue_time / 1000, receipt=message.receipt_handle)
@@ -64,7 +64,7 @@ class MnsSource:
         ]
 
     def hold(self, messages: Sequence[Arrived], seconds: float) -> Sequence[Arrived]:
-        """Change the visibility of messages; one whose time was over already keeps its old receipt."""
+        """Change the visibility of messages; a message with an expired receipt keeps it."""
         receipts = [message.receipt for message in messages]
         changed = self._store.change_visibility_batch(self._queue, receipts, math.ceil(seconds))
         return [
@@ -75,21 +75,23 @@ class MnsSource:
         ]
 
     def release(self, messages: Sequence[Arrived]) -> None:
-        """Make messages visible."""
+        """Make messages visible now."""
         self._store.change_visibility_batch(self._queue, [message.receipt for message in messages], 0)
 
     def delete(self, messages: Sequence[Arrived]) -> None:
-        """Delete messages; one whose time was over comes again, which is logged."""
+        """Delete messages; those with expired receipts will be redelivered, which is logged."""
         failures = self._store.delete_batch(self._queue, [message.receipt for message in messages])
         if failures:
-            _logger.warning("%s: %d messages were done too late and come again", self._queue, len(failures))
+            _logger.warning(
+                "%s: %d receipts expired; their messages will be redelivered", self._queue, len(failures)
+            )
 
 
 class MemorySource:
-    """A queue in this process, for messages that are published here. Safe under threads.
+    """A queue in this process. Thread-safe.
 
     Args:
-        clock: Says when a message was published; the machine's if None.
+        clock: For the time of publication; None for that of the machine.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -99,7 +101,7 @@ class MemorySource:
         self._hidden: dict[str, Arrived] = {}
 
     def publish(self, body: str, *, message_id: str | None = None, **properties: Any) -> str:
-        """Add a message and return its id; for the properties see `Arrived`."""
+        """Add a message and return its id; see `Arrived` for the properties."""
         message_id = message_id or uuid.uuid4().hex
         with self._lock:
             self._messages.append(Arrived(message_id, body, self._clock.time(), properties))
@@ -110,26 +112,26 @@ class MemorySource:
             return len(self._messages) + len(self._hidden)
 
     def receive(self, most: int, seconds: float) -> Sequence[Arrived]:
-        """Give out the oldest messages; they are hidden until they are released."""
+        """Return the oldest messages and hide them until they are released."""
         del seconds
         with self._lock:
-            given = [self._messages.popleft() for _ in range(min(most, len(self._messages)))]
-            self._hidden.update((message.id, message) for message in given)
-        return given
+            received = [self._messages.popleft() for _ in range(min(most, len(self._messages)))]
+            self._hidden.update((message.id, message) for message in received)
+        return received
 
     def hold(self, messages: Sequence[Arrived], seconds: float) -> Sequence[Arrived]:
-        """Do nothing: they are hidden anyway."""
+        """Do nothing: received messages stay hidden."""
         del seconds
         return messages
 
     def release(self, messages: Sequence[Arrived]) -> None:
-        """Put messages back where they were."""
+        """Put messages back at the front."""
         with self._lock:
             known = [message for message in messages if self._hidden.pop(message.id, None)]
             self._messages.extendleft(reversed(known))
 
     def delete(self, messages: Sequence[Arrived]) -> None:
-        """Forget messages."""
+        """Delete messages."""
         with self._lock:
             for message in messages:
                 self._hidden.pop(message.id, None)

@@ -1,4 +1,4 @@
-"""What `s.yaml` says of a trigger whose source is a queue (fc-runtime.md: Event stream configuration)."""
+"""The configuration of a trigger whose source is a queue (fc-runtime.md: Event stream configuration)."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class StreamConfig:
     Attributes:
         function: Name of the function.
         name: `triggerName`.
-        origin: `eventSourceConfig`, and how the messages name it.
+        origin: `eventSourceConfig`, and its names in the messages.
         enabled: `triggerEnable`.
         asynchronous: Whether calls are asynchronous: `asyncInvocationType`.
-        pattern: `eventRuleFilterPattern`; messages that it does not want are deleted.
+        pattern: `eventRuleFilterPattern`; messages that do not match are deleted.
         schema: `eventSchema`.
-        shape: How messages are put together; a setting, FC's documents disagree
+        shape: How messages form a batch; a setting, since the documents of FC disagree
             (fc-runtime.md: Event streams).
         count: `CountBasedWindow`, 1 to 10000 messages.
         seconds: `TimeBasedWindow`, 0 to 15.
         strategy: `PushRetryStrategy`.
         tolerant: `errorsTolerance` is ALL.
         dead_letters: `deadLetterQueue.Arn`.
-        consumers: Calls at a time: `concurrency` with Kafka and synchronous calls, else 1.
+        consumers: Concurrent calls: `concurrency` for Kafka with synchronous calls, otherwise 1.
     """
 
     function: str
@@ -60,7 +60,7 @@ class StreamConfig:
 
     @property
     def body_limit(self) -> int:
-        """Bytes of the messages of a call (fc-runtime.md: Batches and retries)."""
+        """Most bytes of messages in one call (fc-runtime.md: Batches and retries)."""
         return PAYLOAD_LIMIT if self.asynchronous else REQUEST_BODY_LIMIT
 
 
@@ -75,11 +75,11 @@ def stream_of(
     """Return the stream of a trigger whose source is a queue or topic.
 
     Args:
-        trigger: As `s.yaml` has it; its source is one of `mpaas_local.eventbridge.payloads.SOURCES`.
+        trigger: From `s.yaml`; its source is one of `mpaas_local.eventbridge.payloads.SOURCES`.
         function: Name of the function.
-        strings: Elements of the array are JSON texts, as a real Kafka trigger sent them in 2022
+        strings: Whether elements of the array are JSON texts, as a real Kafka trigger sent them in 2022
             (fc-runtime.md: Event streams).
-        value_format: What becomes of a Kafka record's value.
+        value_format: How to present the value of a Kafka record.
         async_literal: The `asyncInvocationType` that means asynchronous calls; a setting, since the sources
             contradict each other (fc-runtime.md: Event stream configuration).
     """

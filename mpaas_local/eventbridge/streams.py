@@ -1,18 +1,17 @@
 """Event streams: messages of a queue become batches, batches become calls of a function
 (fc-runtime.md: Event streams to Batches and retries).
 
-A `StreamConfig` is read from a trigger of type `eventbridge`; an `EventStream` takes messages from a source,
-calls the function with them on a thread of its own, and deletes them from the source only when the call
-succeeded, so that what this process held when it ended comes again. What the reference leaves open is decided
-like this:
+A `StreamConfig` comes from a trigger of type `eventbridge`. An `EventStream` receives messages from a source,
+calls the function with them on its own thread, and deletes them only after the call succeeded: if this
+process ends first, they are delivered again. Choices where the reference is silent:
 
-* `asyncInvocationType: true` is asynchronous, as its name says, unless `stream_of` is told otherwise. What
-  the asynchronous queue has accepted is acknowledged, as on FC; that queue is in memory.
+* `asyncInvocationType: true` is asynchronous, as its name says, unless `stream_of` is configured otherwise.
+  Messages are acknowledged when the asynchronous queue has accepted them, as on FC; that queue is in memory.
 * Without `batchWindow` every message is a batch. A time window counts from the first message.
-* The size limit is that of the messages, without the brackets and commas between them: 128 KB are 64 of 2 KB
-  (fc-runtime.md: Batches and retries). A message that is too large by itself is not tried again.
-* With `errorsTolerance: NONE`, a stream that has used up its retries shows the messages again, stands still,
-  and goes on with `resume` or a new start.
+* The size limit counts the messages, without brackets and commas: 128 KB hold 64 messages of 2 KB
+  (fc-runtime.md: Batches and retries). A message that exceeds the limit alone is not retried.
+* With `errorsTolerance: NONE`, a stream without retries left makes its messages visible again and blocks
+  until `resume` or a restart.
 * A dead letter is one message: its element of the array. A dead-letter queue that refuses one blocks the
   stream.
 """
@@ -46,21 +45,21 @@ _COUNTS = (
 
 
 class EventStream:
-    """Carries messages of one trigger to its function. Close it, or use it in a `with`.
+    """Delivers the messages of one trigger to its function; a context manager.
 
     Args:
         config: The trigger.
-        source: Where the messages are.
+        source: The queue of the messages.
         invoke: Calls the function, for synchronous triggers.
-        accept: Takes events for the function, for asynchronous triggers.
-        dead_letters: Takes a message to the ARN of the dead-letter queue.
-        account: In the messages.
-        clock: The machine's if None.
+        accept: Accepts events for the function, for asynchronous triggers.
+        dead_letters: Delivers a message to the ARN of the dead-letter queue.
+        account: For the messages.
+        clock: None for that of the machine.
         hold_seconds: How long messages are hidden for one call; longer than the function's timeout. If this
-            process dies, they are seen again after that.
-        poll_seconds: Between two looks into an empty queue.
-        redeliveries: Probability that a batch that succeeded is not deleted but comes again, 0 up to 1.
-        seed: Of that chance and of random delays.
+            process dies, they become visible after that.
+        poll_seconds: Interval between two reads of an empty queue.
+        redeliveries: Probability that a successful batch is not deleted but delivered again, 0 to 1.
+        seed: Seed of that probability and of random delays.
     """
 
     def __init__(
@@ -80,9 +79,9 @@ class EventStream:
     ) -> None:
         push = accept if config.asynchronous else _synchronous(invoke)
         if push is None:
-            raise ValueError(f"{config.name}: {'accept' if config.asynchronous else 'invoke'} is needed")
+            raise ValueError(f"{config.name}: {'accept' if config.asynchronous else 'invoke'} is required")
         if config.dead_letters and dead_letters is None:
-            raise ValueError(f"{config.name}: dead_letters is needed for {config.dead_letters}")
+            raise ValueError(f"{config.name}: dead_letters is required for {config.dead_letters}")
         self.config = config
         self._clock = clock or Clock()
         self._control = StreamControl(self._clock)
@@ -100,7 +99,7 @@ class EventStream:
                 hold_seconds=hold_seconds,
                 poll_seconds=poll_seconds,
                 redeliveries=redeliveries,
-                chance=random.Random(seed + number),  # chance of a simulation
+                chance=random.Random(seed + number),  # for a simulation, not for secrets
             )
             for number in range(config.consumers)
         ]
@@ -113,7 +112,7 @@ class EventStream:
         self.close()
 
     def start(self) -> Self:
-        """Start to consume, if the trigger is enabled."""
+        """Start consuming, if the trigger is enabled."""
         if self.config.enabled and not self._threads:
             for number, consumer in enumerate(self._consumers, 1):
                 name = f"stream-{self.config.name}-{number}"
@@ -123,7 +122,7 @@ class EventStream:
 
     @property
     def state(self) -> Literal["disabled", "running", "blocked", "stopped"]:
-        """What it does; `blocked` is what `errorsTolerance: NONE` does after the last retry
+        """The state; `errorsTolerance: NONE` leads to `blocked` after the last retry
         (fc-runtime.md: Batches and retries).
         """
         if not self.config.enabled:
@@ -134,26 +133,26 @@ class EventStream:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What has happened.
+        """Counters.
 
         Messages: `received`, `delivered`, `filtered`, `dead_lettered`, `dropped`, `redelivered` (on purpose).
-        Calls: `batches` that succeeded, `failures`, `throttled`, `retries`.
+        Calls: successful `batches`, `failures`, `throttled`, `retries`.
         """
         return self._counts.read()
 
     def wake(self) -> None:
-        """Look into the queue now."""
+        """Read the queue now."""
         self._control.wake()
 
     def resume(self) -> None:
-        """Go on after `blocked`."""
+        """Continue after `blocked`."""
         self._control.resume()
 
     def close(self, timeout: float = 1.0) -> None:
-        """Stop at once; held messages are shown again. A call under way is left to end with its host.
+        """Stop at once and make held messages visible again. A running call ends with its host.
 
         Args:
-            timeout: Real seconds to wait for such a call.
+            timeout: Real seconds to wait for a running call.
         """
         self._control.close()
         deadline = time.monotonic() + timeout
@@ -162,7 +161,7 @@ class EventStream:
 
 
 class _Failed(Exception):
-    """The function did not take a batch."""
+    """The function failed with a batch."""
 
 
 def _synchronous(invoke: Invoke | None) -> Accept | None:

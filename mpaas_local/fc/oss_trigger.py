@@ -1,4 +1,4 @@
-"""What happens to objects of OSS, as native triggers tell it (fc-runtime.md: OSS trigger)."""
+"""Native OSS triggers and their events (fc-runtime.md: OSS trigger)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class OssTrigger:
     suffix: str = ""
 
     def wants(self, event: ObjectEvent) -> bool:
-        """Whether this happened to an object of this trigger."""
+        """Whether an event matches this trigger."""
         group = event.name.partition(":")[0]
         return (
             event.bucket == self.bucket
@@ -55,12 +55,12 @@ class OssTrigger:
 
     @property
     def rule_id(self) -> str:
-        """`ruleId` of its events: 40 hexadecimal digits, always the same."""
+        """`ruleId` of its events: 40 hexadecimal digits, constant for a trigger."""
         return hashlib.sha256(f"{self.function}/{self.name}".encode()).hexdigest()[:40]
 
 
 def oss_trigger_of(trigger: triggers.Oss, function: str) -> OssTrigger:
-    """Return the OSS trigger of a function, from that of `s.yaml`."""
+    """Return the OSS trigger of a function, from `s.yaml`."""
     config = trigger.trigger_config
     key = config.filter.key
     return OssTrigger(
@@ -69,7 +69,7 @@ def oss_trigger_of(trigger: triggers.Oss, function: str) -> OssTrigger:
 
 
 def oss_event(event: ObjectEvent, rule_id: str, account: Account, moment: float) -> bytes:
-    """Return the native event of what happened to an object (fc-runtime.md: OSS trigger)."""
+    """Return the payload of a native trigger for an event (fc-runtime.md: OSS trigger)."""
     document = {
         "eventName": event.name,
         "eventSource": "acs:oss",

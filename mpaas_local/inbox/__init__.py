@@ -1,4 +1,4 @@
-"""The inbox: a page on which every push that the local stack sent can be seen, and sent again."""
+"""The inbox: a page that shows every push of the local stack and can send it again."""
 
 from mpaas_local.inbox.app import create_inbox_app
 

@@ -1,7 +1,7 @@
-"""The inbox as an ASGI application: its page, and the JSON API that is all that the page uses.
+"""The inbox as an ASGI application: its page, and the JSON API that the page uses.
 
-Everything answers to this machine's own names only; a request of a page from elsewhere is refused. What was
-pushed is shown as text, never as markup, and nothing of it is loaded: no picture, no link of a push.
+Only this machine can call it, under its own names; pages of other origins are refused. The content of a push
+is shown as text, never as markup, and nothing in it is loaded: no picture, no link.
 """
 
 from __future__ import annotations
@@ -48,43 +48,43 @@ def create_inbox_app(
     *,
     changes: Changes | None = None,
 ) -> FastAPI:
-    """Make the application.
+    """Build the application.
 
     Args:
-        sandbox: Whose pushes and faults are shown.
-        calls: Of the functions.
-        queues: Of the stack.
+        sandbox: Has the pushes and the faults.
+        calls: The calls of the functions.
+        queues: The queues of the stack.
         entrypoints: Where the page sends messages.
-        changes: Where changes are announced.
+        changes: Notifies open pages.
     """
-    told = changes or Changes()
+    changes = changes or Changes()
     store, faults = sandbox.store, sandbox.fault_book
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stop: list[Callable[[], object]] = [
-            store.listen(lambda: told.tell("pushes")),
-            queues.listen(lambda _: told.tell("queues")),
+            store.listen(lambda: changes.announce("pushes")),
+            queues.listen(lambda _: changes.announce("queues")),
         ]
         try:
             yield
         finally:
-            for each in stop:
-                each()
+            for stop_listening in stop:
+                stop_listening()
 
     app = FastAPI(
         title="mpaas-push inbox",
         version="1",
-        description="What the local stack sent, and all that the page of the inbox does.",
+        description="The pushes of the local stack, and everything that the page of the inbox can do.",
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
     )
     app.add_middleware(LoopbackOnly)
-    app.add_middleware(_SecurityHeaders)  # around the guard, whose answers get them, too
+    app.add_middleware(_SecurityHeaders)  # outside the guard, so its responses have them, too
     app.include_router(push_routes(store, entrypoints))
     app.include_router(send_routes(entrypoints))
-    app.include_router(fault_routes(faults, told))
+    app.include_router(fault_routes(faults, changes))
     app.include_router(queue_routes(queues, entrypoints))
     app.include_router(figure_routes(store, calls, queues, entrypoints))
 
@@ -94,9 +94,9 @@ def create_inbox_app(
         response_class=StreamingResponse,
         responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
     )
-    def changes_as_they_come() -> StreamingResponse:
-        """Tell of changes, as server-sent events: how often pushes, calls, queues and faults changed."""
-        return StreamingResponse(told.stream(), media_type="text/event-stream")
+    def stream_changes() -> StreamingResponse:
+        """Stream server-sent events that count the changes of pushes, calls, queues and faults."""
+        return StreamingResponse(changes.stream(), media_type="text/event-stream")
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
@@ -107,7 +107,7 @@ def create_inbox_app(
 
 
 class _SecurityHeaders:
-    """Adds the headers that keep the page from loading anything from elsewhere, and from being framed."""
+    """Adds headers that forbid the page to load anything from elsewhere, and other pages to frame it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

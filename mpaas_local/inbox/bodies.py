@@ -1,4 +1,4 @@
-"""The bodies of the inbox's JSON API, from which its OpenAPI document is made."""
+"""The bodies of the inbox's JSON API, the source of its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ LARGEST_SEQ = 2**62
 class SendOrder(Body):
     """What to send, and how."""
 
-    body: Any = Field(description='A message, or {"messages": […]}; anything is handed to the function.')
+    body: Any = Field(description='A message, or {"messages": […]}; passed to the function unchecked.')
     via: Literal["http", "timer", "queue"] = "http"
-    dry_run: bool = Field(default=False, description="Let the HTTP function validate and build only.")
+    dry_run: bool = Field(default=False, description="Validate and build the requests only.")
 
 
 class Sent(Body):
-    """What became of an order: the HTTP function's answer, or where the rest was put."""
+    """The result of sending: the response of the HTTP function, a request id or a message id."""
 
     via: str
-    status: int | None = Field(description="Of the HTTP function.")
+    status: int | None = Field(description="HTTP status of the HTTP function.")
     answer: Any
 
 
@@ -51,11 +51,11 @@ class Again(Body):
 
 
 class PushRow(Body):
-    """A push as the list shows it."""
+    """A push in the list."""
 
     seq: int
     received_at: str
-    trigger: str | None = Field(description="What caused it; known when the function's call has ended.")
+    trigger: str | None = Field(description="What caused it; known after the function's call has ended.")
     task_name: str
     title: str
     content: str
@@ -64,8 +64,8 @@ class PushRow(Body):
     first_target: str
     outcome: Outcome
     code: str | None
-    fault: str | None = Field(description="The fault that was ordered and struck it.")
-    warnings: int = Field(description="Notes of the sandbox, and what channels would cut or refuse.")
+    fault: str | None = Field(description="The kind of fault that struck it.")
+    warnings: int = Field(description="Notes of the sandbox, and what channels would truncate or refuse.")
 
 
 class PushPage(Body):
@@ -76,12 +76,12 @@ class PushPage(Body):
 
 
 class PushQuery(Body):
-    """Which pushes to list: those between two sequence numbers that fit."""
+    """Which pushes to list: those that match, between two sequence numbers."""
 
     limit: int = Field(default=50, ge=0, le=LARGEST_PAGE)
     before: int | None = Field(default=None, ge=0, le=LARGEST_SEQ)
     after: int | None = Field(default=None, ge=0, le=LARGEST_SEQ)
-    text: str | None = Field(default=None, description="Part of task name, title or content.")
+    text: str | None = Field(default=None, description="Part of the task name, title or content.")
     target: str | None = None
     outcome: Outcome | None = None
     trigger: str | None = None
@@ -89,7 +89,7 @@ class PushQuery(Body):
 
 
 class Fault(Body):
-    """What is wrong with a message."""
+    """An error of a message."""
 
     field: str
     message: str
@@ -97,7 +97,7 @@ class Fault(Body):
 
 
 class Advice(Body):
-    """What a channel would cut or refuse."""
+    """What a channel would truncate or refuse."""
 
     rule: str
     field: str
@@ -108,20 +108,20 @@ class Advice(Body):
 
 
 class Text(Body):
-    """A text as a channel shows it, and the rest."""
+    """A text in a channel: what it shows and what it truncates."""
 
     shown: str
     cut: str
 
 
 class Channel(Body):
-    """A message as one channel shows it."""
+    """A message in one channel."""
 
     name: str
     label: str
     title: Text
     content: Text
-    refused: bool = Field(description="A text is too long, and the channel refuses it.")
+    refused: bool = Field(description="The channel refuses the message because a text is too long.")
     banner: str | None = Field(description="What iOS shows of the content in a banner.")
     picture: str | None
     icon: str | None
@@ -137,7 +137,7 @@ class Activity(Body):
 
 
 class Sms(Body):
-    """The text message that goes out in place of a push, or beside it."""
+    """The SMS that supplements a push."""
 
     strategy: int
     sign_name: str | None
@@ -146,7 +146,7 @@ class Sms(Body):
 
 
 class Shown(Body):
-    """What people see of a message; beside `valid` and `faults` only if it is one."""
+    """The view of a message; an invalid one has only `valid` and `faults`."""
 
     valid: bool
     faults: list[Fault]
@@ -158,7 +158,7 @@ class Shown(Body):
     advice: list[Advice] = Field(default_factory=list)
     activity: Activity | None = None
     sms: Sms | None = None
-    occurrences: list[str] = Field(default_factory=list, description="When a timed or loop push goes out.")
+    occurrences: list[str] = Field(default_factory=list, description="The times of a scheduled push.")
 
 
 class FunctionCall(Body):
@@ -176,7 +176,7 @@ class FunctionCall(Body):
 
 
 class Copies(Body):
-    """A push to be sent again by hand."""
+    """A push to copy and send by hand."""
 
     curl: str
     python: str
@@ -184,7 +184,7 @@ class Copies(Body):
 
 
 class PushDetails(Body):
-    """A push: request, answer, attempts, how it looks, and the call that caused it."""
+    """A push: request, response, attempts, preview, and the call that caused it."""
 
     push: Entry
     row: PushRow
@@ -196,7 +196,7 @@ class PushDetails(Body):
 
 
 class QueueFigures(Body):
-    """A queue with its attributes and how much is in it."""
+    """A queue with its attributes and message counts."""
 
     name: str
     active_messages: int
@@ -233,7 +233,7 @@ class QueuedMessage(Body):
     message_id: str
     state: State
     message_body: str
-    text: str = Field(description="The body without Base64.")
+    text: str = Field(description="The body decoded from base64.")
     message_body_md5: str = Field(alias="messageBodyMD5")
     priority: int
     enqueue_time: int
@@ -252,20 +252,20 @@ class Messages(Body):
 
 
 class MessageId(Body):
-    """Of a message that was put into a queue."""
+    """The id of a message that was sent to a queue."""
 
     message_id: str
 
 
 class Minute(Body):
-    """How many pushes came in a minute, by outcome."""
+    """The pushes of a minute, counted by outcome."""
 
     minute: int = Field(description="Seconds since 1970.")
     outcomes: dict[str, int]
 
 
 class Percentiles(Body):
-    """Milliseconds; None if nothing was measured."""
+    """Milliseconds; null if nothing was measured."""
 
     p50: float | None
     p95: float | None
@@ -283,7 +283,7 @@ class FunctionFigures(Body):
 
 
 class Figures(Body):
-    """What happened in the last half hour."""
+    """The figures of the last half hour."""
 
     minutes: list[Minute]
     received: int

@@ -1,4 +1,4 @@
-"""Tells open pages that something changed, as server-sent events."""
+"""Notifies open pages of changes, by server-sent events."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["Changes"]
 
 PAUSE_SECONDS = 0.2
-"""Between two events to the same page: a burst of pushes is one change."""
+"""Shortest time between two events to a page: a burst of pushes is one change."""
 BEAT_SECONDS = 15.0
 
 
 class Changes:
-    """Changes by kind, counted. `tell` may be called on any thread."""
+    """Counts changes by kind. `announce` may be called on any thread."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -26,8 +26,8 @@ class Changes:
         self._lock = threading.Lock()
         self._closed = False
 
-    def tell(self, kind: str) -> None:
-        """Say that something of a kind changed: ``pushes``, ``calls``, ``queues`` or ``faults``."""
+    def announce(self, kind: str) -> None:
+        """Announce a change of a kind: ``pushes``, ``calls``, ``queues`` or ``faults``."""
         with self._lock:
             self._counts[kind] = self._counts.get(kind, 0) + 1
             pages = list(self._pages)
@@ -43,7 +43,7 @@ class Changes:
             loop.call_soon_threadsafe(changed.set)
 
     async def stream(self) -> AsyncIterator[str]:
-        """Yield an event with the counts at once and after each change."""
+        """Yield an event with the counts now and after each change."""
         page = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             self._pages.add(page)

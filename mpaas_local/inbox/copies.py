@@ -1,4 +1,4 @@
-"""A push written down to be sent again by hand: as a command, as Python, as a test payload."""
+"""A push to copy and send by hand: as curl, as Python, as a test payload."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def copies_of(message: dict[str, Any], url: str, sandbox: str) -> dict[str, str]
     """Return a message as curl for the HTTP function, as Python with `mpaas_push`, and as JSON.
 
     Args:
-        message: In the page's names.
-        url: Of the HTTP function.
-        sandbox: URL of the sandbox, to which the Python sends.
+        message: The message as JSON.
+        url: URL of the HTTP function.
+        sandbox: URL of the sandbox, for the Python code.
     """
     payload = json.dumps(message, ensure_ascii=False, indent=2)
     header = "Content-Type: application/json"
@@ -25,7 +25,7 @@ def copies_of(message: dict[str, Any], url: str, sandbox: str) -> dict[str, str]
         "python": (
             "from mpaas_local.account import Credentials as LocalKeys\n"
             "from mpaas_push import Credentials, Invocation, PushClient, PushMessage\n\n"
-            "# To the sandbox, from the project's folder; elsewhere PushClient.from_env() is enough.\n"
+            "# Sends to the sandbox; run it in the project's folder. Elsewhere use PushClient.from_env().\n"
             "local = LocalKeys()\n"
             "keys = Credentials(local.access_key_id, local.access_key_secret, local.security_token)\n"
             f"message = PushMessage.parse({pformat(message, width=100, sort_dicts=False)})\n"

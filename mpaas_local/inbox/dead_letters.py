@@ -1,4 +1,4 @@
-"""What can be sent again of a dead letter: the text of a letter enters, the text of a message leaves."""
+"""The message to resend from a dead letter."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ __all__ = ["NotSendable", "message_in_letter"]
 
 
 class NotSendable(Exception):
-    """A letter holds no message that the queue function could send; the text says why and what to do."""
+    """The dead letter has no message that the queue function can send; the text says why and what to do."""
 
 
 def message_in_letter(text: str) -> str:
-    """Return the message for the targets that got nothing or, where a letter has none, its original.
+    """Return the message for the targets that received nothing or, without one, the original body.
 
     Raises:
-        NotSendable: it is not a letter, or holds an event, or the beginning of its original only.
+        NotSendable: it is not a dead letter, contains an event, or was truncated.
     """
     try:
         letter = json.loads(text)
     except ValueError:
         letter = None
     if not isinstance(letter, dict) or not ("message" in letter or "body" in letter):
-        raise NotSendable("It is not a dead letter: it has neither a message nor a body.")
+        raise NotSendable("This is not a dead letter: it has neither message nor body.")
     if letter.get("message"):
         return json.dumps(letter["message"], ensure_ascii=False)
     if letter.get("cut"):
-        raise NotSendable("It holds only the beginning of the message: send the original from its source.")
+        raise NotSendable("This dead letter was truncated: send the original message from its source.")
     body = letter.get("body")
     body = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
     if _is_event(body):
-        raise NotSendable("It holds an event, not a message: publish it again (POST /events).")
+        raise NotSendable(
+            "This dead letter contains an event, not a message: publish the event again (POST /events)."
+        )
     return body
 
 

@@ -1,4 +1,4 @@
-"""What the stack did lately: entries of the inbox and calls of functions enter, figures leave."""
+"""Figures of recent activity, from the entries of the inbox and the calls of the functions."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def overview(store: Store, calls: Sequence[RecordedCall], *, now: float | None =
 
     Args:
         store: The inbox.
-        calls: Of all functions.
-        now: Seconds since 1970; the machine's if None.
+        calls: The calls of all functions.
+        now: Seconds since 1970; None for the clock of the machine.
     """
     now = time.time() if now is None else now
     first = int(now // 60) - MINUTES + 1
@@ -39,7 +39,7 @@ def overview(store: Store, calls: Sequence[RecordedCall], *, now: float | None =
     durations = [float(report["duration_ms"]) for report in reports if report.get("attempts")]
     return {
         "minutes": minutes,
-        "received": sum(sum(each["outcomes"].values()) for each in minutes),
+        "received": sum(sum(minute["outcomes"].values()) for minute in minutes),
         "outcomes": dict(Counter(str(report.get("outcome")) for report in reports)),
         "retries": sum(max(0, int(report.get("attempts") or 0) - 1) for report in reports),
         "latencyMs": {"p50": _quantile(durations, 50), "p95": _quantile(durations, 95)},

@@ -1,4 +1,4 @@
-"""The JSON API of the inbox, by what it is about: pushes, sending, faults, queues, figures."""
+"""The JSON API of the inbox by subject: pushes, sending, faults, queues, figures."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ Seq = Annotated[int, Path(ge=0, le=LARGEST_SEQ)]
 
 
 class Entrypoints(Protocol):
-    """Where the page sends messages into the stack."""
+    """Where the page sends messages."""
 
     @property
     def http_url(self) -> str:
-        """Where the HTTP function answers."""
+        """URL of the HTTP function."""
 
     @property
     def sandbox_url(self) -> str:
-        """Where the sandbox answers."""
+        """URL of the sandbox."""
 
     def tick(self, payload: str) -> str:
         """Fire a timer with this payload; returns the request id."""
@@ -72,11 +72,11 @@ class Entrypoints(Protocol):
 
     @property
     def dead_letter_queue(self) -> str:
-        """The name of the queue of what was given up."""
+        """Name of the dead-letter queue."""
 
 
 def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
-    """What the sandbox received."""
+    """The pushes that the sandbox received."""
     router = APIRouter(tags=["pushes"])
 
     @router.get("/api/pushes", responses={200: {"model": PushPage}})
@@ -97,12 +97,12 @@ def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
 
     @router.delete("/api/pushes")
     def clear_pushes() -> Deleted:
-        """Forget every push."""
+        """Delete all pushes."""
         return Deleted(deleted=store.clear())
 
     @router.get("/api/pushes/{seq}", responses={200: {"model": PushDetails}})
     def show_push(seq: Seq) -> Response:
-        """Show a push: request, answer, attempts, how it looks, and the call that caused it."""
+        """Show a push: request, response, attempts, preview, and the call that caused it."""
         entry = _entry(store, seq)
         message = message_of_parameters(entry["parameters"] or {})
         return Json(
@@ -111,7 +111,7 @@ def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
                 "row": _row(entry),
                 "message": message,
                 "shown": shown(message, at=_received(entry)),
-                "attempts": [_row(each) for each in store.attempts_of(seq)],
+                "attempts": [_row(attempt) for attempt in store.attempts_of(seq)],
                 "call": store.call_of(seq),
                 "copies": copies_of(message, entrypoints.http_url, entrypoints.sandbox_url),
             }
@@ -119,7 +119,7 @@ def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
 
     @router.post("/api/pushes/{seq}/again", responses={200: {"model": Sent}})
     def send_again(seq: Seq, order: Again) -> Response:
-        """Send a push again, as a new message with message ids of its own."""
+        """Send a push again, as a new message with new message ids."""
         message = message_of_parameters(_entry(store, seq)["parameters"] or {})
         return _send(SendOrder(body=message, via=order.via), entrypoints)
 
@@ -127,96 +127,99 @@ def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
 
 
 def send_routes(entrypoints: Entrypoints) -> APIRouter:
-    """Messages to come."""
+    """Composing and sending messages."""
     router = APIRouter(tags=["sending"])
 
     @router.get("/api/schema")
     def schema() -> dict[str, Any]:
-        """Give the JSON schema of a message."""
+        """Return the JSON schema of a message."""
         return PushMessage.model_json_schema()
 
     @router.post("/api/shown", responses={200: {"model": Shown}})
     def show_message(message: dict[str, Any]) -> Response:
-        """Show a message as each channel would, without sending it."""
+        """Preview a message in each channel, without sending it."""
         return Json(shown(message))
 
     @router.post("/api/send", responses={200: {"model": Sent}})
     def send(order: SendOrder) -> Response:
-        """Send something through the HTTP function, as a timer's payload, or to the queue."""
+        """Send a message through the HTTP function, as the payload of a timer, or through the queue."""
         return _send(order, entrypoints)
 
     return router
 
 
 def fault_routes(faults: FaultBook, changes: Changes) -> APIRouter:
-    """What the sandbox is ordered to do wrong."""
+    """The faults of the sandbox."""
     router = APIRouter(tags=["faults"])
 
     @router.get("/api/faults", responses={200: {"model": ActiveFaults}})
     def list_faults() -> Response:
-        """List the faults that may still strike."""
+        """List the active faults."""
         return Json({"faults": faults.active()})
 
     @router.get("/api/faults/schema")
     def fault_schema() -> dict[str, Any]:
-        """Give the JSON schema of an order."""
+        """Return the JSON schema of a fault order."""
         return FAULT_ORDER.json_schema()
 
     @router.post("/api/faults", status_code=201, responses={201: {"model": OrderedFault}})
     def order_fault(order: dict[str, Any]) -> Response:
-        """Order a fault; without `next` and `rate` it strikes the next request only."""
+        """Order a fault; without `next` and `rate` it strikes one request."""
         try:
             ordered = faults.order(FAULT_ORDER.validate_json(json.dumps(order)))
         except ValidationError as error:
             errors = error.errors(include_url=False, include_context=False, include_input=False)
             raise RequestValidationError(
-                [{**each, "loc": ("body", *each["loc"][1:])} for each in errors]
+                [{**error, "loc": ("body", *error["loc"][1:])} for error in errors]
             ) from None
-        changes.tell("faults")
+        changes.announce("faults")
         return Json(ordered, 201)
 
     @router.delete("/api/faults")
     def clear_faults() -> Deleted:
-        """Cancel every fault."""
+        """Cancel all faults."""
         deleted = Deleted(deleted=faults.clear())
-        changes.tell("faults")
+        changes.announce("faults")
         return deleted
 
     return router
 
 
 def queue_routes(queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
-    """The queues, and what was given up."""
+    """The queues and the dead letters."""
     router = APIRouter(tags=["queues"])
     one_at_a_time = Lock()
 
     @router.get("/api/queues", responses={200: {"model": Queues}})
     def list_queues() -> Response:
-        """List the queues with how much is in them."""
-        listed = [queue_json(each) for each in queues.queues()]
+        """List the queues with their message counts."""
+        listed = [queue_json(queue) for queue in queues.queues()]
         return Json({"deadLetterQueue": entrypoints.dead_letter_queue, "queues": listed})
 
     @router.get("/api/queues/{name}/messages", responses={200: {"model": Messages}})
     def list_messages(name: str) -> Response:
-        """Look into a queue, at most 100 messages; nothing is taken out."""
+        """Show the messages of a queue, at most 100, without receiving them."""
         try:
-            return Json({"messages": [message_json(each) for each in queues.messages(name, limit=PEEK)]})
+            messages = queues.messages(name, limit=PEEK)
+            return Json({"messages": [message_json(message) for message in messages]})
         except MnsError as error:
             raise HTTPException(error.status, error.text) from None
 
     @router.post("/api/queues/{name}/messages/{message_id}/back")
     def send_back(name: str, message_id: str) -> MessageId:
-        """Put a dead letter's message into the queue of the queue function, then remove the letter.
+        """Send the message of a dead letter to the queue of the queue function, then delete the dead letter.
 
-        The message names the targets that got nothing; where the letter has none, its original goes back.
-        What the queue refuses stays a dead letter.
+        The message has the targets that received nothing; without one, the original body is sent. If the
+        queue refuses the message, the dead letter stays.
         """
         if name != entrypoints.dead_letter_queue:
-            raise HTTPException(409, f"Only letters of {entrypoints.dead_letter_queue} can be sent back.")
-        with one_at_a_time:  # of two clicks, one finds the letter gone
+            raise HTTPException(
+                409, f"Only dead letters of {entrypoints.dead_letter_queue} can be sent back."
+            )
+        with one_at_a_time:  # the second of two clicks finds no dead letter
             letter = queues.find(name, message_id)
             if letter is None:
-                raise HTTPException(404, "There is no such dead letter.")
+                raise HTTPException(404, "This dead letter does not exist.")
             try:
                 sent = entrypoints.enqueue(message_in_letter(message_json(letter)["text"]))
             except NotSendable as error:
@@ -230,12 +233,12 @@ def queue_routes(queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
 
 
 def figure_routes(store: Store, calls: CallLog, queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
-    """The overview."""
+    """The figures of the overview."""
     router = APIRouter(tags=["figures"])
 
     @router.get("/api/overview", responses={200: {"model": Figures}})
     def show_overview() -> Response:
-        """Sum up the last half hour."""
+        """Show the figures of the last half hour."""
         letters = queues.queue(entrypoints.dead_letter_queue)
         return Json({**overview(store, calls.calls()), "deadLetters": letters.active_messages})
 
@@ -245,12 +248,12 @@ def figure_routes(store: Store, calls: CallLog, queues: MnsStore, entrypoints: E
 def _entry(store: Store, seq: int) -> dict[str, Any]:
     entry = store.get(seq)
     if entry is None:
-        raise HTTPException(404, f"There is no push {seq}.")
+        raise HTTPException(404, f"Push {seq} does not exist.")
     return entry
 
 
 def _row(entry: dict[str, Any]) -> dict[str, Any]:
-    """Write an entry as a `PushRow`."""
+    """Return the `PushRow` of an entry."""
     parameters = entry["parameters"] or {}
     targets = entry["targets"]
     return {
@@ -296,7 +299,7 @@ def _send(order: SendOrder, entrypoints: Entrypoints) -> Response:
 
 
 def _sent(order: SendOrder, status: int | None, answer: Any) -> Response:
-    """Answer with a `Sent`."""
+    """Respond with a `Sent`."""
     return Json({"via": order.via, "status": status, "answer": answer})
 
 

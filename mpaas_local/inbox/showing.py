@@ -1,7 +1,7 @@
-"""How a push would look: a message enters, what each channel shows of it leaves.
+"""How a push looks: a message goes in, its view in each channel comes out.
 
-Text limits are those of `mpaas_push.message.vendors`; what a channel refuses for its length is shown cut at
-its limit and marked as refused (pushsimple.md: Text lengths). Times of timed and loop pushes are China time
+Text limits are those of `mpaas_push.message.vendors`. A text that a channel would refuse is truncated at the
+limit and marked as refused (pushsimple.md: Text lengths). Times of scheduled pushes are in China time
 (pushsimple.md: Strategy content).
 """
 
@@ -46,7 +46,7 @@ _NUMBERS = {
 
 
 def message_of_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
-    """Write the parameters of a request as a message in JSON, with targets instead of message ids."""
+    """Return the message of a request's parameters, with targets but without message ids."""
     message: dict[str, Any] = {}
     for name, text in parameters.items():
         key = name[:1].lower() + name[1:]
@@ -56,7 +56,7 @@ def message_of_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
                 message[key] = read_json(text)
             elif key in _NUMBERS:
                 message[key] = int(text)
-        except Exception:  # noqa: S110 - what was sent may be anything; then it stays text
+        except Exception:  # noqa: S110 - not what the name promises: keep the text
             pass
     if isinstance(message.get("targetMsgkey"), dict):
         message["targets"] = list(message.pop("targetMsgkey"))
@@ -64,11 +64,11 @@ def message_of_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
 
 
 def shown(data: Any, *, at: datetime | None = None) -> dict[str, Any]:
-    """Return what people see of a message.
+    """Return the view of a message.
 
     Args:
-        data: The message in JSON, trusted in nothing.
-        at: When it was, or would be, sent: rules about time and occurrences count from there; now if None.
+        data: The message as JSON, not validated.
+        at: When it was or will be sent, for rules about time and for occurrences; None for now.
     """
     moment = at or datetime.now(CHINA)
     try:
@@ -92,7 +92,7 @@ def shown(data: Any, *, at: datetime | None = None) -> dict[str, Any]:
 
 
 def warnings_of(data: Any, *, at: datetime) -> int:
-    """Count what the channels would cut or refuse of a message; 0 if the data are not a message."""
+    """Count what the channels would truncate or refuse; 0 for an invalid message."""
     try:
         return sum(1 for _ in channel_advice(PushMessage.parse(data, clock=lambda: at)))
     except InvalidMessage:
@@ -124,7 +124,7 @@ _PICTURE = 2
 
 
 def _cut(text: str, limit: int | None, channel: Channel) -> tuple[str, str]:
-    """Return what fits into a limit, and the rest."""
+    """Split a text at a limit."""
     if limit is None or text_length(text, channel.wide) <= limit:
         return text, ""
     room = limit
@@ -158,9 +158,9 @@ def _sms(message: PushMessage) -> dict[str, Any] | None:
 
 
 def occurrences(message: PushMessage, now: datetime) -> list[datetime]:
-    """Return when a timed or loop push goes out from now on, in China time; at most 60 moments.
+    """Return the next times of a scheduled push, in China time, at most 60.
 
-    The kinds of loop are those that are believed: 1 daily, 2 weekly (1 Monday … 7 Sunday), 3 monthly.
+    The kinds of loop are not confirmed: 1 daily, 2 weekly (1 Monday … 7 Sunday), 3 monthly.
     """
     content = message.strategy_content
     if not message.strategy_type or content is None:

@@ -44,7 +44,8 @@ IDLE_LIMIT_SECONDS = 10.0
 """A connection idle for longer is opened anew: a flow that a proxy forgot in silence takes `TIMEOUT_SECONDS`
 to be noticed."""
 FAILED_TRIPS = 2
-"""After so many in a row, the first of them made twice, the server counts as down."""
+"""After so many in a row, the first of them made twice, the server counts as down; after one that got no
+connection in both attempts, too."""
 PAUSE_SECONDS = 2.0
 """How long a server that is down is not asked again: a batch must not wait for each block."""
 
@@ -128,10 +129,9 @@ class LedgerServer:
             return [replace(self._unreachable, is_asked=False)] * len(calls)
         is_asked = False
         for _ in range(1 if self._failed_trips else 2):
-            is_connected = False
             try:
                 with self._connections.lent() as connection:
-                    is_connected = is_asked = True
+                    is_asked = True
                     replies = _trip(connection, calls)
             except _AllInUse:  # nothing is known of the server
                 return [Failure(reason="AllConnectionsInUse", is_asked=is_asked)] * len(calls)
@@ -147,7 +147,7 @@ class LedgerServer:
             if failure.is_permanent or time.monotonic() >= retry_until:
                 break
         self._failed_trips += 1
-        if not is_connected or self._failed_trips >= FAILED_TRIPS:
+        if failure.is_permanent or not is_asked or self._failed_trips >= FAILED_TRIPS:
             self._unreachable, self._asked_again_at = failure, time.monotonic() + PAUSE_SECONDS
         return [failure] * len(calls)
 
@@ -300,7 +300,8 @@ def _failure(error: Exception, *, is_answer: bool) -> Failure:
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return Failure(reason=_CERTIFICATE, is_permanent=True)
     # The client takes the code out of the texts that it knows.
-    words = f"{error.status_code or ''} {error}" if isinstance(error, exceptions.ResponseError) else ""
+    code = getattr(error, "status_code", None) or ""
+    words = f"{code} {error}" if isinstance(error, exceptions.ResponseError) else ""
     outage = _OUTAGE.search(words)
     if not outage:
         for classes, pattern, meaning in _PERMANENT:

@@ -19,7 +19,6 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from deploy.archive import crc64
-from project.descriptor import Descriptor
 
 CLOUD = os.environ["DEPLOY_CLOUD"]
 CONFIGURATION = {"triggers", "asyncInvokeConfig", "concurrencyConfig", "code", "region"}
@@ -116,6 +115,8 @@ def main(arguments: list[str]) -> int:
     if arguments[:4] == ["cli", "fc3", "layer", "publish"]:
         publish(arguments)
         return 0
+    from project.descriptor import Descriptor  # most calls publish a layer, and it takes long to import
+
     descriptor = Descriptor(Path(arguments[arguments.index("-t") + 1]))
     resources = (
         [arguments[0]] if arguments[0] in descriptor.frame.resources else [*descriptor.frame.resources]

@@ -9,8 +9,9 @@ import re
 import subprocess
 import sys
 import zipfile
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -25,6 +26,9 @@ from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE, message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from project.function import Runtime
     from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,10 +46,15 @@ ORDER = {
 }
 
 
+@pytest.fixture(scope="module")
+def layer_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The layer of a runtime, built once from the wheels that `make install` fetched."""
+    return cache(lambda runtime: build(runtime, tmp_path_factory.mktemp("layer"), offline=True))
+
+
 @pytest.fixture(scope="module", params=RUNTIMES)
-def layer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The layer of a runtime, built from the wheels that `make install` fetched."""
-    return build(request.param, tmp_path_factory.mktemp("layer"), offline=True)
+def layer(request: pytest.FixtureRequest, layer_of: Callable[[str], Path]) -> Path:
+    return layer_of(request.param)
 
 
 def names(layer: Path) -> list[str]:
@@ -59,10 +68,10 @@ def manifest(layer: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_second_build_gives_the_same_bytes(layer: Path, tmp_path: Path) -> None:
-    again = build(layer.stem.removeprefix("layer-"), tmp_path, offline=True)
+def test_a_second_build_gives_the_same_bytes(layer_of: Callable[[str], Path], tmp_path: Path) -> None:
+    first, again = layer_of(RUNTIMES[0]), build(RUNTIMES[0], tmp_path, offline=True)
 
-    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(layer.read_bytes()).digest()
+    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(first.read_bytes()).digest()
 
 
 def test_it_is_small_enough_and_all_below_python(layer: Path) -> None:
@@ -163,16 +172,21 @@ TICK = {"triggerTime": "2026-11-23T01:00:00Z", "triggerName": "morning", "payloa
 BATCH = [{"requestId": "r", "messageId": "M1", "messageBody": json.dumps(message())}]
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(
+    ("runtime", "compiled"), [*((runtime, True) for runtime in RUNTIMES), (RUNTIMES[0], False)]
+)
 def test_every_function_runs_from_it_without_any_other_package(
-    layer: Path, compiled: bool, tmp_path: Path, redis_server: RedisServer
+    layer_of: Callable[[str], Path],
+    runtime: Runtime,
+    compiled: bool,
+    tmp_path: Path,
+    redis_server: RedisServer,
 ) -> None:
-    runtime = cast("Literal['python3.10', 'python3.12']", layer.stem.removeprefix("layer-"))
     base = interpreter(runtime)
     if base is None:
         pytest.skip(f"there is no {runtime} on this machine: the layer is not run")
     subprocess.run([base, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
-    with zipfile.ZipFile(layer) as packed:
+    with zipfile.ZipFile(layer_of(runtime)) as packed:
         packed.extractall(tmp_path / "opt")
     for file in (tmp_path / "opt").rglob("*.py" if compiled else "*.pyc"):
         file.write_text("raise ImportError('bytecode is enough')") if compiled else file.unlink()

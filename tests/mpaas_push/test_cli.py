@@ -6,11 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import mpaas_push.__main__
+import project.__main__
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_local.stack import ROLE as LOCAL_ROLE
 from mpaas_local.stack import Ports, Stack
@@ -19,7 +23,7 @@ from tests.functions.http_stack import ROLE
 from tests.servers import LOOPBACK, closed_port, listening
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDER = {
@@ -41,23 +45,23 @@ MESSAGE = {
 
 def command(
     *arguments: str,
-    package: str = "mpaas_push",
+    main: Callable[[list[str]], int] = mpaas_push.__main__.main,
     folder: Path = PROJECT,
     stdin: str = "",
     env: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
-    """Run a command as a person does; return its exit code and all that it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", package, *arguments],
-        cwd=folder,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
-    )
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout + done.stderr
+    """Run a command in a folder; return its exit code and all that it printed."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(StringIO()) as output,
+        redirect_stderr(StringIO()) as errors,
+        TextIOWrapper(BytesIO(stdin.encode())) as given,
+    ):
+        patch.chdir(folder)
+        patch.setattr(sys, "stdin", given)
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        return main([*arguments]), output.getvalue() + errors.getvalue()
 
 
 # --- rules test
@@ -101,10 +105,10 @@ def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 
 def test_without_a_command_the_commands_are_named() -> None:
-    code, printed = command()
+    done = subprocess.run([sys.executable, "-m", "mpaas_push"], capture_output=True, text=True, check=False)
 
-    assert code == 2
-    assert "usage: python -m mpaas_push" in printed
+    assert done.returncode == 2
+    assert "usage: python -m mpaas_push" in done.stderr
 
 
 # --- send
@@ -334,7 +338,7 @@ def test_a_call_that_found_no_way_was_not_made() -> None:
 def test_a_deployment_that_is_well_passes_and_nothing_is_pushed(stack: Stack) -> None:
     before = len(stack.sandbox.inbox())
 
-    code, printed = command("smoke", package="project", env=deployed(stack))
+    code, printed = command("smoke", main=project.__main__.main, env=deployed(stack))
 
     assert code == 0, printed
     assert printed.count("ok    mpaas-") == 5
@@ -342,7 +346,7 @@ def test_a_deployment_that_is_well_passes_and_nothing_is_pushed(stack: Stack) ->
 
 
 def test_a_deployment_that_is_not_there_does_not_pass(stack: Stack) -> None:
-    code, printed = command("smoke", "--stage", "prod", package="project", env=deployed(stack))
+    code, printed = command("smoke", "--stage", "prod", main=project.__main__.main, env=deployed(stack))
 
     assert code == 1
     assert "FAULT mpaas-http-push-prod: settings, AccessKey and ledger: " in printed

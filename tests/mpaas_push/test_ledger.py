@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import re
+import select
 import socket
 import ssl
 import threading
@@ -1073,7 +1074,7 @@ def silent(connection: socket.socket) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpaas_push.ledger_server.TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("mpaas_push.ledger_server.TIMEOUT_SECONDS", 0.5)
 
 
 def unreachable(kind: str, opened: ExitStack) -> str:
@@ -1166,7 +1167,7 @@ def spoiling(number: int, how: str) -> Callable[[bytes], bytes | None]:
             left.pop()
             flow.is_spoiled = True
             if how == "late":
-                time.sleep(0.6)
+                time.sleep(0.8)
             elif how == "reset":
                 raise ConnectionResetError
             elif how == "of a replica":
@@ -1210,6 +1211,27 @@ def test_two_answers_that_are_late_or_bad_concern_the_requests_of_that_trip_alon
         assert len(server.requests) == 60  # those without an answer are remembered too
     (line,) = errors(caplog)
     assert "failed for 10 requests" in line
+
+
+@pytest.mark.usefixtures("url")
+def test_one_bad_answer_while_a_connection_is_set_up_is_no_outage(redis_server: RedisServer) -> None:
+    met = deque[bytes]()  # the first claim and the selection of a database after it
+
+    def spoil(command: bytes) -> bytes | None:
+        if not met and is_claim(command):
+            met.append(command)
+            raise ConnectionResetError  # so that a new connection is needed
+        if len(met) == 1 and b"SELECT" in command:
+            met.append(command)
+            return b"@bogus\r\n"
+        return None
+
+    requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(2)]
+    with relay(redis_server.port, after=spoil) as spoiled, ExitStack() as opened:
+        ledger = opened.enter_context(ledger_of(spoiled.removesuffix("0") + "1", PUSH_LEDGER_IF_DOWN="fail"))
+        results = [claim_of(ledger, request, within()) for request in requests]
+
+    assert [type(result) for result in results] == [Outcome, Claim]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -1484,24 +1506,16 @@ def tls_before(port: int, certificate: trustme.LeafCert) -> Iterator[int]:
     certificate.configure_cert(context)
 
     def relay(plain: socket.socket) -> None:
-        try:
+        with suppress(OSError):
             front = context.wrap_socket(plain, server_side=True)
-        except OSError:
-            return
-        with front, socket.create_connection((LOOPBACK, port)) as back:
-            back_reader = threading.Thread(target=copy, args=(back, front))
-            back_reader.start()
-            copy(front, back)
-            back.close()
-            back_reader.join()
-
-    def copy(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+            with front, socket.create_connection((LOOPBACK, port)) as back:
+                while True:  # in one thread: two must not use a TLS socket at once
+                    sources = [front] if front.pending() else select.select([front, back], [], [])[0]
+                    for source in sources:
+                        data = source.recv(65536)
+                        if not data:
+                            return
+                        (back if source is front else front).sendall(data)
 
     with listening(relay) as front_port:
         yield front_port

@@ -1,4 +1,4 @@
-// The inbox's JSON API (see /openapi.json); what it refuses is thrown with the text to show.
+// The inbox's JSON API (see /openapi.json); an error response is thrown, with the text to show.
 import { useEffect, useState } from "./vendor/preact-htm.js";
 
 export async function api(path, { method = "GET", body } = {}) {
@@ -20,19 +20,19 @@ export const query = (values) =>
 const listeners = new Set();
 export const connection = { open: false };
 
-// One stream for the whole page; each change tells by kind how often something changed.
+// One stream for the whole page; each event has the number of changes by kind.
 export function listen() {
   const source = new EventSource("/api/changes");
-  source.addEventListener("change", (event) => tell(JSON.parse(event.data), true));
-  source.addEventListener("error", () => tell(null, false));
+  source.addEventListener("change", (event) => announce(JSON.parse(event.data), true));
+  source.addEventListener("error", () => announce(null, false));
 }
 
-function tell(counts, open) {
+function announce(counts, open) {
   connection.open = open;
   listeners.forEach((listener) => listener(counts));
 }
 
-// Calls `then` at once and after every change of these kinds.
+// Calls `then` now and after every change of these kinds.
 export function useChanges(kinds, then, needs = []) {
   useEffect(() => {
     let last = null;

@@ -1,8 +1,8 @@
-// A form made from the message's JSON schema, judged by the HTTP function's dry run at every pause.
+// A form built from the JSON schema of a message; the HTTP function's dry run validates it at every pause.
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { api } from "./api.js";
 import { Previews } from "./preview.js";
-import { Answer, Failure } from "./words.js";
+import { Answer, Failure, plural } from "./words.js";
 
 const FIRST = ["taskName", "title", "content", "deliveryType", "targets", "expiredSeconds", "pushStyle", "uri", "strategyType", "strategyContent"];
 const LEFT_OUT = ["StrategyContent"];
@@ -16,7 +16,7 @@ export function Compose({ kept }) {
   const [shown, setShown] = useState(null);
   const [sent, setSent] = useState(null);
   const [error, setError] = useState("");
-  const [told, setTold] = useState("");
+  const [verdict, setVerdict] = useState("");
   const [busy, setBusy] = useState(false);
   const turn = useRef(0);
   const opened = useRef(null);
@@ -38,7 +38,7 @@ export function Compose({ kept }) {
       if (mine !== turn.current) return;
       setFaults(dry.answer.errors || []);
       setWarnings(dry.answer.warnings || []);
-      setTold(dry.status === 200 ? `valid: ${(dry.answer.requests || []).length} request(s) to mPaaS` : dry.answer.title || `HTTP ${dry.status}`);
+      setVerdict(dry.status === 200 ? `valid: ${(dry.answer.requests || []).length} request(s) to mPaaS` : dry.answer.title || `HTTP ${dry.status}`);
       setShown(seen);
       setError("");
     } catch (failure) {
@@ -62,7 +62,7 @@ export function Compose({ kept }) {
   const names = Object.keys(schema.properties).filter((name) => !LEFT_OUT.includes(name));
   const field = (name) => html`<${Field} key=${name} name=${name} schema=${schema.properties[name]} root=${schema} values=${values} set=${set}
     required=${schema.required.includes(name)} faults=${faults} warnings=${warnings} />`;
-  // Decided once: it must not shut while one is writing in it.
+  // Decided once: it must not close while the user is typing in it.
   opened.current ??= names.some((name) => !FIRST.includes(name) && values[name]);
   const placed = faults.filter((each) => !names.some((name) => belongs(each, name)));
   return html`<main class="container-fluid" id="main">
@@ -70,18 +70,18 @@ export function Compose({ kept }) {
     <div class="columns">
       <form onSubmit=${send("http")} aria-label="Message">
         ${FIRST.map(field)}
-        <details open=${opened.current}><summary>All other parameters</summary>${names.filter((name) => !FIRST.includes(name)).map(field)}</details>
-        <div class="verdict"><p role="status" class=${faults.length ? "failure" : "told"}>${told}</p>
+        <details open=${opened.current}><summary>Other parameters</summary>${names.filter((name) => !FIRST.includes(name)).map(field)}</details>
+        <div class="verdict"><p role="status" class=${faults.length ? "failure" : "told"}>${verdict}</p>
         ${placed.length > 0 && html`<ul class="faults">${placed.map((each) => html`<li>${each.field} ${each.message}</li>`)}</ul>`}
         <div class="actions">
           <button type="submit" disabled=${busy}>Send through the HTTP function</button>
-          <button type="button" class="secondary" disabled=${busy} onClick=${send("timer")}>As a timer's payload</button>
-          <button type="button" class="secondary" disabled=${busy} onClick=${send("queue")}>To the queue</button>
+          <button type="button" class="secondary" disabled=${busy} onClick=${send("timer")}>Send as a timer's payload</button>
+          <button type="button" class="secondary" disabled=${busy} onClick=${send("queue")}>Send to the queue</button>
         </div><${Failure} error=${error} /><${Answer} sent=${sent} /></div>
         <details><summary>The message as JSON</summary><pre tabindex="0">${JSON.stringify(message(), null, 2)}</pre></details>
       </form>
-      <section aria-label="Preview" class="stays" tabindex="0"><h2>How it would look</h2><${Previews} shown=${shown} />
-        ${warnings.length > 0 && html`<details><summary>${warnings.length} warnings of the function</summary><ul>${warnings.map((each) => html`<li>${each.message}</li>`)}</ul></details>`}</section>
+      <section aria-label="Preview" class="stays" tabindex="0"><h2>Preview</h2><${Previews} shown=${shown} />
+        ${warnings.length > 0 && html`<details><summary>${plural(warnings.length, "warning")} from the function</summary><ul>${warnings.map((each) => html`<li>${each.message}</li>`)}</ul></details>`}</section>
     </div>
   </main>`;
 }
@@ -105,20 +105,20 @@ function Field({ name, schema, root, values, set, required, faults, warnings, pr
     ${kind.type === "choice" && html`<select ...${attributes} onChange=${set(id)}>${!required && html`<option value="">not sent</option>`}${kind.values.map((each) => html`<option value=${String(each)}>${nameOf(schema, each)}</option>`)}</select>`}
     ${kind.type === "moment" && html`<input type="datetime-local" step="1" ...${attributes} />`}
     ${kind.type === "number" && html`<input type="number" placeholder=${example} ...${attributes} />`}
-    ${kind.type === "list" && html`<textarea rows="2" placeholder="one a line" ...${attributes}></textarea>`}
+    ${kind.type === "list" && html`<textarea rows="2" placeholder="one per line" ...${attributes}></textarea>`}
     ${kind.type === "json" && html`<textarea rows="2" class="code" placeholder=${example} ...${attributes}></textarea>`}
     ${kind.type === "text" && (name === "content" ? html`<textarea rows="3" ...${attributes}></textarea>` : html`<input type="text" placeholder=${example} ...${attributes} />`)}
     <small id=${help}><${Said} faults=${mine} notes=${notes} />${kind.type === "moment" ? "In China time (+08:00). " : ""}${schema.description}${kind.type === "moment" ? "" : limitsOf(schema)}</small></div>`;
 }
 
-// What is wrong with a field, and what is odd about it.
+// The errors and warnings of a field.
 const Said = ({ faults, notes }) => html`${faults.length > 0 && html`<b class="failure">${faults.map((each) => each.message).join("; ")}</b> `}
   ${notes.length > 0 && html`<b class="odd">${notes.map((each) => each.message).join("; ")}</b> `}`;
 
-// What the schema limits and the description may not say.
+// Limits of the schema, which the description may not mention.
 function limitsOf(schema) {
   const given = schema.anyOf ? schema.anyOf.find((each) => each.type !== "null") : schema;
-  const known = { minimum: "at least", maximum: "at most", maxProperties: "entries at most", minItems: "entries at least", pattern: "form" };
+  const known = { minimum: "at least", maximum: "at most", maxProperties: "entries at most", minItems: "entries at least", pattern: "pattern" };
   const told = Object.entries(known).filter(([key]) => typeof given[key] === "string" || given[key] < 2 ** 53);
   return told.length ? ` Limits: ${told.map(([key, words]) => `${words} ${given[key]}`).join(", ")}.` : "";
 }
@@ -139,7 +139,7 @@ function kindOf(schema, root) {
   return { type: form.type === "object" ? "json" : "text" };
 }
 
-// Form values are texts; the message has what the schema says. What cannot be read is sent as it stands, for the function to judge.
+// Form values are strings; the message has the types of the schema. What cannot be converted is sent unchanged, for the function to judge.
 export function messageOf(values, schema, properties = schema.properties, prefix = "") {
   const message = {};
   for (const [name, each] of Object.entries(properties)) {
@@ -149,7 +149,7 @@ export function messageOf(values, schema, properties = schema.properties, prefix
       const inner = LEFT_OUT.includes(name) ? {} : messageOf(values, schema, kind.properties, `${prefix}${name}.`);
       if (Object.keys(inner).length) message[name] = inner;
     } else if (text !== "") message[name] = read(text, kind, each);
-    // A loop names its days even if it is daily: then the list is empty.
+    // Even a daily loop needs its list of days, which is empty.
     else if (name === "circleValue" && values[`${prefix}circleType`]) message[name] = [];
   }
   return message;
@@ -166,6 +166,6 @@ function read(text, kind, schema) {
     const lines = text.split(kind.numbers ? /[\s,，]+/ : /[\n,]/).map((each) => each.trim()).filter(Boolean);
     return kind.numbers ? lines.map((each) => (/^-?\d+$/.test(each) ? Number(each) : each)) : lines;
   }
-  // JSON goes as the text that it is: reading it here would round large numbers and hide keys that stand twice.
+  // JSON is sent as text: parsing it here would round large numbers and hide duplicate keys.
   return text;
 }

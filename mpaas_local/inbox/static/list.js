@@ -1,4 +1,4 @@
-// The list: newest first, live, older ones as one scrolls.
+// The list of pushes: newest first, live; older ones load on scrolling.
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { api, query, useChanges } from "./api.js";
 import { Badge, DELIVERIES, Failure, OUTCOMES, TRIGGERS, clock, plural } from "./words.js";
@@ -45,7 +45,7 @@ export function List({ kept }) {
     if (latest.current.filter === asked) setRows((now) => [...now, ...page.pushes.filter((each) => each.seq < now[now.length - 1].seq)]);
   };
   const clear = async () => {
-    if (!confirm("Delete all pushes, whatever the filter shows?")) return;
+    if (!confirm("Delete all pushes, including those that the filter hides?")) return;
     await api("/api/pushes", { method: "DELETE" });
     setRows([]);
     refresh();
@@ -55,7 +55,7 @@ export function List({ kept }) {
     <h1 class="narrow-only">Pushes</h1>
     <form class="filter" role="search" onSubmit=${(event) => event.preventDefault()}>
       <input type="search" id="search" placeholder="Search task, title, content  ( / )" aria-label="Search" value=${filter.text} onInput=${change("text")} />
-      <input type="search" placeholder="Whole target" aria-label="Target" value=${filter.target} onInput=${change("target")} />
+      <input type="search" placeholder="Target (exact)" aria-label="Target" value=${filter.target} onInput=${change("target")} />
       <${Choice} label="Outcome" value=${filter.outcome} values=${OUTCOMES} change=${change("outcome")} />
       <${Choice} label="Trigger" value=${filter.trigger} values=${TRIGGERS} change=${change("trigger")} />
       <${Choice} label="Delivery" value=${filter.deliveryType} values=${Object.keys(DELIVERIES)} names=${DELIVERIES} change=${change("deliveryType")} />
@@ -64,7 +64,7 @@ export function List({ kept }) {
     <${Failure} error=${error} />
     <p class="count" role="status">${plural(total, "push").replace("pushs", "pushes")}</p>
     ${filtered && html`<p><button type="button" class="secondary outline small" onClick=${reset}>Reset the filter</button></p>`}
-    ${rows.length === 0 && filtered && html`<p class="empty">No push fits the filter.</p>`}
+    ${rows.length === 0 && filtered && html`<p class="empty">No push matches the filter.</p>`}
     ${rows.length === 0 && !filtered && html`<p class="empty">Nothing here yet. <a href="#/compose">Compose a push</a>, or send one to the HTTP function.</p>`}
     <ol class="pushes">${rows.map((each) => html`<li key=${each.seq}><${Row} push=${each} /></li>`)}</ol>
     ${rows.length > 0 && rows.length < total && html`<${Older} load=${older} left=${total - rows.length} />`}
@@ -86,7 +86,7 @@ const Row = ({ push }) => html`<a class="push" href=${`#/push/${push.seq}`} data
   </span>
 </a>`;
 
-// Loads the next page when it comes into sight; a button for those who do not scroll.
+// Loads the next page when it scrolls into view; also a button.
 function Older({ load, left }) {
   const here = useRef();
   const busy = useRef(false);
@@ -103,7 +103,7 @@ function Older({ load, left }) {
   return html`<p class="older" ref=${here}><button type="button" class="secondary outline" onClick=${once}>${left} older</button></p>`;
 }
 
-// The newest page over what is known; a gap, or a cleared inbox, starts anew.
+// Merges the newest page into the known rows; after a gap or a cleared inbox, the page replaces them.
 function merged(known, newest) {
   if (newest.length === 0) return [];
   const top = newest[0].seq;

@@ -1,4 +1,4 @@
-// The page: where one is, by the part of the address after #; keys; light and dark.
+// The page: navigation by the hash of the address, keyboard shortcuts, light and dark theme.
 import { html, render, useEffect, useState } from "./vendor/preact-htm.js";
 import { listen, useConnection } from "./api.js";
 import { Compose } from "./compose.js";
@@ -8,9 +8,9 @@ import { Overview } from "./overview.js";
 import { Push } from "./push.js";
 import { Queues } from "./queues.js";
 
-const PLACES = { "": "Pushes", compose: "Compose", faults: "Faults", overview: "Overview", queues: "Queues" };
+const PAGES = { "": "Pushes", compose: "Compose", faults: "Faults", overview: "Overview", queues: "Queues" };
 const KEYS = { g: "", c: "compose", f: "faults", o: "overview", q: "queues" };
-const kept = { list: {}, compose: {} }; // what is not to be lost when one comes back
+const kept = { list: {}, compose: {} }; // state that survives leaving a page
 
 function Page() {
   const [address, setAddress] = useState(location.hash);
@@ -23,7 +23,7 @@ function Page() {
       const [, opened] = new URL(event.oldURL).hash.match(/^#\/push\/(\d+)/) || [];
       requestAnimationFrame(() => {
         scrollTo(0, isList(location.hash) ? kept.list.scroll || 0 : 0);
-        // Whoever is quick is in the search by now, and stays there.
+        // Do not take the focus from a user who is already in the search field.
         if (opened && document.activeElement === document.body) document.querySelector(`a.push[data-seq="${opened}"]`)?.focus({ preventScroll: true });
       });
     };
@@ -35,25 +35,25 @@ function Page() {
       removeEventListener("keydown", pressed);
     };
   }, []);
-  const [place = "", detail = ""] = address.replace(/^#\/?/, "").split("/").map(decoded);
+  const [page = "", detail = ""] = address.replace(/^#\/?/, "").split("/").map(decoded);
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById("main").focus(); }}>Skip to the content</a>
     <header class="top"><nav aria-label="Pages">
       <strong class="name">mpaas-push</strong>
-      <ul>${Object.entries(PLACES).map(([name, title]) => html`<li key=${name}><a href=${`#/${name}`} aria-current=${name === place || (name === "" && place === "push") ? "page" : undefined}>${title}</a></li>`)}</ul>
+      <ul>${Object.entries(PAGES).map(([name, title]) => html`<li key=${name}><a href=${`#/${name}`} aria-current=${name === page || (name === "" && page === "push") ? "page" : undefined}>${title}</a></li>`)}</ul>
       <span class="live ${open ? "on" : "off"}" role="status">${open ? "live" : "not connected"}</span>
       <button type="button" class="secondary outline small" onClick=${theme}>Light / dark</button>
-      <button type="button" class="secondary outline small" aria-expanded=${help} onClick=${() => setHelp(!help)}>Keys</button>
+      <button type="button" class="secondary outline small" aria-expanded=${help} onClick=${() => setHelp(!help)}>Shortcuts</button>
     </nav></header>
-    ${help && html`<aside class="container-fluid keys" aria-label="Keys"><p><kbd>/</kbd> search · <kbd>j</kbd> <kbd>k</kbd> next, previous · <kbd>Enter</kbd> open · <kbd>Esc</kbd> back to the list ·
-      <kbd>g</kbd> pushes · <kbd>c</kbd> compose · <kbd>f</kbd> faults · <kbd>o</kbd> overview · <kbd>q</kbd> queues · <kbd>?</kbd> this</p></aside>`}
-    ${place === "" && html`<${List} kept=${kept.list} />`}
-    ${place === "push" && html`<${Push} key=${detail} seq=${detail} />`}
-    ${place === "compose" && html`<${Compose} kept=${kept.compose} />`}
-    ${place === "faults" && html`<${Faults} />`}
-    ${place === "overview" && html`<${Overview} />`}
-    ${place === "queues" && html`<${Queues} name=${detail} />`}
-    ${place !== "push" && !(place in PLACES) && html`<main class="container-fluid" id="main"><h1>There is no such page</h1><p><a href="#/">All pushes</a></p></main>`}`;
+    ${help && html`<aside class="container-fluid keys" aria-label="Shortcuts"><p><kbd>/</kbd> search · <kbd>j</kbd> <kbd>k</kbd> next, previous · <kbd>Enter</kbd> open · <kbd>Esc</kbd> back to the list ·
+      <kbd>g</kbd> pushes · <kbd>c</kbd> compose · <kbd>f</kbd> faults · <kbd>o</kbd> overview · <kbd>q</kbd> queues · <kbd>?</kbd> shortcuts</p></aside>`}
+    ${page === "" && html`<${List} kept=${kept.list} />`}
+    ${page === "push" && html`<${Push} key=${detail} seq=${detail} />`}
+    ${page === "compose" && html`<${Compose} kept=${kept.compose} />`}
+    ${page === "faults" && html`<${Faults} />`}
+    ${page === "overview" && html`<${Overview} />`}
+    ${page === "queues" && html`<${Queues} name=${detail} />`}
+    ${page !== "push" && !(page in PAGES) && html`<main class="container-fluid" id="main"><h1>Page not found</h1><p><a href="#/">All pushes</a></p></main>`}`;
 }
 
 const isList = (address) => address.replace(/^#\/?/, "") === "";
@@ -71,7 +71,7 @@ function key(event, toggleHelp) {
   const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
   if (event.key === "Escape") {
     if (typing) {
-      event.preventDefault(); // a search field would be emptied without saying so
+      event.preventDefault(); // Escape would clear a search field silently
       event.target.blur();
     } else location.hash = "#/";
   } else if (typing) return;

@@ -19,7 +19,7 @@ export function Overview() {
       <${Figure} name="Latency p95" value=${milliseconds(latencyMs.p95)} />
     </dl>
     <div class="columns">
-      <section><h2>Requests a minute</h2><${Minutes} minutes=${minutes} /></section>
+      <section><h2>Requests per minute</h2><${Minutes} minutes=${minutes} /></section>
       <section><h2>Outcomes</h2><${Bars} values=${outcomes} /></section>
     </div>
     <h2>Functions</h2>
@@ -35,18 +35,18 @@ const Figure = ({ name, value }) => html`<div><dt>${name}</dt><dd>${value}</dd><
 function Minutes({ minutes }) {
   const sum = (each) => Object.values(each.outcomes).reduce((a, b) => a + b, 0);
   const most = Math.max(1, ...minutes.map(sum));
-  return html`<svg class="chart" viewBox="0 0 300 80" role="img" aria-label=${`Requests a minute; ${most} at the most`}>
-    ${minutes.map((each, place) => {
+  return html`<svg class="chart" viewBox="0 0 300 80" role="img" aria-label=${`Requests per minute, at most ${most}`}>
+    ${minutes.map((each, index) => {
       let bottom = 78;
       return OUTCOMES.map((outcome) => {
         const height = ((each.outcomes[outcome] || 0) / most) * 70;
         bottom -= height;
-        return height > 0 && html`<rect class=${outcome} x=${place * 10 + 1} y=${bottom} width="8" height=${height}><title>${`${clock(each.minute * 1000)}: ${each.outcomes[outcome]} ${outcome}`}</title></rect>`;
+        return height > 0 && html`<rect class=${outcome} x=${index * 10 + 1} y=${bottom} width="8" height=${height}><title>${`${clock(each.minute * 1000)}: ${each.outcomes[outcome]} ${outcome}`}</title></rect>`;
       });
     })}
     <line x1="0" y1="79" x2="300" y2="79" />
   </svg>
-  <p class="scale" aria-hidden="true"><span>${clock(minutes[0].minute * 1000)}</span><span>at the most ${most} a minute</span><span>${clock(minutes[minutes.length - 1].minute * 1000)}</span></p>`;
+  <p class="scale" aria-hidden="true"><span>${clock(minutes[0].minute * 1000)}</span><span>at most ${most} per minute</span><span>${clock(minutes[minutes.length - 1].minute * 1000)}</span></p>`;
 }
 
 function Bars({ values }) {

@@ -1,10 +1,10 @@
-// A push as each channel shows it. Nothing of a push is loaded: pictures stand as their address.
+// A push in each channel. Nothing in a push is loaded: a picture is shown as its URL.
 import { html } from "./vendor/preact-htm.js";
 import { Badge } from "./words.js";
 
 export function Previews({ shown }) {
   if (!shown) return null;
-  if (!shown.valid) return html`<p>What was sent is no valid message, so no channel would show it.</p><${Faults} faults=${shown.faults} />`;
+  if (!shown.valid) return html`<p>This is not a valid message; no channel would show it.</p><${Faults} faults=${shown.faults} />`;
   return html`
     <p class="marks">
       <${Badge}>${shown.style}<//>
@@ -41,21 +41,21 @@ function Phone({ channel, shown }) {
   </figure>`;
 }
 
-const Cut = ({ text }) => html`${text.shown}${text.cut && html`<del title="cut or refused here">${text.cut}</del>`}`;
+const Cut = ({ text }) => html`${text.shown}${text.cut && html`<del title="truncated or refused here">${text.cut}</del>`}`;
 
 const Activity = ({ activity }) => html`<figure class="phone activity" aria-label="Live Activity">
   <figcaption>Live Activity: ${activity.event}</figcaption>
   <dl>${Object.entries(activity.state).map(([key, value]) => html`<dt>${key}</dt><dd>${typeof value === "string" ? value : JSON.stringify(value)}</dd>`)}</dl>
   <p class="hint">${activity.event === "end"
     ? activity.dismissedAt ? `disappears ${activity.dismissedAt.replace("T", " ").slice(0, 19)} China time` : "iOS lets it disappear after 4 hours"
-    : "stays until it is ended, 12 hours at the most"}</p>
+    : "stays until it is ended, at most 12 hours"}</p>
 </figure>`;
 
 const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
 function Calendar({ occurrences }) {
   if (occurrences.length === 0) return null;
-  return html`<section class="calendar"><h3>Goes out (China time)</h3>
+  return html`<section class="calendar"><h3>Sent at (China time)</h3>
     <ol class="strip" tabindex="0" aria-label="Next occurrences">${occurrences.map((each) => {
       const [day, time] = each.split("T");
       const weekday = WEEKDAYS[new Date(`${day}T00:00:00Z`).getUTCDay()];

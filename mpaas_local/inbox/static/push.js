@@ -1,8 +1,8 @@
-// One push: how it looks, what was on the wire, every attempt, what caused it.
+// One push: its preview, its request on the wire, all attempts, and the call that caused it.
 import { html, useState } from "./vendor/preact-htm.js";
 import { api, useChanges } from "./api.js";
 import { Previews } from "./preview.js";
-import { Answer, Badge, Copy, Failure, clock, moment, pretty } from "./words.js";
+import { Answer, Badge, Copy, Failure, clock, moment, plural, pretty } from "./words.js";
 
 export function Push({ seq }) {
   const [found, setFound] = useState(null);
@@ -45,25 +45,25 @@ export function Push({ seq }) {
     </div>
     <${Failure} error=${error} /><${Answer} sent=${sent} />
     <div class="columns">
-      <section aria-label="How it looks"><h2>How it looks</h2><${Previews} shown=${shown} /></section>
+      <section aria-label="Preview"><h2>Preview</h2><${Previews} shown=${shown} /></section>
       <section aria-label="What happened">
         <h2>Attempts</h2>
         <ol class="timeline">${attempts.map((each) => html`<li key=${each.seq} aria-current=${each.seq === row.seq ? "true" : undefined}>
           <time datetime=${each.receivedAt}>${clock(each.receivedAt)}</time> ${after(attempts[0], each)}
           <a href=${`#/push/${each.seq}`}>${each.outcome}${each.code ? ` ${each.code}` : ""}</a>
           ${each.fault && html` <${Badge} kind="fault">${each.fault}<//>`}</li>`)}</ol>
-        <h2>Answer</h2>
-        <p>${push.answer.httpStatus === null ? "nothing was answered" : `HTTP ${push.answer.httpStatus}`} ${push.answer.code} ${push.answer.message}
+        <h2>Response</h2>
+        <p>${push.answer.httpStatus === null ? "no response" : `HTTP ${push.answer.httpStatus}`} ${push.answer.code} ${push.answer.message}
           ${push.answer.connection !== "kept" && html` <${Badge} kind="fault">connection ${push.answer.connection}<//>`}</p>
         ${push.notes.length > 0 && html`<ul class="notes">${push.notes.map((each) => html`<li>${each}</li>`)}</ul>`}
         <h2>Targets</h2>
-        <details><summary>${push.targets.length} with message ids</summary><div class="scroll" tabindex="0"><table><thead><tr><th>Target</th><th>Message id</th></tr></thead>
+        <details><summary>${plural(push.targets.length, "target")} with message ids</summary><div class="scroll" tabindex="0"><table><thead><tr><th>Target</th><th>Message id</th></tr></thead>
           <tbody>${push.targets.map((each) => html`<tr><td>${each.target}</td><td><code>${each.messageId}</code>${each.repeated && html` <${Badge} kind="warning">repeated<//>`}</td></tr>`)}</tbody></table></div></details>
         <h2>Parameters</h2>
         <div class="scroll" tabindex="0"><table><tbody>${Object.entries(push.parameters || {}).map(([name, text]) => html`<tr><th scope="row">${name}</th><td><pre>${pretty(text)}</pre></td></tr>`)}</tbody></table></div>
         <h2>On the wire</h2>
         <pre tabindex="0" class="wire">POST /?${push.query}${"\n"}Content-Type: application/x-www-form-urlencoded${"\n\n"}${push.body}</pre>
-        <h2>What caused it</h2>
+        <h2>Cause</h2>
         <${Cause} call=${call} />
       </section>
     </div>
@@ -71,7 +71,7 @@ export function Push({ seq }) {
 }
 
 function Cause({ call }) {
-  if (!call) return html`<p>Not known: the function's call has not ended, or did not report this push.</p>`;
+  if (!call) return html`<p>Unknown: the function's call has not ended, or did not report this push.</p>`;
   return html`<p>${call.function}, ${call.trigger}, ${call.cold ? "cold" : "warm"}, ${call.durationMs} ms, request <code>${call.requestId}</code>${call.error && html` <${Badge} kind="refused">${call.error}<//>`}</p>
     <details><summary>Trigger payload</summary><pre tabindex="0">${pretty(call.payload)}</pre><${Copy} label="Copy" text=${call.payload} /></details>
     <details open><summary>Log lines</summary><pre tabindex="0" class="log">${call.log.join("\n")}</pre></details>`;

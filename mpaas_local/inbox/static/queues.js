@@ -1,4 +1,4 @@
-// The queues: how much is in them, and what; a dead letter can be sent back.
+// The queues with their messages; a dead letter can be sent back.
 import { html, useState } from "./vendor/preact-htm.js";
 import { api, useChanges } from "./api.js";
 import { Badge, Failure, moment, plural, pretty } from "./words.js";
@@ -31,7 +31,7 @@ export function Queues({ name }) {
     <div class="scroll" tabindex="0"><table><thead><tr><th>Queue</th><th>Ready</th><th>In flight</th><th>Delayed</th></tr></thead>
       <tbody>${listed.queues.map((each) => html`<tr key=${each.name}><th scope="row"><a href=${`#/queues/${encodeURIComponent(each.name)}`} aria-current=${each.name === name ? "true" : undefined}>${each.name}</a></th>
         <td>${each.activeMessages}</td><td>${each.inactiveMessages}</td><td>${each.delayMessages}</td></tr>`)}</tbody></table></div>
-    ${name && listed.queues.some((each) => each.name === name) && html`<h2>${name}</h2><p role="status">${plural(messages.length, "message")}${messages.length === 100 && ", the first ones"}</p>
+    ${name && listed.queues.some((each) => each.name === name) && html`<h2>${name}</h2><p role="status">${plural(messages.length, "message")}${messages.length === 100 && " (the first 100)"}</p>
       <ul class="letters">${messages.map((each) => html`<li key=${each.messageId}><${Message} message=${each} back=${name === listed.deadLetterQueue && back(each.messageId)} /></li>`)}</ul>`}
   </main>`;
 }
@@ -39,7 +39,7 @@ export function Queues({ name }) {
 function Message({ message, back }) {
   const letter = back ? read(message.text) : null;
   return html`<article>
-    <header><${Badge}>${message.state}<//> <span>${moment(message.enqueueTime)}</span> <span>received ${message.dequeueCount} times</span>
+    <header><${Badge}>${message.state}<//> <span>${moment(message.enqueueTime)}</span> <span>received ${plural(message.dequeueCount, "time")}</span>
       ${letter && html` <${Badge} kind="refused">${letter.reason}<//>`}</header>
     ${letter && html`<p>${letter.detail}</p>`}
     <pre tabindex="0">${pretty(message.text)}</pre>

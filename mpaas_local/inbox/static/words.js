@@ -1,4 +1,4 @@
-// The field's words, and small pieces that several pages show.
+// Names and small components that several pages share.
 import { html, useState } from "./vendor/preact-htm.js";
 
 export const OUTCOMES = ["accepted", "refused", "rejected", "dropped"];
@@ -32,15 +32,15 @@ export function Copy({ text, label }) {
 
 export const Failure = ({ error }) => error && html`<p role="alert" class="failure">${error}</p>`;
 
-// What the HTTP function, a timer or a queue said to an order.
+// The result of sending through the HTTP function, a timer or the queue.
 export function Answer({ sent }) {
   if (!sent) return null;
   const { via, status, answer } = sent;
-  if (via === "timer") return html`<p role="status" class="answer">The timer's function was called: request ${answer.requestId}. A message that is wrong makes the call fail and come again: <a href="#/overview">Overview</a> counts it, <a href="#/queues">Queues</a> keeps it in the end.</p>`;
-  if (via === "queue") return html`<p role="status" class="answer">In the queue: message ${answer.messageId}.</p>`;
+  if (via === "timer") return html`<p role="status" class="answer">The timer fired: request ${answer.requestId}. An invalid message makes the call fail and be retried: <a href="#/overview">Overview</a> counts it, and it ends as a dead letter in <a href="#/queues">Queues</a>.</p>`;
+  if (via === "queue") return html`<p role="status" class="answer">Sent to the queue: message ${answer.messageId}.</p>`;
   const kinds = Object.entries(answer.counts || {}).map(([outcome, number]) => `${number} ${outcome}`).join(", ");
   return html`<div role="status" class="answer">
     <p>HTTP ${status}${kinds && `: ${kinds}`}${answer.detail && `: ${answer.detail}`}</p>
-    <details><summary>The function's answer</summary><pre tabindex="0">${JSON.stringify(answer, null, 2)}</pre></details>
+    <details><summary>Response of the function</summary><pre tabindex="0">${JSON.stringify(answer, null, 2)}</pre></details>
   </div>`;
 }

@@ -850,7 +850,7 @@ def test_message_that_was_done_too_late_comes_again(
     first, again = (call.json[0] for call in function.calls)
     assert (first["id"], first["data"]) == (again["id"], again["data"])
     assert stream.counts["received"] == 2
-    assert "zeus: 1 messages were done too late and come again" in caplog.text
+    assert "zeus: 1 receipts expired; their messages will be redelivered" in caplog.text
 
 
 def test_other_products_can_be_fed_from_an_mns_queue(
@@ -876,12 +876,12 @@ def test_destination_that_is_no_queue_of_the_server_refuses(store: MnsStore) -> 
 
 
 def test_stream_needs_what_its_trigger_uses(source: MemorySource) -> None:
-    with pytest.raises(ValueError, match="invoke is needed"):
+    with pytest.raises(ValueError, match="invoke is required"):
         EventStream(stream_of(trigger(), "f"), source)
-    with pytest.raises(ValueError, match="accept is needed"):
+    with pytest.raises(ValueError, match="accept is required"):
         EventStream(stream_of(trigger(asyncInvocationType=True), "f"), source, invoke=ScriptedFunction())
     config = stream_of(trigger(run={**QUICK, "deadLetterQueue": {"Arn": DEAD}}), "f")
-    with pytest.raises(ValueError, match="dead_letters is needed"):
+    with pytest.raises(ValueError, match="dead_letters is required"):
         EventStream(config, source, invoke=ScriptedFunction())
 
 

@@ -149,7 +149,7 @@ def test_what_cannot_be_asked_is_refused(call: Call, path: str) -> None:
 
 
 def test_what_is_not_there_is_said(call: Call) -> None:
-    assert call("GET", "/api/pushes/999999", status=404) == {"detail": "There is no push 999999."}
+    assert call("GET", "/api/pushes/999999", status=404) == {"detail": "Push 999999 does not exist."}
     assert call("POST", "/api/pushes/999999/again", {}, status=404)
     assert call("GET", "/api/queues/none/messages", status=404)
 
@@ -296,7 +296,7 @@ def test_an_event_is_not_sent_back_as_if_it_were_a_message(call: Call, stack: St
 
     refusal = call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {}, status=409)
 
-    assert "holds an event" in refusal["detail"]
+    assert "contains an event" in refusal["detail"]
     assert message.id in {each.id for each in stack.queues.store.messages(dead)}
     stack.queues.store.remove(dead, message.id)
 
@@ -323,7 +323,7 @@ def test_a_letter_goes_back_for_the_targets_that_got_nothing(call: Call, stack: 
     [
         ("not a letter", "not a dead letter"),
         ('{"reason": "refused"}', "not a dead letter"),
-        ('{"reason": "refused", "body": "{\\"tit", "cut": {"characters": 9}}', "only the beginning"),
+        ('{"reason": "refused", "body": "{\\"tit", "cut": {"characters": 9}}', "truncated"),
     ],
 )
 def test_what_cannot_be_sent_again_stays(call: Call, stack: Stack, letter: str, told: str) -> None:

@@ -88,7 +88,7 @@ def test_the_list_is_searched_filtered_and_cleared(page: Page, stack: Stack) -> 
     expect(rows(page)).to_contain_text("Lunch")
     page.get_by_label("Delivery").select_option("")
     page.get_by_label("Trigger").select_option("timer")
-    expect(page.get_by_text("No push fits the filter")).to_be_visible()
+    expect(page.get_by_text("No push matches the filter")).to_be_visible()
     page.get_by_role("button", name="Reset the filter").click()
     expect(rows(page)).to_have_count(3)
 
@@ -104,12 +104,12 @@ def test_esc_leaves_the_search_as_it_is(page: Page, stack: Stack) -> None:
     push(stack, title="Breakfast")
     page.goto("/")
     page.get_by_label("Search").fill("supper")
-    expect(page.get_by_text("No push fits the filter")).to_be_visible()
+    expect(page.get_by_text("No push matches the filter")).to_be_visible()
 
     page.keyboard.press("Escape")
 
     expect(page.get_by_label("Search")).to_have_value("supper")
-    expect(page.get_by_text("No push fits the filter")).to_be_visible()
+    expect(page.get_by_text("No push matches the filter")).to_be_visible()
 
 
 def test_one_comes_back_to_the_push_that_was_opened(page: Page, stack: Stack) -> None:
@@ -282,7 +282,7 @@ def test_hostile_texts_stay_texts(page: Page, stack: Stack) -> None:
     expect(rows(page)).to_contain_text(HOSTILE)
     rows(page).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
-    page.get_by_text("1 with message ids").click()
+    page.get_by_text("1 target with message ids").click()
     name = dead_letter(stack, MESSAGE | {"title": HOSTILE, "deliveryType": HOSTILE})
     page.goto(f"/#/queues/{name}")
     expect(page.locator(".letters")).to_contain_text("<img src=x")
@@ -303,7 +303,7 @@ def test_a_message_is_composed_judged_and_sent_every_way(page: Page, stack: Stac
     page.get_by_label("expiredSeconds", exact=False).fill("0")
     expect(page.locator("#expiredSeconds-help")).to_contain_text("must be at least 1")
     page.get_by_label("expiredSeconds", exact=False).fill("60")
-    page.get_by_text("All other parameters").click()
+    page.get_by_text("Other parameters").click()
     page.get_by_label("extendedParams").fill('{"order": "4711"}')
     page.get_by_label("silent").select_option("1")
     expect(page.get_by_text("valid: 1 request(s) to mPaaS")).to_be_visible()
@@ -311,10 +311,10 @@ def test_a_message_is_composed_judged_and_sent_every_way(page: Page, stack: Stac
 
     page.get_by_role("button", name="Send through the HTTP function").click()
     expect(page.locator(".answer")).to_contain_text("HTTP 200")
-    page.get_by_role("button", name="As a timer's payload").click()
-    expect(page.get_by_text("The timer's function was called")).to_be_visible()
-    page.get_by_role("button", name="To the queue").click()
-    expect(page.get_by_text("In the queue: message")).to_be_visible()
+    page.get_by_role("button", name="Send as a timer's payload").click()
+    expect(page.get_by_text("The timer fired")).to_be_visible()
+    page.get_by_role("button", name="Send to the queue").click()
+    expect(page.get_by_text("Sent to the queue: message")).to_be_visible()
 
     page.get_by_role("link", name="Pushes").click()
     expect(rows(page)).to_have_count(3)
@@ -327,7 +327,7 @@ def test_a_message_is_composed_judged_and_sent_every_way(page: Page, stack: Stac
 def test_every_parameter_of_the_message_can_be_written(page: Page, stack: Stack) -> None:
     schema = urllib3.request("GET", f"{stack.inbox_url}/api/schema").json()
     page.goto("/#/compose")
-    page.get_by_text("All other parameters").click()
+    page.get_by_text("Other parameters").click()
 
     for name, described in schema["properties"].items():
         if name == "StrategyContent":  # a second spelling
@@ -376,13 +376,13 @@ def test_a_daily_loop_is_scheduled(page: Page, stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["#/nowhere", "#/queues/nope%", "#/push/abc", "#/push/999999", "#/queues/none"]
+    "address", ["#/nowhere", "#/queues/nope%", "#/push/abc", "#/push/999999", "#/queues/none"]
 )
-def test_an_address_that_leads_nowhere_says_so(page: Page, place: str) -> None:
-    page.goto(f"/{place}")
+def test_an_address_that_leads_nowhere_says_so(page: Page, address: str) -> None:
+    page.goto(f"/{address}")
 
     expect(
-        page.get_by_text(re.compile("no such page|no push|valid integer|not exist", re.IGNORECASE)).first
+        page.get_by_text(re.compile("page not found|valid integer|not exist", re.IGNORECASE)).first
     ).to_be_visible()
 
 
@@ -391,7 +391,7 @@ def test_an_address_that_leads_nowhere_says_so(page: Page, place: str) -> None:
 
 def test_a_fault_is_ordered_and_its_retries_are_seen(page: Page, stack: Stack) -> None:
     page.goto("/#/faults")
-    expect(page.get_by_text("None: the sandbox answers as it should.")).to_be_visible()
+    expect(page.get_by_text("None: the sandbox responds normally.")).to_be_visible()
     page.get_by_label("How many requests").fill("2")
     page.get_by_role("button", name="Order").click()
     expect(page.locator(".standing")).to_contain_text("2 more")
@@ -400,16 +400,16 @@ def test_a_fault_is_ordered_and_its_retries_are_seen(page: Page, stack: Stack) -
 
     expect(page.locator("ol.live li")).to_have_count(3)
     expect(page.locator("ol.live li", has_text="Throttling.User")).to_have_count(2)
-    expect(page.get_by_text("None: the sandbox answers as it should.")).to_be_visible()
+    expect(page.get_by_text("None: the sandbox responds normally.")).to_be_visible()
 
-    page.get_by_label("The sandbox is to").select_option("delay")
+    page.get_by_label("Kind", exact=True).select_option("delay")
     page.get_by_label("Milliseconds").fill("-1")
     page.get_by_role("button", name="Order").click()
     expect(page.get_by_role("alert")).to_contain_text("milliseconds")
     page.get_by_label("Milliseconds").fill("10")
-    page.get_by_text("by chance").click()
+    page.get_by_text("at random").click()
     page.get_by_role("button", name="Order").click()
-    expect(page.locator(".standing")).to_contain_text("by chance of 0.2")
+    expect(page.locator(".standing")).to_contain_text("with probability 0.2")
     page.get_by_role("button", name="Cancel all").click()
     expect(page.locator(".standing")).to_have_count(0)
     assert stack.sandbox.faults() == []
@@ -424,8 +424,8 @@ def test_the_overview_counts_what_happens(page: Page, stack: Stack) -> None:
 
     expect(page.locator("dt", has_text="Requests received").locator("+ dd")).to_have_text(str(before + 1))
     expect(page.get_by_role("row", name=re.compile("mpaas-http-push-dev"))).to_be_visible()
-    expect(page.get_by_role("img", name=re.compile("Requests a minute"))).to_be_visible()
-    expect(page.locator(".scale")).to_contain_text(re.compile(r"at the most \d+ a minute"))
+    expect(page.get_by_role("img", name=re.compile("Requests per minute"))).to_be_visible()
+    expect(page.locator(".scale")).to_contain_text(re.compile(r"at most \d+ per minute"))
     expect(page.get_by_label("accepted")).to_be_visible()
 
 
@@ -553,7 +553,7 @@ def test_everything_can_be_reached_by_keys(page: Page, stack: Stack) -> None:
         page.keyboard.press(key)
         expect(page.get_by_role("heading", level=1)).to_have_text(heading)
     page.keyboard.press("?")
-    expect(page.get_by_label("Keys", exact=True).first).to_be_visible()
+    expect(page.get_by_label("Shortcuts", exact=True).first).to_be_visible()
 
 
 def test_the_page_uses_nothing_but_the_documented_api(page: Page, stack: Stack) -> None:
@@ -601,7 +601,7 @@ def test_nothing_is_loaded_from_elsewhere(page: Page, stack: Stack) -> None:
 def test_json_is_sent_as_it_was_typed(page: Page, stack: Stack) -> None:
     typed = '{"order":12345678901234567890}'
     page.goto("/#/compose")
-    page.get_by_text("All other parameters").click()
+    page.get_by_text("Other parameters").click()
     page.locator("[id='extendedParams']").fill(typed)
     expect(page.get_by_text("valid: 1 request")).to_be_visible()
 
@@ -617,7 +617,7 @@ def test_json_is_sent_as_it_was_typed(page: Page, stack: Stack) -> None:
 
 def test_a_field_stays_open_while_one_writes_in_it(page: Page) -> None:
     page.goto("/#/compose")
-    page.get_by_text("All other parameters").click()
+    page.get_by_text("Other parameters").click()
     field = page.locator("[id='miChannelId']")
     field.fill("1")
     field.press("Backspace")
