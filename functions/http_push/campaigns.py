@@ -45,7 +45,7 @@ def show_all(context: object) -> Response[str]:
 def show(campaign_id: str, context: object) -> Response[str]:
     """Show a campaign."""
     stored = _tools(context).store.get(campaign_id)
-    return _json(200, {**stored.as_json(), "document": stored.campaign.as_json()})
+    return _json(200, {**stored.as_json(), "results": stored.results, "document": stored.campaign.as_json()})
 
 
 def pause(campaign_id: str, context: object) -> Response[str]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpaas_push.campaign.results import RESULTS, result_lines
+from mpaas_push.__main__ import main
+from mpaas_push.campaign.results import result_lines
 from tests.functions.campaign_stack import BUCKET, CampaignStack, document
+from tests.functions.http_stack import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.redis_server import RedisServer
 
+PAYLOADS = Path(__file__).resolve().parents[1] / "payloads"
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -54,8 +60,8 @@ def reached(stack: CampaignStack, prefix: str) -> dict[str, int]:
 
 
 def results(stack: CampaignStack, campaign: str) -> list[dict[str, str]]:
-    (run,) = {key.split("/")[2] for key in stack.objects.names(BUCKET, f"{RESULTS}{campaign}/")}
-    return list(result_lines(stack.objects, BUCKET, campaign, run))
+    _, _, folder = stack.show(campaign)["results"].partition(f"oss://{BUCKET}/")
+    return list(result_lines(stack.objects, BUCKET, folder))
 
 
 def test_texts_come_from_the_rows_and_each_row_has_one_fate(stack: CampaignStack) -> None:
@@ -178,3 +184,135 @@ def test_what_is_cancelled_is_counted_as_cancelled(stack: CampaignStack) -> None
     assert sum(counted.values()) == 12000
     assert len(reached(stack, "stopped")) == counted["accepted"]
     assert stack.request("POST", "/v1/campaigns/stopped/resume").status == 409
+
+
+def test_a_file_that_changes_under_a_campaign_stops_it_with_words(stack: CampaignStack) -> None:
+    stack.put("audiences/moved.csv", users(12000, "moved"))
+    stack.start(document("moved", pace=200))
+    while not stack.show("moved")["counts"]["rows"]:
+        pass
+    stack.request("POST", "/v1/campaigns/moved/pause")
+    wait_until_still(stack, "moved")
+    stack.put("audiences/moved.csv", users(12001, "moved"))
+    stack.request("POST", "/v1/campaigns/moved/resume")
+
+    stopped = stack.wait("moved", states=("incomplete",))
+
+    assert "was changed while the campaign ran" in stopped["problem"]
+    assert 0 < len(reached(stack, "moved")) == stopped["counts"]["accepted"] < 12000
+
+
+def test_what_is_misconfigured_leaves_the_campaign_incomplete_and_resume_takes_it_up(
+    stack: CampaignStack,
+) -> None:
+    stack.put("audiences/keys.csv", users(40, "keys"))
+    message = {**document()["message"], "taskName": "misconfigured-once"}
+    fault = {"kind": "result", "code": "3007", "match": {"taskName": "misconfigured-once"}}
+    stack.sandbox.order(**fault, next=16)  # four attempts of Function Compute, four requests each
+
+    stack.start(document("keys", message=message))
+    stopped = stack.wait("keys", states=("incomplete",))
+    assert fates(stopped) == {}
+    stack.request("POST", "/v1/campaigns/keys/resume")
+
+    assert fates(stack.wait("keys")) == {"accepted": 40}
+    assert set(reached(stack, "keys").values()) == {1}
+
+
+def test_rows_after_the_end_of_a_campaign_are_expired(stack: CampaignStack) -> None:
+    stack.put("audiences/late.csv", users(50, "late"))
+
+    stack.start(document("late", endsAt="2020-01-01T00:00:00Z"))
+
+    assert fates(stack.wait("late")) == {"expired": 50}
+    assert reached(stack, "late") == {}
+    assert len(results(stack, "late")) == 50
+
+
+def test_outside_its_window_a_campaign_waits_and_costs_nothing(stack: CampaignStack) -> None:
+    stack.put("audiences/night.csv", users(50, "night"))
+    hour = time.gmtime(time.time() + 8 * 3600).tm_hour
+    window = {"from": f"{(hour + 2) % 24:02}:00", "to": f"{(hour + 3) % 24:02}:00"}
+
+    stack.start(document("night", window=window))
+    while stack.queue.counts["calls"] == 0 or stack.show("night")["state"] != "waiting":
+        pass
+
+    assert stack.queue.settle(30)
+    assert reached(stack, "night") == {}
+    assert stack.queue.counts["pending"] > 0  # the piece, delayed by up to an hour
+    stack.request("POST", "/v1/campaigns/night/cancel")
+    assert fates(stack.wait("night", states=("cancelled",))) in ({"cancelled": 50}, {})
+
+
+def test_an_upload_below_campaigns_starts_one(stack: CampaignStack) -> None:
+    stack.put("audiences/upload.csv", users(30, "upload"))
+    stack.put("campaigns/upload.json", json.dumps(document("upload")))
+    event = json.loads((PAYLOADS / "oss-native.json").read_text("utf-8"))
+    entry = event["events"][0]
+    entry["oss"]["bucket"] |= {"arn": f"acs:oss:cn-hangzhou:1000000000000000:{BUCKET}", "name": BUCKET}
+    entry["oss"]["object"]["key"] = "campaigns/upload.json"
+
+    stack.queue.accept(json.dumps(event).encode())
+    deadline = time.monotonic() + 30
+    while stack.request("GET", "/v1/campaigns/upload").status == 404:
+        assert time.monotonic() < deadline, stack.lines[-10:]
+
+    assert fates(stack.wait("upload")) == {"accepted": 30}
+
+
+def test_tasks_that_are_delivered_twice_find_their_piece_taken(stack: CampaignStack) -> None:
+    stack.put("audiences/again.csv", users(2000, "again"))
+    stack.start(document("again"))
+    run = stack.show("again")["results"].split("/")[-2]
+    task = {"campaign": "again", "run": run, "piece": 0, "turn": 1}
+    for _ in range(5):
+        stack.queue.accept(json.dumps({"campaignTask": task}).encode())
+
+    assert fates(stack.wait("again")) == {"accepted": 2000}
+    assert set(reached(stack, "again").values()) == {1}
+
+
+def test_without_a_redis_campaigns_are_refused_with_words(tmp_path: Path) -> None:
+    with CampaignStack(tmp_path, "") as stack:
+        stack.put("audiences/double11.csv", users(3))
+
+        answers = [stack.start(document()), stack.request("GET", "/v1/campaigns")]
+
+    assert [answer.status for answer in answers] == [500, 500]
+    assert "set PUSH_LEDGER_URL" in answers[0].json["detail"]
+
+
+def test_the_commands_check_start_follow_and_report(
+    stack: CampaignStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PUSH_HTTP_URL", stack.url)
+    monkeypatch.setenv("PUSH_OSS_ENDPOINT", stack.oss.endpoint)
+    monkeypatch.setenv("MPAAS_APP_ID", "ONEX570DA89211721")
+    monkeypatch.setenv("MPAAS_WORKSPACE_ID", "test")
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", ROLE.access_key_id)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", ROLE.access_key_secret)
+    monkeypatch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", ROLE.security_token or "")
+    file, audience = tmp_path / "cli.json", tmp_path / "users.csv"
+    file.write_text(json.dumps(document("cli", pace=5000)))
+    audience.write_text(users(300, "cli") + "cli-7,Again,zh\n,Nobody,en\n")
+
+    def campaign(*arguments: str) -> str:
+        assert main(["campaign", *arguments]) == 0
+        return capsys.readouterr().out
+
+    checked = campaign("check", str(file), "--audience", str(audience))
+    assert checked == (
+        "line 302: its target came before\nline 303: has no target: user_id is empty\n"
+        "302 rows, 300 targets, 30 requests, 1 duplicate, 1 invalid\n"
+        "0 seconds at 5,000 targets a second\n"
+    )
+    started = campaign("start", str(file), "--audience", str(audience))
+    assert "uploaded to oss://marketing/audiences/cli.csv" in started
+    assert "cli: done\n  302 rows, 300 accepted, 1 invalid, 1 duplicate\n" in started
+    assert "cli: done" in campaign("status", "cli")
+    report = campaign("report", "cli").splitlines()
+    assert report[0] == "target,outcome,resultCode,text,messageId,offset"
+    assert len(report) == 3
+    assert main(["campaign", "pause", "nothing"]) == 1
+    assert "there is no campaign nothing" in capsys.readouterr().err

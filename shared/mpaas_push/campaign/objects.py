@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -11,7 +12,8 @@ from mpaas_push.campaign.errors import AudienceUnreadable
 from mpaas_push.settings import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from mpaas_push.credentials import Credentials
     from mpaas_push.settings import Settings
@@ -61,20 +63,22 @@ class Objects(Protocol):
 class OssObjects:
     """Objects of the buckets of one region. Made for one invocation: keys rotate."""
 
-    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+    def __init__(self, settings: Settings, credentials: Credentials, *, inside: bool = True) -> None:
         """Open nothing yet.
 
         Args:
             settings: `PUSH_OSS_ENDPOINT`, and the region.
-            credentials: The AccessKey; it needs the rights of docs/campaigns.md.
+            credentials: The AccessKey; it needs the rights of docs/permissions.md.
+            inside: Whether the region's internal endpoint can be reached, if the settings name none.
         """
         import alibabacloud_oss_v2 as oss  # a fifth of a second that no single push pays
 
         self._oss: Any = oss
+        self._errors = (oss.exceptions.BaseError, OSError)
         region = (
             os.environ.get("FC_REGION") or os.environ.get("ALIBABA_CLOUD_REGION_ID") or settings.region_id
         )
-        endpoint = settings.oss_endpoint or f"https://oss-{region}-internal.aliyuncs.com"
+        endpoint = settings.oss_endpoint or f"https://oss-{region}{'-internal' * inside}.aliyuncs.com"
         provider = oss.credentials.StaticCredentialsProvider(
             credentials.access_key_id, credentials.access_key_secret, credentials.security_token
         )
@@ -115,6 +119,30 @@ class OssObjects:
         """See `Objects`."""
         self._do(f"oss://{bucket}/{key}", "put_object", bucket=bucket, key=key, body=content)
 
+    def upload(self, bucket: str, key: str, path: Path, progress: Callable[[int, int], None]) -> None:
+        """Upload a file, a large one in parts; one that was interrupted goes on where it ended.
+
+        Args:
+            bucket: Name of the bucket.
+            key: Name of the object.
+            path: The file.
+            progress: Is told how many bytes are written, of how many.
+
+        Raises:
+            AudienceUnreadable: that is not possible.
+        """
+        oss = self._oss
+        uploader = self._client.uploader(enable_checkpoint=True, checkpoint_dir=tempfile.gettempdir())
+        request = oss.PutObjectRequest(
+            bucket=bucket,
+            key=key,
+            progress_fn=lambda _, written, total: progress(written, total),
+        )
+        try:
+            uploader.upload_file(request, str(path))
+        except self._errors as error:
+            raise _unreadable(f"oss://{bucket}/{key}", type(error).__name__) from None
+
     def names(self, bucket: str, prefix: str) -> Iterator[str]:
         """See `Objects`."""
         token = None
@@ -139,7 +167,7 @@ class OssObjects:
         name = "".join(map(str.capitalize, operation.split("_")))
         try:
             return getattr(self._client, operation)(getattr(self._oss, f"{name}Request")(**request))
-        except Exception as error:  # noqa: BLE001 - the SDK wraps kinds of several packages
+        except self._errors as error:
             cause: Any = error
             while cause is not None and not hasattr(cause, "status_code"):
                 cause = getattr(cause, "_error", None) or cause.__cause__

@@ -7,7 +7,7 @@ part again; the last block of a piece joins its parts to one object.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mpaas_push.campaign.block import Fate
     from mpaas_push.campaign.objects import Objects
 
-__all__ = ["RESULTS", "Results", "result_lines"]
+__all__ = ["RESULTS", "Results", "folder_of", "result_lines"]
 
 RESULTS = "campaign-results/"
 """Prefix of all results, in the bucket of the audience. Not below `campaigns/`, whose uploads start one."""
@@ -69,9 +69,15 @@ def folder_of(campaign: str, run: str) -> str:
     return f"{RESULTS}{campaign}/{run}/"
 
 
-def result_lines(objects: Objects, bucket: str, campaign: str, run: str) -> Iterator[dict[str, str]]:
-    """Yield what is known of rows, piece by piece; of pieces under way what has been committed or sent."""
-    keys = list(objects.names(bucket, folder_of(campaign, run)))
+def result_lines(objects: Objects, bucket: str, folder: str) -> Iterator[dict[str, Any]]:
+    """Yield what is known of rows, piece by piece; of pieces under way what has been committed or sent.
+
+    Args:
+        objects: Where they are.
+        bucket: The bucket of the audience.
+        folder: Prefix of the results, as `folder_of` returns it.
+    """
+    keys = list(objects.names(bucket, folder))
     whole = {key.removesuffix(".jsonl") for key in keys}
     for key in keys:
         if key.rpartition("/")[0] not in whole:

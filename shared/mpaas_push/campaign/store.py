@@ -20,6 +20,7 @@ from redis.retry import Retry
 
 from mpaas_push.campaign.errors import CampaignConflict, StoreUnavailable, UnknownCampaign
 from mpaas_push.campaign.model import Campaign
+from mpaas_push.campaign.results import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,6 +99,12 @@ class StoredCampaign:
         if state == "running" and window and window.seconds_until_open(self.now):
             return "waiting"
         return state
+
+    @property
+    def results(self) -> str:
+        """Where its results are: bucket and prefix."""
+        folder = folder_of(self.fields["id"], self.fields["run"])
+        return f"oss://{self.campaign.audience.bucket}/{folder}"
 
     def as_json(self) -> dict[str, Any]:
         """Return what `GET /v1/campaigns/{id}` says of it."""
@@ -334,9 +341,23 @@ class CampaignStore:
         answer, *state = self._call("renew", campaign_id, piece, owner, round(LEASE_SECONDS * 1000))
         return state[0] if answer == "kept" else None
 
-    def release(self, campaign_id: str, piece: int, owner: str, *, due: float, has_waited: bool) -> None:
-        """Give a piece back; its next task is due after so many seconds."""
-        self._call("release", campaign_id, piece, owner, round(due * 1000), int(has_waited))
+    def release(
+        self, campaign_id: str, piece: int, owner: str, *, due: float, has_waited: bool
+    ) -> int | None:
+        """Give a piece back.
+
+        Args:
+            campaign_id: The campaign.
+            piece: Index of the piece.
+            owner: Who has it.
+            due: Seconds until its next task is due.
+            has_waited: It only waited for its pace or its window, which is no failed attempt.
+
+        Returns:
+            The turn that it is in; None if somebody else has it.
+        """
+        answer, *turn = self._call("release", campaign_id, piece, owner, round(due * 1000), int(has_waited))
+        return int(turn[0]) if answer == "released" else None
 
     def fail(self, campaign_id: str, piece: int, owner: str, problem: str) -> None:
         """Give a piece up until the campaign is resumed."""

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push.errors import Misconfigured, UnreadablePayload
+from mpaas_push.errors import Misconfigured, PushError, UnreadablePayload
 from mpaas_push.functions import LONGEST_DELAY, Functions, InvocationRefused, InvocationUnknown
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.task import absolute_scope
@@ -181,12 +181,12 @@ class TaskQueue:
             InvocationRefused: as in `submit`, of the first one that failed; the others were tried too.
             InvocationUnknown: as in `submit`.
         """
-        failures: list[Exception] = []
+        failures: list[PushError] = []
 
         def submit(task: PieceTask) -> None:
             try:
                 self.submit(task)
-            except Exception as error:  # noqa: BLE001 - raised below; the others must be tried
+            except PushError as error:  # raised below; the others must be tried
                 failures.append(error)
 
         side_by_side(submit, tasks, threads=SIDE_BY_SIDE)

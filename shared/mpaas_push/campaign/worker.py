@@ -354,9 +354,11 @@ class _Worker:
     def _hand_on(self, hand_on: _HandOn) -> str:
         """Let the next task have the piece."""
         task = self._task
-        following = replace(task, turn=task.turn + 1, watch=0, at=hand_on.at, pace_version=self._pace_version)
         # Released first: should this be killed in between, the repetition of this very task goes on.
-        self._store.release(task.campaign, task.piece, self._owner, due=hand_on.delay, has_waited=True)
+        turn = self._store.release(task.campaign, task.piece, self._owner, due=hand_on.delay, has_waited=True)
+        if turn is None:
+            return "lost"
+        following = replace(task, turn=turn + 1, watch=0, at=hand_on.at, pace_version=self._pace_version)
         self._queue.submit(following, delay=hand_on.delay)
         return hand_on.reason
 

@@ -2,6 +2,8 @@
 --
 -- ARGV  index of the piece, owner, milliseconds until the next task is due, `1` if it only waited (for its pace or
 --       its window), which is no failed attempt
+--
+-- Returns `lost` if somebody else has the piece, else `released` with its turn: the next task has a later one.
 
 local piece = read_piece(ARGV[1])
 if piece.owner ~= ARGV[2] then return {'lost'} end
@@ -12,4 +14,4 @@ if ARGV[4] == '1' and piece.attempts > 0 then
 end
 write_piece(ARGV[1], piece)
 expect_sign_of_life(now + tonumber(ARGV[3]))
-return {'released'}
+return {'released', tostring(piece.turn)}
