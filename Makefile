@@ -7,6 +7,8 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 # The local stack's triggers, for `make tick NAME=…`.
 STAGE ?= dev
+# Without a stage, `make validate` says itself which stages' settings it judges.
+JUDGED = $(if $(filter file,$(origin STAGE)),,--stage '$(STAGE)')
 FUNCTION ?= http_push
 EVENTS ?= http://127.0.0.1:8082
 
@@ -36,8 +38,8 @@ pictures: install  ## take the pictures of docs/guide.md (needs Chromium)
 tick: install  ## fire a timer of the running stack: make tick NAME=morning
 	@$(BIN)/python -m mpaas_local.tick $(if $(NAME),'$(NAME)') --events $(EVENTS)
 
-validate: install  ## check settings, descriptors, policies, timer payloads and rules, offline
-	$(BIN)/python -m project validate
+validate: install  ## check settings, descriptors, policies, timer payloads and rules, offline: make validate STAGE=staging
+	$(BIN)/python -m project validate $(JUDGED)
 
 template: install  ## write template.yml, made of s.yaml
 	$(BIN)/python -m project template
@@ -75,6 +77,7 @@ package: validate  ## zips of functions and layer for template.yml
 prepare: install  ## make queues, topic and the texts of the policies: make prepare STAGE=staging
 	$(BIN)/python -m deploy.prepare --stage $(STAGE) $(ARGS)
 
+deploy: JUDGED = --stage '$(STAGE)'
 deploy: validate  ## deploy a stage: make deploy STAGE=staging (settings in .env)
 	$(BIN)/python -m deploy deploy --stage $(STAGE) $(ARGS)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,13 @@ from darabonba.runtime import RuntimeOptions
 from mns.mns_exception import MNSExceptionBase
 from mns.mns_request import GetQueueAttributesRequest, GetQueueAttributesResponse
 
+from deploy.cloud import CloudRefused
 from deploy.serverless import CLI
 from mpaas_push.credentials import Credentials
 from mpaas_push.settings import Settings
-from project.triggers import EventBridge, Oss
-from project.wiring import mns_queues
+from project.stages import TELL_APART, stages
+from project.triggers import EventBridge, Oss, OssConfig
+from project.wiring import mns_queues, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,6 +96,10 @@ def preflight(stage: Stage) -> Findings:
                 unasked.append(question.what)
             elif not answer:
                 lacking.append(f"{question.what} is not there: {question.step}")
+    try:
+        lacking += _wanted_elsewhere(stage)
+    except CloudRefused:
+        unasked.append("another stage that wants the same uploads")
     return Findings(lacking=lacking, unasked=unasked)
 
 
@@ -144,6 +150,34 @@ def _questions(stage: Stage) -> Iterator[_Question]:
             step=f"make prepare STAGE={stage.name}",
             is_there=partial(_is_queue, stage, queue),
         )
+
+
+def _wanted_elsewhere(stage: Stage) -> Iterator[str]:
+    """Name the OSS triggers that OSS would refuse beside those that other stages have in the cloud.
+
+    Raises:
+        CloudRefused: the key may not look at the triggers of other stages.
+    """
+    ours = [
+        trigger for each in stage.functions.values() for trigger in each.triggers if isinstance(trigger, Oss)
+    ]
+    cloud = stage.cloud()
+    for other in stages(stage.folder):
+        if not ours or other == stage.name:
+            continue
+        theirs = replace(stage, name=other, env={**stage.env, "STAGE": other})
+        for name in [function.function_name for function in theirs.functions.values()]:
+            for there in cloud.triggers(name).values():
+                for trigger in ours:
+                    if there["triggerType"] == "oss" and _collide(trigger, there):
+                        told = f"the trigger {trigger.trigger_name} wants uploads to {trigger.bucket}"
+                        yield f"{told} that a trigger of {name} wants too: OSS refuses it. {TELL_APART}"
+
+
+def _collide(trigger: Oss, there: dict[str, Any]) -> bool:
+    if there.get("sourceArn") != trigger.source_arn:
+        return False
+    return overlap(trigger.trigger_config, OssConfig.model_validate(there["triggerConfig"]))
 
 
 def _service_roles(triggers: list[Any]) -> set[str]:

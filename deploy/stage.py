@@ -1,12 +1,8 @@
-"""One deployment of the project: its stage, its descriptor, its settings, and the ways to the cloud.
-
-The settings of a stage are those of `.env`, over them those of `.env.<stage>`, over them those of the shell.
-"""
+"""One deployment of the project: its stage, its descriptor, its settings, and the ways to the cloud."""
 
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -21,15 +17,16 @@ from mpaas_push.credentials import Credentials
 from mpaas_push.errors import Misconfigured
 from mpaas_push.settings import Settings
 from project.descriptor import DescriptorError, read_functions
-from project.env_file import NEEDED, OF_FUNCTION_COMPUTE, read_env
+from project.env_file import NEEDED, OF_FUNCTION_COMPUTE
+from project.stages import missing_settings, read_settings, stage_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from project.function import FunctionProperties
 
-__all__ = ["OF_THE_ACCOUNT", "STAND_IN", "Stage", "missing_settings", "read_stage", "stage_file", "stages"]
+__all__ = ["OF_THE_ACCOUNT", "STAND_IN", "Stage", "read_stage"]
 
 STAND_IN = "DEPLOY_CLOUD"
 """Variable with the address of a stand-in of the cloud on this machine, for trials: all calls go there."""
@@ -166,7 +163,7 @@ class Stage:
 
     def lacking(self, names: Collection[str] = tuple(NEEDED)) -> list[str]:
         """Name the settings that are missing or wrong, each with what belongs there."""
-        found = missing_settings(self.env, f".env.{self.name} or .env", names)
+        found = [f"{fault.field} {fault.message}" for fault in missing_settings(self.env, self.name, names)]
         if "FC_REGION" in self.env:
             found.append(f"FC_REGION is set; unset it: {OF_FUNCTION_COMPUTE}")
         try:
@@ -187,34 +184,5 @@ def read_stage(name: str, folder: Path = ROOT) -> Stage:
     Raises:
         Misconfigured: there is no such stage, or its settings cannot be read or name another one.
     """
-    settings: dict[str, str] = {}
-    for file in (folder / ".env", folder / f".env.{name}"):
-        found = read_env(file)
-        if (named := found.pop("STAGE", name)) != name:
-            raise Misconfigured(
-                f"STAGE is {named} in {file.name}, but {name} was asked for: remove it there,"
-                f" `make … STAGE={name}` names the stage"
-            )
-        settings |= found
-    if not stage_file(folder, name).is_file():
-        raise Misconfigured(f"there is no stage {name}: there are {', '.join(stages(folder))}")
-    return Stage(name=name, folder=folder, env=settings | dict(os.environ) | {"STAGE": name})
-
-
-def stage_file(folder: Path, name: str) -> Path:
-    """Return the descriptor of a stage: `s.<stage>.yaml`, and `s.yaml` for `dev`."""
-    return folder / ("s.yaml" if name == "dev" else f"s.{name}.yaml")
-
-
-def stages(folder: Path) -> Sequence[str]:
-    """Return the stages that a folder describes."""
-    return ["dev", *sorted(path.name.split(".")[1] for path in folder.glob("s.*.yaml"))]
-
-
-def missing_settings(env: Mapping[str, str], file: str, names: Collection[str] = tuple(NEEDED)) -> list[str]:
-    """Name the settings that are missing or of a wrong form, each with what belongs there."""
-    return [
-        f"{name} is {'not set' if not env.get(name) else f'{env[name]!r}'}: put {what} into {file}"
-        for name, (pattern, what) in NEEDED.items()
-        if name in names and not re.fullmatch(pattern, env.get(name, ""))
-    ]
+    stage_file(folder, name)
+    return Stage(name=name, folder=folder, env=read_settings(folder, name, os.environ))

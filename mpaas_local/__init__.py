@@ -1,1 +1,1 @@
-"""The functions and what surrounds them on a laptop, without any cloud; never deployed."""
+"""The functions and their cloud services on a laptop; never deployed."""

@@ -1,6 +1,4 @@
-"""`python -m mpaas_local`: start the stack, send pushes through it, and keep running (or, with --demo,
-stop).
-"""
+"""`python -m mpaas_local`: start the stack, send pushes through it, and keep running (--demo: stop)."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ from project.descriptor import DescriptorError
 
 
 def main() -> int:
-    """Run until told to stop; 0 if all went as it must, 1 if a push did not, 2 if it could not start."""
+    """Run until stopped; returns 0, 1 if a push of the demo failed, or 2 if the stack could not start."""
     options = _options()
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -41,31 +39,32 @@ def main() -> int:
         with Stack(ports, options.store, on_log, options.descriptor, async_literal) as stack:
             print("mpaas-push is running on this machine; nothing leaves it.")
             good = run_demo(stack)
-            print(f"\n  inbox           {stack.inbox_url}/   every push, as a phone would show it")
+            print(f"\n  inbox           {stack.inbox_url}/   every push, as a phone shows it")
             print(f"  HTTP function   {stack.urls['http_push']}/docs")
-            print(f"  mPaaS sandbox   {stack.sandbox.url}/inbox   what it received, as JSON")
-            print(f"  queues          {stack.queues.endpoint}/.local/queues   what is in them")
-            print(f"  objects         {stack.oss.endpoint}/{VIEW}/buckets   what is in OSS")
-            print(f"  events          {stack.events_url}/events   POST takes a CloudEvent")
+            print(f"  mPaaS sandbox   {stack.sandbox.url}/inbox   received requests, as JSON")
+            print(f"  queues          {stack.queues.endpoint}/.local/queues   their messages, as JSON")
+            print(f"  objects         {stack.oss.endpoint}/{VIEW}/buckets   their list, as JSON")
+            print(f"  events          {stack.events_url}/events   POST a CloudEvent")
             for name in stack.timers.names:
-                print(f"  timer           {stack.events_url}/ticks/{name}   POST fires it now")
+                print(f"  timer           {stack.events_url}/ticks/{name}   POST to fire it now")
             print(f"\n  OSS for SDKs    {stack.oss.endpoint}, region {stack.oss.region}, environment:")
             print(f"                  OSS_ACCESS_KEY_ID={LOCAL_ACCESS_KEY_ID}")
             print(f"                  OSS_ACCESS_KEY_SECRET={LOCAL_ACCESS_KEY_SECRET}")
             if options.picture and take_inbox(stack.inbox_url, options.picture):
-                print(f"\n  a picture of the inbox is in {options.picture}")
+                print(f"\n  screenshot of the inbox: {options.picture}")
             if options.demo:
-                print("\n  all as it must be" if good else "\n  not as it must be")
+                print("\n  all outcomes are as expected" if good else "\n  some outcomes are not as expected")
                 return 0 if good else 1
             print("\n  Ctrl-C stops everything.", flush=True)
             stopped.wait()
             print("\n  stopping …")
-            # Calls under way are cut off, and that is meant.
+            # Stopping cuts off running calls; uvicorn would log that as errors.
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     except PortInUse as error:
         print(f"cannot start: {error}", file=sys.stderr)
         print(
-            "choose ports: make run ARGS='--http-port 9080', …; python -m mpaas_local --help", file=sys.stderr
+            "choose other ports: make run ARGS='--http-port 9080 …'; see python -m mpaas_local --help",
+            file=sys.stderr,
         )
         return 2
     except (NotStarted, StoreUnusable, DescriptorError, ValueError) as error:
@@ -76,19 +75,28 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m mpaas_local", description=__doc__)
-    parser.add_argument("--demo", action="store_true", help="stop after the pushes, with exit code 0 or 1")
+    parser.add_argument("--demo", action="store_true", help="exit after the pushes, with code 0 or 1")
     parser.add_argument("--quiet", action="store_true", help="do not print the functions' logs")
-    parser.add_argument("--http-port", type=int, default=Ports.http, help="port of the HTTP function; 0: any")
-    parser.add_argument("--sandbox-port", type=int, default=Ports.sandbox, help="port of the sandbox; 0: any")
     parser.add_argument(
-        "--events-port", type=int, default=Ports.events, help="port of ticks and invocations; 0: any"
+        "--http-port", type=int, default=Ports.http, help="port of the HTTP function; 0: a free one"
     )
-    parser.add_argument("--queues-port", type=int, default=Ports.queues, help="port of the queues; 0: any")
     parser.add_argument(
-        "--inbox-port", type=int, default=Ports.inbox, help="port of the inbox's page; 0: any"
+        "--sandbox-port", type=int, default=Ports.sandbox, help="port of the sandbox; 0: a free one"
     )
-    parser.add_argument("--oss-port", type=int, default=Ports.oss, help="port of OSS; 0: any")
-    parser.add_argument("--picture", type=Path, help="where to put a picture of the inbox")
+    parser.add_argument(
+        "--events-port",
+        type=int,
+        default=Ports.events,
+        help="port of events, ticks and invocations; 0: a free one",
+    )
+    parser.add_argument(
+        "--queues-port", type=int, default=Ports.queues, help="port of the queues; 0: a free one"
+    )
+    parser.add_argument(
+        "--inbox-port", type=int, default=Ports.inbox, help="port of the inbox; 0: a free one"
+    )
+    parser.add_argument("--oss-port", type=int, default=Ports.oss, help="port of OSS; 0: a free one")
+    parser.add_argument("--picture", type=Path, help="save a screenshot of the inbox here")
     parser.add_argument(
         "--descriptor", type=Path, default=Stack.descriptor, help="an s.yaml or overlay of it"
     )
@@ -98,7 +106,7 @@ def _options() -> argparse.Namespace:
         default="true",
         help="the asyncInvocationType of triggers that means asynchronous calls: the sources disagree",
     )
-    parser.add_argument("--store", type=Path, default=Stack.store, help="folder of what survives a restart")
+    parser.add_argument("--store", type=Path, default=Stack.store, help="folder for what survives a restart")
     return parser.parse_args()
 
 

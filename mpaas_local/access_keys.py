@@ -1,4 +1,4 @@
-"""The access keys that the local services accept, and the temporary ones that a function's role gets."""
+"""The access keys that the local services accept."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ LOCAL_ACCESS_KEY_SECRET = "local-access-key-secret"  # noqa: S105 - plainly fake
 
 @dataclass(frozen=True)
 class AccessKey:
-    """A key that a service knows; one with a `security_token` is temporary (STS) and must come with it."""
+    """A key of a service; one with a `security_token` is temporary (STS) and requires the token."""
 
     secret: str = field(repr=False)
     security_token: str | None = field(default=None, repr=False)
 
 
 LOCAL_ACCESS_KEYS: Mapping[str, AccessKey] = {LOCAL_ACCESS_KEY_ID: AccessKey(LOCAL_ACCESS_KEY_SECRET)}
-"""The key that services know unless they are told others."""
+"""The default keys of a service."""
 
 
 def access_key(key: AccessKey | str) -> AccessKey:
-    """Return a key that may be given by its secret alone."""
+    """Return the key, or a key with this secret."""
     return AccessKey(key) if isinstance(key, str) else key

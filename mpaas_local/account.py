@@ -1,4 +1,4 @@
-"""The account that functions run in, and the temporary keys of their role."""
+"""The account of the functions, and the temporary keys of their role."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Account", "Credentials"]
 
 @dataclass(frozen=True)
 class Credentials:
-    """STS credentials of the function's role; the defaults open nothing."""
+    """STS credentials of the function's role; the defaults are valid only on this machine."""
 
     access_key_id: str = "STS.LocalAccessKeyId"
     access_key_secret: str = field(default="local-access-key-secret", repr=False)

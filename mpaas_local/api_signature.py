@@ -1,8 +1,8 @@
-"""The two signatures of the cloud's APIs, RPC v1 and ACS3, computed from scratch.
+"""The two signatures of the cloud's APIs, RPC v1 and ACS3, as pure functions.
 
-A request's method, parameters or headers and a secret go in; the signature, or the text that it signs, comes
-out. Pure functions, written from the reference (pushsimple.md: Wire format) and not from an SDK, so that the
-senders under test and this verifier can disagree.
+Method, parameters or headers and a secret go in; the signature or the string to sign comes out. Written from
+the reference (pushsimple.md: Wire format), not from an SDK: a mistake of the sender under test is not
+repeated here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 ACS3_ALGORITHM = "ACS3-HMAC-SHA256"
-"""Name of the header signature of version 2020-10-28's SDKs (pushsimple.md: Version 2020-10-28)."""
+"""Name of the signature of the SDKs for version 2020-10-28 (pushsimple.md: Version 2020-10-28)."""
 
 _ACS3_AUTHORIZATION = re.compile(
     rf"{ACS3_ALGORITHM}\s+Credential=(?P<key>[^,\s]*)\s*,\s*"
@@ -29,9 +29,7 @@ _ACS3_AUTHORIZATION = re.compile(
 
 @dataclass(frozen=True)
 class Acs3Authorization:
-    """What an `Authorization` header of ACS3 says: whose key, which headers are signed, the signature in
-    hex.
-    """
+    """An `Authorization` header of ACS3: the key, the names of the signed headers, the signature in hex."""
 
     access_key_id: str
     signed_headers: tuple[str, ...]
@@ -39,8 +37,8 @@ class Acs3Authorization:
 
 
 def rpc_string_to_sign(method: str, parameters: Mapping[str, str]) -> str:
-    """The text that RPC v1 signs: parameters of query and body together, `Signature` left out (section
-    4.1).
+    """The string to sign of RPC v1: the parameters of query and body, without `Signature`
+    (pushsimple.md: Version 2019-08-21).
     """
     pairs = sorted((name, value) for name, value in parameters.items() if name != "Signature")
     canonical = "&".join(f"{percent_encode(name)}={percent_encode(value)}" for name, value in pairs)
@@ -48,7 +46,7 @@ def rpc_string_to_sign(method: str, parameters: Mapping[str, str]) -> str:
 
 
 def rpc_signature(method: str, parameters: Mapping[str, str], secret: str) -> str:
-    """Base64 HMAC-SHA1 of the RPC v1 text; the key is the secret followed by `&`
+    """Base64 HMAC-SHA1 of the RPC v1 string to sign; the key is the secret followed by `&`
     (pushsimple.md: Version 2019-08-21).
     """
     text = rpc_string_to_sign(method, parameters).encode("ascii")
@@ -86,14 +84,14 @@ def acs3_signature(canonical_request: str, secret: str) -> str:
 
 
 def read_acs3_authorization(header: str) -> Acs3Authorization | None:
-    """The parts of an ACS3 `Authorization` header; None if it is not written so
+    """Parse an ACS3 `Authorization` header; None if it has another form
     (pushsimple.md: Version 2020-10-28).
     """
-    found = _ACS3_AUTHORIZATION.fullmatch(header)
-    if found is None:
+    match = _ACS3_AUTHORIZATION.fullmatch(header)
+    if match is None:
         return None
-    names = tuple(name for name in found["headers"].lower().split(";") if name)
-    return Acs3Authorization(found["key"], names, found["signature"].lower())
+    names = tuple(name for name in match["headers"].lower().split(";") if name)
+    return Acs3Authorization(match["key"], names, match["signature"].lower())
 
 
 def same_signature(expected: str, given: str) -> bool:
@@ -107,10 +105,10 @@ def sha256_hex(data: bytes) -> str:
 
 
 def percent_encode(text: str) -> str:
-    """RFC 3986 encoding of UTF-8: only `A-Za-z0-9-_.~` stay, a space is `%20`
+    """Percent-encode UTF-8 as RFC 3986 does: all but `A-Za-z0-9-_.~`, a space as `%20`
     (pushsimple.md: Version 2019-08-21).
 
-    Bytes that were not UTF-8 arrive as lone surrogates and leave as the bytes that they were.
+    Lone surrogates stand for bytes that were not UTF-8 and are encoded as those bytes.
     """
     return quote(_utf8(text), safe="-_.~")
 

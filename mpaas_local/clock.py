@@ -1,7 +1,7 @@
-"""Time for everything here that waits: the moment, its text, and waiting for a moment on a condition.
+"""Clocks for everything that waits: the current time, its text, and waiting for a time on a condition.
 
-`Clock` is the machine's clock, or a faster one, so that retries of a day pass in minutes. `ManualClock`
-stands still until it is moved, so that tests wait for nothing.
+`Clock` is the clock of the machine, or a faster one on which retries of a day pass in minutes. `ManualClock`
+moves only when told to, which keeps tests from waiting.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from datetime import datetime, timezone
 
 __all__ = ["Clock", "ManualClock", "utc_text"]
 
-_LONGEST_WAIT = 30.0  # real seconds; a clock that was set, or a machine that slept, is noticed after that
+_LONGEST_WAIT = 30.0  # real seconds, after which a changed clock or a suspended machine is noticed
 
 
 class Clock:
-    """The machine's clock.
+    """The clock of the machine.
 
     Args:
         speed: How many of its seconds pass in a real one, more than 0.
@@ -24,7 +24,7 @@ class Clock:
 
     def __init__(self, speed: float = 1.0) -> None:
         if speed <= 0:
-            raise ValueError(f"speed is {speed}; more than 0")
+            raise ValueError(f"speed is {speed}; must be more than 0")
         self._speed = speed
         self._began = time.time()
 
@@ -46,7 +46,7 @@ class Clock:
 
 
 class ManualClock(Clock):
-    """A clock that stands still until it is moved.
+    """A clock that moves only when told to.
 
     Args:
         now: Seconds since 1970.
@@ -64,7 +64,7 @@ class ManualClock(Clock):
             return self._now
 
     def wait(self, condition: threading.Condition, until: float | None) -> None:
-        """Wait until the clock has been moved to a moment, or for a notification."""
+        """Wait until the clock is moved to a moment, or for a notification."""
         if until is None:
             condition.wait()
             return
@@ -81,7 +81,7 @@ class ManualClock(Clock):
                 del self._waiting[token]
 
     def advance(self, seconds: float) -> None:
-        """Move on and wake everybody who waits."""
+        """Move the clock and wake all waiting threads."""
         with self._changed:
             self._now += seconds
             conditions = {id(condition): condition for condition, _ in self._waiting.values()}
@@ -90,17 +90,17 @@ class ManualClock(Clock):
                 condition.notify_all()
 
     def skip(self, timeout: float = 10.0) -> float:
-        """Move on to the next moment that somebody waits for; returns the seconds that were skipped.
+        """Move to the next moment that a thread waits for; returns the skipped seconds.
 
         Args:
-            timeout: Real seconds to wait for somebody who waits.
+            timeout: Real seconds until a thread must be waiting.
 
         Raises:
-            TimeoutError: nobody waits for a moment.
+            TimeoutError: no thread waits for a moment.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._next() is not None, timeout):
-                raise TimeoutError("nobody waits for a moment of this clock")
+                raise TimeoutError("no thread waits for a moment of this clock")
             seconds = (self._next() or self._now) - self._now
         self.advance(seconds)
         return seconds
@@ -110,6 +110,6 @@ class ManualClock(Clock):
 
 
 def utc_text(moment: float) -> str:
-    """Write seconds since 1970 as `2021-04-08T06:28:17.093Z`."""
+    """Format seconds since 1970 as `2021-04-08T06:28:17.093Z`."""
     text = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")

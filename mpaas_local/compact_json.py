@@ -1,4 +1,4 @@
-"""JSON as the cloud's services write it: without spaces, in UTF-8."""
+"""JSON as the services of the cloud write it: without spaces, in UTF-8."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ __all__ = ["compact_json"]
 
 
 def compact_json(value: Any) -> bytes:
-    """Write JSON without spaces, in UTF-8; what cannot be encoded becomes a question mark."""
+    """Return JSON without spaces, in UTF-8; characters that cannot be encoded become question marks."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")

@@ -1,4 +1,4 @@
-"""Counts that several threads add to and anybody reads."""
+"""Thread-safe counters."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ __all__ = ["Counts"]
 
 
 class Counts:
-    """A number by name; only the names given at first."""
+    """Counters by name, with a fixed set of names."""
 
     def __init__(self, *names: str) -> None:
         self._lock = threading.Lock()
         self._numbers = dict.fromkeys(names, 0)
 
     def add(self, name: str, number: int = 1) -> None:
-        """Add to one."""
+        """Add to a counter."""
         with self._lock:
             self._numbers[name] += number
 
     def read(self) -> dict[str, int]:
-        """Return all of them at one moment."""
+        """Return all counters, consistently."""
         with self._lock:
             return dict(self._numbers)

@@ -1,4 +1,4 @@
-"""An SQLite file: opened, given its tables, and changed in transactions, one at a time."""
+"""An SQLite file with its tables, changed in transactions, one at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BUSY_SECONDS = 10
 
 
 class StoreUnusable(Exception):
-    """A file cannot be opened, or is not this program's.
+    """A file cannot be opened, or is not a store of this version.
 
     Attributes:
         path: The file.
@@ -25,24 +25,24 @@ class StoreUnusable(Exception):
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{path} cannot be used: {reason}; name another file or remove this one")
+        super().__init__(f"cannot use {path}: {reason}; name another file or delete this one")
         self.path = path
         self.reason = reason
 
 
 class Database:
-    """An SQLite file in WAL mode, of one connection. Safe under threads.
+    """An SQLite file in WAL mode with one connection. Thread-safe.
 
-    A commit does not wait for the disk (about 50 µs), so that an event loop may do it. A crash of the process
-    loses nothing; a power cut may lose the newest changes.
+    A commit does not wait for the disk: it takes about 50 µs, little enough for an event loop. A crash of the
+    process loses nothing; a power failure may lose the latest changes.
 
     Args:
-        path: Created with its folder if it is missing; ":memory:" keeps nothing.
-        schema: Statements that create the tables, each ended by a semicolon.
-        version: Of the schema, kept in the file.
+        path: Created with its folder if missing; ":memory:" keeps nothing.
+        schema: Statements that create the tables, separated by semicolons.
+        version: Version of the schema, stored in the file.
 
     Raises:
-        StoreUnusable: the file cannot be opened, is something else, or has another version of the schema.
+        StoreUnusable: the file cannot be opened, is not a store, or has another version of the schema.
     """
 
     def __init__(self, path: Path | str, *, schema: str, version: int) -> None:
@@ -65,13 +65,13 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close the file; a second call does nothing."""
+        """Close the file. Idempotent."""
         with self._lock:
             self._connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run a block whose changes are kept together, or, if it raises, not at all; one block at a time."""
+        """Commit the changes of a block, or roll them back if it raises; one block at a time."""
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -88,14 +88,14 @@ class Database:
             yield self._connection
 
     def _prepare(self, path: Path | str, schema: str, version: int) -> None:
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        (actual,) = self._connection.execute("PRAGMA user_version").fetchone()
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if found != version and (found or tables):
-            raise StoreUnusable(path, f"it has schema {found}, this program has {version}")
+        if actual != version and (actual or tables):
+            raise StoreUnusable(path, f"it has schema version {actual}, not {version}")
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute("PRAGMA foreign_keys = ON")
-        if found != version:
+        if actual != version:
             with self.transaction() as connection:
                 for statement in schema.split(";"):
                     connection.execute(statement)

@@ -1,5 +1,5 @@
-"""Pushes of every kind through the running stack, each with the outcome it must have. Timers, queues, topics,
-triggers and rules are the user's own: what a descriptor does not have is left out.
+"""Pushes of every kind through the running stack, each with its expected outcome. Timers, queues, topics,
+triggers and rules are the user's own: the demo skips what a descriptor does not have.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CAMPAIGN_ROWS = 50
 
 @dataclass(frozen=True)
 class Case:
-    """One push: what is sent, what the sandbox is told to do, and what must come of it."""
+    """One push: the request, the fault to order, and the expected outcomes."""
 
     title: str
     status: int
@@ -75,21 +75,23 @@ CASES = (
     ),
     Case("refused: the message is wrong", 422, {"refused": 1}, {**MESSAGE, "expiredSeconds": 0}),
     Case(
-        "refused for load once, then accepted",
+        "rejected for load once, then accepted",
         200,
         {"accepted": 1},
         fault={"kind": "throttling", "next": 1},
     ),
     Case(
-        "throttled: refused for load again and again",
+        "throttled: rejected for load every time",
         503,
         {"throttled": 1},
         fault={"kind": "throttling", "next": 4},
     ),
     Case("misconfigured: wrong app id", 500, {"misconfigured": 1}, fault={"kind": "result", "code": "3007"}),
-    Case("unknown: accepted, but the answer was lost", 502, {"unknown": 1}, fault={"kind": "resetAfterRead"}),
     Case(
-        "not waited for: handed to the queue function",
+        "unknown: accepted, but the response was lost", 502, {"unknown": 1}, fault={"kind": "resetAfterRead"}
+    ),
+    Case(
+        "asynchronous: handed to the queue function",
         202,
         {"handedOver": 1},
         headers={"Prefer": "respond-async"},
@@ -98,15 +100,15 @@ CASES = (
 
 
 def run_demo(stack: Stack) -> bool:
-    """Send the pushes, print a table, and say whether each came to what it must."""
+    """Send the pushes and print a table; True if every outcome is the expected one."""
     print(f"\n  {'push':46} {'HTTP':>4}  {'attempts':>8}  outcomes")
     results = [_run(case, stack) for case in CASES]
     if timers := stack.timers.names:
         results.append(_arrives("a timer ticks", partial(stack.timers.tick, timers[0]), stack))
     if queue := stack.source_queues.get("queue_push"):
-        results.append(_arrives("a message comes in a queue", partial(_send, stack, queue), stack))
+        results.append(_arrives("a message arrives in a queue", partial(_send, stack, queue), stack))
     if topic := stack.source_topics.get("queue_push"):
-        results.append(_arrives("a message comes in a topic", partial(_publish, stack, topic), stack))
+        results.append(_arrives("a message arrives in a topic", partial(_publish, stack, topic), stack))
     if "event_push" in stack.hosts:
         results.append(_arrives_by_rule("an order is shipped: a cloud event", partial(_order, stack), stack))
         for trigger in [each for each in stack.oss_triggers if each.function == "event_push"][:1]:
@@ -152,7 +154,7 @@ def _campaign(stack: Stack, bucket: str) -> bool:
 
 
 def _send(stack: Stack, queue: str) -> None:
-    """Put a message into a queue, in Base64 as the SDK does."""
+    """Send a message to a queue, in base64 as the SDK does."""
     stack.queues.store.send(queue, base64.b64encode(json.dumps(MESSAGE).encode()).decode())
 
 
@@ -162,7 +164,7 @@ def _publish(stack: Stack, topic: str) -> None:
 
 
 def _order(stack: Stack) -> bool:
-    """Publish an event as a shop's own code does; say whether a trigger wants it."""
+    """Publish an event as the code of a shop would; True if a trigger matches."""
     attributes = {"source": "shop.orders", "type": "order:Shipped"}
     event = CloudEvent(attributes, {"order": {"id": 4711, "customer": "user-1"}})
     message = to_structured_event(event)
@@ -176,7 +178,7 @@ def _order(stack: Stack) -> bool:
 
 
 def _upload(stack: Stack, trigger: OssTrigger) -> bool:
-    """Upload a file for a user; say whether the trigger wants it."""
+    """Upload a file for a user; True if the trigger matches."""
     key = f"{trigger.prefix}2026-11{trigger.suffix}"
     oss_client(stack.oss.endpoint, stack.oss.region).put_object(
         oss.PutObjectRequest(bucket=trigger.bucket, key=key, body=b"a statement", metadata={"user": "user-1"})
@@ -189,22 +191,22 @@ def _arrives(title: str, cause: Callable[[], object], stack: Stack) -> bool:
     before = _newest(stack)
     cause()
     arrived = _wait_for_arrival(stack, before)
-    return _tell(title, f"1 {arrived[0]['outcome']}" if arrived else "nothing arrived")
+    return _report(title, f"1 {arrived[0]['outcome']}" if arrived else "nothing arrived")
 
 
 def _arrives_by_rule(title: str, cause: Callable[[], bool], stack: Stack) -> bool:
-    """Cause an event and wait for its push, if a trigger and a rule want it: they are the user's own."""
+    """Cause an event and wait for its push, if a trigger and a rule match: they are the user's own."""
     before, calls = _newest(stack), len(_calls_of_event_push(stack))
     if not cause():
-        return _tell(title, "no trigger wants it")
+        return _report(title, "no trigger matches")
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         if arrived := stack.sandbox.inbox(after=before):
-            return _tell(title, f"1 {arrived[0]['outcome']}")
+            return _report(title, f"1 {arrived[0]['outcome']}")
         if any(not call.error and not call.message_ids for call in _calls_of_event_push(stack)[calls:]):
-            return _tell(title, "no rule wants it")
+            return _report(title, "no rule matches")
         time.sleep(0.02)
-    return _tell(title, "nothing arrived")
+    return _report(title, "nothing arrived")
 
 
 def _calls_of_event_push(stack: Stack) -> list[RecordedCall]:
@@ -212,15 +214,15 @@ def _calls_of_event_push(stack: Stack) -> list[RecordedCall]:
     return [call for call in stack.calls.calls() if call.function == name]
 
 
-def _tell(title: str, outcome: str) -> bool:
-    right = outcome in {"1 accepted", "no trigger wants it", "no rule wants it"}
+def _report(title: str, outcome: str) -> bool:
+    right = outcome in {"1 accepted", "no trigger matches", "no rule matches"}
     attempts = 1 if outcome.startswith("1") else "-"
     print(f"  {title:46} {'-':>4}  {attempts:>8}  {outcome}{'' if right else '   <- WRONG'}")
     return right
 
 
 def _newest(stack: Stack) -> int:
-    """Return the number of the newest push."""
+    """Return the sequence number of the newest push."""
     return next((int(entry["seq"]) for entry in stack.sandbox.inbox(limit=1)), 0)
 
 
@@ -234,7 +236,7 @@ def _wait_for_arrival(stack: Stack, before: int) -> list[dict[str, Any]]:
 def _run(case: Case, stack: Stack) -> bool:
     body = case.body
     if case.fault:
-        # What an earlier run left in a queue may be pushed meanwhile: the fault is for this push alone.
+        # Messages of an earlier run may still leave a queue; the fault must strike this push only.
         name = f"demo-{uuid.uuid4().hex[:8]}"
         body = {**body, "taskName": name}
         stack.sandbox.order(**case.fault, match={"taskName": name})

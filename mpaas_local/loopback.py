@@ -1,7 +1,7 @@
-"""The guard of every local service: only this machine reaches them, and no web page that it shows.
+"""The guard of all local services: only programs on this machine can call them, and no web page.
 
-A page can send requests to 127.0.0.1, or to a name of its own that it lets point there (DNS rebinding). The
-first names the page in `Origin`, the second the page's name in `Host`.
+A page can send requests to 127.0.0.1, which have a foreign `Origin`, or to a name of its own that resolves to
+127.0.0.1 (DNS rebinding), which have a foreign `Host`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a Host header, with or without a port, is one of this machine's own names."""
+    """Whether a Host header, with or without a port, names this machine."""
     try:
         return urlsplit(f"//{host}").hostname in _NAMES
     except ValueError:
@@ -29,12 +29,11 @@ def is_loopback(host: str) -> bool:
 
 
 class LoopbackOnly:
-    """ASGI middleware that answers 403 to a foreign `Host` and to an `Origin` that is not the service's.
+    """ASGI middleware that rejects a foreign `Host` or `Origin` with 403.
 
     Args:
-        app: What it guards.
-        subdomains: Whether names below `localhost` are this machine's too; no page of the web can have one
-            (RFC 6761).
+        app: The application to guard.
+        subdomains: Whether to accept names below `localhost`, which no web page can have (RFC 6761).
     """
 
     def __init__(self, app: ASGIApp, *, subdomains: bool = False) -> None:
@@ -42,7 +41,7 @@ class LoopbackOnly:
         self._subdomains = subdomains
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Pass a request on, or reject it."""
         if scope["type"] == "http" and (reason := _refusal(Headers(scope=scope), self._subdomains)):
             problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": reason}
             response = JSONResponse(problem, 403, media_type="application/problem+json")
@@ -55,7 +54,7 @@ def _refusal(headers: Headers, subdomains: bool) -> str | None:
     host = headers.get("host", "")
     below = subdomains and host.partition(":")[0].endswith(".localhost")
     if not (is_loopback(host) or below):
-        return "This service answers to 127.0.0.1 and localhost only."
+        return "This service is available at 127.0.0.1 and localhost only."
     if headers.get("origin", f"http://{host}") not in (f"http://{host}", f"https://{host}"):
-        return "This service does not answer to pages of other origins."
+        return "This service rejects requests of pages from other origins."
     return None

@@ -1,7 +1,7 @@
-"""Pictures of the inbox for README and docs/, taken by a real browser of the running stack.
+"""Screenshots of the inbox for README and docs/.
 
-`python -m mpaas_local.pictures` starts a stack, does what docs/guide.md tells, and takes a picture at each
-step. It needs Chromium on PATH (Debian's package `chromium`).
+`python -m mpaas_local.pictures` starts a stack, follows docs/guide.md in a browser and takes a screenshot at
+each step. It requires Chromium on PATH (Debian's package `chromium`).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ SETTLE_MILLISECONDS = 600
 
 
 def chromium() -> str | None:
-    """Return the command of a Chromium on PATH; None if there is none."""
+    """Return the path of a Chromium on PATH; None if there is none."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def take_inbox(url: str, path: Path) -> bool:
-    """Take a picture of the inbox; False, and none is taken, without a browser."""
+    """Take a screenshot of the inbox; False if there is no browser."""
     command = chromium()
     if command is None:
         return False
@@ -48,7 +48,7 @@ def take_inbox(url: str, path: Path) -> bool:
 
 @contextmanager
 def _opened(command: str, url: str) -> Iterator[Page]:
-    from playwright.sync_api import sync_playwright  # `make run` takes no picture
+    from playwright.sync_api import sync_playwright  # not needed by `make run`
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox"])
@@ -65,7 +65,7 @@ def _take(page: Page, address: str, path: Path) -> None:
 
 
 def _guide(stack: Stack, page: Page) -> None:
-    """Do what docs/guide.md tells."""
+    """Follow docs/guide.md."""
     _take(page, "/#/", FOLDER / "inbox.png")
     page.goto("/#/compose")
     page.locator("#title").fill("Your table is ready")
@@ -98,7 +98,7 @@ _MESSAGE = {
 
 
 def main() -> int:
-    """Take them all: 0 done, 1 no browser."""
+    """Take all screenshots; returns 0, or 1 without a browser."""
     command = chromium()
     if command is None:
         print("no Chromium on PATH: install Debian's package chromium", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Jobs that are done at their time, on a few threads.
+"""Jobs that run when they are due, on a few threads.
 
-A job is a callable; it does one step and says when it wants to be called again. Ticks, asynchronous
-invocations and deliveries are such jobs.
+A job is a callable that does one step and returns when to run again. Ticks, asynchronous invocations and
+deliveries are such jobs.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Schedule"]
 
 Job = Callable[[], float | None]
-"""Does one step; returns when to be called again, in seconds since 1970, or None if it is done."""
+"""Does one step; returns when to run again, in seconds since 1970, or None if it is done."""
 
 _logger = logging.getLogger(__name__)
 
 
 class Schedule:
-    """Calls jobs when they are due, the earliest first. Safe under threads; close it, or use it in a `with`.
+    """Runs jobs when they are due, the earliest first; a context manager. Thread-safe.
 
     Args:
-        name: Of the threads, with a number.
-        threads: The most jobs at a time; a thread is started when there is work for it.
-        clock: The machine's if None.
+        name: Name of the threads, which get a number.
+        threads: Most concurrent jobs; threads start on demand.
+        clock: None for that of the machine.
     """
 
     def __init__(self, name: str, *, threads: int = 1, clock: Clock | None = None) -> None:
@@ -54,7 +54,7 @@ class Schedule:
         self.close()
 
     def at(self, due: float, job: Job) -> bool:
-        """Have a job called at a moment, in seconds since 1970; False if this is closed."""
+        """Schedule a job, in seconds since 1970; False if the schedule is closed."""
         with self._changed:
             if self._closed:
                 return False
@@ -63,12 +63,12 @@ class Schedule:
 
     @property
     def waiting(self) -> int:
-        """Jobs that are not being done now."""
+        """The number of jobs that are not running."""
         with self._changed:
             return len(self._jobs)
 
     def settle(self, timeout: float = 10.0) -> bool:
-        """Wait, real seconds, until no job is due or being done; False if that took too long."""
+        """Wait, in real seconds, until no job is running or due; False after the timeout."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: (
@@ -79,36 +79,36 @@ class Schedule:
             )
 
     def finish(self, timeout: float = 10.0) -> bool:
-        """Wait, real seconds, until there is no job any more; False if that took too long."""
+        """Wait, in real seconds, until all jobs are done; False after the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._running and not self._jobs, timeout)
 
     def close(self, timeout: float = 1.0) -> int:
-        """Forget what waits and end the threads; returns how many jobs were forgotten.
+        """Discard waiting jobs and end the threads; returns how many jobs were discarded.
 
-        A job that is being done is left to end by itself; its thread ends with it.
+        A running job ends by itself, and its thread with it.
 
         Args:
-            timeout: Real seconds to wait for such jobs.
+            timeout: Real seconds to wait for running jobs.
         """
         with self._changed:
             self._closed = True
-            forgotten = len(self._jobs)
+            discarded = len(self._jobs)
             self._jobs.clear()
             self._changed.notify_all()
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
-        return forgotten
+        return discarded
 
     def _put(self, due: float, job: Job) -> None:
         heapq.heappush(self._jobs, (due, next(self._numbers), job))
-        self._employ()
+        self._start_thread_if_needed()
         self._changed.notify_all()
 
-    def _employ(self) -> None:
-        """Start a thread if there is work and nobody idle to wait for it."""
+    def _start_thread_if_needed(self) -> None:
+        """Start a thread if there are jobs and all threads are busy."""
         if self._jobs and self._running == len(self._threads) < self._limit:
             name = f"{self._name}-{len(self._threads) + 1}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -123,13 +123,13 @@ class Schedule:
                     continue
                 _, _, job = heapq.heappop(self._jobs)
                 self._running += 1
-                self._employ()
+                self._start_thread_if_needed()
                 self._changed.release()
                 due = None
                 try:
                     due = job()
                 except Exception:
-                    _logger.exception("%s: a job failed and is not tried again", self._name)
+                    _logger.exception("%s: a job failed and will not be retried", self._name)
                 finally:
                     self._changed.acquire()
                     self._running -= 1

@@ -1,6 +1,7 @@
 """An ASGI application on a port of this machine, served from a background thread.
 
-`Server(app).start()` returns when the port answers; `.url` says where. Signals stay with the main thread.
+`Server(app).start()` returns when the port accepts requests; `.url` is its address. The main thread keeps the
+signals.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NotStarted", "PortInUse", "Server"]
 
-_STOP_SECONDS = 1  # for answers under way
+_STOP_SECONDS = 1  # for running requests
 _START_SECONDS = 30.0
 
 
@@ -28,13 +29,13 @@ class PortInUse(Exception):
 
     def __init__(self, port: int) -> None:
         super().__init__(
-            f"port {port} is in use: stop what listens there, or choose another (0 takes any free one)"
+            f"port {port} is in use: stop the program that listens there, or choose another (0: a free one)"
         )
         self.port = port
 
 
 class NotStarted(Exception):
-    """The application or its server ended before it was ready; the cause is chained."""
+    """The application or its server stopped before it was ready; the cause is chained."""
 
 
 class Server:
@@ -43,10 +44,9 @@ class Server:
     Args:
         app: Any ASGI application.
         host: Address to listen on.
-        port: 0 takes a free one.
-        on_stop: Called in the event loop before it waits for answers under way, so that those that wait for
-            something can end.
-        config: More of `uvicorn.Config`, such as `http=` (a protocol class) or `ssl_certfile=`.
+        port: 0 for a free one.
+        on_stop: Called in the event loop before it waits for running requests, to end those that wait.
+        config: Other arguments of `uvicorn.Config`, such as `http=` (a protocol class) or `ssl_certfile=`.
     """
 
     def __init__(
@@ -60,17 +60,17 @@ class Server:
     ) -> None:
         defaults: dict[str, Any] = {
             "access_log": False,
-            "log_config": None,  # logging is set up by the program, once
+            "log_config": None,  # the program configures logging
             "log_level": "warning",
             "loop": "asyncio",
-            "proxy_headers": False,  # the peer's address is the peer's address
+            "proxy_headers": False,  # no proxy in between: the peer is the client
             "server_header": False,
             "timeout_graceful_shutdown": _STOP_SECONDS,
             "ws": "none",
         }
         self.host = host
         self.port = port
-        self._asked_port = port
+        self._requested_port = port
         self._config = uvicorn.Config(app, **(defaults | config))
         self._on_stop = on_stop
         self._server: uvicorn.Server | None = None
@@ -85,13 +85,13 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where the application answers, without a slash at the end."""
+        """Address of the application, without a trailing slash."""
         scheme = "https" if self._config.is_ssl else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}"
 
     def start(self) -> Self:
-        """Listen and serve; returns when the application has started.
+        """Start serving; returns when the application has started.
 
         Raises:
             PortInUse: the port is taken.
@@ -116,16 +116,16 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """Stop listening, give answers under way a second, close what is left; a second call does nothing."""
+        """Stop listening, give running requests a second, close the rest. Idempotent."""
         if self._server and self._thread:
             self._server.should_exit = True
             self._thread.join(_STOP_SECONDS + 5)
             self._server = self._thread = None
-            self.port = self._asked_port
+            self.port = self._requested_port
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        # The protocol is named because asyncio sets TCP_NODELAY only then; answers would wait 40 ms without.
+        # With an explicit protocol asyncio sets TCP_NODELAY; without it, responses are delayed by 40 ms.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -142,25 +142,25 @@ class Server:
         try:
             with listener:
                 server.run(sockets=[listener])
-        except BaseException as error:  # uvicorn ends by SystemExit, too; `start` raises from it
+        except BaseException as error:  # uvicorn may raise SystemExit; `start` chains it
             self._failure = error
         finally:
             started.set()
 
 
 class _ObservedServer(uvicorn.Server):
-    """Tells when it has started, so that nobody has to poll, and when it is about to stop."""
+    """Signals when it has started and when it is about to stop."""
 
     def __init__(
         self, config: uvicorn.Config, started: threading.Event, on_stop: Callable[[], None] | None
     ) -> None:
         super().__init__(config)
-        self._told_started = started
+        self._started_event = started
         self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._told_started.set()
+        self._started_event.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._on_stop:

@@ -1,7 +1,7 @@
-"""The whole of it on this machine: the functions of `s.yaml`, what triggers them, and the mPaaS sandbox.
+"""The local stack: the functions of `s.yaml`, their triggers, and the mPaaS sandbox.
 
-Everything listens on loopback. Functions get the sandbox as their endpoint and its AccessKey as their role's
-temporary credentials, as Function Compute gives them.
+Everything listens on loopback. The functions have the sandbox as their endpoint and its AccessKey as the
+temporary credentials of their role, as on Function Compute.
 """
 
 from __future__ import annotations
@@ -66,16 +66,16 @@ _logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLE = Credentials()
-STAYS_OFF = "%s: the trigger %s stays off: nothing on this machine is a source of type %s"
+STAYS_OFF = "%s: the trigger %s stays off: the local stack has no source of type %s"
 HOLD_SECONDS = 30
-"""How long a message stays hidden beyond the timeout of the function that has it."""
+"""How long a message stays hidden after the timeout of its function."""
 LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "default"}
-"""Stand in for what a deployment must be told, where the environment does not."""
+"""Defaults of variables that a deployment must set."""
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the stack listens; 0 takes any free port."""
+    """The ports of the stack; 0 for a free one."""
 
     http: int = 8080
     sandbox: int = 8081
@@ -86,21 +86,21 @@ class Ports:
 
     @classmethod
     def any(cls) -> Self:
-        """Return any free ports."""
+        """Return free ports only."""
         return cls(**dict.fromkeys((field.name for field in fields(cls)), 0))
 
 
 @dataclass
 class Stack:
-    """The running stack, as a context manager; leaving it stops every process that it started.
+    """The running stack, a context manager; leaving it stops all its processes.
 
     Attributes:
-        ports: Where to listen.
+        ports: The ports to listen on.
         store: Folder of what survives a restart: the sandbox's inbox, queues and topics, buckets and objects.
-        descriptor: The `s.yaml` of the functions; their code is found beside it.
+        descriptor: The `s.yaml` of the functions; the paths of their code are relative to it.
         async_literal: The `asyncInvocationType` of triggers that means asynchronous calls
             (fc-runtime.md: Event stream configuration).
-        on_log: Takes each log line of the functions: function, request id, line.
+        on_log: Receives each log line of the functions: function, request id, line.
     """
 
     ports: Ports = field(default_factory=Ports)
@@ -114,8 +114,8 @@ class Stack:
 
         Raises:
             PortInUse: a port is taken; the text names it.
-            DescriptorError: `s.yaml` cannot be read.
-            ValueError: a trigger or a setting in it is wrong; the text says which and how.
+            DescriptorError: `s.yaml` is invalid.
+            ValueError: a trigger or a setting in it is invalid; the text says which and why.
         """
         self.store.mkdir(parents=True, exist_ok=True)
         self._changes = Changes()
@@ -167,7 +167,7 @@ class Stack:
             for name, props in functions.items():
                 host = self.hosts[name] = opened.enter_context(self._host(props))
                 config = AsyncConfig.of(props.async_invoke_config)
-                # The API, ARNs and events name a function as it is deployed, people here as in s.yaml.
+                # The API, ARNs and events use the name of the deployed function, people that of s.yaml.
                 deployed = host.function.name
                 queue = opened.enter_context(
                     AsyncQueue(
@@ -201,7 +201,7 @@ class Stack:
     hosts: dict[str, FunctionHost] = field(init=False)
     """The functions by their name in `s.yaml`."""
     urls: dict[str, str] = field(init=False)
-    """Where the functions with an HTTP trigger answer."""
+    """URLs of the functions with an HTTP trigger."""
     source_queues: dict[str, str] = field(init=False)
     """The queue that the first event stream of a function reads, by the function's name in `s.yaml`."""
     source_topics: dict[str, str] = field(init=False)
@@ -209,16 +209,16 @@ class Stack:
     timers: Timers = field(init=False)
     """The timer triggers; a tick can be fired by hand."""
     events_url: str = field(init=False)
-    """Where events, uploads, ticks and invocations are taken."""
+    """URL for events, ticks and invocations."""
     queues: MnsServer = field(init=False)
-    """The MNS-compatible server with the queues of the triggers."""
+    """The MNS server with the queues of the triggers."""
     oss: OssServer = field(init=False)
-    """The OSS-compatible server with the buckets of the triggers."""
+    """The OSS server with the buckets of the triggers."""
     sandbox: Sandbox = field(init=False)
     calls: CallLog = field(init=False)
-    """The newest calls of the functions."""
+    """The most recent calls of the functions."""
     inbox_url: str = field(init=False)
-    """The page on which every push can be seen."""
+    """URL of the page that shows every push."""
 
     def _start_redis(self, functions: Iterable[FunctionProperties], opened: ExitStack) -> str | None:
         """Start the Redis that campaigns need, unless there is a ledger; what it holds survives a restart."""
@@ -235,26 +235,26 @@ class Stack:
         return tuple(self._oss_triggers)
 
     def _keep(self, call: RecordedCall) -> None:
-        """Keep what caused pushes beside them."""
+        """Record the call that caused pushes."""
         if ids := call.message_ids:
             self.sandbox.store.caused(Call(call.request_id, call.trigger, call.document()), ids)
         self._changes.announce("calls")
 
     def _prepare(self, arn: str, function: str) -> None:
-        """Make what a destination names, as a deployment would find it there."""
+        """Create the resource that a destination names, which a deployment requires to exist."""
         destination = destination_of(arn)
         if destination.kind in {"queue", "topic"}:
             self._make(destination.kind, destination.name, f"{function}.destinationConfig")
         elif destination.kind == "other" or (
             destination.kind == "bus" and destination.name != self._bus.name
         ):
-            _logger.warning("%s: records are lost here: nothing on this machine is %s", function, arn)
+            _logger.warning("%s: records will be lost: the local stack has no %s", function, arn)
 
     def _make(self, kind: str, name: str, path: str) -> None:
-        """Make a queue, a topic or a bucket, unless it is there, be it with attributes of its own.
+        """Create a queue, a topic or a bucket, unless it exists, even with other attributes.
 
         Raises:
-            DescriptorError: it cannot have this name.
+            DescriptorError: the name is invalid.
         """
         store = self.queues.store
         creators: dict[str, Callable[[str], object]] = {
@@ -272,12 +272,12 @@ class Stack:
     def _attach(
         self, trigger: Trigger, function: str, queue: AsyncQueue, deliver: Destinations, opened: ExitStack
     ) -> None:
-        """Let a trigger deliver to its function from now on."""
+        """Start a trigger of a function."""
         store, host, name = self.queues.store, self.hosts[function], trigger.trigger_name
         match trigger:
             case triggers.Http():
                 gateway = create_gateway(host, accept=queue.accept)
-                port = 0 if self.urls else self.ports.http  # a function has a domain of its own; here, a port
+                port = 0 if self.urls else self.ports.http  # one port for each function, as FC has one domain
                 self.urls[function] = opened.enter_context(Server(gateway, port=port)).url
             case triggers.Timer():
                 self.timers.add(timer_of(trigger, function), queue.accept)
@@ -306,7 +306,7 @@ class Stack:
         deliver: Destinations,
         opened: ExitStack,
     ) -> None:
-        """Let an event stream deliver; those of products that are not on this machine stay off."""
+        """Start an event stream; those of products that the local stack does not have stay off."""
         store, host, name = self.queues.store, self.hosts[function], trigger.trigger_name
         source = trigger.trigger_config.event_source_config
         if source.event_source_type != "MNS":
@@ -373,7 +373,7 @@ def _account_of(props: FunctionProperties) -> Account:
 
 
 def _hooks(config: LifecycleConfig) -> dict[str, Any]:
-    """Return the hooks of a function as its host takes them (fc-runtime.md: Lifecycle hooks)."""
+    """Return the lifecycle hooks as arguments of `Function` (fc-runtime.md: Lifecycle hooks)."""
     hooks: dict[str, Any] = {}
     for name, hook in (("initializer", config.initializer), ("prestop", config.pre_stop)):
         if hook.handler:
@@ -385,54 +385,54 @@ def _hooks(config: LifecycleConfig) -> dict[str, Any]:
 
 @contextmanager
 def _alone(store: Path) -> Iterator[None]:
-    """Keep a second stack from the same files.
+    """Lock the files against a second stack.
 
     Raises:
-        ValueError: one is running on them.
+        ValueError: another stack uses them.
     """
     with (store / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            text = f"another stack is running on the files in {store}; give this one its own: --store FOLDER"
+            text = f"another stack uses the files in {store}; choose another folder: --store FOLDER"
             raise ValueError(text) from None
         yield
 
 
 def _check_ledger(variables: Mapping[str, str]) -> None:
-    """Refuse a ledger elsewhere: what is tried here would count as sent there.
+    """Refuse a remote ledger, which would take local pushes for sent ones.
 
     Raises:
-        ValueError: it is not on this machine.
+        ValueError: the ledger is not on this machine.
     """
     host = urlsplit(variables.get("PUSH_LEDGER_URL") or "redis://localhost").hostname or ""
     if not is_loopback(f"[{host}]" if ":" in host else host):
         raise ValueError(
-            f"PUSH_LEDGER_URL names {host}: what is tried here would count as sent there."
+            f"PUSH_LEDGER_URL names {host}, where local pushes would count as sent."
             " Unset it, or name a Redis on this machine"
         )
 
 
 @dataclass(frozen=True)
 class StackEntrypoints:
-    """Where the page of the inbox sends messages into the stack."""
+    """Where the page of the inbox sends messages."""
 
     stack: Stack
     accepts: dict[str, Accept]
 
     @property
     def http_url(self) -> str:
-        """Where the HTTP function answers."""
+        """URL of the HTTP function."""
         return self.stack.urls["http_push"]
 
     @property
     def sandbox_url(self) -> str:
-        """Where the sandbox answers."""
+        """URL of the sandbox."""
         return self.stack.sandbox.url
 
     @property
     def dead_letter_queue(self) -> str:
-        """The queue of the messages that were given up."""
+        """Name of the dead-letter queue."""
         return self.stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]
 
     def tick(self, payload: str) -> str:
@@ -443,7 +443,7 @@ class StackEntrypoints:
         return accept(json.dumps(event).encode(), size=len(payload.encode()))
 
     def enqueue(self, body: str) -> str:
-        """Put a message into the queue of the queue function, in Base64 if it fits then; returns its id."""
+        """Send a message to the queue of the queue function, in base64 if that fits; returns its id."""
         queue = self.stack.queues.store.queue(self.stack.source_queues["queue_push"])
         encoded = base64.b64encode(body.encode()).decode()
         fits = len(encoded) <= queue.attributes.maximum_message_size

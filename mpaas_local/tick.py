@@ -12,22 +12,24 @@ from mpaas_local.stack import Ports
 
 
 def main() -> int:
-    """Fire it and print what the stack says: 0 it was done, 1 it failed, 2 there is no stack to ask."""
+    """Fire the timer and print the response; returns 0 if it fired, 1 if not, 2 if no stack is running."""
     parser = argparse.ArgumentParser(prog="python -m mpaas_local.tick", description=__doc__)
-    parser.add_argument("name", metavar="NAME", help="the trigger's name, such as morning, or function/name")
-    parser.add_argument("--events", default=f"http://127.0.0.1:{Ports.events}", help="where the stack is")
+    parser.add_argument("name", metavar="NAME", help="name of the trigger, such as morning, or function/name")
+    parser.add_argument(
+        "--events", default=f"http://127.0.0.1:{Ports.events}", help="URL of the stack's events port"
+    )
     options = parser.parse_args()
     url = f"{options.events}/ticks/{quote(options.name)}"
     try:
         answer = urllib3.request("POST", url, retries=False)
     except urllib3.exceptions.HTTPError as error:
         print(
-            f"no answer from {options.events} ({type(error).__name__}): is `make run` running?",
+            f"no response from {options.events} ({type(error).__name__}): is `make run` running?",
             file=sys.stderr,
         )
         return 2
     print(answer.data.decode(errors="replace"))
-    return 1 if answer.status >= 400 else 0  # as HTTP has it
+    return 1 if answer.status >= 400 else 0
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from mpaas_local.stack import Ports
 
 
 def main() -> int:
-    """Upload it: 0 it is there, 1 it was refused, 2 there is no file or no stack."""
+    """Upload the file; returns 0, 1 if it was refused, or 2 without a file or a running stack."""
     parser = argparse.ArgumentParser(prog="python -m mpaas_local.upload", description=__doc__)
     parser.add_argument("file", metavar="FILE", type=Path)
-    parser.add_argument("target", metavar="BUCKET/KEY", help="such as uploads/statements/2026-11.pdf")
+    parser.add_argument("target", metavar="BUCKET/KEY", help="such as uploads/dev/statements/2026-11.pdf")
     parser.add_argument("--meta", metavar="NAME=VALUE", action="append", default=[], help="user metadata")
-    parser.add_argument("--oss", default=f"http://127.0.0.1:{Ports.oss}", help="where the stack's OSS is")
-    parser.add_argument("--region", default=Account.region, help="that of s.yaml")
+    parser.add_argument("--oss", default=f"http://127.0.0.1:{Ports.oss}", help="URL of the stack's OSS")
+    parser.add_argument("--region", default=Account.region, help="region of s.yaml")
     options = parser.parse_args()
     bucket, _, key = options.target.partition("/")
     request = oss.PutObjectRequest(
@@ -37,7 +37,7 @@ def main() -> int:
         if isinstance(refusal, ServiceError):
             print(f"{refusal.code}: {refusal.message}", file=sys.stderr)
             return 1
-        print(f"no answer from {options.oss}: is `make run` running?", file=sys.stderr)
+        print(f"no response from {options.oss}: is `make run` running?", file=sys.stderr)
         return 2
     print(f"{bucket}/{key}: ETag {done.etag}, request {done.request_id}")
     return 0

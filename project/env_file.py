@@ -77,8 +77,6 @@ def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
             yield Fault(name, f"is no setting{f'; did you mean {near[0]}?' if near else ''}")
         elif re.search(r"""["']|\s#""", value):
             yield Fault(name, "must be the plain value: quotes and comments behind it become a part of it")
-        elif name in NEEDED and not re.fullmatch(NEEDED[name][0], value):
-            yield Fault(name, f"must be {NEEDED[name][1]}")
     yield from settings_faults(settings)
 
 

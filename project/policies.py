@@ -97,6 +97,7 @@ DEPLOYS: Mapping[str, frozenset[str]] = {
         {
             _ROLE_CHECK,
             "fc:ListFunctions",
+            "fc:ListTriggers",
             "fc:PutFunctionAsyncInvokeConfig",
             "fc:GetFunctionAsyncInvokeConfig",
         }

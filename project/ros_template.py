@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from mpaas_push.errors import Fault
-from project.descriptor import Descriptor, DescriptorError, descriptor_files, read_functions, read_yaml
+from project.descriptor import Descriptor, DescriptorError, read_functions, read_yaml
 from project.expressions import variables_of
 from project.policies import TRUST
+from project.stages import EXAMPLE, stage_file, stages
 from project.triggers import EventBridge, Http
 from project.wiring import mns_queues, mns_topics, visibility_seconds
 
@@ -30,10 +31,8 @@ if TYPE_CHECKING:
     from project.function import FunctionProperties
     from project.triggers import Trigger
 
-__all__ = ["SOURCES", "make_template", "template_faults", "template_text"]
+__all__ = ["make_template", "template_faults", "template_text"]
 
-SOURCES = "s.sources.yaml"
-"""The overlay with message sources that need an instance of their own."""
 WEEK_SECONDS = 7 * 24 * 3600
 LONGEST_SHOWN = 80
 
@@ -106,9 +105,7 @@ class _Template:
         self._functions = read_functions(folder / "s.yaml", self._markers)
         self._optional = dict(_optional(folder, self._functions, self._markers))
         self._policy = json.loads((folder / "deploy" / "policies" / "function.json").read_text("utf-8"))
-        self._stages = [
-            Descriptor(path).stage({}) for path in descriptor_files(folder) if path.name != SOURCES
-        ]
+        self._stages = [Descriptor(stage_file(folder, name)).stage({}) for name in stages(folder)]
         self._parameters: dict[str, dict[str, Any]] = {}
         self._conditions: dict[str, Any] = {}
         self._resources: dict[str, dict[str, Any]] = {}
@@ -313,7 +310,7 @@ def _optional(
 
     In the file, its stage is a name of its own, so that nothing is described twice; here it is the stack's.
     """
-    path = folder / SOURCES
+    path = folder / EXAMPLE
     if not path.is_file():
         return
     descriptor = Descriptor(path)

@@ -24,6 +24,15 @@ from project.descriptor import Descriptor, DescriptorError, descriptor_files, re
 from project.env_file import env_faults, read_env, settings_faults
 from project.policies import deployer_faults, function_faults, unreached_faults
 from project.ros_template import template_faults
+from project.stages import (
+    files_of_settings,
+    missing_settings,
+    read_settings,
+    shared_uploads,
+    stage_file,
+    stage_of,
+    stages,
+)
 from project.triggers import Timer
 from project.wiring import wiring_faults
 
@@ -48,8 +57,11 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="check settings, descriptors, policies, timer payloads, rules and messages, offline",
         description="Check the settings of the environment and of .env, s.yaml and its overlays with every"
         " timer payload, template.yml against s.yaml, deploy/policies/*.json, every"
-        " functions/*/rules.yaml, and the messages of files. Exit codes: 0 all is well; 1 a fault was found.",
+        " functions/*/rules.yaml, and the messages of files. Settings are judged as the deployment of a stage"
+        " would use them: of the given one, else of each that has a file .env.STAGE, else of dev, if there is"
+        " .env. Exit codes: 0 all is well; 1 a fault was found.",
     )
+    command.add_argument("--stage", help="judge the settings that a deployment of this stage would use")
     command.add_argument("messages", nargs="*", metavar="FILE", help="files of messages to check as well")
     command.add_argument(
         "--folder", type=Path, default=Path(), help="the project's folder; by default this one"
@@ -58,7 +70,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _validate(options: argparse.Namespace) -> int:
-    checks = dict(_checks(options.folder, options.messages))
+    checks = dict(_checks(options.folder, options.messages, options.stage))
     faults: list[str] = []
     of_the_base: list[Fault] = []  # which overlays inherit and need not be told again
     for file, check in checks.items():
@@ -84,23 +96,24 @@ _Checked = tuple[str, list[Fault]]
 """What was there, and what is wrong with it."""
 
 
-def _checks(folder: Path, messages: list[str]) -> Iterator[tuple[str, Callable[[], _Checked]]]:
+def _checks(
+    folder: Path, messages: list[str], stage: str | None
+) -> Iterator[tuple[str, Callable[[], _Checked]]]:
     """Yield what there is to check, by file.
 
     Raises:
-        Misconfigured: there is nothing.
+        Misconfigured: there is nothing, or no such stage.
     """
     files, rules = descriptor_files(folder), rules_files(folder)
     if not files and not rules and not messages:
         raise Misconfigured(f"there is neither s.yaml nor functions/*/rules.yaml in {folder.resolve()}")
-    env = read_env(folder / ".env") | dict(os.environ)
-    env.pop("STAGE", None)  # each descriptor is of a stage of its own
-    settings = _settings(env)
+    judged = [stage] if stage else _stages_with_settings(folder)
+    settings = _settings(_env_of(folder, judged[0] if judged else "dev"))
     yield "environment", _environment
-    if (folder / ".env").is_file():
-        yield ".env", partial(_env_file, folder)
+    if files:
+        yield from _settings_checks(folder, stage, judged)
     for path in files:
-        yield path.name, partial(_descriptor, path, env, settings)
+        yield path.name, partial(_descriptor, path, settings)
     if (folder / "template.yml").is_file():
         yield "template.yml", partial(_template, folder)
     for path in sorted((folder / "deploy" / "policies").glob("*.json")):
@@ -109,6 +122,54 @@ def _checks(folder: Path, messages: list[str]) -> Iterator[tuple[str, Callable[[
         yield str(path.relative_to(folder)), partial(_rules, path, settings)
     for file in messages:
         yield file, partial(_messages, file, settings)
+
+
+# --- Settings
+
+
+def _settings_checks(
+    folder: Path, stage: str | None, judged: list[str]
+) -> Iterator[tuple[str, Callable[[], _Checked]]]:
+    if stage:
+        stage_file(folder, stage)  # is there one?
+    for path in _env_files(folder, stage):
+        yield path.name, partial(_env_file, path)
+    for name in judged:
+        yield f"settings of {name}", partial(_settings_of_stage, folder, name)
+    if not judged:
+        yield "settings of a stage", _no_settings
+
+
+def _env_files(folder: Path, stage: str | None) -> list[Path]:
+    """Return the files of settings: of one stage, or of all."""
+    if stage:
+        return files_of_settings(folder, stage)
+    found = sorted(path for path in folder.glob(".env.*") if path.name != ".env.example")
+    return [path for path in (folder / ".env", *found) if path.is_file()]
+
+
+def _stages_with_settings(folder: Path) -> list[str]:
+    own = [name for name in stages(folder) if (folder / f".env.{name}").is_file()]
+    return own or (["dev"] if (folder / ".env").is_file() else [])
+
+
+def _env_of(folder: Path, stage: str) -> dict[str, str]:
+    """Return the settings of a stage; those of the shell where a file of them cannot be used."""
+    try:
+        return read_settings(folder, stage, os.environ)
+    except Misconfigured:
+        return dict(os.environ) | {"STAGE": stage}
+
+
+def _settings_of_stage(folder: Path, name: str) -> _Checked:
+    env = read_settings(folder, name, os.environ)
+    files = [file.name for file in files_of_settings(folder, name)]
+    notes = [f"\n      note: {note}" for note in shared_uploads(folder, name, os.environ)]
+    return f"{', '.join([*files, 'the shell'])}: complete{''.join(notes)}", list(missing_settings(env, name))
+
+
+def _no_settings() -> _Checked:
+    return "not judged, as there is no .env; make validate STAGE=… judges those of a deployment", []
 
 
 def _settings(env: Mapping[str, str]) -> Settings:
@@ -123,21 +184,24 @@ def _environment() -> _Checked:
     return "the settings of this shell", list(settings_faults(dict(os.environ)))
 
 
-def _env_file(folder: Path) -> _Checked:
-    texts = [path.read_text("utf-8") for path in descriptor_files(folder)]
+def _env_file(path: Path) -> _Checked:
+    texts = [descriptor.read_text("utf-8") for descriptor in descriptor_files(path.parent)]
     known = {name for text in texts for name in re.findall(r"""env\(\s*['"]([^'"]+)""", text)}
-    return f"{len(read_env(folder / '.env'))} settings", list(env_faults(folder / ".env", known))
+    found = list(env_faults(path, known))
+    if (stage := path.name.removeprefix(".env").lstrip(".")) and stage not in stages(path.parent):
+        found.append(Fault("", f"there is no stage {stage}: there are {', '.join(stages(path.parent))}"))
+    return _counted(len(read_env(path)), "setting"), found
 
 
 # --- s.yaml
 
 
-def _descriptor(path: Path, env: Mapping[str, str], settings: Settings) -> _Checked:
-    descriptor = Descriptor(path)
+def _descriptor(path: Path, settings: Settings) -> _Checked:
+    descriptor, env = Descriptor(path), _env_of(path.parent, stage_of(path))
     found: list[Fault] = []
     functions: dict[str, FunctionProperties] = {}
     messages = 0
-    others = _names_elsewhere(path, env)
+    others = _names_elsewhere(path)
     for resource in descriptor.frame.resources:
         at = f"resources.{resource}.props"
         try:
@@ -154,30 +218,31 @@ def _descriptor(path: Path, env: Mapping[str, str], settings: Settings) -> _Chec
         messages += number
         found += faults
     if functions.keys() == descriptor.frame.resources.keys():  # what is wrong in one is told first
-        wiring = wiring_faults(functions, _other_stages(descriptor, path, env))
+        wiring = wiring_faults(functions, _other_stages(descriptor, path))
         found += map(descriptor.at_origin, wiring)
     triggers = sum(len(props.triggers) for props in functions.values())
     counted = [_counted(len(descriptor.frame.resources), "function"), _counted(triggers, "trigger")]
     return f"{', '.join(counted)}, {_counted(messages, 'message')} of timers", found
 
 
-def _other_stages(descriptor: Descriptor, path: Path, env: Mapping[str, str]) -> set[str]:
+def _other_stages(descriptor: Descriptor, path: Path) -> set[str]:
     """Return the stages of the other descriptors, as far as they can be read."""
-    stages = set()
+    names = set()
     for other in descriptor_files(path.parent):
         with suppress(DescriptorError):
-            stages.add(Descriptor(other).stage(env))
-    return stages - {descriptor.stage(env), ""}
+            names.add(Descriptor(other).stage(_env_of(path.parent, stage_of(other))))
+    return names - {descriptor.stage(_env_of(path.parent, stage_of(path))), ""}
 
 
-def _names_elsewhere(path: Path, env: Mapping[str, str]) -> dict[str, str]:
+def _names_elsewhere(path: Path) -> dict[str, str]:
     """Return which functions the other descriptors of the project deploy: two files may not share one."""
     names: dict[str, str] = {}
     for other in descriptor_files(path.parent):
         if other.name >= path.name:
             continue  # of two files that share a name, one is told
         with suppress(DescriptorError):  # told where that file is checked
-            names |= {each.function_name: other.name for each in read_functions(other, env).values()}
+            functions = read_functions(other, _env_of(path.parent, stage_of(other)))
+            names |= {each.function_name: other.name for each in functions.values()}
     return names
 
 

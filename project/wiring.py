@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     _Functions = Mapping[str, FunctionProperties]
 
-__all__ = ["mns_queues", "mns_topics", "visibility_seconds", "wiring_faults"]
+__all__ = ["mns_queues", "mns_topics", "overlap", "visibility_seconds", "wiring_faults"]
 
 STREAM_SECONDS = 300
 """Longest run of a function that a stream calls (fc-runtime.md: Batches and retries)."""
@@ -233,12 +233,13 @@ def _of_buckets(functions: _Functions) -> Iterator[Fault]:
         for path, _ in found[TRIGGERS_OF_A_BUCKET:]:
             yield Fault(path, f"is one too many: a bucket has {TRIGGERS_OF_A_BUCKET} triggers at the most")
         for (_, ours), (path, theirs) in combinations(found, 2):
-            if _overlap(ours.trigger_config, theirs.trigger_config):
+            if overlap(ours.trigger_config, theirs.trigger_config):
                 told = f"wants what {ours.trigger_name} wants too: OSS refuses it"
                 yield Fault(f"{path}.triggerConfig", told)
 
 
-def _overlap(first: OssConfig, second: OssConfig) -> bool:
+def overlap(first: OssConfig, second: OssConfig) -> bool:
+    """Say whether OSS would refuse two triggers of one bucket (fc-runtime.md: OSS trigger)."""
     ours, theirs = first.filter.key, second.filter.key
     prefixes = sorted((ours.prefix, theirs.prefix), key=len)
     suffixes = sorted((ours.suffix, theirs.suffix), key=len)

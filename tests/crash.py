@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpaas_local.account import Account
+from mpaas_local.clock import Clock
 from mpaas_local.eventbridge.sources import MnsSource
 from mpaas_local.eventbridge.stream_config import stream_of
 from mpaas_local.eventbridge.streams import EventStream
@@ -93,6 +94,8 @@ class Plan:
         batch: Messages of a batch.
         timeout: Of the function, in seconds; what was claimed is unknown after it.
         asynchronous: Whether the streams call asynchronously, as many batches at a time as there are instances.
+        queue_speed: How many seconds pass for the queues in a real one; less than four hold a batch for longer
+            than the function has.
         seed: Of all chance, but not of the moments.
     """
 
@@ -108,6 +111,7 @@ class Plan:
     batch: int = 100
     timeout: int = 10
     asynchronous: bool = False
+    queue_speed: float = 1.0
     seed: int = 1
 
 
@@ -169,7 +173,7 @@ def run(plan: Plan) -> Figures:
     with ExitStack() as started:
         keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
         sandbox = started.enter_context(Sandbox(access_keys=keys))
-        mns = started.enter_context(MnsServer(access_keys=keys))
+        mns = started.enter_context(MnsServer(access_keys=keys, clock=Clock(plan.queue_speed).time))
         ledger = started.enter_context(RedisServer())
         for name in ("pushes", "retry", "dead"):
             mns.store.create_queue(name)

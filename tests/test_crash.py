@@ -8,7 +8,7 @@ import pytest
 
 from tests.crash import Plan, run
 
-SMALL = Plan(messages=250, batch=25, kills=4, pause=0.5, timeout=6, redeliveries=0.4)
+SMALL = Plan(messages=250, batch=25, kills=4, pause=0.5, timeout=4, redeliveries=0.4, queue_speed=4)
 
 
 @pytest.mark.usefixtures("redis_server")

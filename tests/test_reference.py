@@ -18,7 +18,7 @@ HEADINGS = {
 }
 CITATION = re.compile(rf"(?<![\w/.-])({'|'.join(map(re.escape, HEADINGS))}):\s+(?:#:?\s+|//\s+|--\s+)?")
 LINE_BREAK = re.compile(r"\s*\n\s*(?:#:?\s+|//\s+|--\s+|\*\s+)?")
-SECTION_NUMBER = re.compile(r"§\s?\d|\b[Ss]ection \d")
+SECTION_NUMBER = re.compile(r"§\s?\d|\b[Ss]ection\s+\d")
 
 
 def sources() -> list[Path]:

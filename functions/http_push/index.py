@@ -67,7 +67,7 @@ def push() -> Response[str]:
     if known == "unknown":
         text = "not sent: the ledger cannot tell whether this Idempotency-Key came before; safe to send again"
         raise Problem(503, "throttled", text, headers={"Retry-After": "1"})
-    went_out = False
+    may_be_corrected = True
     try:
         warnings = responses.warnings_of(tasks, client.settings)
         if warnings:
@@ -77,9 +77,11 @@ def push() -> Response[str]:
             handed_over, outcomes = _handed_over(tasks, client, invocation, scope)
         else:
             handed_over, outcomes = [], _sent(tasks, client, invocation)
-        went_out = bool(handed_over) or any(each.kind in _MAY_HAVE_GONE_OUT for each in outcomes)
+        kinds = {outcome.kind for outcome in outcomes}
+        went_out = handed_over or not kinds.isdisjoint(_MAY_HAVE_GONE_OUT)
+        may_be_corrected = not went_out or OutcomeKind.REFUSED in kinds
     finally:
-        if key and known == "new" and not went_out:
+        if key and known == "new" and may_be_corrected:
             keys.forget(scope, client.ledger)  # the corrected body may come under the same key
     return responses.tasks(handed_over, outcomes, warnings)
 

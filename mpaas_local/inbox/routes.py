@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mpaas_local.fc.call_log import CallLog
     from mpaas_local.inbox.changes import Changes
     from mpaas_local.mns import MnsStore
-    from mpaas_local.mpaas.faults import FaultBook
+    from mpaas_local.mpaas.faults import PushFaults
     from mpaas_local.mpaas.store import Store
 
 __all__ = ["Entrypoints", "fault_routes", "figure_routes", "push_routes", "queue_routes", "send_routes"]
@@ -148,7 +148,7 @@ def send_routes(entrypoints: Entrypoints) -> APIRouter:
     return router
 
 
-def fault_routes(faults: FaultBook, changes: Changes) -> APIRouter:
+def fault_routes(faults: PushFaults, changes: Changes) -> APIRouter:
     """The faults of the sandbox."""
     router = APIRouter(tags=["faults"])
 

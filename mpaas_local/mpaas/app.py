@@ -17,13 +17,13 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from mpaas_local.access_keys import LOCAL_ACCESS_KEYS, access_key
+from mpaas_local.breakable import STRIKES_UNREAD
 from mpaas_local.loopback import LoopbackOnly
 from mpaas_local.mpaas.authentication import Authenticator
-from mpaas_local.mpaas.faults import FAULT_ORDER, FaultBook
+from mpaas_local.mpaas.faults import FAULT_ORDER, PushFaults
 from mpaas_local.mpaas.gateway import Gateway
 from mpaas_local.mpaas.judgement.behaviour import Behaviour
 from mpaas_local.mpaas.openapi import openapi_document
-from mpaas_local.mpaas.protocol import STRIKES_UNREAD
 from mpaas_local.mpaas.redaction import Redactor
 from mpaas_local.mpaas.responses import Json, problem
 from mpaas_local.mpaas.store import OUTCOMES, Filter, Store
@@ -49,7 +49,7 @@ _LARGEST_SEQ = 2**63 - 1
 class SandboxApp(Starlette):
     """The application, with its parts as attributes for use in the same process."""
 
-    def __init__(self, *, store: Store, faults: FaultBook, gateway: Gateway) -> None:
+    def __init__(self, *, store: Store, faults: PushFaults, gateway: Gateway) -> None:
         self.store = store
         self.faults = faults
         self.gateway = gateway
@@ -92,7 +92,7 @@ def create_app(
     keys = {key_id: access_key(key) for key_id, key in access_keys.items()}
     authenticator = Authenticator(keys, clock)
     inbox = Store(store, Redactor(authenticator.secrets))
-    faults = FaultBook()
+    faults = PushFaults()
     gateway = Gateway(
         store=inbox,
         faults=faults,
@@ -106,7 +106,7 @@ def create_app(
 class _Api:
     """The sandbox's own routes: inbox, faults, health."""
 
-    def __init__(self, store: Store, faults: FaultBook) -> None:
+    def __init__(self, store: Store, faults: PushFaults) -> None:
         self._store = store
         self._faults = faults
 

@@ -10,36 +10,19 @@ accepted) before it fails. A push that the judgement refuses is never accepted.
 
 from __future__ import annotations
 
-import random
-import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, TypeAdapter, model_validator
 
+from mpaas_local.fault_orders import MAX_DELAY_MILLISECONDS, FaultBook, FaultModel, Order, Strike
 from mpaas_local.mpaas.gateway_errors import HTTP_STATUS, GatewayAnswer, gateway_answer
 from mpaas_local.mpaas.result_codes import SUCCESS_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_DELAY_MILLISECONDS = 600_000
-"""Longest delay, ten minutes: more than any client waits."""
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        populate_by_name=True,
-        allow_inf_nan=False,
-    )
-
-
-class Match(_Model):
+class Match(FaultModel):
     """Which requests an order matches: every given field must be equal, case included."""
 
     target: str | None = Field(default=None, description="A target in TargetMsgkey.")
@@ -55,23 +38,7 @@ class Match(_Model):
         )
 
 
-class _Order(_Model):
-    next: int | None = Field(default=None, ge=1, description="Strike this many requests.")
-    rate: float | None = Field(
-        default=None, ge=0, le=1, description="Strike each request with this probability."
-    )
-    seed: int | None = Field(default=None, description="Makes `rate` strike the same requests every time.")
-
-    @model_validator(mode="after")
-    def _one_measure(self) -> _Order:
-        if self.next is not None and self.rate is not None:
-            raise ValueError("give either next (a number of requests) or rate (0 to 1), not both")
-        if self.seed is not None and self.rate is None:
-            raise ValueError("seed requires rate")
-        return self
-
-
-class _MatchingOrder(_Order):
+class _MatchingOrder(Order):
     match: Match | None = Field(default=None, description="Only matching requests; without it, any.")
 
 
@@ -164,7 +131,7 @@ class DelayFault(_MatchingOrder):
     accept: bool = True
 
 
-class ResetBeforeReadFault(_Order):
+class ResetBeforeReadFault(Order):
     """A TCP reset as soon as a request begins to arrive. It cannot match: nothing of the request is read."""
 
     kind: Literal["resetBeforeRead"]
@@ -216,94 +183,18 @@ FAULT_ORDER: TypeAdapter[FaultOrder] = TypeAdapter(FaultOrder)
 """Validates an order; raises pydantic's ValidationError."""
 
 
-@dataclass
-class ActiveOrder:
-    """An active order: how many more requests it will strike (None: any number), how many it has struck."""
-
-    id: int
-    order: FaultOrder
-    remaining: int | None
-    dice: random.Random = field(repr=False)
-    struck: int = 0
-
-    def document(self) -> dict[str, Any]:
-        """The order as JSON."""
-        ordered = self.order.model_dump(by_alias=True, exclude_none=True)
-        return {"id": self.id, **ordered, "remaining": self.remaining, "struck": self.struck}
-
-
-@dataclass(frozen=True)
-class Strike:
-    """A fault that strikes a request now."""
-
-    id: int
-    fault: FaultOrder
-
-    def document(self) -> dict[str, Any]:
-        """What the inbox shows of it."""
-        return {"id": self.id, "kind": self.fault.kind}
-
-
-class FaultBook:
+class PushFaults(FaultBook[FaultOrder]):
     """The active orders, oldest first. Thread-safe."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._active: list[ActiveOrder] = []
-        self._last_id = 0
-
-    def order(self, order: FaultOrder) -> dict[str, Any]:
-        """Add an order; without `next` and `rate` it strikes one request."""
-        with self._lock:
-            self._last_id += 1
-            remaining = order.next if order.rate is None else None
-            if order.rate is None and remaining is None:
-                remaining = 1
-            dice = random.Random(order.seed)  # for tests, not for secrets
-            active = ActiveOrder(self._last_id, order, remaining, dice)
-            self._active.append(active)
-            return active.document()
-
-    def active(self) -> list[dict[str, Any]]:
-        """The orders that can still strike."""
-        with self._lock:
-            return [active.document() for active in self._active]
-
-    def clear(self) -> int:
-        """Cancel all orders; returns how many there were."""
-        with self._lock:
-            count = len(self._active)
-            self._active.clear()
-            return count
-
-    def strike(self, parameters: Mapping[str, str], targets: frozenset[str]) -> Strike | None:
+    def strike(self, parameters: Mapping[str, str], targets: frozenset[str]) -> Strike[FaultOrder] | None:
         """The fault that strikes a request that was read, if any."""
-        with self._lock:
-            for active in self._active:
-                order = active.order
-                if isinstance(order, ResetBeforeReadFault):
-                    continue
-                if order.match is not None and not order.match.fits(parameters, targets):
-                    continue
-                if self._hits(active):
-                    return Strike(active.id, order)
-            return None
+        return self.strike_if(
+            lambda order: (
+                not isinstance(order, ResetBeforeReadFault)
+                and (order.match is None or order.match.fits(parameters, targets))
+            )
+        )
 
-    def strike_unread(self) -> Strike | None:
+    def strike_unread(self) -> Strike[FaultOrder] | None:
         """The reset that strikes a request before it is read, if any."""
-        with self._lock:
-            for active in self._active:
-                if isinstance(active.order, ResetBeforeReadFault) and self._hits(active):
-                    return Strike(active.id, active.order)
-            return None
-
-    def _hits(self, active: ActiveOrder) -> bool:
-        rate = active.order.rate
-        if rate is not None and active.dice.random() >= rate:
-            return False
-        active.struck += 1
-        if active.remaining is not None:
-            active.remaining -= 1
-            if active.remaining == 0:
-                self._active.remove(active)
-        return True
+        return self.strike_if(lambda order: isinstance(order, ResetBeforeReadFault))

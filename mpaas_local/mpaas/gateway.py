@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from mpaas_local.api_signature import read_acs3_authorization
+from mpaas_local.breakable import ConnectionReset, CutBody
 from mpaas_local.mpaas.call import Call, printable, read_call
 from mpaas_local.mpaas.faults import (
     CutBodyFault,
@@ -28,19 +29,22 @@ from mpaas_local.mpaas.gateway_errors import GatewayAnswer, GatewayRefusal, refu
 from mpaas_local.mpaas.judgement.parameters import LEGACY_VERSION
 from mpaas_local.mpaas.judgement.verdict import judge, read_targets, repeated_id_verdict
 from mpaas_local.mpaas.redaction import redacted_form, without_secret_parameters
-from mpaas_local.mpaas.responses import ConnectionReset, CutBody, gateway_error, not_json, push_result
+from mpaas_local.mpaas.responses import gateway_error, not_json, push_result
 from mpaas_local.mpaas.result_codes import result_message
 from mpaas_local.mpaas.store import Answer, Entry, Outcome, Store, Target, id_scope
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from mpaas_local.fault_orders import Strike
     from mpaas_local.mpaas.authentication import Authenticator, Clock
-    from mpaas_local.mpaas.faults import FaultBook, Strike
+    from mpaas_local.mpaas.faults import FaultOrder, PushFaults
     from mpaas_local.mpaas.judgement.behaviour import Behaviour
 
 MAX_BODY_BYTES = 1024 * 1024
 """Longest request body; a longer one gets 413. Ten targets and every parameter need far less."""
+
+_PUSH_BEGINNINGS = (b"POST / ", b"POST /?")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class _Push:
     received_at: float
     host: str
     call: Call
-    strike: Strike | None = None
+    strike: Strike[FaultOrder] | None = None
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -94,7 +98,7 @@ class Gateway:
         self,
         *,
         store: Store,
-        faults: FaultBook,
+        faults: PushFaults,
         authenticator: Authenticator,
         behaviour: Behaviour,
         clock: Clock,
@@ -110,9 +114,12 @@ class Gateway:
         """End all delays now; call it on the event loop's thread."""
         self._closing.set()
 
-    def strikes_unread(self) -> bool:
-        """Whether to reset the request that begins to arrive; if so, records it as dropped."""
-        strike = self._faults.strike_unread()
+    def strikes_unread(self, data: bytes) -> bool:
+        """Whether to reset the request that begins to arrive; if so, records it as dropped.
+
+        Its first bytes tell a push from the sandbox's own routes.
+        """
+        strike = self._faults.strike_unread() if data.startswith(_PUSH_BEGINNINGS) else None
         if strike is None:
             return False
         self._store.append(

@@ -1,4 +1,4 @@
-"""ASGI responses: JSON, the documented bodies of PushSimple, and broken connections."""
+"""ASGI responses: JSON, and the documented bodies of PushSimple."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from mpaas_local.mpaas.judgement.parameters import LEGACY_VERSION
-from mpaas_local.mpaas.protocol import CONNECTION, SandboxProtocol
 from mpaas_local.mpaas.store import dump_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from starlette.types import Receive, Scope, Send
-
     from mpaas_local.mpaas.gateway_errors import GatewayAnswer
 
 
@@ -26,34 +21,6 @@ class Json(Response):
     def render(self, content: Any) -> bytes:
         """Encode the body."""
         return dump_json(content)
-
-
-class ConnectionReset(Response):
-    """A TCP RST instead of a response."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Reset the connection and wait until it is closed."""
-        del send
-        _connection(scope).reset()
-        await _gone(receive)
-
-
-class CutBody(Response):
-    """Status, headers with the full Content-Length and half of the body; then the connection closes."""
-
-    def __init__(self, whole: Response) -> None:
-        super().__init__()
-        self.status_code = whole.status_code
-        self.raw_headers = whole.raw_headers
-        self.body = whole.body
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send half of the body, close, and wait until the connection is closed."""
-        half = bytes(self.body)[: len(self.body) // 2]
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": half, "more_body": True})
-        _connection(scope).finish()
-        await _gone(receive)
 
 
 def push_result(
@@ -101,15 +68,3 @@ def problem(status: int, title: str, detail: str, *, errors: list[dict[str, Any]
 
 def _request_id(request_id: str) -> dict[str, str]:
     return {"x-acs-request-id": request_id}
-
-
-def _connection(scope: Mapping[str, Any]) -> SandboxProtocol:
-    connection = scope.get("state", {}).get(CONNECTION)
-    if not isinstance(connection, SandboxProtocol):
-        raise TypeError("only a Sandbox can break connections")
-    return connection
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

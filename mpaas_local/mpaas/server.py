@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mpaas_local.access_keys import LOCAL_ACCESS_KEYS
+from mpaas_local.breakable import BreakableProtocol
 from mpaas_local.mpaas.app import create_app
 from mpaas_local.mpaas.faults import FAULT_ORDER
-from mpaas_local.mpaas.protocol import SandboxProtocol
 from mpaas_local.mpaas.store import Filter
 from mpaas_local.server import Server
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mpaas_local.access_keys import AccessKey
     from mpaas_local.mpaas.authentication import Clock
-    from mpaas_local.mpaas.faults import FaultBook
+    from mpaas_local.mpaas.faults import PushFaults
     from mpaas_local.mpaas.judgement.behaviour import Behaviour
     from mpaas_local.mpaas.store import Store
 
@@ -63,7 +63,7 @@ class Sandbox:
             self._app,
             port=port,
             on_stop=self._app.gateway.end_delays,
-            http=SandboxProtocol,
+            http=BreakableProtocol,
             lifespan="on",
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             ssl_certfile=ssl_certfile,
@@ -91,7 +91,7 @@ class Sandbox:
         return self._app.store
 
     @property
-    def fault_book(self) -> FaultBook:
+    def fault_book(self) -> PushFaults:
         """The ordered faults."""
         return self._app.faults
 

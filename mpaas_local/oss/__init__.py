@@ -1,5 +1,5 @@
-"""Buckets and objects on loopback, as Alibaba Cloud OSS offers them: the official SDK works on them
-unchanged, and triggers use the store without HTTP.
+"""An OSS-compatible server on loopback: the official SDK works with it unchanged, and triggers use the store
+without HTTP.
 """
 
 from mpaas_local.oss.errors import CODES, OssError

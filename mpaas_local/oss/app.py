@@ -1,8 +1,7 @@
 """The service's HTTP interface as an ASGI application, on which the official SDKs work unchanged.
 
-A signed request becomes a `Call`; an operation answers it, or raises `OssError`, which is answered as
-the service does. Bodies go to and from the disk in pieces, on worker threads, so that no request holds up
-another.
+A signed request becomes a `Call`, and an operation responds to it or raises `OssError`, which becomes an XML
+error. Bodies are streamed to and from the disk on worker threads.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, unquote_to_bytes
 
+import anyio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -24,11 +24,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from mpaas_local.breakable import ConnectionReset, CutBody
 from mpaas_local.loopback import LoopbackOnly
-from mpaas_local.oss import documents
+from mpaas_local.oss import documents, faults
 from mpaas_local.oss.authentication import Authenticator
 from mpaas_local.oss.blobs import CHUNK_BYTES
 from mpaas_local.oss.errors import OssError
+from mpaas_local.oss.faults import ObjectFaults
 from mpaas_local.oss.model import (
     DEFAULT_MIME_TYPE,
     MAX_OBJECT_BYTES,
@@ -39,16 +41,19 @@ from mpaas_local.oss.model import (
 )
 from mpaas_local.oss.ranges import ByteRange, asked_range, check_conditions
 from mpaas_local.oss.signature import Signable
-from mpaas_local.oss.view import VIEW, show
+from mpaas_local.oss.view import VIEW, view
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from typing import BinaryIO
     from xml.etree.ElementTree import Element
 
+    from starlette.types import Receive, Scope, Send
+
     from mpaas_local.access_keys import AccessKey
     from mpaas_local.account import Account
     from mpaas_local.oss.blobs import BlobWriter
+    from mpaas_local.oss.faults import FaultOrder
     from mpaas_local.oss.model import StoredObject, Upload
     from mpaas_local.oss.store import OssStore
 
@@ -57,7 +62,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_DOCUMENT_BYTES", "OssApp"]
 
 MAX_DOCUMENT_BYTES = 2 << 20
-"""Of a request's XML."""
+"""Longest XML body of a request."""
 
 _logger = logging.getLogger(__name__)
 _METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"]
@@ -77,7 +82,7 @@ _KEPT_HEADERS = frozenset(
         "expires",
     }
 )
-"""Headers of a writer that come back in answers."""
+"""Request headers that are stored with an object and returned with it."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class Call:
 
     @property
     def kept_headers(self) -> dict[str, str]:
-        """What the object's answers will have."""
+        """Headers that responses with the object will have."""
         return {
             name: value
             for name, value in self.headers.items()
@@ -114,11 +119,11 @@ class Call:
 
     @property
     def may_overwrite(self) -> bool:
-        """Whether another object may be replaced."""
+        """Whether the request may replace an object."""
         return self.headers.get("x-oss-forbid-overwrite", "").lower() != "true"
 
     def number(self, name: str, default: int, most: int) -> int:
-        """A whole number of the query, from 1 (a marker from 0)."""
+        """A whole number of the query, at least 1; a marker, at least 0."""
         text = self.query.get(name, str(default))
         least = 0 if name.endswith("marker") else 1
         if not (re.fullmatch("[0-9]{1,9}", text) and least <= int(text) <= most):
@@ -177,6 +182,9 @@ class OssApp(Starlette):
         store: What it shows; it is not closed here.
         access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
         account: The owner of the buckets, and the only region that signatures may name.
+
+    Attributes:
+        faults: The ordered faults.
     """
 
     def __init__(
@@ -185,6 +193,7 @@ class OssApp(Starlette):
         access_keys: Mapping[str, AccessKey | str],
         account: Account,
     ) -> None:
+        self.faults = ObjectFaults()
         self._store = store
         self._authenticator = Authenticator(access_keys, account.region)
         buckets, objects, uploads = _Buckets(store, account), _Objects(store), _Uploads(store)
@@ -237,8 +246,8 @@ class OssApp(Starlette):
     async def _answer(self, request: Request, request_id: str) -> Response:
         bucket, key = _addressed(request)
         query = _query(request)
-        if bucket == VIEW and request.method == "GET":
-            return await run_in_threadpool(show, self._store, key, dict(query))
+        if bucket == VIEW:
+            return await view(request, key, dict(query), self._store, self.faults)
         headers = dict(request.headers)
         signed = Signable(request.method, bucket or None, key or None, query, headers)
         self._authenticator.authenticate(signed, self._store.clock())
@@ -246,13 +255,33 @@ class OssApp(Starlette):
         level = "object" if key else "bucket" if bucket else "service"
         operation = self._operations.get((level, request.method, names))
         if operation is None:
-            known = any(known[::2] == (level, names) for known in self._operations)
-            raise OssError("MethodNotAllowed" if known else "NotImplemented")
+            resources = {(level, names) for level, _, names in self._operations}
+            raise OssError("MethodNotAllowed" if (level, names) in resources else "NotImplemented")
         if bucket:
             check_bucket_name(bucket)
         if key:
             check_key(key)
-        return await operation(Call(request, request_id, bucket, key, dict(query)))
+        call = Call(request, request_id, bucket, key, dict(query))
+        strike = self.faults.strike(signed)
+        return await (_struck(strike.fault, operation, call) if strike else operation(call))
+
+
+async def _struck(fault: FaultOrder, operation: Operation, call: Call) -> Response:
+    """Respond as an ordered fault says."""
+    match fault:
+        case faults.ServiceUnavailable():
+            raise OssError("ServiceUnavailable")
+        case faults.InternalError():
+            raise OssError("InternalError")
+        case faults.Delay():
+            await anyio.sleep(fault.milliseconds / 1000)
+            return await operation(call)
+        case faults.CutBody():
+            return CutBody(await operation(call))
+        case faults.Reset():
+            if fault.accept and call.request.method not in {"GET", "HEAD"}:
+                await operation(call)
+            return ConnectionReset()
 
 
 class _Buckets:
@@ -354,7 +383,7 @@ class _Objects:
         else:
             status, headers["content-range"] = 206, wanted.content_range(stored.size)
         headers["content-length"] = str(wanted.size)
-        return StreamingResponse(_read(file, wanted), status, headers=headers)
+        return _FileResponse(file, wanted, status, headers)
 
     async def head(self, call: Call) -> Response:
         stored = await run_in_threadpool(self._store.get, call.bucket, call.key)
@@ -429,16 +458,28 @@ class _Uploads:
         return await run_in_threadpool(self._store.upload, call.bucket, call.key, call.query["uploadId"])
 
 
+class _FileResponse(StreamingResponse):
+    """Bytes of a file, which is closed at the end, be it that of the connection."""
+
+    def __init__(self, file: BinaryIO, wanted: ByteRange, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(_read(file, wanted), status, headers)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._file:
+            await super().__call__(scope, receive, send)
+
+
 async def _read(file: BinaryIO, wanted: ByteRange) -> AsyncIterator[bytes]:
-    with file:
-        await run_in_threadpool(file.seek, wanted.first)
-        left = wanted.size
-        while left:
-            chunk = await run_in_threadpool(file.read, min(left, CHUNK_BYTES))
-            if not chunk:
-                raise EOFError(f"{left} bytes are missing")
-            left -= len(chunk)
-            yield chunk
+    await run_in_threadpool(file.seek, wanted.first)
+    left = wanted.size
+    while left:
+        chunk = await run_in_threadpool(file.read, min(left, CHUNK_BYTES))
+        if not chunk:
+            raise EOFError(f"{left} bytes are missing")
+        left -= len(chunk)
+        yield chunk
 
 
 def _object_headers(stored: StoredObject) -> dict[str, str]:

@@ -1,5 +1,5 @@
-"""Who calls, and may they: a request goes in; nothing comes out if it may pass, otherwise an `OssError` is
-raised. Signatures V1 and V4 count, in the header `Authorization` and in the query of a presigned URL.
+"""Authentication of requests by signature V1 or V4, in the header `Authorization` or in a presigned URL
+(oss.md: Signatures).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_SKEW_SECONDS", "Authenticator"]
 
 MAX_SKEW_SECONDS = 15 * 60
-"""How far the date of a signed request may be from the server's clock."""
+"""Largest difference between the date of a request and the server's clock (oss.md: Signatures)."""
 
 _MAX_EXPIRES_SECONDS = 7 * 24 * 3600
 _V1 = re.compile(r"OSS (?P<id>[^:\s]+):(?P<signature>\S+)")
@@ -67,10 +67,10 @@ class Authenticator:
     region: str
 
     def authenticate(self, request: Signable, now: float) -> None:
-        """Let a request pass.
+        """Verify the signature of a request.
 
         Args:
-            request: As it was sent, the query with its signature.
+            request: As it was sent; the query includes the signature.
             now: Seconds since 1970.
 
         Raises:

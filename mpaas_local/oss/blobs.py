@@ -1,6 +1,6 @@
-"""Files of bytes under names of their own. A file appears when all of it is there.
+"""Files with random names, written to a temporary file and renamed when complete.
 
-No name that a client gives ever reaches the disk, and no file is read into memory as a whole.
+No name from a client ever reaches the disk, and no file is read into memory as a whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CHUNK_BYTES", "BlobWriter", "Blobs"]
 
 CHUNK_BYTES = 256 * 1024
-"""What is read from a file at once."""
+"""Size of one read or write."""
 
 # CRC-64/XZ: the polynomial of ECMA-182, reflected.
 _crc64 = crcmod.mkCrcFun(0x142F0E1EBA9EA3693, initCrc=0, xorOut=0xFFFFFFFFFFFFFFFF)
@@ -32,7 +32,7 @@ class Blobs:
     """The files of a folder.
 
     Args:
-        folder: Created if it is missing. What an earlier process left unfinished is removed.
+        folder: Created if missing. Unfinished files of an earlier process are removed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,12 +46,12 @@ class Blobs:
         return self._folder / name[:2] / name
 
     def write(self) -> BlobWriter:
-        """Begin a new file."""
+        """Start a new file."""
         name = secrets.token_hex(16)
         return BlobWriter(name, self._unfinished / name, self.path(name))
 
     def link(self, source: Path) -> str:
-        """Add a file of the same disk without copying it, else a copy; returns its name."""
+        """Add a hard link to a file, or a copy if it is on another disk; returns the new name."""
         name = secrets.token_hex(16)
         target = self.path(name)
         target.parent.mkdir(exist_ok=True)
@@ -64,12 +64,12 @@ class Blobs:
         return name
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files; those that are gone already stay gone. Who has one open keeps reading it."""
+        """Remove files; missing ones are ignored. Open files stay readable."""
         for name in names:
             self.path(name).unlink(missing_ok=True)
 
     def keep_only(self, names: Iterable[str]) -> None:
-        """Remove every other file: what was written when a process ended before it was recorded."""
+        """Remove all other files: those that were written but not recorded when a process ended."""
         known = set(names)
         for file in self._folder.glob("??/*"):
             if file.name not in known:
@@ -77,10 +77,10 @@ class Blobs:
 
 
 class BlobWriter:
-    """A file that is being written, as a context manager: without `finish` it is removed on leaving.
+    """A file being written, as a context manager; unless finished, it is removed on exit.
 
     Attributes:
-        name: It will be found under this name.
+        name: Of the finished file.
         size: Bytes so far.
     """
 
@@ -129,7 +129,7 @@ class BlobWriter:
                 self.write(chunk)
 
     def finish(self) -> None:
-        """Let the file appear under its name."""
+        """Move the file to its name."""
         self._file.close()
         self._target.parent.mkdir(exist_ok=True)
         self._unfinished.replace(self._target)

@@ -1,7 +1,7 @@
-"""The XML of the service: request bodies are read, the model is written as answers.
+"""The XML of requests and responses.
 
-Each `read_…` takes a body and returns data or raises `OssError`. Each other function returns an `Element`;
-`serialize` makes bytes of it. A document type declaration is refused, so that no entity is ever expanded.
+Each `read_…` function parses a request body or raises `OssError`; each other function returns an `Element`,
+which `serialize` encodes. A document type declaration is refused, so that no entity is expanded.
 """
 
 from __future__ import annotations

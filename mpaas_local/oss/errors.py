@@ -1,7 +1,7 @@
 """What the service refuses: its codes, each with HTTP status, text and detailed code (EC).
 
-`CODES` follows https://www.alibabacloud.com/help/en/oss/support/error-codes-overview as far as this server
-can meet it. The store and the application raise `OssError`; the application answers it as XML.
+`CODES` has what this server can meet (oss.md: Errors). The store and the application raise `OssError`; the
+application answers it as XML.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ CODES: Mapping[str, tuple[int, str, str]] = {
         "The difference between the request time and the current time is too large.",
         "0002-00000504",
     ),
+    "ServiceUnavailable": (503, "Please try again later.", ""),
     "SignatureDoesNotMatch": (
         403,
         (

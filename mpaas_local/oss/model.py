@@ -1,4 +1,4 @@
-"""What the service keeps: buckets, objects, uploads in parts; and what happens to objects."""
+"""The service's data: buckets, objects, multipart uploads and their parts; and events of objects."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ __all__ = [
 ]
 
 MAX_KEY_BYTES = 1023
-"""Of an object's name in UTF-8."""
+"""Longest name of an object, in UTF-8 (oss.md: Names and limits)."""
 MAX_OBJECT_BYTES = 5 * 1024**3
-"""Of one PutObject or one part."""
+"""Longest body of one PutObject or one part (oss.md: Names and limits)."""
 MIN_PART_BYTES = 100 * 1024
-"""Of every part but the last."""
+"""Shortest part, except the last (oss.md: Names and limits)."""
 MAX_PART_NUMBER = 10_000
 DEFAULT_MIME_TYPE = "application/octet-stream"
-"""Of an object whose writer named none."""
+"""Content type of an object whose writer set none."""
 USER_META = "x-oss-meta-"
-"""How the headers of user metadata begin."""
+"""Prefix of user metadata headers."""
 
 _BUCKET_NAME = re.compile("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
@@ -67,15 +67,13 @@ class StoredObject:
     Attributes:
         bucket: Name of its bucket.
         key: Its name.
-        path: File of its bytes; it may go as soon as the object is replaced or deleted, open files stay.
+        path: File with its bytes; removed when the object is replaced or deleted, but readable while open.
         size: Bytes.
-        etag: MD5 in capital hexadecimal digits; of a multipart object the MD5 of those of its parts, `-` and
-            their number.
-        crc64: CRC-64/XZ of its bytes, decimal; None if it was never computed.
+        etag: MD5 in capital hexadecimal digits; for a multipart object see `multipart_etag`.
+        crc64: CRC-64/XZ of its bytes, decimal; None if not computed.
         modified: Seconds since 1970.
-        type: How it was made.
-        headers: Those of its answer that its writer gave, with names in lower case: `content-type`,
-            `x-oss-meta-…`.
+        type: Whether it was uploaded in parts.
+        headers: Response headers that its writer set, names in lower case: `content-type`, `x-oss-meta-…`.
     """
 
     bucket: str
@@ -90,7 +88,7 @@ class StoredObject:
 
     @property
     def content_md5(self) -> str | None:
-        """Base64 of the MD5 of its bytes, if that is known."""
+        """Base64 of the MD5 of its bytes; None if unknown."""
         known = self.type == "Normal" and self.crc64 is not None
         return base64.b64encode(bytes.fromhex(self.etag)).decode() if known else None
 
@@ -122,9 +120,9 @@ class Upload:
 
     Attributes:
         id: 32 capital hexadecimal digits.
-        bucket: Of the object that it becomes.
-        key: Of the object that it becomes.
-        headers: Of the object that it becomes.
+        bucket: Of the object to be made.
+        key: Of the object to be made.
+        headers: Of the object to be made.
     """
 
     id: str
@@ -139,8 +137,8 @@ class Listing:
 
     Attributes:
         objects: Sorted by the bytes of their names.
-        prefixes: Groups of further objects, whose names go on after the delimiter.
-        next_position: Where the next page begins; None if this is the last.
+        prefixes: Common prefixes, up to the delimiter, of further objects.
+        next_position: Where the next page begins; None on the last page.
     """
 
     objects: Sequence[StoredObject]
@@ -150,7 +148,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class ObjectEvent:
-    """What happened to one object (fc-runtime.md: OSS trigger).
+    """What happened to one object (fc-runtime.md: OSS trigger; oss.md: Sizes in events).
 
     Attributes:
         bucket: Name of the bucket.
@@ -198,6 +196,6 @@ def check_key(key: str) -> str:
 
 
 def multipart_etag(etags: Sequence[str]) -> str:
-    """Return the ETag of an object of parts, as OSS writes it: over their ETags as text, not as bytes."""
+    """Return the ETag of an object of parts: over their ETags as text, not as bytes (oss.md: Checksums)."""
     digest = hashlib.md5("".join(etags).encode(), usedforsecurity=False).hexdigest().upper()
     return f"{digest}-{len(etags)}"

@@ -1,4 +1,4 @@
-"""Which bytes of an object are asked for, and of which object: the headers `Range` and `If-…`."""
+"""The request headers `Range` and `If-…` (oss.md: Ranges and conditions)."""
 
 from __future__ import annotations
 
@@ -37,14 +37,13 @@ class ByteRange:
 
 
 def asked_range(headers: Mapping[str, str], size: int) -> ByteRange | None:
-    """Return the bytes that `Range` asks for; None for all of them. Of several ranges the first counts.
+    """Return the requested range; None for the whole object. Of several ranges the first counts.
 
-    A range that goes beyond the object counts for nothing, and all of it is answered; with
-    `x-oss-range-behavior: standard` the range is cut to what there is
-    (https://www.alibabacloud.com/help/en/oss/how-to-obtain-oss-resources-by-segmenting-http-range-requests).
+    A range that reaches beyond the object is ignored, unless `x-oss-range-behavior: standard` has it cut to
+    what there is (oss.md: Ranges and conditions).
 
     Raises:
-        OssError: `InvalidRange`: with that header, none of the bytes are there.
+        OssError: `InvalidRange`: with that header, if nothing is left.
     """
     match = _RANGE.fullmatch(headers.get("range", "").replace(" ", ""))
     if match is None or not (match[1] or match[2]):
@@ -66,7 +65,7 @@ def asked_range(headers: Mapping[str, str], size: int) -> ByteRange | None:
 
 
 def check_conditions(headers: Mapping[str, str], stored: StoredObject) -> None:
-    """Let a request pass whose conditions an object fulfils.
+    """Check the conditions of a request.
 
     Raises:
         OssError: `PreconditionFailed` by `If-Match` or `If-Unmodified-Since`; `NotModified` by

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpaas_local.access_keys import LOCAL_ACCESS_KEYS
 from mpaas_local.account import Account
+from mpaas_local.breakable import BreakableProtocol
 from mpaas_local.oss.app import OssApp
+from mpaas_local.oss.faults import FAULT_ORDER
 from mpaas_local.server import Server
 
 if TYPE_CHECKING:
@@ -50,8 +52,14 @@ class OssServer:
         self.store = store
         account = account or Account()
         self.region = account.region
-        app = OssApp(store, access_keys, account)
-        self._server = Server(app, port=port, lifespan="off", timeout_keep_alive=_KEEP_ALIVE_SECONDS)
+        self._app = OssApp(store, access_keys, account)
+        self._server = Server(
+            self._app,
+            port=port,
+            http=BreakableProtocol,
+            lifespan="off",
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        )
 
     def __enter__(self) -> Self:
         return self.start()
@@ -72,6 +80,23 @@ class OssServer:
         """
         self._server.start()
         return self
+
+    def order(self, **fault: Any) -> dict[str, Any]:
+        """Order a fault, with the fields of `POST /.local/faults` as keyword arguments.
+
+        For example `order(kind="serviceUnavailable", rate=0.1, match={"method": "GET"})`.
+
+        Returns the order with its id. Raises pydantic's ValidationError for an invalid order.
+        """
+        return self._app.faults.order(FAULT_ORDER.validate_python(fault))
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The orders that can still strike, oldest first."""
+        return self._app.faults.active()
+
+    def clear_faults(self) -> None:
+        """Cancel all orders."""
+        self._app.faults.clear()
 
     def close(self) -> None:
         """Stop listening. A second call does nothing."""

@@ -1,8 +1,7 @@
 """The signatures of OSS, V1 and V4, computed from scratch.
 
-What is signed and a secret go in; the signature, or the text that it signs, comes out. Pure functions,
-written from https://help.aliyun.com/document_detail/31951.htm (V1) and
-https://help.aliyun.com/zh/oss/developer-reference/recommend-to-use-signature-version-4 (V4), not from an SDK.
+Pure functions from the signed parts of a request and a secret to the signature, or to the text that is
+signed. Written from the reference (oss.md: Signatures), not from an SDK.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ V4_ALGORITHM = "OSS4-HMAC-SHA256"
 """Name of signature V4 in `Authorization` and in queries."""
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
-"""What V4 signs in place of the body's hash."""
+"""What V4 signs instead of a hash of the body."""
 
 _V1_SUBRESOURCE = re.compile(
     "acl|append|bucketInfo|callback|callback-var|continuation-token|cors|delete|encryption|endTime|lifecycle"
@@ -146,5 +145,5 @@ def v4_signature(string_to_sign: str, scope: Scope, secret: str) -> str:
 
 
 def same_signature(one: str, other: str) -> bool:
-    """Compare in a time that tells nothing."""
+    """Compare in constant time."""
     return hmac.compare_digest(one.encode(), other.encode())

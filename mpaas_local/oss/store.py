@@ -1,7 +1,7 @@
 """Buckets and objects on disk: an index in SQLite, the bytes in files beside it.
 
-An object is what its row in the index says, so that it changes at once and as a whole; its name is only ever
-a value in that row. Listeners hear of what happened to objects after it was recorded.
+An object is a row of the index that names a file, so it is replaced atomically, and its own name is only a
+value in that row. Listeners are told of events after they are recorded.
 """
 
 from __future__ import annotations
@@ -100,14 +100,14 @@ class OssStore:
         self._database.close()
 
     def listen(self, listener: Callable[[ObjectEvent], None]) -> Callable[[], None]:
-        """Call somebody after each event, on the thread that caused it; returns what ends that."""
+        """Call a listener after each event, on its thread; returns a function that removes the listener."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     # --- buckets
 
     def create_bucket(self, name: str) -> Bucket:
-        """Make a bucket, or return the one that is there.
+        """Create a bucket, or return the existing one.
 
         Raises:
             OssError: `InvalidBucketName`.
@@ -151,7 +151,7 @@ class OssStore:
     # --- objects
 
     def write(self) -> BlobWriter:
-        """Begin the bytes of an object or a part, for `put` or `put_part`."""
+        """Start the content of an object or a part, for `put` or `put_part`."""
         return self._blobs.write()
 
     def put(
@@ -164,13 +164,13 @@ class OssStore:
         overwrite: bool = True,
         request_id: str = "",
     ) -> StoredObject:
-        """Make or replace an object.
+        """Create or replace an object.
 
         Args:
             bucket: Name of a bucket.
             key: Name of the object.
-            content: Its bytes, all written.
-            headers: Of its answers, with names in lower case.
+            content: Its bytes, completely written.
+            headers: Response headers, names in lower case.
             overwrite: Whether it may replace another.
             request_id: Of the request, for the event.
 
@@ -185,9 +185,10 @@ class OssStore:
         return stored
 
     def put_file(self, bucket: str, key: str, file: Path) -> StoredObject:
-        """Make an object of a file as it is, without reading it; for large and sparse ones.
+        """Create an object from a file without reading it, for large and sparse files.
 
-        The file is linked and must not change afterwards. Its ETag is no MD5 and it has no CRC. No event.
+        The file is linked and must not change afterwards. The ETag is not an MD5, there is no CRC, and no
+        event.
 
         Raises:
             OssError: `NoSuchBucket` or `InvalidObjectName`.
@@ -211,7 +212,7 @@ class OssStore:
         return self._stored(row)
 
     def open(self, bucket: str, key: str) -> tuple[StoredObject, BinaryIO]:
-        """Return an object and its bytes, which stay as they are whatever happens to the object.
+        """Return an object and its open file, which stays readable if the object is replaced or deleted.
 
         Raises:
             OssError: `NoSuchBucket` or `NoSuchKey`.
@@ -221,15 +222,15 @@ class OssStore:
             try:
                 return stored, stored.path.open("rb")
             except FileNotFoundError:
-                continue  # it was replaced meanwhile
+                continue  # the object was just replaced
 
     def delete(self, bucket: str, keys: Iterable[str], event: str, request_id: str = "") -> None:
-        """Remove objects; those that are not there are no fault and no event.
+        """Delete objects; missing ones cause neither an error nor an event.
 
         Args:
             bucket: Name of a bucket.
             keys: Names of objects.
-            event: What it is called: `DeleteObject` or `DeleteObjects`.
+            event: Name of the event: `DeleteObject` or `DeleteObjects`.
             request_id: Of the request, for the events.
 
         Raises:
@@ -256,10 +257,10 @@ class OssStore:
 
         Args:
             bucket: Name of a bucket.
-            prefix: How their names begin.
-            delimiter: Names that contain it after the prefix are grouped by what ends with it.
-            position: Names from these bytes on; see `Listing.next_position`.
-            limit: The most objects and groups.
+            prefix: Of their names.
+            delimiter: Names that contain it after the prefix are grouped up to it.
+            position: First name, as bytes; see `Listing.next_position`.
+            limit: Most objects and groups.
 
         Raises:
             OssError: `NoSuchBucket`.
@@ -274,7 +275,7 @@ class OssStore:
                 rows = connection.execute(query, (bucket, position)).fetchall()
                 for row in rows:
                     if row["key"] < position:
-                        continue  # of a group that is listed already
+                        continue  # in a group that is listed already
                     key = row["key"].decode()
                     if not key.startswith(prefix):
                         return Listing(objects, prefixes, None)
@@ -295,7 +296,7 @@ class OssStore:
     def initiate(
         self, bucket: str, key: str, headers: Mapping[str, str] | None = None, request_id: str = ""
     ) -> Upload:
-        """Begin a multipart upload.
+        """Start a multipart upload.
 
         Raises:
             OssError: `NoSuchBucket` or `InvalidObjectName`.
@@ -358,11 +359,11 @@ class OssStore:
         overwrite: bool = True,
         request_id: str = "",
     ) -> StoredObject:
-        """Make an object of the chosen parts; the others are dropped.
+        """Create an object from chosen parts; the others are discarded.
 
         Args:
             upload: Which one.
-            chosen: Numbers and ETags of parts; all parts if it is empty.
+            chosen: Numbers and ETags of parts; empty for all parts.
             overwrite: Whether the object may replace another.
             request_id: Of the request, for the event.
 
@@ -393,7 +394,7 @@ class OssStore:
         return stored
 
     def abort(self, upload: Upload, request_id: str = "") -> None:
-        """End a multipart upload without an object.
+        """Abort a multipart upload.
 
         Raises:
             OssError: `NoSuchUpload`.
@@ -409,7 +410,7 @@ class OssStore:
     def _record(
         self, bucket: str, key: str, new: _Content, *, overwrite: bool = True, upload: Upload | None = None
     ) -> tuple[StoredObject, int]:
-        """Make or replace an object; returns it and by how many bytes the bucket grew."""
+        """Create or replace an object; returns it and by how many bytes the bucket grew."""
         with self._removed_unless_recorded(new.blob), self._database.transaction() as connection:
             _bucket(connection, bucket)
             old = _object_row(connection, bucket, key)
@@ -464,7 +465,7 @@ class OssStore:
 
 @dataclass(frozen=True)
 class _Content:
-    """What is new in an object."""
+    """New content of an object."""
 
     blob: str
     size: int
@@ -496,13 +497,13 @@ def _upload(connection: sqlite3.Connection, bucket: str, key: str, upload_id: st
 
 
 def _end_upload(connection: sqlite3.Connection, upload: Upload) -> None:
-    """Forget an upload and its parts."""
+    """Delete an upload and its parts."""
     if not connection.execute("DELETE FROM uploads WHERE id = ?", (upload.id,)).rowcount:
         raise OssError("NoSuchUpload", UploadId=upload.id)
 
 
 def _after_all(prefix: bytes) -> bytes:
-    """Return the smallest bytes after all that begin with these, which end below 0xFF as UTF-8 does."""
+    """Return the least bytes above all with this prefix; UTF-8 never ends with 0xFF."""
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 

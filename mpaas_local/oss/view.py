@@ -1,35 +1,64 @@
-"""What people see: buckets and objects as JSON, read only, without a signature."""
+"""Routes for people, without a signature: buckets and objects as JSON, and ordered faults."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from mpaas_local.clock import utc_text
 from mpaas_local.oss.errors import OssError
+from mpaas_local.oss.faults import FAULT_ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.requests import Request
+
+    from mpaas_local.oss.faults import ObjectFaults
     from mpaas_local.oss.model import StoredObject
     from mpaas_local.oss.store import OssStore
 
-__all__ = ["VIEW", "show"]
+__all__ = ["VIEW", "view"]
 
 VIEW = ".local"
-"""Where the view is: no bucket can have this name."""
+"""First part of their path; no bucket can have this name."""
 
 _PAGE = 1000
 
 
-def show(store: OssStore, path: str, query: Mapping[str, str]) -> Response:
-    """`GET /.local/buckets`, and `GET /.local/buckets/{name}/objects?prefix=`, its first thousand.
+async def view(
+    request: Request, path: str, query: Mapping[str, str], store: OssStore, faults: ObjectFaults
+) -> Response:
+    """Answer a request below `/.local/`.
+
+    * `GET buckets`, and `GET buckets/{name}/objects?prefix=`, its first thousand.
+    * `POST faults` orders a fault, `GET faults` lists the active orders, `DELETE faults` cancels them.
 
     Raises:
         OssError: `NoSuchBucket`, or `NoSuchKey` for any other path.
     """
+    match request.method, path:
+        case "POST", "faults":
+            try:
+                order = FAULT_ORDER.validate_json(await request.body())
+            except ValidationError as error:
+                return _problem(error)
+            return _json(faults.order(order), 201)
+        case "GET", "faults":
+            return _json({"faults": faults.active()})
+        case "DELETE", "faults":
+            return _json({"deleted": faults.clear()})
+        case "GET", _:
+            return await run_in_threadpool(_show, store, path, query)
+        case _:
+            raise OssError("MethodNotAllowed")
+
+
+def _show(store: OssStore, path: str, query: Mapping[str, str]) -> Response:
     match path.split("/"):
         case ["buckets"]:
             buckets = [{"name": each.name, "created": utc_text(each.created)} for each in store.buckets()]
@@ -56,6 +85,20 @@ def _object_json(stored: StoredObject) -> dict[str, Any]:
     }
 
 
-def _json(body: Any) -> Response:
+def _problem(error: ValidationError) -> Response:
+    faults = [
+        f"{'.'.join(str(part) for part in each['loc'][1:]) or 'order'}: {each['msg']}"
+        for each in error.errors(include_url=False, include_context=False)
+    ]
+    body = {
+        "type": "about:blank",
+        "title": "Invalid fault order",
+        "status": 422,
+        "detail": "; ".join(faults),
+    }
+    return _json(body, 422, "application/problem+json")
+
+
+def _json(body: Any, status: int = 200, media_type: str = "application/json") -> Response:
     text = json.dumps(body, ensure_ascii=False, indent=2) + "\n"
-    return Response(text.encode(), media_type="application/json", headers={"cache-control": "no-store"})
+    return Response(text.encode(), status, media_type=media_type, headers={"cache-control": "no-store"})

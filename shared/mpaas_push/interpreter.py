@@ -67,13 +67,6 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
         return None
 
     @override
-    def visit_index(self, node: Any, value: Any) -> Any:
-        found = super().visit_index(node, value)
-        if found is None and isinstance(value, list):
-            self.missing.append(f"[{node['value']}]")
-        return found
-
-    @override
     def visit_subexpression(self, node: Any, value: Any) -> Any:
         """Follow a path: of the steps that are missing only the first is named, with what leads there."""
         before, path = len(self.missing), ""
@@ -81,7 +74,7 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
             known = len(self.missing)
             value = self.visit(child, value)
             if child["type"] in _STEPS and len(self.missing) > known:
-                first = f"{path}.{self.missing[known]}".lstrip(".").replace(".[", "[")
+                first = f"{path}.{self.missing[known]}".lstrip(".")
                 self.missing[known:] = [first] if known == before else []
             path += _path(child)
         return value
@@ -92,10 +85,13 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
     def visit_comparator(self, node: Any, value: Any) -> Any:
         before = len(self.missing)
         found = super().visit_comparator(node, value)
-        literals = [child["value"] for child in node["children"] if child["type"] == "literal"]
-        if None in literals:
-            del self.missing[before:]  # it asks whether there is one
-        elif node["value"] == "ne" or (node["value"] == "eq" and _negates(node)):
+        operands, operator = node["children"], node["value"]
+        if any(map(_is_path, operands)):  # a missing field is equal to null only
+            if any(operand["type"] == "literal" and operand["value"] is None for operand in operands):
+                del self.missing[before:]  # it asks whether there is one
+        elif operator == "eq" and any(map(_is_nothing, operands)):
+            self._refuse(before)
+        if operator == "ne":
             self._refuse(before)
         return found
 
@@ -267,15 +263,14 @@ def _path(node: Any) -> str:
     return "".join(map(_path, node["children"])) if node["type"] in _STEPS else ""
 
 
-def _negates(comparison: Any) -> bool:
-    """Return whether something other than a field is compared with false, 0 or what is empty.
+def _is_path(node: Any) -> bool:
+    """Return whether a node leads to a field and does nothing else."""
+    return node["type"] in _STEPS and all(map(_is_path, node["children"]))
 
-    A field that is missing is equal to none of them.
-    """
-    return any(
-        one["type"] == "literal" and one["value"] in (False, "", [], {}) and other["type"] not in _STEPS
-        for one, other in (comparison["children"], comparison["children"][::-1])
-    )
+
+def _is_nothing(node: Any) -> bool:
+    """Return whether a node is a literal for nothing: what is computed and equal to it is negated."""
+    return node["type"] == "literal" and node["value"] in (None, False, "", [], {})  # and 0
 
 
 def _check_size(value: Any, characters: int) -> None:

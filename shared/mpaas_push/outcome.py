@@ -10,7 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -196,11 +196,13 @@ def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     if flaw:
         kind = THROTTLED if status == TOO_MANY_REQUESTS else UNKNOWN
         return Verdict(kind, f"HTTP{status}", flaw, retry_after=retry_after)
-    verdict = _business(answer, status) if "ResultCode" in answer else _gateway_error(answer, status)
-    return replace(verdict, request_id=_text(answer.get("RequestId")), retry_after=retry_after)
+    judge = _business if "ResultCode" in answer else _gateway_error
+    return judge(answer, status, _text(answer.get("RequestId")), retry_after)
 
 
-def _business(answer: dict[str, Any], status: int) -> Verdict:
+def _business(
+    answer: dict[str, Any], status: int, request_id: str | None, retry_after: float | None
+) -> Verdict:
     """Judge an answer of mPaaS itself."""
     code = _text(answer["ResultCode"]) or ""
     known = find_code(code)
@@ -209,7 +211,8 @@ def _business(answer: dict[str, Any], status: int) -> Verdict:
     claims = dict(_claims(answer))
     claims.pop("ResultCode", None)
     if kind is not ACCEPTED:
-        return Verdict(UNKNOWN if any(map(_means_success, claims.values())) else kind, code, message)
+        kind = UNKNOWN if any(map(_means_success, claims.values())) else kind
+        return Verdict(kind, code, message, request_id, retry_after=retry_after)
     result = answer.get("PushResult")
     result = result if isinstance(result, dict) else {}
     words = result.get("ResultMsg")
@@ -220,11 +223,13 @@ def _business(answer: dict[str, Any], status: int) -> Verdict:
     elif claims or status != OK or str(success).lower() != "true":
         kind = UNKNOWN
     if kind is not ACCEPTED:
-        return Verdict(kind, code, _words(words) or message)
-    return Verdict(kind, code, message, task_id=_text(result.get("Data")) or None)
+        return Verdict(kind, code, _words(words) or message, request_id, retry_after=retry_after)
+    return Verdict(kind, code, message, request_id, _text(result.get("Data")) or None, retry_after)
 
 
-def _gateway_error(answer: dict[str, Any], status: int) -> Verdict:
+def _gateway_error(
+    answer: dict[str, Any], status: int, request_id: str | None, retry_after: float | None
+) -> Verdict:
     """Judge an answer without a result: it never means that a push was accepted."""
     code = _text(answer.get("Code")) or f"HTTP{status}"
     known = find_code(code)
@@ -236,7 +241,7 @@ def _gateway_error(answer: dict[str, Any], status: int) -> Verdict:
         kind = MISCONFIGURED if status in {401, 403} else UNKNOWN
     if kind is ACCEPTED or any(_means_success(value) for _, value in _claims(answer)):
         kind = UNKNOWN
-    return Verdict(kind, code, _words(answer.get("Message")))
+    return Verdict(kind, code, _words(answer.get("Message")), request_id, retry_after=retry_after)
 
 
 def _claims(answer: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -249,17 +254,19 @@ def _claims(answer: dict[str, Any]) -> Iterator[tuple[str, Any]]:
                 continue
             if isinstance(value, dict):
                 pending.append((f"{path}{key}.", value))
+                documented = key == "PushResult"
+            else:
+                documented = key == "Data"
             # However a key is spelt: `errorCode`, `error_code`, `pushResult`.
-            is_result = path + key == "PushResult" and isinstance(value, dict)
-            if not is_result and _CLAIM.fullmatch(_NO_LETTERS.sub("", key.lower())):
+            if not documented and (key in _CLAIMS or _CLAIM.fullmatch(_NO_LETTERS.sub("", key.lower()))):
                 yield path + key, value
 
 
 _WORDS = {"RequestId", "ResultMessage", "ResultMsg", "Message", "HostId", "Recommend", "AccessDeniedDetail"}
 """Documented keys whose values are for people."""
-
-_NO_LETTERS = re.compile("[^a-z]+")
+_CLAIMS = {"ResultCode", "Success", "Code"}
 _CLAIM = re.compile(".*(code|success|succeeded|failed|status|state)|err(or)?.*|fail.*|exception|pushresult")
+_NO_LETTERS = re.compile("[^a-z]+")
 
 
 def _means_success(value: object) -> bool:

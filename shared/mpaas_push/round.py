@@ -15,8 +15,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from mpaas_push.delivery import Delivery
 from mpaas_push.outcome import THROTTLED, Outcome, ids_for_log
+from mpaas_push.retries import Attempts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Round:
         Args:
             requests: What to send.
             invocation: Keys and deadline. With no time left nothing is claimed.
-            settings: How many requests go out at once, and what each `Delivery` needs.
+            settings: How many requests go out at once, and what the `Attempts` of each need.
             transport: Carries them.
             ledger: Where they are claimed, if anywhere.
         """
@@ -63,7 +63,7 @@ class Round:
         self._transport = transport
         self._ledger = ledger.claims(invocation) if ledger and invocation.time_left > 0 else None
         self._block = max(SMALLEST_BLOCK, 2 * settings.concurrency)
-        self._deliveries: dict[int, Delivery] = {}
+        self._attempts: dict[int, Attempts] = {}
         self._outcomes: list[Outcome | None] = [None] * len(requests)
         # Indexes of requests: which are to be claimed, which may be sent, and which have come to their end.
         self._waiting = deque(range(len(requests)) if self._ledger else ())
@@ -201,22 +201,22 @@ class Round:
         claim, invocation = self._claims.get(index), self._invocation
         if claim and claim.deadline < invocation.deadline:
             invocation = replace(invocation, deadline=claim.deadline)
-        delivery = Delivery(self._requests[index], invocation, self._settings, self._transport)
-        self._deliveries[index] = delivery
-        self._finish(index, delivery.run())
+        attempts = Attempts(self._requests[index], invocation, self._settings, self._transport)
+        self._attempts[index] = attempts
+        self._finish(index, attempts.run())
 
     def _finish(self, index: int, outcome: Outcome) -> None:
         self._outcomes[index] = outcome
         if index in self._claims:
             self._finished.append(index)
-        delivery = self._deliveries.get(index)
-        log_outcome(outcome, self._invocation, time.monotonic() - delivery.started if delivery else 0.0)
+        attempts = self._attempts.get(index)
+        log_outcome(outcome, self._invocation, time.monotonic() - attempts.started if attempts else 0.0)
 
     def _failed(self, index: int, error: BaseException | None) -> Outcome:
         """Return the outcome of a request that an error ended or kept from being begun."""
-        delivery, kind = self._deliveries.get(index), type(error).__name__
-        if delivery:
-            return delivery.failed(kind)
+        attempts, kind = self._attempts.get(index), type(error).__name__
+        if attempts:
+            return attempts.failed(kind)
         text = f"not sent after an error ({kind}); safe to send again"
         targets = self._requests[index].targets
         return Outcome(THROTTLED, targets, result_code="NotSent", result_message=text)

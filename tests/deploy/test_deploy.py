@@ -4,6 +4,8 @@ its component does."""
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from tests.deploy.conftest import Project
     from tests.deploy.control_plane import ControlPlane
 
+ROOT = Path(__file__).resolve().parents[2]
 HTTP, QUEUE, TIMER, EVENT = (f"mpaas-{name}-push-dev" for name in ("http", "queue", "timer", "event"))
 
 
@@ -45,7 +48,7 @@ def test_every_kind_of_trigger_that_changes_is_changed(project: Project, cloud: 
         ("0 0 9 * * *", "0 30 8 * * *"),  # timer
         ("methods: [GET, POST]", "methods: [GET, POST, HEAD]"),  # http
         ("notifyStrategy: EXPONENTIAL_DECAY_RETRY", "notifyStrategy: BACKOFF_RETRY"),  # topic
-        ("prefix: statements/", "prefix: bills/"),  # oss
+        ("prefix: ${vars.stage}/statements/", "prefix: bills/"),  # oss
         ("CountBasedWindow: 100", "CountBasedWindow: 50"),  # streams
         ('{"prefix": "order:"}', '{"prefix": "shop:"}'),  # events
     ):
@@ -183,6 +186,55 @@ def test_a_stage_has_settings_of_its_own_over_the_common_ones(project: Project, 
     assert apps["mpaas-http-push-staging"] == "ONEXSTAGING00001"
     assert apps[HTTP] == "ONEX570DA89211721"
     assert "nothing would change" in project.run("plan")[1]
+
+
+def test_two_stages_with_the_same_settings_share_a_bucket_by_their_prefixes(
+    project: Project, cloud: ControlPlane
+) -> None:
+    assert project.run("deploy")[0] == 0
+    code, printed = project.run("deploy", stage="staging")
+
+    assert code == 0, printed
+    prefixes = {
+        json.loads(cloud.triggers[f"mpaas-event-push-{stage}"]["uploads"]["triggerConfig"])["filter"]["key"][
+            "prefix"
+        ]
+        for stage in ("dev", "staging")
+    }
+    assert prefixes == {"dev/statements/", "staging/statements/"}
+
+
+def test_stages_that_want_the_same_uploads_are_named_before_anything_is_changed(
+    project: Project, cloud: ControlPlane
+) -> None:
+    project.replace("s.yaml", "prefix: ${vars.stage}/statements/", "prefix: statements/")
+    assert project.run("deploy")[0] == 0
+    told = f"uploads wants uploads to our-uploads that a trigger of {EVENT} wants too: OSS refuses it"
+
+    for command, expected in (("plan", 0), ("deploy", 2)):
+        code, printed = project.run(command, stage="staging")
+        assert code == expected, printed
+        assert told in printed
+        assert "UPLOADS_BUCKET in .env.<stage>" in printed
+    assert "mpaas-event-push-staging" not in cloud.functions
+
+    (project.folder / ".env.staging").write_text("UPLOADS_BUCKET=of-staging\n")
+    cloud.buckets.add("of-staging")
+    assert project.run("deploy", stage="staging")[0] == 0
+
+
+def test_the_example_of_message_sources_is_no_stage(project: Project) -> None:
+    code, printed = project.run("deploy", stage="sources")
+
+    assert code == 2
+    assert "there is no stage sources: there are dev, prod, staging; s.sources.yaml is an example" in printed
+
+
+def test_git_ignores_every_file_of_settings() -> None:
+    ignored = ["git", "check-ignore", "--no-index", ".env", ".env.staging", ".env.example"]
+    done = subprocess.run(ignored, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.stdout.split() == [".env", ".env.staging"]
 
 
 def test_settings_that_name_another_stage_are_refused(project: Project) -> None:

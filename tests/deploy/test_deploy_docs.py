@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.stage import stage_file, stages
 from project.descriptor import read_functions
 from project.ros_template import make_template
+from project.stages import stage_file, stages
 from project.triggers import EventBridge
 from tests.descriptors import PROJECT
 

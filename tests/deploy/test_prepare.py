@@ -16,7 +16,6 @@ from unittest.mock import patch
 
 import pytest
 
-from deploy.prepare import main
 from mpaas_local.mns import MnsServer
 from mpaas_local.mns.model import QueueAttributes
 from mpaas_local.mpaas import AccessKey
@@ -52,6 +51,8 @@ Prepare = Callable[[str, dict[str, str]], tuple[int, str]]
 @pytest.fixture
 def prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Prepare:
     """Runs the command, which writes policies to `tmp_path`; gives its exit code and all that it printed."""
+
+    from deploy.prepare import main  # with the SDKs of four services: only who prepares waits for them
 
     def run(stage: str, env: dict[str, str]) -> tuple[int, str]:
         options = ["--stage", stage, "--policies", str(tmp_path), "--folder", str(PROJECT)]

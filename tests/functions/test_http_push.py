@@ -517,6 +517,25 @@ def test_a_corrected_body_may_come_under_the_key_of_an_invalid_one_at_any_instan
     assert other.post(message(), headers=headers).status == 200
 
 
+def test_a_corrected_message_is_sent_under_the_key_and_its_accepted_neighbour_is_not_sent_again(
+    two_instances: tuple[HttpStack, HttpStack],
+) -> None:
+    one, other = two_instances
+    one.sandbox.order(kind="result", code="3022", match={"target": "wrong"})
+    for wrong in ({"targets": ["wrong"]}, {"targets": ["invalid"], "title": ""}):
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        good, bad = message(targets=["good"]), message(**wrong)
+
+        first = one.post({"messages": [good, bad]}, headers=headers)
+        corrected = other.post({"messages": [good, bad | {"title": "Corrected"}]}, headers=headers)
+        changed = one.post({"messages": [good | {"title": "Changed"}]}, headers=headers)
+
+        assert first.json["counts"] == {"accepted": 1, "refused": 1}
+        assert (corrected.status, corrected.json["counts"]) == (200, {"accepted": 2})
+        assert changed.status == 409
+    assert [sent["targets"][0]["target"] for sent in other.sandbox.inbox()] == ["invalid", "wrong"]
+
+
 def test_a_repetition_that_is_invalid_by_now_does_not_free_its_key(redis_server: RedisServer) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     with HttpStack({"PUSH_LEDGER_URL": redis_server.url}) as stack:

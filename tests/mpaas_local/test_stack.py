@@ -74,7 +74,7 @@ def test_the_demo_ends_well_and_shows_every_outcome(tmp_path: Path) -> None:
     for outcome in ("accepted", "refused", "throttled", "misconfigured", "unknown"):
         assert outcome in output
     assert "WRONG" not in output
-    assert "wants it" not in output
+    assert "matches" not in output
 
 
 def tick(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -101,7 +101,7 @@ def test_a_running_stack_of_ones_own_takes_ticks_until_an_interrupt_stops_everyt
         assert line, output
         output += line
     assert "WRONG" not in output
-    assert output.count("no rule wants it") == 1
+    assert output.count("no rule matches") == 1
     found = re.search(r"(http://\S+)/ticks/timer_push/noon", output)
     assert found
     events = found[1]
@@ -154,7 +154,7 @@ def test_a_port_in_use_ends_the_command_with_what_to_do(tmp_path: Path) -> None:
 def test_two_stacks_do_not_share_their_files(tmp_path: Path) -> None:
     with (
         Stack(Ports.any(), tmp_path, descriptor=PROJECT / "s.yaml"),
-        pytest.raises(ValueError, match="give this one its own: --store"),
+        pytest.raises(ValueError, match="choose another folder: --store"),
         Stack(Ports.any(), tmp_path, descriptor=PROJECT / "s.yaml"),
     ):
         pass
@@ -361,7 +361,7 @@ def test_a_file_is_uploaded_by_a_command(
     assert refused == (1, "NoSuchBucket: The specified bucket does not exist.\n")
     assert missing == 2
     assert "No such file" in told
-    assert nobody == (2, f"no answer from {stack.oss.endpoint}: is `make run` running?\n")
+    assert nobody == (2, f"no response from {stack.oss.endpoint}: is `make run` running?\n")
 
 
 def test_events_and_records_name_the_region_and_the_function_as_it_is_deployed(tmp_path: Path) -> None:
@@ -509,7 +509,7 @@ def test_bus_that_is_not_here_refuses_a_record_and_a_failing_listener_does_not(
         record = json.dumps(
             {"timestamp": 0, "requestContext": {"requestId": "1", "functionArn": "f", "condition": ""}}
         ).encode()
-        with pytest.raises(Undeliverable, match="no event bus orders"):
+        with pytest.raises(Undeliverable, match="event bus orders does not exist"):
             event_bus.publish_record("orders", record)
         for _ in range(2):
             event_bus.publish_record("default", record)
@@ -527,7 +527,7 @@ def test_topic_can_be_a_destination_and_what_nobody_takes_is_told_at_the_start(
     }
     with stack_of(tmp_path, asyncInvokeConfig={"destinationConfig": destinations}) as stack:
         assert [topic.name for topic in stack.queues.store.topics.all()] == ["done"]
-    assert "f-live: records are lost here: nothing on this machine is acs:mq:cn-shanghai:1000:" in caplog.text
+    assert "f-live: records will be lost: the local stack has no acs:mq:cn-shanghai:1000:" in caplog.text
 
 
 def test_triggers_whose_sources_are_not_here_stay_off(
@@ -541,9 +541,9 @@ def test_triggers_whose_sources_are_not_here_stay_off(
     )
     with stack_of(tmp_path, *triggers):
         pass
-    assert "f: the trigger logs stays off: nothing on this machine is a source of type log" in caplog.text
+    assert "f: the trigger logs stays off: the local stack has no source of type log" in caplog.text
     assert "the trigger cdn stays off" in caplog.text
-    assert "f: the trigger kafka stays off: nothing on this machine is a source of type Kafka" in caplog.text
+    assert "f: the trigger kafka stays off: the local stack has no source of type Kafka" in caplog.text
 
 
 SENDER = """

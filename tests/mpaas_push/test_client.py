@@ -25,12 +25,13 @@ from mpaas_push import (
     OutcomeKind,
     PushClient,
     PushMessage,
-    delivery,
+    retries,
     transport,
 )
 from mpaas_push import request as request_module
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, verdict_of
 from mpaas_push.queue_message import LONGEST_DELAY_SECONDS
+from mpaas_push.retries import Attempts
 from mpaas_push.task import PushTask
 from tests.mpaas_push.message.examples import minimal, with_targets
 from tests.servers import (
@@ -96,7 +97,7 @@ def send_to(port: int, invocation: Invocation = FOR_EVER, **env: str) -> Outcome
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Waits between tries, asked for and not slept."""
     asked: list[float] = []
-    monkeypatch.setattr(delivery, "sleep", asked.append)
+    monkeypatch.setattr(retries, "sleep", asked.append)
     return asked
 
 
@@ -424,6 +425,14 @@ def test_a_retry_after_of_hours_ends_the_tries_even_without_deadline(asked: str,
 
         assert (outcome.kind, outcome.attempts) == (THROTTLED, 1)
         assert naps == []
+
+
+def test_no_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, f"http://{LOOPBACK}:{closed_port()}")
+
+    with Server() as server:
+        assert send(server).kind is ACCEPTED
 
 
 def test_a_refused_connection_is_tried_again_and_ends_throttled(naps: list[float]) -> None:
@@ -971,13 +980,13 @@ def test_a_log_that_fails_ends_no_request(
     def fail(_: object) -> bool:
         raise ValueError("a filter of the program around")
 
-    def fail_some(delivery: delivery.Delivery) -> Outcome:
-        if "id-3" in repr(delivery._request.targets):
+    def fail_some(attempts: Attempts) -> Outcome:
+        if "id-3" in repr(attempts._request.targets):
             raise ZeroDivisionError
-        return run(delivery)
+        return run(attempts)
 
-    run = delivery.Delivery.run
-    monkeypatch.setattr(delivery.Delivery, "run", fail_some)
+    run = Attempts.run
+    monkeypatch.setattr(Attempts, "run", fail_some)
     for name in ("claims", "round"):
         monkeypatch.setattr(logging.getLogger(f"mpaas_push.{name}"), "filters", [fail])
     ledger = {"PUSH_LEDGER_URL": redis_server.url} if claimed else {}
@@ -1003,11 +1012,11 @@ def test_a_log_that_fails_ends_no_request_while_the_ledger_is_down(monkeypatch: 
     assert [outcome.kind for outcome in outcomes] == [ACCEPTED] * 30
 
 
-def test_whatever_fails_before_a_delivery_begins_is_that_requests_outcome(
+def test_whatever_fails_before_the_first_attempt_is_that_requests_outcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = failing_to("id-3", delivery.Delivery, ZeroDivisionError("secret"))
-    monkeypatch.setattr("mpaas_push.round.Delivery", made)
+    made = failing_to("id-3", Attempts, ZeroDivisionError("secret"))
+    monkeypatch.setattr("mpaas_push.round.Attempts", made)
     monkeypatch.setattr(request_module.PushRequest, "__repr__", lambda request: repr(request.targets))
     with Server() as server, PushClient.from_env(server.env) as client:
         outcomes = [outcome for (outcome,) in client.send_all(numbered(20), invocation=FOR_EVER)]

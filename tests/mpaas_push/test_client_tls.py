@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from mpaas_push import Credentials, Invocation, Misconfigured, Outcome, PushClient, PushMessage, delivery
+from mpaas_push import Credentials, Invocation, Misconfigured, Outcome, PushClient, PushMessage, retries
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, THROTTLED, UNKNOWN
 from tests.mpaas_push.message.examples import minimal
 from tests.servers import LOOPBACK, Server, hang, listening, reply, reset
@@ -36,7 +36,7 @@ def bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> s
 
 @pytest.fixture(autouse=True)
 def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "sleep", lambda _: None)
+    monkeypatch.setattr(retries, "sleep", lambda _: None)
 
 
 def presenting(certificate: trustme.LeafCert) -> ssl.SSLContext:

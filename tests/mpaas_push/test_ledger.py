@@ -30,7 +30,7 @@ from mpaas_push import (
     PushClient,
     PushMessage,
     Settings,
-    delivery,
+    retries,
 )
 from mpaas_push.claims import Claim
 from mpaas_push.ledger import Ledger
@@ -89,7 +89,7 @@ def claim_of(ledger: Ledger, request: PushRequest, invocation: Invocation) -> Cl
 
 @pytest.fixture(autouse=True)
 def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "sleep", lambda _: None)
+    monkeypatch.setattr(retries, "sleep", lambda _: None)
 
 
 @pytest.fixture

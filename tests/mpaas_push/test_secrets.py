@@ -22,7 +22,7 @@ from mpaas_push import (
     PushClient,
     PushMessage,
     Settings,
-    delivery,
+    retries,
 )
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.message.reading import message_of, messages_of
@@ -73,7 +73,7 @@ def lines() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "sleep", lambda _: None)
+    monkeypatch.setattr(retries, "sleep", lambda _: None)
 
 
 def forms(text: str) -> set[str]:

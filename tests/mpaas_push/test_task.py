@@ -176,6 +176,11 @@ def test_no_body_raises(body: Any) -> None:
         assert task.attempt >= 1
 
 
+@pytest.mark.parametrize("change", [{"title": "caf\ufffd"}, {"targets": ["us\ufffder"]}])
+def test_a_character_that_was_lost_on_the_way_to_the_queue_is_a_fault(change: dict[str, Any]) -> None:
+    assert "holds U+FFFD" in str(only(message(**change)).message)
+
+
 def test_what_could_not_be_read_is_a_task_that_says_so() -> None:
     (task,) = tasks_of(UnreadableElement("not a message", {"what": "ever"}), SETTINGS, "fc:here")
 

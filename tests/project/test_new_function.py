@@ -189,6 +189,14 @@ def blocks(marker: str) -> list[str]:
     return re.findall(rf"<!-- {marker} -->\n```\w+\n(.*?)```", PAGE, re.DOTALL)
 
 
+SETTINGS = """\
+ALIBABA_CLOUD_ACCOUNT_ID=1234567890123456
+ALIBABA_CLOUD_REGION_ID=cn-hangzhou
+MPAAS_APP_ID=ONEX1
+UPLOADS_BUCKET=files
+"""
+
+
 def test_the_page_leads_from_the_first_file_to_the_first_push(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +233,7 @@ def test_the_page_leads_from_the_first_file_to_the_first_push(
     assert PAGE.partition(invoke)[2].split("```json\n")[1].split("\n```")[0] in answer
 
     with (project / ".env").open("a") as env:
-        env.write(blocks("env")[0])
+        env.write(SETTINGS + blocks("env")[0])
     descriptor = project / "s.yaml"
     text = descriptor.read_text("utf-8")
     descriptor.write_text(text.replace("triggerEnable: false  # true once", "triggerEnable: true  # since"))

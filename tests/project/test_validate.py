@@ -66,6 +66,7 @@ def test_the_project_is_valid(validate: Validate) -> None:
     assert code == 0
     assert lines == [
         "ok    environment: the settings of this shell",
+        f"ok    settings of a stage: {NOT_JUDGED}",
         "ok    s.yaml: 4 functions, 7 triggers, 1 message of timers",
         "ok    s.prod.yaml: 4 functions, 7 triggers, 1 message of timers",
         "ok    s.sources.yaml: 7 functions, 10 triggers, 1 message of timers",
@@ -74,10 +75,16 @@ def test_the_project_is_valid(validate: Validate) -> None:
         "ok    deploy/policies/deployer.json: 12 statements",
         "ok    deploy/policies/function.json: 7 statements",
         "ok    functions/event_push/rules.yaml: 3 rules",
-        "9 checked, no faults",
+        "10 checked, no faults",
     ]
 
 
+NOT_JUDGED = "not judged, as there is no .env; make validate STAGE=… judges those of a deployment"
+FILLED = """\
+ALIBABA_CLOUD_ACCOUNT_ID=1234567890123456
+ALIBABA_CLOUD_REGION_ID=cn-hangzhou
+UPLOADS_BUCKET=files
+"""
 S, TEMPLATE, RULES = "s.yaml", "template.yml", "functions/event_push/rules.yaml"
 FUNCTION, DEPLOYER = "deploy/policies/function.json", "deploy/policies/deployer.json"
 HERE = "acs:fc:${ALIYUN::Region}:${ALIYUN::AccountId}:"
@@ -502,7 +509,7 @@ SEEDS = [
           triggerType: oss
           sourceArn: acs:oss:${vars.region}:${vars.accountId}:${vars.uploads}
           invocationRole: acs:ram::${vars.accountId}:role/aliyunosseventnotificationrole
-          triggerConfig: {events: ["oss:ObjectCreated:*"], filter: {key: {prefix: state}}}
+          triggerConfig: {events: ["oss:ObjectCreated:*"], filter: {key: {prefix: d}}}
         - triggerName: uploads
 """,
         "resources.event_push.props.triggers.uploads.triggerConfig: wants what others wants too",
@@ -829,7 +836,8 @@ def test_a_key_in_a_descriptor_is_found_and_not_told_again(
 def test_a_password_that_the_env_file_fills_in_is_none_of_the_descriptor(
     project: Path, validate: Validate
 ) -> None:
-    (project / ".env").write_text("PUSH_LEDGER_URL=rediss://u:hunter2hunter2@h:6379/0\n")
+    settings = "MPAAS_APP_ID=ONEX1\nPUSH_LEDGER_URL=rediss://u:hunter2hunter2@h:6379/0\n"
+    (project / ".env").write_text(FILLED + settings)
 
     code, lines = validate()
 
@@ -991,7 +999,10 @@ def test_no_mistake_whatever_ends_in_a_traceback(
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("ALIBABA_CLOUD_REGION_ID=Hangzhou", "ALIBABA_CLOUD_REGION_ID: must be a region such as cn-hangzhou"),
+        (
+            "ALIBABA_CLOUD_REGION_ID=Hangzhou",
+            "ALIBABA_CLOUD_REGION_ID: is 'Hangzhou': put a region such as cn-hangzhou into",
+        ),
         ("UPLOADS_BUKET=x", "UPLOADS_BUKET: is no setting; did you mean UPLOADS_BUCKET?"),
         (
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET=swordfish",
@@ -1000,7 +1011,6 @@ def test_no_mistake_whatever_ends_in_a_traceback(
         ("PUSH_LEDGER_URL=http://cache", "PUSH_LEDGER_URL: must be a URL such as rediss://"),
         ("PUSH_ON_UNKNOWN=retry", "PUSH_ON_UNKNOWN: is read by no descriptor: write it into"),
         ("MPAAS_APP_ID=ONEX1\nMPAAS_APP_ID=ONEX2", "line 2: MPAAS_APP_ID stands here a second time"),
-        ("MPAAS_APP_ID=unset", "MPAAS_APP_ID: must be the app id"),
         ("FC_REGION=cn-hangzhou", "FC_REGION: names with FC_ belong to Function Compute"),
         ("ALIBABA_CLOUD_REGION_ID", "line 1: must be NAME=value"),
     ],
@@ -1013,13 +1023,16 @@ def test_a_mistake_in_the_settings_of_a_deployment_is_named(
     code, lines = validate()
 
     assert code == 1
-    assert any(each.startswith(f"FAULT .env: {told}") for each in lines), "\n".join(lines)
+    assert any(f": {told}" in each for each in lines if each.startswith("FAULT ")), "\n".join(lines)
     assert "swordfish" not in "".join(lines)
 
 
 def test_the_example_of_the_settings_is_valid_and_filled_in_too(project: Path, validate: Validate) -> None:
     shutil.copy(ROOT / ".env.example", project / ".env")
-    assert validate()[0] == 0
+    code, lines = validate()
+    assert code == 1
+    for name in ("ALIBABA_CLOUD_ACCOUNT_ID", "MPAAS_APP_ID", "UPLOADS_BUCKET"):
+        assert any(line.startswith(f"FAULT settings of dev: {name}: is not set: put ") for line in lines)
 
     filled = {
         "ALIBABA_CLOUD_ACCOUNT_ID": "1234567890123456",
@@ -1033,6 +1046,84 @@ def test_the_example_of_the_settings_is_valid_and_filled_in_too(project: Path, v
 
     assert code == 0
     assert "ok    .env: 5 settings" in lines
+    assert "ok    settings of dev: .env, the shell: complete" in lines
+
+
+def test_the_settings_of_a_stage_are_those_that_its_deployment_uses(
+    project: Path, validate: Validate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / ".env").write_text(FILLED + "MPAAS_APP_ID=\n")
+
+    def missing(stage: str) -> str:
+        what = "MPAAS_APP_ID: is not set: put the app id that the mPaaS console shows into"
+        return f"FAULT settings of {stage}: {what} .env.{stage} or .env"
+
+    for stage in ("dev", "prod"):
+        code, lines = validate("--stage", stage)
+        assert code == 1
+        assert missing(stage) in lines
+
+    (project / ".env.staging").write_text("MPAAS_APP_ID=ONEX1\n")
+    code, lines = validate("--stage", "staging")
+    assert code == 0, lines
+    assert "ok    settings of staging: .env, .env.staging, the shell: complete" in lines
+    assert validate()[1] == lines  # of the stages, this one has settings of its own
+    assert validate("--stage", "prod")[0] == 1
+
+    monkeypatch.setenv("MPAAS_APP_ID", "")  # the shell wins, as it does in a deployment
+    assert missing("staging") in validate("--stage", "staging")[1]
+
+
+def test_settings_of_no_stage_and_those_that_name_another_are_faults(
+    project: Path, validate: Validate
+) -> None:
+    (project / ".env").write_text(FILLED + "MPAAS_APP_ID=ONEX1\nSTAGE=prod\n")
+    (project / ".env.stagign").write_text("MPAAS_APP_ID=ONEX2\n")
+
+    lines = "\n".join(validate()[1])
+
+    assert "FAULT .env.stagign: there is no stage stagign: there are dev, prod, staging" in lines
+    assert "FAULT settings of dev: STAGE is prod in .env, but dev was asked for" in lines
+    assert "there is no stage stagign" in "\n".join(validate("--stage", "stagign")[1])
+
+
+def test_stages_that_want_the_same_uploads_are_named(project: Path, validate: Validate) -> None:
+    replaced(project / "s.yaml", "prefix: ${vars.stage}/statements/", "prefix: bills/")
+    assert not any("wants uploads" in line for line in validate()[1])  # nobody deploys anything yet
+
+    (project / ".env").write_text(FILLED + "MPAAS_APP_ID=ONEX1\n")
+    lines = validate("--stage", "staging")[1]
+    told = "      note: resources.event_push.props.triggers.uploads: wants uploads to files"
+    assert any(line.startswith(f"{told} that a trigger of the stage dev wants too") for line in lines), lines
+
+    for stage in ("staging", "prod"):
+        (project / f".env.{stage}").write_text(f"UPLOADS_BUCKET=files-of-{stage}\n")
+    assert not any("wants uploads" in line for line in validate()[1])
+
+
+@pytest.mark.parametrize(
+    ("source", "instance"),
+    [
+        ("rocketmq", "ROCKETMQ_INSTANCE_ID=rmq-cn-ours"),
+        ("rabbitmq", "RABBITMQ_INSTANCE_ID=amqp-cn-ours"),
+        ("kafka", "KAFKA_INSTANCE_ID=alikafka-ours"),
+    ],
+)
+def test_a_function_of_the_example_of_sources_can_be_copied_as_it_is(
+    project: Path, validate: Validate, source: str, instance: str
+) -> None:
+    example = (project / "s.sources.yaml").read_text("utf-8")
+    function = re.search(rf"^  {source}_push:\n(?:(?:    .*)?\n)+", example, re.MULTILINE)
+    assert function
+    with (project / "s.yaml").open("a", encoding="utf-8") as descriptor:
+        descriptor.write("\n" + function[0].rstrip().replace("Enable: false", "Enable: true") + "\n")
+    assert any("until the instance is named in .env" in line for line in validate()[1])
+    (project / ".env").write_text(FILLED + f"MPAAS_APP_ID=ONEX1\n{instance}\n")
+
+    lines = validate()[1]
+
+    assert all("run make template" in line for line in lines if line.startswith("FAULT")), lines
+    assert any(line.startswith("ok    s.yaml: 5 functions, 8 triggers") for line in lines), lines
 
 
 def test_a_wrong_setting_of_the_shell_is_named(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,7 +226,7 @@ def test_foreign_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE mine (x)")
     connection.close()
     before = other.read_bytes()
-    with pytest.raises(StoreUnusable, match="schema 0"):
+    with pytest.raises(StoreUnusable, match="schema version 0"):
         MnsStore(other)
     assert other.read_bytes() == before
 

@@ -139,7 +139,7 @@ def test_an_inbox_of_another_format_is_named(tmp_path: Path) -> None:
     connection.execute("PRAGMA user_version = 9")
     connection.close()
 
-    with pytest.raises(StoreUnusable, match="schema 9"):
+    with pytest.raises(StoreUnusable, match="schema version 9"):
         Sandbox(store=path)
 
 

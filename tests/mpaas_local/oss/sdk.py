@@ -32,12 +32,12 @@ def refused(code: str) -> Iterator[Refusal]:
     assert refusal.error.code == code
 
 
-def connect(endpoint: str, *, token: str | None = None, **settings: Any) -> Any:
+def connect(endpoint: str, *, token: str | None = None, attempts: int = 1, **settings: Any) -> Any:
     """Return a client; settings are those of the SDK's `Config`."""
     settings.setdefault("region", "cn-hangzhou")
-    config = oss.config.Config(endpoint=endpoint, retry_max_attempts=1, **settings)
+    config = oss.config.Config(endpoint=endpoint, retry_max_attempts=attempts, **settings)
     config.credentials_provider = oss.credentials.StaticCredentialsProvider(
-        settings.pop("key_id", LOCAL_ACCESS_KEY_ID), LOCAL_ACCESS_KEY_SECRET, token
+        LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET, token
     )
     return oss.Client(config)
 

@@ -1,6 +1,6 @@
-"""One request on its way: tried, and tried again where that is safe, until its outcome is known.
+"""The attempts of one request: sent, and retried where that is safe, until its outcome is known.
 
-A request enters, an outcome leaves. What is raised meanwhile becomes an outcome too: see `Delivery.failed`.
+A request goes in, an outcome comes out. An exception becomes an outcome, too: see `Attempts.failed`.
 """
 
 from __future__ import annotations
@@ -22,76 +22,76 @@ if TYPE_CHECKING:
     from mpaas_push.settings import Settings
     from mpaas_push.transport import Transport
 
-__all__ = ["Delivery"]
+__all__ = ["Attempts"]
 
 logger = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = 0.2
-"""Mean wait before the second try; it doubles with each further one, with full jitter."""
+"""Mean wait before the second attempt; doubles with each further one, with full jitter."""
 BACKOFF_LIMIT_SECONDS = 20.0
 LONGEST_WAIT_SECONDS = 120.0
-"""A server that asks for more (Retry-After) gets no further try: the outcome passes its wish on instead."""
+"""Longest wait. A server that asks for more (Retry-After) gets no retry; the outcome passes it on instead."""
 
 
-class Delivery:
-    """A request, and what its tries have come to so far.
+class Attempts:
+    """A request and its attempts so far.
 
     Attributes:
-        started: When it was made, on the clock of `time.monotonic`.
+        started: When this object was created, on the clock of `time.monotonic`.
     """
 
     def __init__(
         self, request: PushRequest, invocation: Invocation, settings: Settings, transport: Transport
     ) -> None:
-        """Send nothing yet.
+        """Prepare the first attempt.
 
         Args:
-            request: What to send.
+            request: The request to send.
             invocation: Keys and deadline.
-            settings: How often to try, and what to do with the unknown and the late.
-            transport: Carries each try.
+            settings: Number of attempts, and how to treat unknown and late requests.
+            transport: Sends each attempt.
         """
         self._request = request
         self._invocation = invocation
         self._settings = settings
         self._transport = transport
         self.started = monotonic()
-        self._tries = 0
+        self._attempts = 0
         self._under_way = False
         self._unknown: Verdict | None = None
 
     def run(self) -> Outcome:
-        """Try until the outcome is known or there is no time left."""
+        """Retry until the outcome is known or no time is left."""
         while True:
-            verdict = self._try()
-            if not self._is_worth_another(verdict):
+            verdict = self._attempt()
+            if not self._should_retry(verdict):
                 return self._outcome(verdict)
             # Wait as long as the server asks, and never less than the backoff.
-            wait = max(_backoff(self._tries), verdict.retry_after or 0.0)
+            wait = max(_backoff(self._attempts), verdict.retry_after or 0.0)
             if wait >= min(self._invocation.time_left, self._validity_left(), LONGEST_WAIT_SECONDS):
                 return self._outcome(verdict)
             sleep(wait)
-            if verdict.kind is UNKNOWN:  # it may be shown twice: leave a trace
+            if verdict.kind is UNKNOWN:  # the push may be shown twice
                 ids = ids_for_log(self._request.targets)
                 logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
 
     def failed(self, kind: str) -> Outcome:
-        """Return the outcome of a run that ended with an exception, of which only the class is shown."""
+        """Return the outcome of a run that ended with an exception; the text shows only its class."""
         if self._under_way:
             verdict = Verdict(UNKNOWN, "Failed", f"failed after it may have been sent ({kind})")
         else:
             verdict = Verdict(THROTTLED, "Failed", f"failed before it was sent ({kind}); safe to send again")
         return self._outcome(verdict)
 
-    def _try(self) -> Verdict:
+    def _attempt(self) -> Verdict:
         if self._invocation.time_left <= 0:
             return Verdict(THROTTLED, "NotSent", "no time was left in this invocation; safe to send again")
         if self._validity_left() <= 0:
             seconds = self._request.message.expired_seconds
-            text = f"not sent: its validity of {seconds} s had ended (PUSH_LATE=send sends it all the same)"
+            text = f"not sent: its validity of {seconds} s had ended (PUSH_LATE=send sends it nevertheless)"
             return Verdict(REFUSED, "Expired", text)
         signed = self._request.signed(self._invocation.credentials, self._settings)
-        self._tries += 1
+        self._attempts += 1
         self._under_way = True
         verdict = self._transport.exchange(signed, self._invocation.time_left)
         self._under_way = False
@@ -99,22 +99,22 @@ class Delivery:
             self._unknown = verdict
         return verdict
 
-    def _is_worth_another(self, verdict: Verdict) -> bool:
-        if not 0 < self._tries < self._settings.max_attempts:
+    def _should_retry(self, verdict: Verdict) -> bool:
+        if not 0 < self._attempts < self._settings.max_attempts:
             return False
         if (verdict.code or "").startswith("InvalidTimeStamp"):
-            return self._tries == 1  # it was refused for its time, and a new signature has a new one
+            return self._attempts == 1  # a new signature has a new timestamp
         if verdict.kind is UNKNOWN:
             return self._settings.on_unknown is OnUnknown.RETRY
         return verdict.kind is THROTTLED
 
     def _outcome(self, verdict: Verdict) -> Outcome:
         if self._unknown and verdict.kind is not ACCEPTED:
-            # An earlier try may have arrived, whatever the last one came to.
+            # An earlier attempt may have arrived, whatever became of the last one.
             verdict = self._unknown
         keys = self._invocation.credentials
         secrets = (keys.access_key_id, keys.access_key_secret, keys.security_token)
-        outcome = Outcome.of(verdict, self._request.targets, self._tries, secrets)
+        outcome = Outcome.of(verdict, self._request.targets, self._attempts, secrets)
         if outcome.retry_after is None:
             return outcome
         left = max(self._validity_left(), 0.0)
@@ -126,7 +126,7 @@ class Delivery:
         return replace(outcome, result_message=message, retry_after=longest)
 
     def _validity_left(self) -> float:
-        """Return for how long it may be sent: for ever if late ones are sent too."""
+        """Seconds for which the request may be sent; infinite if late requests are sent, too."""
         return self._request.validity_left() if self._settings.late is Late.EXPIRE else math.inf
 
 

@@ -1,0 +1,140 @@
+"""Ordered faults: how often an order strikes, and which request. Each sandbox has kinds of its own.
+
+At most one fault strikes a request: that of the oldest order that wants it.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MAX_DELAY_MILLISECONDS", "ActiveOrder", "FaultBook", "FaultModel", "Order", "Strike"]
+
+MAX_DELAY_MILLISECONDS = 600_000
+"""Longest delay, ten minutes: more than any client waits."""
+
+
+class FaultModel(BaseModel):
+    """Base of orders and their parts: frozen, no conversions, no unknown keys; aliases in camelCase."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        allow_inf_nan=False,
+    )
+
+
+class Order(FaultModel):
+    """Base of all orders; each has a `kind`."""
+
+    next: int | None = Field(default=None, ge=1, description="Strike this many requests.")
+    rate: float | None = Field(
+        default=None, ge=0, le=1, description="Strike each request with this probability."
+    )
+    seed: int | None = Field(default=None, description="Makes `rate` strike the same requests every time.")
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Order:
+        if self.next is not None and self.rate is not None:
+            raise ValueError("give either next (a number of requests) or rate (0 to 1), not both")
+        if self.seed is not None and self.rate is None:
+            raise ValueError("seed requires rate")
+        return self
+
+
+OrderT = TypeVar("OrderT", bound=Order)
+
+
+@dataclass
+class ActiveOrder(Generic[OrderT]):
+    """An active order: how many more requests it will strike (None: any number), how many it has struck."""
+
+    id: int
+    order: OrderT
+    remaining: int | None
+    dice: random.Random = field(repr=False)
+    struck: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """The order as JSON."""
+        ordered = self.order.model_dump(by_alias=True, exclude_none=True)
+        return {"id": self.id, **ordered, "remaining": self.remaining, "struck": self.struck}
+
+
+@dataclass(frozen=True)
+class Strike(Generic[OrderT]):
+    """A fault that strikes a request now."""
+
+    id: int
+    fault: OrderT
+
+    def document(self) -> dict[str, Any]:
+        """What is shown of it: id and kind."""
+        return {"id": self.id, **self.fault.model_dump(include={"kind"})}
+
+
+class FaultBook(Generic[OrderT]):
+    """The active orders, oldest first. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._active: list[ActiveOrder[OrderT]] = []
+        self._last_id = 0
+
+    def order(self, order: OrderT) -> dict[str, Any]:
+        """Add an order; without `next` and `rate` it strikes one request."""
+        with self._lock:
+            self._last_id += 1
+            remaining = order.next if order.rate is None else None
+            if order.rate is None and remaining is None:
+                remaining = 1
+            dice = random.Random(order.seed)  # for tests, not for secrets
+            active = ActiveOrder(self._last_id, order, remaining, dice)
+            self._active.append(active)
+            return active.document()
+
+    def active(self) -> list[dict[str, Any]]:
+        """The orders that can still strike."""
+        with self._lock:
+            return [active.document() for active in self._active]
+
+    def clear(self) -> int:
+        """Cancel all orders; returns how many there were."""
+        with self._lock:
+            count = len(self._active)
+            self._active.clear()
+            return count
+
+    def strike_if(self, wants: Callable[[OrderT], bool]) -> Strike[OrderT] | None:
+        """The fault that strikes a request, if any.
+
+        Args:
+            wants: Whether an order is for this request.
+        """
+        with self._lock:
+            for active in self._active:
+                if wants(active.order) and self._hits(active):
+                    return Strike(active.id, active.order)
+            return None
+
+    def _hits(self, active: ActiveOrder[OrderT]) -> bool:
+        rate = active.order.rate
+        if rate is not None and active.dice.random() >= rate:
+            return False
+        active.struck += 1
+        if active.remaining is not None:
+            active.remaining -= 1
+            if active.remaining == 0:
+                self._active.remove(active)
+        return True
