@@ -225,7 +225,7 @@ def not_found(_: Exception) -> Response[str]:
         methods = ", ".join(allowed)
         headers = {"Allow": methods}
         return responses.problem(Problem(405, "method", f"this route takes {methods}", headers=headers))
-    routes = "there is POST /v1/pushes, GET /v1/health, GET /openapi.json and GET /docs"
+    routes = "there is POST /v1/pushes, /v1/campaigns, GET /v1/health, GET /openapi.json and GET /docs"
     return responses.problem(Problem(404, "not-found", routes))
 
 

@@ -26,7 +26,7 @@ from mpaas_local.server import Server
 from mpaas_push.campaign.objects import OssObjects
 from mpaas_push.credentials import Credentials
 from mpaas_push.settings import Settings
-from tests.functions.http_stack import ROLE, Answer
+from tests.functions.http_stack import ROLE, Answer, assert_described
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -131,7 +131,11 @@ class CampaignStack:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"} if data else {}
         response = self.http.request(method, self.url + path, body=data, headers=headers)
-        return Answer(response.status, response.headers, response.data)
+        answer = Answer(response.status, response.headers, response.data)
+        _, _, campaign, *action = [*path.partition("?")[0].split("/")[1:], ""][:4]
+        described = "/".join(["/v1/campaigns", *(["{id}"] if campaign else []), *filter(None, action)])
+        assert_described(method, described, answer)
+        return answer
 
     def start(self, body: Any) -> Answer:
         return self.request("POST", "/v1/campaigns", body)

@@ -164,7 +164,7 @@ def test_a_campaign_is_paused_resumed_at_another_pace_and_accounted_for(stack: C
 
 def wait_until_still(stack: CampaignStack, campaign: str) -> None:
     """Wait until those who work on a campaign have ended with their blocks."""
-    assert stack.queue.finish(30)
+    assert stack.queue.settle(30)
     assert stack.show(campaign)["state"] == "paused"
 
 
