@@ -1,1 +1,1 @@
-"""What knows this repository's descriptors: `s.yaml`, `template.yml`, policies, `.env`; never deployed."""
+"""This repository's descriptors: `s.yaml`, `template.yml`, policies, `.env`; never deployed."""

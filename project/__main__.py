@@ -1,6 +1,6 @@
-"""`python -m project`: checks of this repository and of what was deployed from it.
+"""`python -m project`: checks of this repository and of its deployments.
 
-Exit codes: 0 well, 1 a fault, 2 wrongly called.
+Exit codes: 0 success, 1 a fault, 2 a usage error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     return run_command(
         "project",
-        "Commands around this repository's descriptors.",
+        "Commands for this repository's descriptors.",
         (validate, template, smoke, new_function, cost),
         arguments,
     )

@@ -1,8 +1,7 @@
-"""`cost`: what a number of pushes costs, computed from the descriptor, for each trigger that brings pushes.
+"""`cost`: the cost of a number of pushes by each trigger, computed from the descriptor.
 
-Function Compute bills what a function is given for as long as it runs, used or not, and its calls; MNS
-requests and queues; EventBridge the messages of streams; Log Service what is written; CDT what leaves the
-cloud.
+Function Compute bills the configured resources for the time that a function runs, and calls; MNS bills
+requests and queues; EventBridge the messages of streams; Log Service the written logs; CDT outbound traffic.
 docs/operations.md names the page of each price.
 """
 
@@ -55,7 +54,7 @@ class Prices:
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """What a push takes, measured on this project (docs/performance.md: cost), and how pushes come."""
+    """What a push needs, measured on this project (docs/performance.md: cost), and how pushes arrive."""
 
     targets: int = field(default=1, metadata={"what": "targets of one push; ten share a request to mPaaS"})
     a_request: int = field(default=1, metadata={"what": "pushes in one HTTP request"})
@@ -77,7 +76,7 @@ class Assumptions:
     answer_bytes: float = field(default=900.0, metadata={"what": "bytes of the response to an HTTP request"})
 
     def seconds(self, pushes: float) -> float:
-        """Return how long an invocation runs, on the line through the two that were measured."""
+        """Return how long an invocation runs, interpolated between the two measurements."""
         more = (self.ms_hundred - self.ms_one) / 99
         return (self.ms_one + more * (pushes - 1)) / 1000
 
@@ -88,11 +87,11 @@ def compute_units(
     """Return the CU that invocations cost (fc-runtime.md: Limits and cold starts).
 
     Args:
-        invocations: How many.
+        invocations: Number of invocations.
         seconds: Wall time of one.
         cpu: vCPU of the function.
-        memory_gb: Its memory.
-        disk_gb: Its disk, of which half a GB is free.
+        memory_gb: Memory of the function.
+        disk_gb: Disk of the function, of which half a GB is free.
     """
     resources = cpu + 0.15 * memory_gb + 0.05 * max(0.0, disk_gb - 0.5)
     return invocations * (seconds * resources + 75 / 10_000)
@@ -100,16 +99,16 @@ def compute_units(
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """A way for pushes to come: a trigger of a function.
+    """How pushes arrive: a trigger of a function.
 
     Attributes:
-        function: Its name in the descriptor.
-        trigger: The trigger's name.
+        function: Name of the function in the descriptor.
+        trigger: Name of the trigger.
         pushes: Pushes in one invocation.
-        queue: Whether they come out of a queue of MNS.
-        topic: Whether they come from a topic of MNS.
-        stream: Whether an event stream brings them.
-        answered: Whether somebody waits for a response.
+        queue: Whether they come from an MNS queue.
+        topic: Whether they come from an MNS topic.
+        stream: Whether an event stream delivers them.
+        answered: Whether a client waits for the response.
     """
 
     function: str
@@ -122,11 +121,10 @@ class Way:
 
 
 def ways(functions: Mapping[str, FunctionProperties], assumed: Assumptions) -> Iterator[Way]:
-    """Yield the triggers that are on and bring pushes.
-
-    Left out: the retry queue, and timers, of which a tick costs what an HTTP request with its pushes does.
+    """Yield the enabled triggers, except of the retry queue, and timers: a tick costs as much as an HTTP
+    request with its pushes.
     """
-    retries = {each.environment_variables.get("PUSH_RETRY_QUEUE") for each in functions.values()}
+    retries = {function.environment_variables.get("PUSH_RETRY_QUEUE") for function in functions.values()}
     for name, function in functions.items():
         for trigger in function.triggers:
             if isinstance(trigger, EventBridge):
@@ -181,9 +179,10 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command."""
     command = subparsers.add_parser(
         "cost",
-        help="compute what pushes cost, from the descriptor",
-        description="Compute what a number of pushes costs in USD, for each trigger of the descriptor that is"
-        " on, without cold starts, retries and free quotas. docs/operations.md names the page of each price.",
+        help="compute the cost of pushes from the descriptor",
+        description="Compute the cost of a number of pushes in USD, for each enabled trigger of the"
+        " descriptor, without cold starts, retries and free quotas. docs/operations.md names the page of each"
+        " price.",
     )
     command.add_argument("--pushes", type=_count, default=1_000_000, metavar="N", help="1,000,000 by default")
     command.add_argument(
@@ -237,6 +236,6 @@ def _cost(options: argparse.Namespace) -> int:
     Console(width=140, highlight=False).print(table)
     queues, topics = mns_queues(functions.values()), mns_topics(functions.values())
     monthly = DAYS * (len(queues) * prices.queue_day + len(topics) * prices.topic_day)
-    told = f"{len(queues)} queues, {len(topics)} topic{'' if len(topics) == 1 else 's'}"
-    print(f"and each month, whatever is pushed: {told} of MNS: {monthly:,.2f} USD")
+    resources = f"{len(queues)} queues and {len(topics)} topic{'' if len(topics) == 1 else 's'}"
+    print(f"and each month, regardless of pushes: {resources} of MNS: {monthly:,.2f} USD")
     return 0

@@ -1,8 +1,8 @@
 """The expressions of timer triggers (fc-runtime.md: Timer trigger).
 
-What the reference leaves open is taken, as the cloud may take it: names such as `@daily`, periods of other
-units than minutes, `L` for the last day, a day of the month together with a weekday. What it describes as
-wrong is refused.
+What the reference leaves open is accepted, since the cloud may accept it: names such as `@daily`, periods in
+units other than minutes, `L` for the last day, a day of the month together with a weekday. What it describes
+as wrong is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NAMES = {
     "@yearly": "0 0 0 1 1 ?",
     "@annually": "0 0 0 1 1 ?",
 }
-"""What the usual names mean (UNSURE in fc-runtime.md: Timer trigger)."""
+"""The usual meaning of these names (UNSURE in fc-runtime.md: Timer trigger)."""
 _MONTHS = {
     "JAN": 1,
     "FEB": 2,
@@ -55,7 +55,7 @@ class _Field:
     specials: str
     names: dict[str, int]
     last: str = ""
-    """What may stand for the last of a month, as a pattern."""
+    """Pattern of the last day or weekday of a month."""
 
 
 _FIELDS = (
@@ -69,7 +69,7 @@ _FIELDS = (
 
 
 def next_tick(expression: str, after: datetime) -> datetime:
-    """Return the first moment after another that an expression means, in UTC (fc-runtime.md: Timer trigger).
+    """Return the first tick of an expression after a moment, in UTC (fc-runtime.md: Timer trigger).
 
     `@every 4m` (`1h30m`; the units are `d`, `h`, `m`, `s`), a name such as `@daily`, or six fields
     `second minute hour day-of-month month day-of-week`, in UTC or in the zone of a `CRON_TZ=<zone>` before
@@ -82,7 +82,7 @@ def next_tick(expression: str, after: datetime) -> datetime:
         after: A moment with a zone. `@every` counts from it.
 
     Raises:
-        ValueError: the expression is wrong; the text says where and what is allowed.
+        ValueError: the expression is invalid; the text says where and what is allowed.
     """
     text = expression.strip()
     zone: tzinfo = timezone.utc
@@ -92,12 +92,12 @@ def next_tick(expression: str, after: datetime) -> datetime:
     text = _NAMES.get(text, text)
     if text.startswith("@"):
         return after.astimezone(timezone.utc) + _period(text)
-    from cronsim import CronSim, CronSimError  # only operators have it
+    from cronsim import CronSim, CronSimError  # not in the layer
 
     try:
         return next(CronSim(_checked(text), after.astimezone(zone))).astimezone(timezone.utc)
     except (CronSimError, StopIteration) as error:
-        raise ValueError(f"there is no such moment ({error})" if str(error) else "it never ticks") from error
+        raise ValueError(f"is not a valid expression ({error})" if str(error) else "never ticks") from error
 
 
 def _period(text: str) -> timedelta:
@@ -105,14 +105,14 @@ def _period(text: str) -> timedelta:
     match = _EVERY.fullmatch(text)
     if match is None:
         names = ", ".join(_NAMES)
-        raise ValueError(f"`@every` takes numbers with d, h, m or s, such as `@every 5m`; or one of {names}")
+        raise ValueError(f"must be `@every` and numbers with d, h, m or s, as `@every 5m`, or one of {names}")
     parts = _PART.findall(match[1])
     try:
         period = sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
     except OverflowError:
         period = timedelta.max
     if not timedelta(seconds=1) <= period <= _LONGEST_PERIOD:
-        raise ValueError("`@every` takes at least a second, and at most ten years")
+        raise ValueError("`@every` must be at least a second and at most ten years")
     return period
 
 
@@ -120,15 +120,15 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError) as error:
-        raise ValueError(f"{name!r} is no time zone; one like Asia/Shanghai is needed") from error
+        raise ValueError(f"{name!r} is not a time zone such as Asia/Shanghai") from error
 
 
 def _checked(text: str) -> str:
-    """Return six fields in numbers that mean the same to cronsim."""
+    """Return the six fields as numbers that cronsim understands."""
     parts = text.upper().split()
     if len(parts) != len(_FIELDS):
         names = ", ".join(field.name for field in _FIELDS)
-        raise ValueError(f"{len(parts)} fields; 6 are needed: {names}")
+        raise ValueError(f"has {len(parts)} fields; must have 6: {names}")
     return " ".join(_numbers(field, part) for field, part in zip(_FIELDS, parts, strict=True))
 
 
@@ -136,7 +136,7 @@ def _numbers(field: _Field, part: str) -> str:
     if part == "?" and "?" in field.specials:
         return "*"
     if not field.specials and not part.isdecimal():
-        raise ValueError(f"{field.name}: {part!r}: a number from {field.least} to {field.most} is needed")
+        raise ValueError(f"{field.name}: {part!r}: must be a number from {field.least} to {field.most}")
     for special in ",-*/":
         if special in part and special not in field.specials:
             raise ValueError(f"{field.name}: {part!r}: {special} is not allowed here")
@@ -152,5 +152,5 @@ def _number(field: _Field, part: str, match: re.Match[str]) -> str:
     is_step = match.start() > 0 and part[match.start() - 1] == "/"
     if not (word.isascii() and word.isdecimal()) or not (is_step or field.least <= int(word) <= field.most):
         named = f" or {min(field.names, key=lambda key: field.names[key])} …" if field.names else ""
-        raise ValueError(f"{field.name}: {word!r}: {field.least} to {field.most}{named} is needed")
+        raise ValueError(f"{field.name}: {word!r}: must be {field.least} to {field.most}{named}")
     return word

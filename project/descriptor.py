@@ -1,8 +1,7 @@
-"""Reads `s.yaml` and its overlays: the functions of a deployment, each as a model.
+"""Reads `s.yaml` and its overlays: the functions of a deployment, each as a validated model.
 
-A file enters as it is deployed; templates (`extend: {name: …, ignore: […]}` of a function), overlays
-(`extend: s.yaml` of a file) and expressions are resolved as the `s` command does
-(deploy.md: Frame of s.yaml). Whoever has the models need not check what they hold.
+Templates (`extend: {name: …, ignore: […]}` of a function), overlays (`extend: s.yaml` of a file) and
+expressions are resolved as the `s` command does (deploy.md: Frame of s.yaml).
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ __all__ = ["Descriptor", "DescriptorError", "descriptor_files", "read_functions"
 
 
 class DescriptorError(PushError):
-    """A descriptor cannot be read or resolved, or holds what would not work.
+    """A descriptor cannot be read or resolved, or is invalid.
 
     Attributes:
-        file: Its name.
-        faults: Everything that is wrong, by path such as ``resources.http_push.props.timeout``.
+        file: Name of the file.
+        faults: All faults, by path such as ``resources.http_push.props.timeout``.
     """
 
     def __init__(self, file: str, faults: Sequence[Fault]) -> None:
@@ -51,10 +50,10 @@ def read_functions(path: Path, env: Mapping[str, str]) -> dict[str, FunctionProp
 
     Args:
         path: The file.
-        env: What `${env(…)}` reads.
+        env: The environment of `${env(…)}`.
 
     Raises:
-        DescriptorError: it cannot be read or resolved, or something in it would not work.
+        DescriptorError: the file cannot be read or resolved, or is invalid.
     """
     descriptor = Descriptor(path)
     functions: dict[str, FunctionProperties] = {}
@@ -65,7 +64,9 @@ def read_functions(path: Path, env: Mapping[str, str]) -> dict[str, FunctionProp
         except DescriptorError as error:
             faults += error.faults
     if faults:
-        raise DescriptorError(path.name, list(dict.fromkeys(faults)))  # a template's are those of each
+        raise DescriptorError(
+            path.name, list(dict.fromkeys(faults))
+        )  # each function repeats the faults of its template
     return functions
 
 
@@ -77,7 +78,7 @@ class _Extended(Strict):
 class _Resource(Strict):
     component: Annotated[
         str,
-        like(r"fc3@[0-9]+\.[0-9]+\.[0-9]+", "a version of fc3, such as fc3@0.1.22: fc3 alone is the newest"),
+        like(r"fc3@[0-9]+\.[0-9]+\.[0-9]+", "a version of fc3, such as fc3@0.1.22: plain fc3 is the latest"),
     ]
     extend: _Extended | None = None
     actions: dict[str, Any] = {}
@@ -85,7 +86,7 @@ class _Resource(Strict):
 
 
 class Frame(Strict):
-    """What a descriptor says beside the properties of its functions (deploy.md: Frame of s.yaml)."""
+    """A descriptor, with the properties of its functions as plain data (deploy.md: Frame of s.yaml)."""
 
     edition: Annotated[str, like(r"3\.[0-9]+\.[0-9]+", "3.0.0, in which component fc3 is written")]
     name: str
@@ -98,14 +99,14 @@ class Frame(Strict):
 
 
 class Descriptor:
-    """One file, with what it extends.
+    """One file, merged with the file that it extends.
 
     Args:
-        path: The file; what an overlay extends is beside it.
+        path: The file; the one that an overlay extends is in the same folder.
 
     Attributes:
-        file: Its name.
-        frame: What it says, expressions unresolved.
+        file: Name of the file.
+        frame: Its content, with unresolved expressions.
 
     Raises:
         DescriptorError: it cannot be read, or is not a frame with functions.
@@ -117,7 +118,7 @@ class Descriptor:
         if base := document.pop("extend", None):
             beside = path.parent / str(base)
             if beside not in path.parent.iterdir():
-                raise DescriptorError(self.file, [Fault("extend", f"there is no file {base}")])
+                raise DescriptorError(self.file, [Fault("extend", f"{base} does not exist")])
             document = _merged(_mapping(beside), document)
         try:
             self.frame = Frame.model_validate(document)
@@ -125,7 +126,7 @@ class Descriptor:
             raise DescriptorError(self.file, list(faults_of(error, ""))) from None
 
     def stage(self, env: Mapping[str, str]) -> str:
-        """Return `vars.stage`, resolved; empty where there is none."""
+        """Return `vars.stage`, resolved; empty if there is none."""
         variables = self.frame.vars
         return str(Expressions({"vars": variables}, env).resolve(variables.get("stage", ""), "vars.stage"))
 
@@ -133,7 +134,7 @@ class Descriptor:
         """Return a function.
 
         Raises:
-            DescriptorError: its properties cannot be resolved, or are not what a function has.
+            DescriptorError: its properties cannot be resolved, or are invalid.
         """
         props = self.resolved_props(resource, env)
         try:
@@ -143,11 +144,11 @@ class Descriptor:
             raise DescriptorError(self.file, [self.at_origin(fault) for fault in faults]) from None
 
     def resolved_props(self, resource: str, env: Mapping[str, str]) -> dict[str, Any]:
-        """Return the properties of a function as the file has them: its template merged in, expressions
-        resolved, nothing judged.
+        """Return the properties of a function with its template merged in and expressions resolved, but not
+        validated.
 
         Raises:
-            DescriptorError: an expression cannot be resolved, or there is no such template.
+            DescriptorError: an expression cannot be resolved, or the template does not exist.
         """
         props = self._merged_props(resource)
         expressions = Expressions({"vars": self.frame.vars, "this": {"props": props}}, env)
@@ -163,17 +164,18 @@ class Descriptor:
         template = self.frame.template.get(described.extend.name)
         if template is None:
             path = f"resources.{resource}.extend.name"
-            raise DescriptorError(self.file, [Fault(path, f"there is no template {described.extend.name!r}")])
+            raise DescriptorError(
+                self.file, [Fault(path, f"the template {described.extend.name!r} does not exist")]
+            )
         kept = {key: value for key, value in template.items() if key not in described.extend.ignore}
         merged: dict[str, Any] = _merged(kept, described.props)
         return merged
 
     def at_origin(self, fault: Fault) -> Fault:
-        """Return a fault at the path where it can be mended: in the template, for what a function has from
-        there, so that it is told once.
+        """Move the fault of an inherited property to the template, where it is fixed, so it appears once.
 
         Args:
-            fault: At a path below ``resources.NAME.props``.
+            fault: A fault at a path below ``resources.NAME.props``.
         """
         _, resource, _, *steps = fault.field.split(".")
         described = self.frame.resources[resource]
@@ -223,7 +225,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 
 def _merged(base: Any, over: Any) -> Any:
-    """Merge maps deeply; anything else is replaced, lists too."""
+    """Merge maps deeply; replace anything else, including lists."""
     if not (isinstance(base, dict) and isinstance(over, dict)):
         return over
     return base | {key: _merged(base.get(key), value) for key, value in over.items()}

@@ -1,4 +1,4 @@
-"""`.env`: the settings of a deployment, one `NAME=value` a line."""
+"""`.env`: the settings of a deployment, one `NAME=value` per line."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ NEEDED = {
     "MPAAS_APP_ID": (r"(?!unset$)[A-Za-z0-9_-]+", "the app id that the mPaaS console shows"),
     "UPLOADS_BUCKET": (r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "an OSS bucket of this region"),
 }
-"""What a deployment cannot do without: the form of each, and what it is."""
+"""Settings that a deployment requires: the pattern of each, and what it is."""
 
 OF_FUNCTION_COMPUTE = (
-    "names with FC_ belong to Function Compute; with FC_REGION, `s` takes itself for a function and uploads"
-    " to an address that only functions reach; the deployment's region is ALIBABA_CLOUD_REGION_ID"
+    "names that start with FC_ are reserved by Function Compute; with FC_REGION set, `s` acts as if it ran in"
+    " a function and uploads to an internal address; set ALIBABA_CLOUD_REGION_ID instead"
 )
-"""Why such a name stands in no settings of a deployment (https://github.com/devsapp/fc3/issues/59)."""
+"""Why a deployment must not set such a name (https://github.com/devsapp/fc3/issues/59)."""
 
 _OF_COMMANDS = {"PUSH_FC_ENDPOINT", "PUSH_MNS_ENDPOINT"}
-"""Settings that the commands of a deployment read, beside what the descriptors do."""
+"""Settings that only the commands of a deployment read."""
 
 _SECRET = re.compile("ACCESS_KEY|SECRET|PASSWORD|TOKEN", re.IGNORECASE)
 
 
 def read_env(file: Path) -> dict[str, str]:
-    """Return the settings of a file that are not empty; none if there is no such file.
+    """Return the settings of a file that are not empty; an empty map if the file does not exist.
 
     Raises:
-        Misconfigured: it is not UTF-8.
+        Misconfigured: the file is not UTF-8.
     """
     lines = _lines(file) if file.is_file() else []
     pairs = [line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#")]
@@ -50,11 +50,11 @@ def _lines(file: Path) -> list[str]:
     try:
         return file.read_text("utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise Misconfigured(f"{file.name} cannot be read: byte {error.start} is no UTF-8") from None
+        raise Misconfigured(f"{file.name} cannot be read: byte {error.start} is not UTF-8") from None
 
 
 def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
-    """Find what is wrong in a file of settings.
+    """Yield the faults of a file of settings.
 
     Args:
         file: The file.
@@ -68,15 +68,15 @@ def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
             yield Fault(name, OF_FUNCTION_COMPUTE)
         elif _SECRET.search(name):
             yield Fault(
-                name, "keys stand in no file: `s config add` keeps those of a deployer, the role gives others"
+                name, "must not be in a file: `s config add` stores a deployer's keys, the role has its own"
             )
         elif name in Settings.variables().keys() - names:
-            yield Fault(name, "is read by no descriptor: write it into environmentVariables of s.yaml")
+            yield Fault(name, "is not read by any descriptor: add it to environmentVariables in s.yaml")
         elif name not in names:
             near = get_close_matches(name, names, 1)
-            yield Fault(name, f"is no setting{f'; did you mean {near[0]}?' if near else ''}")
+            yield Fault(name, f"is not a setting{f'; did you mean {near[0]}?' if near else ''}")
         elif re.search(r"""["']|\s#""", value):
-            yield Fault(name, "must be the plain value: quotes and comments behind it become a part of it")
+            yield Fault(name, "must be the plain value: quotes and comments would become part of it")
     yield from settings_faults(settings)
 
 
@@ -89,12 +89,12 @@ def _misshapen(lines: Iterable[str]) -> Iterator[Fault]:
         if not sign:
             yield Fault(f"line {number}", "must be NAME=value")
         elif name.strip() in seen:
-            yield Fault(f"line {number}", f"{name.strip()} stands here a second time")
+            yield Fault(f"line {number}", f"{name.strip()} is a duplicate")
         seen.add(name.strip())
 
 
 def settings_faults(variables: dict[str, str]) -> Iterator[Fault]:
-    """Find which settings of the functions hold what they may not."""
+    """Yield the faults of the functions' own settings."""
     for name in variables.keys() & Settings.variables().keys():
         try:
             Settings.from_env({name: variables[name]})

@@ -1,6 +1,6 @@
 """Expressions of `s.yaml`, resolved as the `s` command does: `${env('NAME')}`, `${env('NAME', 'default')}`,
-`${vars.name}`, `${this.props.name}` (deploy.md: Frame of s.yaml). What `s` takes from files, from other
-resources or from its access is not resolved.
+`${vars.name}`, `${this.props.name}` (deploy.md: Frame of s.yaml). Expressions of files, other resources and
+the access are not supported.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ENV = re.compile(
 
 
 def variables_of(value: Any) -> dict[str, Any]:
-    """Return the variables of the environment that a value reads, each with its default or None."""
+    """Return the environment variables that a value reads, each with its default or None."""
     if isinstance(value, dict | list):
         items = value.values() if isinstance(value, dict) else value
         return {name: default for item in items for name, default in variables_of(item).items()}
@@ -39,11 +39,11 @@ class Expressions:
     """Resolves the expressions of a document.
 
     Args:
-        roots: What a dotted name begins with: `vars`, `this`.
-        env: What `${env(…)}` reads.
+        roots: The roots of dotted names: `vars`, `this`.
+        env: The environment of `${env(…)}`.
 
     Attributes:
-        faults: What could not be resolved, by path.
+        faults: Expressions that could not be resolved, by path.
     """
 
     def __init__(self, roots: Mapping[str, Any], env: Mapping[str, str]) -> None:
@@ -55,9 +55,9 @@ class Expressions:
         """Return a value without expressions.
 
         Args:
-            value: Any value of YAML.
-            path: Where it is.
-            within: The names that are being resolved, so that none is a part of itself.
+            value: Any YAML value.
+            path: Path of the value.
+            within: The names that are being resolved, to detect recursion.
         """
         if isinstance(value, dict):
             return {key: self.resolve(item, f"{path}.{key}", within) for key, item in value.items()}
@@ -66,8 +66,10 @@ class Expressions:
         if not isinstance(value, str):
             return value
         if "${" in _EXPRESSION.sub("", value):
-            self.faults.append(Fault(path, f"{value!r} holds ${{ that is not closed"))
-        if whole := _EXPRESSION.fullmatch(value):  # keeps its type; in a longer text everything is text
+            self.faults.append(Fault(path, f"{value!r} has ${{ without }}"))
+        if whole := _EXPRESSION.fullmatch(
+            value
+        ):  # a single expression keeps its type; as part of a string it becomes a string
             return self._value(whole[1].strip(), path, within)
         return _EXPRESSION.sub(lambda match: _text(self._value(match[1].strip(), path, within)), value)
 
@@ -84,8 +86,8 @@ class Expressions:
             self.faults.append(
                 Fault(
                     path,
-                    f"${{{expression}}} cannot be resolved; ${{vars.name}} with a name under `vars`, "
-                    "${this.props.name}, ${env('NAME')} and ${env('NAME', 'default')} can",
+                    f"${{{expression}}} cannot be resolved; allowed: ${{vars.name}} with a name under `vars`,"
+                    " ${this.props.name}, ${env('NAME')} and ${env('NAME', 'default')}",
                 )
             )
             return ""
@@ -107,5 +109,5 @@ def _default(text: str | None) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Write a value as a part of a text."""
+    """Return a value as part of a string."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | dict | list) else str(value)

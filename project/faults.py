@@ -1,4 +1,4 @@
-"""What pydantic refused in a descriptor, told by path and in words that say what to do."""
+"""Faults of a descriptor: pydantic's errors by path, in words that say what to do."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["faults_of"]
 def faults_of(
     error: ValidationError, place: str, names: Sequence[str] = (), *, computed: bool = False
 ) -> Iterator[Fault]:
-    """Tell what a model refused, in words that say what to do.
+    """Yield the faults of a model.
 
     Args:
-        error: What pydantic raised.
-        place: Path of what was checked.
-        names: Names of its triggers, to be shown instead of their numbers.
-        computed: Whether functions of ROS, which are not computed here, may stand for a value.
+        error: Pydantic's error.
+        place: Path of the validated value.
+        names: Names of its triggers, shown instead of their indexes.
+        computed: Whether a ROS function, which is not evaluated here, may replace a value.
     """
     for each in error.errors(include_url=False, include_context=False):
         value = each["input"]
@@ -45,7 +45,7 @@ def _path(loc: Sequence[str | int], names: Sequence[str]) -> str:
         if isinstance(step, int) and before == "triggers" and step < len(names):
             steps.append(names[step])
         elif step in TYPES and (isinstance(before, int) or before == "trigger"):
-            continue  # pydantic's own: which of the models it tried
+            continue  # pydantic adds the model of the union that it tried
         else:
             steps.append(str(step))
     return ".".join(steps)
@@ -55,11 +55,11 @@ def _text(each: ErrorDetails) -> str:
     kind, text = each["type"], each["msg"]
     if kind == "extra_forbidden":
         near = get_close_matches(str(each["loc"][-1]), _known(Strict), 1)
-        return f"is not known here{f'; did you mean {near[0]}?' if near else ''}"
+        return f"is not allowed here{f'; did you mean {near[0]}?' if near else ''}"
     if kind == "missing":
         return "is missing"
     if kind == "union_tag_invalid":
-        return f"triggerType: the functions serve {', '.join(TYPES)}"
+        return f"triggerType must be one of {', '.join(TYPES)}"
     if kind == "union_tag_not_found":
         return "triggerType is missing"
     text = re.sub("^Value error, ", "", text)

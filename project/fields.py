@@ -1,7 +1,7 @@
-"""What the models of descriptors are made of: a strict base, and the texts that many of them hold.
+"""The base of the descriptors' models, and the types of strings that they share.
 
-The keys are those of component fc3; ROS writes them with a capital letter (deploy.md: Function properties,
-Triggers, ROS resource types). Unknown keys are faults, as the cloud's tools let a misspelt one through
+The keys are those of component fc3; ROS capitalizes them (deploy.md: Function properties, Triggers, ROS
+resource types). Unknown keys are faults, because the cloud's tools accept misspelt ones
 (deploy.md: Serverless Devs offline).
 """
 
@@ -42,13 +42,13 @@ class Strict(BaseModel):
 
 
 class Pascal(Strict):
-    """Keys that begin with capitals: those of ROS, and the parameters of event sources."""
+    """Capitalized keys: those of ROS, and the parameters of event sources."""
 
     model_config = ConfigDict(alias_generator=to_pascal)
 
 
 def like(pattern: str, example: str) -> AfterValidator:
-    """Return a validator that accepts texts of a pattern and tells others what one looks like."""
+    """Return a validator that accepts strings of a pattern; its error shows an example."""
 
     def checked(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -63,12 +63,12 @@ _LONGEST_SHOWN = 100
 
 
 def _one_of(known: Collection[str], what: str) -> AfterValidator:
-    """Return a validator that accepts known texts and tells others the nearest."""
+    """Return a validator that accepts known strings; its error suggests the nearest."""
 
     def checked(text: str) -> str:
         if text not in known:
             near = get_close_matches(text, known, 1)
-            raise ValueError(f"{text!r} is no {what}{f'; did you mean {near[0]}?' if near else ''}")
+            raise ValueError(f"{text!r} is not {what}{f'; did you mean {near[0]}?' if near else ''}")
         return text
 
     return AfterValidator(checked)
@@ -92,7 +92,7 @@ OSS_EVENTS: Mapping[str, frozenset[str]] = {
     "ObjectModified": frozenset({"UpdateObjectMeta"}),
     "ObjectReplication": frozenset({"ObjectCreated", "ObjectModified", "ObjectRemoved"}),
 }
-"""What happens to objects, by group (fc-runtime.md: OSS trigger)."""
+"""Events of objects, by group (fc-runtime.md: OSS trigger)."""
 
 _REGIONS = {
     f"{area}-{place}"
@@ -106,13 +106,14 @@ _REGIONS = {
     }.items()
     for place in places.split()
 }
-"""Those that component fc3 takes (deploy.md: Function properties)."""
+"""The regions that component fc3 accepts (deploy.md: Function properties)."""
 
-Region = Annotated[str, _one_of(_REGIONS, "region of Function Compute")]
+Region = Annotated[str, _one_of(_REGIONS, "a region of Function Compute")]
 OssEvent = Annotated[
     str,
     _one_of(
-        {f"oss:{group}:{name}" for group in OSS_EVENTS for name in (*OSS_EVENTS[group], "*")}, "event of OSS"
+        {f"oss:{group}:{name}" for group in OSS_EVENTS for name in (*OSS_EVENTS[group], "*")},
+        "an event of OSS",
     ),
 ]
 FunctionName = Annotated[
@@ -123,7 +124,7 @@ TriggerName = Annotated[
 ]
 Handler = Annotated[str, like(r"[\w./-]+\.\w+", "module.function, such as index.handler")]
 RoleArn = Annotated[
-    str, like(r"acs:ram::\w+:role/[a-z0-9.-]+", "a role in small letters: acs:ram::ACCOUNT:role/NAME")
+    str, like(r"acs:ram::\w+:role/[a-z0-9.-]+", "a role in lower case: acs:ram::ACCOUNT:role/NAME")
 ]
 LayerArn = Annotated[
     str,

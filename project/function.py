@@ -1,4 +1,4 @@
-"""What `s.yaml` says of a function (deploy.md: Function properties)."""
+"""The properties of a function in `s.yaml` (deploy.md: Function properties)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Runtime = Literal["python3.10", "python3.12"]
 
 
 class LogConfig(Strict):
-    """Where the logs of a function go."""
+    """The logstore of a function."""
 
     project: str
     logstore: str
@@ -36,7 +36,7 @@ class LogConfig(Strict):
 
 
 class VpcConfig(Strict):
-    """The network that a function is in."""
+    """The VPC of a function."""
 
     vpc_id: str
     v_switch_ids: Annotated[list[str], Field(min_length=1)]
@@ -59,7 +59,7 @@ class LifecycleConfig(Strict):
 
 
 class SharedProperties(Strict):
-    """What both descriptors say of a function."""
+    """The properties of a function in both descriptors."""
 
     function_name: FunctionName
     description: str = ""
@@ -77,7 +77,7 @@ class SharedProperties(Strict):
     log_config: LogConfig
     vpc_config: VpcConfig | None = None
     instance_lifecycle_config: LifecycleConfig = LifecycleConfig()
-    # What a team may add and the project does not use is left to the cloud.
+    # Not used by the project; the cloud validates them.
     nas_config: Any = None
     oss_mount_config: Any = None
     tracing_config: Any = None
@@ -99,14 +99,14 @@ class SharedProperties(Strict):
     @classmethod
     def _short(cls, value: dict[str, str]) -> dict[str, str]:
         if (size := sum(len(f"{name}{text}".encode()) for name, text in value.items())) > _ENVIRONMENT_BYTES:
-            raise ValueError(f"hold {size:,} bytes; at most {_ENVIRONMENT_BYTES:,} are allowed")
+            raise ValueError(f"have {size:,} bytes; at most {_ENVIRONMENT_BYTES:,} are allowed")
         return value
 
     @model_validator(mode="after")
     def _memory_fits_cpu(self) -> Self:
         if not 1 <= self.memory_size / 1024 / self.cpu <= _MOST_MEMORY_PER_CPU:
             raise ValueError(
-                f"memorySize {self.memory_size} does not fit cpu {self.cpu:g}: 1 to 4 GB for each vCPU"
+                f"memorySize {self.memory_size} does not match cpu {self.cpu:g}: use 1 to 4 GB per vCPU"
             )
         return self
 
@@ -116,26 +116,26 @@ _MOST_MEMORY_PER_CPU = 4
 
 
 class Destination(Strict):
-    """Where the record of an asynchronous call goes."""
+    """The destination of records of asynchronous calls."""
 
     destination: Annotated[
         str,
         like(
             r"acs:(mns:[\w-]+:\w*:/(queues|topics)/[\w-]+/messages|fc:[\w-]+:\w+:functions/.+|(eventbridge|mq):.+)",
-            "a place such as acs:mns:REGION:ACCOUNT:/queues/NAME/messages",
+            "an ARN such as acs:mns:REGION:ACCOUNT:/queues/NAME/messages",
         ),
     ]
 
 
 class Destinations(Strict):
-    """What becomes of calls; without `onFailure` those that fail for good are lost."""
+    """The destinations of a function; without `onFailure` calls that are given up are lost."""
 
     on_success: Destination | None = None
     on_failure: Destination
 
 
 class AsyncInvokeConfig(Strict):
-    """How asynchronous calls run (fc-runtime.md: Asynchronous invocation)."""
+    """Configuration of asynchronous calls (fc-runtime.md: Asynchronous invocation)."""
 
     max_async_retry_attempts: Annotated[int, Field(ge=0, le=8)] = 3
     max_async_event_age_in_seconds: Annotated[int, Field(ge=1, le=2592000)] = 18000
@@ -145,24 +145,24 @@ class AsyncInvokeConfig(Strict):
 
     @property
     def on_success(self) -> str | None:
-        """ARN that gets the records of calls that succeeded."""
-        found = self.destination_config.on_success
-        return found.destination if found else None
+        """ARN that receives the records of successful calls."""
+        on_success = self.destination_config.on_success
+        return on_success.destination if on_success else None
 
     @property
     def on_failure(self) -> str:
-        """ARN that gets the records of calls that were given up."""
+        """ARN that receives the records of calls that were given up."""
         return self.destination_config.on_failure.destination
 
 
 class ConcurrencyConfig(Strict):
-    """How many instances a function has at the most."""
+    """The most instances of a function."""
 
     reserved_concurrency: Annotated[int, Field(ge=1, le=300)]
 
 
 class FunctionProperties(SharedProperties):
-    """All that `s.yaml` says of a function; what it leaves out has the cloud's default."""
+    """The properties of a function; missing ones have the cloud's defaults."""
 
     region: Region
     code: str
@@ -179,5 +179,5 @@ class FunctionProperties(SharedProperties):
     def _names_of_their_own(cls, value: list[Trigger]) -> list[Trigger]:
         names = [trigger.trigger_name for trigger in value]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two are called {', '.join(twice)}")
+            raise ValueError(f"duplicate triggerName: {', '.join(twice)}")
         return value

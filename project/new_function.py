@@ -1,7 +1,7 @@
-"""`new-function NAME TRIGGER`: makes a function, its entry in `s.yaml`, a test and an event to try.
+"""`new-function NAME TRIGGER`: create a function, its entry in `s.yaml`, a test and a sample event.
 
-The code is that of the project's function of the same kind; what is peculiar to a kind of trigger is in
-project/templates/.
+The code is a copy of the project's function of the same kind; project/templates/ has what depends on the kind
+of trigger.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ TRIGGERS: dict[str, tuple[str | Path, str]] = {
     "http": (TEMPLATES / "http.py", "HTTP requests"),
     "event": (EVENT, "events of the event bus, by the rules of rules.yaml"),
 }
-"""By `TRIGGER`: what the code starts as, and what the function's description says it serves."""
+"""By `TRIGGER`: the code to copy, and the purpose in the function's description."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST_NAME = 40
-"""Of function names, which hold the stage too, Function Compute takes 64 characters."""
-TEST = '''"""The function NAME before the sandbox."""
+"""Longest NAME. Function Compute allows 64 characters in a function name, which also contains the stage."""
+TEST = '''"""The function NAME, sending to the sandbox."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ EVENT = json.loads(Path(__file__).with_name("NAME.json").read_text("utf-8"))
 
 
 def test_what_the_trigger_delivers_is_pushed() -> None:
-    # PUSH_LATE: the moment that the event names may be long ago.
+    # PUSH_LATE: the time in the event may be long past.
     with QueueStack("NAME", folder=ROOT / "functions" / "NAME", PUSH_LATE="send") as stack:
         stack.invoke(EVENT)
 
@@ -62,9 +62,9 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command."""
     command = subparsers.add_parser(
         "new-function",
-        help="make a function with its trigger, a test and an event to try",
-        description="Make functions/NAME, its entry in s.yaml, tests/functions/test_NAME.py and the event"
-        " tests/functions/NAME.json. Nothing is overwritten. Exit codes: 0 made; 1 nothing was made.",
+        help="create a function with its trigger, a test and a sample event",
+        description="Create functions/NAME, its entry in s.yaml, tests/functions/test_NAME.py and the event"
+        " tests/functions/NAME.json. Nothing is overwritten. Exit codes: 0 created; 1 nothing was created.",
     )
     command.add_argument("name", metavar="NAME", help="such as order_events: lower case, with underscores")
     command.add_argument("trigger", metavar="TRIGGER", choices=TRIGGERS, help=f"one of {', '.join(TRIGGERS)}")
@@ -80,15 +80,15 @@ def _new_function(options: argparse.Namespace) -> int:
     descriptor = _with_function(folder / "s.yaml", options.name, options.trigger)
     files = _files(folder, options.name, options.trigger)
     if there := sorted(path for path in files if (folder / path).exists()):
-        raise Misconfigured(f"nothing was made: {', '.join(there)} exists already")
+        raise Misconfigured(f"nothing was created: {', '.join(there)} already exists")
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, "utf-8")
-        print(f"made    {path}")
+        print(f"created {path}")
     (folder / "s.yaml").write_bytes(descriptor.encode())
     print(f"changed s.yaml: resources.{options.name}")
     if (folder / "template.yml").is_file():
-        print("note: make template brings it into template.yml")
+        print("note: make template adds it to template.yml")
     print(f"next: make validate, and .venv/bin/python -m pytest tests/functions/test_{options.name}.py")
     return 0
 
@@ -96,8 +96,8 @@ def _new_function(options: argparse.Namespace) -> int:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME or keyword.iskeyword(name):
         raise Misconfigured(
-            f"{name!r} cannot be a function: NAME is in lower case, begins with a letter, and has letters,"
-            f" digits and single underscores, at most {LONGEST_NAME} characters, as in order_events"
+            f"{name!r} is not a valid NAME: use lower-case letters, digits and single underscores, a letter"
+            f" first, at most {LONGEST_NAME} characters, as in order_events"
         )
 
 
@@ -105,15 +105,13 @@ def _files(folder: Path, name: str, trigger: str) -> Mapping[str, str]:
     """Return the files of a new function: texts by path.
 
     Raises:
-        Misconfigured: the function whose code it starts with is not there.
+        Misconfigured: the function to copy does not exist.
     """
     code, _ = TRIGGERS[trigger]
     try:
         files = {f"functions/{name}/index.py": (folder / code).read_text("utf-8")}
     except OSError:
-        raise Misconfigured(
-            f"nothing was made: {code}, which the code is copied from, is not there"
-        ) from None
+        raise Misconfigured(f"nothing was created: {code}, the code to copy, does not exist") from None
     if trigger == "event":
         files[f"functions/{name}/rules.yaml"] = _filled("rules.yaml", name)
     files[f"tests/functions/test_{name}.py"] = TEST.replace("NAME", name)
@@ -129,19 +127,19 @@ def _filled(template: str, name: str) -> str:
 
 
 def _with_function(path: Path, name: str, trigger: str) -> str:
-    """Return the text of `s.yaml` with one more function; comments and order stay.
+    """Return the text of `s.yaml` with one more function, keeping comments and order.
 
     Raises:
         DescriptorError: the file, or the function in it, cannot be read or resolved.
-        Misconfigured: there is a function of this name, or no place for one.
+        Misconfigured: the function exists, or the file cannot be extended.
     """
     descriptor = Descriptor(path)
     if name in descriptor.frame.resources:
-        raise Misconfigured(f"nothing was made: s.yaml has resources.{name} already")
+        raise Misconfigured(f"nothing was created: s.yaml already has resources.{name}")
     first = next(iter(descriptor.frame.resources.values()))
     if first.extend is None:
         raise Misconfigured(
-            "s.yaml has no template that its first function extends: add the function by hand"
+            "the first function in s.yaml does not extend a template: add the function by hand"
         )
     text = path.read_bytes().decode()
     lines = text.splitlines(keepends=True)
@@ -168,12 +166,12 @@ def _with_function(path: Path, name: str, trigger: str) -> str:
 
 
 def _deployed_name(name: str) -> str:
-    """Return the name in the cloud, as the deployer's policy has it: `mpaas-*-push-STAGE`."""
+    """Return the name in the cloud, which the deployer's policy requires: `mpaas-*-push-STAGE`."""
     return f"mpaas-{name.replace('_', '-').removesuffix('-push')}-push-${{vars.stage}}"
 
 
 def _end_of_resources(lines: list[str]) -> tuple[int, str]:
-    """Return the line after the last function and the margin of functions.
+    """Return the line after the last function, and the indentation of functions.
 
     Raises:
         Misconfigured: `resources` is not written as a block.
@@ -181,7 +179,9 @@ def _end_of_resources(lines: list[str]) -> tuple[int, str]:
     starts = [index for index, line in enumerate(lines) if re.match(r"resources:\s*(#.*)?$", line)]
     functions = [line for line in lines[starts[0] + 1 :] if re.match(r" +[\w'\"-]", line)] if starts else []
     if not functions:
-        raise Misconfigured("s.yaml has no block `resources:`, one function a key: add the function by hand")
+        raise Misconfigured(
+            "s.yaml has no block `resources:` with a key per function: add the function by hand"
+        )
     end = next(
         (index for index in range(starts[0] + 1, len(lines)) if re.match(r"[^\s#]", lines[index])), len(lines)
     )
@@ -198,4 +198,4 @@ def _check_that_only_a_function_came(path: Path, changed: str, name: str) -> Non
         document = read_yaml(copy)
     others = {key: value for key, value in document["resources"].items() if key != name}
     if document | {"resources": others} != read_yaml(path):
-        raise Misconfigured("s.yaml is written in a way that cannot be added to: add the function by hand")
+        raise Misconfigured("the format of s.yaml does not allow an addition: add the function by hand")

@@ -1,8 +1,8 @@
-"""Event patterns of EventBridge: which events a trigger wants (`eventRuleFilterPattern`).
+"""Event patterns of EventBridge, which select the events of a trigger (`eventRuleFilterPattern`).
 
-A pattern has the structure of the events that it wants; its leaves are lists of values and operators. Fields
-are joined by AND, what one field may be by OR. A field that the event lacks matches nothing but
-`{"exists": false}`. A list in an event matches if one of its values does. The operators are those of the
+A pattern has the structure of the events that match; its leaves are lists of values and operators. All fields
+must match, and each field matches if any item of its list does. A field that the event does not have matches
+only `{"exists": false}`. A list in an event matches if any of its values does. The operators are those of the
 page "Event patterns" of EventBridge's manual.
 """
 
@@ -24,21 +24,21 @@ __all__ = ["EVERYTHING", "BadPattern", "Pattern", "pattern_of"]
 
 
 class BadPattern(ValueError):
-    """It is no pattern; the text says where and what is allowed."""
+    """The text is not a pattern; the message says where and what is allowed."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A pattern that has been checked.
+    """A parsed pattern.
 
     Attributes:
-        fields: What is wanted of each field: the test of a value, or the pattern of an object.
+        fields: For each field, the test of a value or the pattern of an object.
     """
 
     fields: Mapping[str, _Test | Pattern]
 
     def matches(self, event: Any) -> bool:
-        """Whether an event, as its JSON object, is wanted."""
+        """Whether an event, as a JSON object, matches."""
         return isinstance(event, dict) and all(
             wanted.matches(event.get(name))
             if isinstance(wanted, Pattern)
@@ -54,33 +54,33 @@ _MISSING = object()
 
 
 def pattern_of(text: str) -> Pattern:
-    """Read a pattern from its JSON text; `{}` matches every event.
+    """Parse the JSON text of a pattern; `{}` matches every event.
 
     Raises:
-        BadPattern: it is none.
+        BadPattern: the text is not a pattern.
     """
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadPattern(f"the pattern is no JSON: {error}") from error
+        raise BadPattern(f"the pattern is not JSON: {error}") from error
     if not isinstance(tree, dict):
         raise BadPattern("the pattern must be a JSON object")
     return _object(tree, "")
 
 
-def _object(tree: Mapping[str, Any], place: str) -> Pattern:
+def _object(tree: Mapping[str, Any], path: str) -> Pattern:
     fields: dict[str, _Test | Pattern] = {}
     for name, wanted in tree.items():
-        here = f"{place}.{name}" if place else name
+        here = f"{path}.{name}" if path else name
         if isinstance(wanted, dict):
             fields[name] = _object(wanted, here)
             continue
         if not isinstance(wanted, list):
-            raise BadPattern(f"{here}: a list of values is needed, such as [{json.dumps(wanted)}]")
+            raise BadPattern(f"{here}: must be a list of values, such as [{json.dumps(wanted)}]")
         if not wanted:
             raise BadPattern(f"{here}: an empty list matches nothing")
         try:
-            fields[name] = _any_of([_test(each) for each in wanted])
+            fields[name] = _any_of([_test(item) for item in wanted])
         except ValueError as error:
             raise BadPattern(f"{here}: {error}") from None
     return Pattern(fields)
@@ -96,27 +96,28 @@ def _any_of(tests: list[_Test]) -> _Test:
 
 def _test(wanted: Any) -> _Test:
     if isinstance(wanted, list):
-        raise ValueError("a list in a list means nothing here")  # noqa: TRY004 - told with its place
+        raise ValueError("a list must not contain a list")  # noqa: TRY004 - BadPattern adds the path
     if not isinstance(wanted, dict):
         return lambda found: type(found) is type(wanted) and bool(found == wanted)
     if len(wanted) != 1:
-        raise ValueError("one operator at a time, such as {'prefix': 'acs.'}")
+        raise ValueError("an object must have one operator, such as {'prefix': 'acs.'}")
     ((name, operand),) = wanted.items()
     if name not in _OPERATORS:
         near = get_close_matches(name, _OPERATORS, 1)
         raise ValueError(
-            f"{name!r} is no operator{f'; did you mean {near[0]}?' if near else ': ' + ', '.join(_OPERATORS)}"
+            f"{name!r} is not an operator"
+            + (f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(_OPERATORS)}")
         )
     return _OPERATORS[name](operand)
 
 
-# --- Operators: what they take, and the test that they make of it
+# --- Operators: each turns its operand into a test
 
 
 def _text(name: str, compare: Callable[[str, str], bool]) -> Callable[[Any], _Test]:
     def made(operand: Any) -> _Test:
         if not isinstance(operand, str):
-            raise ValueError(f"{name} needs a text")  # noqa: TRY004 - told with its place
+            raise ValueError(f"{name} needs a string")  # noqa: TRY004 - BadPattern adds the path
         return lambda found: isinstance(found, str) and compare(found, operand)
 
     return made
@@ -170,7 +171,7 @@ def _cidr(operand: Any) -> _Test:
 
 def _exists(operand: Any) -> _Test:
     if not isinstance(operand, bool):
-        raise ValueError("exists needs true or false")  # noqa: TRY004 - told with its place
+        raise ValueError("exists needs true or false")  # noqa: TRY004 - BadPattern adds the path
     return lambda found: (found is not _MISSING) is operand
 
 

@@ -1,4 +1,4 @@
-"""Judges what a role may do: exactly what functions or deployment call, and no more
+"""Checks the policies: they allow exactly the actions that functions or deployments need
 (deploy.md: CI and permissions).
 """
 
@@ -31,14 +31,14 @@ __all__ = [
 ]
 
 CALLS = {"mpaas:PushSimple", "mns:SendMessage", "fc:InvokeFunction", "log:PostLogStoreLogs"}
-"""What the functions call, and what Function Compute writes in their name."""
+"""The actions of the functions, and of Function Compute on their behalf."""
 CAMPAIGN_CALLS: Mapping[str, str] = {
     "oss:GetObject": "/audiences/*",
     "oss:PutObject": "/campaign-results/*",
     "oss:DeleteObject": "/campaign-results/*",
     "oss:ListObjects": "",
 }
-"""What campaigns call beside that, and the end of what each must be allowed on."""
+"""The actions of campaigns beside these, and the end of the resource of each."""
 
 TRUST: Mapping[str, Any] = {
     "Version": "1",
@@ -46,10 +46,10 @@ TRUST: Mapping[str, Any] = {
         {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["fc.aliyuncs.com"]}}
     ],
 }
-"""Who may take the functions' role: Function Compute, and nobody else."""
+"""The trust policy of the functions' role: only Function Compute may assume it."""
 
 _DEFAULTS = {"ALIYUN::Region": "cn-hangzhou", "ALIYUN::AccountId": "000000000000", "Stage": "dev"}
-"""What `s.yaml` takes when nothing is set."""
+"""The values of `s.yaml` when nothing is set."""
 
 _ROLE_CHECK = "ram:CheckServiceLinkedRoleExistence"
 
@@ -93,7 +93,7 @@ DEPLOYS: Mapping[str, frozenset[str]] = {
     ":project/": frozenset({"log:GetProject"}),
     ":/queues/": frozenset({"mns:GetQueueAttributes"}),
     r"^\*$": frozenset(
-        # One page says that the last two are granted on functions, another on all resources only.
+        # One page grants the last two on functions, another on all resources only.
         {
             _ROLE_CHECK,
             "fc:ListFunctions",
@@ -103,7 +103,7 @@ DEPLOYS: Mapping[str, frozenset[str]] = {
         }
     ),
 }
-"""What deploying, following logs, removing and `smoke` call, by a pattern of what each is called on."""
+"""The actions of deploying, following logs, removing and `smoke`, by a pattern of their resources."""
 
 _DEPLOYED = frozenset[str]().union(*DEPLOYS.values())
 
@@ -111,7 +111,8 @@ _OF_THE_STAGE = re.compile(
     r"acs:\w+:[^*]*[:/]mpaas-(\*-)?([a-z]+-)*\$\{Stage\}(/[^*]+)?(/\*)?|acs:ram:[^*]*:role/aliyun\w+role"
     r"|acs:ram:\*:[^*]+:role/mpaas-push-\$\{Stage\}"
 )
-"""Names of one stage: who deploys staging cannot touch production. And the service roles of triggers."""
+"""Names of one stage, so that a deployer of staging cannot touch production; and the triggers' service
+roles."""
 
 _ANONYMOUS = {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}
 _NOT_ANONYMOUS = ("fc:CreateTrigger", "fc:UpdateTrigger")
@@ -134,7 +135,7 @@ class _Policy(_Strict):
 
 
 def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
-    """Find what the role of the functions may do beyond their calls, and what it may not.
+    """Find actions that the functions' role has but does not need, and actions that it lacks.
 
     Args:
         document: The policy.
@@ -152,9 +153,7 @@ def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
             allowed.update(statement.action)
             for index, action in enumerate(statement.action):
                 if action not in CALLS and action not in CAMPAIGN_CALLS:
-                    yield Fault(
-                        f"{at}.Action.{index}", f"{action} is more than the functions call: remove it"
-                    )
+                    yield Fault(f"{at}.Action.{index}", f"{action} is not needed by the functions: remove it")
             yield from _width_faults(statement, at)
     if well_formed and (lacking := sorted(CALLS - allowed)):
         yield Fault(_join(place, "Statement"), f"the functions need {', '.join(lacking)}")
@@ -167,9 +166,9 @@ def _width_faults(statement: _Statement, at: str) -> Iterator[Fault]:
                 yield Fault(f"{at}.Resource.{index}", f"{resource} is too wide: name the resource")
         return
     if not statement.condition.get("StringEquals", {}).get("mpaas:AppId"):
-        yield Fault(f"{at}.Condition", "StringEquals mpaas:AppId is missing: pushes of every app")
+        yield Fault(f"{at}.Condition", "StringEquals mpaas:AppId is missing: allows pushes of every app")
     if len(statement.action) > 1:
-        yield Fault(f"{at}.Action", "mpaas:PushSimple needs a statement of its own: it knows no resource")
+        yield Fault(f"{at}.Action", "mpaas:PushSimple must be in a statement of its own: it has no resource")
 
 
 _PREFIX = re.compile(r"acs:oss:\*:[^*]+:[^*/]+(/[^*]+/\*)?")
@@ -179,12 +178,12 @@ _PREFIX = re.compile(r"acs:oss:\*:[^*]+:[^*/]+(/[^*]+/\*)?")
 def unreached_faults(
     document: Any, functions: Iterable[FunctionProperties], place: str = ""
 ) -> Iterator[Fault]:
-    """Find queues and functions that `s.yaml` names and the role may not use.
+    """Find queues and functions in `s.yaml` that the role cannot use.
 
     Args:
         document: The policy of the functions; `${Stage}` in it is `dev`, as in `s.yaml` with nothing set.
-        functions: Those of `s.yaml`.
-        place: The policy's path in the file.
+        functions: The functions of `s.yaml`.
+        place: Path of the policy in the file.
     """
     allowed: dict[str, set[str]] = {}
     for _, statement in _statements(substituted(document, _DEFAULTS), place):
@@ -197,34 +196,30 @@ def unreached_faults(
 
     at = _join(place, "Statement")
     for props in functions:
-        for action, ending, told in _reaches(props):
+        for action, ending, target in _reaches(props):
             if not may(action, ending):
-                yield Fault(at, told)
+                yield Fault(at, f"does not allow {action} on {target} of s.yaml")
 
 
 def _reaches(props: FunctionProperties) -> Iterator[tuple[str, str, str]]:
-    """Yield what a function calls by its variables: the action, the end of what on, and what is missing."""
+    """Yield what the settings of a function make it call: the action, the end of its resource, its name."""
     variables = props.environment_variables
     for name in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
         if queue := variables.get(name):
-            told = f"nothing lets {name} of s.yaml, {queue}, be sent to"
-            yield "mns:SendMessage", f":/queues/{queue}/messages", told
+            yield "mns:SendMessage", f":/queues/{queue}/messages", f"{queue}, {name}"
     failed = props.async_invoke_config.on_failure
     if ":/queues/" in failed:
-        told = f"nothing lets the failure destination of s.yaml, {failed}, be sent to"
-        yield "mns:SendMessage", failed, told
+        yield "mns:SendMessage", failed, f"{failed}, the failure destination"
     for name in ("PUSH_WORKER_FUNCTION", "PUSH_CAMPAIGN_FUNCTION"):
         if worker := variables.get(name):
-            told = f"nothing lets {name} of s.yaml, {worker}, be invoked"
-            yield "fc:InvokeFunction", f":functions/{worker}", told
+            yield "fc:InvokeFunction", f":functions/{worker}", f"{worker}, {name}"
     if variables.get("PUSH_CAMPAIGN_FUNCTION") == props.function_name:
         for action, ending in CAMPAIGN_CALLS.items():
-            told = f"{props.function_name} needs {action} on a bucket{ending and f', {ending}'}"
-            yield action, ending, told
+            yield action, ending, f"a bucket{ending and f', {ending}'}, which {props.function_name}"
 
 
 def deployer_faults(document: Any) -> Iterator[Fault]:
-    """Find what a deployer may do beside the stage, and what of a deployment it may not."""
+    """Find actions that a deployer has beyond the stage, and actions of a deployment that it lacks."""
     lacking = {(pattern, action) for pattern, actions in DEPLOYS.items() for action in actions}
     unguarded = set(_NOT_ANONYMOUS)
     well_formed = True
@@ -245,13 +240,13 @@ def deployer_faults(document: Any) -> Iterator[Fault]:
     if well_formed and unguarded:
         yield Fault(
             "Statement",
-            f"nothing denies {' and '.join(sorted(unguarded))} on * if StringEquals"
-            " fc:EnableHTTPTriggerAnonymous is true: a trigger could answer everybody",
+            f"must deny {' and '.join(sorted(unguarded))} on * if StringEquals"
+            " fc:EnableHTTPTriggerAnonymous is true: a trigger could accept anonymous requests",
         )
 
 
 def _deployed(statement: _Statement) -> set[tuple[str, str]]:
-    """Return which calls of a deployment a statement allows, each with the pattern of what it is made on."""
+    """Return the actions of a deployment that a statement allows, each with the pattern of its resource."""
     return {
         (pattern, action)
         for pattern, actions in DEPLOYS.items()
@@ -265,14 +260,14 @@ def _breadth_faults(statement: _Statement, at: str) -> Iterator[Fault]:
         if "*" in action:
             yield Fault(f"{at}.Action.{index}", f"{action} is too wide: name each action")
         elif action.startswith("ram:") and action not in {"ram:PassRole", "ram:GetRole", _ROLE_CHECK}:
-            yield Fault(f"{at}.Action.{index}", f"{action}: an administrator makes roles, not a deployer")
+            yield Fault(
+                f"{at}.Action.{index}", f"{action}: only an administrator may manage roles, not a deployer"
+            )
     for index, resource in enumerate(statement.resource):
         if resource == "*" and set(statement.action) <= DEPLOYS[r"^\*$"]:
-            continue  # they know no resource, or may not
+            continue  # these actions have no resource, or may have none
         if not _OF_THE_STAGE.fullmatch(resource):
-            yield Fault(
-                f"{at}.Resource.{index}", f"{resource} is too wide: only mpaas-…-${{Stage}} is the stage's"
-            )
+            yield Fault(f"{at}.Resource.{index}", f"{resource} is too wide: must be mpaas-…-${{Stage}}")
     if "ram:PassRole" in statement.action and statement.condition.get("StringEquals", {}).get(
         "acs:Service"
     ) != ["fc.aliyuncs.com"]:
@@ -280,19 +275,19 @@ def _breadth_faults(statement: _Statement, at: str) -> Iterator[Fault]:
 
 
 def _denials(statement: _Statement, at: str, needed: Collection[str], who: str) -> Iterator[Fault]:
-    """Find calls that a statement takes away again: a denial goes before whatever allows.
+    """Find needed actions that a statement denies; a denial overrides every other statement.
 
-    One with a condition may be meant to, such as for requests from elsewhere.
+    A denial with a condition is not a fault: it may be intended, for requests from elsewhere for example.
     """
     if statement.condition:
         return
     for index, action in enumerate(statement.action):
-        if taken := sorted(each for each in needed if fnmatchcase(each, action)):
-            yield Fault(f"{at}.Action.{index}", f"denies {', '.join(taken)}, which {who}")
+        if denied := sorted(name for name in needed if fnmatchcase(name, action)):
+            yield Fault(f"{at}.Action.{index}", f"denies {', '.join(denied)}, which {who}")
 
 
 def substituted(value: Any, values: Mapping[str, Any]) -> Any:
-    """Fill `${Name}` in every text of a policy; names without a value stay."""
+    """Substitute `${Name}` in every string of a policy; names without a value stay."""
     if isinstance(value, dict):
         return {key: substituted(item, values) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,11 +1,11 @@
-"""Makes `template.yml`, a stack of Resource Orchestration Service, of `s.yaml`
+"""Generates `template.yml`, a stack of Resource Orchestration Service, from `s.yaml`
 (deploy.md: ROS resource types).
 
-What `s.yaml` reads from the environment becomes a parameter. Functions that only the example of message
-sources has, `s.sources.yaml`, are made under a condition: that their instance is given. Role, layer, queues
-and topics, which `s.yaml` only names, are made by the stack too.
+Environment variables of `s.yaml` become parameters. Functions of the example with message sources,
+`s.sources.yaml`, depend on a condition: that the parameter with their instance is set. The stack also creates
+the role, layer, queues and topics, which `s.yaml` only names.
 
-To find where a setting ends up, the functions are read with a marker in the place of each.
+To find where each setting is used, the functions are read with a marker as the value of each setting.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WEEK_SECONDS = 7 * 24 * 3600
 LONGEST_SHOWN = 80
 
 _REGION = "me-central-1"
-"""The marker of the region, which must be one: the least used."""
+"""The marker of the region, which must be a valid one: the least used."""
 _LAYER = "acs:fc:zqregionqz:zqaccountqz:layers/zqlayerqz/versions/1"
 _PSEUDO = {"ALIBABA_CLOUD_REGION_ID": "ALIYUN::Region", "ALIBABA_CLOUD_ACCOUNT_ID": "ALIYUN::AccountId"}
 _NAMES = {
@@ -47,10 +47,10 @@ _NAMES = {
     "PUSH_LEDGER_URL": "LedgerUrl",
     "UPLOADS_BUCKET": "UploadsBucket",
 }
-"""Parameters of settings; another setting's is its own name without underscores."""
+"""Parameters of settings; for other settings, the name of the setting in PascalCase."""
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "Stage": {
-        "Description": "Part of every name, also of the Log Service project with the logstore `functions`"
+        "Description": "Part of every name, including the Log Service project with the logstore `functions`"
     },
     "CodeBucket": {
         "Default": "mpaas-push-code",
@@ -61,9 +61,9 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "CodePrefix": {
         "Default": "mpaas-push",
         "MinLength": 1,
-        "Description": "Folder in the bucket; below it a zip of each function, and layer.zip",
+        "Description": "Folder in the bucket with a zip of each function and layer.zip",
     },
-    "AppId": {"MinLength": 1, "Description": "mPaaS app id; the role may push to no other"},
+    "AppId": {"MinLength": 1, "Description": "mPaaS app id, the only one that the role may push to"},
     "WorkspaceId": {"MinLength": 1, "Description": "mPaaS workspace"},
     "LedgerUrl": {
         "NoEcho": True,
@@ -77,7 +77,7 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 _APART = {"code", "region", "triggers", "asyncInvokeConfig", "concurrencyConfig"}
-"""What is a resource of its own, or known by the stack."""
+"""Properties that are separate resources, or that the stack knows."""
 _NO_RESOURCE = {"provisionConfig", "scalingConfig", "vpcBinding", "customDomain"}
 
 
@@ -88,7 +88,7 @@ def make_template(folder: Path) -> dict[str, Any]:
         folder: With `s.yaml`, its overlays, and `deploy/policies/function.json`.
 
     Raises:
-        DescriptorError: a descriptor would not work, or says what a stack here cannot.
+        DescriptorError: a descriptor is invalid, or has properties that the template cannot express.
     """
     return _Template(folder).document()
 
@@ -183,12 +183,12 @@ class _Template:
     def _add_function(
         self, resource: str, function: FunctionProperties, condition: str = ""
     ) -> dict[str, Any]:
-        """Add a function and what belongs to it; return its outputs."""
+        """Add a function with its dependent resources; return its outputs."""
         written = function.model_dump(by_alias=True, exclude_unset=True)
         if lost := sorted(_NO_RESOURCE & written.keys()):
             at = f"resources.{resource}.props.{lost[0]}"
             raise DescriptorError(
-                "s.yaml", [Fault(at, "has no place in template.yml: remove it, or template.yml")]
+                "s.yaml", [Fault(at, "is not supported in template.yml: remove it, or template.yml")]
             )
         identifier = _pascal(resource)
         named = {"FunctionName": {"Fn::GetAtt": [identifier, "FunctionName"]}}
@@ -244,7 +244,7 @@ class _Template:
     # --- Parameters and conditions
 
     def _condition(self, resource: str, function: FunctionProperties) -> str:
-        """Return the condition of an optional function: that its instance is given."""
+        """Return the condition of an optional function: that its instance is set."""
         name = f"With{_pascal(resource)}"
         for trigger in function.triggers:
             if isinstance(trigger, EventBridge) and trigger.trigger_config.event_source_config.instance:
@@ -271,8 +271,8 @@ class _Template:
                 parameters[name] = {"Type": "String", "Default": default or ""} | described
         parameters["Stage"] |= {"AllowedValues": self._stages}
         if unknown := sorted(names - parameters.keys() - self._parameters.keys()):
-            told = f"names {unknown[0]}, which is neither a parameter nor a setting that s.yaml reads"
-            raise DescriptorError("deploy/policies/function.json", [Fault("Statement", told)])
+            text = f"names {unknown[0]}, which is neither a parameter nor a setting of s.yaml"
+            raise DescriptorError("deploy/policies/function.json", [Fault("Statement", text)])
         return parameters | self._parameters
 
     def _parameter(self, setting: str) -> str:
@@ -281,13 +281,13 @@ class _Template:
     # --- Values
 
     def _marked(self, text: str) -> str:
-        """Return a text with `${Parameter}` in the place of each marker."""
+        """Replace each marker with `${Parameter}`."""
         for setting, marker in self._markers.items():
             text = text.replace(marker, f"${{{self._parameter(setting)}}}")
         return text
 
     def _ros(self, value: Any) -> Any:
-        """Return a value as ROS takes it: functions in the place of markers."""
+        """Replace markers with ROS functions."""
         if isinstance(value, dict):
             return {key: self._ros(item) for key, item in value.items()}
         if isinstance(value, list):
@@ -308,7 +308,7 @@ def _optional(
 ) -> Iterator[tuple[str, FunctionProperties]]:
     """Yield the functions that only the example of message sources has, by resource.
 
-    In the file, its stage is a name of its own, so that nothing is described twice; here it is the stack's.
+    Their stage is that of the stack; the file has its own to keep names distinct.
     """
     path = folder / EXAMPLE
     if not path.is_file():
@@ -329,7 +329,7 @@ def _code(name: str) -> dict[str, Any]:
 
 
 def _id(name: str, kind: str) -> str:
-    """Name a queue or topic: `mpaas-push-retry-${Stage}` is RetryQueue."""
+    """Return the resource name of a queue or topic: `mpaas-push-retry-${Stage}` is RetryQueue."""
     words = name.replace("${Stage}", "").removeprefix("mpaas-push").strip("-")
     return f"{_pascal(words)}{kind}"
 
@@ -343,7 +343,7 @@ def _upper(key: str) -> str:
 
 
 def _capitalised(value: Any, key: str = "") -> Any:
-    """Write keys as ROS does, but for maps whose keys are data."""
+    """Capitalize keys as ROS does, except in maps whose keys are data."""
     if isinstance(value, dict) and key not in {"environmentVariables", "tags"}:
         return {_upper(name): _capitalised(item) for name, item in value.items()}
     return [_capitalised(item) for item in value] if isinstance(value, list) else value
@@ -359,7 +359,7 @@ def template_text(document: Mapping[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as blocks, functions of ROS in one line, no anchors."""
+    """Multi-line strings as blocks, ROS functions in one line, no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         del data
@@ -380,7 +380,7 @@ _Dumper.add_representer(dict, _represent_map)
 
 
 def template_faults(path: Path) -> list[Fault]:
-    """Find where a `template.yml` is not what is made of the `s.yaml` beside it.
+    """Find differences between a `template.yml` and the one generated from the `s.yaml` beside it.
 
     Raises:
         DescriptorError: one of them cannot be read.
@@ -396,11 +396,11 @@ def _differences(written: Any, made: Any, path: str) -> Iterator[Fault]:
         for index, (ours, theirs) in enumerate(zip(written, made, strict=True)):
             yield from _differences(ours, theirs, f"{path}.{index}")
     elif type(written) is not type(made) or written != made:
-        # A password that stands in a descriptor by mistake must not stand in a log too.
+        # Keep a password that is in a descriptor by mistake out of logs.
         hidden = path.startswith("Parameters.") or ".EnvironmentVariables." in path
         theirs, ours = (_shown(value, hidden=hidden) for value in (written, made))
-        told = "differs" if theirs == ours else f"is {theirs}; it would be {ours}"
-        yield Fault(path, f"{told} if made of s.yaml: run make template")
+        difference = "differs" if theirs == ours else f"is {theirs}, should be {ours}"
+        yield Fault(path, f"{difference}: run make template")
 
 
 def _shown(value: Any, *, hidden: bool) -> str:

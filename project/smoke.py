@@ -1,4 +1,4 @@
-"""`smoke`: are the deployed functions there and well? Nothing is pushed to anybody."""
+"""`smoke`: check that the deployed functions work, without sending a push."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ MESSAGE = {
 
 
 class Check(NamedTuple):
-    """A call of a function that must come to what is expected, and pushes nothing.
+    """A call of a function that sends no push.
 
     Attributes:
-        function: Its part of the name.
-        what: What is looked at.
+        function: The part of the function's name that identifies it.
+        what: What the call checks.
         event: The event.
-        expected: A part of the answer, or of the error that is due.
+        expected: Part of the expected result or error.
         may_lack: Not every deployment has the function.
     """
 
@@ -75,10 +75,10 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = subparsers.add_parser(
         "smoke",
         help="call every deployed function once, harmlessly",
-        description="Call the functions of a stage with events that push nothing. Exit codes: 0 all are"
-        " well; 1 one is not.",
+        description="Call the functions of a stage with events that send no push. Exit codes: 0 all work;"
+        " 1 at least one does not.",
     )
-    command.add_argument("--stage", default="dev", help="part of the functions' names; dev by default")
+    command.add_argument("--stage", default="dev", help="stage in the functions' names; default dev")
     command.set_defaults(run=_smoke)
 
 
@@ -87,16 +87,16 @@ def _smoke(options: argparse.Namespace) -> int:
     good = True
     for check in CHECKS:
         name = f"mpaas-{check.function}-push-{options.stage}"
-        told = _told(functions, name, json.dumps(check.event).encode())
-        if check.may_lack and "FunctionNotFound" in told:
+        result = _call(functions, name, json.dumps(check.event).encode())
+        if check.may_lack and "FunctionNotFound" in result:
             continue
-        well = check.expected in told
-        good &= well
-        print(f"{'ok   ' if well else 'FAULT'} {name}: {check.what}{'' if well else f': {told[:300]}'}")
+        passed = check.expected in result
+        good &= passed
+        print(f"{'ok   ' if passed else 'FAULT'} {name}: {check.what}{'' if passed else f': {result[:300]}'}")
     return 0 if good else 1
 
 
-def _told(functions: Functions, name: str, payload: bytes) -> str:
+def _call(functions: Functions, name: str, payload: bytes) -> str:
     try:
         return functions.invoke(name, payload).payload.decode(errors="replace")
     except PushError as error:

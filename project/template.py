@@ -1,4 +1,4 @@
-"""`template`: write `template.yml`, made of `s.yaml`."""
+"""`template`: write `template.yml`, generated from `s.yaml`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command."""
     command = subparsers.add_parser(
         "template",
-        help="write template.yml, the stack that describes what s.yaml does",
-        description="Write template.yml for Resource Orchestration Service, made of s.yaml and, under"
-        " conditions, of s.sources.yaml. Exit codes: 0 written; 1 s.yaml would not work.",
+        help="write template.yml, a ROS stack of what s.yaml describes",
+        description="Write template.yml for Resource Orchestration Service, generated from s.yaml and, with"
+        " conditions, from s.sources.yaml. Exit codes: 0 written; 1 s.yaml is invalid.",
     )
     command.add_argument(
-        "--folder", type=Path, default=Path(), help="the project's folder; by default this one"
+        "--folder", type=Path, default=Path(), help="the project's folder; default: this one"
     )
     command.set_defaults(run=_write)
 

@@ -1,7 +1,6 @@
-"""Triggers of the kinds that the functions serve, as `s.yaml` writes them (deploy.md: Triggers).
+"""The supported kinds of triggers in `s.yaml` (deploy.md: Triggers).
 
-Where the project is stricter than the cloud, such as no HTTP trigger that answers everybody, the text says
-so.
+Where the project is stricter than the cloud, for example about anonymous HTTP triggers, the error says why.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class _Trigger(Strict):
 
 
 class HttpConfig(Strict):
-    """Who may call, and by which methods."""
+    """Authentication and methods."""
 
     auth_type: str
     methods: Annotated[
@@ -65,13 +64,13 @@ class HttpConfig(Strict):
     @classmethod
     def _not_everybody(cls, value: str) -> str:
         if value not in {"function", "jwt"}:
-            raise ValueError(f"is {value!r}; must be function or jwt: anonymous lets everybody push")
+            raise ValueError(f"is {value!r}; must be function or jwt: anonymous would let anyone push")
         return value
 
     @model_validator(mode="after")
     def _keys_of_jwt(self) -> Self:
         if self.auth_type == "jwt" and not self.auth_config:
-            raise ValueError("authConfig is missing: jwt needs the keys to check with")
+            raise ValueError("authConfig is missing: jwt requires the keys for verification")
         return self
 
 
@@ -91,7 +90,7 @@ def _checked_cron(expression: str) -> str:
 
 
 class TimerConfig(Strict):
-    """When it ticks, and the text in each event (fc-runtime.md: Timer trigger)."""
+    """The schedule, and the payload of each event (fc-runtime.md: Timer trigger)."""
 
     cron_expression: Annotated[str, AfterValidator(_checked_cron)]
     enable: bool = True
@@ -101,12 +100,12 @@ class TimerConfig(Strict):
     @classmethod
     def _short(cls, value: str) -> str:
         if len(value.encode()) > PAYLOAD_BYTES:
-            raise ValueError(f"is {len(value.encode()):,} bytes long; at most {PAYLOAD_BYTES:,} are allowed")
+            raise ValueError(f"has {len(value.encode()):,} bytes; at most {PAYLOAD_BYTES:,} are allowed")
         return value
 
 
 class Timer(_Trigger):
-    """Set times."""
+    """A schedule."""
 
     trigger_type: Literal["timer"]
     trigger_config: TimerConfig
@@ -116,7 +115,7 @@ class Timer(_Trigger):
 
 
 class TopicConfig(Strict):
-    """How messages come (fc-runtime.md: MNS topic trigger)."""
+    """How messages are delivered (fc-runtime.md: MNS topic trigger)."""
 
     notify_content_format: Literal["STREAM", "JSON"]
     notify_strategy: RetryStrategy
@@ -124,7 +123,7 @@ class TopicConfig(Strict):
 
 
 class Topic(_Trigger):
-    """Messages of a topic of MNS."""
+    """Messages of an MNS topic."""
 
     trigger_type: Literal["mns_topic"]
     source_arn: Annotated[
@@ -135,7 +134,7 @@ class Topic(_Trigger):
 
     @property
     def topic(self) -> str:
-        """The topic's name."""
+        """Name of the topic."""
         return self.source_arn.rpartition("/")[2]
 
 
@@ -143,7 +142,7 @@ class Topic(_Trigger):
 
 
 class OssKey(Strict):
-    """How the names of objects begin and end."""
+    """Prefix and suffix of object names."""
 
     prefix: str = ""
     suffix: str = ""
@@ -163,7 +162,7 @@ class OssConfig(Strict):
 
 
 class Oss(_Trigger):
-    """What happens to objects of a bucket."""
+    """Events of objects in a bucket."""
 
     trigger_type: Literal["oss"]
     source_arn: Annotated[
@@ -174,7 +173,7 @@ class Oss(_Trigger):
 
     @property
     def bucket(self) -> str:
-        """The bucket's name."""
+        """Name of the bucket."""
         return self.source_arn.rpartition(":")[2]
 
 
@@ -241,7 +240,7 @@ Schema = Literal["CloudEvents", "RawData"]
 
 
 class Mns(Pascal):
-    """A queue of MNS."""
+    """An MNS queue."""
 
     region_id: Region
     queue_name: str
@@ -254,7 +253,7 @@ class _Instance(Pascal):
 
 
 class RocketMq(_Instance):
-    """A topic of RocketMQ; its other keys depend on the kind of instance, and no page lists them in full."""
+    """A RocketMQ topic; other keys depend on the kind of instance and are not fully documented."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -263,14 +262,14 @@ class RocketMq(_Instance):
 
 
 class RabbitMq(_Instance):
-    """A queue of RabbitMQ."""
+    """A RabbitMQ queue."""
 
     virtual_host_name: str
     queue_name: str
 
 
 class Kafka(_Instance):
-    """A topic of Kafka."""
+    """A Kafka topic."""
 
     topic: str
     consumer_group: str
@@ -282,7 +281,7 @@ class Kafka(_Instance):
 
 
 class EventSourceParameters(Strict):
-    """Parameters by product; those of products that the project does not use are left to the cloud."""
+    """Parameters by product; the cloud validates those of products that the project does not use."""
 
     mns: Annotated[Mns | None, Field(alias="sourceMNSParameters")] = None
     rocketmq: Annotated[RocketMq | None, Field(alias="sourceRocketMQParameters")] = None
@@ -312,24 +311,24 @@ class EventSource(Strict):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters of the type, as written; none of an event bus."""
+        """The parameters of the source, as written; empty for an event bus."""
         dumped = self.event_source_parameters.model_dump(by_alias=True, exclude_unset=True)
         return dict(dumped.get(f"source{self.event_source_type}Parameters") or {})
 
     @property
     def instance(self) -> str:
-        """The product's instance; empty where it needs none."""
+        """The instance of the product; empty if it has none."""
         return str(getattr(self._of_the_type, "instance_id", ""))
 
     @property
     def queue(self) -> str:
-        """The queue of MNS that is read; empty for an event bus or another product."""
+        """The MNS queue that it reads; empty for an event bus or another product."""
         mns = self.event_source_parameters.mns
         return mns.queue_name if mns and self.event_source_type == "MNS" else ""
 
 
 class Delivery(Strict):
-    """How events come, and how many calls run at a time."""
+    """How events are delivered, and the number of concurrent calls."""
 
     event_schema: Schema
     concurrency: Annotated[int, Field(ge=1, le=300)] = 1
@@ -341,7 +340,7 @@ class _Sink(Strict):
 
 
 class Retries(Pascal):
-    """What becomes of a batch that failed."""
+    """How failed batches are retried."""
 
     push_retry_strategy: RetryStrategy
     maximum_retry_attempts: int | None = None
@@ -353,14 +352,14 @@ class _DeadLetterQueue(Pascal):
 
 
 class BatchWindow(Pascal):
-    """When a batch is complete: messages, or seconds after the first."""
+    """When a batch is complete: number of messages, or seconds after the first."""
 
     count_based_window: Annotated[int, Field(ge=1, le=10000)]
     time_based_window: Annotated[int, Field(ge=0, le=15)]
 
 
 class RunOptions(Strict):
-    """How a stream of messages runs (fc-runtime.md: Batches and retries)."""
+    """Configuration of an event stream (fc-runtime.md: Batches and retries)."""
 
     mode: Literal["event-streaming", "event-driven"]
     errors_tolerance: Literal["ALL", "NONE"]
@@ -372,17 +371,17 @@ class RunOptions(Strict):
     @model_validator(mode="after")
     def _dead_letters_need_tolerance(self) -> Self:
         if self.dead_letter_queue and self.errors_tolerance != "ALL":
-            raise ValueError("errorsTolerance must be ALL, or nothing reaches the deadLetterQueue")
+            raise ValueError("errorsTolerance must be ALL: otherwise deadLetterQueue has no effect")
         return self
 
     @property
     def dead_letters(self) -> str:
-        """ARN of the queue that takes failed batches; empty where there is none."""
+        """ARN of the dead-letter queue; empty if there is none."""
         return self.dead_letter_queue.arn if self.dead_letter_queue else ""
 
 
 class EventBridgeConfig(Strict):
-    """Which events, and how they come (fc-runtime.md: Event stream configuration)."""
+    """Which events are delivered, and how (fc-runtime.md: Event stream configuration)."""
 
     trigger_enable: bool
     async_invocation_type: bool
@@ -394,31 +393,31 @@ class EventBridgeConfig(Strict):
     @model_validator(mode="after")
     def _off_without_an_instance(self) -> Self:
         if self.trigger_enable and self.event_source_config.instance.endswith("-unset"):
-            raise ValueError("triggerEnable must be false until the instance is named in .env")
+            raise ValueError("triggerEnable must be false until .env names the instance")
         return self
 
     @model_validator(mode="after")
     def _mode_of_the_source(self) -> Self:
         kind = self.event_source_config.event_source_type
         if self.run_options and self.run_options.mode == "event-driven" and kind not in _EVENT_DRIVEN:
-            raise ValueError(f"runOptions.mode: {kind} is streamed only: event-streaming")
+            raise ValueError(f"runOptions.mode must be event-streaming for {kind}")
         return self
 
     @property
     def pattern(self) -> Pattern:
-        """The events that are wanted."""
+        """The pattern of matching events."""
         return pattern_of(self.event_rule_filter_pattern)
 
     @property
     def schema_of_events(self) -> Schema:
-        """Whole events, or their data alone."""
+        """Complete events, or only their data."""
         if self.event_sink_config:
             return self.event_sink_config.delivery_option.event_schema
         return "RawData" if self.event_source_config.event_source_type in _RAW_ONLY else "CloudEvents"
 
     @property
     def concurrency(self) -> int:
-        """Calls at a time."""
+        """The number of concurrent calls."""
         return self.event_sink_config.delivery_option.concurrency if self.event_sink_config else 1
 
 
@@ -427,19 +426,19 @@ _EVENT_DRIVEN = {"Default", "MNS", "RocketMQ", "RabbitMQ"}
 
 
 class EventBridge(_Trigger):
-    """Events of a bus, or messages of another product's queue or topic."""
+    """Events of a bus, or messages of a queue or topic."""
 
     trigger_type: Literal["eventbridge"]
     trigger_config: EventBridgeConfig
 
     @property
     def is_stream(self) -> bool:
-        """Whether it reads another product's messages, not an event bus."""
+        """Whether it reads messages of a queue or topic instead of an event bus."""
         return self.trigger_config.event_source_config.event_source_type != "Default"
 
 
 Trigger = Annotated[Http | Timer | Topic | Oss | Log | Cdn | EventBridge, Field(discriminator="trigger_type")]
-"""A trigger of a kind that the functions serve."""
+"""A trigger of a supported kind."""
 
 TYPES = ("http", "timer", "mns_topic", "oss", "log", "cdn_events", "eventbridge")
-"""`triggerType` of these."""
+"""Supported values of `triggerType`."""

@@ -1,4 +1,4 @@
-"""`validate`: everything of a project that can be checked offline, as the functions themselves check it."""
+"""`validate`: check everything in a project that can be checked offline, as the functions check it."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _validate(options: argparse.Namespace) -> int:
     checks = dict(_checks(options.folder, options.messages, options.stage))
     faults: list[str] = []
-    of_the_base: list[Fault] = []  # which overlays inherit and need not be told again
+    of_the_base: list[Fault] = []  # overlays inherit these; report them once
     for file, check in checks.items():
-        told = ""
+        summary = ""
         found: list[Fault]
         try:
-            told, found = check()
+            summary, found = check()
         except (BadRules, InvalidMessage, DescriptorError) as error:
             found = list(error.faults)
         except PushError as error:
@@ -87,13 +87,13 @@ def _validate(options: argparse.Namespace) -> int:
         elif re.fullmatch(r"s\..+\.yaml", file):
             found = [fault for fault in found if fault not in of_the_base]
         faults += (lines := [f"FAULT {file}: {fault}" for fault in dict.fromkeys(found)])
-        print("\n".join(lines) or f"ok    {file}: {told or 'nothing that s.yaml does not say'}")
+        print("\n".join(lines) or f"ok    {file}: {summary or 'nothing beyond s.yaml'}")
     print(f"{len(checks)} checked, {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
     return 1 if faults else 0
 
 
 _Checked = tuple[str, list[Fault]]
-"""What was there, and what is wrong with it."""
+"""A summary of what was checked, and its faults."""
 
 
 def _checks(
@@ -173,7 +173,7 @@ def _no_settings() -> _Checked:
 
 
 def _settings(env: Mapping[str, str]) -> Settings:
-    """Return settings to check messages with; what is wrong in them is told on its own."""
+    """Return settings to check messages with; another check reports their faults."""
     try:
         return settings_or_stand_ins(env)
     except Misconfigured:
@@ -212,12 +212,12 @@ def _descriptor(path: Path, settings: Settings) -> _Checked:
         for fault in (*_beyond_the_model(props, path.parent), *_written_keys(descriptor, resource)):
             found.append(descriptor.at_origin(Fault(f"{at}.{fault.field}", fault.message)))
         if (name := props.function_name) in others:
-            found.append(Fault(f"{at}.functionName", f"{name} is also that of {others[name]}"))
+            found.append(Fault(f"{at}.functionName", f"{name} is also the name in {others[name]}"))
         others[name] = f"resources.{resource}"
         number, faults = _timer_messages(props, f"{at}.triggers", settings)
         messages += number
         found += faults
-    if functions.keys() == descriptor.frame.resources.keys():  # what is wrong in one is told first
+    if functions.keys() == descriptor.frame.resources.keys():  # faults of single functions come first
         wiring = wiring_faults(functions, _other_stages(descriptor, path))
         found += map(descriptor.at_origin, wiring)
     triggers = sum(len(props.triggers) for props in functions.values())
@@ -235,22 +235,22 @@ def _other_stages(descriptor: Descriptor, path: Path) -> set[str]:
 
 
 def _names_elsewhere(path: Path) -> dict[str, str]:
-    """Return which functions the other descriptors of the project deploy: two files may not share one."""
+    """Return the functions of the project's other descriptors: two files must not deploy the same one."""
     names: dict[str, str] = {}
     for other in descriptor_files(path.parent):
         if other.name >= path.name:
-            continue  # of two files that share a name, one is told
-        with suppress(DescriptorError):  # told where that file is checked
+            continue  # report a shared name once
+        with suppress(DescriptorError):  # reported by the check of that file
             functions = read_functions(other, _env_of(path.parent, stage_of(other)))
             names |= {each.function_name: other.name for each in functions.values()}
     return names
 
 
 def _beyond_the_model(props: FunctionProperties, folder: Path) -> Iterator[Fault]:
-    """Find what only the functions' own settings and the files beside the descriptor can tell."""
+    """Find faults that need the functions' settings and code files."""
     code, (module, _, name) = props.code, props.handler.rpartition(".")
     if f"{module}.py" not in _files(folder / code):
-        yield Fault("code", f"there is no {code}/{module}.py for the handler {props.handler}")
+        yield Fault("code", f"has no file {module}.py for the handler {props.handler}")
     elif lack := _lacks(folder / code / f"{module}.py", name):
         yield Fault("handler", f"{code}/{module}.py {lack}")
     for fault in _variable_faults(props.environment_variables):
@@ -265,11 +265,11 @@ def _files(folder: Path) -> set[str]:
 
 
 def _lacks(module: Path, name: str) -> str:
-    """Say why a module cannot give a handler, without running it; empty where it can."""
+    """Return why a module has no such handler, without running it; empty if it has."""
     try:
         names = _names_in(module.read_bytes())
     except SyntaxError as error:
-        return f"is no Python: line {error.lineno}: {error.msg}"
+        return f"is not valid Python: line {error.lineno}: {error.msg}"
     except (OSError, ValueError) as error:
         return f"cannot be read: {error}"
     return "" if {name, "*"} & names else f"has no {name}"
@@ -291,15 +291,15 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def _written_keys(descriptor: Descriptor, resource: str) -> Iterator[Fault]:
-    """Find keys and passwords that stand in the file; what the environment or `.env` fills in does not."""
+    """Find keys and passwords written in the file, as opposed to those from the environment or `.env`."""
     try:
         written = descriptor.function(resource, {})
     except DescriptorError:
-        return  # an expression that has no value of its own
+        return  # an expression without a default
     for name, value in written.environment_variables.items():
         if _KEY_VALUES.match(value):
             yield Fault(
-                f"environmentVariables.{name}", "holds a key or a password: write ${env('…')} instead"
+                f"environmentVariables.{name}", "contains a key or password: write ${env('…')} instead"
             )
 
 
@@ -310,16 +310,16 @@ def _variable_faults(variables: Mapping[str, str]) -> Iterator[Fault]:
             continue
         near = get_close_matches(name, known, 1)
         if _KEYS.search(name):
-            yield Fault(name, "keys stand in no descriptor: the function's role gives them")
+            yield Fault(name, "must not be in a descriptor: the function's role provides keys")
         elif name.startswith("FC_"):
-            yield Fault(name, "names with FC_ belong to Function Compute")
+            yield Fault(name, "names that start with FC_ are reserved by Function Compute")
         elif name.startswith(("PUSH_", "MPAAS_")) or near:
-            yield Fault(name, f"is no setting{f'; did you mean {near[0]}?' if near else ''}")
+            yield Fault(name, f"is not a setting{f'; did you mean {near[0]}?' if near else ''}")
     yield from settings_faults(dict(variables))
 
 
 def _timer_messages(props: FunctionProperties, path: str, settings: Settings) -> tuple[int, list[Fault]]:
-    """Read the payloads of timer triggers as `timer_push` does: how many messages, and what is wrong."""
+    """Read the payloads of timer triggers as `timer_push` does; return the number of messages and faults."""
     number, found = 0, []
     for trigger in props.triggers:
         if not isinstance(trigger, Timer):
@@ -346,17 +346,17 @@ def _timer_messages(props: FunctionProperties, path: str, settings: Settings) ->
 def _template(folder: Path) -> _Checked:
     path = folder / "template.yml"
     if not _functions(folder):
-        return "not compared: s.yaml would not work", []
+        return "not compared: s.yaml is invalid", []
     found = template_faults(path)
-    return "what `make template` makes of s.yaml", found
+    return "up to date with s.yaml", found
 
 
 def _functions(folder: Path) -> dict[str, FunctionProperties]:
-    """Return the functions of `s.yaml` with nothing set; none where something in it is wrong."""
+    """Return the functions of `s.yaml` with nothing set; an empty map if it is invalid."""
     try:
         return read_functions(folder / "s.yaml", {})
     except DescriptorError:
-        return {}  # there is none, or it is told where that file is checked
+        return {}  # it does not exist, or its own check reports why
 
 
 def _policy(folder: Path, path: Path) -> _Checked:

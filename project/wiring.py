@@ -1,7 +1,7 @@
-"""Judges how the functions of a descriptor hang together: who reads which queue, and where the rest goes.
+"""Checks how the functions of a descriptor work together: which reads which queue, and where failures go.
 
-Each function may be right by itself, and a push still be lost: in a retry queue that nobody reads, in another
-stage's queue, in a batch that takes longer than a stream lets a function run
+Each function may be correct on its own and a push still be lost: in a retry queue without a reader, in the
+queue of another stage, or in a batch that exceeds the time limit of a stream
 (fc-runtime.md: Batches and retries, OSS trigger).
 """
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["mns_queues", "mns_topics", "overlap", "visibility_seconds", "wiring_faults"]
 
 STREAM_SECONDS = 300
-"""Longest run of a function that a stream calls (fc-runtime.md: Batches and retries)."""
+"""Longest timeout of a function that a stream calls (fc-runtime.md: Batches and retries)."""
 TRIGGERS_OF_A_BUCKET = 10
 SPARE_SECONDS = 30
-"""How long after a function's timeout a message stays hidden from the next one."""
+"""How long a message stays hidden after the timeout of its function."""
 LONGEST_VISIBILITY_SECONDS = 43200
 _THIS_MACHINE = re.compile(r"\w+://([^/@]*@)?(localhost|127\.[0-9.]+|\[::1\])([:/]|$)")
 _WORKERS = ("PUSH_WORKER_FUNCTION", "PUSH_CAMPAIGN_FUNCTION")
@@ -38,7 +38,7 @@ _RETRIES, _DEAD_LETTERS = "PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"
 
 
 def mns_queues(functions: Iterable[FunctionProperties]) -> set[str]:
-    """Return the queues of MNS that functions and their triggers read or write."""
+    """Return the MNS queues that functions and their triggers read or write."""
     names: set[str] = set()
     for function in functions:
         variables = function.environment_variables
@@ -52,7 +52,7 @@ def mns_queues(functions: Iterable[FunctionProperties]) -> set[str]:
 
 
 def mns_topics(functions: Iterable[FunctionProperties]) -> set[str]:
-    """Return the topics of MNS that triggers read, or records are published to."""
+    """Return the MNS topics that triggers read or that receive records."""
     names: set[str] = set()
     for function in functions:
         names |= {trigger.topic for trigger in function.triggers if isinstance(trigger, Topic)}
@@ -62,8 +62,7 @@ def mns_topics(functions: Iterable[FunctionProperties]) -> set[str]:
 
 
 def visibility_seconds(functions: Iterable[FunctionProperties]) -> int:
-    """Return how long a message of their queues stays hidden: longer than they may be at work on it."""
-    # Others, as that of campaigns, read no queue.
+    """Return the visibility timeout of their queues: longer than any function that reads one may run."""
     longest = max((each.timeout for each in functions if any(_streams("", each))), default=0)
     return min(longest + SPARE_SECONDS, LONGEST_VISIBILITY_SECONDS)
 
@@ -77,8 +76,8 @@ class _Stream:
     """A trigger that reads a queue in batches.
 
     Attributes:
-        trigger: Its name.
-        path: Of its configuration.
+        trigger: Name of the trigger.
+        path: Path of its configuration.
         config: The configuration.
     """
 
@@ -88,12 +87,12 @@ class _Stream:
 
     @property
     def queue(self) -> str:
-        """The queue of MNS that it reads; empty for another product's."""
+        """The MNS queue that it reads; empty for another product."""
         return self.config.event_source_config.queue
 
     @property
     def dead_letter_arn(self) -> str:
-        """ARN of the queue that takes failed batches; empty where there is none."""
+        """ARN of its dead-letter queue; empty if there is none."""
         return self.config.run_options.dead_letters if self.config.run_options else ""
 
     @property
@@ -103,11 +102,11 @@ class _Stream:
 
 
 def wiring_faults(functions: _Functions, other_stages: Collection[str]) -> Iterator[Fault]:
-    """Find what fits each function and not the others.
+    """Find faults between functions.
 
     Args:
         functions: The functions by resource.
-        other_stages: Names of the stages of the other descriptors.
+        other_stages: The stages of the other descriptors.
     """
     streams = {name: list(_streams(name, props)) for name, props in functions.items()}
     for name, props in functions.items():
@@ -130,39 +129,43 @@ def _streams(name: str, props: FunctionProperties) -> Iterator[_Stream]:
 
 def _of_function(path: str, props: FunctionProperties) -> Iterator[Fault]:
     if not props.internet_access and not props.vpc_config:
-        yield Fault(f"{path}.internetAccess", "without it and without vpcConfig, nothing leads to mPaaS")
+        yield Fault(
+            f"{path}.internetAccess", "must be true, or vpcConfig set: the function could not reach mPaaS"
+        )
     for name, value in props.environment_variables.items():
         if _THIS_MACHINE.match(value):
-            yield Fault(f"{path}.environmentVariables.{name}", "leads to the function's own instance")
+            yield Fault(f"{path}.environmentVariables.{name}", "names the function's own instance")
     for trigger in props.triggers:
         if isinstance(trigger, Http) and "POST" not in trigger.trigger_config.methods:
             at = f"{path}.triggers.{trigger.trigger_name}.triggerConfig.methods"
-            yield Fault(at, "POST is missing: nobody could push")
+            yield Fault(at, "POST is missing: no push could be sent")
 
 
 def _of_streams(path: str, props: FunctionProperties, streams: Collection[_Stream]) -> Iterator[Fault]:
     if streams and props.timeout > STREAM_SECONDS:
-        text = f"is {props.timeout} s; a function that a stream calls runs {STREAM_SECONDS} s at the most"
+        text = f"is {props.timeout} s; at most {STREAM_SECONDS} s in a function that a stream calls"
         yield Fault(f"{path}.timeout", text)
     for stream in streams:
         run, source = stream.config.run_options, stream.config.event_source_config
         if run and run.mode == "event-streaming" and stream.config.pattern.fields:
             at = f"{stream.path}.eventRuleFilterPattern"
-            yield Fault(at, "must be '{}' in a stream: what it does not want is lost")
+            yield Fault(at, "must be '{}' in a stream: messages that do not match are lost")
         if run and run.errors_tolerance == "ALL" and not stream.dead_letters:
-            yield Fault(f"{stream.path}.runOptions", "deadLetterQueue is missing: what fails is dropped")
+            yield Fault(
+                f"{stream.path}.runOptions", "deadLetterQueue is missing: failed messages are dropped"
+            )
         if (region := source.parameters.get("RegionId", props.region)) != props.region:
             at = f"eventSourceParameters.source{source.event_source_type}Parameters.RegionId"
-            told = f"is {region}; the function is in {props.region}"
-            yield Fault(f"{stream.path}.eventSourceConfig.{at}", told)
+            text = f"is {region}; the function is in {props.region}"
+            yield Fault(f"{stream.path}.eventSourceConfig.{at}", text)
 
 
 def _of_other_stages(path: str, props: FunctionProperties, others: Collection[str]) -> Iterator[Fault]:
-    """Find names of another stage; the layer is left out, as its version comes with the deployment."""
+    """Find names of another stage, except in the layer, whose version the deployment sets."""
     for at, text in _texts(props.model_dump(by_alias=True, exclude_unset=True, exclude={"layers"}), path):
         for other in others:
             if re.search(rf"\bmpaas-[\w-]*\b{re.escape(other)}\b", text):
-                yield Fault(at, f"names what belongs to the stage {other}")
+                yield Fault(at, f"names a resource of the stage {other}")
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -182,47 +185,47 @@ def _of_workers(path: str, props: FunctionProperties, functions: _Functions) -> 
         name = props.environment_variables.get(variable)
         if not name:
             continue
-        worker = next((each for each in functions.values() if each.function_name == name), None)
+        worker = next((function for function in functions.values() if function.function_name == name), None)
         at = f"{path}.environmentVariables.{variable}"
         if worker is None:
-            yield Fault(at, f"{name} is no function of this file")
+            yield Fault(at, f"{name} is not a function of this file")
         elif not worker.async_invoke_config.async_task:
-            yield Fault(at, f"asyncInvokeConfig.asyncTask of {name} must be true, or tasks are taken twice")
+            yield Fault(at, f"asyncInvokeConfig.asyncTask of {name} must be true, or a task may run twice")
 
 
 def _of_runtimes(functions: _Functions) -> Iterator[Fault]:
     first = next(iter(functions.values()))
     for name, props in functions.items():
         if props.runtime != first.runtime:
-            told = f"is {props.runtime}, that of {first.function_name} {first.runtime}: one layer serves both"
-            yield Fault(f"resources.{name}.props.runtime", told)
+            text = f"is {props.runtime}, but {first.function_name} has {first.runtime}: they share a layer"
+            yield Fault(f"resources.{name}.props.runtime", text)
 
 
 def _of_queues(functions: _Functions, streams: Collection[_Stream]) -> Iterator[Fault]:
-    """Find queues that have two uses, and retries that nobody would read."""
+    """Find queues with two uses, and retry queues without a reader."""
     readers: dict[str, _Stream] = {}
     for stream in streams:
         if stream.queue and readers.setdefault(stream.queue, stream) is not stream:
-            yield Fault(stream.path, f"{stream.queue} is read by {readers[stream.queue].trigger} too")
+            yield Fault(stream.path, f"{stream.queue} is also read by {readers[stream.queue].trigger}")
     for stream in streams:
         if stream.dead_letters in readers:
             at = f"{stream.path}.runOptions.deadLetterQueue.Arn"
-            told = f"{stream.dead_letters} is read by a trigger: what failed would come without end"
-            yield Fault(at, told)
+            text = f"{stream.dead_letters} is read by a trigger: failed messages would loop"
+            yield Fault(at, text)
     read = {stream.queue for stream in streams if stream.config.trigger_enable}
     for name, props in functions.items():
         path = f"resources.{name}.props.environmentVariables"
         variables = props.environment_variables
         retries, letters = variables.get(_RETRIES), variables.get(_DEAD_LETTERS)
         if retries and retries not in read:
-            yield Fault(f"{path}.{_RETRIES}", f"no trigger that is on reads {retries}")
+            yield Fault(f"{path}.{_RETRIES}", f"no enabled trigger reads {retries}")
         if letters and letters in {retries, *readers}:
-            told = f"{letters} is read by a trigger, or the retry queue too"
-            yield Fault(f"{path}.{_DEAD_LETTERS}", told)
+            text = f"{letters} is read by a trigger or is also the retry queue"
+            yield Fault(f"{path}.{_DEAD_LETTERS}", text)
 
 
 def _of_buckets(functions: _Functions) -> Iterator[Fault]:
-    """Find OSS triggers that OSS would refuse beside each other (fc-runtime.md: OSS trigger)."""
+    """Find OSS triggers that OSS would refuse together (fc-runtime.md: OSS trigger)."""
     by_bucket: defaultdict[str, list[tuple[str, Oss]]] = defaultdict(list)
     for name, props in functions.items():
         for trigger in props.triggers:

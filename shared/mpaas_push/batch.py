@@ -21,7 +21,7 @@ from mpaas_push.errors import BatchIncomplete
 from mpaas_push.message import PushMessage
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, THROTTLED, UNKNOWN, counts_of
 from mpaas_push.queue_message import BODY_BYTES, LONGEST_DELAY_SECONDS, QueueMessage
-from mpaas_push.queues import MnsQueues
+from mpaas_push.queues import HandOver, MnsQueues
 from mpaas_push.settings import Late, OnUnknown
 from mpaas_push.task import compact_json, packed
 
@@ -70,7 +70,8 @@ class BatchReport:
         unsettled: Messages that may be sent again and that no queue took: the event must come again.
         stranded: Messages that were given up and that no dead-letter queue took.
         left: Indexes of the messages that are unsettled or stranded.
-        accepted_targets: Targets that mPaaS took; a function does not answer it.
+        recoverable: Stranded messages that the dead-letter queue may take another time.
+        accepted_targets: Targets that mPaaS took; a function answers neither this nor `recoverable`.
     """
 
     outcomes: dict[str, int]
@@ -79,28 +80,28 @@ class BatchReport:
     unsettled: int
     stranded: int
     left: tuple[int, ...]
+    recoverable: int = 0
     accepted_targets: int = 0
 
     def as_json(self, **more: Any) -> str:
         """Return the report as a function answers it."""
         answer = asdict(self)
-        del answer["accepted_targets"]
+        del answer["accepted_targets"], answer["recoverable"]
         return json.dumps({**more, **answer})
 
-    def should_fail_invocation(self, *, has_dead_letters: bool, remembered: bool) -> bool:
+    def should_fail_invocation(self, *, remembered: bool) -> bool:
         """Return whether the event must come again.
 
-        It must when a message may be sent again, and when a dead-letter queue did not take what was given up:
-        it may next time. Without such a queue, what was given up for good fails the event only where that
-        doubles nothing: nothing can have been accepted and no retry is waiting, or what was sent is
-        remembered. Then the event ends where its source or Function Compute puts what failed for good.
+        It must when a message may be sent again, and when the dead-letter queue may take next time what was
+        given up. What no dead-letter queue will ever take fails the event only where that doubles nothing:
+        nothing can have been accepted and no retry is waiting, or what was sent is remembered. Then the event
+        ends where its source or Function Compute puts what failed for good.
 
         Args:
-            has_dead_letters: The settings name a dead-letter queue.
             remembered: A ledger keeps what was accepted from being sent again.
         """
         sent = self.retried > 0 or self.outcomes.keys() & {ACCEPTED.value, UNKNOWN.value}
-        return self.unsettled > 0 or (self.stranded > 0 and (has_dead_letters or remembered or not sent))
+        return self.unsettled > 0 or self.recoverable > 0 or (self.stranded > 0 and (remembered or not sent))
 
 
 def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invocation) -> BatchReport:
@@ -117,8 +118,8 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
     """
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch(tasks, client, queues, invocation)
-    remembered, has_dead_letters = client.ledger is not None, client.settings.dead_letter_queue is not None
-    if not report.should_fail_invocation(has_dead_letters=has_dead_letters, remembered=remembered):
+    remembered = client.ledger is not None
+    if not report.should_fail_invocation(remembered=remembered):
         return report
     if report.accepted_targets and not remembered:
         text = "%d accepted targets will be pushed to twice: their event comes again"
@@ -150,20 +151,33 @@ def send_batch(
             if text is None:
                 given_up += part
             else:
-                retries.append(_Entry((index,), text, delay))
+                retries.append(_Entry((index,), text, delay, outcomes=part))
         letters += [_Entry((index,), text) for text in _dead_letters(task, given_up)]
-    unsettled, stranded = _hand_over(
-        queues, (settings.retry_queue, _pack(retries)), (settings.dead_letter_queue, letters)
-    )
+    retry_queue, dead_letter_queue = settings.retry_queue, settings.dead_letter_queue
+    packs, posted = _hand_over(queues, (retry_queue, _pack(retries)), (dead_letter_queue, letters))
+    # A queue may take less than MNS does: where many messages do not fit, one may.
+    (singles,) = _hand_over(queues, (retry_queue, [part for pack in packs.refused for part in pack.parts]))
+    hopeless = [pack for pack in packs.refused if not pack.parts] + singles.refused
+    more = [
+        _Entry(entry.indexes, text)
+        for entry in hopeless
+        for text in _dead_letters(tasks[entry.indexes[0]], entry.outcomes)
+    ]
+    (posted_late,) = _hand_over(queues, (dead_letter_queue, more))
+    letters += more
+    unsettled = _indexes(packs.left + singles.left)
+    undelivered = _indexes(posted.left + posted_late.left)
+    stranded = undelivered | _indexes(posted.refused + posted_late.refused)
     if stranded:
         logger.error("%d messages were given up, and no dead-letter queue took them", len(stranded))
     return BatchReport(
         outcomes=counts_of(outcome for outcomes in results for outcome in outcomes),
-        retried=len(_indexes(retries) - unsettled),
+        retried=len(_indexes(retries) - unsettled - _indexes(hopeless)),
         given_up=len(_indexes(letters) - stranded),
         unsettled=len(unsettled),
         stranded=len(stranded),
         left=tuple(sorted(unsettled | stranded)),
+        recoverable=len(undelivered) if dead_letter_queue else 0,
         accepted_targets=sum(
             len(outcome.targets) for outcomes in results for outcome in outcomes if outcome.accepted
         ),
@@ -172,11 +186,29 @@ def send_batch(
 
 @dataclass(frozen=True)
 class _Entry:
-    """What waits in a queue for some of the messages."""
+    """What waits in a queue for some of the messages.
+
+    Attributes:
+        indexes: Of the messages.
+        body: What the queue gets.
+        delay: Seconds until it can be received.
+        outcomes: Why its only message waits; none in a dead letter.
+        parts: What is packed into it; none where it is one message.
+    """
 
     indexes: tuple[int, ...]
     body: str
     delay: float = 0.0
+    outcomes: Sequence[Outcome] = ()
+    parts: Sequence[_Entry] = ()
+
+
+@dataclass(frozen=True)
+class _Remainder:
+    """What a queue did not take: entries that it may take another time, and those that it refuses."""
+
+    left: list[_Entry]
+    refused: list[_Entry]
 
 
 def _indexes(entries: Iterable[_Entry]) -> set[int]:
@@ -292,8 +324,11 @@ def _pack(entries: Iterable[_Entry]) -> Iterator[_Entry]:
 
 
 def _merge(entries: Sequence[_Entry]) -> _Entry:
+    if len(entries) == 1:
+        return entries[0]
     indexes = tuple(index for entry in entries for index in entry.indexes)
-    return _Entry(indexes, packed([entry.body for entry in entries]), entries[-1].delay)
+    body = packed([entry.body for entry in entries])
+    return _Entry(indexes, body, entries[-1].delay, parts=tuple(entries))
 
 
 # --- The dead-letter queue
@@ -391,8 +426,8 @@ def _halves(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Outcome]]:
 # --- Handing over
 
 
-def _hand_over(queues: Queues, *parts: tuple[str | None, Iterable[_Entry]]) -> Iterator[set[int]]:
-    """Hand entries over, and yield for each queue the indexes of the messages that it did not take."""
+def _hand_over(queues: Queues, *parts: tuple[str | None, Iterable[_Entry]]) -> Iterator[_Remainder]:
+    """Hand entries over, and yield for each queue what it did not take: all of it where there is no queue."""
     listed = [(queue, list(entries)) for queue, entries in parts]
     messages = [
         QueueMessage(queue, entry.body, round(entry.delay))
@@ -400,9 +435,14 @@ def _hand_over(queues: Queues, *parts: tuple[str | None, Iterable[_Entry]]) -> I
         if queue
         for entry in entries
     ]
-    taken = iter(queues.hand_over(messages) if messages else ())
+    results = iter(queues.hand_over(messages) if messages else ())
     for queue, entries in listed:
-        yield _indexes(entry for entry in entries if not (queue and next(taken)))
+        fates = [(entry, next(results) if queue else HandOver.FAILED) for entry in entries]
+        left, refused = (
+            [entry for entry, fate in fates if fate is wanted]
+            for wanted in (HandOver.FAILED, HandOver.REFUSED)
+        )
+        yield _Remainder(left, refused)
 
 
 def _fits(text: str) -> bool:

@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections import Counter
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from mpaas_push.mns_connection import MnsConnection
     from mpaas_push.settings import Settings
 
-__all__ = ["MnsQueues", "Queues"]
+__all__ = ["HandOver", "MnsQueues", "Queues"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +52,22 @@ CODE_CHARACTERS = 100
 """What is logged of an error's code."""
 
 
+class HandOver(Enum):
+    """What became of a message on its way into a queue."""
+
+    TAKEN = auto()
+    """It is surely in the queue."""
+    FAILED = auto()
+    """It may not be in the queue, which may take it another time."""
+    REFUSED = auto()
+    """The queue does not take this message: it is too long for it, or wrong. Others are taken."""
+
+
 class Queues(Protocol):
     """Where messages can be handed over."""
 
-    def hand_over(self, messages: Sequence[QueueMessage]) -> list[bool]:
-        """Put messages into their queues and say of each whether it was surely taken; never raises."""
+    def hand_over(self, messages: Sequence[QueueMessage]) -> list[HandOver]:
+        """Put messages into their queues and say what became of each; never raises."""
 
 
 class MnsQueues:
@@ -79,43 +91,55 @@ class MnsQueues:
         self._idle: list[MnsConnection] = []
         self._lock = threading.Lock()
 
-    def hand_over(self, messages: Sequence[QueueMessage]) -> list[bool]:
-        """Put messages into their queues, and say of each whether it was surely taken.
+    def hand_over(self, messages: Sequence[QueueMessage]) -> list[HandOver]:
+        """Put messages into their queues, and say what became of each.
 
         Up to 16 go in one request, and some requests go side by side. What was not taken is tried again
         until no time is left, unless MNS said that it never will. A request whose answer was lost is tried
         again too: its messages may be in the queue twice, which is better than their whole batch twice.
+        Where MNS refuses a request for one of its messages, the others go in requests without it.
         """
-        taken = [False] * len(messages)
-        refused = [False] * len(messages)
+        failures: list[_NotTaken | None] = [
+            None if _length(message) <= BODY_BYTES else _NotTaken("TooLong", refused=True)
+            for message in messages
+        ]
         errors: Counter[tuple[str, str]] = Counter()
+        waiting = {index for index, failure in enumerate(failures) if failure is None}
 
         def send(indexes: Sequence[int]) -> None:
             try:
-                failures = self._send([messages[index] for index in indexes])
+                results = self._send([messages[index] for index in indexes])
             except _NotTaken as refusal:
-                failures = [refusal] * len(indexes)
+                if refusal.refused and len(indexes) > 1:
+                    half = len(indexes) // 2
+                    send(indexes[:half])
+                    send(indexes[half:])
+                    return
+                results = [refusal] * len(indexes)
             except Exception as error:  # noqa: BLE001 - whatever went wrong, a message must not be lost
                 # Texts of errors may quote the request; their kind does not.
-                failures = [_NotTaken(type(error).__name__)] * len(indexes)
-            for index, failure in zip(indexes, failures, strict=True):
-                taken[index] = failure is None
-                if failure is not None:
-                    refused[index] = failure.permanent
-                    with self._lock:
+                results = [_NotTaken(type(error).__name__)] * len(indexes)
+            for index, failure in zip(indexes, results, strict=True):
+                failures[index] = failure
+                with self._lock:
+                    if failure is None or failure.permanent:
+                        waiting.discard(index)
+                    if failure is not None:
                         errors[messages[index].queue, failure.code] += 1
 
         until = min(self._invocation.deadline, time.monotonic() + PATIENCE_SECONDS)
         pause = FIRST_PAUSE_SECONDS
-        left = [index for index, message in enumerate(messages) if _length(message) <= BODY_BYTES]
-        while left and time.monotonic() < until:
-            side_by_side(send, _requests(messages, left), threads=CONNECTIONS, until=until)
-            left = [index for index in left if not taken[index] and not refused[index]]
-            if left:
+        while waiting and time.monotonic() < until:
+            side_by_side(send, _requests(messages, sorted(waiting)), threads=CONNECTIONS, until=until)
+            if waiting:
                 time.sleep(max(min(pause, until - time.monotonic()), 0))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        _log(messages, taken, errors)
-        return taken
+        results = [
+            HandOver.FAILED if index in waiting else _hand_over_of(failure)
+            for index, failure in enumerate(failures)
+        ]
+        _log(messages, results, errors)
+        return results
 
     def __enter__(self) -> Self:
         return self
@@ -153,12 +177,25 @@ class MnsQueues:
 
 
 class _NotTaken(Exception):
-    """A message or a request was not taken: why, and whether it never will be."""
+    """A message or a request was not taken.
 
-    def __init__(self, code: str, *, permanent: bool = False) -> None:
+    Attributes:
+        code: Why.
+        permanent: It never will be, as long as nobody changes anything.
+        refused: And that is because of the message itself, or of one in the request.
+    """
+
+    def __init__(self, code: str, *, permanent: bool = False, refused: bool = False) -> None:
         self.code = code
-        self.permanent = permanent
+        self.permanent = permanent or refused
+        self.refused = refused
         super().__init__(code)
+
+
+def _hand_over_of(failure: _NotTaken | None) -> HandOver:
+    if failure is None:
+        return HandOver.TAKEN
+    return HandOver.REFUSED if failure.refused else HandOver.FAILED
 
 
 def _own_endpoint() -> str:
@@ -192,11 +229,17 @@ def _failure_of(entry: dict[str, str]) -> _NotTaken | None:
     if "MessageId" in entry and "ErrorCode" not in entry:
         return None
     code = entry.get("ErrorCode", "NoMessageId")[:CODE_CHARACTERS]
-    return _NotTaken(code, permanent=_PERMANENT.match(code) is not None)
+    return _NotTaken(
+        code,
+        permanent=_PERMANENT.match(code) is not None,
+        refused=_REFUSED.match(code) is not None,
+    )
 
 
-_PERMANENT = re.compile(r"Invalid|Malformed|AccessDenied$|QueueNotExist$|Message(Body)?(TooLarge|TooLong)")
-"""Codes of one message that stay the same however often it is sent: its neighbours do not wait for it."""
+_PERMANENT = re.compile(r"Invalid|AccessDenied$|QueueNotExist$")
+"""Codes that stay the same however often a message is sent, until somebody corrects the configuration."""
+_REFUSED = re.compile(r"InvalidArgument$|Malformed|Message(Body)?(TooLarge|TooLong)")
+"""Codes that speak of the message itself. Queues may take less than 64 KB: `MaximumMessageSize`."""
 
 
 def _refusal(status: int, document: str) -> _NotTaken:
@@ -209,7 +252,7 @@ def _refusal(status: int, document: str) -> _NotTaken:
     except MNSExceptionBase:
         return _NotTaken(f"HTTP{status}")
     passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING or "limit" in code.lower()
-    return _NotTaken(code, permanent=not passing)
+    return _NotTaken(code, permanent=not passing, refused=not passing and _REFUSED.match(code) is not None)
 
 
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
@@ -236,10 +279,16 @@ def _length(message: QueueMessage) -> int:
     return len(message.body.encode("utf-8", "replace"))
 
 
-def _log(messages: Sequence[QueueMessage], taken: Sequence[bool], errors: Counter[tuple[str, str]]) -> None:
+def _log(
+    messages: Sequence[QueueMessage], results: Sequence[HandOver], errors: Counter[tuple[str, str]]
+) -> None:
     """Write one line for each queue that did not take everything at once."""
     for queue in dict.fromkeys(message.queue for message in messages):
-        left = sum(not taken[index] for index, message in enumerate(messages) if message.queue == queue)
+        left = sum(
+            result is not HandOver.TAKEN
+            for message, result in zip(messages, results, strict=True)
+            if message.queue == queue
+        )
         codes = ", ".join(f"{count} {code}" for (name, code), count in errors.items() if name == queue)
         if left:
             reason = codes or "too long, or no time was left"

@@ -102,6 +102,17 @@ def test_chunks_are_short_enough_whatever_the_targets_are(stack: Handover) -> No
     assert stack.done() == sorted(targets)
 
 
+def test_what_is_handed_over_carries_the_warnings_of_a_dry_run(stack: Handover) -> None:
+    odd = message(targets=["null"])
+
+    shown = stack.http.post(odd, path="/v1/pushes?dryRun=true")
+    taken = stack.http.post(odd, headers=ASYNC)
+
+    assert (taken.status, taken.json["warnings"]) == (202, shown.json["warnings"])
+    assert [warning["rule"] for warning in taken.json["warnings"]] == ["targets-meant"]
+    assert stack.done() == ["null"]
+
+
 def test_a_repetition_under_the_same_key_is_not_sent_twice(stack: Handover) -> None:
     headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
 

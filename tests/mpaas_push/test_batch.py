@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpaas_local.mns import MnsServer
+from mpaas_local.mns.model import QueueAttributes
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_push import BatchIncomplete, Credentials, Invocation, PushClient, PushMessage, Settings
 from mpaas_push.batch import BatchReport, settle_event
@@ -143,6 +144,35 @@ def test_mns_failing_once_or_in_part_makes_nothing_accepted_come_again(
         assert {t for request in mns.requests for b in bodies(request) for t in names(b)} | {
             *batches.accepted
         } == {*everybody(100)}
+
+
+def test_where_a_queue_takes_no_entry_of_many_messages_each_waits_alone(batches: Batches) -> None:
+    batches.mns.store.delete_queue("retry")
+    batches.mns.store.create_queue("retry", QueueAttributes(maximum_message_size=2048))
+    batches.sandbox.order(kind="throttling", next=99)
+
+    report = batches.send(*map(to, everybody(6)), {**to("user-7"), "content": "long" * 500})
+
+    assert (report.retried, report.given_up, report.left) == (6, 1, ())
+    assert {target for entry in batches.entries() for target in names(json.dumps(entry))} == {*everybody(6)}
+    (letter,) = batches.letters()
+    assert letter["message"]["targets"] == ["user-7"]
+    assert letter["reason"] == "throttled"
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+def test_a_letter_that_the_dead_letter_queue_never_takes_repeats_no_accepted_neighbour(
+    batches: Batches, redis_server: RedisServer, caplog: pytest.LogCaptureFixture, *, remembered: bool
+) -> None:
+    ledger: dict[str, Any] = {"PUSH_LEDGER_URL": redis_server.url} if remembered else {}
+    with (
+        Server(taking({0}, code="InvalidArgument")) as mns,
+        pytest.raises(BatchIncomplete) if remembered else contextlib.nullcontext(),
+    ):
+        batches.send(to("user-1"), {"title": "hopeless"}, PUSH_MNS_ENDPOINT=mns.url, **ledger)
+
+    assert len(mns.requests) == 1
+    assert "1 messages were given up, and no dead-letter queue took them" in caplog.text
 
 
 def names(entry: str) -> list[str]:
@@ -351,20 +381,20 @@ NOTHING = BatchReport(outcomes={}, retried=0, given_up=0, unsettled=0, stranded=
     ("report", "failing"),
     [
         (NOTHING, ""),
-        (replace(NOTHING, unsettled=1), "has_dead_letters remembered neither"),
-        (replace(NOTHING, stranded=1), "has_dead_letters remembered neither"),
-        (replace(NOTHING, stranded=1, retried=1), "has_dead_letters remembered"),
-        (replace(NOTHING, stranded=1, outcomes={"accepted": 1, "refused": 1}), "has_dead_letters remembered"),
-        (replace(NOTHING, stranded=1, outcomes={"unknown": 1, "refused": 1}), "has_dead_letters remembered"),
+        (replace(NOTHING, unsettled=1), "remembered not"),
+        (replace(NOTHING, stranded=1), "remembered not"),
+        (replace(NOTHING, stranded=1, recoverable=1, retried=1), "remembered not"),
+        (replace(NOTHING, stranded=1, retried=1), "remembered"),
+        (replace(NOTHING, stranded=1, outcomes={"accepted": 1, "refused": 1}), "remembered"),
+        (replace(NOTHING, stranded=1, outcomes={"unknown": 1, "refused": 1}), "remembered"),
     ],
 )
 def test_an_event_fails_where_its_repetition_is_needed_and_harms_nobody(
     report: BatchReport, failing: str
 ) -> None:
     found = {
-        "has_dead_letters": report.should_fail_invocation(has_dead_letters=True, remembered=False),
-        "remembered": report.should_fail_invocation(has_dead_letters=False, remembered=True),
-        "neither": report.should_fail_invocation(has_dead_letters=False, remembered=False),
+        "remembered": report.should_fail_invocation(remembered=True),
+        "not": report.should_fail_invocation(remembered=False),
     }
     assert " ".join(name for name, fails in found.items() if fails) == failing
 

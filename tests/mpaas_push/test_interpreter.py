@@ -3,9 +3,13 @@ from __future__ import annotations
 import base64
 import gzip
 import tracemalloc
+from contextlib import suppress
 from typing import Any
 
+import jmespath
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mpaas_push import interpreter
 from mpaas_push.expressions import check_expression, find
@@ -114,6 +118,28 @@ def test_no_function_makes_much_of_little(expression: str, monkeypatch: pytest.M
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
+
+
+SMALL = (
+    "a x @ a.b a.x x.y l l[0] l[5].b l[*].b l[].b l[?b].b l[?x].b *.b a.* l[:1] `1` `null` `false` 'c' `[]`"
+)
+paths = st.sampled_from([*SMALL.split(), "[a, x]", "{k: a, x: x}"])
+expressions = st.recursive(
+    paths,
+    lambda inner: (
+        st.builds("({} {} {})".format, inner, st.sampled_from(["==", "!=", "<", "&&", "||", "|"]), inner)
+        | st.builds("!({})".format, inner)
+        | st.builds("{}({})".format, st.sampled_from(["not_null", "type", "to_string", "to_array"]), inner)
+    ),
+    max_leaves=5,
+)
+
+
+@given(expressions)
+def test_what_is_found_is_what_jmespath_finds(expression: str) -> None:
+    event = {"a": {"b": "c"}, "l": [{"b": 1}, {"b": None}, {}]}
+    with suppress(Inapplicable):
+        assert find(expression, event) == jmespath.search(expression, event)
 
 
 def test_an_event_of_many_elements_is_no_inflation() -> None:

@@ -9,15 +9,18 @@ import pytest
 import trustme
 
 from mpaas_local.mns import MnsServer
+from mpaas_local.mns.model import QueueAttributes
 from mpaas_local.mpaas import AccessKey
 from mpaas_push import Credentials, Invocation, Settings
 from mpaas_push.queue_message import BODY_BYTES, QueueMessage
-from mpaas_push.queues import MnsQueues
+from mpaas_push.queues import HandOver, MnsQueues
 from tests.mns_answers import bodies, error, taking
 from tests.servers import Answer, Server, close, drip, hang, reply, reset
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+TAKEN, FAILED, REFUSED = HandOver
 
 MESSAGE = QueueMessage("retry", "a message")
 
@@ -46,7 +49,7 @@ def queues_at(url: str, seconds: float = 20, **env: str) -> MnsQueues:
 )
 def test_what_was_not_taken_is_tried_again(failure: Answer) -> None:
     with Server(failure, failure, taking()) as server, queues_at(server.url) as queues:
-        assert queues.hand_over([MESSAGE]) == [True]
+        assert queues.hand_over([MESSAGE]) == [TAKEN]
         assert len(server.requests) == 3
 
 
@@ -54,7 +57,7 @@ def test_what_was_not_taken_is_tried_again(failure: Answer) -> None:
 def test_of_a_request_only_the_messages_that_were_not_taken_are_sent_again(status: int) -> None:
     messages = [QueueMessage("retry", f"message {number}") for number in range(5)]
     with Server(taking({1, 3}, status=status), taking()) as server, queues_at(server.url) as queues:
-        assert queues.hand_over(messages) == [True] * 5
+        assert queues.hand_over(messages) == [TAKEN] * 5
 
         assert [bodies(request) for request in server.requests] == [
             [message.body for message in messages],
@@ -66,17 +69,28 @@ def test_a_message_that_mns_will_never_take_is_not_tried_again_and_its_neighbour
     messages = [QueueMessage("retry", f"message {number}") for number in range(5)]
     refusing = taking({1, 3}, status=500, code="InvalidArgument")
     with Server(refusing) as server, queues_at(server.url) as queues:
-        assert queues.hand_over(messages) == [True, False, True, False, True]
+        assert queues.hand_over(messages) == [TAKEN, REFUSED, TAKEN, REFUSED, TAKEN]
         assert len(server.requests) == 1
+
+
+def test_a_queue_that_takes_shorter_messages_only_takes_those_of_a_request() -> None:
+    lengths = [9, 900, 9, 9, 9, 900, 9]
+    with MnsServer(access_keys={"ak": AccessKey("sk", None)}) as server:
+        server.store.create_queue("dead", QueueAttributes(maximum_message_size=1024))
+        with queues_at(server.endpoint) as queues:
+            results = queues.hand_over([QueueMessage("dead", "x" * length) for length in lengths])
+
+        assert results == [REFUSED if length == 900 else TAKEN for length in lengths]
+        assert len(server.store.messages("dead")) == 5
 
 
 def test_after_an_error_the_other_requests_go_their_way() -> None:
     messages = [QueueMessage("retry", f"message {number}") for number in range(40)]
-    refusal = reply(error("InvalidArgument"), 400)
+    refusal = reply(error("AccessDenied"), 403)
     with Server(taking(), refusal, taking()) as server, queues_at(server.url) as queues:
         taken = queues.hand_over(messages)
 
-        assert (taken.count(True), len(server.requests)) in {(24, 3), (32, 3)}
+        assert (taken.count(TAKEN), len(server.requests)) in {(24, 3), (32, 3)}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +100,7 @@ def test_what_mns_will_never_take_is_not_tried_again(
     status: int, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Server(reply(error(code), status)) as server, queues_at(server.url) as queues:
-        assert queues.hand_over([MESSAGE, MESSAGE]) == [False, False]
+        assert queues.hand_over([MESSAGE, MESSAGE]) == [FAILED, FAILED]
 
         assert len(server.requests) == 1
     assert caplog.messages == [f"queue retry did not take 2 messages: 2 {code}"]
@@ -94,7 +108,7 @@ def test_what_mns_will_never_take_is_not_tried_again(
 
 def test_while_mns_is_down_all_of_the_time_is_used_to_try(caplog: pytest.LogCaptureFixture) -> None:
     with Server(reply(error("InternalError"), 500)) as server, queues_at(server.url, 0.5) as queues:
-        assert queues.hand_over([MESSAGE]) == [False]
+        assert queues.hand_over([MESSAGE]) == [FAILED]
 
         assert len(server.requests) > 1
     assert len(caplog.messages) == 1
@@ -113,13 +127,13 @@ def test_no_thread_more_than_the_machine_has_is_needed(monkeypatch: pytest.Monke
         monkeypatch.setattr(threading.Thread, "start", no_more)
         taken = queues.hand_over(messages)
 
-        assert taken == [True] * 100
+        assert taken == [TAKEN] * 100
 
 
 def test_queues_do_not_share_a_request() -> None:
     messages = [QueueMessage(name, name) for name in ("retry", "dead", "retry")]
     with Server(taking()) as server, queues_at(server.url) as queues:
-        assert queues.hand_over(messages) == [True] * 3
+        assert queues.hand_over(messages) == [TAKEN] * 3
 
         sent = {request.path: bodies(request) for request in server.requests}
         assert sent == {"/queues/retry/messages": ["retry"] * 2, "/queues/dead/messages": ["dead"]}
@@ -134,7 +148,7 @@ def test_messages_share_a_connection_until_the_server_closes_it() -> None:
         server.hang_up()
         taken.append(queues.hand_over([MESSAGE]))
 
-        assert taken == [[True]] * 3
+        assert taken == [[TAKEN]] * 3
         assert [request.connection for request in server.requests] == [0, 0, 1]
 
 
@@ -144,27 +158,27 @@ def test_no_request_outlasts_the_invocation(silent: Answer) -> None:
         began = time.monotonic()
         taken = queues.hand_over([MESSAGE])
 
-        assert taken == [False]
+        assert taken == [FAILED]
         assert time.monotonic() - began < 1.0
 
 
 def test_a_connection_that_is_used_again_has_the_time_that_is_left_now() -> None:
     with Server(taking(), hang) as server, queues_at(server.url, 0.6) as queues:
         began = time.monotonic()
-        assert queues.hand_over([MESSAGE]) == [True]
-        assert queues.hand_over([MESSAGE]) == [False]
+        assert queues.hand_over([MESSAGE]) == [TAKEN]
+        assert queues.hand_over([MESSAGE]) == [FAILED]
         assert time.monotonic() - began < 1.5
 
 
 def test_a_request_that_is_not_answered_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpaas_push.queues.TIMEOUT_SECONDS", 0.3)
     with Server(hang, taking()) as server, queues_at(server.url) as queues:
-        assert queues.hand_over([MESSAGE]) == [True]
+        assert queues.hand_over([MESSAGE]) == [TAKEN]
 
 
 def test_nothing_is_sent_after_the_deadline() -> None:
     with Server(taking()) as server, queues_at(server.url, -1) as queues:
-        assert queues.hand_over([MESSAGE]) == [False]
+        assert queues.hand_over([MESSAGE]) == [FAILED]
         assert server.requests == []
 
 
@@ -183,7 +197,7 @@ def test_certificate_and_name_are_checked(tmp_path: Path, name: str, trusted: bo
 
     with Server(taking(), tls=tls, host="localhost") as server:
         with queues_at(server.url, 20 if taken else 0.5, ALIBABA_CLOUD_CA_BUNDLE=str(bundle)) as queues:
-            assert queues.hand_over([MESSAGE]) == [taken]
+            assert queues.hand_over([MESSAGE]) == [TAKEN if taken else FAILED]
         assert len(server.requests) == taken
 
 
@@ -205,10 +219,10 @@ def test_no_request_is_longer_than_mns_takes(lengths: list[int]) -> None:
     with MnsServer(access_keys={"ak": AccessKey("sk", None)}) as server:
         server.store.create_queue("dead")
         with queues_at(server.endpoint) as queues:
-            assert queues.hand_over(messages) == [True] * len(messages)
+            assert queues.hand_over(messages) == [TAKEN] * len(messages)
         assert len(server.store.messages("dead")) == len(messages)
 
 
 def test_a_body_that_is_too_long_harms_no_other() -> None:
     with Server(taking()) as server, queues_at(server.url) as queues:
-        assert queues.hand_over([QueueMessage("dead", "x" * (BODY_BYTES + 1)), MESSAGE]) == [False, True]
+        assert queues.hand_over([QueueMessage("dead", "x" * (BODY_BYTES + 1)), MESSAGE]) == [REFUSED, TAKEN]

@@ -85,7 +85,7 @@ def test_ten_targets_share_a_request_and_an_eleventh_needs_another() -> None:
 def test_queues_and_topics_cost_a_month_whatever_is_pushed(capsys: pytest.CaptureFixture[str]) -> None:
     last = run(capsys, "--pushes", "0", "--price-queue-day", "1", "--price-topic-day", "10")[-1]
 
-    assert last.endswith("5 queues, 1 topic of MNS: 450.00 USD")
+    assert last.endswith("5 queues and 1 topic of MNS: 450.00 USD")
 
 
 @pytest.mark.parametrize(

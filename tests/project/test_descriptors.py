@@ -197,15 +197,18 @@ def test_queues_and_worker_of_the_functions_are_within_reach() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("mpaas-push-retry-", "nothing lets PUSH_RETRY_QUEUE of s.yaml, mpaas-push-retry-dev, be sent to"),
+        (
+            "mpaas-push-retry-",
+            "does not allow mns:SendMessage on mpaas-push-retry-dev, PUSH_RETRY_QUEUE of s.yaml",
+        ),
         (
             "mpaas-push-dead-",
-            "nothing lets PUSH_DEAD_LETTER_QUEUE of s.yaml, mpaas-push-dead-dev, be sent to",
+            "does not allow mns:SendMessage on mpaas-push-dead-dev, PUSH_DEAD_LETTER_QUEUE of s.yaml",
         ),
-        ("mpaas-push-failed-", "nothing lets the failure destination of s.yaml, "),
+        ("mpaas-push-failed-", "does not allow mns:SendMessage on acs:mns:"),
         (
             "mpaas-queue-push-",
-            "nothing lets PUSH_WORKER_FUNCTION of s.yaml, mpaas-queue-push-dev, be invoked",
+            "does not allow fc:InvokeFunction on mpaas-queue-push-dev, PUSH_WORKER_FUNCTION of s.yaml",
         ),
     ],
 )

@@ -42,7 +42,7 @@ TRIGGERS = [
     (window(10001), "runOptions.batchWindow.CountBasedWindow", "less than or equal to 10000"),
     (window(1, 16), "runOptions.batchWindow.TimeBasedWindow", "less than or equal to 15"),
     (run(mode="stream"), "runOptions.mode", "'event-streaming' or 'event-driven'"),
-    (stream("Kafka", runOptions={"mode": "event-driven"}), "", "Kafka is streamed only"),
+    (stream("Kafka", runOptions={"mode": "event-driven"}), "", "must be event-streaming for Kafka"),
     (run(errorsTolerance="SOME"), "runOptions.errorsTolerance", "'ALL' or 'NONE'"),
     (
         run(retryStrategy={"PushRetryStrategy": "X"}),
@@ -58,7 +58,7 @@ TRIGGERS = [
     (delivery(eventSchema="Raw"), "eventSinkConfig.deliveryOption.eventSchema", "'CloudEvents'"),
     (delivery(concurrency=301), "eventSinkConfig.deliveryOption.concurrency", "less than or equal to 300"),
     (stream(asyncInvocationType="true"), "asyncInvocationType", "valid boolean"),
-    (stream(eventRuleFilterPattern="{"), "eventRuleFilterPattern", "no JSON"),
+    (stream(eventRuleFilterPattern="{"), "eventRuleFilterPattern", "not JSON"),
     (trigger_document("timer", cronExpression=None), "cronExpression", "valid string"),
     (trigger_document("timer", cronExpression="0 0 25 * * *"), "cronExpression", "hours: '25'"),
     (trigger_document("timer", payload={"job": "sync"}), "payload", "valid string"),
@@ -68,7 +68,7 @@ TRIGGERS = [
     (trigger_document("mns_topic", notifyStrategy="NEVER"), "notifyStrategy", "'BACKOFF_RETRY'"),
     (trigger_document("mns_topic", filterTag="x" * 17), "filterTag", "at most 16 characters"),
     (trigger_document("oss", events=[]), "events", "at least 1 item"),
-    (trigger_document("oss", events=["ObjectCreated:PutObject"]), "events.0", "is no event of OSS"),
+    (trigger_document("oss", events=["ObjectCreated:PutObject"]), "events.0", "is not an event of OSS"),
 ]
 
 

@@ -112,7 +112,7 @@ def test_a_name_that_cannot_be_a_function_is_refused(
 
     assert make(project, name, "kafka") == 1
 
-    assert "cannot be a function" in capsys.readouterr().err
+    assert "is not a valid NAME" in capsys.readouterr().err
     assert snapshot(project) == before
 
 
@@ -125,7 +125,7 @@ def test_nothing_is_overwritten(project: Path, path: str, capsys: pytest.Capture
 
     assert make(project, "orders", "kafka") == 1
 
-    assert f"nothing was made: {path.format('orders')} exists" in capsys.readouterr().err
+    assert f"nothing was created: {path.format('orders')} already exists" in capsys.readouterr().err
     assert snapshot(project) == before
 
 
@@ -150,7 +150,7 @@ def without(text: str, keys: Iterable[str]) -> str:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda text: text.replace("  queue_push:", "  orders:"), "has resources.orders already"),
+        (lambda text: text.replace("  queue_push:", "  orders:"), "already has resources.orders"),
         (lambda text: text.replace("resources:\n", "'resources':\n"), "add the function by hand"),
         (lambda text: text.replace("  stage: ${env('STAGE', 'dev')}\n", ""), "vars.stage"),
         (lambda text: without(text, ["extend"]), "add the function by hand"),
@@ -179,7 +179,7 @@ def test_without_the_function_to_start_from_nothing_is_made(
 
     assert make(project, "orders", "kafka") == 1
 
-    assert "functions/queue_push/index.py, which the code is copied from" in capsys.readouterr().err
+    assert "functions/queue_push/index.py, the code to copy" in capsys.readouterr().err
 
 
 # --- the page
@@ -245,7 +245,7 @@ def test_the_page_leads_from_the_first_file_to_the_first_push(
 def test_an_order_that_is_none_becomes_a_dead_letter(tmp_path: Path) -> None:
     (tmp_path / "index.py").write_text(blocks("index")[0], "utf-8")
     with QueueStack("order_events", folder=tmp_path) as stack:
-        report = stack.deliver({"id": 1, "customer": "user-1"}, {"id": 2}, "no JSON")
+        report = stack.deliver({"id": 1, "customer": "user-1"}, {"id": 2}, "not JSON")
 
         assert report["outcomes"] == {"accepted": 1, "refused": 2}
         assert stack.accepted == ["user-1"]

@@ -227,7 +227,9 @@ def test_a_setting_of_ones_own_becomes_a_parameter(project: Path) -> None:
 
 def test_what_no_stack_can_have_is_refused(project: Path) -> None:
     code = "      code: ./functions/timer_push"
-    with pytest.raises(DescriptorError, match="timer_push.props.scalingConfig: has no place in template.yml"):
+    with pytest.raises(
+        DescriptorError, match="timer_push.props.scalingConfig: is not supported in template.yml"
+    ):
         changed(project, code, f"{code}\n      scalingConfig: {{}}")
 
 

@@ -71,7 +71,7 @@ def test_the_project_is_valid(validate: Validate) -> None:
         "ok    s.prod.yaml: 4 functions, 7 triggers, 1 message of timers",
         "ok    s.sources.yaml: 7 functions, 10 triggers, 1 message of timers",
         "ok    s.staging.yaml: 4 functions, 7 triggers, 1 message of timers",
-        "ok    template.yml: what `make template` makes of s.yaml",
+        "ok    template.yml: up to date with s.yaml",
         "ok    deploy/policies/deployer.json: 12 statements",
         "ok    deploy/policies/function.json: 7 statements",
         "ok    functions/event_push/rules.yaml: 3 rules",
@@ -93,7 +93,7 @@ STREAM = "resources.queue_push.props.triggers.pushes.triggerConfig"
 SEEDS = [
     # The frame of s.yaml
     (S, "edition: 3.0.0", "edition: 2.0.0", "edition: is '2.0.0'; must be 3.0.0"),
-    (S, "template:\n", "templates:\n", "templates: is not known here; did you mean template?"),
+    (S, "template:\n", "templates:\n", "templates: is not allowed here; did you mean template?"),
     (
         S,
         "component: fc3@0.1.22",
@@ -110,13 +110,13 @@ SEEDS = [
         S,
         "    extend:\n",
         "    extends:\n",
-        "resources.queue_push.extends: is not known here; did you mean extend?",
+        "resources.queue_push.extends: is not allowed here; did you mean extend?",
     ),
     (
         S,
         "name: function",
         "name: funktion",
-        "resources.queue_push.extend.name: there is no template 'funktion'",
+        "resources.queue_push.extend.name: the template 'funktion' does not exist",
     ),
     (
         S,
@@ -128,14 +128,14 @@ SEEDS = [
         S,
         "'unset')}",
         "'unset')",
-        "resources.http_push.props.environmentVariables.MPAAS_APP_ID: \"${env('MPAAS_APP_ID', 'unset')\" holds ${ that is not closed",
+        "resources.http_push.props.environmentVariables.MPAAS_APP_ID: \"${env('MPAAS_APP_ID', 'unset')\" has ${ without }",
     ),
     # Functions
     (
         S,
         "    memorySize: 512",
         "    memroySize: 512",
-        "template.function.memroySize: is not known here; did you mean memorySize?",
+        "template.function.memroySize: is not allowed here; did you mean memorySize?",
     ),
     (S, "timeout: 60", "timeout: '60'", "template.function.timeout: input should be a valid integer"),
     (
@@ -160,7 +160,7 @@ SEEDS = [
         S,
         "handler: index.handler",
         "handler: main.handler",
-        "resources.http_push.props.code: there is no ./functions/http_push/main.py for the handler main.handler",
+        "resources.http_push.props.code: has no file main.py for the handler main.handler",
     ),
     (
         S,
@@ -172,7 +172,7 @@ SEEDS = [
         S,
         "memorySize: 512",
         "memorySize: 4096",
-        "resources.http_push.props: memorySize 4096 does not fit cpu 0.35",
+        "resources.http_push.props: memorySize 4096 does not match cpu 0.35",
     ),
     (S, "cpu: 0.35", "cpu: 0.33", "template.function.cpu: must be a multiple of 0.05"),
     (
@@ -185,20 +185,20 @@ SEEDS = [
         S,
         ":role/mpaas-push-",
         ":role/MpaasPush-",
-        "template.function.role: is 'acs:ram::000000000000:role/MpaasPush-dev'; must be a role in small letters",
+        "template.function.role: is 'acs:ram::000000000000:role/MpaasPush-dev'; must be a role in lower case",
     ),
     (S, "layers/mpaas-push-dev/versions/1", "layers/mpaas-push-dev", "template.function.layers.0: is "),
     (
         S,
         "logstore: functions",
         "logStore: functions",
-        "template.function.logConfig.logStore: is not known here; did you mean logstore?",
+        "template.function.logConfig.logStore: is not allowed here; did you mean logstore?",
     ),
     (
         S,
         "code: ./functions/http_push",
         "code: ./functions/htp_push",
-        "resources.http_push.props.code: there is no ./functions/htp_push/index.py",
+        "resources.http_push.props.code: has no file index.py",
     ),
     (
         S,
@@ -210,7 +210,7 @@ SEEDS = [
         S,
         "mpaas-timer-push-",
         "mpaas-queue-push-",
-        "resources.timer_push.props.functionName: mpaas-queue-push-dev is also that of resources.queue_push",
+        "resources.timer_push.props.functionName: mpaas-queue-push-dev is also the name in resources.queue_push",
     ),
     (
         S,
@@ -228,7 +228,7 @@ SEEDS = [
         S,
         "    asyncInvokeConfig:\n      max",
         "    asyncInvokeConfigs:\n      max",
-        "template.function.asyncInvokeConfigs: is not known here",
+        "template.function.asyncInvokeConfigs: is not allowed here",
     ),
     (
         S,
@@ -241,7 +241,7 @@ SEEDS = [
         S,
         "PUSH_RETRY_QUEUE:",
         "PUSH_RETRY_QEUE:",
-        "template.function.environmentVariables.PUSH_RETRY_QEUE: is no setting; did you mean PUSH_RETRY_QUEUE?",
+        "template.function.environmentVariables.PUSH_RETRY_QEUE: is not a setting; did you mean PUSH_RETRY_QUEUE?",
     ),
     (
         S,
@@ -259,13 +259,13 @@ SEEDS = [
         S,
         "MPAAS_WORKSPACE_ID:",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET: x\n      MPAAS_WORKSPACE_ID:",
-        "template.function.environmentVariables.ALIBABA_CLOUD_ACCESS_KEY_SECRET: keys stand in no descriptor",
+        "template.function.environmentVariables.ALIBABA_CLOUD_ACCESS_KEY_SECRET: must not be in a descriptor",
     ),
     (
         S,
         "MPAAS_WORKSPACE_ID:",
         "FC_REGION: x\n      MPAAS_WORKSPACE_ID:",
-        "template.function.environmentVariables.FC_REGION: names with FC_ belong to Function Compute",
+        "template.function.environmentVariables.FC_REGION: names that start with FC_ are reserved by Function Compute",
     ),
     # Triggers
     (
@@ -296,25 +296,25 @@ SEEDS = [
         S,
         "0 0 9 * * *",
         "0 9 * * *",
-        "resources.timer_push.props.triggers.morning.triggerConfig.cronExpression: 5 fields; 6 are needed: seconds",
+        "resources.timer_push.props.triggers.morning.triggerConfig.cronExpression: has 5 fields; must have 6: seconds",
     ),
     (
         S,
         "0 0 9 * * *",
         "0 0 25 * * *",
-        "resources.timer_push.props.triggers.morning.triggerConfig.cronExpression: hours: '25': 0 to 23",
+        "resources.timer_push.props.triggers.morning.triggerConfig.cronExpression: hours: '25': must be 0 to 23",
     ),
     (
         S,
         "Asia/Shanghai",
         "Asia/Shanghia",
-        "resources.timer_push.props.triggers.morning.triggerConfig.cronExpression: 'Asia/Shanghia' is no time zone",
+        "resources.timer_push.props.triggers.morning.triggerConfig.cronExpression: 'Asia/Shanghia' is not a time zone",
     ),
     (
         S,
         "enable: false",
         "enabled: false",
-        "resources.timer_push.props.triggers.morning.triggerConfig.enabled: is not known here; did you mean enable?",
+        "resources.timer_push.props.triggers.morning.triggerConfig.enabled: is not allowed here; did you mean enable?",
     ),
     (
         S,
@@ -338,7 +338,7 @@ SEEDS = [
         S,
         "triggerType: oss",
         "triggerType: tablestore",
-        "resources.event_push.props.triggers.uploads: triggerType: the functions serve http, timer",
+        "resources.event_push.props.triggers.uploads: triggerType must be one of http, timer",
     ),
     (
         S,
@@ -350,7 +350,7 @@ SEEDS = [
         S,
         "Pattern: '{}'",
         "Pattern: '{'",
-        f"{STREAM}.eventRuleFilterPattern: the pattern is no JSON",
+        f"{STREAM}.eventRuleFilterPattern: the pattern is not JSON",
     ),
     (
         S,
@@ -362,7 +362,7 @@ SEEDS = [
         S,
         '[{"prefix": "order:"}',
         '[{"prefx": "order:"}',
-        "resources.event_push.props.triggers.events.triggerConfig.eventRuleFilterPattern: type: 'prefx' is no operator; did you mean prefix?",
+        "resources.event_push.props.triggers.events.triggerConfig.eventRuleFilterPattern: type: 'prefx' is not an operator; did you mean prefix?",
     ),
     (
         S,
@@ -399,19 +399,19 @@ SEEDS = [
         S,
         "oss:ObjectCreated:PutObject",
         "ObjectCreated:PutObject",
-        "resources.event_push.props.triggers.uploads.triggerConfig.events.0: 'ObjectCreated:PutObject' is no event of OSS; did you mean oss:ObjectCreated:PutObject?",
+        "resources.event_push.props.triggers.uploads.triggerConfig.events.0: 'ObjectCreated:PutObject' is not an event of OSS; did you mean oss:ObjectCreated:PutObject?",
     ),
     (
         S,
         "oss:ObjectCreated:PutObject",
         "oss:ObjectCreated:PutObjects",
-        "resources.event_push.props.triggers.uploads.triggerConfig.events.0: 'oss:ObjectCreated:PutObjects' is no event of OSS; did you mean oss:ObjectCreated:PutObject?",
+        "resources.event_push.props.triggers.uploads.triggerConfig.events.0: 'oss:ObjectCreated:PutObjects' is not an event of OSS; did you mean oss:ObjectCreated:PutObject?",
     ),
     (
         S,
         "'cn-hangzhou')}",
         "'cn-hangzou')}",
-        "template.function.region: 'cn-hangzou' is no region of Function Compute; did you mean cn-hangzhou?",
+        "template.function.region: 'cn-hangzou' is not a region of Function Compute; did you mean cn-hangzhou?",
     ),
     (
         S,
@@ -423,17 +423,22 @@ SEEDS = [
         S,
         "triggerName: retries",
         "triggerName: pushes",
-        "resources.queue_push.props.triggers: two are called pushes",
+        "resources.queue_push.props.triggers: duplicate triggerName: pushes",
     ),
     # How the functions hang together
     (
         S,
         "code: ./functions/timer_push",
         "code: ./functions/timer_push\n      runtime: python3.12",
-        "resources.timer_push.props.runtime: is python3.12, that of mpaas-queue-push-dev python3.10: one layer",
+        "resources.timer_push.props.runtime: is python3.12, but mpaas-queue-push-dev has python3.10: they share",
     ),
-    (S, "timeout: 60", "timeout: 600", "template.function.timeout: is 600 s; a function that a stream calls"),
-    (S, "internetAccess: true", "internetAccess: false", "template.function.internetAccess: without it and"),
+    (S, "timeout: 60", "timeout: 600", "template.function.timeout: is 600 s; at most 300 s"),
+    (
+        S,
+        "internetAccess: true",
+        "internetAccess: false",
+        "template.function.internetAccess: must be true, or",
+    ),
     (
         S,
         "methods: [GET, POST]",
@@ -444,7 +449,7 @@ SEEDS = [
         S,
         "PUSH_RETRY_QUEUE: mpaas-push-retry-${vars.stage}",
         "PUSH_RETRY_QUEUE: mpaas-push-later-${vars.stage}",
-        "template.function.environmentVariables.PUSH_RETRY_QUEUE: no trigger that is on reads mpaas-push-later-dev",
+        "template.function.environmentVariables.PUSH_RETRY_QUEUE: no enabled trigger reads mpaas-push-later-dev",
     ),
     (
         S,
@@ -470,13 +475,13 @@ SEEDS = [
         S,
         "QueueName: mpaas-push-retry-${vars.stage}",
         "QueueName: mpaas-push-${vars.stage}",
-        "resources.queue_push.props.triggers.retries.triggerConfig: mpaas-push-dev is read by pushes too",
+        "resources.queue_push.props.triggers.retries.triggerConfig: mpaas-push-dev is also read by pushes",
     ),
     (
         S,
         "PUSH_WORKER_FUNCTION: mpaas-queue-push-${vars.stage}",
         "PUSH_WORKER_FUNCTION: mpaas-queues-push-${vars.stage}",
-        "resources.http_push.props.environmentVariables.PUSH_WORKER_FUNCTION: mpaas-queues-push-dev is no function",
+        "resources.http_push.props.environmentVariables.PUSH_WORKER_FUNCTION: mpaas-queues-push-dev is not a function",
     ),
     (
         S,
@@ -488,7 +493,7 @@ SEEDS = [
         S,
         "MPAAS_WORKSPACE_ID:",
         "MPAAS_ENDPOINT: http://127.0.0.1:8081\n      MPAAS_WORKSPACE_ID:",
-        "template.function.environmentVariables.MPAAS_ENDPOINT: leads to the function's own instance",
+        "template.function.environmentVariables.MPAAS_ENDPOINT: names the function's own instance",
     ),
     (
         S,
@@ -518,10 +523,10 @@ SEEDS = [
         "s.prod.yaml",
         "    props:\n",
         "    props:\n      role: acs:ram::${vars.accountId}:role/mpaas-push-staging\n",
-        "resources.queue_push.props.role: names what belongs to the stage staging",
+        "resources.queue_push.props.role: names a resource of the stage staging",
     ),
     # Overlays
-    ("s.prod.yaml", "extend: s.yaml", "extend: base.yaml", "extend: there is no file base.yaml"),
+    ("s.prod.yaml", "extend: s.yaml", "extend: base.yaml", "extend: base.yaml does not exist"),
     (
         "s.prod.yaml",
         "reservedConcurrency: 50",
@@ -533,20 +538,20 @@ SEEDS = [
         "s.staging.yaml",
         "stage: staging",
         "stage: prod",
-        "resources.http_push.props.functionName: mpaas-http-push-prod is also that of s.prod.yaml",
+        "resources.http_push.props.functionName: mpaas-http-push-prod is also the name in s.prod.yaml",
     ),
     # template.yml against s.yaml
     (
         TEMPLATE,
         "ROSTemplateFormatVersion: '2015-09-01'",
         "ROSTemplateFormatVersion: '2015-09-02'",
-        "ROSTemplateFormatVersion: is '2015-09-02'; it would be '2015-09-01' if made of s.yaml: run make template",
+        "ROSTemplateFormatVersion: is '2015-09-02', should be '2015-09-01': run make template",
     ),
     (
         TEMPLATE,
         "TopicName: {'Fn::Sub': 'mpaas-push-${Stage}'}",
         "TopicName: {'Fn::Sub': 'mpaas-topic-${Stage}'}",
-        "Resources.Topic.Properties.TopicName.Fn::Sub: is 'mpaas-topic-${Stage}'; it would be",
+        "Resources.Topic.Properties.TopicName.Fn::Sub: is 'mpaas-topic-${Stage}', should be",
     ),
     (
         TEMPLATE,
@@ -558,14 +563,14 @@ SEEDS = [
         TEMPLATE,
         "VisibilityTimeout: 90",
         "VisibilityTimeout: 60",
-        "Resources.BatchesQueue.Properties.VisibilityTimeout: is 60; it would be 90",
+        "Resources.BatchesQueue.Properties.VisibilityTimeout: is 60, should be 90",
     ),
-    (TEMPLATE, "Outputs:", "Output:", "Output: is set; it would be missing"),
+    (TEMPLATE, "Outputs:", "Output:", "Output: is set, should be missing"),
     (
         TEMPLATE,
         "Type: ALIYUN::FC3::LayerVersion",
         "Type: ALIYUN::FC3::LayerVersions",
-        "Resources.Layer.Type: is 'ALIYUN::FC3::LayerVersions'; it would be 'ALIYUN::FC3::LayerVersion'",
+        "Resources.Layer.Type: is 'ALIYUN::FC3::LayerVersions', should be 'ALIYUN::FC3::LayerVersion'",
     ),
     (
         TEMPLATE,
@@ -589,31 +594,31 @@ SEEDS = [
         TEMPLATE,
         "DependsOn: Topic",
         "DependsOn: Topics",
-        "Resources.QueuePushAnnouncementsTrigger.DependsOn: is 'Topics'; it would be 'Topic'",
+        "Resources.QueuePushAnnouncementsTrigger.DependsOn: is 'Topics', should be 'Topic'",
     ),
     (
         TEMPLATE,
         "Default: dev\n",
         "Default: development\n",
-        "Parameters.Stage.Default: differs if made of s.yaml: run make template",
+        "Parameters.Stage.Default: differs: run make template",
     ),
     (
         TEMPLATE,
         "MessageRetentionPeriod: 604800",
         "MessageRetention: 604800",
-        "Resources.BatchesQueue.Properties.MessageRetention: is 604800; it would be missing",
+        "Resources.BatchesQueue.Properties.MessageRetention: is 604800, should be missing",
     ),
     (
         TEMPLATE,
         "VisibilityTimeout: 90",
         "VisibilityTimeout: 90s",
-        "Resources.BatchesQueue.Properties.VisibilityTimeout: is '90s'; it would be 90",
+        "Resources.BatchesQueue.Properties.VisibilityTimeout: is '90s', should be 90",
     ),
     (
         TEMPLATE,
         "      Timeout: 60",
         "      Timeuot: 60",
-        "Resources.QueuePush.Properties.Timeout: is missing; it would be 60",
+        "Resources.QueuePush.Properties.Timeout: is missing, should be 60",
     ),
     (
         TEMPLATE,
@@ -637,19 +642,19 @@ SEEDS = [
         TEMPLATE,
         "      Timeout: 60",
         "      Timeout: 90",
-        "Resources.QueuePush.Properties.Timeout: is 90; it would be 60",
+        "Resources.QueuePush.Properties.Timeout: is 90, should be 60",
     ),
     (
         TEMPLATE,
         "      Runtime: python3.10",
         "      Runtime: python3.12",
-        "Resources.QueuePush.Properties.Runtime: is 'python3.12'; it would be 'python3.10'",
+        "Resources.QueuePush.Properties.Runtime: is 'python3.12', should be 'python3.10'",
     ),
     (
         TEMPLATE,
         "PUSH_LEDGER_URL: {Ref: LedgerUrl}",
         "PUSH_LEDGER: {Ref: LedgerUrl}",
-        "Resources.QueuePush.Properties.EnvironmentVariables.PUSH_LEDGER_URL: is missing; it would be set",
+        "Resources.QueuePush.Properties.EnvironmentVariables.PUSH_LEDGER_URL: is missing, should be set",
     ),
     (
         TEMPLATE,
@@ -661,26 +666,26 @@ SEEDS = [
         TEMPLATE,
         "authType: function",
         "authType: anonymous",
-        "Resources.HttpPushHttpTrigger.Properties.TriggerConfig.authType: is 'anonymous'; it would be 'function'",
+        "Resources.HttpPushHttpTrigger.Properties.TriggerConfig.authType: is 'anonymous', should be 'function'",
     ),
     (
         TEMPLATE,
         "TriggerName: uploads",
         "TriggerName: upload",
-        "Resources.EventPushUploadsTrigger.Properties.TriggerName: is 'upload'; it would be 'uploads'",
+        "Resources.EventPushUploadsTrigger.Properties.TriggerName: is 'upload', should be 'uploads'",
     ),
     (
         TEMPLATE,
         "      AsyncTask: true\n",
         "",
-        "Resources.QueuePushAsync.Properties.AsyncTask: is missing; it would be True",
+        "Resources.QueuePushAsync.Properties.AsyncTask: is missing, should be True",
     ),
     # Policies
     (
         FUNCTION,
         '"mns:SendMessage"',
         '"mns:SendMessage", "mns:DeleteQueue"',
-        "Statement.1.Action.1: mns:DeleteQueue is more than the functions call",
+        "Statement.1.Action.1: mns:DeleteQueue is not needed by the functions",
     ),
     (
         FUNCTION,
@@ -698,7 +703,7 @@ SEEDS = [
         FUNCTION,
         "mpaas-push-dead-${Stage}",
         "mpaas-push-gone-${Stage}",
-        "Statement: nothing lets PUSH_DEAD_LETTER_QUEUE of s.yaml, mpaas-push-dead-dev, be sent to",
+        "Statement: does not allow mns:SendMessage on mpaas-push-dead-dev, PUSH_DEAD_LETTER_QUEUE of s.yaml",
     ),
     (
         FUNCTION,
@@ -730,7 +735,7 @@ SEEDS = [
         DEPLOYER,
         'functions/mpaas-*-push-${Stage}"',
         'functions/mpaas-*"',
-        f"Statement.0.Resource.0: {HERE}functions/mpaas-* is too wide: only mpaas-…-${{Stage}} is the stage's",
+        f"Statement.0.Resource.0: {HERE}functions/mpaas-* is too wide: must be mpaas-…-${{Stage}}",
     ),
     (
         DEPLOYER,
@@ -760,7 +765,7 @@ SEEDS = [
         DEPLOYER,
         '"ram:PassRole"',
         '"ram:PassRole", "ram:CreateRole"',
-        "Statement.3.Action.1: ram:CreateRole: an administrator makes roles",
+        "Statement.3.Action.1: ram:CreateRole: only an administrator",
     ),
     (
         DEPLOYER,
@@ -783,19 +788,19 @@ SEEDS = [
         DEPLOYER,
         '"Action": ["fc:CreateTrigger", "fc:UpdateTrigger"]',
         '"Action": ["fc:EnableHTTPTriggerAnonymous"]',
-        "Statement: nothing denies fc:CreateTrigger and fc:UpdateTrigger on * if StringEquals fc:EnableHTTP",
+        "Statement: must deny fc:CreateTrigger and fc:UpdateTrigger on * if StringEquals fc:EnableHTTP",
     ),
     (
         DEPLOYER,
         '"Action": ["fc:CreateTrigger", "fc:UpdateTrigger"]',
         '"Action": ["fc:CreateTrigger"]',
-        "Statement: nothing denies fc:UpdateTrigger on * if StringEquals fc:EnableHTTPTriggerAnonymous is true",
+        "Statement: must deny fc:UpdateTrigger on * if StringEquals fc:EnableHTTPTriggerAnonymous is true",
     ),
     (
         DEPLOYER,
         '"fc:EnableHTTPTriggerAnonymous": ["true"]',
         '"fc:EnableHTTPTriggerAnonymous": ["false"]',
-        "Statement: nothing denies fc:CreateTrigger and fc:UpdateTrigger",
+        "Statement: must deny fc:CreateTrigger and fc:UpdateTrigger",
     ),
     (
         DEPLOYER,
@@ -866,7 +871,7 @@ def test_a_key_that_stands_twice_is_found(project: Path, validate: Validate, fil
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b"MPAAS_APP_ID=\xe9\n", "is no UTF-8"),
+        (b"MPAAS_APP_ID=\xe9\n", "is not UTF-8"),
         (b'MPAAS_WORKSPACE_ID="default"  # ours\n', "MPAAS_WORKSPACE_ID: must be the plain value"),
         (b"MPAAS_WORKSPACE_ID=default # ours\n", "MPAAS_WORKSPACE_ID: must be the plain value"),
     ],
@@ -1003,15 +1008,15 @@ def test_no_mistake_whatever_ends_in_a_traceback(
             "ALIBABA_CLOUD_REGION_ID=Hangzhou",
             "ALIBABA_CLOUD_REGION_ID: is 'Hangzhou': put a region such as cn-hangzhou into",
         ),
-        ("UPLOADS_BUKET=x", "UPLOADS_BUKET: is no setting; did you mean UPLOADS_BUCKET?"),
+        ("UPLOADS_BUKET=x", "UPLOADS_BUKET: is not a setting; did you mean UPLOADS_BUCKET?"),
         (
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET=swordfish",
-            "ALIBABA_CLOUD_ACCESS_KEY_SECRET: keys stand in no file",
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET: must not be in a file",
         ),
         ("PUSH_LEDGER_URL=http://cache", "PUSH_LEDGER_URL: must be a URL such as rediss://"),
-        ("PUSH_ON_UNKNOWN=retry", "PUSH_ON_UNKNOWN: is read by no descriptor: write it into"),
-        ("MPAAS_APP_ID=ONEX1\nMPAAS_APP_ID=ONEX2", "line 2: MPAAS_APP_ID stands here a second time"),
-        ("FC_REGION=cn-hangzhou", "FC_REGION: names with FC_ belong to Function Compute"),
+        ("PUSH_ON_UNKNOWN=retry", "PUSH_ON_UNKNOWN: is not read by any descriptor: add it to"),
+        ("MPAAS_APP_ID=ONEX1\nMPAAS_APP_ID=ONEX2", "line 2: MPAAS_APP_ID is a duplicate"),
+        ("FC_REGION=cn-hangzhou", "FC_REGION: names that start with FC_ are reserved by Function Compute"),
         ("ALIBABA_CLOUD_REGION_ID", "line 1: must be NAME=value"),
     ],
 )
@@ -1117,7 +1122,7 @@ def test_a_function_of_the_example_of_sources_can_be_copied_as_it_is(
     assert function
     with (project / "s.yaml").open("a", encoding="utf-8") as descriptor:
         descriptor.write("\n" + function[0].rstrip().replace("Enable: false", "Enable: true") + "\n")
-    assert any("until the instance is named in .env" in line for line in validate()[1])
+    assert any("until .env names the instance" in line for line in validate()[1])
     (project / ".env").write_text(FILLED + f"MPAAS_APP_ID=ONEX1\n{instance}\n")
 
     lines = validate()[1]

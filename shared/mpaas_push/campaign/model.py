@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Audience", "Campaign", "Window", "campaign_schema", "read_document"]
 
 MAX_PACE = 100_000
-"""Targets a second; mPaaS's own quota is lower (pushsimple.md: Limits)."""
+"""Targets a second: more than any quota of mPaaS allows."""
 SAMPLE_TARGET = "user"
 """Stands for a row's target where a message is judged before there is one."""
 
