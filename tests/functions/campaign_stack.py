@@ -115,6 +115,7 @@ class CampaignStack:
             settings = Settings(oss_endpoint=self.oss.endpoint)
             keys_of_role = Credentials(ROLE.access_key_id, ROLE.access_key_secret, ROLE.security_token)
             self.objects = OssObjects(settings, keys_of_role)
+            opened.callback(self.objects.close)
             self._opened = opened.pop_all()
         return self
 

@@ -25,6 +25,8 @@ from mpaas_push.triggers.record import UnreadableElement
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mpaas_push.credentials import Credentials
+
 __all__ = ["CampaignTools", "handle", "shared_store"]
 
 DOCUMENT_BYTES = 1 << 20
@@ -66,7 +68,7 @@ class CampaignTools:
     @cached_property
     def objects(self) -> OssObjects:
         """The objects of OSS."""
-        return OssObjects(self.settings, self.invocation.credentials)
+        return _objects(self.invocation.credentials)
 
     @property
     def controls(self) -> Controls:
@@ -113,6 +115,12 @@ def shared_store() -> CampaignStore:
         StoreUnavailable: it names none.
     """
     return store_of(Settings.from_env())
+
+
+@lru_cache(maxsize=1)
+def _objects(credentials: Credentials) -> OssObjects:
+    """Return the connections to OSS of this instance, made anew when its keys have been."""
+    return OssObjects(Settings.from_env(), credentials)
 
 
 @lru_cache(maxsize=1)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["ObjectInfo", "Objects", "OssObjects"]
 
 
+TRIES, CONNECT_SECONDS, READ_SECONDS = 4, 5, 20
+"""Of each request: how often it is tried, and for how long silence is borne."""
+
+
 @dataclass(frozen=True)
 class ObjectInfo:
     """What is known of an object without reading it: its bytes and the ETag of its content."""
@@ -61,7 +65,7 @@ class Objects(Protocol):
 
 
 class OssObjects:
-    """Objects of the buckets of one region. Made for one invocation: keys rotate."""
+    """Objects of the buckets of one region, with one AccessKey: keys rotate."""
 
     def __init__(self, settings: Settings, credentials: Credentials, *, inside: bool = True) -> None:
         """Open nothing yet.
@@ -86,7 +90,11 @@ class OssObjects:
         config.credentials_provider, config.region, config.endpoint = provider, region, endpoint
         # A stand-in on loopback has no host for each bucket.
         config.use_path_style = is_loopback(urlsplit(endpoint).hostname or "")
-        config.connect_timeout, config.readwrite_timeout, config.retry_max_attempts = 5, 20, 4
+        config.retry_max_attempts = TRIES
+        self._http = oss.transport.RequestsHttpClient(
+            connect_timeout=CONNECT_SECONDS, readwrite_timeout=READ_SECONDS
+        )
+        config.http_client = self._http
         self._client = oss.Client(config)
 
     def info(self, bucket: str, key: str) -> ObjectInfo:
@@ -162,6 +170,10 @@ class OssObjects:
     def delete(self, bucket: str, key: str) -> None:
         """See `Objects`."""
         self._do(f"oss://{bucket}/{key}", "delete_object", bucket=bucket, key=key)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
 
     def _do(self, what: str, operation: str, **request: Any) -> Any:
         name = "".join(map(str.capitalize, operation.split("_")))

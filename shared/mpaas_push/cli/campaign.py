@@ -10,7 +10,7 @@ import csv
 import json
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,14 +101,20 @@ class _FileObjects:
 
 
 def _check(options: argparse.Namespace) -> int:
+    settings = Settings.from_env()
+    campaign = Campaign.parse(_document(options), settings)
+    source: Any = nullcontext(_FileObjects(options.audience)) if options.audience else _oss(settings)
+    with source as objects:
+        return _check_all(campaign, objects, settings)
+
+
+def _check_all(campaign: Campaign, objects: Any, settings: Settings) -> int:
+    """Read every row of an audience, as a worker would, and say what becomes of it."""
     from mpaas_push.campaign.audience import InvalidRow, Row, RowReader
     from mpaas_push.campaign.block import Composer
     from mpaas_push.campaign.control import MOST_BLOCK_ROWS, read_audience
     from mpaas_push.campaign.pieces import Piece, lines_of
 
-    settings = Settings.from_env()
-    campaign = Campaign.parse(_document(options), settings)
-    objects: Any = _FileObjects(options.audience) if options.audience else _oss(settings)
     audience = campaign.audience
     info, header = read_audience(campaign, objects)
     reader, composer = RowReader(campaign, header), Composer(campaign, settings)
@@ -158,8 +164,11 @@ def _start(options: argparse.Namespace) -> int:
     campaign = Campaign.parse(document, settings)
     if options.audience:
         audience = campaign.audience
-        with _bar("uploading", options.audience.stat().st_size) as update:
-            _oss(settings).upload(
+        with (
+            _oss(settings) as objects,
+            _bar("uploading", options.audience.stat().st_size) as update,
+        ):
+            objects.upload(
                 audience.bucket, audience.key, options.audience, lambda written, _: update(written)
             )
         print(f"uploaded to oss://{audience.bucket}/{audience.key}")
@@ -188,10 +197,10 @@ def _report(options: argparse.Namespace) -> int:
     bucket, _, folder = shown["results"].removeprefix("oss://").partition("/")
     output = options.output.open("w", encoding="utf-8", newline="") if options.output else None
     number = 0
-    with output or nullcontext(sys.stdout) as file:
+    with output or nullcontext(sys.stdout) as file, _oss(Settings.from_env()) as objects:
         writer = csv.DictWriter(file, REPORT_COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        for line in result_lines(_oss(Settings.from_env()), bucket, folder):
+        for line in result_lines(objects, bucket, folder):
             writer.writerow(line)
             number += 1
     print(f"{number:,} rows", file=sys.stderr)
@@ -253,16 +262,19 @@ def _document(options: argparse.Namespace) -> Any:
     return document
 
 
-def _oss(settings: Settings) -> OssObjects:
+@contextmanager
+def _oss(settings: Settings) -> Iterator[OssObjects]:
     from mpaas_push.campaign.objects import OssObjects
 
-    return OssObjects(settings, Credentials.resolve(), inside=False)
+    objects = OssObjects(settings, Credentials.resolve(), inside=False)
+    try:
+        yield objects
+    finally:
+        objects.close()
 
 
 def _bar(title: str, total: int) -> Any:
     """Return a progress bar on a terminal, as a context manager that gives what sets it."""
-    from contextlib import contextmanager
-
     from rich.console import Console  # only operators have it
     from rich.progress import Progress
 
