@@ -183,7 +183,7 @@ def _upload(stack: Stack, trigger: OssTrigger) -> bool:
     oss_client(stack.oss.endpoint, stack.oss.region).put_object(
         oss.PutObjectRequest(bucket=trigger.bucket, key=key, body=b"a statement", metadata={"user": "user-1"})
     )
-    return trigger.wants(ObjectEvent(trigger.bucket, key))
+    return trigger.wants(ObjectEvent(bucket=trigger.bucket, key=key))
 
 
 def _arrives(title: str, cause: Callable[[], object], stack: Stack) -> bool:

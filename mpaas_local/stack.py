@@ -73,7 +73,7 @@ LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "def
 """Defaults of variables that a deployment must set."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ports:
     """The ports of the stack; 0 for a free one."""
 

@@ -38,6 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Keep what all tests hold out of every search for garbage, which it would make slow."""
+    gc.collect()
     gc.freeze()
     gc.enable()
 

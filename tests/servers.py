@@ -35,7 +35,7 @@ PATIENCE = 30.0
 """Seconds after which a server gives up waiting: only a failing test waits that long."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Received:
     """A request as it came off the wire; header names are in lower case."""
 
@@ -143,10 +143,10 @@ def drip(exchange: Exchange) -> bool:
     return False
 
 
-def together(number: int) -> Answer:
-    """Accept, but only when `number` requests wait side by side."""
+def together(number: int, then: Answer | None = None) -> Answer:
+    """Accept, or answer as told, but only when `number` requests wait side by side."""
     barrier = threading.Barrier(number, timeout=PATIENCE)
-    accept = reply()
+    accept = then or reply()
 
     def answer(exchange: Exchange) -> bool:
         barrier.wait()
@@ -288,7 +288,7 @@ class Server:
             if not more:
                 return None
         method, path, _ = first.split(" ")
-        return Received(method, path, headers, body, number)
+        return Received(method=method, path=path, headers=headers, body=body, connection=number)
 
     def _receive(self, connection: socket.socket) -> bytes:
         data = connection.recv(65536)

@@ -160,7 +160,14 @@ def hand_over(chunks: Sequence[Chunk], worker: Worker) -> tuple[list[AcceptedChu
             tasks.append(fate)
             continue
         outcomes += [
-            Outcome(fate.kind, part.targets, fate.request_id, fate.code, fate.text, attempts=fate.attempts)
+            Outcome(
+                kind=fate.kind,
+                targets=part.targets,
+                request_id=fate.request_id,
+                result_code=fate.code,
+                result_message=fate.text,
+                attempts=fate.attempts,
+            )
             for part in chunk.parts
         ]
     return tasks, outcomes

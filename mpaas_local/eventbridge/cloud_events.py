@@ -39,7 +39,7 @@ class BadCloudEvent(ValueError):
     """The request is not a CloudEvent 1.0; the text says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EventTrigger:
     """A trigger of type `eventbridge` with source `Default`: events of cloud products or a custom bus
     (fc-runtime.md: CloudEvents).
@@ -82,10 +82,10 @@ def event_trigger_of(
     """
     config = trigger.trigger_config
     return EventTrigger(
-        function,
-        trigger.trigger_name,
-        config.pattern,
-        config.schema_of_events,
+        function=function,
+        name=trigger.trigger_name,
+        pattern=config.pattern,
+        schema=config.schema_of_events,
         asynchronous=config.async_invocation_type is async_literal,
         enabled=config.trigger_enable,
     )

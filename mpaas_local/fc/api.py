@@ -110,7 +110,9 @@ class _Api:
             for name, value in request.headers.items():
                 headers.setdefault(name, []).append(value)
             path = request.scope["raw_path"].decode("ascii")
-            call = ApiCall(request.method, path, request.url.query, headers, body)
+            call = ApiCall(
+                method=request.method, path=path, query=request.url.query, headers=headers, body=body
+            )
             try:
                 verify(call, self.access_keys)
             except Unsigned as error:

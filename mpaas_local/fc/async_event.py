@@ -30,7 +30,7 @@ _DELIVERY_SECONDS = 30 * 60
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AsyncConfig:
     """`asyncInvokeConfig` of a function (fc-runtime.md: Asynchronous invocation).
 
@@ -69,7 +69,7 @@ class Task:
     state: str = "Enqueued"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecordSender:
     """Delivers records to destinations, each as a job."""
 

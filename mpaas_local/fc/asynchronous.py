@@ -115,7 +115,13 @@ class AsyncQueue:
             clock=self._clock,
             retry_seconds=retry_seconds,
             counts=self._counts,
-            send_record=RecordSender(function, deliver, self._schedule, self._clock, self._counts),
+            send_record=RecordSender(
+                function=function,
+                deliver=deliver,
+                schedule=self._schedule,
+                clock=self._clock,
+                counts=self._counts,
+            ),
         )
 
     def __enter__(self) -> Self:

@@ -18,7 +18,7 @@ LogSink = Callable[[str, str, str], None]
 waits for the call."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """The result of one call, as the Invoke API returns it.
 

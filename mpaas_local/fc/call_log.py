@@ -28,7 +28,7 @@ MOST_LINES = 500
 """Log lines stored of one call."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecordedCall:
     """A finished call.
 

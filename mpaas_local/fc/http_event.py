@@ -34,7 +34,7 @@ TEXT_TYPES = frozenset(
 _HOP_HEADERS = frozenset({"connection", "host", "keep-alive", "trailer", "transfer-encoding"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HttpRequest:
     """A request as received: header names in lower case, path and query undecoded."""
 

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OssTrigger:
     """A native trigger of type `oss` (fc-runtime.md: OSS trigger); always asynchronous.
 
@@ -64,7 +64,12 @@ def oss_trigger_of(trigger: triggers.Oss, function: str) -> OssTrigger:
     config = trigger.trigger_config
     key = config.filter.key
     return OssTrigger(
-        function, trigger.trigger_name, trigger.bucket, tuple(config.events), key.prefix, key.suffix
+        function=function,
+        name=trigger.trigger_name,
+        bucket=trigger.bucket,
+        events=tuple(config.events),
+        prefix=key.prefix,
+        suffix=key.suffix,
     )
 
 

@@ -45,7 +45,7 @@ class Unsigned(Exception):
         super().__init__(message)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ApiCall:
     """A request as received.
 

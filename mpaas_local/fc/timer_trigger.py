@@ -32,7 +32,7 @@ class UnknownTimer(LookupError):
     """No timer has this name, or several have."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timer:
     """One timer trigger.
 
@@ -68,7 +68,13 @@ class Timer:
 def timer_of(trigger: triggers.Timer, function: str) -> Timer:
     """Return the timer of a trigger from `s.yaml`."""
     config = trigger.trigger_config
-    return Timer(function, trigger.trigger_name, config.cron_expression, config.payload, config.enable)
+    return Timer(
+        function=function,
+        name=trigger.trigger_name,
+        expression=config.cron_expression,
+        payload=config.payload,
+        enabled=config.enable,
+    )
 
 
 class Timers:

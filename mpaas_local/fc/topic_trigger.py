@@ -47,7 +47,7 @@ ContentFormat = Literal["STREAM", "JSON"]
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TopicConfig:
     """A trigger of type `mns_topic`.
 
@@ -108,11 +108,11 @@ def topic_of(trigger: triggers.Topic) -> TopicConfig:
     """Return the configuration of a topic trigger from `s.yaml`."""
     config = trigger.trigger_config
     return TopicConfig(
-        trigger.trigger_name,
-        trigger.topic,
-        config.notify_content_format,
-        config.notify_strategy,
-        config.filter_tag,
+        name=trigger.trigger_name,
+        topic=trigger.topic,
+        content_format=config.notify_content_format,
+        strategy=config.notify_strategy,
+        filter_tag=config.filter_tag,
     )
 
 

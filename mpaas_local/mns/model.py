@@ -63,7 +63,7 @@ _NAME_LIMITS = {"Queue": 120, "Topic": 255, "Subscription": 255}
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QueueAttributes:
     """The attributes of a queue.
 
@@ -94,7 +94,7 @@ class QueueAttributes:
         _check(self.polling_wait_seconds, "PollingWaitSeconds", 0, MAX_WAIT_SECONDS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Queue:
     """The current state of a queue; times in seconds since 1970."""
 
@@ -259,7 +259,7 @@ class SubscriptionAttributes:
             _check_characters(getattr(self, attribute.name))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Subscription:
     """A subscription of a topic; times in seconds since 1970."""
 

@@ -462,8 +462,8 @@ class MnsStore:
         ):
             counts[state_of(held, received)] += count
         return Queue(
-            row["name"],
-            attributes_of(row),
+            name=row["name"],
+            attributes=attributes_of(row),
             create_time=row["create_time"],
             last_modify_time=row["last_modify_time"],
             active_messages=counts["active"],

@@ -284,9 +284,9 @@ def _topic(row: sqlite3.Row) -> Topic:
 
 def _subscription(row: sqlite3.Row) -> Subscription:
     return Subscription(
-        row["topic"],
-        row["name"],
-        SubscriptionAttributes(
+        topic=row["topic"],
+        name=row["name"],
+        attributes=SubscriptionAttributes(
             row["endpoint"], row["notify_strategy"], row["notify_content_format"], row["filter_tag"]
         ),
         create_time=row["create_time"],

@@ -68,7 +68,7 @@ class _Push:
         return not legacy and self.parameters.get("StrategyType", "") not in {"", "0"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Judged:
     """The server's judgement of a push."""
 

@@ -119,7 +119,9 @@ class Sandbox:
         text: str | None = None,
     ) -> list[dict[str, Any]]:
         """Entries as `GET /inbox` shows them, newest first."""
-        return self._app.store.find(Filter(limit, offset, after, outcome, target, text))[1]
+        return self._app.store.find(
+            Filter(limit=limit, offset=offset, after=after, outcome=outcome, target=target, text=text)
+        )[1]
 
     def clear(self) -> None:
         """Delete all entries, message ids and ordered faults."""

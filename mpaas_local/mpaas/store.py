@@ -78,7 +78,7 @@ class Answer:
     connection: Literal["kept", "reset", "cut", "left"] = "kept"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One received request, without signature, security token and secrets."""
 
@@ -136,7 +136,7 @@ class Entry:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Filter:
     """Which entries to show: at most `limit`, skipping `offset`, with a seq above `after` and below `before`.
 

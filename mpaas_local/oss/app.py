@@ -249,7 +249,9 @@ class OssApp(Starlette):
         if bucket == VIEW:
             return await view(request, key, dict(query), self._store, self.faults)
         headers = dict(request.headers)
-        signed = Signable(request.method, bucket or None, key or None, query, headers)
+        signed = Signable(
+            method=request.method, bucket=bucket or None, key=key or None, query=query, headers=headers
+        )
         self._authenticator.authenticate(signed, self._store.clock())
         names = frozenset(name for name, _ in query if _OPERATION_NAME.fullmatch(name))
         level = "object" if key else "bucket" if bucket else "service"

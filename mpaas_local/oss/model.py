@@ -60,7 +60,7 @@ class Bucket:
     created: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoredObject:
     """An object.
 
@@ -146,7 +146,7 @@ class Listing:
     next_position: bytes | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ObjectEvent:
     """What happened to one object (fc-runtime.md: OSS trigger; oss.md: Sizes in events).
 

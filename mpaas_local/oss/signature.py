@@ -46,7 +46,7 @@ _V1_SUBRESOURCE = re.compile(
 _V4_HEADERS = frozenset({"content-type", "content-md5"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Signable:
     """The parts of a request that signatures cover.
 

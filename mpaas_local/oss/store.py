@@ -179,7 +179,14 @@ class OssStore:
         """
         check_key(key)
         content.finish()
-        new = _Content(content.name, content.size, content.etag, content.crc64, "Normal", headers or {})
+        new = _Content(
+            blob=content.name,
+            size=content.size,
+            etag=content.etag,
+            crc64=content.crc64,
+            type="Normal",
+            headers=headers or {},
+        )
         stored, growth = self._record(bucket, key, new, overwrite=overwrite)
         self._tell(_object_event(stored, "ObjectCreated:PutObject", growth, request_id))
         return stored
@@ -195,7 +202,14 @@ class OssStore:
         """
         check_key(key)
         etag = secrets.token_hex(16).upper()
-        new = _Content(self._blobs.link(file), file.stat().st_size, etag, None, "Normal", {})
+        new = _Content(
+            blob=self._blobs.link(file),
+            size=file.stat().st_size,
+            etag=etag,
+            crc64=None,
+            type="Normal",
+            headers={},
+        )
         return self._record(bucket, key, new)[0]
 
     def get(self, bucket: str, key: str) -> StoredObject:
@@ -387,7 +401,14 @@ class OssStore:
                 content.append(part.path)
             content.finish()
         etag = multipart_etag([part.etag for part in parts])
-        new = _Content(content.name, content.size, etag, content.crc64, "Multipart", upload.headers)
+        new = _Content(
+            blob=content.name,
+            size=content.size,
+            etag=etag,
+            crc64=content.crc64,
+            type="Multipart",
+            headers=upload.headers,
+        )
         stored, growth = self._record(upload.bucket, upload.key, new, overwrite=overwrite, upload=upload)
         self._blobs.remove(part.path.name for part in there.values())
         self._tell(_object_event(stored, "ObjectCreated:CompleteMultipartUpload", growth, request_id))
@@ -463,7 +484,7 @@ class OssStore:
             listener(event)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Content:
     """New content of an object."""
 
@@ -509,9 +530,9 @@ def _after_all(prefix: bytes) -> bytes:
 
 def _object_event(stored: StoredObject, name: str, growth: int, request_id: str) -> ObjectEvent:
     return ObjectEvent(
-        stored.bucket,
-        stored.key,
-        name,
+        bucket=stored.bucket,
+        key=stored.key,
+        name=name,
         size=stored.size,
         delta=growth,
         etag=stored.etag,
@@ -523,9 +544,9 @@ def _object_event(stored: StoredObject, name: str, growth: int, request_id: str)
 
 def _upload_event(upload: Upload, name: str, request_id: str, part: Part | None = None) -> ObjectEvent:
     event = ObjectEvent(
-        upload.bucket,
-        upload.key,
-        name,
+        bucket=upload.bucket,
+        key=upload.key,
+        name=name,
         mime_type=_mime_type(upload.headers),
         user_meta=_user_meta(upload.headers),
         request_id=request_id,

@@ -71,7 +71,9 @@ class BatchReport:
         stranded: Messages that were given up and that no dead-letter queue took.
         left: Indexes of the messages that are unsettled or stranded.
         recoverable: Stranded messages that the dead-letter queue may take another time.
-        accepted_targets: Targets that mPaaS took; a function answers neither this nor `recoverable`.
+        settled_targets: Targets that were accepted or wait in the retry queue: they get a push twice if the
+            event comes again and nothing remembers what was sent. A function answers neither this nor
+            `recoverable`.
     """
 
     outcomes: dict[str, int]
@@ -81,12 +83,12 @@ class BatchReport:
     stranded: int
     left: tuple[int, ...]
     recoverable: int = 0
-    accepted_targets: int = 0
+    settled_targets: int = 0
 
     def as_json(self, **more: Any) -> str:
         """Return the report as a function answers it."""
         answer = asdict(self)
-        del answer["accepted_targets"], answer["recoverable"]
+        del answer["recoverable"], answer["settled_targets"]
         return json.dumps({**more, **answer})
 
     def should_fail_invocation(self, *, remembered: bool) -> bool:
@@ -121,9 +123,11 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
     remembered = client.ledger is not None
     if not report.should_fail_invocation(remembered=remembered):
         return report
-    if report.accepted_targets and not remembered:
-        text = "%d accepted targets will be pushed to twice: their event comes again"
-        logger.error(text, report.accepted_targets)
+    if report.settled_targets and not remembered:
+        text = (
+            "%d targets get a push twice, as their event comes again: they were accepted or wait for a retry"
+        )
+        logger.error(text, report.settled_targets)
     raise BatchIncomplete(report.outcomes, report.left)
 
 
@@ -166,6 +170,9 @@ def send_batch(
     (posted_late,) = _hand_over(queues, (dead_letter_queue, more))
     letters += more
     unsettled = _indexes(packs.left + singles.left)
+    accepted_targets = sum(
+        len(outcome.targets) for outcomes in results for outcome in outcomes if outcome.accepted
+    )
     undelivered = _indexes(posted.left + posted_late.left)
     stranded = undelivered | _indexes(posted.refused + posted_late.refused)
     if stranded:
@@ -178,9 +185,7 @@ def send_batch(
         stranded=len(stranded),
         left=tuple(sorted(unsettled | stranded)),
         recoverable=len(undelivered) if dead_letter_queue else 0,
-        accepted_targets=sum(
-            len(outcome.targets) for outcomes in results for outcome in outcomes if outcome.accepted
-        ),
+        settled_targets=accepted_targets + _count(retries) - _count(packs.left + singles.left + hopeless),
     )
 
 
@@ -213,6 +218,12 @@ class _Remainder:
 
 def _indexes(entries: Iterable[_Entry]) -> set[int]:
     return {index for entry in entries for index in entry.indexes}
+
+
+def _count(entries: Iterable[_Entry]) -> int:
+    """Count the targets in entries of the retry queue."""
+    parts = (part for entry in entries for part in entry.parts or (entry,))
+    return sum(len(outcome.targets) for part in parts for outcome in part.outcomes)
 
 
 def _reserved(seconds: float, messages: int) -> float:

@@ -277,10 +277,17 @@ def _outcome_of(request: PushRequest, answer: list[str]) -> Outcome | None:
                 return _not_sent(request, REFUSED, "IdReused", _reuse(request, moment))
             case ["settled", "claimed", _]:
                 text = "the invocation that sent this request ended before its outcome was known"
-                return Outcome(UNKNOWN, request.targets, None, "Interrupted", text, attempts=1)
+                return Outcome(
+                    kind=UNKNOWN,
+                    targets=request.targets,
+                    request_id=None,
+                    result_code="Interrupted",
+                    result_message=text,
+                    attempts=1,
+                )
             case ["settled", state, text]:
                 record = _Record.model_validate_json(text).model_dump()
-                return Outcome(OutcomeKind(state), request.targets, **record)
+                return Outcome(kind=OutcomeKind(state), targets=request.targets, **record)
     except (ValueError, OverflowError, OSError):  # cut, or of a moment that no calendar has
         pass
     return None
@@ -296,7 +303,11 @@ def _not_sent(
     request: PushRequest, kind: OutcomeKind, code: str, why: str, retry_after: float | None = None
 ) -> Outcome:
     return Outcome(
-        kind, request.targets, result_code=code, result_message=f"not sent: {why}", retry_after=retry_after
+        kind=kind,
+        targets=request.targets,
+        result_code=code,
+        result_message=f"not sent: {why}",
+        retry_after=retry_after,
     )
 
 

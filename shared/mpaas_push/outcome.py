@@ -51,7 +51,7 @@ MESSAGE_LENGTH = 300
 """Longest message of the server that is kept, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What one try of a request came to.
 
@@ -72,7 +72,7 @@ class Verdict:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of one request, that is of up to ten targets of one message.
 
@@ -115,23 +115,23 @@ class Outcome:
 
         code = verdict.code
         return cls(
-            verdict.kind,
-            targets,
-            clean(verdict.request_id),
+            kind=verdict.kind,
+            targets=targets,
+            request_id=clean(verdict.request_id),
             # A code of the table is not what the server quotes, even if a target has the same name.
-            code if code and is_documented(code) else clean(code),
-            clean(verdict.message),
-            clean(verdict.task_id),
-            attempts,
-            verdict.retry_after,
+            result_code=code if code and is_documented(code) else clean(code),
+            result_message=clean(verdict.message),
+            task_id=clean(verdict.task_id),
+            attempts=attempts,
+            retry_after=verdict.retry_after,
         )
 
     @classmethod
     def invalid(cls, faults: tuple[Fault, ...], targets: Mapping[str, str] | Iterable[str]) -> Outcome:
         """Make the outcome of a message that was refused before anything was sent."""
         return cls(
-            REFUSED,
-            targets if isinstance(targets, Mapping) else dict.fromkeys(targets),
+            kind=REFUSED,
+            targets=targets if isinstance(targets, Mapping) else dict.fromkeys(targets),
             result_code="InvalidMessage",
             result_message="; ".join(map(str, faults)),
             faults=faults,
@@ -195,7 +195,7 @@ def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
         flaw = "the answer is not JSON"
     if flaw:
         kind = THROTTLED if status == TOO_MANY_REQUESTS else UNKNOWN
-        return Verdict(kind, f"HTTP{status}", flaw, retry_after=retry_after)
+        return Verdict(kind=kind, code=f"HTTP{status}", message=flaw, retry_after=retry_after)
     judge = _business if "ResultCode" in answer else _gateway_error
     return judge(answer, status, _text(answer.get("RequestId")), retry_after)
 
@@ -212,7 +212,7 @@ def _business(
     claims.pop("ResultCode", None)
     if kind is not ACCEPTED:
         kind = UNKNOWN if any(map(_means_success, claims.values())) else kind
-        return Verdict(kind, code, message, request_id, retry_after=retry_after)
+        return Verdict(kind=kind, code=code, message=message, request_id=request_id, retry_after=retry_after)
     result = answer.get("PushResult")
     result = result if isinstance(result, dict) else {}
     words = result.get("ResultMsg")
@@ -223,8 +223,21 @@ def _business(
     elif claims or status != OK or str(success).lower() != "true":
         kind = UNKNOWN
     if kind is not ACCEPTED:
-        return Verdict(kind, code, _words(words) or message, request_id, retry_after=retry_after)
-    return Verdict(kind, code, message, request_id, _text(result.get("Data")) or None, retry_after)
+        return Verdict(
+            kind=kind,
+            code=code,
+            message=_words(words) or message,
+            request_id=request_id,
+            retry_after=retry_after,
+        )
+    return Verdict(
+        kind=kind,
+        code=code,
+        message=message,
+        request_id=request_id,
+        task_id=_text(result.get("Data")) or None,
+        retry_after=retry_after,
+    )
 
 
 def _gateway_error(
@@ -241,7 +254,13 @@ def _gateway_error(
         kind = MISCONFIGURED if status in {401, 403} else UNKNOWN
     if kind is ACCEPTED or any(_means_success(value) for _, value in _claims(answer)):
         kind = UNKNOWN
-    return Verdict(kind, code, _words(answer.get("Message")), request_id, retry_after=retry_after)
+    return Verdict(
+        kind=kind,
+        code=code,
+        message=_words(answer.get("Message")),
+        request_id=request_id,
+        retry_after=retry_after,
+    )
 
 
 def _claims(answer: dict[str, Any]) -> Iterator[tuple[str, Any]]:

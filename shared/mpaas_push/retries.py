@@ -78,18 +78,28 @@ class Attempts:
     def failed(self, kind: str) -> Outcome:
         """Return the outcome of a run that ended with an exception; the text shows only its class."""
         if self._under_way:
-            verdict = Verdict(UNKNOWN, "Failed", f"failed after it may have been sent ({kind})")
+            verdict = Verdict(
+                kind=UNKNOWN, code="Failed", message=f"failed after it may have been sent ({kind})"
+            )
         else:
-            verdict = Verdict(THROTTLED, "Failed", f"failed before it was sent ({kind}); safe to send again")
+            verdict = Verdict(
+                kind=THROTTLED,
+                code="Failed",
+                message=f"failed before it was sent ({kind}); safe to send again",
+            )
         return self._outcome(verdict)
 
     def _attempt(self) -> Verdict:
         if self._invocation.time_left <= 0:
-            return Verdict(THROTTLED, "NotSent", "no time was left in this invocation; safe to send again")
+            return Verdict(
+                kind=THROTTLED,
+                code="NotSent",
+                message="no time was left in this invocation; safe to send again",
+            )
         if self._validity_left() <= 0:
             seconds = self._request.message.expired_seconds
             text = f"not sent: its validity of {seconds} s had ended (PUSH_LATE=send sends it nevertheless)"
-            return Verdict(REFUSED, "Expired", text)
+            return Verdict(kind=REFUSED, code="Expired", message=text)
         signed = self._request.signed(self._invocation.credentials, self._settings)
         self._attempts += 1
         self._under_way = True

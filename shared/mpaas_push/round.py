@@ -219,7 +219,7 @@ class Round:
             return attempts.failed(kind)
         text = f"not sent after an error ({kind}); safe to send again"
         targets = self._requests[index].targets
-        return Outcome(THROTTLED, targets, result_code="NotSent", result_message=text)
+        return Outcome(kind=THROTTLED, targets=targets, result_code="NotSent", result_message=text)
 
 
 def log_outcome(outcome: Outcome, invocation: Invocation, seconds: float) -> None:

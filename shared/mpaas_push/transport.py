@@ -86,13 +86,19 @@ class Transport:
             connection.sendall(self._written(request))
         except OSError as error:
             connection.close()
-            return Verdict(THROTTLED, "ConnectionLost", f"not completely sent ({type(error).__name__})")
+            return Verdict(
+                kind=THROTTLED, code="ConnectionLost", message=f"not completely sent ({type(error).__name__})"
+            )
         try:
             response = read_response(connection, lambda: patience(self._read_timeout))
         except OSError as error:
             connection.close()
             code = "ReadTimeout" if isinstance(error, TimeoutError) else "AnswerLost"
-            return Verdict(UNKNOWN, code, f"sent, but the response was incomplete ({type(error).__name__})")
+            return Verdict(
+                kind=UNKNOWN,
+                code=code,
+                message=f"sent, but the response was incomplete ({type(error).__name__})",
+            )
         if response.keep_alive:
             self._idle.append((connection, time.time()))
         else:
@@ -132,10 +138,12 @@ def _unopened(error: OSError) -> Verdict:
     """Judge a connection that never opened."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return Verdict(
-            MISCONFIGURED,
-            "CertificateRefused",
-            f"the server's certificate was refused ({error.verify_message}): "
+            kind=MISCONFIGURED,
+            code="CertificateRefused",
+            message=f"the server's certificate was refused ({error.verify_message}): "
             "check MPAAS_ENDPOINT and ALIBABA_CLOUD_CA_BUNDLE",
         )
     code = "ConnectTimeout" if isinstance(error, TimeoutError) else "ConnectionFailed"
-    return Verdict(THROTTLED, code, f"no connection, nothing was sent ({type(error).__name__})")
+    return Verdict(
+        kind=THROTTLED, code=code, message=f"no connection, nothing was sent ({type(error).__name__})"
+    )

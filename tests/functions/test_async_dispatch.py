@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from mpaas_local.mpaas import AccessKey
 from mpaas_local.server import Server
 from tests.functions.http_stack import ROLE, HttpStack, message
 from tests.functions.queue_stack import QueueStack
-from tests.servers import LOOPBACK, Answer, Exchange, closed_port, listening, reply, reset
+from tests.servers import LOOPBACK, Answer, Exchange, closed_port, listening, reply, reset, together
 from tests.servers import Server as ScriptedServer
 
 if TYPE_CHECKING:
@@ -189,6 +190,19 @@ def calling(stack: Handover, endpoint: str, **more: str) -> HttpStack:
     return HttpStack(stack.http.environment | {"PUSH_FC_ENDPOINT": endpoint} | more)
 
 
+def test_the_moment_of_the_request_and_its_app_travel_to_the_worker(stack: Handover) -> None:
+    start = round(time.time(), 3)
+    with ScriptedServer(taken()) as api, calling(stack, api.url, MPAAS_TENANT_ID="TENANT1") as http:
+        assert http.post({**message(), "appId": "ONEX2"}, headers=ASYNC).status == 202
+        (request,) = api.requests
+        end = time.time()
+
+    envelope = json.loads(request.body)
+    assert start - 0.001 <= envelope["pushRetry"]["firstMoment"] <= end
+    named = [envelope["message"][name] for name in ("appId", "workspaceId", "tenantId")]
+    assert named == ["ONEX2", "test", "TENANT1"]
+
+
 def test_many_messages_are_few_calls(stack: Handover) -> None:
     messages = [message(targets=[f"user-{number}"]) for number in range(5_000)]
     with ScriptedServer(taken()) as api, calling(stack, api.url, PUSH_MAX_BODY_BYTES="4000000") as http:
@@ -199,6 +213,15 @@ def test_many_messages_are_few_calls(stack: Handover) -> None:
         assert all(len(request.body) <= 128 * 1024 for request in api.requests)
         targets = [target for task in answer.json["tasks"] for target in task["targets"]]
         assert targets == [f"user-{number}" for number in range(5_000)]
+
+
+def test_chunks_are_handed_over_side_by_side(stack: Handover) -> None:
+    messages = [message(content="x" * 70_000, targets=[f"user-{number}"]) for number in range(4)]
+    with ScriptedServer(together(4, taken())) as api, calling(stack, api.url) as http:
+        answer = http.post({"messages": messages}, headers=ASYNC)
+
+        assert answer.status == 202
+        assert api.most_at_once == 4
 
 
 def test_many_messages_are_sent_by_the_worker_each_with_its_ids(stack: Handover) -> None:

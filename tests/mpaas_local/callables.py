@@ -50,7 +50,15 @@ class ScriptedFunction:
         if answer == "broken":
             raise OSError("no machine")
         payload, error_type = (b'"done"', None) if answer == "ok" else (b"{}", "UnhandledInvocationError")
-        return Result(payload, error_type, request_id or new_request_id(), 1.0, 1.0, "", cold=False)
+        return Result(
+            payload=payload,
+            error_type=error_type,
+            request_id=request_id or new_request_id(),
+            duration_ms=1.0,
+            max_memory_mb=1.0,
+            log_tail="",
+            cold=False,
+        )
 
     def wait_for(self, calls: int) -> list[Call]:
         with self._changed:

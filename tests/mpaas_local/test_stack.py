@@ -505,7 +505,7 @@ def test_bus_that_is_not_here_refuses_a_record_and_a_failing_listener_does_not(
     account = Account()
     function = ScriptedFunction("error", "broken")
     with AsyncQueue("f", function) as queue:
-        event_bus = EventBus([EventTrigger("f", "t")], {"f": Callee(function, queue)}, account)
+        event_bus = EventBus([EventTrigger(function="f", name="t")], {"f": Callee(function, queue)}, account)
         record = json.dumps(
             {"timestamp": 0, "requestContext": {"requestId": "1", "functionArn": "f", "condition": ""}}
         ).encode()

@@ -109,8 +109,8 @@ def test_an_accepted_push_says_so() -> None:
         outcome = send(server)
 
         assert outcome == Outcome(
-            ACCEPTED,
-            {"user-4711": "order-4711-1"},
+            kind=ACCEPTED,
+            targets={"user-4711": "order-4711-1"},
             request_id=OK["RequestId"],
             result_code="OK",
             result_message="success",

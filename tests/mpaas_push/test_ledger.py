@@ -345,7 +345,7 @@ def test_many_requests_are_claimed_in_one_trip_and_settled_in_another(redis_serv
         trips.clear()
         claims = [claim for claim in ledger.claims(within()).claim(requests) if isinstance(claim, Claim)]
         ledger.claims(within()).settle(
-            [(claim, Outcome(ACCEPTED, claim.request.targets)) for claim in claims]
+            [(claim, Outcome(kind=ACCEPTED, targets=claim.request.targets)) for claim in claims]
         )
         ledger.close()
 
@@ -594,9 +594,9 @@ def test_who_comes_late_does_not_touch_the_claim_of_another(
 ) -> None:
     late, fresh, third = overrun
 
-    third.claims(within()).settle([(late, Outcome(kind, {"user-4711": "1"}))])
+    third.claims(within()).settle([(late, Outcome(kind=kind, targets={"user-4711": "1"}))])
     meanwhile = claim_of(third, the_request(), within())
-    third.claims(within()).settle([(fresh, Outcome(ACCEPTED, {"user-4711": "1"}))])
+    third.claims(within()).settle([(fresh, Outcome(kind=ACCEPTED, targets={"user-4711": "1"}))])
     afterwards = claim_of(third, the_request(), within())
 
     assert isinstance(meanwhile, Outcome)
@@ -611,8 +611,8 @@ def test_what_was_accepted_late_stays_accepted(
 ) -> None:
     late, fresh, third = overrun
 
-    third.claims(within()).settle([(late, Outcome(ACCEPTED, {"user-4711": "1"}))])
-    third.claims(within()).settle([(fresh, Outcome(kind, {"user-4711": "1"}))])
+    third.claims(within()).settle([(late, Outcome(kind=ACCEPTED, targets={"user-4711": "1"}))])
+    third.claims(within()).settle([(fresh, Outcome(kind=kind, targets={"user-4711": "1"}))])
     afterwards = claim_of(third, the_request(), within())
 
     assert isinstance(afterwards, Outcome)
@@ -1008,7 +1008,7 @@ def test_the_rights_that_the_docs_name_are_enough(
         ledger = Ledger(Settings(ledger_url=url))
         claim = claim_of(ledger, the_request(), within())
         assert isinstance(claim, Claim)
-        ledger.claims(within()).settle([(claim, Outcome(ACCEPTED, claim.request.targets))])
+        ledger.claims(within()).settle([(claim, Outcome(kind=ACCEPTED, targets=claim.request.targets))])
 
         assert ledger.health() is None
     assert caplog.records == []
@@ -1153,7 +1153,7 @@ def test_a_ledger_that_goes_down_meanwhile_changes_no_outcome(url: str, redis_se
         redis_server.stop()
         try:
             assert isinstance(claim, Claim)
-            ledger.claims(within()).settle([(claim, Outcome(ACCEPTED, {"user-4711": "1"}))])
+            ledger.claims(within()).settle([(claim, Outcome(kind=ACCEPTED, targets={"user-4711": "1"}))])
         finally:
             redis_server.start()
 

@@ -365,7 +365,9 @@ def test_the_string_to_sign_is_cut_off(said: str) -> None:
 
 
 def told(message: str, *targets: str) -> str:
-    said = Outcome.of(Verdict(REFUSED, "3028", message), dict.fromkeys(targets, "id"), 1).result_message
+    said = Outcome.of(
+        Verdict(kind=REFUSED, code="3028", message=message), dict.fromkeys(targets, "id"), 1
+    ).result_message
     assert said is not None
     return said
 
@@ -456,7 +458,11 @@ def test_a_target_within_its_message_id_is_masked_for_the_log() -> None:
 
 
 def test_an_outcome_stands_in_an_answer_as_the_contract_has_it() -> None:
-    outcome = Outcome.of(Verdict(ACCEPTED, "OK", "success", "R-1", "T-1"), {"user-1": "id-1"}, 2)
+    outcome = Outcome.of(
+        Verdict(kind=ACCEPTED, code="OK", message="success", request_id="R-1", task_id="T-1"),
+        {"user-1": "id-1"},
+        2,
+    )
 
     assert outcome.accepted
     assert outcome.as_json() == {
@@ -471,7 +477,7 @@ def test_an_outcome_stands_in_an_answer_as_the_contract_has_it() -> None:
 
 
 def test_a_throttled_outcome_says_when_to_try_again() -> None:
-    outcome = Outcome.of(Verdict(THROTTLED, "Throttling", retry_after=7.0), {"user-1": "id-1"}, 4)
+    outcome = Outcome.of(Verdict(kind=THROTTLED, code="Throttling", retry_after=7.0), {"user-1": "id-1"}, 4)
 
     assert outcome.as_json()["retryAfter"] == 7.0
 
@@ -492,7 +498,7 @@ def test_a_message_refused_before_it_was_sent_names_every_fault_and_target() -> 
 
 
 def test_outcomes_are_counted_by_name() -> None:
-    outcomes = [Outcome.of(Verdict(kind), {}, 1) for kind in (ACCEPTED, REFUSED, ACCEPTED)]
+    outcomes = [Outcome.of(Verdict(kind=kind), {}, 1) for kind in (ACCEPTED, REFUSED, ACCEPTED)]
 
     assert counts_of(outcomes) == {"accepted": 2, "refused": 1}
     assert counts_of([]) == {}

@@ -25,8 +25,8 @@ ACCOUNT = Account()
 BUCKET = "acs:oss:cn-hangzhou:1000000000000000:testbucket"
 
 UPLOAD = ObjectEvent(
-    "testbucket",
-    "source/a.png",
+    bucket="testbucket",
+    key="source/a.png",
     size=122539,
     delta=122539,
     etag="688A7BF4F233DC9C88A80BF985AB0001",
@@ -56,8 +56,8 @@ def test_native_oss_event_is_the_documented_sample() -> None:
 def test_oss_event_of_eventbridge_is_the_documented_sample() -> None:
     moment = datetime(2023, 11, 4, 8, 49, 26, 745000, tzinfo=timezone.utc).timestamp()
     upload = ObjectEvent(
-        "b1",
-        "source/a.png",
+        bucket="b1",
+        key="source/a.png",
         size=13,
         delta=13,
         etag="59CA0EFA9F5633CB0371BBC0355478D8",
@@ -115,7 +115,9 @@ class Published:
         callees = {name: Callee(self.functions[name], self.queues[name]) for name in self.functions}
         document = trigger_document("eventbridge", eventRuleFilterPattern='{"source": ["acs.oss"]}')
         pattern = event_trigger_of(parse_trigger(document), "g").pattern
-        bus = EventBus([EventTrigger("g", "bus", pattern)], callees, ACCOUNT, clock=clock)
+        bus = EventBus(
+            [EventTrigger(function="g", name="bus", pattern=pattern)], callees, ACCOUNT, clock=clock
+        )
         self.events = OssEvents(bus, oss_triggers)
 
     def settle(self) -> None:
@@ -128,9 +130,9 @@ class Published:
 def test_an_event_reaches_native_triggers_asynchronously_and_the_bus() -> None:
     published = Published(oss_trigger(["oss:ObjectCreated:*"]))
     created = ObjectEvent(
-        "testbucket", "目录/a b.png", size=3, delta=-2, request_id="5C3D9175B6FC201293AD0001"
+        bucket="testbucket", key="目录/a b.png", size=3, delta=-2, request_id="5C3D9175B6FC201293AD0001"
     )
-    removed = ObjectEvent("testbucket", "a", "ObjectRemoved:DeleteObject")
+    removed = ObjectEvent(bucket="testbucket", key="a", name="ObjectRemoved:DeleteObject")
 
     for event in (created, removed):
         published.events.publish(event)
@@ -151,7 +153,7 @@ def test_whoever_uploads_does_not_wait_for_the_function() -> None:
 
     published = Published(bus_function=ScriptedFunction(on_call=lambda _: waiting.wait(10)))
 
-    published.events.publish(ObjectEvent("testbucket", "a"))
+    published.events.publish(ObjectEvent(bucket="testbucket", key="a"))
 
     waiting.set()
     published.settle()
@@ -162,7 +164,7 @@ def test_a_function_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> No
     published = Published(bus_function=ScriptedFunction("error"))
 
     with caplog.at_level(logging.WARNING):
-        published.events.publish(ObjectEvent("testbucket", "a"))
+        published.events.publish(ObjectEvent(bucket="testbucket", key="a"))
         published.settle()
 
     assert "bus: g: UnhandledInvocationError" in caplog.text

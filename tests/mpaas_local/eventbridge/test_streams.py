@@ -917,7 +917,9 @@ def test_topic_message_is_delivered_asynchronously_if_its_tag_is_wanted(clock: M
     function = ScriptedFunction()
     with (
         AsyncQueue("f", function, clock=clock) as queue,
-        TopicTrigger(TopicConfig("t", "Mytopic", filter_tag="push"), queue.accept, clock=clock) as topic,
+        TopicTrigger(
+            TopicConfig(name="t", topic="Mytopic", filter_tag="push"), queue.accept, clock=clock
+        ) as topic,
     ):
         for tag in ("push", "", "other"):
             topic.publish(Publication(f"tag {tag}", tag))
@@ -935,7 +937,7 @@ def test_topic_message_that_is_not_taken_is_tried_again_by_its_strategy(clock: M
         moments.append(clock.time())
         raise OSError("no queue")
 
-    with TopicTrigger(TopicConfig("t", "Mytopic"), refuse, clock=clock) as topic:
+    with TopicTrigger(TopicConfig(name="t", topic="Mytopic"), refuse, clock=clock) as topic:
         topic.publish(MESSAGE)
         for _ in range(3):
             assert topic.settle()
@@ -950,7 +952,7 @@ def test_topic_of_the_server_reaches_the_function_until_the_trigger_is_closed(
     clock: ManualClock, store: MnsStore
 ) -> None:
     function = ScriptedFunction()
-    config = TopicConfig("t", "Mytopic", "JSON", filter_tag="push")
+    config = TopicConfig(name="t", topic="Mytopic", content_format="JSON", filter_tag="push")
     with AsyncQueue("f", function, clock=clock) as queue:
         for _ in range(2):  # as after a restart, when the subscription is there already
             with TopicTrigger(config, queue.accept, clock=clock).attach(store.topics) as topic:

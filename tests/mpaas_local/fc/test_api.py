@@ -113,7 +113,7 @@ def running() -> Iterator[Callable[..., Running]]:
 
 
 def test_structured_event_is_delivered_as_the_documented_sample(running: Callable[..., Running]) -> None:
-    stack = running(event_triggers=[EventTrigger("f", "t")])
+    stack = running(event_triggers=[EventTrigger(function="f", name="t")])
     response = stack.post_event(DISK)
     assert response.status == 200
     assert stack.functions["f"].events == [DELIVERED.encode()]
@@ -136,7 +136,7 @@ def test_structured_event_is_delivered_as_the_documented_sample(running: Callabl
 
 @pytest.mark.parametrize("mode", [to_structured_event, to_binary_event])
 def test_official_sdk_can_be_the_client(mode: Any, running: Callable[..., Running]) -> None:
-    stack = running(event_triggers=[EventTrigger("f", "t")])
+    stack = running(event_triggers=[EventTrigger(function="f", name="t")])
     attributes = {
         "id": "7",
         "source": "shop.orders",
@@ -161,7 +161,7 @@ def test_official_sdk_can_be_the_client(mode: Any, running: Callable[..., Runnin
 
 
 def test_raw_data_is_the_data_alone(running: Callable[..., Running]) -> None:
-    stack = running(event_triggers=[EventTrigger("f", "t", schema="RawData")])
+    stack = running(event_triggers=[EventTrigger(function="f", name="t", schema="RawData")])
     stack.post_event(DISK)
     binary = {name: value for name, value in DISK.items() if name != "data"}
     stack.post_event({**binary, "data_base64": base64.b64encode(b"\x00\x01").decode()})
@@ -233,7 +233,7 @@ def test_event_reaches_the_triggers_whose_pattern_it_matches(running: Callable[.
     stack = running(
         event_triggers=[
             matching,
-            EventTrigger("g", "other", bus_trigger({"source": ["acs.oss"]}).pattern),
+            EventTrigger(function="g", name="other", pattern=bus_trigger({"source": ["acs.oss"]}).pattern),
             bus_trigger({}, triggerEnable=False),
         ]
     )
@@ -262,7 +262,7 @@ def test_trigger_of_the_bus_is_read_from_its_configuration() -> None:
 def test_event_is_delivered_as_the_trigger_or_the_query_says(
     setting: bool, query: str, mode: str, running: Callable[..., Running]
 ) -> None:
-    stack = running(event_triggers=[EventTrigger("f", "t", asynchronous=setting)])
+    stack = running(event_triggers=[EventTrigger(function="f", name="t", asynchronous=setting)])
     response = stack.post_event(DISK, query)
     assert response.status == (202 if mode == "async" else 200)
     assert [delivery["mode"] for delivery in response.json()["deliveries"]] == [mode]
@@ -287,7 +287,10 @@ def test_event_is_delivered_as_the_trigger_or_the_query_says(
 def test_whoever_posts_an_event_is_told_that_a_function_failed_and_others_got_it(
     answer: str, status: int, error: str, running: Callable[..., Running]
 ) -> None:
-    stack = running(ScriptedFunction(answer), event_triggers=[EventTrigger("f", "t"), EventTrigger("g", "t")])
+    stack = running(
+        ScriptedFunction(answer),
+        event_triggers=[EventTrigger(function="f", name="t"), EventTrigger(function="g", name="t")],
+    )
     response = stack.post_event(DISK)
     assert response.status == 502
     assert [(each["status"], each["error"]) for each in response.json()["deliveries"]] == [
@@ -312,7 +315,7 @@ def test_real_function_is_invoked_with_the_end_of_its_log(tmp_path: Path) -> Non
     (tmp_path / "index.py").write_text("def handler(event, context):\n    print('seen')\n    return event\n")
     with FunctionHost(Function("f", tmp_path)) as host, AsyncQueue("f", host.invoke) as queue:
         callees = {"f": Callee(host.invoke, queue)}
-        bus = EventBus([EventTrigger("f", "t")], callees)
+        bus = EventBus([EventTrigger(function="f", name="t")], callees)
         app = create_api(callees, more_routes=event_routes(bus))
         with Server(app) as server:
             stack = Running(server.url, {}, {})
@@ -404,7 +407,10 @@ def test_refusal_of_the_older_api_has_the_names_of_its_time(running: Callable[..
 def test_timer_is_fired_by_hand(running: Callable[..., Running]) -> None:
     with Timers(clock=ManualClock(NOW)) as timers:
         stack = running(timers=timers)
-        timers.add(Timer("f", "morning", "0 0 9 * * *", "p", enabled=False), stack.queues["f"].accept)
+        timers.add(
+            Timer(function="f", name="morning", expression="0 0 9 * * *", payload="p", enabled=False),
+            stack.queues["f"].accept,
+        )
         for path in ("/ticks/morning", "/ticks/f/morning"):
             response = stack.post(path)
             assert response.status == 202

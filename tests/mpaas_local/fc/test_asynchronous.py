@@ -361,7 +361,9 @@ def test_configuration_is_read_from_the_descriptor() -> None:
             "destinationConfig": failed | {"onSuccess": {"destination": GOOD}},
         }
     )
-    assert AsyncConfig.of(full) == AsyncConfig(5, 600, task_mode=True, on_success=GOOD, on_failure=DEAD)
+    assert AsyncConfig.of(full) == AsyncConfig(
+        max_retries=5, max_age_seconds=600, task_mode=True, on_success=GOOD, on_failure=DEAD
+    )
 
 
 def test_calls_run_beside_each_other_up_to_the_limit(queue_of: Callable[..., AsyncQueue]) -> None:

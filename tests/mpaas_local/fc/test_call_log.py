@@ -23,7 +23,15 @@ KINDS = {
 
 
 def result(request_id: str, duration: float = 5.0, *, cold: bool = False, error: str | None = None) -> Result:
-    return Result(b"", error, request_id, duration, 0.0, "", cold)
+    return Result(
+        payload=b"",
+        error_type=error,
+        request_id=request_id,
+        duration_ms=duration,
+        max_memory_mb=0.0,
+        log_tail="",
+        cold=cold,
+    )
 
 
 @pytest.mark.parametrize("path", PAYLOADS, ids=lambda path: path.stem)

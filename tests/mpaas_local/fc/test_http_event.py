@@ -17,7 +17,9 @@ def test_time_is_whole_seconds_and_epoch_is_milliseconds_as_text() -> None:
         "1-67aee50c-15d63510-fecf237c590c",
         1739515148.1456,
     )
-    context = json.loads(event_of(HttpRequest("GET", b"/", b"", ()), origin))["requestContext"]
+    context = json.loads(event_of(HttpRequest(method="GET", raw_path=b"/", query=b"", headers=()), origin))[
+        "requestContext"
+    ]
     assert (context["time"], context["timeEpoch"]) == ("2025-02-14T06:39:08Z", "1739515148145")
 
 
@@ -42,13 +44,24 @@ def test_time_is_whole_seconds_and_epoch_is_milliseconds_as_text() -> None:
 )
 def test_body_is_base64_unless_its_type_is_listed(content_type: str | None, *, encoded: bool) -> None:
     headers = () if content_type is None else (("content-type", content_type),)
-    event = json.loads(event_of(HttpRequest("POST", b"/", b"", headers, "你".encode()), Origin("1", "d.x")))
+    event = json.loads(
+        event_of(
+            HttpRequest(method="POST", raw_path=b"/", query=b"", headers=headers, body="你".encode()),
+            Origin("1", "d.x"),
+        )
+    )
     assert event["isBase64Encoded"] is encoded
     assert event["body"] == (base64.b64encode("你".encode()).decode() if encoded else "你")
 
 
 def test_bytes_that_are_not_text_do_not_break_a_text_body_or_a_path() -> None:
-    request = HttpRequest("POST", b"/%ff", b"q=%ff", (("content-type", "text/plain"),), b"\xffa")
+    request = HttpRequest(
+        method="POST",
+        raw_path=b"/%ff",
+        query=b"q=%ff",
+        headers=(("content-type", "text/plain"),),
+        body=b"\xffa",
+    )
     event = json.loads(event_of(request, Origin("1", "d.x")))
     assert (event["rawPath"], event["requestContext"]["http"]["path"]) == ("/%ff", "/\ufffd")
     assert (event["body"], event["queryParameters"]) == ("\ufffda", {"q": "\ufffd"})

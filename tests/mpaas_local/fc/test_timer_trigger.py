@@ -143,13 +143,15 @@ def test_wrong_expression_is_refused_with_its_place_and_what_is_allowed(expressi
 
 def test_trigger_is_read_with_its_defaults() -> None:
     plain = parse_trigger(trigger_document("timer"))
-    assert timer_of(plain, "f") == Timer("f", "t", "0 * * * * *")
+    assert timer_of(plain, "f") == Timer(function="f", name="t", expression="0 * * * * *")
     off = parse_trigger(trigger_document("timer", enable=False, payload="x"))
-    assert timer_of(off, "f") == Timer("f", "t", "0 * * * * *", "x", enabled=False)
+    assert timer_of(off, "f") == Timer(
+        function="f", name="t", expression="0 * * * * *", payload="x", enabled=False
+    )
 
 
 def test_event_is_the_documented_sample() -> None:
-    timer = Timer("f", "timer-trigger", "0 * * * * *", '{"job":"sync"}')
+    timer = Timer(function="f", name="timer-trigger", expression="0 * * * * *", payload='{"job":"sync"}')
     assert timer.event(at(2025, 2, 14, 6, 39)) == (
         rb'{"triggerTime":"2025-02-14T06:39:00Z","triggerName":"timer-trigger","payload":"{\"job\":\"sync\"}"}'
     )
@@ -172,8 +174,8 @@ class Fired:
 def test_timer_fires_at_each_of_its_moments() -> None:
     clock, fired = ManualClock(WEDNESDAY.timestamp()), Fired()
     with Timers(clock=clock) as timers:
-        timers.add(Timer("f", "t", "0 */2 * * * *", "p"), fired)
-        timers.add(Timer("f", "off", "0 * * * * *", enabled=False), fired)
+        timers.add(Timer(function="f", name="t", expression="0 */2 * * * *", payload="p"), fired)
+        timers.add(Timer(function="f", name="off", expression="0 * * * * *", enabled=False), fired)
         for _ in range(3):
             clock.skip()
             assert timers.settle()
@@ -191,7 +193,7 @@ def test_tick_that_is_not_taken_does_not_stop_the_timer(caplog: pytest.LogCaptur
         return "request"
 
     with Timers(clock=clock) as timers:
-        timers.add(Timer("f", "t", "0 * * * * *"), refuse_once)
+        timers.add(Timer(function="f", name="t", expression="0 * * * * *"), refuse_once)
         for _ in range(2):
             clock.skip()
             assert timers.settle()
@@ -202,7 +204,7 @@ def test_tick_that_is_not_taken_does_not_stop_the_timer(caplog: pytest.LogCaptur
 def test_ticks_missed_while_the_machine_slept_are_skipped() -> None:
     clock, fired = ManualClock(WEDNESDAY.timestamp()), Fired()
     with Timers(clock=clock) as timers:
-        timers.add(Timer("f", "t", "0 * * * * *"), fired)
+        timers.add(Timer(function="f", name="t", expression="0 * * * * *"), fired)
         clock.skip()
         assert timers.settle()
         clock.advance(8 * 3600)
@@ -215,7 +217,7 @@ def test_ticks_missed_while_the_machine_slept_are_skipped() -> None:
 def test_tick_by_hand_fires_now_even_if_the_timer_is_disabled() -> None:
     clock, fired = ManualClock(WEDNESDAY.timestamp()), Fired()
     with Timers(clock=clock) as timers:
-        timers.add(Timer("f", "t", "0 0 4 1 * *", "p", enabled=False), fired)
+        timers.add(Timer(function="f", name="t", expression="0 0 4 1 * *", payload="p", enabled=False), fired)
         assert timers.tick("t") == "request-1"
         assert timers.tick("f/t") == "request-2"
     assert fired.events[0] == {"triggerTime": "2025-01-01T12:00:30Z", "triggerName": "t", "payload": "p"}
@@ -224,8 +226,8 @@ def test_tick_by_hand_fires_now_even_if_the_timer_is_disabled() -> None:
 def test_name_of_two_timers_needs_the_function_before_it() -> None:
     clock, first, second = ManualClock(), Fired(), Fired()
     with Timers(clock=clock) as timers:
-        timers.add(Timer("f", "t", "0 0 4 1 * *"), first)
-        timers.add(Timer("g", "t", "0 0 4 1 * *"), second)
+        timers.add(Timer(function="f", name="t", expression="0 0 4 1 * *"), first)
+        timers.add(Timer(function="g", name="t", expression="0 0 4 1 * *"), second)
         with pytest.raises(UnknownTimer, match=r"several timers are named t; timers: f/t, g/t"):
             timers.tick("t")
         with pytest.raises(UnknownTimer, match="no timer is named u"):
@@ -236,7 +238,7 @@ def test_name_of_two_timers_needs_the_function_before_it() -> None:
 
 def test_closing_stops_at_once_and_leaves_no_thread() -> None:
     timers = Timers()
-    timers.add(Timer("f", "t", "0 0 4 1 * *"), Fired())
+    timers.add(Timer(function="f", name="t", expression="0 0 4 1 * *"), Fired())
     assert [thread for thread in threading.enumerate() if thread.name.startswith("timers")]
     timers.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("timers")]
@@ -252,7 +254,7 @@ def test_tick_reaches_a_real_function_through_its_asynchronous_queue(tmp_path: P
         AsyncQueue("f", host.invoke, clock=clock) as queue,
         Timers(clock=clock) as timers,
     ):
-        timers.add(Timer("f", "t", "0 * * * * *", "你好"), queue.accept)
+        timers.add(Timer(function="f", name="t", expression="0 * * * * *", payload="你好"), queue.accept)
         clock.skip()
         assert timers.settle()
         assert queue.finish(60)
@@ -261,7 +263,7 @@ def test_tick_reaches_a_real_function_through_its_asynchronous_queue(tmp_path: P
 
 def test_tick_with_the_largest_payload_is_taken_whatever_the_event_around_it_adds() -> None:
     clock, function = ManualClock(WEDNESDAY.timestamp()), ScriptedFunction()
-    timer = Timer("f", "t", "0 * * * * *", '"' * PAYLOAD_BYTES)
+    timer = Timer(function="f", name="t", expression="0 * * * * *", payload='"' * PAYLOAD_BYTES)
     with AsyncQueue("f", function, clock=clock) as queue, Timers(clock=clock) as timers:
         timers.add(timer, queue.accept)
         clock.skip()

@@ -394,9 +394,9 @@ def test_events_tell_what_happened(client: Any, events: list[ObjectEvent]) -> No
     )
 
     assert events[0] == ObjectEvent(
-        "media",
-        "目录/a b.csv",
-        "ObjectCreated:PutObject",
+        bucket="media",
+        key="目录/a b.csv",
+        name="ObjectCreated:PutObject",
         size=5,
         delta=5,
         etag="827CCB0EEA8A706C4C34A16891F84E7B",

@@ -66,6 +66,14 @@ def queued(event: Any, sender: str = PROD) -> str:
     return message_id(made)
 
 
+def queued_message_id(event: bytes) -> str:
+    """The message id under which a queue message is sent."""
+    (record,) = queue.records_of(event)
+    (made,) = task.tasks_of(record, SETTINGS, PROD)
+    assert isinstance(made.message, PushMessage)
+    return addressed(made.message, made.scope)["u"]
+
+
 def with_data(event: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {**event, "data": event["data"] | changes}
 
@@ -192,6 +200,23 @@ def test_topics_whose_messages_carry_the_same_id_or_text_are_apart() -> None:
     text = json.dumps(MESSAGE).encode()
     assert len({queued(text, sender) for sender in (PROD, STAGING, OTHER)}) == 3
     assert queued(text) == queued(text)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["body alone", "with attributes"])
+def test_equal_texts_of_a_topic_are_told_apart_by_an_attribute_or_by_ids_of_the_publisher(
+    *, wrapped: bool
+) -> None:
+    def told(extend: str = "1", **more: Any) -> bytes:
+        text = json.dumps({**MESSAGE, **more})
+        return json.dumps({"body": text, "attrs": {"Extend": extend}}).encode() if wrapped else text.encode()
+
+    assert queued(told()) == queued(told())
+    if wrapped:
+        assert queued(told()) != queued(told("2"))
+    own: list[dict[str, Any]] = [
+        {"targets": None, "targetMsgkey": {"u": f"order-{number}"}} for number in range(2)
+    ]
+    assert [queued_message_id(told(**each)) for each in own] == ["order-0", "order-1"]
 
 
 @pytest.mark.parametrize("source", ["mns", "kafka", "rabbitmq", "rocketmq"])
