@@ -50,10 +50,20 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class BlockRequest:
-    """One request: a message to at most ten targets, and the rows that they come from."""
+    """One request: a message to at most ten targets, and the rows that they come from.
 
-    message: PushMessage
+    Attributes:
+        group: The message to all rows of the block with its content.
+        rows: Some of these rows, one to ten.
+    """
+
+    group: PushMessage
     rows: tuple[Row, ...]
+
+    @property
+    def message(self) -> PushMessage:
+        """The message to these rows alone, of which one request is made."""
+        return self.group.model_copy(update={"targets": tuple(row.target for row in self.rows)})
 
 
 @dataclass
@@ -135,12 +145,7 @@ class Composer:
                     Fate(row.start, row.target, "invalid", "InvalidMessage", text) for row in rows
                 ]
                 continue
-            yield [
-                BlockRequest(
-                    message.model_copy(update={"targets": tuple(row.target for row in part)}), tuple(part)
-                )
-                for part in _tens(rows)
-            ]
+            yield [BlockRequest(message, tuple(part)) for part in _tens(rows)]
 
 
 def _tens(rows: Sequence[Row]) -> Iterable[Sequence[Row]]:

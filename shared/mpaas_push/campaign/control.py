@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Controls", "block_rows_for"]
 
-MOST_BLOCK_ROWS = 1000
+MOST_BLOCK_ROWS = 4000
 """Rows that are repeated after a failure, and sent before a pause is noticed, at most."""
 
 
 def block_rows_for(pace: int | None) -> int:
-    """Return how many rows a block has: what a campaign's pace allows in a second, in tens, at most 1,000."""
+    """Return how many rows a block has: what a campaign's pace allows in a second, in tens, at most 4,000."""
     return MOST_BLOCK_ROWS if pace is None else max(10, min(MOST_BLOCK_ROWS, pace // 10 * 10))
 
 

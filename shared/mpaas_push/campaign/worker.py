@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from mpaas_push.campaign.audience import Row, RowReader
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from mpaas_push.campaign.tasks import PieceTask, TaskQueue
     from mpaas_push.client import PushClient
     from mpaas_push.invocation import Invocation
+    from mpaas_push.message import PushMessage
     from mpaas_push.outcome import Outcome
 
 __all__ = ["work_on"]
@@ -221,12 +223,13 @@ class _Worker:
         if self._invocation.time_left < ROUND_SECONDS + NEAR_SECONDS + MARGIN_SECONDS and self._is_sending():
             raise _HandOn("out of time")
         block = self._composer.compose(rows, end)
-        fates = block.fates + self._fates(block)
-        counts = Counter(fate.name for fate in fates)
         requests = len(block.requests) if self._is_sending() else 0
-        shown = fates if self._campaign.report == "all" else [f for f in fates if f.name != "accepted"]
+        fates, accepted = self._fates(block)
+        fates += block.fates
+        counts = Counter(fate.name for fate in fates)
+        counts["accepted"] += accepted
         begin = cursor.begin if cursor.begin >= 0 else end
-        self._results.write(begin, shown)
+        self._results.write(begin, fates)
         if is_last:
             self._results.join()
         next_rows = block_rows_for(self._pace)
@@ -259,18 +262,25 @@ class _Worker:
         ends = self._campaign.ends
         return self._state == "running" and (ends is None or time.time() < ends)
 
-    def _fates(self, block: Block) -> list[Fate]:
-        """Return what becomes of the rows of a block's requests."""
+    def _fates(self, block: Block) -> tuple[list[Fate], int]:
+        """Return what becomes of the rows of a block's requests, and how many more were accepted.
+
+        Accepted rows are counted only, unless the report is to name them.
+        """
         if not block.requests:
-            return []
+            return [], 0
         if not self._is_sending():
             name = "cancelled" if self._state == "cancelled" else "expired"
-            return [Fate(row.start, row.target, name) for each in block.requests for row in each.rows]
+            return [Fate(row.start, row.target, name) for each in block.requests for row in each.rows], 0
         self._wait(block)
         fates: list[Fate] = []
+        accepted = 0
         for request, outcome in self._delivered(block.requests):
-            fates += _fates_of(request, outcome)
-        return fates
+            if outcome.kind is ACCEPTED and self._campaign.report == "failed":
+                accepted += len(request.rows)
+            else:
+                fates += _fates_of(request, outcome)
+        return fates, accepted
 
     def _wait(self, block: Block) -> None:
         """Wait for the moment of a block.
@@ -307,26 +317,35 @@ class _Worker:
             _HandOn: some are still throttled.
             Misconfigured: all of them are.
         """
-        outcomes: dict[int, Outcome] = {}
-        waiting = list(range(len(requests)))
-        now = time.time()
-        while True:
-            tasks = [
-                PushTask(scope=self._scope, original="", message=requests[index].message, first_moment=now)
-                for index in waiting
-            ]
-            until = min(self._invocation.deadline - MARGIN_SECONDS, time.monotonic() + ROUND_SECONDS)
-            results = self._client.send_tasks(tasks, replace(self._invocation, deadline=until))
-            outcomes |= {index: result[0] for index, result in zip(waiting, results, strict=True)}
-            waiting = [index for index in waiting if outcomes[index].kind is THROTTLED]
-            if not waiting:
-                break
+        outcomes = self._sent_whole(requests)
+        while waiting := [index for index, each in enumerate(outcomes) if each.kind is THROTTLED]:
             self._wait_until_unthrottled([outcomes[index] for index in waiting])
-        kinds = {outcome.kind for outcome in outcomes.values()}
+            again = self._sent([requests[index].message for index in waiting])
+            for index, (outcome,) in zip(waiting, again, strict=True):
+                outcomes[index] = outcome
+        kinds = {outcome.kind for outcome in outcomes}
         if kinds == {MISCONFIGURED}:
             example = outcomes[0]
             raise Misconfigured(f"mPaaS: {example.result_code} ({example.result_message})")
-        return [(request, outcomes[index]) for index, request in enumerate(requests)]
+        return list(zip(requests, outcomes, strict=True))
+
+    def _sent_whole(self, requests: Sequence[BlockRequest]) -> list[Outcome]:
+        """Send the messages of a block, each to all of its rows, and return the outcome of each request."""
+        parts = [list(part) for _, part in groupby(requests, key=lambda request: id(request.group))]
+        outcomes: list[Outcome] = []
+        for part, found in zip(parts, self._sent([part[0].group for part in parts]), strict=True):
+            # A message that this API version cannot send has one outcome.
+            outcomes += found if len(found) == len(part) else found * len(part)
+        return outcomes
+
+    def _sent(self, messages: Sequence[PushMessage]) -> list[list[Outcome]]:
+        now = time.time()
+        tasks = [
+            PushTask(scope=self._scope, original="", message=message, first_moment=now)
+            for message in messages
+        ]
+        until = min(self._invocation.deadline - MARGIN_SECONDS, time.monotonic() + ROUND_SECONDS)
+        return self._client.send_tasks(tasks, replace(self._invocation, deadline=until))
 
     def _wait_until_unthrottled(self, outcomes: Sequence[Outcome]) -> None:
         """Wait before throttled requests are sent again.
