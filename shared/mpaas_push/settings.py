@@ -299,7 +299,7 @@ class Settings(BaseModel):
         float | None,
         Field(
             alias="PUSH_PACE",
-            description="requests a second to mPaaS that campaigns together stay below",
+            description="requests a second to mPaaS over everything: single pushes pass, campaigns wait",
             gt=0,
             le=100000,
         ),

@@ -99,6 +99,7 @@ def handle(event: bytes, context: object) -> dict[str, Any]:
             store=tools.store,
             objects=tools.objects,
             queue=tools.queue,
+            rate=Settings.from_env().pace,
         )
         return {"campaign": task.campaign, "piece": task.piece, "turn": task.turn, "ended": ended}
     document = start_of(event)
@@ -131,7 +132,8 @@ def _client() -> PushClient:
     """
     settings = Settings.from_env()
     function_log(settings.log_level)
-    return PushClient(settings.model_copy(update={"ledger_if_down": IfDown.FAIL}))
+    # Each block reserves its requests before it is sent: they are not counted again.
+    return PushClient(settings.model_copy(update={"ledger_if_down": IfDown.FAIL, "pace": None}))
 
 
 def _uploaded(event: bytes, objects: OssObjects) -> Iterator[Any]:

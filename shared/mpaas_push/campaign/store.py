@@ -41,7 +41,8 @@ LISTED = 100
 SILENT_SECONDS = 15 * 60.0
 """Nobody works on a campaign that has shown no sign of life for so long after it was due."""
 _TIMEOUT_SECONDS = 2.0
-_TRIES = 6
+TRIES = 6
+"""Of a call, over some seconds: a failover passes."""
 _INDEX, _BUCKET = "mpaas-push:campaigns", "mpaas-push:pace"
 _LUA = Path(__file__).with_name("lua")
 
@@ -203,12 +204,13 @@ class CampaignStore:
     Every method raises `StoreUnavailable` once some tries have failed.
     """
 
-    def __init__(self, url: str, ca_bundle: str | None = None) -> None:
+    def __init__(self, url: str, ca_bundle: str | None = None, *, tries: int = TRIES) -> None:
         """Open nothing yet.
 
         Args:
             url: `PUSH_LEDGER_URL`.
             ca_bundle: The certificates to trust.
+            tries: How often a call is tried again.
         """
         trust = {"ssl_ca_certs": ca_bundle, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
         self._redis: Any = redis.Redis.from_url(
@@ -218,7 +220,7 @@ class CampaignStore:
             socket_connect_timeout=_TIMEOUT_SECONDS,
             socket_timeout=_TIMEOUT_SECONDS,
             # Every script may be called twice: it knows its owner and its offset.
-            retry=Retry(ExponentialBackoff(cap=4, base=0.1), _TRIES),
+            retry=Retry(ExponentialBackoff(cap=4, base=0.1), tries),
             retry_on_error=[exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError],
             **(trust if url.startswith("rediss:") else {}),
         )

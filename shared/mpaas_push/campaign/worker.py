@@ -71,6 +71,7 @@ def work_on(
     store: CampaignStore,
     objects: Objects,
     queue: TaskQueue,
+    rate: float | None = None,
 ) -> str:
     """Work on a piece until it ends, its time is up, or it has to wait; return how it ended.
 
@@ -81,6 +82,7 @@ def work_on(
         store: State and pace.
         objects: Audience and results.
         queue: Takes the next task.
+        rate: `PUSH_PACE`: requests a second over everything, if there is a limit.
 
     Raises:
         PieceFailed: it was given up; the campaign is incomplete until it is resumed.
@@ -99,7 +101,7 @@ def work_on(
         return taken.answer
     try:
         stored = store.get(task.campaign)
-        tools = _Tools(client, invocation, store, objects, queue)
+        tools = _Tools(client, invocation, store, objects, queue, rate)
         return _Worker(task, owner, stored, tools).run(taken)
     except AudienceUnreadable as error:
         if error.is_final:
@@ -151,6 +153,7 @@ class _Tools:
     store: CampaignStore
     objects: Objects
     queue: TaskQueue
+    rate: float | None
 
 
 class _Ended(Exception):
@@ -162,6 +165,7 @@ class _Worker:
         self._task, self._owner = task, owner
         self._client, self._invocation = tools.client, tools.invocation
         self._store, self._objects, self._queue = tools.store, tools.objects, tools.queue
+        self._rate = tools.rate
         self._stored = stored
         self._campaign = stored.campaign
         self._etag = stored.fields["etag"]
@@ -302,7 +306,7 @@ class _Worker:
             at = time.time() + moment.wait
         if at - time.time() > NEAR_SECONDS:
             raise _HandOn("pace", delay=at - time.time(), at=at)
-        quota = self._store.reserve_requests(len(block.requests), self._client.settings.pace, NEAR_SECONDS)
+        quota = self._store.reserve_requests(len(block.requests), self._rate, NEAR_SECONDS)
         if not quota.is_reserved:
             raise _HandOn("quota", delay=quota.wait + random.uniform(0, NEAR_SECONDS), at=time.time())
         wait = max(at - time.time(), quota.wait)
