@@ -105,7 +105,7 @@ def firebase(port: int) -> Callable[[int], None]:
         def get_credential(self) -> Any:
             return import_module("google.auth.credentials").AnonymousCredentials()
 
-    messaging._MessagingService.FCM_URL = f"http://127.0.0.1:{port}/v1/projects/{{0}}/messages:send"  # noqa: SLF001
+    messaging._MessagingService.FCM_URL = f"http://127.0.0.1:{port}/v1/projects/{{0}}/messages:send"  # noqa: SLF001 - no setting
     app = firebase_admin.initialize_app(Anonymous(), {"projectId": "benchmark"}, name=f"on-{port}")
     notification = messaging.Notification(title=MESSAGE["title"], body=MESSAGE["content"])
 

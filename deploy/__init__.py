@@ -1,1 +1,1 @@
-"""What brings the project to the cloud: run on a laptop or in CI, never deployed itself."""
+"""Deployment of the project: runs on a laptop or in CI, never deployed itself."""

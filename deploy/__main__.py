@@ -1,4 +1,4 @@
-"""`python -m deploy COMMAND --stage STAGE`: what is done to a deployment, or asked about it.
+"""`python -m deploy COMMAND --stage STAGE`: manage and inspect a deployment.
 
 Exit codes: 0 done; 1 something failed or differs; 2 something is missing, and nothing was changed.
 """
@@ -29,19 +29,17 @@ if TYPE_CHECKING:
 
 
 class NothingChanged(PushError):
-    """Something is missing or not agreed to; nothing was changed in the cloud."""
+    """Something is missing or was not confirmed; nothing was changed in the cloud."""
 
 
 def plan_stage(stage: Stage, package: Path | None) -> int:
-    """Show what a deployment would change, and change nothing."""
+    """Show what a deployment would change, without changing anything."""
     _want_settings(stage)
     cloud = stage.cloud()
     version = find_layer(stage, cloud, package or build(stage.runtime))
     found: list[Difference] = []
     if version is None:
-        found.append(
-            Difference(function=stage.layer, what="layer", change="add", after="a version of new content")
-        )
+        found.append(Difference(function=stage.layer, what="layer", change="add", after="a new version"))
         version = max((int(each["version"]) for each in cloud.layer_versions(stage.layer)), default=0) + 1
     found += differences(stage.with_layer(stage.layer_arn(version)).plans(), cloud)
     for lack in preflight(stage).lacking:
@@ -55,19 +53,19 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
 
 
 def deploy_stage(stage: Stage, package: Path | None, *, unchecked: bool) -> int:
-    """Deploy, once everything that it needs is there."""
+    """Deploy, after checking the prerequisites."""
     findings = preflight(stage)
     for what in findings.unasked:
-        print(f"note: could not ask whether {what} is there", file=sys.stderr)
+        print(f"note: could not check whether {what} exists", file=sys.stderr)
     if findings.lacking and (not unchecked or stage.lacking()):
         raise NothingChanged("\n" + "\n".join(f"  - {lack}" for lack in findings.lacking))
     deploy(stage, package=package)
-    print(f"now: make smoke STAGE={stage.name}")
+    print(f"next: make smoke STAGE={stage.name}")
     return 0
 
 
 def list_versions(stage: Stage) -> int:
-    """List what was deployed, the newest first."""
+    """List the releases, latest first."""
     _want_settings(stage, OF_THE_ACCOUNT)
     cloud, names = stage.cloud(), _names(stage)
     live = live_release(cloud, names)
@@ -86,7 +84,7 @@ def list_versions(stage: Stage) -> int:
 
 
 def roll_back(stage: Stage) -> int:
-    """Deploy the release before the live one again: its commit, its triggers, its version of the layer."""
+    """Deploy the previous release again: its commit, its triggers, its version of the layer."""
     _want_settings(stage)
     cloud, names = stage.cloud(), _names(stage)
     live = live_release(cloud, names)
@@ -98,15 +96,15 @@ def roll_back(stage: Stage) -> int:
     order = list(known)
     index = order.index((live.commit, live.layer))
     if index == 0:
-        raise NothingChanged("there is no release before this one")
+        raise NothingChanged("there is no previous release")
     target = known[order[index - 1]]
     if not target.is_committed:
         raise NothingChanged(f"the release of {target.at:%Y-%m-%d %H:%M} was not committed ({target.commit})")
     if all(int(each["version"]) != target.layer for each in cloud.layer_versions(stage.layer)):
         raise NothingChanged(
-            f"version {target.layer} of {stage.layer} is gone: check out {target.commit} and deploy that"
+            f"version {target.layer} of {stage.layer} was deleted: check out {target.commit} and deploy it"
         )
-    print(f"back from {live} to {target}")
+    print(f"rolling back from {live} to {target}")
     with _checkout(stage.folder, target.commit) as folder:
         now = datetime.now(timezone.utc).replace(microsecond=0)
         then = Stage(name=stage.name, folder=folder, env=stage.env)
@@ -115,11 +113,11 @@ def roll_back(stage: Stage) -> int:
 
 
 def remove_stage(stage: Stage, *, agreed: bool) -> int:
-    """Remove functions and triggers, and read back that nothing is left."""
+    """Remove functions and triggers, and verify that none is left."""
     _want_settings(stage, OF_THE_ACCOUNT)
     if not agreed and not _agrees(stage):
         raise NothingChanged(
-            f"the answer was not {stage.name}; --yes (make: ARGS=--yes) removes without a question"
+            f"the answer was not {stage.name}; --yes (make: ARGS=--yes) removes without asking"
         )
     cloud = stage.cloud()
     for name in _names(stage):
@@ -133,7 +131,7 @@ def remove_stage(stage: Stage, *, agreed: bool) -> int:
         triggers = ", ".join(cloud.triggers(name)) or "none"
         print(f"still there: {name} (triggers: {triggers})", file=sys.stderr)
     if left:
-        raise DeploymentFailed(f"not everything was removed; s ended with {code}: see what it reported above")
+        raise DeploymentFailed(f"not everything was removed; s ended with {code}: see its output above")
     print(f"removed and read back: no function of {stage.name} is left; queues, role and layers stay")
     return 0
 
@@ -154,17 +152,17 @@ def _want_settings(stage: Stage, names: tuple[str, ...] | None = None) -> None:
 
 
 def _agrees(stage: Stage) -> bool:
-    """Ask for the stage's name, since a stage that is gone pushes nothing; no answer is no agreement."""
+    """Ask for the name of the stage as confirmation; without an answer there is none."""
     print(f"This removes the functions and triggers of the stage {stage.name} from the cloud.")
     try:
-        return input(f"Type {stage.name} to go on: ").strip() == stage.name
+        return input(f"Type {stage.name} to continue: ").strip() == stage.name
     except EOFError:
         return False
 
 
 @contextmanager
 def _checkout(project: Path, commit: str) -> Iterator[Path]:
-    """Check a commit of the project out beside it, for as long as the block runs."""
+    """Check out a commit of the project into a temporary folder."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "checkout"
         made = _git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
@@ -177,7 +175,7 @@ def _checkout(project: Path, commit: str) -> Iterator[Path]:
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], cwd=folder, check=False, capture_output=True, text=True)  # noqa: S603, S607 - no shell
+    return subprocess.run(["git", *arguments], cwd=folder, check=False, capture_output=True, text=True)  # noqa: S607 - git of the operator's PATH
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -186,21 +184,23 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
         ("plan", "show what a deployment would change"),
-        ("deploy", "deploy a stage and read back that it is as described"),
-        ("versions", "list what was deployed"),
-        ("rollback", "deploy the release before the live one again"),
+        ("deploy", "deploy a stage and verify the result"),
+        ("versions", "list the releases"),
+        ("rollback", "deploy the previous release again"),
         ("remove", "remove a stage from the cloud"),
         ("logs", "follow the logs of a function"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--stage", default="dev", help="dev by default")
-        command.add_argument("--folder", type=Path, default=ROOT, help="the project; this one by default")
+        command.add_argument("--stage", default="dev", help="default: dev")
+        command.add_argument("--folder", type=Path, default=ROOT, help="the project; default: this one")
         if name in {"plan", "deploy"}:
-            command.add_argument("--layer", type=Path, help="a package of `make layer`; built by default")
+            command.add_argument("--layer", type=Path, help="a package from `make layer`; default: build one")
         if name == "deploy":
-            command.add_argument("--unchecked", action="store_true", help="although something seems missing")
+            command.add_argument(
+                "--unchecked", action="store_true", help="deploy even if a prerequisite seems missing"
+            )
         elif name == "remove":
-            command.add_argument("--yes", action="store_true", help="without a question")
+            command.add_argument("--yes", action="store_true", help="do not ask for confirmation")
         elif name == "logs":
             command.add_argument("--function", default="http_push", help="its name in s.yaml")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Zips a folder so that the same files give the same bytes, whenever and wherever that is done."""
+"""Reproducible zips: the same files give the same bytes, whenever and wherever they are packed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def pack(folder: Path, path: Path, inside: str = "", *, bytecode: bool = False) 
     """Zip the files of a folder.
 
     Args:
-        folder: Whose files, and those of folders in it.
+        folder: The folder, packed recursively.
         path: The zip.
-        inside: Folder in the zip that they go to, ending with a slash; by default its top.
-        bytecode: Keep `__pycache__`; otherwise it is what a Python that ran the files left behind.
+        inside: Folder in the zip, with a trailing slash; by default the top.
+        bytecode: Keep `__pycache__`, which is otherwise a leftover of running the files.
     """
     files = {
         file.relative_to(folder).as_posix(): file
@@ -37,7 +37,7 @@ def pack(folder: Path, path: Path, inside: str = "", *, bytecode: bool = False) 
 
 
 def crc64(data: bytes) -> str:
-    """Return the CRC-64 (ECMA-182, reflected) of a package, in decimal: how the API names a content."""
+    """Return the CRC-64 (ECMA-182, reflected) of a package in decimal, as the API reports it."""
     value = 0xFFFFFFFFFFFFFFFF
     for byte in data:
         value = (value >> 8) ^ _CRC64[(value ^ byte) & 0xFF]

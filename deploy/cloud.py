@@ -1,7 +1,7 @@
-"""Function Compute as it is deployed, read through its own API, and the few changes that `s` leaves out.
+"""The deployed state of Function Compute, read through its API, and the few changes that `s` cannot make.
 
-Answers leave as plain dictionaries with the API's own names, `None` where there is no such thing. Every call
-goes through the official SDK, over HTTPS; plain HTTP only to this machine.
+Results are plain dictionaries with the names of the API, or None if something does not exist. All calls use
+the official SDK over HTTPS; plain HTTP only to this machine.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["Cloud", "CloudRefused"]
 
 TIMEOUT_MILLISECONDS = 20_000
-"""Longest wait for a connection and for an answer, each."""
+"""Longest wait for a connection, and for a response."""
 CODE_BYTES = 100 << 20
-"""Longest code package that is read back."""
+"""Largest code package that is read back."""
 PAGE = 100
-"""Most items of one listing."""
+"""Most items in one page of a listing."""
 
 
 class CloudRefused(PushError):
@@ -41,13 +41,13 @@ class CloudRefused(PushError):
 
     Attributes:
         action: The call, such as ``get_function``.
-        code: The API's code, such as ``AccessDenied``; empty when there was no answer.
-        status: The HTTP status; 0 when there was no answer.
+        code: The API's code, such as ``AccessDenied``; empty if there was no response.
+        status: The HTTP status; 0 if there was no response.
     """
 
     def __init__(self, action: str, code: str, status: int, request_id: str = "") -> None:
         self.action, self.code, self.status = action, code, status
-        reason = f"{status} {code}" if status else "no answer"
+        reason = f"{status} {code}" if status else "no response"
         quoted = f" (request {request_id})" if request_id else ""
         super().__init__(f"Function Compute: {action}: {reason}{quoted}")
 
@@ -96,7 +96,7 @@ class Cloud:
         return self._get("get_async_invoke_config", name, models.GetAsyncInvokeConfigRequest())
 
     def reserved_concurrency(self, name: str) -> int | None:
-        """Return how many instances are reserved for a function."""
+        """Return the reserved concurrency of a function."""
         answer = self._get("get_concurrency_config", name) or {}
         return answer.get("reservedConcurrency")
 
@@ -115,7 +115,7 @@ class Cloud:
         return sorted(versions, key=lambda version: -int(version["version"]))
 
     def delete_layer_version(self, layer: str, version: int) -> None:
-        """Remove a version of a layer; functions that use it keep running on what they have."""
+        """Delete a version of a layer; functions that use it keep running."""
         self._do("delete_layer_version", layer, str(version))
 
     def functions(self) -> list[dict[str, Any]]:
@@ -130,7 +130,7 @@ class Cloud:
                 return found
 
     def publish_version(self, name: str, description: str) -> str:
-        """Publish what a function is now as a version, and return its number."""
+        """Publish the current state of a function as a version, and return its number."""
         body = models.PublishVersionInput(description=description)
         request = models.PublishFunctionVersionRequest(body=body)
         return str(self._call("publish_function_version", name, request)["versionId"])
@@ -147,7 +147,7 @@ class Cloud:
         return self._get("get_alias", name, alias)
 
     def move_alias(self, name: str, alias: str, version: str, description: str) -> None:
-        """Let an alias name a version; it is made where it is not there yet."""
+        """Point an alias to a version, creating it if needed."""
         if self.alias(name, alias) is None:
             made = models.CreateAliasInput(alias_name=alias, version_id=version, description=description)
             self._call("create_alias", name, models.CreateAliasRequest(body=made))
@@ -156,15 +156,15 @@ class Cloud:
             self._call("update_alias", name, alias, models.UpdateAliasRequest(body=moved))
 
     def delete_alias(self, name: str, alias: str) -> None:
-        """Remove an alias; a function cannot be removed while it has one."""
+        """Delete an alias; a function with an alias cannot be deleted."""
         self._do("delete_alias", name, alias)
 
     def delete_version(self, name: str, version: str) -> None:
-        """Remove a published version."""
+        """Delete a published version."""
         self._do("delete_function_version", name, version)
 
     def delete_trigger(self, name: str, trigger: str) -> None:
-        """Remove a trigger."""
+        """Delete a trigger."""
         self._do("delete_trigger", name, trigger)
 
     def _pages(
@@ -180,7 +180,7 @@ class Cloud:
             options = {"limit": PAGE, ("start_version" if "nextVersion" in answer else "next_token"): token}
 
     def _do(self, action: str, *arguments: Any) -> None:
-        """Remove something; what is gone already is no error."""
+        """Delete something; it is not an error if it does not exist."""
         self._get(action, *arguments)
 
     def _get(self, action: str, *arguments: Any) -> dict[str, Any] | None:
@@ -198,9 +198,9 @@ class Cloud:
         except AlibabaCloudException as error:
             code = str(error.code or "").rpartition(".")[2] if error.status_code else ""
             raise CloudRefused(action, code, error.status_code or 0, error.request_id or "") from None
-        except Exception as error:  # of three packages
+        except Exception as error:  # the SDK raises classes of three packages
             raise CloudRefused(action, type(error).__name__, 0) from None
-        body = getattr(answer, "body", None)  # a removal has none
+        body = getattr(answer, "body", None)  # the response to a deletion has none
         return dict(body.to_map()) if body is not None else {}
 
 

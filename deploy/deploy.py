@@ -1,8 +1,8 @@
-"""Deploys a stage, and holds what the cloud has then against what the descriptor says.
+"""Deploys a stage, and compares the result in the cloud with the descriptor.
 
-The layer is built and published, `s` deploys the functions, and the result is read back through the API. What
-`s` passed over is deployed by itself; what still differs is an error. Each deployment is recorded as a
-release.
+The layer is built and published, `s` deploys the functions, and the result is read back through the API.
+Triggers that `s` skipped are deployed one by one; a remaining difference is an error. Each deployment is
+recorded as a release.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["DeploymentFailed", "deploy", "find_layer"]
 
 KEPT_LAYERS = 5
-"""Versions of the layer that stay, used or not."""
+"""How many versions of the layer to keep, even if unused."""
 
 
 class DeploymentFailed(PushError):
-    """A step of the deployment failed, or the cloud is not as it was to be; the text says what to do."""
+    """A step failed, or the cloud differs from the descriptor; the text says what to do."""
 
 
 def deploy(
@@ -43,15 +43,16 @@ def deploy(
     """Deploy a stage.
 
     Args:
-        stage: What to deploy.
-        layer: Version of the layer to use; by default one with the content of this checkout is found or made.
-        package: A layer that was built before; by default this checkout's is built.
-        release: What to record; by default this checkout's commit, now.
+        stage: The stage.
+        layer: Version of the layer to use; by default the one with the content of this checkout, published if
+            needed.
+        package: A layer built earlier; by default the layer of this checkout is built.
+        release: The release to record; by default this checkout's commit and the current time.
 
     Raises:
         BuildFailed: the layer could not be built.
         CloudRefused: Function Compute cannot be read.
-        DeploymentFailed: the cloud is not as the descriptor says.
+        DeploymentFailed: the cloud differs from the descriptor.
     """
     cloud, serverless = stage.cloud(), stage.serverless()
     if layer is None:
@@ -67,8 +68,8 @@ def deploy(
         print(f"live as described: {', '.join(live) or 'nothing'}; not as described:")
         print_differences(left)
         raise DeploymentFailed(
-            f"the cloud is not as {stage.descriptor.name} says; s ended with {code}. Mend what it reported"
-            " above and run make deploy again: what is live stays"
+            f"the cloud differs from {stage.descriptor.name}; s ended with {code}. Fix what it reported above"
+            " and run make deploy again: what is live stays live"
         )
     now = datetime.now(timezone.utc).replace(microsecond=0)
     release = release or Release(commit=commit_of(stage.folder), layer=layer, at=now)
@@ -76,11 +77,11 @@ def deploy(
     _remove_old_layers(stage, cloud)
     print(f"deployed and read back: {release}")
     if not release.is_committed:
-        print("note: this is no commit, so make rollback cannot come back to it")
+        print("note: not everything is committed, so make rollback cannot return to this release")
 
 
 def find_layer(stage: Stage, cloud: Cloud, package: Path) -> int | None:
-    """Return the newest version of the layer that has a package's content; None if there is none."""
+    """Return the latest version of the layer with the content of a package; None if there is none."""
     checksum = crc64(package.read_bytes())
     return next(
         (
@@ -109,13 +110,13 @@ def _publish_layer(stage: Stage, package: Path, cloud: Cloud, serverless: Server
 def _repair(
     left: Sequence[Difference], stage: Stage, cloud: Cloud, serverless: Serverless
 ) -> list[Difference]:
-    """Deploy the triggers that `s` passed over, each by itself, and return what differs after that."""
+    """Deploy the triggers that `s` skipped, one by one, and return the remaining differences."""
     functions = {function.function_name: (name, function) for name, function in stage.functions.items()}
     for name, trigger in dict.fromkeys((each.function, each.trigger) for each in left if each.trigger):
         resource, function = functions[name]
         described = next((each for each in function.triggers if each.trigger_name == trigger), None)
         if described is None or (described.trigger_type == "mns_topic" and trigger in cloud.triggers(name)):
-            # The descriptor does not have it, or the component would not change it.
+            # The descriptor does not have it, or the component cannot change it.
             cloud.delete_trigger(name, trigger)
         if described is not None:
             serverless.deploy_trigger(resource, trigger, stage.env)
@@ -123,7 +124,7 @@ def _repair(
 
 
 def _remove_old_layers(stage: Stage, cloud: Cloud) -> None:
-    """Remove versions of the layer beyond the last ones that no function of the account uses.
+    """Delete old versions of the layer that no function of the account uses.
 
     A layer has at most 100 versions (deploy-component.md).
     """
@@ -138,4 +139,4 @@ def _remove_old_layers(stage: Stage, cloud: Cloud) -> None:
                 cloud.delete_layer_version(stage.layer, int(version["version"]))
                 print(f"removed version {version['version']} of {stage.layer}")
     except CloudRefused as error:
-        print(f"note: old versions of the layer stay: {error}", file=sys.stderr)
+        print(f"note: old versions of the layer were not deleted: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Builds the code layer: everything that `requirements/layer.txt` pins, and `mpaas_push`, for one runtime.
+"""Builds the code layer of one runtime: `mpaas_push` and everything that `requirements/layer.txt` pins.
 
-`python -m deploy.layer` writes `build/layer-python3.10.zip`. Wheels for Linux on x86_64 are chosen for that
-runtime whatever runs the build, so that the same sources give the same bytes on every machine.
+`python -m deploy.layer` writes `build/layer-python3.10.zip`. It always takes wheels for Linux on x86_64 and
+that runtime, so the same sources give the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -37,27 +37,28 @@ RUNTIMES = get_args(Runtime)
 PLATFORM = "x86_64-manylinux_2_28"
 """Debian 10 of python3.10 has glibc 2.28, Debian 11 of python3.12 a newer one (deploy.md: Python layers)."""
 SOURCE_ONLY = {"aliyun-fc2"}
-"""Published as source only; pure Python, so that a wheel built anywhere serves everywhere."""
+"""Published as source only; pure Python, so a wheel built anywhere works everywhere."""
 CACHE = ROOT / ".local" / "uv"
 LIMIT_BYTES = 16 * 1024 * 1024
 MANIFEST = "mpaas-push-layer.json"
 NOT_DEPLOYED = ("bin", "*/tests", "*/test", "**/__pycache__")
-"""Scripts, the packages' own tests, and what this machine compiled."""
+"""Scripts, tests of packages, and bytecode compiled on this machine."""
 NOT_IMPORTED = (
     *("Crypto", "pycryptodome-*.dist-info", "_yaml", "yaml/_yaml.*.so"),
     *("cryptography", "cryptography-*.dist-info", "_cffi_backend.*.so"),
     *("cffi", "cffi-*.dist-info", "pycparser", "pycparser-*.dist-info"),
 )
-"""`aliyun-mns-sdk` asks for pycryptodome and imports it nowhere; `aliyun-python-sdk-core` imports
-cryptography (with cffi) for its `AcsClient` only; rules are too short for YAML in C: half the layer."""
+"""Half the size of the layer: `aliyun-mns-sdk` requires pycryptodome but never imports it;
+`aliyun-python-sdk-core` imports cryptography (with cffi) for its `AcsClient` only; rules are too short to
+need the C parser of YAML."""
 NOT_NEEDED = ("*.pyi", "py.typed", "*.c", "*.h", "*.pyx", "*.pxd", "*.pxi")
-"""Sources and types: nothing looks at them at run time."""
+"""Sources and types, which are not used at run time."""
 KEPT_METADATA = ("METADATA", "licenses", "LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "AUTHORS*")
 
 
 NO_INTERPRETER = (
-    "WARNING: no {runtime} on this machine to compile the layer with. It holds sources only, and each cold"
-    " start compiles them again: http_push starts in 1.5 s instead of 0.7 s with 0.35 vCPU. Install {runtime}"
+    "WARNING: {runtime} is not installed on this machine, so the layer has no bytecode and each cold start"
+    " compiles the sources: http_push starts in 1.5 s instead of 0.7 s with 0.35 vCPU. Install {runtime}"
     " (`pyenv install {version}`, or your system's package) and build again."
 )
 
@@ -67,19 +68,19 @@ class BuildFailed(Exception):
 
 
 def build(runtime: str, folder: Path = ROOT / "build", *, offline: bool = False) -> Path:
-    """Build the layer of one runtime and return the zip.
+    """Build the layer of one runtime and return the path of the zip.
 
-    The layer carries bytecode beside the sources, since Function Compute cannot write to it and would compile
-    at each cold start. That needs an interpreter of the runtime's version on this machine; without one, a
-    warning goes to standard error.
+    The layer contains bytecode, since it is read-only on Function Compute, which would otherwise compile the
+    sources at each cold start. This requires an interpreter of the runtime's version on this machine; without
+    one, a warning goes to standard error.
 
     Args:
         runtime: One of `RUNTIMES`.
-        folder: Where to put it.
-        offline: Take all wheels from the cache that an earlier build filled.
+        folder: Folder of the zip.
+        offline: Take all wheels from the cache of an earlier build.
 
     Raises:
-        BuildFailed: a wheel cannot be had, a module cannot be compiled, or the layer is too large.
+        BuildFailed: a wheel is not available, a module cannot be compiled, or the layer is too large.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
@@ -99,20 +100,20 @@ def build(runtime: str, folder: Path = ROOT / "build", *, offline: bool = False)
         pack(site, path, "python/", bytecode=True)
     size = path.stat().st_size
     if size > LIMIT_BYTES:
-        raise BuildFailed(f"{path.name} has {size:,} bytes, at most {LIMIT_BYTES:,} are wanted")
+        raise BuildFailed(f"{path.name} has {size:,} bytes; at most {LIMIT_BYTES:,} are allowed")
     return path
 
 
 def runtime_of(functions: Iterable[FunctionProperties]) -> Runtime:
-    """Return the runtime of functions, which they share as they share the layer.
+    """Return the runtime of functions, which must share one because they share the layer.
 
     Raises:
-        BuildFailed: they have several.
+        BuildFailed: they have different runtimes.
     """
     runtimes = sorted({function.runtime for function in functions})
     if len(runtimes) > 1:
         raise BuildFailed(
-            f"functions of {' and '.join(runtimes)} cannot share a layer: give them one `runtime`"
+            f"functions with {' and '.join(runtimes)} cannot share a layer: give them the same `runtime`"
         )
     return runtimes[0]
 
@@ -125,7 +126,7 @@ def _install(runtime: str, site: Path, *, offline: bool) -> None:
     command += ["--no-deps", "--require-hashes", "--no-build-isolation", "--link-mode", "copy"]
     command += [part for name in sorted(pinned - SOURCE_ONLY) for part in ("--only-binary", name)]
     command += ["--offline"] if offline else []
-    done = subprocess.run(  # noqa: S603 - nothing of it comes from outside
+    done = subprocess.run(
         [*command, "-r", str(requirements)],
         check=False,
         capture_output=True,
@@ -149,7 +150,7 @@ def interpreter(runtime: str) -> str | None:
     candidates = [*map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python"))), f"python{version}"]
     for candidate in candidates:
         try:  # a shim may stand on PATH for a version that is not chosen
-            subprocess.run([candidate, "-c", "import ssl, venv"], capture_output=True, check=True)  # noqa: S603
+            subprocess.run([candidate, "-c", "import ssl, venv"], capture_output=True, check=True)
         except (OSError, subprocess.CalledProcessError):
             continue
         return candidate
@@ -163,7 +164,7 @@ def _compile(python: str, site: Path) -> None:
     seed, no order of sets. `unchecked-hash` lets Python take them without a look at the sources.
     """
     command = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
-    done = subprocess.run(  # noqa: S603 - nothing of it comes from outside
+    done = subprocess.run(
         [*command, "-s", str(site), "-p", "/opt/python", str(site)],
         check=False,
         capture_output=True,
@@ -207,10 +208,10 @@ def _manifest(runtime: str, site: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Build what is asked for; 0 if it could be built, 1 if not."""
+    """Build the layer; returns 0, or 1 if the build failed."""
     parser = argparse.ArgumentParser(prog="python -m deploy.layer", description=__doc__)
-    parser.add_argument("--runtime", choices=(*RUNTIMES, "all"), help="by default that of the descriptor")
-    parser.add_argument("--descriptor", type=Path, default=ROOT / "s.yaml", help="s.yaml by default")
+    parser.add_argument("--runtime", choices=(*RUNTIMES, "all"), help="default: that of the descriptor")
+    parser.add_argument("--descriptor", type=Path, default=ROOT / "s.yaml", help="default: s.yaml")
     parser.add_argument("--offline", action="store_true", help="take all wheels from the cache")
     parser.add_argument("--folder", type=Path, default=ROOT / "build")
     options = parser.parse_args()
@@ -221,7 +222,7 @@ def main() -> int:
             path = build(runtime, options.folder, offline=options.offline)
             print(f"{path}: {path.stat().st_size:,} bytes")
     except (BuildFailed, PushError) as error:
-        print(f"the layer cannot be built: {error}", file=sys.stderr)
+        print(f"cannot build the layer: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,7 +1,7 @@
-"""Packs what `template.yml` takes from a bucket: a zip of each function, and one of the layer.
+"""Packs what `template.yml` reads from a bucket: a zip of each function, and one of the layer.
 
-`python -m deploy.package` writes them into `build/package/<version>/`, a digest of their bytes:
-only by another name does a stack see that there is something new.
+`python -m deploy.package` writes them to `build/package/<version>/`, where the version is a digest of their
+bytes: a stack detects new code only by a new name.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def package(
     """Pack the functions of a descriptor and their layer; return the folder, whose name is the version.
 
     Args:
-        folder: Where the folder is put; one of the same version is replaced.
-        descriptor: Of the functions.
-        offline: Take all wheels of the layer from the cache that an earlier build filled.
+        folder: Parent of the folder; one with the same version is replaced.
+        descriptor: The descriptor of the functions.
+        offline: Take all wheels of the layer from the cache of an earlier build.
 
     Raises:
         BuildFailed: the layer could not be built.
-        DescriptorError: the descriptor would not work.
+        DescriptorError: the descriptor is invalid.
     """
     functions = read_functions(descriptor, {})
     runtime = runtime_of(functions.values())
@@ -62,7 +62,7 @@ def _version(folder: Path) -> str:
 
 
 def main() -> int:
-    """Pack what is asked for; 0 if it could be."""
+    """Pack functions and layer; returns 0, or 1 if that failed."""
     parser = argparse.ArgumentParser(prog="python -m deploy.package", description=__doc__)
     parser.add_argument("--offline", action="store_true", help="take all wheels from the cache")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "package")

@@ -1,7 +1,7 @@
-"""What a deployment would change: the descriptor's functions on one side, the cloud's on the other.
+"""What a deployment would change: the functions of the descriptor compared with those in the cloud.
 
-A `Cloud` and functions as `s.yaml` describes them enter `differences`; what differs leaves, one `Difference`
-for each thing that a person would change by itself. Nothing is changed here, and no secret is shown.
+`differences` takes a `Cloud` and the functions of `s.yaml`, and yields one `Difference` for each thing that a
+person would change separately. It changes nothing and shows no secret.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ __all__ = ["Difference", "FunctionPlan", "code_files", "differences", "print_dif
 Change = Literal["add", "change", "remove"]
 
 SECRET_VARIABLES = ("PUSH_LEDGER_URL",)
-"""Variables whose value is a secret; so is every one whose name says so."""
+"""Variables whose values are secret, besides those whose names contain one of `SECRET_WORDS`."""
 SECRET_WORDS = ("SECRET", "PASSWORD", "TOKEN", "ACCESS_KEY")
 NOT_COMPARED = frozenset(
     {"functionName", "region", "code", "triggers", "asyncInvokeConfig", "concurrencyConfig", "layers"}
     | {"environmentVariables"}
 )
-"""Properties that are compared in their own way, or that name the function."""
+"""Properties that are compared separately, or that identify the function."""
 UNWRAPPED = 240
-"""Width of a table that no terminal shows, in characters."""
+"""Width of a table that is not printed to a terminal, in characters."""
 NOT_CODE = ("__pycache__", ".pyc", ".DS_Store")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One thing that is not in the cloud as the descriptor says.
+    """One difference between the cloud and the descriptor.
 
     Attributes:
-        function: The deployed function's name.
+        function: Name of the deployed function.
         what: What differs: ``function``, ``code``, ``layer``, ``timeout``, ``environmentVariables.NAME``,
             ``trigger NAME``, ``asyncInvokeConfig.maxAsyncRetryAttempts``, …
-        change: Whether it would be added, changed or removed.
-        before: What the cloud has, as text; None where it has nothing or where it is a secret.
-        after: What the descriptor says, likewise.
+        change: Whether a deployment would add, change or remove it.
+        before: The value in the cloud, as text; None if there is none or it is secret.
+        after: The value in the descriptor, likewise.
     """
 
     function: str
@@ -58,20 +58,20 @@ class Difference:
 
     @property
     def trigger(self) -> str | None:
-        """The name of the trigger that differs, or None where it is something else."""
+        """Name of the trigger that differs; None if it is something else."""
         kind, _, rest = self.what.partition(" ")
         return rest.partition(".")[0] if kind == "trigger" else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionPlan:
-    """A function as it is to be.
+    """The desired state of a function.
 
     Attributes:
         resource: Its key in the descriptor.
-        name: The deployed function's name.
-        properties: Its properties by the names of the API, without expressions.
-        code: SHA-256 of each file of its code by path.
+        name: Name of the deployed function.
+        properties: Its properties by their API names, without expressions.
+        code: SHA-256 of each file of its code, by path.
     """
 
     resource: str
@@ -81,7 +81,7 @@ class FunctionPlan:
 
 
 def code_files(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file below a function's folder, by path, as far as it is deployed."""
+    """Return the SHA-256 of each deployed file in a function's folder, by path."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
@@ -90,7 +90,7 @@ def code_files(folder: Path) -> dict[str, str]:
 
 
 def differences(functions: Sequence[FunctionPlan], cloud: Cloud) -> Iterator[Difference]:
-    """Yield what the cloud has otherwise than it is to be, function by function.
+    """Yield the differences, function by function.
 
     Raises:
         CloudRefused: the cloud cannot be read.
@@ -140,7 +140,7 @@ def _of_code(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
 
 
 def _of_value(name: str, what: str, before: Any, after: Any) -> Iterator[Difference]:
-    """Compare a value as deep as both sides are objects, so that one line says one thing."""
+    """Compare values recursively while both are objects: one difference per leaf."""
     before, after = _normalized(before), _normalized(after)
     if before == after:
         return
@@ -176,7 +176,7 @@ def _of_triggers(
                 function=name, what=f"trigger {trigger}", change="add", after=after["triggerType"]
             )
             continue
-        # The cloud adds keys of its own around the configuration; in it, what is null or empty is not set.
+        # The cloud adds keys around the configuration; inside it, null and empty mean not set.
         yield from _of_value(name, f"trigger {trigger}", _only_known(before, after), after)
     for trigger in there.keys() - by_name.keys():
         yield Difference(
@@ -204,7 +204,7 @@ _SETS = {"methods", "events"}
 
 
 def _normalized(value: Any, key: str = "") -> Any:
-    """Return a value without what only one side writes: nulls, empty objects, an order without meaning."""
+    """Return a value without nulls, empty objects and insignificant order."""
     if isinstance(value, dict):
         parts = {each: _normalized(part, each) for each, part in value.items()}
         return {each: part for each, part in parts.items() if part not in (None, "")} or None
@@ -242,7 +242,7 @@ def _is_left_out(path: str) -> bool:
 
 
 def print_table(table: Table) -> None:
-    """Print a table; what reads a pipe or a log gets it unwrapped."""
+    """Print a table, without wrapping in a pipe or a log."""
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = UNWRAPPED
@@ -250,7 +250,7 @@ def print_table(table: Table) -> None:
 
 
 def print_differences(found: Sequence[Difference]) -> None:
-    """Print a table of what differs: green what is added, yellow what is changed, red what is removed."""
+    """Print a table of differences: additions in green, changes in yellow, removals in red."""
     table = Table(box=None, pad_edge=False, show_edge=False)
     for column in ("", "function", "what", "in the cloud", "in the descriptor"):
         table.add_column(column, overflow="fold")

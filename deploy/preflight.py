@@ -1,7 +1,7 @@
-"""What must be there before a stage is deployed: asked for all at once, before anything is changed.
+"""The prerequisites of a deployment, all checked before anything is changed.
 
-A `Stage` enters `preflight`; what is lacking leaves, each with the step of docs/deploy.md that makes it,
-beside what the deployer's key may not ask for: that is a note, since the deployment may need no answer.
+`preflight` takes a `Stage` and returns what is missing, each with the step of docs/deploy.md that creates it,
+and what the deployer's key cannot check: that is only a note, since the deployment may work anyway.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ SERVICES_BY_SOURCE = {
     "RabbitMQ": ("source-rabbitmq",),
     "Kafka": ("source-kafka", "connect-vpc"),
 }
-"""Services of EventBridge whose service-linked roles a source needs, beside ``sendevent-fc``, which calls
+"""Services of EventBridge whose service-linked roles a source requires, besides ``sendevent-fc``, which calls
 functions (docs/permissions.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What was asked for.
+    """The result of the checks.
 
     Attributes:
-        lacking: What is not there, each with what to do.
-        unasked: What the key may not ask for, or what did not answer.
+        lacking: What is missing, each with what to do.
+        unasked: What could not be checked: the key is not allowed to, or there was no response.
     """
 
     lacking: list[str]
@@ -64,12 +64,12 @@ class Findings:
 
 @dataclass(frozen=True, kw_only=True)
 class _Question:
-    """Asks whether something is there.
+    """A check that something exists.
 
     Attributes:
         what: Its name.
-        step: What makes it, if it is not there.
-        is_there: Asks; raises `_NotAllowed` where there is no answer.
+        step: What creates it.
+        is_there: Does the check; raises `_NotAllowed` if there is no answer.
     """
 
     what: str
@@ -78,14 +78,14 @@ class _Question:
 
 
 class _NotAllowed(Exception):
-    """There is no answer: the key may not ask, or nobody answered."""
+    """There is no answer: the key is not allowed to check, or there was no response."""
 
 
 def preflight(stage: Stage) -> Findings:
-    """Ask for everything that a deployment of a stage needs; changes nothing."""
+    """Check everything that a deployment of a stage requires, without changing anything."""
     lacking = stage.lacking()
     if shutil.which("s", path=stage.env.get("PATH")) is None:
-        lacking.append(f"the command s is not there: npm install -g {CLI}")
+        lacking.append(f"the command s is not installed: npm install -g {CLI}")
     if lacking:
         return Findings(lacking=lacking, unasked=[])
     unasked: list[str] = []
@@ -95,7 +95,7 @@ def preflight(stage: Stage) -> Findings:
             if answer is None:
                 unasked.append(question.what)
             elif not answer:
-                lacking.append(f"{question.what} is not there: {question.step}")
+                lacking.append(f"{question.what} is missing: {question.step}")
     try:
         lacking += _wanted_elsewhere(stage)
     except CloudRefused:
@@ -115,7 +115,7 @@ def _questions(stage: Stage) -> Iterator[_Question]:
     account = stage.env["ALIBABA_CLOUD_ACCOUNT_ID"]
     yield _Question(
         what=f"a key of the account {account}",
-        step="the key in the environment is another account's, or the account in the settings is wrong",
+        step="the key in the environment belongs to another account, or the account in the settings is wrong",
         is_there=partial(_is_account, stage, account),
     )
     roles = {function.role.rpartition("/")[2] for function in functions}
@@ -251,7 +251,7 @@ def _is_queue(stage: Stage, queue: str) -> bool:
 def _rpc(
     stage: Stage, product: str, version: str, action: str, query: dict[str, str]
 ) -> dict[str, Any] | None:
-    """Call an RPC API; None where it says that there is no such thing."""
+    """Call an RPC API; None if it says that something does not exist."""
     params = Params(
         action=action,
         version=version,
@@ -271,8 +271,8 @@ def _rpc(
 def _answer(call: Callable[[], Any]) -> Any:
     try:
         return call()
-    except Exception as error:  # the SDKs raise kinds of several packages
-        # Each of them carries the API's code, but for those of a connection.
+    except Exception as error:  # the SDKs raise classes of several packages
+        # All have the API's code, except those of a connection.
         if "NotExist" in str(getattr(error, "code", "")):
             return None
         raise _NotAllowed from None

@@ -1,9 +1,9 @@
-"""Makes what a stage needs before it is deployed, as far as a command can make it.
+"""Creates what a stage requires before a deployment, as far as a command can.
 
-`python -m deploy.prepare --stage staging` creates the queues and the topic that the descriptor names, and
-writes the two policies and the role's trust with the stage's names filled in, ready for RAM. It takes the
-AccessKey of an administrator from the environment. What is there already stays as it is, but for queues that
-hand a message out again while a function may still be at work on it.
+`python -m deploy.prepare --stage staging` creates the queues and the topic of the descriptor, and writes the
+two policies and the role's trust policy with the stage's names, ready for RAM. It reads the AccessKey of an
+administrator from the environment. What exists is not changed, except queues whose visibility timeout is
+shorter than a function may run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 def filled_policies(stage: str, env: Mapping[str, str], folder: Path = ROOT) -> dict[str, Any]:
-    """Return the policies of functions and deployer, and the trust of the role, with the stage's names."""
+    """Return the policies of functions and deployer, and the role's trust policy, with the stage's names."""
     values = {
         "ALIYUN::Region": env["ALIBABA_CLOUD_REGION_ID"],
         "ALIYUN::AccountId": env["ALIBABA_CLOUD_ACCOUNT_ID"],
@@ -64,7 +64,7 @@ def _written(stage: Stage, folder: Path) -> None:
 
 
 def _created(stage: Stage) -> bool:
-    """Create queues and topics up to the first that cannot be; say whether all are there now."""
+    """Create queues and topics until one fails; True if all exist now."""
     mns, functions = stage.queue_service(), stage.functions.values()
     queues, topics = mns_queues(functions), mns_topics(functions)
     hidden = visibility_seconds(functions)
@@ -76,14 +76,14 @@ def _created(stage: Stage) -> bool:
         try:
             print(f"{kind}   {name}{make()}")
         except MNSExceptionBase as error:
-            told = f"{kind}   {name}: {error.type} at {stage.queue_endpoint}: {_advice(error)}"
-            print(f"{told}\nnothing more was made", file=sys.stderr)
+            text = f"{kind}   {name}: {error.type} at {stage.queue_endpoint}: {_advice(error)}"
+            print(f"{text}\nnothing more was created", file=sys.stderr)
             return False
     return True
 
 
 def _queue(queue: Queue, hidden: int) -> str:
-    """Create a queue that hides a message for some seconds, or make one that is there do so; say what was."""
+    """Create a queue with a visibility timeout, or raise that of an existing one; return what was there."""
     try:
         queue.create(QueueMeta(vis_timeout=hidden, msg_ttl=WEEK_SECONDS))
     except MNSExceptionBase as error:
@@ -91,9 +91,9 @@ def _queue(queue: Queue, hidden: int) -> str:
             raise
         found = queue.get_attributes().visibility_timeout
         if found >= hidden:
-            return " is there, with other attributes; left as it is"
+            return " exists with other attributes; not changed"
         queue.set_attributes(QueueMeta(vis_timeout=hidden))
-        return f" is there; it hid a message for {found} s, now for {hidden} s, longer than a function runs"
+        return f" exists; visibility timeout raised from {found} s to {hidden} s, longer than a function runs"
     return ""
 
 
@@ -103,40 +103,40 @@ def _topic(topic: Topic) -> str:
     except MNSExceptionBase as error:
         if not str(error.type).endswith("AlreadyExist"):
             raise
-        return " is there, with other attributes; left as it is"
+        return " exists with other attributes; not changed"
     return ""
 
 
 def _advice(error: MNSExceptionBase) -> str:
     if isinstance(error, MNSClientNetworkException):
         return (
-            "it does not answer; check the network, and ALIBABA_CLOUD_ACCOUNT_ID and ALIBABA_CLOUD_REGION_ID,"
-            " of which the address is made, or PUSH_MNS_ENDPOINT"
+            "no response; check the network, ALIBABA_CLOUD_ACCOUNT_ID and ALIBABA_CLOUD_REGION_ID, which form"
+            " the address, or PUSH_MNS_ENDPOINT"
         )
-    return _ADVICE.get(str(error.type), "look the code up in the manual of Simple Message Queue")
+    return _ADVICE.get(str(error.type), "see the code in the manual of Simple Message Queue")
 
 
 _ADVICE = {
-    "AccessDenied": "the AccessKey may not do this; take an administrator's, and its security token if any",
-    "InvalidAccessKeyId": "there is no such AccessKey; check ALIBABA_CLOUD_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "check ALIBABA_CLOUD_ACCESS_KEY_SECRET: it is not that of the AccessKey",
+    "AccessDenied": "the AccessKey is not allowed to; use an administrator's, with its security token if any",
+    "InvalidAccessKeyId": "the AccessKey does not exist; check ALIBABA_CLOUD_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "check ALIBABA_CLOUD_ACCESS_KEY_SECRET: it does not match the AccessKey",
     "TimeExpired": "check the clock of this machine",
 }
 
 
 def main() -> int:
-    """Do it: 0 all is there; 1 something could not be made; 2 a setting is missing, nothing was made."""
+    """Prepare a stage; returns 0, 1 if something could not be created, 2 if a setting is missing."""
     parser = argparse.ArgumentParser(prog="python -m deploy.prepare", description=__doc__)
     parser.add_argument("--stage", default="dev")
-    parser.add_argument("--folder", type=Path, default=ROOT, help="the project; this one by default")
-    parser.add_argument("--policies", type=Path, help="where the policies go; build/policies by default")
+    parser.add_argument("--folder", type=Path, default=ROOT, help="the project; default: this one")
+    parser.add_argument("--policies", type=Path, help="folder for the policies; default: build/policies")
     options = parser.parse_args()
     try:
         stage = read_stage(options.stage, options.folder.resolve())
         if lacks := stage.lacking():
             raise Misconfigured("\n".join(["", *(f"  - {lack}" for lack in lacks)]))
     except PushError as error:
-        print(f"cannot prepare; nothing was made: {error}", file=sys.stderr)
+        print(f"cannot prepare; nothing was created: {error}", file=sys.stderr)
         return 2
     _written(stage, options.policies or stage.folder / "build" / "policies")
     try:

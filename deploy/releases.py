@@ -1,8 +1,8 @@
-"""What was deployed to a stage, and when: read from the published versions of its functions.
+"""The releases of a stage, recorded in the published versions of its functions.
 
-After each deployment every function gets a version whose description is the `Release`, and the alias `live`
-names that version. Triggers stay on the function itself: a version holds a function's code and configuration,
-not its triggers, so that a way back is a deployment of the release's commit (docs/decisions).
+Each deployment publishes a version of every function, with the `Release` as description, and points the alias
+`live` to it. A version has a function's code and configuration but not its triggers, so a rollback is a
+deployment of the release's commit (docs/decisions).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["ALIAS", "Release", "commit_of", "live_release", "record_release", "releases"]
 
 ALIAS = "live"
-"""The alias that names the version of the last deployment."""
+"""The alias of the last deployed version."""
 UNCHANGED = {304, 409, 412}
-"""Statuses by which a service says that nothing changed since the last version."""
+"""Statuses that mean that nothing changed since the last version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Release:
     """One deployment.
 
     Attributes:
-        commit: The commit that was deployed; ``-dirty`` follows where files differed from it.
+        commit: The deployed commit, with ``-dirty`` if files differed from it.
         layer: Version of the layer.
         at: When, in UTC, to the second.
     """
@@ -48,16 +48,16 @@ class Release:
 
     @classmethod
     def parse(cls, text: str) -> Release | None:
-        """Read a description; None if it is not one of a release."""
-        found = _DESCRIPTION.fullmatch(text.strip())
-        if found is None:
+        """Parse a description; None if it is not that of a release."""
+        match = _DESCRIPTION.fullmatch(text.strip())
+        if match is None:
             return None
-        at = datetime.strptime(found["at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
-        return cls(commit=found["commit"], layer=int(found["layer"]), at=at)
+        at = datetime.strptime(match["at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+        return cls(commit=match["commit"], layer=int(match["layer"]), at=at)
 
     @property
     def is_committed(self) -> bool:
-        """Whether the commit holds all that was deployed."""
+        """Whether everything that was deployed is in the commit."""
         return re.fullmatch("[0-9a-f]{7,40}", self.commit) is not None
 
 
@@ -67,7 +67,7 @@ _DESCRIPTION = re.compile(
 
 
 def commit_of(folder: Path) -> str:
-    """Return the commit of a checkout, with ``-dirty`` where files differ; ``none`` outside of git."""
+    """Return the commit of a checkout, with ``-dirty`` if files differ; ``none`` outside git."""
     asked = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],  # noqa: S607 - the operator's git
         cwd=folder,
@@ -79,7 +79,7 @@ def commit_of(folder: Path) -> str:
 
 
 def record_release(cloud: Cloud, functions: Iterable[str], release: Release) -> None:
-    """Publish a version of each function under the release, and let the alias name it.
+    """Publish a version of each function for the release, and point the alias to it.
 
     Raises:
         CloudRefused: a version cannot be published, or the alias not moved.
@@ -96,7 +96,7 @@ def record_release(cloud: Cloud, functions: Iterable[str], release: Release) -> 
 
 
 def releases(cloud: Cloud, functions: Iterable[str]) -> list[Release]:
-    """Return what was deployed to these functions, the newest first."""
+    """Return the releases of these functions, latest first."""
     numbers: dict[str, int] = {}
     for name in functions:
         for version in cloud.versions(name):
@@ -104,12 +104,12 @@ def releases(cloud: Cloud, functions: Iterable[str]) -> list[Release]:
             numbers[description] = min(number, numbers.get(description, number))
         numbers.setdefault(str((cloud.alias(name, ALIAS) or {}).get("description")), 0)
     found = [(release, number) for text, number in numbers.items() if (release := Release.parse(text))]
-    # Of two within one second, the one whose first version was published later is the later one.
+    # Of two releases in one second, the later one is that whose first version was published later.
     found.sort(key=lambda pair: (pair[0].at, pair[1]), reverse=True)
     return [release for release, _ in found]
 
 
 def live_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:
-    """Return the release that the aliases name; None where there is none, or several."""
+    """Return the release that the aliases point to; None if there is none, or several."""
     named = {str((cloud.alias(name, ALIAS) or {}).get("description")) for name in functions}
     return Release.parse(named.pop()) if len(named) == 1 else None

@@ -1,8 +1,8 @@
-"""The command `s` of Serverless Devs, run so that no secret of the settings reaches a screen or a log file.
+"""The command `s` of Serverless Devs, run without revealing secrets on the screen or in log files.
 
-`s` prints each function with its environment, and keeps what it prints below its home folder. Its output is
-read line by line and masked on the way; its log files are masked when it has ended. Its exit code is no proof
-of anything (deploy-component.md): whoever calls it reads back what became of the cloud.
+`s` prints each function with its environment, and logs what it prints in its home folder. Its output is
+masked line by line, its log files after it has ended. Its exit code proves nothing (deploy-component.md):
+callers read the result back from the cloud.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ __all__ = ["ACCESS", "Serverless", "secrets_of"]
 CLI = "@serverless-devs/s@3.1.10"
 """The command as npm installs it."""
 ACCESS = "mpaas_push_serverless_devs_key"
-"""Name of the access that `s` gets through its environment: every variable that ends so is one
+"""Name of the access for `s`, which takes every environment variable with this suffix as one
 (deploy.md: Secrets and credentials)."""
 SECRET = re.compile("SECRET|PASSWORD|TOKEN|ACCESS_KEY|_serverless_devs_key$", re.IGNORECASE)
 SHORTEST_SECRET = 4
-"""A shorter text is found in every line."""
+"""A shorter string would match in every line."""
 MASK = "********"
 CLOCK_SECONDS = 2.0
-"""How exactly a file system keeps the time of a change."""
+"""Precision of modification times in a file system."""
 
 
 def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
-    """Return what of the settings must not be shown: keys, tokens, and passwords within URLs."""
+    """Return the secrets in the settings: keys, tokens, and passwords in URLs."""
     found: set[str] = set()
     for name, value in env.items():
         if SECRET.search(name) and not value.startswith("{"):
@@ -64,20 +64,20 @@ class Serverless:
         self._access = ACCESS if ACCESS in self._env else env.get("SERVERLESS_ACCESS", "default")
 
     def deploy(self, env: Mapping[str, str]) -> int:
-        """Deploy every function, with some more settings; return the exit code, which says little."""
+        """Deploy all functions, with additional settings; return the exit code, which proves little."""
         return self._run(["deploy", "-y", "-t", self._descriptor.name], env)
 
     def deploy_trigger(self, resource: str, trigger: str, env: Mapping[str, str]) -> int:
-        """Deploy one trigger: the component passes some over when it deploys all of a function."""
+        """Deploy one trigger: the component skips some when it deploys a whole function."""
         return self._run([resource, "deploy", "-y", "--trigger", trigger, "-t", self._descriptor.name], env)
 
     def publish_layer(self, region: str, layer: str, package: Path, runtime: str) -> int:
-        """Publish a version of a layer; nothing is published if the newest one has the same content."""
+        """Publish a version of a layer, unless the latest one has the same content."""
         command = ["cli", "fc3", "layer", "publish", "--region", region, "--layer-name", layer]
         return self._run([*command, "--code", str(package), "--compatible-runtime", runtime])
 
     def remove(self) -> int:
-        """Remove every function with its triggers."""
+        """Remove all functions with their triggers."""
         return self._run(["remove", "-y", "-t", self._descriptor.name])
 
     def logs(self, resource: str) -> int:
@@ -85,14 +85,14 @@ class Serverless:
         return self._run([resource, "logs", "--tail", "-t", self._descriptor.name])
 
     def masked(self, text: str) -> str:
-        """Return a text without the secrets of the settings."""
+        """Mask the secrets of the settings in a text."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return text
 
     def _run(self, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> int:
         started = time.time() - CLOCK_SECONDS
-        with subprocess.Popen(  # noqa: S603 - arguments of this module
+        with subprocess.Popen(
             ["s", *arguments, "-a", self._access],  # noqa: S607 - the operator's PATH finds it
             cwd=self._descriptor.parent,
             env={**self._env, **(env or {})},
@@ -123,7 +123,7 @@ class Serverless:
 
 
 def _access(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the deployer's key of the environment as `s` takes one; nothing if there is none."""
+    """Return the deployer's key from the environment as an access for `s`; empty if there is none."""
     key, secret = env.get("ALIBABA_CLOUD_ACCESS_KEY_ID"), env.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
     if not key or not secret:
         return {}

@@ -1,4 +1,4 @@
-"""One deployment of the project: its stage, its descriptor, its settings, and the ways to the cloud."""
+"""One deployment of the project: its stage, descriptor and settings, and its clients of the cloud."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["OF_THE_ACCOUNT", "STAND_IN", "Stage", "read_stage"]
 
 STAND_IN = "DEPLOY_CLOUD"
-"""Variable with the address of a stand-in of the cloud on this machine, for trials: all calls go there."""
+"""Variable with the address of a stand-in for the cloud on this machine, which then receives all calls."""
 
 TIMEOUT_SECONDS = 10.0
 """Longest wait for the queue service."""
 
 OF_THE_ACCOUNT = ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID")
-"""Settings without which nothing of a deployment is found; only what is deployed needs the others."""
+"""Settings that identify a deployment; only deploying requires the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +54,17 @@ class Stage:
 
     @property
     def descriptor(self) -> Path:
-        """The file that describes it."""
+        """The descriptor of the stage."""
         return stage_file(self.folder, self.name)
 
     @property
     def layer(self) -> str:
-        """The name of its layer."""
+        """Name of its layer."""
         return f"mpaas-push-{self.name}"
 
     @property
     def region(self) -> str:
-        """The region it is in."""
+        """Region of the stage."""
         return self.env["ALIBABA_CLOUD_REGION_ID"]
 
     @property
@@ -72,22 +72,22 @@ class Stage:
         """Its functions by resource, in the order of the descriptor.
 
         Raises:
-            DescriptorError: the descriptor cannot be used.
+            DescriptorError: the descriptor is invalid.
         """
         return read_functions(self.descriptor, self.env)
 
     @property
     def runtime(self) -> str:
-        """The runtime of its functions, which is that of the layer.
+        """The runtime of its functions and its layer.
 
         Raises:
-            DescriptorError: the descriptor cannot be used.
-            Misconfigured: the functions have several; the layer holds compiled parts and serves one.
+            DescriptorError: the descriptor is invalid.
+            Misconfigured: the functions have different ones; the layer has compiled parts and fits one.
         """
         runtimes = sorted({function.runtime for function in self.functions.values()})
         if len(runtimes) > 1:
             raise Misconfigured(
-                f"{self.descriptor.name} has functions on {' and '.join(runtimes)}; the layer serves one"
+                f"{self.descriptor.name} has functions with {' and '.join(runtimes)}; the layer fits only one"
             )
         return runtimes[0]
 
@@ -96,12 +96,12 @@ class Stage:
         return replace(self, env={**self.env, "MPAAS_LAYER_ARN": arn})
 
     def layer_arn(self, version: int) -> str:
-        """Return the name of a version of its layer."""
+        """Return the ARN of a version of its layer."""
         account = self.env["ALIBABA_CLOUD_ACCOUNT_ID"]
         return f"acs:fc:{self.region}:{account}:layers/{self.layer}/versions/{version}"
 
     def plans(self) -> list[FunctionPlan]:
-        """Return its functions as the cloud's API would tell them."""
+        """Return its functions as the API of the cloud would report them."""
         return [
             FunctionPlan(
                 resource=resource,
@@ -116,7 +116,7 @@ class Stage:
         """Return Function Compute of its account and region.
 
         Raises:
-            Misconfigured: there is no deployer's key in the environment.
+            Misconfigured: the environment has no deployer's key.
         """
         settings = Settings.from_env(self.env)
         account = self.env["ALIBABA_CLOUD_ACCOUNT_ID"]
@@ -125,10 +125,10 @@ class Stage:
 
     @property
     def stand_in(self) -> str | None:
-        """The address of a stand-in of the cloud on this machine, if there is one.
+        """The address of a stand-in for the cloud, if set.
 
         Raises:
-            Misconfigured: the address is not one of this machine.
+            Misconfigured: the address is not on this machine.
         """
         address = self.env.get(STAND_IN)
         if address and urlsplit(address).hostname not in {"127.0.0.1", "::1", "localhost"}:
@@ -139,7 +139,7 @@ class Stage:
 
     @property
     def queue_endpoint(self) -> str:
-        """Where its queue service is."""
+        """Endpoint of its queue service."""
         account = self.env["ALIBABA_CLOUD_ACCOUNT_ID"]
         default = f"https://{account}.mns.{self.region}.aliyuncs.com"
         return Settings.from_env(self.env).mns_endpoint or self.stand_in or default
@@ -148,12 +148,12 @@ class Stage:
         """Return the queue service of its account and region.
 
         Raises:
-            Misconfigured: there is no deployer's key in the environment.
+            Misconfigured: the environment has no deployer's key.
         """
         keys = Credentials.resolve(env=self.env)
         token = keys.security_token or ""
         mns = MnsAccount(self.queue_endpoint, keys.access_key_id, keys.access_key_secret, token)
-        # The SDK sets no time limit on HTTPS; the connection is opened at the first request.
+        # The SDK sets no timeout for HTTPS; the connection opens at the first request.
         mns.mns_client.http.conn.timeout = mns.mns_client.http.conn.connection_timeout = TIMEOUT_SECONDS
         return mns
 
@@ -162,7 +162,7 @@ class Stage:
         return Serverless(self.descriptor, self.env)
 
     def lacking(self, names: Collection[str] = tuple(NEEDED)) -> list[str]:
-        """Name the settings that are missing or wrong, each with what belongs there."""
+        """Return the settings that are missing or invalid, each with what to set."""
         found = [f"{fault.field} {fault.message}" for fault in missing_settings(self.env, self.name, names)]
         if "FC_REGION" in self.env:
             found.append(f"FC_REGION is set; unset it: {OF_FUNCTION_COMPUTE}")
@@ -182,7 +182,7 @@ def read_stage(name: str, folder: Path = ROOT) -> Stage:
     """Read a stage of the project.
 
     Raises:
-        Misconfigured: there is no such stage, or its settings cannot be read or name another one.
+        Misconfigured: the stage does not exist, or its settings cannot be read or name another one.
     """
     stage_file(folder, name)
     return Stage(name=name, folder=folder, env=read_settings(folder, name, os.environ))

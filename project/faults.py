@@ -19,21 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["faults_of"]
 
 
-def faults_of(
-    error: ValidationError, place: str, names: Sequence[str] = (), *, computed: bool = False
-) -> Iterator[Fault]:
+def faults_of(error: ValidationError, place: str, names: Sequence[str] = ()) -> Iterator[Fault]:
     """Yield the faults of a model.
 
     Args:
         error: Pydantic's error.
         place: Path of the validated value.
         names: Names of its triggers, shown instead of their indexes.
-        computed: Whether a ROS function, which is not evaluated here, may replace a value.
     """
     for each in error.errors(include_url=False, include_context=False):
-        value = each["input"]
-        if computed and isinstance(value, dict) and any(str(key).startswith("Fn::") for key in value):
-            continue
         path = _path(each["loc"], names)
         yield Fault(".".join(filter(None, [place, path])), _text(each))
 

@@ -96,7 +96,7 @@ def _any_of(tests: list[_Test]) -> _Test:
 
 def _test(wanted: Any) -> _Test:
     if isinstance(wanted, list):
-        raise ValueError("a list must not contain a list")  # noqa: TRY004 - BadPattern adds the path
+        raise ValueError("a list must not contain a list")
     if not isinstance(wanted, dict):
         return lambda found: type(found) is type(wanted) and bool(found == wanted)
     if len(wanted) != 1:
@@ -117,7 +117,7 @@ def _test(wanted: Any) -> _Test:
 def _text(name: str, compare: Callable[[str, str], bool]) -> Callable[[Any], _Test]:
     def made(operand: Any) -> _Test:
         if not isinstance(operand, str):
-            raise ValueError(f"{name} needs a string")  # noqa: TRY004 - BadPattern adds the path
+            raise ValueError(f"{name} needs a string")
         return lambda found: isinstance(found, str) and compare(found, operand)
 
     return made
@@ -171,7 +171,7 @@ def _cidr(operand: Any) -> _Test:
 
 def _exists(operand: Any) -> _Test:
     if not isinstance(operand, bool):
-        raise ValueError("exists needs true or false")  # noqa: TRY004 - BadPattern adds the path
+        raise ValueError("exists needs true or false")
     return lambda found: (found is not _MISSING) is operand
 
 

@@ -134,16 +134,11 @@ class _Policy(_Strict):
     statement: Annotated[list[_Statement], Field(min_length=1)]
 
 
-def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
-    """Find actions that the functions' role has but does not need, and actions that it lacks.
-
-    Args:
-        document: The policy.
-        place: Its path in the file.
-    """
+def function_faults(document: Any) -> Iterator[Fault]:
+    """Find actions that the functions' role has but does not need, and actions that it lacks."""
     allowed: set[str] = set()
     well_formed = True
-    for at, statement in _statements(document, place):
+    for at, statement in _statements(document):
         if isinstance(statement, Fault):
             well_formed = False
             yield statement
@@ -156,7 +151,7 @@ def function_faults(document: Any, place: str = "") -> Iterator[Fault]:
                     yield Fault(f"{at}.Action.{index}", f"{action} is not needed by the functions: remove it")
             yield from _width_faults(statement, at)
     if well_formed and (lacking := sorted(CALLS - allowed)):
-        yield Fault(_join(place, "Statement"), f"the functions need {', '.join(lacking)}")
+        yield Fault("Statement", f"the functions need {', '.join(lacking)}")
 
 
 def _width_faults(statement: _Statement, at: str) -> Iterator[Fault]:
@@ -175,18 +170,15 @@ _PREFIX = re.compile(r"acs:oss:\*:[^*]+:[^*/]+(/[^*]+/\*)?")
 """A bucket, or what is below one of its folders; the region of an OSS resource is `*`."""
 
 
-def unreached_faults(
-    document: Any, functions: Iterable[FunctionProperties], place: str = ""
-) -> Iterator[Fault]:
+def unreached_faults(document: Any, functions: Iterable[FunctionProperties]) -> Iterator[Fault]:
     """Find queues and functions in `s.yaml` that the role cannot use.
 
     Args:
         document: The policy of the functions; `${Stage}` in it is `dev`, as in `s.yaml` with nothing set.
         functions: The functions of `s.yaml`.
-        place: Path of the policy in the file.
     """
     allowed: dict[str, set[str]] = {}
-    for _, statement in _statements(substituted(document, _DEFAULTS), place):
+    for _, statement in _statements(substituted(document, _DEFAULTS)):
         if not isinstance(statement, Fault) and statement.effect == "Allow":
             for action in statement.action:
                 allowed.setdefault(action, set()).update(statement.resource)
@@ -194,11 +186,10 @@ def unreached_faults(
     def may(action: str, ending: str) -> bool:
         return any(resource.endswith(ending) for resource in allowed.get(action, ()))
 
-    at = _join(place, "Statement")
     for props in functions:
         for action, ending, target in _reaches(props):
             if not may(action, ending):
-                yield Fault(at, f"does not allow {action} on {target} of s.yaml")
+                yield Fault("Statement", f"does not allow {action} on {target} of s.yaml")
 
 
 def _reaches(props: FunctionProperties) -> Iterator[tuple[str, str, str]]:
@@ -223,7 +214,7 @@ def deployer_faults(document: Any) -> Iterator[Fault]:
     lacking = {(pattern, action) for pattern, actions in DEPLOYS.items() for action in actions}
     unguarded = set(_NOT_ANONYMOUS)
     well_formed = True
-    for at, statement in _statements(document, ""):
+    for at, statement in _statements(document):
         if isinstance(statement, Fault):
             well_formed = False
             yield statement
@@ -300,15 +291,11 @@ def substituted(value: Any, values: Mapping[str, Any]) -> Any:
 _NAME = re.compile(r"\$\{([^}!]+)\}")
 
 
-def _statements(document: Any, place: str) -> Iterator[tuple[str, _Statement | Fault]]:
+def _statements(document: Any) -> Iterator[tuple[str, _Statement | Fault]]:
     try:
         policy = _Policy.model_validate(document)
     except ValidationError as error:
-        yield from ((fault.field, fault) for fault in faults_of(error, place))
+        yield from ((fault.field, fault) for fault in faults_of(error, ""))
         return
     for index, statement in enumerate(policy.statement):
-        yield _join(place, f"Statement.{index}"), statement
-
-
-def _join(place: str, step: str) -> str:
-    return f"{place}.{step}" if place else step
+        yield f"Statement.{index}", statement

@@ -9,7 +9,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mpaas_push.campaign.errors import InvalidCampaign
 from mpaas_push.campaign.model import Campaign
@@ -366,13 +366,11 @@ def _policy(folder: Path, path: Path) -> _Checked:
     if path.stem == "deployer":
         found = list(deployer_faults(document))
     else:
-        found = list(function_faults(document)) or list(_unreached(folder, document))
+        found = list(function_faults(document)) or list(
+            unreached_faults(document, _functions(folder).values())
+        )
     statements = document.get("Statement")
     return _counted(len(statements) if isinstance(statements, list) else 0, "statement"), found
-
-
-def _unreached(folder: Path, document: Any, place: str = "") -> Iterator[Fault]:
-    return unreached_faults(document, _functions(folder).values(), place)
 
 
 # --- Rules and messages

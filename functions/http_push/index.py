@@ -21,6 +21,7 @@ from mpaas_push import (
 )
 from mpaas_push.campaign.errors import CampaignError
 from mpaas_push.functions import Functions, InvocationRefused, InvocationUnknown
+from mpaas_push.message.reading import warnings_of
 from mpaas_push.task import absolute_scope
 from mpaas_push.triggers.http import HttpResolver
 from mpaas_push.warm import shared_client
@@ -69,7 +70,7 @@ def push() -> Response[str]:
         raise Problem(503, "throttled", text, headers={"Retry-After": "1"})
     may_be_corrected = True
     try:
-        warnings = responses.warnings_of(tasks, client.settings)
+        warnings = warnings_of((task.message for task in tasks), client.settings)
         if warnings:
             more = {"warnings": warnings, "request_id": invocation.request_id}
             logger.warning("sent with %d warnings", len(warnings), extra=more)

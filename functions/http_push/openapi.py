@@ -107,11 +107,8 @@ def _reference(schema: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{schema}"}
 
 
-def _content(schema: str, example: Any = None) -> dict[str, Any]:
-    media: dict[str, Any] = {"schema": _reference(schema)}
-    if example is not None:
-        media["example"] = example
-    return {"application/json": media}
+def _content(schema: str) -> dict[str, Any]:
+    return {"application/json": {"schema": _reference(schema)}}
 
 
 def _get(operation: str, summary: str, content: dict[str, Any]) -> dict[str, Any]:

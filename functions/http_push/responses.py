@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push import Credentials, InvalidMessage, Outcome, OutcomeKind, PushError, PushMessage, Settings
+from mpaas_push import Credentials, InvalidMessage, Outcome, OutcomeKind, PushError, Settings
+from mpaas_push.message.reading import warnings_of
 from mpaas_push.outcome import counts_of
 from mpaas_push.request import plan as plan_requests
 from mpaas_push.triggers.http import Response
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mpaas_push.errors import Fault
     from mpaas_push.task import PushTask
 
-__all__ = ["health", "openapi", "outcomes", "plan", "problem", "swagger_page", "tasks", "warnings_of"]
+__all__ = ["health", "openapi", "outcomes", "plan", "problem", "swagger_page", "tasks"]
 
 # Worst news first: where several outcomes failed, a caller must learn first that a push may have gone out.
 STATUS = {
@@ -38,24 +38,10 @@ RETRY_AFTER_SECONDS = 1
 """Named to the caller of a throttled push when mPaaS named nothing."""
 MOST_FAULTS = 100
 """Faults that one response lists."""
-MOST_WARNINGS = 100
-"""Warnings that one response lists."""
 PLANNED_BYTES = 1 << 20
 """Parameters that one dry run lists, in characters of JSON."""
 TEXT_CHARACTERS = 300
 """What is shown of an outcome's text."""
-
-
-def warnings_of(tasks: Sequence[PushTask], settings: Settings) -> list[dict[str, Any]]:
-    """Return the first warnings of all messages, each with the index of its message."""
-    levels = settings.constraint_levels
-    warnings = (
-        {"index": index, **advice.as_json()}
-        for index, task in enumerate(tasks)
-        if isinstance(task.message, PushMessage)
-        for advice in task.message.advice(levels=levels)
-    )
-    return list(islice(warnings, MOST_WARNINGS))
 
 
 def plan(tasks: Sequence[PushTask], settings: Settings) -> Response[str]:
@@ -76,7 +62,7 @@ def plan(tasks: Sequence[PushTask], settings: Settings) -> Response[str]:
                 omitted += 1
     if faults:
         return problem(_refused("nothing would be sent", faults))
-    body = {"requests": planned, "warnings": warnings_of(tasks, settings)}
+    body = {"requests": planned, "warnings": warnings_of((task.message for task in tasks), settings)}
     return _json(200, body | ({"omittedRequests": omitted} if omitted else {}))
 
 

@@ -31,6 +31,8 @@ __all__ = ["Consumer", "StreamControl"]
 
 _logger = logging.getLogger(__name__)
 
+_POLL_SECONDS = 0.2  # between two reads of an empty queue
+
 
 class StreamStopped(Exception):
     """The stream or its host is closed."""
@@ -113,7 +115,6 @@ class Consumer:
     clock: Clock
     counts: Counts
     hold_seconds: float
-    poll_seconds: float
     redeliveries: float
     chance: random.Random
 
@@ -154,7 +155,7 @@ class Consumer:
                 continue
             if now >= closes:
                 return
-            self.control.pause(min(closes, now + self.poll_seconds))
+            self.control.pause(min(closes, now + _POLL_SECONDS))
         raise StreamStopped
 
     def _filter(self, message: Arrived) -> HeldMessage | None:

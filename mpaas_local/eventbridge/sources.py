@@ -1,17 +1,13 @@
-"""The sources of event streams: an MNS queue of this machine, or a queue in this process."""
+"""The sources of event streams: MNS queues of this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import math
-import threading
-import uuid
-from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from mpaas_local.clock import Clock
 from mpaas_local.eventbridge.payloads import Arrived
 from mpaas_local.mns.errors import MnsError
 
@@ -20,7 +16,7 @@ if TYPE_CHECKING:
 
     from mpaas_local.mns.store import MnsStore
 
-__all__ = ["MemorySource", "MnsSource", "Source"]
+__all__ = ["MnsSource", "Source"]
 
 _logger = logging.getLogger(__name__)
 
@@ -85,53 +81,3 @@ class MnsSource:
             _logger.warning(
                 "%s: %d receipts expired; their messages will be redelivered", self._queue, len(failures)
             )
-
-
-class MemorySource:
-    """A queue in this process. Thread-safe.
-
-    Args:
-        clock: For the time of publication; None for that of the machine.
-    """
-
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or Clock()
-        self._lock = threading.Lock()
-        self._messages: deque[Arrived] = deque()
-        self._hidden: dict[str, Arrived] = {}
-
-    def publish(self, body: str, *, message_id: str | None = None, **properties: Any) -> str:
-        """Add a message and return its id; see `Arrived` for the properties."""
-        message_id = message_id or uuid.uuid4().hex
-        with self._lock:
-            self._messages.append(Arrived(message_id, body, self._clock.time(), properties))
-        return message_id
-
-    def __len__(self) -> int:
-        with self._lock:
-            return len(self._messages) + len(self._hidden)
-
-    def receive(self, most: int, seconds: float) -> Sequence[Arrived]:
-        """Return the oldest messages and hide them until they are released."""
-        del seconds
-        with self._lock:
-            received = [self._messages.popleft() for _ in range(min(most, len(self._messages)))]
-            self._hidden.update((message.id, message) for message in received)
-        return received
-
-    def hold(self, messages: Sequence[Arrived], seconds: float) -> Sequence[Arrived]:
-        """Do nothing: received messages stay hidden."""
-        del seconds
-        return messages
-
-    def release(self, messages: Sequence[Arrived]) -> None:
-        """Put messages back at the front."""
-        with self._lock:
-            known = [message for message in messages if self._hidden.pop(message.id, None)]
-            self._messages.extendleft(reversed(known))
-
-    def delete(self, messages: Sequence[Arrived]) -> None:
-        """Delete messages."""
-        with self._lock:
-            for message in messages:
-                self._hidden.pop(message.id, None)

@@ -57,7 +57,6 @@ class EventStream:
         clock: None for that of the machine.
         hold_seconds: How long messages are hidden for one call; longer than the function's timeout. If this
             process dies, they become visible after that.
-        poll_seconds: Interval between two reads of an empty queue.
         redeliveries: Probability that a successful batch is not deleted but delivered again, 0 to 1.
         seed: Seed of that probability and of random delays.
     """
@@ -73,7 +72,6 @@ class EventStream:
         account: Account | None = None,
         clock: Clock | None = None,
         hold_seconds: float = 90.0,
-        poll_seconds: float = 0.2,
         redeliveries: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -97,7 +95,6 @@ class EventStream:
                 clock=self._clock,
                 counts=self._counts,
                 hold_seconds=hold_seconds,
-                poll_seconds=poll_seconds,
                 redeliveries=redeliveries,
                 chance=random.Random(seed + number),  # for a simulation, not for secrets
             )

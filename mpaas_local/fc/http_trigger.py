@@ -58,6 +58,8 @@ class Answer(Protocol):
         """None if the function succeeded."""
 
 
+_CONCURRENCY = 10  # calls at a time of what is no host; one more gets through and is throttled
+
 Invoke = Callable[[bytes, str], Answer]
 """Calls a function with an event and a request id, and waits. May raise `Throttled`."""
 Cancel = Callable[[str], bool]
@@ -68,43 +70,39 @@ def create_gateway(
     function: FunctionHost | Invoke,
     *,
     accept: Callable[..., str] | None = None,
-    account_id: str = "1000000000000000",
     domain: str | None = None,
-    concurrency: int = 10,
     attachment: bool = False,
     access_keys: Mapping[str, AccessKey] | None = None,
 ) -> Starlette:
     """Build the application.
 
     Args:
-        function: The function to call. A host brings its own `account_id` and `concurrency`.
+        function: The function to call. A host brings its own account and limit of instances.
         accept: Accepts requests with `X-Fc-Invocation-Type: Async`, as `AsyncQueue.accept` does; None refuses
             them.
-        account_id: For the event.
         domain: For the event, whatever name the client used; None for one of the region.
-        concurrency: Most calls at a time; one more gets through and is throttled.
         attachment: Force `Content-Disposition: attachment`, as the default domain does
             (fc-runtime.md: HTTP response).
         access_keys: Keys by id, one of which must sign each request; None accepts unsigned requests.
     """
     invoke: Invoke
     cancel: Cancel = _cancel_nothing
-    region = Account().region
+    account, concurrency = Account(), _CONCURRENCY
     if isinstance(function, FunctionHost):
         host = function
         cancel = host.cancel
-        account_id, region, concurrency = host.account.account_id, host.account.region, host.limit
+        account, concurrency = host.account, host.limit
 
         def invoke(event: bytes, request_id: str) -> Answer:
             return host.invoke(event, request_id=request_id)
 
     else:
         invoke = function
-    domain = domain or f"local-abcdefgh.{region}.fcapp.run"
+    domain = domain or f"local-abcdefgh.{account.region}.fcapp.run"
     trigger = _Trigger(
         invoke,
         accept,
-        account_id,
+        account.account_id,
         domain,
         concurrency,
         cancel=cancel,

@@ -18,16 +18,14 @@ __all__ = ["overview"]
 MINUTES = 30
 
 
-def overview(store: Store, calls: Sequence[RecordedCall], *, now: float | None = None) -> dict[str, Any]:
+def overview(store: Store, calls: Sequence[RecordedCall]) -> dict[str, Any]:
     """Return the figures of the last half hour.
 
     Args:
         store: The inbox.
         calls: The calls of all functions.
-        now: Seconds since 1970; None for the clock of the machine.
     """
-    now = time.time() if now is None else now
-    first = int(now // 60) - MINUTES + 1
+    first = int(time.time() // 60) - MINUTES + 1
     minutes: list[dict[str, Any]] = [
         {"minute": (first + number) * 60, "outcomes": {}} for number in range(MINUTES)
     ]

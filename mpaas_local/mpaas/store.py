@@ -232,15 +232,15 @@ class Store:
             ).fetchone()
         return json.loads(row[0]) if row else None
 
-    def attempts_of(self, seq: int, limit: int = 100) -> list[dict[str, Any]]:
-        """All entries that share a message id with this one, oldest first, including itself."""
+    def attempts_of(self, seq: int) -> list[dict[str, Any]]:
+        """The first hundred entries that share a message id with this one, oldest first, including itself."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT DISTINCT entry.seq, entry.document, entry.trigger FROM entry WHERE entry.seq = ?"
                 " OR entry.seq IN (SELECT other.seq FROM target AS mine JOIN target AS other"
                 " ON other.message_id = mine.message_id AND other.scope = mine.scope WHERE mine.seq = ?)"
-                " ORDER BY entry.seq LIMIT ?",
-                (seq, seq, limit),
+                " ORDER BY entry.seq LIMIT 100",
+                (seq, seq),
             ).fetchall()
         return [_shown(*row) for row in rows]
 

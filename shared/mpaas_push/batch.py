@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import BatchIncomplete
 from mpaas_push.message import PushMessage
-from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, THROTTLED, UNKNOWN, counts_of
+from mpaas_push.message.reading import warnings_of
+from mpaas_push.outcome import (
+    ACCEPTED,
+    LEDGER_MISCONFIGURED,
+    MISCONFIGURED,
+    THROTTLED,
+    UNKNOWN,
+    counts_of,
+)
 from mpaas_push.queue_message import BODY_BYTES, LONGEST_DELAY_SECONDS, QueueMessage
 from mpaas_push.queues import HandOver, MnsQueues
 from mpaas_push.settings import Late, OnUnknown
@@ -118,6 +126,8 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
         BatchIncomplete: no queue took some of what was not accepted, and the event must come again. Each
             target gets the message id then that it had.
     """
+    # Before, not after: the time for handing over is all that is left then.
+    _log_warnings(tasks, client.settings, invocation)
     with MnsQueues(client.settings, invocation) as queues:
         report = send_batch(tasks, client, queues, invocation)
     remembered = client.ledger is not None
@@ -129,6 +139,14 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
         )
         logger.error(text, report.settled_targets)
     raise BatchIncomplete(report.outcomes, report.left)
+
+
+def _log_warnings(tasks: Sequence[PushTask], settings: Settings, invocation: Invocation) -> None:
+    """Log what may be wrong with the messages that come for the first time, by their index among those."""
+    warnings = warnings_of((task.message for task in tasks if task.attempt == 1), settings)
+    if warnings:
+        more = {"warnings": warnings, "request_id": invocation.request_id}
+        logger.warning("sent with %d warnings", len(warnings), extra=more)
 
 
 def send_batch(
@@ -147,45 +165,42 @@ def send_batch(
     results = client.send_tasks(tasks, invocation.ending_earlier(reserved))
     _warn_of_misconfiguration(results)
     retries: list[_Entry] = []
+    too_long: list[_Entry] = []
     letters: list[_Entry] = []
     for index, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
         again, given_up = _separate(task, outcomes, settings)
         delay = _delay(task, again, settings) if again else 0
         for text, part in _envelopes(task, again):
-            if text is None:
-                given_up += part
-            else:
-                retries.append(_Entry((index,), text, delay, outcomes=part))
+            (too_long if text is None else retries).append(_Entry((index,), text or "", delay, outcomes=part))
         letters += [_Entry((index,), text) for text in _dead_letters(task, given_up)]
     retry_queue, dead_letter_queue = settings.retry_queue, settings.dead_letter_queue
     packs, posted = _hand_over(queues, (retry_queue, _pack(retries)), (dead_letter_queue, letters))
     # A queue may take less than MNS does: where many messages do not fit, one may.
     (singles,) = _hand_over(queues, (retry_queue, [part for pack in packs.refused for part in pack.parts]))
-    hopeless = [pack for pack in packs.refused if not pack.parts] + singles.refused
+    refused = [pack for pack in packs.refused if not pack.parts] + singles.refused
     more = [
         _Entry(entry.indexes, text)
-        for entry in hopeless
+        for entry in too_long + refused
         for text in _dead_letters(tasks[entry.indexes[0]], entry.outcomes)
     ]
-    (posted_late,) = _hand_over(queues, (dead_letter_queue, more))
-    letters += more
-    unsettled = _indexes(packs.left + singles.left)
+    (unposted,) = _hand_over(queues, (dead_letter_queue, more))
+    # What may be sent again is never stranded.
+    unsettled = _indexes(packs.left + singles.left + unposted.left + unposted.refused)
     accepted_targets = sum(
         len(outcome.targets) for outcomes in results for outcome in outcomes if outcome.accepted
     )
-    undelivered = _indexes(posted.left + posted_late.left)
-    stranded = undelivered | _indexes(posted.refused + posted_late.refused)
+    undelivered, stranded = _indexes(posted.left), _indexes(posted.left + posted.refused)
     if stranded:
         logger.error("%d messages were given up, and no dead-letter queue took them", len(stranded))
     return BatchReport(
         outcomes=counts_of(outcome for outcomes in results for outcome in outcomes),
-        retried=len(_indexes(retries) - unsettled - _indexes(hopeless)),
-        given_up=len(_indexes(letters) - stranded),
+        retried=len(_indexes(retries) - unsettled - _indexes(refused)),
+        given_up=len((_indexes(letters) - stranded) | (_indexes(more) - unsettled)),
         unsettled=len(unsettled),
         stranded=len(stranded),
         left=tuple(sorted(unsettled | stranded)),
         recoverable=len(undelivered) if dead_letter_queue else 0,
-        settled_targets=accepted_targets + _count(retries) - _count(packs.left + singles.left + hopeless),
+        settled_targets=accepted_targets + _count(retries) - _count(packs.left + singles.left + refused),
     )
 
 
@@ -234,9 +249,15 @@ def _reserved(seconds: float, messages: int) -> float:
 
 
 def _warn_of_misconfiguration(results: Iterable[Iterable[Outcome]]) -> None:
-    """Log one error for all of them: each request has a line of its own, and they have one cause."""
+    """Log one error for all of them: each request has a line of its own, and they have one cause.
+
+    A ledger that can never work has logged its own.
+    """
     codes = Counter(
-        outcome.result_code for outcomes in results for outcome in outcomes if outcome.kind is MISCONFIGURED
+        outcome.result_code
+        for outcomes in results
+        for outcome in outcomes
+        if outcome.kind is MISCONFIGURED and outcome.result_code != LEDGER_MISCONFIGURED
     )
     if codes:
         logger.error(
@@ -260,10 +281,6 @@ def _separate(
         )
         if may and task.attempt <= settings.retry_limit:
             again.append(outcome)
-        elif outcome.result_code == "InProgress":
-            # Another invocation holds it, or was killed with it: what it sent, nobody knows.
-            text = "another invocation was sending it when it was given up; it may have arrived"
-            given_up.append(replace(outcome, kind=UNKNOWN, result_message=text, retry_after=None))
         else:
             given_up.append(outcome)
     return again, given_up
@@ -283,6 +300,12 @@ def _envelopes(task: PushTask, outcomes: Sequence[Outcome]) -> Iterator[tuple[st
         The text of an envelope, or None where no entry of the queue can hold it, and the outcomes in it.
     """
     if not outcomes:
+        return
+    # What may have arrived has an envelope of its own: whether it did is still unknown in its dead letter.
+    doubtful = [outcome for outcome in outcomes if outcome.kind is UNKNOWN]
+    if doubtful and not task.may_have_arrived:
+        yield from _envelopes(task, [outcome for outcome in outcomes if outcome.kind is not UNKNOWN])
+        yield from _envelopes(replace(task, may_have_arrived=True), doubtful)
         return
     text = compact_json(task.envelope(_targets(outcomes), task.attempt + 1))
     if _fits(text):
@@ -353,7 +376,7 @@ def _dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
     to them alone, under the ids of the caller or new ones.
     """
     fates: dict[tuple[OutcomeKind, str | None], list[Outcome]] = {}
-    for outcome in outcomes:
+    for outcome in (_fate(task, outcome) for outcome in outcomes):
         fates.setdefault((outcome.kind, outcome.result_code), []).append(outcome)
     if not fates:
         return
@@ -366,6 +389,28 @@ def _dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
     bodies = [whole, cut] if len(original) <= BODY_BYTES else [cut]
     for fate in fates.values():
         yield from _letters(task, fate, bodies)
+
+
+def _fate(task: PushTask, outcome: Outcome) -> Outcome:
+    """Return what a letter tells of an outcome: what may have arrived is unknown, whatever came last."""
+    if outcome.kind is UNKNOWN:
+        return outcome
+    if outcome.result_code in _UNTOLD:
+        why = _UNTOLD[outcome.result_code]
+    elif task.may_have_arrived:
+        last = outcome.result_message or outcome.result_code
+        why = f"an earlier attempt may have arrived; the last one: {last}"
+    else:
+        return outcome
+    return replace(outcome, kind=UNKNOWN, result_message=why, retry_after=None, faults=())
+
+
+_UNTOLD = {
+    "InProgress": "another invocation was sending it when it was given up; it may have arrived",
+    "LedgerDown": "the ledger could not tell whether an earlier delivery was sent; it may have arrived",
+    "LedgerUnreadable": "the ledger could not tell whether an earlier delivery was sent; it may have arrived",
+}
+"""Codes of requests that this invocation did not send, because another one may have."""
 
 
 def _letters(

@@ -20,7 +20,7 @@ import math
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from pydantic import BaseModel
 from mpaas_push.ledger_server import Failure, record_key
 from mpaas_push.outcome import (
     ACCEPTED,
+    LEDGER_MISCONFIGURED,
     MISCONFIGURED,
     REFUSED,
     THROTTLED,
@@ -37,7 +38,7 @@ from mpaas_push.outcome import (
     OutcomeKind,
     ids_for_log,
 )
-from mpaas_push.settings import IfDown
+from mpaas_push.settings import IfDown, Late
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,11 +77,13 @@ class Claim:
         owner: What tells this claim from all others.
         deadline: Until when the request may be under way, on the clock of `time.monotonic`; then others may
             think that its sender is gone.
+        may_have_arrived: It was sent before, with an unknown outcome.
     """
 
     request: PushRequest = field(repr=False)
     owner: str
     deadline: float
+    may_have_arrived: bool = False
 
 
 class Claims:
@@ -102,6 +105,7 @@ class Claims:
         self._server = server
         self._sends_without = settings.ledger_if_down is IfDown.SEND
         self._on_unknown = settings.on_unknown.value
+        self._sends_late = settings.late is Late.SEND
         self._invocation = invocation
         self._unrecorded: list[tuple[Any, ...]] = []
         self._untold = 0
@@ -111,7 +115,8 @@ class Claims:
         """Ask for the right to send requests, all in one trip; never raises.
 
         Args:
-            requests: The requests. One whose validity has ended takes over no unknown outcome.
+            requests: The requests. One whose validity has ended takes over no unknown outcome, unless late
+                ones are sent, too.
 
         Returns:
             For each request one of two:
@@ -139,7 +144,7 @@ class Claims:
                     _seconds_kept(claim.request),
                     claim.request.fingerprint,
                     round(seconds * 1000),
-                    self._on_unknown if claim.request.validity_left() > 0 else "",
+                    self._on_unknown if self._sends_late or claim.request.validity_left() > 0 else "",
                 )
                 for claim in claims
             ]
@@ -162,7 +167,8 @@ class Claims:
     def settle(self, settled: Iterable[tuple[Claim, Outcome]]) -> None:
         """Record what became of claimed requests, all in one trip; never raises.
 
-        ``accepted`` and ``unknown`` are kept, any other outcome gives the claim back. What cannot be recorded
+        ``accepted`` and ``unknown`` are kept, any other outcome gives the claim back: what was unknown before
+        the claim is so again. What cannot be recorded
         now is tried again with the next outcomes. Another invocation that has taken the request over
         meanwhile keeps its claim, and its outcome stays, unless this push was accepted.
         """
@@ -223,13 +229,13 @@ class Claims:
         match answer:
             case Failure(is_permanent=True):
                 text = f"the ledger: {answer.reason}"
-                return _not_sent(request, MISCONFIGURED, "LedgerMisconfigured", text)
+                return _not_sent(request, MISCONFIGURED, LEDGER_MISCONFIGURED, text)
             case Failure():
                 self._untold += 1
                 return self._without(claim, "LedgerDown")
             case ["reclaimed"]:
                 self._log(logging.WARNING, "sent again after an unknown outcome", request=request)
-                return claim
+                return replace(claim, may_have_arrived=True)
             case ["claimed"]:
                 return claim
         outcome = _outcome_of(request, answer)
@@ -330,7 +336,7 @@ def _settlements(settled: Iterable[tuple[Claim, Outcome]]) -> list[tuple[Any, ..
             _Record.model_validate(outcome, from_attributes=True).model_dump_json(exclude_defaults=True),
         )
         if outcome.kind in {ACCEPTED, UNKNOWN}
-        else _call(claim, "release")
+        else _call(claim, "release", _seconds_kept(claim.request), claim.request.fingerprint)
         for claim, outcome in settled
     ]
 

@@ -103,9 +103,9 @@ def read_json(text: str | bytes | bytearray, *, within: str = "", keep_digits: b
     return value
 
 
-def plain_json(value: Any, *, within: str = "") -> Any:
+def plain_json(value: Any) -> Any:
     """Return a deep copy of a value after making sure, as `check_json`, that it can be written as JSON."""
-    check_json(value, within=within)
+    check_json(value)
     return _copy(value)
 
 

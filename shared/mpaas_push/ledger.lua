@@ -6,6 +6,8 @@
 --   1 accepted <at> <fingerprint> <outcome as JSON>
 --   1 unknown  <at> <fingerprint> <outcome as JSON>
 --
+-- The owner of a claim that took over what was unknown ends with `/unknown`: given back, it is unknown again.
+--
 -- `1` is the version. Keys may be added to the outcome under it: who does not know them passes them over. What
 -- this script cannot read (another version, another type, a record that was cut) it never changes.
 -- All times are this server's, so that clocks of instances do not matter.
@@ -19,6 +21,7 @@
 -- claim:   ARGV[3] seconds to keep it, ARGV[4] fingerprint, ARGV[5] milliseconds until its deadline,
 --          ARGV[6] 'retry' to take over what is unknown
 -- settle:  ARGV[3] and ARGV[4] as above, ARGV[5] 'accepted' or 'unknown', ARGV[6] outcome as JSON
+-- release: ARGV[3] and ARGV[4] as above
 --
 -- Returns what came of it: `claimed`, `reclaimed` (it was unknown), `busy` with the fingerprint, `reused` with
 -- the time (another message stands there), `settled` with state and outcome, `done`, or `unreadable`.
@@ -41,11 +44,13 @@ if type(record) == 'table' then -- an error
     return string.find(record.err, 'WRONGTYPE', 1, true) and {'unreadable'} or record
 end
 
-local state, at, fingerprint, rest, deadline, claimant
+local state, at, fingerprint, rest, deadline, claimant, unknown
 if record then
     state, at, fingerprint, rest = string.match(record, '^1 (%l+) (%d+) (%S+) (.+)$')
     if state == 'claimed' then
         deadline, claimant = string.match(rest, '^(%d+) (%S+)$')
+        unknown = claimant and string.match(claimant, '^(.+)/unknown$')
+        claimant = unknown or claimant
     end
     if not (deadline or state == 'accepted' or state == 'unknown') then
         return {'unreadable'}
@@ -53,7 +58,9 @@ if record then
 end
 
 if action == 'forget' or action == 'release' then
-    if action == 'forget' or claimant == owner then
+    if action == 'release' and unknown == owner then
+        write('unknown', '{"result_code":"Interrupted","result_message":"an earlier attempt may have arrived"}')
+    elseif action == 'forget' or claimant == owner then
         redis.call('DEL', KEYS[1])
     end
     return {'done'}
@@ -78,5 +85,6 @@ if record and claimant ~= owner then
         return {'settled', claimant and 'claimed' or state, claimant and '' or rest}
     end
 end
-write('claimed', string.format('%.0f %s', now + ARGV[5], owner))
-return {record and claimant ~= owner and 'reclaimed' or 'claimed'}
+local reclaimed = record and (claimant ~= owner or unknown)
+write('claimed', string.format('%.0f %s%s', now + ARGV[5], owner, reclaimed and '/unknown' or ''))
+return {reclaimed and 'reclaimed' or 'claimed'}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACCEPTED",
+    "LEDGER_MISCONFIGURED",
     "MISCONFIGURED",
     "REFUSED",
     "THROTTLED",
@@ -47,6 +48,8 @@ __all__ = [
 
 
 OK, TOO_MANY_REQUESTS = 200, 429
+LEDGER_MISCONFIGURED = "LedgerMisconfigured"
+"""Code of what was not sent because the ledger can never work as it is set up."""
 MESSAGE_LENGTH = 300
 """Longest message of the server that is kept, in characters."""
 

@@ -41,7 +41,13 @@ class Attempts:
     """
 
     def __init__(
-        self, request: PushRequest, invocation: Invocation, settings: Settings, transport: Transport
+        self,
+        request: PushRequest,
+        invocation: Invocation,
+        settings: Settings,
+        transport: Transport,
+        *,
+        may_have_arrived: bool = False,
     ) -> None:
         """Prepare the first attempt.
 
@@ -50,11 +56,13 @@ class Attempts:
             invocation: Keys and deadline.
             settings: Number of attempts, and how to treat unknown and late requests.
             transport: Sends each attempt.
+            may_have_arrived: An earlier invocation has sent it, with an unknown outcome.
         """
         self._request = request
         self._invocation = invocation
         self._settings = settings
         self._transport = transport
+        self._may_have_arrived = may_have_arrived
         self.started = monotonic()
         self._attempts = 0
         self._under_way = False
@@ -122,6 +130,10 @@ class Attempts:
         if self._unknown and verdict.kind is not ACCEPTED:
             # An earlier attempt may have arrived, whatever became of the last one.
             verdict = self._unknown
+        elif self._may_have_arrived and verdict.kind is not ACCEPTED:
+            words = verdict.message or verdict.code
+            text = f"an earlier attempt may have arrived; the last one: {words}"
+            verdict = replace(verdict, kind=UNKNOWN, message=text)
         keys = self._invocation.credentials
         secrets = (keys.access_key_id, keys.access_key_secret, keys.security_token)
         outcome = Outcome.of(verdict, self._request.targets, self._attempts, secrets)

@@ -201,7 +201,13 @@ class Round:
         claim, invocation = self._claims.get(index), self._invocation
         if claim and claim.deadline < invocation.deadline:
             invocation = replace(invocation, deadline=claim.deadline)
-        attempts = Attempts(self._requests[index], invocation, self._settings, self._transport)
+        attempts = Attempts(
+            self._requests[index],
+            invocation,
+            self._settings,
+            self._transport,
+            may_have_arrived=claim is not None and claim.may_have_arrived,
+        )
         self._attempts[index] = attempts
         self._finish(index, attempts.run())
 

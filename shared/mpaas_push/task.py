@@ -52,6 +52,7 @@ class PushTask:
         payload: The message as JSON, as it was given.
         attempt: Which attempt this is, from 1.
         derived: The ids in its `targetMsgkey` were derived from an earlier event, not given by the caller.
+        may_have_arrived: An earlier attempt was sent, with an unknown outcome.
     """
 
     scope: str
@@ -61,6 +62,7 @@ class PushTask:
     payload: Any = None
     attempt: int = 1
     derived: bool = False
+    may_have_arrived: bool = False
 
     @property
     def names_ids(self) -> bool:
@@ -109,6 +111,8 @@ class PushTask:
         retry = {"attempt": attempt, "scope": self.scope, "firstMoment": round(self.first_moment, 3)}
         if self.derived:
             retry["derived"] = True
+        if self.may_have_arrived:
+            retry["mayHaveArrived"] = True
         message = self.message_for(targets, with_ids=self.names_ids)
         if message.get("tenantId") == "":  # a text that version 0.1 would refuse in the message
             retry["noTenant"] = True
@@ -226,4 +230,5 @@ def _read(task: PushTask, settings: Settings, now: float) -> PushTask:
         payload=message,
         attempt=max(retry["attempt"], 1) if type(retry.get("attempt")) is int else 1,
         derived=retry.get("derived") is True,
+        may_have_arrived=retry.get("mayHaveArrived") is True,
     )

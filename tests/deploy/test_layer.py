@@ -137,7 +137,7 @@ def test_without_an_interpreter_of_the_runtime_a_warning_says_what_it_costs(
 
     assert not [name for name in names(layer) if name.endswith(".pyc")]
     warning = capsys.readouterr().err
-    assert warning.startswith("WARNING: no python3.12 on this machine")
+    assert warning.startswith("WARNING: python3.12 is not installed")
     assert "1.5 s instead of 0.7 s" in warning
     assert "pyenv install 3.12" in warning
 

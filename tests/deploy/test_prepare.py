@@ -86,7 +86,7 @@ def test_queues_and_topic_are_made_and_stay_as_they_are(queues: MnsServer, prepa
 
 
 @pytest.mark.parametrize(
-    ("found", "left", "told"), [(30, 90, "for 30 s, now for 90 s"), (600, 600, "left as it is")]
+    ("found", "left", "told"), [(30, 90, "raised from 30 s to 90 s"), (600, 600, "not changed")]
 )
 def test_a_queue_that_is_there_hides_messages_long_enough(
     queues: MnsServer, prepare: Prepare, found: int, left: int, told: str
@@ -172,7 +172,7 @@ def test_an_endpoint_that_does_not_answer_is_told(prepare: Prepare) -> None:
     code, printed = prepare("dev", ENV | {"PUSH_MNS_ENDPOINT": endpoint})
 
     assert code == 1
-    assert f"queue   mpaas-push-batches-dev: NetWorkException at {endpoint}: it does not answer" in printed
+    assert f"queue   mpaas-push-batches-dev: NetWorkException at {endpoint}: no response" in printed
     assert "PUSH_MNS_ENDPOINT" in printed
     assert printed.count("NetWorkException") == 1  # the others would wait as long for nothing
 

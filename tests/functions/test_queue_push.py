@@ -174,6 +174,24 @@ def test_a_message_that_is_too_long_for_one_parcel_is_tried_again_in_several(sta
     assert stack.accepted == everybody
 
 
+def test_what_is_odd_about_a_message_is_logged_when_it_comes_and_not_when_it_is_tried_again(
+    stack: QueueStack,
+) -> None:
+    stack.sandbox.order(kind="throttling", match={"target": "undefined"})
+    stack.deliver(to("user-1"), to("undefined", "user\u200b-2"))
+    said = [json.loads(line) for line in stack.lines if '"warnings"' in line]
+    stack.lines.clear()
+
+    assert stack.deliver(*stack.parcels("retry"))["outcomes"] == {"accepted": 1}
+    assert [(line["message"], line["level"]) for line in said] == [("sent with 2 warnings", "WARNING")]
+    assert [(each["index"], each["rule"], each["field"]) for each in said[0]["warnings"]] == [
+        (1, "targets-meant", "targets.0"),
+        (1, "targets-meant", "targets.1"),
+    ]
+    assert "user\u200b-2" not in str(said)
+    assert not any('"warnings"' in line for line in stack.lines)
+
+
 def test_what_no_parcel_can_hold_is_given_up_and_not_repeated_for_ever(stack: QueueStack) -> None:
     stack.sandbox.order(kind="throttling", match={"target": "user-1"})
 

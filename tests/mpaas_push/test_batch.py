@@ -160,6 +160,26 @@ def test_where_a_queue_takes_no_entry_of_many_messages_each_waits_alone(batches:
     assert letter["reason"] == "throttled"
 
 
+def test_what_may_be_sent_again_and_no_queue_ever_takes_makes_the_event_come_again(batches: Batches) -> None:
+    batches.sandbox.order(kind="throttling", match={"target": "user-1"})
+    refused = reply(error("InvalidArgument"), 400)
+    with Server(refused) as mns, pytest.raises(BatchIncomplete) as failure:
+        batches.send(to("user-0"), to("user-1"), to("user-2"), PUSH_MNS_ENDPOINT=mns.url)
+
+    assert failure.value.left == (1,)
+
+
+def test_what_may_be_sent_again_and_is_too_long_for_any_queue_makes_the_event_come_again(
+    batches: Batches,
+) -> None:
+    batches.sandbox.order(kind="throttling", match={"target": "user-1"})
+    long = to("user-1", extendedParams={"key": "x" * BODY_BYTES})
+    with pytest.raises(BatchIncomplete) as failure:
+        batches.send(to("user-0"), long, PUSH_DEAD_LETTER_QUEUE="")
+
+    assert failure.value.left == (1,)
+
+
 @pytest.mark.parametrize("remembered", [False, True])
 def test_a_letter_that_the_dead_letter_queue_never_takes_repeats_no_accepted_neighbour(
     batches: Batches, redis_server: RedisServer, caplog: pytest.LogCaptureFixture, *, remembered: bool
@@ -466,3 +486,75 @@ def test_what_another_invocation_was_sending_is_given_up_as_unknown(
     assert letter["reason"] == "unknown"
     assert "may have arrived" in letter["detail"]
     assert {outcome["outcome"] for outcome in letter["outcomes"]} == {"unknown"}
+
+
+# --- What may have arrived -----------------------------------------------------------------------------
+
+LAST: dict[str, Any] = {
+    "throttled": {"kind": "throttling", "next": 2},
+    "refused": {"kind": "result", "code": "3012", "next": 2},
+    "expired": None,
+}
+"""What becomes of the second attempt, and of a third one."""
+
+
+@pytest.mark.parametrize("last", LAST.values(), ids=LAST)
+@pytest.mark.parametrize("ledger", [False, True])
+def test_what_may_have_arrived_is_a_dead_letter_as_unknown_whatever_came_last(
+    batches: Batches, redis_server: RedisServer, last: Any, *, ledger: bool
+) -> None:
+    env: dict[str, Any] = {"PUSH_ON_UNKNOWN": "retry", "PUSH_RETRY_LIMIT": "2"}
+    env |= {"PUSH_LEDGER_URL": redis_server.url} if ledger else {}
+    batches.sandbox.order(kind="cutBody", next=1)
+    report = batches.send(to("user-1"), **env)
+    assert batches.accepted == ["user-1"]  # only the response was lost
+    if last:
+        batches.sandbox.order(**last)
+    while report.retried:
+        entries = batches.take()
+        for entry in entries:
+            assert entry["pushRetry"]["mayHaveArrived"] is True
+            if not last:
+                entry["pushRetry"]["firstMoment"] -= 600
+        report = batches.send(*entries, first=9, **env)
+
+    (letter,) = batches.letters()
+    assert letter["reason"] == "unknown"
+    assert {outcome["outcome"] for outcome in letter["outcomes"]} == {"unknown"}
+    assert batches.accepted == ["user-1"]
+
+
+def test_only_the_targets_that_may_have_arrived_are_called_so(batches: Batches) -> None:
+    env: dict[str, Any] = {"PUSH_ON_UNKNOWN": "retry", "PUSH_RETRY_LIMIT": "1"}
+    batches.sandbox.order(kind="cutBody", match={"target": "user-0003"}, next=1)
+    batches.sandbox.order(kind="throttling", match={"target": "user-0013"}, next=1)
+    assert batches.send(to(*everybody(25)), **env).retried == 1
+    envelopes = batches.take()[0]["messages"]
+    batches.sandbox.order(kind="throttling", next=2)
+    assert batches.send(*envelopes, first=9, **env).given_up == 2
+
+    letters = {letter["reason"]: letter["message"]["targets"] for letter in batches.letters()}
+    assert letters == {"unknown": everybody(10), "throttled": everybody(20)[10:]}
+
+
+def test_what_the_ledger_could_not_tell_of_is_given_up_as_unknown(batches: Batches) -> None:
+    env: dict[str, Any] = {
+        "PUSH_LEDGER_URL": "redis://127.0.0.1:1/0",
+        "PUSH_LEDGER_IF_DOWN": "fail",
+        "PUSH_RETRY_LIMIT": "0",
+    }
+    assert batches.send(to("user-1"), **env).given_up == 1
+
+    (letter,) = batches.letters()
+    assert letter["reason"] == "unknown"
+    assert "may have arrived" in letter["detail"]
+
+
+def test_a_ledger_that_can_never_work_is_one_error_that_says_so(
+    batches: Batches, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = redis_server.url.replace("redis://", "redis://pusher:wrong@")
+    assert batches.send(*map(to, everybody(3)), PUSH_LEDGER_URL=wrong).retried == 3
+
+    (cry,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert cry.startswith("the ledger can never work as it is set up")

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -215,6 +215,53 @@ def test_an_unknown_push_is_sent_again_where_the_setting_says_so(
     assert requests == 2
     (line,) = [record for record in caplog.records if record.message == "sent again after an unknown outcome"]
     assert line.__dict__["message_ids"] == ["order-4711-1"]
+
+
+@pytest.mark.parametrize("last", [business("3012"), gateway("Throttling.User", 400)])
+def test_an_unknown_push_that_is_sent_again_and_not_accepted_stays_unknown(url: str, last: Answer) -> None:
+    retry: dict[str, Any] = {"PUSH_ON_UNKNOWN": "retry", "PUSH_MAX_ATTEMPTS": "1"}
+    with Server(reset, last, reply(OK)) as server:
+        with instances(2, server, url, **retry) as (one, other):
+            one.send(push(), invocation=within())
+            (second,) = other.send(push(), invocation=within())
+        with instances(1, server, url) as (third,):
+            (again,) = third.send(push(), invocation=within())
+            (changed,) = third.send(push(title="Other"), invocation=within())
+            requests = len(server.requests)
+
+    assert second.kind is again.kind is UNKNOWN
+    assert second.result_message
+    assert second.result_message.startswith("an earlier attempt may have arrived; the last one: ")
+    assert changed.result_code == "IdReused"
+    assert requests == 2
+
+
+def test_an_unknown_push_that_nobody_had_time_to_send_again_stays_unknown(
+    url: str, abandoned: PushRequest
+) -> None:
+    ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry"}))
+    claims = ledger.claims(within())
+    (claim,) = claims.claim([abandoned])
+    assert isinstance(claim, Claim)
+    assert claim.may_have_arrived
+
+    claims.settle([(claim, Outcome(kind=THROTTLED, targets=abandoned.targets, result_code="NotSent"))])
+    ledger.close()
+
+    with closing(Ledger(Settings(ledger_url=url))) as other:
+        outcome = claim_of(other, abandoned, within())
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.result_code) == (UNKNOWN, "Interrupted")
+
+
+def test_a_late_unknown_push_is_sent_again_where_both_settings_say_so(
+    url: str, abandoned: PushRequest
+) -> None:
+    env = {"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry", "PUSH_LATE": "send"}
+    with closing(Ledger(Settings.from_env(env))) as ledger:
+        late = replace(abandoned, expires=time.time() - 1)
+
+        assert isinstance(claim_of(ledger, late, within()), Claim)
 
 
 def test_each_retry_within_an_invocation_after_an_unknown_outcome_is_logged(

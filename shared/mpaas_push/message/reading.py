@@ -16,11 +16,11 @@ from mpaas_push.message import PushMessage
 from mpaas_push.paths import format_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mpaas_push.settings import Settings
 
-__all__ = ["MAX_PAYLOAD_FAULTS", "message_of", "messages_of", "payloads_of"]
+__all__ = ["MAX_PAYLOAD_FAULTS", "message_of", "messages_of", "payloads_of", "warnings_of"]
 
 
 def messages_of(payload: Any, settings: Settings) -> list[PushMessage | InvalidMessage]:
@@ -73,6 +73,25 @@ def message_of(payload: Any, settings: Settings, path: str = "") -> PushMessage 
         return InvalidMessage(faults, _targets(payload))
 
 
+def warnings_of(messages: Iterable[PushMessage | InvalidMessage], settings: Settings) -> list[dict[str, Any]]:
+    """Return the first `MAX_WARNINGS` warnings of messages as JSON, each with the index of its message.
+
+    Args:
+        messages: As from `messages_of`; those that are wrong have none.
+        settings: Levels of the open rules; one that is off is silent.
+    """
+    levels = settings.constraint_levels
+    warnings = (
+        {"index": index, **advice.as_json()}
+        for index, message in enumerate(messages)
+        if isinstance(message, PushMessage)
+        for advice in message.advice(levels=levels)
+    )
+    return list(islice(warnings, MAX_WARNINGS))
+
+
+MAX_WARNINGS = 100
+"""Warnings of one payload that are listed."""
 MAX_PAYLOAD_FAULTS = 200
 """Faults of one payload that are described: each costs a hundred times the memory of its text."""
 

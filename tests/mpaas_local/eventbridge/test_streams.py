@@ -17,7 +17,7 @@ import pytest
 from mpaas_local.account import Account
 from mpaas_local.clock import ManualClock
 from mpaas_local.eventbridge.payloads import Arrived, element
-from mpaas_local.eventbridge.sources import MemorySource, MnsSource
+from mpaas_local.eventbridge.sources import MnsSource
 from mpaas_local.eventbridge.stream_config import stream_of
 from mpaas_local.eventbridge.streams import EventStream
 from mpaas_local.fc.asynchronous import AsyncQueue
@@ -31,6 +31,7 @@ from mpaas_local.mns.model import Outgoing, Publication, QueueAttributes
 from mpaas_local.mns.store import MnsStore
 from tests.descriptors import parse_trigger, trigger_document
 from tests.mpaas_local.callables import ScriptedFunction
+from tests.mpaas_local.eventbridge.memory_source import MemorySource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
