@@ -97,6 +97,7 @@ class CampaignStack:
                 )
 
             self.http_host = host("http_push", 60, 4)
+            self.timer_host = host("timer_push", 60, 1)
             self.host = host("campaign_push", self.timeout, self.workers)
             self.queue = opened.enter_context(
                 AsyncQueue(

@@ -261,6 +261,43 @@ def test_an_upload_below_campaigns_starts_one(stack: CampaignStack) -> None:
     assert fates(stack.wait("upload")) == {"accepted": 30}
 
 
+def test_a_timer_starts_the_campaign_of_its_day_once(stack: CampaignStack) -> None:
+    stack.put("audiences/daily.csv", users(30, "daily"))
+    body = document("daily") | {"campaign": "daily-{date}"}
+    tick = {"triggerTime": "2026-11-10T16:00:05Z", "triggerName": "daily", "payload": json.dumps(body)}
+
+    answers = [stack.timer_host.invoke(json.dumps(tick).encode()).payload for _ in range(2)]
+
+    assert [json.loads(answer) for answer in answers] == [{"campaign": "daily-20261111"}] * 2
+    deadline = time.monotonic() + 30
+    while stack.request("GET", "/v1/campaigns/daily-20261111").status == 404:
+        assert time.monotonic() < deadline, stack.lines[-10:]
+    assert fates(stack.wait("daily-20261111")) == {"accepted": 30}
+    assert set(reached(stack, "daily").values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"pace": 0}, "the pace cannot be used"),
+        ({"pace": "fast"}, "the pace cannot be used"),
+        ({"pace": 5, "endsAt": "x"}, "a campaign's pace is all that can change"),
+    ],
+)
+def test_another_pace_must_be_one(stack: CampaignStack, body: dict[str, Any], told: str) -> None:
+    answer = stack.request("PATCH", "/v1/campaigns/whatever", body)
+
+    assert answer.status == 422
+    assert answer.json["detail"].startswith(told)
+
+
+def test_what_is_not_there_is_not_steered(stack: CampaignStack) -> None:
+    for action in ("pause", "resume", "cancel"):
+        answer = stack.request("POST", f"/v1/campaigns/nothing/{action}")
+        assert (answer.status, answer.json["detail"]) == (404, "there is no campaign nothing")
+    assert stack.request("PATCH", "/v1/campaigns/nothing", {"pace": 5}).status == 404
+
+
 def test_tasks_that_are_delivered_twice_find_their_piece_taken(stack: CampaignStack) -> None:
     stack.put("audiences/again.csv", users(2000, "again"))
     stack.start(document("again"))
