@@ -99,8 +99,8 @@ remove: install  ## remove a stage from the cloud, after a question: make remove
 smoke: install  ## call every deployed function once, harmlessly: make smoke STAGE=staging
 	$(BIN)/python -m project smoke --stage $(STAGE)
 
-cost: install  ## what pushes cost, from s.yaml and the prices: make cost PUSHES=1000000
-	@$(BIN)/python -m project cost --pushes '$(or $(PUSHES),1000000)' $(ARGS)
+cost: install  ## what pushes cost, from a stage's descriptor and the prices: make cost STAGE=prod PUSHES=1000000
+	@$(BIN)/python -m project cost --stage $(STAGE) --pushes '$(or $(PUSHES),1000000)' $(ARGS)
 
 bench: install  ## measure speed; prints the tables of docs/performance.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt

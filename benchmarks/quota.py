@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
+__all__ = ["CPUS", "limited_group", "quota"]
+
 PUSHES, LATENCY, ROUNDS, WARM_UP = 100, 0.05, 25, 3
 CPUS = 0.35
 """vCPU of an instance, as the descriptor has it."""
@@ -32,8 +34,8 @@ def quota() -> Table:
     """Measure a batch with all of a CPU and with a third of one."""
     with serving(LATENCY) as port:
         free, cpu = _run(port)
-        group = _cpu_group()
-        limited = _run(port, group)[0] if group else _derived(free, cpu)
+        with limited_group() as group:
+            limited = _run(port, group)[0] if group else _derived(free, cpu)
     ratio = limited.median / LIMIT
     rows = [
         ["the limit: 2 turns of 50, 50 ms each", f"{LIMIT * 1000:.0f}", "1", ""],
@@ -69,9 +71,10 @@ def _run(port: int, group: Path | None = None) -> tuple[Times, Times]:
     process.start()
     try:
         here.recv()  # it is warm
-        with _inside(group, process.pid):
-            here.send(None)
-            wall, cpu = here.recv()
+        if group:
+            (group / "cgroup.procs").write_text(str(process.pid), "ascii")
+        here.send(None)
+        wall, cpu = here.recv()
     finally:
         process.terminate()
         process.join()
@@ -99,23 +102,17 @@ def _batches(port: int, parent: Connection) -> None:
 # --- Control groups of Linux, version 2 and 1; only root may make one
 
 
-def _cpu_group() -> Path | None:
-    """Return where a group with a quota can be made, if anywhere."""
-    root = Path("/sys/fs/cgroup")
-    with contextlib.suppress(OSError):
-        if "cpu" in (root / "cgroup.subtree_control").read_text("ascii").split():
-            return root if os.access(root, os.W_OK) else None
-    first = root / "cpu"
-    return first if (first / "cpu.cfs_quota_us").exists() and os.access(first, os.W_OK) else None
-
-
 @contextlib.contextmanager
-def _inside(parent: Path | None, process: int | None) -> Iterator[None]:
-    """Keep a process in a group with the quota for the block."""
+def limited_group() -> Iterator[Path | None]:
+    """Give a control group with the quota of an instance for the block; None where none can be made.
+
+    A process enters it by writing its id into ``cgroup.procs``; all must have ended with the block.
+    """
+    parent = _cpu_group()
     if parent is None:
-        yield
+        yield None
         return
-    group = parent / f"mpaas-push-{process}"
+    group = parent / f"mpaas-push-{os.getpid()}"
     group.mkdir()
     try:
         microseconds = round(CPUS * PERIOD_MICROSECONDS)
@@ -124,8 +121,16 @@ def _inside(parent: Path | None, process: int | None) -> Iterator[None]:
         else:
             (group / "cpu.cfs_period_us").write_text(str(PERIOD_MICROSECONDS), "ascii")
             (group / "cpu.cfs_quota_us").write_text(str(microseconds), "ascii")
-        (group / "cgroup.procs").write_text(str(process), "ascii")
-        yield
-        (parent / "cgroup.procs").write_text(str(process), "ascii")
+        yield group
     finally:
         group.rmdir()
+
+
+def _cpu_group() -> Path | None:
+    """Return where a group with a quota can be made, if anywhere."""
+    root = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError):
+        if "cpu" in (root / "cgroup.subtree_control").read_text("ascii").split():
+            return root if os.access(root, os.W_OK) else None
+    first = root / "cpu"
+    return first if (first / "cpu.cfs_quota_us").exists() and os.access(first, os.W_OK) else None

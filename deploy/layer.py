@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 
     from project.function import FunctionProperties
 
-__all__ = ["RUNTIMES", "BuildFailed", "build", "interpreter", "runtime_of"]
+__all__ = [
+    "RUNTIMES",
+    "BuildFailed",
+    "build",
+    "compile_modules",
+    "install_dependencies",
+    "interpreter",
+    "runtime_of",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIMES = get_args(Runtime)
@@ -85,14 +93,14 @@ def build(runtime: str, folder: Path = ROOT / "build", *, offline: bool = False)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         site = Path(temporary) / "python"
-        _install(runtime, site, offline=offline)
+        install_dependencies(runtime, site, offline=offline)
         _strip(site)
         shutil.copytree(
             ROOT / "shared" / "mpaas_push", site / "mpaas_push", ignore=shutil.ignore_patterns("__pycache__")
         )
         (site / MANIFEST).write_text(json.dumps(_manifest(runtime, site), indent=1) + "\n", "utf-8")
         if python := interpreter(runtime):
-            _compile(python, site)
+            compile_modules(python, site)
         else:
             version = runtime.removeprefix("python")
             print(NO_INTERPRETER.format(runtime=runtime, version=version), file=sys.stderr)
@@ -118,7 +126,12 @@ def runtime_of(functions: Iterable[FunctionProperties]) -> Runtime:
     return runtimes[0]
 
 
-def _install(runtime: str, site: Path, *, offline: bool) -> None:
+def install_dependencies(runtime: str, site: Path, *, offline: bool = False) -> None:
+    """Install what `requirements/layer.txt` pins for a runtime into a folder.
+
+    Raises:
+        BuildFailed: a wheel cannot be had.
+    """
     requirements = ROOT / "requirements" / "layer.txt"
     pinned = set(re.findall(r"^([a-z0-9-]+)==", requirements.read_text("utf-8"), re.MULTILINE))
     command = [find_uv_bin(), "pip", "install", "--quiet", "--target", str(site), "--python", sys.executable]
@@ -157,8 +170,8 @@ def interpreter(runtime: str) -> str | None:
     return None
 
 
-def _compile(python: str, site: Path) -> None:
-    """Compile every module into the `__pycache__` beside it.
+def compile_modules(python: str, site: Path) -> None:
+    """Compile every module below a folder into the `__pycache__` beside it.
 
     The bytes depend on the sources and the interpreter alone: no times, no paths of this machine, and, by the
     seed, no order of sets. `unchecked-hash` lets Python take them without a look at the sources.

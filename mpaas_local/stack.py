@@ -28,6 +28,7 @@ from mpaas_local.eventbridge.sources import MnsSource
 from mpaas_local.eventbridge.stream_config import stream_of
 from mpaas_local.eventbridge.streams import EventStream
 from mpaas_local.fc.api import Callee, create_api
+from mpaas_local.fc.async_store import AsyncStore
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.fc.call_log import CallLog, RecordedCall
 from mpaas_local.fc.destinations import Destinations, destination_of, mns_destinations
@@ -139,6 +140,7 @@ class Stack:
             store = MnsStore(self.store / "queues.sqlite3", account_id=account.account_id)
             opened.callback(store.close)
             self.queues = opened.enter_context(MnsServer(store, port=self.ports.queues, access_keys=keys))
+            calls = opened.enter_context(AsyncStore(self.store / "calls.sqlite3"))
             objects = OssStore(self.store / "oss")
             opened.callback(objects.close)
             accepts: dict[str, Accept] = {}
@@ -162,8 +164,9 @@ class Stack:
             objects.listen(opened.enter_context(OssEvents(self._bus, self._oss_triggers)).publish)
             self._ledger_url = self._start_redis(functions.values(), opened)
             oss_keys = {**LOCAL_ACCESS_KEYS, **keys}
-            oss = OssServer(objects, port=self.ports.oss, access_keys=oss_keys, account=account)
-            self.oss = opened.enter_context(oss)
+            self.oss = opened.enter_context(
+                OssServer(objects, port=self.ports.oss, access_keys=oss_keys, account=account)
+            )
             for name, props in functions.items():
                 host = self.hosts[name] = opened.enter_context(self._host(props))
                 config = AsyncConfig.of(props.async_invoke_config)
@@ -177,6 +180,7 @@ class Stack:
                         account=host.account,
                         deliver=deliver,
                         concurrency=host.limit,
+                        store=calls,
                     )
                 )
                 callees[name] = callees[deployed] = Callee(host.invoke, queue, host.cancel)

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from mpaas_push.targets import TARGETS_PER_REQUEST
 from project.descriptor import read_functions
-from project.env_file import read_env
+from project.stages import read_settings, stage_file
 from project.triggers import EventBridge, Http, Timer, Topic
 from project.wiring import mns_queues, mns_topics
 
@@ -36,20 +36,25 @@ DAYS, MILLION, GB = 30, 1_000_000, 1e9
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """Prices in USD, of Hangzhou where regions differ, without free quotas."""
+    """Prices in USD, of Hangzhou where regions differ, without free quotas.
+
+    UNSURE are those whose page does not print the number, or printed it earlier.
+    """
 
     million_cu: float = field(
         default=20.0,
         metadata={"what": "a million CU of Function Compute, of the first 100 million in a month"},
     )
-    million_mns_requests: float = field(default=0.29, metadata={"what": "a million requests to MNS"})
+    million_mns_requests: float = field(
+        default=0.29, metadata={"what": "a million requests to MNS", "unsure": True}
+    )
     queue_day: float = field(default=0.08, metadata={"what": "a queue of MNS for a day"})
-    topic_day: float = field(default=0.32, metadata={"what": "a topic of MNS for a day"})
+    topic_day: float = field(default=0.32, metadata={"what": "a topic of MNS for a day", "unsure": True})
     million_stream_messages: float = field(
         default=0.41, metadata={"what": "a million messages of at most 64 KB in event streams"}
     )
-    log_gb: float = field(default=0.061, metadata={"what": "a GB written to Log Service"})
-    egress_gb: float = field(default=0.125, metadata={"what": "a GB sent to the internet"})
+    log_gb: float = field(default=0.061, metadata={"what": "a GB written to Log Service", "unsure": True})
+    egress_gb: float = field(default=0.125, metadata={"what": "a GB sent to the internet", "unsure": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,13 +190,15 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         " price.",
     )
     command.add_argument("--pushes", type=_count, default=1_000_000, metavar="N", help="1,000,000 by default")
+    command.add_argument("--stage", default="dev", help="whose descriptor and settings; dev by default")
     command.add_argument(
-        "--descriptor", type=Path, default=Path("s.yaml"), metavar="FILE", help="s.yaml by default"
+        "--folder", type=Path, default=Path(), help="the project's folder; by default this one"
     )
     for group in (Assumptions, Prices):
         for each in fields(group):
             flag = f"--{'price-' if group is Prices else ''}{each.name.replace('_', '-')}"
-            what = f"{each.metadata['what']}; {each.default:g} by default"
+            unsure = ", UNSURE" if each.metadata.get("unsure") else ""
+            what = f"{each.metadata['what']}; {each.default:g} by default{unsure}"
             command.add_argument(
                 flag,
                 type=_count if isinstance(each.default, int) else _amount,
@@ -217,8 +224,8 @@ def _amount(text: str) -> float:
 
 
 def _cost(options: argparse.Namespace) -> int:
-    path: Path = options.descriptor
-    functions = read_functions(path, read_env(path.parent / ".env") | dict(os.environ))
+    env = read_settings(options.folder, options.stage, os.environ)
+    functions = read_functions(stage_file(options.folder, options.stage), env)
     assumed = Assumptions(**{each.name: getattr(options, each.name) for each in fields(Assumptions)})
     prices = Prices(**{each.name: getattr(options, f"price_{each.name}") for each in fields(Prices)})
     table = Table(box=None, pad_edge=False, show_edge=False)
@@ -238,4 +245,11 @@ def _cost(options: argparse.Namespace) -> int:
     monthly = DAYS * (len(queues) * prices.queue_day + len(topics) * prices.topic_day)
     resources = f"{len(queues)} queues and {len(topics)} topic{'' if len(topics) == 1 else 's'}"
     print(f"and each month, regardless of pushes: {resources} of MNS: {monthly:,.2f} USD")
+    unsure = [
+        f"--price-{each.name.replace('_', '-')}"
+        for each in fields(Prices)
+        if each.metadata.get("unsure") and getattr(prices, each.name) == each.default
+    ]
+    if unsure:
+        print(f"UNSURE prices, which docs/operations.md explains: {', '.join(unsure)}")
     return 0

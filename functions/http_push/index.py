@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import async_dispatch
 import http_request
 import responses
 from idempotency import KeyMemory, fingerprint_of
@@ -20,7 +19,7 @@ from mpaas_push import (
     __version__,
 )
 from mpaas_push.campaign.errors import CampaignError
-from mpaas_push.functions import Functions, InvocationRefused, InvocationUnknown
+from mpaas_push.functions import InvocationRefused, InvocationUnknown
 from mpaas_push.message.reading import warnings_of
 from mpaas_push.task import absolute_scope
 from mpaas_push.triggers.http import HttpResolver
@@ -30,6 +29,7 @@ from problem import Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import async_dispatch
     from mpaas_push import PushClient
     from mpaas_push.task import PushTask
     from mpaas_push.triggers.http import Response
@@ -105,6 +105,9 @@ def _handed_over(
     tasks: Sequence[PushTask], client: PushClient, invocation: Invocation, scope: str
 ) -> tuple[list[async_dispatch.AcceptedChunk], list[Outcome]]:
     """Hand the messages to the worker; return the chunks that it took, and what became of the rest."""
+    import async_dispatch  # most cold starts send and hand nothing over
+    from mpaas_push.functions import Functions
+
     parts: list[async_dispatch.Part] = []
     refused: list[Outcome] = []
     for index, task in enumerate(tasks):

@@ -1,7 +1,7 @@
 """ACS3-HMAC-SHA256, the signature of Alibaba Cloud's newer APIs (fc-runtime.md: SDKs and API versions).
 
-A request enters, the value of its `Authorization` header leaves. Written out because the official SDK takes a
-third of a second to import and a fifth of the layer; the tests compare the two byte by byte.
+A request goes in, the value of its `Authorization` header comes out. Not from the official SDK, which takes a
+third of a second to import and a fifth of the layer; tests compare the two byte by byte.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def authorization(canonical: str, signed_headers: str, credentials: Credentials)
 
     Args:
         canonical: The canonical request.
-        signed_headers: The names in it, as `canonical_request` returned them.
-        credentials: Whose key signs.
+        signed_headers: The header names from `canonical_request`.
+        credentials: The key to sign with.
     """
     text = f"{ALGORITHM}\n{sha256_hex(canonical.encode())}"
     signature = hmac.digest(credentials.access_key_secret.encode(), text.encode(), "sha256").hex()
@@ -40,15 +40,14 @@ def authorization(canonical: str, signed_headers: str, credentials: Credentials)
 def canonical_request(
     method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body_sha256: str
 ) -> tuple[str, str]:
-    """Return the text whose hash is signed, and the names of the headers in it.
+    """Return the canonical request, whose hash is signed, and the names of its headers.
 
     Args:
-        method: In capitals.
+        method: In upper case.
         path: Percent-encoded.
         query: Not encoded.
-        headers: All that are to be signed: for an API `host`, `content-type` and every `x-acs-…` at least.
-        body_sha256: Hash of the body in hex, also the value of `x-acs-content-sha256`; empty for an HTTP
-            trigger.
+        headers: The headers to sign: for an API at least `host`, `content-type` and every `x-acs-…`.
+        body_sha256: SHA-256 of the body in hex, as in `x-acs-content-sha256`; empty for an HTTP trigger.
     """
     pairs = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in sorted(query.items()))
     named = sorted((name.lower(), value.strip()) for name, value in headers.items())

@@ -79,9 +79,9 @@ class BatchReport:
         stranded: Messages that were given up and that no dead-letter queue took.
         left: Indexes of the messages that are unsettled or stranded.
         recoverable: Stranded messages that the dead-letter queue may take another time.
-        settled_targets: Targets that were accepted or wait in the retry queue: they get a push twice if the
-            event comes again and nothing remembers what was sent. A function answers neither this nor
-            `recoverable`.
+        settled_targets: Targets that were accepted, may have been, or wait in the retry queue: they get a
+            push twice if the event comes again and nothing remembers what was sent. A function answers
+            neither this nor `recoverable`.
     """
 
     outcomes: dict[str, int]
@@ -126,6 +126,8 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
         BatchIncomplete: no queue took some of what was not accepted, and the event must come again. Each
             target gets the message id then that it had.
     """
+    if invocation.asked_by < math.inf:
+        tasks = [replace(task, first_moment=min(task.first_moment, invocation.asked_by)) for task in tasks]
     # Before, not after: the time for handing over is all that is left then.
     _log_warnings(tasks, client.settings, invocation)
     with MnsQueues(client.settings, invocation) as queues:
@@ -135,7 +137,8 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
         return report
     if report.settled_targets and not remembered:
         text = (
-            "%d targets get a push twice, as their event comes again: they were accepted or wait for a retry"
+            "%d targets get a push twice, as their event comes again: they were accepted, may have been, or "
+            "wait for a retry"
         )
         logger.error(text, report.settled_targets)
     raise BatchIncomplete(report.outcomes, report.left)
@@ -167,12 +170,15 @@ def send_batch(
     retries: list[_Entry] = []
     too_long: list[_Entry] = []
     letters: list[_Entry] = []
+    sent_targets = 0
     for index, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
         again, given_up = _separate(task, outcomes, settings)
         delay = _delay(task, again, settings) if again else 0
         for text, part in _envelopes(task, again):
             (too_long if text is None else retries).append(_Entry((index,), text or "", delay, outcomes=part))
         letters += [_Entry((index,), text) for text in _dead_letters(task, given_up)]
+        sent_targets += sum(len(outcome.targets) for outcome in outcomes if outcome.accepted)
+        sent_targets += sum(len(outcome.targets) for outcome in given_up if outcome.kind is UNKNOWN)
     retry_queue, dead_letter_queue = settings.retry_queue, settings.dead_letter_queue
     packs, posted = _hand_over(queues, (retry_queue, _pack(retries)), (dead_letter_queue, letters))
     # A queue may take less than MNS does: where many messages do not fit, one may.
@@ -186,9 +192,6 @@ def send_batch(
     (unposted,) = _hand_over(queues, (dead_letter_queue, more))
     # What may be sent again is never stranded.
     unsettled = _indexes(packs.left + singles.left + unposted.left + unposted.refused)
-    accepted_targets = sum(
-        len(outcome.targets) for outcomes in results for outcome in outcomes if outcome.accepted
-    )
     undelivered, stranded = _indexes(posted.left), _indexes(posted.left + posted.refused)
     if stranded:
         logger.error("%d messages were given up, and no dead-letter queue took them", len(stranded))
@@ -200,7 +203,7 @@ def send_batch(
         stranded=len(stranded),
         left=tuple(sorted(unsettled | stranded)),
         recoverable=len(undelivered) if dead_letter_queue else 0,
-        settled_targets=accepted_targets + _count(retries) - _count(packs.left + singles.left + refused),
+        settled_targets=sent_targets + _count(retries) - _count(packs.left + singles.left + refused),
     )
 
 

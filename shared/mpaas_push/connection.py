@@ -1,7 +1,7 @@
-"""Sockets, TLS and deadlines for everything that goes out, and the reading of one HTTP response.
+"""Sockets, TLS and deadlines of outbound connections, and reading an HTTP response.
 
-Used by the transport to mPaaS, by calls of other functions and by the connection to MNS. No proxy is ever
-used: `HTTPS_PROXY` and its like are not read. Deadlines are on the clock of `time.monotonic`.
+Used for mPaaS, for calls of other functions and for MNS. No proxy is used: `HTTPS_PROXY` and the like are
+ignored. Deadlines are on the clock of `time.monotonic`.
 """
 
 from __future__ import annotations
@@ -33,28 +33,30 @@ __all__ = [
 ]
 
 RESPONSE_BYTES = 1 << 20
-"""Longest response that is read unless told otherwise; one of mPaaS has a few hundred bytes."""
+"""Default limit of a response; one of mPaaS has a few hundred bytes."""
 
 
 def connect(host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
-    """Open a connection, including TLS if a context is given.
+    """Open a connection, with TLS if a context is given.
 
-    The deadline holds for all of it. A name look-up cannot be cut short, but its time counts.
+    The deadline covers everything. A name lookup cannot be interrupted, but its time counts.
 
     Args:
-        host: Name or address; what the certificate must be for.
-        port: Where it listens.
-        tls: Checks the certificate.
+        host: Name or address, which the certificate must match.
+        port: TCP port.
+        tls: Verifies the certificate.
         deadline: On the clock of `time.monotonic`.
 
     Raises:
         OSError: no connection, or the certificate was refused; nothing was sent.
     """
-    connection = _first_of(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), deadline)
+    # A name as bytes needs no codec for international names, whose tables a cold start would load.
+    name = host.encode("ascii") if host.isascii() else host
+    connection = _first_of(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM), deadline)
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(left_until(deadline))
-        # server_hostname is what is sent as SNI and what the certificate must be for.
+        # server_hostname is sent as SNI, and the certificate must match it.
         return tls.wrap_socket(connection, server_hostname=host) if tls else connection
     except BaseException:
         connection.close()
@@ -74,20 +76,20 @@ def left_until(deadline: float) -> float:
 
 
 def set_timeout(connection: socket.socket, seconds: float) -> None:
-    """Bound the next call on a connection; nothing is asked of the system if it has that timeout already."""
+    """Set the timeout of a connection, without a system call if it has that timeout already."""
     if connection.gettimeout() != seconds:
         connection.settimeout(seconds)
 
 
 def is_dropped(connection: socket.socket) -> bool:
-    """Return whether the peer has closed an idle connection: it is readable then, although nothing is due."""
+    """Return whether the peer has closed an idle connection, which is then readable."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))
 
 
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """Return what checks certificates and host names, by the system's CAs or by those of a file.
+    """Return a context that verifies certificates and host names, with the system's CAs or those of a file.
 
     Raises:
         Misconfigured: the file cannot be loaded.
@@ -107,15 +109,15 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
 def read_response(
     connection: socket.socket, patience: Callable[[], float], limit: int = RESPONSE_BYTES
 ) -> HttpResponse:
-    """Read one response, with llhttp (httptools), which is what makes a warm push cheap.
+    """Read one response with llhttp (httptools), which makes a warm push cheap.
 
-    Interim responses (1xx) are skipped. Bytes after the response do not change it, but end the connection:
-    whose answer came next would be anyone's guess.
+    Interim responses (1xx) are skipped. Extra bytes after the response do not change it, but the connection
+    cannot be reused: the next response could not be matched to its request.
 
     Args:
-        connection: The request has been sent on it.
-        patience: Seconds that the next piece may take, asked before each; may raise `TimeoutError`.
-        limit: Longest response in bytes, head included.
+        connection: A connection on which the request was sent.
+        patience: Returns the seconds to wait for the next piece, before each; may raise `TimeoutError`.
+        limit: Longest response in bytes, including headers.
 
     Raises:
         OSError: the connection failed or was closed early, or the response is too long or not HTTP.
@@ -146,7 +148,7 @@ class HttpResponse:
     """
 
     def __init__(self) -> None:
-        """Expect the first byte."""
+        """Prepare for the first byte."""
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = bytearray()
@@ -156,7 +158,7 @@ class HttpResponse:
         self._parser = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the connection.
+        """Parse the next bytes of the connection.
 
         Raises:
             ConnectionError: they are not HTTP.
@@ -169,10 +171,10 @@ class HttpResponse:
             self.keep_alive = False
 
     def end(self) -> None:
-        """Take the end of the connection as the end of a body without a length (RFC 9112, 6.3).
+        """Handle the end of the connection, which ends a body without a length (RFC 9112, 6.3).
 
         Raises:
-            ConnectionError: it is not.
+            ConnectionError: the response is incomplete.
         """
         if not self._headers_read or self.headers.keys() & {"content-length", "transfer-encoding"}:
             raise ConnectionError("closed before the response was complete")
@@ -180,7 +182,7 @@ class HttpResponse:
         self.keep_alive = False
 
     def on_message_begin(self) -> None:
-        """Called by the parser; a second response is one that nobody asked for."""
+        """Called by the parser; a second response is unsolicited."""
         if self.complete:
             self.keep_alive = False
 
@@ -204,17 +206,17 @@ class HttpResponse:
             return
         self.status = self._parser.get_status_code()
         self.keep_alive = self._parser.should_keep_alive()
-        # An interim response (1xx) comes before the one that counts.
+        # An interim response (1xx) precedes the final one.
         self.complete = self.status >= 200
 
 
 def _first_of(addresses: Sequence[_Address], deadline: float) -> socket.socket:
-    """Connect to the first address of a host that answers.
+    """Connect to the first reachable address of a host.
 
-    Each gets an equal part of the time that is left: one that does not answer leaves some for the others.
+    Each address gets an equal part of the remaining time, so an unreachable one leaves time for the others.
 
     Raises:
-        OSError: none could be connected to.
+        OSError: no address could be connected to.
     """
     failure = OSError("the name has no address")
     for index, address in enumerate(addresses):

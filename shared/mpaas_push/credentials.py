@@ -1,4 +1,4 @@
-"""Where the AccessKey comes from, asked anew at every invocation: STS keys of a function's role rotate."""
+"""The AccessKey, looked up at every invocation, since the STS keys of a function's role rotate."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Credentials", "stray_characters"]
 
 @dataclass(frozen=True)
 class Credentials:
-    """An AccessKey, with the STS token when it is a temporary one. Its repr shows none of the three.
+    """An AccessKey, with the STS token of a temporary one. Its repr shows none of the three.
 
     Attributes:
-        source: Where it was found: ``MPAAS_AK_ENV``, ``context.credentials`` or
+        source: Where it came from: ``MPAAS_AK_ENV``, ``context.credentials`` or
             ``ALIBABA_CLOUD_ACCESS_KEY_ID``.
     """
 
@@ -34,15 +34,15 @@ class Credentials:
         """Return the first complete AccessKey of the three sources.
 
         In this order: ``MPAAS_AK_ENV`` and ``MPAAS_SK_ENV``; ``context.credentials``, which Function
-        Compute gives up to Python 3.10; ``ALIBABA_CLOUD_ACCESS_KEY_ID``, ``…_SECRET`` and
-        ``ALIBABA_CLOUD_SECURITY_TOKEN``, which it also gives on Python 3.12.
+        Compute provides up to Python 3.10; ``ALIBABA_CLOUD_ACCESS_KEY_ID``, ``…_SECRET`` and
+        ``ALIBABA_CLOUD_SECURITY_TOKEN``, which it also provides on Python 3.12.
 
         Args:
             context: The context of the invocation, or None outside Function Compute.
             env: The environment; the process's own by default.
 
         Raises:
-            Misconfigured: no source has a key, or one has only half of it; the text names the variable.
+            Misconfigured: no source has a key, or one has only half of a key; the text names the variable.
         """
         env = os.environ if env is None else env
         return (
@@ -78,13 +78,13 @@ class Credentials:
     def _pair(
         cls, key_id: tuple[str, str | None], secret: tuple[str, str | None], token: str | None
     ) -> Credentials | None:
-        """Return the key of one source; None if the source is empty; raise if it is half set."""
+        """Return the key of one source, or None if the source is empty; raise if only half of it is set."""
         if key_id[1] and secret[1]:
             for name, text in (key_id, secret, ("ALIBABA_CLOUD_SECURITY_TOKEN", token)):
                 if text and (flaw := stray_characters(text)):
                     raise Misconfigured(f"{name}: {flaw}", setting=name)
                 if text and not text.isascii():
-                    raise Misconfigured(f"{name} holds characters that no AccessKey has", setting=name)
+                    raise Misconfigured(f"{name} has characters that no AccessKey has", setting=name)
             return cls(key_id[1], secret[1], token or None, key_id[0])
         if key_id[1] or secret[1]:
             there, missing = (key_id[0], secret[0]) if key_id[1] else (secret[0], key_id[0])
@@ -93,15 +93,15 @@ class Credentials:
 
 
 def stray_characters(text: str) -> str | None:
-    """Return what is wrong with a value that was copied with more than was meant, if anything is."""
+    """Return what is wrong with a value that was copied with stray characters; None if nothing is."""
     if text.isascii() and text.isprintable() and text[:1] != " " != text[-1:]:
         return None
     if text != text.strip():
-        return "begins or ends with a blank or a line end: remove it"
+        return "begins or ends with a blank or a line break: remove it"
     if not _CONTROL.isdisjoint(text):
-        return "holds a line end or another control character: remove it"
+        return "has a line break or another control character: remove it"
     if hidden := invisible_character(text):
-        return f"holds a character that cannot be seen ({hidden}): remove it"
+        return f"has an invisible character ({hidden}): remove it"
     return None
 
 

@@ -4,12 +4,12 @@
 
     PushError
     ├── InvalidMessage            a message breaks a rule of the API: correct it
-    ├── UnreadablePayload         a trigger delivered something else than it should: look at its configuration
-    │   └── UnreadableElement     one element of a batch did
+    ├── UnreadablePayload         the payload of a trigger is malformed: check the trigger's configuration
+    │   └── UnreadableElement     one element of a batch is malformed
     ├── UnreadableJson            a text is not JSON, or not JSON that can be passed on unchanged
     ├── BadRules                  the event rules are wrong: correct rules.yaml
     ├── Misconfigured             a setting, key or permission is wrong: an operator must act
-    ├── BatchIncomplete           some messages were not sent: let the event come again
+    ├── BatchIncomplete           some messages were not sent: let the event be redelivered
     ├── FunctionFailed            a called function raised
     ├── InvocationRefused         a function was not called
     └── InvocationUnknown         a function may have been called
@@ -37,9 +37,9 @@ __all__ = [
 
 
 def mask_id(target: str) -> str:
-    """Return a target id so shortened that a log line or an error may carry it.
+    """Return a target id, shortened for log lines and errors.
 
-    At most the first two characters and never more than a third of the id are kept, then its length:
+    Keeps at most the first two characters and at most a third of the id, followed by its length:
     ``"user-4711"`` becomes ``"us…(9)"``.
     """
     return f"{target[: min(2, len(target) // 3)]}…({len(target)})"
@@ -51,14 +51,14 @@ class PushError(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with a message.
+    """One fault of a message.
 
     Attributes:
         field: Path of the field in the names of the official page, such as ``strategyContent.endTime``
-            or ``targets.3``; empty when the message as a whole is wrong.
+            or ``targets.3``; empty if the message as a whole is wrong.
         message: What is allowed, and what to do.
-        value: What was there, when it helps and is harmless (numbers, flags, short enumerated words);
-            otherwise None. Never a text to be shown to a person, a target id or a secret.
+        value: The faulty value if it helps and is harmless (a number, a flag, a short enumerated word);
+            otherwise None. Never the text of a push, a target id or a secret.
     """
 
     field: str
@@ -69,7 +69,7 @@ class Fault:
         return f"{self.field}: {self.message}" if self.field else self.message
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fault as it stands in ``errors`` of a problem document."""
+        """Return the fault as an item of ``errors`` in a problem document."""
         fault: dict[str, Any] = {"field": self.field, "message": self.message}
         if self.value is not None:
             fault["value"] = self.value
@@ -77,11 +77,11 @@ class Fault:
 
 
 class InvalidMessage(PushError):
-    """A message breaks rules of the API; nothing of it was sent. Correct the message, do not retry it.
+    """A message breaks rules of the API; nothing was sent. Correct the message, do not retry it.
 
     Attributes:
-        faults: Everything that is wrong with the message, at least one, in the order of its fields.
-        targets: The targets of the message as far as they could be read, so that an answer can name them.
+        faults: All faults of the message, at least one, in the order of its fields.
+        targets: The readable targets of the message, for the response.
     """
 
     def __init__(self, faults: Iterable[Fault], targets: Iterable[str] = ()) -> None:
@@ -97,15 +97,15 @@ class InvalidMessage(PushError):
 
 
 class UnreadablePayload(PushError):
-    """A trigger's payload is not what that trigger delivers: not JSON, or not of the documented shape."""
+    """The payload of a trigger is malformed: not JSON, or not of the documented shape."""
 
 
 class BatchIncomplete(PushError):
-    """Some messages of an event were not sent and may be sent again: let the event come again.
+    """Some messages of an event were not sent and may be sent again: let the event be redelivered.
 
     Attributes:
         counts: Number of outcomes by name.
-        left: Indexes of the messages that are left, in the event's order.
+        left: Indexes of the remaining messages, in the order of the event.
     """
 
     def __init__(self, counts: Mapping[str, int], left: Sequence[int]) -> None:
@@ -120,14 +120,14 @@ class BatchIncomplete(PushError):
 
 
 _MAX_INDEXES = 20
-"""As many as a line of the log bears."""
+"""Most indexes in one log line."""
 
 
 class Misconfigured(PushError):
     """A setting, a key or a permission is wrong: an operator must act, a retry cannot help.
 
     Attributes:
-        setting: The environment variable to look at, or None when the cause is elsewhere.
+        setting: The environment variable to check; None if the cause is elsewhere.
     """
 
     def __init__(self, message: str, *, setting: str | None = None) -> None:

@@ -1,8 +1,7 @@
 """Calling other functions: of FC 3.0, or of a service of FC 2.0.
 
-A name and a payload go in, what the function answered comes out. Each call has a connection of its own, with
-the deadline and the trust of all others; no redirect is followed, and nothing is ever sent twice: a call
-whose response was lost may have been made.
+A name and a payload go in, the function's response comes out. Each call uses its own connection. No redirect
+is followed and no call is repeated: one whose response was lost may have been made.
 """
 
 from __future__ import annotations
@@ -51,13 +50,13 @@ LONGEST_DELAY = 3600
 """Seconds of `x-fc-async-delay` (fc-runtime.md: Asynchronous invocation)."""
 TIMEOUT_SECONDS = 60.0
 SERVICE_PREFIX = "fc2:"
-"""Names a function of a service of FC 2.0, as in ``fc2:service/function``."""
+"""Prefix of a function of an FC 2.0 service, as in ``fc2:service/function``."""
 NOT_REACHED = "NotReached"
-"""Code of a call that was not sent: no connection, or nothing that could be written on it."""
+"""Code of a call that was not sent: no connection, or the request could not be written."""
 TASK_EXISTS = "AsyncTaskAlreadyExists"
-"""Code with which Function Compute refuses a task that it has taken before."""
+"""Code with which Function Compute refuses a task that it accepted before."""
 RESPONSE_BYTES = 33 * 1024 * 1024
-"""Longest response that is read: FC's limit of 32 MB, and its head."""
+"""Longest response that is read: FC's limit of 32 MB, and headers."""
 _SERVICE = re.compile(r"[^/]+/[^/]+")
 
 
@@ -66,8 +65,8 @@ class Invoked:
     """An invocation that was made, or accepted.
 
     Attributes:
-        request_id: Function Compute's id of it.
-        payload: What the function returned; empty when nobody waits for it.
+        request_id: Function Compute's id of the invocation.
+        payload: What the function returned; empty for an asynchronous invocation.
     """
 
     request_id: str
@@ -78,9 +77,9 @@ class FunctionFailed(PushError):
     """The function was called and failed.
 
     Attributes:
-        request_id: Of the invocation.
+        request_id: Id of the invocation.
         error_type: ``UnhandledInvocationError`` and the like (fc-runtime.md: Error semantics).
-        payload: The error as the runtime describes it, JSON.
+        payload: The runtime's description of the error, as JSON.
     """
 
     def __init__(self, function: str, request_id: str, error_type: str, payload: bytes) -> None:
@@ -95,7 +94,7 @@ class InvocationRefused(PushError):
         status: HTTP status; 0 without a response.
         code: ``FunctionNotFound``, ``AccessDenied``, ``ResourceExhausted``, `TASK_EXISTS` and the like, or
             `NOT_REACHED`.
-        request_id: Of the refusal, if it has one.
+        request_id: Id of the refusal, if it has one.
     """
 
     def __init__(self, function: str, status: int, code: str, request_id: str = "", *, why: str = "") -> None:
@@ -104,13 +103,13 @@ class InvocationRefused(PushError):
 
     @property
     def may_be_tried_again(self) -> bool:
-        """Whether it was refused for load, or there was no way to it."""
+        """Whether it was refused for load, or could not be reached."""
         busy = self.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
         return busy or self.code == NOT_REACHED
 
     @property
     def was_taken_before(self) -> bool:
-        """Whether it is refused because the function has taken a task of this id."""
+        """Whether it was refused because the function accepted a task with this id before."""
         return self.status == HTTPStatus.CONFLICT and self.code == TASK_EXISTS
 
 
@@ -122,17 +121,17 @@ class InvocationUnknown(PushError):
 
 
 class Functions:
-    """The functions of an account and region. Safe under threads."""
+    """The functions of an account and region. Thread-safe."""
 
     def __init__(
         self, settings: Settings, credentials: Credentials, *, timeout: float = TIMEOUT_SECONDS
     ) -> None:
-        """Open nothing yet.
+        """Create a client; connections open with calls.
 
         Args:
             settings: `PUSH_FC_ENDPOINT`, and the certificates to trust.
-            credentials: The AccessKey; it needs `fc:InvokeFunction`.
-            timeout: Seconds that a call may take at the longest; a connection has the settings' own limit.
+            credentials: The AccessKey, which requires `fc:InvokeFunction`.
+            timeout: Longest call in seconds; the settings limit the time to connect.
         """
         self._settings = settings
         self._credentials = credentials
@@ -149,7 +148,7 @@ class Functions:
             FunctionFailed: it was called and failed.
             InvocationRefused: it was not called.
             InvocationUnknown: sent, without a verdict.
-            Misconfigured: no endpoint is known, or the name is none.
+            Misconfigured: no endpoint is known, or the name is invalid.
         """
         return self._call(function, payload, math.inf)
 
@@ -170,13 +169,13 @@ class Functions:
             task_id: A letter or underscore, then letters, digits, ``_`` and ``-``, at most 128 characters.
                 The same id is not accepted twice by a function in task mode.
             delay: Seconds until the function may be called, at most `LONGEST_DELAY`; a function of FC 3.0.
-            deadline: Until when to wait at the longest, on the clock of `time.monotonic`.
+            deadline: Latest time to wait until, on the clock of `time.monotonic`.
 
         Raises:
             FunctionFailed: it was called at once and failed.
             InvocationRefused: it was not accepted; see `InvocationRefused.was_taken_before`.
             InvocationUnknown: sent, without a verdict.
-            Misconfigured: no endpoint is known, or the name is none.
+            Misconfigured: no endpoint is known, or the name is invalid.
         """
         return self._call(function, payload, deadline, later=True, task_id=task_id, delay=delay)
 
@@ -198,7 +197,7 @@ class Functions:
     def _signed(
         self, function: str, payload: bytes, *, later: bool, task_id: str | None, delay: float
     ) -> bytes:
-        """Return a call as it goes over the wire."""
+        """Return a call as bytes on the wire."""
         if not function.startswith(SERVICE_PREFIX):
             headers = {"x-fc-invocation-type": "Async"} if later else {}
             headers |= {"x-fc-async-task-id": task_id} if task_id else {}
@@ -207,7 +206,7 @@ class Functions:
             return _written(function, path, self._signed_for_acs3(path, payload, headers), payload)
         name = function.removeprefix(SERVICE_PREFIX)
         if not _SERVICE.fullmatch(name):
-            raise Misconfigured(f"{function} must read fc2:service/function")
+            raise Misconfigured(f"{function} must have the form fc2:service/function")
         headers = {"x-fc-invocation-type": "Async"} if later else {}
         if task_id:
             headers |= {
@@ -240,9 +239,9 @@ class Functions:
     def _signed_for_fc2(self, path: str, more: Mapping[str, str]) -> dict[str, str]:
         import email.utils
 
-        import fc2.auth  # most deployments have no services of FC 2.0
+        import fc2.auth  # most deployments have no FC 2.0 services
 
-        fc2.auth.logging = _silent  # it logs what it signs, the security token included
+        fc2.auth.logging = _silent  # it logs what it signs, including the security token
         keys = self._credentials
         headers = {
             "host": self._address.netloc,
@@ -256,7 +255,7 @@ class Functions:
         return headers | {"authorization": signer.sign_request("POST", path, headers)}
 
     def _exchanged(self, function: str, request: bytes, until: float) -> HttpResponse:
-        """Send a call on a connection of its own and read the response."""
+        """Send a call on a new connection and read the response."""
         url, tls = self._address, self._tls
         try:
             opened = min(until, time.monotonic() + self._settings.connect_timeout)
@@ -286,10 +285,10 @@ class Functions:
 
     @property
     def endpoint(self) -> str:
-        """Where the functions are called: scheme, host and port.
+        """The endpoint of the functions: scheme, host and port.
 
         Raises:
-            Misconfigured: it is neither set nor known from account and region.
+            Misconfigured: it is not set and cannot be derived from account and region.
         """
         if self._settings.fc_endpoint:
             return self._settings.fc_endpoint
@@ -309,14 +308,14 @@ _silent.disabled = True
 
 
 def _written(function: str, path: str, headers: Mapping[str, str], payload: bytes) -> bytes:
-    """Return a request as it goes over the wire.
+    """Return a request as bytes on the wire.
 
     Raises:
-        InvocationRefused: a header has characters that cannot be written.
+        InvocationRefused: a header has characters that cannot be sent.
     """
     for name, value in headers.items():
         if not (value.isascii() and value.isprintable()):
-            why = f"the {name} header holds characters that cannot be sent"
+            why = f"the {name} header has characters that cannot be sent"
             raise InvocationRefused(function, 0, NOT_REACHED, why=why)
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     lines += ["connection: close", f"content-length: {len(payload)}", "", ""]
@@ -324,7 +323,7 @@ def _written(function: str, path: str, headers: Mapping[str, str], payload: byte
 
 
 def _judged(function: str, response: HttpResponse, *, later: bool) -> Invoked:
-    """Return what was taken or answered; whatever Function Compute does not say clearly is unknown."""
+    """Return the invocation or raise; a response that is not clearly Function Compute's is unknown."""
     status, body = response.status, bytes(response.body)
     request_id = _word(response.headers.get("x-fc-request-id"))
     error_type = response.headers.get("x-fc-error-type")
@@ -333,7 +332,7 @@ def _judged(function: str, response: HttpResponse, *, later: bool) -> Invoked:
             raise FunctionFailed(function, request_id, _word(error_type), body)
         if request_id and status == (HTTPStatus.ACCEPTED if later else HTTPStatus.OK):
             return Invoked(request_id, body)
-        raise InvocationUnknown(function, f"HTTP {status}, which is no response of Function Compute to it")
+        raise InvocationUnknown(function, f"HTTP {status}, which is not a response of Function Compute")
     code = _code(body)
     if status < 500 or (status == HTTPStatus.SERVICE_UNAVAILABLE and code):
         raise InvocationRefused(function, status, code or f"HTTP{status}", request_id)
@@ -346,13 +345,13 @@ def _unopened(error: OSError) -> str:
             f"the server's certificate was refused ({error.verify_message}): "
             "check PUSH_FC_ENDPOINT and ALIBABA_CLOUD_CA_BUNDLE"
         )
-    # The texts of network errors name hosts and files; their kind does not.
+    # The texts of network errors contain hosts and files; their class names do not.
     return f"no connection ({type(error).__name__})"
 
 
 def _code(body: bytes) -> str:
-    """Return the code of an API error, empty without one; each generation of the API names the field its own
-    way (fc-runtime.md: Error semantics).
+    """Return the code of an API error, or an empty string; each generation of the API has its own name for
+    the field (fc-runtime.md: Error semantics).
     """
     try:
         described = json.loads(body)
@@ -365,12 +364,12 @@ def _code(body: bytes) -> str:
 
 
 def _word(text: Any) -> str:
-    """Return an identifier of a server's, or nothing if it is none: it gets printed."""
+    """Return an identifier from a server, or an empty string if it is not one, since it gets printed."""
     return text if isinstance(text, str) and re.fullmatch(r"[\w.:-]{1,128}", text, re.ASCII) else ""
 
 
 def _described(payload: bytes) -> str:
-    """Return kind and text of a function's error, shortened."""
+    """Return type and message of a function's error, truncated."""
     try:
         error = json.loads(payload)
         return f"{error.get('errorType', 'error')}: {str(error.get('errorMessage', ''))[:300]}"

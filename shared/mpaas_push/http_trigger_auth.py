@@ -1,6 +1,6 @@
 """Signs requests to an HTTP trigger with `authType: function` (fc-runtime.md: HTTP access).
 
-For your own code beside httpx or requests, neither of which is imported::
+For use with httpx or requests, neither of which is imported::
 
     from mpaas_push.http_trigger_auth import HttpTriggerAuth
 
@@ -38,17 +38,17 @@ _R = TypeVar("_R", bound=_Request)
 
 
 class HttpTriggerAuth:
-    """The `auth` of a client of httpx or requests; safe under threads.
+    """The `auth` argument of httpx and requests. Thread-safe.
 
-    A signature is valid for 15 minutes and covers method, path and query, not the body: use https. Do not
-    follow redirects with it: Function Compute sends none, and another host would get the security token.
+    A signature is valid for 15 minutes and covers method, path and query but not the body: use https. Do not
+    follow redirects: Function Compute sends none, and another host would receive the security token.
     """
 
     def __init__(self, credentials: Credentials | None = None) -> None:
-        """Keep whose key signs.
+        """Create an auth.
 
         Args:
-            credentials: By default what `Credentials.resolve` finds in the environment, looked up for each
+            credentials: The key to sign with; by default that of `Credentials.resolve`, looked up for each
                 request, since the keys of a role rotate.
         """
         self._credentials = credentials
@@ -68,13 +68,14 @@ class HttpTriggerAuth:
 def signature_headers(method: str, url: str, credentials: Credentials) -> Mapping[str, str]:
     """Return the headers that sign a request now.
 
-    They are those of the official samples (fc-runtime.md: HTTP access): date and security token are signed,
-    an empty token without one; body and other headers are not. Of a repeated query name the first value is.
+    They follow the official samples (fc-runtime.md: HTTP access): date and security token are signed, the
+    latter empty if there is none; body and other headers are not. Of a repeated query name, the first value
+    is.
 
     Args:
         method: Such as ``POST``.
-        url: As it is requested, percent-encoded.
-        credentials: Whose key signs.
+        url: As requested, percent-encoded.
+        credentials: The key to sign with.
     """
     address = urlsplit(url)
     query: dict[str, str] = {}

@@ -26,12 +26,15 @@ class Invocation:
         deadline: Until when work may go on, on the clock of `time.monotonic` in seconds.
         sender: The function that sends (see `sender_of`). Every scope begins with it, so that functions and
             stages that share a ledger keep their ids apart.
+        asked_by: When its pushes had been asked for at the latest, in Unix seconds: whatever an event tells
+            of its age, it is no younger.
     """
 
     request_id: str
     credentials: Credentials
     deadline: float = math.inf
     sender: str = ""
+    asked_by: float = math.inf
 
     @classmethod
     def of(cls, context: object = None) -> Invocation:

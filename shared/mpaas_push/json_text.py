@@ -1,9 +1,9 @@
-"""Strict reading of JSON: text or bytes enter, plain Python values leave.
+"""Strict JSON parsing: text or bytes go in, plain Python values come out.
 
-The standard reader keeps the last of two equal keys, takes NaN and Infinity, turns 1e999 into infinity and
-lets half a surrogate pair through. Each of these would change what is sent without a word (a target lost from
-``targetMsgkey``) or fail much later, so each is an error here, and all errors are one type. Time and memory
-are linear in the length of the text, whatever it holds.
+The standard parser keeps the last of duplicate keys, accepts NaN and Infinity, turns 1e999 into infinity and
+accepts half a surrogate pair. Each of these would silently change what is sent (a target lost from
+``targetMsgkey``) or fail much later, so each is an error here, all of one type. Time and memory are linear in
+the length of the text, whatever it contains.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ __all__ = [
 ]
 
 MAX_DEPTH = 64
-"""Levels of objects and lists that a value may have; deeper ones can exhaust the stack of a reader."""
+"""Most levels of objects and lists; deeper nesting could exhaust the stack of a parser."""
 
 MAX_PATHS = 10
-"""Paths that an error names."""
+"""Most paths in an error."""
 
 
 class UnreadableJson(PushError):
     """A text is not JSON, or is JSON that cannot be passed on unchanged.
 
     Attributes:
-        reason: What is wrong, in one sentence without a value of the text.
-        paths: Where, as far as known, at most `MAX_PATHS`: dotted paths such as ``strategyContent.endTime``.
-            A key that no interface defines may be a target id and is masked.
+        reason: What is wrong, without any value from the text.
+        paths: Where, if known, at most `MAX_PATHS` dotted paths such as ``strategyContent.endTime``. A key
+            that no interface defines may be a target id and is masked.
     """
 
     def __init__(self, reason: str, paths: tuple[str, ...] = ()) -> None:
@@ -55,12 +55,12 @@ class UnreadableJson(PushError):
 
 
 class WrittenFloat(float):
-    """A number with a fraction or an exponent that keeps its digits: 19.90 is 19.9, and is written 19.90.
+    """A number with a fraction or exponent that keeps its digits: 19.90 equals 19.9 and is written as 19.90.
 
-    It is infinite where no float is as large as what was written.
+    It is infinite if the number exceeds the range of floats.
 
     Attributes:
-        digits: The number as it was written.
+        digits: The number as written.
     """
 
     __slots__ = ("digits",)
@@ -74,15 +74,15 @@ def read_json(text: str | bytes | bytearray, *, within: str = "", keep_digits: b
 
     Args:
         text: JSON text; bytes are UTF-8. A byte order mark is skipped.
-        within: Name of the field whose text this is. Paths in errors start with it.
+        within: Name of the field that contains the text. Paths in errors start with it.
         keep_digits: Return floats as `WrittenFloat`, for `written_json`; their range is not limited.
 
     Returns:
-        The value made of dict, list, str, int, float, bool and None; floats are finite, texts can be encoded.
+        The value, of dict, list, str, int, float, bool and None; floats are finite, strings can be encoded.
 
     Raises:
         UnreadableJson: Not UTF-8, not JSON, more than `MAX_DEPTH` levels, a duplicate key, NaN or Infinity, a
-            number out of range, or half a surrogate pair. Nothing else is raised, whatever the bytes are.
+            number out of range, or half a surrogate pair. No other exception is raised for any input.
     """
     top = (within,) if within else ()
     try:
@@ -104,22 +104,21 @@ def read_json(text: str | bytes | bytearray, *, within: str = "", keep_digits: b
 
 
 def plain_json(value: Any) -> Any:
-    """Return a deep copy of a value after making sure, as `check_json`, that it can be written as JSON."""
+    """Return a deep copy of a value after `check_json`."""
     check_json(value)
     return _copy(value)
 
 
 def check_json(value: Any, *, within: str = "") -> None:
-    """Make sure that a value can be written as JSON.
+    """Check that a value can be written as JSON.
 
     Args:
-        value: Anything; tuples are taken as lists.
-        within: Name of the field that holds the value. Paths in errors start with it.
+        value: Anything; tuples count as lists.
+        within: Name of the field that contains the value. Paths in errors start with it.
 
     Raises:
-        UnreadableJson: A value of another type, a key that is no text, NaN or Infinity, half a surrogate
-            pair, an integer of thousands of digits, or more than `MAX_DEPTH` levels. The first such value is
-            named.
+        UnreadableJson: A value of another type, a key that is not a string, NaN or Infinity, half a surrogate
+            pair, an integer of thousands of digits, or more than `MAX_DEPTH` levels. Names the first one.
     """
     try:
         _check(value, MAX_DEPTH)
@@ -129,7 +128,7 @@ def check_json(value: Any, *, within: str = "") -> None:
 
 
 def written_json(value: Any) -> str:
-    """Write a JSON value without spaces; a `WrittenFloat` keeps its digits."""
+    """Return a value as JSON without spaces; a `WrittenFloat` keeps its digits."""
     if isinstance(value, dict):
         return (
             "{" + ",".join(f"{written_json(key)}:{written_json(below)}" for key, below in value.items()) + "}"
@@ -140,7 +139,7 @@ def written_json(value: Any) -> str:
 
 
 def is_encodable(text: str) -> bool:
-    """Return whether a text has bytes in UTF-8; half a surrogate pair has none."""
+    """Return whether a text can be encoded in UTF-8, which half a surrogate pair cannot."""
     if text.isascii():
         return True
     try:
@@ -172,28 +171,30 @@ def _decode(text: str | bytes | bytearray) -> str:
 
 
 def _is_too_deep(text: str) -> bool:
-    """Return whether a text has more than `MAX_DEPTH` levels, before anything is made of it.
+    """Return whether a text has more than `MAX_DEPTH` levels, before it is parsed.
 
-    What is not JSON is left to the reader unless it opens too many levels.
+    Text that is not JSON is left to the parser, unless it opens too many levels.
     """
     if len(text) <= MAX_DEPTH or text.count("{") + text.count("[") <= MAX_DEPTH:
         return False
     data = text.encode()
     if b"\\" in data:
         data = _ESCAPE.sub(b"", data)
-    # Every other piece between quotes is outside of a text. What is left is brackets alone, of one kind.
+    # Every other piece between quotes is outside a string. Only brackets remain, of one kind.
     brackets = b"".join(data.translate(_ONE_KIND, _NOT_STRUCTURE).split(b'"')[::2])
     for _ in range(MAX_DEPTH):
-        outer = brackets.replace(b"[]", b"")  # takes away the innermost level of every branch
+        outer = brackets.replace(b"[]", b"")  # removes the innermost level of every branch
         if len(outer) == len(brackets):
             break
         brackets = outer
-    # Only a text that opens or closes too much is left without a pair; it is not JSON.
+    # Only unbalanced brackets remain without a pair; then the text is not JSON.
     return b"[]" in brackets or brackets.count(b"[") > MAX_DEPTH
 
 
 def _parse_distinct(text: str, *, keep_digits: bool) -> Any:
-    """Return the value of a text, or `_DUPLICATES`; the error, which holds what has been read, ends here."""
+    """Return the value of a text, or `_DUPLICATES`; the exception, which references parsed values, ends
+    here.
+    """
     try:
         return _parse(text, _DIGITS_DECODER if keep_digits else _DECODER)
     except _DuplicateKeys:
@@ -201,7 +202,7 @@ def _parse_distinct(text: str, *, keep_digits: bool) -> Any:
 
 
 def _parse(text: str, decoder: json.JSONDecoder) -> Any:
-    # `decode` spends as long on white space around a short text as on the text: only where there is some.
+    # `decode` also skips white space, which takes as long as parsing a short text: use it only if needed.
     try:
         value, end = decoder.raw_decode(text)
     except json.JSONDecodeError:
@@ -217,7 +218,7 @@ _DUPLICATES = object()
 
 
 class _WithDuplicates(dict[str, Any]):
-    """An object that has duplicate keys in its text; knows the first of them."""
+    """An object with duplicate keys in its text; knows the first ones."""
 
     __slots__ = ("duplicates",)
 
@@ -249,7 +250,7 @@ def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _duplicate_paths(text: str, within: str) -> tuple[str, ...]:
-    """Read the text again and return where keys are duplicate: one path more than an error names."""
+    """Parse the text again and return the paths of duplicate keys, one more than an error names."""
     paths: list[str] = []
     for path in _duplicates(_parse(text, _MARKING_DECODER), [within] if within else []):
         paths.append(format_path(path))
@@ -259,7 +260,7 @@ def _duplicate_paths(text: str, within: str) -> tuple[str, ...]:
 
 
 def _duplicates(value: Any, path: list[Any]) -> Iterator[list[Any]]:
-    """Yield the path of each duplicate key, outermost first; no deeper than the text, which is checked."""
+    """Yield the path of each duplicate key, outermost first; the depth of the text is already checked."""
     if isinstance(value, _WithDuplicates):
         for key in value.duplicates:
             yield [*path, key]
@@ -312,7 +313,7 @@ class _NotPlain(Exception):
 
 
 def _check(value: Any, levels: int) -> None:
-    """Make sure that JSON can hold a value, in so many levels of objects and lists."""
+    """Check that a value can be written as JSON, within so many levels of objects and lists."""
     kind = type(value)
     if kind is str:
         if not is_encodable(value):

@@ -1,8 +1,8 @@
-"""Imports that leave out what is not used, for the sake of a cold start.
+"""Imports without unused parts, for a faster cold start.
 
-Some packages run far more than is used when one of their modules is imported: Powertools' event handler
-brings AppSync, Bedrock and asyncio along, the SDK its own copy of requests. What is left out here is loaded
-when somebody wants it later. Meant for the import of a function, before there are threads.
+Some packages import far more than is used: Powertools' event handler imports AppSync, Bedrock and asyncio,
+the SDK its own copy of requests. What is skipped here loads on first use. For imports at the start of a
+function, before there are threads.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["deferred", "stand_ins", "without_init"]
 
 @contextmanager
 def without_init(package: str) -> Iterator[None]:
-    """Let modules of a package be imported in the block without running the package's own ``__init__``.
+    """Import modules of a package in the block without running the package's ``__init__``.
 
-    A later import of the package runs it and finds the modules that are there. Does nothing if the package
-    has been imported already.
+    A later import of the package runs it and reuses these modules. Does nothing if the package is already
+    imported.
     """
     parent, _, name = package.rpartition(".")
     bare = ModuleType(package)
@@ -35,7 +35,7 @@ def without_init(package: str) -> Iterator[None]:
 
 @contextmanager
 def stand_ins(*modules: ModuleType) -> Iterator[None]:
-    """Put modules into the place of others of their names for the block, where those are not there yet."""
+    """Replace modules for the block, unless the originals are already imported."""
     absent = {module.__name__: module for module in modules if module.__name__ not in sys.modules}
     sys.modules |= absent
     try:
@@ -46,7 +46,7 @@ def stand_ins(*modules: ModuleType) -> Iterator[None]:
 
 
 def deferred(name: str) -> ModuleType:
-    """Return a stand-in that imports the module of its name when one of its names is first wanted."""
+    """Return a module that imports the real one when an attribute is first accessed."""
     module = ModuleType(name)
     module.__dict__["__getattr__"] = lambda attribute: getattr(import_module(name), attribute)
     return module

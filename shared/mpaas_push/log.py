@@ -1,7 +1,7 @@
-"""Structured logs of a function: one JSON object a line, each with Function Compute's request id.
+"""Structured logs of a function: one JSON object per line, each with Function Compute's request id.
 
-The modules of this package log through `logging.getLogger("mpaas_push…")` and attach nothing, so that a
-program that uses them as a library keeps its own logging. A function calls `function_log` once.
+The modules of this package log to `logging.getLogger("mpaas_push…")` and configure nothing: a program that
+uses them as a library keeps its own logging. A function calls `function_log` once.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 __all__ = ["LINE_BYTES", "function_log"]
 
 LINE_BYTES = 16 * 1024
-"""Longest line that is written, in bytes of UTF-8."""
+"""Longest line, in bytes of UTF-8."""
 _TEXT, _ITEMS = 1000, 20
-"""What is left of a text, in characters, and of a list or object when a line would be longer."""
+"""Longest string, in characters, and longest list or object in a line that must be shortened."""
 
 
 def function_log(level: str = "INFO") -> Logger:
-    """Send the package's log lines to standard output as JSON and return the logger to log with.
+    """Log the package's records to standard output as JSON; return the logger.
 
     Args:
-        level: The lowest level that is written; the setting ``PUSH_LOG_LEVEL``.
+        level: The lowest level to log; the setting ``PUSH_LOG_LEVEL``.
     """
     # Powertools names the underlying logger after the service: the package's loggers are its children.
     formatter = _LineFormatter(json_serializer=_line, utc=True, use_rfc3339=True, location=None)
@@ -34,7 +34,7 @@ def function_log(level: str = "INFO") -> Logger:
 
 
 class _LineFormatter(LambdaPowertoolsFormatter):
-    """Writes the same lines as Powertools, those of a plain record in a quarter of the time."""
+    """Writes the same lines as Powertools, those of plain records in a quarter of the time."""
 
     _second: tuple[int, str] = (0, "")
 
@@ -57,16 +57,16 @@ class _LineFormatter(LambdaPowertoolsFormatter):
 
 
 def _is_plain(message: object) -> bool:
-    """Return whether a message is written as it is: Powertools reads JSON in a text."""
+    """Return whether a message is logged unchanged: Powertools parses a string that is JSON."""
     return isinstance(message, str) and message[:1].isalpha()
 
 
 _ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
-"""What every record has."""
+"""Attributes of every record."""
 
 
 def _line(record: Any) -> str:
-    """Write a record as one line of at most `LINE_BYTES`: what is long in a longer one loses its end."""
+    """Format a record as one line of at most `LINE_BYTES`, truncating long values if needed."""
     line = _dumped(record)
     if len(line) > LINE_BYTES:
         line = _dumped(_shortened(record))

@@ -1,6 +1,6 @@
-"""Texts of a server without what it may quote of a request: targets are masked, secrets cut out.
+"""Masks targets and secrets that a server quotes in its texts.
 
-A server may quote them as they are, percent-encoded or as JSON writes them, one within the other.
+A server may quote them unchanged, percent-encoded or JSON-escaped, also nested.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 __all__ = ["mask_text", "masks_of"]
 
 SHORT_TARGET = 4
-"""A target of so many characters may be a part of any word; it is masked only where it stands alone."""
+"""A target of at most this length may be part of any word; it is masked only as a whole word."""
 ESCAPE_LEVELS = 4
-"""How many times a text is unescaped at the most: JSON in a form in a URL in JSON."""
+"""Most levels of escaping: JSON in a form in a URL in JSON."""
 
 
 def masks_of(targets: Iterable[str], secrets: Iterable[str | None] = ()) -> dict[str, str]:
-    """Return what is shown in place of each target and each secret.
+    """Return the replacement of each target and each secret.
 
     Args:
-        targets: Whole target ids; each becomes what `mask_id` makes of it.
-        secrets: AccessKey and token; None stands for one that there is not.
+        targets: Target ids, replaced by `mask_id`.
+        secrets: AccessKey and token; None for a missing one.
     """
     return {target: mask_id(target) for target in targets} | dict.fromkeys(filter(None, secrets), "…")
 
 
 def mask_text(text: str, masks: Mapping[str, str]) -> str:
-    """Return a text with what is to be hidden replaced.
+    """Return a text with targets and secrets replaced.
 
     Args:
-        text: What a server said. Where it holds something of it in an escaped form, all of it is unescaped.
-        masks: What is shown in place of what (see `masks_of`).
+        text: Text of a server. If it contains one of them in escaped form, the whole text is unescaped.
+        masks: The replacements (see `masks_of`).
     """
     text = _mask(text, masks)
     if _MAY_BE_ESCAPED.search(text):
@@ -55,7 +55,7 @@ def _mask(text: str, masks: Mapping[str, str]) -> str:
     found = [name for name in masks if name in text]
     if not found:
         return text
-    # Of two that begin alike the longer one is meant.
+    # Of two with the same beginning, the longer one matches.
     pattern = "|".join(map(_pattern, sorted(found, key=len, reverse=True)))
     return re.sub(pattern, lambda match: masks[match[0]], text)
 
@@ -66,9 +66,9 @@ def _pattern(name: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    """Take one level of percent-encoding and one of JSON off."""
+    """Remove one level of percent-encoding and one of JSON escaping."""
     text = _JSON_ESCAPE.sub(_character, unquote(text))
-    # Escaped pairs of surrogates become the characters that they stand for.
+    # Escaped surrogate pairs become their characters.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

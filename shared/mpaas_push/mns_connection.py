@@ -1,8 +1,8 @@
-"""Requests to MNS: written and signed by its official SDK, sent over the connections of this package.
+"""Requests to MNS, encoded and signed by its official SDK and sent over the connections of this package.
 
-The SDK's own connections know no CA file, have no time limit on HTTPS, and send a request again when its
-response does not come, although the first copy may have arrived. It raises at the first message of a request
-that was not taken. Imported at the first use: most invocations hand nothing over.
+The SDK's own connections do not support a CA file, have no timeout for HTTPS, and repeat a request whose
+response is missing, although the first one may have arrived. The SDK also raises at the first message that
+was not accepted. Imported at first use: most invocations send nothing to MNS.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = ["MnsConnection"]
 
 
 class MnsConnection:
-    """One connection to MNS, opened when it is needed. One thread at a time."""
+    """One connection to MNS, opened on demand. Not thread-safe."""
 
     def __init__(self, endpoint: str, credentials: Credentials, tls: ssl.SSLContext | None) -> None:
-        """Open nothing yet.
+        """Create a client; the connection opens with the first request.
 
         Args:
             endpoint: `https://` or `http://` and a host.
             credentials: Sign the requests.
-            tls: Checks the certificate of an `https://` endpoint.
+            tls: Verifies the certificate of an `https://` endpoint.
         """
         url = urlsplit(endpoint)
         is_https = url.scheme == "https"
@@ -50,14 +50,14 @@ class MnsConnection:
         )
 
     def send(self, messages: Sequence[QueueMessage], deadline: float) -> HttpResponse:
-        """Put messages into their queue with one request, and return the response.
+        """Send messages to their queue with one request, and return the response.
 
         Args:
             messages: Up to 16, all for the same queue.
             deadline: On the clock of `time.monotonic`.
 
         Raises:
-            OSError: there was no whole response in time; the request may have arrived or not.
+            OSError: there was no complete response in time; the request may have arrived.
         """
         request = self._request(messages)
         if self._socket is not None and is_dropped(self._socket):
@@ -82,7 +82,7 @@ class MnsConnection:
             self._socket = None
 
     def _request(self, messages: Sequence[QueueMessage]) -> bytes:
-        """Write and sign a request as the SDK does."""
+        """Encode and sign a request as the SDK does."""
         batch = BatchSendMessageRequest(messages[0].queue, base64encode=True)
         for message in messages:
             batch.add_message(message.body, message.delay)

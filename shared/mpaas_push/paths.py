@@ -1,7 +1,7 @@
-"""Where in a message or payload: a path as text that names no target.
+"""Paths of fields in messages and payloads, as text without target ids.
 
-Errors and logs say where something is wrong. A key of untrusted data may be a target id that somebody put in
-the wrong place, so only keys that the interfaces define are printed whole; every other one is masked.
+A key of untrusted data may be a misplaced target id, so errors and logs print only keys that the interfaces
+define; every other key is masked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PAYLOADS = """
     triggerTime triggerName events Records
 """
 KNOWN_KEYS = frozenset(_MESSAGE.split()) | frozenset(_PAYLOADS.split())
-"""Keys that a path prints whole: of messages, their maps, and the payloads around them."""
+"""Keys that a path prints unmasked: of messages, their maps, and the payloads around them."""
 
 _LONGEST_SEGMENT = 64
 
@@ -42,9 +42,9 @@ def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
 
     Args:
         path: Keys and indexes, outermost first.
-        declared: The keys are names that code or an operator's own file declares, not data. They are all
-            printed, the long ones cut; otherwise those outside `KNOWN_KEYS` are masked. Directly below
-            ``targetMsgkey`` a key is a target id and always masked.
+        declared: The keys are names from code or an operator's file, not data. They are all printed, long
+            ones truncated; otherwise those outside `KNOWN_KEYS` are masked. Directly below ``targetMsgkey`` a
+            key is a target id and always masked.
     """
     segments = []
     parent = ""
@@ -56,7 +56,7 @@ def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
             shown = segment[:_LONGEST_SEGMENT] + "…"
         else:
             shown = segment
-        # A path is printed and logged: half a surrogate pair could be neither.
+        # Half a surrogate pair could be neither printed nor logged.
         segments.append(shown.encode(errors="replace").decode())
         parent = segment
     return ".".join(segments)

@@ -1,8 +1,8 @@
-"""What is used of the official SDK: the request class, the HMAC, nonce and time stamp.
+"""The used parts of the official SDK: request class, HMAC, nonce and timestamp.
 
-`aliyunsdkcore.request` imports the SDK's own copy of requests (with urllib3 and chardet) for one class of
-dict, and composers of signatures with `urllib.request`: a quarter of a cold start, and nothing of it is used
-here. Both are loaded when first wanted; a program that also uses `AcsClient` gets the real ones.
+`aliyunsdkcore.request` imports the SDK's own copy of requests (with urllib3 and chardet) for one dict class,
+and signature composers with `urllib.request`: a quarter of a cold start, all unused here. Both load on first
+use; a program that also uses `AcsClient` gets the real ones.
 """
 
 from __future__ import annotations

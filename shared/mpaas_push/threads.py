@@ -1,4 +1,4 @@
-"""Doing the same thing to many items side by side, in threads that end with it."""
+"""The same work on many items, concurrently, in threads that end with it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def side_by_side(
     """Work on items, in their order, from this thread and from as many others as help and can be started.
 
     Args:
-        work: Takes an item; must not raise.
-        items: What to work on.
-        threads: Most threads, this one included.
-        until: After it no item is begun, on the clock of `time.monotonic`.
+        work: Handles an item; must not raise.
+        items: The items.
+        threads: Most threads, including this one.
+        until: No item starts after this time, on the clock of `time.monotonic`.
     """
     waiting = deque(items)
 
@@ -44,12 +44,12 @@ def side_by_side(
     for helper in helpers:
         try:
             helper.start()
-        except RuntimeError:  # no more threads: those that run do the work
+        except RuntimeError:  # no more threads available: the running ones do the work
             break
         started.append(helper)
     try:
         run()
     finally:
-        waiting.clear()  # whoever is interrupted leaves nothing to be begun behind its back
+        waiting.clear()  # after an interruption, the helpers must not start more items
         for helper in started:
             helper.join()

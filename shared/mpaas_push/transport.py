@@ -1,6 +1,6 @@
-"""HTTPS to mPaaS: a signed request enters, a verdict leaves, and never an exception.
+"""HTTPS to mPaaS: a signed request goes in, a verdict comes out, never an exception.
 
-Connections are kept open and shared by threads. A request is written in one piece.
+Threads share open connections. A request is written in one piece.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 __all__ = ["Transport"]
 
 IDLE_LIMIT_SECONDS = 10.0
-"""A connection idle for longer is closed instead of used: the peer may have closed it while the instance
-was frozen, and a request sent on it would have no verdict."""
+"""A connection that was idle for longer is closed, not used: the peer may have closed it while the instance
+was frozen, and a request on it would have no verdict."""
 
 EXCHANGE_SECONDS = 600.0
-"""Longest time for one exchange, however slowly a response trickles in; the settings bound each silence."""
+"""Longest exchange, however slowly the response arrives; the settings limit each silence."""
 
 
 class Transport:
-    """Connections to the endpoint, certificate and host name checked on each; safe under threads."""
+    """Connections to the endpoint, each with verified certificate and host name. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open nothing yet.
+        """Create a transport; connections open with requests.
 
         Raises:
             Misconfigured: the CA bundle of the settings cannot be loaded.
@@ -48,12 +48,15 @@ class Transport:
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._host_header = url.netloc
         self._tls = tls_context(settings.ca_bundle) if url.scheme == "https" else None
-        # Each with the time of its last answer; the one used last is at the right and goes first.
+        # Each with the time of its last response; the most recently used one is at the right and is used
+        # next.
         self._idle: deque[tuple[socket.socket, float]] = deque()
         self._process = os.getpid()
 
     def refresh(self) -> None:
-        """Close connections that have been idle for too long to be trusted, or that a parent process uses."""
+        """Close connections that were idle for too long, or that belong to the parent process after a
+        fork.
+        """
         if self._process != os.getpid():
             self._process = os.getpid()
             self.close()
@@ -62,21 +65,21 @@ class Transport:
                 self._idle.popleft()[0].close()
 
     def exchange(self, request: SignedRequest, time_left: float) -> Verdict:
-        """Send a request and judge what comes back.
+        """Send a request and judge the response.
 
-        Three steps, because they fail differently: what goes wrong while a connection opens or a request is
-        written never reached mPaaS as a whole and is safe to send again; what goes wrong later may have.
+        Three steps, because they fail differently: a request that fails while the connection opens or while
+        it is written did not reach mPaaS completely and is safe to send again; one that fails later may have.
 
         Args:
-            request: What to send.
-            time_left: Seconds that all of it may last, at most `EXCHANGE_SECONDS`.
+            request: The request.
+            time_left: Longest duration of the exchange in seconds, at most `EXCHANGE_SECONDS`.
         """
         deadline = time.monotonic() + min(time_left, EXCHANGE_SECONDS)
 
         def patience(limit: float) -> float:
             return min(limit, left_until(deadline))
 
-        # The texts of network errors are not shown: only their kind is known to be free of secrets.
+        # Show only the class of a network error: its text may contain secrets.
         try:
             connection = self._connected(patience(self._connect_timeout))
         except OSError as error:
@@ -112,7 +115,7 @@ class Transport:
                 self._idle.pop()[0].close()
 
     def _connected(self, timeout: float) -> socket.socket:
-        """Return the connection used last, or a new one if there is none that is still open."""
+        """Return the most recently used open connection, or a new one."""
         with suppress(IndexError):
             while True:
                 connection, used = self._idle.pop()
@@ -122,7 +125,7 @@ class Transport:
         return connect(self._host, self._port, self._tls, time.monotonic() + timeout)
 
     def _written(self, request: SignedRequest) -> bytes:
-        """Return a request as it goes over the wire; nothing in it comes unencoded from a message."""
+        """Return a request as bytes on the wire; content of messages is always encoded."""
         lines = [f"POST {request.path} HTTP/1.1", f"Host: {self._host_header}"]
         lines += [f"{name}: {value}" for name, value in request.headers.items()]
         lines += [f"Content-Length: {len(request.body)}", "", ""]

@@ -1,4 +1,4 @@
-"""What a warm instance of a function keeps from call to call: the client, with connections and settings."""
+"""What a warm instance of a function keeps between calls: the client, with connections and settings."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["shared_client"]
 
 @lru_cache(maxsize=1)
 def shared_client() -> PushClient:
-    """Return the client of this instance; the first call makes it from the environment and opens the log.
+    """Return the client of this instance; the first call creates it from the environment and sets up the log.
 
     Raises:
-        Misconfigured: a variable of the environment holds what it may not. The next call tries again.
+        Misconfigured: an environment variable is invalid. The next call tries again.
     """
     client = PushClient.from_env()
     function_log(client.settings.log_level)

@@ -130,6 +130,9 @@ def main(arguments: list[str]) -> int:
         elif action == "remove":
             remove(props["functionName"])
         else:
+            remote = (call("GET", f"functions/{props['functionName']}") or {}).get("logConfig")
+            if json.dumps(props["logConfig"]) != json.dumps(remote, sort_keys=True):  # by the order of keys
+                say("warning: the log configuration differs from the one in the cloud")
             say(f"logs of {props['functionName']}")
     return 0
 

@@ -279,6 +279,16 @@ def test_only_old_layers_that_no_function_uses_are_removed(project: Project, clo
     assert [each["version"] for each in cloud.layers["mpaas-push-dev"]] == [3, 5, 6, 7, 8, 9]
 
 
+def test_logs_are_followed_without_a_warning(project: Project) -> None:
+    assert project.run("deploy")[0] == 0
+
+    code, printed = project.run("logs", "--function", "queue_push")
+
+    assert code == 0
+    assert f"logs of {QUEUE}" in printed
+    assert "warning" not in printed
+
+
 def test_a_stage_is_removed_and_read_back(project: Project, cloud: ControlPlane) -> None:
     assert project.run("deploy")[0] == 0
 

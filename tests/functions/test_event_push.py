@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +154,7 @@ def test_what_was_refused_for_load_goes_to_the_retry_queue_which_the_queue_funct
 
 def test_the_record_of_a_failed_invocation_is_tried_again(stack: QueueStack) -> None:
     record = payload("destination-failure.json")
-    record["requestPayload"] = json.dumps(order())
+    record |= {"requestPayload": json.dumps(order()), "timestamp": int(time.time() * 1000)}
 
     assert stack.invoke(record)["outcomes"] == {"accepted": 1}
 

@@ -206,3 +206,24 @@ def test_a_tick_that_was_held_up_for_longer_than_its_push_is_valid_sends_nothing
         assert stack.sandbox.inbox() == []
         (letter,) = stack.parcels("dead")
         assert "its validity of 600 s had ended" in letter["detail"]
+
+
+@pytest.mark.parametrize("when", ["ticked", "never"])
+def test_what_has_come_too_late_since_the_tick_does_not_end_what_is_repeated_beside_it(when: str) -> None:
+    ticked = NOW - timedelta(seconds=90)
+    fixed = ticked + timedelta(seconds=60 if when == "ticked" else -60)
+    task = to("timed", strategyType=1, strategyContent={"fixedTime": int(fixed.timestamp() * 1000)})
+    payload = json.dumps({"messages": [task, to("user-1")]})
+    with QueueStack("timer_push") as stack:
+        answer = stack.invoke(
+            {"triggerTime": f"{ticked:%Y-%m-%dT%H:%M:%SZ}", "triggerName": "t", "payload": payload}
+        )
+
+        if when == "never":
+            assert answer["errorType"] == "InvalidMessage"
+            assert stack.accepted == []
+        else:
+            assert answer["outcomes"] == {"refused": 1, "accepted": 1}
+            assert stack.accepted == ["user-1"]
+            (letter,) = stack.parcels("dead")
+            assert (letter["reason"], letter["targets"]) == ("refused", ["timed"])

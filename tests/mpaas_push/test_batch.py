@@ -19,6 +19,8 @@ from mpaas_push.ledger import Ledger
 from mpaas_push.queue_message import BODY_BYTES
 from mpaas_push.request import requests_of
 from mpaas_push.task import tasks_of
+from mpaas_push.triggers.destination import unwrap_failed_invocation
+from mpaas_push.triggers.queue import records_of
 from mpaas_push.triggers.record import QueueRecord
 from tests.functions.queue_stack import APP, opened, to
 from tests.mns_answers import bodies, error, taking
@@ -211,7 +213,7 @@ def test_while_mns_is_down_the_batch_comes_again_and_the_log_tells_what_that_dou
         Server(reply(error("InternalError"), 500)) as mns,
         pytest.raises(BatchIncomplete) as failure,
     ):
-        batches.send(*map(to, everybody(4)), seconds=1.0, PUSH_MNS_ENDPOINT=mns.url, **ledger)
+        batches.send(*map(to, everybody(4)), seconds=2.0, PUSH_MNS_ENDPOINT=mns.url, **ledger)
 
     assert failure.value.left == (1,)
     assert len(mns.requests) > 1
@@ -281,6 +283,30 @@ def test_the_first_moment_travels_through_retries_into_the_dead_letter(batches: 
 
     (letter,) = batches.letters()
     assert letter["firstMoment"] == entry["pushRetry"]["firstMoment"]
+
+
+@pytest.mark.parametrize("age", [30, 600])
+def test_the_failed_invocation_of_an_event_without_a_moment_tells_how_old_its_push_is_at_least(
+    batches: Batches, age: int
+) -> None:
+    failed = {
+        "timestamp": int((time.time() - age) * 1000),
+        "requestContext": {"requestId": "1", "functionArn": "f", "condition": "UnhandledInvocationError"},
+        "requestPayload": json.dumps(to("user-1", expiredSeconds=60)),  # a topic's message without attributes
+    }
+    own = Invocation("1-2", KEYS, time.monotonic() + 20, batches.sender)
+    event, invocation = unwrap_failed_invocation(json.dumps(failed).encode(), own)
+    settings = batches.settings()
+    tasks = [task for record in records_of(event) for task in tasks_of(record, settings, own.sender)]
+    with PushClient(settings) as client:
+        settle_event(tasks, client, invocation)
+
+    if age == 30:
+        (sent,) = batches.sandbox.inbox()
+        assert sent["parameters"]["ExpiredSeconds"] in {"29", "30"}
+    else:
+        assert batches.letters()[0]["outcomes"][0]["resultCode"] == "Expired"
+        assert batches.accepted == []
 
 
 def test_a_retry_goes_to_the_app_that_it_was_meant_for(batches: Batches) -> None:
@@ -453,6 +479,16 @@ def test_the_line_on_what_a_redelivery_doubles_counts_targets(
         batches.send(to(*everybody(25)), {"title": "hopeless"}, PUSH_DEAD_LETTER_QUEUE="missing")
 
     assert "25 targets get a push twice" in caplog.text
+
+
+def test_what_may_have_arrived_counts_as_doubled_too(
+    batches: Batches, caplog: pytest.LogCaptureFixture
+) -> None:
+    batches.sandbox.order(kind="cutBody", next=2)
+    with Server(reply(error("InternalError"), 500)) as mns, pytest.raises(BatchIncomplete):
+        batches.send(to("user-1"), to("user-2"), seconds=0.5, PUSH_MNS_ENDPOINT=mns.url)
+
+    assert "2 targets get a push twice" in caplog.text
 
 
 def test_what_waits_for_a_retry_counts_as_doubled_too(

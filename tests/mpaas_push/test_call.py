@@ -42,8 +42,8 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server
     authority.issue_cert(HOST).configure_cert(context)
     look_up = socket.getaddrinfo
 
-    def leading_here(host: str, *more: Any, **named: Any) -> Any:
-        return look_up(LOOPBACK if host == HOST else host, *more, **named)
+    def leading_here(host: str | bytes, *more: Any, **named: Any) -> Any:
+        return look_up(LOOPBACK if host in (HOST, HOST.encode()) else host, *more, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", leading_here)
     with Server(DONE, tls=context, host=HOST) as server:

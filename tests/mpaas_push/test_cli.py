@@ -307,7 +307,7 @@ def test_a_task_id_without_async_is_a_mistake() -> None:
     code, printed = command("invoke", "f", "--payload", "-", "--task-id", "t", stdin="{}", env=KEYS)
 
     assert code == 1
-    assert "--task-id goes with --async" in printed
+    assert "--task-id requires --async" in printed
 
 
 def test_a_reader_that_leaves_early_is_no_traceback() -> None:

@@ -324,7 +324,7 @@ def test_a_header_that_cannot_be_written_means_not_reached(function: str) -> Non
     key = Credentials("id", "secret", "token\r\nx-fc-invocation-type: Sync")
     with listening(records) as port:
         functions = Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{port}"), key)
-        with pytest.raises(InvocationRefused, match="holds characters that cannot be sent") as error:
+        with pytest.raises(InvocationRefused, match="has characters that cannot be sent") as error:
             functions.invoke_later(function, b"x")
 
     assert error.value.code == NOT_REACHED

@@ -89,9 +89,9 @@ def test_other_variables_do_not_matter() -> None:
         ("MPAAS_ENDPOINT", "https://mpaas.example.com:99999", "65535"),
         ("MPAAS_ENDPOINT", "https://mpaas.example.com:0", "65535"),
         ("MPAAS_ENDPOINT", "https://mpaas.example.com:x", "port from 1 to 65535"),
-        ("MPAAS_ENDPOINT", "https://mpaas.example.com ", "begins or ends with a blank or a line end"),
+        ("MPAAS_ENDPOINT", "https://mpaas.example.com ", "begins or ends with a blank or a line break"),
         *(
-            ("MPAAS_APP_ID", text, "holds a character that cannot be seen (U+")
+            ("MPAAS_APP_ID", text, "has an invisible character (U+")
             for text in ("\u200bONEX", "ONEX\u200b", "O\u200bNEX", "\ufeffONEX", "ON\u00adEX", "ON\u3164EX")
         ),
         *(
@@ -254,7 +254,7 @@ def test_half_a_surrogate_pair_is_named_as_a_wrong_value() -> None:
 @pytest.mark.parametrize("name", Settings.variables())
 @pytest.mark.parametrize("value", [" 1", "1 ", "1\n", "\t1", "1\r\n", "a\nb", "a\x00b", "1\u00a0"])
 def test_a_value_copied_with_blanks_or_line_ends_is_refused_by_name(name: str, value: str) -> None:
-    with pytest.raises(Misconfigured, match="blank|line end") as caught:
+    with pytest.raises(Misconfigured, match="blank|line break") as caught:
         Settings.from_env({name: value})
 
     assert caught.value.setting == name

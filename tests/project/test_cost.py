@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ QUEUE = Way(function="queue_push", trigger="pushes", pushes=100, queue=True, str
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    assert main(["cost", "--descriptor", str(PROJECT / "s.yaml"), *arguments]) == 0
+    assert main(["cost", "--folder", str(PROJECT), *arguments]) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -83,9 +84,34 @@ def test_ten_targets_share_a_request_and_an_eleventh_needs_another() -> None:
 
 
 def test_queues_and_topics_cost_a_month_whatever_is_pushed(capsys: pytest.CaptureFixture[str]) -> None:
-    last = run(capsys, "--pushes", "0", "--price-queue-day", "1", "--price-topic-day", "10")[-1]
+    lines = run(capsys, "--pushes", "0", "--price-queue-day", "1", "--price-topic-day", "10")
 
-    assert last.endswith("5 queues and 1 topic of MNS: 450.00 USD")
+    assert any(line.endswith("5 queues and 1 topic of MNS: 450.00 USD") for line in lines)
+
+
+def test_prices_that_are_unsure_are_marked_until_one_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--price-log-gb, --price-egress-gb" in run(capsys)[-1]
+
+    given = run(capsys, "--price-log-gb", "0.06", "--price-egress-gb", "0.1")[-1]
+
+    assert given.startswith("UNSURE prices")
+    assert "--price-topic-day" in given
+    assert "--price-log-gb" not in given
+
+
+def test_the_costs_are_those_of_the_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "s.prod.yaml").write_text(
+        "extend: s.yaml\nvars: {stage: prod}\ntemplate: {function: {memorySize: 1024, cpu: 1}}\n"
+    )
+
+    def http(stage: str) -> str:
+        assert main(["cost", "--folder", str(folder), "--stage", stage]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return next(line for line in lines if line.startswith("http_push"))
+
+    assert http("prod") != http("dev") == http("staging")
+    assert main(["cost", "--folder", str(folder), "--stage", "sources"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -98,7 +124,7 @@ def test_what_is_no_number_is_refused(argument: str) -> None:
 
 
 def test_a_descriptor_that_cannot_be_read_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cost", "--descriptor", str(tmp_path / "s.yaml")]) == 1
+    assert main(["cost", "--folder", str(tmp_path)]) == 1
 
     assert "s.yaml: cannot be read" in capsys.readouterr().err
 

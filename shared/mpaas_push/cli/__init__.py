@@ -1,1 +1,1 @@
-"""The operator's commands, one module each; `python -m mpaas_push` puts them together."""
+"""The operator's commands, one module each, combined by `python -m mpaas_push`."""

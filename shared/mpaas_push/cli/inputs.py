@@ -1,4 +1,4 @@
-"""What the commands read: files, rules, settings."""
+"""Inputs of the commands: files, rules, settings."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["read_input", "rules_files", "settings_or_stand_ins"]
 
 
 def rules_files(folder: Path) -> Sequence[Path]:
-    """Return the files of rules of all functions."""
+    """Return the rule files of all functions."""
     return sorted(folder.glob("functions/*/rules.yaml"))
 
 
 def read_input(file: str) -> bytes:
-    """Return what a file holds, or standard input for ``-``.
+    """Return the content of a file, or standard input for ``-``.
 
     Raises:
         Misconfigured: the file cannot be read.
@@ -33,13 +33,13 @@ def read_input(file: str) -> bytes:
 
 
 def settings_or_stand_ins(env: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings of an environment; app and workspace are made up where it names none.
+    """Return the settings of an environment, with placeholders for a missing app id and workspace.
 
     Args:
-        env: By default the process's own.
+        env: By default that of the process.
 
     Raises:
-        Misconfigured: a variable of the environment holds what it may not.
+        Misconfigured: an environment variable is invalid.
     """
     settings = Settings.from_env(env)
     named = {"app_id": settings.app_id or "your-app-id", "workspace_id": settings.workspace_id or "default"}

@@ -1,4 +1,4 @@
-"""`invoke FUNCTION`: call a deployed function, or hand it an event for later."""
+"""`invoke FUNCTION`: call a deployed function, synchronously or asynchronously."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 UNKNOWN = 4
-"""Exit code when nobody knows whether the function was called."""
+"""Exit code if it is unknown whether the function was called."""
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,20 +25,20 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = subparsers.add_parser(
         "invoke",
         help="call a deployed function",
-        description="Call a function and print what it returns. Where it is comes from PUSH_FC_ENDPOINT or"
-        " ALIBABA_CLOUD_ACCOUNT_ID and ALIBABA_CLOUD_REGION_ID. Exit codes: 0 it answered; 1 it failed or was"
-        " not called; 4 no answer came: it may have been called.",
+        description="Call a function and print its result. The endpoint is PUSH_FC_ENDPOINT, or derived from"
+        " ALIBABA_CLOUD_ACCOUNT_ID and ALIBABA_CLOUD_REGION_ID. Exit codes: 0 it succeeded; 1 it failed or"
+        " was not called; 4 no response: it may have been called.",
     )
-    command.add_argument("function", metavar="FUNCTION", help="its name, or fc2:service/function")
+    command.add_argument("function", metavar="FUNCTION", help="name of the function, or fc2:service/function")
     command.add_argument("--payload", required=True, metavar="FILE", help="the event; - for standard input")
-    command.add_argument("--async", dest="later", action="store_true", help="do not wait for it")
-    command.add_argument("--task-id", metavar="ID", help="with --async: the same id is not taken twice")
+    command.add_argument("--async", dest="later", action="store_true", help="do not wait for the result")
+    command.add_argument("--task-id", metavar="ID", help="with --async: an id is accepted only once")
     command.set_defaults(run=_invoke)
 
 
 def _invoke(options: argparse.Namespace) -> int:
     if options.task_id and not options.later:
-        raise Misconfigured("--task-id goes with --async: only what is handed over is a task")
+        raise Misconfigured("--task-id requires --async")
     functions = Functions(Settings.from_env(), Credentials.resolve())
     payload = read_input(options.payload)
     try:

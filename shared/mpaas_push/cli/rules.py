@@ -1,4 +1,4 @@
-"""`rules test EVENT.json`: which rules match an event, and what they would send. Nothing is sent."""
+"""`rules test EVENT.json`: show which rules match an event and what they would send, without sending it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["add_to"]
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    command = subparsers.add_parser("rules", help="try the rules that make messages of cloud events")
+    command = subparsers.add_parser("rules", help="test the rules that turn cloud events into messages")
     actions = command.add_subparsers(required=True, metavar="ACTION")
     test = actions.add_parser("test", help="show which rules match an event and what they would send")
-    test.add_argument("event", metavar="EVENT.json", help="file of one or more events; - for standard input")
     test.add_argument(
-        "--rules", type=Path, metavar="FILE", help="file of rules; by default functions/*/rules.yaml"
+        "event", metavar="EVENT.json", help="file with one or more events; - for standard input"
     )
+    test.add_argument("--rules", type=Path, metavar="FILE", help="rule file; default: functions/*/rules.yaml")
     test.set_defaults(run=_test)
 
 
@@ -38,7 +38,7 @@ def _test(options: argparse.Namespace) -> int:
     settings = settings_or_stand_ins()
     files = [options.rules] if options.rules else rules_files(Path())
     if not files:
-        raise Misconfigured("there is no functions/*/rules.yaml here: name a file with --rules")
+        raise Misconfigured("no functions/*/rules.yaml in this folder: name a file with --rules")
     payload = read_input(options.event)
     failure = failure_of(payload)
     events = events_of(failure.payload if failure else payload)
@@ -57,7 +57,7 @@ def _test(options: argparse.Namespace) -> int:
 
 
 def _show(name: str, task: PushTask, settings: Settings) -> bool:
-    """Print what becomes of an event by a rule and return whether it can be sent."""
+    """Print the requests of a rule for an event; return whether they can be sent."""
     requests = plan(task.message, settings, task.scope)
     if isinstance(requests, InvalidMessage):
         print(f"  {name}: FAILS, the event would become a dead letter")

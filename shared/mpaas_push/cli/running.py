@@ -1,4 +1,4 @@
-"""Runs one of several commands: its arguments enter, its exit code leaves."""
+"""Runs one of several commands: arguments go in, the exit code comes out."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def run_command(
     """Run the command that the arguments name and return its exit code.
 
     Args:
-        package: The package that ``python -m`` names.
-        description: What the help says first.
-        commands: The commands to choose from.
+        package: The package for ``python -m``.
+        description: The first line of the help.
+        commands: The available commands.
         arguments: By default those of the process.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {package}", description=description)
@@ -44,7 +44,7 @@ def run_command(
         code: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has gone, as `head` does; nothing more may be written, not even at exit.
+        # The reader has closed the pipe, as `head` does; nothing more can be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except PushError as error:

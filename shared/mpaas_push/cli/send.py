@@ -1,4 +1,4 @@
-"""`send FILE`: pushes from a file, straight to mPaaS or to the sandbox, with no function in between."""
+"""`send FILE`: send the messages of a file directly to mPaaS or the sandbox, without a function."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 EXIT_CODES = {OutcomeKind.UNKNOWN: 4, OutcomeKind.THROTTLED: 3}
-"""Of the worst outcome; failures that sending again cannot mend are 1."""
+"""By the worst outcome; 1 for failures that a retry cannot fix."""
 MESSAGES_AT_ONCE = 200
-"""Messages that the client gets together, between two steps of the progress bar."""
+"""Messages that the client sends together, between two steps of the progress bar."""
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,13 +41,13 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     command.add_argument("file", metavar="FILE", help="JSON; - for standard input")
     command.add_argument(
-        "--target", action="append", metavar="ID", help="send to this target instead; may be repeated"
+        "--target", action="append", metavar="ID", help="send to this target instead; repeatable"
     )
+    command.add_argument("--key", metavar="TEXT", help="the same key gives the same message ids")
+    command.add_argument("--dry-run", action="store_true", help="show the requests without sending them")
     command.add_argument(
-        "--key", metavar="TEXT", help="the same key gives the same targets the same message ids again"
+        "--json", action="store_true", help="print a line of JSON per request instead of a table"
     )
-    command.add_argument("--dry-run", action="store_true", help="show what would be sent, send nothing")
-    command.add_argument("--json", action="store_true", help="one line of JSON for each request, no table")
     command.set_defaults(run=_send)
 
 

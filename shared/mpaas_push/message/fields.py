@@ -59,6 +59,7 @@ class StrategyContent(BaseModel):
         populate_by_name=True,
         hide_input_in_errors=True,
         json_schema_extra=plain_schema,
+        defer_build=True,  # read as a part of a message
     )
 
     fixed_time: _Long | None = Field(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.invocation import sender_of
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.triggers.record import Identifier, UnreadableElement, WireModel, data_of, shaped
+from mpaas_push.triggers.record import Identifier, UnreadableElement, WireModel, data_of, moment_of, shaped
 
 if TYPE_CHECKING:
     from mpaas_push.invocation import Invocation
@@ -35,6 +35,7 @@ class DestinationRecord(WireModel):
     (fc-runtime.md: Asynchronous invocation).
     """
 
+    timestamp: Any = None
     requestContext: _Request
     requestPayload: str
     responseContext: _Response | None = None
@@ -51,17 +52,20 @@ class FailedInvocation(NamedTuple):
     Attributes:
         payload: The event that it was called with.
         function_arn: The function, as the record names it.
+        moment: When the record was written, in Unix seconds; None if it does not tell.
     """
 
     payload: bytes
     function_arn: str
+    moment: float | None = None
 
 
 def unwrap_failed_invocation(event: bytes, invocation: Invocation) -> tuple[bytes, Invocation]:
     """Return the event to process, and the invocation on behalf of the function that it was meant for.
 
     The record of a failed invocation gives way to the payload that failed. What that function sends keeps
-    its message ids in every function that takes over its failures, so that a ledger knows what was sent.
+    its message ids in every function that takes over its failures, so that a ledger knows what was sent. An
+    event that does not tell its age is at least as old as the record.
 
     Args:
         event: Whatever the function was called with.
@@ -70,7 +74,9 @@ def unwrap_failed_invocation(event: bytes, invocation: Invocation) -> tuple[byte
     failure = failure_of(event)
     if failure is None:
         return event, invocation
-    return failure.payload, replace(invocation, sender=_sender(failure.function_arn, invocation.sender))
+    sender = _sender(failure.function_arn, invocation.sender)
+    asked_by = invocation.asked_by if failure.moment is None else failure.moment
+    return failure.payload, replace(invocation, sender=sender, asked_by=asked_by)
 
 
 def failure_of(event: bytes) -> FailedInvocation | None:
@@ -103,7 +109,8 @@ def _inner(event: bytes) -> FailedInvocation | None:
         return None
     if not record.failed:
         return None
-    return FailedInvocation(record.requestPayload.encode(), record.requestContext.functionArn)
+    arn, moment = record.requestContext.functionArn, moment_of(record.timestamp)
+    return FailedInvocation(record.requestPayload.encode(), arn, moment)
 
 
 _ARN = re.compile(

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from mpaas_push.errors import InvalidMessage, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
+from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import messages_of, payloads_of
 from mpaas_push.task import PushTask, absolute_scope, first_moment_of
 from mpaas_push.triggers.record import Identifier, WireModel, moment_of, scope_of
@@ -96,15 +97,21 @@ _SHANGHAI = timezone(timedelta(hours=8))
 def tasks_of(tick: Tick, settings: Settings, sender: str = "") -> list[PushTask]:
     """Read the messages of a tick: one, or `{"messages": [...]}`.
 
+    A repeated tick may hold a message that was valid when it ticked and has come too late since: that one is
+    refused, and the others are sent.
+
     Raises:
-        InvalidMessage: one of them may not be sent; all that is wrong is named.
+        InvalidMessage: one of them could never be sent; all that is wrong is named.
     """
-    messages = messages_of(tick.payload, settings)
-    invalid = [message for message in messages if isinstance(message, InvalidMessage)]
-    if invalid:
-        raise InvalidMessage(fault for message in invalid for fault in message.faults)
-    payloads = payloads_of(tick.payload)
+    messages, payloads = messages_of(tick.payload, settings), payloads_of(tick.payload)
     first_moment = first_moment_of(tick.moment, time.time())
+    never_valid = [
+        message
+        for message, payload in zip(messages, payloads, strict=True)
+        if isinstance(message, InvalidMessage) and not _was_valid(payload, first_moment, settings)
+    ]
+    if never_valid:
+        raise InvalidMessage(fault for message in never_valid for fault in message.faults)
     return [
         PushTask(
             scope=absolute_scope(sender, f"{tick.scope}:{index}"),
@@ -115,3 +122,14 @@ def tasks_of(tick: Tick, settings: Settings, sender: str = "") -> list[PushTask]
         )
         for index, (payload, message) in enumerate(zip(payloads, messages, strict=True))
     ]
+
+
+def _was_valid(payload: Any, moment: float, settings: Settings) -> bool:
+    """Return whether a message was valid at a moment, in Unix seconds."""
+    then = datetime.fromtimestamp(moment, timezone.utc)
+    levels = settings.constraint_levels
+    try:
+        PushMessage.parse(payload, defaults=settings.defaults, levels=levels, clock=lambda: then)
+    except InvalidMessage:
+        return False
+    return True

@@ -34,7 +34,7 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "destination": destination.failure_of,
 }
 FAILURE = destination.FailedInvocation(
-    b'{"failure":true}', "acs:fc:cn-hangzhou:1000000000000000:functions/f1"
+    b'{"failure":true}', "acs:fc:cn-hangzhou:1000000000000000:functions/f1", 1660120276.975
 )
 KAFKA_SUBJECT = "acs:alikafka_pre-cn-i7m2t7t10001:topic:mytopic"
 KAFKA_SCOPE = f"kafka|{KAFKA_SUBJECT}|mytopic|7|25|1655952591589"
