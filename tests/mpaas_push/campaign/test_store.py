@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
 from mpaas_push import Invocation, PushClient, PushMessage, Settings
 from mpaas_push.campaign.errors import CampaignConflict, StoreUnavailable, UnknownCampaign
@@ -164,3 +167,34 @@ def test_a_redis_that_is_not_there_is_an_error_of_its_own() -> None:
     with pytest.raises(StoreUnavailable, match="the Redis of campaigns failed") as error:
         store.get(ID)
     assert "127.0.0.1" not in str(error.value)
+
+
+def test_the_documented_rights_are_enough_and_a_missing_one_is_permanent(redis_server: RedisServer) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "ledger.md").read_text("utf-8")
+    lines = re.findall(r"^ACL SETUSER pushes (.+)$", page, re.MULTILINE)
+    assert len(lines) == 2
+    url = redis_server.url.replace("redis://", "redis://pushes:password@")
+    with redis.Redis.from_url(redis_server.url) as admin:
+        for number, rights in enumerate(lines):
+            admin.execute_command("ACL", "SETUSER", "pushes", *rights.split())
+            store = CampaignStore(url)
+            if number == 0:
+                with pytest.raises(StoreUnavailable, match="may not do what campaigns need") as error:
+                    store.get(ID)
+                assert error.value.is_permanent
+                store.close()
+        assert store.start(Campaign.parse(PLAIN, SETTINGS), FIELDS, "etag").is_new
+        assert [each.fields["id"] for each in store.list_all()] == [ID]
+        store.take(ID, 0, 1, "a")
+        commit(store, "a", -1, 100)
+        assert store.renew(ID, 0, "a") == "running"
+        store.fail(ID, 0, "a", "why")
+        store.release(ID, 1, "a", due=0, has_waited=False)
+        store.change_pace(ID, 5)
+        store.pause(ID)
+        store.reopen(ID, "running")
+        store.reserve(ID, 1, 1)
+        store.reserve_requests(1, 5, 1)
+        store.slow()
+        store.close()
+        admin.execute_command("ACL", "DELUSER", "pushes")
