@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 COLD = ROOT / "benchmarks" / "cold"
-ROUNDS, LIMITED_ROUNDS = 41, 21
+ROUNDS, LIMITED_ROUNDS = 21, 15
 
 SAMPLE = "official sample"
 TARGETS = {"http_push": 1.55, "timer_push": 1.35, "queue_push": 1.35, "event_push": 1.35}

@@ -22,6 +22,7 @@ from deploy.plan import Difference, differences, print_differences, print_table
 from deploy.preflight import preflight
 from deploy.releases import ALIAS, Release, live_release, releases
 from deploy.stage import OF_THE_ACCOUNT, Stage, read_stage
+from deploy.surroundings import surroundings
 from mpaas_push.errors import PushError
 
 if TYPE_CHECKING:
@@ -44,10 +45,16 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
     found += differences(stage.with_layer(stage.layer_arn(version)).plans(), cloud)
     for lack in preflight(stage).lacking:
         print(f"missing: {lack}")
+    around, unasked = surroundings(stage)
     if found:
         print_differences(found)
         print(f"make deploy STAGE={stage.name} would make these {len(found)} changes")
-    else:
+    if around:
+        print_differences(around)
+        print("not changed by make deploy, but by make prepare (queues) and an administrator (role)")
+    for what in unasked:
+        print(f"note: could not compare {what}")
+    if not found and not around:
         print("nothing would change")
     return 0
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from deploy.stage import Stage
 
-__all__ = ["Findings", "preflight"]
+__all__ = ["Findings", "NotAllowed", "call_rpc", "preflight"]
 
 TIMEOUT_SECONDS = 10.0
 SERVICES_BY_SOURCE = {
@@ -69,7 +69,7 @@ class _Question:
     Attributes:
         what: Its name.
         step: What creates it.
-        is_there: Does the check; raises `_NotAllowed` if there is no answer.
+        is_there: Does the check; raises `NotAllowed` if there is no answer.
     """
 
     what: str
@@ -77,7 +77,7 @@ class _Question:
     is_there: Callable[[], bool]
 
 
-class _NotAllowed(Exception):
+class NotAllowed(Exception):
     """There is no answer: the key is not allowed to check, or there was no response."""
 
 
@@ -106,7 +106,7 @@ def preflight(stage: Stage) -> Findings:
 def _asked(question: _Question) -> bool | None:
     try:
         return question.is_there()
-    except _NotAllowed:
+    except NotAllowed:
         return None
 
 
@@ -191,17 +191,17 @@ def _service_roles(triggers: list[Any]) -> set[str]:
 
 
 def _is_account(stage: Stage, account: str) -> bool:
-    answer = _rpc(stage, "sts", "2015-04-01", "GetCallerIdentity", {})
+    answer = call_rpc(stage, "sts", "2015-04-01", "GetCallerIdentity", {})
     return answer is not None and str(answer.get("AccountId")) == account
 
 
 def _is_role(stage: Stage, role: str) -> bool:
-    return _rpc(stage, "ram", "2015-05-01", "GetRole", {"RoleName": role}) is not None
+    return call_rpc(stage, "ram", "2015-05-01", "GetRole", {"RoleName": role}) is not None
 
 
 def _is_service_role(stage: Stage, service: str) -> bool:
     version, action = "2020-03-31", "CheckServiceLinkedRoleExistence"
-    answer = _rpc(stage, "resourcemanager", version, action, {"ServiceName": service})
+    answer = call_rpc(stage, "resourcemanager", version, action, {"ServiceName": service})
     return bool(answer and answer.get("Exists"))
 
 
@@ -233,7 +233,7 @@ def _is_bucket(stage: Stage, bucket: str) -> bool:
         cause = error.unwrap()
         if isinstance(cause, ServiceError) and cause.status_code == 404:
             return False
-        raise _NotAllowed from None
+        raise NotAllowed from None
     return True
 
 
@@ -244,11 +244,11 @@ def _is_queue(stage: Stage, queue: str) -> bool:
     except MNSExceptionBase as error:
         if error.type == "QueueNotExist":
             return False
-        raise _NotAllowed from None
+        raise NotAllowed from None
     return True
 
 
-def _rpc(
+def call_rpc(
     stage: Stage, product: str, version: str, action: str, query: dict[str, str]
 ) -> dict[str, Any] | None:
     """Call an RPC API; None if it says that something does not exist."""
@@ -275,7 +275,7 @@ def _answer(call: Callable[[], Any]) -> Any:
         # All have the API's code, except those of a connection.
         if "NotExist" in str(getattr(error, "code", "")):
             return None
-        raise _NotAllowed from None
+        raise NotAllowed from None
 
 
 def _config(stage: Stage, host: str) -> Config:

@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -46,6 +46,7 @@ from mpaas_local.mns.errors import MnsError
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_local.mpaas.store import Call
 from mpaas_local.oss import OssError, OssServer, OssStore
+from mpaas_local.ports import Ports
 from mpaas_local.redis_server import RedisServer, redis_executable
 from mpaas_local.server import Server
 from mpaas_push.errors import Fault
@@ -72,23 +73,6 @@ HOLD_SECONDS = 30
 """How long a message stays hidden after the timeout of its function."""
 LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "default"}
 """Defaults of variables that a deployment must set."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ports:
-    """The ports of the stack; 0 for a free one."""
-
-    http: int = 8080
-    sandbox: int = 8081
-    events: int = 8082
-    queues: int = 8083
-    inbox: int = 8084
-    oss: int = 8085
-
-    @classmethod
-    def any(cls) -> Self:
-        """Return free ports only."""
-        return cls(**dict.fromkeys((field.name for field in fields(cls)), 0))
 
 
 @dataclass

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import urllib3
 
-from mpaas_local.stack import Ports
+from mpaas_local.ports import Ports
 
 
 def main() -> int:

@@ -68,7 +68,8 @@ def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
             yield Fault(name, OF_FUNCTION_COMPUTE)
         elif _SECRET.search(name):
             yield Fault(
-                name, "must not be in a file: `s config add` stores a deployer's keys, the role has its own"
+                name,
+                "must not be in a file: a deployer's keys are set in the shell, the role has its own",
             )
         elif name in Settings.variables().keys() - names:
             yield Fault(name, "is not read by any descriptor: add it to environmentVariables in s.yaml")

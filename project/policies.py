@@ -52,6 +52,8 @@ _DEFAULTS = {"ALIYUN::Region": "cn-hangzhou", "ALIYUN::AccountId": "000000000000
 """The values of `s.yaml` when nothing is set."""
 
 _ROLE_CHECK = "ram:CheckServiceLinkedRoleExistence"
+_OF_ROLES = {"ram:PassRole", "ram:GetRole", "ram:ListPoliciesForRole", "ram:GetPolicy", _ROLE_CHECK}
+"""What a deployer may do about roles: give them to functions, and look at them."""
 
 DEPLOYS: Mapping[str, frozenset[str]] = {
     ":functions/": frozenset(
@@ -88,7 +90,8 @@ DEPLOYS: Mapping[str, frozenset[str]] = {
     ":layers/": frozenset(
         {"fc:CreateLayerVersion", "fc:ListLayerVersions", "fc:GetLayerVersion", "fc:DeleteLayerVersion"}
     ),
-    ":role/mpaas-": frozenset({"ram:PassRole", "ram:GetRole"}),
+    ":role/mpaas-": frozenset({"ram:PassRole", "ram:GetRole", "ram:ListPoliciesForRole"}),
+    ":policy/": frozenset({"ram:GetPolicy"}),
     "/logstore/": frozenset({"log:GetLogStoreLogs"}),
     ":project/": frozenset({"log:GetProject"}),
     ":/queues/": frozenset({"mns:GetQueueAttributes"}),
@@ -109,7 +112,7 @@ _DEPLOYED = frozenset[str]().union(*DEPLOYS.values())
 
 _OF_THE_STAGE = re.compile(
     r"acs:\w+:[^*]*[:/]mpaas-(\*-)?([a-z]+-)*\$\{Stage\}(/[^*]+)?(/\*)?|acs:ram:[^*]*:role/aliyun\w+role"
-    r"|acs:ram:\*:[^*]+:role/mpaas-push-\$\{Stage\}"
+    r"|acs:ram:\*:[^*]+:(role|policy)/mpaas-push-\$\{Stage\}"
 )
 """Names of one stage, so that a deployer of staging cannot touch production; and the triggers' service
 roles."""
@@ -250,7 +253,7 @@ def _breadth_faults(statement: _Statement, at: str) -> Iterator[Fault]:
     for index, action in enumerate(statement.action):
         if "*" in action:
             yield Fault(f"{at}.Action.{index}", f"{action} is too wide: name each action")
-        elif action.startswith("ram:") and action not in {"ram:PassRole", "ram:GetRole", _ROLE_CHECK}:
+        elif action.startswith("ram:") and action not in _OF_ROLES:
             yield Fault(
                 f"{at}.Action.{index}", f"{action}: only an administrator may manage roles, not a deployer"
             )

@@ -1,7 +1,7 @@
-"""Requests that nobody waits for: handed to a worker function in chunks, each a task of its own.
+"""Asynchronous requests: handed to a worker function in chunks, each of which is a task.
 
-A chunk holds envelopes, as they come back from the retry queue: `queue_push` can be the worker. Task ids are
-derived from the request, so that a repetition is not taken twice.
+A chunk contains envelopes, as the retry queue does, so `queue_push` can be the worker. Task ids are derived
+from the request, so the worker does not accept a repetition.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ logger = logging.getLogger("mpaas_push.http_push")
 CHUNK_TARGETS, CHUNK_MESSAGES = 1000, 500
 """Most targets and messages of a chunk: some seconds of a worker's time."""
 LEAST_SECONDS = 1.0
-"""With less time left nothing is handed over any more: its fate would hardly become known."""
+"""With less time left, nothing more is handed over: the result would hardly arrive in time."""
 SIDE_BY_SIDE = 16
-"""Calls of the worker under way at once."""
+"""Most concurrent calls of the worker."""
 _WRAPPER_BYTES = 100
-"""Of a chunk around its envelopes."""
+"""Bytes of a chunk around its envelopes."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Part:
     """A message for some of its targets.
 
     Attributes:
-        index: Of the message in the request.
+        index: Index of the message in the request.
         targets: The message id of each target.
-        envelope: What the worker reads: the text of an envelope, in ASCII or UTF-8.
-        digest: Of the message and its targets: equal when the request is repeated, however it is written.
+        envelope: The envelope for the worker, in ASCII or UTF-8.
+        digest: Digest of the message and its targets, equal for a repeated request, however it is written.
     """
 
     index: int
@@ -58,7 +58,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Parts that travel in one asynchronous invocation, at most `ASYNC_BYTES` long together.
+    """Parts of one asynchronous invocation, at most `ASYNC_BYTES` together.
 
     Attributes:
         task_id: Derived from the request and the parts.
@@ -76,7 +76,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Worker:
-    """The function that takes chunks: its name, how functions are called, and until when."""
+    """The function that receives chunks: its name, how functions are called, and until when."""
 
     name: str
     functions: Functions
@@ -85,10 +85,10 @@ class Worker:
 
 @dataclass(frozen=True)
 class AcceptedChunk:
-    """A chunk that the worker has taken.
+    """A chunk that the worker has accepted.
 
     Attributes:
-        request_id: Of the asynchronous invocation; None when an earlier, equal request handed it over.
+        request_id: Id of the asynchronous invocation; None if an earlier, equal request handed it over.
     """
 
     chunk: Chunk
@@ -223,7 +223,7 @@ def _handed_over(chunk: Chunk, worker: Worker) -> AcceptedChunk | _Failure:
     except Misconfigured as error:
         failure = _Failure(OutcomeKind.MISCONFIGURED, "Misconfigured", str(error), attempts=0)
     except FunctionFailed as error:
-        # What a function says of its errors is for its owner's log, not for whoever asked for a push.
+        # A function's error text is for its owner's log, not for the client.
         text = f"{worker.name} was called at once and failed"
         failure = _Failure(OutcomeKind.UNKNOWN, "FunctionFailed", text, error.request_id)
     except InvocationUnknown as error:

@@ -1,4 +1,4 @@
-"""Reading a request: query, headers, body; everything that is not understood is refused by name."""
+"""Reading a request: query, headers, body. Anything unknown is refused by name."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ __all__ = [
 KEY_LENGTH = 255
 _QUERY = ("dryRun",)
 _SHOWN = 80
-"""How much of a caller's name or header is quoted, in characters."""
+"""Longest quote of a name or header of the caller, in characters."""
 
 
 def is_dry_run(event: HttpEvent) -> bool:
-    """Return whether nothing is to be sent: `dryRun` is the only query parameter that there is.
+    """Return whether this is a dry run; `dryRun` is the only query parameter.
 
     Raises:
         Problem: 400, another parameter, or a value that is neither true nor false.
     """
     query = event.query_string_parameters
     for name in query.keys() - set(_QUERY):
-        import difflib  # for whoever misspells only
+        import difflib  # rarely needed
 
         nearest = difflib.get_close_matches(name.lower(), [known.lower() for known in _QUERY], 1, 0.5)
         hint = f"did you mean {_QUERY[0]}?" if nearest else f"there is {_QUERY[0]} only"
@@ -67,8 +67,8 @@ def idempotency_key(event: HttpEvent) -> str | None:
 
 
 def prefers_async(event: HttpEvent) -> bool:
-    """Return whether the caller does not want to wait (RFC 7240)."""
-    # A preference may have parameters behind a semicolon.
+    """Return whether the caller prefers an asynchronous response (RFC 7240)."""
+    # A preference may have parameters after a semicolon.
     named = (each.partition(";")[0] for each in (event.headers.get("prefer") or "").split(","))
     return "respond-async" in {each.strip().lower() for each in named}
 
@@ -115,7 +115,7 @@ def document_of(event: HttpEvent, settings: Settings) -> Any:
 
 
 def tasks_of(payload: Any, settings: Settings, scope: str) -> list[PushTask]:
-    """Read the messages of a body; what is wrong with one stands in its place.
+    """Read the messages of a body; an invalid one is represented by its error.
 
     Args:
         payload: The body.
@@ -142,7 +142,7 @@ def tasks_of(payload: Any, settings: Settings, scope: str) -> list[PushTask]:
 
 
 def target_count(tasks: Sequence[PushTask]) -> int:
-    """Count the targets of all messages, as far as they can be read."""
+    """Count the readable targets of all messages."""
     return sum(
         len(message.targets) if isinstance(message, InvalidMessage) else len(message.recipients)
         for message in (task.message for task in tasks)
@@ -178,6 +178,6 @@ def _check_media_type(event: HttpEvent) -> None:
 
 
 def _shown(text: str) -> str:
-    """Return a name of the caller's as an answer may quote it."""
+    """Return a name of the caller, shortened for the response."""
     short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     return "".join(character if character.isprintable() else "?" for character in short)

@@ -1,4 +1,4 @@
-"""What is wrong with a request or its push, as RFC 9457 has it."""
+"""Problem documents (RFC 9457): what is wrong with a request or its push."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TITLES = {
 
 
 class Problem(PushError):
-    """An answer that is an error.
+    """An error response.
 
     Attributes:
         status: HTTP status.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["health", "openapi", "outcomes", "plan", "problem", "swagger_page", "tasks"]
 
-# Worst news first: where several outcomes failed, a caller must learn first that a push may have gone out.
+# Worst first: if several requests failed, the client must learn first that a push may have been sent.
 STATUS = {
     OutcomeKind.UNKNOWN: 502,
     OutcomeKind.MISCONFIGURED: 500,
@@ -37,7 +37,7 @@ STATUS = {
 RETRY_AFTER_SECONDS = 1
 """Named to the caller of a throttled push when mPaaS named nothing."""
 MOST_FAULTS = 100
-"""Faults that one response lists."""
+"""Most faults in one response."""
 PLANNED_BYTES = 1 << 20
 """Parameters that one dry run lists, in characters of JSON."""
 TEXT_CHARACTERS = 300
@@ -45,7 +45,7 @@ TEXT_CHARACTERS = 300
 
 
 def plan(tasks: Sequence[PushTask], settings: Settings) -> Response[str]:
-    """Answer a dry run: the parameters of every request, and the warnings of every message."""
+    """Respond to a dry run: the parameters of all requests, and the warnings of all messages."""
     planned: list[dict[str, Any]] = []
     faults: list[Fault] = []
     room, omitted = PLANNED_BYTES, 0
@@ -67,7 +67,7 @@ def plan(tasks: Sequence[PushTask], settings: Settings) -> Response[str]:
 
 
 def outcomes(flat: Sequence[Outcome], warnings: Sequence[dict[str, Any]] = ()) -> Response[str]:
-    """Answer with what became of each request: 200, 207, or the problem of the failed ones."""
+    """Respond with the outcome of each request: 200, 207, or the problem of the failed ones."""
     body: dict[str, Any] = {"outcomes": _shown(flat), "counts": counts_of(flat), "warnings": list(warnings)}
     failed = [outcome for outcome in flat if not outcome.accepted]
     if not failed:
@@ -94,7 +94,7 @@ def outcomes(flat: Sequence[Outcome], warnings: Sequence[dict[str, Any]] = ()) -
 def tasks(
     taken: Sequence[AcceptedChunk], failed: Sequence[Outcome], warnings: Sequence[dict[str, Any]]
 ) -> Response[str]:
-    """Answer with the tasks that the worker has taken: 202, 207 beside failures, or the problem of those."""
+    """Respond with the tasks that the worker accepted: 202, 207 with some failures, or their problem."""
     if not taken:
         return outcomes(failed, warnings)
     body = {
@@ -107,7 +107,7 @@ def tasks(
 
 
 def health(version: str, context: object) -> Response[str]:
-    """Answer whether settings, AccessKey and ledger can work; names variables, shows no values."""
+    """Report whether settings, AccessKey and ledger work; names variables but shows no values."""
     checks = {
         "settings": _checked(Settings.from_env),
         "credentials": _checked(lambda: Credentials.resolve(context)),
@@ -122,21 +122,21 @@ def health(version: str, context: object) -> Response[str]:
 
 
 def openapi() -> Response[str]:
-    """Answer with the OpenAPI document."""
+    """Respond with the OpenAPI document."""
     from openapi import document  # not needed to send a push
 
     return _json(200, document())
 
 
 def swagger_page() -> Response[str]:
-    """Answer with Swagger UI and the document in one page that loads nothing."""
+    """Respond with Swagger UI and the document in one page that loads nothing else."""
     from openapi import page  # not needed to send a push
 
     return Response(200, "text/html; charset=utf-8", page())
 
 
 def problem(error: Problem) -> Response[str]:
-    """Answer with a problem document."""
+    """Respond with a problem document."""
     return Response(
         error.status, "application/problem+json", json.dumps(error.as_json()), headers=error.headers
     )

@@ -75,16 +75,16 @@ class PushClient:
     ) -> list[Outcome]:
         """Send one message and return one outcome for each request of at most ten targets.
 
-        Never raises for what mPaaS or the network does: that is in the outcomes.
+        Failures of mPaaS or the network do not raise: they are in the outcomes.
 
         Args:
             message: The message.
-            scope: What stays the same when this push is tried again by the caller; ids of targets that have
-                none are derived from it. A random one by default.
+            scope: What stays the same when the caller retries this push; the message ids of targets without
+                one are derived from it. By default a random one.
             invocation: Keys and deadline; by default keys from the environment and no deadline.
 
         Raises:
-            Misconfigured: there is no complete AccessKey.
+            Misconfigured: no complete AccessKey was found.
         """
         return self.send_all([message], scope=scope, invocation=invocation)[0]
 
@@ -95,13 +95,13 @@ class PushClient:
         scope: str | Sequence[str] | None = None,
         invocation: Invocation | None = None,
     ) -> list[list[Outcome]]:
-        """Send messages side by side, at most ``PUSH_CONCURRENCY`` requests at once.
+        """Send messages concurrently, at most ``PUSH_CONCURRENCY`` requests at once.
 
         Args:
-            messages: The messages; their place here is part of the message ids derived. What could not be
-                read as a message stands as its `InvalidMessage` and comes back as ``refused``, so that a bad
-                one neither harms its neighbours nor moves them.
-            scope: As in `send`; one for all, or one for each message, which then need no place.
+            messages: The messages; their indexes are part of the derived message ids. A message that could
+                not be read is an `InvalidMessage` and comes back as ``refused``, without affecting the others
+                or their indexes.
+            scope: As in `send`; one for all, or one for each message, which makes indexes unnecessary.
             invocation: As in `send`. Requests that its deadline leaves no time for come back as
                 ``throttled`` with result code ``NotSent``.
 
@@ -109,7 +109,7 @@ class PushClient:
             For each message, in the order given, the outcomes of its requests in the order of its targets.
 
         Raises:
-            Misconfigured: there is no complete AccessKey.
+            Misconfigured: no complete AccessKey was found.
         """
         invocation = invocation or Invocation.of()
         if scope is None or isinstance(scope, str):
@@ -122,10 +122,11 @@ class PushClient:
         return self._send(messages, planned, invocation)
 
     def send_tasks(self, tasks: Sequence[PushTask], invocation: Invocation) -> list[list[Outcome]]:
-        """Send what a trigger made: as `send_all`, each message with the scope and first moment of its task.
+        """Send the tasks of a trigger: as `send_all`, each message with the scope and first moment of its
+        task.
 
         Args:
-            tasks: The messages, or what is wrong with them.
+            tasks: The messages, or their faults.
             invocation: Keys and deadline.
         """
         planned = [
@@ -160,7 +161,7 @@ class PushClient:
         self._change = threading.Condition()
 
     def _begin_after_fork(self) -> None:
-        """Make anew what no fork survives: threads, and what they wait for."""
+        """Recreate what does not survive a fork: threads and their condition."""
         if self._process != os.getpid():
             self._begin()
 

@@ -13,19 +13,19 @@ from mpaas_push.credentials import Credentials
 __all__ = ["Invocation", "sender_of"]
 
 MARGIN_SECONDS = 0.5
-"""Kept free before the function's timeout, to write the answer and the log."""
+"""Time reserved before the function's timeout, to write the response and the log."""
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """What one invocation brings along; made anew for each, never kept.
+    """The data of one invocation; never kept beyond it.
 
     Attributes:
         request_id: Function Compute's id of the invocation; a random one outside of it.
         credentials: The AccessKey that this invocation signs with.
-        deadline: Until when work may go on, on the clock of `time.monotonic` in seconds.
-        sender: The function that sends (see `sender_of`). Every scope begins with it, so that functions and
-            stages that share a ledger keep their ids apart.
+        deadline: When work must end, in seconds on the clock of `time.monotonic`.
+        sender: The function that sends (see `sender_of`). Every scope starts with it, so the ids of functions
+            and stages that share a ledger are distinct.
         asked_by: When its pushes had been asked for at the latest, in Unix seconds: whatever an event tells
             of its age, it is no younger.
     """
@@ -44,10 +44,10 @@ class Invocation:
         fc-runtime.md: Context); None stands for a call outside Function Compute, which has no deadline.
 
         Raises:
-            Misconfigured: there is no complete AccessKey.
+            Misconfigured: no complete AccessKey was found.
         """
         function = getattr(context, "function", None)
-        # The runtime passes the timeout on as text, the documents do not say which (fc-runtime.md: Context).
+        # The runtime passes the timeout as a string; its type is not documented (fc-runtime.md: Context).
         timeout = getattr(function, "timeout", None) or os.environ.get("FC_TIMEOUT") if context else None
         return cls(
             request_id=getattr(context, "request_id", None) or uuid.uuid4().hex,
@@ -57,7 +57,7 @@ class Invocation:
         )
 
     def ending_earlier(self, seconds: float) -> Invocation:
-        """Return the same invocation with so much of its time kept free for what comes after sending."""
+        """Return the same invocation, with time reserved for what follows sending."""
         return replace(self, deadline=self.deadline - seconds)
 
     @property

@@ -151,7 +151,7 @@ def is_encodable(text: str) -> bool:
 
 _TOO_DEEP = f"more than {MAX_DEPTH} levels of objects and lists"
 _TOO_LONG = "a whole number has too many digits"
-_HALF_PAIR = "half a surrogate pair is no character"
+_HALF_PAIR = "half a surrogate pair is not a character"
 # Far above any number of the API, and below the 4300 digits from which on Python refuses to write an integer.
 _MAX_BITS = 14_000
 

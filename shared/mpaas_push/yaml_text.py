@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["read_yaml"]
 
 _MOST_COPIED = 1000
-"""Values that aliases may stand for, however short the text is; beyond that, one for four characters."""
+"""How many values aliases may add, however short the text is; beyond that, one per four characters."""
 
 
 def read_yaml(text: str, *, refuse_flag_words: bool = False) -> Any:
@@ -30,17 +30,15 @@ def read_yaml(text: str, *, refuse_flag_words: bool = False) -> Any:
 
     Args:
         text: One document. Tags other than those of JSON's types are refused.
-        refuse_flag_words: Refuse an unquoted `yes`, `no`, `on` or `off` as a value. They are texts in YAML
-            1.2 and flags in YAML 1.1, and whoever writes one may mean either.
+        refuse_flag_words: Refuse an unquoted `yes`, `no`, `on` or `off` as a value. They are strings in YAML
+            1.2 and booleans in YAML 1.1, so the author may mean either.
 
-    Returns:
-        The value made of dict, list, str, int, float, bool and None, nothing of it shared; None for an empty
-        text. `007`, `1_000`, `22:22` and dates are texts.
+    Returns: The value, of dict, list, str, int, float, bool and None, without shared parts; None for an empty
+        text. `007`, `1_000`, `22:22` and dates are strings.
 
-    Raises:
-        yaml.YAMLError: It is no such document, has a duplicate key, NaN or Infinity, half a surrogate pair,
-            more than `MAX_DEPTH` levels, a key that is no text, or aliases that stand for too much. Time and
-            memory are linear in the length of the text.
+    Raises: yaml.YAMLError: It is not such a document, has a duplicate key, NaN or Infinity, half a surrogate
+        pair, more than `MAX_DEPTH` levels, a key that is not a string, or aliases that add too much. Time and
+        memory are linear in the length of the text.
     """
     return _Reader(text, refuse_flag_words=refuse_flag_words).document()
 
@@ -123,7 +121,7 @@ class _Reader:
     def _scalar(self, event: yaml.ScalarEvent, *, is_key: bool) -> Any:
         text: str = event.value
         if not is_encodable(text):
-            raise _error(event, "half a surrogate pair is no character")
+            raise _error(event, "half a surrogate pair is not a character")
         if event.tag in {"!", "tag:yaml.org,2002:str"} or (event.tag is None and not event.implicit[0]):
             return text
         if event.tag is not None:

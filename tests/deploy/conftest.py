@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -74,7 +75,12 @@ class Project:
 
 @pytest.fixture
 def cloud() -> Iterator[ControlPlane]:
+    from deploy.prepare import filled_policies  # late, as above
+
     with ControlPlane() as plane:
+        env = dict(line.split("=", 1) for line in SETTINGS.split())
+        for stage in ("dev", "staging"):
+            plane.policies[f"mpaas-push-{stage}"] = json.dumps(filled_policies(stage, env)["function"])
         yield plane
 
 

@@ -29,11 +29,13 @@ _NUMBERS = (
     "ActiveMessages", "CreateTime", "DelayMessages", "DelaySeconds", "InactiveMessages", "LastModifyTime",
     "MaximumMessageSize", "MessageRetentionPeriod", "PollingWaitSeconds", "VisibilityTimeout",
 )  # fmt: skip
-QUEUE = "".join(
-    ['<Queue xmlns="http://mns.aliyuncs.com/doc/v1/"><QueueName>q</QueueName>']
-    + [f"<{name}>1</{name}>" for name in _NUMBERS]
-    + ["<LoggingEnabled>False</LoggingEnabled></Queue>"]
-)
+_WEEK = 7 * 24 * 3600
+
+
+def _queue(attributes: dict[str, int]) -> bytes:
+    parts = ['<Queue xmlns="http://mns.aliyuncs.com/doc/v1/"><QueueName>q</QueueName>']
+    parts += [f"<{name}>{attributes.get(name, 1)}</{name}>" for name in _NUMBERS]
+    return "".join([*parts, "<LoggingEnabled>False</LoggingEnabled></Queue>"]).encode()
 
 
 MNS_ERROR = (
@@ -67,6 +69,8 @@ class ControlPlane:
         self.buckets = {"our-uploads"}
         self.service_roles = True
         self.queues_exist = True
+        self.queue = {"VisibilityTimeout": 90, "MessageRetentionPeriod": _WEEK}
+        self.policies: dict[str, str] = {}
         self.account = ACCOUNT
         self.denied: set[str] = set()
         self.calls: list[str] = []
@@ -147,7 +151,7 @@ class ControlPlane:
             self._allow("GetQueueAttributes")
             if not self.queues_exist:
                 raise Refused(404, "QueueNotExist")
-            return QUEUE.encode()
+            return _queue(self.queue)
         if ".log." in host or host.endswith("log.aliyuncs.com"):
             if host.split(".", maxsplit=1)[0] not in self.log_projects:
                 raise Refused(404, "ProjectNotExist")
@@ -171,6 +175,12 @@ class ControlPlane:
             if form["RoleName"] not in self.roles:
                 raise Refused(404, "EntityNotExist.Role")
             return {"Role": {"RoleName": form["RoleName"]}, "RequestId": "1-x"}
+        if action == "ListPoliciesForRole":
+            names = [{"PolicyName": name, "PolicyType": "Custom"} for name in self.policies]
+            return {"Policies": {"Policy": names}, "RequestId": "1-x"}
+        if action == "GetPolicy":
+            document = self.policies[form["PolicyName"]]
+            return {"DefaultPolicyVersion": {"PolicyDocument": document}, "RequestId": "1-x"}
         if action == "CheckServiceLinkedRoleExistence":
             return {"Exists": self.service_roles, "RequestId": "1-x"}
         raise Refused(404, "InvalidAction")

@@ -102,6 +102,63 @@ def test_what_somebody_changed_in_the_console_is_shown_and_set_right(
     assert "nothing would change" in project.run("plan")[1]
 
 
+def test_queues_and_a_role_that_differ_are_shown_with_who_changes_them(
+    project: Project, cloud: ControlPlane
+) -> None:
+    assert project.run("deploy")[0] == 0
+    cloud.queue["VisibilityTimeout"] = 30
+    cloud.policies["mpaas-push-dev"] = '{"Version": "1", "Statement": []}'
+
+    code, planned = project.run("plan")
+
+    assert code == 0
+    lines = planned.splitlines()
+    queue = next(line for line in lines if "mpaas-push-retry-dev" in line)
+    assert all(part in queue for part in ("VisibilityTimeout", "30 s", "at least 90 s"))
+    assert any("policy mpaas-push-dev" in line and "dev-function.json" in line for line in lines)
+    assert "not changed by make deploy, but by make prepare (queues) and an administrator (role)" in planned
+    assert "nothing would change" not in planned
+
+    del cloud.policies["mpaas-push-dev"]
+    assert "policy mpaas-push-dev" in project.run("plan")[1]
+    cloud.denied.add("ListPoliciesForRole")
+    assert "could not compare the role mpaas-push-dev and its policy" in project.run("plan")[1]
+
+
+def test_another_python_is_one_line_and_reaches_functions_and_layer(
+    project: Project, cloud: ControlPlane
+) -> None:
+    assert project.run("deploy")[0] == 0
+    project.replace("s.yaml", "runtime: python3.10", "runtime: python3.12")
+    project.layer.write_bytes(b"a layer of another runtime")
+
+    code, printed = project.run("deploy")
+
+    assert code == 0, printed
+    assert {each["runtime"] for each in cloud.functions.values()} == {"python3.12"}
+    assert all(each["layers"][0].endswith("versions/2") for each in cloud.functions.values())
+    assert "nothing would change" in project.run("plan")[1]
+
+
+def test_a_deployment_that_was_killed_in_the_middle_is_completed_by_the_next(
+    project: Project, cloud: ControlPlane
+) -> None:
+    assert project.run("deploy")[0] == 0
+    # The first function is there with one of its triggers, nothing after it, and no release was recorded.
+    for name in (HTTP, TIMER, EVENT):
+        del cloud.functions[name]
+    for held in (cloud.triggers, cloud.asynchronous, cloud.versions, cloud.aliases):
+        held.clear()
+    cloud.reserved.clear()
+
+    assert "no release is live" in project.run("rollback")[1]
+    code, printed = project.run("deploy")
+
+    assert code == 0, printed
+    assert {"pushes", "retries", "announcements"} == cloud.triggers[QUEUE].keys()
+    assert "nothing would change" in project.run("plan")[1]
+
+
 def test_a_changed_file_and_a_changed_layer_are_seen(project: Project) -> None:
     assert project.run("deploy")[0] == 0
     project.layer.write_bytes(b"another layer")

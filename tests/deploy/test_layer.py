@@ -130,7 +130,7 @@ THIS_VERSION = f"{sys.version_info.major}{sys.version_info.minor}"
 def test_without_an_interpreter_of_the_runtime_a_warning_says_what_it_costs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(deploy.layer, "_install", lambda _runtime, site, **_: site.mkdir())
+    monkeypatch.setattr(deploy.layer, "install_dependencies", lambda _runtime, site, **_: site.mkdir())
     monkeypatch.setattr(deploy.layer, "interpreter", lambda _runtime: None)
 
     layer = build("python3.12", tmp_path)

@@ -93,7 +93,7 @@ def test_anchors_and_merges_are_read_and_nothing_is_shared() -> None:
         ("a: -.INF", "NaN and Infinity are not numbers here"),
         ("a: 1e999", "NaN and Infinity are not numbers here"),
         ("9" * 5000, "a whole number has too many digits"),
-        ('"\\ud800"', "half a surrogate pair is no character"),
+        ('"\\ud800"', "half a surrogate pair is not a character"),
         ("a: !!int '7'", "the tag tag:yaml.org,2002:int is not supported"),
         ("!!set {a}", "the tag tag:yaml.org,2002:set is not supported"),
         ("!mine [a]", "the tag !mine is not supported"),

@@ -72,7 +72,7 @@ def test_the_project_is_valid(validate: Validate) -> None:
         "ok    s.sources.yaml: 7 functions, 10 triggers, 1 message of timers",
         "ok    s.staging.yaml: 4 functions, 7 triggers, 1 message of timers",
         "ok    template.yml: up to date with s.yaml",
-        "ok    deploy/policies/deployer.json: 12 statements",
+        "ok    deploy/policies/deployer.json: 13 statements",
         "ok    deploy/policies/function.json: 7 statements",
         "ok    functions/event_push/rules.yaml: 3 rules",
         "10 checked, no faults",
@@ -771,7 +771,7 @@ SEEDS = [
         DEPLOYER,
         '"ram:CheckServiceLinkedRoleExistence"',
         '"ram:CheckServiceLinkedRoleExistence", "fc:DeleteFunction"',
-        "Statement.9.Resource.0: * is too wide",
+        "Statement.10.Resource.0: * is too wide",
     ),
     *(
         (DEPLOYER, f'"{action}"', '"fc:ListLayers"', f"Statement: a deployment needs {action}")
@@ -806,7 +806,7 @@ SEEDS = [
         DEPLOYER,
         ',\n      "Condition": {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}',
         "",
-        "Statement.11.Action.0: denies fc:CreateTrigger, which a deployment calls",
+        "Statement.12.Action.0: denies fc:CreateTrigger, which a deployment calls",
     ),
     # Rules
     (RULES, "match:", "macth:", "rules.0.macth: "),
