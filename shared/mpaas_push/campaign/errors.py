@@ -1,16 +1,4 @@
-"""What can go wrong with a campaign, below the one base class of the package.
-
-::
-
-    PushError
-    └── CampaignError
-        ├── InvalidCampaign       its document or its audience is wrong: correct it
-        ├── CampaignConflict      its id belongs to another content or file, or its state forbids it
-        ├── UnknownCampaign       there is none of this id
-        ├── AudienceUnreadable    the file is not there, may not be read, or has changed under the campaign
-        ├── StoreUnavailable      Redis cannot be reached, or there is none
-        └── PieceFailed           a piece made no progress and was given up
-"""
+"""What can go wrong with a campaign; `mpaas_push.errors` draws the tree."""
 
 from __future__ import annotations
 
