@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def handler(event: bytes, context: object) -> str:
-    """Send what the rules make of the events and count what became of it; `unmatched` events no rule wants.
+    """Send the messages that the rules make of the events; `unmatched` counts events that no rule selects.
 
     Raises:
         BadRules: rules.yaml is wrong.

@@ -138,12 +138,12 @@ def chunks_of(parts: Iterable[Part], scope: str) -> list[Chunk]:
 
 
 def hand_over(chunks: Sequence[Chunk], worker: Worker) -> tuple[list[AcceptedChunk], list[Outcome]]:
-    """Hand chunks over side by side; return those that the worker has taken, and what became of the others.
+    """Hand chunks over side by side; return those that the worker accepted, and the outcomes of the others.
 
     What the invocation's deadline leaves no time for ends as ``throttled``: it may come again. An error is
     the fate of its own chunk only.
     """
-    # An exception that none of the cases below foresees must not hide what became of the other chunks.
+    # An exception that no case below handles must not hide the results of the other chunks.
     unforeseen = _Failure(OutcomeKind.UNKNOWN, "NoAnswer", "it may have been handed over")
     fates: list[AcceptedChunk | _Failure] = [unforeseen] * len(chunks)
 

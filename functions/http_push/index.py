@@ -104,7 +104,7 @@ def _is_for_worker(tasks: Sequence[PushTask], client: PushClient) -> bool:
 def _handed_over(
     tasks: Sequence[PushTask], client: PushClient, invocation: Invocation, scope: str
 ) -> tuple[list[async_dispatch.AcceptedChunk], list[Outcome]]:
-    """Hand the messages to the worker; return the chunks that it took, and what became of the rest."""
+    """Hand the messages to the worker; return the chunks that it accepted, and the outcomes of the rest."""
     import async_dispatch  # most cold starts send and hand nothing over
     from mpaas_push.functions import Functions
 

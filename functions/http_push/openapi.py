@@ -75,7 +75,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "mpaas-push",
             "version": __version__,
-            "description": "Sends pushes through mPaaS PushSimple and says what became of each.",
+            "description": "Sends pushes through mPaaS PushSimple and returns the outcomes of each.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -98,7 +98,7 @@ def page() -> str:
     assets = files("aws_lambda_powertools.event_handler.openapi") / "swagger_ui"
     script = (assets / "swagger-ui-bundle.min.js").read_text("utf-8")
     style = (assets / "swagger-ui.min.css").read_text("utf-8")
-    # "</" would end the script element that the document stands in.
+    # "</" would end the script element that contains the document.
     spec = json.dumps(document(), ensure_ascii=False).replace("</", "<\\/")
     return generate_swagger_html(spec, script, style, "", None)
 
@@ -162,7 +162,7 @@ _WARNINGS = {
 }
 _OUTCOME: dict[str, Any] = {
     "type": "object",
-    "description": "What became of one request, that is of up to ten targets of one message.",
+    "description": "The result of one request, which has up to ten targets of one message.",
     "required": ["outcome", "targets", "requestId", "resultCode", "resultMessage", "taskId", "attempts"],
     "additionalProperties": False,
     "properties": {
@@ -234,7 +234,7 @@ _TASKS = {
                     },
                     "repeated": {
                         "type": "array",
-                        "description": "Targets of later messages that stand in `targets` already",
+                        "description": "Targets of later messages that are already in `targets`",
                         "items": {
                             "type": "object",
                             "required": ["message", "targets"],
@@ -389,20 +389,20 @@ _PUSH: dict[str, Any] = {
             },
         },
         "400": _problem("Not JSON, or a header or query that cannot be used"),
-        "409": _problem("This Idempotency-Key came with another body before"),
+        "409": _problem("This Idempotency-Key was used with another body"),
         "405": _problem(
-            "Another method than POST",
-            headers={"Allow": {"description": "The methods there are", "schema": {"type": "string"}}},
+            "A method other than POST",
+            headers={"Allow": {"description": "The allowed methods", "schema": {"type": "string"}}},
         ),
         "413": _problem("The body is too long, or holds too many messages or targets"),
         "415": _problem(
-            "No media type or another than application/json; a charset other than UTF-8; encoded"
+            "No media type or one other than application/json, a charset other than UTF-8, or an encoded body"
         ),
         "422": _problem("Invalid, or refused by mPaaS: nothing was sent or accepted", INVALID),
         "500": _problem("Keys, permission or a setting are wrong"),
         "502": _problem("Sent, outcome unknown: sending again may show the push twice"),
         "503": _problem(
-            "Not taken for now; safe to send again",
+            "Not accepted for now; safe to send again",
             headers={"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}},
         ),
     },

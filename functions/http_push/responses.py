@@ -1,6 +1,6 @@
 """Writing responses: outcomes, plans, tasks, health, problems, in the shapes that `openapi` describes.
 
-However much a request holds, what is said about it stays short: every target's fate is listed, but faults,
+However large a request is, its response stays short: every target's fate is listed, but faults,
 warnings and planned requests only up to a limit, with the number of those left out.
 """
 
@@ -35,13 +35,13 @@ STATUS = {
     OutcomeKind.REFUSED: 422,
 }
 RETRY_AFTER_SECONDS = 1
-"""Named to the caller of a throttled push when mPaaS named nothing."""
+"""`Retry-After` of a throttled push when mPaaS named none."""
 MOST_FAULTS = 100
 """Most faults in one response."""
 PLANNED_BYTES = 1 << 20
 """Parameters that one dry run lists, in characters of JSON."""
 TEXT_CHARACTERS = 300
-"""What is shown of an outcome's text."""
+"""Length at which the text of an outcome is cut."""
 
 
 def plan(tasks: Sequence[PushTask], settings: Settings) -> Response[str]:
@@ -171,7 +171,7 @@ def _shown(flat: Iterable[Outcome]) -> list[dict[str, Any]]:
 
 
 def _task(taken: AcceptedChunk) -> dict[str, Any]:
-    """Describe a task. A target of several of its messages stands once in `targets`, then in `repeated`."""
+    """Describe a task. A target of several messages is in `targets` once, then in `repeated`."""
     targets: dict[str, str] = {}
     repeated = []
     for part in taken.chunk.parts:

@@ -1,4 +1,4 @@
-"""Messages of a queue or a topic come: each is sent, or leaves the batch on its own with the reason."""
+"""Messages of queues and topics: each is sent, or leaves the batch on its own with the reason."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mpaas_push.warm import shared_client
 
 
 def handler(event: bytes, context: object) -> str:
-    """Send the messages of a batch and count what became of them.
+    """Send the messages of a batch and return the counts of their outcomes.
 
     Raises:
-        UnreadablePayload: the event is nothing that a queue or a topic delivers.
-        BatchIncomplete: no queue took some of what was not accepted; the batch comes again.
+        UnreadablePayload: the event is not one that a queue or a topic delivers.
+        BatchIncomplete: some messages were not accepted, and no queue took them; the batch is redelivered.
     """
     event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
     client = shared_client()

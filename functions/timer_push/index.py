@@ -1,4 +1,4 @@
-"""A timer ticks: the messages of the trigger's payload go out, or its campaign begins."""
+"""Timer ticks: the messages of the trigger's payload are sent, or its campaign is started."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mpaas_push.warm import shared_client
 
 
 def handler(event: bytes, context: object) -> str:
-    """Send the messages of a tick and count what became of them, or let its campaign be started.
+    """Send the messages of a tick and return the counts of their outcomes, or start its campaign.
 
     Raises:
         UnreadablePayload: the event is not a timer's, or its payload is not JSON.
         InvalidMessage: the payload holds a message that may not be sent; none was sent.
-        BatchIncomplete: no queue took some of what was not accepted; Function Compute repeats the tick.
+        BatchIncomplete: some messages were not accepted, and no queue took them; the tick is repeated.
     """
     event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
     client, tick = shared_client(), tick_of(event)

@@ -1,4 +1,4 @@
-"""A request comes: the message or messages of its body are sent, what became of each target is answered."""
+"""An HTTP request: the messages of its body are sent, and the response lists the outcome of each target."""
 
 from __future__ import annotations
 

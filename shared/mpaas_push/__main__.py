@@ -1,4 +1,4 @@
-"""`python -m mpaas_push`: commands that send and try out. Exit codes: 0 well, 1 a fault, 2 wrongly called."""
+"""`python -m mpaas_push`: commands that send and test. Exit codes: 0 success, 1 failure, 2 usage error."""
 
 from __future__ import annotations
 

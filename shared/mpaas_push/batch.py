@@ -1,6 +1,6 @@
-"""The messages of one event: each ends in exactly one way, whatever becomes of its neighbours.
+"""The messages of one event: each ends in exactly one way, independently of the others.
 
-Function Compute knows no partial answer to an event: raising delivers all of it again, returning acknowledges
+Function Compute accepts no partial result for an event: raising redelivers all of it, returning acknowledges
 all of it. So each message that was not accepted leaves the event on its own: to the retry queue if it may be
 sent again, to the dead-letter queue if not. Only what no queue takes makes the event come again.
 """
@@ -69,7 +69,7 @@ BODY_CHARACTERS, TEXT_CHARACTERS = 2000, 500
 
 @dataclass(frozen=True, kw_only=True)
 class BatchReport:
-    """What became of the messages of an event.
+    """The results of the messages of an event.
 
     Attributes:
         outcomes: Number of outcomes by name, one for each request.
@@ -190,7 +190,7 @@ def send_batch(
         for text in _dead_letters(tasks[entry.indexes[0]], entry.outcomes)
     ]
     (unposted,) = _hand_over(queues, (dead_letter_queue, more))
-    # What may be sent again is never stranded.
+    # A message that may be sent again is never stranded.
     unsettled = _indexes(packs.left + singles.left + unposted.left + unposted.refused)
     undelivered, stranded = _indexes(posted.left), _indexes(posted.left + posted.refused)
     if stranded:
@@ -252,7 +252,7 @@ def _reserved(seconds: float, messages: int) -> float:
 
 
 def _warn_of_misconfiguration(results: Iterable[Iterable[Outcome]]) -> None:
-    """Log one error for all of them: each request has a line of its own, and they have one cause.
+    """Log one error for all of them: they have one cause, and each request has its own log line.
 
     A ledger that can never work has logged its own.
     """
@@ -375,8 +375,8 @@ def _dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
     """Yield the letters of a message that was given up, at least one for each fate.
 
     What was refused can be corrected and sent again; what is unknown may have arrived. So they never share a
-    letter. Beside the original is the message for the targets that are given up, so that it can be sent again
-    to them alone, under the ids of the caller or new ones.
+    dead letter. Beside the original is the message for the targets that are given up, so that it can be sent
+    again to them alone, under the ids of the caller or new ones.
     """
     fates: dict[tuple[OutcomeKind, str | None], list[Outcome]] = {}
     for outcome in (_fate(task, outcome) for outcome in outcomes):
@@ -395,7 +395,7 @@ def _dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
 
 
 def _fate(task: PushTask, outcome: Outcome) -> Outcome:
-    """Return what a letter tells of an outcome: what may have arrived is unknown, whatever came last."""
+    """Return an outcome as a letter reports it: `unknown` if an earlier attempt may have arrived."""
     if outcome.kind is UNKNOWN:
         return outcome
     if outcome.result_code in _UNTOLD:
@@ -409,7 +409,7 @@ def _fate(task: PushTask, outcome: Outcome) -> Outcome:
 
 
 _UNTOLD = {
-    "InProgress": "another invocation was sending it when it was given up; it may have arrived",
+    "InProgress": "another invocation was sending it when this one gave up; it may have arrived",
     "LedgerDown": "the ledger could not tell whether an earlier delivery was sent; it may have arrived",
     "LedgerUnreadable": "the ledger could not tell whether an earlier delivery was sent; it may have arrived",
 }
@@ -422,7 +422,7 @@ def _letters(
     """Yield the letters of one fate.
 
     What is too long has short outcomes, then the beginning of its original; then it becomes several letters,
-    each for some of the targets. What is too long for one target has the target in place of the message.
+    each for some of the targets. A message that is too long even for one target is replaced by its target.
     """
     first, targets = outcomes[0], _targets(outcomes)
     if len(targets) > 1 and sum(map(len, targets)) > BODY_BYTES:  # not worth a try

@@ -1,7 +1,7 @@
-"""The way out: messages are planned, claimed in the ledger, sent side by side, and their outcomes returned.
+"""Sending: messages are planned, claimed in the ledger, sent side by side, and their outcomes returned.
 
 Messages enter, outcomes leave, in the order of the messages. A client is made once and kept warm: it holds
-connections and threads, never a key and never a decision.
+connections and threads, but no keys and no decisions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["PushClient"]
 
 
 class PushClient:
-    """Sends messages to mPaaS and says what became of each.
+    """Sends messages to mPaaS and returns the outcomes of each.
 
     Safe under threads; make one and keep it. With `PUSH_LEDGER_URL` each request is claimed in the `ledger`
     before it is sent, and one that was sent before comes back with the outcome of that time. ::
@@ -130,7 +130,14 @@ class PushClient:
             invocation: Keys and deadline.
         """
         planned = [
-            plan(task.message, self.settings, task.scope, first_moment=task.first_moment) for task in tasks
+            plan(
+                task.message,
+                self.settings,
+                task.scope,
+                first_moment=task.first_moment,
+                too_late=task.too_late,
+            )
+            for task in tasks
         ]
         return self._send([task.message for task in tasks], planned, invocation)
 

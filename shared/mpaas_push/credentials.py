@@ -1,4 +1,4 @@
-"""The AccessKey, looked up at every invocation, since the STS keys of a function's role rotate."""
+"""The AccessKey, looked up in every invocation, since the STS keys of a function's role rotate."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@
     rules:
       - name: order-shipped
         match:
-          source: shop.orders           # text or a list of texts; * stands for any text
+          source: shop.orders           # text or a list of texts; * matches any text
           type: order:Shipped
-          where: data.total > `0`       # JMESPath; or a list, of which all must hold
+          where: data.total > `0`       # JMESPath, or a list of conditions that must all hold
         message:
           title: Order ${data.order.id} is on its way
           targets: ${data.order.customers[].id}
@@ -36,7 +36,7 @@ from mpaas_push.json_text import written_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import message_of
 from mpaas_push.paths import format_path
-from mpaas_push.task import PushTask, absolute_scope, first_moment_of, unreadable
+from mpaas_push.task import PushTask, absolute_scope, first_moment_of, read_message, unreadable
 from mpaas_push.triggers.record import UnreadableElement
 from mpaas_push.yaml_text import read_yaml
 
@@ -82,12 +82,12 @@ class _Strict(BaseModel):
 
 
 class Match(_Strict):
-    """Which events a rule wants: all that is named must hold.
+    """Which events a rule selects: everything named here must match.
 
     Attributes:
-        source: Patterns of the event's source, one of which must fit; ``*`` stands for any text.
+        source: Patterns of the event's source, one of which must match; ``*`` matches any text.
         type: Patterns of its type.
-        subject: Patterns of its subject; an event without one fits none.
+        subject: Patterns of its subject; an event without one matches none.
         where: JMESPath conditions on the event, all of which must hold. What JMESPath calls false (null,
             false, an empty text, list or object) does not hold.
     """
@@ -98,7 +98,7 @@ class Match(_Strict):
     where: Annotated[tuple[Condition, ...], BeforeValidator(_listed)] = ()
 
     def fits(self, event: CloudEvent, facts: dict[str, Any]) -> bool:
-        """Return whether an event is wanted.
+        """Return whether the event matches.
 
         Raises:
             Inapplicable: a condition cannot be applied to this event (see `expressions.find`).
@@ -112,7 +112,7 @@ class Match(_Strict):
 
 
 class Rule(_Strict):
-    """One rule: which events it wants, and the message that each of them becomes.
+    """One rule: which events it selects, and the message that each of them becomes.
 
     Attributes:
         name: Part of the message ids and of every report; unique in its file.
@@ -128,7 +128,7 @@ class Rule(_Strict):
         """Fill the message with what an event says.
 
         Raises:
-            InvalidMessage: a placeholder finds nothing in the event, or what cannot stand in a text.
+            InvalidMessage: a placeholder finds nothing in the event, or a value that a text cannot hold.
         """
         faults: list[Fault] = []
         filled = _filled(self.message, partial(require, event=facts), (), faults)
@@ -146,11 +146,11 @@ class _File(_Strict):
 def read_rules(path: Path, settings: Settings) -> tuple[Rule, ...]:
     """Read and check a file of rules.
 
-    Beside the rules themselves, all of each message is checked that is known without an event.
+    Checks the rules and, of each message, everything that does not depend on an event.
 
     Args:
         path: The file, YAML.
-        settings: As in `messages.messages_of`.
+        settings: As in `reading.messages_of`.
 
     Raises:
         BadRules: the file cannot be read or holds what it may not; the text names each path.
@@ -178,8 +178,8 @@ def tasks_of(
     """Apply every rule to an event; never raises, whatever the event holds.
 
     Returns:
-        The message of each rule that wants the event, and what is wrong for each rule that fails on it; an
-        empty list if no rule wants it. The scope is the event's own and the rule's name.
+        The message of each rule that matches the event, and the faults of each rule that fails on it; an
+        empty list if no rule matches. The scope is the event's own and the rule's name.
     """
     if isinstance(event, UnreadableElement):
         return [unreadable(event, sender)]
@@ -191,11 +191,13 @@ def _task(
     rule: Rule, event: CloudEvent, facts: dict[str, Any], settings: Settings, sender: str
 ) -> PushTask | None:
     payload = None
+    too_late: tuple[Fault, ...] = ()
+    first_moment = first_moment_of(event.moment, time.time())
     try:
         if not rule.match.fits(event, facts):
             return None
         payload = rule.payload(facts)
-        message = message_of(payload, settings)
+        message, too_late = read_message(payload, settings, first_moment)
     except Inapplicable as error:
         message = InvalidMessage([Fault("match.where", str(error))])
     except InvalidMessage as error:
@@ -207,7 +209,8 @@ def _task(
         scope=absolute_scope(sender, f"{event.scope}:{rule.name}"),
         original=event.original,
         message=message,
-        first_moment=first_moment_of(event.moment, time.time()),
+        first_moment=first_moment,
+        too_late=too_late,
         payload=payload if isinstance(message, PushMessage) else None,
     )
 
@@ -217,7 +220,7 @@ def _fits(patterns: tuple[str, ...], text: str | None) -> bool:
 
 
 def _glob(pattern: str) -> str:
-    """Leave `*` its meaning and take it from the others: `?` and `[` are common in names of objects."""
+    """Escape all wildcards but `*`: `?` and `[` are common in names of objects."""
     return re.sub(r"[?\[]", r"[\g<0>]", pattern)
 
 
@@ -294,7 +297,7 @@ def _ambiguous(rule: Rule, before: Sequence[Rule]) -> list[Fault]:
 
 
 def _template_faults(rule: Rule, settings: Settings) -> list[Fault]:
-    """Check of a message what is known without an event: expressions, names, fields without placeholder."""
+    """Check what does not depend on an event: expressions, names, fields without placeholder."""
     faults: list[Fault] = []
     unknown_yet = set()
     known: dict[str, Any] = {}
@@ -319,7 +322,7 @@ def _template_faults(rule: Rule, settings: Settings) -> list[Fault]:
 
 _TARGETS = {"targets", "targetMsgkey"}
 _FROM_SETTINGS = {"appId", "workspaceId"}
-"""Where the file is checked is not always where it is used; without them no message is sent anyway."""
+"""The settings where the file is checked may differ from those where it is used."""
 
 
 def _texts(template: Any) -> Iterator[str]:

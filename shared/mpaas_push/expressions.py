@@ -1,4 +1,4 @@
-"""JMESPath as rules write it: what is wrong with an expression before it runs, what it finds in an event."""
+"""JMESPath in rules: checks an expression before it runs, and evaluates it on an event."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_expression(expression: str) -> str:
     """Return an expression that may be applied to events.
 
     Raises:
-        ValueError: It is no JMESPath, calls a function that does not exist, or has a field where a text is
+        ValueError: It is not JMESPath, calls a function that does not exist, or has a field where a text is
             meant: JMESPath reads ``"CANCELLED"`` and ``CANCELLED`` as fields.
     """
     shown = _shown(expression)

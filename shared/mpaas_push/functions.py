@@ -52,7 +52,7 @@ TIMEOUT_SECONDS = 60.0
 SERVICE_PREFIX = "fc2:"
 """Prefix of a function of an FC 2.0 service, as in ``fc2:service/function``."""
 NOT_REACHED = "NotReached"
-"""Code of a call that was not sent: no connection, or the request could not be written."""
+"""Code of a call that was not sent: there was no connection, or the request could not be written."""
 TASK_EXISTS = "AsyncTaskAlreadyExists"
 """Code with which Function Compute refuses a task that it accepted before."""
 RESPONSE_BYTES = 33 * 1024 * 1024

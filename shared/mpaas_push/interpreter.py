@@ -112,7 +112,7 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
         known = len(self.missing)
         found = self.visit(right, value)
         if right["type"] == "literal" or self._is_true(found):
-            del self.missing[before:known]  # what it stands for is not in question
+            del self.missing[before:known]  # its value is known
         return found
 
     def _refuse(self, before: int) -> None:
@@ -201,7 +201,7 @@ def plain_value(value: Any) -> Any:
 
 FunctionT = TypeVar("FunctionT", bound="Callable[..., Any]")
 _TOO_LARGE = "the result is too large"
-# JMESPath tells types by the names of their classes.
+# JMESPath determines types by class name.
 functions.TYPES_MAP[WrittenFloat.__name__] = "number"
 functions.REVERSE_TYPES_MAP["number"] += (WrittenFloat.__name__,)
 

@@ -1,4 +1,4 @@
-"""Characters that cannot be seen, in ids and settings that somebody copied."""
+"""Invisible characters in ids and settings, as copying leaves them."""
 
 from __future__ import annotations
 

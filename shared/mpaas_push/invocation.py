@@ -1,4 +1,4 @@
-"""One call of a function: who is calling, with which keys, and how long it may take."""
+"""One invocation of a function: its sender, keys and deadline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARGIN_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Invocation:
-    """The data of one invocation; never kept beyond it.
+    """The data of one invocation; never kept longer.
 
     Attributes:
         request_id: Function Compute's id of the invocation; a random one outside of it.
@@ -41,7 +41,7 @@ class Invocation:
         """Read the context that Function Compute passes to a handler; call it first, the clock starts here.
 
         Takes both shapes of the context (with credentials up to Python 3.10, without on 3.12;
-        fc-runtime.md: Context); None stands for a call outside Function Compute, which has no deadline.
+        fc-runtime.md: Context); None means a call outside Function Compute, which has no deadline.
 
         Raises:
             Misconfigured: no complete AccessKey was found.

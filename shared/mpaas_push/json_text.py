@@ -1,4 +1,4 @@
-"""Strict JSON parsing: text or bytes go in, plain Python values come out.
+"""Strict JSON parsing: text or bytes in, plain Python values out.
 
 The standard parser keeps the last of duplicate keys, accepts NaN and Infinity, turns 1e999 into infinity and
 accepts half a surrogate pair. Each of these would silently change what is sent (a target lost from

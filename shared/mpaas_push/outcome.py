@@ -1,4 +1,4 @@
-"""What became of a request: one of five outcomes.
+"""The result of a request: one of five outcomes.
 
 An answer of mPaaS enters (`verdict_of`), a `Verdict` leaves; the client makes an `Outcome` of the last one.
 """
@@ -77,7 +77,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one request, that is of up to ten targets of one message.
+    """The result of one request, which has up to ten targets of one message.
 
     Attributes:
         kind: One of the five outcomes; `str(kind)` is its name.
@@ -142,11 +142,11 @@ class Outcome:
 
     @property
     def accepted(self) -> bool:
-        """Whether mPaaS took the push."""
+        """Whether mPaaS accepted the push."""
         return self.kind is ACCEPTED
 
     def as_json(self) -> dict[str, Any]:
-        """Return the outcome as it stands in an answer: whole target ids, for the caller who gave them."""
+        """Return the outcome as JSON for a response: with full target ids, since the caller sent them."""
         answer: dict[str, Any] = {
             "outcome": self.kind.value,
             "targets": dict(self.targets),
@@ -176,11 +176,11 @@ def ids_for_log(targets: Mapping[str, str | None]) -> list[str | None]:
 
 
 def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
-    """Judge an answer of mPaaS or of the gateway before it; never raises, whatever came.
+    """Judge a response of mPaaS or of its gateway; never raises, whatever it contains.
 
     HTTP 200 alone means nothing (pushsimple.md: Response): accepted is ResultCode ``OK`` or ``100`` together
     with a `PushResult` that is absent (2019-08-21) or successful. An answer that cannot be read, or could be
-    read in two ways, is `unknown`: another key that speaks of success or failure makes an accepted push
+    read in two ways, is `unknown`: another key that reports success or failure makes an accepted push
     doubtful, and whatever claims success makes a failure doubtful.
 
     Args:
@@ -246,7 +246,7 @@ def _business(
 def _gateway_error(
     answer: dict[str, Any], status: int, request_id: str | None, retry_after: float | None
 ) -> Verdict:
-    """Judge an answer without a result: it never means that a push was accepted."""
+    """Judge a response without a result: it never means that a push was accepted."""
     code = _text(answer.get("Code")) or f"HTTP{status}"
     known = find_code(code)
     if known is not None:
@@ -298,7 +298,7 @@ def _means_success(value: object) -> bool:
 
 
 class _DuplicateKeys(Exception):
-    """An object has a key twice, and readers differ in which one counts."""
+    """An object has a duplicate key, and parsers differ in which value they keep."""
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -308,7 +308,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse_constant)

@@ -1,4 +1,4 @@
-"""A message on its way into a queue of MNS, and how long and how late it may be."""
+"""A message to be sent to an MNS queue, and the limits of its length and delay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_DELAY_SECONDS = 3 * 24 * 3600
 
 @dataclass(frozen=True)
 class QueueMessage:
-    """A message on its way into a queue.
+    """A message to be sent to a queue.
 
     Attributes:
         queue: Name of the queue.

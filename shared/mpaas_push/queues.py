@@ -40,7 +40,7 @@ BATCH = 16
 BATCH_BYTES = 64 * 1024
 """Of Base64, to which each message is filled up on its own."""
 CONNECTIONS = 8
-"""Requests under way at once."""
+"""Concurrent requests."""
 TIMEOUT_SECONDS = 5.0
 """For a request and its answer; less where less time is left."""
 PATIENCE_SECONDS = 60.0
@@ -53,12 +53,12 @@ CODE_CHARACTERS = 100
 
 
 class HandOver(Enum):
-    """What became of a message on its way into a queue."""
+    """The result of sending a message to a queue."""
 
     TAKEN = auto()
     """It is surely in the queue."""
     FAILED = auto()
-    """It may not be in the queue, which may take it another time."""
+    """It may not be in the queue; a later attempt may succeed."""
     REFUSED = auto()
     """The queue does not take this message: it is too long for it, or wrong. Others are taken."""
 
@@ -67,7 +67,7 @@ class Queues(Protocol):
     """Where messages can be handed over."""
 
     def hand_over(self, messages: Sequence[QueueMessage]) -> list[HandOver]:
-        """Put messages into their queues and say what became of each; never raises."""
+        """Put messages into their queues and return the result of each; never raises."""
 
 
 class MnsQueues:
@@ -92,10 +92,10 @@ class MnsQueues:
         self._lock = threading.Lock()
 
     def hand_over(self, messages: Sequence[QueueMessage]) -> list[HandOver]:
-        """Put messages into their queues, and say what became of each.
+        """Put messages into their queues and return the result of each.
 
         Up to 16 go in one request, and some requests go side by side. What was not taken is tried again
-        until no time is left, unless MNS said that it never will. A request whose answer was lost is tried
+        until no time is left, unless MNS said that it never will. A request whose response was lost is tried
         again too: its messages may be in the queue twice, which is better than their whole batch twice.
         Where MNS refuses a request for one of its messages, the others go in requests without it.
         """
@@ -149,7 +149,7 @@ class MnsQueues:
             self._idle.pop().close()
 
     def _send(self, messages: Sequence[QueueMessage]) -> list[_NotTaken | None]:
-        """Send one request and return what became of each message.
+        """Send one request and return the result of each message.
 
         Raises:
             _NotTaken: no message of it was surely taken.
@@ -181,7 +181,7 @@ class _NotTaken(Exception):
 
     Attributes:
         code: Why.
-        permanent: It never will be, as long as nobody changes anything.
+        permanent: A later attempt will fail, too, until the configuration is corrected.
         refused: And that is because of the message itself, or of one in the request.
     """
 
@@ -206,7 +206,7 @@ def _own_endpoint() -> str:
 
 
 def _entries(status: int, document: str, count: int) -> list[_NotTaken | None]:
-    """Read what became of each of so many messages: None when it was taken.
+    """Read the result of each message: None if it was accepted.
 
     Raises:
         _NotTaken: the answer does not speak of each message.
@@ -225,7 +225,7 @@ def _entries(status: int, document: str, count: int) -> list[_NotTaken | None]:
 
 
 def _failure_of(entry: dict[str, str]) -> _NotTaken | None:
-    """Read what became of one message; a code that is not known to be permanent is not."""
+    """Read the result of one message; a code that is not known to be permanent counts as temporary."""
     if "MessageId" in entry and "ErrorCode" not in entry:
         return None
     code = entry.get("ErrorCode", "NoMessageId")[:CODE_CHARACTERS]
@@ -237,7 +237,7 @@ def _failure_of(entry: dict[str, str]) -> _NotTaken | None:
 
 
 _PERMANENT = re.compile(r"Invalid|AccessDenied$|QueueNotExist$")
-"""Codes that stay the same however often a message is sent, until somebody corrects the configuration."""
+"""Codes that stay the same however often a message is sent, until the configuration is corrected."""
 _REFUSED = re.compile(r"InvalidArgument$|Malformed|Message(Body)?(TooLarge|TooLong)")
 """Codes that speak of the message itself. Queues may take less than 64 KB: `MaximumMessageSize`."""
 

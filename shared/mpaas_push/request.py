@@ -34,7 +34,7 @@ _FIELDS = tuple(
     for name, info in PushMessage.model_fields.items()
     if name not in {"targets", "target_msgkey", "strategy_content"}
 )
-"""Attribute, name on the page and name on the wire of each parameter that is sent as it stands."""
+"""Attribute, name on the page and name on the wire of each parameter that is sent unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +51,26 @@ class PushRequest:
     """One PushSimple call: its parameters by wire name, all text, and the targets among them.
 
     Attributes:
-        parameters: Form fields in the order they are sent, with the validity that the message was given.
+        parameters: Form fields in the order they are sent, with the original validity of the message.
         targets: Message id of each target, one to ten.
         message: The message that it is a part of.
         expires: When its validity ends, in Unix seconds. None for a timed or loop push: its validity begins
             when mPaaS sends it.
+        too_late: Why it must not be sent any more, although it may have been before.
     """
 
     parameters: Mapping[str, str] = field(repr=False)
     targets: Mapping[str, str] = field(repr=False)
     message: PushMessage = field(repr=False)
     expires: float | None = field(default=None, compare=False)
+    too_late: tuple[Fault, ...] = field(default=(), repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"PushSimple to {', '.join(map(mask_id, self.targets))}"
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the message as it was given, however its JSON is written.
+        """A hash of the original message, independent of how its JSON is written.
 
         Targets, app and workspace are not in it (they identify the push), nor is the validity that is left.
         """
@@ -83,9 +85,9 @@ class PushRequest:
         return math.inf if self.expires is None else self.expires - time.time()
 
     def signed(self, credentials: Credentials, settings: Settings) -> SignedRequest:
-        """Sign the request with a fresh nonce and time; every try needs a signature of its own.
+        """Sign the request with a fresh nonce and time; every attempt needs a new signature.
 
-        It names the validity that is left; one that has ended is sent as it was given.
+        It states the remaining validity, or the original one if that has ended.
         """
         request = PushSimpleRequest()
         request.set_version(settings.api_version.value)
@@ -153,8 +155,9 @@ def plan(
     position: int = 0,
     *,
     first_moment: float | None = None,
+    too_late: tuple[Fault, ...] = (),
 ) -> tuple[PushRequest, ...] | InvalidMessage:
-    """Return the requests of a message or what is wrong with it; never raises. Nothing is sent.
+    """Return the requests of a message, or its faults; never raises. Nothing is sent.
 
     Args:
         message: The message, or why it could not be read.
@@ -162,11 +165,12 @@ def plan(
         scope: What the message ids are derived from.
         position: Index of the message among those of the same event.
         first_moment: When the push was asked for.
+        too_late: As in `PushRequest`.
     """
     if isinstance(message, InvalidMessage):
         return message
     try:
-        return requests_of(message, settings, scope, position, first_moment=first_moment)
+        return requests_of(message, settings, scope, position, first_moment=first_moment, too_late=too_late)
     except InvalidMessage as error:
         return error
 
@@ -178,6 +182,7 @@ def requests_of(
     position: int = 0,
     *,
     first_moment: float | None = None,
+    too_late: tuple[Fault, ...] = (),
 ) -> tuple[PushRequest, ...]:
     """Turn a message into requests of at most ten targets, in the order of its targets.
 
@@ -187,6 +192,7 @@ def requests_of(
         scope: What the message ids are derived from (see `targets.addressed`).
         position: Index of the message among those of the same event.
         first_moment: When the push was asked for, in Unix seconds; now by default. Its validity began then.
+        too_late: As in `PushRequest`.
 
     Raises:
         InvalidMessage: no app or workspace is named anywhere, or the API version of the settings lacks a
@@ -207,6 +213,7 @@ def requests_of(
             targets=portion,
             message=message,
             expires=expires,
+            too_late=too_late,
         )
         for portion in slices(addressed(message, scope, position))
     )
@@ -228,7 +235,7 @@ def _parameters(message: PushMessage, settings: Settings) -> dict[str, str]:
             faults.append(Fault(alias, f"is required: set it in the message or in {_REQUIRED[alias]}"))
     if not is_encodable("".join(parameters.values())):
         faults += [
-            Fault(alias, "holds half a surrogate pair, which is no character")
+            Fault(alias, "holds half a surrogate pair, which is not a character")
             for _, alias, wire_name in _FIELDS
             if not is_encodable(parameters.get(wire_name, ""))
         ]

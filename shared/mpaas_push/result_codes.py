@@ -1,6 +1,6 @@
-"""The table of result codes: a code enters, the outcome that it means leaves.
+"""The table of result codes: a code in, its outcome out.
 
-Beside the codes of mPaaS stand those of the gateway before it (pushsimple.md: Result codes, Gateway errors).
+It has the codes of mPaaS and those of its gateway (pushsimple.md: Result codes, Gateway errors).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class OutcomeKind(str, Enum):
     """The five things that can become of a request (a str, so that it reads well in JSON and logs)."""
 
     ACCEPTED = "accepted"
-    """mPaaS took the push; delivery to the phone is asynchronous."""
+    """mPaaS accepted the push; delivery to the phone is asynchronous."""
     REFUSED = "refused"
     """The message is wrong. Correct it; the same message will be refused again."""
     MISCONFIGURED = "misconfigured"
     """Keys, permission, app id or endpoint are wrong. An operator must act."""
     THROTTLED = "throttled"
-    """Not taken for now: refused for load, or never sent. Safe to send again."""
+    """Not accepted for now: rejected for load, or never sent. Safe to send again."""
     UNKNOWN = "unknown"
     """Sent, no verdict. It may have been accepted: sending again may show the push twice."""
 
@@ -46,7 +46,7 @@ class Code(NamedTuple):
     """A result code, or the beginning of one when it ends in ``*``.
 
     Attributes:
-        code: As it stands in `ResultCode` or in a gateway error's `Code`.
+        code: The value of `ResultCode`, or of `Code` in a gateway error.
         kind: The outcome that it means.
         meaning: In a few words.
         source: Where it is documented; OLD is the server demo of 2014-2018.
@@ -115,7 +115,7 @@ CODES = (
     Code("8013", MISCONFIGURED, "INVALID_TENANT_ID: check MPAAS_TENANT_ID", _TEMPLATE_PAGE),
     Code("8014", MISCONFIGURED, "ACCOUNT_NO_PERMISSION", _TEMPLATE_PAGE),
     Code("800*", REFUSED, "the device or user cannot be reached", _OLD),
-    Code("9000", UNKNOWN, "SYSTEM_ERROR: accepted or not, nobody knows", _TEMPLATE_PAGE),
+    Code("9000", UNKNOWN, "SYSTEM_ERROR: it may have been accepted", _TEMPLATE_PAGE),
     Code("InvalidAccessKeyId*", MISCONFIGURED, "the AccessKey does not exist or is inactive", _GATEWAY),
     Code("SignatureDoesNotMatch", MISCONFIGURED, "the AccessKey's secret is wrong", _GATEWAY),
     Code("InvalidSignatureMethod", MISCONFIGURED, "the signature method is not supported", _GATEWAY),
@@ -133,8 +133,8 @@ CODES = (
     Code("Throttling*", THROTTLED, "refused for load", _GATEWAY),
     Code("Missing*", REFUSED, "a parameter is missing", _GATEWAY),
     Code("Invalid*", REFUSED, "a parameter is wrong", _GATEWAY),
-    Code("InternalError", UNKNOWN, "the gateway failed: accepted or not, nobody knows", _GATEWAY),
-    Code("ServiceUnavailable", UNKNOWN, "the service failed: accepted or not, nobody knows", _GATEWAY),
+    Code("InternalError", UNKNOWN, "the gateway failed: the push may have been accepted", _GATEWAY),
+    Code("ServiceUnavailable", UNKNOWN, "the service failed: the push may have been accepted", _GATEWAY),
 )
 """Every code that is known, each with the outcome it means (pushsimple.md: Result codes, Gateway errors)."""
 
@@ -145,7 +145,7 @@ def find_code(code: str) -> Code | None:
 
 
 def is_documented(code: str) -> bool:
-    """Return whether a code stands in the table as a whole."""
+    """Return whether the whole code is in the table."""
     return code in _EXACT
 
 

@@ -1,6 +1,6 @@
-"""The attempts of one request: sent, and retried where that is safe, until its outcome is known.
+"""The attempts of one request, which is retried where that is safe until its outcome is known.
 
-A request goes in, an outcome comes out. An exception becomes an outcome, too: see `Attempts.failed`.
+A request in, an outcome out. An exception becomes an outcome, too: see `Attempts.failed`.
 """
 
 from __future__ import annotations
@@ -104,6 +104,9 @@ class Attempts:
                 code="NotSent",
                 message="no time was left in this invocation; safe to send again",
             )
+        if self._request.too_late:
+            text = f"not sent: {'; '.join(map(str, self._request.too_late))}"
+            return Verdict(kind=REFUSED, code="InvalidMessage", message=text)
         if self._validity_left() <= 0:
             seconds = self._request.message.expired_seconds
             text = f"not sent: its validity of {seconds} s had ended (PUSH_LATE=send sends it nevertheless)"
@@ -128,7 +131,7 @@ class Attempts:
 
     def _outcome(self, verdict: Verdict) -> Outcome:
         if self._unknown and verdict.kind is not ACCEPTED:
-            # An earlier attempt may have arrived, whatever became of the last one.
+            # An earlier attempt may have arrived, whatever the result of the last one.
             verdict = self._unknown
         elif self._may_have_arrived and verdict.kind is not ACCEPTED:
             words = verdict.message or verdict.code

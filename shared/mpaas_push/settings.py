@@ -30,7 +30,7 @@ class ApiVersion(str, Enum):
     """Version of the mPaaS API that a request names."""
 
     V2019_08_21 = "2019-08-21"
-    """The 13 parameters that `aliyun-python-sdk-mpaas` 1.0.0 knows."""
+    """The 13 parameters that `aliyun-python-sdk-mpaas` 1.0.0 supports."""
     V2020_10_28 = "2020-10-28"
     """All 34 parameters."""
 
@@ -39,7 +39,7 @@ class OnUnknown(str, Enum):
     """What to do with a request that was sent and got no verdict."""
 
     REPORT = "report"
-    """Answer `unknown`; never send it again by itself."""
+    """Report `unknown`; never send it again automatically."""
     RETRY = "retry"
     """Send it again with the same message ids; a phone may show the push twice."""
 
@@ -59,7 +59,7 @@ class Late(str, Enum):
     EXPIRE = "expire"
     """Give it up: it comes to `refused` with result code `Expired`."""
     SEND = "send"
-    """Send it all the same, with the validity that it was given."""
+    """Send it anyway, with its original validity."""
 
 
 class _WrongValue(ValueError):
@@ -198,9 +198,7 @@ class Settings(BaseModel):
     ] = ApiVersion.V2020_10_28
     concurrency: Annotated[
         int,
-        Field(
-            alias="PUSH_CONCURRENCY", description="requests under way at once in one invocation", ge=1, le=256
-        ),
+        Field(alias="PUSH_CONCURRENCY", description="concurrent requests in one invocation", ge=1, le=256),
     ] = 50
     connect_timeout: Annotated[
         float,
@@ -212,16 +210,14 @@ class Settings(BaseModel):
         float,
         Field(
             alias="PUSH_READ_TIMEOUT_SECONDS",
-            description="longest silence while an answer is due",
+            description="longest wait for data of a response",
             gt=0,
             le=300,
         ),
     ] = 10.0
     max_attempts: Annotated[
         int,
-        Field(
-            alias="PUSH_MAX_ATTEMPTS", description="how often one request is tried at the most", ge=1, le=20
-        ),
+        Field(alias="PUSH_MAX_ATTEMPTS", description="most attempts of one request", ge=1, le=20),
     ] = 4
     on_unknown: Annotated[
         OnUnknown,
@@ -275,7 +271,7 @@ class Settings(BaseModel):
         str | None,
         Field(
             alias="PUSH_WORKER_FUNCTION",
-            description="function that takes over HTTP requests which nobody waits for; a `queue_push` can",
+            description="function that takes over asynchronous HTTP requests, such as `queue_push`",
         ),
         AfterValidator(lambda name: name and _function_name(name)),
     ] = None
@@ -420,7 +416,7 @@ class Settings(BaseModel):
     def defaults(self) -> dict[str, str]:
         """What a message that names no app, workspace or tenant gets, by the page's names."""
         named = {"appId": self.app_id, "workspaceId": self.workspace_id}
-        if self.api_version is not ApiVersion.V2019_08_21:  # which knows no tenants
+        if self.api_version is not ApiVersion.V2019_08_21:  # which has no tenants
             named["tenantId"] = self.tenant_id
         return {name: value for name, value in named.items() if value}
 

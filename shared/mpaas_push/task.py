@@ -1,4 +1,4 @@
-"""What every trigger makes of a message: the message, and what makes its ids and attempts its own.
+"""The common form of a message from any trigger: with its scope, attempt and first moment.
 
 A record of a queue enters `tasks_of`, with or without the envelope in which it waits in the retry queue.
 """
@@ -9,6 +9,7 @@ import json
 import math
 import time
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault, InvalidMessage
@@ -31,6 +32,7 @@ __all__ = [
     "compact_json",
     "first_moment_of",
     "packed",
+    "read_message",
     "tasks_of",
     "unreadable",
 ]
@@ -49,10 +51,12 @@ class PushTask:
         message: The message, or what is wrong with it.
         first_moment: When the push was asked for, in Unix seconds: the tick, the publication, the event's
             `time`, the HTTP request. Its validity counts from here, however often it is tried.
-        payload: The message as JSON, as it was given.
+        payload: The original message as JSON.
         attempt: Which attempt this is, from 1.
         derived: The ids in its `targetMsgkey` were derived from an earlier event, not given by the caller.
         may_have_arrived: An earlier attempt was sent, with an unknown outcome.
+        too_late: What is wrong with the message by now, although it was valid when it was asked for: a time
+            in it has passed. It is not sent any more, but it may have been before.
     """
 
     scope: str
@@ -63,6 +67,7 @@ class PushTask:
     attempt: int = 1
     derived: bool = False
     may_have_arrived: bool = False
+    too_late: tuple[Fault, ...] = ()
 
     @property
     def names_ids(self) -> bool:
@@ -83,7 +88,7 @@ class PushTask:
         """Return the message for some of its targets, as JSON.
 
         It names its app, workspace and tenant, also where they came from the settings, and says so if it has
-        no tenant: whoever reads it with other settings sends it to the same people.
+        no tenant: a function with other settings then sends it to the same targets.
 
         Args:
             targets: The message id of each target.
@@ -100,7 +105,7 @@ class PushTask:
         return payload | ({"targetMsgkey": dict(targets)} if with_ids else {"targets": list(targets)})
 
     def envelope(self, targets: Mapping[str, str | None], attempt: int) -> dict[str, Any]:
-        """Return the message for some of its targets with all that another attempt has to know, as JSON.
+        """Return the message for some of its targets with everything that another attempt needs, as JSON.
 
         `tasks_of` reads it again, alone or `packed`.
 
@@ -129,6 +134,28 @@ def packed(envelopes: Sequence[str]) -> str:
     if len(envelopes) == 1:
         return envelopes[0]
     return f'{{"{RETRY_KEY}":{{"count":{len(envelopes)}}},"messages":[{",".join(envelopes)}]}}'
+
+
+def read_message(
+    payload: Any, settings: Settings, first_moment: float
+) -> tuple[PushMessage | InvalidMessage, tuple[Fault, ...]]:
+    """Read the message of a push that may have come before, and what makes it too late by now; never raises.
+
+    Args:
+        payload: The message, as JSON.
+        settings: Its defaults, and the levels of the open rules.
+        first_moment: When the push was asked for, in Unix seconds.
+    """
+    message = message_of(payload, settings)
+    if isinstance(message, PushMessage) or not isinstance(payload, dict) or "strategyType" not in payload:
+        return message, ()
+    then = datetime.fromtimestamp(first_moment, timezone.utc)
+    levels = settings.constraint_levels
+    try:
+        valid = PushMessage.parse(payload, defaults=settings.defaults, levels=levels, clock=lambda: then)
+    except InvalidMessage:
+        return message, ()
+    return valid, message.faults
 
 
 def absolute_scope(sender: str, own: str) -> str:
@@ -180,7 +207,7 @@ def tasks_of(record: RecordOrError, settings: Settings, sender: str = "") -> lis
 
 
 def unreadable(element: UnreadableElement, sender: str = "") -> PushTask:
-    """Return what stands for an element of an event that could not be read."""
+    """Return the task of an element of an event that could not be read."""
     return PushTask(
         scope=absolute_scope(sender, element.scope),
         original=element.original,
@@ -190,7 +217,7 @@ def unreadable(element: UnreadableElement, sender: str = "") -> PushTask:
 
 
 def first_moment_of(told: Any, now: float) -> float:
-    """Return when a push was asked for: as an event tells it, but never in the future; now where it does not.
+    """Return when a push was requested: the time in the event, but never in the future; now if it has none.
 
     Args:
         told: Unix seconds; anything else tells nothing.
@@ -216,17 +243,21 @@ def _read(task: PushTask, settings: Settings, now: float) -> PushTask:
     """Read the payload of a task, a message or an envelope with one."""
     payload = task.payload
     if not _is_envelope(payload):
-        return replace(task, message=message_of(payload, settings))
+        read, too_late = read_message(payload, settings, task.first_moment)
+        return replace(task, message=read, too_late=too_late)
     retry, message = payload[RETRY_KEY], payload.get("message")
-    # Version 0.1 wrote no moment: its messages count from their way into the retry queue.
+    # Version 0.1 wrote no moment: the validity counts from when the message entered the retry queue.
     told = retry.get("firstMoment", task.first_moment)
     if retry.get("noTenant") is True and isinstance(message, dict):
         message = {"tenantId": "", **message}
+    first_moment = first_moment_of(told, now)
+    read, too_late = read_message(message, settings, first_moment)
     return replace(
         task,
         scope=retry["scope"] if isinstance(retry.get("scope"), str) else task.scope,
-        message=message_of(message, settings),
-        first_moment=first_moment_of(told, now),
+        message=read,
+        too_late=too_late,
+        first_moment=first_moment,
         payload=message,
         attempt=max(retry["attempt"], 1) if type(retry.get("attempt")) is int else 1,
         derived=retry.get("derived") is True,

@@ -1,4 +1,4 @@
-"""HTTPS to mPaaS: a signed request goes in, a verdict comes out, never an exception.
+"""HTTPS to mPaaS: a signed request in, a verdict out, never an exception.
 
 Threads share open connections. A request is written in one piece.
 """
@@ -133,12 +133,12 @@ class Transport:
 
 
 def _is_stale(used: float) -> bool:
-    # Wall time: the monotonic clock of a frozen instance may stand still.
+    # Wall time: the monotonic clock of a frozen instance may not advance.
     return abs(time.time() - used) > IDLE_LIMIT_SECONDS
 
 
 def _unopened(error: OSError) -> Verdict:
-    """Judge a connection that never opened."""
+    """Judge a connection that was never established."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return Verdict(
             kind=MISCONFIGURED,

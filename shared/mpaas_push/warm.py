@@ -1,4 +1,4 @@
-"""What a warm instance of a function keeps between calls: the client, with connections and settings."""
+"""State that a warm instance keeps between calls: the client, with its connections and settings."""
 
 from __future__ import annotations
 

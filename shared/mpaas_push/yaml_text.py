@@ -1,4 +1,4 @@
-"""Strict reading of YAML: text enters, plain JSON values leave, as from `json_text`.
+"""Strict reading of YAML: text in, plain JSON values out, as from `json_text`.
 
 PyYAML parses; its constructor is not used. That one reads YAML 1.1, in which `22:22` is 1342, `1_000` is
 1000, `010` is 8 and `no` is false, keeps the last of two equal keys, and lets ten lines of aliases stand for
@@ -109,7 +109,7 @@ class _Reader:
     def _copy(self, value: Any, depth: int, event: yaml.Event) -> Any:
         self._copies_left -= 1
         if self._copies_left < 0:
-            raise _error(event, "aliases stand for too many values: write some of them out")
+            raise _error(event, "aliases expand to too many values: write some of them out")
         if isinstance(value, (dict, list)) and depth >= MAX_DEPTH:
             raise _error(event, f"more than {MAX_DEPTH} levels of maps and lists")
         if isinstance(value, dict):

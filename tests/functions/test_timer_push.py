@@ -226,4 +226,4 @@ def test_what_has_come_too_late_since_the_tick_does_not_end_what_is_repeated_bes
             assert answer["outcomes"] == {"refused": 1, "accepted": 1}
             assert stack.accepted == ["user-1"]
             (letter,) = stack.parcels("dead")
-            assert (letter["reason"], letter["targets"]) == ("refused", ["timed"])
+            assert (letter["reason"], letter["message"]["targets"]) == ("refused", ["timed"])

@@ -24,7 +24,7 @@ from mpaas_push.triggers.queue import records_of
 from mpaas_push.triggers.record import QueueRecord
 from tests.functions.queue_stack import APP, opened, to
 from tests.mns_answers import bodies, error, taking
-from tests.servers import Server, close, reply
+from tests.servers import OK, Server, close, reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -522,6 +522,45 @@ def test_what_another_invocation_was_sending_is_given_up_as_unknown(
     assert letter["reason"] == "unknown"
     assert "may have arrived" in letter["detail"]
     assert {outcome["outcome"] for outcome in letter["outcomes"]} == {"unknown"}
+
+
+# --- What has come too late ----------------------------------------------------------------------------
+
+
+def timed(batches: Batches, env: dict[str, Any]) -> list[PushTask]:
+    """A push of an hour ago whose time passed half an hour ago."""
+    now = time.time()
+    strategy = {"strategyType": 1, "strategyContent": {"fixedTime": int((now - 1800) * 1000)}}
+    record = QueueRecord("M1", to("user-1", **strategy), "{}", moment=now - 3600)
+    return tasks_of(record, batches.settings(**env), batches.sender)
+
+
+@pytest.mark.parametrize("came_before", [False, True])
+def test_a_timed_push_that_comes_again_too_late_is_what_the_ledger_knows_of_it(
+    batches: Batches, redis_server: RedisServer, *, came_before: bool
+) -> None:
+    env: dict[str, Any] = {"PUSH_LEDGER_URL": redis_server.url}
+    (task,) = timed(batches, env)
+    assert isinstance(task.message, PushMessage)
+    assert task.too_late
+    if came_before:
+        with Server(reply(OK)) as mpaas:
+            batches.settle([replace(task, too_late=())], MPAAS_ENDPOINT=mpaas.url, **env)
+
+    report = batches.settle([task], **env)
+
+    assert report.outcomes == ({"accepted": 1} if came_before else {"refused": 1})
+    assert batches.sandbox.inbox() == []
+    assert [letter["message"]["targets"] for letter in batches.letters()] == (
+        [] if came_before else [["user-1"]]
+    )
+
+
+def test_a_new_push_whose_time_has_passed_is_refused(batches: Batches) -> None:
+    strategy = {"strategyType": 1, "strategyContent": {"fixedTime": int((time.time() - 60) * 1000)}}
+
+    assert batches.send(to("user-1", **strategy)).outcomes == {"refused": 1}
+    assert "fixedTime" in batches.letters()[0]["detail"]
 
 
 # --- What may have arrived -----------------------------------------------------------------------------

@@ -472,7 +472,7 @@ def test_a_word_that_may_be_a_flag_is_a_fault_that_names_what_to_write(tmp_path:
 
 def test_aliases_that_stand_for_a_billion_values_are_refused(tmp_path: Path) -> None:
     laughter = "a0: &a0 [ha, ha]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
-    with pytest.raises(BadRules, match="aliases stand for too many values"):
+    with pytest.raises(BadRules, match="aliases expand to too many values"):
         read(tmp_path, text=laughter)
 
 
@@ -492,3 +492,16 @@ def test_a_dead_letter_quotes_the_event_as_it_came(tmp_path: Path) -> None:
         "aliyunregionid": "cn-hangzhou",
         "data": {"name": "Ann", "user": "u1"},
     }
+
+
+# --- Events that come again
+
+
+def test_a_push_whose_time_has_passed_since_its_event_is_a_message_that_is_too_late(tmp_path: Path) -> None:
+    timed = rule(strategyType=1, strategyContent={"fixedTime": "${data.at}"})
+    data = {"name": "Ann", "user": "u1", "at": 1_764_300_000_000}
+
+    task = applied(tmp_path, timed, event(data=data, time="2025-11-28T03:00:00Z"))
+    assert isinstance(task.message, PushMessage)
+    assert [fault.field for fault in task.too_late] == ["strategyContent.fixedTime"]
+    assert "fixedTime" in faults(tmp_path, timed, event(data=data, time="2025-11-28T04:00:00Z"))

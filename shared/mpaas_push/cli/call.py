@@ -1,4 +1,4 @@
-"""`call [METHOD] PATH`: send a request to the HTTP function, signed where its trigger wants it."""
+"""`call [METHOD] PATH`: send a request to the HTTP function, signed if its trigger requires that."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 class NoResponse(PushError):
-    """The request was sent and may have been served; nobody knows."""
+    """The request was sent and may have been served."""
 
 
 def request_function(
@@ -136,7 +136,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _exchange(method: str, url: SplitResult, headers: dict[str, str], body: bytes) -> HttpResponse:
-    """Send a request on a connection of its own and return the response.
+    """Send a request on a new connection and return the response.
 
     Raises:
         Misconfigured: there is no connection to the address, or path or method cannot be sent.

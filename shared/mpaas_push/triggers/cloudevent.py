@@ -1,4 +1,4 @@
-"""Events for event functions: CloudEvents 1.0, and all that can be read as such
+"""Events for event functions: CloudEvents 1.0, and everything that can be read as such
 (fc-runtime.md: Cloud events).
 
 `events_of` is the one entry for an event function; `event_of` reads exactly one CloudEvent.

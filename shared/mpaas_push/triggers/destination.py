@@ -52,7 +52,7 @@ class FailedInvocation(NamedTuple):
     Attributes:
         payload: The event that it was called with.
         function_arn: The function, as the record names it.
-        moment: When the record was written, in Unix seconds; None if it does not tell.
+        moment: When the record was written, in Unix seconds; None if it does not say.
     """
 
     payload: bytes
@@ -65,7 +65,7 @@ def unwrap_failed_invocation(event: bytes, invocation: Invocation) -> tuple[byte
 
     The record of a failed invocation gives way to the payload that failed. What that function sends keeps
     its message ids in every function that takes over its failures, so that a ledger knows what was sent. An
-    event that does not tell its age is at least as old as the record.
+    event that does not state its age is at least as old as the record.
 
     Args:
         event: Whatever the function was called with.
@@ -95,7 +95,7 @@ def failure_of(event: bytes) -> FailedInvocation | None:
 
 
 def _inner(event: bytes) -> FailedInvocation | None:
-    # Batches can be large: most events are told apart without reading them.
+    # Batches can be large: most events are recognised without parsing them.
     if b'"requestPayload"' not in event:
         return None
     try:

@@ -96,7 +96,7 @@ def records_of(event: bytes) -> list[RecordOrError]:
     told apart there.
 
     Raises:
-        UnreadablePayload: The payload is no array and no such message.
+        UnreadablePayload: The payload is neither an array nor such a message.
     """
     expected = f"{_EXPECTED} ({_SOURCES})"
     elements, bare = elements_of(event, expected)
@@ -169,7 +169,7 @@ def _mns(data: dict[str, Any], around: _Around) -> QueueRecord:
 
 def _kafka(data: dict[str, Any], around: _Around) -> QueueRecord:
     record = shaped(data, KafkaRecord, "a record of Kafka", original=around.element)
-    # A topic that is deleted and made anew counts its offsets from 0 again.
+    # A topic that is deleted and created again counts its offsets from 0.
     position = (record.topic, record.partition, record.offset, record.timestamp)
     moment = moment_of(record.timestamp)
     return _with_body(
@@ -215,7 +215,7 @@ def _mqtt(data: dict[str, Any], around: _Around) -> QueueRecord:
 
 def _dts(_: dict[str, Any], around: _Around) -> QueueRecord:
     raise UnreadableElement(
-        f"changes of a database (DTS) are not supported: their rows are no push messages; use {_SOURCES}",
+        f"changes of a database (DTS) are not supported: their rows are not push messages; use {_SOURCES}",
         around.element,
     )
 
@@ -228,7 +228,7 @@ _READERS: tuple[tuple[set[str], Callable[[dict[str, Any], _Around], QueueRecord]
     ({"envelope", "props", "body"}, _rabbit),
     ({"props", "body"}, _mqtt),
 )
-"""Readers by the keys that tell a source's data; the first that fits reads."""
+"""Readers by the keys that identify a source's data; the first match is used."""
 
 
 def _with_body(

@@ -1,4 +1,4 @@
-"""The HTTP trigger: Function Compute's event for Powertools' event handler, and what may stand in a body.
+"""The HTTP trigger: Function Compute's event for Powertools' event handler, and the JSON of a body.
 
 A handler's event enters `HttpResolver`; routes see an `HttpEvent`; `messages_of` makes messages of a body.
 Shapes and rules: fc-runtime.md: HTTP event, HTTP response.
@@ -44,7 +44,7 @@ class HttpEvent(BaseProxyEvent):
 
     @property
     def http_method(self) -> str:
-        """The method to choose a route by, in capitals: a HEAD is answered as the GET it stands for."""
+        """The method to choose a route by, in capitals: HEAD is answered as GET."""
         method = str(self["requestContext"]["http"]["method"]).upper()
         return "GET" if method == "HEAD" else method
 

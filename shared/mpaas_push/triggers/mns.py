@@ -30,7 +30,7 @@ _STREAM = {"body", "attrs"}
 
 
 class Notification(WireModel):
-    """A message in JSON form; attributes of the message stand beside these keys
+    """A message in JSON form; attributes of the message are beside these keys
     (fc-runtime.md: MNS topic trigger).
     """
 
@@ -51,7 +51,7 @@ class StreamNotification(WireModel):
 def records_of(event: bytes) -> list[RecordOrError]:
     """Read the message that a topic delivers; a list of one, as the other readers return lists.
 
-    In STREAM form there is no message id: a hash of the event stands for it, so equal messages of one topic
+    In STREAM form there is no message id: a hash of the event replaces it, so equal messages of one topic
     cannot be told apart. Without attributes the event is the message's body itself, whatever that may be:
     bytes that are not UTF-8 are that message's fault.
 

@@ -1,7 +1,7 @@
 """Events of OSS, natively or through EventBridge, and the native ones of SLS and CDN
 (fc-runtime.md: Cloud events).
 
-Each leaves as a `CloudEvent`, so that a rule need not know on which way an event came.
+Each becomes a `CloudEvent`, so that a rule does not depend on how an event was delivered.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _reader(entry: Any) -> Callable[[dict[str, Any]], CloudEvent] | None:
 def _oss(entry: dict[str, Any]) -> CloudEvent:
     record = shaped(entry, OssRecord, "an event of OSS")
     return CloudEvent(
-        # One request may delete many objects: the subject tells them apart.
+        # One request may delete many objects: the subject distinguishes them.
         id=record.responseElements.requestId,
         source="acs.oss",
         type=f"oss:{record.eventName}",

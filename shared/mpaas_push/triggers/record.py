@@ -1,4 +1,4 @@
-"""What the readers of payloads hand on, and what they have in common.
+"""What the readers of payloads return, and what they share.
 
 A queue message leaves as a `QueueRecord`, an event as a `CloudEvent`, an element that cannot be read as an
 `UnreadableElement` at its index.
@@ -63,7 +63,7 @@ class QueueRecord:
         scope: What every delivery of this message shares, in an array, as text or alone.
         body: The body: a JSON value when it came as an object or a list, else text.
         original: The body as text as it came, for a dead-letter queue.
-        moment: When the message was published, in Unix seconds; None where the event does not tell.
+        moment: When the message was published, in Unix seconds; None if the event has no time.
     """
 
     scope: str
@@ -73,13 +73,13 @@ class QueueRecord:
 
 
 class UnreadableElement(UnreadablePayload):
-    """One element of a payload is not of a documented shape; its neighbours are not touched by that.
+    """One element of a payload does not have a documented shape; the others are not affected.
 
     A batch may hold as many of them as it has bytes: what is said about one is made when it is asked for.
 
     Attributes:
         element: The element, as JSON or as text.
-        came: What was there in place of what the reason expects; described by its shape.
+        came: The value that was found instead, described by its shape.
     """
 
     __slots__ = ("came", "element")
@@ -105,7 +105,7 @@ class UnreadableElement(UnreadablePayload):
 
 
 RecordOrError: TypeAlias = "QueueRecord | UnreadableElement"
-"""What stands at the index of a message: the message, or why it cannot be read."""
+"""An element of a batch: the message, or why it cannot be read."""
 
 
 class WireModel(BaseModel):
@@ -151,7 +151,7 @@ class CloudEvent(WireModel):
         subject: What it happened to.
         time: When, as it was written: zones differ and not every one is ISO 8601.
         datacontenttype: Media type of the data.
-        data: What the source tells.
+        data: The source's own data.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -184,7 +184,7 @@ class CloudEvent(WireModel):
 
     @property
     def moment(self) -> float | None:
-        """When it happened, in Unix seconds; None if `time` does not tell."""
+        """When it happened, in Unix seconds; None if `time` does not say."""
         return moment_of(self.time)
 
     @property
@@ -194,7 +194,7 @@ class CloudEvent(WireModel):
 
 
 EventOrError: TypeAlias = "CloudEvent | UnreadableElement"
-"""What stands at the index of an event: the event, or why it cannot be read."""
+"""An element of a list of events: the event, or why it cannot be read."""
 
 
 def shaped(element: Any, model: type[ShapeT], expected: str, *, original: Any = None) -> ShapeT:
@@ -242,7 +242,7 @@ def data_of(event: dict[str, Any], *, keep_digits: bool = False) -> Any:
         keep_digits: As in `read_json`.
 
     Raises:
-        UnreadableElement: `data_base64` is not the base64 of JSON, or stands beside `data`.
+        UnreadableElement: `data_base64` is not the base64 of JSON, or is given beside `data`.
     """
     encoded = event.get("data_base64")
     if not isinstance(encoded, str) or not _is_json_type(event.get("datacontenttype")):
@@ -262,8 +262,8 @@ def elements_of(event: bytes, expected: str, *, keep_digits: bool = False) -> tu
     """Return the elements of an array, or the one bare object and True, read as JSON
     (fc-runtime.md: Event streams).
 
-    An element that is text is read again. One that cannot be read stands as an `UnreadableElement` at its
-    index, also when it is the reason that the array as a whole is no JSON that could be passed on.
+    An element that is text is parsed again. One that cannot be read becomes an `UnreadableElement` at its
+    index, also when it is the reason that the array as a whole is not JSON that can be passed on.
 
     Args:
         event: The payload.
@@ -369,7 +369,7 @@ def decode_base64(text: str) -> str:
     """Return the JSON text that a base64 text holds, else the text itself (fc-runtime.md: Event streams).
 
     Base64 may be in lines, url-safe and without padding, as common tools write it. Text is taken for it only
-    if it is no JSON and decodes to UTF-8 text that is JSON.
+    if it is not JSON and decodes to UTF-8 text that is JSON.
     """
     if text.lstrip()[:1] in {"", "{", "[", '"'}:
         return text
@@ -449,7 +449,7 @@ def _read_again(text: str | bytes, keep_digits: bool) -> Any:
 
 
 def _pieces(event: bytes) -> list[bytes] | None:
-    """Cut the text of an array into its elements by brackets and quotes alone; None if it is no array."""
+    """Cut the text of an array into its elements by brackets and quotes alone; None if it is not an array."""
     text = event.removeprefix(b"\xef\xbb\xbf").strip()
     if not text.startswith(b"["):
         return None

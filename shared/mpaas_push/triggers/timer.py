@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mpaas_push.errors import InvalidMessage, UnreadablePayload
+from mpaas_push.errors import Fault, InvalidMessage, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import messages_of, payloads_of
-from mpaas_push.task import PushTask, absolute_scope, first_moment_of
+from mpaas_push.task import PushTask, absolute_scope, first_moment_of, read_message
 from mpaas_push.triggers.record import Identifier, WireModel, moment_of, scope_of
 
 if TYPE_CHECKING:
@@ -101,35 +100,31 @@ def tasks_of(tick: Tick, settings: Settings, sender: str = "") -> list[PushTask]
     refused, and the others are sent.
 
     Raises:
-        InvalidMessage: one of them could never be sent; all that is wrong is named.
+        InvalidMessage: one of them could never be sent; the error names every fault.
     """
-    messages, payloads = messages_of(tick.payload, settings), payloads_of(tick.payload)
+    payloads = payloads_of(tick.payload)
     first_moment = first_moment_of(tick.moment, time.time())
-    never_valid = [
-        message
-        for message, payload in zip(messages, payloads, strict=True)
-        if isinstance(message, InvalidMessage) and not _was_valid(payload, first_moment, settings)
-    ]
-    if never_valid:
-        raise InvalidMessage(fault for message in never_valid for fault in message.faults)
-    return [
-        PushTask(
-            scope=absolute_scope(sender, f"{tick.scope}:{index}"),
-            original=json.dumps(payload),
-            message=message,
-            first_moment=first_moment,
-            payload=payload,
+    tasks: list[PushTask] = []
+    faults: list[Fault] = []
+    for index, (message, payload) in enumerate(
+        zip(messages_of(tick.payload, settings), payloads, strict=True)
+    ):
+        then, too_late = message, message.faults if isinstance(message, InvalidMessage) else ()
+        if too_late:
+            then, _ = read_message(payload, settings, first_moment)
+        if isinstance(then, InvalidMessage):
+            faults += too_late
+            continue
+        tasks.append(
+            PushTask(
+                scope=absolute_scope(sender, f"{tick.scope}:{index}"),
+                original=json.dumps(payload),
+                message=then,
+                first_moment=first_moment,
+                payload=payload,
+                too_late=too_late,
+            )
         )
-        for index, (payload, message) in enumerate(zip(payloads, messages, strict=True))
-    ]
-
-
-def _was_valid(payload: Any, moment: float, settings: Settings) -> bool:
-    """Return whether a message was valid at a moment, in Unix seconds."""
-    then = datetime.fromtimestamp(moment, timezone.utc)
-    levels = settings.constraint_levels
-    try:
-        PushMessage.parse(payload, defaults=settings.defaults, levels=levels, clock=lambda: then)
-    except InvalidMessage:
-        return False
-    return True
+    if faults:
+        raise InvalidMessage(faults)
+    return tasks
