@@ -12,7 +12,7 @@ JUDGED = $(if $(filter file,$(origin STAGE)),,--stage '$(STAGE)')
 FUNCTION ?= http_push
 EVENTS ?= http://127.0.0.1:8082
 
-.PHONY: help install run demo pictures tick validate template new-function test soak check format layer package prepare plan deploy versions rollback logs remove smoke cost bench requirements clean
+.PHONY: help install run demo pictures tick validate template new-function test soak soak-campaign check format layer package prepare plan deploy versions rollback logs remove smoke cost bench requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ test: install  ## the tests
 soak: install  ## both full crash tests, some minutes; prints the tables of docs/reliability.md
 	$(BIN)/python -m tests.crash
 	$(BIN)/python -m tests.twins
+
+soak-campaign: install  ## a campaign of a million rows among faults and kills, half an hour; prints the table of docs/campaigns.md
+	$(BIN)/python -m tests.campaign_crash $(ARGS)
 
 check: install  ## lint, format and types
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.batches import batches
+from benchmarks.campaign import campaign
 from benchmarks.cold_start import cold_start, imports
 from benchmarks.cost import cost
 from benchmarks.cpu import own_work, push_cpu
@@ -23,6 +24,7 @@ SECTIONS = {
     "quota": quota,
     "batches": batches,
     "queues": queues,
+    "campaign": campaign,
     "push": push_cpu,
     "work": own_work,
     "cold": cold_start,

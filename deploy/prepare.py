@@ -47,6 +47,7 @@ def filled_policies(stage: str, env: Mapping[str, str], folder: Path = ROOT) -> 
         "ALIYUN::AccountId": env["ALIBABA_CLOUD_ACCOUNT_ID"],
         "AppId": env["MPAAS_APP_ID"],
         "Stage": stage,
+        "UploadsBucket": env.get("UPLOADS_BUCKET") or "uploads",
     }
     files = {name: folder / "deploy" / "policies" / f"{name}.json" for name in ("function", "deployer")}
     return {

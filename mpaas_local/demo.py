@@ -42,6 +42,7 @@ MESSAGE = {
 
 WAIT_SECONDS = 20
 """Longest wait for a push."""
+CAMPAIGN_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,46 @@ def run_demo(stack: Stack) -> bool:
         results.append(_arrives("a message arrives in a topic", partial(_publish, stack, topic), stack))
     if "event_push" in stack.hosts:
         results.append(_arrives_by_rule("an order is shipped: a cloud event", partial(_order, stack), stack))
-        for trigger in stack.oss_triggers[:1]:
+        for trigger in [each for each in stack.oss_triggers if each.function == "event_push"][:1]:
             upload = partial(_upload, stack, trigger)
             results.append(_arrives_by_rule("a file is uploaded to OSS", upload, stack))
+    if bucket := _campaign_bucket(stack):
+        results.append(_campaign(stack, bucket))
     return all(results)
+
+
+def _campaign_bucket(stack: Stack) -> str | None:
+    """Return the bucket whose uploads start campaigns, where there is a Redis for them."""
+    function = "campaign_push"
+    if function not in stack.hosts or "PUSH_LEDGER_URL" not in stack.hosts[function].function.environment:
+        return None
+    return next((each.bucket for each in stack.oss_triggers if each.function == function), None)
+
+
+def _campaign(stack: Stack, bucket: str) -> bool:
+    """Upload an audience, start a campaign, and wait until each of its rows has come to its end."""
+    campaign = f"demo-{uuid.uuid4().hex[:8]}"
+    key = f"audiences/{campaign}.csv"
+    rows = "".join(f"user-{number},Name {number}\n" for number in range(CAMPAIGN_ROWS))
+    client = oss_client(stack.oss.endpoint, stack.oss.region)
+    client.put_object(oss.PutObjectRequest(bucket=bucket, key=key, body=f"user_id,name\n{rows}".encode()))
+    message = {name: value for name, value in MESSAGE.items() if name != "targets"}
+    document = {
+        "campaign": campaign,
+        "message": {**message, "title": "{name}, your order is on its way"},
+        "audience": {"bucket": bucket, "key": key, "target": "user_id"},
+    }
+    url = f"{stack.urls['http_push']}/v1/campaigns"
+    shown = urllib3.request("POST", url, json=document, retries=False, timeout=30).json()
+    deadline = time.monotonic() + WAIT_SECONDS
+    while shown.get("state") == "running" and time.monotonic() < deadline:
+        time.sleep(0.05)
+        shown = urllib3.request("GET", f"{url}/{campaign}", retries=False, timeout=30).json()
+    accepted = shown.get("counts", {}).get("accepted", 0)
+    right = (shown.get("state"), accepted) == ("done", CAMPAIGN_ROWS)
+    title = f"a campaign to {CAMPAIGN_ROWS} users"
+    print(f"  {title:46} {'-':>4}  {'-':>8}  {accepted} accepted{'' if right else '   <- WRONG'}")
+    return right
 
 
 def _send(stack: Stack, queue: str) -> None:

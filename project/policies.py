@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CALLS",
+    "CAMPAIGN_CALLS",
     "DEPLOYS",
     "TRUST",
     "deployer_faults",
@@ -31,6 +32,13 @@ __all__ = [
 
 CALLS = {"mpaas:PushSimple", "mns:SendMessage", "fc:InvokeFunction", "log:PostLogStoreLogs"}
 """The actions of the functions, and of Function Compute on their behalf."""
+CAMPAIGN_CALLS: Mapping[str, str] = {
+    "oss:GetObject": "/audiences/*",
+    "oss:PutObject": "/campaign-results/*",
+    "oss:DeleteObject": "/campaign-results/*",
+    "oss:ListObjects": "",
+}
+"""The actions of campaigns beside these, and the end of the resource of each."""
 
 TRUST: Mapping[str, Any] = {
     "Version": "1",
@@ -142,7 +150,7 @@ def function_faults(document: Any) -> Iterator[Fault]:
         else:
             allowed.update(statement.action)
             for index, action in enumerate(statement.action):
-                if action not in CALLS:
+                if action not in CALLS and action not in CAMPAIGN_CALLS:
                     yield Fault(f"{at}.Action.{index}", f"{action} is not needed by the functions: remove it")
             yield from _width_faults(statement, at)
     if well_formed and (lacking := sorted(CALLS - allowed)):
@@ -152,13 +160,17 @@ def function_faults(document: Any) -> Iterator[Fault]:
 def _width_faults(statement: _Statement, at: str) -> Iterator[Fault]:
     if "mpaas:PushSimple" not in statement.action:
         for index, resource in enumerate(statement.resource):
-            if "*" in resource:
+            if "*" in resource and not _PREFIX.fullmatch(resource):
                 yield Fault(f"{at}.Resource.{index}", f"{resource} is too wide: name the resource")
         return
     if not statement.condition.get("StringEquals", {}).get("mpaas:AppId"):
         yield Fault(f"{at}.Condition", "StringEquals mpaas:AppId is missing: allows pushes of every app")
     if len(statement.action) > 1:
         yield Fault(f"{at}.Action", "mpaas:PushSimple must be in a statement of its own: it has no resource")
+
+
+_PREFIX = re.compile(r"acs:oss:\*:[^*]+:[^*/]+(/[^*]+/\*)?")
+"""A bucket, or what is below one of its folders; the region of an OSS resource is `*`."""
 
 
 def unreached_faults(document: Any, functions: Iterable[FunctionProperties]) -> Iterator[Fault]:
@@ -178,21 +190,26 @@ def unreached_faults(document: Any, functions: Iterable[FunctionProperties]) -> 
         return any(resource.endswith(ending) for resource in allowed.get(action, ()))
 
     for props in functions:
-        variables = props.environment_variables
-        for name in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
-            queue = variables.get(name)
-            if queue and not may("mns:SendMessage", f":/queues/{queue}/messages"):
-                yield Fault("Statement", f"does not allow mns:SendMessage on {queue}, {name} of s.yaml")
-        failed = props.async_invoke_config.on_failure
-        if ":/queues/" in failed and not may("mns:SendMessage", failed):
-            yield Fault(
-                "Statement", f"does not allow mns:SendMessage on {failed}, the failure destination of s.yaml"
-            )
-        worker = variables.get("PUSH_WORKER_FUNCTION")
-        if worker and not may("fc:InvokeFunction", f":functions/{worker}"):
-            yield Fault(
-                "Statement", f"does not allow fc:InvokeFunction on {worker}, PUSH_WORKER_FUNCTION of s.yaml"
-            )
+        for action, ending, target in _reaches(props):
+            if not may(action, ending):
+                yield Fault("Statement", f"does not allow {action} on {target} of s.yaml")
+
+
+def _reaches(props: FunctionProperties) -> Iterator[tuple[str, str, str]]:
+    """Yield what the settings of a function make it call: the action, the end of its resource, its name."""
+    variables = props.environment_variables
+    for name in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
+        if queue := variables.get(name):
+            yield "mns:SendMessage", f":/queues/{queue}/messages", f"{queue}, {name}"
+    failed = props.async_invoke_config.on_failure
+    if ":/queues/" in failed:
+        yield "mns:SendMessage", failed, f"{failed}, the failure destination"
+    for name in ("PUSH_WORKER_FUNCTION", "PUSH_CAMPAIGN_FUNCTION"):
+        if worker := variables.get(name):
+            yield "fc:InvokeFunction", f":functions/{worker}", f"{worker}, {name}"
+    if variables.get("PUSH_CAMPAIGN_FUNCTION") == props.function_name:
+        for action, ending in CAMPAIGN_CALLS.items():
+            yield action, ending, f"a bucket{ending and f', {ending}'}, which {props.function_name}"
 
 
 def deployer_faults(document: Any) -> Iterator[Fault]:

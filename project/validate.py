@@ -11,13 +11,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mpaas_push.campaign.errors import InvalidCampaign
+from mpaas_push.campaign.model import Campaign
 from mpaas_push.cli.inputs import read_input, rules_files, settings_or_stand_ins
 from mpaas_push.errors import Fault, InvalidMessage, Misconfigured, PushError
 from mpaas_push.event_rules import BadRules, read_rules
 from mpaas_push.json_text import read_json
 from mpaas_push.message.reading import messages_of
 from mpaas_push.settings import Settings
-from mpaas_push.triggers.timer import Tick, tasks_of
+from mpaas_push.triggers.timer import Tick, campaign_of, tasks_of
 from project.descriptor import Descriptor, DescriptorError, descriptor_files, read_functions
 from project.env_file import env_faults, read_env, settings_faults
 from project.policies import deployer_faults, function_faults, unreached_faults
@@ -325,9 +327,13 @@ def _timer_messages(props: FunctionProperties, path: str, settings: Settings) ->
         name = trigger.trigger_name
         at = f"{path}.{name}.triggerConfig.payload"
         try:
-            payload = read_json(trigger.trigger_config.payload)
-            number += len(tasks_of(Tick(name, "", payload), settings))
-        except InvalidMessage as error:
+            tick = Tick(name, "", read_json(trigger.trigger_config.payload))
+            if campaign := campaign_of(tick):
+                Campaign.parse(campaign, settings)
+                number += 1
+            else:
+                number += len(tasks_of(tick, settings))
+        except (InvalidMessage, InvalidCampaign) as error:
             found += [Fault(f"{at}.{fault.field}", fault.message) for fault in error.faults]
         except PushError as error:
             found.append(Fault(at, str(error)))

@@ -33,7 +33,8 @@ SPARE_SECONDS = 30
 """How long a message stays hidden after the timeout of its function."""
 LONGEST_VISIBILITY_SECONDS = 43200
 _THIS_MACHINE = re.compile(r"\w+://([^/@]*@)?(localhost|127\.[0-9.]+|\[::1\])([:/]|$)")
-_WORKER, _RETRIES, _DEAD_LETTERS = "PUSH_WORKER_FUNCTION", "PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"
+_WORKERS = ("PUSH_WORKER_FUNCTION", "PUSH_CAMPAIGN_FUNCTION")
+_RETRIES, _DEAD_LETTERS = "PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"
 
 
 def mns_queues(functions: Iterable[FunctionProperties]) -> set[str]:
@@ -61,8 +62,8 @@ def mns_topics(functions: Iterable[FunctionProperties]) -> set[str]:
 
 
 def visibility_seconds(functions: Iterable[FunctionProperties]) -> int:
-    """Return the visibility timeout of their queues: longer than any of the functions may run."""
-    longest = max(function.timeout for function in functions)
+    """Return the visibility timeout of their queues: longer than any function that reads one may run."""
+    longest = max((each.timeout for each in functions if any(_streams("", each))), default=0)
     return min(longest + SPARE_SECONDS, LONGEST_VISIBILITY_SECONDS)
 
 
@@ -113,7 +114,7 @@ def wiring_faults(functions: _Functions, other_stages: Collection[str]) -> Itera
         yield from _of_function(path, props)
         yield from _of_streams(path, props, streams[name])
         yield from _of_other_stages(path, props, other_stages)
-        yield from _of_worker(path, props, functions)
+        yield from _of_workers(path, props, functions)
     yield from _of_runtimes(functions)
     yield from _of_queues(functions, [stream for found in streams.values() for stream in found])
     yield from _of_buckets(functions)
@@ -179,16 +180,17 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, value
 
 
-def _of_worker(path: str, props: FunctionProperties, functions: _Functions) -> Iterator[Fault]:
-    name = props.environment_variables.get(_WORKER)
-    if not name:
-        return
-    worker = next((function for function in functions.values() if function.function_name == name), None)
-    at = f"{path}.environmentVariables.{_WORKER}"
-    if worker is None:
-        yield Fault(at, f"{name} is not a function of this file")
-    elif not worker.async_invoke_config.async_task:
-        yield Fault(at, f"asyncInvokeConfig.asyncTask of {name} must be true, or a task may run twice")
+def _of_workers(path: str, props: FunctionProperties, functions: _Functions) -> Iterator[Fault]:
+    for variable in _WORKERS:
+        name = props.environment_variables.get(variable)
+        if not name:
+            continue
+        worker = next((function for function in functions.values() if function.function_name == name), None)
+        at = f"{path}.environmentVariables.{variable}"
+        if worker is None:
+            yield Fault(at, f"{name} is not a function of this file")
+        elif not worker.async_invoke_config.async_task:
+            yield Fault(at, f"asyncInvokeConfig.asyncTask of {name} must be true, or a task may run twice")
 
 
 def _of_runtimes(functions: _Functions) -> Iterator[Fault]:

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from mpaas_push import Settings
     from mpaas_push.triggers.http import HttpEvent
 
-__all__ = ["idempotency_key", "is_dry_run", "json_of", "prefers_async", "target_count", "tasks_of"]
+__all__ = [
+    "document_of",
+    "idempotency_key",
+    "is_dry_run",
+    "json_of",
+    "prefers_async",
+    "target_count",
+    "tasks_of",
+]
 
 KEY_LENGTH = 255
 _QUERY = ("dryRun",)
@@ -89,6 +97,21 @@ def json_of(event: HttpEvent, settings: Settings) -> Any:
         raise Problem(400, "not-json", str(error)) from None
     _check_count("messages", len(payloads_of(payload)), settings.max_messages, "PUSH_MAX_MESSAGES")
     return payload
+
+
+def document_of(event: HttpEvent, settings: Settings) -> Any:
+    """Read the body as the document of a campaign, JSON or YAML (RFC 9512).
+
+    Raises:
+        Problem: as in `json_of`.
+        InvalidCampaign: the YAML cannot be read.
+    """
+    media_type = (event.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    if media_type not in {"application/yaml", "application/x-yaml", "text/yaml"}:
+        return json_of(event, settings)
+    from mpaas_push.campaign.model import read_document
+
+    return read_document(event.body_bytes[: settings.max_body])
 
 
 def tasks_of(payload: Any, settings: Settings, scope: str) -> list[PushTask]:

@@ -18,6 +18,8 @@ from mpaas_push import (
     PushMessage,
     __version__,
 )
+from mpaas_push.campaign.errors import CampaignError
+from mpaas_push.functions import InvocationRefused, InvocationUnknown
 from mpaas_push.message.reading import warnings_of
 from mpaas_push.task import absolute_scope
 from mpaas_push.triggers.http import HttpResolver
@@ -119,6 +121,66 @@ def _handed_over(
     return taken, [*refused, *failed]
 
 
+@app.post("/v1/campaigns")
+def start_campaign() -> Response[str]:
+    """Start the campaign of the body; with `dryRun=true` say what it would send."""
+    event = app.current_event
+    dry_run = http_request.is_dry_run(event)
+    document = http_request.document_of(event, shared_client().settings)
+    import campaigns
+
+    return campaigns.start(app.lambda_context, dry_run=dry_run, document=document)
+
+
+@app.get("/v1/campaigns")
+def list_campaigns() -> Response[str]:
+    """List the latest campaigns."""
+    import campaigns
+
+    return campaigns.show_all(app.lambda_context)
+
+
+@app.get("/v1/campaigns/<campaign_id>")
+def show_campaign(campaign_id: str) -> Response[str]:
+    """Show state, counts and pace of a campaign."""
+    import campaigns
+
+    return campaigns.show(campaign_id, app.lambda_context)
+
+
+@app.patch("/v1/campaigns/<campaign_id>")
+def change_campaign(campaign_id: str) -> Response[str]:
+    """Give a campaign another pace."""
+    document = http_request.json_of(app.current_event, shared_client().settings)
+    import campaigns
+
+    return campaigns.change(campaign_id, app.lambda_context, document=document)
+
+
+@app.post("/v1/campaigns/<campaign_id>/pause")
+def pause_campaign(campaign_id: str) -> Response[str]:
+    """Let every piece of a campaign end with its block."""
+    import campaigns
+
+    return campaigns.pause(campaign_id, app.lambda_context)
+
+
+@app.post("/v1/campaigns/<campaign_id>/resume")
+def resume_campaign(campaign_id: str) -> Response[str]:
+    """Go on with what is left of a campaign."""
+    import campaigns
+
+    return campaigns.resume(campaign_id, app.lambda_context)
+
+
+@app.post("/v1/campaigns/<campaign_id>/cancel")
+def cancel_campaign(campaign_id: str) -> Response[str]:
+    """Send nothing more of a campaign."""
+    import campaigns
+
+    return campaigns.cancel(campaign_id, app.lambda_context)
+
+
 @app.get("/v1/health")
 def health() -> Response[str]:
     """Say whether settings, AccessKey and ledger can work; shows none of them."""
@@ -135,6 +197,14 @@ def openapi() -> Response[str]:
 def docs() -> Response[str]:
     """Show a page to read the description and to try it, complete without the internet."""
     return responses.swagger_page()
+
+
+@app.exception_handler([CampaignError, InvocationRefused, InvocationUnknown])  # type: ignore[untyped-decorator]
+def campaign_problem(error: Exception) -> Response[str]:
+    """Say what is wrong with a campaign, or why it could not be started."""
+    import campaigns
+
+    return responses.problem(campaigns.problem_of(error))
 
 
 @app.exception_handler([PushError])  # type: ignore[untyped-decorator]
@@ -159,7 +229,7 @@ def not_found(_: Exception) -> Response[str]:
         methods = ", ".join(allowed)
         headers = {"Allow": methods}
         return responses.problem(Problem(405, "method", f"this route allows {methods}", headers=headers))
-    routes = "there is POST /v1/pushes, GET /v1/health, GET /openapi.json and GET /docs"
+    routes = "there is POST /v1/pushes, /v1/campaigns, GET /v1/health, GET /openapi.json and GET /docs"
     return responses.problem(Problem(404, "not-found", routes))
 
 

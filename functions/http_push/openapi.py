@@ -9,6 +9,7 @@ from typing import Any
 from aws_lambda_powertools.event_handler.openapi.swagger_ui import generate_swagger_html
 
 from mpaas_push import OutcomeKind, PushMessage, __version__
+from openapi_campaigns import campaign_paths, campaign_schemas
 
 __all__ = ["document", "page"]
 
@@ -67,6 +68,7 @@ def document() -> dict[str, Any]:
         "Plan": _PLAN,
         "Problem": _PROBLEM,
         "Health": _HEALTH,
+        **campaign_schemas(),
     }
     return {
         "openapi": "3.1.0",
@@ -79,6 +81,7 @@ def document() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "paths": {
             "/v1/pushes": {"post": _PUSH},
+            **campaign_paths(_problem),
             "/v1/health": {
                 "get": _get("health", "Whether settings and AccessKey can be found", _content("Health"))
             },

@@ -16,6 +16,7 @@ TITLES = {
     "bad-key": "The Idempotency-Key cannot be used",
     "bad-query": "The query cannot be used",
     "conflict": "The Idempotency-Key was used with another body",
+    "campaign-conflict": "The campaign is another one, or has ended",
     "not-found": "There is no such route",
     "method": "The route does not allow this method",
     "refused": "The push is invalid or was refused",

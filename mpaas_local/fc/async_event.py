@@ -16,6 +16,7 @@ from mpaas_local.fc.errors import HostClosed, PayloadTooLarge, Throttled
 if TYPE_CHECKING:
     from mpaas_local.clock import Clock
     from mpaas_local.counts import Counts
+    from mpaas_local.fc.async_store import AsyncStore, StoredEvent
     from mpaas_local.fc.call import Invoke, Result
     from mpaas_local.fc.destinations import Deliver
     from mpaas_local.schedule import Schedule
@@ -100,6 +101,7 @@ class QueueContext:
     retry_seconds: float
     counts: Counts
     send_record: RecordSender
+    store: AsyncStore | None = None
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,13 @@ _NEVER_CALLED = _LastResponse("FunctionResourceExhausted", 429, "", "")
 class AsyncEvent:
     """A job of a `Schedule`: one event from its first call to its end."""
 
-    def __init__(self, context: QueueContext, event: bytes, request_id: str, task: Task, born: float) -> None:
+    def __init__(self, context: QueueContext, event: StoredEvent, task: Task) -> None:
         self._context = context
-        self._event = event
-        self._request_id = request_id
+        self._stored = event
+        self._event = event.payload
+        self._request_id = event.request_id
         self._task = task
-        self._dies = born + context.config.max_age_seconds
+        self._dies = event.due + context.config.max_age_seconds
         self._calls = 0
         self._function_errors = 0
         self._refusals = 0  # in a row
@@ -198,6 +201,8 @@ class AsyncEvent:
             )
         self._task.state = state
         context.counts.add(count)
+        if context.store:
+            context.store.remove(self._stored.id)
 
     def _record(self) -> bytes:
         """Return the record for a destination (fc-runtime.md: Asynchronous invocation)."""

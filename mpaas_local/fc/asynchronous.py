@@ -1,8 +1,8 @@
 """Asynchronous invocation of a function (fc-runtime.md: Asynchronous invocation): an event is accepted,
 delivered later, retried, and finally reported to a destination.
 
-Unlike on FC, the queue is in memory: unfinished events are lost when this process ends. Choices where the
-reference is silent:
+With a store, unfinished events and the ids of tasks survive this process, as on FC; an event starts over,
+with all its attempts. Choices where the reference is silent:
 
 * A function error is retried after `retry_seconds`, with the same request id and a higher `retry_count`.
 * "Up to 5 h" of throttling and system errors counts from the first one in a row.
@@ -26,6 +26,7 @@ from mpaas_local.account import Account
 from mpaas_local.clock import Clock
 from mpaas_local.counts import Counts
 from mpaas_local.fc.async_event import AsyncConfig, AsyncEvent, QueueContext, RecordSender, Task
+from mpaas_local.fc.async_store import StoredEvent
 from mpaas_local.fc.call import new_request_id
 from mpaas_local.fc.errors import PAYLOAD_LIMIT, InvalidArgument, PayloadTooLarge, QueueClosed, TaskExists
 from mpaas_local.schedule import Schedule
@@ -33,6 +34,7 @@ from mpaas_local.schedule import Schedule
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from mpaas_local.fc.async_store import AsyncStore
     from mpaas_local.fc.call import Invoke
     from mpaas_local.fc.destinations import Deliver
 
@@ -79,6 +81,7 @@ class AsyncQueue:
         retry_seconds: Delay after a function error; FC does not document its own.
         duplicates: Probability that an event is delivered twice, 0 to 1.
         seed: Seed of that probability.
+        store: What survives this process; without it, nothing does.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class AsyncQueue:
         retry_seconds: float = 1.0,
         duplicates: float = 0.0,
         seed: int = 0,
+        store: AsyncStore | None = None,
     ) -> None:
         account = account or Account()
         self.function = function
@@ -122,7 +126,11 @@ class AsyncQueue:
                 clock=self._clock,
                 counts=self._counts,
             ),
+            store=store,
         )
+        self._store = store
+        if store:
+            self._restore(store)
 
     def __enter__(self) -> Self:
         return self
@@ -169,14 +177,17 @@ class AsyncQueue:
                 " with a letter or _ first"
             )
         request_id = request_id or new_request_id()
+        task_id = task_id or request_id
         with self._lock:
-            task = self._register(task_id or request_id)
+            task = self._register(task_id)
             deliveries = 2 if self._random.random() < self._duplicates else 1
         due = self._clock.time() + (delay or 0.0)
         self._counts.add("accepted")
         self._counts.add("duplicated", deliveries - 1)
         for _ in range(deliveries):
-            if not self._schedule.at(due, AsyncEvent(self._context, event, request_id, task, due)):
+            number = self._store.add(self.function, event, request_id, task_id, due) if self._store else 0
+            stored = StoredEvent(number, event, request_id, task_id, due)
+            if not self._schedule.at(due, AsyncEvent(self._context, stored, task)):
                 self._counts.add("abandoned")
                 raise QueueClosed(f"{self.function}: the asynchronous queue is closed")
         return request_id
@@ -190,7 +201,19 @@ class AsyncQueue:
             if known is not None and now - known.accepted_at < _TASK_SECONDS:
                 raise TaskExists(task_id)
             self._states[task_id] = task
+            if self._store:
+                self._store.add_task(self.function, task_id, now)
         return task
+
+    def _restore(self, store: AsyncStore) -> None:
+        """Go on with what an earlier process left."""
+        known = store.tasks(self.function, self._clock.time() - _TASK_SECONDS)
+        self._states = {task_id: Task(accepted_at, "Succeeded") for task_id, accepted_at in known.items()}
+        for event in store.events(self.function):
+            task = self._states.get(event.task_id) or Task(self._clock.time())
+            task.state = "Enqueued"
+            self._counts.add("accepted")
+            self._schedule.at(event.due, AsyncEvent(self._context, event, task))
 
     @property
     def counts(self) -> dict[str, int]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from mpaas_push.cli import call, invoke, rules, send
+from mpaas_push.cli import call, campaign, invoke, rules, send
 from mpaas_push.cli.running import run_command
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    return run_command("mpaas_push", "Commands around mPaaS pushes.", (send, rules, invoke, call), arguments)
+    return run_command(
+        "mpaas_push", "Commands around mPaaS pushes.", (send, campaign, rules, invoke, call), arguments
+    )
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from mpaas_push.campaign.quota import Quota
     from mpaas_push.ledger import Ledger
     from mpaas_push.message import PushMessage
     from mpaas_push.request import PushRequest
@@ -56,6 +57,7 @@ class PushClient:
         """
         self.settings = settings
         self.ledger = _ledger(settings)
+        self._quota = _quota(settings)
         self._transport = Transport(settings)
         self._begin()
 
@@ -148,6 +150,8 @@ class PushClient:
         self._transport.close()
         if self.ledger:
             self.ledger.close()
+        if self._quota:
+            self._quota.close()
 
     def __enter__(self) -> Self:
         return self
@@ -193,11 +197,21 @@ class PushClient:
             self._calls += 1
         try:
             self._transport.refresh()
+            if self._quota and requests:
+                self._quota.debit(len(requests))
             return Round(requests, invocation, self.settings, self._transport, self.ledger).run(self._workers)
         finally:
             with self._change:
                 self._calls -= 1
                 self._change.notify_all()
+
+
+def _quota(settings: Settings) -> Quota | None:
+    if settings.pace is None or settings.ledger_url is None:
+        return None
+    from mpaas_push.campaign.quota import Quota  # for deployments with campaigns
+
+    return Quota(settings)
 
 
 def _ledger(settings: Settings) -> Ledger | None:

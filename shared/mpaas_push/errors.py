@@ -12,7 +12,14 @@
     ├── BatchIncomplete           some messages were not sent: let the event be redelivered
     ├── FunctionFailed            a called function raised
     ├── InvocationRefused         a function was not called
-    └── InvocationUnknown         a function may have been called
+    ├── InvocationUnknown         a function may have been called
+    └── CampaignError             a campaign cannot be started, steered or worked on
+        ├── InvalidCampaign       its document or its audience is wrong: correct it
+        ├── CampaignConflict      its id belongs to another content or file, or it has been cancelled
+        ├── UnknownCampaign       there is none of this id
+        ├── AudienceUnreadable    its file cannot be read, or has changed under it
+        ├── StoreUnavailable      the Redis of campaigns cannot be reached, or there is none
+        └── PieceFailed           a piece made no progress and was given up
 
 Every error carries fields, not only text. No text holds a secret, a signature or a whole target id.
 """

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASYNC_BYTES",
+    "LONGEST_DELAY",
     "NOT_REACHED",
     "TASK_EXISTS",
     "FunctionFailed",
@@ -45,6 +46,8 @@ __all__ = [
 
 ASYNC_BYTES = 128 * 1024
 """Longest payload of an asynchronous invocation (fc-runtime.md: Asynchronous invocation)."""
+LONGEST_DELAY = 3600
+"""Seconds of `x-fc-async-delay` (fc-runtime.md: Asynchronous invocation)."""
 TIMEOUT_SECONDS = 60.0
 SERVICE_PREFIX = "fc2:"
 """Prefix of a function of an FC 2.0 service, as in ``fc2:service/function``."""
@@ -150,7 +153,13 @@ class Functions:
         return self._call(function, payload, math.inf)
 
     def invoke_later(
-        self, function: str, payload: bytes, *, task_id: str | None = None, deadline: float = math.inf
+        self,
+        function: str,
+        payload: bytes,
+        *,
+        task_id: str | None = None,
+        delay: float = 0.0,
+        deadline: float = math.inf,
     ) -> Invoked:
         """Hand an event to a function's asynchronous queue.
 
@@ -159,6 +168,7 @@ class Functions:
             payload: The event, at most `ASYNC_BYTES`.
             task_id: A letter or underscore, then letters, digits, ``_`` and ``-``, at most 128 characters.
                 The same id is not accepted twice by a function in task mode.
+            delay: Seconds until the function may be called, at most `LONGEST_DELAY`; a function of FC 3.0.
             deadline: Latest time to wait until, on the clock of `time.monotonic`.
 
         Raises:
@@ -167,7 +177,7 @@ class Functions:
             InvocationUnknown: sent, without a verdict.
             Misconfigured: no endpoint is known, or the name is invalid.
         """
-        return self._call(function, payload, deadline, later=True, task_id=task_id)
+        return self._call(function, payload, deadline, later=True, task_id=task_id, delay=delay)
 
     def _call(
         self,
@@ -177,17 +187,21 @@ class Functions:
         *,
         later: bool = False,
         task_id: str | None = None,
+        delay: float = 0.0,
     ) -> Invoked:
         until = min(deadline, time.monotonic() + self._timeout)
-        request = self._signed(function, payload, later=later, task_id=task_id)
+        request = self._signed(function, payload, later=later, task_id=task_id, delay=delay)
         response = self._exchanged(function, request, until)
         return _judged(function, response, later=later)
 
-    def _signed(self, function: str, payload: bytes, *, later: bool, task_id: str | None) -> bytes:
+    def _signed(
+        self, function: str, payload: bytes, *, later: bool, task_id: str | None, delay: float
+    ) -> bytes:
         """Return a call as bytes on the wire."""
         if not function.startswith(SERVICE_PREFIX):
             headers = {"x-fc-invocation-type": "Async"} if later else {}
             headers |= {"x-fc-async-task-id": task_id} if task_id else {}
+            headers |= {"x-fc-async-delay": str(math.ceil(delay))} if delay > 0 else {}
             path = f"/2023-03-30/functions/{quote(function, safe='~')}/invocations"
             return _written(function, path, self._signed_for_acs3(path, payload, headers), payload)
         name = function.removeprefix(SERVICE_PREFIX)

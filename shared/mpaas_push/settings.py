@@ -283,6 +283,31 @@ class Settings(BaseModel):
             ge=1,
         ),
     ] = 1000
+    campaign_function: Annotated[
+        str | None,
+        Field(
+            alias="PUSH_CAMPAIGN_FUNCTION",
+            description="function that works on campaigns, a `campaign_push` in task mode",
+            pattern="^[A-Za-z0-9:/_$-]{1,200}$",
+        ),
+    ] = None
+    pace: Annotated[
+        float | None,
+        Field(
+            alias="PUSH_PACE",
+            description="requests a second to mPaaS over everything: single pushes pass, campaigns wait",
+            gt=0,
+            le=100000,
+        ),
+    ] = None
+    oss_endpoint: Annotated[
+        str | None,
+        Field(
+            alias="PUSH_OSS_ENDPOINT",
+            description="OSS endpoint of the campaigns' files; by default the internal one of the region",
+        ),
+        AfterValidator(lambda url: url and _endpoint(url)),
+    ] = None
     ledger_url: Annotated[
         str | None,
         Field(

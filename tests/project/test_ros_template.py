@@ -161,7 +161,7 @@ def test_no_message_comes_again_while_a_function_may_be_at_work_on_it(project: P
 
 def test_the_role_has_the_policy_of_the_functions_and_a_network_if_they_do(project: Path) -> None:
     text = (PROJECT / "deploy" / "policies" / "function.json").read_text("utf-8")
-    for name, value in (PSEUDO | {"Stage": "dev", "AppId": "unset"}).items():
+    for name, value in (PSEUDO | {"Stage": "dev", "AppId": "unset", "UploadsBucket": "uploads"}).items():
         text = text.replace(f"${{{name}}}", value)
     (role,) = of(deployed(make_template(project)), "RAM::Role")
     assert role["RoleName"] == "mpaas-push-dev"

@@ -73,7 +73,7 @@ def test_the_project_is_valid(validate: Validate) -> None:
         "ok    s.staging.yaml: 4 functions, 7 triggers, 1 message of timers",
         "ok    template.yml: up to date with s.yaml",
         "ok    deploy/policies/deployer.json: 13 statements",
-        "ok    deploy/policies/function.json: 4 statements",
+        "ok    deploy/policies/function.json: 7 statements",
         "ok    functions/event_push/rules.yaml: 3 rules",
         "10 checked, no faults",
     ]

@@ -17,11 +17,12 @@ from mpaas_push.settings import Settings, is_loopback
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
     from urllib.parse import SplitResult
 
     from mpaas_push.connection import HttpResponse
 
-__all__ = ["add_to"]
+__all__ = ["NoResponse", "add_to", "request_function"]
 
 UNKNOWN = 4
 """Exit code when the request was sent and no response came."""
@@ -59,21 +60,39 @@ class NoResponse(PushError):
     """The request was sent and may have been served."""
 
 
+def request_function(
+    address: str | None, method: str, path: str, body: bytes, headers: Mapping[str, str]
+) -> HttpResponse:
+    """Send a request to the HTTP function, signed unless its address is one of this machine.
+
+    Args:
+        address: Of the trigger; `PUSH_HTTP_URL` by default.
+        method: In capitals.
+        path: With the query, if any.
+        body: Empty for none.
+        headers: By name in lower case; with an ``authorization`` nothing is signed.
+
+    Raises:
+        Misconfigured: it was not sent.
+        NoResponse: it was sent, and may have been served.
+    """
+    base = _trigger_url(address)
+    if not path.startswith("/"):
+        raise Misconfigured(f"PATH must start with /: {path}")
+    url = base + path
+    signature: Mapping[str, str] = {}
+    if "authorization" not in headers and not is_loopback(urlsplit(url).hostname or ""):
+        signature = signature_headers(method, url, Credentials.resolve())
+    return _exchange(method, urlsplit(url), {"accept": "application/json, */*", **signature, **headers}, body)
+
+
 def _call(options: argparse.Namespace) -> int:
     body = b"" if options.data is None else read_input(options.data)
     method = str(options.method or ("GET" if options.data is None else "POST")).upper()
-    base = _trigger_url(options.url)
-    if not options.path.startswith("/"):
-        raise Misconfigured(f"PATH must start with /: {options.path}")
-    url = base + options.path
-    given = dict(map(_header, options.header))
-    headers = {"accept": "application/json, */*"}
-    if options.data is not None:
-        headers["content-type"] = "application/json"
-    if "authorization" not in given and not is_loopback(urlsplit(url).hostname or ""):
-        headers |= signature_headers(method, url, Credentials.resolve())
+    headers = {} if options.data is None else {"content-type": "application/json"}
+    headers |= dict(map(_header, options.header))
     try:
-        response = _exchange(method, urlsplit(url), headers | given, body)
+        response = request_function(options.url, method, options.path, body, headers)
     except NoResponse as error:
         print(f"error: {error}", file=sys.stderr)
         return UNKNOWN

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -20,7 +21,7 @@ from mpaas_push.triggers.record import Identifier, WireModel, moment_of, scope_o
 if TYPE_CHECKING:
     from mpaas_push.settings import Settings
 
-__all__ = ["Tick", "TimerEvent", "tasks_of", "tick_of"]
+__all__ = ["Tick", "TimerEvent", "campaign_of", "tasks_of", "tick_of"]
 
 
 class TimerEvent(WireModel):
@@ -75,6 +76,21 @@ def tick_of(event: bytes) -> Tick:
             f"the payload of timer {timer.triggerName} must be the JSON of one message or of "
             f'{{"messages": [...]}}: {error}'
         ) from None
+
+
+def campaign_of(tick: Tick) -> dict[str, Any] | None:
+    """Return the document of the campaign that a tick starts; None if its payload holds messages.
+
+    `{date}` in its id is the day of the tick in Shanghai, as ``20261111``, so that each day's is its own.
+    """
+    payload = tick.payload
+    if not isinstance(payload, dict) or "campaign" not in payload:
+        return None
+    moment = datetime.fromtimestamp(first_moment_of(tick.moment, time.time()), _SHANGHAI)
+    return {**payload, "campaign": str(payload["campaign"]).replace("{date}", f"{moment:%Y%m%d}")}
+
+
+_SHANGHAI = timezone(timedelta(hours=8))
 
 
 def tasks_of(tick: Tick, settings: Settings, sender: str = "") -> list[PushTask]:

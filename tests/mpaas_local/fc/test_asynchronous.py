@@ -11,6 +11,7 @@ import pytest
 
 from mpaas_local.account import Account
 from mpaas_local.clock import Clock, ManualClock
+from mpaas_local.fc.async_store import AsyncStore
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.fc.destinations import MNS_LIMIT, Destination, Destinations, Undeliverable, destination_of
 from mpaas_local.fc.errors import PAYLOAD_LIMIT, InvalidArgument, PayloadTooLarge, QueueClosed, TaskExists
@@ -454,3 +455,31 @@ def test_job_that_fails_harms_no_other(clock: ManualClock, caplog: pytest.LogCap
         assert schedule.finish()
     assert len(done) == 3
     assert "bad job" in caplog.text
+
+
+# --- With a store
+
+
+def test_what_was_accepted_survives_a_restart_and_ends_once(
+    tmp_path: Path, clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+) -> None:
+    config = AsyncConfig(task_mode=True)
+    first = ScriptedFunction(then="error")
+    with AsyncStore(tmp_path / "calls.sqlite3") as store:
+        queue = queue_of(first, config=config, store=store)
+        queue.accept(b"failing", task_id="failing")
+        queue.accept(b"later", task_id="later", delay=600)
+        assert queue.settle()
+        queue.close()
+
+    second = ScriptedFunction()
+    with AsyncStore(tmp_path / "calls.sqlite3") as store:
+        queue = queue_of(second, config=config, store=store)
+        with pytest.raises(TaskExists):
+            queue.accept(b"later", task_id="later")
+        waits(clock, queue)
+        assert queue.tasks == {"failing": "Succeeded", "later": "Succeeded"}
+        queue.close()
+        assert store.events("f1") == []
+
+    assert [call.event for call in second.calls] == [b"failing", b"later"]

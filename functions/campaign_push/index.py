@@ -1,0 +1,17 @@
+"""Campaigns: a task works on a piece of an audience, an uploaded file below `campaigns/` starts one."""
+
+from __future__ import annotations
+
+import json
+
+from mpaas_push.campaign.function import handle
+
+
+def handler(event: bytes, context: object) -> str:
+    """Do a task, or start the campaigns that were uploaded; say what came of it.
+
+    Raises:
+        CampaignError: a campaign cannot be started, or a piece was not finished: Function Compute repeats
+            the event, and then hands its record to the failed queue.
+    """
+    return json.dumps(handle(event, context))

@@ -1,0 +1,101 @@
+"""The routes of campaigns: started, shown and steered here, worked on by `campaign_push`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mpaas_push import Invocation
+from mpaas_push.campaign.errors import (
+    CampaignConflict,
+    InvalidCampaign,
+    StoreUnavailable,
+    UnknownCampaign,
+)
+from mpaas_push.campaign.function import CampaignTools
+from mpaas_push.campaign.model import MAX_PACE, Campaign, with_date
+from mpaas_push.campaign.preview import preview
+from mpaas_push.functions import InvocationRefused
+from mpaas_push.triggers.http import Response
+from mpaas_push.warm import shared_client
+from problem import Problem
+
+__all__ = ["cancel", "change", "pause", "problem_of", "resume", "show", "show_all", "start"]
+
+MOST_FAULTS = 100
+"""Faults that one response lists."""
+RETRY_AFTER_SECONDS = 2
+
+
+def start(context: object, *, dry_run: bool, document: Any) -> Response[str]:
+    """Start the campaign of the body, or say what it would send."""
+    tools = _tools(context)
+    if dry_run:
+        campaign = Campaign.parse(with_date(document), tools.settings)
+        return _json(200, preview(campaign, tools.objects, tools.settings))
+    stored, is_new = tools.controls.start(with_date(document), tools.objects)
+    return _json(201 if is_new else 200, stored.as_json())
+
+
+def show_all(context: object) -> Response[str]:
+    """List the latest campaigns."""
+    return _json(200, {"campaigns": [each.as_json() for each in _tools(context).store.list_all()]})
+
+
+def show(campaign_id: str, context: object) -> Response[str]:
+    """Show a campaign."""
+    stored = _tools(context).store.get(campaign_id)
+    return _json(200, {**stored.as_json(), "results": stored.results, "document": stored.campaign.as_json()})
+
+
+def pause(campaign_id: str, context: object) -> Response[str]:
+    """Let every piece of a campaign end with its block."""
+    return _json(200, _tools(context).controls.pause(campaign_id).as_json())
+
+
+def resume(campaign_id: str, context: object) -> Response[str]:
+    """Go on with what is left of a campaign."""
+    return _json(200, _tools(context).controls.resume(campaign_id).as_json())
+
+
+def cancel(campaign_id: str, context: object) -> Response[str]:
+    """Send nothing more of a campaign."""
+    return _json(200, _tools(context).controls.cancel(campaign_id).as_json())
+
+
+def change(campaign_id: str, context: object, *, document: Any) -> Response[str]:
+    """Give a campaign another pace."""
+    if not isinstance(document, dict) or document.keys() != {"pace"}:
+        raise Problem(422, "refused", 'a campaign\'s pace is all that can change: {"pace": 500}')
+    pace = document["pace"]
+    if pace is not None and (type(pace) is not int or not 1 <= pace <= MAX_PACE):
+        fault = {"field": "pace", "message": f"must be a whole number from 1 to {MAX_PACE}, or null"}
+        raise Problem(422, "refused", "the pace cannot be used", errors=[fault])
+    return _json(200, _tools(context).controls.change_pace(campaign_id, pace).as_json())
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return the problem that an error of campaigns is."""
+    if isinstance(error, InvalidCampaign):
+        faults = [fault.as_json() for fault in error.faults[:MOST_FAULTS]]
+        return Problem(422, "refused", "the campaign cannot be started, see errors", errors=faults)
+    if isinstance(error, CampaignConflict):
+        return Problem(409, "campaign-conflict", str(error))
+    if isinstance(error, UnknownCampaign):
+        return Problem(404, "not-found", str(error))
+    for_good = (isinstance(error, StoreUnavailable) and error.is_permanent) or (
+        isinstance(error, InvocationRefused) and not error.may_be_tried_again
+    )
+    if for_good:
+        return Problem(500, "misconfigured", str(error))
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return Problem(503, "throttled", f"{error}; safe to send again", headers=headers)
+
+
+def _tools(context: object) -> CampaignTools:
+    settings = shared_client().settings
+    return CampaignTools(settings, Invocation.of(context))
+
+
+def _json(status: int, body: dict[str, Any]) -> Response[str]:
+    return Response(status, "application/json", json.dumps(body, ensure_ascii=False))

@@ -1,0 +1,258 @@
+"""The routes of campaigns in the OpenAPI description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpaas_push.campaign.model import MAX_PACE, campaign_schema
+from mpaas_push.campaign.store import FATES
+
+__all__ = ["campaign_paths", "campaign_schemas"]
+
+CAMPAIGN = {
+    "campaign": "double11-2026",
+    "message": {
+        "taskName": "double11",
+        "title": "{name}, it starts at eight",
+        "content": "Half price on everything.",
+        "deliveryType": 3,
+        "expiredSeconds": 14400,
+    },
+    "audience": {"bucket": "marketing", "key": "audiences/double11.csv", "target": "user_id"},
+    "pace": 500,
+    "window": {"from": "08:00", "to": "21:00", "zone": "Asia/Shanghai"},
+}
+_STATES = ("running", "waiting", "paused", "done", "incomplete", "cancelled")
+_NUMBER_OR_NULL = {"type": ["integer", "null"]}
+_MOMENT = {"type": "string", "format": "date-time"}
+
+
+def campaign_schemas() -> dict[str, Any]:
+    """Return the schemas of campaigns by name."""
+    document = campaign_schema()
+    own: dict[str, Any] = _relocated(document.pop("$defs"))
+    return own | {
+        "Campaign": _relocated(document),
+        "CampaignState": _STATE,
+        "CampaignDetail": {
+            **_STATE,
+            "required": [*_STATE["required"], "results", "document"],
+            "properties": {
+                **_STATE["properties"],
+                "results": {"type": "string", "description": "Bucket and prefix of its results"},
+                "document": {"$ref": "#/components/schemas/Campaign"},
+            },
+        },
+        "Campaigns": {
+            "type": "object",
+            "required": ["campaigns"],
+            "additionalProperties": False,
+            "properties": {
+                "campaigns": {
+                    "type": "array",
+                    "description": "The latest 100, the newest first",
+                    "items": {"$ref": "#/components/schemas/CampaignState"},
+                }
+            },
+        },
+        "CampaignPreview": _PREVIEW,
+    }
+
+
+def campaign_paths(problem: Any) -> dict[str, Any]:
+    """Return the paths of campaigns.
+
+    Args:
+        problem: Makes the description of a problem of what it is about.
+    """
+    problems = {
+        "500": problem("Keys, permission or a setting are wrong, or there is no Redis"),
+        "503": problem("Not possible for now; safe to send again"),
+    }
+    unknown = {"404": problem("There is no such campaign")}
+    state = _answer("State, counts and pace", "CampaignState")
+    parameter = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+
+    def steer(operation: str, summary: str) -> dict[str, Any]:
+        conflict = {"409": problem("The campaign was cancelled")}
+        return {
+            "parameters": [parameter],
+            "post": {
+                "operationId": operation,
+                "summary": summary,
+                "responses": {"200": state, **unknown, **conflict, **problems},
+            },
+        }
+
+    return {
+        "/v1/campaigns": {
+            "get": {
+                "operationId": "listCampaigns",
+                "summary": "List the latest campaigns",
+                "responses": {"200": _answer("The campaigns", "Campaigns"), **problems},
+            },
+            "post": {
+                "operationId": "startCampaign",
+                "summary": "Start a campaign",
+                "description": "Its id is its idempotency: the same again is the same campaign.",
+                "parameters": [
+                    {
+                        "name": "dryRun",
+                        "in": "query",
+                        "description": "true: start nothing, show what would be sent",
+                        "schema": {"type": "boolean", "default": False},
+                    }
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        media: {"schema": {"$ref": "#/components/schemas/Campaign"}, "example": CAMPAIGN}
+                        for media in ("application/json", "application/yaml")
+                    },
+                },
+                "responses": {
+                    "200": {
+                        "description": "It has been started before; with dryRun, what would be sent",
+                        "content": {
+                            "application/json": {
+                                "schema": {
+                                    "oneOf": [
+                                        {"$ref": "#/components/schemas/CampaignState"},
+                                        {"$ref": "#/components/schemas/CampaignPreview"},
+                                    ]
+                                }
+                            }
+                        },
+                    },
+                    "201": _answer("Started", "CampaignState"),
+                    "400": problem("Not JSON, or a query that cannot be used"),
+                    "409": problem("The id belongs to another content or file"),
+                    "413": problem("The body is too long"),
+                    "415": problem("Another media type than JSON or YAML"),
+                    "422": problem("The campaign or its audience cannot be used; nothing was started"),
+                    **problems,
+                },
+            },
+        },
+        "/v1/campaigns/{id}": {
+            "parameters": [parameter],
+            "get": {
+                "operationId": "showCampaign",
+                "summary": "Show a campaign",
+                "responses": {
+                    "200": _answer("State, counts, pace and document", "CampaignDetail"),
+                    **unknown,
+                    **problems,
+                },
+            },
+            "patch": {
+                "operationId": "changePace",
+                "summary": "Give a campaign another pace",
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {
+                            "schema": {
+                                "type": "object",
+                                "required": ["pace"],
+                                "additionalProperties": False,
+                                "properties": {
+                                    "pace": {**_NUMBER_OR_NULL, "minimum": 1, "maximum": MAX_PACE}
+                                },
+                            },
+                            "example": {"pace": 2000},
+                        }
+                    },
+                },
+                "responses": {
+                    "200": state,
+                    "400": problem("Not JSON"),
+                    "415": problem("Another media type than JSON"),
+                    "422": problem("The pace cannot be used"),
+                    **unknown,
+                    **problems,
+                },
+            },
+        },
+        "/v1/campaigns/{id}/pause": steer("pauseCampaign", "Let every piece end with its block"),
+        "/v1/campaigns/{id}/resume": steer("resumeCampaign", "Go on with what is left"),
+        "/v1/campaigns/{id}/cancel": steer("cancelCampaign", "Send nothing more"),
+    }
+
+
+def _answer(description: str, schema: str) -> dict[str, Any]:
+    reference = {"$ref": f"#/components/schemas/{schema}"}
+    return {"description": description, "content": {"application/json": {"schema": reference}}}
+
+
+def _relocated(schema: Any) -> Any:
+    """Return a schema whose references lead to where this document keeps them."""
+    if isinstance(schema, dict):
+        return {
+            name: value.replace("#/$defs/", "#/components/schemas/") if name == "$ref" else _relocated(value)
+            for name, value in schema.items()
+        }
+    return [_relocated(each) for each in schema] if isinstance(schema, list) else schema
+
+
+_STATE: dict[str, Any] = {
+    "type": "object",
+    "required": [
+        *("campaign", "state", "counts", "pace", "bytes", "bytesDone", "requests", "throttledSeconds"),
+        *("pieces", "piecesDone", "piecesFailed", "startedAt", "finishedAt", "rate", "secondsLeft"),
+    ],
+    "additionalProperties": False,
+    "properties": {
+        "campaign": {"type": "string"},
+        "state": {"enum": list(_STATES), "description": "waiting: outside its window"},
+        "counts": {
+            "type": "object",
+            "description": "Rows that were read; each has exactly one of the fates beside `rows`",
+            "required": ["rows", *FATES],
+            "additionalProperties": False,
+            "properties": {name: {"type": "integer"} for name in ("rows", *FATES)},
+        },
+        "pace": {**_NUMBER_OR_NULL, "description": "Targets a second; null: as fast as it goes"},
+        "bytes": {"type": "integer", "description": "Of the file"},
+        "bytesDone": {"type": "integer", "description": "Of these, accounted for"},
+        "requests": {"type": "integer", "description": "Requests to mPaaS, their retries aside"},
+        "throttledSeconds": {"type": "number", "description": "Waited because mPaaS throttled"},
+        "pieces": {"type": "integer"},
+        "piecesDone": {"type": "integer"},
+        "piecesFailed": {"type": "integer", "description": "Given up until it is resumed"},
+        "startedAt": _MOMENT,
+        "finishedAt": {**_MOMENT, "type": ["string", "null"]},
+        "rate": {"type": "number", "description": "Rows a second since the start"},
+        "secondsLeft": {**_NUMBER_OR_NULL, "description": "null as long as nobody can tell"},
+        "problem": {"type": "string", "description": "Why a piece was given up"},
+    },
+}
+_PREVIEW: dict[str, Any] = {
+    "type": "object",
+    "description": "What would be sent, told from the first and the last rows.",
+    "required": ["campaign", "bytes", "rows", "requests", "seconds", "samples", "faults", "warnings"],
+    "additionalProperties": False,
+    "properties": {
+        "campaign": {"type": "string"},
+        "bytes": {"type": "integer"},
+        "etag": {"type": "string"},
+        "pieces": {"type": "integer"},
+        "rows": {"type": "integer", "description": "Estimated"},
+        "rowsRead": {"type": "integer"},
+        "requests": {"type": "integer", "description": "Estimated"},
+        "seconds": {"type": "integer", "description": "Estimated, at the pace"},
+        "pace": _NUMBER_OR_NULL,
+        "blockRows": {"type": "integer", "description": "Rows that are repeated after a failure, at most"},
+        "samples": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["target", "message"],
+                "properties": {"target": {"type": "string"}, "message": {"type": "object"}},
+            },
+        },
+        "faults": {"type": "array", "items": {"type": "object"}},
+        "rowsWithFaults": {"type": "integer", "description": "Of the rows that were read"},
+        "warnings": {"type": "array", "items": {"type": "object"}},
+    },
+}

@@ -1,0 +1,116 @@
+"""What asynchronous queues hold, in a file: it survives the end of this process, as FC's does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mpaas_local.database import Database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+__all__ = ["AsyncStore", "StoredEvent"]
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    function TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    request_id TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    due REAL NOT NULL
+);
+CREATE TABLE tasks (
+    function TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    accepted_at REAL NOT NULL,
+    PRIMARY KEY (function, task_id)
+)
+"""
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """An event that has not ended.
+
+    Attributes:
+        id: In the file.
+        payload: The event.
+        request_id: Of its calls.
+        task_id: Its id, or the request id.
+        due: When it may be called for, in Unix seconds.
+    """
+
+    id: int
+    payload: bytes
+    request_id: str
+    task_id: str
+    due: float
+
+
+class AsyncStore:
+    """The queues of all functions in one file. Thread-safe."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open it.
+
+        Args:
+            path: Created if missing.
+
+        Raises:
+            StoreUnusable: the file is something else.
+        """
+        self._database = Database(path, schema=_SCHEMA, version=_VERSION)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, function: str, payload: bytes, request_id: str, task_id: str, due: float) -> int:
+        """Keep an event until `remove`; return its id."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "INSERT INTO events (function, payload, request_id, task_id, due) VALUES (?, ?, ?, ?, ?)",
+                (function, payload, request_id, task_id, due),
+            )
+            return int(row.lastrowid or 0)
+
+    def remove(self, event: int) -> None:
+        """Forget an event that has ended."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM events WHERE id = ?", (event,))
+
+    def events(self, function: str) -> list[StoredEvent]:
+        """Return the events of a function that have not ended, in the order in which they are due."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, payload, request_id, task_id, due FROM events WHERE function = ? ORDER BY due",
+                (function,),
+            )
+            return [StoredEvent(*row) for row in rows]
+
+    def add_task(self, function: str, task_id: str, accepted_at: float) -> None:
+        """Remember the id of a task."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?)", (function, task_id, accepted_at)
+            )
+
+    def tasks(self, function: str, since: float) -> dict[str, float]:
+        """Return when each task of a function was accepted, by its id; older ones are forgotten."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM tasks WHERE accepted_at < ?", (since,))
+            rows = connection.execute(
+                "SELECT task_id, accepted_at FROM tasks WHERE function = ?", (function,)
+            )
+            return {row[0]: row[1] for row in rows}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()

@@ -1,0 +1,190 @@
+"""Rows of an audience: a line of a file enters, a `Row` leaves, or what is wrong with it.
+
+A row stands on one line: a quoted line end in a CSV would be cut by a piece's border, so it is a fault.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.errors import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mpaas_push.campaign.model import Audience, Campaign
+    from mpaas_push.campaign.pieces import Line
+
+__all__ = ["HEADER_BYTES", "InvalidRow", "Row", "RowReader", "header_of"]
+
+HEADER_BYTES = 64 << 10
+"""Of the beginning of a file: enough for its header or its first row."""
+BOM = b"\xef\xbb\xbf"
+TARGET_LENGTH = 500
+"""Longest target id, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row.
+
+    Attributes:
+        start: Byte offset of its line.
+        target: Its target id.
+        values: Its text by column.
+    """
+
+    start: int
+    target: str
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidRow:
+    """A row that nobody can get a push for.
+
+    Attributes:
+        start: Byte offset of its line.
+        reason: What is wrong; quotes nothing of the row.
+        target: Its target id, if that much could be read.
+    """
+
+    start: int
+    reason: str
+    target: str = ""
+
+
+class RowReader:
+    """Reads the lines of an audience; the same for every piece."""
+
+    def __init__(self, campaign: Campaign, header: Sequence[str] | None) -> None:
+        """Know how rows are written.
+
+        Args:
+            campaign: Its audience and the columns that it needs.
+            header: The columns of a CSV, as `header_of` returned them.
+        """
+        self._kind = campaign.audience.kind
+        self._target = campaign.audience.target or ""
+        self._delimiter = campaign.audience.delimiter
+        self._header = list(header or ())
+
+    def row_of(self, line: Line) -> Row | InvalidRow | None:
+        """Return the row of a line; None for an empty line and for the header of a CSV."""
+        if line.content is None:
+            return InvalidRow(line.start, "is longer than 64 KB")
+        content = line.content.removeprefix(BOM) if line.start == 0 else line.content
+        if not content or content.isspace() or (line.start == 0 and self._kind == "csv"):
+            return None
+        try:
+            values = self._values(content.decode())
+        except UnicodeDecodeError:
+            values = "is not UTF-8"
+        if isinstance(values, str):
+            return InvalidRow(line.start, values)
+        target = values.get(self._target, "")
+        if flaw := self._flaw_of(target):
+            return InvalidRow(line.start, flaw)
+        return Row(line.start, target, values)
+
+    def _flaw_of(self, target: str) -> str | None:
+        if not target or target.isspace():
+            return f"has no target: {self._target or 'the line'} is empty"
+        if len(target) > TARGET_LENGTH or not target.isprintable():
+            return f"its target must be 1 to {TARGET_LENGTH} printable characters"
+        return None
+
+    def _values(self, text: str) -> dict[str, str] | str:
+        """Return the values of a row by column, or what is wrong with it."""
+        if self._kind == "ids":
+            return {"": text.strip()}
+        if self._kind == "jsonl":
+            return _json_values(text)
+        fields = _csv_fields(text, self._delimiter)
+        if isinstance(fields, str):
+            return fields
+        if len(fields) != len(self._header):
+            return f"has {len(fields)} fields, the header {len(self._header)}"
+        return dict(zip(self._header, fields, strict=True))
+
+
+def header_of(campaign: Campaign, beginning: bytes) -> tuple[list[str] | None, list[Fault]]:
+    """Read the header of a CSV, or look at the first row of JSON Lines.
+
+    Args:
+        campaign: The columns that it needs.
+        beginning: The first `HEADER_BYTES` of the file, or all of it.
+
+    Returns:
+        The columns, None for a file without header, and what keeps the campaign from being sent.
+    """
+    if beginning.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        return None, [Fault("audience", "the file is packed: upload it unpacked")]
+    kind = campaign.audience.kind
+    columns = _columns(beginning, campaign.audience)
+    if isinstance(columns, str):
+        return None, [Fault("audience", columns)]
+    header = columns if kind == "csv" else None
+    if kind == "csv" and (repeated := sorted({name for name in columns if columns.count(name) > 1})):
+        return header, [Fault("audience", f"the header names {', '.join(repeated)} more than once")]
+    return header, [_missing(name, columns, campaign) for name in sorted(campaign.columns - set(columns))]
+
+
+def _columns(beginning: bytes, audience: Audience) -> list[str] | str:
+    """Return the columns that the first line names, or what is wrong with it."""
+    first = beginning.partition(b"\n")[0].removeprefix(BOM).removesuffix(b"\r")
+    try:
+        text = first.decode()
+    except UnicodeDecodeError:
+        return "the file is not UTF-8"
+    if not text.strip():
+        return "the file is empty, or begins with an empty line"
+    if audience.kind == "ids":
+        return []
+    if audience.kind == "jsonl":
+        values = _json_values(text)
+        return f"the first line {values}" if isinstance(values, str) else list(values)
+    fields = _csv_fields(text, audience.delimiter)
+    return f"the header {fields}" if isinstance(fields, str) else [field.strip() for field in fields]
+
+
+def _missing(column: str, columns: Sequence[str], campaign: Campaign) -> Fault:
+    if column == campaign.audience.target:
+        path = "audience.target"
+    elif campaign.texts and column == campaign.texts["by"]:
+        path = "texts.by"
+    else:
+        path = "message"
+    there = ", ".join(columns[:20]) or "none, as a file of plain ids"
+    return Fault(path, f"the audience has no column `{column}`; it has {there}")
+
+
+def _csv_fields(text: str, delimiter: str) -> list[str] | str:
+    if '"' not in text:
+        return text.split(delimiter)
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True))
+    except csv.Error:
+        return "has a quote that does not close on its line"
+
+
+def _json_values(text: str) -> dict[str, str] | str:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        return "is not JSON"
+    if not isinstance(row, dict):
+        return "is not a JSON object"
+    return {name: _as_text(value) for name, value in row.items()}
+
+
+def _as_text(value: Any) -> str:
+    """Return a value as a text shows it; what cannot be shown is empty, and so missing."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else ""

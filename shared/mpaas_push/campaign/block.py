@@ -1,0 +1,160 @@
+"""A block: some rows of a piece that are sent, and accounted for, together.
+
+Rows enter; requests of at most ten targets with equal content leave, and the fate of every other row. The
+same rows always make the same requests, so that the ledger knows each again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.campaign.audience import InvalidRow
+from mpaas_push.campaign.rendering import MissingValue, render
+from mpaas_push.errors import InvalidMessage
+from mpaas_push.message.reading import message_of
+from mpaas_push.targets import TARGETS_PER_REQUEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mpaas_push.campaign.audience import Row
+    from mpaas_push.campaign.model import Campaign
+    from mpaas_push.message import PushMessage
+    from mpaas_push.settings import Settings
+
+__all__ = ["Block", "BlockRequest", "Composer", "Fate", "target_hash"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of one row.
+
+    Attributes:
+        start: Byte offset of its line.
+        target: Its target id; empty where it could not be read.
+        name: `accepted`, `refused`, `unknown`, `expired`, `invalid`, `duplicate`, `cancelled` or `failed`.
+        code: Result code, or a name of our own.
+        text: What is wrong.
+        message_id: Of its push, if there was one.
+    """
+
+    start: int
+    target: str
+    name: str
+    code: str = ""
+    text: str = ""
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRequest:
+    """One request: a message to at most ten targets, and the rows that they come from.
+
+    Attributes:
+        group: The message to all rows of the block with its content.
+        rows: Some of these rows, one to ten.
+    """
+
+    group: PushMessage
+    rows: tuple[Row, ...]
+
+    @property
+    def message(self) -> PushMessage:
+        """The message to these rows alone, of which one request is made."""
+        return self.group.model_copy(update={"targets": tuple(row.target for row in self.rows)})
+
+
+@dataclass
+class Block:
+    """Rows that are sent and committed together.
+
+    Attributes:
+        rows: How many rows it has, invalid ones included.
+        end: Byte offset of the first line after it.
+        requests: What is to be sent.
+        fates: Of the rows that are in no request.
+    """
+
+    rows: int = 0
+    end: int = 0
+    requests: list[BlockRequest] = field(default_factory=list)
+    fates: list[Fate] = field(default_factory=list)
+
+    @property
+    def targets(self) -> int:
+        """How many pushes it is."""
+        return sum(len(request.rows) for request in self.requests)
+
+
+class Composer:
+    """Makes blocks of rows; knows the targets that its piece had before."""
+
+    def __init__(self, campaign: Campaign, settings: Settings) -> None:
+        """Have seen no row."""
+        self._campaign = campaign
+        self._settings = settings
+        self._columns = sorted(campaign.placeholders | ({campaign.texts["by"]} if campaign.texts else set()))
+        self._seen: set[int] = set()
+
+    def skip(self, row: Row) -> None:
+        """Know the target of a row that is accounted for."""
+        self._seen.add(target_hash(row.target))
+
+    def compose(self, rows: Sequence[Row | InvalidRow], end: int) -> Block:
+        """Make a block.
+
+        Args:
+            rows: Its rows, in the order of the file.
+            end: Byte offset of the first line after them.
+        """
+        block = Block(rows=len(rows), end=end)
+        groups: dict[tuple[str, ...], list[Row]] = {}
+        for row in rows:
+            if isinstance(row, InvalidRow):
+                block.fates.append(Fate(row.start, row.target, "invalid", "InvalidRow", row.reason))
+                continue
+            digest = target_hash(row.target)
+            if digest in self._seen:
+                block.fates.append(Fate(row.start, row.target, "duplicate"))
+                continue
+            self._seen.add(digest)
+            groups.setdefault(tuple(row.values.get(name, "") for name in self._columns), []).append(row)
+        for group in self._merged(groups.values(), block):
+            block.requests += group
+        return block
+
+    def _merged(self, groups: Iterable[list[Row]], block: Block) -> Iterable[list[BlockRequest]]:
+        """Yield the requests of each content; what cannot be one becomes the fate of its rows."""
+        contents: dict[str, tuple[Any, list[Row]]] = {}
+        for rows in groups:
+            try:
+                payload = render(self._campaign.template_of(rows[0].values), rows[0].values)
+            except MissingValue as error:
+                text = f"column {error.column} is empty"
+                block.fates += [Fate(row.start, row.target, "invalid", "MissingValue", text) for row in rows]
+                continue
+            # Columns that differ may still make equal texts: those with a variant that names none of them.
+            contents.setdefault(repr(payload), (payload, []))[1].extend(rows)
+        for payload, rows in contents.values():
+            message = message_of({**payload, "targets": [row.target for row in rows]}, self._settings)
+            if isinstance(message, InvalidMessage):
+                text = str(message)[:300]
+                block.fates += [
+                    Fate(row.start, row.target, "invalid", "InvalidMessage", text) for row in rows
+                ]
+                continue
+            yield [BlockRequest(message, tuple(part)) for part in _tens(rows)]
+
+
+def _tens(rows: Sequence[Row]) -> Iterable[Sequence[Row]]:
+    for start in range(0, len(rows), TARGETS_PER_REQUEST):
+        yield rows[start : start + TARGETS_PER_REQUEST]
+
+
+def target_hash(target: str) -> int:
+    """Return 64 bits that stand for a target: a piece has some 100,000 rows, each in few bytes."""
+    return int.from_bytes(
+        hashlib.blake2b(target.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+    )

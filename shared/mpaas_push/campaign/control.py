@@ -1,0 +1,160 @@
+"""Starting and steering campaigns: what the HTTP function, timers, uploads and commands do with them.
+
+Nothing here sends a push. A start asks the file's size, reads its header, writes one hash in Redis and
+submits one task, which submits all others; so it costs the same for 10^4 rows and for 10^8.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.campaign.audience import HEADER_BYTES, header_of
+from mpaas_push.campaign.errors import AudienceUnreadable, InvalidCampaign
+from mpaas_push.campaign.model import Campaign
+from mpaas_push.campaign.pieces import piece_bytes_for
+from mpaas_push.campaign.tasks import PieceTask, PlanTask
+from mpaas_push.errors import Fault
+
+if TYPE_CHECKING:
+    from mpaas_push.campaign.objects import ObjectInfo, Objects
+    from mpaas_push.campaign.store import CampaignStore, StoredCampaign
+    from mpaas_push.campaign.tasks import TaskQueue
+    from mpaas_push.settings import Settings
+
+__all__ = ["Controls", "block_rows_for"]
+
+MOST_BLOCK_ROWS = 4000
+"""Rows that are repeated after a failure, and sent before a pause is noticed, at most."""
+
+
+def block_rows_for(pace: int | None) -> int:
+    """Return how many rows a block has: what a campaign's pace allows in a second, in tens, at most 4,000."""
+    return MOST_BLOCK_ROWS if pace is None else max(10, min(MOST_BLOCK_ROWS, pace // 10 * 10))
+
+
+class Controls:
+    """Starts, steers and shows campaigns."""
+
+    def __init__(self, settings: Settings, store: CampaignStore, queue: TaskQueue) -> None:
+        """Do nothing yet."""
+        self._settings = settings
+        self._store = store
+        self._queue = queue
+
+    def start(self, document: Any, objects: Objects) -> tuple[StoredCampaign, bool]:
+        """Start a campaign; starting it again is the same campaign.
+
+        Args:
+            document: As `model.read_document` returns it.
+            objects: Where its audience is.
+
+        Returns:
+            The campaign, and whether it began now.
+
+        Raises:
+            InvalidCampaign: the document or its audience is wrong; nothing was started.
+            CampaignConflict: its id was used with another content or file.
+            StoreUnavailable, InvocationRefused, InvocationUnknown: it may have been started: start it again.
+        """
+        campaign = Campaign.parse(document, self._settings)
+        info, header = read_audience(campaign, objects)
+        piece_bytes = piece_bytes_for(info.size)
+        fields = {
+            "id": campaign.campaign,
+            "document": json.dumps(campaign.as_json(), ensure_ascii=False),
+            "header": json.dumps(header),
+            "size": info.size,
+            "pieces": math.ceil(info.size / piece_bytes),
+            "pieceBytes": piece_bytes,
+            "blockRows": block_rows_for(campaign.pace),
+            "pace": campaign.pace or "",
+            "run": os.urandom(3).hex(),
+        }
+        plan = self._store.start(campaign, fields, info.etag)
+        stored = self._store.get(campaign.campaign)
+        self._submit(stored, plan.number)
+        return stored, plan.is_new
+
+    def submit_pieces(self, task: PlanTask) -> int:
+        """Do what a plan says: submit a task for each open piece; return how many there are."""
+        pieces = [
+            PieceTask(campaign=task.campaign, run=task.run, piece=index, turn=turn)
+            for index, turn in self._store.open_pieces(task.campaign)
+        ]
+        self._queue.submit_all(pieces)
+        return len(pieces)
+
+    def pause(self, campaign_id: str) -> StoredCampaign:
+        """Let every piece end with its block.
+
+        Raises:
+            UnknownCampaign: there is none.
+        """
+        self._store.pause(campaign_id)
+        return self._store.get(campaign_id)
+
+    def resume(self, campaign_id: str) -> StoredCampaign:
+        """Go on with what is left: after a pause, and where a piece was given up.
+
+        Raises:
+            UnknownCampaign: there is none.
+            CampaignConflict: it was cancelled.
+        """
+        return self._reopen(campaign_id, "running")
+
+    def cancel(self, campaign_id: str) -> StoredCampaign:
+        """Send nothing more; the rows that are left are counted as cancelled.
+
+        Raises:
+            UnknownCampaign: there is none.
+        """
+        return self._reopen(campaign_id, "cancelled")
+
+    def change_pace(self, campaign_id: str, pace: int | None) -> StoredCampaign:
+        """Give a campaign another pace; None lets it go as fast as it can.
+
+        Raises:
+            UnknownCampaign: there is none.
+        """
+        self._store.change_pace(campaign_id, pace)
+        stored = self._store.get(campaign_id)
+        if stored.state not in {"running", "waiting"}:
+            return stored
+        # Pieces that wait for a moment of the former pace would sleep on.
+        return self._reopen(campaign_id, "same")
+
+    def _reopen(self, campaign_id: str, state: str) -> StoredCampaign:
+        if self._store.get(campaign_id).state != "done":
+            plan = self._store.reopen(campaign_id, state)
+            self._submit(self._store.get(campaign_id), plan.number)
+        return self._store.get(campaign_id)
+
+    def _submit(self, stored: StoredCampaign, plan: int) -> None:
+        if stored.number("done") < stored.number("pieces"):
+            task = PlanTask(campaign=stored.fields["id"], run=stored.fields["run"], plan=plan)
+            self._queue.submit(task)
+
+
+def read_audience(campaign: Campaign, objects: Objects) -> tuple[ObjectInfo, list[str] | None]:
+    """Return size, ETag and columns of an audience.
+
+    Raises:
+        InvalidCampaign: it cannot be used.
+    """
+    audience = campaign.audience
+    try:
+        info = objects.info(audience.bucket, audience.key)
+        if not info.size:
+            raise InvalidCampaign([Fault("audience", "the file is empty")])
+        beginning = objects.read(audience.bucket, audience.key, 0, min(HEADER_BYTES, info.size), info.etag)
+    except AudienceUnreadable as error:
+        if not error.is_final:
+            raise
+        raise InvalidCampaign([Fault("audience", str(error))]) from None
+    header, faults = header_of(campaign, beginning)
+    if faults:
+        raise InvalidCampaign(faults)
+    return info, header

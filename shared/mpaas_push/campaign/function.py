@@ -1,0 +1,157 @@
+"""What the campaigns' function does with an event: a plan, a piece, a start, or an upload that is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.campaign.control import Controls
+from mpaas_push.campaign.model import read_document
+from mpaas_push.campaign.objects import OssObjects
+from mpaas_push.campaign.store import CampaignStore, store_of
+from mpaas_push.campaign.tasks import PieceTask, PlanTask, TaskQueue, start_of, task_of
+from mpaas_push.campaign.worker import work_on
+from mpaas_push.client import PushClient
+from mpaas_push.errors import UnreadablePayload
+from mpaas_push.functions import Functions
+from mpaas_push.invocation import Invocation
+from mpaas_push.log import function_log
+from mpaas_push.settings import IfDown, Settings
+from mpaas_push.triggers.destination import unwrap_failed_invocation
+from mpaas_push.triggers.oss import events_of
+from mpaas_push.triggers.record import UnreadableElement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mpaas_push.credentials import Credentials
+
+__all__ = ["CampaignTools", "handle", "shared_store"]
+
+DOCUMENT_BYTES = 1 << 20
+"""Longest document of a campaign that is read from OSS."""
+UPLOADS = "campaigns/"
+"""Prefix of the documents whose upload starts a campaign."""
+_ENDINGS = (".json", ".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class CampaignTools:
+    """What campaigns are started and steered with, for one invocation.
+
+    Attributes:
+        settings: Of the function.
+        invocation: Keys and deadline.
+        function: The campaigns' function, where `PUSH_CAMPAIGN_FUNCTION` does not name it.
+    """
+
+    settings: Settings
+    invocation: Invocation
+    function: str | None = None
+
+    @cached_property
+    def store(self) -> CampaignStore:
+        """The state of campaigns.
+
+        Raises:
+            StoreUnavailable: there is none.
+        """
+        return shared_store()
+
+    @cached_property
+    def queue(self) -> TaskQueue:
+        """The queue of the campaigns' function."""
+        functions = Functions(self.settings, self.invocation.credentials)
+        return TaskQueue(self.settings, functions, self.function)
+
+    @cached_property
+    def objects(self) -> OssObjects:
+        """The objects of OSS."""
+        return _objects(self.invocation.credentials)
+
+    @property
+    def controls(self) -> Controls:
+        """Starts and steers campaigns."""
+        return Controls(self.settings, self.store, self.queue)
+
+
+def handle(event: bytes, context: object) -> dict[str, Any]:
+    """Do what an event asks for.
+
+    Raises:
+        UnreadablePayload: it is nothing that this function knows.
+        CampaignError: a campaign cannot be started, or a piece was not finished.
+    """
+    # From the failed queue an event comes to be done once more.
+    event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
+    client = _client()
+    function = getattr(getattr(context, "function", None), "name", None)
+    tools = CampaignTools(client.settings, invocation, function)
+    task = task_of(event)
+    if isinstance(task, PlanTask):
+        return {"submitted": tools.controls.submit_pieces(task)}
+    if isinstance(task, PieceTask):
+        ended = work_on(
+            task,
+            client=client,
+            invocation=invocation,
+            store=tools.store,
+            objects=tools.objects,
+            queue=tools.queue,
+            rate=Settings.from_env().pace,
+        )
+        return {"campaign": task.campaign, "piece": task.piece, "turn": task.turn, "ended": ended}
+    document = start_of(event)
+    documents = [document] if document is not None else [*_uploaded(event, tools.objects)]
+    started = [tools.controls.start(each, tools.objects)[0] for each in documents]
+    return {"started": [stored.fields["id"] for stored in started]}
+
+
+@lru_cache(maxsize=1)
+def shared_store() -> CampaignStore:
+    """Return the store that the environment of this instance names.
+
+    Raises:
+        StoreUnavailable: it names none.
+    """
+    return store_of(Settings.from_env())
+
+
+@lru_cache(maxsize=1)
+def _objects(credentials: Credentials) -> OssObjects:
+    """Return the connections to OSS of this instance, made anew when its keys have been."""
+    return OssObjects(Settings.from_env(), credentials)
+
+
+@lru_cache(maxsize=1)
+def _client() -> PushClient:
+    """Return the client of this instance.
+
+    While the ledger is down a block waits: without it, what is repeated would be sent twice.
+    """
+    settings = Settings.from_env()
+    function_log(settings.log_level)
+    # Each block reserves its requests before it is sent: they are not counted again.
+    return PushClient(settings.model_copy(update={"ledger_if_down": IfDown.FAIL, "pace": None}))
+
+
+def _uploaded(event: bytes, objects: OssObjects) -> Iterator[Any]:
+    """Yield the documents that were uploaded.
+
+    Raises:
+        UnreadablePayload: the event is none of OSS.
+        InvalidCampaign: a document cannot be read.
+    """
+    for entry in events_of(event):
+        if isinstance(entry, UnreadableElement):
+            raise UnreadablePayload(str(entry))
+        try:
+            bucket = str(entry.data["oss"]["bucket"]["arn"]).rpartition(":")[2]
+            key = str(entry.data["oss"]["object"]["key"])
+        except (KeyError, TypeError):
+            raise UnreadablePayload("expected a task of a campaign, or a native event of OSS") from None
+        if not key.startswith(UPLOADS) or not key.lower().endswith(_ENDINGS):
+            continue
+        info = objects.info(bucket, key)
+        yield read_document(objects.read(bucket, key, 0, min(info.size, DOCUMENT_BYTES), info.etag))

@@ -1,0 +1,27 @@
+-- Account for a block: offset, counts and lease of its piece in one step.
+--
+-- ARGV  index of the piece, owner, milliseconds until others may take it, offset before and after the block,
+--       rows of the next block, `1` if the piece has ended, then names and numbers of what is counted
+--
+-- Returns `lost` if somebody else has the piece, else `kept` with the campaign's state, pace and its version.
+
+local index, owner, lease, from, to = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+if not field('state') then return {'lost'} end
+local piece = read_piece(index)
+if piece.offset ~= to or from == to and piece.status ~= 'done' then -- else an answer was lost, and this is the second time
+    if piece.owner ~= owner or piece.offset ~= from then return {'lost'} end
+    for place = 8, #ARGV, 2 do
+        count(ARGV[place], ARGV[place + 1])
+    end
+    set_status(index, piece, ARGV[7] == '1' and 'done' or 'open')
+    piece.offset, piece.rows, piece.attempts, piece.till = to, ARGV[6], 0, now + lease
+    if piece.status == 'done' or field('state') == 'paused' then
+        piece.owner, piece.till = '-', 0
+    end
+    write_piece(index, piece)
+    expect_sign_of_life(now + lease)
+    if tonumber(field('done') or '0') >= tonumber(field('pieces')) then
+        redis.call('HSETNX', key, 'finishedAt', string.format('%.0f', now))
+    end
+end
+return {'kept', field('state'), field('pace'), field('paceVersion')}

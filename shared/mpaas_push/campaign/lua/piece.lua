@@ -1,0 +1,63 @@
+-- What every script knows: the time of this server, and how a piece is written.
+--
+-- A campaign is one hash. Its pieces are its fields `p<index>`, each one line of text, apart by spaces:
+--
+--   <status> <turn> <offset> <rows> <attempts> <owner> <until>
+--
+--   status    open, done, or failed (given up until the campaign is resumed)
+--   turn      which task works on it; a task of an earlier turn is stale
+--   offset    first byte that is not accounted for; -1 before the first block
+--   rows      of the block that begins there: the same rows make the same requests, whoever repeats them
+--   attempts  how often it was taken since its last block
+--   owner     the invocation that has it, or -
+--   until     milliseconds: when others may take it from its owner
+--
+-- A piece that nobody has taken has no field.
+
+local key = KEYS[1]
+if redis.replicate_commands then
+    redis.replicate_commands() -- without it, servers before version 5 write nothing after TIME
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function field(name)
+    return redis.call('HGET', key, name)
+end
+
+local function count(name, number)
+    redis.call('HINCRBYFLOAT', key, name, number)
+end
+
+local function read_piece(index)
+    local text = field('p' .. index)
+    if not text then
+        return {status = 'open', turn = 1, offset = '-1', rows = field('blockRows'), attempts = 0, owner = '-', till = 0}
+    end
+    local status, turn, offset, rows, attempts, owner, till =
+        string.match(text, '^(%l+) (%d+) (%-?%d+) (%d+) (%d+) (%S+) (%d+)$')
+    return {
+        status = status, turn = tonumber(turn), offset = offset, rows = rows,
+        attempts = tonumber(attempts), owner = owner, till = tonumber(till),
+    }
+end
+
+local function write_piece(index, piece)
+    redis.call('HSET', key, 'p' .. index, string.format('%s %d %s %s %d %s %.0f',
+        piece.status, piece.turn, piece.offset, piece.rows, piece.attempts, piece.owner, piece.till))
+end
+
+local function set_status(index, piece, status)
+    if piece.status ~= status then
+        if piece.status ~= 'open' then count(piece.status, -1) end
+        if status ~= 'open' then count(status, 1) end
+        piece.status = status
+    end
+end
+
+local function expect_sign_of_life(at)
+    if at > tonumber(field('activeUntil') or '0') then
+        redis.call('HSET', key, 'activeUntil', string.format('%.0f', at))
+    end
+end
+

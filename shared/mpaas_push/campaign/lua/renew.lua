@@ -1,0 +1,12 @@
+-- Keep a piece while a part of its block is sent again.
+--
+-- ARGV  index of the piece, owner, milliseconds until others may take it
+--
+-- Returns `lost` if somebody else has the piece, else `kept` with the campaign's state.
+
+local piece = read_piece(ARGV[1])
+if piece.owner ~= ARGV[2] then return {'lost'} end
+piece.till = now + tonumber(ARGV[3])
+write_piece(ARGV[1], piece)
+expect_sign_of_life(piece.till)
+return {'kept', field('state')}

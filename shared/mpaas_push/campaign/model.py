@@ -1,0 +1,428 @@
+"""A campaign: a document of JSON or YAML enters, a frozen and valid `Campaign` leaves.
+
+`Campaign.parse` reports every fault at once, those of the message among them, each with its path in the
+document.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from mpaas_push.campaign.errors import InvalidCampaign
+from mpaas_push.campaign.rendering import columns_of, render
+from mpaas_push.errors import Fault, InvalidMessage, PushError
+from mpaas_push.json_text import read_json
+from mpaas_push.message import PushMessage
+from mpaas_push.targets import without_targets
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from mpaas_push.settings import Settings
+
+__all__ = ["Audience", "Campaign", "Window", "campaign_schema", "read_document"]
+
+MAX_PACE = 100_000
+"""Targets a second: more than any quota of mPaaS allows."""
+SAMPLE_TARGET = "user"
+"""Stands for a row's target where a message is judged before there is one."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+
+class Audience(_Part):
+    """The file of a campaign: one row for each user.
+
+    Attributes:
+        bucket: Name of the OSS bucket.
+        key: Name of the object.
+        target: The column with the target id; a file of plain ids has none.
+        format: By default what the end of the key says: `csv`, `jsonl` (also `.ndjson`), `ids` (`.txt`).
+        delimiter: Between the fields of a CSV.
+    """
+
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
+    key: Annotated[str, Field(min_length=1, max_length=1023)]
+    target: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    format: Literal["csv", "jsonl", "ids"] | None = None
+    delimiter: Literal[",", ";", "\t", "|"] = ","
+
+    @model_validator(mode="after")
+    def _is_readable(self) -> "Audience":
+        ending = self.key.rpartition(".")[2].lower()
+        if ending in {"gz", "zip", "bz2", "xz", "zst"}:
+            text = f".{ending} cannot be cut into pieces that are read side by side: upload the file unpacked"
+            raise ValueError(f"key: {text}")
+        if self.format is None and ending not in _FORMATS:
+            text = "must end with .csv, .jsonl, .ndjson or .txt, or `format` must say csv, jsonl or ids"
+            raise ValueError(f"key: {text}")
+        if self.kind != "ids" and self.target is None:
+            raise ValueError("target: is required: the column with the target id")
+        if self.kind == "ids" and self.target is not None:
+            raise ValueError("target: must be left out: a file of plain ids has no columns")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """How its rows are written: ``csv``, ``jsonl`` or ``ids``."""
+        return self.format or _FORMATS[self.key.rpartition(".")[2].lower()]
+
+
+_FORMATS = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "txt": "ids"}
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # KeyError: no such zone
+        raise ValueError("must be a time zone such as Asia/Shanghai") from None
+    return name
+
+
+_Minute = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")]
+
+
+class Window(_Part):
+    """The hours of a day in which a campaign sends; over midnight if it ends before it begins.
+
+    Attributes:
+        start: `from`, such as ``08:00``.
+        end: `to`, such as ``21:00``.
+        zone: Time zone by its name in the IANA database.
+    """
+
+    start: Annotated[_Minute, Field(alias="from")]
+    end: Annotated[_Minute, Field(alias="to")]
+    zone: Annotated[str, AfterValidator(_zone)] = "Asia/Shanghai"
+
+    @model_validator(mode="after")
+    def _has_length(self) -> "Window":
+        if self.start == self.end:
+            raise ValueError("to: must differ from `from`")
+        return self
+
+    def seconds_until_open(self, now: float) -> float:
+        """Return for how long it is still closed; 0 if it is open.
+
+        Args:
+            now: Unix seconds.
+        """
+        moment = datetime.fromtimestamp(now, ZoneInfo(self.zone))
+        minute = moment.hour * 60 + moment.minute
+        start, end = _minutes(self.start), _minutes(self.end)
+        is_open = start <= minute < end if start < end else minute >= start or minute < end
+        if is_open:
+            return 0.0
+        opening = moment.replace(hour=start // 60 % 24, minute=start % 60, second=0, microsecond=0)
+        if opening <= moment:
+            opening += timedelta(days=1)
+        return max(opening.timestamp() - now, 0.001)
+
+
+def _minutes(text: str) -> int:
+    hour, _, minute = text.partition(":")
+    return int(hour) * 60 + int(minute)
+
+
+def _moment(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError("must be a moment such as 2026-11-11T23:00:00+08:00") from None
+    if moment.tzinfo is None:
+        raise ValueError("must name its offset, as in 2026-11-11T23:00:00+08:00")
+    return text
+
+
+class Campaign(_Part):
+    """One message to every row of an audience.
+
+    Attributes:
+        campaign: Its id, which is also its idempotency: letters, digits, `_` and `-`.
+        message: A push message without targets. `{column}` in any of its texts stands for the row's value.
+        audience: The file.
+        texts: Other texts for some rows: `by` names a column, `default` one of the variants, and every other
+            key is a variant: the fields of the message that differ for rows with that value.
+        pace: Targets a second, over all instances; as fast as it goes if None.
+        window: When it may send; always if None.
+        ends_at: `endsAt`: rows that are not sent by then are expired.
+        report: `failed`: results name targets that were not accepted; `all`: those that were as well.
+    """
+
+    campaign: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    message: dict[str, Any]
+    audience: Audience
+    texts: dict[str, Any] | None = None
+    pace: Annotated[int | None, Field(ge=1, le=MAX_PACE)] = None
+    window: Window | None = None
+    ends_at: Annotated[str | None, AfterValidator(_moment)] = None
+    report: Literal["failed", "all"] = "failed"
+
+    @classmethod
+    def parse(cls, data: Any, settings: "Settings") -> "Self":
+        """Return the campaign that untrusted data describe.
+
+        Args:
+            data: A mapping, as `read_document` returns it.
+            settings: Defaults of the message (app, workspace, tenant) and levels of its open rules.
+
+        Raises:
+            InvalidCampaign: with every fault at once, in the order of the fields.
+        """
+        if not isinstance(data, Mapping):
+            raise InvalidCampaign([Fault("", "a campaign is an object")])
+        faults: list[Fault] = []
+        campaign = None
+        try:
+            campaign = cls.model_validate(dict(data), by_alias=True, by_name=False)
+        except ValidationError as error:
+            faults = _faults_of(error)
+        message, texts = data.get("message"), data.get("texts")
+        if isinstance(message, dict):
+            faults += _message_faults(message, texts, settings)
+        if campaign is None or faults:
+            order = {str(field.alias): index for index, field in enumerate(cls.model_fields.values())}
+            faults.sort(key=lambda fault: order.get(fault.field.partition(".")[0], len(order)))
+            raise InvalidCampaign(faults)
+        return campaign
+
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """The columns that a row needs, its target among them; empty for plain ids without placeholders."""
+        own = {self.audience.target} if self.audience.target else set()
+        by = {self.texts["by"]} if self.texts else set()
+        return frozenset(own | by | self.placeholders)
+
+    @cached_property
+    def placeholders(self) -> frozenset[str]:
+        """The columns that texts name."""
+        variants = [text for name, text in (self.texts or {}).items() if name not in {"by", "default"}]
+        return columns_of([self.message, *variants])
+
+    @cached_property
+    def variants(self) -> dict[str, dict[str, Any]]:
+        """The message of each variant of `texts`; of a campaign without any, its message under ``""``."""
+        return _variants(self.message, self.texts)
+
+    def template_of(self, row: Mapping[str, str]) -> dict[str, Any]:
+        """Return the message that a row gets, its placeholders still in it."""
+        if not self.texts:
+            return self.message
+        variants = self.variants
+        return variants.get(row.get(self.texts["by"], ""), variants[self.texts["default"]])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of what is sent to whom, 32 hexadecimal digits.
+
+        The pace is not in it, since it may be changed, nor the order of keys.
+        """
+        content = self.model_dump(mode="json", by_alias=True, exclude={"pace"}, exclude_none=True)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+    @property
+    def ends(self) -> float | None:
+        """`ends_at` in Unix seconds."""
+        return (
+            datetime.fromisoformat(self.ends_at.replace("Z", "+00:00")).timestamp() if self.ends_at else None
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document of the campaign."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def read_document(text: str | bytes, *, date: str | None = None) -> Any:
+    """Read the document of a campaign, JSON or YAML.
+
+    Args:
+        text: The document, UTF-8.
+        date: Stands for `{date}` in the id; today in Shanghai, as ``20261111``, by default.
+
+    Raises:
+        InvalidCampaign: it is neither.
+    """
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InvalidCampaign([Fault("", "must be UTF-8")]) from None
+    if text.lstrip()[:1] == "{":
+        try:
+            return with_date(read_json(text), date)
+        except PushError as error:
+            raise InvalidCampaign([Fault("", str(error))]) from None
+    import yaml  # a campaign in JSON needs none of it
+
+    from mpaas_push.yaml_text import read_yaml
+
+    try:
+        return with_date(read_yaml(text), date)
+    except yaml.YAMLError as error:
+        raise InvalidCampaign([Fault("", f"is neither JSON nor YAML: {str(error)[:200]}")]) from None
+
+
+def with_date(data: Any, date: str | None = None) -> Any:
+    """Return a document with the date in place of `{date}` in its id, so that a timer can name each day's."""
+    if not isinstance(data, dict) or not isinstance(data.get("campaign"), str):
+        return data
+    date = date or f"{datetime.now(timezone(timedelta(hours=8))):%Y%m%d}"
+    return {**data, "campaign": data["campaign"].replace("{date}", date)}
+
+
+def campaign_schema() -> dict[str, Any]:
+    """Return the JSON schema of a campaign; its message is that of `PushMessage` without targets."""
+    schema = Campaign.model_json_schema(by_alias=True)
+    message = PushMessage.model_json_schema(by_alias=True)
+    schema.setdefault("$defs", {}).update(message.pop("$defs", {}))
+    properties = without_targets(message["properties"])
+    schema["$defs"]["CampaignMessage"] = {
+        "type": "object",
+        "description": "A push message without targets; {column} in a text stands for the row's value.",
+        "additionalProperties": False,
+        "properties": properties,
+    }
+    schema["properties"]["message"] = {"$ref": "#/$defs/CampaignMessage"}
+    return schema
+
+
+def _variants(message: Mapping[str, Any], texts: Any) -> dict[str, dict[str, Any]]:
+    if not texts:
+        return {"": dict(message)}
+    named = {name: text for name, text in texts.items() if name not in {"by", "default"}}
+    if texts.get("default") not in named and isinstance(texts.get("default"), str):
+        named[texts["default"]] = {}  # the message as it stands
+    return {name: {**message, **text} for name, text in named.items()}
+
+
+def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -> list[Fault]:
+    """Return what is wrong with the message and its variants, as far as it can be told without a row."""
+    faults = [
+        Fault(f"message.{name}", "must be left out: the audience says who gets it")
+        for name in ("targets", "targetMsgkey")
+        if name in message
+    ]
+    if texts is not None and (found := _texts_faults(texts)):
+        return faults + found
+    seen: set[str] = set()
+    for name, variant in _variants(without_targets(message), texts).items():
+        try:
+            _judge(variant, settings)
+        except InvalidMessage as error:
+            own = texts.get(name, {}) if texts else {}
+            for fault in error.faults:
+                root = "message" if fault.field.partition(".")[0] not in own else f"texts.{name}"
+                path = f"{root}.{fault.field}".rstrip(".")
+                if f"{path}{fault.message}" not in seen:
+                    seen.add(f"{path}{fault.message}")
+                    faults.append(Fault(path, fault.message, fault.value))
+    return faults
+
+
+def _judge(template: dict[str, Any], settings: "Settings") -> None:
+    """Judge a message as a short value in place of each placeholder would make it.
+
+    Raises:
+        InvalidMessage: it breaks a rule.
+    """
+    sample = render(template, dict.fromkeys(columns_of(template), "1"))
+    PushMessage.parse(
+        {**sample, "targets": [SAMPLE_TARGET]}, defaults=settings.defaults, levels=settings.constraint_levels
+    )
+
+
+def _texts_faults(texts: Any) -> list[Fault]:
+    if not isinstance(texts, dict):
+        return [Fault("texts", "must be an object")]
+    faults = [
+        Fault(f"texts.{name}", f"is required: {meaning}")
+        for name, meaning in (("by", "the column that tells variants apart"), ("default", "a variant"))
+        if not isinstance(texts.get(name), str) or not texts[name]
+    ]
+    variants = {name: text for name, text in texts.items() if name not in {"by", "default"}}
+    if not variants:
+        faults.append(Fault("texts", "must hold a variant: the value of the column, and its texts"))
+    for name, text in variants.items():
+        if not isinstance(text, dict):
+            faults.append(Fault(f"texts.{name}", "must be an object: the fields of the message that differ"))
+        else:
+            faults += [
+                Fault(f"texts.{name}.{field}", "must be left out: the audience says who gets it")
+                for field in ("targets", "targetMsgkey")
+                if field in text
+            ]
+    return faults
+
+
+def _faults_of(error: ValidationError) -> list[Fault]:
+    faults = []
+    for line in error.errors(include_url=False, include_input=False):
+        path = ".".join(map(str, line["loc"]))
+        if line["type"] == "extra_forbidden":
+            faults.append(_unknown_field(tuple(map(str, line["loc"]))))
+            continue
+        text = str(line["msg"])
+        if line["type"] == "value_error":
+            text = text.removeprefix("Value error, ")
+            field = re.match(r"(key|target|to): ", text)  # a rule of the whole part names its field
+            if field:
+                path, text = f"{path}.{field[1]}", text[field.end() :]
+        if line["type"] == "string_pattern_mismatch":
+            text = _PATTERNS.get(path, text)
+        faults.append(Fault(path, _WORDS.get(line["type"], text)))
+    return faults
+
+
+_PATTERNS = {
+    "campaign": "must be 1 to 64 letters, digits, _ and -, the first one a letter or digit",
+    "audience.bucket": "must be the name of a bucket: 3 to 63 lower-case letters, digits and -",
+    "window.from": "must be a time of day as HH:mm, such as 08:00",
+    "window.to": "must be a time of day as HH:mm, such as 21:00",
+}
+_WORDS = {
+    "missing": "is required",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+}
+
+
+def _unknown_field(path: tuple[str, ...]) -> Fault:
+    """Name the known field nearest to an unknown one."""
+    part: Any = {"audience": Audience, "window": Window}.get(path[0], Campaign) if len(path) > 1 else Campaign
+    known = [str(field.alias) for field in part.model_fields.values()]
+    folded = {name.lower(): name for name in known}
+    near = get_close_matches(path[-1].replace("_", "").lower()[:64], folded, n=1)
+    remedy = f"did you mean `{folded[near[0]]}`?" if near else f"there is {_listed(known)}"
+    return Fault(".".join(path), f"unknown field; {remedy}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

@@ -1,0 +1,199 @@
+"""Objects of OSS, as campaigns need them. The official SDK carries; it is imported here only, when asked."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from mpaas_push.campaign.errors import AudienceUnreadable
+from mpaas_push.settings import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from mpaas_push.credentials import Credentials
+    from mpaas_push.settings import Settings
+
+__all__ = ["ObjectInfo", "Objects", "OssObjects"]
+
+
+TRIES, CONNECT_SECONDS, READ_SECONDS = 4, 5, 20
+"""Of each request: how often it is tried, and for how long silence is borne."""
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What is known of an object without reading it: its bytes and the ETag of its content."""
+
+    size: int
+    etag: str
+
+
+class Objects(Protocol):
+    """Where audiences are and results go."""
+
+    def info(self, bucket: str, key: str) -> ObjectInfo:
+        """Return size and ETag of an object.
+
+        Raises:
+            AudienceUnreadable: there is none, or it may not be read.
+        """
+
+    def read(self, bucket: str, key: str, start: int, end: int, etag: str | None = None) -> bytes:
+        """Return some bytes of an object.
+
+        Raises:
+            AudienceUnreadable: as in `info`, or its ETag is another one.
+        """
+
+    def write(self, bucket: str, key: str, content: bytes) -> None:
+        """Write an object, whether it is there or not.
+
+        Raises:
+            AudienceUnreadable: that is not possible.
+        """
+
+    def names(self, bucket: str, prefix: str) -> Iterator[str]:
+        """Yield the keys below a prefix, in their order."""
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Delete an object, if it is there."""
+
+
+class OssObjects:
+    """Objects of the buckets of one region, with one AccessKey: keys rotate."""
+
+    def __init__(self, settings: Settings, credentials: Credentials, *, inside: bool = True) -> None:
+        """Open nothing yet.
+
+        Args:
+            settings: `PUSH_OSS_ENDPOINT`, and the region.
+            credentials: The AccessKey; it needs the rights of docs/permissions.md.
+            inside: Whether the region's internal endpoint can be reached, if the settings name none.
+        """
+        import alibabacloud_oss_v2 as oss  # a fifth of a second that no single push pays
+
+        self._oss: Any = oss
+        self._errors = (oss.exceptions.BaseError, OSError)
+        region = (
+            os.environ.get("FC_REGION") or os.environ.get("ALIBABA_CLOUD_REGION_ID") or settings.region_id
+        )
+        endpoint = settings.oss_endpoint or f"https://oss-{region}{'-internal' * inside}.aliyuncs.com"
+        provider = oss.credentials.StaticCredentialsProvider(
+            credentials.access_key_id, credentials.access_key_secret, credentials.security_token
+        )
+        config = oss.config.load_default()
+        config.credentials_provider, config.region, config.endpoint = provider, region, endpoint
+        # A stand-in on loopback has no host for each bucket.
+        config.use_path_style = is_loopback(urlsplit(endpoint).hostname or "")
+        config.retry_max_attempts = TRIES
+        self._http = oss.transport.RequestsHttpClient(
+            connect_timeout=CONNECT_SECONDS, readwrite_timeout=READ_SECONDS
+        )
+        config.http_client = self._http
+        self._client = oss.Client(config)
+
+    def info(self, bucket: str, key: str) -> ObjectInfo:
+        """See `Objects`."""
+        result = self._do(f"oss://{bucket}/{key}", "head_object", bucket=bucket, key=key)
+        return ObjectInfo(int(result.content_length), str(result.etag).strip('"'))
+
+    def read(self, bucket: str, key: str, start: int, end: int, etag: str | None = None) -> bytes:
+        """See `Objects`."""
+        if end <= start:
+            return b""
+        more = {"if_match": f'"{etag}"'} if etag else {}
+        what = f"oss://{bucket}/{key}"
+        for is_last in (False, False, True):
+            result = self._do(
+                what, "get_object", bucket=bucket, key=key, range_header=f"bytes={start}-{end - 1}", **more
+            )
+            try:
+                with result.body as body:
+                    content = bytes(body.read())
+            except Exception as error:  # noqa: BLE001 - the SDK raises what its HTTP client does
+                if is_last:
+                    raise _unreadable(what, type(error).__name__) from None
+                continue
+            if len(content) == end - start:
+                return content
+        raise _unreadable(what, "it is shorter than it was")
+
+    def write(self, bucket: str, key: str, content: bytes) -> None:
+        """See `Objects`."""
+        self._do(f"oss://{bucket}/{key}", "put_object", bucket=bucket, key=key, body=content)
+
+    def upload(self, bucket: str, key: str, path: Path, progress: Callable[[int, int], None]) -> None:
+        """Upload a file, a large one in parts; one that was interrupted goes on where it ended.
+
+        Args:
+            bucket: Name of the bucket.
+            key: Name of the object.
+            path: The file.
+            progress: Is told how many bytes are written, of how many.
+
+        Raises:
+            AudienceUnreadable: that is not possible.
+        """
+        oss = self._oss
+        uploader = self._client.uploader(enable_checkpoint=True, checkpoint_dir=tempfile.gettempdir())
+        request = oss.PutObjectRequest(
+            bucket=bucket,
+            key=key,
+            progress_fn=lambda _, written, total: progress(written, total),
+        )
+        try:
+            uploader.upload_file(request, str(path))
+        except self._errors as error:
+            raise _unreadable(f"oss://{bucket}/{key}", type(error).__name__) from None
+
+    def names(self, bucket: str, prefix: str) -> Iterator[str]:
+        """See `Objects`."""
+        token = None
+        while True:
+            page = self._do(
+                f"oss://{bucket}/{prefix}",
+                "list_objects_v2",
+                bucket=bucket,
+                prefix=prefix,
+                continuation_token=token,
+            )
+            yield from (each.key for each in page.contents or ())
+            if not page.is_truncated:
+                return
+            token = page.next_continuation_token
+
+    def delete(self, bucket: str, key: str) -> None:
+        """See `Objects`."""
+        self._do(f"oss://{bucket}/{key}", "delete_object", bucket=bucket, key=key)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _do(self, what: str, operation: str, **request: Any) -> Any:
+        name = "".join(map(str.capitalize, operation.split("_")))
+        try:
+            return getattr(self._client, operation)(getattr(self._oss, f"{name}Request")(**request))
+        except self._errors as error:
+            cause: Any = error
+            while cause is not None and not hasattr(cause, "status_code"):
+                cause = getattr(cause, "_error", None) or cause.__cause__
+            status = getattr(cause, "status_code", 0)
+            if status == 412:
+                text = "was changed while the campaign ran: put the former file back, or start a new campaign"
+                raise AudienceUnreadable(f"{what} {text}") from None
+            if status == 404:
+                raise AudienceUnreadable(f"{what} does not exist") from None
+            if status == 403:
+                text = f"may not be used by this function's role ({getattr(cause, 'code', '')})"
+                raise AudienceUnreadable(f"{what} {text}") from None
+            raise _unreadable(what, f"{status or type(error).__name__}") from None
+
+
+def _unreadable(what: str, why: str) -> AudienceUnreadable:
+    return AudienceUnreadable(f"{what} cannot be read for now ({why})", is_final=False)

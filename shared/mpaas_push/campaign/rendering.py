@@ -1,0 +1,72 @@
+"""Placeholders: `{column}` in any text of a message stands for what the row has there.
+
+A template is JSON; `{{column}}` writes the braces themselves. Braces around anything but a column's name,
+as in JSON that stands in a text, are left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["MissingValue", "columns_of", "render"]
+
+_NAME = r"[^\W\d][\w.-]*(?: [\w.-]+)*"
+_PLACEHOLDER = re.compile(r"\{\{(" + _NAME + r")\}\}|\{(" + _NAME + r")\}")
+
+
+class MissingValue(LookupError):
+    """A row has nothing where a placeholder wants something.
+
+    Attributes:
+        column: Its name.
+    """
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        super().__init__(column)
+
+
+def columns_of(template: Any) -> frozenset[str]:
+    """Return the columns that the texts of a template name."""
+    return frozenset(
+        match[2] for text in _texts(template) for match in _PLACEHOLDER.finditer(text) if match[2]
+    )
+
+
+def render(template: Any, row: Mapping[str, str]) -> Any:
+    """Return a template with what a row has in place of its placeholders.
+
+    Args:
+        template: JSON. Keys of objects are left alone.
+        row: The row's values by column.
+
+    Raises:
+        MissingValue: the row has no such column, or nothing in it.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match[1]:
+            return "{" + match[1] + "}"
+        if not (text := row.get(match[2])):
+            raise MissingValue(match[2])
+        return text
+
+    if isinstance(template, str):
+        return _PLACEHOLDER.sub(value, template) if "{" in template else template
+    if isinstance(template, dict):
+        return {name: render(below, row) for name, below in template.items()}
+    if isinstance(template, list):
+        return [render(below, row) for below in template]
+    return template
+
+
+def _texts(template: Any) -> Iterator[str]:
+    if isinstance(template, str):
+        yield template
+    elif isinstance(template, (dict, list)):
+        for below in template.values() if isinstance(template, dict) else template:
+            yield from _texts(below)

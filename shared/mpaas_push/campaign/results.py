@@ -1,0 +1,90 @@
+"""Results: which rows were not accepted, as objects of OSS beside the audience.
+
+Each block writes a part of its own before it is committed, so that a block that is repeated writes the same
+part again; the last block of a piece joins its parts to one object.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mpaas_push.campaign.block import Fate
+    from mpaas_push.campaign.objects import Objects
+
+__all__ = ["RESULTS", "Results", "folder_of", "result_lines"]
+
+RESULTS = "campaign-results/"
+"""Prefix of all results, in the bucket of the audience. Not below `campaigns/`, whose uploads start one."""
+
+
+class Results:
+    """The results of one piece."""
+
+    def __init__(self, objects: Objects, bucket: str, campaign: str, run: str, piece: int) -> None:
+        """Write nothing yet."""
+        self._objects = objects
+        self._bucket = bucket
+        self._name = f"{folder_of(campaign, run)}{piece:05}"
+
+    def write(self, begin: int, fates: Iterable[Fate]) -> None:
+        """Write the part of the block that begins at an offset; nothing if there is nothing to tell."""
+        lines = [
+            json.dumps(
+                {
+                    "offset": fate.start,
+                    "target": fate.target,
+                    "outcome": fate.name,
+                    "resultCode": fate.code,
+                    "text": fate.text,
+                    "messageId": fate.message_id,
+                },
+                ensure_ascii=False,
+                separators=(",", ":"),
+            )
+            for fate in fates
+        ]
+        if lines:
+            content = "\n".join([*lines, ""]).encode("utf-8", "replace")
+            self._objects.write(self._bucket, f"{self._name}/{begin:015}.jsonl", content)
+
+    def join(self) -> None:
+        """Write the object of the piece, made of its parts."""
+        parts = list(self._objects.names(self._bucket, f"{self._name}/"))
+        if parts:
+            content = b"".join(_whole(self._objects, self._bucket, key) for key in parts)
+            self._objects.write(self._bucket, f"{self._name}.jsonl", content)
+
+    def delete_parts(self) -> None:
+        """Delete the parts of a piece that has its object."""
+        for key in list(self._objects.names(self._bucket, f"{self._name}/")):
+            self._objects.delete(self._bucket, key)
+
+
+def folder_of(campaign: str, run: str) -> str:
+    """Return the prefix of a campaign's results."""
+    return f"{RESULTS}{campaign}/{run}/"
+
+
+def result_lines(objects: Objects, bucket: str, folder: str) -> Iterator[dict[str, Any]]:
+    """Yield what is known of rows, piece by piece; of pieces under way what has been committed or sent.
+
+    Args:
+        objects: Where they are.
+        bucket: The bucket of the audience.
+        folder: Prefix of the results, as `folder_of` returns it.
+    """
+    keys = list(objects.names(bucket, folder))
+    whole = {key.removesuffix(".jsonl") for key in keys}
+    for key in keys:
+        if key.rpartition("/")[0] not in whole:
+            for line in _whole(objects, bucket, key).splitlines():
+                yield json.loads(line)
+
+
+def _whole(objects: Objects, bucket: str, key: str) -> bytes:
+    info = objects.info(bucket, key)
+    return objects.read(bucket, key, 0, info.size, info.etag)

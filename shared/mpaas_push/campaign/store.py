@@ -1,0 +1,514 @@
+"""The state of campaigns in Redis: one hash each, changed by the scripts of `lua/` only.
+
+A campaign and its pieces are one key, so that a script changes them in one step, also behind the proxy of a
+cluster. What was sent to whom is the ledger's business; results are objects of OSS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis import exceptions
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from mpaas_push.campaign.errors import CampaignConflict, StoreUnavailable, UnknownCampaign
+from mpaas_push.campaign.model import Campaign
+from mpaas_push.campaign.results import folder_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mpaas_push.settings import Settings
+
+__all__ = ["FATES", "CampaignStore", "Commit", "Moment", "Plan", "StoredCampaign", "Taken", "store_of"]
+
+FATES = ("accepted", "refused", "unknown", "expired", "invalid", "duplicate", "cancelled", "failed")
+"""What may become of a row; each row has exactly one."""
+KEPT_SECONDS = 90 * 86400
+"""How long a campaign is known, from its start: as long as results are worth something."""
+LEASE_SECONDS = 20.0
+"""How long a piece belongs to whoever took it, committed a block of it or renewed the lease; what a killed
+worker had lies idle for as long."""
+LISTED = 100
+"""Campaigns that a list names, the latest first."""
+SILENT_SECONDS = 15 * 60.0
+"""Nobody works on a campaign that has shown no sign of life for so long after it was due."""
+_TIMEOUT_SECONDS = 2.0
+TRIES = 6
+"""Of a call, over some seconds: a failover passes."""
+_INDEX, _BUCKET = "mpaas-push:campaigns", "mpaas-push:pace"
+_LUA = Path(__file__).with_name("lua")
+
+
+@dataclass(frozen=True)
+class StoredCampaign:
+    """A campaign as Redis knows it, its pieces aside.
+
+    Attributes:
+        fields: Of its hash.
+        now: When they were read, in Unix seconds.
+    """
+
+    fields: Mapping[str, str]
+    now: float
+
+    @cached_property
+    def campaign(self) -> Campaign:
+        """The document that it was started with."""
+        return Campaign.model_validate_json(self.fields["document"], by_alias=True, by_name=False)
+
+    @property
+    def header(self) -> list[str] | None:
+        """The columns of its file, if that has a header."""
+        header: list[str] | None = json.loads(self.fields["header"])
+        return header
+
+    def number(self, name: str) -> int:
+        """Return a field as a whole number; 0 if it is not there."""
+        return round(float(self.fields.get(name) or 0))
+
+    @property
+    def pace(self) -> int | None:
+        """Targets a second; None for as fast as it goes."""
+        return self.number("pace") or None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows that have come to their end, by what became of them."""
+        return {name: self.number(f"n.{name}") for name in FATES}
+
+    @property
+    def state(self) -> str:
+        """`running`, `waiting` (outside its window), `paused`, `done`, `incomplete` or `cancelled`."""
+        state, pieces = self.fields["state"], self.number("pieces")
+        done, failed = self.number("done"), self.number("failed")
+        if done >= pieces:
+            return "cancelled" if state == "cancelled" else "done"
+        if state == "paused":
+            return "paused"
+        silent = self.now - self.number("activeUntil") / 1000 > SILENT_SECONDS
+        if (failed and done + failed >= pieces) or silent:
+            return "incomplete"
+        window = self.campaign.window
+        if state == "running" and window and window.seconds_until_open(self.now):
+            return "waiting"
+        return state
+
+    @property
+    def results(self) -> str:
+        """Where its results are: bucket and prefix."""
+        folder = folder_of(self.fields["id"], self.fields["run"])
+        return f"oss://{self.campaign.audience.bucket}/{folder}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `GET /v1/campaigns/{id}` says of it."""
+        counts, size, done = self.counts, self.number("size"), self.number("n.bytes")
+        rows = self.number("n.rows")
+        started, finished = self.number("startedAt") / 1000, self.number("finishedAt") / 1000
+        seconds = max((finished or self.now) - started, 0.001)
+        answer: dict[str, Any] = {
+            "campaign": self.fields["id"],
+            "state": self.state,
+            "counts": {"rows": rows, **counts},
+            "pace": self.pace,
+            "bytes": size,
+            "bytesDone": done,
+            "requests": self.number("n.requests"),
+            "throttledSeconds": round(self.number("n.throttledMs") / 1000, 1),
+            "pieces": self.number("pieces"),
+            "piecesDone": self.number("done"),
+            "piecesFailed": self.number("failed"),
+            "startedAt": _utc(started),
+            "finishedAt": _utc(finished) if finished else None,
+            "rate": round(rows / seconds, 1),
+            "secondsLeft": None,
+        }
+        if finished:
+            answer["secondsLeft"] = 0
+        elif done:
+            rows_left = rows / done * (size - done)
+            answer["secondsLeft"] = round(rows_left / (self.pace or max(rows / seconds, 0.001)))
+        if problem := self.fields.get("problem"):
+            answer["problem"] = problem
+        return answer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a start or a resume came to.
+
+    Attributes:
+        number: Of the plan that submits the open pieces.
+        is_new: Whether the campaign begins now.
+    """
+
+    number: int
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A piece that was taken, or why it was not.
+
+    Attributes:
+        answer: `taken`, `unknown`, `stale`, `done`, `paused`, `failed` or `held`.
+        offset: First byte that is not accounted for; -1 before the first block.
+        rows: Of the block that begins there.
+        wait: Seconds that somebody else may still have it.
+    """
+
+    answer: str
+    offset: int = -1
+    rows: int = 0
+    wait: float = 0.0
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A block that was accounted for.
+
+    Attributes:
+        state: Of the campaign: running, paused or cancelled.
+        pace: Targets a second, if there is a limit.
+        pace_version: Counts the changes of the pace.
+    """
+
+    state: str
+    pace: int | None
+    pace_version: int
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a block may be sent.
+
+    Attributes:
+        wait: Seconds until then.
+        is_reserved: Whether it is the block's own; if not, ask again after that time.
+    """
+
+    wait: float
+    is_reserved: bool
+
+
+class CampaignStore:
+    """Campaigns in Redis or Tair. Safe under threads.
+
+    Every method raises `StoreUnavailable` once some tries have failed.
+    """
+
+    def __init__(self, url: str, ca_bundle: str | None = None, *, tries: int = TRIES) -> None:
+        """Open nothing yet.
+
+        Args:
+            url: `PUSH_LEDGER_URL`.
+            ca_bundle: The certificates to trust.
+            tries: How often a call is tried again.
+        """
+        trust = {"ssl_ca_certs": ca_bundle, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
+        self._redis: Any = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            protocol=2,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+            socket_timeout=_TIMEOUT_SECONDS,
+            # Every script may be called twice: it knows its owner and its offset.
+            retry=Retry(ExponentialBackoff(cap=4, base=0.1), tries),
+            retry_on_error=[exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError],
+            **(trust if url.startswith("rediss:") else {}),
+        )
+        shared = (_LUA / "piece.lua").read_text("utf-8")
+        self._scripts = {
+            script.stem: shared + script.read_text("utf-8")
+            for script in _LUA.glob("*.lua")
+            if script.stem != "piece"
+        }
+
+    def start(self, campaign: Campaign, fields: Mapping[str, Any], etag: str) -> Plan:
+        """Begin a campaign, or find that the same has begun.
+
+        Args:
+            campaign: The campaign.
+            fields: Of its hash: size, pieces and the like.
+            etag: Of its file.
+
+        Raises:
+            CampaignConflict: the id belongs to another content or file.
+        """
+        flat = [part for item in fields.items() for part in item]
+        answer, *number = self._call(
+            "start", campaign.campaign, campaign.fingerprint, etag, KEPT_SECONDS, *flat
+        )
+        if answer == "content":
+            raise CampaignConflict(
+                f"campaign {campaign.campaign} was started with another content: give this one another id"
+            )
+        if answer == "file":
+            text = "its file was another one then (its ETag differs): use another id"
+            raise CampaignConflict(
+                f"campaign {campaign.campaign} has been started, and {text}: use another id"
+            )
+        if answer == "started":
+            self._do("zadd", _INDEX, {campaign.campaign: time.time()})
+        return Plan(int(number[0]), answer == "started")
+
+    def get(self, campaign_id: str) -> StoredCampaign:
+        """Return a campaign.
+
+        Raises:
+            UnknownCampaign: there is none.
+        """
+        (found,) = self._read([campaign_id])
+        if found is None:
+            raise UnknownCampaign(campaign_id)
+        return found
+
+    def list_all(self) -> list[StoredCampaign]:
+        """Return the latest campaigns, the newest first."""
+        ids = self._do("zrevrange", _INDEX, 0, LISTED - 1)
+        return [found for found in self._read(ids) if found]
+
+    def open_pieces(self, campaign_id: str) -> list[tuple[int, int]]:
+        """Return index and turn of each piece that is neither done nor failed."""
+        stored = self.get(campaign_id)
+        names = [f"p{index}" for index in range(stored.number("pieces"))]
+        texts = self._do("hmget", _key(campaign_id), names)
+        open_pieces = []
+        for index, text in enumerate(texts):
+            status, turn, *_ = (text or "open 1").split(" ")
+            if status == "open":
+                open_pieces.append((index, int(turn)))
+        return open_pieces
+
+    def take(self, campaign_id: str, piece: int, turn: int, owner: str) -> Taken:
+        """Take a piece to work on it."""
+        answer, *more = self._call("take", campaign_id, piece, turn, owner, round(LEASE_SECONDS * 1000))
+        if answer == "taken":
+            return Taken(answer, offset=int(more[0]), rows=int(more[1]))
+        return Taken(answer, wait=int(more[0]) / 1000 if more else 0.0)
+
+    def commit(
+        self,
+        campaign_id: str,
+        piece: int,
+        owner: str,
+        *,
+        offset: int,
+        to: int,
+        next_rows: int,
+        is_last: bool,
+        counts: Mapping[str, int],
+    ) -> Commit | None:
+        """Account for a block.
+
+        Args:
+            campaign_id: The campaign.
+            piece: Index of the piece.
+            owner: Who has it.
+            offset: Where the block began, as it was taken or committed.
+            to: Where the next one begins.
+            next_rows: How many rows that has.
+            is_last: The piece has ended.
+            counts: What is added, by name.
+
+        Returns:
+            None if somebody else has the piece.
+        """
+        flat = [part for name, number in counts.items() if number for part in (f"n.{name}", number)]
+        answer, *more = self._call(
+            "commit",
+            campaign_id,
+            piece,
+            owner,
+            round(LEASE_SECONDS * 1000),
+            offset,
+            to,
+            next_rows,
+            int(is_last),
+            *flat,
+        )
+        if answer == "lost":
+            return None
+        return Commit(more[0], int(more[1]) if more[1] else None, int(more[2]))
+
+    def renew(self, campaign_id: str, piece: int, owner: str) -> str | None:
+        """Keep a piece for longer; return the campaign's state, None if somebody else has the piece."""
+        answer, *state = self._call("renew", campaign_id, piece, owner, round(LEASE_SECONDS * 1000))
+        return state[0] if answer == "kept" else None
+
+    def release(
+        self, campaign_id: str, piece: int, owner: str, *, due: float, has_waited: bool
+    ) -> int | None:
+        """Give a piece back.
+
+        Args:
+            campaign_id: The campaign.
+            piece: Index of the piece.
+            owner: Who has it.
+            due: Seconds until its next task is due.
+            has_waited: It only waited for its pace or its window, which is no failed attempt.
+
+        Returns:
+            The turn that it is in; None if somebody else has it.
+        """
+        answer, *turn = self._call("release", campaign_id, piece, owner, round(due * 1000), int(has_waited))
+        return int(turn[0]) if answer == "released" else None
+
+    def fail(self, campaign_id: str, piece: int, owner: str, problem: str) -> None:
+        """Give a piece up until the campaign is resumed."""
+        self._call("fail", campaign_id, piece, owner, problem)
+
+    def pause(self, campaign_id: str) -> str:
+        """Let every piece end with its block; return the state before.
+
+        Raises:
+            UnknownCampaign: there is none.
+        """
+        return self._state(campaign_id, self._call("pause", campaign_id))
+
+    def reopen(self, campaign_id: str, state: str) -> Plan:
+        """Resume or cancel a campaign, or wake what waits.
+
+        Args:
+            campaign_id: The campaign.
+            state: `running`, `cancelled`, or `same`.
+
+        Returns:
+            The plan that submits what is left.
+
+        Raises:
+            UnknownCampaign: there is none.
+            CampaignConflict: it is to run, and was cancelled.
+        """
+        answer = self._call("reopen", campaign_id, state)
+        self._state(campaign_id, answer)
+        if len(answer) < 2:
+            raise CampaignConflict(f"campaign {campaign_id} was cancelled: start another one for the rest")
+        return Plan(int(answer[1]), is_new=False)
+
+    def change_pace(self, campaign_id: str, pace: int | None) -> None:
+        """Change the pace of a campaign.
+
+        Raises:
+            UnknownCampaign: there is none.
+        """
+        self._state(campaign_id, self._call("change_pace", campaign_id, pace or ""))
+
+    def reserve(self, campaign_id: str, targets: int, ahead: float) -> Moment:
+        """Return when a block may be sent by the pace of its campaign.
+
+        Args:
+            campaign_id: The campaign.
+            targets: Of the block.
+            ahead: How many seconds ahead a moment may be.
+        """
+        answer, wait = self._call("reserve", campaign_id, targets, round(ahead * 1000), "")
+        return Moment(int(wait) / 1000, answer == "at")
+
+    def reserve_requests(self, requests: int, rate: float | None, ahead: float) -> Moment:
+        """Return when requests may go out by `PUSH_PACE` and by what mPaaS has throttled.
+
+        Args:
+            requests: How many.
+            rate: Requests a second over everything, if there is a limit.
+            ahead: As in `reserve`.
+        """
+        answer, wait = self._scripts_on(_BUCKET, "reserve", requests, round(ahead * 1000), rate or "")
+        return Moment(int(wait) / 1000, answer == "at")
+
+    def slow(self) -> None:
+        """Make everybody slower: mPaaS has throttled."""
+        self._scripts_on(_BUCKET, "slow")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
+    @staticmethod
+    def _state(campaign_id: str, answer: Sequence[Any]) -> str:
+        if not answer or not answer[0]:
+            raise UnknownCampaign(campaign_id)
+        return str(answer[0])
+
+    def _read(self, ids: Sequence[str]) -> list[StoredCampaign | None]:
+        if not ids:
+            return []
+
+        def read() -> Any:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for campaign_id in ids:
+                    pipeline.hmget(_key(campaign_id), _FIELDS)
+                return pipeline.execute()
+
+        now = time.time()
+        found = []
+        for values in self._guarded(read):
+            fields = {name: text for name, text in zip(_FIELDS, values, strict=True) if text is not None}
+            found.append(StoredCampaign(fields, now) if "state" in fields else None)
+        return found
+
+    def _call(self, script: str, campaign_id: str, *arguments: Any) -> Any:
+        return self._scripts_on(_key(campaign_id), script, *arguments)
+
+    def _scripts_on(self, key: str, script: str, *arguments: Any) -> Any:
+        text = self._scripts[script]
+        sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+        def call() -> Any:
+            try:
+                return self._redis.evalsha(sha, 1, key, *arguments)
+            except exceptions.NoScriptError:
+                # It is sent where it is not known: each node behind a proxy learns it for itself.
+                return self._redis.eval(text, 1, key, *arguments)
+
+        return self._guarded(call)
+
+    def _do(self, command: str, *arguments: Any) -> Any:
+        return self._guarded(lambda: getattr(self._redis, command)(*arguments))
+
+    @staticmethod
+    def _guarded(call: Any) -> Any:
+        try:
+            return call()
+        except (exceptions.AuthenticationError, exceptions.NoPermissionError):
+            text = "the user of PUSH_LEDGER_URL may not do what campaigns need (docs/campaigns.md)"
+            raise StoreUnavailable(text, is_permanent=True) from None
+        except (exceptions.RedisError, OSError) as error:
+            # The text of such an error may name host and user.
+            raise StoreUnavailable(f"the Redis of campaigns failed ({type(error).__name__})") from None
+
+
+_FIELDS = (
+    *("id", "state", "document", "header", "fingerprint", "etag", "size", "pieces", "pieceBytes", "run"),
+    *("plans", "pace", "paceVersion", "startedAt", "finishedAt", "activeUntil", "done", "failed", "problem"),
+    *(f"n.{name}" for name in (*FATES, "rows", "bytes", "requests", "throttledMs")),
+)
+
+
+def store_of(settings: Settings) -> CampaignStore:
+    """Return the store that the settings name.
+
+    Raises:
+        StoreUnavailable: they name none.
+    """
+    if not settings.ledger_url:
+        raise StoreUnavailable(
+            "campaigns need a Redis or Tair: set PUSH_LEDGER_URL (docs/ledger.md)", is_permanent=True
+        )
+    return CampaignStore(settings.ledger_url, settings.ca_bundle)
+
+
+def _key(campaign_id: str) -> str:
+    return f"mpaas-push:campaign:{campaign_id}"
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -1,0 +1,406 @@
+"""Working on a piece: its rows are read, sent in blocks and accounted for; the rest goes to the next task.
+
+A block is committed after it was sent, in one step with its counts. Whoever repeats a block makes the same
+requests of it, and the ledger knows those that were accepted: nothing of it goes out twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from mpaas_push.campaign.audience import Row, RowReader
+from mpaas_push.campaign.block import Composer, Fate
+from mpaas_push.campaign.control import block_rows_for
+from mpaas_push.campaign.errors import (
+    AudienceUnreadable,
+    PieceFailed,
+    StoreUnavailable,
+    UnknownCampaign,
+)
+from mpaas_push.campaign.pieces import Piece, lines_of
+from mpaas_push.campaign.results import Results
+from mpaas_push.errors import Misconfigured
+from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED
+from mpaas_push.task import PushTask, absolute_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mpaas_push.campaign.audience import InvalidRow
+    from mpaas_push.campaign.block import Block, BlockRequest
+    from mpaas_push.campaign.objects import Objects
+    from mpaas_push.campaign.store import CampaignStore, StoredCampaign, Taken
+    from mpaas_push.campaign.tasks import PieceTask, TaskQueue
+    from mpaas_push.client import PushClient
+    from mpaas_push.invocation import Invocation
+    from mpaas_push.message import PushMessage
+    from mpaas_push.outcome import Outcome
+
+__all__ = ["work_on"]
+
+logger = logging.getLogger(__name__)
+
+NEAR_SECONDS = 5.0
+"""A moment that is nearer is waited for; a later one becomes the delay of the next task."""
+AHEAD_SECONDS = 60.0
+"""Nothing is reserved further ahead, so that another pace counts at once."""
+ROUND_SECONDS = 12.0
+"""For how long the requests of a block are sent until the lease is renewed; with the wait before it less than
+`store.LEASE_SECONDS`. What a killed worker had claimed is unknown after as long."""
+MARGIN_SECONDS = 5.0
+"""Kept free at the end of an invocation, to write results, commit and submit the next task."""
+THROTTLE_SECONDS = 1.0
+"""Wait before requests that were throttled are sent again."""
+OURS = {"NotSent", "InProgress", "LedgerDown", "LedgerUnreadable", "Failed"}
+"""Codes of requests that were throttled, but not by mPaaS."""
+
+
+def work_on(
+    task: PieceTask,
+    *,
+    client: PushClient,
+    invocation: Invocation,
+    store: CampaignStore,
+    objects: Objects,
+    queue: TaskQueue,
+    rate: float | None = None,
+) -> str:
+    """Work on a piece until it ends, its time is up, or it has to wait; return how it ended.
+
+    Args:
+        task: Which piece, and in which turn.
+        client: Sends; it must have a ledger and fail without it.
+        invocation: Keys and deadline.
+        store: State and pace.
+        objects: Audience and results.
+        queue: Takes the next task.
+        rate: `PUSH_PACE`: requests a second over everything, if there is a limit.
+
+    Raises:
+        PieceFailed: it was given up; the campaign is incomplete until it is resumed.
+        AudienceUnreadable, StoreUnavailable, Misconfigured: Function Compute is to call again.
+    """
+    owner = os.urandom(6).hex()
+    taken = store.take(task.campaign, task.piece, task.turn, owner)
+    if taken.answer == "held":
+        # Another task has it, or had it and was killed: look again when it must have let go.
+        queue.submit(replace(task, watch=task.watch + 1, at=None), delay=taken.wait + 1)
+    if taken.answer == "unknown":
+        raise UnknownCampaign(task.campaign)
+    if taken.answer == "failed":
+        raise PieceFailed(f"piece {task.piece} of campaign {task.campaign} made no progress and was given up")
+    if taken.answer != "taken":
+        return taken.answer
+    try:
+        stored = store.get(task.campaign)
+        tools = _Tools(client, invocation, store, objects, queue, rate)
+        return _Worker(task, owner, stored, tools).run(taken)
+    except AudienceUnreadable as error:
+        if error.is_final:
+            store.fail(task.campaign, task.piece, owner, str(error))
+        else:
+            store.release(task.campaign, task.piece, owner, due=0, has_waited=False)
+        raise
+    except Exception:
+        with suppress(StoreUnavailable):
+            store.release(task.campaign, task.piece, owner, due=0, has_waited=False)
+        raise
+
+
+class _HandOn(Exception):
+    """The piece has to go to the next task: it waits for what it must, or its time is up.
+
+    Attributes:
+        reason: Why.
+        delay: Seconds until the next task is due.
+        at: The moment that the next block has been given, in Unix seconds.
+    """
+
+    def __init__(self, reason: str, *, delay: float = 0.0, at: float | None = None) -> None:
+        self.reason, self.delay, self.at = reason, delay, at
+        super().__init__(reason)
+
+
+@dataclass
+class _Cursor:
+    """How far the piece is accounted for.
+
+    Attributes:
+        offset: As it was committed; -1 before the first block.
+        rows: Of the next block.
+        begin: Offset of the first line of the next block.
+    """
+
+    offset: int
+    rows: int
+    begin: int = -1
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """What a worker works with, as in `work_on`."""
+
+    client: PushClient
+    invocation: Invocation
+    store: CampaignStore
+    objects: Objects
+    queue: TaskQueue
+    rate: float | None
+
+
+class _Ended(Exception):
+    """Nothing is left to do for this task."""
+
+
+class _Worker:
+    def __init__(self, task: PieceTask, owner: str, stored: StoredCampaign, tools: _Tools) -> None:
+        self._task, self._owner = task, owner
+        self._client, self._invocation = tools.client, tools.invocation
+        self._store, self._objects, self._queue = tools.store, tools.objects, tools.queue
+        self._rate = tools.rate
+        self._stored = stored
+        self._campaign = stored.campaign
+        self._etag = stored.fields["etag"]
+        self._piece = Piece.of(task.piece, stored.number("pieceBytes"), stored.number("size"))
+        self._reader = RowReader(self._campaign, stored.header)
+        self._composer = Composer(self._campaign, self._client.settings)
+        self._results = Results(
+            self._objects, self._campaign.audience.bucket, task.campaign, task.run, task.piece
+        )
+        self._scope = absolute_scope(self._invocation.sender, f"campaign:{task.campaign}")
+        self._state, self._pace = stored.fields["state"], stored.pace
+        self._pace_version = stored.number("paceVersion")
+        self._at = task.at if task.pace_version == self._pace_version else None
+        self._throttled = 0.0
+
+    def run(self, taken: Taken) -> str:
+        """Send the piece block by block."""
+        cursor = _Cursor(taken.offset, taken.rows)
+        try:
+            for rows, end, is_last in self._blocks(cursor):
+                reason = self._send(rows, end, cursor, is_last=is_last)
+                if reason:
+                    return reason
+        except _HandOn as hand_on:
+            return self._hand_on(hand_on)
+        except _Ended as ended:
+            return str(ended)
+        self._results.delete_parts()
+        return "done"
+
+    def _blocks(self, cursor: _Cursor) -> Iterator[tuple[list[Row | InvalidRow], int, bool]]:
+        """Yield the rows of each block, where it ends, and whether the piece ends with it."""
+        rows: list[Row | InvalidRow] = []
+        end = max(cursor.offset, self._piece.start)
+        for line in lines_of(self._piece, self._read):
+            row = self._reader.row_of(line)
+            if line.start < cursor.offset:
+                if isinstance(row, Row):
+                    self._composer.skip(row)
+                continue
+            if len(rows) >= cursor.rows:
+                yield rows, end, False
+                rows = []
+            if cursor.begin < 0:
+                cursor.begin = line.start
+            if row is not None:
+                rows.append(row)
+            end = line.end
+        yield rows, end, True
+
+    def _read(self, start: int, end: int) -> bytes:
+        audience = self._campaign.audience
+        return self._objects.read(audience.bucket, audience.key, start, end, self._etag)
+
+    def _send(
+        self, rows: Sequence[Row | InvalidRow], end: int, cursor: _Cursor, *, is_last: bool
+    ) -> str | None:
+        """Send a block and commit it; return why nothing may follow, if that is so."""
+        if self._invocation.time_left < ROUND_SECONDS + NEAR_SECONDS + MARGIN_SECONDS and self._is_sending():
+            raise _HandOn("out of time")
+        block = self._composer.compose(rows, end)
+        requests = len(block.requests) if self._is_sending() else 0
+        fates, accepted = self._fates(block)
+        fates += block.fates
+        counts = Counter(fate.name for fate in fates)
+        counts["accepted"] += accepted
+        begin = cursor.begin if cursor.begin >= 0 else end
+        self._results.write(begin, fates)
+        if is_last:
+            self._results.join()
+        next_rows = block_rows_for(self._pace)
+        commit = self._store.commit(
+            self._task.campaign,
+            self._task.piece,
+            self._owner,
+            offset=cursor.offset,
+            to=end,
+            next_rows=next_rows,
+            is_last=is_last,
+            counts={
+                **counts,
+                "rows": block.rows,
+                "bytes": end - begin,
+                "requests": requests,
+                "throttledMs": round(self._throttled * 1000),
+            },
+        )
+        self._throttled = 0.0
+        if commit is None:
+            logger.warning("piece %d of %s was taken over", self._task.piece, self._task.campaign)
+            return "lost"
+        cursor.offset = cursor.begin = end
+        cursor.rows = next_rows
+        self._state, self._pace, self._pace_version = commit.state, commit.pace, commit.pace_version
+        return "paused" if commit.state == "paused" and not is_last else None
+
+    def _is_sending(self) -> bool:
+        ends = self._campaign.ends
+        return self._state == "running" and (ends is None or time.time() < ends)
+
+    def _fates(self, block: Block) -> tuple[list[Fate], int]:
+        """Return what becomes of the rows of a block's requests, and how many more were accepted.
+
+        Accepted rows are counted only, unless the report is to name them.
+        """
+        if not block.requests:
+            return [], 0
+        if not self._is_sending():
+            name = "cancelled" if self._state == "cancelled" else "expired"
+            return [Fate(row.start, row.target, name) for each in block.requests for row in each.rows], 0
+        self._wait(block)
+        fates: list[Fate] = []
+        accepted = 0
+        for request, outcome in self._delivered(block.requests):
+            if outcome.kind is ACCEPTED and self._campaign.report == "failed":
+                accepted += len(request.rows)
+            else:
+                fates += _fates_of(request, outcome)
+        return fates, accepted
+
+    def _wait(self, block: Block) -> None:
+        """Wait for the moment of a block.
+
+        Raises:
+            _HandOn: it is too far ahead to wait for.
+        """
+        window = self._campaign.window
+        if window and (closed := window.seconds_until_open(time.time())):
+            raise _HandOn("outside the window", delay=closed + random.uniform(0, 5))
+        at, self._at = self._at, None
+        if at is None:
+            moment = self._store.reserve(self._task.campaign, block.targets, AHEAD_SECONDS)
+            if not moment.is_reserved:
+                # All others that wait want a moment of their own then.
+                left = self._stored.number("pieces") - self._stored.number("done")
+                crowd = left * block.rows / (self._pace or 1000)
+                raise _HandOn("pace", delay=moment.wait + random.uniform(0, max(crowd - AHEAD_SECONDS, 1)))
+            at = time.time() + moment.wait
+        if at - time.time() > NEAR_SECONDS:
+            raise _HandOn("pace", delay=at - time.time(), at=at)
+        quota = self._store.reserve_requests(len(block.requests), self._rate, NEAR_SECONDS)
+        if not quota.is_reserved:
+            raise _HandOn("quota", delay=quota.wait + random.uniform(0, NEAR_SECONDS), at=time.time())
+        wait = max(at - time.time(), quota.wait)
+        self._throttled += max(quota.wait - max(at - time.time(), 0), 0)
+        if wait > 0:
+            time.sleep(wait)
+
+    def _delivered(self, requests: Sequence[BlockRequest]) -> Iterable[tuple[BlockRequest, Outcome]]:
+        """Send requests until each has an outcome that stays.
+
+        Raises:
+            _HandOn: some are still throttled.
+            Misconfigured: all of them are.
+        """
+        outcomes = self._sent_whole(requests)
+        while waiting := [index for index, each in enumerate(outcomes) if each.kind is THROTTLED]:
+            self._wait_until_unthrottled([outcomes[index] for index in waiting])
+            again = self._sent([requests[index].message for index in waiting])
+            for index, (outcome,) in zip(waiting, again, strict=True):
+                outcomes[index] = outcome
+        kinds = {outcome.kind for outcome in outcomes}
+        if kinds == {MISCONFIGURED}:
+            example = outcomes[0]
+            raise Misconfigured(f"mPaaS: {example.result_code} ({example.result_message})")
+        return list(zip(requests, outcomes, strict=True))
+
+    def _sent_whole(self, requests: Sequence[BlockRequest]) -> list[Outcome]:
+        """Send the messages of a block, each to all of its rows, and return the outcome of each request."""
+        parts = [list(part) for _, part in groupby(requests, key=lambda request: id(request.group))]
+        outcomes: list[Outcome] = []
+        for part, found in zip(parts, self._sent([part[0].group for part in parts]), strict=True):
+            # A message that this API version cannot send has one outcome.
+            outcomes += found if len(found) == len(part) else found * len(part)
+        return outcomes
+
+    def _sent(self, messages: Sequence[PushMessage]) -> list[list[Outcome]]:
+        now = time.time()
+        tasks = [
+            PushTask(scope=self._scope, original="", message=message, first_moment=now)
+            for message in messages
+        ]
+        until = min(self._invocation.deadline - MARGIN_SECONDS, time.monotonic() + ROUND_SECONDS)
+        return self._client.send_tasks(tasks, replace(self._invocation, deadline=until))
+
+    def _wait_until_unthrottled(self, outcomes: Sequence[Outcome]) -> None:
+        """Wait before throttled requests are sent again.
+
+        Raises:
+            _HandOn: the time of this task is not enough.
+            _Ended: the campaign was paused or cancelled, or somebody else has the piece.
+        """
+        if {outcome.result_code for outcome in outcomes} - OURS:
+            self._store.slow()
+        pause = max(outcome.retry_after or THROTTLE_SECONDS for outcome in outcomes)
+        if pause > NEAR_SECONDS or pause + ROUND_SECONDS + MARGIN_SECONDS > self._invocation.time_left:
+            raise _HandOn("throttled", delay=pause + random.uniform(0, NEAR_SECONDS), at=time.time() + pause)
+        self._throttled += pause
+        time.sleep(pause)
+        state = self._store.renew(self._task.campaign, self._task.piece, self._owner)
+        if state is None:
+            raise _Ended("lost")
+        if state == "cancelled":
+            raise _HandOn("cancelled")
+        if state == "paused":
+            self._store.release(self._task.campaign, self._task.piece, self._owner, due=0, has_waited=True)
+            raise _Ended("paused")
+
+    def _hand_on(self, hand_on: _HandOn) -> str:
+        """Let the next task have the piece."""
+        task = self._task
+        # Released first: should this be killed in between, the repetition of this very task goes on.
+        turn = self._store.release(task.campaign, task.piece, self._owner, due=hand_on.delay, has_waited=True)
+        if turn is None:
+            return "lost"
+        following = replace(task, turn=turn + 1, watch=0, at=hand_on.at, pace_version=self._pace_version)
+        self._queue.submit(following, delay=hand_on.delay)
+        return hand_on.reason
+
+
+def _fates_of(request: BlockRequest, outcome: Outcome) -> list[Fate]:
+    name = outcome.kind.value
+    if outcome.kind is MISCONFIGURED:
+        name = "failed"  # others of its block were accepted: it is this message that lacks something
+    elif outcome.kind is REFUSED and outcome.result_code == "Expired":
+        name = "expired"
+    text = "" if outcome.kind is ACCEPTED else outcome.result_message or ""
+    return [
+        Fate(
+            row.start,
+            row.target,
+            name,
+            outcome.result_code or "",
+            text,
+            outcome.targets.get(row.target) or "",
+        )
+        for row in request.rows
+    ]

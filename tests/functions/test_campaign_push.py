@@ -1,0 +1,355 @@
+"""Campaigns from a request to the last row, through the deployed functions, with real OSS, Redis and sandbox."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpaas_push.__main__ import main
+from mpaas_push.campaign.results import result_lines
+from tests.functions.campaign_stack import BUCKET, CampaignStack, document
+from tests.functions.http_stack import ROLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.redis_server import RedisServer
+
+PAYLOADS = Path(__file__).resolve().parents[1] / "payloads"
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, running_redis: RedisServer) -> Iterator[CampaignStack]:
+    with CampaignStack(tmp_path_factory.mktemp("campaigns"), running_redis.url) as stack:
+        yield stack
+
+
+def users(number: int, prefix: str = "user") -> str:
+    lines = (f"{prefix}-{index},Name {index % 7},{'zh' if index % 3 else 'en'}" for index in range(number))
+    return "\n".join(["user_id,name,lang", *lines, ""])
+
+
+def fates(shown: dict[str, Any]) -> dict[str, int]:
+    counts = dict(shown["counts"])
+    assert counts.pop("rows") == sum(counts.values())
+    return {name: number for name, number in counts.items() if number}
+
+
+def test_every_row_of_an_audience_is_reached_once(stack: CampaignStack) -> None:
+    stack.put("audiences/first.csv", users(3000, "first"))
+
+    answer = stack.start(document("first"))
+
+    assert answer.status == 201, answer.data
+    done = stack.wait("first")
+    assert fates(done) == {"accepted": 3000}
+    assert done["bytesDone"] == done["bytes"]
+    assert done["requests"] == 300
+    reached = {target: times for target, times in stack.reached().items() if target.startswith("first")}
+    assert len(reached) == 3000
+    assert set(reached.values()) == {1}
+
+
+def reached(stack: CampaignStack, prefix: str) -> dict[str, int]:
+    return {target: times for target, times in stack.reached().items() if target.startswith(prefix)}
+
+
+def results(stack: CampaignStack, campaign: str) -> list[dict[str, str]]:
+    _, _, folder = stack.show(campaign)["results"].partition(f"oss://{BUCKET}/")
+    return list(result_lines(stack.objects, BUCKET, folder))
+
+
+def test_texts_come_from_the_rows_and_each_row_has_one_fate(stack: CampaignStack) -> None:
+    rows = ["t-1,Ada,en", "t-2,,en", "t-3,Bo,zh", "t-1,Ada,en", "broken", ',"x",en', '"t-4","Cy, Jr",fr', ""]
+    stack.put("audiences/texts.csv", "\ufeffuser_id,name,lang\r\n" + "\r\n".join(rows))
+    body = document(
+        "texts",
+        texts={
+            "by": "lang",
+            "default": "zh",
+            "zh": {"title": "{name} 八点开始"},
+            "en": {"title": "Hi {name}"},
+        },
+    )
+
+    assert stack.start(body).status == 201
+    done = stack.wait("texts")
+
+    assert fates(done) == {"accepted": 3, "invalid": 3, "duplicate": 1}
+    titles = {
+        entry["targets"][0]["target"]: entry["parameters"]["Title"]
+        for entry in stack.sandbox.inbox(outcome="accepted")
+        if entry["targets"][0]["target"].startswith("t-")
+    }
+    assert titles == {"t-1": "Hi Ada", "t-3": "Bo 八点开始", "t-4": "Cy, Jr 八点开始"}
+    told = {(line["outcome"], line["target"], line["text"]) for line in results(stack, "texts")}
+    assert told == {
+        ("invalid", "t-2", "column name is empty"),
+        ("invalid", "", "has 1 fields, the header 3"),
+        ("invalid", "", "has no target: user_id is empty"),
+        ("duplicate", "t-1", ""),
+    }
+
+
+def test_the_same_start_is_the_same_campaign_and_another_one_is_refused(stack: CampaignStack) -> None:
+    stack.put("audiences/twice.csv", users(20, "twice"))
+    first, again = stack.start(document("twice")), stack.start(document("twice"))
+    stack.wait("twice")
+    after = stack.start(document("twice", pace=7))  # the pace may be changed, it is no other content
+    other = stack.start(document("twice", report="all"))
+    stack.put("audiences/twice.csv", users(21, "twice"))
+    changed = stack.start(document("twice"))
+
+    assert [answer.status for answer in (first, again, after, other, changed)] == [201, 200, 200, 409, 409]
+    assert "another content" in other.json["detail"]
+    assert "ETag" in changed.json["detail"]
+    assert set(reached(stack, "twice").values()) == {1}
+
+
+def test_what_is_wrong_with_a_campaign_is_told_before_anything_is_sent(stack: CampaignStack) -> None:
+    stack.put("audiences/wrong.csv", users(3, "wrong"))
+    message = {**document()["message"], "title": "{nick}, hello", "titel": "x"}
+
+    unreadable = stack.start(document("wrong", message=message, pace=0))
+    assert unreadable.status == 422
+    assert [fault["field"] for fault in unreadable.json["errors"]] == ["message.titel", "pace"]
+    del message["titel"]
+    missing = stack.start(document("wrong", message=message))
+    nowhere = stack.start(document("wrong", audience={"bucket": BUCKET, "key": "no.csv", "target": "u"}))
+
+    assert missing.json["errors"] == [
+        {"field": "message", "message": "the audience has no column `nick`; it has user_id, name, lang"}
+    ]
+    assert "oss://marketing/no.csv does not exist" in nowhere.json["errors"][0]["message"]
+    assert stack.request("GET", "/v1/campaigns/wrong").status == 404
+
+
+def test_a_dry_run_shows_what_would_be_sent(stack: CampaignStack) -> None:
+    stack.put("audiences/dry.csv", users(20000, "dry"))
+    body = document("dry", pace=100, message={**document()["message"], "title": "{name}"})
+
+    answer = stack.request("POST", "/v1/campaigns?dryRun=true", body)
+
+    assert answer.status == 200, answer.data
+    assert abs(answer.json["rows"] - 20000) < 1000
+    assert answer.json["seconds"] == pytest.approx(200, rel=0.1)
+    sample = answer.json["samples"][0]
+    assert (sample["target"], sample["message"]["title"]) == ("d…(5)", "Name 0")
+    assert stack.request("GET", "/v1/campaigns/dry").status == 404
+
+
+def test_a_campaign_is_paused_resumed_at_another_pace_and_accounted_for(stack: CampaignStack) -> None:
+    stack.put("audiences/paused.csv", users(12000, "paused"))
+    stack.start(document("paused", pace=500))
+    while not stack.show("paused")["counts"]["rows"]:
+        pass
+
+    assert stack.request("POST", "/v1/campaigns/paused/pause").json["state"] == "paused"
+    wait_until_still(stack, "paused")
+    still = stack.show("paused")
+    assert 0 < still["counts"]["rows"] < 12000
+    assert stack.request("PATCH", "/v1/campaigns/paused", {"pace": 20000}).json["pace"] == 20000
+    resumed = stack.request("POST", "/v1/campaigns/paused/resume")
+
+    assert resumed.json["state"] == "running"
+    assert fates(stack.wait("paused")) == {"accepted": 12000}
+    times = reached(stack, "paused")
+    assert (len(times), set(times.values())) == (12000, {1})
+
+
+def wait_until_still(stack: CampaignStack, campaign: str) -> None:
+    """Wait until those who work on a campaign have ended with their blocks."""
+    assert stack.queue.settle(30)
+    assert stack.show(campaign)["state"] == "paused"
+
+
+def test_what_is_cancelled_is_counted_as_cancelled(stack: CampaignStack) -> None:
+    stack.put("audiences/stopped.csv", users(12000, "stopped"))
+    stack.start(document("stopped", pace=200))
+    while not stack.show("stopped")["counts"]["rows"]:
+        pass
+
+    assert stack.request("POST", "/v1/campaigns/stopped/cancel").status == 200
+    done = stack.wait("stopped", states=("cancelled",))
+    while done["bytesDone"] < done["bytes"]:
+        done = stack.show("stopped")
+
+    counted = fates(done)
+    assert counted.keys() == {"accepted", "cancelled"}
+    assert sum(counted.values()) == 12000
+    assert len(reached(stack, "stopped")) == counted["accepted"]
+    assert stack.request("POST", "/v1/campaigns/stopped/resume").status == 409
+
+
+def test_a_file_that_changes_under_a_campaign_stops_it_with_words(stack: CampaignStack) -> None:
+    stack.put("audiences/moved.csv", users(12000, "moved"))
+    stack.start(document("moved", pace=200))
+    while not stack.show("moved")["counts"]["rows"]:
+        pass
+    stack.request("POST", "/v1/campaigns/moved/pause")
+    wait_until_still(stack, "moved")
+    stack.put("audiences/moved.csv", users(12001, "moved"))
+    stack.request("POST", "/v1/campaigns/moved/resume")
+
+    stopped = stack.wait("moved", states=("incomplete",))
+
+    assert "was changed while the campaign ran" in stopped["problem"]
+    assert 0 < len(reached(stack, "moved")) == stopped["counts"]["accepted"] < 12000
+
+
+def test_what_is_misconfigured_leaves_the_campaign_incomplete_and_resume_takes_it_up(
+    stack: CampaignStack,
+) -> None:
+    stack.put("audiences/keys.csv", users(40, "keys"))
+    message = {**document()["message"], "taskName": "misconfigured-once"}
+    fault = {"kind": "result", "code": "3007", "match": {"taskName": "misconfigured-once"}}
+    stack.sandbox.order(**fault, next=16)  # four attempts of Function Compute, four requests each
+
+    stack.start(document("keys", message=message))
+    stopped = stack.wait("keys", states=("incomplete",))
+    assert fates(stopped) == {}
+    stack.request("POST", "/v1/campaigns/keys/resume")
+
+    assert fates(stack.wait("keys")) == {"accepted": 40}
+    assert set(reached(stack, "keys").values()) == {1}
+
+
+def test_rows_after_the_end_of_a_campaign_are_expired(stack: CampaignStack) -> None:
+    stack.put("audiences/late.csv", users(50, "late"))
+
+    stack.start(document("late", endsAt="2020-01-01T00:00:00Z"))
+
+    assert fates(stack.wait("late")) == {"expired": 50}
+    assert reached(stack, "late") == {}
+    assert len(results(stack, "late")) == 50
+
+
+def test_outside_its_window_a_campaign_waits_and_costs_nothing(stack: CampaignStack) -> None:
+    stack.put("audiences/night.csv", users(50, "night"))
+    hour = time.gmtime(time.time() + 8 * 3600).tm_hour
+    window = {"from": f"{(hour + 2) % 24:02}:00", "to": f"{(hour + 3) % 24:02}:00"}
+
+    stack.start(document("night", window=window))
+    while stack.queue.counts["calls"] == 0 or stack.show("night")["state"] != "waiting":
+        pass
+
+    assert stack.queue.settle(30)
+    assert reached(stack, "night") == {}
+    assert stack.queue.counts["pending"] > 0  # the piece, delayed by up to an hour
+    stack.request("POST", "/v1/campaigns/night/cancel")
+    assert fates(stack.wait("night", states=("cancelled",))) in ({"cancelled": 50}, {})
+
+
+def test_an_upload_below_campaigns_starts_one(stack: CampaignStack) -> None:
+    stack.put("audiences/upload.csv", users(30, "upload"))
+    stack.put("campaigns/upload.json", json.dumps(document("upload")))
+    event = json.loads((PAYLOADS / "oss-native.json").read_text("utf-8"))
+    entry = event["events"][0]
+    entry["oss"]["bucket"] |= {"arn": f"acs:oss:cn-hangzhou:1000000000000000:{BUCKET}", "name": BUCKET}
+    entry["oss"]["object"]["key"] = "campaigns/upload.json"
+
+    stack.queue.accept(json.dumps(event).encode())
+    deadline = time.monotonic() + 30
+    while stack.request("GET", "/v1/campaigns/upload").status == 404:
+        assert time.monotonic() < deadline, stack.lines[-10:]
+
+    assert fates(stack.wait("upload")) == {"accepted": 30}
+
+
+def test_a_timer_starts_the_campaign_of_its_day_once(stack: CampaignStack) -> None:
+    stack.put("audiences/daily.csv", users(30, "daily"))
+    body = document("daily") | {"campaign": "daily-{date}"}
+    tick = {"triggerTime": "2026-11-10T16:00:05Z", "triggerName": "daily", "payload": json.dumps(body)}
+
+    answers = [stack.timer_host.invoke(json.dumps(tick).encode()).payload for _ in range(2)]
+
+    assert [json.loads(answer) for answer in answers] == [{"campaign": "daily-20261111"}] * 2
+    deadline = time.monotonic() + 30
+    while stack.request("GET", "/v1/campaigns/daily-20261111").status == 404:
+        assert time.monotonic() < deadline, stack.lines[-10:]
+    assert fates(stack.wait("daily-20261111")) == {"accepted": 30}
+    assert set(reached(stack, "daily").values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"pace": 0}, "the pace cannot be used"),
+        ({"pace": "fast"}, "the pace cannot be used"),
+        ({"pace": 5, "endsAt": "x"}, "a campaign's pace is all that can change"),
+    ],
+)
+def test_another_pace_must_be_one(stack: CampaignStack, body: dict[str, Any], told: str) -> None:
+    answer = stack.request("PATCH", "/v1/campaigns/whatever", body)
+
+    assert answer.status == 422
+    assert answer.json["detail"].startswith(told)
+
+
+def test_what_is_not_there_is_not_steered(stack: CampaignStack) -> None:
+    for action in ("pause", "resume", "cancel"):
+        answer = stack.request("POST", f"/v1/campaigns/nothing/{action}")
+        assert (answer.status, answer.json["detail"]) == (404, "there is no campaign nothing")
+    assert stack.request("PATCH", "/v1/campaigns/nothing", {"pace": 5}).status == 404
+
+
+def test_tasks_that_are_delivered_twice_find_their_piece_taken(stack: CampaignStack) -> None:
+    stack.put("audiences/again.csv", users(2000, "again"))
+    stack.start(document("again"))
+    run = stack.show("again")["results"].split("/")[-2]
+    task = {"campaign": "again", "run": run, "piece": 0, "turn": 1}
+    for _ in range(5):
+        stack.queue.accept(json.dumps({"campaignTask": task}).encode())
+
+    assert fates(stack.wait("again")) == {"accepted": 2000}
+    assert set(reached(stack, "again").values()) == {1}
+
+
+def test_without_a_redis_campaigns_are_refused_with_words(tmp_path: Path) -> None:
+    with CampaignStack(tmp_path, "") as stack:
+        stack.put("audiences/double11.csv", users(3))
+
+        answers = [stack.start(document()), stack.request("GET", "/v1/campaigns")]
+
+    assert [answer.status for answer in answers] == [500, 500]
+    assert "set PUSH_LEDGER_URL" in answers[0].json["detail"]
+
+
+def test_the_commands_check_start_follow_and_report(
+    stack: CampaignStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PUSH_HTTP_URL", stack.url)
+    monkeypatch.setenv("PUSH_OSS_ENDPOINT", stack.oss.endpoint)
+    monkeypatch.setenv("MPAAS_APP_ID", "ONEX570DA89211721")
+    monkeypatch.setenv("MPAAS_WORKSPACE_ID", "test")
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", ROLE.access_key_id)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", ROLE.access_key_secret)
+    monkeypatch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", ROLE.security_token or "")
+    file, audience = tmp_path / "cli.json", tmp_path / "users.csv"
+    file.write_text(json.dumps(document("cli", pace=5000)))
+    audience.write_text(users(300, "cli") + "cli-7,Again,zh\n,Nobody,en\n")
+
+    def campaign(*arguments: str) -> str:
+        assert main(["campaign", *arguments]) == 0
+        return capsys.readouterr().out
+
+    checked = campaign("check", str(file), "--audience", str(audience))
+    assert checked == (
+        "line 302: its target came before\nline 303: has no target: user_id is empty\n"
+        "302 rows, 300 targets, 30 requests, 1 duplicate, 1 invalid\n"
+        "0 seconds at 5,000 targets a second\n"
+    )
+    started = campaign("start", str(file), "--audience", str(audience))
+    assert "uploaded to oss://marketing/audiences/cli.csv" in started
+    assert "cli: done\n  302 rows, 300 accepted, 1 invalid, 1 duplicate\n" in started
+    assert "cli: done" in campaign("status", "cli")
+    report = campaign("report", "cli").splitlines()
+    assert report[0] == "target,outcome,resultCode,text,messageId,offset"
+    assert len(report) == 3
+    assert main(["campaign", "pause", "nothing"]) == 1
+    assert "there is no campaign nothing" in capsys.readouterr().err

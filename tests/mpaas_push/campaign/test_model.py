@@ -1,0 +1,138 @@
+"""The document of a campaign."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from mpaas_push.campaign.errors import InvalidCampaign
+from mpaas_push.campaign.model import Campaign, Window, campaign_schema, read_document
+from mpaas_push.settings import Settings
+
+SETTINGS = Settings(app_id="ONEX1", workspace_id="default")
+DOCUMENT: dict[str, Any] = {
+    "campaign": "double11-2026",
+    "message": {
+        "taskName": "double11",
+        "title": "{name}, it starts at eight",
+        "content": "Half price.",
+        "deliveryType": 3,
+        "expiredSeconds": 14400,
+    },
+    "audience": {"bucket": "marketing", "key": "double11/users.csv", "target": "user_id"},
+    "texts": {"by": "lang", "default": "zh", "zh": {"title": "八点"}, "en": {"title": "{city}"}},
+    "pace": 500,
+    "window": {"from": "08:00", "to": "21:00", "zone": "Asia/Shanghai"},
+    "endsAt": "2026-11-11T23:00:00+08:00",
+}
+
+
+def faults(document: Any) -> list[str]:
+    with pytest.raises(InvalidCampaign) as error:
+        Campaign.parse(document, SETTINGS)
+    return [str(fault) for fault in error.value.faults]
+
+
+def test_a_campaign_knows_its_columns_and_its_end() -> None:
+    campaign = Campaign.parse(DOCUMENT, SETTINGS)
+
+    assert campaign.columns == {"user_id", "lang", "name", "city"}
+    assert campaign.ends == 1794409200
+    assert campaign.template_of({"lang": "en"})["title"] == "{city}"
+    assert campaign.template_of({"lang": "fr"})["title"] == "八点"
+    assert Campaign.parse(campaign.as_json(), SETTINGS) == campaign
+
+
+def test_every_fault_is_named_at_once() -> None:
+    document = {
+        "campaign": "a/b",
+        "message": {**DOCUMENT["message"], "titel": "x", "deliveryType": 9},
+        "audience": {"bucket": "marketing", "key": "users.csv.gz", "target": "user_id"},
+        "pce": 500,
+        "window": {"from": "8", "to": "21:00"},
+        "endsAt": "tomorrow",
+    }
+
+    found = faults(document)
+    assert found.pop(1).startswith("message.deliveryType: must be one of 1 (")
+    assert found == [
+        "campaign: must be 1 to 64 letters, digits, _ and -, the first one a letter or digit",
+        "message.titel: unknown field `titel`; did you mean `title`?",
+        "audience.key: .gz cannot be cut into pieces that are read side by side: upload the file unpacked",
+        "window.from: must be a time of day as HH:mm, such as 08:00",
+        "endsAt: must be a moment such as 2026-11-11T23:00:00+08:00",
+        "pce: unknown field; did you mean `pace`?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"message": {**DOCUMENT["message"], "targets": ["u"]}}, "message.targets: must be left out"),
+        ({"texts": {"by": "lang", "default": "zh"}}, "texts: must hold a variant"),
+        ({"texts": {"by": "lang", "en": {}}}, "texts.default: is required"),
+        ({"texts": {"by": "l", "default": "en", "en": {"title": ""}}}, "texts.en.title: must not be empty"),
+        ({"audience": {"bucket": "marketing", "key": "a.csv"}}, "audience.target: is required"),
+        (
+            {"audience": {"bucket": "marketing", "key": "a.txt", "target": "x"}},
+            "audience.target: must be left",
+        ),
+        ({"audience": {"bucket": "marketing", "key": "a"}}, "audience.key: must end with .csv"),
+        ({"pace": 0}, "pace: "),
+        ({"window": {"from": "08:00", "to": "08:00"}}, "window.to: must differ"),
+        ({"window": {"from": "08:00", "to": "9:00", "zone": "x"}}, "window.to: must be a time of day"),
+        ({"endsAt": "2026-11-11T23:00:00"}, "endsAt: must name its offset"),
+    ],
+)
+def test_a_fault_says_where_and_what_is_allowed(changes: dict[str, Any], told: str) -> None:
+    assert any(fault.startswith(told) for fault in faults(DOCUMENT | changes)), faults(DOCUMENT | changes)
+
+
+def test_the_schema_takes_what_the_model_takes() -> None:
+    schema = campaign_schema()
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+
+    assert list(validator.iter_errors(DOCUMENT)) == []
+    assert list(validator.iter_errors(DOCUMENT | {"pace": "fast"}))
+    assert list(validator.iter_errors(DOCUMENT | {"message": {"targets": ["u"]}}))
+
+
+def test_a_document_is_json_or_yaml_and_its_id_may_name_the_day() -> None:
+    yaml = "campaign: daily-{date}\nwindow: {from: '08:00', to: '21:00'}\n"
+
+    assert read_document(json.dumps(DOCUMENT)) == DOCUMENT
+    assert read_document("\ufeff" + json.dumps(DOCUMENT).replace("\n", "")) == DOCUMENT
+    assert read_document(yaml, date="20261111")["campaign"] == "daily-20261111"
+    with pytest.raises(InvalidCampaign, match="neither JSON nor YAML"):
+        read_document("a: [")
+
+
+def test_the_pace_is_no_part_of_what_a_campaign_is() -> None:
+    first = Campaign.parse(DOCUMENT, SETTINGS)
+
+    assert Campaign.parse(DOCUMENT | {"pace": 7}, SETTINGS).fingerprint == first.fingerprint
+    assert Campaign.parse(DOCUMENT | {"report": "all"}, SETTINGS).fingerprint != first.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("window", "at", "seconds"),
+    [
+        (("08:00", "21:00"), "07:59:30", 30),
+        (("08:00", "21:00"), "08:00:00", 0),
+        (("08:00", "21:00"), "20:59:59", 0),
+        (("08:00", "21:00"), "21:00:00", 11 * 3600),
+        (("22:00", "06:00"), "23:00:00", 0),
+        (("22:00", "06:00"), "05:59:00", 0),
+        (("22:00", "06:00"), "12:00:00", 10 * 3600),
+        (("00:00", "24:00"), "12:00:00", 0),
+    ],
+)
+def test_a_window_opens_at_its_hour(window: tuple[str, str], at: str, seconds: float) -> None:
+    now = datetime.fromisoformat(f"2026-11-11T{at}+08:00").timestamp()
+
+    assert Window(start=window[0], end=window[1]).seconds_until_open(now) == seconds

@@ -1,0 +1,184 @@
+"""Pieces of a file, their rows, and the blocks that are made of these."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpaas_push.campaign import pieces
+from mpaas_push.campaign.audience import InvalidRow, Row, RowReader, header_of
+from mpaas_push.campaign.block import Composer
+from mpaas_push.campaign.model import Campaign
+from mpaas_push.campaign.pieces import Line, Piece, lines_of, piece_bytes_for
+from mpaas_push.campaign.rendering import columns_of, render
+from tests.mpaas_push.campaign.test_model import DOCUMENT, SETTINGS
+
+MESSAGE = {**DOCUMENT["message"], "title": "Hello"}
+
+
+def campaign(**changes: Any) -> Campaign:
+    plain = {name: DOCUMENT[name] for name in ("campaign", "audience")} | {"message": MESSAGE}
+    return Campaign.parse(plain | changes, SETTINGS)
+
+
+def all_lines(content: bytes, piece_bytes: int) -> list[Line]:
+    count = max(1, math.ceil(len(content) / piece_bytes))
+    found = [Piece.of(index, piece_bytes, len(content)) for index in range(count)]
+    return [line for piece in found for line in lines_of(piece, lambda start, end: content[start:end])]
+
+
+@given(
+    st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"").replace(b"\r", b""))),
+    st.integers(1, 40),
+    st.integers(1, 20),
+    st.booleans(),
+)
+def test_each_line_is_in_exactly_one_piece(
+    content: list[bytes], piece_bytes: int, chunk: int, ends_with_line_end: bool
+) -> None:
+    text = b"\r\n".join(content) + (b"\n" if ends_with_line_end else b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "CHUNK_BYTES", chunk)
+        found = all_lines(text, piece_bytes)
+
+    expected = text.split(b"\n")
+    if not expected[-1]:
+        expected.pop()
+    assert [line.content for line in found] == [line.removesuffix(b"\r") for line in expected]
+    assert [line.start for line in found[1:]] == [line.end for line in found[:-1]]
+    assert sum(line.end - line.start for line in found) == len(text)
+
+
+@pytest.mark.parametrize("piece_bytes", [10, 100, 1000])
+def test_a_line_that_is_too_long_is_skipped_without_being_kept(
+    monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr(pieces, "LINE_BYTES", 20)
+    monkeypatch.setattr(pieces, "CHUNK_BYTES", 7)
+    text = b"first\n" + b"x" * 500 + b"\nlast\n" + b"y" * 30
+
+    assert [(line.start, line.content) for line in all_lines(text, piece_bytes)] == [
+        (0, b"first"),
+        (6, None),
+        (507, b"last"),
+        (512, None),
+    ]
+
+
+def test_a_large_file_has_large_pieces() -> None:
+    assert piece_bytes_for(1000) == 256 << 10
+    assert piece_bytes_for(100 << 20) == math.ceil((100 << 20) / 64)
+    assert piece_bytes_for(2 << 30) == 4 << 20
+    assert math.ceil((1 << 40) / piece_bytes_for(1 << 40)) <= 4096
+
+
+def rows(text: str, **changes: Any) -> list[Row | InvalidRow]:
+    content = text.encode()
+    audience = campaign(**changes)
+    header, faults = header_of(audience, content)
+    assert faults == []
+    reader = RowReader(audience, header)
+    return [row for line in all_lines(content, 1 << 20) if (row := reader.row_of(line))]
+
+
+def test_rows_of_a_csv() -> None:
+    text = '\ufeffuser_id,name\r\nu1,Ada\r\n"u,2","B ""x"" C"\r\n\r\nu3\r\nu4,"open\r\n,Eve\r\n'
+
+    assert [(row.target, row.values) if isinstance(row, Row) else row.reason for row in rows(text)] == [
+        ("u1", {"user_id": "u1", "name": "Ada"}),
+        ("u,2", {"user_id": "u,2", "name": 'B "x" C'}),
+        "has 1 fields, the header 2",
+        "has a quote that does not close on its line",
+        "has no target: user_id is empty",
+    ]
+
+
+def test_rows_of_json_lines_and_of_plain_ids() -> None:
+    jsonl = {"bucket": "marketing", "key": "a.jsonl", "target": "id"}
+    text = '{"id": 7, "vip": true, "name": null}\n{"id": "8"}\n[]\n{\n'
+
+    assert [row.target if isinstance(row, Row) else row.reason for row in rows(text, audience=jsonl)] == [
+        "7",
+        "8",
+        "is not a JSON object",
+        "is not JSON",
+    ]
+    ids = rows("\ufeffu1\n  \nu2\r\nu3", audience={"bucket": "marketing", "key": "a.txt"})
+    assert [row.target for row in ids] == ["u1", "u2", "u3"]
+
+
+@pytest.mark.parametrize(
+    ("beginning", "told"),
+    [
+        (b"", "audience: the file is empty"),
+        (b"\x1f\x8bxx", "audience: the file is packed"),
+        (b"\xff\xfe", "audience: the file is not UTF-8"),
+        (b"a,a,user_id\n", "audience: the header names a more than once"),
+        (b"id,name\n", "audience.target: the audience has no column `user_id`; it has id, name"),
+        (b"user_id\n", "message: the audience has no column `city`"),
+    ],
+)
+def test_a_file_that_cannot_be_sent_says_why(beginning: bytes, told: str) -> None:
+    audience = campaign(message={**MESSAGE, "title": "{city}"})
+
+    faults = header_of(audience, beginning)[1]
+
+    assert any(str(fault).startswith(told) for fault in faults), faults
+
+
+def test_placeholders_stand_in_any_text_and_only_there() -> None:
+    template = {
+        "title": "{name}, {{name}}",
+        "extendedParams": {"{k}": ["{first name}"]},
+        "uri": '{"a":{"b":1}}',
+    }
+
+    assert columns_of(template) == {"name", "first name"}
+    assert render(template, {"name": "Ada", "first name": "A"}) == {
+        "title": "Ada, {name}",
+        "extendedParams": {"{k}": ["A"]},
+        "uri": '{"a":{"b":1}}',
+    }
+
+
+def block_of(text: str, **changes: Any) -> Any:
+    return Composer(campaign(**changes), SETTINGS).compose(rows(text, **changes), 0)
+
+
+def test_rows_with_equal_content_share_requests_of_ten() -> None:
+    lines = [f"u{number},{'en' if number % 2 else 'zh'}" for number in range(25)]
+    text = "\n".join(["user_id,lang", *lines])
+    texts = {"by": "lang", "default": "zh", "zh": {"title": "八点"}, "en": {"title": "Eight"}}
+
+    assert [len(each.rows) for each in block_of(text).requests] == [10, 10, 5]
+    by_language = block_of(text, texts=texts).requests
+    assert [(each.message.title, len(each.rows)) for each in by_language] == [
+        ("八点", 10),
+        ("八点", 3),
+        ("Eight", 10),
+        ("Eight", 2),
+    ]
+
+
+def test_the_same_rows_make_the_same_requests() -> None:
+    text = "user_id,name\n" + "".join(f"u{number},{number % 3}\n" for number in range(40))
+    message = {**MESSAGE, "title": "{name}"}
+    first, again = (block_of(text, message=message) for _ in range(2))
+
+    assert [each.message for each in first.requests] == [each.message for each in again.requests]
+    assert first.targets == 40
+
+
+def test_a_row_that_cannot_be_rendered_is_that_rows_fate() -> None:
+    text = f"user_id,name\nu1,Ada\nu2,\nu3,{'x' * 300}\nu1,Ada\n"
+
+    block = block_of(text, message={**MESSAGE, "taskName": "{name}"})
+
+    fates = {(fate.target, fate.name, fate.code) for fate in block.fates}
+    assert ("u2", "invalid", "MissingValue") in fates
+    assert ("u1", "duplicate", "") in fates
+    assert block.targets + len(block.fates) == block.rows == 4

@@ -1,0 +1,200 @@
+"""Transitions of campaigns and pieces in a real Redis, and their pace."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from mpaas_push import Invocation, PushClient, PushMessage, Settings
+from mpaas_push.campaign.errors import CampaignConflict, StoreUnavailable, UnknownCampaign
+from mpaas_push.campaign.model import Campaign
+from mpaas_push.campaign.store import CampaignStore
+from mpaas_push.credentials import Credentials
+from tests.mpaas_push.campaign.test_model import DOCUMENT, SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.redis_server import RedisServer
+
+PLAIN = {name: DOCUMENT[name] for name in ("campaign", "audience", "message")}
+FIELDS: dict[str, Any] = {
+    "id": "double11-2026",
+    "document": "{}",
+    "header": "null",
+    "size": 1000,
+    "pieces": 2,
+    "pieceBytes": 500,
+    "blockRows": 10,
+    "pace": 100,
+    "run": "abc",
+}
+ID = "double11-2026"
+
+
+@pytest.fixture
+def store(redis_server: RedisServer) -> Iterator[CampaignStore]:
+    store = CampaignStore(redis_server.url)
+    store.start(Campaign.parse(PLAIN, SETTINGS), FIELDS, "etag")
+    yield store
+    store.close()
+
+
+def commit(store: CampaignStore, owner: str, offset: int, to: int, *, is_last: bool = False) -> Any:
+    counts = {"rows": 10, "accepted": 10, "bytes": 100}
+    return store.commit(ID, 0, owner, offset=offset, to=to, next_rows=20, is_last=is_last, counts=counts)
+
+
+def test_a_piece_belongs_to_one_worker(store: CampaignStore) -> None:
+    first, second = (store.take(ID, 0, 1, owner) for owner in ("a", "b"))
+
+    assert (first.answer, first.offset, first.rows) == ("taken", -1, 10)
+    assert second.answer == "held"
+    assert 0 < second.wait <= 20
+    assert commit(store, "b", -1, 100) is None
+    assert store.release(ID, 0, "a", due=0, has_waited=True) == 1
+    assert store.take(ID, 0, 2, "b").answer == "taken"
+    assert store.take(ID, 0, 1, "c").answer == "stale"
+    assert store.release(ID, 0, "a", due=0, has_waited=True) is None
+
+
+def test_a_block_is_counted_once_however_often_it_is_committed(store: CampaignStore) -> None:
+    store.take(ID, 0, 1, "a")
+
+    assert commit(store, "a", -1, 100).state == "running"
+    assert commit(store, "a", -1, 100).state == "running"  # the answer was lost
+    assert commit(store, "a", -1, 200) is None
+    assert commit(store, "a", 100, 200, is_last=True)
+
+    stored = store.get(ID)
+    assert stored.counts["accepted"] == stored.number("n.rows") == 20
+    assert stored.number("done") == 1
+    assert store.take(ID, 0, 2, "b").answer == "done"
+    assert store.open_pieces(ID) == [(1, 1)]
+
+
+def test_a_piece_without_progress_is_given_up_and_resume_takes_it_up(store: CampaignStore) -> None:
+    for _ in range(5):
+        assert store.take(ID, 0, 1, "a").answer == "taken"
+        store.release(ID, 0, "a", due=0, has_waited=False)
+    assert store.take(ID, 0, 1, "a").answer == "failed"
+    assert store.get(ID).number("failed") == 1
+    assert store.open_pieces(ID) == [(1, 1)]
+
+    plan = store.reopen(ID, "running")
+
+    assert plan.number == 2
+    assert store.open_pieces(ID) == [(0, 3), (1, 3)]
+    assert store.take(ID, 0, 1, "a").answer == "stale"
+    assert store.take(ID, 0, 3, "a").answer == "taken"
+
+
+def test_waiting_is_no_failed_attempt(store: CampaignStore) -> None:
+    for turn in range(1, 20):
+        assert store.take(ID, 0, turn, "a").answer == "taken"
+        store.release(ID, 0, "a", due=1, has_waited=True)
+
+
+def test_a_pause_lets_a_piece_end_with_its_block(store: CampaignStore) -> None:
+    store.take(ID, 0, 1, "a")
+
+    assert store.pause(ID) == "running"
+    assert commit(store, "a", -1, 100).state == "paused"
+    assert store.take(ID, 0, 1, "b").answer == "paused"
+    store.reopen(ID, "running")
+    assert store.take(ID, 0, 3, "b").offset == 100
+
+
+def test_a_cancelled_campaign_does_not_run_again(store: CampaignStore) -> None:
+    store.reopen(ID, "cancelled")
+
+    with pytest.raises(CampaignConflict):
+        store.reopen(ID, "running")
+    assert store.get(ID).fields["state"] == "cancelled"
+    with pytest.raises(UnknownCampaign):
+        store.reopen("nothing", "running")
+    with pytest.raises(UnknownCampaign):
+        store.pause("nothing")
+
+
+def test_blocks_get_moments_that_keep_the_pace_and_another_pace_counts_at_once(store: CampaignStore) -> None:
+    waits = [store.reserve(ID, 100, 60).wait for _ in range(4)]
+    assert waits == pytest.approx([0, 1, 2, 3], abs=0.5)
+    for _ in range(60):
+        last = store.reserve(ID, 100, 60)
+    assert not last.is_reserved
+    assert last.wait == pytest.approx(61, abs=1)
+
+    store.change_pace(ID, None)
+
+    assert [store.reserve(ID, 100, 60).wait for _ in range(3)] == [0, 0, 0]
+
+
+def test_throttling_slows_everybody(store: CampaignStore) -> None:
+    assert store.reserve_requests(10, None, 5).wait == 0
+    store.slow()
+    store.slow()  # once a second
+
+    waits = [store.reserve_requests(500, None, 60).wait for _ in range(3)]
+    assert waits == pytest.approx([0, 1, 2], abs=0.5)  # half of 1,000 a second
+
+
+def test_single_pushes_pass_and_campaigns_wait_for_them(
+    store: CampaignStore, redis_server: RedisServer
+) -> None:
+    settings = Settings(
+        endpoint="http://127.0.0.1:9",
+        app_id="a",
+        workspace_id="w",
+        ledger_url=redis_server.url,
+        pace=10,
+        max_attempts=1,
+    )
+    message = PushMessage.parse({**DOCUMENT["message"], "targets": [f"u{number}" for number in range(300)]})
+    with PushClient(settings) as client:
+        client.send(message, invocation=Invocation("id", Credentials("id", "secret")))
+
+    assert store.reserve_requests(1, 10, 60).wait == pytest.approx(3, abs=1)
+
+
+def test_a_redis_that_is_not_there_is_an_error_of_its_own() -> None:
+    store = CampaignStore("redis://127.0.0.1:9/0", tries=0)
+
+    with pytest.raises(StoreUnavailable, match="the Redis of campaigns failed") as error:
+        store.get(ID)
+    assert "127.0.0.1" not in str(error.value)
+
+
+def test_the_documented_rights_are_enough_and_a_missing_one_is_permanent(redis_server: RedisServer) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "ledger.md").read_text("utf-8")
+    lines = re.findall(r"^ACL SETUSER pushes (.+)$", page, re.MULTILINE)
+    assert len(lines) == 2
+    url = redis_server.url.replace("redis://", "redis://pushes:password@")
+    with redis.Redis.from_url(redis_server.url) as admin:
+        for number, rights in enumerate(lines):
+            admin.execute_command("ACL", "SETUSER", "pushes", *rights.split())
+            store = CampaignStore(url)
+            if number == 0:
+                with pytest.raises(StoreUnavailable, match="may not do what campaigns need") as error:
+                    store.get(ID)
+                assert error.value.is_permanent
+                store.close()
+        assert store.start(Campaign.parse(PLAIN, SETTINGS), FIELDS, "etag").is_new
+        assert [each.fields["id"] for each in store.list_all()] == [ID]
+        store.take(ID, 0, 1, "a")
+        commit(store, "a", -1, 100)
+        assert store.renew(ID, 0, "a") == "running"
+        store.fail(ID, 0, "a", "why")
+        store.release(ID, 1, "a", due=0, has_waited=False)
+        store.change_pace(ID, 5)
+        store.pause(ID)
+        store.reopen(ID, "running")
+        store.reserve(ID, 1, 1)
+        store.reserve_requests(1, 5, 1)
+        store.slow()
+        store.close()
+        admin.execute_command("ACL", "DELUSER", "pushes")
