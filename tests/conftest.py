@@ -28,12 +28,14 @@ settings.register_profile(
 )
 settings.load_profile("project")
 
+_LONG = {"test_campaign_crash.py", "test_crash.py", "test_layer.py", "test_twins.py"}
+
 gc.disable()  # until all tests are collected: a fifth of that time, for nothing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long and mostly waits: in the end, one worker would wait alone."""
-    items.sort(key=lambda item: item.path.name not in {"test_crash.py", "test_twins.py"})
+    items.sort(key=lambda item: item.path.name not in _LONG)
 
 
 def pytest_collection_finish() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import marshal
+import os
 import re
 import subprocess
 import sys
@@ -47,13 +49,28 @@ ORDER = {
 
 
 @pytest.fixture(scope="module")
-def layer_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The layer of a runtime, built once from the wheels that `make install` fetched."""
-    return cache(lambda runtime: build(runtime, tmp_path_factory.mktemp("layer"), offline=True))
+def layer_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Runtime], Path]:
+    """The layer of a runtime, built once for all workers from the wheels that `make install` fetched."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    @cache
+    def built(runtime: Runtime) -> Path:
+        target = folder / f"layer-{runtime}"
+        with (folder / f"layer-{runtime}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not target.exists():
+                target.mkdir()
+                return build(runtime, target, offline=True)
+        (ready,) = target.glob("*.zip")
+        return ready
+
+    return built
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
-def layer(request: pytest.FixtureRequest, layer_of: Callable[[str], Path]) -> Path:
+def layer(request: pytest.FixtureRequest, layer_of: Callable[[Runtime], Path]) -> Path:
     return layer_of(request.param)
 
 
@@ -68,7 +85,7 @@ def manifest(layer: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_second_build_gives_the_same_bytes(layer_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_second_build_gives_the_same_bytes(layer_of: Callable[[Runtime], Path], tmp_path: Path) -> None:
     first, again = layer_of(RUNTIMES[0]), build(RUNTIMES[0], tmp_path, offline=True)
 
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(first.read_bytes()).digest()
@@ -176,7 +193,7 @@ BATCH = [{"requestId": "r", "messageId": "M1", "messageBody": json.dumps(message
     ("runtime", "compiled"), [*((runtime, True) for runtime in RUNTIMES), (RUNTIMES[0], False)]
 )
 def test_every_function_runs_from_it_without_any_other_package(
-    layer_of: Callable[[str], Path],
+    layer_of: Callable[[Runtime], Path],
     runtime: Runtime,
     compiled: bool,
     tmp_path: Path,
