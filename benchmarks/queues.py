@@ -33,7 +33,9 @@ QUEUE = "pushes"
 STREAM = StreamConfig(
     function="queue_push",
     name="pushes",
-    origin=Origin("MNS", {"QueueName": QUEUE, "RegionId": "cn-hangzhou"}, bus="MNS-Function-pushes"),
+    origin=Origin(
+        kind="MNS", parameters={"QueueName": QUEUE, "RegionId": "cn-hangzhou"}, bus="MNS-Function-pushes"
+    ),
     count=BATCH,
     seconds=1,
 )

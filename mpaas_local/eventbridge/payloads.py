@@ -60,7 +60,7 @@ class Arrived:
     receipt: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Origin:
     """The source of messages, as the messages show it.
 

@@ -92,8 +92,8 @@ def stream_of(
         function=function,
         name=name,
         origin=Origin(
-            kind,
-            config.event_source_config.parameters,
+            kind=kind,
+            parameters=config.event_source_config.parameters,
             bus=f"{kind}-{function if driven else 'Function'}-{name}",
             datacontenttype="application/json;charset=utf-8" if driven else None,
             value_format=value_format,

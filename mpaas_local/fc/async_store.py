@@ -33,7 +33,7 @@ CREATE TABLE tasks (
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoredEvent:
     """An event that has not ended.
 
@@ -93,7 +93,7 @@ class AsyncStore:
                 "SELECT id, payload, request_id, task_id, due FROM events WHERE function = ? ORDER BY due",
                 (function,),
             )
-            return [StoredEvent(*row) for row in rows]
+            return [StoredEvent(**row) for row in rows]
 
     def add_task(self, function: str, task_id: str, accepted_at: float) -> None:
         """Remember the id of a task."""

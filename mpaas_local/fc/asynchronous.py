@@ -186,7 +186,7 @@ class AsyncQueue:
         self._counts.add("duplicated", deliveries - 1)
         for _ in range(deliveries):
             number = self._store.add(self.function, event, request_id, task_id, due) if self._store else 0
-            stored = StoredEvent(number, event, request_id, task_id, due)
+            stored = StoredEvent(id=number, payload=event, request_id=request_id, task_id=task_id, due=due)
             if not self._schedule.at(due, AsyncEvent(self._context, stored, task)):
                 self._counts.add("abandoned")
                 raise QueueClosed(f"{self.function}: the asynchronous queue is closed")

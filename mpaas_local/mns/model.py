@@ -152,7 +152,7 @@ class Outgoing:
         return len(self.body.encode())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Message:
     """A message of a queue; times in milliseconds since 1970.
 

@@ -35,7 +35,7 @@ SYSTEM_PARAMETERS = frozenset(
 """Parameters of the gateway; the push never has one of these."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """One request as the gateway reads it. `headers` maps lower-case names to all their values."""
 

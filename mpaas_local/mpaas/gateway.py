@@ -47,7 +47,7 @@ MAX_BODY_BYTES = 1024 * 1024
 _PUSH_BEGINNINGS = (b"POST / ", b"POST /?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Push:
     """A request that was read, and the fault that strikes it."""
 
@@ -143,7 +143,9 @@ class Gateway:
         call = read_call(
             request.method, request.scope["path"], request.scope["query_string"], request.headers.raw, body
         )
-        push = _Push(request_id, received_at, printable(call.header("host")), call)
+        push = _Push(
+            request_id=request_id, received_at=received_at, host=printable(call.header("host")), call=call
+        )
         if hung_up:
             self._keep(
                 push, "dropped", Answer(None, None, "disconnected before the request was complete", "left")

@@ -85,7 +85,7 @@ _KEPT_HEADERS = frozenset(
 """Request headers that are stored with an object and returned with it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """An authenticated request.
 
@@ -263,7 +263,7 @@ class OssApp(Starlette):
             check_bucket_name(bucket)
         if key:
             check_key(key)
-        call = Call(request, request_id, bucket, key, dict(query))
+        call = Call(request=request, id=request_id, bucket=bucket, key=key, query=dict(query))
         strike = self.faults.strike(signed)
         return await (_struck(strike.fault, operation, call) if strike else operation(call))
 

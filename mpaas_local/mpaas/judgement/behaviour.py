@@ -11,7 +11,7 @@ MAX_EXPIRED_SECONDS = 7 * 24 * 3600
 """Seven days, from the older server demo (pushsimple.md: Core parameters)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Behaviour:
     """The sandbox's choices where the reference leaves the behaviour of the service open.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Block", "BlockRequest", "Composer", "Fate", "target_hash"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
     """What became of one row.
 
@@ -113,11 +113,15 @@ class Composer:
         groups: dict[tuple[str, ...], list[Row]] = {}
         for row in rows:
             if isinstance(row, InvalidRow):
-                block.fates.append(Fate(row.start, row.target, "invalid", "InvalidRow", row.reason))
+                block.fates.append(
+                    Fate(
+                        start=row.start, target=row.target, name="invalid", code="InvalidRow", text=row.reason
+                    )
+                )
                 continue
             digest = target_hash(row.target)
             if digest in self._seen:
-                block.fates.append(Fate(row.start, row.target, "duplicate"))
+                block.fates.append(Fate(start=row.start, target=row.target, name="duplicate"))
                 continue
             self._seen.add(digest)
             groups.setdefault(tuple(row.values.get(name, "") for name in self._columns), []).append(row)
@@ -133,7 +137,10 @@ class Composer:
                 payload = render(self._campaign.template_of(rows[0].values), rows[0].values)
             except MissingValue as error:
                 text = f"column {error.column} is empty"
-                block.fates += [Fate(row.start, row.target, "invalid", "MissingValue", text) for row in rows]
+                block.fates += [
+                    Fate(start=row.start, target=row.target, name="invalid", code="MissingValue", text=text)
+                    for row in rows
+                ]
                 continue
             # Columns that differ may still make equal texts: those with a variant that names none of them.
             contents.setdefault(repr(payload), (payload, []))[1].extend(rows)
@@ -142,7 +149,8 @@ class Composer:
             if isinstance(message, InvalidMessage):
                 text = str(message)[:300]
                 block.fates += [
-                    Fate(row.start, row.target, "invalid", "InvalidMessage", text) for row in rows
+                    Fate(start=row.start, target=row.target, name="invalid", code="InvalidMessage", text=text)
+                    for row in rows
                 ]
                 continue
             yield [BlockRequest(message, tuple(part)) for part in _tens(rows)]

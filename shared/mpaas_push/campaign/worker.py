@@ -101,7 +101,9 @@ def work_on(
         return taken.answer
     try:
         stored = store.get(task.campaign)
-        tools = _Tools(client, invocation, store, objects, queue, rate)
+        tools = _Tools(
+            client=client, invocation=invocation, store=store, objects=objects, queue=queue, rate=rate
+        )
         return _Worker(task, owner, stored, tools).run(taken)
     except AudienceUnreadable as error:
         if error.is_final:
@@ -144,7 +146,7 @@ class _Cursor:
     begin: int = -1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Tools:
     """What a worker works with, as in `work_on`."""
 
@@ -275,7 +277,11 @@ class _Worker:
             return [], 0
         if not self._is_sending():
             name = "cancelled" if self._state == "cancelled" else "expired"
-            return [Fate(row.start, row.target, name) for each in block.requests for row in each.rows], 0
+            return [
+                Fate(start=row.start, target=row.target, name=name)
+                for each in block.requests
+                for row in each.rows
+            ], 0
         self._wait(block)
         fates: list[Fate] = []
         accepted = 0
@@ -395,12 +401,12 @@ def _fates_of(request: BlockRequest, outcome: Outcome) -> list[Fate]:
     text = "" if outcome.kind is ACCEPTED else outcome.result_message or ""
     return [
         Fate(
-            row.start,
-            row.target,
-            name,
-            outcome.result_code or "",
-            text,
-            outcome.targets.get(row.target) or "",
+            start=row.start,
+            target=row.target,
+            name=name,
+            code=outcome.result_code or "",
+            text=text,
+            message_id=outcome.targets.get(row.target) or "",
         )
         for row in request.rows
     ]

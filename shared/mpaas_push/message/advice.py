@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Advice:
     """One warning about a message that may be sent all the same.
 
@@ -76,10 +76,10 @@ def channel_advice(message: MessageFields) -> Iterator[Advice]:
     size = payload_bytes(message)
     if size > MAX_PAYLOAD_BYTES and SYSTEMS[message.delivery_type] != ("harmonyos",):
         yield Advice(
-            "payload-size",
-            "",
-            f"title, content, uri, extendedParams, imageUrls and iconUrls take {size} bytes of UTF-8; a "
-            f"whole message may have {MAX_PAYLOAD_BYTES} on Android and iOS; shorten them",
+            rule="payload-size",
+            field="",
+            message=f"title, content, uri, extendedParams, imageUrls and iconUrls take {size} bytes of "
+            f"UTF-8; a whole message may have {MAX_PAYLOAD_BYTES} on Android and iOS; shorten them",
             limit=MAX_PAYLOAD_BYTES,
             actual=size,
         )
@@ -153,9 +153,9 @@ def _text_advice(message: MessageFields, channel: Channel) -> Iterator[Advice]:
         length = text_length(text, channel.wide)
         if limit is not None and length > limit:
             yield Advice(
-                f"channel-{field}-length",
-                field,
-                f"{channel.label} takes {limit} {unit}, and {verdict}; the {field} has {length}",
+                rule=f"channel-{field}-length",
+                field=field,
+                message=f"{channel.label} takes {limit} {unit}, and {verdict}; the {field} has {length}",
                 channel=channel.name,
                 limit=limit,
                 actual=length,
@@ -168,10 +168,10 @@ def _banner_advice(message: MessageFields, channel: Channel) -> Iterator[Advice]
     length = text_length(message.content, channel.wide)
     if channel.content is not None and APNS_BANNER_CONTENT < length <= channel.content:
         yield Advice(
-            "channel-banner-length",
-            "content",
-            f"an iOS banner shows {APNS_BANNER_CONTENT} characters, a Chinese one counting 2; the content "
-            f"has {length}",
+            rule="channel-banner-length",
+            field="content",
+            message=f"an iOS banner shows {APNS_BANNER_CONTENT} characters, a Chinese one counting 2; the "
+            f"content has {length}",
             channel=channel.name,
             limit=APNS_BANNER_CONTENT,
             actual=length,
@@ -184,29 +184,29 @@ def _style_advice(message: MessageFields) -> Iterator[Advice]:
     lines = message.content.count("\n") + 1
     if style.characters is not None and length > style.characters:
         yield Advice(
-            "style-content-length",
-            "content",
-            f"the {style.name} shows {style.characters} characters; the content has {length}",
+            rule="style-content-length",
+            field="content",
+            message=f"the {style.name} shows {style.characters} characters; the content has {length}",
             limit=style.characters,
             actual=length,
         )
     if style.lines is not None and lines > style.lines:
         yield Advice(
-            "style-content-lines",
-            "content",
-            f"the {style.name} shows {style.lines} lines; the content has {lines}",
+            rule="style-content-lines",
+            field="content",
+            message=f"the {style.name} shows {style.lines} lines; the content has {lines}",
             limit=style.lines,
             actual=lines,
         )
     if message.push_style == _PICTURE_STYLE and not message.image_urls:
         yield Advice(
-            "style-without-picture",
-            "imageUrls",
-            "pushStyle 2 (big picture) has no picture; give imageUrls, at least defaultUrl",
+            rule="style-without-picture",
+            field="imageUrls",
+            message="pushStyle 2 (big picture) has no picture; give imageUrls, at least defaultUrl",
         )
     elif message.push_style != _PICTURE_STYLE and message.image_urls:
         yield Advice(
-            "picture-without-style",
-            "pushStyle",
-            f"imageUrls belong to pushStyle 2 (big picture); pushStyle is {message.push_style}",
+            rule="picture-without-style",
+            field="pushStyle",
+            message=f"imageUrls belong to pushStyle 2 (big picture); pushStyle is {message.push_style}",
         )

@@ -153,7 +153,7 @@ class PushMessage(MessageFields):
         from mpaas_push.message.advice import Advice, channel_advice  # no push needs it
 
         warnings = [
-            Advice(constraint.name, fault.field, fault.message)
+            Advice(rule=constraint.name, field=fault.field, message=fault.message)
             for constraint, fault in violations(self, warnings_at(levels or {}), clock())
         ]
         warnings += channel_advice(self)

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from mpaas_local.eventbridge.payloads import SourceKind
 
 ACCOUNT = Account()
-KAFKA = Origin("Kafka", {"InstanceId": "k", "Topic": "t"}, "Kafka-Function-t")
+KAFKA = Origin(kind="Kafka", parameters={"InstanceId": "k", "Topic": "t"}, bus="Kafka-Function-t")
 RABBIT = Origin(
-    "RabbitMQ", {"InstanceId": "r", "VirtualHostName": "v", "QueueName": "q"}, "RabbitMQ-Function-t"
+    kind="RabbitMQ",
+    parameters={"InstanceId": "r", "VirtualHostName": "v", "QueueName": "q"},
+    bus="RabbitMQ-Function-t",
 )
 FIRST = Arrived(
     "1", "hello", 1_700_000_000.0, {"partition": 0, "offset": 7, "exchange": "a", "routingKey": "x"}
@@ -53,6 +55,8 @@ def test_messages_of_the_same_id_from_elsewhere_are_others(
 
 @pytest.mark.parametrize("kind", ["RocketMQ", "Kafka", "RabbitMQ"])
 def test_messages_of_two_instances_are_others(kind: SourceKind) -> None:
-    one, two = (Origin(kind, {"InstanceId": name, "Topic": "t"}, "bus") for name in ("i1", "i2"))
+    one, two = (
+        Origin(kind=kind, parameters={"InstanceId": name, "Topic": "t"}, bus="bus") for name in ("i1", "i2")
+    )
 
     assert scope(FIRST, one, "CloudEvents") != scope(FIRST, two, "CloudEvents")

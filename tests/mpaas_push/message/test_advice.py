@@ -132,7 +132,7 @@ def test_advice_as_json_has_only_what_is_known() -> None:
         "limit": 40,
         "actual": 42,
     }
-    assert Advice("r", "f", "m").as_json() == {"rule": "r", "field": "f", "message": "m"}
+    assert Advice(rule="r", field="f", message="m").as_json() == {"rule": "r", "field": "f", "message": "m"}
 
 
 def test_wide_characters_count_double_only_where_asked() -> None:
