@@ -11,7 +11,7 @@ import redis
 
 from mpaas_push import Credentials, Invocation, PushClient, PushMessage
 from mpaas_push.ledger import Ledger
-from mpaas_push.ledger_server import CONNECTIONS
+from mpaas_push.ledger.server import CONNECTIONS
 from mpaas_push.settings import Settings
 from tests.mpaas_push.message.examples import minimal
 from tests.servers import Server
@@ -65,7 +65,7 @@ def test_a_record_is_about_as_large_as_it_says(redis_server: RedisServer) -> Non
 
 
 def test_the_script_uses_the_commands_that_it_names_and_no_others() -> None:
-    script = Path(__file__).resolve().parents[1] / "shared" / "mpaas_push" / "ledger.lua"
+    script = Path(__file__).resolve().parents[1] / "shared" / "mpaas_push" / "ledger" / "ledger.lua"
     used = set(re.findall(r"redis\.p?call\('(\w+)'", script.read_text("utf-8")))
     (sentence,) = re.findall(r"uses nothing but (.+?) on the one key", TEXT, re.DOTALL)
 

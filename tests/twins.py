@@ -94,10 +94,10 @@ time.time = lambda: _time() + ({seconds})
 """
 LATER = """
 import hashlib
-from mpaas_push import ledger_server
+from mpaas_push.ledger import server
 
-_text = ledger_server.SCRIPT.replace("'^1 (", "'^[12] (").replace("'1 %s", "'2 %s")
-ledger_server.SCRIPT, ledger_server.SHA = _text, hashlib.sha1(_text.encode()).hexdigest()
+_text = server.SCRIPT.replace("'^1 (", "'^[12] (").replace("'1 %s", "'2 %s")
+server.SCRIPT, server.SHA = _text, hashlib.sha1(_text.encode()).hexdigest()
 """
 """A version that reads the records of this one, and writes others."""
 

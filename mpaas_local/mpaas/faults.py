@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from mpaas_local.fault_orders import MAX_DELAY_MILLISECONDS, FaultBook, FaultModel, Order, Strike
+from mpaas_local.fault_book import MAX_DELAY_MILLISECONDS, FaultBook, FaultModel, Order, Strike
 from mpaas_local.mpaas.gateway_errors import HTTP_STATUS, GatewayAnswer, gateway_answer
 from mpaas_local.mpaas.result_codes import SUCCESS_CODES
 

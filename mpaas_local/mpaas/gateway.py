@@ -36,7 +36,7 @@ from mpaas_local.mpaas.store import Answer, Entry, Outcome, Store, Target, id_sc
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from mpaas_local.fault_orders import Strike
+    from mpaas_local.fault_book import Strike
     from mpaas_local.mpaas.authentication import Authenticator, Clock
     from mpaas_local.mpaas.faults import FaultOrder, PushFaults
     from mpaas_local.mpaas.judgement.behaviour import Behaviour

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from mpaas_local.fault_orders import MAX_DELAY_MILLISECONDS, FaultBook, FaultModel, Order, Strike
+from mpaas_local.fault_book import MAX_DELAY_MILLISECONDS, FaultBook, FaultModel, Order, Strike
 
 if TYPE_CHECKING:
     from mpaas_local.oss.signature import Signable

@@ -29,8 +29,8 @@ from mpaas_push.outcome import (
     UNKNOWN,
     counts_of,
 )
-from mpaas_push.queue_message import BODY_BYTES, LONGEST_DELAY_SECONDS, QueueMessage
-from mpaas_push.queues import HandOver, MnsQueues
+from mpaas_push.queues.message import BODY_BYTES, LONGEST_DELAY_SECONDS, QueueMessage
+from mpaas_push.queues.mns import HandOver, MnsQueues
 from mpaas_push.settings import Late, OnUnknown
 from mpaas_push.task import compact_json, packed
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mpaas_push.client import PushClient
     from mpaas_push.invocation import Invocation
     from mpaas_push.outcome import Outcome, OutcomeKind
-    from mpaas_push.queues import Queues
+    from mpaas_push.queues.mns import Queues
     from mpaas_push.settings import Settings
     from mpaas_push.task import PushTask
 

@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from mpaas_push.outcome import ACCEPTED, REFUSED, THROTTLED, UNKNOWN, Outcome, Verdict, ids_for_log
-from mpaas_push.queue_message import LONGEST_DELAY_SECONDS
+from mpaas_push.queues.message import LONGEST_DELAY_SECONDS
 from mpaas_push.settings import Late, OnUnknown
 
 if TYPE_CHECKING:

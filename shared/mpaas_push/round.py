@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Executor
 
-    from mpaas_push.claims import Claim
     from mpaas_push.invocation import Invocation
     from mpaas_push.ledger import Ledger
+    from mpaas_push.ledger.claims import Claim
     from mpaas_push.request import PushRequest
     from mpaas_push.settings import Settings
     from mpaas_push.transport import Transport

@@ -16,7 +16,7 @@ from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_push import BatchIncomplete, Credentials, Invocation, PushClient, PushMessage, Settings
 from mpaas_push.batch import BatchReport, settle_event
 from mpaas_push.ledger import Ledger
-from mpaas_push.queue_message import BODY_BYTES
+from mpaas_push.queues.message import BODY_BYTES
 from mpaas_push.request import requests_of
 from mpaas_push.task import tasks_of
 from mpaas_push.triggers.destination import unwrap_failed_invocation

@@ -30,7 +30,7 @@ from mpaas_push import (
 )
 from mpaas_push import request as request_module
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, verdict_of
-from mpaas_push.queue_message import LONGEST_DELAY_SECONDS
+from mpaas_push.queues.message import LONGEST_DELAY_SECONDS
 from mpaas_push.retries import Attempts
 from mpaas_push.task import PushTask
 from tests.mpaas_push.message.examples import minimal, with_targets

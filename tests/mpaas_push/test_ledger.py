@@ -32,8 +32,8 @@ from mpaas_push import (
     Settings,
     retries,
 )
-from mpaas_push.claims import Claim
 from mpaas_push.ledger import Ledger
+from mpaas_push.ledger.claims import Claim
 from mpaas_push.message.constraints import Level
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
 from mpaas_push.request import PushRequest, requests_of
@@ -438,9 +438,9 @@ def test_many_threads_share_a_bounded_number_of_connections_and_wait_for_them(
 def test_a_connection_that_did_not_come_free_in_time_says_nothing_of_the_server(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger_server.CONNECTIONS", 1)
-    monkeypatch.setattr("mpaas_push.ledger_server.WAIT_SECONDS", 0.05)
-    monkeypatch.setattr("mpaas_push.ledger_server.PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr("mpaas_push.ledger.server.CONNECTIONS", 1)
+    monkeypatch.setattr("mpaas_push.ledger.server.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("mpaas_push.ledger.server.PAUSE_SECONDS", 60.0)
     held, freed = threading.Event(), threading.Event()
 
     def hold(command: bytes) -> None:
@@ -584,7 +584,7 @@ def abandoned(url: str, monkeypatch: pytest.MonkeyPatch) -> PushRequest:
     """A request whose sender ended with its invocation, before an outcome was recorded."""
     request = the_request()
     ledger = Ledger(Settings(ledger_url=url))
-    monkeypatch.setattr("mpaas_push.claims.MARGIN_SECONDS", 0.0)
+    monkeypatch.setattr("mpaas_push.ledger.claims.MARGIN_SECONDS", 0.0)
     assert isinstance(claim_of(ledger, request, within(0.05)), Claim)
     ledger.close()
     time.sleep(0.06)
@@ -624,7 +624,7 @@ def overrun(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Claim, 
     """A claim that lasted too short, the claim that followed it, and the ledger of whoever comes third."""
     settings = Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry"})
     ledgers = [Ledger(settings) for _ in range(3)]
-    monkeypatch.setattr("mpaas_push.claims.MARGIN_SECONDS", 0.0)
+    monkeypatch.setattr("mpaas_push.ledger.claims.MARGIN_SECONDS", 0.0)
     late = claim_of(ledgers[0], the_request(), within(0.05))
     time.sleep(0.06)
     fresh = claim_of(ledgers[1], the_request(), within())
@@ -1121,7 +1121,7 @@ def silent(connection: socket.socket) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpaas_push.ledger_server.TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr("mpaas_push.ledger.server.TIMEOUT_SECONDS", 0.5)
 
 
 def unreachable(kind: str, opened: ExitStack) -> str:
@@ -1324,7 +1324,7 @@ def test_what_was_sent_without_the_ledger_is_recorded_once_it_answers(
 def test_a_server_that_answers_again_is_asked_again_at_once(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger_server.PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr("mpaas_push.ledger.server.PAUSE_SECONDS", 60.0)
     ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_LEDGER_IF_DOWN": "fail"}))
     redis_server.stop()
     down = claim_of(ledger, the_request(), within())
@@ -1406,7 +1406,7 @@ def test_a_key_is_compared_by_no_ledger_that_can_never_work(caplog: pytest.LogCa
 def test_a_key_is_forgotten_although_the_server_was_down_a_moment_ago(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger_server.PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr("mpaas_push.ledger.server.PAUSE_SECONDS", 60.0)
     broken = threading.Event()
 
     def breaking(_: bytes) -> None:
@@ -1446,7 +1446,7 @@ def test_a_key_that_could_not_be_forgotten_is_in_the_log(
 def test_a_connection_that_something_on_its_way_forgot_does_not_pass_the_ledger_over(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, side_by_side: int
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger_server.IDLE_LIMIT_SECONDS", 0.5)
+    monkeypatch.setattr("mpaas_push.ledger.server.IDLE_LIMIT_SECONDS", 0.5)
     flow = threading.local()  # the relay has a thread for each connection
 
     def forgetful(_: bytes) -> None:
@@ -1471,7 +1471,7 @@ def test_a_connection_that_something_on_its_way_forgot_does_not_pass_the_ledger_
 def test_a_ledger_that_is_back_is_used_again(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger_server.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("mpaas_push.ledger.server.PAUSE_SECONDS", 0.0)
     with Server(reply(OK), reply(OK)) as server, instances(1, server, url) as (client,):
         redis_server.stop()
         client.send(push(), invocation=within())
@@ -1495,7 +1495,7 @@ def test_a_request_without_deadline_does_not_outlive_its_claim_either(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "mpaas_push.claims.LONGEST_CLAIM_SECONDS", 1.5
+        "mpaas_push.ledger.claims.LONGEST_CLAIM_SECONDS", 1.5
     )  # a second of it to record the outcome
     with Server(hang) as server, instances(1, server, url) as (client,):
         began = time.monotonic()

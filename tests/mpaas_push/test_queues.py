@@ -12,8 +12,8 @@ from mpaas_local.mns import MnsServer
 from mpaas_local.mns.model import QueueAttributes
 from mpaas_local.mpaas import AccessKey
 from mpaas_push import Credentials, Invocation, Settings
-from mpaas_push.queue_message import BODY_BYTES, QueueMessage
-from mpaas_push.queues import HandOver, MnsQueues
+from mpaas_push.queues.message import BODY_BYTES, QueueMessage
+from mpaas_push.queues.mns import HandOver, MnsQueues
 from tests.mns_answers import bodies, error, taking
 from tests.servers import Answer, Server, close, drip, hang, reply, reset
 
@@ -171,7 +171,7 @@ def test_a_connection_that_is_used_again_has_the_time_that_is_left_now() -> None
 
 
 def test_a_request_that_is_not_answered_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpaas_push.queues.TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("mpaas_push.queues.mns.TIMEOUT_SECONDS", 0.3)
     with Server(hang, taking()) as server, queues_at(server.url) as queues:
         assert queues.hand_over([MESSAGE]) == [TAKEN]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import jmespath
 from jmespath.parser import Parser
 
-from mpaas_push.interpreter import FUNCTIONS, Inapplicable, Interpreter, lacking
+from mpaas_push.event_rules.interpreter import FUNCTIONS, Inapplicable, Interpreter, lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

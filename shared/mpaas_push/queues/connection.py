@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mpaas_push.credentials import Credentials
-    from mpaas_push.queue_message import QueueMessage
+    from mpaas_push.queues.message import QueueMessage
 
 __all__ = ["MnsConnection"]
 

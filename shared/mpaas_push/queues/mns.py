@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mpaas_push.connection import tls_context
 from mpaas_push.errors import Misconfigured
-from mpaas_push.queue_message import BODY_BYTES, QueueMessage
+from mpaas_push.queues.message import BODY_BYTES, QueueMessage
 from mpaas_push.threads import side_by_side
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mpaas_push.invocation import Invocation
-    from mpaas_push.mns_connection import MnsConnection
+    from mpaas_push.queues.connection import MnsConnection
     from mpaas_push.settings import Settings
 
 __all__ = ["HandOver", "MnsQueues", "Queues"]
@@ -165,7 +165,7 @@ class MnsQueues:
         return _entries(response.status, response.body.decode(errors="replace"), len(messages))
 
     def _connection(self) -> MnsConnection:
-        from mpaas_push.mns_connection import MnsConnection  # most invocations hand nothing over
+        from mpaas_push.queues.connection import MnsConnection  # most invocations hand nothing over
 
         try:
             endpoint = self._endpoint or _own_endpoint()

@@ -11,9 +11,9 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
-from mpaas_push.claims import SHORTEST_KEPT_SECONDS, Claims
 from mpaas_push.errors import Misconfigured
-from mpaas_push.ledger_server import Failure, LedgerServer, record_key
+from mpaas_push.ledger.claims import SHORTEST_KEPT_SECONDS, Claims
+from mpaas_push.ledger.server import Failure, LedgerServer, record_key
 from mpaas_push.outcome import ACCEPTED
 from mpaas_push.settings import IfDown
 

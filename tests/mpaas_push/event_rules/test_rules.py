@@ -18,7 +18,7 @@ from tests.descriptors import PROJECT
 if TYPE_CHECKING:
     from mpaas_push.task import PushTask
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = Settings(app_id="A", workspace_id="W")
 MESSAGE = {
     "taskName": "t",

@@ -30,8 +30,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mpaas_push.errors import Fault, InvalidMessage, PushError
-from mpaas_push.expressions import check_expression, find, require
-from mpaas_push.interpreter import Inapplicable, plain_value
+from mpaas_push.event_rules.expressions import check_expression, find, require
+from mpaas_push.event_rules.interpreter import Inapplicable, plain_value
 from mpaas_push.json_text import written_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import message_of

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpaas_push import interpreter
-from mpaas_push.expressions import check_expression, find
-from mpaas_push.interpreter import (
+from mpaas_push.event_rules import interpreter
+from mpaas_push.event_rules.expressions import check_expression, find
+from mpaas_push.event_rules.interpreter import (
     MAX_INFLATION,
     MAX_TEXT,
     MAX_VALUES,

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from mpaas_push.ledger_server import Failure, record_key
+from mpaas_push.ledger.server import Failure, record_key
 from mpaas_push.outcome import (
     ACCEPTED,
     LEDGER_MISCONFIGURED,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mpaas_push.invocation import Invocation
-    from mpaas_push.ledger_server import LedgerServer
+    from mpaas_push.ledger.server import LedgerServer
     from mpaas_push.request import PushRequest
     from mpaas_push.settings import Settings
 

@@ -1,0 +1,9 @@
+"""From a cloud event to messages, by the rules that a team writes in `rules.yaml`.
+
+`rules` (the file and what it makes of an event) → `expressions` (JMESPath, checked before it runs) →
+`interpreter` (which fields are missing, and how large a result may be).
+"""
+
+from mpaas_push.event_rules.rules import BadRules, Match, Rule, read_rules, tasks_of
+
+__all__ = ["BadRules", "Match", "Rule", "read_rules", "tasks_of"]

@@ -1,0 +1,1 @@
+"""Queues that messages are handed over to: `mns` (what became of each message), `message`, `connection`."""
