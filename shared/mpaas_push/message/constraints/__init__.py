@@ -1,4 +1,4 @@
-"""The rules of PushSimple that join fields or judge values.
+"""The rules of PushSimple that join fields or judge values, by what they are about.
 
 Documented rules always reject. Rules that no reachable page confirms mostly warn; the setting ``PUSH_RULES``
 (read by `parse_levels`) makes them errors, warnings or turns them off. Types, enumerations and limits of a

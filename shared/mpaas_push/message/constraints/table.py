@@ -6,16 +6,24 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mpaas_push.message.constraints.constraint import Constraint, Level
-from mpaas_push.message.constraints.documented import DOCUMENTED
+from mpaas_push.message.constraints.live_activity import LIVE_ACTIVITY
+from mpaas_push.message.constraints.sms import SMS
+from mpaas_push.message.constraints.targets import TARGETS
 from mpaas_push.message.constraints.texts import TEXTS
-from mpaas_push.message.constraints.unconfirmed import UNCONFIRMED
+from mpaas_push.message.constraints.timing import TIMING
+from mpaas_push.message.constraints.vendor_parameters import VENDOR_PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["CONSTRAINTS", "errors_at", "parse_levels", "warnings_at"]
 
-CONSTRAINTS: tuple[Constraint, ...] = DOCUMENTED + TEXTS + UNCONFIRMED
+CONSTRAINTS: tuple[Constraint, ...] = tuple(
+    sorted(
+        TARGETS + TEXTS + TIMING + SMS + VENDOR_PARAMETERS + LIVE_ACTIVITY,
+        key=lambda constraint: not constraint.certain,
+    )
+)
 """Every constraint, documented ones first."""
 
 
@@ -77,7 +85,7 @@ def parse_levels(text: str) -> dict[str, Level]:
 
 
 def _no_such_rule(name: str) -> str:
-    if any(rule.name == name for rule in DOCUMENTED):
+    if any(rule.name == name and rule.certain for rule in CONSTRAINTS):
         reason = f"rule `{name}` is documented by mPaaS and cannot be switched"
     else:
         reason = f"there is no rule `{name}`"

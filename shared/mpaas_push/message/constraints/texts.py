@@ -1,17 +1,14 @@
-"""Constraints on what texts and targets hold: blanks, characters that a decoder lost, ids that nobody meant.
-
-No page states them: each can be switched. Those that judge every message look at all of its targets together
-before they look at each.
-"""
+"""What a message says: name, title, content, address, and extended parameters."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from mpaas_push.errors import Fault, mask_id
-from mpaas_push.invisible import invisible_character
-from mpaas_push.message.constraints.constraint import Constraint, Level, unconfirmed
+from mpaas_push.errors import Fault
+from mpaas_push.message.constraints.constraint import Constraint, Level, documented, unconfirmed
+from mpaas_push.message.constraints.targets import each_target, target_path
+from mpaas_push.message.vocabulary import MAX_EXTENDED_PARAMS, RESERVED_EXTENDED_PARAMS
+from mpaas_push.paths import format_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,16 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["TEXTS"]
 
 _REPLACEMENT = "\ufffd"
-_TARGETS = ("targets", "targetMsgkey")
-_NEVER_MEANT = frozenset(
-    {"null", "(null)", "nil", "<nil>", "none", "undefined", "nan", "[object object]", "true", "false"}
-)
-_ORDINARY = re.compile(r"[\w@.:+/=~-]+", re.ASCII)
-_PLACEHOLDER = re.compile(
-    r"\$\{|\{\{|<%|%\(\w+\)[sd]"  # of templates, wherever they stand
-    r"|^(\{.*\}|<.*>|\[.*\]|#.+#|%.+%|%[sd]|\$\w+)$",
-    re.DOTALL,
-)
 
 
 @unconfirmed(
@@ -50,23 +37,6 @@ def blank_texts(message: MessageFields, _: datetime) -> Iterator[Fault]:
     ):
         if text is not None and text.isspace():
             yield Fault(name, "must not be blank")
-
-
-@unconfirmed(
-    "targets-not-blank",
-    source="UNSURE: result code 3021 speaks of empty ones; pushsimple.md: Result codes",
-    reads=_TARGETS,
-    level=Level.ERROR,
-)
-def blank_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    ids = message.target_msgkey or {}
-    if not _has_blank("".join([*(message.targets or ()), *ids, *ids.values()])):
-        return
-    for index, target in _targets(message):
-        if target.isspace():
-            yield Fault(_path(index, target), "must not be blank")
-        elif target in ids and ids[target].isspace():
-            yield Fault(_path(index, target), "must not have a blank message id")
 
 
 @unconfirmed(
@@ -98,72 +68,67 @@ def replacement_characters(message: MessageFields, _: datetime) -> Iterator[Faul
             yield Fault(name, lost)
     ids = message.target_msgkey or {}
     if _REPLACEMENT in "".join([*(message.targets or ()), *ids, *ids.values()]):
-        for index, target in _targets(message):
+        for index, target in each_target(message):
             if _REPLACEMENT in target or _REPLACEMENT in ids.get(target, ""):
-                yield Fault(_path(index, target), lost)
+                yield Fault(target_path(index, target), lost)
 
 
 @unconfirmed(
-    "targets-meant",
-    source="UNSURE: what programs write for a value that is missing; pushsimple.md: What users stumble over",
-    reads=_TARGETS,
+    "uri-form",
+    source="UNSURE: inferred from the examples of uri and pushAction; pushsimple.md: Other rules",
+    reads=("pushAction", "uri"),
 )
-def odd_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    for index, target in _targets(message):
-        if target.lower() in _NEVER_MEANT:
-            flaw = "looks like a missing value that was written as text"
-        elif _ORDINARY.fullmatch(target) or target.isspace():
-            continue
-        elif _PLACEHOLDER.search(target):
-            flaw = "looks like a placeholder that was not filled"
-        elif all(map(invisible_character, target)):
-            flaw = "has no visible character"
-        elif target != target.strip():
-            flaw = "begins or ends with a blank"
-        elif hidden := invisible_character(target):
-            flaw = f"holds a character that cannot be seen ({hidden})"
-        else:
-            continue
-        yield Fault(_path(index, target), flaw)
+def click_address(message: MessageFields, _: datetime) -> Iterator[Fault]:
+    if not message.push_action and message.uri is not None and ":" not in message.uri:
+        yield Fault(
+            "uri",
+            "with pushAction 0 should start with http://, https:// or a scheme of the app, such as mpaas://; "
+            "a native page needs pushAction 1",
+        )
+
+
+@documented(
+    "extended-params-max",
+    source="Result code 3035; pushsimple.md: Extended parameters",
+    reads=("extendedParams",),
+)
+def extended_params_count(message: MessageFields, _: datetime) -> Iterator[Fault]:
+    params = message.extended_params
+    if params is not None and len(params) > MAX_EXTENDED_PARAMS:
+        yield Fault("extendedParams", f"has {len(params)} entries; at most {MAX_EXTENDED_PARAMS} are allowed")
+
+
+@documented(
+    "extended-params-reserved",
+    source="Page Extension parameters; pushsimple.md: Extended parameters",
+    reads=("extendedParams",),
+)
+def extended_params_reserved(message: MessageFields, _: datetime) -> Iterator[Fault]:
+    params = message.extended_params
+    if params is not None and not RESERVED_EXTENDED_PARAMS.isdisjoint(params):
+        for key in params:
+            if key in RESERVED_EXTENDED_PARAMS:
+                yield Fault(f"extendedParams.{key}", "is reserved for the platform; choose another key")
 
 
 @unconfirmed(
-    "targets-unicode-form",
-    source="UNSURE: Unicode has several forms of one text; pushsimple.md: What users stumble over",
-    reads=_TARGETS,
+    "extended-params-text",
+    source="UNSURE: the page Extension parameters shows texts only; pushsimple.md: Extended parameters",
+    reads=("extendedParams",),
 )
-def same_in_another_form(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    if all(target.isascii() for _, target in _targets(message)):
-        return
-    from unicodedata import normalize  # most targets are ASCII
-
-    first: dict[str, str] = {}
-    for index, target in _targets(message):
-        path = _path(index, target)
-        other = first.setdefault(normalize("NFKC", target), path)
-        if other != path:
-            yield Fault(path, f"differs from `{other}` in its Unicode form only; they may be one target")
+def extended_params_text(message: MessageFields, _: datetime) -> Iterator[Fault]:
+    for key, value in (message.extended_params or {}).items():
+        if type(value) is not str:
+            yield Fault(
+                format_path(("extendedParams", key)), "should be text, as every value of the examples is"
+            )
 
 
 TEXTS: tuple[Constraint, ...] = (
     blank_texts,
-    blank_targets,
     replacement_characters,
-    odd_targets,
-    same_in_another_form,
+    click_address,
+    extended_params_count,
+    extended_params_reserved,
+    extended_params_text,
 )
-
-
-def _targets(message: MessageFields) -> Iterator[tuple[int | None, str]]:
-    """Yield the index of each of `targets`, None for a key of `targetMsgkey`, and its id."""
-    yield from enumerate(message.targets or ())
-    for target in message.target_msgkey or ():
-        yield None, target
-
-
-def _path(index: int | None, target: str) -> str:
-    return f"targetMsgkey.{mask_id(target)}" if index is None else f"targets.{index}"
-
-
-def _has_blank(text: str) -> bool:
-    return len(text.split(None, 1)) != 1 or text != text.strip()

@@ -1,0 +1,174 @@
+"""Who is pushed to: target ids, and the message id of each.
+
+Those that judge every message look at all of its targets together before they look at each.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from mpaas_push.errors import Fault, mask_id
+from mpaas_push.invisible import invisible_character
+from mpaas_push.message.constraints.constraint import Constraint, Level, documented, unconfirmed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from mpaas_push.message.fields import MessageFields
+
+__all__ = ["TARGETS", "each_target", "target_path"]
+
+_TARGETS = ("targets", "targetMsgkey")
+_NEVER_MEANT = frozenset(
+    {"null", "(null)", "nil", "<nil>", "none", "undefined", "nan", "[object object]", "true", "false"}
+)
+_ORDINARY = re.compile(r"[\w@.:+/=~-]+", re.ASCII)
+_PLACEHOLDER = re.compile(
+    r"\$\{|\{\{|<%|%\(\w+\)[sd]"  # of templates, wherever they stand
+    r"|^(\{.*\}|<.*>|\[.*\]|#.+#|%.+%|%[sd]|\$\w+)$",
+    re.DOTALL,
+)
+
+
+@documented(
+    "one-kind-of-target",
+    source="Simple push page: targetMsgkey is required; `targets` is this project's shorthand for "
+    "it; pushsimple.md: Core parameters",
+    reads=("targets", "targetMsgkey"),
+    always=True,
+)
+def one_kind_of_target(message: MessageFields, _: datetime) -> Iterator[Fault]:
+    if message.targets is None:
+        if message.target_msgkey is None:
+            yield Fault(
+                "targetMsgkey",
+                "a target is required: give `targetMsgkey` (target id to message id) or `targets` "
+                "(target ids; message ids are then derived)",
+            )
+    elif message.target_msgkey is not None:
+        yield Fault("targets", "give either `targets` or `targetMsgkey`, not both")
+    if message.targets is not None and not message.targets:
+        yield Fault("targets", "must name at least one target")
+    if message.target_msgkey is not None and not message.target_msgkey:
+        yield Fault("targetMsgkey", "must name at least one target")
+
+
+@documented(
+    "targets-distinct",
+    source="Simple push page: targetMsgkey is a map, a target stands in it once; "
+    "pushsimple.md: Core parameters",
+    reads=("targets",),
+)
+def distinct_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
+    targets = message.targets
+    if targets is not None and len(set(targets)) != len(targets):
+        first: dict[str, int] = {}
+        for index, target in enumerate(targets):
+            if first.setdefault(target, index) != index:
+                yield Fault(f"targets.{index}", f"is the same target as `targets.{first[target]}`; drop one")
+
+
+@documented(
+    "message-ids-distinct",
+    source='Simple push page: the business message id "must be unique"; '
+    "pushsimple.md: Core parameters, The same message id twice",
+    reads=("targetMsgkey",),
+)
+def distinct_message_ids(message: MessageFields, _: datetime) -> Iterator[Fault]:
+    pairs = message.target_msgkey
+    if pairs is not None and len(set(pairs.values())) != len(pairs):
+        first: dict[str, str] = {}
+        for target, message_id in pairs.items():
+            if first.setdefault(message_id, target) != target:
+                yield Fault(
+                    f"targetMsgkey.{mask_id(target)}",
+                    "has the same message id as another target; message ids must be distinct, "
+                    "for example <event id>-1, <event id>-2",
+                )
+
+
+@unconfirmed(
+    "targets-not-blank",
+    source="UNSURE: result code 3021 speaks of empty ones; pushsimple.md: Result codes",
+    reads=_TARGETS,
+    level=Level.ERROR,
+)
+def blank_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
+    ids = message.target_msgkey or {}
+    if not _has_blank("".join([*(message.targets or ()), *ids, *ids.values()])):
+        return
+    for index, target in each_target(message):
+        if target.isspace():
+            yield Fault(target_path(index, target), "must not be blank")
+        elif target in ids and ids[target].isspace():
+            yield Fault(target_path(index, target), "must not have a blank message id")
+
+
+@unconfirmed(
+    "targets-meant",
+    source="UNSURE: what programs write for a value that is missing; pushsimple.md: What users stumble over",
+    reads=_TARGETS,
+)
+def odd_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
+    for index, target in each_target(message):
+        if target.lower() in _NEVER_MEANT:
+            flaw = "looks like a missing value that was written as text"
+        elif _ORDINARY.fullmatch(target) or target.isspace():
+            continue
+        elif _PLACEHOLDER.search(target):
+            flaw = "looks like a placeholder that was not filled"
+        elif all(map(invisible_character, target)):
+            flaw = "has no visible character"
+        elif target != target.strip():
+            flaw = "begins or ends with a blank"
+        elif hidden := invisible_character(target):
+            flaw = f"holds a character that cannot be seen ({hidden})"
+        else:
+            continue
+        yield Fault(target_path(index, target), flaw)
+
+
+@unconfirmed(
+    "targets-unicode-form",
+    source="UNSURE: Unicode has several forms of one text; pushsimple.md: What users stumble over",
+    reads=_TARGETS,
+)
+def same_in_another_form(message: MessageFields, _: datetime) -> Iterator[Fault]:
+    if all(target.isascii() for _, target in each_target(message)):
+        return
+    from unicodedata import normalize  # most targets are ASCII
+
+    first: dict[str, str] = {}
+    for index, target in each_target(message):
+        path = target_path(index, target)
+        other = first.setdefault(normalize("NFKC", target), path)
+        if other != path:
+            yield Fault(path, f"differs from `{other}` in its Unicode form only; they may be one target")
+
+
+TARGETS: tuple[Constraint, ...] = (
+    one_kind_of_target,
+    distinct_targets,
+    distinct_message_ids,
+    blank_targets,
+    odd_targets,
+    same_in_another_form,
+)
+
+
+def each_target(message: MessageFields) -> Iterator[tuple[int | None, str]]:
+    """Yield the index of each of `targets`, None for a key of `targetMsgkey`, and its id."""
+    yield from enumerate(message.targets or ())
+    for target in message.target_msgkey or ():
+        yield None, target
+
+
+def target_path(index: int | None, target: str) -> str:
+    """Return the path of a target by its index, or by its masked id where it is a key (None)."""
+    return f"targetMsgkey.{mask_id(target)}" if index is None else f"targets.{index}"
+
+
+def _has_blank(text: str) -> bool:
+    return len(text.split(None, 1)) != 1 or text != text.strip()
