@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,3 +173,21 @@ def test_a_module_or_folder_that_the_architecture_names_exists(name: str) -> Non
     starts = (ROOT, ROOMS["mpaas_push"], *(ROOMS["mpaas_local"].glob("**/")))
 
     assert any((start / name).exists() for start in starts)
+
+
+def test_every_package_that_the_layer_imports_is_named_as_a_dependency() -> None:
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    named = {each.lower() for each in re.findall(r'^ +"([\w-]+)>=', text, re.MULTILINE)}
+    of_commands = {"cronsim", "rich"}  # the extra `cli`
+    distributions = packages_distributions()
+
+    imported = {name.partition(".")[0] for file in modules("mpaas_push").values() for name in imports(file)}
+    foreign = imported - {"mpaas_push", *sys.stdlib_module_names}
+    lacking = {
+        name
+        for name in foreign
+        if not {each.lower().replace("_", "-") for each in distributions[name]} & (named | of_commands)
+    }
+
+    assert not lacking
+    assert named == set((ROOT / "requirements" / "layer.in").read_text("utf-8").split("\n")[1:]) - {""}

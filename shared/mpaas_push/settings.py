@@ -13,7 +13,15 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 
 from mpaas_push.credentials import stray_characters
 from mpaas_push.errors import Misconfigured
@@ -157,6 +165,14 @@ def _levels(value: object) -> object:
         raise _WrongValue(str(error)) from None
 
 
+def _another_queue(name: str | None, info: ValidationInfo) -> str | None:
+    if name and name == info.data.get("retry_queue"):
+        raise _WrongValue(
+            "must be another queue than PUSH_RETRY_QUEUE: messages that were given up would be sent again"
+        )
+    return name
+
+
 _QUEUE_NAME = "^[A-Za-z0-9][A-Za-z0-9-]{0,255}$"
 
 
@@ -250,6 +266,7 @@ class Settings(BaseModel):
             description="MNS queue for messages of a batch that were given up, with the reason",
             pattern=_QUEUE_NAME,
         ),
+        AfterValidator(_another_queue),
     ] = None
     mns_endpoint: Annotated[
         str | None,
@@ -288,8 +305,8 @@ class Settings(BaseModel):
         Field(
             alias="PUSH_CAMPAIGN_FUNCTION",
             description="function that works on campaigns, a `campaign_push` in task mode",
-            pattern="^[A-Za-z0-9:/_$-]{1,200}$",
         ),
+        AfterValidator(lambda name: name and _function_name(name)),
     ] = None
     pace: Annotated[
         float | None,

@@ -95,7 +95,8 @@ def test_other_variables_do_not_matter() -> None:
             for text in ("\u200bONEX", "ONEX\u200b", "O\u200bNEX", "\ufeffONEX", "ON\u00adEX", "ON\u3164EX")
         ),
         *(
-            ("PUSH_WORKER_FUNCTION", name, "or fc2:service/function for one of a service of FC 2.0")
+            (variable, name, "or fc2:service/function for one of a service of FC 2.0")
+            for variable in ("PUSH_WORKER_FUNCTION", "PUSH_CAMPAIGN_FUNCTION")
             for name in (
                 *("fc2:noservice", "fc2:", "fc2:/function", "fc2:service/", "fc2:a/b/c", "fc2:a//b"),
                 *(
@@ -157,6 +158,17 @@ def test_a_wrong_value_names_the_variable_and_what_it_may_hold(name: str, value:
 )
 def test_a_worker_is_named_as_functions_are(name: str) -> None:
     assert Settings.from_env({"PUSH_WORKER_FUNCTION": name}).worker_function == name
+    assert Settings.from_env({"PUSH_CAMPAIGN_FUNCTION": name}).campaign_function == name
+
+
+def test_dead_letters_never_go_back_into_the_retry_queue() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Settings.from_env({"PUSH_RETRY_QUEUE": "retries", "PUSH_DEAD_LETTER_QUEUE": "retries"})
+
+    assert caught.value.setting == "PUSH_DEAD_LETTER_QUEUE"
+    assert "PUSH_DEAD_LETTER_QUEUE: must be another queue than PUSH_RETRY_QUEUE" in str(caught.value)
+    apart = Settings.from_env({"PUSH_RETRY_QUEUE": "retries", "PUSH_DEAD_LETTER_QUEUE": "dead"})
+    assert (apart.retry_queue, apart.dead_letter_queue) == ("retries", "dead")
 
 
 def test_all_wrong_values_are_named_at_once() -> None:
