@@ -397,24 +397,11 @@ def _dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
 
 def _fate(task: PushTask, outcome: Outcome) -> Outcome:
     """Return an outcome as a letter reports it: `unknown` if an earlier attempt may have arrived."""
-    if outcome.kind is UNKNOWN:
+    if outcome.kind is UNKNOWN or not (outcome.unconfirmed or task.may_have_arrived):
         return outcome
-    if outcome.result_code in _UNTOLD:
-        why = _UNTOLD[outcome.result_code]
-    elif task.may_have_arrived:
-        last = outcome.result_message or outcome.result_code
-        why = f"an earlier attempt may have arrived; the last one: {last}"
-    else:
-        return outcome
+    last = outcome.result_message or outcome.result_code
+    why = f"an earlier attempt may have arrived; the last one: {last}"
     return replace(outcome, kind=UNKNOWN, result_message=why, retry_after=None, faults=())
-
-
-_UNTOLD = {
-    "InProgress": "another invocation was sending it when this one gave up; it may have arrived",
-    "LedgerDown": "the ledger could not tell whether an earlier delivery was sent; it may have arrived",
-    "LedgerUnreadable": "the ledger could not tell whether an earlier delivery was sent; it may have arrived",
-}
-"""Codes of requests that this invocation did not send, because another one may have."""
 
 
 def _letters(

@@ -90,6 +90,7 @@ class Outcome:
         attempts: How often the request was tried; 0 when it was never sent.
         retry_after: Seconds that the server asked to wait before the next try.
         faults: What is wrong with the message, when it was refused before anything was sent.
+        unconfirmed: It was not accepted, and the ledger could not tell whether an earlier delivery was.
     """
 
     kind: OutcomeKind
@@ -101,6 +102,7 @@ class Outcome:
     attempts: int = 0
     retry_after: float | None = None
     faults: tuple[Fault, ...] = ()
+    unconfirmed: bool = False
 
     @classmethod
     def of(

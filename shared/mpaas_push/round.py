@@ -62,6 +62,7 @@ class Round:
         self._settings = settings
         self._transport = transport
         self._ledger = ledger.claims(invocation) if ledger and invocation.time_left > 0 else None
+        self._is_remembered = ledger is not None
         self._block = max(SMALLEST_BLOCK, 2 * settings.concurrency)
         self._attempts: dict[int, Attempts] = {}
         self._outcomes: list[Outcome | None] = [None] * len(requests)
@@ -212,8 +213,11 @@ class Round:
         self._finish(index, attempts.run())
 
     def _finish(self, index: int, outcome: Outcome) -> None:
+        claim = self._claims.get(index)
+        if self._is_remembered and not outcome.accepted and (claim is None or claim.unconfirmed):
+            outcome = replace(outcome, unconfirmed=True)
         self._outcomes[index] = outcome
-        if index in self._claims:
+        if claim:
             self._finished.append(index)
         attempts = self._attempts.get(index)
         log_outcome(outcome, self._invocation, time.monotonic() - attempts.started if attempts else 0.0)

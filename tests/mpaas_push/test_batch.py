@@ -14,9 +14,10 @@ from mpaas_local.mns import MnsServer
 from mpaas_local.mns.model import QueueAttributes
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_push import BatchIncomplete, Credentials, Invocation, PushClient, PushMessage, Settings
-from mpaas_push.batch import BatchReport, settle_event
+from mpaas_push.batch import BatchReport, send_batch, settle_event
 from mpaas_push.ledger import Ledger
 from mpaas_push.queues.message import BODY_BYTES
+from mpaas_push.queues.mns import MnsQueues
 from mpaas_push.request import requests_of
 from mpaas_push.task import tasks_of
 from mpaas_push.triggers.destination import unwrap_failed_invocation
@@ -24,7 +25,7 @@ from mpaas_push.triggers.queue import records_of
 from mpaas_push.triggers.record import QueueRecord
 from tests.functions.queue_stack import APP, opened, to
 from tests.mns_answers import bodies, error, taking
-from tests.servers import OK, Server, close, reply
+from tests.servers import OK, Server, business, close, reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -612,17 +613,66 @@ def test_only_the_targets_that_may_have_arrived_are_called_so(batches: Batches) 
     assert letters == {"unknown": everybody(10), "throttled": everybody(20)[10:]}
 
 
-def test_what_the_ledger_could_not_tell_of_is_given_up_as_unknown(batches: Batches) -> None:
-    env: dict[str, Any] = {
-        "PUSH_LEDGER_URL": "redis://127.0.0.1:1/0",
-        "PUSH_LEDGER_IF_DOWN": "fail",
-        "PUSH_RETRY_LIMIT": "0",
+NOBODY = "redis://127.0.0.1:1/0"
+
+
+@pytest.mark.parametrize(
+    ("env", "code"),
+    [
+        ({"PUSH_LEDGER_URL": NOBODY, "PUSH_LEDGER_IF_DOWN": "fail"}, "LedgerDown"),
+        ({"PUSH_LEDGER_URL": "{wrong password}"}, "LedgerMisconfigured"),
+        ({"PUSH_LEDGER_URL": NOBODY, "PUSH_LEDGER_IF_DOWN": "send"}, "3028"),
+    ],
+)
+def test_what_the_ledger_could_not_tell_of_is_given_up_as_unknown(
+    batches: Batches, redis_server: RedisServer, env: dict[str, str], code: str
+) -> None:
+    more: dict[str, Any] = {
+        name: value.replace("{wrong password}", redis_server.url.replace("redis://", "redis://pusher:wrong@"))
+        for name, value in env.items()
     }
-    assert batches.send(to("user-1"), **env).given_up == 1
+    with Server(business("3028")) as mpaas:
+        report = batches.send(to("user-1"), MPAAS_ENDPOINT=mpaas.url, PUSH_RETRY_LIMIT="0", **more)
+    assert report.given_up == 1
 
     (letter,) = batches.letters()
     assert letter["reason"] == "unknown"
     assert "may have arrived" in letter["detail"]
+    assert [(each["outcome"], each["resultCode"]) for each in letter["outcomes"]] == [("unknown", code)]
+
+
+def test_a_push_that_expired_while_the_ledger_was_down_is_given_up_as_unknown(batches: Batches) -> None:
+    record = QueueRecord("M1", to("user-1", expiredSeconds=60), "{}", moment=time.time() - 3600)
+    tasks = tasks_of(record, batches.settings(), batches.sender)
+    assert batches.settle(tasks, PUSH_LEDGER_URL=NOBODY).given_up == 1
+
+    (letter,) = batches.letters()
+    assert letter["reason"] == "unknown"
+    assert "validity" in letter["detail"]
+
+
+def test_a_push_that_the_ledger_was_not_asked_about_is_given_up_as_unknown(
+    batches: Batches, redis_server: RedisServer
+) -> None:
+    """No time was left for it, so an earlier delivery of its event may have been accepted."""
+    settings = batches.settings(PUSH_LEDGER_URL=redis_server.url, PUSH_RETRY_LIMIT="0")
+    (task,) = tasks_of(QueueRecord("M1", to("user-1"), "{}"), settings, batches.sender)
+    now = Invocation("1-2", KEYS, time.monotonic())
+    with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-20)) as queues:
+        send_batch([task], client, queues, now)
+
+    (letter,) = batches.letters()
+    assert (letter["reason"], letter["outcomes"][0]["resultCode"]) == ("unknown", "NotSent")
+
+
+def test_what_the_ledger_vouches_for_is_given_up_with_its_own_reason(
+    batches: Batches, redis_server: RedisServer
+) -> None:
+    with Server(business("3028")) as mpaas:
+        batches.send(to("user-1"), MPAAS_ENDPOINT=mpaas.url, PUSH_LEDGER_URL=redis_server.url)
+
+    (letter,) = batches.letters()
+    assert letter["reason"] == "refused"
 
 
 def test_a_ledger_that_can_never_work_is_one_error_that_says_so(

@@ -78,12 +78,14 @@ class Claim:
         deadline: Until when the request may be under way, on the clock of `time.monotonic`; then others may
             think that its sender is gone.
         may_have_arrived: It was sent before, with an unknown outcome.
+        unconfirmed: The ledger could not tell whether it was sent before.
     """
 
     request: PushRequest = field(repr=False)
     owner: str
     deadline: float
     may_have_arrived: bool = False
+    unconfirmed: bool = False
 
 
 class Claims:
@@ -229,7 +231,7 @@ class Claims:
         match answer:
             case Failure(is_permanent=True):
                 text = f"the ledger: {answer.reason}"
-                return _not_sent(request, MISCONFIGURED, LEDGER_MISCONFIGURED, text)
+                return _not_sent(request, MISCONFIGURED, LEDGER_MISCONFIGURED, text, unconfirmed=True)
             case Failure():
                 self._untold += 1
                 return self._without(claim, "LedgerDown")
@@ -249,9 +251,9 @@ class Claims:
     def _without(self, claim: Claim, code: str) -> Claim | Outcome:
         """Return what `PUSH_LEDGER_IF_DOWN` says, where nobody can tell whether a request was sent before."""
         if self._sends_without:
-            return claim
+            return replace(claim, unconfirmed=True)
         text = "the ledger cannot tell whether it was sent before"
-        return _not_sent(claim.request, THROTTLED, code, text)
+        return _not_sent(claim.request, THROTTLED, code, text, unconfirmed=True)
 
     def _log(self, level: int, text: str, *values: object, request: PushRequest | None = None) -> None:
         extra: dict[str, Any] = {"request_id": self._invocation.request_id}
@@ -277,7 +279,7 @@ def _outcome_of(request: PushRequest, answer: list[str]) -> Outcome | None:
         match answer:
             case ["busy", _]:
                 text = "another invocation is sending it; safe to ask again"
-                return _not_sent(request, THROTTLED, "InProgress", text, retry_after=1.0)
+                return _not_sent(request, THROTTLED, "InProgress", text, retry_after=1.0, unconfirmed=True)
             case ["reused", at]:
                 moment = datetime.fromtimestamp(int(at) // 1000, timezone.utc)
                 return _not_sent(request, REFUSED, "IdReused", _reuse(request, moment))
@@ -306,7 +308,13 @@ def _reuse(request: PushRequest, moment: datetime) -> str:
 
 
 def _not_sent(
-    request: PushRequest, kind: OutcomeKind, code: str, why: str, retry_after: float | None = None
+    request: PushRequest,
+    kind: OutcomeKind,
+    code: str,
+    why: str,
+    *,
+    retry_after: float | None = None,
+    unconfirmed: bool = False,
 ) -> Outcome:
     return Outcome(
         kind=kind,
@@ -314,6 +322,7 @@ def _not_sent(
         result_code=code,
         result_message=f"not sent: {why}",
         retry_after=retry_after,
+        unconfirmed=unconfirmed,
     )
 
 
