@@ -21,15 +21,15 @@ def main() -> int:
     options = parser.parse_args()
     url = f"{options.events}/ticks/{quote(options.name)}"
     try:
-        answer = urllib3.request("POST", url, retries=False)
+        response = urllib3.request("POST", url, retries=False)
     except urllib3.exceptions.HTTPError as error:
         print(
             f"no response from {options.events} ({type(error).__name__}): is `make run` running?",
             file=sys.stderr,
         )
         return 2
-    print(answer.data.decode(errors="replace"))
-    return 1 if answer.status >= 400 else 0
+    print(response.data.decode(errors="replace"))
+    return 1 if response.status >= 400 else 0
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
         "503": problem("Not possible for now; safe to send again"),
     }
     unknown = {"404": problem("There is no such campaign")}
-    state = _answer("State, counts and pace", "CampaignState")
+    state = _response("State, counts and pace", "CampaignState")
     parameter = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 
     def steer(operation: str, summary: str) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
             "get": {
                 "operationId": "listCampaigns",
                 "summary": "List the latest campaigns",
-                "responses": {"200": _answer("The campaigns", "Campaigns"), **problems},
+                "responses": {"200": _response("The campaigns", "Campaigns"), **problems},
             },
             "post": {
                 "operationId": "startCampaign",
@@ -124,7 +124,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
                             }
                         },
                     },
-                    "201": _answer("Started", "CampaignState"),
+                    "201": _response("Started", "CampaignState"),
                     "400": problem("Not JSON, or a query that cannot be used"),
                     "409": problem("The id belongs to another content or file"),
                     "413": problem("The body is too long"),
@@ -140,7 +140,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
                 "operationId": "showCampaign",
                 "summary": "Show a campaign",
                 "responses": {
-                    "200": _answer("State, counts, pace and document", "CampaignDetail"),
+                    "200": _response("State, counts, pace and document", "CampaignDetail"),
                     **unknown,
                     **problems,
                 },
@@ -180,7 +180,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
     }
 
 
-def _answer(description: str, schema: str) -> dict[str, Any]:
+def _response(description: str, schema: str) -> dict[str, Any]:
     reference = {"$ref": f"#/components/schemas/{schema}"}
     return {"description": description, "content": {"application/json": {"schema": reference}}}
 

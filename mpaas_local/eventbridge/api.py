@@ -55,7 +55,7 @@ class _Api:
         except BadCloudEvent as error:
             raise ApiError(400, "InvalidArgument", str(error)) from error
         event = self.bus.stamp(event)
-        return _answer(event["id"], await self._publish(event, _requested_async(request)))
+        return _published(event["id"], await self._publish(event, _requested_async(request)))
 
     async def _publish(self, event: Mapping[str, Any], requested_async: bool | None) -> list[Delivery]:
         """Deliver an event to all matching triggers, concurrently."""
@@ -83,7 +83,7 @@ def _requested_async(request: Request) -> bool | None:
     return None if requested is None else requested == "true"
 
 
-def _answer(event_id: str, deliveries: Sequence[Delivery]) -> Response:
+def _published(event_id: str, deliveries: Sequence[Delivery]) -> Response:
     """Report the deliveries: 200; 202 if all are asynchronous; 502 if any failed."""
     status = 200
     if not all(delivery.error is None for delivery in deliveries):

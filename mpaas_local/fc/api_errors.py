@@ -71,7 +71,7 @@ def json_response(status: int, body: Any, headers: Mapping[str, str] | None = No
     return Response(compact_json(body), status, headers, media_type="application/json")
 
 
-async def _answer_error(request: Request, error: Exception) -> Response:
+async def _error_response(request: Request, error: Exception) -> Response:
     if isinstance(error, ApiError):
         status, code = error.status, error.code
     elif isinstance(error, HTTPException):
@@ -85,5 +85,5 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     return json_response(status, body, {"x-fc-request-id": request_id})
 
 
-ERROR_HANDLERS = dict.fromkeys((ApiError, HTTPException, ClientDisconnect), _answer_error)
+ERROR_HANDLERS = dict.fromkeys((ApiError, HTTPException, ClientDisconnect), _error_response)
 """Exception handlers of a Starlette application that responds with these errors."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mpaas_local.fc.call import CallSink, LogSink
     from mpaas_local.fc.function import Function
-    from mpaas_local.fc.instance import Answer
+    from mpaas_local.fc.instance import RuntimeReply
 
 __all__ = ["FunctionHost"]
 
@@ -106,7 +106,7 @@ class FunctionHost:
         with self._changed:
             self._serving[call["request_id"]] = instance
         try:
-            usable, kind, answer = self._run(instance, call, event, log, cold=cold)
+            usable, kind, response = self._run(instance, call, event, log, cold=cold)
         finally:
             with self._changed:
                 self._serving.pop(call["request_id"], None)
@@ -114,14 +114,14 @@ class FunctionHost:
                 self._release(instance)
             else:
                 self._discard(instance, log)
-        if answer.stopped:
-            log.line(f"FC {_MARKERS[kind]} End RequestId: {call['request_id']}, Error: {answer.stopped}")
+        if response.stopped:
+            log.line(f"FC {_MARKERS[kind]} End RequestId: {call['request_id']}, Error: {response.stopped}")
         error_type = "InitializationError" if kind == "initialize" else "UnhandledInvocationError"
         result = Result(
-            payload=answer.payload,
-            error_type=None if answer.succeeded else error_type,
+            payload=response.payload,
+            error_type=None if response.succeeded else error_type,
             request_id=call["request_id"],
-            duration_ms=answer.duration_ms,
+            duration_ms=response.duration_ms,
             max_memory_mb=instance.memory_mb,
             log_tail=log.tail,
             cold=cold,
@@ -212,8 +212,8 @@ class FunctionHost:
 
     def _run(
         self, instance: Instance, call: dict[str, Any], event: bytes, log: Log, *, cold: bool
-    ) -> tuple[bool, str, Answer]:
-        """Make one call; returns whether the instance is reusable, and the kind of call that was answered."""
+    ) -> tuple[bool, str, RuntimeReply]:
+        """Make one call; returns whether the instance is reusable, and the kind of call that was made."""
         function = self.function
         if cold:
             started = instance.start(log)
@@ -221,15 +221,15 @@ class FunctionHost:
                 return False, "invoke", started
             if function.initializer:
                 hook = {**call, "kind": "initialize", "handler": function.initializer}
-                answer = instance.ask(hook, b"", function.initializer_timeout, log, self._grace_seconds)
-                if not answer.succeeded:
-                    return False, "initialize", answer
+                response = instance.ask(hook, b"", function.initializer_timeout, log, self._grace_seconds)
+                if not response.succeeded:
+                    return False, "initialize", response
         else:
             instance.drain(self._log_of(instance))
         instance.request_id = call["request_id"]
         call = {**call, "kind": "invoke", "handler": function.handler}
-        answer = instance.ask(call, event, function.timeout, log, self._grace_seconds)
-        return not answer.stopped, "invoke", answer
+        response = instance.ask(call, event, function.timeout, log, self._grace_seconds)
+        return not response.stopped, "invoke", response
 
     def _release(self, instance: Instance) -> None:
         with self._changed:

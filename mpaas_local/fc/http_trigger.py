@@ -46,7 +46,7 @@ PATH_LIMIT = 4 * 1024
 _logger = logging.getLogger(__name__)
 
 
-class Answer(Protocol):
+class CallResult(Protocol):
     """What the gateway needs of a call's result; `mpaas_local.fc.call.Result` has it."""
 
     @property
@@ -60,7 +60,7 @@ class Answer(Protocol):
 
 _CONCURRENCY = 10  # calls at a time of what is no host; one more gets through and is throttled
 
-Invoke = Callable[[bytes, str], Answer]
+Invoke = Callable[[bytes, str], CallResult]
 """Calls a function with an event and a request id, and waits. May raise `Throttled`."""
 Cancel = Callable[[str], bool]
 """Cancels the call with a request id, whose client has disconnected; False if no instance serves it yet."""
@@ -93,7 +93,7 @@ def create_gateway(
         cancel = host.cancel
         account, concurrency = host.account, host.limit
 
-        def invoke(event: bytes, request_id: str) -> Answer:
+        def invoke(event: bytes, request_id: str) -> CallResult:
             return host.invoke(event, request_id=request_id)
 
     else:
@@ -157,7 +157,7 @@ class _Trigger:
         origin = Origin(self._account_id, self._domain)
         incoming = Request(scope, receive)
         try:
-            response = await self._answer(incoming, origin)
+            response = await self._respond(incoming, origin)
         except _Refused as refusal:
             response = refusal.response
         except (ClientDisconnect, ClientGone):
@@ -176,7 +176,7 @@ class _Trigger:
         ]
         await outgoing(scope, receive, send)
 
-    async def _answer(self, incoming: Request, origin: Origin) -> HttpResponse:
+    async def _respond(self, incoming: Request, origin: Origin) -> HttpResponse:
         body = await _limited_body(incoming)
         scope = incoming.scope
         request = HttpRequest(

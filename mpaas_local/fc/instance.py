@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mpaas_local.fc.call import Log
     from mpaas_local.fc.function import Function
 
-__all__ = ["Answer", "Instance"]
+__all__ = ["Instance", "RuntimeReply"]
 
 _LENGTHS = struct.Struct("!II")
 _RUNTIME = Path(__file__).resolve().parent / "runtime.py"
@@ -32,7 +32,7 @@ _LINE_LIMIT = 128 * 1024
 
 
 @dataclass(frozen=True)
-class Answer:
+class RuntimeReply:
     """The response of the runtime, or why there is none."""
 
     succeeded: bool
@@ -107,21 +107,21 @@ class Instance:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def start(self, log: Log) -> Answer:
+    def start(self, log: Log) -> RuntimeReply:
         """Wait until the runtime is ready."""
         return self._exchange(self._setup, b"", _READY_SECONDS, log, 0.0)
 
-    def ask(self, call: dict[str, Any], event: bytes, seconds: float, log: Log, grace: float) -> Answer:
+    def ask(self, call: dict[str, Any], event: bytes, seconds: float, log: Log, grace: float) -> RuntimeReply:
         """Make one call; after `seconds` without a result, the process has `grace` seconds to exit."""
         return self._exchange(call, event, seconds, log, grace)
 
     def _exchange(
         self, meta: dict[str, Any], payload: bytes, seconds: float, log: Log, grace: float
-    ) -> Answer:
+    ) -> RuntimeReply:
         began = time.monotonic()
         try:
             self._send(meta, payload, seconds)
-            answered, body = self._receive(began + seconds, log)
+            reply, body = self._receive(began + seconds, log)
             self.drain(log)
         except TimeoutError:
             self._terminate(log, grace)
@@ -134,13 +134,13 @@ class Instance:
             return self._stopped(reason, began, None)
         finally:
             self._measure()
-        return Answer(answered.get("succeeded", True), body, _milliseconds(began))
+        return RuntimeReply(reply.get("succeeded", True), body, _milliseconds(began))
 
-    def _stopped(self, reason: str, began: float, detail: str | None) -> Answer:
+    def _stopped(self, reason: str, began: float, detail: str | None) -> RuntimeReply:
         duration = _milliseconds(began)
         usage = f"(duration: {duration:.0f}ms, maxMemoryUsage: {self._memory_text})"
         message = json.dumps({"errorMessage": f"{reason} {detail or usage}"}, separators=(",", ":"))
-        return Answer(
+        return RuntimeReply(
             succeeded=False, payload=message.encode(), duration_ms=duration, stopped=f"{reason} {usage}"
         )
 

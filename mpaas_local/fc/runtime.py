@@ -59,7 +59,7 @@ def main() -> None:
         call, event = receive(channel)
         _current.request_id = call["request_id"]
         log(f"FC {_MARKERS[call['kind']]} Start RequestId: {call['request_id']}")
-        succeeded, payload = answer(call, event)
+        succeeded, payload = call_handler(call, event)
         if not succeeded:
             logging.getLogger().error(payload.decode())
         _flush()
@@ -68,7 +68,7 @@ def main() -> None:
         send(channel, {"succeeded": succeeded}, payload)
 
 
-def answer(call: dict[str, Any], event: bytes) -> tuple[bool, bytes]:
+def call_handler(call: dict[str, Any], event: bytes) -> tuple[bool, bytes]:
     """Call the handler or hook; return True and its serialized result, or False and the error body
     (fc-runtime.md: Error semantics).
 

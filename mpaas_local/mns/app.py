@@ -97,7 +97,7 @@ class MnsApp(Starlette):
         async def endpoint(request: Request) -> Response:
             request_id = secrets.token_hex(12).upper()
             try:
-                reply = await self._answer(request, operations.get(request.method))
+                reply = await self._respond(request, operations.get(request.method))
             except ClientDisconnect:
                 reply = Reply(400)  # the client is gone
             except MnsError as error:
@@ -111,7 +111,7 @@ class MnsApp(Starlette):
 
         return Route(path, endpoint, methods=["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"])
 
-    async def _answer(self, request: Request, operation: Operation | None) -> Reply:
+    async def _respond(self, request: Request, operation: Operation | None) -> Reply:
         body = await _body(request)
         authenticate(
             request.method,

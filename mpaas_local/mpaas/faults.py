@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union
 from pydantic import Field, TypeAdapter, model_validator
 
 from mpaas_local.fault_book import MAX_DELAY_MILLISECONDS, FaultBook, FaultModel, Order, Strike
-from mpaas_local.mpaas.gateway_errors import HTTP_STATUS, GatewayAnswer, gateway_answer
+from mpaas_local.mpaas.gateway_errors import HTTP_STATUS, GatewayResponse, gateway_response
 from mpaas_local.mpaas.result_codes import SUCCESS_CODES
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ class ThrottlingFault(_MatchingOrder):
         default=None, ge=0, le=86_400, description="Seconds; sent as Retry-After and x-acs-retry-after."
     )
 
-    def answer(self) -> GatewayAnswer:
+    def response(self) -> GatewayResponse:
         """The response to the client."""
-        return gateway_answer(self.code, retry_after=self.retry_after)
+        return gateway_response(self.code, retry_after=self.retry_after)
 
 
 class InternalErrorFault(_MatchingOrder):
@@ -79,9 +79,9 @@ class InternalErrorFault(_MatchingOrder):
     kind: Literal["internalError"]
     accept: bool = False
 
-    def answer(self) -> GatewayAnswer:
+    def response(self) -> GatewayResponse:
         """The response to the client."""
-        return gateway_answer("InternalError")
+        return gateway_response("InternalError")
 
 
 class ServiceUnavailableFault(_MatchingOrder):
@@ -93,9 +93,9 @@ class ServiceUnavailableFault(_MatchingOrder):
     )
     accept: bool = False
 
-    def answer(self) -> GatewayAnswer:
+    def response(self) -> GatewayResponse:
         """The response to the client."""
-        return gateway_answer("ServiceUnavailable", retry_after=self.retry_after)
+        return gateway_response("ServiceUnavailable", retry_after=self.retry_after)
 
 
 class GatewayFault(_MatchingOrder):
@@ -114,9 +114,9 @@ class GatewayFault(_MatchingOrder):
             raise ValueError(f"the HTTP status of {self.code} is not documented; give status (400 to 599)")
         return self
 
-    def answer(self) -> GatewayAnswer:
+    def response(self) -> GatewayResponse:
         """The response to the client."""
-        return gateway_answer(self.code, self.message, status=self.status, retry_after=self.retry_after)
+        return gateway_response(self.code, self.message, status=self.status, retry_after=self.retry_after)
 
 
 class DelayFault(_MatchingOrder):

@@ -25,7 +25,7 @@ from mpaas_local.mpaas.faults import (
     ResultFault,
     ThrottlingFault,
 )
-from mpaas_local.mpaas.gateway_errors import GatewayAnswer, GatewayRefusal, refusal
+from mpaas_local.mpaas.gateway_errors import GatewayRefusal, GatewayResponse, refusal
 from mpaas_local.mpaas.judgement.parameters import LEGACY_VERSION
 from mpaas_local.mpaas.judgement.verdict import judge, read_targets, repeated_id_verdict
 from mpaas_local.mpaas.redaction import redacted_form, without_secret_parameters
@@ -156,12 +156,12 @@ class Gateway:
                 raise refusal("RequestEntityTooLarge", f"The body has more than {MAX_BODY_BYTES} bytes.")
             self._authenticator.admit(call)
         except GatewayRefusal as refused:
-            return self._reject(push, refused.answer)
+            return self._reject(push, refused.response)
         targets = read_targets(call.parameters.get("TargetMsgkey", ""))
         strike = self._faults.strike(call.parameters, frozenset(target for target, _ in targets))
-        return await self._answer(request, replace(push, strike=strike))
+        return await self._respond(request, replace(push, strike=strike))
 
-    async def _answer(self, request: Request, push: _Push) -> Response:
+    async def _respond(self, request: Request, push: _Push) -> Response:
         fault = push.strike.fault if push.strike else None
         if fault is None:
             response = self._verdict(push)
@@ -181,7 +181,7 @@ class Gateway:
             raise TypeError("this request was read already")
         else:
             response = self._reject(
-                push, fault.answer(), accept=not isinstance(fault, ThrottlingFault) and fault.accept
+                push, fault.response(), accept=not isinstance(fault, ThrottlingFault) and fault.accept
             )
         return response
 
@@ -223,10 +223,10 @@ class Gateway:
         self._keep(push, outcome, Answer(200, judged.code, judged.message, "cut"), judged)
         return judged.response(push)
 
-    def _reject(self, push: _Push, answer: GatewayAnswer, *, accept: bool = False) -> Response:
-        shown = Answer(answer.status, answer.code, answer.shown or answer.message)
+    def _reject(self, push: _Push, response: GatewayResponse, *, accept: bool = False) -> Response:
+        shown = Answer(response.status, response.code, response.shown or response.message)
         self._spoil(push, shown, accept=accept, otherwise="rejected")
-        return gateway_error(answer, push.request_id, push.host)
+        return gateway_error(response, push.request_id, push.host)
 
     def _spoil(self, push: _Push, answer: Answer, *, accept: bool, otherwise: Outcome = "dropped") -> None:
         """Record a push whose client does not learn the verdict."""

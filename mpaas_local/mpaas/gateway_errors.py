@@ -65,7 +65,7 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class GatewayAnswer:
+class GatewayResponse:
     """A gateway error as a response.
 
     `retry_after` is in seconds. The inbox shows `shown` instead of `message`: a signature mismatch quotes the
@@ -90,18 +90,18 @@ class GatewayAnswer:
 
 
 class GatewayRefusal(Exception):
-    """The gateway rejects a call with `answer`."""
+    """The gateway rejects a call with `response`."""
 
-    def __init__(self, answer: GatewayAnswer) -> None:
-        super().__init__(f"{answer.code}: {answer.shown or answer.message}")
-        self.answer = answer
+    def __init__(self, response: GatewayResponse) -> None:
+        super().__init__(f"{response.code}: {response.shown or response.message}")
+        self.response = response
 
 
-def gateway_answer(
+def gateway_response(
     code: str, message: str | None = None, *, status: int | None = None, retry_after: int | None = None
-) -> GatewayAnswer:
+) -> GatewayResponse:
     """The response with this code; status and text default to those of the tables."""
-    return GatewayAnswer(
+    return GatewayResponse(
         code,
         message if message is not None else MESSAGES.get(code, "The request was refused."),
         status if status is not None else HTTP_STATUS.get(code, 400),
@@ -111,7 +111,7 @@ def gateway_answer(
 
 def refusal(code: str, message: str | None = None, *, shown: str | None = None) -> GatewayRefusal:
     """The exception that rejects a call with this code."""
-    return GatewayRefusal(replace(gateway_answer(code, message), shown=shown))
+    return GatewayRefusal(replace(gateway_response(code, message), shown=shown))
 
 
 def missing(parameter: str) -> GatewayRefusal:

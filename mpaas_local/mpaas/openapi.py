@@ -49,42 +49,42 @@ def openapi_document() -> dict[str, Any]:
                         _query("target", _TEXT, "A target in TargetMsgkey."),
                         _query("text", _TEXT, "Part of the task name, title or content, in any case."),
                     ],
-                    "responses": {**_answer("A page of the inbox.", "InboxPage"), **_problem("422")},
+                    "responses": {**_response("A page of the inbox.", "InboxPage"), **_problem("422")},
                 },
                 "delete": {
                     "summary": "Delete all entries and message ids.",
-                    "responses": _answer("The number of deleted entries.", "Deleted"),
+                    "responses": _response("The number of deleted entries.", "Deleted"),
                 },
             },
             "/inbox/{seq}": {
                 "get": {
                     "summary": "One received request.",
                     "parameters": [{"name": "seq", "in": "path", "required": True, "schema": _COUNT}],
-                    "responses": {**_answer("The entry.", "Entry"), **_problem("404"), **_problem("422")},
+                    "responses": {**_response("The entry.", "Entry"), **_problem("404"), **_problem("422")},
                 }
             },
             "/faults": {
                 "get": {
                     "summary": "Active orders, oldest first.",
-                    "responses": _answer("The orders.", "ActiveFaults"),
+                    "responses": _response("The orders.", "ActiveFaults"),
                 },
                 "post": {
                     "summary": "Order a fault. Without next and rate it strikes one request.",
                     "requestBody": {"required": True, "content": _json("FaultOrder")},
                     "responses": {
-                        **_answer("The order, with id, remaining and struck.", "OrderedFault", "201"),
+                        **_response("The order, with id, remaining and struck.", "OrderedFault", "201"),
                         **_problem("422"),
                     },
                 },
                 "delete": {
                     "summary": "Cancel all orders.",
-                    "responses": _answer("The number of cancelled orders.", "Deleted"),
+                    "responses": _response("The number of cancelled orders.", "Deleted"),
                 },
             },
             "/health": {
                 "get": {
                     "summary": "Health check.",
-                    "responses": _answer("The sandbox is running.", "Health"),
+                    "responses": _response("The sandbox is running.", "Health"),
                 },
             },
         },
@@ -100,7 +100,7 @@ def _json(schema: str) -> dict[str, Any]:
     return {"application/json": {"schema": _ref(schema)}}
 
 
-def _answer(description: str, schema: str, status: str = "200") -> dict[str, Any]:
+def _response(description: str, schema: str, status: str = "200") -> dict[str, Any]:
     return {status: {"description": description, "content": _json(schema)}}
 
 

@@ -10,7 +10,7 @@ from mpaas_local.mpaas.judgement.parameters import LEGACY_VERSION
 from mpaas_local.mpaas.store import dump_json
 
 if TYPE_CHECKING:
-    from mpaas_local.mpaas.gateway_errors import GatewayAnswer
+    from mpaas_local.mpaas.gateway_errors import GatewayResponse
 
 
 class Json(Response):
@@ -42,15 +42,15 @@ def push_result(
     return Json(body, headers=_request_id(request_id))
 
 
-def gateway_error(answer: GatewayAnswer, request_id: str, host: str) -> Json:
+def gateway_error(error: GatewayResponse, request_id: str, host: str) -> Json:
     """The gateway's error body (pushsimple.md: Gateway errors).
 
     `retry_after` goes into both headers that SDKs read.
     """
     headers = _request_id(request_id)
-    if answer.retry_after is not None:
-        headers |= {"retry-after": str(answer.retry_after), "x-acs-retry-after": str(answer.retry_after)}
-    return Json(answer.body(request_id, host), status_code=answer.status, headers=headers)
+    if error.retry_after is not None:
+        headers |= {"retry-after": str(error.retry_after), "x-acs-retry-after": str(error.retry_after)}
+    return Json(error.body(request_id, host), status_code=error.status, headers=headers)
 
 
 def not_json(status: int, body: str, request_id: str) -> Response:

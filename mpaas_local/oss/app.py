@@ -230,12 +230,12 @@ class OssApp(Starlette):
     async def _endpoint(self, request: Request) -> Response:
         request_id = secrets.token_hex(12).upper()
         try:
-            response = await self._answer(request, request_id)
+            response = await self._respond(request, request_id)
         except ClientDisconnect:
             response = Response(status_code=400)  # nobody reads it
         except OssError as error:
             response = _error_response(error, request, request_id)
-        except Exception:  # the client gets an answer, the log gets the rest
+        except Exception:  # the client gets a response, the log gets the rest
             _logger.exception("%s %s", request.method, request.url.path)
             response = _error_response(OssError("InternalError"), request, request_id)
         response.headers.update(
@@ -243,7 +243,7 @@ class OssApp(Starlette):
         )
         return response
 
-    async def _answer(self, request: Request, request_id: str) -> Response:
+    async def _respond(self, request: Request, request_id: str) -> Response:
         bucket, key = _addressed(request)
         query = _query(request)
         if bucket == VIEW:

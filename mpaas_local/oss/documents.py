@@ -63,7 +63,7 @@ def read_parts(body: bytes) -> list[tuple[int, str]]:
 
 
 def read_deletion(body: bytes) -> tuple[list[str], bool]:
-    """Read `<Delete>`: the names of objects, and whether the answer lists none of them.
+    """Read `<Delete>`: the names of objects, and whether the response lists none of them.
 
     Raises:
         OssError: `MalformedXML`.

@@ -1,7 +1,7 @@
 """What the service refuses: its codes, each with HTTP status, text and detailed code (EC).
 
 `CODES` has what this server can meet (oss.md: Errors). The store and the application raise `OssError`; the
-application answers it as XML.
+application returns it as XML.
 """
 
 from __future__ import annotations
@@ -88,14 +88,14 @@ class OssError(Exception):
     Args:
         code: One of `CODES`.
         text: Instead of the code's own text.
-        more: Further elements of the answer, such as `BucketName` or `Key`.
+        more: Further elements of the response, such as `BucketName` or `Key`.
 
     Attributes:
-        code: As in the answer's `Code`.
+        code: The `Code` of the response.
         status: HTTP status.
-        text: As in the answer's `Message`.
-        ec: As in the answer's `EC`; may be empty.
-        more: Further elements of the answer.
+        text: The `Message` of the response.
+        ec: The `EC` of the response; may be empty.
+        more: Further elements of the response.
     """
 
     def __init__(self, code: str, text: str | None = None, **more: str) -> None:

@@ -73,7 +73,7 @@ class OssServer:
         return self._server.url
 
     def start(self) -> Self:
-        """Listen and serve; returns when the port answers.
+        """Listen and serve; returns when the port accepts connections.
 
         Raises:
             PortInUse: the port is taken.
