@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -33,7 +34,9 @@ from mpaas_push import (
     retries,
 )
 from mpaas_push.ledger import Ledger
+from mpaas_push.ledger import server as ledger_server
 from mpaas_push.ledger.claims import Claim
+from mpaas_push.ledger.server import record_key
 from mpaas_push.message.constraints import Level
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
 from mpaas_push.request import PushRequest, requests_of
@@ -911,6 +914,126 @@ def test_what_a_later_version_adds_to_an_outcome_is_passed_over(url: str) -> Non
 
         assert second == first
         assert len(server.requests) == 1
+
+
+# --- Layers of several versions beside each other ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("record", "kind", "code"),
+    [
+        ('1 accepted 1764300000000 {} {{"request_id":"B1","result_code":"OK"}}', ACCEPTED, "OK"),
+        ('1 unknown 1764300000000 {} {{"result_code":"9000"}}', UNKNOWN, "9000"),
+        ("1 unknown 1764300000000 {} {{}}", UNKNOWN, None),
+        ("1 claimed 1764300000000 {} 99999999999999 0a1b-0", THROTTLED, "InProgress"),
+        ("1 claimed 1764300000000 {} 99999999999999 0a1b-0/unknown", THROTTLED, "InProgress"),
+        ("1 claimed 1764300000000 {} 1764300000001 0a1b-0", UNKNOWN, "Interrupted"),
+        ("1 claimed 1764300000000 {} 1764300000001 0a1b-0/unknown", UNKNOWN, "Interrupted"),
+    ],
+)
+def test_records_of_version_1_are_read_as_they_were_ever_written(
+    url: str, record: str, kind: OutcomeKind, code: str | None
+) -> None:
+    request = the_request()
+    identity = json.dumps(["A", "W", sorted(request.targets.items())])
+    with redis.Redis.from_url(url) as client, closing(Ledger(Settings(ledger_url=url))) as ledger:
+        client.set(record_key("request", identity), record.format(request.fingerprint))
+        outcome = claim_of(ledger, request, within())
+
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.result_code) == (kind, code)
+
+
+OLDER, LATER = "0", "2"
+
+
+@contextmanager
+def layer(version: str) -> Iterator[None]:
+    """Work as a layer whose records have another version: a later one reads those of this one, too."""
+    reads = "[12]" if version == LATER else version
+    script = ledger_server.SCRIPT.replace("'^1 (", f"'^{reads} (").replace("'1 %s", f"'{version} %s")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger_server, "SCRIPT", script)
+        patch.setattr(ledger_server, "SHA", hashlib.sha1(script.encode()).hexdigest())
+        yield
+
+
+@pytest.fixture
+def pair(url: str) -> Iterator[tuple[Ledger, Ledger]]:
+    """The ledgers of two functions that wait for it while it cannot tell."""
+    settings = Settings.from_env(
+        {"PUSH_LEDGER_URL": url, "PUSH_LEDGER_IF_DOWN": "fail", "PUSH_ON_UNKNOWN": "retry"}
+    )
+    with closing(Ledger(settings)) as one, closing(Ledger(settings)) as other:
+        yield one, other
+
+
+def accept(ledger: Ledger, claim: Claim | Outcome) -> None:
+    assert isinstance(claim, Claim)
+    ledger.claims(within()).settle([(claim, Outcome(kind=ACCEPTED, targets=claim.request.targets))])
+
+
+def code_of(result: Claim | Outcome) -> str | None:
+    assert isinstance(result, Outcome)
+    return "accepted" if result.accepted else result.result_code
+
+
+@pytest.mark.parametrize("version", [OLDER, LATER])
+def test_what_a_layer_of_another_version_sends_is_left_to_it(
+    url: str, pair: tuple[Ledger, Ledger], version: str
+) -> None:
+    this, other = pair
+    with layer(version):
+        claim = claim_of(other, the_request(), within())
+    before = kept(url)
+
+    assert code_of(claim_of(this, the_request(), within())) == "LedgerUnreadable"
+    assert [text for text, _ in kept(url).values()] == [text for text, _ in before.values()]
+    with layer(version):
+        accept(other, claim)
+        assert code_of(claim_of(other, the_request(), within())) == "accepted"
+    assert code_of(claim_of(this, the_request(), within())) == "LedgerUnreadable"
+
+
+@pytest.mark.parametrize(
+    ("version", "meanwhile", "afterwards"),
+    [(OLDER, "LedgerUnreadable", "LedgerUnreadable"), (LATER, "InProgress", "accepted")],
+)
+def test_what_this_layer_sends_is_left_to_it_by_one_of_another_version(
+    pair: tuple[Ledger, Ledger], version: str, meanwhile: str, afterwards: str
+) -> None:
+    this, other = pair
+    claim = claim_of(this, the_request(), within())
+
+    with layer(version):
+        assert code_of(claim_of(other, the_request(), within())) == meanwhile
+    accept(this, claim)
+    with layer(version):
+        assert code_of(claim_of(other, the_request(), within())) == afterwards
+    assert code_of(claim_of(this, the_request(), within())) == "accepted"
+
+
+def test_a_claim_that_a_later_layer_took_over_is_left_to_it(
+    url: str, pair: tuple[Ledger, Ledger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever becomes of it there, it stays unknown until it is accepted: the first one may have arrived."""
+    this, later = pair
+    monkeypatch.setattr("mpaas_push.ledger.claims.MARGIN_SECONDS", 0.0)
+    first = claim_of(this, the_request(), within(0.02))
+    time.sleep(0.03)
+    with layer(LATER):
+        second = claim_of(later, the_request(), within())
+    assert isinstance(second, Claim)
+    assert second.may_have_arrived
+
+    accept(this, first)
+    ((text, _),) = kept(url).values()
+    assert text.startswith("2 claimed ")
+    with layer(LATER):
+        throttled = Outcome(kind=THROTTLED, targets=second.request.targets)
+        later.claims(within()).settle([(second, throttled)])
+    ((text, _),) = kept(url).values()
+    assert text.startswith("2 unknown ")
 
 
 # --- A ledger that can never work ----------------------------------------------------------------------

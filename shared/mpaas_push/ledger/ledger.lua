@@ -82,7 +82,7 @@ if record and claimant ~= owner then
         return {'reused', at}
     end
     if state == 'accepted' or ARGV[6] ~= 'retry' then
-        return {'settled', claimant and 'claimed' or state, claimant and '' or rest}
+        return {'settled', state, claimant and '' or rest}
     end
 end
 local reclaimed = record and (claimant ~= owner or unknown)
