@@ -165,6 +165,11 @@ class Outcome:
         return answer
 
 
+def targets_of(outcomes: Iterable[Outcome]) -> dict[str, str | None]:
+    """Return the targets of outcomes, each with its message id."""
+    return {target: message_id for outcome in outcomes for target, message_id in outcome.targets.items()}
+
+
 def counts_of(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """Count outcomes by name."""
     return dict(Counter(outcome.kind.value for outcome in outcomes))

@@ -1,6 +1,7 @@
-"""The attempts of one request, which is retried where that is safe until its outcome is known.
+"""Whether a request is tried again, and when: at once (`Attempts`), or later, from the retry queue.
 
-A request in, an outcome out. An exception becomes an outcome, too: see `Attempts.failed`.
+A request enters `Attempts`, its outcome leaves. An exception becomes an outcome, too: see `Attempts.failed`.
+What a later invocation may try again is decided by `may_wait`, and when by `delay_seconds`.
 """
 
 from __future__ import annotations
@@ -8,21 +9,34 @@ from __future__ import annotations
 import logging
 import math
 import random
+import time
 from dataclasses import replace
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from mpaas_push.outcome import ACCEPTED, REFUSED, THROTTLED, UNKNOWN, Outcome, Verdict, ids_for_log
+from mpaas_push.outcome import (
+    ACCEPTED,
+    MISCONFIGURED,
+    REFUSED,
+    THROTTLED,
+    UNKNOWN,
+    Outcome,
+    Verdict,
+    ids_for_log,
+)
 from mpaas_push.queues.message import LONGEST_DELAY_SECONDS
 from mpaas_push.settings import Late, OnUnknown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mpaas_push.invocation import Invocation
     from mpaas_push.request import PushRequest
     from mpaas_push.settings import Settings
+    from mpaas_push.task import PushTask
     from mpaas_push.transport import Transport
 
-__all__ = ["Attempts"]
+__all__ = ["Attempts", "delay_seconds", "may_wait"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +45,11 @@ BACKOFF_SECONDS = 0.2
 BACKOFF_LIMIT_SECONDS = 20.0
 LONGEST_WAIT_SECONDS = 120.0
 """Longest wait. A server that asks for more (Retry-After) gets no retry; the outcome passes it on instead."""
+FIRST_DELAY_SECONDS = 5
+LONGEST_BACKOFF_SECONDS = 900
+"""The delay before another attempt doubles from the first to the longest, give or take a quarter."""
+VALIDITY_SHARE = 0.75
+"""Share of the validity left that a message waits at most: it comes back while it may still be sent."""
 
 
 class Attempts:
@@ -157,3 +176,36 @@ class Attempts:
 
 def _backoff(tries: int) -> float:
     return random.uniform(0, min(BACKOFF_SECONDS * 2**tries, BACKOFF_LIMIT_SECONDS))  # spreads load
+
+
+def may_wait(outcome: Outcome, attempt: int, settings: Settings) -> bool:
+    """Return whether a request may be tried again from the retry queue.
+
+    Args:
+        outcome: Of the last attempt. What is `misconfigured` waits, too: keys and permissions come back.
+        attempt: Number of the invocation that made it, 1 for the first.
+        settings: The limit, and how to treat unknown requests.
+    """
+    may = outcome.kind in {THROTTLED, MISCONFIGURED} or (
+        outcome.kind is UNKNOWN and settings.on_unknown is OnUnknown.RETRY
+    )
+    return may and attempt <= settings.retry_limit
+
+
+def delay_seconds(task: PushTask, outcomes: Iterable[Outcome], settings: Settings) -> float:
+    """Return the seconds until the next attempt: more each time, and as many as the server asked for.
+
+    Never more than the queue and, unless late messages are sent too, the validity allow; if a server asked
+    for more, that is logged.
+    """
+    backoff: float = min(FIRST_DELAY_SECONDS * 2 ** (task.attempt - 1), LONGEST_BACKOFF_SECONDS)
+    backoff *= random.uniform(0.75, 1.25)  # spreads load, guards nothing
+    asked = max(outcome.retry_after or 0.0 for outcome in outcomes)
+    left = math.inf if settings.late is Late.SEND else task.expires_at - time.time()
+    longest = min(max(left * VALIDITY_SHARE, 0.0), LONGEST_DELAY_SECONDS)
+    if asked > longest:
+        logger.warning(
+            "asked to wait %.0f s, longer than validity or queue allow: back in %.0f s", asked, longest
+        )
+    # A message that is about to expire must not use up its attempts at once.
+    return min(max(backoff, asked), max(longest, FIRST_DELAY_SECONDS))

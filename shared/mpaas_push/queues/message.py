@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BODY_BYTES", "LONGEST_DELAY_SECONDS", "QueueMessage"]
+__all__ = ["BODY_BYTES", "LONGEST_DELAY_SECONDS", "QueueMessage", "fits"]
 
 BODY_BYTES = 48 * 1024
 """Longest body of a message, in bytes of UTF-8: MNS accepts 64 KB, and Base64 turns three bytes into four."""
@@ -25,3 +25,8 @@ class QueueMessage:
     queue: str
     body: str
     delay: int = 0
+
+
+def fits(text: str) -> bool:
+    """Return whether the body of a message may be that long."""
+    return len(text.encode()) <= BODY_BYTES
