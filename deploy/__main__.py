@@ -43,18 +43,23 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
         found.append(Difference(function=stage.layer, what="layer", change="add", after="a new version"))
         version = max((int(each["version"]) for each in cloud.layer_versions(stage.layer)), default=0) + 1
     found += differences(stage.with_layer(stage.layer_arn(version)).plans(), cloud)
-    for lack in preflight(stage).lacking:
+    findings = preflight(stage)
+    for lack in findings.lacking:
         print(f"missing: {lack}")
+    for what in findings.unasked:
+        print(f"note: could not check whether {what} exists")
     around, unasked = surroundings(stage)
     if found:
         print_differences(found)
         print(f"make deploy STAGE={stage.name} would make these {len(found)} changes")
     if around:
         print_differences(around)
-        print("not changed by make deploy, but by make prepare (queues) and an administrator (role)")
+        print(
+            "not changed by make deploy: make prepare changes queues, an administrator role and EventBridge"
+        )
     for what in unasked:
         print(f"note: could not compare {what}")
-    if not found and not around:
+    if not found and not around and not findings.lacking:
         print("nothing would change")
     return 0
 

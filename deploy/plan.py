@@ -243,7 +243,7 @@ def _is_left_out(path: str) -> bool:
 
 def print_table(table: Table) -> None:
     """Print a table, without wrapping in a pipe or a log."""
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = UNWRAPPED
     console.print(table)

@@ -16,16 +16,16 @@ import alibabacloud_oss_v2 as oss
 from alibabacloud_oss_v2.exceptions import OperationError, ServiceError
 from alibabacloud_sls20201230.client import Client as LogClient
 from alibabacloud_sls20201230.models import GetProjectRequest
-from alibabacloud_tea_openapi.client import Client as RpcClient
-from alibabacloud_tea_openapi.utils_models import Config, OpenApiRequest, Params
-from darabonba.runtime import RuntimeOptions
 from mns.mns_exception import MNSExceptionBase
 from mns.mns_request import GetQueueAttributesRequest, GetQueueAttributesResponse
 
 from deploy.cloud import CloudRefused
+from deploy.eventbridge import BUS, is_bus
+from deploy.ram import account_of_key, has_service_role, trusted_by_role
+from deploy.rpc import TIMEOUT_SECONDS, NotAllowed, ask, sdk_config, sdk_options
 from deploy.serverless import CLI
 from mpaas_push.credentials import Credentials
-from mpaas_push.settings import Settings
+from project.policies import FUNCTION_COMPUTE
 from project.stages import TELL_APART, stages
 from project.triggers import EventBridge, Oss, OssConfig
 from project.wiring import mns_queues, overlap
@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 
     from deploy.stage import Stage
 
-__all__ = ["Findings", "NotAllowed", "call_rpc", "preflight"]
+__all__ = ["Findings", "preflight"]
 
-TIMEOUT_SECONDS = 10.0
 SERVICES_BY_SOURCE = {
     "Default": ("source-cms", "source-actiontrail"),
     "MNS": ("sendevent-mns",),
@@ -77,10 +76,6 @@ class _Question:
     is_there: Callable[[], bool]
 
 
-class NotAllowed(Exception):
-    """There is no answer: the key is not allowed to check, or there was no response."""
-
-
 def preflight(stage: Stage) -> Findings:
     """Check everything that a deployment of a stage requires, without changing anything."""
     lacking = stage.lacking()
@@ -118,19 +113,15 @@ def _questions(stage: Stage) -> Iterator[_Question]:
         step="the key in the environment belongs to another account, or the account in the settings is wrong",
         is_there=partial(_is_account, stage, account),
     )
-    roles = {function.role.rpartition("/")[2] for function in functions}
-    yield from (
-        _Question(
-            what=f"the role {role}", step="docs/deploy.md, step 5", is_there=partial(_is_role, stage, role)
-        )
-        for role in sorted(roles)
-    )
-    for project in sorted({function.log_config.project for function in functions}):
+    for role in sorted({function.role.rpartition("/")[2] for function in functions}):
+        step = "docs/deploy.md, step 5"
+        yield _Question(what=f"the role {role}", step=step, is_there=partial(_is_role, stage, role))
         yield _Question(
-            what=f"the Log Service project {project}",
-            step="docs/deploy.md, step 3",
-            is_there=partial(_is_log_project, stage, project),
+            what=f"the trust of the role {role} in {FUNCTION_COMPUTE}",
+            step=f"{step}: build/policies/{stage.name}-trust.json",
+            is_there=partial(_is_trusting, stage, role),
         )
+    yield from _log_questions(stage)
     triggers = [trigger for function in functions for trigger in function.triggers]
     for bucket in sorted({trigger.bucket for trigger in triggers if isinstance(trigger, Oss)}):
         yield _Question(
@@ -142,13 +133,36 @@ def _questions(stage: Stage) -> Iterator[_Question]:
         yield _Question(
             what=f"the service-linked role of {service}.eventbridge.aliyuncs.com",
             step="docs/deploy.md, step 5",
-            is_there=partial(_is_service_role, stage, f"{service}.eventbridge.aliyuncs.com"),
+            is_there=partial(has_service_role, stage, f"{service}.eventbridge.aliyuncs.com"),
+        )
+    if any(isinstance(trigger, EventBridge) and not trigger.is_stream for trigger in triggers):
+        yield _Question(
+            what=f"the event bus {BUS}",
+            step="EventBridge creates it when it is activated: docs/deploy.md, step 1",
+            is_there=partial(is_bus, stage, BUS),
         )
     for queue in sorted(mns_queues(functions)):
         yield _Question(
             what=f"the queue {queue}",
             step=f"make prepare STAGE={stage.name}",
             is_there=partial(_is_queue, stage, queue),
+        )
+
+
+def _log_questions(stage: Stage) -> Iterator[_Question]:
+    configs = [function.log_config for function in stage.functions.values()]
+    step = "docs/deploy.md, step 3"
+    for project in sorted({config.project for config in configs}):
+        yield _Question(
+            what=f"the Log Service project {project}",
+            step=step,
+            is_there=partial(_is_log_project, stage, project),
+        )
+    for project, logstore in sorted({(config.project, config.logstore) for config in configs}):
+        yield _Question(
+            what=f"the logstore {logstore} of {project}",
+            step=step,
+            is_there=partial(_is_logstore, stage, project, logstore),
         )
 
 
@@ -191,30 +205,34 @@ def _service_roles(triggers: list[Any]) -> set[str]:
 
 
 def _is_account(stage: Stage, account: str) -> bool:
-    answer = call_rpc(stage, "sts", "2015-04-01", "GetCallerIdentity", {})
-    return answer is not None and str(answer.get("AccountId")) == account
+    return account_of_key(stage) == account
 
 
 def _is_role(stage: Stage, role: str) -> bool:
-    return call_rpc(stage, "ram", "2015-05-01", "GetRole", {"RoleName": role}) is not None
+    return trusted_by_role(stage, role) is not None
 
 
-def _is_service_role(stage: Stage, service: str) -> bool:
-    version, action = "2020-03-31", "CheckServiceLinkedRoleExistence"
-    answer = call_rpc(stage, "resourcemanager", version, action, {"ServiceName": service})
-    return bool(answer and answer.get("Exists"))
+def _is_trusting(stage: Stage, role: str) -> bool:
+    """Ask whether Function Compute may assume a role; one that is missing is named by itself."""
+    trusted = trusted_by_role(stage, role)
+    return not trusted or FUNCTION_COMPUTE in trusted
 
 
 def _is_log_project(stage: Stage, project: str) -> bool:
-    config = _config(stage, f"{stage.region}.log.aliyuncs.com")
-    if stand_in := stage.stand_in:
-        config.endpoint, config.protocol = f"{stage.region}.log.aliyuncs.com", "HTTP"
-        config.http_proxy = stand_in
-    client = LogClient(config)
-    return (
-        _answer(partial(client.get_project_with_options, project, GetProjectRequest(), {}, _options()))
-        is not None
-    )
+    client, request = _logs(stage), GetProjectRequest()
+    return ask(partial(client.get_project_with_options, project, request, {}, sdk_options())) is not None
+
+
+def _is_logstore(stage: Stage, project: str, logstore: str) -> bool:
+    client = _logs(stage)
+    return ask(partial(client.get_log_store_with_options, project, logstore, {}, sdk_options())) is not None
+
+
+def _logs(stage: Stage) -> LogClient:
+    config = sdk_config(stage, f"{stage.region}.log.aliyuncs.com")
+    if stand_in := stage.stand_in:  # the project is part of the host name
+        config.endpoint, config.http_proxy = f"{stage.region}.log.aliyuncs.com", stand_in
+    return LogClient(config)
 
 
 def _is_bucket(stage: Stage, bucket: str) -> bool:
@@ -246,54 +264,3 @@ def _is_queue(stage: Stage, queue: str) -> bool:
             return False
         raise NotAllowed from None
     return True
-
-
-def call_rpc(
-    stage: Stage, product: str, version: str, action: str, query: dict[str, str]
-) -> dict[str, Any] | None:
-    """Call an RPC API; None if it says that something does not exist."""
-    params = Params(
-        action=action,
-        version=version,
-        protocol="HTTP" if stage.stand_in else "HTTPS",
-        pathname="/",
-        method="POST",
-        auth_type="AK",
-        style="RPC",
-        req_body_type="formData",
-        body_type="json",
-    )
-    client = RpcClient(_config(stage, f"{product}.aliyuncs.com"))
-    answer = _answer(partial(client.call_api, params, OpenApiRequest(query=query), _options()))
-    return None if answer is None else dict(answer["body"])
-
-
-def _answer(call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except Exception as error:  # the SDKs raise classes of several packages
-        # All have the API's code, except those of a connection.
-        if "NotExist" in str(getattr(error, "code", "")):
-            return None
-        raise NotAllowed from None
-
-
-def _config(stage: Stage, host: str) -> Config:
-    keys = Credentials.resolve(env=stage.env)
-    config = Config(
-        access_key_id=keys.access_key_id,
-        access_key_secret=keys.access_key_secret,
-        security_token=keys.security_token,
-        region_id=stage.region,
-        endpoint=host,
-        ca=Settings.from_env(stage.env).ca_bundle,
-    )
-    if stand_in := stage.stand_in:
-        config.endpoint, config.protocol = stand_in.partition("://")[2], "HTTP"
-    return config
-
-
-def _options() -> RuntimeOptions:
-    return RuntimeOptions(
-        connect_timeout=round(TIMEOUT_SECONDS * 1000), read_timeout=round(TIMEOUT_SECONDS * 1000)
-    )

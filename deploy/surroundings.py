@@ -1,33 +1,37 @@
-"""What a stage needs beside its functions, compared with the cloud: its queues and its role.
+"""What a stage needs beside its functions, compared with the cloud: queues, role, EventBridge's deliveries.
 
-`make prepare` and an administrator make them (docs/deploy.md, step 5): what differs is only shown.
+`make prepare` and an administrator make queues and role (docs/deploy.md, step 5), Function Compute makes the
+rules and streams of EventBridge: what differs is only shown.
 """
 
 from __future__ import annotations
 
-import json
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mns.mns_exception import MNSExceptionBase
 from mns.mns_request import GetQueueAttributesRequest, GetQueueAttributesResponse
 
+from deploy.eventbridge import delivery_of
 from deploy.plan import Difference
-from deploy.preflight import NotAllowed, call_rpc
 from deploy.prepare import WEEK_SECONDS, filled_policies
-from project.policies import TRUST
+from deploy.ram import policies_of_role, policy_document, trusted_by_role
+from deploy.rpc import NotAllowed
+from project.policies import FUNCTION_COMPUTE
+from project.triggers import EventBridge
 from project.wiring import mns_queues, visibility_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from deploy.stage import Stage
+    from project.function import FunctionProperties
 
 __all__ = ["surroundings"]
 
 
 def surroundings(stage: Stage) -> tuple[list[Difference], list[str]]:
-    """Compare queues and role; return what differs, and what the key may not look at.
+    """Compare queues, role, rules and streams; return what differs, and what the key may not look at.
 
     What is missing altogether is left out: `preflight` names it.
     """
@@ -39,6 +43,10 @@ def surroundings(stage: Stage) -> tuple[list[Difference], list[str]]:
         *(
             (f"the role {role} and its policy", partial(_of_role, stage, role))
             for role in sorted({function.role.rpartition("/")[2] for function in functions})
+        ),
+        *(
+            (f"what EventBridge delivers to {each.function_name}", partial(_of_deliveries, stage, each))
+            for each in functions
         ),
     ]
     for what, ask in questions:
@@ -71,16 +79,39 @@ def _of_queue(stage: Stage, name: str) -> Iterator[Difference]:
             )
 
 
+def _of_deliveries(stage: Stage, function: FunctionProperties) -> Iterator[Difference]:
+    """Find triggers that are on, whose rule or stream somebody switched off in EventBridge."""
+    on = {
+        trigger.trigger_name
+        for trigger in function.triggers
+        if isinstance(trigger, EventBridge) and trigger.trigger_config.trigger_enable
+    }
+    there = stage.cloud().triggers(function.function_name) if on else {}
+    for name in sorted(on & there.keys()):
+        arn = str(there[name].get("sourceArn") or "")
+        if status := delivery_of(stage, arn):
+            yield Difference(
+                function=function.function_name,
+                what=f"{arn.rpartition(':')[2]}, trigger {name}",
+                change="change",
+                before=status,
+                after="on: start it in the console of EventBridge",
+            )
+
+
 def _of_role(stage: Stage, role: str) -> Iterator[Difference]:
-    answer = call_rpc(stage, "ram", "2015-05-01", "GetRole", {"RoleName": role})
-    if answer is None:
+    trusted = trusted_by_role(stage, role)
+    if trusted is None:
         return
-    trust = answer.get("Role", {}).get("AssumeRolePolicyDocument")
-    if trust and json.loads(trust) != TRUST:
-        yield Difference(function=role, what="trust policy", change="change", after=_step(stage, "trust"))
-    attached = call_rpc(stage, "ram", "2015-05-01", "ListPoliciesForRole", {"RoleName": role}) or {}
-    names = [each["PolicyName"] for each in attached.get("Policies", {}).get("Policy", [])]
-    policy = f"mpaas-push-{stage.name}"
+    if trusted and trusted != {FUNCTION_COMPUTE}:
+        yield Difference(
+            function=role,
+            what="trust policy",
+            change="change",
+            before=", ".join(sorted(trusted)),
+            after=_step(stage, "trust"),
+        )
+    names, policy = policies_of_role(stage, role), f"mpaas-push-{stage.name}"
     if policy not in names:
         yield Difference(
             function=role,
@@ -89,13 +120,7 @@ def _of_role(stage: Stage, role: str) -> Iterator[Difference]:
             before=", ".join(names) or None,
             after=_step(stage, "function"),
         )
-        return
-    query = {"PolicyName": policy, "PolicyType": "Custom"}
-    version: dict[str, Any] = (call_rpc(stage, "ram", "2015-05-01", "GetPolicy", query) or {}).get(
-        "DefaultPolicyVersion", {}
-    )
-    wanted = filled_policies(stage.name, stage.env, stage.folder)["function"]
-    if json.loads(version.get("PolicyDocument") or "null") != wanted:
+    elif policy_document(stage, policy) != filled_policies(stage.name, stage.env, stage.folder)["function"]:
         yield Difference(
             function=role, what=f"policy {policy}", change="change", after=_step(stage, "function")
         )

@@ -23,6 +23,7 @@ __all__ = [
     "CALLS",
     "CAMPAIGN_CALLS",
     "DEPLOYS",
+    "FUNCTION_COMPUTE",
     "TRUST",
     "deployer_faults",
     "function_faults",
@@ -40,10 +41,12 @@ CAMPAIGN_CALLS: Mapping[str, str] = {
 }
 """The actions of campaigns beside these, and the end of the resource of each."""
 
+FUNCTION_COMPUTE = "fc.aliyuncs.com"
+"""Function Compute, as RAM names it."""
 TRUST: Mapping[str, Any] = {
     "Version": "1",
     "Statement": [
-        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["fc.aliyuncs.com"]}}
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": [FUNCTION_COMPUTE]}}
     ],
 }
 """The trust policy of the functions' role: only Function Compute may assume it."""
@@ -92,17 +95,22 @@ DEPLOYS: Mapping[str, frozenset[str]] = {
     ),
     ":role/mpaas-": frozenset({"ram:PassRole", "ram:GetRole", "ram:ListPoliciesForRole"}),
     ":policy/": frozenset({"ram:GetPolicy"}),
-    "/logstore/": frozenset({"log:GetLogStoreLogs"}),
+    "/logstore/": frozenset({"log:GetLogStore", "log:GetLogStoreLogs"}),
     ":project/": frozenset({"log:GetProject"}),
     ":/queues/": frozenset({"mns:GetQueueAttributes"}),
+    r":\$\{UploadsBucket\}$": frozenset({"oss:GetBucketLocation"}),
     r"^\*$": frozenset(
-        # One page grants the last two on functions, another on all resources only.
+        # One page grants the configurations of calls on functions, another on all resources only.
         {
             _ROLE_CHECK,
             "fc:ListFunctions",
             "fc:ListTriggers",
             "fc:PutFunctionAsyncInvokeConfig",
             "fc:GetFunctionAsyncInvokeConfig",
+            # The names of rules and streams are Function Compute's own.
+            "eventbridge:GetEventBus",
+            "eventbridge:GetRule",
+            "eventbridge:GetEventStreaming",
         }
     ),
 }
@@ -112,10 +120,10 @@ _DEPLOYED = frozenset[str]().union(*DEPLOYS.values())
 
 _OF_THE_STAGE = re.compile(
     r"acs:\w+:[^*]*[:/]mpaas-(\*-)?([a-z]+-)*\$\{Stage\}(/[^*]+)?(/\*)?|acs:ram:[^*]*:role/aliyun\w+role"
-    r"|acs:ram:\*:[^*]+:(role|policy)/mpaas-push-\$\{Stage\}"
+    r"|acs:ram:\*:[^*]+:(role|policy)/mpaas-push-\$\{Stage\}|acs:oss:\*:[^*]+:\$\{UploadsBucket\}"
 )
-"""Names of one stage, so that a deployer of staging cannot touch production; and the triggers' service
-roles."""
+"""Names of one stage, so that a deployer of staging cannot touch production; its bucket; and the triggers'
+service roles."""
 
 _ANONYMOUS = {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}
 _NOT_ANONYMOUS = ("fc:CreateTrigger", "fc:UpdateTrigger")
@@ -264,8 +272,8 @@ def _breadth_faults(statement: _Statement, at: str) -> Iterator[Fault]:
             yield Fault(f"{at}.Resource.{index}", f"{resource} is too wide: must be mpaas-…-${{Stage}}")
     if "ram:PassRole" in statement.action and statement.condition.get("StringEquals", {}).get(
         "acs:Service"
-    ) != ["fc.aliyuncs.com"]:
-        yield Fault(f"{at}.Condition", "StringEquals acs:Service must be fc.aliyuncs.com")
+    ) != [FUNCTION_COMPUTE]:
+        yield Fault(f"{at}.Condition", f"StringEquals acs:Service must be {FUNCTION_COMPUTE}")
 
 
 def _denials(statement: _Statement, at: str, needed: Collection[str], who: str) -> Iterator[Fault]:

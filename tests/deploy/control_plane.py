@@ -38,6 +38,8 @@ def _queue(attributes: dict[str, int]) -> bytes:
     return "".join([*parts, "<LoggingEnabled>False</LoggingEnabled></Queue>"]).encode()
 
 
+TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["fc.aliyuncs.com"]}}
+"""The statement by which Function Compute may assume a role."""
 MNS_ERROR = (
     '<Error xmlns="http://mns.aliyuncs.com/doc/v1/"><Code>CODE</Code><Message>m</Message>'
     "<RequestId>1-x</RequestId><HostId>h</HostId></Error>"
@@ -64,8 +66,10 @@ class ControlPlane:
         self.versions: dict[str, list[dict[str, Any]]] = {}
         self.aliases: dict[str, dict[str, dict[str, Any]]] = {}
         self.layers: dict[str, list[dict[str, Any]]] = {}
-        self.roles = {"mpaas-push-dev", "mpaas-push-staging"}
-        self.log_projects = {"mpaas-push-dev", "mpaas-push-staging"}
+        self.roles = {"mpaas-push-dev": [TRUST], "mpaas-push-staging": [TRUST]}
+        self.log_projects = {"mpaas-push-dev": {"functions"}, "mpaas-push-staging": {"functions"}}
+        self.buses = {"default"}
+        self.deliveries: dict[str, str] = {}
         self.buckets = {"our-uploads"}
         self.service_roles = True
         self.queues_exist = True
@@ -153,9 +157,15 @@ class ControlPlane:
                 raise Refused(404, "QueueNotExist")
             return _queue(self.queue)
         if ".log." in host or host.endswith("log.aliyuncs.com"):
-            if host.split(".", maxsplit=1)[0] not in self.log_projects:
+            project = host.split(".", maxsplit=1)[0]
+            if project not in self.log_projects:
                 raise Refused(404, "ProjectNotExist")
-            return {"projectName": host.split(".", maxsplit=1)[0]}
+            if path.startswith("/logstores/"):
+                self._allow("GetLogStore")
+                if path.removeprefix("/logstores/") not in self.log_projects[project]:
+                    raise Refused(404, "LogStoreNotExist")
+                return {"logstoreName": path.removeprefix("/logstores/")}
+            return {"projectName": project}
         if "location" in query or path.strip("/") in self.buckets | {"our-uploads"}:
             if path.strip("/") not in self.buckets:
                 raise Refused(404, "NoSuchBucket")
@@ -174,7 +184,9 @@ class ControlPlane:
         if action == "GetRole":
             if form["RoleName"] not in self.roles:
                 raise Refused(404, "EntityNotExist.Role")
-            return {"Role": {"RoleName": form["RoleName"]}, "RequestId": "1-x"}
+            trust = json.dumps({"Version": "1", "Statement": self.roles[form["RoleName"]]})
+            role = {"RoleName": form["RoleName"], "AssumeRolePolicyDocument": trust}
+            return {"Role": role, "RequestId": "1-x"}
         if action == "ListPoliciesForRole":
             names = [{"PolicyName": name, "PolicyType": "Custom"} for name in self.policies]
             return {"Policies": {"Policy": names}, "RequestId": "1-x"}
@@ -183,6 +195,15 @@ class ControlPlane:
             return {"DefaultPolicyVersion": {"PolicyDocument": document}, "RequestId": "1-x"}
         if action == "CheckServiceLinkedRoleExistence":
             return {"Exists": self.service_roles, "RequestId": "1-x"}
+        if action == "GetEventBus":
+            if form["EventBusName"] not in self.buses:
+                raise Refused(409, "EventBusNotExist")
+            return {"Code": "Success", "Success": True, "Data": {"EventBusName": form["EventBusName"]}}
+        if action in {"GetEventStreaming", "GetRule"}:
+            name = form.get("EventStreamingName") or form["RuleName"]
+            if name not in self.deliveries:  # with status 200, as such an API may
+                return {"Code": "EventStreamingNotExist", "Success": False}
+            return {"Code": "Success", "Success": True, "Data": {"Status": self.deliveries[name]}}
         raise Refused(404, "InvalidAction")
 
     def _function_compute(self, method: str, parts: list[str], data: bytes) -> dict[str, Any] | bytes:
@@ -259,7 +280,18 @@ class ControlPlane:
         self._allow("CreateTrigger" if method == "POST" else "UpdateTrigger")
         trigger = rest[0] if rest else body["triggerName"]
         triggers[trigger] = triggers.get(trigger, {}) | body
+        if triggers[trigger]["triggerType"] == "eventbridge":
+            self._deliver(f"{name}-{trigger}", triggers[trigger])
         return triggers[trigger]
+
+    def _deliver(self, name: str, trigger: dict[str, Any]) -> None:
+        """Make what EventBridge delivers by: a rule on the bus, or a stream."""
+        config = json.loads(trigger["triggerConfig"])
+        on_bus = config["eventSourceConfig"]["eventSourceType"] == "Default"
+        path = f"eventbus/default/rule/{name}" if on_bus else f"eventstreaming/{name}"
+        trigger["sourceArn"] = f"acs:eventbridge:{REGION}:{self.account}:{path}"
+        states = ("ENABLE", "DISABLE") if on_bus else ("RUNNING", "PAUSED")
+        self.deliveries[name] = states[not config["triggerEnable"]]
 
     def _setting(
         self, method: str, action: str, held: dict[str, dict[str, Any]], name: str, body: dict[str, Any]

@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.deploy.control_plane import TRUST
+
 if TYPE_CHECKING:
     import pytest
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from tests.deploy.control_plane import ControlPlane
 
 ROOT = Path(__file__).resolve().parents[2]
+EMPTY_ZIP = b"PK\5\6" + bytes(18)
 HTTP, QUEUE, TIMER, EVENT = (f"mpaas-{name}-push-dev" for name in ("http", "queue", "timer", "event"))
 
 
@@ -116,7 +119,7 @@ def test_queues_and_a_role_that_differ_are_shown_with_who_changes_them(
     queue = next(line for line in lines if "mpaas-push-retry-dev" in line)
     assert all(part in queue for part in ("VisibilityTimeout", "30 s", "at least 90 s"))
     assert any("policy mpaas-push-dev" in line and "dev-function.json" in line for line in lines)
-    assert "not changed by make deploy, but by make prepare (queues) and an administrator (role)" in planned
+    assert "make prepare changes queues, an administrator role and EventBridge" in planned
     assert "nothing would change" not in planned
 
     del cloud.policies["mpaas-push-dev"]
@@ -189,6 +192,7 @@ def test_everything_that_is_missing_is_named_before_anything_is_changed(
     cloud.roles.clear()
     cloud.log_projects.clear()
     cloud.buckets.clear()
+    cloud.buses.clear()
     cloud.service_roles = cloud.queues_exist = False
     cloud.account = "2000000000000000"
 
@@ -199,6 +203,8 @@ def test_everything_that_is_missing_is_named_before_anything_is_changed(
         "a key of the account 1000000000000000 is missing",
         "the role mpaas-push-dev is missing: docs/deploy.md, step 5",
         "the Log Service project mpaas-push-dev is missing: docs/deploy.md, step 3",
+        "the logstore functions of mpaas-push-dev is missing: docs/deploy.md, step 3",
+        "the event bus default is missing: EventBridge creates it when it is activated: docs/deploy.md, step 1",
         "the bucket our-uploads is missing: docs/deploy.md, step 3",
         "sendevent-fc.eventbridge.aliyuncs.com is missing: docs/deploy.md, step 5",
         "the queue mpaas-push-retry-dev is missing: make prepare STAGE=dev",
@@ -208,13 +214,74 @@ def test_everything_that_is_missing_is_named_before_anything_is_changed(
     assert not cloud.layers
 
 
+def test_a_role_that_function_compute_may_not_assume_is_named_before_anything_is_changed(
+    project: Project, cloud: ControlPlane
+) -> None:
+    service = {"Service": ["ecs.aliyuncs.com"]}
+    cloud.roles["mpaas-push-dev"] = [{**TRUST, "Effect": "Deny"}, {**TRUST, "Principal": service}]
+
+    code, printed = project.run("deploy")
+
+    assert code == 2
+    assert (
+        "the trust of the role mpaas-push-dev in fc.aliyuncs.com is missing: docs/deploy.md, step 5:"
+        " build/policies/dev-trust.json"
+    ) in printed
+    assert "the role mpaas-push-dev is missing" not in printed
+    assert not cloud.functions
+
+
+def test_a_role_that_others_may_assume_too_is_shown(project: Project, cloud: ControlPlane) -> None:
+    cloud.roles["mpaas-push-dev"] = [{**TRUST, "Action": ["sts:AssumeRole"]}]  # RAM takes a list as well
+    assert "trust policy" not in project.run("plan")[1]
+    cloud.roles["mpaas-push-dev"] = [TRUST, {**TRUST, "Principal": {"RAM": "acs:ram::2000000000000000:root"}}]
+
+    code, planned = project.run("plan")
+
+    assert code == 0
+    line = next(line for line in planned.splitlines() if "trust policy" in line)
+    assert "acs:ram::2000000000000000:root, fc.aliyuncs.com" in line
+    assert "build/policies/dev-trust.json" in line
+
+
+def test_a_stream_or_rule_that_was_switched_off_in_eventbridge_is_shown(
+    project: Project, cloud: ControlPlane
+) -> None:
+    paths = {
+        "pushes": f"eventstreaming/{QUEUE}-pushes",
+        "retries": f"eventstreaming/{QUEUE}-retries",
+        "events": f"eventbus/default/rule/{EVENT}-events",
+    }
+    for name, function in (("pushes", QUEUE), ("retries", QUEUE), ("events", EVENT)):
+        arn = f"acs:eventbridge:cn-hangzhou:1000000000000000:{paths[name]}"
+        cloud.functions[function], cloud.code[function] = {"functionName": function}, EMPTY_ZIP
+        there = {"triggerName": name, "triggerType": "eventbridge", "triggerConfig": "{}", "sourceArn": arn}
+        cloud.triggers.setdefault(function, {})[name] = there
+    cloud.deliveries |= {f"{QUEUE}-pushes": "PAUSED", f"{EVENT}-events": "DISABLE"}
+
+    code, planned = project.run("plan")
+
+    assert code == 0
+    for name, status in (("pushes", "PAUSED"), ("retries", "does not exist"), ("events", "DISABLE")):
+        line = next(line for line in planned.splitlines() if f"{paths[name]}, trigger {name}" in line)
+        assert status in line
+        assert "start it in the console of EventBridge" in line
+
+    cloud.deliveries |= {f"{QUEUE}-pushes": "RUNNING", f"{QUEUE}-retries": "STARTING"}
+    assert paths["pushes"] not in project.run("plan")[1]
+    cloud.denied |= {"GetEventStreaming"}
+    assert f"could not compare what EventBridge delivers to {QUEUE}" in project.run("plan")[1]
+
+
 def test_what_the_key_may_not_ask_for_is_a_note(project: Project, cloud: ControlPlane) -> None:
-    cloud.denied |= {"GetRole", "GetQueueAttributes", "CheckServiceLinkedRoleExistence"}
+    cloud.denied |= {"GetRole", "GetQueueAttributes", "CheckServiceLinkedRoleExistence", "GetEventBus"}
 
     code, printed = project.run("deploy")
 
     assert code == 0, printed
-    assert "note: could not check whether the role mpaas-push-dev exists" in printed
+    for printed_by in (printed, project.run("plan")[1]):
+        for what in ("the role mpaas-push-dev", "the event bus default"):
+            assert f"note: could not check whether {what} exists" in printed_by
 
 
 def test_settings_that_are_missing_are_all_named(project: Project) -> None:

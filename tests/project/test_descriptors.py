@@ -247,7 +247,9 @@ def test_the_deployer_touches_nothing_beside_the_stage(stage: str) -> None:
     for statement in json.loads(document)["Statement"]:
         if statement["Effect"] == "Allow" and statement["Resource"] != ["*"]:
             for resource in statement["Resource"]:
-                assert re.search(rf"mpaas-((\*-)?push|\*)-{stage}(/|$)|notificationrole$", resource), resource
+                assert re.search(
+                    rf"mpaas-((\*-)?push|\*)-{stage}(/|$)|notificationrole$|:\$\{{UploadsBucket\}}$", resource
+                ), resource
 
 
 def test_no_deployer_makes_a_trigger_that_answers_everybody() -> None:
