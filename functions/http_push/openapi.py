@@ -311,7 +311,7 @@ _HEALTH = {
         "credentials": {"type": "string", "description": "ok, or what is missing"},
         "ledger": {
             "type": "string",
-            "description": "With a ledger: ok, or why it can never work as it is set up or is down for now",
+            "description": "With a ledger: ok, or why it cannot work as it is configured, or is down for now",
         },
     },
 }

@@ -49,7 +49,7 @@ __all__ = [
 
 OK, TOO_MANY_REQUESTS = 200, 429
 LEDGER_MISCONFIGURED = "LedgerMisconfigured"
-"""Code of what was not sent because the ledger can never work as it is set up."""
+"""Code of what was not sent because the ledger cannot work as it is configured."""
 MESSAGE_LENGTH = 300
 """Longest message of the server that is kept, in characters."""
 

@@ -682,4 +682,4 @@ def test_a_ledger_that_can_never_work_is_one_error_that_says_so(
     assert batches.send(*map(to, everybody(3)), PUSH_LEDGER_URL=wrong).retried == 3
 
     (cry,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert cry.startswith("the ledger can never work as it is set up")
+    assert cry.startswith("the ledger cannot work as it is configured")

@@ -1558,7 +1558,7 @@ def test_a_key_that_could_not_be_forgotten_is_in_the_log(
         redis_server.start()
 
     (line,) = errors(caplog)
-    assert "stays known for a day" in line
+    assert "stays in use for a day" in line
 
 
 # --- Connections that are forgotten on their way -------------------------------------------------------

@@ -1,15 +1,15 @@
-"""The claims of one invocation in the ledger: requests enter before they are sent, and again with outcomes.
+"""The claims of one invocation: requests enter before they are sent, and again with their outcomes.
 
-A request is known by its message ids with their targets, its app, workspace and tenant, of which only a hash
-is stored. Its record keeps a fingerprint of the message and what became of it, but no target, no text of the
+A request is identified by its message ids with their targets, its app, workspace and tenant, of which only a
+hash is stored. Its record holds a fingerprint of the message and the outcome, but no target, no text of the
 push and no secret. `ledger.lua` describes records and is the only way to change one. A record is
 
-* claimed, until the deadline of the invocation that sends it: for another one it is ``throttled`` for now;
-* claimed and past that deadline: the sender is gone, the outcome is ``unknown``;
+* claimed, until the deadline of the invocation that sends it: for any other one it is ``throttled`` for now;
+* claimed and past that deadline: the sender is gone, and the outcome is ``unknown``;
 * ``accepted`` or ``unknown``, for as long as the message is valid: the same message gets that outcome again,
-  another one under the same ids is ``refused`` (``IdReused``).
+  another one with the same ids is ``refused`` (``IdReused``).
 
-Nothing else is remembered: what was not taken may be sent again, corrected or not.
+Nothing else is remembered: what was not accepted may be sent again, corrected or not.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ SHORTEST_KEPT_SECONDS = 24 * 3600
 """Records outlive short validities: deliveries are repeated for up to a day
 (fc-runtime.md: MNS topic trigger, Asynchronous invocation)."""
 LONGEST_KEPT_SECONDS = 400 * 24 * 3600
-"""Longer validities are not told from mistakes, and no clock and no server counts without end."""
+"""Longer validities look like mistakes, and neither clocks nor servers can count without end."""
 LONGEST_CLAIM_SECONDS = 15 * 60.0
-"""A claim of an invocation without deadline, or with a later one: the request has no longer than that."""
+"""Longest claim, also of an invocation that has no deadline or a later one."""
 MARGIN_SECONDS = 1.0
-"""How long a claim outlives its invocation: a verdict of the last moment still has to be recorded."""
+"""How long a claim outlives its invocation: a verdict at the last moment must still be recorded."""
 DAY_MILLISECONDS = 24 * 3600 * 1000
-"""A loop goes on until the end of its last day, of which any moment may be given
+"""A loop runs until the end of its last day; `endTime` may be any moment of that day
 (pushsimple.md: Strategy content)."""
 CALLS_A_TRIP = 500
-"""Most outcomes that are recorded in one trip."""
+"""Most outcomes recorded in one trip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +74,9 @@ class Claim:
 
     Attributes:
         request: The request.
-        owner: What tells this claim from all others.
-        deadline: Until when the request may be under way, on the clock of `time.monotonic`; then others may
-            think that its sender is gone.
+        owner: Unique to this claim.
+        deadline: Until when the request may be under way, on the clock of `time.monotonic`; after it others
+            may assume that the sender is gone.
         may_have_arrived: It was sent before, with an unknown outcome.
         unconfirmed: The ledger could not tell whether it was sent before.
     """
@@ -89,20 +89,20 @@ class Claim:
 
 
 class Claims:
-    """What one invocation claims, and what of it is not recorded yet. Not safe under threads.
+    """The claims of one invocation, and the outcomes that are not recorded yet. Not thread-safe.
 
-    What the ledger cannot tell about a request is decided by `PUSH_LEDGER_IF_DOWN`. Where it can never work
-    (wrong password, missing rights, a node of a cluster) nothing goes out, whatever that says: each request
-    is ``misconfigured``. Each kind of failure is logged once, and at the end how many requests it affected.
+    When the ledger cannot tell, `PUSH_LEDGER_IF_DOWN` decides. When it can never work (wrong password,
+    missing rights, a node of a cluster), nothing goes out whatever that setting says: each request is
+    ``misconfigured``. Each kind of failure is logged once, and at the end the number of requests affected.
     """
 
     def __init__(self, server: LedgerServer, settings: Settings, invocation: Invocation) -> None:
-        """Claim nothing yet; `Ledger.claims` makes one.
+        """Claim nothing yet; see `Ledger.claims`.
 
         Args:
             server: Keeps the records.
             settings: What to do when the ledger cannot tell, and with an unknown outcome.
-            invocation: Until when its requests may be under way.
+            invocation: Its deadline bounds the claims.
         """
         self._server = server
         self._sends_without = settings.ledger_if_down is IfDown.SEND
@@ -110,24 +110,24 @@ class Claims:
         self._sends_late = settings.late is Late.SEND
         self._invocation = invocation
         self._unrecorded: list[tuple[Any, ...]] = []
-        self._untold = 0
+        self._undecided = 0
         self._failures: dict[str, None] = {}  # a set that keeps its order
 
     def claim(self, requests: Sequence[PushRequest]) -> list[Claim | Outcome]:
-        """Ask for the right to send requests, all in one trip; never raises.
+        """Claim the right to send requests, all in one trip; never raises.
 
         Args:
-            requests: The requests. One whose validity has ended takes over no unknown outcome, unless late
-                ones are sent, too.
+            requests: The requests. One whose validity has ended does not take over an unknown outcome, unless
+                late requests are sent, too.
 
         Returns:
             For each request one of two:
 
-            * the claim: send the request, then settle it. Where the ledger could not tell, the claim may not
-              exist; what became of the request is recorded even so, as soon as that is possible;
-            * the outcome that stands for sending: that of the first time, ``throttled`` while another
+            * the claim: send the request, then settle the claim. If the ledger could not tell, the claim may
+              not exist; the outcome is recorded nevertheless, as soon as possible;
+            * an outcome in place of sending: the recorded one, ``throttled`` while another
               invocation sends it (``InProgress``) or while the ledger is down and `PUSH_LEDGER_IF_DOWN` is
-              ``fail``, ``refused`` if another message was sent under its ids (``IdReused``),
+              ``fail``, ``refused`` if another message was sent with these ids (``IdReused``),
               ``misconfigured`` if the ledger can never work.
         """
         time_left = self._invocation.time_left
@@ -138,7 +138,7 @@ class Claims:
             Claim(request=request, owner=f"{token}-{index}", deadline=deadline)
             for index, request in enumerate(requests)
         ]
-        answers = self._ask(
+        replies = self._ask(
             [
                 _call(
                     claim,
@@ -151,17 +151,17 @@ class Claims:
                 for claim in claims
             ]
         )
-        # One record that can never be written is enough: the server is not the one that is meant.
-        permanent = next((each for each in answers if isinstance(each, Failure) and each.is_permanent), None)
+        # One permanent failure is enough: this is not the server that was meant.
+        permanent = next((each for each in replies if isinstance(each, Failure) and each.is_permanent), None)
         results = [
-            self._result(claim, permanent or answer) for claim, answer in zip(claims, answers, strict=True)
+            self._result(claim, permanent or reply) for claim, reply in zip(claims, replies, strict=True)
         ]
-        # A claim that is not used must not end as `unknown`. Where there was no answer it may exist.
+        # An unused claim must not end as `unknown`; it may exist although no reply came.
         self.settle(
             [
                 (claim, result)
-                for claim, answer, result in zip(claims, answers, results, strict=True)
-                if isinstance(result, Outcome) and _may_exist(answer)
+                for claim, reply, result in zip(claims, replies, results, strict=True)
+                if isinstance(result, Outcome) and _may_exist(reply)
             ]
         )
         return results
@@ -169,42 +169,40 @@ class Claims:
     def settle(self, settled: Iterable[tuple[Claim, Outcome]]) -> None:
         """Record what became of claimed requests, all in one trip; never raises.
 
-        ``accepted`` and ``unknown`` are kept, any other outcome gives the claim back: what was unknown before
-        the claim is so again. What cannot be recorded
-        now is tried again with the next outcomes. Another invocation that has taken the request over
-        meanwhile keeps its claim, and its outcome stays, unless this push was accepted.
+        ``accepted`` and ``unknown`` are kept. Any other outcome releases the claim: what was unknown before
+        it is unknown again. What cannot be recorded now is tried again with the next outcomes. If another
+        invocation has taken the request over in the meantime, its claim or outcome stays, unless this push
+        was accepted.
         """
         self._unrecorded += _settlements(settled)
         self._record()
 
     def conclude(self, settled: Iterable[tuple[Claim, Outcome]] = ()) -> None:
-        """Settle the last requests and log what the ledger failed for; never raises.
+        """Settle the last requests and log which ones the ledger failed for; never raises.
 
-        A server that was down a moment ago is asked once more. When that fails as well, claims that exist
-        stay, and count as ``unknown`` past their deadline.
+        A server that was down a moment ago is tried once more. If that fails, too, existing claims stay and
+        count as ``unknown`` past their deadline.
         """
         self._unrecorded += _settlements(settled)
         self._record(despite_pause=True)
         reasons = ", ".join(self._failures)
-        if self._untold:
+        if self._undecided:
             text = (
                 "the ledger failed for %d requests (%s): they were sent without it, and may be sent twice"
                 if self._sends_without
                 else "the ledger failed for %d requests (%s): they wait for it"
             )
-            self._log(logging.ERROR, text, self._untold, reasons)
+            self._log(logging.ERROR, text, self._undecided, reasons)
         if self._unrecorded:
             text = "the ledger failed (%s): %d outcomes are not recorded, and may end as unknown"
             self._log(logging.ERROR, text, reasons, len(self._unrecorded))
 
     def _record(self, *, despite_pause: bool = False) -> None:
-        """Record what waits for it, as far as the server answers."""
+        """Record the outcomes that are waiting, until the server fails."""
         while self._unrecorded:
             calls = self._unrecorded[:CALLS_A_TRIP]
-            answers = self._ask(calls, despite_pause=despite_pause)
-            failed = [
-                call for call, answer in zip(calls, answers, strict=True) if isinstance(answer, Failure)
-            ]
+            replies = self._ask(calls, despite_pause=despite_pause)
+            failed = [call for call, reply in zip(calls, replies, strict=True) if isinstance(reply, Failure)]
             self._unrecorded[:CALLS_A_TRIP] = failed
             if failed:
                 return
@@ -212,35 +210,35 @@ class Claims:
     def _ask(
         self, calls: Sequence[tuple[Any, ...]], *, despite_pause: bool = False
     ) -> list[list[str] | Failure]:
-        """Ask the server, and log each kind of failure when it is met first."""
-        answers = self._server.ask(calls, despite_pause=despite_pause, retry_until=self._invocation.deadline)
-        for answer in answers:
-            if not isinstance(answer, Failure) or answer.reason in self._failures:
+        """Call the server, and log each kind of failure the first time."""
+        replies = self._server.ask(calls, despite_pause=despite_pause, retry_until=self._invocation.deadline)
+        for reply in replies:
+            if not isinstance(reply, Failure) or reply.reason in self._failures:
                 continue
-            self._failures[answer.reason] = None
-            if answer.is_permanent:
-                text = "the ledger can never work as it is set up, nothing is sent: %s"
-                self._log(logging.ERROR, text, answer.reason)
+            self._failures[reply.reason] = None
+            if reply.is_permanent:
+                text = "the ledger cannot work as it is configured, nothing is sent: %s"
+                self._log(logging.ERROR, text, reply.reason)
             else:
-                self._log(logging.WARNING, "the ledger failed: %s", answer.reason)
-        return answers
+                self._log(logging.WARNING, "the ledger failed: %s", reply.reason)
+        return replies
 
-    def _result(self, claim: Claim, answer: list[str] | Failure) -> Claim | Outcome:
-        """Return what an answer to a claim means."""
+    def _result(self, claim: Claim, reply: list[str] | Failure) -> Claim | Outcome:
+        """Return what the reply to a claim means."""
         request = claim.request
-        match answer:
+        match reply:
             case Failure(is_permanent=True):
-                text = f"the ledger: {answer.reason}"
+                text = f"the ledger: {reply.reason}"
                 return _not_sent(request, MISCONFIGURED, LEDGER_MISCONFIGURED, text, unconfirmed=True)
             case Failure():
-                self._untold += 1
+                self._undecided += 1
                 return self._without(claim, "LedgerDown")
             case ["reclaimed"]:
                 self._log(logging.WARNING, "sent again after an unknown outcome", request=request)
                 return replace(claim, may_have_arrived=True)
             case ["claimed"]:
                 return claim
-        outcome = _outcome_of(request, answer)
+        outcome = _outcome_of(request, reply)
         if outcome is None:
             text = "the ledger holds a record that this version cannot read: %s"
             then = "it is sent, and may be sent twice" if self._sends_without else "it waits"
@@ -249,7 +247,7 @@ class Claims:
         return outcome
 
     def _without(self, claim: Claim, code: str) -> Claim | Outcome:
-        """Return what `PUSH_LEDGER_IF_DOWN` says, where nobody can tell whether a request was sent before."""
+        """Return what `PUSH_LEDGER_IF_DOWN` demands when the ledger cannot tell."""
         if self._sends_without:
             return replace(claim, unconfirmed=True)
         text = "the ledger cannot tell whether it was sent before"
@@ -259,7 +257,7 @@ class Claims:
         extra: dict[str, Any] = {"request_id": self._invocation.request_id}
         if request:
             extra["message_ids"] = ids_for_log(request.targets)
-        with suppress(Exception):  # of a handler of the log: it must not end what others send
+        with suppress(Exception):  # a log handler that raises must not stop other requests
             logger.log(level, text, *values, extra=extra)
 
 
@@ -273,10 +271,10 @@ class _Record(BaseModel):
     attempts: int = 1
 
 
-def _outcome_of(request: PushRequest, answer: list[str]) -> Outcome | None:
-    """Return the outcome that a record stands for; None if it cannot be read."""
+def _outcome_of(request: PushRequest, reply: list[str]) -> Outcome | None:
+    """Return the outcome in a record; None if it cannot be read."""
     try:
-        match answer:
+        match reply:
             case ["busy", _]:
                 text = "another invocation is sending it; safe to ask again"
                 return _not_sent(request, THROTTLED, "InProgress", text, retry_after=1.0, unconfirmed=True)
@@ -296,7 +294,7 @@ def _outcome_of(request: PushRequest, answer: list[str]) -> Outcome | None:
             case ["settled", state, text]:
                 record = _Record.model_validate_json(text).model_dump()
                 return Outcome(kind=OutcomeKind(state), targets=request.targets, **record)
-    except (ValueError, OverflowError, OSError):  # cut, or of a moment that no calendar has
+    except (ValueError, OverflowError, OSError):  # truncated, or with an impossible time
         pass
     return None
 
@@ -304,7 +302,7 @@ def _outcome_of(request: PushRequest, answer: list[str]) -> Outcome | None:
 def _reuse(request: PushRequest, moment: datetime) -> str:
     first, *others = ids_for_log(request.targets)
     ids = f"message id {first}" + (f" (and {len(others)} more)" if others else "")
-    return f"another message was sent under {ids} at {moment.isoformat()}; give this one an id of its own"
+    return f"another message was sent with {ids} at {moment.isoformat()}; give this one an id of its own"
 
 
 def _not_sent(
@@ -326,15 +324,15 @@ def _not_sent(
     )
 
 
-def _may_exist(answer: list[str] | Failure) -> bool:
-    """Say whether a claim may exist after an answer."""
-    if isinstance(answer, Failure):
-        return answer.is_asked and not answer.is_permanent
-    return answer[0] in {"claimed", "reclaimed"}
+def _may_exist(reply: list[str] | Failure) -> bool:
+    """Return whether the claim may exist after this reply."""
+    if isinstance(reply, Failure):
+        return reply.is_asked and not reply.is_permanent
+    return reply[0] in {"claimed", "reclaimed"}
 
 
 def _settlements(settled: Iterable[tuple[Claim, Outcome]]) -> list[tuple[Any, ...]]:
-    """Return the calls that record outcomes, or give claims back."""
+    """Return the calls that record outcomes or release claims."""
     return [
         _call(
             claim,
@@ -355,7 +353,7 @@ def _call(claim: Claim, action: str, *arguments: Any) -> tuple[Any, ...]:
 
 
 def _identity(request: PushRequest) -> str:
-    """Return what makes a request the same one: as an earlier version did where there is no tenant."""
+    """Return what identifies a request; without a tenant it is the same as in earlier versions."""
     parameters = request.parameters
     identity = [parameters.get("AppId"), parameters.get("WorkspaceId"), sorted(request.targets.items())]
     if tenant := parameters.get("TenantId"):

@@ -1,7 +1,7 @@
 """The ledger: what has been sent already, in a Redis or Tair that all functions and instances share.
 
-Requests are claimed in it before they are sent (`claims`), and Idempotency-Keys compared; what a server
-cannot tell is decided by `PUSH_LEDGER_IF_DOWN`.
+Requests are claimed in it before they are sent (`claims`), and Idempotency-Keys compared. When the server
+cannot tell, `PUSH_LEDGER_IF_DOWN` decides.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ __all__ = ["Comparison", "Ledger"]
 logger = logging.getLogger(__name__)
 
 Comparison = Literal["new", "same", "other", "unknown"]
-"""Of an Idempotency-Key: new, known with the same body or with another one; unknown if nobody can tell and
-nothing may be sent."""
+"""Whether an Idempotency-Key is new, or was used with the same or another body; unknown if the ledger cannot
+tell and nothing may be sent."""
 
 PROBE_SECONDS = 10
-"""How long the record of a health check is kept, should it not be deleted."""
+"""Lifetime of the record of a health check, in case it is not deleted."""
 
 
 class Ledger:
     """Records of what was sent, shared by all functions and instances that name the same server.
 
-    Safe under threads and after a fork; keeps connections, and no decision.
+    Safe under threads and after a fork. It keeps connections, but no state.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Open nothing yet.
+        """Create a ledger; connections open at the first call.
 
         Args:
             settings: `PUSH_LEDGER_URL`, and what to do when the ledger cannot tell.
@@ -49,26 +49,26 @@ class Ledger:
         self._server = LedgerServer(settings)
 
     def claims(self, invocation: Invocation) -> Claims:
-        """Return where an invocation claims its requests."""
+        """Return the claims of an invocation, none so far."""
         return Claims(self._server, self._settings, invocation)
 
     def compare(self, key: str, fingerprint: str) -> Comparison:
-        """Say whether an Idempotency-Key is new or known, and with which body; remember it for a day.
+        """Return whether an Idempotency-Key is new or was used, and remember it for a day.
 
-        A ledger that cannot tell says what `PUSH_LEDGER_IF_DOWN` does: ``same``, that is nothing against the
-        key, or ``unknown``.
+        If the ledger cannot tell, the result depends on `PUSH_LEDGER_IF_DOWN`: ``same`` lets the pushes go
+        out, ``unknown`` holds them back.
 
         Args:
-            key: The caller's key, with the sender before it: others may use the same one.
-            fingerprint: Of the body that came with it, without spaces.
+            key: The key, prefixed with its sender: two senders may use the same one.
+            fingerprint: Hash of the body that came with the key, without spaces.
 
         Raises:
-            Misconfigured: the ledger can never work as it is set up.
+            Misconfigured: the ledger cannot work as it is configured.
         """
         seconds = SHORTEST_KEPT_SECONDS
         name, token = record_key("key", key), os.urandom(8).hex()
-        (answer,) = self._server.ask([(name, "claim", token, seconds, fingerprint, seconds * 1000, "")])
-        match answer:
+        (reply,) = self._server.ask([(name, "claim", token, seconds, fingerprint, seconds * 1000, "")])
+        match reply:
             case ["claimed"]:
                 return "new"
             case ["busy", known]:
@@ -78,30 +78,32 @@ class Ledger:
             case ["settled", *_]:
                 return "same"
             case Failure(is_permanent=True):
-                _cry("the ledger can never work as it is set up, nothing is sent: %s", answer.reason)
-                raise Misconfigured(f"the ledger: {answer.reason}", setting="PUSH_LEDGER_URL")
+                _log_error("the ledger cannot work as it is configured, nothing is sent: %s", reply.reason)
+                raise Misconfigured(f"the ledger: {reply.reason}", setting="PUSH_LEDGER_URL")
             case Failure():
                 text = "the ledger failed for an Idempotency-Key (%s): %s"
-                why = answer.reason
+                why = reply.reason
             case _:
                 text = "the ledger holds a record of an Idempotency-Key that %s cannot read: %s"
                 why = "this version"
         sends = self._settings.ledger_if_down is IfDown.SEND
-        _cry(text, why, "its pushes are sent without comparing it" if sends else "its pushes wait")
+        _log_error(text, why, "its pushes are sent without the comparison" if sends else "its pushes wait")
         return "same" if sends else "unknown"
 
     def forget(self, key: str) -> None:
         """Forget an Idempotency-Key under which nothing was sent; never raises."""
-        (answer,) = self._server.ask([(record_key("key", key), "forget", "")], despite_pause=True)
-        if isinstance(answer, Failure):
-            text = "the ledger failed (%s): an Idempotency-Key stays known for a day, though nothing was sent"
-            _cry(text, answer.reason)
+        (reply,) = self._server.ask([(record_key("key", key), "forget", "")], despite_pause=True)
+        if isinstance(reply, Failure):
+            text = (
+                "the ledger failed (%s): an Idempotency-Key stays in use for a day, although nothing was sent"
+            )
+            _log_error(text, reply.reason)
 
     def health(self) -> Failure | None:
         """Write and delete a record; never raises.
 
         Returns:
-            What is wrong: for now, or permanently. None if the ledger works.
+            The failure, which passes or is permanent; None if the ledger works.
         """
         name, token = record_key("health", os.urandom(8).hex()), os.urandom(8).hex()
         calls = [
@@ -109,8 +111,8 @@ class Ledger:
             (name, "settle", token, PROBE_SECONDS, "-", ACCEPTED.value, "{}"),
             (name, "forget", token),
         ]
-        answers = self._server.ask(calls, despite_pause=True)
-        failures = [answer for answer in answers if isinstance(answer, Failure)]
+        replies = self._server.ask(calls, despite_pause=True)
+        failures = [reply for reply in replies if isinstance(reply, Failure)]
         return max(failures, key=lambda failure: failure.is_permanent, default=None)
 
     def close(self) -> None:
@@ -118,6 +120,6 @@ class Ledger:
         self._server.close()
 
 
-def _cry(text: str, *values: object) -> None:
-    with suppress(Exception):  # of a handler of the log: it is no failure of the ledger
+def _log_error(text: str, *values: object) -> None:
+    with suppress(Exception):  # a log handler that raises is no failure of the ledger
         logger.error(text, *values)

@@ -1,9 +1,9 @@
-"""The Redis or Tair of the ledger: calls of its script enter, many in one trip, and what came of each leaves.
+"""The Redis or Tair of the ledger: calls of its script enter, many in one trip; the reply to each leaves.
 
-Nothing is raised: a `Failure` stands for what was not done. Outages (timeouts, no memory, a failover) pass;
+Nothing is raised: a `Failure` takes the place of a reply. Outages (timeouts, no memory, a failover) pass;
 permanent failures (a wrong password, missing rights, a node of a cluster) last until somebody acts. A trip
-that fails is made again on a new connection, and ends no other one; only a server that cannot be reached, or
-fails trip after trip, is left alone for a while.
+that fails is repeated on a new connection and does not affect others; only a server that cannot be reached,
+or fails trip after trip, is left alone for a while.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ __all__ = ["Failure", "LedgerServer", "record_key"]
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 1.0
-"""For a connection and for an answer; a ledger that is slower than the push is of no use."""
+"""For a connection and for a reply; a ledger that is slower than the push is of no use."""
 CONNECTIONS = 16
 """Most connections of an instance."""
 WAIT_SECONDS = 2 * TIMEOUT_SECONDS
-"""How long a thread waits for one where all are in use."""
+"""How long a thread waits for a connection when all are in use."""
 IDLE_LIMIT_SECONDS = 10.0
-"""A connection idle for longer is opened anew: a flow that a proxy forgot in silence takes `TIMEOUT_SECONDS`
-to be noticed."""
+"""A connection that was idle for longer is reopened: it takes `TIMEOUT_SECONDS` to notice that a proxy has
+silently dropped it."""
 FAILED_TRIPS = 2
-"""After so many in a row, the first of them made twice, the server counts as down; after one that got no
-connection in both attempts, too."""
+"""Failed trips in a row after which the server counts as down; the first of them is made twice. One trip is
+enough if neither attempt got a connection."""
 PAUSE_SECONDS = 2.0
-"""How long a server that is down is not asked again: a batch must not wait for each block."""
+"""How long a server that is down is left alone: a batch must not wait for it with each block."""
 
 SCRIPT = Path(__file__).with_name("ledger.lua").read_text("utf-8")
 SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -55,12 +55,12 @@ SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a call was not done, or may not have been.
+    """Why a call was not, or may not have been, carried out.
 
     Attributes:
-        reason: In a few words, without secret, host and user.
-        is_permanent: It lasts until settings, rights or server are changed.
-        is_asked: Whether the server was asked; if so, the call may have been done and its answer lost.
+        reason: In a few words, without secrets, host or user.
+        is_permanent: It lasts until settings, rights or the server change.
+        is_asked: Whether the server was called; if so, the call may have been carried out and its reply lost.
     """
 
     reason: str
@@ -69,16 +69,16 @@ class Failure:
 
 
 def record_key(kind: str, identity: str) -> str:
-    """Return the key of a record: only a hash of what it stands for leaves the function."""
+    """Return the key of a record; it holds only a hash of the identity."""
     digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
     return f"mpaas-push:{kind}:{digest[:32]}"
 
 
 class LedgerServer:
-    """Bounded connections to the server. Safe under threads, made anew after a fork; keeps no decision."""
+    """A bounded pool of connections to the server. Thread-safe; reconnects after a fork."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open nothing yet.
+        """Create a pool; connections open at the first call.
 
         Args:
             settings: `PUSH_LEDGER_URL` and the CA bundle.
@@ -90,11 +90,11 @@ class LedgerServer:
             max_connections=CONNECTIONS,
             timeout=WAIT_SECONDS,
             decode_responses=True,
-            encoding_errors="replace",  # a record that was cut anywhere must not harm its neighbours
-            protocol=2,  # the other one begins with a command that older servers and proxies do not know
+            encoding_errors="replace",  # a truncated record must not affect its neighbours
+            protocol=2,  # version 3 begins with a command that older servers and proxies do not know
             socket_connect_timeout=TIMEOUT_SECONDS,
             socket_timeout=TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),  # `ask` makes a trip again
+            retry=Retry(NoBackoff(), 0),  # `ask` repeats a trip itself
             **(trust if url.startswith("rediss:") else {}),
         )
         self._redis = redis.Redis.from_pool(self._connections)
@@ -112,16 +112,16 @@ class LedgerServer:
     ) -> list[list[str] | Failure]:
         """Call the script many times in one trip; never raises.
 
-        A trip that fails is made once more, on a new connection, unless the one before it failed too: a call
-        that is made twice comes to the same, since a claim knows its owner.
+        A trip that fails is repeated once, on a new connection, unless the previous one failed, too. That is
+        safe: a claim knows its owner, so a repeated call has the same result.
 
         Args:
-            calls: For each its key and arguments (see `ledger.lua`).
-            despite_pause: Ask also a server that was found to be down less than `PAUSE_SECONDS` ago.
-            retry_until: After it no trip is made a second time, on the clock of `time.monotonic`.
+            calls: The key and arguments of each (see `ledger.lua`).
+            despite_pause: Also try a server that was found to be down less than `PAUSE_SECONDS` ago.
+            retry_until: No trip is repeated after this time, on the clock of `time.monotonic`.
 
         Returns:
-            For each call what the script returned, or why it was not called.
+            The reply of the script to each call, or why there is none.
         """
         if not calls:
             return []
@@ -133,15 +133,15 @@ class LedgerServer:
                 with self._connections.lent() as connection:
                     is_asked = True
                     replies = _trip(connection, calls)
-            except _AllInUse:  # nothing is known of the server
+            except _AllInUse:  # says nothing about the server
                 return [Failure(reason="AllConnectionsInUse", is_asked=is_asked)] * len(calls)
             except (exceptions.RedisError, OSError, ValueError) as error:  # ValueError: not Redis
-                failure = replace(_failure(error, is_answer=False), is_asked=is_asked)
+                failure = replace(_failure(error, is_reply=False), is_asked=is_asked)
             else:
                 self._failed_trips, self._asked_again_at = 0, -math.inf
                 self._warn_of_eviction()
                 return [
-                    _failure(reply, is_answer=True) if isinstance(reply, Exception) else reply
+                    _failure(reply, is_reply=True) if isinstance(reply, Exception) else reply
                     for reply in replies
                 ]
             if failure.is_permanent or time.monotonic() >= retry_until:
@@ -156,16 +156,16 @@ class LedgerServer:
         self._redis.close()
 
     def _warn_of_eviction(self) -> None:
-        """Read once whether the server may drop records before their time."""
+        """Check once whether the server may evict records, and warn if so."""
         if self._is_policy_read:
             return
         self._is_policy_read = True
         try:
             policy = self._redis.info("memory").get("maxmemory_policy", "noeviction")
         except (exceptions.RedisError, OSError, ValueError):
-            return  # not allowed, or not told
+            return  # not allowed, or not disclosed
         if policy != "noeviction":
-            with suppress(Exception):  # of a handler of the log: it is not the push's failure
+            with suppress(Exception):  # a log handler that raises must not fail the push
                 logger.warning(
                     "the ledger's server drops records when its memory is full (maxmemory-policy %s), and"
                     " their pushes may be sent twice: set it to noeviction",
@@ -178,16 +178,14 @@ class _AllInUse(exceptions.ConnectionError):
 
 
 class _Connections(redis.BlockingConnectionPool):
-    """Connections of which none is used again that may have met what another one failed of, or that was idle
-    for so long that something on its way may have forgotten it.
-    """
+    """A pool that reopens connections which were idle for too long, or were idle when another one failed."""
 
     _generation = 0
-    """Raised by each failure."""
+    """Incremented by each failure."""
 
     @contextmanager
     def lent(self) -> Iterator[Any]:
-        """Lend a connection; one that fails is closed, and those that are idle by then are not used again.
+        """Lend a connection. If it fails, it is closed, and so are all idle ones before their next use.
 
         Raises:
             _AllInUse: none came free in time.
@@ -203,7 +201,7 @@ class _Connections(redis.BlockingConnectionPool):
         try:
             yield connection
         except BaseException:
-            connection.disconnect()  # what it still has to say is about this trip
+            connection.disconnect()  # what it may still deliver belongs to this trip
             self._generation += 1
             raise
         finally:
@@ -214,7 +212,7 @@ class _Connections(redis.BlockingConnectionPool):
     def _connected(self) -> Any:
         pool: Any = self
         connection = pool.get_connection()
-        # Wall time: the monotonic clock of a frozen instance may stand still.
+        # Wall time: the monotonic clock of a frozen instance may not advance.
         idle_seconds = abs(time.time() - getattr(connection, "idle_since", time.time()))
         generation = getattr(connection, "generation", self._generation)
         if idle_seconds > IDLE_LIMIT_SECONDS or generation != self._generation:
@@ -228,9 +226,9 @@ class _Connections(redis.BlockingConnectionPool):
 
 
 def _trip(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
-    """Return the reply to each call, errors among them. The script is sent where it is not known."""
+    """Return the reply to each call, errors among them. The script is sent to nodes that do not know it."""
     replies: list[Any] = [exceptions.NoScriptError()] * len(calls)
-    for spelled_out in (0, 1, len(calls)):  # each node behind a proxy learns the script for itself
+    for spelled_out in (0, 1, len(calls)):  # each node behind a proxy has its own scripts
         open_calls = [index for index, reply in enumerate(replies) if _is_unknown_script(reply)]
         commands = [
             (*(("EVAL", SCRIPT) if number < spelled_out else ("EVALSHA", SHA)), 1, *calls[index])
@@ -238,15 +236,15 @@ def _trip(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
         ]
         if not commands:
             break
-        for index, answer in zip(open_calls, _exchange(connection, commands), strict=True):
-            if isinstance(answer, exceptions.ReadOnlyError):
-                raise answer  # after a failover: a new connection leads to the new master
-            replies[index] = answer
+        for index, reply in zip(open_calls, _exchange(connection, commands), strict=True):
+            if isinstance(reply, exceptions.ReadOnlyError):
+                raise reply  # after a failover: a new connection leads to the new master
+            replies[index] = reply
     return replies
 
 
 def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
-    """Send commands in one piece and return the reply to each, errors among them."""
+    """Send commands at once and return the reply to each, errors among them."""
     replies: list[Any] = []
     connection.send_packed_command(connection.pack_commands(commands))
     for _ in commands:
@@ -286,20 +284,20 @@ _PERMANENT: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     ((), r"\bDENIED\b|(?i:illegal address|whitelist)", _NETWORK),
     ((), r"(?i:unknown command|not support|bad lua script)", _COMMANDS),
 )
-"""Classes of errors, their words (a script's error quotes another one), and what they mean."""
+"""Classes of errors, words in their texts (a script's error quotes another one), and what they mean."""
 _OUTAGE = re.compile(r"\b(LOADING|BUSY|OOM|READONLY|MASTERDOWN|TRYAGAIN|CLUSTERDOWN|MISCONF|NOREPLICAS)\b")
 
 
-def _failure(error: Exception, *, is_answer: bool) -> Failure:
-    """Say what an error means. Its text may name user and host, so only what is known of it is shown.
+def _failure(error: Exception, *, is_reply: bool) -> Failure:
+    """Return what an error means. Its text may name user and host, so only known words of it are shown.
 
     Args:
-        error: What was raised or answered.
-        is_answer: The server gave it as an answer to a call, on a connection that works.
+        error: What was raised, or returned as a reply.
+        is_reply: It is the reply to a call, on a connection that works.
     """
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return Failure(reason=_CERTIFICATE, is_permanent=True)
-    # The client takes the code out of the texts that it knows.
+    # The client removes the code from texts that it knows.
     code = getattr(error, "status_code", None) or ""
     words = f"{code} {error}" if isinstance(error, exceptions.ResponseError) else ""
     outage = _OUTAGE.search(words)
@@ -307,7 +305,7 @@ def _failure(error: Exception, *, is_answer: bool) -> Failure:
         for classes, pattern, meaning in _PERMANENT:
             if isinstance(error, classes) or re.search(pattern, words):
                 return Failure(reason=meaning, is_permanent=True)
-        if words and not is_answer:
+        if words and not is_reply:
             return Failure(reason=_CONNECTION, is_permanent=True)
     return Failure(reason=outage[0] if outage else type(error).__name__)
 
