@@ -13,7 +13,7 @@ from mpaas_push.campaign.errors import (
     UnknownCampaign,
 )
 from mpaas_push.campaign.function import CampaignTools
-from mpaas_push.campaign.model import MAX_PACE, Campaign, with_date
+from mpaas_push.campaign.model import Campaign, PaceChange, with_date
 from mpaas_push.campaign.preview import preview
 from mpaas_push.functions import InvocationRefused
 from mpaas_push.triggers.http import Response
@@ -53,9 +53,10 @@ def pause(campaign_id: str, context: object) -> Response[str]:
     return _json(200, _tools(context).controls.pause(campaign_id).as_json())
 
 
-def resume(campaign_id: str, context: object) -> Response[str]:
-    """Go on with what is left of a campaign."""
-    return _json(200, _tools(context).controls.resume(campaign_id).as_json())
+def resume(campaign_id: str, context: object, *, document: Any) -> Response[str]:
+    """Go on with what is left of a campaign, at another pace if the body names one."""
+    change = PaceChange.parse(document) if document != {} else None
+    return _json(200, _tools(context).controls.resume(campaign_id, change).as_json())
 
 
 def cancel(campaign_id: str, context: object) -> Response[str]:
@@ -65,31 +66,26 @@ def cancel(campaign_id: str, context: object) -> Response[str]:
 
 def change(campaign_id: str, context: object, *, document: Any) -> Response[str]:
     """Give a campaign another pace."""
-    if not isinstance(document, dict) or document.keys() != {"pace"}:
-        raise Problem(422, "refused", 'a campaign\'s pace is all that can change: {"pace": 500}')
-    pace = document["pace"]
-    if pace is not None and (type(pace) is not int or not 1 <= pace <= MAX_PACE):
-        fault = {"field": "pace", "message": f"must be a whole number from 1 to {MAX_PACE}, or null"}
-        raise Problem(422, "refused", "the pace cannot be used", errors=[fault])
-    return _json(200, _tools(context).controls.change_pace(campaign_id, pace).as_json())
+    change = PaceChange.parse(document)
+    return _json(200, _tools(context).controls.change_pace(campaign_id, change).as_json())
 
 
 def problem_of(error: Exception) -> Problem:
     """Return the problem that an error of campaigns is."""
     if isinstance(error, InvalidCampaign):
         faults = [fault.as_json() for fault in error.faults[:MOST_FAULTS]]
-        return Problem(422, "refused", "the campaign cannot be started, see errors", errors=faults)
+        return Problem(422, "invalid-campaign", "nothing was started or changed: see errors", errors=faults)
     if isinstance(error, CampaignConflict):
         return Problem(409, "campaign-conflict", str(error))
     if isinstance(error, UnknownCampaign):
-        return Problem(404, "not-found", str(error))
+        return Problem(404, "unknown-campaign", str(error))
     for_good = (isinstance(error, StoreUnavailable) and error.is_permanent) or (
         isinstance(error, InvocationRefused) and not error.may_be_tried_again
     )
     if for_good:
         return Problem(500, "misconfigured", str(error))
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return Problem(503, "throttled", f"{error}; safe to send again", headers=headers)
+    return Problem(503, "unavailable", f"{error}; safe to send again", headers=headers)
 
 
 def _tools(context: object) -> CampaignTools:

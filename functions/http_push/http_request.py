@@ -28,6 +28,10 @@ __all__ = [
 ]
 
 KEY_LENGTH = 255
+_JSON = ("application/json",)
+_YAML = ("application/yaml", "application/x-yaml", "text/yaml")
+_DOCUMENT = (*_JSON, *_YAML)
+"""Media types of a campaign; problems name the first two."""
 _QUERY = ("dryRun",)
 _SHOWN = 80
 """Longest quote of a name or header of the caller, in characters."""
@@ -73,30 +77,21 @@ def prefers_async(event: HttpEvent) -> bool:
     return "respond-async" in {each.strip().lower() for each in named}
 
 
-def json_of(event: HttpEvent, settings: Settings) -> Any:
+def json_of(
+    event: HttpEvent, settings: Settings, *, example: str = 'one message or {"messages": [...]}'
+) -> Any:
     """Read the body as JSON.
+
+    Args:
+        event: The request.
+        settings: Limits.
+        example: What to send, for a body that is empty.
 
     Raises:
         Problem: 415 for another media type, charset or encoding; 413 for a body that is too long or holds too
             many messages; 400 for what is not JSON in UTF-8.
     """
-    body = event.body_bytes
-    if not body:
-        raise Problem(400, "not-json", 'the body is empty: send one message or {"messages": [...]}')
-    _check_media_type(event)
-    if len(body) > settings.max_body:
-        raise Problem(
-            413,
-            "too-large",
-            f"the body has {len(body)} bytes, {settings.max_body} are allowed (PUSH_MAX_BODY_BYTES): "
-            "send the messages in several requests",
-        )
-    try:
-        payload = read_json(body)
-    except PushError as error:
-        raise Problem(400, "not-json", str(error)) from None
-    _check_count("messages", len(payloads_of(payload)), settings.max_messages, "PUSH_MAX_MESSAGES")
-    return payload
+    return _json_of(_body_of(event, settings, _JSON, example), settings)
 
 
 def document_of(event: HttpEvent, settings: Settings) -> Any:
@@ -106,12 +101,12 @@ def document_of(event: HttpEvent, settings: Settings) -> Any:
         Problem: as in `json_of`.
         InvalidCampaign: the YAML cannot be read.
     """
-    media_type = (event.headers.get("content-type") or "").partition(";")[0].strip().lower()
-    if media_type not in {"application/yaml", "application/x-yaml", "text/yaml"}:
-        return json_of(event, settings)
+    body = _body_of(event, settings, _DOCUMENT, "a campaign")
+    if _media_type(event) not in _YAML:
+        return _json_of(body, settings)
     from mpaas_push.campaign.model import read_document
 
-    return read_document(event.body_bytes[: settings.max_body])
+    return read_document(body)
 
 
 def tasks_of(payload: Any, settings: Settings, scope: str) -> list[PushTask]:
@@ -159,18 +154,45 @@ def _check_count(what: str, count: int, limit: int, setting: str) -> None:
         )
 
 
-def _check_media_type(event: HttpEvent) -> None:
+def _body_of(event: HttpEvent, settings: Settings, allowed: Sequence[str], example: str) -> bytes:
+    body = event.body_bytes
+    if not body:
+        raise Problem(400, "not-json", f"the body is empty: send {example}")
+    _check_media_type(event, allowed)
+    if len(body) > settings.max_body:
+        raise Problem(
+            413,
+            "too-large",
+            f"the body has {len(body)} bytes, {settings.max_body} are allowed (PUSH_MAX_BODY_BYTES): "
+            "send the messages in several requests",
+        )
+    return body
+
+
+def _json_of(body: bytes, settings: Settings) -> Any:
+    try:
+        payload = read_json(body)
+    except PushError as error:
+        raise Problem(400, "not-json", str(error)) from None
+    _check_count("messages", len(payloads_of(payload)), settings.max_messages, "PUSH_MAX_MESSAGES")
+    return payload
+
+
+def _media_type(event: HttpEvent) -> str:
+    return (event.headers.get("content-type") or "").partition(";")[0].strip().lower()
+
+
+def _check_media_type(event: HttpEvent, allowed: Sequence[str]) -> None:
     encoding = (event.headers.get("content-encoding") or "identity").strip().lower()
     if encoding != "identity":
         detail = f"Content-Encoding {_shown(encoding)} is not supported: send the body as it is"
         raise Problem(415, "media-type", detail)
-    given = event.headers.get("content-type")
-    if not given:
-        raise Problem(415, "media-type", "a body needs the header Content-Type: application/json")
-    media_type, *parameters = (part.strip() for part in given.split(";"))
-    if media_type.lower() != "application/json" and not media_type.lower().endswith("+json"):
-        raise Problem(415, "media-type", f"the body must be application/json, not {_shown(media_type)}")
-    for parameter in parameters:
+    media_type, named = _media_type(event), " or ".join(allowed[:2])
+    if not media_type:
+        raise Problem(415, "media-type", f"a body needs the header Content-Type: {named}")
+    if media_type not in allowed and not media_type.endswith("+json"):
+        raise Problem(415, "media-type", f"the body must be {named}, not {_shown(media_type)}")
+    for parameter in event.headers["content-type"].split(";")[1:]:
         name, _, value = parameter.partition("=")
         charset = value.strip().strip("\"'").lower()
         if name.strip().lower() == "charset" and charset not in {"utf-8", "utf8"}:

@@ -151,7 +151,8 @@ def show_campaign(campaign_id: str) -> Response[str]:
 @app.patch("/v1/campaigns/<campaign_id>")
 def change_campaign(campaign_id: str) -> Response[str]:
     """Give a campaign another pace."""
-    document = http_request.json_of(app.current_event, shared_client().settings)
+    event = app.current_event
+    document = http_request.json_of(event, shared_client().settings, example='{"pace": 500}')
     import campaigns
 
     return campaigns.change(campaign_id, app.lambda_context, document=document)
@@ -167,10 +168,12 @@ def pause_campaign(campaign_id: str) -> Response[str]:
 
 @app.post("/v1/campaigns/<campaign_id>/resume")
 def resume_campaign(campaign_id: str) -> Response[str]:
-    """Go on with what is left of a campaign."""
+    """Go on with what is left of a campaign, at another pace if the body names one."""
+    event = app.current_event
+    document = http_request.json_of(event, shared_client().settings) if event.body_bytes else {}
     import campaigns
 
-    return campaigns.resume(campaign_id, app.lambda_context)
+    return campaigns.resume(campaign_id, app.lambda_context, document=document)
 
 
 @app.post("/v1/campaigns/<campaign_id>/cancel")

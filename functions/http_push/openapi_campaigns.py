@@ -24,6 +24,7 @@ CAMPAIGN = {
 }
 _STATES = ("running", "waiting", "paused", "done", "incomplete", "cancelled")
 _NUMBER_OR_NULL = {"type": ["integer", "null"]}
+_PACE = "Targets a second over all instances; null: no limit"
 _MOMENT = {"type": "string", "format": "date-time"}
 
 
@@ -73,16 +74,17 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
     state = _response("State, counts and pace", "CampaignState")
     parameter = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 
-    def steer(operation: str, summary: str) -> dict[str, Any]:
-        conflict = {"409": problem("The campaign was cancelled")}
-        return {
-            "parameters": [parameter],
-            "post": {
-                "operationId": operation,
-                "summary": summary,
-                "responses": {"200": state, **unknown, **conflict, **problems},
-            },
-        }
+    def steer(operation: str, summary: str, **more: Any) -> dict[str, Any]:
+        responses = {"200": state, **unknown, **problems, **more.pop("responses", {})}
+        post = {"operationId": operation, "summary": summary, **more, "responses": responses}
+        return {"parameters": [parameter], "post": post}
+
+    wrong_pace = {
+        "400": problem("Not JSON"),
+        "413": problem("The body is too long"),
+        "415": problem("Another media type than JSON"),
+        "422": problem("The pace cannot be used, or the body has an unknown field; nothing was changed"),
+    }
 
     return {
         "/v1/campaigns": {
@@ -148,36 +150,40 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
             "patch": {
                 "operationId": "changePace",
                 "summary": "Give a campaign another pace",
-                "requestBody": {
-                    "required": True,
-                    "content": {
-                        "application/json": {
-                            "schema": {
-                                "type": "object",
-                                "required": ["pace"],
-                                "additionalProperties": False,
-                                "properties": {
-                                    "pace": {**_NUMBER_OR_NULL, "minimum": 1, "maximum": MAX_PACE}
-                                },
-                            },
-                            "example": {"pace": 2000},
-                        }
-                    },
-                },
+                "requestBody": {"required": True, "content": _pace_change(["pace"])},
                 "responses": {
                     "200": state,
-                    "400": problem("Not JSON"),
-                    "415": problem("Another media type than JSON"),
-                    "422": problem("The pace cannot be used"),
+                    "409": problem("The campaign is done or was cancelled; nothing was changed"),
+                    **wrong_pace,
                     **unknown,
                     **problems,
                 },
             },
         },
         "/v1/campaigns/{id}/pause": steer("pauseCampaign", "Let every piece end with its block"),
-        "/v1/campaigns/{id}/resume": steer("resumeCampaign", "Go on with what is left"),
+        "/v1/campaigns/{id}/resume": steer(
+            "resumeCampaign",
+            "Go on with what is left",
+            description="A body gives it another pace in the same step.",
+            requestBody={"required": False, "content": _pace_change([])},
+            responses={
+                "409": problem("The campaign was cancelled, or it is done and a pace was given"),
+                **wrong_pace,
+            },
+        ),
         "/v1/campaigns/{id}/cancel": steer("cancelCampaign", "Send nothing more"),
     }
+
+
+def _pace_change(required: list[str]) -> dict[str, Any]:
+    pace = {**_NUMBER_OR_NULL, "minimum": 1, "maximum": MAX_PACE, "description": _PACE}
+    schema = {
+        "type": "object",
+        "required": required,
+        "additionalProperties": False,
+        "properties": {"pace": pace},
+    }
+    return {"application/json": {"schema": schema, "example": {"pace": 2000}}}
 
 
 def _response(description: str, schema: str) -> dict[str, Any]:
@@ -212,7 +218,7 @@ _STATE: dict[str, Any] = {
             "additionalProperties": False,
             "properties": {name: {"type": "integer"} for name in ("rows", *FATES)},
         },
-        "pace": {**_NUMBER_OR_NULL, "description": "Targets a second; null: as fast as it goes"},
+        "pace": {**_NUMBER_OR_NULL, "description": _PACE},
         "bytes": {"type": "integer", "description": "Of the file"},
         "bytesDone": {"type": "integer", "description": "Of these, accounted for"},
         "requests": {"type": "integer", "description": "Requests to mPaaS, their retries aside"},

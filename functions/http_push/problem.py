@@ -17,6 +17,8 @@ TITLES = {
     "bad-query": "The query cannot be used",
     "conflict": "The Idempotency-Key was used with another body",
     "campaign-conflict": "The campaign is another one, or has ended",
+    "invalid-campaign": "The campaign, or what is to change of it, is invalid",
+    "unknown-campaign": "There is no such campaign",
     "not-found": "There is no such route",
     "method": "The route does not allow this method",
     "refused": "The push is invalid or was refused",
@@ -24,6 +26,7 @@ TITLES = {
     "unexpected": "The function failed",
     "unknown": "The outcome is unknown",
     "throttled": "The push was not accepted for now",
+    "unavailable": "The campaign cannot be started or shown for now",
 }
 """Title of each kind of problem."""
 

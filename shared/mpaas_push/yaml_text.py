@@ -40,7 +40,12 @@ def read_yaml(text: str, *, refuse_flag_words: bool = False) -> Any:
         pair, more than `MAX_DEPTH` levels, a key that is not a string, or aliases that add too much. Time and
         memory are linear in the length of the text.
     """
-    return _Reader(text, refuse_flag_words=refuse_flag_words).document()
+    try:
+        return _Reader(text, refuse_flag_words=refuse_flag_words).document()
+    except yaml.MarkedYAMLError as error:  # its own text quotes the document, on several lines
+        raise _error_at(error.problem_mark or error.context_mark, error.problem or "is malformed") from None
+    except yaml.reader.ReaderError as error:
+        raise yaml.YAMLError(f"character {error.position + 1} is not allowed") from None
 
 
 class _Reader:
@@ -161,5 +166,8 @@ _NOT_FINITE = {f"{sign}.{name}" for sign in ("", "-", "+") for name in ("inf", "
 
 
 def _error(event: yaml.Event, reason: str) -> yaml.YAMLError:
-    mark = event.start_mark
+    return _error_at(event.start_mark, reason)
+
+
+def _error_at(mark: Any, reason: str) -> yaml.YAMLError:
     return yaml.YAMLError(f"{reason} (line {mark.line + 1}, column {mark.column + 1})" if mark else reason)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
 PAYLOADS = Path(__file__).resolve().parents[1] / "payloads"
+WRONG_PACE = "must be a whole number from 1 to 100000, in targets a second, or null for no limit"
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -106,8 +107,12 @@ def test_the_same_start_is_the_same_campaign_and_another_one_is_refused(stack: C
     changed = stack.start(document("twice"))
 
     assert [answer.status for answer in (first, again, after, other, changed)] == [201, 200, 200, 409, 409]
-    assert "another content" in other.json["detail"]
-    assert "ETag" in changed.json["detail"]
+    assert other.json["detail"] == (
+        "campaign twice was started with another content: give this one another id"
+    )
+    assert changed.json["detail"] == (
+        "campaign twice was started with another file (its ETag differs): give this one another id"
+    )
     assert set(reached(stack, "twice").values()) == {1}
 
 
@@ -276,25 +281,94 @@ def test_a_timer_starts_the_campaign_of_its_day_once(stack: CampaignStack) -> No
     assert set(reached(stack, "daily").values()) == {1}
 
 
+@pytest.mark.parametrize("method", ["PATCH", "POST"])
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "faults"),
     [
-        ({"pace": 0}, "the pace cannot be used"),
-        ({"pace": "fast"}, "the pace cannot be used"),
-        ({"pace": 5, "endsAt": "x"}, "a campaign's pace is all that can change"),
+        ({"pace": 0}, {"pace": WRONG_PACE}),
+        ({"pace": "fast"}, {"pace": WRONG_PACE}),
+        ({"pce": 5}, {"pace": "is required", "pce": "unknown field; did you mean `pace`?"}),
+        ({"pace": 5, "endsAt": "x"}, {"endsAt": "unknown field; there is `pace`"}),
+        ([5], {"": 'must be an object such as {"pace": 500}'}),
     ],
 )
-def test_another_pace_must_be_one(stack: CampaignStack, body: dict[str, Any], told: str) -> None:
-    answer = stack.request("PATCH", "/v1/campaigns/whatever", body)
+def test_another_pace_must_be_one(
+    stack: CampaignStack, method: str, body: Any, faults: dict[str, str]
+) -> None:
+    answer = stack.request(method, f"/v1/campaigns/whatever{'/resume' if method == 'POST' else ''}", body)
 
     assert answer.status == 422
-    assert answer.json["detail"].startswith(told)
+    assert answer.json["title"] == "The campaign, or what is to change of it, is invalid"
+    assert {fault["field"]: fault["message"] for fault in answer.json["errors"]} == faults
+
+
+def test_a_resume_changes_the_pace_or_is_refused_and_changes_nothing(stack: CampaignStack) -> None:
+    stack.put("audiences/repaced.csv", users(6000, "repaced"))
+    stack.start(document("repaced", pace=100))
+    stack.request("POST", "/v1/campaigns/repaced/pause")
+
+    resumed = stack.request("POST", "/v1/campaigns/repaced/resume", {"pace": 20000})
+    assert (resumed.status, resumed.json["state"], resumed.json["pace"]) == (200, "running", 20000)
+    assert stack.request("POST", "/v1/campaigns/repaced/pause").status == 200
+    assert stack.request("POST", "/v1/campaigns/repaced/resume", {"pace": None}).json["pace"] is None
+    done = stack.wait("repaced")
+
+    for method, path in (("PATCH", ""), ("POST", "/resume")):
+        refused = stack.request(method, f"/v1/campaigns/repaced{path}", {"pace": 5})
+        assert (refused.status, refused.json["detail"]) == (
+            409,
+            "campaign repaced is done: its pace cannot change",
+        )
+    assert stack.request("POST", "/v1/campaigns/repaced/resume").json["state"] == "done"
+    assert stack.show("repaced")["pace"] == done["pace"] is None
+
+
+def test_a_cancelled_campaign_keeps_its_pace(stack: CampaignStack) -> None:
+    stack.put("audiences/over.csv", users(20, "over"))
+    stack.start(document("over", pace=10))
+    stack.request("POST", "/v1/campaigns/over/cancel")
+
+    for method, path in (("PATCH", ""), ("POST", "/resume")):
+        assert stack.request(method, f"/v1/campaigns/over{path}", {"pace": 7}).status == 409
+    assert stack.show("over")["pace"] == 10
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "status", "detail"),
+    [
+        (
+            "text/plain",
+            "campaign: x",
+            415,
+            "the body must be application/json or application/yaml, not text/plain",
+        ),
+        ("application/yaml; charset=latin-1", "campaign: x", 415, "the charset must be utf-8, not latin-1"),
+        ("application/yaml", "", 400, "the body is empty: send a campaign"),
+        ("application/yaml", "campaign: [\n", 422, "nothing was started or changed: see errors"),
+        ("application/yaml", f"# {'x' * (1 << 20)}", 413, "the body has 1048578 bytes"),
+    ],
+)
+def test_a_body_that_is_no_document_is_refused_with_words(
+    stack: CampaignStack, media_type: str, body: str, status: int, detail: str
+) -> None:
+    answer = stack.http.request(
+        "POST", f"{stack.url}/v1/campaigns", body=body.encode(), headers={"Content-Type": media_type}
+    )
+
+    assert answer.status == status
+    assert answer.json()["detail"].startswith(detail)
+    if status == 422:
+        text = (
+            "is neither JSON nor YAML: expected the node content, but found '<stream end>' (line 2, column 1)"
+        )
+        assert answer.json()["errors"] == [{"field": "", "message": text}]
 
 
 def test_what_is_not_there_is_not_steered(stack: CampaignStack) -> None:
     for action in ("pause", "resume", "cancel"):
         answer = stack.request("POST", f"/v1/campaigns/nothing/{action}")
         assert (answer.status, answer.json["detail"]) == (404, "there is no campaign nothing")
+        assert answer.json["title"] == "There is no such campaign"
     assert stack.request("PATCH", "/v1/campaigns/nothing", {"pace": 5}).status == 404
 
 

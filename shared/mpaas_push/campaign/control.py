@@ -19,6 +19,7 @@ from mpaas_push.campaign.tasks import PieceTask, PlanTask
 from mpaas_push.errors import Fault
 
 if TYPE_CHECKING:
+    from mpaas_push.campaign.model import PaceChange
     from mpaas_push.campaign.objects import ObjectInfo, Objects
     from mpaas_push.campaign.store import CampaignStore, StoredCampaign
     from mpaas_push.campaign.tasks import TaskQueue
@@ -96,14 +97,18 @@ class Controls:
         self._store.pause(campaign_id)
         return self._store.get(campaign_id)
 
-    def resume(self, campaign_id: str) -> StoredCampaign:
+    def resume(self, campaign_id: str, change: PaceChange | None = None) -> StoredCampaign:
         """Go on with what is left: after a pause, and where a piece was given up.
+
+        Args:
+            campaign_id: The campaign.
+            change: Another pace from then on; it changes with the state, or not at all.
 
         Raises:
             UnknownCampaign: there is none.
-            CampaignConflict: it was cancelled.
+            CampaignConflict: it was cancelled; or it is done, and its pace was to change.
         """
-        return self._reopen(campaign_id, "running")
+        return self._reopen(campaign_id, "running", change)
 
     def cancel(self, campaign_id: str) -> StoredCampaign:
         """Send nothing more; the rows that are left are counted as cancelled.
@@ -113,22 +118,22 @@ class Controls:
         """
         return self._reopen(campaign_id, "cancelled")
 
-    def change_pace(self, campaign_id: str, pace: int | None) -> StoredCampaign:
-        """Give a campaign another pace; None lets it go as fast as it can.
+    def change_pace(self, campaign_id: str, change: PaceChange) -> StoredCampaign:
+        """Give a campaign another pace.
 
         Raises:
             UnknownCampaign: there is none.
+            CampaignConflict: it has ended.
         """
-        self._store.change_pace(campaign_id, pace)
+        self._store.change_pace(campaign_id, change)
         stored = self._store.get(campaign_id)
         if stored.state not in {"running", "waiting"}:
             return stored
         # Pieces that wait for a moment of the former pace would sleep on.
         return self._reopen(campaign_id, "same")
 
-    def _reopen(self, campaign_id: str, state: str) -> StoredCampaign:
-        if self._store.get(campaign_id).state != "done":
-            plan = self._store.reopen(campaign_id, state)
+    def _reopen(self, campaign_id: str, state: str, change: PaceChange | None = None) -> StoredCampaign:
+        if plan := self._store.reopen(campaign_id, state, change):
             self._submit(self._store.get(campaign_id), plan.number)
         return self._store.get(campaign_id)
 

@@ -6,29 +6,21 @@ document.
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from mpaas_push.campaign.errors import InvalidCampaign
+from mpaas_push.campaign.faults import faults_of
 from mpaas_push.campaign.rendering import columns_of, render
 from mpaas_push.errors import Fault, InvalidMessage, PushError
 from mpaas_push.json_text import read_json
 from mpaas_push.message import PushMessage
+from mpaas_push.strict_model import StrictModel
 from mpaas_push.targets import without_targets
 
 if TYPE_CHECKING:
@@ -36,7 +28,7 @@ if TYPE_CHECKING:
 
     from mpaas_push.settings import Settings
 
-__all__ = ["Audience", "Campaign", "Window", "campaign_schema", "read_document"]
+__all__ = ["Audience", "Campaign", "PaceChange", "Window", "campaign_schema", "read_document"]
 
 MAX_PACE = 100_000
 """Targets a second: more than any quota of mPaaS allows."""
@@ -44,18 +36,7 @@ SAMPLE_TARGET = "user"
 """Stands for a row's target where a message is judged before there is one."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        alias_generator=to_camel,
-        populate_by_name=True,
-        hide_input_in_errors=True,
-    )
-
-
-class Audience(_Part):
+class Audience(StrictModel):
     """The file of a campaign: one row for each user.
 
     Attributes:
@@ -107,7 +88,7 @@ def _zone(name: str) -> str:
 _Minute = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")]
 
 
-class Window(_Part):
+class Window(StrictModel):
     """The hours of a day in which a campaign sends; over midnight if it ends before it begins.
 
     Attributes:
@@ -159,7 +140,35 @@ def _moment(text: str) -> str:
     return text
 
 
-class Campaign(_Part):
+Pace = Annotated[int | None, Field(ge=1, le=MAX_PACE)]
+"""Targets a second over all instances; None for as fast as it goes."""
+
+
+class PaceChange(StrictModel):
+    """The body that changes the pace of a campaign.
+
+    Attributes:
+        pace: The new one.
+    """
+
+    pace: Pace
+
+    @classmethod
+    def parse(cls, data: Any) -> "Self":
+        """Return the change that untrusted data describe.
+
+        Raises:
+            InvalidCampaign: with every fault at once.
+        """
+        if not isinstance(data, Mapping):
+            raise InvalidCampaign([Fault("", 'must be an object such as {"pace": 500}')])
+        try:
+            return cls.model_validate(dict(data), by_alias=True, by_name=False)
+        except ValidationError as error:
+            raise InvalidCampaign(faults_of(error, {"": cls}, _ALLOWED)) from None
+
+
+class Campaign(StrictModel):
     """One message to every row of an audience.
 
     Attributes:
@@ -178,7 +187,7 @@ class Campaign(_Part):
     message: dict[str, Any]
     audience: Audience
     texts: dict[str, Any] | None = None
-    pace: Annotated[int | None, Field(ge=1, le=MAX_PACE)] = None
+    pace: Pace = None
     window: Window | None = None
     ends_at: Annotated[str | None, AfterValidator(_moment)] = None
     report: Literal["failed", "all"] = "failed"
@@ -201,7 +210,7 @@ class Campaign(_Part):
         try:
             campaign = cls.model_validate(dict(data), by_alias=True, by_name=False)
         except ValidationError as error:
-            faults = _faults_of(error)
+            faults = faults_of(error, {"": cls, "audience": Audience, "window": Window}, _ALLOWED)
         message, texts = data.get("message"), data.get("texts")
         if isinstance(message, dict):
             faults += _message_faults(message, texts, settings)
@@ -284,7 +293,7 @@ def read_document(text: str | bytes, *, date: str | None = None) -> Any:
     try:
         return with_date(read_yaml(text), date)
     except yaml.YAMLError as error:
-        raise InvalidCampaign([Fault("", f"is neither JSON nor YAML: {str(error)[:200]}")]) from None
+        raise InvalidCampaign([Fault("", f"is neither JSON nor YAML: {error}")]) from None
 
 
 def with_date(data: Any, date: str | None = None) -> Any:
@@ -379,50 +388,16 @@ def _texts_faults(texts: Any) -> list[Fault]:
     return faults
 
 
-def _faults_of(error: ValidationError) -> list[Fault]:
-    faults = []
-    for line in error.errors(include_url=False, include_input=False):
-        path = ".".join(map(str, line["loc"]))
-        if line["type"] == "extra_forbidden":
-            faults.append(_unknown_field(tuple(map(str, line["loc"]))))
-            continue
-        text = str(line["msg"])
-        if line["type"] == "value_error":
-            text = text.removeprefix("Value error, ")
-            field = re.match(r"(key|target|to): ", text)  # a rule of the whole part names its field
-            if field:
-                path, text = f"{path}.{field[1]}", text[field.end() :]
-        if line["type"] == "string_pattern_mismatch":
-            text = _PATTERNS.get(path, text)
-        faults.append(Fault(path, _WORDS.get(line["type"], text)))
-    return faults
-
-
-_PATTERNS = {
+_ALLOWED = {
     "campaign": "must be 1 to 64 letters, digits, _ and -, the first one a letter or digit",
+    "pace": f"must be a whole number from 1 to {MAX_PACE}, in targets a second, or null for no limit",
+    "report": "must be failed or all",
     "audience.bucket": "must be the name of a bucket: 3 to 63 lower-case letters, digits and -",
+    "audience.key": "must be the name of an object, 1 to 1,023 characters",
+    "audience.target": "must be the name of a column, 1 to 200 characters",
+    "audience.format": "must be csv, jsonl or ids",
+    "audience.delimiter": "must be one of , ; | or a tab",
     "window.from": "must be a time of day as HH:mm, such as 08:00",
     "window.to": "must be a time of day as HH:mm, such as 21:00",
 }
-_WORDS = {
-    "missing": "is required",
-    "string_type": "must be text",
-    "int_type": "must be a whole number",
-    "dict_type": "must be an object",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-}
-
-
-def _unknown_field(path: tuple[str, ...]) -> Fault:
-    """Name the known field nearest to an unknown one."""
-    part: Any = {"audience": Audience, "window": Window}.get(path[0], Campaign) if len(path) > 1 else Campaign
-    known = [str(field.alias) for field in part.model_fields.values()]
-    folded = {name.lower(): name for name in known}
-    near = get_close_matches(path[-1].replace("_", "").lower()[:64], folded, n=1)
-    remedy = f"did you mean `{folded[near[0]]}`?" if near else f"there is {_listed(known)}"
-    return Fault(".".join(path), f"unknown field; {remedy}")
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+"""What a field may hold, by its path."""

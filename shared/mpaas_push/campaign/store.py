@@ -26,6 +26,7 @@ from mpaas_push.campaign.results import folder_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mpaas_push.campaign.model import PaceChange
     from mpaas_push.settings import Settings
 
 __all__ = ["FATES", "CampaignStore", "Commit", "Moment", "Plan", "StoredCampaign", "Taken", "store_of"]
@@ -252,9 +253,9 @@ class CampaignStore:
                 f"campaign {campaign.campaign} was started with another content: give this one another id"
             )
         if answer == "file":
-            text = "its file was another one then (its ETag differs): use another id"
             raise CampaignConflict(
-                f"campaign {campaign.campaign} has been started, and {text}: use another id"
+                f"campaign {campaign.campaign} was started with another file (its ETag differs): "
+                "give this one another id"
             )
         if answer == "started":
             self._do("zadd", _INDEX, {campaign.campaign: time.time()})
@@ -374,33 +375,34 @@ class CampaignStore:
         """
         return self._state(campaign_id, self._call("pause", campaign_id))
 
-    def reopen(self, campaign_id: str, state: str) -> Plan:
+    def reopen(self, campaign_id: str, state: str, change: PaceChange | None = None) -> Plan | None:
         """Resume or cancel a campaign, or wake what waits.
 
         Args:
             campaign_id: The campaign.
             state: `running`, `cancelled`, or `same`.
+            change: Another pace from then on, in the same step.
 
         Returns:
-            The plan that submits what is left.
+            The plan that submits what is left; None if nothing is.
 
         Raises:
             UnknownCampaign: there is none.
-            CampaignConflict: it is to run, and was cancelled.
+            CampaignConflict: it is to run, and was cancelled; or it has ended, and its pace is to change.
         """
-        answer = self._call("reopen", campaign_id, state)
-        self._state(campaign_id, answer)
-        if len(answer) < 2:
-            raise CampaignConflict(f"campaign {campaign_id} was cancelled: start another one for the rest")
-        return Plan(int(answer[1]), is_new=False)
+        pace = [] if change is None else [change.pace or ""]
+        answer = self._call("reopen", campaign_id, state, *pace)
+        self._check_not_ended(campaign_id, answer)
+        return Plan(int(answer[1]), is_new=False) if answer[0] == "reopened" else None
 
-    def change_pace(self, campaign_id: str, pace: int | None) -> None:
+    def change_pace(self, campaign_id: str, change: PaceChange) -> None:
         """Change the pace of a campaign.
 
         Raises:
             UnknownCampaign: there is none.
+            CampaignConflict: it has ended.
         """
-        self._state(campaign_id, self._call("change_pace", campaign_id, pace or ""))
+        self._check_not_ended(campaign_id, self._call("change_pace", campaign_id, change.pace or ""))
 
     def reserve(self, campaign_id: str, targets: int, ahead: float) -> Moment:
         """Return when a block may be sent by the pace of its campaign.
@@ -431,6 +433,12 @@ class CampaignStore:
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+    def _check_not_ended(self, campaign_id: str, answer: Sequence[Any]) -> None:
+        if self._state(campaign_id, answer) == "cancelled":
+            raise CampaignConflict(f"campaign {campaign_id} was cancelled: start another one for the rest")
+        if answer[0] == "ended":
+            raise CampaignConflict(f"campaign {campaign_id} is done: its pace cannot change")
 
     @staticmethod
     def _state(campaign_id: str, answer: Sequence[Any]) -> str:

@@ -6,7 +6,7 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from mpaas_push.message.json_fields import JsonList, JsonObject, WholeNumber
@@ -18,6 +18,7 @@ from mpaas_push.message.vocabulary import (
     RESERVED_EXTENDED_PARAMS,
     TIME_OF_DAY,
 )
+from mpaas_push.strict_model import StrictModel
 
 __all__ = [
     "ALIASES",
@@ -43,7 +44,7 @@ def plain_schema(schema: dict[str, Any]) -> None:
             del definition["default"]
 
 
-class StrategyContent(BaseModel):
+class StrategyContent(StrictModel):
     """When a timed or loop push goes out: parameter ``strategyContent`` of the page
     (pushsimple.md: Strategy content).
 
@@ -52,12 +53,6 @@ class StrategyContent(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        alias_generator=to_camel,
-        populate_by_name=True,
-        hide_input_in_errors=True,
         json_schema_extra=plain_schema,
         defer_build=True,  # read as a part of a message
     )
@@ -119,19 +114,13 @@ class StrategyContent(BaseModel):
         return {}
 
 
-class MessageFields(BaseModel):
+class MessageFields(StrictModel):
     """Every parameter of PushSimple 2020-10-28, named as on the page "Simple push" in snake_case.
 
     Each field is judged by itself; whether they fit together is not.
     """
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        alias_generator=to_camel,
-        populate_by_name=True,
-        hide_input_in_errors=True,
         allow_inf_nan=False,
         defer_build=True,  # only a message with a faulty field is judged by this class itself
     )

@@ -11,7 +11,7 @@ import redis
 
 from mpaas_push import Invocation, PushClient, PushMessage, Settings
 from mpaas_push.campaign.errors import CampaignConflict, StoreUnavailable, UnknownCampaign
-from mpaas_push.campaign.model import Campaign
+from mpaas_push.campaign.model import Campaign, PaceChange
 from mpaas_push.campaign.store import CampaignStore
 from mpaas_push.credentials import Credentials
 from tests.mpaas_push.campaign.test_model import DOCUMENT, SETTINGS
@@ -87,6 +87,7 @@ def test_a_piece_without_progress_is_given_up_and_resume_takes_it_up(store: Camp
 
     plan = store.reopen(ID, "running")
 
+    assert plan
     assert plan.number == 2
     assert store.open_pieces(ID) == [(0, 3), (1, 3)]
     assert store.take(ID, 0, 1, "a").answer == "stale"
@@ -129,7 +130,7 @@ def test_blocks_get_moments_that_keep_the_pace_and_another_pace_counts_at_once(s
     assert not last.is_reserved
     assert last.wait == pytest.approx(61, abs=1)
 
-    store.change_pace(ID, None)
+    store.change_pace(ID, PaceChange(pace=None))
 
     assert [store.reserve(ID, 100, 60).wait for _ in range(3)] == [0, 0, 0]
 
@@ -190,7 +191,7 @@ def test_the_documented_rights_are_enough_and_a_missing_one_is_permanent(redis_s
         assert store.renew(ID, 0, "a") == "running"
         store.fail(ID, 0, "a", "why")
         store.release(ID, 1, "a", due=0, has_waited=False)
-        store.change_pace(ID, 5)
+        store.change_pace(ID, PaceChange(pace=5))
         store.pause(ID)
         store.reopen(ID, "running")
         store.reserve(ID, 1, 1)

@@ -1,12 +1,12 @@
--- Change the pace: what was reserved ahead at the former one counts no more.
+-- Change the pace of a campaign that has not ended.
 --
 -- ARGV  targets a second, or empty for as fast as it goes
 --
--- Returns the state, none if there is no such campaign.
+-- Returns `changed`; `cancelled` or `ended` if it was refused; nothing without such a campaign.
 
 local state = field('state')
-if state then
-    redis.call('HSET', key, 'pace', ARGV[1], 'tat', '0')
-    redis.call('HINCRBY', key, 'paceVersion', 1)
-end
-return {state}
+if not state then return {false} end
+if state == 'cancelled' then return {state} end
+if is_done() then return {'ended'} end
+set_pace(ARGV[1])
+return {'changed'}

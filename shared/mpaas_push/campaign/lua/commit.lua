@@ -20,7 +20,7 @@ if piece.offset ~= to or from == to and piece.status ~= 'done' then -- else an a
     end
     write_piece(index, piece)
     expect_sign_of_life(now + lease)
-    if tonumber(field('done') or '0') >= tonumber(field('pieces')) then
+    if is_done() then
         redis.call('HSETNX', key, 'finishedAt', string.format('%.0f', now))
     end
 end

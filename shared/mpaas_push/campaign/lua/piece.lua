@@ -61,3 +61,13 @@ local function expect_sign_of_life(at)
     end
 end
 
+local function is_done()
+    return tonumber(field('done') or '0') >= tonumber(field('pieces'))
+end
+
+-- What was reserved ahead at the former pace counts no more.
+local function set_pace(pace)
+    redis.call('HSET', key, 'pace', pace, 'tat', '0')
+    redis.call('HINCRBY', key, 'paceVersion', 1)
+end
+

@@ -1,0 +1,67 @@
+"""From pydantic's errors to faults: the names of a campaign's document, plain words, no value."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from mpaas_push.errors import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pydantic import BaseModel, ValidationError
+
+__all__ = ["faults_of"]
+
+
+def faults_of(
+    error: ValidationError, models: Mapping[str, type[BaseModel]], allowed: Mapping[str, str]
+) -> list[Fault]:
+    """Return what pydantic found wrong, in its order.
+
+    Args:
+        error: Of the validation.
+        models: Which fields are known, by the path of the object that holds them; ``""`` is the document.
+        allowed: What a field may hold, by its path.
+    """
+    faults = []
+    for line in error.errors(include_url=False, include_input=False):
+        steps = tuple(map(str, line["loc"]))
+        path, text = ".".join(steps), str(line["msg"])
+        if line["type"] == "extra_forbidden":
+            faults.append(_unknown_field(path, models[".".join(steps[:-1])]))
+            continue
+        if line["type"] == "value_error":  # of our own validators
+            text = text.removeprefix("Value error, ")
+            if field := re.match(r"(key|target|to): ", text):  # a rule of the whole part names its field
+                path, text = f"{path}.{field[1]}", text[field.end() :]
+        elif line["type"] in _WORDS:
+            text = _WORDS[line["type"]]
+        faults.append(Fault(path, text if line["type"] in _FINAL else allowed.get(path, text)))
+    return faults
+
+
+def _unknown_field(path: str, model: type[BaseModel]) -> Fault:
+    """Name the known field nearest to an unknown one."""
+    known = [str(field.alias) for field in model.model_fields.values()]
+    folded = {name.lower(): name for name in known}
+    near = get_close_matches(path.rpartition(".")[2].replace("_", "").lower()[:64], folded, n=1)
+    remedy = f"did you mean `{folded[near[0]]}`?" if near else f"there is {_listed(known)}"
+    return Fault(path, f"unknown field; {remedy}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+_WORDS = {
+    "missing": "is required",
+    "string_type": "must be text",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+}
+_FINAL = {"missing", "value_error"}
+"""Types of errors that say more than what the field may hold."""
