@@ -18,6 +18,7 @@
         ├── CampaignConflict      its id belongs to another content or file, or it has been cancelled
         ├── UnknownCampaign       there is none of this id
         ├── AudienceUnreadable    its file cannot be read, or has changed under it
+        │   └── AudienceMissing   there is no such file
         ├── StoreUnavailable      the Redis of campaigns cannot be reached, or there is none
         └── PieceFailed           a piece made no progress and was given up
 

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpaas_push.__main__ import main
 from mpaas_push.campaign.results import result_lines
 from tests.functions.campaign_stack import BUCKET, CampaignStack, document
-from tests.functions.http_stack import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -392,38 +390,3 @@ def test_without_a_redis_campaigns_are_refused_with_words(tmp_path: Path) -> Non
 
     assert [answer.status for answer in answers] == [500, 500]
     assert "set PUSH_LEDGER_URL" in answers[0].json["detail"]
-
-
-def test_the_commands_check_start_follow_and_report(
-    stack: CampaignStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PUSH_HTTP_URL", stack.url)
-    monkeypatch.setenv("PUSH_OSS_ENDPOINT", stack.oss.endpoint)
-    monkeypatch.setenv("MPAAS_APP_ID", "ONEX570DA89211721")
-    monkeypatch.setenv("MPAAS_WORKSPACE_ID", "test")
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", ROLE.access_key_id)
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", ROLE.access_key_secret)
-    monkeypatch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", ROLE.security_token or "")
-    file, audience = tmp_path / "cli.json", tmp_path / "users.csv"
-    file.write_text(json.dumps(document("cli", pace=5000)))
-    audience.write_text(users(300, "cli") + "cli-7,Again,zh\n,Nobody,en\n")
-
-    def campaign(*arguments: str) -> str:
-        assert main(["campaign", *arguments]) == 0
-        return capsys.readouterr().out
-
-    checked = campaign("check", str(file), "--audience", str(audience))
-    assert checked == (
-        "line 302: its target came before\nline 303: has no target: user_id is empty\n"
-        "302 rows, 300 targets, 30 requests, 1 duplicate, 1 invalid\n"
-        "0 seconds at 5,000 targets a second\n"
-    )
-    started = campaign("start", str(file), "--audience", str(audience))
-    assert "uploaded to oss://marketing/audiences/cli.csv" in started
-    assert "cli: done\n  302 rows, 300 accepted, 1 invalid, 1 duplicate\n" in started
-    assert "cli: done" in campaign("status", "cli")
-    report = campaign("report", "cli").splitlines()
-    assert report[0] == "target,outcome,resultCode,text,messageId,offset"
-    assert len(report) == 3
-    assert main(["campaign", "pause", "nothing"]) == 1
-    assert "there is no campaign nothing" in capsys.readouterr().err

@@ -130,7 +130,11 @@ def header_of(campaign: Campaign, beginning: bytes) -> tuple[list[str] | None, l
     header = columns if kind == "csv" else None
     if kind == "csv" and (repeated := sorted({name for name in columns if columns.count(name) > 1})):
         return header, [Fault("audience", f"the header names {', '.join(repeated)} more than once")]
-    return header, [_missing(name, columns, campaign) for name in sorted(campaign.columns - set(columns))]
+    faults = [_missing(name, columns, campaign) for name in sorted(campaign.columns - set(columns))]
+    is_whole_file = len(beginning) < HEADER_BYTES
+    if not faults and kind == "csv" and is_whole_file and not beginning.partition(b"\n")[2].strip():
+        faults = [Fault("audience", "the file has a header and no rows")]
+    return header, faults
 
 
 def _columns(beginning: bytes, audience: Audience) -> list[str] | str:

@@ -20,7 +20,7 @@ from mpaas_push.errors import Fault
 
 if TYPE_CHECKING:
     from mpaas_push.campaign.model import PaceChange
-    from mpaas_push.campaign.objects import ObjectInfo, Objects
+    from mpaas_push.campaign.objects import ObjectInfo, Objects, ReadableObjects
     from mpaas_push.campaign.store import CampaignStore, StoredCampaign
     from mpaas_push.campaign.tasks import TaskQueue
     from mpaas_push.settings import Settings
@@ -143,7 +143,7 @@ class Controls:
             self._queue.submit(task)
 
 
-def read_audience(campaign: Campaign, objects: Objects) -> tuple[ObjectInfo, list[str] | None]:
+def read_audience(campaign: Campaign, objects: ReadableObjects) -> tuple[ObjectInfo, list[str] | None]:
     """Return size, ETag and columns of an audience.
 
     Raises:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mpaas_push.errors import Fault
 
 __all__ = [
+    "AudienceMissing",
     "AudienceUnreadable",
     "CampaignConflict",
     "CampaignError",
@@ -59,6 +60,10 @@ class AudienceUnreadable(CampaignError):
     def __init__(self, message: str, *, is_final: bool = True) -> None:
         self.is_final = is_final
         super().__init__(message)
+
+
+class AudienceMissing(AudienceUnreadable):
+    """There is no such object."""
 
 
 class StoreUnavailable(CampaignError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from mpaas_push.campaign.errors import AudienceUnreadable
+from mpaas_push.campaign.errors import AudienceMissing, AudienceUnreadable
 from mpaas_push.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from mpaas_push.credentials import Credentials
     from mpaas_push.settings import Settings
 
-__all__ = ["ObjectInfo", "Objects", "OssObjects"]
-
+__all__ = ["ObjectInfo", "Objects", "OssObjects", "ReadableObjects", "crc64_of"]
 
 TRIES, CONNECT_SECONDS, READ_SECONDS = 4, 5, 20
 """Of each request: how often it is tried, and for how long silence is borne."""
@@ -27,14 +26,21 @@ TRIES, CONNECT_SECONDS, READ_SECONDS = 4, 5, 20
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What is known of an object without reading it: its bytes and the ETag of its content."""
+    """What is known of an object without reading it.
+
+    Attributes:
+        size: In bytes.
+        etag: Of its content; what it is computed of depends on how the object was uploaded.
+        crc64: CRC-64/XZ of its content, decimal, if OSS has computed it (oss.md: Checksums).
+    """
 
     size: int
     etag: str
+    crc64: str | None = None
 
 
-class Objects(Protocol):
-    """Where audiences are and results go."""
+class ReadableObjects(Protocol):
+    """Where audiences are."""
 
     def info(self, bucket: str, key: str) -> ObjectInfo:
         """Return size and ETag of an object.
@@ -49,6 +55,10 @@ class Objects(Protocol):
         Raises:
             AudienceUnreadable: as in `info`, or its ETag is another one.
         """
+
+
+class Objects(ReadableObjects, Protocol):
+    """Where audiences are and results go."""
 
     def write(self, bucket: str, key: str, content: bytes) -> None:
         """Write an object, whether it is there or not.
@@ -100,7 +110,7 @@ class OssObjects:
     def info(self, bucket: str, key: str) -> ObjectInfo:
         """See `Objects`."""
         result = self._do(f"oss://{bucket}/{key}", "head_object", bucket=bucket, key=key)
-        return ObjectInfo(int(result.content_length), str(result.etag).strip('"'))
+        return ObjectInfo(int(result.content_length), str(result.etag).strip('"'), result.hash_crc64)
 
     def read(self, bucket: str, key: str, start: int, end: int, etag: str | None = None) -> bytes:
         """See `Objects`."""
@@ -127,7 +137,9 @@ class OssObjects:
         """See `Objects`."""
         self._do(f"oss://{bucket}/{key}", "put_object", bucket=bucket, key=key, body=content)
 
-    def upload(self, bucket: str, key: str, path: Path, progress: Callable[[int, int], None]) -> None:
+    def upload(
+        self, bucket: str, key: str, path: Path, progress: Callable[[int, int], None], *, replaces: bool
+    ) -> None:
         """Upload a file, a large one in parts; one that was interrupted goes on where it ended.
 
         Args:
@@ -135,6 +147,7 @@ class OssObjects:
             key: Name of the object.
             path: The file.
             progress: Is told how many bytes are written, of how many.
+            replaces: Whether an object that is there may be replaced.
 
         Raises:
             AudienceUnreadable: that is not possible.
@@ -144,12 +157,13 @@ class OssObjects:
         request = oss.PutObjectRequest(
             bucket=bucket,
             key=key,
+            forbid_overwrite=None if replaces else "true",
             progress_fn=lambda _, written, total: progress(written, total),
         )
         try:
             uploader.upload_file(request, str(path))
         except self._errors as error:
-            raise _unreadable(f"oss://{bucket}/{key}", type(error).__name__) from None
+            raise _fault_of(f"oss://{bucket}/{key}", error) from None
 
     def names(self, bucket: str, prefix: str) -> Iterator[str]:
         """See `Objects`."""
@@ -180,19 +194,36 @@ class OssObjects:
         try:
             return getattr(self._client, operation)(getattr(self._oss, f"{name}Request")(**request))
         except self._errors as error:
-            cause: Any = error
-            while cause is not None and not hasattr(cause, "status_code"):
-                cause = getattr(cause, "_error", None) or cause.__cause__
-            status = getattr(cause, "status_code", 0)
-            if status == 412:
-                text = "was changed while the campaign ran: put the former file back, or start a new campaign"
-                raise AudienceUnreadable(f"{what} {text}") from None
-            if status == 404:
-                raise AudienceUnreadable(f"{what} does not exist") from None
-            if status == 403:
-                text = f"may not be used by this function's role ({getattr(cause, 'code', '')})"
-                raise AudienceUnreadable(f"{what} {text}") from None
-            raise _unreadable(what, f"{status or type(error).__name__}") from None
+            raise _fault_of(what, error) from None
+
+
+def crc64_of(path: Path) -> str:
+    """Return the CRC-64/XZ of a file as OSS writes it (oss.md: Checksums)."""
+    from alibabacloud_oss_v2.crc import Crc64
+
+    crc = Crc64(0)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            crc.update(chunk)
+    return str(crc.sum64())
+
+
+def _fault_of(what: str, error: BaseException) -> AudienceUnreadable:
+    """Return what an error of the SDK means for an object."""
+    cause: Any = error
+    while cause is not None and not hasattr(cause, "status_code"):
+        cause = getattr(cause, "_error", None) or cause.__cause__
+    status, code = getattr(cause, "status_code", 0), getattr(cause, "code", "")
+    if code == "FileAlreadyExists":
+        return AudienceUnreadable(f"{what} exists already: somebody else has just uploaded it")
+    if status == 412:
+        text = "was changed while the campaign ran: put the former file back, or start a new campaign"
+        return AudienceUnreadable(f"{what} {text}")
+    if status == 404:
+        return AudienceMissing(f"{what} does not exist" + f" ({code})" * (code == "NoSuchBucket"))
+    if status == 403:
+        return AudienceUnreadable(f"{what} may not be used with this AccessKey or role ({code})")
+    return _unreadable(what, f"{status or type(error).__name__}")
 
 
 def _unreadable(what: str, why: str) -> AudienceUnreadable:

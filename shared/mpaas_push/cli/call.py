@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mpaas_push.connection import HttpResponse
 
-__all__ = ["NoResponse", "add_to", "request_function"]
+__all__ = ["NoResponse", "NotConnected", "add_to", "request_function"]
 
 UNKNOWN = 4
 """Exit code when the request was sent and no response came."""
@@ -60,6 +60,10 @@ class NoResponse(PushError):
     """The request was sent and may have been served."""
 
 
+class NotConnected(Misconfigured):
+    """There is no connection to the address: the request was not sent."""
+
+
 def request_function(
     address: str | None, method: str, path: str, body: bytes, headers: Mapping[str, str]
 ) -> HttpResponse:
@@ -73,7 +77,7 @@ def request_function(
         headers: By name in lower case; with an ``authorization`` nothing is signed.
 
     Raises:
-        Misconfigured: it was not sent.
+        Misconfigured: it was not sent; `NotConnected` if the address does not answer.
         NoResponse: it was sent, and may have been served.
     """
     base = _trigger_url(address)
@@ -139,7 +143,8 @@ def _exchange(method: str, url: SplitResult, headers: dict[str, str], body: byte
     """Send a request on a new connection and return the response.
 
     Raises:
-        Misconfigured: there is no connection to the address, or path or method cannot be sent.
+        NotConnected: there is no connection to the address.
+        Misconfigured: path or method cannot be sent.
         NoResponse: it was sent.
     """
     settings = Settings.from_env()
@@ -156,7 +161,7 @@ def _exchange(method: str, url: SplitResult, headers: dict[str, str], body: byte
             url.hostname or "", port, tls, min(until, time.monotonic() + settings.connect_timeout)
         )
     except OSError as error:
-        raise Misconfigured(f"no connection to {url.hostname} ({type(error).__name__})") from None
+        raise NotConnected(f"no connection to {url.hostname} ({type(error).__name__})") from None
     with connection:
         try:
             connection.settimeout(left_until(until))

@@ -1,0 +1,88 @@
+"""What the commands ask of the HTTP function, and how they end where it refuses or does not respond."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.campaign.errors import CampaignError, InvalidCampaign
+from mpaas_push.cli.call import NoResponse, NotConnected, request_function
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable
+
+__all__ = ["CANNOT", "LEFT", "NO_RESPONSE", "CampaignRefused", "ask", "command"]
+
+CANNOT, LEFT, NO_RESPONSE = 1, 3, 4
+"""Exit codes: refused, incomplete or cancelled; not followed to its end; nobody knows."""
+
+
+class CampaignRefused(CampaignError):
+    """The HTTP function refused; the text quotes its words.
+
+    Attributes:
+        status: Of its response.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    """Send a request to the HTTP function and return its answer.
+
+    Args:
+        options: With the `url` of the trigger.
+        method: In capitals.
+        path: Below `/v1/campaigns`.
+        body: The document to send, if any.
+
+    Raises:
+        CampaignRefused: it refuses.
+        NotConnected: the request was not sent.
+        NoResponse: it was sent, and may have been served.
+    """
+    data = b"" if body is None else json.dumps(body).encode()
+    headers = {"content-type": "application/json"} if data else {}
+    response = request_function(options.url, method, f"/v1/campaigns{path}", data, headers)
+    try:
+        answer = json.loads(response.body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise CampaignRefused(response.status, f"HTTP {response.status}: not an answer of this function")
+    if response.status >= 400:
+        faults = (f"{fault['field']}: {fault['message']}" for fault in answer.get("errors", ()))
+        detail = answer.get("detail", "no reason given")
+        raise CampaignRefused(response.status, _lines(f"HTTP {response.status}: {detail}", faults))
+    return answer
+
+
+def command(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Let a command print what it cannot do, and end with the exit code for that."""
+
+    @wraps(run)
+    def reporting(options: argparse.Namespace) -> int:
+        try:
+            return run(options)
+        except InvalidCampaign as error:
+            faults = [str(fault) for fault in error.faults]
+            first = "the campaign cannot be started"
+            print(
+                "error: " + (f"{first}: {faults[0]}" if len(faults) == 1 else _lines(first, faults)),
+                file=sys.stderr,
+            )
+            return CANNOT
+        except (NoResponse, NotConnected) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return NO_RESPONSE
+
+    return reporting
+
+
+def _lines(first: str, faults: Iterable[str]) -> str:
+    return "\n  ".join([first, *faults])

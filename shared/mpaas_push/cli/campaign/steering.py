@@ -1,0 +1,115 @@
+"""`status`, `pause`, `resume`, `cancel`, and how a campaign is followed and shown."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.cli.call import NoResponse, NotConnected
+from mpaas_push.cli.campaign.api import CANNOT, LEFT, NO_RESPONSE, CampaignRefused, ask, command
+from mpaas_push.cli.campaign.progress import progress_bar
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["follow", "show", "steer"]
+
+POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 10.0
+"""Between two looks at a campaign; doubled, up to the longer one, while there is no response."""
+PATIENCE_SECONDS = 90.0
+"""For how long a campaign is followed without a response: a function that is deployed anew takes less."""
+STOPPED = {"done", "cancelled", "incomplete", "paused"}
+"""States in which a campaign does not go on by itself."""
+EXIT_CODES = {"cancelled": CANNOT, "incomplete": CANNOT, "paused": LEFT}
+
+
+@command
+def steer(options: argparse.Namespace) -> int:
+    """Show, pause, resume or cancel a campaign; the pace of a resume changes with it or not at all."""
+    if options.action == "status":
+        campaign = ask(options, "GET", f"/{options.id}")
+    else:
+        change = {"pace": options.pace} if hasattr(options, "pace") else None
+        campaign = ask(options, "POST", f"/{options.id}/{options.action}", change)
+    if getattr(options, "follow", False):
+        return follow(options, campaign)
+    show(campaign)
+    return 0
+
+
+def follow(options: argparse.Namespace, campaign: dict[str, Any]) -> int:
+    """Show how a campaign goes on until it stops, and return the exit code; leaving it does not stop it.
+
+    Args:
+        options: With the `url` of the trigger.
+        campaign: As the HTTP function showed it last.
+    """
+    name = campaign["campaign"]
+    again = f"to follow it again: python -m mpaas_push campaign status {name} --follow"
+    try:
+        with progress_bar(name, campaign["bytes"]) as update:
+            while campaign["state"] not in STOPPED:
+                time.sleep(POLL_SECONDS)
+                campaign = _look_again(options, name)
+                update(campaign["bytesDone"], f"{name} {campaign['state']}, {_progress(campaign)}")
+    except KeyboardInterrupt:
+        show(campaign)
+        print(f"it goes on; {again}", file=sys.stderr)
+        return LEFT
+    except (NoResponse, NotConnected, CampaignRefused) as error:
+        show(campaign)
+        if isinstance(error, CampaignRefused) and not _may_pass(error):
+            raise
+        print(f"error: {error}\nno response for {PATIENCE_SECONDS:.0f} s; {again}", file=sys.stderr)
+        return NO_RESPONSE
+    show(campaign)
+    return EXIT_CODES.get(campaign["state"], 0)
+
+
+def show(campaign: dict[str, Any]) -> None:
+    """Print state, counts and pace of a campaign, and what can be done where it does not go on."""
+    counts = {name: number for name, number in campaign["counts"].items() if number}
+    print(f"{campaign['campaign']}: {campaign['state']}")
+    print("  " + (", ".join(f"{number:,} {name}" for name, number in counts.items()) or "no rows yet"))
+    percent = 100 * campaign["bytesDone"] // max(campaign["bytes"], 1)
+    pace = f"{campaign['pace']:,} targets a second" if campaign["pace"] else "no limit"
+    size = f"{percent}% of {campaign['bytes']:,} bytes"
+    print(f"  {size}, {campaign['requests']:,} requests, pace: {pace}{_time_left(campaign)}")
+    if campaign.get("problem"):
+        print(f"  {campaign['problem']}")
+    if campaign["state"] in {"paused", "incomplete"}:
+        print(f"  to go on with what is left: python -m mpaas_push campaign resume {campaign['campaign']}")
+
+
+def _look_again(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Ask for a campaign, again and again while the HTTP function does not respond.
+
+    Raises:
+        NoResponse, NotConnected, CampaignRefused: it did not in `PATIENCE_SECONDS`, or refuses for good.
+    """
+    patient_until = time.monotonic() + PATIENCE_SECONDS
+    wait = POLL_SECONDS
+    while True:
+        try:
+            return ask(options, "GET", f"/{name}")
+        except (NoResponse, NotConnected, CampaignRefused) as error:
+            is_final = isinstance(error, CampaignRefused) and not _may_pass(error)
+            if is_final or time.monotonic() + wait > patient_until:
+                raise
+        time.sleep(wait)
+        wait = min(2 * wait, LONGEST_POLL_SECONDS)
+
+
+def _may_pass(refusal: CampaignRefused) -> bool:
+    """Tell whether the same request may succeed later, as when a function is busy, deployed or restarted."""
+    return refusal.status >= 500 or refusal.status == 429
+
+
+def _progress(campaign: dict[str, Any]) -> str:
+    return f"{campaign['counts']['rows']:,} rows{_time_left(campaign)}"
+
+
+def _time_left(campaign: dict[str, Any]) -> str:
+    left = campaign["secondsLeft"]
+    return "" if left is None or campaign["state"] in {"done", "cancelled"} else f", {left:,} s left"

@@ -1,0 +1,344 @@
+"""The commands of campaigns, against the deployed functions with real OSS and Redis."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from mpaas_push.__main__ import main
+from mpaas_push.campaign.model import Campaign
+from mpaas_push.cli.campaign import steering
+from tests.functions.campaign_stack import BUCKET, CampaignStack, document
+from tests.functions.http_stack import ROLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, running_redis: RedisServer) -> Iterator[CampaignStack]:
+    with CampaignStack(tmp_path_factory.mktemp("commands"), running_redis.url) as stack:
+        yield stack
+
+
+class Commands:
+    """Runs `campaign …`; keeps what the latest one printed."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capsys = capsys
+        self.out = self.err = ""
+
+    def __call__(self, *arguments: object) -> int:
+        try:
+            return main(["campaign", *map(str, arguments)])
+        finally:
+            self.out, self.err = self._capsys.readouterr()
+
+    def file(self, name: str, content: Any) -> Path:
+        path = self.folder / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+
+@pytest.fixture
+def campaign(
+    stack: CampaignStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Commands:
+    monkeypatch.setenv("PUSH_HTTP_URL", stack.url)
+    monkeypatch.setenv("PUSH_OSS_ENDPOINT", stack.oss.endpoint)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", ROLE.access_key_id)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", ROLE.access_key_secret)
+    monkeypatch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", ROLE.security_token or "")
+    monkeypatch.setattr(steering, "POLL_SECONDS", 0.05)
+    return Commands(tmp_path, capsys)
+
+
+def users(number: int, prefix: str) -> str:
+    return "".join(["user_id,name\n", *(f"{prefix}-{index},Name {index % 7}\n" for index in range(number))])
+
+
+def waiting(name: str, **changes: Any) -> dict[str, Any]:
+    """A campaign outside of its window."""
+    hour = time.gmtime(time.time() + 8 * 3600).tm_hour
+    return document(
+        name, window={"from": f"{(hour + 2) % 24:02}:00", "to": f"{(hour + 3) % 24:02}:00"}, **changes
+    )
+
+
+def in_oss(stack: CampaignStack, key: str) -> str | None:
+    """The audience of a campaign; None if there is none."""
+    if f"audiences/{key}.csv" not in set(stack.objects.names(BUCKET, "audiences/")):
+        return None
+    info = stack.objects.info(BUCKET, f"audiences/{key}.csv")
+    return stack.objects.read(BUCKET, f"audiences/{key}.csv", 0, info.size).decode()
+
+
+def test_a_campaign_is_checked_started_followed_and_reported(campaign: Commands) -> None:
+    file = campaign.file("cli.json", document("cli", pace=5000))
+    audience = campaign.file("users.csv", users(300, "cli") + "cli-7,Again\n,Nobody\n")
+
+    assert campaign("check", file, "--audience", audience) == 0
+    assert campaign.out == (
+        "line 302: its target came before\nline 303: has no target: user_id is empty\n"
+        "302 rows, 300 targets, 30 requests, 1 duplicate, 1 invalid\n"
+        "0 seconds at 5,000 targets a second\n"
+    )
+    assert campaign("start", file, "--audience", audience) == 0
+    assert "uploaded to oss://marketing/audiences/cli.csv" in campaign.out
+    assert "cli: done\n  302 rows, 300 accepted, 1 invalid, 1 duplicate\n" in campaign.out
+    assert campaign("status", "cli") == 0
+    assert "cli: done" in campaign.out
+    assert campaign("report", "cli") == 0
+    report = campaign.out.splitlines()
+    assert report[0] == "target,outcome,resultCode,text,messageId,offset"
+    assert len(report) == 3
+    assert campaign("pause", "nothing") == 1
+    assert "there is no campaign nothing" in campaign.err
+
+
+def test_starting_again_uploads_nothing_and_stays_the_same_campaign(
+    stack: CampaignStack, campaign: Commands
+) -> None:
+    file = campaign.file("again.json", document("again"))
+    audience = campaign.file("users.csv", users(20, "again"))
+    assert campaign("start", file, "--audience", audience) == 0
+
+    assert campaign("start", file, "--audience", audience) == 0
+
+    assert "oss://marketing/audiences/again.csv is this file already" in campaign.out
+    assert "again: done" in campaign.out
+    assert stack.show("again")["counts"]["accepted"] == 20
+
+
+@pytest.mark.parametrize("changed", ["content", "file", "content and file"])
+def test_a_refused_start_leaves_the_file_of_a_campaign_alone(
+    stack: CampaignStack, campaign: Commands, changed: str
+) -> None:
+    name = f"open-{changed.replace(' ', '-')}"
+    rows = users(3, name)
+    stack.put(f"audiences/{name}.csv", rows)
+    stack.start(waiting(name))
+    file = campaign.file("a.json", waiting(name, report="all" if "content" in changed else "failed"))
+    audience = campaign.file("users.csv", rows + "one-more,Name\n" if "file" in changed else rows)
+
+    for options in ([], ["--replace"]):
+        assert campaign("start", file, "--audience", audience, *options) == 1
+        told = "waiting with another content (in report)" if "content" in changed else "has another content"
+        assert told in campaign.err
+        assert in_oss(stack, name) == rows
+
+
+def test_a_new_campaign_replaces_another_file_only_when_told_to(
+    stack: CampaignStack, campaign: Commands
+) -> None:
+    stack.put("audiences/daily.csv", users(5, "yesterday"))
+    file = campaign.file("daily.json", document("daily"))
+    audience = campaign.file("users.csv", users(7, "today"))
+
+    assert campaign("start", file, "--audience", audience) == 1
+    assert "use --replace" in campaign.err
+    assert in_oss(stack, "daily") == users(5, "yesterday")
+    assert campaign("start", file, "--audience", audience, "--replace") == 0
+    assert in_oss(stack, "daily") == users(7, "today")
+    assert stack.show("daily")["counts"]["accepted"] == 7
+
+
+@pytest.mark.parametrize(
+    ("rows", "message", "told"),
+    [
+        (users(3, "u"), {"title": "{nick}"}, "message: the audience has no column `nick`"),
+        (users(3, "u"), {"titel": "x"}, "message.titel: "),
+        ("user_id,name\n\n", {}, "audience: the file has a header and no rows"),
+        ("", {}, "audience: the file is empty"),
+    ],
+)
+def test_what_is_wrong_is_told_alike_by_check_and_start_and_nothing_is_uploaded(
+    stack: CampaignStack, campaign: Commands, rows: str, message: dict[str, str], told: str
+) -> None:
+    message = {**document()["message"], **message}
+    file = campaign.file("wrong.json", document("wrong", message=message))
+    audience = campaign.file("users.csv", rows)
+
+    for action in ("check", "start"):
+        assert campaign(action, file, "--audience", audience) == 1
+        assert campaign.err.startswith(f"error: the campaign cannot be started: {told}")
+        assert campaign.out == ""
+    assert in_oss(stack, "wrong") is None
+
+
+def test_an_audience_without_rows_is_refused_by_the_function_as_well(stack: CampaignStack) -> None:
+    stack.put("audiences/header.csv", "user_id,name\n")
+
+    answer = stack.start(document("header"))
+
+    assert (answer.status, answer.json["errors"][0]["message"]) == (422, "the file has a header and no rows")
+
+
+def test_an_audience_that_is_not_there_is_named(campaign: Commands) -> None:
+    file = campaign.file("a.json", document("absent"))
+
+    assert campaign("start", file, "--audience", campaign.folder / "no.csv") == 1
+    assert "no.csv cannot be read: No such file or directory" in campaign.err
+
+
+def test_a_file_none_of_whose_rows_can_be_sent_is_an_error(campaign: Commands) -> None:
+    file = campaign.file("a.json", document("none"))
+
+    assert campaign("check", file, "--audience", campaign.file("users.csv", "user_id,name\n,A\n,B\n")) == 1
+    assert campaign.err == "error: no row can be sent\n"
+
+
+def test_broken_yaml_is_told_in_one_line(campaign: Commands) -> None:
+    file = campaign.file("a.yaml", "campaign: x\nmessage: {title: [}\n")
+
+    assert campaign("check", file, "--audience", "users.csv") == 1
+    assert campaign.err == (
+        "error: the campaign cannot be started: is neither JSON nor YAML:"
+        " expected the node content, but found '}' (line 2, column 19)\n"
+    )
+
+
+def test_starting_what_has_stopped_says_what_to_do(stack: CampaignStack, campaign: Commands) -> None:
+    stack.put("audiences/stopped.csv", users(3, "stopped"))
+    stack.start(waiting("stopped"))
+    file = campaign.file("a.json", waiting("stopped"))
+    audience = campaign.file("users.csv", users(3, "stopped"))
+
+    stack.request("POST", "/v1/campaigns/stopped/pause")
+    assert campaign("start", file, "--audience", audience) == 3
+    assert "stopped: paused" in campaign.out
+    assert "to go on with what is left: python -m mpaas_push campaign resume stopped" in campaign.out
+    stack.request("POST", "/v1/campaigns/stopped/cancel")
+    assert campaign("start", file, "--no-wait") == 1
+    assert "a cancelled campaign cannot be started again: use another id" in campaign.out
+    assert campaign("resume", "stopped", "--follow") == 1
+    assert "HTTP 409" in campaign.err
+
+
+def test_a_pace_changes_with_the_resume_or_not_at_all(stack: CampaignStack, campaign: Commands) -> None:
+    stack.put("audiences/paces.csv", users(3, "paces"))
+    stack.start(waiting("paces", pace=5))
+
+    assert campaign("resume", "paces", "--pace", "2000") == 0
+    assert "pace: 2,000 targets a second" in campaign.out
+    assert campaign("resume", "paces", "--pace", "none") == 0
+    assert "pace: no limit" in campaign.out
+    stack.request("POST", "/v1/campaigns/paces/cancel")
+    assert campaign("resume", "paces", "--pace", "7") == 1
+    assert stack.show("paces")["pace"] is None
+
+
+@pytest.mark.parametrize("pace", ["0", "-1", "1e3", "fast", "100001"])
+def test_a_pace_that_is_none_is_a_usage_error(campaign: Commands, pace: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        campaign("resume", "any", "--pace", pace)
+
+    assert ended.value.code == 2
+    assert "must be a whole number from 1 to 100000, or none" in campaign.err
+
+
+DOCUMENT = Campaign.model_validate(document("c")).as_json()
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """Answers with one state or status after the other, the last one for ever; 0 closes the connection."""
+
+    script: ClassVar[list[str | int]] = []
+
+    def do_GET(self) -> None:
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if not step:
+            return
+        shown: dict[str, Any] = {"campaign": "c", "document": DOCUMENT, "state": step}
+        shown |= {"counts": {"rows": 1}, "bytes": 10, "bytesDone": 5, "requests": 1}
+        shown |= {"pace": None, "secondsLeft": 3}
+        is_status = isinstance(step, int)
+        body = json.dumps({"detail": "not now"} if is_status else shown).encode()
+        self.send_response(int(step) if is_status else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def scripted(*script: str | int) -> Iterator[str]:
+    handler = type("Handler", (Scripted,), {"script": list(script)})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_campaign_is_followed_through_failures_of_the_function(campaign: Commands) -> None:
+    with scripted("running", "running", 500, 0, 503, "running", 429, "done") as url:
+        assert campaign("status", "c", "--follow", "--url", url) == 0
+
+    assert campaign.out.startswith("c: done\n")
+
+
+def test_following_ends_with_words_when_the_function_stays_away(
+    campaign: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "PATIENCE_SECONDS", 0.2)
+    with scripted("running", "running", 500) as url:
+        assert campaign("status", "c", "--follow", "--url", url) == 4
+
+    assert campaign.out.startswith("c: running\n")
+    assert "HTTP 500: not now" in campaign.err
+    assert "to follow it again: python -m mpaas_push campaign status c --follow" in campaign.err
+
+
+def test_following_ends_at_once_when_the_function_refuses(campaign: Commands) -> None:
+    with scripted("running", 404) as url:
+        assert campaign("status", "c", "--follow", "--url", url) == 1
+
+    assert "HTTP 404: not now" in campaign.err
+
+
+def test_starting_what_is_incomplete_says_what_to_do(campaign: Commands) -> None:
+    file = campaign.file("a.json", document("c"))
+    with scripted("incomplete") as url:
+        assert campaign("start", file, "--url", url) == 1
+
+    assert campaign.out.startswith("c: incomplete\n")
+    assert "campaign resume c" in campaign.out
+
+
+def test_whoever_stops_following_is_told_how_to_go_on(
+    campaign: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mpaas_push.cli.campaign.steering.time.sleep", interrupt)
+    with scripted("running") as url:
+        assert campaign("status", "c", "--follow", "--url", url) == 3
+
+    assert campaign.err.startswith("it goes on; to follow it again: ")
+
+
+def test_nobody_at_the_address_is_no_response(campaign: Commands) -> None:
+    with scripted("running") as url:
+        pass
+
+    assert campaign("pause", "c", "--url", url) == 4
+    assert "no connection to 127.0.0.1" in campaign.err
