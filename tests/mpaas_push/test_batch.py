@@ -91,7 +91,7 @@ class Batches:
 
     @property
     def accepted(self) -> list[str]:
-        entries = self.sandbox.inbox(outcome="accepted", limit=1000)
+        entries = self.sandbox.inbox(outcome="accepted", limit=2000)
         return sorted(target["target"] for entry in entries for target in entry["targets"])
 
 
@@ -219,6 +219,25 @@ def test_while_mns_is_down_the_batch_comes_again_and_the_log_tells_what_that_dou
     assert failure.value.left == (1,)
     assert len(mns.requests) > 1
     assert ("3 targets get a push twice" in caplog.text) is not remembered
+
+
+def test_of_a_batch_that_is_too_large_for_its_time_each_message_is_accepted_or_in_a_queue(
+    batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpaas_push.batch.RESERVED_SHARE", 0.95)  # 0.5 s to send in, and ample time after it
+    batches.sandbox.order(kind="delay", milliseconds=50, rate=1.0)
+
+    report = batches.send(*map(to, everybody(2000)), seconds=10)
+
+    assert report.left == ()
+    assert report.retried > 0
+    waiting = [target for entry in batches.entries() for target in targets_of(entry)]
+    assert sorted(batches.accepted + waiting) == everybody(2000)
+
+
+def targets_of(entry: Any) -> list[str]:
+    """The targets of an entry of the retry queue."""
+    return [target for part in entry.get("messages", [entry]) for target in part["message"]["targets"]]
 
 
 @pytest.mark.parametrize("code", ["8011", "3007"])
