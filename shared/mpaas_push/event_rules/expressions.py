@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import jmespath
 from jmespath.parser import Parser
 
-from mpaas_push.event_rules.interpreter import FUNCTIONS, Inapplicable, Interpreter, lacking
+from mpaas_push.event_rules.interpreter import FUNCTIONS, Inapplicable, Interpreter, MissingField, lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,8 +47,8 @@ def find(expression: str, event: Mapping[str, Any]) -> Any:
     """Return what an expression finds in an event, None where it finds nothing.
 
     Raises:
-        Inapplicable: The expression cannot be applied to this event: a function to a value of a wrong type, a
-            negation to a field that the event lacks. The text names the expression and the reason.
+        Inapplicable: The expression cannot be applied to this event: a function meets a value of a wrong
+            type, or the result is what it is because the event lacks a field. The text says which.
     """
     return _search(expression, event)[0]
 
@@ -61,7 +61,7 @@ def require(expression: str, event: Mapping[str, Any]) -> Any:
     """
     value, missing = _search(expression, event)
     if value is None:
-        reason = lacking(field for field in missing if field != expression)
+        reason = lacking(field.path for field in missing if field.path != expression)
         other = _shown(f"{expression} || 'text'")
         raise Inapplicable(
             f"{_shown(expression)} is not in the event{reason and ': '}{reason}; {other} names another value"
@@ -69,17 +69,19 @@ def require(expression: str, event: Mapping[str, Any]) -> Any:
     return value
 
 
-def _search(expression: str, event: Mapping[str, Any]) -> tuple[Any, list[str]]:
+def _search(expression: str, event: Mapping[str, Any]) -> tuple[Any, list[MissingField]]:
     """Return what an expression finds in an event, and which fields it lacks."""
     interpreter = Interpreter()
     try:
         # jmespath keeps what it has compiled.
         value = interpreter.visit(jmespath.compile(expression).parsed, event)
+        if value is not None and value is not False:
+            interpreter.refuse_missing()
     except Inapplicable as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001 - functions raise whatever Python does on a value of a wrong type
         # Texts of errors may quote what the event holds.
-        reason = lacking(interpreter.missing) or type(error).__name__
+        reason = lacking(field.path for field in interpreter.missing) or type(error).__name__
     else:
         return value, interpreter.missing
     raise Inapplicable(f"{_shown(expression)} cannot be applied to this event: {reason}")

@@ -1,8 +1,8 @@
 """One JMESPath expression applied to one event: which fields are missing, and how large a result may be.
 
 JMESPath treats a missing field as null, so that ``data.stauts != 'CANCELLED'`` holds for every
-order. Here a negation of a missing field is an error, unless the expression says what a missing field means.
-Besides the functions of JMESPath there are those of Powertools.
+order. Here it is an error if an expression holds because a field is missing, unless it says what a missing
+field means. Besides the functions of JMESPath there are those of Powertools.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import sys
 from itertools import islice
 from math import isfinite
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import jmespath
 from aws_lambda_powertools.utilities.jmespath_utils import PowertoolsFunctions
@@ -23,9 +24,9 @@ from typing_extensions import override
 from mpaas_push.json_text import WrittenFloat, read_json, written_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["FUNCTIONS", "Inapplicable", "Interpreter", "lacking", "plain_value"]
+__all__ = ["FUNCTIONS", "Inapplicable", "Interpreter", "MissingField", "lacking", "plain_value"]
 
 MAX_TEXT = 65_536
 """Characters of a text that a function may make; no longer message could be handed to a queue."""
@@ -43,17 +44,29 @@ class Inapplicable(Exception):
     """An expression cannot be applied to an event; the text names the reason and no value of the event."""
 
 
+class MissingField(NamedTuple):
+    """A field that the event lacks and for which the expression names no other value.
+
+    Attributes:
+        path: From where the expression is applied to the first key that is not there.
+        only_shortens: It made a list shorter, by an element without it; elsewhere it is null.
+    """
+
+    path: str
+    only_shortens: bool = False
+
+
 class Interpreter(TreeInterpreter):  # type: ignore[misc]
     """Applies the tree of an expression to an event, once.
 
     Attributes:
-        missing: Paths of the fields that the event lacks and for which the expression names no other value,
-            each from where it is applied to the first key that is not there.
+        missing: Fields that the event lacks, and that the result depends on.
     """
 
     def __init__(self) -> None:
         super().__init__(_OPTIONS)
-        self.missing: list[str] = []
+        self.missing: list[MissingField] = []
+        self._piped = _MANY  # index of the first missing field that what came through a pipe depends on
         self._elements_left = MAX_PRODUCED
         self._characters_left = MAX_CHARACTERS
 
@@ -63,7 +76,7 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
     def visit_field(self, node: Any, value: Any) -> Any:
         if isinstance(value, dict) and node["value"] in value:
             return value[node["value"]]
-        self.missing.append(node["value"])
+        self.missing.append(MissingField(node["value"]))
         return None
 
     @override
@@ -74,8 +87,8 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
             known = len(self.missing)
             value = self.visit(child, value)
             if child["type"] in _STEPS and len(self.missing) > known:
-                first = f"{path}.{self.missing[known]}".lstrip(".")
-                self.missing[known:] = [first] if known == before else []
+                first = f"{path}.{self.missing[known].path}".lstrip(".")
+                self.missing[known:] = [MissingField(first)] if known == before else []
             path += _path(child)
         return value
 
@@ -85,27 +98,40 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
     def visit_comparator(self, node: Any, value: Any) -> Any:
         before = len(self.missing)
         found = super().visit_comparator(node, value)
-        operands, operator = node["children"], node["value"]
-        if any(map(_is_path, operands)):  # a missing field is equal to null only
-            if any(operand["type"] == "literal" and operand["value"] is None for operand in operands):
-                del self.missing[before:]  # it asks whether there is one
-        elif operator == "eq" and any(map(_is_nothing, operands)):
-            self._refuse(before)
-        if operator == "ne":
-            self._refuse(before)
+        if _asks_for_null(node["children"]):
+            del self.missing[before:]
+        elif _negates(node):
+            self._refuse(min(before, self._piped))
+        elif found is True:
+            self._refuse(min(before, self._piped), null_only=_holds_if_longer(node))
         return found
 
     @override
     def visit_not_expression(self, node: Any, value: Any) -> Any:
-        before = len(self.missing)
+        before = min(len(self.missing), self._piped)
         found = super().visit_not_expression(node, value)
         self._refuse(before)
         return found
 
     @override
     def visit_or_expression(self, node: Any, value: Any) -> Any:
+        return self._either(node, value, len(self.missing))
+
+    @override
+    def visit_pipe(self, node: Any, value: Any) -> Any:
         left, right = node["children"]
         before = len(self.missing)
+        value = self.visit(left, value)
+        outer, self._piped = self._piped, min(before, self._piped)
+        if right["type"] == "or_expression":  # it names another value for what comes through the pipe, too
+            found = self._either(right, value, before)
+        else:
+            found = self.visit(right, value)
+        self._piped = outer
+        return found
+
+    def _either(self, node: Any, value: Any, before: int) -> Any:
+        left, right = node["children"]
         found = self.visit(left, value)
         if self._is_true(found):
             return found
@@ -115,10 +141,51 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
             del self.missing[before:known]  # its value is known
         return found
 
-    def _refuse(self, before: int) -> None:
-        if names := self.missing[before:]:
+    @override
+    def visit_projection(self, node: Any, value: Any) -> Any:
+        base = self.visit(node["children"][0], value)
+        return self._projected(node, base) if isinstance(base, list) else None
+
+    @override
+    def visit_value_projection(self, node: Any, value: Any) -> Any:
+        base = self.visit(node["children"][0], value)
+        return self._projected(node, base.values()) if isinstance(base, dict) else None
+
+    @override
+    def visit_filter_projection(self, node: Any, value: Any) -> Any:
+        base = self.visit(node["children"][0], value)
+        return self._projected(node, base, node["children"][2]) if isinstance(base, list) else None
+
+    def _projected(self, node: Any, elements: Iterable[Any], condition: Any = None) -> list[Any]:
+        """Return what each element becomes; one that lacks a field is left out, and the list is shorter."""
+        outer, self._piped = self._piped, _MANY  # an element is what it is, however many others there are
+        found = []
+        for element in elements:
+            before = len(self.missing)
+            if condition is None or self._is_true(self.visit(condition, element)):
+                below = self.visit(node["children"][1], element)
+                if below is not None:
+                    found.append(below)
+                    continue
+            self.missing[before:] = [MissingField(field.path, True) for field in self.missing[before:]]
+        self._piped = outer
+        self._produce(len(found))
+        return found
+
+    def refuse_missing(self) -> None:
+        """Refuse a result that may be what it is because a field is missing.
+
+        Raises:
+            Inapplicable: the event lacks a field that the result depends on, and that does not only shorten a
+                list.
+        """
+        self._refuse(0, null_only=True)
+
+    def _refuse(self, before: int, *, null_only: bool = False) -> None:
+        names = [field.path for field in self.missing[before:] if not (null_only and field.only_shortens)]
+        if names:
             example = f"`{names[0][:_LONGEST_SHOWN]} || 'text'`"
-            raise Inapplicable(f"{lacking(names)}; say what a negation makes of that, as in {example}")
+            raise Inapplicable(f"{lacking(names)}; say what a missing field means, as in {example}")
 
     # --- What could make much of little
 
@@ -128,6 +195,8 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
         found = super().visit_function_expression(node, value)
         if node["value"] == "not_null" and found is not None:
             del self.missing[before:]
+        if node["value"] == "contains" and found is True and node["children"][1]["type"] == "literal":
+            del self.missing[before:]  # it is among those that are there
         if isinstance(found, str):
             self._characters_left -= len(found)
             if self._characters_left < 0:
@@ -153,18 +222,6 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
         return super().visit_multi_select_dict(node, value)
 
     @override
-    def visit_projection(self, node: Any, value: Any) -> Any:
-        return self._counted(super().visit_projection(node, value))
-
-    @override
-    def visit_value_projection(self, node: Any, value: Any) -> Any:
-        return self._counted(super().visit_value_projection(node, value))
-
-    @override
-    def visit_filter_projection(self, node: Any, value: Any) -> Any:
-        return self._counted(super().visit_filter_projection(node, value))
-
-    @override
     def visit_slice(self, node: Any, value: Any) -> Any:
         return self._counted(super().visit_slice(node, value))
 
@@ -186,6 +243,7 @@ def lacking(fields: Iterable[str]) -> str:
 
 
 _LONGEST_SHOWN, _MOST_SHOWN = 100, 3
+_MANY = sys.maxsize
 
 
 def plain_value(value: Any) -> Any:
@@ -268,9 +326,42 @@ def _is_path(node: Any) -> bool:
     return node["type"] in _STEPS and all(map(_is_path, node["children"]))
 
 
-def _is_nothing(node: Any) -> bool:
-    """Return whether a node is a literal for nothing: what is computed and equal to it is negated."""
-    return node["type"] == "literal" and node["value"] in (None, False, "", [], {})  # and 0
+def _asks_for_null(operands: Sequence[Any]) -> bool:
+    """Return whether a field is compared with null, or its type: that asks whether there is one."""
+    return any(
+        (_is_path(operand) and _is_literal(other) and other["value"] is None)
+        or (_is_call(operand, "type") and _is_literal(other) and other["value"] == "null")
+        for operand, other in (operands, operands[::-1])
+    )
+
+
+def _negates(comparator: Any) -> bool:
+    """Return whether a comparison asks for what is not, or whether what it computes is nothing."""
+    operands = comparator["children"]
+    return comparator["value"] == "ne" or (
+        comparator["value"] == "eq"
+        and not any(map(_is_path, operands))
+        and any(_is_literal(operand) and not operand["value"] for operand in operands)
+    )
+
+
+def _holds_if_longer(comparator: Any) -> bool:
+    """Return whether a comparison that holds would also hold if lists in its operands had more elements."""
+    left, right = comparator["children"]
+    operator = comparator["value"]
+    if operator == "eq":
+        return any(_is_literal(operand) and operand["value"] is True for operand in (left, right))
+    if operator in {"lt", "lte"}:
+        left, right = right, left
+    return _is_call(left, "length", "max") and (_is_literal(right) or _is_path(right))
+
+
+def _is_literal(node: Any) -> bool:
+    return bool(node["type"] == "literal")
+
+
+def _is_call(node: Any, *functions: str) -> bool:
+    return bool(node["type"] == "function_expression" and node["value"] in functions)
 
 
 def _check_size(value: Any, characters: int) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
+import jmespath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -202,7 +204,7 @@ def test_a_negation_of_a_field_that_the_event_lacks_is_an_error_that_names_it(
 
     assert str(error.value) == (
         f"`{expression}` cannot be applied to this event: it has no `{field}`; "
-        f"say what a negation makes of that, as in `{field} || 'text'`"
+        f"say what a missing field means, as in `{field} || 'text'`"
     )
 
 
@@ -239,3 +241,130 @@ def test_a_negation_holds_as_ever_where_the_field_is_there_or_a_missing_one_has_
     expression: str, found: object
 ) -> None:
     assert find(expression, ORDER) == found
+
+
+@pytest.mark.parametrize(
+    ("expression", "field"),
+    [
+        ("length(data.orders[?status == 'CANCELLED']) < `2`", "status"),
+        ("length(data.orders[?status == 'CANCELLED']) <= `1`", "status"),
+        ("`2` > length(data.orders[?status == 'CANCELLED'])", "status"),
+        ("length(data.orders[?status == 'CANCELLED']) == `1`", "status"),
+        ("length(data.orders[*].status) == data.orders[0].id", "status"),
+        ("min(data.orders[*].total || [`7`]) > `5` && data.orders[*].status == ['CANCELLED']", "status"),
+        ("max(data.orders[?status].id) < `2`", "status"),
+        ("sum(data.orders[?status].id) >= `1`", "status"),
+        ("contains(data.orders[*].status, 'RETURNED') == `false`", "status"),
+        ("data.stauts == data.state", "data.stauts"),
+        ("(data.stauts == 'CANCELLED') == (data.status == 'OPEN')", "data.stauts"),
+        ("data.stauts | @ != 'CANCELLED'", "data.stauts"),
+        ("data.stauts | !@", "data.stauts"),
+        ("data.orders[?status == 'OPEN'] | length(@) < `1`", "status"),
+        ("data.orders[?status == 'OPEN'] | !@", "status"),
+        ("[data.stauts][?@ != 'CANCELLED'] || [data.stauts]", "data.stauts"),
+        ("map(&status, data.orders) | [?@ != 'CANCELLED']", "status"),
+        ("data.orders[?type(total) != 'x' || to_string(total)].id", "total"),
+        ("to_string(data.stauts)", "data.stauts"),
+        ("to_array(data.stauts)", "data.stauts"),
+    ],
+)
+def test_what_holds_because_a_field_is_missing_is_an_error_in_any_form(expression: str, field: str) -> None:
+    check_expression(expression)
+    with pytest.raises(Inapplicable) as error:
+        find(expression, ORDER)
+
+    assert f"it has no `{field}`" in str(error.value)
+    assert "say what a missing field means" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ("data.orders[?status == 'CANCELLED'].id", [1]),
+        ("length(data.orders[?status == 'CANCELLED']) >= `1`", True),
+        ("`0` < length(data.orders[*].status)", True),
+        ("length(data.orders[*].id) < `3`", True),
+        ("length(data.orders[?status == 'CANCELLED']) < `1`", False),
+        ("contains(data.orders[*].status, 'CANCELLED')", True),
+        ("contains(data.orders[*].status, 'CANCELLED') == `true`", True),
+        ("contains([data.stauts, data.status], 'CANCELLED')", True),
+        ("max(data.orders[?status].id) > `0`", True),
+        ("data.stauts == 'OPEN' || data.status == 'CANCELLED'", True),
+        ("data.stauts == data.status", False),
+        ("type(data.stauts) == 'null'", True),
+        ("data.orders[?status == 'CANCELLED'] | [?id != `3`].id", [1]),
+        ("data.stauts | @ || 'none'", "none"),
+        ("length(data.lines || `[]`) < `1`", True),
+    ],
+)
+def test_what_holds_whatever_a_missing_field_may_be_is_found(expression: str, found: object) -> None:
+    assert find(expression, ORDER) == found
+
+
+def test_no_text_is_made_of_a_missing_field() -> None:
+    with pytest.raises(Inapplicable, match="it has no `data.stauts`"):
+        require("to_string(data.stauts)", ORDER)
+    assert require("data.stauts == 'OPEN'", ORDER) is False
+
+
+FIELDS = ("a", "b", "items[0].s", "items[*].s")
+VALUES: tuple[Any, ...] = ("x", "y", 1, 2, True, False, [], None)
+literals = st.sampled_from(["'x'", "'y'", "`1`", "`2`", "`true`", "`false`", "`[]`", "['x']"])
+operators = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
+fields, single = st.sampled_from(FIELDS), st.sampled_from(FIELDS[:3])
+
+
+def _conditions(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    elements = st.builds("items[?s {} {}]".format, operators, literals)
+    numbers = (
+        st.builds("length({})".format, elements)
+        | st.just("length(items[*].s)")
+        | st.sampled_from(["max(items[*].n)", "min(items[*].n)", "sum(items[*].n)"])
+    )
+    return (
+        st.builds("({} {} {})".format, numbers, operators, st.sampled_from(["`0`", "`1`", "`2`"]))
+        | st.builds("({} {} {})".format, st.sampled_from(["`0`", "`1`"]), operators, numbers)
+        | st.builds("({} {} {})".format, inner, operators, inner)
+        | st.builds("({} {} {})".format, inner, operators, literals)
+        | st.builds("({} && {})".format, inner, inner)
+        | st.builds("!({})".format, inner)
+        | st.builds("({} | @ {} {})".format, inner, operators, literals)
+        | st.builds("([{}, b] | [?@ {} {}])".format, single, operators, literals)
+        | st.builds("(map(&s, items) | [?@ {} {}])".format, operators, literals)
+        | st.builds("contains(items[*].s, {})".format, literals)
+        | st.builds("{}({})".format, st.sampled_from(["to_string", "to_array"]), single)
+        | elements
+    )
+
+
+@given(
+    st.recursive(fields, _conditions, max_leaves=4),
+    st.fixed_dictionaries({}, optional={"a": st.sampled_from(VALUES), "b": st.sampled_from(VALUES)}),
+    st.lists(
+        st.fixed_dictionaries({}, optional={"s": st.sampled_from(VALUES), "n": st.integers(0, 2)}),
+        max_size=2,
+    ),
+    st.data(),
+)
+def test_no_condition_holds_because_a_field_is_missing(
+    condition: str, event: dict[str, Any], items: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    """What holds for an event without some fields holds also if it had them, whatever their values."""
+    event = {**event, "items": items}
+    with suppress(Inapplicable):
+        if not _is_held(find(condition, event)):
+            return
+        whole = {name: event.get(name, data.draw(st.sampled_from(VALUES))) for name in ("a", "b")}
+        whole["items"] = [
+            {"s": data.draw(st.sampled_from(VALUES)), "n": data.draw(st.integers(0, 2)), **item}
+            for item in items
+        ]
+        try:
+            found = jmespath.search(condition, whole)
+        except (ValueError, TypeError):
+            return  # of a wrong type: that is an error of its own
+        assert _is_held(found)
+
+
+def _is_held(value: Any) -> bool:
+    return value is not None and value is not False and value not in ("", [], {})
