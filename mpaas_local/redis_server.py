@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import redis
 
+from mpaas_local.server import NotStarted
+
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from typing_extensions import Self
 
@@ -32,8 +38,22 @@ def redis_executable() -> str | None:
         return None
 
 
+GUARD = """
+exec 3<&0
+{ read -r _ || kill -KILL 0; } <&3 &
+exec "$@" </dev/null 3<&-
+"""
+"""Becomes the server, beside a process that kills the group of both at the end of standard input."""
+START_SECONDS = 10.0
+"""Longest wait for the files and for the first response."""
+
+
 class RedisServer:
-    """The server, as a context manager."""
+    """The server, as a context manager; it ends with this process, however that ends.
+
+    Ctrl-C in a terminal does not reach it. Whoever may write to its folder holds a lock on it, so that no two
+    servers ever write to the same files.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         """Choose a port.
@@ -56,45 +76,93 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory()
-        if self._kept:
-            self._kept.mkdir(parents=True, exist_ok=True)
-        self.start()
+        self._temporary = tempfile.TemporaryDirectory()
+        self._folder = self._kept or Path(self._temporary.name)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.start()
+        except BaseException:
+            self._temporary.cleanup()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._folder.cleanup()
+        self._temporary.cleanup()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     def start(self) -> None:
-        """Start it, or start it again on the same port."""
+        """Start it, or start it again on the same port.
+
+        Raises:
+            NotStarted: another server uses its files, or it ended at once.
+        """
         options = {
             "port": self.port,
             "bind": "127.0.0.1",
             "save": "",
             "appendonly": "yes" if self._kept else "no",
             "appendfsync": "always",
-            "dir": str(self._kept or self._folder.name),
+            "dir": str(self._folder),
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        self._process = subprocess.Popen(
-            [self._executable, *arguments],
-            stdout=subprocess.DEVNULL,
-            env={"PATH": os.environ.get("PATH", "")},
-        )
-        deadline = time.monotonic() + 10
+        with _locked(self._folder / "lock") as lock:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", GUARD, "sh", self._executable, *arguments],
+                stdin=subprocess.PIPE,  # ends with this process
+                stdout=subprocess.DEVNULL,
+                env={"PATH": os.environ.get("PATH", "")},
+                pass_fds=(lock,),
+                start_new_session=True,
+            )
+        try:
+            self._await_start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop it at once; without a folder of its own, what it held is gone."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
+
+    def _await_start(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
         with redis.Redis.from_url(self.url) as client:
             while True:
                 try:
                     client.ping()
-                except redis.ConnectionError:
-                    if time.monotonic() > deadline:
-                        raise
+                except redis.ConnectionError as error:
+                    if self._process.poll() is not None or time.monotonic() > deadline:
+                        raise NotStarted(f"{self._executable} did not start in {self._folder}") from error
                     time.sleep(0.02)
                 else:
                     return
 
-    def stop(self) -> None:
-        """Stop it at once; without a folder of its own, what it held is gone."""
-        self._process.kill()
-        self._process.wait()
+
+@contextmanager
+def _locked(file: Path) -> Iterator[int]:
+    """Lock a file and return its descriptor; the lock lasts until all who have the descriptor have ended.
+
+    Raises:
+        NotStarted: somebody else holds the lock: of a process that was killed, only for a moment.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    with file.open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise NotStarted(f"another Redis uses the files in {file.parent}: stop it") from None
+                time.sleep(0.02)
+            else:
+                break
+        yield lock.fileno()

@@ -129,6 +129,7 @@ class AsyncQueue:
             store=store,
         )
         self._store = store
+        self._closed = False
         if store:
             self._restore(store)
 
@@ -244,9 +245,14 @@ class AsyncQueue:
         return self._schedule.finish(timeout)
 
     def close(self) -> None:
-        """Stop at once; running calls end with their host."""
-        unfinished = self._schedule.close()
-        if unfinished:
-            _logger.warning(
-                "%s: %d asynchronous events or records were not finished", self.function, unfinished
-            )
+        """Stop at once; running calls end with their host. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        discarded = self._schedule.close()
+        if self._store:
+            if left := len(self._store.events(self.function)):
+                text = "%s: %d asynchronous events have not ended; they go on at the next start"
+                _logger.warning(text, self.function, left)
+        elif discarded:
+            _logger.warning("%s: %d asynchronous events or records are lost", self.function, discarded)

@@ -461,7 +461,10 @@ def test_job_that_fails_harms_no_other(clock: ManualClock, caplog: pytest.LogCap
 
 
 def test_what_was_accepted_survives_a_restart_and_ends_once(
-    tmp_path: Path, clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+    tmp_path: Path,
+    clock: ManualClock,
+    queue_of: Callable[..., AsyncQueue],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     config = AsyncConfig(task_mode=True)
     first = ScriptedFunction(then="error")
@@ -471,6 +474,7 @@ def test_what_was_accepted_survives_a_restart_and_ends_once(
         queue.accept(b"later", task_id="later", delay=600)
         assert queue.settle()
         queue.close()
+        assert "2 asynchronous events have not ended; they go on at the next start" in caplog.text
 
     second = ScriptedFunction()
     with AsyncStore(tmp_path / "calls.sqlite3") as store:
