@@ -126,11 +126,13 @@ class Way:
 
 
 def ways(functions: Mapping[str, FunctionProperties], assumed: Assumptions) -> Iterator[Way]:
-    """Yield the enabled triggers, except of the retry queue, and timers: a tick costs as much as an HTTP
-    request with its pushes.
+    """Yield the enabled triggers, but not those of the retry queue and of campaigns (docs/campaigns.md), nor
+    timers: a tick costs as much as an HTTP request with its pushes.
     """
     retries = {function.environment_variables.get("PUSH_RETRY_QUEUE") for function in functions.values()}
     for name, function in functions.items():
+        if function.environment_variables.get("PUSH_CAMPAIGN_FUNCTION") == function.function_name:
+            continue
         for trigger in function.triggers:
             if isinstance(trigger, EventBridge):
                 config = trigger.trigger_config

@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 EMPTY_ZIP = b"PK\5\6" + bytes(18)
-HTTP, QUEUE, TIMER, EVENT = (f"mpaas-{name}-push-dev" for name in ("http", "queue", "timer", "event"))
+NAMES = ("http", "queue", "timer", "event", "campaign")
+HTTP, QUEUE, TIMER, EVENT, CAMPAIGN = FUNCTIONS = [f"mpaas-{name}-push-dev" for name in NAMES]
 
 
 def test_a_first_deployment_is_planned_made_and_read_back(project: Project, cloud: ControlPlane) -> None:
     code, planned = project.run("plan")
     assert code == 0, planned
     assert not cloud.functions
-    assert all(name in planned for name in (HTTP, QUEUE, TIMER, EVENT, "trigger morning"))
+    assert all(name in planned for name in (*FUNCTIONS, "trigger morning"))
 
     code, printed = project.run("deploy")
 
     assert code == 0, printed
-    assert {HTTP, QUEUE, TIMER, EVENT} == cloud.functions.keys()
+    assert {*FUNCTIONS} == cloud.functions.keys()
     assert "deployed and read back" in printed
     assert "nothing would change" in project.run("plan")[1]
 
@@ -49,10 +50,10 @@ def test_every_kind_of_trigger_that_changes_is_changed(project: Project, cloud: 
     assert project.run("deploy")[0] == 0
     for old, new in (
         ("0 0 9 * * *", "0 30 8 * * *"),  # timer
-        ("methods: [GET, POST]", "methods: [GET, POST, HEAD]"),  # http
+        ("methods: [GET, POST, PATCH]", "methods: [GET, POST, HEAD]"),  # http
         ("notifyStrategy: EXPONENTIAL_DECAY_RETRY", "notifyStrategy: BACKOFF_RETRY"),  # topic
         ("prefix: ${vars.stage}/statements/", "prefix: bills/"),  # oss
-        ("CountBasedWindow: 100", "CountBasedWindow: 50"),  # streams
+        ("CountBasedWindow: 10000", "CountBasedWindow: 50"),  # streams
         ('{"prefix": "order:"}', '{"prefix": "shop:"}'),  # events
     ):
         project.replace("s.yaml", old, new)
@@ -148,7 +149,7 @@ def test_a_deployment_that_was_killed_in_the_middle_is_completed_by_the_next(
 ) -> None:
     assert project.run("deploy")[0] == 0
     # The first function is there with one of its triggers, nothing after it, and no release was recorded.
-    for name in (HTTP, TIMER, EVENT):
+    for name in {*FUNCTIONS} - {QUEUE}:
         del cloud.functions[name]
     for held in (cloud.triggers, cloud.asynchronous, cloud.versions, cloud.aliases):
         held.clear()
@@ -319,13 +320,14 @@ def test_two_stages_with_the_same_settings_share_a_bucket_by_their_prefixes(
     code, printed = project.run("deploy", stage="staging")
 
     assert code == 0, printed
-    prefixes = {
-        json.loads(cloud.triggers[f"mpaas-event-push-{stage}"]["uploads"]["triggerConfig"])["filter"]["key"][
-            "prefix"
-        ]
+    prefixes = [
+        json.loads(cloud.triggers[f"mpaas-{function}-push-{stage}"][trigger]["triggerConfig"])["filter"][
+            "key"
+        ]["prefix"]
         for stage in ("dev", "staging")
-    }
-    assert prefixes == {"dev/statements/", "staging/statements/"}
+        for function, trigger in (("event", "uploads"), ("campaign", "campaigns"))
+    ]
+    assert prefixes == ["dev/statements/", "dev/campaigns/", "staging/statements/", "staging/campaigns/"]
 
 
 def test_stages_that_want_the_same_uploads_are_named_before_anything_is_changed(

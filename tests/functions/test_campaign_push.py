@@ -250,11 +250,11 @@ def test_outside_its_window_a_campaign_waits_and_costs_nothing(stack: CampaignSt
 
 def test_an_upload_below_campaigns_starts_one(stack: CampaignStack) -> None:
     stack.put("audiences/upload.csv", users(30, "upload"))
-    stack.put("campaigns/upload.json", json.dumps(document("upload")))
+    stack.put("dev/campaigns/upload.json", json.dumps(document("upload")))
     event = json.loads((PAYLOADS / "oss-native.json").read_text("utf-8"))
     entry = event["events"][0]
     entry["oss"]["bucket"] |= {"arn": f"acs:oss:cn-hangzhou:1000000000000000:{BUCKET}", "name": BUCKET}
-    entry["oss"]["object"]["key"] = "campaigns/upload.json"
+    entry["oss"]["object"]["key"] = "dev/campaigns/upload.json"
 
     stack.queue.accept(json.dumps(event).encode())
     deadline = time.monotonic() + 30

@@ -608,7 +608,7 @@ def test_what_is_wrong_with_a_descriptor_is_told_without_a_word_about_ports(tmp_
 
     assert run.returncode == 2
     assert errors.startswith(
-        "cannot start: s.yaml: resources.event_push.props.triggers.uploads.sourceArn: is "
+        "cannot start: s.yaml: resources.campaign_push.props.triggers.campaigns.sourceArn: is "
     )
     assert errors.endswith("must be a bucket: acs:oss:REGION:ACCOUNT:BUCKET\n")
 

@@ -341,7 +341,7 @@ def test_a_deployment_that_is_well_passes_and_nothing_is_pushed(stack: Stack) ->
     code, printed = command("smoke", main=project.__main__.main, env=deployed(stack))
 
     assert code == 0, printed
-    assert printed.count("ok    mpaas-") == 5
+    assert printed.count("ok    mpaas-") == 6
     assert len(stack.sandbox.inbox()) == before
 
 

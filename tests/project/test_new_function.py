@@ -238,7 +238,7 @@ def test_the_page_leads_from_the_first_file_to_the_first_push(
     text = descriptor.read_text("utf-8")
     descriptor.write_text(text.replace("triggerEnable: false  # true once", "triggerEnable: true  # since"))
     validated = follow("make validate")
-    assert "ok    s.yaml: 5 functions" in validated
+    assert "ok    s.yaml: 6 functions" in validated
     assert all("run make template" in line for line in faults(validated))
 
 

@@ -105,7 +105,7 @@ def test_the_file_is_what_the_command_writes(project: Path, capsys: pytest.Captu
     assert main(["template", "--folder", str(project)]) == 0
 
     assert (project / "template.yml").read_text("utf-8") == written
-    assert "33 resources" in capsys.readouterr().out
+    assert "37 resources" in capsys.readouterr().out
 
 
 def test_the_text_of_a_template_is_read_as_what_it_was_made_of(template: dict[str, Any]) -> None:

@@ -67,12 +67,12 @@ def test_the_project_is_valid(validate: Validate) -> None:
     assert lines == [
         "ok    environment: the settings of this shell",
         f"ok    settings of a stage: {NOT_JUDGED}",
-        "ok    s.yaml: 4 functions, 7 triggers, 1 message of timers",
-        "ok    s.prod.yaml: 4 functions, 7 triggers, 1 message of timers",
-        "ok    s.sources.yaml: 7 functions, 10 triggers, 1 message of timers",
-        "ok    s.staging.yaml: 4 functions, 7 triggers, 1 message of timers",
+        "ok    s.yaml: 5 functions, 8 triggers, 1 message of timers",
+        "ok    s.prod.yaml: 5 functions, 8 triggers, 1 message of timers",
+        "ok    s.sources.yaml: 8 functions, 11 triggers, 1 message of timers",
+        "ok    s.staging.yaml: 5 functions, 8 triggers, 1 message of timers",
         "ok    template.yml: up to date with s.yaml",
-        "ok    deploy/policies/deployer.json: 13 statements",
+        "ok    deploy/policies/deployer.json: 15 statements",
         "ok    deploy/policies/function.json: 7 statements",
         "ok    functions/event_push/rules.yaml: 3 rules",
         "10 checked, no faults",
@@ -288,7 +288,7 @@ SEEDS = [
     ),
     (
         S,
-        "methods: [GET, POST]",
+        "methods: [GET, POST, PATCH]",
         "methods: [GET, PSOT]",
         "resources.http_push.props.triggers.http.triggerConfig.methods.1: input should be 'GET'",
     ),
@@ -338,13 +338,13 @@ SEEDS = [
         S,
         "triggerType: oss",
         "triggerType: tablestore",
-        "resources.event_push.props.triggers.uploads: triggerType must be one of http, timer",
+        "resources.campaign_push.props.triggers.campaigns: triggerType must be one of http, timer",
     ),
     (
         S,
         "          triggerType: oss\n",
         "",
-        "resources.event_push.props.triggers.uploads: triggerType is missing",
+        "resources.campaign_push.props.triggers.campaigns: triggerType is missing",
     ),
     (
         S,
@@ -373,7 +373,7 @@ SEEDS = [
     (S, "errorsTolerance: ALL", "errorsTolerance: NONE", f"{STREAM}.runOptions: errorsTolerance must be ALL"),
     (
         S,
-        "CountBasedWindow: 100",
+        "CountBasedWindow: 10000",
         "CountBasedWindow: 20000",
         f"{STREAM}.runOptions.batchWindow.CountBasedWindow: input should be less",
     ),
@@ -399,13 +399,13 @@ SEEDS = [
         S,
         "oss:ObjectCreated:PutObject",
         "ObjectCreated:PutObject",
-        "resources.event_push.props.triggers.uploads.triggerConfig.events.0: 'ObjectCreated:PutObject' is not an event of OSS; did you mean oss:ObjectCreated:PutObject?",
+        "resources.campaign_push.props.triggers.campaigns.triggerConfig.events.0: 'ObjectCreated:PutObject' is not an event of OSS; did you mean oss:ObjectCreated:PutObject?",
     ),
     (
         S,
         "oss:ObjectCreated:PutObject",
         "oss:ObjectCreated:PutObjects",
-        "resources.event_push.props.triggers.uploads.triggerConfig.events.0: 'oss:ObjectCreated:PutObjects' is not an event of OSS; did you mean oss:ObjectCreated:PutObject?",
+        "resources.campaign_push.props.triggers.campaigns.triggerConfig.events.0: 'oss:ObjectCreated:PutObjects' is not an event of OSS; did you mean oss:ObjectCreated:PutObject?",
     ),
     (
         S,
@@ -441,8 +441,8 @@ SEEDS = [
     ),
     (
         S,
-        "methods: [GET, POST]",
-        "methods: [GET]",
+        "methods: [GET, POST, PATCH]",
+        "methods: [GET, PATCH]",
         "resources.http_push.props.triggers.http.triggerConfig.methods: POST",
     ),
     (
@@ -771,7 +771,7 @@ SEEDS = [
         DEPLOYER,
         '"ram:CheckServiceLinkedRoleExistence"',
         '"ram:CheckServiceLinkedRoleExistence", "fc:DeleteFunction"',
-        "Statement.10.Resource.0: * is too wide",
+        "Statement.11.Resource.0: * is too wide",
     ),
     *(
         (DEPLOYER, f'"{action}"', '"fc:ListLayers"', f"Statement: a deployment needs {action}")
@@ -782,7 +782,7 @@ SEEDS = [
         DEPLOYER,
         'project/mpaas-push-${Stage}/logstore/functions"',
         'project/mpaas-push-${Stage}"',
-        "Statement: a deployment needs log:GetLogStoreLogs",
+        "Statement: a deployment needs log:GetLogStore, log:GetLogStoreLogs",
     ),
     (
         DEPLOYER,
@@ -806,7 +806,7 @@ SEEDS = [
         DEPLOYER,
         ',\n      "Condition": {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}',
         "",
-        "Statement.12.Action.0: denies fc:CreateTrigger, which a deployment calls",
+        "Statement.14.Action.0: denies fc:CreateTrigger, which a deployment calls",
     ),
     # Rules
     (RULES, "match:", "macth:", "rules.0.macth: "),
@@ -928,7 +928,7 @@ def test_triggers_of_logs_and_of_the_cdn_may_be_added(project: Path, validate: V
 
     _, lines = validate()
 
-    assert "ok    s.yaml: 4 functions, 9 triggers, 1 message of timers" in lines, "\n".join(lines)
+    assert "ok    s.yaml: 5 functions, 10 triggers, 1 message of timers" in lines, "\n".join(lines)
 
 
 def test_a_mistake_in_the_template_is_told_once(project: Path, validate: Validate) -> None:
@@ -1128,7 +1128,7 @@ def test_a_function_of_the_example_of_sources_can_be_copied_as_it_is(
     lines = validate()[1]
 
     assert all("run make template" in line for line in lines if line.startswith("FAULT")), lines
-    assert any(line.startswith("ok    s.yaml: 5 functions, 8 triggers") for line in lines), lines
+    assert any(line.startswith("ok    s.yaml: 6 functions, 9 triggers") for line in lines), lines
 
 
 def test_a_wrong_setting_of_the_shell_is_named(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:

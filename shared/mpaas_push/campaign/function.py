@@ -31,8 +31,8 @@ __all__ = ["CampaignTools", "handle", "shared_store"]
 
 DOCUMENT_BYTES = 1 << 20
 """Longest document of a campaign that is read from OSS."""
-UPLOADS = "campaigns/"
-"""Prefix of the documents whose upload starts a campaign."""
+UPLOADS = "/campaigns/"
+"""Folder of the documents whose upload starts a campaign: of the bucket, or of a stage in it."""
 _ENDINGS = (".json", ".yaml", ".yml")
 
 
@@ -151,7 +151,7 @@ def _uploaded(event: bytes, objects: OssObjects) -> Iterator[Any]:
             key = str(entry.data["oss"]["object"]["key"])
         except (KeyError, TypeError):
             raise UnreadablePayload("expected a task of a campaign, or a native event of OSS") from None
-        if not key.startswith(UPLOADS) or not key.lower().endswith(_ENDINGS):
+        if UPLOADS not in f"/{key}" or not key.lower().endswith(_ENDINGS):
             continue
         info = objects.info(bucket, key)
         yield read_document(objects.read(bucket, key, 0, min(info.size, DOCUMENT_BYTES), info.etag))
