@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-def error(code: str) -> bytes:
+def error(code: str, words: str = "no") -> bytes:
     """How MNS refuses a whole request."""
     return (
         f'<?xml version="1.0"?><Error xmlns="http://mns.aliyuncs.com/doc/v1/"><Code>{code}</Code>'
-        "<Message>no</Message><RequestId>1</RequestId><HostId>h</HostId></Error>"
+        f"<Message>{words}</Message><RequestId>1</RequestId><HostId>h</HostId></Error>"
     ).encode()
 
 

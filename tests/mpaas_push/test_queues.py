@@ -94,7 +94,14 @@ def test_after_an_error_the_other_requests_go_their_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(404, "QueueNotExist"), (403, "AccessDenied"), (403, "InvalidAccessKeyId")]
+    ("status", "code"),
+    [
+        (404, "QueueNotExist"),
+        (403, "AccessDenied"),
+        (403, "InvalidAccessKeyId"),
+        (403, "SignatureDoesNotMatch"),
+        (400, "MissingDateHeader"),
+    ],
 )
 def test_what_mns_will_never_take_is_not_tried_again(
     status: int, code: str, caplog: pytest.LogCaptureFixture
@@ -104,6 +111,25 @@ def test_what_mns_will_never_take_is_not_tried_again(
 
         assert len(server.requests) == 1
     assert caplog.messages == [f"queue retry did not take 2 messages: 2 {code}"]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 500])
+@pytest.mark.parametrize("code", ["QpsLimitExceeded", "SomethingNew"])
+def test_an_error_that_is_not_known_to_be_permanent_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, status: int, code: str
+) -> None:
+    monkeypatch.setattr("mpaas_push.queues.mns.FIRST_PAUSE_SECONDS", 0.0)
+    with Server(reply(error(code), status), taking({0}, code=code), taking()) as server:
+        with queues_at(server.url) as queues:
+            assert queues.hand_over([MESSAGE, MESSAGE]) == [TAKEN, TAKEN]
+        assert len(server.requests) == 3
+
+
+def test_an_argument_in_a_header_is_no_fault_of_the_message() -> None:
+    words = "Authorization header is invalid or missing."
+    with Server(reply(error("InvalidArgument", words), 400)) as server, queues_at(server.url) as queues:
+        assert queues.hand_over([MESSAGE, MESSAGE]) == [FAILED, FAILED]
+        assert len(server.requests) == 1
 
 
 def test_while_mns_is_down_all_of_the_time_is_used_to_try(caplog: pytest.LogCaptureFixture) -> None:

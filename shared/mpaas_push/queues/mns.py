@@ -225,21 +225,10 @@ def _entries(status: int, document: str, count: int) -> list[_NotTaken | None]:
 
 
 def _failure_of(entry: dict[str, str]) -> _NotTaken | None:
-    """Read the result of one message; a code that is not known to be permanent counts as temporary."""
+    """Read the result of one message."""
     if "MessageId" in entry and "ErrorCode" not in entry:
         return None
-    code = entry.get("ErrorCode", "NoMessageId")[:CODE_CHARACTERS]
-    return _NotTaken(
-        code,
-        permanent=_PERMANENT.match(code) is not None,
-        refused=_REFUSED.match(code) is not None,
-    )
-
-
-_PERMANENT = re.compile(r"Invalid|AccessDenied$|QueueNotExist$")
-"""Codes that stay the same however often a message is sent, until the configuration is corrected."""
-_REFUSED = re.compile(r"InvalidArgument$|Malformed|Message(Body)?(TooLarge|TooLong)")
-"""Codes that concern the message itself. A queue's `MaximumMessageSize` may be below 64 KB."""
+    return _judged(entry.get("ErrorCode", "NoMessageId"), entry.get("ErrorMessage", ""))
 
 
 def _refusal(status: int, document: str) -> _NotTaken:
@@ -248,14 +237,27 @@ def _refusal(status: int, document: str) -> _NotTaken:
     from mns.mns_exception import MNSExceptionBase
 
     try:
-        code = ErrorDecoder.decodeError(document)[0][:CODE_CHARACTERS]
+        code, words = ErrorDecoder.decodeError(document)[:2]
     except MNSExceptionBase:
         return _NotTaken(f"HTTP{status}")
-    passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING or "limit" in code.lower()
-    return _NotTaken(code, permanent=not passing, refused=not passing and _REFUSED.match(code) is not None)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
+        return _NotTaken(code[:CODE_CHARACTERS])
+    return _judged(code, words)
 
 
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+def _judged(code: str, words: str) -> _NotTaken:
+    """Judge an error by its code (mns.md: Error codes); one that is not known counts as temporary."""
+    refused = _REFUSED.match(code) is not None and "header" not in words.lower()
+    return _NotTaken(code[:CODE_CHARACTERS], permanent=_PERMANENT.match(code) is not None, refused=refused)
+
+
+_PERMANENT = re.compile(r"Invalid|Missing|AccessDenied$|SignatureDoesNotMatch$|QueueNotExist$")
+"""Codes that stay the same however often a message is sent, until the configuration is corrected."""
+_REFUSED = re.compile(r"InvalidArgument$|Malformed|Message(Body)?(TooLarge|TooLong)")
+"""Codes that concern the message itself. A queue's `MaximumMessageSize` may be below 64 KB."""
 
 
 def _requests(messages: Sequence[QueueMessage], indexes: Sequence[int]) -> Iterator[list[int]]:
