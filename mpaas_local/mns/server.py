@@ -11,24 +11,20 @@ from typing import TYPE_CHECKING
 from mpaas_local.access_keys import LOCAL_ACCESS_KEYS
 from mpaas_local.mns.app import MnsApp
 from mpaas_local.mns.store import MnsStore
-from mpaas_local.server import Server
+from mpaas_local.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from typing_extensions import Self
 
     from mpaas_local.access_keys import AccessKey
     from mpaas_local.mns.store import Clock
 
 __all__ = ["MnsServer"]
 
-_KEEP_ALIVE_SECONDS = 75  # longer than a long poll and than clients keep idle connections
 
-
-class MnsServer:
-    """The service on 127.0.0.1, as a context manager or with `start` and `close`.
+class MnsServer(Service):
+    """The service on 127.0.0.1.
 
     Args:
         store: A store, which the caller closes; or the path of one, which the server opens and closes
@@ -52,43 +48,9 @@ class MnsServer:
         access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
         clock: Clock = time.time,
     ) -> None:
-        self._owns_store = not isinstance(store, MnsStore)
-        self.store = store if isinstance(store, MnsStore) else MnsStore(store, clock=clock)
-        self._app = MnsApp(self.store, access_keys)
-        self._server = Server(
-            self._app,
-            port=port,
-            on_stop=self._app.polls.stop,
-            lifespan="off",
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        )
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def endpoint(self) -> str:
-        """Endpoint for the SDK's `Account`: `http://127.0.0.1:<port>`."""
-        return self._server.url
-
-    def start(self) -> Self:
-        """Start serving; returns when the port accepts requests.
-
-        Raises:
-            PortInUse: the port is taken.
-        """
-        try:
-            self._server.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def close(self) -> None:
-        """End long polls, stop serving and close a store that the server opened. Idempotent."""
-        self._server.stop()
-        if self._owns_store:
-            self.store.close()
+        owned = None
+        if not isinstance(store, MnsStore):
+            store = owned = MnsStore(store, clock=clock)
+        self.store = store
+        app = MnsApp(store, access_keys)
+        super().__init__(app, port=port, owned=owned, on_stop=app.polls.stop)

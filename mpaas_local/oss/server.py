@@ -12,27 +12,23 @@ from mpaas_local.account import Account
 from mpaas_local.breakable import BreakableProtocol
 from mpaas_local.oss.app import OssApp
 from mpaas_local.oss.faults import FAULT_ORDER
-from mpaas_local.server import Server
+from mpaas_local.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from typing_extensions import Self
 
     from mpaas_local.access_keys import AccessKey
     from mpaas_local.oss.store import OssStore
 
 __all__ = ["OssServer"]
 
-_KEEP_ALIVE_SECONDS = 75  # longer than clients keep a connection
 
-
-class OssServer:
-    """The service on 127.0.0.1, as a context manager or with `start` and `close`.
+class OssServer(Service):
+    """The service on 127.0.0.1.
 
     Args:
-        store: The buckets; it stays open.
-        port: 0 takes a free one.
+        store: The buckets; the caller closes it.
+        port: 0 for a free one.
         access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
         account: The owner of the buckets, and the only region that signatures may name.
 
@@ -53,33 +49,7 @@ class OssServer:
         account = account or Account()
         self.region = account.region
         self._app = OssApp(store, access_keys, account)
-        self._server = Server(
-            self._app,
-            port=port,
-            http=BreakableProtocol,
-            lifespan="off",
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        )
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def endpoint(self) -> str:
-        """What the SDK's `Config` takes: `http://127.0.0.1:<port>`."""
-        return self._server.url
-
-    def start(self) -> Self:
-        """Listen and serve; returns when the port accepts connections.
-
-        Raises:
-            PortInUse: the port is taken.
-        """
-        self._server.start()
-        return self
+        super().__init__(self._app, port=port, http=BreakableProtocol)
 
     def order(self, **fault: Any) -> dict[str, Any]:
         """Order a fault, with the fields of `POST /.local/faults` as keyword arguments.
@@ -97,7 +67,3 @@ class OssServer:
     def clear_faults(self) -> None:
         """Cancel all orders."""
         self._app.faults.clear()
-
-    def close(self) -> None:
-        """Stop listening. A second call does nothing."""
-        self._server.stop()

@@ -302,9 +302,9 @@ def test_port_in_use_is_an_error_that_names_it(server: MnsServer, tmp_path: Path
     assert raised.value.port == port
 
 
-def test_closing_twice_is_harmless_and_a_given_store_stays_open(server: MnsServer) -> None:
+def test_stopping_twice_is_harmless_and_a_given_store_stays_open(server: MnsServer) -> None:
     other = MnsServer(server.store).start()
-    other.close()
-    other.close()
+    other.stop()
+    other.stop()
     server.store.send("orders", "still there")
     assert len(server.store.messages("orders")) == 1

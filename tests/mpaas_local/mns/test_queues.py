@@ -458,12 +458,12 @@ def test_long_poll_ends_when_its_queue_is_deleted(real_time: Any) -> None:
     timer.join()
 
 
-def test_closing_the_server_answers_long_polls(tmp_path: Path) -> None:
+def test_stopping_the_server_answers_long_polls(tmp_path: Path) -> None:
     began = time.monotonic()
     with MnsServer(tmp_path / "queues.db") as server, connected(server.endpoint) as account:
         queue = account.get_queue("orders")
         queue.create(QueueMeta())
-        timer = threading.Timer(0.3, server.close)
+        timer = threading.Timer(0.3, server.stop)
         timer.start()
         assert refusal(queue.receive_message, 30).type == "MessageNotExist"
         timer.join()
