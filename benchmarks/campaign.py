@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from benchmarks import senders
 from benchmarks.measure import measured
 from benchmarks.report import Table, verdict
 from benchmarks.senders import INVOCATION
@@ -24,7 +25,9 @@ from mpaas_push.functions import Invoked
 
 if TYPE_CHECKING:
     from mpaas_push.campaign.objects import Objects
+
 ROWS, LATENCY, ROUNDS = 12_000, 0.05, 5
+SAMPLE_CALLS = 20
 PLANNED_BYTES, CALL_SECONDS = 2_000_000_000, 0.020
 MESSAGE = {
     "taskName": "double11",
@@ -88,25 +91,31 @@ def campaign() -> Table:
             campaign_function="campaign_push",
         )
         store = CampaignStore(redis.url)
-        rate = _worker_and_client(settings, store, Path(folder))
+        rate, of_sample = _worker(settings, store, Path(folder), port)
         pieces, seconds = _plan(settings, store, Path(folder))
         store.close()
     rows = [
         ["requests a second of a worker, of `send_all`'s", f"{rate:.2f}", verdict(rate, least=0.85)],
+        [
+            "targets a second of a worker, of the official sample's",
+            f"{of_sample:.0f}",
+            verdict(of_sample, least=25),
+        ],
         [f"plan of 10^8 rows, {pieces} pieces, seconds", f"{seconds:.2f}", verdict(seconds, most=5.0)],
     ]
     return Table(
         f"A campaign: {ROWS:,} rows by one worker; the plan of a sparse file of 2 GB",
         f"The worker reads, renders, groups, sends, commits; `send_all` gets the same messages, both with"
-        f" the ledger and {LATENCY * 1000:.0f} ms server latency. Median of {ROUNDS} rounds. A call of"
-        f" Function Compute takes {CALL_SECONDS * 1000:.0f} ms.",
+        f" the ledger and {LATENCY * 1000:.0f} ms server latency. The sample sends to one target a call,"
+        f" without a ledger, {SAMPLE_CALLS} calls a round. Median of {ROUNDS} rounds. A call of Function"
+        f" Compute takes {CALL_SECONDS * 1000:.0f} ms.",
         ["what", "measured", "target"],
         rows,
     )
 
 
-def _worker_and_client(settings: Settings, store: CampaignStore, folder: Path) -> float:
-    """Return how fast a worker is, with `send_all` as 1."""
+def _worker(settings: Settings, store: CampaignStore, folder: Path, port: int) -> tuple[float, float]:
+    """Return the rate of a worker: with that of `send_all` as 1, and with that of the sample as 1."""
     path = folder / "users.csv"
     targets = [f"user-{number}" for number in range(ROWS)]
     path.write_text("\n".join(["user_id", *targets, ""]), "utf-8")
@@ -130,8 +139,12 @@ def _worker_and_client(settings: Settings, store: CampaignStore, folder: Path) -
             message = PushMessage.parse({**MESSAGE, "targets": targets})
             client.send(message, scope=os.urandom(4).hex(), invocation=INVOCATION)
 
-        times = measured({"worker": worker, "send_all": send_all}, rounds=ROUNDS)
-    return 1 / times["worker"].over(times["send_all"])
+        def sample() -> None:
+            senders.sample(port, SAMPLE_CALLS)
+
+        times = measured({"worker": worker, "send_all": send_all, "sample": sample}, rounds=ROUNDS)
+    worker_time = times["worker"]
+    return 1 / worker_time.over(times["send_all"]), ROWS / SAMPLE_CALLS / worker_time.over(times["sample"])
 
 
 def _plan(settings: Settings, store: CampaignStore, folder: Path) -> tuple[int, float]:
