@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpaas_local.account import Account
 from mpaas_local.clock import Clock
@@ -42,14 +42,16 @@ from tests.functions.queue_stack import opened
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from mpaas_local.fc.call import Accept
     from mpaas_local.mns import MnsStore
     from mpaas_local.mns.model import Queue
 
-__all__ = ["Figures", "Plan", "consumer_of", "left", "pages", "run"]
+__all__ = ["Figures", "Plan", "consumer_of", "left", "pages", "run", "side_by_side"]
+
+Run = TypeVar("Run")
 
 ROOT = Path(__file__).resolve().parent.parent
 BAD_BODIES: tuple[Callable[[dict[str, Any]], str], ...] = (
@@ -366,6 +368,11 @@ def _table(runs: Mapping[str, Figures]) -> str:
         ("**of these not after an `unknown` outcome**", lambda f: f"**{f.twice_unasked:,}**"),
         ("seconds", lambda f: f"{f.seconds:.0f}"),
     ]
+    return side_by_side(runs, rows)
+
+
+def side_by_side(runs: Mapping[str, Run], rows: Iterable[tuple[str, Callable[[Run], object]]]) -> str:
+    """Return a table of Markdown with a column for each run and a row for each figure of it."""
     lines = ["| | " + " | ".join(runs) + " |", "|---|" + "---:|" * len(runs)]
     for title, figure in rows:
         lines.append(f"| {title} | " + " | ".join(str(figure(run)) for run in runs.values()) + " |")

@@ -469,10 +469,7 @@ def table(figures: Mapping[str, Figures]) -> str:
         ("records of this version / of a later one", lambda f: f"{f.records['1']:,} / {f.records['2']:,}"),
         ("seconds", lambda f: f"{f.seconds:.0f}"),
     ]
-    lines = ["| | " + " | ".join(figures) + " |", "|---|" + "---:|" * len(figures)]
-    for title, figure in rows:
-        lines.append(f"| {title} | " + " | ".join(str(figure(run)) for run in figures.values()) + " |")
-    return "\n".join(lines)
+    return crash.side_by_side(figures, rows)
 
 
 def _main() -> int:

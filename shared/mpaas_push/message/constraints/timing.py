@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from mpaas_push.message.fields import MessageFields
+    from mpaas_push.message.fields import MessageFields, StrategyContent
 
 __all__ = ["TIMING"]
 
@@ -76,8 +76,8 @@ def strategy_unused(message: MessageFields, _: datetime) -> Iterator[Fault]:
     level=Level.ERROR,
 )
 def fixed_time(message: MessageFields, now: datetime) -> Iterator[Fault]:
-    content = message.strategy_content
-    if message.strategy_type == _TIMED and content is not None and content.fixed_time is not None:
+    content = _content(message, _TIMED)
+    if content is not None and content.fixed_time is not None:
         present = epoch_milliseconds(now)
         if content.fixed_time // 1000 < present // 1000:  # "precise to the second"
             yield Fault(
@@ -93,8 +93,8 @@ def fixed_time(message: MessageFields, now: datetime) -> Iterator[Fault]:
     reads=("strategyType", "strategyContent.startTime"),
 )
 def loop_start(message: MessageFields, now: datetime) -> Iterator[Fault]:
-    content = message.strategy_content
-    if message.strategy_type == _LOOP and content is not None and content.start_time is not None:
+    content = _content(message, _LOOP)
+    if content is not None and content.start_time is not None:
         earliest = china_midnight(now)
         if content.start_time < earliest:
             yield Fault(
@@ -111,8 +111,8 @@ def loop_start(message: MessageFields, now: datetime) -> Iterator[Fault]:
     reads=("strategyType", "strategyContent.endTime"),
 )
 def loop_end(message: MessageFields, now: datetime) -> Iterator[Fault]:
-    content = message.strategy_content
-    if message.strategy_type == _LOOP and content is not None and content.end_time is not None:
+    content = _content(message, _LOOP)
+    if content is not None and content.end_time is not None:
         # "Precise to the day" and "not later than 180 days after the current day": that whole day is allowed.
         today = china_midnight(now)
         latest = today + (MAX_LOOP_DAYS + 1) * DAY - 1
@@ -137,10 +137,9 @@ def loop_end(message: MessageFields, now: datetime) -> Iterator[Fault]:
     reads=("strategyType", "strategyContent.startTime", "strategyContent.endTime"),
 )
 def loop_order(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    content = message.strategy_content
+    content = _content(message, _LOOP)
     if (
-        message.strategy_type == _LOOP
-        and content is not None
+        content is not None
         and content.start_time is not None
         and content.end_time is not None
         and content.end_time < content.start_time
@@ -156,10 +155,8 @@ def loop_order(message: MessageFields, _: datetime) -> Iterator[Fault]:
     reads=("strategyType", "strategyContent.circleType"),
 )
 def circle_type(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    content = message.strategy_content
-    if message.strategy_type == _LOOP and content is not None and content.circle_type not in (
-        None, _DAILY, _WEEKLY, _MONTHLY,
-    ):  # fmt: skip
+    content = _content(message, _LOOP)
+    if content is not None and content.circle_type not in (None, _DAILY, _WEEKLY, _MONTHLY):
         yield Fault(
             "strategyContent.circleType",
             "should be 1 (daily), 2 (weekly) or 3 (monthly), as far as is known",
@@ -173,8 +170,8 @@ def circle_type(message: MessageFields, _: datetime) -> Iterator[Fault]:
     reads=("strategyType", "strategyContent.circleType", "strategyContent.circleValue"),
 )
 def circle_value(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    content = message.strategy_content
-    if message.strategy_type != _LOOP or content is None or content.circle_value is None:
+    content = _content(message, _LOOP)
+    if content is None or content.circle_value is None:
         return
     if content.circle_type == _WEEKLY:
         last, unit = 7, "weekdays 1 to 7"
@@ -219,3 +216,8 @@ TIMING: tuple[Constraint, ...] = (
     circle_value,
     expired_seconds,
 )
+
+
+def _content(message: MessageFields, strategy_type: int) -> StrategyContent | None:
+    """Return what a message of a strategy says about its time; None for other strategies."""
+    return message.strategy_content if message.strategy_type == strategy_type else None
