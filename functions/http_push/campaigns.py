@@ -44,8 +44,11 @@ def show_all(context: object) -> Response[str]:
 
 def show(campaign_id: str, context: object) -> Response[str]:
     """Show a campaign."""
-    stored = _tools(context).store.get(campaign_id)
-    return _json(200, {**stored.as_json(), "results": stored.results, "document": stored.campaign.as_json()})
+    store = _tools(context).store
+    stored = store.get(campaign_id)
+    working = store.working_pieces(campaign_id).as_json()
+    more = {"results": stored.results, "document": stored.campaign.as_json()}
+    return _json(200, {**stored.as_json(), **working, **more})
 
 
 def pause(campaign_id: str, context: object) -> Response[str]:

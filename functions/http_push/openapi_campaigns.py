@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mpaas_push.campaign.model import MAX_PACE, campaign_schema
-from mpaas_push.campaign.store import FATES
+from mpaas_push.campaign.state import FATES, RATE_SECONDS
 
 __all__ = ["campaign_paths", "campaign_schemas"]
 
@@ -37,9 +37,10 @@ def campaign_schemas() -> dict[str, Any]:
         "CampaignState": _STATE,
         "CampaignDetail": {
             **_STATE,
-            "required": [*_STATE["required"], "results", "document"],
+            "required": [*_STATE["required"], *_WORKING, "results", "document"],
             "properties": {
                 **_STATE["properties"],
+                **_WORKING,
                 "results": {"type": "string", "description": "Bucket and prefix of its results"},
                 "document": {"$ref": "#/components/schemas/Campaign"},
             },
@@ -201,6 +202,18 @@ def _relocated(schema: Any) -> Any:
     return [_relocated(each) for each in schema] if isinstance(schema, list) else schema
 
 
+_WORKING: dict[str, Any] = {
+    "piecesWorking": {"type": "integer", "description": "Pieces that a worker is sending"},
+    "piecesStalled": {
+        "type": "integer",
+        "description": "Pieces whose worker has been silent for some seconds: it may have been killed",
+    },
+    "stalledUntil": {
+        **_MOMENT,
+        "type": ["string", "null"],
+        "description": "When the first of the stalled pieces goes to another worker",
+    },
+}
 _STATE: dict[str, Any] = {
     "type": "object",
     "required": [
@@ -228,8 +241,15 @@ _STATE: dict[str, Any] = {
         "piecesFailed": {"type": "integer", "description": "Given up until it is resumed"},
         "startedAt": _MOMENT,
         "finishedAt": {**_MOMENT, "type": ["string", "null"]},
-        "rate": {"type": "number", "description": "Rows a second since the start"},
-        "secondsLeft": {**_NUMBER_OR_NULL, "description": "null as long as nobody can tell"},
+        "rate": {
+            "type": "number",
+            "description": f"Targets a second that went out during the last {RATE_SECONDS:.0f} seconds",
+        },
+        "secondsLeft": {
+            **_NUMBER_OR_NULL,
+            "description": "At its pace, else at its rate; null unless it is running or waiting, and at its"
+            " beginning",
+        },
         "problem": {"type": "string", "description": "Why a piece was given up"},
     },
 }
@@ -245,6 +265,7 @@ _PREVIEW: dict[str, Any] = {
         "pieces": {"type": "integer"},
         "rows": {"type": "integer", "description": "Estimated"},
         "rowsRead": {"type": "integer"},
+        "targets": {"type": "integer", "description": "Estimated: rows without those that cannot be sent"},
         "requests": {"type": "integer", "description": "Estimated"},
         "seconds": {"type": "integer", "description": "Estimated, at the pace"},
         "pace": _NUMBER_OR_NULL,

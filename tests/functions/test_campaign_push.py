@@ -49,6 +49,9 @@ def test_every_row_of_an_audience_is_reached_once(stack: CampaignStack) -> None:
     assert fates(done) == {"accepted": 3000}
     assert done["bytesDone"] == done["bytes"]
     assert done["requests"] == 300
+    assert done["rate"] > 0
+    assert done["secondsLeft"] is None
+    assert (done["piecesWorking"], done["piecesStalled"], done["stalledUntil"]) == (0, 0, None)
     reached = {target: times for target, times in stack.reached().items() if target.startswith("first")}
     assert len(reached) == 3000
     assert set(reached.values()) == {1}
@@ -86,10 +89,12 @@ def test_texts_come_from_the_rows_and_each_row_has_one_fate(stack: CampaignStack
         if entry["targets"][0]["target"].startswith("t-")
     }
     assert titles == {"t-1": "Hi Ada", "t-3": "Bo 八点开始", "t-4": "Cy, Jr 八点开始"}
-    told = {(line["outcome"], line["target"], line["text"]) for line in results(stack, "texts")}
+    lines = results(stack, "texts")
+    assert [line["offset"] for line in lines] == sorted(line["offset"] for line in lines)
+    told = {(line["outcome"], line["target"], line["text"]) for line in lines}
     assert told == {
         ("invalid", "t-2", "column name is empty"),
-        ("invalid", "", "has 1 fields, the header 3"),
+        ("invalid", "broken", "has 1 fields, the header 3"),
         ("invalid", "", "has no target: user_id is empty"),
         ("duplicate", "t-1", ""),
     }
@@ -146,6 +151,15 @@ def test_a_dry_run_shows_what_would_be_sent(stack: CampaignStack) -> None:
     assert stack.request("GET", "/v1/campaigns/dry").status == 404
 
 
+def test_a_dry_run_counts_no_request_for_a_row_that_cannot_be_sent(stack: CampaignStack) -> None:
+    stack.put("audiences/dry.csv", users(40, "dry") + "dry-1,Again,zh\n" + "short\n" * 60)
+
+    answer = stack.request("POST", "/v1/campaigns?dryRun=true", document("dry"))
+
+    assert (answer.json["rows"], answer.json["rowsWithFaults"]) == (101, 61)
+    assert (answer.json["targets"], answer.json["requests"]) == (40, 4)
+
+
 def test_a_campaign_is_paused_resumed_at_another_pace_and_accounted_for(stack: CampaignStack) -> None:
     stack.put("audiences/paused.csv", users(12000, "paused"))
     stack.start(document("paused", pace=500))
@@ -156,6 +170,7 @@ def test_a_campaign_is_paused_resumed_at_another_pace_and_accounted_for(stack: C
     wait_until_still(stack, "paused")
     still = stack.show("paused")
     assert 0 < still["counts"]["rows"] < 12000
+    assert still["secondsLeft"] is None
     assert stack.request("PATCH", "/v1/campaigns/paused", {"pace": 20000}).json["pace"] == 20000
     resumed = stack.request("POST", "/v1/campaigns/paused/resume")
 

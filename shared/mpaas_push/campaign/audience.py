@@ -34,7 +34,7 @@ class Row:
     Attributes:
         start: Byte offset of its line.
         target: Its target id.
-        values: Its text by column.
+        values: Its text by column, of the columns that the campaign names.
     """
 
     start: int
@@ -70,7 +70,10 @@ class RowReader:
         self._kind = campaign.audience.kind
         self._target = campaign.audience.target or ""
         self._delimiter = campaign.audience.delimiter
-        self._header = list(header or ())
+        self._width = len(header or ())
+        # The other columns of a wide file would only take memory.
+        self._columns = [(name, at) for at, name in enumerate(header or ()) if name in campaign.columns]
+        self._names = campaign.columns
 
     def row_of(self, line: Line) -> Row | InvalidRow | None:
         """Return the row of a line; None for an empty line and for the header of a CSV."""
@@ -80,15 +83,14 @@ class RowReader:
         if not content or content.isspace() or (line.start == 0 and self._kind == "csv"):
             return None
         try:
-            values = self._values(content.decode())
+            text = content.decode()
         except UnicodeDecodeError:
-            values = "is not UTF-8"
-        if isinstance(values, str):
-            return InvalidRow(line.start, values)
+            return InvalidRow(line.start, "is not UTF-8")
+        values, flaw = self._values(text)
         target = values.get(self._target, "")
-        if flaw := self._flaw_of(target):
-            return InvalidRow(line.start, flaw)
-        return Row(line.start, target, values)
+        if own := self._flaw_of(target):
+            return InvalidRow(line.start, flaw or own)
+        return InvalidRow(line.start, flaw, target) if flaw else Row(line.start, target, values)
 
     def _flaw_of(self, target: str) -> str | None:
         if not target or target.isspace():
@@ -97,18 +99,22 @@ class RowReader:
             return f"its target must be 1 to {TARGET_LENGTH} printable characters"
         return None
 
-    def _values(self, text: str) -> dict[str, str] | str:
-        """Return the values of a row by column, or what is wrong with it."""
+    def _values(self, text: str) -> tuple[dict[str, str], str]:
+        """Return the values of a row by column as far as they can be read, and what is wrong with it."""
         if self._kind == "ids":
-            return {"": text.strip()}
+            return {"": text.strip()}, ""
         if self._kind == "jsonl":
-            return _json_values(text)
+            values = _json_values(text)
+            if isinstance(values, str):
+                return {}, values
+            return {name: value for name, value in values.items() if name in self._names}, ""
         fields = _csv_fields(text, self._delimiter)
         if isinstance(fields, str):
-            return fields
-        if len(fields) != len(self._header):
-            return f"has {len(fields)} fields, the header {len(self._header)}"
-        return dict(zip(self._header, fields, strict=True))
+            return {}, fields
+        values = {name: fields[at] for name, at in self._columns if at < len(fields)}
+        if len(fields) != self._width:
+            return values, f"has {len(fields)} fields, the header {self._width}"
+        return values, ""
 
 
 def header_of(campaign: Campaign, beginning: bytes) -> tuple[list[str] | None, list[Fault]]:

@@ -21,7 +21,8 @@ from mpaas_push.errors import Fault
 if TYPE_CHECKING:
     from mpaas_push.campaign.model import PaceChange
     from mpaas_push.campaign.objects import ObjectInfo, Objects, ReadableObjects
-    from mpaas_push.campaign.store import CampaignStore, StoredCampaign
+    from mpaas_push.campaign.state import StoredCampaign
+    from mpaas_push.campaign.store import CampaignStore
     from mpaas_push.campaign.tasks import TaskQueue
     from mpaas_push.settings import Settings
 

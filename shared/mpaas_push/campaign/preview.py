@@ -17,7 +17,7 @@ from mpaas_push.targets import without_targets
 
 if TYPE_CHECKING:
     from mpaas_push.campaign.audience import Row
-    from mpaas_push.campaign.block import Block
+    from mpaas_push.campaign.block import BlockRequest
     from mpaas_push.campaign.model import Campaign
     from mpaas_push.campaign.objects import ObjectInfo, Objects
     from mpaas_push.settings import Settings
@@ -40,37 +40,42 @@ def preview(campaign: Campaign, objects: Objects, settings: Settings) -> dict[st
     """
     info, header = read_audience(campaign, objects)
     rows = _rows_at_both_ends(campaign, objects, info, header)
+    block_rows = block_rows_for(campaign.pace)
     composer = Composer(campaign, settings)
-    block = composer.compose(rows, info.size)
-    samples = [
-        {"target": mask_id(row.target), "message": without_targets(_content(block, row))}
-        for row in _shown([row for request in block.requests for row in request.rows])
+    blocks = [
+        composer.compose(rows[first : first + block_rows], info.size)
+        for first in range(0, len(rows), block_rows)
     ]
-    sampled = min(info.size, 2 * SAMPLE_BYTES)
-    estimate = round(len(rows) * info.size / sampled) if rows else 0
-    # Rows with texts of their own share no request.
-    per_request = block.targets / len(block.requests) if block.requests else 1.0
-    requests = math.ceil(estimate / per_request)
+    requests = [request for block in blocks for request in block.requests]
+    fates = [fate for block in blocks for fate in block.fates]
+    samples = [
+        {"target": mask_id(row.target), "message": without_targets(_content(request))}
+        for request, row in _shown([(request, row) for request in requests for row in request.rows])
+    ]
+    share = min(info.size, 2 * SAMPLE_BYTES) / info.size
+    targets = math.ceil(sum(block.targets for block in blocks) / share)
+    estimate = math.ceil(len(requests) / share)
     quota = settings.pace or UNPACED_REQUESTS
-    seconds = max(requests / quota, estimate / campaign.pace if campaign.pace else 0)
-    advice = [each.as_json() for each in block.requests[0].message.advice()] if block.requests else []
+    seconds = max(estimate / quota, targets / campaign.pace if campaign.pace else 0)
+    advice = [each.as_json() for each in requests[0].message.advice()] if requests else []
     return {
         "campaign": campaign.campaign,
         "bytes": info.size,
         "etag": info.etag,
         "pieces": math.ceil(info.size / piece_bytes_for(info.size)),
-        "rows": estimate,
+        "rows": round(len(rows) / share),
         "rowsRead": len(rows),
-        "requests": requests,
+        "targets": targets,
+        "requests": estimate,
         "seconds": round(seconds),
         "pace": campaign.pace,
-        "blockRows": block_rows_for(campaign.pace),
+        "blockRows": block_rows,
         "samples": samples,
         "faults": [
             {"offset": fate.start, "outcome": fate.name, "message": fate.text or "its target came before"}
-            for fate in block.fates[:FAULTS]
+            for fate in fates[:FAULTS]
         ],
-        "rowsWithFaults": len(block.fates),
+        "rowsWithFaults": len(fates),
         "warnings": advice,
     }
 
@@ -93,11 +98,10 @@ def _rows_at_both_ends(
     return [row for row in rows if row is not None]
 
 
-def _shown(rows: list[Row]) -> list[Row]:
+def _shown(rows: list[tuple[BlockRequest, Row]]) -> list[tuple[BlockRequest, Row]]:
     """Return the first rows and the last one."""
     return rows if len(rows) <= SAMPLES else [*rows[: SAMPLES - 1], rows[-1]]
 
 
-def _content(block: Block, row: Row) -> dict[str, Any]:
-    message = next(request.message for request in block.requests if row in request.rows)
-    return message.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+def _content(request: BlockRequest) -> dict[str, Any]:
+    return request.message.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)

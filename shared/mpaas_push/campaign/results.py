@@ -45,7 +45,7 @@ class Results:
                 ensure_ascii=False,
                 separators=(",", ":"),
             )
-            for fate in fates
+            for fate in sorted(fates, key=lambda fate: fate.start)
         ]
         if lines:
             content = "\n".join([*lines, ""]).encode("utf-8", "replace")
@@ -70,7 +70,8 @@ def folder_of(campaign: str, run: str) -> str:
 
 
 def result_lines(objects: Objects, bucket: str, folder: str) -> Iterator[dict[str, Any]]:
-    """Yield what is known of rows, piece by piece; of pieces under way what has been committed or sent.
+    """Yield what is known of rows, in the order of the file; of pieces under way what has been committed or
+    sent. `offset` is the byte at which the row's line begins.
 
     Args:
         objects: Where they are.

@@ -7,10 +7,8 @@ cluster. What was sent to whom is the ledger's business; results are objects of 
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,126 +18,30 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from mpaas_push.campaign.errors import CampaignConflict, StoreUnavailable, UnknownCampaign
-from mpaas_push.campaign.model import Campaign
-from mpaas_push.campaign.results import folder_of
+from mpaas_push.campaign.state import FIELDS, RATE_SECONDS, StoredCampaign, WorkingPieces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mpaas_push.campaign.model import PaceChange
+    from mpaas_push.campaign.model import Campaign, PaceChange
     from mpaas_push.settings import Settings
 
-__all__ = ["FATES", "CampaignStore", "Commit", "Moment", "Plan", "StoredCampaign", "Taken", "store_of"]
+__all__ = ["LEASE_SECONDS", "RENEW_SECONDS", "CampaignStore", "Commit", "Moment", "Plan", "Taken", "store_of"]
 
-FATES = ("accepted", "refused", "unknown", "expired", "invalid", "duplicate", "cancelled", "failed")
-"""What may become of a row; each row has exactly one."""
 KEPT_SECONDS = 90 * 86400
 """How long a campaign is known, from its start: as long as results are worth something."""
-LEASE_SECONDS = 20.0
-"""How long a piece belongs to whoever took it, committed a block of it or renewed the lease; what a killed
-worker had lies idle for as long."""
+LEASE_SECONDS = 8.0
+"""How long a piece belongs to whoever took it, committed a block of it or renewed the lease, by the server's
+clock; what a killed worker had lies idle for as long."""
+RENEW_SECONDS = 2.0
+"""A worker renews its lease as often: a Redis that stumbles costs it no piece."""
 LISTED = 100
 """Campaigns that a list names, the latest first."""
-SILENT_SECONDS = 15 * 60.0
-"""Nobody works on a campaign that has shown no sign of life for so long after it was due."""
 _TIMEOUT_SECONDS = 2.0
 TRIES = 6
 """Of a call, over some seconds: a failover passes."""
 _INDEX, _BUCKET = "mpaas-push:campaigns", "mpaas-push:pace"
 _LUA = Path(__file__).with_name("lua")
-
-
-@dataclass(frozen=True)
-class StoredCampaign:
-    """A campaign as Redis knows it, its pieces aside.
-
-    Attributes:
-        fields: Of its hash.
-        now: When they were read, in Unix seconds.
-    """
-
-    fields: Mapping[str, str]
-    now: float
-
-    @cached_property
-    def campaign(self) -> Campaign:
-        """The document that it was started with."""
-        return Campaign.model_validate_json(self.fields["document"], by_alias=True, by_name=False)
-
-    @property
-    def header(self) -> list[str] | None:
-        """The columns of its file, if that has a header."""
-        header: list[str] | None = json.loads(self.fields["header"])
-        return header
-
-    def number(self, name: str) -> int:
-        """Return a field as a whole number; 0 if it is not there."""
-        return round(float(self.fields.get(name) or 0))
-
-    @property
-    def pace(self) -> int | None:
-        """Targets a second; None for as fast as it goes."""
-        return self.number("pace") or None
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Rows that have come to their end, by what became of them."""
-        return {name: self.number(f"n.{name}") for name in FATES}
-
-    @property
-    def state(self) -> str:
-        """`running`, `waiting` (outside its window), `paused`, `done`, `incomplete` or `cancelled`."""
-        state, pieces = self.fields["state"], self.number("pieces")
-        done, failed = self.number("done"), self.number("failed")
-        if done >= pieces:
-            return "cancelled" if state == "cancelled" else "done"
-        if state == "paused":
-            return "paused"
-        silent = self.now - self.number("activeUntil") / 1000 > SILENT_SECONDS
-        if (failed and done + failed >= pieces) or silent:
-            return "incomplete"
-        window = self.campaign.window
-        if state == "running" and window and window.seconds_until_open(self.now):
-            return "waiting"
-        return state
-
-    @property
-    def results(self) -> str:
-        """Where its results are: bucket and prefix."""
-        folder = folder_of(self.fields["id"], self.fields["run"])
-        return f"oss://{self.campaign.audience.bucket}/{folder}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what `GET /v1/campaigns/{id}` says of it."""
-        counts, size, done = self.counts, self.number("size"), self.number("n.bytes")
-        rows = self.number("n.rows")
-        started, finished = self.number("startedAt") / 1000, self.number("finishedAt") / 1000
-        seconds = max((finished or self.now) - started, 0.001)
-        answer: dict[str, Any] = {
-            "campaign": self.fields["id"],
-            "state": self.state,
-            "counts": {"rows": rows, **counts},
-            "pace": self.pace,
-            "bytes": size,
-            "bytesDone": done,
-            "requests": self.number("n.requests"),
-            "throttledSeconds": round(self.number("n.throttledMs") / 1000, 1),
-            "pieces": self.number("pieces"),
-            "piecesDone": self.number("done"),
-            "piecesFailed": self.number("failed"),
-            "startedAt": _utc(started),
-            "finishedAt": _utc(finished) if finished else None,
-            "rate": round(rows / seconds, 1),
-            "secondsLeft": None,
-        }
-        if finished:
-            answer["secondsLeft"] = 0
-        elif done:
-            rows_left = rows / done * (size - done)
-            answer["secondsLeft"] = round(rows_left / (self.pace or max(rows / seconds, 0.001)))
-        if problem := self.fields.get("problem"):
-            answer["problem"] = problem
-        return answer
 
 
 @dataclass(frozen=True)
@@ -277,6 +179,12 @@ class CampaignStore:
         ids = self._do("zrevrange", _INDEX, 0, LISTED - 1)
         return [found for found in self._read(ids) if found]
 
+    def working_pieces(self, campaign_id: str) -> WorkingPieces:
+        """Count the pieces that somebody has; a worker that has missed two signs of life has stalled."""
+        left = LEASE_SECONDS - 2 * RENEW_SECONDS
+        working, stalled, until = self._call("working", campaign_id, round(left * 1000))
+        return WorkingPieces(int(working), int(stalled), int(until) / 1000 or None)
+
     def open_pieces(self, campaign_id: str) -> list[tuple[int, int]]:
         """Return index and turn of each piece that is neither done nor failed."""
         stored = self.get(campaign_id)
@@ -318,7 +226,7 @@ class CampaignStore:
             to: Where the next one begins.
             next_rows: How many rows that has.
             is_last: The piece has ended.
-            counts: What is added, by name.
+            counts: What is added, by name; `sent` is what `rate` is of.
 
         Returns:
             None if somebody else has the piece.
@@ -334,6 +242,7 @@ class CampaignStore:
             to,
             next_rows,
             int(is_last),
+            round(RATE_SECONDS * 1000),
             *flat,
         )
         if answer == "lost":
@@ -453,13 +362,15 @@ class CampaignStore:
         def read() -> Any:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for campaign_id in ids:
-                    pipeline.hmget(_key(campaign_id), _FIELDS)
+                    pipeline.hmget(_key(campaign_id), FIELDS)
+                pipeline.time()
                 return pipeline.execute()
 
-        now = time.time()
+        *hashes, (seconds, microseconds) = self._guarded(read)
+        now = seconds + microseconds / 1e6
         found = []
-        for values in self._guarded(read):
-            fields = {name: text for name, text in zip(_FIELDS, values, strict=True) if text is not None}
+        for values in hashes:
+            fields = {name: text for name, text in zip(FIELDS, values, strict=True) if text is not None}
             found.append(StoredCampaign(fields, now) if "state" in fields else None)
         return found
 
@@ -494,13 +405,6 @@ class CampaignStore:
             raise StoreUnavailable(f"the Redis of campaigns failed ({type(error).__name__})") from None
 
 
-_FIELDS = (
-    *("id", "state", "document", "header", "fingerprint", "etag", "size", "pieces", "pieceBytes", "run"),
-    *("plans", "pace", "paceVersion", "startedAt", "finishedAt", "activeUntil", "done", "failed", "problem"),
-    *(f"n.{name}" for name in (*FATES, "rows", "bytes", "requests", "throttledMs")),
-)
-
-
 def store_of(settings: Settings) -> CampaignStore:
     """Return the store that the settings name.
 
@@ -516,7 +420,3 @@ def store_of(settings: Settings) -> CampaignStore:
 
 def _key(campaign_id: str) -> str:
     return f"mpaas-push:campaign:{campaign_id}"
-
-
-def _utc(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

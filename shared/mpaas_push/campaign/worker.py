@@ -25,6 +25,7 @@ from mpaas_push.campaign.errors import (
     StoreUnavailable,
     UnknownCampaign,
 )
+from mpaas_push.campaign.lease import Lease
 from mpaas_push.campaign.pieces import Piece, lines_of
 from mpaas_push.campaign.results import Results
 from mpaas_push.errors import Misconfigured
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from mpaas_push.campaign.audience import InvalidRow
     from mpaas_push.campaign.block import Block, BlockRequest
     from mpaas_push.campaign.objects import Objects
-    from mpaas_push.campaign.store import CampaignStore, StoredCampaign, Taken
+    from mpaas_push.campaign.state import StoredCampaign
+    from mpaas_push.campaign.store import CampaignStore, Taken
     from mpaas_push.campaign.tasks import PieceTask, TaskQueue
     from mpaas_push.client import PushClient
     from mpaas_push.invocation import Invocation
@@ -53,12 +55,16 @@ NEAR_SECONDS = 5.0
 AHEAD_SECONDS = 60.0
 """Nothing is reserved further ahead, so that another pace counts at once."""
 ROUND_SECONDS = 12.0
-"""For how long the requests of a block are sent until the lease is renewed; with the wait before it less than
-`store.LEASE_SECONDS`. What a killed worker had claimed is unknown after as long."""
+"""For how long the requests of a block are sent before those that were throttled are sent again. What a
+killed worker had claimed is unknown after as long."""
+WATCH_SECONDS = 10.0
+"""By how much longer each further look at a piece waits that another task has."""
 MARGIN_SECONDS = 5.0
 """Kept free at the end of an invocation, to write results, commit and submit the next task."""
 THROTTLE_SECONDS = 1.0
 """Wait before requests that were throttled are sent again."""
+SENT = ("accepted", "refused", "unknown", "failed")
+"""Fates of rows whose requests went out."""
 OURS = {"NotSent", "InProgress", "LedgerDown", "LedgerUnreadable", "Failed"}
 """Codes of requests that were throttled, but not by mPaaS."""
 
@@ -91,8 +97,10 @@ def work_on(
     owner = os.urandom(6).hex()
     taken = store.take(task.campaign, task.piece, task.turn, owner)
     if taken.answer == "held":
-        # Another task has it, or had it and was killed: look again when it must have let go.
-        queue.submit(replace(task, watch=task.watch + 1, at=None), delay=taken.wait + 1)
+        # Another task has it, or had it and was killed: look again when it must have let go. One that still
+        # has it then is alive, and need not be looked at as often.
+        delay = taken.wait + 1 + min(WATCH_SECONDS * task.watch, AHEAD_SECONDS)
+        queue.submit(replace(task, watch=task.watch + 1, at=None), delay=delay)
     if taken.answer == "unknown":
         raise UnknownCampaign(task.campaign)
     if taken.answer == "failed":
@@ -104,7 +112,8 @@ def work_on(
         tools = _Tools(
             client=client, invocation=invocation, store=store, objects=objects, queue=queue, rate=rate
         )
-        return _Worker(task, owner, stored, tools).run(taken)
+        with Lease(store, task.campaign, task.piece, owner) as lease:
+            return _Worker(task, owner, stored, tools, lease).run(taken)
     except AudienceUnreadable as error:
         if error.is_final:
             store.fail(task.campaign, task.piece, owner, str(error))
@@ -163,8 +172,10 @@ class _Ended(Exception):
 
 
 class _Worker:
-    def __init__(self, task: PieceTask, owner: str, stored: StoredCampaign, tools: _Tools) -> None:
-        self._task, self._owner = task, owner
+    def __init__(
+        self, task: PieceTask, owner: str, stored: StoredCampaign, tools: _Tools, lease: Lease
+    ) -> None:
+        self._task, self._owner, self._lease = task, owner, lease
         self._client, self._invocation = tools.client, tools.invocation
         self._store, self._objects, self._queue = tools.store, tools.objects, tools.queue
         self._rate = tools.rate
@@ -228,6 +239,8 @@ class _Worker:
         """Send a block and commit it; return why nothing may follow, if that is so."""
         if self._invocation.time_left < ROUND_SECONDS + NEAR_SECONDS + MARGIN_SECONDS and self._is_sending():
             raise _HandOn("out of time")
+        if self._lease.is_lost:
+            raise _Ended("lost")
         block = self._composer.compose(rows, end)
         requests = len(block.requests) if self._is_sending() else 0
         fates, accepted = self._fates(block)
@@ -252,6 +265,7 @@ class _Worker:
                 "rows": block.rows,
                 "bytes": end - begin,
                 "requests": requests,
+                "sent": sum(counts[name] for name in SENT),
                 "throttledMs": round(self._throttled * 1000),
             },
         )

@@ -86,14 +86,17 @@ def rows(text: str, **changes: Any) -> list[Row | InvalidRow]:
 
 
 def test_rows_of_a_csv() -> None:
-    text = '\ufeffuser_id,name\r\nu1,Ada\r\n"u,2","B ""x"" C"\r\n\r\nu3\r\nu4,"open\r\n,Eve\r\n'
+    text = '\ufeffuser_id,city,name\r\nu1,Aba,Ada\r\n"u,2",,"B ""x"" C"\r\n\r\nu3,Aba\r\nu4,"open\r\n,,Eve\r\nx\r\n'
+    found = rows(text, message={**MESSAGE, "title": "{name}"})
 
-    assert [(row.target, row.values) if isinstance(row, Row) else row.reason for row in rows(text)] == [
+    # The values are those of the columns that the campaign names.
+    assert [(row.target, row.values if isinstance(row, Row) else row.reason) for row in found] == [
         ("u1", {"user_id": "u1", "name": "Ada"}),
         ("u,2", {"user_id": "u,2", "name": 'B "x" C'}),
-        "has 1 fields, the header 2",
-        "has a quote that does not close on its line",
-        "has no target: user_id is empty",
+        ("u3", "has 2 fields, the header 3"),
+        ("", "has a quote that does not close on its line"),
+        ("", "has no target: user_id is empty"),
+        ("x", "has 1 fields, the header 3"),
     ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,9 @@ import redis
 
 from mpaas_push import Invocation, PushClient, PushMessage, Settings
 from mpaas_push.campaign.errors import CampaignConflict, StoreUnavailable, UnknownCampaign
+from mpaas_push.campaign.lease import Lease
 from mpaas_push.campaign.model import Campaign, PaceChange
+from mpaas_push.campaign.state import WorkingPieces
 from mpaas_push.campaign.store import CampaignStore
 from mpaas_push.credentials import Credentials
 from tests.mpaas_push.campaign.test_model import DOCUMENT, SETTINGS
@@ -54,7 +58,7 @@ def test_a_piece_belongs_to_one_worker(store: CampaignStore) -> None:
 
     assert (first.answer, first.offset, first.rows) == ("taken", -1, 10)
     assert second.answer == "held"
-    assert 0 < second.wait <= 20
+    assert 0 < second.wait <= 8
     assert commit(store, "b", -1, 100) is None
     assert store.release(ID, 0, "a", due=0, has_waited=True) == 1
     assert store.take(ID, 0, 2, "b").answer == "taken"
@@ -135,6 +139,65 @@ def test_blocks_get_moments_that_keep_the_pace_and_another_pace_counts_at_once(s
     assert [store.reserve(ID, 100, 60).wait for _ in range(3)] == [0, 0, 0]
 
 
+def test_the_rate_is_that_of_the_last_while_and_counts_what_went_out(
+    store: CampaignStore, redis_server: RedisServer
+) -> None:
+    store.take(ID, 0, 1, "a")
+    assert store.get(ID).rate == 0
+    counts = {"rows": 500, "cancelled": 200, "accepted": 300, "sent": 300, "bytes": 100}
+    store.commit(ID, 0, "a", offset=-1, to=100, next_rows=20, is_last=False, counts=counts)
+
+    def rate_after(seconds: float, since_start: float) -> float:
+        stored = store.get(ID)
+        start = stored.now - seconds
+        fields = {
+            **stored.fields,
+            "rateAt": str(start * 1000),
+            "rateSince": str((start - since_start) * 1000),
+        }
+        return replace(stored, fields=fields).rate
+
+    assert rate_after(3, 0) == pytest.approx(100, rel=0.01)
+    assert rate_after(10, 100) == pytest.approx(20, rel=0.01)
+    assert rate_after(15 + 7.5, 100) == pytest.approx(10, rel=0.01)
+    assert rate_after(30, 100) == 0
+    with redis.Redis.from_url(redis_server.url) as admin:
+        admin.hset(f"mpaas-push:campaign:{ID}", "rateAt", round(time.time() * 1000) - 16_000)
+        store.commit(ID, 0, "a", offset=100, to=200, next_rows=20, is_last=False, counts={"sent": 30})
+        window = admin.hmget(f"mpaas-push:campaign:{ID}", "rateBefore", "rateNow")
+    assert window == [b"300", b"30"]
+
+
+def test_a_worker_that_lives_keeps_its_piece_and_one_that_does_not_has_stalled(
+    store: CampaignStore, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpaas_push.campaign.lease.RENEW_SECONDS", 0.01)
+    key = f"mpaas-push:campaign:{ID}"
+    store.take(ID, 0, 1, "a")
+    assert store.working_pieces(ID) == WorkingPieces(working=1, stalled=0, until=None)
+
+    with redis.Redis.from_url(redis_server.url, decode_responses=True) as admin:
+
+        def expire_in(seconds: float) -> None:
+            begin = admin.hget(key, "p0").rpartition(" ")[0]
+            admin.hset(key, "p0", f"{begin} {round((time.time() + seconds) * 1000)}")
+
+        expire_in(2)
+        stalled = store.working_pieces(ID)
+        assert (stalled.working, stalled.stalled) == (0, 1)
+        assert stalled.until == pytest.approx(time.time() + 2, abs=1)
+        with Lease(store, ID, 0, "a") as lease:
+            while store.working_pieces(ID).stalled:
+                pass
+        assert not lease.is_lost
+        expire_in(-1)
+        assert store.take(ID, 0, 1, "b").answer == "taken"
+    with Lease(store, ID, 0, "a") as lease:
+        while not lease.is_lost:
+            pass
+    assert store.working_pieces(ID).working == 1
+
+
 def test_throttling_slows_everybody(store: CampaignStore) -> None:
     assert store.reserve_requests(10, None, 5).wait == 0
     store.slow()
@@ -189,6 +252,7 @@ def test_the_documented_rights_are_enough_and_a_missing_one_is_permanent(redis_s
         store.take(ID, 0, 1, "a")
         commit(store, "a", -1, 100)
         assert store.renew(ID, 0, "a") == "running"
+        assert store.working_pieces(ID).working == 1
         store.fail(ID, 0, "a", "why")
         store.release(ID, 1, "a", due=0, has_waited=False)
         store.change_pace(ID, PaceChange(pace=5))

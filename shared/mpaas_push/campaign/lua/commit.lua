@@ -1,17 +1,31 @@
 -- Account for a block: offset, counts and lease of its piece in one step.
 --
 -- ARGV  index of the piece, owner, milliseconds until others may take it, offset before and after the block,
---       rows of the next block, `1` if the piece has ended, then names and numbers of what is counted
+--       rows of the next block, `1` if the piece has ended, milliseconds of a window of the rate, then names and
+--       numbers of what is counted
 --
 -- Returns `lost` if somebody else has the piece, else `kept` with the campaign's state, pace and its version.
+
+-- Count what went out in windows: the rate is told from the current one and the one before it.
+local function note_sent(number, window)
+    local at = tonumber(field('rateAt') or '0')
+    if now - at >= 2 * window then -- nothing went out for long
+        redis.call('HSET', key, 'rateAt', string.format('%.0f', now), 'rateBefore', '0', 'rateNow', '0')
+    elseif now - at >= window then
+        redis.call('HSET', key, 'rateAt', string.format('%.0f', at + window),
+            'rateBefore', field('rateNow'), 'rateNow', '0')
+    end
+    redis.call('HINCRBY', key, 'rateNow', number)
+end
 
 local index, owner, lease, from, to = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 if not field('state') then return {'lost'} end
 local piece = read_piece(index)
 if piece.offset ~= to or from == to and piece.status ~= 'done' then -- else an answer was lost, and this is the second time
     if piece.owner ~= owner or piece.offset ~= from then return {'lost'} end
-    for place = 8, #ARGV, 2 do
-        count(ARGV[place], ARGV[place + 1])
+    for place = 9, #ARGV, 2 do
+        local name, number = ARGV[place], ARGV[place + 1]
+        if name == 'n.sent' then note_sent(number, tonumber(ARGV[8])) else count(name, number) end
     end
     set_status(index, piece, ARGV[7] == '1' and 'done' or 'open')
     piece.offset, piece.rows, piece.attempts, piece.till = to, ARGV[6], 0, now + lease

@@ -71,3 +71,9 @@ local function set_pace(pace)
     redis.call('HINCRBY', key, 'paceVersion', 1)
 end
 
+-- The rate is that since a start or a resume until a window has passed.
+local function restart_rate()
+    redis.call('HSET', key, 'rateAt', string.format('%.0f', now), 'rateSince', string.format('%.0f', now),
+        'rateNow', '0', 'rateBefore', '0')
+end
+

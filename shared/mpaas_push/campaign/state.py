@@ -1,0 +1,172 @@
+"""A campaign as Redis knows it: fields of its hash enter, state, rate and time left leave."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.campaign.model import Campaign
+from mpaas_push.campaign.results import folder_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["FATES", "FIELDS", "RATE_SECONDS", "StoredCampaign", "WorkingPieces"]
+
+FATES = ("accepted", "refused", "unknown", "expired", "invalid", "duplicate", "cancelled", "failed")
+"""What may become of a row; each row has exactly one."""
+FIELDS = (
+    *("id", "state", "document", "header", "fingerprint", "etag", "size", "pieces", "pieceBytes", "run"),
+    *("plans", "pace", "paceVersion", "startedAt", "finishedAt", "activeUntil", "done", "failed", "problem"),
+    *("rateAt", "rateNow", "rateBefore", "rateSince"),
+    *(f"n.{name}" for name in (*FATES, "rows", "bytes", "requests", "throttledMs")),
+)
+"""Of the hash, its pieces aside."""
+RATE_SECONDS = 15.0
+"""The rate is that of the last while: a block is up to some seconds' worth, so it must be some blocks."""
+SILENT_SECONDS = 15 * 60.0
+"""Nobody works on a campaign that has shown no sign of life for so long after it was due."""
+
+
+@dataclass(frozen=True)
+class WorkingPieces:
+    """Pieces that somebody has taken.
+
+    Attributes:
+        working: Their workers have given a sign of life just now.
+        stalled: Their workers have not, and may have been killed.
+        until: When the first of those goes to another worker, in Unix seconds of the Redis server.
+    """
+
+    working: int
+    stalled: int
+    until: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `GET /v1/campaigns/{id}` says of them."""
+        return {
+            "piecesWorking": self.working,
+            "piecesStalled": self.stalled,
+            "stalledUntil": None if self.until is None else _utc(self.until),
+        }
+
+
+@dataclass(frozen=True)
+class StoredCampaign:
+    """A campaign as Redis knows it, its pieces aside.
+
+    Attributes:
+        fields: Of its hash.
+        now: When they were read, in Unix seconds of the Redis server.
+    """
+
+    fields: Mapping[str, str]
+    now: float
+
+    @cached_property
+    def campaign(self) -> Campaign:
+        """The document that it was started with."""
+        return Campaign.model_validate_json(self.fields["document"], by_alias=True, by_name=False)
+
+    @property
+    def header(self) -> list[str] | None:
+        """The columns of its file, if that has a header."""
+        header: list[str] | None = json.loads(self.fields["header"])
+        return header
+
+    def number(self, name: str) -> int:
+        """Return a field as a whole number; 0 if it is not there."""
+        return round(float(self.fields.get(name) or 0))
+
+    @property
+    def pace(self) -> int | None:
+        """Targets a second; None for as fast as it goes."""
+        return self.number("pace") or None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows that have come to their end, by what became of them."""
+        return {name: self.number(f"n.{name}") for name in FATES}
+
+    @property
+    def state(self) -> str:
+        """`running`, `waiting` (outside its window), `paused`, `done`, `incomplete` or `cancelled`."""
+        state, pieces = self.fields["state"], self.number("pieces")
+        done, failed = self.number("done"), self.number("failed")
+        if done >= pieces:
+            return "cancelled" if state == "cancelled" else "done"
+        if state == "paused":
+            return "paused"
+        silent = self.now - self.number("activeUntil") / 1000 > SILENT_SECONDS
+        if (failed and done + failed >= pieces) or silent:
+            return "incomplete"
+        if state == "running" and self._seconds_until_open:
+            return "waiting"
+        return state
+
+    @property
+    def results(self) -> str:
+        """Where its results are: bucket and prefix."""
+        folder = folder_of(self.fields["id"], self.fields["run"])
+        return f"oss://{self.campaign.audience.bucket}/{folder}"
+
+    @property
+    def rate(self) -> float:
+        """Targets a second that went out during the last `RATE_SECONDS`.
+
+        The hash counts them in windows of that length; of the former one, as much is taken as the current one
+        lacks.
+        """
+        age = self.now - self.number("rateAt") / 1000
+        sent, before = self.number("rateNow"), self.number("rateBefore")
+        if age >= RATE_SECONDS:
+            age, sent, before = age - RATE_SECONDS, 0, sent
+        if age >= RATE_SECONDS:
+            return 0.0
+        active = self.now - self.number("rateSince") / 1000  # shorter after a start or a resume
+        return (sent + before * (1 - max(age, 0) / RATE_SECONDS)) / min(max(active, 1.0), RATE_SECONDS)
+
+    @property
+    def seconds_left(self) -> int | None:
+        """How long it takes from now on, by its pace or else by its rate; None while nobody can tell."""
+        done, speed = self.number("n.bytes"), self.pace or self.rate
+        if self.state not in {"running", "waiting"} or not done or not speed:
+            return None
+        rows = self.number("n.rows") / done * (self.number("size") - done)
+        return round(self._seconds_until_open + rows / speed)
+
+    @property
+    def _seconds_until_open(self) -> float:
+        window = self.campaign.window
+        return window.seconds_until_open(self.now) if window else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the routes of campaigns say of it."""
+        started, finished = self.number("startedAt") / 1000, self.number("finishedAt") / 1000
+        answer: dict[str, Any] = {
+            "campaign": self.fields["id"],
+            "state": self.state,
+            "counts": {"rows": self.number("n.rows"), **self.counts},
+            "pace": self.pace,
+            "bytes": self.number("size"),
+            "bytesDone": self.number("n.bytes"),
+            "requests": self.number("n.requests"),
+            "throttledSeconds": round(self.number("n.throttledMs") / 1000, 1),
+            "pieces": self.number("pieces"),
+            "piecesDone": self.number("done"),
+            "piecesFailed": self.number("failed"),
+            "startedAt": _utc(started),
+            "finishedAt": _utc(finished) if finished else None,
+            "rate": round(self.rate, 1),
+            "secondsLeft": self.seconds_left,
+        }
+        if problem := self.fields.get("problem"):
+            answer["problem"] = problem
+        return answer
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
