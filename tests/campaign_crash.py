@@ -18,10 +18,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.functions.campaign_stack import CampaignStack, document
+from mpaas_push.campaign.results import result_lines
+from tests.functions.campaign_stack import BUCKET, CampaignStack, document
 from tests.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Figures", "Plan", "run"]
 
@@ -45,8 +49,7 @@ class Plan:
     Attributes:
         rows: Of the audience, one in a hundred of them broken and one in a hundred a duplicate.
         faults: Share of the requests to mPaaS that go wrong.
-        kills: Workers that are killed, one at a time.
-        every: Seconds between two kills, on average.
+        kills: Workers that are killed, one at a time, evenly over the rows.
         duplicates: Share of the tasks that are delivered twice.
         workers: Instances at once.
         pauses: How often it is paused and resumed, each time at another pace.
@@ -59,7 +62,6 @@ class Plan:
     rows: int = 1_000_000
     faults: float = 0.10
     kills: int = 100
-    every: float = 2.0
     duplicates: float = 0.10
     workers: int = 4
     pauses: int = 3
@@ -83,6 +85,7 @@ class Figures:
         tasks: Asynchronous calls that were accepted.
         duplicated: Of these, delivered twice.
         failed: Given up by Function Compute.
+        interrupted: Of the `unknown`, rows that a killed worker had under way; of the others the fault says so.
         reached: Targets that mPaaS took a push for.
         twice: Of these, more often than they are in the file: twice there is a duplicate, unless the border of
             two pieces lies between.
@@ -99,6 +102,7 @@ class Figures:
     tasks: int = 0
     duplicated: int = 0
     failed: int = 0
+    interrupted: int = 0
     reached: int = 0
     twice: int = 0
     memory: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -123,7 +127,7 @@ def run(plan: Plan, folder: Path) -> Figures:
             workers=plan.workers,
             duplicates=plan.duplicates,
             seed=plan.seed,
-            environment={"PUSH_READ_TIMEOUT_SECONDS": "5"},
+            environment={"PUSH_READ_TIMEOUT_SECONDS": "5", "PUSH_CONCURRENCY": "20"},
         ) as stack,
     ):
         for place, (share, fault) in enumerate(FAULTS):
@@ -153,11 +157,16 @@ def run(plan: Plan, folder: Path) -> Figures:
         counts = stack.queue.counts
         figures.tasks, figures.duplicated = counts["accepted"], counts["duplicated"]
         figures.failed = counts["failed"]
+        figures.interrupted = sum(line["resultCode"] == "Interrupted" for line in _results(stack, shown))
         reached = stack.reached()
         figures.reached = len(reached)
         apart = plan.rows // 100 - figures.counts["duplicate"]
         figures.twice = sum(times - 1 for times in reached.values()) - apart
     return figures
+
+
+def _results(stack: CampaignStack, shown: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    return result_lines(stack.objects, BUCKET, shown["results"].removeprefix(f"oss://{BUCKET}/"))
 
 
 def _audience(plan: Plan) -> str:
@@ -173,9 +182,11 @@ def _audience(plan: Plan) -> str:
 def _kill(
     plan: Plan, stack: CampaignStack, chance: random.Random, figures: Figures, over: threading.Event
 ) -> None:
-    while figures.killed < plan.kills and not over.wait(chance.uniform(0.2, 1.8) * plan.every):
-        if processes := stack.host.processes:
-            with suppress(ProcessLookupError):
+    """Kill workers, each at its share of the way; the moment within a block is left to chance."""
+    while figures.killed < plan.kills and not over.wait(chance.uniform(0.05, 0.3)):
+        due = plan.rows * (figures.killed + 0.5) / plan.kills
+        with suppress(Exception):  # while Redis is away, or the process has ended
+            if stack.show(NAME)["counts"]["rows"] >= due and (processes := stack.host.processes):
                 os.kill(chance.choice(processes), signal.SIGKILL)
                 figures.killed += 1
 
@@ -234,15 +245,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign_crash")
     parser.add_argument("--rows", type=int, default=Plan.rows)
     parser.add_argument("--kills", type=int, default=Plan.kills)
-    parser.add_argument("--every", type=float, default=Plan.every, help="seconds between two kills")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = run(Plan(options.rows, kills=options.kills, every=options.every), Path(folder))
+        figures = run(Plan(options.rows, kills=options.kills), Path(folder))
     rows = figures.counts.pop("rows")
     print("| | |\n|---|---:|")
     for name, number in (
         ("rows", rows),
         *figures.counts.items(),
+        ("of the unknown, left by killed workers", figures.interrupted),
         ("requests", figures.requests),
         ("requests that a fault struck", figures.struck),
         ("workers killed", figures.killed),
