@@ -50,6 +50,10 @@ def main() -> int:
             print(f"\n  OSS for SDKs    {stack.oss.endpoint}, region {stack.oss.region}, environment:")
             print(f"                  OSS_ACCESS_KEY_ID={LOCAL_ACCESS_KEY_ID}")
             print(f"                  OSS_ACCESS_KEY_SECRET={LOCAL_ACCESS_KEY_SECRET}")
+            print(f"\n  for commands    export PUSH_HTTP_URL={stack.urls['http_push']}")
+            print(f"                  export PUSH_OSS_ENDPOINT={stack.oss.endpoint}")
+            print(f"                  export ALIBABA_CLOUD_ACCESS_KEY_ID={LOCAL_ACCESS_KEY_ID}")
+            print(f"                  export ALIBABA_CLOUD_ACCESS_KEY_SECRET={LOCAL_ACCESS_KEY_SECRET}")
             if options.picture and take_inbox(stack.inbox_url, options.picture):
                 print(f"\n  screenshot of the inbox: {options.picture}")
             if options.demo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from alibabacloud_oss_v2.exceptions import OperationError, ServiceError
 
 from mpaas_local.account import Account
 from mpaas_local.oss_client import oss_client
-from mpaas_local.stack import Ports
+from mpaas_local.ports import Ports
 
 
 def main() -> int:
@@ -20,7 +21,12 @@ def main() -> int:
     parser.add_argument("file", metavar="FILE", type=Path)
     parser.add_argument("target", metavar="BUCKET/KEY", help="such as uploads/dev/statements/2026-11.pdf")
     parser.add_argument("--meta", metavar="NAME=VALUE", action="append", default=[], help="user metadata")
-    parser.add_argument("--oss", default=f"http://127.0.0.1:{Ports.oss}", help="URL of the stack's OSS")
+    endpoint = os.environ.get("PUSH_OSS_ENDPOINT") or f"http://127.0.0.1:{Ports.oss}"
+    parser.add_argument(
+        "--oss",
+        default=endpoint,
+        help="URL of the stack's OSS; by default PUSH_OSS_ENDPOINT, else port 8085",
+    )
     parser.add_argument("--region", default=Account.region, help="region of s.yaml")
     options = parser.parse_args()
     bucket, _, key = options.target.partition("/")

@@ -252,7 +252,9 @@ class AsyncQueue:
         discarded = self._schedule.close()
         if self._store:
             if left := len(self._store.events(self.function)):
-                text = "%s: %d asynchronous events have not ended; they go on at the next start"
+                text = "%s: unfinished asynchronous events: %d; they go on at the next start"
                 _logger.warning(text, self.function, left)
         elif discarded:
-            _logger.warning("%s: %d asynchronous events or records are lost", self.function, discarded)
+            _logger.warning(
+                "%s: unfinished asynchronous events and records: %d; they are lost", self.function, discarded
+            )

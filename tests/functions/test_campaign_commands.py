@@ -135,7 +135,9 @@ def test_a_refused_start_leaves_the_file_of_a_campaign_alone(
 
     for options in ([], ["--replace"]):
         assert campaign("start", file, "--audience", audience, *options) == 1
-        told = "waiting with another content (in report)" if "content" in changed else "has another content"
+        told = (
+            "waiting with another content (in report)" if "content" in changed else "with another file than"
+        )
         assert told in campaign.err
         assert in_oss(stack, name) == rows
 

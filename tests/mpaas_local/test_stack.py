@@ -73,6 +73,7 @@ def test_the_demo_ends_well_and_shows_every_outcome(tmp_path: Path) -> None:
     assert demo.returncode == 0, output + errors
     for outcome in ("accepted", "refused", "throttled", "misconfigured", "unknown"):
         assert outcome in output
+    assert "a campaign to 50 users" in output
     assert "WRONG" not in output
     assert "matches" not in output
 
@@ -346,8 +347,8 @@ def test_a_file_is_uploaded_by_a_command(
     file.write_bytes(b"a statement")
 
     def run(stack: Stack, file: Path, target: str) -> tuple[int, str]:
-        where = ["--oss", stack.oss.endpoint, "--region", stack.oss.region]
-        command = ["upload", str(file), target, "--meta", "user=user-1", *where]
+        monkeypatch.setenv("PUSH_OSS_ENDPOINT", stack.oss.endpoint)
+        command = ["upload", str(file), target, "--meta", "user=user-1", "--region", stack.oss.region]
         monkeypatch.setattr(sys, "argv", command)
         return main_of_upload(), capsys.readouterr().err
 

@@ -474,7 +474,7 @@ def test_what_was_accepted_survives_a_restart_and_ends_once(
         queue.accept(b"later", task_id="later", delay=600)
         assert queue.settle()
         queue.close()
-        assert "2 asynchronous events have not ended; they go on at the next start" in caplog.text
+        assert "unfinished asynchronous events: 2; they go on at the next start" in caplog.text
 
     second = ScriptedFunction()
     with AsyncStore(tmp_path / "calls.sqlite3") as store:

@@ -20,8 +20,9 @@ from mpaas_push.cli.inputs import read_input, settings_or_stand_ins
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
+    from mpaas_push.campaign.model import Audience
+    from mpaas_push.campaign.objects import ObjectInfo, OssObjects
     from mpaas_push.settings import Settings
 
 __all__ = ["start"]
@@ -44,7 +45,7 @@ def start(options: argparse.Namespace) -> int:
             print("  a cancelled campaign cannot be started again: use another id")
         return code
     if options.audience:
-        _upload(campaign, options.audience, settings, replaces=options.replace and not known)
+        _upload(campaign, options, settings, is_new=known is None)
     try:
         started = ask(options, "POST", "", document)
     except NoResponse as error:
@@ -75,34 +76,45 @@ def _find(options: argparse.Namespace, campaign: Campaign) -> dict[str, Any] | N
     return known
 
 
-def _upload(campaign: Campaign, file: Path, settings: Settings, *, replaces: bool) -> None:
+def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings, *, is_new: bool) -> None:
     """Upload the audience, unless it is there already.
 
     Args:
         campaign: Names bucket and key.
-        file: The audience.
+        options: With the `audience`, and whether it may `replace` another content.
         settings: The endpoint.
-        replaces: Whether another content that is there may be replaced.
+        is_new: Whether the campaign has not begun; of one that has nothing is replaced.
 
     Raises:
-        CampaignConflict: there is another content, which some campaign may be reading.
+        CampaignConflict: there is another content that may not be replaced.
     """
-    audience, size = campaign.audience, file.stat().st_size
-    bucket, key, name = audience.bucket, audience.key, f"oss://{audience.bucket}/{audience.key}"
+    audience, file, size = campaign.audience, options.audience, options.audience.stat().st_size
+    name = f"oss://{audience.bucket}/{audience.key}"
     with oss_objects(settings) as objects:
-        try:
-            there = objects.info(bucket, key)
-        except AudienceMissing:
-            there = None
+        there = _info(objects, audience)
         if there and there.size == size and there.crc64 == crc64_of(file):
             print(f"{name} is this file already")
             return
-        if there and not replaces:
+        if there and not is_new:
             raise CampaignConflict(
-                f"{name} has another content ({there.size:,} bytes), which a campaign may be reading. Nothing"
-                " was uploaded: name another audience.key and id; or, if the campaign is new and no other one"
-                " needs that content, use --replace"
+                f"{campaign.campaign} was started with another file than {file}: nothing was uploaded."
+                " For this file use another id and audience.key"
+            )
+        if there and not options.replace:
+            raise CampaignConflict(
+                f"{name} has another content ({there.size:,} bytes), which a campaign may be reading."
+                " Nothing was uploaded: name another audience.key, or --replace what no campaign needs"
             )
         with progress_bar("uploading", size) as update:
-            objects.upload(bucket, key, file, lambda written, _: update(written), replaces=replaces)
+            objects.upload(
+                audience.bucket, audience.key, file, lambda written, _: update(written), replaces=bool(there)
+            )
     print(f"uploaded to {name}")
+
+
+def _info(objects: OssObjects, audience: Audience) -> ObjectInfo | None:
+    """Return what is known of the object of an audience; None if there is none."""
+    try:
+        return objects.info(audience.bucket, audience.key)
+    except AudienceMissing:
+        return None
