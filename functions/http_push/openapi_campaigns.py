@@ -253,10 +253,40 @@ _STATE: dict[str, Any] = {
         "problem": {"type": "string", "description": "Why a piece was given up"},
     },
 }
+_COST: dict[str, Any] = {
+    "type": "object",
+    "description": "Estimated, at list prices without free quotas; docs/campaigns.md names their pages",
+    "required": ["currency", "total", "items", "tasks", "instanceSeconds"],
+    "additionalProperties": False,
+    "properties": {
+        "currency": {"const": "USD"},
+        "total": {"type": "number"},
+        "items": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["item", "quantity", "price", "amount", "unsure"],
+                "additionalProperties": False,
+                "properties": {
+                    "item": {"enum": ["computeUnits", "ossGets", "ossPuts", "egressGb"]},
+                    "quantity": {"type": "number"},
+                    "price": {"type": "number", "description": "Of one"},
+                    "amount": {"type": "number"},
+                    "unsure": {"type": "boolean", "description": "The page does not print the price"},
+                },
+            },
+        },
+        "tasks": {"type": "integer", "description": "Asynchronous calls of the campaigns' function"},
+        "instanceSeconds": {"type": "integer", "description": "Of its instances, waiting included"},
+    },
+}
 _PREVIEW: dict[str, Any] = {
     "type": "object",
     "description": "What would be sent, told from the first and the last rows.",
-    "required": ["campaign", "bytes", "rows", "requests", "seconds", "samples", "faults", "warnings"],
+    "required": [
+        *("campaign", "bytes", "rows", "targets", "requests", "seconds", "cost", "samples", "faults"),
+        "warnings",
+    ],
     "additionalProperties": False,
     "properties": {
         "campaign": {"type": "string"},
@@ -268,6 +298,7 @@ _PREVIEW: dict[str, Any] = {
         "targets": {"type": "integer", "description": "Estimated: rows without those that cannot be sent"},
         "requests": {"type": "integer", "description": "Estimated"},
         "seconds": {"type": "integer", "description": "Estimated, at the pace"},
+        "cost": _COST,
         "pace": _NUMBER_OR_NULL,
         "blockRows": {"type": "integer", "description": "Rows that are repeated after a failure, at most"},
         "samples": {

@@ -160,6 +160,22 @@ def test_a_dry_run_counts_no_request_for_a_row_that_cannot_be_sent(stack: Campai
     assert (answer.json["targets"], answer.json["requests"]) == (40, 4)
 
 
+def test_a_dry_run_names_the_cost(stack: CampaignStack) -> None:
+    stack.put("audiences/dry.csv", users(2000, "dry"))
+
+    cost = stack.request("POST", "/v1/campaigns?dryRun=true", document("dry")).json["cost"]
+
+    assert cost["currency"] == "USD"
+    assert cost["tasks"] == 2
+    assert cost["total"] == pytest.approx(sum(item["amount"] for item in cost["items"]), abs=0.0001)
+    assert {item["item"]: item["quantity"] for item in cost["items"]} == {
+        "computeUnits": pytest.approx(0.8 * 0.425 + 2 * 0.0075),
+        "ossGets": 1.5,
+        "ossPuts": 3,
+        "egressGb": 0.0,
+    }
+
+
 def test_a_campaign_is_paused_resumed_at_another_pace_and_accounted_for(stack: CampaignStack) -> None:
     stack.put("audiences/paused.csv", users(12000, "paused"))
     stack.start(document("paused", pace=500))

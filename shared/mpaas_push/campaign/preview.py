@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mpaas_push.campaign.audience import InvalidRow, RowReader
 from mpaas_push.campaign.block import Composer
 from mpaas_push.campaign.control import block_rows_for, read_audience
+from mpaas_push.campaign.cost import Work, cost_of
 from mpaas_push.campaign.pieces import Piece, lines_of, piece_bytes_for
 from mpaas_push.errors import mask_id
 from mpaas_push.targets import without_targets
@@ -57,17 +58,28 @@ def preview(campaign: Campaign, objects: Objects, settings: Settings) -> dict[st
     estimate = math.ceil(len(requests) / share)
     quota = settings.pace or UNPACED_REQUESTS
     seconds = max(estimate / quota, targets / campaign.pace if campaign.pace else 0)
+    piece_bytes = piece_bytes_for(info.size)
+    work = Work(
+        rows=round(len(rows) / share),
+        requests=estimate,
+        pieces=math.ceil(info.size / piece_bytes),
+        piece_bytes=min(piece_bytes, info.size),
+        block_rows=block_rows,
+        pace=campaign.pace,
+        parts=math.ceil(sum(bool(block.fates) or campaign.report == "all" for block in blocks) / share),
+    )
     advice = [each.as_json() for each in requests[0].message.advice()] if requests else []
     return {
         "campaign": campaign.campaign,
         "bytes": info.size,
         "etag": info.etag,
-        "pieces": math.ceil(info.size / piece_bytes_for(info.size)),
-        "rows": round(len(rows) / share),
+        "pieces": work.pieces,
+        "rows": work.rows,
         "rowsRead": len(rows),
         "targets": targets,
         "requests": estimate,
         "seconds": round(seconds),
+        "cost": cost_of(work),
         "pace": campaign.pace,
         "blockRows": block_rows,
         "samples": samples,

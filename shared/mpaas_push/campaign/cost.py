@@ -1,0 +1,125 @@
+"""What a campaign costs, estimated from its rows, requests, pieces and pace; waiting costs nothing.
+
+Prices are list prices in USD without free quotas; docs/campaigns.md names the page of each. What a Redis, the
+storage of the file and mPaaS itself cost is not in it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from mpaas_push.campaign.pieces import CHUNK_BYTES
+from mpaas_push.campaign.worker import NEAR_SECONDS
+
+__all__ = ["Prices", "Work", "cost_of"]
+
+TASK_SECONDS = 280.0
+"""For how long one task works on its piece: the timeout of 300 s in `s.yaml`, less what its end needs."""
+START_SECONDS = 1.0
+"""A task that goes on with a piece reads it from its start, to know its duplicates."""
+REQUEST_SECONDS = 0.004
+"""Of a worker for one request: 20 at once, 50 ms each, 0.35 vCPU."""
+REQUEST_BYTES = 1600
+"""Sent to mPaaS for one request, with TLS (docs/operations.md: What a push costs)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """Prices in USD, and the size of `campaign_push` in `s.yaml`.
+
+    Attributes:
+        million_units: A million CU of Function Compute.
+        ten_thousand_puts: Requests to OSS that write, list or delete.
+        ten_thousand_gets: Requests to OSS that read.
+        egress_gb: A GB sent to the internet.
+        cpu: vCPU of the function.
+        memory_gb: Its memory.
+    """
+
+    million_units: float = 20.0
+    ten_thousand_puts: float = 0.0016
+    ten_thousand_gets: float = 0.0016
+    egress_gb: float = 0.125
+    cpu: float = 0.35
+    memory_gb: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a campaign has to do.
+
+    Attributes:
+        rows: In the file.
+        requests: To mPaaS.
+        pieces: Of the file.
+        piece_bytes: Of one piece.
+        block_rows: Rows that are sent together.
+        pace: Targets a second, if there is a limit.
+        parts: Blocks with something to report.
+    """
+
+    rows: int
+    requests: int
+    pieces: int
+    piece_bytes: int
+    block_rows: int
+    pace: int | None
+    parts: int
+
+    @property
+    def tasks_and_seconds(self) -> tuple[int, float]:
+        """How many tasks work on it, and for how long altogether.
+
+        With few pieces each worker waits for its next block, which is near; with many, each block is a task
+        of its own, which is delayed instead.
+        """
+        sending = self.requests * REQUEST_SECONDS
+        if self.pace is None or self.pieces * self.block_rows <= NEAR_SECONDS * self.pace:
+            waiting = self.pieces * self.rows / self.pace if self.pace else 0.0
+            seconds = max(sending, waiting)
+            return self.pieces + math.ceil(seconds / TASK_SECONDS), seconds
+        tasks = self.pieces + math.ceil(self.rows / self.block_rows)
+        return tasks, sending + tasks * START_SECONDS
+
+
+def cost_of(work: Work, prices: Prices | None = None) -> dict[str, Any]:
+    """Return the estimate that a dry run shows.
+
+    Args:
+        work: What a campaign has to do.
+        prices: List prices, by default those of Hangzhou.
+    """
+    prices = prices or Prices()
+    tasks, seconds = work.tasks_and_seconds
+    # fc-runtime.md: Limits and cold starts
+    units = seconds * (prices.cpu + 0.15 * prices.memory_gb) + tasks * 75 / 10_000
+    chunks = max(work.piece_bytes / CHUNK_BYTES, 1)
+    again = (tasks - work.pieces) / 2  # from its start: half of it on average
+    gets = (work.pieces + again) * chunks + work.parts
+    puts = 2 * work.parts + 3 * work.pieces  # each part is deleted again
+    items = [
+        _item("computeUnits", units, prices.million_units / 1e6),
+        _item("ossGets", gets, prices.ten_thousand_gets / 1e4, is_unsure=True),
+        _item("ossPuts", puts, prices.ten_thousand_puts / 1e4, is_unsure=True),
+        _item("egressGb", work.requests * REQUEST_BYTES / 1e9, prices.egress_gb, is_unsure=True),
+    ]
+    return {
+        "currency": "USD",
+        "total": round(sum(item["amount"] for item in items), 4),
+        "items": items,
+        "tasks": tasks,
+        "instanceSeconds": math.ceil(seconds),
+    }
+
+
+def _item(name: str, quantity: float, price: float, *, is_unsure: bool = False) -> dict[str, Any]:
+    shown = round(quantity, 3)
+    return {
+        "item": name,
+        "quantity": shown,
+        "price": price,
+        "amount": round(shown * price, 6),
+        "unsure": is_unsure,
+    }
