@@ -103,7 +103,7 @@ def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings,
         if there and not options.replace:
             raise CampaignConflict(
                 f"{name} has another content ({there.size:,} bytes), which a campaign may be reading."
-                " Nothing was uploaded: name another audience.key, or --replace what no campaign needs"
+                " Nothing was uploaded: name another audience.key, or use --replace if no campaign needs it"
             )
         with progress_bar("uploading", size) as update:
             objects.upload(
