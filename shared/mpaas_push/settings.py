@@ -92,7 +92,7 @@ def _endpoint(text: str) -> str:
         raise _WrongValue(_AN_ENDPOINT)
     if "@" in url.netloc or url.path.strip("/") or url.query or url.fragment:
         raise _WrongValue("must hold scheme, host and port only")
-    if not _HOST_AND_PORT.fullmatch(url.netloc):
+    if not re.fullmatch(_HOST_AND_PORT, url.netloc):
         raise _WrongValue(f"{_AN_ENDPOINT}, its host in ASCII")
     if url.scheme == "http" and not is_loopback(url.hostname):
         raise _WrongValue("must be https: plain http is for this machine's own addresses only")
@@ -101,7 +101,7 @@ def _endpoint(text: str) -> str:
 
 _AN_ENDPOINT = "must be a URL such as https://mpaas.cn-hangzhou.aliyuncs.com"
 # What `urlsplit` calls a host may be followed by more: `[::1].example.com` names `::1` to it.
-_HOST_AND_PORT = re.compile(r"([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
+_HOST_AND_PORT = r"([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?"
 
 
 def is_loopback(host: str) -> bool:
@@ -126,9 +126,9 @@ def _ledger_url(text: str) -> str:
     if url.scheme not in {"redis", "rediss"} or not url.hostname or url.query or url.fragment:
         raise _WrongValue(f"{_A_LEDGER_URL}, without a query; {_ENCODING}")
     user, _, address = url.netloc.rpartition("@")
-    if _NOT_ENCODED.search(user):
+    if re.search(_NOT_ENCODED, user):
         raise _WrongValue(f"{_A_LEDGER_URL}; {_ENCODING}")
-    if not _HOST_AND_PORT.fullmatch(address):
+    if not re.fullmatch(_HOST_AND_PORT, address):
         raise _WrongValue(f"{_A_LEDGER_URL}, its host in ASCII; {_ENCODING}")
     if not re.fullmatch("(/[0-9]{0,4})?", url.path):
         raise _WrongValue(f"{_A_LEDGER_URL}, with nothing after the number of a database; {_ENCODING}")
@@ -140,11 +140,11 @@ _ENCODING = (
     "in user and password, percent-encode all but letters, digits and `-._~` "
     "(`%40` for `@`, `%2F` for `/`, `%23` for `#`, `%25` for `%`)"
 )
-_NOT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})|[^!-~]|[@\[\]]|:.*:")
+_NOT_ENCODED = r"%(?![0-9A-Fa-f]{2})|[^!-~]|[@\[\]]|:.*:"
 
 
 def _function_name(text: str) -> str:
-    if not _FUNCTION_NAME.fullmatch(text):
+    if not re.fullmatch(_FUNCTION_NAME, text):
         raise _WrongValue(
             "must be the name of a function, such as mpaas-queue-push, or fc2:service/function for one of a "
             "service of FC 2.0; names have letters, digits, `_` and `-` and begin with no digit"
@@ -153,7 +153,7 @@ def _function_name(text: str) -> str:
 
 
 # A function of FC 2.0 goes by `service$function` in FC 3.0 (fc-runtime.md: SDKs and API versions).
-_FUNCTION_NAME = re.compile(r"fc2:{0}(\.{0})?/{0}|{0}(\${0})?".format("[A-Za-z_][A-Za-z0-9_-]{0,127}"))
+_FUNCTION_NAME = r"fc2:{0}(\.{0})?/{0}|{0}(\${0})?".format("[A-Za-z_][A-Za-z0-9_-]{0,127}")
 
 
 def _levels(value: object) -> object:

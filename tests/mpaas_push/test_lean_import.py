@@ -4,16 +4,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(code: str) -> str:
+def run(code: str, function: str = "http_push") -> str:
     """Run code in an interpreter of its own: what is imported here already would decide the test."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        cwd=ROOT / "functions" / "http_push",
+        cwd=ROOT / "functions" / function,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -43,6 +45,22 @@ def test_the_http_function_loads_no_resolver_of_other_services() -> None:
         "openapi",
     ):
         assert unused not in loaded
+
+
+@pytest.mark.parametrize("function", ["timer_push", "queue_push"])
+def test_a_log_of_plain_lines_loads_no_powertools(function: str) -> None:
+    """Powertools formats exceptions and JSON, which most instances never log."""
+    loaded = run(
+        "import index, logging, sys\n"
+        "from mpaas_push.log import function_log\n"
+        "function_log()\n"
+        "logging.getLogger('mpaas_push.test').info('sent %d', 3)\n"
+        "print(*sys.modules)",
+        function,
+    )
+
+    assert '"message":"sent 3"' in loaded
+    assert "aws_lambda_powertools" not in loaded.split()
 
 
 def test_the_whole_sdk_works_beside_it() -> None:

@@ -73,8 +73,7 @@ def test_a_plain_line_is_what_powertools_would_write(
     logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     powertools = Logger(service="mpaas_push", utc=True, use_rfc3339=True, location=None)
-    powertools.append_keys(stage="dev")
-    function_log().append_keys(stage="dev")
+    function_log()
     record = logger.makeRecord(
         logger.name,
         logging.INFO,

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import Counter
 from enum import Enum, auto
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from mpaas_push.connection import tls_context
@@ -48,6 +47,9 @@ PATIENCE_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 """The pause before another round doubles from the first to the longest."""
+SERVER_ERROR = 500
+PASSING = {408, 429}
+"""Statuses of a request that may succeed later: Request Timeout, Too Many Requests."""
 CODE_CHARACTERS = 100
 """What is logged of an error's code."""
 
@@ -240,23 +242,21 @@ def _refusal(status: int, document: str) -> _NotTaken:
         code, words = ErrorDecoder.decodeError(document)[:2]
     except MNSExceptionBase:
         return _NotTaken(f"HTTP{status}")
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
+    if status >= SERVER_ERROR or status in PASSING:
         return _NotTaken(code[:CODE_CHARACTERS])
     return _judged(code, words)
 
 
-_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-
-
 def _judged(code: str, words: str) -> _NotTaken:
     """Judge an error by its code (mns.md: Error codes); one that is not known counts as temporary."""
-    refused = _REFUSED.match(code) is not None and "header" not in words.lower()
-    return _NotTaken(code[:CODE_CHARACTERS], permanent=_PERMANENT.match(code) is not None, refused=refused)
+    permanent = re.match(_PERMANENT, code) is not None
+    refused = re.match(_REFUSED, code) is not None and "header" not in words.lower()
+    return _NotTaken(code[:CODE_CHARACTERS], permanent=permanent, refused=refused)
 
 
-_PERMANENT = re.compile(r"Invalid|Missing|AccessDenied$|SignatureDoesNotMatch$|QueueNotExist$")
+_PERMANENT = "Invalid|Missing|AccessDenied$|SignatureDoesNotMatch$|QueueNotExist$"
 """Codes that stay the same however often a message is sent, until the configuration is corrected."""
-_REFUSED = re.compile(r"InvalidArgument$|Malformed|Message(Body)?(TooLarge|TooLong)")
+_REFUSED = "InvalidArgument$|Malformed|Message(Body)?(TooLarge|TooLong)"
 """Codes that concern the message itself. A queue's `MaximumMessageSize` may be below 64 KB."""
 
 

@@ -113,7 +113,7 @@ def _inner(event: bytes) -> FailedInvocation | None:
     return FailedInvocation(record.requestPayload.encode(), arn, moment)
 
 
-_ARN = re.compile(
+_ARN = (
     r"acs:fc:(?P<region>[^:/]*):(?P<account>[^:/]*):"
     r"(services/(?P<service>[^./]+)[^/]*/)?functions/(?P<name>[^/]+)(/[^/]*)?"
 )
@@ -122,7 +122,7 @@ _ARN = re.compile(
 
 def _sender(arn: str, own: str) -> str:
     """Return the sender that an ARN names; parts that the ARN leaves empty are taken from our own."""
-    found, here = _ARN.fullmatch(arn), own.split(":")
+    found, here = re.fullmatch(_ARN, arn), own.split(":")
     if found is None or len(here) < 5:
         return own
     return sender_of(
