@@ -1,23 +1,27 @@
 """From a message to PushSimple requests on the wire: parameters, message ids, signature.
 
-The SDK's request class carries the parameters, its HMAC signs them; the result is what the SDK would
-have sent, byte for byte.
+The SDK's request class names the action and its headers; the result is what the SDK would have sent, byte
+for byte.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import json
 import math
+import os
 import re
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault, InvalidMessage, mask_id
 from mpaas_push.json_text import is_encodable
 from mpaas_push.message import PARAMETERS_2019, PushMessage
-from mpaas_push.sdk import PushSimpleRequest, get_iso_8061_date, get_uuid, sha_hmac1
+from mpaas_push.sdk import PushSimpleRequest, get_iso_8061_date, sha_hmac1
 from mpaas_push.settings import ApiVersion
 from mpaas_push.targets import addressed, slices
 
@@ -89,28 +93,53 @@ class PushRequest:
 
         It states the remaining validity, or the original one if that has ended.
         """
-        request = PushSimpleRequest()
-        request.set_version(settings.api_version.value)
-        for name, text in self.parameters.items():
-            request.add_body_params(name, text)
+        fields = self.parameters
         left = self.validity_left()
         if 0 < left <= self.message.expired_seconds - 1:
-            request.add_body_params("ExpiredSeconds", str(math.ceil(left)))
-        query = {"SecurityToken": credentials.security_token} if credentials.security_token else {}
-        query |= {
-            "Version": request.get_version(),
-            "Action": request.get_action_name(),
-            "Format": "JSON",
-            "RegionId": settings.region_id,
-            "Timestamp": get_iso_8061_date(),
-            "SignatureMethod": sha_hmac1.get_signer_name(),
-            "SignatureType": sha_hmac1.get_signer_type(),
-            "SignatureVersion": sha_hmac1.get_signer_version(),
-            "SignatureNonce": get_uuid(),
-            "AccessKeyId": credentials.access_key_id,
-        }
-        path, body = _signed(query, request.get_body_params(), credentials.access_key_secret)
-        return SignedRequest(path, {**request.get_signed_header(), **_HEADERS}, body)
+            fields = {**fields, "ExpiredSeconds": str(math.ceil(left))}
+        version = settings.api_version.value
+        query = {"SecurityToken": _encoded(credentials.security_token)} if credentials.security_token else {}
+        query |= _constant_query(version, settings.region_id)
+        query["Timestamp"] = _encoded(get_iso_8061_date())
+        query["SignatureNonce"] = _nonce()
+        query["AccessKeyId"] = _encoded(credentials.access_key_id)
+        path, body = _signed(query, fields, credentials.access_key_secret)
+        return SignedRequest(path, _headers(version), body)
+
+
+@cache
+def _constant_query(version: str, region_id: str) -> dict[str, str]:
+    """Return the query of all requests, encoded, in the SDK's order; empty where each has its own value."""
+    query = {
+        "Version": version,
+        "Action": PushSimpleRequest().get_action_name(),
+        "Format": "JSON",
+        "RegionId": region_id,
+        "Timestamp": "",
+        "SignatureMethod": sha_hmac1.get_signer_name(),
+        "SignatureType": sha_hmac1.get_signer_type(),
+        "SignatureVersion": sha_hmac1.get_signer_version(),
+        "SignatureNonce": "",
+        "AccessKeyId": "",
+    }
+    return {name: _encoded(text) for name, text in query.items()}
+
+
+@cache
+def _headers(version: str) -> Mapping[str, str]:
+    request = PushSimpleRequest()
+    request.set_version(version)
+    return {
+        **request.get_signed_header(),
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Accept-Encoding": "identity",
+        "User-Agent": "mpaas-push",
+    }
+
+
+def _nonce() -> str:
+    # The SDK's rests on `random`, whose state is the same in all instances that start from one snapshot.
+    return os.urandom(16).hex()
 
 
 def _signed(query: Mapping[str, str], fields: Mapping[str, str], secret: str) -> tuple[str, bytes]:
@@ -118,19 +147,29 @@ def _signed(query: Mapping[str, str], fields: Mapping[str, str], secret: str) ->
 
     The SDK's composer does the same and encodes each text four times for it; here it is once. Encoded text
     holds nothing but unreserved characters and `%`, so that encoding it again is three replacements.
+
+    Args:
+        query: Parameters of the query, encoded.
+        fields: Those of the body, not encoded.
+        secret: Of the AccessKey.
     """
-    encoded_query = [(name, _encoded(text)) for name, text in query.items()]
-    encoded_fields = [(name, _encoded(text)) for name, text in fields.items()]
-    canonical = _joined(sorted(encoded_query + encoded_fields))
+    encoded = [(name, _encoded(text)) for name, text in fields.items()]
+    canonical = _joined(sorted([*query.items(), *encoded]))
     to_sign = "POST&%2F&" + canonical.replace("%", "%25").replace("=", "%3D").replace("&", "%26")
-    signature = _encoded(sha_hmac1.get_sign_string(to_sign, secret + "&"))
-    body = _joined(encoded_fields).replace("%20", "+").encode("ascii")
-    return f"/?{_joined(encoded_query)}&Signature={signature}", body
+    signature = base64.b64encode(hmac.digest(f"{secret}&".encode(), to_sign.encode(), "sha1")).decode()
+    body = _joined(encoded).replace("%20", "+").encode("ascii")
+    return f"/?{_joined(query.items())}&Signature={_encoded(signature)}", body
 
 
 def _encoded(text: str) -> str:
     """Percent-encode all but unreserved characters, as `urllib.parse.quote` does byte by byte."""
-    return _RESERVED.sub(lambda found: "%" + found[0].encode().hex("%").upper(), text).replace(" ", "%20")
+    if text.isalnum() and text.isascii():
+        return text
+    return _RESERVED.sub(_percent, text).replace(" ", "%20")
+
+
+def _percent(found: re.Match[str]) -> str:
+    return "%" + found[0].encode().hex("%").upper()
 
 
 _RESERVED = re.compile(r"[^A-Za-z0-9_.~ -]+")
@@ -139,13 +178,6 @@ _RESERVED = re.compile(r"[^A-Za-z0-9_.~ -]+")
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> str:
     return "&".join([f"{name}={text}" for name, text in pairs])
-
-
-_HEADERS = {
-    "Content-Type": "application/x-www-form-urlencoded",
-    "Accept-Encoding": "identity",
-    "User-Agent": "mpaas-push",
-}
 
 
 def plan(

@@ -606,7 +606,7 @@ def test_time_that_runs_out_while_a_request_is_signed_does_no_harm(monkeypatch: 
         time.sleep(0.2)
         return "nonce"
 
-    monkeypatch.setattr(request_module, "get_uuid", slow)
+    monkeypatch.setattr(request_module, "_nonce", slow)
     with Server() as server:
         assert send(server, within(0.1)).kind is THROTTLED
         assert server.requests == []

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mpaas_push import Credentials, InvalidMessage, PushMessage, Settings
 from mpaas_push import request as request_module
 from mpaas_push.message import PARAMETERS, PARAMETERS_2019
-from mpaas_push.request import PushRequest, _signed, requests_of
+from mpaas_push.request import PushRequest, _encoded, _signed, requests_of
 from tests.mpaas_push.message.examples import JSON_FIELDS, clock, everything, loop, minimal, with_targets
 from tests.servers import LOOPBACK, OK, Received, Server, reply
 
@@ -36,8 +36,9 @@ AWKWARD = "标题 a+b&c=d*e~f%20 (\"'\\/) é 🚀\n\t "
 @pytest.fixture
 def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same nonce and time for the SDK and for us."""
+    monkeypatch.setattr(parameter_helper, "get_uuid", lambda: NONCE)
+    monkeypatch.setattr(request_module, "_nonce", lambda: NONCE)
     for module in (parameter_helper, request_module):
-        monkeypatch.setattr(module, "get_uuid", lambda: NONCE)
         monkeypatch.setattr(module, "get_iso_8061_date", lambda: TIME)
 
 
@@ -48,6 +49,10 @@ def parsed(message: dict[str, Any]) -> PushMessage:
 def only(message: dict[str, Any], settings: Settings = SETTINGS) -> PushRequest:
     (request,) = requests_of(parsed(message), settings, "scope")
     return request
+
+
+def encoded(query: dict[str, str]) -> dict[str, str]:
+    return {name: _encoded(text) for name, text in query.items()}
 
 
 def sent_by_the_sdk(parameters: dict[str, str], version: str, key: Credentials) -> Received:
@@ -119,7 +124,7 @@ def test_the_test_vector_of_the_reference_is_met() -> None:
         "TargetMsgkey": '{"u1":"m1"}',
     }
 
-    path, body = _signed(query, fields, "testsecret")
+    path, body = _signed(encoded(query), fields, "testsecret")
 
     assert dict(parse_qsl(urlsplit(path).query))["Signature"] == "j8rmznhPdD9QmXh23P14ZTnNbL4="
     assert dict(parse_qsl(body.decode())) == fields
@@ -145,7 +150,7 @@ def test_any_text_is_signed_as_the_sdk_signs_it(
         url, _ = rpc_signature_composer.get_signed_url(signing, "id", secret, "JSON", "POST", fields)
     del signing["Signature"]
 
-    path, _ = _signed(signing, fields, secret)
+    path, _ = _signed(encoded(signing), fields, secret)
 
     assert path == url
 
