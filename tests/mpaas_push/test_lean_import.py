@@ -63,6 +63,25 @@ def test_a_log_of_plain_lines_loads_no_powertools(function: str) -> None:
     assert "aws_lambda_powertools" not in loaded.split()
 
 
+def test_modules_are_exempt_from_garbage_collection() -> None:
+    """The collector would look through them again and again while they are imported."""
+    told = run(
+        "import gc, mpaas_push\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > 10_000)\n"
+        "class Cycle: pass\n"
+        "cycle = Cycle(); cycle.itself = cycle; del cycle\n"
+        "print(gc.collect() > 0)"
+    )
+
+    assert told.split() == ["True", "True", "True"]
+
+
+def test_a_program_without_garbage_collection_keeps_it_off() -> None:
+    told = run("import gc; gc.disable()\nimport mpaas_push; print(gc.isenabled(), gc.get_freeze_count())")
+
+    assert told == "False 0"
+
+
 def test_the_whole_sdk_works_beside_it() -> None:
     told = run(
         "import mpaas_push\n"
