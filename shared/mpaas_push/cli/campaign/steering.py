@@ -76,6 +76,9 @@ def show(campaign: dict[str, Any]) -> None:
     pace = f"{campaign['pace']:,} targets a second" if campaign["pace"] else "no limit"
     size = f"{percent}% of {campaign['bytes']:,} bytes"
     print(f"  {size}, {campaign['requests']:,} requests, pace: {pace}{_time_left(campaign)}")
+    if stalled := campaign.get("piecesStalled"):
+        until = f"no sign of life from who works on them: others begin after {campaign['stalledUntil']}"
+        print(f"  {stalled:,} of {campaign['pieces']:,} pieces give {until}")
     if campaign.get("problem"):
         print(f"  {campaign['problem']}")
     if campaign["state"] in {"paused", "incomplete"}:
