@@ -85,7 +85,7 @@ def test_every_folder_of_the_map_exists_and_every_folder_is_on_it() -> None:
     there = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
     ignored = {"build", "dist"}
 
-    assert listed - {".ci"} == there - ignored
+    assert listed - {".ci", ".github"} == there - ignored
     for link in re.findall(r"\]\((docs/[^)]*)\)", README):
         assert (ROOT / link).exists(), link
 

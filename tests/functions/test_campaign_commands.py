@@ -221,7 +221,7 @@ def test_starting_what_has_stopped_says_what_to_do(stack: CampaignStack, campaig
     stack.request("POST", "/v1/campaigns/stopped/pause")
     assert campaign("start", file, "--audience", audience) == 3
     assert "stopped: paused" in campaign.out
-    assert "to go on with what is left: python -m mpaas_push campaign resume stopped" in campaign.out
+    assert "-m mpaas_push campaign resume stopped\n" in campaign.out
     stack.request("POST", "/v1/campaigns/stopped/cancel")
     assert campaign("start", file, "--no-wait") == 1
     assert "a cancelled campaign cannot be started again: use another id" in campaign.out
@@ -251,24 +251,31 @@ def test_a_pace_that_is_none_is_a_usage_error(campaign: Commands, pace: str) -> 
     assert "must be a whole number from 1 to 100000, or none" in campaign.err
 
 
-DOCUMENT = Campaign.model_validate(document("c")).as_json()
+SHOWN: dict[str, Any] = {
+    "campaign": "c",
+    "document": Campaign.model_validate(document("c")).as_json(),
+    "counts": {"rows": 1},
+    "bytes": 10,
+    "bytesDone": 5,
+    "requests": 1,
+    "pieces": 4,
+    "pace": None,
+    "secondsLeft": 3,
+}
 
 
 class Scripted(BaseHTTPRequestHandler):
-    """Answers with one state or status after the other, the last one for ever; 0 closes the connection."""
+    """Answers with one status or what is shown after the other, the last one for ever; 0 closes the connection."""
 
-    script: ClassVar[list[str | int]] = []
+    script: ClassVar[list[str | int | dict[str, Any]]] = []
 
     def do_GET(self) -> None:
         step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if not step:
             return
-        shown: dict[str, Any] = {"campaign": "c", "document": DOCUMENT, "state": step}
-        shown |= {"counts": {"rows": 1}, "bytes": 10, "bytesDone": 5, "requests": 1}
-        shown |= {"pace": None, "secondsLeft": 3}
-        is_status = isinstance(step, int)
-        body = json.dumps({"detail": "not now"} if is_status else shown).encode()
-        self.send_response(int(step) if is_status else 200)
+        shown = step if isinstance(step, dict) else {"state": step}
+        body = json.dumps({"detail": "not now"} if isinstance(step, int) else SHOWN | shown).encode()
+        self.send_response(step if isinstance(step, int) else 200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -278,7 +285,7 @@ class Scripted(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def scripted(*script: str | int) -> Iterator[str]:
+def scripted(*script: str | int | dict[str, Any]) -> Iterator[str]:
     handler = type("Handler", (Scripted,), {"script": list(script)})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -306,7 +313,7 @@ def test_following_ends_with_words_when_the_function_stays_away(
 
     assert campaign.out.startswith("c: running\n")
     assert "HTTP 500: not now" in campaign.err
-    assert "to follow it again: python -m mpaas_push campaign status c --follow" in campaign.err
+    assert "-m mpaas_push campaign status c --follow\n" in campaign.err
 
 
 def test_following_ends_at_once_when_the_function_refuses(campaign: Commands) -> None:
@@ -336,6 +343,15 @@ def test_whoever_stops_following_is_told_how_to_go_on(
         assert campaign("status", "c", "--follow", "--url", url) == 3
 
     assert campaign.err.startswith("it goes on; to follow it again: ")
+
+
+def test_pieces_of_workers_that_were_killed_are_shown(campaign: Commands) -> None:
+    stalled = {"state": "running", "piecesStalled": 2, "stalledUntil": "2026-11-11T12:00:20Z"}
+    with scripted(stalled) as url:
+        assert campaign("status", "c", "--url", url) == 0
+
+    assert "2 of 4 pieces wait for another worker" in campaign.out
+    assert "2026-11-11T12:00:20Z" in campaign.out
 
 
 def test_nobody_at_the_address_is_no_response(campaign: Commands) -> None:

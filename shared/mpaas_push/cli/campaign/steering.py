@@ -46,7 +46,7 @@ def follow(options: argparse.Namespace, campaign: dict[str, Any]) -> int:
         campaign: As the HTTP function showed it last.
     """
     name = campaign["campaign"]
-    again = f"to follow it again: python -m mpaas_push campaign status {name} --follow"
+    again = f"to follow it again: {_again('status', name)} --follow"
     try:
         with progress_bar(name, campaign["bytes"]) as update:
             while campaign["state"] not in STOPPED:
@@ -77,12 +77,12 @@ def show(campaign: dict[str, Any]) -> None:
     size = f"{percent}% of {campaign['bytes']:,} bytes"
     print(f"  {size}, {campaign['requests']:,} requests, pace: {pace}{_time_left(campaign)}")
     if stalled := campaign.get("piecesStalled"):
-        until = f"no sign of life from who works on them: others begin after {campaign['stalledUntil']}"
-        print(f"  {stalled:,} of {campaign['pieces']:,} pieces give {until}")
+        until = f"theirs gives no sign of life, and they go to others from {campaign['stalledUntil']} on"
+        print(f"  {stalled:,} of {campaign['pieces']:,} pieces wait for another worker: {until}")
     if campaign.get("problem"):
         print(f"  {campaign['problem']}")
     if campaign["state"] in {"paused", "incomplete"}:
-        print(f"  to go on with what is left: python -m mpaas_push campaign resume {campaign['campaign']}")
+        print(f"  to go on with what is left: {_again('resume', campaign['campaign'])}")
 
 
 def _look_again(options: argparse.Namespace, name: str) -> dict[str, Any]:
@@ -102,6 +102,11 @@ def _look_again(options: argparse.Namespace, name: str) -> dict[str, Any]:
                 raise
         time.sleep(wait)
         wait = min(2 * wait, LONGEST_POLL_SECONDS)
+
+
+def _again(action: str, name: str) -> str:
+    """Return a command for a campaign as it can be typed where this one was."""
+    return f"{sys.orig_argv[0]} -m mpaas_push campaign {action} {name}"
 
 
 def _may_pass(refusal: CampaignRefused) -> bool:
