@@ -8,23 +8,20 @@
         outcomes = client.send(PushMessage(...))
 """
 
-from mpaas_push.lean_import import uncollected
-
-with uncollected():
-    from mpaas_push.client import PushClient
-    from mpaas_push.credentials import Credentials
-    from mpaas_push.errors import (
-        BatchIncomplete,
-        Fault,
-        InvalidMessage,
-        Misconfigured,
-        PushError,
-        UnreadablePayload,
-    )
-    from mpaas_push.invocation import Invocation
-    from mpaas_push.message import PushMessage
-    from mpaas_push.outcome import Outcome, OutcomeKind
-    from mpaas_push.settings import Settings
+from mpaas_push.client import PushClient
+from mpaas_push.credentials import Credentials
+from mpaas_push.errors import (
+    BatchIncomplete,
+    Fault,
+    InvalidMessage,
+    Misconfigured,
+    PushError,
+    UnreadablePayload,
+)
+from mpaas_push.invocation import Invocation
+from mpaas_push.message import PushMessage
+from mpaas_push.outcome import Outcome, OutcomeKind
+from mpaas_push.settings import Settings
 
 __all__ = [
     "BatchIncomplete",

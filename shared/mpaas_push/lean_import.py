@@ -1,4 +1,4 @@
-"""Imports without unused parts and without garbage collection, for a faster cold start.
+"""Imports without unused parts, for a faster cold start.
 
 Some packages import far more than is used: Powertools' event handler imports AppSync, Bedrock and asyncio,
 the SDK its own copy of requests. What is skipped here loads on first use. For imports at the start of a
@@ -7,7 +7,6 @@ function, before there are threads.
 
 from __future__ import annotations
 
-import gc
 import sys
 from contextlib import contextmanager
 from importlib import import_module
@@ -17,25 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["deferred", "stand_ins", "uncollected", "without_init"]
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Import in the block without garbage collection, and exempt what was imported from it for good.
-
-    Modules are not garbage, but the collector looks through all of them again and again while they are
-    imported: a tenth of a cold start. Does nothing where collection is switched off.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()  # else the next collection looks through all of it at once
-        gc.enable()
+__all__ = ["deferred", "stand_ins", "without_init"]
 
 
 @contextmanager

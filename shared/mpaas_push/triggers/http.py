@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from mpaas_push.errors import UnreadablePayload
-from mpaas_push.lean_import import uncollected, without_init
+from mpaas_push.lean_import import without_init
 from mpaas_push.triggers.record import bytes_of_base64
 
-with uncollected(), without_init("aws_lambda_powertools.event_handler"):
+with without_init("aws_lambda_powertools.event_handler"):
     from aws_lambda_powertools.event_handler.api_gateway import ApiGatewayResolver, Response
     from aws_lambda_powertools.shared.headers_serializer import SingleValueHeadersSerializer
     from aws_lambda_powertools.utilities.data_classes.common import BaseProxyEvent
