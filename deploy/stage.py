@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -67,7 +68,7 @@ class Stage:
         """Region of the stage."""
         return self.env["ALIBABA_CLOUD_REGION_ID"]
 
-    @property
+    @cached_property
     def functions(self) -> dict[str, FunctionProperties]:
         """Its functions by resource, in the order of the descriptor.
 

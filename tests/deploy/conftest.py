@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.deploy.control_plane import ACCOUNT, ControlPlane
+from tests.deploy.s_command import serverless_command
 from tests.descriptors import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = f"""
 ALIBABA_CLOUD_ACCOUNT_ID={ACCOUNT}
 ALIBABA_CLOUD_REGION_ID=cn-hangzhou
@@ -73,21 +72,29 @@ class Project:
         return done.stdout.strip()
 
 
-@pytest.fixture
-def cloud() -> Iterator[ControlPlane]:
+@pytest.fixture(scope="module")
+def policies() -> dict[str, str]:
+    """What the role of each stage may do, as a deployment fills it in."""
     from deploy.prepare import filled_policies  # late, as above
 
+    env = dict(line.split("=", 1) for line in SETTINGS.split())
+    return {
+        f"mpaas-push-{stage}": json.dumps(filled_policies(stage, env)["function"])
+        for stage in ("dev", "staging")
+    }
+
+
+@pytest.fixture
+def cloud(policies: dict[str, str]) -> Iterator[ControlPlane]:
     with ControlPlane() as plane:
-        env = dict(line.split("=", 1) for line in SETTINGS.split())
-        for stage in ("dev", "staging"):
-            plane.policies[f"mpaas-push-{stage}"] = json.dumps(filled_policies(stage, env)["function"])
+        plane.policies |= policies
         yield plane
 
 
 @pytest.fixture
 def project(
     tmp_path: Path, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Project:
+) -> Iterator[Project]:
     folder = tmp_path / "project"
     shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / ".env").write_text(SETTINGS)
@@ -95,10 +102,6 @@ def project(
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     commands = tmp_path / "bin"
     commands.mkdir()
-    (commands / "s").write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/tests/deploy/s_command.py" "$@"\n'
-    )
-    (commands / "s").chmod(0o755)
     for name in (
         "STAGE",
         "MPAAS_LAYER_ARN",
@@ -110,7 +113,6 @@ def project(
     for name, value in {
         "HOME": str(tmp_path / "home"),
         "PATH": f"{commands}:/usr/bin:/bin",
-        "PYTHONPATH": str(ROOT),
         "DEPLOY_CLOUD": cloud.url,
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI-deployer",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "swordfish-secret",
@@ -118,4 +120,5 @@ def project(
         monkeypatch.setenv(name, value)
     project = Project(folder, capsys)
     project.commit()
-    return project
+    with serverless_command(commands / "s"):
+        yield project

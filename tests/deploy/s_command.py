@@ -3,6 +3,9 @@
 Kept are its ways that a deployment has to reckon with: it masks the account in what it prints of an unchanged
 layer, passes over every trigger behind an unchanged one of EventBridge, never updates a topic trigger, prints
 each function with its environment, keeps that in a log file, and ends with 0 although a removal was refused.
+
+`s` is a process that starts quickly: all it does is hand its arguments and environment to the process of the tests,
+which has imported everything.
 """
 
 from __future__ import annotations
@@ -10,49 +13,181 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
+import socketserver
 import sys
+import threading
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from deploy.archive import crc64
+from project.descriptor import Descriptor
 
-CLOUD = os.environ["DEPLOY_CLOUD"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 CONFIGURATION = {"triggers", "asyncInvokeConfig", "concurrencyConfig", "code", "region"}
+COMMAND = """\
+#!{python} -IS
+import json, os, socket, sys
+with socket.create_connection(("127.0.0.1", {port})) as server, server.makefile("rw", encoding="utf-8") as file:
+    file.write(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]) + "\\n")
+    file.flush()
+    printed, code = json.loads(file.readline())
+print(printed, end="")
+sys.exit(code)
+"""
 
 
-def call(method: str, path: str, body: Any = None) -> dict[str, Any] | None:
-    """Call the API; None where there is no such thing."""
-    data = None if body is None else json.dumps(body).encode()
-    try:
-        with urlopen(Request(f"{CLOUD}/2023-03-30/{path}", data, method=method)) as answer:
-            text = answer.read()
-            return json.loads(text) if text else {}
-    except HTTPError as error:
-        if error.code == 404:
-            return None
-        raise
+@contextmanager
+def serverless_command(path: Path) -> Iterator[None]:
+    """Write the command `s`, which works as long as the context lasts."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            arguments, environment, folder = json.loads(self.rfile.readline())
+            command = Command(arguments, environment, Path(folder))
+            code = command.run()
+            self.wfile.write(json.dumps([command.printed, code]).encode() + b"\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        path.write_text(COMMAND.format(python=sys.executable, port=server.server_address[1]))
+        path.chmod(0o755)
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
 
 
-def say(text: str) -> None:
-    print(text)
-    with (Path(os.environ["HOME"]) / ".s" / "logs" / "s.log").open("a") as log:
-        log.write(text + "\n")
+class Command:
+    """One run of `s`.
 
+    Attributes:
+        printed: What it has printed.
+    """
 
-def publish(arguments: list[str]) -> None:
-    given = dict(zip(arguments[4::2], arguments[5::2], strict=False))
-    layer, package = given["--layer-name"], Path(given["--code"]).read_bytes()
-    versions = (call("GET", f"layers/{layer}/versions") or {})["layers"]
-    if versions and versions[-1]["codeChecksum"] == crc64(package):
-        account = versions[-1]["layerVersionArn"].split(":")[3]
-        say(versions[-1]["layerVersionArn"].replace(account, account[:3] + "******" + account[-3:]))
-        return
-    code = {"zipFile": base64.b64encode(package).decode()}
-    say(json.dumps(call("POST", f"layers/{layer}/versions", {"code": code})))
+    def __init__(self, arguments: list[str], environment: dict[str, str], folder: Path) -> None:
+        self.printed = ""
+        self._arguments = arguments
+        self._environment = environment
+        self._folder = folder
+        self._logs = Path(environment["HOME"]) / ".s" / "logs"
+
+    def run(self) -> int:
+        """Do what the arguments say and return the exit code."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self._run()
+        except HTTPError as error:
+            self._say(f"deploy failed: {error.code} {error.read().decode()}")
+            return 100
+        return 0
+
+    def _run(self) -> None:
+        access = json.loads(self._environment[self._option("-a")])
+        self._say(f"account {access['AccountID']}")
+        if self._arguments[:4] == ["cli", "fc3", "layer", "publish"]:
+            self._publish()
+            return
+        descriptor = Descriptor(self._folder / self._option("-t"))
+        first = self._arguments[0]
+        resources = [first] if first in descriptor.frame.resources else [*descriptor.frame.resources]
+        action = next(each for each in self._arguments if each in {"deploy", "remove", "logs"})
+        for resource in resources:
+            props = descriptor.resolved_props(resource, self._environment)
+            if action == "deploy":
+                self._deploy(props, self._option("--trigger") if "--trigger" in self._arguments else None)
+            elif action == "remove":
+                self._remove(props["functionName"])
+            else:
+                self._show_logs(props)
+
+    def _option(self, name: str) -> str:
+        return self._arguments[self._arguments.index(name) + 1]
+
+    def _say(self, text: str) -> None:
+        self.printed += text + "\n"
+        with (self._logs / "s.log").open("a") as log:
+            log.write(text + "\n")
+
+    def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any] | None:
+        """Call the API; None where there is no such thing."""
+        data = None if body is None else json.dumps(body).encode()
+        url = f"{self._environment['DEPLOY_CLOUD']}/2023-03-30/{path}"
+        try:
+            with urlopen(Request(url, data, method=method)) as answer:
+                text = answer.read()
+                return json.loads(text) if text else {}
+        except HTTPError as error:
+            if error.code == 404:
+                error.close()
+                return None
+            raise
+
+    def _publish(self) -> None:
+        layer, package = self._option("--layer-name"), Path(self._option("--code")).read_bytes()
+        versions = (self._call("GET", f"layers/{layer}/versions") or {})["layers"]
+        if versions and versions[-1]["codeChecksum"] == crc64(package):
+            account = versions[-1]["layerVersionArn"].split(":")[3]
+            self._say(versions[-1]["layerVersionArn"].replace(account, account[:3] + "******" + account[-3:]))
+            return
+        code = {"zipFile": base64.b64encode(package).decode()}
+        self._say(json.dumps(self._call("POST", f"layers/{layer}/versions", {"code": code})))
+
+    def _deploy(self, props: dict[str, Any], only: str | None) -> None:
+        name = props["functionName"]
+        if only is None:
+            function = {key: value for key, value in props.items() if key not in CONFIGURATION}
+            body = {**function, "code": {"zipFile": zipped(self._folder / props["code"])}}
+            if self._call("GET", f"functions/{name}") is None:
+                self._call("POST", "functions", body)
+            else:
+                self._call("PUT", f"functions/{name}", body)
+            self._say(json.dumps(function))
+        listed = (self._call("GET", f"functions/{name}/triggers") or {})["triggers"]
+        remote = {each["triggerName"]: each for each in listed}
+        for trigger in props.get("triggers", []):
+            if only is not None and trigger["triggerName"] != only:
+                continue
+            body = trigger | {"triggerConfig": json.dumps(trigger["triggerConfig"])}
+            there = remote.get(trigger["triggerName"])
+            if there is None:
+                self._call("POST", f"functions/{name}/triggers", body)
+            elif trigger["triggerType"] == "mns_topic":
+                continue
+            elif (
+                trigger["triggerType"] == "eventbridge"
+                and json.loads(there["triggerConfig"]) == trigger["triggerConfig"]
+            ):
+                self._say(f"Skipping the deployment of the eventbridge trigger {trigger['triggerName']}")
+                break
+            else:
+                self._call("PUT", f"functions/{name}/triggers/{trigger['triggerName']}", body)
+        if only is None:
+            self._call("PUT", f"functions/{name}/async-invoke-config", props["asyncInvokeConfig"])
+            if "concurrencyConfig" in props:
+                self._call("PUT", f"functions/{name}/concurrency", props["concurrencyConfig"])
+
+    def _remove(self, name: str) -> None:
+        try:
+            listed = self._call("GET", f"functions/{name}/triggers") or {}
+            for trigger in listed.get("triggers") or ():
+                self._call("DELETE", f"functions/{name}/triggers/{trigger['triggerName']}")
+            self._call("DELETE", f"functions/{name}")
+        except HTTPError as error:
+            self._say(f"remove function error: {error}")  # and it goes on, and ends with 0
+
+    def _show_logs(self, props: dict[str, Any]) -> None:
+        remote = (self._call("GET", f"functions/{props['functionName']}") or {}).get("logConfig")
+        if json.dumps(props["logConfig"]) != json.dumps(remote, sort_keys=True):  # by the order of keys
+            self._say("warning: the log configuration differs from the one in the cloud")
+        self._say(f"logs of {props['functionName']}")
 
 
 def zipped(folder: Path) -> str:
@@ -61,85 +196,3 @@ def zipped(folder: Path) -> str:
         for path in sorted(folder.rglob("*.*")):
             package.write(path, path.relative_to(folder))
     return base64.b64encode(held.getvalue()).decode()
-
-
-def deploy(props: dict[str, Any], only: str | None) -> None:
-    name = props["functionName"]
-    if only is None:
-        function = {key: value for key, value in props.items() if key not in CONFIGURATION}
-        body = {**function, "code": {"zipFile": zipped(Path(props["code"]))}}
-        if call("GET", f"functions/{name}") is None:
-            call("POST", "functions", body)
-        else:
-            call("PUT", f"functions/{name}", body)
-        say(json.dumps(function))
-    remote = {
-        each["triggerName"]: each for each in (call("GET", f"functions/{name}/triggers") or {})["triggers"]
-    }
-    for trigger in props.get("triggers", []):
-        if only is not None and trigger["triggerName"] != only:
-            continue
-        body = trigger | {"triggerConfig": json.dumps(trigger["triggerConfig"])}
-        there = remote.get(trigger["triggerName"])
-        if there is None:
-            call("POST", f"functions/{name}/triggers", body)
-        elif trigger["triggerType"] == "mns_topic":
-            continue
-        elif (
-            trigger["triggerType"] == "eventbridge"
-            and json.loads(there["triggerConfig"]) == trigger["triggerConfig"]
-        ):
-            say(f"Skipping the deployment of the eventbridge trigger {trigger['triggerName']}")
-            break
-        else:
-            call("PUT", f"functions/{name}/triggers/{trigger['triggerName']}", body)
-    if only is None:
-        call("PUT", f"functions/{name}/async-invoke-config", props["asyncInvokeConfig"])
-        if "concurrencyConfig" in props:
-            call("PUT", f"functions/{name}/concurrency", props["concurrencyConfig"])
-
-
-def remove(name: str) -> None:
-    try:
-        for trigger in ((call("GET", f"functions/{name}/triggers") or {}).get("triggers")) or ():
-            call("DELETE", f"functions/{name}/triggers/{trigger['triggerName']}")
-        call("DELETE", f"functions/{name}")
-    except HTTPError as error:
-        say(f"remove function error: {error}")  # and it goes on, and ends with 0
-
-
-def main(arguments: list[str]) -> int:
-    (Path(os.environ["HOME"]) / ".s" / "logs").mkdir(parents=True, exist_ok=True)
-    access = json.loads(os.environ[arguments[arguments.index("-a") + 1]])
-    say(f"account {access['AccountID']}")
-    if arguments[:4] == ["cli", "fc3", "layer", "publish"]:
-        publish(arguments)
-        return 0
-    from project.descriptor import Descriptor  # most calls publish a layer, and it takes long to import
-
-    descriptor = Descriptor(Path(arguments[arguments.index("-t") + 1]))
-    resources = (
-        [arguments[0]] if arguments[0] in descriptor.frame.resources else [*descriptor.frame.resources]
-    )
-    action = next(each for each in arguments if each in {"deploy", "remove", "logs"})
-    only = arguments[arguments.index("--trigger") + 1] if "--trigger" in arguments else None
-    for resource in resources:
-        props = descriptor.resolved_props(resource, os.environ)
-        if action == "deploy":
-            deploy(props, only)
-        elif action == "remove":
-            remove(props["functionName"])
-        else:
-            remote = (call("GET", f"functions/{props['functionName']}") or {}).get("logConfig")
-            if json.dumps(props["logConfig"]) != json.dumps(remote, sort_keys=True):  # by the order of keys
-                say("warning: the log configuration differs from the one in the cloud")
-            say(f"logs of {props['functionName']}")
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except HTTPError as error:
-        say(f"deploy failed: {error.code} {error.read().decode()}")
-        sys.exit(100)
