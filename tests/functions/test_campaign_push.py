@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
 from mpaas_push.campaign.results import result_lines
 from tests.functions.campaign_stack import BUCKET, CampaignStack, document
@@ -22,8 +23,18 @@ WRONG_PACE = "must be a whole number from 1 to 100000, in targets a second, or n
 pytestmark = pytest.mark.timeout(180)
 
 
+@pytest.fixture
+def stack(running_stack: CampaignStack) -> CampaignStack:
+    """The stack, not slowed by what another test let mPaaS throttle."""
+    with redis.Redis.from_url(running_stack.redis_url) as client:
+        client.delete("mpaas-push:pace")
+    return running_stack
+
+
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, running_redis: RedisServer) -> Iterator[CampaignStack]:
+def running_stack(
+    tmp_path_factory: pytest.TempPathFactory, running_redis: RedisServer
+) -> Iterator[CampaignStack]:
     with CampaignStack(tmp_path_factory.mktemp("campaigns"), running_redis.url) as stack:
         yield stack
 
@@ -251,6 +262,19 @@ def test_what_is_misconfigured_leaves_the_campaign_incomplete_and_resume_takes_i
 
     assert fates(stack.wait("keys")) == {"accepted": 40}
     assert set(reached(stack, "keys").values()) == {1}
+
+
+def test_what_mpaas_throttles_slows_all_campaigns_though_every_request_is_accepted_in_the_end(
+    stack: CampaignStack,
+) -> None:
+    stack.put("audiences/throttled.csv", users(100, "throttled"))
+    stack.sandbox.order(kind="throttling", next=5)  # of ten requests; each is tried up to four times
+
+    stack.start(document("throttled"))
+
+    assert fates(stack.wait("throttled")) == {"accepted": 100}
+    with redis.Redis.from_url(stack.redis_url) as client:
+        assert float(client.hget("mpaas-push:pace", "factor") or 1) < 1
 
 
 def test_rows_after_the_end_of_a_campaign_are_expired(stack: CampaignStack) -> None:

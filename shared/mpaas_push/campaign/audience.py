@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault
@@ -176,9 +178,20 @@ def _csv_fields(text: str, delimiter: str) -> list[str] | str:
     if '"' not in text:
         return text.split(delimiter)
     try:
-        return next(csv.reader([text], delimiter=delimiter, strict=True))
+        fields = next(csv.reader([text], delimiter=delimiter, strict=True))
     except csv.Error:
         return "has a quote that does not close on its line"
+    # `csv` would take the rest of a field with a line end in it for a row of its own.
+    if not _quoted_row(delimiter).fullmatch(text):
+        return "has a quote in the middle of a field: a field with quotes is quoted, and ends on its line"
+    return fields
+
+
+@cache
+def _quoted_row(delimiter: str) -> re.Pattern[str]:
+    mark = re.escape(delimiter)
+    field = rf'(?:"(?:[^"]|"")*"|[^"{mark}]*)'
+    return re.compile(f"{field}(?:{mark}{field})*")
 
 
 def _json_values(text: str) -> dict[str, str] | str:

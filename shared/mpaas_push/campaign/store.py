@@ -321,7 +321,7 @@ class CampaignStore:
             targets: Of the block.
             ahead: How many seconds ahead a moment may be.
         """
-        answer, wait = self._call("reserve", campaign_id, targets, round(ahead * 1000), "")
+        answer, wait = self._call("reserve", campaign_id, targets, round(ahead * 1000))
         return Moment(int(wait) / 1000, answer == "at")
 
     def reserve_requests(self, requests: int, rate: float | None, ahead: float) -> Moment:
@@ -332,12 +332,13 @@ class CampaignStore:
             rate: Requests a second over everything, if there is a limit.
             ahead: As in `reserve`.
         """
-        answer, wait = self._scripts_on(_BUCKET, "reserve", requests, round(ahead * 1000), rate or "")
+        window = round(RATE_SECONDS * 1000)
+        answer, wait = self._scripts_on(_BUCKET, "reserve", requests, round(ahead * 1000), rate or "", window)
         return Moment(int(wait) / 1000, answer == "at")
 
     def slow(self) -> None:
-        """Make everybody slower: mPaaS has throttled."""
-        self._scripts_on(_BUCKET, "slow")
+        """Halve the requests of all campaigns: mPaaS has throttled. They recover within a minute."""
+        self._scripts_on(_BUCKET, "slow", round(RATE_SECONDS * 1000))
 
     def close(self) -> None:
         """Close the connections."""

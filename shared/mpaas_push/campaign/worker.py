@@ -63,6 +63,8 @@ MARGIN_SECONDS = 5.0
 """Kept free at the end of an invocation, to write results, commit and submit the next task."""
 THROTTLE_SECONDS = 1.0
 """Wait before requests that were throttled are sent again."""
+RETRIED_SHARE = 0.1
+"""Requests of a block that were tried once more: from here on mPaaS gets too many."""
 SENT = ("accepted", "refused", "unknown", "failed")
 """Fates of rows whose requests went out."""
 OURS = {"NotSent", "InProgress", "LedgerDown", "LedgerUnreadable", "Failed"}
@@ -342,6 +344,8 @@ class _Worker:
             Misconfigured: all of them are.
         """
         outcomes = self._sent_whole(requests)
+        if sum(outcome.attempts - 1 for outcome in outcomes) > RETRIED_SHARE * len(outcomes):
+            self._store.slow()
         while waiting := [index for index, each in enumerate(outcomes) if each.kind is THROTTLED]:
             self._wait_until_unthrottled([outcomes[index] for index in waiting])
             again = self._sent([requests[index].message for index in waiting])

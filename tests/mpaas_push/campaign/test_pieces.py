@@ -100,6 +100,18 @@ def test_rows_of_a_csv() -> None:
     ]
 
 
+def test_a_quoted_line_end_is_a_fault_on_both_of_its_lines() -> None:
+    text = 'user_id,name\nu1,"two\nlines"\nu2,"a, ""b"""\nu3,half "quoted"\n"u4" ,x\n'
+
+    assert [row.target if isinstance(row, Row) else row.reason for row in rows(text)] == [
+        "has a quote that does not close on its line",
+        "has a quote in the middle of a field: a field with quotes is quoted, and ends on its line",
+        "u2",
+        "has a quote in the middle of a field: a field with quotes is quoted, and ends on its line",
+        "has a quote that does not close on its line",
+    ]
+
+
 def test_rows_of_json_lines_and_of_plain_ids() -> None:
     jsonl = {"bucket": "marketing", "key": "a.jsonl", "target": "id"}
     text = '{"id": 7, "vip": true, "name": null}\n{"id": "8"}\n[]\n{\n'

@@ -160,7 +160,7 @@ def test_the_rate_is_that_of_the_last_while_and_counts_what_went_out(
     assert rate_after(3, 0) == pytest.approx(100, rel=0.01)
     assert rate_after(10, 100) == pytest.approx(20, rel=0.01)
     assert rate_after(15 + 7.5, 100) == pytest.approx(10, rel=0.01)
-    assert rate_after(30, 100) == 0
+    assert rate_after(31, 100) == 0
     with redis.Redis.from_url(redis_server.url) as admin:
         admin.hset(f"mpaas-push:campaign:{ID}", "rateAt", round(time.time() * 1000) - 16_000)
         store.commit(ID, 0, "a", offset=100, to=200, next_rows=20, is_last=False, counts={"sent": 30})
@@ -199,12 +199,14 @@ def test_a_worker_that_lives_keeps_its_piece_and_one_that_does_not_has_stalled(
 
 
 def test_throttling_slows_everybody(store: CampaignStore) -> None:
-    assert store.reserve_requests(10, None, 5).wait == 0
+    assert store.reserve_requests(400, None, 5).wait == 0
     store.slow()
     store.slow()  # once a second
 
-    waits = [store.reserve_requests(500, None, 60).wait for _ in range(3)]
-    assert waits == pytest.approx([0, 1, 2], abs=0.5)  # half of 1,000 a second
+    waits = [store.reserve_requests(200, None, 60).wait for _ in range(4)]
+    assert waits == pytest.approx([0, 1, 2, 3], abs=0.5)  # half of the 400 that went out a second
+    assert store.reserve_requests(200, 20, 60).wait == pytest.approx(4, abs=0.5)
+    assert store.reserve_requests(200, 20, 60).wait == pytest.approx(14, abs=1)  # `PUSH_PACE` is less
 
 
 def test_single_pushes_pass_and_campaigns_wait_for_them(

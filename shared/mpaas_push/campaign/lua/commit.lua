@@ -6,18 +6,6 @@
 --
 -- Returns `lost` if somebody else has the piece, else `kept` with the campaign's state, pace and its version.
 
--- Count what went out in windows: the rate is told from the current one and the one before it.
-local function note_sent(number, window)
-    local at = tonumber(field('rateAt') or '0')
-    if now - at >= 2 * window then -- nothing went out for long
-        redis.call('HSET', key, 'rateAt', string.format('%.0f', now), 'rateBefore', '0', 'rateNow', '0')
-    elseif now - at >= window then
-        redis.call('HSET', key, 'rateAt', string.format('%.0f', at + window),
-            'rateBefore', field('rateNow'), 'rateNow', '0')
-    end
-    redis.call('HINCRBY', key, 'rateNow', number)
-end
-
 local index, owner, lease, from, to = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 if not field('state') then return {'lost'} end
 local piece = read_piece(index)

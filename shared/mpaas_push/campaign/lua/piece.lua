@@ -71,9 +71,16 @@ local function set_pace(pace)
     redis.call('HINCRBY', key, 'paceVersion', 1)
 end
 
--- The rate is that since a start or a resume until a window has passed.
-local function restart_rate()
-    redis.call('HSET', key, 'rateAt', string.format('%.0f', now), 'rateSince', string.format('%.0f', now),
-        'rateNow', '0', 'rateBefore', '0')
+-- Count what goes out in windows: a rate is told from the current one and the one before it.
+local function note_sent(number, window)
+    local at = tonumber(field('rateAt') or '0')
+    if now - at >= 2 * window then -- the first for long: a rate is at least that of a second
+        redis.call('HSET', key, 'rateAt', string.format('%.0f', now), 'rateSince', string.format('%.0f', now - 1000),
+            'rateBefore', '0', 'rateNow', '0')
+    elseif now - at >= window then
+        redis.call('HSET', key, 'rateAt', string.format('%.0f', at + window),
+            'rateBefore', field('rateNow'), 'rateNow', '0')
+    end
+    redis.call('HINCRBY', key, 'rateNow', number)
 end
 

@@ -24,6 +24,5 @@ for index = 0, tonumber(field('pieces')) - 1 do
         write_piece(index, piece)
     end
 end
-if state == 'paused' then restart_rate() end
 expect_sign_of_life(now)
 return {'reopened', tostring(redis.call('HINCRBY', key, 'plans', 1))}

@@ -13,6 +13,5 @@ end
 redis.call('HSET', key, 'fingerprint', ARGV[1], 'etag', ARGV[2], 'state', 'running', 'plans', 1,
     'paceVersion', 1, 'startedAt', string.format('%.0f', now), unpack(ARGV, 4))
 redis.call('EXPIRE', key, ARGV[3])
-restart_rate()
 expect_sign_of_life(now)
 return {'started', '1'}
