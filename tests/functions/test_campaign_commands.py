@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from mpaas_push.__main__ import main
+from mpaas_push.campaign import objects
 from mpaas_push.campaign.model import Campaign
+from mpaas_push.campaign.objects import OssObjects
 from mpaas_push.cli.campaign import steering
 from tests.functions.campaign_stack import BUCKET, CampaignStack, document
 from tests.functions.http_stack import ROLE
@@ -186,6 +188,49 @@ def test_an_audience_without_rows_is_refused_by_the_function_as_well(stack: Camp
     answer = stack.start(document("header"))
 
     assert (answer.status, answer.json["errors"][0]["message"]) == (422, "the file has a header and no rows")
+
+
+def test_an_upload_that_somebody_else_has_just_done_is_as_good(
+    stack: CampaignStack, campaign: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = OssObjects.upload
+
+    def beaten(self: OssObjects, *arguments: Any, **options: Any) -> None:
+        stack.put("audiences/beaten.csv", meanwhile)
+        upload(self, *arguments, **options)
+
+    monkeypatch.setattr(OssObjects, "upload", beaten)
+    file = campaign.file("a.json", document("beaten"))
+    audience = campaign.file("users.csv", users(3, "beaten"))
+
+    meanwhile = users(4, "beaten")
+    assert campaign("start", file, "--audience", audience) == 1
+    assert "has just been uploaded by somebody else" in campaign.err
+    stack.objects.delete(BUCKET, "audiences/beaten.csv")
+    meanwhile = users(3, "beaten")
+    assert campaign("start", file, "--audience", audience) == 0
+    assert stack.show("beaten")["counts"]["accepted"] == 3
+
+
+def test_an_oss_that_does_not_respond_is_told_with_the_reason(
+    campaign: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "TRIES", 1)
+    monkeypatch.setenv("PUSH_OSS_ENDPOINT", "http://127.0.0.1:9")
+
+    assert campaign("check", campaign.file("a.json", document("any"))) == 1
+    assert "cannot be reached for now (ConnectionRefusedError)" in campaign.err
+
+
+def test_an_interrupted_command_says_so(campaign: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OssObjects, "upload", interrupt)
+    file = campaign.file("a.json", document("interrupted"))
+
+    assert campaign("start", file, "--audience", campaign.file("users.csv", users(3, "i"))) == 3
+    assert campaign.err == "interrupted; the same command goes on where it ended\n"
 
 
 def test_an_audience_that_is_not_there_is_named(campaign: Commands) -> None:

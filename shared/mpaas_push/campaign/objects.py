@@ -131,7 +131,7 @@ class OssObjects:
                 continue
             if len(content) == end - start:
                 return content
-        raise _unreadable(what, "it is shorter than it was")
+        raise AudienceUnreadable(f"{what} is shorter than it was", is_final=False)
 
     def write(self, bucket: str, key: str, content: bytes) -> None:
         """See `Objects`."""
@@ -211,11 +211,11 @@ def crc64_of(path: Path) -> str:
 def _fault_of(what: str, error: BaseException) -> AudienceUnreadable:
     """Return what an error of the SDK means for an object."""
     cause: Any = error
-    while cause is not None and not hasattr(cause, "status_code"):
-        cause = getattr(cause, "_error", None) or cause.__cause__
+    while not hasattr(cause, "status_code") and (deeper := getattr(cause, "_error", None) or cause.__cause__):
+        cause = deeper
     status, code = getattr(cause, "status_code", 0), getattr(cause, "code", "")
-    if code == "FileAlreadyExists":
-        return AudienceUnreadable(f"{what} exists already: somebody else has just uploaded it")
+    if code in {"FileAlreadyExists", "NoSuchUpload"}:
+        return AudienceUnreadable(f"{what} has just been uploaded by somebody else: start again")
     if status == 412:
         text = "was changed while the campaign ran: put the former file back, or start a new campaign"
         return AudienceUnreadable(f"{what} {text}")
@@ -223,8 +223,8 @@ def _fault_of(what: str, error: BaseException) -> AudienceUnreadable:
         return AudienceMissing(f"{what} does not exist" + f" ({code})" * (code == "NoSuchBucket"))
     if status == 403:
         return AudienceUnreadable(f"{what} may not be used with this AccessKey or role ({code})")
-    return _unreadable(what, f"{status or type(error).__name__}")
+    return _unreadable(what, f"{status or type(cause).__name__}")
 
 
 def _unreadable(what: str, why: str) -> AudienceUnreadable:
-    return AudienceUnreadable(f"{what} cannot be read for now ({why})", is_final=False)
+    return AudienceUnreadable(f"{what} cannot be reached for now ({why})", is_final=False)

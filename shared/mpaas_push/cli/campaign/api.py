@@ -70,16 +70,16 @@ def command(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
         try:
             return run(options)
         except InvalidCampaign as error:
-            faults = [str(fault) for fault in error.faults]
-            first = "the campaign cannot be started"
-            print(
-                "error: " + (f"{first}: {faults[0]}" if len(faults) == 1 else _lines(first, faults)),
-                file=sys.stderr,
-            )
+            text = "the campaign cannot be started"
+            text = f"{text}: {error}" if len(error.faults) == 1 else _lines(text, map(str, error.faults))
+            print(f"error: {text}", file=sys.stderr)
             return CANNOT
         except (NoResponse, NotConnected) as error:
             print(f"error: {error}", file=sys.stderr)
             return NO_RESPONSE
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on where it ended", file=sys.stderr)
+            return LEFT
 
     return reporting
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.campaign.control import read_audience
-from mpaas_push.campaign.errors import AudienceMissing, CampaignConflict
+from mpaas_push.campaign.errors import AudienceMissing, AudienceUnreadable, CampaignConflict
 from mpaas_push.campaign.model import Campaign, read_document
 from mpaas_push.campaign.objects import crc64_of
 from mpaas_push.cli.call import NoResponse
@@ -20,6 +20,7 @@ from mpaas_push.cli.inputs import read_input, settings_or_stand_ins
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from mpaas_push.campaign.model import Audience
     from mpaas_push.campaign.objects import ObjectInfo, OssObjects
@@ -92,7 +93,7 @@ def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings,
     name = f"oss://{audience.bucket}/{audience.key}"
     with oss_objects(settings) as objects:
         there = _info(objects, audience)
-        if there and there.size == size and there.crc64 == crc64_of(file):
+        if _is_same(there, file):
             print(f"{name} is this file already")
             return
         if there and not is_new:
@@ -105,11 +106,22 @@ def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings,
                 f"{name} has another content ({there.size:,} bytes), which a campaign may be reading."
                 " Nothing was uploaded: name another audience.key, or use --replace if no campaign needs it"
             )
-        with progress_bar("uploading", size) as update:
-            objects.upload(
-                audience.bucket, audience.key, file, lambda written, _: update(written), replaces=bool(there)
-            )
+        try:
+            with progress_bar("uploading", size) as update:
+                objects.upload(
+                    *(audience.bucket, audience.key, file),
+                    lambda written, _: update(written),
+                    replaces=there is not None,
+                )
+        except AudienceUnreadable:  # somebody else may have uploaded the same file meanwhile
+            if not _is_same(_info(objects, audience), file):
+                raise
     print(f"uploaded to {name}")
+
+
+def _is_same(there: ObjectInfo | None, file: Path) -> bool:
+    """Tell whether an object has the content of a file."""
+    return there is not None and there.size == file.stat().st_size and there.crc64 == crc64_of(file)
 
 
 def _info(objects: OssObjects, audience: Audience) -> ObjectInfo | None:
