@@ -12,8 +12,8 @@ import json
 import logging
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.errors import BatchIncomplete
 from mpaas_push.message.reading import warnings_of
@@ -51,8 +51,7 @@ RESERVED_SECONDS_A_MESSAGE = 0.002
 """Large batches need longer, if all of them are to be handed over: up to twice that share."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BatchReport:
+class BatchReport(NamedTuple):
     """The results of the messages of an event.
 
     Attributes:
@@ -79,7 +78,7 @@ class BatchReport:
 
     def as_json(self, **more: Any) -> str:
         """Return the report as the result of a function."""
-        answer = asdict(self)
+        answer = self._asdict()
         del answer["recoverable"], answer["settled_targets"]
         return json.dumps({**more, **answer})
 
@@ -193,8 +192,7 @@ def send_batch(
     )
 
 
-@dataclass(frozen=True)
-class _Remainder:
+class _Remainder(NamedTuple):
     """What a queue did not take: entries that it may take another time, and those that it refuses."""
 
     left: list[Entry]

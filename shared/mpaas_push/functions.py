@@ -14,10 +14,9 @@ import re
 import ssl
 import time
 import uuid
-from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from mpaas_push import acs3
@@ -60,8 +59,7 @@ RESPONSE_BYTES = 33 * 1024 * 1024
 _SERVICE = re.compile(r"[^/]+/[^/]+")
 
 
-@dataclass(frozen=True)
-class Invoked:
+class Invoked(NamedTuple):
     """An invocation that was made, or accepted.
 
     Attributes:

@@ -465,12 +465,12 @@ NOTHING = BatchReport(outcomes={}, retried=0, given_up=0, unsettled=0, stranded=
     ("report", "failing"),
     [
         (NOTHING, ""),
-        (replace(NOTHING, unsettled=1), "remembered not"),
-        (replace(NOTHING, stranded=1), "remembered not"),
-        (replace(NOTHING, stranded=1, recoverable=1, retried=1), "remembered not"),
-        (replace(NOTHING, stranded=1, retried=1), "remembered"),
-        (replace(NOTHING, stranded=1, outcomes={"accepted": 1, "refused": 1}), "remembered"),
-        (replace(NOTHING, stranded=1, outcomes={"unknown": 1, "refused": 1}), "remembered"),
+        (NOTHING._replace(unsettled=1), "remembered not"),
+        (NOTHING._replace(stranded=1), "remembered not"),
+        (NOTHING._replace(stranded=1, recoverable=1, retried=1), "remembered not"),
+        (NOTHING._replace(stranded=1, retried=1), "remembered"),
+        (NOTHING._replace(stranded=1, outcomes={"accepted": 1, "refused": 1}), "remembered"),
+        (NOTHING._replace(stranded=1, outcomes={"unknown": 1, "refused": 1}), "remembered"),
     ],
 )
 def test_an_event_fails_where_its_repetition_is_needed_and_harms_nobody(

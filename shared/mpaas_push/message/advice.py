@@ -8,9 +8,8 @@ Which channel a device uses is not known when a message is sent, so every channe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.message.vendors import APNS_BANNER_CONTENT, CHANNELS, MAX_PAYLOAD_BYTES, STYLES, SYSTEMS
 
@@ -29,8 +28,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Advice:
+class Advice(NamedTuple):
     """One warning about a message that may be sent all the same.
 
     Attributes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["APNS_BANNER_CONTENT", "CHANNELS", "MAX_PAYLOAD_BYTES", "STYLES", "SYSTEMS", "Channel", "Style"]
 
 
-@dataclass(frozen=True)
-class Channel:
+class Channel(NamedTuple):
     """Text limits of one channel.
 
     Attributes:
@@ -76,8 +75,7 @@ MAX_PAYLOAD_BYTES = 2048
 """The whole message on Android and iOS: page Content limits; pushsimple.md: Text lengths."""
 
 
-@dataclass(frozen=True)
-class Style:
+class Style(NamedTuple):
     """What a ``pushStyle`` shows.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["BODY_BYTES", "LONGEST_DELAY_SECONDS", "QueueMessage", "fits"]
 
@@ -12,8 +12,7 @@ LONGEST_DELAY_SECONDS = 3 * 24 * 3600
 """MNS delays up to seven days, but drops what is older than the queue's retention: four days by default."""
 
 
-@dataclass(frozen=True)
-class QueueMessage:
+class QueueMessage(NamedTuple):
     """A message to be sent to a queue.
 
     Attributes:

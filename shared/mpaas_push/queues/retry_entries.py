@@ -5,8 +5,8 @@ A message and the outcomes of its targets that may be tried again enter; entries
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from mpaas_push.outcome import UNKNOWN, targets_of
 from mpaas_push.queues.message import BODY_BYTES, fits
@@ -28,8 +28,7 @@ PACK_BYTES = 100
 """Room for what is around the messages of an entry."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """What waits in a queue for some of the messages.
 
     Attributes:

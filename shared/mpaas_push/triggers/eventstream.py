@@ -7,8 +7,7 @@ CloudEvents or only their data), the same message becomes the same `QueueRecord`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.triggers.record import (
@@ -110,8 +109,7 @@ class _Unknown(UnreadableElement):
     """An element is neither a CloudEvent nor of a known source."""
 
 
-@dataclass(frozen=True)
-class _Around:
+class _Around(NamedTuple):
     """The parts of an element other than the data of its message.
 
     Attributes:

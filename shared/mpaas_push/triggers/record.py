@@ -12,9 +12,8 @@ import hashlib
 import json
 import re
 import sys
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -55,8 +54,7 @@ _SHORT = 8
 _MOST_KNOWN = 256
 
 
-@dataclass(frozen=True)
-class QueueRecord:
+class QueueRecord(NamedTuple):
     """One message of a queue or topic.
 
     Attributes:

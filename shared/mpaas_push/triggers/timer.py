@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -32,8 +31,7 @@ class TimerEvent(WireModel):
     payload: str
 
 
-@dataclass(frozen=True)
-class Tick:
+class Tick(NamedTuple):
     """One tick of a timer.
 
     Attributes:

@@ -6,11 +6,9 @@ A message whose fields are each valid and the present time enter a check, faults
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic.alias_generators import to_snake
 
@@ -34,8 +32,7 @@ Check = Callable[["MessageFields", datetime], Iterator[Fault]]
 """Yields what is wrong with a message at a given moment."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Constraint:
+class Constraint(NamedTuple):
     """One rule that joins fields or judges a value.
 
     Attributes:
@@ -48,6 +45,7 @@ class Constraint:
         demands: Fields of which the constraint only asks that they are there. A faulty one is there.
         always: It may find something in a message that names none of these fields.
         check: The check itself.
+        attributes: The attributes of a message that belong to these fields.
     """
 
     name: str
@@ -56,13 +54,9 @@ class Constraint:
     source: str
     reads: tuple[str, ...]
     demands: tuple[str, ...]
-    always: bool = False
+    always: bool
     check: Check
-
-    @cached_property
-    def attributes(self) -> frozenset[str]:
-        """The attributes of a message by which the constraint goes."""
-        return frozenset(to_snake(field.partition(".")[0]) for field in self.reads + self.demands)
+    attributes: frozenset[str]
 
 
 def documented(
@@ -74,15 +68,9 @@ def documented(
     always: bool = False,
 ) -> Callable[[Check], Constraint]:
     """Make a constraint that a page states of a check: it always rejects."""
+    attributes = _attributes(reads + demands)
     return lambda check: Constraint(
-        name=name,
-        level=Level.ERROR,
-        certain=True,
-        source=source,
-        reads=reads,
-        demands=demands,
-        always=always,
-        check=check,
+        name, Level.ERROR, True, source, reads, demands, always, check, attributes
     )
 
 
@@ -95,9 +83,12 @@ def unconfirmed(
     level: Level = Level.WARNING,
 ) -> Callable[[Check], Constraint]:
     """Make a constraint that no reachable page confirms of a check: its level can be set."""
-    return lambda check: Constraint(
-        name=name, level=level, certain=False, source=source, reads=reads, demands=demands, check=check
-    )
+    attributes = _attributes(reads + demands)
+    return lambda check: Constraint(name, level, False, source, reads, demands, False, check, attributes)
+
+
+def _attributes(fields: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(to_snake(field.partition(".")[0]) for field in fields)
 
 
 def violations(
