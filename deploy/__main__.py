@@ -16,17 +16,21 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from deploy.cloud import CloudRefused
 from deploy.deploy import DeploymentFailed, deploy, find_layer
 from deploy.layer import ROOT, BuildFailed, build
 from deploy.plan import Difference, differences, print_differences, print_table
 from deploy.preflight import preflight
-from deploy.releases import ALIAS, Release, live_release, releases
+from deploy.releases import Release, live_release, releases
+from deploy.removal import delete_function, functions_that_left, make_deletable, removals
 from deploy.stage import OF_THE_ACCOUNT, Stage, read_stage
 from deploy.surroundings import surroundings
 from mpaas_push.errors import PushError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from deploy.cloud import Cloud
 
 
 class NothingChanged(PushError):
@@ -43,6 +47,10 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
         found.append(Difference(function=stage.layer, what="layer", change="add", after="a new version"))
         version = max((int(each["version"]) for each in cloud.layer_versions(stage.layer)), default=0) + 1
     found += differences(stage.with_layer(stage.layer_arn(version)).plans(), cloud)
+    try:
+        found += removals(stage, cloud)
+    except CloudRefused as error:
+        print(f"note: could not look for functions that {stage.descriptor.name} no longer has: {error}")
     findings = preflight(stage)
     for lack in findings.lacking:
         print(f"missing: {lack}")
@@ -101,7 +109,9 @@ def roll_back(stage: Stage) -> int:
     cloud, names = stage.cloud(), _names(stage)
     live = live_release(cloud, names)
     if live is None:
-        raise NothingChanged(f"no release is live in all functions of {stage.name}: make versions lists them")
+        raise NothingChanged(
+            f"not one release is live in the functions of {stage.name}: make versions lists them"
+        )
     known: dict[tuple[str, int], Release] = {}
     for release in reversed(releases(cloud, names)):
         known.setdefault((release.commit, release.layer), release)
@@ -133,10 +143,9 @@ def remove_stage(stage: Stage, *, agreed: bool) -> int:
         )
     cloud = stage.cloud()
     for name in _names(stage):
-        if cloud.function(name) is not None:  # a function with an alias or versions cannot be removed
-            cloud.delete_alias(name, ALIAS)
-            for version in cloud.versions(name):
-                cloud.delete_version(name, str(version["versionId"]))
+        if cloud.function(name) is not None:
+            make_deletable(cloud, name)
+    _remove_what_left(stage, cloud)
     code = stage.serverless().remove()
     left = [name for name in _names(stage) if cloud.function(name) is not None]
     for name in left:
@@ -146,6 +155,17 @@ def remove_stage(stage: Stage, *, agreed: bool) -> int:
         raise DeploymentFailed(f"not everything was removed; s ended with {code}: see its output above")
     print(f"removed and read back: no function of {stage.name} is left; queues, role and layers stay")
     return 0
+
+
+def _remove_what_left(stage: Stage, cloud: Cloud) -> None:
+    try:
+        for name in functions_that_left(stage, cloud):
+            delete_function(cloud, name)
+    except CloudRefused as error:
+        print(
+            f"note: functions that {stage.descriptor.name} no longer has may be left: {error}",
+            file=sys.stderr,
+        )
 
 
 def follow_logs(stage: Stage, resource: str) -> int:

@@ -163,6 +163,10 @@ class Cloud:
         """Delete a published version."""
         self._do("delete_function_version", name, version)
 
+    def delete_function(self, name: str) -> None:
+        """Delete a function, which must have no triggers, versions and aliases any more."""
+        self._do("delete_function", name)
+
     def delete_trigger(self, name: str, trigger: str) -> None:
         """Delete a trigger."""
         self._do("delete_trigger", name, trigger)

@@ -16,6 +16,7 @@ from deploy.cloud import CloudRefused
 from deploy.layer import build
 from deploy.plan import differences, print_differences
 from deploy.releases import Release, commit_of, record_release
+from deploy.removal import delete_function, functions_that_left
 from mpaas_push.errors import PushError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def deploy(
             f"the cloud differs from {stage.descriptor.name}; s ended with {code}. Fix what it reported above"
             " and run make deploy again: what is live stays live"
         )
+    _remove_functions_that_left(stage, cloud)
     now = datetime.now(timezone.utc).replace(microsecond=0)
     release = release or Release(commit=commit_of(stage.folder), layer=layer, at=now)
     record_release(cloud, [plan.name for plan in plans], release)
@@ -78,6 +80,26 @@ def deploy(
     print(f"deployed and read back: {release}")
     if not release.is_committed:
         print("note: not everything is committed, so make rollback cannot return to this release")
+
+
+def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> None:
+    """Delete what the descriptor no longer has: it would go on pushing, beside what took its place.
+
+    Raises:
+        DeploymentFailed: a function could not be deleted.
+    """
+    try:
+        names = functions_that_left(stage, cloud)
+    except CloudRefused as error:
+        print(f"note: could not look for functions that left the descriptor: {error}", file=sys.stderr)
+        return
+    for name in names:
+        try:
+            delete_function(cloud, name)
+        except CloudRefused as error:
+            text = f"{stage.descriptor.name} no longer has {name}, but it is still live: {error}"
+            raise DeploymentFailed(text) from None
+        print(f"removed {name}, which {stage.descriptor.name} no longer has")
 
 
 def find_layer(stage: Stage, cloud: Cloud, package: Path) -> int | None:

@@ -102,7 +102,8 @@ def releases(cloud: Cloud, functions: Iterable[str]) -> list[Release]:
         for version in cloud.versions(name):
             description, number = str(version.get("description")), int(version["versionId"])
             numbers[description] = min(number, numbers.get(description, number))
-        numbers.setdefault(str((cloud.alias(name, ALIAS) or {}).get("description")), 0)
+        if alias := cloud.alias(name, ALIAS):
+            numbers.setdefault(str(alias.get("description")), 0)
     found = [(release, number) for text, number in numbers.items() if (release := Release.parse(text))]
     # Of two releases in one second, the later one is that whose first version was published later.
     found.sort(key=lambda pair: (pair[0].at, pair[1]), reverse=True)
@@ -110,6 +111,10 @@ def releases(cloud: Cloud, functions: Iterable[str]) -> list[Release]:
 
 
 def live_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:
-    """Return the release that the aliases point to; None if there is none, or several."""
-    named = {str((cloud.alias(name, ALIAS) or {}).get("description")) for name in functions}
+    """Return the release that the aliases point to; None if there is none, or several.
+
+    A function without the alias was never deployed to the end, and is left out.
+    """
+    aliases = [alias for name in functions if (alias := cloud.alias(name, ALIAS))]
+    named = {str(alias.get("description")) for alias in aliases}
     return Release.parse(named.pop()) if len(named) == 1 else None

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.credentials import Credentials
 from mpaas_push.errors import PushError
 from mpaas_push.functions import Functions
 from mpaas_push.settings import Settings
+from project.stages import read_settings, stage_file
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "settings_of"]
 
 MESSAGE = {
     "taskName": "smoke",
@@ -75,15 +79,20 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = subparsers.add_parser(
         "smoke",
         help="call every deployed function once, harmlessly",
-        description="Call the functions of a stage with events that send no push. Exit codes: 0 all work;"
-        " 1 at least one does not.",
+        description="Call the functions of a stage with events that send no push. Account and region are"
+        " those of its settings. Exit codes: 0 all work; 1 at least one does not.",
     )
     command.add_argument("--stage", default="dev", help="stage in the functions' names; default dev")
+    command.add_argument(
+        "--folder", type=Path, default=Path(), help="the project's folder; by default this one"
+    )
     command.set_defaults(run=_smoke)
 
 
 def _smoke(options: argparse.Namespace) -> int:
-    functions = Functions(Settings.from_env(), Credentials.resolve())
+    stage_file(options.folder, options.stage)  # is there one?
+    env = read_settings(options.folder, options.stage, os.environ)
+    functions = Functions(settings_of(env), Credentials.resolve(env=env))
     good = True
     for check in CHECKS:
         name = f"mpaas-{check.function}-push-{options.stage}"
@@ -94,6 +103,19 @@ def _smoke(options: argparse.Namespace) -> int:
         good &= passed
         print(f"{'ok   ' if passed else 'FAULT'} {name}: {check.what}{'' if passed else f': {result[:300]}'}")
     return 0 if good else 1
+
+
+def settings_of(env: Mapping[str, str]) -> Settings:
+    """Return the settings to call a stage's functions with: the address is that of its account and region.
+
+    Raises:
+        Misconfigured: a variable holds what it may not.
+    """
+    settings = Settings.from_env(env)
+    account, region = env.get("ALIBABA_CLOUD_ACCOUNT_ID"), env.get("ALIBABA_CLOUD_REGION_ID")
+    if settings.fc_endpoint or not account or not region:
+        return settings  # without either, the call says what is missing
+    return settings.model_copy(update={"fc_endpoint": f"https://{account}.{region}.fc.aliyuncs.com"})
 
 
 def _call(functions: Functions, name: str, payload: bytes) -> str:

@@ -155,7 +155,7 @@ def test_a_deployment_that_was_killed_in_the_middle_is_completed_by_the_next(
         held.clear()
     cloud.reserved.clear()
 
-    assert "no release is live" in project.run("rollback")[1]
+    assert "not one release is live" in project.run("rollback")[1]
     code, printed = project.run("deploy")
 
     assert code == 0, printed
@@ -476,6 +476,34 @@ def test_rollback_brings_code_triggers_and_layer_of_the_release_before(
     live = next(line for line in listed.splitlines() if line.endswith("live"))
     assert first in live
     assert "there is no previous release" in project.run("rollback")[1]
+
+
+def test_a_function_that_left_the_descriptor_is_removed(project: Project, cloud: ControlPlane) -> None:
+    left, foreign = "mpaas-extra-push-dev", "mpaas-foreign-push-dev"
+    for name in (left, foreign):
+        cloud.functions[name] = {"functionName": name}
+    there = {"triggerName": "more", "triggerType": "timer", "triggerConfig": "{}"}
+    cloud.triggers[left] = {"more": there}
+    release = "2026-01-01T00:00:00Z commit 0123456789ab layer 1"
+    cloud.versions[left] = [{"versionId": "1", "description": release}]
+    cloud.aliases[left] = {"live": {"aliasName": "live", "versionId": "1", "description": release}}
+    _, planned = project.run("plan")
+    assert any(line.startswith("-") and left in line and "more" in line for line in planned.splitlines())
+    assert foreign not in planned  # it was never deployed from here
+
+    cloud.denied.add("DeleteFunction")
+    code, printed = project.run("deploy")
+    assert code == 1
+    assert f"s.yaml no longer has {left}, but it is still live" in printed
+    cloud.denied.clear()
+    code, printed = project.run("deploy")
+
+    assert code == 0, printed
+    assert f"removed {left}, which s.yaml no longer has" in printed
+    assert cloud.functions.keys() == {*FUNCTIONS, foreign}
+    # A function without a release, such as one that was never deployed to the end, hides no release of the others.
+    cloud.aliases[HTTP].clear()
+    assert project.run("versions")[1].splitlines()[1].endswith("live")
 
 
 def test_what_was_not_committed_is_no_way_back(project: Project) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import project.__main__
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_local.stack import ROLE as LOCAL_ROLE
 from mpaas_local.stack import Ports, Stack
+from project.smoke import settings_of
 from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE
 from tests.servers import LOOPBACK, closed_port, listening
@@ -343,6 +345,27 @@ def test_a_deployment_that_is_well_passes_and_nothing_is_pushed(stack: Stack) ->
     assert code == 0, printed
     assert printed.count("ok    mpaas-") == 6
     assert len(stack.sandbox.inbox()) == before
+
+
+def test_smoke_reads_the_settings_of_the_stage(stack: Stack, tmp_path: Path) -> None:
+    shutil.copy(PROJECT / "s.yaml", tmp_path)
+    (tmp_path / ".env").write_text("PUSH_FC_ENDPOINT=http://127.0.0.1:1\n")
+    (tmp_path / ".env.dev").write_text(f"PUSH_FC_ENDPOINT={stack.events_url}\n")
+    keys = {name: value for name, value in deployed(stack).items() if name in KEYS}
+
+    code, printed = command("smoke", main=project.__main__.main, folder=tmp_path, env=keys)
+
+    assert code == 0, printed
+
+
+def test_smoke_calls_the_functions_of_the_account_and_region() -> None:
+    env = {"ALIBABA_CLOUD_ACCOUNT_ID": "1000000000000000", "ALIBABA_CLOUD_REGION_ID": "cn-shanghai"}
+
+    assert settings_of(env).fc_endpoint == "https://1000000000000000.cn-shanghai.fc.aliyuncs.com"
+    assert (
+        settings_of(env | {"PUSH_FC_ENDPOINT": "https://fc.example.com"}).fc_endpoint
+        == "https://fc.example.com"
+    )
 
 
 def test_a_deployment_that_is_not_there_does_not_pass(stack: Stack) -> None:

@@ -1,0 +1,60 @@
+"""Removes functions from the cloud: those of a whole stage, and those that its descriptor no longer has."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from deploy.plan import Difference
+from deploy.releases import ALIAS, live_release
+
+if TYPE_CHECKING:
+    from deploy.cloud import Cloud
+    from deploy.stage import Stage
+
+__all__ = ["delete_function", "functions_that_left", "make_deletable", "removals"]
+
+
+def functions_that_left(stage: Stage, cloud: Cloud) -> list[str]:
+    """Return the functions that were deployed for a stage and that its descriptor no longer has.
+
+    They have a name of the stage, and a release on the alias of this project.
+
+    Raises:
+        CloudRefused: the key may not list functions.
+    """
+    described = {function.function_name for function in stage.functions.values()}
+    of_the_stage = re.compile(rf"mpaas-[\w-]+-push-{re.escape(stage.name)}")
+    names = {str(function["functionName"]) for function in cloud.functions()} - described
+    return sorted(name for name in names if of_the_stage.fullmatch(name) and live_release(cloud, [name]))
+
+
+def removals(stage: Stage, cloud: Cloud) -> list[Difference]:
+    """Return what a deployment removes: functions that the descriptor no longer has.
+
+    Raises:
+        CloudRefused: the key may not list functions.
+    """
+    return [
+        Difference(function=name, what="function", change="remove", before=", ".join(cloud.triggers(name)))
+        for name in functions_that_left(stage, cloud)
+    ]
+
+
+def make_deletable(cloud: Cloud, name: str) -> None:
+    """Delete alias and versions of a function, which could not be deleted with them."""
+    cloud.delete_alias(name, ALIAS)
+    for version in cloud.versions(name):
+        cloud.delete_version(name, str(version["versionId"]))
+
+
+def delete_function(cloud: Cloud, name: str) -> None:
+    """Delete a function with its triggers, versions and alias.
+
+    Raises:
+        CloudRefused: something cannot be deleted.
+    """
+    for trigger in cloud.triggers(name):
+        cloud.delete_trigger(name, trigger)
+    make_deletable(cloud, name)
+    cloud.delete_function(name)
