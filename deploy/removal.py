@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from deploy.plan import Difference
-from deploy.releases import ALIAS, live_release
+from deploy.releases import ALIAS
 
 if TYPE_CHECKING:
     from deploy.cloud import Cloud
@@ -18,15 +18,19 @@ __all__ = ["delete_function", "functions_that_left", "make_deletable", "removals
 def functions_that_left(stage: Stage, cloud: Cloud) -> list[str]:
     """Return the functions that were deployed for a stage and that its descriptor no longer has.
 
-    They have a name of the stage, and a release on the alias of this project.
+    They have a name and the role of the stage.
 
     Raises:
         CloudRefused: the key may not list functions.
     """
-    described = {function.function_name for function in stage.functions.values()}
+    described = {function.function_name: function.role for function in stage.functions.values()}
     of_the_stage = re.compile(rf"mpaas-[\w-]+-push-{re.escape(stage.name)}")
-    names = {str(function["functionName"]) for function in cloud.functions()} - described
-    return sorted(name for name in names if of_the_stage.fullmatch(name) and live_release(cloud, [name]))
+    names = [
+        str(function["functionName"])
+        for function in cloud.functions()
+        if function.get("role") in described.values()
+    ]
+    return sorted(name for name in names if name not in described and of_the_stage.fullmatch(name))
 
 
 def removals(stage: Stage, cloud: Cloud) -> list[Difference]:

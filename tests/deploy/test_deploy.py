@@ -480,8 +480,8 @@ def test_rollback_brings_code_triggers_and_layer_of_the_release_before(
 
 def test_a_function_that_left_the_descriptor_is_removed(project: Project, cloud: ControlPlane) -> None:
     left, foreign = "mpaas-extra-push-dev", "mpaas-foreign-push-dev"
-    for name in (left, foreign):
-        cloud.functions[name] = {"functionName": name}
+    for name, role in ((left, "mpaas-push-dev"), (foreign, "somebody-elses")):
+        cloud.functions[name] = {"functionName": name, "role": f"acs:ram::1000000000000000:role/{role}"}
     there = {"triggerName": "more", "triggerType": "timer", "triggerConfig": "{}"}
     cloud.triggers[left] = {"more": there}
     release = "2026-01-01T00:00:00Z commit 0123456789ab layer 1"
@@ -489,7 +489,7 @@ def test_a_function_that_left_the_descriptor_is_removed(project: Project, cloud:
     cloud.aliases[left] = {"live": {"aliasName": "live", "versionId": "1", "description": release}}
     _, planned = project.run("plan")
     assert any(line.startswith("-") and left in line and "more" in line for line in planned.splitlines())
-    assert foreign not in planned  # it was never deployed from here
+    assert foreign not in planned
 
     cloud.denied.add("DeleteFunction")
     code, printed = project.run("deploy")
