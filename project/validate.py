@@ -19,7 +19,7 @@ from mpaas_push.event_rules import BadRules, read_rules
 from mpaas_push.json_text import read_json
 from mpaas_push.message.reading import messages_of
 from mpaas_push.settings import Settings
-from mpaas_push.triggers.timer import Tick, campaign_of, tasks_of
+from mpaas_push.triggers.timer import Tick, campaign_of, tasks_of_tick
 from project.descriptor import Descriptor, DescriptorError, descriptor_files, read_functions
 from project.env_file import env_faults, read_env, settings_faults
 from project.policies import deployer_faults, function_faults, unreached_faults
@@ -332,7 +332,7 @@ def _timer_messages(props: FunctionProperties, path: str, settings: Settings) ->
                 Campaign.parse(campaign, settings)
                 number += 1
             else:
-                number += len(tasks_of(tick, settings))
+                number += len(tasks_of_tick(tick, settings))
         except (InvalidMessage, InvalidCampaign) as error:
             found += [Fault(f"{at}.{fault.field}", fault.message) for fault in error.faults]
         except PushError as error:

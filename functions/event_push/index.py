@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_push import Invocation
 from mpaas_push.batch import settle_event
-from mpaas_push.event_rules import read_rules, tasks_of
+from mpaas_push.event_rules import read_rules, tasks_of_event
 from mpaas_push.triggers.cloudevent import events_of
 from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.warm import shared_client
@@ -34,7 +34,7 @@ def handler(event: bytes, context: object) -> str:
     """
     event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
     client, events = shared_client(), events_of(event)
-    matches = [tasks_of(each, rules(), client.settings, invocation.sender) for each in events]
+    matches = [tasks_of_event(each, rules(), client.settings, invocation.sender) for each in events]
     tasks = [task for match in matches for task in match]
     report = settle_event(tasks, client, invocation)
     return report.as_json(events=len(events), unmatched=matches.count([]))

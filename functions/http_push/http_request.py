@@ -24,7 +24,7 @@ __all__ = [
     "json_of",
     "prefers_async",
     "target_count",
-    "tasks_of",
+    "tasks_of_body",
 ]
 
 KEY_LENGTH = 255
@@ -109,7 +109,7 @@ def document_of(event: HttpEvent, settings: Settings) -> Any:
     return read_document(body)
 
 
-def tasks_of(payload: Any, settings: Settings, scope: str) -> list[PushTask]:
+def tasks_of_body(payload: Any, settings: Settings, scope: str) -> list[PushTask]:
     """Read the messages of a body; an invalid one is represented by its error.
 
     Args:

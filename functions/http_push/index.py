@@ -64,7 +64,7 @@ def push() -> Response[str]:
     invocation = Invocation.of(app.lambda_context)
     own = f"http:{key}" if key else f"http-request:{invocation.request_id}"
     scope = absolute_scope(invocation.sender, own)
-    tasks = http_request.tasks_of(payload, client.settings, scope)
+    tasks = http_request.tasks_of_body(payload, client.settings, scope)
     if dry_run:
         return responses.plan(tasks, client.settings)
     known = "new"

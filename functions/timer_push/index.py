@@ -9,7 +9,7 @@ gc.disable()  # looking for garbage among modules costs a tenth of a cold start
 from mpaas_push import Invocation
 from mpaas_push.batch import settle_event
 from mpaas_push.triggers.destination import unwrap_failed_invocation
-from mpaas_push.triggers.timer import campaign_of, tasks_of, tick_of
+from mpaas_push.triggers.timer import campaign_of, tasks_of_tick, tick_of
 from mpaas_push.warm import shared_client
 
 gc.freeze()
@@ -30,4 +30,4 @@ def handler(event: bytes, context: object) -> str:
         from mpaas_push.campaign.tasks import start_later  # most ticks need none of it
 
         return start_later(campaign, tick.scope, client.settings, invocation)
-    return settle_event(tasks_of(tick, client.settings, invocation.sender), client, invocation).as_json()
+    return settle_event(tasks_of_tick(tick, client.settings, invocation.sender), client, invocation).as_json()

@@ -1,6 +1,6 @@
 """The common form of a message from any trigger: with its scope, attempt and first moment.
 
-`tasks_of` reads a queue message, with or without the envelope in which it waits in the retry queue.
+`tasks_of_record` reads a queue message, with or without the envelope in which it waits in the retry queue.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
     "first_moment_of",
     "packed",
     "read_message",
-    "tasks_of",
+    "tasks_of_record",
     "unreadable",
 ]
 
@@ -107,7 +107,7 @@ class PushTask:
     def envelope(self, targets: Mapping[str, str | None], attempt: int) -> dict[str, Any]:
         """Return the message for some of its targets with everything that another attempt needs, as JSON.
 
-        `tasks_of` reads it again, alone or `packed`.
+        `tasks_of_record` reads it again, alone or `packed`.
 
         Args:
             targets: The message id of each target.
@@ -168,7 +168,7 @@ def absolute_scope(sender: str, own: str) -> str:
     return f"{sender}:{own}" if sender else own
 
 
-def tasks_of(record: RecordOrError, settings: Settings, sender: str = "") -> list[PushTask]:
+def tasks_of_record(record: RecordOrError, settings: Settings, sender: str = "") -> list[PushTask]:
     """Read a queue message: a push message, or an envelope with one or many; never raises.
 
     Args:

@@ -19,7 +19,7 @@ from mpaas_push.ledger import Ledger
 from mpaas_push.queues.message import BODY_BYTES
 from mpaas_push.queues.mns import MnsQueues
 from mpaas_push.request import requests_of
-from mpaas_push.task import tasks_of
+from mpaas_push.task import tasks_of_record
 from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.queue import records_of
 from mpaas_push.triggers.record import QueueRecord
@@ -62,7 +62,7 @@ class Batches:
         tasks = [
             task
             for number, payload in enumerate(payloads, first)
-            for task in tasks_of(
+            for task in tasks_of_record(
                 QueueRecord(f"M{number}", payload, json.dumps(payload)), settings, self.sender
             )
         ]
@@ -293,7 +293,7 @@ def test_only_the_limit_of_retries_gives_up_what_stays_misconfigured(batches: Ba
 def test_the_first_moment_travels_through_retries_into_the_dead_letter(batches: Batches) -> None:
     settings = batches.settings()
     first = time.time() - 100
-    (task,) = tasks_of(QueueRecord("M1", to("user-1"), "", moment=first), settings, "f")
+    (task,) = tasks_of_record(QueueRecord("M1", to("user-1"), "", moment=first), settings, "f")
     batches.sandbox.order(kind="throttling", next=2)
     batches.settle([task], PUSH_RETRY_LIMIT="1")
     (entry,) = batches.take()
@@ -317,7 +317,7 @@ def test_the_failed_invocation_of_an_event_without_a_moment_tells_how_old_its_pu
     own = Invocation("1-2", KEYS, time.monotonic() + 20, batches.sender)
     event, invocation = unwrap_failed_invocation(json.dumps(failed).encode(), own)
     settings = batches.settings()
-    tasks = [task for record in records_of(event) for task in tasks_of(record, settings, own.sender)]
+    tasks = [task for record in records_of(event) for task in tasks_of_record(record, settings, own.sender)]
     with PushClient(settings) as client:
         settle_event(tasks, client, invocation)
 
@@ -379,7 +379,7 @@ def test_attempts_are_not_used_up_in_a_moment_when_no_validity_is_left(batches: 
     late = QueueRecord("M1", to("user-1", expiredSeconds=60), "", moment=time.time() - 59)
     batches.sandbox.order(kind="throttling")
 
-    batches.settle(tasks_of(late, batches.settings(), batches.sender))
+    batches.settle(tasks_of_record(late, batches.settings(), batches.sender))
 
     (entry,) = batches.waiting()
     assert entry.next_visible_time - entry.enqueue_time >= 3_000
@@ -552,7 +552,7 @@ def timed(batches: Batches, env: dict[str, Any]) -> list[PushTask]:
     now = time.time()
     strategy = {"strategyType": 1, "strategyContent": {"fixedTime": int((now - 1800) * 1000)}}
     record = QueueRecord("M1", to("user-1", **strategy), "{}", moment=now - 3600)
-    return tasks_of(record, batches.settings(**env), batches.sender)
+    return tasks_of_record(record, batches.settings(**env), batches.sender)
 
 
 @pytest.mark.parametrize("came_before", [False, True])
@@ -662,7 +662,7 @@ def test_what_the_ledger_could_not_tell_of_is_given_up_as_unknown(
 
 def test_a_push_that_expired_while_the_ledger_was_down_is_given_up_as_unknown(batches: Batches) -> None:
     record = QueueRecord("M1", to("user-1", expiredSeconds=60), "{}", moment=time.time() - 3600)
-    tasks = tasks_of(record, batches.settings(), batches.sender)
+    tasks = tasks_of_record(record, batches.settings(), batches.sender)
     assert batches.settle(tasks, PUSH_LEDGER_URL=NOBODY).given_up == 1
 
     (letter,) = batches.letters()
@@ -675,7 +675,7 @@ def test_a_push_that_the_ledger_was_not_asked_about_is_given_up_as_unknown(
 ) -> None:
     """No time was left for it, so an earlier delivery of its event may have been accepted."""
     settings = batches.settings(PUSH_LEDGER_URL=redis_server.url, PUSH_RETRY_LIMIT="0")
-    (task,) = tasks_of(QueueRecord("M1", to("user-1"), "{}"), settings, batches.sender)
+    (task,) = tasks_of_record(QueueRecord("M1", to("user-1"), "{}"), settings, batches.sender)
     now = Invocation("1-2", KEYS, time.monotonic())
     with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-20)) as queues:
         send_batch([task], client, queues, now)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mpaas_push import InvalidMessage, PushMessage, Settings
 from mpaas_push.request import requests_of
-from mpaas_push.task import PushTask, compact_json, packed, tasks_of
+from mpaas_push.task import PushTask, compact_json, packed, tasks_of_record
 from mpaas_push.triggers.record import QueueRecord, UnreadableElement
 from tests.functions.http_stack import message
 
@@ -21,7 +21,7 @@ SETTINGS = Settings.from_env({"MPAAS_APP_ID": "ONEX1", "MPAAS_WORKSPACE_ID": "de
 
 def read(body: Any, moment: float | None = None, settings: Settings = SETTINGS) -> list[PushTask]:
     text = body if isinstance(body, str) else json.dumps(body)
-    return tasks_of(QueueRecord("mns:M1", text, text, moment), settings, "fc:here")
+    return tasks_of_record(QueueRecord("mns:M1", text, text, moment), settings, "fc:here")
 
 
 def only(body: Any, moment: float | None = None) -> PushTask:
@@ -75,10 +75,10 @@ def test_a_retry_by_a_function_of_another_app_and_tenant_reaches_the_same_people
 ) -> None:
     mine = Settings(app_id="A", workspace_id="W", tenant_id=own or None)
     others = Settings(app_id="other", workspace_id="other", tenant_id="other")
-    (task,) = tasks_of(QueueRecord("mns:M1", message(**given), ""), mine, "fc:here")
+    (task,) = tasks_of_record(QueueRecord("mns:M1", message(**given), ""), mine, "fc:here")
 
     for form in (task.envelope({"user-1": None}, 2), task.message_for({"user-1": None}, with_ids=False)):
-        (again,) = tasks_of(QueueRecord("mns:M2", form, ""), others, "fc:there")
+        (again,) = tasks_of_record(QueueRecord("mns:M2", form, ""), others, "fc:there")
         assert isinstance(again.message, PushMessage)
         (request,) = requests_of(again.message, others, again.scope)
         assert (request.parameters["AppId"], request.parameters["WorkspaceId"]) == ("A", "W")
@@ -149,7 +149,7 @@ def test_a_moment_that_somebody_made_up_makes_no_push_last_longer(moment: Any) -
     made_up = {"pushRetry": {"attempt": 2, "scope": "s", "firstMoment": moment}, "message": message()}
     before = time.time()
 
-    (task,) = tasks_of(QueueRecord("mns:M1", made_up, ""), SETTINGS, "fc:here")
+    (task,) = tasks_of_record(QueueRecord("mns:M1", made_up, ""), SETTINGS, "fc:here")
 
     assert before <= task.first_moment <= time.time()
 
@@ -171,7 +171,7 @@ def test_a_moment_that_somebody_made_up_makes_no_push_last_longer(moment: Any) -
     )
 )
 def test_no_body_raises(body: Any) -> None:
-    for task in tasks_of(QueueRecord("mns:M1", body, "original"), SETTINGS, "fc:here"):
+    for task in tasks_of_record(QueueRecord("mns:M1", body, "original"), SETTINGS, "fc:here"):
         assert isinstance(task.message, (InvalidMessage, PushMessage))
         assert task.attempt >= 1
 
@@ -182,7 +182,7 @@ def test_a_character_that_was_lost_on_the_way_to_the_queue_is_a_fault(change: di
 
 
 def test_what_could_not_be_read_is_a_task_that_says_so() -> None:
-    (task,) = tasks_of(UnreadableElement("not a message", {"what": "ever"}), SETTINGS, "fc:here")
+    (task,) = tasks_of_record(UnreadableElement("not a message", {"what": "ever"}), SETTINGS, "fc:here")
 
     assert task.scope.startswith("fc:here:sha256:")
     assert json.loads(task.original) == {"what": "ever"}

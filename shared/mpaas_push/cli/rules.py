@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_push.cli.inputs import read_input, rules_files, settings_or_stand_ins
 from mpaas_push.errors import InvalidMessage, Misconfigured
-from mpaas_push.event_rules import read_rules, tasks_of
+from mpaas_push.event_rules import read_rules, tasks_of_event
 from mpaas_push.request import plan
 from mpaas_push.triggers.cloudevent import events_of
 from mpaas_push.triggers.destination import failure_of
@@ -47,7 +47,7 @@ def _test(options: argparse.Namespace) -> int:
         rules = read_rules(file, settings)
         for event in events:
             print(f"{file}: event {event.scope}")
-            made = {task.scope.rpartition(":")[2]: task for task in tasks_of(event, rules, settings)}
+            made = {task.scope.rpartition(":")[2]: task for task in tasks_of_event(event, rules, settings)}
             for rule in rules:
                 if rule.name not in made:
                     print(f"  {rule.name}: does not match")

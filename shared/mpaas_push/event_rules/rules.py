@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from mpaas_push.settings import Settings
     from mpaas_push.triggers.record import CloudEvent, EventOrError
 
-__all__ = ["BadRules", "Match", "Rule", "read_rules", "tasks_of"]
+__all__ = ["BadRules", "Match", "Rule", "read_rules", "tasks_of_event"]
 
 
 class BadRules(PushError):
@@ -172,7 +172,7 @@ def read_rules(path: Path, settings: Settings) -> tuple[Rule, ...]:
     return rules
 
 
-def tasks_of(
+def tasks_of_event(
     event: EventOrError, rules: Sequence[Rule], settings: Settings, sender: str = ""
 ) -> list[PushTask]:
     """Apply every rule to an event; never raises, whatever the event holds.

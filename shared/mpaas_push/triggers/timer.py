@@ -20,7 +20,7 @@ from mpaas_push.triggers.record import Identifier, WireModel, moment_of, scope_o
 if TYPE_CHECKING:
     from mpaas_push.settings import Settings
 
-__all__ = ["Tick", "TimerEvent", "campaign_of", "tasks_of", "tick_of"]
+__all__ = ["Tick", "TimerEvent", "campaign_of", "tasks_of_tick", "tick_of"]
 
 
 class TimerEvent(WireModel):
@@ -91,7 +91,7 @@ def campaign_of(tick: Tick) -> dict[str, Any] | None:
 _SHANGHAI = timezone(timedelta(hours=8))
 
 
-def tasks_of(tick: Tick, settings: Settings, sender: str = "") -> list[PushTask]:
+def tasks_of_tick(tick: Tick, settings: Settings, sender: str = "") -> list[PushTask]:
     """Read the messages of a tick: one, or `{"messages": [...]}`.
 
     A repeated tick may hold a message that was valid when it ticked and has come too late since: that one is

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpaas_push import InvalidMessage, PushMessage, Settings
-from mpaas_push.event_rules import BadRules, Rule, read_rules, tasks_of
+from mpaas_push.event_rules import BadRules, Rule, read_rules, tasks_of_event
 from mpaas_push.triggers import cloudevent
 from mpaas_push.triggers.record import CloudEvent, UnreadableElement
 from tests.descriptors import PROJECT
@@ -46,7 +46,7 @@ def event(**changes: Any) -> CloudEvent:
 
 
 def applied(tmp_path: Path, rule: dict[str, Any], event_: CloudEvent | None = None) -> PushTask:
-    (task,) = tasks_of(event_ or event(), read(tmp_path, rule), SETTINGS)
+    (task,) = tasks_of_event(event_ or event(), read(tmp_path, rule), SETTINGS)
     return task
 
 
@@ -97,7 +97,7 @@ def test_a_rule_wants_what_all_of_its_conditions_fit(
         type="oss:ObjectCreated:PutObject", subject="b/a[1]?.pdf", region="cn-hangzhou", data=data
     )
 
-    assert bool(tasks_of(happened, read(tmp_path, rule(match)), SETTINGS)) is wanted
+    assert bool(tasks_of_event(happened, read(tmp_path, rule(match)), SETTINGS)) is wanted
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_condition_that_negates_a_missing_field_sends_nothing_and_names_the_fi
 ) -> None:
     cancelled = event(data={"status": "CANCELLED", "user": "u"})
 
-    (task,) = tasks_of(cancelled, read(tmp_path, rule({"source": "s", "where": where})), SETTINGS)
+    (task,) = tasks_of_event(cancelled, read(tmp_path, rule({"source": "s", "where": where})), SETTINGS)
 
     assert isinstance(task.message, InvalidMessage)
     assert str(task.message).startswith(
@@ -133,13 +133,13 @@ def test_an_element_without_the_field_by_which_targets_are_filtered_is_named(tmp
 
 
 def test_an_event_without_subject_fits_no_pattern_of_subjects(tmp_path: Path) -> None:
-    assert tasks_of(event(), read(tmp_path, rule({"subject": "*"})), SETTINGS) == []
+    assert tasks_of_event(event(), read(tmp_path, rule({"subject": "*"})), SETTINGS) == []
 
 
 def test_several_rules_may_want_an_event_and_get_message_ids_of_their_own(tmp_path: Path) -> None:
     rules = read(tmp_path, {**rule(), "name": "one"}, {**rule(), "name": "two"})
 
-    tasks = tasks_of(event(), rules, SETTINGS)
+    tasks = tasks_of_event(event(), rules, SETTINGS)
 
     assert [task.scope for task in tasks] == ["ce|s|t||1:one", "ce|s|t||1:two"]
 
@@ -149,7 +149,7 @@ def test_a_rule_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     worse = {**rule({"where": "contains(data.user, `1`) && length(id, id)"}), "name": "worse"}
     rules = read(tmp_path, bad, worse, {**rule(), "name": "good"})
 
-    first, second, third = (task.message for task in tasks_of(event(), rules, SETTINGS))
+    first, second, third = (task.message for task in tasks_of_event(event(), rules, SETTINGS))
 
     assert "bad.title: `data.nothing` is not in the event" in str(first)
     assert "worse.match.where: `contains(data.user, `1`) && length(id, id)` cannot be applied" in str(second)
@@ -157,7 +157,7 @@ def test_a_rule_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
 
 
 def test_an_element_that_is_no_event_stands_for_itself() -> None:
-    (task,) = tasks_of(UnreadableElement("no event", {"a": 1}), (), SETTINGS)
+    (task,) = tasks_of_event(UnreadableElement("no event", {"a": 1}), (), SETTINGS)
 
     assert str(task.message) == "no event"
     assert task.original == '{"a":1}'
@@ -330,7 +330,7 @@ def test_no_event_is_too_strange(data: Any) -> None:
     for source, kind in (("shop.orders", "order:Shipped"), ("acs.ecs", "ecs:CloudMonitor:x")):
         for shape in (data, {"order": data}, {"order": {"id": data, "customer": data}}, {"level": data}):
             happened = event(source=source, type=kind, data=shape)
-            assert isinstance(tasks_of(happened, rules, SETTINGS), list)
+            assert isinstance(tasks_of_event(happened, rules, SETTINGS), list)
 
 
 # --- The file
@@ -348,14 +348,15 @@ def test_the_rule_in_the_documentation_does_what_is_said(tmp_path: Path) -> None
     data = {"order": {"id": 4711, "notify": True, "customers": [{"id": "u1"}, {"id": 2}]}}
     happened = event(source="shop.orders", type="order:Shipped", data=data)
 
-    (task,) = tasks_of(happened, [documented], SETTINGS)
+    (task,) = tasks_of_event(happened, [documented], SETTINGS)
 
     assert isinstance(task.message, PushMessage)
     assert (task.message.title, task.message.targets) == ("Order 4711 is on its way", ("u1", "2"))
     assert task.message.content == "It will arrive soon."
     data["order"]["notify"] = False
     assert (
-        tasks_of(event(source="shop.orders", type="order:Shipped", data=data), [documented], SETTINGS) == []
+        tasks_of_event(event(source="shop.orders", type="order:Shipped", data=data), [documented], SETTINGS)
+        == []
     )
 
 

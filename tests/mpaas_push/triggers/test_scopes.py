@@ -47,7 +47,7 @@ def message_id(made: PushTask) -> str:
 
 def ticked(sender: str, **changes: str) -> str:
     tick = {"triggerTime": "2026-11-28T01:00:00Z", "triggerName": "morning", "payload": json.dumps(MESSAGE)}
-    (made,) = timer.tasks_of(timer.tick_of(json.dumps(tick | changes).encode()), SETTINGS, sender)
+    (made,) = timer.tasks_of_tick(timer.tick_of(json.dumps(tick | changes).encode()), SETTINGS, sender)
     return message_id(made)
 
 
@@ -55,21 +55,21 @@ def happened(tmp_path: Path, sender: str, event: dict[str, Any], rule: str = "r"
     path = tmp_path / "rules.yaml"
     path.write_text(yaml.safe_dump({"rules": [{"name": rule, "match": {"source": "*"}, "message": MESSAGE}]}))
     (read,) = cloudevent.events_of(json.dumps(event).encode())
-    (made,) = event_rules.tasks_of(read, event_rules.read_rules(path, SETTINGS), SETTINGS, sender)
+    (made,) = event_rules.tasks_of_event(read, event_rules.read_rules(path, SETTINGS), SETTINGS, sender)
     return message_id(made)
 
 
 def queued(event: Any, sender: str = PROD) -> str:
     payload = event if isinstance(event, bytes) else json.dumps(event).encode()
     (record,) = queue.records_of(payload)
-    (made,) = task.tasks_of(record, SETTINGS, sender)
+    (made,) = task.tasks_of_record(record, SETTINGS, sender)
     return message_id(made)
 
 
 def queued_message_id(event: bytes) -> str:
     """The message id under which a queue message is sent."""
     (record,) = queue.records_of(event)
-    (made,) = task.tasks_of(record, SETTINGS, PROD)
+    (made,) = task.tasks_of_record(record, SETTINGS, PROD)
     assert isinstance(made.message, PushMessage)
     return addressed(made.message, made.scope)["u"]
 
@@ -282,16 +282,16 @@ def test_an_event_tells_when_it_happened_where_its_time_can_be_read(time: Any, m
 
 def test_tasks_count_from_the_tick_or_the_event_but_not_from_the_future(tmp_path: Path) -> None:
     tick = timer.Tick("t", "2021-01-18T03:58:31Z", MESSAGE)
-    (made,) = timer.tasks_of(tick, SETTINGS, PROD)
+    (made,) = timer.tasks_of_tick(tick, SETTINGS, PROD)
     assert made.first_moment == 1610942311
 
-    (later,) = timer.tasks_of(timer.Tick("t", "2999-01-18T03:58:31Z", MESSAGE), SETTINGS, PROD)
-    (unknown,) = timer.tasks_of(timer.Tick("t", "", MESSAGE), SETTINGS, PROD)
+    (later,) = timer.tasks_of_tick(timer.Tick("t", "2999-01-18T03:58:31Z", MESSAGE), SETTINGS, PROD)
+    (unknown,) = timer.tasks_of_tick(timer.Tick("t", "", MESSAGE), SETTINGS, PROD)
     assert later.first_moment == pytest.approx(unknown.first_moment, abs=60)
 
     path = tmp_path / "rules.yaml"
     path.write_text(yaml.safe_dump({"rules": [{"name": "r", "match": {"source": "*"}, "message": MESSAGE}]}))
     rules = event_rules.read_rules(path, SETTINGS)
     event = CloudEvent.model_validate(sample("ecs-eventbridge.json"))
-    (made,) = event_rules.tasks_of(event, rules, SETTINGS, PROD)
+    (made,) = event_rules.tasks_of_event(event, rules, SETTINGS, PROD)
     assert made.first_moment == pytest.approx(1610942311.125)
