@@ -4,8 +4,6 @@
 The README's table and the checks of an operator are made from it.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from enum import Enum
@@ -74,7 +72,7 @@ class _WrongValue(ValueError):
     """What a variable may hold. Shown to people: other errors quote what was given, which may be a secret."""
 
 
-def _split(text: str, allowed: str) -> SplitResult:
+def _split(text: str, allowed: str) -> "SplitResult":
     """Take a URL apart, port included, without ever quoting it."""
     try:
         url = urlsplit(text)
@@ -173,7 +171,9 @@ def _another_queue(name: str | None, info: ValidationInfo) -> str | None:
     return name
 
 
-_QUEUE_NAME = "^[A-Za-z0-9][A-Za-z0-9-]{0,255}$"
+_OptionalEndpoint = Annotated[str | None, AfterValidator(lambda url: url and _endpoint(url))]
+_OptionalFunction = Annotated[str | None, AfterValidator(lambda name: name and _function_name(name))]
+_OptionalQueue = Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9-]{0,255}$")]
 
 
 class Settings(BaseModel):
@@ -184,225 +184,158 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
-    app_id: Annotated[
-        str | None,
-        Field(alias="MPAAS_APP_ID", description="mPaaS app id of messages that name none"),
-    ] = None
-    workspace_id: Annotated[
-        str | None,
-        Field(alias="MPAAS_WORKSPACE_ID", description="workspace of messages that name none"),
-    ] = None
-    tenant_id: Annotated[
-        str | None,
-        Field(alias="MPAAS_TENANT_ID", description="tenant of messages that name none; not sent when unset"),
-    ] = None
-    region_id: Annotated[
-        str,
-        Field(alias="MPAAS_REGION_ID", description="region named in the request", pattern=r"^[a-z0-9-]+$"),
-    ] = "cn-hangzhou"
-    endpoint: Annotated[
-        str,
-        Field(
-            alias="MPAAS_ENDPOINT",
-            description="where requests go: https, or http to this machine's own addresses",
-        ),
-        AfterValidator(_endpoint),
-    ] = "https://mpaas.cn-hangzhou.aliyuncs.com"
-    api_version: Annotated[
-        ApiVersion,
-        Field(alias="MPAAS_API_VERSION", description="version of the mPaaS API"),
-    ] = ApiVersion.V2020_10_28
-    concurrency: Annotated[
-        int,
-        Field(alias="PUSH_CONCURRENCY", description="concurrent requests in one invocation", ge=1, le=256),
-    ] = 50
-    connect_timeout: Annotated[
-        float,
-        Field(
-            alias="PUSH_CONNECT_TIMEOUT_SECONDS", description="longest wait for a connection", gt=0, le=300
-        ),
-    ] = 5.0
-    read_timeout: Annotated[
-        float,
-        Field(
-            alias="PUSH_READ_TIMEOUT_SECONDS",
-            description="longest wait for data of a response",
-            gt=0,
-            le=300,
-        ),
-    ] = 10.0
-    max_attempts: Annotated[
-        int,
-        Field(alias="PUSH_MAX_ATTEMPTS", description="most attempts of one request", ge=1, le=20),
-    ] = 4
-    on_unknown: Annotated[
-        OnUnknown,
-        Field(
-            alias="PUSH_ON_UNKNOWN",
-            description="a request sent without verdict: report it, or retry it with the same message ids",
-        ),
-    ] = OnUnknown.REPORT
-    retry_queue: Annotated[
-        str | None,
-        Field(
-            alias="PUSH_RETRY_QUEUE",
-            description="MNS queue for messages of a batch that may be sent again later",
-            pattern=_QUEUE_NAME,
-        ),
-    ] = None
-    retry_limit: Annotated[
-        int,
-        Field(
-            alias="PUSH_RETRY_LIMIT",
-            description="how often a message goes through the retry queue before it is given up",
-            ge=0,
-            le=100,
-        ),
-    ] = 10
-    dead_letter_queue: Annotated[
-        str | None,
-        Field(
-            alias="PUSH_DEAD_LETTER_QUEUE",
-            description="MNS queue for messages of a batch that were given up, with the reason",
-            pattern=_QUEUE_NAME,
-        ),
-        AfterValidator(_another_queue),
-    ] = None
-    mns_endpoint: Annotated[
-        str | None,
-        Field(
-            alias="PUSH_MNS_ENDPOINT",
-            description="MNS endpoint of the two queues; by default that of the account and region",
-        ),
-        AfterValidator(lambda url: url and _endpoint(url)),
-    ] = None
-    fc_endpoint: Annotated[
-        str | None,
-        Field(
-            alias="PUSH_FC_ENDPOINT",
-            description="where other functions are called; by default that of the account and region",
-        ),
-        AfterValidator(lambda url: url and _endpoint(url)),
-    ] = None
-    worker_function: Annotated[
-        str | None,
-        Field(
-            alias="PUSH_WORKER_FUNCTION",
-            description="function that takes over asynchronous HTTP requests, such as `queue_push`",
-        ),
-        AfterValidator(lambda name: name and _function_name(name)),
-    ] = None
-    worker_targets: Annotated[
-        int,
-        Field(
-            alias="PUSH_WORKER_TARGETS",
-            description="targets of one HTTP request above which it is handed to that function unasked",
-            ge=1,
-        ),
-    ] = 1000
-    campaign_function: Annotated[
-        str | None,
-        Field(
-            alias="PUSH_CAMPAIGN_FUNCTION",
-            description="function that works on campaigns, a `campaign_push` in task mode",
-        ),
-        AfterValidator(lambda name: name and _function_name(name)),
-    ] = None
-    pace: Annotated[
-        float | None,
-        Field(
-            alias="PUSH_PACE",
-            description="requests a second to mPaaS over everything: single pushes pass, campaigns wait",
-            gt=0,
-            le=100000,
-        ),
-    ] = None
-    oss_endpoint: Annotated[
-        str | None,
-        Field(
-            alias="PUSH_OSS_ENDPOINT",
-            description="OSS endpoint of the campaigns' files; by default the internal one of the region",
-        ),
-        AfterValidator(lambda url: url and _endpoint(url)),
-    ] = None
-    ledger_url: Annotated[
-        str | None,
-        Field(
-            alias="PUSH_LEDGER_URL",
-            description="Redis or Tair that remembers what was sent: `redis://` or, with TLS, `rediss://`",
-            repr=False,
-        ),
-        AfterValidator(lambda url: url and _ledger_url(url)),
-    ] = None
-    ledger_if_down: Annotated[
-        IfDown,
-        Field(
-            alias="PUSH_LEDGER_IF_DOWN",
-            description="while the ledger cannot be reached: send without it, or fail (`throttled`)",
-        ),
-    ] = IfDown.SEND
-    late: Annotated[
-        Late,
-        Field(
-            alias="PUSH_LATE",
-            description="a push whose validity ran out while it waited: `expire` (given up) or `send`",
-        ),
-    ] = Late.EXPIRE
-    constraint_levels: Annotated[
-        dict[str, Level],
-        Field(
-            alias="PUSH_RULES",
-            description="levels of the rules that the official page leaves open, as in "
-            "`unsure=error,expired-seconds-max=warning`",
-        ),
-        BeforeValidator(_levels),
-    ] = {}
-    max_body: Annotated[
-        int,
-        Field(
-            alias="PUSH_MAX_BODY_BYTES",
-            description="longest HTTP request body that is read",
-            ge=1,
-            le=33554432,
-        ),
-    ] = 1048576
-    max_messages: Annotated[
-        int,
-        Field(
-            alias="PUSH_MAX_MESSAGES",
-            description="most messages in one HTTP request",
-            ge=1,
-            le=1000000,
-        ),
-    ] = 10000
-    max_targets: Annotated[
-        int,
-        Field(
-            alias="PUSH_MAX_TARGETS",
-            description="most targets in one HTTP request, over all of its messages",
-            ge=1,
-            le=10000000,
-        ),
-    ] = 100000
-    log_level: Annotated[
-        str,
-        Field(
-            alias="PUSH_LOG_LEVEL",
-            description="DEBUG, INFO, WARNING or ERROR",
-            pattern="^(DEBUG|INFO|WARNING|ERROR)$",
-        ),
-    ] = "INFO"
-    ca_bundle: Annotated[
-        str | None,
-        Field(
-            alias="ALIBABA_CLOUD_CA_BUNDLE",
-            description="file of the CA certificates to trust; the system's when unset",
-        ),
-        AfterValidator(lambda path: path and _file(path)),
-    ] = None
+    app_id: str | None = Field(
+        None, alias="MPAAS_APP_ID", description="mPaaS app id of messages that name none"
+    )
+    workspace_id: str | None = Field(
+        None, alias="MPAAS_WORKSPACE_ID", description="workspace of messages that name none"
+    )
+    tenant_id: str | None = Field(
+        None, alias="MPAAS_TENANT_ID", description="tenant of messages that name none; not sent when unset"
+    )
+    region_id: str = Field(
+        "cn-hangzhou",
+        alias="MPAAS_REGION_ID",
+        description="region named in the request",
+        pattern=r"^[a-z0-9-]+$",
+    )
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        "https://mpaas.cn-hangzhou.aliyuncs.com",
+        alias="MPAAS_ENDPOINT",
+        description="where requests go: https, or http to this machine's own addresses",
+    )
+    api_version: ApiVersion = Field(
+        ApiVersion.V2020_10_28, alias="MPAAS_API_VERSION", description="version of the mPaaS API"
+    )
+    concurrency: int = Field(
+        50, alias="PUSH_CONCURRENCY", description="concurrent requests in one invocation", ge=1, le=256
+    )
+    connect_timeout: float = Field(
+        5.0, alias="PUSH_CONNECT_TIMEOUT_SECONDS", description="longest wait for a connection", gt=0, le=300
+    )
+    read_timeout: float = Field(
+        10.0,
+        alias="PUSH_READ_TIMEOUT_SECONDS",
+        description="longest wait for data of a response",
+        gt=0,
+        le=300,
+    )
+    max_attempts: int = Field(
+        4, alias="PUSH_MAX_ATTEMPTS", description="most attempts of one request", ge=1, le=20
+    )
+    on_unknown: OnUnknown = Field(
+        OnUnknown.REPORT,
+        alias="PUSH_ON_UNKNOWN",
+        description="a request sent without verdict: report it, or retry it with the same message ids",
+    )
+    retry_queue: _OptionalQueue = Field(
+        None,
+        alias="PUSH_RETRY_QUEUE",
+        description="MNS queue for messages of a batch that may be sent again later",
+    )
+    retry_limit: int = Field(
+        10,
+        alias="PUSH_RETRY_LIMIT",
+        description="how often a message goes through the retry queue before it is given up",
+        ge=0,
+        le=100,
+    )
+    dead_letter_queue: Annotated[_OptionalQueue, AfterValidator(_another_queue)] = Field(
+        None,
+        alias="PUSH_DEAD_LETTER_QUEUE",
+        description="MNS queue for messages of a batch that were given up, with the reason",
+    )
+    mns_endpoint: _OptionalEndpoint = Field(
+        None,
+        alias="PUSH_MNS_ENDPOINT",
+        description="MNS endpoint of the two queues; by default that of the account and region",
+    )
+    fc_endpoint: _OptionalEndpoint = Field(
+        None,
+        alias="PUSH_FC_ENDPOINT",
+        description="where other functions are called; by default that of the account and region",
+    )
+    worker_function: _OptionalFunction = Field(
+        None,
+        alias="PUSH_WORKER_FUNCTION",
+        description="function that takes over asynchronous HTTP requests, such as `queue_push`",
+    )
+    worker_targets: int = Field(
+        1000,
+        alias="PUSH_WORKER_TARGETS",
+        description="targets of one HTTP request above which it is handed to that function unasked",
+        ge=1,
+    )
+    campaign_function: _OptionalFunction = Field(
+        None,
+        alias="PUSH_CAMPAIGN_FUNCTION",
+        description="function that works on campaigns, a `campaign_push` in task mode",
+    )
+    pace: float | None = Field(
+        None,
+        alias="PUSH_PACE",
+        description="requests a second to mPaaS over everything: single pushes pass, campaigns wait",
+        gt=0,
+        le=100000,
+    )
+    oss_endpoint: _OptionalEndpoint = Field(
+        None,
+        alias="PUSH_OSS_ENDPOINT",
+        description="OSS endpoint of the campaigns' files; by default the internal one of the region",
+    )
+    ledger_url: Annotated[str | None, AfterValidator(lambda url: url and _ledger_url(url))] = Field(
+        None,
+        alias="PUSH_LEDGER_URL",
+        description="Redis or Tair that remembers what was sent: `redis://` or, with TLS, `rediss://`",
+        repr=False,
+    )
+    ledger_if_down: IfDown = Field(
+        IfDown.SEND,
+        alias="PUSH_LEDGER_IF_DOWN",
+        description="while the ledger cannot be reached: send without it, or fail (`throttled`)",
+    )
+    late: Late = Field(
+        Late.EXPIRE,
+        alias="PUSH_LATE",
+        description="a push whose validity ran out while it waited: `expire` (given up) or `send`",
+    )
+    constraint_levels: Annotated[dict[str, Level], BeforeValidator(_levels)] = Field(
+        {},
+        alias="PUSH_RULES",
+        description="levels of the rules that the official page leaves open, as in "
+        "`unsure=error,expired-seconds-max=warning`",
+    )
+    max_body: int = Field(
+        1048576,
+        alias="PUSH_MAX_BODY_BYTES",
+        description="longest HTTP request body that is read",
+        ge=1,
+        le=33554432,
+    )
+    max_messages: int = Field(
+        10000, alias="PUSH_MAX_MESSAGES", description="most messages in one HTTP request", ge=1, le=1000000
+    )
+    max_targets: int = Field(
+        100000,
+        alias="PUSH_MAX_TARGETS",
+        description="most targets in one HTTP request, over all of its messages",
+        ge=1,
+        le=10000000,
+    )
+    log_level: str = Field(
+        "INFO",
+        alias="PUSH_LOG_LEVEL",
+        description="DEBUG, INFO, WARNING or ERROR",
+        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
+    )
+    ca_bundle: Annotated[str | None, AfterValidator(lambda path: path and _file(path))] = Field(
+        None,
+        alias="ALIBABA_CLOUD_CA_BUNDLE",
+        description="file of the CA certificates to trust; the system's when unset",
+    )
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+    def from_env(cls, env: "Mapping[str, str] | None" = None) -> "Settings":
         """Read the settings from `env`, by default the process's environment; empty counts as unset.
 
         Raises:

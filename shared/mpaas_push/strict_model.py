@@ -16,4 +16,5 @@ class StrictModel(BaseModel):
         alias_generator=to_camel,
         populate_by_name=True,
         hide_input_in_errors=True,
+        defer_build=True,  # most instances read documents of one or two kinds
     )

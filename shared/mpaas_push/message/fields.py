@@ -52,10 +52,7 @@ class StrategyContent(StrictModel):
     `used`. Which ones a type needs is a rule of the whole message.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra=plain_schema,
-        defer_build=True,  # read as a part of a message
-    )
+    model_config = ConfigDict(json_schema_extra=plain_schema)
 
     fixed_time: _Long | None = Field(
         None,
@@ -120,10 +117,7 @@ class MessageFields(StrictModel):
     Each field is judged by itself; whether they fit together is not.
     """
 
-    model_config = ConfigDict(
-        allow_inf_nan=False,
-        defer_build=True,  # only a message with a faulty field is judged by this class itself
-    )
+    model_config = ConfigDict(allow_inf_nan=False)
 
     task_name: _Text = Field(
         description="Name of the push task; required (result code 3019).", examples=["order-shipped"]
