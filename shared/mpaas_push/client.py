@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from mpaas_push.errors import InvalidMessage
@@ -21,7 +20,8 @@ from mpaas_push.settings import Settings
 from mpaas_push.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import ThreadPoolExecutor
     from types import TracebackType
 
     from typing_extensions import Self
@@ -146,7 +146,8 @@ class PushClient:
         self._begin_after_fork()
         with self._change:
             self._change.wait_for(lambda: not self._calls)
-        self._workers.shutdown()
+        if self._workers:
+            self._workers.shutdown()
         self._transport.close()
         if self.ledger:
             self.ledger.close()
@@ -163,7 +164,7 @@ class PushClient:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._workers = ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="push")
+        self._workers: ThreadPoolExecutor | None = None
         self._calls = 0
         self._change = threading.Condition()
 
@@ -171,6 +172,19 @@ class PushClient:
         """Recreate what does not survive a fork: threads and their condition."""
         if self._process != os.getpid():
             self._begin()
+
+    def _submit(self, work: Callable[[], None]) -> None:
+        """Let another thread work.
+
+        Raises:
+            RuntimeError: none can be started.
+        """
+        with self._change:
+            if self._workers is None:
+                from concurrent.futures import ThreadPoolExecutor  # one request needs no other thread
+
+                self._workers = ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="push")
+        self._workers.submit(work)
 
     def _send(
         self,
@@ -199,7 +213,7 @@ class PushClient:
             self._transport.refresh()
             if self._quota and requests:
                 self._quota.debit(len(requests))
-            return Round(requests, invocation, self.settings, self._transport, self.ledger).run(self._workers)
+            return Round(requests, invocation, self.settings, self._transport, self.ledger).run(self._submit)
         finally:
             with self._change:
                 self._calls -= 1

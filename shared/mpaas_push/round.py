@@ -19,8 +19,7 @@ from mpaas_push.outcome import THROTTLED, Outcome, ids_for_log
 from mpaas_push.retries import Attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from concurrent.futures import Executor
+    from collections.abc import Callable, Sequence
 
     from mpaas_push.invocation import Invocation
     from mpaas_push.ledger import Ledger
@@ -77,20 +76,20 @@ class Round:
         self._change = threading.Condition()
         self._fatal: BaseException | None = None
 
-    def run(self, workers: Executor) -> list[Outcome]:
+    def run(self, submit: Callable[[Callable[[], None]], None]) -> list[Outcome]:
         """Deliver all requests and return their outcomes in order.
 
         The calling thread works as well: where no other can be started, it does all of it.
 
         Args:
-            workers: Threads that help.
+            submit: Lets another thread work, or raises RuntimeError where none can be started.
 
         Raises:
             BaseException: one that ends the program, such as KeyboardInterrupt. No request was begun after
                 it, and those under way have finished.
         """
         try:
-            self._call_helpers(workers)
+            self._call_helpers(submit)
             self._work()
             self._end()
         except BaseException as error:
@@ -108,10 +107,10 @@ class Round:
             raise self._fatal
         return outcomes
 
-    def _call_helpers(self, workers: Executor) -> None:
+    def _call_helpers(self, submit: Callable[[Callable[[], None]], None]) -> None:
         try:
             for _ in range(min(self._settings.concurrency, len(self._requests)) - 1):
-                workers.submit(self._help)
+                submit(self._help)
         except RuntimeError:  # no more threads: those that run do the work
             with suppress(Exception):
                 logger.warning("no thread can be started: fewer requests are sent concurrently")
