@@ -1,21 +1,35 @@
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.servers import OK, Server, reply
+
+FUNCTIONS = Path(__file__).resolve().parents[1] / "fixtures" / "project" / "functions"
+MESSAGE = {
+    "taskName": "order-shipped",
+    "title": "title",
+    "content": "content",
+    "deliveryType": 3,
+    "targets": ["user-1"],
+    "expiredSeconds": 600,
+}
 
 
-def run(code: str, function: str = "http_push") -> str:
+def run(code: str, function: str = "http_push", **environment: str) -> str:
     """Run code in an interpreter of its own: what is imported here already would decide the test."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        cwd=ROOT / "functions" / function,
+        cwd=FUNCTIONS / function,
+        env=os.environ | environment,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -35,32 +49,73 @@ def test_a_push_loads_no_http_client_of_the_sdk() -> None:
         assert unused not in loaded
 
 
-def test_the_http_function_loads_no_resolver_of_other_services() -> None:
-    loaded = run("import index, sys; print(*sys.modules)").split()
+UNUSED = (
+    "asyncio",
+    "concurrent.futures",
+    "http.client",
+    "mns",
+    "mpaas_push.campaign.model",
+    "mpaas_push.ledger",
+    "mpaas_push.triggers.oss",
+    "redis",
+)
+"""What no first push needs."""
+EVENTS: dict[str, Any] = {
+    "timer_push": {
+        "triggerTime": "2026-01-01T00:00:00Z",
+        "triggerName": "morning",
+        "payload": json.dumps(MESSAGE),
+    },
+    "queue_push": [json.dumps({"messageId": "1", "messageBody": json.dumps(MESSAGE)})],
+    "event_push": {
+        "id": "1",
+        "source": "shop.orders",
+        "specversion": "1.0",
+        "type": "order:Shipped",
+        "data": {"order": {"id": "4711", "customer": "user-1", "items": [{"name": "Tea"}]}},
+    },
+    "http_push": {
+        "requestContext": {"http": {"method": "POST", "path": "/v1/pushes"}},
+        "headers": {"Content-Type": "application/json"},
+        "body": json.dumps(MESSAGE),
+        "isBase64Encoded": False,
+    },
+}
 
-    for unused in (
-        "asyncio",
-        "aws_lambda_powertools.event_handler.appsync",
-        "mpaas_push.message.advice",
-        "openapi",
-    ):
-        assert unused not in loaded
 
-
-@pytest.mark.parametrize("function", ["timer_push", "queue_push"])
-def test_a_log_of_plain_lines_loads_no_powertools(function: str) -> None:
-    """Powertools formats exceptions and JSON, which most instances never log."""
-    loaded = run(
-        "import index, logging, sys\n"
-        "from mpaas_push.log import function_log\n"
-        "function_log()\n"
-        "logging.getLogger('mpaas_push.test').info('sent %d', 3)\n"
-        "print(*sys.modules)",
-        function,
+@pytest.mark.parametrize(
+    ("function", "unused"),
+    [
+        ("timer_push", ("aws_lambda_powertools", "http", "jmespath", "mpaas_push.message.faults", "yaml")),
+        ("queue_push", ("aws_lambda_powertools", "http", "jmespath", "mpaas_push.message.faults", "yaml")),
+        ("event_push", ("aws_lambda_powertools", "http", "gzip")),
+        ("http_push", ("aws_lambda_powertools.event_handler.appsync", "async_dispatch", "openapi", "yaml")),
+    ],
+)
+def test_a_first_push_loads_nothing_that_only_other_calls_need(
+    function: str, unused: tuple[str, ...]
+) -> None:
+    code = (
+        "import index, sys\n"
+        f"print(index.handler({json.dumps(EVENTS[function]).encode()!r}, None))\n"
+        "print(*sys.modules)"
     )
+    with Server(reply(OK)) as server:
+        printed = run(
+            code,
+            function,
+            MPAAS_ENDPOINT=f"http://127.0.0.1:{server.port}",
+            MPAAS_APP_ID="app",
+            MPAAS_WORKSPACE_ID="default",
+            MPAAS_AK_ENV="id",
+            MPAAS_SK_ENV="secret",
+            PUSH_LATE="send",
+            PUSH_LOG_LEVEL="WARNING",
+        )
 
-    assert '"message":"sent 3"' in loaded
-    assert "aws_lambda_powertools" not in loaded.split()
+    *_, answer, loaded = printed.splitlines()
+    assert "accepted" in answer
+    assert not {*UNUSED, *unused}.intersection(loaded.split())
 
 
 @pytest.mark.parametrize("function", ["http_push", "timer_push", "queue_push", "event_push", "campaign_push"])

@@ -8,15 +8,12 @@ field means. Besides the functions of JMESPath there are those of Powertools.
 from __future__ import annotations
 
 import base64
-import gzip
-import io
 import sys
 from itertools import islice
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import jmespath
-from aws_lambda_powertools.utilities.jmespath_utils import PowertoolsFunctions
 from jmespath import functions
 from jmespath.visitor import TreeInterpreter
 from typing_extensions import override
@@ -270,8 +267,11 @@ def _takes(*types: str) -> Callable[[FunctionT], FunctionT]:
     return cast("Callable[[FunctionT], FunctionT]", signature)
 
 
-class _Functions(PowertoolsFunctions):
-    """The functions that may be called; those that could make much of little are bounded."""
+class _Functions(functions.Functions):  # type: ignore[misc]
+    """The functions that may be called: JMESPath's and, by their names and results, those of Powertools.
+
+    Those that could make much of little are bounded.
+    """
 
     @_takes("any")
     def _func_to_string(self, value: Any) -> str:
@@ -294,7 +294,14 @@ class _Functions(PowertoolsFunctions):
         return read_json(text, keep_digits=True)
 
     @_takes("string")
+    def _func_powertools_base64(self, text: str) -> str:
+        return base64.b64decode(text).decode()
+
+    @_takes("string")
     def _func_powertools_base64_gzip(self, text: str) -> str:
+        import gzip  # few rules call this
+        import io
+
         most = max(MAX_TEXT, MAX_INFLATION * len(text))
         with gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(text))) as compressed:
             inflated = compressed.read(most + 1)

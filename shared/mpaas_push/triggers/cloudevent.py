@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.triggers.oss import native_events, refuse_tablestore
 from mpaas_push.triggers.record import (
     CloudEvent,
     UnreadableElement,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CloudEvent", "event_of", "events_of"]
 
+_LAST_OF_ASCII = 0x7F
 _EXPECTED = "a CloudEvents 1.0 event, an array of them, or a native event of OSS, SLS or CDN"
 
 
@@ -46,10 +46,13 @@ def events_of(event: bytes) -> list[EventOrError]:
     Raises:
         UnreadablePayload: The payload is nothing of the kind; Tablestore's is named as unsupported.
     """
-    refuse_tablestore(event)
+    if event and event[0] > _LAST_OF_ASCII:
+        from mpaas_push.triggers.oss import refuse_tablestore  # JSON begins with ASCII, or with a mark
+
+        refuse_tablestore(event)
     elements, bare = elements_of(event, _EXPECTED, keep_digits=True)
     if bare and "specversion" not in elements[0]:
-        events = native_events(elements[0])
+        events = _native_events(elements[0])
         if events is None:
             raise UnreadablePayload(f"expected {_EXPECTED}; came {shape_of(elements[0])}")
         return events
@@ -60,9 +63,17 @@ def _read(element: Any) -> list[EventOrError]:
     if isinstance(element, UnreadableElement):
         return [element]
     try:
-        native = native_events(element) if isinstance(element, dict) else None
+        native = _native_events(element) if isinstance(element, dict) else None
         return [cloud_event(element)] if native is None else native
     except UnreadableElement as error:
         return [error.with_traceback(None)]
     except UnreadablePayload as error:
         return [UnreadableElement(str(error), element)]
+
+
+def _native_events(element: dict[str, Any]) -> list[EventOrError] | None:
+    if "specversion" in element and not element.keys() >= {"Version", "Records"}:
+        return None  # a CloudEvent, as most events are: their cold start builds no model of a native one
+    from mpaas_push.triggers.oss import native_events
+
+    return native_events(element)

@@ -8,12 +8,14 @@ from typing import Any
 
 import jmespath
 import pytest
+from aws_lambda_powertools.utilities.jmespath_utils import PowertoolsFunctions
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mpaas_push.event_rules import interpreter
 from mpaas_push.event_rules.expressions import check_expression, find
 from mpaas_push.event_rules.interpreter import (
+    FUNCTIONS,
     MAX_INFLATION,
     MAX_TEXT,
     MAX_VALUES,
@@ -49,6 +51,30 @@ def test_a_plain_value_has_plain_numbers() -> None:
     assert type(value[0]) is type(value[1]["a"]) is float
     with pytest.raises(Inapplicable, match="a number is too large"):
         plain_value(facts("[1e400]")["data"])
+
+
+# --- Functions
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        ("powertools_json", '{"a": [1, "b"]}'),
+        ("powertools_base64", base64.b64encode("标题".encode()).decode()),
+        ("powertools_base64_gzip", base64.b64encode(gzip.compress("标题".encode())).decode()),
+    ],
+)
+def test_functions_named_after_powertools_return_what_those_of_powertools_do(
+    function: str, text: str
+) -> None:
+    options = jmespath.Options(custom_functions=PowertoolsFunctions())
+    expected = jmespath.search(f"{function}(data)", {"data": text}, options)
+
+    assert find(f"{function}(data)", {"data": text}) == expected
+
+
+def test_every_function_of_powertools_may_be_called() -> None:
+    assert set(PowertoolsFunctions.FUNCTION_TABLE) == FUNCTIONS
 
 
 # --- What could make much of little
