@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mpaas_push.errors import BatchIncomplete
+from mpaas_push.errors import BatchIncomplete, InvalidMessage
 from mpaas_push.message.reading import warnings_of
 from mpaas_push.outcome import (
     ACCEPTED,
@@ -28,10 +28,10 @@ from mpaas_push.queues.dead_letters import dead_letters
 from mpaas_push.queues.message import QueueMessage
 from mpaas_push.queues.mns import HandOver, MnsQueues
 from mpaas_push.queues.retry_entries import Entry, envelopes, pack
-from mpaas_push.retries import delay_seconds, may_wait
+from mpaas_push.retries import delay_seconds, may_wait, not_begun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mpaas_push.client import PushClient
     from mpaas_push.invocation import Invocation
@@ -49,6 +49,8 @@ RESERVED_SHARE = 0.2
 RESERVED_SECONDS = 10.0
 RESERVED_SECONDS_A_MESSAGE = 0.002
 """Large batches need longer, if all of them are to be handed over: up to twice that share."""
+TARGETS_A_PART = 100_000
+"""How many are sent before the rest of a batch is looked at; 32 MB, the longest, may hold three million."""
 
 
 class BatchReport(NamedTuple):
@@ -148,7 +150,7 @@ def send_batch(
     """
     settings = client.settings
     reserved = _reserved(invocation.time_left, len(tasks))
-    results = client.send_tasks(tasks, invocation.ending_earlier(reserved))
+    results = _sent(tasks, client, invocation.ending_earlier(reserved))
     _warn_of_misconfiguration(results)
     retries: list[Entry] = []
     too_long: list[Entry] = []
@@ -207,6 +209,38 @@ def _count(entries: Iterable[Entry]) -> int:
     """Count the targets in entries of the retry queue."""
     parts = (part for entry in entries for part in entry.parts or (entry,))
     return sum(len(outcome.targets) for part in parts for outcome in part.outcomes)
+
+
+def _sent(tasks: Sequence[PushTask], client: PushClient, invocation: Invocation) -> list[list[Outcome]]:
+    """Send messages in parts: requests and message ids of those that no time is left for are never made."""
+    results: list[list[Outcome]] = []
+    for part in _parts(tasks):
+        if results and invocation.time_left <= 0:
+            rest = tasks[len(results) :]
+            logger.warning("no time was left for %d messages: not sent", len(rest))
+            return results + [_left(task, client, invocation) for task in rest]
+        results += client.send_tasks(part, invocation)
+    return results
+
+
+def _parts(tasks: Sequence[PushTask]) -> Iterator[list[PushTask]]:
+    part: list[PushTask] = []
+    targets = 0
+    for task in tasks:
+        part.append(task)
+        targets += 0 if isinstance(task.message, InvalidMessage) else len(task.message.recipients)
+        if targets > TARGETS_A_PART:
+            yield part
+            part, targets = [], 0
+    yield part
+
+
+def _left(task: PushTask, client: PushClient, invocation: Invocation) -> list[Outcome]:
+    message = task.message
+    if isinstance(message, InvalidMessage):
+        return client.send_tasks([task], invocation)[0]
+    targets: Mapping[str, str | None] = message.target_msgkey or dict.fromkeys(message.recipients)
+    return [not_begun(targets, unconfirmed=client.ledger is not None)]
 
 
 def _reserved(seconds: float, messages: int) -> float:

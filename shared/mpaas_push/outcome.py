@@ -81,8 +81,8 @@ class Outcome:
 
     Attributes:
         kind: One of the five outcomes; `str(kind)` is its name.
-        targets: Message id of each target of the request; None where the message was refused before ids
-            were derived.
+        targets: Message id of each target of the request; None where the message was refused, or no time was
+            left, before ids were derived.
         request_id: Request id of mPaaS, to be quoted to support.
         result_code: Result code of mPaaS, gateway code, or a name of our own if no response arrived.
         result_message: The server's words, or ours; holds no secret and no whole target id.

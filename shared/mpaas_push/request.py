@@ -55,7 +55,7 @@ class PushRequest:
     """One PushSimple call: its parameters by wire name, all text, and the targets among them.
 
     Attributes:
-        parameters: Form fields in the order they are sent, with the original validity of the message.
+        common: Form fields that all requests of the message have, in order, with the original validity.
         targets: Message id of each target, one to ten.
         message: The message that it is a part of.
         expires: When its validity ends, in Unix seconds. None for a timed or loop push: its validity begins
@@ -63,7 +63,7 @@ class PushRequest:
         too_late: Why it must no longer be sent, although an earlier attempt may have been.
     """
 
-    parameters: Mapping[str, str] = field(repr=False)
+    common: Mapping[str, str] = field(repr=False)
     targets: Mapping[str, str] = field(repr=False)
     message: PushMessage = field(repr=False)
     expires: float | None = field(default=None, compare=False)
@@ -73,12 +73,17 @@ class PushRequest:
         return f"PushSimple to {', '.join(map(mask_id, self.targets))}"
 
     @property
+    def parameters(self) -> dict[str, str]:
+        """All form fields. Not kept: a batch may have a hundred thousand requests."""
+        return {**self.common, "TargetMsgkey": _json(self.targets)}
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the original message, independent of how its JSON is written.
 
         Targets, app and workspace are not in it (they identify the push), nor is the validity that is left.
         """
-        content = f"{self.message.fingerprint} {self.parameters.get('TenantId')}"
+        content = f"{self.message.fingerprint} {self.common.get('TenantId')}"
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def validity_left(self) -> float:
@@ -96,7 +101,7 @@ class PushRequest:
         fields = self.parameters
         left = self.validity_left()
         if 0 < left <= self.message.expired_seconds - 1:
-            fields = {**fields, "ExpiredSeconds": str(math.ceil(left))}
+            fields["ExpiredSeconds"] = str(math.ceil(left))
         version = settings.api_version.value
         query = {"SecurityToken": _encoded(credentials.security_token)} if credentials.security_token else {}
         query |= _constant_query(version, settings.region_id)
@@ -241,7 +246,7 @@ def requests_of(
         expires = (time.time() if first_moment is None else first_moment) + message.expired_seconds
     return tuple(
         PushRequest(
-            parameters={**common, "TargetMsgkey": _json(portion)},
+            common=common,
             targets=portion,
             message=message,
             expires=expires,

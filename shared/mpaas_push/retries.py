@@ -28,7 +28,7 @@ from mpaas_push.queues.message import LONGEST_DELAY_SECONDS
 from mpaas_push.settings import Late, OnUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mpaas_push.invocation import Invocation
     from mpaas_push.request import PushRequest
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mpaas_push.task import PushTask
     from mpaas_push.transport import Transport
 
-__all__ = ["Attempts", "delay_seconds", "may_wait"]
+__all__ = ["Attempts", "delay_seconds", "may_wait", "not_begun"]
 
 logger = logging.getLogger(__name__)
 
@@ -118,11 +118,7 @@ class Attempts:
 
     def _attempt(self) -> Verdict:
         if self._invocation.time_left <= 0:
-            return Verdict(
-                kind=THROTTLED,
-                code="NotSent",
-                message="no time was left in this invocation; safe to send again",
-            )
+            return _NOT_SENT
         if self._request.too_late:
             text = f"not sent: {'; '.join(map(str, self._request.too_late))}"
             return Verdict(kind=REFUSED, code="InvalidMessage", message=text)
@@ -176,6 +172,29 @@ class Attempts:
 
 def _backoff(tries: int) -> float:
     return random.uniform(0, min(BACKOFF_SECONDS * 2**tries, BACKOFF_LIMIT_SECONDS))  # spreads load
+
+
+def not_begun(targets: Mapping[str, str | None], *, unconfirmed: bool) -> Outcome:
+    """Return the outcome of a request for which no time was left.
+
+    Args:
+        targets: Message id of each target, None if it was not derived.
+        unconfirmed: There is a ledger, which was not asked.
+    """
+    return Outcome(
+        kind=_NOT_SENT.kind,
+        targets=targets,
+        result_code=_NOT_SENT.code,
+        result_message=_NOT_SENT.message,
+        unconfirmed=unconfirmed,
+    )
+
+
+_NOT_SENT = Verdict(
+    kind=THROTTLED,
+    code="NotSent",
+    message="not sent: no time was left in this invocation; safe to send again",
+)
 
 
 def may_wait(outcome: Outcome, attempt: int, settings: Settings) -> bool:

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from mpaas_push.outcome import THROTTLED, Outcome, ids_for_log
-from mpaas_push.retries import Attempts
+from mpaas_push.retries import Attempts, not_begun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,6 +70,7 @@ class Round:
         self._ready = deque(() if self._ledger else range(len(requests)))
         self._finished: deque[int] = deque()
         self._claims: dict[int, Claim] = {}
+        self._left: list[int] = []
         self._ledger_lock = threading.Lock()
         self._helpers = 0
         self._is_over = False
@@ -101,6 +102,7 @@ class Round:
                 if outcome is None:
                     self._finish(index, self._failed(index, self._fatal))
             outcomes = [outcome for outcome in self._outcomes if outcome]
+            self._log_left()
             if self._ledger:
                 self._ledger.conclude((claim, outcomes[index]) for index, claim in self._claims.items())
         if self._fatal is not None and not isinstance(self._fatal, Exception):
@@ -164,16 +166,30 @@ class Round:
                 finally:
                     self._ledger_lock.release()
             try:
-                return self._ready.popleft()
+                index = self._ready.popleft()
             except IndexError:
                 if not self._waiting:
                     return None
+                continue
+            if index in self._claims or self._invocation.time_left > 0:
+                return index
+            self._leave(index)
         return None
+
+    def _leave(self, index: int) -> None:
+        """Begin no request that has no time left; a batch may have very many of them."""
+        self._left.append(index)
+        targets = self._requests[index].targets
+        self._outcomes[index] = not_begun(targets, unconfirmed=self._is_remembered)
 
     def _claim(self) -> None:
         """Get a part of a block ready; what the ledger knows the outcome of is done."""
         if self._ledger is None or not self._waiting or len(self._ready) > self._block // 4:
             return  # another thread was faster
+        if self._invocation.time_left <= 0:
+            self._ready.extend(self._waiting)
+            self._waiting.clear()
+            return
         self._settle()
         started = time.monotonic()
         # Half a block: the first requests are sent while more are claimed.
@@ -211,6 +227,12 @@ class Round:
         self._attempts[index] = attempts
         self._finish(index, attempts.run())
 
+    def _log_left(self) -> None:
+        if self._left:
+            more = {"request_id": self._invocation.request_id}
+            with suppress(Exception):  # as in `log_outcome`
+                logger.warning("no time was left for %d requests: not sent", len(self._left), extra=more)
+
     def _finish(self, index: int, outcome: Outcome) -> None:
         claim = self._claims.get(index)
         if self._is_remembered and not outcome.accepted and (claim is None or claim.unconfirmed):
@@ -218,7 +240,7 @@ class Round:
         self._outcomes[index] = outcome
         if claim:
             self._finished.append(index)
-        attempts = self._attempts.get(index)
+        attempts = self._attempts.pop(index, None)
         log_outcome(outcome, self._invocation, time.monotonic() - attempts.started if attempts else 0.0)
 
     def _failed(self, index: int, error: BaseException | None) -> Outcome:

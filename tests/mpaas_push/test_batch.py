@@ -23,6 +23,7 @@ from mpaas_push.task import tasks_of_record
 from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.queue import records_of
 from mpaas_push.triggers.record import QueueRecord
+from tests.effort import peak_bytes
 from tests.functions.queue_stack import APP, opened, to
 from tests.mns_answers import bodies, error, taking
 from tests.servers import OK, Server, business, close, reply
@@ -233,6 +234,27 @@ def test_of_a_batch_that_is_too_large_for_its_time_each_message_is_accepted_or_i
     assert report.retried > 0
     waiting = [target for entry in batches.entries() for target in targets_of(entry)]
     assert sorted(batches.accepted + waiting) == everybody(2000)
+
+
+def test_a_batch_takes_few_bytes_for_a_byte_however_many_targets_it_has(
+    batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 32 MB, the longest, it takes less than the 512 MB of an instance."""
+    monkeypatch.setattr("mpaas_push.batch.TARGETS_A_PART", 500)
+    queues = MnsQueues(batches.settings(), Invocation("1-2", KEYS, 0.0))
+    messages = [to(*(f"user-{number}-{index}" for index in range(124))) for number in range(60)]
+    event = json.dumps(
+        [{"messageId": f"M{index}", "messageBody": json.dumps(each)} for index, each in enumerate(messages)]
+    ).encode()
+
+    def send() -> None:
+        tasks = [task for record in records_of(event) for task in tasks_of_record(record, client.settings)]
+        report = send_batch(tasks, client, queues, Invocation("1-2", KEYS, time.monotonic()))
+        assert (report.unsettled, report.settled_targets) == (60, 0)
+
+    with PushClient(batches.settings(PUSH_RETRY_QUEUE="", PUSH_DEAD_LETTER_QUEUE="")) as client:
+        send()
+        assert peak_bytes(send) <= 13 * len(event)
 
 
 def targets_of(entry: Any) -> list[str]:

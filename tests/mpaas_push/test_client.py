@@ -988,7 +988,7 @@ def test_a_log_that_fails_ends_no_request(
 
     run = Attempts.run
     monkeypatch.setattr(Attempts, "run", fail_some)
-    for name in ("claims", "round"):
+    for name in ("ledger.claims", "round"):
         monkeypatch.setattr(logging.getLogger(f"mpaas_push.{name}"), "filters", [fail])
     ledger = {"PUSH_LEDGER_URL": redis_server.url} if claimed else {}
     batch = numbered(30)
@@ -1004,7 +1004,7 @@ def test_a_log_that_fails_ends_no_request_while_the_ledger_is_down(monkeypatch: 
     def fail(_: object) -> bool:
         raise ValueError("a filter of the program around")
 
-    for name in ("claims", "round"):
+    for name in ("ledger.claims", "round"):
         monkeypatch.setattr(logging.getLogger(f"mpaas_push.{name}"), "filters", [fail])
     down = {"PUSH_LEDGER_URL": f"redis://{LOOPBACK}:{closed_port()}/0"}
     with Server() as server, PushClient.from_env(server.env | down) as client:

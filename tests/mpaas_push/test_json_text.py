@@ -154,6 +154,14 @@ def test_reading_holds_at_most_sixty_bytes_for_a_byte(element: str, end: str) ->
     assert peak_bytes(lambda: read_json(text.encode())) <= 60 * len(text.encode())
 
 
+def test_a_batch_of_texts_that_hold_json_is_read_within_few_bytes_for_a_byte() -> None:
+    """So a batch at the limit of 32 MB fits into an instance with 512 MB."""
+    body = json.dumps({"targets": [f"user-{number}" for number in range(50)]})
+    batch = json.dumps([{"messageBody": body}] * 100).encode()
+
+    assert peak_bytes(lambda: read_json(batch)) <= 5 * len(batch)
+
+
 @pytest.mark.parametrize("keys", [1, 1000])
 def test_duplicates_cost_as_much_as_their_text(keys: int) -> None:
     value = json.dumps({f"k{number}": [{"a": {"b": {}}}] for number in range(keys)})

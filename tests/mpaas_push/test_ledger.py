@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 import warnings
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
@@ -140,7 +140,7 @@ def test_a_push_that_comes_again_gets_the_first_outcome_and_is_not_sent(url: str
     ],
 )
 def test_what_was_not_taken_may_be_sent_again(url: str, answer: Answer, kind: Any) -> None:
-    first, second, requests = sent_twice(answer, url, PUSH_MAX_ATTEMPTS="1")
+    first, second, requests = sent_twice(answer, url, PUSH_MAX_ATTEMPTS="1", PUSH_LEDGER_IF_DOWN="fail")
 
     assert first.kind is second.kind is kind
     assert requests == 2
@@ -708,6 +708,36 @@ def test_requests_go_out_side_by_side_also_where_one_block_follows_another(url: 
         outcomes = client.send_all(numbered(60), invocation=within())
 
     assert [outcome.kind for (outcome,) in outcomes] == [ACCEPTED] * 60
+
+
+def test_what_was_not_begun_in_time_is_not_claimed_and_one_line_in_the_log(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A batch may hold a hundred thousand of them: the time after the deadline is for handing them over."""
+    with Server(hang) as server, instances(1, server, url, PUSH_CONCURRENCY="2") as (client,):
+        outcomes = client.send_all(numbered(200), invocation=within(0.3))
+
+    codes = Counter(outcome.result_code for (outcome,) in outcomes)
+    assert codes["NotSent"] >= 200 - SMALLEST_BLOCK
+    assert len(kept(url)) == codes["ReadTimeout"] == 2
+    (line,) = [each.getMessage() for each in caplog.records if "no time was left" in each.getMessage()]
+    left = int(line.split()[5])
+    assert left >= 200 - SMALLEST_BLOCK
+    assert sum(outcome.unconfirmed for (outcome,) in outcomes) == left
+
+
+def test_finished_requests_are_settled_while_others_are_under_way(url: str) -> None:
+    """A worker that is killed then leaves few whose outcome is unknown, also of its last block."""
+    claimed: list[int] = []
+
+    def answer(exchange: Exchange) -> bool:
+        claimed.append(sum(text.startswith("1 claimed") for text, _ in kept(url).values()))
+        return reply(OK)(exchange)
+
+    with Server(answer) as server, instances(1, server, url, PUSH_CONCURRENCY="2") as (client,):
+        client.send_all(numbered(SMALLEST_BLOCK // 2), invocation=within())
+    assert claimed[0] == SMALLEST_BLOCK // 2
+    assert claimed[-1] <= SMALLEST_BLOCK // 4
 
 
 def test_a_batch_takes_few_trips_to_the_ledger(url: str, redis_server: RedisServer) -> None:

@@ -354,7 +354,7 @@ def _call(claim: Claim, action: str, *arguments: Any) -> tuple[Any, ...]:
 
 def _identity(request: PushRequest) -> str:
     """Return what identifies a request; without a tenant it is the same as in earlier versions."""
-    parameters = request.parameters
+    parameters = request.common
     identity = [parameters.get("AppId"), parameters.get("WorkspaceId"), sorted(request.targets.items())]
     if tenant := parameters.get("TenantId"):
         identity.append(tenant)
