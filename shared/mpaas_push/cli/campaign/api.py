@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable
 
-__all__ = ["CANNOT", "LEFT", "NO_RESPONSE", "CampaignRefused", "ask", "command"]
+__all__ = ["CANNOT", "LEFT", "NO_RESPONSE", "CampaignRefused", "CampaignUnavailable", "ask", "command"]
 
 CANNOT, LEFT, NO_RESPONSE = 1, 3, 4
 """Exit codes: refused, incomplete or cancelled; not followed to its end; nobody knows."""
@@ -32,6 +32,10 @@ class CampaignRefused(CampaignError):
         super().__init__(message)
 
 
+class CampaignUnavailable(CampaignRefused):
+    """The function cannot for now, as when it is busy or deployed anew: the same may succeed later."""
+
+
 def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -> dict[str, Any]:
     """Send a request to the HTTP function and return its answer.
 
@@ -42,7 +46,7 @@ def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -
         body: The document to send, if any.
 
     Raises:
-        CampaignRefused: it refuses.
+        CampaignRefused: it refuses; `CampaignUnavailable` for now.
         NotConnected: the request was not sent.
         NoResponse: it was sent, and may have been served.
     """
@@ -53,12 +57,13 @@ def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -
         answer = json.loads(response.body)
     except ValueError:
         answer = None
+    refusal = CampaignUnavailable if response.status in {429, *range(500, 600)} else CampaignRefused
     if not isinstance(answer, dict):
-        raise CampaignRefused(response.status, f"HTTP {response.status}: not an answer of this function")
+        raise refusal(response.status, f"HTTP {response.status}: not an answer of this function")
     if response.status >= 400:
         faults = (f"{fault['field']}: {fault['message']}" for fault in answer.get("errors", ()))
         detail = answer.get("detail", "no reason given")
-        raise CampaignRefused(response.status, _lines(f"HTTP {response.status}: {detail}", faults))
+        raise refusal(response.status, _lines(f"HTTP {response.status}: {detail}", faults))
     return answer
 
 

@@ -109,7 +109,9 @@ def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings,
         try:
             with progress_bar("uploading", size) as update:
                 objects.upload(
-                    *(audience.bucket, audience.key, file),
+                    audience.bucket,
+                    audience.key,
+                    file,
                     lambda written, _: update(written),
                     replaces=there is not None,
                 )

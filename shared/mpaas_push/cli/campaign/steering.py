@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.cli.call import NoResponse, NotConnected
-from mpaas_push.cli.campaign.api import CANNOT, LEFT, NO_RESPONSE, CampaignRefused, ask, command
+from mpaas_push.cli.campaign.api import CANNOT, LEFT, NO_RESPONSE, CampaignUnavailable, ask, command
 from mpaas_push.cli.campaign.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["follow", "show", "steer"]
 
 POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 10.0
-"""Between two looks at a campaign; doubled, up to the longer one, while there is no response."""
+"""Between two looks at a campaign, at least and at most."""
 PATIENCE_SECONDS = 90.0
 """For how long a campaign is followed without a response: a function that is deployed anew takes less."""
+ABSENT = (NoResponse, NotConnected, CampaignUnavailable)
+"""Who follows a campaign waits for the function to come back."""
 STOPPED = {"done", "cancelled", "incomplete", "paused"}
 """States in which a campaign does not go on by itself."""
 EXIT_CODES = {"cancelled": CANNOT, "incomplete": CANNOT, "paused": LEFT}
@@ -50,17 +52,15 @@ def follow(options: argparse.Namespace, campaign: dict[str, Any]) -> int:
     try:
         with progress_bar(name, campaign["bytes"]) as update:
             while campaign["state"] not in STOPPED:
-                time.sleep(POLL_SECONDS)
+                time.sleep(_wait_for(campaign))
                 campaign = _look_again(options, name)
                 update(campaign["bytesDone"], f"{name} {campaign['state']}, {_progress(campaign)}")
     except KeyboardInterrupt:
         show(campaign)
         print(f"it goes on; {again}", file=sys.stderr)
         return LEFT
-    except (NoResponse, NotConnected, CampaignRefused) as error:
+    except ABSENT as error:
         show(campaign)
-        if isinstance(error, CampaignRefused) and not _may_pass(error):
-            raise
         print(f"error: {error}\nno response for {PATIENCE_SECONDS:.0f} s; {again}", file=sys.stderr)
         return NO_RESPONSE
     show(campaign)
@@ -89,29 +89,29 @@ def _look_again(options: argparse.Namespace, name: str) -> dict[str, Any]:
     """Ask for a campaign, again and again while the HTTP function does not respond.
 
     Raises:
-        NoResponse, NotConnected, CampaignRefused: it did not in `PATIENCE_SECONDS`, or refuses for good.
+        CampaignRefused: it refuses.
+        NoResponse, NotConnected, CampaignUnavailable: it did not respond in `PATIENCE_SECONDS`.
     """
     patient_until = time.monotonic() + PATIENCE_SECONDS
     wait = POLL_SECONDS
     while True:
         try:
             return ask(options, "GET", f"/{name}")
-        except (NoResponse, NotConnected, CampaignRefused) as error:
-            is_final = isinstance(error, CampaignRefused) and not _may_pass(error)
-            if is_final or time.monotonic() + wait > patient_until:
+        except ABSENT:
+            if time.monotonic() + wait > patient_until:
                 raise
         time.sleep(wait)
         wait = min(2 * wait, LONGEST_POLL_SECONDS)
 
 
+def _wait_for(campaign: dict[str, Any]) -> float:
+    """Return seconds until the next look: a hundredth of the time that is left, within the two limits."""
+    return min(max(POLL_SECONDS, (campaign["secondsLeft"] or 0) / 100), LONGEST_POLL_SECONDS)
+
+
 def _again(action: str, name: str) -> str:
     """Return a command for a campaign as it can be typed where this one was."""
     return f"{sys.orig_argv[0]} -m mpaas_push campaign {action} {name}"
-
-
-def _may_pass(refusal: CampaignRefused) -> bool:
-    """Tell whether the same request may succeed later, as when a function is busy, deployed or restarted."""
-    return refusal.status >= 500 or refusal.status == 429
 
 
 def _progress(campaign: dict[str, Any]) -> str:
