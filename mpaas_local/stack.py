@@ -423,6 +423,22 @@ class StackEntrypoints:
         """Name of the dead-letter queue."""
         return self.stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Environment variables of the HTTP function."""
+        return self.stack.hosts["http_push"].function.environment
+
+    @property
+    def region(self) -> str:
+        """Region that signatures name."""
+        return self.stack.oss.region
+
+    @property
+    def audience_bucket(self) -> str | None:
+        """Bucket whose uploads start campaigns, else that of any OSS trigger."""
+        buckets = {each.function: each.bucket for each in self.stack.oss_triggers}
+        return buckets.get("campaign_push") or next(iter(buckets.values()), None)
+
     def tick(self, payload: str) -> str:
         """Fire a timer of the timer function with this payload; returns the request id."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -14,6 +14,9 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
+from mpaas_local.inbox.campaigns.history import CampaignWatch
+from mpaas_local.inbox.campaigns.http_function import FunctionRefused, HttpFunction, refusal
+from mpaas_local.inbox.campaigns.routes import audience_routes, campaign_routes, preparation_routes
 from mpaas_local.inbox.changes import Changes
 from mpaas_local.inbox.routes import fault_routes, figure_routes, push_routes, queue_routes, send_routes
 from mpaas_local.loopback import LoopbackOnly
@@ -59,6 +62,8 @@ def create_inbox_app(
     """
     changes = changes or Changes()
     store, faults = sandbox.store, sandbox.fault_book
+    http_function = HttpFunction(entrypoints)
+    watch = CampaignWatch(http_function, changes.announce)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -69,6 +74,7 @@ def create_inbox_app(
         try:
             yield
         finally:
+            watch.stop()
             for stop_listening in stop:
                 stop_listening()
 
@@ -86,6 +92,10 @@ def create_inbox_app(
     app.include_router(send_routes(entrypoints))
     app.include_router(fault_routes(faults, changes))
     app.include_router(queue_routes(queues, entrypoints))
+    app.include_router(audience_routes(entrypoints))
+    app.include_router(preparation_routes(http_function, entrypoints))
+    app.include_router(campaign_routes(http_function, watch, entrypoints))
+    app.add_exception_handler(FunctionRefused, refusal)
     app.include_router(figure_routes(store, calls, queues, entrypoints))
 
     @app.get(

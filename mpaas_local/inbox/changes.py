@@ -27,7 +27,7 @@ class Changes:
         self._closed = False
 
     def announce(self, kind: str) -> None:
-        """Announce a change of a kind: ``pushes``, ``calls``, ``queues`` or ``faults``."""
+        """Announce a change of a kind: ``pushes``, ``calls``, ``queues``, ``faults`` or ``campaigns``."""
         with self._lock:
             self._counts[kind] = self._counts.get(kind, 0) + 1
             pages = list(self._pages)

@@ -40,6 +40,8 @@ from mpaas_local.mpaas.store import Filter, dump_json
 from mpaas_push import PushMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mpaas_local.fc.call_log import CallLog
     from mpaas_local.inbox.changes import Changes
     from mpaas_local.mns import MnsStore
@@ -73,6 +75,18 @@ class Entrypoints(Protocol):
     @property
     def dead_letter_queue(self) -> str:
         """Name of the dead-letter queue."""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Environment variables of the HTTP function, the stack's endpoints among them."""
+
+    @property
+    def region(self) -> str:
+        """Region that signatures name."""
+
+    @property
+    def audience_bucket(self) -> str | None:
+        """Bucket for the audiences of campaigns; None if there is none."""
 
 
 def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:

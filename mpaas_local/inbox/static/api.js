@@ -1,12 +1,36 @@
 // The inbox's JSON API (see /openapi.json); an error response is thrown, with the text to show.
 import { useEffect, useState } from "./vendor/preact-htm.js";
 
-export async function api(path, { method = "GET", body } = {}) {
-  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
-  const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-  const value = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(textOf(value.detail) || `${answer.status} ${answer.statusText}`);
-  return value;
+export async function api(path, { method = "GET", body, text } = {}) {
+  const type = body !== undefined ? "application/json" : text !== undefined ? "text/plain" : undefined;
+  const answer = await fetch(path, { method, headers: type ? { "Content-Type": type } : {}, body: body === undefined ? text : JSON.stringify(body) });
+  return checked(await answer.json().catch(() => ({})), answer.ok, `${answer.status} ${answer.statusText}`);
+}
+
+// Uploads a file of any size; `progress` gets the share that is sent. fetch tells nothing of it.
+export function upload(path, file, progress) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.responseType = "json";
+    request.upload.onprogress = (event) => progress(event.loaded / event.total);
+    request.onload = () => {
+      try {
+        resolve(checked(request.response || {}, request.status < 400, `${request.status} ${request.statusText}`));
+      } catch (failure) {
+        reject(failure);
+      }
+    };
+    request.onerror = () => reject(new Error("the upload was interrupted"));
+    request.send(file);
+  });
+}
+
+// The value, or an error with its text and the errors of its fields.
+function checked(value, ok, status) {
+  if (ok) return value;
+  throw Object.assign(new Error(textOf(value.detail) || status), { errors: value.errors || [] });
 }
 
 function textOf(detail) {

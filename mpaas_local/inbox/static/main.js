@@ -1,16 +1,19 @@
 // The page: navigation by the hash of the address, keyboard shortcuts, light and dark theme.
 import { html, render, useEffect, useState } from "./vendor/preact-htm.js";
 import { listen, useConnection } from "./api.js";
+import { Campaign, Campaigns } from "./campaigns.js";
 import { Compose } from "./compose.js";
 import { Faults } from "./faults.js";
 import { List } from "./list.js";
+import { NewCampaign } from "./new_campaign.js";
 import { Overview } from "./overview.js";
 import { Push } from "./push.js";
 import { Queues } from "./queues.js";
 
-const PAGES = { "": "Pushes", compose: "Compose", faults: "Faults", overview: "Overview", queues: "Queues" };
-const KEYS = { g: "", c: "compose", f: "faults", o: "overview", q: "queues" };
-const kept = { list: {}, compose: {} }; // state that survives leaving a page
+const PAGES = { "": "Pushes", compose: "Compose", campaigns: "Campaigns", faults: "Faults", overview: "Overview", queues: "Queues" };
+const PARTS = { push: "", "new-campaign": "campaigns" }; // pages that belong to another one
+const KEYS = { g: "", c: "compose", m: "campaigns", f: "faults", o: "overview", q: "queues" };
+const kept = { list: {}, compose: {}, campaign: {} }; // state that survives leaving a page
 
 function Page() {
   const [address, setAddress] = useState(location.hash);
@@ -40,20 +43,22 @@ function Page() {
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById("main").focus(); }}>Skip to the content</a>
     <header class="top"><nav aria-label="Pages">
       <strong class="name">mpaas-push</strong>
-      <ul>${Object.entries(PAGES).map(([name, title]) => html`<li key=${name}><a href=${`#/${name}`} aria-current=${name === page || (name === "" && page === "push") ? "page" : undefined}>${title}</a></li>`)}</ul>
+      <ul>${Object.entries(PAGES).map(([name, title]) => html`<li key=${name}><a href=${`#/${name}`} aria-current=${name === (PARTS[page] ?? page) ? "page" : undefined}>${title}</a></li>`)}</ul>
       <span class="live ${open ? "on" : "off"}" role="status">${open ? "live" : "not connected"}</span>
       <button type="button" class="secondary outline small" onClick=${theme}>Light / dark</button>
       <button type="button" class="secondary outline small" aria-expanded=${help} onClick=${() => setHelp(!help)}>Shortcuts</button>
     </nav></header>
     ${help && html`<aside class="container-fluid keys" aria-label="Shortcuts"><p><kbd>/</kbd> search · <kbd>j</kbd> <kbd>k</kbd> next, previous · <kbd>Enter</kbd> open · <kbd>Esc</kbd> back to the list ·
-      <kbd>g</kbd> pushes · <kbd>c</kbd> compose · <kbd>f</kbd> faults · <kbd>o</kbd> overview · <kbd>q</kbd> queues · <kbd>?</kbd> shortcuts</p></aside>`}
+      <kbd>g</kbd> pushes · <kbd>c</kbd> compose · <kbd>m</kbd> campaigns · <kbd>f</kbd> faults · <kbd>o</kbd> overview · <kbd>q</kbd> queues · <kbd>?</kbd> shortcuts</p></aside>`}
     ${page === "" && html`<${List} kept=${kept.list} />`}
     ${page === "push" && html`<${Push} key=${detail} seq=${detail} />`}
     ${page === "compose" && html`<${Compose} kept=${kept.compose} />`}
+    ${page === "campaigns" && (detail ? html`<${Campaign} key=${detail} id=${detail} />` : html`<${Campaigns} />`)}
+    ${page === "new-campaign" && html`<${NewCampaign} kept=${kept.campaign} />`}
     ${page === "faults" && html`<${Faults} />`}
     ${page === "overview" && html`<${Overview} />`}
     ${page === "queues" && html`<${Queues} name=${detail} />`}
-    ${page !== "push" && !(page in PAGES) && html`<main class="container-fluid" id="main"><h1>Page not found</h1><p><a href="#/">All pushes</a></p></main>`}`;
+    ${!(page in PARTS) && !(page in PAGES) && html`<main class="container-fluid" id="main"><h1>Page not found</h1><p><a href="#/">All pushes</a></p></main>`}`;
 }
 
 const isList = (address) => address.replace(/^#\/?/, "") === "";

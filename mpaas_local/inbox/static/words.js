@@ -9,7 +9,13 @@ export const DELIVERIES = {
 
 export const clock = (iso) => new Date(iso).toLocaleTimeString([], { hour12: false });
 export const moment = (iso) => new Date(iso).toLocaleString([], { hour12: false });
-export const plural = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
+export const thousands = (number) => number.toLocaleString("en");
+export const plural = (number, word, written = String) => `${written(number)} ${word}${number === 1 ? "" : "s"}`;
+export function duration(seconds) {
+  if (seconds < 120) return plural(Math.round(seconds), "second");
+  if (seconds < 7200) return plural(Math.round(seconds / 60), "minute");
+  return plural(Math.round(seconds / 3600), "hour");
+}
 export const pretty = (text) => {
   try {
     return JSON.stringify(JSON.parse(text), null, 2);
@@ -31,6 +37,10 @@ export function Copy({ text, label }) {
 }
 
 export const Failure = ({ error }) => error && html`<p role="alert" class="failure">${error}</p>`;
+
+// A refusal of the API: its text, and what is wrong with each field.
+export const Refusal = ({ error }) => error && html`<div role="alert" class="failure"><p>${error.message}</p>
+  ${error.errors?.length > 0 && html`<ul class="faults">${error.errors.map((each) => html`<li><code>${each.field || "campaign"}</code> ${each.message}</li>`)}</ul>`}</div>`;
 
 // The result of sending through the HTTP function, a timer or the queue.
 export function Answer({ sent }) {

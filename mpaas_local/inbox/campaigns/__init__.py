@@ -1,0 +1,1 @@
+"""Campaigns in the inbox: started, watched and steered through the HTTP function."""

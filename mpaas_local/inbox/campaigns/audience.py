@@ -1,0 +1,224 @@
+"""An audience on its way to OSS: a stream of bytes enters, an object of the bucket and its first rows leave.
+
+A file of any size is sent on in parts of 8 MiB. It is looked at only to show its first rows and to name what
+the HTTP function could not read either; whether a campaign can use it is that function's judgement.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import alibabacloud_oss_v2 as oss
+from starlette.concurrency import run_in_threadpool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+__all__ = ["LARGEST_BYTES", "Unusable", "look_at", "upload"]
+
+LARGEST_BYTES = 5 << 30
+PART_BYTES = 8 << 20
+HEAD_BYTES = 64 << 10
+"""Looked at for the first rows."""
+SHOWN_ROWS = 5
+FORMATS = {"csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "txt": "ids"}
+"""The format of an audience by the ending of its file's name."""
+DELIMITERS = (",", ";", "\t", "|")
+TARGET_NAMES = (
+    *("target", "target_id", "user_id", "userid", "uid", "user", "device_id", "deviceid", "device"),
+    *("push_token", "token", "id"),
+)
+"""Columns that are likely to hold the target, the likeliest first; in lower case."""
+PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "a ZIP archive or a workbook", b"\x28\xb5\x2f\xfd": "zstd"}
+"""What a file is by its first bytes."""
+
+
+class Unusable(Exception):
+    """The file cannot be an audience; the text says why and what to do.
+
+    Attributes:
+        status: HTTP status.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        super().__init__(text)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the beginning of a file shows.
+
+    Attributes:
+        audience: `target`, `format` and `delimiter` of the campaign's `audience`, as far as it needs them.
+        columns: Empty for plain ids.
+        rows: The first ones, cell by cell.
+    """
+
+    audience: dict[str, str]
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def look_at(name: str, beginning: bytes) -> Look:
+    """Read the first rows.
+
+    Args:
+        name: Of the file; its ending says how its rows are written.
+        beginning: More than `HEAD_BYTES`, or the whole file.
+
+    Raises:
+        Unusable: it is none of the formats, is not UTF-8 or has no rows.
+    """
+    kind = FORMATS.get(name.rpartition(".")[2].lower())
+    for magic, what in PACKED.items():
+        if beginning.startswith(magic):
+            raise Unusable(422, f"{name} is {what}: unpack it, or save it as CSV in UTF-8")
+    if kind is None:
+        raise Unusable(422, f"{name}: the name of an audience ends with .{', .'.join(FORMATS)}")
+    text = _text(name, beginning)
+    if kind == "ids":
+        return Look({}, [], [[line.strip()] for line in islice(text.splitlines(), SHOWN_ROWS)])
+    if kind == "jsonl":
+        return _look_at_json(name, text)
+    first = text.partition("\n")[0]
+    delimiter = max(DELIMITERS, key=first.count)
+    columns, *rows = list(islice(csv.reader(io.StringIO(text), delimiter=delimiter), 1 + SHOWN_ROWS)) or [[]]
+    if not any(columns):
+        raise Unusable(422, f"{name} has no header: its first line names the columns")
+    audience = {"target": _target(columns)}
+    if delimiter != ",":
+        audience |= {"delimiter": delimiter}
+    if name.lower().endswith(".tsv"):
+        audience |= {"format": "csv"}
+    return Look(audience, columns, rows)
+
+
+async def upload(chunks: AsyncIterator[bytes], name: str, bucket: str, client: oss.Client) -> dict[str, Any]:
+    """Send a file on to OSS and return it as an `UploadedAudience`.
+
+    Args:
+        chunks: The content.
+        name: Of the file.
+        bucket: Where to.
+        client: Of the stack's OSS.
+
+    Raises:
+        Unusable: see `look_at`; or it is too large. Nothing of it stays.
+    """
+    parts = _parts(chunks)
+    first = await anext(parts, b"")
+    look = look_at(name, first)
+    # A name of its own: an audience that a campaign is reading must not change.
+    key = f"audiences/{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}/{_safe(name)}"
+    where = {"bucket": bucket, "key": key}
+    size = len(first)
+    if size < PART_BYTES:
+        await run_in_threadpool(client.put_object, oss.PutObjectRequest(**where, body=first))
+    else:
+        begin = oss.InitiateMultipartUploadRequest(**where)
+        begun = await run_in_threadpool(client.initiate_multipart_upload, begin)
+        going = {**where, "upload_id": begun.upload_id}
+        try:
+            size = await _upload_parts(first, parts, going, client)
+        except BaseException:  # such as that the browser has left
+            client.abort_multipart_upload(oss.AbortMultipartUploadRequest(**going))
+            raise
+    audience = {**where, **look.audience}
+    return {"name": name, "bytes": size, "audience": audience, "columns": look.columns, "rows": look.rows}
+
+
+async def _upload_parts(
+    first: bytes, rest: AsyncIterator[bytes], going: Mapping[str, Any], client: oss.Client
+) -> int:
+    """Upload the parts of a file and return its size."""
+    done: list[oss.UploadPart] = []
+    size = 0
+    part = first
+    while part:
+        size += len(part)
+        if size > LARGEST_BYTES:
+            raise too_large()
+        number = len(done) + 1
+        request = oss.UploadPartRequest(**going, part_number=number, body=part)
+        result = await run_in_threadpool(client.upload_part, request)
+        done.append(oss.UploadPart(part_number=number, etag=result.etag))
+        part = await anext(rest, b"")
+    whole = oss.CompleteMultipartUpload(parts=done)
+    complete = oss.CompleteMultipartUploadRequest(**going, complete_multipart_upload=whole)
+    await run_in_threadpool(client.complete_multipart_upload, complete)
+    return size
+
+
+def too_large() -> Unusable:
+    """Return the refusal of a file that is larger than `LARGEST_BYTES`."""
+    return Unusable(
+        413,
+        f"The page takes files of up to {LARGEST_BYTES >> 30} GiB. Upload a larger one with"
+        " `python -m mpaas_push campaign start FILE --audience CSV`.",
+    )
+
+
+async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Join chunks to parts of `PART_BYTES`; the last one is shorter."""
+    part = bytearray()
+    async for chunk in chunks:
+        part += chunk
+        while len(part) >= PART_BYTES:
+            yield bytes(part[:PART_BYTES])
+            del part[:PART_BYTES]
+    if part:
+        yield bytes(part)
+
+
+def _text(name: str, beginning: bytes) -> str:
+    """Return the whole lines of the beginning of a file."""
+    head = beginning[:HEAD_BYTES]
+    if len(beginning) > HEAD_BYTES:
+        head = head[: head.rfind(b"\n") + 1]
+    try:
+        text = head.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise Unusable(422, f"{name} is not text in UTF-8: in a spreadsheet, save it as CSV UTF-8")
+    if not text.strip():
+        why = "its first line is longer than 64 KiB" if beginning.strip() else "it is empty"
+        raise Unusable(422, f"{name} cannot be an audience: {why}")
+    return text
+
+
+def _look_at_json(name: str, text: str) -> Look:
+    try:
+        objects = [json.loads(line) for line in islice(text.splitlines(), SHOWN_ROWS) if line.strip()]
+    except ValueError:
+        objects = [None]
+    if not all(isinstance(each, dict) for each in objects):
+        raise Unusable(422, f"{name}: each line of JSON Lines is an object")
+    columns = list(dict.fromkeys(column for each in objects for column in each))
+    rows = [[_cell(each.get(column, "")) for column in columns] for each in objects]
+    return Look({"target": _target(columns)}, columns, rows)
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _target(columns: Sequence[str]) -> str:
+    """Guess the column with the target; the first one if no name tells."""
+    by_name = {column.strip().lower().replace("-", "_"): column for column in reversed(columns)}
+    return next((by_name[name] for name in TARGET_NAMES if name in by_name), columns[0] if columns else "")
+
+
+def _safe(name: str) -> str:
+    """Return a file name that every tool can read in a key."""
+    base = name.replace("\\", "/").rpartition("/")[2]
+    return re.sub(r"[^\w.-]+", "_", base)[-100:].lstrip(".")

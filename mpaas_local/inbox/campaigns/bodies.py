@@ -1,0 +1,112 @@
+"""The bodies of the campaigns' part of the JSON API, the source of its OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from mpaas_local.inbox.bodies import Shown
+from mpaas_local.mpaas.bodies import Body
+
+__all__ = [
+    "CampaignDetails",
+    "CampaignDocument",
+    "CampaignList",
+    "CampaignPreview",
+    "CampaignState",
+    "Checked",
+    "UploadedAudience",
+]
+
+
+class CampaignState(Body):
+    """A campaign as the HTTP function shows it (`/openapi.json` there); here is what the page uses."""
+
+    model_config = ConfigDict(extra="allow")
+
+    campaign: str
+    state: str
+    counts: dict[str, int] = Field(description="Rows by what became of them; `rows` is their sum.")
+    pace: int | None = Field(description="Targets a second; null for no limit.")
+    bytes: int
+    bytes_done: int
+    requests: int
+    started_at: str
+    finished_at: str | None
+    rate: float
+    seconds_left: int | None
+    problem: str | None = None
+
+
+class CampaignList(Body):
+    """The latest campaigns, newest first, and where audiences go."""
+
+    campaigns: list[CampaignState]
+    bucket: str | None = Field(description="Where audiences are uploaded; null: s.yaml names no bucket.")
+    largest_upload: int = Field(description="Bytes of the largest audience that the page takes.")
+
+
+class Sample(Body):
+    """A campaign at one moment."""
+
+    at: float = Field(description="Unix seconds.")
+    state: str
+    counts: dict[str, int]
+    bytes_done: int
+    pace: int | None
+
+
+class CampaignDetails(Body):
+    """A campaign with its document and its history."""
+
+    campaign: CampaignState
+    document: dict[str, Any]
+    history: list[Sample] = Field(description="Oldest first; further apart the longer it runs.")
+
+
+class UploadedAudience(Body):
+    """An audience in OSS."""
+
+    name: str
+    bytes: int
+    audience: dict[str, Any] = Field(description="The campaign's `audience`, its target column guessed.")
+    columns: list[str] = Field(description="Empty for plain ids.")
+    rows: list[list[str]] = Field(description="The first rows.")
+
+
+class CampaignDocument(Body):
+    """A campaign read from JSON or YAML, not validated."""
+
+    document: dict[str, Any]
+
+
+class PreviewSample(Body):
+    """A rendered row."""
+
+    target: str = Field(description="Masked.")
+    message: dict[str, Any]
+    shown: Shown
+
+
+class CampaignPreview(Body):
+    """The dry run of the HTTP function, with each sample as the channels would display it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    campaign: str
+    bytes: int
+    rows: int
+    requests: int
+    seconds: int
+    samples: list[PreviewSample]
+    faults: list[dict[str, Any]]
+    warnings: list[dict[str, Any]]
+
+
+class Checked(Body):
+    """What `python -m mpaas_push campaign check` printed."""
+
+    passed: bool
+    lines: list[str] = Field(description="Rows that cannot be sent, by their line, then the counts.")
+    error: str | None = Field(description="Why the campaign cannot be started.")

@@ -1,0 +1,159 @@
+"""What campaigns were at earlier moments, for their curves: a bounded number of samples of each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from mpaas_local.inbox.campaigns.http_function import FunctionRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mpaas_local.inbox.campaigns.http_function import HttpFunction
+
+__all__ = ["CampaignWatch", "History"]
+
+SAMPLES = 300
+"""Most samples of one campaign; beyond, every other one is dropped."""
+CAMPAIGNS = 100
+"""Campaigns with a history: as many as the HTTP function lists."""
+FRESH_SECONDS = 0.5
+"""How long the list answers further requests, as of several pages."""
+SAMPLE_SECONDS, REST_SECONDS = 1.0, 10.0
+"""Between two samples of a campaign while a page looks, and while none does."""
+LOOKING_SECONDS = 30.0
+"""How long after its last request a page counts as open."""
+STOP_SECONDS = 5.0
+"""Longest wait for the last sample."""
+
+
+@dataclass
+class History:
+    """The samples of one campaign, oldest first, each as the JSON of a `Sample`."""
+
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    _spacing: float = 0.0
+
+    def record(self, campaign: Mapping[str, Any], now: float) -> None:
+        """Add what a campaign is now; the newest sample is replaced if it is closer than the spacing."""
+        sample = {name: campaign[name] for name in ("state", "counts", "bytesDone", "pace")}
+        if not self.samples:
+            nothing = {"state": "running", "counts": dict.fromkeys(sample["counts"], 0), "bytesDone": 0}
+            self.samples.append({**sample, **nothing, "at": _seconds(campaign["startedAt"])})
+        finished = campaign["finishedAt"]
+        at = max(self.samples[-1]["at"], _seconds(finished) if finished else now)
+        is_close = at == self.samples[-1]["at"] or at - self.samples[-2:][0]["at"] < self._spacing
+        if len(self.samples) > 1 and is_close:
+            self.samples.pop()
+        self.samples.append({**sample, "at": at})
+        if len(self.samples) > SAMPLES:
+            self._spacing = 2 * max(self._spacing, SAMPLE_SECONDS)
+            self.samples = [*self.samples[:-1:2], self.samples[-1]]
+
+
+class CampaignWatch:
+    """Asks for campaigns, and goes on asking for as long as one of them runs. Safe under threads."""
+
+    def __init__(self, function: HttpFunction, announce: Callable[[str], None]) -> None:
+        """Ask nothing yet.
+
+        Args:
+            function: The HTTP function.
+            announce: Told ``campaigns`` at every sample.
+        """
+        self._function = function
+        self._announce = announce
+        self._histories: dict[tuple[str, str], History] = {}
+        self._latest: tuple[float, list[dict[str, Any]]] = (float("-inf"), [])
+        self._looked = float("-inf")
+        self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._stopped = threading.Event()
+        self._sampler: threading.Thread | None = None
+
+    def list_all(self) -> list[dict[str, Any]]:
+        """Return the latest campaigns, the newest first.
+
+        Raises:
+            FunctionRefused: the HTTP function did.
+        """
+        self._looked = time.monotonic()
+        with self._asking:
+            asked, campaigns = self._latest
+            if time.monotonic() - asked >= FRESH_SECONDS:
+                campaigns = self._sample()
+        return campaigns
+
+    def get(self, campaign_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Return a campaign, with document and results, and its samples.
+
+        Raises:
+            FunctionRefused: the HTTP function did, as for an unknown one.
+        """
+        self._looked = time.monotonic()
+        _, campaign = self._function.ask("GET", f"/{quote(campaign_id, safe='')}")
+        self._record([campaign])
+        with self._lock:
+            return campaign, list(self._histories[_key(campaign)].samples)
+
+    def changed(self, campaign: dict[str, Any]) -> None:
+        """Take note of a campaign that was just started or steered, and have every page ask again."""
+        self._latest = (float("-inf"), self._latest[1])
+        self._record([campaign])
+        self._announce("campaigns")
+
+    def stop(self) -> None:
+        """End the sampling."""
+        self._stopped.set()
+        if self._sampler:
+            self._sampler.join(STOP_SECONDS)
+
+    def _sample(self) -> list[dict[str, Any]]:
+        _, answer = self._function.ask("GET", "")
+        campaigns: list[dict[str, Any]] = answer["campaigns"]
+        self._latest = (time.monotonic(), campaigns)
+        self._record(campaigns)
+        return campaigns
+
+    def _record(self, campaigns: list[dict[str, Any]]) -> None:
+        with self._lock:
+            for campaign in campaigns:
+                self._histories.setdefault(_key(campaign), History()).record(campaign, time.time())
+            while len(self._histories) > CAMPAIGNS:
+                del self._histories[min(self._histories, key=lambda key: key[1])]
+            idle = self._sampler is None or not self._sampler.is_alive()
+            if idle and self._pause(campaigns) and not self._stopped.is_set():
+                self._sampler = threading.Thread(target=self._go_on, name="campaign-watch", daemon=True)
+                self._sampler.start()
+
+    def _go_on(self) -> None:
+        pause: float | None = SAMPLE_SECONDS
+        while pause and not self._stopped.wait(pause):
+            with suppress(FunctionRefused), self._asking:  # it may respond the next time
+                self._sample()
+            self._announce("campaigns")
+            pause = self._pause(self._latest[1])
+
+    def _pause(self, campaigns: list[dict[str, Any]]) -> float | None:
+        """Return the seconds until the next sample; None if nothing changes or nobody looks."""
+        states = {each["state"] for each in campaigns if not each["finishedAt"]}
+        is_active = bool(states & {"running", "cancelled"})  # rows that were cancelled are counted yet
+        is_watched = time.monotonic() - self._looked < LOOKING_SECONDS
+        if is_watched and (is_active or states & {"waiting", "paused"}):
+            return SAMPLE_SECONDS
+        return REST_SECONDS if is_active else None
+
+
+def _key(campaign: Mapping[str, Any]) -> tuple[str, str]:
+    """Name a run: a campaign that is forgotten may begin anew under its id."""
+    return campaign["campaign"], campaign["startedAt"]
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()

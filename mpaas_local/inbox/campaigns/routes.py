@@ -1,0 +1,164 @@
+"""The campaigns' part of the inbox's JSON API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, HTTPException, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from mpaas_local.inbox.campaigns.audience import LARGEST_BYTES, Unusable, too_large, upload
+from mpaas_local.inbox.campaigns.bodies import (
+    CampaignDetails,
+    CampaignDocument,
+    CampaignList,
+    CampaignPreview,
+    CampaignState,
+    Checked,
+    UploadedAudience,
+)
+from mpaas_local.inbox.campaigns.commands import Commands
+from mpaas_local.inbox.showing import shown
+from mpaas_local.mpaas.responses import Json
+from mpaas_local.oss_client import oss_client
+from mpaas_push.campaign.errors import InvalidCampaign
+from mpaas_push.campaign.model import read_document
+
+if TYPE_CHECKING:
+    from mpaas_local.inbox.campaigns.history import CampaignWatch
+    from mpaas_local.inbox.campaigns.http_function import HttpFunction
+    from mpaas_local.inbox.routes import Entrypoints
+
+__all__ = ["audience_routes", "campaign_routes", "preparation_routes"]
+
+CampaignId = Annotated[str, Path(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+def campaign_routes(function: HttpFunction, watch: CampaignWatch, entrypoints: Entrypoints) -> APIRouter:
+    """Campaigns: started, watched and steered."""
+    router = APIRouter(tags=["campaigns"])
+    commands = Commands(entrypoints)
+
+    def steered(method: str, path: str, change: dict[str, Any] | None) -> Response:
+        _, campaign = function.ask(method, path, change)
+        watch.changed(campaign)
+        return Json(campaign)
+
+    @router.get("/api/campaigns", responses={200: {"model": CampaignList}})
+    def list_campaigns() -> Response:
+        """List the latest campaigns, newest first."""
+        uploads = {"bucket": entrypoints.audience_bucket, "largestUpload": LARGEST_BYTES}
+        return Json({"campaigns": watch.list_all(), **uploads})
+
+    @router.post(
+        "/api/campaigns",
+        status_code=201,
+        responses={
+            200: {"model": CampaignState, "description": "The same campaign had been started."},
+            201: {"model": CampaignState},
+        },
+    )
+    def start_campaign(document: dict[str, Any]) -> Response:
+        """Start a campaign; starting the same again is the same campaign."""
+        status, campaign = function.ask("POST", "", document)
+        watch.changed(campaign)
+        return Json(campaign, status)
+
+    @router.get("/api/campaigns/{campaign_id}", responses={200: {"model": CampaignDetails}})
+    def show_campaign(campaign_id: CampaignId) -> Response:
+        """Show a campaign with its document and its history."""
+        campaign, history = watch.get(campaign_id)
+        document = campaign.pop("document")
+        return Json({"campaign": campaign, "document": document, "history": history})
+
+    @router.patch("/api/campaigns/{campaign_id}", responses={200: {"model": CampaignState}})
+    def change_campaign(campaign_id: CampaignId, change: dict[str, Any]) -> Response:
+        """Change the pace of a campaign: `{"pace": 2000}`, or null for no limit."""
+        return steered("PATCH", f"/{campaign_id}", change)
+
+    @router.post("/api/campaigns/{campaign_id}/{action}", responses={200: {"model": CampaignState}})
+    def steer_campaign(
+        campaign_id: CampaignId,
+        action: Literal["pause", "resume", "cancel"],
+        change: dict[str, Any] | None = None,
+    ) -> Response:
+        """Pause, resume or cancel a campaign; a resume may change its pace."""
+        return steered("POST", f"/{campaign_id}/{action}", change)
+
+    @router.get(
+        "/api/campaigns/{campaign_id}/report",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    )
+    def report_campaign(campaign_id: CampaignId) -> StreamingResponse:
+        """Download the report of a campaign as CSV."""
+        function.ask("GET", f"/{campaign_id}")
+        headers = {"Content-Disposition": f'attachment; filename="{campaign_id}-report.csv"'}
+        return StreamingResponse(commands.report(campaign_id), media_type="text/csv", headers=headers)
+
+    return router
+
+
+def preparation_routes(function: HttpFunction, entrypoints: Entrypoints) -> APIRouter:
+    """What is done before a campaign starts: reading its document, rendering rows, checking all of them."""
+    router = APIRouter(tags=["campaigns"])
+    commands = Commands(entrypoints)
+
+    @router.post("/api/campaigns/document", responses={200: {"model": CampaignDocument}})
+    def read_campaign(text: Annotated[str, Body(media_type="text/plain")]) -> Response:
+        """Read a campaign from JSON or YAML."""
+        try:
+            document = read_document(text)
+        except InvalidCampaign as error:
+            raise HTTPException(422, str(error)) from None
+        if not isinstance(document, dict):
+            raise HTTPException(422, "a campaign is an object")
+        return Json({"document": document})
+
+    @router.post("/api/campaigns/preview", responses={200: {"model": CampaignPreview}})
+    def preview_campaign(document: dict[str, Any]) -> Response:
+        """Render the first and last rows of a campaign, without sending anything."""
+        _, preview = function.ask("POST", "?dryRun=true", document)
+        for sample in preview["samples"]:
+            sample["shown"] = shown({**sample["message"], "targets": [sample["target"]]})
+        return Json(preview)
+
+    @router.post("/api/campaigns/check", responses={200: {"model": Checked}})
+    async def check_campaign(document: dict[str, Any], request: Request) -> Response:
+        """Read every row of a campaign's audience and name those that cannot be sent."""
+        return Json(await commands.check(document, request))
+
+    return router
+
+
+def audience_routes(entrypoints: Entrypoints) -> APIRouter:
+    """Audiences on their way to OSS."""
+    router = APIRouter(tags=["campaigns"])
+
+    @router.post(
+        "/api/audiences",
+        status_code=201,
+        responses={201: {"model": UploadedAudience}},
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+    )
+    async def upload_audience(
+        name: Annotated[str, Query(min_length=1, max_length=255)], request: Request
+    ) -> Response:
+        """Upload a file of targets to OSS and show its first rows."""
+        bucket = entrypoints.audience_bucket
+        if bucket is None:
+            raise HTTPException(409, "s.yaml has no OSS trigger, so the stack has no bucket for audiences.")
+        client = oss_client(entrypoints.variables["PUSH_OSS_ENDPOINT"], entrypoints.region)
+        try:
+            if int(request.headers.get("content-length") or 0) > LARGEST_BYTES:
+                raise too_large()
+            return Json(await upload(request.stream(), name, bucket, client), 201)
+        except Unusable as error:
+            raise HTTPException(error.status, str(error)) from None
+
+    return router

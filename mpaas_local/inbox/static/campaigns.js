@@ -1,0 +1,113 @@
+// Campaigns: the list, and one with its progress, curves, pace, samples and report.
+import { html, useEffect, useState } from "./vendor/preact-htm.js";
+import { api, useChanges } from "./api.js";
+import { Curves, FATES, rateNow } from "./curves.js";
+import { Pace, paceText } from "./pace.js";
+import { Previews } from "./preview.js";
+import { Badge, Refusal, duration, moment, plural, thousands } from "./words.js";
+
+const path = (id) => `/api/campaigns/${encodeURIComponent(id)}`;
+
+export function Campaigns() {
+  const [listed, setListed] = useState(null);
+  const [error, setError] = useState(null);
+  useChanges(["campaigns", "pushes"], () => api("/api/campaigns").then((found) => { setListed(found); setError(null); }, setError));
+  return html`<main class="container-fluid" id="main">
+    <h1>Campaigns</h1>
+    <p class="actions"><a role="button" href="#/new-campaign">New campaign</a></p>
+    <${Refusal} error=${error} />
+    ${listed && listed.campaigns.length === 0 && html`<p class="empty">No campaign yet. <a href="#/new-campaign">Drop a CSV</a>, or start one from the command line or by HTTP.</p>`}
+    ${listed && listed.campaigns.length > 0 && html`<div class="scroll" tabindex="0"><table class="campaigns"><thead><tr><th>Campaign</th><th>State</th><th>Progress</th><th>Rows</th><th>Accepted</th><th>Others</th><th>Pace</th><th>Average rate</th><th>Started</th></tr></thead>
+      <tbody>${listed.campaigns.map((each) => html`<tr key=${each.campaign}><th scope="row"><a href=${`#/campaigns/${each.campaign}`}>${each.campaign}</a></th>
+        <td><${Badge} kind=${each.state}>${each.state}<//></td>
+        <td><progress value=${each.bytesDone} max=${Math.max(each.bytes, 1)} aria-label=${`Progress of ${each.campaign}`}></progress> ${percent(each)}</td>
+        <td>${thousands(each.counts.rows)}</td><td>${thousands(each.counts.accepted)}</td><td>${others(each.counts)}</td><td>${each.pace === null ? "no limit" : `${thousands(each.pace)}/s`}</td><td>${thousands(Math.round(each.rate))}/s</td>
+        <td><time datetime=${each.startedAt}>${moment(each.startedAt)}</time></td></tr>`)}</tbody></table></div>`}
+  </main>`;
+}
+
+const percent = (campaign) => `${Math.floor((100 * campaign.bytesDone) / Math.max(campaign.bytes, 1))}%`;
+const others = (counts) => FATES.filter((fate) => fate !== "accepted" && counts[fate]).map((fate) => `${thousands(counts[fate])} ${fate}`).join(", ") || "–";
+
+export function Campaign({ id }) {
+  const [found, setFound] = useState(null);
+  const [error, setError] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const [pending, setPending] = useState(undefined); // the pace to resume at
+  const refresh = () => api(path(id)).then(setFound, setError);
+  useChanges(["campaigns"], refresh, [id]);
+  const steer = async (method, action, body) => {
+    setBusy(true);
+    try {
+      await api(`${path(id)}${action}`, { method, body });
+      setError(null);
+      await refresh();
+    } catch (failure) {
+      setError(failure);
+    }
+    setBusy(false);
+  };
+  if (!found) return html`<main class="container-fluid" id="main"><p><a href="#/campaigns">← all campaigns</a></p><h1>${id}</h1><${Refusal} error=${error} /></main>`;
+  const { campaign, document, history } = found;
+  const { state, counts } = campaign;
+  const rests = state === "paused" || state === "incomplete";
+  const pace = rests && pending !== undefined ? pending : campaign.pace;
+  const repace = async (value) => {
+    if (rests) setPending(value);
+    else await steer("PATCH", "", { pace: value });
+  };
+  const resume = async () => {
+    await steer("POST", "/resume", pending === undefined ? undefined : { pace: pending });
+    setPending(undefined);
+  };
+  const cancel = () => {
+    if (confirm(`Cancel ${id}? What is not sent is counted as cancelled; this cannot be undone.`)) steer("POST", "/cancel");
+  };
+  const ended = state === "done" || state === "cancelled";
+  return html`<main class="container-fluid" id="main">
+    <p><a href="#/campaigns">← all campaigns</a></p>
+    <h1 class="breaks">${id}</h1>
+    <p class="marks"><${Badge} kind=${state}>${state}<//> <span>started ${moment(campaign.startedAt)}</span>${campaign.finishedAt && html` <span>ended ${moment(campaign.finishedAt)}</span>`}
+      <span class="breaks">oss://${document.audience.bucket}/${document.audience.key}</span></p>
+    <progress class="whole" value=${campaign.bytesDone} max=${Math.max(campaign.bytes, 1)} aria-label="Progress"></progress>
+    <p role="status">${percent(campaign)}, ${plural(counts.rows, "row", thousands)}${state === "running" && html`, ${thousands(Math.round(rateNow(history)))} a second now`}${state === "running" && campaign.secondsLeft !== null && html`, ${duration(campaign.secondsLeft)} left`}</p>
+    ${campaign.problem && html`<p role="alert" class="failure">${campaign.problem}</p>`}
+    <${Refusal} error=${error} />
+    <div class="actions">
+      ${(state === "running" || state === "waiting") && html`<button type="button" disabled=${busy} onClick=${() => steer("POST", "/pause")}>Pause</button>`}
+      ${rests && html`<button type="button" disabled=${busy} onClick=${resume}>${pending === undefined ? "Resume" : `Resume at ${paceText(pending)}`}</button>`}
+      ${!ended && html`<button type="button" class="secondary" disabled=${busy} onClick=${cancel}>Cancel</button>`}
+      <a role="button" class="secondary outline" href=${`${path(id)}/report`} download>Download report</a>
+    </div>
+    ${!ended && html`<${Pace} pace=${pace} change=${repace} disabled=${busy} />`}
+    <dl class="figures">
+      ${["accepted", ...FATES.slice(1).filter((fate) => counts[fate])].map((fate) => html`<div key=${fate}><dt>${fate}</dt><dd>${thousands(counts[fate])}</dd></div>`)}
+      <div><dt>requests</dt><dd>${thousands(campaign.requests)}</dd></div>
+      <div><dt>average rate</dt><dd>${thousands(Math.round(campaign.rate))}/s</dd></div>
+      ${ended && html`<div><dt>pace</dt><dd>${campaign.pace === null ? "no limit" : `${thousands(campaign.pace)}/s`}</dd></div>`}
+    </dl>
+    <div class="columns">
+      <section aria-label="Curves"><${Curves} history=${history} /></section>
+      <section aria-label="Samples"><h2>Samples</h2><${SamplesOf} document=${document} /></section>
+    </div>
+    <details><summary>The campaign as JSON</summary><pre tabindex="0">${JSON.stringify(document, null, 2)}</pre></details>
+  </main>`;
+}
+
+// The samples of a campaign that has been started, rendered anew from its file.
+function SamplesOf({ document }) {
+  const [preview, setPreview] = useState(null);
+  const [error, setError] = useState(null);
+  useEffect(() => {
+    api("/api/campaigns/preview", { method: "POST", body: document }).then(setPreview, setError);
+  }, [document.campaign]);
+  return html`<${Refusal} error=${error} />${preview && html`<${Samples} samples=${preview.samples} />`}`;
+}
+
+export function Samples({ samples }) {
+  const [index, setIndex] = useState(0);
+  if (samples.length === 0) return html`<p>None of the rows that were read can be sent.</p>`;
+  const sample = samples[Math.min(index, samples.length - 1)];
+  return html`<div class="actions" role="group" aria-label="Rows">${samples.map((each, number) => html`<button type="button" key=${number} class=${`small secondary ${each === sample ? "" : "outline"}`} aria-pressed=${each === sample} onClick=${() => setIndex(number)}>${each.target}</button>`)}</div>
+    <${Previews} shown=${sample.shown} />`;
+}
