@@ -23,7 +23,7 @@ from mpaas_local.stack import ROOT, Ports, Stack
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import FilePayload, Page
 
 __all__ = ["chromium", "take_inbox"]
 
@@ -85,6 +85,24 @@ def _guide(stack: Stack, page: Page) -> None:
         time.sleep(0.1)
     _take(page, f"/#/queues/{letters}", FOLDER / "dead-letter.png")
     _take(page, "/#/overview", FOLDER / "overview.png")
+    _campaign(page)
+
+
+def _campaign(page: Page) -> None:
+    """Follow "The inbox" of docs/local.md: drop a CSV, check, start, pause, resume at another pace."""
+    rows = "".join(f"user-{number},{'Ada' if number % 999 else ''}\n" for number in range(5000))
+    file: FilePayload = {"name": "users.csv", "mimeType": "text/csv", "buffer": f"user_id,name\n{rows}".encode()}
+    page.goto("/#/new-campaign")
+    page.locator("#audience-file").set_input_files(file)
+    page.get_by_role("button", name="Check all rows").click()
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_timeout(4000)
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_timeout(3000)
+    page.get_by_role("slider", name="Pace").fill("62")
+    page.get_by_role("button", name="Resume at").click()
+    page.wait_for_timeout(2500)
+    page.screenshot(path=FOLDER / "campaign.png", full_page=True)
 
 
 _MESSAGE = {

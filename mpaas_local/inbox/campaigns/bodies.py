@@ -32,9 +32,13 @@ class CampaignState(Body):
     bytes: int
     bytes_done: int
     requests: int
+    pieces_stalled: int = Field(
+        default=0, description="Pieces whose worker has been silent for some seconds."
+    )
+    stalled_until: str | None = None
     started_at: str
     finished_at: str | None
-    rate: float
+    rate: float = Field(description="Targets a second during the last seconds.")
     seconds_left: int | None
     problem: str | None = None
 

@@ -4,7 +4,7 @@ import { api, useChanges } from "./api.js";
 import { Curves, FATES, rateNow } from "./curves.js";
 import { Pace, paceText } from "./pace.js";
 import { Previews } from "./preview.js";
-import { Badge, Refusal, duration, moment, plural, thousands } from "./words.js";
+import { Badge, Refusal, clock, duration, moment, plural, thousands } from "./words.js";
 
 const path = (id) => `/api/campaigns/${encodeURIComponent(id)}`;
 
@@ -17,16 +17,18 @@ export function Campaigns() {
     <p class="actions"><a role="button" href="#/new-campaign">New campaign</a></p>
     <${Refusal} error=${error} />
     ${listed && listed.campaigns.length === 0 && html`<p class="empty">No campaign yet. <a href="#/new-campaign">Drop a CSV</a>, or start one from the command line or by HTTP.</p>`}
-    ${listed && listed.campaigns.length > 0 && html`<div class="scroll" tabindex="0"><table class="campaigns"><thead><tr><th>Campaign</th><th>State</th><th>Progress</th><th>Rows</th><th>Accepted</th><th>Others</th><th>Pace</th><th>Average rate</th><th>Started</th></tr></thead>
+    ${listed && listed.campaigns.length > 0 && html`<div class="scroll" tabindex="0"><table class="campaigns"><thead><tr><th>Campaign</th><th>State</th><th>Progress</th><th>Rows</th><th>Accepted</th><th>Others</th><th>Pace</th><th>Rate</th><th>Started</th></tr></thead>
       <tbody>${listed.campaigns.map((each) => html`<tr key=${each.campaign}><th scope="row"><a href=${`#/campaigns/${each.campaign}`}>${each.campaign}</a></th>
         <td><${Badge} kind=${each.state}>${each.state}<//></td>
         <td><progress value=${each.bytesDone} max=${Math.max(each.bytes, 1)} aria-label=${`Progress of ${each.campaign}`}></progress> ${percent(each)}</td>
-        <td>${thousands(each.counts.rows)}</td><td>${thousands(each.counts.accepted)}</td><td>${others(each.counts)}</td><td>${each.pace === null ? "no limit" : `${thousands(each.pace)}/s`}</td><td>${thousands(Math.round(each.rate))}/s</td>
+        <td>${thousands(each.counts.rows)}</td><td>${thousands(each.counts.accepted)}</td><td>${others(each.counts)}</td><td>${each.pace === null ? "no limit" : `${thousands(each.pace)}/s`}</td><td>${thousands(Math.round(rateOf(each)))}/s</td>
         <td><time datetime=${each.startedAt}>${moment(each.startedAt)}</time></td></tr>`)}</tbody></table></div>`}
   </main>`;
 }
 
 const percent = (campaign) => `${Math.floor((100 * campaign.bytesDone) / Math.max(campaign.bytes, 1))}%`;
+// The rate of the last seconds; of a campaign that has ended, the average.
+const rateOf = (campaign) => (campaign.finishedAt ? campaign.counts.rows / Math.max((new Date(campaign.finishedAt) - new Date(campaign.startedAt)) / 1000, 1) : campaign.rate);
 const others = (counts) => FATES.filter((fate) => fate !== "accepted" && counts[fate]).map((fate) => `${thousands(counts[fate])} ${fate}`).join(", ") || "–";
 
 export function Campaign({ id }) {
@@ -71,6 +73,7 @@ export function Campaign({ id }) {
       <span class="breaks">oss://${document.audience.bucket}/${document.audience.key}</span></p>
     <progress class="whole" value=${campaign.bytesDone} max=${Math.max(campaign.bytes, 1)} aria-label="Progress"></progress>
     <p role="status">${percent(campaign)}, ${plural(counts.rows, "row", thousands)}${state === "running" && html`, ${thousands(Math.round(rateNow(history)))} a second now`}${state === "running" && campaign.secondsLeft !== null && html`, ${duration(campaign.secondsLeft)} left`}</p>
+    ${campaign.piecesStalled > 0 && html`<p class="odd">${plural(campaign.piecesStalled, "piece")} of a silent worker${campaign.stalledUntil && html`: the next worker takes over at ${clock(campaign.stalledUntil)}`}</p>`}
     ${campaign.problem && html`<p role="alert" class="failure">${campaign.problem}</p>`}
     <${Refusal} error=${error} />
     <div class="actions">
@@ -79,11 +82,11 @@ export function Campaign({ id }) {
       ${!ended && html`<button type="button" class="secondary" disabled=${busy} onClick=${cancel}>Cancel</button>`}
       <a role="button" class="secondary outline" href=${`${path(id)}/report`} download>Download report</a>
     </div>
-    ${!ended && html`<${Pace} pace=${pace} change=${repace} disabled=${busy} />`}
+    ${!ended && html`<${Pace} pace=${pace} change=${repace} />`}
     <dl class="figures">
       ${["accepted", ...FATES.slice(1).filter((fate) => counts[fate])].map((fate) => html`<div key=${fate}><dt>${fate}</dt><dd>${thousands(counts[fate])}</dd></div>`)}
       <div><dt>requests</dt><dd>${thousands(campaign.requests)}</dd></div>
-      <div><dt>average rate</dt><dd>${thousands(Math.round(campaign.rate))}/s</dd></div>
+      <div><dt>${campaign.finishedAt ? "average rate" : "rate"}</dt><dd>${thousands(Math.round(rateOf(campaign)))}/s</dd></div>
       ${ended && html`<div><dt>pace</dt><dd>${campaign.pace === null ? "no limit" : `${thousands(campaign.pace)}/s`}</dd></div>`}
     </dl>
     <div class="columns">

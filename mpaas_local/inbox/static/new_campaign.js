@@ -217,7 +217,7 @@ function AsText({ document, use }) {
 function Verdict({ refused, preview }) {
   if (refused) return html`<${Refusal} error=${refused} />`;
   if (!preview) return html`<p role="status">…</p>`;
-  return html`<p role="status" class="told">about ${plural(preview.rows, "row", thousands)}, ${plural(preview.requests, "request", thousands)} to mPaaS, ${duration(preview.seconds)}</p>`;
+  return html`<p role="status" class="told">about ${plural(preview.rows, "row", thousands)}, ${plural(preview.requests, "request", thousands)} to mPaaS, ${duration(preview.seconds)}${preview.cost && `, ${preview.cost.currency} ${preview.cost.total.toLocaleString("en", { maximumSignificantDigits: 2 })} in the cloud`}</p>`;
 }
 
 function Check({ checked }) {

@@ -57,6 +57,14 @@ def test_the_api_is_documented(call: Call) -> None:
         "/api/queues",
         "/api/queues/{name}/messages",
         "/api/queues/{name}/messages/{message_id}/back",
+        "/api/campaigns",
+        "/api/campaigns/document",
+        "/api/campaigns/preview",
+        "/api/campaigns/check",
+        "/api/campaigns/{campaign_id}",
+        "/api/campaigns/{campaign_id}/{action}",
+        "/api/campaigns/{campaign_id}/report",
+        "/api/audiences",
         "/api/overview",
         "/api/changes",
     }
@@ -74,6 +82,7 @@ def test_every_body_has_a_schema_that_allows_no_more_than_it_names(contract: dic
                         assert "$ref" in content["schema"], (path, status)
     for name, schema in contract["components"]["schemas"].items():
         open_ones = {"OrderedFault", "Property", "HTTPValidationError", "ValidationError"}
+        open_ones |= {"CampaignState", "CampaignPreview"}  # the HTTP function's own
         assert schema.get("additionalProperties") is False or name in open_ones, name
 
 
@@ -171,6 +180,7 @@ def test_a_push_is_known_with_the_call_that_caused_it(call: Call, via: str, trig
 
 
 def test_a_repeated_message_is_caused_by_each_call_for_itself(call: Call, stack: Stack) -> None:
+    stack.sandbox.order(kind="result", code="3007", next=1)  # what was accepted, the ledger would not repeat
     for _ in range(2):
         url = f"{stack.urls['http_push']}/v1/pushes"
         urllib3.request("POST", url, json=MESSAGE, headers={"Idempotency-Key": "once"}, retries=False)

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\'"&lt;{{7*7}}${7*7}'
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-PAGES = ["#/", "#/compose", "#/faults", "#/overview", "#/queues", "push", "dead letters"]
+PAGES = [
+    *("#/", "#/compose", "#/campaigns", "#/faults", "#/overview", "#/queues"),
+    *("push", "dead letters", "campaign", "new campaign"),
+]
 
 
 def push(stack: Stack, **changes: Any) -> None:
@@ -42,6 +45,30 @@ def dead_letter(stack: Stack, body: dict[str, Any]) -> str:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return name
+
+
+def campaign(stack: Stack) -> str:
+    """Start a campaign to a user and return its id."""
+    name = f"campaign-{time.time_ns()}"
+    api = f"{stack.inbox_url}/api"
+    uploaded = urllib3.request(
+        "POST", f"{api}/audiences?name=users.csv", body=b"user_id\nuser-1\nuser-1\n", retries=False
+    ).json()
+    message = {key: value for key, value in MESSAGE.items() if key != "targets"}
+    document = {"campaign": name, "message": message, "audience": uploaded["audience"]}
+    answer = urllib3.request("POST", f"{api}/campaigns", json=document, retries=False)
+    assert answer.status == 201, answer.data
+    return name
+
+
+def drop(page: Page, text: str, name: str = "users.csv") -> None:
+    """Drop a file on the page, as from a folder."""
+    page.locator(".drop").wait_for()
+    files = page.evaluate_handle(
+        "([text, name]) => { const files = new DataTransfer(); files.items.add(new File([text], name)); return files }",
+        [text, name],
+    )
+    page.dispatch_event(".drop", "drop", {"dataTransfer": files})
 
 
 def rows(page: Page) -> Any:
@@ -452,6 +479,87 @@ def test_a_dead_letter_is_looked_at_and_sent_back(page: Page, stack: Stack) -> N
         time.sleep(0.05)
 
 
+# --- Campaigns
+
+
+def test_a_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page) -> None:
+    page.goto("/#/campaigns")
+    page.get_by_role("button", name="New campaign").click()
+    drop(page, "user_id,name\n" + "".join(f"user-{n},{'Ada' if n else ''}\n" for n in range(3000)))
+    expect(page.get_by_role("columnheader", name="user_id target")).to_be_visible()
+    expect(page.get_by_role("figure", name="Xiaomi")).to_contain_text("Hello Ada")
+
+    page.get_by_label("Title", exact=True).fill("It starts, ")
+    page.get_by_role("button", name="{name}").click()
+    expect(page.get_by_role("figure", name="Xiaomi")).to_contain_text("It starts, Ada")
+    page.get_by_label("Content", exact=True).fill("{nick}")
+    expect(page.get_by_role("alert")).to_contain_text("the audience has no column `nick`")
+    expect(page.get_by_role("button", name="Start")).to_be_disabled()
+    page.get_by_label("Content", exact=True).fill("Come in.")
+    page.get_by_role("button", name="Check all rows").click()
+    expect(page.get_by_text("line 2: column name is empty")).to_be_visible()
+    expect(page.get_by_text("3,000 rows, 2,999 targets, 300 requests, 1 invalid")).to_be_visible()
+    page.get_by_role("button", name="Start").click()
+
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("paused", exact=True)).to_be_visible()
+    page.get_by_role("slider", name="Pace").fill("66")
+    page.get_by_role("button", name="Resume at 2,000 targets a second").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.get_by_role("spinbutton", name="Targets a second")).to_have_value("2000")
+    page.get_by_label("no limit").check()
+    expect(page.get_by_text("done", exact=True)).to_be_visible()
+    expect(page.get_by_text("100%, 3,000 rows")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("rows: accepted 2,999, invalid 1"))).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download report").click()
+    assert "user-0,invalid,MissingValue" in download.value.path().read_text("utf-8")
+
+
+def test_a_campaign_in_yaml_fills_the_form(page: Page) -> None:
+    page.goto("/#/new-campaign")
+    drop(page, "name,uid\nAda,1\n")
+    expect(page.get_by_label("Target column")).to_have_value("uid")
+
+    drop(page, "campaign: own\nmessage:\n  title: Hi {name}\n  uri: app://x\npace: 70\n", "own.yaml")
+
+    expect(page.get_by_label("Campaign id")).to_have_value("own")
+    expect(page.get_by_label("Title", exact=True)).to_have_value("Hi {name}")
+    expect(page.get_by_role("spinbutton", name="Targets a second")).to_have_value("70")
+    expect(page.get_by_label("Target column")).to_have_value("uid")
+    expect(page.get_by_text("Also in the campaign: uri.")).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("message.taskName is required")
+
+
+def test_a_campaign_is_cancelled_only_after_a_question(page: Page, stack: Stack) -> None:
+    name = f"slow-{time.time_ns()}"
+    page.goto("/#/new-campaign")
+    drop(page, "user_id\n" + "".join(f"user-{n}\n" for n in range(900)))
+    page.get_by_label("Campaign id").fill(name)
+    page.get_by_role("spinbutton", name="Targets a second").fill("10")
+    page.get_by_role("button", name="Check all rows").click()
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("running", exact=True)).to_be_visible()
+
+    page.once("dialog", lambda asked: asked.dismiss())
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("running", exact=True)).to_be_visible()
+    page.once("dialog", lambda asked: asked.accept())
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(page.get_by_text("cancelled", exact=True).first).to_be_visible()
+    url = f"{stack.urls['http_push']}/v1/campaigns/{name}"
+    assert urllib3.request("GET", url, retries=False).json()["state"] == "cancelled"
+
+
+def test_what_cannot_be_an_audience_is_told_on_the_page(page: Page) -> None:
+    page.goto("/#/new-campaign")
+
+    drop(page, "x", "users.xlsx")
+
+    expect(page.get_by_role("alert")).to_contain_text("the name of an audience ends with .csv")
+
+
 # --- For everybody
 
 
@@ -464,7 +572,13 @@ def test_axe_finds_nothing(page: Page, stack: Stack, place: str) -> None:
         place = f"#/push/{stack.sandbox.inbox(limit=1)[0]['seq']}"
     elif place == "dead letters":
         place = f"#/queues/{dead_letter(stack, MESSAGE | {'expiredSeconds': 0})}"
-    page.goto(f"/{place}")
+    elif place == "campaign":
+        place = f"#/campaigns/{campaign(stack)}"
+    page.goto(f"/{place}" if place != "new campaign" else "/#/new-campaign")
+    if place == "new campaign":
+        drop(page, "user_id,name\nuser-1,Ada\nuser-2,\n")
+        page.get_by_role("button", name="Check all rows").click()
+        expect(page.get_by_text("1 invalid")).to_be_visible()
     expect(page.locator("main h1")).to_have_count(1)
     page.wait_for_timeout(500)
     for summary in page.locator("summary").all():
@@ -507,9 +621,17 @@ def test_nothing_is_wider_than_a_phone(page: Page, stack: Stack) -> None:
     push(stack, title="W" * 60, content="x" * 500, targets=[f"{'t' * 80}-{number}" for number in range(10)])
     page.set_viewport_size({"width": 360, "height": 740})
     seq = stack.sandbox.inbox(limit=1)[0]["seq"]
-    for place in ("#/", f"#/push/{seq}", "#/compose", "#/faults", "#/overview", "#/queues"):
+    name = campaign(stack)
+    wide = ",".join(f"column{number}" for number in range(20))
+    for place in (
+        *("#/", f"#/push/{seq}", "#/compose", "#/campaigns", f"#/campaigns/{name}", "#/new-campaign"),
+        *("#/faults", "#/overview", "#/queues"),
+    ):
         page.goto(f"/{place}")
         expect(page.locator("main h1")).to_have_count(1)
+        if place == "#/new-campaign":
+            drop(page, f"user_id,{wide}\nuser-1,{wide}\n")
+            expect(page.get_by_role("figure", name="Xiaomi")).to_be_visible()
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, place
 
@@ -549,7 +671,7 @@ def test_everything_can_be_reached_by_keys(page: Page, stack: Stack) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("c")
     expect(page.get_by_role("heading", level=1)).to_have_text("Compose")
-    for key, heading in (("f", "Faults"), ("o", "Overview"), ("q", "Queues")):
+    for key, heading in (("m", "Campaigns"), ("f", "Faults"), ("o", "Overview"), ("q", "Queues")):
         page.keyboard.press(key)
         expect(page.get_by_role("heading", level=1)).to_have_text(heading)
     page.keyboard.press("?")

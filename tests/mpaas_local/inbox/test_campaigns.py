@@ -1,0 +1,354 @@
+"""Campaigns in the inbox, over HTTP: through the HTTP function, OSS and Redis of one stack."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import socket
+import threading
+import time
+from http.client import HTTPConnection
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import urllib3
+from jsonschema import Draft202012Validator
+
+from mpaas_local.inbox.campaigns.audience import LARGEST_BYTES, PART_BYTES, Unusable, look_at
+from mpaas_local.inbox.campaigns.history import SAMPLES, CampaignWatch, History
+from mpaas_local.inbox.campaigns.http_function import FunctionRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpaas_local.stack import Stack
+
+    Call = Callable[..., Any]
+
+pytestmark = pytest.mark.timeout(120)
+USERS = b"user_id,name,lang\n" + b"".join(b"user-%d,Name %d,en\n" % (n, n) for n in range(40))
+
+
+@pytest.fixture
+def uploaded(stack: Stack, contract: dict[str, Any]) -> Callable[..., Any]:
+    """Uploads an audience and returns what the API answers, after a look whether that is what it documents."""
+
+    def upload(content: bytes = USERS, name: str = "users.csv", *, status: int = 201) -> Any:
+        url = f"{stack.inbox_url}/api/audiences?name={name}"
+        answer = urllib3.request("POST", url, body=content, retries=False, timeout=60)
+        assert answer.status == status, answer.data
+        if status == 201:
+            schema = contract["components"]["schemas"]["UploadedAudience"]
+            Draft202012Validator(schema).validate(answer.json())
+        return answer.json()
+
+    return upload
+
+
+def document(campaign: str, audience: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    message = {"taskName": "t", "title": "{name}", "content": "c", "deliveryType": 3, "expiredSeconds": 600}
+    return {"campaign": campaign, "message": message, "audience": audience} | changes
+
+
+def until(call: Call, campaign: str, state: str) -> Any:
+    deadline = time.monotonic() + 60
+    while (found := call("GET", f"/api/campaigns/{campaign}"))["campaign"]["state"] != state:
+        assert time.monotonic() < deadline, found["campaign"]
+        time.sleep(0.1)
+    return found
+
+
+# --- The audience
+
+
+def test_an_audience_is_put_into_oss_and_its_first_rows_are_shown(uploaded: Call, stack: Stack) -> None:
+    found = uploaded()
+
+    assert found["columns"] == ["user_id", "name", "lang"]
+    assert found["rows"][0] == ["user-0", "Name 0", "en"]
+    assert len(found["rows"]) == 5
+    assert found["bytes"] == len(USERS)
+    audience = found["audience"]
+    assert audience["target"] == "user_id"
+    stored, file = stack.oss.store.open(audience["bucket"], audience["key"])
+    with file:
+        assert file.read() == USERS
+    assert stored.key.endswith("/users.csv")
+    assert uploaded()["audience"]["key"] != audience["key"]  # a campaign may be reading that one
+
+
+def test_a_large_audience_goes_to_oss_in_parts(uploaded: Call, stack: Stack) -> None:
+    content = b"id\n" + b"x" * (PART_BYTES // 2 - 1) + b"\n" + b"y" * PART_BYTES + b"\n"
+    content = content.replace(b"id\n", b"id\n1\n" * 20_000, 1)
+
+    audience = uploaded(content)["audience"]
+
+    stored, file = stack.oss.store.open(audience["bucket"], audience["key"])
+    with file:
+        assert file.read() == content
+    assert stored.etag.endswith("-2")
+
+
+def test_an_upload_that_is_cut_off_leaves_nothing(stack: Stack, call: Call) -> None:
+    bucket = call("GET", "/api/campaigns")["bucket"]
+    before = len(stack.oss.store.list_objects(bucket, prefix="audiences/").objects)
+    address = ("127.0.0.1", int(stack.inbox_url.rpartition(":")[2]))
+    with socket.create_connection(address) as connection:
+        head = f"POST /api/audiences?name=a.csv HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {3 * PART_BYTES}\r\n\r\n"
+        connection.sendall(head.encode() + b"id\n" + b"1\n" * (PART_BYTES * 3 // 4))
+        deadline = time.monotonic() + 20
+        while not stack.oss.store.uploads(bucket):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    while stack.oss.store.uploads(bucket):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert len(stack.oss.store.list_objects(bucket, prefix="audiences/").objects) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("users.csv.gz", b"\x1f\x8b\x08\x00", "is gzip: unpack it"),
+        (
+            "users.xlsx",
+            b"PK\x03\x04....",
+            "a ZIP archive or a workbook: unpack it, or save it as CSV in UTF-8",
+        ),
+        (
+            "users.csv",
+            "用户,名称\n".encode("gbk"),
+            "is not text in UTF-8: in a spreadsheet, save it as CSV UTF-8",
+        ),
+        ("users.csv", "user_id\n".encode("utf-16"), "is not text in UTF-8"),
+        ("users.csv", b"", "it is empty"),
+        ("users.csv", b"x" * 100_000, "its first line is longer than 64 KiB"),
+        ("users.csv", b",,\n1,2,3\n", "has no header"),
+        ("users.doc", b"a,b\n1,2\n", "ends with .csv, .tsv, .jsonl, .ndjson, .txt"),
+        ("users.jsonl", b"[1]\n", "each line of JSON Lines is an object"),
+    ],
+)
+def test_what_cannot_be_an_audience_is_refused_with_words(
+    uploaded: Call, name: str, content: bytes, told: str
+) -> None:
+    assert told in uploaded(content, name, status=422)["detail"]
+
+
+def test_an_audience_that_is_too_large_is_refused_before_it_is_sent(stack: Stack) -> None:
+    connection = HTTPConnection("127.0.0.1", int(stack.inbox_url.rpartition(":")[2]), timeout=20)
+    connection.putrequest("POST", "/api/audiences?name=a.csv")
+    connection.putheader("Content-Length", str(LARGEST_BYTES + 1))
+    connection.endheaders()
+    answer = connection.getresponse()
+
+    assert answer.status == 413
+    assert "files of up to 5 GiB" in json.loads(answer.read())["detail"]
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "audience", "columns"),
+    [
+        ("a.csv", "\ufeffname,UID\nAda,1\n", {"target": "UID"}, ["name", "UID"]),
+        ("a.csv", "name;user-id\nAda;1\n", {"target": "user-id", "delimiter": ";"}, ["name", "user-id"]),
+        ("a.tsv", "x\ty\n1\t2\n", {"target": "x", "delimiter": "\t", "format": "csv"}, ["x", "y"]),
+        ("a.jsonl", '{"lang": "en", "id": 7}\n{"id": "8"}\n', {"target": "id"}, ["lang", "id"]),
+        ("a.txt", "user-1\nuser-2\n", {}, []),
+    ],
+)
+def test_format_delimiter_and_target_are_guessed(
+    name: str, content: str, audience: dict[str, str], columns: list[str]
+) -> None:
+    look = look_at(name, content.encode())
+
+    assert (look.audience, look.columns) == (audience, columns)
+
+
+def test_the_first_rows_are_those_of_a_file_that_goes_on() -> None:
+    content = "user_id,name\n" + "1,你好\n" * 20_000  # the look ends within a character
+
+    assert look_at("a.csv", content.encode()).rows == [["1", "你好"]] * 5
+    with pytest.raises(Unusable):
+        look_at("a.csv", content.encode("gbk"))
+
+
+# --- Before the start
+
+
+def test_rows_are_rendered_as_each_channel_would_show_them(call: Call, uploaded: Call) -> None:
+    preview = call("POST", "/api/campaigns/preview", document("preview", uploaded()["audience"]))
+
+    assert (preview["rows"], preview["faults"]) == (40, [])
+    sample = preview["samples"][0]
+    assert sample["message"]["title"] == "Name 0"
+    xiaomi = next(each for each in sample["shown"]["channels"] if each["label"] == "Xiaomi")
+    assert xiaomi["title"]["shown"] == "Name 0"
+    assert call("GET", "/api/campaigns/preview", status=404)["detail"] == "there is no campaign preview"
+
+
+def test_a_check_names_by_line_what_cannot_be_sent(call: Call, uploaded: Call) -> None:
+    audience = uploaded(USERS + b"user-40,,en\nuser-1,Ada,en\n")["audience"]
+
+    checked = call("POST", "/api/campaigns/check", document("checked", audience, pace=20))
+
+    assert checked == {
+        "passed": True,
+        "lines": [
+            "line 42: column name is empty",
+            "line 43: its target came before",
+            "42 rows, 40 targets, 40 requests, 1 invalid, 1 duplicate",
+            "2 seconds at 20 targets a second",
+        ],
+        "error": None,
+    }
+
+
+def test_a_check_says_why_nothing_can_be_sent(call: Call, uploaded: Call) -> None:
+    audience = uploaded()["audience"] | {"target": "uid"}
+
+    checked = call("POST", "/api/campaigns/check", document("checked", audience))
+
+    assert not checked["passed"]
+    assert "the audience has no column `uid`" in checked["error"]
+
+
+@pytest.mark.parametrize("text", ['{"campaign": "c", "pace": 5}', "campaign: c\npace: 5\n"])
+def test_a_document_is_read_from_json_and_yaml(stack: Stack, text: str) -> None:
+    url = f"{stack.inbox_url}/api/campaigns/document"
+    headers = {"Content-Type": "text/plain"}
+
+    read = urllib3.request("POST", url, body=text.encode(), headers=headers, retries=False)
+    wrong = urllib3.request("POST", url, body=b"a: [", headers=headers, retries=False)
+
+    assert read.json() == {"document": {"campaign": "c", "pace": 5}}
+    assert wrong.status == 422
+    assert "is neither JSON nor YAML" in wrong.json()["detail"]
+
+
+# --- Started, steered, reported
+
+
+def test_a_campaign_is_started_paced_paused_resumed_and_reported(
+    call: Call, uploaded: Call, stack: Stack
+) -> None:
+    rows = "".join(f"user-{n},{'' if n == 7 else 'Ada'}\n" for n in range(300))
+    audience = uploaded(f"user_id,name\n{rows}".encode())["audience"]
+    body = document("paced", audience, pace=100)
+
+    assert call("POST", "/api/campaigns", body, status=201)["state"] == "running"
+    assert call("POST", "/api/campaigns", body)["campaign"] == "paced"
+    assert call("POST", "/api/campaigns/paced/pause")["state"] == "paused"
+    assert call("PATCH", "/api/campaigns/paced", {"pace": None})["pace"] is None
+    assert call("POST", "/api/campaigns/paced/resume", {"pace": 2000})["pace"] == 2000
+    done = until(call, "paced", "done")
+
+    assert done["document"].items() >= (body | {"audience": done["document"]["audience"]}).items()
+    counts = done["campaign"]["counts"]
+    assert (counts["rows"], counts["accepted"], counts["invalid"]) == (300, 299, 1)
+    deadline = time.monotonic() + 20
+    while call("GET", "/api/campaigns")["campaigns"][0]["counts"] != counts:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    history = done["history"]
+    assert [each["at"] for each in history] == sorted(each["at"] for each in history)
+    assert history[0]["counts"]["rows"] == 0
+    assert history[-1]["counts"] == counts
+    answer = urllib3.request("GET", f"{stack.inbox_url}/api/campaigns/paced/report", retries=False)
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="paced-report.csv"'
+    (line,) = csv.DictReader(io.StringIO(answer.data.decode()))
+    assert (line["target"], line["outcome"], line["text"]) == ("user-7", "invalid", "column name is empty")
+
+
+def test_a_cancelled_campaign_is_not_resumed(call: Call, uploaded: Call) -> None:
+    rows = "".join(f"user-{n},Ada\n" for n in range(500))
+    body = document("stopped", uploaded(f"user_id,name\n{rows}".encode())["audience"], pace=10)
+    call("POST", "/api/campaigns", body, status=201)
+
+    call("POST", "/api/campaigns/stopped/cancel")
+
+    until(call, "stopped", "cancelled")
+    refused = call("POST", "/api/campaigns/stopped/resume", status=409)
+    assert refused["detail"] == "campaign stopped was cancelled: start another one for the rest"
+
+
+def test_a_refusal_is_that_of_the_http_function(call: Call, uploaded: Call) -> None:
+    audience = uploaded()["audience"]
+
+    invalid = call("POST", "/api/campaigns", document("wrong", audience, pace=0), status=422)
+    unknown = call("PATCH", "/api/campaigns/unknown", {"pace": 5}, status=404)
+    report = call("GET", "/api/campaigns/unknown/report", status=404)
+
+    assert invalid["errors"] == [
+        {
+            "field": "pace",
+            "message": "must be a whole number from 1 to 100000, in targets a second, or null for no limit",
+        }
+    ]
+    assert unknown["detail"] == report["detail"] == "there is no campaign unknown"
+
+
+# --- The history
+
+
+def shown(rows: int, state: str = "running", **changes: Any) -> dict[str, Any]:
+    return {
+        "campaign": "c",
+        "state": state,
+        "counts": {"rows": rows, "accepted": rows},
+        "bytesDone": rows,
+        "pace": 5,
+        "startedAt": "2026-11-11T00:00:00Z",
+        "finishedAt": None,
+    } | changes
+
+
+def test_a_history_is_bounded_and_keeps_its_ends() -> None:
+    history, start = History(), 1794355200.0
+
+    for second in range(1, 20_001):
+        history.record(shown(second), start + second)
+    for _ in range(3):
+        history.record(shown(20_000, "done", finishedAt="2026-11-11T05:33:20Z"), start + 50_000)
+
+    samples = history.samples
+    assert SAMPLES / 2 < len(samples) <= SAMPLES
+    assert (samples[0]["at"], samples[0]["counts"]["rows"]) == (start, 0)
+    assert (samples[-1]["at"], samples[-1]["state"]) == (start + 20_000, "done")
+    spans = [later["at"] - earlier["at"] for earlier, later in pairwise(samples[:-1])]
+    assert max(spans) <= 2 * min(spans)
+
+
+class Function:
+    """The HTTP function as the watch sees it."""
+
+    def __init__(self, *answers: dict[str, Any] | None) -> None:
+        self.answers, self.asked = list(answers), 0
+
+    def ask(self, _: str, __: str, ___: Any = None) -> tuple[int, dict[str, Any]]:
+        self.asked += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is None:
+            raise FunctionRefused(503, {"detail": "busy"})
+        return 200, {"campaigns": [answer]}
+
+
+def test_a_running_campaign_is_watched_to_its_end_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpaas_local.inbox.campaigns.history.SAMPLE_SECONDS", 0.01)
+    done = shown(9, "done", finishedAt="2026-11-11T00:00:09Z")
+    function = Function(shown(1), None, shown(5), done)
+    announced: list[str] = []
+    watch = CampaignWatch(function, announced.append)  # type: ignore[arg-type]
+
+    watch.list_all()
+    deadline = time.monotonic() + 10
+    while any(each.name == "campaign-watch" for each in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    assert function.asked == 4
+    assert announced == ["campaigns"] * 3
+    assert json.dumps(watch.list_all())
