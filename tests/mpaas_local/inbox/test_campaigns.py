@@ -256,7 +256,8 @@ def test_a_campaign_is_started_paced_paused_resumed_and_reported(
     assert [each["at"] for each in history] == sorted(each["at"] for each in history)
     assert history[0]["counts"]["rows"] == 0
     assert history[-1]["counts"] == counts
-    answer = urllib3.request("GET", f"{stack.inbox_url}/api/campaigns/paced/report", retries=False)
+    report = f"{stack.inbox_url}/api/campaigns/paced/report"
+    answer = urllib3.request("GET", report, retries=False, timeout=60)
     assert answer.headers["content-type"].startswith("text/csv")
     assert answer.headers["content-disposition"] == 'attachment; filename="paced-report.csv"'
     (line,) = csv.DictReader(io.StringIO(answer.data.decode()))
