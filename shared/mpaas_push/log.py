@@ -13,6 +13,8 @@ import time
 from functools import cached_property
 from typing import Any
 
+from pydantic_core import to_json
+
 __all__ = ["LINE_BYTES", "function_log"]
 
 LINE_BYTES = 16 * 1024
@@ -50,8 +52,12 @@ class _LineFormatter(logging.Formatter):
             "timestamp": self._moment(record),
             "service": _SERVICE,
         }
-        line |= {name: value for name, value in record.__dict__.items() if name not in _ATTRIBUTES}
-        return _line({name: value for name, value in line.items() if value is not None})
+        line |= {
+            name: value
+            for name, value in record.__dict__.items()
+            if value is not None and name not in _ATTRIBUTES
+        }
+        return _line(line)
 
     @cached_property
     def _powertools(self) -> logging.Formatter:
@@ -93,9 +99,10 @@ def _line(record: Any) -> str:
 
 
 def _dumped(record: Any) -> bytes:
-    text = _ENCODER.encode(record)
-    # Half a surrogate pair has no bytes.
-    return text.encode("utf-8", "replace")
+    try:
+        return to_json(record, fallback=str)
+    except ValueError:  # half a surrogate pair, which has no bytes
+        return _ENCODER.encode(record).encode("utf-8", "replace")
 
 
 _ENCODER = json.JSONEncoder(default=str, ensure_ascii=False, separators=(",", ":"))
