@@ -82,6 +82,19 @@ class HttpResolver(ApiGatewayResolver):
         """Have no debug mode: with `POWERTOOLS_DEV` it would print every event, targets included."""
         super().__init__(debug=False)
 
+    def resolve(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        """Answer an event as Powertools does, but keep it on this object.
+
+        Powertools assigns it to the class of all resolvers. Each assignment there undoes what the interpreter
+        has learnt about them: half the time of a call.
+        """
+        self.current_event = self._to_proxy_event(event)
+        self.lambda_context = context
+        try:
+            return self._build_response(self._resolve())
+        finally:
+            self.context.clear()
+
     @property
     def allowed_methods(self) -> list[str]:
         """The methods for which the path of this request has a route."""
