@@ -309,7 +309,21 @@ _PREVIEW: dict[str, Any] = {
                 "properties": {"target": {"type": "string"}, "message": {"type": "object"}},
             },
         },
-        "faults": {"type": "array", "items": {"type": "object"}},
+        "faults": {
+            "type": "array",
+            "description": "The first rows that cannot be sent",
+            "items": {
+                "type": "object",
+                "required": ["line", "offset", "outcome", "message"],
+                "additionalProperties": False,
+                "properties": {
+                    "line": {**_NUMBER_OR_NULL, "description": "null in the last rows of a large file"},
+                    "offset": {"type": "integer", "description": "Byte at which the row's line begins"},
+                    "outcome": {"enum": ["invalid", "duplicate"]},
+                    "message": {"type": "string"},
+                },
+            },
+        },
         "rowsWithFaults": {"type": "integer", "description": "Of the rows that were read"},
         "warnings": {"type": "array", "items": {"type": "object"}},
     },

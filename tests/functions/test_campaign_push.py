@@ -169,6 +169,8 @@ def test_a_dry_run_counts_no_request_for_a_row_that_cannot_be_sent(stack: Campai
 
     assert (answer.json["rows"], answer.json["rowsWithFaults"]) == (101, 61)
     assert (answer.json["targets"], answer.json["requests"]) == (40, 4)
+    assert [fault["line"] for fault in answer.json["faults"]] == [*range(42, 52)]
+    assert answer.json["faults"][0]["message"] == "its target came before"
 
 
 def test_a_dry_run_names_the_cost(stack: CampaignStack) -> None:

@@ -6,12 +6,12 @@ same rows always make the same requests, so that the ledger knows each again.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.campaign.audience import InvalidRow
 from mpaas_push.campaign.rendering import MissingValue, render
+from mpaas_push.campaign.seen import SeenTargets
 from mpaas_push.errors import InvalidMessage
 from mpaas_push.message.reading import message_of
 from mpaas_push.targets import TARGETS_PER_REQUEST
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mpaas_push.message import PushMessage
     from mpaas_push.settings import Settings
 
-__all__ = ["Block", "BlockRequest", "Composer", "Fate", "target_hash"]
+__all__ = ["Block", "BlockRequest", "Composer", "Fate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +96,11 @@ class Composer:
         self._campaign = campaign
         self._settings = settings
         self._columns = sorted(campaign.placeholders | ({campaign.texts["by"]} if campaign.texts else set()))
-        self._seen: set[int] = set()
+        self._seen = SeenTargets()
 
     def skip(self, row: Row) -> None:
         """Know the target of a row that is accounted for."""
-        self._seen.add(target_hash(row.target))
+        self._seen.add(row.target)
 
     def compose(self, rows: Sequence[Row | InvalidRow], end: int) -> Block:
         """Make a block.
@@ -119,11 +119,9 @@ class Composer:
                     )
                 )
                 continue
-            digest = target_hash(row.target)
-            if digest in self._seen:
+            if not self._seen.add(row.target):
                 block.fates.append(Fate(start=row.start, target=row.target, name="duplicate"))
                 continue
-            self._seen.add(digest)
             groups.setdefault(tuple(row.values.get(name, "") for name in self._columns), []).append(row)
         for group in self._merged(groups.values(), block):
             block.requests += group
@@ -159,10 +157,3 @@ class Composer:
 def _tens(rows: Sequence[Row]) -> Iterable[Sequence[Row]]:
     for start in range(0, len(rows), TARGETS_PER_REQUEST):
         yield rows[start : start + TARGETS_PER_REQUEST]
-
-
-def target_hash(target: str) -> int:
-    """Return 64 bits that stand for a target: a piece has some 100,000 rows, each in few bytes."""
-    return int.from_bytes(
-        hashlib.blake2b(target.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
-    )

@@ -5,6 +5,7 @@ It costs the same for every file. All rows are read by `check` on the command li
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ def preview(campaign: Campaign, objects: Objects, settings: Settings) -> dict[st
         InvalidCampaign: its audience cannot be used.
     """
     info, header = read_audience(campaign, objects)
-    rows = _rows_at_both_ends(campaign, objects, info, header)
+    rows, lines = _rows_at_both_ends(campaign, objects, info, header)
     block_rows = block_rows_for(campaign.pace)
     composer = Composer(campaign, settings)
     blocks = [
@@ -84,8 +85,13 @@ def preview(campaign: Campaign, objects: Objects, settings: Settings) -> dict[st
         "blockRows": block_rows,
         "samples": samples,
         "faults": [
-            {"offset": fate.start, "outcome": fate.name, "message": fate.text or "its target came before"}
-            for fate in fates[:FAULTS]
+            {
+                "line": lines.get(fate.start),
+                "offset": fate.start,
+                "outcome": fate.name,
+                "message": fate.text or "its target came before",
+            }
+            for fate in sorted(fates, key=lambda fate: fate.start)[:FAULTS]
         ],
         "rowsWithFaults": len(fates),
         "warnings": advice,
@@ -94,8 +100,10 @@ def preview(campaign: Campaign, objects: Objects, settings: Settings) -> dict[st
 
 def _rows_at_both_ends(
     campaign: Campaign, objects: Objects, info: ObjectInfo, header: list[str] | None
-) -> list[Row | InvalidRow]:
-    """Return the first and the last rows of a file; all of a short one."""
+) -> tuple[list[Row | InvalidRow], dict[int, int]]:
+    """Return the first and the last rows of a file, all of a short one; and the line number of the first ones
+    by their offset.
+    """
     audience, reader = campaign.audience, RowReader(campaign, header)
 
     def read(start: int, end: int) -> bytes:
@@ -106,8 +114,10 @@ def _rows_at_both_ends(
         ends.append(Piece(1, info.size - SAMPLE_BYTES, info.size, info.size))
     elif info.size > SAMPLE_BYTES:
         ends.append(Piece(1, SAMPLE_BYTES, info.size, info.size))
-    rows = (reader.row_of(line) for piece in ends for line in lines_of(piece, read))
-    return [row for row in rows if row is not None]
+    first, *last = (list(lines_of(piece, read)) for piece in ends)
+    numbers = {line.start: number for number, line in enumerate(first, 1)}
+    rows = [reader.row_of(line) for line in itertools.chain(first, *last)]
+    return [row for row in rows if row is not None], numbers
 
 
 def _shown(rows: list[tuple[BlockRequest, Row]]) -> list[tuple[BlockRequest, Row]]:

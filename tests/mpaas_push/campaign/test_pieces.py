@@ -15,6 +15,7 @@ from mpaas_push.campaign.block import Composer
 from mpaas_push.campaign.model import Campaign
 from mpaas_push.campaign.pieces import Line, Piece, lines_of, piece_bytes_for
 from mpaas_push.campaign.rendering import columns_of, render
+from mpaas_push.campaign.seen import SeenTargets
 from tests.mpaas_push.campaign.test_model import DOCUMENT, SETTINGS
 
 MESSAGE = {**DOCUMENT["message"], "title": "Hello"}
@@ -110,6 +111,15 @@ def test_a_quoted_line_end_is_a_fault_on_both_of_its_lines() -> None:
         "has a quote in the middle of a field: a field with quotes is quoted, and ends on its line",
         "has a quote that does not close on its line",
     ]
+
+
+def test_a_target_is_new_once() -> None:
+    seen = SeenTargets()
+    targets = [f"user-{number}" for number in range(5000)]  # the table doubles some times
+
+    assert all(seen.add(target) for target in targets)
+    assert not any(seen.add(target) for target in targets)
+    assert seen.add("\ud800")
 
 
 def test_rows_of_json_lines_and_of_plain_ids() -> None:
