@@ -29,6 +29,7 @@ from mpaas_push.queues.message import QueueMessage
 from mpaas_push.queues.mns import HandOver, MnsQueues
 from mpaas_push.queues.retry_entries import Entry, envelopes, pack
 from mpaas_push.retries import delay_seconds, may_wait, not_begun
+from mpaas_push.targets import slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,6 +50,8 @@ RESERVED_SHARE = 0.2
 RESERVED_SECONDS = 10.0
 RESERVED_SECONDS_A_MESSAGE = 0.002
 """Large batches need longer, if all of them are to be handed over: up to twice that share."""
+SHORT_CHARACTERS = 10_000
+"""An event that is no longer fits into an entry of a queue as a whole, whatever is added to it."""
 TARGETS_A_PART = 100_000
 """How many are sent before the rest of a batch is looked at; 32 MB, the longest, may hold three million."""
 
@@ -240,7 +243,9 @@ def _left(task: PushTask, client: PushClient, invocation: Invocation) -> list[Ou
     if isinstance(message, InvalidMessage):
         return client.send_tasks([task], invocation)[0]
     targets: Mapping[str, str | None] = message.target_msgkey or dict.fromkeys(message.recipients)
-    return [not_begun(targets, unconfirmed=client.ledger is not None)]
+    # One outcome is kept in one entry of a queue, which is shorter than some messages.
+    parts = [targets] if len(task.original) < SHORT_CHARACTERS else slices(targets)
+    return [not_begun(part, unconfirmed=client.ledger is not None) for part in parts]
 
 
 def _reserved(seconds: float, messages: int) -> float:

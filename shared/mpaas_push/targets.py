@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TARGETS_PER_REQUEST", "addressed", "slices", "without_targets"]
 
+IdT = TypeVar("IdT", str, "str | None")
 TARGETS_PER_REQUEST = 10
 """Limit of `TargetMsgkey` (simple push page; result code 3029 above it)."""
 
@@ -35,7 +36,7 @@ def addressed(message: PushMessage, scope: str, position: int = 0) -> dict[str, 
     return {target: _message_id(base, target) for target in message.targets or ()}
 
 
-def slices(targets: Mapping[str, str]) -> Iterator[dict[str, str]]:
+def slices(targets: Mapping[str, IdT]) -> Iterator[dict[str, IdT]]:
     """Cut targets and their ids into portions that one request may carry, in a stable order."""
     pairs = list(targets.items())
     for start in range(0, len(pairs), TARGETS_PER_REQUEST):

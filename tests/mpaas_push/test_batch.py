@@ -257,6 +257,23 @@ def test_a_batch_takes_few_bytes_for_a_byte_however_many_targets_it_has(
         assert peak_bytes(send) <= 13 * len(event)
 
 
+def test_a_long_message_that_is_not_begun_waits_in_several_entries(
+    batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpaas_push.batch.TARGETS_A_PART", 0)
+    settings = batches.settings()
+    bodies = {"M1": to(*everybody(1)), "M2": to(*everybody(9000))}
+    records = [QueueRecord(name, body, json.dumps(body)) for name, body in bodies.items()]
+    tasks = [task for record in records for task in tasks_of_record(record, settings)]
+    now = Invocation("1-2", KEYS, time.monotonic())
+    with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-20)) as queues:
+        report = send_batch(tasks, client, queues, now)
+
+    assert (report.retried, report.given_up, report.left) == (2, 0, ())
+    waiting = [target for entry in batches.entries() for target in targets_of(entry)]
+    assert sorted(waiting) == sorted([*everybody(1), *everybody(9000)])
+
+
 def targets_of(entry: Any) -> list[str]:
     """The targets of an entry of the retry queue."""
     return [target for part in entry.get("messages", [entry]) for target in part["message"]["targets"]]
