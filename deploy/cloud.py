@@ -80,25 +80,25 @@ class Cloud:
 
     def function(self, name: str) -> dict[str, Any] | None:
         """Return a function's configuration, without code."""
-        return self._get("get_function", name, models.GetFunctionRequest())
+        return _as_dict(self._get("get_function", name, models.GetFunctionRequest()))
 
     def triggers(self, name: str) -> dict[str, dict[str, Any]]:
         """Return the triggers of a function by name, each with its `triggerConfig` as an object."""
-        answer = self._get("list_triggers", name, models.ListTriggersRequest(limit=PAGE)) or {}
+        answer = self._get("list_triggers", name, models.ListTriggersRequest(limit=PAGE))
         return {
-            trigger["triggerName"]: trigger
-            | {"triggerConfig": json.loads(trigger.get("triggerConfig") or "{}")}
-            for trigger in answer.get("triggers") or []
+            trigger.trigger_name: trigger.to_map()
+            | {"triggerConfig": json.loads(trigger.trigger_config or "{}")}
+            for trigger in (answer.triggers if answer else ())
         }
 
     def async_config(self, name: str) -> dict[str, Any] | None:
         """Return the asynchronous configuration of a function."""
-        return self._get("get_async_invoke_config", name, models.GetAsyncInvokeConfigRequest())
+        return _as_dict(self._get("get_async_invoke_config", name, models.GetAsyncInvokeConfigRequest()))
 
     def reserved_concurrency(self, name: str) -> int | None:
         """Return the reserved concurrency of a function."""
-        answer = self._get("get_concurrency_config", name) or {}
-        return answer.get("reservedConcurrency")
+        answer = self._get("get_concurrency_config", name)
+        return answer.reserved_concurrency if answer else None
 
     def code(self, name: str) -> dict[str, bytes]:
         """Return the files of a function's code by path.
@@ -106,8 +106,8 @@ class Cloud:
         Raises:
             CloudRefused: the package cannot be downloaded.
         """
-        answer = self._get("get_function_code", name, models.GetFunctionCodeRequest()) or {}
-        return _files(answer.get("url") or "")
+        answer = self._get("get_function_code", name, models.GetFunctionCodeRequest())
+        return _files(answer.url) if answer else {}
 
     def layer_versions(self, layer: str) -> list[dict[str, Any]]:
         """Return the versions of a layer, the newest first."""
@@ -125,15 +125,15 @@ class Cloud:
         while True:
             request = models.ListFunctionsRequest(limit=PAGE, next_token=token)
             answer = self._call("list_functions", request)
-            found += answer.get("functions") or []
-            if not (token := answer.get("nextToken")):
+            found += [function.to_map() for function in answer.functions]
+            if not (token := answer.next_token):
                 return found
 
     def publish_version(self, name: str, description: str) -> str:
         """Publish the current state of a function as a version, and return its number."""
         body = models.PublishVersionInput(description=description)
         request = models.PublishFunctionVersionRequest(body=body)
-        return str(self._call("publish_function_version", name, request)["versionId"])
+        return str(self._call("publish_function_version", name, request).version_id)
 
     def versions(self, name: str) -> list[dict[str, Any]]:
         """Return the published versions of a function, the newest first."""
@@ -144,7 +144,7 @@ class Cloud:
 
     def alias(self, name: str, alias: str) -> dict[str, Any] | None:
         """Return an alias of a function."""
-        return self._get("get_alias", name, alias)
+        return _as_dict(self._get("get_alias", name, alias))
 
     def move_alias(self, name: str, alias: str, version: str, description: str) -> None:
         """Point an alias to a version, creating it if needed."""
@@ -175,19 +175,21 @@ class Cloud:
         self, action: str, name: str, request: Callable[..., Any], key: str
     ) -> Iterator[dict[str, Any]]:
         options: dict[str, Any] = {"limit": PAGE}
-        while True:
-            answer = self._get(action, name, request(**options)) or {}
-            yield from answer.get(key) or []
-            token = answer.get("nextToken") or answer.get("nextVersion")
-            if not token:
+        while answer := self._get(action, name, request(**options)):
+            yield from (item.to_map() for item in getattr(answer, key))
+            if token := getattr(answer, "next_token", None):
+                options = {"limit": PAGE, "next_token": token}
+            elif version := getattr(answer, "next_version", None):
+                options = {"limit": PAGE, "start_version": version}
+            else:
                 return
-            options = {"limit": PAGE, ("start_version" if "nextVersion" in answer else "next_token"): token}
 
     def _do(self, action: str, *arguments: Any) -> None:
         """Delete something; it is not an error if it does not exist."""
         self._get(action, *arguments)
 
-    def _get(self, action: str, *arguments: Any) -> dict[str, Any] | None:
+    def _get(self, action: str, *arguments: Any) -> Any:
+        """Return the SDK's model of the response; None if something does not exist."""
         try:
             return self._call(action, *arguments)
         except CloudRefused as error:
@@ -195,7 +197,7 @@ class Cloud:
                 return None
             raise
 
-    def _call(self, action: str, *arguments: Any) -> dict[str, Any]:
+    def _call(self, action: str, *arguments: Any) -> Any:
         method = getattr(self._client, f"{action}_with_options")
         try:
             answer = method(*arguments, {}, self._options)
@@ -204,12 +206,15 @@ class Cloud:
             raise CloudRefused(action, code, error.status_code or 0, error.request_id or "") from None
         except Exception as error:  # the SDK raises classes of three packages
             raise CloudRefused(action, type(error).__name__, 0) from None
-        body = getattr(answer, "body", None)  # the response to a deletion has none
-        return dict(body.to_map()) if body is not None else {}
+        return getattr(answer, "body", None)  # the response to a deletion has none
+
+
+def _as_dict(answer: Any) -> dict[str, Any] | None:
+    return None if answer is None else dict(answer.to_map())
 
 
 def _files(url: str) -> dict[str, bytes]:
-    if not url.startswith(("https://", "http://127.0.0.1:")):
+    if not str(url).startswith(("https://", "http://127.0.0.1:")):
         raise CloudRefused("get_function_code", "address of another scheme", 0)
     try:
         with urlopen(Request(url), timeout=TIMEOUT_MILLISECONDS / 1000) as answer:  # noqa: S310 - checked above

@@ -151,11 +151,7 @@ def _remove_old_layers(stage: Stage, cloud: Cloud) -> None:
     A layer has at most 100 versions (deploy-component.md).
     """
     try:
-        used = {
-            layer["arn"] if isinstance(layer, dict) else layer
-            for function in cloud.functions()
-            for layer in function.get("layers") or ()
-        }
+        used = {layer["arn"] for function in cloud.functions() for layer in function.get("layers", ())}
         for version in cloud.layer_versions(stage.layer)[KEPT_LAYERS:]:
             if version["layerVersionArn"] not in used:
                 cloud.delete_layer_version(stage.layer, int(version["version"]))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy.cloud import Cloud
+    from project.fields import Strict
+    from project.function import FunctionProperties
+    from project.triggers import Trigger
 
 __all__ = ["Difference", "FunctionPlan", "code_files", "differences", "print_differences", "print_table"]
 
@@ -68,16 +71,17 @@ class FunctionPlan:
     """The desired state of a function.
 
     Attributes:
-        resource: Its key in the descriptor.
-        name: Name of the deployed function.
-        properties: Its properties by their API names, without expressions.
+        properties: Its properties in the descriptor.
         code: SHA-256 of each file of its code, by path.
     """
 
-    resource: str
-    name: str
-    properties: Mapping[str, Any]
+    properties: FunctionProperties
     code: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Name of the deployed function."""
+        return self.properties.function_name
 
 
 def code_files(folder: Path) -> dict[str, str]:
@@ -103,26 +107,30 @@ def _of_function(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
     name, wanted = function.name, function.properties
     there = cloud.function(name)
     if there is None:
-        yield Difference(function=name, what="function", change="add", after=wanted.get("description"))
-        for trigger in wanted.get("triggers") or ():
-            yield Difference(function=name, what=f"trigger {trigger['triggerName']}", change="add")
+        yield Difference(function=name, what="function", change="add", after=wanted.description)
+        for trigger in wanted.triggers:
+            yield Difference(function=name, what=f"trigger {trigger.trigger_name}", change="add")
         return
     yield from _of_code(function, cloud)
-    if (before := _layers(there.get("layers"))) != (after := _layers(wanted.get("layers"))):
-        yield _changed(name, "layer", ", ".join(before) or None, ", ".join(after) or None)
-    for key, value in wanted.items():
+    if (before := _layers(there)) != wanted.layers:
+        yield _changed(name, "layer", ", ".join(before) or None, ", ".join(wanted.layers))
+    for key, value in _by_api_names(wanted).items():
         if key not in NOT_COMPARED:
             yield from _of_value(name, key, there.get(key), value)
-    yield from _of_environment(name, there.get("environmentVariables"), wanted.get("environmentVariables"))
+    yield from _of_environment(name, there.get("environmentVariables", {}), wanted.environment_variables)
+    asynchronous = _by_api_names(wanted.async_invoke_config)
+    found = cloud.async_config(name)
     yield from _of_value(
-        name,
-        "asyncInvokeConfig",
-        _only_known(cloud.async_config(name) or {}, wanted.get("asyncInvokeConfig") or {}),
-        wanted.get("asyncInvokeConfig"),
+        name, "asyncInvokeConfig", _only_known(found, asynchronous) if found else None, asynchronous
     )
-    reserved = (wanted.get("concurrencyConfig") or {}).get("reservedConcurrency")
+    reserved = wanted.concurrency_config.reserved_concurrency if wanted.concurrency_config else None
     yield from _of_value(name, "reservedConcurrency", cloud.reserved_concurrency(name), reserved)
-    yield from _of_triggers(name, cloud.triggers(name), wanted.get("triggers") or ())
+    yield from _of_triggers(name, cloud.triggers(name), wanted.triggers)
+
+
+def _by_api_names(model: Strict) -> dict[str, Any]:
+    """Return what the descriptor sets, by the names of the API."""
+    return model.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def _of_code(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
@@ -151,10 +159,9 @@ def _of_value(name: str, what: str, before: Any, after: Any) -> Iterator[Differe
     yield _changed(name, what, _text(before), _text(after))
 
 
-def _of_environment(name: str, there: Any, wanted: Any) -> Iterator[Difference]:
-    before, after = there or {}, {key: str(value) for key, value in (wanted or {}).items()}
+def _of_environment(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:
     for key in sorted(before.keys() | after.keys()):
-        if (before.get(key) or "") == (after.get(key) or ""):
+        if before.get(key, "") == after.get(key, ""):
             continue
         secret = key in SECRET_VARIABLES or any(word in key.upper() for word in SECRET_WORDS)
         difference = _changed(name, f"environmentVariables.{key}", before.get(key), after.get(key))
@@ -166,16 +173,17 @@ def _of_environment(name: str, there: Any, wanted: Any) -> Iterator[Difference]:
 
 
 def _of_triggers(
-    name: str, there: Mapping[str, Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]
+    name: str, there: Mapping[str, Mapping[str, Any]], wanted: Sequence[Trigger]
 ) -> Iterator[Difference]:
-    by_name = {trigger["triggerName"]: trigger for trigger in wanted}
-    for trigger, after in by_name.items():
+    by_name = {trigger.trigger_name: trigger for trigger in wanted}
+    for trigger, described in by_name.items():
         before = there.get(trigger)
         if before is None:
             yield Difference(
-                function=name, what=f"trigger {trigger}", change="add", after=after["triggerType"]
+                function=name, what=f"trigger {trigger}", change="add", after=described.trigger_type
             )
             continue
+        after = _by_api_names(described)
         # The cloud adds keys around the configuration; inside it, null and empty mean not set.
         yield from _of_value(name, f"trigger {trigger}", _only_known(before, after), after)
     for trigger in there.keys() - by_name.keys():
@@ -233,8 +241,8 @@ def _text(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _layers(layers: Any) -> list[str]:
-    return [layer["arn"] if isinstance(layer, dict) else str(layer) for layer in layers or ()]
+def _layers(function: Mapping[str, Any]) -> list[str]:
+    return [layer["arn"] for layer in function.get("layers", ())]
 
 
 def _is_left_out(path: str) -> bool:

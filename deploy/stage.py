@@ -104,13 +104,8 @@ class Stage:
     def plans(self) -> list[FunctionPlan]:
         """Return its functions as the API of the cloud would report them."""
         return [
-            FunctionPlan(
-                resource=resource,
-                name=function.function_name,
-                properties=function.model_dump(mode="json", by_alias=True, exclude_unset=True),
-                code=code_files(self.folder / function.code),
-            )
-            for resource, function in self.functions.items()
+            FunctionPlan(properties=function, code=code_files(self.folder / function.code))
+            for function in self.functions.values()
         ]
 
     def cloud(self) -> Cloud:

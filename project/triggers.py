@@ -312,8 +312,10 @@ class EventSource(Strict):
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of the source, as written; empty for an event bus."""
-        dumped = self.event_source_parameters.model_dump(by_alias=True, exclude_unset=True)
-        return dict(dumped.get(f"source{self.event_source_type}Parameters") or {})
+        source = self._of_the_type
+        if isinstance(source, Pascal):
+            return source.model_dump(by_alias=True, exclude_unset=True)
+        return dict(source) if source else {}
 
     @property
     def instance(self) -> str:
