@@ -319,7 +319,8 @@ class Scripted(BaseHTTPRequestHandler):
         if not step:
             return
         shown = step if isinstance(step, dict) else {"state": step}
-        body = json.dumps({"detail": "not now"} if isinstance(step, int) else SHOWN | shown).encode()
+        refusal = {"Code": "AccessDenied"} if step == 403 else {"detail": "not now"}
+        body = json.dumps(refusal if isinstance(step, int) else SHOWN | shown).encode()
         self.send_response(step if isinstance(step, int) else 200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -397,6 +398,22 @@ def test_pieces_of_workers_that_were_killed_are_shown(campaign: Commands) -> Non
 
     assert "2 of 4 pieces wait for another worker" in campaign.out
     assert "2026-11-11T12:00:20Z" in campaign.out
+
+
+def test_another_service_at_the_address_gets_no_campaign(stack: CampaignStack, campaign: Commands) -> None:
+    file = campaign.file("a.json", document("elsewhere"))
+    audience = campaign.file("users.csv", users(3, "elsewhere"))
+
+    assert campaign("start", file, "--audience", audience, "--url", stack.oss.endpoint) == 1
+    assert "HTTP 404, not from http_push: check address (PUSH_HTTP_URL) and AccessKey" in campaign.err
+    assert in_oss(stack, "elsewhere") is None
+
+
+def test_a_refusal_of_the_platform_is_told_by_its_code(campaign: Commands) -> None:
+    with scripted(403) as url:
+        assert campaign("status", "c", "--url", url) == 1
+
+    assert "HTTP 403 AccessDenied, not from http_push" in campaign.err
 
 
 def test_nobody_at_the_address_is_no_response(campaign: Commands) -> None:

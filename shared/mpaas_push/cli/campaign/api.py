@@ -24,7 +24,7 @@ class CampaignRefused(CampaignError):
     """The HTTP function refused; the text quotes its words.
 
     Attributes:
-        status: Of its response.
+        status: Of its response; 0 if somebody else responded.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -58,8 +58,9 @@ def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -
     except ValueError:
         answer = None
     refusal = CampaignUnavailable if response.status in {429, *range(500, 600)} else CampaignRefused
-    if not isinstance(answer, dict):
-        raise refusal(response.status, f"HTTP {response.status}: not an answer of this function")
+    if not isinstance(answer, dict) or not answer.keys() & {"campaign", "detail"}:
+        told = f"HTTP {response.status} {answer.get('Code', '') if isinstance(answer, dict) else ''}".strip()
+        raise refusal(0, f"{told}, not from http_push: check address (PUSH_HTTP_URL) and AccessKey")
     if response.status >= 400:
         faults = (f"{fault['field']}: {fault['message']}" for fault in answer.get("errors", ()))
         detail = answer.get("detail", "no reason given")
