@@ -404,7 +404,7 @@ def test_another_service_at_the_address_gets_no_campaign(stack: CampaignStack, c
     file = campaign.file("a.json", document("elsewhere"))
     audience = campaign.file("users.csv", users(3, "elsewhere"))
 
-    assert campaign("start", file, "--audience", audience, "--url", stack.oss.endpoint) == 1
+    assert campaign("start", file, "--audience", audience, "--url", stack.sandbox.url) == 1
     assert "HTTP 404, not from http_push: check address (PUSH_HTTP_URL) and AccessKey" in campaign.err
     assert in_oss(stack, "elsewhere") is None
 
