@@ -250,7 +250,7 @@ _STATE: dict[str, Any] = {
             "description": "At its pace, else at its rate; null unless it is running or waiting, and at its"
             " beginning",
         },
-        "problem": {"type": "string", "description": "Why a piece was given up"},
+        "problem": {"type": "string", "description": "Why it is incomplete, or a piece was given up"},
     },
 }
 _COST: dict[str, Any] = {

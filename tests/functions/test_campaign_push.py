@@ -257,9 +257,15 @@ def test_what_is_misconfigured_leaves_the_campaign_incomplete_and_resume_takes_i
     fault = {"kind": "result", "code": "3007", "match": {"taskName": "misconfigured-once"}}
     stack.sandbox.order(**fault, next=16)  # four attempts of Function Compute, four requests each
 
+    records = stack.queue.counts["failed"]
     stack.start(document("keys", message=message))
     stopped = stack.wait("keys", states=("incomplete",))
+    while stopped.get("problem", "").endswith("resume the campaign"):  # the last attempt is under way
+        stopped = stack.show("keys")
     assert fates(stopped) == {}
+    assert stopped["problem"].startswith("mPaaS: 3007 (")
+    while stack.queue.counts["failed"] == records:  # its record goes to the failed queue
+        pass
     stack.request("POST", "/v1/campaigns/keys/resume")
 
     assert fates(stack.wait("keys")) == {"accepted": 40}

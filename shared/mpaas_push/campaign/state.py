@@ -108,6 +108,17 @@ class StoredCampaign:
         return state
 
     @property
+    def problem(self) -> str:
+        """Why it is incomplete, or will be; empty if nothing is wrong."""
+        if problem := self.fields.get("problem"):
+            return problem
+        if self.state != "incomplete":
+            return ""
+        if failed := self.number("failed"):
+            return f"{failed} pieces made no progress and were given up: resume the campaign"
+        return f"nobody has worked on it for {SILENT_SECONDS / 60:.0f} minutes: resume the campaign"
+
+    @property
     def results(self) -> str:
         """Where its results are: bucket and prefix."""
         folder = folder_of(self.fields["id"], self.fields["run"])
@@ -163,7 +174,7 @@ class StoredCampaign:
             "rate": round(self.rate, 1),
             "secondsLeft": self.seconds_left,
         }
-        if problem := self.fields.get("problem"):
+        if problem := self.problem:
             answer["problem"] = problem
         return answer
 

@@ -255,7 +255,14 @@ class CampaignStore:
         return state[0] if answer == "kept" else None
 
     def release(
-        self, campaign_id: str, piece: int, owner: str, *, due: float, has_waited: bool
+        self,
+        campaign_id: str,
+        piece: int,
+        owner: str,
+        *,
+        due: float,
+        has_waited: bool,
+        problem: str = "",
     ) -> int | None:
         """Give a piece back.
 
@@ -265,11 +272,14 @@ class CampaignStore:
             owner: Who has it.
             due: Seconds until its next task is due.
             has_waited: It only waited for its pace or its window, which is no failed attempt.
+            problem: What went wrong; the campaign shows that of an attempt that may have been the last.
 
         Returns:
             The turn that it is in; None if somebody else has it.
         """
-        answer, *turn = self._call("release", campaign_id, piece, owner, round(due * 1000), int(has_waited))
+        answer, *turn = self._call(
+            "release", campaign_id, piece, owner, round(due * 1000), int(has_waited), problem
+        )
         return int(turn[0]) if answer == "released" else None
 
     def fail(self, campaign_id: str, piece: int, owner: str, problem: str) -> None:

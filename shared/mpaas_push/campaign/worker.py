@@ -28,7 +28,7 @@ from mpaas_push.campaign.errors import (
 from mpaas_push.campaign.lease import Lease
 from mpaas_push.campaign.pieces import Piece, lines_of
 from mpaas_push.campaign.results import Results
-from mpaas_push.errors import Misconfigured
+from mpaas_push.errors import Misconfigured, PushError
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED
 from mpaas_push.task import PushTask, absolute_scope
 
@@ -120,12 +120,18 @@ def work_on(
         if error.is_final:
             store.fail(task.campaign, task.piece, owner, str(error))
         else:
-            store.release(task.campaign, task.piece, owner, due=0, has_waited=False)
+            _release(store, task, owner, error)
         raise
-    except Exception:
-        with suppress(StoreUnavailable):
-            store.release(task.campaign, task.piece, owner, due=0, has_waited=False)
+    except Exception as error:
+        _release(store, task, owner, error)
         raise
+
+
+def _release(store: CampaignStore, task: PieceTask, owner: str, error: Exception) -> None:
+    # The text of another error may quote a row.
+    problem = str(error) if isinstance(error, PushError) else type(error).__name__
+    with suppress(StoreUnavailable):
+        store.release(task.campaign, task.piece, owner, due=0, has_waited=False, problem=problem)
 
 
 class _HandOn(Exception):

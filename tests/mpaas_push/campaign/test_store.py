@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from dataclasses import replace
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 PLAIN = {name: DOCUMENT[name] for name in ("campaign", "audience", "message")}
 FIELDS: dict[str, Any] = {
     "id": "double11-2026",
-    "document": "{}",
+    "document": json.dumps(PLAIN),
     "header": "null",
     "size": 1000,
     "pieces": 2,
@@ -88,6 +89,11 @@ def test_a_piece_without_progress_is_given_up_and_resume_takes_it_up(store: Camp
     assert store.take(ID, 0, 1, "a").answer == "failed"
     assert store.get(ID).number("failed") == 1
     assert store.open_pieces(ID) == [(1, 1)]
+    assert store.get(ID).problem == ""  # the other piece goes on
+    for _ in range(4):
+        store.take(ID, 1, 1, "b")
+        store.release(ID, 1, "b", due=0, has_waited=False, problem="OSS is away")
+    assert store.get(ID).problem == "OSS is away"
 
     plan = store.reopen(ID, "running")
 

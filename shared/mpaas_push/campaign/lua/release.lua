@@ -1,7 +1,7 @@
 -- Give a piece back before its task ends, so that the next one finds it free.
 --
 -- ARGV  index of the piece, owner, milliseconds until the next task is due, `1` if it only waited (for its pace or
---       its window), which is no failed attempt
+--       its window), which is no failed attempt, and what went wrong, else empty
 --
 -- Returns `lost` if somebody else has the piece, else `released` with its turn: the next task has a later one.
 
@@ -12,6 +12,7 @@ if ARGV[4] == '1' and piece.attempts > 0 then
     piece.attempts = piece.attempts - 1
     if piece.attempts < 4 then set_status(ARGV[1], piece, 'open') end
 end
+if piece.status == 'failed' and ARGV[5] ~= '' then redis.call('HSET', key, 'problem', ARGV[5]) end
 write_piece(ARGV[1], piece)
 expect_sign_of_life(now + tonumber(ARGV[3]))
 return {'released', tostring(piece.turn)}
