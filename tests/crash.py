@@ -37,6 +37,7 @@ from mpaas_local.mpaas import AccessKey, Sandbox
 from project.descriptor import read_functions
 from project.triggers import EventBridge
 from tests.descriptors import PROJECT
+from tests.fork_server import start_forked
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import opened
 from tests.redis_server import RedisServer
@@ -246,7 +247,7 @@ def _host(plan: Plan, sandbox: Sandbox, mns: MnsServer, ledger: RedisServer, aga
         if '"sent again after an unknown outcome"' in line:
             again.update(json.loads(line)["message_ids"])
 
-    return FunctionHost(function, account=Account(credentials=ROLE), on_log=on_log)
+    return FunctionHost(function, account=Account(credentials=ROLE), on_log=on_log, start=start_forked)
 
 
 def consumer_of(

@@ -43,6 +43,7 @@ from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_push import PushMessage
 from mpaas_push.targets import addressed
 from tests import crash
+from tests.fork_server import start_forked
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import APP, opened
 from tests.mns_answers import taking
@@ -279,7 +280,9 @@ class _Stages:
             },
             timeout=self._plan.timeout,
         )
-        host = started.enter_context(FunctionHost(function, account=Account(credentials=ROLE)))
+        host = started.enter_context(
+            FunctionHost(function, account=Account(credentials=ROLE), start=start_forked)
+        )
         self.hosts.append(host)
         return host
 

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 from mpaas_local.account import Account, Credentials
 from mpaas_local.fc.call import Log, Result, new_request_id
 from mpaas_local.fc.errors import HostClosed, Throttled
-from mpaas_local.fc.instance import Instance
+from mpaas_local.fc.instance import Instance, start_process
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mpaas_local.fc.call import CallSink, LogSink
     from mpaas_local.fc.function import Function
-    from mpaas_local.fc.instance import RuntimeReply
+    from mpaas_local.fc.instance import ProcessStart, RuntimeReply
 
 __all__ = ["FunctionHost"]
 
@@ -44,6 +44,7 @@ class FunctionHost:
         on_call: Receives the finished calls.
         python: Interpreter of the instances; the function sees its installed packages.
         grace_seconds: Time between SIGTERM, after a timeout, and SIGKILL.
+        start: Starts the processes.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class FunctionHost:
         on_call: CallSink | None = None,
         python: str = sys.executable,
         grace_seconds: float = 1.0,
+        start: ProcessStart = start_process,
     ) -> None:
         self.function = function
         self.account = account or Account()
@@ -66,6 +68,7 @@ class FunctionHost:
         self._on_call = on_call or _discard_call
         self._python = python
         self._grace_seconds = grace_seconds
+        self._start = start
         self._changed = threading.Condition()
         self._live: set[Instance] = set()
         self._serving: dict[str, Instance] = {}
@@ -203,7 +206,7 @@ class FunctionHost:
                     dead.append(instance)
                 if len(self._live) >= self.limit:
                     raise Throttled(self.function.name, self.limit)
-                instance = Instance(self.function, self.account, self._python)
+                instance = Instance(self.function, self.account, self._python, self._start)
                 self._live.add(instance)
                 return instance, True
         finally:

@@ -11,18 +11,21 @@ import socket
 import struct
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mpaas_local.fc.function import environment_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mpaas_local.account import Account
     from mpaas_local.fc.call import Log
     from mpaas_local.fc.function import Function
 
-__all__ = ["Instance", "RuntimeReply"]
+__all__ = ["Instance", "Process", "ProcessStart", "RuntimeReply", "start_process"]
 
 _LENGTHS = struct.Struct("!II")
 _RUNTIME = Path(__file__).resolve().parent / "runtime.py"
@@ -42,10 +45,62 @@ class RuntimeReply:
     """Why the instance has ended; empty if it has not."""
 
 
+class Process(Protocol):
+    """What an instance needs of its process."""
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also that of its group."""
+
+    def poll(self) -> int | None:
+        """Return None while it runs."""
+
+    def wait(self) -> int | None:
+        """Wait until it has ended."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+
+
+ProcessStart = Callable[["Sequence[str]", Path, "Mapping[str, str]", int, "Sequence[int]"], Process]
+"""What starts a process, like `start_process`."""
+
+
+def start_process(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    output: int,
+    inherited: Sequence[int],
+) -> Process:
+    """Start a process.
+
+    A new session: Ctrl-C in the terminal reaches only the host, and killing the group also kills what the
+    function started.
+
+    Args:
+        command: The program and its arguments.
+        folder: Its working directory.
+        environment: All its variables.
+        output: Descriptor that becomes stdout and stderr.
+        inherited: Other descriptors that it keeps.
+    """
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=inherited,
+        start_new_session=True,
+    )
+
+
 class Instance:
     """One process with the runtime. Not thread-safe, except `kill`, `cancel` and `alive`."""
 
-    def __init__(self, function: Function, account: Account, python: str) -> None:
+    def __init__(self, function: Function, account: Account, python: str, start: ProcessStart) -> None:
         self.memory_mb = 0.0
         self.request_id = ""
         self.idle_since = 0.0
@@ -56,18 +111,10 @@ class Instance:
         logs, their_stdout = os.pipe()
         their_lifeline, self._lifeline = os.pipe()
         try:
-            # A new session: Ctrl-C in the terminal reaches only the host, and killing the group also kills
-            # what the function started.
-            self._process = subprocess.Popen(
-                [python, "-u", "-s", str(_RUNTIME), str(theirs.fileno()), str(their_lifeline)],
-                cwd=function.folder,
-                env=environment_of(function, account),
-                stdin=subprocess.DEVNULL,
-                stdout=their_stdout,
-                stderr=their_stdout,
-                pass_fds=(theirs.fileno(), their_lifeline),
-                start_new_session=True,
-            )
+            command = [python, "-u", "-s", str(_RUNTIME), str(theirs.fileno()), str(their_lifeline)]
+            environment = environment_of(function, account)
+            inherited = (theirs.fileno(), their_lifeline)
+            self._process = start(command, function.folder, environment, their_stdout, inherited)
         except BaseException:
             self._channel.close()
             os.close(logs)

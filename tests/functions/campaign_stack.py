@@ -26,9 +26,12 @@ from mpaas_local.server import Server
 from mpaas_push.campaign.objects import OssObjects
 from mpaas_push.credentials import Credentials
 from mpaas_push.settings import Settings
+from tests.fork_server import start_forked
 from tests.functions.http_stack import ROLE, Answer, assert_described
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Self
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +96,7 @@ class CampaignStack:
                 )
                 account = Account(credentials=ROLE)
                 return opened.enter_context(
-                    FunctionHost(function, account=account, limit=limit, on_log=self._log)
+                    FunctionHost(function, account=account, limit=limit, on_log=self._log, start=start_forked)
                 )
 
             self.http_host = host("http_push", 60, 4)
@@ -151,10 +154,16 @@ class CampaignStack:
         self, campaign: str = "double11", *, states: tuple[str, ...] = ("done",), seconds: float = 60
     ) -> Any:
         """Wait until a campaign has one of some states."""
+        return self.wait_until(lambda shown: shown["state"] in states, campaign, seconds=seconds)
+
+    def wait_until(
+        self, condition: Callable[[Any], bool], campaign: str = "double11", *, seconds: float = 60
+    ) -> Any:
+        """Wait until a condition holds for what a campaign shows; return that."""
         deadline = time.monotonic() + seconds
-        while (shown := self.show(campaign))["state"] not in states:
+        while not condition(shown := self.show(campaign)):
             assert time.monotonic() < deadline, (shown, self.lines[-20:])
-            time.sleep(0.1)
+            time.sleep(0.05)
         return shown
 
     def reached(self) -> Counter[str]:

@@ -21,6 +21,7 @@ from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.http_trigger import create_gateway
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_local.server import Server
+from tests.fork_server import start_forked
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -129,7 +130,13 @@ class HttpStack:
                     self.lines.append(line)
 
             self.host = opened.enter_context(
-                FunctionHost(function, account=Account(credentials=self.role), limit=4, on_log=on_log)
+                FunctionHost(
+                    function,
+                    account=Account(credentials=self.role),
+                    limit=4,
+                    on_log=on_log,
+                    start=start_forked,
+                )
             )
             gateway = create_gateway(self.host, access_keys=keys if self.verify_signatures else None)
             self.url = opened.enter_context(Server(gateway)).url

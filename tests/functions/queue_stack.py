@@ -14,6 +14,7 @@ from mpaas_local.fc.host import FunctionHost
 from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey, Sandbox
 from tests.descriptors import PROJECT
+from tests.fork_server import start_forked
 from tests.functions.http_stack import ROLE, message
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class QueueStack:
                     function,
                     account=Account(credentials=ROLE),
                     on_log=lambda _, __, line: self.lines.append(line),
+                    start=start_forked,
                 )
             )
             self._started = started.pop_all()

@@ -68,6 +68,10 @@ def test_every_row_of_an_audience_is_reached_once(stack: CampaignStack) -> None:
     assert set(reached.values()) == {1}
 
 
+def has_rows(shown: Any) -> bool:
+    return bool(shown["counts"]["rows"])
+
+
 def reached(stack: CampaignStack, prefix: str) -> dict[str, int]:
     return {target: times for target, times in stack.reached().items() if target.startswith(prefix)}
 
@@ -192,8 +196,7 @@ def test_a_dry_run_names_the_cost(stack: CampaignStack) -> None:
 def test_a_campaign_is_paused_resumed_at_another_pace_and_accounted_for(stack: CampaignStack) -> None:
     stack.put("audiences/paused.csv", users(12000, "paused"))
     stack.start(document("paused", pace=500))
-    while not stack.show("paused")["counts"]["rows"]:
-        pass
+    stack.wait_until(has_rows, "paused")
 
     assert stack.request("POST", "/v1/campaigns/paused/pause").json["state"] == "paused"
     wait_until_still(stack, "paused")
@@ -218,13 +221,11 @@ def wait_until_still(stack: CampaignStack, campaign: str) -> None:
 def test_what_is_cancelled_is_counted_as_cancelled(stack: CampaignStack) -> None:
     stack.put("audiences/stopped.csv", users(12000, "stopped"))
     stack.start(document("stopped", pace=200))
-    while not stack.show("stopped")["counts"]["rows"]:
-        pass
+    stack.wait_until(has_rows, "stopped")
 
     assert stack.request("POST", "/v1/campaigns/stopped/cancel").status == 200
-    done = stack.wait("stopped", states=("cancelled",))
-    while done["bytesDone"] < done["bytes"]:
-        done = stack.show("stopped")
+    stack.wait("stopped", states=("cancelled",))
+    done = stack.wait_until(lambda shown: shown["bytesDone"] == shown["bytes"], "stopped")
 
     counted = fates(done)
     assert counted.keys() == {"accepted", "cancelled"}
@@ -236,8 +237,7 @@ def test_what_is_cancelled_is_counted_as_cancelled(stack: CampaignStack) -> None
 def test_a_file_that_changes_under_a_campaign_stops_it_with_words(stack: CampaignStack) -> None:
     stack.put("audiences/moved.csv", users(12000, "moved"))
     stack.start(document("moved", pace=200))
-    while not stack.show("moved")["counts"]["rows"]:
-        pass
+    stack.wait_until(has_rows, "moved")
     stack.request("POST", "/v1/campaigns/moved/pause")
     wait_until_still(stack, "moved")
     stack.put("audiences/moved.csv", users(12001, "moved"))
@@ -301,8 +301,7 @@ def test_outside_its_window_a_campaign_waits_and_costs_nothing(stack: CampaignSt
     window = {"from": f"{(hour + 2) % 24:02}:00", "to": f"{(hour + 3) % 24:02}:00"}
 
     stack.start(document("night", window=window))
-    while stack.queue.counts["calls"] == 0 or stack.show("night")["state"] != "waiting":
-        pass
+    stack.wait_until(lambda shown: stack.queue.counts["calls"] > 0 and shown["state"] == "waiting", "night")
 
     assert stack.queue.settle(30)
     assert reached(stack, "night") == {}

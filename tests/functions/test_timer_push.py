@@ -16,6 +16,7 @@ from mpaas_local.mpaas import AccessKey, Sandbox
 from project.descriptor import read_functions
 from project.triggers import Timer
 from tests.descriptors import PROJECT
+from tests.fork_server import start_forked
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import QueueStack, to
 
@@ -64,7 +65,9 @@ def running() -> Iterator[TimerStack]:
             },
         )
         account = Account(credentials=ROLE)
-        with FunctionHost(function, account=account, on_log=lambda _, __, line: lines.append(line)) as host:
+        with FunctionHost(
+            function, account=account, on_log=lambda _, __, line: lines.append(line), start=start_forked
+        ) as host:
             yield TimerStack(host, sandbox, lines)
 
 

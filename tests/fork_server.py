@@ -1,0 +1,180 @@
+"""Instances that start at once: a process that has imported what the functions import forks, and each fork is one.
+
+For tests of what functions do. What an instance imports by itself, and how its process starts and ends, is tested
+without it, in `test_layer`, `test_stack` and `test_host`.
+"""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from types import ModuleType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mpaas_local.fc.instance import Process
+
+__all__ = ["start_forked"]
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNTIME = ROOT / "mpaas_local" / "fc" / "runtime.py"
+
+
+def start_forked(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    output: int,
+    inherited: Sequence[int],
+) -> Process:
+    """Start the runtime as `mpaas_local.fc.instance.start_process` does; with it where there are no handles of processes."""
+    from mpaas_local.fc.instance import start_process
+
+    if not hasattr(os, "pidfd_open") or command[0] != sys.executable:
+        return start_process(command, folder, environment, output, inherited)
+    return _server().fork(folder, environment, output, inherited)
+
+
+class Forked:
+    """A process that is not a child of this one."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._handle = os.pidfd_open(
+            pid
+        )  # until the server ends, it is a zombie: nobody else gets its number
+        self._ended = False
+
+    def poll(self) -> int | None:
+        return self._wait(0)
+
+    def wait(self) -> int | None:
+        return self._wait(None)
+
+    def terminate(self) -> None:
+        signal.pidfd_send_signal(self._handle, signal.SIGTERM)
+
+    def _wait(self, milliseconds: int | None) -> int | None:
+        if not self._ended:
+            poll = select.poll()
+            poll.register(self._handle, select.POLLIN)
+            if not poll.poll(milliseconds):
+                return None
+            self._ended = True
+            os.close(self._handle)
+        return 0
+
+
+class ForkServer:
+    """The process that forks, seen from the tests."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-u", "-s", __file__, str(theirs.fileno())],
+                env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TZ": "UTC"},
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        atexit.register(self.close)
+
+    def fork(
+        self, folder: Path, environment: Mapping[str, str], output: int, inherited: Sequence[int]
+    ) -> Forked:
+        request = json.dumps([str(folder), dict(environment)]).encode()
+        with self._lock:
+            socket.send_fds(self._control, [request], [output, *inherited])
+            return Forked(int(self._control.recv(100)))
+
+    def close(self) -> None:
+        self._control.close()
+        self._process.wait()
+
+
+_server = cache(ForkServer)
+
+
+# --- In the process that forks
+
+
+def serve(control: socket.socket) -> None:
+    """Fork for each request, until there are no more."""
+    import_what_functions_import()
+    runtime = compile(RUNTIME.read_bytes(), RUNTIME, "exec")
+    gc.collect()
+    gc.freeze()  # no fork touches, and so copies, what they all share
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 3)
+        if not request:
+            return
+        pid = os.fork()
+        if pid == 0:
+            control.close()
+            become_instance(runtime, *json.loads(request), *descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        control.send(b"%d" % pid)
+
+
+def import_what_functions_import() -> None:
+    """Import what modules of functions import at their top; not those modules themselves."""
+    for path in sorted((ROOT / "functions").glob("*/*.py")):
+        for node in ast.parse(path.read_bytes()).body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mpaas_push"):
+                importlib.import_module(node.module or "")
+    for node in ast.parse(RUNTIME.read_bytes()).body:
+        for name in node.names if isinstance(node, ast.Import) else ():
+            importlib.import_module(name.name)
+
+
+def become_instance(
+    runtime: object, folder: str, environment: dict[str, str], output: int, channel: int, lifeline: int
+) -> NoReturn:
+    """Be what a new process with the runtime would be."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    for descriptor in (nothing, output):
+        os.close(descriptor)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    sys.argv[:] = [str(RUNTIME), str(channel), str(lifeline)]
+    sys.path[0] = str(RUNTIME.parent)
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    main.__file__ = str(RUNTIME)
+    code: object = 1
+    try:
+        exec(runtime, main.__dict__)  # type: ignore[arg-type]
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code or 0
+    finally:
+        if error := sys.exc_info()[1]:
+            traceback.print_exception(error)
+        sys.stdout.flush()
+        os._exit(code if isinstance(code, int) else 1)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
