@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -21,6 +20,7 @@ from benchmarks.measure import measured
 from benchmarks.quota import CPUS, limited_group
 from benchmarks.report import Table, verdict
 from benchmarks.server import serving
+from deploy.code import copy_code
 from deploy.layer import RUNTIMES, build, compile_modules, install_dependencies, interpreter
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def _rows(found: Mapping[str, Times], share: str) -> Iterator[list[str]]:
 def _starters(folder: Path) -> Iterator[tuple[str, Callable[[Path | None], dict[str, Start]]]]:
     """Lay out what an instance has, and give the runtime and what makes the starters of all candidates.
 
-    The layer is the built one, with its bytecode; functions come as sources, as `s` uploads them. Nothing
-    may be written, as in an instance. The sample has its dependencies compiled as well.
+    The layer is the built one, with its bytecode, and so are the functions, as they are uploaded. Nothing may
+    be written, as in an instance. The sample has its dependencies compiled as well.
 
     Raises:
         RuntimeError: no interpreter of a runtime is on this machine.
@@ -88,7 +88,7 @@ def _starters(folder: Path) -> Iterator[tuple[str, Callable[[Path | None], dict[
         package.extractall(folder / "opt")
     install_dependencies(runtime, folder / "sample")
     compile_modules(python, folder / "sample")
-    shutil.copytree(ROOT / "functions", folder / "functions", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_code(ROOT, [f"functions/{name}" for name in TARGETS], folder, runtime)
     for name, event in _events().items():
         (folder / f"{name}.json").write_bytes(event)
     with serving() as port:

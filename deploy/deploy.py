@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from deploy.archive import crc64
 from deploy.cloud import CloudRefused
+from deploy.code import to_upload
 from deploy.layer import build
 from deploy.plan import differences, print_differences
 from deploy.releases import Release, commit_of, record_release
@@ -59,7 +60,9 @@ def deploy(
     if layer is None:
         layer = _publish_layer(stage, package or build(stage.runtime), cloud, serverless)
     stage = stage.with_layer(stage.layer_arn(layer))
-    code = serverless.deploy(stage.env)
+    folders = [function.code for function in stage.functions.values()]
+    with to_upload(stage.descriptor, folders, stage.runtime) as copy:
+        code = stage.serverless(copy).deploy(stage.env)
     plans = stage.plans()
     left = list(differences(plans, cloud))
     if left and not any(difference.what == "function" for difference in left):

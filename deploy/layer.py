@@ -170,15 +170,23 @@ def interpreter(runtime: str) -> str | None:
     return None
 
 
-def compile_modules(python: str, site: Path) -> None:
+def compile_modules(python: str, site: Path, inside: str = "/opt/python", *, checked: bool = False) -> None:
     """Compile every module below a folder into the `__pycache__` beside it.
 
     The bytes depend on the sources and the interpreter alone: no times, no paths of this machine, and, by the
-    seed, no order of sets. `unchecked-hash` lets Python take them without a look at the sources.
+    seed, no order of sets.
+
+    Args:
+        python: The interpreter.
+        site: The folder.
+        inside: Where an instance has it.
+        checked: Python compares the hash of a source before it takes the bytecode; otherwise it takes it
+            without a look at the source.
     """
-    command = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    mode = "checked-hash" if checked else "unchecked-hash"
+    command = [python, "-m", "compileall", "-q", "--invalidation-mode", mode]
     done = subprocess.run(
-        [*command, "-s", str(site), "-p", "/opt/python", str(site)],
+        [*command, "-s", str(site), "-p", inside, str(site)],
         check=False,
         capture_output=True,
         text=True,

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from deploy.archive import pack
+from deploy.code import copy_code
 from deploy.layer import ROOT, BuildFailed, build, runtime_of
 from project.descriptor import DescriptorError, read_functions
 
@@ -45,9 +46,11 @@ def package(
         made = Path(temporary, "package")
         made.mkdir()
         build(runtime, Path(temporary), offline=offline).rename(made / "layer.zip")
-        for function in functions.values():
-            code = descriptor.parent / function.code
-            pack(code, made / f"{code.name}.zip")
+        folders = [function.code for function in functions.values()]
+        copy_code(descriptor.parent, folders, Path(temporary, "code"), runtime)
+        for each in folders:
+            code = Path(temporary, "code", each)
+            pack(code, made / f"{code.name}.zip", bytecode=True)
         there = folder / _version(made)
         shutil.rmtree(there, ignore_errors=True)
         shutil.copytree(made, there)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
+
+from deploy.code import NOT_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +40,6 @@ NOT_COMPARED = frozenset(
 """Properties that are compared separately, or that identify the function."""
 UNWRAPPED = 240
 """Width of a table that is not printed to a terminal, in characters."""
-NOT_CODE = ("__pycache__", ".pyc", ".DS_Store")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +248,7 @@ def _layers(function: Mapping[str, Any]) -> list[str]:
 
 
 def _is_left_out(path: str) -> bool:
-    return any(part in NOT_CODE or part.endswith(".pyc") for part in path.split("/"))
+    return any(fnmatchcase(part, pattern) for part in path.split("/") for pattern in NOT_CODE)
 
 
 def print_table(table: Table) -> None:

@@ -153,9 +153,9 @@ class Stage:
         mns.mns_client.http.conn.timeout = mns.mns_client.http.conn.connection_timeout = TIMEOUT_SECONDS
         return mns
 
-    def serverless(self) -> Serverless:
-        """Return the command `s` for it."""
-        return Serverless(self.descriptor, self.env)
+    def serverless(self, descriptor: Path | None = None) -> Serverless:
+        """Return the command `s` for it, or for a copy of its descriptor."""
+        return Serverless(descriptor or self.descriptor, self.env)
 
     def lacking(self, names: Collection[str] = tuple(NEEDED)) -> list[str]:
         """Return the settings that are missing or invalid, each with what to set."""

@@ -1,0 +1,96 @@
+"""The code of functions as it is uploaded."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.code import copy_code, to_upload
+from deploy.layer import interpreter
+from tests.descriptors import PROJECT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.deploy.conftest import Project
+    from tests.deploy.control_plane import ControlPlane
+
+RUNTIME = "python3.10"
+FOLDERS = ["./functions/http_push", "./functions/timer_push"]
+
+
+@pytest.fixture
+def python() -> str:
+    found = interpreter(RUNTIME)
+    if found is None:
+        pytest.skip(f"{RUNTIME} is not on this machine")
+    return found
+
+
+@pytest.fixture
+def compiled(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    request.getfixturevalue("python")
+    copy_code(PROJECT, FOLDERS, tmp_path, RUNTIME)
+    return tmp_path / "functions"
+
+
+def test_every_module_has_bytecode_beside_it_and_always_the_same(compiled: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    copy_code(PROJECT, FOLDERS, again, RUNTIME)
+
+    for source in compiled.rglob("*.py"):
+        bytecode = source.parent / "__pycache__" / f"{source.stem}.cpython-310.pyc"
+        assert bytecode.read_bytes() == (again / bytecode.relative_to(tmp_path)).read_bytes()
+
+
+def test_a_file_that_is_edited_in_the_cloud_runs_as_edited(compiled: Path, python: str) -> None:
+    """Bytecode that is not checked would go on running what the file was."""
+    folder = compiled / "timer_push"
+    (folder / "index.py").write_text("print('edited')\n")
+    done = subprocess.run(
+        [python, "-c", "import index"], cwd=folder, check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout == "edited\n"
+
+
+def test_without_an_interpreter_of_the_runtime_the_sources_are_uploaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.code.interpreter", lambda _: None)
+    copy_code(PROJECT, FOLDERS, tmp_path, RUNTIME)
+
+    assert (tmp_path / "functions" / "http_push" / "index.py").is_file()
+    assert not list(tmp_path.rglob("*.pyc"))
+
+
+@pytest.mark.usefixtures("python")
+def test_the_working_tree_stays_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "functions" / "f"
+    folder.mkdir(parents=True)
+    (folder / "index.py").write_text("")
+    (tmp_path / "s.yaml").write_text("")
+    (tmp_path / "s.staging.yaml").write_text("extend: s.yaml")
+
+    with to_upload(tmp_path / "s.staging.yaml", ["./functions/f"], RUNTIME) as copy:
+        assert copy.read_text() == "extend: s.yaml"
+        assert copy.with_name("s.yaml").is_file()
+        assert list((copy.parent / "functions" / "f").rglob("*.pyc"))
+
+    assert not list(tmp_path.rglob("*.pyc"))
+
+
+def test_a_deployment_uploads_bytecode_and_changes_nothing_the_next_time(
+    project: Project, cloud: ControlPlane, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.code.interpreter", lambda _: python)
+    project.commit_and_deploy()
+
+    with zipfile.ZipFile(io.BytesIO(cloud.code["mpaas-http-push-dev"])) as uploaded:
+        assert {"index.py", "__pycache__/index.cpython-310.pyc"} <= set(uploaded.namelist())
+    code, planned = project.run("plan")
+    assert (code, "nothing would change" in planned) == (0, True), planned
