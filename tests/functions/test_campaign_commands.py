@@ -319,7 +319,11 @@ class Scripted(BaseHTTPRequestHandler):
         if not step:
             return
         shown = step if isinstance(step, dict) else {"state": step}
-        refusal = {"Code": "AccessDenied"} if step == 403 else {"detail": "not now"}
+        refusal = (
+            {"Code": "AccessDenied"}
+            if step == 403
+            else {"type": "urn:mpaas-push:problem:unavailable", "detail": "not now"}
+        )
         body = json.dumps(refusal if isinstance(step, int) else SHOWN | shown).encode()
         self.send_response(step if isinstance(step, int) else 200)
         self.send_header("content-length", str(len(body)))

@@ -24,11 +24,11 @@ class CampaignRefused(CampaignError):
     """The HTTP function refused; the text quotes its words.
 
     Attributes:
-        status: Of its response; 0 if somebody else responded.
+        kind: Of the problem, such as `unknown-campaign`; empty if somebody else responded.
     """
 
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
+    def __init__(self, message: str, kind: str = "") -> None:
+        self.kind = kind
         super().__init__(message)
 
 
@@ -57,14 +57,16 @@ def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -
         answer = json.loads(response.body)
     except ValueError:
         answer = None
+    if not isinstance(answer, dict):
+        answer = {}
     refusal = CampaignUnavailable if response.status in {429, *range(500, 600)} else CampaignRefused
-    if not isinstance(answer, dict) or not answer.keys() & {"campaign", "detail"}:
-        told = f"HTTP {response.status} {answer.get('Code', '') if isinstance(answer, dict) else ''}".strip()
-        raise refusal(0, f"{told}, not from http_push: check address (PUSH_HTTP_URL) and AccessKey")
-    if response.status >= 400:
+    _, is_problem, kind = str(answer.get("type", "")).partition("urn:mpaas-push:problem:")
+    if is_problem:
         faults = (f"{fault['field']}: {fault['message']}" for fault in answer.get("errors", ()))
-        detail = answer.get("detail", "no reason given")
-        raise refusal(response.status, _lines(f"HTTP {response.status}: {detail}", faults))
+        raise refusal(_lines(f"HTTP {response.status}: {answer['detail']}", faults), kind)
+    if response.status >= 400 or "campaign" not in answer:
+        told = f"HTTP {response.status} {answer.get('Code', '')}".rstrip()
+        raise refusal(f"{told}, not from http_push: check address (PUSH_HTTP_URL) and AccessKey")
     return answer
 
 

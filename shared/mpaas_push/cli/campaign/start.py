@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["start"]
 
-NOT_FOUND = 404
-
 
 @command
 def start(options: argparse.Namespace) -> int:
@@ -64,7 +62,7 @@ def _find(options: argparse.Namespace, campaign: Campaign) -> dict[str, Any] | N
     try:
         known = ask(options, "GET", f"/{campaign.campaign}")
     except CampaignRefused as error:
-        if error.status == NOT_FOUND:
+        if error.kind == "unknown-campaign":
             return None
         raise
     ours, theirs = campaign.as_json(), known["document"]
