@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 from typing import TYPE_CHECKING
 
 from mpaas_push.errors import InvalidMessage
@@ -113,7 +112,7 @@ class PushClient:
         """
         invocation = invocation or Invocation.of()
         if scope is None or isinstance(scope, str):
-            shared = scope or uuid.uuid4().hex
+            shared = scope or os.urandom(16).hex()
             planned = [plan(message, self.settings, shared, index) for index, message in enumerate(messages)]
         else:
             planned = [

@@ -60,9 +60,11 @@ class Transport:
         if self._process != os.getpid():
             self._process = os.getpid()
             self.close()
-        with suppress(IndexError):
+        try:
             while _is_stale(self._idle[0][1]):
                 self._idle.popleft()[0].close()
+        except IndexError:  # none is left
+            pass
 
     def exchange(self, request: SignedRequest, time_left: float) -> Verdict:
         """Send a request and judge the response.
@@ -116,12 +118,14 @@ class Transport:
 
     def _connected(self, timeout: float) -> socket.socket:
         """Return the most recently used open connection, or a new one."""
-        with suppress(IndexError):
-            while True:
+        while self._idle:
+            try:
                 connection, used = self._idle.pop()
-                if not _is_stale(used) and not is_dropped(connection):
-                    return connection
-                connection.close()
+            except IndexError:  # another thread was faster
+                break
+            if not _is_stale(used) and not is_dropped(connection):
+                return connection
+            connection.close()
         return connect(self._host, self._port, self._tls, time.monotonic() + timeout)
 
     def _written(self, request: SignedRequest) -> bytes:

@@ -148,8 +148,10 @@ def _text_advice(message: MessageFields, channel: Channel) -> Iterator[Advice]:
         ("title", message.title, channel.title),
         ("content", message.content, channel.content),
     ):
+        if limit is None or len(text) * channel.wide <= limit:
+            continue
         length = text_length(text, channel.wide)
-        if limit is not None and length > limit:
+        if length > limit:
             yield Advice(
                 rule=f"channel-{field}-length",
                 field=field,
