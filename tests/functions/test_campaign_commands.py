@@ -15,7 +15,7 @@ from mpaas_push.__main__ import main
 from mpaas_push.campaign import objects
 from mpaas_push.campaign.model import Campaign
 from mpaas_push.campaign.objects import OssObjects
-from mpaas_push.cli.campaign import steering
+from mpaas_push.cli.campaign import progress, steering
 from tests.functions.campaign_stack import BUCKET, CampaignStack, document
 from tests.functions.http_stack import ROLE
 
@@ -352,6 +352,16 @@ def test_a_campaign_is_followed_through_failures_of_the_function(campaign: Comma
         assert campaign("status", "c", "--follow", "--url", url) == 0
 
     assert campaign.out.startswith("c: done\n")
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(
+    campaign: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds, lines in ((0.0, ["c running, 1 rows, 3 s left: 50%", "c done, 1 rows: 50%"]), (3600.0, [])):
+        monkeypatch.setattr(progress, "LINE_SECONDS", seconds)
+        with scripted("running", "running", "done") as url:
+            assert campaign("status", "c", "--follow", "--url", url) == 0
+        assert campaign.err.splitlines() == lines
 
 
 def test_following_ends_with_words_when_the_function_stays_away(

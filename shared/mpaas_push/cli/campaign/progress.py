@@ -1,7 +1,9 @@
-"""A progress bar on a terminal; elsewhere nothing is shown."""
+"""How far a command is: a bar on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
+import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,9 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Update", "progress_bar"]
 
+LINE_SECONDS = 30.0
+"""Between two lines where there is no terminal, such as in the log of a job."""
+
 
 class Update(Protocol):
-    """Moves the bar."""
+    """Shows progress."""
 
     def __call__(self, done: int, title: str | None = None, /) -> None:
         """Show how much is done, and another title if one is given."""
@@ -20,21 +25,35 @@ class Update(Protocol):
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Update]:
-    """Show a bar on standard error while the block runs.
+    """Show progress on standard error while the block runs.
 
     Args:
         title: Stands before the bar.
         total: What is to be done, in any unit.
     """
+    if not sys.stderr.isatty():
+        yield _lines(title, total)
+        return
     from rich.console import Console  # only operators have it
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=total)
 
         def update(done: int, title: str | None = None, /) -> None:
             progress.update(task, completed=done, description=title)
 
         yield update
+
+
+def _lines(first_title: str, total: int) -> Update:
+    shown_at = time.monotonic()
+
+    def update(done: int, title: str | None = None, /) -> None:
+        nonlocal shown_at
+        if time.monotonic() - shown_at >= LINE_SECONDS:
+            shown_at = time.monotonic()
+            print(f"{title or first_title}: {100 * done // max(total, 1)}%", file=sys.stderr)
+
+    return update
