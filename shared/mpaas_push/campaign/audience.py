@@ -6,13 +6,14 @@ A row stands on one line: a quoted line end in a CSV would be cut by a piece's b
 from __future__ import annotations
 
 import csv
-import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault
+from mpaas_push.json_text import UnreadableJson, read_json, written_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,8 +137,8 @@ def header_of(campaign: Campaign, beginning: bytes) -> tuple[list[str] | None, l
     if isinstance(columns, str):
         return None, [Fault("audience", columns)]
     header = columns if kind == "csv" else None
-    if kind == "csv" and (repeated := sorted({name for name in columns if columns.count(name) > 1})):
-        return header, [Fault("audience", f"the header names {', '.join(repeated)} more than once")]
+    if kind == "csv" and (repeated := [name for name, count in Counter(columns).items() if count > 1]):
+        return header, [Fault("audience", f"the header names {_listed(repeated)} more than once")]
     faults = [_missing(name, columns, campaign) for name in sorted(campaign.columns - set(columns))]
     is_whole_file = len(beginning) < HEADER_BYTES
     if not faults and kind == "csv" and is_whole_file and not beginning.partition(b"\n")[2].strip():
@@ -170,8 +171,17 @@ def _missing(column: str, columns: Sequence[str], campaign: Campaign) -> Fault:
         path = "texts.by"
     else:
         path = "message"
-    there = ", ".join(columns[:20]) or "none, as a file of plain ids"
+    there = _listed(columns) or "none, as a file of plain ids"
     return Fault(path, f"the audience has no column `{column}`; it has {there}")
+
+
+def _listed(columns: Sequence[str]) -> str:
+    """Return the first columns for an error, each shortened: a header may have 64 KB."""
+    more = [f"{len(columns) - _MOST_SHOWN} more"] if len(columns) > _MOST_SHOWN else []
+    return ", ".join([name[:_LONGEST_SHOWN] for name in columns[:_MOST_SHOWN]] + more)
+
+
+_MOST_SHOWN, _LONGEST_SHOWN = 20, 60
 
 
 def _csv_fields(text: str, delimiter: str) -> list[str] | str:
@@ -182,23 +192,42 @@ def _csv_fields(text: str, delimiter: str) -> list[str] | str:
     except csv.Error:
         return "has a quote that does not close on its line"
     # `csv` would take the rest of a field with a line end in it for a row of its own.
-    if not _quoted_row(delimiter).fullmatch(text):
+    if not _is_row(text, delimiter):
         return "has a quote in the middle of a field: a field with quotes is quoted, and ends on its line"
     return fields
 
 
+def _is_row(text: str, delimiter: str) -> bool:
+    """Return whether a text is fields, each with or without quotes, and delimiters between them."""
+    at = 0
+    while True:
+        is_quoted = text.startswith('"', at)
+        found = (_QUOTED if is_quoted else _plain(delimiter)).match(text, at)
+        if not found:
+            return False
+        at = found.end()
+        if at == len(text):
+            return True
+        if is_quoted and text[at] == '"':
+            continue  # two quotes in a field stand for one
+        if text[at] != delimiter:
+            return False
+        at += 1
+
+
+_QUOTED = re.compile('"[^"]*"')
+
+
 @cache
-def _quoted_row(delimiter: str) -> re.Pattern[str]:
-    mark = re.escape(delimiter)
-    field = rf'(?:"(?:[^"]|"")*"|[^"{mark}]*)'
-    return re.compile(f"{field}(?:{mark}{field})*")
+def _plain(delimiter: str) -> re.Pattern[str]:
+    return re.compile(rf'[^"{re.escape(delimiter)}]*')
 
 
 def _json_values(text: str) -> dict[str, str] | str:
     try:
-        row = json.loads(text)
-    except (ValueError, RecursionError):
-        return "is not JSON"
+        row = read_json(text, keep_digits=True)
+    except UnreadableJson as error:
+        return "is not JSON" if error.reason.startswith("not JSON") else f"cannot be read: {error}"
     if not isinstance(row, dict):
         return "is not a JSON object"
     return {name: _as_text(value) for name, value in row.items()}
@@ -210,4 +239,4 @@ def _as_text(value: Any) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, (int, float)) else ""
+    return written_json(value) if isinstance(value, (int, float)) else ""

@@ -189,7 +189,7 @@ class Campaign(StrictModel):
     texts: dict[str, Any] | None = None
     pace: Pace = None
     window: Window | None = None
-    ends_at: Annotated[str | None, AfterValidator(_moment)] = None
+    ends_at: Annotated[str, AfterValidator(_moment)] | None = None
     report: Literal["failed", "all"] = "failed"
 
     @classmethod
