@@ -59,7 +59,8 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
     around, unasked = surroundings(stage)
     if found:
         print_differences(found)
-        print(f"make deploy STAGE={stage.name} would make these {len(found)} changes")
+        changes = "1 change" if len(found) == 1 else f"{len(found)} changes"
+        print(f"make deploy STAGE={stage.name} would make {changes}")
     if around:
         print_differences(around)
         print(

@@ -34,6 +34,10 @@ def test_a_first_deployment_is_planned_made_and_read_back(project: Project, clou
     assert {*FUNCTIONS} == cloud.functions.keys()
     assert "deployed and read back" in printed
     assert "nothing would change" in project.run("plan")[1]
+    project.replace("s.yaml", "0 0 9 * * *", "0 30 8 * * *")
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    shown = page.partition("<!-- plan -->\n```console\n$ make plan\n")[2].partition("```")[0]
+    assert [line.rstrip() for line in project.run("plan")[1].splitlines()] == shown.splitlines()
 
 
 def test_an_unchanged_stage_is_deployed_again(project: Project, cloud: ControlPlane) -> None:
