@@ -32,6 +32,7 @@ class CampaignState(Body):
     bytes: int
     bytes_done: int
     requests: int
+    pieces_working: int = Field(default=0, description="Pieces that a worker is sending.")
     pieces_stalled: int = Field(
         default=0, description="Pieces whose worker has been silent for some seconds."
     )

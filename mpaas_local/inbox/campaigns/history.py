@@ -70,6 +70,7 @@ class CampaignWatch:
         self._function = function
         self._announce = announce
         self._histories: dict[tuple[str, str], History] = {}
+        self._states: dict[tuple[str, str], str] = {}
         self._latest: tuple[float, list[dict[str, Any]]] = (float("-inf"), [])
         self._looked = float("-inf")
         self._lock = threading.Lock()
@@ -124,30 +125,38 @@ class CampaignWatch:
     def _record(self, campaigns: list[dict[str, Any]]) -> None:
         with self._lock:
             for campaign in campaigns:
-                self._histories.setdefault(_key(campaign), History()).record(campaign, time.time())
+                key = _key(campaign)
+                self._histories.setdefault(key, History()).record(campaign, time.time())
+                self._states[key] = "ended" if campaign["finishedAt"] else campaign["state"]
             while len(self._histories) > CAMPAIGNS:
-                del self._histories[min(self._histories, key=lambda key: key[1])]
+                oldest = min(self._histories, key=lambda key: key[1])
+                del self._histories[oldest], self._states[oldest]
             idle = self._sampler is None or not self._sampler.is_alive()
-            if idle and self._pause(campaigns) and not self._stopped.is_set():
+            if idle and self._pause() and not self._stopped.is_set():
                 self._sampler = threading.Thread(target=self._go_on, name="campaign-watch", daemon=True)
                 self._sampler.start()
 
     def _go_on(self) -> None:
         pause: float | None = SAMPLE_SECONDS
         while pause and not self._stopped.wait(pause):
-            with suppress(FunctionRefused), self._asking:  # it may respond the next time
-                self._sample()
+            # A page that looks asks whenever it is told: its requests are samples as well.
+            if not self._is_looked_at(2 * SAMPLE_SECONDS):
+                with suppress(FunctionRefused), self._asking:  # it may respond the next time
+                    self._sample()
             self._announce("campaigns")
-            pause = self._pause(self._latest[1])
+            with self._lock:
+                pause = self._pause()
 
-    def _pause(self, campaigns: list[dict[str, Any]]) -> float | None:
+    def _pause(self) -> float | None:
         """Return the seconds until the next sample; None if nothing changes or nobody looks."""
-        states = {each["state"] for each in campaigns if not each["finishedAt"]}
+        states = set(self._states.values())
         is_active = bool(states & {"running", "cancelled"})  # rows that were cancelled are counted yet
-        is_watched = time.monotonic() - self._looked < LOOKING_SECONDS
-        if is_watched and (is_active or states & {"waiting", "paused"}):
+        if self._is_looked_at(LOOKING_SECONDS) and (is_active or states & {"waiting", "paused"}):
             return SAMPLE_SECONDS
         return REST_SECONDS if is_active else None
+
+    def _is_looked_at(self, seconds: float) -> bool:
+        return time.monotonic() - self._looked < seconds
 
 
 def _key(campaign: Mapping[str, Any]) -> tuple[str, str]:

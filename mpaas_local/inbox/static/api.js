@@ -1,9 +1,9 @@
 // The inbox's JSON API (see /openapi.json); an error response is thrown, with the text to show.
 import { useEffect, useState } from "./vendor/preact-htm.js";
 
-export async function api(path, { method = "GET", body, text } = {}) {
+export async function api(path, { method = "GET", body, text, signal } = {}) {
   const type = body !== undefined ? "application/json" : text !== undefined ? "text/plain" : undefined;
-  const answer = await fetch(path, { method, headers: type ? { "Content-Type": type } : {}, body: body === undefined ? text : JSON.stringify(body) });
+  const answer = await fetch(path, { method, signal, headers: type ? { "Content-Type": type } : {}, body: body === undefined ? text : JSON.stringify(body) });
   return checked(await answer.json().catch(() => ({})), answer.ok, `${answer.status} ${answer.statusText}`);
 }
 

@@ -53,6 +53,7 @@ export function Campaign({ id }) {
   const { campaign, document, history } = found;
   const { state, counts } = campaign;
   const rests = state === "paused" || state === "incomplete";
+  const isPausing = state === "paused" && campaign.piecesWorking > 0; // resumed now, they would wait for each other
   const pace = rests && pending !== undefined ? pending : campaign.pace;
   const repace = async (value) => {
     if (rests) setPending(value);
@@ -72,13 +73,13 @@ export function Campaign({ id }) {
     <p class="marks"><${Badge} kind=${state}>${state}<//> <span>started ${moment(campaign.startedAt)}</span>${campaign.finishedAt && html` <span>ended ${moment(campaign.finishedAt)}</span>`}
       <span class="breaks">oss://${document.audience.bucket}/${document.audience.key}</span></p>
     <progress class="whole" value=${campaign.bytesDone} max=${Math.max(campaign.bytes, 1)} aria-label="Progress"></progress>
-    <p role="status">${percent(campaign)}, ${plural(counts.rows, "row", thousands)}${state === "running" && html`, ${thousands(Math.round(rateNow(history)))} a second now`}${state === "running" && campaign.secondsLeft !== null && html`, ${duration(campaign.secondsLeft)} left`}</p>
+    <p role="status">${percent(campaign)}, ${plural(counts.rows, "row", thousands)}${state === "running" && html`, ${thousands(Math.round(rateNow(history)))} a second now`}${state === "running" && campaign.secondsLeft !== null && html`, ${duration(campaign.secondsLeft)} left`}${isPausing && html`, ${plural(campaign.piecesWorking, "piece")} still sending`}</p>
     ${campaign.piecesStalled > 0 && html`<p class="odd">${plural(campaign.piecesStalled, "piece")} of a silent worker${campaign.stalledUntil && html`: the next worker takes over at ${clock(campaign.stalledUntil)}`}</p>`}
     ${campaign.problem && html`<p role="alert" class="failure">${campaign.problem}</p>`}
     <${Refusal} error=${error} />
     <div class="actions">
       ${(state === "running" || state === "waiting") && html`<button type="button" disabled=${busy} onClick=${() => steer("POST", "/pause")}>Pause</button>`}
-      ${rests && html`<button type="button" disabled=${busy} onClick=${resume}>${pending === undefined ? "Resume" : `Resume at ${paceText(pending)}`}</button>`}
+      ${rests && html`<button type="button" disabled=${busy || isPausing} onClick=${resume}>${pending === undefined ? "Resume" : `Resume at ${paceText(pending)}`}</button>`}
       ${!ended && html`<button type="button" class="secondary" disabled=${busy} onClick=${cancel}>Cancel</button>`}
       <a role="button" class="secondary outline" href=${`${path(id)}/report`} download>Download report</a>
     </div>
@@ -111,6 +112,6 @@ export function Samples({ samples }) {
   const [index, setIndex] = useState(0);
   if (samples.length === 0) return html`<p>None of the rows that were read can be sent.</p>`;
   const sample = samples[Math.min(index, samples.length - 1)];
-  return html`<div class="actions" role="group" aria-label="Rows">${samples.map((each, number) => html`<button type="button" key=${number} class=${`small secondary ${each === sample ? "" : "outline"}`} aria-pressed=${each === sample} onClick=${() => setIndex(number)}>${each.target}</button>`)}</div>
+  return html`<div class="actions" role="group" aria-label="Rows">${samples.map((each, number) => html`<button type="button" key=${number} class=${`small secondary ${each === sample ? "" : "outline"}`} aria-pressed=${each === sample} onClick=${() => setIndex(number)}>${number + 1}: ${each.target}</button>`)}</div>
     <${Previews} shown=${sample.shown} />`;
 }

@@ -21,12 +21,14 @@ export function NewCampaign({ kept }) {
   const [busy, setBusy] = useState("");
   const [largest, setLargest] = useState(Infinity);
   const turn = useRef(0);
+  const checking = useRef();
   const latest = useRef();
   latest.current = document;
   Object.assign(kept, { document, audience, checked });
 
   useEffect(() => {
     api("/api/campaigns").then((listed) => setLargest(listed.largestUpload), setError);
+    return () => checking.current?.abort();
   }, []);
   useEffect(() => {
     if (!document.audience) return undefined;
@@ -50,7 +52,7 @@ export function NewCampaign({ kept }) {
       await then();
       setError(null);
     } catch (failure) {
-      setError(failure);
+      setError(failure.name === "AbortError" ? null : failure);
     }
     setBusy("");
   };
@@ -76,10 +78,12 @@ export function NewCampaign({ kept }) {
   const text = (names) => (event) => set(names, event.target.value);
   const number = (names) => (event) => set(names, event.target.value === "" ? undefined : Number(event.target.value));
   const check = guarded("check", async () => {
-    const found = await api("/api/campaigns/check", { method: "POST", body: document });
+    checking.current = new AbortController();
+    const found = await api("/api/campaigns/check", { method: "POST", body: document, signal: checking.current.signal });
     setChecked({ ...found, of: contentOf(document) });
   });
   const start = guarded("start", async () => {
+    if (!current?.passed && !confirm("Start without a check of all rows? Those that cannot be sent are counted and reported as invalid.")) return;
     const { campaign } = await api("/api/campaigns", { method: "POST", body: document });
     for (const name of Object.keys(kept)) delete kept[name];
     location.hash = `#/campaigns/${campaign}`;
@@ -107,7 +111,7 @@ export function NewCampaign({ kept }) {
     </section>
     <${Refusal} error=${error} />
     ${document.audience && html`<div class="columns">
-      <form onSubmit=${(event) => { event.preventDefault(); (current?.passed ? start : check)(); }} aria-label="Campaign">
+      <form onSubmit=${(event) => { event.preventDefault(); check(); }} aria-label="Campaign">
         ${field(["campaign"], "Campaign id", (more) => html`<input type="text" value=${document.campaign ?? ""} onInput=${text(["campaign"])} ...${more} />`)}
         ${columns.length > 0 && field(["audience", "target"], "Target column", (more) => html`<select value=${document.audience.target ?? ""} onChange=${text(["audience", "target"])} ...${more}>${columns.map((each) => html`<option value=${each}>${each}</option>`)}</select>`)}
         <${Texts} message=${message} columns=${columns} field=${field} set=${set} />
@@ -133,7 +137,8 @@ export function NewCampaign({ kept }) {
           <${Check} checked=${current} />
           <div class="actions">
             <button type="button" class=${current?.passed ? "secondary" : ""} aria-busy=${busy === "check"} disabled=${Boolean(busy || refused || !preview)} onClick=${check}>Check all rows</button>
-            <button type="button" class=${current?.passed ? "" : "secondary"} aria-busy=${busy === "start"} disabled=${Boolean(busy || refused || !current?.passed)} onClick=${start}>Start</button>
+            ${busy === "check" && html`<button type="button" class="secondary outline" onClick=${() => checking.current.abort()}>Stop checking</button>`}
+            <button type="button" class=${current?.passed ? "" : "secondary"} aria-busy=${busy === "start"} disabled=${Boolean(busy || refused || !preview)} onClick=${start}>Start</button>
           </div>
         </div>
       </form>

