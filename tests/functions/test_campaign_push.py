@@ -310,15 +310,38 @@ def test_outside_its_window_a_campaign_waits_and_costs_nothing(stack: CampaignSt
     assert fates(stack.wait("night", states=("cancelled",))) in ({"cancelled": 50}, {})
 
 
-def test_an_upload_below_campaigns_starts_one(stack: CampaignStack) -> None:
-    stack.put("audiences/upload.csv", users(30, "upload"))
-    stack.put("dev/campaigns/upload.json", json.dumps(document("upload")))
+def upload(stack: CampaignStack, key: str, text: str) -> bytes:
+    """Upload a campaign and return the event of OSS."""
+    stack.put(key, text)
     event = json.loads((PAYLOADS / "oss-native.json").read_text("utf-8"))
     entry = event["events"][0]
     entry["oss"]["bucket"] |= {"arn": f"acs:oss:cn-hangzhou:1000000000000000:{BUCKET}", "name": BUCKET}
-    entry["oss"]["object"]["key"] = "dev/campaigns/upload.json"
+    entry["oss"]["object"]["key"] = key
+    return json.dumps(event).encode()
 
-    stack.queue.accept(json.dumps(event).encode())
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("campaign: [", "is neither JSON nor YAML: expected the node content"),
+        ("campaign: x\n", "message: is required; audience: is required"),
+        (
+            f"# {'x' * (1 << 20)}",
+            "dev/campaigns/wrong.yaml has 1048578 bytes; a campaign has at most 1048576",
+        ),
+    ],
+)
+def test_an_upload_that_is_no_campaign_fails_with_words(stack: CampaignStack, text: str, told: str) -> None:
+    result = stack.host.invoke(upload(stack, "dev/campaigns/wrong.yaml", text))
+
+    assert result.error_type  # Function Compute tries again, and hands the record to the failed queue
+    assert told in json.loads(result.payload)["errorMessage"]
+
+
+def test_an_upload_below_campaigns_starts_one(stack: CampaignStack) -> None:
+    stack.put("audiences/upload.csv", users(30, "upload"))
+
+    stack.queue.accept(upload(stack, "dev/campaigns/upload.json", json.dumps(document("upload"))))
     deadline = time.monotonic() + 30
     while stack.request("GET", "/v1/campaigns/upload").status == 404:
         assert time.monotonic() < deadline, stack.lines[-10:]

@@ -7,13 +7,14 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.campaign.control import Controls
+from mpaas_push.campaign.errors import InvalidCampaign
 from mpaas_push.campaign.model import read_document
 from mpaas_push.campaign.objects import OssObjects
 from mpaas_push.campaign.store import CampaignStore, store_of
 from mpaas_push.campaign.tasks import PieceTask, PlanTask, TaskQueue, start_of, task_of
 from mpaas_push.campaign.worker import work_on
 from mpaas_push.client import PushClient
-from mpaas_push.errors import UnreadablePayload
+from mpaas_push.errors import Fault, UnreadablePayload
 from mpaas_push.functions import Functions
 from mpaas_push.invocation import Invocation
 from mpaas_push.log import function_log
@@ -141,7 +142,7 @@ def _uploaded(event: bytes, objects: OssObjects) -> Iterator[Any]:
 
     Raises:
         UnreadablePayload: the event is none of OSS.
-        InvalidCampaign: a document cannot be read.
+        InvalidCampaign: a document cannot be read, or is too long.
     """
     for entry in events_of(event):
         if isinstance(entry, UnreadableElement):
@@ -154,4 +155,7 @@ def _uploaded(event: bytes, objects: OssObjects) -> Iterator[Any]:
         if UPLOADS not in f"/{key}" or not key.lower().endswith(_ENDINGS):
             continue
         info = objects.info(bucket, key)
-        yield read_document(objects.read(bucket, key, 0, min(info.size, DOCUMENT_BYTES), info.etag))
+        if info.size > DOCUMENT_BYTES:
+            text = f"{key} has {info.size} bytes; a campaign has at most {DOCUMENT_BYTES}"
+            raise InvalidCampaign([Fault("", text)])
+        yield read_document(objects.read(bucket, key, 0, info.size, info.etag))
