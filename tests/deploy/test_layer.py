@@ -85,9 +85,21 @@ def manifest(layer: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_second_build_gives_the_same_bytes(layer_of: Callable[[Runtime], Path], tmp_path: Path) -> None:
-    first, again = layer_of(RUNTIMES[0]), build(RUNTIMES[0], tmp_path, offline=True)
+def test_a_second_build_gives_the_same_bytes(
+    layer_of: Callable[[Runtime], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With few packages: wheels are pinned by their hashes, and all of them take seconds to compile."""
+    few = re.compile(r"python/((mns|redis/commands)/.*\.py|(aliyun_mns_sdk|redis)-.*)$")
 
+    def install(_: str, site: Path, **__: object) -> None:
+        with zipfile.ZipFile(ready) as packed:
+            packed.extractall(site.parent, filter(few.match, packed.namelist()))
+
+    ready = layer_of(RUNTIMES[0])
+    monkeypatch.setattr(deploy.layer, "install_dependencies", install)
+    first, again = (build(RUNTIMES[0], tmp_path / folder) for folder in ("first", "again"))
+
+    assert {"python/mns/queue.py", "python/mpaas_push/client.py"} < set(names(first))
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(first.read_bytes()).digest()
 
 
