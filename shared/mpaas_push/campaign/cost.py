@@ -93,7 +93,7 @@ def cost_of(work: Work, prices: Prices | None = None) -> dict[str, Any]:
     """
     prices = prices or Prices()
     tasks, seconds = work.tasks_and_seconds
-    # fc-runtime.md: Limits and cold starts
+    # fc-runtime.md: Limits and cold starts.
     units = seconds * (prices.cpu + 0.15 * prices.memory_gb) + tasks * 75 / 10_000
     chunks = max(work.piece_bytes / CHUNK_BYTES, 1)
     again = (tasks - work.pieces) / 2  # from its start: half of it on average
