@@ -29,7 +29,11 @@ def masks_of(targets: Iterable[str], secrets: Iterable[str | None] = ()) -> dict
         targets: Target ids, replaced by `mask_id`.
         secrets: AccessKey and token; None for a missing one.
     """
-    return {target: mask_id(target) for target in targets} | dict.fromkeys(filter(None, secrets), "…")
+    masks = {target: mask_id(target) for target in targets}
+    for secret in secrets:
+        if secret:
+            masks[secret] = "…"
+    return masks
 
 
 def mask_text(text: str, masks: Mapping[str, str]) -> str:

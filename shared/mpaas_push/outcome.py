@@ -176,10 +176,9 @@ def counts_of(outcomes: Iterable[Outcome]) -> dict[str, int]:
 
 
 def ids_for_log(targets: Mapping[str, str | None]) -> list[str | None]:
-    """Return message ids as a log may hold them: callers who give their own may put the target into them."""
-    return [
-        message_id and mask_text(message_id, masks_of((target,))) for target, message_id in targets.items()
-    ]
+    """Return message ids as a log may hold them: callers who give their own may put targets into them."""
+    masks = masks_of(targets)
+    return [message_id and mask_text(message_id, masks) for message_id in targets.values()]
 
 
 def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:

@@ -15,7 +15,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
@@ -24,7 +24,7 @@ from mpaas_push.errors import Fault, InvalidMessage, mask_id
 from mpaas_push.json_text import is_encodable
 from mpaas_push.message import PARAMETERS_2019, PushMessage
 from mpaas_push.message.vocabulary import SETTINGS
-from mpaas_push.sdk import PushSimpleRequest, get_iso_8061_date, sha_hmac1
+from mpaas_push.sdk import PushSimpleRequest, sha_hmac1
 from mpaas_push.settings import ApiVersion
 from mpaas_push.targets import addressed, slices
 
@@ -109,7 +109,7 @@ class PushRequest:
         version = settings.api_version.value
         query = {"SecurityToken": _encoded(credentials.security_token)} if credentials.security_token else {}
         query |= _constant_query(version, settings.region_id)
-        query["Timestamp"] = _encoded(get_iso_8061_date())
+        query["Timestamp"] = _timestamp(int(time.time()))
         query["SignatureNonce"] = _nonce()
         query["AccessKeyId"] = _encoded(credentials.access_key_id)
         path, body = _signed(query, fields, credentials.access_key_secret)
@@ -144,6 +144,11 @@ def _headers(version: str) -> Mapping[str, str]:
         "Accept-Encoding": "identity",
         "User-Agent": "mpaas-push",
     }
+
+
+@lru_cache(maxsize=1)
+def _timestamp(now: int) -> str:
+    return _encoded(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)))
 
 
 def _nonce() -> str:

@@ -1,4 +1,4 @@
-"""The used parts of the official SDK: request class, names of the signature, timestamp.
+"""The used parts of the official SDK: request class and names of the signature.
 
 `aliyunsdkcore.request` imports the SDK's own copy of requests (with urllib3 and chardet) for one dict class,
 and signature composers with `urllib.request`: a quarter of a cold start, all unused here. Both load on first
@@ -12,7 +12,7 @@ from typing import Any
 
 from mpaas_push.lean_import import deferred, stand_ins
 
-__all__ = ["PushSimpleRequest", "get_iso_8061_date", "sha_hmac1"]
+__all__ = ["PushSimpleRequest", "sha_hmac1"]
 
 
 def _case_insensitive_dict(*values: Any) -> Any:
@@ -31,5 +31,4 @@ with stand_ins(
     deferred("aliyunsdkcore.auth.composer.roa_signature_composer"),
 ):
     from aliyunsdkcore.auth.algorithm import sha_hmac1
-    from aliyunsdkcore.utils.parameter_helper import get_iso_8061_date
     from aliyunsdkmpaas.request.v20190821.PushSimpleRequest import PushSimpleRequest

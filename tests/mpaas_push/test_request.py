@@ -38,8 +38,8 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same nonce and time for the SDK and for us."""
     monkeypatch.setattr(parameter_helper, "get_uuid", lambda: NONCE)
     monkeypatch.setattr(request_module, "_nonce", lambda: NONCE)
-    for module in (parameter_helper, request_module):
-        monkeypatch.setattr(module, "get_iso_8061_date", lambda: TIME)
+    monkeypatch.setattr(parameter_helper, "get_iso_8061_date", lambda: TIME)
+    monkeypatch.setattr(request_module, "_timestamp", lambda _: _encoded(TIME))
 
 
 def parsed(message: dict[str, Any]) -> PushMessage:

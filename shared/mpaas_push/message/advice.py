@@ -7,6 +7,7 @@ Which channel a device uses is not known when a message is sent, so every channe
 
 from __future__ import annotations
 
+import json
 import math
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -119,12 +120,10 @@ def payload_bytes(message: MessageFields) -> int:
     Counted are title, content, uri, and extendedParams, imageUrls and iconUrls as compact JSON. The vendor's
     envelope comes on top; its size is not published.
     """
-    from json import dumps  # only advice needs it
-
     size = len(message.title.encode()) + len(message.content.encode()) + len((message.uri or "").encode())
     for part in (message.extended_params, message.image_urls, message.icon_urls):
         if part:
-            size += len(dumps(part, ensure_ascii=False, separators=(",", ":")).encode())
+            size += len(json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode())
     return size
 
 
