@@ -12,7 +12,6 @@ import json
 import logging
 import math
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.errors import BatchIncomplete, InvalidMessage
@@ -115,7 +114,7 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
             redelivered. Each target then gets the same message id.
     """
     if invocation.asked_by < math.inf:
-        tasks = [replace(task, first_moment=min(task.first_moment, invocation.asked_by)) for task in tasks]
+        tasks = [task._replace(first_moment=min(task.first_moment, invocation.asked_by)) for task in tasks]
     # Before, not after: the time for handing over is all that is left then.
     _log_warnings(tasks, client.settings, invocation)
     with MnsQueues(client.settings, invocation) as queues:

@@ -27,8 +27,7 @@ Every error carries fields, not only text. No text holds a secret, a signature o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,8 +56,7 @@ class PushError(Exception):
     """Base of every error that this package raises on purpose."""
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """One fault of a message.
 
     Attributes:

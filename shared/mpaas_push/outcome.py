@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.masking import mask_text, masks_of
 from mpaas_push.result_codes import (
@@ -54,8 +54,7 @@ MESSAGE_LENGTH = 300
 """Longest message of the server that is kept, in characters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What one try of a request came to.
 
     Attributes:
@@ -69,10 +68,13 @@ class Verdict:
 
     kind: OutcomeKind
     code: str | None = None
-    message: str | None = field(default=None, repr=False)  # the server may quote a target id
+    message: str | None = None
     request_id: str | None = None
     task_id: str | None = None
     retry_after: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.kind}, {self.code})"  # in its message the server may quote a target id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,7 +151,7 @@ class Attempts:
         elif self._may_have_arrived and verdict.kind is not ACCEPTED:
             words = verdict.message or verdict.code
             text = f"an earlier attempt may have arrived; the last one: {words}"
-            verdict = replace(verdict, kind=UNKNOWN, message=text)
+            verdict = verdict._replace(kind=UNKNOWN, message=text)
         keys = self._invocation.credentials
         secrets = (keys.access_key_id, keys.access_key_secret, keys.security_token)
         outcome = Outcome.of(verdict, self._request.targets, self._attempts, secrets)

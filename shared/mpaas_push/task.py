@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.errors import Fault, InvalidMessage
 from mpaas_push.json_text import UnreadableJson, is_encodable, read_json
@@ -41,8 +40,7 @@ RETRY_KEY = "pushRetry"
 """Marks an envelope, in which messages wait in the retry queue or travel to another function."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PushTask:
+class PushTask(NamedTuple):
     """One message of an event.
 
     Attributes:
@@ -198,7 +196,7 @@ def tasks_of_record(record: RecordOrError, settings: Settings, sender: str = "")
     return [
         # Each envelope has its own scope; the index is for those written by others.
         _read(
-            replace(task, scope=f"{scope}:{index}", original=compact_json(envelope), payload=envelope),
+            task._replace(scope=f"{scope}:{index}", original=compact_json(envelope), payload=envelope),
             settings,
             now,
         )
@@ -244,7 +242,7 @@ def _read(task: PushTask, settings: Settings, now: float) -> PushTask:
     payload = task.payload
     if not _is_envelope(payload):
         read, too_late = read_message(payload, settings, task.first_moment)
-        return replace(task, message=read, too_late=too_late)
+        return task._replace(message=read, too_late=too_late)
     retry, message = payload[RETRY_KEY], payload.get("message")
     # Version 0.1 wrote no moment: the validity counts from when the message entered the retry queue.
     moment = retry.get("firstMoment", task.first_moment)
@@ -252,8 +250,7 @@ def _read(task: PushTask, settings: Settings, now: float) -> PushTask:
         message = {"tenantId": "", **message}
     first_moment = first_moment_of(moment, now)
     read, too_late = read_message(message, settings, first_moment)
-    return replace(
-        task,
+    return task._replace(
         scope=retry["scope"] if isinstance(retry.get("scope"), str) else task.scope,
         message=read,
         too_late=too_late,

@@ -5,7 +5,6 @@ import json
 import time
 import uuid
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -604,7 +603,7 @@ def test_a_timed_push_that_comes_again_too_late_is_what_the_ledger_knows_of_it(
     assert task.too_late
     if came_before:
         with Server(reply(OK)) as mpaas:
-            batches.settle([replace(task, too_late=())], MPAAS_ENDPOINT=mpaas.url, **env)
+            batches.settle([task._replace(too_late=())], MPAAS_ENDPOINT=mpaas.url, **env)
 
     report = batches.settle([task], **env)
 

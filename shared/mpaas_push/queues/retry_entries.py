@@ -5,7 +5,6 @@ A message and the outcomes of its targets that may be tried again enter; entries
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpaas_push.outcome import UNKNOWN, targets_of
@@ -58,7 +57,7 @@ def envelopes(task: PushTask, outcomes: Sequence[Outcome]) -> Iterator[tuple[str
     doubtful = [outcome for outcome in outcomes if outcome.kind is UNKNOWN]
     if doubtful and not task.may_have_arrived:
         yield from envelopes(task, [outcome for outcome in outcomes if outcome.kind is not UNKNOWN])
-        yield from envelopes(replace(task, may_have_arrived=True), doubtful)
+        yield from envelopes(task._replace(may_have_arrived=True), doubtful)
         return
     text = compact_json(task.envelope(targets_of(outcomes), task.attempt + 1))
     if fits(text):
