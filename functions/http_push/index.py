@@ -23,7 +23,7 @@ from mpaas_push import (
     __version__,
 )
 from mpaas_push.campaign.errors import CampaignError
-from mpaas_push.functions import InvocationRefused, InvocationUnknown
+from mpaas_push.errors import InvocationRefused, InvocationUnknown
 from mpaas_push.message.reading import warnings_of
 from mpaas_push.task import absolute_scope
 from mpaas_push.triggers.http import HttpResolver

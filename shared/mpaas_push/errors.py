@@ -33,14 +33,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
+    "NOT_REACHED",
+    "TASK_EXISTS",
     "BatchIncomplete",
     "Fault",
     "InvalidMessage",
+    "InvocationRefused",
+    "InvocationUnknown",
     "Misconfigured",
     "PushError",
     "UnreadablePayload",
     "mask_id",
 ]
+
+
+NOT_REACHED = "NotReached"
+"""Code of a call that was not sent: there was no connection, or the request could not be written."""
+TASK_EXISTS = "AsyncTaskAlreadyExists"
+"""Code with which Function Compute refuses a task that it accepted before."""
 
 
 def mask_id(target: str) -> str:
@@ -139,3 +149,36 @@ class Misconfigured(PushError):
     def __init__(self, message: str, *, setting: str | None = None) -> None:
         self.setting = setting
         super().__init__(message)
+
+
+class InvocationRefused(PushError):
+    """Function Compute did not make the call, or was not reached.
+
+    Attributes:
+        status: HTTP status; 0 without a response.
+        code: ``FunctionNotFound``, ``AccessDenied``, ``ResourceExhausted``, `TASK_EXISTS` and the like, or
+            `NOT_REACHED`.
+        request_id: Id of the refusal, if it has one.
+    """
+
+    def __init__(self, function: str, status: int, code: str, request_id: str = "", *, why: str = "") -> None:
+        self.status, self.code, self.request_id = status, code, request_id
+        super().__init__(f"{function} was not called: {why or f'{status} {code}'}")
+
+    @property
+    def may_be_tried_again(self) -> bool:
+        """Whether it was refused for load, or could not be reached."""
+        busy = self.status in {429, 503}
+        return busy or self.code == NOT_REACHED
+
+    @property
+    def was_taken_before(self) -> bool:
+        """Whether it was refused because the function accepted a task with this id before."""
+        return self.status == 409 and self.code == TASK_EXISTS
+
+
+class InvocationUnknown(PushError):
+    """The call was sent and has no verdict: the function may have been called or not."""
+
+    def __init__(self, function: str, why: str) -> None:
+        super().__init__(f"{function} may have been called: {why}")

@@ -21,7 +21,14 @@ from urllib.parse import quote, urlsplit
 
 from mpaas_push import acs3
 from mpaas_push.connection import connect, left_until, read_response, tls_context
-from mpaas_push.errors import Misconfigured, PushError
+from mpaas_push.errors import (
+    NOT_REACHED,
+    TASK_EXISTS,
+    InvocationRefused,
+    InvocationUnknown,
+    Misconfigured,
+    PushError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,10 +57,6 @@ LONGEST_DELAY = 3600
 TIMEOUT_SECONDS = 60.0
 SERVICE_PREFIX = "fc2:"
 """Prefix of a function of an FC 2.0 service, as in ``fc2:service/function``."""
-NOT_REACHED = "NotReached"
-"""Code of a call that was not sent: there was no connection, or the request could not be written."""
-TASK_EXISTS = "AsyncTaskAlreadyExists"
-"""Code with which Function Compute refuses a task that it accepted before."""
 RESPONSE_BYTES = 33 * 1024 * 1024
 """Longest response that is read: FC's limit of 32 MB, and headers."""
 _SERVICE = re.compile(r"[^/]+/[^/]+")
@@ -83,39 +86,6 @@ class FunctionFailed(PushError):
     def __init__(self, function: str, request_id: str, error_type: str, payload: bytes) -> None:
         self.request_id, self.error_type, self.payload = request_id, error_type, payload
         super().__init__(f"{function} failed: {_described(payload) or error_type} (request {request_id})")
-
-
-class InvocationRefused(PushError):
-    """Function Compute did not make the call, or was not reached.
-
-    Attributes:
-        status: HTTP status; 0 without a response.
-        code: ``FunctionNotFound``, ``AccessDenied``, ``ResourceExhausted``, `TASK_EXISTS` and the like, or
-            `NOT_REACHED`.
-        request_id: Id of the refusal, if it has one.
-    """
-
-    def __init__(self, function: str, status: int, code: str, request_id: str = "", *, why: str = "") -> None:
-        self.status, self.code, self.request_id = status, code, request_id
-        super().__init__(f"{function} was not called: {why or f'{status} {code}'}")
-
-    @property
-    def may_be_tried_again(self) -> bool:
-        """Whether it was refused for load, or could not be reached."""
-        busy = self.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
-        return busy or self.code == NOT_REACHED
-
-    @property
-    def was_taken_before(self) -> bool:
-        """Whether it was refused because the function accepted a task with this id before."""
-        return self.status == HTTPStatus.CONFLICT and self.code == TASK_EXISTS
-
-
-class InvocationUnknown(PushError):
-    """The call was sent and has no verdict: the function may have been called or not."""
-
-    def __init__(self, function: str, why: str) -> None:
-        super().__init__(f"{function} may have been called: {why}")
 
 
 class Functions:
