@@ -1,18 +1,20 @@
-"""The code of functions as it is uploaded: the files of their folders, and bytecode beside them.
+"""The code of functions as it is uploaded: the files of their folders, with bytecode and compiled rules.
 
-Function Compute cannot write beside a function's files either, so without bytecode each cold start compiles
-them. It is checked against its source: whoever edits a file in the console runs what they wrote.
+A function cannot write beside its files, so that otherwise each cold start compiles them and checks its rules
+anew. Both are taken only while a file is what it was: whoever edits it in the console runs what they wrote.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.layer import compile_modules, interpreter
+from mpaas_push import Settings
+from mpaas_push.event_rules import BadRules, compile_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,13 +42,20 @@ def to_upload(descriptor: Path, folders: Iterable[str], runtime: str) -> Iterato
 
 
 def copy_code(source: Path, folders: Iterable[str], target: Path, runtime: str) -> None:
-    """Copy folders of functions and compile the copies.
+    """Copy folders of functions, and compile modules and rules of the copies.
+
+    Rules that are wrong stay as they are: the function names their faults, as `validate` does.
 
     Raises:
         BuildFailed: a file cannot be compiled.
     """
+    folders = list(folders)
     for folder in folders:
         shutil.copytree(source / folder, target / folder, ignore=shutil.ignore_patterns(*NOT_CODE))
     if python := interpreter(runtime):
         for folder in folders:
             compile_modules(python, target / folder, "/code", checked=True)
+    for rules in [target / folder / "rules.yaml" for folder in folders]:
+        if rules.is_file():
+            with suppress(BadRules):
+                compile_rules(rules, Settings())

@@ -58,6 +58,21 @@ def test_a_file_that_is_edited_in_the_cloud_runs_as_edited(compiled: Path, pytho
     assert done.stdout == "edited\n"
 
 
+def test_rules_are_compiled_and_wrong_ones_stay_for_the_function_to_name(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    for name, rules in (
+        ("right", (PROJECT / "functions" / "event_push" / "rules.yaml").read_text()),
+        ("wrong", "rules: wrong"),
+    ):
+        (project / name).mkdir(parents=True)
+        (project / name / "rules.yaml").write_text(rules)
+    copy_code(project, ["right", "wrong"], tmp_path / "copy", "none")
+
+    assert (tmp_path / "copy" / "right" / "__pycache__" / "rules.yaml.json").is_file()
+    assert not (tmp_path / "copy" / "wrong" / "__pycache__").exists()
+    assert (tmp_path / "copy" / "wrong" / "rules.yaml").read_text() == "rules: wrong"
+
+
 def test_without_an_interpreter_of_the_runtime_the_sources_are_uploaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

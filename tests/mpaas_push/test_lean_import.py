@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deploy.code import copy_code
 from tests.servers import OK, Server, reply
 
 FUNCTIONS = Path(__file__).resolve().parents[1] / "fixtures" / "project" / "functions"
@@ -22,13 +23,13 @@ MESSAGE = {
 }
 
 
-def run(code: str, function: str = "http_push", **environment: str) -> str:
+def run(code: str, function: str = "http_push", folder: Path = FUNCTIONS, **environment: str) -> str:
     """Run code in an interpreter of its own: what is imported here already would decide the test."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        cwd=FUNCTIONS / function,
+        cwd=folder / function,
         env=os.environ | environment,
         check=False,
     )
@@ -55,6 +56,7 @@ UNUSED = (
     "http.client",
     "mns",
     "mpaas_push.campaign.model",
+    "mpaas_push.functions",
     "mpaas_push.ledger",
     "mpaas_push.triggers.oss",
     "redis",
@@ -88,13 +90,14 @@ EVENTS: dict[str, Any] = {
     [
         ("timer_push", ("aws_lambda_powertools", "http", "jmespath", "mpaas_push.message.faults", "yaml")),
         ("queue_push", ("aws_lambda_powertools", "http", "jmespath", "mpaas_push.message.faults", "yaml")),
-        ("event_push", ("aws_lambda_powertools", "http", "gzip")),
+        ("event_push", ("aws_lambda_powertools", "http", "gzip", "mpaas_push.message.faults", "yaml")),
         ("http_push", ("aws_lambda_powertools.event_handler.appsync", "async_dispatch", "openapi", "yaml")),
     ],
 )
 def test_a_first_push_loads_nothing_that_only_other_calls_need(
-    function: str, unused: tuple[str, ...]
+    tmp_path: Path, function: str, unused: tuple[str, ...]
 ) -> None:
+    copy_code(FUNCTIONS, [function], tmp_path, "python3.10")  # as it is uploaded
     code = (
         "import index, sys\n"
         f"print(index.handler({json.dumps(EVENTS[function]).encode()!r}, None))\n"
@@ -104,6 +107,7 @@ def test_a_first_push_loads_nothing_that_only_other_calls_need(
         printed = run(
             code,
             function,
+            tmp_path,
             MPAAS_ENDPOINT=f"http://127.0.0.1:{server.port}",
             MPAAS_APP_ID="app",
             MPAAS_WORKSPACE_ID="default",

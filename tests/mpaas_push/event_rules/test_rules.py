@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpaas_push import InvalidMessage, PushMessage, Settings
-from mpaas_push.event_rules import BadRules, Rule, read_rules, tasks_of_event
+from mpaas_push.event_rules import BadRules, Rule, compile_rules, read_rules, tasks_of_event
 from mpaas_push.triggers import cloudevent
 from mpaas_push.triggers.record import CloudEvent, UnreadableElement
 from tests.descriptors import PROJECT
@@ -480,6 +480,50 @@ def test_aliases_that_stand_for_a_billion_values_are_refused(tmp_path: Path) -> 
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(BadRules, match="rules.yaml: cannot be read"):
         read_rules(tmp_path / "rules.yaml", SETTINGS)
+
+
+# --- Compiled
+
+
+def test_compiled_rules_are_the_same_rules(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_bytes((PROJECT / "functions" / "event_push" / "rules.yaml").read_bytes())
+    checked = read_rules(path, SETTINGS)
+    compile_rules(path, SETTINGS)
+
+    assert read_rules(path, SETTINGS) == checked
+    path.unlink()
+    with pytest.raises(BadRules, match="cannot be read"):
+        read_rules(path, SETTINGS)
+
+
+def test_compiled_rules_are_read_without_being_checked_again(tmp_path: Path) -> None:
+    read(tmp_path, rule())
+    path = tmp_path / "rules.yaml"
+    compile_rules(path, SETTINGS)
+    compiled = tmp_path / "__pycache__" / "rules.yaml.json"
+    compiled.write_text(compiled.read_text().replace('"name": "r"', '"name": "compiled"'))
+
+    assert [each.name for each in read_rules(path, SETTINGS)] == ["compiled"]
+
+
+def test_a_file_that_was_edited_after_it_was_compiled_counts_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    read(tmp_path, rule())
+    compile_rules(path, SETTINGS)
+
+    assert [each.name for each in read(tmp_path, rule() | {"name": "edited"})] == ["edited"]
+    with pytest.raises(BadRules, match=r"rules.0.name"):
+        read(tmp_path, rule() | {"name": "NOT A NAME"})
+
+
+def test_wrong_rules_are_not_compiled(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump({"rules": [rule(titel="misspelt")]}))
+
+    with pytest.raises(BadRules, match="did you mean `title`"):
+        compile_rules(path, SETTINGS)
+    assert not (tmp_path / "__pycache__").exists()
 
 
 def test_a_dead_letter_quotes_the_event_as_it_came(tmp_path: Path) -> None:
