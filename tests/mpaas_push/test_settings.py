@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import string
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from mpaas_push import Misconfigured, Settings
 from mpaas_push.message.constraints import Level
 from mpaas_push.settings import ApiVersion, OnUnknown
+from tests.effort import peak_bytes, steps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -239,6 +241,30 @@ def test_no_endpoint_text_breaks_the_settings(rest: str) -> None:
             assert error.setting == "MPAAS_ENDPOINT"  # noqa: PT017 - both ways are fine
         else:
             assert settings.endpoint.startswith(("https://", "http://127.", "http://localhost"))
+
+
+VALUES = st.text(max_size=30) | st.from_regex(
+    r"(rediss?|https?)://[a-z:@.%\[\]0-9]{0,20}(/[0-9?=&a-z]{0,8})?|-?[0-9.eE_]{1,12}|[a-z0-9-]{1,12}=[a-z]{0,7}",
+    fullmatch=True,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(Settings.variables())), VALUES, min_size=1, max_size=4))
+def test_no_value_of_any_variable_raises_anything_but_misconfigured(env: dict[str, str]) -> None:
+    with suppress(Misconfigured):
+        Settings.from_env(env)
+
+
+@pytest.mark.parametrize("variable", sorted(Settings.variables()))
+@pytest.mark.parametrize("part", ["a", "9", "a:b@", "https://[", "x=off,", "%00", "é"])
+def test_a_value_costs_as_much_as_it_is_long(variable: str, part: str) -> None:
+    def read(size: int) -> None:
+        with suppress(Misconfigured):
+            Settings.from_env({variable: part * (size // len(part))})
+
+    read(100)
+    assert peak_bytes(lambda: read(20_000)) <= 60 * 20_000
+    assert steps(lambda: read(20_000)) <= 2.2 * steps(lambda: read(10_000)) + 200
 
 
 def test_settings_cannot_be_changed() -> None:

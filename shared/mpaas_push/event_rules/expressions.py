@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_expression", "find", "require"]
 
+MAX_CHARACTERS = 2000
+"""Of an expression: its tree takes several hundred bytes for each."""
 _LONGEST_SHOWN = 200
 _ATTRIBUTE = re.compile("[a-z0-9_]+")  # CloudEvents 1.0, Naming Conventions; and `data_base64`
 _NEEDS_NO_QUOTES = re.compile("[A-Za-z_][A-Za-z0-9_]*")
@@ -24,10 +26,12 @@ def check_expression(expression: str) -> str:
     """Return an expression that may be applied to events.
 
     Raises:
-        ValueError: It is not JMESPath, calls a function that does not exist, or has a field where a text is
-            meant: JMESPath reads ``"CANCELLED"`` and ``CANCELLED`` as fields.
+        ValueError: It is not JMESPath, is too long, calls a function that does not exist, or has a field
+            where a text is meant: JMESPath reads ``"CANCELLED"`` and ``CANCELLED`` as fields.
     """
     shown = _shown(expression)
+    if len(expression) > MAX_CHARACTERS:
+        raise ValueError(f"not a JMESPath expression: {shown}: longer than {MAX_CHARACTERS} characters")
     try:
         tree = _MarkingParser().parse(expression).parsed
     except (ValueError, RecursionError) as error:  # a JMESPathError is a ValueError

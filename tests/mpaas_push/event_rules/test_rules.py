@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,11 @@ from mpaas_push.event_rules import BadRules, Rule, compile_rules, read_rules, ta
 from mpaas_push.triggers import cloudevent
 from mpaas_push.triggers.record import CloudEvent, UnreadableElement
 from tests.descriptors import PROJECT
+from tests.effort import peak_bytes, steps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mpaas_push.task import PushTask
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -447,6 +451,60 @@ rules:
       targets: u
       expiredSeconds: SECONDS
 """
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(
+        ["${data.user}", "${", "$${", "${}", "${data.{a: b}}", "${[?`}", "data.a != 'b'", "*", "`1"]
+    )
+)
+NESTED = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.text(max_size=60)
+    | st.builds(
+        lambda name, match, message: json.dumps(
+            {"rules": [{"name": name, "match": match, "message": message}]}
+        ),
+        st.just("r") | NESTED,
+        st.dictionaries(st.sampled_from(["source", "type", "subject", "where", "x"]), NESTED, max_size=3)
+        | NESTED,
+        st.dictionaries(
+            st.sampled_from([*PushMessage.model_json_schema()["properties"], "x"]), NESTED, max_size=4
+        )
+        | NESTED,
+    )
+)
+def test_no_file_of_rules_raises_anything_but_bad_rules(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "rules.yaml"
+    file.write_text(text, "utf-8", "replace")
+    with suppress(BadRules):
+        read_rules(file, SETTINGS)
+
+
+@pytest.mark.parametrize("part", ["${a}", "$${", "{", "&a [*a] ", "data.a || ", "!", "[[@,@],@] | "])
+@pytest.mark.parametrize("field", ["title", "where"])
+def test_a_file_of_rules_costs_as_much_as_it_is_long(tmp_path: Path, field: str, part: str) -> None:
+    def reading(size: int) -> Callable[[], object]:
+        file, text = tmp_path / f"{size}.yaml", part * (size // len(part))
+        whole = rule(title=text) if field == "title" else rule({"where": text})
+        file.write_text(json.dumps({"rules": [whole]}), "utf-8")
+        return lambda: read_rules(file, SETTINGS)
+
+    assert peak_bytes(reading(9000)) <= 60 * 9000
+    assert steps(reading(9000)) <= 2.2 * steps(reading(4500)) + 400
 
 
 @pytest.mark.parametrize("text", ["007", "22:22", "1_000", "2026-01-01"])
