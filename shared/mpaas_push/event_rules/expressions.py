@@ -18,8 +18,8 @@ __all__ = ["check_expression", "find", "require"]
 MAX_CHARACTERS = 2000
 """Of an expression: its tree takes several hundred bytes for each."""
 _LONGEST_SHOWN = 200
-_ATTRIBUTE = re.compile("[a-z0-9_]+")  # CloudEvents 1.0, Naming Conventions; and `data_base64`
-_NEEDS_NO_QUOTES = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_ATTRIBUTE = "[a-z0-9_]+"  # CloudEvents 1.0, Naming Conventions; and `data_base64`
+_NEEDS_NO_QUOTES = "[A-Za-z_][A-Za-z0-9_]*"
 
 
 def check_expression(expression: str) -> str:
@@ -136,13 +136,13 @@ def _fields_for_texts(node: Any, *, in_event: bool, alone: bool) -> Iterator[Any
     """
     kind, below = node["type"], _below(node)
     if kind == "field":
-        if alone and node.get("quoted") and (in_event or _NEEDS_NO_QUOTES.fullmatch(node["value"])):
+        if alone and node.get("quoted") and (in_event or re.fullmatch(_NEEDS_NO_QUOTES, node["value"])):
             yield node
         return
     if kind == "comparator":
         left, right = below
         for operand in below if in_event else ():
-            if operand["type"] == "field" and not _ATTRIBUTE.fullmatch(operand["value"]):
+            if operand["type"] == "field" and not re.fullmatch(_ATTRIBUTE, operand["value"]):
                 yield operand
         if right.get("quoted") and left["type"] != "literal":
             yield right

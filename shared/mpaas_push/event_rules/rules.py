@@ -144,10 +144,6 @@ class Rule(_Strict):
         return dict(filled)
 
 
-class _File(_Strict):
-    rules: Annotated[tuple[Rule, ...], BeforeValidator(_listed), Field(min_length=1)]
-
-
 def read_rules(path: Path, settings: Settings) -> tuple[Rule, ...]:
     """Read and check a file of rules.
 
@@ -221,9 +217,12 @@ def _checked(path: Path, content: bytes, settings: Settings) -> tuple[Rule, ...]
 
     from mpaas_push.yaml_text import read_yaml
 
+    class File(_Strict):
+        rules: Annotated[tuple[Rule, ...], BeforeValidator(_listed), Field(min_length=1)]
+
     try:
         document = read_yaml(content.decode(), refuse_flag_words=True)
-        rules = _File.model_validate(document).rules
+        rules = File.model_validate(document).rules
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise _unreadable(path, error) from None
     except ValidationError as error:
@@ -286,7 +285,11 @@ def _task(
 
 
 def _fits(patterns: tuple[str, ...], text: str | None) -> bool:
-    return not patterns or (text is not None and any(fnmatchcase(text, _glob(each)) for each in patterns))
+    return not patterns or (text is not None and any(_fits_one(each, text) for each in patterns))
+
+
+def _fits_one(pattern: str, text: str) -> bool:
+    return fnmatchcase(text, _glob(pattern)) if "*" in pattern else text == pattern
 
 
 def _glob(pattern: str) -> str:

@@ -1,7 +1,5 @@
 """What the channels behind mPaaS take and what the styles show: limits of text, with their sources."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 __all__ = ["APNS_BANNER_CONTENT", "CHANNELS", "MAX_PAYLOAD_BYTES", "STYLES", "SYSTEMS", "Channel", "Style"]

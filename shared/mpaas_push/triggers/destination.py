@@ -8,42 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mpaas_push.invocation import sender_of
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.triggers.record import Identifier, UnreadableElement, WireModel, data_of, moment_of, shaped
+from mpaas_push.triggers.record import UnreadableElement, data_of, moment_of, shaped
 
 if TYPE_CHECKING:
     from mpaas_push.invocation import Invocation
 
-__all__ = ["DestinationRecord", "FailedInvocation", "failure_of", "unwrap_failed_invocation"]
-
-
-class _Request(WireModel):
-    requestId: Identifier
-    functionArn: Identifier
-    condition: str
-
-
-class _Response(WireModel):
-    functionError: str = ""
-
-
-class DestinationRecord(WireModel):
-    """What a destination is sent after an asynchronous invocation; payloads are text
-    (fc-runtime.md: Asynchronous invocation).
-    """
-
-    timestamp: Any = None
-    requestContext: _Request
-    requestPayload: str
-    responseContext: _Response | None = None
-
-    @property
-    def failed(self) -> bool:
-        """Whether the invocation failed; of one that succeeded condition and error are empty."""
-        return bool(self.requestContext.condition or (self.responseContext or _Response()).functionError)
+__all__ = ["FailedInvocation", "failure_of", "unwrap_failed_invocation"]
 
 
 class FailedInvocation(NamedTuple):
@@ -98,6 +72,8 @@ def _inner(event: bytes) -> FailedInvocation | None:
     # Batches can be large: most events are recognised without parsing them.
     if b'"requestPayload"' not in event:
         return None
+    from mpaas_push.triggers.destination_record import DestinationRecord  # few events are one
+
     try:
         value = read_json(event)
         if isinstance(value, dict) and "specversion" in value:
