@@ -7,7 +7,7 @@ import os
 import re
 from contextlib import suppress
 from difflib import get_close_matches
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -293,22 +293,21 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 def _written_keys(descriptor: Descriptor, resource: str) -> Iterator[Fault]:
     """Find keys and passwords written in the file, as opposed to those from the environment or `.env`."""
     try:
-        written = descriptor.function(resource, {})
+        written = descriptor.resolved_props(resource, {})
     except DescriptorError:
         return  # an expression without a default
-    for name, value in written.environment_variables.items():
-        if _KEY_VALUES.match(value):
+    for name, value in written.get("environmentVariables", {}).items():
+        if _KEY_VALUES.match(str(value)):
             yield Fault(
                 f"environmentVariables.{name}", "contains a key or password: write ${env('…')} instead"
             )
 
 
 def _variable_faults(variables: Mapping[str, str]) -> Iterator[Fault]:
-    known = Settings.variables().keys() | _OTHER_VARIABLES
     for name in variables:
-        if name in known:
+        if name in _known_variables():
             continue
-        near = get_close_matches(name, known, 1)
+        near = _nearest_variables(name)
         if _KEYS.search(name):
             yield Fault(name, "must not be in a descriptor: the function's role provides keys")
         elif name.startswith("FC_"):
@@ -316,6 +315,16 @@ def _variable_faults(variables: Mapping[str, str]) -> Iterator[Fault]:
         elif name.startswith(("PUSH_", "MPAAS_")) or near:
             yield Fault(name, f"is not a setting{f'; did you mean {near[0]}?' if near else ''}")
     yield from settings_faults(dict(variables))
+
+
+@cache
+def _known_variables() -> set[str]:
+    return Settings.variables().keys() | _OTHER_VARIABLES
+
+
+@lru_cache(maxsize=64)  # each function of each stage names the same ones
+def _nearest_variables(name: str) -> list[str]:
+    return get_close_matches(name, _known_variables(), 1)
 
 
 def _timer_messages(props: FunctionProperties, path: str, settings: Settings) -> tuple[int, list[Fault]]:

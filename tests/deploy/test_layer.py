@@ -93,7 +93,7 @@ def test_a_second_build_gives_the_same_bytes(
 
     def install(_: str, site: Path, **__: object) -> None:
         with zipfile.ZipFile(ready) as packed:
-            packed.extractall(site.parent, filter(few.match, packed.namelist()))
+            packed.extractall(site.parent, [name for name in packed.namelist() if few.match(name)])
 
     ready = layer_of(RUNTIMES[0])
     monkeypatch.setattr(deploy.layer, "install_dependencies", install)
