@@ -331,16 +331,17 @@ def _check_below(value: Any, levels: int) -> None:
         raise _NotPlain(f"{type(value).__name__} is not a JSON type")
     if not levels:
         raise _NotPlain(_TOO_DEEP)
-    children = value.items() if isinstance(value, dict) else enumerate(value)
+    is_object = isinstance(value, dict)
     step: Any = None
     try:
-        for step, child in children:
-            if isinstance(value, dict):
+        for step, child in value.items() if is_object else enumerate(value):
+            # Most keys and values are ASCII.
+            if is_object and (type(step) is not str or not step.isascii()):
                 _check_key(step)
-            if type(child) is not str or not child.isascii():  # as most are
+            if type(child) is not str or not child.isascii():
                 _check(child, levels - 1)
     except _NotPlain as error:
-        error.steps.append(str(step) if isinstance(value, dict) else step)
+        error.steps.append(str(step) if is_object else step)
         raise
 
 
@@ -351,5 +352,5 @@ def _check_key(key: Any) -> None:
 
 def _copy(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _copy(child) for key, child in value.items()}
+        return {key: child if type(child) is str else _copy(child) for key, child in value.items()}
     return [_copy(child) for child in value] if isinstance(value, (list, tuple)) else value

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -174,7 +173,11 @@ def targets_of(outcomes: Iterable[Outcome]) -> dict[str, str | None]:
 
 def counts_of(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """Count outcomes by name."""
-    return dict(Counter(outcome.kind.value for outcome in outcomes))
+    counts: dict[str, int] = {}
+    for outcome in outcomes:
+        name = outcome.kind.value
+        counts[name] = counts.get(name, 0) + 1
+    return counts
 
 
 def ids_for_log(targets: Mapping[str, str | None]) -> list[str | None]:
