@@ -332,9 +332,10 @@ def _check_below(value: Any, levels: int) -> None:
     if not levels:
         raise _NotPlain(_TOO_DEEP)
     is_object = isinstance(value, dict)
+    children = value.items() if isinstance(value, dict) else enumerate(value)
     step: Any = None
     try:
-        for step, child in value.items() if is_object else enumerate(value):
+        for step, child in children:
             # Most keys and values are ASCII.
             if is_object and (type(step) is not str or not step.isascii()):
                 _check_key(step)
