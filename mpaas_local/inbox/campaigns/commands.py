@@ -59,17 +59,33 @@ class Commands:
         }
 
     async def report(self, campaign_id: str) -> AsyncIterator[bytes]:
-        """Yield the CSV of `report` as it is written.
+        """Return the CSV of `report`, chunk by chunk, once the first chunk is there.
 
         Raises:
-            CommandFailed: it is incomplete.
+            CommandFailed: it is incomplete; of a long one, in the middle of the chunks.
         """
-        async with self._running("report", campaign_id) as process:
-            while process.stdout and (chunk := await process.stdout.read(CHUNK_BYTES)):
+        chunks = self._report(campaign_id)
+        first = await anext(chunks)
+
+        async def all_chunks() -> AsyncIterator[bytes]:
+            yield first
+            async for chunk in chunks:
                 yield chunk
+
+        return all_chunks()
+
+    async def _report(self, campaign_id: str) -> AsyncIterator[bytes]:
+        """Yield the chunks, each once it is known that it is not the last one or that all went well."""
+        async with self._running("report", campaign_id) as process:
+            last = b""
+            while process.stdout and (chunk := await process.stdout.read(CHUNK_BYTES)):
+                if last:
+                    yield last
+                last = chunk
             _, errors = await process.communicate()
             if process.returncode:
                 raise CommandFailed(_error(errors))
+            yield last
 
     @asynccontextmanager
     async def _running(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, HTTPException, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from mpaas_local.inbox.campaigns.audience import LARGEST_BYTES, Unusable, too_large, upload
 from mpaas_local.inbox.campaigns.bodies import (
@@ -17,7 +18,7 @@ from mpaas_local.inbox.campaigns.bodies import (
     Checked,
     UploadedAudience,
 )
-from mpaas_local.inbox.campaigns.commands import Commands
+from mpaas_local.inbox.campaigns.commands import CommandFailed, Commands
 from mpaas_local.inbox.showing import shown
 from mpaas_local.mpaas.responses import Json
 from mpaas_local.oss_client import oss_client
@@ -90,11 +91,15 @@ def campaign_routes(function: HttpFunction, watch: CampaignWatch, entrypoints: E
         response_class=StreamingResponse,
         responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
     )
-    def report_campaign(campaign_id: CampaignId) -> StreamingResponse:
-        """Download the report of a campaign as CSV."""
-        function.ask("GET", f"/{campaign_id}")
+    async def report_campaign(campaign_id: CampaignId) -> StreamingResponse:
+        """Download the report of a campaign as CSV; the connection breaks where it is incomplete."""
+        await run_in_threadpool(function.ask, "GET", f"/{campaign_id}")
+        try:
+            chunks = await commands.report(campaign_id)
+        except CommandFailed as error:
+            raise HTTPException(502, f"The report is incomplete: {error}") from None
         headers = {"Content-Disposition": f'attachment; filename="{campaign_id}-report.csv"'}
-        return StreamingResponse(commands.report(campaign_id), media_type="text/csv", headers=headers)
+        return StreamingResponse(chunks, media_type="text/csv", headers=headers)
 
     return router
 

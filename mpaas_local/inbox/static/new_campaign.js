@@ -20,6 +20,7 @@ export function NewCampaign({ kept }) {
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState("");
   const [largest, setLargest] = useState(Infinity);
+  const [over, setOver] = useState(false); // a file hovers above the page
   const turn = useRef(0);
   const checking = useRef();
   const latest = useRef();
@@ -90,6 +91,7 @@ export function NewCampaign({ kept }) {
   });
   const dropped = (event) => {
     event.preventDefault();
+    setOver(false);
     guarded("upload", () => take([...event.dataTransfer.files]))();
   };
   const current = checked && checked.of === contentOf(document) ? checked : null;
@@ -99,10 +101,10 @@ export function NewCampaign({ kept }) {
   const field = (names, label, control) => html`<${Field} id=${names.join(".")} label=${label} errors=${errors} control=${control} />`;
   const columns = audience?.columns || [];
 
-  return html`<main class="container-fluid" id="main" onDragOver=${(event) => event.preventDefault()} onDrop=${dropped}>
+  return html`<main class="container-fluid" id="main" onDragOver=${(event) => { event.preventDefault(); setOver(true); }} onDragLeave=${(event) => event.currentTarget.contains(event.relatedTarget) || setOver(false)} onDrop=${dropped}>
     <p><a href="#/campaigns">← all campaigns</a></p>
     <h1>New campaign</h1>
-    <section class="drop" aria-label="Audience">
+    <section class=${`drop ${over ? "over" : ""}`} aria-label="Audience">
       <label for="audience-file">Drop a CSV here, or choose it. A campaign in JSON or YAML fills the form.</label>
       <input id="audience-file" type="file" multiple accept=".csv,.tsv,.txt,.jsonl,.ndjson,.json,.yaml,.yml" disabled=${busy === "upload"}
         onChange=${(event) => { const files = [...event.target.files]; event.target.value = ""; guarded("upload", () => take(files))(); }} />

@@ -294,6 +294,21 @@ def test_a_campaign_is_started_paced_paused_resumed_and_reported(
     assert (line["target"], line["outcome"], line["text"]) == ("user-7", "invalid", "column name is empty")
 
 
+def test_a_report_that_cannot_be_read_is_refused_with_words(call: Call, uploaded: Call, stack: Stack) -> None:
+    audience = uploaded(b"user_id,name\nuser-1,\nuser-2,Ada\n")["audience"]
+    call("POST", "/api/campaigns", document("unreadable", audience), status=201)
+    until(call, "unreadable", "done")
+    fault = {"kind": "internalError", "rate": 1, "match": {"prefix": "campaign-results/unreadable/"}}
+    faults = f"{stack.oss.endpoint}/.local/faults"
+    urllib3.request("POST", faults, json=fault, retries=False)
+    try:
+        refused = call("GET", "/api/campaigns/unreadable/report", status=502)
+    finally:
+        urllib3.request("DELETE", faults, retries=False)
+
+    assert refused["detail"].startswith("The report is incomplete: oss://")
+
+
 def test_a_cancelled_campaign_is_not_resumed(call: Call, uploaded: Call) -> None:
     rows = "".join(f"user-{n},Ada\n" for n in range(500))
     body = document("stopped", uploaded(f"user_id,name\n{rows}".encode())["audience"], pace=10)
