@@ -90,7 +90,7 @@ def _guide(stack: Stack, page: Page) -> None:
 
 def _campaign(page: Page) -> None:
     """Follow "The inbox" of docs/local.md: drop a CSV, check, start, pause, resume at another pace."""
-    rows = [f"user-{number},{'Ada' if number % 999 else ''}" for number in range(5000)]
+    rows = [f"user-{number},{'Ada' if number % 999 else ''}" for number in range(9000)]
     content = "\n".join(["user_id,name", *rows]).encode()
     file: FilePayload = {"name": "users.csv", "mimeType": "text/csv", "buffer": content}
     page.goto("/#/new-campaign")
@@ -102,7 +102,7 @@ def _campaign(page: Page) -> None:
     page.wait_for_timeout(3000)
     page.get_by_role("slider", name="Pace").fill("62")
     page.get_by_role("button", name="Resume at").click()
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(3000)
     page.screenshot(path=FOLDER / "campaign.png", full_page=True)
 
 
