@@ -221,4 +221,4 @@ def _target(columns: Sequence[str]) -> str:
 def _safe(name: str) -> str:
     """Return a file name that every tool can read in a key."""
     base = name.replace("\\", "/").rpartition("/")[2]
-    return re.sub(r"[^\w.-]+", "_", base)[-100:].lstrip(".")
+    return re.sub(r"[^\w.-]+", "_", base)[-100:]

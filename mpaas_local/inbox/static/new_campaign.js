@@ -23,9 +23,10 @@ export function NewCampaign({ kept }) {
   const [over, setOver] = useState(false); // a file hovers above the page
   const turn = useRef(0);
   const checking = useRef();
+  const started = useRef(false);
   const latest = useRef();
   latest.current = document;
-  Object.assign(kept, { document, audience, checked });
+  if (!started.current) Object.assign(kept, { document, audience, checked });
 
   useEffect(() => {
     api("/api/campaigns").then((listed) => setLargest(listed.largestUpload), setError);
@@ -86,6 +87,7 @@ export function NewCampaign({ kept }) {
   const start = guarded("start", async () => {
     if (!current?.passed && !confirm("Start without a check of all rows? Those that cannot be sent are counted and reported as invalid.")) return;
     const { campaign } = await api("/api/campaigns", { method: "POST", body: document });
+    started.current = true;
     for (const name of Object.keys(kept)) delete kept[name];
     location.hash = `#/campaigns/${campaign}`;
   });

@@ -313,6 +313,10 @@ def test_hostile_texts_stay_texts(page: Page, stack: Stack) -> None:
     name = dead_letter(stack, MESSAGE | {"title": HOSTILE, "deliveryType": HOSTILE})
     page.goto(f"/#/queues/{name}")
     expect(page.locator(".letters")).to_contain_text("<img src=x")
+    page.goto("/#/new-campaign")
+    field = '"{}"'.format(HOSTILE.replace('"', '""'))
+    drop(page, f"user_id,{field}\nuser-1,{field}\n", f"{HOSTILE}.csv".replace("/", ""))
+    expect(page.locator(".drop td").last).to_have_text(HOSTILE)
 
     assert page.evaluate("window.hacked") is None
     assert page.locator("img").count() == 0
@@ -485,8 +489,9 @@ def test_a_dead_letter_is_looked_at_and_sent_back(page: Page, stack: Stack) -> N
 def test_a_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page) -> None:
     page.goto("/#/campaigns")
     page.get_by_role("button", name="New campaign").click()
-    drop(page, "user_id,name\n" + "".join(f"user-{n},{'Ada' if n else ''}\n" for n in range(3000)))
+    drop(page, "user_id,name\n" + "".join(f"user-{n},{'Ada' if n else ''}\n" for n in range(1500)))
     expect(page.get_by_role("columnheader", name="user_id target")).to_be_visible()
+    page.get_by_role("spinbutton", name="Targets a second").fill("100")
     expect(page.get_by_role("figure", name="Xiaomi")).to_contain_text("Hello Ada")
 
     page.get_by_label("Title", exact=True).fill("It starts, ")
@@ -498,7 +503,7 @@ def test_a_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page
     page.get_by_label("Content", exact=True).fill("Come in.")
     page.get_by_role("button", name="Check all rows").click()
     expect(page.get_by_text("line 2: column name is empty")).to_be_visible()
-    expect(page.get_by_text("3,000 rows, 2,999 targets, 300 requests, 1 invalid")).to_be_visible()
+    expect(page.get_by_text("1,500 rows, 1,499 targets, 150 requests, 1 invalid")).to_be_visible()
     page.get_by_role("button", name="Start").click()
 
     page.get_by_role("button", name="Pause").click()
@@ -509,11 +514,15 @@ def test_a_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page
     expect(page.get_by_role("spinbutton", name="Targets a second")).to_have_value("2000")
     page.get_by_label("no limit").check()
     expect(page.get_by_text("done", exact=True)).to_be_visible()
-    expect(page.get_by_text("100%, 3,000 rows")).to_be_visible()
-    expect(page.get_by_role("img", name=re.compile("rows: accepted 2,999, invalid 1"))).to_be_visible()
+    expect(page.get_by_text("100%, 1,500 rows")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("rows: accepted 1,499, invalid 1"))).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download report").click()
     assert "user-0,invalid,MissingValue" in download.value.path().read_text("utf-8")
+    page.get_by_role("link", name="all campaigns").click()
+    page.get_by_role("button", name="New campaign").click()
+    expect(page.locator(".drop")).to_be_visible()
+    expect(page.get_by_role("form", name="Campaign")).to_have_count(0)
 
 
 def test_a_campaign_in_yaml_fills_the_form(page: Page) -> None:
