@@ -1171,6 +1171,22 @@ def test_with_a_ledger_that_can_never_work_nothing_goes_out(
         assert secret not in caplog.text + str(health) + str([outcome.as_json() for outcome in outcomes])
 
 
+def test_a_ledger_that_can_never_keep_some_of_the_records_lets_none_out(
+    redis_server: RedisServer, url: str
+) -> None:
+    """A node of a cluster keeps some of the keys: a memory with holes looks like one that works."""
+    with (
+        Server() as server,
+        user(redis_server, "+@all", keys="mpaas-push:request:[0-7]*") as partial,
+        instances(1, server, partial) as (client,),
+    ):
+        outcomes = client.send_all(numbered(SMALLEST_BLOCK // 2), invocation=within())
+
+        assert server.requests == []
+    assert {outcome.result_code for (outcome,) in outcomes} == {"LedgerMisconfigured"}
+    assert kept(url) == {}
+
+
 @pytest.mark.parametrize(
     "server_of", [wrong_password, right_missing("+set"), answering("-MOVED 1 10.0.0.1:6")]
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from mpaas_push.log import LINE_BYTES, function_log
+from mpaas_push.log import function_log
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def logger(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
 
 def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     lines = capsys.readouterr().out.splitlines()
-    assert all(len(line.encode()) <= LINE_BYTES for line in lines)
+    assert all(len(line.encode()) <= 16 * 1024 for line in lines)
     return [json.loads(line) for line in lines]
 
 
