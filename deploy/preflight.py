@@ -17,7 +17,12 @@ from alibabacloud_oss_v2.exceptions import OperationError, ServiceError
 from alibabacloud_sls20201230.client import Client as LogClient
 from alibabacloud_sls20201230.models import GetProjectRequest
 from mns.mns_exception import MNSExceptionBase
-from mns.mns_request import GetQueueAttributesRequest, GetQueueAttributesResponse
+from mns.mns_request import (
+    GetQueueAttributesRequest,
+    GetQueueAttributesResponse,
+    GetTopicAttributesRequest,
+    GetTopicAttributesResponse,
+)
 
 from deploy.cloud import CloudRefused
 from deploy.eventbridge import BUS, is_bus
@@ -27,8 +32,8 @@ from deploy.serverless import CLI
 from mpaas_push.credentials import Credentials
 from project.policies import FUNCTION_COMPUTE
 from project.stages import TELL_APART, stages
-from project.triggers import EventBridge, Oss, OssConfig
-from project.wiring import mns_queues, overlap
+from project.triggers import Cdn, EventBridge, Log, Oss, OssConfig, Topic
+from project.wiring import mns_queues, mns_topics, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,6 +128,13 @@ def _questions(stage: Stage) -> Iterator[_Question]:
         )
     yield from _log_questions(stage)
     triggers = [trigger for function in functions for trigger in function.triggers]
+    invoking = [trigger for trigger in triggers if isinstance(trigger, Topic | Oss | Log | Cdn)]
+    for role in sorted({trigger.invocation_role.rpartition("/")[2] for trigger in invoking}):
+        yield _Question(
+            what=f"the triggers' role {role}",
+            step="docs/deploy.md, step 3",
+            is_there=partial(_is_role, stage, role),
+        )
     for bucket in sorted({trigger.bucket for trigger in triggers if isinstance(trigger, Oss)}):
         yield _Question(
             what=f"the bucket {bucket}",
@@ -146,6 +158,12 @@ def _questions(stage: Stage) -> Iterator[_Question]:
             what=f"the queue {queue}",
             step=f"make prepare STAGE={stage.name}",
             is_there=partial(_is_queue, stage, queue),
+        )
+    for topic in sorted(mns_topics(functions)):
+        yield _Question(
+            what=f"the topic {topic}",
+            step=f"make prepare STAGE={stage.name}",
+            is_there=partial(_is_topic, stage, topic),
         )
 
 
@@ -261,6 +279,17 @@ def _is_queue(stage: Stage, queue: str) -> bool:
         mns.mns_client.get_queue_attributes(GetQueueAttributesRequest(queue), GetQueueAttributesResponse())
     except MNSExceptionBase as error:
         if error.type == "QueueNotExist":
+            return False
+        raise NotAllowed from None
+    return True
+
+
+def _is_topic(stage: Stage, topic: str) -> bool:
+    mns = stage.queue_service()
+    try:
+        mns.mns_client.get_topic_attributes(GetTopicAttributesRequest(topic), GetTopicAttributesResponse())
+    except MNSExceptionBase as error:
+        if error.type == "TopicNotExist":
             return False
         raise NotAllowed from None
     return True

@@ -93,11 +93,13 @@ DEPLOYS: Mapping[str, frozenset[str]] = {
     ":layers/": frozenset(
         {"fc:CreateLayerVersion", "fc:ListLayerVersions", "fc:GetLayerVersion", "fc:DeleteLayerVersion"}
     ),
+    ":role/aliyun": frozenset({"ram:PassRole", "ram:GetRole"}),
     ":role/mpaas-": frozenset({"ram:PassRole", "ram:GetRole", "ram:ListPoliciesForRole"}),
     ":policy/": frozenset({"ram:GetPolicy"}),
     "/logstore/": frozenset({"log:GetLogStore", "log:GetLogStoreLogs"}),
     ":project/": frozenset({"log:GetProject"}),
     ":/queues/": frozenset({"mns:GetQueueAttributes"}),
+    ":/topics/": frozenset({"mns:GetTopicAttributes"}),
     r":\$\{UploadsBucket\}$": frozenset({"oss:GetBucketLocation"}),
     r"^\*$": frozenset(
         # One page grants the configurations of calls on functions, another on all resources only.
@@ -119,7 +121,7 @@ DEPLOYS: Mapping[str, frozenset[str]] = {
 _DEPLOYED = frozenset[str]().union(*DEPLOYS.values())
 
 _OF_THE_STAGE = re.compile(
-    r"acs:\w+:[^*]*[:/]mpaas-(\*-)?([a-z]+-)*\$\{Stage\}(/[^*]+)?(/\*)?|acs:ram:[^*]*:role/aliyun\w+role"
+    r"acs:\w+:[^*]*[:/]mpaas-(\*-)?([a-z]+-)*\$\{Stage\}(/[^*]+)?(/\*)?|acs:ram:(\*:)?[^*]*:role/aliyun\w+role"
     r"|acs:ram:\*:[^*]+:(role|policy)/mpaas-push-\$\{Stage\}|acs:oss:\*:[^*]+:\$\{UploadsBucket\}"
 )
 """Names of one stage, so that a deployer of staging cannot touch production; its bucket; and the triggers'

@@ -38,6 +38,11 @@ def _queue(attributes: dict[str, int]) -> bytes:
     return "".join([*parts, "<LoggingEnabled>False</LoggingEnabled></Queue>"]).encode()
 
 
+_TOPIC = (
+    b'<Topic xmlns="http://mns.aliyuncs.com/doc/v1/"><TopicName>t</TopicName><MessageCount>0</MessageCount>'
+    b"<CreateTime>1</CreateTime><LastModifyTime>1</LastModifyTime><MaximumMessageSize>65536</MaximumMessageSize>"
+    b"<MessageRetentionPeriod>86400</MessageRetentionPeriod><LoggingEnabled>False</LoggingEnabled></Topic>"
+)
 TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["fc.aliyuncs.com"]}}
 """The statement by which Function Compute may assume a role."""
 MNS_ERROR = (
@@ -67,6 +72,8 @@ class ControlPlane:
         self.aliases: dict[str, dict[str, dict[str, Any]]] = {}
         self.layers: dict[str, list[dict[str, Any]]] = {}
         self.roles = {"mpaas-push-dev": [TRUST], "mpaas-push-staging": [TRUST]}
+        for role in ("aliyunmnsnotificationrole", "aliyunosseventnotificationrole"):
+            self.roles[role] = []
         self.log_projects = {"mpaas-push-dev": {"functions"}, "mpaas-push-staging": {"functions"}}
         self.buses = {"default"}
         self.deliveries: dict[str, str] = {}
@@ -105,10 +112,10 @@ class ControlPlane:
                         "RequestId": "1-x",
                         "errorCode": error.code,
                     }
-                    if url.path.startswith("/queues"):
+                    if url.path.startswith(("/queues", "/topics")):
                         kind = "text/xml"
                         body = MNS_ERROR.replace("CODE", error.code).encode()
-                if url.path.startswith("/queues") and status == 200:
+                if url.path.startswith(("/queues", "/topics")) and status == 200:
                     kind = "text/xml"
                 text = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
@@ -151,11 +158,8 @@ class ControlPlane:
             return self.code[path.removeprefix("/code/")]
         if action:
             return self._rpc(action, query | dict(parse_qsl(data.decode())))
-        if path.startswith("/queues/"):
-            self._allow("GetQueueAttributes")
-            if not self.queues_exist:
-                raise Refused(404, "QueueNotExist")
-            return _queue(self.queue)
+        if path.startswith(("/queues/", "/topics/")):
+            return self._mns(path)
         if ".log." in host or host.endswith("log.aliyuncs.com"):
             project = host.split(".", maxsplit=1)[0]
             if project not in self.log_projects:
@@ -176,6 +180,13 @@ class ControlPlane:
         self.calls.append(action)
         if action in self.denied:
             raise Refused(403, "AccessDenied")
+
+    def _mns(self, path: str) -> bytes:
+        kind = "Queue" if path.startswith("/queues/") else "Topic"
+        self._allow(f"Get{kind}Attributes")
+        if not self.queues_exist:
+            raise Refused(404, f"{kind}NotExist")
+        return _queue(self.queue) if kind == "Queue" else _TOPIC
 
     def _rpc(self, action: str, form: dict[str, str]) -> dict[str, Any]:
         self._allow(action)

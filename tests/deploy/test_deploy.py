@@ -213,6 +213,8 @@ def test_everything_that_is_missing_is_named_before_anything_is_changed(
         "the bucket our-uploads is missing: docs/deploy.md, step 3",
         "sendevent-fc.eventbridge.aliyuncs.com is missing: docs/deploy.md, step 5",
         "the queue mpaas-push-retry-dev is missing: make prepare STAGE=dev",
+        "the topic mpaas-push-dev is missing: make prepare STAGE=dev",
+        "the triggers' role aliyunosseventnotificationrole is missing: docs/deploy.md, step 3",
     ):
         assert lack in printed
     assert not cloud.functions

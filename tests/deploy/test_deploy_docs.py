@@ -69,6 +69,10 @@ def test_the_stack_is_given_parameters_that_it_has_and_all_without_a_default_of_
     assert numbers == [str(number) for number in range(1, len(given) + 1)]
 
 
+def test_a_layer_version_is_replaced_when_a_stack_is_updated() -> None:
+    assert re.search(r"`UpdateStack`[^.]*`--ReplacementOption Enabled`", PAGE)
+
+
 @pytest.mark.parametrize("stage", stages(PROJECT))
 def test_the_production_concurrency_of_the_page_is_that_of_the_overlay(stage: str) -> None:
     concurrency = read_functions(stage_file(PROJECT, stage), {})["queue_push"].concurrency_config
