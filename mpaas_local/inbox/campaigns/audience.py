@@ -22,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-__all__ = ["LARGEST_BYTES", "Unusable", "look_at", "upload"]
+__all__ = ["LARGEST_BYTES", "Unusable", "look_at", "too_large", "upload"]
 
 LARGEST_BYTES = 5 << 30
 PART_BYTES = 8 << 20
@@ -76,7 +76,7 @@ def look_at(name: str, beginning: bytes) -> Look:
         beginning: More than `HEAD_BYTES`, or the whole file.
 
     Raises:
-        Unusable: it is none of the formats, is not UTF-8 or has no rows.
+        Unusable: it is none of the formats, is not UTF-8 or is empty.
     """
     kind = FORMATS.get(name.rpartition(".")[2].lower())
     for magic, what in PACKED.items():
@@ -91,7 +91,8 @@ def look_at(name: str, beginning: bytes) -> Look:
         return _look_at_json(name, text)
     first = text.partition("\n")[0]
     delimiter = max(DELIMITERS, key=first.count)
-    columns, *rows = list(islice(csv.reader(io.StringIO(text), delimiter=delimiter), 1 + SHOWN_ROWS)) or [[]]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    columns, *rows = list(islice(reader, 1 + SHOWN_ROWS)) or [[]]
     if not any(columns):
         raise Unusable(422, f"{name} has no header: its first line names the columns")
     audience = {"target": _target(columns)}

@@ -101,7 +101,8 @@ class CampaignWatch:
         _, campaign = self._function.ask("GET", f"/{quote(campaign_id, safe='')}")
         self._record([campaign])
         with self._lock:
-            return campaign, list(self._histories[_key(campaign)].samples)
+            history = self._histories.get(_key(campaign), History())  # one too many has none
+            return campaign, list(history.samples)
 
     def changed(self, campaign: dict[str, Any]) -> None:
         """Take note of a campaign that was just started or steered, and have every page ask again."""

@@ -374,11 +374,13 @@ class Function:
     def __init__(self, *answers: dict[str, Any] | None) -> None:
         self.answers, self.asked = list(answers), 0
 
-    def ask(self, _: str, __: str, ___: Any = None) -> tuple[int, dict[str, Any]]:
+    def ask(self, _: str, path: str, __: Any = None) -> tuple[int, dict[str, Any]]:
         self.asked += 1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is None:
             raise FunctionRefused(503, {"detail": "busy"})
+        if path:
+            return 200, answer
         return 200, {"campaigns": [answer]}
 
 
@@ -397,3 +399,15 @@ def test_a_running_campaign_is_watched_to_its_end_and_no_longer(monkeypatch: pyt
 
     assert function.asked == 4
     assert set(announced) == {"campaigns"}
+
+
+def test_only_the_latest_campaigns_have_a_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpaas_local.inbox.campaigns.history.CAMPAIGNS", 1)
+    ended = {"state": "done", "finishedAt": "2026-11-11T00:00:09Z"}
+    older = shown(1, **ended) | {"campaign": "older", "startedAt": "2026-11-10T00:00:00Z"}
+    watch = CampaignWatch(Function(shown(9, **ended), older, shown(9, **ended)), print)  # type: ignore[arg-type]
+
+    watch.list_all()
+
+    assert watch.get("older") == (older, [])
+    assert len(watch.get("c")[1]) == 2
