@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,11 @@ def without_init(package: str) -> Iterator[None]:
     A later import of the package runs it and reuses these modules. Does nothing if the package is already
     imported.
     """
-    parent, _, name = package.rpartition(".")
+    spec = find_spec(package)
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     bare = ModuleType(package)
-    bare.__path__ = [f"{path}/{name}" for path in import_module(parent).__path__]
+    bare.__path__ = spec.submodule_search_locations or []
     with stand_ins(bare):
         yield
 

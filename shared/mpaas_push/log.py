@@ -10,10 +10,14 @@ import json
 import logging
 import sys
 import time
-from functools import cached_property
 from typing import Any
 
 from pydantic_core import to_json
+
+from mpaas_push.lean_import import without_init
+
+with without_init("aws_lambda_powertools"), without_init("aws_lambda_powertools.logging"):
+    from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 __all__ = ["LINE_BYTES", "function_log"]
 
@@ -31,21 +35,23 @@ def function_log(level: str = "INFO") -> None:
         level: The lowest level to log; the setting ``PUSH_LOG_LEVEL``.
     """
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_LineFormatter())
+    handler.setFormatter(
+        _LineFormatter(json_serializer=_line, utc=True, use_rfc3339=True, location=None, service=_SERVICE)
+    )
     logger = logging.getLogger(_SERVICE)
     logger.setLevel(level)
     logger.handlers = [handler]
     logger.propagate = False  # the runtime has a handler of its own, which would write each line again
 
 
-class _LineFormatter(logging.Formatter):
+class _LineFormatter(LambdaPowertoolsFormatter):
     """Writes the same lines as Powertools, those of plain records in a quarter of the time."""
 
     _second: tuple[int, str] = (0, "")
 
     def format(self, record: logging.LogRecord) -> str:
         if record.exc_info or not (record.args or _is_plain(record.msg)):
-            return str(self._powertools.format(record))
+            return super().format(record)
         line: dict[str, Any] = {
             "level": record.levelname,
             "message": record.getMessage(),
@@ -58,15 +64,6 @@ class _LineFormatter(logging.Formatter):
             if value is not None and name not in _ATTRIBUTES
         }
         return _line(line)
-
-    @cached_property
-    def _powertools(self) -> logging.Formatter:
-        # Imported for exceptions and JSON only: an instance that writes none of these starts without it.
-        from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
-
-        return LambdaPowertoolsFormatter(
-            json_serializer=_line, utc=True, use_rfc3339=True, location=None, service=_SERVICE
-        )
 
     def _moment(self, record: logging.LogRecord) -> str:
         second, text = self._second

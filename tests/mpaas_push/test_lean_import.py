@@ -88,9 +88,15 @@ EVENTS: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("function", "unused"),
     [
-        ("timer_push", ("aws_lambda_powertools", "http", "jmespath", "mpaas_push.message.faults", "yaml")),
-        ("queue_push", ("aws_lambda_powertools", "http", "jmespath", "mpaas_push.message.faults", "yaml")),
-        ("event_push", ("aws_lambda_powertools", "http", "gzip", "mpaas_push.message.faults", "yaml")),
+        (
+            "timer_push",
+            ("aws_lambda_powertools.metrics", "http", "jmespath", "mpaas_push.message.faults", "yaml"),
+        ),
+        (
+            "queue_push",
+            ("aws_lambda_powertools.metrics", "http", "jmespath", "mpaas_push.message.faults", "yaml"),
+        ),
+        ("event_push", ("aws_lambda_powertools.metrics", "http", "mpaas_push.message.faults", "yaml")),
         ("http_push", ("aws_lambda_powertools.event_handler.appsync", "async_dispatch", "openapi", "yaml")),
     ],
 )

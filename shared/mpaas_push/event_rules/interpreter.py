@@ -8,6 +8,8 @@ field means. Besides the functions of JMESPath there are those of Powertools.
 from __future__ import annotations
 
 import base64
+import gzip
+import io
 import sys
 from itertools import islice
 from math import isfinite
@@ -19,6 +21,10 @@ from jmespath.visitor import TreeInterpreter
 from typing_extensions import override
 
 from mpaas_push.json_text import WrittenFloat, read_json, written_json
+from mpaas_push.lean_import import without_init
+
+with without_init("aws_lambda_powertools"):
+    from aws_lambda_powertools.utilities.jmespath_utils import PowertoolsFunctions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -267,11 +273,8 @@ def _takes(*types: str) -> Callable[[FunctionT], FunctionT]:
     return cast("Callable[[FunctionT], FunctionT]", signature)
 
 
-class _Functions(functions.Functions):  # type: ignore[misc]
-    """The functions that may be called: JMESPath's and, by their names and results, those of Powertools.
-
-    Those that could make much of little are bounded.
-    """
+class _Functions(PowertoolsFunctions):
+    """The functions that may be called; those that could make much of little are bounded."""
 
     @_takes("any")
     def _func_to_string(self, value: Any) -> str:
@@ -294,14 +297,7 @@ class _Functions(functions.Functions):  # type: ignore[misc]
         return read_json(text, keep_digits=True)
 
     @_takes("string")
-    def _func_powertools_base64(self, text: str) -> str:
-        return base64.b64decode(text).decode()
-
-    @_takes("string")
     def _func_powertools_base64_gzip(self, text: str) -> str:
-        import gzip  # few rules call this
-        import io
-
         most = max(MAX_TEXT, MAX_INFLATION * len(text))
         with gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(text))) as compressed:
             inflated = compressed.read(most + 1)
