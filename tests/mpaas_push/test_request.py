@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -153,6 +154,15 @@ def test_any_text_is_signed_as_the_sdk_signs_it(
     path, _ = _signed(encoded(signing), fields, secret)
 
     assert path == url
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.dictionaries(texts, texts))
+def test_any_target_is_written_as_the_sdks_write_json(targets: dict[str, str]) -> None:
+    request = replace(only(minimal()), targets=targets)
+
+    written = json.dumps(targets, ensure_ascii=False, separators=(",", ":"))
+    assert request.parameters["TargetMsgkey"] == written
 
 
 def test_every_one_of_the_34_parameters_is_on_the_wire() -> None:
