@@ -1,9 +1,14 @@
 """The base of models that are read from somebody's document: frozen, strict, camelCase, no unknown fields."""
 
 from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
 
-__all__ = ["StrictModel"]
+__all__ = ["StrictModel", "to_camel"]
+
+
+def to_camel(name: str) -> str:
+    """Return a snake_case name in camelCase, as `pydantic.alias_generators` does by five patterns."""
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 class StrictModel(BaseModel):

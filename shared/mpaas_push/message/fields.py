@@ -7,7 +7,6 @@
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
 from mpaas_push.message.json_fields import JsonList, JsonObject, WholeNumber
 from mpaas_push.message.vocabulary import (
@@ -18,7 +17,7 @@ from mpaas_push.message.vocabulary import (
     RESERVED_EXTENDED_PARAMS,
     TIME_OF_DAY,
 )
-from mpaas_push.strict_model import StrictModel
+from mpaas_push.strict_model import StrictModel, to_camel
 
 __all__ = [
     "ALIASES",

@@ -9,10 +9,10 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, core_schema
 
 from mpaas_push.json_text import UnreadableJson, check_json, is_encodable, plain_json, read_json
+from mpaas_push.strict_model import to_camel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

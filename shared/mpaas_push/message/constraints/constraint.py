@@ -10,9 +10,8 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic.alias_generators import to_snake
-
 from mpaas_push.errors import Fault
+from mpaas_push.message.fields import ALIASES
 
 if TYPE_CHECKING:
     from mpaas_push.message.fields import MessageFields
@@ -88,7 +87,10 @@ def unconfirmed(
 
 
 def _attributes(fields: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(to_snake(field.partition(".")[0]) for field in fields)
+    return frozenset(_ATTRIBUTES[field.partition(".")[0]] for field in fields)
+
+
+_ATTRIBUTES = {alias: name for name, alias in ALIASES.items()}
 
 
 def violations(
