@@ -60,13 +60,8 @@ def deploy(
     if layer is None:
         layer = _publish_layer(stage, package or build(stage.runtime), cloud, serverless)
     stage = stage.with_layer(stage.layer_arn(layer))
-    folders = [function.code for function in stage.functions.values()]
-    with to_upload(stage.descriptor, folders, stage.runtime) as copy:
-        code = stage.serverless(copy).deploy(stage.env)
     plans = stage.plans()
-    left = list(differences(plans, cloud))
-    if left and not any(difference.what == "function" for difference in left):
-        left = _repair(left, stage, cloud, serverless)
+    code, left = _deploy_functions(stage, cloud, serverless)
     if left:
         live = [plan.name for plan in plans if plan.name not in {each.function for each in left}]
         print(f"live as described: {', '.join(live) or 'nothing'}; not as described:")
@@ -83,6 +78,23 @@ def deploy(
     print(f"deployed and read back: {release}")
     if not release.is_committed:
         print("note: not everything is committed, so make rollback cannot return to this release")
+
+
+def _deploy_functions(stage: Stage, cloud: Cloud, serverless: Serverless) -> tuple[int, list[Difference]]:
+    """Deploy functions and triggers; return the exit code of `s`, and what still differs.
+
+    A trigger that the component skips makes it fail afterwards if it is a new one, and what comes after its
+    function is not deployed (deploy-component.md: Deploying): once the trigger is there, `s` runs again.
+    """
+    folders = [function.code for function in stage.functions.values()]
+    with to_upload(stage.descriptor, folders, stage.runtime) as copy:
+        for _ in range(2):
+            code = stage.serverless(copy).deploy(stage.env)
+            before = list(differences(stage.plans(), cloud))
+            left = _repair(before, stage, cloud, serverless) if before else []
+            if not code or not left or len(left) == len(before):
+                break
+    return code, left
 
 
 def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> None:
@@ -135,9 +147,11 @@ def _publish_layer(stage: Stage, package: Path, cloud: Cloud, serverless: Server
 def _repair(
     left: Sequence[Difference], stage: Stage, cloud: Cloud, serverless: Serverless
 ) -> list[Difference]:
-    """Deploy the triggers that `s` skipped, one by one, and return the remaining differences."""
+    """Deploy the triggers of existing functions that `s` skipped, one by one; return what still differs."""
     functions = {function.function_name: (name, function) for name, function in stage.functions.items()}
-    for name, trigger in dict.fromkeys((each.function, each.trigger) for each in left if each.trigger):
+    missing = {each.function for each in left if each.what == "function"}
+    differing = [each for each in left if each.trigger and each.function not in missing]
+    for name, trigger in dict.fromkeys((each.function, each.trigger) for each in differing if each.trigger):
         resource, function = functions[name]
         described = next((each for each in function.triggers if each.trigger_name == trigger), None)
         if described is None or (described.trigger_type == "mns_topic" and trigger in cloud.triggers(name)):

@@ -65,6 +65,10 @@ def serverless_command(path: Path) -> Iterator[None]:
             thread.join()
 
 
+class TriggerNotFound(Exception):
+    """A trigger that was passed over is shown, and is not there: what comes after is not deployed."""
+
+
 class Command:
     """One run of `s`.
 
@@ -87,6 +91,9 @@ class Command:
         except HTTPError as error:
             self._say(f"deploy failed: {error.code} {error.read().decode()}")
             return 100
+        except TriggerNotFound as error:
+            self._say(f"TriggerNotFound: code: 404, trigger '{error}' does not exist")
+            return 101
         return 0
 
     def _run(self) -> None:
@@ -173,6 +180,10 @@ class Command:
             self._call("PUT", f"functions/{name}/async-invoke-config", props["asyncInvokeConfig"])
             if "concurrencyConfig" in props:
                 self._call("PUT", f"functions/{name}/concurrency", props["concurrencyConfig"])
+            listed = (self._call("GET", f"functions/{name}/triggers") or {})["triggers"]
+            described = {each["triggerName"] for each in props.get("triggers", [])}
+            if lacking := described - {each["triggerName"] for each in listed}:
+                raise TriggerNotFound(lacking.pop())
 
     def _remove(self, name: str) -> None:
         try:

@@ -79,10 +79,14 @@ def test_a_trigger_behind_an_unchanged_stream_is_added_and_one_that_left_is_remo
 ) -> None:
     assert project.run("deploy")[0] == 0
     project.replace("s.yaml", "triggerName: announcements", "triggerName: news")
+    project.replace(
+        "functions/event_push/rules.yaml", "Order", "Parcel"
+    )  # of a function that `s` does not reach
 
     code, printed = project.run("deploy")
 
     assert code == 0, printed
+    assert "TriggerNotFound" in printed
     assert "news" in cloud.triggers[QUEUE]
     assert "announcements" not in cloud.triggers[QUEUE]
 
