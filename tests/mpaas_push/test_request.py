@@ -7,9 +7,6 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from alibabacloud_mpaas20201028.client import Client as ModernClient
-from alibabacloud_mpaas20201028.models import PushSimpleRequest as ModernRequest
-from alibabacloud_tea_openapi.utils_models import Config
 from aliyunsdkcore.auth.composer import rpc_signature_composer
 from aliyunsdkcore.client import AcsClient
 from aliyunsdkcore.utils import parameter_helper
@@ -199,6 +196,10 @@ def test_the_modern_sdk_puts_the_same_form_on_the_wire() -> None:
         if name not in {"ThirdChannelCategory", "NotifyLevel"} and isinstance(values[name], dict)
     }
     values |= {name: json.loads(request.parameters[name]) for name in FLATTENED}
+
+    from alibabacloud_mpaas20201028.client import Client as ModernClient  # late: it imports 500 modules
+    from alibabacloud_mpaas20201028.models import PushSimpleRequest as ModernRequest
+    from alibabacloud_tea_openapi.utils_models import Config
 
     with Server() as server:
         config = Config(

@@ -9,10 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from alibabacloud_mpaas20201028.client import Client
-from alibabacloud_mpaas20201028.models import PushSimpleRequest
-from alibabacloud_tea_openapi.exceptions import ThrottlingException
-from alibabacloud_tea_openapi.models import Config
 from pydantic import ValidationError
 
 from mpaas_local.mpaas import LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET, Sandbox
@@ -74,6 +70,11 @@ def test_throttling_says_when_to_come_back(sandbox: Sandbox) -> None:
 
 
 def test_the_new_official_client_understands_the_throttling(sandbox: Sandbox) -> None:
+    from alibabacloud_mpaas20201028.client import Client  # late: it imports 500 modules
+    from alibabacloud_mpaas20201028.models import PushSimpleRequest
+    from alibabacloud_tea_openapi.exceptions import ThrottlingException
+    from alibabacloud_tea_openapi.models import Config
+
     sandbox.order(kind="throttling", retryAfter=7)
     client = Client(
         Config(

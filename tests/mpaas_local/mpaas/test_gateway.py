@@ -3,14 +3,10 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
-from alibabacloud_mpaas20201028.client import Client
-from alibabacloud_mpaas20201028.models import PushSimpleRequest as NewRequest
-from alibabacloud_tea_openapi.exceptions import ClientException as NewClientException
-from alibabacloud_tea_openapi.models import Config
 from aliyunsdkcore.acs_exception.exceptions import ServerException
 from aliyunsdkcore.auth.credentials import StsTokenCredential
 from aliyunsdkcore.client import AcsClient
@@ -27,6 +23,10 @@ from mpaas_local.mpaas import (
     Sandbox,
 )
 from tests.mpaas_local.mpaas.calls import Reply, post, push, send, signed_query
+
+if TYPE_CHECKING:
+    from alibabacloud_mpaas20201028.client import Client
+    from alibabacloud_mpaas20201028.models import PushSimpleRequest as NewRequest
 
 TOKEN = "a-security-token/with+signs=="
 STS_KEYS = {"sts-key-id": AccessKey("sts-key-secret", TOKEN)}
@@ -49,6 +49,9 @@ def legacy_push(
 
 
 def new_client(sandbox: Sandbox, key_id: str, secret: str, token: str | None = None) -> Client:
+    from alibabacloud_mpaas20201028.client import Client  # late, here and below: it imports 500 modules
+    from alibabacloud_tea_openapi.models import Config
+
     endpoint = f"127.0.0.1:{sandbox.port}"
     return Client(
         Config(
@@ -62,6 +65,8 @@ def new_client(sandbox: Sandbox, key_id: str, secret: str, token: str | None = N
 
 
 def new_request(**changes: Any) -> NewRequest:
+    from alibabacloud_mpaas20201028.models import PushSimpleRequest as NewRequest
+
     return NewRequest(
         app_id="ONEX570DA89211721",
         workspace_id="test",
@@ -138,7 +143,9 @@ def test_the_new_official_client_pushes(sandbox: Sandbox) -> None:
 
 
 def test_the_new_official_client_is_told_of_a_wrong_secret(sandbox: Sandbox) -> None:
-    with pytest.raises(NewClientException) as raised:
+    from alibabacloud_tea_openapi.exceptions import ClientException
+
+    with pytest.raises(ClientException) as raised:
         new_client(sandbox, LOCAL_ACCESS_KEY_ID, "wrong").push_simple(new_request())
 
     assert raised.value.code == "SignatureDoesNotMatch"
@@ -155,10 +162,12 @@ def test_sts_keys_work_with_both_official_clients() -> None:
 
 
 def test_an_sts_key_without_its_token_is_refused_by_both_signatures() -> None:
+    from alibabacloud_tea_openapi.exceptions import ClientException
+
     with Sandbox(access_keys=STS_KEYS) as sandbox:
         rpc = send(sandbox, key_id="sts-key-id", secret="sts-key-secret")
         assert code_of(rpc) == (400, "MissingSecurityToken")
-        with pytest.raises(NewClientException) as raised:
+        with pytest.raises(ClientException) as raised:
             new_client(sandbox, "sts-key-id", "sts-key-secret").push_simple(new_request())
         assert raised.value.code == "MissingSecurityToken"
 
