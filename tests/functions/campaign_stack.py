@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import redis
 import urllib3
 
 from mpaas_local.account import Account
@@ -66,6 +67,9 @@ class CampaignStack:
     lines: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
+        if self.redis_url:
+            with redis.Redis.from_url(self.redis_url) as client:
+                client.flushall()  # of another stack's campaigns, which may have the same ids
         with ExitStack() as opened:
             keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
             self.sandbox = opened.enter_context(Sandbox(access_keys=keys))
