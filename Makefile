@@ -55,7 +55,7 @@ soak: install  ## both full crash tests, some minutes; prints the tables of docs
 	$(BIN)/python -m tests.crash
 	$(BIN)/python -m tests.twins
 
-soak-campaign: install  ## a campaign of a million rows among faults and kills, half an hour; prints the table of docs/campaigns.md
+soak-campaign: install  ## a campaign of a million rows among faults and kills, a quarter of an hour; prints the table of docs/campaigns.md
 	$(BIN)/python -m tests.campaign_crash $(ARGS)
 
 check: install  ## lint, format and types
