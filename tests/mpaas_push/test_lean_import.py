@@ -58,6 +58,9 @@ UNUSED = (
     "mpaas_push.campaign.model",
     "mpaas_push.functions",
     "mpaas_push.ledger",
+    "mpaas_push.queues.hand_over",
+    "mpaas_push.queues.mns",
+    "mpaas_push.triggers.destination_record",
     "mpaas_push.triggers.oss",
     "redis",
 )

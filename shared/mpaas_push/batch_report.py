@@ -1,0 +1,56 @@
+"""What became of the messages of an event, in numbers, and whether the event must come again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from mpaas_push.outcome import ACCEPTED, UNKNOWN
+
+__all__ = ["BatchReport"]
+
+
+class BatchReport(NamedTuple):
+    """The results of the messages of an event.
+
+    Attributes:
+        outcomes: Number of outcomes by name, one for each request.
+        retried: Messages handed to the retry queue.
+        given_up: Messages handed to the dead-letter queue.
+        unsettled: Messages that may be sent again and that no queue accepted: the event must be redelivered.
+        stranded: Messages that were given up and that no dead-letter queue accepted.
+        left: Indexes of the messages that are unsettled or stranded.
+        recoverable: Stranded messages that the dead-letter queue may accept later.
+        settled_targets: Targets that were accepted, may have been, or wait in the retry queue: they get a
+            push twice if the event is redelivered and nothing remembers what was sent. Neither this nor
+            `recoverable` is part of `as_json`.
+    """
+
+    outcomes: dict[str, int]
+    retried: int
+    given_up: int
+    unsettled: int
+    stranded: int
+    left: tuple[int, ...]
+    recoverable: int = 0
+    settled_targets: int = 0
+
+    def as_json(self, **more: Any) -> str:
+        """Return the report as the result of a function."""
+        answer = self._asdict()
+        del answer["recoverable"], answer["settled_targets"]
+        return json.dumps({**more, **answer})
+
+    def should_fail_invocation(self, *, remembered: bool) -> bool:
+        """Return whether the event must be redelivered.
+
+        It must if a message may be sent again, or if the dead-letter queue may accept later what was given
+        up. A message that no dead-letter queue will ever accept fails the event only if no push is sent twice
+        by that: nothing can have been accepted and no retry is waiting, or what was sent is remembered. The
+        event then ends where its source or Function Compute puts failed events.
+
+        Args:
+            remembered: A ledger keeps what was accepted from being sent again.
+        """
+        sent = self.retried > 0 or self.outcomes.keys() & {ACCEPTED.value, UNKNOWN.value}
+        return self.unsettled > 0 or self.recoverable > 0 or (self.stranded > 0 and (remembered or not sent))
