@@ -113,15 +113,15 @@ def test_a_campaign_is_checked_started_followed_and_reported(campaign: Commands)
 def test_starting_again_uploads_nothing_and_stays_the_same_campaign(
     stack: CampaignStack, campaign: Commands
 ) -> None:
-    file = campaign.file("again.json", document("again"))
-    audience = campaign.file("users.csv", users(20, "again"))
+    file = campaign.file("same.json", document("same"))
+    audience = campaign.file("users.csv", users(20, "same"))
     assert campaign("start", file, "--audience", audience) == 0
 
     assert campaign("start", file, "--audience", audience) == 0
 
-    assert "oss://marketing/audiences/again.csv is this file already" in campaign.out
-    assert "again: done" in campaign.out
-    assert stack.show("again")["counts"]["accepted"] == 20
+    assert "oss://marketing/audiences/same.csv is this file already" in campaign.out
+    assert "same: done" in campaign.out
+    assert stack.show("same")["counts"]["accepted"] == 20
 
 
 @pytest.mark.parametrize("changed", ["content", "file", "content and file"])
@@ -258,19 +258,19 @@ def test_broken_yaml_is_told_in_one_line(campaign: Commands) -> None:
 
 
 def test_starting_what_has_stopped_says_what_to_do(stack: CampaignStack, campaign: Commands) -> None:
-    stack.put("audiences/stopped.csv", users(3, "stopped"))
-    stack.start(waiting("stopped"))
-    file = campaign.file("a.json", waiting("stopped"))
-    audience = campaign.file("users.csv", users(3, "stopped"))
+    stack.put("audiences/halted.csv", users(3, "halted"))
+    stack.start(waiting("halted"))
+    file = campaign.file("a.json", waiting("halted"))
+    audience = campaign.file("users.csv", users(3, "halted"))
 
-    stack.request("POST", "/v1/campaigns/stopped/pause")
+    stack.request("POST", "/v1/campaigns/halted/pause")
     assert campaign("start", file, "--audience", audience) == 3
-    assert "stopped: paused" in campaign.out
-    assert "-m mpaas_push campaign resume stopped\n" in campaign.out
-    stack.request("POST", "/v1/campaigns/stopped/cancel")
+    assert "halted: paused" in campaign.out
+    assert "-m mpaas_push campaign resume halted\n" in campaign.out
+    stack.request("POST", "/v1/campaigns/halted/cancel")
     assert campaign("start", file, "--no-wait") == 1
     assert "a cancelled campaign cannot be started again: use another id" in campaign.out
-    assert campaign("resume", "stopped", "--follow") == 1
+    assert campaign("resume", "halted", "--follow") == 1
     assert "HTTP 409" in campaign.err
 
 
