@@ -146,9 +146,9 @@ def remove_stage(stage: Stage, *, agreed: bool) -> int:
     for name in _names(stage):
         if cloud.function(name) is not None:
             make_deletable(cloud, name)
-    _remove_what_left(stage, cloud)
+    names = [*_names(stage), *_delete_what_left(stage, cloud)]
     code = stage.serverless().remove()
-    left = [name for name in _names(stage) if cloud.function(name) is not None]
+    left = [name for name in names if cloud.function(name) is not None]
     for name in left:
         triggers = ", ".join(cloud.triggers(name)) or "none"
         print(f"still there: {name} (triggers: {triggers})", file=sys.stderr)
@@ -158,15 +158,20 @@ def remove_stage(stage: Stage, *, agreed: bool) -> int:
     return 0
 
 
-def _remove_what_left(stage: Stage, cloud: Cloud) -> None:
+def _delete_what_left(stage: Stage, cloud: Cloud) -> list[str]:
+    """Delete the functions that the descriptor no longer has, which `s` does not know; return all of them."""
     try:
-        for name in functions_that_left(stage, cloud):
-            delete_function(cloud, name)
+        names = functions_that_left(stage, cloud)
     except CloudRefused as error:
-        print(
-            f"note: functions that {stage.descriptor.name} no longer has may be left: {error}",
-            file=sys.stderr,
-        )
+        what = f"functions that {stage.descriptor.name} no longer has"
+        print(f"note: could not look for {what}: {error}", file=sys.stderr)
+        return []
+    for name in names:
+        try:
+            delete_function(cloud, name)
+        except CloudRefused as error:
+            print(f"{name}: {error}", file=sys.stderr)
+    return names
 
 
 def follow_logs(stage: Stage, resource: str) -> int:

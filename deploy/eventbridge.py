@@ -15,7 +15,7 @@ from deploy.rpc import NotAllowed, call_rpc
 if TYPE_CHECKING:
     from deploy.stage import Stage
 
-__all__ = ["BUS", "delivery_of", "is_bus"]
+__all__ = ["BUS", "delivery_fault", "is_bus"]
 
 BUS = "default"
 """The bus of a trigger whose source is `Default`: events of cloud services."""
@@ -34,7 +34,7 @@ def is_bus(stage: Stage, name: str) -> bool:
     return _get(stage, "GetEventBus", EventBusName=name) is not None
 
 
-def delivery_of(stage: Stage, source_arn: str) -> str | None:
+def delivery_fault(stage: Stage, source_arn: str) -> str | None:
     """Return why a trigger's rule or stream delivers nothing; None if it does, or is not known.
 
     Args:

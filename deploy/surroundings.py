@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mns.mns_exception import MNSExceptionBase
 from mns.mns_request import GetQueueAttributesRequest, GetQueueAttributesResponse
 
-from deploy.eventbridge import delivery_of
+from deploy.eventbridge import delivery_fault
 from deploy.plan import Difference
 from deploy.prepare import WEEK_SECONDS, filled_policies
 from deploy.ram import policies_of_role, policy_document, trusted_by_role
@@ -89,7 +89,7 @@ def _of_deliveries(stage: Stage, function: FunctionProperties) -> Iterator[Diffe
     there = stage.cloud().triggers(function.function_name) if on else {}
     for name in sorted(on & there.keys()):
         arn = str(there[name].get("sourceArn") or "")
-        if status := delivery_of(stage, arn):
+        if status := delivery_fault(stage, arn):
             yield Difference(
                 function=function.function_name,
                 what=f"{arn.rpartition(':')[2]}, trigger {name}",

@@ -437,12 +437,19 @@ def test_a_stage_is_removed_and_read_back(project: Project, cloud: ControlPlane)
 
 def test_a_refused_removal_is_an_error(project: Project, cloud: ControlPlane) -> None:
     assert project.run("deploy")[0] == 0
+    left = "mpaas-extra-push-dev"  # which the descriptor no longer has
+    cloud.functions[left] = {"functionName": left, "role": "acs:ram::1000000000000000:role/mpaas-push-dev"}
     cloud.denied.add("DeleteFunction")
 
     code, printed = project.run("remove", "--yes")
 
     assert code == 1
-    assert f"still there: {HTTP}" in printed
+    for name in (*FUNCTIONS, left):
+        assert f"still there: {name}" in printed
+    cloud.denied.clear()
+    code, printed = project.run("remove", "--yes")
+    assert code == 0, printed
+    assert not cloud.functions
 
 
 def test_nothing_is_removed_without_an_answer(
