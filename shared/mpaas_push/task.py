@@ -49,7 +49,7 @@ class PushTask(NamedTuple):
         message: The message, or what is wrong with it.
         first_moment: When the push was asked for, in Unix seconds: the tick, the publication, the event's
             `time`, the HTTP request. Its validity counts from here, however often it is tried.
-        payload: The original message as JSON.
+        payload: The original message as JSON; None where it is invalid and came from a queue.
         attempt: Which attempt this is, from 1.
         derived: The ids in its `targetMsgkey` were derived from an earlier event, not given by the caller.
         may_have_arrived: An earlier attempt was sent, with an unknown outcome.
@@ -242,7 +242,7 @@ def _read(task: PushTask, settings: Settings, now: float) -> PushTask:
     payload = task.payload
     if not _is_envelope(payload):
         read, too_late = read_message(payload, settings, task.first_moment)
-        return task._replace(message=read, too_late=too_late)
+        return task._replace(message=read, too_late=too_late, payload=_kept(payload, read))
     retry, message = payload[RETRY_KEY], payload.get("message")
     # Version 0.1 wrote no moment: the validity counts from when the message entered the retry queue.
     moment = retry.get("firstMoment", task.first_moment)
@@ -255,8 +255,13 @@ def _read(task: PushTask, settings: Settings, now: float) -> PushTask:
         message=read,
         too_late=too_late,
         first_moment=first_moment,
-        payload=message,
+        payload=_kept(message, read),
         attempt=max(retry["attempt"], 1) if type(retry.get("attempt")) is int else 1,
         derived=retry.get("derived") is True,
         may_have_arrived=retry.get("mayHaveArrived") is True,
     )
+
+
+def _kept(payload: Any, read: PushMessage | InvalidMessage) -> Any:
+    """Return what a retry needs of a message: nothing of an invalid one, which may be large when read."""
+    return payload if isinstance(read, PushMessage) else None

@@ -13,6 +13,7 @@ from mpaas_push import InvalidMessage, PushMessage, Settings
 from mpaas_push.request import requests_of
 from mpaas_push.task import PushTask, compact_json, packed, tasks_of_record
 from mpaas_push.triggers.record import QueueRecord, UnreadableElement
+from tests.effort import peak_bytes
 from tests.functions.http_stack import message
 
 APP = {"appId": "ONEX1", "workspaceId": "default"}
@@ -204,3 +205,17 @@ def test_the_app_of_the_settings_travels_with_a_message_that_names_none() -> Non
         appId="ONEX1", workspaceId="default", tenantId="TENANT1", targets=["user-1"]
     )
     assert named.message_for({"user-1": "id"}, with_ids=False)["appId"] == "ONEX2"
+
+
+def test_of_an_invalid_message_only_its_text_is_kept() -> None:
+    """A batch of 32 MB may hold nothing else; read as JSON, it would take more memory than an instance has."""
+    body = json.dumps({"nope": [{"a": {}}] * 1000})
+
+    def read() -> list[PushTask]:
+        return [
+            task
+            for index in range(20)
+            for task in tasks_of_record(QueueRecord(f"M{index}", body, body), SETTINGS)
+        ]
+
+    assert peak_bytes(read) <= 5 * 20 * len(body)
