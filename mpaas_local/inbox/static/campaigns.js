@@ -70,10 +70,10 @@ export function Campaign({ id }) {
   return html`<main class="container-fluid" id="main">
     <p><a href="#/campaigns">← all campaigns</a></p>
     <h1 class="breaks">${id}</h1>
-    <p class="marks"><${Badge} kind=${state}>${state}<//> <span>started ${moment(campaign.startedAt)}</span>${campaign.finishedAt && html` <span>ended ${moment(campaign.finishedAt)}</span>`}
+    <p class="marks" role="status"><${Badge} kind=${state}>${state}<//> <span>started ${moment(campaign.startedAt)}</span>${campaign.finishedAt && html` <span>ended ${moment(campaign.finishedAt)}</span>`}
       <span class="breaks">oss://${document.audience.bucket}/${document.audience.key}</span></p>
     <progress class="whole" value=${campaign.bytesDone} max=${Math.max(campaign.bytes, 1)} aria-label="Progress"></progress>
-    <p role="status">${percent(campaign)}, ${plural(counts.rows, "row", thousands)}${state === "running" && html`, ${thousands(Math.round(rateNow(history)))} a second now`}${state === "running" && campaign.secondsLeft !== null && html`, ${duration(campaign.secondsLeft)} left`}${isPausing && html`, ${plural(campaign.piecesWorking, "piece")} still sending`}</p>
+    <p>${percent(campaign)}, ${plural(counts.rows, "row", thousands)}${state === "running" && html`, ${thousands(Math.round(rateNow(history)))} a second now`}${state === "running" && campaign.secondsLeft !== null && html`, ${duration(campaign.secondsLeft)} left`}${isPausing && html`, ${plural(campaign.piecesWorking, "piece")} still sending`}</p>
     ${campaign.piecesStalled > 0 && html`<p class="odd">${plural(campaign.piecesStalled, "piece")} of a silent worker${campaign.stalledUntil && html`: the next worker takes over at ${clock(campaign.stalledUntil)}`}</p>`}
     ${campaign.problem && html`<p role="alert" class="failure">${campaign.problem}</p>`}
     <${Refusal} error=${error} />

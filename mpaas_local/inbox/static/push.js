@@ -71,7 +71,7 @@ export function Push({ seq }) {
 }
 
 function Cause({ call }) {
-  if (!call) return html`<p>Unknown: the function's call has not ended, or did not report this push.</p>`;
+  if (!call) return html`<p>Unknown: the function's call has not ended, or did not log this push: campaigns, of many pushes, log none of them.</p>`;
   return html`<p>${call.function}, ${call.trigger}, ${call.cold ? "cold" : "warm"}, ${call.durationMs} ms, request <code>${call.requestId}</code>${call.error && html` <${Badge} kind="refused">${call.error}<//>`}</p>
     <details><summary>Trigger payload</summary><pre tabindex="0">${pretty(call.payload)}</pre><${Copy} label="Copy" text=${call.payload} /></details>
     <details open><summary>Log lines</summary><pre tabindex="0" class="log">${call.log.join("\n")}</pre></details>`;
