@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import warnings
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,14 +29,34 @@ settings.register_profile(
 )
 settings.load_profile("project")
 
-_LONG = {"test_campaign_crash.py", "test_crash.py", "test_layer.py", "test_twins.py"}
+_LONG = (
+    "test_campaign_crash.py",
+    "test_crash.py",
+    "test_stack.py",
+    "test_layer.py",
+    "test_new_function.py",
+    "test_twins.py",
+    "test_guide.py",
+    "test_campaign_docs.py",
+)
+"""Files with tests that take many seconds and mostly wait."""
 
 gc.disable()  # until all tests are collected: a fifth of that time, for nothing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long and mostly waits: in the end, one worker would wait alone."""
-    items.sort(key=lambda item: item.path.name not in _LONG)
+    """Let each worker begin with some of what takes long: in the end, one worker would wait alone.
+
+    `--dist worksteal` deals out the tests in their order, the same number to each worker.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    others = iter([item for item in items if item.path.name not in _LONG])
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        number = (len(items) - len(ordered)) // (workers - worker)
+        long = [item for item in items if item.path.name in _LONG[worker::workers]]
+        ordered += [*long, *islice(others, max(0, number - len(long)))]
+    items[:] = ordered
 
 
 def pytest_collection_finish() -> None:
