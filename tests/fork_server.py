@@ -127,11 +127,12 @@ def serve(control: socket.socket) -> None:
             return
         pid = os.fork()
         if pid == 0:
+            os.setsid()  # before anybody who knows its number kills its group
+            control.send(b"%d" % os.getpid())
             control.close()
             become_instance(runtime, *json.loads(request), *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
-        control.send(b"%d" % pid)
 
 
 def import_what_functions_import() -> None:
@@ -149,7 +150,6 @@ def become_instance(
     runtime: object, folder: str, environment: dict[str, str], output: int, channel: int, lifeline: int
 ) -> NoReturn:
     """Be what a new process with the runtime would be."""
-    os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
