@@ -68,8 +68,8 @@ def test_every_row_of_an_audience_is_reached_once(stack: CampaignStack) -> None:
     assert set(reached.values()) == {1}
 
 
-def has_rows(shown: Any) -> bool:
-    return bool(shown["counts"]["rows"])
+def has_sent(shown: Any) -> bool:
+    return bool(shown["counts"]["accepted"])
 
 
 def reached(stack: CampaignStack, prefix: str) -> dict[str, int]:
@@ -196,7 +196,7 @@ def test_a_dry_run_names_the_cost(stack: CampaignStack) -> None:
 def test_a_campaign_is_paused_resumed_at_another_pace_and_accounted_for(stack: CampaignStack) -> None:
     stack.put("audiences/paused.csv", users(12000, "paused"))
     stack.start(document("paused", pace=500))
-    stack.wait_until(has_rows, "paused")
+    stack.wait_until(has_sent, "paused")
 
     assert stack.request("POST", "/v1/campaigns/paused/pause").json["state"] == "paused"
     wait_until_still(stack, "paused")
@@ -221,7 +221,7 @@ def wait_until_still(stack: CampaignStack, campaign: str) -> None:
 def test_what_is_cancelled_is_counted_as_cancelled(stack: CampaignStack) -> None:
     stack.put("audiences/stopped.csv", users(12000, "stopped"))
     stack.start(document("stopped", pace=200))
-    stack.wait_until(has_rows, "stopped")
+    stack.wait_until(has_sent, "stopped")
 
     assert stack.request("POST", "/v1/campaigns/stopped/cancel").status == 200
     stack.wait("stopped", states=("cancelled",))
@@ -237,7 +237,7 @@ def test_what_is_cancelled_is_counted_as_cancelled(stack: CampaignStack) -> None
 def test_a_file_that_changes_under_a_campaign_stops_it_with_words(stack: CampaignStack) -> None:
     stack.put("audiences/moved.csv", users(12000, "moved"))
     stack.start(document("moved", pace=200))
-    stack.wait_until(has_rows, "moved")
+    stack.wait_until(has_sent, "moved")
     stack.request("POST", "/v1/campaigns/moved/pause")
     wait_until_still(stack, "moved")
     stack.put("audiences/moved.csv", users(12001, "moved"))

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-NOW = datetime.now(timezone.utc)
-TICK, NEXT_TICK = (f"{NOW + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:00Z}" for minutes in (0, 1))
+# Ahead, so that however long after it is read a test runs, no push is too late.
+START = datetime.now(timezone.utc) + timedelta(hours=1)
+TICK, NEXT_TICK = (f"{START + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:00Z}" for minutes in (0, 1))
 """Of today: a push whose tick is older than its validity is given up."""
 
 
@@ -213,7 +214,7 @@ def test_a_tick_that_was_held_up_for_longer_than_its_push_is_valid_sends_nothing
 
 @pytest.mark.parametrize("when", ["ticked", "never"])
 def test_what_has_come_too_late_since_the_tick_does_not_end_what_is_repeated_beside_it(when: str) -> None:
-    ticked = NOW - timedelta(seconds=90)
+    ticked = datetime.now(timezone.utc) - timedelta(seconds=90)
     fixed = ticked + timedelta(seconds=60 if when == "ticked" else -60)
     task = to("timed", strategyType=1, strategyContent={"fixedTime": int(fixed.timestamp() * 1000)})
     payload = json.dumps({"messages": [task, to("user-1")]})
