@@ -1,7 +1,7 @@
 """The code of functions as it is uploaded: the files of their folders, with bytecode and compiled rules.
 
-A function cannot write beside its files, so that otherwise each cold start compiles them and checks its rules
-anew. Both are taken only while a file is what it was: whoever edits it in the console runs what they wrote.
+The code folder is read-only, so without them each cold start compiles the files and checks the rules again.
+Both are used only while their source is unchanged: an edit in the console takes effect.
 """
 
 from __future__ import annotations

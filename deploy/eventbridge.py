@@ -1,8 +1,8 @@
 """EventBridge behind the triggers: the bus that must be there, and the rules and streams that deliver events.
 
 Function Compute makes a rule for a trigger on a bus and a stream for one of a queue, and names it in the
-trigger's `sourceArn` (deploy-component.md: The cloud behind it). What somebody switches off there delivers
-nothing, although the trigger says that it is on.
+trigger's `sourceArn` (deploy-component.md: The cloud behind it). A rule or stream that is disabled
+there delivers nothing, although the trigger still says that it is enabled.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The prerequisites of a deployment, all checked before anything is changed.
 
 `preflight` takes a `Stage` and returns what is missing, each with the step of docs/deploy.md that creates it,
-and what the deployer's key cannot check: that is only a note, since the deployment may work anyway.
+and a note for what the deployer's key may not check: the deployment may work anyway.
 """
 
 from __future__ import annotations
@@ -202,8 +202,8 @@ def _wanted_elsewhere(stage: Stage) -> Iterator[str]:
             for there in cloud.triggers(name).values():
                 for trigger in ours:
                     if there["triggerType"] == "oss" and _collide(trigger, there):
-                        told = f"the trigger {trigger.trigger_name} wants uploads to {trigger.bucket}"
-                        yield f"{told} that a trigger of {name} wants too: OSS refuses it. {TELL_APART}"
+                        both = f"the trigger {trigger.trigger_name} and one of {name} match the same uploads"
+                        yield f"{both} to {trigger.bucket}, which OSS refuses. {TELL_APART}"
 
 
 def _collide(trigger: Oss, there: dict[str, Any]) -> bool:

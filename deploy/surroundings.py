@@ -1,7 +1,7 @@
 """What a stage needs beside its functions, compared with the cloud: queues, role, EventBridge's deliveries.
 
 `make prepare` and an administrator make queues and role (docs/deploy.md, step 5), Function Compute makes the
-rules and streams of EventBridge: what differs is only shown.
+rules and streams of EventBridge: differences are reported, not corrected.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 that end in the middle.
 
 Every request has its connection in `scope["state"]["connection"]`. The lifespan state of the application may
-hold `strikes_unread`, a function of the first bytes of a request: whether to reset it unread.
+hold `strikes_unread`, which decides from the first bytes of a request whether to reset its connection unread.
 """
 
 from __future__ import annotations

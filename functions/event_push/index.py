@@ -1,4 +1,4 @@
-"""Events of cloud services come: each becomes the messages that rules.yaml makes of it."""
+"""Cloud events: each becomes the messages that rules.yaml makes of it, and those are sent."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which Idempotency-Keys have come, and with which messages.
+"""The Idempotency-Keys received so far, each with a hash of its messages.
 
 With a ledger every instance knows all keys of a day. Without one an instance knows its own latest keys: a
-help against mistakes, not a decision to rely on. Either way message ids are derived from the key, so a repeat
+safeguard, not a guarantee. Either way message ids are derived from the key, so a repeat
 can be recognised everywhere.
 """
 

@@ -282,7 +282,7 @@ _COST: dict[str, Any] = {
 }
 _PREVIEW: dict[str, Any] = {
     "type": "object",
-    "description": "What would be sent, told from the first and the last rows.",
+    "description": "What would be sent, estimated from the first and last rows.",
     "required": [
         *("campaign", "bytes", "rows", "targets", "requests", "seconds", "cost", "samples", "faults"),
         "warnings",

@@ -15,9 +15,9 @@
     ├── InvocationUnknown         a function may have been called
     └── CampaignError             a campaign cannot be started, steered or worked on
         ├── InvalidCampaign       its document or its audience is wrong: correct it
-        ├── CampaignConflict      its id belongs to another content or file, or it has been cancelled
-        ├── UnknownCampaign       there is none of this id
-        ├── AudienceUnreadable    its file cannot be read, or has changed under it
+        ├── CampaignConflict      its id was used with other content or another file, or it was cancelled
+        ├── UnknownCampaign       no campaign has this id
+        ├── AudienceUnreadable    its file cannot be read, or changed while in use
         │   └── AudienceMissing   there is no such file
         ├── StoreUnavailable      the Redis of campaigns cannot be reached, or there is none
         └── PieceFailed           a piece made no progress and was given up

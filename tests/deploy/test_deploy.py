@@ -345,7 +345,7 @@ def test_stages_that_want_the_same_uploads_are_named_before_anything_is_changed(
 ) -> None:
     project.replace("s.yaml", "prefix: ${vars.stage}/statements/", "prefix: statements/")
     assert project.run("deploy")[0] == 0
-    told = f"uploads wants uploads to our-uploads that a trigger of {EVENT} wants too: OSS refuses it"
+    told = f"uploads and one of {EVENT} match the same uploads to our-uploads, which OSS refuses"
 
     for command, expected in (("plan", 0), ("deploy", 2)):
         code, printed = project.run(command, stage="staging")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -477,3 +478,52 @@ def test_without_a_redis_campaigns_are_refused_with_words(tmp_path: Path) -> Non
 
     assert [answer.status for answer in answers] == [500, 500]
     assert "set PUSH_LEDGER_URL" in answers[0].json["detail"]
+
+
+def test_a_wrong_key_in_the_middle_is_no_fate_of_rows_and_resume_takes_them_up(stack: CampaignStack) -> None:
+    stack.put("audiences/revoked.csv", users(200, "revoked"))
+    message = {**document()["message"], "taskName": "revoked"}
+    fault = {"kind": "gateway", "code": "InvalidAccessKeyId.NotFound", "match": {"target": "revoked-150"}}
+    stack.sandbox.order(**fault, next=4)  # attempts of Function Compute; the other requests are accepted
+
+    stack.start(document("revoked", message=message))
+    stopped = stack.wait("revoked", states=("incomplete",))
+    assert fates(stopped) == {}
+    stack.request("POST", "/v1/campaigns/revoked/resume")
+
+    assert fates(stack.wait("revoked")) == {"accepted": 200}
+    assert set(reached(stack, "revoked").values()) == {1}
+
+
+@pytest.mark.parametrize("fate", ["cancelled", "expired"])
+def test_what_a_stopped_block_had_sent_is_no_row_that_was_not_sent(stack: CampaignStack, fate: str) -> None:
+    stack.put(f"audiences/{fate}.csv", users(400, fate))
+    ends = datetime.fromtimestamp(time.time() + (3 if fate == "expired" else 3600), timezone.utc)
+    stack.sandbox.order(kind="throttling", rate=0.9, seed=3)
+
+    stack.start(document(fate, endsAt=ends.isoformat()))
+    while len(reached(stack, fate)) < 50:
+        time.sleep(0.02)
+    if fate == "cancelled":
+        stack.request("POST", f"/v1/campaigns/{fate}/cancel")
+    ended = stack.wait_until(lambda shown: shown["counts"]["rows"] == 400, fate)
+    stack.sandbox.fault_book.clear()
+
+    sent = reached(stack, fate)
+    assert fates(ended) == {"accepted": len(sent), fate: 400 - len(sent)}
+    assert {row["target"] for row in results(stack, fate)}.isdisjoint(sent)
+
+
+def test_a_campaign_whose_file_is_gone_can_be_cancelled(stack: CampaignStack) -> None:
+    stack.put("audiences/gone.csv", users(3000, "gone"))
+    stack.start(document("gone", pace=100))
+    stack.wait_until(has_sent, "gone")
+    stack.request("POST", "/v1/campaigns/gone/pause")
+    wait_until_still(stack, "gone")
+    stack.put("audiences/gone.csv", users(3001, "gone"))
+
+    stack.request("POST", "/v1/campaigns/gone/cancel")
+
+    ended = stack.wait("gone", states=("cancelled", "incomplete"))
+    assert ended["state"] == "cancelled"
+    assert fates(ended) == {"accepted": len(reached(stack, "gone"))}

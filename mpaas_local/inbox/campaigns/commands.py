@@ -1,5 +1,5 @@
-"""The operator's own commands, `python -m mpaas_push campaign …`, run for the page: reading a whole audience
-and joining results is theirs.
+"""The operator's own commands, `python -m mpaas_push campaign …`, run for the page: they read
+whole audiences and join results.
 """
 
 from __future__ import annotations

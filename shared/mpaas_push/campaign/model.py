@@ -271,7 +271,7 @@ def read_document(text: str | bytes, *, date: str | None = None) -> Any:
 
     Args:
         text: The document, UTF-8.
-        date: Stands for `{date}` in the id; today in Shanghai, as ``20261111``, by default.
+        date: Stands for `{date}` in id and audience; today in Shanghai, as ``20261111``, by default.
 
     Raises:
         InvalidCampaign: it is neither.
@@ -297,11 +297,15 @@ def read_document(text: str | bytes, *, date: str | None = None) -> Any:
 
 
 def with_date(data: Any, date: str | None = None) -> Any:
-    """Return a document with the date in place of `{date}` in its id, so that a timer can name each day's."""
+    """Return a document with the date in place of `{date}` in its id and in the key of its audience."""
     if not isinstance(data, dict) or not isinstance(data.get("campaign"), str):
         return data
     date = date or f"{datetime.now(timezone(timedelta(hours=8))):%Y%m%d}"
-    return {**data, "campaign": data["campaign"].replace("{date}", date)}
+    dated = {**data, "campaign": data["campaign"].replace("{date}", date)}
+    audience = data.get("audience")
+    if isinstance(audience, dict) and isinstance(audience.get("key"), str):
+        dated["audience"] = {**audience, "key": audience["key"].replace("{date}", date)}
+    return dated
 
 
 def campaign_schema() -> dict[str, Any]:

@@ -28,8 +28,8 @@ from mpaas_push.campaign.errors import (
 from mpaas_push.campaign.lease import Lease
 from mpaas_push.campaign.pieces import Piece, lines_of
 from mpaas_push.campaign.results import Results
-from mpaas_push.errors import Misconfigured, PushError
-from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED
+from mpaas_push.errors import Fault, Misconfigured, PushError
+from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN
 from mpaas_push.task import PushTask, absolute_scope
 
 if TYPE_CHECKING:
@@ -201,10 +201,24 @@ class _Worker:
         self._pace_version = stored.number("paceVersion")
         self._at = task.at if task.pace_version == self._pace_version else None
         self._throttled = 0.0
+        self._may_have_begun = True  # an earlier task may have sent some of the first block
 
     def run(self, taken: Taken) -> str:
         """Send the piece block by block."""
         cursor = _Cursor(taken.offset, taken.rows)
+        try:
+            return self._run(cursor)
+        except AudienceUnreadable as error:
+            if not error.is_final or self._state != "cancelled":
+                raise
+            # What nobody can read any more is not counted, but the campaign has ended as it was told to.
+            logger.warning(
+                "the rest of piece %d of %s is not counted: %s", self._task.piece, self._task.campaign, error
+            )
+            self._end_uncounted(cursor)
+            return "done"
+
+    def _run(self, cursor: _Cursor) -> str:
         try:
             for rows, end, is_last in self._blocks(cursor):
                 reason = self._send(rows, end, cursor, is_last=is_last)
@@ -216,6 +230,20 @@ class _Worker:
             return str(ended)
         self._results.delete_parts()
         return "done"
+
+    def _end_uncounted(self, cursor: _Cursor) -> None:
+        self._results.join()
+        self._store.commit(
+            self._task.campaign,
+            self._task.piece,
+            self._owner,
+            offset=cursor.offset,
+            to=self._piece.end,
+            next_rows=cursor.rows,
+            is_last=True,
+            counts={"bytes": self._piece.end - max(cursor.offset, self._piece.start)},
+        )
+        self._results.delete_parts()
 
     def _blocks(self, cursor: _Cursor) -> Iterator[tuple[list[Row | InvalidRow], int, bool]]:
         """Yield the rows of each block, where it ends, and whether the piece ends with it."""
@@ -250,8 +278,7 @@ class _Worker:
         if self._lease.is_lost:
             raise _Ended("lost")
         block = self._composer.compose(rows, end)
-        requests = len(block.requests) if self._is_sending() else 0
-        fates, accepted = self._fates(block)
+        fates, accepted, requests = self._fates(block)
         fates += block.fates
         counts = Counter(fate.name for fate in fates)
         counts["accepted"] += accepted
@@ -283,6 +310,7 @@ class _Worker:
             return "lost"
         cursor.offset = cursor.begin = end
         cursor.rows = next_rows
+        self._may_have_begun = False
         self._state, self._pace, self._pace_version = commit.state, commit.pace, commit.pace_version
         return "paused" if commit.state == "paused" and not is_last else None
 
@@ -290,39 +318,58 @@ class _Worker:
         ends = self._campaign.ends
         return self._state == "running" and (ends is None or time.time() < ends)
 
-    def _fates(self, block: Block) -> tuple[list[Fate], int]:
-        """Return what becomes of the rows of a block's requests, and how many more were accepted.
+    def _fates(self, block: Block) -> tuple[list[Fate], int, int]:
+        """Return what becomes of the rows of a block's requests, how many more were accepted, and how many
+        requests went out.
 
         Accepted rows are counted only, unless the report is to name them.
         """
         if not block.requests:
-            return [], 0
-        if not self._is_sending():
+            return [], 0, 0
+        name: str | None = None
+        delivered: Iterable[tuple[BlockRequest, Outcome | None]]
+        if self._is_sending():
+            self._wait(block)
+            delivered = self._delivered(block.requests)
+        else:
             name = "cancelled" if self._state == "cancelled" else "expired"
-            return [
-                Fate(start=row.start, target=row.target, name=name)
-                for each in block.requests
-                for row in each.rows
-            ], 0
-        self._wait(block)
+            delivered = self._known(block.requests, name)
         fates: list[Fate] = []
-        accepted = 0
-        for request, outcome in self._delivered(block.requests):
+        accepted = sent = 0
+        for request, outcome in delivered:
+            if outcome is None or (name and outcome.kind not in {ACCEPTED, UNKNOWN}):
+                fates += [Fate(start=row.start, target=row.target, name=name or "") for row in request.rows]
+                continue
+            sent += 1
             if outcome.kind is ACCEPTED and self._campaign.report == "failed":
                 accepted += len(request.rows)
             else:
                 fates += _fates_of(request, outcome)
-        return fates, accepted
+        return fates, accepted, sent
+
+    def _known(
+        self, requests: Sequence[BlockRequest], name: str
+    ) -> Iterable[tuple[BlockRequest, Outcome | None]]:
+        """Return what the ledger knows of requests that are no longer sent.
+
+        Raises:
+            _HandOn: it cannot tell yet.
+        """
+        if not self._may_have_begun:
+            return [(request, None) for request in requests]
+        outcomes = self._sent_whole(requests, too_late=(Fault("", name),))
+        self._refuse_misconfigured(outcomes)
+        if any(outcome.kind is THROTTLED for outcome in outcomes):
+            raise _HandOn("in progress", delay=NEAR_SECONDS)
+        return list(zip(requests, outcomes, strict=True))
 
     def _wait(self, block: Block) -> None:
         """Wait for the moment of a block.
 
         Raises:
-            _HandOn: it is too far ahead to wait for.
+            _HandOn: it is too far ahead to wait for, or after the campaign's end.
         """
-        window = self._campaign.window
-        if window and (closed := window.seconds_until_open(time.time())):
-            raise _HandOn("outside the window", delay=closed + random.uniform(0, 5))
+        self._check_time()
         at, self._at = self._at, None
         if at is None:
             moment = self._store.reserve(self._task.campaign, block.targets, AHEAD_SECONDS)
@@ -341,13 +388,26 @@ class _Worker:
         self._throttled += max(quota.wait - max(at - time.time(), 0), 0)
         if wait > 0:
             time.sleep(wait)
+            self._check_time()
+
+    def _check_time(self) -> None:
+        """Check that the campaign may send now.
+
+        Raises:
+            _HandOn: its window is closed, or it has ended; the next task accounts for what was sent.
+        """
+        window = self._campaign.window
+        if window and (closed := window.seconds_until_open(time.time())):
+            raise _HandOn("outside the window", delay=closed + random.uniform(0, 5))
+        if not self._is_sending():
+            raise _HandOn("ended")
 
     def _delivered(self, requests: Sequence[BlockRequest]) -> Iterable[tuple[BlockRequest, Outcome]]:
         """Send requests until each has an outcome that stays.
 
         Raises:
             _HandOn: some are still throttled.
-            Misconfigured: all of them are.
+            Misconfigured: none can be sent before an operator acts.
         """
         outcomes = self._sent_whole(requests)
         if sum(outcome.attempts - 1 for outcome in outcomes) > RETRIED_SHARE * len(outcomes):
@@ -357,28 +417,45 @@ class _Worker:
             again = self._sent([requests[index].message for index in waiting])
             for index, (outcome,) in zip(waiting, again, strict=True):
                 outcomes[index] = outcome
-        kinds = {outcome.kind for outcome in outcomes}
-        if kinds == {MISCONFIGURED}:
-            example = outcomes[0]
-            raise Misconfigured(f"mPaaS: {example.result_code} ({example.result_message})")
+        self._refuse_misconfigured(outcomes)
         return list(zip(requests, outcomes, strict=True))
 
-    def _sent_whole(self, requests: Sequence[BlockRequest]) -> list[Outcome]:
+    @staticmethod
+    def _refuse_misconfigured(outcomes: Sequence[Outcome]) -> None:
+        """Leave a block uncommitted that meets a wrong key or permission: its rows are not to blame.
+
+        Raises:
+            Misconfigured: the gateway or the ledger refuses, or mPaaS refuses all requests. A code of mPaaS
+                for some of them is about their message, such as a template that is not there.
+        """
+        wrong = [outcome for outcome in outcomes if outcome.kind is MISCONFIGURED]
+        of_gateway = [outcome for outcome in wrong if not (outcome.result_code or "").isdecimal()]
+        if of_gateway or (wrong and len(wrong) == len(outcomes)):
+            example = (of_gateway or wrong)[0]
+            raise Misconfigured(f"mPaaS: {example.result_code} ({example.result_message})")
+
+    def _sent_whole(
+        self, requests: Sequence[BlockRequest], too_late: tuple[Fault, ...] = ()
+    ) -> list[Outcome]:
         """Send the messages of a block, each to all of its rows, and return the outcome of each request."""
         parts = [list(part) for _, part in groupby(requests, key=lambda request: id(request.group))]
         outcomes: list[Outcome] = []
-        for part, found in zip(parts, self._sent([part[0].group for part in parts]), strict=True):
+        for part, found in zip(parts, self._sent([part[0].group for part in parts], too_late), strict=True):
             # A message that this API version cannot send has one outcome.
             outcomes += found if len(found) == len(part) else found * len(part)
         return outcomes
 
-    def _sent(self, messages: Sequence[PushMessage]) -> list[list[Outcome]]:
+    def _sent(self, messages: Sequence[PushMessage], too_late: tuple[Fault, ...] = ()) -> list[list[Outcome]]:
+        """Send messages, or ask only what is known of them if they come too late."""
         now = time.time()
         tasks = [
-            PushTask(scope=self._scope, original="", message=message, first_moment=now)
+            PushTask(scope=self._scope, original="", message=message, first_moment=now, too_late=too_late)
             for message in messages
         ]
-        until = min(self._invocation.deadline - MARGIN_SECONDS, time.monotonic() + ROUND_SECONDS)
+        seconds = ROUND_SECONDS
+        if self._campaign.ends is not None and not too_late:
+            seconds = min(seconds, self._campaign.ends - now)
+        until = min(self._invocation.deadline - MARGIN_SECONDS, time.monotonic() + seconds)
         return self._client.send_tasks(tasks, replace(self._invocation, deadline=until))
 
     def _wait_until_unthrottled(self, outcomes: Sequence[Outcome]) -> None:
@@ -395,6 +472,7 @@ class _Worker:
             raise _HandOn("throttled", delay=pause + random.uniform(0, NEAR_SECONDS), at=time.time() + pause)
         self._throttled += pause
         time.sleep(pause)
+        self._check_time()
         state = self._store.renew(self._task.campaign, self._task.piece, self._owner)
         if state is None:
             raise _Ended("lost")

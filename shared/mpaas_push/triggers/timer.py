@@ -79,13 +79,16 @@ def tick_of(event: bytes) -> Tick:
 def campaign_of(tick: Tick) -> dict[str, Any] | None:
     """Return the document of the campaign that a tick starts; None if its payload holds messages.
 
-    `{date}` in its id is the day of the tick in Shanghai, as ``20261111``, so that each day's is its own.
+    `{date}` in its id and in the key of its audience is the day of the tick in Shanghai, as ``20261111``.
     """
     payload = tick.payload
     if not isinstance(payload, dict) or "campaign" not in payload:
         return None
+    from mpaas_push.campaign.model import with_date  # most ticks start no campaign
+
     moment = datetime.fromtimestamp(first_moment_of(tick.moment, time.time()), _SHANGHAI)
-    return {**payload, "campaign": str(payload["campaign"]).replace("{date}", f"{moment:%Y%m%d}")}
+    dated: dict[str, Any] = with_date(payload, f"{moment:%Y%m%d}")
+    return dated
 
 
 _SHANGHAI = timezone(timedelta(hours=8))
