@@ -395,7 +395,7 @@ class EventBridgeConfig(Strict):
     @model_validator(mode="after")
     def _off_without_an_instance(self) -> Self:
         if self.trigger_enable and self.event_source_config.instance.endswith("-unset"):
-            raise ValueError("triggerEnable must be false until .env names the instance")
+            raise ValueError("triggerEnable must be false until .env or the environment names the instance")
         return self
 
     @model_validator(mode="after")
