@@ -1124,7 +1124,7 @@ def test_a_function_of_the_example_of_sources_can_be_copied_as_it_is(
     assert function
     with (project / "s.yaml").open("a", encoding="utf-8") as descriptor:
         descriptor.write("\n" + function[0].rstrip().replace("Enable: false", "Enable: true") + "\n")
-    assert any("until .env names the instance" in line for line in validate()[1])
+    assert any("until .env or the environment names the instance" in line for line in validate()[1])
     (project / ".env").write_text(FILLED + f"MPAAS_APP_ID=ONEX1\n{instance}\n")
 
     lines = validate()[1]
