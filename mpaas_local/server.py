@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["NotStarted", "PortInUse", "Server"]
 
 _STOP_SECONDS = 1  # for running requests
+_KEEP_ALIVE_SECONDS = 75  # longer than a long poll, and than clients keep idle connections
 _START_SECONDS = 30.0
 
 
@@ -66,6 +67,7 @@ class Server:
             "proxy_headers": False,  # no proxy in between: the peer is the client
             "server_header": False,
             "timeout_graceful_shutdown": _STOP_SECONDS,
+            "timeout_keep_alive": _KEEP_ALIVE_SECONDS,
             "ws": "none",
         }
         self.host = host

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Service"]
 
-KEEP_ALIVE_SECONDS = 75  # longer than a long poll, and than clients keep idle connections
-
 
 class Closable(Protocol):
     """What the service has opened."""
@@ -32,7 +30,7 @@ class Service(Server):
     """
 
     def __init__(self, app: Any, *, port: int, owned: Closable | None = None, **config: Any) -> None:
-        super().__init__(app, port=port, lifespan="off", timeout_keep_alive=KEEP_ALIVE_SECONDS, **config)
+        super().__init__(app, port=port, lifespan="off", **config)
         self._owned = owned
 
     @property

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Sandbox"]
 
-_KEEP_ALIVE_SECONDS = 60
-
 
 class Sandbox:
     """A running sandbox on loopback; a context manager.
@@ -65,7 +63,6 @@ class Sandbox:
             on_stop=self._app.gateway.end_delays,
             http=BreakableProtocol,
             lifespan="on",
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             ssl_certfile=ssl_certfile,
             ssl_keyfile=ssl_keyfile,
         )
