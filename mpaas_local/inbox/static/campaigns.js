@@ -83,7 +83,7 @@ export function Campaign({ id }) {
       ${!ended && html`<button type="button" class="secondary" disabled=${busy} onClick=${cancel}>Cancel</button>`}
       <a role="button" class="secondary outline" href=${`${path(id)}/report`} download>Download report</a>
     </div>
-    ${!ended && html`<${Pace} pace=${pace} change=${repace} />`}
+    ${!ended && html`<${Pace} pace=${pace} change=${repace} rests=${!rests} />`}
     <dl class="figures">
       ${["accepted", ...FATES.slice(1).filter((fate) => counts[fate])].map((fate) => html`<div key=${fate}><dt>${fate}</dt><dd>${thousands(counts[fate])}</dd></div>`)}
       <div><dt>requests</dt><dd>${thousands(campaign.requests)}</dd></div>

@@ -4,38 +4,47 @@ import { thousands } from "./words.js";
 
 const MOST = 100000;
 const STEPS = 100;
-const REST_MILLISECONDS = 200;
+const MOVING_MILLISECONDS = 200;
+const TYPING_MILLISECONDS = 1000;
 const paceAt = (step) => Number((MOST ** (step / STEPS)).toPrecision(2));
 const stepOf = (pace) => Math.round((Math.log(pace) / Math.log(MOST)) * STEPS);
 export const paceText = (pace) => (pace === null || pace === undefined ? "no limit" : `${thousands(pace)} targets a second`);
 
-// `change` gets the new pace once the slider is released, or the keys that move it rest.
-export function Pace({ pace, change }) {
+// `change` gets the new pace: at once, or with `rests` when the keys that move or type it rest.
+export function Pace({ pace, change, rests = false }) {
   const [held, setHeld] = useState(undefined); // what is chosen and not yet changed
+  const [text, setText] = useState(undefined); // what is being typed
   const [latest, setLatest] = useState(500); // what "no limit" goes back to
   const waiting = useRef();
+  const turn = useRef(0);
   const shown = held === undefined ? pace ?? null : held;
-  const set = (value) => {
+  const set = (value, milliseconds) => {
     setHeld(value);
     if (value !== null) setLatest(value);
     clearTimeout(waiting.current);
-    waiting.current = setTimeout(async () => {
-      const mine = waiting.current;
+    const mine = ++turn.current;
+    const send = async () => {
       await change(value);
-      if (mine === waiting.current) setHeld(undefined);
-    }, REST_MILLISECONDS);
+      if (mine === turn.current) setHeld(undefined);
+    };
+    if (rests) waiting.current = setTimeout(send, milliseconds);
+    else send();
   };
-  const typed = (event) => {
+  const typed = (event, milliseconds) => {
     const value = Math.round(Number(event.target.value));
-    if (value >= 1 && value <= MOST) set(value);
-    else event.target.value = shown ?? "";
+    if (value >= 1 && value <= MOST && value !== shown) set(value, milliseconds);
   };
   return html`<fieldset class="pace"><legend>Pace</legend>
     <input type="range" min="0" max=${STEPS} aria-label="Pace" aria-valuetext=${paceText(shown)} value=${shown === null ? STEPS : stepOf(shown)}
-      onInput=${(event) => setHeld(paceAt(Number(event.target.value)))} onChange=${(event) => set(paceAt(Number(event.target.value)))} />
+      onInput=${(event) => setHeld(paceAt(Number(event.target.value)))} onChange=${(event) => set(paceAt(Number(event.target.value)), MOVING_MILLISECONDS)} />
     <div class="exact">
-      <input type="number" min="1" max=${MOST} aria-label="Targets a second" value=${shown ?? ""} onChange=${typed} /> <span>targets a second</span>
-      <label><input type="checkbox" checked=${shown === null} onChange=${(event) => set(event.target.checked ? null : latest)} /> no limit</label>
+      <input type="number" min="1" max=${MOST} aria-label="Targets a second" value=${text ?? shown ?? ""}
+        onInput=${(event) => {
+          setText(event.target.value);
+          typed(event, TYPING_MILLISECONDS);
+        }}
+        onChange=${(event) => typed(event, 0)} onBlur=${() => setText(undefined)} /> <span>targets a second</span>
+      <label><input type="checkbox" checked=${shown === null} onChange=${(event) => set(event.target.checked ? null : latest, 0)} /> no limit</label>
     </div>
   </fieldset>`;
 }

@@ -540,6 +540,36 @@ def test_a_campaign_in_yaml_fills_the_form(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("message.taskName is required")
 
 
+def test_a_typed_pace_is_what_is_started_resumed_and_changed_to(page: Page, stack: Stack) -> None:
+    name = f"typed-{time.time_ns()}"
+    url = f"{stack.urls['http_push']}/v1/campaigns/{name}"
+    field = page.get_by_role("spinbutton", name="Targets a second")
+
+    def type_pace(pace: int) -> None:
+        field.press("Control+A")
+        field.press_sequentially(str(pace), delay=100)
+
+    page.goto("/#/new-campaign")
+    drop(page, "user_id\n" + "".join(f"user-{n}\n" for n in range(2000)))
+    page.get_by_label("Campaign id").fill(name)
+    page.once("dialog", lambda asked: asked.accept())  # started without a check
+    type_pace(50)
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Pause").click()
+    started = urllib3.request("GET", url, retries=False).json()["pace"]
+    expect(page.get_by_role("button", name="Resume")).to_be_enabled()
+    type_pace(30)
+    page.get_by_role("button", name="Resume at 30 targets a second").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    resumed = urllib3.request("GET", url, retries=False).json()["pace"]
+    type_pace(41)
+    while (changed := urllib3.request("GET", url, retries=False).json()["pace"]) == resumed:
+        page.wait_for_timeout(50)
+    urllib3.request("POST", f"{url}/cancel", retries=False)
+
+    assert (started, resumed, changed) == (50, 30, 41)
+
+
 def test_a_campaign_is_cancelled_only_after_a_question(page: Page, stack: Stack) -> None:
     name = f"slow-{time.time_ns()}"
     page.goto("/#/new-campaign")
