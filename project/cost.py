@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from mpaas_push.campaign.cost import Prices as ListPrices
+from mpaas_push.campaign.cost import compute_units
 from mpaas_push.targets import TARGETS_PER_REQUEST
 from project.descriptor import read_functions
 from project.stages import read_settings, stage_file
@@ -42,7 +44,7 @@ class Prices:
     """
 
     million_cu: float = field(
-        default=20.0,
+        default=ListPrices.million_units,
         metadata={"what": "a million CU of Function Compute, of the first 100 million in a month"},
     )
     million_mns_requests: float = field(
@@ -54,7 +56,9 @@ class Prices:
         default=0.41, metadata={"what": "a million messages of at most 64 KB in event streams"}
     )
     log_gb: float = field(default=0.061, metadata={"what": "a GB written to Log Service", "unsure": True})
-    egress_gb: float = field(default=0.125, metadata={"what": "a GB sent to the internet", "unsure": True})
+    egress_gb: float = field(
+        default=ListPrices.egress_gb, metadata={"what": "a GB sent to the internet", "unsure": True}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,22 +88,6 @@ class Assumptions:
         """Return how long an invocation runs, interpolated between the two measurements."""
         more = (self.ms_hundred - self.ms_one) / 99
         return (self.ms_one + more * (pushes - 1)) / 1000
-
-
-def compute_units(
-    invocations: float, seconds: float, *, cpu: float, memory_gb: float, disk_gb: float = 0.5
-) -> float:
-    """Return the CU that invocations cost (fc-runtime.md: Limits and cold starts).
-
-    Args:
-        invocations: Number of invocations.
-        seconds: Wall time of one.
-        cpu: vCPU of the function.
-        memory_gb: Memory of the function.
-        disk_gb: Disk of the function, of which half a GB is free.
-    """
-    resources = cpu + 0.15 * memory_gb + 0.05 * max(0.0, disk_gb - 0.5)
-    return invocations * (seconds * resources + 75 / 10_000)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,7 +104,15 @@ def send_batch(
     flat = [outcome for outcomes in results for outcome in outcomes]
     if all(outcome.accepted for outcome in flat):
         settled = sum(len(outcome.targets) for outcome in flat)
-        return BatchReport(counts_of(flat), 0, 0, 0, 0, (), settled_targets=settled)
+        return BatchReport(
+            outcomes=counts_of(flat),
+            retried=0,
+            given_up=0,
+            unsettled=0,
+            stranded=0,
+            left=(),
+            settled_targets=settled,
+        )
     from mpaas_push.queues.hand_over import hand_over  # most batches hand nothing over
 
     if queues is not None:

@@ -13,7 +13,7 @@ from typing import Any
 from mpaas_push.campaign.pieces import CHUNK_BYTES
 from mpaas_push.campaign.worker import NEAR_SECONDS
 
-__all__ = ["Prices", "Work", "cost_of"]
+__all__ = ["Prices", "Work", "compute_units", "cost_of"]
 
 TASK_SECONDS = 280.0
 """For how long one task works on its piece: the timeout of 300 s in `s.yaml`, less what its end needs."""
@@ -93,8 +93,7 @@ def cost_of(work: Work, prices: Prices | None = None) -> dict[str, Any]:
     """
     prices = prices or Prices()
     tasks, seconds = work.tasks_and_seconds
-    # fc-runtime.md: Limits and cold starts.
-    units = seconds * (prices.cpu + 0.15 * prices.memory_gb) + tasks * 75 / 10_000
+    units = compute_units(tasks, seconds / tasks, cpu=prices.cpu, memory_gb=prices.memory_gb)
     chunks = max(work.piece_bytes / CHUNK_BYTES, 1)
     again = (tasks - work.pieces) / 2  # from its start: half of it on average
     gets = (work.pieces + again) * chunks + work.parts
@@ -112,6 +111,22 @@ def cost_of(work: Work, prices: Prices | None = None) -> dict[str, Any]:
         "tasks": tasks,
         "instanceSeconds": math.ceil(seconds),
     }
+
+
+def compute_units(
+    invocations: float, seconds: float, *, cpu: float, memory_gb: float, disk_gb: float = 0.5
+) -> float:
+    """Return the CU that invocations cost (fc-runtime.md: Limits and cold starts).
+
+    Args:
+        invocations: Number of invocations.
+        seconds: Wall time of one.
+        cpu: vCPU of the function.
+        memory_gb: Memory of the function.
+        disk_gb: Disk of the function, of which half a GB is free.
+    """
+    resources = cpu + 0.15 * memory_gb + 0.05 * max(0.0, disk_gb - 0.5)
+    return invocations * (seconds * resources + 75 / 10_000)
 
 
 def _item(name: str, quantity: float, price: float, *, is_unsure: bool = False) -> dict[str, Any]:

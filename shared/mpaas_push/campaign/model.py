@@ -7,7 +7,7 @@ document.
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -20,6 +20,7 @@ from mpaas_push.campaign.rendering import columns_of, render
 from mpaas_push.errors import Fault, InvalidMessage, PushError
 from mpaas_push.json_text import read_json
 from mpaas_push.message import PushMessage
+from mpaas_push.message.constraints.clock import CHINA
 from mpaas_push.strict_model import StrictModel
 from mpaas_push.targets import without_targets
 
@@ -300,7 +301,7 @@ def with_date(data: Any, date: str | None = None) -> Any:
     """Return a document with the date in place of `{date}` in its id and in the key of its audience."""
     if not isinstance(data, dict) or not isinstance(data.get("campaign"), str):
         return data
-    date = date or f"{datetime.now(timezone(timedelta(hours=8))):%Y%m%d}"
+    date = date or f"{datetime.now(CHINA):%Y%m%d}"
     dated = {**data, "campaign": data["campaign"].replace("{date}", date)}
     audience = data.get("audience")
     if isinstance(audience, dict) and isinstance(audience.get("key"), str):

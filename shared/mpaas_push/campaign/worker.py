@@ -33,13 +33,13 @@ from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKN
 from mpaas_push.task import PushTask, absolute_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mpaas_push.campaign.audience import InvalidRow
     from mpaas_push.campaign.block import Block, BlockRequest
     from mpaas_push.campaign.objects import Objects
     from mpaas_push.campaign.state import StoredCampaign
-    from mpaas_push.campaign.store import CampaignStore, Taken
+    from mpaas_push.campaign.store import CampaignStore, Commit, Taken
     from mpaas_push.campaign.tasks import PieceTask, TaskQueue
     from mpaas_push.client import PushClient
     from mpaas_push.invocation import Invocation
@@ -233,16 +233,8 @@ class _Worker:
 
     def _end_uncounted(self, cursor: _Cursor) -> None:
         self._results.join()
-        self._store.commit(
-            self._task.campaign,
-            self._task.piece,
-            self._owner,
-            offset=cursor.offset,
-            to=self._piece.end,
-            next_rows=cursor.rows,
-            is_last=True,
-            counts={"bytes": self._piece.end - max(cursor.offset, self._piece.start)},
-        )
+        rest = self._piece.end - max(cursor.offset, self._piece.start)
+        self._commit(cursor, self._piece.end, cursor.rows, is_last=True, counts={"bytes": rest})
         self._results.delete_parts()
 
     def _blocks(self, cursor: _Cursor) -> Iterator[tuple[list[Row | InvalidRow], int, bool]]:
@@ -287,13 +279,10 @@ class _Worker:
         if is_last:
             self._results.join()
         next_rows = block_rows_for(self._pace)
-        commit = self._store.commit(
-            self._task.campaign,
-            self._task.piece,
-            self._owner,
-            offset=cursor.offset,
-            to=end,
-            next_rows=next_rows,
+        commit = self._commit(
+            cursor,
+            end,
+            next_rows,
             is_last=is_last,
             counts={
                 **counts,
@@ -313,6 +302,20 @@ class _Worker:
         self._may_have_begun = False
         self._state, self._pace, self._pace_version = commit.state, commit.pace, commit.pace_version
         return "paused" if commit.state == "paused" and not is_last else None
+
+    def _commit(
+        self, cursor: _Cursor, to: int, next_rows: int, *, is_last: bool, counts: Mapping[str, int]
+    ) -> Commit | None:
+        return self._store.commit(
+            self._task.campaign,
+            self._task.piece,
+            self._owner,
+            offset=cursor.offset,
+            to=to,
+            next_rows=next_rows,
+            is_last=is_last,
+            counts=counts,
+        )
 
     def _is_sending(self) -> bool:
         ends = self._campaign.ends

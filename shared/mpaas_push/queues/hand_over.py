@@ -45,9 +45,11 @@ def hand_over(
     letters: list[Entry] = []
     sent_targets = 0
     for index, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
-        failed = [outcome for outcome in outcomes if not outcome.accepted]
-        again = [outcome for outcome in failed if may_wait(outcome, task.attempt, settings)]
-        given_up = [outcome for outcome in failed if not may_wait(outcome, task.attempt, settings)]
+        again: list[Outcome] = []
+        given_up: list[Outcome] = []
+        for outcome in outcomes:
+            if not outcome.accepted:
+                (again if may_wait(outcome, task.attempt, settings) else given_up).append(outcome)
         delay = delay_seconds(task, again, settings) if again else 0
         for text, part in envelopes(task, again):
             (too_long if text is None else retries).append(Entry((index,), text or "", delay, outcomes=part))

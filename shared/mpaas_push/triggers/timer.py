@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
 from mpaas_push.errors import Fault, InvalidMessage, UnreadablePayload
 from mpaas_push.json_text import UnreadableJson, read_json
+from mpaas_push.message.constraints.clock import CHINA
 from mpaas_push.message.reading import messages_of, payloads_of
 from mpaas_push.task import PushTask, absolute_scope, first_moment_of, read_message
 from mpaas_push.triggers.record import Identifier, WireModel, moment_of, scope_of
@@ -86,12 +87,9 @@ def campaign_of(tick: Tick) -> dict[str, Any] | None:
         return None
     from mpaas_push.campaign.model import with_date  # most ticks start no campaign
 
-    moment = datetime.fromtimestamp(first_moment_of(tick.moment, time.time()), _SHANGHAI)
+    moment = datetime.fromtimestamp(first_moment_of(tick.moment, time.time()), CHINA)
     dated: dict[str, Any] = with_date(payload, f"{moment:%Y%m%d}")
     return dated
-
-
-_SHANGHAI = timezone(timedelta(hours=8))
 
 
 def tasks_of_tick(tick: Tick, settings: Settings, sender: str = "") -> list[PushTask]:

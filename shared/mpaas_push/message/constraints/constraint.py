@@ -67,9 +67,16 @@ def documented(
     always: bool = False,
 ) -> Callable[[Check], Constraint]:
     """Make a constraint that a page states of a check: it always rejects."""
-    attributes = _attributes(reads + demands)
     return lambda check: Constraint(
-        name, Level.ERROR, True, source, reads, demands, always, check, attributes
+        name=name,
+        level=Level.ERROR,
+        certain=True,
+        source=source,
+        reads=reads,
+        demands=demands,
+        always=always,
+        check=check,
+        attributes=_attributes(reads + demands),
     )
 
 
@@ -82,8 +89,17 @@ def unconfirmed(
     level: Level = Level.WARNING,
 ) -> Callable[[Check], Constraint]:
     """Make a constraint that no reachable page confirms of a check: its level can be set."""
-    attributes = _attributes(reads + demands)
-    return lambda check: Constraint(name, level, False, source, reads, demands, False, check, attributes)
+    return lambda check: Constraint(
+        name=name,
+        level=level,
+        certain=False,
+        source=source,
+        reads=reads,
+        demands=demands,
+        always=False,
+        check=check,
+        attributes=_attributes(reads + demands),
+    )
 
 
 def _attributes(fields: tuple[str, ...]) -> frozenset[str]:

@@ -95,14 +95,7 @@ def fixed_time(message: MessageFields, now: datetime) -> Iterator[Fault]:
 def loop_start(message: MessageFields, now: datetime) -> Iterator[Fault]:
     content = _content(message, _LOOP)
     if content is not None and content.start_time is not None:
-        earliest = china_midnight(now)
-        if content.start_time < earliest:
-            yield Fault(
-                "strategyContent.startTime",
-                f"must not be before today 00:00 in China, {earliest} in milliseconds"
-                f"{looks_like_seconds(content.start_time)}",
-                content.start_time,
-            )
+        yield from _before_today("strategyContent.startTime", content.start_time, china_midnight(now))
 
 
 @documented(
@@ -122,13 +115,7 @@ def loop_end(message: MessageFields, now: datetime) -> Iterator[Fault]:
                 f"must not be later than {MAX_LOOP_DAYS} days after today in China, {latest} in milliseconds",
                 content.end_time,
             )
-        elif content.end_time < today:
-            yield Fault(
-                "strategyContent.endTime",
-                f"must not be before today 00:00 in China, {today} in milliseconds"
-                f"{looks_like_seconds(content.end_time)}",
-                content.end_time,
-            )
+        yield from _before_today("strategyContent.endTime", content.end_time, today)
 
 
 @documented(
@@ -221,3 +208,13 @@ TIMING: tuple[Constraint, ...] = (
 def _content(message: MessageFields, strategy_type: int) -> StrategyContent | None:
     """Return what a message of a strategy says about its time; None for other strategies."""
     return message.strategy_content if message.strategy_type == strategy_type else None
+
+
+def _before_today(field: str, moment: int, today: int) -> Iterator[Fault]:
+    """Yield a fault if a moment is before the beginning of today, both in epoch milliseconds."""
+    if moment < today:
+        yield Fault(
+            field,
+            f"must not be before today 00:00 in China, {today} in milliseconds{looks_like_seconds(moment)}",
+            moment,
+        )
