@@ -217,13 +217,29 @@ _WORKING: dict[str, Any] = {
 _STATE: dict[str, Any] = {
     "type": "object",
     "required": [
-        *("campaign", "state", "counts", "pace", "bytes", "bytesDone", "requests", "throttledSeconds"),
-        *("pieces", "piecesDone", "piecesFailed", "startedAt", "finishedAt", "rate", "secondsLeft"),
+        *("campaign", "state", "cancelling", "counts", "pace", "bytes", "bytesDone", "requests"),
+        *(
+            "throttledSeconds",
+            "pieces",
+            "piecesDone",
+            "piecesFailed",
+            "startedAt",
+            "finishedAt",
+            "rate",
+            "secondsLeft",
+        ),
     ],
     "additionalProperties": False,
     "properties": {
         "campaign": {"type": "string"},
-        "state": {"enum": list(_STATES), "description": "waiting: outside its window"},
+        "state": {
+            "enum": list(_STATES),
+            "description": "waiting: outside its window; done, cancelled: every row has its fate",
+        },
+        "cancelling": {
+            "type": "boolean",
+            "description": "It was cancelled: nothing more is sent, and what is left is still being counted",
+        },
         "counts": {
             "type": "object",
             "description": "Rows that were read; each has exactly one of the fates beside `rows`",

@@ -28,6 +28,8 @@ class Invocation:
             and stages that share a ledger are distinct.
         asked_by: The latest time at which its pushes can have been requested, in Unix seconds: an event that
             claims to be younger is not.
+        begin_by: No request is begun later, on the clock of `time.monotonic`; those in flight then have until
+            the deadline.
     """
 
     request_id: str
@@ -35,6 +37,7 @@ class Invocation:
     deadline: float = math.inf
     sender: str = ""
     asked_by: float = math.inf
+    begin_by: float = math.inf
 
     @classmethod
     def of(cls, context: object = None) -> Invocation:
@@ -64,6 +67,11 @@ class Invocation:
     def time_left(self) -> float:
         """Seconds until the deadline; zero or less when it has passed, infinite when there is none."""
         return self.deadline - time.monotonic()
+
+    @property
+    def time_to_begin(self) -> float:
+        """Seconds for which a request may still be begun; zero or less when none may."""
+        return min(self.deadline, self.begin_by) - time.monotonic()
 
 
 def sender_of(region: str, account: str, function: str, service: str = "") -> str:

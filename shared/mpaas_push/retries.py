@@ -95,7 +95,7 @@ class Attempts:
                 return self._outcome(verdict)
             # Wait as long as the server asks, and never less than the backoff.
             wait = max(_backoff(self._attempts), verdict.retry_after or 0.0)
-            if wait >= min(self._invocation.time_left, self._validity_left(), LONGEST_WAIT_SECONDS):
+            if wait >= min(self._invocation.time_to_begin, self._validity_left(), LONGEST_WAIT_SECONDS):
                 return self._outcome(verdict)
             sleep(wait)
             if verdict.kind is UNKNOWN:  # the push may be shown twice
@@ -117,7 +117,7 @@ class Attempts:
         return self._outcome(verdict)
 
     def _attempt(self) -> Verdict:
-        if self._invocation.time_left <= 0:
+        if self._invocation.time_to_begin <= 0:
             return _NOT_SENT
         if self._request.too_late:
             text = f"not sent: {'; '.join(map(str, self._request.too_late))}"

@@ -51,7 +51,7 @@ class Round:
 
         Args:
             requests: What to send.
-            invocation: Keys and deadline. With no time left nothing is claimed.
+            invocation: Keys and deadline. With no time to begin a request nothing is claimed.
             settings: How many requests go out at once, and what the `Attempts` of each need.
             transport: Carries them.
             ledger: Where they are claimed, if anywhere.
@@ -60,7 +60,7 @@ class Round:
         self._invocation = invocation
         self._settings = settings
         self._transport = transport
-        self._ledger = ledger.claims(invocation) if ledger and invocation.time_left > 0 else None
+        self._ledger = ledger.claims(invocation) if ledger and invocation.time_to_begin > 0 else None
         self._is_remembered = ledger is not None
         self._block = max(SMALLEST_BLOCK, 2 * settings.concurrency)
         self._attempts: dict[int, Attempts] = {}
@@ -171,7 +171,7 @@ class Round:
                 if not self._waiting:
                     return None
                 continue
-            if index in self._claims or self._invocation.time_left > 0:
+            if index in self._claims or self._invocation.time_to_begin > 0:
                 return index
             self._leave(index)
         return None
@@ -186,7 +186,7 @@ class Round:
         """Get a part of a block ready; what the ledger knows the outcome of is done."""
         if self._ledger is None or not self._waiting or len(self._ready) > self._block // 4:
             return  # another thread was faster
-        if self._invocation.time_left <= 0:
+        if self._invocation.time_to_begin <= 0:
             self._ready.extend(self._waiting)
             self._waiting.clear()
             return

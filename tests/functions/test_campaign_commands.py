@@ -137,11 +137,26 @@ def test_a_refused_start_leaves_the_file_of_a_campaign_alone(
 
     for options in ([], ["--replace"]):
         assert campaign("start", file, "--audience", audience, *options) == 1
-        told = (
-            "waiting with another content (in report)" if "content" in changed else "with another file than"
+        told = f"campaign {name} was started with another " + (
+            "content (in report): give" if "content" in changed else "file ("
         )
         assert told in campaign.err
         assert in_oss(stack, name) == rows
+
+
+def test_starting_what_is_paused_with_another_file_says_so(stack: CampaignStack, campaign: Commands) -> None:
+    stack.put("audiences/resting.csv", users(3, "resting"))
+    stack.start(waiting("resting"))
+    stack.request("POST", "/v1/campaigns/resting/pause")
+    file = campaign.file("a.json", waiting("resting"))
+    audience = campaign.file("users.csv", users(4, "resting"))
+
+    assert campaign("start", file, "--audience", audience) == 1
+    assert "campaign resting was started with another file" in campaign.err
+    assert "give this one another id" in campaign.err
+    stack.put("audiences/resting.csv", users(5, "resting"))
+    assert campaign("start", file, "--no-wait") == 1
+    assert "HTTP 409: campaign resting was started with another file (its ETag differs)" in campaign.err
 
 
 def test_a_new_campaign_replaces_another_file_only_when_told_to(
@@ -287,6 +302,36 @@ def test_a_pace_changes_with_the_resume_or_not_at_all(stack: CampaignStack, camp
     assert stack.show("paces")["pace"] is None
 
 
+@pytest.mark.parametrize(
+    ("action", "step", "told"),
+    [
+        ("pause", {"state": "done"}, "it was done before: nothing is left to pause"),
+        ("cancel", {"state": "done"}, "it was done before: nothing is left to cancel"),
+        ("pause", {"state": "cancelled"}, "it was cancelled before: nothing is left to pause"),
+        (
+            "pause",
+            {"state": "running", "cancelling": True},
+            "it was cancelled before: nothing is left to pause",
+        ),
+    ],
+)
+def test_steering_what_has_ended_is_refused_with_words(
+    campaign: Commands, action: str, step: dict[str, Any], told: str
+) -> None:
+    with scripted(step) as url:
+        assert campaign(action, "c", "--url", url) == 1
+
+    assert campaign.err == f"error: {told}\n"
+
+
+def test_a_campaign_that_is_cancelled_says_that_its_rows_are_still_being_counted(campaign: Commands) -> None:
+    with scripted({"state": "running", "cancelling": True}) as url:
+        assert campaign("cancel", "c", "--url", url) == 0
+
+    assert campaign.out.startswith("c: cancelling\n")
+    assert "still being counted" in campaign.out
+
+
 @pytest.mark.parametrize("pace", ["0", "-1", "1e3", "fast", "100001"])
 def test_a_pace_that_is_none_is_a_usage_error(campaign: Commands, pace: str) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -299,6 +344,7 @@ def test_a_pace_that_is_none_is_a_usage_error(campaign: Commands, pace: str) -> 
 SHOWN: dict[str, Any] = {
     "campaign": "c",
     "document": Campaign.model_validate(document("c")).as_json(),
+    "cancelling": False,
     "counts": {"rows": 1},
     "bytes": 10,
     "bytesDone": 5,
@@ -329,6 +375,8 @@ class Scripted(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    do_POST = do_GET
 
     def log_message(self, *_: object) -> None:
         pass
@@ -388,7 +436,7 @@ def test_starting_what_is_incomplete_says_what_to_do(campaign: Commands) -> None
     with scripted("incomplete") as url:
         assert campaign("start", file, "--url", url) == 1
 
-    assert campaign.out.startswith("c: incomplete\n")
+    assert "c: incomplete\n" in campaign.out
     assert "campaign resume c" in campaign.out
 
 

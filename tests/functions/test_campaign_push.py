@@ -188,7 +188,7 @@ def test_a_dry_run_names_the_cost(stack: CampaignStack) -> None:
     assert cost["total"] == pytest.approx(sum(item["amount"] for item in cost["items"]), abs=0.0001)
     assert {item["item"]: item["quantity"] for item in cost["items"]} == {
         "computeUnits": pytest.approx(0.8 * 0.425 + 2 * 0.0075),
-        "ossGets": 1.5,
+        "ossGets": 2.0,
         "ossPuts": 3,
         "egressGb": 0.0,
     }
@@ -225,14 +225,29 @@ def test_what_is_cancelled_is_counted_as_cancelled(stack: CampaignStack) -> None
     stack.wait_until(has_sent, "stopped")
 
     assert stack.request("POST", "/v1/campaigns/stopped/cancel").status == 200
-    stack.wait("stopped", states=("cancelled",))
-    done = stack.wait_until(lambda shown: shown["bytesDone"] == shown["bytes"], "stopped")
+    done = stack.wait("stopped", states=("cancelled",))
 
     counted = fates(done)
     assert counted.keys() == {"accepted", "cancelled"}
     assert sum(counted.values()) == 12000
     assert len(reached(stack, "stopped")) == counted["accepted"]
     assert stack.request("POST", "/v1/campaigns/stopped/resume").status == 409
+
+
+def test_a_small_file_that_changes_under_a_campaign_is_noticed_before_the_next_block(
+    stack: CampaignStack,
+) -> None:
+    stack.put("audiences/small.csv", users(6000, "small"))
+    stack.start(document("small", pace=200))
+    stack.wait_until(has_sent, "small")
+
+    stack.put("audiences/small.csv", users(6000, "other"))
+    changed = stack.show("small")["counts"]["accepted"]
+
+    stopped = stack.wait("small", states=("incomplete",))
+    assert "was changed while the campaign ran" in stopped["problem"]
+    assert stopped["counts"]["accepted"] <= changed + 2 * 200  # the block under way, and one just begun
+    assert set(reached(stack, "other")) == set()
 
 
 def test_a_file_that_changes_under_a_campaign_stops_it_with_words(stack: CampaignStack) -> None:

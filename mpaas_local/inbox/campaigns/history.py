@@ -151,7 +151,7 @@ class CampaignWatch:
     def _pause(self) -> float | None:
         """Return the seconds until the next sample; None if nothing changes or nobody looks."""
         states = set(self._states.values())
-        is_active = bool(states & {"running", "cancelled"})  # rows that were cancelled are counted yet
+        is_active = "running" in states
         if self._is_looked_at(LOOKING_SECONDS) and (is_active or states & {"waiting", "paused"}):
             return SAMPLE_SECONDS
         return REST_SECONDS if is_active else None

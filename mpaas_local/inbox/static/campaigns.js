@@ -19,7 +19,7 @@ export function Campaigns() {
     ${listed && listed.campaigns.length === 0 && html`<p class="empty">No campaign yet. <a href="#/new-campaign">Drop a CSV</a>, or start one from the command line or by HTTP.</p>`}
     ${listed && listed.campaigns.length > 0 && html`<div class="scroll" tabindex="0"><table class="campaigns"><thead><tr><th>Campaign</th><th>State</th><th>Progress</th><th>Rows</th><th>Accepted</th><th>Others</th><th>Pace</th><th>Rate</th><th>Started</th></tr></thead>
       <tbody>${listed.campaigns.map((each) => html`<tr key=${each.campaign}><th scope="row"><a href=${`#/campaigns/${each.campaign}`}>${each.campaign}</a></th>
-        <td><${Badge} kind=${each.state}>${each.state}<//></td>
+        <td><${Badge} kind=${stateOf(each)}>${stateOf(each)}<//></td>
         <td><progress value=${each.bytesDone} max=${Math.max(each.bytes, 1)} aria-label=${`Progress of ${each.campaign}`}></progress> ${percent(each)}</td>
         <td>${thousands(each.counts.rows)}</td><td>${thousands(each.counts.accepted)}</td><td>${others(each.counts)}</td><td>${each.pace === null ? "no limit" : `${thousands(each.pace)}/s`}</td><td>${thousands(Math.round(rateOf(each)))}/s</td>
         <td><time datetime=${each.startedAt}>${moment(each.startedAt)}</time></td></tr>`)}</tbody></table></div>`}
@@ -51,7 +51,8 @@ export function Campaign({ id }) {
   };
   if (!found) return html`<main class="container-fluid" id="main"><p><a href="#/campaigns">← all campaigns</a></p><h1>${id}</h1><${Refusal} error=${error} /></main>`;
   const { campaign, document, history } = found;
-  const { state, counts } = campaign;
+  const { counts } = campaign;
+  const state = stateOf(campaign);
   const rests = state === "paused" || state === "incomplete";
   const isPausing = state === "paused" && campaign.piecesWorking > 0; // resumed now, they would wait for each other
   const pace = rests && pending !== undefined ? pending : campaign.pace;
@@ -66,7 +67,7 @@ export function Campaign({ id }) {
   const cancel = () => {
     if (confirm(`Cancel ${id}? What is not sent is counted as cancelled; this cannot be undone.`)) steer("POST", "/cancel");
   };
-  const ended = state === "done" || state === "cancelled";
+  const ended = ["done", "cancelled", "cancelling"].includes(state);
   return html`<main class="container-fluid" id="main">
     <p><a href="#/campaigns">← all campaigns</a></p>
     <h1 class="breaks">${id}</h1>
@@ -96,6 +97,11 @@ export function Campaign({ id }) {
     </div>
     <details><summary>The campaign as JSON</summary><pre tabindex="0">${JSON.stringify(document, null, 2)}</pre></details>
   </main>`;
+}
+
+// Its state; of one that was cancelled, and whose rows are still being counted, that it is.
+function stateOf(campaign) {
+  return campaign.cancelling ? "cancelling" : campaign.state;
 }
 
 // The samples of a campaign that has been started, rendered anew from its file.

@@ -61,7 +61,13 @@ class InvalidRow:
 
 
 class RowReader:
-    """Reads the lines of an audience; the same for every piece."""
+    """Reads the lines of an audience; the same for every piece.
+
+    White space around a target id is no part of it, whatever the format.
+
+    Attributes:
+        trimmed: Rows so far whose target had some.
+    """
 
     def __init__(self, campaign: Campaign, header: Sequence[str] | None) -> None:
         """Know how rows are written.
@@ -77,6 +83,7 @@ class RowReader:
         # The other columns of a wide file would only take memory.
         self._columns = [(name, at) for at, name in enumerate(header or ()) if name in campaign.columns]
         self._names = campaign.columns
+        self.trimmed = 0
 
     def row_of(self, line: Line) -> Row | InvalidRow | None:
         """Return the row of a line; None for an empty line and for the header of a CSV."""
@@ -90,7 +97,11 @@ class RowReader:
         except UnicodeDecodeError:
             return InvalidRow(line.start, "is not UTF-8")
         values, flaw = self._values(text)
-        target = values.get(self._target, "")
+        written = values.get(self._target, "")
+        target = written.strip()
+        if target != written:
+            values[self._target] = target
+            self.trimmed += 1
         if own := self._flaw_of(target):
             return InvalidRow(line.start, flaw or own)
         return InvalidRow(line.start, flaw, target) if flaw else Row(line.start, target, values)
@@ -105,7 +116,7 @@ class RowReader:
     def _values(self, text: str) -> tuple[dict[str, str], str]:
         """Return the values of a row by column as far as they can be read, and what is wrong with it."""
         if self._kind == "ids":
-            return {"": text.strip()}, ""
+            return {"": text}, ""
         if self._kind == "jsonl":
             values = _json_values(text)
             if isinstance(values, str):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpaas_push.campaign.pieces import CHUNK_BYTES
-from mpaas_push.campaign.worker import NEAR_SECONDS
+from mpaas_push.campaign.store import NEAR_SECONDS
 
 __all__ = ["Prices", "Work", "compute_units", "cost_of"]
 
@@ -96,7 +96,7 @@ def cost_of(work: Work, prices: Prices | None = None) -> dict[str, Any]:
     units = compute_units(tasks, seconds / tasks, cpu=prices.cpu, memory_gb=prices.memory_gb)
     chunks = max(work.piece_bytes / CHUNK_BYTES, 1)
     again = (tasks - work.pieces) / 2  # from its start: half of it on average
-    gets = (work.pieces + again) * chunks + work.parts
+    gets = (work.pieces + again) * chunks + work.rows / work.block_rows + work.parts  # a HEAD for each block
     puts = 2 * work.parts + 3 * work.pieces  # each part is deleted again
     items = [
         _item("computeUnits", units, prices.million_units / 1e6),

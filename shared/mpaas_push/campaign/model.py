@@ -118,12 +118,24 @@ class Window(StrictModel):
         minute = moment.hour * 60 + moment.minute
         start, end = _minutes(self.start), _minutes(self.end)
         is_open = start <= minute < end if start < end else minute >= start or minute < end
-        if is_open:
+        return 0.0 if is_open else self._seconds_until(self.start, now)
+
+    def seconds_until_closed(self, now: float) -> float:
+        """Return for how long it is still open; 0 if it is closed.
+
+        Args:
+            now: Unix seconds.
+        """
+        if self.seconds_until_open(now):
             return 0.0
-        opening = moment.replace(hour=start // 60 % 24, minute=start % 60, second=0, microsecond=0)
-        if opening <= moment:
-            opening += timedelta(days=1)
-        return max(opening.timestamp() - now, 0.001)
+        return self._seconds_until(self.end, now)
+
+    def _seconds_until(self, minute: str, now: float) -> float:
+        moment, minutes = datetime.fromtimestamp(now, ZoneInfo(self.zone)), _minutes(minute)
+        then = moment.replace(hour=minutes // 60 % 24, minute=minutes % 60, second=0, microsecond=0)
+        if then <= moment:
+            then += timedelta(days=1)
+        return max(then.timestamp() - now, 0.001)
 
 
 def _minutes(text: str) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mpaas_push.credentials import Credentials
     from mpaas_push.settings import Settings
 
-__all__ = ["ObjectInfo", "Objects", "OssObjects", "ReadableObjects", "crc64_of"]
+__all__ = ["ObjectInfo", "Objects", "OssObjects", "ReadableObjects", "changed", "crc64_of"]
 
 TRIES, CONNECT_SECONDS, READ_SECONDS = 4, 5, 20
 """Of each request: how often it is tried, and for how long silence is borne."""
@@ -208,6 +208,14 @@ def crc64_of(path: Path) -> str:
     return str(crc.sum64())
 
 
+def changed(bucket: str, key: str) -> str:
+    """Return the text about an object that is not the one that a campaign was started with."""
+    return f"oss://{bucket}/{key} {_CHANGED}"
+
+
+_CHANGED = "was changed while the campaign ran: put the former file back, or start a new campaign"
+
+
 def _fault_of(what: str, error: BaseException) -> AudienceUnreadable:
     """Return what an error of the SDK means for an object."""
     cause: Any = error
@@ -217,8 +225,7 @@ def _fault_of(what: str, error: BaseException) -> AudienceUnreadable:
     if code in {"FileAlreadyExists", "NoSuchUpload"}:
         return AudienceUnreadable(f"{what} has just been uploaded by somebody else: start again")
     if status == 412:
-        text = "was changed while the campaign ran: put the former file back, or start a new campaign"
-        return AudienceUnreadable(f"{what} {text}")
+        return AudienceUnreadable(f"{what} {_CHANGED}")
     if status == 404:
         return AudienceMissing(f"{what} does not exist" + f" ({code})" * (code == "NoSuchBucket"))
     if status == 403:

@@ -93,11 +93,14 @@ class StoredCampaign:
 
     @property
     def state(self) -> str:
-        """`running`, `waiting` (outside its window), `paused`, `done`, `incomplete` or `cancelled`."""
+        """`running`, `waiting` (outside its window), `paused`, `done`, `incomplete` or `cancelled`.
+
+        In `done` and `cancelled` every row has its fate: what is being cancelled runs until all are counted.
+        """
         state, pieces = self.fields["state"], self.number("pieces")
         done, failed = self.number("done"), self.number("failed")
         if done >= pieces:
-            return "cancelled" if state == "cancelled" else "done"
+            return "cancelled" if self.is_cancelled else "done"
         if state == "paused":
             return "paused"
         silent = self.now - self.number("activeUntil") / 1000 > SILENT_SECONDS
@@ -105,7 +108,12 @@ class StoredCampaign:
             return "incomplete"
         if state == "running" and self._seconds_until_open:
             return "waiting"
-        return state
+        return "running"  # of one that is being cancelled, workers still count what is left
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it sends nothing more, because it was cancelled."""
+        return self.fields["state"] == "cancelled"
 
     @property
     def problem(self) -> str:
@@ -114,9 +122,10 @@ class StoredCampaign:
             return problem
         if self.state != "incomplete":
             return ""
+        remedy = "cancel it again" if self.is_cancelled else "resume the campaign"
         if failed := self.number("failed"):
-            return f"{failed} pieces made no progress and were given up: resume the campaign"
-        return f"nobody has worked on it for {SILENT_SECONDS / 60:.0f} minutes: resume the campaign"
+            return f"{failed} pieces made no progress and were given up: {remedy}"
+        return f"nobody has worked on it for {SILENT_SECONDS / 60:.0f} minutes: {remedy}"
 
     @property
     def results(self) -> str:
@@ -144,7 +153,7 @@ class StoredCampaign:
     def seconds_left(self) -> int | None:
         """How long it takes from now on, by its pace or else by its rate; None while nobody can tell."""
         done, speed = self.number("n.bytes"), self.pace or self.rate
-        if self.state not in {"running", "waiting"} or not done or not speed:
+        if self.state not in {"running", "waiting"} or self.is_cancelled or not done or not speed:
             return None
         rows = self.number("n.rows") / done * (self.number("size") - done)
         return round(self._seconds_until_open + rows / speed)
@@ -160,6 +169,7 @@ class StoredCampaign:
         answer: dict[str, Any] = {
             "campaign": self.fields["id"],
             "state": self.state,
+            "cancelling": self.is_cancelled and self.state != "cancelled",
             "counts": {"rows": self.number("n.rows"), **self.counts},
             "pace": self.pace,
             "bytes": self.number("size"),

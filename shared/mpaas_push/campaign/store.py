@@ -26,13 +26,25 @@ if TYPE_CHECKING:
     from mpaas_push.campaign.model import Campaign, PaceChange
     from mpaas_push.settings import Settings
 
-__all__ = ["LEASE_SECONDS", "RENEW_SECONDS", "CampaignStore", "Commit", "Moment", "Plan", "Taken", "store_of"]
+__all__ = [
+    "LEASE_SECONDS",
+    "NEAR_SECONDS",
+    "RENEW_SECONDS",
+    "CampaignStore",
+    "Commit",
+    "Moment",
+    "Plan",
+    "Taken",
+    "store_of",
+]
 
 KEPT_SECONDS = 90 * 86400
 """How long a campaign is known, from its start: as long as results are worth something."""
 LEASE_SECONDS = 8.0
 """How long a piece belongs to whoever took it, committed a block of it or renewed the lease, by the server's
 clock; what a killed worker had lies idle for as long."""
+NEAR_SECONDS = 5.0
+"""A moment that is nearer is waited for; a later one becomes the delay of the next task."""
 RENEW_SECONDS = 2.0
 """A worker renews its lease as often: a Redis that stumbles costs it no piece."""
 LISTED = 100
@@ -292,7 +304,7 @@ class CampaignStore:
         Raises:
             UnknownCampaign: there is none.
         """
-        return self._state(campaign_id, self._call("pause", campaign_id))
+        return self._state(campaign_id, self._call("pause", campaign_id, round(NEAR_SECONDS * 1000)))
 
     def reopen(self, campaign_id: str, state: str, change: PaceChange | None = None) -> Plan | None:
         """Resume or cancel a campaign, or wake what waits.

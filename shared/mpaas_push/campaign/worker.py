@@ -7,6 +7,7 @@ requests of it, and the ledger knows those that were accepted: nothing of it goe
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import time
@@ -26,8 +27,10 @@ from mpaas_push.campaign.errors import (
     UnknownCampaign,
 )
 from mpaas_push.campaign.lease import Lease
+from mpaas_push.campaign.objects import changed
 from mpaas_push.campaign.pieces import Piece, lines_of
 from mpaas_push.campaign.results import Results
+from mpaas_push.campaign.store import NEAR_SECONDS
 from mpaas_push.errors import Fault, Misconfigured, PushError
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN
 from mpaas_push.task import PushTask, absolute_scope
@@ -50,8 +53,6 @@ __all__ = ["work_on"]
 
 logger = logging.getLogger(__name__)
 
-NEAR_SECONDS = 5.0
-"""A moment that is nearer is waited for; a later one becomes the delay of the next task."""
 AHEAD_SECONDS = 60.0
 """Nothing is reserved further ahead, so that another pace counts at once."""
 ROUND_SECONDS = 12.0
@@ -333,6 +334,7 @@ class _Worker:
         delivered: Iterable[tuple[BlockRequest, Outcome | None]]
         if self._is_sending():
             self._wait(block)
+            self._check_file()
             delivered = self._delivered(block.requests)
         else:
             name = "cancelled" if self._state == "cancelled" else "expired"
@@ -405,6 +407,18 @@ class _Worker:
         if not self._is_sending():
             raise _HandOn("ended")
 
+    def _check_file(self) -> None:
+        """Check that the audience is the file that the campaign was started with.
+
+        What was read is of that file (`If-Match`), but may have been read long before its block is due.
+
+        Raises:
+            AudienceUnreadable: it is another one, or gone.
+        """
+        audience = self._campaign.audience
+        if self._objects.info(audience.bucket, audience.key).etag != self._etag:
+            raise AudienceUnreadable(changed(audience.bucket, audience.key))
+
     def _delivered(self, requests: Sequence[BlockRequest]) -> Iterable[tuple[BlockRequest, Outcome]]:
         """Send requests until each has an outcome that stays.
 
@@ -450,16 +464,21 @@ class _Worker:
 
     def _sent(self, messages: Sequence[PushMessage], too_late: tuple[Fault, ...] = ()) -> list[list[Outcome]]:
         """Send messages, or ask only what is known of them if they come too late."""
-        now = time.time()
+        now, clock = time.time(), time.monotonic()
         tasks = [
             PushTask(scope=self._scope, original="", message=message, first_moment=now, too_late=too_late)
             for message in messages
         ]
-        seconds = ROUND_SECONDS
-        if self._campaign.ends is not None and not too_late:
-            seconds = min(seconds, self._campaign.ends - now)
-        until = min(self._invocation.deadline - MARGIN_SECONDS, time.monotonic() + seconds)
-        return self._client.send_tasks(tasks, replace(self._invocation, deadline=until))
+        until = min(self._invocation.deadline - MARGIN_SECONDS, clock + ROUND_SECONDS)
+        # Those in flight at the end of campaign or window are waited for: cut off, they would be unknown.
+        begin_by = math.inf if too_late else clock + self._seconds_to_send(now)
+        return self._client.send_tasks(tasks, replace(self._invocation, deadline=until, begin_by=begin_by))
+
+    def _seconds_to_send(self, now: float) -> float:
+        """Return for how long window and end of the campaign let it send; not above 0 if they do not."""
+        window, ends = self._campaign.window, self._campaign.ends
+        open_for = window.seconds_until_closed(now) if window else math.inf
+        return open_for if ends is None else min(open_for, ends - now)
 
     def _wait_until_unthrottled(self, outcomes: Sequence[Outcome]) -> None:
         """Wait before throttled requests are sent again.

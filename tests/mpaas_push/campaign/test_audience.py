@@ -159,3 +159,23 @@ def test_quotes_of_a_csv_are_around_a_field_or_doubled_in_it(line: str, values: 
     row = row_of("csv", line.encode())
 
     assert (list(row.values.values()) if isinstance(row, Row) else None) == values
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("csv", " user-1 ,Ann"),
+        ("csv", '" user-1",Ann'),
+        ("jsonl", '{"user_id": "user-1 ", "name": "Ann"}'),
+        ("ids", "\tuser-1 "),
+    ],
+)
+def test_white_space_around_a_target_is_no_part_of_it_in_any_format(kind: str, line: str) -> None:
+    reader = RowReader(campaign(kind), ["user_id", "name"])
+
+    row = reader.row_of(Line(9, 9 + len(line), line.encode()))
+
+    assert isinstance(row, Row)
+    assert row.target == "user-1"
+    assert row.values[campaign(kind).audience.target or ""] == "user-1"
+    assert reader.trimmed == 1

@@ -136,3 +136,19 @@ def test_a_window_opens_at_its_hour(window: tuple[str, str], at: str, seconds: f
     now = datetime.fromisoformat(f"2026-11-11T{at}+08:00").timestamp()
 
     assert Window(start=window[0], end=window[1]).seconds_until_open(now) == seconds
+
+
+@pytest.mark.parametrize(
+    ("window", "at", "seconds"),
+    [
+        (("08:00", "21:00"), "20:59:59", 1),
+        (("08:00", "21:00"), "21:00:00", 0),
+        (("22:00", "06:00"), "23:00:00", 7 * 3600),
+        (("22:00", "06:00"), "05:59:00", 60),
+        (("00:00", "24:00"), "12:00:00", 12 * 3600),
+    ],
+)
+def test_a_window_closes_at_its_hour(window: tuple[str, str], at: str, seconds: float) -> None:
+    now = datetime.fromisoformat(f"2026-11-11T{at}+08:00").timestamp()
+
+    assert Window(start=window[0], end=window[1]).seconds_until_closed(now) == seconds

@@ -110,6 +110,18 @@ def test_waiting_is_no_failed_attempt(store: CampaignStore) -> None:
         store.release(ID, 0, "a", due=1, has_waited=True)
 
 
+def test_a_call_whose_answer_was_lost_is_answered_alike_the_second_time(store: CampaignStore) -> None:
+    assert [store.take(ID, 0, 1, "a").answer for _ in range(2)] == ["taken"] * 2
+    assert [commit(store, "a", -1, 100).state for _ in range(2)] == ["running"] * 2
+    assert [store.release(ID, 0, "a", due=1, has_waited=True) for _ in range(2)] == [1, 1]
+    assert store.renew(ID, 0, "a") is None  # it was given back
+    assert store.working_pieces(ID).working == 0
+    for _ in range(4):  # a fifth attempt without progress would be the last
+        assert store.take(ID, 0, 2, "b").answer == "taken"
+    assert store.get(ID).number("failed") == 0
+    assert store.get(ID).counts["accepted"] == 10
+
+
 def test_a_pause_lets_a_piece_end_with_its_block(store: CampaignStore) -> None:
     store.take(ID, 0, 1, "a")
 
@@ -120,12 +132,24 @@ def test_a_pause_lets_a_piece_end_with_its_block(store: CampaignStore) -> None:
     assert store.take(ID, 0, 3, "b").offset == 100
 
 
+def test_a_resume_does_not_wait_for_moments_that_nobody_will_use(store: CampaignStore) -> None:
+    waits = [store.reserve(ID, 1000, 60).wait for _ in range(6)]
+    assert waits[-1] == pytest.approx(50, abs=1)
+
+    store.pause(ID)
+    store.reopen(ID, "running")
+
+    # Workers that wait for a near moment send their blocks: the pace counts these.
+    assert store.reserve(ID, 1000, 60).wait == pytest.approx(5, abs=1)
+
+
 def test_a_cancelled_campaign_does_not_run_again(store: CampaignStore) -> None:
     store.reopen(ID, "cancelled")
 
     with pytest.raises(CampaignConflict):
         store.reopen(ID, "running")
-    assert store.get(ID).fields["state"] == "cancelled"
+    shown = store.get(ID).as_json()
+    assert (shown["state"], shown["cancelling"]) == ("running", True)  # its rows are still being counted
     with pytest.raises(UnknownCampaign):
         store.reopen("nothing", "running")
     with pytest.raises(UnknownCampaign):

@@ -1,7 +1,14 @@
--- Let every piece end with its block. Returns the state before, none if there is no such campaign.
+-- Let every piece end with its block.
+--
+-- ARGV  milliseconds: a moment that is nearer is waited for by a worker, which sends its block still
+--
+-- Returns the state before, none if there is no such campaign. Moments further ahead belong to tasks that will find
+-- the campaign paused, or another turn after a resume: they are free again, else a resume would wait for them.
 
 local state = field('state')
 if state == 'running' then
     redis.call('HSET', key, 'state', 'paused')
+    local near = now + tonumber(ARGV[1])
+    if tonumber(field('tat') or '0') > near then redis.call('HSET', key, 'tat', string.format('%.0f', near)) end
 end
 return {state}

@@ -9,8 +9,8 @@
 --   offset    first byte that is not accounted for; -1 before the first block
 --   rows      of the block that begins there: the same rows make the same requests, whoever repeats them
 --   attempts  how often it was taken since its last block
---   owner     the invocation that has it, or -
---   until     milliseconds: when others may take it from its owner
+--   owner     the invocation that has it, or had it last; - before the first, and after a last one
+--   until     milliseconds: when others may take it from its owner; 0 if it was given back
 --
 -- A piece that nobody has taken has no field.
 

@@ -7,12 +7,14 @@
 
 local piece = read_piece(ARGV[1])
 if piece.owner ~= ARGV[2] then return {'lost'} end
-piece.owner, piece.till = '-', 0
-if ARGV[4] == '1' and piece.attempts > 0 then
-    piece.attempts = piece.attempts - 1
-    if piece.attempts < 4 then set_status(ARGV[1], piece, 'open') end
+if piece.till > 0 then -- else an answer was lost, and this is the second time
+    piece.till = 0
+    if ARGV[4] == '1' and piece.attempts > 0 then
+        piece.attempts = piece.attempts - 1
+        if piece.attempts < 4 then set_status(ARGV[1], piece, 'open') end
+    end
+    if piece.status == 'failed' and ARGV[5] ~= '' then redis.call('HSET', key, 'problem', ARGV[5]) end
+    write_piece(ARGV[1], piece)
+    expect_sign_of_life(now + tonumber(ARGV[3]))
 end
-if piece.status == 'failed' and ARGV[5] ~= '' then redis.call('HSET', key, 'problem', ARGV[5]) end
-write_piece(ARGV[1], piece)
-expect_sign_of_life(now + tonumber(ARGV[3]))
 return {'released', tostring(piece.turn)}

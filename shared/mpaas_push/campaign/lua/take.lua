@@ -12,6 +12,9 @@ local piece = read_piece(index)
 if piece.status == 'done' then return {'done'} end
 if turn < piece.turn then return {'stale'} end
 if state == 'paused' then return {'paused'} end
+if piece.owner == owner and piece.till > now then -- an answer was lost, and this is the second time
+    return {'taken', piece.offset, piece.rows}
+end
 if piece.owner ~= '-' and piece.till > now then
     return {'held', string.format('%.0f', piece.till - now)}
 end

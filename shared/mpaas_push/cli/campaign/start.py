@@ -12,7 +12,7 @@ from mpaas_push.campaign.errors import AudienceMissing, AudienceUnreadable, Camp
 from mpaas_push.campaign.model import Campaign, read_document
 from mpaas_push.campaign.objects import crc64_of
 from mpaas_push.cli.call import NoResponse
-from mpaas_push.cli.campaign.api import CampaignRefused, ask, command
+from mpaas_push.cli.campaign.api import CANNOT, CampaignRefused, ask, command
 from mpaas_push.cli.campaign.files import FileObjects, oss_objects
 from mpaas_push.cli.campaign.progress import progress_bar
 from mpaas_push.cli.campaign.steering import EXIT_CODES, follow, show
@@ -38,11 +38,10 @@ def start(options: argparse.Namespace) -> int:
     if options.audience:
         read_audience(campaign, FileObjects(options.audience))
     known = _find(options, campaign)
-    if known and (code := EXIT_CODES.get(known["state"])):
+    if known and (known["state"] == "cancelled" or known["cancelling"]):
         show(known)
-        if known["state"] == "cancelled":
-            print("  a cancelled campaign cannot be started again: use another id")
-        return code
+        print("  a cancelled campaign cannot be started again: use another id")
+        return CANNOT
     if options.audience:
         _upload(campaign, options, settings, is_new=known is None)
     try:
@@ -50,7 +49,9 @@ def start(options: argparse.Namespace) -> int:
     except NoResponse as error:
         raise NoResponse(f"{error}: start it again, it stays the same campaign") from None
     print(f"campaign {started['campaign']} is {started['state']}")
-    return EXIT_CODES.get(started["state"], 0) if options.no_wait else follow(options, started)
+    if options.no_wait and started["state"] not in EXIT_CODES:
+        return 0
+    return follow(options, started)
 
 
 def _find(options: argparse.Namespace, campaign: Campaign) -> dict[str, Any] | None:
@@ -69,8 +70,8 @@ def _find(options: argparse.Namespace, campaign: Campaign) -> dict[str, Any] | N
     names = [name for name in {**ours, **theirs} if name != "pace" and ours.get(name) != theirs.get(name)]
     if names:
         raise CampaignConflict(
-            f"{campaign.campaign} is {known['state']} with another content (in {', '.join(names)}):"
-            " use another id"
+            f"campaign {campaign.campaign} was started with another content (in {', '.join(names)}):"
+            " give this one another id"
         )
     return known
 
@@ -96,8 +97,8 @@ def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings,
             return
         if there and not is_new:
             raise CampaignConflict(
-                f"{campaign.campaign} was started with another file than {file}: nothing was uploaded."
-                " For this file use another id and audience.key"
+                f"campaign {campaign.campaign} was started with another file ({name} differs from {file}):"
+                " give this one another id and audience.key. Nothing was uploaded"
             )
         if there and not options.replace:
             raise CampaignConflict(

@@ -24,6 +24,16 @@ ABSENT = (NoResponse, NotConnected, CampaignUnavailable)
 STOPPED = {"done", "cancelled", "incomplete", "paused"}
 """States in which a campaign does not go on by itself."""
 EXIT_CODES = {"cancelled": CANNOT, "incomplete": CANNOT, "paused": LEFT}
+_CANCELLED = "it was cancelled before: nothing is left to pause"
+_TOO_LATE = {
+    "pause": {
+        "done": "it was done before: nothing is left to pause",
+        "cancelled": _CANCELLED,
+        "cancelling": _CANCELLED,
+    },
+    "cancel": {"done": "it was done before: nothing is left to cancel"},
+}
+"""What a campaign in some states says to an action that can no longer be carried out."""
 
 
 @command
@@ -37,6 +47,9 @@ def steer(options: argparse.Namespace) -> int:
     if getattr(options, "follow", False):
         return follow(options, campaign)
     show(campaign)
+    if came_too_late := _TOO_LATE.get(options.action, {}).get(_state(campaign)):
+        print(f"error: {came_too_late}", file=sys.stderr)
+        return CANNOT
     return 0
 
 
@@ -54,7 +67,7 @@ def follow(options: argparse.Namespace, campaign: dict[str, Any]) -> int:
             while campaign["state"] not in STOPPED:
                 time.sleep(_wait_for(campaign))
                 campaign = _look_again(options, name)
-                update(campaign["bytesDone"], f"{name} {campaign['state']}, {_progress(campaign)}")
+                update(campaign["bytesDone"], f"{name} {_state(campaign)}, {_progress(campaign)}")
     except KeyboardInterrupt:
         show(campaign)
         print(f"it goes on; {again}", file=sys.stderr)
@@ -70,7 +83,7 @@ def follow(options: argparse.Namespace, campaign: dict[str, Any]) -> int:
 def show(campaign: dict[str, Any]) -> None:
     """Print state, counts and pace of a campaign, and what can be done where it does not go on."""
     counts = {name: number for name, number in campaign["counts"].items() if number}
-    print(f"{campaign['campaign']}: {campaign['state']}")
+    print(f"{campaign['campaign']}: {_state(campaign)}")
     print("  " + (", ".join(f"{number:,} {name}" for name, number in counts.items()) or "no rows yet"))
     percent = 100 * campaign["bytesDone"] // max(campaign["bytes"], 1)
     pace = f"{campaign['pace']:,} targets a second" if campaign["pace"] else "no limit"
@@ -81,8 +94,17 @@ def show(campaign: dict[str, Any]) -> None:
         print(f"  {stalled:,} of {campaign['pieces']:,} pieces wait for another worker: {until}")
     if campaign.get("problem"):
         print(f"  {campaign['problem']}")
-    if campaign["state"] in {"paused", "incomplete"}:
+    if campaign["cancelling"]:
+        action = "cancel" if campaign["state"] == "incomplete" else "status"
+        print(f"  what is left is not sent, and still being counted: {_again(action, campaign['campaign'])}")
+    elif campaign["state"] in {"paused", "incomplete"}:
         print(f"  to go on with what is left: {_again('resume', campaign['campaign'])}")
+
+
+def _state(campaign: dict[str, Any]) -> str:
+    """Return the state of a campaign; of one that was cancelled and is still being counted, that it is."""
+    is_counted = not campaign["cancelling"] or campaign["state"] == "incomplete"
+    return str(campaign["state"]) if is_counted else "cancelling"
 
 
 def _look_again(options: argparse.Namespace, name: str) -> dict[str, Any]:
