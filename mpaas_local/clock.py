@@ -89,7 +89,7 @@ class ManualClock(Clock):
             with condition:
                 condition.notify_all()
 
-    def skip(self, timeout: float = 10.0) -> float:
+    def skip(self, timeout: float = 60.0) -> float:
         """Move to the next moment that a thread waits for; returns the skipped seconds.
 
         Args:

@@ -77,7 +77,7 @@ def _guide(stack: Stack, page: Page) -> None:
     _take(page, f"/#/push/{stack.sandbox.inbox(limit=1)[0]['seq']}", FOLDER / "push.png")
     stack.sandbox.order(kind="throttling", next=2)
     _take(page, "/#/faults", FOLDER / "faults.png")
-    urllib3.request("POST", f"{stack.inbox_url}/api/send", json={"body": _MESSAGE}, retries=False)
+    urllib3.request("POST", f"{stack.inbox_url}/api/send", json={"body": _MESSAGE}, retries=False, timeout=60)
     _take(page, f"/#/push/{stack.sandbox.inbox(limit=1)[0]['seq']}", FOLDER / "retried.png")
     stack.queues.store.send(stack.source_queues["queue_push"], json.dumps(_MESSAGE | {"expiredSeconds": 0}))
     letters = stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]

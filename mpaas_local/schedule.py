@@ -67,7 +67,7 @@ class Schedule:
         with self._changed:
             return len(self._jobs)
 
-    def settle(self, timeout: float = 10.0) -> bool:
+    def settle(self, timeout: float = 60.0) -> bool:
         """Wait, in real seconds, until no job is running or due; False after the timeout."""
         with self._changed:
             return self._changed.wait_for(
@@ -78,7 +78,7 @@ class Schedule:
                 timeout,
             )
 
-    def finish(self, timeout: float = 10.0) -> bool:
+    def finish(self, timeout: float = 60.0) -> bool:
         """Wait, in real seconds, until all jobs are done; False after the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._running and not self._jobs, timeout)

@@ -21,7 +21,7 @@ def main() -> int:
     options = parser.parse_args()
     url = f"{options.events}/ticks/{quote(options.name)}"
     try:
-        response = urllib3.request("POST", url, retries=False)
+        response = urllib3.request("POST", url, retries=False, timeout=60)
     except urllib3.exceptions.HTTPError as error:
         print(
             f"no response from {options.events} ({type(error).__name__}): is `make run` running?",

@@ -41,8 +41,8 @@ def normal(command: str, printed: str) -> str:
 
 
 def wait(url: str, is_so: Callable[[dict[str, Any]], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not is_so(shown := urllib3.request("GET", url).json()):
+    deadline = time.monotonic() + 60
+    while not is_so(shown := urllib3.request("GET", url, timeout=60).json()):
         assert time.monotonic() < deadline, shown
         time.sleep(0.05)
 

@@ -234,11 +234,11 @@ class AsyncQueue:
         with self._lock:
             return {task_id: task.state for task_id, task in self._states.items()}
 
-    def settle(self, timeout: float = 10.0) -> bool:
+    def settle(self, timeout: float = 60.0) -> bool:
         """Wait, in real seconds, until nothing is running or due; False after the timeout."""
         return self._schedule.settle(timeout)
 
-    def finish(self, timeout: float = 10.0) -> bool:
+    def finish(self, timeout: float = 60.0) -> bool:
         """Wait, in real seconds, until all events are finished and all records delivered; False after the
         timeout.
         """

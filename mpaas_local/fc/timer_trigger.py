@@ -124,7 +124,7 @@ class Timers:
         timer, fire = named[0]
         return fire(timer.event(datetime.fromtimestamp(self._clock.time(), timezone.utc)), size=timer.size)
 
-    def settle(self, timeout: float = 10.0) -> bool:
+    def settle(self, timeout: float = 60.0) -> bool:
         """Wait, in real seconds, until no tick is running or due."""
         return self._schedule.settle(timeout)
 

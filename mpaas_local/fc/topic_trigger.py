@@ -182,7 +182,7 @@ class TopicTrigger:
         """Messages `published`, `filtered`, `delivered`, `given_up`; `retries` of deliveries."""
         return self._counts.read()
 
-    def settle(self, timeout: float = 10.0) -> bool:
+    def settle(self, timeout: float = 60.0) -> bool:
         """Wait, in real seconds, until no delivery is running or due."""
         return self._schedule.settle(timeout)
 

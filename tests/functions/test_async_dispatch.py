@@ -36,7 +36,7 @@ class Handover:
 
     def done(self) -> list[str]:
         """Wait until the worker has done all; return the targets that were reached, with repetitions."""
-        assert self.queue.finish(30)
+        assert self.queue.finish(60)
         return self.worker.accepted
 
 

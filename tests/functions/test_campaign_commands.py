@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from tests.redis_server import RedisServer
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, running_redis: RedisServer) -> Iterator[CampaignStack]:

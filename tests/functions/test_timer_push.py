@@ -156,7 +156,7 @@ def test_function_compute_repeats_such_a_tick_until_it_is_accepted(stack: TimerS
     config = AsyncConfig(max_retries=3)
     with AsyncQueue("timer_push", stack.host.invoke, config=config, retry_seconds=0.01) as queue:
         queue.accept(json.dumps(event).encode())
-        assert queue.finish(30)
+        assert queue.finish(60)
 
     assert [entry["outcome"] for entry in stack.sandbox.inbox()] == ["accepted", "rejected", "rejected"]
     assert len(set(stack.message_ids)) == 1

@@ -62,7 +62,7 @@ class ScriptedFunction:
 
     def wait_for(self, calls: int) -> list[Call]:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.calls) >= calls, 10), f"{len(self.calls)} calls"
+            assert self._changed.wait_for(lambda: len(self.calls) >= calls, 60), f"{len(self.calls)} calls"
         return self.calls
 
     @property

@@ -68,7 +68,7 @@ def test_every_service_refuses_a_foreign_host_and_origin(
     stack: Stack, services: dict[str, str], headers: dict[str, str]
 ) -> None:
     body = json.dumps(MESSAGE).encode()
-    with urllib3.PoolManager(retries=False, timeout=30) as client:
+    with urllib3.PoolManager(retries=False, timeout=60) as client:
         answers = {
             url: client.request(method, url, body=body if method == "POST" else None, headers=headers).status
             for url, method in services.items()
@@ -86,7 +86,10 @@ def test_pages_of_a_service_itself_may_call_it(stack: Stack) -> None:
         origin = url.rpartition("/")[0]
         for host in (origin.partition("//")[2], origin.partition("//")[2].replace("127.0.0.1", "localhost")):
             headers = {"Host": host, "Origin": f"http://{host}"}
-            assert urllib3.request("GET", url, headers=headers, retries=False).status in {200, 404}
+            assert urllib3.request("GET", url, headers=headers, retries=False, timeout=60).status in {
+                200,
+                404,
+            }
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8080", "localhost:1", "LOCALHOST", "[::1]:8080"])

@@ -29,7 +29,7 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def fetch(url: str, **more: Any) -> bytes:
-    with urllib3.PoolManager(retries=False, timeout=20, **more) as client:
+    with urllib3.PoolManager(retries=False, timeout=60, **more) as client:
         return client.request("GET", url).data
 
 

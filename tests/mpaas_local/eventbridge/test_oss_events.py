@@ -151,7 +151,7 @@ def test_an_event_reaches_native_triggers_asynchronously_and_the_bus() -> None:
 def test_whoever_uploads_does_not_wait_for_the_function() -> None:
     waiting = threading.Event()
 
-    published = Published(bus_function=ScriptedFunction(on_call=lambda _: waiting.wait(10)))
+    published = Published(bus_function=ScriptedFunction(on_call=lambda _: waiting.wait(60)))
 
     published.events.publish(ObjectEvent(bucket="testbucket", key="a"))
 

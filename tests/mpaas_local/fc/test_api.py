@@ -72,7 +72,7 @@ class Running:
     def post(self, path: str, body: Any = b"", **headers: str) -> urllib3.BaseHTTPResponse:
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        return urllib3.request("POST", self.url + path, body=body, headers=sent, retries=False, timeout=30)
+        return urllib3.request("POST", self.url + path, body=body, headers=sent, retries=False, timeout=60)
 
     def post_event(self, event: Any, query: str = "") -> urllib3.BaseHTTPResponse:
         return self.post(f"/events{query}", event, content_type="application/cloudevents+json")
@@ -148,7 +148,7 @@ def test_official_sdk_can_be_the_client(mode: Any, running: Callable[..., Runnin
     }
     message = mode(CloudEvent(dict(attributes), {"user": "用户"}))
     response = urllib3.request(
-        "POST", f"{stack.url}/events", body=message.body, headers=message.headers, retries=False
+        "POST", f"{stack.url}/events", body=message.body, headers=message.headers, retries=False, timeout=60
     )
     assert response.status == 200
     (sent,) = [call.json for call in stack.functions["f"].calls]

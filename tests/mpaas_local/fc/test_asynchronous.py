@@ -369,7 +369,7 @@ def test_configuration_is_read_from_the_descriptor() -> None:
 
 def test_calls_run_beside_each_other_up_to_the_limit(queue_of: Callable[..., AsyncQueue]) -> None:
     meeting = threading.Barrier(3)
-    queue = queue_of(ScriptedFunction(on_call=lambda _: meeting.wait(10)), concurrency=3)
+    queue = queue_of(ScriptedFunction(on_call=lambda _: meeting.wait(60)), concurrency=3)
     for _ in range(3):
         queue.accept(b"{}")
     assert queue.finish()
@@ -433,7 +433,7 @@ def test_fast_clock_passes_a_day_in_no_time() -> None:
     done = threading.Event()
     with Schedule("fast", clock=fast) as schedule:
         schedule.at(fast.time() + 86400, done.set)
-        assert done.wait(10)
+        assert done.wait(60)
 
 
 def test_job_that_fails_harms_no_other(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:

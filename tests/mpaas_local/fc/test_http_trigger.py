@@ -80,12 +80,12 @@ def gateway(any_recorder: Recorder, request: pytest.FixtureRequest) -> Iterator[
 
 @pytest.fixture
 def client() -> Iterator[urllib3.PoolManager]:
-    with urllib3.PoolManager(retries=False, timeout=20) as pool:
+    with urllib3.PoolManager(retries=False, timeout=60) as pool:
         yield pool
 
 
 def raw(server: Server, request: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(request)
         answer = b""
         while b"\r\n\r\nok" not in answer and (chunk := connection.recv(65536)):
@@ -325,12 +325,12 @@ def test_requests_run_side_by_side_up_to_the_limit_and_are_throttled_over_it(
     end = tmp_path / "end"
 
     def call() -> int:
-        with urllib3.PoolManager(retries=False, timeout=20) as own:
+        with urllib3.PoolManager(retries=False, timeout=60) as own:
             return get(own, server, headers={"X-File": str(end)}).status
 
     with ThreadPoolExecutor(2) as pool:
         slow = [pool.submit(call) for _ in range(2)]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(host.processes) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert [get(client, server).status for _ in range(3)] == [429, 429, 429]
@@ -343,7 +343,7 @@ def test_server_stops_though_a_call_is_under_way(hosted: tuple[Server, FunctionH
     server, host = hosted
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-File: /no/such\r\n\r\n")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not host.processes and time.monotonic() < deadline:
             time.sleep(0.01)
         server.stop()
@@ -361,7 +361,7 @@ def left_alone(server: Server, path: str, host: FunctionHost) -> None:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -406,7 +406,7 @@ def test_a_request_that_nobody_waits_for_is_accepted_and_done_later(client: urll
             large = get(client, server, method="POST", body=b"x" * (PAYLOAD_LIMIT + 1), headers=headers)
             headers.pop("X-Fc-Async-Task-Id")
             whole = get(client, server, method="POST", body=b"x" * PAYLOAD_LIMIT, headers=headers)
-        assert queue.finish(10)
+        assert queue.finish(60)
 
     assert (accepted.status, accepted.data) == (202, b"")
     assert whole.status == 202

@@ -44,7 +44,7 @@ def stack(running: Stack) -> Stack:
 @pytest.fixture(scope="module")
 def contract(running: Stack) -> dict[str, Any]:
     """The OpenAPI document of the API."""
-    document: dict[str, Any] = urllib3.request("GET", f"{running.inbox_url}/openapi.json").json()
+    document: dict[str, Any] = urllib3.request("GET", f"{running.inbox_url}/openapi.json", timeout=60).json()
     return document
 
 
@@ -65,7 +65,7 @@ def call(stack: Stack, contract: dict[str, Any]) -> Callable[..., Any]:
     def request(method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
         sent = None if body is None else json.dumps(body).encode()
         url, headers = f"{stack.inbox_url}{path}", {"Content-Type": "application/json"}
-        answer = urllib3.request(method, url, body=sent, headers=headers, retries=False, timeout=30)
+        answer = urllib3.request(method, url, body=sent, headers=headers, retries=False, timeout=60)
         assert answer.status == status, answer.data
         returned = answer.json()
         if status < 400 and (schema := documented_body(contract, method, path, status)) is not None:
@@ -82,7 +82,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("REQUIRE_CHROMIUM"):
             pytest.fail("no Chromium on PATH")
         pytest.skip("NO CHROMIUM ON PATH: the page is not tested; install Debian's package chromium")
-    expect.set_options(timeout=20_000)  # CI has two cores for everything
+    expect.set_options(timeout=60_000)  # CI has two cores for everything
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield opened
@@ -99,7 +99,7 @@ def window(browser: Browser, running: Stack) -> Iterator[tuple[Page, list[str]]]
         reduced_motion="reduce",  # else colours fade when the scheme changes
     )
     opened = context.new_page()
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(60_000)
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
     # The browser itself reports what the API refuses; the page shows it.

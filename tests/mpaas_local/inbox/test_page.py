@@ -40,7 +40,7 @@ def dead_letter(stack: Stack, body: dict[str, Any]) -> str:
     store = stack.queues.store
     before = store.queue(name).active_messages
     store.send(stack.source_queues["queue_push"], json.dumps(body))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while store.queue(name).active_messages == before:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -52,11 +52,15 @@ def campaign(stack: Stack) -> str:
     name = f"campaign-{time.time_ns()}"
     api = f"{stack.inbox_url}/api"
     uploaded = urllib3.request(
-        "POST", f"{api}/audiences?name=users.csv", body=b"user_id\nuser-1\nuser-1\n", retries=False
+        "POST",
+        f"{api}/audiences?name=users.csv",
+        body=b"user_id\nuser-1\nuser-1\n",
+        retries=False,
+        timeout=60,
     ).json()
     message = {key: value for key, value in MESSAGE.items() if key != "targets"}
     document = {"campaign": name, "message": message, "audience": uploaded["audience"]}
-    answer = urllib3.request("POST", f"{api}/campaigns", json=document, retries=False)
+    answer = urllib3.request("POST", f"{api}/campaigns", json=document, retries=False, timeout=60)
     assert answer.status == 201, answer.data
     return name
 
@@ -97,7 +101,11 @@ def test_the_list_is_searched_filtered_and_cleared(page: Page, stack: Stack) -> 
     push(stack, title="Lunch", targets=["bert"], deliveryType=1)
     stack.sandbox.order(kind="result", code="3007")
     urllib3.request(
-        "POST", f"{stack.urls['http_push']}/v1/pushes", json=MESSAGE | {"title": "Dinner"}, retries=False
+        "POST",
+        f"{stack.urls['http_push']}/v1/pushes",
+        json=MESSAGE | {"title": "Dinner"},
+        retries=False,
+        timeout=60,
     )
     page.goto("/")
     expect(rows(page)).to_have_count(3)
@@ -356,7 +364,7 @@ def test_a_message_is_composed_judged_and_sent_every_way(page: Page, stack: Stac
 
 
 def test_every_parameter_of_the_message_can_be_written(page: Page, stack: Stack) -> None:
-    schema = urllib3.request("GET", f"{stack.inbox_url}/api/schema").json()
+    schema = urllib3.request("GET", f"{stack.inbox_url}/api/schema", timeout=60).json()
     page.goto("/#/compose")
     page.get_by_text("Other parameters").click()
 
@@ -472,9 +480,8 @@ def test_a_dead_letter_is_looked_at_and_sent_back(page: Page, stack: Stack) -> N
     letter.get_by_role("button", name="Send back").click()
 
     expect(page.locator(".letters li", has_text="Returned").last).to_be_visible()
-    deadline = (
-        time.monotonic() + 20
-    )  # it is as wrong as before: one letter went, another of the same message comes
+    # It is as wrong as before: one letter went, another of the same message comes.
+    deadline = time.monotonic() + 60
     while True:
         there = {each.id for each in stack.queues.store.messages(name)}
         if len(there - known) == 1 and len(known - there) == 1:
@@ -556,16 +563,16 @@ def test_a_typed_pace_is_what_is_started_resumed_and_changed_to(page: Page, stac
     type_pace(50)
     page.get_by_role("button", name="Start").click()
     page.get_by_role("button", name="Pause").click()
-    started = urllib3.request("GET", url, retries=False).json()["pace"]
+    started = urllib3.request("GET", url, retries=False, timeout=60).json()["pace"]
     expect(page.get_by_role("button", name="Resume")).to_be_enabled()
     type_pace(30)
     page.get_by_role("button", name="Resume at 30 targets a second").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
-    resumed = urllib3.request("GET", url, retries=False).json()["pace"]
+    resumed = urllib3.request("GET", url, retries=False, timeout=60).json()["pace"]
     type_pace(41)
-    while (changed := urllib3.request("GET", url, retries=False).json()["pace"]) == resumed:
+    while (changed := urllib3.request("GET", url, retries=False, timeout=60).json()["pace"]) == resumed:
         page.wait_for_timeout(50)
-    urllib3.request("POST", f"{url}/cancel", retries=False)
+    urllib3.request("POST", f"{url}/cancel", retries=False, timeout=60)
 
     assert (started, resumed, changed) == (50, 30, 41)
 
@@ -588,7 +595,7 @@ def test_a_campaign_is_cancelled_only_after_a_question(page: Page, stack: Stack)
 
     expect(page.get_by_text("cancelled", exact=True).first).to_be_visible()
     url = f"{stack.urls['http_push']}/v1/campaigns/{name}"
-    assert urllib3.request("GET", url, retries=False).json()["state"] == "cancelled"
+    assert urllib3.request("GET", url, retries=False, timeout=60).json()["state"] == "cancelled"
 
 
 def test_what_cannot_be_an_audience_is_told_on_the_page(page: Page) -> None:
@@ -605,7 +612,7 @@ def test_what_cannot_be_an_audience_is_told_on_the_page(page: Page) -> None:
 @pytest.mark.parametrize("place", PAGES)
 def test_axe_finds_nothing(page: Page, stack: Stack, place: str) -> None:
     stack.sandbox.order(kind="result", code="8011")
-    urllib3.request("POST", f"{stack.urls['http_push']}/v1/pushes", json=MESSAGE, retries=False)
+    urllib3.request("POST", f"{stack.urls['http_push']}/v1/pushes", json=MESSAGE, retries=False, timeout=60)
     push(stack, silent=1, title="A title that is far longer than any vendor lets through, all of them")
     if place == "push":
         place = f"#/push/{stack.sandbox.inbox(limit=1)[0]['seq']}"
@@ -718,7 +725,7 @@ def test_everything_can_be_reached_by_keys(page: Page, stack: Stack) -> None:
 
 
 def test_the_page_uses_nothing_but_the_documented_api(page: Page, stack: Stack) -> None:
-    document = urllib3.request("GET", f"{stack.inbox_url}/openapi.json").json()
+    document = urllib3.request("GET", f"{stack.inbox_url}/openapi.json", timeout=60).json()
     documented = [
         (method.upper(), re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))))
         for path, operations in document["paths"].items()

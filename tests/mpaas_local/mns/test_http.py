@@ -47,7 +47,7 @@ def call(
     if sign and "authorization" not in headers:
         mark = signature(method, resource, sent, LOCAL_ACCESS_KEY_SECRET)
         sent["authorization"] = f"MNS {LOCAL_ACCESS_KEY_ID}:{mark}"
-    connection = http.client.HTTPConnection(urlsplit(server.endpoint).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(server.endpoint).netloc, timeout=60)
     try:
         connection.request(method, resource, body, sent)
         answer = connection.getresponse()

@@ -99,7 +99,7 @@ def post(
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
     """One request on a connection of its own."""
-    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=60)
     try:
         form = {"Content-Type": "application/x-www-form-urlencoded"} if method == "POST" else {}
         connection.request(method, path, body or None, {**form, **(headers or {})})

@@ -27,7 +27,7 @@ def _no_faults_left(running_server: OssServer) -> Iterator[None]:
 
 def send(server: OssServer, method: str, path: str, **body: Any) -> tuple[int, Any]:
     url = f"{server.endpoint}/.local/{path}"
-    answer = urllib3.request(method, url, json=body if method == "POST" else None, retries=False)
+    answer = urllib3.request(method, url, json=body if method == "POST" else None, retries=False, timeout=60)
     return answer.status, json.loads(answer.data)
 
 
@@ -80,12 +80,12 @@ def test_a_reset_tells_nothing_of_what_was_done(client: Any, server: OssServer, 
 
 
 def test_a_response_is_late(server: OssServer) -> None:
-    client = connect(server.endpoint, readwrite_timeout=0.2)
+    client = connect(server.endpoint)
     put(client, "a")
     server.order(kind="delay", milliseconds=400, match={"method": "GET"})
 
     with pytest.raises(OperationError, match="(?i)timed out"):
-        get(client, "a")
+        get(connect(server.endpoint, readwrite_timeout=0.2), "a")
 
     assert get(client, "a").body.content == b"hello"
 
@@ -117,7 +117,7 @@ def test_faults_are_ordered_by_http(server: OssServer) -> None:
 def test_nobody_without_a_signature_is_struck(server: OssServer) -> None:
     server.order(kind="serviceUnavailable")
 
-    assert urllib3.request("GET", f"{server.endpoint}/media/a", retries=False).status == 403
+    assert urllib3.request("GET", f"{server.endpoint}/media/a", retries=False, timeout=60).status == 403
     assert len(server.faults()) == 1
 
 
@@ -129,5 +129,10 @@ def test_people_see_buckets_and_objects(client: Any, server: OssServer) -> None:
     ((stored,),) = [send(server, "GET", "buckets/media/objects?prefix=目")[1]["objects"]]
     assert (stored["key"], stored["size"], stored["headers"]["x-oss-meta-user"]) == ("目录/a", 5, "user-1")
     for path in ("buckets/none/objects", "other"):
-        assert urllib3.request("GET", f"{server.endpoint}/.local/{path}", retries=False).status == 404
-    assert urllib3.request("PUT", f"{server.endpoint}/.local/buckets", retries=False).status == 405
+        assert (
+            urllib3.request("GET", f"{server.endpoint}/.local/{path}", retries=False, timeout=60).status
+            == 404
+        )
+    assert (
+        urllib3.request("PUT", f"{server.endpoint}/.local/buckets", retries=False, timeout=60).status == 405
+    )

@@ -38,7 +38,7 @@ def send(
 ) -> tuple[int, dict[str, str], bytes]:
     """Send a request to exactly this path."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=10)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     try:
         target = url.removeprefix(f"http://{parts.netloc}")
         connection.request(method, target, body, headers or {})
@@ -270,7 +270,7 @@ def test_a_body_that_breaks_off_leaves_no_object(server: OssServer) -> None:
     assert get(client, "a").body.content == b"whole"
     put(client, "b", b"other")
     unfinished = server.store.get("media", "a").path.parents[1] / "unfinished"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while list(unfinished.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert list(unfinished.iterdir()) == []
@@ -282,7 +282,7 @@ def test_a_chunked_body_is_taken(server: OssServer) -> None:
     url, _ = presigned(client, oss.PutObjectRequest(bucket="media", key="a"))
 
     response = urllib3.request(
-        "PUT", url, body=iter([b"one", b"two"]), headers={"Transfer-Encoding": "chunked"}
+        "PUT", url, body=iter([b"one", b"two"]), headers={"Transfer-Encoding": "chunked"}, timeout=60
     )
 
     assert response.status == 200, response.data

@@ -81,7 +81,7 @@ def sleep(event: bytes, _context: Any) -> dict[str, float]:
 
 
 def wait_for_file(event: bytes, _context: Any) -> dict[str, int]:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not Path(event.decode()).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     return {"process": os.getpid()}
@@ -91,7 +91,7 @@ def meet(event: bytes, _context: Any) -> dict[str, int]:
     """Come to a folder and wait until a second one has come."""
     folder = Path(event.decode())
     (folder / str(os.getpid())).touch()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     return {"met": len(list(folder.iterdir()))}

@@ -18,7 +18,7 @@ def fail(_event: bytes, _context: Any) -> NoReturn:
 
 def wait_for_file(event: bytes, _context: Any) -> str:
     end = Path(json.loads(event)["headers"]["X-File"])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not end.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     return "done"
