@@ -34,8 +34,8 @@ def inbox() -> Table:
         _fill(Path(few), FEW)
         _fill(Path(many), STORED)
         with (
-            Stack(Ports.any(), Path(few)) as small,
-            Stack(Ports.any(), Path(many)) as large,
+            Stack(ports=Ports.any(), store=Path(few)) as small,
+            Stack(ports=Ports.any(), store=Path(many)) as large,
         ):
             browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox"])
             page = browser.new_page()

@@ -79,7 +79,7 @@ def queues() -> Table:
 
 def _empty(store: MnsStore, host: FunctionHost, *, asynchronous: bool) -> float:
     """Return the seconds until every message of a full queue is accepted."""
-    store.send_batch(QUEUE, [Outgoing(json.dumps(message(number))) for number in range(MESSAGES)])
+    store.send_batch(QUEUE, [Outgoing(body=json.dumps(message(number))) for number in range(MESSAGES)])
     accepted = 0
     changed = threading.Condition()
 

@@ -26,7 +26,7 @@ MESSAGE = {
     "expiredSeconds": 600,
 }
 KEY, SECRET = "benchmark-key-id", "benchmark-secret"
-INVOCATION = Invocation("benchmark", Credentials(KEY, SECRET))
+INVOCATION = Invocation(request_id="benchmark", credentials=Credentials(KEY, SECRET))
 
 
 def official_request(port: int, number: int = 0) -> PushSimpleRequest:

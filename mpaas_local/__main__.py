@@ -36,7 +36,13 @@ def main() -> int:
     try:
         on_log = None if options.quiet else _print_log
         async_literal = options.async_literal == "true"
-        with Stack(ports, options.store, on_log, options.descriptor, async_literal) as stack:
+        with Stack(
+            ports=ports,
+            store=options.store,
+            on_log=on_log,
+            descriptor=options.descriptor,
+            async_literal=async_literal,
+        ) as stack:
             print("mpaas-push is running on this machine; nothing leaves it.")
             good = run_demo(stack)
             print(f"\n  inbox           {stack.inbox_url}/   every push, as a phone shows it")

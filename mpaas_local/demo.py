@@ -45,7 +45,7 @@ WAIT_SECONDS = 20
 CAMPAIGN_ROWS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """One push: the request, the fault to order, and the expected outcomes."""
 
@@ -59,41 +59,54 @@ class Case:
 
 
 CASES = (
-    Case("one message, two targets", 200, {"accepted": 1}),
+    Case(title="one message, two targets", status=200, outcomes={"accepted": 1}),
     Case(
-        "25 targets become three requests",
-        200,
-        {"accepted": 3},
-        {**MESSAGE, "targets": [f"user-{number}" for number in range(25)]},
+        title="25 targets become three requests",
+        status=200,
+        outcomes={"accepted": 3},
+        body={**MESSAGE, "targets": [f"user-{number}" for number in range(25)]},
     ),
-    Case("a dry run sends nothing", 200, {}, query="?dryRun=true"),
+    Case(title="a dry run sends nothing", status=200, outcomes={}, query="?dryRun=true"),
     Case(
-        "a bad message beside a good one",
-        207,
-        {"accepted": 1, "refused": 1},
-        {"messages": [MESSAGE, {**MESSAGE, "deliveryType": 4}]},
+        title="a bad message beside a good one",
+        status=207,
+        outcomes={"accepted": 1, "refused": 1},
+        body={"messages": [MESSAGE, {**MESSAGE, "deliveryType": 4}]},
     ),
-    Case("refused: the message is wrong", 422, {"refused": 1}, {**MESSAGE, "expiredSeconds": 0}),
     Case(
-        "rejected for load once, then accepted",
-        200,
-        {"accepted": 1},
+        title="refused: the message is wrong",
+        status=422,
+        outcomes={"refused": 1},
+        body={**MESSAGE, "expiredSeconds": 0},
+    ),
+    Case(
+        title="rejected for load once, then accepted",
+        status=200,
+        outcomes={"accepted": 1},
         fault={"kind": "throttling", "next": 1},
     ),
     Case(
-        "throttled: rejected for load every time",
-        503,
-        {"throttled": 1},
+        title="throttled: rejected for load every time",
+        status=503,
+        outcomes={"throttled": 1},
         fault={"kind": "throttling", "next": 4},
     ),
-    Case("misconfigured: wrong app id", 500, {"misconfigured": 1}, fault={"kind": "result", "code": "3007"}),
     Case(
-        "unknown: accepted, but the response was lost", 502, {"unknown": 1}, fault={"kind": "resetAfterRead"}
+        title="misconfigured: wrong app id",
+        status=500,
+        outcomes={"misconfigured": 1},
+        fault={"kind": "result", "code": "3007"},
     ),
     Case(
-        "asynchronous: handed to the queue function",
-        202,
-        {"handedOver": 1},
+        title="unknown: accepted, but the response was lost",
+        status=502,
+        outcomes={"unknown": 1},
+        fault={"kind": "resetAfterRead"},
+    ),
+    Case(
+        title="asynchronous: handed to the queue function",
+        status=202,
+        outcomes={"handedOver": 1},
         headers={"Prefer": "respond-async"},
     ),
 )

@@ -56,7 +56,7 @@ class Order(FaultModel):
 OrderT = TypeVar("OrderT", bound=Order)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ActiveOrder(Generic[OrderT]):
     """An active order: how many more requests it will strike (None: any number), how many it has struck."""
 
@@ -100,7 +100,7 @@ class FaultBook(Generic[OrderT]):
             if order.rate is None and remaining is None:
                 remaining = 1
             dice = random.Random(order.seed)  # for tests, not for secrets
-            active = ActiveOrder(self._last_id, order, remaining, dice)
+            active = ActiveOrder(id=self._last_id, order=order, remaining=remaining, dice=dice)
             self._active.append(active)
             return active.document()
 

@@ -124,7 +124,7 @@ def main() -> int:
         return 1
     with (
         tempfile.TemporaryDirectory() as store,
-        Stack(Ports.any(), Path(store)) as stack,
+        Stack(ports=Ports.any(), store=Path(store)) as stack,
         _opened(command, stack.inbox_url) as page,
     ):
         run_demo(stack)

@@ -75,7 +75,7 @@ LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "def
 """Defaults of variables that a deployment must set."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Stack:
     """The running stack, a context manager; leaving it stops all its processes.
 
@@ -136,7 +136,7 @@ class Stack:
             self.urls = {}
             self.timers = opened.enter_context(Timers())
             callees: dict[str, Callee] = {}
-            self._bus = EventBus(self._event_triggers, callees, account)
+            self._bus = EventBus(triggers=self._event_triggers, functions=callees, account=account)
             deliver = mns_destinations(store, accepts, self._bus.publish_record)
             events = create_api(
                 callees,

@@ -45,7 +45,7 @@ _MONTHS = {
 _WEEKDAYS = {"MON": 1, "TUE": 2, "WED": 3, "THU": 4, "FRI": 5, "SAT": 6, "SUN": 7}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Field:
     """A row of the field table (fc-runtime.md: Timer trigger)."""
 
@@ -59,12 +59,12 @@ class _Field:
 
 
 _FIELDS = (
-    _Field("seconds", 0, 59, "", {}),
-    _Field("minutes", 0, 59, ",-*/", {}),
-    _Field("hours", 0, 23, ",-*/", {}),
-    _Field("day of month", 1, 31, ",-*?/", {}, "L"),
-    _Field("month", 1, 12, ",-*/", _MONTHS),
-    _Field("day of week", 1, 7, ",-*?", _WEEKDAYS, "[1-7]L"),
+    _Field(name="seconds", least=0, most=59, specials="", names={}),
+    _Field(name="minutes", least=0, most=59, specials=",-*/", names={}),
+    _Field(name="hours", least=0, most=23, specials=",-*/", names={}),
+    _Field(name="day of month", least=1, most=31, specials=",-*?/", names={}, last="L"),
+    _Field(name="month", least=1, most=12, specials=",-*/", names=_MONTHS),
+    _Field(name="day of week", least=1, most=7, specials=",-*?", names=_WEEKDAYS, last="[1-7]L"),
 )
 
 

@@ -60,17 +60,33 @@ def _http(method: str, path: str, body: Any = None, **query: str) -> dict[str, A
 
 
 CHECKS = (
-    Check("http", "settings, AccessKey and ledger", _http("GET", "/v1/health"), '\\"status\\": \\"ok\\"'),
-    Check("http", "a dry run", _http("POST", "/v1/pushes", MESSAGE, dryRun="true"), '"statusCode": 200'),
     Check(
-        "timer",
-        "a tick without messages is refused",
-        {"triggerTime": "2026-01-01T00:00:00Z", "triggerName": "smoke", "payload": '{"messages": []}'},
-        "InvalidMessage",
+        function="http",
+        what="settings, AccessKey and ledger",
+        event=_http("GET", "/v1/health"),
+        expected='\\"status\\": \\"ok\\"',
     ),
-    Check("queue", "an empty batch", [], '"unsettled": 0'),
-    Check("event", "no events, and the rules", [], '"events": 0'),
-    Check("campaign", "no documents", {"events": []}, '"started": []', may_lack=True),
+    Check(
+        function="http",
+        what="a dry run",
+        event=_http("POST", "/v1/pushes", MESSAGE, dryRun="true"),
+        expected='"statusCode": 200',
+    ),
+    Check(
+        function="timer",
+        what="a tick without messages is refused",
+        event={"triggerTime": "2026-01-01T00:00:00Z", "triggerName": "smoke", "payload": '{"messages": []}'},
+        expected="InvalidMessage",
+    ),
+    Check(function="queue", what="an empty batch", event=[], expected='"unsettled": 0'),
+    Check(function="event", what="no events, and the rules", event=[], expected='"events": 0'),
+    Check(
+        function="campaign",
+        what="no documents",
+        event={"events": []},
+        expected='"started": []',
+        may_lack=True,
+    ),
 )
 
 

@@ -42,7 +42,7 @@ FAULTS: tuple[tuple[float, dict[str, Any]], ...] = (
 NAME = "soak"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a run does.
 
@@ -71,7 +71,7 @@ class Plan:
     seed: int = 1
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Figures:
     """What became of it.
 
@@ -121,8 +121,8 @@ def run(plan: Plan, folder: Path) -> Figures:
     with (
         RedisServer(folder / "redis") as redis,
         CampaignStack(
-            folder / "stack",
-            redis.url,
+            folder=folder / "stack",
+            redis_url=redis.url,
             timeout=plan.timeout,
             workers=plan.workers,
             duplicates=plan.duplicates,
@@ -247,7 +247,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=Plan.kills)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = run(Plan(options.rows, kills=options.kills), Path(folder))
+        figures = run(Plan(rows=options.rows, kills=options.kills), Path(folder))
     rows = figures.counts.pop("rows")
     print("| | |\n|---|---:|")
     for name, number in (

@@ -80,7 +80,7 @@ PATIENCE_SECONDS = 600
 NAME = re.compile(r"(?:good|bad)-[0-9]+")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a run does.
 
@@ -118,7 +118,7 @@ class Plan:
     seed: int = 1
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Figures:
     """What became of it.
 
@@ -386,7 +386,7 @@ def _main() -> int:
     parser.add_argument("--kills", type=int, default=Plan.kills)
     parser.add_argument("--seed", type=int, default=Plan.seed)
     options = parser.parse_args()
-    plan = Plan(options.messages, kills=options.kills, seed=options.seed)
+    plan = Plan(messages=options.messages, kills=options.kills, seed=options.seed)
     plans = {
         "`report`": plan,
         "`retry`": replace(plan, on_unknown="retry"),

@@ -165,6 +165,33 @@ def test_no_module_imports_itself_through_others() -> None:
         pytest.fail(f"a circle of imports: {' → '.join(error.args[1])}")
 
 
+def is_positional_dataclass(statement: ast.ClassDef) -> bool:
+    """Whether a class is a dataclass of more than four values that may be given without their names."""
+    decorators = [ast.unparse(decorator) for decorator in statement.decorator_list]
+    fields = [
+        field
+        for field in statement.body
+        if isinstance(field, ast.AnnAssign)
+        and "ClassVar" not in ast.unparse(field.annotation)
+        and not (field.value and "init=False" in ast.unparse(field.value))
+    ]
+    return len(fields) > 4 and any(
+        decorator.startswith("dataclass") and "kw_only=True" not in decorator for decorator in decorators
+    )
+
+
+@pytest.mark.parametrize("room", [*ROOMS.values(), ROOT / "functions", ROOT / "benchmarks", ROOT / "tests"])
+def test_a_dataclass_of_more_than_four_values_is_built_with_their_names(room: Path) -> None:
+    positional = [
+        f"{file.relative_to(ROOT)}: {statement.name}"
+        for file in room.rglob("*.py")
+        for statement in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(statement, ast.ClassDef) and is_positional_dataclass(statement)
+    ]
+
+    assert positional == []
+
+
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(redis_executable() is None, reason="neither Redi
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    with Stack(Ports.any(), tmp_path / "store", descriptor=PROJECT / "s.yaml") as running:
+    with Stack(ports=Ports.any(), store=tmp_path / "store", descriptor=PROJECT / "s.yaml") as running:
         yield running
 
 

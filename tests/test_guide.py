@@ -23,7 +23,7 @@ STEP = re.compile(r"<!-- run -->\n```sh\n(?P<command>.*?)```\n\n```\w+\n(?P<prin
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    with Stack(Ports.any(), tmp_path / "store", descriptor=PROJECT / "s.yaml") as running:
+    with Stack(ports=Ports.any(), store=tmp_path / "store", descriptor=PROJECT / "s.yaml") as running:
         yield running
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "ledger.md").read_text("utf-8")
-INVOCATION = Invocation("1-2", Credentials("LTAI-test-id", "test-secret"))
+INVOCATION = Invocation(request_id="1-2", credentials=Credentials("LTAI-test-id", "test-secret"))
 
 
 def send(url: str, number: int = 1) -> None:

@@ -144,7 +144,7 @@ def hand_over(chunks: Sequence[Chunk], worker: Worker) -> tuple[list[AcceptedChu
     error affects its own chunk only.
     """
     # An exception that no case below handles must not hide the results of the other chunks.
-    unforeseen = _Failure(OutcomeKind.UNKNOWN, "NoAnswer", "it may have been handed over")
+    unforeseen = _Failure(kind=OutcomeKind.UNKNOWN, code="NoAnswer", text="it may have been handed over")
     fates: list[AcceptedChunk | _Failure] = [unforeseen] * len(chunks)
 
     def call(index: int) -> None:
@@ -173,7 +173,7 @@ def hand_over(chunks: Sequence[Chunk], worker: Worker) -> tuple[list[AcceptedChu
     return tasks, outcomes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Failure:
     """Why a chunk was not accepted, or may not have been."""
 
@@ -209,7 +209,7 @@ def _handed_over(chunk: Chunk, worker: Worker) -> AcceptedChunk | _Failure:
     invocation = worker.invocation
     if invocation.time_left < LEAST_SECONDS:
         text = "no time was left to hand it over"
-        return _Failure(OutcomeKind.THROTTLED, "NotSent", text, attempts=0)
+        return _Failure(kind=OutcomeKind.THROTTLED, code="NotSent", text=text, attempts=0)
     try:
         invoked = worker.functions.invoke_later(
             worker.name, chunk.payload, task_id=chunk.task_id, deadline=invocation.deadline
@@ -219,15 +219,17 @@ def _handed_over(chunk: Chunk, worker: Worker) -> AcceptedChunk | _Failure:
         if error.was_taken_before:
             return AcceptedChunk(chunk, None)
         kind = OutcomeKind.THROTTLED if error.may_be_tried_again else OutcomeKind.MISCONFIGURED
-        failure = _Failure(kind, error.code, str(error), error.request_id or None)
+        failure = _Failure(kind=kind, code=error.code, text=str(error), request_id=error.request_id or None)
     except Misconfigured as error:
-        failure = _Failure(OutcomeKind.MISCONFIGURED, "Misconfigured", str(error), attempts=0)
+        failure = _Failure(kind=OutcomeKind.MISCONFIGURED, code="Misconfigured", text=str(error), attempts=0)
     except FunctionFailed as error:
         # A function's error text is for its owner's log, not for the client.
         text = f"{worker.name} was called at once and failed"
-        failure = _Failure(OutcomeKind.UNKNOWN, "FunctionFailed", text, error.request_id)
+        failure = _Failure(
+            kind=OutcomeKind.UNKNOWN, code="FunctionFailed", text=text, request_id=error.request_id
+        )
     except InvocationUnknown as error:
-        failure = _Failure(OutcomeKind.UNKNOWN, "NoAnswer", str(error))
+        failure = _Failure(kind=OutcomeKind.UNKNOWN, code="NoAnswer", text=str(error))
     return failure
 
 

@@ -76,7 +76,7 @@ def enqueue(trigger: EventTrigger | OssTrigger, function: Callee, payload: bytes
     return Delivery(trigger=trigger, mode="async", status=202, request_id=request_id)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EventBus:
     """Publishes events to the event triggers of this machine. Thread-safe.
 

@@ -39,7 +39,7 @@ ValueFormat = Literal["Text", "Json", "Binary"]
 (fc-runtime.md: Event streams)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arrived:
     """One message received from its queue.
 

@@ -55,7 +55,12 @@ class MnsSource:
         """Receive messages and hide them, regardless of the queue's visibility timeout."""
         messages = self._store.receive(self._queue, most, visibility_timeout=math.ceil(seconds))
         return [
-            Arrived(message.id, message.body, message.enqueue_time / 1000, receipt=message.receipt_handle)
+            Arrived(
+                id=message.id,
+                body=message.body,
+                published_at=message.enqueue_time / 1000,
+                receipt=message.receipt_handle,
+            )
             for message in messages
         ]
 

@@ -70,7 +70,7 @@ def destination_of(arn: str) -> Destination:
     return Destination("other", arn)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Destinations:
     """Delivers records to ARNs.
 

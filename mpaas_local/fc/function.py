@@ -21,7 +21,7 @@ ENVIRONMENT_LIMIT = 4096
 EXECUTABLE_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Function:
     """The configuration of one function.
 

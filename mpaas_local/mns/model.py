@@ -116,7 +116,7 @@ class Property:
     type: str = "STRING"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outgoing:
     """A message to send.
 
@@ -270,7 +270,7 @@ class Subscription:
     last_modify_time: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Publication:
     """A message of a topic.
 

@@ -167,7 +167,9 @@ class MnsStore:
         Raises:
             MnsError: `QueueNotExist`, `InvalidArgument` or `MalformedXML`.
         """
-        (message,) = self.send_batch(queue, [Outgoing(body, delay_seconds, priority)])
+        (message,) = self.send_batch(
+            queue, [Outgoing(body=body, delay_seconds=delay_seconds, priority=priority)]
+        )
         return message
 
     def send_batch(self, queue: str, messages: Sequence[Outgoing]) -> list[Message]:

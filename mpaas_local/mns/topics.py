@@ -206,7 +206,7 @@ class Topics:
             MnsError: `TopicNotExist`; `InvalidArgument` if it is larger than the topic allows.
         """
         if isinstance(publication, str):
-            publication = Publication(publication)
+            publication = Publication(body=publication)
         limit = self.get(topic).attributes.maximum_message_size
         if len(publication.body.encode()) > limit:
             raise out_of_range("MessageBody", 1, limit, "bytes")

@@ -64,7 +64,7 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
 """Texts of codes that need no details."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GatewayResponse:
     """A gateway error as a response.
 
@@ -102,10 +102,10 @@ def gateway_response(
 ) -> GatewayResponse:
     """The response with this code; status and text default to those of the tables."""
     return GatewayResponse(
-        code,
-        message if message is not None else MESSAGES.get(code, "The request was refused."),
-        status if status is not None else HTTP_STATUS.get(code, 400),
-        retry_after,
+        code=code,
+        message=message if message is not None else MESSAGES.get(code, "The request was refused."),
+        status=status if status is not None else HTTP_STATUS.get(code, 400),
+        retry_after=retry_after,
     )
 
 

@@ -93,7 +93,7 @@ class StoredObject:
         return base64.b64encode(bytes.fromhex(self.etag)).decode() if known else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """A part of a multipart upload.
 

@@ -347,16 +347,23 @@ class OssStore:
             OssError: `NoSuchUpload`.
         """
         content.finish()
-        row = (number, content.name, content.size, content.etag, content.crc64, self.clock())
+        part = Part(
+            number=number,
+            path=self._blobs.path(content.name),
+            size=content.size,
+            etag=content.etag,
+            crc64=content.crc64,
+            modified=self.clock(),
+        )
+        row = (upload.id, number, content.name, part.size, part.etag, part.crc64, part.modified)
         with self._removed_unless_recorded(content.name), self._database.transaction() as connection:
             _upload(connection, upload.bucket, upload.key, upload.id)
             old = connection.execute(
                 "SELECT blob FROM parts WHERE upload = ? AND number = ?", (upload.id, number)
             ).fetchone()
-            connection.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)", (upload.id, *row))
+            connection.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         if old:
             self._blobs.remove([old["blob"]])
-        part = Part(row[0], self._blobs.path(row[1]), *row[2:])
         self._tell(_upload_event(upload, "ObjectCreated:UploadPart", request_id, part))
         return part
 
@@ -477,7 +484,17 @@ class OssStore:
             "SELECT number, blob, size, etag, crc64, modified FROM parts WHERE upload = ? ORDER BY number",
             (upload.id,),
         )
-        return [Part(number, self._blobs.path(blob), *more) for number, blob, *more in rows]
+        return [
+            Part(
+                number=row["number"],
+                path=self._blobs.path(row["blob"]),
+                size=row["size"],
+                etag=row["etag"],
+                crc64=row["crc64"],
+                modified=row["modified"],
+            )
+            for row in rows
+        ]
 
     def _tell(self, event: ObjectEvent) -> None:
         for listener in tuple(self._listeners):

@@ -16,7 +16,7 @@ MARGIN_SECONDS = 0.5
 """Time reserved before the function's timeout, to write the response and the log."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Invocation:
     """The data of one invocation; never kept longer.
 

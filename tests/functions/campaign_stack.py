@@ -53,7 +53,7 @@ def document(campaign: str = "double11", **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-@dataclass
+@dataclass(kw_only=True)
 class CampaignStack:
     """Call `with` on it; `put` an audience, then `start` a campaign."""
 

@@ -95,7 +95,7 @@ def assert_described(method: str, path: str, answer: Answer) -> None:
     assert any(validator(name).is_valid(answer.json) for name in names), errors
 
 
-@dataclass
+@dataclass(kw_only=True)
 class HttpStack:
     environment: dict[str, str] = field(default_factory=dict)
     runtime: Literal["python3.10", "python3.12"] = "python3.10"

@@ -55,7 +55,7 @@ def running() -> Iterator[Handover]:
             "PUSH_WORKER_TARGETS": "50",
             "PUSH_FC_ENDPOINT": api.url,
         }
-        yield Handover(opened.enter_context(HttpStack(environment)), worker, queue)
+        yield Handover(opened.enter_context(HttpStack(environment=environment)), worker, queue)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_repetition_that_is_written_otherwise_is_not_sent_twice(stack: Handove
     again = message(targets=["user-1"], expiredSeconds=600.0, extendedParams='{"b": "2", "a": "1"}', uri=None)
 
     first = stack.http.post(message(targets=["user-1"], extendedParams={"a": "1", "b": "2"}), headers=headers)
-    with HttpStack(stack.http.environment) as elsewhere:  # knows nothing of the key
+    with HttpStack(environment=stack.http.environment) as elsewhere:  # knows nothing of the key
         second = elsewhere.post(dict(reversed(again.items())), headers=headers)
 
     assert second.json["tasks"][0]["taskId"] == first.json["tasks"][0]["taskId"]
@@ -141,7 +141,7 @@ def test_a_repetition_that_is_written_otherwise_is_not_sent_twice(stack: Handove
 
 def test_another_body_under_the_same_key_is_never_taken_for_the_first(stack: Handover) -> None:
     headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
-    with HttpStack(stack.http.environment) as elsewhere:  # knows nothing of the key
+    with HttpStack(environment=stack.http.environment) as elsewhere:  # knows nothing of the key
         stack.http.post(message(targets=["user-1"]), headers=headers)
         answer = elsewhere.post(message(targets=["user-2"]), headers=headers)
 
@@ -171,7 +171,9 @@ def test_a_worker_that_does_not_answer_in_time_leaves_time_for_the_answer(stack:
     environment = stack.http.environment | {"PUSH_WORKER_TARGETS": "1"}
     with (
         listening(lambda _: time.sleep(3.5)) as port,
-        HttpStack(environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}, timeout=3) as http,
+        HttpStack(
+            environment=environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}, timeout=3
+        ) as http,
     ):
         http.get("/v1/health")  # an instance that has yet to import has less time
         messages = [message(targets=[f"user-{number}"]) for number in range(6)]
@@ -187,7 +189,7 @@ def taken(request_id: str = "1-2") -> Answer:
 
 
 def calling(stack: Handover, endpoint: str, **more: str) -> HttpStack:
-    return HttpStack(stack.http.environment | {"PUSH_FC_ENDPOINT": endpoint} | more)
+    return HttpStack(environment=stack.http.environment | {"PUSH_FC_ENDPOINT": endpoint} | more)
 
 
 def test_the_moment_of_the_request_and_its_app_travel_to_the_worker(stack: Handover) -> None:
@@ -339,7 +341,7 @@ def test_without_a_worker_the_preference_is_passed_over() -> None:
 def test_what_the_worker_does_not_take_is_a_problem_with_the_fate_of_every_target(
     stack: Handover, environment: dict[str, Any], status: int
 ) -> None:
-    with HttpStack(stack.http.environment | environment) as http:
+    with HttpStack(environment=stack.http.environment | environment) as http:
         answer = http.post(message(targets=["user-1", "user-2"]), headers=ASYNC)
 
         assert answer.status == status
@@ -355,7 +357,7 @@ def test_a_worker_that_can_never_be_called_is_misconfigured_and_leaves_the_key_f
     bundle.write_text("no certificate")
     never = {"PUSH_FC_ENDPOINT": f"https://{LOOPBACK}", "ALIBABA_CLOUD_CA_BUNDLE": str(bundle)}
     headers = ASYNC | {"Idempotency-Key": "never"}
-    with HttpStack(stack.http.environment | never) as http:
+    with HttpStack(environment=stack.http.environment | never) as http:
         first = http.post({"messages": [message(), message(title="")]}, headers=headers)
         corrected = http.post(message(title="Corrected"), headers={"Idempotency-Key": "never"})
 
@@ -367,7 +369,7 @@ def test_a_worker_that_can_never_be_called_is_misconfigured_and_leaves_the_key_f
 
 
 def test_a_worker_whose_name_is_none_is_misconfigured() -> None:
-    with HttpStack({"PUSH_WORKER_FUNCTION": "fc2:noservice"}) as http:
+    with HttpStack(environment={"PUSH_WORKER_FUNCTION": "fc2:noservice"}) as http:
         answer = http.post(message(), headers=ASYNC)
 
     assert answer.status == 500
@@ -377,7 +379,9 @@ def test_a_worker_whose_name_is_none_is_misconfigured() -> None:
 def test_a_worker_that_may_have_taken_it_is_a_problem_too(stack: Handover) -> None:
     with (
         listening(lambda connection: connection.recv(65536)) as port,
-        HttpStack(stack.http.environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}) as http,
+        HttpStack(
+            environment=stack.http.environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}
+        ) as http,
     ):
         answer = http.post(message(), headers=ASYNC)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, running_redis: RedisServer) -> Iterator[CampaignStack]:
-    with CampaignStack(tmp_path_factory.mktemp("commands"), running_redis.url) as stack:
+    with CampaignStack(folder=tmp_path_factory.mktemp("commands"), redis_url=running_redis.url) as stack:
         yield stack
 
 

@@ -35,7 +35,7 @@ def stack(running_stack: CampaignStack) -> CampaignStack:
 def running_stack(
     tmp_path_factory: pytest.TempPathFactory, running_redis: RedisServer
 ) -> Iterator[CampaignStack]:
-    with CampaignStack(tmp_path_factory.mktemp("campaigns"), running_redis.url) as stack:
+    with CampaignStack(folder=tmp_path_factory.mktemp("campaigns"), redis_url=running_redis.url) as stack:
         yield stack
 
 
@@ -485,7 +485,7 @@ def test_tasks_that_are_delivered_twice_find_their_piece_taken(stack: CampaignSt
 
 
 def test_without_a_redis_campaigns_are_refused_with_words(tmp_path: Path) -> None:
-    with CampaignStack(tmp_path, "") as stack:
+    with CampaignStack(folder=tmp_path, redis_url="") as stack:
         stack.put("audiences/double11.csv", users(3))
 
         answers = [stack.start(document()), stack.request("GET", "/v1/campaigns")]

@@ -378,7 +378,7 @@ def test_a_key_that_cannot_be_used_is_refused(stack: HttpStack, key: str) -> Non
 def two_instances(redis_server: RedisServer) -> Iterator[tuple[HttpStack, HttpStack]]:
     """Two deployments that share nothing but the ledger."""
     environment = {"PUSH_LEDGER_URL": redis_server.url, "PUSH_MAX_ATTEMPTS": "1"}
-    with HttpStack(environment) as one, HttpStack(environment) as other:
+    with HttpStack(environment=environment) as one, HttpStack(environment=environment) as other:
         yield one, other
 
 
@@ -399,7 +399,7 @@ def test_a_key_that_nobody_can_compare_is_what_the_setting_says(
 ) -> None:
     environment = {"PUSH_LEDGER_URL": redis_server.url, "PUSH_LEDGER_IF_DOWN": if_down}
     headers = {"Idempotency-Key": uuid.uuid4().hex}
-    with HttpStack(environment) as stack, redis.Redis.from_url(redis_server.url) as records:
+    with HttpStack(environment=environment) as stack, redis.Redis.from_url(redis_server.url) as records:
         assert stack.post(message(targets=["user-1"]), headers=headers).status == 200
         (key,) = records.keys("mpaas-push:key:*")
         records.set(key, "2 of a later version")
@@ -418,7 +418,7 @@ def test_a_key_that_no_ledger_can_ever_compare_is_misconfigured_and_nothing_is_s
 ) -> None:
     url = redis_server.url.replace("redis://", "redis://someone:qzxq@")
     environment = {"PUSH_LEDGER_URL": url, "PUSH_WORKER_FUNCTION": "worker"}
-    with HttpStack(environment) as stack:
+    with HttpStack(environment=environment) as stack:
         answer = stack.post(message(), headers={"Idempotency-Key": "key", **preference})
 
         assert (answer.status, answer.json["type"]) == (500, "urn:mpaas-push:problem:misconfigured")
@@ -437,7 +437,7 @@ def test_a_handler_that_fails_forgets_the_key(
     index.write_text(index.read_text("utf-8") + FAILING_ONCE, "utf-8")
     headers = {"Idempotency-Key": "key"}
     environment = {"PUSH_LEDGER_URL": redis_server.url} if ledger else {}
-    with HttpStack(environment, folder=folder) as stack:
+    with HttpStack(environment=environment, folder=folder) as stack:
         first = stack.post(message(), headers=headers)
         second = stack.post(message(title="Another"), headers=headers)
 
@@ -496,8 +496,8 @@ def test_one_key_at_two_functions_is_two_pushes(redis_server: RedisServer) -> No
     environment = {"PUSH_LEDGER_URL": redis_server.url}
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     with (
-        HttpStack(environment, name="shop-staging-http") as one,
-        HttpStack(environment, name="shop-prod-http") as other,
+        HttpStack(environment=environment, name="shop-staging-http") as one,
+        HttpStack(environment=environment, name="shop-prod-http") as other,
     ):
         answers = [one.post(message(), headers=headers), other.post(message(title="x"), headers=headers)]
 
@@ -538,7 +538,7 @@ def test_a_corrected_message_is_sent_under_the_key_and_its_accepted_neighbour_is
 
 def test_a_repetition_that_is_invalid_by_now_does_not_free_its_key(redis_server: RedisServer) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
-    with HttpStack({"PUSH_LEDGER_URL": redis_server.url}) as stack:
+    with HttpStack(environment={"PUSH_LEDGER_URL": redis_server.url}) as stack:
         stack.get("/v1/health")
         soon = int(time.time()) + 1
         timed = message(strategyType=1, strategyContent={"fixedTime": soon * 1000})
@@ -683,7 +683,7 @@ def test_more_messages_or_targets_than_allowed_are_refused_with_the_limit(
 
 @pytest.fixture(scope="module")
 def limited() -> Iterator[HttpStack]:
-    with HttpStack({"PUSH_MAX_MESSAGES": "4", "PUSH_MAX_TARGETS": "4"}) as stack:
+    with HttpStack(environment={"PUSH_MAX_MESSAGES": "4", "PUSH_MAX_TARGETS": "4"}) as stack:
         yield stack
 
 
@@ -785,7 +785,7 @@ SMOKE = next(check for check in CHECKS if "ledger" in check.what)
 
 
 def test_health_and_smoke_ask_the_ledger(redis_server: RedisServer) -> None:
-    with HttpStack({"PUSH_LEDGER_URL": redis_server.url}) as stack:
+    with HttpStack(environment={"PUSH_LEDGER_URL": redis_server.url}) as stack:
         answer = stack.get("/v1/health")
         smoke = stack.host.invoke(json.dumps(SMOKE.event).encode())
 
@@ -794,7 +794,7 @@ def test_health_and_smoke_ask_the_ledger(redis_server: RedisServer) -> None:
 
 
 def test_a_ledger_that_cannot_be_reached_for_now_is_no_reason_to_call_the_function_misconfigured() -> None:
-    with HttpStack({"PUSH_LEDGER_URL": f"redis://127.0.0.1:{closed_port()}/0"}) as stack:
+    with HttpStack(environment={"PUSH_LEDGER_URL": f"redis://127.0.0.1:{closed_port()}/0"}) as stack:
         answer = stack.get("/v1/health")
 
     assert (answer.status, answer.json["status"]) == (200, "degraded")
@@ -805,7 +805,7 @@ def test_a_ledger_with_a_wrong_password_is_misconfigured_and_nothing_is_sent(
     redis_server: RedisServer,
 ) -> None:
     url = redis_server.url.replace("redis://", "redis://someone:qzxq@")
-    with HttpStack({"PUSH_LEDGER_URL": url}) as stack:
+    with HttpStack(environment={"PUSH_LEDGER_URL": url}) as stack:
         health, push = stack.get("/v1/health"), stack.post(message())
 
         assert health.json["status"] == "misconfigured"
@@ -903,7 +903,7 @@ def test_no_log_line_holds_a_key_a_token_or_a_target(stack: HttpStack) -> None:
 
 
 def test_no_event_is_printed_whatever_powertools_is_told() -> None:
-    with HttpStack({"POWERTOOLS_DEV": "true"}) as stack:
+    with HttpStack(environment={"POWERTOOLS_DEV": "true"}) as stack:
         assert stack.post(message(content="not to be printed")).status == 200
 
         text = "\n".join(stack.lines)
@@ -914,7 +914,7 @@ def test_no_event_is_printed_whatever_powertools_is_told() -> None:
 
 @pytest.mark.parametrize("password", ["pa/qzxq", "pa#qzxq", "pa%qzxq", "pa\uff0fqzxq", "qzxq]", "a:qzxq"])
 def test_the_ledgers_password_gets_into_no_answer_and_no_log(password: str) -> None:
-    with HttpStack({"PUSH_LEDGER_URL": f"redis://user:{password}@host:6379/0"}) as stack:
+    with HttpStack(environment={"PUSH_LEDGER_URL": f"redis://user:{password}@host:6379/0"}) as stack:
         answers = [stack.post(message()), stack.get("/v1/health")]
 
         assert [answer.status for answer in answers] == [500, 200]

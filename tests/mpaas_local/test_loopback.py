@@ -38,7 +38,7 @@ MESSAGE = {
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     store = tmp_path_factory.mktemp("store")
-    with Stack(Ports.any(), store, descriptor=PROJECT / "s.yaml") as running:
+    with Stack(ports=Ports.any(), store=store, descriptor=PROJECT / "s.yaml") as running:
         yield running
 
 

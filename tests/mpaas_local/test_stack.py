@@ -135,7 +135,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, service: str) -> None:
         ports = replace(Ports.any(), **{service: port})
         with (
             pytest.raises(PortInUse, match=str(port)),
-            Stack(ports, tmp_path, descriptor=PROJECT / "s.yaml"),
+            Stack(ports=ports, store=tmp_path, descriptor=PROJECT / "s.yaml"),
         ):
             pass
 
@@ -154,9 +154,9 @@ def test_a_port_in_use_ends_the_command_with_what_to_do(tmp_path: Path) -> None:
 
 def test_two_stacks_do_not_share_their_files(tmp_path: Path) -> None:
     with (
-        Stack(Ports.any(), tmp_path, descriptor=PROJECT / "s.yaml"),
+        Stack(ports=Ports.any(), store=tmp_path, descriptor=PROJECT / "s.yaml"),
         pytest.raises(ValueError, match="choose another folder: --store"),
-        Stack(Ports.any(), tmp_path, descriptor=PROJECT / "s.yaml"),
+        Stack(ports=Ports.any(), store=tmp_path, descriptor=PROJECT / "s.yaml"),
     ):
         pass
 
@@ -166,7 +166,7 @@ def test_a_ledger_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
     with (
         pytest.raises(ValueError, match="names cache.example.com") as error,
-        Stack(Ports.any(), tmp_path, descriptor=PROJECT / "s.yaml"),
+        Stack(ports=Ports.any(), store=tmp_path, descriptor=PROJECT / "s.yaml"),
     ):
         pass
 
@@ -246,7 +246,7 @@ def stack_of(
     path = folder / "s.yaml"
     path.write_text(json.dumps(document))
     ports = replace(Ports.any(), http=http_port)
-    with Stack(ports, folder / "store", descriptor=path, async_literal=async_literal) as stack:
+    with Stack(ports=ports, store=folder / "store", descriptor=path, async_literal=async_literal) as stack:
         yield stack
 
 
@@ -333,7 +333,7 @@ def test_objects_are_there_after_a_restart_of_the_stack(tmp_path: Path) -> None:
     uploads = trigger("oss", "uploads", "acs:oss:cn-shanghai:1000:uploads", events=["oss:ObjectCreated:*"])
     with stack_of(tmp_path, uploads) as stack:
         upload(stack, "uploads", "a")
-    with Stack(Ports.any(), stack.store, descriptor=stack.descriptor) as again:
+    with Stack(ports=Ports.any(), store=stack.store, descriptor=stack.descriptor) as again:
         client = oss_client(again.oss.endpoint, again.oss.region)
         assert client.get_object(oss.GetObjectRequest(bucket="uploads", key="a")).body.content == b"hello"
         assert again.calls.calls() == []
@@ -506,7 +506,11 @@ def test_bus_that_is_not_here_refuses_a_record_and_a_failing_listener_does_not(
     account = Account()
     function = ScriptedFunction("error", "broken")
     with AsyncQueue("f", function) as queue:
-        event_bus = EventBus([EventTrigger(function="f", name="t")], {"f": Callee(function, queue)}, account)
+        event_bus = EventBus(
+            triggers=[EventTrigger(function="f", name="t")],
+            functions={"f": Callee(function, queue)},
+            account=account,
+        )
         record = json.dumps(
             {"timestamp": 0, "requestContext": {"requestId": "1", "functionArn": "f", "condition": ""}}
         ).encode()
@@ -600,7 +604,7 @@ def test_stack_starts_again_on_queues_and_topics_whose_attributes_were_changed(t
     with stack_of(tmp_path, *triggers) as stack:
         stack.queues.store.set_queue_attributes("zeus", visibility_timeout=99)
         stack.queues.store.topics.set_attributes("news", maximum_message_size=2048)
-    with Stack(Ports.any(), stack.store, descriptor=stack.descriptor) as again:
+    with Stack(ports=Ports.any(), store=stack.store, descriptor=stack.descriptor) as again:
         again.queues.store.send("zeus", "x")
         assert payloads(again, 1)
 

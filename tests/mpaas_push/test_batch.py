@@ -69,7 +69,7 @@ class Batches:
         return self.settle(tasks, seconds, **env)
 
     def settle(self, tasks: list[PushTask], seconds: float = 20.0, **env: str) -> BatchReport:
-        invocation = Invocation("1-2", KEYS, time.monotonic() + seconds)
+        invocation = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic() + seconds)
         with PushClient(self.settings(**env)) as client:
             return settle_event(tasks, client, invocation)
 
@@ -240,7 +240,7 @@ def test_a_batch_takes_few_bytes_for_a_byte_however_many_targets_it_has(
 ) -> None:
     """Of 32 MB, the longest, it takes less than the 512 MB of an instance."""
     monkeypatch.setattr("mpaas_push.batch.TARGETS_A_PART", 500)
-    queues = MnsQueues(batches.settings(), Invocation("1-2", KEYS, 0.0))
+    queues = MnsQueues(batches.settings(), Invocation(request_id="1-2", credentials=KEYS, deadline=0.0))
     messages = [to(*(f"user-{number}-{index}" for index in range(124))) for number in range(60)]
     event = json.dumps(
         [{"messageId": f"M{index}", "messageBody": json.dumps(each)} for index, each in enumerate(messages)]
@@ -248,7 +248,9 @@ def test_a_batch_takes_few_bytes_for_a_byte_however_many_targets_it_has(
 
     def send() -> None:
         tasks = [task for record in records_of(event) for task in tasks_of_record(record, client.settings)]
-        report = send_batch(tasks, client, queues, Invocation("1-2", KEYS, time.monotonic()))
+        report = send_batch(
+            tasks, client, queues, Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
+        )
         assert (report.unsettled, report.settled_targets) == (60, 0)
 
     with PushClient(batches.settings(PUSH_RETRY_QUEUE="", PUSH_DEAD_LETTER_QUEUE="")) as client:
@@ -264,7 +266,7 @@ def test_a_long_message_that_is_not_begun_waits_in_several_entries(
     bodies = {"M1": to(*everybody(1)), "M2": to(*everybody(9000))}
     records = [QueueRecord(name, body, json.dumps(body)) for name, body in bodies.items()]
     tasks = [task for record in records for task in tasks_of_record(record, settings)]
-    now = Invocation("1-2", KEYS, time.monotonic())
+    now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
     with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-20)) as queues:
         report = send_batch(tasks, client, queues, now)
 
@@ -352,7 +354,9 @@ def test_the_failed_invocation_of_an_event_without_a_moment_tells_how_old_its_pu
         "requestContext": {"requestId": "1", "functionArn": "f", "condition": "UnhandledInvocationError"},
         "requestPayload": json.dumps(to("user-1", expiredSeconds=60)),  # a topic's message without attributes
     }
-    own = Invocation("1-2", KEYS, time.monotonic() + 20, batches.sender)
+    own = Invocation(
+        request_id="1-2", credentials=KEYS, deadline=time.monotonic() + 20, sender=batches.sender
+    )
     event, invocation = unwrap_failed_invocation(json.dumps(failed).encode(), own)
     settings = batches.settings()
     tasks = [task for record in records_of(event) for task in tasks_of_record(record, settings, own.sender)]
@@ -571,7 +575,9 @@ def test_what_another_invocation_was_sending_is_given_up_as_unknown(
     settings = batches.settings(**env)
     (request,) = requests_of(PushMessage.parse(payload, defaults=settings.defaults), settings, "")
     with contextlib.closing(Ledger(settings)) as ledger:
-        ledger.claims(Invocation("0", KEYS, time.monotonic() + 600)).claim([request])  # then it is killed
+        ledger.claims(Invocation(request_id="0", credentials=KEYS, deadline=time.monotonic() + 600)).claim(
+            [request]
+        )  # then it is killed
 
     assert batches.send(payload, **env).retried == 1
     (entry,) = batches.take()
@@ -714,7 +720,7 @@ def test_a_push_that_the_ledger_was_not_asked_about_is_given_up_as_unknown(
     """No time was left for it, so an earlier delivery of its event may have been accepted."""
     settings = batches.settings(PUSH_LEDGER_URL=redis_server.url, PUSH_RETRY_LIMIT="0")
     (task,) = tasks_of_record(QueueRecord("M1", to("user-1"), "{}"), settings, batches.sender)
-    now = Invocation("1-2", KEYS, time.monotonic())
+    now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
     with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-20)) as queues:
         send_batch([task], client, queues, now)
 

@@ -257,7 +257,9 @@ def test_what_cannot_be_sent_is_said_without_a_secret(sandbox: Sandbox) -> None:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(Ports.any(), tmp_path_factory.mktemp("stack"), descriptor=PROJECT / "s.yaml") as running:
+    with Stack(
+        ports=Ports.any(), store=tmp_path_factory.mktemp("stack"), descriptor=PROJECT / "s.yaml"
+    ) as running:
         yield running
 
 

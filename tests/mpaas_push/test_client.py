@@ -60,12 +60,12 @@ if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
 KEY = Credentials("LTAI-test-id", "test-secret")
-FOR_EVER = Invocation("1-2", KEY)
+FOR_EVER = Invocation(request_id="1-2", credentials=KEY)
 
 
 def within(seconds: float) -> Invocation:
     """Return an invocation that has this much time left."""
-    return Invocation("1-2", KEY, time.monotonic() + seconds)
+    return Invocation(request_id="1-2", credentials=KEY, deadline=time.monotonic() + seconds)
 
 
 def message(**more: Any) -> PushMessage:
@@ -288,7 +288,10 @@ def test_each_invocation_signs_with_its_own_keys() -> None:
     with Server() as server, PushClient.from_env(server.env) as client:
         for name in ("first", "second"):
             client.send(
-                message(), invocation=Invocation("1", Credentials(f"{name}-id", "s", f"{name}-token"))
+                message(),
+                invocation=Invocation(
+                    request_id="1", credentials=Credentials(f"{name}-id", "s", f"{name}-token")
+                ),
             )
 
         assert [request.query["AccessKeyId"] for request in server.requests] == ["first-id", "second-id"]

@@ -18,7 +18,7 @@ from tests.servers import LOOPBACK, Server, hang, listening, reply, reset
 if TYPE_CHECKING:
     from pathlib import Path
 
-INVOCATION = Invocation("1-2", Credentials("LTAI-test-id", "test-secret"))
+INVOCATION = Invocation(request_id="1-2", credentials=Credentials("LTAI-test-id", "test-secret"))
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ KEY = Credentials("LTAI-test-id", "test-secret")
 
 
 def within(seconds: float = 30) -> Invocation:
-    return Invocation("1-2", KEY, time.monotonic() + seconds)
+    return Invocation(request_id="1-2", credentials=KEY, deadline=time.monotonic() + seconds)
 
 
 def push(**more: Any) -> PushMessage:
@@ -1668,7 +1668,7 @@ def test_a_request_without_deadline_does_not_outlive_its_claim_either(
     )  # a second of it to record the outcome
     with Server(hang) as server, instances(1, server, url) as (client,):
         began = time.monotonic()
-        (outcome,) = client.send(push(), invocation=Invocation("1-2", KEY))
+        (outcome,) = client.send(push(), invocation=Invocation(request_id="1-2", credentials=KEY))
 
     assert outcome.kind is UNKNOWN
     assert time.monotonic() - began < 1.4

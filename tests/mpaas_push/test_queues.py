@@ -26,7 +26,9 @@ MESSAGE = QueueMessage("retry", "a message")
 
 
 def queues_at(url: str, seconds: float = 20, **env: str) -> MnsQueues:
-    invocation = Invocation("1-2", Credentials("ak", "sk"), time.monotonic() + seconds)
+    invocation = Invocation(
+        request_id="1-2", credentials=Credentials("ak", "sk"), deadline=time.monotonic() + seconds
+    )
     return MnsQueues(Settings.from_env({"PUSH_MNS_ENDPOINT": url} | env), invocation)
 
 

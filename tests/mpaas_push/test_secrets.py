@@ -176,7 +176,7 @@ def messages() -> list[PushMessage]:
 
 def sent(env: dict[str, str], deadline: float = float("inf")) -> list[Outcome]:
     """Send two messages; return their outcomes after a look at everything that can be printed."""
-    invocation = Invocation("1-2", KEY, deadline)
+    invocation = Invocation(request_id="1-2", credentials=KEY, deadline=deadline)
     with PushClient.from_env(env) as client:
         outcomes = [
             outcome for part in client.send_all(messages(), invocation=invocation) for outcome in part
@@ -359,5 +359,5 @@ def test_a_key_put_into_the_wrong_variable_is_not_shown(name: str) -> None:
 
 
 def test_credentials_and_invocation_show_only_where_the_key_comes_from() -> None:
-    assert_nothing_is_shown(shown(KEY, Invocation("1-2", KEY)))
+    assert_nothing_is_shown(shown(KEY, Invocation(request_id="1-2", credentials=KEY)))
     assert repr(KEY) == "Credentials(source='context.credentials')"

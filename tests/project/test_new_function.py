@@ -225,7 +225,7 @@ def test_the_page_leads_from_the_first_file_to_the_first_push(
     assert "1 passed" in follow(blocks("again")[0])
 
     *exports, invoke = blocks("invoke")[0].splitlines()
-    with Stack(Ports.any(), tmp_path / "store", descriptor=project / "s.yaml") as stack:
+    with Stack(ports=Ports.any(), store=tmp_path / "store", descriptor=project / "s.yaml") as stack:
         for name, value in (word.split("=", 1) for line in exports for word in shlex.split(line)[1:]):
             monkeypatch.setenv(name, stack.events_url if name == "PUSH_FC_ENDPOINT" else value)
         answer = follow(invoke)

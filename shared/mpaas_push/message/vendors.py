@@ -12,55 +12,70 @@ class Channel(NamedTuple):
         name: The vendor name as the API family writes it (``miui``, ``hms``, …); ``mps`` is mPaaS's own.
         label: The name to show to people.
         system: Kind of device: ``android``, ``ios`` or ``harmonyos``.
+        source: Where the numbers come from.
         title: Longest title, in the unit below; None if there is no limit.
         content: Longest content, in the same unit.
         wide: What a Chinese character counts: 2 where the page gives a Chinese and a Latin number (the
             limits here are the Latin ones), else 1.
         cuts: The channel cuts longer texts; otherwise it refuses the push.
-        source: Where the numbers come from.
     """
 
     name: str
     label: str
     system: str
-    title: int | None
-    content: int | None
-    wide: int
-    cuts: bool
     source: str
+    title: int | None = None
+    content: int | None = None
+    wide: int = 1
+    cuts: bool = False
 
 
 _LIMITS = "Page Content limits of vendor channels (311229); pushsimple.md: Text lengths"
 
 CHANNELS: tuple[Channel, ...] = (
-    Channel("mps", "MPS own channel", "android", None, None, 1, cuts=False, source=f"{_LIMITS}: none"),
-    Channel("miui", "Xiaomi", "android", 50, 128, 1, cuts=False, source=_LIMITS),
-    Channel("hms", "Huawei", "android", 40, 1024, 1, cuts=False, source=_LIMITS),
-    Channel("oppo", "OPPO", "android", 32, 200, 1, cuts=False, source=_LIMITS),
-    Channel("vivo", "vivo", "android", 40, 100, 2, cuts=False, source=f"{_LIMITS}: 20 and 50 Chinese"),
-    Channel("honor", "Honor", "android", 60, 4096, 2, cuts=False, source=f"{_LIMITS}: 30 and 2048 Chinese"),
+    Channel(name="mps", label="MPS own channel", system="android", source=f"{_LIMITS}: none"),
+    Channel(name="miui", label="Xiaomi", system="android", title=50, content=128, source=_LIMITS),
+    Channel(name="hms", label="Huawei", system="android", title=40, content=1024, source=_LIMITS),
+    Channel(name="oppo", label="OPPO", system="android", title=32, content=200, source=_LIMITS),
     Channel(
-        "fcm",
-        "FCM",
-        "android",
-        None,
-        None,
-        1,
-        cuts=False,
-        source="No limit published; pushsimple.md: Text lengths",
+        name="vivo",
+        label="vivo",
+        system="android",
+        title=40,
+        content=100,
+        wide=2,
+        source=f"{_LIMITS}: 20 and 50 Chinese",
     ),
     Channel(
-        "harmonyos",
-        "HarmonyOS",
-        "harmonyos",
-        60,
-        4096,
-        2,
-        cuts=False,
+        name="honor",
+        label="Honor",
+        system="android",
+        title=60,
+        content=4096,
+        wide=2,
         source=f"{_LIMITS}: 30 and 2048 Chinese",
     ),
     Channel(
-        "ios", "APNs", "ios", 40, 110, 2, cuts=True, source=f"{_LIMITS}: 20 and 55 Chinese; banner 31 (62)"
+        name="fcm", label="FCM", system="android", source="No limit published; pushsimple.md: Text lengths"
+    ),
+    Channel(
+        name="harmonyos",
+        label="HarmonyOS",
+        system="harmonyos",
+        title=60,
+        content=4096,
+        wide=2,
+        source=f"{_LIMITS}: 30 and 2048 Chinese",
+    ),
+    Channel(
+        name="ios",
+        label="APNs",
+        system="ios",
+        title=40,
+        content=110,
+        wide=2,
+        cuts=True,
+        source=f"{_LIMITS}: 20 and 55 Chinese; banner 31 (62)",
     ),
 )
 """Every channel with its limits."""

@@ -52,8 +52,10 @@ def hand_over(
                 (again if may_wait(outcome, task.attempt, settings) else given_up).append(outcome)
         delay = delay_seconds(task, again, settings) if again else 0
         for text, part in envelopes(task, again):
-            (too_long if text is None else retries).append(Entry((index,), text or "", delay, outcomes=part))
-        letters += [Entry((index,), text) for text in dead_letters(task, given_up)]
+            (too_long if text is None else retries).append(
+                Entry(indexes=(index,), body=text or "", delay=delay, outcomes=part)
+            )
+        letters += [Entry(indexes=(index,), body=text) for text in dead_letters(task, given_up)]
         sent_targets += sum(len(outcome.targets) for outcome in outcomes if outcome.accepted)
         sent_targets += sum(len(outcome.targets) for outcome in given_up if outcome.kind is UNKNOWN)
     retry_queue, dead_letter_queue = settings.retry_queue, settings.dead_letter_queue
@@ -62,7 +64,7 @@ def hand_over(
     (singles,) = _hand_over(queues, (retry_queue, [part for entry in packs.refused for part in entry.parts]))
     refused = [entry for entry in packs.refused if not entry.parts] + singles.refused
     more = [
-        Entry(entry.indexes, text)
+        Entry(indexes=entry.indexes, body=text)
         for entry in too_long + refused
         for text in dead_letters(tasks[entry.indexes[0]], entry.outcomes)
     ]

@@ -95,4 +95,4 @@ def _merge(entries: Sequence[Entry]) -> Entry:
         return entries[0]
     indexes = tuple(index for entry in entries for index in entry.indexes)
     body = packed([entry.body for entry in entries])
-    return Entry(indexes, body, entries[-1].delay, parts=tuple(entries))
+    return Entry(indexes=indexes, body=body, delay=entries[-1].delay, parts=tuple(entries))

@@ -33,7 +33,9 @@ class MemorySource:
         """Add a message and return its id; see `Arrived` for the properties."""
         message_id = message_id or uuid.uuid4().hex
         with self._lock:
-            self._messages.append(Arrived(message_id, body, self._clock.time(), properties))
+            self._messages.append(
+                Arrived(id=message_id, body=body, published_at=self._clock.time(), properties=properties)
+            )
         return message_id
 
     def __len__(self) -> int:

@@ -116,7 +116,10 @@ class Published:
         document = trigger_document("eventbridge", eventRuleFilterPattern='{"source": ["acs.oss"]}')
         pattern = event_trigger_of(parse_trigger(document), "g").pattern
         bus = EventBus(
-            [EventTrigger(function="g", name="bus", pattern=pattern)], callees, ACCOUNT, clock=clock
+            triggers=[EventTrigger(function="g", name="bus", pattern=pattern)],
+            functions=callees,
+            account=ACCOUNT,
+            clock=clock,
         )
         self.events = OssEvents(bus, oss_triggers)
 

@@ -24,7 +24,10 @@ RABBIT = Origin(
     bus="RabbitMQ-Function-t",
 )
 FIRST = Arrived(
-    "1", "hello", 1_700_000_000.0, {"partition": 0, "offset": 7, "exchange": "a", "routingKey": "x"}
+    id="1",
+    body="hello",
+    published_at=1_700_000_000.0,
+    properties={"partition": 0, "offset": 7, "exchange": "a", "routingKey": "x"},
 )
 
 

@@ -405,9 +405,9 @@ def test_event_driven_mode_sends_one_bare_cloud_event_per_call(
 def test_same_message_is_the_same_event_at_every_delivery() -> None:
     for kind in PARAMETERS:
         origin = stream_of(trigger(kind), "f").origin
-        message = Arrived("M1", "x", PUBLISHED)
+        message = Arrived(id="M1", body="x", published_at=PUBLISHED)
         first, again = (element(message, origin, ACCOUNT, moment) for moment in (1.0, 2.0))
-        other = element(Arrived("M2", "x", PUBLISHED), origin, ACCOUNT, 1.0)
+        other = element(Arrived(id="M2", body="x", published_at=PUBLISHED), origin, ACCOUNT, 1.0)
         assert (first["id"], first["data"]) == (again["id"], again["data"])
         assert other["id"] != first["id"]
 
@@ -702,7 +702,7 @@ def test_killed_instance_fails_the_batch_and_the_next_one_gets_all_of_it(
     )
     for number in range(5):
         source.publish(str(number))
-    with FunctionHost(Function("f", tmp_path)) as host:
+    with FunctionHost(Function(name="f", folder=tmp_path)) as host:
         stream = stream_to(trigger(run=batch(5)), host.invoke)
         wait_until(lambda: stream.counts["failures"] == 1)
         wait_until(lambda: stream.counts["delivered"] == 5, clock.skip)
@@ -780,7 +780,7 @@ def test_messages_of_an_mns_queue_are_delivered_and_deleted(
     stream = stream_to(trigger(run=batch(100)), function, source=MnsSource(store, "zeus"))
     store.listen(lambda _: stream.wake())
     sent = store.send_batch(
-        "zeus", [Outgoing(base64.b64encode(f"订单 {n}".encode()).decode()) for n in range(40)]
+        "zeus", [Outgoing(body=base64.b64encode(f"订单 {n}".encode()).decode()) for n in range(40)]
     )
     wait_until(lambda: stream.counts["delivered"] == 40)
     told = [event for call in function.calls for event in call.json]
@@ -811,7 +811,7 @@ def test_message_stays_hidden_through_all_retries_and_the_dead_letter_lies_in_it
     seen: list[int] = []
     function = ScriptedFunction(then="error", on_call=lambda _: seen.append(len(store.peek("zeus", 10))))
     run = {**QUICK, **batch(2), "deadLetterQueue": {"Arn": DEAD}}
-    store.send_batch("zeus", [Outgoing("one"), Outgoing("two")])
+    store.send_batch("zeus", [Outgoing(body="one"), Outgoing(body="two")])
     stream = stream_to(
         trigger(run=run), function, source=MnsSource(store, "zeus"), dead_letters=mns_destinations(store)
     )
@@ -889,7 +889,7 @@ def test_stream_needs_what_its_trigger_uses(source: MemorySource) -> None:
 # MNS topics (fc-runtime.md: MNS topic trigger).
 
 TOPIC = "acs:mns:cn-hangzhou:1000000000000000:/topics/Mytopic"
-MESSAGE = Publication("hello topic", id="2F5B0001", publish_time=1550216480040)
+MESSAGE = Publication(body="hello topic", id="2F5B0001", publish_time=1550216480040)
 WITH_ATTRIBUTES = replace(MESSAGE, attributes={"Extend": '{"key":"value"}'})
 JSON_FORM = (
     '"TopicOwner":"1000000000000000","Message":"hello topic","Subscriber":"1000000000000000",'
@@ -923,7 +923,7 @@ def test_topic_message_is_delivered_asynchronously_if_its_tag_is_wanted(clock: M
         ) as topic,
     ):
         for tag in ("push", "", "other"):
-            topic.publish(Publication(f"tag {tag}", tag))
+            topic.publish(Publication(body=f"tag {tag}", tag=tag))
         assert topic.settle()
         assert queue.finish()
         assert topic.counts == {"published": 3, "filtered": 2, "delivered": 1, "retries": 0, "given_up": 0}
@@ -957,10 +957,10 @@ def test_topic_of_the_server_reaches_the_function_until_the_trigger_is_closed(
     with AsyncQueue("f", function, clock=clock) as queue:
         for _ in range(2):  # as after a restart, when the subscription is there already
             with TopicTrigger(config, queue.accept, clock=clock).attach(store.topics) as topic:
-                sent = store.topics.publish("Mytopic", Publication("hello", "push"))
+                sent = store.topics.publish("Mytopic", Publication(body="hello", tag="push"))
                 store.topics.publish("Mytopic", "not tagged")
                 assert topic.settle()
-        store.topics.publish("Mytopic", Publication("too late", "push"))
+        store.topics.publish("Mytopic", Publication(body="too late", tag="push"))
         assert queue.finish()
     assert [call.json["Message"] for call in function.calls] == ["hello", "hello"]
     assert function.calls[-1].json["MessageId"] == sent.id

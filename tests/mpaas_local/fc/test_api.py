@@ -101,7 +101,7 @@ def running() -> Iterator[Callable[..., Running]]:
             for name, function in functions.items()
         }
         callees = {name: Callee(functions[name], queues[name]) for name in functions}
-        bus = EventBus(event_triggers, callees, ACCOUNT, clock=clock)
+        bus = EventBus(triggers=event_triggers, functions=callees, account=ACCOUNT, clock=clock)
         app = create_api(callees, timers=timers, access_keys=access_keys, more_routes=event_routes(bus))
         server = Server(app).start()
         opened.extend((server.stop, *(queue.close for queue in queues.values())))
@@ -313,9 +313,9 @@ def test_synchronous_invocation_answers_with_the_result(path: str, running: Call
 
 def test_real_function_is_invoked_with_the_end_of_its_log(tmp_path: Path) -> None:
     (tmp_path / "index.py").write_text("def handler(event, context):\n    print('seen')\n    return event\n")
-    with FunctionHost(Function("f", tmp_path)) as host, AsyncQueue("f", host.invoke) as queue:
+    with FunctionHost(Function(name="f", folder=tmp_path)) as host, AsyncQueue("f", host.invoke) as queue:
         callees = {"f": Callee(host.invoke, queue)}
-        bus = EventBus([EventTrigger(function="f", name="t")], callees)
+        bus = EventBus(triggers=[EventTrigger(function="f", name="t")], functions=callees)
         app = create_api(callees, more_routes=event_routes(bus))
         with Server(app) as server:
             stack = Running(server.url, {}, {})

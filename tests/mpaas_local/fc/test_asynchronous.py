@@ -220,7 +220,7 @@ def test_destination_gets_the_documented_record_of_a_failure(tmp_path: Path, clo
     )
     records: list[tuple[str, bytes]] = []
     with (
-        FunctionHost(Function("f1", tmp_path), account=ACCOUNT) as host,
+        FunctionHost(Function(name="f1", folder=tmp_path), account=ACCOUNT) as host,
         AsyncQueue(
             "f1",
             host.invoke,
@@ -403,7 +403,7 @@ def test_instance_that_is_killed_is_a_function_error_and_the_event_is_called_for
     )
     records: list[Any] = []
     with (
-        FunctionHost(Function("f1", tmp_path)) as host,
+        FunctionHost(Function(name="f1", folder=tmp_path)) as host,
         AsyncQueue(
             "f1",
             host.invoke,
@@ -420,7 +420,7 @@ def test_instance_that_is_killed_is_a_function_error_and_the_event_is_called_for
 
 def test_closing_the_host_first_abandons_what_waits(tmp_path: Path) -> None:
     (tmp_path / "index.py").write_text("def handler(event, context): pass\n")
-    host = FunctionHost(Function("f1", tmp_path))
+    host = FunctionHost(Function(name="f1", folder=tmp_path))
     with AsyncQueue("f1", host.invoke) as queue:
         host.close()
         queue.accept(b"{}")

@@ -42,7 +42,7 @@ def hosting() -> Iterator[Callable[..., FunctionHost]]:
     def make(
         folder: Path, handler: str = "index.handler", /, host: Any = None, **function: Any
     ) -> FunctionHost:
-        made = FunctionHost(Function("f", folder, handler, **function), **(host or {}))
+        made = FunctionHost(Function(name="f", folder=folder, handler=handler, **function), **(host or {}))
         hosts.append(made)
         return made
 

@@ -287,7 +287,7 @@ def test_body_of_32_mb_is_taken_and_one_byte_more_is_refused(
 
 @pytest.fixture
 def hosted(request: pytest.FixtureRequest) -> Iterator[tuple[Server, FunctionHost]]:
-    function = Function("web", WEB, f"index.{request.param}")
+    function = Function(name="web", folder=WEB, handler=f"index.{request.param}")
     with FunctionHost(function, limit=2) as host, Server(create_gateway(host)) as server:
         yield server, host
 
@@ -369,7 +369,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_client_that_leaves_costs_the_function_its_instance() -> None:
     lines: list[str] = []
-    function = Function("web", WEB, "index.wait_for_file")
+    function = Function(name="web", folder=WEB, handler="index.wait_for_file")
     with FunctionHost(function, on_log=lambda *line: lines.append(line[2])) as host:
         with Server(create_gateway(host)) as server:
             left_alone(server, "/", host)
@@ -385,7 +385,7 @@ def test_client_that_leaves_costs_the_function_its_instance() -> None:
 
 
 def test_nothing_is_cancelled_when_no_call_has_the_id() -> None:
-    with FunctionHost(Function("web", WEB, "index.plain")) as host:
+    with FunctionHost(Function(name="web", folder=WEB, handler="index.plain")) as host:
         result = host.invoke(b"{}")
         assert not host.cancel(result.request_id)
         assert host.processes

@@ -248,7 +248,7 @@ def test_tick_reaches_a_real_function_through_its_asynchronous_queue(tmp_path: P
     (tmp_path / "index.py").write_text("def handler(event, context):\n    print(event.decode())\n")
     lines: list[str] = []
     clock = ManualClock(WEDNESDAY.timestamp())
-    function = Function("f", tmp_path)
+    function = Function(name="f", folder=tmp_path)
     with (
         FunctionHost(function, on_log=lambda _function, _request, line: lines.append(line)) as host,
         AsyncQueue("f", host.invoke, clock=clock) as queue,

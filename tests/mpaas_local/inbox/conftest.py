@@ -30,7 +30,9 @@ WINDOW: ViewportSize = {"width": 1280, "height": 900}
 
 @pytest.fixture(scope="module")  # other tests count threads
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(Ports.any(), tmp_path_factory.mktemp("stack"), descriptor=PROJECT / "s.yaml") as stack:
+    with Stack(
+        ports=Ports.any(), store=tmp_path_factory.mktemp("stack"), descriptor=PROJECT / "s.yaml"
+    ) as stack:
         yield stack
 
 

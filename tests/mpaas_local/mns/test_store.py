@@ -35,7 +35,9 @@ def bodies(messages: Any) -> list[str]:
 
 
 def test_queue_shows_its_messages_by_state(store: MnsStore, clock: ManualClock) -> None:
-    store.send_batch("orders", [Outgoing("a"), Outgoing("b"), Outgoing("late", delay_seconds=60)])
+    store.send_batch(
+        "orders", [Outgoing(body="a"), Outgoing(body="b"), Outgoing(body="late", delay_seconds=60)]
+    )
     store.receive("orders")
     assert bodies(store.messages("orders", "active")) == ["b"]
     assert bodies(store.messages("orders", "inactive")) == ["a"]
@@ -51,7 +53,7 @@ def test_queue_shows_its_messages_by_state(store: MnsStore, clock: ManualClock) 
 def test_batch_of_any_size_is_received_held_and_deleted_in_one_go(
     store: MnsStore, clock: ManualClock
 ) -> None:
-    sent = store.send_batch("orders", [Outgoing(str(number)) for number in range(2000)])
+    sent = store.send_batch("orders", [Outgoing(body=str(number)) for number in range(2000)])
     taken = store.receive("orders", 5000)
     assert [message.id for message in taken] == [message.id for message in sent]
     held = store.change_visibility_batch("orders", [message.receipt_handle for message in taken], 3600)
@@ -70,7 +72,7 @@ def test_message_is_shown_again_at_once(store: MnsStore) -> None:
 
 
 def test_handles_that_are_no_good_are_left_out_of_a_batch(store: MnsStore, clock: ManualClock) -> None:
-    store.send_batch("orders", [Outgoing("a"), Outgoing("b")])
+    store.send_batch("orders", [Outgoing(body="a"), Outgoing(body="b")])
     (late,) = store.receive("orders")
     clock.advance(30)
     (good,) = store.receive("orders")
@@ -95,7 +97,7 @@ def test_delayed_message_can_be_taken_back_by_its_handle(store: MnsStore) -> Non
 def test_refused_batch_leaves_nothing_behind(store: MnsStore) -> None:
     store.set_queue_attributes("orders", maximum_message_size=1024)
     with pytest.raises(MnsError, match="InvalidArgument"):
-        store.send_batch("orders", [Outgoing("a"), Outgoing("x" * 1025)])
+        store.send_batch("orders", [Outgoing(body="a"), Outgoing(body="x" * 1025)])
     assert store.messages("orders") == []
 
 
@@ -111,7 +113,7 @@ def test_refused_batch_leaves_nothing_behind(store: MnsStore) -> None:
         (lambda store: store.queue("nothing"), "QueueNotExist"),
         (lambda store: store.send("orders", ""), "InvalidArgument"),
         (lambda store: store.send("orders", "\ud800"), "MalformedXML"),
-        (lambda store: store.send_batch("orders", [Outgoing("x", group_id="\x00")]), "MalformedXML"),
+        (lambda store: store.send_batch("orders", [Outgoing(body="x", group_id="\x00")]), "MalformedXML"),
         (lambda store: store.receive("orders", 0), "InvalidArgument"),
         (lambda store: store.receive("orders", visibility_timeout=0), "InvalidArgument"),
         (lambda store: store.change_visibility("orders", "1-x", 43201), "InvalidArgument"),
@@ -195,7 +197,9 @@ def test_a_store_that_was_not_closed_is_whole(tmp_path: Path, clock: ManualClock
     crashed = MnsStore(tmp_path / "queues.db", clock=clock.time)
     crashed.create_queue("orders")
     properties = (Property("n", "v"),)
-    crashed.send_batch("orders", [Outgoing("a", group_id="g", user_properties=properties), Outgoing("b")])
+    crashed.send_batch(
+        "orders", [Outgoing(body="a", group_id="g", user_properties=properties), Outgoing(body="b")]
+    )
     (taken,) = crashed.receive("orders")
     with MnsStore(tmp_path / "queues.db", clock=clock.time) as store:
         store.delete("orders", taken.receipt_handle)
@@ -240,7 +244,7 @@ def test_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
 def test_receiving_costs_the_same_however_many_messages_are_hidden() -> None:
     with MnsStore() as store:
         store.create_queue("orders", QueueAttributes(visibility_timeout=600))
-        store.send_batch("orders", [Outgoing(str(number)) for number in range(2_000)])
+        store.send_batch("orders", [Outgoing(body=str(number)) for number in range(2_000)])
         first = _steps_of_receiving(store)
         store.receive("orders", 1_900)
         assert _steps_of_receiving(store) < 2 * first

@@ -252,7 +252,7 @@ def test_single_pushes_pass_and_campaigns_wait_for_them(
     )
     message = PushMessage.parse({**DOCUMENT["message"], "targets": [f"u{number}" for number in range(300)]})
     with PushClient(settings) as client:
-        client.send(message, invocation=Invocation("id", Credentials("id", "secret")))
+        client.send(message, invocation=Invocation(request_id="id", credentials=Credentials("id", "secret")))
 
     assert store.reserve_requests(1, 10, 60).wait == pytest.approx(3, abs=1)
 

@@ -79,7 +79,7 @@ def with_data(event: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def test_what_takes_over_the_failures_of_a_function_sends_under_its_ids() -> None:
-    own = Invocation("1", Credentials("ak", "sk"), sender=STAGING)
+    own = Invocation(request_id="1", credentials=Credentials("ak", "sk"), sender=STAGING)
 
     def sender(arn: str) -> str:
         record = sample("destination-failure.json")
