@@ -28,9 +28,10 @@ def copies_of(message: dict[str, Any], url: str, sandbox: str) -> dict[str, str]
             "# Sends to the sandbox; run it in the project's folder. Elsewhere use PushClient.from_env().\n"
             "local = LocalKeys()\n"
             "keys = Credentials(local.access_key_id, local.access_key_secret, local.security_token)\n"
+            "invocation = Invocation(request_id='by-hand', credentials=keys)\n"
             f"message = PushMessage.parse({pformat(message, width=100, sort_dicts=False)})\n"
             f"with PushClient.from_env({{'MPAAS_ENDPOINT': {sandbox!r}}}) as client:\n"
-            "    for outcome in client.send(message, invocation=Invocation('by-hand', keys)):\n"
+            "    for outcome in client.send(message, invocation=invocation):\n"
             "        print(outcome.kind, outcome.request_id)\n"
         ),
         "payload": payload,

@@ -1079,7 +1079,7 @@ from mpaas_push import Invocation, Credentials, PushClient, PushMessage
 from tests.mpaas_push.message.examples import minimal
 
 client = PushClient.from_env()
-invocation = Invocation("1-2", Credentials("id", "secret"))
+invocation = Invocation(request_id="1-2", credentials=Credentials("id", "secret"))
 messages = [PushMessage.parse(minimal() | {"targetMsgkey": {f"user-{n}": f"id-{n}"}}) for n in range(5)]
 
 def is_sent():

@@ -770,7 +770,8 @@ def test_instances_go_when_the_host_process_is_killed(handler: str) -> None:
         from pathlib import Path
         from mpaas_local.fc.function import Function
         from mpaas_local.fc.host import FunctionHost
-        host = FunctionHost(Function("f", Path({str(FAILING)!r}), "index.{handler}"))
+        function = Function(name="f", folder=Path({str(FAILING)!r}), handler="index.{handler}")
+        host = FunctionHost(function)
         threading.Thread(target=host.invoke, args=(b"",), daemon=True).start()
         while not host.processes:
             time.sleep(0.01)
