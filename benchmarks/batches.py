@@ -12,7 +12,7 @@ from benchmarks import senders
 from benchmarks.measure import Times
 from benchmarks.report import Table, verdict
 from benchmarks.server import serving
-from mpaas_local.account import Account, Credentials
+from mpaas_local.account import Account, LocalCredentials
 from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
 from tests.redis_server import RedisServer
@@ -106,7 +106,7 @@ def function_host(port: int, environment: Mapping[str, str], *, limit: int = 1) 
         },
         timeout=60,
     )
-    return FunctionHost(function, account=Account(credentials=Credentials()), limit=limit)
+    return FunctionHost(function, account=Account(credentials=LocalCredentials()), limit=limit)
 
 
 def _deliver(host: FunctionHost, numbers: range) -> float:

@@ -14,7 +14,7 @@ CPU, MEMORY_GB, LATENCY, PUSHES = 0.35, 0.5, 0.05, 100
 
 
 @dataclass(frozen=True)
-class Way:
+class Measurement:
     """A way of sending: how many pushes one invocation makes, and how long it takes in seconds."""
 
     name: str
@@ -39,12 +39,12 @@ def cost() -> Table:
             rounds=15,
         )
     ways = [
-        Way("official sample, one push an invocation", 1, taken["sample"].median),
-        Way(
+        Measurement("official sample, one push an invocation", 1, taken["sample"].median),
+        Measurement(
             "official sample, 100 an invocation, one after the other", PUSHES, taken["sample"].median * PUSHES
         ),
-        Way("mpaas-push, one push an invocation", 1, taken["one"].median),
-        Way("mpaas-push, 100 an invocation", PUSHES, taken["batch"].median),
+        Measurement("mpaas-push, one push an invocation", 1, taken["one"].median),
+        Measurement("mpaas-push, 100 an invocation", PUSHES, taken["batch"].median),
     ]
     million = 1_000_000
     first = ways[0].cu(million)

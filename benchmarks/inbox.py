@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import sync_playwright
 
 from benchmarks.report import Table, verdict
-from mpaas_local.mpaas.store import Answer, Entry, Store, Target
+from mpaas_local.mpaas.store import ClientResponse, InboxEntry, Store, Target
 from mpaas_local.pictures import chromium
 from mpaas_local.stack import Ports, Stack
 
@@ -81,14 +81,14 @@ def _fill(folder: Path, number: int) -> None:
             Target(f"user-{place}-{one}", f"id-{place}-{one}", repeated=False) for one in range(10)
         )
         store.append(
-            Entry(
+            InboxEntry(
                 received_at=now - number + place,
                 request_id=f"r-{place}",
                 version="2020-10-28",
                 signature="rpc-v1",
                 access_key_id="key",
                 outcome="accepted",
-                answer=Answer(200, "OK", "SUCCESS"),
+                answer=ClientResponse(200, "OK", "SUCCESS"),
                 parameters=parameters,
                 targets=targets,
                 body="x" * 1500,

@@ -15,7 +15,7 @@ from benchmarks.batches import function_host, message
 from benchmarks.measure import Times
 from benchmarks.report import Table, verdict
 from benchmarks.server import serving
-from mpaas_local.eventbridge.payloads import Origin
+from mpaas_local.eventbridge.payloads import MessageOrigin
 from mpaas_local.eventbridge.sources import MnsSource
 from mpaas_local.eventbridge.stream_config import StreamConfig
 from mpaas_local.eventbridge.streams import EventStream
@@ -33,7 +33,7 @@ QUEUE = "pushes"
 STREAM = StreamConfig(
     function="queue_push",
     name="pushes",
-    origin=Origin(
+    origin=MessageOrigin(
         kind="MNS", parameters={"QueueName": QUEUE, "RegionId": "cn-hangzhou"}, bus="MNS-Function-pushes"
     ),
     count=BATCH,

@@ -23,6 +23,7 @@ from deploy.layer import ROOT
 from deploy.stage import read_stage
 from mpaas_push.errors import Misconfigured, PushError
 from project.policies import TRUST, substituted
+from project.ros_template import WEEK_SECONDS
 from project.wiring import mns_queues, mns_topics, visibility_seconds
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["filled_policies"]
 
-WEEK_SECONDS = 7 * 24 * 3600
 TIMEOUT_SECONDS = 10.0
 """Longest wait for the queue service."""
 

@@ -14,10 +14,11 @@ from mns.mns_request import GetQueueAttributesRequest, GetQueueAttributesRespons
 
 from deploy.eventbridge import delivery_fault
 from deploy.plan import Difference
-from deploy.prepare import WEEK_SECONDS, filled_policies
+from deploy.prepare import filled_policies
 from deploy.ram import policies_of_role, policy_document, trusted_by_role
 from deploy.rpc import NotAllowed
 from project.policies import FUNCTION_COMPUTE
+from project.ros_template import WEEK_SECONDS
 from project.triggers import EventBridge
 from project.wiring import mns_queues, visibility_seconds
 

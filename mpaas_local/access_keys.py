@@ -1,14 +1,22 @@
-"""The access keys that the local services accept."""
+"""The access keys that the local services accept, and comparing what was signed with one."""
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LOCAL_ACCESS_KEYS", "LOCAL_ACCESS_KEY_ID", "LOCAL_ACCESS_KEY_SECRET", "AccessKey", "access_key"]
+__all__ = [
+    "LOCAL_ACCESS_KEYS",
+    "LOCAL_ACCESS_KEY_ID",
+    "LOCAL_ACCESS_KEY_SECRET",
+    "AccessKey",
+    "access_key",
+    "same_signature",
+]
 
 LOCAL_ACCESS_KEY_ID = "local-access-key-id"
 LOCAL_ACCESS_KEY_SECRET = "local-access-key-secret"  # noqa: S105 - plainly fake, for loopback only
@@ -29,3 +37,9 @@ LOCAL_ACCESS_KEYS: Mapping[str, AccessKey] = {LOCAL_ACCESS_KEY_ID: AccessKey(LOC
 def access_key(key: AccessKey | str) -> AccessKey:
     """Return the key, or a key with this secret."""
     return AccessKey(key) if isinstance(key, str) else key
+
+
+def same_signature(expected: str, given: str) -> bool:
+    """Whether two signatures or tokens are equal, compared in constant time."""
+    one, other = (text.encode("utf-8", "surrogateescape") for text in (expected, given))
+    return hmac.compare_digest(one, other)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Account", "Credentials"]
+__all__ = ["Account", "LocalCredentials"]
 
 
 @dataclass(frozen=True)
-class Credentials:
+class LocalCredentials:
     """STS credentials of the function's role; the defaults are valid only on this machine."""
 
     access_key_id: str = "STS.LocalAccessKeyId"
@@ -22,4 +22,4 @@ class Account:
 
     account_id: str = "1000000000000000"
     region: str = "cn-hangzhou"
-    credentials: Credentials | None = Credentials()
+    credentials: LocalCredentials | None = LocalCredentials()

@@ -94,11 +94,6 @@ def read_acs3_authorization(header: str) -> Acs3Authorization | None:
     return Acs3Authorization(match["key"], names, match["signature"].lower())
 
 
-def same_signature(expected: str, given: str) -> bool:
-    """Whether two signatures are equal, compared in constant time."""
-    return hmac.compare_digest(_utf8(expected), _utf8(given))
-
-
 def sha256_hex(data: bytes) -> str:
     """SHA-256 in lower-case hex, the form of `x-acs-content-sha256`."""
     return hashlib.sha256(data).hexdigest()

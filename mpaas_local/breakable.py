@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
-__all__ = ["STRIKES_UNREAD", "BreakableProtocol", "ConnectionReset", "CutBody"]
+__all__ = ["STRIKES_UNREAD", "BreakableProtocol", "ConnectionReset", "CutResponse"]
 
 STRIKES_UNREAD = "strikes_unread"
 
@@ -85,7 +85,7 @@ class ConnectionReset(Response):
         await _gone(receive)
 
 
-class CutBody(Response):
+class CutResponse(Response):
     """Status, headers with the full Content-Length and half of the body; then the connection closes."""
 
     def __init__(self, whole: Response) -> None:

@@ -1,16 +1,20 @@
 """Clocks for everything that waits: the current time, its text, and waiting for a time on a condition.
 
 `Clock` is the clock of the machine, or a faster one on which retries of a day pass in minutes. `ManualClock`
-moves only when told to, which keeps tests from waiting.
+moves only when a test moves it, so that none waits.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 
-__all__ = ["Clock", "ManualClock", "utc_text"]
+__all__ = ["Clock", "ManualClock", "TimeSource", "utc_text"]
+
+TimeSource = Callable[[], float]
+"""Returns the time in seconds since 1970, as `time.time` does."""
 
 _LONGEST_WAIT = 30.0  # real seconds, after which a changed clock or a suspended machine is noticed
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mpaas_local.access_keys import LOCAL_ACCESS_KEYS
-from mpaas_local.account import Account, Credentials
+from mpaas_local.account import Account, LocalCredentials
 from mpaas_local.eventbridge.api import event_routes
 from mpaas_local.eventbridge.bus import EventBus
 from mpaas_local.eventbridge.cloud_events import EventTrigger, event_trigger_of
@@ -31,7 +31,7 @@ from mpaas_local.fc.api import Callee, create_api
 from mpaas_local.fc.async_store import AsyncStore
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.fc.call_log import CallLog, RecordedCall
-from mpaas_local.fc.destinations import Destinations, destination_of, mns_destinations
+from mpaas_local.fc.destinations import RecordDelivery, destination_of, mns_destinations
 from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.http_trigger import create_gateway
@@ -44,7 +44,7 @@ from mpaas_local.loopback import is_loopback
 from mpaas_local.mns import MnsServer, MnsStore
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mpaas import AccessKey, Sandbox
-from mpaas_local.mpaas.store import Call
+from mpaas_local.mpaas.store import FunctionCall
 from mpaas_local.oss import OssError, OssServer, OssStore
 from mpaas_local.ports import Ports
 from mpaas_local.redis_server import RedisServer, redis_executable
@@ -67,7 +67,7 @@ __all__ = ["Ports", "Stack"]
 _logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
-ROLE = Credentials()
+ROLE = LocalCredentials()
 STAYS_OFF = "%s: the trigger %s stays off: the local stack has no source of type %s"
 HOLD_SECONDS = 30
 """How long a message stays hidden after the timeout of its function."""
@@ -225,7 +225,7 @@ class Stack:
     def _keep(self, call: RecordedCall) -> None:
         """Record the call that caused pushes."""
         if ids := call.message_ids:
-            self.sandbox.store.caused(Call(call.request_id, call.trigger, call.document()), ids)
+            self.sandbox.store.caused(FunctionCall(call.request_id, call.trigger, call.document()), ids)
         self._changes.announce("calls")
 
     def _prepare(self, arn: str, function: str) -> None:
@@ -258,7 +258,7 @@ class Stack:
                 raise DescriptorError(self.descriptor.name, [fault]) from None
 
     def _attach(
-        self, trigger: Trigger, function: str, queue: AsyncQueue, deliver: Destinations, opened: ExitStack
+        self, trigger: Trigger, function: str, queue: AsyncQueue, deliver: RecordDelivery, opened: ExitStack
     ) -> None:
         """Start a trigger of a function."""
         store, host, name = self.queues.store, self.hosts[function], trigger.trigger_name
@@ -291,7 +291,7 @@ class Stack:
         trigger: triggers.EventBridge,
         function: str,
         accept: Accept,
-        deliver: Destinations,
+        deliver: RecordDelivery,
         opened: ExitStack,
     ) -> None:
         """Start an event stream; those of products that the local stack does not have stay off."""

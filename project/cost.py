@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from mpaas_push.campaign.cost import Prices as ListPrices
-from mpaas_push.campaign.cost import compute_units
+from mpaas_push.campaign.cost import CampaignPrices, compute_units
 from mpaas_push.targets import TARGETS_PER_REQUEST
 from project.descriptor import read_functions
 from project.stages import read_settings, stage_file
@@ -31,20 +30,20 @@ if TYPE_CHECKING:
     from project.function import FunctionProperties
     from project.triggers import Trigger
 
-__all__ = ["Assumptions", "Prices", "Way", "add_to", "compute_units", "costs", "ways"]
+__all__ = ["Assumptions", "PushPrices", "PushSource", "add_to", "compute_units", "costs", "push_sources"]
 
 DAYS, MILLION, GB = 30, 1_000_000, 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prices:
+class PushPrices:
     """Prices in USD, of Hangzhou where regions differ, without free quotas.
 
     UNSURE are those whose page does not print the number, or printed it earlier.
     """
 
     million_cu: float = field(
-        default=ListPrices.million_units,
+        default=CampaignPrices.million_units,
         metadata={"what": "a million CU of Function Compute, of the first 100 million in a month"},
     )
     million_mns_requests: float = field(
@@ -57,7 +56,7 @@ class Prices:
     )
     log_gb: float = field(default=0.061, metadata={"what": "a GB written to Log Service", "unsure": True})
     egress_gb: float = field(
-        default=ListPrices.egress_gb, metadata={"what": "a GB sent to the internet", "unsure": True}
+        default=CampaignPrices.egress_gb, metadata={"what": "a GB sent to the internet", "unsure": True}
     )
 
 
@@ -91,7 +90,7 @@ class Assumptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class PushSource:
     """How pushes arrive: a trigger of a function.
 
     Attributes:
@@ -113,7 +112,7 @@ class Way:
     answered: bool = False
 
 
-def ways(functions: Mapping[str, FunctionProperties], assumed: Assumptions) -> Iterator[Way]:
+def push_sources(functions: Mapping[str, FunctionProperties], assumed: Assumptions) -> Iterator[PushSource]:
     """Yield the enabled triggers, but not those of the retry queue and of campaigns (docs/campaigns.md), nor
     timers: a tick costs as much as an HTTP request with its pushes.
     """
@@ -127,44 +126,44 @@ def ways(functions: Mapping[str, FunctionProperties], assumed: Assumptions) -> I
                 if not config.trigger_enable or config.event_source_config.queue in retries:
                     continue
             if not isinstance(trigger, Timer):
-                yield _way(name, trigger, assumed)
+                yield _push_source(name, trigger, assumed)
 
 
-def _way(name: str, trigger: Trigger, assumed: Assumptions) -> Way:
-    way = Way(function=name, trigger=trigger.trigger_name)
+def _push_source(name: str, trigger: Trigger, assumed: Assumptions) -> PushSource:
+    source = PushSource(function=name, trigger=trigger.trigger_name)
     match trigger:
         case Http():
-            return replace(way, pushes=max(1, assumed.a_request), answered=True)
+            return replace(source, pushes=max(1, assumed.a_request), answered=True)
         case Topic():
-            return replace(way, topic=True)
+            return replace(source, topic=True)
         case EventBridge(trigger_config=config) if trigger.is_stream:
             window = config.run_options.batch_window.count_based_window if config.run_options else 1
             queue = bool(config.event_source_config.queue)
-            return replace(way, pushes=max(1, min(assumed.batch, window)), queue=queue, stream=True)
+            return replace(source, pushes=max(1, min(assumed.batch, window)), queue=queue, stream=True)
         case _:
-            return way
+            return source
 
 
 def costs(
-    way: Way, function: FunctionProperties, pushes: int, assumed: Assumptions, prices: Prices
+    source: PushSource, function: FunctionProperties, pushes: int, assumed: Assumptions, prices: PushPrices
 ) -> dict[str, float]:
     """Return what pushes cost in USD, by service."""
     requests_each = max(1, ceil(assumed.targets / TARGETS_PER_REQUEST))
-    requests, calls = pushes * requests_each, pushes / way.pushes
+    requests, calls = pushes * requests_each, pushes / source.pushes
     units = compute_units(
         calls,
-        assumed.seconds(way.pushes * requests_each),
+        assumed.seconds(source.pushes * requests_each),
         cpu=function.cpu,
         memory_gb=function.memory_size / 1024,
         disk_gb=function.disk_size / 1024,
     )
-    mns_requests = assumed.mns_requests if way.queue else 2 if way.topic else 0  # published, pushed
+    mns_requests = assumed.mns_requests if source.queue else 2 if source.topic else 0  # published, pushed
     logged = requests * assumed.log_bytes + calls * assumed.log_bytes_call
-    sent = requests * assumed.request_bytes + (calls * assumed.answer_bytes if way.answered else 0)
+    sent = requests * assumed.request_bytes + (calls * assumed.answer_bytes if source.answered else 0)
     return {
         "Function Compute": units / MILLION * prices.million_cu,
         "MNS": pushes * mns_requests / MILLION * prices.million_mns_requests,
-        "EventBridge": pushes / MILLION * prices.million_stream_messages if way.stream else 0.0,
+        "EventBridge": pushes / MILLION * prices.million_stream_messages if source.stream else 0.0,
         "Log Service": logged / GB * prices.log_gb,
         "egress": sent / GB * prices.egress_gb,
     }
@@ -184,9 +183,9 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument(
         "--folder", type=Path, default=Path(), help="the project's folder; by default this one"
     )
-    for group in (Assumptions, Prices):
+    for group in (Assumptions, PushPrices):
         for each in fields(group):
-            flag = f"--{'price-' if group is Prices else ''}{each.name.replace('_', '-')}"
+            flag = f"--{'price-' if group is PushPrices else ''}{each.name.replace('_', '-')}"
             unsure = ", UNSURE" if each.metadata.get("unsure") else ""
             what = f"{each.metadata['what']}; {each.default:g} by default{unsure}"
             command.add_argument(
@@ -217,18 +216,20 @@ def _cost(options: argparse.Namespace) -> int:
     env = read_settings(options.folder, options.stage, os.environ)
     functions = read_functions(stage_file(options.folder, options.stage), env)
     assumed = Assumptions(**{each.name: getattr(options, each.name) for each in fields(Assumptions)})
-    prices = Prices(**{each.name: getattr(options, f"price_{each.name}") for each in fields(Prices)})
+    prices = PushPrices(**{each.name: getattr(options, f"price_{each.name}") for each in fields(PushPrices)})
     table = Table(box=None, pad_edge=False, show_edge=False)
     services = ["Function Compute", "MNS", "EventBridge", "Log Service", "egress"]
     table.add_column(f"{options.pushes:,} pushes by", no_wrap=True)
     table.add_column("an invocation", justify="right")
     for service in (*services, "USD"):
         table.add_column(service, justify="right")
-    for way in ways(functions, assumed):
-        found = costs(way, functions[way.function], options.pushes, assumed, prices)
+    for source in push_sources(functions, assumed):
+        found = costs(source, functions[source.function], options.pushes, assumed, prices)
         amounts = [*(found[service] for service in services), sum(found.values())]
         table.add_row(
-            f"{way.function}, {way.trigger}", str(way.pushes), *(f"{amount:,.2f}" for amount in amounts)
+            f"{source.function}, {source.trigger}",
+            str(source.pushes),
+            *(f"{amount:,.2f}" for amount in amounts),
         )
     Console(width=140, highlight=False).print(table)
     queues, topics = mns_queues(functions.values()), mns_topics(functions.values())
@@ -237,7 +238,7 @@ def _cost(options: argparse.Namespace) -> int:
     print(f"and each month, regardless of pushes: {resources} of MNS: {monthly:,.2f} USD")
     unsure = [
         f"--price-{each.name.replace('_', '-')}"
-        for each in fields(Prices)
+        for each in fields(PushPrices)
         if each.metadata.get("unsure") and getattr(prices, each.name) == each.default
     ]
     if unsure:

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from project.function import FunctionProperties
     from project.triggers import Trigger
 
-__all__ = ["make_template", "template_faults", "template_text"]
+__all__ = ["WEEK_SECONDS", "make_template", "template_faults", "template_text"]
 
 WEEK_SECONDS = 7 * 24 * 3600
+"""How long queues keep messages, the longest that MNS allows."""
 LONGEST_SHOWN = 80
 
 _REGION = "me-central-1"

@@ -329,7 +329,7 @@ class EventSource(Strict):
         return mns.queue_name if mns and self.event_source_type == "MNS" else ""
 
 
-class Delivery(Strict):
+class DeliveryOptions(Strict):
     """How events are delivered, and the number of concurrent calls."""
 
     event_schema: Schema
@@ -338,7 +338,7 @@ class Delivery(Strict):
 
 
 class _Sink(Strict):
-    delivery_option: Delivery
+    delivery_option: DeliveryOptions
 
 
 class Retries(Pascal):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mpaas_push.functions import Functions
     from mpaas_push.task import PushTask
 
-__all__ = ["AcceptedChunk", "Chunk", "Part", "Worker", "chunks_of", "hand_over", "parts_of"]
+__all__ = ["AcceptedChunk", "Chunk", "MessagePart", "Worker", "chunks_of", "hand_over", "parts_of"]
 
 logger = logging.getLogger("mpaas_push.http_push")
 
@@ -40,7 +40,7 @@ _WRAPPER_BYTES = 100
 
 
 @dataclass(frozen=True)
-class Part:
+class MessagePart:
     """A message for some of its targets.
 
     Attributes:
@@ -66,7 +66,7 @@ class Chunk:
     """
 
     task_id: str
-    parts: Sequence[Part]
+    parts: Sequence[MessagePart]
 
     @property
     def payload(self) -> bytes:
@@ -95,7 +95,7 @@ class AcceptedChunk:
     request_id: str | None
 
 
-def parts_of(task: PushTask, index: int) -> list[Part]:
+def parts_of(task: PushTask, index: int) -> list[MessagePart]:
     """Cut a message into parts that fit into a chunk.
 
     Cut between whole requests: so the worker makes those that would have been made here.
@@ -114,11 +114,11 @@ def parts_of(task: PushTask, index: int) -> list[Part]:
     for targets in _cut(task, addressed(message, task.scope)):
         content = [message.fingerprint, message.app_id, message.workspace_id, message.tenant_id]
         digest = hashlib.sha256(_text([task.scope, *content, sorted(targets.items())])).hexdigest()
-        parts.append(Part(index, targets, _text(task.envelope(targets, attempt=1)), digest))
+        parts.append(MessagePart(index, targets, _text(task.envelope(targets, attempt=1)), digest))
     return parts
 
 
-def chunks_of(parts: Iterable[Part], scope: str) -> list[Chunk]:
+def chunks_of(parts: Iterable[MessagePart], scope: str) -> list[Chunk]:
     """Pack parts into as few chunks as hold them in their order.
 
     Args:
@@ -188,18 +188,18 @@ class _Failure:
 class _Filling:
     """A chunk that is being filled."""
 
-    parts: list[Part] = field(default_factory=list)
+    parts: list[MessagePart] = field(default_factory=list)
     bytes: int = _WRAPPER_BYTES
     targets: int = 0
 
-    def has_room_for(self, part: Part) -> bool:
+    def has_room_for(self, part: MessagePart) -> bool:
         return not self.parts or (
             self.bytes + len(part.envelope) + 1 <= ASYNC_BYTES
             and self.targets + len(part.targets) <= CHUNK_TARGETS
             and len(self.parts) < CHUNK_MESSAGES
         )
 
-    def add(self, part: Part) -> None:
+    def add(self, part: MessagePart) -> None:
         self.parts.append(part)
         self.bytes += len(part.envelope) + 1
         self.targets += len(part.targets)
@@ -252,7 +252,7 @@ def _cut(task: PushTask, targets: Mapping[str, str]) -> Iterator[dict[str, str]]
     yield part
 
 
-def _chunk(parts: Sequence[Part], scope: str, number: int) -> Chunk:
+def _chunk(parts: Sequence[MessagePart], scope: str, number: int) -> Chunk:
     """Name a chunk after the request and what it holds: another body is another task."""
     identity = "\n".join([scope, str(number), *(part.digest for part in parts)])
     digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()

@@ -19,12 +19,12 @@ from mpaas_push.functions import InvocationRefused
 from mpaas_push.triggers.http import Response
 from mpaas_push.warm import shared_client
 from problem import Problem
+from responses import MOST_FAULTS
 
 __all__ = ["cancel", "change", "pause", "problem_of", "resume", "show", "show_all", "start"]
 
-MOST_FAULTS = 100
-"""Faults that one response lists."""
-RETRY_AFTER_SECONDS = 2
+UNAVAILABLE_SECONDS = 2
+"""`Retry-After` while the ledger, OSS or the workers cannot be reached."""
 
 
 def start(context: object, *, dry_run: bool, document: Any) -> Response[str]:
@@ -87,7 +87,7 @@ def problem_of(error: Exception) -> Problem:
     )
     if for_good:
         return Problem(500, "misconfigured", str(error))
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    headers = {"Retry-After": str(UNAVAILABLE_SECONDS)}
     return Problem(503, "unavailable", f"{error}; safe to send again", headers=headers)
 
 

@@ -115,7 +115,7 @@ def _handed_over(
     import async_dispatch  # most cold starts send and hand nothing over
     from mpaas_push.functions import Functions
 
-    parts: list[async_dispatch.Part] = []
+    parts: list[async_dispatch.MessagePart] = []
     refused: list[Outcome] = []
     for index, task in enumerate(tasks):
         try:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mpaas_local.eventbridge.sources import Source
     from mpaas_local.eventbridge.stream_config import Shape, StreamConfig
     from mpaas_local.fc.call import Accept
-    from mpaas_local.fc.destinations import Deliver
+    from mpaas_local.fc.destinations import DeliverRecord
 
 __all__ = ["Consumer", "StreamControl"]
 
@@ -110,7 +110,7 @@ class Consumer:
     config: StreamConfig
     source: Source
     push: Accept
-    dead_letters: Deliver | None
+    dead_letters: DeliverRecord | None
     account: Account
     clock: Clock
     counts: Counts
@@ -233,7 +233,7 @@ class Consumer:
                 self.counts.add("dropped")
             self.source.delete([held.pop(0).message])
 
-    def _send_dead_letter(self, deliver: Deliver, arn: str, held: list[HeldMessage]) -> bool:
+    def _send_dead_letter(self, deliver: DeliverRecord, arn: str, held: list[HeldMessage]) -> bool:
         """Send the first message to the dead-letter queue, retrying without end; False if it is refused."""
         delay = 0.5
         while True:

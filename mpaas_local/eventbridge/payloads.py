@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SOURCES",
     "Arrived",
-    "Origin",
+    "MessageOrigin",
     "SourceKind",
     "ValueFormat",
     "element",
@@ -61,7 +61,7 @@ class Arrived:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class MessageOrigin:
     """The source of messages, as the messages show it.
 
     Attributes:
@@ -85,11 +85,11 @@ class _Product:
 
     type: str
     subject: Callable[[Mapping[str, Any], Account], str]
-    data: Callable[[Arrived, Origin, Account], dict[str, Any]]
+    data: Callable[[Arrived, MessageOrigin, Account], dict[str, Any]]
     datacontenttype: str = "application/json; charset=utf-8"
 
 
-def element(arrived: Arrived, origin: Origin, account: Account, now: float) -> dict[str, Any]:
+def element(arrived: Arrived, origin: MessageOrigin, account: Account, now: float) -> dict[str, Any]:
     """Return the CloudEvent of a message; its `data` is what `RawData` sends
     (fc-runtime.md: Event streams).
     """
@@ -134,7 +134,7 @@ def _derived(arrived: Arrived, purpose: str, digits: int) -> str:
     return hashlib.sha256(f"{purpose}/{arrived.id}".encode()).hexdigest()[:digits].upper()
 
 
-def _mns(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
+def _mns(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict[str, Any]:
     del account
     body = arrived.body
     if origin.parameters.get("IsBase64Decode", True):
@@ -150,7 +150,7 @@ def _decoded(body: str) -> str:
         return body
 
 
-def _rocketmq(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
+def _rocketmq(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict[str, Any]:
     properties = arrived.properties
     return {
         "topic": str(origin.parameters.get("Topic", "")),
@@ -170,7 +170,7 @@ def _rocketmq(arrived: Arrived, origin: Origin, account: Account) -> dict[str, A
     }
 
 
-def _rabbitmq(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
+def _rabbitmq(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict[str, Any]:
     del account
     properties = arrived.properties
     try:
@@ -189,7 +189,7 @@ def _rabbitmq(arrived: Arrived, origin: Origin, account: Account) -> dict[str, A
     }
 
 
-def _kafka(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
+def _kafka(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict[str, Any]:
     del account
     properties = arrived.properties
     return {
@@ -214,7 +214,7 @@ def _value(body: str, value_format: ValueFormat) -> Any:
     return body
 
 
-def _mqtt(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
+def _mqtt(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict[str, Any]:
     del account
     properties = arrived.properties
     return {
@@ -227,7 +227,7 @@ def _mqtt(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
     }
 
 
-def _apache_rocketmq(arrived: Arrived, origin: Origin, account: Account) -> dict[str, Any]:
+def _apache_rocketmq(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict[str, Any]:
     del account
     properties = arrived.properties
     unique = _derived(arrived, "unique", 32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
-from mpaas_local.eventbridge.payloads import Origin, SourceKind, ValueFormat
+from mpaas_local.eventbridge.payloads import MessageOrigin, SourceKind, ValueFormat
 from mpaas_local.fc.errors import PAYLOAD_LIMIT
 from mpaas_local.fc.http_trigger import REQUEST_BODY_LIMIT
 from project.patterns import EVERYTHING, Pattern
@@ -45,7 +45,7 @@ class StreamConfig:
 
     function: str
     name: str
-    origin: Origin
+    origin: MessageOrigin
     enabled: bool = True
     asynchronous: bool = False
     pattern: Pattern = EVERYTHING
@@ -91,7 +91,7 @@ def stream_of(
     stream = StreamConfig(
         function=function,
         name=name,
-        origin=Origin(
+        origin=MessageOrigin(
             kind=kind,
             parameters=config.event_source_config.parameters,
             bus=f"{kind}-{function if driven else 'Function'}-{name}",

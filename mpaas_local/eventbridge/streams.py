@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mpaas_local.eventbridge.sources import Source
     from mpaas_local.eventbridge.stream_config import StreamConfig
     from mpaas_local.fc.call import Accept, Invoke
-    from mpaas_local.fc.destinations import Deliver
+    from mpaas_local.fc.destinations import DeliverRecord
 
 __all__ = ["EventStream"]
 
@@ -68,7 +68,7 @@ class EventStream:
         *,
         invoke: Invoke | None = None,
         accept: Accept | None = None,
-        dead_letters: Deliver | None = None,
+        dead_letters: DeliverRecord | None = None,
         account: Account | None = None,
         clock: Clock | None = None,
         hold_seconds: float = 90.0,

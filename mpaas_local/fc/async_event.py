@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mpaas_local.counts import Counts
     from mpaas_local.fc.async_store import AsyncStore, StoredEvent
     from mpaas_local.fc.call import Invoke, Result
-    from mpaas_local.fc.destinations import Deliver
+    from mpaas_local.fc.destinations import DeliverRecord
     from mpaas_local.schedule import Schedule
     from project.function import AsyncInvokeConfig
 
@@ -75,7 +75,7 @@ class RecordSender:
     """Delivers records to destinations, each as a job."""
 
     function: str
-    deliver: Deliver | None
+    deliver: DeliverRecord | None
     schedule: Schedule
     clock: Clock
     counts: Counts
@@ -232,7 +232,7 @@ class _RecordDelivery:
     (fc-runtime.md: Asynchronous invocation).
     """
 
-    def __init__(self, sender: RecordSender, deliver: Deliver, arn: str, record: bytes) -> None:
+    def __init__(self, sender: RecordSender, deliver: DeliverRecord, arn: str, record: bytes) -> None:
         self._function = sender.function
         self._clock = sender.clock
         self._counts = sender.counts

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from mpaas_local.fc.async_store import AsyncStore
     from mpaas_local.fc.call import Invoke
-    from mpaas_local.fc.destinations import Deliver
+    from mpaas_local.fc.destinations import DeliverRecord
 
 __all__ = ["AsyncConfig", "AsyncQueue", "delay_of"]
 
@@ -91,7 +91,7 @@ class AsyncQueue:
         *,
         config: AsyncConfig | None = None,
         account: Account | None = None,
-        deliver: Deliver | None = None,
+        deliver: DeliverRecord | None = None,
         clock: Clock | None = None,
         concurrency: int = 10,
         retry_seconds: float = 1.0,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Accept", "CallSink", "Invoke", "Log", "LogSink", "Result", "new_request_id"]
+__all__ = ["Accept", "CallSink", "InvocationLog", "Invoke", "LogSink", "Result", "new_request_id"]
 
 LOG_TAIL_LIMIT = 4096
 """Bytes of log in a result (fc-runtime.md: Logging)."""
@@ -49,7 +49,7 @@ def new_request_id() -> str:
     return f"1-{int(time.time()):08x}-{secrets.token_hex(4)}-{secrets.token_hex(6)}"
 
 
-class Log:
+class InvocationLog:
     """The log of one call."""
 
     def __init__(self, function: str, request_id: str, sink: LogSink) -> None:

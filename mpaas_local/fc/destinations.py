@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MNS_LIMIT",
-    "Deliver",
-    "Destination",
-    "Destinations",
+    "DeliverRecord",
+    "NamedResource",
+    "RecordDelivery",
     "Undeliverable",
     "destination_of",
     "mns_destinations",
@@ -36,8 +36,8 @@ _BUS = re.compile(r"acs:eventbridge:[^:]*:[^:]*:/?eventbus/([^/]+)")
 _FUNCTION = re.compile(r"acs:fc:[^:]*:[^:]*:functions/([^/]+)(?:/[^/]+)?")
 
 
-Deliver = Callable[[str, bytes], None]
-"""Delivers a record to an ARN, as `Destinations` does."""
+DeliverRecord = Callable[[str, bytes], None]
+"""Delivers a record to an ARN, as `RecordDelivery` does."""
 
 
 class Undeliverable(Exception):
@@ -47,14 +47,14 @@ class Undeliverable(Exception):
 
 
 @dataclass(frozen=True)
-class Destination:
+class NamedResource:
     """The resource that an ARN names."""
 
     kind: Literal["queue", "topic", "function", "bus", "other"]
     name: str
 
 
-def destination_of(arn: str) -> Destination:
+def destination_of(arn: str) -> NamedResource:
     """Parse an ARN.
 
     `acs:mns:<region>:<uid>:/queues/<q>`, optionally with `/messages`; `…:/topics/<t>/messages`;
@@ -62,16 +62,16 @@ def destination_of(arn: str) -> Destination:
     `acs:eventbridge:<region>:<uid>:eventbus/<b>`.
     """
     if match := _MNS.fullmatch(arn):
-        return Destination("queue" if match[1] == "queues" else "topic", match[2])
+        return NamedResource("queue" if match[1] == "queues" else "topic", match[2])
     if match := _FUNCTION.fullmatch(arn):
-        return Destination("function", match[1])
+        return NamedResource("function", match[1])
     if match := _BUS.fullmatch(arn):
-        return Destination("bus", match[1])
-    return Destination("other", arn)
+        return NamedResource("bus", match[1])
+    return NamedResource("other", arn)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Destinations:
+class RecordDelivery:
     """Delivers records to ARNs.
 
     A callback raises `Undeliverable` to refuse a record for good; after any other exception, delivery is
@@ -117,7 +117,7 @@ def mns_destinations(
     store: MnsStore,
     functions: Mapping[str, Callable[[bytes], object]] | None = None,
     bus: Callable[[str, bytes], object] | None = None,
-) -> Destinations:
+) -> RecordDelivery:
     """Return the destinations of this machine: its MNS server, its event bus and its functions.
 
     Args:
@@ -125,7 +125,7 @@ def mns_destinations(
         functions: Accept an event into a function's asynchronous queue; by function name.
         bus: Publishes a record on an event bus, by name; None if there is none.
     """
-    return Destinations(
+    return RecordDelivery(
         queue=_refusing(lambda name, body: store.send(name, body.decode())),
         topic=_refusing(lambda name, body: store.topics.publish(name, body.decode())),
         bus=bus,

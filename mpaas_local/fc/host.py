@@ -15,8 +15,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from mpaas_local.account import Account, Credentials
-from mpaas_local.fc.call import Log, Result, new_request_id
+from mpaas_local.account import Account, LocalCredentials
+from mpaas_local.fc.call import InvocationLog, Result, new_request_id
 from mpaas_local.fc.errors import HostClosed, Throttled
 from mpaas_local.fc.instance import Instance, start_process
 
@@ -88,7 +88,7 @@ class FunctionHost:
         *,
         request_id: str | None = None,
         retry_count: int = 0,
-        credentials: Credentials | None = None,
+        credentials: LocalCredentials | None = None,
     ) -> Result:
         """Call the handler and wait for its result. A failure of the function is a result, too.
 
@@ -104,7 +104,7 @@ class FunctionHost:
         """
         call = self._describe(request_id or new_request_id(), retry_count, credentials)
         instance, cold = self._take()
-        log = Log(self.function.name, call["request_id"], self._on_log)
+        log = InvocationLog(self.function.name, call["request_id"], self._on_log)
         usable = False
         with self._changed:
             self._serving[call["request_id"]] = instance
@@ -177,8 +177,10 @@ class FunctionHost:
         with self._changed:
             self._changed.wait_for(lambda: not self._live, timeout=10)
 
-    def _describe(self, request_id: str, retry_count: int, credentials: Credentials | None) -> dict[str, Any]:
-        shown = credentials or self.account.credentials or Credentials("", "", "")
+    def _describe(
+        self, request_id: str, retry_count: int, credentials: LocalCredentials | None
+    ) -> dict[str, Any]:
+        shown = credentials or self.account.credentials or LocalCredentials("", "", "")
         return {
             "request_id": request_id,
             "retry_count": retry_count,
@@ -214,7 +216,7 @@ class FunctionHost:
                 gone.destroy(self._log_of(gone))
 
     def _run(
-        self, instance: Instance, call: dict[str, Any], event: bytes, log: Log, *, cold: bool
+        self, instance: Instance, call: dict[str, Any], event: bytes, log: InvocationLog, *, cold: bool
     ) -> tuple[bool, str, RuntimeReply]:
         """Make one call; returns whether the instance is reusable, and the kind of call that was made."""
         function = self.function
@@ -243,7 +245,7 @@ class FunctionHost:
                 return
         self._retire(instance)
 
-    def _discard(self, instance: Instance, log: Log) -> None:
+    def _discard(self, instance: Instance, log: InvocationLog) -> None:
         try:
             instance.destroy(log)
         finally:
@@ -258,7 +260,7 @@ class FunctionHost:
                 instance.drain(log)
                 call = self._describe(new_request_id(), 0, None)
                 call |= {"kind": "prestop", "handler": self.function.prestop}
-                log = Log(self.function.name, call["request_id"], self._on_log)
+                log = InvocationLog(self.function.name, call["request_id"], self._on_log)
                 instance.ask(call, b"", self.function.prestop_timeout, log, self._grace_seconds)
         finally:
             self._discard(instance, log)
@@ -283,8 +285,8 @@ class FunctionHost:
         for instance in expired:
             self._retire(instance)
 
-    def _log_of(self, instance: Instance) -> Log:
-        return Log(self.function.name, instance.request_id, self._on_log)
+    def _log_of(self, instance: Instance) -> InvocationLog:
+        return InvocationLog(self.function.name, instance.request_id, self._on_log)
 
 
 def _discard_line(_function: str, _request_id: str, _line: str) -> None:

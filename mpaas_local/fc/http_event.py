@@ -17,7 +17,7 @@ from mpaas_local.fc.call import new_request_id
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["TEXT_TYPES", "HttpRequest", "Origin", "event_of"]
+__all__ = ["TEXT_TYPES", "HttpRequest", "PlatformFields", "event_of"]
 
 TEXT_TYPES = frozenset(
     {
@@ -53,7 +53,7 @@ class HttpRequest:
 
 
 @dataclass(frozen=True)
-class Origin:
+class PlatformFields:
     """What the platform adds to the event."""
 
     account_id: str
@@ -62,7 +62,7 @@ class Origin:
     time: float = field(default_factory=time.time)
 
 
-def event_of(request: HttpRequest, origin: Origin) -> bytes:
+def event_of(request: HttpRequest, origin: PlatformFields) -> bytes:
     """Return the event of a request (fc-runtime.md: HTTP event).
 
     Choices where the page is silent: query values are decoded; parameters of the media type are ignored;

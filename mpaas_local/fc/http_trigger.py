@@ -28,7 +28,7 @@ from mpaas_local.fc.asynchronous import delay_of
 from mpaas_local.fc.clients import ClientGone, unless_gone
 from mpaas_local.fc.errors import InvalidArgument, PayloadTooLarge, TaskExists, Throttled
 from mpaas_local.fc.host import FunctionHost
-from mpaas_local.fc.http_event import HttpRequest, Origin, event_of
+from mpaas_local.fc.http_event import HttpRequest, PlatformFields, event_of
 from mpaas_local.fc.http_response import HEADERS_LIMIT, WITHOUT_BODY, BadResponse, HttpResponse, response_of
 from mpaas_local.fc.signatures import ApiCall, Unsigned, verify_http_trigger
 from mpaas_local.loopback import LoopbackOnly
@@ -60,14 +60,14 @@ class CallResult(Protocol):
 
 _CONCURRENCY = 10  # calls at a time of what is no host; one more gets through and is throttled
 
-Invoke = Callable[[bytes, str], CallResult]
+CallFunction = Callable[[bytes, str], CallResult]
 """Calls a function with an event and a request id, and waits. May raise `Throttled`."""
 Cancel = Callable[[str], bool]
 """Cancels the call with a request id, whose client has disconnected; False if no instance serves it yet."""
 
 
 def create_gateway(
-    function: FunctionHost | Invoke,
+    function: FunctionHost | CallFunction,
     *,
     accept: Callable[..., str] | None = None,
     domain: str | None = None,
@@ -85,7 +85,7 @@ def create_gateway(
             (fc-runtime.md: HTTP response).
         access_keys: Keys by id, one of which must sign each request; None accepts unsigned requests.
     """
-    invoke: Invoke
+    invoke: CallFunction
     cancel: Cancel = _cancel_nothing
     account, concurrency = Account(), _CONCURRENCY
     if isinstance(function, FunctionHost):
@@ -133,7 +133,7 @@ class _Trigger:
 
     def __init__(
         self,
-        invoke: Invoke,
+        invoke: CallFunction,
         accept: Callable[..., str] | None,
         account_id: str,
         domain: str,
@@ -154,7 +154,7 @@ class _Trigger:
         self._limiter = anyio.CapacityLimiter(concurrency + 1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        origin = Origin(self._account_id, self._domain)
+        origin = PlatformFields(self._account_id, self._domain)
         incoming = Request(scope, receive)
         try:
             response = await self._respond(incoming, origin)
@@ -176,7 +176,7 @@ class _Trigger:
         ]
         await outgoing(scope, receive, send)
 
-    async def _respond(self, incoming: Request, origin: Origin) -> HttpResponse:
+    async def _respond(self, incoming: Request, origin: PlatformFields) -> HttpResponse:
         body = await _limited_body(incoming)
         scope = incoming.scope
         request = HttpRequest(
@@ -219,7 +219,7 @@ class _Trigger:
         except BadResponse as error:
             raise _Refused(502, "BadResponse", str(error)) from error
 
-    def _accept_async(self, request: HttpRequest, event: bytes, origin: Origin) -> HttpResponse:
+    def _accept_async(self, request: HttpRequest, event: bytes, origin: PlatformFields) -> HttpResponse:
         """Accept an asynchronous request (fc-runtime.md: HTTP access, Asynchronous invocation)."""
         if self._accept is None:
             message = "X-Fc-Invocation-Type: Async is not supported here: there is no asynchronous queue"

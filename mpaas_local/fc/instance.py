@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mpaas_local.account import Account
-    from mpaas_local.fc.call import Log
+    from mpaas_local.fc.call import InvocationLog
     from mpaas_local.fc.function import Function
 
 __all__ = ["Instance", "Process", "ProcessStart", "RuntimeReply", "start_process"]
@@ -154,16 +154,18 @@ class Instance:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def start(self, log: Log) -> RuntimeReply:
+    def start(self, log: InvocationLog) -> RuntimeReply:
         """Wait until the runtime is ready."""
         return self._exchange(self._setup, b"", _READY_SECONDS, log, 0.0)
 
-    def ask(self, call: dict[str, Any], event: bytes, seconds: float, log: Log, grace: float) -> RuntimeReply:
+    def ask(
+        self, call: dict[str, Any], event: bytes, seconds: float, log: InvocationLog, grace: float
+    ) -> RuntimeReply:
         """Make one call; after `seconds` without a result, the process has `grace` seconds to exit."""
         return self._exchange(call, event, seconds, log, grace)
 
     def _exchange(
-        self, meta: dict[str, Any], payload: bytes, seconds: float, log: Log, grace: float
+        self, meta: dict[str, Any], payload: bytes, seconds: float, log: InvocationLog, grace: float
     ) -> RuntimeReply:
         began = time.monotonic()
         try:
@@ -197,7 +199,7 @@ class Instance:
         with contextlib.suppress(BrokenPipeError, ConnectionError):  # the next read raises EOFError
             self._channel.sendall(_LENGTHS.pack(len(head), len(payload)) + head + payload)
 
-    def _receive(self, deadline: float, log: Log) -> tuple[dict[str, Any], bytes]:
+    def _receive(self, deadline: float, log: InvocationLog) -> tuple[dict[str, Any], bytes]:
         """Read a response, and log lines meanwhile; EOFError if the process has ended."""
         while True:
             left = deadline - time.monotonic()
@@ -232,7 +234,7 @@ class Instance:
         received.clear()
         return meta, payload
 
-    def drain(self, log: Log) -> None:
+    def drain(self, log: InvocationLog) -> None:
         """Forward the log lines written so far. When a call's response is there, so are all its log lines."""
         while True:
             try:
@@ -250,7 +252,7 @@ class Instance:
             for line in lines:
                 log.line(line.decode(errors="replace"))
 
-    def _terminate(self, log: Log, grace: float) -> None:
+    def _terminate(self, log: InvocationLog, grace: float) -> None:
         """Terminate the process and read its log meanwhile (fc-runtime.md: Instances)."""
         if self.alive:
             self._process.terminate()
@@ -261,7 +263,7 @@ class Instance:
         self.kill()
         self._process.wait()
 
-    def destroy(self, log: Log) -> None:
+    def destroy(self, log: InvocationLog) -> None:
         """Kill the process and everything that it started, and forward its last log lines."""
         self.kill()
         self._process.wait()

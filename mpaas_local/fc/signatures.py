@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
+from mpaas_local.access_keys import same_signature
 from mpaas_local.api_signature import (
     acs3_canonical_request,
     acs3_signature,
     read_acs3_authorization,
-    same_signature,
     sha256_hex,
 )
 

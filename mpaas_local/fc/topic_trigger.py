@@ -39,16 +39,16 @@ if TYPE_CHECKING:
     from project import triggers
     from project.triggers import RetryStrategy
 
-__all__ = ["ContentFormat", "TopicConfig", "TopicTrigger", "topic_of"]
+__all__ = ["NotifyContentFormat", "TopicTrigger", "TopicTriggerConfig", "topic_of"]
 
-ContentFormat = Literal["STREAM", "JSON"]
+NotifyContentFormat = Literal["STREAM", "JSON"]
 """`notifyContentFormat` (fc-runtime.md: MNS topic trigger)."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TopicConfig:
+class TopicTriggerConfig:
     """A trigger of type `mns_topic`.
 
     Attributes:
@@ -61,7 +61,7 @@ class TopicConfig:
 
     name: str
     topic: str
-    content_format: ContentFormat = "STREAM"
+    content_format: NotifyContentFormat = "STREAM"
     strategy: RetryStrategy = "BACKOFF_RETRY"
     filter_tag: str = ""
 
@@ -104,10 +104,10 @@ def _extended(attributes: Mapping[str, str]) -> dict[str, Any]:
     return extended if isinstance(extended, dict) else {}
 
 
-def topic_of(trigger: triggers.Topic) -> TopicConfig:
+def topic_of(trigger: triggers.Topic) -> TopicTriggerConfig:
     """Return the configuration of a topic trigger from `s.yaml`."""
     config = trigger.trigger_config
-    return TopicConfig(
+    return TopicTriggerConfig(
         name=trigger.trigger_name,
         topic=trigger.topic,
         content_format=config.notify_content_format,
@@ -129,7 +129,7 @@ class TopicTrigger:
 
     def __init__(
         self,
-        config: TopicConfig,
+        config: TopicTriggerConfig,
         accept: Accept,
         *,
         account: Account | None = None,

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from mpaas_local.mns.model import State
 from mpaas_local.mpaas.bodies import Body, Entry
-from mpaas_local.mpaas.store import Outcome
+from mpaas_local.mpaas.store import SandboxOutcome
 
 __all__ = [
     "Again",
@@ -62,7 +62,7 @@ class PushRow(Body):
     delivery_type: str
     targets: int
     first_target: str
-    outcome: Outcome
+    outcome: SandboxOutcome
     code: str | None
     fault: str | None = Field(description="The kind of fault that struck it.")
     warnings: int = Field(description="Notes of the sandbox, and what channels would truncate or refuse.")
@@ -83,7 +83,7 @@ class PushQuery(Body):
     after: int | None = Field(default=None, ge=0, le=LARGEST_SEQ)
     text: str | None = Field(default=None, description="Part of the task name, title or content.")
     target: str | None = None
-    outcome: Outcome | None = None
+    outcome: SandboxOutcome | None = None
     trigger: str | None = None
     delivery_type: str | None = None
 

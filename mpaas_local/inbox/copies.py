@@ -23,10 +23,10 @@ def copies_of(message: dict[str, Any], url: str, sandbox: str) -> dict[str, str]
     return {
         "curl": f"curl -sS -X POST {url}/v1/pushes -H {shlex.quote(header)} -d {shlex.quote(payload)}",
         "python": (
-            "from mpaas_local.account import Credentials as LocalKeys\n"
+            "from mpaas_local.account import LocalCredentials\n"
             "from mpaas_push import Credentials, Invocation, PushClient, PushMessage\n\n"
             "# Sends to the sandbox; run it in the project's folder. Elsewhere use PushClient.from_env().\n"
-            "local = LocalKeys()\n"
+            "local = LocalCredentials()\n"
             "keys = Credentials(local.access_key_id, local.access_key_secret, local.security_token)\n"
             "invocation = Invocation(request_id='by-hand', credentials=keys)\n"
             f"message = PushMessage.parse({pformat(message, width=100, sort_dicts=False)})\n"

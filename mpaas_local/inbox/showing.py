@@ -7,7 +7,7 @@ limit and marked as refused (pushsimple.md: Text lengths). Times of scheduled pu
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from mpaas_push import PushMessage
 from mpaas_push.errors import InvalidMessage
 from mpaas_push.json_text import read_json
 from mpaas_push.message.advice import channel_advice, reachable_channels, text_length
+from mpaas_push.message.constraints.clock import CHINA
 from mpaas_push.message.vendors import APNS_BANNER_CONTENT, STYLES
 
 if TYPE_CHECKING:
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     from mpaas_push.message import StrategyContent
     from mpaas_push.message.vendors import Channel
 
-__all__ = ["CHINA", "message_of_parameters", "occurrences", "shown", "warnings_of"]
+__all__ = ["message_of_parameters", "occurrences", "shown", "warnings_of"]
 
-CHINA = timezone(timedelta(hours=8))
 MAX_OCCURRENCES = 60
 _DELIVERY = {
     1: "Android device",

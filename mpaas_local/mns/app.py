@@ -1,6 +1,6 @@
 """The service's HTTP interface as an ASGI application; the official SDKs work with it unchanged.
 
-A signed request becomes a `Call`. An operation returns a `Reply` or raises `MnsError`, which becomes the
+A signed request becomes an `MnsCall`. An operation returns a `Reply` or raises `MnsError`, which becomes the
 service's error document. The store runs on worker threads, so no request blocks another.
 """
 
@@ -21,7 +21,7 @@ from starlette.routing import Route
 from mpaas_local.loopback import LoopbackOnly
 from mpaas_local.mns import requests, responses
 from mpaas_local.mns.authentication import authenticate
-from mpaas_local.mns.call import Call, Reply, base_url
+from mpaas_local.mns.call import MnsCall, Reply, base_url
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.polling import LongPolls
 from mpaas_local.mns.queue_operations import QueueOperations
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from mpaas_local.access_keys import AccessKey
-    from mpaas_local.mns.store import Clock, MnsStore
+    from mpaas_local.clock import TimeSource
+    from mpaas_local.mns.store import MnsStore
 
-    Operation = Callable[[Call], Awaitable[Reply]]
+    Operation = Callable[[MnsCall], Awaitable[Reply]]
 
 __all__ = ["MAX_REQUEST_BYTES", "MnsApp"]
 
@@ -56,7 +57,7 @@ class MnsApp(Starlette):
     """
 
     def __init__(
-        self, store: MnsStore, access_keys: Mapping[str, AccessKey | str], *, clock: Clock = time.time
+        self, store: MnsStore, access_keys: Mapping[str, AccessKey | str], *, clock: TimeSource = time.time
     ) -> None:
         self._access_keys = dict(access_keys)
         self._clock = clock
@@ -124,7 +125,7 @@ class MnsApp(Starlette):
         if operation is None:
             raise MnsError("InvalidRequestURL")
         query = {name.lower(): text for name, text in request.query_params.items()}
-        return await operation(Call(request, body, request.path_params, query))
+        return await operation(MnsCall(request, body, request.path_params, query))
 
 
 class _Account:
@@ -133,23 +134,23 @@ class _Account:
     def __init__(self, store: MnsStore) -> None:
         self._store = store
 
-    async def get(self, call: Call) -> Reply:
+    async def get(self, call: MnsCall) -> Reply:
         _check_account(call)
         bucket = await run_in_threadpool(lambda: self._store.logging_bucket)
         return Reply(200, responses.account_document(bucket))
 
-    async def set(self, call: Call) -> Reply:
+    async def set(self, call: MnsCall) -> Reply:
         _check_account(call)
         bucket = requests.read_account(call.document)
         if bucket is not None:
             await run_in_threadpool(setattr, self._store, "logging_bucket", bucket)
         return Reply(204)
 
-    async def open_service(self, _: Call) -> Reply:
+    async def open_service(self, _: MnsCall) -> Reply:
         return Reply(200, responses.order_document("local"))
 
 
-def _check_account(call: Call) -> None:
+def _check_account(call: MnsCall) -> None:
     if "accountmeta" not in call.query:
         raise MnsError("InvalidRequestURL")
 

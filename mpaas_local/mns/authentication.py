@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpaas_local.access_keys import access_key
+from mpaas_local.access_keys import access_key, same_signature
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.signature import (
     content_md5_matches,
     moment_of,
     read_authorization,
-    same_signature,
     sent_at,
     signature,
 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["Call", "Listing", "Reply", "base_url", "created"]
+__all__ = ["MnsCall", "Paging", "Reply", "base_url", "created"]
 
 _PAGE = 1000
 _NUMBER = re.compile("[0-9]{1,18}")
@@ -23,7 +23,7 @@ _Named = TypeVar("_Named")
 
 
 @dataclass(frozen=True)
-class Call:
+class MnsCall:
     """An authenticated request: path parameters, query parameters with lower-case names, headers and body."""
 
     request: Request
@@ -68,10 +68,10 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Listing:
+class Paging:
     """The paging headers of a list operation: a prefix, and a page of at most 1000 names from a marker on."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: MnsCall) -> None:
         headers = call.request.headers
         self.prefix = headers.get("x-mns-prefix", "")
         self.with_meta = headers.get("x-mns-with-meta", "").lower() == "true"
@@ -87,7 +87,7 @@ class Listing:
         return rest[: self._size], name(rest[self._size]) if len(rest) > self._size else ""
 
 
-def created(call: Call, path: str, new: bool) -> Reply:
+def created(call: MnsCall, path: str, new: bool) -> Reply:
     """Return 201 for a new resource, 204 for one that existed."""
     return Reply(201 if new else 204, headers={"location": call.base_url + path})
 

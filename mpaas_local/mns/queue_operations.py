@@ -1,4 +1,4 @@
-"""Operations on queues and their messages: a `Call` goes in, a `Reply` comes out."""
+"""Operations on queues and their messages: an `MnsCall` goes in, a `Reply` comes out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 
 from mpaas_local.mns import requests, responses
-from mpaas_local.mns.call import Listing, Reply, created
+from mpaas_local.mns.call import Paging, Reply, created
 from mpaas_local.mns.errors import MnsError, out_of_range
 from mpaas_local.mns.model import (
     BATCH_BYTES,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from xml.etree.ElementTree import Element
 
-    from mpaas_local.mns.call import Call
+    from mpaas_local.mns.call import MnsCall
     from mpaas_local.mns.polling import LongPolls
     from mpaas_local.mns.store import MnsStore
 
@@ -35,7 +35,7 @@ class QueueOperations:
         self._store = store
         self._polls = polls
 
-    async def put(self, call: Call) -> Reply:
+    async def put(self, call: MnsCall) -> Reply:
         """CreateQueue, or SetQueueAttributes with `metaoverride`."""
         name = call.path["queue"]
         settings: dict[str, Any] = requests.read_queue(call.document) if call.body else {}
@@ -45,26 +45,26 @@ class QueueOperations:
         new = await run_in_threadpool(self._store.create_queue, name, QueueAttributes(**settings))
         return created(call, f"/queues/{name}", new)
 
-    async def get(self, call: Call) -> Reply:
+    async def get(self, call: MnsCall) -> Reply:
         """GetQueueAttributes."""
         queue = await run_in_threadpool(self._store.queue, call.path["queue"])
         return Reply(200, responses.queue_document(queue))
 
-    async def delete(self, call: Call) -> Reply:
+    async def delete(self, call: MnsCall) -> Reply:
         """DeleteQueue."""
         await run_in_threadpool(self._store.delete_queue, call.path["queue"])
         return Reply(204)
 
-    async def list(self, call: Call) -> Reply:
+    async def list(self, call: MnsCall) -> Reply:
         """ListQueue."""
-        listing = Listing(call)
+        listing = Paging(call)
         queues, marker = listing.page(
             await run_in_threadpool(self._store.queues, listing.prefix), lambda queue: queue.name
         )
         urls = [(f"{call.base_url}/queues/{queue.name}", queue) for queue in queues]
         return Reply(200, responses.queue_list(urls, marker, with_meta=listing.with_meta))
 
-    async def send(self, call: Call) -> Reply:
+    async def send(self, call: MnsCall) -> Reply:
         """SendMessage and BatchSendMessage."""
         outgoing, batch = requests.read_messages(call.document)
         _check_batch(outgoing, "Message")
@@ -73,7 +73,7 @@ class QueueOperations:
         sent = await run_in_threadpool(self._store.send_batch, call.path["queue"], outgoing)
         return Reply(201, _one_or_many([responses.sent(message) for message in sent], batch=batch))
 
-    async def receive(self, call: Call) -> Reply:
+    async def receive(self, call: MnsCall) -> Reply:
         """ReceiveMessage, PeekMessage and their batches."""
         name = call.path["queue"]
         count = call.number("numOfMessages", 1, BATCH_LIMIT)
@@ -91,7 +91,7 @@ class QueueOperations:
             raise MnsError("MessageNotExist")
         return Reply(200, _one_or_many(elements, batch=count is not None))
 
-    async def change_visibility(self, call: Call) -> Reply:
+    async def change_visibility(self, call: MnsCall) -> Reply:
         """ChangeMessageVisibility."""
         handle = call.query.get("receipthandle")
         if not handle:
@@ -102,7 +102,7 @@ class QueueOperations:
         changed = await run_in_threadpool(self._store.change_visibility, call.path["queue"], handle, seconds)
         return Reply(200, responses.visibility(changed))
 
-    async def delete_messages(self, call: Call) -> Reply:
+    async def delete_messages(self, call: MnsCall) -> Reply:
         """DeleteMessage and BatchDeleteMessage."""
         name = call.path["queue"]
         handle = call.query.get("receipthandle")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mpaas_local.access_keys import AccessKey
-    from mpaas_local.mns.store import Clock
+    from mpaas_local.clock import TimeSource
 
 __all__ = ["MnsServer"]
 
@@ -46,7 +46,7 @@ class MnsServer(Service):
         *,
         port: int = 0,
         access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
-        clock: Clock = time.time,
+        clock: TimeSource = time.time,
     ) -> None:
         owned = None
         if not isinstance(store, MnsStore):

@@ -21,7 +21,6 @@ __all__ = [
     "content_md5_matches",
     "moment_of",
     "read_authorization",
-    "same_signature",
     "sent_at",
     "signature",
     "string_to_sign",
@@ -61,11 +60,6 @@ def signature(method: str, resource: str, headers: Mapping[str, str], secret: st
     """Base64 HMAC-SHA1 of `string_to_sign`."""
     text = string_to_sign(method, resource, headers).encode()
     return base64.b64encode(hmac.digest(secret.encode(), text, "sha1")).decode("ascii")
-
-
-def same_signature(one: str, other: str) -> bool:
-    """Compare in constant time."""
-    return hmac.compare_digest(one.encode(), other.encode())
 
 
 def content_md5_matches(header: str, body: bytes) -> bool:

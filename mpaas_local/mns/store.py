@@ -12,7 +12,6 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -40,20 +39,18 @@ from mpaas_local.mns.schema import SCHEMA, SCHEMA_VERSION
 from mpaas_local.mns.topics import Topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from typing_extensions import Self
 
+    from mpaas_local.clock import TimeSource
     from mpaas_local.mns.model import State
 
-__all__ = ["Clock", "MnsStore"]
+__all__ = ["MnsStore"]
 
 _LONGEST_NAP = 0.5  # real seconds, after which a waiting receive notices that the clock was moved
 _SHORTEST_NAP = 0.001
-
-Clock = Callable[[], float]
-"""Returns the time in seconds since 1970, as `time.time` does."""
 
 
 class MnsStore:
@@ -75,7 +72,7 @@ class MnsStore:
         self,
         path: Path | str = ":memory:",
         *,
-        clock: Clock = time.time,
+        clock: TimeSource = time.time,
         account_id: str = "1000000000000000",
     ) -> None:
         self._clock = clock

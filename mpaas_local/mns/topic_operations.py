@@ -1,4 +1,4 @@
-"""Operations on topics and subscriptions: a `Call` goes in, a `Reply` comes out."""
+"""Operations on topics and subscriptions: an `MnsCall` goes in, a `Reply` comes out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 
 from mpaas_local.mns import requests, responses
-from mpaas_local.mns.call import Listing, Reply, created
+from mpaas_local.mns.call import Paging, Reply, created
 from mpaas_local.mns.model import TopicAttributes
 
 if TYPE_CHECKING:
-    from mpaas_local.mns.call import Call
+    from mpaas_local.mns.call import MnsCall
     from mpaas_local.mns.store import MnsStore
 
 __all__ = ["TopicOperations"]
@@ -23,7 +23,7 @@ class TopicOperations:
     def __init__(self, store: MnsStore) -> None:
         self._topics = store.topics
 
-    async def put(self, call: Call) -> Reply:
+    async def put(self, call: MnsCall) -> Reply:
         """CreateTopic, or SetTopicAttributes with `metaoverride`."""
         name = call.path["topic"]
         settings: dict[str, Any] = requests.read_topic(call.document) if call.body else {}
@@ -33,32 +33,32 @@ class TopicOperations:
         new = await run_in_threadpool(self._topics.create, name, TopicAttributes(**settings))
         return created(call, f"/topics/{name}", new)
 
-    async def get(self, call: Call) -> Reply:
+    async def get(self, call: MnsCall) -> Reply:
         """GetTopicAttributes."""
         topic = await run_in_threadpool(self._topics.get, call.path["topic"])
         return Reply(200, responses.topic_document(topic))
 
-    async def delete(self, call: Call) -> Reply:
+    async def delete(self, call: MnsCall) -> Reply:
         """DeleteTopic."""
         await run_in_threadpool(self._topics.delete, call.path["topic"])
         return Reply(204)
 
-    async def list(self, call: Call) -> Reply:
+    async def list(self, call: MnsCall) -> Reply:
         """ListTopic."""
-        listing = Listing(call)
+        listing = Paging(call)
         topics, marker = listing.page(
             await run_in_threadpool(self._topics.all, listing.prefix), lambda topic: topic.name
         )
         urls = [(f"{call.base_url}/topics/{topic.name}", topic) for topic in topics]
         return Reply(200, responses.topic_list(urls, marker, with_meta=listing.with_meta))
 
-    async def publish(self, call: Call) -> Reply:
+    async def publish(self, call: MnsCall) -> Reply:
         """PublishMessage."""
         publication = requests.read_publication(call.document)
         done = await run_in_threadpool(self._topics.publish, call.path["topic"], publication)
         return Reply(201, responses.published(done))
 
-    async def subscribe(self, call: Call) -> Reply:
+    async def subscribe(self, call: MnsCall) -> Reply:
         """Subscribe, or SetSubscriptionAttributes with `metaoverride`."""
         topic, name = call.path["topic"], call.path["subscription"]
         if "metaoverride" in call.query:
@@ -72,22 +72,22 @@ class TopicOperations:
         new = await run_in_threadpool(self._topics.subscribe, topic, name, attributes)
         return created(call, f"/topics/{topic}/subscriptions/{name}", new)
 
-    async def subscription(self, call: Call) -> Reply:
+    async def subscription(self, call: MnsCall) -> Reply:
         """GetSubscriptionAttributes."""
         topic, name = call.path["topic"], call.path["subscription"]
         subscription = await run_in_threadpool(self._topics.subscription, topic, name)
         return Reply(200, responses.subscription_document(subscription, self._topics.account_id))
 
-    async def unsubscribe(self, call: Call) -> Reply:
+    async def unsubscribe(self, call: MnsCall) -> Reply:
         """Unsubscribe."""
         topic, name = call.path["topic"], call.path["subscription"]
         await run_in_threadpool(self._topics.unsubscribe, topic, name)
         return Reply(204)
 
-    async def list_subscriptions(self, call: Call) -> Reply:
+    async def list_subscriptions(self, call: MnsCall) -> Reply:
         """ListSubscriptionByTopic."""
         topic = call.path["topic"]
-        listing = Listing(call)
+        listing = Paging(call)
         matching = await run_in_threadpool(self._topics.subscriptions, topic, listing.prefix)
         subscriptions, marker = listing.page(matching, lambda subscription: subscription.name)
         parent = f"{call.base_url}/topics/{topic}/subscriptions"

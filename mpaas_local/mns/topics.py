@@ -29,12 +29,13 @@ from mpaas_local.mns.responses import notification, serialize
 if TYPE_CHECKING:
     import sqlite3
 
+    from mpaas_local.clock import TimeSource
     from mpaas_local.database import Database
     from mpaas_local.mns.model import Message, Strategy
 
-__all__ = ["Deliver", "Topics"]
+__all__ = ["DeliverPublication", "Topics"]
 
-Deliver = Callable[[Subscription, Publication], None]
+DeliverPublication = Callable[[Subscription, Publication], None]
 """Takes a message for one subscription; must not block."""
 
 _QUEUE_ENDPOINT = re.compile(r"acs:mns:[^:]*:[^:]*:/?queues/(?P<queue>[^/]+)(?:/messages)?")
@@ -56,7 +57,7 @@ class Topics:
         self,
         database: Database,
         *,
-        clock: Callable[[], float],
+        clock: TimeSource,
         account_id: str,
         send: Callable[[str, str], Message],
     ) -> None:
@@ -64,7 +65,7 @@ class Topics:
         self._database = database
         self._clock = clock
         self._send = send
-        self._deliveries: list[Deliver] = []
+        self._deliveries: list[DeliverPublication] = []
 
     def create(self, name: str, attributes: TopicAttributes | None = None) -> bool:
         """Create a topic; False if it exists with the same attributes.
@@ -184,7 +185,7 @@ class Topics:
         with self._database.transaction() as connection:
             return _subscription(_subscription_row(connection, topic, name))
 
-    def on_publish(self, deliver: Deliver) -> Callable[[], None]:
+    def on_publish(self, deliver: DeliverPublication) -> Callable[[], None]:
         """Call a listener with each matching subscription and the message.
 
         The call runs on the publishing thread. Its exceptions are logged and do not reach the publisher.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from mpaas_local.access_keys import AccessKey
-    from mpaas_local.mpaas.authentication import Clock
+    from mpaas_local.clock import TimeSource
 
     _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -76,7 +76,7 @@ def create_app(
     store: Path | str = ":memory:",
     access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
     behaviour: Behaviour | None = None,
-    clock: Clock = time.time,
+    clock: TimeSource = time.time,
 ) -> SandboxApp:
     """Build the application; its lifespan closes the store.
 

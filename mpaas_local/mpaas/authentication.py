@@ -6,10 +6,10 @@ A call that the gateway would reject raises `GatewayRefusal`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from mpaas_local.access_keys import same_signature
 from mpaas_local.api_signature import (
     Acs3Authorization,
     acs3_canonical_request,
@@ -17,17 +17,16 @@ from mpaas_local.api_signature import (
     read_acs3_authorization,
     rpc_signature,
     rpc_string_to_sign,
-    same_signature,
     sha256_hex,
 )
-from mpaas_local.mpaas.call import ACS3, Call
+from mpaas_local.mpaas.call import ACS3, GatewayCall
 from mpaas_local.mpaas.gateway_errors import missing, refusal
 
 if TYPE_CHECKING:
-    from mpaas_local.access_keys import AccessKey
+    from collections.abc import Mapping
 
-Clock = Callable[[], float]
-"""Returns the time in seconds since 1970, as `time.time` does."""
+    from mpaas_local.access_keys import AccessKey
+    from mpaas_local.clock import TimeSource
 
 ACTION = "PushSimple"
 VERSIONS = ("2019-08-21", "2020-10-28")
@@ -59,7 +58,7 @@ _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
 class Authenticator:
     """Authenticates calls. Remembers nonces in memory for as long as their timestamps are valid."""
 
-    def __init__(self, access_keys: Mapping[str, AccessKey], clock: Clock) -> None:
+    def __init__(self, access_keys: Mapping[str, AccessKey], clock: TimeSource) -> None:
         self._access_keys = dict(access_keys)
         self._clock = clock
         self._nonces: dict[tuple[str, str], float] = {}
@@ -71,7 +70,7 @@ class Authenticator:
         keys = self._access_keys.values()
         return tuple(text for key in keys for text in (key.secret, key.security_token) if text)
 
-    def admit(self, call: Call) -> None:
+    def admit(self, call: GatewayCall) -> None:
         """Authenticate a call.
 
         Raises:
@@ -85,7 +84,7 @@ class Authenticator:
         else:
             self._admit_rpc(call)
 
-    def _admit_rpc(self, call: Call) -> None:
+    def _admit_rpc(self, call: GatewayCall) -> None:
         for name in _RPC_REQUIRED:
             if not call.system(name):
                 raise missing(name)
@@ -105,7 +104,7 @@ class Authenticator:
             raise refusal("SignatureDoesNotMatch", text + signed, shown=text + " (not recorded)")
         self._use_nonce(access_key_id, call.system("SignatureNonce"), sent_at)
 
-    def _admit_acs3(self, call: Call) -> None:
+    def _admit_acs3(self, call: GatewayCall) -> None:
         authorization = read_acs3_authorization(call.header("authorization"))
         if authorization is None:
             raise refusal(
@@ -160,7 +159,7 @@ class Authenticator:
             self._prune_at = max(10_000, 2 * len(self._nonces))
 
 
-def _check_api(call: Call) -> None:
+def _check_api(call: GatewayCall) -> None:
     if not call.action:
         raise missing("Action")
     if call.action != ACTION:
@@ -176,7 +175,7 @@ def _check_api(call: Call) -> None:
         )
 
 
-def _check_acs3_signature(call: Call, authorization: Acs3Authorization, secret: str) -> None:
+def _check_acs3_signature(call: GatewayCall, authorization: Acs3Authorization, secret: str) -> None:
     content_sha256 = call.header("x-acs-content-sha256")
     if content_sha256 != sha256_hex(call.body):
         raise refusal(

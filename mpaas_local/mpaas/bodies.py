@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from mpaas_local.mpaas.store import Outcome
+from mpaas_local.mpaas.store import SandboxOutcome
 
 __all__ = ["ActiveFaults", "Body", "Deleted", "Entry", "Health", "InboxPage", "OrderedFault", "Problem"]
 
@@ -46,7 +46,7 @@ class Entry(Body):
     version: str | None
     signature: Literal["rpc-v1", "acs3"] | None
     access_key_id: str | None
-    outcome: Outcome
+    outcome: SandboxOutcome
     answer: Answer
     fault: dict[str, Any] | None = Field(description="The fault that struck it.")
     task_id: str | None

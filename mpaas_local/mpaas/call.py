@@ -36,7 +36,7 @@ SYSTEM_PARAMETERS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class GatewayCall:
     """One request as the gateway reads it. `headers` maps lower-case names to all their values."""
 
     method: str
@@ -83,7 +83,7 @@ class Call:
 
 def read_call(
     method: str, path: str, query: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes
-) -> Call:
+) -> GatewayCall:
     """Read a request; never fails, whatever the bytes are.
 
     The last value of a duplicate name wins, and the body wins over the query: the official SDK merges them
@@ -98,7 +98,7 @@ def read_call(
     content_type = values.get("content-type", ("",))[0].partition(";")[0].strip().lower()
     is_form = content_type in {"application/x-www-form-urlencoded", ""}
     body_pairs = _pairs(body.decode("utf-8", "surrogateescape")) if is_form else ()
-    return Call(
+    return GatewayCall(
         method=method,
         path=path,
         query=query_text,

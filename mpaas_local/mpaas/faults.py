@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Match(FaultModel):
+class PushMatch(FaultModel):
     """Which requests an order matches: every given field must be equal, case included."""
 
     target: str | None = Field(default=None, description="A target in TargetMsgkey.")
@@ -39,7 +39,7 @@ class Match(FaultModel):
 
 
 class _MatchingOrder(Order):
-    match: Match | None = Field(default=None, description="Only matching requests; without it, any.")
+    match: PushMatch | None = Field(default=None, description="Only matching requests; without it, any.")
 
 
 class ResultFault(_MatchingOrder):

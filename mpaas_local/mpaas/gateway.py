@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from mpaas_local.api_signature import read_acs3_authorization
-from mpaas_local.breakable import ConnectionReset, CutBody
-from mpaas_local.mpaas.call import Call, printable, read_call
+from mpaas_local.breakable import ConnectionReset, CutResponse
+from mpaas_local.mpaas.call import GatewayCall, printable, read_call
 from mpaas_local.mpaas.faults import (
     CutBodyFault,
     DelayFault,
@@ -31,13 +31,14 @@ from mpaas_local.mpaas.judgement.verdict import judge, read_targets, repeated_id
 from mpaas_local.mpaas.redaction import redacted_form, without_secret_parameters
 from mpaas_local.mpaas.responses import gateway_error, not_json, push_result
 from mpaas_local.mpaas.result_codes import result_message
-from mpaas_local.mpaas.store import Answer, Entry, Outcome, Store, Target, id_scope
+from mpaas_local.mpaas.store import ClientResponse, InboxEntry, SandboxOutcome, Store, Target, id_scope
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from mpaas_local.clock import TimeSource
     from mpaas_local.fault_book import Strike
-    from mpaas_local.mpaas.authentication import Authenticator, Clock
+    from mpaas_local.mpaas.authentication import Authenticator
     from mpaas_local.mpaas.faults import FaultOrder, PushFaults
     from mpaas_local.mpaas.judgement.behaviour import Behaviour
 
@@ -54,7 +55,7 @@ class _Push:
     request_id: str
     received_at: float
     host: str
-    call: Call
+    call: GatewayCall
     strike: Strike[FaultOrder] | None = None
 
     @property
@@ -72,7 +73,7 @@ class _Push:
 class _Judged:
     """The server's judgement of a push."""
 
-    outcome: Outcome
+    outcome: SandboxOutcome
     code: str
     message: str
     task_id: str | None
@@ -101,7 +102,7 @@ class Gateway:
         faults: PushFaults,
         authenticator: Authenticator,
         behaviour: Behaviour,
-        clock: Clock,
+        clock: TimeSource,
     ) -> None:
         self._store = store
         self._faults = faults
@@ -123,14 +124,14 @@ class Gateway:
         if strike is None:
             return False
         self._store.append(
-            Entry(
+            InboxEntry(
                 received_at=self._clock(),
                 request_id=_new_request_id(),
                 version=None,
                 signature=None,
                 access_key_id=None,
                 outcome="dropped",
-                answer=Answer(None, None, None, "reset"),
+                answer=ClientResponse(None, None, None, "reset"),
                 fault=strike.document(),
             )
         )
@@ -148,7 +149,9 @@ class Gateway:
         )
         if hung_up:
             self._keep(
-                push, "dropped", Answer(None, None, "disconnected before the request was complete", "left")
+                push,
+                "dropped",
+                ClientResponse(None, None, "disconnected before the request was complete", "left"),
             )
             return Response(status_code=400)
         try:
@@ -170,12 +173,12 @@ class Gateway:
         elif isinstance(fault, ResultFault):
             response = self._ordered_result(push, fault)
         elif isinstance(fault, CutBodyFault):
-            response = CutBody(self._cut(push, fault))
+            response = CutResponse(self._cut(push, fault))
         elif isinstance(fault, ResetAfterReadFault):
-            self._spoil(push, Answer(None, None, None, "reset"), accept=fault.accept)
+            self._spoil(push, ClientResponse(None, None, None, "reset"), accept=fault.accept)
             response = ConnectionReset()
         elif isinstance(fault, NotJsonFault):
-            self._spoil(push, Answer(fault.status, None, "not JSON"), accept=fault.accept)
+            self._spoil(push, ClientResponse(fault.status, None, "not JSON"), accept=fault.accept)
             response = not_json(fault.status, fault.body, push.request_id)
         elif isinstance(fault, ResetBeforeReadFault):
             raise TypeError("this request was read already")
@@ -188,7 +191,7 @@ class Gateway:
     def _verdict(self, push: _Push) -> Response:
         """Judge, record, respond."""
         judged = self._judge(push)
-        self._keep(push, judged.outcome, Answer(200, judged.code, judged.message), judged)
+        self._keep(push, judged.outcome, ClientResponse(200, judged.code, judged.message), judged)
         return judged.response(push)
 
     async def _late(self, request: Request, push: _Push, fault: DelayFault) -> Response:
@@ -198,7 +201,7 @@ class Gateway:
             return accepted
         if still_there:
             return self._verdict(push)
-        self._keep(push, "dropped", Answer(None, None, "disconnected during the delay", "left"))
+        self._keep(push, "dropped", ClientResponse(None, None, "disconnected during the delay", "left"))
         return Response(status_code=400)
 
     async def _wait(self, request: Request, seconds: float) -> bool:
@@ -212,7 +215,7 @@ class Gateway:
 
     def _ordered_result(self, push: _Push, fault: ResultFault) -> Response:
         message = fault.message if fault.message is not None else result_message(fault.code)
-        self._spoil(push, Answer(200, fault.code, message), accept=fault.accept, otherwise="refused")
+        self._spoil(push, ClientResponse(200, fault.code, message), accept=fault.accept, otherwise="refused")
         return push_result(
             version=push.call.version, request_id=push.request_id, code=fault.code, message=message
         )
@@ -220,15 +223,17 @@ class Gateway:
     def _cut(self, push: _Push, fault: CutBodyFault) -> Response:
         judged = self._judge(push)
         outcome = judged.outcome if fault.accept else "dropped"
-        self._keep(push, outcome, Answer(200, judged.code, judged.message, "cut"), judged)
+        self._keep(push, outcome, ClientResponse(200, judged.code, judged.message, "cut"), judged)
         return judged.response(push)
 
     def _reject(self, push: _Push, response: GatewayResponse, *, accept: bool = False) -> Response:
-        shown = Answer(response.status, response.code, response.shown or response.message)
+        shown = ClientResponse(response.status, response.code, response.shown or response.message)
         self._spoil(push, shown, accept=accept, otherwise="rejected")
         return gateway_error(response, push.request_id, push.host)
 
-    def _spoil(self, push: _Push, answer: Answer, *, accept: bool, otherwise: Outcome = "dropped") -> None:
+    def _spoil(
+        self, push: _Push, answer: ClientResponse, *, accept: bool, otherwise: SandboxOutcome = "dropped"
+    ) -> None:
         """Record a push whose client does not learn the verdict."""
         if accept:
             judged = self._judge(push)
@@ -260,10 +265,12 @@ class Gateway:
         )
         return tuple(Target(target, message_id, message_id in before) for target, message_id in pairs)
 
-    def _keep(self, push: _Push, outcome: Outcome, answer: Answer, judged: _Judged | None = None) -> None:
+    def _keep(
+        self, push: _Push, outcome: SandboxOutcome, answer: ClientResponse, judged: _Judged | None = None
+    ) -> None:
         call = push.call
         self._store.append(
-            Entry(
+            InboxEntry(
                 received_at=push.received_at,
                 request_id=push.request_id,
                 version=call.version or None,
@@ -295,7 +302,7 @@ async def _read_body(request: Request) -> tuple[bytes, int, bool]:
     return bytes(body), size, False
 
 
-def _access_key_id(call: Call) -> str | None:
+def _access_key_id(call: GatewayCall) -> str | None:
     authorization = read_acs3_authorization(call.header("authorization"))
     return authorization.access_key_id if authorization else call.system("AccessKeyId") or None
 

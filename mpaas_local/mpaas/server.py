@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mpaas_local.access_keys import AccessKey
-    from mpaas_local.mpaas.authentication import Clock
+    from mpaas_local.clock import TimeSource
     from mpaas_local.mpaas.faults import PushFaults
     from mpaas_local.mpaas.judgement.behaviour import Behaviour
     from mpaas_local.mpaas.store import Store
@@ -52,7 +52,7 @@ class Sandbox:
         store: Path | str = ":memory:",
         access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
         behaviour: Behaviour | None = None,
-        clock: Clock = time.time,
+        clock: TimeSource = time.time,
         ssl_certfile: Path | str | None = None,
         ssl_keyfile: Path | str | None = None,
     ) -> None:

@@ -1,6 +1,6 @@
 """The inbox: every received request, in SQLite.
 
-`Entry` goes in, JSON objects come out, newest first. Entries survive a restart if the store is a file.
+`InboxEntry` goes in, JSON objects come out, newest first. Entries survive a restart if the store is a file.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-Outcome = Literal["accepted", "refused", "rejected", "dropped"]
+SandboxOutcome = Literal["accepted", "refused", "rejected", "dropped"]
 """What became of a push, whatever the client learned.
 
 `accepted`: accepted by the server. `refused`: a failing result code, judged or ordered. `rejected`: a gateway
 error, never judged. `dropped`: the connection or the response failed before the server accepted the push.
 """
 
-OUTCOMES: tuple[Outcome, ...] = ("accepted", "refused", "rejected", "dropped")
+OUTCOMES: tuple[SandboxOutcome, ...] = ("accepted", "refused", "rejected", "dropped")
 
 _SCHEMA_VERSION = 2
 _SCHEMA = """
@@ -65,7 +65,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClientResponse:
     """The response to the client: status, result or gateway code, text, and how the connection ended.
 
     `http_status` is None if nothing was sent. `connection` is `kept`, `reset` (TCP RST), `cut` (closed in the
@@ -79,7 +79,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class InboxEntry:
     """One received request, without signature, security token and secrets."""
 
     received_at: float
@@ -87,8 +87,8 @@ class Entry:
     version: str | None
     signature: str | None
     access_key_id: str | None
-    outcome: Outcome
-    answer: Answer
+    outcome: SandboxOutcome
+    answer: ClientResponse
     fault: dict[str, Any] | None = None
     task_id: str | None = None
     parameters: dict[str, str] | None = None
@@ -156,7 +156,7 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Call:
+class FunctionCall:
     """A call of a function that sent pushes; `document` is stored."""
 
     id: str
@@ -184,7 +184,7 @@ class Store:
         """Close the file. Idempotent."""
         self._database.close()
 
-    def append(self, entry: Entry) -> int:
+    def append(self, entry: InboxEntry) -> int:
         """Add an entry; returns its sequence number, which is never reused."""
         document = dump_json(self._hide(entry.document())).decode()
         accepted = entry.outcome == "accepted"
@@ -211,7 +211,7 @@ class Store:
         self._announce()
         return seq
 
-    def caused(self, call: Call, message_ids: Iterable[str]) -> None:
+    def caused(self, call: FunctionCall, message_ids: Iterable[str]) -> None:
         """Record a call as the sender of all entries with these message ids that have no sender yet."""
         with self._database.transaction() as connection:
             document = dump_json(self._hide(call.document)).decode()

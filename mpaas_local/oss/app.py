@@ -1,7 +1,7 @@
 """The service's HTTP interface as an ASGI application, on which the official SDKs work unchanged.
 
-A signed request becomes a `Call`, and an operation responds to it or raises `OssError`, which becomes an XML
-error. Bodies are streamed to and from the disk on worker threads.
+A signed request becomes an `OssCall`, and an operation responds to it or raises `OssError`, which becomes an
+XML error. Bodies are streamed to and from the disk on worker threads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from mpaas_local.breakable import ConnectionReset, CutBody
+from mpaas_local.breakable import ConnectionReset, CutResponse
 from mpaas_local.loopback import LoopbackOnly
 from mpaas_local.oss import documents, faults
 from mpaas_local.oss.authentication import Authenticator
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from mpaas_local.oss.model import StoredObject, Upload
     from mpaas_local.oss.store import OssStore
 
-    Operation = Callable[["Call"], Awaitable[Response]]
+    Operation = Callable[["OssCall"], Awaitable[Response]]
 
 __all__ = ["MAX_DOCUMENT_BYTES", "OssApp"]
 
@@ -86,7 +86,7 @@ _KEPT_HEADERS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class OssCall:
     """An authenticated request.
 
     Attributes:
@@ -263,12 +263,12 @@ class OssApp(Starlette):
             check_bucket_name(bucket)
         if key:
             check_key(key)
-        call = Call(request=request, id=request_id, bucket=bucket, key=key, query=dict(query))
+        call = OssCall(request=request, id=request_id, bucket=bucket, key=key, query=dict(query))
         strike = self.faults.strike(signed)
         return await (_struck(strike.fault, operation, call) if strike else operation(call))
 
 
-async def _struck(fault: FaultOrder, operation: Operation, call: Call) -> Response:
+async def _struck(fault: FaultOrder, operation: Operation, call: OssCall) -> Response:
     """Respond as an ordered fault says."""
     match fault:
         case faults.ServiceUnavailable():
@@ -279,7 +279,7 @@ async def _struck(fault: FaultOrder, operation: Operation, call: Call) -> Respon
             await anyio.sleep(fault.milliseconds / 1000)
             return await operation(call)
         case faults.CutBody():
-            return CutBody(await operation(call))
+            return CutResponse(await operation(call))
         case faults.Reset():
             if fault.accept and call.request.method not in {"GET", "HEAD"}:
                 await operation(call)
@@ -293,32 +293,32 @@ class _Buckets:
         self._store = store
         self._account = account
 
-    async def list(self, call: Call) -> Response:
+    async def list(self, call: OssCall) -> Response:
         buckets = await run_in_threadpool(self._store.buckets)
         return _xml(documents.bucket_list(buckets, self._account, _host(call.request)))
 
-    async def put(self, call: Call) -> Response:
+    async def put(self, call: OssCall) -> Response:
         await call.document()
         await run_in_threadpool(self._store.create_bucket, call.bucket)
         return Response(headers={"location": f"/{call.bucket}"})
 
-    async def delete(self, call: Call) -> Response:
+    async def delete(self, call: OssCall) -> Response:
         await run_in_threadpool(self._store.delete_bucket, call.bucket)
         return Response(status_code=204)
 
-    async def acl(self, call: Call) -> Response:
+    async def acl(self, call: OssCall) -> Response:
         await run_in_threadpool(self._store.bucket, call.bucket)
         return _xml(documents.bucket_acl(self._account))
 
-    async def info(self, call: Call) -> Response:
+    async def info(self, call: OssCall) -> Response:
         bucket = await run_in_threadpool(self._store.bucket, call.bucket)
         return _xml(documents.bucket_info(bucket, self._account, _host(call.request)))
 
-    async def location(self, call: Call) -> Response:
+    async def location(self, call: OssCall) -> Response:
         await run_in_threadpool(self._store.bucket, call.bucket)
         return _xml(documents.bucket_location(self._account))
 
-    async def list_objects(self, call: Call) -> Response:
+    async def list_objects(self, call: OssCall) -> Response:
         query = call.query
         if query["list-type"] != "2":
             raise OssError("NotImplemented")
@@ -349,7 +349,7 @@ class _Objects:
     def __init__(self, store: OssStore) -> None:
         self._store = store
 
-    async def put(self, call: Call) -> Response:
+    async def put(self, call: OssCall) -> Response:
         if "x-oss-copy-source" in call.headers:
             raise OssError("NotImplemented")
         await run_in_threadpool(self._store.bucket, call.bucket)
@@ -368,7 +368,7 @@ class _Objects:
         headers = {"etag": f'"{stored.etag}"', "x-oss-hash-crc64ecma": content.crc64}
         return Response(headers={**headers, "content-md5": base64.b64encode(content.md5).decode()})
 
-    async def get(self, call: Call) -> Response:
+    async def get(self, call: OssCall) -> Response:
         stored, file = await run_in_threadpool(self._store.open, call.bucket, call.key)
         try:
             check_conditions(call.headers, stored)
@@ -387,22 +387,22 @@ class _Objects:
         headers["content-length"] = str(wanted.size)
         return _FileResponse(file, wanted, status, headers)
 
-    async def head(self, call: Call) -> Response:
+    async def head(self, call: OssCall) -> Response:
         stored = await run_in_threadpool(self._store.get, call.bucket, call.key)
         check_conditions(call.headers, stored)
         return Response(headers={**_object_headers(stored), "content-length": str(stored.size)})
 
-    async def meta(self, call: Call) -> Response:
+    async def meta(self, call: OssCall) -> Response:
         stored = await run_in_threadpool(self._store.get, call.bucket, call.key)
         names = ("etag", "last-modified", "x-oss-hash-crc64ecma")
         headers = {name: value for name, value in _object_headers(stored).items() if name in names}
         return Response(headers={**headers, "content-length": str(stored.size)})
 
-    async def delete(self, call: Call) -> Response:
+    async def delete(self, call: OssCall) -> Response:
         await run_in_threadpool(self._store.delete, call.bucket, [call.key], "DeleteObject", call.id)
         return Response(status_code=204)
 
-    async def delete_many(self, call: Call) -> Response:
+    async def delete_many(self, call: OssCall) -> Response:
         keys, quiet = documents.read_deletion(await call.document())
         await run_in_threadpool(self._store.delete, call.bucket, keys, "DeleteObjects", call.id)
         return _xml(documents.deleted_objects(() if quiet else keys, call.query))
@@ -414,13 +414,13 @@ class _Uploads:
     def __init__(self, store: OssStore) -> None:
         self._store = store
 
-    async def initiate(self, call: Call) -> Response:
+    async def initiate(self, call: OssCall) -> Response:
         upload = await run_in_threadpool(
             self._store.initiate, call.bucket, call.key, call.kept_headers, call.id
         )
         return _xml(documents.initiated_upload(upload, call.query))
 
-    async def put_part(self, call: Call) -> Response:
+    async def put_part(self, call: OssCall) -> Response:
         if "x-oss-copy-source" in call.headers:
             raise OssError("NotImplemented")
         number = call.number("partNumber", 0, MAX_PART_NUMBER)
@@ -430,14 +430,14 @@ class _Uploads:
             part = await run_in_threadpool(self._store.put_part, upload, number, content, call.id)
         return Response(headers={"etag": f'"{part.etag}"', "x-oss-hash-crc64ecma": part.crc64})
 
-    async def list_parts(self, call: Call) -> Response:
+    async def list_parts(self, call: OssCall) -> Response:
         limit = call.number("max-parts", 1000, 1000)
         marker = call.number("part-number-marker", 0, MAX_PART_NUMBER)
         upload = await self._upload(call)
         parts = await run_in_threadpool(self._store.parts, upload)
         return _xml(documents.part_list(upload, parts, marker, limit, call.query))
 
-    async def complete(self, call: Call) -> Response:
+    async def complete(self, call: OssCall) -> Response:
         body = await call.document()
         every = call.headers.get("x-oss-complete-all", "").lower() == "yes"
         parts = [] if every else documents.read_parts(body)
@@ -452,11 +452,11 @@ class _Uploads:
         response.headers["x-oss-hash-crc64ecma"] = stored.crc64 or ""
         return response
 
-    async def abort(self, call: Call) -> Response:
+    async def abort(self, call: OssCall) -> Response:
         await run_in_threadpool(self._store.abort, await self._upload(call), call.id)
         return Response(status_code=204)
 
-    async def _upload(self, call: Call) -> Upload:
+    async def _upload(self, call: OssCall) -> Upload:
         return await run_in_threadpool(self._store.upload, call.bucket, call.key, call.query["uploadId"])
 
 

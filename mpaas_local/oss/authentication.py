@@ -10,12 +10,11 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from mpaas_local.access_keys import access_key
+from mpaas_local.access_keys import access_key, same_signature
 from mpaas_local.oss.errors import OssError
 from mpaas_local.oss.signature import (
     V4_ALGORITHM,
     Scope,
-    same_signature,
     v1_signature,
     v1_string_to_sign,
     v4_canonical_request,

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-class Match(FaultModel):
+class ObjectMatch(FaultModel):
     """Which requests an order matches: all given fields must fit."""
 
     method: str | None = Field(default=None, description="GET, PUT, …")
@@ -43,7 +43,7 @@ class Match(FaultModel):
 
 
 class _Order(Order):
-    match: Match | None = Field(default=None, description="Only matching requests; without it, any.")
+    match: ObjectMatch | None = Field(default=None, description="Only matching requests; without it, any.")
 
 
 class ServiceUnavailable(_Order):

@@ -21,7 +21,6 @@ __all__ = [
     "V4_ALGORITHM",
     "Scope",
     "Signable",
-    "same_signature",
     "v1_signature",
     "v1_string_to_sign",
     "v4_canonical_request",
@@ -142,8 +141,3 @@ def v4_signature(string_to_sign: str, scope: Scope, secret: str) -> str:
     for part in (scope.date, scope.region, scope.product, "aliyun_v4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
     return hmac.new(key, string_to_sign.encode(), "sha256").hexdigest()
-
-
-def same_signature(one: str, other: str) -> bool:
-    """Compare in constant time."""
-    return hmac.compare_digest(one.encode(), other.encode())

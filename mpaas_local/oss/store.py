@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from mpaas_local.clock import TimeSource
     from mpaas_local.oss.blobs import BlobWriter
 
 __all__ = ["OssStore"]
@@ -85,7 +86,7 @@ class OssStore:
         StoreUnusable: the index cannot be opened, or belongs to something else.
     """
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, *, clock: TimeSource = time.time) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.clock = clock
         self._database = Database(folder / "index.sqlite3", schema=_SCHEMA, version=_VERSION)

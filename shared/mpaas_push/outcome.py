@@ -203,7 +203,7 @@ def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     try:
         answer = _DECODER.decode(body.decode(json.detect_encoding(body)))
         flaw = None if isinstance(answer, dict) else "the response is not a JSON object"
-    except _DuplicateKeys:
+    except _AmbiguousKeys:
         flaw = "the response has duplicate keys"
     except (ValueError, RecursionError):
         flaw = "the response is not JSON"
@@ -308,13 +308,13 @@ def _means_success(value: object) -> bool:
     )
 
 
-class _DuplicateKeys(Exception):
+class _AmbiguousKeys(Exception):
     """An object has a duplicate key, and parsers differ in which value they keep."""
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _distinct_in_any_case(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({key.lower() for key, _ in pairs}) != len(pairs):
-        raise _DuplicateKeys
+        raise _AmbiguousKeys
     return dict(pairs)
 
 
@@ -322,7 +322,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct_in_any_case, parse_constant=_refuse_constant)
 
 
 def _text(value: object) -> str | None:

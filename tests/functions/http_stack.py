@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import urllib3
 from jsonschema import Draft202012Validator
 
-from mpaas_local.account import Account, Credentials
+from mpaas_local.account import Account, LocalCredentials
 from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.http_trigger import create_gateway
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLE = Credentials("STS.test-key-id", "test-key-secret", "test-security-token")
+ROLE = LocalCredentials("STS.test-key-id", "test-key-secret", "test-security-token")
 
 
 def message(**changes: Any) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def assert_described(method: str, path: str, answer: Answer) -> None:
 class HttpStack:
     environment: dict[str, str] = field(default_factory=dict)
     runtime: Literal["python3.10", "python3.12"] = "python3.10"
-    role: Credentials | None = ROLE
+    role: LocalCredentials | None = ROLE
     timeout: float = 30
     verify_signatures: bool = False
     name: str = "http_push"

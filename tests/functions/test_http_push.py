@@ -11,7 +11,7 @@ import pytest
 import redis
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from mpaas_local.account import Credentials
+from mpaas_local.account import LocalCredentials
 from project.smoke import CHECKS
 from tests.functions.http_stack import ROLE, ROOT, HttpStack, message
 from tests.servers import closed_port
@@ -965,7 +965,9 @@ def test_rotated_keys_are_used_at_the_next_call() -> None:
             "isBase64Encoded": False,
             "requestContext": {"http": {"method": "POST", "path": "/v1/pushes"}},
         }
-        old = stack.host.invoke(json.dumps(event).encode(), credentials=Credentials("gone", "gone", "gone"))
+        old = stack.host.invoke(
+            json.dumps(event).encode(), credentials=LocalCredentials("gone", "gone", "gone")
+        )
         new = stack.host.invoke(json.dumps(event).encode())
 
     assert json.loads(old.payload)["statusCode"] == 500

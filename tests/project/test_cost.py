@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from project.__main__ import main
-from project.cost import Assumptions, Prices, Way, compute_units, costs, ways
+from project.cost import Assumptions, PushPrices, PushSource, compute_units, costs, push_sources
 from project.descriptor import read_functions
 from tests.descriptors import PROJECT
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text("utf-8")
 FUNCTIONS = read_functions(PROJECT / "s.yaml", {})
-NOTHING = Prices(**{each.name: 0.0 for each in fields(Prices)})
-QUEUE = Way(function="queue_push", trigger="pushes", pushes=100, queue=True, stream=True)
+NOTHING = PushPrices(**{each.name: 0.0 for each in fields(PushPrices)})
+QUEUE = PushSource(function="queue_push", trigger="pushes", pushes=100, queue=True, stream=True)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
@@ -36,7 +36,9 @@ def test_only_what_a_disk_has_beyond_512_mb_is_billed() -> None:
 
 
 def test_the_triggers_that_are_on_are_the_ways() -> None:
-    found = [(way.function, way.trigger, way.pushes) for way in ways(FUNCTIONS, Assumptions())]
+    found = [
+        (source.function, source.trigger, source.pushes) for source in push_sources(FUNCTIONS, Assumptions())
+    ]
 
     assert found == [
         ("queue_push", "pushes", 100),
@@ -59,8 +61,8 @@ def test_each_service_costs_its_own_price() -> None:
     )
     function, million = FUNCTIONS["queue_push"], 1_000_000
 
-    def cost(way: Way, prices: Prices) -> dict[str, float]:
-        return costs(way, function, million, assumed, prices)
+    def cost(source: PushSource, prices: PushPrices) -> dict[str, float]:
+        return costs(source, function, million, assumed, prices)
 
     # 10,000 calls of 1.09 s with 0.35 vCPU and half a GB
     assert cost(QUEUE, replace(NOTHING, million_cu=1e6))["Function Compute"] == pytest.approx(
@@ -71,7 +73,7 @@ def test_each_service_costs_its_own_price() -> None:
     assert cost(QUEUE, replace(NOTHING, million_stream_messages=1e6))["EventBridge"] == million
     assert cost(QUEUE, replace(NOTHING, log_gb=1e9))["Log Service"] == million * 400 + 10_000 * 1000
     assert cost(QUEUE, replace(NOTHING, egress_gb=1e9))["egress"] == million * 2000
-    http = Way(function="http_push", trigger="http", answered=True)
+    http = PushSource(function="http_push", trigger="http", answered=True)
     assert cost(http, replace(NOTHING, egress_gb=1e9))["egress"] == million * 2500
     assert sum(cost(QUEUE, NOTHING).values()) == 0
 
@@ -136,7 +138,7 @@ def test_the_table_of_the_page_is_what_the_command_prints(capsys: pytest.Capture
 
 
 def test_every_price_of_the_page_is_that_of_the_command() -> None:
-    for each in fields(Prices):
+    for each in fields(PushPrices):
         assert (
             f"| `--price-{each.name.replace('_', '-')}` | {each.default:g} | {each.metadata['what']} |"
             in PAGE

@@ -13,7 +13,7 @@ from typing import Any
 from mpaas_push.campaign.pieces import CHUNK_BYTES
 from mpaas_push.campaign.store import NEAR_SECONDS
 
-__all__ = ["Prices", "Work", "compute_units", "cost_of"]
+__all__ = ["CampaignPrices", "Work", "compute_units", "cost_of"]
 
 TASK_SECONDS = 280.0
 """For how long one task works on its piece: the timeout of 300 s in `s.yaml`, less what its end needs."""
@@ -26,7 +26,7 @@ REQUEST_BYTES = 1600
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prices:
+class CampaignPrices:
     """Prices in USD, and the size of `campaign_push` in `s.yaml`.
 
     Attributes:
@@ -84,14 +84,14 @@ class Work:
         return tasks, sending + tasks * START_SECONDS
 
 
-def cost_of(work: Work, prices: Prices | None = None) -> dict[str, Any]:
+def cost_of(work: Work, prices: CampaignPrices | None = None) -> dict[str, Any]:
     """Return the estimate that a dry run shows.
 
     Args:
         work: What a campaign has to do.
         prices: List prices, by default those of Hangzhou.
     """
-    prices = prices or Prices()
+    prices = prices or CampaignPrices()
     tasks, seconds = work.tasks_and_seconds
     units = compute_units(tasks, seconds / tasks, cpu=prices.cpu, memory_gb=prices.memory_gb)
     chunks = max(work.piece_bytes / CHUNK_BYTES, 1)

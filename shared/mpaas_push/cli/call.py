@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from mpaas_push.connection import HttpResponse
 
-__all__ = ["NoResponse", "NotConnected", "add_to", "request_function"]
+__all__ = ["UNKNOWN", "NoResponse", "NotConnected", "add_to", "request_function"]
 
 UNKNOWN = 4
-"""Exit code when the request was sent and no response came."""
+"""Exit code when a request was sent and no response came: whether it was carried out is unknown."""
 TIMEOUT_SECONDS = 65.0
 """Longer than the functions may run, 60 s."""
 RESPONSE_BYTES = 33 * 1024 * 1024

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from mpaas_push.cli.call import UNKNOWN
 from mpaas_push.cli.inputs import read_input
 from mpaas_push.credentials import Credentials
 from mpaas_push.errors import Misconfigured
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     import argparse
 
 __all__ = ["add_to"]
-
-UNKNOWN = 4
-"""Exit code if it is unknown whether the function was called."""
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -4,6 +4,6 @@
 `interpreter` (which fields are missing, and how large a result may be).
 """
 
-from mpaas_push.event_rules.rules import BadRules, Match, Rule, compile_rules, read_rules, tasks_of_event
+from mpaas_push.event_rules.rules import BadRules, EventMatch, Rule, compile_rules, read_rules, tasks_of_event
 
-__all__ = ["BadRules", "Match", "Rule", "compile_rules", "read_rules", "tasks_of_event"]
+__all__ = ["BadRules", "EventMatch", "Rule", "compile_rules", "read_rules", "tasks_of_event"]

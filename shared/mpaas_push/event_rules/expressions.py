@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_expression", "find", "require"]
 
-MAX_CHARACTERS = 2000
+MAX_EXPRESSION_CHARACTERS = 2000
 """Of an expression: its tree takes several hundred bytes for each."""
 _LONGEST_SHOWN = 200
 _ATTRIBUTE = "[a-z0-9_]+"  # CloudEvents 1.0, Naming Conventions; and `data_base64`
@@ -30,8 +30,10 @@ def check_expression(expression: str) -> str:
             where a text is meant: JMESPath reads ``"CANCELLED"`` and ``CANCELLED`` as fields.
     """
     shown = _shown(expression)
-    if len(expression) > MAX_CHARACTERS:
-        raise ValueError(f"not a JMESPath expression: {shown}: longer than {MAX_CHARACTERS} characters")
+    if len(expression) > MAX_EXPRESSION_CHARACTERS:
+        raise ValueError(
+            f"not a JMESPath expression: {shown}: longer than {MAX_EXPRESSION_CHARACTERS} characters"
+        )
     try:
         tree = _MarkingParser().parse(expression).parsed
     except (ValueError, RecursionError) as error:  # a JMESPathError is a ValueError

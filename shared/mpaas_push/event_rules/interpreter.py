@@ -37,7 +37,7 @@ MAX_INFLATION = 32
 """Bytes that a byte of base64 may become when it is decompressed, beyond `MAX_TEXT`."""
 MAX_VALUES = 200_000
 """Values that a result may hold."""
-MAX_CHARACTERS = 8 * 1024 * 1024
+MAX_RESULT_CHARACTERS = 8 * 1024 * 1024
 """Characters that a result may hold, and that all functions of an expression may make together."""
 MAX_PRODUCED = 1_000_000
 """Elements that all lists and objects which an expression makes may have together."""
@@ -71,7 +71,7 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
         self.missing: list[MissingField] = []
         self._piped = _MANY  # index of the first missing field that what came through a pipe depends on
         self._elements_left = MAX_PRODUCED
-        self._characters_left = MAX_CHARACTERS
+        self._characters_left = MAX_RESULT_CHARACTERS
 
     # --- Fields that are missing
 
@@ -253,10 +253,10 @@ def plain_value(value: Any) -> Any:
     """Return a result as plain JSON, a copy, with numbers as floats.
 
     Raises:
-        Inapplicable: It holds more than `MAX_VALUES` values or `MAX_CHARACTERS` characters, or a number that
-            no float can hold.
+        Inapplicable: It holds more than `MAX_VALUES` values or `MAX_RESULT_CHARACTERS` characters, or a
+            number that no float can hold.
     """
-    _check_size(value, MAX_CHARACTERS)
+    _check_size(value, MAX_RESULT_CHARACTERS)
     return _plain(value)
 
 

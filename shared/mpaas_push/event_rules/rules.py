@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mpaas_push.settings import Settings
     from mpaas_push.triggers.record import CloudEvent, EventOrError
 
-__all__ = ["BadRules", "Match", "Rule", "compile_rules", "read_rules", "tasks_of_event"]
+__all__ = ["BadRules", "EventMatch", "Rule", "compile_rules", "read_rules", "tasks_of_event"]
 
 
 class BadRules(PushError):
@@ -86,7 +86,7 @@ class _Strict(BaseModel):
     )
 
 
-class Match(_Strict):
+class EventMatch(_Strict):
     """Which events a rule selects: everything named here must match.
 
     Attributes:
@@ -126,7 +126,7 @@ class Rule(_Strict):
     """
 
     name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,63}$")]
-    match: Match
+    match: EventMatch
     message: dict[str, Any]
 
     def payload(self, facts: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _compiled(path: Path, content: bytes) -> tuple[Rule, ...]:
 def _constructed(rule: dict[str, Any]) -> Rule:
     patterns: dict[str, Any] = {name: tuple(texts) for name, texts in rule["match"].items()}
     return Rule.model_construct(
-        name=rule["name"], match=Match.model_construct(None, **patterns), message=rule["message"]
+        name=rule["name"], match=EventMatch.model_construct(None, **patterns), message=rule["message"]
     )
 
 
@@ -364,7 +364,7 @@ def _ambiguous(rule: Rule, before: Sequence[Rule]) -> list[Fault]:
     faults = []
     if any(other.name == rule.name for other in before):
         faults.append(Fault("name", f"{rule.name} is the name of another rule"))
-    if rule.match == Match():
+    if rule.match == EventMatch():
         faults.append(Fault("match", "must name at least one of source, type, subject and where"))
     return faults
 

@@ -13,7 +13,7 @@ from mpaas_push.outcome import UNKNOWN, counts_of
 from mpaas_push.queues.dead_letters import dead_letters
 from mpaas_push.queues.message import QueueMessage
 from mpaas_push.queues.mns import HandOver
-from mpaas_push.queues.retry_entries import Entry, envelopes, pack
+from mpaas_push.queues.retry_entries import QueueEntry, envelopes, pack
 from mpaas_push.retries import delay_seconds, may_wait
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def hand_over(
         queues: Take what was not accepted.
         settings: Name the queues.
     """
-    retries: list[Entry] = []
-    too_long: list[Entry] = []
-    letters: list[Entry] = []
+    retries: list[QueueEntry] = []
+    too_long: list[QueueEntry] = []
+    letters: list[QueueEntry] = []
     sent_targets = 0
     for index, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
         again: list[Outcome] = []
@@ -53,9 +53,9 @@ def hand_over(
         delay = delay_seconds(task, again, settings) if again else 0
         for text, part in envelopes(task, again):
             (too_long if text is None else retries).append(
-                Entry(indexes=(index,), body=text or "", delay=delay, outcomes=part)
+                QueueEntry(indexes=(index,), body=text or "", delay=delay, outcomes=part)
             )
-        letters += [Entry(indexes=(index,), body=text) for text in dead_letters(task, given_up)]
+        letters += [QueueEntry(indexes=(index,), body=text) for text in dead_letters(task, given_up)]
         sent_targets += sum(len(outcome.targets) for outcome in outcomes if outcome.accepted)
         sent_targets += sum(len(outcome.targets) for outcome in given_up if outcome.kind is UNKNOWN)
     retry_queue, dead_letter_queue = settings.retry_queue, settings.dead_letter_queue
@@ -64,7 +64,7 @@ def hand_over(
     (singles,) = _hand_over(queues, (retry_queue, [part for entry in packs.refused for part in entry.parts]))
     refused = [entry for entry in packs.refused if not entry.parts] + singles.refused
     more = [
-        Entry(indexes=entry.indexes, body=text)
+        QueueEntry(indexes=entry.indexes, body=text)
         for entry in too_long + refused
         for text in dead_letters(tasks[entry.indexes[0]], entry.outcomes)
     ]
@@ -89,21 +89,21 @@ def hand_over(
 class _Remainder(NamedTuple):
     """What a queue did not take: entries that it may take another time, and those that it refuses."""
 
-    left: list[Entry]
-    refused: list[Entry]
+    left: list[QueueEntry]
+    refused: list[QueueEntry]
 
 
-def _indexes(entries: Iterable[Entry]) -> set[int]:
+def _indexes(entries: Iterable[QueueEntry]) -> set[int]:
     return {index for entry in entries for index in entry.indexes}
 
 
-def _count(entries: Iterable[Entry]) -> int:
+def _count(entries: Iterable[QueueEntry]) -> int:
     """Count the targets in entries of the retry queue."""
     parts = (part for entry in entries for part in entry.parts or (entry,))
     return sum(len(outcome.targets) for part in parts for outcome in part.outcomes)
 
 
-def _hand_over(queues: Queues, *parts: tuple[str | None, Iterable[Entry]]) -> Iterator[_Remainder]:
+def _hand_over(queues: Queues, *parts: tuple[str | None, Iterable[QueueEntry]]) -> Iterator[_Remainder]:
     """Hand entries over, and yield for each queue what it did not take: all of it where there is no queue."""
     listed = [(queue, list(entries)) for queue, entries in parts]
     messages = [

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mpaas_push.outcome import Outcome
     from mpaas_push.task import PushTask
 
-__all__ = ["Entry", "envelopes", "pack"]
+__all__ = ["QueueEntry", "envelopes", "pack"]
 
 DELAY_SPREAD = 1.25
 """Messages wait together whose delays differ by no more than this factor."""
@@ -27,7 +27,7 @@ PACK_BYTES = 100
 """Room for what is around the messages of an entry."""
 
 
-class Entry(NamedTuple):
+class QueueEntry(NamedTuple):
     """What waits in a queue for some of the messages.
 
     Attributes:
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     body: str
     delay: float = 0.0
     outcomes: Sequence[Outcome] = ()
-    parts: Sequence[Entry] = ()
+    parts: Sequence[QueueEntry] = ()
 
 
 def envelopes(task: PushTask, outcomes: Sequence[Outcome]) -> Iterator[tuple[str | None, Sequence[Outcome]]]:
@@ -71,9 +71,9 @@ def envelopes(task: PushTask, outcomes: Sequence[Outcome]) -> Iterator[tuple[str
         yield from envelopes(task, outcomes[half:])
 
 
-def pack(entries: Iterable[Entry]) -> Iterator[Entry]:
+def pack(entries: Iterable[QueueEntry]) -> Iterator[QueueEntry]:
     """Pack entries that wait about equally long into one."""
-    together: list[Entry] = []
+    together: list[QueueEntry] = []
     size = 0
     for entry in sorted(entries, key=lambda entry: entry.delay):
         length = len(entry.body.encode()) + 1
@@ -90,9 +90,9 @@ def pack(entries: Iterable[Entry]) -> Iterator[Entry]:
         yield _merge(together)
 
 
-def _merge(entries: Sequence[Entry]) -> Entry:
+def _merge(entries: Sequence[QueueEntry]) -> QueueEntry:
     if len(entries) == 1:
         return entries[0]
     indexes = tuple(index for entry in entries for index in entry.indexes)
     body = packed([entry.body for entry in entries])
-    return Entry(indexes=indexes, body=body, delay=entries[-1].delay, parts=tuple(entries))
+    return QueueEntry(indexes=indexes, body=body, delay=entries[-1].delay, parts=tuple(entries))

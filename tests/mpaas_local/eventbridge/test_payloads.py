@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpaas_local.account import Account
-from mpaas_local.eventbridge.payloads import Arrived, Origin, element
+from mpaas_local.eventbridge.payloads import Arrived, MessageOrigin, element
 from mpaas_push.triggers import eventstream
 from mpaas_push.triggers.record import QueueRecord
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mpaas_local.eventbridge.payloads import SourceKind
 
 ACCOUNT = Account()
-KAFKA = Origin(kind="Kafka", parameters={"InstanceId": "k", "Topic": "t"}, bus="Kafka-Function-t")
-RABBIT = Origin(
+KAFKA = MessageOrigin(kind="Kafka", parameters={"InstanceId": "k", "Topic": "t"}, bus="Kafka-Function-t")
+RABBIT = MessageOrigin(
     kind="RabbitMQ",
     parameters={"InstanceId": "r", "VirtualHostName": "v", "QueueName": "q"},
     bus="RabbitMQ-Function-t",
@@ -31,7 +31,7 @@ FIRST = Arrived(
 )
 
 
-def scope(arrived: Arrived, origin: Origin, schema: str, now: float = 1_700_000_100.0) -> str:
+def scope(arrived: Arrived, origin: MessageOrigin, schema: str, now: float = 1_700_000_100.0) -> str:
     event = element(arrived, origin, ACCOUNT, now)
     (record,) = eventstream.records_of(json.dumps([event["data"] if schema == "RawData" else event]).encode())
     assert isinstance(record, QueueRecord)
@@ -50,7 +50,7 @@ def scope(arrived: Arrived, origin: Origin, schema: str, now: float = 1_700_000_
     ],
 )
 def test_messages_of_the_same_id_from_elsewhere_are_others(
-    origin: Origin, changes: dict[str, Any], schema: str
+    origin: MessageOrigin, changes: dict[str, Any], schema: str
 ) -> None:
     assert scope(replace(FIRST, **changes), origin, schema) != scope(FIRST, origin, schema)
     assert scope(FIRST, origin, schema, now=1_700_009_999.0) == scope(FIRST, origin, schema)
@@ -59,7 +59,8 @@ def test_messages_of_the_same_id_from_elsewhere_are_others(
 @pytest.mark.parametrize("kind", ["RocketMQ", "Kafka", "RabbitMQ"])
 def test_messages_of_two_instances_are_others(kind: SourceKind) -> None:
     one, two = (
-        Origin(kind=kind, parameters={"InstanceId": name, "Topic": "t"}, bus="bus") for name in ("i1", "i2")
+        MessageOrigin(kind=kind, parameters={"InstanceId": name, "Topic": "t"}, bus="bus")
+        for name in ("i1", "i2")
     )
 
     assert scope(FIRST, one, "CloudEvents") != scope(FIRST, two, "CloudEvents")

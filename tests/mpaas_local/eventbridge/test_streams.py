@@ -26,7 +26,7 @@ from mpaas_local.fc.errors import PAYLOAD_LIMIT
 from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.retries import retry_delays
-from mpaas_local.fc.topic_trigger import TopicConfig, TopicTrigger, topic_of
+from mpaas_local.fc.topic_trigger import TopicTrigger, TopicTriggerConfig, topic_of
 from mpaas_local.mns.model import Outgoing, Publication, QueueAttributes
 from mpaas_local.mns.store import MnsStore
 from tests.descriptors import parse_trigger, trigger_document
@@ -919,7 +919,7 @@ def test_topic_message_is_delivered_asynchronously_if_its_tag_is_wanted(clock: M
     with (
         AsyncQueue("f", function, clock=clock) as queue,
         TopicTrigger(
-            TopicConfig(name="t", topic="Mytopic", filter_tag="push"), queue.accept, clock=clock
+            TopicTriggerConfig(name="t", topic="Mytopic", filter_tag="push"), queue.accept, clock=clock
         ) as topic,
     ):
         for tag in ("push", "", "other"):
@@ -938,7 +938,7 @@ def test_topic_message_that_is_not_taken_is_tried_again_by_its_strategy(clock: M
         moments.append(clock.time())
         raise OSError("no queue")
 
-    with TopicTrigger(TopicConfig(name="t", topic="Mytopic"), refuse, clock=clock) as topic:
+    with TopicTrigger(TopicTriggerConfig(name="t", topic="Mytopic"), refuse, clock=clock) as topic:
         topic.publish(MESSAGE)
         for _ in range(3):
             assert topic.settle()
@@ -953,7 +953,7 @@ def test_topic_of_the_server_reaches_the_function_until_the_trigger_is_closed(
     clock: ManualClock, store: MnsStore
 ) -> None:
     function = ScriptedFunction()
-    config = TopicConfig(name="t", topic="Mytopic", content_format="JSON", filter_tag="push")
+    config = TopicTriggerConfig(name="t", topic="Mytopic", content_format="JSON", filter_tag="push")
     with AsyncQueue("f", function, clock=clock) as queue:
         for _ in range(2):  # as after a restart, when the subscription is there already
             with TopicTrigger(config, queue.accept, clock=clock).attach(store.topics) as topic:

@@ -13,7 +13,13 @@ from mpaas_local.account import Account
 from mpaas_local.clock import Clock, ManualClock
 from mpaas_local.fc.async_store import AsyncStore
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
-from mpaas_local.fc.destinations import MNS_LIMIT, Destination, Destinations, Undeliverable, destination_of
+from mpaas_local.fc.destinations import (
+    MNS_LIMIT,
+    NamedResource,
+    RecordDelivery,
+    Undeliverable,
+    destination_of,
+)
 from mpaas_local.fc.errors import PAYLOAD_LIMIT, InvalidArgument, PayloadTooLarge, QueueClosed, TaskExists
 from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
@@ -293,7 +299,7 @@ def test_destination_that_is_down_is_tried_for_half_an_hour(
 
 
 def test_destination_that_refuses_is_not_tried_again(queue_of: Callable[..., AsyncQueue]) -> None:
-    queue = queue_of(ScriptedFunction(), config=AsyncConfig(on_success=DEAD), deliver=Destinations())
+    queue = queue_of(ScriptedFunction(), config=AsyncConfig(on_success=DEAD), deliver=RecordDelivery())
     queue.accept(b"{}")
     assert queue.finish()
     assert queue.counts["undelivered"] == 1
@@ -302,7 +308,7 @@ def test_destination_that_refuses_is_not_tried_again(queue_of: Callable[..., Asy
 def test_destinations_are_found_by_arn() -> None:
     got: list[tuple[str, bytes]] = []
     bus = "acs:eventbridge:cn-hangzhou:1000:eventbus/mine"
-    destinations = Destinations(
+    destinations = RecordDelivery(
         queue=lambda name, body: got.append((f"queue {name}", body)),
         topic=lambda name, body: got.append((f"topic {name}", body)),
         functions={"success-function": lambda body: got.append(("function", body))},
@@ -330,8 +336,8 @@ def test_destinations_are_found_by_arn() -> None:
     with pytest.raises(Undeliverable, match="65537 bytes; at most 65536"):
         destinations(DEAD, b"x" * (MNS_LIMIT + 1))
     arn = "acs:eventbridge:cn-hangzhou:1000:eventbus/default"
-    assert destination_of(arn) == Destination("bus", "default")
-    assert destination_of("something") == Destination("other", "something")
+    assert destination_of(arn) == NamedResource("bus", "default")
+    assert destination_of("something") == NamedResource("other", "something")
 
 
 def test_function_can_be_the_destination_of_another(
@@ -342,7 +348,7 @@ def test_function_can_be_the_destination_of_another(
         queue = queue_of(
             ScriptedFunction(),
             config=AsyncConfig(on_success=GOOD),
-            deliver=Destinations(functions={"success-function": after.accept}),
+            deliver=RecordDelivery(functions={"success-function": after.accept}),
         )
         queue.accept(b"in")
         assert queue.finish()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpaas_local.account import Account, Credentials
+from mpaas_local.account import Account, LocalCredentials
 from mpaas_local.fc.call import new_request_id
 from mpaas_local.fc.errors import HostClosed, Throttled
 from mpaas_local.fc.function import Function
@@ -363,7 +363,7 @@ def test_context_of_python_312_has_no_credentials_service_or_tracing(hosting: An
 
 
 def test_credentials_of_a_call_are_in_its_context_and_not_in_the_environment(hosting: Any) -> None:
-    renewed = Credentials("STS.Renewed", "renewed-secret", "renewed-token")
+    renewed = LocalCredentials("STS.Renewed", "renewed-secret", "renewed-token")
     shown = json.loads(hosting(MIRROR, "index.attributes").invoke(b"", credentials=renewed).payload)
     assert shown["credentials"]["access_key_id"] == "STS.Renewed"
     seen = json.loads(hosting(MIRROR, "index.surroundings").invoke(b"", credentials=renewed).payload)
@@ -379,7 +379,7 @@ def test_function_without_a_role_finds_no_credentials(hosting: Any) -> None:
 
 
 def test_secrets_are_not_in_the_text_form_of_credentials() -> None:
-    assert "secret" not in repr(Credentials()).replace("access_key_secret", "")
+    assert "secret" not in repr(LocalCredentials()).replace("access_key_secret", "")
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from mpaas_local.fc.http_event import HttpRequest, Origin, event_of
+from mpaas_local.fc.http_event import HttpRequest, PlatformFields, event_of
 
 
 def test_time_is_whole_seconds_and_epoch_is_milliseconds_as_text() -> None:
-    origin = Origin(
+    origin = PlatformFields(
         "1000000000000000",
         "demo-abcdefgh.cn-hangzhou.fcapp.run",
         "1-67aee50c-15d63510-fecf237c590c",
@@ -47,7 +47,7 @@ def test_body_is_base64_unless_its_type_is_listed(content_type: str | None, *, e
     event = json.loads(
         event_of(
             HttpRequest(method="POST", raw_path=b"/", query=b"", headers=headers, body="你".encode()),
-            Origin("1", "d.x"),
+            PlatformFields("1", "d.x"),
         )
     )
     assert event["isBase64Encoded"] is encoded
@@ -62,6 +62,6 @@ def test_bytes_that_are_not_text_do_not_break_a_text_body_or_a_path() -> None:
         headers=(("content-type", "text/plain"),),
         body=b"\xffa",
     )
-    event = json.loads(event_of(request, Origin("1", "d.x")))
+    event = json.loads(event_of(request, PlatformFields("1", "d.x")))
     assert (event["rawPath"], event["requestContext"]["http"]["path"]) == ("/%ff", "/\ufffd")
     assert (event["body"], event["queryParameters"]) == ("\ufffda", {"q": "\ufffd"})

@@ -14,7 +14,7 @@ import urllib3
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from mpaas_local.inbox.showing import CHINA
+from mpaas_push.message.constraints.clock import CHINA
 from tests.mpaas_local.inbox.conftest import MESSAGE
 
 if TYPE_CHECKING:

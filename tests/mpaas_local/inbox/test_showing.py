@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpaas_local.inbox.copies import copies_of
-from mpaas_local.inbox.showing import CHINA, message_of_parameters, shown
+from mpaas_local.inbox.showing import message_of_parameters, shown
 from mpaas_push import PushMessage
 from mpaas_push.message.advice import text_length
+from mpaas_push.message.constraints.clock import CHINA
 from mpaas_push.message.vendors import CHANNELS
 
 MESSAGE: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mpaas_push.campaign.cost import REQUEST_SECONDS, Prices, Work, cost_of
+from mpaas_push.campaign.cost import REQUEST_SECONDS, CampaignPrices, Work, cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,7 @@ def test_few_pieces_wait_in_their_instances() -> None:
 
 
 def test_prices_are_parameters() -> None:
-    at_list_price, free = cost_of(HUNDRED_MILLION), cost_of(HUNDRED_MILLION, Prices(egress_gb=0.0))
+    at_list_price, free = cost_of(HUNDRED_MILLION), cost_of(HUNDRED_MILLION, CampaignPrices(egress_gb=0.0))
 
     amounts = {item["item"]: item["amount"] for item in at_list_price["items"]}
     assert amounts["egressGb"] == pytest.approx(2.0)

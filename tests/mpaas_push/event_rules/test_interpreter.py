@@ -133,7 +133,11 @@ INFLATING = {
 
 @pytest.mark.parametrize("expression", INFLATING.values(), ids=INFLATING.keys())
 def test_no_function_makes_much_of_little(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit, value in {"MAX_PRODUCED": 10_000, "MAX_CHARACTERS": 100_000, "MAX_TEXT": 10_000}.items():
+    for limit, value in {
+        "MAX_PRODUCED": 10_000,
+        "MAX_RESULT_CHARACTERS": 100_000,
+        "MAX_TEXT": 10_000,
+    }.items():
         monkeypatch.setattr(interpreter, limit, value)
     data = {"text": '\\"' * 500, "list": list(range(200)), "number": 10**1000, "object": {"k" * 1000: 1}}
     check_expression(expression)
