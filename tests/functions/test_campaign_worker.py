@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, running_redis: RedisServer) -> Iterator[CampaignStack]:
-    with CampaignStack(tmp_path_factory.mktemp("worker"), running_redis.url) as stack:
+    with CampaignStack(folder=tmp_path_factory.mktemp("worker"), redis_url=running_redis.url) as stack:
         yield stack
 
 
@@ -81,7 +81,7 @@ def test_after_its_window_closed_no_request_is_begun_and_those_in_flight_are_wai
     task = PieceTask(campaign="shift", run=store.get("shift").fields["run"], piece=0, turn=1)
 
     def work(task: PieceTask) -> str:
-        invocation = Invocation("1-2", keys, time.monotonic() + 60)
+        invocation = Invocation(request_id="1-2", credentials=keys, deadline=time.monotonic() + 60)
         return work_on(
             task,
             client=client,
