@@ -118,6 +118,7 @@ _server = cache(ForkServer)
 def serve(control: socket.socket) -> None:
     """Fork for each request, until there are no more."""
     import_what_functions_import()
+    be_patient_with_redis()
     runtime = compile(RUNTIME.read_bytes(), RUNTIME, "exec")
     gc.collect()
     gc.freeze()  # no fork touches, and so copies, what they all share
@@ -144,6 +145,14 @@ def import_what_functions_import() -> None:
     for node in ast.parse(RUNTIME.read_bytes()).body:
         for name in node.names if isinstance(node, ast.Import) else ():
             importlib.import_module(name.name)
+
+
+def be_patient_with_redis() -> None:
+    """Let no busy machine look like an outage; a Redis that was stopped refuses connections at once."""
+    from mpaas_push.campaign import store
+    from mpaas_push.ledger import server
+
+    server.TIMEOUT_SECONDS = server.WAIT_SECONDS = store._TIMEOUT_SECONDS = 30.0
 
 
 def become_instance(

@@ -11,6 +11,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ OK: dict[str, Any] = {
 """How mPaaS accepts a push."""
 
 LOOPBACK = "127.0.0.1"
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a server gives up waiting: only a failing test waits that long."""
 
 
@@ -191,8 +192,21 @@ class Server:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment of a deployment that sends to this server."""
-        return {"MPAAS_ENDPOINT": self.url, "MPAAS_APP_ID": "ONEX1", "MPAAS_WORKSPACE_ID": "test"}
+        """The environment of a deployment that sends to this server and waits for it, however busy the machine is."""
+        return {
+            "MPAAS_ENDPOINT": self.url,
+            "MPAAS_APP_ID": "ONEX1",
+            "MPAAS_WORKSPACE_ID": "test",
+            "PUSH_CONNECT_TIMEOUT_SECONDS": "60",
+            "PUSH_READ_TIMEOUT_SECONDS": "60",
+        }
+
+    def await_requests(self, number: int) -> None:
+        """Wait until so many requests were read: a client that gave up may have been faster than this server."""
+        until = time.monotonic() + PATIENCE
+        while len(self.requests) < number:
+            assert time.monotonic() < until, f"{len(self.requests)} of {number} requests came"
+            time.sleep(0.005)
 
     @property
     def request(self) -> Received:

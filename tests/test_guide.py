@@ -49,7 +49,7 @@ def run(command: str, stack: Stack, folder: Path) -> str:
     for shown, there in places.items():
         command = command.replace(shown, there)
     done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+        ["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -315,7 +315,7 @@ class FaultyMns:
 
     def _forward(self, exchange: Exchange) -> Callable[[Exchange], bool]:
         request = exchange.request
-        connection = http.client.HTTPConnection(self._address, timeout=10)
+        connection = http.client.HTTPConnection(self._address, timeout=60)
         try:
             headers = {**request.headers, "host": self._address}
             connection.request(request.method, request.path, request.body, headers)

@@ -187,6 +187,7 @@ def test_a_request_without_a_whole_answer_is_unknown_and_goes_out_once(
 def test_no_answer_in_time_is_unknown() -> None:
     with Server(hang) as server:
         outcome = send(server, PUSH_READ_TIMEOUT_SECONDS="0.1")
+        server.await_requests(1)
 
         assert (outcome.kind, outcome.result_code) == (UNKNOWN, "ReadTimeout")
         assert len(server.requests) == 1
@@ -468,19 +469,19 @@ def host_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_addresses_that_do_not_answer_share_one_time_limit(host_at: Callable[..., None]) -> None:
     with unanswering_port() as port:
-        host_at(port, port, port)
+        host_at(*[port] * 60)
         began = time.monotonic()
         outcome = send_to(port, PUSH_CONNECT_TIMEOUT_SECONDS="0.5", PUSH_MAX_ATTEMPTS="1")
 
     assert (outcome.kind, outcome.result_code) == (THROTTLED, "ConnectTimeout")
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 15  # not 0.5 s for each
 
 
 def test_an_address_that_does_not_answer_leaves_time_for_the_next(host_at: Callable[..., None]) -> None:
     with unanswering_port() as port, Server() as server:
         host_at(port, closed_port(), server.port)
 
-        assert send(server, PUSH_CONNECT_TIMEOUT_SECONDS="1", PUSH_MAX_ATTEMPTS="1").kind is ACCEPTED
+        assert send(server, PUSH_CONNECT_TIMEOUT_SECONDS="3", PUSH_MAX_ATTEMPTS="1").kind is ACCEPTED
 
 
 def test_a_host_that_does_not_exist_ends_throttled() -> None:
@@ -497,18 +498,29 @@ def test_a_server_that_closes_before_reading_is_not_taken_for_an_acceptance() ->
         assert send_to(port).kind in {THROTTLED, UNKNOWN}
 
 
-@pytest.mark.parametrize("answer", [reset, raw(b""), gateway("InternalError", 500), business("9000"), hang])
+@pytest.mark.parametrize("answer", [reset, raw(b""), gateway("InternalError", 500), business("9000")])
 def test_an_unknown_request_is_sent_again_only_if_the_setting_says_so(answer: Answer) -> None:
     with Server(answer, reply()) as server:
-        assert send(server, PUSH_READ_TIMEOUT_SECONDS="0.5").kind is UNKNOWN
+        assert send(server).kind is UNKNOWN
         assert len(server.requests) == 1
     with Server(answer, reply()) as server:
-        outcome = send(server, PUSH_ON_UNKNOWN="retry", PUSH_READ_TIMEOUT_SECONDS="0.5")
+        outcome = send(server, PUSH_ON_UNKNOWN="retry")
 
         assert (outcome.kind, outcome.attempts) == (ACCEPTED, 2)
         first, second = server.requests
         assert first.form["TargetMsgkey"] == second.form["TargetMsgkey"]
         assert first.query["SignatureNonce"] != second.query["SignatureNonce"]
+
+
+def test_a_request_that_is_not_answered_in_time_is_sent_again_if_the_setting_says_so() -> None:
+    with Server(hang, reply()) as server:
+        outcome = send(
+            server, PUSH_ON_UNKNOWN="retry", PUSH_READ_TIMEOUT_SECONDS="0.5", PUSH_MAX_ATTEMPTS="20"
+        )
+
+        assert outcome.kind is ACCEPTED
+        assert outcome.attempts > 1
+        assert len({request.form["TargetMsgkey"] for request in server.requests}) == 1
 
 
 @pytest.mark.parametrize("after", [business("3028"), gateway("Forbidden.RAM", 403), gateway("Throttling")])
@@ -572,7 +584,7 @@ def test_without_time_left_nothing_is_sent(seconds: float) -> None:
 
 def test_of_many_messages_those_without_time_left_are_not_sent() -> None:
     with Server(hang) as server, PushClient.from_env(server.env | {"PUSH_CONCURRENCY": "2"}) as client:
-        outcomes = client.send_all(numbered(20), invocation=within(0.5))
+        outcomes = client.send_all(numbered(20), invocation=within(2))
 
         codes = [outcome.result_code for (outcome,) in outcomes]
         sent = codes.count("ReadTimeout")
@@ -581,22 +593,21 @@ def test_of_many_messages_those_without_time_left_are_not_sent() -> None:
         assert len(server.requests) <= sent
 
 
-@pytest.mark.timeout(20)
 def test_no_wait_for_an_answer_outlasts_the_deadline() -> None:
     with Server(hang) as server:
-        outcome = send(server, within(0.5), PUSH_READ_TIMEOUT_SECONDS="300", PUSH_ON_UNKNOWN="retry")
+        outcome = send(server, within(2), PUSH_READ_TIMEOUT_SECONDS="300", PUSH_ON_UNKNOWN="retry")
+        server.await_requests(1)
 
-        assert outcome.kind is UNKNOWN
+        assert (outcome.kind, outcome.result_code) == (UNKNOWN, "ReadTimeout")  # the server never hangs up
         assert len(server.requests) == 1
 
 
-@pytest.mark.timeout(20)
 def test_an_answer_that_drips_does_not_outlast_the_deadline() -> None:
     with Server(drip) as server:
-        assert send(server, within(0.5)).kind is UNKNOWN
+        assert send(server, within(2)).kind is UNKNOWN
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(100)
 def test_no_wait_for_a_connection_outlasts_the_deadline() -> None:
     with unanswering_port() as port:
         outcome = send_to(port, within(0.2), PUSH_CONNECT_TIMEOUT_SECONDS="300")
@@ -617,10 +628,10 @@ def test_time_that_runs_out_while_a_request_is_signed_does_no_harm(monkeypatch: 
 
 def test_the_last_wait_is_not_longer_than_the_time_left(naps: list[float]) -> None:
     with Server(gateway("Throttling")) as server:
-        outcome = send(server, within(1.0), PUSH_MAX_ATTEMPTS="20")
+        outcome = send(server, within(10), PUSH_MAX_ATTEMPTS="20")
 
         assert outcome.kind is THROTTLED
-        assert all(nap < 1.0 for nap in naps)
+        assert all(nap < 10 for nap in naps)
 
 
 # --- Many messages --------------------------------------------------------------------------------------
@@ -733,7 +744,7 @@ def test_a_connection_without_a_whole_answer_is_not_used_again() -> None:
         return True
 
     with Server(answer, reply()) as server:
-        with PushClient.from_env(server.env | {"PUSH_READ_TIMEOUT_SECONDS": "0.5"}) as client:
+        with PushClient.from_env(server.env | {"PUSH_READ_TIMEOUT_SECONDS": "2"}) as client:
             assert client.send(message(), invocation=FOR_EVER)[0].kind is UNKNOWN
             assert client.send(message(), invocation=FOR_EVER)[0].kind is ACCEPTED
 
@@ -771,7 +782,9 @@ def test_connections_idle_for_too_long_are_not_used(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_connection_is_idle_although_another_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "IDLE_LIMIT_SECONDS", 0.6)
+    monkeypatch.setattr(transport, "IDLE_LIMIT_SECONDS", 6000.0)
+    later, wall_time = [0.0], time.time
+    monkeypatch.setattr(time, "time", lambda: wall_time() + sum(later))
     both, alone = together(2), reply()
     with (
         Server(both, both, alone, alone, alone, both) as server,
@@ -779,7 +792,7 @@ def test_a_connection_is_idle_although_another_is_in_use(monkeypatch: pytest.Mon
     ):
         client.send_all(numbered(2), invocation=FOR_EVER)
         for _ in range(3):
-            time.sleep(0.3)
+            later.append(3000.0)
             client.send(message(), invocation=FOR_EVER)
         client.send_all(numbered(2), invocation=FOR_EVER)
 
@@ -802,7 +815,7 @@ def test_a_client_closes_its_connections() -> None:
             client.send(message(), invocation=FOR_EVER)
             assert not closed.is_set()
 
-        assert closed.wait(10)
+        assert closed.wait(PATIENCE)
 
 
 def test_a_client_may_be_closed_twice_and_unused() -> None:
@@ -817,18 +830,18 @@ def test_closing_waits_for_requests_under_way() -> None:
 
     def answer(exchange: Any) -> bool:
         arrived.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         return reply()(exchange)
 
     with Server(answer) as server, ThreadPoolExecutor(2) as threads:
         client = PushClient.from_env(server.env)
         sending = threads.submit(client.send_all, numbered(2), invocation=FOR_EVER)
-        arrived.wait(10)
+        arrived.wait(PATIENCE)
         closing = threads.submit(client.close)
         go_on.set()
-        closing.result(10)
+        closing.result(PATIENCE)
 
-        assert [outcome.kind for (outcome,) in sending.result(10)] == [ACCEPTED, ACCEPTED]
+        assert [outcome.kind for (outcome,) in sending.result(PATIENCE)] == [ACCEPTED, ACCEPTED]
 
 
 def test_no_deadline_is_an_infinite_one() -> None:

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import ssl
-import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 KEY = Credentials("STS.caller", "caller-secret", "caller-token")
 SECRETS = ("caller-secret", "caller-token", "STS.caller")
 HANDLER = """
-import json, time
+import json, os, time
 
 def handler(event, context):
     if event == b"fail":
         raise ValueError("not today")
     if event == b"exit":
         raise SystemExit(1)
-    if event == b"sleep":
-        time.sleep(3)
+    while event.startswith(b"/") and os.path.exists(event):
+        time.sleep(0.01)
     return event.decode() + "!"
 """
 GENERATIONS = ["callee", "fc2:service/callee"]
@@ -53,7 +53,7 @@ class Deployed:
         self.url = url
         self.queue = queue
 
-    def functions(self, key: Credentials = KEY, timeout: float = 30) -> Functions:
+    def functions(self, key: Credentials = KEY, timeout: float = 60) -> Functions:
         return Functions(Settings.from_env({"PUSH_FC_ENDPOINT": self.url}), key, timeout=timeout)
 
 
@@ -141,16 +141,27 @@ def test_a_wrong_key_is_refused(deployed: Deployed, function: str, key: Credenti
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
-def test_a_call_refused_for_load_may_be_tried_again(deployed: Deployed, function: str) -> None:
-    busy = deployed.functions()
+def test_a_call_refused_for_load_may_be_tried_again(
+    deployed: Deployed, tmp_path: Path, function: str
+) -> None:
+    busy, until_removed = deployed.functions(), tmp_path / "busy"
+    until_removed.touch()
     with pytest.raises(InvocationUnknown):
-        deployed.functions(timeout=0.5).invoke(function, b"sleep")
+        deployed.functions(timeout=0.5).invoke(function, bytes(until_removed))
     with pytest.raises(InvocationRefused) as error:
         busy.invoke(function, b"x")
 
     assert (error.value.status, error.value.code) == (429, "ResourceExhausted")
     assert error.value.may_be_tried_again
-    time.sleep(3)
+    until_removed.unlink()
+    wait_until_free(deployed, function)
+
+
+def wait_until_free(deployed: Deployed, function: str) -> None:
+    while True:
+        with suppress(InvocationRefused):
+            deployed.functions().invoke(function, b"x")
+            return
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
@@ -166,7 +177,7 @@ def test_an_event_is_handed_over_and_a_task_only_once(deployed: Deployed, functi
         functions.invoke_later(function, b"later", task_id=task)
     assert (error.value.status, error.value.code) == (409, "AsyncTaskAlreadyExists")
     assert error.value.was_taken_before
-    assert deployed.queue.finish(20)
+    assert deployed.queue.finish(60)
     assert deployed.queue.tasks[task] == "Succeeded"
 
 
@@ -190,7 +201,7 @@ def test_a_broken_connection_is_not_tried_again(function: str, later: bool) -> N
         seen.append(connection.recv(65536))
 
     with listening(breaks) as port:
-        functions = Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{port}"), KEY, timeout=5)
+        functions = Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{port}"), KEY, timeout=60)
         with pytest.raises(InvocationUnknown, match="may have been called: no response") as error:
             (functions.invoke_later if later else functions.invoke)(function, b"x")
 
@@ -227,7 +238,7 @@ def answering(status: str, body: bytes = b"", **headers: str) -> Callable[[socke
 
 
 def functions_at(port: int) -> Functions:
-    return Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{port}"), KEY, timeout=5)
+    return Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{port}"), KEY, timeout=60)
 
 
 @pytest.mark.parametrize("function", GENERATIONS)

@@ -9,7 +9,7 @@ from mpaas_push.threads import side_by_side
 
 
 def test_items_are_worked_on_side_by_side_each_once() -> None:
-    together = threading.Barrier(4, timeout=20)
+    together = threading.Barrier(4, timeout=60)
     done: list[int] = []
 
     def work(item: int) -> None:
@@ -34,7 +34,7 @@ def test_a_thread_that_cannot_be_started_is_done_without(monkeypatch: pytest.Mon
 
 
 def test_nothing_goes_on_behind_a_caller_that_is_interrupted() -> None:
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=60)
     begun: list[int] = []
     done: list[int] = []
 

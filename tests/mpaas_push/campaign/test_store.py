@@ -157,16 +157,16 @@ def test_a_cancelled_campaign_does_not_run_again(store: CampaignStore) -> None:
 
 
 def test_blocks_get_moments_that_keep_the_pace_and_another_pace_counts_at_once(store: CampaignStore) -> None:
-    waits = [store.reserve(ID, 100, 60).wait for _ in range(4)]
-    assert waits == pytest.approx([0, 1, 2, 3], abs=0.5)
-    for _ in range(60):
-        last = store.reserve(ID, 100, 60)
+    waits = [store.reserve(ID, 2000, 600).wait for _ in range(4)]
+    assert waits == pytest.approx([0, 20, 40, 60], abs=10)
+    for _ in range(30):
+        last = store.reserve(ID, 2000, 600)
     assert not last.is_reserved
-    assert last.wait == pytest.approx(61, abs=1)
+    assert last.wait == pytest.approx(620, abs=20)
 
     store.change_pace(ID, PaceChange(pace=None))
 
-    assert [store.reserve(ID, 100, 60).wait for _ in range(3)] == [0, 0, 0]
+    assert [store.reserve(ID, 2000, 600).wait for _ in range(3)] == [0, 0, 0]
 
 
 def test_the_rate_is_that_of_the_last_while_and_counts_what_went_out(
@@ -201,6 +201,8 @@ def test_the_rate_is_that_of_the_last_while_and_counts_what_went_out(
 def test_a_worker_that_lives_keeps_its_piece_and_one_that_does_not_has_stalled(
     store: CampaignStore, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mpaas_push.campaign.store.LEASE_SECONDS", 800.0)
+    monkeypatch.setattr("mpaas_push.campaign.store.RENEW_SECONDS", 200.0)
     monkeypatch.setattr("mpaas_push.campaign.lease.RENEW_SECONDS", 0.01)
     key = f"mpaas-push:campaign:{ID}"
     store.take(ID, 0, 1, "a")
@@ -208,14 +210,14 @@ def test_a_worker_that_lives_keeps_its_piece_and_one_that_does_not_has_stalled(
 
     with redis.Redis.from_url(redis_server.url, decode_responses=True) as admin:
 
-        def expire_in(seconds: float) -> None:
+        def expire_in(seconds: float) -> float:
             begin = admin.hget(key, "p0").rpartition(" ")[0]
-            admin.hset(key, "p0", f"{begin} {round((time.time() + seconds) * 1000)}")
+            until = round((time.time() + seconds) * 1000)
+            admin.hset(key, "p0", f"{begin} {until}")
+            return until / 1000
 
-        expire_in(2)
-        stalled = store.working_pieces(ID)
-        assert (stalled.working, stalled.stalled) == (0, 1)
-        assert stalled.until == pytest.approx(time.time() + 2, abs=1)
+        until = expire_in(200)
+        assert store.working_pieces(ID) == WorkingPieces(working=0, stalled=1, until=until)
         with Lease(store, ID, 0, "a") as lease:
             while store.working_pieces(ID).stalled:
                 pass
@@ -233,10 +235,10 @@ def test_throttling_slows_everybody(store: CampaignStore) -> None:
     store.slow()
     store.slow()  # once a second
 
-    waits = [store.reserve_requests(200, None, 60).wait for _ in range(4)]
-    assert waits == pytest.approx([0, 1, 2, 3], abs=0.5)  # half of the 400 that went out a second
-    assert store.reserve_requests(200, 20, 60).wait == pytest.approx(4, abs=0.5)
-    assert store.reserve_requests(200, 20, 60).wait == pytest.approx(14, abs=1)  # `PUSH_PACE` is less
+    waits = [store.reserve_requests(4000, None, 600).wait for _ in range(4)]
+    assert waits == pytest.approx([0, 20, 40, 60], abs=10)  # half of the 400 that went out a second
+    assert store.reserve_requests(4000, 20, 600).wait == pytest.approx(80, abs=10)
+    assert store.reserve_requests(4000, 20, 600).wait == pytest.approx(280, abs=10)  # `PUSH_PACE` is less
 
 
 def test_single_pushes_pass_and_campaigns_wait_for_them(
@@ -247,14 +249,14 @@ def test_single_pushes_pass_and_campaigns_wait_for_them(
         app_id="a",
         workspace_id="w",
         ledger_url=redis_server.url,
-        pace=10,
+        pace=1,
         max_attempts=1,
     )
     message = PushMessage.parse({**DOCUMENT["message"], "targets": [f"u{number}" for number in range(300)]})
     with PushClient(settings) as client:
         client.send(message, invocation=Invocation(request_id="id", credentials=Credentials("id", "secret")))
 
-    assert store.reserve_requests(1, 10, 60).wait == pytest.approx(3, abs=1)
+    assert store.reserve_requests(1, 1, 60).wait == pytest.approx(30, abs=15)
 
 
 def test_a_redis_that_is_not_there_is_an_error_of_its_own() -> None:
