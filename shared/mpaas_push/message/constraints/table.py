@@ -6,11 +6,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mpaas_push.message.constraints.constraint import Constraint, Level
+from mpaas_push.message.constraints.extended_params import EXTENDED_PARAMS
 from mpaas_push.message.constraints.live_activity import LIVE_ACTIVITY
 from mpaas_push.message.constraints.sms import SMS
 from mpaas_push.message.constraints.targets import TARGETS
-from mpaas_push.message.constraints.texts import TEXTS
 from mpaas_push.message.constraints.timing import TIMING
+from mpaas_push.message.constraints.title_and_content import TITLE_AND_CONTENT
 from mpaas_push.message.constraints.vendor_parameters import VENDOR_PARAMETERS
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["CONSTRAINTS", "errors_at", "parse_levels", "warnings_at"]
 
 CONSTRAINTS: tuple[Constraint, ...] = tuple(
     sorted(
-        TARGETS + TEXTS + TIMING + SMS + VENDOR_PARAMETERS + LIVE_ACTIVITY,
+        TARGETS + TITLE_AND_CONTENT + EXTENDED_PARAMS + TIMING + SMS + VENDOR_PARAMETERS + LIVE_ACTIVITY,
         key=lambda constraint: not constraint.certain,
     )
 )

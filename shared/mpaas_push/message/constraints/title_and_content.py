@@ -1,14 +1,12 @@
-"""What a message says: name, title, content, address, and extended parameters."""
+"""Title and content, with the other texts of a message: task name, address, and what SMS says."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from mpaas_push.errors import Fault
-from mpaas_push.message.constraints.constraint import Constraint, Level, documented, unconfirmed
+from mpaas_push.message.constraints.constraint import Constraint, Level, unconfirmed
 from mpaas_push.message.constraints.targets import each_target, target_path
-from mpaas_push.message.vocabulary import MAX_EXTENDED_PARAMS, RESERVED_EXTENDED_PARAMS
-from mpaas_push.paths import format_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 
     from mpaas_push.message.fields import MessageFields
 
-__all__ = ["TEXTS"]
+__all__ = ["TITLE_AND_CONTENT"]
 
 _REPLACEMENT = "\ufffd"
 
@@ -87,48 +85,4 @@ def click_address(message: MessageFields, _: datetime) -> Iterator[Fault]:
         )
 
 
-@documented(
-    "extended-params-max",
-    source="Result code 3035; pushsimple.md: Extended parameters",
-    reads=("extendedParams",),
-)
-def extended_params_count(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    params = message.extended_params
-    if params is not None and len(params) > MAX_EXTENDED_PARAMS:
-        yield Fault("extendedParams", f"has {len(params)} entries; at most {MAX_EXTENDED_PARAMS} are allowed")
-
-
-@documented(
-    "extended-params-reserved",
-    source="Page Extension parameters; pushsimple.md: Extended parameters",
-    reads=("extendedParams",),
-)
-def extended_params_reserved(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    params = message.extended_params
-    if params is not None and not RESERVED_EXTENDED_PARAMS.isdisjoint(params):
-        for key in params:
-            if key in RESERVED_EXTENDED_PARAMS:
-                yield Fault(f"extendedParams.{key}", "is reserved for the platform; choose another key")
-
-
-@unconfirmed(
-    "extended-params-text",
-    source="UNSURE: the page Extension parameters shows texts only; pushsimple.md: Extended parameters",
-    reads=("extendedParams",),
-)
-def extended_params_text(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    for key, value in (message.extended_params or {}).items():
-        if type(value) is not str:
-            yield Fault(
-                format_path(("extendedParams", key)), "should be text, as every value of the examples is"
-            )
-
-
-TEXTS: tuple[Constraint, ...] = (
-    blank_texts,
-    replacement_characters,
-    click_address,
-    extended_params_count,
-    extended_params_reserved,
-    extended_params_text,
-)
+TITLE_AND_CONTENT: tuple[Constraint, ...] = (blank_texts, replacement_characters, click_address)
