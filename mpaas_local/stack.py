@@ -14,6 +14,7 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -39,6 +40,7 @@ from mpaas_local.fc.oss_trigger import OssTrigger, oss_trigger_of
 from mpaas_local.fc.timer_trigger import Timers, timer_of
 from mpaas_local.fc.topic_trigger import TopicTrigger, topic_of
 from mpaas_local.inbox import create_inbox_app
+from mpaas_local.inbox.campaigns.senders import CampaignSenders
 from mpaas_local.inbox.changes import Changes
 from mpaas_local.loopback import is_loopback
 from mpaas_local.mns import MnsServer, MnsStore
@@ -50,6 +52,7 @@ from mpaas_local.ports import Ports
 from mpaas_local.redis_server import RedisServer, redis_executable
 from mpaas_local.server import Server
 from mpaas_push.errors import Fault
+from mpaas_push.invocation import sender_of
 from project import triggers
 from project.descriptor import DescriptorError, read_functions
 
@@ -69,6 +72,8 @@ _logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
 ROLE = LocalCredentials()
 STAYS_OFF = "%s: the trigger %s stays off: the local stack has no source of type %s"
+MOST_PUSHES = 50_000
+"""Pushes that the inbox keeps: some 250 MB."""
 HOLD_SECONDS = 30
 """How long a message stays hidden after the timeout of its function."""
 LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "default"}
@@ -93,6 +98,7 @@ class Stack:
     on_log: Callable[[str, str, str], None] | None = None
     descriptor: Path = ROOT / "s.yaml"
     async_literal: bool = True
+    _campaigns: CampaignSenders = field(default_factory=CampaignSenders, init=False)
 
     def __enter__(self) -> Self:
         """Start everything.
@@ -118,8 +124,10 @@ class Stack:
                     port=self.ports.sandbox,
                     store=self.store / "inbox.sqlite3",
                     access_keys={ROLE.access_key_id: key},
+                    most_entries=MOST_PUSHES,
                 )
             )
+            self.sandbox.store.ask_for_senders(self._campaigns.call_of)
             keys = {ROLE.access_key_id: key}
             store = MnsStore(self.store / "queues.sqlite3", account_id=account.account_id)
             opened.callback(store.close)
@@ -176,8 +184,9 @@ class Stack:
                         self._make("queue", named, variable)
                 for trigger in props.triggers:
                     self._attach(trigger, name, queue, deliver, opened)
-            entrypoints = StackEntrypoints(self, accepts)
-            app = create_inbox_app(self.sandbox, self.calls, store, entrypoints, changes=self._changes)
+            app = create_inbox_app(
+                self.sandbox, self.calls, store, StackEntrypoints(self, accepts), changes=self._changes
+            )
             inbox = Server(app, port=self.ports.inbox, on_stop=self._changes.close)
             self.inbox_url = opened.enter_context(inbox).url
             self._opened = opened.pop_all()
@@ -343,10 +352,16 @@ class Stack:
             layers=(ROOT / "shared",),
             **_hooks(props.instance_lifecycle_config),
         )
-        options: dict[str, Any] = {"on_log": self.calls.log, "on_call": self.calls.ended}
+        account = _account_of(props)
+        sender = sender_of(account.region, account.account_id, props.function_name)
+        options: dict[str, Any] = {
+            "on_log": self.calls.log,
+            "on_start": partial(self._campaigns.began, sender=sender),
+            "on_call": self.calls.ended,
+        }
         if props.concurrency_config:
             options["limit"] = props.concurrency_config.reserved_concurrency
-        return FunctionHost(function, account=_account_of(props), **options)
+        return FunctionHost(function, account=account, **options)
 
 
 def _need_redis(variables: Sequence[Mapping[str, str]]) -> bool:

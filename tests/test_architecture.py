@@ -131,7 +131,10 @@ def test_what_all_local_services_share_imports_none_of_them() -> None:
     assert {name: imported for name, imported in wrong.items() if imported} == {}
 
 
-SHOWN = ("PushMessage", "errors", "json_text", "message", "campaign.errors", "campaign.model")
+SHOWN = (
+    *("PushMessage", "errors", "json_text", "message", "campaign.errors", "campaign.model"),
+    *("campaign.tasks", "targets", "task"),  # by which it knows the pushes of a campaign
+)
 
 
 def test_the_inbox_knows_no_descriptor_and_of_the_layer_what_it_shows() -> None:

@@ -167,6 +167,8 @@ _SIGNS = (
     ({"specversion"}, "event"),
     ({"events"}, "oss"),
     ({"requestContext", "responseContext"}, "destination"),
+    ({"campaignTask"}, "campaign"),
+    ({"campaignStart"}, "campaign"),
 )
 
 

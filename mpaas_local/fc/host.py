@@ -21,6 +21,8 @@ from mpaas_local.fc.errors import HostClosed, Throttled
 from mpaas_local.fc.instance import Instance, start_process
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Self
 
     from mpaas_local.fc.call import CallSink, LogSink
@@ -41,6 +43,7 @@ class FunctionHost:
         limit: Most instances at a time (FC: reservedConcurrency, with one call per instance).
         idle_seconds: Stops an instance that was idle for this long; None keeps it until `close`.
         on_log: Receives the log lines.
+        on_start: Receives the event of each call before the handler does.
         on_call: Receives the finished calls.
         python: Interpreter of the instances; the function sees its installed packages.
         grace_seconds: Time between SIGTERM, after a timeout, and SIGKILL.
@@ -55,6 +58,7 @@ class FunctionHost:
         limit: int = 10,
         idle_seconds: float | None = None,
         on_log: LogSink | None = None,
+        on_start: Callable[[bytes], object] | None = None,
         on_call: CallSink | None = None,
         python: str = sys.executable,
         grace_seconds: float = 1.0,
@@ -65,6 +69,7 @@ class FunctionHost:
         self.limit = limit
         self._idle_seconds = idle_seconds
         self._on_log = on_log or _discard_line
+        self._on_start = on_start or _discard_event
         self._on_call = on_call or _discard_call
         self._python = python
         self._grace_seconds = grace_seconds
@@ -108,6 +113,7 @@ class FunctionHost:
         usable = False
         with self._changed:
             self._serving[call["request_id"]] = instance
+        self._on_start(event)
         try:
             usable, kind, response = self._run(instance, call, event, log, cold=cold)
         finally:
@@ -291,6 +297,10 @@ class FunctionHost:
 
 def _discard_line(_function: str, _request_id: str, _line: str) -> None:
     """The default of `on_log`."""
+
+
+def _discard_event(_event: bytes) -> None:
+    """The default of `on_start`."""
 
 
 def _discard_call(_function: str, _event: bytes, _result: Result) -> None:

@@ -192,6 +192,7 @@ class PushDetails(Body):
     shown: Shown
     attempts: list[PushRow]
     call: FunctionCall | None
+    campaign: str | None = Field(description="The campaign that sent it.")
     copies: Copies
 
 

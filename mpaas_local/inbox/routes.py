@@ -119,6 +119,7 @@ def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
         """Show a push: request, response, attempts, preview, and the call that caused it."""
         entry = _entry(store, seq)
         message = message_of_parameters(entry["parameters"] or {})
+        call = store.call_of(seq) or {}
         return Json(
             {
                 "push": entry,
@@ -126,7 +127,8 @@ def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
                 "message": message,
                 "shown": shown(message, at=_received(entry)),
                 "attempts": [_row(attempt) for attempt in store.attempts_of(seq)],
-                "call": store.call_of(seq),
+                "call": call if "function" in call else None,
+                "campaign": call.get("campaign"),
                 "copies": copies_of(message, entrypoints.http_url, entrypoints.sandbox_url),
             }
         )

@@ -77,6 +77,7 @@ def create_app(
     access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
     behaviour: Behaviour | None = None,
     clock: TimeSource = time.time,
+    most_entries: int | None = None,
 ) -> SandboxApp:
     """Build the application; its lifespan closes the store.
 
@@ -85,13 +86,14 @@ def create_app(
         access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key requires.
         behaviour: The choices that the reference leaves open.
         clock: Seconds since 1970.
+        most_entries: Entries that the inbox keeps, the newest; None for all.
 
     Raises:
         StoreUnusable: the file cannot be opened, or is not a store of this version.
     """
     keys = {key_id: access_key(key) for key_id, key in access_keys.items()}
     authenticator = Authenticator(keys, clock)
-    inbox = Store(store, Redactor(authenticator.secrets))
+    inbox = Store(store, Redactor(authenticator.secrets), most=most_entries)
     faults = PushFaults()
     gateway = Gateway(
         store=inbox,

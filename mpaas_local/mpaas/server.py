@@ -36,6 +36,8 @@ class Sandbox:
         access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key requires.
         behaviour: The choices that the reference leaves open.
         clock: Seconds since 1970; tests move it to expire timestamps.
+        most_entries: Entries that the inbox keeps, the newest; None for all. The message ids of the others
+            are forgotten.
         ssl_certfile: PEM chain; with it the sandbox serves HTTPS only.
         ssl_keyfile: PEM key, if it is not in the same file.
 
@@ -53,10 +55,17 @@ class Sandbox:
         access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
         behaviour: Behaviour | None = None,
         clock: TimeSource = time.time,
+        most_entries: int | None = None,
         ssl_certfile: Path | str | None = None,
         ssl_keyfile: Path | str | None = None,
     ) -> None:
-        self._app = create_app(store=store, access_keys=access_keys, behaviour=behaviour, clock=clock)
+        self._app = create_app(
+            store=store,
+            access_keys=access_keys,
+            behaviour=behaviour,
+            clock=clock,
+            most_entries=most_entries,
+        )
         self._server = Server(
             self._app,
             port=port,

@@ -14,6 +14,7 @@ from mpaas_local.database import Database
 from mpaas_local.mpaas.call import printable
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
@@ -53,6 +54,12 @@ CREATE INDEX target_by_name ON target (target, seq);
 CREATE INDEX accepted_message_id ON target (message_id, scope) WHERE accepted;
 CREATE INDEX target_by_message_id ON target (message_id);
 """
+_LATER_INDEXES = (  # of files of this version that were made without
+    "CREATE INDEX IF NOT EXISTS target_by_seq ON target (seq)",
+    "CREATE INDEX IF NOT EXISTS entry_by_call ON entry (call)",
+)
+PRUNED_SHARE = 20
+"""Old entries are deleted once there is one twentieth more than are kept: one by one would cost more."""
 
 
 @dataclass(frozen=True)
@@ -170,15 +177,29 @@ class Store:
     Args:
         path: Created with its folder if missing.
         hide: Removes from a document what must not be stored.
+        most: Entries to keep, the newest; None for all. Message ids of the others are forgotten.
 
     Raises:
         StoreUnusable: the file cannot be opened, or is not a store of this version.
     """
 
-    def __init__(self, path: Path | str, hide: Callable[[Any], Any] = lambda document: document) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        hide: Callable[[Any], Any] = lambda document: document,
+        *,
+        most: int | None = None,
+    ) -> None:
         self._hide = hide
+        self._most = most
+        self._since_pruned = 0
         self._listeners: list[Callable[[], None]] = []
+        self._sender_of: Callable[[InboxEntry], FunctionCall | None] = lambda _: None
         self._database = Database(path, schema=_SCHEMA, version=_SCHEMA_VERSION)
+        with self._database.transaction() as connection:
+            for statement in _LATER_INDEXES:
+                connection.execute(statement)
+            self._prune(connection)
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -189,15 +210,21 @@ class Store:
         document = dump_json(self._hide(entry.document())).decode()
         accepted = entry.outcome == "accepted"
         scope = printable(entry.scope)
+        sender = self._sender_of(entry)
         with self._database.transaction() as connection:
+            if sender:
+                self._record(connection, sender)
             cursor = connection.execute(
-                "INSERT INTO entry (outcome, text, document, at, delivery) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO entry (outcome, text, document, at, delivery, trigger, call)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     entry.outcome,
                     printable(self._hide(entry.text)),
                     document,
                     entry.received_at,
                     printable((entry.parameters or {}).get("DeliveryType", "")),
+                    sender and sender.trigger,
+                    sender and sender.id,
                 ),
             )
             seq = cursor.lastrowid or 0
@@ -208,14 +235,43 @@ class Store:
                     for pair in entry.targets
                 ],
             )
+            self._since_pruned += 1
+            if self._most is not None and self._since_pruned * PRUNED_SHARE > self._most:
+                self._prune(connection)
         self._announce()
         return seq
+
+    def _prune(self, connection: sqlite3.Connection) -> None:
+        """Delete all entries but the newest, with their targets and calls."""
+        self._since_pruned = 0
+        if self._most is None:
+            return
+        last = connection.execute(
+            "SELECT seq FROM entry ORDER BY seq DESC LIMIT 1 OFFSET ?", (self._most,)
+        ).fetchone()
+        if last:
+            connection.execute("DELETE FROM target WHERE seq <= ?", (last[0],))
+            connection.execute("DELETE FROM entry WHERE seq <= ?", (last[0],))
+            connection.execute(
+                "DELETE FROM call WHERE id NOT IN (SELECT call FROM entry WHERE call IS NOT NULL)"
+            )
+
+    def ask_for_senders(self, sender_of: Callable[[InboxEntry], FunctionCall | None]) -> None:
+        """Have each new entry's sender asked for, where that is known before its call has ended.
+
+        Args:
+            sender_of: Returns the call that sends an entry; None if it does not know it.
+        """
+        self._sender_of = sender_of
+
+    def _record(self, connection: sqlite3.Connection, call: FunctionCall) -> None:
+        document = dump_json(self._hide(call.document)).decode()
+        connection.execute("INSERT OR REPLACE INTO call VALUES (?, ?)", (call.id, document))
 
     def caused(self, call: FunctionCall, message_ids: Iterable[str]) -> None:
         """Record a call as the sender of all entries with these message ids that have no sender yet."""
         with self._database.transaction() as connection:
-            document = dump_json(self._hide(call.document)).decode()
-            connection.execute("INSERT OR REPLACE INTO call VALUES (?, ?)", (call.id, document))
+            self._record(connection, call)
             connection.executemany(
                 "UPDATE entry SET trigger = ?, call = ? WHERE call IS NULL"
                 " AND seq IN (SELECT seq FROM target WHERE message_id = ?)",

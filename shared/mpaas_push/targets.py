@@ -6,11 +6,11 @@ import hashlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mpaas_push.message import PushMessage
 
-__all__ = ["TARGETS_PER_REQUEST", "addressed", "slices", "without_targets"]
+__all__ = ["TARGETS_PER_REQUEST", "addressed", "derived_ids", "slices", "without_targets"]
 
 IdT = TypeVar("IdT", str, "str | None")
 TARGETS_PER_REQUEST = 10
@@ -31,9 +31,14 @@ def addressed(message: PushMessage, scope: str, position: int = 0) -> dict[str, 
     """
     if message.target_msgkey is not None:
         return message.target_msgkey
+    return derived_ids(message.targets or (), scope, position)
+
+
+def derived_ids(targets: Iterable[str], scope: str, position: int = 0) -> dict[str, str]:
+    """Derive the message id of each target, with scope and position as in `addressed`."""
     # The length keeps apart what would otherwise run into one text.
     base = hashlib.sha256(f"{len(scope)} {scope} {position} ".encode("utf-8", "surrogatepass"))
-    return {target: _message_id(base, target) for target in message.targets or ()}
+    return {target: _message_id(base, target) for target in targets}
 
 
 def slices(targets: Mapping[str, IdT]) -> Iterator[dict[str, IdT]]:

@@ -1,7 +1,7 @@
 // The list of pushes: newest first, live; older ones load on scrolling.
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { api, query, useChanges } from "./api.js";
-import { Badge, DELIVERIES, Failure, OUTCOMES, TRIGGERS, clock, plural } from "./words.js";
+import { Badge, DELIVERIES, Failure, OUTCOMES, TRIGGERS, clock, plural, thousands } from "./words.js";
 
 const PAGE = 50;
 const NOTHING = { text: "", target: "", outcome: "", trigger: "", deliveryType: "" };
@@ -78,7 +78,7 @@ const Row = ({ push }) => html`<a class="push" href=${`#/push/${push.seq}`} data
   <time datetime=${push.receivedAt}>${clock(push.receivedAt)}</time>
   <${Badge} kind="trigger">${push.trigger || "…"}<//>
   <span class="words"><b>${push.title || "(no title)"}</b> <span>${push.content}</span></span>
-  <span class="whom">${DELIVERIES[push.deliveryType] || "?"}: ${push.firstTarget}${push.targets > 1 && ` and ${push.targets - 1} more`}</span>
+  <span class="whom">${DELIVERIES[push.deliveryType] || "?"}: ${push.firstTarget}${push.targets > 1 && ` and ${thousands(push.targets - 1)} more`}</span>
   <span class="marks">
     ${push.warnings > 0 && html`<${Badge} kind="warning">${plural(push.warnings, "warning")}<//>`}
     ${push.fault && html`<${Badge} kind="fault">${push.fault}<//>`}
@@ -100,7 +100,7 @@ function Older({ load, left }) {
     watcher.observe(here.current);
     return () => watcher.disconnect();
   });
-  return html`<p class="older" ref=${here}><button type="button" class="secondary outline" onClick=${once}>${left} older</button></p>`;
+  return html`<p class="older" ref=${here}><button type="button" class="secondary outline" onClick=${once}>${thousands(left)} older</button></p>`;
 }
 
 // Merges the newest page into the known rows; after a gap or a cleared inbox, the page replaces them.

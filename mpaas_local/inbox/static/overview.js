@@ -1,7 +1,7 @@
 // Figures of the last half hour, as small charts.
 import { html, useState } from "./vendor/preact-htm.js";
 import { api, useChanges } from "./api.js";
-import { Failure, OUTCOMES, clock } from "./words.js";
+import { Failure, OUTCOMES, clock, thousands } from "./words.js";
 
 export function Overview() {
   const [figures, setFigures] = useState(null);
@@ -12,9 +12,9 @@ export function Overview() {
   return html`<main class="container-fluid" id="main">
     <h1>Overview</h1><p>The last half hour.</p>
     <dl class="figures">
-      <${Figure} name="Requests received" value=${received} />
-      <${Figure} name="Retries" value=${retries} />
-      <${Figure} name="Dead letters" value=${deadLetters} />
+      <${Figure} name="Requests received" value=${thousands(received)} />
+      <${Figure} name="Retries" value=${thousands(retries)} />
+      <${Figure} name="Dead letters" value=${thousands(deadLetters)} />
       <${Figure} name="Latency p50" value=${milliseconds(latencyMs.p50)} />
       <${Figure} name="Latency p95" value=${milliseconds(latencyMs.p95)} />
     </dl>
@@ -24,12 +24,12 @@ export function Overview() {
     </div>
     <h2>Functions</h2>
     <div class="scroll" tabindex="0"><table><thead><tr><th>Function</th><th>Calls</th><th>Cold</th><th>Warm</th><th>Failed</th><th>p50</th><th>p95</th></tr></thead>
-      <tbody>${functions.map((each) => html`<tr key=${each.name}><th scope="row">${each.name}</th><td>${each.calls}</td><td>${each.cold}</td><td>${each.warm}</td><td>${each.failed}</td>
+      <tbody>${functions.map((each) => html`<tr key=${each.name}><th scope="row">${each.name}</th>${[each.calls, each.cold, each.warm, each.failed].map((number) => html`<td>${thousands(number)}</td>`)}
         <td>${milliseconds(each.durationMs.p50)}</td><td>${milliseconds(each.durationMs.p95)}</td></tr>`)}</tbody></table></div>
   </main>`;
 }
 
-const milliseconds = (value) => (value === null ? "–" : `${value} ms`);
+const milliseconds = (value) => (value === null ? "–" : `${thousands(value)} ms`);
 const Figure = ({ name, value }) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
 
 function Minutes({ minutes }) {
@@ -46,11 +46,11 @@ function Minutes({ minutes }) {
     })}
     <line x1="0" y1="79" x2="300" y2="79" />
   </svg>
-  <p class="scale" aria-hidden="true"><span>${clock(minutes[0].minute * 1000)}</span><span>at most ${most} per minute</span><span>${clock(minutes[minutes.length - 1].minute * 1000)}</span></p>`;
+  <p class="scale" aria-hidden="true"><span>${clock(minutes[0].minute * 1000)}</span><span>at most ${thousands(most)} per minute</span><span>${clock(minutes[minutes.length - 1].minute * 1000)}</span></p>`;
 }
 
 function Bars({ values }) {
   const most = Math.max(1, ...Object.values(values));
   return html`<ul class="bars">${Object.entries(values).map(([name, number]) => html`<li key=${name}><span>${name}</span>
-    <progress value=${number} max=${most} aria-label=${name}></progress><span>${number}</span></li>`)}</ul>`;
+    <progress value=${number} max=${most} aria-label=${name}></progress><span>${thousands(number)}</span></li>`)}</ul>`;
 }

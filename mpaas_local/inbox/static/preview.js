@@ -1,6 +1,6 @@
 // A push in each channel. Nothing in a push is loaded: a picture is shown as its URL.
 import { html } from "./vendor/preact-htm.js";
-import { Badge } from "./words.js";
+import { Badge, plural } from "./words.js";
 
 export function Previews({ shown }) {
   if (!shown) return null;
@@ -18,7 +18,7 @@ export function Previews({ shown }) {
       : html`<ul class="phones">${shown.channels.map((each) => html`<li key=${each.name}><${Phone} channel=${each} shown=${shown} /></li>`)}</ul>`}
     <${Calendar} occurrences=${shown.occurrences} />
     <${Sms} sms=${shown.sms} />
-    ${shown.advice.length > 0 && html`<details class="advice"><summary>${shown.advice.length} warnings</summary>
+    ${shown.advice.length > 0 && html`<details class="advice"><summary>${plural(shown.advice.length, "warning")}</summary>
       <ul>${shown.advice.map((each) => html`<li>${each.message}</li>`)}</ul></details>`}`;
 }
 

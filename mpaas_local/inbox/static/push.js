@@ -27,7 +27,7 @@ export function Push({ seq }) {
     setBusy(false);
   };
   if (!found) return html`<main class="container-fluid" id="main"><h1>Push ${seq}</h1><${Failure} error=${error} /></main>`;
-  const { push, row, shown, attempts, call, copies } = found;
+  const { push, row, shown, attempts, call, campaign, copies } = found;
   return html`<main class="container-fluid" id="main">
     <p><a href="#/">← all pushes</a></p>
     <h1>${row.title || "(no title)"}</h1>
@@ -64,14 +64,15 @@ export function Push({ seq }) {
         <h2>On the wire</h2>
         <pre tabindex="0" class="wire">POST /?${push.query}${"\n"}Content-Type: application/x-www-form-urlencoded${"\n\n"}${push.body}</pre>
         <h2>Cause</h2>
-        <${Cause} call=${call} />
+        <${Cause} call=${call} campaign=${campaign} />
       </section>
     </div>
   </main>`;
 }
 
-function Cause({ call }) {
-  if (!call) return html`<p>Unknown: the function's call has not ended, or did not log this push: campaigns, of many pushes, log none of them.</p>`;
+function Cause({ call, campaign }) {
+  if (campaign) return html`<p>The campaign <a class="breaks" href=${`#/campaigns/${campaign}`}>${campaign}</a>. It logs none of its pushes, of which there are many; its report names the rows.</p>`;
+  if (!call) return html`<p>Unknown: the function's call has not ended, or did not log this push.</p>`;
   return html`<p>${call.function}, ${call.trigger}, ${call.cold ? "cold" : "warm"}, ${call.durationMs} ms, request <code>${call.requestId}</code>${call.error && html` <${Badge} kind="refused">${call.error}<//>`}</p>
     <details><summary>Trigger payload</summary><pre tabindex="0">${pretty(call.payload)}</pre><${Copy} label="Copy" text=${call.payload} /></details>
     <details open><summary>Log lines</summary><pre tabindex="0" class="log">${call.log.join("\n")}</pre></details>`;

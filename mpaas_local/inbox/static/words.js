@@ -2,7 +2,7 @@
 import { html, useState } from "./vendor/preact-htm.js";
 
 export const OUTCOMES = ["accepted", "refused", "rejected", "dropped"];
-export const TRIGGERS = ["http", "timer", "queue", "topic", "event", "oss", "destination", "invocation"];
+export const TRIGGERS = ["http", "timer", "queue", "topic", "event", "oss", "destination", "campaign", "invocation"];
 export const DELIVERIES = {
   1: "Android device", 2: "iOS device", 3: "user", 5: "Live Activity token", 6: "Live Activity", 7: "HarmonyOS device",
 };
@@ -10,8 +10,9 @@ export const DELIVERIES = {
 export const clock = (iso) => new Date(iso).toLocaleTimeString([], { hour12: false });
 export const moment = (iso) => new Date(iso).toLocaleString([], { hour12: false });
 export const thousands = (number) => number.toLocaleString("en");
-export const plural = (number, word, written = String) => `${written(number)} ${word}${number === 1 ? "" : "s"}`;
+export const plural = (number, word) => `${thousands(number)} ${word}${number === 1 ? "" : "s"}`;
 export function duration(seconds) {
+  if (seconds < 1) return "less than a second";
   if (seconds < 120) return plural(Math.round(seconds), "second");
   if (seconds < 7200) return plural(Math.round(seconds / 60), "minute");
   return plural(Math.round(seconds / 3600), "hour");

@@ -48,6 +48,10 @@ def test_every_documented_payload_is_told_apart(path: Path) -> None:
         assert trigger in {"event", "queue", "topic", "invocation", "oss"}
 
 
+def test_a_task_of_a_campaign_is_told_apart() -> None:
+    assert trigger_of(b'{"campaignTask":{"campaign":"c","run":"r","piece":0,"turn":1}}') == "campaign"
+
+
 def test_a_call_is_kept_with_its_lines_and_the_pushes_that_it_reported() -> None:
     told: list[RecordedCall] = []
     book = CallLog(on_call=told.append)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from mpaas_local.mpaas import Sandbox, StoreUnusable
+from mpaas_local.mpaas.store import FunctionCall
 from tests.mpaas_local.mpaas.calls import get, post, push, send
 
 if TYPE_CHECKING:
@@ -120,6 +122,27 @@ def test_the_inbox_survives_a_restart(tmp_path: Path) -> None:
         send(sandbox, body)
         assert sandbox.inbox()[0]["targets"][0]["repeated"] is True
         assert sandbox.inbox()[0]["seq"] == kept[0]["seq"] + 1
+
+
+def test_an_inbox_keeps_the_newest_entries_and_forgets_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "inbox.db"
+    oldest = push()
+    with Sandbox(store=path) as sandbox:  # keeps all
+        send(sandbox, oldest)
+        for _ in range(4):
+            send(sandbox)
+        (message_id,) = json.loads(oldest["TargetMsgkey"]).values()
+        sandbox.store.caused(FunctionCall("request-1", "http", {}), [message_id])
+
+    with Sandbox(store=path, most_entries=3) as sandbox:
+        assert [entry["seq"] for entry in sandbox.inbox()] == [5, 4, 3]
+        send(sandbox, oldest)
+
+        assert [entry["seq"] for entry in sandbox.inbox()] == [6, 5, 4]
+        assert sandbox.inbox()[0]["targets"][0]["repeated"] is False
+    with sqlite3.connect(path) as connection:
+        for table, kept in (("entry", 3), ("target", 3), ("call", 0)):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (kept,)
 
 
 def test_a_file_that_is_no_inbox_is_named(tmp_path: Path) -> None:
