@@ -321,8 +321,15 @@ _PREVIEW: dict[str, Any] = {
             "type": "array",
             "items": {
                 "type": "object",
-                "required": ["target", "message"],
-                "properties": {"target": {"type": "string"}, "message": {"type": "object"}},
+                "required": ["line", "target", "message"],
+                "properties": {
+                    "line": {
+                        "type": ["integer", "null"],
+                        "description": "Null near the end of a long file: nobody has counted",
+                    },
+                    "target": {"type": "string", "description": "Masked"},
+                    "message": {"type": "object"},
+                },
             },
         },
         "faults": {

@@ -95,6 +95,8 @@ def test_a_campaign_is_checked_started_followed_and_reported(campaign: Commands)
         "302 rows, 300 targets, 30 requests, 1 duplicate, 1 invalid\n"
         "0 seconds at 5,000 targets a second\n"
     )
+    assert campaign("check", file, "--audience", audience, "--progress", "0") == 0
+    assert campaign.err == ""  # fewer rows than are read between two reports
     assert campaign("start", file, "--audience", audience) == 0
     assert "uploaded to oss://marketing/audiences/cli.csv" in campaign.out
     assert "cli: done\n  302 rows, 300 accepted, 1 invalid, 1 duplicate\n" in campaign.out

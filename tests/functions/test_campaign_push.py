@@ -162,7 +162,8 @@ def test_a_dry_run_shows_what_would_be_sent(stack: CampaignStack) -> None:
     assert abs(answer.json["rows"] - 20000) < 1000
     assert answer.json["seconds"] == pytest.approx(200, rel=0.1)
     sample = answer.json["samples"][0]
-    assert (sample["target"], sample["message"]["title"]) == ("d…(5)", "Name 0")
+    assert (sample["line"], sample["target"], sample["message"]["title"]) == (2, "d…(5)", "Name 0")
+    assert answer.json["samples"][-1]["line"] is None  # nobody has counted up to there
     assert stack.request("GET", "/v1/campaigns/dry").status == 404
 
 

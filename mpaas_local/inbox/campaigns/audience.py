@@ -61,11 +61,13 @@ class Look:
         audience: `target`, `format` and `delimiter` of the campaign's `audience`, as far as it needs them.
         columns: Empty for plain ids.
         rows: The first ones, cell by cell.
+        has_header: False if the columns look like a row, as those of a list of ids that is named ``.csv``.
     """
 
     audience: dict[str, str]
     columns: list[str]
     rows: list[list[str]]
+    has_header: bool = True
 
 
 def look_at(name: str, beginning: bytes) -> Look:
@@ -100,7 +102,7 @@ def look_at(name: str, beginning: bytes) -> Look:
         audience |= {"delimiter": delimiter}
     if name.lower().endswith(".tsv"):
         audience |= {"format": "csv"}
-    return Look(audience, columns, rows)
+    return Look(audience, columns, rows, has_header=not _is_id(columns, rows))
 
 
 async def upload(chunks: AsyncIterator[bytes], name: str, bucket: str, client: oss.Client) -> dict[str, Any]:
@@ -133,8 +135,14 @@ async def upload(chunks: AsyncIterator[bytes], name: str, bucket: str, client: o
         except BaseException:  # such as that the browser has left
             client.abort_multipart_upload(oss.AbortMultipartUploadRequest(**going))
             raise
-    audience = {**where, **look.audience}
-    return {"name": name, "bytes": size, "audience": audience, "columns": look.columns, "rows": look.rows}
+    return {
+        "name": name,
+        "bytes": size,
+        "audience": {**where, **look.audience},
+        "columns": look.columns,
+        "rows": look.rows,
+        "hasHeader": look.has_header,
+    }
 
 
 async def _upload_parts(
@@ -217,6 +225,16 @@ def _target(columns: Sequence[str]) -> str:
     """Guess the column with the target; the first one if no name tells."""
     by_name = {column.strip().lower().replace("-", "_"): column for column in reversed(columns)}
     return next((by_name[name] for name in TARGET_NAMES if name in by_name), columns[0] if columns else "")
+
+
+def _is_id(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Say whether the only column is named like an id: with a digit, or as long as every id below it."""
+    if len(columns) != 1 or columns[0].strip().lower().replace("-", "_") in TARGET_NAMES:
+        return False
+    ids = [row[0] for row in rows if row]
+    return any(map(str.isdigit, columns[0])) or (
+        bool(ids) and {len(each) for each in ids} == {len(columns[0])}
+    )
 
 
 def _safe(name: str) -> str:

@@ -15,7 +15,7 @@ __all__ = [
     "CampaignList",
     "CampaignPreview",
     "CampaignState",
-    "Checked",
+    "CheckStep",
     "UploadedAudience",
 ]
 
@@ -78,6 +78,9 @@ class UploadedAudience(Body):
     audience: dict[str, Any] = Field(description="The campaign's `audience`, its target column guessed.")
     columns: list[str] = Field(description="Empty for plain ids.")
     rows: list[list[str]] = Field(description="The first rows.")
+    has_header: bool = Field(
+        description="False: the first line looks like an id, as of a file without header."
+    )
 
 
 class CampaignDocument(Body):
@@ -89,6 +92,7 @@ class CampaignDocument(Body):
 class PreviewSample(Body):
     """A rendered row."""
 
+    line: int | None = Field(description="Of the file; null near the end of a long one.")
     target: str = Field(description="Masked.")
     message: dict[str, Any]
     shown: Shown
@@ -109,9 +113,12 @@ class CampaignPreview(Body):
     warnings: list[dict[str, Any]]
 
 
-class Checked(Body):
-    """What `python -m mpaas_push campaign check` printed."""
+class CheckStep(Body):
+    """How far `python -m mpaas_push campaign check` is; the last step has what it printed."""
 
-    passed: bool
-    lines: list[str] = Field(description="Rows that cannot be sent, by their line, then the counts.")
-    error: str | None = Field(description="Why the campaign cannot be started.")
+    share: float = Field(description="Of the audience that has been read, 0 to 1.")
+    passed: bool | None = Field(default=None, description="Null until the last step.")
+    lines: list[str] = Field(
+        default=[], description="Rows that cannot be sent, by their line, then the counts."
+    )
+    error: str | None = Field(default=None, description="Why the campaign cannot be started.")

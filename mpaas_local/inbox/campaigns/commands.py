@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,13 @@ from mpaas_local.mpaas.store import dump_json
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from fastapi import Request
-
     from mpaas_local.inbox.routes import Entrypoints
 
 __all__ = ["CommandFailed", "Commands"]
 
 CHUNK_BYTES = 64 << 10
-LOOK_SECONDS = 0.5
-"""Between two looks whether the browser still waits."""
+PROGRESS_SECONDS = 0.3
+"""Between two reports of progress."""
 
 
 class CommandFailed(Exception):
@@ -39,24 +38,25 @@ class Commands:
     def __init__(self, entrypoints: Entrypoints) -> None:
         self._entrypoints = entrypoints
 
-    async def check(self, document: dict[str, Any], request: Request) -> dict[str, Any]:
-        """Run `check` on a campaign whose audience is in OSS, and return a `Checked`.
+    async def check(self, document: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Run `check` on a campaign whose audience is in OSS, and yield a `CheckStep` now and then.
 
-        The command ends with the request: a browser that leaves stops it.
+        The last one has the result. The command ends with the iteration: a browser that leaves stops it.
         """
-        async with self._running("check", "-") as process:
-            ended = asyncio.ensure_future(process.communicate(dump_json(document)))
-            while not ended.done() and not await request.is_disconnected():
-                await asyncio.wait([ended], timeout=LOOK_SECONDS)
-            if not ended.done():
-                ended.cancel()
-                return {"passed": False, "lines": [], "error": "the browser has left"}
-            output, errors = ended.result()
-        return {
-            "passed": process.returncode == 0,
-            "lines": output.decode(errors="replace").splitlines(),
-            "error": _error(errors) if process.returncode else None,
-        }
+        yield {"share": 0.0}
+        async with self._running("check", "-", "--progress", str(PROGRESS_SECONDS)) as process:
+            # Output and document are carried beside: either would wait for the other once a pipe is full.
+            output = asyncio.ensure_future(_exchange(process, dump_json(document)))
+            errors = b""
+            while process.stderr and (line := await process.stderr.readline()):
+                if progress := re.fullmatch(rb"reading: (\d+)%\s*", line):
+                    yield {"share": int(progress[1]) / 100}
+                else:
+                    errors += line
+            lines = (await output).decode(errors="replace").splitlines()
+            passed = await process.wait() == 0
+        error = None if passed else _error(errors)
+        yield {"share": 1.0, "passed": passed, "lines": lines, "error": error}
 
     async def report(self, campaign_id: str) -> AsyncIterator[bytes]:
         """Return the CSV of `report`, chunk by chunk, once the first chunk is there.
@@ -116,6 +116,17 @@ class Commands:
             "ALIBABA_CLOUD_ACCESS_KEY_ID": LOCAL_ACCESS_KEY_ID,
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": LOCAL_ACCESS_KEY_SECRET,
         }
+
+
+async def _exchange(process: asyncio.subprocess.Process, text: bytes) -> bytes:
+    """Write the standard input of a command and return its output."""
+    if process.stdin is None or process.stdout is None:
+        raise TypeError("the command has no pipes")
+    with suppress(ConnectionError):  # it has ended already; its exit code says why
+        process.stdin.write(text)
+        await process.stdin.drain()
+    process.stdin.close()
+    return await process.stdout.read()
 
 
 def _error(text: bytes) -> str:

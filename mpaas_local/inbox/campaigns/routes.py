@@ -15,12 +15,13 @@ from mpaas_local.inbox.campaigns.bodies import (
     CampaignList,
     CampaignPreview,
     CampaignState,
-    Checked,
+    CheckStep,
     UploadedAudience,
 )
 from mpaas_local.inbox.campaigns.commands import CommandFailed, Commands
 from mpaas_local.inbox.showing import shown
 from mpaas_local.mpaas.responses import Json
+from mpaas_local.mpaas.store import dump_json
 from mpaas_local.oss_client import oss_client
 from mpaas_push.campaign.errors import InvalidCampaign
 from mpaas_push.campaign.model import read_document
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from mpaas_local.inbox.routes import Entrypoints
 
 __all__ = ["audience_routes", "campaign_routes", "preparation_routes"]
+
 
 CampaignId = Annotated[str, Path(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
@@ -128,10 +130,18 @@ def preparation_routes(function: HttpFunction, entrypoints: Entrypoints) -> APIR
             sample["shown"] = shown({**sample["message"], "targets": [sample["target"]]})
         return Json(preview)
 
-    @router.post("/api/campaigns/check", responses={200: {"model": Checked}})
-    async def check_campaign(document: dict[str, Any], request: Request) -> Response:
-        """Read every row of a campaign's audience and name those that cannot be sent."""
-        return Json(await commands.check(document, request))
+    @router.post(
+        "/api/campaigns/check",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"application/x-ndjson": {"schema": CheckStep.model_json_schema()}}}},
+    )
+    def check_campaign(document: dict[str, Any]) -> StreamingResponse:
+        """Read every row of a campaign's audience and name those that cannot be sent.
+
+        The response is JSON Lines: a step now and then, the last one with the result.
+        """
+        lines = (dump_json(step) + b"\n" async for step in commands.check(document))
+        return StreamingResponse(lines, media_type="application/x-ndjson")
 
     return router
 

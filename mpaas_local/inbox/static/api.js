@@ -7,6 +7,19 @@ export async function api(path, { method = "GET", body, text, signal } = {}) {
   return checked(await answer.json().catch(() => ({})), answer.ok, `${answer.status} ${answer.statusText}`);
 }
 
+// Posts and yields each line of the response, which is JSON Lines.
+export async function* jsonLines(path, { body, signal }) {
+  const answer = await fetch(path, { method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  if (!answer.ok) checked(await answer.json().catch(() => ({})), false, `${answer.status} ${answer.statusText}`);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
+    const lines = (rest + chunk.value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) yield JSON.parse(line);
+  }
+}
+
 // Uploads a file of any size; `progress` gets the share that is sent. fetch tells nothing of it.
 export function upload(path, file, progress) {
   return new Promise((resolve, reject) => {
@@ -30,7 +43,7 @@ export function upload(path, file, progress) {
 // The value, or an error with its text and the errors of its fields.
 function checked(value, ok, status) {
   if (ok) return value;
-  throw Object.assign(new Error(textOf(value.detail) || status), { errors: value.errors || [] });
+  throw Object.assign(new Error(textOf(value.detail) || status), { status: Number.parseInt(status, 10), errors: value.errors || [] });
 }
 
 function textOf(detail) {

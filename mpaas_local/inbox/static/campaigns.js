@@ -1,7 +1,7 @@
 // Campaigns: the list, and one with its progress, curves, pace, samples and report.
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { api, useChanges } from "./api.js";
-import { Curves, FATES, rateNow } from "./curves.js";
+import { Curves, FATES, rateNow, sent } from "./curves.js";
 import { Pace, paceText } from "./pace.js";
 import { Previews } from "./preview.js";
 import { Badge, Refusal, clock, duration, moment, plural, thousands } from "./words.js";
@@ -14,21 +14,21 @@ export function Campaigns() {
   useChanges(["campaigns", "pushes"], () => api("/api/campaigns").then((found) => { setListed(found); setError(null); }, setError));
   return html`<main class="container-fluid" id="main">
     <h1>Campaigns</h1>
-    <p class="actions"><a role="button" href="#/new-campaign">New campaign</a></p>
+    <p class="actions"><a role="button" href="#/new-campaign">New campaign</a> <span class="hint">or drop a CSV anywhere on this page</span></p>
     <${Refusal} error=${error} />
-    ${listed && listed.campaigns.length === 0 && html`<p class="empty">No campaign yet. <a href="#/new-campaign">Drop a CSV</a>, or start one from the command line or by HTTP.</p>`}
+    ${listed && listed.campaigns.length === 0 && html`<p class="empty">No campaign yet. Drop a CSV here, or start one from the command line or by HTTP.</p>`}
     ${listed && listed.campaigns.length > 0 && html`<div class="scroll" tabindex="0"><table class="campaigns"><thead><tr><th>Campaign</th><th>State</th><th>Progress</th><th>Rows</th><th>Accepted</th><th>Others</th><th>Pace</th><th>Rate</th><th>Started</th></tr></thead>
       <tbody>${listed.campaigns.map((each) => html`<tr key=${each.campaign}><th scope="row"><a href=${`#/campaigns/${each.campaign}`}>${each.campaign}</a></th>
-        <td><${Badge} kind=${stateOf(each)}>${stateOf(each)}<//></td>
-        <td><progress value=${each.bytesDone} max=${Math.max(each.bytes, 1)} aria-label=${`Progress of ${each.campaign}`}></progress> ${percent(each)}</td>
-        <td>${thousands(each.counts.rows)}</td><td>${thousands(each.counts.accepted)}</td><td>${others(each.counts)}</td><td>${each.pace === null ? "no limit" : `${thousands(each.pace)}/s`}</td><td>${thousands(Math.round(rateOf(each)))}/s</td>
-        <td><time datetime=${each.startedAt}>${moment(each.startedAt)}</time></td></tr>`)}</tbody></table></div>`}
+        <td data-label="State"><${Badge} kind=${stateOf(each)}>${stateOf(each)}<//></td>
+        <td data-label="Progress"><progress value=${each.bytesDone} max=${Math.max(each.bytes, 1)} aria-label=${`Progress of ${each.campaign}`}></progress> ${percent(each)}</td>
+        <td data-label="Rows">${thousands(each.counts.rows)}</td><td data-label="Accepted">${thousands(each.counts.accepted)}</td><td data-label="Others">${others(each.counts)}</td><td data-label="Pace">${each.pace === null ? "no limit" : `${thousands(each.pace)}/s`}</td><td data-label="Rate">${thousands(Math.round(rateOf(each)))}/s</td>
+        <td data-label="Started"><time datetime=${each.startedAt}>${moment(each.startedAt)}</time></td></tr>`)}</tbody></table></div>`}
   </main>`;
 }
 
 const percent = (campaign) => `${Math.floor((100 * campaign.bytesDone) / Math.max(campaign.bytes, 1))}%`;
 // The rate of the last seconds; of a campaign that has ended, the average.
-const rateOf = (campaign) => (campaign.finishedAt ? campaign.counts.rows / Math.max((new Date(campaign.finishedAt) - new Date(campaign.startedAt)) / 1000, 1) : campaign.rate);
+const rateOf = (campaign) => (campaign.finishedAt ? sent(campaign.counts) / Math.max((new Date(campaign.finishedAt) - new Date(campaign.startedAt)) / 1000, 1) : campaign.rate);
 const others = (counts) => FATES.filter((fate) => fate !== "accepted" && counts[fate]).map((fate) => `${thousands(counts[fate])} ${fate}`).join(", ") || "–";
 
 export function Campaign({ id }) {
@@ -74,7 +74,7 @@ export function Campaign({ id }) {
     <p class="marks" role="status"><${Badge} kind=${state}>${state}<//> <span>started ${moment(campaign.startedAt)}</span>${campaign.finishedAt && html` <span>ended ${moment(campaign.finishedAt)}</span>`}
       <span class="breaks">oss://${document.audience.bucket}/${document.audience.key}</span></p>
     <progress class="whole" value=${campaign.bytesDone} max=${Math.max(campaign.bytes, 1)} aria-label="Progress"></progress>
-    <p>${percent(campaign)}, ${plural(counts.rows, "row", thousands)}${state === "running" && html`, ${thousands(Math.round(rateNow(history)))} a second now`}${state === "running" && campaign.secondsLeft !== null && html`, ${duration(campaign.secondsLeft)} left`}${isPausing && html`, ${plural(campaign.piecesWorking, "piece")} still sending`}</p>
+    <p>${percent(campaign)}, ${plural(counts.rows, "row")}${state === "running" && html`, ${thousands(Math.round(rateNow(history)))} a second now`}${state === "running" && campaign.secondsLeft !== null && html`, ${duration(campaign.secondsLeft)} left`}${isPausing && html`, ${plural(campaign.piecesWorking, "piece")} still sending`}</p>
     ${campaign.piecesStalled > 0 && html`<p class="odd">${plural(campaign.piecesStalled, "piece")} of a silent worker${campaign.stalledUntil && html`: the next worker takes over at ${clock(campaign.stalledUntil)}`}</p>`}
     ${campaign.problem && html`<p role="alert" class="failure">${campaign.problem}</p>`}
     <${Refusal} error=${error} />
@@ -118,6 +118,6 @@ export function Samples({ samples }) {
   const [index, setIndex] = useState(0);
   if (samples.length === 0) return html`<p>None of the rows that were read can be sent.</p>`;
   const sample = samples[Math.min(index, samples.length - 1)];
-  return html`<div class="actions" role="group" aria-label="Rows">${samples.map((each, number) => html`<button type="button" key=${number} class=${`small secondary ${each === sample ? "" : "outline"}`} aria-pressed=${each === sample} onClick=${() => setIndex(number)}>${number + 1}: ${each.target}</button>`)}</div>
+  return html`<div class="actions" role="group" aria-label="Rows">${samples.map((each, number) => html`<button type="button" key=${number} class=${`small secondary ${each === sample ? "" : "outline"}`} aria-pressed=${each === sample} onClick=${() => setIndex(number)}>${each.line ? `line ${thousands(each.line)}` : "last row"}: ${each.target}</button>`)}</div>
     <${Previews} shown=${sample.shown} />`;
 }

@@ -6,6 +6,10 @@ export const FATES = ["accepted", "refused", "unknown", "expired", "invalid", "d
 const WIDTH = 300, HEIGHT = 90;
 const SMOOTH_SECONDS = 3; // blocks are a second's worth of rows: a shorter span would show these, not the rate
 
+// Rows that went out: the others were never sent, and no rate is of them.
+const SENT = ["accepted", "refused", "unknown", "failed"];
+export const sent = (counts) => SENT.reduce((sum, fate) => sum + (counts[fate] || 0), 0);
+
 export const rateNow = (history) => (history.length > 1 ? rates(history)[history.length - 1] : 0);
 
 export function Curves({ history }) {
@@ -15,7 +19,7 @@ export function Curves({ history }) {
   const fates = FATES.filter((fate) => history[history.length - 1].counts[fate] > 0);
   return html`
     <h2>Rate</h2>
-    <${Chart} history=${history} unit="targets a second" lines=${[["rate", rate, "rows a second"], ...(paces.some(Boolean) ? [["pace", paces, "pace"]] : [])]} />
+    <${Chart} history=${history} unit="targets a second" lines=${[["rate", rate, "sent a second"], ...(paces.some(Boolean) ? [["pace", paces, "pace"]] : [])]} />
     <h2>Outcomes</h2>
     <${Chart} history=${history} unit="rows" lines=${(fates.length ? fates : ["accepted"]).map((fate) => [fate, history.map((each) => each.counts[fate] || 0), fate])} />`;
 }
@@ -25,7 +29,7 @@ function rates(history) {
   return history.map((each, index) => {
     while (from + 1 < index && each.at - history[from + 1].at >= SMOOTH_SECONDS) from += 1;
     const seconds = each.at - history[from].at;
-    return seconds > 0 ? (each.counts.rows - history[from].counts.rows) / seconds : 0;
+    return seconds > 0 ? (sent(each.counts) - sent(history[from].counts)) / seconds : 0;
   });
 }
 

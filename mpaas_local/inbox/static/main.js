@@ -1,8 +1,9 @@
 // The page: navigation by the hash of the address, keyboard shortcuts, light and dark theme.
-import { html, render, useEffect, useState } from "./vendor/preact-htm.js";
+import { html, render, useEffect, useLayoutEffect, useState } from "./vendor/preact-htm.js";
 import { listen, useConnection } from "./api.js";
 import { Campaign, Campaigns } from "./campaigns.js";
 import { Compose } from "./compose.js";
+import { acceptFiles } from "./drop.js";
 import { Faults } from "./faults.js";
 import { List } from "./list.js";
 import { NewCampaign } from "./new_campaign.js";
@@ -18,8 +19,14 @@ const kept = { list: {}, compose: {}, campaign: {} }; // state that survives lea
 function Page() {
   const [address, setAddress] = useState(location.hash);
   const [help, setHelp] = useState(false);
+  const [files, setFiles] = useState([]); // dropped, for a new campaign
   const open = useConnection();
-  useEffect(() => {
+  useEffect(() => acceptFiles((dropped) => {
+    setFiles(dropped);
+    location.hash = "#/new-campaign";
+  }), []);
+  // Not useEffect, which runs after the page is painted: an address that changed before would be missed.
+  useLayoutEffect(() => {
     const changed = (event) => {
       if (isList(new URL(event.oldURL).hash)) kept.list.scroll = scrollY;
       setAddress(location.hash);
@@ -54,7 +61,7 @@ function Page() {
     ${page === "push" && html`<${Push} key=${detail} seq=${detail} />`}
     ${page === "compose" && html`<${Compose} kept=${kept.compose} />`}
     ${page === "campaigns" && (detail ? html`<${Campaign} key=${detail} id=${detail} />` : html`<${Campaigns} />`)}
-    ${page === "new-campaign" && html`<${NewCampaign} kept=${kept.campaign} />`}
+    ${page === "new-campaign" && html`<${NewCampaign} kept=${kept.campaign} dropped=${files} />`}
     ${page === "faults" && html`<${Faults} />`}
     ${page === "overview" && html`<${Overview} />`}
     ${page === "queues" && html`<${Queues} name=${detail} />`}

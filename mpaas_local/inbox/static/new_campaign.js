@@ -1,7 +1,7 @@
 // A new campaign: an audience is dropped, the message written; rows are rendered at every pause; all rows are
 // checked before the start.
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
-import { api, query, upload } from "./api.js";
+import { api, jsonLines, query, upload } from "./api.js";
 import { Samples } from "./campaigns.js";
 import { Pace } from "./pace.js";
 import { Badge, DELIVERIES, Refusal, duration, plural, thousands } from "./words.js";
@@ -9,18 +9,21 @@ import { Badge, DELIVERIES, Refusal, duration, plural, thousands } from "./words
 const DOCUMENT = { campaign: "", message: { taskName: "campaign", title: "Hello", content: "From the inbox.", deliveryType: 3, expiredSeconds: 86400 }, pace: 500 };
 const WINDOW = { from: "08:00", to: "21:00", zone: "Asia/Shanghai" };
 const FIELDS = ["taskName", "title", "content", "deliveryType", "expiredSeconds"];
+const CONFLICT = 409;
+let taken = []; // the files that were dropped last and have been read
 
-export function NewCampaign({ kept }) {
+// `dropped` are files that were dropped on this page or another one.
+export function NewCampaign({ kept, dropped }) {
   const [document, setDocument] = useState(kept.document || DOCUMENT);
   const [audience, setAudience] = useState(kept.audience || null);
   const [sending, setSending] = useState(null); // the share of the file that is uploaded
   const [preview, setPreview] = useState(null);
   const [refused, setRefused] = useState(null);
   const [checked, setChecked] = useState(kept.checked || null);
-  const [error, setError] = useState(null);
+  const [failed, setFailed] = useState(null); // what was being done, and the error
+  const [share, setShare] = useState(0); // of the rows that are being checked
   const [busy, setBusy] = useState("");
   const [largest, setLargest] = useState(Infinity);
-  const [over, setOver] = useState(false); // a file hovers above the page
   const turn = useRef(0);
   const checking = useRef();
   const started = useRef(false);
@@ -29,10 +32,16 @@ export function NewCampaign({ kept }) {
   if (!started.current) Object.assign(kept, { document, audience, checked });
 
   useEffect(() => {
-    api("/api/campaigns").then((listed) => setLargest(listed.largestUpload), setError);
+    api("/api/campaigns").then((listed) => setLargest(listed.largestUpload), (error) => setFailed({ doing: "read", error }));
     return () => checking.current?.abort();
   }, []);
   useEffect(() => {
+    if (dropped === taken) return;
+    taken = dropped;
+    if (dropped.length > 0) guarded("upload", () => take(dropped))();
+  }, [dropped]);
+  useEffect(() => {
+    setFailed((now) => (now?.doing === "start" || now?.doing === "check" ? null : now)); // it was of another document
     if (!document.audience) return undefined;
     const waiting = setTimeout(() => render(++turn.current), 300);
     return () => clearTimeout(waiting);
@@ -52,9 +61,9 @@ export function NewCampaign({ kept }) {
     setBusy(doing);
     try {
       await then();
-      setError(null);
-    } catch (failure) {
-      setError(failure.name === "AbortError" ? null : failure);
+      setFailed(null);
+    } catch (error) {
+      setFailed(error.name === "AbortError" ? null : { doing, error });
     }
     setBusy("");
   };
@@ -81,8 +90,11 @@ export function NewCampaign({ kept }) {
   const number = (names) => (event) => set(names, event.target.value === "" ? undefined : Number(event.target.value));
   const check = guarded("check", async () => {
     checking.current = new AbortController();
-    const found = await api("/api/campaigns/check", { method: "POST", body: document, signal: checking.current.signal });
-    setChecked({ ...found, of: contentOf(document) });
+    setShare(0);
+    for await (const step of jsonLines("/api/campaigns/check", { body: document, signal: checking.current.signal })) {
+      setShare(step.share);
+      if (step.passed !== undefined) setChecked({ ...step, of: contentOf(document) });
+    }
   });
   const start = guarded("start", async () => {
     if (!current?.passed && !confirm("Start without a check of all rows? Those that cannot be sent are counted and reported as invalid.")) return;
@@ -91,29 +103,32 @@ export function NewCampaign({ kept }) {
     for (const name of Object.keys(kept)) delete kept[name];
     location.hash = `#/campaigns/${campaign}`;
   });
-  const dropped = (event) => {
-    event.preventDefault();
-    setOver(false);
-    guarded("upload", () => take([...event.dataTransfer.files]))();
+  const asPlainIds = () => {
+    const { target, delimiter, ...where } = document.audience;
+    setAudience({ ...audience, columns: [], rows: [audience.columns, ...audience.rows], hasHeader: true, audience: { ...where, format: "ids" } });
+    setDocument({ ...document, audience: { ...where, format: "ids" } });
   };
   const current = checked && checked.of === contentOf(document) ? checked : null;
   const { message = {}, window } = document;
-  const errors = refused?.errors || [];
+  const isTaken = failed?.doing === "start" && failed.error.status === CONFLICT;
+  const errors = [...(refused?.errors || []), ...(isTaken ? [{ field: "campaign", message: "is taken: choose another one" }] : [])];
   const more = Object.keys(message).filter((name) => !FIELDS.includes(name));
   const field = (names, label, control) => html`<${Field} id=${names.join(".")} label=${label} errors=${errors} control=${control} />`;
   const columns = audience?.columns || [];
 
-  return html`<main class="container-fluid" id="main" onDragOver=${(event) => { event.preventDefault(); setOver(true); }} onDragLeave=${(event) => event.currentTarget.contains(event.relatedTarget) || setOver(false)} onDrop=${dropped}>
+  return html`<main class="container-fluid" id="main">
     <p><a href="#/campaigns">← all campaigns</a></p>
     <h1>New campaign</h1>
-    <section class=${`drop ${over ? "over" : ""}`} aria-label="Audience">
-      <label for="audience-file">Drop a CSV here, or choose it. A campaign in JSON or YAML fills the form.</label>
+    <section class="drop" aria-label="Audience">
       <input id="audience-file" type="file" multiple accept=".csv,.tsv,.txt,.jsonl,.ndjson,.json,.yaml,.yml" disabled=${busy === "upload"}
         onChange=${(event) => { const files = [...event.target.files]; event.target.value = ""; guarded("upload", () => take(files))(); }} />
+      <label for="audience-file" class="choose">Choose a file</label> or drop it anywhere on this page: a CSV with the audience; a campaign in JSON or YAML fills the form.
       ${sending !== null && html`<progress value=${sending} max="1" aria-label="Upload"></progress>`}
       ${audience && html`<${FirstRows} audience=${audience} target=${document.audience?.target} />`}
     </section>
-    <${Refusal} error=${error} />
+    ${["upload", "read"].includes(failed?.doing) && html`<${Refusal} error=${failed.error} />`}
+    ${audience?.hasHeader === false && html`<div class="ask" role="alert"><span>The first line, <code>${audience.columns[0]}</code>, looks like an id, but is read as the name of the column: it would get no push.</span>
+      <button type="button" class="secondary small" onClick=${asPlainIds}>Read the file as plain ids</button></div>`}
     ${document.audience && html`<div class="columns">
       <form onSubmit=${(event) => { event.preventDefault(); check(); }} aria-label="Campaign">
         ${field(["campaign"], "Campaign id", (more) => html`<input type="text" value=${document.campaign ?? ""} onInput=${text(["campaign"])} ...${more} />`)}
@@ -138,7 +153,11 @@ export function NewCampaign({ kept }) {
         <${AsText} document=${document} use=${(written) => guarded("read", () => read(written))()} />
         <div class="verdict">
           <${Verdict} refused=${refused} preview=${preview} />
-          <${Check} checked=${current} />
+          ${(preview?.advice || []).map((each) => html`<p class="odd">${each.message}</p>`)}
+          ${busy !== "check" && html`<${Check} checked=${current} />`}
+          ${["check", "start"].includes(failed?.doing) && html`<${Refusal} error=${failed.error} />`}
+          ${isTaken && html`<p class="actions"><a href=${`#/campaigns/${encodeURIComponent(document.campaign)}`}>Show that campaign</a> <button type="button" class="secondary outline small" onClick=${() => set(["campaign"], nextId(document.campaign))}>Call this one ${nextId(document.campaign)}</button></p>`}
+          ${busy === "check" && html`<p class="checking"><progress value=${share} max="1" aria-label="Rows that have been checked"></progress> ${Math.floor(share * 100)}%</p>`}
           <div class="actions">
             <button type="button" class=${current?.passed ? "secondary" : ""} aria-busy=${busy === "check"} disabled=${Boolean(busy || refused || !preview)} onClick=${check}>Check all rows</button>
             ${busy === "check" && html`<button type="button" class="secondary outline" onClick=${() => checking.current.abort()}>Stop checking</button>`}
@@ -147,7 +166,7 @@ export function NewCampaign({ kept }) {
         </div>
       </form>
       <section aria-label="Samples" class="stays" tabindex="0"><h2>First and last rows</h2>${preview && !refused && html`<${Samples} samples=${preview.samples} />
-        ${preview.faults.length > 0 && html`<h3>Rows that cannot be sent</h3><ul class="faults">${preview.faults.map((each) => html`<li key=${each.offset}>at byte ${thousands(each.offset)}: ${each.message}</li>`)}</ul>`}
+        ${preview.faults.length > 0 && html`<h3>Rows that cannot be sent</h3><ul class="faults">${preview.faults.map((each) => html`<li key=${each.offset}>${each.line ? `line ${thousands(each.line)}` : `at byte ${thousands(each.offset)}`}: ${each.message}</li>`)}</ul>`}
         ${preview.warnings.length > 0 && html`<details><summary>${plural(preview.warnings.length, "warning")}</summary><ul>${preview.warnings.map((each) => html`<li>${each.message}</li>`)}</ul></details>`}`}</section>
     </div>`}
   </main>`;
@@ -174,6 +193,12 @@ function joined(document, found) {
     message: greets ? { ...message, title: "Hello {name}" } : message,
     audience: found.audience,
   };
+}
+
+// An id that is free: its number is one more.
+function nextId(id) {
+  const [, base, number = "1"] = id.match(/^(.*?)(?:-(\d{1,3}))?$/);
+  return `${base.slice(0, 60)}-${Number(number) + 1}`;
 }
 
 function idOf(name) {
@@ -226,7 +251,7 @@ function AsText({ document, use }) {
 function Verdict({ refused, preview }) {
   if (refused) return html`<${Refusal} error=${refused} />`;
   if (!preview) return html`<p role="status">…</p>`;
-  return html`<p role="status" class="told">about ${plural(preview.rows, "row", thousands)}, ${plural(preview.requests, "request", thousands)} to mPaaS, ${duration(preview.seconds)}${preview.cost && `, ${preview.cost.currency} ${preview.cost.total.toLocaleString("en", { maximumSignificantDigits: 2 })} in the cloud`}</p>`;
+  return html`<p role="status" class="told">about ${plural(preview.rows, "row")}, ${plural(preview.requests, "request")} to mPaaS, ${duration(preview.seconds)}${preview.cost?.total > 0 && `, ${preview.cost.currency} ${preview.cost.total.toLocaleString("en", { maximumSignificantDigits: 2 })} in the cloud`}</p>`;
 }
 
 function Check({ checked }) {

@@ -51,7 +51,11 @@ def preview(campaign: Campaign, objects: Objects, settings: Settings) -> dict[st
     requests = [request for block in blocks for request in block.requests]
     fates = [fate for block in blocks for fate in block.fates]
     samples = [
-        {"target": mask_id(row.target), "message": without_targets(_content(request))}
+        {
+            "line": lines.get(row.start),
+            "target": mask_id(row.target),
+            "message": without_targets(_content(request)),
+        }
         for request, row in _shown([(request, row) for request in requests for row in request.rows])
     ]
     share = min(info.size, 2 * SAMPLE_BYTES) / info.size

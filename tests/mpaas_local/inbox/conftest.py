@@ -109,7 +109,7 @@ def window(browser: Browser, running: Stack) -> Iterator[tuple[Page, list[str]]]
         "console",
         lambda said: (
             errors.append(said.text)
-            if said.type == "error" and not re.search("status of 4(04|22)", said.text)
+            if said.type == "error" and not re.search("status of 4(04|09|22)", said.text)
             else None
         ),
     )

@@ -53,6 +53,19 @@ def document(campaign: str, audience: dict[str, Any], **changes: Any) -> dict[st
     return {"campaign": campaign, "message": message, "audience": audience} | changes
 
 
+def checked(stack: Stack, contract: dict[str, Any], body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Check all rows and return the steps, after a look whether they are what the API documents."""
+    url = f"{stack.inbox_url}/api/campaigns/check"
+    answer = urllib3.request("POST", url, json=body, retries=False, timeout=60)
+    assert answer.status == 200, answer.data
+    operation = contract["paths"]["/api/campaigns/check"]["post"]
+    schema = operation["responses"]["200"]["content"]["application/x-ndjson"]["schema"]
+    steps = [json.loads(line) for line in answer.data.splitlines()]
+    for step in steps:
+        Draft202012Validator(schema).validate(step)
+    return steps
+
+
 def until(call: Call, campaign: str, state: str) -> Any:
     deadline = time.monotonic() + 60
     while (found := call("GET", f"/api/campaigns/{campaign}"))["campaign"]["state"] != state:
@@ -168,6 +181,23 @@ def test_format_delimiter_and_target_are_guessed(
     assert (look.audience, look.columns) == (audience, columns)
 
 
+@pytest.mark.parametrize(
+    ("content", "has_header"),
+    [
+        ("user-1\nuser-2\n", False),
+        ("2088102146225135\n2088102146225136\n", False),
+        ("openidabc\nopeniddef\n", False),
+        ("user_id\nuser-1\n", True),
+        ("uid\n123\n", True),
+        ("phone\n13800000000\n", True),
+        ("name\n", True),
+        ("id1,id2\n1,2\n", True),
+    ],
+)
+def test_a_first_line_that_looks_like_an_id_is_told_from_a_header(content: str, has_header: bool) -> None:
+    assert look_at("a.csv", content.encode()).has_header is has_header
+
+
 def test_the_first_rows_are_those_of_a_file_that_goes_on() -> None:
     content = "user_id,name\n" + "1,你好\n" * 20_000  # the look ends within a character
 
@@ -184,36 +214,42 @@ def test_rows_are_rendered_as_each_channel_would_show_them(call: Call, uploaded:
 
     assert (preview["rows"], preview["faults"]) == (40, [])
     sample = preview["samples"][0]
-    assert sample["message"]["title"] == "Name 0"
+    assert (sample["line"], sample["message"]["title"]) == (2, "Name 0")
     xiaomi = next(each for each in sample["shown"]["channels"] if each["label"] == "Xiaomi")
     assert xiaomi["title"]["shown"] == "Name 0"
     assert call("GET", "/api/campaigns/preview", status=404)["detail"] == "there is no campaign preview"
 
 
-def test_a_check_names_by_line_what_cannot_be_sent(call: Call, uploaded: Call) -> None:
-    audience = uploaded(USERS + b"user-40,,en\nuser-1,Ada,en\n")["audience"]
+def test_a_check_says_how_far_it_is_and_names_by_line_what_cannot_be_sent(
+    stack: Stack, contract: dict[str, Any], uploaded: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpaas_local.inbox.campaigns.commands.PROGRESS_SECONDS", 0)
+    rows = b"".join(b"user-%d,Ada\n" % n for n in range(10_000))
+    audience = uploaded(b"user_id,name\n" + rows + b"user-10000,\nuser-1,Ada\n")["audience"]
 
-    checked = call("POST", "/api/campaigns/check", document("checked", audience, pace=20))
+    *progress, last = checked(stack, contract, document("checked", audience, pace=20))
 
-    assert checked == {
+    assert progress == [{"share": 0}, {"share": 0.39}, {"share": 0.79}]
+    assert last == {
+        "share": 1,
         "passed": True,
         "lines": [
-            "line 42: column name is empty",
-            "line 43: its target came before",
-            "42 rows, 40 targets, 40 requests, 1 invalid, 1 duplicate",
-            "2 seconds at 20 targets a second",
+            "line 10002: column name is empty",
+            "line 10003: its target came before",
+            "10,002 rows, 10,000 targets, 1,000 requests, 1 invalid, 1 duplicate",
+            "500 seconds at 20 targets a second",
         ],
         "error": None,
     }
 
 
-def test_a_check_says_why_nothing_can_be_sent(call: Call, uploaded: Call) -> None:
+def test_a_check_says_why_nothing_can_be_sent(stack: Stack, contract: dict[str, Any], uploaded: Call) -> None:
     audience = uploaded()["audience"] | {"target": "uid"}
 
-    checked = call("POST", "/api/campaigns/check", document("checked", audience))
+    *_, last = checked(stack, contract, document("checked", audience))
 
-    assert not checked["passed"]
-    assert "the audience has no column `uid`" in checked["error"]
+    assert last["passed"] is False
+    assert "the audience has no column `uid`" in last["error"]
 
 
 def test_a_check_ends_with_the_browser_that_asked_for_it(stack: Stack, uploaded: Call) -> None:
@@ -291,6 +327,8 @@ def test_a_campaign_is_started_paced_paused_resumed_and_reported(
     assert answer.headers["content-disposition"] == 'attachment; filename="paced-report.csv"'
     (line,) = csv.DictReader(io.StringIO(answer.data.decode()))
     assert (line["target"], line["outcome"], line["text"]) == ("user-7", "invalid", "column name is empty")
+    caused = call("GET", "/api/pushes?trigger=campaign&target=user-8")["pushes"]
+    assert [call("GET", f"/api/pushes/{each['seq']}")["campaign"] for each in caused] == ["paced"]
 
 
 def test_a_report_that_cannot_be_read_is_refused_with_words(call: Call, uploaded: Call, stack: Stack) -> None:

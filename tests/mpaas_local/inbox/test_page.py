@@ -67,16 +67,39 @@ def campaign(stack: Stack) -> str:
 
 def drop(page: Page, text: str, name: str = "users.csv") -> None:
     """Drop a file on the page, as from a folder."""
-    page.locator(".drop").wait_for()
+    page.locator("main h1").wait_for()
     files = page.evaluate_handle(
         "([text, name]) => { const files = new DataTransfer(); files.items.add(new File([text], name)); return files }",
         [text, name],
     )
-    page.dispatch_event(".drop", "drop", {"dataTransfer": files})
+    page.dispatch_event("main", "drop", {"dataTransfer": files})
+
+
+WATCH_PROGRESS = """() => {
+    window.progress = [];
+    const look = () => document.querySelectorAll("progress").forEach((bar) => window.progress.push(bar.getAttribute("aria-label")));
+    new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+}"""
+"""Has the page remember the label of every progress bar that it shows, for however short."""
 
 
 def rows(page: Page) -> Any:
     return page.locator("a.push")
+
+
+def test_an_address_that_changes_as_the_page_comes_up_is_shown(page: Page) -> None:
+    opened = page.context.new_page()
+    opened.add_init_script(
+        """new MutationObserver((_, watch) => {
+            if (!document.querySelector("header.top")) return;
+            watch.disconnect();
+            location.hash = "#/new-campaign"; // after the first render, before it is painted
+        }).observe(document, { childList: true, subtree: true });"""
+    )
+    opened.goto("/#/")
+
+    expect(opened.get_by_role("heading", name="New campaign")).to_be_visible()
+    opened.close()
 
 
 # --- The list
@@ -495,9 +518,11 @@ def test_a_dead_letter_is_looked_at_and_sent_back(page: Page, stack: Stack) -> N
 
 def test_a_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page) -> None:
     page.goto("/#/campaigns")
-    page.get_by_role("button", name="New campaign").click()
     drop(page, "user_id,name\n" + "".join(f"user-{n},{'Ada' if n else ''}\n" for n in range(1500)))
     expect(page.get_by_role("columnheader", name="user_id target")).to_be_visible()
+    expect(page.get_by_role("button", name="line 3: us…(6)")).to_be_visible()
+    expect(page.get_by_role("button", name="line 1,501: us…(9)")).to_be_visible()
+    expect(page.get_by_text("line 2: column name is empty")).to_be_visible()  # of the rows that were rendered
     page.get_by_role("spinbutton", name="Targets a second").fill("100")
     expect(page.get_by_role("figure", name="Xiaomi")).to_contain_text("Hello Ada")
 
@@ -508,8 +533,10 @@ def test_a_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page
     expect(page.get_by_role("alert")).to_contain_text("the audience has no column `nick`")
     expect(page.get_by_role("button", name="Start")).to_be_disabled()
     page.get_by_label("Content", exact=True).fill("Come in.")
+    page.evaluate(WATCH_PROGRESS)
     page.get_by_role("button", name="Check all rows").click()
-    expect(page.get_by_text("line 2: column name is empty")).to_be_visible()
+    expect(page.get_by_text("line 2: column name is empty")).to_have_count(2)
+    assert "Rows that have been checked" in page.evaluate("window.progress")
     expect(page.get_by_text("1,500 rows, 1,499 targets, 150 requests, 1 invalid")).to_be_visible()
     page.get_by_role("button", name="Start").click()
 
@@ -528,8 +555,8 @@ def test_a_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page
     assert "user-0,invalid,MissingValue" in download.value.path().read_text("utf-8")
     page.get_by_role("link", name="all campaigns").click()
     page.get_by_role("button", name="New campaign").click()
-    expect(page.locator(".drop")).to_be_visible()
-    expect(page.get_by_role("form", name="Campaign")).to_have_count(0)
+    expect(page.get_by_text("Choose a file")).to_be_visible()
+    expect(page.get_by_role("form", name="Campaign")).to_have_count(0)  # what was dropped is not read again
 
 
 def test_a_campaign_in_yaml_fills_the_form(page: Page) -> None:
@@ -593,17 +620,55 @@ def test_a_campaign_is_cancelled_only_after_a_question(page: Page, stack: Stack)
     page.once("dialog", lambda asked: asked.accept())
     page.get_by_role("button", name="Cancel").click()
 
-    expect(page.get_by_text("cancelled", exact=True).first).to_be_visible()
+    expect(page.locator(".marks", has_text=re.compile("cancelled.*ended"))).to_be_visible()
     url = f"{stack.urls['http_push']}/v1/campaigns/{name}"
-    assert urllib3.request("GET", url, retries=False, timeout=60).json()["state"] == "cancelled"
+    found = urllib3.request("GET", url, retries=False, timeout=60).json()
+    assert found["state"] == "cancelled"
+    assert found["counts"]["cancelled"] > 0
+    moments = [
+        datetime.fromisoformat(found[key].replace("Z", "+00:00")) for key in ("startedAt", "finishedAt")
+    ]
+    rate = found["counts"]["accepted"] / max((moments[1] - moments[0]).total_seconds(), 1)
+    expect(page.locator(".figures > div", has_text="average rate")).to_contain_text(f"{int(rate + 0.5)}/s")
+    history = [{"at": 0, "counts": {"rows": 0}}, {"at": 10, "counts": found["counts"] | {"accepted": 20}}]
+    sent = "(history) => import('/static/curves.js').then(({ rateNow }) => rateNow(history))"
+    assert page.evaluate(sent, history) == 2  # of the cancelled rows none
+
+    # The same id with another content
+    page.goto("/#/campaigns")
+    drop(page, "user_id\nuser-1\n")
+    page.get_by_label("Campaign id").fill(name)
+    page.once("dialog", lambda asked: asked.accept())
+    page.get_by_role("button", name="Start").click()
+    refused = page.locator(".verdict").get_by_role("alert")
+    expect(refused).to_contain_text(
+        f"campaign {name} was started with another content: give this one another id"
+    )
+    expect(page.get_by_label("Campaign id")).to_have_attribute("aria-invalid", "true")
+    page.get_by_role("button", name="Call this one").click()
+    expect(page.get_by_label("Campaign id")).to_have_value(f"{name}-2")
+    expect(refused).to_have_count(0)
+    page.once("dialog", lambda asked: asked.accept())
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("done", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Pushes").click()
+    rows(page).first.click()
+    page.get_by_role("link", name=f"{name}-2").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"{name}-2")
 
 
-def test_what_cannot_be_an_audience_is_told_on_the_page(page: Page) -> None:
+def test_what_is_no_audience_or_has_no_header_is_told_on_the_page(page: Page) -> None:
     page.goto("/#/new-campaign")
 
     drop(page, "x", "users.xlsx")
-
     expect(page.get_by_role("alert")).to_contain_text("the name of an audience ends with .csv")
+
+    drop(page, "user-1\nuser-2\n")
+    expect(page.get_by_role("alert")).to_contain_text("The first line, user-1, looks like an id")
+    expect(page.get_by_text("about 1 row,")).to_be_visible()
+    page.get_by_role("button", name="Read the file as plain ids").click()
+    expect(page.get_by_text("about 2 rows,")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 # --- For everybody

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mpaas_push.campaign.model import MAX_PACE
 from mpaas_push.cli.campaign.check import check
+from mpaas_push.cli.campaign.progress import LINE_SECONDS
 from mpaas_push.cli.campaign.report import report
 from mpaas_push.cli.campaign.start import start
 from mpaas_push.cli.campaign.steering import steer
@@ -56,6 +57,11 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action.add_argument("--audience", metavar="FILE", type=Path, help="the audience, on this machine")
         _add_url(action)
         action.set_defaults(run=run)
+        if name == "check":
+            often = (
+                f"seconds between lines of progress where there is no terminal, by default {LINE_SECONDS:.0f}"
+            )
+            action.add_argument("--progress", type=float, metavar="S", help=often)
         if name == "start":
             replace = "let the audience replace another file in OSS, which no campaign needs any more"
             action.add_argument("--replace", action="store_true", help=replace)

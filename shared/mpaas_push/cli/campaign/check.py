@@ -35,7 +35,7 @@ def check(options: argparse.Namespace) -> int:
     settings = settings_or_stand_ins()
     campaign = Campaign.parse(read_document(read_input(options.file)), settings)
     with nullcontext(FileObjects(options.audience)) if options.audience else oss_objects(settings) as objects:
-        counts = _read_all(campaign, objects, settings)
+        counts = _read_all(campaign, objects, settings, line_seconds=options.progress)
     print(", ".join(f"{number:,} {name}" for name, number in counts.items()))
     if not counts["targets"]:
         print("error: no row can be sent", file=sys.stderr)
@@ -45,7 +45,9 @@ def check(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read_all(campaign: Campaign, objects: ReadableObjects, settings: Settings) -> dict[str, int]:
+def _read_all(
+    campaign: Campaign, objects: ReadableObjects, settings: Settings, *, line_seconds: float | None
+) -> dict[str, int]:
     """Read every row as a worker would, print those that cannot be sent, and count.
 
     Raises:
@@ -71,7 +73,7 @@ def _read_all(campaign: Campaign, objects: ReadableObjects, settings: Settings) 
 
     rows: list[Row | InvalidRow] = []
     numbers: dict[int, int] = {}
-    with progress_bar("reading", info.size) as update:
+    with progress_bar("reading", info.size, line_seconds=line_seconds) as update:
         lines = lines_of(
             Piece(0, 0, info.size, info.size),
             lambda start, end: objects.read(audience.bucket, audience.key, start, end, info.etag),

@@ -24,15 +24,16 @@ class Update(Protocol):
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Update]:
+def progress_bar(title: str, total: int, *, line_seconds: float | None = None) -> Iterator[Update]:
     """Show progress on standard error while the block runs.
 
     Args:
         title: Stands before the bar.
         total: What is to be done, in any unit.
+        line_seconds: Between two lines where there is no terminal; `LINE_SECONDS` by default.
     """
     if not sys.stderr.isatty():
-        yield _lines(title, total)
+        yield _lines(title, total, LINE_SECONDS if line_seconds is None else line_seconds)
         return
     from rich.console import Console  # only operators have it
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -47,13 +48,13 @@ def progress_bar(title: str, total: int) -> Iterator[Update]:
         yield update
 
 
-def _lines(first_title: str, total: int) -> Update:
+def _lines(first_title: str, total: int, seconds: float) -> Update:
     shown_at = time.monotonic()
 
     def update(done: int, title: str | None = None, /) -> None:
         nonlocal shown_at
-        if time.monotonic() - shown_at >= LINE_SECONDS:
+        if time.monotonic() - shown_at >= seconds:
             shown_at = time.monotonic()
-            print(f"{title or first_title}: {100 * done // max(total, 1)}%", file=sys.stderr)
+            print(f"{title or first_title}: {100 * done // max(total, 1)}%", file=sys.stderr, flush=True)
 
     return update
