@@ -49,8 +49,8 @@ def main() -> None:
     if unknown:
         parser.error(f"no section {', '.join(unknown)}; there is {', '.join(SECTIONS)}")
     if options.imports:
-        for found in imports():
-            print(found, flush=True)
+        for fault in imports():
+            print(fault, flush=True)
         return
     for name in options.sections or SECTIONS:
         table = f"{SECTIONS[name]()}\n{_origin(name)}\n"
@@ -75,9 +75,9 @@ def _origin(name: str) -> str:
 def _write(name: str, table: str) -> None:
     """Replace what stands between a section's marks."""
     start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
-    before, found, rest = DOCUMENT.read_text("utf-8").partition(start)
+    before, marker, rest = DOCUMENT.read_text("utf-8").partition(start)
     _, ended, after = rest.partition(end)
-    if not (found and ended):
+    if not (marker and ended):
         raise SystemExit(f"{DOCUMENT}: {start.strip()} or {end.strip()} is missing")
     DOCUMENT.write_text(f"{before}{start}\n{table}\n{end}{after}", "utf-8")
 

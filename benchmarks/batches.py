@@ -30,14 +30,14 @@ SAMPLE = "official sample: a client per call, one after the other"
 
 def batches() -> Table:
     """Compare the wall time of each thousand messages, and the memory at the first and the last."""
-    taken: dict[str, list[float]] = {OURS: [], WITH_LEDGER: [], SAMPLE: []}
+    durations: dict[str, list[float]] = {OURS: [], WITH_LEDGER: [], SAMPLE: []}
     peaks: dict[str, list[float]] = {OURS: [], WITH_LEDGER: []}
-    with ExitStack() as opened:
-        port = opened.enter_context(serving(LATENCY))
-        ledger = opened.enter_context(RedisServer())
+    with ExitStack() as stack:
+        port = stack.enter_context(serving(LATENCY))
+        ledger = stack.enter_context(RedisServer())
         hosts = {
-            OURS: opened.enter_context(function_host(port, {})),
-            WITH_LEDGER: opened.enter_context(function_host(port, {"PUSH_LEDGER_URL": ledger.url})),
+            OURS: stack.enter_context(function_host(port, {})),
+            WITH_LEDGER: stack.enter_context(function_host(port, {"PUSH_LEDGER_URL": ledger.url})),
         }
         for host in hosts.values():
             _deliver(host, range(-BATCH, 0))
@@ -47,12 +47,12 @@ def batches() -> Table:
                 began = time.perf_counter()
                 for start in range(first, first + PART, BATCH):
                     peak = _deliver(host, range(start, start + BATCH))
-                taken[name].append(time.perf_counter() - began)
+                durations[name].append(time.perf_counter() - began)
                 peaks[name].append(peak)
             began = time.perf_counter()
             senders.sample(port, SAMPLE_CALLS)
-            taken[SAMPLE].append((time.perf_counter() - began) * PART / SAMPLE_CALLS)
-    times = {name: Times(seconds) for name, seconds in taken.items()}
+            durations[SAMPLE].append((time.perf_counter() - began) * PART / SAMPLE_CALLS)
+    times = {name: Times(seconds) for name, seconds in durations.items()}
     share = times[OURS].over(times[WITH_LEDGER])
     rows = [
         _row(SAMPLE, times),
@@ -82,8 +82,8 @@ def batches() -> Table:
 
 def _row(name: str, times: Mapping[str, Times], *, least: float | None = None) -> list[str]:
     ratio = times[SAMPLE].over(times[name])
-    told = verdict(ratio, least=least) if least else ""
-    return [name, f"{PART / times[name].median:,.0f}", f"{ratio:.1f}", told]
+    judgement = verdict(ratio, least=least) if least else ""
+    return [name, f"{PART / times[name].median:,.0f}", f"{ratio:.1f}", judgement]
 
 
 def function_host(port: int, environment: Mapping[str, str], *, limit: int = 1) -> FunctionHost:

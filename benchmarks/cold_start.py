@@ -54,9 +54,9 @@ def cold_start() -> Table:
     )
 
 
-def _rows(found: Mapping[str, Times], share: str) -> Iterator[list[str]]:
-    for name, times in found.items():
-        ratio = times.over(found[SAMPLE])
+def _rows(measurements: Mapping[str, Times], share: str) -> Iterator[list[str]]:
+    for name, times in measurements.items():
+        ratio = times.over(measurements[SAMPLE])
         target = verdict(ratio, most=TARGETS[name]) if name in TARGETS else ""
         shown = name if name == SAMPLE else f"`{name}`"
         yield [
@@ -78,7 +78,7 @@ def _starters(folder: Path) -> Iterator[tuple[str, Callable[[Path | None], dict[
     Raises:
         RuntimeError: no interpreter of a runtime is on this machine.
     """
-    runtime = next((each for each in RUNTIMES if interpreter(each)), None)
+    runtime = next((candidate for candidate in RUNTIMES if interpreter(candidate)), None)
     if runtime is None:
         raise RuntimeError(f"none of {', '.join(RUNTIMES)} is on this machine")
     # An environment of its own: what else is installed on this machine starts with each interpreter.

@@ -30,7 +30,7 @@ def cost() -> Table:
     """Compare what a million pushes cost."""
     with serving(LATENCY) as port, senders.our_client(port) as client:
         ours = senders.our_batch(client)
-        taken = measured(
+        times = measured(
             {
                 "batch": lambda: ours(PUSHES),
                 "one": lambda: ours(1),
@@ -39,12 +39,12 @@ def cost() -> Table:
             rounds=15,
         )
     ways = [
-        Measurement("official sample, one push an invocation", 1, taken["sample"].median),
+        Measurement("official sample, one push an invocation", 1, times["sample"].median),
         Measurement(
-            "official sample, 100 an invocation, one after the other", PUSHES, taken["sample"].median * PUSHES
+            "official sample, 100 an invocation, one after the other", PUSHES, times["sample"].median * PUSHES
         ),
-        Measurement("mpaas-push, one push an invocation", 1, taken["one"].median),
-        Measurement("mpaas-push, 100 an invocation", PUSHES, taken["batch"].median),
+        Measurement("mpaas-push, one push an invocation", 1, times["one"].median),
+        Measurement("mpaas-push, 100 an invocation", PUSHES, times["batch"].median),
     ]
     million = 1_000_000
     first = ways[0].cu(million)

@@ -45,7 +45,7 @@ def push_cpu() -> Table:
             log.disabled = True
             client.send(PushMessage.parse(senders.MESSAGE), invocation=senders.INVOCATION)
 
-        found = measured(
+        times = measured(
             {
                 OFFICIAL: senders.warm_official(port),
                 OURS: send,
@@ -57,12 +57,12 @@ def push_cpu() -> Table:
             clock=time.process_time,
         )
         log.disabled = False
-    official, *ours = found
-    rows = [[official, f"{found[official].median * 1e6:.0f}", "1", ""]]
+    official, *ours = times
+    rows = [[official, f"{times[official].median * 1e6:.0f}", "1", ""]]
     for name in ours:
-        ratio = found[name].over(found[official])
-        said = verdict(ratio, most=MOST[name])
-        rows.append([name, f"{found[name].median * 1e6:.0f}", f"{ratio:.2f}", said])
+        ratio = times[name].over(times[official])
+        judgement = verdict(ratio, most=MOST[name])
+        rows.append([name, f"{times[name].median * 1e6:.0f}", f"{ratio:.2f}", judgement])
     return Table(
         "CPU of one push, warm, no latency",
         f"Process time of all threads over {CALLS} pushes one after the other, median of {ROUNDS} "
@@ -89,10 +89,10 @@ def own_work() -> Table:
     rows = [
         [
             f"checking a message with every parameter, JSON as {kind}",
-            f"{taken.median * 1e6:.0f}",
-            verdict(taken.median * 1e6, most=60),
+            f"{times.median * 1e6:.0f}",
+            verdict(times.median * 1e6, most=60),
         ]
-        for kind, taken in checking.items()
+        for kind, times in checking.items()
     ]
     handled = _handler_work() * 1e6
     rows.append(
@@ -123,7 +123,7 @@ def _handler_work() -> float:
         if json.loads(index.handler(event, context))["statusCode"] != 200:
             raise RuntimeError
         message = PushMessage.parse(senders.MESSAGE)
-        found = measured(
+        times = measured(
             {
                 "handler": lambda: index.handler(event, context),
                 "send": lambda: client.send(message, invocation=senders.INVOCATION),
@@ -132,7 +132,7 @@ def _handler_work() -> float:
             rounds=ROUNDS,
             clock=time.process_time,
         )
-    return found["handler"].minus(found["send"])
+    return times["handler"].minus(times["send"])
 
 
 def log_to_nowhere() -> None:

@@ -43,14 +43,14 @@ def inbox() -> Table:
             for url in times:  # once unmeasured
                 _open(page, url)
             for _ in range(ROUNDS):
-                for url, taken in times.items():
-                    taken.append(_open(page, url))
+                for url, seconds in times.items():
+                    seconds.append(_open(page, url))
             next_pages = _scroll(page)
             rows = page.locator("a.push").count()
             browser.close()
-    opened, with_few = median(times[large.inbox_url]), median(times[small.inbox_url])
+    with_many, with_few = median(times[large.inbox_url]), median(times[small.inbox_url])
     ratio = median(a / b for a, b in zip(times[large.inbox_url], times[small.inbox_url], strict=True))
-    told = f"seconds {verdict(opened, most=1)}"
+    text = f"seconds {verdict(with_many, most=1)}"
     after = f"{rows:,} of {STORED:,} rows loaded"
     return Table(
         "The inbox with 10,000 stored pushes",
@@ -59,7 +59,7 @@ def inbox() -> Table:
         ["what", "ms", "of that with 50 stored", "target"],
         [
             [f"open, {FEW} stored", f"{with_few * 1000:.0f}", "1", ""],
-            [f"open, {STORED:,} stored", f"{opened * 1000:.0f}", f"{ratio:.2f}", told],
+            [f"open, {STORED:,} stored", f"{with_many * 1000:.0f}", f"{ratio:.2f}", text],
             ["the next 50 rows", f"{median(next_pages) * 1000:.0f}", "", after],
         ],
     )
@@ -106,11 +106,11 @@ def _open(page: Page, url: str) -> float:
 
 
 def _scroll(page: Page) -> list[float]:
-    taken = []
+    seconds = []
     for _ in range(PAGES):
         before = page.locator("a.push").count()
         began = time.perf_counter()
         page.evaluate("scrollTo(0, document.body.scrollHeight)")
         page.locator("a.push").nth(before).wait_for(state="attached")
-        taken.append(time.perf_counter() - began)
-    return taken
+        seconds.append(time.perf_counter() - began)
+    return seconds

@@ -50,7 +50,7 @@ def measured(
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Times]:
     """Call each candidate `calls` times a round, after a warm-up; each round another one begins."""
-    taken: dict[str, list[float]] = {name: [] for name in candidates}
+    times: dict[str, list[float]] = {name: [] for name in candidates}
     names = list(candidates)
     for number in range(rounds + 1):
         first = number % len(names)
@@ -61,5 +61,5 @@ def measured(
             for _ in range(calls):
                 call()
             if number:
-                taken[name].append((clock() - started) / calls)
-    return {name: Times(seconds) for name, seconds in taken.items()}
+                times[name].append((clock() - started) / calls)
+    return {name: Times(seconds) for name, seconds in times.items()}

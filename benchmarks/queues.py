@@ -44,19 +44,19 @@ ONE, SIDE_BY_SIDE = "synchronously: one batch at a time", f"asynchronously: {INS
 
 def queues() -> Table:
     """Compare how long it takes to empty a queue."""
-    taken: dict[str, list[float]] = {ONE: [], SIDE_BY_SIDE: []}
-    with ExitStack() as opened:
-        port = opened.enter_context(serving(LATENCY))
-        host = opened.enter_context(function_host(port, {}, limit=INSTANCES))
-        folder = opened.enter_context(tempfile.TemporaryDirectory())
+    durations: dict[str, list[float]] = {ONE: [], SIDE_BY_SIDE: []}
+    with ExitStack() as stack:
+        port = stack.enter_context(serving(LATENCY))
+        host = stack.enter_context(function_host(port, {}, limit=INSTANCES))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         store = MnsStore(Path(folder) / "queues.sqlite3")
-        opened.callback(store.close)
+        stack.callback(store.close)
         store.create_queue(QUEUE)
         _empty(store, host, asynchronous=True)  # starts every instance
         for _ in range(ROUNDS):
-            taken[ONE].append(_empty(store, host, asynchronous=False))
-            taken[SIDE_BY_SIDE].append(_empty(store, host, asynchronous=True))
-    times = {name: Times(seconds) for name, seconds in taken.items()}
+            durations[ONE].append(_empty(store, host, asynchronous=False))
+            durations[SIDE_BY_SIDE].append(_empty(store, host, asynchronous=True))
+    times = {name: Times(seconds) for name, seconds in durations.items()}
     ratio = times[ONE].over(times[SIDE_BY_SIDE])
     return Table(
         f"A queue of {MESSAGES:,} messages, {LATENCY * 1000:.0f} ms server latency",

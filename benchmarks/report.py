@@ -36,6 +36,6 @@ class Table:
 
 def verdict(ratio: float, *, least: float | None = None, most: float | None = None) -> str:
     """Say whether a figure meets its target."""
-    met = (least is None or ratio >= least) and (most is None or ratio <= most)
+    is_met = (least is None or ratio >= least) and (most is None or ratio <= most)
     target = f"≥ {least:g}" if least is not None else f"≤ {most:g}"
-    return f"{target}: {'met' if met else '**missed**'}"
+    return f"{target}: {'met' if is_met else '**missed**'}"

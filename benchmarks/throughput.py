@@ -36,7 +36,7 @@ def throughput() -> Table:
         official = senders.under_threads(senders.warm_official(port), workers)
         modern = senders.under_threads(senders.modern_official(port), modern_workers)
         firebase = senders.firebase(port)
-        taken = measured(
+        times = measured(
             {
                 OURS: lambda: ours(PUSHES),
                 sample: lambda: senders.sample(port, SAMPLE_CALLS),
@@ -46,12 +46,12 @@ def throughput() -> Table:
             },
             rounds=ROUNDS,
         )
-    taken[sample] = taken[sample].times(PUSHES / SAMPLE_CALLS)
-    own = taken[OURS]
+    times[sample] = times[sample].times(PUSHES / SAMPLE_CALLS)
+    own = times[OURS]
     rows = [[OURS, f"{own.median * 1000:.0f}", "1", ""]]
     for name, target in TARGETS.items():
-        ratio = taken[name].over(own)
-        rows.append([name, f"{taken[name].median * 1000:.0f}", f"{ratio:.2f}", verdict(ratio, least=target)])
+        ratio = times[name].over(own)
+        rows.append([name, f"{times[name].median * 1000:.0f}", f"{ratio:.2f}", verdict(ratio, least=target)])
     turns = math.ceil(PUSHES / THREADS)
     limit = LATENCY * turns
     rows.append(

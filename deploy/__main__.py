@@ -42,13 +42,13 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
     _want_settings(stage)
     cloud = stage.cloud()
     version = find_layer(stage, cloud, package or build(stage.runtime))
-    found: list[Difference] = []
+    planned: list[Difference] = []
     if version is None:
-        found.append(Difference(function=stage.layer, what="layer", change="add", after="a new version"))
-        version = max((int(each["version"]) for each in cloud.layer_versions(stage.layer)), default=0) + 1
-    found += differences(stage.with_layer(stage.layer_arn(version)).plans(), cloud)
+        planned.append(Difference(function=stage.layer, what="layer", change="add", after="a new version"))
+        version = max((int(layer["version"]) for layer in cloud.layer_versions(stage.layer)), default=0) + 1
+    planned += differences(stage.with_layer(stage.layer_arn(version)).plans(), cloud)
     try:
-        found += removals(stage, cloud)
+        planned += removals(stage, cloud)
     except CloudRefused as error:
         print(f"note: could not look for functions that {stage.descriptor.name} no longer has: {error}")
     findings = preflight(stage)
@@ -57,9 +57,9 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
     for what in findings.unasked:
         print(f"note: could not check whether {what} exists")
     around, unasked = surroundings(stage)
-    if found:
-        print_differences(found)
-        changes = "1 change" if len(found) == 1 else f"{len(found)} changes"
+    if planned:
+        print_differences(planned)
+        changes = "1 change" if len(planned) == 1 else f"{len(planned)} changes"
         print(f"make deploy STAGE={stage.name} would make {changes}")
     if around:
         print_differences(around)
@@ -68,7 +68,7 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
         )
     for what in unasked:
         print(f"note: could not compare {what}")
-    if not found and not around and not findings.lacking:
+    if not planned and not around and not findings.lacking:
         print("nothing would change")
     return 0
 
@@ -123,7 +123,7 @@ def roll_back(stage: Stage) -> int:
     target = known[order[index - 1]]
     if not target.is_committed:
         raise NothingChanged(f"the release of {target.at:%Y-%m-%d %H:%M} was not committed ({target.commit})")
-    if all(int(each["version"]) != target.layer for each in cloud.layer_versions(stage.layer)):
+    if all(int(layer["version"]) != target.layer for layer in cloud.layer_versions(stage.layer)):
         raise NothingChanged(
             f"version {target.layer} of {stage.layer} was deleted: check out {target.commit} and deploy it"
         )
@@ -203,8 +203,8 @@ def _checkout(project: Path, commit: str) -> Iterator[Path]:
     """Check out a commit of the project into a temporary folder."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "checkout"
-        made = _git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
-        if made.returncode:
+        result = _git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+        if result.returncode:
             raise NothingChanged(f"commit {commit} is not in this repository: fetch it first")
         try:
             yield folder

@@ -120,14 +120,14 @@ class Cloud:
 
     def functions(self) -> list[dict[str, Any]]:
         """Return every function of the account in this region."""
-        found: list[dict[str, Any]] = []
+        functions: list[dict[str, Any]] = []
         token: str | None = None
         while True:
             request = models.ListFunctionsRequest(limit=PAGE, next_token=token)
             answer = self._call("list_functions", request)
-            found += [function.to_map() for function in answer.functions]
+            functions += [function.to_map() for function in answer.functions]
             if not (token := answer.next_token):
-                return found
+                return functions
 
     def publish_version(self, name: str, description: str) -> str:
         """Publish the current state of a function as a version, and return its number."""
@@ -149,8 +149,8 @@ class Cloud:
     def move_alias(self, name: str, alias: str, version: str, description: str) -> None:
         """Point an alias to a version, creating it if needed."""
         if self.alias(name, alias) is None:
-            made = models.CreateAliasInput(alias_name=alias, version_id=version, description=description)
-            self._call("create_alias", name, models.CreateAliasRequest(body=made))
+            creation = models.CreateAliasInput(alias_name=alias, version_id=version, description=description)
+            self._call("create_alias", name, models.CreateAliasRequest(body=creation))
         else:
             moved = models.UpdateAliasInput(version_id=version, description=description)
             self._call("update_alias", name, alias, models.UpdateAliasRequest(body=moved))
@@ -220,6 +220,6 @@ def _files(url: str) -> dict[str, bytes]:
         with urlopen(Request(url), timeout=TIMEOUT_MILLISECONDS / 1000) as answer:  # noqa: S310 - checked above
             data = answer.read(CODE_BYTES)
         with zipfile.ZipFile(io.BytesIO(data)) as package:
-            return {each: package.read(each) for each in package.namelist() if not each.endswith("/")}
+            return {name: package.read(name) for name in package.namelist() if not name.endswith("/")}
     except (OSError, zipfile.BadZipFile) as error:
         raise CloudRefused("get_function_code", type(error).__name__, 0) from None

@@ -35,8 +35,8 @@ def to_upload(descriptor: Path, folders: Iterable[str], runtime: str) -> Iterato
         runtime: Their runtime. The copies have no bytecode if this machine has no interpreter of it.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        for each in descriptor.parent.glob("*.yaml"):
-            shutil.copy(each, temporary)
+        for file in descriptor.parent.glob("*.yaml"):
+            shutil.copy(file, temporary)
         copy_code(descriptor.parent, folders, Path(temporary), runtime)
         yield Path(temporary, descriptor.name)
 

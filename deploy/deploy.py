@@ -63,7 +63,7 @@ def deploy(
     plans = stage.plans()
     code, left = _deploy_functions(stage, cloud, serverless)
     if left:
-        live = [plan.name for plan in plans if plan.name not in {each.function for each in left}]
+        live = [plan.name for plan in plans if plan.name not in {difference.function for difference in left}]
         print(f"live as described: {', '.join(live) or 'nothing'}; not as described:")
         print_differences(left)
         raise DeploymentFailed(
@@ -149,11 +149,17 @@ def _repair(
 ) -> list[Difference]:
     """Deploy the triggers of existing functions that `s` skipped, one by one; return what still differs."""
     functions = {function.function_name: (name, function) for name, function in stage.functions.items()}
-    missing = {each.function for each in left if each.what == "function"}
-    differing = [each for each in left if each.trigger and each.function not in missing]
-    for name, trigger in dict.fromkeys((each.function, each.trigger) for each in differing if each.trigger):
+    missing = {difference.function for difference in left if difference.what == "function"}
+    differing = [
+        difference for difference in left if difference.trigger and difference.function not in missing
+    ]
+    for name, trigger in dict.fromkeys(
+        (difference.function, difference.trigger) for difference in differing if difference.trigger
+    ):
         resource, function = functions[name]
-        described = next((each for each in function.triggers if each.trigger_name == trigger), None)
+        described = next(
+            (declared for declared in function.triggers if declared.trigger_name == trigger), None
+        )
         if described is None or (described.trigger_type == "mns_topic" and trigger in cloud.triggers(name)):
             # The descriptor does not have it, or the component cannot change it.
             cloud.delete_trigger(name, trigger)

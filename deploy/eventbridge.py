@@ -45,14 +45,14 @@ def delivery_fault(stage: Stage, source_arn: str) -> str | None:
         NotAllowed: there is no answer.
     """
     if match := _STREAM.fullmatch(source_arn):
-        found = _get(stage, "GetEventStreaming", EventStreamingName=match[1])
+        answer = _get(stage, "GetEventStreaming", EventStreamingName=match[1])
     elif match := _RULE.fullmatch(source_arn):
-        found = _get(stage, "GetRule", EventBusName=match[1], RuleName=match[2])
+        answer = _get(stage, "GetRule", EventBusName=match[1], RuleName=match[2])
     else:
         return None
-    if found is None:
+    if answer is None:
         return "does not exist"
-    status = str(found.get("Status"))
+    status = str(answer.get("Status"))
     return status if _STOPPED.search(status) else None
 
 

@@ -43,17 +43,17 @@ def package(
     functions = read_functions(descriptor, {})
     runtime = runtime_of(functions.values())
     with tempfile.TemporaryDirectory() as temporary:
-        made = Path(temporary, "package")
-        made.mkdir()
-        build(runtime, Path(temporary), offline=offline).rename(made / "layer.zip")
+        packed = Path(temporary, "package")
+        packed.mkdir()
+        build(runtime, Path(temporary), offline=offline).rename(packed / "layer.zip")
         folders = [function.code for function in functions.values()]
         copy_code(descriptor.parent, folders, Path(temporary, "code"), runtime)
-        for each in folders:
-            code = Path(temporary, "code", each)
-            pack(code, made / f"{code.name}.zip", bytecode=True)
-        there = folder / _version(made)
+        for name in folders:
+            code = Path(temporary, "code", name)
+            pack(code, packed / f"{code.name}.zip", bytecode=True)
+        there = folder / _version(packed)
         shutil.rmtree(there, ignore_errors=True)
-        shutil.copytree(made, there)
+        shutil.copytree(packed, there)
     return there
 
 
@@ -71,13 +71,13 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "package")
     options = parser.parse_args()
     try:
-        made = package(options.folder, offline=options.offline)
+        packages = package(options.folder, offline=options.offline)
     except (BuildFailed, DescriptorError) as error:
         print(f"nothing was packed: {error}", file=sys.stderr)
         return 1
-    for path in sorted(made.iterdir()):
+    for path in sorted(packages.iterdir()):
         print(f"{path}: {path.stat().st_size:,} bytes")
-    print(f"version {made.name}")
+    print(f"version {packages.name}")
     return 0
 
 

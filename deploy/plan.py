@@ -121,9 +121,9 @@ def _of_function(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
             yield from _of_value(name, key, there.get(key), value)
     yield from _of_environment(name, there.get("environmentVariables", {}), wanted.environment_variables)
     asynchronous = _by_api_names(wanted.async_invoke_config)
-    found = cloud.async_config(name)
+    config = cloud.async_config(name)
     yield from _of_value(
-        name, "asyncInvokeConfig", _only_known(found, asynchronous) if found else None, asynchronous
+        name, "asyncInvokeConfig", _only_known(config, asynchronous) if config else None, asynchronous
     )
     reserved = wanted.concurrency_config.reserved_concurrency if wanted.concurrency_config else None
     yield from _of_value(name, "reservedConcurrency", cloud.reserved_concurrency(name), reserved)
@@ -216,8 +216,8 @@ _SETS = {"methods", "events"}
 def _normalized(value: Any, key: str = "") -> Any:
     """Return a value without nulls, empty objects and insignificant order."""
     if isinstance(value, dict):
-        parts = {each: _normalized(part, each) for each, part in value.items()}
-        return {each: part for each, part in parts.items() if part not in (None, "")} or None
+        parts = {name: _normalized(part, name) for name, part in value.items()}
+        return {name: part for name, part in parts.items() if part not in (None, "")} or None
     if isinstance(value, (list, tuple)):
         items = [_normalized(part) for part in value]
         return (sorted(items) if key in _SETS else items) or None
@@ -259,12 +259,12 @@ def print_table(table: Table) -> None:
     console.print(table)
 
 
-def print_differences(found: Sequence[Difference]) -> None:
+def print_differences(differences: Sequence[Difference]) -> None:
     """Print a table of differences: additions in green, changes in yellow, removals in red."""
     table = Table(box=None, pad_edge=False, show_edge=False)
     for column in ("", "function", "what", "in the cloud", "in the descriptor"):
         table.add_column(column, overflow="fold")
-    for difference in found:
+    for difference in differences:
         sign, colour = {"add": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red")}[
             difference.change
         ]

@@ -191,7 +191,10 @@ def _wanted_elsewhere(stage: Stage) -> Iterator[str]:
         CloudRefused: the key may not look at the triggers of other stages.
     """
     ours = [
-        trigger for each in stage.functions.values() for trigger in each.triggers if isinstance(trigger, Oss)
+        trigger
+        for other in stage.functions.values()
+        for trigger in other.triggers
+        if isinstance(trigger, Oss)
     ]
     cloud = stage.cloud()
     for other in stages(stage.folder):

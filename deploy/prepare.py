@@ -89,11 +89,13 @@ def _queue(queue: Queue, hidden: int) -> str:
     except MNSExceptionBase as error:
         if not str(error.type).endswith("AlreadyExist"):
             raise
-        found = queue.get_attributes().visibility_timeout
-        if found >= hidden:
+        before = queue.get_attributes().visibility_timeout
+        if before >= hidden:
             return " exists with other attributes; not changed"
         queue.set_attributes(QueueMeta(vis_timeout=hidden))
-        return f" exists; visibility timeout raised from {found} s to {hidden} s, longer than a function runs"
+        return (
+            f" exists; visibility timeout raised from {before} s to {hidden} s, longer than a function runs"
+        )
     return ""
 
 

@@ -55,7 +55,7 @@ class _Trust(_Answer):
 
     @property
     def principals(self) -> frozenset[str]:
-        allowed = [each.principal for each in self.statement if each.effect == "Allow"]
+        allowed = [statement.principal for statement in self.statement if statement.effect == "Allow"]
         return frozenset(name for principal in allowed for names in principal.values() for name in names)
 
 
@@ -105,10 +105,10 @@ def trusted_by_role(stage: Stage, role: str) -> frozenset[str] | None:
 
     Empty if RAM does not say.
     """
-    found = _ask(_OfRole, stage, *_RAM, "GetRole", RoleName=role)
-    if found is None:
+    answer = _ask(_OfRole, stage, *_RAM, "GetRole", RoleName=role)
+    if answer is None:
         return None
-    trust = found.role.assume_role_policy_document
+    trust = answer.role.assume_role_policy_document
     return trust.principals if trust else frozenset()
 
 
@@ -120,8 +120,8 @@ def policies_of_role(stage: Stage, role: str) -> list[str]:
 
 def policy_document(stage: Stage, policy: str) -> dict[str, Any] | None:
     """Return what a custom policy says; None if there is no such policy."""
-    found = _ask(_OfPolicy, stage, *_RAM, "GetPolicy", PolicyName=policy, PolicyType="Custom")
-    return found.default_policy_version.policy_document if found else None
+    answer = _ask(_OfPolicy, stage, *_RAM, "GetPolicy", PolicyName=policy, PolicyType="Custom")
+    return answer.default_policy_version.policy_document if answer else None
 
 
 _RAM = ("ram.aliyuncs.com", "2015-05-01")

@@ -104,10 +104,10 @@ def releases(cloud: Cloud, functions: Iterable[str]) -> list[Release]:
             numbers[description] = min(number, numbers.get(description, number))
         if alias := cloud.alias(name, ALIAS):
             numbers.setdefault(str(alias.get("description")), 0)
-    found = [(release, number) for text, number in numbers.items() if (release := Release.parse(text))]
+    published = [(release, number) for text, number in numbers.items() if (release := Release.parse(text))]
     # Of two releases in one second, the later one is that whose first version was published later.
-    found.sort(key=lambda pair: (pair[0].at, pair[1]), reverse=True)
-    return [release for release, _ in found]
+    published.sort(key=lambda pair: (pair[0].at, pair[1]), reverse=True)
+    return [release for release, _ in published]
 
 
 def live_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:

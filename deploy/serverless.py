@@ -36,17 +36,17 @@ CLOCK_SECONDS = 2.0
 
 def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
     """Return the secrets in the settings: keys, tokens, and passwords in URLs."""
-    found: set[str] = set()
+    secrets: set[str] = set()
     for name, value in env.items():
         if SECRET.search(name) and not value.startswith("{"):
-            found.add(value)
+            secrets.add(value)
         try:
             password = urlsplit(value).password if "://" in value else None
         except ValueError:
             password = value
         if password:
-            found |= {password, unquote(password)}
-    return frozenset(secret for secret in found if len(secret) >= SHORTEST_SECRET)
+            secrets |= {password, unquote(password)}
+    return frozenset(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
 
 
 class Serverless:

@@ -159,19 +159,19 @@ class Stage:
 
     def lacking(self, names: Collection[str] = tuple(NEEDED)) -> list[str]:
         """Return the settings that are missing or invalid, each with what to set."""
-        found = [f"{fault.field} {fault.message}" for fault in missing_settings(self.env, self.name, names)]
+        faults = [f"{fault.field} {fault.message}" for fault in missing_settings(self.env, self.name, names)]
         if "FC_REGION" in self.env:
-            found.append(f"FC_REGION is set; unset it: {OF_FUNCTION_COMPUTE}")
+            faults.append(f"FC_REGION is set; unset it: {OF_FUNCTION_COMPUTE}")
         try:
             _ = self.runtime
         except (DescriptorError, Misconfigured) as error:
-            found.append(str(error))
+            faults.append(str(error))
         try:
             Settings.from_env(self.env)
             Credentials.resolve(env=self.env)
         except Misconfigured as error:
-            found.append(str(error))
-        return found
+            faults.append(str(error))
+        return faults
 
 
 def read_stage(name: str, folder: Path = ROOT) -> Stage:

@@ -36,7 +36,7 @@ def surroundings(stage: Stage) -> tuple[list[Difference], list[str]]:
 
     What is missing altogether is left out: `preflight` names it.
     """
-    found: list[Difference] = []
+    differences: list[Difference] = []
     unasked: list[str] = []
     functions = stage.functions.values()
     questions = [
@@ -46,16 +46,19 @@ def surroundings(stage: Stage) -> tuple[list[Difference], list[str]]:
             for role in sorted({function.role.rpartition("/")[2] for function in functions})
         ),
         *(
-            (f"what EventBridge delivers to {each.function_name}", partial(_of_deliveries, stage, each))
-            for each in functions
+            (
+                f"what EventBridge delivers to {function.function_name}",
+                partial(_of_deliveries, stage, function),
+            )
+            for function in functions
         ),
     ]
     for what, ask in questions:
         try:
-            found += ask()
+            differences += ask()
         except (NotAllowed, MNSExceptionBase):
             unasked.append(what)
-    return found, unasked
+    return differences, unasked
 
 
 def _of_queue(stage: Stage, name: str) -> Iterator[Difference]:

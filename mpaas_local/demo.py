@@ -138,7 +138,7 @@ def _campaign_bucket(stack: Stack) -> str | None:
     function = "campaign_push"
     if function not in stack.hosts or "PUSH_LEDGER_URL" not in stack.hosts[function].function.environment:
         return None
-    return next((each.bucket for each in stack.oss_triggers if each.function == function), None)
+    return next((trigger.bucket for trigger in stack.oss_triggers if trigger.function == function), None)
 
 
 def _campaign(stack: Stack, bucket: str) -> bool:
@@ -269,7 +269,7 @@ def _run(case: Case, stack: Stack) -> bool:
         _wait_for_arrival(stack, before)
     outcomes = answer.get("outcomes", [])
     right = response.status == case.status and answer.get("counts", {}) == case.outcomes
-    told = ", ".join(f"{count} {name}" for name, count in answer.get("counts", {}).items()) or "none sent"
+    counts = ", ".join(f"{count} {name}" for name, count in answer.get("counts", {}).items()) or "none sent"
     attempts = "+".join(str(outcome["attempts"]) for outcome in outcomes) or "-"
-    print(f"  {case.title:46} {response.status:>4}  {attempts:>8}  {told}{'' if right else '   <- WRONG'}")
+    print(f"  {case.title:46} {response.status:>4}  {attempts:>8}  {counts}{'' if right else '   <- WRONG'}")
     return right

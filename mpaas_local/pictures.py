@@ -41,13 +41,13 @@ def take_inbox(url: str, path: Path) -> bool:
     command = chromium()
     if command is None:
         return False
-    with _opened(command, url) as page:
+    with _browser_page(command, url) as page:
         _take(page, "/#/", path)
     return True
 
 
 @contextmanager
-def _opened(command: str, url: str) -> Iterator[Page]:
+def _browser_page(command: str, url: str) -> Iterator[Page]:
     from playwright.sync_api import sync_playwright  # not needed by `make run`
 
     with sync_playwright() as playwright:
@@ -125,7 +125,7 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory() as store,
         Stack(ports=Ports.any(), store=Path(store)) as stack,
-        _opened(command, stack.inbox_url) as page,
+        _browser_page(command, stack.inbox_url) as page,
     ):
         run_demo(stack)
         _guide(stack, page)

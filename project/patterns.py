@@ -98,7 +98,7 @@ def _test(wanted: Any) -> _Test:
     if isinstance(wanted, list):
         raise ValueError("a list must not contain a list")
     if not isinstance(wanted, dict):
-        return lambda found: type(found) is type(wanted) and bool(found == wanted)
+        return lambda value: type(value) is type(wanted) and bool(value == wanted)
     if len(wanted) != 1:
         raise ValueError("an object must have one operator, such as {'prefix': 'acs.'}")
     ((name, operand),) = wanted.items()
@@ -118,14 +118,14 @@ def _text(name: str, compare: Callable[[str, str], bool]) -> Callable[[Any], _Te
     def made(operand: Any) -> _Test:
         if not isinstance(operand, str):
             raise ValueError(f"{name} needs a string")
-        return lambda found: isinstance(found, str) and compare(found, operand)
+        return lambda value: isinstance(value, str) and compare(value, operand)
 
     return made
 
 
 def _anything_but(operand: Any) -> _Test:
-    excluded = [_test(each) for each in (operand if isinstance(operand, list) else [operand])]
-    return lambda found: found is not _MISSING and not any(test(found) for test in excluded)
+    excluded = [_test(alternative) for alternative in (operand if isinstance(operand, list) else [operand])]
+    return lambda value: value is not _MISSING and not any(test(value) for test in excluded)
 
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -147,7 +147,7 @@ def _numeric(operand: Any) -> _Test:
         raise ValueError(
             f"numeric needs pairs of {' '.join(_COMPARISONS)} and a number, such as ['>', 0, '<=', 5]"
         )
-    return lambda found: _is_number(found) and all(_COMPARISONS[sign](found, limit) for sign, limit in pairs)
+    return lambda value: _is_number(value) and all(_COMPARISONS[sign](value, limit) for sign, limit in pairs)
 
 
 def _is_number(value: Any) -> bool:
@@ -172,7 +172,7 @@ def _cidr(operand: Any) -> _Test:
 def _exists(operand: Any) -> _Test:
     if not isinstance(operand, bool):
         raise ValueError("exists needs true or false")
-    return lambda found: (found is not _MISSING) is operand
+    return lambda value: (value is not _MISSING) is operand
 
 
 _OPERATORS: Mapping[str, Callable[[Any], _Test]] = {

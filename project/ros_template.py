@@ -162,11 +162,11 @@ class _Template:
             },
         )
         for path, identifier in self._made.items():
-            kind, _, made = path.partition("/")
+            kind, _, resource = path.partition("/")
             if kind == "topics":
-                self._add(identifier, "MNS::Topic", {"TopicName": made})
+                self._add(identifier, "MNS::Topic", {"TopicName": resource})
                 continue
-            properties = {"QueueName": made, "MessageRetentionPeriod": WEEK_SECONDS}
+            properties = {"QueueName": resource, "MessageRetentionPeriod": WEEK_SECONDS}
             seconds = visibility_seconds(functions)
             self._add(identifier, "MNS::Queue", properties | {"VisibilityTimeout": seconds})
         (runtime, *_) = {function.runtime for function in functions}
@@ -235,7 +235,7 @@ class _Template:
                 "Ref": _instance(trigger)
             }
         text = json.dumps(document)
-        needed = [made for path, made in self._made.items() if re.search(rf"/{path}(?![\w-])", text)]
+        needed = [resource for path, resource in self._made.items() if re.search(rf"/{path}(?![\w-])", text)]
         if isinstance(trigger, EventBridge) and (queue := trigger.trigger_config.event_source_config.queue):
             needed.insert(0, self._made[f"queues/{queue}"])
         properties = named | {_upper(key): value for key, value in document.items()}
@@ -389,17 +389,17 @@ def template_faults(path: Path) -> list[Fault]:
     return list(_differences(read_yaml(path), make_template(path.parent), ""))
 
 
-def _differences(written: Any, made: Any, path: str) -> Iterator[Fault]:
-    if isinstance(written, dict) and isinstance(made, dict):
-        for key in sorted(written.keys() | made.keys(), key=str):
-            yield from _differences(written.get(key), made.get(key), f"{path}.{key}".lstrip("."))
-    elif isinstance(written, list) and isinstance(made, list) and len(written) == len(made):
-        for index, (ours, theirs) in enumerate(zip(written, made, strict=True)):
+def _differences(written: Any, generated: Any, path: str) -> Iterator[Fault]:
+    if isinstance(written, dict) and isinstance(generated, dict):
+        for key in sorted(written.keys() | generated.keys(), key=str):
+            yield from _differences(written.get(key), generated.get(key), f"{path}.{key}".lstrip("."))
+    elif isinstance(written, list) and isinstance(generated, list) and len(written) == len(generated):
+        for index, (ours, theirs) in enumerate(zip(written, generated, strict=True)):
             yield from _differences(ours, theirs, f"{path}.{index}")
-    elif type(written) is not type(made) or written != made:
+    elif type(written) is not type(generated) or written != generated:
         # Keep a password that is in a descriptor by mistake out of logs.
         hidden = path.startswith("Parameters.") or ".EnvironmentVariables." in path
-        theirs, ours = (_shown(value, hidden=hidden) for value in (written, made))
+        theirs, ours = (_shown(value, hidden=hidden) for value in (written, generated))
         difference = "differs" if theirs == ours else f"is {theirs}, should be {ours}"
         yield Fault(path, f"{difference}: run make template")
 

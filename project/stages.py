@@ -76,13 +76,13 @@ def read_settings(folder: Path, name: str, shell: Mapping[str, str]) -> dict[str
     """
     settings: dict[str, str] = {}
     for file in files_of_settings(folder, name):
-        found = read_env(file)
-        if (named := found.pop("STAGE", name)) != name:
+        of_file = read_env(file)
+        if (named := of_file.pop("STAGE", name)) != name:
             raise Misconfigured(
                 f"STAGE is {named} in {file.name}, but {name} was asked for: remove it there,"
                 f" `make … STAGE={name}` names the stage"
             )
-        settings |= found
+        settings |= of_file
     return settings | dict(shell) | {"STAGE": name}
 
 
@@ -109,8 +109,8 @@ def shared_uploads(folder: Path, name: str, shell: Mapping[str, str]) -> Iterato
                 if trigger.source_arn == that.source_arn and overlap(
                     trigger.trigger_config, that.trigger_config
                 ):
-                    told = f"wants uploads to {trigger.bucket} that a trigger of the stage {other} wants too"
-                    yield Fault(path, f"{told}: OSS would refuse the second of them. {TELL_APART}")
+                    text = f"wants uploads to {trigger.bucket} that a trigger of the stage {other} wants too"
+                    yield Fault(path, f"{text}: OSS would refuse the second of them. {TELL_APART}")
 
 
 def _uploads(folder: Path, name: str, shell: Mapping[str, str]) -> dict[str, Oss]:

@@ -71,25 +71,26 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _validate(options: argparse.Namespace) -> int:
     checks = dict(_checks(options.folder, options.messages, options.stage))
-    faults: list[str] = []
+    count = 0
     of_the_base: list[Fault] = []  # overlays inherit these; report them once
     for file, check in checks.items():
         summary = ""
-        found: list[Fault]
+        faults: list[Fault]
         try:
-            summary, found = check()
+            summary, faults = check()
         except (BadRules, InvalidMessage, DescriptorError) as error:
-            found = list(error.faults)
+            faults = list(error.faults)
         except PushError as error:
-            found = [Fault("", str(error).removeprefix(f"{file} "))]
+            faults = [Fault("", str(error).removeprefix(f"{file} "))]
         if file == "s.yaml":
-            of_the_base = found
+            of_the_base = faults
         elif re.fullmatch(r"s\..+\.yaml", file):
-            found = [fault for fault in found if fault not in of_the_base]
-        faults += (lines := [f"FAULT {file}: {fault}" for fault in dict.fromkeys(found)])
+            faults = [fault for fault in faults if fault not in of_the_base]
+        lines = [f"FAULT {file}: {fault}" for fault in dict.fromkeys(faults)]
+        count += len(lines)
         print("\n".join(lines) or f"ok    {file}: {summary or 'nothing beyond s.yaml'}")
-    print(f"{len(checks)} checked, {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
-    return 1 if faults else 0
+    print(f"{len(checks)} checked, {count or 'no'} fault{'' if count == 1 else 's'}")
+    return 1 if count else 0
 
 
 _Checked = tuple[str, list[Fault]]
@@ -144,8 +145,8 @@ def _env_files(folder: Path, stage: str | None) -> list[Path]:
     """Return the files of settings: of one stage, or of all."""
     if stage:
         return files_of_settings(folder, stage)
-    found = sorted(path for path in folder.glob(".env.*") if path.name != ".env.example")
-    return [path for path in (folder / ".env", *found) if path.is_file()]
+    files = sorted(path for path in folder.glob(".env.*") if path.name != ".env.example")
+    return [path for path in (folder / ".env", *files) if path.is_file()]
 
 
 def _stages_with_settings(folder: Path) -> list[str]:
@@ -187,10 +188,10 @@ def _environment() -> _Checked:
 def _env_file(path: Path) -> _Checked:
     texts = [descriptor.read_text("utf-8") for descriptor in descriptor_files(path.parent)]
     known = {name for text in texts for name in re.findall(r"""env\(\s*['"]([^'"]+)""", text)}
-    found = list(env_faults(path, known))
+    faults = list(env_faults(path, known))
     if (stage := path.name.removeprefix(".env").lstrip(".")) and stage not in stages(path.parent):
-        found.append(Fault("", f"there is no stage {stage}: there are {', '.join(stages(path.parent))}"))
-    return _counted(len(read_env(path)), "setting"), found
+        faults.append(Fault("", f"there is no stage {stage}: there are {', '.join(stages(path.parent))}"))
+    return _counted(len(read_env(path)), "setting"), faults
 
 
 # --- s.yaml
@@ -198,7 +199,7 @@ def _env_file(path: Path) -> _Checked:
 
 def _descriptor(path: Path, settings: Settings) -> _Checked:
     descriptor, env = Descriptor(path), _env_of(path.parent, stage_of(path))
-    found: list[Fault] = []
+    faults: list[Fault] = []
     functions: dict[str, FunctionProperties] = {}
     messages = 0
     others = _names_elsewhere(path)
@@ -207,22 +208,22 @@ def _descriptor(path: Path, settings: Settings) -> _Checked:
         try:
             functions[resource] = props = descriptor.function(resource, env)
         except DescriptorError as error:
-            found += error.faults
+            faults += error.faults
             continue
         for fault in (*_beyond_the_model(props, path.parent), *_written_keys(descriptor, resource)):
-            found.append(descriptor.at_origin(Fault(f"{at}.{fault.field}", fault.message)))
+            faults.append(descriptor.at_origin(Fault(f"{at}.{fault.field}", fault.message)))
         if (name := props.function_name) in others:
-            found.append(Fault(f"{at}.functionName", f"{name} is also the name in {others[name]}"))
+            faults.append(Fault(f"{at}.functionName", f"{name} is also the name in {others[name]}"))
         others[name] = f"resources.{resource}"
-        number, faults = _timer_messages(props, f"{at}.triggers", settings)
+        number, of_timers = _timer_messages(props, f"{at}.triggers", settings)
         messages += number
-        found += faults
+        faults += of_timers
     if functions.keys() == descriptor.frame.resources.keys():  # faults of single functions come first
         wiring = wiring_faults(functions, _other_stages(descriptor, path))
-        found += map(descriptor.at_origin, wiring)
+        faults += map(descriptor.at_origin, wiring)
     triggers = sum(len(props.triggers) for props in functions.values())
     counted = [_counted(len(descriptor.frame.resources), "function"), _counted(triggers, "trigger")]
-    return f"{', '.join(counted)}, {_counted(messages, 'message')} of timers", found
+    return f"{', '.join(counted)}, {_counted(messages, 'message')} of timers", faults
 
 
 def _other_stages(descriptor: Descriptor, path: Path) -> set[str]:
@@ -242,7 +243,7 @@ def _names_elsewhere(path: Path) -> dict[str, str]:
             continue  # report a shared name once
         with suppress(DescriptorError):  # reported by the check of that file
             functions = read_functions(other, _env_of(path.parent, stage_of(other)))
-            names |= {each.function_name: other.name for each in functions.values()}
+            names |= {function.function_name: other.name for function in functions.values()}
     return names
 
 
@@ -279,10 +280,10 @@ def _lacks(module: Path, name: str) -> str:
 def _names_in(source: bytes) -> set[str]:
     nodes = list(ast.walk(ast.parse(source)))
     imported = {
-        alias.asname or alias.name for each in nodes if isinstance(each, _IMPORTS) for alias in each.names
+        alias.asname or alias.name for node in nodes if isinstance(node, _IMPORTS) for alias in node.names
     }
-    defined = {each.name for each in nodes if isinstance(each, _DEFINITIONS)}
-    assigned = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+    defined = {node.name for node in nodes if isinstance(node, _DEFINITIONS)}
+    assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     return imported | defined | assigned
 
 
@@ -329,7 +330,7 @@ def _nearest_variables(name: str) -> list[str]:
 
 def _timer_messages(props: FunctionProperties, path: str, settings: Settings) -> tuple[int, list[Fault]]:
     """Read the payloads of timer triggers as `timer_push` does; return the number of messages and faults."""
-    number, found = 0, []
+    number, faults = 0, []
     for trigger in props.triggers:
         if not isinstance(trigger, Timer):
             continue
@@ -343,10 +344,10 @@ def _timer_messages(props: FunctionProperties, path: str, settings: Settings) ->
             else:
                 number += len(tasks_of_tick(tick, settings))
         except (InvalidMessage, InvalidCampaign) as error:
-            found += [Fault(f"{at}.{fault.field}", fault.message) for fault in error.faults]
+            faults += [Fault(f"{at}.{fault.field}", fault.message) for fault in error.faults]
         except PushError as error:
-            found.append(Fault(at, str(error)))
-    return number, found
+            faults.append(Fault(at, str(error)))
+    return number, faults
 
 
 # --- template.yml and policies
@@ -356,8 +357,8 @@ def _template(folder: Path) -> _Checked:
     path = folder / "template.yml"
     if not _functions(folder):
         return "not compared: s.yaml is invalid", []
-    found = template_faults(path)
-    return "up to date with s.yaml", found
+    faults = template_faults(path)
+    return "up to date with s.yaml", faults
 
 
 def _functions(folder: Path) -> dict[str, FunctionProperties]:
@@ -373,13 +374,13 @@ def _policy(folder: Path, path: Path) -> _Checked:
     if not isinstance(document, dict):
         return "", [Fault("", "must be an object with Version and Statement")]
     if path.stem == "deployer":
-        found = list(deployer_faults(document))
+        faults = list(deployer_faults(document))
     else:
-        found = list(function_faults(document)) or list(
+        faults = list(function_faults(document)) or list(
             unreached_faults(document, _functions(folder).values())
         )
     statements = document.get("Statement")
-    return _counted(len(statements) if isinstance(statements, list) else 0, "statement"), found
+    return _counted(len(statements) if isinstance(statements, list) else 0, "statement"), faults
 
 
 # --- Rules and messages
@@ -391,8 +392,10 @@ def _rules(path: Path, settings: Settings) -> _Checked:
 
 def _messages(file: str, settings: Settings) -> _Checked:
     messages = messages_of(read_json(read_input(file)), settings)
-    found = [fault for message in messages if isinstance(message, InvalidMessage) for fault in message.faults]
-    return _counted(len(messages), "message"), found
+    faults = [
+        fault for message in messages if isinstance(message, InvalidMessage) for fault in message.faults
+    ]
+    return _counted(len(messages), "message"), faults
 
 
 def _counted(number: int, what: str) -> str:

@@ -63,7 +63,7 @@ def mns_topics(functions: Iterable[FunctionProperties]) -> set[str]:
 
 def visibility_seconds(functions: Iterable[FunctionProperties]) -> int:
     """Return the visibility timeout of their queues: longer than any function that reads one may run."""
-    longest = max((each.timeout for each in functions if any(_streams("", each))), default=0)
+    longest = max((function.timeout for function in functions if any(_streams("", function))), default=0)
     return min(longest + SPARE_SECONDS, LONGEST_VISIBILITY_SECONDS)
 
 
@@ -116,7 +116,7 @@ def wiring_faults(functions: _Functions, other_stages: Collection[str]) -> Itera
         yield from _of_other_stages(path, props, other_stages)
         yield from _of_workers(path, props, functions)
     yield from _of_runtimes(functions)
-    yield from _of_queues(functions, [stream for found in streams.values() for stream in found])
+    yield from _of_queues(functions, [stream for group in streams.values() for stream in group])
     yield from _of_buckets(functions)
 
 
@@ -232,13 +232,13 @@ def _of_buckets(functions: _Functions) -> Iterator[Fault]:
             if isinstance(trigger, Oss):
                 path = f"resources.{name}.props.triggers.{trigger.trigger_name}"
                 by_bucket[trigger.source_arn].append((path, trigger))
-    for found in by_bucket.values():
-        for path, _ in found[TRIGGERS_OF_A_BUCKET:]:
+    for triggers in by_bucket.values():
+        for path, _ in triggers[TRIGGERS_OF_A_BUCKET:]:
             yield Fault(path, f"is one too many: a bucket has {TRIGGERS_OF_A_BUCKET} triggers at the most")
-        for (_, ours), (path, theirs) in combinations(found, 2):
+        for (_, ours), (path, theirs) in combinations(triggers, 2):
             if overlap(ours.trigger_config, theirs.trigger_config):
-                told = f"wants what {ours.trigger_name} wants too: OSS refuses it"
-                yield Fault(f"{path}.triggerConfig", told)
+                text = f"wants what {ours.trigger_name} wants too: OSS refuses it"
+                yield Fault(f"{path}.triggerConfig", text)
 
 
 def overlap(first: OssConfig, second: OssConfig) -> bool:

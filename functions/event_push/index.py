@@ -32,9 +32,9 @@ def handler(event: bytes, context: object) -> str:
         UnreadablePayload: the payload holds no events.
         BatchIncomplete: no queue took some of what was not accepted; Function Compute repeats the event.
     """
-    event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
-    client, events = shared_client(), events_of(event)
-    matches = [tasks_of_event(each, rules(), client.settings, invocation.sender) for each in events]
+    payload, invocation = unwrap_failed_invocation(event, Invocation.of(context))
+    client, events = shared_client(), events_of(payload)
+    matches = [tasks_of_event(event, rules(), client.settings, invocation.sender) for event in events]
     tasks = [task for match in matches for task in match]
     report = settle_event(tasks, client, invocation)
     return report.as_json(events=len(events), unmatched=matches.count([]))

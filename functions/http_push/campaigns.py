@@ -39,7 +39,7 @@ def start(context: object, *, dry_run: bool, document: Any) -> Response[str]:
 
 def show_all(context: object) -> Response[str]:
     """List the latest campaigns."""
-    return _json(200, {"campaigns": [each.as_json() for each in _tools(context).store.list_all()]})
+    return _json(200, {"campaigns": [campaign.as_json() for campaign in _tools(context).store.list_all()]})
 
 
 def show(campaign_id: str, context: object) -> Response[str]:

@@ -73,8 +73,8 @@ def idempotency_key(event: HttpEvent) -> str | None:
 def prefers_async(event: HttpEvent) -> bool:
     """Return whether the caller prefers an asynchronous response (RFC 7240)."""
     # A preference may have parameters after a semicolon.
-    named = (each.partition(";")[0] for each in (event.headers.get("prefer") or "").split(","))
-    return "respond-async" in {each.strip().lower() for each in named}
+    named = (preference.partition(";")[0] for preference in (event.headers.get("prefer") or "").split(","))
+    return "respond-async" in {preference.strip().lower() for preference in named}
 
 
 def json_of(

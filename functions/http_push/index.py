@@ -124,8 +124,8 @@ def _handed_over(
             refused.append(Outcome.invalid(error.faults, error.targets))
     functions = Functions(client.settings, invocation.credentials)
     worker = async_dispatch.Worker(client.settings.worker_function or "", functions, invocation)
-    taken, failed = async_dispatch.hand_over(async_dispatch.chunks_of(parts, scope), worker)
-    return taken, [*refused, *failed]
+    accepted, failed = async_dispatch.hand_over(async_dispatch.chunks_of(parts, scope), worker)
+    return accepted, [*refused, *failed]
 
 
 @app.post("/v1/campaigns")

@@ -199,7 +199,7 @@ def _relocated(schema: Any) -> Any:
             name: value.replace("#/$defs/", "#/components/schemas/") if name == "$ref" else _relocated(value)
             for name, value in schema.items()
         }
-    return [_relocated(each) for each in schema] if isinstance(schema, list) else schema
+    return [_relocated(part) for part in schema] if isinstance(schema, list) else schema
 
 
 _WORKING: dict[str, Any] = {

@@ -92,15 +92,15 @@ def outcomes(flat: Sequence[Outcome], warnings: Sequence[dict[str, Any]] = ()) -
 
 
 def tasks(
-    taken: Sequence[AcceptedChunk], failed: Sequence[Outcome], warnings: Sequence[dict[str, Any]]
+    accepted: Sequence[AcceptedChunk], failed: Sequence[Outcome], warnings: Sequence[dict[str, Any]]
 ) -> Response[str]:
     """Respond with the tasks that the worker accepted: 202, 207 with some failures, or their problem."""
-    if not taken:
+    if not accepted:
         return outcomes(failed, warnings)
     body = {
-        "tasks": [_task(each) for each in taken],
+        "tasks": [_task(chunk) for chunk in accepted],
         "outcomes": _shown(failed),
-        "counts": {"handedOver": len(taken), **counts_of(failed)},
+        "counts": {"handedOver": len(accepted), **counts_of(failed)},
         "warnings": list(warnings),
     }
     return _json(207 if failed else 202, body, {"Preference-Applied": "respond-async"})
@@ -170,16 +170,16 @@ def _shown(flat: Iterable[Outcome]) -> list[dict[str, Any]]:
     return shown
 
 
-def _task(taken: AcceptedChunk) -> dict[str, Any]:
+def _task(accepted: AcceptedChunk) -> dict[str, Any]:
     """Describe a task. A target of several messages is in `targets` once, then in `repeated`."""
     targets: dict[str, str] = {}
     repeated = []
-    for part in taken.chunk.parts:
+    for part in accepted.chunk.parts:
         again = {target: own for target, own in part.targets.items() if target in targets}
         targets |= {target: own for target, own in part.targets.items() if target not in again}
         if again:
             repeated.append({"message": part.index, "targets": again})
-    task = {"taskId": taken.chunk.task_id, "requestId": taken.request_id, "targets": targets}
+    task = {"taskId": accepted.chunk.task_id, "requestId": accepted.request_id, "targets": targets}
     return task | ({"repeated": repeated} if repeated else {})
 
 

@@ -48,10 +48,10 @@ class LongPolls:
         with self._listening(queue) as rung:
             while True:
                 rung.clear()
-                taken = await run_in_threadpool(self._store.receive, queue, count)
+                messages = await run_in_threadpool(self._store.receive, queue, count)
                 remaining = deadline - time.monotonic()
-                if taken or remaining <= 0 or self._stopping:
-                    return taken
+                if messages or remaining <= 0 or self._stopping:
+                    return messages
                 nap = min(remaining, await run_in_threadpool(self._store.nap, queue))
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(rung.wait(), nap)

@@ -209,10 +209,10 @@ class MnsStore:
         while True:
             with self._changed:
                 seen = self._changes
-            taken = self._take(queue, count, visibility_timeout)
+            messages = self._take(queue, count, visibility_timeout)
             remaining = deadline - time.monotonic()
-            if taken or remaining <= 0 or not self._wait(queue, seen, remaining):
-                return taken
+            if messages or remaining <= 0 or not self._wait(queue, seen, remaining):
+                return messages
 
     def peek(self, queue: str, count: int = 1) -> list[Message]:
         """Active messages, without receiving them.
@@ -378,7 +378,7 @@ class MnsStore:
                 (queue, count),
             ).fetchall()
             until = now + 1000 * (visibility_timeout or row["visibility_timeout"])
-            taken = []
+            messages = []
             for message in rows:
                 receipt = secrets.token_hex(4)
                 connection.execute(
@@ -386,7 +386,7 @@ class MnsStore:
                     " first_dequeue_time = ?, receipt = ? WHERE seq = ?",
                     (until, message["first_dequeue_time"] or now, receipt, message["seq"]),
                 )
-                taken.append(
+                messages.append(
                     replace(
                         message_of(message),
                         state="inactive",
@@ -396,7 +396,7 @@ class MnsStore:
                         receipt_handle=receipt_handle(message["seq"], receipt),
                     )
                 )
-        return taken
+        return messages
 
     def _wait(self, queue: str, seen: int, seconds: float) -> bool:
         """Wait for a change, at most so many real seconds; False if the store is closing."""

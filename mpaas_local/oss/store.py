@@ -296,8 +296,10 @@ class OssStore:
                         return Listing(objects, prefixes, None)
                     if len(objects) + len(prefixes) == limit:
                         return Listing(objects, prefixes, position)
-                    name, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, "", "")
-                    if found:
+                    name, separator, _ = (
+                        key[len(prefix) :].partition(delimiter) if delimiter else (key, "", "")
+                    )
+                    if separator:
                         prefixes.append(prefix + name + delimiter)
                         position = _after_all(prefixes[-1].encode())
                     else:

@@ -61,7 +61,9 @@ async def view(
 def _show(store: OssStore, path: str, query: Mapping[str, str]) -> Response:
     match path.split("/"):
         case ["buckets"]:
-            buckets = [{"name": each.name, "created": utc_text(each.created)} for each in store.buckets()]
+            buckets = [
+                {"name": bucket.name, "created": utc_text(bucket.created)} for bucket in store.buckets()
+            ]
             return _json({"buckets": buckets})
         case ["buckets", name, "objects"]:
             listing = store.list_objects(name, prefix=query.get("prefix", ""), limit=_PAGE)
@@ -87,8 +89,8 @@ def _object_json(stored: StoredObject) -> dict[str, Any]:
 
 def _problem(error: ValidationError) -> Response:
     faults = [
-        f"{'.'.join(str(part) for part in each['loc'][1:]) or 'order'}: {each['msg']}"
-        for each in error.errors(include_url=False, include_context=False)
+        f"{'.'.join(str(part) for part in fault['loc'][1:]) or 'order'}: {fault['msg']}"
+        for fault in error.errors(include_url=False, include_context=False)
     ]
     body = {
         "type": "about:blank",

@@ -226,9 +226,9 @@ class Functions:
         """Send a call on a new connection and read the response."""
         url, tls = self._address, self._tls
         try:
-            opened = min(until, time.monotonic() + self._settings.connect_timeout)
+            connect_until = min(until, time.monotonic() + self._settings.connect_timeout)
             port = url.port or (443 if tls else 80)
-            connection = connect(url.hostname or "", port, tls, opened)
+            connection = connect(url.hostname or "", port, tls, connect_until)
         except OSError as error:
             raise InvocationRefused(function, 0, NOT_REACHED, why=_unopened(error)) from None
         with connection:

@@ -13,7 +13,7 @@ def invisible_character(text: str) -> str | None:
     """
     if text.isascii() and text.isprintable():
         return None
-    return next((f"U+{ord(each):04X}" for each in text if not each.isprintable() or each in _BLANK), None)
+    return next((f"U+{ord(char):04X}" for char in text if not char.isprintable() or char in _BLANK), None)
 
 
 _BLANK = frozenset(

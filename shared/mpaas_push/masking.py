@@ -56,11 +56,11 @@ def mask_text(text: str, masks: Mapping[str, str]) -> str:
 
 
 def _mask(text: str, masks: Mapping[str, str]) -> str:
-    found = [name for name in masks if name in text]
-    if not found:
+    present = [name for name in masks if name in text]
+    if not present:
         return text
     # Of two with the same beginning, the longer one matches.
-    pattern = "|".join(map(_pattern, sorted(found, key=len, reverse=True)))
+    pattern = "|".join(map(_pattern, sorted(present, key=len, reverse=True)))
     return re.sub(pattern, lambda match: masks[match[0]], text)
 
 

@@ -182,8 +182,8 @@ def _encoded(text: str) -> str:
     return _RESERVED.sub(_percent, text).replace(" ", "%20")
 
 
-def _percent(found: re.Match[str]) -> str:
-    return "%" + found[0].encode().hex("%").upper()
+def _percent(match: re.Match[str]) -> str:
+    return "%" + match[0].encode().hex("%").upper()
 
 
 _RESERVED = re.compile(r"[^A-Za-z0-9_.~ -]+")

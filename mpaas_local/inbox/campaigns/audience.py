@@ -128,8 +128,8 @@ async def upload(chunks: AsyncIterator[bytes], name: str, bucket: str, client: o
         await run_in_threadpool(client.put_object, oss.PutObjectRequest(**where, body=first))
     else:
         begin = oss.InitiateMultipartUploadRequest(**where)
-        begun = await run_in_threadpool(client.initiate_multipart_upload, begin)
-        going = {**where, "upload_id": begun.upload_id}
+        multipart = await run_in_threadpool(client.initiate_multipart_upload, begin)
+        going = {**where, "upload_id": multipart.upload_id}
         try:
             size = await _upload_parts(first, parts, going, client)
         except BaseException:  # such as that the browser has left
@@ -210,10 +210,10 @@ def _look_at_json(name: str, text: str) -> Look:
         objects = [json.loads(line) for line in islice(text.splitlines(), SHOWN_ROWS) if line.strip()]
     except ValueError:
         objects = [None]
-    if not all(isinstance(each, dict) for each in objects):
+    if not all(isinstance(row, dict) for row in objects):
         raise Unusable(422, f"{name}: each line of JSON Lines is an object")
-    columns = list(dict.fromkeys(column for each in objects for column in each))
-    rows = [[_cell(each.get(column, "")) for column in columns] for each in objects]
+    columns = list(dict.fromkeys(column for row in objects for column in row))
+    rows = [[_cell(row.get(column, "")) for column in columns] for row in objects]
     return Look({"target": _target(columns)}, columns, rows)
 
 

@@ -213,10 +213,10 @@ def _is_row(text: str, delimiter: str) -> bool:
     at = 0
     while True:
         is_quoted = text.startswith('"', at)
-        found = (_QUOTED if is_quoted else _plain(delimiter)).match(text, at)
-        if not found:
+        match = (_QUOTED if is_quoted else _plain(delimiter)).match(text, at)
+        if not match:
             return False
-        at = found.end()
+        at = match.end()
         if at == len(text):
             return True
         if is_quoted and text[at] == '"':

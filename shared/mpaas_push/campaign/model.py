@@ -353,8 +353,8 @@ def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -
         for name in ("targets", "targetMsgkey")
         if name in message
     ]
-    if texts is not None and (found := _texts_faults(texts)):
-        return faults + found
+    if texts is not None and (of_texts := _texts_faults(texts)):
+        return faults + of_texts
     seen: set[str] = set()
     for name, variant in _variants(without_targets(message), texts).items():
         try:

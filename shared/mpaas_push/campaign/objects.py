@@ -176,7 +176,7 @@ class OssObjects:
                 prefix=prefix,
                 continuation_token=token,
             )
-            yield from (each.key for each in page.contents or ())
+            yield from (item.key for item in page.contents or ())
             if not page.is_truncated:
                 return
             token = page.next_continuation_token

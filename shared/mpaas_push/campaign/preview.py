@@ -73,7 +73,7 @@ def preview(campaign: Campaign, objects: Objects, settings: Settings) -> dict[st
         pace=campaign.pace,
         parts=math.ceil(sum(bool(block.fates) or campaign.report == "all" for block in blocks) / share),
     )
-    advice = [each.as_json() for each in requests[0].message.advice()] if requests else []
+    warnings = [advice.as_json() for advice in requests[0].message.advice()] if requests else []
     return {
         "campaign": campaign.campaign,
         "bytes": info.size,
@@ -98,7 +98,7 @@ def preview(campaign: Campaign, objects: Objects, settings: Settings) -> dict[st
             for fate in sorted(fates, key=lambda fate: fate.start)[:FAULTS]
         ],
         "rowsWithFaults": len(fates),
-        "warnings": advice,
+        "warnings": warnings,
     }
 
 

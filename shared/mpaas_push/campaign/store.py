@@ -181,15 +181,15 @@ class CampaignStore:
         Raises:
             UnknownCampaign: there is none.
         """
-        (found,) = self._read([campaign_id])
-        if found is None:
+        (campaign,) = self._read([campaign_id])
+        if campaign is None:
             raise UnknownCampaign(campaign_id)
-        return found
+        return campaign
 
     def list_all(self) -> list[StoredCampaign]:
         """Return the latest campaigns, the newest first."""
         ids = self._do("zrevrange", _INDEX, 0, LISTED - 1)
-        return [found for found in self._read(ids) if found]
+        return [campaign for campaign in self._read(ids) if campaign]
 
     def working_pieces(self, campaign_id: str) -> WorkingPieces:
         """Count the pieces that somebody has; a worker that has missed two signs of life has stalled."""
@@ -391,11 +391,11 @@ class CampaignStore:
 
         *hashes, (seconds, microseconds) = self._guarded(read)
         now = seconds + microseconds / 1e6
-        found = []
+        campaigns = []
         for values in hashes:
             fields = {name: text for name, text in zip(FIELDS, values, strict=True) if text is not None}
-            found.append(StoredCampaign(fields, now) if "state" in fields else None)
-        return found
+            campaigns.append(StoredCampaign(fields, now) if "state" in fields else None)
+        return campaigns
 
     def _call(self, script: str, campaign_id: str, *arguments: Any) -> Any:
         return self._scripts_on(_key(campaign_id), script, *arguments)

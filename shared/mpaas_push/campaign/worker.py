@@ -457,9 +457,9 @@ class _Worker:
         """Send the messages of a block, each to all of its rows, and return the outcome of each request."""
         parts = [list(part) for _, part in groupby(requests, key=lambda request: id(request.group))]
         outcomes: list[Outcome] = []
-        for part, found in zip(parts, self._sent([part[0].group for part in parts], too_late), strict=True):
+        for part, results in zip(parts, self._sent([part[0].group for part in parts], too_late), strict=True):
             # A message that this API version cannot send has one outcome.
-            outcomes += found if len(found) == len(part) else found * len(part)
+            outcomes += results if len(results) == len(part) else results * len(part)
         return outcomes
 
     def _sent(self, messages: Sequence[PushMessage], too_late: tuple[Fault, ...] = ()) -> list[list[Outcome]]:

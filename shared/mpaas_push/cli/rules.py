@@ -47,11 +47,11 @@ def _test(options: argparse.Namespace) -> int:
         rules = read_rules(file, settings)
         for event in events:
             print(f"{file}: event {event.scope}")
-            made = {task.scope.rpartition(":")[2]: task for task in tasks_of_event(event, rules, settings)}
+            tasks = {task.scope.rpartition(":")[2]: task for task in tasks_of_event(event, rules, settings)}
             for rule in rules:
-                if rule.name not in made:
+                if rule.name not in tasks:
                     print(f"  {rule.name}: does not match")
-            for name, task in made.items():
+            for name, task in tasks.items():
                 good &= _show(name, task, settings)
     return 0 if good else 1
 

@@ -100,21 +100,21 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
     @override
     def visit_comparator(self, node: Any, value: Any) -> Any:
         before = len(self.missing)
-        found = super().visit_comparator(node, value)
+        result = super().visit_comparator(node, value)
         if _asks_for_null(node["children"]):
             del self.missing[before:]
         elif _negates(node):
             self._refuse(min(before, self._piped))
-        elif found is True:
+        elif result is True:
             self._refuse(min(before, self._piped), null_only=_holds_if_longer(node))
-        return found
+        return result
 
     @override
     def visit_not_expression(self, node: Any, value: Any) -> Any:
         before = min(len(self.missing), self._piped)
-        found = super().visit_not_expression(node, value)
+        result = super().visit_not_expression(node, value)
         self._refuse(before)
-        return found
+        return result
 
     @override
     def visit_or_expression(self, node: Any, value: Any) -> Any:
@@ -127,22 +127,22 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
         value = self.visit(left, value)
         outer, self._piped = self._piped, min(before, self._piped)
         if right["type"] == "or_expression":  # it names another value for what comes through the pipe, too
-            found = self._either(right, value, before)
+            result = self._either(right, value, before)
         else:
-            found = self.visit(right, value)
+            result = self.visit(right, value)
         self._piped = outer
-        return found
+        return result
 
     def _either(self, node: Any, value: Any, before: int) -> Any:
         left, right = node["children"]
-        found = self.visit(left, value)
-        if self._is_true(found):
-            return found
+        result = self.visit(left, value)
+        if self._is_true(result):
+            return result
         known = len(self.missing)
-        found = self.visit(right, value)
-        if right["type"] == "literal" or self._is_true(found):
+        result = self.visit(right, value)
+        if right["type"] == "literal" or self._is_true(result):
             del self.missing[before:known]  # its value is known
-        return found
+        return result
 
     @override
     def visit_projection(self, node: Any, value: Any) -> Any:
@@ -162,18 +162,18 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
     def _projected(self, node: Any, elements: Iterable[Any], condition: Any = None) -> list[Any]:
         """Return what each element becomes; one that lacks a field is left out, and the list is shorter."""
         outer, self._piped = self._piped, _MANY  # an element is what it is, however many others there are
-        found = []
+        results = []
         for element in elements:
             before = len(self.missing)
             if condition is None or self._is_true(self.visit(condition, element)):
                 below = self.visit(node["children"][1], element)
                 if below is not None:
-                    found.append(below)
+                    results.append(below)
                     continue
             self.missing[before:] = [MissingField(field.path, True) for field in self.missing[before:]]
         self._piped = outer
-        self._produce(len(found))
-        return found
+        self._produce(len(results))
+        return results
 
     def refuse_missing(self) -> None:
         """Refuse a result that may be what it is because a field is missing.
@@ -195,16 +195,16 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
     @override
     def visit_function_expression(self, node: Any, value: Any) -> Any:
         before = len(self.missing)
-        found = super().visit_function_expression(node, value)
-        if node["value"] == "not_null" and found is not None:
+        result = super().visit_function_expression(node, value)
+        if node["value"] == "not_null" and result is not None:
             del self.missing[before:]
-        if node["value"] == "contains" and found is True and node["children"][1]["type"] == "literal":
+        if node["value"] == "contains" and result is True and node["children"][1]["type"] == "literal":
             del self.missing[before:]  # it is among those that are there
-        if isinstance(found, str):
-            self._characters_left -= len(found)
+        if isinstance(result, str):
+            self._characters_left -= len(result)
             if self._characters_left < 0:
                 raise Inapplicable(_TOO_LARGE)
-        return self._counted(found)
+        return self._counted(result)
 
     @override
     def visit_flatten(self, node: Any, value: Any) -> Any:
@@ -228,10 +228,10 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]
     def visit_slice(self, node: Any, value: Any) -> Any:
         return self._counted(super().visit_slice(node, value))
 
-    def _counted(self, found: Any) -> Any:
-        if isinstance(found, (list, dict)):
-            self._produce(len(found))
-        return found
+    def _counted(self, result: Any) -> Any:
+        if isinstance(result, (list, dict)):
+            self._produce(len(result))
+        return result
 
     def _produce(self, elements: int) -> None:
         self._elements_left -= elements
@@ -269,7 +269,7 @@ functions.REVERSE_TYPES_MAP["number"] += (WrittenFloat.__name__,)
 
 def _takes(*types: str) -> Callable[[FunctionT], FunctionT]:
     """Register a function of JMESPath with the types of its arguments."""
-    signature = functions.signature(*({"types": [] if each == "any" else [each]} for each in types))
+    signature = functions.signature(*({"types": [] if kind == "any" else [kind]} for kind in types))
     return cast("Callable[[FunctionT], FunctionT]", signature)
 
 

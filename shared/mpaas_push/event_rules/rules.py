@@ -226,7 +226,7 @@ def _checked(path: Path, content: bytes, settings: Settings) -> tuple[Rule, ...]
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise _unreadable(path, error) from None
     except ValidationError as error:
-        raise BadRules(path.name, [_fault(each) for each in error.errors(include_url=False)]) from None
+        raise BadRules(path.name, [_fault(details) for details in error.errors(include_url=False)]) from None
     faults = [
         Fault(f"rules.{index}.{fault.field}", fault.message, fault.value)
         for index, rule in enumerate(rules)
@@ -272,7 +272,7 @@ def _task(
     except InvalidMessage as error:
         message = error
     if isinstance(message, InvalidMessage):
-        faults = [Fault(f"{rule.name}.{each.field}", each.message, each.value) for each in message.faults]
+        faults = [Fault(f"{rule.name}.{fault.field}", fault.message, fault.value) for fault in message.faults]
         message = InvalidMessage(faults, message.targets)
     return PushTask(
         scope=absolute_scope(sender, f"{event.scope}:{rule.name}"),
@@ -285,7 +285,7 @@ def _task(
 
 
 def _fits(patterns: tuple[str, ...], text: str | None) -> bool:
-    return not patterns or (text is not None and any(_fits_one(each, text) for each in patterns))
+    return not patterns or (text is not None and any(_fits_one(pattern, text) for pattern in patterns))
 
 
 def _fits_one(pattern: str, text: str) -> bool:
@@ -333,7 +333,7 @@ def _filled(template: Any, value_of: Callable[[str], Any], path: tuple[Any, ...]
 def _text(text: str, value_of: Callable[[str], Any], path: tuple[Any, ...], faults: list[Fault]) -> str:
     try:
         return _PLACEHOLDER.sub(
-            lambda found: "${" if found[1] is None else _in_text(found[1], value_of(found[1])), text
+            lambda match: "${" if match[1] is None else _in_text(match[1], value_of(match[1])), text
         )
     except (ValueError, Inapplicable) as error:
         faults.append(Fault(format_path(path, declared=True), str(error)))
@@ -352,7 +352,7 @@ def _targets(value: Any) -> Any:
     A number of thousands of digits, which Python does not write, is left to the message to be refused.
     """
     listed = value if isinstance(value, list) else [value]
-    flat = [target for each in listed for target in (each if isinstance(each, list) else [each])]
+    flat = [target for item in listed for target in (item if isinstance(item, list) else [item])]
     try:
         texts = [str(target) if type(target) is int else target for target in flat]
         return list({json.dumps(text): text for text in texts}.values())
@@ -379,7 +379,7 @@ def _template_faults(rule: Rule, settings: Settings) -> list[Fault]:
         if any("${" in _PLACEHOLDER.sub("", text) for text in texts):
             faults.append(Fault(f"message.{name}", "a `${` has no end; write `$${` for the text `${`"))
         filled = _filled(template, check_expression, ("message", name), faults)
-        if any(found[1] is not None for text in texts for found in _PLACEHOLDER.finditer(text)):
+        if any(match[1] is not None for text in texts for match in _PLACEHOLDER.finditer(text)):
             unknown_yet.add(name)
             filled = None
         known[name] = _targets(filled) if name == "targets" and filled is not None else filled
@@ -402,8 +402,8 @@ def _texts(template: Any) -> Iterator[str]:
     if isinstance(template, str):
         yield template
     elif isinstance(template, (dict, list)):
-        for each in (*template, *template.values()) if isinstance(template, dict) else template:
-            yield from _texts(each)
+        for part in (*template, *template.values()) if isinstance(template, dict) else template:
+            yield from _texts(part)
 
 
 def _fault(error: Any) -> Fault:

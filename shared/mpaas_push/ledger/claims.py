@@ -152,7 +152,9 @@ class Claims:
             ]
         )
         # One permanent failure is enough: this is not the server that was meant.
-        permanent = next((each for each in replies if isinstance(each, Failure) and each.is_permanent), None)
+        permanent = next(
+            (answer for answer in replies if isinstance(answer, Failure) and answer.is_permanent), None
+        )
         results = [
             self._result(claim, permanent or reply) for claim, reply in zip(claims, replies, strict=True)
         ]

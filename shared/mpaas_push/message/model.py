@@ -181,10 +181,10 @@ class PushMessage(MessageFields):
                 faults += violations_beside(faults, data, context.constraints, context.clock())
             raise _rejection(faults, context) from None
         now = context.clock()
-        found = (fault for _, fault in violations(message, context.constraints, now))
-        first = next(found, None)
+        violated = (fault for _, fault in violations(message, context.constraints, now))
+        first = next(violated, None)
         if first is not None:
-            raise _rejection([first, *islice(found, MAX_FAULTS)], context)
+            raise _rejection([first, *islice(violated, MAX_FAULTS)], context)
         return message
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:

@@ -44,8 +44,8 @@ def violations_beside(
         for constraint in constraints
         if not any(_covers(field, read) for field in faulty for read in constraint.reads)
     ]
-    found = (fault for _, fault in violations(fields, applicable, now))
-    sound = (fault for fault in found if not any(_covers(field, fault.field) for field in faulty))
+    violated = (fault for _, fault in violations(fields, applicable, now))
+    sound = (fault for fault in violated if not any(_covers(field, fault.field) for field in faulty))
     return list(islice(sound, MAX_FAULTS))
 
 

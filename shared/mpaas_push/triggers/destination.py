@@ -98,9 +98,9 @@ _ARN = (
 
 def _sender(arn: str, own: str) -> str:
     """Return the sender that an ARN names; parts that the ARN leaves empty are taken from our own."""
-    found, here = re.fullmatch(_ARN, arn), own.split(":")
-    if found is None or len(here) < 5:
+    match, here = re.fullmatch(_ARN, arn), own.split(":")
+    if match is None or len(here) < 5:
         return own
     return sender_of(
-        found["region"] or here[2], found["account"] or here[3], found["name"], found["service"] or ""
+        match["region"] or here[2], match["account"] or here[3], match["name"], match["service"] or ""
     )

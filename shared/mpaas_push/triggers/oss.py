@@ -192,12 +192,12 @@ def _cdn(entry: dict[str, Any]) -> CloudEvent:
 
 
 def _sls(entry: dict[str, Any]) -> CloudEvent:
-    found = shaped(entry, SlsRange, "an event of SLS")
+    entry_range = shaped(entry, SlsRange, "an event of SLS")
     return CloudEvent(
-        id=found.taskId,
+        id=entry_range.taskId,
         source="acs.sls",
         type="sls:Logstore:RangeReady",
         specversion="1.0",
-        subject=f"project/{found.source.projectName}/logstore/{found.source.logstoreName}",
+        subject=f"project/{entry_range.source.projectName}/logstore/{entry_range.source.logstoreName}",
         data=entry,
     )
