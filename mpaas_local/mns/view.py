@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
 from starlette.routing import Route
 
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.model import State
+from mpaas_local.view_json import view_json, view_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from mpaas_local.mns.model import Message, Queue
     from mpaas_local.mns.store import MnsStore
@@ -68,11 +68,11 @@ def view_routes(store: MnsStore) -> list[Route]:
 def _shown(show: Callable[[Request], Any]) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         try:
-            return _json(await run_in_threadpool(show, request))
+            return view_json(await run_in_threadpool(show, request))
         except MnsError as error:
-            return _problem(error.status, error.code, error.text)
+            return view_problem(error.status, error.code, error.text)
         except ValueError as error:
-            return _problem(400, "Bad Request", str(error))
+            return view_problem(400, "Bad Request", str(error))
 
     return endpoint
 
@@ -128,13 +128,3 @@ def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int
     if not (_NUMBER.fullmatch(text) and int(text) <= most):
         raise ValueError(f"{name} is {text!r}; must be an integer from 0 to {most}")
     return int(text)
-
-
-def _problem(status: int, title: str, detail: str) -> Response:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return _json(body, status, "application/problem+json")
-
-
-def _json(body: Any, status: int = 200, media_type: str = "application/json") -> Response:
-    text = json.dumps(body, ensure_ascii=False, indent=2) + "\n"
-    return Response(text.encode(), status, media_type=media_type, headers={"cache-control": "no-store"})

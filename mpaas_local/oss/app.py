@@ -449,7 +449,7 @@ class _Uploads:
         )
         location = f"http://{_host(call.request)}{quote(call.request.url.path)}"
         response = _xml(documents.completed_upload(stored, location, call.query))
-        response.headers["x-oss-hash-crc64ecma"] = stored.crc64 or ""
+        response.headers["x-oss-hash-crc64ecma"] = stored.crc64
         return response
 
     async def abort(self, call: OssCall) -> Response:
@@ -493,9 +493,8 @@ def _object_headers(stored: StoredObject) -> dict[str, str]:
         "last-modified": formatdate(int(stored.modified), usegmt=True),
         "x-oss-object-type": stored.type,
         "x-oss-storage-class": "Standard",
+        "x-oss-hash-crc64ecma": stored.crc64,
     }
-    if stored.crc64 is not None:
-        headers["x-oss-hash-crc64ecma"] = stored.crc64
     if stored.content_md5 is not None:
         headers["content-md5"] = stored.content_md5
     return headers

@@ -6,7 +6,6 @@ No name from a client ever reaches the disk, and no file is read into memory as 
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import shutil
 from typing import TYPE_CHECKING
@@ -49,19 +48,6 @@ class Blobs:
         """Start a new file."""
         name = secrets.token_hex(16)
         return BlobWriter(name, self._unfinished / name, self.path(name))
-
-    def link(self, source: Path) -> str:
-        """Add a hard link to a file, or a copy if it is on another disk; returns the new name."""
-        name = secrets.token_hex(16)
-        target = self.path(name)
-        target.parent.mkdir(exist_ok=True)
-        try:
-            os.link(source, target)
-        except OSError:
-            unfinished = self._unfinished / name
-            shutil.copyfile(source, unfinished)
-            unfinished.replace(target)
-        return name
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files; missing ones are ignored. Open files stay readable."""

@@ -70,7 +70,7 @@ class StoredObject:
         path: File with its bytes; removed when the object is replaced or deleted, but readable while open.
         size: Bytes.
         etag: MD5 in capital hexadecimal digits; for a multipart object see `multipart_etag`.
-        crc64: CRC-64/XZ of its bytes, decimal; None if not computed.
+        crc64: CRC-64/XZ of its bytes, decimal.
         modified: Seconds since 1970.
         type: Whether it was uploaded in parts.
         headers: Response headers that its writer set, names in lower case: `content-type`, `x-oss-meta-…`.
@@ -81,16 +81,15 @@ class StoredObject:
     path: Path
     size: int
     etag: str
-    crc64: str | None
+    crc64: str
     modified: float
     type: Literal["Normal", "Multipart"] = "Normal"
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def content_md5(self) -> str | None:
-        """Base64 of the MD5 of its bytes; None if unknown."""
-        known = self.type == "Normal" and self.crc64 is not None
-        return base64.b64encode(bytes.fromhex(self.etag)).decode() if known else None
+        """Base64 of the MD5 of its bytes; None for a multipart object, whose MD5 is unknown."""
+        return base64.b64encode(bytes.fromhex(self.etag)).decode() if self.type == "Normal" else None
 
 
 @dataclass(frozen=True, kw_only=True)

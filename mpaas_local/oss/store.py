@@ -192,27 +192,6 @@ class OssStore:
         self._tell(_object_event(stored, "ObjectCreated:PutObject", growth, request_id))
         return stored
 
-    def put_file(self, bucket: str, key: str, file: Path) -> StoredObject:
-        """Create an object from a file without reading it, for large and sparse files.
-
-        The file is linked and must not change afterwards. The ETag is not an MD5, there is no CRC, and no
-        event.
-
-        Raises:
-            OssError: `NoSuchBucket` or `InvalidObjectName`.
-        """
-        check_key(key)
-        etag = secrets.token_hex(16).upper()
-        new = _Content(
-            blob=self._blobs.link(file),
-            size=file.stat().st_size,
-            etag=etag,
-            crc64=None,
-            type="Normal",
-            headers={},
-        )
-        return self._record(bucket, key, new)[0]
-
     def get(self, bucket: str, key: str) -> StoredObject:
         """Return an object.
 
@@ -511,7 +490,7 @@ class _Content:
     blob: str
     size: int
     etag: str
-    crc64: str | None
+    crc64: str
     type: Literal["Normal", "Multipart"]
     headers: Mapping[str, str]
 

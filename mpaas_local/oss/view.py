@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
 
 from mpaas_local.clock import utc_text
 from mpaas_local.oss.errors import OssError
 from mpaas_local.oss.faults import FAULT_ORDER
+from mpaas_local.view_json import view_json, view_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from mpaas_local.oss.faults import ObjectFaults
     from mpaas_local.oss.model import StoredObject
@@ -47,11 +47,11 @@ async def view(
                 order = FAULT_ORDER.validate_json(await request.body())
             except ValidationError as error:
                 return _problem(error)
-            return _json(faults.order(order), 201)
+            return view_json(faults.order(order), 201)
         case "GET", "faults":
-            return _json({"faults": faults.active()})
+            return view_json({"faults": faults.active()})
         case "DELETE", "faults":
-            return _json({"deleted": faults.clear()})
+            return view_json({"deleted": faults.clear()})
         case "GET", _:
             return await run_in_threadpool(_show, store, path, query)
         case _:
@@ -64,10 +64,10 @@ def _show(store: OssStore, path: str, query: Mapping[str, str]) -> Response:
             buckets = [
                 {"name": bucket.name, "created": utc_text(bucket.created)} for bucket in store.buckets()
             ]
-            return _json({"buckets": buckets})
+            return view_json({"buckets": buckets})
         case ["buckets", name, "objects"]:
             listing = store.list_objects(name, prefix=query.get("prefix", ""), limit=_PAGE)
-            return _json(
+            return view_json(
                 {
                     "objects": [_object_json(stored) for stored in listing.objects],
                     "more": listing.next_position is not None,
@@ -92,15 +92,4 @@ def _problem(error: ValidationError) -> Response:
         f"{'.'.join(str(part) for part in fault['loc'][1:]) or 'order'}: {fault['msg']}"
         for fault in error.errors(include_url=False, include_context=False)
     ]
-    body = {
-        "type": "about:blank",
-        "title": "Invalid fault order",
-        "status": 422,
-        "detail": "; ".join(faults),
-    }
-    return _json(body, 422, "application/problem+json")
-
-
-def _json(body: Any, status: int = 200, media_type: str = "application/json") -> Response:
-    text = json.dumps(body, ensure_ascii=False, indent=2) + "\n"
-    return Response(text.encode(), status, media_type=media_type, headers={"cache-control": "no-store"})
+    return view_problem(422, "Invalid fault order", "; ".join(faults))

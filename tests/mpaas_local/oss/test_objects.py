@@ -332,24 +332,6 @@ def test_what_was_left_unfinished_is_gone_after_a_restart(tmp_path: Path) -> Non
     again.close()
 
 
-def test_a_large_sparse_file_is_served_without_being_read(
-    client: Any, store: OssStore, tmp_path: Path
-) -> None:
-    size = 2 * 1024**3
-    sparse = tmp_path / "sparse"
-    with sparse.open("wb") as file:
-        file.truncate(size)
-        file.seek(size - 4)
-        file.write(b"end\n")
-
-    stored = store.put_file("media", "users.csv", sparse)
-
-    head = client.head_object(oss.HeadObjectRequest(bucket="media", key="users.csv"))
-    assert (head.content_length, head.etag) == (size, f'"{stored.etag}"')
-    assert get(client, "users.csv", range_header="bytes=-4", if_match=head.etag).body.content == b"end\n"
-    assert stored.path.stat().st_blocks * 512 < 1024**2
-
-
 def test_a_reader_keeps_what_it_began_to_read(client: Any) -> None:
     put(client, "a", MANY_BYTES)
     read = get(client, "a")

@@ -1,0 +1,22 @@
+"""Responses of the routes for people: JSON to read, problems (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.responses import Response
+
+__all__ = ["view_json", "view_problem"]
+
+
+def view_json(body: Any, status: int = 200, media_type: str = "application/json") -> Response:
+    """Return indented JSON that nothing keeps."""
+    text = json.dumps(body, ensure_ascii=False, indent=2) + "\n"
+    return Response(text.encode(), status, media_type=media_type, headers={"cache-control": "no-store"})
+
+
+def view_problem(status: int, title: str, detail: str) -> Response:
+    """Return a problem document."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return view_json(body, status, "application/problem+json")
