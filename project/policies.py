@@ -176,7 +176,7 @@ def _width_faults(statement: _Statement, at: str) -> Iterator[Fault]:
     if not statement.condition.get("StringEquals", {}).get("mpaas:AppId"):
         yield Fault(f"{at}.Condition", "StringEquals mpaas:AppId is missing: allows pushes of every app")
     if len(statement.action) > 1:
-        yield Fault(f"{at}.Action", "mpaas:PushSimple must be in a statement of its own: it has no resource")
+        yield Fault(f"{at}.Action", "mpaas:PushSimple must be in a separate statement: it has no resource")
 
 
 _PREFIX = re.compile(r"acs:oss:\*:[^*]+:[^*/]+(/[^*]+/\*)?")

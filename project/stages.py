@@ -33,7 +33,7 @@ __all__ = [
 
 EXAMPLE = "s.sources.yaml"
 """The overlay with message sources that need an instance of their own: to copy from, no stage."""
-TELL_APART = "Give each stage a bucket (UPLOADS_BUCKET in .env.<stage>) or a prefix of its own"
+TELL_APART = "Give each stage its own bucket (UPLOADS_BUCKET in .env.<stage>) or prefix"
 """What to do about two stages that want the same uploads."""
 _FIRST = "dev"
 """The stage of `s.yaml` itself."""

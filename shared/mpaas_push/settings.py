@@ -56,14 +56,14 @@ class IfDown(str, Enum):
     SEND = "send"
     """Send it without the ledger, and say so loudly: it may be sent twice."""
     FAIL = "fail"
-    """Do not send it: it comes to `throttled`."""
+    """Do not send it: its outcome is `throttled`."""
 
 
 class Late(str, Enum):
     """What to do with a push whose validity has run out before it could be sent."""
 
     EXPIRE = "expire"
-    """Give it up: it comes to `refused` with result code `Expired`."""
+    """Give it up: its outcome is `refused`, with result code `Expired`."""
     SEND = "send"
     """Send it anyway, with its original validity."""
 
@@ -202,7 +202,7 @@ class Settings(BaseModel):
     endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
         "https://mpaas.cn-hangzhou.aliyuncs.com",
         alias="MPAAS_ENDPOINT",
-        description="where requests go: https, or http to this machine's own addresses",
+        description="where requests go: https, or http on loopback",
     )
     api_version: ApiVersion = Field(
         ApiVersion.V2020_10_28, alias="MPAAS_API_VERSION", description="version of the mPaaS API"
@@ -263,7 +263,7 @@ class Settings(BaseModel):
     worker_targets: int = Field(
         1000,
         alias="PUSH_WORKER_TARGETS",
-        description="targets of one HTTP request above which it is handed to that function unasked",
+        description="an HTTP request with more targets is always handed to that function",
         ge=1,
     )
     campaign_function: _OptionalFunction = Field(
@@ -274,7 +274,7 @@ class Settings(BaseModel):
     pace: float | None = Field(
         None,
         alias="PUSH_PACE",
-        description="requests a second to mPaaS over everything: single pushes pass, campaigns wait",
+        description="most requests a second to mPaaS by all functions; only campaigns wait for it",
         gt=0,
         le=100000,
     )

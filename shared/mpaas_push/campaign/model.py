@@ -186,7 +186,7 @@ class Campaign(StrictModel):
 
     Attributes:
         campaign: Its id, which is also its idempotency: letters, digits, `_` and `-`.
-        message: A push message without targets. `{column}` in any of its texts stands for the row's value.
+        message: A push message without targets. `{column}` in a text is replaced by the row's value.
         audience: The file.
         texts: Other texts for some rows: `by` names a column, `default` one of the variants, and every other
             key is a variant: the fields of the message that differ for rows with that value.
@@ -329,7 +329,7 @@ def campaign_schema() -> dict[str, Any]:
     properties = without_targets(message["properties"])
     schema["$defs"]["CampaignMessage"] = {
         "type": "object",
-        "description": "A push message without targets; {column} in a text stands for the row's value.",
+        "description": "A push message without targets; {column} in a text is replaced by the row's value.",
         "additionalProperties": False,
         "properties": properties,
     }

@@ -304,7 +304,7 @@ def _outcome_of(request: PushRequest, reply: list[str]) -> Outcome | None:
 def _reuse(request: PushRequest, moment: datetime) -> str:
     first, *others = ids_for_log(request.targets)
     ids = f"message id {first}" + (f" (and {len(others)} more)" if others else "")
-    return f"another message was sent with {ids} at {moment.isoformat()}; give this one an id of its own"
+    return f"another message was sent with {ids} at {moment.isoformat()}; give this one another id"
 
 
 def _not_sent(

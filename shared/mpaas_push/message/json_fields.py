@@ -114,7 +114,7 @@ def _checked_texts(value: dict[Any, Any]) -> dict[Any, Any]:
     try:
         "".join([*value, *value.values()]).encode()
     except UnicodeEncodeError:
-        raise _unreadable("half a surrogate pair is no character") from None
+        raise _unreadable("half a surrogate pair is not a character") from None
     except TypeError:
         pass  # not texts: pydantic says it better
     else:

@@ -40,7 +40,7 @@ def messages_of(payload: Any, settings: Settings) -> list[PushMessage | InvalidM
     messages = payload["messages"]
     if len(payload) > 1:
         others = ", ".join(f"`{format_path((name,))}`" for name in islice(payload, 20) if name != "messages")
-        return [_invalid(Fault("", f"`messages` stands alone: move {others[:200]} into the messages"))]
+        return [_invalid(Fault("", f"`messages` must be the only key: move {others[:200]} into it"))]
     if not isinstance(messages, list) or not messages:
         return [_invalid(Fault("messages", "must be a list of one or more messages"))]
     return list(_each(messages, settings))
