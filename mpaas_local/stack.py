@@ -36,6 +36,7 @@ from mpaas_local.fc.destinations import RecordDelivery, destination_of, mns_dest
 from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.http_trigger import create_gateway
+from mpaas_local.fc.instance import start_process
 from mpaas_local.fc.oss_trigger import OssTrigger, oss_trigger_of
 from mpaas_local.fc.timer_trigger import Timers, timer_of
 from mpaas_local.fc.topic_trigger import TopicTrigger, topic_of
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mpaas_local.fc.call import Accept
+    from mpaas_local.fc.instance import ProcessStart
     from project.function import FunctionProperties, LifecycleConfig
     from project.triggers import Trigger
 
@@ -90,6 +92,7 @@ class Stack:
         descriptor: The `s.yaml` of the functions; the paths of their code are relative to it.
         async_literal: The `asyncInvocationType` of triggers that means asynchronous calls
             (fc-runtime.md: Event stream configuration).
+        start: Starts the processes of the functions.
         on_log: Receives each log line of the functions: function, request id, line.
     """
 
@@ -98,6 +101,7 @@ class Stack:
     on_log: Callable[[str, str, str], None] | None = None
     descriptor: Path = ROOT / "s.yaml"
     async_literal: bool = True
+    start: ProcessStart = start_process
     _campaigns: CampaignSenders = field(default_factory=CampaignSenders, init=False)
 
     def __enter__(self) -> Self:
@@ -358,6 +362,7 @@ class Stack:
             "on_log": self.calls.log,
             "on_start": partial(self._campaigns.began, sender=sender),
             "on_call": self.calls.ended,
+            "start": self.start,
         }
         if props.concurrency_config:
             options["limit"] = props.concurrency_config.reserved_concurrency

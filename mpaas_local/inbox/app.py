@@ -7,11 +7,12 @@ is shown as text, never as markup, and nothing in it is loaded: no picture, no l
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
 from mpaas_local.inbox.campaigns.history import CampaignWatch
@@ -39,7 +40,6 @@ _HEADERS = {
     " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
 }
 
 
@@ -109,15 +109,27 @@ def create_inbox_app(
         return StreamingResponse(changes.stream(), media_type="text/event-stream")
 
     @app.get("/", include_in_schema=False)
-    def page() -> FileResponse:
-        return FileResponse(STATIC / "index.html")
+    def page() -> HTMLResponse:
+        text = (STATIC / "index.html").read_text("utf-8")
+        return HTMLResponse(text.replace("/static/", f"/static/{_version()}/"))
 
-    app.mount("/static", StaticFiles(directory=STATIC))
+    app.mount("/static/{version}", StaticFiles(directory=STATIC))
     return app
 
 
+def _version() -> str:
+    """Return what names the present content of all static files, so that browsers may keep each for good."""
+    digest = sha256()
+    for path in sorted(STATIC.rglob("*.*")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 class _SecurityHeaders:
-    """Adds headers that forbid the page to load anything from elsewhere, and other pages to frame it."""
+    """Adds headers that forbid the page to load anything from elsewhere, and other pages to frame it.
+
+    Browsers keep the static files, whose URLs have a version, and nothing else.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -129,7 +141,13 @@ class _SecurityHeaders:
 
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                extra = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+                caching = (
+                    "max-age=31536000, immutable" if scope["path"].startswith("/static/") else "no-store"
+                )
+                extra = [
+                    (name.lower().encode(), value.encode())
+                    for name, value in (*_HEADERS.items(), ("Cache-Control", caching))
+                ]
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 

@@ -59,7 +59,7 @@ def services(stack: Stack) -> dict[str, str]:
         f"{stack.inbox_url}/": "GET",
         f"{stack.inbox_url}/api/pushes": "GET",
         f"{stack.inbox_url}/api/send": "POST",
-        f"{stack.inbox_url}/static/main.js": "GET",
+        f"{stack.inbox_url}/static/0/main.js": "GET",
     }
 
 

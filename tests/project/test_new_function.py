@@ -20,6 +20,7 @@ from project.__main__ import main
 from project.descriptor import read_functions
 from project.new_function import TRIGGERS
 from tests.descriptors import PROJECT
+from tests.fork_server import start_forked
 from tests.functions.queue_stack import QueueStack
 
 if TYPE_CHECKING:
@@ -225,7 +226,9 @@ def test_the_page_leads_from_the_first_file_to_the_first_push(
     assert "1 passed" in follow(blocks("again")[0])
 
     *exports, invoke = blocks("invoke")[0].splitlines()
-    with Stack(ports=Ports.any(), store=tmp_path / "store", descriptor=project / "s.yaml") as stack:
+    with Stack(
+        ports=Ports.any(), store=tmp_path / "store", descriptor=project / "s.yaml", start=start_forked
+    ) as stack:
         for name, value in (word.split("=", 1) for line in exports for word in shlex.split(line)[1:]):
             monkeypatch.setenv(name, stack.events_url if name == "PUSH_FC_ENDPOINT" else value)
         answer = follow(invoke)

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwr
 
 from mpaas_local.stack import Ports, Stack
 from tests.descriptors import PROJECT
+from tests.fork_server import start_forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +32,10 @@ WINDOW: ViewportSize = {"width": 1280, "height": 900}
 @pytest.fixture(scope="module")  # other tests count threads
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(
-        ports=Ports.any(), store=tmp_path_factory.mktemp("stack"), descriptor=PROJECT / "s.yaml"
+        ports=Ports.any(),
+        store=tmp_path_factory.mktemp("stack"),
+        descriptor=PROJECT / "s.yaml",
+        start=start_forked,
     ) as stack:
         yield stack
 

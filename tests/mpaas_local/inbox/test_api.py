@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -426,6 +427,19 @@ def test_the_page_brings_headers_that_keep_it_alone(stack: Stack) -> None:
     assert "unsafe" not in policy
     assert "http" not in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_browsers_keep_the_files_of_a_version_and_nothing_else(stack: Stack) -> None:
+    def get(path: str) -> urllib3.BaseHTTPResponse:
+        return urllib3.request("GET", stack.inbox_url + path, retries=False, timeout=60)
+
+    page = get("/")
+    (script,) = re.findall('src="(/static/[0-9a-f]{16}/main.js)"', page.data.decode())
+
+    kept = get(script)
+    assert (kept.status, kept.headers["cache-control"]) == (200, "max-age=31536000, immutable")
+    for answer in (page, get("/api/pushes"), get("/openapi.json")):
+        assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
 
 
 def test_it_listens_on_loopback_only(stack: Stack) -> None:

@@ -631,7 +631,7 @@ def test_a_campaign_is_cancelled_only_after_a_question(page: Page, stack: Stack)
     rate = found["counts"]["accepted"] / max((moments[1] - moments[0]).total_seconds(), 1)
     expect(page.locator(".figures > div", has_text="average rate")).to_contain_text(f"{int(rate + 0.5)}/s")
     history = [{"at": 0, "counts": {"rows": 0}}, {"at": 10, "counts": found["counts"] | {"accepted": 20}}]
-    sent = "(history) => import('/static/curves.js').then(({ rateNow }) => rateNow(history))"
+    sent = "(history) => import(document.scripts[0].src.replace('main', 'curves')).then(({ rateNow }) => rateNow(history))"
     assert page.evaluate(sent, history) == 2  # of the cancelled rows none
 
     # The same id with another content
