@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mpaas_local.fc.oss_trigger import OssTrigger
     from mpaas_local.stack import Stack
 
-__all__ = ["run_demo"]
+__all__ = ["run_campaign", "run_demo"]
 
 MESSAGE = {
     "taskName": "order-shipped",
@@ -117,7 +117,7 @@ def run_demo(stack: Stack) -> bool:
     """Send the pushes and print a table; True if every outcome is the expected one."""
     print(f"\n  {'push':46} {'HTTP':>4}  {'attempts':>8}  outcomes")
     # The campaign first: its pushes would fill the first page of the inbox.
-    results = [_campaign(stack, bucket)] if (bucket := _campaign_bucket(stack)) else []
+    results = [run_campaign(stack, bucket)] if (bucket := _campaign_bucket(stack)) else []
     results += [_run(case, stack) for case in CASES]
     if timers := stack.timers.names:
         results.append(_arrives("a timer ticks", partial(stack.timers.tick, timers[0]), stack))
@@ -141,7 +141,7 @@ def _campaign_bucket(stack: Stack) -> str | None:
     return next((trigger.bucket for trigger in stack.oss_triggers if trigger.function == function), None)
 
 
-def _campaign(stack: Stack, bucket: str) -> bool:
+def run_campaign(stack: Stack, bucket: str) -> bool:
     """Upload an audience, start a campaign, and wait until each of its rows has come to its end.
 
     A later demo of the same stack starts the same campaign: it is there already.

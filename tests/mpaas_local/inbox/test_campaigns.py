@@ -18,6 +18,7 @@ import pytest
 import urllib3
 from jsonschema import Draft202012Validator
 
+from mpaas_local.demo import run_campaign
 from mpaas_local.inbox.campaigns.audience import LARGEST_BYTES, PART_BYTES, Unusable, look_at
 from mpaas_local.inbox.campaigns.history import SAMPLES, CampaignWatch, History
 from mpaas_local.inbox.campaigns.http_function import FunctionRefused
@@ -329,6 +330,14 @@ def test_a_campaign_is_started_paced_paused_resumed_and_reported(
     assert (line["target"], line["outcome"], line["text"]) == ("user-7", "invalid", "column name is empty")
     caused = call("GET", "/api/pushes?trigger=campaign&target=user-8")["pushes"]
     assert [call("GET", f"/api/pushes/{each['seq']}")["campaign"] for each in caused] == ["paced"]
+
+
+def test_the_demo_starts_the_same_campaign_whenever_it_runs(call: Call, stack: Stack) -> None:
+    assert run_campaign(stack, stack.oss_triggers[0].bucket)
+    assert run_campaign(stack, stack.oss_triggers[0].bucket)
+
+    listed = [each["campaign"] for each in call("GET", "/api/campaigns")["campaigns"]]
+    assert len([each for each in listed if each.startswith("demo-")]) == 1
 
 
 def test_a_report_that_cannot_be_read_is_refused_with_words(call: Call, uploaded: Call, stack: Stack) -> None:
