@@ -75,7 +75,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROLE = LocalCredentials()
 STAYS_OFF = "%s: the trigger %s stays off: the local stack has no source of type %s"
 MOST_PUSHES = 50_000
-"""Pushes that the inbox keeps: some 250 MB."""
+"""Pushes that the inbox keeps: some 300 MB."""
 HOLD_SECONDS = 30
 """How long a message stays hidden after the timeout of its function."""
 LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "default"}
