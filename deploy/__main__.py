@@ -1,11 +1,13 @@
 """`python -m deploy COMMAND --stage STAGE`: manage and inspect a deployment.
 
-Exit codes: 0 done; 1 something failed or differs; 2 something is missing, and nothing was changed.
+Exit codes: 0 done; 1 something failed or differs; 2 something is missing, and nothing was changed;
+130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +23,7 @@ from deploy.deploy import DeploymentFailed, deploy, find_layer
 from deploy.layer import ROOT, BuildFailed, build
 from deploy.plan import Difference, differences, print_differences, print_table
 from deploy.preflight import preflight
-from deploy.releases import Release, live_release, releases
+from deploy.releases import Release, live_release, previous_release, releases
 from deploy.removal import delete_function, functions_that_left, make_deletable, removals
 from deploy.stage import OF_THE_ACCOUNT, Stage, read_stage
 from deploy.surroundings import surroundings
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from deploy.cloud import Cloud
+
+
+INTERRUPTED = 130
+"""Exit code of a command that was interrupted, as shells have it."""
 
 
 class NothingChanged(PushError):
@@ -113,14 +119,9 @@ def roll_back(stage: Stage) -> int:
         raise NothingChanged(
             f"not one release is live in the functions of {stage.name}: make versions lists them"
         )
-    known: dict[tuple[str, int], Release] = {}
-    for release in reversed(releases(cloud, names)):
-        known.setdefault((release.commit, release.layer), release)
-    order = list(known)
-    index = order.index((live.commit, live.layer))
-    if index == 0:
+    target = previous_release(releases(cloud, names), live)
+    if target is None:
         raise NothingChanged("there is no previous release")
-    target = known[order[index - 1]]
     if not target.is_committed:
         raise NothingChanged(f"the release of {target.at:%Y-%m-%d %H:%M} was not committed ({target.commit})")
     if all(int(layer["version"]) != target.layer for layer in cloud.layer_versions(stage.layer)):
@@ -177,6 +178,9 @@ def _delete_what_left(stage: Stage, cloud: Cloud) -> list[str]:
 def follow_logs(stage: Stage, resource: str) -> int:
     """Follow the logs of a function until interrupted."""
     _want_settings(stage, OF_THE_ACCOUNT)
+    if resource not in stage.functions:
+        known = ", ".join(stage.functions)
+        raise NothingChanged(f"{stage.descriptor.name} has no function {resource}: it has {known}")
     return min(stage.serverless().logs(resource), 1)
 
 
@@ -245,11 +249,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(options)
     except NothingChanged as error:
-        print(f"cannot {options.command}; nothing was changed: {error}", file=sys.stderr)
+        print(f"make {options.command} changed nothing: {error}", file=sys.stderr)
         return 2
     except (BuildFailed, PushError) as error:
         print(f"{options.command} failed: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"{options.command} was interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -271,4 +278,5 @@ def _run(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cancelled pipeline is an interruption
     sys.exit(main())

@@ -94,6 +94,7 @@ def _deploy_functions(stage: Stage, cloud: Cloud, serverless: Serverless) -> tup
             left = _repair(before, stage, cloud, serverless) if before else []
             if not code or not left or len(left) == len(before):
                 break
+            print(f"s stopped with {code} before the end; running it again")
     return code, left
 
 
@@ -162,8 +163,11 @@ def _repair(
         )
         if described is None or (described.trigger_type == "mns_topic" and trigger in cloud.triggers(name)):
             # The descriptor does not have it, or the component cannot change it.
+            purpose = "which the descriptor does not have" if described is None else "to make it anew"
+            print(f"removing the trigger {trigger} of {name}, {purpose}")
             cloud.delete_trigger(name, trigger)
         if described is not None:
+            print(f"s passed over the trigger {trigger} of {name}; deploying it by itself")
             serverless.deploy_trigger(resource, trigger, stage.env)
     return list(differences(stage.plans(), cloud))
 

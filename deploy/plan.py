@@ -111,7 +111,7 @@ def _of_function(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
     if there is None:
         yield Difference(function=name, what="function", change="add", after=wanted.description)
         for trigger in wanted.triggers:
-            yield Difference(function=name, what=f"trigger {trigger.trigger_name}", change="add")
+            yield _added(name, trigger)
         return
     yield from _of_code(function, cloud)
     if (before := _layers(there)) != wanted.layers:
@@ -181,9 +181,7 @@ def _of_triggers(
     for trigger, described in by_name.items():
         before = there.get(trigger)
         if before is None:
-            yield Difference(
-                function=name, what=f"trigger {trigger}", change="add", after=described.trigger_type
-            )
+            yield _added(name, described)
             continue
         after = _by_api_names(described)
         # The cloud adds keys around the configuration; inside it, null and empty mean not set.
@@ -195,6 +193,12 @@ def _of_triggers(
             change="remove",
             before=there[trigger].get("triggerType"),
         )
+
+
+def _added(name: str, trigger: Trigger) -> Difference:
+    return Difference(
+        function=name, what=f"trigger {trigger.trigger_name}", change="add", after=trigger.trigger_type
+    )
 
 
 def _changed(name: str, what: str, before: str | None, after: str | None) -> Difference:
@@ -223,9 +227,7 @@ def _normalized(value: Any, key: str = "") -> Any:
         return (sorted(items) if key in _SETS else items) or None
     if isinstance(value, str) and key in ("eventRuleFilterPattern", "payload"):
         return _compact(value)
-    if isinstance(value, bool):
-        return value
-    return float(value) if isinstance(value, int) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _compact(text: str) -> str:
@@ -238,8 +240,6 @@ def _compact(text: str) -> str:
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 

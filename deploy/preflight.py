@@ -96,6 +96,7 @@ def preflight(stage: Stage) -> Findings:
                 unasked.append(question.what)
             elif not answer:
                 lacking.append(f"{question.what} is missing: {question.step}")
+    lacking += _without_instance(stage)
     try:
         lacking += _wanted_elsewhere(stage)
     except CloudRefused:
@@ -182,6 +183,19 @@ def _log_questions(stage: Stage) -> Iterator[_Question]:
             step=step,
             is_there=partial(_is_logstore, stage, project, logstore),
         )
+
+
+def _without_instance(stage: Stage) -> Iterator[str]:
+    """Name the triggers without an instance to read: EventBridge may refuse one that is off as well."""
+    for function in stage.functions.values():
+        for trigger in function.triggers:
+            if isinstance(trigger, EventBridge) and trigger.trigger_config.lacks_instance:
+                source = trigger.trigger_config.event_source_config
+                yield (
+                    f"the {source.event_source_type} instance of {function.function_name}, trigger"
+                    f" {trigger.trigger_name}, is missing: set the variable that s.yaml reads for it in .env,"
+                    " or take the trigger out of s.yaml"
+                )
 
 
 def _wanted_elsewhere(stage: Stage) -> Iterator[str]:

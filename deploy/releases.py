@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from deploy.cloud import CloudRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from deploy.cloud import Cloud
 
-__all__ = ["ALIAS", "Release", "commit_of", "live_release", "record_release", "releases"]
+__all__ = ["ALIAS", "Release", "commit_of", "live_release", "previous_release", "record_release", "releases"]
 
 ALIAS = "live"
 """The alias of the last deployed version."""
@@ -118,3 +118,21 @@ def live_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:
     aliases = [alias for name in functions if (alias := cloud.alias(name, ALIAS))]
     named = {str(alias.get("description")) for alias in aliases}
     return Release.parse(named.pop()) if len(named) == 1 else None
+
+
+def previous_release(history: Sequence[Release], live: Release) -> Release | None:
+    """Return the release to go back to from the live one; None if there is none.
+
+    What a rollback left is never gone back to: after A, B, a rollback to A, and C, the previous release is A.
+
+    Args:
+        history: All releases, latest first.
+        live: The live one.
+    """
+    kept: list[Release] = []
+    for release in reversed(history):
+        same = [each.commit == release.commit and each.layer == release.layer for each in kept]
+        kept = [*kept[: same.index(True)], release] if any(same) else [*kept, release]
+        if release == live:
+            break
+    return kept[-2] if len(kept) > 1 else None

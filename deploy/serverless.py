@@ -1,8 +1,9 @@
 """The command `s` of Serverless Devs, run without revealing secrets on the screen or in log files.
 
 `s` prints each function with its environment, and logs what it prints in its home folder. Its output is
-masked line by line, its log files after it has ended. Its exit code proves nothing (deploy-component.md):
-callers read the result back from the cloud.
+masked line by line, its log files when it has ended, however it ended; those of a run that was killed are
+masked by the next. Its exit code proves nothing (deploy-component.md): callers read the result back from the
+cloud.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
@@ -30,8 +30,6 @@ SECRET = re.compile("SECRET|PASSWORD|TOKEN|ACCESS_KEY|_serverless_devs_key$", re
 SHORTEST_SECRET = 4
 """A shorter string would match in every line."""
 MASK = "********"
-CLOCK_SECONDS = 2.0
-"""Precision of modification times in a file system."""
 
 
 def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
@@ -91,23 +89,27 @@ class Serverless:
         return text
 
     def _run(self, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> int:
-        started = time.time() - CLOCK_SECONDS
-        with subprocess.Popen(
-            ["s", *arguments, "-a", self._access],  # noqa: S607 - the operator's PATH finds it
-            cwd=self._descriptor.parent,
-            env={**self._env, **(env or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as process:
-            for line in cast("IO[str]", process.stdout):
-                sys.stdout.write(self.masked(line))
-                sys.stdout.flush()
-        for path in self._log_files():
-            if path.stat().st_mtime >= started:
+        try:
+            with subprocess.Popen(
+                ["s", *arguments, "-a", self._access],  # noqa: S607 - the operator's PATH finds it
+                cwd=self._descriptor.parent,
+                env={**self._env, **(env or {})},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            ) as process:
+                try:
+                    for line in cast("IO[str]", process.stdout):
+                        sys.stdout.write(self.masked(line))
+                        sys.stdout.flush()
+                except KeyboardInterrupt:
+                    process.terminate()  # else it would go on writing to its log files
+                    raise
+            return process.returncode
+        finally:
+            for path in self._log_files():
                 self._mask_file(path)
-        return process.returncode
 
     def _log_files(self) -> Iterable[Path]:
         home = Path(self._env.get("serverless_devs_config_home") or self._env.get("HOME") or "~").expanduser()

@@ -199,16 +199,19 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _count(text: str) -> int:
-    number = int(text.replace(",", ""))
-    if number < 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return number
+    digits = text.replace(",", "")
+    if not digits.isdecimal():
+        raise argparse.ArgumentTypeError("must be a whole number, 0 or more")
+    return int(digits)
 
 
 def _amount(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
     if not 0 <= number < inf:
-        raise argparse.ArgumentTypeError("must be 0 or more")
+        raise argparse.ArgumentTypeError("must be a number, 0 or more")
     return number
 
 

@@ -36,14 +36,14 @@ _SECRET = re.compile("ACCESS_KEY|SECRET|PASSWORD|TOKEN", re.IGNORECASE)
 
 
 def read_env(file: Path) -> dict[str, str]:
-    """Return the settings of a file that are not empty; an empty map if the file does not exist.
+    """Return the settings of a file, empty ones too; an empty map if the file does not exist.
 
     Raises:
         Misconfigured: the file is not UTF-8.
     """
     lines = _lines(file) if file.is_file() else []
     pairs = [line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#")]
-    return {name.strip(): value.strip() for name, _, value in pairs if value.strip()}
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _lines(file: Path) -> list[str]:
@@ -61,7 +61,7 @@ def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
         known: Names that the descriptors read.
     """
     yield from _misshapen(_lines(file))
-    settings = read_env(file)
+    settings = {name: value for name, value in read_env(file).items() if value}
     names = {*known, *NEEDED, *_OF_COMMANDS}
     for name, value in settings.items():
         if name.startswith("FC_"):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.credentials import Credentials
-from mpaas_push.errors import PushError
+from mpaas_push.errors import Misconfigured, PushError
 from mpaas_push.functions import Functions
 from mpaas_push.settings import Settings
-from project.stages import read_settings, stage_file
+from project.stages import missing_settings, read_settings, stage_file
 
 if TYPE_CHECKING:
     import argparse
@@ -108,6 +108,9 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _smoke(options: argparse.Namespace) -> int:
     stage_file(options.folder, options.stage)  # is there one?
     env = read_settings(options.folder, options.stage, os.environ)
+    names = () if env.get("PUSH_FC_ENDPOINT") else ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID")
+    if missing := list(missing_settings(env, options.stage, names)):
+        raise Misconfigured("; ".join(f"{each.field} {each.message}" for each in missing))
     functions = Functions(settings_of(env), Credentials.resolve(env=env))
     good = True
     for check in CHECKS:

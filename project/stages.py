@@ -1,6 +1,7 @@
 """The stages of a project: which there are, the settings of each, and where two of them collide.
 
 The settings of a stage are those of `.env`, over them those of `.env.<stage>`, over them those of the shell.
+An empty one in `.env.<stage>` unsets that of `.env`.
 """
 
 from __future__ import annotations
@@ -77,12 +78,13 @@ def read_settings(folder: Path, name: str, shell: Mapping[str, str]) -> dict[str
     settings: dict[str, str] = {}
     for file in files_of_settings(folder, name):
         of_file = read_env(file)
-        if (named := of_file.pop("STAGE", name)) != name:
+        if (named := of_file.pop("STAGE", "") or name) != name:
             raise Misconfigured(
                 f"STAGE is {named} in {file.name}, but {name} was asked for: remove it there,"
                 f" `make … STAGE={name}` names the stage"
             )
         settings |= of_file
+    settings = {name: value for name, value in settings.items() if value}
     return settings | dict(shell) | {"STAGE": name}
 
 

@@ -392,9 +392,14 @@ class EventBridgeConfig(Strict):
     event_sink_config: _Sink | None = None
     run_options: RunOptions | None = None
 
+    @property
+    def lacks_instance(self) -> bool:
+        """Whether no setting names the instance that it would read."""
+        return self.event_source_config.instance.endswith("-unset")
+
     @model_validator(mode="after")
     def _off_without_an_instance(self) -> Self:
-        if self.trigger_enable and self.event_source_config.instance.endswith("-unset"):
+        if self.trigger_enable and self.lacks_instance:
             raise ValueError("triggerEnable must be false until .env or the environment names the instance")
         return self
 

@@ -191,7 +191,7 @@ def _env_file(path: Path) -> _Checked:
     faults = list(env_faults(path, known))
     if (stage := path.name.removeprefix(".env").lstrip(".")) and stage not in stages(path.parent):
         faults.append(Fault("", f"there is no stage {stage}: there are {', '.join(stages(path.parent))}"))
-    return _counted(len(read_env(path)), "setting"), faults
+    return _counted(sum(map(bool, read_env(path).values())), "setting"), faults
 
 
 # --- s.yaml

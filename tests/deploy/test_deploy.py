@@ -3,11 +3,17 @@ its component does."""
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import re
 import subprocess
+import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from project.__main__ import main as create
 from tests.deploy.control_plane import TRUST
 
 if TYPE_CHECKING:
@@ -27,6 +33,7 @@ def test_a_first_deployment_is_planned_made_and_read_back(project: Project, clou
     assert code == 0, planned
     assert not cloud.functions
     assert all(name in planned for name in (*FUNCTIONS, "trigger morning"))
+    assert re.search("trigger morning +timer", planned)
 
     code, printed = project.run("deploy")
 
@@ -87,6 +94,9 @@ def test_a_trigger_behind_an_unchanged_stream_is_added_and_one_that_left_is_remo
 
     assert code == 0, printed
     assert "TriggerNotFound" in printed
+    assert f"s passed over the trigger news of {QUEUE}; deploying it by itself" in printed
+    assert f"removing the trigger announcements of {QUEUE}, which the descriptor does not have" in printed
+    assert "s stopped with 101 before the end; running it again" in printed
     assert "news" in cloud.triggers[QUEUE]
     assert "announcements" not in cloud.triggers[QUEUE]
 
@@ -195,6 +205,26 @@ def test_no_output_and_no_log_holds_the_ledgers_password_or_a_key(
         assert secret not in project.logs.read_text()
 
 
+def test_an_interrupted_command_ends_quietly_and_masks_the_logs_of_killed_ones_too(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.logs.parent.mkdir(parents=True)
+    killed = project.logs.parent / "killed.log"
+    killed.write_text("PUSH_LEDGER_URL: rediss://push:sword%2Ffish@ledger.example.com:6379/0")
+    os.utime(killed, (0, 0))
+
+    class Interrupted(io.StringIO):
+        def write(self, _: str) -> int:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", Interrupted())
+        code, printed = project.run("logs", "--function", "queue_push")
+
+    assert (code, printed) == (130, "logs was interrupted\n")
+    assert "rediss://push:********@" in killed.read_text()
+
+
 def test_everything_that_is_missing_is_named_before_anything_is_changed(
     project: Project, cloud: ControlPlane
 ) -> None:
@@ -295,6 +325,18 @@ def test_what_the_key_may_not_ask_for_is_a_note(project: Project, cloud: Control
             assert f"note: could not check whether {what} exists" in printed_by
 
 
+def test_a_source_without_an_instance_is_named_before_anything_is_changed(
+    project: Project, cloud: ControlPlane
+) -> None:
+    assert create(["new-function", "orders", "kafka", "--folder", str(project.folder)]) == 0
+
+    code, printed = project.run("deploy")
+
+    assert code == 2
+    assert "the Kafka instance of mpaas-orders-push-dev, trigger messages, is missing: set" in printed
+    assert not cloud.functions
+
+
 def test_settings_that_are_missing_are_all_named(project: Project) -> None:
     (project.folder / ".env").write_text("ALIBABA_CLOUD_REGION_ID=nowhere\nMPAAS_APP_ID=\n")
 
@@ -311,7 +353,7 @@ def test_settings_that_are_missing_are_all_named(project: Project) -> None:
 
 
 def test_a_stage_has_settings_of_its_own_over_the_common_ones(project: Project, cloud: ControlPlane) -> None:
-    (project.folder / ".env.staging").write_text("MPAAS_APP_ID=ONEXSTAGING00001\n")
+    (project.folder / ".env.staging").write_text("MPAAS_APP_ID=ONEXSTAGING00001\nPUSH_LEDGER_URL=\n")
 
     assert project.run("deploy")[0] == 0
     code, printed = project.run("deploy", stage="staging")
@@ -320,6 +362,8 @@ def test_a_stage_has_settings_of_its_own_over_the_common_ones(project: Project, 
     apps = {name: each["environmentVariables"]["MPAAS_APP_ID"] for name, each in cloud.functions.items()}
     assert apps["mpaas-http-push-staging"] == "ONEXSTAGING00001"
     assert apps[HTTP] == "ONEX570DA89211721"
+    environment = cloud.functions["mpaas-http-push-staging"]["environmentVariables"]
+    assert environment["PUSH_LEDGER_URL"] == "", "an empty setting of the stage unsets the common one"
     assert "nothing would change" in project.run("plan")[1]
 
 
@@ -391,6 +435,7 @@ def test_a_deployment_that_fails_in_the_middle_says_what_is_live(
 
     assert code == 1
     assert "live as described: nothing; not as described" in printed
+    assert '"maxAsyncRetryAttempts": 3}' in printed
     assert f"{HTTP}" in printed
     cloud.denied.clear()
     assert project.run("deploy")[0] == 0
@@ -423,6 +468,9 @@ def test_logs_are_followed_without_a_warning(project: Project) -> None:
     assert code == 0
     assert f"logs of {QUEUE}" in printed
     assert "warning" not in printed
+    code, printed = project.run("logs", "--function", "mpaas-queue-push-dev")
+    assert code == 2
+    assert "s.yaml has no function mpaas-queue-push-dev: it has queue_push, " in printed
 
 
 def test_a_stage_is_removed_and_read_back(project: Project, cloud: ControlPlane) -> None:
@@ -465,7 +513,7 @@ def test_nothing_is_removed_without_an_answer(
     code, printed = project.run("remove")
 
     assert code == 2
-    assert "nothing was changed" in printed
+    assert "make remove changed nothing" in printed
     assert HTTP in cloud.functions
 
 
@@ -493,6 +541,26 @@ def test_rollback_brings_code_triggers_and_layer_of_the_release_before(
     live = next(line for line in listed.splitlines() if line.endswith("live"))
     assert first in live
     assert "there is no previous release" in project.run("rollback")[1]
+
+
+def test_no_rollback_goes_to_a_release_that_was_rolled_back() -> None:
+    from deploy.releases import Release, previous_release  # late: with the SDKs of four services
+
+    def release(commit: str, minute: int, layer: int = 1) -> Release:
+        return Release(
+            commit=commit, layer=layer, at=datetime(2026, 1, 1, minute=minute, tzinfo=timezone.utc)
+        )
+
+    first, bad, back, fixed = release("a", 0), release("b", 1), release("a", 2), release("c", 3)
+
+    assert previous_release([first], first) is None
+    assert previous_release([bad, first], bad) == first
+    assert previous_release([back, bad, first], back) is None
+    assert previous_release([fixed, back, bad, first], fixed) == back
+    assert previous_release([fixed, bad, first], bad) == first, (
+        "what failed after the live one does not count"
+    )
+    assert previous_release([release("a", 4, layer=2), first], release("a", 4, layer=2)) == first
 
 
 def test_a_function_that_left_the_descriptor_is_removed(project: Project, cloud: ControlPlane) -> None:

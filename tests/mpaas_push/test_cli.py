@@ -360,6 +360,18 @@ def test_smoke_reads_the_settings_of_the_stage(stack: Stack, tmp_path: Path) -> 
     assert code == 0, printed
 
 
+def test_smoke_names_the_settings_that_it_lacks_before_any_call(tmp_path: Path) -> None:
+    shutil.copy(PROJECT / "s.yaml", tmp_path)
+
+    code, printed = command(
+        "smoke", main=project.__main__.main, folder=tmp_path, env=dict.fromkeys(KEYS, "k")
+    )
+
+    assert code == 1
+    assert printed.count("ALIBABA_CLOUD_ACCOUNT_ID is not set: put the number of your account into") == 1
+    assert "ALIBABA_CLOUD_REGION_ID is not set" in printed
+
+
 def test_smoke_calls_the_functions_of_the_account_and_region() -> None:
     env = {"ALIBABA_CLOUD_ACCOUNT_ID": "1000000000000000", "ALIBABA_CLOUD_REGION_ID": "cn-shanghai"}
 

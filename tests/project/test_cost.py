@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import fields, replace
 from pathlib import Path
@@ -120,9 +121,10 @@ def test_the_costs_are_those_of_the_stage(tmp_path: Path, capsys: pytest.Capture
     "argument",
     ["--pushes=-1", "--pushes=many", "--price-million-cu=-1", "--price-million-cu=nan", "--ms-one=inf"],
 )
-def test_what_is_no_number_is_refused(argument: str) -> None:
+def test_what_is_no_number_is_refused(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["cost", argument])
+    assert re.search(r"must be a (whole )?number, 0 or more", capsys.readouterr().err)
 
 
 def test_a_descriptor_that_cannot_be_read_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
