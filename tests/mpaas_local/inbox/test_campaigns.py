@@ -300,7 +300,7 @@ def test_a_campaign_is_started_paced_paused_resumed_and_reported(
 ) -> None:
     rows = "".join(f"user-{n},{'' if n == 7 else 'Ada'}\n" for n in range(300))
     audience = uploaded(f"user_id,name\n{rows}".encode())["audience"]
-    body = document("paced", audience, pace=100)
+    body = document("paced", audience, pace=10)
 
     assert call("POST", "/api/campaigns", body, status=201)["state"] == "running"
     assert call("POST", "/api/campaigns", body)["campaign"] == "paced"
