@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "CHARACTERS_A_CONTAINER",
+    "MAX_CONTAINERS",
     "MAX_DEPTH",
+    "MESSAGE_CONTAINERS",
     "UnreadableJson",
     "WrittenFloat",
     "check_json",
@@ -32,6 +35,12 @@ __all__ = [
 
 MAX_DEPTH = 64
 """Most levels of objects and lists; deeper nesting could exhaust the stack of a parser."""
+
+MAX_CONTAINERS, CHARACTERS_A_CONTAINER = 100_000, 32
+"""Most objects and lists of a text, beyond one for so many of its characters. Python keeps two characters,
+``{}``, in 72 bytes: 32 MB of them, the longest event, would take more memory than a function has."""
+MESSAGE_CONTAINERS = 100
+"""The same for one push message. 10,000 of them may come in one event."""
 
 MAX_PATHS = 10
 """Most paths in an error."""
@@ -69,26 +78,39 @@ class WrittenFloat(float):
         self.digits = digits
 
 
-def read_json(text: str | bytes | bytearray, *, within: str = "", keep_digits: bool = False) -> Any:
+def read_json(
+    text: str | bytes | bytearray,
+    *,
+    within: str = "",
+    keep_digits: bool = False,
+    containers: int = MAX_CONTAINERS,
+) -> Any:
     """Read one JSON value.
 
     Args:
         text: JSON text; bytes are UTF-8. A byte order mark is skipped.
         within: Name of the field that contains the text. Paths in errors start with it.
         keep_digits: Return floats as `WrittenFloat`, for `written_json`; their range is not limited.
+        containers: Most objects and lists, beyond one for each `CHARACTERS_A_CONTAINER` of the text. They are
+            counted before anything is parsed, so brackets within strings count.
 
     Returns:
         The value, of dict, list, str, int, float, bool and None; floats are finite, strings can be encoded.
 
     Raises:
-        UnreadableJson: Not UTF-8, not JSON, more than `MAX_DEPTH` levels, a duplicate key, NaN or Infinity, a
-            number out of range, or half a surrogate pair. No other exception is raised for any input.
+        UnreadableJson: Not UTF-8, not JSON, more than `MAX_DEPTH` levels, too many objects and lists, a
+            duplicate key, NaN or Infinity, a number out of range, or half a surrogate pair. No other
+            exception is raised for any input.
     """
     top = (within,) if within else ()
     try:
         text = _decode(text)
-        if _is_too_deep(text):
-            raise UnreadableJson(_TOO_DEEP, top)
+        if len(text) > MAX_DEPTH:  # most fields are too short for either fault
+            brackets = text.count("{") + text.count("[")
+            if brackets > containers + len(text) // CHARACTERS_A_CONTAINER:
+                raise UnreadableJson(_too_many(len(text), containers), top)
+            if brackets > MAX_DEPTH and _is_too_deep(text):
+                raise UnreadableJson(_TOO_DEEP, top)
         value = _parse_distinct(text, keep_digits=keep_digits)
         if value is _DUPLICATES:
             raise UnreadableJson("duplicate keys", _duplicate_paths(text, within))
@@ -156,6 +178,14 @@ _HALF_PAIR = "half a surrogate pair is not a character"
 _MAX_BITS = 14_000
 
 
+def _too_many(characters: int, containers: int) -> str:
+    most = containers + characters // CHARACTERS_A_CONTAINER
+    return (
+        f"more than {most:,} objects and lists in {characters:,} characters (allowed are {containers:,}, and "
+        f"one for every {CHARACTERS_A_CONTAINER} characters)"
+    )
+
+
 def _decode(text: str | bytes | bytearray) -> str:
     try:
         if isinstance(text, str):
@@ -175,8 +205,6 @@ def _is_too_deep(text: str) -> bool:
 
     Text that is not JSON is left to the parser, unless it opens too many levels.
     """
-    if len(text) <= MAX_DEPTH or text.count("{") + text.count("[") <= MAX_DEPTH:
-        return False
     # Of all escapes only these two could hide a quote, or one that is none.
     data = text.encode().replace(b"\\\\", b"").replace(b'\\"', b"")
     # Every other piece between quotes is outside a string. Only brackets remain, of one kind.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 import time
 import uuid
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +17,11 @@ from mpaas_local.fc.api import Callee, create_api
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.mpaas import AccessKey
 from mpaas_local.server import Server
+from mpaas_push import Invocation, OutcomeKind, Settings
+from mpaas_push.credentials import Credentials
+from mpaas_push.functions import Invoked
+from mpaas_push.task import tasks_of_record
+from mpaas_push.triggers.record import QueueRecord
 from tests.functions.http_stack import ROLE, HttpStack, message
 from tests.functions.queue_stack import QueueStack
 from tests.servers import LOOPBACK, Answer, Exchange, closed_port, listening, reply, reset, together
@@ -21,7 +29,7 @@ from tests.servers import Server as ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from types import ModuleType
 
 ASYNC = {"Prefer": "respond-async"}
 
@@ -299,6 +307,44 @@ def test_a_chunk_that_fails_hides_nothing_of_the_others(stack: Handover) -> None
             }
             assert "secret words" not in answer.data.decode() + "\n".join(http.lines)
             assert elsewhere.requests == []
+
+
+def async_dispatch_module() -> ModuleType:
+    """The function's module, of which no package knows."""
+    file = Path(__file__).parents[2] / "functions" / "http_push" / "async_dispatch.py"
+    spec = importlib.util.spec_from_file_location("async_dispatch_of_http_push", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_nobody_foresaw_is_the_fate_of_its_chunk_alone(caplog: pytest.LogCaptureFixture) -> None:
+    class Functions:
+        def invoke_later(self, _name: str, payload: bytes, **_: object) -> Invoked:
+            if b"user-2" in payload:
+                raise ZeroDivisionError("secret words")
+            return Invoked(request_id="1-1", payload=b"")
+
+    async_dispatch = async_dispatch_module()
+    settings = Settings.from_env({"MPAAS_APP_ID": "a", "MPAAS_WORKSPACE_ID": "w"})
+    chunks = []
+    for target in ("user-1", "user-2", "user-3"):
+        record = QueueRecord(target, message(targets=[target]), "")
+        (part,) = async_dispatch.parts_of(tasks_of_record(record, settings)[0], 0)
+        chunks += async_dispatch.chunks_of([part], "scope")
+    worker = async_dispatch.Worker(
+        "worker", Functions(), Invocation(request_id="1-2", credentials=Credentials("ak", "sk"))
+    )
+
+    taken, outcomes = async_dispatch.hand_over(chunks, worker)
+
+    assert [list(each.chunk.parts[0].targets) for each in taken] == [["user-1"], ["user-3"]]
+    assert [(each.kind, list(each.targets)) for each in outcomes] == [(OutcomeKind.UNKNOWN, ["user-2"])]
+    assert "secret words" not in outcomes[0].result_message
+    assert "could not be handed over" in caplog.text
 
 
 def test_a_bad_message_beside_a_good_one_is_refused_at_once(stack: Handover) -> None:

@@ -154,6 +154,18 @@ def test_reading_holds_at_most_sixty_bytes_for_a_byte(element: str, end: str) ->
     assert peak_bytes(lambda: read_json(text.encode())) <= 60 * len(text.encode())
 
 
+def test_too_many_objects_and_lists_are_refused_before_they_are_parsed() -> None:
+    def dense(containers: int) -> str:
+        return "[" + "{}," * (containers - 1) + "0]"
+
+    assert len(read_json(dense(66), containers=60)) == 66
+    with pytest.raises(UnreadableJson, match="more than 66 objects and lists in 201 characters"):
+        read_json(dense(67), containers=60)
+
+    text = dense(150_000)
+    assert peak_bytes(lambda: read_json(text)) <= 3 * len(text)
+
+
 def test_a_batch_of_texts_that_hold_json_is_read_within_few_bytes_for_a_byte() -> None:
     """So a batch at the limit of 32 MB fits into an instance with 512 MB."""
     body = json.dumps({"targets": [f"user-{number}" for number in range(50)]})

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.errors import UnreadablePayload
+from mpaas_push.json_text import MESSAGE_CONTAINERS
 from mpaas_push.triggers.record import (
     Identifier,
     Number,
@@ -135,7 +136,7 @@ def _record(element: Any) -> RecordOrError:
             return _read(element, _Around(element))
         if str(element.get("type")).startswith("dts:"):
             return _dts(element, _Around(element))
-        return _read(data_of(element), _around(element))
+        return _read(data_of(element, containers=MESSAGE_CONTAINERS), _around(element))
     except UnreadableElement as error:
         return error.with_traceback(None)  # it would keep all of this alive
 

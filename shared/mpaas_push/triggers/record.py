@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mpaas_push.errors import UnreadablePayload
-from mpaas_push.json_text import UnreadableJson, WrittenFloat, read_json, written_json
+from mpaas_push.json_text import (
+    MAX_CONTAINERS,
+    MESSAGE_CONTAINERS,
+    UnreadableJson,
+    WrittenFloat,
+    read_json,
+    written_json,
+)
 from mpaas_push.paths import format_path
 
 if TYPE_CHECKING:
@@ -232,12 +239,13 @@ def cloud_event(value: Any) -> CloudEvent:
     return shaped(value, CloudEvent, "a CloudEvents 1.0 event")
 
 
-def data_of(event: dict[str, Any], *, keep_digits: bool = False) -> Any:
+def data_of(event: dict[str, Any], *, keep_digits: bool = False, containers: int = MAX_CONTAINERS) -> Any:
     """Return the data of a CloudEvent, from `data_base64` where that holds JSON (CloudEvents 1.0, 3.1.1).
 
     Args:
         event: The CloudEvent.
         keep_digits: As in `read_json`.
+        containers: As in `read_json`.
 
     Raises:
         UnreadableElement: `data_base64` is not the base64 of JSON, or is given beside `data`.
@@ -248,7 +256,7 @@ def data_of(event: dict[str, Any], *, keep_digits: bool = False) -> Any:
     if event.get("data") is not None:
         raise UnreadableElement("`data` and `data_base64` exclude each other", event)
     try:
-        return read_json(bytes_of_base64(encoded), keep_digits=keep_digits)
+        return read_json(bytes_of_base64(encoded), keep_digits=keep_digits, containers=containers)
     except binascii.Error:
         reason = "`data_base64` is not base64"
     except UnreadableJson as error:
@@ -261,7 +269,8 @@ def elements_of(event: bytes, expected: str, *, keep_digits: bool = False) -> tu
     (fc-runtime.md: Event streams).
 
     An element that is text is parsed again. One that cannot be read becomes an `UnreadableElement` at its
-    index, also when it is the reason that the array as a whole is not JSON that can be passed on.
+    index, also when it is the reason that the array as a whole is not JSON that can be passed on. Of an array
+    with too many objects and lists, the elements that hold more than their share cannot be read.
 
     Args:
         event: The payload.
@@ -277,12 +286,16 @@ def elements_of(event: bytes, expected: str, *, keep_digits: bool = False) -> tu
         pieces = _pieces(event)
         if pieces is None:
             raise UnreadablePayload(f"expected {expected}; what came cannot be read: {error}") from None
-        return read_each(pieces, lambda piece: _read_again(piece, keep_digits)), False
+        share = max(MAX_CONTAINERS // max(len(pieces), 1), MESSAGE_CONTAINERS)
+        return read_each(pieces, lambda piece: _read_again(piece, keep_digits, share)), False
     if isinstance(value, dict):
         return [value], True
     if isinstance(value, list):
         return read_each(
-            value, lambda element: _read_again(element, keep_digits) if isinstance(element, str) else element
+            value,
+            lambda element: (
+                _read_again(element, keep_digits, MAX_CONTAINERS) if isinstance(element, str) else element
+            ),
         ), False
     raise UnreadablePayload(f"expected {expected}; came {shape_of(value)}")
 
@@ -393,7 +406,15 @@ _RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,12})?([Zz
 _JSON_TYPE = re.compile(r"[^;]*[/+]json\s*(;.*)?", re.IGNORECASE | re.DOTALL)
 _TO_STANDARD_ALPHABET = str.maketrans("-_", "+/", " \t\r\n=")
 # A string counts as one token, ended or not, so that no text is looked at twice.
-_TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]', re.DOTALL)
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"?'
+_BRACKETS_AND_COMMAS = re.compile(_STRING + rb"|([\[\]{},])", re.DOTALL)
+# Within an element, runs of empty objects and lists and short flat ones are one token: they are closed again.
+_BRACKETS = re.compile(
+    _STRING + rb"|(?:\{\},?|\[\],?){1,1000}"
+    rb'|[\[{](?:[^\[\]{}"\\]|"[^"\\]*"){0,40}[\]}]'
+    rb"|([\[\]{}])",
+    re.DOTALL,
+)
 
 
 def _key(element: Any) -> Any:
@@ -430,13 +451,13 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _read_again(text: str | bytes, keep_digits: bool) -> Any:
+def _read_again(text: str | bytes, keep_digits: bool, containers: int) -> Any:
     """Read an element that is text or a piece of the payload; what a piece calls text is read once more."""
     try:
-        value = read_json(text, keep_digits=keep_digits)
+        value = read_json(text, keep_digits=keep_digits, containers=containers)
         if isinstance(text, bytes) and isinstance(value, str):
             text = value
-            value = read_json(text, keep_digits=keep_digits)
+            value = read_json(text, keep_digits=keep_digits, containers=containers)
     except UnreadableJson as error:
         reason = f"the element cannot be read: {error}"
     else:
@@ -452,17 +473,17 @@ def _pieces(event: bytes) -> list[bytes] | None:
     if not text.startswith(b"["):
         return None
     pieces = []
-    depth = start = 0
-    for token in _TOKENS.finditer(text):
-        kind = token[0][:1]
-        if kind in b"[{":
+    depth = start = position = 0
+    while token := (_BRACKETS_AND_COMMAS if depth < 2 else _BRACKETS).search(text, position):
+        position, kind = token.end(), token[1]
+        if kind in {b"[", b"{"}:
             depth += 1
-            start = start or token.end()
-        elif kind in b"]}":
+            start = start or position
+        elif kind in {b"]", b"}"}:
             depth -= 1
-        if depth == 0 or (depth == 1 and kind == b","):
+        if kind and (depth == 0 or (depth == 1 and kind == b",")):
             pieces.append(text[start : token.start()])
-            start = token.end()
+            start = position
         if depth == 0:
             return pieces if start == len(text) else None
     return None

@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpaas_push.errors import UnreadablePayload
+from mpaas_push.settings import Settings
+from mpaas_push.task import tasks_of_record
 from mpaas_push.triggers import cloudevent, destination, eventstream, mns, oss, queue, timer
 from mpaas_push.triggers.record import CloudEvent, QueueRecord, UnreadableElement, digest
 
@@ -621,6 +623,37 @@ def test_no_bad_element_loses_another(elements: list[bytes | None], in_text: boo
     if elements and elements != [b""]:
         assert [isinstance(each, QueueRecord) for each in records] == [each is None for each in elements]
     assert len([each for each in events if isinstance(each, CloudEvent)]) >= elements.count(None)
+
+
+@pytest.mark.parametrize("form", ["object", "text", "element in text", "base64", "data_base64"])
+def test_of_a_batch_with_too_many_objects_only_the_messages_that_hold_them_are_lost(form: str) -> None:
+    """Of 32 MB, the longest, such messages would take twice the memory of an instance."""
+
+    def element(name: str, body: Any) -> Any:
+        text = json.dumps(body, separators=(",", ":"))
+        if form == "data_base64":
+            data = base64.b64encode(wire({"messageId": name, "messageBody": body})).decode()
+            return {"id": name, "source": "s", "type": "t", "specversion": "1.0", "data_base64": data}
+        bodies = {"text": text, "base64": base64.b64encode(text.encode()).decode()}
+        read = {"messageId": name, "messageBody": bodies.get(form, body)}
+        return json.dumps(read) if form == "element in text" else read
+
+    good = {"title": "[{", "extendedParams": {"items": [{"id": number} for number in range(90)]}}
+    bad = {"title": "[{", "extendedParams": {"a": [{} for _ in range(40_000)]}}
+    elements = [
+        element("g", good),
+        element("b", bad),
+        element("c", bad),
+        element("d", bad),
+        element("h", good),
+    ]
+    settings = Settings.from_env({})
+    tasks = [
+        task for record in queue.records_of(wire(elements)) for task in tasks_of_record(record, settings)
+    ]
+
+    assert ["objects and lists" in str(task.message) for task in tasks] == [False, True, True, True, False]
+    assert [task.scope for task in tasks if "objects" not in str(task.message)] == ["mns||g", "mns||h"]
 
 
 def many(element: bytes) -> bytes:
