@@ -125,9 +125,9 @@ def _worker(settings: Settings, store: CampaignStore, folder: Path, port: int) -
         def worker() -> None:
             campaign_id = os.urandom(4).hex()
             controls = Controls(settings, store, queue)
-            stored, _ = controls.start(
+            stored = controls.start(
                 {"campaign": campaign_id, "message": MESSAGE, "audience": AUDIENCE}, objects
-            )
+            ).stored
             task = PieceTask(campaign=campaign_id, run=stored.fields["run"], piece=0, turn=1)
             ended = work_on(
                 task, client=client, invocation=INVOCATION, store=store, objects=objects, queue=queue
@@ -158,7 +158,7 @@ def _plan(settings: Settings, store: CampaignStore, folder: Path) -> tuple[int, 
     controls = Controls(settings, store, queue)
     began = time.perf_counter()
     document = {"campaign": "plan", "message": MESSAGE, "audience": AUDIENCE}
-    stored, _ = controls.start(document, cast("Objects", _File(path)))
+    stored = controls.start(document, cast("Objects", _File(path))).stored
     pieces = controls.submit_pieces(PlanTask(campaign="plan", run=stored.fields["run"], plan=1))
     seconds = time.perf_counter() - began
     if pieces != math.ceil(PLANNED_BYTES / stored.number("pieceBytes")):

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from mpaas_push import Invocation
+from mpaas_push.campaign.control import read_campaign
 from mpaas_push.campaign.errors import (
     CampaignConflict,
     InvalidCampaign,
@@ -13,15 +14,16 @@ from mpaas_push.campaign.errors import (
     UnknownCampaign,
 )
 from mpaas_push.campaign.function import CampaignTools
-from mpaas_push.campaign.model import Campaign, PaceChange, with_date
+from mpaas_push.campaign.model import PaceChange, with_date
 from mpaas_push.campaign.preview import preview
+from mpaas_push.campaign.report import report_page
 from mpaas_push.functions import InvocationRefused
 from mpaas_push.triggers.http import Response
 from mpaas_push.warm import shared_client
 from problem import Problem
 from responses import MOST_FAULTS
 
-__all__ = ["cancel", "change", "pause", "problem_of", "resume", "show", "show_all", "start"]
+__all__ = ["cancel", "change", "pause", "problem_of", "report", "resume", "show", "show_all", "start"]
 
 UNAVAILABLE_SECONDS = 2
 """`Retry-After` while the ledger, OSS or the workers cannot be reached."""
@@ -31,10 +33,11 @@ def start(context: object, *, dry_run: bool, document: Any) -> Response[str]:
     """Start the campaign of the body, or say what it would send."""
     tools = _tools(context)
     if dry_run:
-        campaign = Campaign.parse(with_date(document), tools.settings)
-        return _json(200, preview(campaign, tools.objects, tools.settings))
-    stored, is_new = tools.controls.start(with_date(document), tools.objects)
-    return _json(201 if is_new else 200, stored.as_json())
+        readable = read_campaign(with_date(document), tools.settings, tools.objects)
+        return _json(200, preview(readable, tools.objects, tools.settings))
+    started = tools.controls.start(with_date(document), tools.objects)
+    warnings = {"warnings": [warning.as_json() for warning in started.warnings]}
+    return _json(201 if started.is_new else 200, started.stored.as_json() | warnings)
 
 
 def show_all(context: object) -> Response[str]:
@@ -49,6 +52,16 @@ def show(campaign_id: str, context: object) -> Response[str]:
     working = store.working_pieces(campaign_id).as_json()
     more = {"results": stored.results, "document": stored.campaign.as_json()}
     return _json(200, {**stored.as_json(), **working, **more})
+
+
+def report(campaign_id: str, context: object, *, after: int) -> Response[str]:
+    """Return a part of a campaign's report; a `Link` leads to the next part, if there is one."""
+    tools = _tools(context)
+    page = report_page(tools.objects, tools.store.get(campaign_id), after)
+    headers: dict[str, str | list[str]] = {}
+    if page.after is not None:
+        headers["Link"] = f'</v1/campaigns/{campaign_id}/report?after={page.after}>; rel="next"'
+    return Response(200, "text/csv; charset=utf-8", page.text, headers)
 
 
 def pause(campaign_id: str, context: object) -> Response[str]:

@@ -32,7 +32,8 @@ _JSON = ("application/json",)
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 _DOCUMENT = (*_JSON, *_YAML)
 """Media types of a campaign; problems name the first two."""
-_QUERY = ("dryRun",)
+_LONGEST_OFFSET = 15
+"""Digits of a byte offset."""
 _SHOWN = 80
 """Longest quote of a name or header of the caller, in characters."""
 
@@ -43,17 +44,41 @@ def is_dry_run(event: HttpEvent) -> bool:
     Raises:
         Problem: 400, another parameter, or a value that is neither true nor false.
     """
-    query = event.query_string_parameters
-    for name in query.keys() - set(_QUERY):
-        import difflib  # rarely needed
-
-        nearest = difflib.get_close_matches(name.lower(), [known.lower() for known in _QUERY], 1, 0.5)
-        hint = f"did you mean {_QUERY[0]}?" if nearest else f"there is {_QUERY[0]} only"
-        raise Problem(400, "bad-query", f"the query parameter {_shown(name)} is not known; {hint}")
-    text = query.get("dryRun", "false")
+    text = _only_query(event, "dryRun", "false")
     if text not in {"true", "false"}:
         raise Problem(400, "bad-query", "dryRun must be true or false")
     return text == "true"
+
+
+def report_after(event: HttpEvent) -> int:
+    """Return the offset that a part of a report comes after, -1 for the first part; `after` is the only query
+    parameter.
+
+    Raises:
+        Problem: 400, another parameter, or a value that is no offset.
+    """
+    text = _only_query(event, "after", "-1")
+    if text == "-1":
+        return -1
+    if not (text.isdecimal() and text.isascii() and len(text) <= _LONGEST_OFFSET):
+        raise Problem(400, "bad-query", "after must be a byte offset, as in the Link of the part before")
+    return int(text)
+
+
+def _only_query(event: HttpEvent, known: str, default: str) -> str:
+    """Return the only query parameter that a route knows.
+
+    Raises:
+        Problem: 400, there is another one.
+    """
+    query = event.query_string_parameters
+    for name in query.keys() - {known}:
+        import difflib  # rarely needed
+
+        nearest = difflib.get_close_matches(name.lower(), [known.lower()], 1, 0.5)
+        hint = f"did you mean {known}?" if nearest else f"there is {known} only"
+        raise Problem(400, "bad-query", f"the query parameter {_shown(name)} is not known; {hint}")
+    return query.get(known, default)
 
 
 def idempotency_key(event: HttpEvent) -> str | None:

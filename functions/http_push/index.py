@@ -155,6 +155,15 @@ def show_campaign(campaign_id: str) -> Response[str]:
     return campaigns.show(campaign_id, app.lambda_context)
 
 
+@app.get("/v1/campaigns/<campaign_id>/report")
+def report_campaign(campaign_id: str) -> Response[str]:
+    """Return the report of a campaign, a large one in parts."""
+    after = http_request.report_after(app.current_event)
+    import campaigns
+
+    return campaigns.report(campaign_id, app.lambda_context, after=after)
+
+
 @app.patch("/v1/campaigns/<campaign_id>")
 def change_campaign(campaign_id: str) -> Response[str]:
     """Give a campaign another pace."""

@@ -35,6 +35,11 @@ def campaign_schemas() -> dict[str, Any]:
     return own | {
         "Campaign": _relocated(document),
         "CampaignState": _STATE,
+        "CampaignStarted": {
+            **_STATE,
+            "required": [*_STATE["required"], "warnings"],
+            "properties": {**_STATE["properties"], "warnings": _WARNINGS},
+        },
         "CampaignDetail": {
             **_STATE,
             "required": [*_STATE["required"], *_WORKING, "results", "document"],
@@ -120,14 +125,14 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
                             "application/json": {
                                 "schema": {
                                     "oneOf": [
-                                        {"$ref": "#/components/schemas/CampaignState"},
+                                        {"$ref": "#/components/schemas/CampaignStarted"},
                                         {"$ref": "#/components/schemas/CampaignPreview"},
                                     ]
                                 }
                             }
                         },
                     },
-                    "201": _response("Started", "CampaignState"),
+                    "201": _response("Started", "CampaignStarted"),
                     "400": problem("Not JSON, or a query that cannot be used"),
                     "409": problem("The id belongs to another content or file"),
                     "413": problem("The body is too long"),
@@ -156,6 +161,38 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
                     "200": state,
                     "409": problem("The campaign is done or was cancelled; nothing was changed"),
                     **wrong_pace,
+                    **unknown,
+                    **problems,
+                },
+            },
+        },
+        "/v1/campaigns/{id}/report": {
+            "parameters": [parameter],
+            "get": {
+                "operationId": "reportCampaign",
+                "summary": "Read the report of a campaign",
+                "description": "The rows that were not accepted, or all with `report: all`, in the order of"
+                " the file. A large one comes in parts of some MB: the header `Link` leads to the next part.",
+                "parameters": [
+                    {
+                        "name": "after",
+                        "in": "query",
+                        "description": "Byte offset, from the `Link` of the part before",
+                        "schema": {"type": "integer", "minimum": 0},
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "CSV; the first part begins with the names of the columns",
+                        "headers": {
+                            "Link": {
+                                "description": 'The next part, as `<path>; rel="next"`; not in the last one',
+                                "schema": {"type": "string"},
+                            }
+                        },
+                        "content": {"text/csv": {"schema": {"type": "string"}}},
+                    },
+                    "400": problem("A query that cannot be used"),
                     **unknown,
                     **problems,
                 },
@@ -296,6 +333,11 @@ _COST: dict[str, Any] = {
         "instanceSeconds": {"type": "integer", "description": "Of its instances, waiting included"},
     },
 }
+_WARNINGS: dict[str, Any] = {
+    "type": "array",
+    "description": "What may be wrong, though it can be sent",
+    "items": {"type": "object"},
+}
 _PREVIEW: dict[str, Any] = {
     "type": "object",
     "description": "What would be sent, estimated from the first and last rows.",
@@ -312,7 +354,11 @@ _PREVIEW: dict[str, Any] = {
         "rows": {"type": "integer", "description": "Estimated"},
         "rowsRead": {"type": "integer"},
         "targets": {"type": "integer", "description": "Estimated: rows without those that cannot be sent"},
-        "requests": {"type": "integer", "description": "Estimated"},
+        "requests": {
+            "type": "integer",
+            "description": "Estimated: those of the rows read, in blocks of this pace (another pace makes"
+            " others), scaled to the size of the file. `check` reads all rows",
+        },
         "seconds": {"type": "integer", "description": "Estimated, at the pace"},
         "cost": _COST,
         "pace": _NUMBER_OR_NULL,
@@ -348,6 +394,6 @@ _PREVIEW: dict[str, Any] = {
             },
         },
         "rowsWithFaults": {"type": "integer", "description": "Of the rows that were read"},
-        "warnings": {"type": "array", "items": {"type": "object"}},
+        "warnings": _WARNINGS,
     },
 }

@@ -88,7 +88,7 @@ def assert_described(method: str, path: str, answer: Answer) -> None:
     content = operation["responses"][str(answer.status)]["content"]
     assert content_type in content
     schema = content[content_type].get("schema")
-    if schema is None or not answer.data:
+    if schema is None or not answer.data or content_type == "text/csv":
         return
     names = [each["$ref"].rpartition("/")[2] for each in schema.get("oneOf", [schema])]
     errors = [str(error) for name in names for error in validator(name).iter_errors(answer.json)]

@@ -93,7 +93,7 @@ def test_a_campaign_is_checked_started_followed_and_reported(campaign: Commands)
     assert campaign.out == (
         "line 302: its target came before\nline 303: has no target: user_id is empty\n"
         "302 rows, 300 targets, 30 requests, 1 duplicate, 1 invalid\n"
-        "0 seconds at 5,000 targets a second\n"
+        "0 seconds at 5,000 targets a second, in blocks of 4,000 rows\n"
     )
     assert campaign("check", file, "--audience", audience, "--progress", "0") == 0
     assert campaign.err == ""  # fewer rows than are read between two reports
@@ -287,6 +287,84 @@ def test_starting_what_has_stopped_says_what_to_do(stack: CampaignStack, campaig
     assert "a cancelled campaign cannot be started again: use another id" in campaign.out
     assert campaign("resume", "halted", "--follow") == 1
     assert "HTTP 409" in campaign.err
+
+
+def test_check_and_dry_run_count_the_requests_that_are_sent(stack: CampaignStack, campaign: Commands) -> None:
+    # A hundred rows of 37 texts in blocks of thirty: each block has its own requests.
+    rows = ["user_id,name", *(f"count-{number},Name {number % 37}" for number in range(100)), ""]
+    stack.put("audiences/count.csv", "\n".join(rows))
+    message = {**document()["message"], "title": "{name}"}
+    file = campaign.file("count.json", document("count", message=message, pace=30))
+
+    assert campaign("check", file) == 0
+    checked = campaign.out
+    dry = stack.request("POST", "/v1/campaigns?dryRun=true", json.loads(file.read_text())).json
+    assert campaign("start", file) == 0
+
+    sent = stack.show("count")["requests"]
+    assert f"100 rows, 100 targets, {sent} requests\n" in checked
+    assert dry["requests"] == sent
+
+
+def test_what_comes_again_in_another_piece_is_told_by_check(campaign: Commands) -> None:
+    wide = "x" * 1000
+    rows = ["user_id,name", *(f"apart-{number},{wide}" for number in range(400)), f"apart-7,{wide}", ""]
+    audience = campaign.file("apart.csv", "\n".join(rows))
+
+    assert campaign("check", campaign.file("a.json", document("apart")), "--audience", audience) == 0
+    assert "line 402: its target came before, in another piece: it is sent again\n" in campaign.out
+    assert "401 rows, 401 targets, 41 requests, 1 sent again\n" in campaign.out
+
+
+def test_a_file_without_header_is_warned_of_before_its_first_row_is_lost(
+    stack: CampaignStack, campaign: Commands
+) -> None:
+    rows = "".join(f"bare-{number}\n" for number in range(5))
+    body = document("bare", audience={"bucket": BUCKET, "key": "audiences/bare.csv", "target": "bare-0"})
+    file, audience = campaign.file("bare.json", body), campaign.file("bare.csv", rows)
+    told = "is named like the id below it: a file without a header needs one"
+
+    assert campaign("check", file, "--audience", audience) == 0
+    assert f"warning: audience.target: the column `ba…(6)` {told}" in campaign.out
+    stack.put("audiences/bare.csv", rows)
+    warnings = stack.request("POST", "/v1/campaigns?dryRun=true", body).json["warnings"]
+    assert [told in warning["message"] for warning in warnings] == [True]
+    assert campaign("start", file, "--no-wait") == 0
+    assert told in campaign.err
+    wrong = campaign.file("wrong.json", document("bare"))
+    assert campaign("check", wrong, "--audience", audience) == 1
+    assert "it has ba…(6), which look like a row: a file without a header needs one" in campaign.err
+
+
+def test_white_space_around_targets_is_left_out_with_a_warning(campaign: Commands) -> None:
+    audience = campaign.file("blank.csv", "user_id,name\nblank-1 ,Ann\nblank-1,Ann\n")
+
+    assert campaign("check", campaign.file("a.json", document("blank")), "--audience", audience) == 0
+    assert "line 3: its target came before\n" in campaign.out
+    assert "warning: audience.target: 1 rows have white space around their target" in campaign.out
+
+
+@pytest.mark.parametrize("is_uploaded", [True, False])
+def test_faults_of_document_and_audience_are_told_together(
+    stack: CampaignStack, campaign: Commands, is_uploaded: bool
+) -> None:
+    message = {**document()["message"], "title": "{nmae}"}
+    body = {**document("both"), "message": message, "pase": 5}
+    file, rows = campaign.file("both.json", body), users(3, "both")
+    told = ["pase: unknown field; did you mean `pace`?", "message: the audience has no column `nmae`"]
+    if is_uploaded:
+        stack.put("audiences/both.csv", rows)
+        options: list[object] = []
+    else:
+        options = ["--audience", campaign.file("both.csv", rows)]
+
+    for action in ("check", "start"):
+        assert campaign(action, file, *options) == 1
+        assert all(each in campaign.err for each in told), campaign.err
+    if is_uploaded:
+        for path in ("/v1/campaigns", "/v1/campaigns?dryRun=true"):
+            errors = stack.request("POST", path, body).json["errors"]
+            assert [error["field"] for error in errors] == ["message", "pase"]
 
 
 def test_a_pace_changes_with_the_resume_or_not_at_all(stack: CampaignStack, campaign: Commands) -> None:

@@ -140,7 +140,7 @@ def test_what_is_wrong_with_a_campaign_is_told_before_anything_is_sent(stack: Ca
 
     unreadable = stack.start(document("wrong", message=message, pace=0))
     assert unreadable.status == 422
-    assert [fault["field"] for fault in unreadable.json["errors"]] == ["message.titel", "pace"]
+    assert [fault["field"] for fault in unreadable.json["errors"]] == ["message.titel", "message", "pace"]
     del message["titel"]
     missing = stack.start(document("wrong", message=message))
     nowhere = stack.start(document("wrong", audience={"bucket": BUCKET, "key": "no.csv", "target": "u"}))
@@ -232,6 +232,40 @@ def test_what_is_cancelled_is_counted_as_cancelled(stack: CampaignStack) -> None
     assert sum(counted.values()) == 12000
     assert len(reached(stack, "stopped")) == counted["accepted"]
     assert stack.request("POST", "/v1/campaigns/stopped/resume").status == 409
+
+
+def test_a_report_is_read_over_http_in_parts_if_it_is_large(stack: CampaignStack) -> None:
+    row = "part-{},{}"  # pieces of 256 KiB, three of them
+    lines = ["user_id,name", *(row.format(number, "x" * 500) for number in range(1200)), ""]
+    stack.put("audiences/parts.csv", "\n".join(lines))
+    stack.start(document("parts", report="all"))
+    assert stack.wait("parts")["pieces"] == 3
+
+    answer = stack.request("GET", "/v1/campaigns/parts/report")
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    whole = answer.data.decode()
+    assert [line.split(",")[:2] for line in whole.splitlines()] == [
+        ["target", "outcome"],
+        *([f"part-{number}", "accepted"] for number in range(1200)),
+    ]
+    assert "Link" not in answer.headers
+    rest = stack.request("GET", f"/v1/campaigns/parts/report?after={whole.splitlines()[601].split(',')[5]}")
+    assert rest.data.decode() == "".join(f"{line}\n" for line in whole.splitlines()[602:])
+
+
+def test_a_report_of_a_campaign_all_of_whose_rows_were_accepted_has_its_columns_alone(
+    stack: CampaignStack,
+) -> None:
+    stack.put("audiences/fine.csv", users(3, "fine"))
+    stack.start(document("fine"))
+    stack.wait("fine")
+
+    answer = stack.request("GET", "/v1/campaigns/fine/report")
+
+    assert (answer.status, answer.data) == (200, b"target,outcome,resultCode,text,messageId,offset\n")
+    assert stack.request("GET", "/v1/campaigns/nothing/report").status == 404
+    for query in ("after=x", "afetr=5"):
+        assert stack.request("GET", f"/v1/campaigns/fine/report?{query}").status == 400
 
 
 def test_a_small_file_that_changes_under_a_campaign_is_noticed_before_the_next_block(

@@ -10,9 +10,10 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push.errors import Fault
+from mpaas_push.errors import Fault, mask_id
 from mpaas_push.json_text import UnreadableJson, read_json, written_json
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mpaas_push.campaign.model import Audience, Campaign
     from mpaas_push.campaign.pieces import Line
 
-__all__ = ["HEADER_BYTES", "InvalidRow", "Row", "RowReader", "header_of"]
+__all__ = ["HEADER_BYTES", "InvalidRow", "Row", "RowReader", "doubts_of", "header_of"]
 
 HEADER_BYTES = 64 << 10
 """Of the beginning of a file: enough for its header or its first row."""
@@ -150,11 +151,58 @@ def header_of(campaign: Campaign, beginning: bytes) -> tuple[list[str] | None, l
     header = columns if kind == "csv" else None
     if kind == "csv" and (repeated := [name for name, count in Counter(columns).items() if count > 1]):
         return header, [Fault("audience", f"the header names {_listed(repeated)} more than once")]
-    faults = [_missing(name, columns, campaign) for name in sorted(campaign.columns - set(columns))]
+    is_row = kind == "csv" and any(_row_like(columns, _second_row(beginning, campaign.audience)))
+    there = [mask_id(name) for name in columns] if is_row else columns
+    faults = [
+        _missing(name, there, campaign, is_row=is_row) for name in sorted(campaign.columns - set(columns))
+    ]
     is_whole_file = len(beginning) < HEADER_BYTES
     if not faults and kind == "csv" and is_whole_file and not beginning.partition(b"\n")[2].strip():
         faults = [Fault("audience", "the file has a header and no rows")]
     return header, faults
+
+
+def doubts_of(campaign: Campaign, beginning: bytes) -> list[Fault]:
+    """Return what may be wrong with an audience, though it can be sent.
+
+    Args:
+        campaign: The column with the target.
+        beginning: As for `header_of`, which found no fault.
+    """
+    target = campaign.audience.target
+    if campaign.audience.kind != "csv" or target is None:
+        return []
+    columns = _columns(beginning, campaign.audience)
+    like = _row_like(columns, _second_row(beginning, campaign.audience))
+    if target not in columns or not like[columns.index(target)]:
+        return []
+    text = f"the column `{mask_id(target)}` is named like the id below it: {_NO_HEADER}"
+    return [Fault("audience.target", f"{text}, or its first row gets no push")]
+
+
+_NO_HEADER = "a file without a header needs one, or, of ids alone, `format: ids` without `target`"
+
+
+def _second_row(beginning: bytes, audience: Audience) -> list[str]:
+    """Return the fields of the second line of a CSV; none if it cannot be read."""
+    line = beginning.partition(b"\n")[2].partition(b"\n")[0].removesuffix(b"\r")
+    fields = _csv_fields(line.decode(errors="replace"), audience.delimiter)
+    return [] if isinstance(fields, str) else [field.strip() for field in fields]
+
+
+def _row_like(columns: Sequence[str], row: Sequence[str]) -> list[bool]:
+    """Tell of each column whether its name looks like the value below it: alike but for words with digits."""
+    return [
+        (shape := _WORD_WITH_DIGIT.sub("#", name)) != name
+        and shape == _WORD_WITH_DIGIT.sub("#", value)
+        and abs(len(name) - len(value)) <= _LENGTHS_APART
+        for name, value in zip_longest(columns, row[: len(columns)], fillvalue="")
+    ]
+
+
+_WORD_WITH_DIGIT = re.compile(r"\b[^\W\d]*\d\w*")
+_LENGTHS_APART = 3
+"""Ids that follow each other may differ by as many characters."""
 
 
 def _columns(beginning: bytes, audience: Audience) -> list[str] | str:
@@ -175,7 +223,7 @@ def _columns(beginning: bytes, audience: Audience) -> list[str] | str:
     return f"the header {fields}" if isinstance(fields, str) else [field.strip() for field in fields]
 
 
-def _missing(column: str, columns: Sequence[str], campaign: Campaign) -> Fault:
+def _missing(column: str, columns: Sequence[str], campaign: Campaign, *, is_row: bool) -> Fault:
     if column == campaign.audience.target:
         path = "audience.target"
     elif campaign.texts and column == campaign.texts["by"]:
@@ -183,7 +231,8 @@ def _missing(column: str, columns: Sequence[str], campaign: Campaign) -> Fault:
     else:
         path = "message"
     there = _listed(columns) or "none, as a file of plain ids"
-    return Fault(path, f"the audience has no column `{column}`; it has {there}")
+    remedy = f", which look like a row: {_NO_HEADER}" if is_row else ""
+    return Fault(path, f"the audience has no column `{column}`; it has {there}{remedy}")
 
 
 def _listed(columns: Sequence[str]) -> str:

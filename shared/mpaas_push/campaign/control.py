@@ -7,11 +7,13 @@ submits one task, which submits all others; so it costs the same for 10^4 rows a
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push.campaign.audience import HEADER_BYTES, header_of
+from mpaas_push.campaign.audience import HEADER_BYTES, doubts_of, header_of
 from mpaas_push.campaign.errors import AudienceUnreadable, InvalidCampaign
 from mpaas_push.campaign.model import Campaign
 from mpaas_push.campaign.pieces import piece_bytes_for
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from mpaas_push.campaign.tasks import TaskQueue
     from mpaas_push.settings import Settings
 
-__all__ = ["Controls", "block_rows_for"]
+__all__ = ["Controls", "Readable", "Started", "block_rows_for", "read_audience", "read_campaign"]
+
+logger = logging.getLogger(__name__)
 
 MOST_BLOCK_ROWS = 4000
 """Rows that are repeated after a failure, and sent before a pause is noticed, at most."""
@@ -35,6 +39,38 @@ MOST_BLOCK_ROWS = 4000
 def block_rows_for(pace: int | None) -> int:
     """Return how many rows a block has: what a campaign's pace allows in a second, in tens, at most 4,000."""
     return MOST_BLOCK_ROWS if pace is None else max(10, min(MOST_BLOCK_ROWS, pace // 10 * 10))
+
+
+@dataclass(frozen=True)
+class Readable:
+    """A campaign whose audience can be used.
+
+    Attributes:
+        campaign: The campaign.
+        info: Size and ETag of its audience.
+        header: The columns, if its file has a header.
+        warnings: What may be wrong, though it can be sent.
+    """
+
+    campaign: Campaign
+    info: ObjectInfo
+    header: list[str] | None
+    warnings: tuple[Fault, ...]
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a start came to.
+
+    Attributes:
+        stored: The campaign.
+        is_new: Whether it began now.
+        warnings: As of `Readable`.
+    """
+
+    stored: StoredCampaign
+    is_new: bool
+    warnings: tuple[Fault, ...]
 
 
 class Controls:
@@ -46,28 +82,27 @@ class Controls:
         self._store = store
         self._queue = queue
 
-    def start(self, document: Any, objects: Objects) -> tuple[StoredCampaign, bool]:
+    def start(self, document: Any, objects: Objects) -> Started:
         """Start a campaign; starting it again is the same campaign.
 
         Args:
             document: As `model.read_document` returns it.
             objects: Where its audience is.
 
-        Returns:
-            The campaign, and whether it began now.
-
         Raises:
             InvalidCampaign: the document or its audience is wrong; nothing was started.
             CampaignConflict: its id was used with another content or file.
             StoreUnavailable, InvocationRefused, InvocationUnknown: it may have been started: start it again.
         """
-        campaign = Campaign.parse(document, self._settings)
-        info, header = read_audience(campaign, objects)
+        found = read_campaign(document, self._settings, objects)
+        campaign, info = found.campaign, found.info
+        for warning in found.warnings:
+            logger.warning("campaign %s: %s", campaign.campaign, warning)
         piece_bytes = piece_bytes_for(info.size)
         fields = {
             "id": campaign.campaign,
             "document": json.dumps(campaign.as_json(), ensure_ascii=False),
-            "header": json.dumps(header),
+            "header": json.dumps(found.header),
             "size": info.size,
             "pieces": math.ceil(info.size / piece_bytes),
             "pieceBytes": piece_bytes,
@@ -78,7 +113,7 @@ class Controls:
         plan = self._store.start(campaign, fields, info.etag)
         stored = self._store.get(campaign.campaign)
         self._submit(stored, plan.number)
-        return stored, plan.is_new
+        return Started(stored, plan.is_new, found.warnings)
 
     def submit_pieces(self, task: PlanTask) -> int:
         """Do what a plan says: submit a task for each open piece; return how many there are."""
@@ -144,8 +179,40 @@ class Controls:
             self._queue.submit(task)
 
 
-def read_audience(campaign: Campaign, objects: ReadableObjects) -> tuple[ObjectInfo, list[str] | None]:
-    """Return size, ETag and columns of an audience.
+def read_campaign(document: Any, settings: Settings, objects: ReadableObjects) -> Readable:
+    """Read a campaign and the beginning of its audience.
+
+    Args:
+        document: As `model.read_document` returns it.
+        settings: Defaults of the message.
+        objects: Where its audience is.
+
+    Raises:
+        InvalidCampaign: with every fault of both at once.
+        AudienceUnreadable: the document is valid, and its audience cannot be reached for now.
+    """
+    try:
+        campaign = Campaign.parse(document, settings)
+    except InvalidCampaign as error:
+        faults = [*error.faults, *_audience_faults(document, objects)]
+        raise InvalidCampaign(Campaign.in_order(faults)) from None
+    return read_audience(campaign, objects)
+
+
+def _audience_faults(document: Any, objects: ReadableObjects) -> tuple[Fault, ...]:
+    """Return what is wrong with the audience of an invalid document, as far as it names one."""
+    if outline := Campaign.outline(document):
+        try:
+            read_audience(outline, objects)
+        except InvalidCampaign as error:
+            return error.faults
+        except AudienceUnreadable:
+            pass  # for now: what the document lacks is reason enough
+    return ()
+
+
+def read_audience(campaign: Campaign, objects: ReadableObjects) -> Readable:
+    """Read the beginning of an audience.
 
     Raises:
         InvalidCampaign: it cannot be used.
@@ -163,4 +230,4 @@ def read_audience(campaign: Campaign, objects: ReadableObjects) -> tuple[ObjectI
     header, faults = header_of(campaign, beginning)
     if faults:
         raise InvalidCampaign(faults)
-    return info, header
+    return Readable(campaign, info, header, tuple(doubts_of(campaign, beginning)))

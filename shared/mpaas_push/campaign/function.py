@@ -105,7 +105,7 @@ def handle(event: bytes, context: object) -> dict[str, Any]:
         return {"campaign": task.campaign, "piece": task.piece, "turn": task.turn, "ended": ended}
     document = start_of(event)
     documents = [document] if document is not None else [*_uploaded(event, tools.objects)]
-    started = [tools.controls.start(each, tools.objects)[0] for each in documents]
+    started = [tools.controls.start(each, tools.objects).stored for each in documents]
     return {"started": [stored.fields["id"] for stored in started]}
 
 

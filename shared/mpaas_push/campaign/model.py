@@ -6,7 +6,7 @@ document.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -228,10 +228,34 @@ class Campaign(StrictModel):
         if isinstance(message, dict):
             faults += _message_faults(message, texts, settings)
         if campaign is None or faults:
-            order = {str(field.alias): index for index, field in enumerate(cls.model_fields.values())}
-            faults.sort(key=lambda fault: order.get(fault.field.partition(".")[0], len(order)))
-            raise InvalidCampaign(faults)
+            raise InvalidCampaign(cls.in_order(faults))
         return campaign
+
+    @classmethod
+    def in_order(cls, faults: Iterable[Fault]) -> list[Fault]:
+        """Return faults in the order of the document's fields."""
+        order = {str(field.alias): index for index, field in enumerate(cls.model_fields.values())}
+        return sorted(faults, key=lambda fault: order.get(fault.field.partition(".")[0], len(order)))
+
+    @classmethod
+    def outline(cls, data: Any) -> "Self | None":
+        """Return what of an invalid document tells which columns of which file it needs; None without a file.
+
+        Its faults can be told together with those of its audience then.
+        """
+        if not isinstance(data, Mapping):
+            return None
+        try:
+            audience = Audience.model_validate(data.get("audience"), by_alias=True, by_name=False)
+        except ValidationError:
+            return None
+        message, texts = data.get("message"), data.get("texts")
+        fields: dict[str, Any] = {
+            "audience": audience,
+            "message": message if isinstance(message, dict) else {},
+            "texts": None if texts is None or _texts_faults(texts) else texts,
+        }
+        return cls.model_construct(**fields)  # type: ignore[return-value]
 
     @cached_property
     def columns(self) -> frozenset[str]:

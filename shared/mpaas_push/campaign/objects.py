@@ -93,6 +93,7 @@ class OssObjects:
             os.environ.get("FC_REGION") or os.environ.get("ALIBABA_CLOUD_REGION_ID") or settings.region_id
         )
         endpoint = settings.oss_endpoint or f"https://oss-{region}{'-internal' * inside}.aliyuncs.com"
+        self._endpoint = endpoint
         provider = oss.credentials.StaticCredentialsProvider(
             credentials.access_key_id, credentials.access_key_secret, credentials.security_token
         )
@@ -127,7 +128,7 @@ class OssObjects:
                     content = bytes(body.read())
             except Exception as error:  # noqa: BLE001 - the SDK raises what its HTTP client does
                 if is_last:
-                    raise _unreadable(what, type(error).__name__) from None
+                    raise self._unreadable(what, type(error).__name__) from None
                 continue
             if len(content) == end - start:
                 return content
@@ -163,7 +164,7 @@ class OssObjects:
         try:
             uploader.upload_file(request, str(path))
         except self._errors as error:
-            raise _fault_of(f"oss://{bucket}/{key}", error) from None
+            raise self._fault_of(f"oss://{bucket}/{key}", error) from None
 
     def names(self, bucket: str, prefix: str) -> Iterator[str]:
         """See `Objects`."""
@@ -194,7 +195,29 @@ class OssObjects:
         try:
             return getattr(self._client, operation)(getattr(self._oss, f"{name}Request")(**request))
         except self._errors as error:
-            raise _fault_of(what, error) from None
+            raise self._fault_of(what, error) from None
+
+    def _fault_of(self, what: str, error: BaseException) -> AudienceUnreadable:
+        """Return what an error of the SDK means for an object."""
+        cause: Any = error
+        while not hasattr(cause, "status_code") and (
+            deeper := getattr(cause, "_error", None) or cause.__cause__
+        ):
+            cause = deeper
+        status, code = getattr(cause, "status_code", 0), getattr(cause, "code", "")
+        if code in {"FileAlreadyExists", "NoSuchUpload"}:
+            return AudienceUnreadable(f"{what} has just been uploaded by somebody else: start again")
+        if status == 412:
+            return AudienceUnreadable(f"{what} {_CHANGED}")
+        if status == 404:
+            return AudienceMissing(f"{what} does not exist" + f" ({code})" * (code == "NoSuchBucket"))
+        if status == 403:
+            return AudienceUnreadable(f"{what} may not be used with this AccessKey or role ({code})")
+        return self._unreadable(what, f"{status or type(cause).__name__}")
+
+    def _unreadable(self, what: str, why: str) -> AudienceUnreadable:
+        address = f"{self._endpoint}; PUSH_OSS_ENDPOINT names another one"
+        return AudienceUnreadable(f"{what} cannot be reached for now ({why}) at {address}", is_final=False)
 
 
 def crc64_of(path: Path) -> str:
@@ -214,24 +237,3 @@ def changed(bucket: str, key: str) -> str:
 
 
 _CHANGED = "was changed while the campaign ran: put the former file back, or start a new campaign"
-
-
-def _fault_of(what: str, error: BaseException) -> AudienceUnreadable:
-    """Return what an error of the SDK means for an object."""
-    cause: Any = error
-    while not hasattr(cause, "status_code") and (deeper := getattr(cause, "_error", None) or cause.__cause__):
-        cause = deeper
-    status, code = getattr(cause, "status_code", 0), getattr(cause, "code", "")
-    if code in {"FileAlreadyExists", "NoSuchUpload"}:
-        return AudienceUnreadable(f"{what} has just been uploaded by somebody else: start again")
-    if status == 412:
-        return AudienceUnreadable(f"{what} {_CHANGED}")
-    if status == 404:
-        return AudienceMissing(f"{what} does not exist" + f" ({code})" * (code == "NoSuchBucket"))
-    if status == 403:
-        return AudienceUnreadable(f"{what} may not be used with this AccessKey or role ({code})")
-    return _unreadable(what, f"{status or type(cause).__name__}")
-
-
-def _unreadable(what: str, why: str) -> AudienceUnreadable:
-    return AudienceUnreadable(f"{what} cannot be reached for now ({why})", is_final=False)

@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from mpaas_push.campaign.audience import InvalidRow, RowReader
 from mpaas_push.campaign.block import Composer
-from mpaas_push.campaign.control import block_rows_for, read_audience
+from mpaas_push.campaign.control import block_rows_for
 from mpaas_push.campaign.cost import Work, cost_of
 from mpaas_push.campaign.pieces import Piece, lines_of, piece_bytes_for
-from mpaas_push.errors import mask_id
+from mpaas_push.errors import Fault, mask_id
 from mpaas_push.targets import without_targets
 
 if TYPE_CHECKING:
     from mpaas_push.campaign.audience import Row
     from mpaas_push.campaign.block import BlockRequest
+    from mpaas_push.campaign.control import Readable
     from mpaas_push.campaign.model import Campaign
     from mpaas_push.campaign.objects import ObjectInfo, Objects
     from mpaas_push.settings import Settings
 
-__all__ = ["preview"]
+__all__ = ["preview", "trimmed_warning"]
 
 SAMPLE_BYTES = 128 << 10
 """Read from each end of the file."""
@@ -34,14 +35,15 @@ UNPACED_REQUESTS = 500.0
 """Requests a second that are reckoned with where no pace is set: what one quota of mPaaS may allow."""
 
 
-def preview(campaign: Campaign, objects: Objects, settings: Settings) -> dict[str, Any]:
+def preview(readable: Readable, objects: Objects, settings: Settings) -> dict[str, Any]:
     """Say what a campaign would send; nothing is sent and nothing kept.
 
     Raises:
-        InvalidCampaign: its audience cannot be used.
+        AudienceUnreadable: its audience cannot be reached any more.
     """
-    info, header = read_audience(campaign, objects)
-    rows, lines = _rows_at_both_ends(campaign, objects, info, header)
+    campaign, info = readable.campaign, readable.info
+    reader = RowReader(campaign, readable.header)
+    rows, lines = _rows_at_both_ends(campaign, objects, info, reader)
     block_rows = block_rows_for(campaign.pace)
     composer = Composer(campaign, settings)
     blocks = [
@@ -73,7 +75,8 @@ def preview(campaign: Campaign, objects: Objects, settings: Settings) -> dict[st
         pace=campaign.pace,
         parts=math.ceil(sum(bool(block.fates) or campaign.report == "all" for block in blocks) / share),
     )
-    warnings = [advice.as_json() for advice in requests[0].message.advice()] if requests else []
+    warnings = [warning.as_json() for warning in (*readable.warnings, *trimmed_warning(reader))]
+    advice = [each.as_json() for each in requests[0].message.advice()] if requests else []
     return {
         "campaign": campaign.campaign,
         "bytes": info.size,
@@ -98,17 +101,25 @@ def preview(campaign: Campaign, objects: Objects, settings: Settings) -> dict[st
             for fate in sorted(fates, key=lambda fate: fate.start)[:FAULTS]
         ],
         "rowsWithFaults": len(fates),
-        "warnings": warnings,
+        "warnings": warnings + advice,
     }
 
 
+def trimmed_warning(reader: RowReader) -> list[Fault]:
+    """Return the warning about rows that a reader has trimmed, if there were any."""
+    if not reader.trimmed:
+        return []
+    text = f"{reader.trimmed:,} rows have white space around their target, which is left out"
+    return [Fault("audience.target", text)]
+
+
 def _rows_at_both_ends(
-    campaign: Campaign, objects: Objects, info: ObjectInfo, header: list[str] | None
+    campaign: Campaign, objects: Objects, info: ObjectInfo, reader: RowReader
 ) -> tuple[list[Row | InvalidRow], dict[int, int]]:
     """Return the first and the last rows of a file, all of a short one; and the line number of the first ones
     by their offset.
     """
-    audience, reader = campaign.audience, RowReader(campaign, header)
+    audience = campaign.audience
 
     def read(start: int, end: int) -> bytes:
         return objects.read(audience.bucket, audience.key, start, end, info.etag)

@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from mpaas_push.campaign.errors import AudienceMissing
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mpaas_push.campaign.block import Fate
     from mpaas_push.campaign.objects import Objects
 
-__all__ = ["RESULTS", "Results", "folder_of", "result_lines"]
+__all__ = ["RESULTS", "Results", "folder_of", "lines_after", "result_lines"]
 
+CHUNK_BYTES = 1 << 20
+"""Read of an object in one request."""
 RESULTS = "campaign-results/"
 """Prefix of all results, in the bucket of the audience. Not below `campaigns/`, whose uploads start one."""
 
@@ -78,12 +82,51 @@ def result_lines(objects: Objects, bucket: str, folder: str) -> Iterator[dict[st
         bucket: The bucket of the audience.
         folder: Prefix of the results, as `folder_of` returns it.
     """
-    keys = list(objects.names(bucket, folder))
+    for _, line in lines_after(objects, bucket, folder):
+        yield line
+
+
+def lines_after(
+    objects: Objects, bucket: str, folder: str, *, first_piece: int = 0, after: int = -1
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield as `result_lines` does, each line with the key of its object.
+
+    Args:
+        objects: Where they are.
+        bucket: The bucket of the audience.
+        folder: Prefix of the results.
+        first_piece: Nothing of the pieces before it is read.
+        after: An offset: lines up to it are left out.
+    """
+    for key in _keys(objects, bucket, folder, first_piece):
+        for line in _lines_of_part(objects, bucket, key):
+            if line["offset"] > after:
+                after = line["offset"]
+                yield key, line
+
+
+def _keys(objects: Objects, bucket: str, folder: str, first: int) -> list[str]:
+    """Return the keys of results in the order of the file, from a piece on: its object, else its parts."""
+    keys = [key for key in objects.names(bucket, folder) if int(key.removeprefix(folder)[:5]) >= first]
     whole = {key.removesuffix(".jsonl") for key in keys}
-    for key in keys:
-        if key.rpartition("/")[0] not in whole:
-            for line in _whole(objects, bucket, key).splitlines():
-                yield json.loads(line)
+    return [key for key in keys if key.rpartition("/")[0] not in whole]
+
+
+def _lines_of_part(objects: Objects, bucket: str, key: str) -> Iterator[dict[str, Any]]:
+    try:
+        yield from _lines_of_object(objects, bucket, key)
+    except AudienceMissing:
+        # It has been joined meanwhile: its lines are in the object of its piece.
+        yield from _lines_of_object(objects, bucket, f"{key.rpartition('/')[0]}.jsonl")
+
+
+def _lines_of_object(objects: Objects, bucket: str, key: str) -> Iterator[dict[str, Any]]:
+    info = objects.info(bucket, key)
+    rest = b""
+    for start in range(0, info.size, CHUNK_BYTES):
+        end = min(start + CHUNK_BYTES, info.size)
+        *lines, rest = (rest + objects.read(bucket, key, start, end, info.etag)).split(b"\n")
+        yield from map(json.loads, lines)
 
 
 def _whole(objects: Objects, bucket: str, key: str) -> bytes:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections import Counter
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from mpaas_push.campaign.audience import RowReader
+from mpaas_push.campaign.audience import Row, RowReader
 from mpaas_push.campaign.block import Composer
-from mpaas_push.campaign.control import MOST_BLOCK_ROWS, read_audience
-from mpaas_push.campaign.model import Campaign, read_document
-from mpaas_push.campaign.pieces import Piece, lines_of
+from mpaas_push.campaign.control import block_rows_for, read_campaign
+from mpaas_push.campaign.model import read_document
+from mpaas_push.campaign.pieces import Piece, lines_of, piece_bytes_for
+from mpaas_push.campaign.preview import trimmed_warning
+from mpaas_push.campaign.seen import SeenTargets
 from mpaas_push.cli.campaign.api import CANNOT, command
 from mpaas_push.cli.campaign.files import FileObjects, oss_objects
 from mpaas_push.cli.campaign.progress import progress_bar
@@ -18,76 +22,122 @@ from mpaas_push.cli.inputs import read_input, settings_or_stand_ins
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
-    from mpaas_push.campaign.audience import InvalidRow, Row
+    from mpaas_push.campaign.audience import InvalidRow
+    from mpaas_push.campaign.control import Readable
+    from mpaas_push.campaign.model import Campaign
     from mpaas_push.campaign.objects import ReadableObjects
     from mpaas_push.settings import Settings
 
 __all__ = ["check"]
 
 SHOWN_FAULTS = 20
-"""Rows that are named; the others are counted."""
+"""Lines about rows that are printed; the others are counted."""
 
 
 @command
 def check(options: argparse.Namespace) -> int:
     """Read the audience, here or in OSS, and print what would become of its rows; nothing is sent."""
     settings = settings_or_stand_ins()
-    campaign = Campaign.parse(read_document(read_input(options.file)), settings)
+    document = read_document(read_input(options.file))
     with nullcontext(FileObjects(options.audience)) if options.audience else oss_objects(settings) as objects:
-        counts = _read_all(campaign, objects, settings, line_seconds=options.progress)
+        found = read_campaign(document, settings, objects)
+        campaign = found.campaign
+        counts = _read_all(found, objects, settings, line_seconds=options.progress)
     print(", ".join(f"{number:,} {name}" for name, number in counts.items()))
     if not counts["targets"]:
         print("error: no row can be sent", file=sys.stderr)
         return CANNOT
+    blocks = f"in blocks of {block_rows_for(campaign.pace):,} rows"
     if campaign.pace:
-        print(f"{counts['targets'] / campaign.pace:,.0f} seconds at {campaign.pace:,} targets a second")
+        seconds = counts["targets"] / campaign.pace
+        print(f"{seconds:,.0f} seconds at {campaign.pace:,} targets a second, {blocks}")
+    else:
+        print(f"without a pace, {blocks}")
     return 0
 
 
 def _read_all(
-    campaign: Campaign, objects: ReadableObjects, settings: Settings, *, line_seconds: float | None
-) -> dict[str, int]:
-    """Read every row as a worker would, print those that cannot be sent, and count.
+    found: Readable, objects: ReadableObjects, settings: Settings, *, line_seconds: float | None
+) -> Counter[str]:
+    """Read every row as the workers will, print those that cannot be sent or are sent again, and count.
 
-    Raises:
-        InvalidCampaign: the audience cannot be used.
+    A block ends with its piece, as theirs do.
     """
-    audience = campaign.audience
-    info, header = read_audience(campaign, objects)
-    reader, composer = RowReader(campaign, header), Composer(campaign, settings)
-    counts = {"rows": 0, "targets": 0, "requests": 0}
-    shown = 0
-
-    def settle(rows: list[Row | InvalidRow], numbers: dict[int, int], end: int) -> None:
-        nonlocal shown
-        block = composer.compose(rows, end)
-        counts["rows"] += block.rows
-        counts["targets"] += block.targets
-        counts["requests"] += len(block.requests)
-        for fate in sorted(block.fates, key=lambda fate: fate.start):
-            counts[fate.name] = counts.get(fate.name, 0) + 1
-            if shown < SHOWN_FAULTS:
-                shown += 1
-                print(f"line {numbers[fate.start]}: {fate.text or 'its target came before'}")
-
-    rows: list[Row | InvalidRow] = []
-    numbers: dict[int, int] = {}
-    with progress_bar("reading", info.size, line_seconds=line_seconds) as update:
+    campaign, size, piece_bytes = found.campaign, found.info.size, piece_bytes_for(found.info.size)
+    audience, block_rows = campaign.audience, block_rows_for(campaign.pace)
+    reader, tally = RowReader(campaign, found.header), _Tally(campaign, settings)
+    for warning in found.warnings:
+        print(f"warning: {warning}")
+    rows: dict[int, Row | InvalidRow] = {}
+    piece_end = -1
+    with progress_bar("reading", size, line_seconds=line_seconds) as update:
         lines = lines_of(
-            Piece(0, 0, info.size, info.size),
-            lambda start, end: objects.read(audience.bucket, audience.key, start, end, info.etag),
+            Piece(0, 0, size, size),
+            lambda start, end: objects.read(audience.bucket, audience.key, start, end, found.info.etag),
         )
         for number, line in enumerate(lines, 1):
+            is_next_piece = line.start > piece_end
+            if len(rows) == block_rows or is_next_piece:
+                tally.add_block(rows, line.start)
+                rows = {}
+                update(line.start)
+            if is_next_piece:
+                tally.begin_piece()
+                piece_end = max(math.ceil(line.start / piece_bytes), 1) * piece_bytes
             if (row := reader.row_of(line)) is not None:
-                rows.append(row)
-                numbers[line.start] = number
-            if len(rows) == MOST_BLOCK_ROWS:
-                settle(rows, numbers, line.end)
-                rows, numbers = [], {}
-                update(line.end)
-        settle(rows, numbers, info.size)
-    faults = counts.get("invalid", 0) + counts.get("duplicate", 0)
-    if faults > shown:
-        print(f"… and {faults - shown:,} more")
-    return counts
+                rows[number] = row
+        tally.add_block(rows, size)
+    tally.print_more()
+    for warning in trimmed_warning(reader):
+        print(f"warning: {warning}")
+    return tally.counts
+
+
+class _Tally:
+    """What becomes of the rows of an audience; prints the first ones that get no push of their own.
+
+    Attributes:
+        counts: Rows, targets, requests, rows by the fate that they have before anything is sent, and rows
+            that are sent again: their target has been in another piece, which no worker can know.
+    """
+
+    def __init__(self, campaign: Campaign, settings: Settings) -> None:
+        self.counts: Counter[str] = Counter(rows=0, targets=0, requests=0)
+        self._campaign, self._settings = campaign, settings
+        self._targets = SeenTargets()
+        self._told = 0
+        self.begin_piece()
+
+    def begin_piece(self) -> None:
+        self._composer = Composer(self._campaign, self._settings)
+
+    def add_block(self, rows: Mapping[int, Row | InvalidRow], end: int) -> None:
+        """Count a block.
+
+        Args:
+            rows: By the number of their line.
+            end: Offset of the first line after them.
+        """
+        seen = {
+            row.start for row in rows.values() if isinstance(row, Row) and not self._targets.add(row.target)
+        }
+        block = self._composer.compose(list(rows.values()), end)
+        told = {fate.start: fate.text or "its target came before" for fate in block.fates}
+        again = seen - told.keys()
+        told |= dict.fromkeys(again, "its target came before, in another piece: it is sent again")
+        self.counts.update(rows=block.rows, targets=block.targets, requests=len(block.requests))
+        self.counts.update(fate.name for fate in block.fates)
+        if again:
+            self.counts["sent again"] += len(again)
+        for number, row in rows.items():
+            if row.start in told:
+                self._told += 1
+                if self._told <= SHOWN_FAULTS:
+                    print(f"line {number}: {told[row.start]}")
+
+    def print_more(self) -> None:
+        """Print how many rows were left out."""
+        if self._told > SHOWN_FAULTS:
+            print(f"… and {self._told - SHOWN_FAULTS:,} more")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -17,12 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
-COLUMNS = ("target", "outcome", "resultCode", "text", "messageId", "offset")
-
 
 @command
 def report(options: argparse.Namespace) -> int:
     """Write the results to a file or to standard output; of a campaign that runs those there are so far."""
+    from mpaas_push.campaign.report import write_report
     from mpaas_push.campaign.results import result_lines
 
     shown = ask(options, "GET", f"/{options.id}")
@@ -31,12 +29,7 @@ def report(options: argparse.Namespace) -> int:
         output = options.output.open("w", encoding="utf-8", newline="") if options.output else None
     except OSError as error:
         raise CampaignError(f"{options.output} cannot be written: {error.strerror}") from None
-    number = 0
     with output or nullcontext(sys.stdout) as file, oss_objects(Settings.from_env()) as objects:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for line in result_lines(objects, bucket, folder):
-            writer.writerow(line)
-            number += 1
+        number = write_report(file, result_lines(objects, bucket, folder))
     print(f"{number:,} rows", file=sys.stderr)
     return 0

@@ -5,10 +5,12 @@ In this order a start that is refused has changed nothing: above all not the fil
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push.campaign.control import read_audience
-from mpaas_push.campaign.errors import AudienceMissing, AudienceUnreadable, CampaignConflict
+from mpaas_push.campaign.control import read_campaign
+from mpaas_push.campaign.errors import AudienceMissing, AudienceUnreadable, CampaignConflict, InvalidCampaign
 from mpaas_push.campaign.model import Campaign, read_document
 from mpaas_push.campaign.objects import crc64_of
 from mpaas_push.cli.call import NoResponse
@@ -17,6 +19,7 @@ from mpaas_push.cli.campaign.files import FileObjects, oss_objects
 from mpaas_push.cli.campaign.progress import progress_bar
 from mpaas_push.cli.campaign.steering import EXIT_CODES, follow, show
 from mpaas_push.cli.inputs import read_input, settings_or_stand_ins
+from mpaas_push.errors import Misconfigured
 
 if TYPE_CHECKING:
     import argparse
@@ -34,11 +37,9 @@ def start(options: argparse.Namespace) -> int:
     """Start a campaign, or find that it has begun, and follow it."""
     settings = settings_or_stand_ins()
     document = read_document(read_input(options.file))
-    campaign = Campaign.parse(document, settings)
-    if options.audience:
-        read_audience(campaign, FileObjects(options.audience))
+    campaign = _read(document, settings, options.audience)
     known = _find(options, campaign)
-    if known and (known["state"] == "cancelled" or known["cancelling"]):
+    if known and (known["state"] == "cancelled" or known.get("cancelling")):
         show(known)
         print("  a cancelled campaign cannot be started again: use another id")
         return CANNOT
@@ -48,10 +49,33 @@ def start(options: argparse.Namespace) -> int:
         started = ask(options, "POST", "", document)
     except NoResponse as error:
         raise NoResponse(f"{error}: start it again, it stays the same campaign") from None
+    for warning in started.get("warnings", ()):  # a function of an earlier version has none
+        print(f"warning: {warning['field']}: {warning['message']}", file=sys.stderr)
     print(f"campaign {started['campaign']} is {started['state']}")
     if options.no_wait and started["state"] not in EXIT_CODES:
         return 0
     return follow(options, started)
+
+
+def _read(document: Any, settings: Settings, audience: Path | None) -> Campaign:
+    """Read a campaign.
+
+    Args:
+        document: The campaign.
+        settings: Defaults of the message.
+        audience: Its audience on this machine, if it is to be uploaded.
+
+    Raises:
+        InvalidCampaign: with the faults of the audience, wherever that is.
+    """
+    if audience:
+        return read_campaign(document, settings, FileObjects(audience)).campaign
+    try:
+        return Campaign.parse(document, settings)
+    except InvalidCampaign:
+        with suppress(Misconfigured), oss_objects(settings) as objects:
+            read_campaign(document, settings, objects)
+        raise
 
 
 def _find(options: argparse.Namespace, campaign: Campaign) -> dict[str, Any] | None:

@@ -94,7 +94,7 @@ def show(campaign: dict[str, Any]) -> None:
         print(f"  {stalled:,} of {campaign['pieces']:,} pieces wait for another worker: {until}")
     if campaign.get("problem"):
         print(f"  {campaign['problem']}")
-    if campaign["cancelling"]:
+    if campaign.get("cancelling"):
         action = "cancel" if campaign["state"] == "incomplete" else "status"
         print(f"  what is left is not sent, and still being counted: {_again(action, campaign['campaign'])}")
     elif campaign["state"] in {"paused", "incomplete"}:
@@ -103,7 +103,7 @@ def show(campaign: dict[str, Any]) -> None:
 
 def _state(campaign: dict[str, Any]) -> str:
     """Return the state of a campaign; of one that was cancelled and is still being counted, that it is."""
-    is_counted = not campaign["cancelling"] or campaign["state"] == "incomplete"
+    is_counted = not campaign.get("cancelling") or campaign["state"] == "incomplete"
     return str(campaign["state"]) if is_counted else "cancelling"
 
 

@@ -1,0 +1,80 @@
+"""A campaign's report: its results as one CSV, in the order of the file, whole or in parts."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.campaign.results import folder_of, lines_after
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TextIO
+
+    from mpaas_push.campaign.objects import Objects
+    from mpaas_push.campaign.state import StoredCampaign
+
+__all__ = ["ReportPage", "report_page", "write_report"]
+
+COLUMNS = ("target", "outcome", "resultCode", "text", "messageId", "offset")
+"""Of a report."""
+PAGE_BYTES, PAGE_OBJECTS = 4 << 20, 100
+"""Of one part of a report, its last row aside: it fits into a response, and is read in some seconds."""
+
+
+@dataclass(frozen=True)
+class ReportPage:
+    """A part of a report.
+
+    Attributes:
+        text: CSV; the first part begins with the names of the columns.
+        after: What the next part comes after, as for `report_page`; None after the last one.
+    """
+
+    text: str
+    after: int | None
+
+
+def report_page(objects: Objects, stored: StoredCampaign, after: int = -1) -> ReportPage:
+    """Return a part of a campaign's report: of a campaign that runs, of what there is so far.
+
+    Args:
+        objects: Where its results are.
+        stored: The campaign.
+        after: Offset of the last row that has been told.
+
+    Raises:
+        AudienceUnreadable: the results cannot be read for now.
+    """
+    bucket, folder = stored.campaign.audience.bucket, folder_of(stored.fields["id"], stored.fields["run"])
+    first = max(after - 1, 0) // stored.number("pieceBytes")  # the piece of the row at this offset
+    text = io.StringIO()
+    writer = _writer(text, has_header=after < 0)
+    told_of: set[str] = set()
+    for key, line in lines_after(objects, bucket, folder, first_piece=first, after=after):
+        is_full = text.tell() >= PAGE_BYTES or (len(told_of) == PAGE_OBJECTS and key not in told_of)
+        if is_full and told_of:
+            return ReportPage(text.getvalue(), after)
+        writer.writerow(line)
+        told_of.add(key)
+        after = line["offset"]
+    return ReportPage(text.getvalue(), None)
+
+
+def write_report(file: TextIO, lines: Iterable[dict[str, Any]]) -> int:
+    """Write a whole report as CSV, and return its number of rows."""
+    writer = _writer(file, has_header=True)
+    number = 0
+    for line in lines:
+        writer.writerow(line)
+        number += 1
+    return number
+
+
+def _writer(file: TextIO, *, has_header: bool) -> csv.DictWriter[str]:
+    writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    if has_header:
+        writer.writeheader()
+    return writer
