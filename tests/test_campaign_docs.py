@@ -79,9 +79,10 @@ class Reader:
                 self._monkeypatch.setenv(*assignment.split("=", 1))
         elif text.startswith("oss()"):
             self._functions += text
-        elif text.startswith("results="):
+        elif text.startswith("next="):
             self.wait("by-curl", lambda shown: shown["state"] == "done")
-            assert self._run(text).count("column name is empty") == 3
+            self._run(text)
+            assert (self.folder / "report.csv").read_text("utf-8").count("column name is empty") == 3
         else:
             self._run(text)
 

@@ -234,7 +234,8 @@ def test_an_oss_that_does_not_respond_is_told_with_the_reason(
     monkeypatch.setenv("PUSH_OSS_ENDPOINT", "http://127.0.0.1:9")
 
     assert campaign("check", campaign.file("a.json", document("any"))) == 1
-    assert "cannot be reached for now (ConnectionRefusedError)" in campaign.err
+    told = "cannot be reached for now (ConnectionRefusedError) at http://127.0.0.1:9; PUSH_OSS_ENDPOINT names"
+    assert told in campaign.err
 
 
 def test_an_interrupted_command_says_so(campaign: Commands, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.campaign.results import folder_of, lines_after
@@ -65,9 +66,11 @@ def report_page(objects: Objects, stored: StoredCampaign, after: int = -1) -> Re
 
 def write_report(file: TextIO, lines: Iterable[dict[str, Any]]) -> int:
     """Write a whole report as CSV, and return its number of rows."""
+    rows = iter(lines)
+    first = next(rows, None)  # where this fails nothing has been written
     writer = _writer(file, has_header=True)
     number = 0
-    for line in lines:
+    for line in chain([] if first is None else [first], rows):
         writer.writerow(line)
         number += 1
     return number
