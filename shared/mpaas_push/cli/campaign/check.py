@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_push.campaign.audience import Row, RowReader
 from mpaas_push.campaign.block import Composer
-from mpaas_push.campaign.control import block_rows_for, read_campaign
+from mpaas_push.campaign.control import MOST_BLOCK_ROWS, block_rows_for, read_campaign
 from mpaas_push.campaign.model import read_document
 from mpaas_push.campaign.pieces import Piece, lines_of, piece_bytes_for
 from mpaas_push.campaign.preview import trimmed_warning
@@ -82,12 +82,13 @@ def _read_all(
             if len(rows) == block_rows or is_next_piece:
                 tally.add_block(rows, line.start)
                 rows = {}
-                update(line.start)
             if is_next_piece:
                 tally.begin_piece()
                 piece_end = max(math.ceil(line.start / piece_bytes), 1) * piece_bytes
             if (row := reader.row_of(line)) is not None:
                 rows[number] = row
+            if number % MOST_BLOCK_ROWS == 0:
+                update(line.end)
         tally.add_block(rows, size)
     tally.print_more()
     for warning in trimmed_warning(reader):
@@ -128,7 +129,7 @@ class _Tally:
         again = seen - told.keys()
         told |= dict.fromkeys(again, "its target came before, in another piece: it is sent again")
         self.counts.update(rows=block.rows, targets=block.targets, requests=len(block.requests))
-        self.counts.update(fate.name for fate in block.fates)
+        self.counts.update(fate.name for fate in sorted(block.fates, key=lambda fate: fate.start))
         if again:
             self.counts["sent again"] += len(again)
         for number, row in rows.items():
