@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -72,6 +72,31 @@ class Project:
         return done.stdout.strip()
 
 
+class FirstDeployment:
+    """The project and the cloud after the first deployment, which is made once and brought back for other tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._cloud: dict[str, Any] = {}
+
+    def bring(self, project: Project, cloud: ControlPlane) -> None:
+        here = project.folder.parent
+        if not self._cloud:
+            code, printed = project.run("deploy")
+            assert code == 0, printed
+            self._cloud = cloud.state()
+            shutil.copytree(here, self._folder, ignore=shutil.ignore_patterns("bin"))
+            return
+        shutil.rmtree(project.folder)
+        shutil.copytree(self._folder, here, dirs_exist_ok=True)
+        cloud.restore(self._cloud)
+
+
+@pytest.fixture(scope="module")
+def first_deployment(tmp_path_factory: pytest.TempPathFactory) -> FirstDeployment:
+    return FirstDeployment(tmp_path_factory.mktemp("first") / "deployment")
+
+
 @pytest.fixture(scope="module")
 def policies() -> dict[str, str]:
     """What the role of each stage may do, as a deployment fills it in."""
@@ -123,3 +148,10 @@ def project(
     project.commit()
     with serverless_command(commands / "s"):
         yield project
+
+
+@pytest.fixture
+def deployed(project: Project, cloud: ControlPlane, first_deployment: FirstDeployment) -> Project:
+    """The project after its first deployment."""
+    first_deployment.bring(project, cloud)
+    return project

@@ -8,6 +8,7 @@ What it holds is in plain dictionaries, so that a test can look and change it as
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -133,6 +134,14 @@ class ControlPlane:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+
+    def state(self) -> dict[str, Any]:
+        """Return a copy of what it holds."""
+        return copy.deepcopy({name: held for name, held in vars(self).items() if name[0] != "_"})
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Hold what another one held."""
+        vars(self).update(copy.deepcopy(state))
 
     @property
     def url(self) -> str:

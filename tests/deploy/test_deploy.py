@@ -47,18 +47,15 @@ def test_a_first_deployment_is_planned_made_and_read_back(project: Project, clou
     assert [line.rstrip() for line in project.run("plan")[1].splitlines()] == shown.splitlines()
 
 
-def test_an_unchanged_stage_is_deployed_again(project: Project, cloud: ControlPlane) -> None:
-    assert project.run("deploy")[0] == 0
-
-    code, printed = project.run("deploy")
+def test_an_unchanged_stage_is_deployed_again(deployed: Project, cloud: ControlPlane) -> None:
+    code, printed = deployed.run("deploy")
 
     assert code == 0, printed
     assert len(cloud.layers["mpaas-push-dev"]) == 1
     assert "version 1 of mpaas-push-dev" in printed
 
 
-def test_every_kind_of_trigger_that_changes_is_changed(project: Project, cloud: ControlPlane) -> None:
-    assert project.run("deploy")[0] == 0
+def test_every_kind_of_trigger_that_changes_is_changed(deployed: Project, cloud: ControlPlane) -> None:
     for old, new in (
         ("0 0 9 * * *", "0 30 8 * * *"),  # timer
         ("methods: [GET, POST, PATCH]", "methods: [GET, POST, HEAD]"),  # http
@@ -67,30 +64,29 @@ def test_every_kind_of_trigger_that_changes_is_changed(project: Project, cloud: 
         ("CountBasedWindow: 10000", "CountBasedWindow: 50"),  # streams
         ('{"prefix": "order:"}', '{"prefix": "shop:"}'),  # events
     ):
-        project.replace("s.yaml", old, new)
-    _, planned = project.run("plan")
+        deployed.replace("s.yaml", old, new)
+    _, planned = deployed.run("plan")
     for what in ("morning", "http", "announcements", "uploads", "pushes", "events"):
         assert f"trigger {what}." in planned, planned
 
-    code, printed = project.run("deploy")
+    code, printed = deployed.run("deploy")
 
     assert code == 0, printed
     config = {name: json.loads(each["triggerConfig"]) for name, each in cloud.triggers[QUEUE].items()}
     assert config["announcements"]["notifyStrategy"] == "BACKOFF_RETRY"
     assert config["pushes"]["runOptions"]["batchWindow"]["CountBasedWindow"] == 50
-    assert "nothing would change" in project.run("plan")[1]
+    assert "nothing would change" in deployed.run("plan")[1]
 
 
 def test_a_trigger_behind_an_unchanged_stream_is_added_and_one_that_left_is_removed(
-    project: Project, cloud: ControlPlane
+    deployed: Project, cloud: ControlPlane
 ) -> None:
-    assert project.run("deploy")[0] == 0
-    project.replace("s.yaml", "triggerName: announcements", "triggerName: news")
-    project.replace(
+    deployed.replace("s.yaml", "triggerName: announcements", "triggerName: news")
+    deployed.replace(
         "functions/event_push/rules.yaml", "Order", "Parcel"
     )  # of a function that `s` does not reach
 
-    code, printed = project.run("deploy")
+    code, printed = deployed.run("deploy")
 
     assert code == 0, printed
     assert "TriggerNotFound" in printed
@@ -102,15 +98,14 @@ def test_a_trigger_behind_an_unchanged_stream_is_added_and_one_that_left_is_remo
 
 
 def test_what_somebody_changed_in_the_console_is_shown_and_set_right(
-    project: Project, cloud: ControlPlane
+    deployed: Project, cloud: ControlPlane
 ) -> None:
-    assert project.run("deploy")[0] == 0
     cloud.functions[TIMER]["timeout"] = 5
     cloud.functions[TIMER]["environmentVariables"]["PUSH_LOG_LEVEL"] = "DEBUG"
     cloud.asynchronous[TIMER]["maxAsyncRetryAttempts"] = 0
     cloud.reserved[QUEUE] = 3
 
-    _, planned = project.run("plan")
+    _, planned = deployed.run("plan")
     for what in (
         "timeout",
         "PUSH_LOG_LEVEL",
@@ -119,19 +114,18 @@ def test_what_somebody_changed_in_the_console_is_shown_and_set_right(
     ):
         assert what in planned
 
-    code, printed = project.run("deploy")
+    code, printed = deployed.run("deploy")
     assert code == 0, printed
-    assert "nothing would change" in project.run("plan")[1]
+    assert "nothing would change" in deployed.run("plan")[1]
 
 
 def test_queues_and_a_role_that_differ_are_shown_with_who_changes_them(
-    project: Project, cloud: ControlPlane
+    deployed: Project, cloud: ControlPlane
 ) -> None:
-    assert project.run("deploy")[0] == 0
     cloud.queue["VisibilityTimeout"] = 30
     cloud.policies["mpaas-push-dev"] = '{"Version": "1", "Statement": []}'
 
-    code, planned = project.run("plan")
+    code, planned = deployed.run("plan")
 
     assert code == 0
     lines = planned.splitlines()
@@ -142,30 +136,28 @@ def test_queues_and_a_role_that_differ_are_shown_with_who_changes_them(
     assert "nothing would change" not in planned
 
     del cloud.policies["mpaas-push-dev"]
-    assert "policy mpaas-push-dev" in project.run("plan")[1]
+    assert "policy mpaas-push-dev" in deployed.run("plan")[1]
     cloud.denied.add("ListPoliciesForRole")
-    assert "could not compare the role mpaas-push-dev and its policy" in project.run("plan")[1]
+    assert "could not compare the role mpaas-push-dev and its policy" in deployed.run("plan")[1]
 
 
 def test_another_python_is_one_line_and_reaches_functions_and_layer(
-    project: Project, cloud: ControlPlane
+    deployed: Project, cloud: ControlPlane
 ) -> None:
-    assert project.run("deploy")[0] == 0
-    project.replace("s.yaml", "runtime: python3.10", "runtime: python3.12")
-    project.layer.write_bytes(b"a layer of another runtime")
+    deployed.replace("s.yaml", "runtime: python3.10", "runtime: python3.12")
+    deployed.layer.write_bytes(b"a layer of another runtime")
 
-    code, printed = project.run("deploy")
+    code, printed = deployed.run("deploy")
 
     assert code == 0, printed
     assert {each["runtime"] for each in cloud.functions.values()} == {"python3.12"}
     assert all(each["layers"][0].endswith("versions/2") for each in cloud.functions.values())
-    assert "nothing would change" in project.run("plan")[1]
+    assert "nothing would change" in deployed.run("plan")[1]
 
 
 def test_a_deployment_that_was_killed_in_the_middle_is_completed_by_the_next(
-    project: Project, cloud: ControlPlane
+    deployed: Project, cloud: ControlPlane
 ) -> None:
-    assert project.run("deploy")[0] == 0
     # The first function is there with one of its triggers, nothing after it, and no release was recorded.
     for name in {*FUNCTIONS} - {QUEUE}:
         del cloud.functions[name]
@@ -173,20 +165,19 @@ def test_a_deployment_that_was_killed_in_the_middle_is_completed_by_the_next(
         held.clear()
     cloud.reserved.clear()
 
-    assert "not one release is live" in project.run("rollback")[1]
-    code, printed = project.run("deploy")
+    assert "not one release is live" in deployed.run("rollback")[1]
+    code, printed = deployed.run("deploy")
 
     assert code == 0, printed
     assert {"pushes", "retries", "announcements"} == cloud.triggers[QUEUE].keys()
-    assert "nothing would change" in project.run("plan")[1]
+    assert "nothing would change" in deployed.run("plan")[1]
 
 
-def test_a_changed_file_and_a_changed_layer_are_seen(project: Project) -> None:
-    assert project.run("deploy")[0] == 0
-    project.layer.write_bytes(b"another layer")
-    project.replace("functions/event_push/rules.yaml", "Order", "Your order")
+def test_a_changed_file_and_a_changed_layer_are_seen(deployed: Project) -> None:
+    deployed.layer.write_bytes(b"another layer")
+    deployed.replace("functions/event_push/rules.yaml", "Order", "Your order")
 
-    _, planned = project.run("plan")
+    _, planned = deployed.run("plan")
 
     assert "rules.yaml" in planned
     assert "a new version" in planned
@@ -368,10 +359,9 @@ def test_a_stage_has_settings_of_its_own_over_the_common_ones(project: Project, 
 
 
 def test_two_stages_with_the_same_settings_share_a_bucket_by_their_prefixes(
-    project: Project, cloud: ControlPlane
+    deployed: Project, cloud: ControlPlane
 ) -> None:
-    assert project.run("deploy")[0] == 0
-    code, printed = project.run("deploy", stage="staging")
+    code, printed = deployed.run("deploy", stage="staging")
 
     assert code == 0, printed
     prefixes = [
@@ -460,10 +450,8 @@ def test_only_old_layers_that_no_function_uses_are_removed(project: Project, clo
     assert [each["version"] for each in cloud.layers["mpaas-push-dev"]] == [3, 5, 6, 7, 8, 9]
 
 
-def test_logs_are_followed_without_a_warning(project: Project) -> None:
-    assert project.run("deploy")[0] == 0
-
-    code, printed = project.run("logs", "--function", "queue_push")
+def test_logs_are_followed_without_a_warning(deployed: Project) -> None:
+    code, printed = deployed.run("logs", "--function", "queue_push")
 
     assert code == 0
     assert f"logs of {QUEUE}" in printed
@@ -473,44 +461,39 @@ def test_logs_are_followed_without_a_warning(project: Project) -> None:
     assert "s.yaml has no function mpaas-queue-push-dev: it has queue_push, " in printed
 
 
-def test_a_stage_is_removed_and_read_back(project: Project, cloud: ControlPlane) -> None:
-    assert project.run("deploy")[0] == 0
-
-    code, printed = project.run("remove", "--yes")
+def test_a_stage_is_removed_and_read_back(deployed: Project, cloud: ControlPlane) -> None:
+    code, printed = deployed.run("remove", "--yes")
 
     assert code == 0, printed
     assert not cloud.functions
     assert "no function of dev is left" in printed
 
 
-def test_a_refused_removal_is_an_error(project: Project, cloud: ControlPlane) -> None:
-    assert project.run("deploy")[0] == 0
+def test_a_refused_removal_is_an_error(deployed: Project, cloud: ControlPlane) -> None:
     left = "mpaas-extra-push-dev"  # which the descriptor no longer has
     cloud.functions[left] = {"functionName": left, "role": "acs:ram::1000000000000000:role/mpaas-push-dev"}
     cloud.denied.add("DeleteFunction")
 
-    code, printed = project.run("remove", "--yes")
+    code, printed = deployed.run("remove", "--yes")
 
     assert code == 1
     for name in (*FUNCTIONS, left):
         assert f"still there: {name}" in printed
     cloud.denied.clear()
-    code, printed = project.run("remove", "--yes")
+    code, printed = deployed.run("remove", "--yes")
     assert code == 0, printed
     assert not cloud.functions
 
 
 def test_nothing_is_removed_without_an_answer(
-    project: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    deployed: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert project.run("deploy")[0] == 0
-
     def end(_: str) -> str:
         raise EOFError
 
     monkeypatch.setattr("builtins.input", end)
 
-    code, printed = project.run("remove")
+    code, printed = deployed.run("remove")
 
     assert code == 2
     assert "make remove changed nothing" in printed
