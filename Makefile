@@ -23,7 +23,7 @@ $(STAMP): requirements/dev.txt requirements/layer.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m deploy.layer --runtime all --folder .local/layers  # tests build it again, from what is fetched here
+	$(BIN)/python -m deploy.layer --runtime all --folder .local/layers  # for the tests, which build it again after a change, from what is fetched here
 	@touch $@
 
 run: install  ## start everything on loopback, send a push, keep running

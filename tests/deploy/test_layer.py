@@ -6,13 +6,13 @@ import fcntl
 import hashlib
 import json
 import marshal
-import os
 import re
 import subprocess
 import sys
 import zipfile
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,24 +49,41 @@ ORDER = {
 
 
 @pytest.fixture(scope="module")
-def layer_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Runtime], Path]:
-    """The layer of a runtime, built once for all workers from the wheels that `make install` fetched."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
+def layer_of() -> Callable[[Runtime], Path]:
+    """The layer of a runtime as `make install` built it; of what has changed since, it is built again."""
+    folder = ROOT / ".local" / "layers"
+    folder.mkdir(parents=True, exist_ok=True)
 
     @cache
-    def built(runtime: Runtime) -> Path:
-        target = folder / f"layer-{runtime}"
-        with (folder / f"layer-{runtime}.lock").open("w") as lock:
+    def ready(runtime: Runtime) -> Path:
+        layer = folder / f"layer-{runtime}.zip"
+        with layer.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not target.exists():
-                target.mkdir()
-                return build(runtime, target, offline=True)
-        (ready,) = target.glob("*.zip")
-        return ready
+            if not is_current(layer):
+                with TemporaryDirectory(dir=folder) as temporary:
+                    build(runtime, Path(temporary), offline=True).replace(layer)
+        return layer
 
-    return built
+    return ready
+
+
+def is_current(layer: Path) -> bool:
+    """Return whether a layer is there and was built from what is here now."""
+    builders = [*(ROOT / "deploy").glob("*.py"), ROOT / "requirements" / "layer.txt"]
+    if not layer.exists() or layer.stat().st_mtime < max(path.stat().st_mtime for path in builders):
+        return False
+    with zipfile.ZipFile(layer) as packed:
+        inside = {
+            name: packed.read(name)
+            for name in packed.namelist()
+            if name.startswith("python/mpaas_push/") and not name.endswith(".pyc")
+        }
+    package = [path for path in (ROOT / "shared" / "mpaas_push").rglob("*") if path.is_file()]
+    return inside == {
+        f"python/{path.relative_to(ROOT / 'shared').as_posix()}": path.read_bytes()
+        for path in package
+        if path.suffix != ".pyc"
+    }
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
