@@ -24,6 +24,7 @@ $(STAMP): requirements/dev.txt requirements/layer.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m deploy.layer --runtime all --folder .local/layers  # for the tests, which build it again after a change, from what is fetched here
+	$(BIN)/python -m pytest --collect-only --quiet > /dev/null  # compiles the tests: else each of the workers does
 	@touch $@
 
 run: install  ## start everything on loopback, send a push, keep running
@@ -47,7 +48,7 @@ template: install  ## write template.yml, made of s.yaml
 new-function: install  ## make a function with test and event: make new-function NAME=order_events TRIGGER=kafka
 	@$(BIN)/python -m project new-function '$(NAME)' '$(TRIGGER)'
 
-test: export PYTHONDONTWRITEBYTECODE =  # else every process that a test starts compiles everything anew
+install test: export PYTHONDONTWRITEBYTECODE =  # else every process that a test starts compiles everything anew
 test: install  ## the tests
 	$(BIN)/python -m pytest -n 6 --dist worksteal $(ARGS)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 settings.register_profile(
     "project",
+    max_examples=int(os.environ.get("EXAMPLES", "40")),  # `make test EXAMPLES=1000` looks for longer
     deadline=None,
     database=None,
     derandomize=bool(

@@ -439,7 +439,7 @@ def test_a_client_that_hangs_up_in_its_request_is_kept_as_dropped(sandbox: Sandb
     assert (entry["outcome"], entry["answer"]["connection"]) == ("dropped", "left")
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=st.binary(max_size=300), kind=st.sampled_from(["", "text/plain", "application/json", "%%;=", "é"])
 )
@@ -451,7 +451,7 @@ def test_no_body_makes_the_sandbox_fail_itself(sandbox: Sandbox, body: bytes, ki
     assert sandbox.inbox(limit=1)
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
         st.sampled_from(["Title", "TargetMsgkey", "ExtendedParams", "StrategyContent", "StrategyType", "X.y"])
