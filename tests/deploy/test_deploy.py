@@ -456,7 +456,7 @@ def test_logs_are_followed_without_a_warning(deployed: Project) -> None:
     assert code == 0
     assert f"logs of {QUEUE}" in printed
     assert "warning" not in printed
-    code, printed = project.run("logs", "--function", "mpaas-queue-push-dev")
+    code, printed = deployed.run("logs", "--function", "mpaas-queue-push-dev")
     assert code == 2
     assert "s.yaml has no function mpaas-queue-push-dev: it has queue_push, " in printed
 
