@@ -6,7 +6,7 @@ import { Compose } from "./compose.js";
 import { acceptFiles } from "./drop.js";
 import { Faults } from "./faults.js";
 import { List } from "./list.js";
-import { NewCampaign } from "./new_campaign.js";
+import { NewCampaign, readDraft } from "./new_campaign.js";
 import { Overview } from "./overview.js";
 import { Push } from "./push.js";
 import { Queues } from "./queues.js";
@@ -14,7 +14,7 @@ import { Queues } from "./queues.js";
 const PAGES = { "": "Pushes", compose: "Compose", campaigns: "Campaigns", faults: "Faults", overview: "Overview", queues: "Queues" };
 const PARTS = { push: "", "new-campaign": "campaigns" }; // pages that belong to another one
 const KEYS = { g: "", c: "compose", m: "campaigns", f: "faults", o: "overview", q: "queues" };
-const kept = { list: {}, compose: {}, campaign: {} }; // state that survives leaving a page
+const kept = { list: {}, compose: {}, campaign: readDraft() }; // state that survives leaving a page
 
 function Page() {
   const [address, setAddress] = useState(location.hash);

@@ -10,7 +10,11 @@ const DOCUMENT = { campaign: "", message: { taskName: "campaign", title: "Hello"
 const WINDOW = { from: "08:00", to: "21:00", zone: "Asia/Shanghai" };
 const FIELDS = ["taskName", "title", "content", "deliveryType", "expiredSeconds"];
 const CONFLICT = 409;
+const DRAFT = "campaign"; // where the tab keeps what is not started yet
 let taken = []; // the files that were dropped last and have been read
+
+// The campaign that was being written when the page was reloaded.
+export const readDraft = () => JSON.parse(sessionStorage.getItem(DRAFT) || "{}");
 
 // `dropped` are files that were dropped on this page or another one.
 export function NewCampaign({ kept, dropped }) {
@@ -30,6 +34,9 @@ export function NewCampaign({ kept, dropped }) {
   const latest = useRef();
   latest.current = document;
   if (!started.current) Object.assign(kept, { document, audience, checked });
+  useEffect(() => {
+    if (!started.current) sessionStorage.setItem(DRAFT, JSON.stringify(kept));
+  }, [document, audience, checked]);
 
   useEffect(() => {
     api("/api/campaigns").then((listed) => setLargest(listed.largestUpload), (error) => setFailed({ doing: "read", error }));
@@ -101,6 +108,7 @@ export function NewCampaign({ kept, dropped }) {
     const { campaign } = await api("/api/campaigns", { method: "POST", body: document });
     started.current = true;
     for (const name of Object.keys(kept)) delete kept[name];
+    sessionStorage.removeItem(DRAFT);
     location.hash = `#/campaigns/${campaign}`;
   });
   const asPlainIds = () => {

@@ -20,7 +20,7 @@ export function Overview() {
     </dl>
     <div class="columns">
       <section><h2>Requests per minute</h2><${Minutes} minutes=${minutes} /></section>
-      <section><h2>Outcomes</h2><${Bars} values=${outcomes} /></section>
+      <section><h2>Outcomes</h2><p class="hint">As the functions logged them; <a href="#/campaigns">campaigns</a> count their own.</p><${Bars} values=${outcomes} /></section>
     </div>
     <h2>Functions</h2>
     <div class="scroll" tabindex="0"><table><thead><tr><th>Function</th><th>Calls</th><th>Cold</th><th>Warm</th><th>Failed</th><th>p50</th><th>p95</th></tr></thead>

@@ -127,6 +127,8 @@ def page(window: tuple[Page, list[str]]) -> Iterator[Page]:
     opened, errors = window
     errors.clear()
     yield opened
+    if opened.url.startswith("http"):
+        opened.evaluate("sessionStorage.clear()")
     opened.goto("about:blank")
     opened.emulate_media(color_scheme="null")
     opened.set_viewport_size(WINDOW)
