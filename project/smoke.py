@@ -29,7 +29,7 @@ MESSAGE = {
 }
 
 
-class Check(NamedTuple):
+class SmokeCheck(NamedTuple):
     """A call of a function that sends no push.
 
     Attributes:
@@ -60,27 +60,27 @@ def _http(method: str, path: str, body: Any = None, **query: str) -> dict[str, A
 
 
 CHECKS = (
-    Check(
+    SmokeCheck(
         function="http",
         what="settings, AccessKey and ledger",
         event=_http("GET", "/v1/health"),
         expected='\\"status\\": \\"ok\\"',
     ),
-    Check(
+    SmokeCheck(
         function="http",
         what="a dry run",
         event=_http("POST", "/v1/pushes", MESSAGE, dryRun="true"),
         expected='"statusCode": 200',
     ),
-    Check(
+    SmokeCheck(
         function="timer",
         what="a tick without messages is refused",
         event={"triggerTime": "2026-01-01T00:00:00Z", "triggerName": "smoke", "payload": '{"messages": []}'},
         expected="InvalidMessage",
     ),
-    Check(function="queue", what="an empty batch", event=[], expected='"unsettled": 0'),
-    Check(function="event", what="no events, and the rules", event=[], expected='"events": 0'),
-    Check(
+    SmokeCheck(function="queue", what="an empty batch", event=[], expected='"unsettled": 0'),
+    SmokeCheck(function="event", what="no events, and the rules", event=[], expected='"events": 0'),
+    SmokeCheck(
         function="campaign",
         what="no documents",
         event={"events": []},

@@ -59,7 +59,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         " timer payload, template.yml against s.yaml, deploy/policies/*.json, every"
         " functions/*/rules.yaml, and the messages of files. Settings are judged as the deployment of a stage"
         " would use them: of the given one, else of each that has a file .env.STAGE, else of dev, if there is"
-        " .env. Exit codes: 0 all is well; 1 a fault was found.",
+        " .env. Exit codes: 0 no faults; 1 at least one.",
     )
     command.add_argument("--stage", help="judge the settings that a deployment of this stage would use")
     command.add_argument("messages", nargs="*", metavar="FILE", help="files of messages to check as well")

@@ -46,7 +46,7 @@ from tests import crash
 from tests.fork_server import start_forked
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import APP, opened
-from tests.mns_answers import taking
+from tests.mns_responses import taking
 from tests.redis_server import RedisServer
 from tests.servers import Exchange, Server, reply, reset
 

@@ -18,7 +18,7 @@ __all__ = [
     "PushDetails",
     "PushPage",
     "PushQuery",
-    "Queues",
+    "QueueList",
     "SendOrder",
     "Sent",
     "Shown",
@@ -213,7 +213,7 @@ class QueueFigures(Body):
     logging_enabled: bool
 
 
-class Queues(Body):
+class QueueList(Body):
     """The queues."""
 
     dead_letter_queue: str

@@ -22,7 +22,7 @@ from mpaas_local.inbox.bodies import (
     PushDetails,
     PushPage,
     PushQuery,
-    Queues,
+    QueueList,
     SendOrder,
     Sent,
     Shown,
@@ -206,7 +206,7 @@ def queue_routes(queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
     router = APIRouter(tags=["queues"])
     one_at_a_time = Lock()
 
-    @router.get("/api/queues", responses={200: {"model": Queues}})
+    @router.get("/api/queues", responses={200: {"model": QueueList}})
     def list_queues() -> Response:
         """List the queues with their message counts."""
         listed = [queue_json(queue) for queue in queues.queues()]

@@ -11,7 +11,7 @@ from mpaas_push.cli.running import run_command
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     return run_command(
-        "mpaas_push", "Commands around mPaaS pushes.", (send, campaign, rules, invoke, call), arguments
+        "mpaas_push", "Commands for mPaaS pushes.", (send, campaign, rules, invoke, call), arguments
     )
 
 

@@ -24,7 +24,7 @@ from mpaas_push.triggers.queue import records_of
 from mpaas_push.triggers.record import QueueRecord
 from tests.effort import peak_bytes
 from tests.functions.queue_stack import APP, opened, to
-from tests.mns_answers import bodies, error, taking
+from tests.mns_responses import bodies, error, taking
 from tests.servers import OK, Server, business, close, reply
 
 if TYPE_CHECKING:

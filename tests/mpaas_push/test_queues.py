@@ -14,7 +14,7 @@ from mpaas_local.mpaas import AccessKey
 from mpaas_push import Credentials, Invocation, Settings
 from mpaas_push.queues.message import BODY_BYTES, QueueMessage
 from mpaas_push.queues.mns import HandOver, MnsQueues
-from tests.mns_answers import bodies, error, taking
+from tests.mns_responses import bodies, error, taking
 from tests.servers import PATIENCE, Answer, Server, close, drip, hang, reply, reset
 
 if TYPE_CHECKING:

@@ -51,7 +51,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="NAME:VALUE",
         action="append",
         default=[],
-        help="such as 'Idempotency-Key: 4711'; as often as needed",
+        help="such as 'Idempotency-Key: 4711'; repeatable",
     )
     command.set_defaults(run=_call)
 

@@ -24,14 +24,16 @@ ADDRESSES = (
 )
 CHECKED = "Exit codes: 0 it can be started, even if some rows cannot be sent; 1 it cannot; 2 usage."
 FOLLOWED = (
-    "Exit codes: 0 done, or running with --no-wait; 1 refused, incomplete or cancelled; 2 usage; 3 not at its"
-    " end: paused, or left with Ctrl-C; 4 no response of the HTTP function: the campaign may go on."
+    "Exit codes: 0 done, or running with --no-wait; 1 refused, incomplete or cancelled; 2 usage; 3 not"
+    " finished: paused, or left with Ctrl-C; 4 no response from the HTTP function: the campaign may continue."
 )
 STEERED = (
-    "Exit codes: 0 well; 1 refused; 2 usage; 4 no response of the HTTP function; with --follow those of"
+    "Exit codes: 0 success; 1 refused; 2 usage; 4 no response from the HTTP function; with --follow those of"
     " `start`."
 )
-ASKED = "Exit codes: 0 well; 1 refused; 2 usage; 4 no response of the HTTP function: it may have been done."
+ASKED = (
+    "Exit codes: 0 success; 1 refused; 2 usage; 4 no response from the HTTP function: it may have been done."
+)
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,7 +46,12 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     actions = command.add_subparsers(required=True, metavar="ACTION")
     for name, run, codes, text in (
-        ("check", check, CHECKED, "read the whole audience: which rows cannot be sent, and what would be"),
+        (
+            "check",
+            check,
+            CHECKED,
+            "read the whole audience; show the rows that cannot be sent, and samples of the others",
+        ),
         (
             "start",
             start,
@@ -63,13 +70,13 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             )
             action.add_argument("--progress", type=float, metavar="S", help=often)
         if name == "start":
-            replace = "let the audience replace another file in OSS, which no campaign needs any more"
+            replace = "overwrite another file in OSS, one that no campaign still needs"
             action.add_argument("--replace", action="store_true", help=replace)
             action.add_argument("--no-wait", action="store_true", help="do not follow it")
     for name, codes, text in (
         ("status", STEERED, "show state and counts"),
         ("pause", ASKED, "let every piece end with its block"),
-        ("resume", STEERED, "go on with what is left, after a pause or where pieces were given up"),
+        ("resume", STEERED, "continue with what is left, after a pause or after pieces were given up"),
         ("cancel", ASKED, "send nothing more; the rest is counted as cancelled"),
         ("report", ASKED, "write a CSV of the rows that were not accepted, or of all with `report: all`"),
     ):

@@ -41,7 +41,7 @@ def china_midnight(now: datetime) -> int:
 
 
 DAY = 86_400_000
-"""A day in milliseconds; China knows no longer and no shorter one."""
+"""A day in milliseconds; China has no daylight saving time."""
 _CHINA_OFFSET = 8 * 3_600_000
 
 

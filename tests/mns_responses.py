@@ -1,4 +1,4 @@
-"""Answers of MNS for the scripted servers: a batch taken as a whole or in part, or refused."""
+"""Responses of MNS for the scripted servers: a batch accepted, accepted in part, or refused."""
 
 from __future__ import annotations
 
