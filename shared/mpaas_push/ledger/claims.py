@@ -355,7 +355,7 @@ def _call(claim: Claim, action: str, *arguments: Any) -> tuple[Any, ...]:
 
 
 def _identity(request: PushRequest) -> str:
-    """Return what identifies a request: app, workspace, targets with their message ids, tenant if there is one."""
+    """Return what identifies a request: app, workspace, targets with their message ids, and any tenant."""
     parameters = request.common
     identity = [parameters.get("AppId"), parameters.get("WorkspaceId"), sorted(request.targets.items())]
     if tenant := parameters.get("TenantId"):
