@@ -120,7 +120,7 @@ def read_json(
     except ValueError:
         # Python refuses to read integers of some thousand digits.
         raise UnreadableJson(_TOO_LONG, top) from None
-    if "\\" in text and _SURROGATE.search(text):
+    if "\\" in text and re.search(_SURROGATE, text):
         check_json(value, within=within)
     return value
 
@@ -319,7 +319,7 @@ _DIGITS_DECODER = json.JSONDecoder(
 _MARKING_DECODER = json.JSONDecoder(
     object_pairs_hook=_marked, parse_constant=_refuse_constant, parse_float=_finite
 )
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE = r"\\u[dD][89a-fA-F]"
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'{}[]"'))
 

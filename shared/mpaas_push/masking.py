@@ -44,7 +44,7 @@ def mask_text(text: str, masks: Mapping[str, str]) -> str:
         masks: The replacements (see `masks_of`).
     """
     text = _mask(text, masks)
-    if _MAY_BE_ESCAPED.search(text):
+    if not _ESCAPES.isdisjoint(text):
         for space in ("+", " "):  # forms write `+` for a space, others for itself
             plain = text.replace("+", space)
             for _ in range(ESCAPE_LEVELS):
@@ -71,7 +71,7 @@ def _pattern(name: str) -> str:
 
 def _unescape(text: str) -> str:
     """Remove one level of percent-encoding and one of JSON escaping."""
-    text = _JSON_ESCAPE.sub(_character, unquote(text))
+    text = re.sub(_JSON_ESCAPE, _character, unquote(text))
     # Escaped surrogate pairs become their characters.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
@@ -81,6 +81,6 @@ def _character(match: re.Match[str]) -> str:
     return chr(int(escape[1:], 16)) if len(escape) > 1 else _CONTROLS.get(escape, escape)
 
 
-_MAY_BE_ESCAPED = re.compile(r"[%+\\]")
-_JSON_ESCAPE = re.compile(r'\\(u[0-9A-Fa-f]{4}|["\\/bfnrt])')
+_ESCAPES = frozenset("%+\\")
+_JSON_ESCAPE = r'\\(u[0-9A-Fa-f]{4}|["\\/bfnrt])'
 _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}

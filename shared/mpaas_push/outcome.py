@@ -291,15 +291,21 @@ def _claims(answer: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             else:
                 documented = key == "Data"
             # However a key is spelt: `errorCode`, `error_code`, `pushResult`.
-            if not documented and (key in _CLAIMS or _CLAIM.fullmatch(_NO_LETTERS.sub("", key.lower()))):
+            if not documented and (key in _CLAIMS or _is_claim(key)):
                 yield path + key, value
 
 
 _WORDS = {"RequestId", "ResultMessage", "ResultMsg", "Message", "HostId", "Recommend", "AccessDeniedDetail"}
 """Documented keys whose values are for people."""
 _CLAIMS = {"ResultCode", "Success", "Code"}
-_CLAIM = re.compile(".*(code|success|succeeded|failed|status|state)|err(or)?.*|fail.*|exception|pushresult")
-_NO_LETTERS = re.compile("[^a-z]+")
+
+
+def _is_claim(key: str) -> bool:
+    """Return whether a key speaks of success or failure; few responses have one that is not documented."""
+    return re.fullmatch(_CLAIM, re.sub("[^a-z]+", "", key.lower())) is not None
+
+
+_CLAIM = ".*(code|success|succeeded|failed|status|state)|err(or)?.*|fail.*|exception|pushresult"
 
 
 def _means_success(value: object) -> bool:

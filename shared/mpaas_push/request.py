@@ -16,7 +16,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_json
 
@@ -44,13 +44,15 @@ _FIELDS = tuple(
 """Attribute, name on the page and name on the wire of each parameter that is sent unchanged."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignedRequest:
+class SignedRequest(NamedTuple):
     """A request ready to be sent. Its repr shows nothing: the path holds key id, token and signature."""
 
-    path: str = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return "SignedRequest()"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ class PushRequest:
         query["SignatureNonce"] = _nonce()
         query["AccessKeyId"] = _encoded(credentials.access_key_id)
         path, body = _signed(query, fields, credentials.access_key_secret)
-        return SignedRequest(path, _headers(version), body)
+        return SignedRequest(path=path, headers=_headers(version), body=body)
 
 
 @cache

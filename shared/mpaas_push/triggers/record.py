@@ -403,17 +403,16 @@ _KINDS = {
     type(None): "null",
 }
 _RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_JSON_TYPE = re.compile(r"[^;]*[/+]json\s*(;.*)?", re.IGNORECASE | re.DOTALL)
+_JSON_TYPE = r"(?is)[^;]*[/+]json\s*(;.*)?"
 _TO_STANDARD_ALPHABET = str.maketrans("-_", "+/", " \t\r\n=")
 # A string counts as one token, ended or not, so that no text is looked at twice.
 _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"?'
-_BRACKETS_AND_COMMAS = re.compile(_STRING + rb"|([\[\]{},])", re.DOTALL)
+_BRACKETS_AND_COMMAS = rb"(?s)" + _STRING + rb"|([\[\]{},])"
 # Within an element, runs of empty objects and lists and short flat ones are one token: they are closed again.
-_BRACKETS = re.compile(
-    _STRING + rb"|(?:\{\},?|\[\],?){1,1000}"
+_BRACKETS = (
+    rb"(?s)" + _STRING + rb"|(?:\{\},?|\[\],?){1,1000}"
     rb'|[\[{](?:[^\[\]{}"\\]|"[^"\\]*"){0,40}[\]}]'
-    rb"|([\[\]{}])",
-    re.DOTALL,
+    rb"|([\[\]{}])"
 )
 
 
@@ -429,7 +428,7 @@ def _key(element: Any) -> Any:
 def _is_json_type(content_type: Any) -> bool:
     """Return whether a media type is JSON's; data of an event that names none is JSON too."""
     return content_type is None or (
-        isinstance(content_type, str) and _JSON_TYPE.fullmatch(content_type) is not None
+        isinstance(content_type, str) and re.fullmatch(_JSON_TYPE, content_type) is not None
     )
 
 
@@ -474,7 +473,9 @@ def _pieces(event: bytes) -> list[bytes] | None:
         return None
     pieces = []
     depth = start = position = 0
-    while token := (_BRACKETS_AND_COMMAS if depth < 2 else _BRACKETS).search(text, position):
+    # Compiled here, which a cold start need not pay for: few payloads come to this.
+    brackets_and_commas, brackets = re.compile(_BRACKETS_AND_COMMAS), re.compile(_BRACKETS)
+    while token := (brackets_and_commas if depth < 2 else brackets).search(text, position):
         position, kind = token.end(), token[1]
         if kind in {b"[", b"{"}:
             depth += 1

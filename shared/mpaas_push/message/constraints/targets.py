@@ -25,10 +25,9 @@ _NEVER_MEANT = frozenset(
     {"null", "(null)", "nil", "<nil>", "none", "undefined", "nan", "[object object]", "true", "false"}
 )
 _ORDINARY = re.compile(r"[\w@.:+/=~-]+", re.ASCII)
-_PLACEHOLDER = re.compile(
-    r"\$\{|\{\{|<%|%\(\w+\)[sd]"  # of templates, wherever they stand
-    r"|^(\{.*\}|<.*>|\[.*\]|#.+#|%.+%|%[sd]|\$\w+)$",
-    re.DOTALL,
+_PLACEHOLDER = (
+    r"(?s)\$\{|\{\{|<%|%\(\w+\)[sd]"  # of templates, wherever they stand
+    r"|^(\{.*\}|<.*>|\[.*\]|#.+#|%.+%|%[sd]|\$\w+)$"
 )
 
 
@@ -117,7 +116,7 @@ def odd_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
             flaw = "looks like a missing value that was written as text"
         elif _ORDINARY.fullmatch(target) or target.isspace():
             continue
-        elif _PLACEHOLDER.search(target):
+        elif re.search(_PLACEHOLDER, target):
             flaw = "looks like a placeholder that was not filled"
         elif all(map(invisible_character, target)):
             flaw = "has no visible character"
