@@ -123,6 +123,9 @@ export function NewCampaign({ kept, dropped }) {
   const more = Object.keys(message).filter((name) => !FIELDS.includes(name));
   const field = (names, label, control) => html`<${Field} id=${names.join(".")} label=${label} errors=${errors} control=${control} />`;
   const columns = audience?.columns || [];
+  const warnings = refused || !preview ? [] : preview.warnings;
+  const doubts = audience?.hasHeader === false ? [`The first line, ${columns[0]}, looks like an id, but is read as the name of the column: it would get no push.`] : warnings.filter(isOfAudience).map((each) => each.message);
+  const others = warnings.filter((each) => !isOfAudience(each));
 
   return html`<main class="container-fluid" id="main">
     <p><a href="#/campaigns">← all campaigns</a></p>
@@ -135,8 +138,8 @@ export function NewCampaign({ kept, dropped }) {
       ${audience && html`<${FirstRows} audience=${audience} target=${document.audience?.target} />`}
     </section>
     ${["upload", "read"].includes(failed?.doing) && html`<${Refusal} error=${failed.error} />`}
-    ${audience?.hasHeader === false && html`<div class="ask" role="alert"><span>The first line, <code>${audience.columns[0]}</code>, looks like an id, but is read as the name of the column: it would get no push.</span>
-      <button type="button" class="secondary small" onClick=${asPlainIds}>Read the file as plain ids</button></div>`}
+    ${doubts.length > 0 && html`<div class="ask" role="alert">${doubts.map((each) => html`<span>${each}</span>`)}
+      ${columns.length === 1 && html`<button type="button" class="secondary small" onClick=${asPlainIds}>Read the file as plain ids</button>`}</div>`}
     ${document.audience && html`<div class="columns">
       <form onSubmit=${(event) => { event.preventDefault(); check(); }} aria-label="Campaign">
         ${field(["campaign"], "Campaign id", (more) => html`<input type="text" value=${document.campaign ?? ""} onInput=${text(["campaign"])} ...${more} />`)}
@@ -161,7 +164,6 @@ export function NewCampaign({ kept, dropped }) {
         <${AsText} document=${document} use=${(written) => guarded("read", () => read(written))()} />
         <div class="verdict">
           <${Verdict} refused=${refused} preview=${preview} />
-          ${(preview?.advice || []).map((each) => html`<p class="odd">${each.message}</p>`)}
           ${busy !== "check" && html`<${Check} checked=${current} />`}
           ${["check", "start"].includes(failed?.doing) && html`<${Refusal} error=${failed.error} />`}
           ${isTaken && html`<p class="actions"><a href=${`#/campaigns/${encodeURIComponent(document.campaign)}`}>Show that campaign</a> <button type="button" class="secondary outline small" onClick=${() => set(["campaign"], nextId(document.campaign))}>Call this one ${nextId(document.campaign)}</button></p>`}
@@ -175,10 +177,12 @@ export function NewCampaign({ kept, dropped }) {
       </form>
       <section aria-label="Samples" class="stays" tabindex="0"><h2>First and last rows</h2>${preview && !refused && html`<${Samples} samples=${preview.samples} />
         ${preview.faults.length > 0 && html`<h3>Rows that cannot be sent</h3><ul class="faults">${preview.faults.map((each) => html`<li key=${each.offset}>${each.line ? `line ${thousands(each.line)}` : `at byte ${thousands(each.offset)}`}: ${each.message}</li>`)}</ul>`}
-        ${preview.warnings.length > 0 && html`<details><summary>${plural(preview.warnings.length, "warning")}</summary><ul>${preview.warnings.map((each) => html`<li>${each.message}</li>`)}</ul></details>`}`}</section>
+        ${others.length > 0 && html`<details><summary>${plural(others.length, "warning")}</summary><ul>${others.map((each) => html`<li>${each.message}</li>`)}</ul></details>`}`}</section>
     </div>`}
   </main>`;
 }
+
+const isOfAudience = (warning) => warning.field.startsWith("audience");
 
 // What a check is of: anything but the pace, the hours and the end, which decide about no row.
 const contentOf = ({ pace, window, endsAt, ...content }) => JSON.stringify(content);
