@@ -547,11 +547,12 @@ def test_a_wrong_key_in_the_middle_is_no_fate_of_rows_and_resume_takes_them_up(s
 @pytest.mark.parametrize("fate", ["cancelled", "expired"])
 def test_what_a_stopped_block_had_sent_is_no_row_that_was_not_sent(stack: CampaignStack, fate: str) -> None:
     stack.put(f"audiences/{fate}.csv", users(400, fate))
-    ends = datetime.fromtimestamp(time.time() + (3 if fate == "expired" else 3600), timezone.utc)
+    # All rows would take longer than six seconds, for the throttling.
+    ends = datetime.fromtimestamp(time.time() + (6 if fate == "expired" else 3600), timezone.utc)
     stack.sandbox.order(kind="throttling", rate=0.9, seed=3)
 
     stack.start(document(fate, endsAt=ends.isoformat()))
-    while len(reached(stack, fate)) < 50:
+    while len(reached(stack, fate)) < 50 and datetime.now(timezone.utc) < ends:
         time.sleep(0.02)
     if fate == "cancelled":
         stack.request("POST", f"/v1/campaigns/{fate}/cancel")

@@ -540,7 +540,7 @@ def test_a_repetition_that_is_invalid_by_now_does_not_free_its_key(redis_server:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     with HttpStack(environment={"PUSH_LEDGER_URL": redis_server.url}) as stack:
         stack.get("/v1/health")
-        soon = int(time.time()) + 1
+        soon = int(time.time()) + 4  # enough for the first request
         timed = message(strategyType=1, strategyContent={"fixedTime": soon * 1000})
         assert stack.post(timed, headers=headers).status == 200
         time.sleep(max(0, soon + 1.1 - time.time()))  # that second is over
