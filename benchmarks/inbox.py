@@ -68,22 +68,22 @@ def inbox() -> Table:
 def _fill(folder: Path, number: int) -> None:
     store = Store(folder / "inbox.sqlite3")
     now = time.time()
-    for place in range(number):
+    for index in range(number):
         parameters = {
-            "TaskName": f"task-{place % 40}",
-            "Title": f"Order {place} is on its way",
+            "TaskName": f"task-{index % 40}",
+            "Title": f"Order {index} is on its way",
             "Content": "It will arrive tomorrow. " * 3,
             "DeliveryType": "3",
             "AppId": "ONEX1",
             "WorkspaceId": "default",
         }
         targets = tuple(
-            Target(f"user-{place}-{one}", f"id-{place}-{one}", repeated=False) for one in range(10)
+            Target(f"user-{index}-{one}", f"id-{index}-{one}", repeated=False) for one in range(10)
         )
         store.append(
             InboxEntry(
-                received_at=now - number + place,
-                request_id=f"r-{place}",
+                received_at=now - number + index,
+                request_id=f"r-{index}",
                 version="2020-10-28",
                 signature="rpc-v1",
                 access_key_id="key",

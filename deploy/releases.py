@@ -131,7 +131,7 @@ def previous_release(history: Sequence[Release], live: Release) -> Release | Non
     """
     kept: list[Release] = []
     for release in reversed(history):
-        same = [each.commit == release.commit and each.layer == release.layer for each in kept]
+        same = [other.commit == release.commit and other.layer == release.layer for other in kept]
         kept = [*kept[: same.index(True)], release] if any(same) else [*kept, release]
         if release == live:
             break

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["faults_of"]
 
 
-def faults_of(error: ValidationError, place: str, names: Sequence[str] = ()) -> Iterator[Fault]:
+def faults_of(error: ValidationError, prefix: str, names: Sequence[str] = ()) -> Iterator[Fault]:
     """Yield the faults of a model.
 
     Args:
         error: Pydantic's error.
-        place: Path of the validated value.
+        prefix: Path of the validated value.
         names: Names of its triggers, shown instead of their indexes.
     """
     for details in error.errors(include_url=False, include_context=False):
         path = _path(details["loc"], names)
-        yield Fault(".".join(filter(None, [place, path])), _text(details))
+        yield Fault(".".join(filter(None, [prefix, path])), _text(details))
 
 
 def _path(loc: Sequence[str | int], names: Sequence[str]) -> str:

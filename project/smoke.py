@@ -110,7 +110,7 @@ def _smoke(options: argparse.Namespace) -> int:
     env = read_settings(options.folder, options.stage, os.environ)
     names = () if env.get("PUSH_FC_ENDPOINT") else ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID")
     if missing := list(missing_settings(env, options.stage, names)):
-        raise Misconfigured("; ".join(f"{each.field} {each.message}" for each in missing))
+        raise Misconfigured("; ".join(f"{fault.field} {fault.message}" for fault in missing))
     functions = Functions(settings_of(env), Credentials.resolve(env=env))
     good = True
     for check in CHECKS:

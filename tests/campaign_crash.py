@@ -130,8 +130,8 @@ def run(plan: Plan, folder: Path) -> Figures:
             environment={"PUSH_READ_TIMEOUT_SECONDS": "5", "PUSH_CONCURRENCY": "20"},
         ) as stack,
     ):
-        for place, (share, fault) in enumerate(FAULTS):
-            stack.sandbox.order(**fault, rate=share * plan.faults, seed=plan.seed + place)
+        for index, (share, fault) in enumerate(FAULTS):
+            stack.sandbox.order(**fault, rate=share * plan.faults, seed=plan.seed + index)
         stack.put(f"audiences/{NAME}.csv", _audience(plan))
         began = time.monotonic()
         assert stack.start(document(NAME)).status == 201

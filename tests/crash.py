@@ -39,7 +39,7 @@ from project.triggers import EventBridge
 from tests.descriptors import PROJECT
 from tests.fork_server import start_forked
 from tests.functions.http_stack import ROLE, message
-from tests.functions.queue_stack import opened
+from tests.functions.queue_stack import read_letter
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -180,8 +180,8 @@ def run(plan: Plan) -> Figures:
         ledger = started.enter_context(RedisServer())
         for name in ("pushes", "retry", "dead"):
             mns.store.create_queue(name)
-        for place, (share, fault) in enumerate(FAULTS):
-            sandbox.order(**fault, rate=share * plan.faults, seed=plan.seed + place)
+        for index, (share, fault) in enumerate(FAULTS):
+            sandbox.order(**fault, rate=share * plan.faults, seed=plan.seed + index)
         for body in messages.values():
             mns.store.send("pushes", base64.b64encode(body.encode()).decode())
         host = started.enter_context(_host(plan, sandbox, mns, ledger, again))
@@ -321,8 +321,8 @@ def _judge(
                 ids[target["target"]].add(target["messageId"])
     figures.struck = sum(order["struck"] for order in sandbox.faults())
     reasons: dict[str, set[str]] = defaultdict(set)
-    for parcel in pages(lambda offset: store.messages("dead", offset=offset)):
-        letter = opened(parcel.body)
+    for dead in pages(lambda offset: store.messages("dead", offset=offset)):
+        letter = read_letter(dead.body)
         reasons[NAME.findall(letter["body"])[0]].add(letter["reason"])
         figures.letters[letter["reason"]] = figures.letters.get(letter["reason"], 0) + 1
     for name, body in messages.items():

@@ -21,7 +21,7 @@ def texts(*folders: str) -> str:
     return "\n".join(path.read_text("utf-8") for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-def test_every_log_line_that_rings_is_one_that_the_functions_write() -> None:
+def test_every_log_line_of_an_alarm_is_one_that_the_functions_write() -> None:
     code = texts("shared", "functions")
 
     assert len(ALARMS) >= 8
@@ -29,7 +29,7 @@ def test_every_log_line_that_rings_is_one_that_the_functions_write() -> None:
         assert alarm.strip("`") in code, alarm
 
 
-def test_every_queue_that_rings_is_one_of_the_deployment() -> None:
+def test_every_queue_of_an_alarm_is_one_of_the_deployment() -> None:
     queues = mns_queues(read_functions(PROJECT / "s.yaml", {}).values())
     named = {name for metric in METRICS for name in re.findall(r"`(mpaas-push-[a-z]+)-<stage>`", metric)}
 

@@ -45,7 +45,7 @@ from mpaas_push.targets import addressed
 from tests import crash
 from tests.fork_server import start_forked
 from tests.functions.http_stack import ROLE, message
-from tests.functions.queue_stack import APP, opened
+from tests.functions.queue_stack import APP, read_letter
 from tests.mns_responses import taking
 from tests.redis_server import RedisServer
 from tests.servers import Exchange, Server, reply, reset
@@ -447,7 +447,7 @@ def _accepted(figures: Figures, sandbox: Sandbox) -> dict[_Owed, Counter[str]]:
 def _letters(store: MnsStore) -> Iterator[dict[str, Any]]:
     for stage in STAGES:
         for letter in crash.pages(partial(_page, store, f"dead-{stage}")):
-            yield opened(letter.body)
+            yield read_letter(letter.body)
 
 
 def _page(store: MnsStore, queue: str, offset: int) -> list[Any]:

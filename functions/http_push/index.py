@@ -254,9 +254,9 @@ def not_found(_: Exception) -> Response[str]:
 
 def _places(error: Exception) -> list[str]:
     """Return where an error came from: lines of code, no values."""
-    places, frame = [], error.__traceback__
+    lines, frame = [], error.__traceback__
     while frame is not None:
         code = frame.tb_frame.f_code
-        places.append(f"{code.co_filename}:{frame.tb_lineno} {code.co_name}")
+        lines.append(f"{code.co_filename}:{frame.tb_lineno} {code.co_name}")
         frame = frame.tb_next
-    return places[-10:]
+    return lines[-10:]

@@ -25,7 +25,7 @@ APP = {"appId": "ONEX1", "workspaceId": "default"}
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def opened(body: str) -> Any:
+def read_letter(body: str) -> Any:
     """What the SDK put into a queue: Base64 is its default."""
     return json.loads(base64.b64decode(body))
 
@@ -104,7 +104,7 @@ class QueueStack:
         return answer
 
     def parcels(self, queue: str) -> list[Any]:
-        return [opened(parcel.body) for parcel in self.mns.store.messages(queue)]
+        return [read_letter(parcel.body) for parcel in self.mns.store.messages(queue)]
 
     def clear(self) -> None:
         self.sandbox.clear()

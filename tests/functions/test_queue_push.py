@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.functions.http_stack import ROLE, message
-from tests.functions.queue_stack import APP, ROOT, QueueStack, opened, to
+from tests.functions.queue_stack import APP, ROOT, QueueStack, read_letter, to
 from tests.servers import Server, reply, reset
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ def test_the_delay_grows_and_in_the_end_the_message_is_given_up() -> None:
                 break
             (sent,) = stack.mns.store.messages("retry")
             delays.append(sent.next_visible_time - sent.enqueue_time)
-            body = opened(sent.body)
+            body = read_letter(sent.body)
             stack.mns.store.delete_queue("retry")
             stack.mns.store.create_queue("retry")
 

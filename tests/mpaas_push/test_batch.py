@@ -23,7 +23,7 @@ from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.queue import records_of
 from mpaas_push.triggers.record import QueueRecord
 from tests.effort import peak_bytes
-from tests.functions.queue_stack import APP, opened, to
+from tests.functions.queue_stack import APP, read_letter, to
 from tests.mns_responses import bodies, error, taking
 from tests.servers import OK, Server, business, close, reply
 
@@ -77,10 +77,10 @@ class Batches:
         return list(self.mns.store.messages("retry"))
 
     def entries(self) -> list[Any]:
-        return [opened(entry.body) for entry in self.waiting()]
+        return [read_letter(entry.body) for entry in self.waiting()]
 
     def letters(self) -> list[Any]:
-        return [opened(letter.body) for letter in self.mns.store.messages("dead", limit=1000)]
+        return [read_letter(letter.body) for letter in self.mns.store.messages("dead", limit=1000)]
 
     def take(self) -> list[Any]:
         """Take what is in the retry queue out of it."""

@@ -233,7 +233,7 @@ def _is_id(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
         return False
     ids = [row[0] for row in rows if row]
     return any(map(str.isdigit, columns[0])) or (
-        bool(ids) and {len(each) for each in ids} == {len(columns[0])}
+        bool(ids) and {len(cell) for cell in ids} == {len(columns[0])}
     )
 
 

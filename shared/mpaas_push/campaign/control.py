@@ -94,15 +94,15 @@ class Controls:
             CampaignConflict: its id was used with another content or file.
             StoreUnavailable, InvocationRefused, InvocationUnknown: it may have been started: start it again.
         """
-        found = read_campaign(document, self._settings, objects)
-        campaign, info = found.campaign, found.info
-        for warning in found.warnings:
+        readable = read_campaign(document, self._settings, objects)
+        campaign, info = readable.campaign, readable.info
+        for warning in readable.warnings:
             logger.warning("campaign %s: %s", campaign.campaign, warning)
         piece_bytes = piece_bytes_for(info.size)
         fields = {
             "id": campaign.campaign,
             "document": json.dumps(campaign.as_json(), ensure_ascii=False),
-            "header": json.dumps(found.header),
+            "header": json.dumps(readable.header),
             "size": info.size,
             "pieces": math.ceil(info.size / piece_bytes),
             "pieceBytes": piece_bytes,
@@ -113,7 +113,7 @@ class Controls:
         plan = self._store.start(campaign, fields, info.etag)
         stored = self._store.get(campaign.campaign)
         self._submit(stored, plan.number)
-        return Started(stored, plan.is_new, found.warnings)
+        return Started(stored, plan.is_new, readable.warnings)
 
     def submit_pieces(self, task: PlanTask) -> int:
         """Do what a plan says: submit a task for each open piece; return how many there are."""

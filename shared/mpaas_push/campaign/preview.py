@@ -76,7 +76,7 @@ def preview(readable: Readable, objects: Objects, settings: Settings) -> dict[st
         parts=math.ceil(sum(bool(block.fates) or campaign.report == "all" for block in blocks) / share),
     )
     warnings = [warning.as_json() for warning in (*readable.warnings, *trimmed_warning(reader))]
-    advice = [each.as_json() for each in requests[0].message.advice()] if requests else []
+    advice = [advice.as_json() for advice in requests[0].message.advice()] if requests else []
     return {
         "campaign": campaign.campaign,
         "bytes": info.size,

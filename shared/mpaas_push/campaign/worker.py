@@ -429,7 +429,7 @@ class _Worker:
         outcomes = self._sent_whole(requests)
         if sum(outcome.attempts - 1 for outcome in outcomes) > RETRIED_SHARE * len(outcomes):
             self._store.slow()
-        while waiting := [index for index, each in enumerate(outcomes) if each.kind is THROTTLED]:
+        while waiting := [index for index, current in enumerate(outcomes) if current.kind is THROTTLED]:
             self._wait_until_unthrottled([outcomes[index] for index in waiting])
             again = self._sent([requests[index].message for index in waiting])
             for index, (outcome,) in zip(waiting, again, strict=True):

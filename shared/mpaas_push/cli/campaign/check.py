@@ -42,9 +42,9 @@ def check(options: argparse.Namespace) -> int:
     settings = settings_or_stand_ins()
     document = read_document(read_input(options.file))
     with nullcontext(FileObjects(options.audience)) if options.audience else oss_objects(settings) as objects:
-        found = read_campaign(document, settings, objects)
-        campaign = found.campaign
-        counts = _read_all(found, objects, settings, line_seconds=options.progress)
+        readable = read_campaign(document, settings, objects)
+        campaign = readable.campaign
+        counts = _read_all(readable, objects, settings, line_seconds=options.progress)
     print(", ".join(f"{number:,} {name}" for name, number in counts.items()))
     if not counts["targets"]:
         print("error: no row can be sent", file=sys.stderr)
@@ -59,23 +59,23 @@ def check(options: argparse.Namespace) -> int:
 
 
 def _read_all(
-    found: Readable, objects: ReadableObjects, settings: Settings, *, line_seconds: float | None
+    readable: Readable, objects: ReadableObjects, settings: Settings, *, line_seconds: float | None
 ) -> Counter[str]:
     """Read every row as the workers will, print those that cannot be sent or are sent again, and count.
 
     A block ends with its piece, as theirs do.
     """
-    campaign, size, piece_bytes = found.campaign, found.info.size, piece_bytes_for(found.info.size)
+    campaign, size, piece_bytes = readable.campaign, readable.info.size, piece_bytes_for(readable.info.size)
     audience, block_rows = campaign.audience, block_rows_for(campaign.pace)
-    reader, tally = RowReader(campaign, found.header), _Tally(campaign, settings)
-    for warning in found.warnings:
+    reader, tally = RowReader(campaign, readable.header), _Tally(campaign, settings)
+    for warning in readable.warnings:
         print(f"warning: {warning}")
     rows: dict[int, Row | InvalidRow] = {}
     piece_end = -1
     with progress_bar("reading", size, line_seconds=line_seconds) as update:
         lines = lines_of(
             Piece(0, 0, size, size),
-            lambda start, end: objects.read(audience.bucket, audience.key, start, end, found.info.etag),
+            lambda start, end: objects.read(audience.bucket, audience.key, start, end, readable.info.etag),
         )
         for number, line in enumerate(lines, 1):
             is_next_piece = line.start > piece_end
@@ -125,18 +125,18 @@ class _Tally:
             row.start for row in rows.values() if isinstance(row, Row) and not self._targets.add(row.target)
         }
         block = self._composer.compose(list(rows.values()), end)
-        told = {fate.start: fate.text or "its target came before" for fate in block.fates}
-        again = seen - told.keys()
-        told |= dict.fromkeys(again, "its target came before, in another piece: it is sent again")
+        texts = {fate.start: fate.text or "its target came before" for fate in block.fates}
+        again = seen - texts.keys()
+        texts |= dict.fromkeys(again, "its target came before, in another piece: it is sent again")
         self.counts.update(rows=block.rows, targets=block.targets, requests=len(block.requests))
         self.counts.update(fate.name for fate in sorted(block.fates, key=lambda fate: fate.start))
         if again:
             self.counts["sent again"] += len(again)
         for number, row in rows.items():
-            if row.start in told:
+            if row.start in texts:
                 self._told += 1
                 if self._told <= SHOWN_FAULTS:
-                    print(f"line {number}: {told[row.start]}")
+                    print(f"line {number}: {texts[row.start]}")
 
     def print_more(self) -> None:
         """Print how many rows were left out."""
