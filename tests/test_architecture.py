@@ -215,6 +215,27 @@ def test_a_dataclass_of_more_than_four_values_is_built_with_their_names(room: Pa
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 
 
+def calls(file: Path, function: str) -> Iterator[ast.Call]:
+    """The calls of a function by its dotted name, such as `urllib3.request`."""
+    text = file.read_text("utf-8")
+    for node in ast.walk(ast.parse(text)) if f"{function}(" in text else ():
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == function:
+            yield node
+
+
+@pytest.mark.parametrize("folder", ["mpaas_local", "tests"])
+def test_every_request_says_how_long_it_waits(folder: str) -> None:
+    # By default urllib3.request waits for three seconds: a busy machine takes longer to start a function.
+    silent = [
+        f"{file.relative_to(ROOT)}:{call.lineno}"
+        for file in (ROOT / folder).rglob("*.py")
+        for call in calls(file, "urllib3.request")
+        if "timeout" not in {each.arg for each in call.keywords}
+    ]
+
+    assert silent == []
+
+
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/]+(?:\.py|/))`", PAGE))))
 def test_a_module_or_folder_that_the_architecture_names_exists(name: str) -> None:
     starts = (ROOT, ROOMS["mpaas_push"], *ROOMS["mpaas_local"].glob("**/"), *(ROOT / "functions").glob("*/"))
