@@ -11,6 +11,7 @@ import urllib3
 from mpaas_local.loopback import is_loopback
 from mpaas_local.stack import Ports, Stack
 from tests.descriptors import PROJECT
+from tests.mpaas_push.message.examples import MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,14 +26,6 @@ FOREIGN = [
     {"Origin": "null"},
     {"Origin": "http://127.0.0.1:1"},
 ]
-MESSAGE = {
-    "taskName": "t",
-    "title": "t",
-    "content": "c",
-    "deliveryType": 3,
-    "targets": ["u"],
-    "expiredSeconds": 60,
-}
 
 
 @pytest.fixture(scope="module")

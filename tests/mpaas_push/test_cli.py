@@ -22,6 +22,7 @@ from mpaas_local.stack import Ports, Stack
 from project.smoke import settings_of
 from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE
+from tests.mpaas_push.message.examples import MESSAGE
 from tests.servers import LOOPBACK, closed_port, listening
 
 if TYPE_CHECKING:
@@ -34,14 +35,6 @@ ORDER = {
     "type": "order:Shipped",
     "specversion": "1.0",
     "data": {"order": {"id": 4711, "customer": "user-1"}},
-}
-MESSAGE = {
-    "taskName": "t",
-    "title": "t",
-    "content": "c",
-    "deliveryType": 3,
-    "targets": ["u"],
-    "expiredSeconds": 60,
 }
 
 

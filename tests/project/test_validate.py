@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from project.__main__ import main
 from project.policies import DEPLOYS
 from tests.descriptors import PROJECT
+from tests.mpaas_push.message.examples import MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
     Validate = Callable[..., tuple[int, list[str]]]
 
 ROOT = Path(__file__).resolve().parents[2]
-MESSAGE = {
-    "taskName": "t",
-    "title": "t",
-    "content": "c",
-    "deliveryType": 3,
-    "targets": ["u"],
-    "expiredSeconds": 60,
-}
 
 
 @pytest.fixture

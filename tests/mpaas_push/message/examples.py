@@ -26,6 +26,16 @@ JSON_FIELDS = (
     "transparentMessagePayload",
 )
 
+MESSAGE: dict[str, Any] = {
+    "taskName": "t",
+    "title": "t",
+    "content": "c",
+    "deliveryType": 3,
+    "targets": ["u"],
+    "expiredSeconds": 60,
+}
+"""A message of one target for tests of something else; not to be changed."""
+
 
 def clock() -> datetime:
     return NOW

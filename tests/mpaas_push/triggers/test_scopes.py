@@ -15,20 +15,13 @@ from mpaas_push.targets import addressed
 from mpaas_push.triggers import cloudevent, queue, timer
 from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.record import CloudEvent, QueueRecord, scope_of
+from tests.mpaas_push.message.examples import MESSAGE
 
 if TYPE_CHECKING:
     from mpaas_push.task import PushTask
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 SETTINGS = Settings(app_id="A", workspace_id="W")
-MESSAGE = {
-    "taskName": "t",
-    "title": "t",
-    "content": "c",
-    "deliveryType": 3,
-    "targets": ["u"],
-    "expiredSeconds": 60,
-}
 PROD = "acs:fc:cn-hangzhou:1000:functions/push-prod"
 STAGING = "acs:fc:cn-hangzhou:1000:functions/push-staging"
 OTHER = "acs:fc:cn-hangzhou:1000:functions/other-prod"
