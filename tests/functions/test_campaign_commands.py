@@ -447,6 +447,8 @@ class Scripted(BaseHTTPRequestHandler):
         refusal = (
             {"Code": "AccessDenied"}
             if step == 403
+            else {"errorCode": "SignatureNotMatch"}
+            if step == 401
             else {"type": "urn:mpaas-push:problem:unavailable", "detail": "not now"}
         )
         body = json.dumps(refusal if isinstance(step, int) else SHOWN | shown).encode()
@@ -550,11 +552,12 @@ def test_another_service_at_the_address_gets_no_campaign(stack: CampaignStack, c
     assert in_oss(stack, "elsewhere") is None
 
 
-def test_a_refusal_of_the_platform_is_told_by_its_code(campaign: Commands) -> None:
-    with scripted(403) as url:
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (401, "SignatureNotMatch")])
+def test_a_refusal_of_the_platform_is_told_by_its_code(campaign: Commands, status: int, code: str) -> None:
+    with scripted(status) as url:
         assert campaign("status", "c", "--url", url) == 1
 
-    assert "HTTP 403 AccessDenied, not from http_push" in campaign.err
+    assert f"HTTP {status} {code}, not from http_push" in campaign.err
 
 
 def test_nobody_at_the_address_is_no_response(campaign: Commands) -> None:

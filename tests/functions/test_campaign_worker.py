@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,11 +61,37 @@ class Shift:
         self.seconds = self.closes = math.inf
 
 
-def test_after_its_window_closed_no_request_is_begun_and_those_in_flight_are_waited_for(
-    stack: CampaignStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shift, queue = Shift(monkeypatch, 1.5), Queue()
-    stack.put("audiences/shift.csv", "\n".join(["user_id", *(f"shift-{n}" for n in range(400)), ""]))
+@dataclass
+class Worker:
+    """Starts a campaign, and works on its only piece when it is told to."""
+
+    stack: CampaignStack
+    store: CampaignStore
+    client: PushClient
+    queue: Queue = field(default_factory=Queue)
+
+    def start(self, name: str, rows: int, **changes: Any) -> PieceTask:
+        self.stack.put(
+            f"audiences/{name}.csv", "\n".join(["user_id", *(f"{name}-{n}" for n in range(rows)), ""])
+        )
+        controls = Controls(self.client.settings, self.store, self.queue)  # type: ignore[arg-type]
+        controls.start(document(name, **changes), self.stack.objects)
+        return PieceTask(campaign=name, run=self.store.get(name).fields["run"], piece=0, turn=1)
+
+    def work(self, task: PieceTask) -> str:
+        keys = Credentials(ROLE.access_key_id, ROLE.access_key_secret, ROLE.security_token)
+        return work_on(
+            task,
+            client=self.client,
+            invocation=Invocation(request_id="1-2", credentials=keys, deadline=time.monotonic() + 60),
+            store=self.store,
+            objects=self.stack.objects,
+            queue=self.queue,  # type: ignore[arg-type]
+        )
+
+
+@pytest.fixture
+def worker(stack: CampaignStack) -> Iterator[Worker]:
     settings = Settings(
         endpoint=stack.sandbox.url,
         app_id="ONEX570DA89211721",
@@ -74,36 +100,47 @@ def test_after_its_window_closed_no_request_is_begun_and_those_in_flight_are_wai
         ledger_if_down=IfDown.FAIL,
         concurrency=4,
     )
-    keys = Credentials(ROLE.access_key_id, ROLE.access_key_secret, ROLE.security_token)
     store = CampaignStore(stack.redis_url)
-    window = {"from": "08:00", "to": "21:00"}
-    Controls(settings, store, queue).start(document("shift", window=window), stack.objects)  # type: ignore[arg-type]
-    task = PieceTask(campaign="shift", run=store.get("shift").fields["run"], piece=0, turn=1)
-
-    def work(task: PieceTask) -> str:
-        invocation = Invocation(request_id="1-2", credentials=keys, deadline=time.monotonic() + 60)
-        return work_on(
-            task,
-            client=client,
-            invocation=invocation,
-            store=store,
-            objects=stack.objects,
-            queue=queue,  # type: ignore[arg-type]
-        )
-
     with PushClient(settings) as client:
-        # Forty requests, four at once, each half a second: the window closes while some are in flight.
-        stack.sandbox.order(kind="delay", milliseconds=500, rate=1)
-        assert work(task) == "outside the window"
-        stack.sandbox.fault_book.clear()
-        sent = sum(stack.reached().values())
-        assert 0 < sent < 400
-        assert store.get("shift").counts["accepted"] == 0  # nobody knows yet what becomes of the block
-
-        shift.open()
-        assert work(queue.tasks[-1][0]) == "done"
+        yield Worker(stack, store, client)
     store.close()
 
-    counts = store.get("shift").counts
+
+def test_after_its_window_closed_no_request_is_begun_and_those_in_flight_are_waited_for(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shift, sandbox = Shift(monkeypatch, 3.0), worker.stack.sandbox
+    task = worker.start("shift", 400, window={"from": "08:00", "to": "21:00"})
+
+    # Forty requests, four at once, each half a second: the window closes while some are in flight.
+    sandbox.order(kind="delay", milliseconds=500, rate=1)
+    assert worker.work(task) == "outside the window"
+    sandbox.fault_book.clear()
+    sent = sum(worker.stack.reached().values())
+    assert 0 < sent < 400
+    assert worker.store.get("shift").counts["accepted"] == 0  # nobody knows yet what becomes of the block
+
+    shift.open()
+    assert worker.work(worker.queue.tasks[-1][0]) == "done"
+
+    counts = worker.store.get("shift").counts
     assert (counts["accepted"], sum(counts.values())) == (400, 400)
-    assert set(stack.reached().values()) == {1}
+    assert set(worker.stack.reached().values()) == {1}
+
+
+def test_what_is_only_counted_is_counted_in_large_blocks(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = worker.start("halt", 2000, pace=10)
+    worker.store.reopen("halt", "cancelled")
+    blocks, commit = [], CampaignStore.commit
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        blocks.append(named["counts"]["rows"])
+        return commit(*arguments, **named)
+
+    monkeypatch.setattr(CampaignStore, "commit", counted)
+    assert worker.work(replace(task, turn=3)) == "done"
+
+    assert blocks == [10, 1990]  # the first one may have been sent as it was
+    assert worker.store.get("halt").counts["cancelled"] == 2000

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from mpaas_push.campaign.tasks import TaskQueue
     from mpaas_push.settings import Settings
 
-__all__ = ["Controls", "Readable", "Started", "block_rows_for", "read_audience", "read_campaign"]
+__all__ = [
+    "MOST_BLOCK_ROWS",
+    "Controls",
+    "Readable",
+    "Started",
+    "block_rows_for",
+    "read_audience",
+    "read_campaign",
+]
 
 logger = logging.getLogger(__name__)
 

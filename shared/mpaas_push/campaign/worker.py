@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_push.campaign.audience import Row, RowReader
 from mpaas_push.campaign.block import Composer, Fate
-from mpaas_push.campaign.control import block_rows_for
+from mpaas_push.campaign.control import MOST_BLOCK_ROWS, block_rows_for
 from mpaas_push.campaign.errors import (
     AudienceUnreadable,
     PieceFailed,
@@ -279,7 +279,8 @@ class _Worker:
         self._results.write(begin, fates)
         if is_last:
             self._results.join()
-        next_rows = block_rows_for(self._pace)
+        # What is only counted need not be counted second by second.
+        next_rows = MOST_BLOCK_ROWS if self._is_over else block_rows_for(self._pace)
         commit = self._commit(
             cursor,
             end,
@@ -318,9 +319,13 @@ class _Worker:
             counts=counts,
         )
 
-    def _is_sending(self) -> bool:
+    @property
+    def _is_over(self) -> bool:
         ends = self._campaign.ends
-        return self._state == "running" and (ends is None or time.time() < ends)
+        return self._state == "cancelled" or (ends is not None and time.time() >= ends)
+
+    def _is_sending(self) -> bool:
+        return self._state == "running" and not self._is_over
 
     def _fates(self, block: Block) -> tuple[list[Fate], int, int]:
         """Return what becomes of the rows of a block's requests, how many more were accepted, and how many
