@@ -58,8 +58,6 @@ _LATER_INDEXES = (  # of files of this version that were made without
     "CREATE INDEX IF NOT EXISTS target_by_seq ON target (seq)",
     "CREATE INDEX IF NOT EXISTS entry_by_call ON entry (call)",
 )
-PRUNED_SHARE = 20
-"""Old entries are deleted once there is one twentieth more than are kept: one by one would cost more."""
 
 
 @dataclass(frozen=True)
@@ -192,14 +190,14 @@ class Store:
     ) -> None:
         self._hide = hide
         self._most = most
-        self._since_pruned = 0
         self._listeners: list[Callable[[], None]] = []
         self._sender_of: Callable[[InboxEntry], FunctionCall | None] = lambda _: None
         self._database = Database(path, schema=_SCHEMA, version=_SCHEMA_VERSION)
         with self._database.transaction() as connection:
             for statement in _LATER_INDEXES:
                 connection.execute(statement)
-            self._prune(connection)
+            (newest,) = connection.execute("SELECT max(seq) FROM entry").fetchone()
+            self._prune(connection, newest or 0)
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -235,26 +233,22 @@ class Store:
                     for pair in entry.targets
                 ],
             )
-            self._since_pruned += 1
-            if self._most is not None and self._since_pruned * PRUNED_SHARE > self._most:
-                self._prune(connection)
+            self._prune(connection, seq)
         self._announce()
         return seq
 
-    def _prune(self, connection: sqlite3.Connection) -> None:
-        """Delete all entries but the newest, with their targets and calls."""
-        self._since_pruned = 0
+    def _prune(self, connection: sqlite3.Connection, newest: int) -> None:
+        """Delete all entries but the newest, with their targets and their calls that caused no other."""
         if self._most is None:
             return
-        last = connection.execute(
-            "SELECT seq FROM entry ORDER BY seq DESC LIMIT 1 OFFSET ?", (self._most,)
-        ).fetchone()
-        if last:
-            connection.execute("DELETE FROM target WHERE seq <= ?", (last[0],))
-            connection.execute("DELETE FROM entry WHERE seq <= ?", (last[0],))
-            connection.execute(
-                "DELETE FROM call WHERE id NOT IN (SELECT call FROM entry WHERE call IS NOT NULL)"
-            )
+        last = newest - self._most  # sequence numbers have no gaps
+        calls = connection.execute("SELECT DISTINCT call FROM entry WHERE seq <= ?", (last,)).fetchall()
+        connection.execute("DELETE FROM target WHERE seq <= ?", (last,))
+        connection.execute("DELETE FROM entry WHERE seq <= ?", (last,))
+        connection.executemany(
+            "DELETE FROM call WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM entry WHERE call = ?1)",
+            [tuple(call) for call in calls],
+        )
 
     def ask_for_senders(self, sender_of: Callable[[InboxEntry], FunctionCall | None]) -> None:
         """Have each new entry's sender asked for, where that is known before its call has ended.
