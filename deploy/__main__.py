@@ -95,11 +95,14 @@ def list_versions(stage: Stage) -> int:
     """List the releases, latest first."""
     _want_settings(stage, OF_THE_ACCOUNT)
     cloud, names = stage.cloud(), _names(stage)
-    live = live_release(cloud, names)
+    history, live = releases(cloud, names), live_release(cloud, names)
+    if not history:
+        print(f"{stage.name} has no release yet")
+        return 0
     table = Table(box=None, pad_edge=False, show_edge=False)
     for column in ("deployed (UTC)", "commit", "layer", ""):
         table.add_column(column)
-    for release in releases(cloud, names):
+    for release in history:
         table.add_row(
             f"{release.at:%Y-%m-%d %H:%M:%S}",
             release.commit,
@@ -114,12 +117,15 @@ def roll_back(stage: Stage) -> int:
     """Deploy the previous release again: its commit, its triggers, its version of the layer."""
     _want_settings(stage)
     cloud, names = stage.cloud(), _names(stage)
-    live = live_release(cloud, names)
+    history, live = releases(cloud, names), live_release(cloud, names)
+    if not history:
+        raise NothingChanged(f"{stage.name} has no release yet: make deploy makes one")
     if live is None:
         raise NothingChanged(
-            f"not one release is live in the functions of {stage.name}: make versions lists them"
+            f"the functions of {stage.name} are of several releases, since a deployment was interrupted:"
+            " run make deploy again"
         )
-    target = previous_release(releases(cloud, names), live)
+    target = previous_release(history, live)
     if target is None:
         raise NothingChanged("there is no previous release")
     if not target.is_committed:

@@ -167,7 +167,7 @@ def _repair(
             print(f"removing the trigger {trigger} of {name}, {purpose}")
             cloud.delete_trigger(name, trigger)
         if described is not None:
-            print(f"s passed over the trigger {trigger} of {name}; deploying it by itself")
+            print(f"s did not deploy the trigger {trigger} of {name}; deploying it by itself")
             serverless.deploy_trigger(resource, trigger, stage.env)
     return list(differences(stage.plans(), cloud))
 

@@ -90,7 +90,7 @@ def test_a_trigger_behind_an_unchanged_stream_is_added_and_one_that_left_is_remo
 
     assert code == 0, printed
     assert "TriggerNotFound" in printed
-    assert f"s passed over the trigger news of {QUEUE}; deploying it by itself" in printed
+    assert f"s did not deploy the trigger news of {QUEUE}; deploying it by itself" in printed
     assert f"removing the trigger announcements of {QUEUE}, which the descriptor does not have" in printed
     assert "s stopped with 101 before the end; running it again" in printed
     assert "news" in cloud.triggers[QUEUE]
@@ -165,7 +165,8 @@ def test_a_deployment_that_was_killed_in_the_middle_is_completed_by_the_next(
         held.clear()
     cloud.reserved.clear()
 
-    assert "not one release is live" in deployed.run("rollback")[1]
+    assert "dev has no release yet: make deploy makes one" in deployed.run("rollback")[1]
+    assert deployed.run("versions") == (0, "dev has no release yet\n")
     code, printed = deployed.run("deploy")
 
     assert code == 0, printed
@@ -574,7 +575,7 @@ def test_a_function_that_left_the_descriptor_is_removed(project: Project, cloud:
     assert project.run("versions")[1].splitlines()[1].endswith("live")
 
 
-def test_what_was_not_committed_is_no_way_back(project: Project) -> None:
+def test_what_was_not_committed_is_no_way_back(project: Project, cloud: ControlPlane) -> None:
     project.replace("functions/event_push/rules.yaml", "Order", "Parcel")
     code, printed = project.run("deploy")
     assert code == 0
@@ -585,3 +586,5 @@ def test_what_was_not_committed_is_no_way_back(project: Project) -> None:
 
     assert code == 2
     assert "was not committed" in printed
+    cloud.aliases[HTTP]["live"]["description"] = "2026-01-01T00:00:00Z commit 0123456789ab layer 1"
+    assert "the functions of dev are of several releases" in project.run("rollback")[1]
