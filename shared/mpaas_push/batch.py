@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mpaas_push.batch_report import BatchReport
@@ -43,6 +44,9 @@ RESERVED_SHARE = 0.2
 RESERVED_SECONDS = 10.0
 RESERVED_SECONDS_A_MESSAGE = 0.002
 """Large batches need longer, if all of them are to be handed over: up to twice that share."""
+GRACE_SHARE = 0.25
+"""Share of the reserved time in which requests that were begun may still end: without it those that are under
+way when the time to send is over would be unknown, only because nobody waited for their responses."""
 SHORT_CHARACTERS = 10_000
 """An event that is no longer fits into an entry of a queue as a whole, whatever is added to it."""
 TARGETS_A_PART = 100_000
@@ -99,7 +103,9 @@ def send_batch(
     """
     settings = client.settings
     reserved = _reserved(invocation.time_left, len(tasks))
-    results = _sent(tasks, client, invocation.ending_earlier(reserved))
+    begin_by = min(invocation.begin_by, invocation.deadline - reserved)
+    sending = replace(invocation.ending_earlier(reserved * (1 - GRACE_SHARE)), begin_by=begin_by)
+    results = _sent(tasks, client, sending)
     _warn_of_misconfiguration(results)
     flat = [outcome for outcomes in results for outcome in outcomes]
     if all(outcome.accepted for outcome in flat):
@@ -127,7 +133,7 @@ def _sent(tasks: Sequence[PushTask], client: PushClient, invocation: Invocation)
     """Send messages in parts: requests and message ids of those that no time is left for are never made."""
     results: list[list[Outcome]] = []
     for part in _parts(tasks):
-        if results and invocation.time_left <= 0:
+        if results and invocation.time_to_begin <= 0:
             rest = tasks[len(results) :]
             logger.warning("no time was left for %d messages: not sent", len(rest))
             return results + [_left(task, client, invocation) for task in rest]

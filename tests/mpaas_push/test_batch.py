@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 import uuid
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_push import BatchIncomplete, Credentials, Invocation, PushClient, PushMessage, Settings
 from mpaas_push.batch import BatchReport, send_batch, settle_event
 from mpaas_push.ledger import Ledger
+from mpaas_push.outcome import verdict_of
 from mpaas_push.queues.message import BODY_BYTES
 from mpaas_push.queues.mns import MnsQueues
 from mpaas_push.request import requests_of
@@ -237,6 +239,26 @@ def test_of_a_batch_that_is_too_large_for_its_time_each_message_is_accepted_or_i
     assert report.retried > 0
     waiting = [target for entry in batches.entries() for target in targets_of(entry)]
     assert sorted(batches.accepted + waiting) == everybody(600)
+
+
+def test_what_is_under_way_when_the_time_to_send_ends_is_waited_for(
+    batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_over = threading.Event()
+
+    def verdict(*arguments: Any) -> Any:
+        is_over.set()
+        return verdict_of(*arguments)
+
+    monkeypatch.setattr("mpaas_push.transport.verdict_of", verdict)
+    monkeypatch.setattr(Invocation, "time_to_begin", property(lambda _: 0.0 if is_over.is_set() else 1.0))
+    monkeypatch.setattr("mpaas_push.batch._reserved", lambda seconds, _: seconds)  # no time to send is left
+
+    report = batches.send(to("user-1"), to("user-2"), PUSH_CONCURRENCY="1")
+
+    assert report.outcomes == {"accepted": 1, "throttled": 1}
+    assert batches.accepted == ["user-1"]
+    assert [targets_of(entry) for entry in batches.entries()] == [["user-2"]]
 
 
 def test_a_batch_takes_few_bytes_for_a_byte_however_many_targets_it_has(

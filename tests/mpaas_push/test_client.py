@@ -1091,18 +1091,24 @@ import os, sys
 from mpaas_push import Invocation, Credentials, PushClient, PushMessage
 from tests.mpaas_push.message.examples import minimal
 
-client = PushClient.from_env()
+endpoint, alone = sys.argv[1:]
+clients = [
+    PushClient.from_env(os.environ | {"MPAAS_ENDPOINT": endpoint}),
+    PushClient.from_env(os.environ | {"MPAAS_ENDPOINT": alone, "PUSH_CONCURRENCY": "1"}),
+]
 invocation = Invocation(request_id="1-2", credentials=Credentials("id", "secret"))
 messages = [PushMessage.parse(minimal() | {"targetMsgkey": {f"user-{n}": f"id-{n}"}}) for n in range(5)]
 
 def is_sent():
-    return all(outcome.accepted for (outcome,) in client.send_all(messages, invocation=invocation))
+    sent = [client.send_all(messages, invocation=invocation) for client in clients]
+    return all(outcome.accepted for outcomes in sent for (outcome,) in outcomes)
 
 assert is_sent()
 child = os.fork()
 if child == 0:
     sent = is_sent()
-    client.close()
+    for client in clients:
+        client.close()
     os._exit(0 if sent else 1)
 assert os.waitpid(child, 0)[1] == 0
 assert is_sent()
@@ -1111,8 +1117,11 @@ assert is_sent()
 
 def test_a_client_that_was_used_before_a_fork_works_in_the_child() -> None:
     root = Path(__file__).resolve().parents[2]
-    with Server() as server:
+    with Server() as server, Server() as alone:
         environment = os.environ | server.env | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'shared'}"}
-        subprocess.run([sys.executable, "-c", FORKING], check=True, env=environment, timeout=PATIENCE)
+        code = [sys.executable, "-c", FORKING, server.url, alone.url]
+        subprocess.run(code, check=True, env=environment, timeout=PATIENCE)
 
-        assert len(server.requests) == 15
+        assert len(server.requests) == len(alone.requests) == 15
+        # A connection that both use would mix up their responses.
+        assert alone.connections == 2

@@ -440,7 +440,7 @@ def test_many_threads_share_a_bounded_number_of_connections_and_wait_for_them(
             claims = list(pool.map(lambda request: claim_of(ledger, request, within()), requests))
         ledger.close()
 
-    assert all(isinstance(claim, Claim) for claim in claims)
+    assert all(isinstance(claim, Claim) and not claim.unconfirmed for claim in claims)
     assert len(connections) <= 16
 
 
