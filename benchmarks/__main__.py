@@ -15,6 +15,7 @@ from benchmarks.cold_start import cold_start, imports
 from benchmarks.cost import cost
 from benchmarks.cpu import own_work, push_cpu
 from benchmarks.inbox import inbox
+from benchmarks.large_batch import large_batch
 from benchmarks.queues import queues
 from benchmarks.quota import quota
 from benchmarks.throughput import throughput
@@ -23,6 +24,7 @@ SECTIONS = {
     "throughput": throughput,
     "quota": quota,
     "batches": batches,
+    "large": large_batch,
     "queues": queues,
     "campaign": campaign,
     "push": push_cpu,

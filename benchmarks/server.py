@@ -19,15 +19,12 @@ ACCEPTED = (
     b'{"RequestId":"B589F4F4-0000-4000-8000-000000000000","ResultCode":"OK","ResultMessage":"ok",'
     b'"PushResult":{"Success":true,"ResultMsg":"ok","Data":""},"name":"projects/p/messages/1"}'
 )
-ANSWER = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-    b"Connection: keep-alive\r\n\r\n%s" % (len(ACCEPTED), ACCEPTED)
-)
 
 
 class _Protocol(asyncio.Protocol):
-    def __init__(self, latency: float) -> None:
+    def __init__(self, latency: float, response: bytes) -> None:
         self.latency = latency
+        self.response = response
         self.received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -47,15 +44,18 @@ class _Protocol(asyncio.Protocol):
         if len(body) >= length:
             self.received = b""
             if self.latency:
-                asyncio.get_running_loop().call_later(self.latency, self.transport.write, ANSWER)
+                asyncio.get_running_loop().call_later(self.latency, self.transport.write, self.response)
             else:
-                self.transport.write(ANSWER)
+                self.transport.write(self.response)
 
 
-def _run(latency: float, ready: Connection) -> None:
+def _run(latency: float, body: bytes, ready: Connection) -> None:
+    head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: keep-alive\r\n"
+    response = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
     async def serve() -> None:
         server = await asyncio.get_running_loop().create_server(
-            lambda: _Protocol(latency), "127.0.0.1", 0, backlog=1024
+            lambda: _Protocol(latency, response), "127.0.0.1", 0, backlog=1024
         )
         ready.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
@@ -65,10 +65,12 @@ def _run(latency: float, ready: Connection) -> None:
 
 
 @contextlib.contextmanager
-def serving(latency: float = 0.0) -> Iterator[int]:
-    """Run the server for the block and give its port; it answers after `latency` seconds."""
+def serving(latency: float = 0.0, body: bytes = ACCEPTED) -> Iterator[int]:
+    """Run the server for the block and give its port; it answers after `latency` seconds with this JSON."""
     here, there = multiprocessing.get_context("spawn").Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_run, args=(latency, there), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=_run, args=(latency, body, there), daemon=True
+    )
     process.start()
     try:
         yield here.recv()

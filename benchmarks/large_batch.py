@@ -1,0 +1,146 @@
+"""The largest batch of a queue, 10,000 messages, in one invocation of 60 s on a third of a CPU.
+
+Each message must end accepted or in a queue, whatever mPaaS answers.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.batches import message
+from benchmarks.quota import CPUS, limited_group
+from benchmarks.report import Table, verdict
+from benchmarks.server import ACCEPTED, serving
+from mpaas_local.access_keys import LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET
+from mpaas_local.mns import MnsServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from multiprocessing.connection import Connection
+
+__all__ = ["large_batch"]
+
+MESSAGES, LATENCY, TIMEOUT = 10_000, 0.05, 60
+RETRIES, LETTERS = "pushes-retry", "pushes-dead"
+ROOT = Path(__file__).resolve().parent.parent
+ANSWERS = {
+    "all accepted": ACCEPTED,
+    "all throttled": b'{"RequestId":"B589F4F4","Code":"Throttling.User","Message":"slow down"}',
+    "all unknown": b'{"RequestId":"B589F4F4","ResultCode":"9000","ResultMessage":"system error"}',
+}
+
+
+def large_batch() -> Table:
+    """Deliver the batch to an instance once for each answer of mPaaS."""
+    rows = []
+    for answers, answer in ANSWERS.items():
+        with ExitStack() as opened:
+            port = opened.enter_context(serving(LATENCY, answer))
+            mns = opened.enter_context(MnsServer())
+            for queue in (RETRIES, LETTERS):
+                mns.store.create_queue(queue)
+            group = opened.enter_context(limited_group())
+            report, seconds, cpu, megabytes = _delivered(_environment(port, mns.endpoint), group)
+            waiting = sum(_messages_in(mns, RETRIES))
+            given_up = mns.store.queue(LETTERS).active_messages
+        if not group:
+            seconds += cpu * (1 / CPUS - 1)
+        accepted = report["outcomes"].get("accepted", 0)
+        kept = accepted + waiting + given_up
+        rows.append(
+            [
+                answers,
+                f"{accepted:,}",
+                f"{waiting:,}",
+                f"{given_up:,}",
+                f"{MESSAGES - kept:,}",
+                f"{seconds:.0f}",
+                f"{megabytes:.0f}",
+                verdict(seconds, most=TIMEOUT) if kept == MESSAGES else "**lost**",
+            ]
+        )
+    how = "in a cgroup with that quota" if group else "computed: CPU time takes so much longer"
+    return Table(
+        f"A batch of {MESSAGES:,} messages, {LATENCY * 1000:.0f} ms server latency, {CPUS} CPU",
+        f"One invocation of `queue_push` for each row, with {TIMEOUT} s, on {CPUS} CPU ({how}). A throttled "
+        "request is tried again for as long as the settings allow by default. Every message must be accepted "
+        "or in a queue.",
+        ["mPaaS answers", "accepted", "retry queue", "dead letters", "lost", "s", "MB", "target"],
+        rows,
+    )
+
+
+def _environment(port: int, mns: str) -> dict[str, str]:
+    return {
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": LOCAL_ACCESS_KEY_ID,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": LOCAL_ACCESS_KEY_SECRET,
+        "MPAAS_ENDPOINT": f"http://127.0.0.1:{port}",
+        "MPAAS_APP_ID": "ONEX1",
+        "MPAAS_WORKSPACE_ID": "default",
+        "PUSH_MNS_ENDPOINT": mns,
+        "PUSH_RETRY_QUEUE": RETRIES,
+        "PUSH_DEAD_LETTER_QUEUE": LETTERS,
+    }
+
+
+def _messages_in(mns: MnsServer, queue: str) -> Iterator[int]:
+    """Yield how many messages each entry of the retry queue holds."""
+    for entry in mns.store.messages(queue, limit=MESSAGES):
+        envelope = json.loads(base64.b64decode(entry.body))
+        yield len(envelope.get("messages", [envelope]))
+
+
+def _delivered(
+    environment: Mapping[str, str], group: Path | None
+) -> tuple[dict[str, Any], float, float, float]:
+    """Return what the function answers, its seconds of wall time and of CPU, and its peak memory in MB."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_instance, args=(environment, there), daemon=True)
+    process.start()
+    there.close()  # so that the end of the process is noticed
+    try:
+        here.recv()  # it is warm
+        if group:
+            (group / "cgroup.procs").write_text(str(process.pid), "ascii")
+        here.send(None)
+        result: tuple[dict[str, Any], float, float, float] = here.recv()
+    finally:
+        process.terminate()
+        process.join()
+    return result
+
+
+def _instance(environment: Mapping[str, str], parent: Connection) -> None:
+    """Handle one batch in a process with the memory of an instance."""
+    os.environ.update(environment)
+    sys.path.insert(0, str(ROOT / "functions" / "queue_push"))
+    handler = importlib.import_module("index").handler
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # every outcome is logged: where to is not ours to measure
+    os.dup2(nowhere, 2)
+    event = json.dumps(
+        [
+            {"requestId": "r", "messageId": f"M{number}", "messageBody": json.dumps(message(number))}
+            for number in range(MESSAGES)
+        ]
+    ).encode()
+    function = SimpleNamespace(name="queue_push", timeout=TIMEOUT)
+    parent.send(None)
+    parent.recv()
+    began, worked = time.perf_counter(), time.process_time()
+    report = json.loads(handler(event, SimpleNamespace(request_id="1-2", function=function)))
+    seconds, cpu = time.perf_counter() - began, time.process_time() - worked
+    parent.send((report, seconds, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    parent.recv()  # until it is ended
