@@ -24,7 +24,7 @@ $(STAMP): requirements/dev.txt requirements/layer.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m deploy.layer --runtime all --folder .local/layers  # for the tests, which build it again after a change, from what is fetched here
-	$(BIN)/python -m pytest --collect-only --quiet > /dev/null  # compiles the tests: else each of the workers does
+	@$(BIN)/python -m pytest --collect-only --quiet > /dev/null || true  # compiles the tests, or each worker would
 	@touch $@
 
 run: install  ## start everything on loopback, send a push, keep running
@@ -49,7 +49,7 @@ new-function: install  ## make a function with test and event: make new-function
 	@$(BIN)/python -m project new-function '$(NAME)' '$(TRIGGER)'
 
 install test: export PYTHONDONTWRITEBYTECODE =  # else every process that a test starts compiles everything anew
-test: install  ## the tests
+test: install  ## the tests; EXAMPLES=1000 tries more random input
 	$(BIN)/python -m pytest -n 6 --dist worksteal $(ARGS)
 
 soak: install  ## both full crash tests, some minutes; prints the tables of docs/reliability.md
