@@ -911,6 +911,16 @@ def test_the_wish_of_a_server_is_bounded_by_the_validity_that_is_left(late: str,
     assert said is (late == "expire")
 
 
+def test_nobody_waits_for_a_moment_at_which_the_push_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr("mpaas_push.retries.sleep", naps.append)
+    with Server(gateway("Throttling", Retry_After="110")) as server:
+        outcome = send_task(server, task_of(age=500))
+
+        assert len(server.requests) == 1
+    assert (outcome.kind, naps) == (THROTTLED, [])
+
+
 @pytest.mark.parametrize("asked", ["400000000", "9" * 300])
 @pytest.mark.parametrize("kind", ["late", "timed"])
 def test_the_wish_of_a_server_is_bounded_by_what_a_queue_can_wait(asked: str, kind: str) -> None:
