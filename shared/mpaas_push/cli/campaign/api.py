@@ -65,7 +65,7 @@ def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -
         faults = (f"{fault['field']}: {fault['message']}" for fault in answer.get("errors", ()))
         raise refusal(_lines(f"HTTP {response.status}: {answer['detail']}", faults), kind)
     if response.status >= 400 or "campaign" not in answer:
-        code = answer.get("Code") or answer.get("errorCode", "")  # fc-runtime.md: SDKs and API versions
+        code = answer.get("Code") or answer.get("errorCode", "")  # fc-runtime.md: SDKs and API versions.
         status = f"HTTP {response.status} {code}".rstrip()
         raise refusal(f"{status}, not from http_push: check address (PUSH_HTTP_URL) and AccessKey")
     return answer
