@@ -52,7 +52,9 @@ def make(project: Path, name: str, trigger: str) -> int:
 
 def run(project: Path, *command: str) -> str:
     """Run a command in a project, with the code of this one."""
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}"}
+    # `make test` hands its own variables to a make below it.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    environment = kept | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}"}
     done = subprocess.run(
         command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=110
     )
