@@ -12,7 +12,13 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.errors import Fault, InvalidMessage
-from mpaas_push.json_text import MESSAGE_CONTAINERS, UnreadableJson, is_encodable, read_json
+from mpaas_push.json_text import (
+    MAX_CONTAINERS,
+    MESSAGE_CONTAINERS,
+    UnreadableJson,
+    is_encodable,
+    read_json,
+)
 from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import message_of
 from mpaas_push.targets import without_targets
@@ -185,7 +191,9 @@ def tasks_of_record(record: RecordOrError, settings: Settings, sender: str = "")
     body = record.body
     if isinstance(body, str):
         try:
-            body = read_json(body, containers=MESSAGE_CONTAINERS)
+            # What waits in an envelope was within the limit when it came, perhaps with more targets.
+            containers = MAX_CONTAINERS if RETRY_KEY in body else MESSAGE_CONTAINERS
+            body = read_json(body, containers=containers)
         except UnreadableJson as error:
             message = InvalidMessage([Fault("", str(error))])
             return [PushTask(scope=scope, original=record.original, message=message, first_moment=moment)]

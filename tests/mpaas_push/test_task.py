@@ -119,6 +119,14 @@ def test_many_envelopes_in_one_entry_come_back_each_with_its_own_scope_and_momen
     assert [json.loads(task.original) for task in again] == json.loads(entry)["messages"]
 
 
+def test_what_was_within_the_limit_of_objects_is_so_in_an_entry_with_others() -> None:
+    items: list[Any] = [{} for _ in range(100)]
+    tasks = [only(json.dumps(message(extendedParams={"items": items}))) for _ in range(40)]
+    entry = packed([compact_json(task.envelope({"user-1": None}, 2)) for task in tasks])
+
+    assert all(isinstance(task.message, PushMessage) for task in [*tasks, *read(entry)])
+
+
 def test_one_bad_envelope_in_an_entry_harms_no_other() -> None:
     good = only(message()).envelope({"user-1": None}, 2)
     bad = [{"pushRetry": {}, "message": {"titel": "x"}}, "text", None, {"pushRetry": 1}]
