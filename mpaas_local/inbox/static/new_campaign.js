@@ -1,6 +1,6 @@
 // A new campaign: an audience is dropped, the message written; rows are rendered at every pause; all rows are
 // checked before the start.
-import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { api, jsonLines, query, upload } from "./api.js";
 import { Samples } from "./campaigns.js";
 import { Pace } from "./pace.js";
@@ -34,7 +34,8 @@ export function NewCampaign({ kept, dropped }) {
   const latest = useRef();
   latest.current = document;
   if (!started.current) Object.assign(kept, { document, audience, checked });
-  useEffect(() => {
+  // Not useEffect, which runs after the page is painted: a reload right after a key would lose it.
+  useLayoutEffect(() => {
     if (!started.current) sessionStorage.setItem(DRAFT, JSON.stringify(kept));
   }, [document, audience, checked]);
 
