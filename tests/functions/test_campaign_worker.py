@@ -144,3 +144,21 @@ def test_what_is_only_counted_is_counted_in_large_blocks(
 
     assert blocks == [10, 1990]  # the first one may have been sent as it was
     assert worker.store.get("halt").counts["cancelled"] == 2000
+
+
+def test_every_request_that_is_begun_has_time_for_its_response(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = worker.start("round", 30)
+    rounds: list[Invocation] = []
+    send_tasks = PushClient.send_tasks
+
+    def noted(client: PushClient, tasks: Any, invocation: Invocation) -> Any:
+        rounds.append(invocation)
+        return send_tasks(client, tasks, invocation)
+
+    monkeypatch.setattr(PushClient, "send_tasks", noted)
+    assert worker.work(task) == "done"
+
+    # Cut off at the end of a round, a request would be unknown.
+    assert [each.deadline - each.begin_by >= 5 for each in rounds] == [True]

@@ -58,6 +58,8 @@ AHEAD_SECONDS = 60.0
 ROUND_SECONDS = 12.0
 """For how long the requests of a block are sent before those that were throttled are sent again. What a
 killed worker had claimed is unknown after as long."""
+BEGIN_SECONDS = 6.0
+"""For how long requests of a round are begun: the last ones have the rest of it for their responses."""
 WATCH_SECONDS = 10.0
 """By how much longer each further look at a piece waits that another task has."""
 MARGIN_SECONDS = 5.0
@@ -475,8 +477,8 @@ class _Worker:
             for message in messages
         ]
         until = min(self._invocation.deadline - MARGIN_SECONDS, clock + ROUND_SECONDS)
-        # Those in flight at the end of campaign or window are waited for: cut off, they would be unknown.
-        begin_by = math.inf if too_late else clock + self._seconds_to_send(now)
+        # Those in flight when round, window or campaign end are waited for: cut off, they would be unknown.
+        begin_by = math.inf if too_late else clock + min(BEGIN_SECONDS, self._seconds_to_send(now))
         return self._client.send_tasks(tasks, replace(self._invocation, deadline=until, begin_by=begin_by))
 
     def _seconds_to_send(self, now: float) -> float:
@@ -494,7 +496,11 @@ class _Worker:
         """
         if {outcome.result_code for outcome in outcomes} - OURS:
             self._store.slow()
-        pause = max(outcome.retry_after or THROTTLE_SECONDS for outcome in outcomes)
+        pauses = {"NotSent": 0.0}  # its turn had not come in this round
+        pause = max(
+            outcome.retry_after or pauses.get(outcome.result_code or "", THROTTLE_SECONDS)
+            for outcome in outcomes
+        )
         if pause > NEAR_SECONDS or pause + ROUND_SECONDS + MARGIN_SECONDS > self._invocation.time_left:
             raise _HandOn("throttled", delay=pause + random.uniform(0, NEAR_SECONDS), at=time.time() + pause)
         self._throttled += pause
