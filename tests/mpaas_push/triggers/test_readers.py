@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from mpaas_push.settings import Settings
 from mpaas_push.task import tasks_of_record
 from mpaas_push.triggers import cloudevent, destination, eventstream, mns, oss, queue, timer
 from mpaas_push.triggers.record import CloudEvent, QueueRecord, UnreadableElement, digest
+from tests.effort import steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -703,6 +705,24 @@ def test_a_payload_costs_at_most_sixty_bytes_for_each_of_its_own(payload: bytes)
             assert tracemalloc.get_traced_memory()[1] < 60 * len(payload) + 100_000
         finally:
             tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "element", ["%d", '"%d"', '{"k%d":1}', '{"k%d"', "[[%d],{}", '{"id":"%d","id":"1"}', '{"messageId":"%d"}']
+)
+def test_twice_the_payload_takes_at_most_twice_the_steps(element: str) -> None:
+    def payload(count: int) -> bytes:
+        return f"[{','.join(element % (1000 + number) for number in range(count))}]".encode()
+
+    for read in (
+        queue.records_of,
+        cloudevent.events_of,
+        oss.events_of,
+        timer.tick_of,
+        destination.failure_of,
+    ):
+        once, twice = (steps(functools.partial(read, payload(count))) for count in (200, 400))
+        assert twice <= 2.2 * once + 200
 
 
 def test_the_readers_do_not_load_powertools() -> None:
