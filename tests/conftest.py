@@ -35,7 +35,7 @@ _LONG = (
     "test_crash.py",
     "test_stack.py",
     "test_layer.py",
-    "test_new_function.py",
+    "test_page.py",
     "test_twins.py",
     "test_guide.py",
     "test_campaign_docs.py",
