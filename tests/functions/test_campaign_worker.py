@@ -162,3 +162,23 @@ def test_every_request_that_is_begun_has_time_for_its_response(
 
     # Cut off at the end of a round, a request would be unknown.
     assert [each.deadline - each.begin_by >= 5 for each in rounds] == [True]
+
+
+def test_a_pause_that_comes_as_a_piece_is_taken_leaves_its_rows_for_the_resume(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, take = worker.start("early", 30), CampaignStore.take
+
+    def take_and_pause(store: CampaignStore, *arguments: Any) -> Any:
+        taken = take(store, *arguments)
+        store.pause("early")
+        return taken
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CampaignStore, "take", take_and_pause)
+        assert worker.work(task) == "paused"
+    assert sum(worker.store.get("early").counts.values()) == 0
+    worker.store.reopen("early", "running")
+    assert worker.work(replace(task, turn=3)) == "done"
+
+    assert worker.store.get("early").counts["accepted"] == 30

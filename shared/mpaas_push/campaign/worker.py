@@ -114,6 +114,9 @@ def work_on(
         return taken.answer
     try:
         stored = store.get(task.campaign)
+        if stored.fields["state"] == "paused":  # since the piece was taken
+            store.release(task.campaign, task.piece, owner, due=0, has_waited=True)
+            return "paused"
         tools = _Tools(
             client=client, invocation=invocation, store=store, objects=objects, queue=queue, rate=rate
         )
