@@ -734,7 +734,8 @@ def test_what_was_not_begun_in_time_is_not_claimed_and_one_line_in_the_log(
 
     codes = Counter(outcome.result_code for (outcome,) in outcomes)
     assert codes["NotSent"] >= 200 - SMALLEST_BLOCK
-    assert len(kept(url)) == codes["AnswerLost"] == 2
+    # One of the two may still be reading when the other lets the time pass.
+    assert len(kept(url)) == codes["AnswerLost"] + codes["ReadTimeout"] == 2
     (line,) = [each.getMessage() for each in caplog.records if "no time was left" in each.getMessage()]
     left = int(line.split()[5])
     assert left >= 200 - SMALLEST_BLOCK
