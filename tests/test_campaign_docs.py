@@ -55,6 +55,8 @@ class Reader:
         self._monkeypatch, self._capsys = monkeypatch, capsys
         self._functions = ""
         monkeypatch.chdir(folder)
+        # A busy machine follows a campaign for longer than half a minute.
+        monkeypatch.setattr("mpaas_push.cli.campaign.progress.LINE_SECONDS", 600.0)
 
     def wait(self, campaign: str, is_so: Callable[[dict[str, Any]], bool]) -> None:
         """Wait until a condition holds for what a campaign shows."""
