@@ -150,9 +150,9 @@ def import_what_functions_import() -> None:
 def be_patient_with_redis() -> None:
     """Let no busy machine look like an outage; a Redis that was stopped refuses connections at once."""
     from mpaas_push.campaign import store
-    from mpaas_push.ledger import server
+    from mpaas_push.ledger import redis_client
 
-    server.TIMEOUT_SECONDS = server.WAIT_SECONDS = store._TIMEOUT_SECONDS = 30.0
+    redis_client.TIMEOUT_SECONDS = redis_client.WAIT_SECONDS = store._TIMEOUT_SECONDS = 30.0
 
 
 def become_instance(

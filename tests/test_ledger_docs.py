@@ -11,7 +11,7 @@ import redis
 
 from mpaas_push import Credentials, Invocation, PushClient, PushMessage
 from mpaas_push.ledger import Ledger
-from mpaas_push.ledger.server import CONNECTIONS
+from mpaas_push.ledger.redis_client import CONNECTIONS
 from mpaas_push.settings import Settings
 from tests.mpaas_push.message.examples import minimal
 from tests.servers import Server

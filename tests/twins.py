@@ -95,10 +95,10 @@ time.time = lambda: _time() + ({seconds})
 """
 LATER = """
 import hashlib
-from mpaas_push.ledger import server
+from mpaas_push.ledger import redis_client
 
-_text = server.SCRIPT.replace("'^1 (", "'^[12] (").replace("'1 %s", "'2 %s")
-server.SCRIPT, server.SHA = _text, hashlib.sha1(_text.encode()).hexdigest()
+_text = redis_client.SCRIPT.replace("'^1 (", "'^[12] (").replace("'1 %s", "'2 %s")
+redis_client.SCRIPT, redis_client.SHA = _text, hashlib.sha1(_text.encode()).hexdigest()
 """
 """A version that reads the records of this one, and writes others."""
 

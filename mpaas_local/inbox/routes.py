@@ -34,7 +34,7 @@ from mpaas_local.inbox.showing import message_of_parameters, shown, warnings_of
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.view import message_json, queue_json
 from mpaas_local.mpaas.bodies import ActiveFaults, Deleted, OrderedFault
-from mpaas_local.mpaas.faults import FAULT_ORDER
+from mpaas_local.mpaas.injected_faults import FAULT_ORDER
 from mpaas_local.mpaas.responses import Json
 from mpaas_local.mpaas.store import Filter, dump_json
 from mpaas_push import PushMessage
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mpaas_local.fc.call_log import CallLog
     from mpaas_local.inbox.changes import Changes
     from mpaas_local.mns import MnsStore
-    from mpaas_local.mpaas.faults import PushFaults
+    from mpaas_local.mpaas.injected_faults import PushFaults
     from mpaas_local.mpaas.store import Store
 
 __all__ = ["Entrypoints", "fault_routes", "figure_routes", "push_routes", "queue_routes", "send_routes"]

@@ -20,8 +20,8 @@ from mpaas_local.access_keys import LOCAL_ACCESS_KEYS, access_key
 from mpaas_local.breakable import STRIKES_UNREAD
 from mpaas_local.loopback import LoopbackOnly
 from mpaas_local.mpaas.authentication import Authenticator
-from mpaas_local.mpaas.faults import FAULT_ORDER, PushFaults
 from mpaas_local.mpaas.gateway import Gateway
+from mpaas_local.mpaas.injected_faults import FAULT_ORDER, PushFaults
 from mpaas_local.mpaas.judgement.behaviour import Behaviour
 from mpaas_local.mpaas.openapi import openapi_document
 from mpaas_local.mpaas.redaction import Redactor

@@ -16,7 +16,8 @@ from starlette.responses import Response
 from mpaas_local.api_signature import read_acs3_authorization
 from mpaas_local.breakable import ConnectionReset, CutResponse
 from mpaas_local.mpaas.call import GatewayCall, printable, read_call
-from mpaas_local.mpaas.faults import (
+from mpaas_local.mpaas.gateway_errors import GatewayRefusal, GatewayResponse, refusal
+from mpaas_local.mpaas.injected_faults import (
     CutBodyFault,
     DelayFault,
     NotJsonFault,
@@ -25,7 +26,6 @@ from mpaas_local.mpaas.faults import (
     ResultFault,
     ThrottlingFault,
 )
-from mpaas_local.mpaas.gateway_errors import GatewayRefusal, GatewayResponse, refusal
 from mpaas_local.mpaas.judgement.parameters import LEGACY_VERSION
 from mpaas_local.mpaas.judgement.verdict import judge, read_targets, repeated_id_verdict
 from mpaas_local.mpaas.redaction import redacted_form, without_secret_parameters
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mpaas_local.clock import TimeSource
     from mpaas_local.fault_book import Strike
     from mpaas_local.mpaas.authentication import Authenticator
-    from mpaas_local.mpaas.faults import FaultOrder, PushFaults
+    from mpaas_local.mpaas.injected_faults import FaultOrder, PushFaults
     from mpaas_local.mpaas.judgement.behaviour import Behaviour
 
 MAX_BODY_BYTES = 1024 * 1024

@@ -15,7 +15,7 @@ from mpaas_local.mpaas.bodies import (
     OrderedFault,
     Problem,
 )
-from mpaas_local.mpaas.faults import FAULT_ORDER
+from mpaas_local.mpaas.injected_faults import FAULT_ORDER
 from mpaas_local.mpaas.store import OUTCOMES
 
 _TEXT = {"type": "string"}

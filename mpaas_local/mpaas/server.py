@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mpaas_local.access_keys import LOCAL_ACCESS_KEYS
 from mpaas_local.breakable import BreakableProtocol
 from mpaas_local.mpaas.app import create_app
-from mpaas_local.mpaas.faults import FAULT_ORDER
+from mpaas_local.mpaas.injected_faults import FAULT_ORDER
 from mpaas_local.mpaas.store import Filter
 from mpaas_local.server import Server
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mpaas_local.access_keys import AccessKey
     from mpaas_local.clock import TimeSource
-    from mpaas_local.mpaas.faults import PushFaults
+    from mpaas_local.mpaas.injected_faults import PushFaults
     from mpaas_local.mpaas.judgement.behaviour import Behaviour
     from mpaas_local.mpaas.store import Store
 

@@ -26,11 +26,11 @@ from starlette.routing import Route
 
 from mpaas_local.breakable import ConnectionReset, CutResponse
 from mpaas_local.loopback import LoopbackOnly
-from mpaas_local.oss import documents, faults
+from mpaas_local.oss import documents, injected_faults
 from mpaas_local.oss.authentication import Authenticator
 from mpaas_local.oss.blobs import CHUNK_BYTES
 from mpaas_local.oss.errors import OssError
-from mpaas_local.oss.faults import ObjectFaults
+from mpaas_local.oss.injected_faults import ObjectFaults
 from mpaas_local.oss.model import (
     DEFAULT_MIME_TYPE,
     MAX_OBJECT_BYTES,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from mpaas_local.access_keys import AccessKey
     from mpaas_local.account import Account
     from mpaas_local.oss.blobs import BlobWriter
-    from mpaas_local.oss.faults import FaultOrder
+    from mpaas_local.oss.injected_faults import FaultOrder
     from mpaas_local.oss.model import StoredObject, Upload
     from mpaas_local.oss.store import OssStore
 
@@ -271,16 +271,16 @@ class OssApp(Starlette):
 async def _struck(fault: FaultOrder, operation: Operation, call: OssCall) -> Response:
     """Respond as an ordered fault says."""
     match fault:
-        case faults.ServiceUnavailable():
+        case injected_faults.ServiceUnavailable():
             raise OssError("ServiceUnavailable")
-        case faults.InternalError():
+        case injected_faults.InternalError():
             raise OssError("InternalError")
-        case faults.Delay():
+        case injected_faults.Delay():
             await anyio.sleep(fault.milliseconds / 1000)
             return await operation(call)
-        case faults.CutBody():
+        case injected_faults.CutBody():
             return CutResponse(await operation(call))
-        case faults.Reset():
+        case injected_faults.Reset():
             if fault.accept and call.request.method not in {"GET", "HEAD"}:
                 await operation(call)
             return ConnectionReset()

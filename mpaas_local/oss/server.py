@@ -11,7 +11,7 @@ from mpaas_local.access_keys import LOCAL_ACCESS_KEYS
 from mpaas_local.account import Account
 from mpaas_local.breakable import BreakableProtocol
 from mpaas_local.oss.app import OssApp
-from mpaas_local.oss.faults import FAULT_ORDER
+from mpaas_local.oss.injected_faults import FAULT_ORDER
 from mpaas_local.service import Service
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from mpaas_local.clock import utc_text
 from mpaas_local.oss.errors import OssError
-from mpaas_local.oss.faults import FAULT_ORDER
+from mpaas_local.oss.injected_faults import FAULT_ORDER
 from mpaas_local.view_json import view_json, view_problem
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from mpaas_local.oss.faults import ObjectFaults
+    from mpaas_local.oss.injected_faults import ObjectFaults
     from mpaas_local.oss.model import StoredObject
     from mpaas_local.oss.store import OssStore
 

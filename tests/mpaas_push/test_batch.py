@@ -108,7 +108,7 @@ def running() -> Iterator[Batches]:
 
 @pytest.fixture
 def batches(running: Batches, monkeypatch: pytest.MonkeyPatch) -> Batches:
-    for name in ("ledger.server", "queues.mns"):
+    for name in ("ledger.redis_client", "queues.mns"):
         monkeypatch.setattr(f"mpaas_push.{name}.TIMEOUT_SECONDS", 60.0)  # a busy machine is no outage
     running.sandbox.clear()
     running.sender = uuid.uuid4().hex  # the ledger remembers what other tests have sent

@@ -33,10 +33,9 @@ from mpaas_push import (
     Settings,
     retries,
 )
-from mpaas_push.ledger import Ledger
-from mpaas_push.ledger import server as ledger_server
+from mpaas_push.ledger import Ledger, redis_client
 from mpaas_push.ledger.claims import Claim
-from mpaas_push.ledger.server import record_key
+from mpaas_push.ledger.redis_client import record_key
 from mpaas_push.message.constraints import Level
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
 from mpaas_push.request import PushRequest, requests_of
@@ -98,8 +97,8 @@ def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a busy machine answer late."""
-    monkeypatch.setattr(ledger_server, "TIMEOUT_SECONDS", PATIENCE)
-    monkeypatch.setattr(ledger_server, "WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(redis_client, "TIMEOUT_SECONDS", PATIENCE)
+    monkeypatch.setattr(redis_client, "WAIT_SECONDS", PATIENCE)
 
 
 @pytest.fixture
@@ -448,9 +447,9 @@ def test_many_threads_share_a_bounded_number_of_connections_and_wait_for_them(
 def test_a_connection_that_did_not_come_free_in_time_says_nothing_of_the_server(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger.server.CONNECTIONS", 1)
-    monkeypatch.setattr("mpaas_push.ledger.server.WAIT_SECONDS", 0.05)
-    monkeypatch.setattr("mpaas_push.ledger.server.PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr("mpaas_push.ledger.redis_client.CONNECTIONS", 1)
+    monkeypatch.setattr("mpaas_push.ledger.redis_client.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("mpaas_push.ledger.redis_client.PAUSE_SECONDS", 60.0)
     held, freed = threading.Event(), threading.Event()
 
     def hold(command: bytes) -> None:
@@ -997,10 +996,10 @@ OLDER, LATER = "0", "2"
 def layer(version: str) -> Iterator[None]:
     """Work as a layer whose records have another version: a later one reads those of this one, too."""
     reads = "[12]" if version == LATER else version
-    script = ledger_server.SCRIPT.replace("'^1 (", f"'^{reads} (").replace("'1 %s", f"'{version} %s")
+    script = redis_client.SCRIPT.replace("'^1 (", f"'^{reads} (").replace("'1 %s", f"'{version} %s")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger_server, "SCRIPT", script)
-        patch.setattr(ledger_server, "SHA", hashlib.sha1(script.encode()).hexdigest())
+        patch.setattr(redis_client, "SCRIPT", script)
+        patch.setattr(redis_client, "SHA", hashlib.sha1(script.encode()).hexdigest())
         yield
 
 
@@ -1307,14 +1306,14 @@ def silent(connection: socket.socket) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Find a server down that does not answer, and leave it alone for as long as the test lasts."""
-    monkeypatch.setattr(ledger_server, "TIMEOUT_SECONDS", 0.5)
-    monkeypatch.setattr(ledger_server, "PAUSE_SECONDS", 600.0)
+    monkeypatch.setattr(redis_client, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 600.0)
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up an answer that is held, and none that is only slow."""
-    monkeypatch.setattr(ledger_server, "TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr(redis_client, "TIMEOUT_SECONDS", 2.0)
 
 
 def unreachable(kind: str, opened: ExitStack) -> str:
@@ -1517,7 +1516,7 @@ def test_what_was_sent_without_the_ledger_is_recorded_once_it_answers(
 def test_a_server_that_answers_again_is_asked_again_at_once(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger.server.PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr("mpaas_push.ledger.redis_client.PAUSE_SECONDS", 60.0)
     ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_LEDGER_IF_DOWN": "fail"}))
     redis_server.stop()
     down = claim_of(ledger, the_request(), within())
@@ -1599,7 +1598,7 @@ def test_a_key_is_compared_by_no_ledger_that_can_never_work(caplog: pytest.LogCa
 def test_a_key_is_forgotten_although_the_server_was_down_a_moment_ago(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger.server.PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr("mpaas_push.ledger.redis_client.PAUSE_SECONDS", 60.0)
     broken = threading.Event()
 
     def breaking(_: bytes) -> None:
@@ -1639,7 +1638,7 @@ def test_a_key_that_could_not_be_forgotten_is_in_the_log(
 def test_a_connection_that_something_on_its_way_forgot_does_not_pass_the_ledger_over(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, side_by_side: int
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger.server.IDLE_LIMIT_SECONDS", 5000.0)
+    monkeypatch.setattr("mpaas_push.ledger.redis_client.IDLE_LIMIT_SECONDS", 5000.0)
     later, wall_time = [0.0], time.time
     monkeypatch.setattr(time, "time", lambda: wall_time() + sum(later))
     flow = threading.local()  # the relay has a thread for each connection
@@ -1668,7 +1667,7 @@ def test_a_connection_that_something_on_its_way_forgot_does_not_pass_the_ledger_
 def test_a_ledger_that_is_back_is_used_again(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.ledger.server.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("mpaas_push.ledger.redis_client.PAUSE_SECONDS", 0.0)
     with Server(reply(OK), reply(OK)) as server, instances(1, server, url) as (client,):
         redis_server.stop()
         client.send(push(), invocation=within())

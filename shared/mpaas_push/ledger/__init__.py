@@ -1,7 +1,8 @@
 """The ledger: what has been sent already, in a Redis or Tair that all functions and instances share.
 
 `ledger` (whether it can be trusted; Idempotency-Keys) → `claims` (of one invocation: claim, settle) →
-`server` (trips to Redis; which failures pass and which last) → `ledger.lua`, the only way to change a record.
+`redis_client` (trips to Redis; which failures pass and which last) → `ledger.lua`, the only way to change a
+record.
 """
 
 from mpaas_push.ledger.ledger import Comparison, Ledger

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from mpaas_push.ledger.server import Failure, record_key
+from mpaas_push.ledger.redis_client import Failure, record_key
 from mpaas_push.outcome import (
     ACCEPTED,
     LEDGER_MISCONFIGURED,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mpaas_push.invocation import Invocation
-    from mpaas_push.ledger.server import LedgerServer
+    from mpaas_push.ledger.redis_client import RedisClient
     from mpaas_push.request import PushRequest
     from mpaas_push.settings import Settings
 
@@ -96,15 +96,15 @@ class Claims:
     ``misconfigured``. Each kind of failure is logged once, and at the end the number of requests affected.
     """
 
-    def __init__(self, server: LedgerServer, settings: Settings, invocation: Invocation) -> None:
+    def __init__(self, redis: RedisClient, settings: Settings, invocation: Invocation) -> None:
         """Claim nothing yet; see `Ledger.claims`.
 
         Args:
-            server: Keeps the records.
+            redis: Keeps the records.
             settings: What to do when the ledger cannot tell, and with an unknown outcome.
             invocation: Its deadline bounds the claims.
         """
-        self._server = server
+        self._redis = redis
         self._sends_without = settings.ledger_if_down is IfDown.SEND
         self._on_unknown = settings.on_unknown.value
         self._sends_late = settings.late is Late.SEND
@@ -213,7 +213,7 @@ class Claims:
         self, calls: Sequence[tuple[Any, ...]], *, despite_pause: bool = False
     ) -> list[list[str] | Failure]:
         """Call the server, and log each kind of failure the first time."""
-        replies = self._server.ask(calls, despite_pause=despite_pause, retry_until=self._invocation.deadline)
+        replies = self._redis.ask(calls, despite_pause=despite_pause, retry_until=self._invocation.deadline)
         for reply in replies:
             if not isinstance(reply, Failure) or reply.reason in self._failures:
                 continue

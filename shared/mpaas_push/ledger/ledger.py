@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mpaas_push.errors import Misconfigured
 from mpaas_push.ledger.claims import SHORTEST_KEPT_SECONDS, Claims
-from mpaas_push.ledger.server import Failure, LedgerServer, record_key
+from mpaas_push.ledger.redis_client import Failure, RedisClient, record_key
 from mpaas_push.outcome import ACCEPTED
 from mpaas_push.settings import IfDown
 
@@ -46,11 +46,11 @@ class Ledger:
             settings: `PUSH_LEDGER_URL`, and what to do when the ledger cannot tell.
         """
         self._settings = settings
-        self._server = LedgerServer(settings)
+        self._redis = RedisClient(settings)
 
     def claims(self, invocation: Invocation) -> Claims:
         """Return the claims of an invocation, none so far."""
-        return Claims(self._server, self._settings, invocation)
+        return Claims(self._redis, self._settings, invocation)
 
     def compare(self, key: str, fingerprint: str) -> Comparison:
         """Return whether an Idempotency-Key is new or was used, and remember it for a day.
@@ -67,7 +67,7 @@ class Ledger:
         """
         seconds = SHORTEST_KEPT_SECONDS
         name, token = record_key("key", key), os.urandom(8).hex()
-        (reply,) = self._server.ask([(name, "claim", token, seconds, fingerprint, seconds * 1000, "")])
+        (reply,) = self._redis.ask([(name, "claim", token, seconds, fingerprint, seconds * 1000, "")])
         match reply:
             case ["claimed"]:
                 return "new"
@@ -92,7 +92,7 @@ class Ledger:
 
     def forget(self, key: str) -> None:
         """Forget an Idempotency-Key under which nothing was sent; never raises."""
-        (reply,) = self._server.ask([(record_key("key", key), "forget", "")], despite_pause=True)
+        (reply,) = self._redis.ask([(record_key("key", key), "forget", "")], despite_pause=True)
         if isinstance(reply, Failure):
             text = (
                 "the ledger failed (%s): an Idempotency-Key stays in use for a day, although nothing was sent"
@@ -111,13 +111,13 @@ class Ledger:
             (name, "settle", token, PROBE_SECONDS, "-", ACCEPTED.value, "{}"),
             (name, "forget", token),
         ]
-        replies = self._server.ask(calls, despite_pause=True)
+        replies = self._redis.ask(calls, despite_pause=True)
         failures = [reply for reply in replies if isinstance(reply, Failure)]
         return max(failures, key=lambda failure: failure.is_permanent, default=None)
 
     def close(self) -> None:
         """Close the connections."""
-        self._server.close()
+        self._redis.close()
 
 
 def _log_error(text: str, *values: object) -> None:

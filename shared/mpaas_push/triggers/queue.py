@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mpaas_push.errors import UnreadablePayload
-from mpaas_push.triggers import eventstream, mns
+from mpaas_push.triggers import eventstream, mns_topic
 
 if TYPE_CHECKING:
     from mpaas_push.triggers.record import RecordOrError
@@ -25,4 +25,4 @@ def records_of(event: bytes) -> list[RecordOrError]:
     try:
         return eventstream.records_of(event)
     except UnreadablePayload:
-        return mns.records_of(event)
+        return mns_topic.records_of(event)

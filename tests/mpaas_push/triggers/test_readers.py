@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.settings import Settings
 from mpaas_push.task import tasks_of_record
-from mpaas_push.triggers import cloudevent, destination, eventstream, mns, oss, queue, timer
+from mpaas_push.triggers import cloudevent, destination, eventstream, mns_topic, oss, queue, timer
 from mpaas_push.triggers.record import CloudEvent, QueueRecord, UnreadableElement, digest
 from tests.effort import steps
 
@@ -29,7 +29,7 @@ SAMPLES = {path.name: path.read_bytes() for path in sorted(PAYLOADS.iterdir())}
 # The longest beginning of a file's name that stands here names its reader.
 READERS: dict[str, Callable[[bytes], Any]] = {
     "timer": timer.tick_of,
-    "mns-topic": mns.records_of,
+    "mns-topic": mns_topic.records_of,
     "eventstream": eventstream.records_of,
     "oss": oss.events_of,
     "sls": oss.events_of,
@@ -182,14 +182,14 @@ def test_a_message_has_the_same_scope_and_body_in_every_shape(source: str) -> No
 
 def test_a_topic_message_in_json_has_the_same_scope_with_and_without_attributes() -> None:
     plain, rich = (
-        item(SAMPLES[f"mns-topic-json{rest}.json"], mns.records_of) for rest in ("", "-attributes")
+        item(SAMPLES[f"mns-topic-json{rest}.json"], mns_topic.records_of) for rest in ("", "-attributes")
     )
     assert plain == rich
 
 
 def test_a_topic_message_in_a_stream_is_the_body_whatever_json_it_is() -> None:
     for body in ('{"title": "a"}', '{"body": "x"}', "[1]", '{"title": 1, "title": 2}', "héllo"):
-        read = item(body.encode(), mns.records_of)
+        read = item(body.encode(), mns_topic.records_of)
         assert (read.body, read.original, read.scope) == (body, body, f"mns-stream|{digest(body)}")
 
 
@@ -261,7 +261,7 @@ def test_base64_as_common_tools_write_it_is_read_if_it_holds_json_and_is_none(bo
         found = item([data])
         assert (found.body, found.original) == (read, body)
     if body:
-        assert item(body.encode(), mns.records_of).body == read
+        assert item(body.encode(), mns_topic.records_of).body == read
 
 
 def test_base64_is_left_alone_where_it_does_not_occur() -> None:
@@ -334,7 +334,7 @@ def test_a_bad_event_leaves_its_neighbours_alone() -> None:
 
 
 def test_a_topic_message_that_is_not_utf8_is_a_fault_of_that_message() -> None:
-    error = refused(b"secret\xff", mns.records_of)
+    error = refused(b"secret\xff", mns_topic.records_of)
     assert str(error) == "not UTF-8 text: byte 6 of 7 cannot be read"
     assert error.original == "secret\ufffd"
 
@@ -368,7 +368,7 @@ def test_rows_of_tablestore_are_named_as_unsupported() -> None:
         (eventstream.records_of, b'"secret"', "came text"),
         (eventstream.records_of, b"secret", "what came cannot be read: not JSON: Expecting value"),
         (eventstream.records_of, b'[{"messageId": "secret"', "what came cannot be read: not JSON"),
-        (mns.records_of, b" ", "came an empty event"),
+        (mns_topic.records_of, b" ", "came an empty event"),
         (cloudevent.event_of, b'["secret"]', "expected an object, came a list of 1: text"),
         (cloudevent.event_of, b"{", "it cannot be read: not JSON"),
         (
@@ -422,10 +422,10 @@ def test_a_bad_element_tells_what_is_wrong_without_its_values(element: Any, text
 def test_a_topic_message_with_fields_of_a_wrong_kind_is_an_error_at_its_place() -> None:
     bad = {**sample("mns-topic-json.json"), "Message": {"a": "secret"}}
     assert "not an MNS topic's message in JSON form: `Message` has the wrong type" in str(
-        refused(bad, mns.records_of)
+        refused(bad, mns_topic.records_of)
     )
     assert "in STREAM form: `attrs` has the wrong type" in str(
-        refused({"body": "b", "attrs": 1}, mns.records_of)
+        refused({"body": "b", "attrs": 1}, mns_topic.records_of)
     )
 
 
@@ -537,7 +537,7 @@ def read_by_all(event: bytes) -> None:
     assert isinstance(destination.failure_of(event), (destination.FailedInvocation, type(None)))
     for read, kind in (
         (eventstream.records_of, QueueRecord),
-        (mns.records_of, QueueRecord),
+        (mns_topic.records_of, QueueRecord),
         (cloudevent.events_of, CloudEvent),
         (oss.events_of, CloudEvent),
     ):
@@ -726,7 +726,7 @@ def test_twice_the_payload_takes_at_most_twice_the_steps(element: str) -> None:
 
 
 def test_the_readers_do_not_load_powertools() -> None:
-    modules = "cloudevent, destination, eventstream, mns, oss, timer"
+    modules = "cloudevent, destination, eventstream, mns_topic, oss, timer"
     code = f"import sys; from mpaas_push.triggers import {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert "mpaas_push.triggers.timer" in loaded

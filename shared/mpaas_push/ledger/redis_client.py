@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from mpaas_push.settings import Settings
 
-__all__ = ["Failure", "LedgerServer", "record_key"]
+__all__ = ["Failure", "RedisClient", "record_key"]
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def record_key(kind: str, identity: str) -> str:
     return f"mpaas-push:{kind}:{digest[:32]}"
 
 
-class LedgerServer:
+class RedisClient:
     """A bounded pool of connections to the server. Thread-safe; reconnects after a fork."""
 
     def __init__(self, settings: Settings) -> None:
