@@ -1,4 +1,4 @@
-"""From a cloud event to messages, by rules that a team writes in YAML.
+"""The rules by which cloud events become messages, as a team writes them in YAML.
 
 ::
 
@@ -22,7 +22,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import time
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,20 +32,17 @@ from mpaas_push.errors import Fault, InvalidMessage, PushError
 from mpaas_push.event_rules.expressions import check_expression, find, require
 from mpaas_push.event_rules.interpreter import Inapplicable, plain_value
 from mpaas_push.json_text import written_json
-from mpaas_push.message import PushMessage
 from mpaas_push.message.reading import message_of
 from mpaas_push.paths import format_path
-from mpaas_push.task import PushTask, absolute_scope, first_moment_of, read_message, unreadable
-from mpaas_push.triggers.record import UnreadableElement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from mpaas_push.settings import Settings
-    from mpaas_push.triggers.record import CloudEvent, EventOrError
+    from mpaas_push.triggers.record import CloudEvent
 
-__all__ = ["BadRules", "EventMatch", "Rule", "compile_rules", "read_rules", "tasks_of_event"]
+__all__ = ["BadRules", "EventMatch", "Rule", "compile_rules", "read_rules"]
 
 
 class BadRules(PushError):
@@ -239,49 +235,6 @@ def _checked(path: Path, content: bytes, settings: Settings) -> tuple[Rule, ...]
 
 def _unreadable(path: Path, error: Exception) -> BadRules:
     return BadRules(path.name, [Fault("", f"cannot be read: {' '.join(str(error).split())}")])
-
-
-def tasks_of_event(
-    event: EventOrError, rules: Sequence[Rule], settings: Settings, sender: str = ""
-) -> list[PushTask]:
-    """Apply every rule to an event; never raises, whatever the event holds.
-
-    Returns:
-        The message of each rule that matches the event, and the faults of each rule that fails on it; an
-        empty list if no rule matches. The scope is the event's own and the rule's name.
-    """
-    if isinstance(event, UnreadableElement):
-        return [unreadable(event, sender)]
-    facts = {name: value for name, value in event if value is not None}
-    return [task for rule in rules if (task := _task(rule, event, facts, settings, sender)) is not None]
-
-
-def _task(
-    rule: Rule, event: CloudEvent, facts: dict[str, Any], settings: Settings, sender: str
-) -> PushTask | None:
-    payload = None
-    too_late: tuple[Fault, ...] = ()
-    first_moment = first_moment_of(event.moment, time.time())
-    try:
-        if not rule.match.fits(event, facts):
-            return None
-        payload = rule.payload(facts)
-        message, too_late = read_message(payload, settings, first_moment)
-    except Inapplicable as error:
-        message = InvalidMessage([Fault("match.where", str(error))])
-    except InvalidMessage as error:
-        message = error
-    if isinstance(message, InvalidMessage):
-        faults = [Fault(f"{rule.name}.{fault.field}", fault.message, fault.value) for fault in message.faults]
-        message = InvalidMessage(faults, message.targets)
-    return PushTask(
-        scope=absolute_scope(sender, f"{event.scope}:{rule.name}"),
-        original=event.original,
-        message=message,
-        first_moment=first_moment,
-        too_late=too_late,
-        payload=payload if isinstance(message, PushMessage) else None,
-    )
 
 
 def _fits(patterns: tuple[str, ...], text: str | None) -> bool:

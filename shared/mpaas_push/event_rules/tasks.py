@@ -1,0 +1,64 @@
+"""From a cloud event to messages: one task for each rule that selects the event."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from mpaas_push.errors import Fault, InvalidMessage
+from mpaas_push.event_rules.interpreter import Inapplicable
+from mpaas_push.message import PushMessage
+from mpaas_push.task import PushTask, absolute_scope, first_moment_of, read_message, unreadable
+from mpaas_push.triggers.record import UnreadableElement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mpaas_push.event_rules.rules import Rule
+    from mpaas_push.settings import Settings
+    from mpaas_push.triggers.record import CloudEvent, EventOrError
+
+__all__ = ["tasks_of_event"]
+
+
+def tasks_of_event(
+    event: EventOrError, rules: Sequence[Rule], settings: Settings, sender: str = ""
+) -> list[PushTask]:
+    """Apply every rule to an event; never raises, whatever the event holds.
+
+    Returns:
+        The message of each rule that matches the event, and the faults of each rule that fails on it; an
+        empty list if no rule matches. The scope is the event's own and the rule's name.
+    """
+    if isinstance(event, UnreadableElement):
+        return [unreadable(event, sender)]
+    facts = {name: value for name, value in event if value is not None}
+    return [task for rule in rules if (task := _task(rule, event, facts, settings, sender)) is not None]
+
+
+def _task(
+    rule: Rule, event: CloudEvent, facts: dict[str, Any], settings: Settings, sender: str
+) -> PushTask | None:
+    payload = None
+    too_late: tuple[Fault, ...] = ()
+    first_moment = first_moment_of(event.moment, time.time())
+    try:
+        if not rule.match.fits(event, facts):
+            return None
+        payload = rule.payload(facts)
+        message, too_late = read_message(payload, settings, first_moment)
+    except Inapplicable as error:
+        message = InvalidMessage([Fault("match.where", str(error))])
+    except InvalidMessage as error:
+        message = error
+    if isinstance(message, InvalidMessage):
+        faults = [Fault(f"{rule.name}.{fault.field}", fault.message, fault.value) for fault in message.faults]
+        message = InvalidMessage(faults, message.targets)
+    return PushTask(
+        scope=absolute_scope(sender, f"{event.scope}:{rule.name}"),
+        original=event.original,
+        message=message,
+        first_moment=first_moment,
+        too_late=too_late,
+        payload=payload if isinstance(message, PushMessage) else None,
+    )
