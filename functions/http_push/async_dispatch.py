@@ -15,7 +15,7 @@ from mpaas_push import InvalidMessage, Misconfigured, Outcome, OutcomeKind
 from mpaas_push.errors import Fault
 from mpaas_push.functions import ASYNC_BYTES, FunctionFailed, InvocationRefused, InvocationUnknown
 from mpaas_push.targets import addressed, slices
-from mpaas_push.task import compact_json, packed
+from mpaas_push.task import compact_json, pack_envelopes
 from mpaas_push.threads import side_by_side
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Chunk:
     @property
     def payload(self) -> bytes:
         """The event for the worker."""
-        return packed([part.envelope.decode() for part in self.parts]).encode()
+        return pack_envelopes([part.envelope.decode() for part in self.parts]).encode()
 
 
 @dataclass(frozen=True)

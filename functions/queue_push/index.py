@@ -24,9 +24,9 @@ def handler(event: bytes, context: object) -> str:
         UnreadablePayload: the event is not one that a queue or a topic delivers.
         BatchIncomplete: some messages were not accepted, and no queue took them; the batch is redelivered.
     """
-    event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
+    payload, invocation = unwrap_failed_invocation(event, Invocation.of(context))
     client = shared_client()
-    records = records_of(event)
+    records = records_of(payload)
     tasks = [
         task for record in records for task in tasks_of_record(record, client.settings, invocation.sender)
     ]

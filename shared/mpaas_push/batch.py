@@ -73,12 +73,12 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
     remembered = client.ledger is not None
     if not report.should_fail_invocation(remembered=remembered):
         return report
-    if report.settled_targets and not remembered:
+    if report.duplicates_if_redelivered and not remembered:
         text = (
             "%d targets get a push twice, as their event comes again: they were accepted, may have been, or "
             "wait for a retry"
         )
-        logger.error(text, report.settled_targets)
+        logger.error(text, report.duplicates_if_redelivered)
     raise BatchIncomplete(report.outcomes, report.left)
 
 
@@ -109,7 +109,7 @@ def send_batch(
     _warn_of_misconfiguration(results)
     flat = [outcome for outcomes in results for outcome in outcomes]
     if all(outcome.accepted for outcome in flat):
-        settled = sum(len(outcome.targets) for outcome in flat)
+        sent = sum(len(outcome.targets) for outcome in flat)
         return BatchReport(
             outcomes=counts_of(flat),
             retried=0,
@@ -117,7 +117,7 @@ def send_batch(
             unsettled=0,
             stranded=0,
             left=(),
-            settled_targets=settled,
+            duplicates_if_redelivered=sent,
         )
     from mpaas_push.queues.hand_over import hand_over  # most batches hand nothing over
 
@@ -136,7 +136,7 @@ def _sent(tasks: Sequence[PushTask], client: PushClient, invocation: Invocation)
         if results and invocation.time_to_begin <= 0:
             rest = tasks[len(results) :]
             logger.warning("no time was left for %d messages: not sent", len(rest))
-            return results + [_left(task, client, invocation) for task in rest]
+            return results + [_unsent(task, client, invocation) for task in rest]
         results += client.send_tasks(part, invocation)
     return results
 
@@ -153,7 +153,7 @@ def _parts(tasks: Sequence[PushTask]) -> Iterator[list[PushTask]]:
     yield part
 
 
-def _left(task: PushTask, client: PushClient, invocation: Invocation) -> list[Outcome]:
+def _unsent(task: PushTask, client: PushClient, invocation: Invocation) -> list[Outcome]:
     message = task.message
     if isinstance(message, InvalidMessage):
         return client.send_tasks([task], invocation)[0]

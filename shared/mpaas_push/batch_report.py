@@ -21,9 +21,9 @@ class BatchReport(NamedTuple):
         stranded: Messages that were given up and that no dead-letter queue accepted.
         left: Indexes of the messages that are unsettled or stranded.
         recoverable: Stranded messages that the dead-letter queue may accept later.
-        settled_targets: Targets that were accepted, may have been, or wait in the retry queue: they get a
-            push twice if the event is redelivered and nothing remembers what was sent. Neither this nor
-            `recoverable` is part of `as_json`.
+        duplicates_if_redelivered: Targets that were accepted, may have been, or wait in the retry queue:
+            they get a push twice if the event is redelivered and nothing remembers what was sent. Neither
+            this nor `recoverable` is part of `as_json`.
     """
 
     outcomes: dict[str, int]
@@ -33,12 +33,12 @@ class BatchReport(NamedTuple):
     stranded: int
     left: tuple[int, ...]
     recoverable: int = 0
-    settled_targets: int = 0
+    duplicates_if_redelivered: int = 0
 
     def as_json(self, **more: Any) -> str:
         """Return the report as the result of a function."""
         answer = self._asdict()
-        del answer["recoverable"], answer["settled_targets"]
+        del answer["recoverable"], answer["duplicates_if_redelivered"]
         return json.dumps({**more, **answer})
 
     def should_fail_invocation(self, *, remembered: bool) -> bool:

@@ -32,8 +32,8 @@ __all__ = ["Round", "log_outcome"]
 
 logger = logging.getLogger(__name__)
 
-SMALLEST_BLOCK = 20
-"""Requests that are claimed and not settled, at most; twice as many as go out at once, if that is more."""
+MIN_BLOCK = 20
+"""How many requests may be claimed and not settled; twice as many as go out at once, if that is more."""
 
 
 class Round:
@@ -62,15 +62,15 @@ class Round:
         self._transport = transport
         self._ledger = ledger.claims(invocation) if ledger and invocation.time_to_begin > 0 else None
         self._is_remembered = ledger is not None
-        self._block = max(SMALLEST_BLOCK, 2 * settings.concurrency)
-        self._attempts: dict[int, Attempts] = {}
+        self._block = max(MIN_BLOCK, 2 * settings.concurrency)
+        self._running: dict[int, Attempts] = {}
         self._outcomes: list[Outcome | None] = [None] * len(requests)
         # Indexes of requests: which are to be claimed, which may be sent, and which are finished.
         self._waiting = deque(range(len(requests)) if self._ledger else ())
         self._ready = deque(() if self._ledger else range(len(requests)))
         self._finished: deque[int] = deque()
         self._claims: dict[int, Claim] = {}
-        self._left: list[int] = []
+        self._not_begun: list[int] = []
         self._ledger_lock = threading.Lock()
         self._helpers = 0
         self._is_over = False
@@ -102,7 +102,7 @@ class Round:
                 if outcome is None:
                     self._finish(index, self._failed(index, self._fatal))
             outcomes = [outcome for outcome in self._outcomes if outcome]
-            self._log_left()
+            self._log_not_begun()
             if self._ledger:
                 self._ledger.conclude((claim, outcomes[index]) for index, claim in self._claims.items())
         if self._fatal is not None and not isinstance(self._fatal, Exception):
@@ -178,7 +178,7 @@ class Round:
 
     def _leave(self, index: int) -> None:
         """Begin no request that has no time left; a batch may have very many of them."""
-        self._left.append(index)
+        self._not_begun.append(index)
         targets = self._requests[index].targets
         self._outcomes[index] = not_begun(targets, unconfirmed=self._is_remembered)
 
@@ -224,14 +224,14 @@ class Round:
             self._transport,
             may_have_arrived=claim is not None and claim.may_have_arrived,
         )
-        self._attempts[index] = attempts
+        self._running[index] = attempts
         self._finish(index, attempts.run())
 
-    def _log_left(self) -> None:
-        if self._left:
+    def _log_not_begun(self) -> None:
+        if self._not_begun:
             more = {"request_id": self._invocation.request_id}
             with suppress(Exception):  # as in `log_outcome`
-                logger.warning("no time was left for %d requests: not sent", len(self._left), extra=more)
+                logger.warning("no time was left for %d requests: not sent", len(self._not_begun), extra=more)
 
     def _finish(self, index: int, outcome: Outcome) -> None:
         claim = self._claims.get(index)
@@ -240,15 +240,15 @@ class Round:
         self._outcomes[index] = outcome
         if claim:
             self._finished.append(index)
-        attempts = self._attempts.pop(index, None)
+        attempts = self._running.pop(index, None)
         log_outcome(outcome, self._invocation, time.monotonic() - attempts.started if attempts else 0.0)
 
     def _failed(self, index: int, error: BaseException | None) -> Outcome:
         """Return the outcome of a request that an error ended or kept from being begun."""
-        attempts, kind = self._attempts.get(index), type(error).__name__
+        attempts, exception = self._running.get(index), type(error).__name__
         if attempts:
-            return attempts.failed(kind)
-        text = f"not sent after an error ({kind}); safe to send again"
+            return attempts.failed(exception)
+        text = f"not sent after an error ({exception}); safe to send again"
         targets = self._requests[index].targets
         return Outcome(kind=THROTTLED, targets=targets, result_code="NotSent", result_message=text)
 

@@ -36,7 +36,7 @@ __all__ = [
     "absolute_scope",
     "compact_json",
     "first_moment_of",
-    "packed",
+    "pack_envelopes",
     "read_message",
     "tasks_of_record",
     "unreadable",
@@ -56,7 +56,7 @@ class PushTask(NamedTuple):
         first_moment: When the push was asked for, in Unix seconds: the tick, the publication, the event's
             `time`, the HTTP request. Its validity counts from here, however often it is tried.
         payload: The original message as JSON; None where it is invalid and came from a queue.
-        attempt: Which attempt this is, from 1.
+        attempt: Which invocation tries it, from 1; within one, `Attempts` may send a request several times.
         derived: The ids in its `targetMsgkey` were derived from an earlier event, not given by the caller.
         may_have_arrived: An earlier attempt was sent, with an unknown outcome.
         too_late: What is wrong with the message by now, although it was valid when it was asked for: a time
@@ -111,7 +111,7 @@ class PushTask(NamedTuple):
     def envelope(self, targets: Mapping[str, str | None], attempt: int) -> dict[str, Any]:
         """Return the message for some of its targets with everything that another attempt needs, as JSON.
 
-        `tasks_of_record` reads it again, alone or `packed`.
+        `tasks_of_record` reads it again, alone or with others (`pack_envelopes`).
 
         Args:
             targets: The message id of each target.
@@ -129,7 +129,7 @@ class PushTask(NamedTuple):
         return {RETRY_KEY: retry, "message": message}
 
 
-def packed(envelopes: Sequence[str]) -> str:
+def pack_envelopes(envelopes: Sequence[str]) -> str:
     """Return the text of one envelope around others, of which one alone needs none.
 
     Args:

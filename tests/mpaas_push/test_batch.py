@@ -277,7 +277,7 @@ def test_a_batch_takes_few_bytes_for_a_byte_however_many_targets_it_has(
         report = send_batch(
             tasks, client, queues, Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
         )
-        assert (report.unsettled, report.settled_targets) == (60, 0)
+        assert (report.unsettled, report.duplicates_if_redelivered) == (60, 0)
 
     with PushClient(batches.settings(PUSH_RETRY_QUEUE="", PUSH_DEAD_LETTER_QUEUE="")) as client:
         send()

@@ -39,7 +39,7 @@ from mpaas_push.ledger.redis_client import record_key
 from mpaas_push.message.constraints import Level
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
 from mpaas_push.request import PushRequest, requests_of
-from mpaas_push.round import SMALLEST_BLOCK
+from mpaas_push.round import MIN_BLOCK
 from mpaas_push.task import PushTask
 from tests.mpaas_push.message.examples import minimal
 from tests.servers import (
@@ -694,7 +694,7 @@ def test_a_worker_that_is_killed_leaves_one_block_of_claims_at_the_most(url: str
 
         assert [outcome.kind for (outcome,) in outcomes] == [ACCEPTED] * 90
         assert len(server.requests) == 90
-    assert 2 <= max(claimed) <= SMALLEST_BLOCK
+    assert 2 <= max(claimed) <= MIN_BLOCK
     assert [text.split()[1] for text, _ in kept(url).values()] == ["accepted"] * 90
 
 
@@ -732,12 +732,12 @@ def test_what_was_not_begun_in_time_is_not_claimed_and_one_line_in_the_log(
         outcomes = client.send_all(numbered(200), invocation=within(300))
 
     codes = Counter(outcome.result_code for (outcome,) in outcomes)
-    assert codes["NotSent"] >= 200 - SMALLEST_BLOCK
+    assert codes["NotSent"] >= 200 - MIN_BLOCK
     # One of the two may still be reading when the other lets the time pass.
     assert len(kept(url)) == codes["AnswerLost"] + codes["ReadTimeout"] == 2
     (line,) = [each.getMessage() for each in caplog.records if "no time was left" in each.getMessage()]
     left = int(line.split()[5])
-    assert left >= 200 - SMALLEST_BLOCK
+    assert left >= 200 - MIN_BLOCK
     assert sum(outcome.unconfirmed for (outcome,) in outcomes) == left
 
 
@@ -750,9 +750,9 @@ def test_finished_requests_are_settled_while_others_are_under_way(url: str) -> N
         return reply(OK)(exchange)
 
     with Server(answer) as server, instances(1, server, url, PUSH_CONCURRENCY="1") as (client,):
-        client.send_all(numbered(SMALLEST_BLOCK // 2), invocation=within())
-    assert claimed[0] == SMALLEST_BLOCK // 2
-    assert claimed[-1] <= SMALLEST_BLOCK // 4
+        client.send_all(numbered(MIN_BLOCK // 2), invocation=within())
+    assert claimed[0] == MIN_BLOCK // 2
+    assert claimed[-1] <= MIN_BLOCK // 4
 
 
 def test_a_batch_takes_few_trips_to_the_ledger(url: str, redis_server: RedisServer) -> None:
@@ -1195,7 +1195,7 @@ def test_a_ledger_that_can_never_keep_some_of_the_records_lets_none_out(
         user(redis_server, "+@all", keys="mpaas-push:request:[0-7]*") as partial,
         instances(1, server, partial) as (client,),
     ):
-        outcomes = client.send_all(numbered(SMALLEST_BLOCK // 2), invocation=within())
+        outcomes = client.send_all(numbered(MIN_BLOCK // 2), invocation=within())
 
         assert server.requests == []
     assert {outcome.result_code for (outcome,) in outcomes} == {"LedgerMisconfigured"}

@@ -13,14 +13,14 @@ from mpaas_local.mns.model import QueueAttributes
 from mpaas_local.mpaas import AccessKey
 from mpaas_push import Credentials, Invocation, Settings
 from mpaas_push.queues.message import BODY_BYTES, QueueMessage
-from mpaas_push.queues.mns import HandOver, MnsQueues
+from mpaas_push.queues.mns import HandOverResult, MnsQueues
 from tests.mns_responses import bodies, error, taking
 from tests.servers import PATIENCE, Answer, Server, close, drip, hang, reply, reset
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TAKEN, FAILED, REFUSED = HandOver
+TAKEN, FAILED, REFUSED = HandOverResult
 
 MESSAGE = QueueMessage("retry", "a message")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mpaas_push import InvalidMessage, PushMessage, Settings
 from mpaas_push.request import requests_of
-from mpaas_push.task import PushTask, compact_json, packed, tasks_of_record
+from mpaas_push.task import PushTask, compact_json, pack_envelopes, tasks_of_record
 from mpaas_push.triggers.record import QueueRecord, UnreadableElement
 from tests.effort import peak_bytes
 from tests.functions.http_stack import message
@@ -104,7 +104,9 @@ def test_many_envelopes_in_one_entry_come_back_each_with_its_own_scope_and_momen
         )
         for number in range(3)
     ]
-    entry = packed([compact_json(task.envelope({f"user-{n}": None}, n + 2)) for n, task in enumerate(tasks)])
+    entry = pack_envelopes(
+        [compact_json(task.envelope({f"user-{n}": None}, n + 2)) for n, task in enumerate(tasks)]
+    )
 
     again = read(entry)
 
@@ -122,7 +124,7 @@ def test_many_envelopes_in_one_entry_come_back_each_with_its_own_scope_and_momen
 def test_what_was_within_the_limit_of_objects_is_so_in_an_entry_with_others() -> None:
     items: list[Any] = [{} for _ in range(100)]
     tasks = [only(json.dumps(message(extendedParams={"items": items}))) for _ in range(40)]
-    entry = packed([compact_json(task.envelope({"user-1": None}, 2)) for task in tasks])
+    entry = pack_envelopes([compact_json(task.envelope({"user-1": None}, 2)) for task in tasks])
 
     assert all(isinstance(task.message, PushMessage) for task in [*tasks, *read(entry)])
 

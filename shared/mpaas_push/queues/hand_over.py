@@ -12,7 +12,7 @@ from mpaas_push.batch_report import BatchReport
 from mpaas_push.outcome import UNKNOWN, counts_of
 from mpaas_push.queues.dead_letters import dead_letters
 from mpaas_push.queues.message import QueueMessage
-from mpaas_push.queues.mns import HandOver
+from mpaas_push.queues.mns import HandOverResult
 from mpaas_push.queues.retry_entries import QueueEntry, envelopes, pack
 from mpaas_push.retries import delay_seconds, may_wait
 
@@ -69,9 +69,10 @@ def hand_over(
         for text in dead_letters(tasks[entry.indexes[0]], entry.outcomes)
     ]
     (unposted,) = _hand_over(queues, (dead_letter_queue, more))
+    not_retried = packs.retryable + singles.retryable + refused
     # A message that may be sent again is never stranded.
-    unsettled = _indexes(packs.left + singles.left + unposted.left + unposted.refused)
-    undelivered, stranded = _indexes(posted.left), _indexes(posted.left + posted.refused)
+    unsettled = _indexes(packs.retryable + singles.retryable + unposted.retryable + unposted.refused)
+    undelivered, stranded = _indexes(posted.retryable), _indexes(posted.retryable + posted.refused)
     if stranded:
         logger.error("%d messages were given up, and no dead-letter queue took them", len(stranded))
     return BatchReport(
@@ -82,14 +83,14 @@ def hand_over(
         stranded=len(stranded),
         left=tuple(sorted(unsettled | stranded)),
         recoverable=len(undelivered) if dead_letter_queue else 0,
-        settled_targets=sent_targets + _count(retries) - _count(packs.left + singles.left + refused),
+        duplicates_if_redelivered=sent_targets + _count(retries) - _count(not_retried),
     )
 
 
 class _Remainder(NamedTuple):
-    """What a queue did not take: entries that it may take another time, and those that it refuses."""
+    """What a queue did not take: entries that it may take later, and those that it refuses."""
 
-    left: list[QueueEntry]
+    retryable: list[QueueEntry]
     refused: list[QueueEntry]
 
 
@@ -114,9 +115,9 @@ def _hand_over(queues: Queues, *parts: tuple[str | None, Iterable[QueueEntry]]) 
     ]
     results = iter(queues.hand_over(messages) if messages else ())
     for queue, entries in listed:
-        fates = [(entry, next(results) if queue else HandOver.FAILED) for entry in entries]
-        left, refused = (
+        fates = [(entry, next(results) if queue else HandOverResult.FAILED) for entry in entries]
+        retryable, refused = (
             [entry for entry, fate in fates if fate is wanted]
-            for wanted in (HandOver.FAILED, HandOver.REFUSED)
+            for wanted in (HandOverResult.FAILED, HandOverResult.REFUSED)
         )
-        yield _Remainder(left, refused)
+        yield _Remainder(retryable, refused)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mpaas_push.queues.connection import MnsConnection
     from mpaas_push.settings import Settings
 
-__all__ = ["HandOver", "MnsQueues", "Queues"]
+__all__ = ["HandOverResult", "MnsQueues", "Queues"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ CODE_CHARACTERS = 100
 """What is logged of an error's code."""
 
 
-class HandOver(Enum):
+class HandOverResult(Enum):
     """The result of sending a message to a queue."""
 
     TAKEN = auto()
@@ -68,7 +68,7 @@ class HandOver(Enum):
 class Queues(Protocol):
     """Where messages can be handed over."""
 
-    def hand_over(self, messages: Sequence[QueueMessage]) -> list[HandOver]:
+    def hand_over(self, messages: Sequence[QueueMessage]) -> list[HandOverResult]:
         """Put messages into their queues and return the result of each; never raises."""
 
 
@@ -93,7 +93,7 @@ class MnsQueues:
         self._idle: list[MnsConnection] = []
         self._lock = threading.Lock()
 
-    def hand_over(self, messages: Sequence[QueueMessage]) -> list[HandOver]:
+    def hand_over(self, messages: Sequence[QueueMessage]) -> list[HandOverResult]:
         """Put messages into their queues and return the result of each.
 
         Up to 16 go in one request, and some requests are concurrent. What was not accepted is sent
@@ -137,7 +137,7 @@ class MnsQueues:
                 time.sleep(max(min(pause, until - time.monotonic()), 0))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         results = [
-            HandOver.FAILED if index in waiting else _hand_over_of(failure)
+            HandOverResult.FAILED if index in waiting else _result_of(failure)
             for index, failure in enumerate(failures)
         ]
         _log(messages, results, errors)
@@ -194,10 +194,10 @@ class _NotTaken(Exception):
         super().__init__(code)
 
 
-def _hand_over_of(failure: _NotTaken | None) -> HandOver:
+def _result_of(failure: _NotTaken | None) -> HandOverResult:
     if failure is None:
-        return HandOver.TAKEN
-    return HandOver.REFUSED if failure.refused else HandOver.FAILED
+        return HandOverResult.TAKEN
+    return HandOverResult.REFUSED if failure.refused else HandOverResult.FAILED
 
 
 def _own_endpoint() -> str:
@@ -282,12 +282,12 @@ def _length(message: QueueMessage) -> int:
 
 
 def _log(
-    messages: Sequence[QueueMessage], results: Sequence[HandOver], errors: Counter[tuple[str, str]]
+    messages: Sequence[QueueMessage], results: Sequence[HandOverResult], errors: Counter[tuple[str, str]]
 ) -> None:
     """Log one line for each queue that did not accept everything at the first attempt."""
     for queue in dict.fromkeys(message.queue for message in messages):
         left = sum(
-            result is not HandOver.TAKEN
+            result is not HandOverResult.TAKEN
             for message, result in zip(messages, results, strict=True)
             if message.queue == queue
         )

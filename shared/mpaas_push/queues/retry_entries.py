@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mpaas_push.outcome import UNKNOWN, targets_of
 from mpaas_push.queues.message import BODY_BYTES, fits
-from mpaas_push.task import compact_json, packed
+from mpaas_push.task import compact_json, pack_envelopes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -94,5 +94,5 @@ def _merge(entries: Sequence[QueueEntry]) -> QueueEntry:
     if len(entries) == 1:
         return entries[0]
     indexes = tuple(index for entry in entries for index in entry.indexes)
-    body = packed([entry.body for entry in entries])
+    body = pack_envelopes([entry.body for entry in entries])
     return QueueEntry(indexes=indexes, body=body, delay=entries[-1].delay, parts=tuple(entries))
