@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {
@@ -23,6 +23,8 @@ ROOMS = {
     "deploy": ROOT / "deploy",
     "mpaas_local": ROOT / "mpaas_local",
 }
+OUTSIDE = ("functions", "benchmarks", "tests")
+"""Folders of Python that no room imports."""
 
 
 def modules(room: str) -> dict[str, Path]:
@@ -47,14 +49,37 @@ def _imports(module: ast.Module) -> Iterator[str]:
         node = pending.pop()
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = "." * node.level + (node.module or "")
+            yield from (f"{start}.{name.name}" for name in node.names)
         else:
+            match node:
+                case ast.Call(ast.Name("import_module" | "__import__"), [ast.Constant(str(name)), *_]):
+                    yield name
+                case ast.Call(ast.Attribute(attr="import_module"), [ast.Constant(str(name)), *_]):
+                    yield name
             pending += ast.iter_child_nodes(node)
 
 
+def module_of(taken: str, known: Container[str]) -> str:
+    """The module of what is imported: `mpaas_push.errors` of `mpaas_push.errors.Fault`."""
+    return taken if taken in known else taken.rpartition(".")[0]
+
+
+@pytest.mark.parametrize("folder", [*ROOMS.values(), *(ROOT / name for name in OUTSIDE)])
+def test_imports_are_absolute(folder: Path) -> None:
+    relative = {
+        file.relative_to(ROOT): taken
+        for file in folder.rglob("*.py")
+        for taken in imports(file)
+        if taken.startswith(".")
+    }
+
+    assert relative == {}
+
+
 def used_rooms(file: Path) -> set[str]:
-    return {name.partition(".")[0] for name in imports(file)} & {*ROOMS, "tests", "benchmarks"}
+    return {name.partition(".")[0] for name in imports(file)} & {*ROOMS, *OUTSIDE}
 
 
 @pytest.mark.parametrize(
@@ -72,21 +97,35 @@ def test_a_room_imports_only_rooms_below_it(room: str, allowed: set[str]) -> Non
     assert {name: rooms for name, rooms in wrong.items() if rooms} == {}
 
 
-def test_functions_import_nothing_but_the_layer() -> None:
-    wrong = {file: used_rooms(file) - {"mpaas_push"} for file in (ROOT / "functions").rglob("*.py")}
+FUNCTIONS = sorted((ROOT / "functions").glob("*_push"))
 
+
+def test_functions_import_nothing_but_the_layer() -> None:
+    wrong = {file: used_rooms(file) - {"mpaas_push"} for each in FUNCTIONS for file in each.rglob("*.py")}
+
+    assert len(wrong) > 1
     assert {file: rooms for file, rooms in wrong.items() if rooms} == {}
 
 
-@pytest.mark.parametrize("service", ["mpaas", "mns", "oss"])
-def test_a_sandbox_shares_no_code_with_what_it_judges(service: str) -> None:
-    wrong = {
-        name: used_rooms(file) - {"mpaas_local"}
-        for name, file in modules("mpaas_local").items()
-        if name.startswith(f"mpaas_local.{service}")
+def service(name: str) -> dict[str, Path]:
+    """The modules of a local service."""
+    start = f"mpaas_local.{name}"
+    return {
+        module: file
+        for module, file in modules("mpaas_local").items()
+        if module == start or module.startswith(f"{start}.")
     }
 
-    assert {name: rooms for name, rooms in wrong.items() if rooms} == {}
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [("mpaas", set()), ("mns", set()), ("oss", set()), ("fc", {"project"}), ("eventbridge", {"project"})],
+)
+def test_a_local_service_shares_no_code_with_what_it_judges_or_runs(name: str, allowed: set[str]) -> None:
+    wrong = {module: used_rooms(file) - {"mpaas_local"} - allowed for module, file in service(name).items()}
+
+    assert len(wrong) > 1
+    assert {module: rooms for module, rooms in wrong.items() if rooms} == {}
 
 
 SERVICES = {"mpaas", "mns", "oss", "fc", "eventbridge", "inbox"}
@@ -94,7 +133,7 @@ ENTRANCES = {"__main__", "demo", "pictures", "stack", "tick", "upload"}
 
 
 @pytest.mark.parametrize(
-    ("service", "allowed"),
+    ("name", "allowed"),
     [
         ("mpaas", set()),
         ("mns", set()),
@@ -104,24 +143,22 @@ ENTRANCES = {"__main__", "demo", "pictures", "stack", "tick", "upload"}
         ("inbox", {"mpaas", "mns", "fc"}),
     ],
 )
-def test_a_local_service_imports_only_services_below_it(service: str, allowed: set[str]) -> None:
-    above = (SERVICES | ENTRANCES) - allowed - {service}
+def test_a_local_service_imports_only_services_below_it(name: str, allowed: set[str]) -> None:
+    above = (SERVICES | ENTRANCES) - allowed - {name}
     wrong = {
-        name: {imported.split(".")[1] for imported in imports(file) if imported.startswith("mpaas_local.")}
-        & above
-        for name, file in modules("mpaas_local").items()
-        if name.startswith(f"mpaas_local.{service}")
+        module: {taken.split(".")[1] for taken in imports(file) if taken.startswith("mpaas_local.")} & above
+        for module, file in service(name).items()
     }
 
     assert len(wrong) > 1
-    assert {name: services for name, services in wrong.items() if services} == {}
+    assert {module: services for module, services in wrong.items() if services} == {}
 
 
 def test_what_all_local_services_share_imports_none_of_them() -> None:
     shared = {
         name: file
         for name, file in modules("mpaas_local").items()
-        if name.count(".") == 1 and name.split(".")[1] not in SERVICES | ENTRANCES
+        if name.count(".") < 2 and not {*name.split(".")} & (SERVICES | ENTRANCES)
     }
     wrong = {
         name: [
@@ -137,51 +174,53 @@ def test_what_all_local_services_share_imports_none_of_them() -> None:
     assert {name: imported for name, imported in wrong.items() if imported} == {}
 
 
-SHOWN = (
-    *("PushMessage", "errors", "json_text", "message", "campaign.errors", "campaign.model"),
-    *("campaign.tasks", "targets", "task"),  # by which it knows the pushes of a campaign
-)
+SHOWN = {
+    *("errors", "json_text", "message", "message.advice", "message.constraints.clock", "message.vendors"),
+    *("campaign.errors", "campaign.model", "campaign.tasks"),
+    *("targets", "task"),  # by which it knows the pushes of a campaign
+}
 
 
 def test_the_inbox_knows_no_descriptor_and_of_the_layer_what_it_shows() -> None:
-    allowed = tuple(f"mpaas_push.{name}" for name in SHOWN)
+    layer = modules("mpaas_push")
+    allowed = {f"mpaas_push.{name}" for name in SHOWN}
+    # The message, and the folder of the layer, whose commands it runs.
+    names = {"mpaas_push.PushMessage", "mpaas_push.__file__"}
     wrong = {
-        name: {
-            imported
-            for imported in imports(file)
-            if imported.split(".")[0] == "project"
-            or (imported.startswith("mpaas_push.") and not imported.startswith(allowed))
+        module: {
+            taken
+            for taken in imports(file)
+            if taken.split(".")[0] in {"project", "mpaas_push"}
+            and module_of(taken, layer) not in allowed
+            and taken not in names
         }
-        for name, file in modules("mpaas_local").items()
-        if name.startswith("mpaas_local.inbox")
+        for module, file in service("inbox").items()
     }
 
     assert len(wrong) > 1
-    assert {name: imported for name, imported in wrong.items() if imported} == {}
+    assert {module: taken for module, taken in wrong.items() if taken} == {}
 
 
-def test_no_module_imports_itself_through_others() -> None:
-    known = {name: file for room in ROOMS for name, file in modules(room).items()}
+def circle(known: Mapping[str, Path]) -> str:
+    """A circle of imports among modules, if there is one."""
     graph = {
-        name: {
-            imported
-            for taken in imports(file)
-            for imported in (taken, taken.rpartition(".")[0])
-            if imported in known and imported != name
-        }
+        name: {module_of(taken, known) for taken in imports(file)} & {*known} - {name}
         for name, file in known.items()
     }
-    # `from package import module` names the package too, which only gathers the names of its modules.
-    packages = {name for name, file in known.items() if file.name == "__init__.py"}
-    for name, imported in graph.items():
-        graph[name] = {
-            other for other in imported if other not in packages or not name.startswith(f"{other}.")
-        }
-
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        pytest.fail(f"a circle of imports: {' → '.join(error.args[1])}")
+        return " → ".join(error.args[1])
+    return ""
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    assert circle({name: file for room in ROOMS for name, file in modules(room).items()}) == ""
+
+
+@pytest.mark.parametrize("folder", FUNCTIONS, ids=lambda folder: folder.name)
+def test_no_module_of_a_function_imports_itself_through_others(folder: Path) -> None:
+    assert circle({file.stem: file for file in folder.glob("*.py")}) == ""
 
 
 def is_positional_dataclass(statement: ast.ClassDef) -> bool:
@@ -199,7 +238,7 @@ def is_positional_dataclass(statement: ast.ClassDef) -> bool:
     )
 
 
-@pytest.mark.parametrize("room", [*ROOMS.values(), ROOT / "functions", ROOT / "benchmarks", ROOT / "tests"])
+@pytest.mark.parametrize("room", [*ROOMS.values(), *(ROOT / name for name in OUTSIDE)])
 def test_a_dataclass_of_more_than_four_values_is_built_with_their_names(room: Path) -> None:
     positional = [
         f"{file.relative_to(ROOT)}: {statement.name}"
@@ -252,6 +291,34 @@ def test_the_architecture_names_every_module(room: str) -> None:
 
     assert len(paths) > 10
     assert missing - {"project/templates/http.py"} == set()
+
+
+@pytest.mark.parametrize("package", ["campaign", "message"])
+def test_a_module_of_a_package_imports_only_those_above_it_in_its_table(package: str) -> None:
+    start = f"mpaas_push.{package}"
+    known = modules("mpaas_push")
+    paths = [
+        path.removesuffix(".py").rstrip("/").replace("/", ".")
+        for row in PAGE.splitlines()
+        if row.startswith(f"| `{package}/")
+        for path in re.findall(r"`([\w/.]+)`", row.split("|")[1])
+    ]
+    position = {f"mpaas_push.{path}": index for index, path in enumerate(paths)}
+    for module in known:  # those of a folder that has one row; the cycles among them are tested above
+        position.setdefault(module, position.get(module.rpartition(".")[0], -1))
+    gathered = (module_of(taken, known) for taken in imports(known[start]))
+    position[start] = max((position[module] for module in gathered), default=-1)
+
+    wrong = [
+        f"{module} imports {imported}"
+        for module, file in known.items()
+        if module.startswith(f"{start}.")
+        for imported in {module_of(taken, known) for taken in imports(file)} - {module}
+        if imported.startswith(start) and position[imported] > position[module]
+    ]
+
+    assert len(paths) > 5
+    assert wrong == []
 
 
 def test_the_architecture_names_every_room_and_what_they_share() -> None:

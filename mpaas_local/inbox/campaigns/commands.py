@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mpaas_push
 from mpaas_local.access_keys import LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET
 from mpaas_local.mpaas.store import dump_json
+from mpaas_push import __file__ as layer_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -108,7 +108,7 @@ class Commands:
         """Return the variables of the HTTP function, with the stack's addresses and the local access key."""
         return {
             "PATH": os.environ.get("PATH", ""),
-            "PYTHONPATH": str(Path(mpaas_push.__file__).parents[1]),
+            "PYTHONPATH": str(Path(layer_file).parents[1]),
             "PYTHONUTF8": "1",
             **self._entrypoints.variables,
             "PUSH_HTTP_URL": self._entrypoints.http_url,
