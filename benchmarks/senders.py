@@ -101,7 +101,7 @@ def firebase(port: int) -> Callable[[int], None]:
     import firebase_admin  # slow to import, not always measured
     from firebase_admin import credentials, messaging
 
-    class Anonymous(credentials.Base):  # type: ignore[misc]
+    class Anonymous(credentials.Base):  # type: ignore[misc]  # the SDK has no types
         def get_credential(self) -> Any:
             return import_module("google.auth.credentials").AnonymousCredentials()
 

@@ -174,7 +174,7 @@ def become_instance(
     main.__file__ = str(RUNTIME)
     code: object = 1
     try:
-        exec(runtime, main.__dict__)  # type: ignore[arg-type]
+        exec(runtime, main.__dict__)  # type: ignore[arg-type]  # it is code
         code = 0
     except SystemExit as leaving:
         code = leaving.code or 0

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import index  # type: ignore[import-not-found]
+import index  # type: ignore[import-not-found]  # the function, as deployed
 
 context = SimpleNamespace(request_id="1-0", function=SimpleNamespace(timeout="60"))
 answer = index.handler(Path(sys.argv[1]).read_bytes(), context)

@@ -218,7 +218,7 @@ def docs() -> Response[str]:
     return responses.swagger_page()
 
 
-@app.exception_handler([CampaignError, InvocationRefused, InvocationUnknown])  # type: ignore[untyped-decorator]
+@app.exception_handler([CampaignError, InvocationRefused, InvocationUnknown])  # type: ignore[untyped-decorator]  # no types
 def campaign_problem(error: Exception) -> Response[str]:
     """Say what is wrong with a campaign, or why it could not be started."""
     import campaigns
@@ -226,7 +226,7 @@ def campaign_problem(error: Exception) -> Response[str]:
     return responses.problem(campaigns.problem_of(error))
 
 
-@app.exception_handler([PushError])  # type: ignore[untyped-decorator]
+@app.exception_handler([PushError])  # type: ignore[untyped-decorator]  # no types
 def problem(error: PushError) -> Response[str]:
     """Say what went wrong as problem+json."""
     if isinstance(error, Misconfigured):
@@ -234,7 +234,7 @@ def problem(error: PushError) -> Response[str]:
     return responses.problem(error if isinstance(error, Problem) else Problem(400, "unreadable", str(error)))
 
 
-@app.exception_handler([Exception])  # type: ignore[untyped-decorator]
+@app.exception_handler([Exception])  # type: ignore[untyped-decorator]  # no types
 def unexpected(error: Exception) -> Response[str]:
     """Say that something failed, and nothing of its text, which may quote a secret."""
     logger.error("%s while answering a request", type(error).__name__, extra={"at": _places(error)})

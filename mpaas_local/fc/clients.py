@@ -46,7 +46,7 @@ async def unless_gone(
         async def watch() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
-            while not await anyio.to_thread.run_sync(cancel):  # noqa: ASYNC110  the call is on a thread
+            while not await anyio.to_thread.run_sync(cancel):  # noqa: ASYNC110 - the call is on a thread
                 await anyio.sleep(_AGAIN_SECONDS)
             tasks.cancel_scope.cancel()
 

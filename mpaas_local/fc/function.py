@@ -96,7 +96,7 @@ def environment_of(function: Function, account: Account) -> dict[str, str]:
     )
     return {
         "PATH": EXECUTABLE_PATH,
-        "HOME": "/tmp",  # noqa: S108  the developer's home may hold keys that SDKs read
+        "HOME": "/tmp",  # noqa: S108 - the developer's home may hold keys that SDKs read
         "LANG": "C.UTF-8",
         "TZ": "UTC",
         **credentials,

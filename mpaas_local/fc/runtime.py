@@ -312,7 +312,7 @@ def _dump_stacks_and_exit(_signal: int, _frame: FrameType | None) -> NoReturn:
     """Handle SIGTERM, which FC sends after a timeout (fc-runtime.md: Instances)."""
     logger = logging.getLogger()
     logger.error("Dumping stack trace after function timeout")
-    for thread, frame in sys._current_frames().items():  # noqa: SLF001  the documented way to all threads
+    for thread, frame in sys._current_frames().items():  # noqa: SLF001 - the documented way to all threads
         if thread != _current.watcher:
             logger.error("request id = %s, thread id = %s", _current.request_id, thread)
             logger.error("%s", "".join(traceback.format_stack(frame)).rstrip())

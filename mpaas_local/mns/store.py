@@ -125,7 +125,7 @@ class MnsStore:
             MnsError: `QueueNotExist`; `InvalidArgument` for a value out of range.
         """
         with self._database.transaction() as connection:
-            attributes = replace(attributes_of(queue_row(connection, name)), **changes)  # type: ignore[arg-type]
+            attributes = replace(attributes_of(queue_row(connection, name)), **changes)  # type: ignore[arg-type]  # checked when built
             connection.execute(
                 "UPDATE queue SET last_modify_time = :now, delay_seconds = :delay_seconds,"
                 " maximum_message_size = :maximum_message_size,"

@@ -94,7 +94,7 @@ class Topics:
             MnsError: `TopicNotExist`; `InvalidArgument` for a value out of range.
         """
         with self._database.transaction() as connection:
-            attributes = replace(_topic(_topic_row(connection, name)).attributes, **changes)  # type: ignore[arg-type]
+            attributes = replace(_topic(_topic_row(connection, name)).attributes, **changes)  # type: ignore[arg-type]  # checked when built
             connection.execute(
                 "UPDATE topic SET last_modify_time = :now, maximum_message_size = :maximum_message_size,"
                 " logging_enabled = :logging_enabled WHERE name = :name",

@@ -33,7 +33,7 @@ def push() -> Response[str]:
     return _json(status, {"outcomes": [outcome.as_json() for outcome in outcomes]})
 
 
-@app.exception_handler([PushError])  # type: ignore[untyped-decorator]
+@app.exception_handler([PushError])  # type: ignore[untyped-decorator]  # Powertools has no types for it
 def problem(error: PushError) -> Response[str]:
     """Say what is wrong with the request."""
     return _json(HTTPStatus.BAD_REQUEST, {"detail": str(error)})

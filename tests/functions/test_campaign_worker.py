@@ -74,7 +74,7 @@ class Worker:
         self.stack.put(
             f"audiences/{name}.csv", "\n".join(["user_id", *(f"{name}-{n}" for n in range(rows)), ""])
         )
-        controls = Controls(self.client.settings, self.store, self.queue)  # type: ignore[arg-type]
+        controls = Controls(self.client.settings, self.store, self.queue)  # type: ignore[arg-type]  # a stand-in
         controls.start(document(name, **changes), self.stack.objects)
         return PieceTask(campaign=name, run=self.store.get(name).fields["run"], piece=0, turn=1)
 
@@ -86,7 +86,7 @@ class Worker:
             invocation=Invocation(request_id="1-2", credentials=keys, deadline=time.monotonic() + 60),
             store=self.store,
             objects=self.stack.objects,
-            queue=self.queue,  # type: ignore[arg-type]
+            queue=self.queue,  # type: ignore[arg-type]  # a stand-in
         )
 
 

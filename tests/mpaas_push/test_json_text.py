@@ -234,7 +234,7 @@ def test_plain_json_is_an_equal_copy(value: Any) -> None:
 def test_a_copy_shares_nothing_that_can_change() -> None:
     value = {"a": [{"b": 1}], "c": (1, 2)}
     copy = plain_json(value)
-    value["a"][0]["b"] = 2  # type: ignore[index]
+    value["a"][0]["b"] = 2  # type: ignore[index]  # a union
     assert copy == {"a": [{"b": 1}], "c": [1, 2]}
 
 

@@ -271,7 +271,7 @@ def test_settings_cannot_be_changed() -> None:
     settings = Settings()
 
     with pytest.raises(ValueError, match="frozen"):
-        settings.concurrency = 1  # type: ignore[misc]
+        settings.concurrency = 1  # type: ignore[misc]  # frozen
 
 
 def test_each_variable_is_described() -> None:

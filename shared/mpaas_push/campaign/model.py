@@ -255,7 +255,7 @@ class Campaign(StrictModel):
             "message": message if isinstance(message, dict) else {},
             "texts": None if texts is None or _texts_faults(texts) else texts,
         }
-        return cls.model_construct(**fields)  # type: ignore[return-value]
+        return cls.model_construct(**fields)  # type: ignore[return-value]  # pydantic's plugin says Campaign
 
     @cached_property
     def columns(self) -> frozenset[str]:

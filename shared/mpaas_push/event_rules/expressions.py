@@ -98,7 +98,7 @@ def _shown(expression: str) -> str:
     return f"`{expression[:_LONGEST_SHOWN]}{cut}`"
 
 
-class _MarkingParser(Parser):  # type: ignore[misc]
+class _MarkingParser(Parser):  # type: ignore[misc]  # jmespath has no types
     """Marks the fields whose names stand in double quotes; the tree of JMESPath's own parser loses that."""
 
     _CACHE: ClassVar[dict[str, Any]] = {}  # not that of the trees without marks

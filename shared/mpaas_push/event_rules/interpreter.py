@@ -59,7 +59,7 @@ class MissingField(NamedTuple):
     only_shortens: bool = False
 
 
-class Interpreter(TreeInterpreter):  # type: ignore[misc]
+class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no types
     """Applies the tree of an expression to an event, once.
 
     Attributes:

@@ -28,7 +28,7 @@ WEDNESDAY = datetime(2025, 1, 1, 12, 0, 30, tzinfo=UTC)
 
 
 def at(*fields: int) -> datetime:
-    return datetime(*fields, tzinfo=UTC)  # type: ignore[arg-type, misc]
+    return datetime(*fields, tzinfo=UTC)  # type: ignore[arg-type, misc]  # six numbers at most
 
 
 @pytest.mark.parametrize(

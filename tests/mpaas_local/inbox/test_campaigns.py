@@ -435,7 +435,7 @@ def test_a_running_campaign_is_watched_to_its_end_and_no_longer(monkeypatch: pyt
     done = shown(9, "done", finishedAt="2026-11-11T00:00:09Z")
     function = Function(shown(1), None, shown(5), done)
     announced: list[str] = []
-    watch = CampaignWatch(function, announced.append)  # type: ignore[arg-type]
+    watch = CampaignWatch(function, announced.append)  # type: ignore[arg-type]  # a stand-in
 
     watch.list_all()
     deadline = time.monotonic() + 60
@@ -451,7 +451,7 @@ def test_only_the_latest_campaigns_have_a_history(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("mpaas_local.inbox.campaigns.history.CAMPAIGNS", 1)
     ended = {"state": "done", "finishedAt": "2026-11-11T00:00:09Z"}
     older = shown(1, **ended) | {"campaign": "older", "startedAt": "2026-11-10T00:00:00Z"}
-    watch = CampaignWatch(Function(shown(9, **ended), older, shown(9, **ended)), print)  # type: ignore[arg-type]
+    watch = CampaignWatch(Function(shown(9, **ended), older, shown(9, **ended)), print)  # type: ignore[arg-type]  # a stand-in
 
     watch.list_all()
 

@@ -65,7 +65,7 @@ def offsets_of(bucket: Bucket) -> tuple[list[int], int]:
     texts: list[str] = []
     after: int | None = -1
     while after is not None:
-        page = report_page(bucket, STORED, after)  # type: ignore[arg-type]
+        page = report_page(bucket, STORED, after)  # type: ignore[arg-type]  # a stand-in
         texts.append(page.text)
         after = page.after
     rows = list(csv.DictReader(io.StringIO("".join(texts))))
@@ -84,7 +84,7 @@ def test_the_parts_of_a_report_are_the_whole_of_it_wherever_they_end(
     bucket.put("00005/000000000005001.jsonl", [5001, 5010])
     bucket.put("00005/000000000005020.jsonl", [5020, 6000])
 
-    assert [line["offset"] for line in result_lines(bucket, "b", FOLDER)] == whole  # type: ignore[arg-type]
+    assert [line["offset"] for line in result_lines(bucket, "b", FOLDER)] == whole  # type: ignore[arg-type]  # a stand-in
     assert offsets_of(bucket) == (whole, 1)
     monkeypatch.setattr(report, "PAGE_OBJECTS", 1)
     assert offsets_of(bucket)[0] == whole
@@ -100,4 +100,4 @@ def test_parts_that_are_joined_while_they_are_read_are_told_once(bucket: Bucket)
         "00000/000000000000030.jsonl": "00000.jsonl",
     }
 
-    assert [line["offset"] for line in result_lines(bucket, "b", FOLDER)] == [10, 20, 30]  # type: ignore[arg-type]
+    assert [line["offset"] for line in result_lines(bucket, "b", FOLDER)] == [10, 20, 30]  # type: ignore[arg-type]  # a stand-in

@@ -151,7 +151,7 @@ def test_the_data_given_are_not_changed_and_not_shared() -> None:
 
 def test_a_message_is_frozen() -> None:
     with pytest.raises(ValidationError):
-        parse().title = "other"  # type: ignore[misc]
+        parse().title = "other"  # type: ignore[misc]  # frozen
 
 
 # --- What is refused -----------------------------------------------------------------------------------
@@ -474,7 +474,7 @@ def test_wrong_keyword_arguments_are_worded_like_wrong_data_and_show_no_value() 
             delivery_type=3,
             expired_seconds=700_000,
             targets=("user-4711", "user-4711"),
-            sms_template_param="secret-4712",  # type: ignore[arg-type]
+            sms_template_param="secret-4712",  # type: ignore[arg-type]  # wrong on purpose
         )
     lines = [(line["loc"], line["msg"], line["input"]) for line in caught.value.errors()]
     assert lines == [
