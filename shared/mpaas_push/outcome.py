@@ -49,6 +49,8 @@ __all__ = [
 OK, TOO_MANY_REQUESTS = 200, 429
 LEDGER_MISCONFIGURED = "LedgerMisconfigured"
 """Code of what was not sent because the ledger cannot work as it is configured."""
+LONGEST_RETRY_AFTER_SECONDS = 2**31
+"""A longer Retry-After is read as this, like a lifetime that is too large for a cache (RFC 9111: 1.2.2)."""
 MESSAGE_LENGTH = 300
 """Longest message of the server that is kept, in characters."""
 
@@ -363,9 +365,9 @@ def _seconds(retry_after: str | None) -> float | None:
     except (ValueError, OverflowError):
         pass
     else:
-        return seconds if seconds >= 0 else None
+        return min(seconds, LONGEST_RETRY_AFTER_SECONDS) if seconds >= 0 else None
     try:
         when = parsedate_to_datetime(retry_after)
-        return max(when.timestamp() - time.time(), 0.0)
+        return min(max(when.timestamp() - time.time(), 0.0), LONGEST_RETRY_AFTER_SECONDS)
     except (ValueError, TypeError, OverflowError):
         return None

@@ -10,7 +10,6 @@ import logging
 import math
 import random
 import time
-from dataclasses import replace
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -154,16 +153,7 @@ class Attempts:
             verdict = verdict._replace(kind=UNKNOWN, message=text)
         keys = self._invocation.credentials
         secrets = (keys.access_key_id, keys.access_key_secret, keys.security_token)
-        outcome = Outcome.of(verdict, self._request.targets, self._attempts, secrets)
-        if outcome.retry_after is None:
-            return outcome
-        left = max(self._validity_left(), 0.0)
-        longest, why = min((left, "of validity left"), (LONGEST_DELAY_SECONDS, "that a queue can wait"))
-        if outcome.retry_after <= longest:
-            return outcome
-        text = f"asked to wait {outcome.retry_after:.9g} s, longer than the {longest:.0f} s {why}"
-        message = f"{outcome.result_message}; {text}" if outcome.result_message else text
-        return replace(outcome, result_message=message, retry_after=longest)
+        return Outcome.of(verdict, self._request.targets, self._attempts, secrets)
 
     def _validity_left(self) -> float:
         """Seconds for which the request may be sent; infinite if late requests are sent, too."""
@@ -214,17 +204,17 @@ def may_wait(outcome: Outcome, attempt: int, settings: Settings) -> bool:
 def delay_seconds(task: PushTask, outcomes: Iterable[Outcome], settings: Settings) -> float:
     """Return the seconds until the next attempt: more each time, and as many as the server asked for.
 
-    Never more than the queue and, unless late messages are sent too, the validity allow; if a server asked
-    for more, that is logged.
+    Never more than the queue and, unless late messages are sent too, the validity allow; that a server asked
+    for more is logged.
     """
     backoff: float = min(FIRST_DELAY_SECONDS * 2 ** (task.attempt - 1), LONGEST_BACKOFF_SECONDS)
-    backoff *= random.uniform(0.75, 1.25)  # spreads load, guards nothing
+    backoff *= random.uniform(0.75, 1.25)  # spreads load
     asked = max(outcome.retry_after or 0.0 for outcome in outcomes)
     left = math.inf if settings.late is Late.SEND else task.expires_at - time.time()
-    longest = min(max(left * VALIDITY_SHARE, 0.0), LONGEST_DELAY_SECONDS)
-    if asked > longest:
-        logger.warning(
-            "asked to wait %.0f s, longer than validity or queue allow: back in %.0f s", asked, longest
-        )
     # A message that is about to expire must not use up its attempts at once.
-    return min(max(backoff, asked), max(longest, FIRST_DELAY_SECONDS))
+    longest = max(min(left * VALIDITY_SHARE, LONGEST_DELAY_SECONDS), FIRST_DELAY_SECONDS)
+    delay = min(max(backoff, asked), longest)
+    if asked > delay:
+        text = "the server asked to wait %.0f s, longer than validity or queue allow: next attempt in %.0f s"
+        logger.warning(text, asked, delay)
+    return delay

@@ -16,10 +16,11 @@ from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_push import BatchIncomplete, Credentials, Invocation, PushClient, PushMessage, Settings
 from mpaas_push.batch import BatchReport, send_batch, settle_event
 from mpaas_push.ledger import Ledger
-from mpaas_push.outcome import verdict_of
-from mpaas_push.queues.message import BODY_BYTES
+from mpaas_push.outcome import THROTTLED, Outcome, verdict_of
+from mpaas_push.queues.message import BODY_BYTES, LONGEST_DELAY_SECONDS
 from mpaas_push.queues.mns import MnsQueues
 from mpaas_push.request import requests_of
+from mpaas_push.retries import delay_seconds
 from mpaas_push.task import tasks_of_record
 from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.queue import records_of
@@ -431,7 +432,24 @@ def test_a_server_is_obeyed_as_long_as_the_push_is_valid(
 
     (entry,) = batches.waiting()
     assert least * 1000 <= entry.next_visible_time - entry.enqueue_time <= most * 1000
-    assert any("asked to wait" in text for text in caplog.messages) is (asked > most)
+    assert any(f"asked to wait {asked} s" in text for text in caplog.messages) is (asked > most)
+
+
+@pytest.mark.parametrize("late", ["expire", "send"])
+@pytest.mark.parametrize(("asked", "valid"), [(3600, 600), (3600, 3), (3600, -9), (400_000, 600)])
+def test_the_warning_of_a_wait_cut_short_names_what_was_asked_for_and_what_is_waited(
+    batches: Batches, caplog: pytest.LogCaptureFixture, asked: int, valid: int, late: str
+) -> None:
+    settings = batches.settings(PUSH_LATE=late)
+    record = QueueRecord("M1", to("user-1", expiredSeconds=600), "{}", moment=time.time() - 600 + valid)
+    (task,) = tasks_of_record(record, settings)
+    outcome = Outcome(kind=THROTTLED, targets={"user-1": "id"}, retry_after=asked)
+
+    delay = delay_seconds(task, [outcome], settings)
+
+    said = f"asked to wait {asked} s, longer than validity or queue allow: next attempt in {delay:.0f} s"
+    assert (said in caplog.text) is (delay < asked)
+    assert (delay < asked) is (late == "expire" or asked > LONGEST_DELAY_SECONDS)
 
 
 def test_a_push_that_is_sent_however_late_waits_as_long_as_the_server_asks(batches: Batches) -> None:

@@ -270,7 +270,7 @@ def test_a_success_written_as_text_is_accepted() -> None:
     assert judged(OK | {"PushResult": {"Success": "True"}}).kind is ACCEPTED
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("7", 7), (" 12 ", 12)])
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("7", 7), (" 12 ", 12), ("9" * 300, 2**31)])
 def test_retry_after_may_be_seconds(text: str, seconds: float) -> None:
     assert judged({"Code": "Throttling"}, 400, Retry_After=text).retry_after == seconds
     assert verdict_of(429, {"retry-after": text}, b"not JSON").retry_after == seconds

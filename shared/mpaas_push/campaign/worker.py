@@ -66,6 +66,8 @@ MARGIN_SECONDS = 5.0
 """Kept free at the end of an invocation, to write results, commit and submit the next task."""
 THROTTLE_SECONDS = 1.0
 """Wait before requests that were throttled are sent again."""
+LONGEST_THROTTLE_SECONDS = 3600.0
+"""Longest wait that mPaaS can ask for: then one piece tries again."""
 RETRIED_SHARE = 0.1
 """Requests of a block that were tried once more: from here on mPaaS gets too many."""
 SENT = ("accepted", "refused", "unknown", "failed")
@@ -500,10 +502,11 @@ class _Worker:
         if {outcome.result_code for outcome in outcomes} - OURS:
             self._store.slow()
         pauses = {"NotSent": 0.0}  # its turn had not come in this round
-        pause = max(
+        asked = (
             outcome.retry_after or pauses.get(outcome.result_code or "", THROTTLE_SECONDS)
             for outcome in outcomes
         )
+        pause = min(max(asked), LONGEST_THROTTLE_SECONDS)
         if pause > NEAR_SECONDS or pause + ROUND_SECONDS + MARGIN_SECONDS > self._invocation.time_left:
             raise _HandOn("throttled", delay=pause + random.uniform(0, NEAR_SECONDS), at=time.time() + pause)
         self._throttled += pause
