@@ -80,7 +80,7 @@ def push() -> Response[str]:
         warnings = warnings_of((task.message for task in tasks), client.settings)
         if warnings:
             more = {"warnings": warnings, "request_id": invocation.request_id}
-            logger.warning("sent with %d warnings", len(warnings), extra=more)
+            logger.warning("%d warnings about the messages of this request", len(warnings), extra=more)
         if _is_for_worker(tasks, client):
             handed_over, outcomes = _handed_over(tasks, client, invocation, scope)
         else:

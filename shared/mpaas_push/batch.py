@@ -83,11 +83,11 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
 
 
 def _log_warnings(tasks: Sequence[PushTask], settings: Settings, invocation: Invocation) -> None:
-    """Log what may be wrong with the messages that come for the first time, by their index among those."""
-    warnings = warnings_of((task.message for task in tasks if task.attempt == 1), settings)
-    if warnings:
+    """Log what may be wrong with the messages that come for the first time, each by the index of its task."""
+    messages = (task.message if task.attempt == 1 else None for task in tasks)
+    if warnings := warnings_of(messages, settings):
         more = {"warnings": warnings, "request_id": invocation.request_id}
-        logger.warning("sent with %d warnings", len(warnings), extra=more)
+        logger.warning("%d warnings about the messages of this event", len(warnings), extra=more)
 
 
 def send_batch(
@@ -150,7 +150,8 @@ def _parts(tasks: Sequence[PushTask]) -> Iterator[list[PushTask]]:
         if targets > TARGETS_A_PART:
             yield part
             part, targets = [], 0
-    yield part
+    if part:
+        yield part
 
 
 def _unsent(task: PushTask, client: PushClient, invocation: Invocation) -> list[Outcome]:

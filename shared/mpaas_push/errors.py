@@ -9,7 +9,7 @@
     ├── UnreadableJson            a text is not JSON, or not JSON that can be passed on unchanged
     ├── BadRules                  the event rules are wrong: correct rules.yaml
     ├── Misconfigured             a setting, key or permission is wrong: an operator must act
-    ├── BatchIncomplete           some messages were not sent: let the event be redelivered
+    ├── BatchIncomplete           no queue took some messages that failed: let the event be redelivered
     ├── FunctionFailed            a called function raised
     ├── InvocationRefused         a function was not called
     ├── InvocationUnknown         a function may have been called
@@ -117,11 +117,12 @@ class UnreadablePayload(PushError):
 
 
 class BatchIncomplete(PushError):
-    """Some messages of an event were not sent and may be sent again: let the event be redelivered.
+    """Some messages of an event were neither accepted nor handed to a queue: let the event be redelivered.
 
     Attributes:
         counts: Number of outcomes by name.
-        left: Indexes of the remaining messages, in the order of the event.
+        left: Indexes of these messages, in the order of the event; an entry of the retry queue counts as all
+            the messages in it.
     """
 
     def __init__(self, counts: Mapping[str, int], left: Sequence[int]) -> None:
@@ -130,8 +131,8 @@ class BatchIncomplete(PushError):
         outcomes = ", ".join(f"{count} {name}" for name, count in counts.items())
         indexes = ", ".join(map(str, self.left[:_MAX_INDEXES])) + (", …" if len(left) > _MAX_INDEXES else "")
         super().__init__(
-            f"not everything was accepted: {outcomes}; no queue took the rest of {len(self.left)} messages"
-            f" (indexes {indexes}); the log has every request and its outcome"
+            f"{len(self.left)} messages were accepted neither by mPaaS nor by a queue (indexes {indexes});"
+            f" outcomes: {outcomes}; the log has every request and its outcome"
         )
 
 

@@ -184,13 +184,29 @@ def test_what_is_odd_about_a_message_is_logged_when_it_comes_and_not_when_it_is_
     stack.lines.clear()
 
     assert stack.deliver(*stack.parcels("retry"))["outcomes"] == {"accepted": 1}
-    assert [(line["message"], line["level"]) for line in said] == [("sent with 2 warnings", "WARNING")]
+    assert [(line["message"], line["level"]) for line in said] == [
+        ("2 warnings about the messages of this event", "WARNING")
+    ]
     assert [(each["index"], each["rule"], each["field"]) for each in said[0]["warnings"]] == [
         (1, "targets-meant", "targets.0"),
         (1, "targets-meant", "targets.1"),
     ]
     assert "user\u200b-2" not in str(said)
     assert not any('"warnings"' in line for line in stack.lines)
+
+
+def test_a_warning_names_the_index_of_its_message_among_those_that_are_tried_again(
+    stack: QueueStack,
+) -> None:
+    stack.sandbox.order(kind="throttling", next=1)
+    stack.deliver(to("user-1"))
+    (entry,) = stack.parcels("retry")
+    stack.lines.clear()
+
+    stack.deliver(entry, to("undefined"))
+
+    (said,) = [json.loads(line) for line in stack.lines if '"warnings"' in line]
+    assert [each["index"] for each in said["warnings"]] == [1]
 
 
 def test_what_no_parcel_can_hold_is_given_up_and_not_repeated_for_ever(stack: QueueStack) -> None:
@@ -326,7 +342,7 @@ def test_without_a_retry_queue_the_batch_comes_again() -> None:
         answer = stack.deliver(to("user-0"), to("user-1"))
 
     assert answer["errorType"] == "BatchIncomplete"
-    assert "the rest of 1 messages (indexes 1)" in answer["errorMessage"]
+    assert "1 messages were accepted neither by mPaaS nor by a queue (indexes 1)" in answer["errorMessage"]
     assert "1 accepted" in answer["errorMessage"]
 
 

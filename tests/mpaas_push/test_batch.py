@@ -285,6 +285,24 @@ def test_a_batch_takes_few_bytes_for_a_byte_however_many_targets_it_has(
         assert peak_bytes(send) <= 15 * len(event)
 
 
+@pytest.mark.parametrize("messages", [1, 2])
+def test_where_the_last_message_fills_a_part_no_empty_part_follows(
+    batches: Batches, monkeypatch: pytest.MonkeyPatch, messages: int
+) -> None:
+    monkeypatch.setattr("mpaas_push.batch.TARGETS_A_PART", 11 * messages)
+    sizes: list[int] = []
+    send_tasks = PushClient.send_tasks
+
+    def recorded(client: PushClient, tasks: list[PushTask], invocation: Invocation) -> list[list[Outcome]]:
+        sizes.append(len(tasks))
+        return send_tasks(client, tasks, invocation)
+
+    monkeypatch.setattr(PushClient, "send_tasks", recorded)
+    batches.send(*[to(*everybody(12))] * messages)
+
+    assert sizes == [messages]
+
+
 def test_a_long_message_that_is_not_begun_waits_in_several_entries(
     batches: Batches, monkeypatch: pytest.MonkeyPatch
 ) -> None:

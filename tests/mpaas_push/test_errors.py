@@ -41,6 +41,7 @@ def test_an_invalid_message_says_all_of_its_faults() -> None:
 def test_an_incomplete_batch_names_the_first_messages_that_are_left() -> None:
     error = BatchIncomplete({"accepted": 3, "throttled": 25}, range(25))
 
+    assert str(error).startswith("25 messages were accepted neither by mPaaS nor by a queue (indexes 0, ")
     assert "3 accepted, 25 throttled" in str(error)
     assert "(indexes 0, 1, 2, " in str(error)
     assert "19, …)" in str(error)

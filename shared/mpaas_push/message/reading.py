@@ -73,11 +73,13 @@ def message_of(payload: Any, settings: Settings, path: str = "") -> PushMessage 
         return InvalidMessage(faults, _targets(payload))
 
 
-def warnings_of(messages: Iterable[PushMessage | InvalidMessage], settings: Settings) -> list[dict[str, Any]]:
+def warnings_of(
+    messages: Iterable[PushMessage | InvalidMessage | None], settings: Settings
+) -> list[dict[str, Any]]:
     """Return the first `MAX_WARNINGS` warnings of messages as JSON, each with the index of its message.
 
     Args:
-        messages: As from `messages_of`; those that are wrong have none.
+        messages: As from `messages_of`; those that are wrong have none, nor has None, which keeps an index.
         settings: Levels of the open rules; one that is off is silent.
     """
     levels = settings.constraint_levels
