@@ -161,7 +161,8 @@ def _unsent(task: PushTask, client: PushClient, invocation: Invocation) -> list[
     targets: Mapping[str, str | None] = message.target_msgkey or dict.fromkeys(message.recipients)
     # One outcome is kept in one entry of a queue, which is shorter than some messages.
     parts = [targets] if len(task.original) < SHORT_CHARACTERS else slices(targets)
-    return [not_begun(part, unconfirmed=client.ledger is not None) for part in parts]
+    outcomes = [not_begun(part, unconfirmed=client.ledger is not None) for part in parts]
+    return [each.if_earlier_may_have_arrived() for each in outcomes] if task.may_have_arrived else outcomes
 
 
 def _reserved(seconds: float, messages: int) -> float:

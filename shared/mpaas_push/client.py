@@ -135,10 +135,15 @@ class PushClient:
                 task.scope,
                 first_moment=task.first_moment,
                 too_late=task.too_late,
+                may_have_arrived=task.may_have_arrived,
             )
             for task in tasks
         ]
-        return self._send([task.message for task in tasks], planned, invocation)
+        results = self._send([task.message for task in tasks], planned, invocation)
+        for index, task in enumerate(tasks):
+            if task.may_have_arrived:  # also of requests that were not made or not begun
+                results[index] = [outcome.if_earlier_may_have_arrived() for outcome in results[index]]
+        return results
 
     def close(self) -> None:
         """Wait for requests under way, then close threads and connections."""

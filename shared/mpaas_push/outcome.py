@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -94,6 +94,7 @@ class Outcome:
         retry_after: Seconds that the server asked to wait before the next try.
         faults: What is wrong with the message, when it was refused before anything was sent.
         unconfirmed: It was not accepted, and the ledger could not tell whether an earlier delivery was.
+        is_final: It is unknown, but another attempt would be refused like the last one.
     """
 
     kind: OutcomeKind
@@ -106,6 +107,7 @@ class Outcome:
     retry_after: float | None = None
     faults: tuple[Fault, ...] = ()
     unconfirmed: bool = False
+    is_final: bool = False
 
     @classmethod
     def of(
@@ -149,6 +151,17 @@ class Outcome:
     def accepted(self) -> bool:
         """Whether mPaaS accepted the push."""
         return self.kind is ACCEPTED
+
+    def if_earlier_may_have_arrived(self) -> Outcome:
+        """Return the outcome of a request of which an earlier attempt may have arrived.
+
+        That is `unknown` unless it was accepted now, whatever came of the last attempt.
+        """
+        if self.kind in {ACCEPTED, UNKNOWN}:
+            return self
+        last = self.result_message or self.result_code
+        text = f"an earlier attempt may have arrived; the last one: {last}"
+        return replace(self, kind=UNKNOWN, result_message=text, faults=(), is_final=self.kind is REFUSED)
 
     def as_json(self) -> dict[str, Any]:
         """Return the outcome as JSON for a response: with full target ids, since the caller sent them."""

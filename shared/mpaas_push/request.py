@@ -66,6 +66,7 @@ class PushRequest:
         expires: When its validity ends, in Unix seconds. None for a timed or loop push: its validity begins
             when mPaaS sends it.
         too_late: Why it must no longer be sent, although an earlier attempt may have been.
+        may_have_arrived: An earlier attempt was sent, with an unknown outcome.
     """
 
     common: Mapping[str, str] = field(repr=False)
@@ -73,6 +74,7 @@ class PushRequest:
     message: PushMessage = field(repr=False)
     expires: float | None = field(default=None, compare=False)
     too_late: tuple[Fault, ...] = field(default=(), repr=False, compare=False)
+    may_have_arrived: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"PushSimple to {', '.join(map(mask_id, self.targets))}"
@@ -204,6 +206,7 @@ def plan(
     *,
     first_moment: float | None = None,
     too_late: tuple[Fault, ...] = (),
+    may_have_arrived: bool = False,
 ) -> tuple[PushRequest, ...] | InvalidMessage:
     """Return the requests of a message, or its faults; never raises. Nothing is sent.
 
@@ -214,11 +217,20 @@ def plan(
         position: Index of the message among those of the same event.
         first_moment: When the push was asked for.
         too_late: As in `PushRequest`.
+        may_have_arrived: As in `PushRequest`.
     """
     if isinstance(message, InvalidMessage):
         return message
     try:
-        return requests_of(message, settings, scope, position, first_moment=first_moment, too_late=too_late)
+        return requests_of(
+            message,
+            settings,
+            scope,
+            position,
+            first_moment=first_moment,
+            too_late=too_late,
+            may_have_arrived=may_have_arrived,
+        )
     except InvalidMessage as error:
         return error
 
@@ -231,6 +243,7 @@ def requests_of(
     *,
     first_moment: float | None = None,
     too_late: tuple[Fault, ...] = (),
+    may_have_arrived: bool = False,
 ) -> tuple[PushRequest, ...]:
     """Turn a message into requests of at most ten targets, in the order of its targets.
 
@@ -241,6 +254,7 @@ def requests_of(
         position: Index of the message among those of the same event.
         first_moment: When the push was asked for, in Unix seconds; now by default. Its validity began then.
         too_late: As in `PushRequest`.
+        may_have_arrived: As in `PushRequest`.
 
     Raises:
         InvalidMessage: no app or workspace is named anywhere, or the API version of the settings lacks a
@@ -262,6 +276,7 @@ def requests_of(
             message=message,
             expires=expires,
             too_late=too_late,
+            may_have_arrived=may_have_arrived,
         )
         for portion in slices(addressed(message, scope, position))
     )

@@ -64,8 +64,6 @@ class Attempts:
         invocation: Invocation,
         settings: Settings,
         transport: Transport,
-        *,
-        may_have_arrived: bool = False,
     ) -> None:
         """Prepare the first attempt.
 
@@ -74,13 +72,11 @@ class Attempts:
             invocation: Keys and deadline.
             settings: Number of attempts, and how to treat unknown and late requests.
             transport: Sends each attempt.
-            may_have_arrived: An earlier invocation has sent it, with an unknown outcome.
         """
         self._request = request
         self._invocation = invocation
         self._settings = settings
         self._transport = transport
-        self._may_have_arrived = may_have_arrived
         self.started = monotonic()
         self._attempts = 0
         self._under_way = False
@@ -88,6 +84,8 @@ class Attempts:
 
     def run(self) -> Outcome:
         """Retry until the outcome is known or no time is left."""
+        if self._request.too_late:
+            return Outcome.invalid(self._request.too_late, self._request.targets)
         while True:
             verdict = self._attempt()
             if not self._should_retry(verdict):
@@ -118,9 +116,6 @@ class Attempts:
     def _attempt(self) -> Verdict:
         if self._invocation.time_to_begin <= 0:
             return _NOT_SENT
-        if self._request.too_late:
-            text = f"not sent: {'; '.join(map(str, self._request.too_late))}"
-            return Verdict(kind=REFUSED, code="InvalidMessage", message=text)
         if self._validity_left() <= 0:
             seconds = self._request.message.expired_seconds
             text = f"not sent: its validity of {seconds} s had ended (PUSH_LATE=send sends it nevertheless)"
@@ -147,10 +142,6 @@ class Attempts:
         if self._unknown and verdict.kind is not ACCEPTED:
             # An earlier attempt may have arrived, whatever the result of the last one.
             verdict = self._unknown
-        elif self._may_have_arrived and verdict.kind is not ACCEPTED:
-            words = verdict.message or verdict.code
-            text = f"an earlier attempt may have arrived; the last one: {words}"
-            verdict = verdict._replace(kind=UNKNOWN, message=text)
         keys = self._invocation.credentials
         secrets = (keys.access_key_id, keys.access_key_secret, keys.security_token)
         return Outcome.of(verdict, self._request.targets, self._attempts, secrets)
@@ -196,7 +187,7 @@ def may_wait(outcome: Outcome, attempt: int, settings: Settings) -> bool:
         settings: The limit, and how to treat unknown requests.
     """
     may = outcome.kind in {THROTTLED, MISCONFIGURED} or (
-        outcome.kind is UNKNOWN and settings.on_unknown is OnUnknown.RETRY
+        outcome.kind is UNKNOWN and settings.on_unknown is OnUnknown.RETRY and not outcome.is_final
     )
     return may and attempt <= settings.retry_limit
 

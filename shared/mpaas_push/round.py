@@ -217,13 +217,7 @@ class Round:
         claim, invocation = self._claims.get(index), self._invocation
         if claim and claim.deadline < invocation.deadline:
             invocation = replace(invocation, deadline=claim.deadline)
-        attempts = Attempts(
-            self._requests[index],
-            invocation,
-            self._settings,
-            self._transport,
-            may_have_arrived=claim is not None and claim.may_have_arrived,
-        )
+        attempts = Attempts(self._requests[index], invocation, self._settings, self._transport)
         self._running[index] = attempts
         self._finish(index, attempts.run())
 
@@ -237,6 +231,8 @@ class Round:
         claim = self._claims.get(index)
         if self._is_remembered and not outcome.accepted and (claim is None or claim.unconfirmed):
             outcome = replace(outcome, unconfirmed=True)
+        if self._requests[index].may_have_arrived or (claim and claim.may_have_arrived):
+            outcome = outcome.if_earlier_may_have_arrived()
         self._outcomes[index] = outcome
         if claim:
             self._finished.append(index)

@@ -682,6 +682,14 @@ def test_a_timed_push_that_comes_again_too_late_is_what_the_ledger_knows_of_it(
     )
 
 
+def test_a_timed_push_that_comes_too_late_says_what_is_wrong_like_an_invalid_one(batches: Batches) -> None:
+    batches.settle(timed(batches, {}))
+
+    (letter,) = batches.letters()
+    ((fault,),) = [outcome["errors"] for outcome in letter["outcomes"]]
+    assert fault["field"] == "strategyContent.fixedTime"
+
+
 def test_a_new_push_whose_time_has_passed_is_refused(batches: Batches) -> None:
     strategy = {"strategyType": 1, "strategyContent": {"fixedTime": int((time.time() - 60) * 1000)}}
 
@@ -719,10 +727,69 @@ def test_what_may_have_arrived_is_a_dead_letter_as_unknown_whatever_came_last(
                 entry["pushRetry"]["firstMoment"] -= 600
         report = batches.send(*entries, first=9, **env)
 
+    assert report.outcomes == {"unknown": 1}
     (letter,) = batches.letters()
     assert letter["reason"] == "unknown"
     assert {outcome["outcome"] for outcome in letter["outcomes"]} == {"unknown"}
     assert batches.accepted == ["user-1"]
+
+
+def arrived(**message: Any) -> dict[str, Any]:
+    """An entry of the retry queue with a message that may have arrived."""
+    return {"pushRetry": {"attempt": 2, "scope": "s", "mayHaveArrived": True}, "message": message}
+
+
+@pytest.mark.parametrize(
+    ("last", "env"),
+    [
+        ("refused", {}),
+        ("expired", {}),
+        ("invalid", {}),
+        ("unsendable", {"MPAAS_API_VERSION": "2019-08-21"}),
+    ],
+)
+def test_what_may_have_arrived_and_is_refused_now_is_unknown_and_not_tried_again(
+    batches: Batches, last: str, env: dict[str, Any]
+) -> None:
+    entry = arrived(**to("user-1"))
+    if last == "refused":
+        batches.sandbox.order(kind="result", code="3012")
+    elif last == "expired":
+        entry["pushRetry"]["firstMoment"] = 1
+    else:
+        entry["message"] |= {"title": ""} if last == "invalid" else {"channelId": "c"}
+
+    report = batches.send(entry, PUSH_ON_UNKNOWN="retry", **env)
+
+    assert (report.outcomes, report.retried, report.given_up) == ({"unknown": 1}, 0, 1)
+    assert report.duplicates_if_redelivered == 1
+    assert [letter["reason"] for letter in batches.letters()] == ["unknown"]
+
+
+def test_the_log_of_a_request_that_may_have_arrived_says_unknown(
+    batches: Batches, caplog: pytest.LogCaptureFixture
+) -> None:
+    batches.sandbox.order(kind="result", code="3012")
+
+    batches.send(arrived(**to("user-1")))
+
+    assert "push unknown" in caplog.messages
+    assert "push refused" not in caplog.messages
+
+
+def test_what_may_have_arrived_and_is_not_begun_is_unknown(
+    batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpaas_push.batch.TARGETS_A_PART", 0)
+    settings = batches.settings()
+    payloads = [to("user-0"), arrived(**to("user-1"))]
+    records = [QueueRecord(f"M{index}", payload, "{}") for index, payload in enumerate(payloads)]
+    tasks = [task for record in records for task in tasks_of_record(record, settings)]
+    now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
+    with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-60)) as queues:
+        report = send_batch(tasks, client, queues, now)
+
+    assert report.outcomes == {"throttled": 1, "unknown": 1}
 
 
 def test_only_the_targets_that_may_have_arrived_are_called_so(batches: Batches) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.message import PushMessage
-from mpaas_push.outcome import UNKNOWN, targets_of
+from mpaas_push.outcome import targets_of
 from mpaas_push.queues.message import BODY_BYTES, fits
 from mpaas_push.task import compact_json
 
@@ -37,8 +37,9 @@ def dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
     again to them alone, under the ids of the caller or new ones.
     """
     fates: dict[tuple[OutcomeKind, str | None], list[Outcome]] = {}
-    for outcome in (_fate(task, outcome) for outcome in outcomes):
-        fates.setdefault((outcome.kind, outcome.result_code), []).append(outcome)
+    for outcome in outcomes:
+        final = outcome.if_earlier_may_have_arrived() if outcome.unconfirmed else outcome
+        fates.setdefault((final.kind, final.result_code), []).append(final)
     if not fates:
         return
     whole: dict[str, Any] = {"body": task.original}
@@ -50,15 +51,6 @@ def dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
     bodies = [whole, cut] if len(original) <= BODY_BYTES else [cut]
     for fate in fates.values():
         yield from _letters(task, fate, bodies)
-
-
-def _fate(task: PushTask, outcome: Outcome) -> Outcome:
-    """Return an outcome as a letter reports it: `unknown` if an earlier attempt may have arrived."""
-    if outcome.kind is UNKNOWN or not (outcome.unconfirmed or task.may_have_arrived):
-        return outcome
-    last = outcome.result_message or outcome.result_code
-    why = f"an earlier attempt may have arrived; the last one: {last}"
-    return replace(outcome, kind=UNKNOWN, result_message=why, retry_after=None, faults=())
 
 
 def _letters(
