@@ -48,50 +48,57 @@ def hand_over(
         again: list[Outcome] = []
         given_up: list[Outcome] = []
         for outcome in outcomes:
-            if not outcome.accepted:
-                (again if may_wait(outcome, task.attempt, settings) else given_up).append(outcome)
+            if outcome.accepted:
+                sent_targets += len(outcome.targets)
+            elif may_wait(outcome, task.attempt, settings):
+                again.append(outcome)
+            else:
+                given_up.append(outcome)
+                sent_targets += len(outcome.targets) if outcome.kind is UNKNOWN else 0
         delay = delay_seconds(task, again, settings) if again else 0
         for text, part in envelopes(task, again):
-            (too_long if text is None else retries).append(
-                QueueEntry(indexes=(index,), body=text or "", delay=delay, outcomes=part)
-            )
-        letters += [QueueEntry(indexes=(index,), body=text) for text in dead_letters(task, given_up)]
-        sent_targets += sum(len(outcome.targets) for outcome in outcomes if outcome.accepted)
-        sent_targets += sum(len(outcome.targets) for outcome in given_up if outcome.kind is UNKNOWN)
+            entry = QueueEntry(indexes=(index,), body=text or "", delay=delay, outcomes=part)
+            (too_long if text is None else retries).append(entry)
+        letters += _letters(index, task, given_up)
     retry_queue, dead_letter_queue = settings.retry_queue, settings.dead_letter_queue
     packs, posted = _hand_over(queues, (retry_queue, pack(retries)), (dead_letter_queue, letters))
     # A queue may take less than MNS does: where many messages do not fit, one may.
     (singles,) = _hand_over(queues, (retry_queue, [part for entry in packs.refused for part in entry.parts]))
     refused = [entry for entry in packs.refused if not entry.parts] + singles.refused
-    more = [
-        QueueEntry(indexes=entry.indexes, body=text)
+    last_letters = [
+        letter
         for entry in too_long + refused
-        for text in dead_letters(tasks[entry.indexes[0]], entry.outcomes)
+        for letter in _letters(entry.indexes[0], tasks[entry.indexes[0]], entry.outcomes)
     ]
-    (unposted,) = _hand_over(queues, (dead_letter_queue, more))
-    not_retried = packs.retryable + singles.retryable + refused
+    (last_posted,) = _hand_over(queues, (dead_letter_queue, last_letters))
+    waiting = packs.taken + singles.taken
     # A message that may be sent again is never stranded.
-    unsettled = _indexes(packs.retryable + singles.retryable + unposted.retryable + unposted.refused)
-    undelivered, stranded = _indexes(posted.retryable), _indexes(posted.retryable + posted.refused)
+    unsettled = _indexes(packs.retryable + singles.retryable + last_posted.retryable + last_posted.refused)
+    stranded = _indexes(posted.retryable + posted.refused)
     if stranded:
         logger.error("%d messages were given up, and no dead-letter queue took them", len(stranded))
     return BatchReport(
         outcomes=counts_of(outcome for outcomes in results for outcome in outcomes),
-        retried=len(_indexes(retries) - unsettled - _indexes(refused)),
-        given_up=len((_indexes(letters) - stranded) | (_indexes(more) - unsettled)),
+        retried=len(_indexes(waiting) - unsettled - _indexes(refused)),
+        given_up=len((_indexes(posted.taken) - stranded) | (_indexes(last_posted.taken) - unsettled)),
         unsettled=len(unsettled),
         stranded=len(stranded),
         left=tuple(sorted(unsettled | stranded)),
-        recoverable=len(undelivered) if dead_letter_queue else 0,
-        duplicates_if_redelivered=sent_targets + _count(retries) - _count(not_retried),
+        recoverable=len(_indexes(posted.retryable)) if dead_letter_queue else 0,
+        duplicates_if_redelivered=sent_targets + _count(waiting),
     )
 
 
-class _Remainder(NamedTuple):
-    """What a queue did not take: entries that it may take later, and those that it refuses."""
+class _Results(NamedTuple):
+    """What became of the entries for a queue: those that it took, may take later, and refuses."""
 
+    taken: list[QueueEntry]
     retryable: list[QueueEntry]
     refused: list[QueueEntry]
+
+
+def _letters(index: int, task: PushTask, outcomes: Iterable[Outcome]) -> list[QueueEntry]:
+    return [QueueEntry(indexes=(index,), body=text) for text in dead_letters(task, outcomes)]
 
 
 def _indexes(entries: Iterable[QueueEntry]) -> set[int]:
@@ -104,8 +111,8 @@ def _count(entries: Iterable[QueueEntry]) -> int:
     return sum(len(outcome.targets) for part in parts for outcome in part.outcomes)
 
 
-def _hand_over(queues: Queues, *parts: tuple[str | None, Iterable[QueueEntry]]) -> Iterator[_Remainder]:
-    """Hand entries over, and yield for each queue what it did not take: all of it where there is no queue."""
+def _hand_over(queues: Queues, *parts: tuple[str | None, Iterable[QueueEntry]]) -> Iterator[_Results]:
+    """Hand entries over, and yield the results of each queue; where there is none, it may take them later."""
     listed = [(queue, list(entries)) for queue, entries in parts]
     messages = [
         QueueMessage(queue, entry.body, round(entry.delay))
@@ -115,9 +122,11 @@ def _hand_over(queues: Queues, *parts: tuple[str | None, Iterable[QueueEntry]]) 
     ]
     results = iter(queues.hand_over(messages) if messages else ())
     for queue, entries in listed:
-        fates = [(entry, next(results) if queue else HandOverResult.FAILED) for entry in entries]
-        retryable, refused = (
-            [entry for entry, fate in fates if fate is wanted]
-            for wanted in (HandOverResult.FAILED, HandOverResult.REFUSED)
+        by_result: dict[HandOverResult, list[QueueEntry]] = {result: [] for result in HandOverResult}
+        for entry in entries:
+            by_result[next(results) if queue else HandOverResult.FAILED].append(entry)
+        yield _Results(
+            taken=by_result[HandOverResult.TAKEN],
+            retryable=by_result[HandOverResult.FAILED],
+            refused=by_result[HandOverResult.REFUSED],
         )
-        yield _Remainder(retryable, refused)
