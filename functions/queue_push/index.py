@@ -1,4 +1,4 @@
-"""Messages of queues and topics: each is sent, or leaves the batch on its own with the reason."""
+"""Messages of queues and topics: each is sent, or taken out of the batch individually with the reason."""
 
 from __future__ import annotations
 

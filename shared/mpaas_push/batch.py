@@ -1,8 +1,8 @@
 """The messages of one event: each ends in exactly one way, independently of the others.
 
 Function Compute accepts no partial result for an event: raising redelivers all of it, returning acknowledges
-all of it. So each message that was not accepted leaves the event on its own: to the retry queue if it may be
-sent again, to the dead-letter queue if not. Only a message that no queue accepts causes a
+all of it. So each message that was not accepted is taken out of the event individually: to the retry queue
+if it may be sent again, to the dead-letter queue if not. Only a message that no queue accepts causes a
 redelivery of the event.
 """
 
@@ -75,8 +75,8 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
         return report
     if report.duplicates_if_redelivered and not remembered:
         text = (
-            "%d targets get a push twice, as their event comes again: they were accepted, may have been, or "
-            "wait for a retry"
+            "%d targets may get a push twice because their event is redelivered: they were accepted, may "
+            "have been, or wait for a retry"
         )
         logger.error(text, report.duplicates_if_redelivered)
     raise BatchIncomplete(report.outcomes, report.left)

@@ -46,7 +46,7 @@ class PushClient:
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Make a client; no connection is opened yet.
+        """Make a client; connections open on first use.
 
         Args:
             settings: Endpoint, timeouts, concurrency and the like.

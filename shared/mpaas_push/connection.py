@@ -182,26 +182,26 @@ class HttpResponse:
         self.keep_alive = False
 
     def on_message_begin(self) -> None:
-        """Called by the parser; a second response is unsolicited."""
+        """Ignore the connection afterwards if a second response begins: it is unsolicited."""
         if self.complete:
             self.keep_alive = False
 
     def on_headers_complete(self) -> None:
-        """Called by the parser."""
+        """Note that the length of the body is known now."""
         self._headers_read = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser."""
+        """Keep a header of the first response."""
         if not self.complete:
             self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, data: bytes) -> None:
-        """Called by the parser."""
+        """Keep a part of its body."""
         if not self.complete:
             self.body += data
 
     def on_message_complete(self) -> None:
-        """Called by the parser."""
+        """Read its status, unless it was an interim response."""
         if self.complete:
             return
         self.status = self._parser.get_status_code()

@@ -23,7 +23,7 @@ from pydantic_core import to_json
 from mpaas_push.errors import Fault, InvalidMessage, mask_id
 from mpaas_push.json_text import is_encodable
 from mpaas_push.message import PARAMETERS_2019, PushMessage
-from mpaas_push.message.vocabulary import SETTINGS
+from mpaas_push.message.model import unset_fault
 from mpaas_push.sdk import PushSimpleRequest, sha_hmac1
 from mpaas_push.settings import ApiVersion
 from mpaas_push.targets import addressed, slices
@@ -295,7 +295,7 @@ def _parameters(message: PushMessage, settings: Settings) -> dict[str, str]:
             value = defaults.get(alias)
         if value is None:
             if alias in _REQUIRED:
-                faults.append(Fault(alias, f"is required: set it in the message or in {SETTINGS[alias]}"))
+                faults.append(unset_fault(alias))
         elif value != "":  # an empty tenant: the message has none, whatever the settings
             parameters[wire_name] = _text(value)
     if not is_encodable("".join(parameters.values())):

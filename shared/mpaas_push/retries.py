@@ -118,7 +118,8 @@ class Attempts:
             return _NOT_SENT
         if self._validity_left() <= 0:
             seconds = self._request.message.expired_seconds
-            text = f"not sent: its validity of {seconds} s had ended (PUSH_LATE=send sends it nevertheless)"
+            ended = f"its validity period of {seconds} s had ended"
+            text = f"not sent: {ended} (set PUSH_LATE=send to send it anyway)"
             return Verdict(kind=REFUSED, code="Expired", message=text)
         signed = self._request.signed(self._invocation.credentials, self._settings)
         self._attempts += 1

@@ -115,7 +115,7 @@ class Round:
                 submit(self._help)
         except RuntimeError:  # no more threads: those that run do the work
             with suppress(Exception):
-                logger.warning("no thread can be started: fewer requests are sent concurrently")
+                logger.warning("no more threads can be started: fewer requests are sent concurrently")
 
     def _end(self) -> None:
         """Let no further thread help, and wait for those that do."""

@@ -185,13 +185,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
     app_id: str | None = Field(
-        None, alias="MPAAS_APP_ID", description="mPaaS app id of messages that name none"
+        None, alias="MPAAS_APP_ID", description="mPaaS app id for messages without one"
     )
     workspace_id: str | None = Field(
-        None, alias="MPAAS_WORKSPACE_ID", description="workspace of messages that name none"
+        None, alias="MPAAS_WORKSPACE_ID", description="workspace for messages without one"
     )
     tenant_id: str | None = Field(
-        None, alias="MPAAS_TENANT_ID", description="tenant of messages that name none; not sent when unset"
+        None, alias="MPAAS_TENANT_ID", description="tenant for messages without one; not sent when unset"
     )
     region_id: str = Field(
         "cn-hangzhou",
@@ -221,7 +221,7 @@ class Settings(BaseModel):
         le=300,
     )
     max_attempts: int = Field(
-        4, alias="PUSH_MAX_ATTEMPTS", description="most attempts of one request", ge=1, le=20
+        4, alias="PUSH_MAX_ATTEMPTS", description="maximum number of attempts of one request", ge=1, le=20
     )
     on_unknown: OnUnknown = Field(
         OnUnknown.REPORT,
@@ -274,7 +274,7 @@ class Settings(BaseModel):
     pace: float | None = Field(
         None,
         alias="PUSH_PACE",
-        description="most requests a second to mPaaS by all functions; only campaigns wait for it",
+        description="maximum number of requests a second to mPaaS by all functions; only campaigns wait",
         gt=0,
         le=100000,
     )
@@ -313,7 +313,11 @@ class Settings(BaseModel):
         le=33554432,
     )
     max_messages: int = Field(
-        10000, alias="PUSH_MAX_MESSAGES", description="most messages in one HTTP request", ge=1, le=1000000
+        10000,
+        alias="PUSH_MAX_MESSAGES",
+        description="maximum number of messages in one HTTP request",
+        ge=1,
+        le=1000000,
     )
     max_targets: int = Field(
         100000,

@@ -159,7 +159,7 @@ def test_a_bad_message_of_any_length_becomes_a_dead_letter_and_harms_nobody(
     assert bad.startswith(letter["body"])
     if letter["body"] != bad:
         assert letter["cut"]["bytes"] == len(bad.encode(errors="replace"))
-        assert "holds the beginning of a message only" in "\n".join(stack.lines)
+        assert "holds only the beginning of a message" in "\n".join(stack.lines)
 
 
 def test_a_message_that_is_too_long_for_one_parcel_is_tried_again_in_several(stack: QueueStack) -> None:

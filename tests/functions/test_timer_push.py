@@ -209,7 +209,7 @@ def test_a_tick_that_was_held_up_for_longer_than_its_push_is_valid_sends_nothing
         assert (answer["outcomes"], answer["given_up"]) == ({"refused": 1}, 1)
         assert stack.sandbox.inbox() == []
         (letter,) = stack.parcels("dead")
-        assert "its validity of 600 s had ended" in letter["detail"]
+        assert "its validity period of 600 s had ended" in letter["detail"]
 
 
 @pytest.mark.parametrize("when", ["ticked", "never"])

@@ -873,7 +873,7 @@ def test_a_push_whose_validity_has_ended_is_refused_and_not_sent() -> None:
         outcome = send_task(server, task_of(age=600))
 
         assert (outcome.kind, outcome.result_code, outcome.attempts) == (REFUSED, "Expired", 0)
-        assert "validity of 600 s" in str(outcome.result_message)
+        assert "validity period of 600 s" in str(outcome.result_message)
         assert server.requests == []
 
 

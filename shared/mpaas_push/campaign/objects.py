@@ -78,7 +78,7 @@ class OssObjects:
     """Objects of the buckets of one region, with one AccessKey: keys rotate."""
 
     def __init__(self, settings: Settings, credentials: Credentials, *, inside: bool = True) -> None:
-        """Open nothing yet.
+        """Connections open on first use.
 
         Args:
             settings: `PUSH_OSS_ENDPOINT`, and the region.

@@ -25,7 +25,7 @@ class Quota:
     """The bucket of all requests. Safe under threads."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open nothing yet.
+        """Connections open on first use.
 
         Args:
             settings: `PUSH_PACE` and `PUSH_LEDGER_URL`.

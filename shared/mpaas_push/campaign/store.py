@@ -121,7 +121,7 @@ class CampaignStore:
     """
 
     def __init__(self, url: str, ca_bundle: str | None = None, *, tries: int = TRIES) -> None:
-        """Open nothing yet.
+        """Connections open on first use.
 
         Args:
             url: `PUSH_LEDGER_URL`.

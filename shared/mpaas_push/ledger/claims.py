@@ -278,7 +278,7 @@ def _outcome_of(request: PushRequest, reply: list[str]) -> Outcome | None:
     try:
         match reply:
             case ["busy", _]:
-                text = "another invocation is sending it; safe to ask again"
+                text = "another invocation is sending it; safe to retry"
                 return _not_sent(request, THROTTLED, "InProgress", text, retry_after=1.0, unconfirmed=True)
             case ["reused", at]:
                 moment = datetime.fromtimestamp(int(at) // 1000, timezone.utc)

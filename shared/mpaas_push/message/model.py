@@ -232,17 +232,18 @@ def _with_defaults(
     """Return the data with defaults filled in, and a fault for each required one that has no value."""
     data = dict(data)
     unset = []
-    for name, variable in SETTINGS.items():
+    for name in SETTINGS:
         if data.get(name) is None:
             if defaults.get(name):
                 data[name] = defaults[name]
             elif name != "tenantId":
-                unset.append(
-                    Fault(
-                        name, f"is required: set it in the message or in the environment variable {variable}"
-                    )
-                )
+                unset.append(unset_fault(name))
     return data, unset
+
+
+def unset_fault(name: str) -> Fault:
+    """Return the fault of a message without a parameter that has no default in the settings either."""
+    return Fault(name, f"is required: set it in the message or in the environment variable {SETTINGS[name]}")
 
 
 def _normalise(data: dict[Any, Any], names: frozenset[str]) -> dict[Any, Any]:

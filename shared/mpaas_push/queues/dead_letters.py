@@ -88,7 +88,7 @@ def _letters(
         text = compact_json(form)
         if fits(text):
             if "cut" in form:
-                logger.error("a dead letter holds the beginning of a message only", extra=form["cut"])
+                logger.error("a dead letter holds only the beginning of a message", extra=form["cut"])
             yield text
             return
     for half in _halves(outcomes):

@@ -79,7 +79,7 @@ class MnsQueues:
     """
 
     def __init__(self, settings: Settings, invocation: Invocation) -> None:
-        """Open nothing yet.
+        """Connections open on first use.
 
         Args:
             settings: The endpoint.
@@ -296,4 +296,4 @@ def _log(
             reason = codes or "too long, or no time was left"
             logger.error("queue %s did not take %d messages: %s", queue, left, reason)
         elif codes:
-            logger.warning("queue %s took its messages after failures only: %s", queue, codes)
+            logger.warning("queue %s accepted its messages only after retries: %s", queue, codes)

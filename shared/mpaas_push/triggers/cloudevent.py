@@ -54,7 +54,7 @@ def events_of(event: bytes) -> list[EventOrError]:
     if bare and "specversion" not in elements[0]:
         events = _native_events(elements[0])
         if events is None:
-            raise UnreadablePayload(f"expected {_EXPECTED}; came {shape_of(elements[0])}")
+            raise UnreadablePayload(f"expected {_EXPECTED}; got {shape_of(elements[0])}")
         return events
     return [event for events in read_each(elements, _read) for event in events]
 

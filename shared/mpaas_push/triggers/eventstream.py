@@ -102,7 +102,7 @@ def records_of(event: bytes) -> list[RecordOrError]:
     elements, bare = elements_of(event, expected)
     records = read_each(elements, _record)
     if bare and isinstance(records[0], _Unknown):
-        raise UnreadablePayload(f"expected {expected}; came {shape_of(elements[0])}")
+        raise UnreadablePayload(f"expected {expected}; got {shape_of(elements[0])}")
     return records
 
 

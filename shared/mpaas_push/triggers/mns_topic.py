@@ -59,7 +59,7 @@ def records_of(event: bytes) -> list[RecordOrError]:
         UnreadablePayload: The event is empty.
     """
     if not event.strip():
-        raise UnreadablePayload("not an MNS topic's message: expected text, came an empty event")
+        raise UnreadablePayload("not an MNS topic's message: expected text; got an empty event")
     try:
         text = event.decode()
     except UnicodeDecodeError as error:

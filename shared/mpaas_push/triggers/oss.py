@@ -97,7 +97,7 @@ def events_of(event: bytes) -> list[EventOrError]:
     try:
         value = read_json(event, keep_digits=True)
     except UnreadableJson as error:
-        raise UnreadablePayload(f"expected {_EXPECTED}; what came cannot be read: {error}") from None
+        raise UnreadablePayload(f"expected {_EXPECTED}; the payload cannot be read: {error}") from None
     if isinstance(value, dict):
         events = native_events(value)
         if events is not None:
@@ -107,7 +107,7 @@ def events_of(event: bytes) -> list[EventOrError]:
                 return [cloud_event(value)]
             except UnreadableElement as error:
                 return [error.with_traceback(None)]
-    raise UnreadablePayload(f"expected {_EXPECTED}; came {shape_of(value)}")
+    raise UnreadablePayload(f"expected {_EXPECTED}; got {shape_of(value)}")
 
 
 def native_events(value: dict[str, Any]) -> list[EventOrError] | None:

@@ -84,19 +84,19 @@ class UnreadableElement(UnreadablePayload):
 
     Attributes:
         element: The element, as JSON or as text.
-        came: The value that was found instead, described by its shape.
+        found: The value that was found instead, described by its shape.
     """
 
-    __slots__ = ("came", "element")
+    __slots__ = ("element", "found")
 
-    def __init__(self, reason: str, element: Any, came: Any = ...) -> None:
+    def __init__(self, reason: str, element: Any, found: Any = ...) -> None:
         self.element = element
-        self.came = came
+        self.found = found
         super().__init__(sys.intern(reason))
 
     def __str__(self) -> str:
         reason = super().__str__()
-        return reason if self.came is ... else f"{reason}, came {shape_of(self.came)}"
+        return reason if self.found is ... else f"{reason}; got {shape_of(self.found)}"
 
     @property
     def original(self) -> str:
@@ -285,7 +285,7 @@ def elements_of(event: bytes, expected: str, *, keep_digits: bool = False) -> tu
     except UnreadableJson as error:
         pieces = _pieces(event)
         if pieces is None:
-            raise UnreadablePayload(f"expected {expected}; what came cannot be read: {error}") from None
+            raise UnreadablePayload(f"expected {expected}; the payload cannot be read: {error}") from None
         share = max(MAX_CONTAINERS // max(len(pieces), 1), MESSAGE_CONTAINERS)
         return read_each(pieces, lambda piece: _read_again(piece, keep_digits, share)), False
     if isinstance(value, dict):
@@ -297,7 +297,7 @@ def elements_of(event: bytes, expected: str, *, keep_digits: bool = False) -> tu
                 _read_again(element, keep_digits, MAX_CONTAINERS) if isinstance(element, str) else element
             ),
         ), False
-    raise UnreadablePayload(f"expected {expected}; came {shape_of(value)}")
+    raise UnreadablePayload(f"expected {expected}; got {shape_of(value)}")
 
 
 def read_each(elements: Iterable[Any], read: Callable[[Any], ReadT]) -> list[ReadT]:

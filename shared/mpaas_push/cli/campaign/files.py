@@ -23,7 +23,7 @@ class FileObjects:
     """A file of this machine in place of the audience's object, whatever bucket and key are asked for."""
 
     def __init__(self, path: Path) -> None:
-        """Open nothing yet."""
+        """The file is read on each call."""
         self._path = path
 
     def info(self, _: str, __: str) -> ObjectInfo:
