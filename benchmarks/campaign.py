@@ -90,7 +90,7 @@ def campaign() -> Table:
             ledger_url=redis.url,
             campaign_function="campaign_push",
         )
-        store = CampaignStore(redis.url)
+        store = CampaignStore(redis.url, sender="")
         rate, of_sample = _worker(settings, store, Path(folder), port)
         pieces, seconds = _plan(settings, store, Path(folder))
         store.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from mpaas_push.credentials import Credentials
 
-__all__ = ["Invocation", "sender_of"]
+__all__ = ["Invocation", "sender_beside", "sender_of"]
 
 MARGIN_SECONDS = 0.5
 """Time reserved before the function's timeout, to write the response and the log."""
@@ -88,6 +88,18 @@ def sender_of(region: str, account: str, function: str, service: str = "") -> st
     """
     name = f"{service}${function}" if service else function
     return f"acs:fc:{region}:{account}:functions/{name}"
+
+
+def sender_beside(sender: str, function: str) -> str:
+    """Name another function of a sender's account and region as it names itself.
+
+    Args:
+        sender: As `sender_of` names it.
+        function: The deployed name, or ``fc2:service/function``, with or without a qualifier.
+    """
+    service, _, name = function.removeprefix("fc2:").rpartition("/")
+    _, _, region, account, _ = f"{sender}::::".split(":", 4)
+    return sender_of(region, account, name, service.partition(".")[0])
 
 
 def _sender(context: object) -> str:

@@ -100,7 +100,7 @@ def worker(stack: CampaignStack) -> Iterator[Worker]:
         ledger_if_down=IfDown.FAIL,
         concurrency=4,
     )
-    store = CampaignStore(stack.redis_url)
+    store = CampaignStore(stack.redis_url, sender="")
     with PushClient(settings) as client:
         yield Worker(stack, store, client)
     store.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mpaas_push import Invocation, Misconfigured
-from mpaas_push.invocation import MARGIN_SECONDS
+from mpaas_push.invocation import MARGIN_SECONDS, sender_beside
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +126,21 @@ def test_functions_of_the_same_name_in_two_services_of_fc_2_are_two_senders() ->
 
     assert Invocation.of(dev).sender == "acs:fc:cn-hangzhou:1000:functions/push-dev$push-prod"
     assert Invocation.of(dev).sender != Invocation.of(prod).sender
+
+
+@pytest.mark.parametrize(
+    ("written", "changes"),
+    [
+        ("campaign_push", {}),
+        ("push-dev$campaign_push", {"service": SimpleNamespace(name="push-dev")}),
+        ("fc2:push-dev/campaign_push", {"service": SimpleNamespace(name="push-dev")}),
+        ("fc2:push-dev.LATEST/campaign_push", {"service": SimpleNamespace(name="push-dev")}),
+    ],
+)
+def test_others_name_a_function_as_it_names_itself(written: str, changes: dict[str, Any]) -> None:
+    itself = Invocation.of(context(function=function("campaign_push"), **changes)).sender
+
+    assert sender_beside(Invocation.of(context()).sender, written) == itself
 
 
 def test_what_the_context_does_not_tell_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from mpaas_push.campaign.worker import work_on
 from mpaas_push.client import PushClient
 from mpaas_push.errors import Fault, UnreadablePayload
 from mpaas_push.functions import Functions
-from mpaas_push.invocation import Invocation
+from mpaas_push.invocation import Invocation, sender_beside
 from mpaas_push.log import function_log
 from mpaas_push.settings import IfDown, Settings
 from mpaas_push.triggers.destination import unwrap_failed_invocation
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mpaas_push.credentials import Credentials
 
-__all__ = ["CampaignTools", "handle", "shared_store"]
+__all__ = ["CampaignTools", "handle"]
 
 DOCUMENT_BYTES = 1 << 20
 """Longest document of a campaign that is read from OSS."""
@@ -53,12 +53,13 @@ class CampaignTools:
 
     @cached_property
     def store(self) -> CampaignStore:
-        """The state of campaigns.
+        """The state of the campaigns of their function, which all that start and steer them name alike.
 
         Raises:
             StoreUnavailable: there is none.
         """
-        return shared_store()
+        named, own = self.settings.campaign_function, self.invocation.sender
+        return _shared_store(sender_beside(own, named) if named else own)
 
     @cached_property
     def queue(self) -> TaskQueue:
@@ -110,13 +111,13 @@ def handle(event: bytes, context: object) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def shared_store() -> CampaignStore:
-    """Return the store that the environment of this instance names.
+def _shared_store(sender: str) -> CampaignStore:
+    """Return the store of a function's campaigns that the environment of this instance names.
 
     Raises:
         StoreUnavailable: it names none.
     """
-    return store_of(Settings.from_env())
+    return store_of(Settings.from_env(), sender)
 
 
 @lru_cache(maxsize=1)

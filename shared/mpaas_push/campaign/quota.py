@@ -31,7 +31,8 @@ class Quota:
             settings: `PUSH_PACE` and `PUSH_LEDGER_URL`.
         """
         self._rate = settings.pace
-        self._store = CampaignStore(settings.ledger_url or "", settings.ca_bundle, tries=1)
+        # The bucket is everybody's; no campaign is looked up.
+        self._store = CampaignStore(settings.ledger_url or "", settings.ca_bundle, sender="", tries=1)
         self._asked_again_at = 0.0
 
     def debit(self, requests: int) -> None:

@@ -52,7 +52,8 @@ LISTED = 100
 _TIMEOUT_SECONDS = 2.0
 TRIES = 6
 """Of a call, over some seconds: a failover passes."""
-_INDEX, _BUCKET = "mpaas-push:campaigns", "mpaas-push:pace"
+_BUCKET = "mpaas-push:pace"
+"""Shared by all that share the Redis, whatever function they send from: a quota of mPaaS is an app's."""
 _LUA = Path(__file__).with_name("lua")
 
 
@@ -120,15 +121,19 @@ class CampaignStore:
     Every method raises `StoreUnavailable` once some tries have failed.
     """
 
-    def __init__(self, url: str, ca_bundle: str | None = None, *, tries: int = TRIES) -> None:
+    def __init__(self, url: str, ca_bundle: str | None = None, *, sender: str, tries: int = TRIES) -> None:
         """Connections open on first use.
 
         Args:
             url: `PUSH_LEDGER_URL`.
             ca_bundle: The certificates to trust.
+            sender: The campaigns' function (see `mpaas_push.invocation.sender_of`). Those of other functions,
+                as of another stage, are other campaigns, even under the same id.
             tries: How often a call is tried again.
         """
         trust = {"ssl_ca_certs": ca_bundle, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
+        self._index = f"mpaas-push:campaigns:{sender}"
+        self._prefix = f"mpaas-push:campaign:{sender}:"
         self._redis: Any = redis.Redis.from_url(
             url,
             decode_responses=True,
@@ -172,7 +177,7 @@ class CampaignStore:
                 "give this one another id"
             )
         if answer == "started":
-            self._do("zadd", _INDEX, {campaign.campaign: time.time()})
+            self._do("zadd", self._index, {campaign.campaign: time.time()})
         return Plan(int(number[0]), answer == "started")
 
     def get(self, campaign_id: str) -> StoredCampaign:
@@ -188,7 +193,7 @@ class CampaignStore:
 
     def list_all(self) -> list[StoredCampaign]:
         """Return the latest campaigns, the newest first."""
-        ids = self._do("zrevrange", _INDEX, 0, LISTED - 1)
+        ids = self._do("zrevrange", self._index, 0, LISTED - 1)
         return [campaign for campaign in self._read(ids) if campaign]
 
     def working_pieces(self, campaign_id: str) -> WorkingPieces:
@@ -201,7 +206,7 @@ class CampaignStore:
         """Return index and turn of each piece that is neither done nor failed."""
         stored = self.get(campaign_id)
         names = [f"p{index}" for index in range(stored.number("pieces"))]
-        texts = self._do("hmget", _key(campaign_id), names)
+        texts = self._do("hmget", self._key(campaign_id), names)
         open_pieces = []
         for index, text in enumerate(texts):
             status, turn, *_ = (text or "open 1").split(" ")
@@ -385,7 +390,7 @@ class CampaignStore:
         def read() -> Any:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for campaign_id in ids:
-                    pipeline.hmget(_key(campaign_id), FIELDS)
+                    pipeline.hmget(self._key(campaign_id), FIELDS)
                 pipeline.time()
                 return pipeline.execute()
 
@@ -398,7 +403,7 @@ class CampaignStore:
         return campaigns
 
     def _call(self, script: str, campaign_id: str, *arguments: Any) -> Any:
-        return self._scripts_on(_key(campaign_id), script, *arguments)
+        return self._scripts_on(self._key(campaign_id), script, *arguments)
 
     def _scripts_on(self, key: str, script: str, *arguments: Any) -> Any:
         text = self._scripts[script]
@@ -416,6 +421,9 @@ class CampaignStore:
     def _do(self, command: str, *arguments: Any) -> Any:
         return self._guarded(lambda: getattr(self._redis, command)(*arguments))
 
+    def _key(self, campaign_id: str) -> str:
+        return f"{self._prefix}{campaign_id}"
+
     @staticmethod
     def _guarded(call: Any) -> Any:
         try:
@@ -428,8 +436,12 @@ class CampaignStore:
             raise StoreUnavailable(f"the Redis of campaigns failed ({type(error).__name__})") from None
 
 
-def store_of(settings: Settings) -> CampaignStore:
+def store_of(settings: Settings, sender: str) -> CampaignStore:
     """Return the store that the settings name.
+
+    Args:
+        settings: `PUSH_LEDGER_URL`.
+        sender: As of `CampaignStore`.
 
     Raises:
         StoreUnavailable: they name none.
@@ -438,8 +450,4 @@ def store_of(settings: Settings) -> CampaignStore:
         raise StoreUnavailable(
             "campaigns need a Redis or Tair: set PUSH_LEDGER_URL (docs/ledger.md)", is_permanent=True
         )
-    return CampaignStore(settings.ledger_url, settings.ca_bundle)
-
-
-def _key(campaign_id: str) -> str:
-    return f"mpaas-push:campaign:{campaign_id}"
+    return CampaignStore(settings.ledger_url, settings.ca_bundle, sender=sender)

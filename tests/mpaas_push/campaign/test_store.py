@@ -14,6 +14,7 @@ import redis
 
 from mpaas_push import Invocation, PushClient, PushMessage, Settings
 from mpaas_push.campaign.errors import CampaignConflict, StoreUnavailable, UnknownCampaign
+from mpaas_push.campaign.function import CampaignTools
 from mpaas_push.campaign.lease import Lease
 from mpaas_push.campaign.model import Campaign, PaceChange
 from mpaas_push.campaign.state import WorkingPieces
@@ -39,11 +40,13 @@ FIELDS: dict[str, Any] = {
     "run": "abc",
 }
 ID = "double11-2026"
+SENDER = "acs:fc:cn-hangzhou:1:functions/mpaas-campaign-push-prod"
+KEY = f"mpaas-push:campaign:{SENDER}:{ID}"
 
 
 @pytest.fixture
 def store(redis_server: RedisServer) -> Iterator[CampaignStore]:
-    store = CampaignStore(redis_server.url)
+    store = CampaignStore(redis_server.url, sender=SENDER)
     store.start(Campaign.parse(PLAIN, SETTINGS), FIELDS, "etag")
     yield store
     store.close()
@@ -192,9 +195,9 @@ def test_the_rate_is_that_of_the_last_while_and_counts_what_went_out(
     assert rate_after(15 + 7.5, 100) == pytest.approx(10, rel=0.01)
     assert rate_after(31, 100) == 0
     with redis.Redis.from_url(redis_server.url) as admin:
-        admin.hset(f"mpaas-push:campaign:{ID}", "rateAt", round(time.time() * 1000) - 16_000)
+        admin.hset(KEY, "rateAt", round(time.time() * 1000) - 16_000)
         store.commit(ID, 0, "a", offset=100, to=200, next_rows=20, is_last=False, counts={"sent": 30})
-        window = admin.hmget(f"mpaas-push:campaign:{ID}", "rateBefore", "rateNow")
+        window = admin.hmget(KEY, "rateBefore", "rateNow")
     assert window == [b"300", b"30"]
 
 
@@ -204,16 +207,15 @@ def test_a_worker_that_lives_keeps_its_piece_and_one_that_does_not_has_stalled(
     monkeypatch.setattr("mpaas_push.campaign.store.LEASE_SECONDS", 800.0)
     monkeypatch.setattr("mpaas_push.campaign.store.RENEW_SECONDS", 200.0)
     monkeypatch.setattr("mpaas_push.campaign.lease.RENEW_SECONDS", 0.01)
-    key = f"mpaas-push:campaign:{ID}"
     store.take(ID, 0, 1, "a")
     assert store.working_pieces(ID) == WorkingPieces(working=1, stalled=0, until=None)
 
     with redis.Redis.from_url(redis_server.url, decode_responses=True) as admin:
 
         def expire_in(seconds: float) -> float:
-            begin = admin.hget(key, "p0").rpartition(" ")[0]
+            begin = admin.hget(KEY, "p0").rpartition(" ")[0]
             until = round((time.time() + seconds) * 1000)
-            admin.hset(key, "p0", f"{begin} {until}")
+            admin.hset(KEY, "p0", f"{begin} {until}")
             return until / 1000
 
         until = expire_in(200)
@@ -228,6 +230,39 @@ def test_a_worker_that_lives_keeps_its_piece_and_one_that_does_not_has_stalled(
         while not lease.is_lost:
             pass
     assert store.working_pieces(ID).working == 1
+
+
+def test_two_stages_that_share_a_redis_have_campaigns_of_their_own(
+    store: CampaignStore, redis_server: RedisServer
+) -> None:
+    staging = CampaignStore(redis_server.url, sender=SENDER.replace("prod", "staging"))
+
+    assert staging.list_all() == []
+    with pytest.raises(UnknownCampaign):
+        staging.reopen(ID, "cancelled")
+    assert staging.start(Campaign.parse(PLAIN, SETTINGS), FIELDS, "etag").is_new
+    staging.reopen(ID, "cancelled")
+    staging.close()
+
+    assert not store.get(ID).is_cancelled
+    assert [each.fields["id"] for each in store.list_all()] == [ID]
+
+
+def test_every_function_of_a_stage_finds_the_campaigns_of_the_one_that_works_on_them(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUSH_LEDGER_URL", redis_server.url)
+    keys, functions = Credentials("id", "secret"), SENDER.rpartition("/")[0]
+
+    def store_in(function: str, named: str | None) -> CampaignStore:
+        invocation = Invocation(request_id="1-2", credentials=keys, sender=f"{functions}/{function}")
+        return CampaignTools(Settings(campaign_function=named), invocation).store
+
+    own = store_in("work-prod", None)
+
+    assert store_in("http-prod", "work-prod") is own
+    assert store_in("work-prod", "work-prod") is own
+    assert store_in("http-staging", "work-staging") is not own
 
 
 def test_throttling_slows_everybody(store: CampaignStore) -> None:
@@ -260,7 +295,7 @@ def test_single_pushes_pass_and_campaigns_wait_for_them(
 
 
 def test_a_redis_that_is_not_there_is_an_error_of_its_own() -> None:
-    store = CampaignStore("redis://127.0.0.1:9/0", tries=0)
+    store = CampaignStore("redis://127.0.0.1:9/0", sender=SENDER, tries=0)
 
     with pytest.raises(StoreUnavailable, match="the Redis of campaigns failed") as error:
         store.get(ID)
@@ -275,7 +310,7 @@ def test_the_documented_rights_are_enough_and_a_missing_one_is_permanent(redis_s
     with redis.Redis.from_url(redis_server.url) as admin:
         for number, rights in enumerate(lines):
             admin.execute_command("ACL", "SETUSER", "pushes", *rights.split())
-            store = CampaignStore(url)
+            store = CampaignStore(url, sender=SENDER)
             if number == 0:
                 with pytest.raises(StoreUnavailable, match="may not do what campaigns need") as error:
                     store.get(ID)
