@@ -23,7 +23,7 @@ from mpaas_push.outcome import (
     counts_of,
 )
 from mpaas_push.retries import not_begun
-from mpaas_push.targets import slices
+from mpaas_push.targets import given_ids, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -158,7 +158,7 @@ def _unsent(task: PushTask, client: PushClient, invocation: Invocation) -> list[
     message = task.message
     if isinstance(message, InvalidMessage):
         return client.send_tasks([task], invocation)[0]
-    targets: Mapping[str, str | None] = message.target_msgkey or dict.fromkeys(message.recipients)
+    targets: Mapping[str, str | None] = given_ids(message) or dict.fromkeys(message.recipients)
     # One outcome is kept in one entry of a queue, which is shorter than some messages.
     parts = [targets] if len(task.original) < SHORT_CHARACTERS else slices(targets)
     outcomes = [not_begun(part, unconfirmed=client.ledger is not None) for part in parts]

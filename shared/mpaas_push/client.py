@@ -105,7 +105,8 @@ class PushClient:
                 ``throttled`` with result code ``NotSent``.
 
         Returns:
-            For each message, in the order given, the outcomes of its requests in the order of its targets.
+            For each message, in the order given, the outcomes of its requests in the order of its targets
+            (see `targets.addressed`).
 
         Raises:
             Misconfigured: no complete AccessKey was found.

@@ -245,7 +245,7 @@ def requests_of(
     too_late: tuple[Fault, ...] = (),
     may_have_arrived: bool = False,
 ) -> tuple[PushRequest, ...]:
-    """Turn a message into requests of at most ten targets, in the order of its targets.
+    """Turn a message into requests of at most ten targets, in the order of `targets.addressed`.
 
     Args:
         message: The message; app, workspace and tenant that it does not name come from the settings.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from mpaas_push.message import PushMessage
 
-__all__ = ["TARGETS_PER_REQUEST", "addressed", "derived_ids", "slices", "without_targets"]
+__all__ = ["TARGETS_PER_REQUEST", "addressed", "derived_ids", "given_ids", "slices", "without_targets"]
 
 IdT = TypeVar("IdT", str, "str | None")
 TARGETS_PER_REQUEST = 10
@@ -18,9 +18,9 @@ TARGETS_PER_REQUEST = 10
 
 
 def addressed(message: PushMessage, scope: str, position: int = 0) -> dict[str, str]:
-    """Return the message id of each target, in the order of the message.
+    """Return the message id of each target, in the order in which they are cut into requests.
 
-    Ids that the caller gave (`targetMsgkey`) are kept. Others are derived, so that the same event gives the
+    Ids that the caller gave are kept (see `given_ids`). Others are derived, so that the same event gives the
     same target the same id whenever and wherever it is handled: a redelivery can be recognised.
 
     Args:
@@ -29,9 +29,22 @@ def addressed(message: PushMessage, scope: str, position: int = 0) -> dict[str, 
             a queue message's id.
         position: Place of the message among those of the same event, from 0.
     """
-    if message.target_msgkey is not None:
-        return message.target_msgkey
+    given = given_ids(message)
+    if given is not None:
+        return given
     return derived_ids(message.targets or (), scope, position)
+
+
+def given_ids(message: PushMessage) -> dict[str, str] | None:
+    """Return the message ids that the caller gave (`targetMsgkey`); None where they are derived.
+
+    Those of more than one request are sorted: keys of a JSON object have no order, and a request is
+    recognised by the targets that share it.
+    """
+    given = message.target_msgkey
+    if given is None or len(given) <= TARGETS_PER_REQUEST:
+        return given
+    return dict(sorted(given.items()))
 
 
 def derived_ids(targets: Iterable[str], scope: str, position: int = 0) -> dict[str, str]:

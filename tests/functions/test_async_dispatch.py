@@ -440,3 +440,18 @@ def test_the_openapi_document_describes_the_answer(stack: Handover) -> None:
     responses = document["paths"]["/v1/pushes"]["post"]["responses"]
 
     assert responses["202"]["content"]["application/json"]["schema"]["$ref"] == "#/components/schemas/Tasks"
+
+
+def test_given_ids_in_another_order_are_the_same_tasks_of_the_worker() -> None:
+    async_dispatch = async_dispatch_module()
+    settings = Settings.from_env({"MPAAS_APP_ID": "a", "MPAAS_WORKSPACE_ID": "w"})
+    ids = {f"user-{number:04}": f"id-{number:04}" for number in range(1500)}
+    task_ids = []
+    for written in (ids, dict(reversed(ids.items()))):
+        body = {name: value for name, value in message().items() if name != "targets"}
+        (task,) = tasks_of_record(QueueRecord("scope", body | {"targetMsgkey": written}, ""), settings)
+        chunks = async_dispatch.chunks_of(async_dispatch.parts_of(task, 0), "scope")
+        task_ids.append([chunk.task_id for chunk in chunks])
+
+    assert len(task_ids[0]) == 2
+    assert task_ids[0] == task_ids[1]

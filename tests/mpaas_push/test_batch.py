@@ -320,6 +320,42 @@ def test_a_long_message_that_is_not_begun_waits_in_several_entries(
     assert sorted(waiting) == sorted([*everybody(1), *everybody(9000)])
 
 
+def test_what_is_not_begun_waits_in_the_requests_that_would_have_been_sent(
+    batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpaas_push.batch.TARGETS_A_PART", 0)
+    settings = batches.settings()
+    first = to("user")
+    ids = {target: f"id-{target}" for target in reversed(everybody(4000))}
+    long = {name: value for name, value in to().items() if name != "targets"} | {"targetMsgkey": ids}
+    tasks = [
+        task
+        for number, body in enumerate((first, long))
+        for task in tasks_of_record(QueueRecord(f"M{number}", body, json.dumps(body)), settings)
+    ]
+    wanted = list(requests_made(tasks[1:], settings))
+    now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
+    with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-60)) as queues:
+        send_batch(tasks, client, queues, now)
+
+    entries = batches.take()
+    waiting = [
+        task
+        for entry in entries
+        for task in tasks_of_record(QueueRecord("", entry, ""), settings)
+        if task.names_ids  # not of the first message, which may share an entry
+    ]
+    assert len(waiting) > 1
+    assert sorted(requests_made(waiting, settings)) == sorted(wanted)
+
+
+def requests_made(tasks: list[PushTask], settings: Settings) -> Iterator[list[str]]:
+    """Yield the targets of each request for tasks."""
+    for task in tasks:
+        assert isinstance(task.message, PushMessage)
+        yield from (sorted(request.targets) for request in requests_of(task.message, settings, task.scope))
+
+
 def targets_of(entry: Any) -> list[str]:
     """The targets of an entry of the retry queue."""
     return [target for part in entry.get("messages", [entry]) for target in part["message"]["targets"]]

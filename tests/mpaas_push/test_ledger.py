@@ -195,6 +195,16 @@ def test_the_same_json_in_another_order_and_with_other_white_space_is_the_same_c
         assert len(server.requests) == 1
 
 
+def test_given_ids_in_another_order_are_the_same_requests(url: str) -> None:
+    ids = {f"user-{number:02}": f"id-{number:02}" for number in range(11)}
+    with Server(reply(OK)) as server, instances(2, server, url) as (one, other):
+        first = one.send(push(targetMsgkey=ids), invocation=within())
+        second = other.send(push(targetMsgkey=dict(reversed(ids.items()))), invocation=within())
+
+        assert [outcome.kind for outcome in first + second] == [ACCEPTED] * 4
+        assert len(server.requests) == 2
+
+
 def test_what_age_has_left_of_the_validity_is_no_other_content(url: str) -> None:
     def aged(seconds: float) -> PushTask:
         return PushTask(scope="s", original="", message=push(), first_moment=time.time() - seconds)

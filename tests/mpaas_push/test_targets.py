@@ -51,6 +51,19 @@ def test_given_ids_are_kept_in_their_order() -> None:
     assert list(found.items()) == list(given_ids.items())
 
 
+def test_given_ids_of_several_requests_are_cut_alike_however_they_are_written() -> None:
+    given_ids = {f"user-{number:02}": f"id-{number:02}" for number in range(25)}
+    written = [given_ids, dict(reversed(given_ids.items()))]
+
+    first, second = (
+        list(slices(addressed(PushMessage.parse(minimal() | {"targetMsgkey": ids}), "scope")))
+        for ids in written
+    )
+
+    assert first == second
+    assert [len(portion) for portion in first] == [10, 10, 5]
+
+
 def test_half_a_surrogate_pair_in_the_scope_is_no_reason_to_fail() -> None:
     assert addressed(message_to("user-1"), "key-\ud800") != addressed(message_to("user-1"), "key-")
 
