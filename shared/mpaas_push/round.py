@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from mpaas_push.outcome import THROTTLED, Outcome, ids_for_log
+from mpaas_push.outcome import Outcome, ids_for_log
 from mpaas_push.retries import Attempts, not_begun
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class Round:
             self._log_not_begun()
             if self._ledger:
                 self._ledger.conclude((claim, outcomes[index]) for index, claim in self._claims.items())
+        # An Exception, such as a failing claim or no memory left, is told by the outcomes of what it stopped.
         if self._fatal is not None and not isinstance(self._fatal, Exception):
             raise self._fatal
         return outcomes
@@ -153,7 +154,9 @@ class Round:
     def _next(self) -> int | None:
         """Return which request is next; None if there is nothing left to begin."""
         while self._fatal is None:
-            # A thread claims more before everything is sent; only threads with nothing to send wait for it.
+            # A quarter of a block is ready to be sent while more is claimed: the trip to the ledger costs no
+            # time. Only threads with nothing to send wait for it. An eighth is settled in one trip: smaller
+            # steps would make more trips, larger ones keep claims for longer.
             if self._waiting and len(self._ready) <= self._block // 4:
                 if self._ledger_lock.acquire(blocking=not self._ready):
                     try:
@@ -245,8 +248,7 @@ class Round:
         if attempts:
             return attempts.failed(exception)
         text = f"not sent after an error ({exception}); safe to send again"
-        targets = self._requests[index].targets
-        return Outcome(kind=THROTTLED, targets=targets, result_code="NotSent", result_message=text)
+        return replace(not_begun(self._requests[index].targets, unconfirmed=False), result_message=text)
 
 
 def log_outcome(outcome: Outcome, invocation: Invocation, seconds: float) -> None:

@@ -186,8 +186,7 @@ def tasks_of_record(record: RecordOrError, settings: Settings, sender: str = "")
     if isinstance(record, UnreadableElement):
         return [unreadable(record, sender)]
     scope = absolute_scope(sender, record.scope)
-    now = time.time()
-    moment = first_moment_of(record.moment, now)
+    moment = first_moment_of(record.moment, time.time())
     body = record.body
     if isinstance(body, str):
         try:
@@ -197,17 +196,12 @@ def tasks_of_record(record: RecordOrError, settings: Settings, sender: str = "")
         except UnreadableJson as error:
             message = InvalidMessage([Fault("", str(error))])
             return [PushTask(scope=scope, original=record.original, message=message, first_moment=moment)]
-    task = PushTask(scope=scope, original=record.original, message=_UNREAD, first_moment=moment, payload=body)
     envelopes = body.get("messages") if _is_envelope(body) else None
     if not isinstance(envelopes, list) or not envelopes:
-        return [_read(task, settings, now)]
+        return [_read(body, settings, scope=scope, original=record.original, moment=moment)]
     return [
         # Each envelope has its own scope; the index is for those written by others.
-        _read(
-            task._replace(scope=f"{scope}:{index}", original=compact_json(envelope), payload=envelope),
-            settings,
-            now,
-        )
+        _read(envelope, settings, scope=f"{scope}:{index}", original=compact_json(envelope), moment=moment)
         for index, envelope in enumerate(envelopes)
     ]
 
@@ -238,38 +232,29 @@ def compact_json(value: Any) -> str:
     return text if is_encodable(text) else json.dumps(value, separators=(",", ":"))
 
 
-_UNREAD = InvalidMessage([Fault("", "not read yet")])
-
-
 def _is_envelope(payload: Any) -> bool:
     return isinstance(payload, dict) and isinstance(payload.get(RETRY_KEY), dict)
 
 
-def _read(task: PushTask, settings: Settings, now: float) -> PushTask:
-    """Read the payload of a task, a message or an envelope with one."""
-    payload = task.payload
-    if not _is_envelope(payload):
-        read, too_late = read_message(payload, settings, task.first_moment)
-        return task._replace(message=read, too_late=too_late, payload=_kept(payload, read))
-    retry, message = payload[RETRY_KEY], payload.get("message")
-    # Version 0.1 wrote no moment: the validity counts from when the message entered the retry queue.
-    moment = retry.get("firstMoment", task.first_moment)
-    if retry.get("noTenant") is True and isinstance(message, dict):
-        message = {"tenantId": "", **message}
-    first_moment = first_moment_of(moment, now)
-    read, too_late = read_message(message, settings, first_moment)
-    return task._replace(
-        scope=retry["scope"] if isinstance(retry.get("scope"), str) else task.scope,
-        message=read,
-        too_late=too_late,
-        first_moment=first_moment,
-        payload=_kept(message, read),
+def _read(payload: Any, settings: Settings, *, scope: str, original: str, moment: float) -> PushTask:
+    """Read a message, or an envelope with one, whose own scope and moment take precedence."""
+    retry: dict[str, Any] = {}
+    if _is_envelope(payload):
+        retry, payload = payload[RETRY_KEY], payload.get("message")
+        if retry.get("noTenant") is True and isinstance(payload, dict):
+            payload = {"tenantId": "", **payload}
+        # Version 0.1 wrote no moment: the validity counts from when the message entered the retry queue.
+        moment = first_moment_of(retry.get("firstMoment", moment), time.time())
+    message, too_late = read_message(payload, settings, moment)
+    return PushTask(
+        scope=retry["scope"] if isinstance(retry.get("scope"), str) else scope,
+        original=original,
+        message=message,
+        first_moment=moment,
+        # An invalid message is not tried again, and may be large when read.
+        payload=payload if isinstance(message, PushMessage) else None,
         attempt=max(retry["attempt"], 1) if type(retry.get("attempt")) is int else 1,
         derived=retry.get("derived") is True,
         may_have_arrived=retry.get("mayHaveArrived") is True,
+        too_late=too_late,
     )
-
-
-def _kept(payload: Any, read: PushMessage | InvalidMessage) -> Any:
-    """Return what a retry needs of a message: nothing of an invalid one, which may be large when read."""
-    return payload if isinstance(read, PushMessage) else None

@@ -26,7 +26,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from mpaas_push.errors import Fault, InvalidMessage, PushError
 from mpaas_push.event_rules.expressions import check_expression, find, require
@@ -34,6 +34,7 @@ from mpaas_push.event_rules.interpreter import Inapplicable, plain_value
 from mpaas_push.json_text import written_json
 from mpaas_push.message.reading import message_of
 from mpaas_push.paths import format_path
+from mpaas_push.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,17 +73,7 @@ Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidat
 Condition = Annotated[str, AfterValidator(check_expression)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        defer_build=True,  # compiled rules were validated before
-    )
-
-
-class EventMatch(_Strict):
+class EventMatch(StrictModel):
     """Which events a rule selects: everything named here must match.
 
     Attributes:
@@ -112,7 +103,7 @@ class EventMatch(_Strict):
         )
 
 
-class Rule(_Strict):
+class Rule(StrictModel):
     """One rule: which events it selects, and the message that each of them becomes.
 
     Attributes:
@@ -213,7 +204,7 @@ def _checked(path: Path, content: bytes, settings: Settings) -> tuple[Rule, ...]
 
     from mpaas_push.yaml_text import read_yaml
 
-    class File(_Strict):
+    class File(StrictModel):
         rules: Annotated[tuple[Rule, ...], BeforeValidator(_listed), Field(min_length=1)]
 
     try:
