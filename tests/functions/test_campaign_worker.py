@@ -12,7 +12,7 @@ import pytest
 from mpaas_push import Invocation, PushClient, Settings
 from mpaas_push.campaign.control import Controls
 from mpaas_push.campaign.model import Window
-from mpaas_push.campaign.store import CampaignStore
+from mpaas_push.campaign.store import NEAR_SECONDS, CampaignStore
 from mpaas_push.campaign.tasks import PieceTask, PlanTask
 from mpaas_push.campaign.worker import work_on
 from mpaas_push.credentials import Credentials
@@ -182,3 +182,16 @@ def test_a_pause_that_comes_as_a_piece_is_taken_leaves_its_rows_for_the_resume(
     assert worker.work(replace(task, turn=3)) == "done"
 
     assert worker.store.get("early").counts["accepted"] == 30
+
+
+def test_however_long_a_server_asks_to_wait_a_piece_tries_again_after_an_hour(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CampaignStore, "slow", lambda _: None)  # other tests share the pace
+    task = worker.start("asked", 10)
+    worker.stack.sandbox.order(kind="throttling", retryAfter=86_400, next=1)
+
+    assert worker.work(task) == "throttled"
+
+    _, delay = worker.queue.tasks[-1]
+    assert 3600 <= delay <= 3600 + NEAR_SECONDS
