@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from mpaas_push.triggers.http import HttpEvent
 
 __all__ = [
+    "check_no_query",
     "document_of",
     "idempotency_key",
     "is_dry_run",
     "json_of",
     "prefers_async",
+    "report_after",
     "target_count",
     "tasks_of_body",
 ]
@@ -48,6 +50,17 @@ def is_dry_run(event: HttpEvent) -> bool:
     if text not in {"true", "false"}:
         raise Problem(400, "bad-query", "dryRun must be true or false")
     return text == "true"
+
+
+def check_no_query(event: HttpEvent) -> None:
+    """Check the query of a route that knows no parameter.
+
+    Raises:
+        Problem: 400, there is one.
+    """
+    for name in event.query_string_parameters:
+        detail = f"the query parameter {_shown(name)} is not known; this route has none"
+        raise Problem(400, "bad-query", detail)
 
 
 def report_after(event: HttpEvent) -> int:

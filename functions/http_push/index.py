@@ -142,6 +142,7 @@ def start_campaign() -> Response[str]:
 @app.get("/v1/campaigns")
 def list_campaigns() -> Response[str]:
     """List the latest campaigns."""
+    http_request.check_no_query(app.current_event)
     import campaigns
 
     return campaigns.show_all(app.lambda_context)
@@ -150,6 +151,7 @@ def list_campaigns() -> Response[str]:
 @app.get("/v1/campaigns/<campaign_id>")
 def show_campaign(campaign_id: str) -> Response[str]:
     """Show state, counts and pace of a campaign."""
+    http_request.check_no_query(app.current_event)
     import campaigns
 
     return campaigns.show(campaign_id, app.lambda_context)
@@ -168,6 +170,7 @@ def report_campaign(campaign_id: str) -> Response[str]:
 def change_campaign(campaign_id: str) -> Response[str]:
     """Give a campaign another pace."""
     event = app.current_event
+    http_request.check_no_query(event)
     document = http_request.json_of(event, shared_client().settings, example='{"pace": 500}')
     import campaigns
 
@@ -177,6 +180,7 @@ def change_campaign(campaign_id: str) -> Response[str]:
 @app.post("/v1/campaigns/<campaign_id>/pause")
 def pause_campaign(campaign_id: str) -> Response[str]:
     """Let every piece of a campaign end with its block."""
+    http_request.check_no_query(app.current_event)
     import campaigns
 
     return campaigns.pause(campaign_id, app.lambda_context)
@@ -186,6 +190,7 @@ def pause_campaign(campaign_id: str) -> Response[str]:
 def resume_campaign(campaign_id: str) -> Response[str]:
     """Go on with what is left of a campaign, at another pace if the body names one."""
     event = app.current_event
+    http_request.check_no_query(event)
     document = http_request.json_of(event, shared_client().settings) if event.body_bytes else {}
     import campaigns
 
@@ -195,6 +200,7 @@ def resume_campaign(campaign_id: str) -> Response[str]:
 @app.post("/v1/campaigns/<campaign_id>/cancel")
 def cancel_campaign(campaign_id: str) -> Response[str]:
     """Send nothing more of a campaign."""
+    http_request.check_no_query(app.current_event)
     import campaigns
 
     return campaigns.cancel(campaign_id, app.lambda_context)
@@ -203,18 +209,21 @@ def cancel_campaign(campaign_id: str) -> Response[str]:
 @app.get("/v1/health")
 def health() -> Response[str]:
     """Say whether settings, AccessKey and ledger can work; shows none of them."""
+    http_request.check_no_query(app.current_event)
     return responses.health(__version__, app.lambda_context)
 
 
 @app.get("/openapi.json")
 def openapi() -> Response[str]:
     """Describe this function as OpenAPI 3.1."""
+    http_request.check_no_query(app.current_event)
     return responses.openapi()
 
 
 @app.get("/docs")
 def docs() -> Response[str]:
     """Show a page to read the description and to try it, complete without the internet."""
+    http_request.check_no_query(app.current_event)
     return responses.swagger_page()
 
 

@@ -115,7 +115,10 @@ def _get(operation: str, summary: str, content: dict[str, Any]) -> dict[str, Any
     return {
         "operationId": operation,
         "summary": summary,
-        "responses": {"200": {"description": summary, "content": content}},
+        "responses": {
+            "200": {"description": summary, "content": content},
+            "400": _problem("A query parameter: this route has none"),
+        },
     }
 
 

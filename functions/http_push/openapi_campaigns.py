@@ -73,6 +73,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
         problem: Makes the description of a problem of what it is about.
     """
     problems = {
+        "400": problem("A body that is not JSON, or a query parameter that the route does not have"),
         "500": problem("Keys, permission or a setting are wrong, or there is no Redis"),
         "503": problem("Not possible for now; safe to send again"),
     }
@@ -86,7 +87,6 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
         return {"parameters": [parameter], "post": post}
 
     wrong_pace = {
-        "400": problem("Not JSON"),
         "413": problem("The body is too long"),
         "415": problem("Another media type than JSON"),
         "422": problem("The pace cannot be used, or the body has an unknown field; nothing was changed"),
@@ -133,7 +133,6 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
                         },
                     },
                     "201": _response("Started", "CampaignStarted"),
-                    "400": problem("Not JSON, or a query that cannot be used"),
                     "409": problem("The id belongs to another content or file"),
                     "413": problem("The body is too long"),
                     "415": problem("Another media type than JSON or YAML"),
@@ -192,7 +191,6 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
                         },
                         "content": {"text/csv": {"schema": {"type": "string"}}},
                     },
-                    "400": problem("A query that cannot be used"),
                     **unknown,
                     **problems,
                 },

@@ -50,6 +50,26 @@ def fates(shown: dict[str, Any]) -> dict[str, int]:
     return {name: number for name, number in counts.items() if number}
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", ""),
+        ("GET", "/nothing"),
+        ("PATCH", "/nothing"),
+        ("POST", "/nothing/pause"),
+        ("POST", "/nothing/resume"),
+        ("POST", "/nothing/cancel"),
+    ],
+)
+def test_a_query_that_a_route_does_not_have_steers_nothing(
+    stack: CampaignStack, method: str, path: str
+) -> None:
+    answer = stack.request(method, f"/v1/campaigns{path}?dryRun=true", {"pace": 5})
+
+    assert (answer.status, answer.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
+    assert answer.json["detail"] == "the query parameter dryRun is not known; this route has none"
+
+
 def test_every_row_of_an_audience_is_reached_once(stack: CampaignStack) -> None:
     stack.put("audiences/first.csv", users(3000, "first"))
 

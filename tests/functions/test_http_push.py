@@ -227,6 +227,13 @@ def test_a_query_name_that_is_not_known_sends_nothing(stack: HttpStack, name: st
     assert received(stack) == []
 
 
+@pytest.mark.parametrize("path", ["/v1/health", "/openapi.json", "/docs"])
+def test_a_route_without_a_query_takes_none(stack: HttpStack, path: str) -> None:
+    answer = stack.get(f"{path}?verbose=1")
+
+    assert (answer.status, answer.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
+
+
 def test_a_dry_run_of_an_invalid_message_is_a_problem(stack: HttpStack) -> None:
     answer = stack.post({"messages": [message(), {}]}, path="/v1/pushes?dryRun=true")
 
