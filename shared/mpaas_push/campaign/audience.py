@@ -152,9 +152,8 @@ def header_of(campaign: Campaign, beginning: bytes) -> tuple[list[str] | None, l
     if kind == "csv" and (repeated := [name for name, count in Counter(columns).items() if count > 1]):
         return header, [Fault("audience", f"the header names {_listed(repeated)} more than once")]
     is_row = kind == "csv" and any(_row_like(columns, _second_row(beginning, campaign.audience)))
-    there = [mask_id(name) for name in columns] if is_row else columns
     faults = [
-        _missing(name, there, campaign, is_row=is_row) for name in sorted(campaign.columns - set(columns))
+        _missing(name, columns, campaign, is_row=is_row) for name in sorted(campaign.columns - set(columns))
     ]
     is_whole_file = len(beginning) < HEADER_BYTES
     if not faults and kind == "csv" and is_whole_file and not beginning.partition(b"\n")[2].strip():
@@ -230,18 +229,26 @@ def _missing(column: str, columns: Sequence[str], campaign: Campaign, *, is_row:
         path = "texts.by"
     else:
         path = "message"
-    there = _listed(columns) or "none, as a file of plain ids"
+    there = _listed(columns, is_row=is_row) or "none, as a file of plain ids"
     remedy = f", which look like a row: {_NO_HEADER}" if is_row else ""
     return Fault(path, f"the audience has no column `{column}`; it has {there}{remedy}")
 
 
-def _listed(columns: Sequence[str]) -> str:
-    """Return the first columns for an error, each shortened: a header may have 64 KB."""
+def _listed(columns: Sequence[str], *, is_row: bool = False) -> str:
+    """Return the first columns for an error: a header may have 64 KB.
+
+    In a file without a header they are a row. Only a name that can hardly be an id is shown in full.
+    """
     more = [f"{len(columns) - _MOST_SHOWN} more"] if len(columns) > _MOST_SHOWN else []
-    return ", ".join([name[:_LONGEST_SHOWN] for name in columns[:_MOST_SHOWN]] + more)
+    shown = columns[:_MOST_SHOWN]
+    return ", ".join(
+        [name if not is_row and _PLAIN_NAME.fullmatch(name) else mask_id(name) for name in shown] + more
+    )
 
 
-_MOST_SHOWN, _LONGEST_SHOWN = 20, 60
+_MOST_SHOWN = 20
+_PLAIN_NAME = re.compile(r"[^\W\d]{1,24}")
+"""Letters and underscores; ids have digits, dashes, an @, or are longer."""
 
 
 def _csv_fields(text: str, delimiter: str) -> list[str] | str:

@@ -88,6 +88,30 @@ def test_a_line_and_a_header_cost_as_much_as_they_are_long(kind: str, part: byte
     assert steps(lambda: read(HEADER_BYTES)) <= 2.2 * steps(lambda: read(HEADER_BYTES // 2)) + 200
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "alice.liddell@example.com",
+        "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o,Alice",
+        "zhang-wei",
+        "user4711,user4711",
+        "3f1c9a,5",
+    ],
+)
+def test_an_error_about_a_file_without_a_header_names_no_whole_id(line: str) -> None:
+    _, faults = header_of(campaign("csv"), f"{line}\nbob@example.org\n".encode())
+
+    told = " ".join(map(str, faults))
+    assert "audience" in told
+    assert line.partition(",")[0] not in told
+
+
+def test_an_error_about_a_header_names_its_columns() -> None:
+    _, faults = header_of(campaign("csv"), "id,first_name,城市,e-mail\n4711,Bob,x,y\n".encode())
+
+    assert any("it has id, first_name, 城市, e-…(6)" in str(fault) for fault in faults)
+
+
 def test_an_error_about_a_wide_header_is_short() -> None:
     names = [f"{'x' * 90}{number}" for number in range(600)]
     for columns in (names, names[:300] * 2):
