@@ -176,8 +176,8 @@ class CampaignStore:
                 f"campaign {campaign.campaign} was started with another file (its ETag differs): "
                 "give this one another id"
             )
-        if answer == "started":
-            self._do("zadd", self._index, {campaign.campaign: time.time()})
+        # Whoever wrote the hash may have failed before it was listed.
+        self._do("zadd", self._index, {campaign.campaign: time.time()}, nx=True)
         return Plan(int(number[0]), answer == "started")
 
     def get(self, campaign_id: str) -> StoredCampaign:
@@ -418,8 +418,8 @@ class CampaignStore:
 
         return self._guarded(call)
 
-    def _do(self, command: str, *arguments: Any) -> Any:
-        return self._guarded(lambda: getattr(self._redis, command)(*arguments))
+    def _do(self, command: str, *arguments: Any, **options: Any) -> Any:
+        return self._guarded(lambda: getattr(self._redis, command)(*arguments, **options))
 
     def _key(self, campaign_id: str) -> str:
         return f"{self._prefix}{campaign_id}"

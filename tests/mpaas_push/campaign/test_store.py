@@ -232,6 +232,25 @@ def test_a_worker_that_lives_keeps_its_piece_and_one_that_does_not_has_stalled(
     assert store.working_pieces(ID).working == 1
 
 
+def test_a_campaign_whose_listing_failed_is_listed_once_it_is_started_again(
+    store: CampaignStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = Campaign.parse(PLAIN | {"campaign": "late"}, SETTINGS)
+    with monkeypatch.context() as patched:
+        patched.setattr(redis.Redis, "zadd", lost)
+        with pytest.raises(StoreUnavailable):
+            store.start(campaign, FIELDS | {"id": "late"}, "etag")
+
+    assert not store.start(campaign, FIELDS | {"id": "late"}, "etag").is_new
+    assert store.start(Campaign.parse(PLAIN, SETTINGS), FIELDS, "etag").number == 1
+
+    assert [each.fields["id"] for each in store.list_all()] == ["late", ID]
+
+
+def lost(*_: Any, **__: Any) -> None:
+    raise redis.ConnectionError
+
+
 def test_two_stages_that_share_a_redis_have_campaigns_of_their_own(
     store: CampaignStore, redis_server: RedisServer
 ) -> None:
