@@ -17,14 +17,14 @@ from mpaas_push import InvalidMessage, PushMessage
 from mpaas_push.message.constraints import CONSTRAINTS, Level, system_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from mpaas_push import Settings
     from mpaas_push.ledger import Comparison, Ledger
     from mpaas_push.task import PushTask
 
-__all__ = ["KeyMemory", "fingerprint_of"]
+__all__ = ["KeyMemory"]
 
 
 def fingerprint_of(tasks: Sequence[PushTask], settings: Settings) -> str:
@@ -41,6 +41,36 @@ def fingerprint_of(tasks: Sequence[PushTask], settings: Settings) -> str:
             content = [message.fingerprint, message.app_id, message.workspace_id, message.tenant_id, targets]
         digest.update(json.dumps(content, sort_keys=True).encode() + b"\n")
     return digest.hexdigest()
+
+
+def partial_fingerprint(tasks: Sequence[PushTask], refused: Iterable[int], settings: Settings) -> str:
+    """Return what a request keeps when its refused messages are corrected: their indexes, and the others.
+
+    Message ids are derived from indexes, so that the number of messages stays as well.
+
+    Args:
+        tasks: The messages.
+        refused: Indexes of those that were refused as a whole.
+        settings: Defaults of the messages.
+    """
+    left_out = set(refused)
+    kept = [task for index, task in enumerate(tasks) if index not in left_out]
+    indexes = ",".join(map(str, sorted(left_out)))
+    return f"{len(tasks)}:{indexes}:{fingerprint_of(kept, settings)}"
+
+
+def is_correction(tasks: Sequence[PushTask], known: str, settings: Settings) -> bool:
+    """Return whether a request differs only in messages that were refused.
+
+    Args:
+        tasks: Its messages.
+        known: What its key is known with, a `partial_fingerprint` or that of a whole request.
+        settings: As in `partial_fingerprint`.
+    """
+    if ":" not in known:
+        return False
+    refused = [int(index) for index in known.split(":")[1].split(",")]
+    return partial_fingerprint(tasks, refused, settings) == known
 
 
 def _once_valid(task: PushTask, settings: Settings) -> PushMessage | InvalidMessage:
@@ -68,23 +98,27 @@ class KeyMemory:
         self._size = size
         self._fingerprints: OrderedDict[str, str] = OrderedDict()
 
-    def compared(self, key: str, fingerprint: str, ledger: Ledger | None) -> Comparison:
+    def compared(
+        self, key: str, tasks: Sequence[PushTask], settings: Settings, ledger: Ledger | None
+    ) -> Comparison:
         """Say whether a key is new or known, and with which messages; remember it.
+
+        A body in which refused messages are corrected counts as new.
 
         Args:
             key: The caller's key together with the function that it was sent to.
-            fingerprint: Of the messages that come with it.
+            tasks: The messages that come with it.
+            settings: Their defaults.
             ledger: Where all instances look, if there is one.
         """
+        fingerprint = fingerprint_of(tasks, settings)
         if ledger:
-            return ledger.compare(key, fingerprint)
+            return ledger.compare(key, fingerprint, lambda known: is_correction(tasks, known, settings))
         known = self._fingerprints.get(key)
-        self._fingerprints[key] = known or fingerprint
-        self._fingerprints.move_to_end(key)
-        if len(self._fingerprints) > self._size:
-            self._fingerprints.popitem(last=False)
-        if known is None:
+        if known is None or is_correction(tasks, known, settings):
+            self._remember(key, fingerprint)
             return "new"
+        self._fingerprints.move_to_end(key)
         return "same" if known == fingerprint else "other"
 
     def forget(self, key: str, ledger: Ledger | None) -> None:
@@ -92,3 +126,24 @@ class KeyMemory:
         self._fingerprints.pop(key, None)
         if ledger:
             ledger.forget(key)
+
+    def allow_correction(
+        self,
+        key: str,
+        tasks: Sequence[PushTask],
+        refused: Iterable[int],
+        settings: Settings,
+        ledger: Ledger | None,
+    ) -> None:
+        """Let refused messages be corrected under a key; see `partial_fingerprint`."""
+        partial = partial_fingerprint(tasks, refused, settings)
+        if ledger:
+            ledger.replace(key, partial)
+        else:
+            self._remember(key, partial)
+
+    def _remember(self, key: str, fingerprint: str) -> None:
+        self._fingerprints[key] = fingerprint
+        self._fingerprints.move_to_end(key)
+        if len(self._fingerprints) > self._size:
+            self._fingerprints.popitem(last=False)

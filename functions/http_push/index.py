@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import http_request
 import responses
-from idempotency import KeyMemory, fingerprint_of
+from idempotency import KeyMemory
 from mpaas_push import (
     InvalidMessage,
     Invocation,
@@ -69,34 +69,50 @@ def push() -> Response[str]:
         return responses.plan(tasks, client.settings)
     known = "new"
     if key:
-        known = keys.compared(scope, fingerprint_of(tasks, client.settings), client.ledger)
+        known = keys.compared(scope, tasks, client.settings, client.ledger)
     if known == "other" and any(isinstance(task.message, PushMessage) for task in tasks):
-        raise Problem(409, "conflict", "this Idempotency-Key came with another body: use a new key")
+        text = (
+            "this Idempotency-Key came with another body: use a new key; of a body that was accepted in part "
+            "only refused messages may change, each at its index"
+        )
+        raise Problem(409, "conflict", text)
     if known == "unknown":
         text = "not sent: the ledger cannot look up this Idempotency-Key; safe to send again"
         raise Problem(503, "throttled", text, headers={"Retry-After": "1"})
-    may_be_corrected = True
+    went_out = False
+    refused: set[int] = set()
     try:
         warnings = warnings_of((task.message for task in tasks), client.settings)
         if warnings:
             more = {"warnings": warnings, "request_id": invocation.request_id}
             logger.warning("%d warnings about the messages of this request", len(warnings), extra=more)
         if _is_for_worker(tasks, client):
-            handed_over, outcomes = _handed_over(tasks, client, invocation, scope)
+            handed_over, outcomes, refused = _handed_over(tasks, client, invocation, scope)
         else:
-            handed_over, outcomes = [], _sent(tasks, client, invocation)
+            handed_over = []
+            outcomes, refused = _sent(tasks, client, invocation)
         kinds = {outcome.kind for outcome in outcomes}
-        went_out = handed_over or not kinds.isdisjoint(_MAY_HAVE_GONE_OUT)
-        may_be_corrected = not went_out or OutcomeKind.REFUSED in kinds
+        went_out = bool(handed_over) or not kinds.isdisjoint(_MAY_HAVE_GONE_OUT)
     finally:
-        if key and known == "new" and may_be_corrected:
-            keys.forget(scope, client.ledger)  # the corrected body may come under the same key
+        # A corrected body may come under the same key.
+        if key and known == "new" and not went_out:
+            keys.forget(scope, client.ledger)
+        elif key and known == "new" and refused:
+            keys.allow_correction(scope, tasks, refused, client.settings, client.ledger)
     return responses.tasks(handed_over, outcomes, warnings)
 
 
-def _sent(tasks: Sequence[PushTask], client: PushClient, invocation: Invocation) -> list[Outcome]:
+def _sent(
+    tasks: Sequence[PushTask], client: PushClient, invocation: Invocation
+) -> tuple[list[Outcome], set[int]]:
+    """Send the messages; return their outcomes, and the indexes of those that were refused as a whole."""
     results = client.send_tasks(tasks, invocation)
-    return [outcome for result in results for outcome in result]
+    refused = {
+        index
+        for index, result in enumerate(results)
+        if all(outcome.kind is OutcomeKind.REFUSED for outcome in result)
+    }
+    return [outcome for result in results for outcome in result], refused
 
 
 def _is_for_worker(tasks: Sequence[PushTask], client: PushClient) -> bool:
@@ -110,22 +126,28 @@ def _is_for_worker(tasks: Sequence[PushTask], client: PushClient) -> bool:
 
 def _handed_over(
     tasks: Sequence[PushTask], client: PushClient, invocation: Invocation, scope: str
-) -> tuple[list[async_dispatch.AcceptedChunk], list[Outcome]]:
-    """Hand the messages to the worker; return the chunks that it accepted, and the outcomes of the rest."""
+) -> tuple[list[async_dispatch.AcceptedChunk], list[Outcome], set[int]]:
+    """Hand the messages to the worker.
+
+    Returns:
+        The chunks that it accepted, the outcomes of the rest, and the indexes of messages that were refused.
+    """
     import async_dispatch  # most cold starts send and hand nothing over
     from mpaas_push.functions import Functions
 
     parts: list[async_dispatch.MessagePart] = []
-    refused: list[Outcome] = []
+    outcomes: list[Outcome] = []
+    refused: set[int] = set()
     for index, task in enumerate(tasks):
         try:
             parts += async_dispatch.parts_of(task, index)
         except InvalidMessage as error:
-            refused.append(Outcome.invalid(error.faults, error.targets))
+            outcomes.append(Outcome.invalid(error.faults, error.targets))
+            refused.add(index)
     functions = Functions(client.settings, invocation.credentials)
     worker = async_dispatch.Worker(client.settings.worker_function or "", functions, invocation)
     accepted, failed = async_dispatch.hand_over(async_dispatch.chunks_of(parts, scope), worker)
-    return accepted, [*refused, *failed]
+    return accepted, [*outcomes, *failed], refused
 
 
 @app.post("/v1/campaigns")

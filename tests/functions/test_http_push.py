@@ -543,6 +543,27 @@ def test_a_corrected_message_is_sent_under_the_key_and_its_accepted_neighbour_is
     assert [sent["targets"][0]["target"] for sent in other.sandbox.inbox()] == ["invalid", "wrong"]
 
 
+@pytest.mark.parametrize("ledger", [False, True])
+def test_what_was_accepted_of_a_body_is_not_sent_again_under_another_index(
+    redis_server: RedisServer, *, ledger: bool
+) -> None:
+    environment = {"PUSH_LEDGER_URL": redis_server.url} if ledger else {}
+    with HttpStack(environment=environment) as stack:
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        bad, good, other = message(deliveryType=99), message(targets=["good"]), message(targets=["other"])
+
+        answers = [
+            stack.post({"messages": messages}, headers=headers)
+            for messages in ([bad, good], [good], [good, other], [bad, other], [bad, good], [other, good])
+        ]
+
+        assert [answer.status for answer in answers] == [207, 409, 409, 409, 207, 200]
+        assert "only refused messages may change" in answers[1].json["detail"]
+        reached = [sent["targets"][0]["target"] for sent in stack.sandbox.inbox()]
+        assert sorted(set(reached)) == ["good", "other"]
+        assert not ledger or len(reached) == 2
+
+
 def test_a_repetition_that_is_invalid_by_now_does_not_free_its_key(redis_server: RedisServer) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     with HttpStack(environment={"PUSH_LEDGER_URL": redis_server.url}) as stack:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mpaas_push.errors import Misconfigured
 from mpaas_push.ledger.claims import SHORTEST_KEPT_SECONDS, Claims
@@ -18,6 +18,8 @@ from mpaas_push.outcome import ACCEPTED
 from mpaas_push.settings import IfDown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from mpaas_push.invocation import Invocation
     from mpaas_push.settings import Settings
 
@@ -52,7 +54,9 @@ class Ledger:
         """Return the claims of an invocation, none so far."""
         return Claims(self._redis, self._settings, invocation)
 
-    def compare(self, key: str, fingerprint: str) -> Comparison:
+    def compare(
+        self, key: str, fingerprint: str, may_follow: Callable[[str], bool] | None = None
+    ) -> Comparison:
         """Return whether an Idempotency-Key is new or was used, and remember it for a day.
 
         If the ledger cannot tell, the result depends on `PUSH_LEDGER_IF_DOWN`: ``same`` lets the pushes go
@@ -61,6 +65,7 @@ class Ledger:
         Args:
             key: The key, prefixed with its sender: two senders may use the same one.
             fingerprint: Hash of the body that came with the key, without spaces.
+            may_follow: Whether this body may follow the one of a given fingerprint: it is new then.
 
         Raises:
             Misconfigured: the ledger cannot work as it is configured.
@@ -72,6 +77,9 @@ class Ledger:
             case ["claimed"]:
                 return "new"
             case ["busy", known]:
+                if known != fingerprint and may_follow and may_follow(known):
+                    self.replace(key, fingerprint)
+                    return "new"
                 return "same" if known == fingerprint else "other"
             case ["reused", _]:
                 return "other"
@@ -92,12 +100,21 @@ class Ledger:
 
     def forget(self, key: str) -> None:
         """Forget an Idempotency-Key under which nothing was sent; never raises."""
-        (reply,) = self._redis.ask([(record_key("key", key), "forget", "")], despite_pause=True)
-        if isinstance(reply, Failure):
-            text = (
-                "the ledger failed (%s): an Idempotency-Key stays in use for a day, although nothing was sent"
-            )
-            _log_error(text, reply.reason)
+        self._change([(record_key("key", key), "forget", "")])
+
+    def replace(self, key: str, fingerprint: str) -> None:
+        """Remember an Idempotency-Key with another fingerprint; never raises."""
+        seconds = SHORTEST_KEPT_SECONDS
+        name, token = record_key("key", key), os.urandom(8).hex()
+        claim = (name, "claim", token, seconds, fingerprint, seconds * 1000, "")
+        self._change([(name, "forget", ""), claim])
+
+    def _change(self, calls: Sequence[tuple[Any, ...]]) -> None:
+        replies = self._redis.ask(calls, despite_pause=True)
+        failure = next((reply for reply in replies if isinstance(reply, Failure)), None)
+        if failure:
+            text = "the ledger failed (%s): an Idempotency-Key stays in use for a day as it was"
+            _log_error(text, failure.reason)
 
     def health(self) -> Failure | None:
         """Write and delete a record; never raises.
