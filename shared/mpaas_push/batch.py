@@ -69,7 +69,7 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
         tasks = [task._replace(first_moment=min(task.first_moment, invocation.asked_by)) for task in tasks]
     # Before, not after: the time for handing over is all that is left then.
     _log_warnings(tasks, client.settings, invocation)
-    report = send_batch(tasks, client, None, invocation)
+    report = send_batch(tasks, client, invocation)
     remembered = client.ledger is not None
     if not report.should_fail_invocation(remembered=remembered):
         return report
@@ -91,15 +91,15 @@ def _log_warnings(tasks: Sequence[PushTask], settings: Settings, invocation: Inv
 
 
 def send_batch(
-    tasks: Sequence[PushTask], client: PushClient, queues: Queues | None, invocation: Invocation
+    tasks: Sequence[PushTask], client: PushClient, invocation: Invocation, *, queues: Queues | None = None
 ) -> BatchReport:
     """Send messages side by side and hand over those that were not accepted.
 
     Args:
         tasks: The messages.
         client: Sends them.
-        queues: Take what was not accepted; which ones is in the client's settings. None for MNS.
         invocation: Keys and deadline; the last part of its time is kept for handing over.
+        queues: Take what was not accepted; MNS by default. The client's settings name them.
     """
     settings = client.settings
     reserved = _reserved(invocation.time_left, len(tasks))

@@ -42,6 +42,7 @@ __all__ = [
     "Verdict",
     "counts_of",
     "ids_for_log",
+    "targets_of",
     "verdict_of",
 ]
 

@@ -275,9 +275,8 @@ def test_a_batch_takes_few_bytes_for_a_byte_however_many_targets_it_has(
 
     def send() -> None:
         tasks = [task for record in records_of(event) for task in tasks_of_record(record, client.settings)]
-        report = send_batch(
-            tasks, client, queues, Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
-        )
+        now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
+        report = send_batch(tasks, client, now, queues=queues)
         assert (report.unsettled, report.duplicates_if_redelivered) == (60, 0)
 
     with PushClient(batches.settings(PUSH_RETRY_QUEUE="", PUSH_DEAD_LETTER_QUEUE="")) as client:
@@ -313,7 +312,7 @@ def test_a_long_message_that_is_not_begun_waits_in_several_entries(
     tasks = [task for record in records for task in tasks_of_record(record, settings)]
     now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
     with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-20)) as queues:
-        report = send_batch(tasks, client, queues, now)
+        report = send_batch(tasks, client, now, queues=queues)
 
     assert (report.retried, report.given_up, report.left) == (2, 0, ())
     waiting = [target for entry in batches.entries() for target in targets_of(entry)]
@@ -336,7 +335,7 @@ def test_what_is_not_begun_waits_in_the_requests_that_would_have_been_sent(
     wanted = list(requests_made(tasks[1:], settings))
     now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
     with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-60)) as queues:
-        send_batch(tasks, client, queues, now)
+        send_batch(tasks, client, now, queues=queues)
 
     entries = batches.take()
     waiting = [
@@ -823,7 +822,7 @@ def test_what_may_have_arrived_and_is_not_begun_is_unknown(
     tasks = [task for record in records for task in tasks_of_record(record, settings)]
     now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
     with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-60)) as queues:
-        report = send_batch(tasks, client, queues, now)
+        report = send_batch(tasks, client, now, queues=queues)
 
     assert report.outcomes == {"throttled": 1, "unknown": 1}
 
@@ -887,7 +886,7 @@ def test_a_push_that_the_ledger_was_not_asked_about_is_given_up_as_unknown(
     (task,) = tasks_of_record(QueueRecord("M1", to("user-1"), "{}"), settings, batches.sender)
     now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
     with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-20)) as queues:
-        send_batch([task], client, queues, now)
+        send_batch([task], client, now, queues=queues)
 
     (letter,) = batches.letters()
     assert (letter["reason"], letter["outcomes"][0]["resultCode"]) == ("unknown", "NotSent")

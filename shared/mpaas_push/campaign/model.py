@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 
     from mpaas_push.settings import Settings
 
-__all__ = ["Audience", "Campaign", "PaceChange", "Window", "campaign_schema", "read_document"]
+__all__ = [
+    "MAX_PACE",
+    "Audience",
+    "Campaign",
+    "PaceChange",
+    "Window",
+    "campaign_schema",
+    "read_document",
+    "with_date",
+]
 
 MAX_PACE = 100_000
 """Targets a second: more than any quota of mPaaS allows."""

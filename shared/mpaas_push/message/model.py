@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from mpaas_push.message.advice import Advice
 
-__all__ = ["PushMessage"]
+__all__ = ["PushMessage", "unset_fault"]
 
 
 _FREE_FORM = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Update", "progress_bar"]
+__all__ = ["LINE_SECONDS", "Update", "progress_bar"]
 
 LINE_SECONDS = 30.0
 """Between two lines where there is no terminal, such as in the log of a job."""

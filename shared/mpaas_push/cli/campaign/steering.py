@@ -13,7 +13,7 @@ from mpaas_push.cli.campaign.progress import progress_bar
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["follow", "show", "steer"]
+__all__ = ["EXIT_CODES", "follow", "show", "steer"]
 
 POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 10.0
 """Between two looks at a campaign, at least and at most."""
