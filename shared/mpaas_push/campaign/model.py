@@ -241,6 +241,19 @@ class Campaign(StrictModel):
         return campaign
 
     @classmethod
+    def of_stored(cls, text: str) -> "Self":
+        """Return the campaign of a stored document, without fields that only a newer version knows.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        document = _known(cls, json.loads(text))
+        for name, model in (("audience", Audience), ("window", Window)):
+            if isinstance(document.get(name), dict):
+                document[name] = _known(model, document[name])
+        return cls.model_validate(document, by_alias=True, by_name=False)
+
+    @classmethod
     def in_order(cls, faults: Iterable[Fault]) -> list[Fault]:
         """Return faults in the order of the document's fields."""
         order = {str(field.alias): index for index, field in enumerate(cls.model_fields.values())}
@@ -368,6 +381,11 @@ def campaign_schema() -> dict[str, Any]:
     }
     schema["properties"]["message"] = {"$ref": "#/$defs/CampaignMessage"}
     return schema
+
+
+def _known(model: type[StrictModel], data: dict[str, Any]) -> dict[str, Any]:
+    names = {str(field.alias) for field in model.model_fields.values()}
+    return {name: value for name, value in data.items() if name in names}
 
 
 def _variants(message: Mapping[str, Any], texts: Any) -> dict[str, dict[str, Any]]:

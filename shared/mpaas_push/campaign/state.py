@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mpaas_push.campaign.errors import StoreUnavailable
 from mpaas_push.campaign.model import Campaign
 from mpaas_push.campaign.results import folder_of
 
@@ -68,8 +69,17 @@ class StoredCampaign:
 
     @cached_property
     def campaign(self) -> Campaign:
-        """The document that it was started with."""
-        return Campaign.model_validate_json(self.fields["document"], by_alias=True, by_name=False)
+        """The document that it was started with.
+
+        Raises:
+            StoreUnavailable: this version cannot read it.
+        """
+        try:
+            return Campaign.of_stored(self.fields["document"])
+        except (ValueError, LookupError, AttributeError):
+            campaign_id = self.fields.get("id")
+            text = f"this version cannot read campaign {campaign_id}: deploy one version of all functions"
+            raise StoreUnavailable(text, is_permanent=True) from None
 
     @property
     def header(self) -> list[str] | None:

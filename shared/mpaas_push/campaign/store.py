@@ -7,6 +7,7 @@ cluster. What was sent to whom is the ledger's business; results are objects of 
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from redis import exceptions
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from mpaas_push.campaign.errors import CampaignConflict, StoreUnavailable, UnknownCampaign
+from mpaas_push.campaign.errors import CampaignConflict, CampaignError, StoreUnavailable, UnknownCampaign
 from mpaas_push.campaign.state import FIELDS, RATE_SECONDS, StoredCampaign, WorkingPieces
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ __all__ = [
     "store_of",
 ]
 
+logger = logging.getLogger(__name__)
+
 KEPT_SECONDS = 90 * 86400
 """How long a campaign is known, from its start: as long as results are worth something."""
 LEASE_SECONDS = 8.0
@@ -54,6 +57,16 @@ TRIES = 6
 """Of a call, over some seconds: a failover passes."""
 _BUCKET = "mpaas-push:pace"
 """Shared by all that share the Redis, whatever function they send from: a quota of mPaaS is an app's."""
+_UNREADABLE = (
+    ArithmeticError,
+    CampaignError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+    exceptions.RedisError,
+)
+"""What reading a record of another version may raise."""
 _LUA = Path(__file__).with_name("lua")
 
 
@@ -189,12 +202,28 @@ class CampaignStore:
         (campaign,) = self._read([campaign_id])
         if campaign is None:
             raise UnknownCampaign(campaign_id)
+        if isinstance(campaign, exceptions.RedisError):
+            raise StoreUnavailable(
+                f"the Redis key of campaign {campaign_id} holds something else", is_permanent=True
+            )
         return campaign
 
     def list_all(self) -> list[StoredCampaign]:
-        """Return the latest campaigns, the newest first."""
+        """Return the latest campaigns, the newest first, without those that this version cannot read."""
         ids = self._do("zrevrange", self._index, 0, LISTED - 1)
-        return [campaign for campaign in self._read(ids) if campaign]
+        listed = []
+        for campaign_id, campaign in zip(ids, self._read(ids), strict=True):
+            if campaign is None:  # it has expired
+                continue
+            try:
+                if isinstance(campaign, exceptions.RedisError):
+                    raise campaign
+                campaign.as_json()
+            except _UNREADABLE as error:
+                logger.warning("campaign %s cannot be read (%s)", campaign_id, type(error).__name__)
+            else:
+                listed.append(campaign)
+        return listed
 
     def working_pieces(self, campaign_id: str) -> WorkingPieces:
         """Count the pieces that somebody has; a worker that has missed two signs of life has stalled."""
@@ -383,7 +412,8 @@ class CampaignStore:
             raise UnknownCampaign(campaign_id)
         return str(answer[0])
 
-    def _read(self, ids: Sequence[str]) -> list[StoredCampaign | None]:
+    def _read(self, ids: Sequence[str]) -> list[StoredCampaign | exceptions.RedisError | None]:
+        """Return the campaign of each id; None without one, an error for what is no hash."""
         if not ids:
             return []
 
@@ -392,12 +422,19 @@ class CampaignStore:
                 for campaign_id in ids:
                     pipeline.hmget(self._key(campaign_id), FIELDS)
                 pipeline.time()
-                return pipeline.execute()
+                answers = pipeline.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, Exception) and not str(answer).startswith("WRONGTYPE"):
+                    raise answer
+            return answers
 
         *hashes, (seconds, microseconds) = self._guarded(read)
         now = seconds + microseconds / 1e6
-        campaigns = []
+        campaigns: list[StoredCampaign | exceptions.RedisError | None] = []
         for values in hashes:
+            if isinstance(values, exceptions.RedisError):
+                campaigns.append(values)
+                continue
             fields = {name: text for name, text in zip(FIELDS, values, strict=True) if text is not None}
             campaigns.append(StoredCampaign(fields, now) if "state" in fields else None)
         return campaigns

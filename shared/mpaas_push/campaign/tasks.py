@@ -89,8 +89,10 @@ def task_of(event: bytes) -> PlanTask | PieceTask | None:
     fields = _value(event, KEY)
     if not isinstance(fields, dict):
         return None
+    kind = PlanTask if "plan" in fields else PieceTask
+    known = kind.__dataclass_fields__.keys() & fields.keys()  # a newer version may tell more
     try:
-        return PlanTask(**fields) if "plan" in fields else PieceTask(**fields)
+        return kind(**{name: fields[name] for name in known})
     except TypeError:
         raise UnreadablePayload("a campaign's task of another version") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from mpaas_push.campaign.lease import Lease
 from mpaas_push.campaign.model import Campaign, PaceChange
 from mpaas_push.campaign.state import WorkingPieces
 from mpaas_push.campaign.store import CampaignStore
+from mpaas_push.campaign.tasks import PieceTask, task_of
 from mpaas_push.credentials import Credentials
 from tests.mpaas_push.campaign.test_model import DOCUMENT, SETTINGS
 
@@ -249,6 +250,62 @@ def test_a_campaign_whose_listing_failed_is_listed_once_it_is_started_again(
 
 def lost(*_: Any, **__: Any) -> None:
     raise redis.ConnectionError
+
+
+def test_a_campaign_of_a_newer_version_is_read_without_what_only_that_knows(
+    store: CampaignStore, redis_server: RedisServer
+) -> None:
+    audience = PLAIN["audience"] | {"sheet": 2}
+    newer = PLAIN | {"audience": audience, "window": DOCUMENT["window"] | {"days": [1]}, "newThing": {"a": 1}}
+    with redis.Redis.from_url(redis_server.url) as admin:
+        admin.hset(KEY, "document", json.dumps(newer))
+
+    campaign = store.get(ID).campaign
+
+    assert campaign == Campaign.parse(PLAIN | {"window": DOCUMENT["window"]}, SETTINGS)
+    assert [each.fields["id"] for each in store.list_all()] == [ID]
+
+
+def test_a_task_of_a_newer_version_is_read_without_what_only_that_knows() -> None:
+    task = PieceTask(campaign=ID, run="abc", piece=1, turn=2)
+    event = {"campaignTask": {**asdict(task), "newThing": 1}}
+
+    assert task_of(json.dumps(event).encode()) == task
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"document": "{"},
+        {"document": "[]"},
+        {"document": '{"report": "none"}'},
+        {"pace": "x"},
+        {"size": "inf"},
+    ],
+)
+def test_a_campaign_that_cannot_be_read_hides_no_other(
+    store: CampaignStore, redis_server: RedisServer, changes: dict[str, str]
+) -> None:
+    store.start(Campaign.parse(PLAIN | {"campaign": "odd"}, SETTINGS), FIELDS | {"id": "odd"}, "etag")
+    with redis.Redis.from_url(redis_server.url) as admin:
+        admin.hset(KEY.replace(ID, "odd"), mapping=changes)
+
+    assert [each.fields["id"] for each in store.list_all()] == [ID]
+    if "document" in changes:
+        with pytest.raises(StoreUnavailable, match="this version cannot read campaign odd"):
+            _ = store.get("odd").campaign
+
+
+def test_a_key_of_another_type_hides_no_other_campaign(
+    store: CampaignStore, redis_server: RedisServer
+) -> None:
+    store.start(Campaign.parse(PLAIN | {"campaign": "odd"}, SETTINGS), FIELDS | {"id": "odd"}, "etag")
+    with redis.Redis.from_url(redis_server.url) as admin:
+        admin.set(KEY.replace(ID, "odd"), "x")
+
+    assert [each.fields["id"] for each in store.list_all()] == [ID]
+    with pytest.raises(StoreUnavailable):
+        store.get("odd")
 
 
 def test_two_stages_that_share_a_redis_have_campaigns_of_their_own(
