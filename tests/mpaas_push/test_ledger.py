@@ -34,8 +34,9 @@ from mpaas_push import (
     retries,
 )
 from mpaas_push.ledger import Ledger, redis_client
+from mpaas_push.ledger import claims as claims_module
 from mpaas_push.ledger.claims import Claim
-from mpaas_push.ledger.redis_client import record_key
+from mpaas_push.ledger.redis_client import RedisClient, record_key
 from mpaas_push.message.constraints import Level
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
 from mpaas_push.request import PushRequest, requests_of
@@ -1351,6 +1352,45 @@ def test_without_the_ledger_pushes_go_out_and_the_log_says_loudly_how_many(
     assert "may be sent twice" in sent
     assert "45 outcomes are not recorded" in unrecorded
     assert SECRET not in caplog.text
+
+
+@pytest.mark.usefixtures("url")
+def test_a_part_of_the_ledger_that_is_down_keeps_no_other_outcome_from_being_recorded(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(claims_module, "CALLS_A_TRIP", 20)
+    asked: list[int] = []
+    ask = RedisClient.ask
+
+    def counted(self: RedisClient, calls: Any, **more: Any) -> Any:
+        asked.append(len(calls))
+        return ask(self, calls, **more)
+
+    monkeypatch.setattr(RedisClient, "ask", counted)
+    requests = [requests_of(message, Settings(), "s")[0] for message in numbered(200)]
+    with user(redis_server, "+@all") as url, redis.Redis.from_url(redis_server.url) as client:
+        claims = Ledger(Settings(ledger_url=url)).claims(within())
+        taken = claims.claim(requests)
+        # From now on the server works for keys that begin with 8 to f alone.
+        client.execute_command("ACL", "SETUSER", USER, "resetkeys", "~mpaas-push:request:[89a-f]*")
+        asked.clear()
+        settled = [
+            (claim, Outcome(kind=ACCEPTED, targets=claim.request.targets))
+            for claim in taken
+            if isinstance(claim, Claim)
+        ]
+        for start in range(0, len(settled), 10):
+            claims.settle(settled[start : start + 10])
+        claims.conclude()
+        records = kept(redis_server.url)
+
+    states = {key: text.split()[1] for key, (text, _) in records.items()}
+    healthy = [key for key in states if key.split(":")[2][0] in "89abcdef"]
+    assert len(settled) == len(states) == 200
+    assert 20 < len(healthy) < 180
+    assert {states[key] for key in healthy} == {"accepted"}
+    assert f"{200 - len(healthy)} outcomes are not recorded" in caplog.text
+    assert sum(asked) < 2 * 200
 
 
 @pytest.mark.usefixtures("url", "impatient")

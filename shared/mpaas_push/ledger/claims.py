@@ -110,6 +110,7 @@ class Claims:
         self._sends_late = settings.late is Late.SEND
         self._invocation = invocation
         self._unrecorded: list[tuple[Any, ...]] = []
+        self._set_aside: list[tuple[Any, ...]] = []
         self._undecided = 0
         self._failures: dict[str, None] = {}  # a set that keeps its order
 
@@ -185,8 +186,10 @@ class Claims:
         A server that was down a moment ago is tried once more. If that fails, too, existing claims stay and
         count as ``unknown`` past their deadline.
         """
-        self._unrecorded += _settlements(settled)
+        self._unrecorded += [*_settlements(settled), *self._set_aside]
+        self._set_aside = []
         self._record(despite_pause=True)
+        unrecorded = len(self._unrecorded) + len(self._set_aside)
         reasons = ", ".join(self._failures)
         if self._undecided:
             text = (
@@ -195,19 +198,23 @@ class Claims:
                 else "the ledger failed for %d requests (%s): they wait for it"
             )
             self._log(logging.ERROR, text, self._undecided, reasons)
-        if self._unrecorded:
+        if unrecorded:
             text = "the ledger failed (%s): %d outcomes are not recorded, and may end as unknown"
-            self._log(logging.ERROR, text, reasons, len(self._unrecorded))
+            self._log(logging.ERROR, text, reasons, unrecorded)
 
     def _record(self, *, despite_pause: bool = False) -> None:
-        """Record the outcomes that are waiting, until the server fails."""
+        """Record the outcomes that are waiting, until the server fails for a whole trip.
+
+        A part of the server may be down: what it fails for alone waits for `conclude` and delays no other.
+        """
         while self._unrecorded:
             calls = self._unrecorded[:CALLS_A_TRIP]
             replies = self._ask(calls, despite_pause=despite_pause)
             failed = [call for call, reply in zip(calls, replies, strict=True) if isinstance(reply, Failure)]
-            self._unrecorded[:CALLS_A_TRIP] = failed
-            if failed:
+            if len(failed) == len(calls):
                 return
+            del self._unrecorded[:CALLS_A_TRIP]
+            self._set_aside += failed
 
     def _ask(
         self, calls: Sequence[tuple[Any, ...]], *, despite_pause: bool = False
