@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
+import jmespath
 from rich.console import Console
 from rich.table import Table
 
@@ -38,6 +39,14 @@ NOT_COMPARED = frozenset(
     | {"environmentVariables"}
 )
 """Properties that are compared separately, or that identify the function."""
+ENABLED_BY = {
+    "vpcConfig": ("vpcId",),
+    "nasConfig": ("mountPoints",),
+    "ossMountConfig": ("mountPoints",),
+    "tracingConfig": ("type",),
+    "instanceLifecycleConfig": ("*.handler[]", "*.command[]"),
+}
+"""Properties that a deployment takes away where the descriptor has none, and the members that enable each."""
 UNWRAPPED = 240
 """Width of a table that is not printed to a terminal, in characters."""
 
@@ -116,9 +125,12 @@ def _of_function(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
     yield from _of_code(function, cloud)
     if (before := _layers(there)) != wanted.layers:
         yield _changed(name, "layer", ", ".join(before) or None, ", ".join(wanted.layers))
-    for key, value in _by_api_names(wanted).items():
+    wanted_by_name = _by_api_names(wanted)
+    for key, value in wanted_by_name.items():
         if key not in NOT_COMPARED:
             yield from _of_value(name, key, there.get(key), value)
+    for key in sorted(ENABLED_BY.keys() - wanted_by_name.keys()):
+        yield from _of_value(name, key, _enabled(key, there), None)
     yield from _of_environment(name, there.get("environmentVariables", {}), wanted.environment_variables)
     asynchronous = _by_api_names(wanted.async_invoke_config)
     config = cloud.async_config(name)
@@ -133,6 +145,12 @@ def _of_function(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
 def _by_api_names(model: Strict) -> dict[str, Any]:
     """Return what the descriptor sets, by the names of the API."""
     return model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def _enabled(key: str, function: Mapping[str, Any]) -> Any:
+    """Return a property of a function in the cloud; None if it is there with defaults alone."""
+    value = _normalized(function.get(key))
+    return value if any(jmespath.search(member, value) for member in ENABLED_BY[key]) else None
 
 
 def _of_code(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:

@@ -29,6 +29,8 @@ from project.descriptor import Descriptor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+NO_VPC = {"vpcConfig": {"vpcId": "", "vSwitchIds": [], "securityGroupId": ""}}
+"""What it sends where the descriptor has no VPC."""
 CONFIGURATION = {"triggers", "asyncInvokeConfig", "concurrencyConfig", "code", "region"}
 COMMAND = """\
 #!{python} -IS
@@ -150,7 +152,7 @@ class Command:
     def _deploy(self, props: dict[str, Any], only: str | None) -> None:
         name = props["functionName"]
         if only is None:
-            function = {key: value for key, value in props.items() if key not in CONFIGURATION}
+            function = NO_VPC | {key: value for key, value in props.items() if key not in CONFIGURATION}
             body = {**function, "code": {"zipFile": zipped(self._folder / props["code"])}}
             if self._call("GET", f"functions/{name}") is None:
                 self._call("POST", "functions", body)

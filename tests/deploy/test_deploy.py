@@ -11,14 +11,14 @@ import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from project.__main__ import main as create
 from tests.deploy.control_plane import TRUST
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.deploy.conftest import Project
     from tests.deploy.control_plane import ControlPlane
 
@@ -104,6 +104,11 @@ def test_what_somebody_changed_in_the_console_is_shown_and_set_right(
     cloud.functions[TIMER]["environmentVariables"]["PUSH_LOG_LEVEL"] = "DEBUG"
     cloud.asynchronous[TIMER]["maxAsyncRetryAttempts"] = 0
     cloud.reserved[QUEUE] = 3
+    cloud.functions[TIMER]["vpcConfig"] = {
+        "vpcId": "vpc-1",
+        "vSwitchIds": ["vsw-1"],
+        "securityGroupId": "sg-1",
+    }
 
     _, planned = deployed.run("plan")
     for what in (
@@ -111,12 +116,47 @@ def test_what_somebody_changed_in_the_console_is_shown_and_set_right(
         "PUSH_LOG_LEVEL",
         "asyncInvokeConfig.maxAsyncRetryAttempts",
         "reservedConcurrency",
+        "vpcConfig",
     ):
         assert what in planned
 
     code, printed = deployed.run("deploy")
     assert code == 0, printed
     assert "nothing would change" in deployed.run("plan")[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "by_hand", "unset"),
+    [
+        ("vpcConfig", {"vpcId": "vpc-1"}, {"vpcId": "", "vSwitchIds": [], "securityGroupId": ""}),
+        (
+            "nasConfig",
+            {"mountPoints": [{"mountDir": "/mnt"}]},
+            {"userId": -1, "groupId": -1, "mountPoints": []},
+        ),
+        (
+            "instanceLifecycleConfig",
+            {"preStop": {"handler": "index.stop", "timeout": 3}},
+            {"initializer": {"handler": "", "timeout": 3}, "preStop": {"handler": "", "timeout": 3}},
+        ),
+    ],
+)
+def test_what_the_descriptor_does_not_set_differs_only_if_it_is_enabled(
+    deployed: Project, cloud: ControlPlane, key: str, by_hand: dict[str, Any], unset: dict[str, Any]
+) -> None:
+    from deploy.plan import differences  # late: with the SDKs of four services
+    from deploy.stage import read_stage
+
+    stage = read_stage("dev", deployed.folder)
+    plans = [plan for plan in stage.plans() if plan.name == HTTP]
+
+    def differing() -> set[str]:
+        return {difference.what for difference in differences(plans, stage.cloud())}
+
+    cloud.functions[HTTP][key] = unset
+    before = differing()
+    cloud.functions[HTTP][key] = by_hand
+    assert differing() - before == {key}
 
 
 def test_queues_and_a_role_that_differ_are_shown_with_who_changes_them(
