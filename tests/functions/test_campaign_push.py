@@ -254,6 +254,24 @@ def test_what_is_cancelled_is_counted_as_cancelled(stack: CampaignStack) -> None
     assert stack.request("POST", "/v1/campaigns/stopped/resume").status == 409
 
 
+@pytest.mark.parametrize("act", ["cancel", "pause"])
+def test_a_block_that_waits_for_its_moment_is_not_sent_once_its_campaign_is_stopped(
+    stack: CampaignStack, act: str
+) -> None:
+    name = f"{act}-waiting"
+    stack.put(f"audiences/{name}.csv", users(30, name))
+    stack.start(document(name, pace=3))  # ten rows at once, and ten more after three seconds
+    stack.wait_until(has_sent, name)
+
+    stack.request("POST", f"/v1/campaigns/{name}/{act}")
+
+    assert stack.queue.settle(60)
+    assert len(reached(stack, name)) == stack.show(name)["counts"]["accepted"] == 10
+    if act == "pause":
+        stack.request("POST", f"/v1/campaigns/{name}/resume", {"pace": 1000})
+        assert fates(stack.wait(name)) == {"accepted": 30}
+
+
 def test_a_report_is_read_over_http_in_parts_if_it_is_large(stack: CampaignStack) -> None:
     row = "part-{},{}"  # pieces of 256 KiB, three of them
     lines = ["user_id,name", *(row.format(number, "x" * 500) for number in range(1200)), ""]

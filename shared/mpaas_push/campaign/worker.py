@@ -384,7 +384,8 @@ class _Worker:
         """Wait for the moment of a block.
 
         Raises:
-            _HandOn: it is too far ahead to wait for, or after the campaign's end.
+            _HandOn: it is too far ahead to wait for, or after the campaign's end, or the campaign was cancelled.
+            _Ended: the campaign was paused meanwhile, or somebody else has the piece.
         """
         self._check_time()
         at, self._at = self._at, None
@@ -406,6 +407,7 @@ class _Worker:
         if wait > 0:
             time.sleep(wait)
             self._check_time()
+            self._check_state()
 
     def _check_time(self) -> None:
         """Check that the campaign may send now.
@@ -418,6 +420,22 @@ class _Worker:
             raise _HandOn("outside the window", delay=closed + random.uniform(0, 5))
         if not self._is_sending():
             raise _HandOn("ended")
+
+    def _check_state(self) -> None:
+        """Check that the campaign may still send: somebody may have paused or cancelled it during a wait.
+
+        Raises:
+            _HandOn: it was cancelled; the next task accounts for what was sent.
+            _Ended: it was paused, or somebody else has the piece.
+        """
+        state = self._store.renew(self._task.campaign, self._task.piece, self._owner)
+        if state is None:
+            raise _Ended("lost")
+        if state == "cancelled":
+            raise _HandOn("cancelled")
+        if state == "paused":
+            self._store.release(self._task.campaign, self._task.piece, self._owner, due=0, has_waited=True)
+            raise _Ended("paused")
 
     def _check_file(self) -> None:
         """Check that the audience is the file that the campaign was started with.
@@ -512,14 +530,7 @@ class _Worker:
         self._throttled += pause
         time.sleep(pause)
         self._check_time()
-        state = self._store.renew(self._task.campaign, self._task.piece, self._owner)
-        if state is None:
-            raise _Ended("lost")
-        if state == "cancelled":
-            raise _HandOn("cancelled")
-        if state == "paused":
-            self._store.release(self._task.campaign, self._task.piece, self._owner, due=0, has_waited=True)
-            raise _Ended("paused")
+        self._check_state()
 
     def _hand_on(self, hand_on: _HandOn) -> str:
         """Let the next task have the piece."""

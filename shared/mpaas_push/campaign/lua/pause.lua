@@ -1,6 +1,7 @@
 -- Let every piece end with its block.
 --
--- ARGV  milliseconds: a moment that is nearer is waited for by a worker, which sends its block still
+-- ARGV  milliseconds: a moment that is nearer is waited for by a worker, which sends its block if the campaign was
+--       resumed by then
 --
 -- Returns the state before, none if there is no such campaign. Moments further ahead belong to tasks that will find
 -- the campaign paused, or another turn after a resume: they are free again, else a resume would wait for them.
