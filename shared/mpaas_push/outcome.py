@@ -95,7 +95,7 @@ class Outcome:
         retry_after: Seconds that the server asked to wait before the next try.
         faults: What is wrong with the message, when it was refused before anything was sent.
         unconfirmed: It was not accepted, and the ledger could not tell whether an earlier delivery was.
-        is_final: It is unknown, but another attempt would be refused like the last one.
+        is_final: It is unknown, but another attempt would be refused: like the last one, or as too late.
     """
 
     kind: OutcomeKind

@@ -801,6 +801,42 @@ def test_what_may_have_arrived_and_is_refused_now_is_unknown_and_not_tried_again
     assert [letter["reason"] for letter in batches.letters()] == ["unknown"]
 
 
+@pytest.mark.parametrize("last", ["refused", "expired"])
+def test_what_the_ledger_knows_as_unknown_and_may_no_longer_be_sent_is_not_tried_again(
+    batches: Batches, redis_server: RedisServer, last: str
+) -> None:
+    env: dict[str, Any] = {"PUSH_ON_UNKNOWN": "retry", "PUSH_LEDGER_URL": redis_server.url}
+    batches.sandbox.order(kind="cutBody", next=1)
+    assert batches.send(to("user-1"), **env).retried == 1
+    (entry,) = batches.take()
+    if last == "refused":
+        batches.sandbox.order(kind="result", code="3012")
+    else:
+        entry["pushRetry"]["firstMoment"] -= 600
+
+    report = batches.send(entry, first=9, **env)
+
+    assert (report.outcomes, report.retried, report.given_up) == ({"unknown": 1}, 0, 1)
+
+
+def test_what_may_have_arrived_and_is_not_sent_for_lack_of_memory_is_unknown(
+    batches: Batches, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a message that comes as the first time: what the ledger knows counts."""
+    env: dict[str, Any] = {"PUSH_ON_UNKNOWN": "retry", "PUSH_LEDGER_URL": redis_server.url}
+    batches.sandbox.order(kind="cutBody", next=2)
+    batches.send(to("user-1"), to("user-2"), PUSH_RETRY_LIMIT="0", **env)
+    assert {letter["reason"] for letter in batches.letters()} == {"unknown"}
+
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("mpaas_push.transport.Transport.exchange", exhausted)
+    batches.send(to("user-1"), to("user-2"), PUSH_RETRY_LIMIT="0", PUSH_CONCURRENCY="1", **env)
+
+    assert [letter["reason"] for letter in batches.letters()] == ["unknown"] * 4
+
+
 def test_the_log_of_a_request_that_may_have_arrived_says_unknown(
     batches: Batches, caplog: pytest.LogCaptureFixture
 ) -> None:

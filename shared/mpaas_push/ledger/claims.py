@@ -147,7 +147,7 @@ class Claims:
                     _seconds_kept(claim.request),
                     claim.request.fingerprint,
                     round(seconds * 1000),
-                    self._on_unknown if self._sends_late or claim.request.validity_left() > 0 else "",
+                    "" if self._is_expired(claim.request) else self._on_unknown,
                 )
                 for claim in claims
             ]
@@ -253,7 +253,11 @@ class Claims:
             then = "it is sent, and may be sent twice" if self._sends_without else "it waits"
             self._log(logging.ERROR, text, then, request=request)
             return self._without(claim, "LedgerUnreadable")
-        return outcome
+        return replace(outcome, is_final=outcome.kind is UNKNOWN and self._is_expired(request))
+
+    def _is_expired(self, request: PushRequest) -> bool:
+        """Return whether it is too late to send a request, although an earlier outcome is unknown."""
+        return not self._sends_late and request.validity_left() <= 0
 
     def _without(self, claim: Claim, code: str) -> Claim | Outcome:
         """Return what `PUSH_LEDGER_IF_DOWN` demands when the ledger cannot tell."""
