@@ -118,7 +118,9 @@ class Controls:
             "pace": campaign.pace or "",
             "run": os.urandom(3).hex(),
         }
-        plan = self._store.start(campaign, fields, info.etag)
+        plan = self._store.start(
+            campaign.campaign, fields, fingerprint=campaign.fingerprint(self._settings), etag=info.etag
+        )
         stored = self._store.get(campaign.campaign)
         self._submit(stored, plan.number)
         return Started(stored, plan.is_new, readable.warnings)

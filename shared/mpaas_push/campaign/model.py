@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from mpaas_push.campaign.errors import InvalidCampaign
 from mpaas_push.campaign.faults import faults_of
@@ -21,6 +21,7 @@ from mpaas_push.errors import Fault, InvalidMessage, PushError
 from mpaas_push.json_text import read_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.constraints.clock import CHINA
+from mpaas_push.message.model import one_kind_of_number
 from mpaas_push.strict_model import StrictModel
 from mpaas_push.targets import without_targets
 
@@ -162,7 +163,7 @@ def _moment(text: str) -> str:
     return text
 
 
-Pace = Annotated[int | None, Field(ge=1, le=MAX_PACE)]
+Pace = Annotated[Annotated[int, Field(ge=1, le=MAX_PACE)] | None, BeforeValidator(one_kind_of_number)]
 """Targets a second over all instances; None for as fast as it goes."""
 
 
@@ -304,13 +305,19 @@ class Campaign(StrictModel):
         variants = self.variants
         return variants.get(row.get(self.texts["by"], ""), variants[self.texts["default"]])
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of what is sent to whom, 32 hexadecimal digits.
+    def fingerprint(self, settings: "Settings") -> str:
+        """Return a hash of what is sent to whom by which app, 32 hexadecimal digits.
 
-        The pace is not in it, since it may be changed, nor the order of keys.
+        The pace is not in it, since it may be changed. The order of keys, whether a default was written, and
+        600 or 600.0 make no difference.
+
+        Args:
+            settings: As for `parse`.
         """
-        content = self.model_dump(mode="json", by_alias=True, exclude={"pace"}, exclude_none=True)
+        content = self.model_dump(mode="json", by_alias=True, exclude={"pace", "message", "texts"})
+        content["audience"]["format"] = self.audience.kind
+        content["messages"] = {name: _content_of(each, settings) for name, each in self.variants.items()}
+        content["texts"] = [self.texts["by"], self.texts["default"]] if self.texts else None
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
     @property
@@ -409,7 +416,7 @@ def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -
     seen: set[str] = set()
     for name, variant in _variants(without_targets(message), texts).items():
         try:
-            _judge(variant, settings)
+            _sample_of(variant, settings)
         except InvalidMessage as error:
             own = texts.get(name, {}) if texts else {}
             for fault in error.faults:
@@ -421,14 +428,21 @@ def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -
     return faults
 
 
-def _judge(template: dict[str, Any], settings: "Settings") -> None:
-    """Judge a message as a short value in place of each placeholder would make it.
+def _content_of(template: dict[str, Any], settings: "Settings") -> list[Any]:
+    """Return what a message says, with its placeholders, and which app sends it."""
+    sample = _sample_of(template, settings)
+    own = {name: one_kind_of_number(value) for name, value in template.items() if columns_of(value)}
+    return [sample.fingerprint, sample.app_id, sample.workspace_id, sample.tenant_id, own]
+
+
+def _sample_of(template: dict[str, Any], settings: "Settings") -> PushMessage:
+    """Return a message as a short value in place of each placeholder makes it.
 
     Raises:
         InvalidMessage: it breaks a rule.
     """
     sample = render(template, dict.fromkeys(columns_of(template), "1"))
-    PushMessage.parse(
+    return PushMessage.parse(
         {**sample, "targets": [SAMPLE_TARGET]}, defaults=settings.defaults, levels=settings.constraint_levels
     )
 

@@ -24,7 +24,7 @@ from mpaas_push.campaign.state import FIELDS, RATE_SECONDS, StoredCampaign, Work
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mpaas_push.campaign.model import Campaign, PaceChange
+    from mpaas_push.campaign.model import PaceChange
     from mpaas_push.settings import Settings
 
 __all__ = [
@@ -165,32 +165,31 @@ class CampaignStore:
             if script.stem != "piece"
         }
 
-    def start(self, campaign: Campaign, fields: Mapping[str, Any], etag: str) -> Plan:
+    def start(self, campaign_id: str, fields: Mapping[str, Any], *, fingerprint: str, etag: str) -> Plan:
         """Begin a campaign, or find that the same has begun.
 
         Args:
-            campaign: The campaign.
+            campaign_id: The campaign.
             fields: Of its hash: size, pieces and the like.
+            fingerprint: As `Campaign.fingerprint` makes it.
             etag: Of its file.
 
         Raises:
             CampaignConflict: the id belongs to another content or file.
         """
         flat = [part for item in fields.items() for part in item]
-        answer, *number = self._call(
-            "start", campaign.campaign, campaign.fingerprint, etag, KEPT_SECONDS, *flat
-        )
+        answer, *number = self._call("start", campaign_id, fingerprint, etag, KEPT_SECONDS, *flat)
         if answer == "content":
             raise CampaignConflict(
-                f"campaign {campaign.campaign} was started with another content: give this one another id"
+                f"campaign {campaign_id} was started with another content: give this one another id"
             )
         if answer == "file":
             raise CampaignConflict(
-                f"campaign {campaign.campaign} was started with another file (its ETag differs): "
+                f"campaign {campaign_id} was started with another file (its ETag differs): "
                 "give this one another id"
             )
         # Whoever wrote the hash may have failed before it was listed.
-        self._do("zadd", self._index, {campaign.campaign: time.time()}, nx=True)
+        self._do("zadd", self._index, {campaign_id: time.time()}, nx=True)
         return Plan(int(number[0]), answer == "started")
 
     def get(self, campaign_id: str) -> StoredCampaign:

@@ -84,7 +84,7 @@ class PushMessage(MessageFields):
         """
         content = self.model_dump(mode="json", exclude=_ADDRESSING, exclude_defaults=True)
         for name in _FREE_FORM & content.keys():
-            content[name] = _one_kind_of_number(content[name])
+            content[name] = one_kind_of_number(content[name])
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -254,12 +254,12 @@ def _normalise(data: dict[Any, Any], names: frozenset[str]) -> dict[Any, Any]:
     return data
 
 
-def _one_kind_of_number(value: Any) -> Any:
+def one_kind_of_number(value: Any) -> Any:
     """Return a JSON value with whole numbers as integers, however they were written."""
     if isinstance(value, dict):
-        return {key: _one_kind_of_number(below) for key, below in value.items()}
+        return {key: one_kind_of_number(below) for key, below in value.items()}
     if isinstance(value, list):
-        return [_one_kind_of_number(below) for below in value]
+        return [one_kind_of_number(below) for below in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -113,10 +113,67 @@ def test_a_document_is_json_or_yaml_and_its_id_may_name_the_day() -> None:
 
 
 def test_the_pace_is_no_part_of_what_a_campaign_is() -> None:
-    first = Campaign.parse(DOCUMENT, SETTINGS)
+    assert fingerprint(DOCUMENT | {"pace": 7}) == fingerprint(DOCUMENT)
+    assert fingerprint(DOCUMENT | {"report": "all"}) != fingerprint(DOCUMENT)
 
-    assert Campaign.parse(DOCUMENT | {"pace": 7}, SETTINGS).fingerprint == first.fingerprint
-    assert Campaign.parse(DOCUMENT | {"report": "all"}, SETTINGS).fingerprint != first.fingerprint
+
+def fingerprint(document: Any, **settings: Any) -> str:
+    own = Settings(**{"app_id": "ONEX1", "workspace_id": "default"} | settings)
+    return Campaign.parse(document, own).fingerprint(own)
+
+
+def message(**changes: Any) -> dict[str, Any]:
+    return DOCUMENT | {"message": DOCUMENT["message"] | changes}
+
+
+PARAMS: dict[str, Any] = {"name": "{name}", "size": 1, "sizes": [2]}
+
+
+@pytest.mark.parametrize(
+    ("written", "alike"),
+    [
+        (DOCUMENT, message(expiredSeconds=14400.0)),
+        (DOCUMENT, message(pushStyle=0)),
+        (DOCUMENT, message(appId="ONEX1", workspaceId="default", uri=None)),
+        (DOCUMENT, DOCUMENT | {"audience": {**DOCUMENT["audience"], "format": "csv", "delimiter": ","}}),
+        (DOCUMENT, DOCUMENT | {"pace": 500.0}),
+        (message(extendedParams=PARAMS), message(extendedParams=PARAMS | {"size": 1.0, "sizes": [2.0]})),
+    ],
+)
+def test_what_says_the_same_is_the_same_campaign(written: dict[str, Any], alike: dict[str, Any]) -> None:
+    assert fingerprint(alike) == fingerprint(written)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        message(content="Full price."),
+        message(expiredSeconds=14401),
+        message(appId="ONEX2"),
+        DOCUMENT | {"texts": DOCUMENT["texts"] | {"default": "en"}},
+        DOCUMENT | {"texts": DOCUMENT["texts"] | {"by": "language"}},
+        DOCUMENT | {"texts": DOCUMENT["texts"] | {"en": {"title": "{town}"}}},
+        DOCUMENT | {"texts": None},
+    ],
+)
+def test_what_says_something_else_is_another_campaign(other: dict[str, Any]) -> None:
+    assert fingerprint(other) != fingerprint(DOCUMENT)
+
+
+def test_another_placeholder_says_something_else() -> None:
+    contents = ("{name}", "{city}", "{{name}}", "1")
+
+    assert len({fingerprint(message(content=content)) for content in contents}) == len(contents)
+
+
+@pytest.mark.parametrize("other", [{"app_id": "ONEX2"}, {"workspace_id": "prod"}, {"tenant_id": "T1"}])
+def test_another_app_workspace_or_tenant_sends_another_campaign(other: dict[str, str]) -> None:
+    assert fingerprint(DOCUMENT, **other) != fingerprint(DOCUMENT)
+
+
+@pytest.mark.parametrize("pace", [500.5, True, "500", 1e300, float("inf")])
+def test_a_pace_is_a_whole_number(pace: Any) -> None:
+    assert [fault.partition(":")[0] for fault in faults(DOCUMENT | {"pace": pace})] == ["pace"]
 
 
 @pytest.mark.parametrize(

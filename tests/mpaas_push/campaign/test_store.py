@@ -18,7 +18,7 @@ from mpaas_push.campaign.function import CampaignTools
 from mpaas_push.campaign.lease import Lease
 from mpaas_push.campaign.model import Campaign, PaceChange
 from mpaas_push.campaign.state import WorkingPieces
-from mpaas_push.campaign.store import CampaignStore
+from mpaas_push.campaign.store import CampaignStore, Plan
 from mpaas_push.campaign.tasks import PieceTask, task_of
 from mpaas_push.credentials import Credentials
 from tests.mpaas_push.campaign.test_model import DOCUMENT, SETTINGS
@@ -48,9 +48,13 @@ KEY = f"mpaas-push:campaign:{SENDER}:{ID}"
 @pytest.fixture
 def store(redis_server: RedisServer) -> Iterator[CampaignStore]:
     store = CampaignStore(redis_server.url, sender=SENDER)
-    store.start(Campaign.parse(PLAIN, SETTINGS), FIELDS, "etag")
+    start(store)
     yield store
     store.close()
+
+
+def start(store: CampaignStore, campaign_id: str = ID) -> Plan:
+    return store.start(campaign_id, FIELDS | {"id": campaign_id}, fingerprint="0", etag="etag")
 
 
 def commit(store: CampaignStore, owner: str, offset: int, to: int, *, is_last: bool = False) -> Any:
@@ -236,14 +240,13 @@ def test_a_worker_that_lives_keeps_its_piece_and_one_that_does_not_has_stalled(
 def test_a_campaign_whose_listing_failed_is_listed_once_it_is_started_again(
     store: CampaignStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    campaign = Campaign.parse(PLAIN | {"campaign": "late"}, SETTINGS)
     with monkeypatch.context() as patched:
         patched.setattr(redis.Redis, "zadd", lost)
         with pytest.raises(StoreUnavailable):
-            store.start(campaign, FIELDS | {"id": "late"}, "etag")
+            start(store, "late")
 
-    assert not store.start(campaign, FIELDS | {"id": "late"}, "etag").is_new
-    assert store.start(Campaign.parse(PLAIN, SETTINGS), FIELDS, "etag").number == 1
+    assert not start(store, "late").is_new
+    assert start(store).number == 1
 
     assert [each.fields["id"] for each in store.list_all()] == ["late", ID]
 
@@ -286,7 +289,7 @@ def test_a_task_of_a_newer_version_is_read_without_what_only_that_knows() -> Non
 def test_a_campaign_that_cannot_be_read_hides_no_other(
     store: CampaignStore, redis_server: RedisServer, changes: dict[str, str]
 ) -> None:
-    store.start(Campaign.parse(PLAIN | {"campaign": "odd"}, SETTINGS), FIELDS | {"id": "odd"}, "etag")
+    start(store, "odd")
     with redis.Redis.from_url(redis_server.url) as admin:
         admin.hset(KEY.replace(ID, "odd"), mapping=changes)
 
@@ -299,7 +302,7 @@ def test_a_campaign_that_cannot_be_read_hides_no_other(
 def test_a_key_of_another_type_hides_no_other_campaign(
     store: CampaignStore, redis_server: RedisServer
 ) -> None:
-    store.start(Campaign.parse(PLAIN | {"campaign": "odd"}, SETTINGS), FIELDS | {"id": "odd"}, "etag")
+    start(store, "odd")
     with redis.Redis.from_url(redis_server.url) as admin:
         admin.set(KEY.replace(ID, "odd"), "x")
 
@@ -316,7 +319,7 @@ def test_two_stages_that_share_a_redis_have_campaigns_of_their_own(
     assert staging.list_all() == []
     with pytest.raises(UnknownCampaign):
         staging.reopen(ID, "cancelled")
-    assert staging.start(Campaign.parse(PLAIN, SETTINGS), FIELDS, "etag").is_new
+    assert start(staging).is_new
     staging.reopen(ID, "cancelled")
     staging.close()
 
@@ -392,7 +395,7 @@ def test_the_documented_rights_are_enough_and_a_missing_one_is_permanent(redis_s
                     store.get(ID)
                 assert error.value.is_permanent
                 store.close()
-        assert store.start(Campaign.parse(PLAIN, SETTINGS), FIELDS, "etag").is_new
+        assert start(store).is_new
         assert [each.fields["id"] for each in store.list_all()] == [ID]
         store.take(ID, 0, 1, "a")
         commit(store, "a", -1, 100)
