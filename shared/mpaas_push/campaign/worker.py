@@ -384,7 +384,7 @@ class _Worker:
         """Wait for the moment of a block.
 
         Raises:
-            _HandOn: it is too far ahead to wait for, or after the campaign's end, or the campaign was cancelled.
+            _HandOn: it is too far ahead to wait for, after the campaign's end, or the campaign was cancelled.
             _Ended: the campaign was paused meanwhile, or somebody else has the piece.
         """
         self._check_time()
