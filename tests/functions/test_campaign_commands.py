@@ -263,6 +263,18 @@ def test_a_file_none_of_whose_rows_can_be_sent_is_an_error(campaign: Commands) -
     assert campaign.err == "error: no row can be sent\n"
 
 
+def test_an_end_that_has_passed_is_an_error_of_check_and_a_warning_of_start(campaign: Commands) -> None:
+    file = campaign.file("ended.json", document("ended", endsAt="2020-01-01T00:00:00Z"))
+    audience = campaign.file("users.csv", users(2, "ended"))
+
+    assert campaign("check", file, "--audience", audience) == 1
+    assert "error: no row can be sent: endsAt has passed" in campaign.err
+    for _ in range(2):
+        assert campaign("start", file, "--audience", audience) == 0
+        assert "warning: endsAt: has passed: every row that has not been sent expires" in campaign.err
+        assert "2 expired" in campaign.out
+
+
 def test_broken_yaml_is_told_in_one_line(campaign: Commands) -> None:
     file = campaign.file("a.yaml", "campaign: x\nmessage: {title: [}\n")
 

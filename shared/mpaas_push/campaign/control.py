@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -240,4 +241,11 @@ def read_audience(campaign: Campaign, objects: ReadableObjects) -> Readable:
     header, faults = header_of(campaign, beginning)
     if faults:
         raise InvalidCampaign(faults)
-    return Readable(campaign, info, header, tuple(doubts_of(campaign, beginning)))
+    return Readable(campaign, info, header, (*_end_passed(campaign), *doubts_of(campaign, beginning)))
+
+
+def _end_passed(campaign: Campaign) -> list[Fault]:
+    """Return the warning that a campaign has ended: no error, for starting again what is done succeeds."""
+    if campaign.ends is None or campaign.ends > time.time():
+        return []
+    return [Fault("endsAt", "has passed: every row that has not been sent expires")]

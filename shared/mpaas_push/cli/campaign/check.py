@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections import Counter
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -48,6 +49,9 @@ def check(options: argparse.Namespace) -> int:
     print(", ".join(f"{number:,} {name}" for name, number in counts.items()))
     if not counts["targets"]:
         print("error: no row can be sent", file=sys.stderr)
+        return CANNOT
+    if campaign.ends is not None and campaign.ends <= time.time():
+        print("error: no row can be sent: endsAt has passed", file=sys.stderr)
         return CANNOT
     blocks = f"in blocks of {block_rows_for(campaign.pace):,} rows"
     if campaign.pace:
