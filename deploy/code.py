@@ -49,13 +49,13 @@ def copy_code(source: Path, folders: Iterable[str], target: Path, runtime: str) 
     Raises:
         BuildFailed: a file cannot be compiled.
     """
-    folders = list(folders)
-    for folder in folders:
+    distinct = list(dict.fromkeys(map(Path, folders)))  # functions may share one
+    for folder in distinct:
         shutil.copytree(source / folder, target / folder, ignore=shutil.ignore_patterns(*NOT_CODE))
     if python := interpreter(runtime):
-        for folder in folders:
+        for folder in distinct:
             compile_modules(python, target / folder, "/code", checked=True)
-    for rules in [target / folder / "rules.yaml" for folder in folders]:
+    for rules in [target / folder / "rules.yaml" for folder in distinct]:
         if rules.is_file():
             with suppress(BadRules):
                 compile_rules(rules, Settings())

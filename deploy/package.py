@@ -48,7 +48,7 @@ def package(
         build(runtime, Path(temporary), offline=offline).rename(packed / "layer.zip")
         folders = [function.code for function in functions.values()]
         copy_code(descriptor.parent, folders, Path(temporary, "code"), runtime)
-        for name in folders:
+        for name in dict.fromkeys(map(Path, folders)):
             code = Path(temporary, "code", name)
             pack(code, packed / f"{code.name}.zip", bytecode=True)
         there = folder / _version(packed)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.code import NOT_CODE
+from project.secret_settings import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,9 +32,6 @@ __all__ = ["Difference", "FunctionPlan", "code_files", "differences", "print_dif
 
 Change = Literal["add", "change", "remove"]
 
-SECRET_VARIABLES = ("PUSH_LEDGER_URL",)
-"""Variables whose values are secret, besides those whose names contain one of `SECRET_WORDS`."""
-SECRET_WORDS = ("SECRET", "PASSWORD", "TOKEN", "ACCESS_KEY")
 NOT_COMPARED = frozenset(
     {"functionName", "region", "code", "triggers", "asyncInvokeConfig", "concurrencyConfig", "layers"}
     | {"environmentVariables"}
@@ -183,7 +181,7 @@ def _of_environment(name: str, before: Mapping[str, str], after: Mapping[str, st
     for key in sorted(before.keys() | after.keys()):
         if before.get(key, "") == after.get(key, ""):
             continue
-        secret = key in SECRET_VARIABLES or any(word in key.upper() for word in SECRET_WORDS)
+        secret = any(is_secret(key, values.get(key, "")) for values in (before, after))
         difference = _changed(name, f"environmentVariables.{key}", before.get(key), after.get(key))
         yield (
             Difference(function=name, what=difference.what, change=difference.change)

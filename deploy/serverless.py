@@ -14,7 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from project.secret_settings import is_secret, password_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,25 +28,27 @@ CLI = "@serverless-devs/s@3.1.10"
 ACCESS = "mpaas_push_serverless_devs_key"
 """Name of the access for `s`, which takes every environment variable with this suffix as one
 (deploy.md: Secrets and credentials)."""
-SECRET = re.compile("SECRET|PASSWORD|TOKEN|ACCESS_KEY|_serverless_devs_key$", re.IGNORECASE)
 SHORTEST_SECRET = 4
 """A shorter string would match in every line."""
 MASK = "********"
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+@")
+"""The password of any URL: a log file may hold one that no setting has any more."""
 
 
 def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
-    """Return the secrets in the settings: keys, tokens, and passwords in URLs."""
+    """Return the keys, tokens and passwords in URLs among the settings, in each form that `s` prints."""
     secrets: set[str] = set()
     for name, value in env.items():
-        if SECRET.search(name) and not value.startswith("{"):
-            secrets.add(value)
-        try:
-            password = urlsplit(value).password if "://" in value else None
-        except ValueError:
-            password = value
-        if password:
+        if password := password_in(value):
             secrets |= {password, unquote(password)}
-    return frozenset(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
+        elif is_secret(name, value) and not (name.endswith("_serverless_devs_key") and value.startswith("{")):
+            secrets |= {value, *(line.strip() for line in value.splitlines())}
+    forms = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1], _in_json(secret))}
+    return frozenset(form for form in forms if len(form) >= SHORTEST_SECRET)
+
+
+def _in_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 class Serverless:
@@ -53,11 +57,15 @@ class Serverless:
     Args:
         descriptor: The file to deploy, such as ``s.staging.yaml``; paths in it are relative to its folder.
         env: The settings, with the deployer's key as ``ALIBABA_CLOUD_ACCESS_KEY_ID`` and so on.
+        deployed: The environments of the deployed functions: `s` prints what it changes.
     """
 
-    def __init__(self, descriptor: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, descriptor: Path, env: Mapping[str, str], deployed: Iterable[Mapping[str, str]] = ()
+    ) -> None:
         self._descriptor = descriptor
-        self._secrets = sorted(secrets_of(env), key=len, reverse=True)
+        secrets = {secret for variables in (env, *deployed) for secret in secrets_of(variables)}
+        self._secrets = sorted(secrets, key=len, reverse=True)
         self._env = {**env, **_access(env)}
         self._access = ACCESS if ACCESS in self._env else env.get("SERVERLESS_ACCESS", "default")
 
@@ -83,10 +91,10 @@ class Serverless:
         return self._run([resource, "logs", "--tail", "-t", self._descriptor.name])
 
     def masked(self, text: str) -> str:
-        """Mask the secrets of the settings in a text."""
+        """Mask the secrets of the settings, and the password of any URL, in a text."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        return text
+        return _PASSWORD_IN_URL.sub(rf"\1:{MASK}@", text)
 
     def _run(self, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> int:
         try:

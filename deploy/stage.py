@@ -154,8 +154,15 @@ class Stage:
         return mns
 
     def serverless(self, descriptor: Path | None = None) -> Serverless:
-        """Return the command `s` for it, or for a copy of its descriptor."""
-        return Serverless(descriptor or self.descriptor, self.env)
+        """Return the command `s` for it, or for a copy of its descriptor.
+
+        Raises:
+            CloudRefused: the secrets of the deployed functions, to be masked, cannot be read.
+        """
+        cloud = self.cloud()
+        deployed = [cloud.function(function.function_name) for function in self.functions.values()]
+        environments = [there.get("environmentVariables") or {} for there in deployed if there]
+        return Serverless(descriptor or self.descriptor, self.env, environments)
 
     def lacking(self, names: Collection[str] = tuple(NEEDED)) -> list[str]:
         """Return the settings that are missing or invalid, each with what to set."""

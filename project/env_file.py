@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_push.errors import Fault, Misconfigured
 from mpaas_push.settings import Settings
+from project.secret_settings import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -31,8 +32,6 @@ OF_FUNCTION_COMPUTE = (
 
 _OF_COMMANDS = {"PUSH_FC_ENDPOINT", "PUSH_MNS_ENDPOINT"}
 """Settings that only the commands of a deployment read."""
-
-_SECRET = re.compile("ACCESS_KEY|SECRET|PASSWORD|TOKEN", re.IGNORECASE)
 
 
 def read_env(file: Path) -> dict[str, str]:
@@ -66,7 +65,7 @@ def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
     for name, value in settings.items():
         if name.startswith("FC_"):
             yield Fault(name, OF_FUNCTION_COMPUTE)
-        elif _SECRET.search(name):
+        elif is_secret(name):
             yield Fault(
                 name,
                 "must not be in a file: a deployer's keys are set in the shell, the role has its own",

@@ -20,6 +20,7 @@ from mpaas_push.errors import Fault
 from project.descriptor import Descriptor, DescriptorError, read_functions, read_yaml
 from project.expressions import variables_of
 from project.policies import TRUST
+from project.secret_settings import is_secret
 from project.stages import EXAMPLE, stage_file, stages
 from project.triggers import EventBridge, Http
 from project.wiring import mns_queues, mns_topics, visibility_seconds
@@ -269,7 +270,8 @@ class _Template:
             name = self._parameter(setting)
             if name in names:
                 described = parameters.get(name, {"Type": "String", "Description": f"{setting} of .env"})
-                parameters[name] = {"Type": "String", "Default": default or ""} | described
+                hidden = {"NoEcho": True} if is_secret(setting, str(default or "")) else {}
+                parameters[name] = {"Type": "String", "Default": default or ""} | hidden | described
         parameters["Stage"] |= {"AllowedValues": self._stages}
         if unknown := sorted(names - parameters.keys() - self._parameters.keys()):
             text = f"names {unknown[0]}, which is neither a parameter nor a setting of s.yaml"

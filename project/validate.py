@@ -24,6 +24,7 @@ from project.descriptor import Descriptor, DescriptorError, descriptor_files, re
 from project.env_file import env_faults, read_env, settings_faults
 from project.policies import deployer_faults, function_faults, unreached_faults
 from project.ros_template import template_faults
+from project.secret_settings import is_secret
 from project.stages import (
     files_of_settings,
     missing_settings,
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 _OTHER_VARIABLES = {"MPAAS_AK_ENV", "MPAAS_SK_ENV"}
-_KEYS = re.compile("ACCESS_KEY|SECRET|PASSWORD|TOKEN", re.IGNORECASE)
-_KEY_VALUES = re.compile(r"LTAI\w{8,}|rediss?://[^/@]*:[^/@]+@")
-"""An AccessKey id, and a URL with a password."""
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -298,7 +296,7 @@ def _written_keys(descriptor: Descriptor, resource: str) -> Iterator[Fault]:
     except DescriptorError:
         return  # an expression without a default
     for name, value in written.get("environmentVariables", {}).items():
-        if _KEY_VALUES.match(str(value)):
+        if value and is_secret(name, str(value)):
             yield Fault(
                 f"environmentVariables.{name}", "contains a key or password: write ${env('…')} instead"
             )
@@ -309,7 +307,7 @@ def _variable_faults(variables: Mapping[str, str]) -> Iterator[Fault]:
         if name in _known_variables():
             continue
         near = _nearest_variables(name)
-        if _KEYS.search(name):
+        if is_secret(name):
             yield Fault(name, "must not be in a descriptor: the function's role provides keys")
         elif name.startswith("FC_"):
             yield Fault(name, "names that start with FC_ are reserved by Function Compute")

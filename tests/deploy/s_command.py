@@ -2,7 +2,8 @@
 
 Kept are its ways that a deployment has to reckon with: it masks the account in what it prints of an unchanged
 layer, passes over every trigger behind an unchanged one of EventBridge, never updates a topic trigger, prints
-each function with its environment, keeps that in a log file, and ends with 0 although a removal was refused.
+each function with its environment and what it changes there, keeps that in a log file, and ends with 0 although a
+removal was refused.
 
 `s` is a process that starts quickly: all it does is hand its arguments and environment to the process of the tests,
 which has imported everything.
@@ -154,9 +155,11 @@ class Command:
         if only is None:
             function = NO_VPC | {key: value for key, value in props.items() if key not in CONFIGURATION}
             body = {**function, "code": {"zipFile": zipped(self._folder / props["code"])}}
-            if self._call("GET", f"functions/{name}") is None:
+            there = self._call("GET", f"functions/{name}")
+            if there is None:
                 self._call("POST", "functions", body)
             else:
+                self._say_changes(there.get("environmentVariables") or {}, props["environmentVariables"])
                 self._call("PUT", f"functions/{name}", body)
             self._say(json.dumps(function))
         listed = (self._call("GET", f"functions/{name}/triggers") or {})["triggers"]
@@ -186,6 +189,10 @@ class Command:
             described = {each["triggerName"] for each in props.get("triggers", [])}
             if lacking := described - {each["triggerName"] for each in listed}:
                 raise TriggerNotFound(lacking.pop())
+
+    def _say_changes(self, before: dict[str, str], after: dict[str, str]) -> None:
+        for key in sorted(key for key in before if before[key] != after.get(key)):
+            self._say(f"{key}: {before[key]} => {after.get(key)}")
 
     def _remove(self, name: str) -> None:
         try:

@@ -237,6 +237,47 @@ def test_no_output_and_no_log_holds_the_ledgers_password_or_a_key(
         assert secret not in project.logs.read_text()
 
 
+def test_a_secret_is_masked_while_it_is_replaced(
+    deployed: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed.replace(
+        "s.yaml",
+        "      PUSH_LEDGER_URL:",
+        "      MPAAS_SK_ENV: ${env('MPAAS_SK_ENV', '')}\n      PUSH_LEDGER_URL:",
+    )
+    cloud.functions[HTTP]["environmentVariables"] |= {"MPAAS_SK_ENV": "the-old-key"}
+    monkeypatch.setenv("MPAAS_AK_ENV", "LTAI-deployer")
+    monkeypatch.setenv("MPAAS_SK_ENV", 'a "new"\\key')
+    deployed.replace(".env", "push:sword%2Ffish@", "push2:newsword@")
+    printed = deployed.run("plan")[1]
+
+    code, deploying = deployed.run("deploy")
+
+    assert code == 0, deploying
+    assert "MPAAS_SK_ENV: ******** => ********" in deploying
+    assert (
+        "PUSH_LEDGER_URL: rediss://push:********@ledger.example.com:6379/0 => rediss://push2:********@"
+        in deploying
+    )
+    printed += deploying + deployed.run("plan")[1]
+    for secret in ("sword%2Ffish", "newsword", "the-old-key", "key'", "\\key", "\\\\key"):
+        assert secret not in printed
+        assert secret not in deployed.logs.read_text()
+
+
+def test_functions_may_share_a_folder(deployed: Project) -> None:
+    example = (deployed.folder / "s.sources.yaml").read_text()
+    text = (deployed.folder / "s.yaml").read_text()
+    lines = example.partition("resources:\n")[2].splitlines(keepends=True)
+    deployed.folder.joinpath("s.yaml").write_text(text.rstrip("\n") + "\n\n" + "".join(lines))
+    instances = "ROCKETMQ_INSTANCE_ID=a\nRABBITMQ_INSTANCE_ID=b\nKAFKA_INSTANCE_ID=c\n"
+    (deployed.folder / ".env").write_text((deployed.folder / ".env").read_text() + instances)
+
+    code, printed = deployed.run("deploy")
+
+    assert code == 0, printed
+
+
 def test_an_interrupted_command_ends_quietly_and_masks_the_logs_of_killed_ones_too(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

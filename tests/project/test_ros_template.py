@@ -225,6 +225,13 @@ def test_a_setting_of_ones_own_becomes_a_parameter(project: Path) -> None:
     assert variables["PUSH_LATE"] == {"Ref": "OurLate"}
 
 
+def test_a_secret_of_ones_own_is_not_shown_in_the_console(project: Path) -> None:
+    line = "      PUSH_LEDGER_URL:"
+    template = changed(project, line, f"      MPAAS_SK_ENV: ${{env('MPAAS_SK_ENV', '')}}\n{line}")
+
+    assert template["Parameters"]["MpaasSkEnv"]["NoEcho"] is True
+
+
 def test_what_no_stack_can_have_is_refused(project: Path) -> None:
     code = "      code: ./functions/timer_push"
     with pytest.raises(

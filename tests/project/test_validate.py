@@ -815,6 +815,8 @@ SEEDS = [
         ("DB_PASSWORD", "hunter2hunter2"),
         ("WEBHOOK_TOKEN", "ghp_hunter2hunter2"),
         ("MY_KEY", "LTAI5thunter2hunter2"),
+        ("MPAAS_SK_ENV", "hunter2hunter2"),
+        ("ORDERS_DB_URL", "postgresql://u:hunter2hunter2@h/orders"),
         ("PUSH_LEDGER_URL", "${env('PUSH_LEDGER_URL', 'rediss://u:hunter2hunter2@h:6379/0')}"),
     ],
 )
@@ -1008,6 +1010,7 @@ def test_no_mistake_whatever_ends_in_a_traceback(
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET=swordfish",
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET: must not be in a file",
         ),
+        ("MPAAS_SK_ENV=swordfish", "MPAAS_SK_ENV: must not be in a file"),
         ("PUSH_LEDGER_URL=http://cache", "PUSH_LEDGER_URL: must be a URL such as rediss://"),
         ("PUSH_ON_UNKNOWN=retry", "PUSH_ON_UNKNOWN: is not read by any descriptor: add it to"),
         ("MPAAS_APP_ID=ONEX1\nMPAAS_APP_ID=ONEX2", "line 2: MPAAS_APP_ID is a duplicate"),
