@@ -25,6 +25,7 @@ from deploy.plan import Difference, differences, print_differences, print_table
 from deploy.preflight import preflight
 from deploy.releases import Release, live_release, previous_release, releases
 from deploy.removal import delete_function, functions_that_left, make_deletable, removals
+from deploy.serverless import missing_command
 from deploy.stage import OF_THE_ACCOUNT, Stage, read_stage
 from deploy.surroundings import surroundings
 from mpaas_push.errors import PushError
@@ -81,11 +82,7 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
 
 def deploy_stage(stage: Stage, package: Path | None, *, unchecked: bool) -> int:
     """Deploy, after checking the prerequisites."""
-    findings = preflight(stage)
-    for what in findings.unasked:
-        print(f"note: could not check whether {what} exists", file=sys.stderr)
-    if findings.lacking and (not unchecked or stage.lacking()):
-        raise NothingChanged("\n" + "\n".join(f"  - {lack}" for lack in findings.lacking))
+    _check(stage, unchecked=unchecked)
     deploy(stage, package=package)
     print(f"next: make smoke STAGE={stage.name}")
     return 0
@@ -138,6 +135,7 @@ def roll_back(stage: Stage) -> int:
     with _checkout(stage.folder, target.commit) as folder:
         now = datetime.now(timezone.utc).replace(microsecond=0)
         then = Stage(name=stage.name, folder=folder, env=stage.env)
+        _check(then)
         deploy(then, target.layer, release=Release(commit=target.commit, layer=target.layer, at=now))
     return 0
 
@@ -145,6 +143,7 @@ def roll_back(stage: Stage) -> int:
 def remove_stage(stage: Stage, *, agreed: bool) -> int:
     """Remove functions and triggers, and verify that none is left."""
     _want_settings(stage, OF_THE_ACCOUNT)
+    _want_s(stage)
     if not agreed and not _agrees(stage):
         raise NothingChanged(
             f"the answer was not {stage.name}; --yes (make: ARGS=--yes) removes without asking"
@@ -153,7 +152,8 @@ def remove_stage(stage: Stage, *, agreed: bool) -> int:
     for name in _names(stage):
         if cloud.function(name) is not None:
             make_deletable(cloud, name)
-    names = [*_names(stage), *_delete_what_left(stage, cloud)]
+    deleted = _delete_what_left(stage, cloud)
+    names = [*_names(stage), *(deleted or ())]
     code = stage.serverless().remove()
     left = [name for name in names if cloud.function(name) is not None]
     for name in left:
@@ -161,18 +161,27 @@ def remove_stage(stage: Stage, *, agreed: bool) -> int:
         print(f"still there: {name} (triggers: {triggers})", file=sys.stderr)
     if left:
         raise DeploymentFailed(f"not everything was removed; s ended with {code}: see its output above")
+    if deleted is None:
+        raise DeploymentFailed(
+            f"the functions of {stage.descriptor.name} are removed;"
+            " those that it no longer has were not looked for"
+        )
     print(f"removed and read back: no function of {stage.name} is left; queues, role and layers stay")
     return 0
 
 
-def _delete_what_left(stage: Stage, cloud: Cloud) -> list[str]:
-    """Delete the functions that the descriptor no longer has, which `s` does not know; return all of them."""
+def _delete_what_left(stage: Stage, cloud: Cloud) -> list[str] | None:
+    """Delete the functions that the descriptor no longer has, which `s` does not know.
+
+    Returns:
+        Their names; None if the key may not list functions.
+    """
     try:
         names = functions_that_left(stage, cloud)
     except CloudRefused as error:
         what = f"functions that {stage.descriptor.name} no longer has"
         print(f"note: could not look for {what}: {error}", file=sys.stderr)
-        return []
+        return None
     for name in names:
         try:
             delete_function(cloud, name)
@@ -184,6 +193,7 @@ def _delete_what_left(stage: Stage, cloud: Cloud) -> list[str]:
 def follow_logs(stage: Stage, resource: str) -> int:
     """Follow the logs of a function until interrupted."""
     _want_settings(stage, OF_THE_ACCOUNT)
+    _want_s(stage)
     if resource not in stage.functions:
         known = ", ".join(stage.functions)
         raise NothingChanged(f"{stage.descriptor.name} has no function {resource}: it has {known}")
@@ -197,6 +207,19 @@ def _names(stage: Stage) -> list[str]:
 def _want_settings(stage: Stage, names: tuple[str, ...] | None = None) -> None:
     if lacks := stage.lacking() if names is None else stage.lacking(names):
         raise NothingChanged("\n" + "\n".join(f"  - {lack}" for lack in lacks))
+
+
+def _want_s(stage: Stage) -> None:
+    if lack := missing_command(stage.env):
+        raise NothingChanged(lack)
+
+
+def _check(stage: Stage, *, unchecked: bool = False) -> None:
+    findings = preflight(stage)
+    for what in findings.unasked:
+        print(f"note: could not check whether {what} exists", file=sys.stderr)
+    if findings.lacking and (not unchecked or stage.lacking()):
+        raise NothingChanged("\n" + "\n".join(f"  - {lack}" for lack in findings.lacking))
 
 
 def _agrees(stage: Stage) -> bool:

@@ -61,7 +61,13 @@ def deploy(
         layer = _publish_layer(stage, package or build(stage.runtime), cloud, serverless)
     stage = stage.with_layer(stage.layer_arn(layer))
     plans = stage.plans()
-    code, left = _deploy_functions(stage, cloud, serverless)
+    try:
+        code, left = _deploy_functions(stage, cloud, serverless)
+    except CloudRefused as error:
+        raise DeploymentFailed(
+            f"{error}. What s deployed is live, but was not read back, and no release was recorded:"
+            " run make deploy again"
+        ) from None
     if left:
         live = [plan.name for plan in plans if plan.name not in {difference.function for difference in left}]
         print(f"live as described: {', '.join(live) or 'nothing'}; not as described:")
@@ -70,12 +76,18 @@ def deploy(
             f"the cloud differs from {stage.descriptor.name}; s ended with {code}. Fix what it reported above"
             " and run make deploy again: what is live stays live"
         )
-    _remove_functions_that_left(stage, cloud)
+    looked = _remove_functions_that_left(stage, cloud)
     now = datetime.now(timezone.utc).replace(microsecond=0)
     release = release or Release(commit=commit_of(stage.folder), layer=layer, at=now)
-    record_release(cloud, [plan.name for plan in plans], release)
+    try:
+        record_release(cloud, [plan.name for plan in plans], release)
+    except CloudRefused as error:
+        raise DeploymentFailed(
+            f"{error}. All functions are live as described, but the release was not recorded:"
+            " run make deploy again"
+        ) from None
     _remove_old_layers(stage, cloud)
-    print(f"deployed and read back: {release}")
+    print(f"deployed and read back: {release}" + ("" if looked else "; not looked for: functions that left"))
     if not release.is_committed:
         print("note: not everything is committed, so make rollback cannot return to this release")
 
@@ -98,8 +110,11 @@ def _deploy_functions(stage: Stage, cloud: Cloud, serverless: Serverless) -> tup
     return code, left
 
 
-def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> None:
+def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> bool:
     """Delete what the descriptor no longer has: it would go on pushing, beside what took its place.
+
+    Returns:
+        Whether the key may list functions.
 
     Raises:
         DeploymentFailed: a function could not be deleted.
@@ -108,7 +123,7 @@ def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> None:
         names = functions_that_left(stage, cloud)
     except CloudRefused as error:
         print(f"note: could not look for functions that left the descriptor: {error}", file=sys.stderr)
-        return
+        return False
     for name in names:
         try:
             delete_function(cloud, name)
@@ -116,6 +131,7 @@ def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> None:
             text = f"{stage.descriptor.name} no longer has {name}, but it is still live: {error}"
             raise DeploymentFailed(text) from None
         print(f"removed {name}, which {stage.descriptor.name} no longer has")
+    return True
 
 
 def find_layer(stage: Stage, cloud: Cloud, package: Path) -> int | None:
@@ -161,8 +177,10 @@ def _repair(
         described = next(
             (declared for declared in function.triggers if declared.trigger_name == trigger), None
         )
-        if described is None or (described.trigger_type == "mns_topic" and trigger in cloud.triggers(name)):
-            # The descriptor does not have it, or the component cannot change it.
+        there = cloud.triggers(name).get(trigger)
+        changeable = described is not None and described.trigger_type != "mns_topic"
+        if there and (described is None or not changeable or there["triggerType"] != described.trigger_type):
+            # The descriptor does not have it, or the component or the API cannot change it.
             purpose = "which the descriptor does not have" if described is None else "to make it anew"
             print(f"removing the trigger {trigger} of {name}, {purpose}")
             cloud.delete_trigger(name, trigger)

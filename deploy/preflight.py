@@ -6,7 +6,6 @@ and a note for what the deployer's key may not check: the deployment may work an
 
 from __future__ import annotations
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +27,7 @@ from deploy.cloud import CloudRefused
 from deploy.eventbridge import BUS, is_bus
 from deploy.ram import account_of_key, has_service_role, trusted_by_role
 from deploy.rpc import TIMEOUT_SECONDS, NotAllowed, ask, sdk_config, sdk_options
-from deploy.serverless import CLI
+from deploy.serverless import missing_command
 from mpaas_push.credentials import Credentials
 from project.policies import FUNCTION_COMPUTE
 from project.stages import TELL_APART, stages
@@ -84,8 +83,8 @@ class _Question:
 def preflight(stage: Stage) -> Findings:
     """Check everything that a deployment of a stage requires, without changing anything."""
     lacking = stage.lacking()
-    if shutil.which("s", path=stage.env.get("PATH")) is None:
-        lacking.append(f"the command s is not installed: npm install -g {CLI}")
+    if lack := missing_command(stage.env):
+        lacking.append(lack)
     if lacking:
         return Findings(lacking=lacking, unasked=[])
     unasked: list[str] = []

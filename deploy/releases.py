@@ -67,15 +67,19 @@ _DESCRIPTION = re.compile(
 
 
 def commit_of(folder: Path) -> str:
-    """Return the commit of a checkout, with ``-dirty`` if files differ; ``none`` outside git."""
-    asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],  # noqa: S607 - the operator's git
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
+    """Return the commit of a checkout; ``none`` outside git.
+
+    It ends with ``-dirty`` if files of the folder differ, or are neither committed nor ignored.
+    """
+    commit = _git(folder, "rev-parse", "--verify", "--short=12", "HEAD")
+    return (
+        commit + ("-dirty" if _git(folder, "status", "--porcelain", "--", ".") else "") if commit else "none"
     )
-    return asked.stdout.strip() or "none"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def record_release(cloud: Cloud, functions: Iterable[str], release: Release) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from project.secret_settings import is_secret, password_in
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["ACCESS", "Serverless", "secrets_of"]
+__all__ = ["ACCESS", "Serverless", "missing_command", "secrets_of"]
 
 CLI = "@serverless-devs/s@3.1.10"
 """The command as npm installs it."""
@@ -49,6 +50,13 @@ def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
 
 def _in_json(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def missing_command(env: Mapping[str, str]) -> str | None:
+    """Return what to do if `s` is not installed; None if it is."""
+    if shutil.which("s", path=env.get("PATH")) is None:
+        return f"the command s is not installed: npm install -g {CLI}"
+    return None
 
 
 class Serverless:

@@ -298,6 +298,8 @@ class ControlPlane:
             triggers.pop(rest[0], None)
             return b""
         self._allow("CreateTrigger" if method == "POST" else "UpdateTrigger")
+        if method == "PUT":
+            body.pop("triggerType", None)  # an update cannot change it
         trigger = rest[0] if rest else body["triggerName"]
         triggers[trigger] = triggers.get(trigger, {}) | body
         if triggers[trigger]["triggerType"] == "eventbridge":

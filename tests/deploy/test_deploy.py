@@ -97,6 +97,16 @@ def test_a_trigger_behind_an_unchanged_stream_is_added_and_one_that_left_is_remo
     assert "announcements" not in cloud.triggers[QUEUE]
 
 
+def test_a_trigger_of_another_type_is_made_anew(deployed: Project, cloud: ControlPlane) -> None:
+    cloud.triggers[TIMER]["morning"] |= {"triggerType": "oss"}
+
+    code, printed = deployed.run("deploy")
+
+    assert code == 0, printed
+    assert f"removing the trigger morning of {TIMER}, to make it anew" in printed
+    assert cloud.triggers[TIMER]["morning"]["triggerType"] == "timer"
+
+
 def test_what_somebody_changed_in_the_console_is_shown_and_set_right(
     deployed: Project, cloud: ControlPlane
 ) -> None:
@@ -513,6 +523,19 @@ def test_a_deployment_that_fails_in_the_middle_says_what_is_live(
     assert project.run("deploy")[0] == 0
 
 
+def test_a_deployment_that_was_not_read_back_or_recorded_says_what_is_live(
+    deployed: Project, cloud: ControlPlane
+) -> None:
+    for action, told in (
+        ("ListTriggers", "What s deployed is live, but was not read back, and no release was recorded"),
+        ("PublishFunctionVersion", "All functions are live as described, but the release was not recorded"),
+    ):
+        cloud.denied = {action}
+        code, printed = deployed.run("deploy")
+        assert code == 1
+        assert f"{told}: run make deploy again" in printed
+
+
 def test_the_worker_is_deployed_before_the_function_that_hands_over_to_it(project: Project) -> None:
     text = (project.folder / "s.yaml").read_text()
 
@@ -567,6 +590,36 @@ def test_a_refused_removal_is_an_error(deployed: Project, cloud: ControlPlane) -
     assert not cloud.functions
 
 
+def test_what_the_key_may_not_list_is_not_said_to_be_gone(deployed: Project, cloud: ControlPlane) -> None:
+    cloud.functions["mpaas-extra-push-dev"] = {"functionName": "mpaas-extra-push-dev"}
+    cloud.denied.add("ListFunctions")
+
+    code, printed = deployed.run("deploy")
+    assert code == 0, printed
+    assert "; not looked for: functions that left" in printed
+    code, printed = deployed.run("remove", "--yes")
+
+    assert code == 1
+    assert "no function of dev is left" not in printed
+    assert "those that it no longer has were not looked for" in printed
+    assert [*cloud.functions] == ["mpaas-extra-push-dev"]
+
+
+def test_without_s_nothing_is_changed(
+    deployed: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    before = cloud.state()
+
+    for command, *arguments in (["remove", "--yes"], ["logs"]):
+        code, printed = deployed.run(command, *arguments)
+        assert code == 2
+        assert f"make {command} changed nothing: the command s is not installed: npm install -g" in printed
+
+    after = cloud.state()
+    assert (after["versions"], after["aliases"]) == (before["versions"], before["aliases"])
+
+
 def test_nothing_is_removed_without_an_answer(
     deployed: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -594,6 +647,11 @@ def test_rollback_brings_code_triggers_and_layer_of_the_release_before(
     project.layer.write_bytes(b"a second layer")
     project.commit_and_deploy()
     old = cloud.code[EVENT]
+    cloud.queues_exist = False
+    code, printed = project.run("rollback")
+    assert code == 2
+    assert "the queue mpaas-push-retry-dev is missing: make prepare STAGE=dev" in printed
+    cloud.queues_exist = True
 
     code, printed = project.run("rollback")
 
@@ -657,7 +715,7 @@ def test_a_function_that_left_the_descriptor_is_removed(project: Project, cloud:
 
 
 def test_what_was_not_committed_is_no_way_back(project: Project, cloud: ControlPlane) -> None:
-    project.replace("functions/event_push/rules.yaml", "Order", "Parcel")
+    (project.folder / "functions" / "event_push" / "helper.py").touch()  # without git add
     code, printed = project.run("deploy")
     assert code == 0
     assert "make rollback cannot return to this release" in printed
