@@ -10,14 +10,17 @@ import io
 import json
 import logging
 import zipfile
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
-from urllib.request import Request, urlopen
 
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
 from alibabacloud_tea_openapi.utils_models import Config
+from darabonba.policy.retry import RetryCondition, RetryOptions
 from darabonba.runtime import RuntimeOptions
+from urllib3 import PoolManager, Retry
+from urllib3.exceptions import HTTPError
 
 from mpaas_push.errors import PushError
 
@@ -32,6 +35,18 @@ TIMEOUT_MILLISECONDS = 20_000
 """Longest wait for a connection, and for a response."""
 CODE_BYTES = 100 << 20
 """Largest code package that is read back."""
+RETRIES = RetryOptions(
+    retry_condition=[
+        RetryCondition(
+            exception=["ServerException", "ThrottlingException"],
+            error_code=["Throttling", "Throttling.User", "ResourceThrottled", "ResourceExhausted"],
+            max_attempts=5,
+            backoff={"policy": "Exponential", "period": 200},
+            max_delay=TIMEOUT_MILLISECONDS,
+        )
+    ]
+)
+"""A call is repeated after 5xx and 429, four times within some 6 s, or when the response says."""
 PAGE = 100
 """Most items in one page of a listing."""
 
@@ -72,6 +87,7 @@ class Cloud:
                 endpoint=host,
                 protocol=scheme.upper(),
                 ca=ca_bundle,
+                retry_options=RETRIES,
             )
         )
         self._options = RuntimeOptions(
@@ -84,12 +100,15 @@ class Cloud:
 
     def triggers(self, name: str) -> dict[str, dict[str, Any]]:
         """Return the triggers of a function by name, each with its `triggerConfig` as an object."""
-        answer = self._get("list_triggers", name, models.ListTriggersRequest(limit=PAGE))
-        return {
-            trigger.trigger_name: trigger.to_map()
-            | {"triggerConfig": json.loads(trigger.trigger_config or "{}")}
-            for trigger in (answer.triggers if answer else ())
-        }
+        triggers = self._pages("list_triggers", name, models.ListTriggersRequest, "triggers")
+        try:
+            return {
+                str(trigger["triggerName"]): trigger
+                | {"triggerConfig": json.loads(trigger.get("triggerConfig") or "{}")}
+                for trigger in triggers
+            }
+        except ValueError:
+            raise CloudRefused("list_triggers", "triggerConfig is not JSON", 0) from None
 
     def async_config(self, name: str) -> dict[str, Any] | None:
         """Return the asynchronous configuration of a function."""
@@ -213,13 +232,19 @@ def _as_dict(answer: Any) -> dict[str, Any] | None:
     return None if answer is None else dict(answer.to_map())
 
 
+_DOWNLOADS = PoolManager(
+    timeout=TIMEOUT_MILLISECONDS / 1000,
+    retries=Retry(3, backoff_factor=0.2, status_forcelist=(429, 500, 502, 503, 504)),
+)
+
+
 def _files(url: str) -> dict[str, bytes]:
     if not str(url).startswith(("https://", "http://127.0.0.1:")):
         raise CloudRefused("get_function_code", "address of another scheme", 0)
     try:
-        with urlopen(Request(url), timeout=TIMEOUT_MILLISECONDS / 1000) as answer:  # noqa: S310 - checked above
+        with closing(_DOWNLOADS.request("GET", url, preload_content=False)) as answer:
             data = answer.read(CODE_BYTES)
         with zipfile.ZipFile(io.BytesIO(data)) as package:
             return {name: package.read(name) for name in package.namelist() if not name.endswith("/")}
-    except (OSError, zipfile.BadZipFile) as error:
+    except (HTTPError, OSError, zipfile.BadZipFile) as error:
         raise CloudRefused("get_function_code", type(error).__name__, 0) from None
