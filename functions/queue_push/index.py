@@ -8,7 +8,7 @@ gc.disable()  # looking for garbage among modules costs a tenth of a cold start
 
 from mpaas_push import Invocation
 from mpaas_push.batch import settle_event
-from mpaas_push.task import tasks_of_record
+from mpaas_push.task import tasks_of_records
 from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.queue import records_of
 from mpaas_push.warm import shared_client
@@ -27,7 +27,5 @@ def handler(event: bytes, context: object) -> str:
     payload, invocation = unwrap_failed_invocation(event, Invocation.of(context))
     client = shared_client()
     records = records_of(payload)
-    tasks = [
-        task for record in records for task in tasks_of_record(record, client.settings, invocation.sender)
-    ]
+    tasks = tasks_of_records(records, client.settings, invocation.sender)
     return settle_event(tasks, client, invocation).as_json()

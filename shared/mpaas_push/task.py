@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.errors import Fault, InvalidMessage
 from mpaas_push.json_text import (
+    CHARACTERS_A_CONTAINER,
     MAX_CONTAINERS,
     MESSAGE_CONTAINERS,
     UnreadableJson,
@@ -25,7 +26,7 @@ from mpaas_push.targets import without_targets
 from mpaas_push.triggers.record import UnreadableElement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mpaas_push.settings import Settings
     from mpaas_push.triggers.record import RecordOrError
@@ -39,9 +40,12 @@ __all__ = [
     "pack_envelopes",
     "read_message",
     "tasks_of_record",
+    "tasks_of_records",
     "unreadable",
 ]
 
+ENTRY_CONTAINERS = 20 * MESSAGE_CONTAINERS
+"""Objects and lists of an entry of the retry queue, which holds up to 20 messages."""
 RETRY_KEY = "pushRetry"
 """Marks an envelope, in which messages wait in the retry queue or travel to another function."""
 
@@ -172,13 +176,24 @@ def absolute_scope(sender: str, own: str) -> str:
     return f"{sender}:{own}" if sender else own
 
 
-def tasks_of_record(record: RecordOrError, settings: Settings, sender: str = "") -> list[PushTask]:
+def tasks_of_records(
+    records: Iterable[RecordOrError], settings: Settings, sender: str = ""
+) -> list[PushTask]:
+    """Read the queue messages of one event, as `tasks_of_record`; together they are limited in memory."""
+    spare = _Spare()
+    return [task for record in records for task in tasks_of_record(record, settings, sender, spare)]
+
+
+def tasks_of_record(
+    record: RecordOrError, settings: Settings, sender: str = "", spare: _Spare | None = None
+) -> list[PushTask]:
     """Read a queue message: a push message, or an envelope with one or many; never raises.
 
     Args:
         record: The queue message, or why it could not be read.
         settings: Defaults of the messages.
         sender: Who sends, for the scope; an envelope brings its own.
+        spare: What the envelopes of its event share.
 
     Returns:
         At least one task. Keys of an envelope that are not known are ignored: a newer version wrote them.
@@ -190,8 +205,7 @@ def tasks_of_record(record: RecordOrError, settings: Settings, sender: str = "")
     body = record.body
     if isinstance(body, str):
         try:
-            # What waits in an envelope was within the limit when it came, perhaps with more targets.
-            containers = MAX_CONTAINERS if RETRY_KEY in body else MESSAGE_CONTAINERS
+            containers = (spare or _Spare()).containers_for(body) if RETRY_KEY in body else MESSAGE_CONTAINERS
             body = read_json(body, containers=containers)
         except UnreadableJson as error:
             message = InvalidMessage([Fault("", str(error))])
@@ -230,6 +244,25 @@ def compact_json(value: Any) -> str:
     """Write JSON without spaces; half of a surrogate pair, which has no bytes, is escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text if is_encodable(text) else json.dumps(value, separators=(",", ":"))
+
+
+class _Spare:
+    """Objects and lists that the envelopes of one event may hold beyond those of an entry each.
+
+    What waits in an envelope was within the limit when it came, perhaps with more targets.
+    """
+
+    def __init__(self) -> None:
+        self._left = MAX_CONTAINERS
+
+    def containers_for(self, envelope: str) -> int:
+        """Return how many an envelope may hold, as in `read_json`, and take them from the others."""
+        brackets = envelope.count("{") + envelope.count("[")
+        beyond = max(brackets - ENTRY_CONTAINERS - len(envelope) // CHARACTERS_A_CONTAINER, 0)
+        if beyond > self._left:
+            return ENTRY_CONTAINERS
+        self._left -= beyond
+        return ENTRY_CONTAINERS + beyond
 
 
 def _is_envelope(payload: Any) -> bool:

@@ -14,6 +14,7 @@ from mpaas_push.triggers.record import (
     CloudEvent,
     UnreadableElement,
     cloud_event,
+    containers_each,
     elements_of,
     read_each,
     shape_of,
@@ -56,15 +57,18 @@ def events_of(event: bytes) -> list[EventOrError]:
         if events is None:
             raise UnreadablePayload(f"expected {_EXPECTED}; got {shape_of(elements[0])}")
         return events
-    return [event for events in read_each(elements, _read) for event in events]
+    share = containers_each(len(elements))
+    return [
+        event for events in read_each(elements, lambda element: _read(element, share)) for event in events
+    ]
 
 
-def _read(element: Any) -> list[EventOrError]:
+def _read(element: Any, containers: int) -> list[EventOrError]:
     if isinstance(element, UnreadableElement):
         return [element]
     try:
         native = _native_events(element) if isinstance(element, dict) else None
-        return [cloud_event(element)] if native is None else native
+        return [cloud_event(element, containers=containers)] if native is None else native
     except UnreadableElement as error:
         return [error.with_traceback(None)]
     except UnreadablePayload as error:

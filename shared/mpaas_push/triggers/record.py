@@ -43,6 +43,7 @@ __all__ = [
     "WireModel",
     "bytes_of_base64",
     "cloud_event",
+    "containers_each",
     "data_of",
     "decode_base64",
     "digest",
@@ -225,8 +226,12 @@ def shaped(element: Any, model: type[ShapeT], expected: str, *, original: Any = 
     raise UnreadableElement(f"not {expected}: {', '.join(faults)}", element if original is None else original)
 
 
-def cloud_event(value: Any) -> CloudEvent:
+def cloud_event(value: Any, *, containers: int = MAX_CONTAINERS) -> CloudEvent:
     """Read a JSON value as a CloudEvent.
+
+    Args:
+        value: The value.
+        containers: Of its `data_base64`, as in `read_json`.
 
     Raises:
         UnreadableElement: It is none.
@@ -235,7 +240,7 @@ def cloud_event(value: Any) -> CloudEvent:
         raise UnreadableElement("not a CloudEvents 1.0 event: expected an object", value, value)
     if isinstance(value.get("data_base64"), str) and _is_json_type(value.get("datacontenttype")):
         attributes = {name: attribute for name, attribute in value.items() if name != "data_base64"}
-        value = {**attributes, "data": data_of(value, keep_digits=True)}
+        value = {**attributes, "data": data_of(value, keep_digits=True, containers=containers)}
     return shaped(value, CloudEvent, "a CloudEvents 1.0 event")
 
 
@@ -286,18 +291,22 @@ def elements_of(event: bytes, expected: str, *, keep_digits: bool = False) -> tu
         pieces = _pieces(event)
         if pieces is None:
             raise UnreadablePayload(f"expected {expected}; the payload cannot be read: {error}") from None
-        share = max(MAX_CONTAINERS // max(len(pieces), 1), MESSAGE_CONTAINERS)
+        share = containers_each(len(pieces))
         return read_each(pieces, lambda piece: _read_again(piece, keep_digits, share)), False
     if isinstance(value, dict):
         return [value], True
     if isinstance(value, list):
+        share = containers_each(len(value))
         return read_each(
             value,
-            lambda element: (
-                _read_again(element, keep_digits, MAX_CONTAINERS) if isinstance(element, str) else element
-            ),
+            lambda element: _read_again(element, keep_digits, share) if isinstance(element, str) else element,
         ), False
     raise UnreadablePayload(f"expected {expected}; got {shape_of(value)}")
+
+
+def containers_each(elements: int) -> int:
+    """Return how many objects and lists each element of an event may hold, as in `read_json`."""
+    return max(MAX_CONTAINERS // max(elements, 1), MESSAGE_CONTAINERS)
 
 
 def read_each(elements: Iterable[Any], read: Callable[[Any], ReadT]) -> list[ReadT]:

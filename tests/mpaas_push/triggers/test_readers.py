@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mpaas_push.errors import UnreadablePayload
 from mpaas_push.settings import Settings
-from mpaas_push.task import tasks_of_record
+from mpaas_push.task import tasks_of_record, tasks_of_records
 from mpaas_push.triggers import cloudevent, destination, eventstream, mns_topic, oss, queue, timer
 from mpaas_push.triggers.record import CloudEvent, QueueRecord, UnreadableElement, digest
 from tests.effort import steps
@@ -656,6 +656,34 @@ def test_of_a_batch_with_too_many_objects_only_the_messages_that_hold_them_are_l
 
     assert ["objects and lists" in str(task.message) for task in tasks] == [False, True, True, True, False]
     assert [task.scope for task in tasks if "objects" not in str(task.message)] == ["mns||g", "mns||h"]
+
+
+def test_envelopes_of_a_batch_share_the_objects_that_one_may_hold() -> None:
+    """In a function's memory there is room for one such event, not for one in each of its messages."""
+    large = {"title": "t", "extendedParams": {"a": [{} for _ in range(60_000)]}}
+    messages = [{"title": "t"}, large, large, large, {"title": "t"}]
+    envelopes = [json.dumps({"pushRetry": {"attempt": 2}, "message": message}) for message in messages]
+    elements = [{"messageId": f"{index}", "messageBody": body} for index, body in enumerate(envelopes)]
+
+    # As the function has read them: their event itself was within its limit.
+    records = [queue.records_of(wire(element))[0] for element in elements]
+    tasks = tasks_of_records(records, Settings.from_env({}))
+
+    assert ["objects and lists" in str(task.message) for task in tasks] == [False, False, True, True, False]
+
+
+def test_cloud_events_of_an_array_share_the_objects_that_their_base64_data_may_hold() -> None:
+    def element(name: str, objects: int) -> dict[str, str]:
+        data = base64.b64encode(wire({"a": [{} for _ in range(objects)]})).decode()
+        return {"id": name, "source": "s", "type": "t", "specversion": "1.0", "data_base64": data} | {
+            "datacontenttype": "application/json"
+        }
+
+    alone = cloudevent.events_of(wire(element("a", 60_000)))
+    several = cloudevent.events_of(wire([element("a", 60_000), element("b", 60_000), element("c", 600)]))
+
+    assert [isinstance(event, CloudEvent) for event in alone] == [True]
+    assert [isinstance(event, CloudEvent) for event in several] == [False, False, True]
 
 
 def many(element: bytes) -> bytes:
