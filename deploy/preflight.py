@@ -29,9 +29,11 @@ from deploy.ram import account_of_key, has_service_role, trusted_by_role
 from deploy.rpc import TIMEOUT_SECONDS, NotAllowed, ask, sdk_config, sdk_options
 from deploy.serverless import missing_command
 from mpaas_push.credentials import Credentials
+from mpaas_push.errors import Misconfigured
+from project.descriptor import DescriptorError
 from project.policies import FUNCTION_COMPUTE
-from project.stages import TELL_APART, stages
-from project.triggers import Cdn, EventBridge, Log, Oss, OssConfig, Topic
+from project.stages import TELL_APART, read_settings, stages
+from project.triggers import Cdn, EventBridge, Log, Oss, OssConfig, OssFilter, OssKey, Topic
 from project.wiring import mns_queues, mns_topics, overlap
 
 if TYPE_CHECKING:
@@ -96,10 +98,11 @@ def preflight(stage: Stage) -> Findings:
             elif not answer:
                 lacking.append(f"{question.what} is missing: {question.step}")
     lacking += _without_instance(stage)
-    try:
-        lacking += _wanted_elsewhere(stage)
-    except CloudRefused:
-        unasked.append("another stage that wants the same uploads")
+    for other in stages(stage.folder):
+        try:
+            lacking += _wanted_by(other, stage) if other != stage.name else ()
+        except (CloudRefused, DescriptorError, Misconfigured):
+            unasked.append(f"a trigger of the stage {other} for the same uploads")
     return Findings(lacking=lacking, unasked=unasked)
 
 
@@ -197,35 +200,41 @@ def _without_instance(stage: Stage) -> Iterator[str]:
                 )
 
 
-def _wanted_elsewhere(stage: Stage) -> Iterator[str]:
-    """Name the OSS triggers that OSS would refuse beside those that other stages have in the cloud.
+def _wanted_by(other: str, stage: Stage) -> Iterator[str]:
+    """Name the OSS triggers of a stage that OSS would refuse beside those that another one has in the cloud.
 
     Raises:
-        CloudRefused: the key may not look at the triggers of other stages.
+        CloudRefused: the key may not look at the triggers of the other stage.
+        DescriptorError: the descriptor of the other stage is invalid, or settings that it needs are missing.
+        Misconfigured: the settings of the other stage cannot be read.
     """
     ours = [
         trigger
-        for other in stage.functions.values()
-        for trigger in other.triggers
+        for function in stage.functions.values()
+        for trigger in function.triggers
         if isinstance(trigger, Oss)
     ]
+    if not ours:
+        return
     cloud = stage.cloud()
-    for other in stages(stage.folder):
-        if not ours or other == stage.name:
-            continue
-        theirs = replace(stage, name=other, env={**stage.env, "STAGE": other})
-        for name in [function.function_name for function in theirs.functions.values()]:
-            for there in cloud.triggers(name).values():
-                for trigger in ours:
-                    if there["triggerType"] == "oss" and _collide(trigger, there):
-                        both = f"the trigger {trigger.trigger_name} and one of {name} match the same uploads"
-                        yield f"{both} to {trigger.bucket}, which OSS refuses. {TELL_APART}"
+    theirs = replace(stage, name=other, env={**stage.env, **read_settings(stage.folder, other, {})})
+    for name in [function.function_name for function in theirs.functions.values()]:
+        for there in cloud.triggers(name).values():
+            for trigger in ours:
+                if there["triggerType"] == "oss" and _collide(trigger, there):
+                    both = f"the trigger {trigger.trigger_name} and one of {name} match the same uploads"
+                    yield f"{both} to {trigger.bucket}, which OSS refuses. {TELL_APART}"
 
 
 def _collide(trigger: Oss, there: dict[str, Any]) -> bool:
     if there.get("sourceArn") != trigger.source_arn:
         return False
-    return overlap(trigger.trigger_config, OssConfig.model_validate(there["triggerConfig"]))
+    config = there["triggerConfig"]
+    # Other tools may leave out what the descriptor requires: it means every object then.
+    given = (config.get("filter") or {}).get("key") or {}
+    key = OssKey(prefix=given.get("prefix") or "", suffix=given.get("suffix") or "")
+    theirs = OssConfig.model_construct(events=config.get("events") or [], filter=OssFilter(key=key))
+    return overlap(trigger.trigger_config, theirs)
 
 
 def _service_roles(triggers: list[Any]) -> set[str]:

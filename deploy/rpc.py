@@ -63,7 +63,11 @@ def call_rpc(
     client = Client(sdk_config(stage, host))
     request = OpenApiRequest(body=dict(query)) if in_body else OpenApiRequest(query=dict(query))
     answer = ask(partial(client.call_api, params, request, sdk_options()))
-    return None if answer is None else dict(answer["body"])
+    if answer is None:
+        return None
+    if not isinstance(answer["body"], dict):
+        raise NotAllowed
+    return answer["body"]
 
 
 def ask(call: Callable[[], Any]) -> Any:

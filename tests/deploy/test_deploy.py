@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from project.__main__ import main as create
-from tests.deploy.control_plane import TRUST
+from tests.deploy.control_plane import ACCOUNT, TRUST
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Project
@@ -408,6 +408,17 @@ def test_what_the_key_may_not_ask_for_is_a_note(project: Project, cloud: Control
             assert f"note: could not check whether {what} exists" in printed_by
 
 
+def test_a_response_that_is_no_object_is_a_note(
+    deployed: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud, "_rpc", lambda *_: None)
+
+    code, planned = deployed.run("plan")
+
+    assert code == 0
+    assert "note: could not check whether the role mpaas-push-dev exists" in planned
+
+
 def test_a_source_without_an_instance_is_named_before_anything_is_changed(
     project: Project, cloud: ControlPlane
 ) -> None:
@@ -483,6 +494,40 @@ def test_stages_that_want_the_same_uploads_are_named_before_anything_is_changed(
     (project.folder / ".env.staging").write_text("UPLOADS_BUCKET=of-staging\n")
     cloud.buckets.add("of-staging")
     assert project.run("deploy", stage="staging")[0] == 0
+
+
+def test_the_triggers_of_another_stage_are_compared_whoever_made_them(
+    deployed: Project, cloud: ControlPlane
+) -> None:
+    trigger = {
+        "triggerName": "all",
+        "triggerType": "oss",
+        "sourceArn": f"acs:oss:cn-hangzhou:{ACCOUNT}:our-uploads",
+    }
+    for key in ({}, {"key": None}, {"key": {"prefix": None}}):
+        config = {"events": ["oss:ObjectCreated:*", "oss:Unheard:Of"], "filter": key}
+        cloud.triggers["mpaas-event-push-staging"] = {"all": trigger | {"triggerConfig": json.dumps(config)}}
+        cloud.functions["mpaas-event-push-staging"] = {}
+
+        code, printed = deployed.run("plan")
+
+        assert code == 0
+        assert "uploads and one of mpaas-event-push-staging match the same uploads" in printed
+
+
+def test_another_stage_is_read_with_its_own_settings(deployed: Project) -> None:
+    with (deployed.folder / "s.staging.yaml").open("a") as overlay:
+        overlay.write("resources: {http_push: {props: {description: \"${env('OF_STAGING')}\"}}}\n")
+    note = "note: could not check whether a trigger of the stage staging for the same uploads exists"
+
+    code, planned = deployed.run("plan")
+    assert code == 0
+    assert note in planned
+    (deployed.folder / ".env.staging").write_text("OF_STAGING=a\n")
+
+    code, planned = deployed.run("plan")
+    assert code == 0
+    assert note not in planned
 
 
 def test_the_example_of_message_sources_is_no_stage(project: Project) -> None:
