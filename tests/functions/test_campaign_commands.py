@@ -275,6 +275,21 @@ def test_an_end_that_has_passed_is_an_error_of_check_and_a_warning_of_start(camp
         assert "2 expired" in campaign.out
 
 
+@pytest.mark.parametrize("text", ["{name", "{name} {", "{}", "name} x", "{1st}"])
+def test_a_brace_of_no_placeholder_is_warned_of(campaign: Commands, text: str) -> None:
+    texts = {"by": "name", "default": "en", "en": {}, "zh": {"title": text}}
+    plain = document("brace", texts=texts)
+    plain["message"] |= {"content": text, "extendedParams": '{"a": {"b": "{name}"}}', "title": "{{name}}"}
+    audience = campaign.file("users.csv", users(2, "brace"))
+
+    assert campaign("check", campaign.file("a.json", plain), "--audience", audience) == 0
+    told = "has a brace that is sent as it stands: a placeholder is written {column}"
+    assert [line for line in campaign.out.splitlines() if "warning" in line] == [
+        f"warning: message.content: {told}",
+        f"warning: texts.zh.title: {told}",
+    ]
+
+
 def test_broken_yaml_is_told_in_one_line(campaign: Commands) -> None:
     file = campaign.file("a.yaml", "campaign: x\nmessage: {title: [}\n")
 

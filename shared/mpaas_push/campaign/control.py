@@ -18,6 +18,7 @@ from mpaas_push.campaign.audience import HEADER_BYTES, doubts_of, header_of
 from mpaas_push.campaign.errors import AudienceUnreadable, InvalidCampaign
 from mpaas_push.campaign.model import Campaign
 from mpaas_push.campaign.pieces import piece_bytes_for
+from mpaas_push.campaign.rendering import has_stray_brace
 from mpaas_push.campaign.tasks import PieceTask, PlanTask
 from mpaas_push.errors import Fault
 
@@ -241,11 +242,22 @@ def read_audience(campaign: Campaign, objects: ReadableObjects) -> Readable:
     header, faults = header_of(campaign, beginning)
     if faults:
         raise InvalidCampaign(faults)
-    return Readable(campaign, info, header, (*_end_passed(campaign), *doubts_of(campaign, beginning)))
+    return Readable(campaign, info, header, (*_doubts_of_document(campaign), *doubts_of(campaign, beginning)))
 
 
-def _end_passed(campaign: Campaign) -> list[Fault]:
-    """Return the warning that a campaign has ended: no error, for starting again what is done succeeds."""
-    if campaign.ends is None or campaign.ends > time.time():
-        return []
-    return [Fault("endsAt", "has passed: every row that has not been sent expires")]
+def _doubts_of_document(campaign: Campaign) -> list[Fault]:
+    """Return what may be wrong with a document: no errors, for starting again what is done succeeds."""
+    variants = {
+        f"texts.{name}": text
+        for name, text in (campaign.texts or {}).items()
+        if name not in {"by", "default"}
+    }
+    doubts = [
+        Fault(f"{path}.{name}", "has a brace that is sent as it stands: a placeholder is written {column}")
+        for path, message in {"message": campaign.message, **variants}.items()
+        for name, value in message.items()
+        if has_stray_brace(value)
+    ]
+    if campaign.ends is not None and campaign.ends <= time.time():
+        doubts.append(Fault("endsAt", "has passed: every row that has not been sent expires"))
+    return doubts

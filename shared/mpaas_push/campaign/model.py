@@ -458,6 +458,9 @@ def _texts_faults(texts: Any) -> list[Fault]:
     variants = {name: text for name, text in texts.items() if name not in {"by", "default"}}
     if not variants:
         faults.append(Fault("texts", "must hold a variant: the value of the column, and its texts"))
+    elif isinstance(texts.get("default"), str) and texts["default"] and texts["default"] not in variants:
+        text = "must be one of the variants; one such as `en: {}` is the message as it stands"
+        faults.append(Fault("texts.default", text))
     for name, text in variants.items():
         if not isinstance(text, dict):
             faults.append(Fault(f"texts.{name}", "must be an object: the fields of the message that differ"))

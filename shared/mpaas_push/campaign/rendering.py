@@ -6,13 +6,15 @@ as in JSON that stands in a text, are left alone.
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["MissingValue", "columns_of", "render"]
+__all__ = ["MissingValue", "columns_of", "has_stray_brace", "render"]
 
 _NAME = r"[^\W\d][\w.-]*(?: [\w.-]+)*"
 _PLACEHOLDER = re.compile(r"\{\{(" + _NAME + r")\}\}|\{(" + _NAME + r")\}")
@@ -62,6 +64,23 @@ def render(template: Any, row: Mapping[str, str]) -> Any:
     if isinstance(template, list):
         return [render(below, row) for below in template]
     return template
+
+
+def has_stray_brace(template: Any) -> bool:
+    """Tell whether a text of a template has a brace that belongs neither to a placeholder nor to JSON.
+
+    It is sent as it stands, and may be a placeholder that was mistyped.
+    """
+    return any(_is_stray(text) for text in _texts(template))
+
+
+def _is_stray(text: str) -> bool:
+    rest = _PLACEHOLDER.sub("1", text)
+    if "{" not in rest and "}" not in rest:
+        return False
+    with suppress(ValueError, RecursionError):
+        return not json.loads(rest)  # an empty object is a placeholder without a name
+    return True
 
 
 def _texts(template: Any) -> Iterator[str]:

@@ -75,6 +75,7 @@ def test_every_fault_is_named_at_once() -> None:
         ({"message": {**DOCUMENT["message"], "targets": ["u"]}}, "message.targets: must be left out"),
         ({"texts": {"by": "lang", "default": "zh"}}, "texts: must hold a variant"),
         ({"texts": {"by": "lang", "en": {}}}, "texts.default: is required"),
+        ({"texts": {"by": "lang", "default": "em", "en": {}}}, "texts.default: must be one of the variants"),
         ({"texts": {"by": "l", "default": "en", "en": {"title": ""}}}, "texts.en.title: must not be empty"),
         ({"audience": {"bucket": "marketing", "key": "a.csv"}}, "audience.target: is required"),
         (
