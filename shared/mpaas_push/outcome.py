@@ -239,7 +239,7 @@ def _business(
     kind = known.kind if known is not None else UNKNOWN
     message = _words(answer.get("ResultMessage"))
     claims = dict(_claims(answer))
-    claims.pop("ResultCode", None)
+    claims.pop(("ResultCode",), None)
     if kind is not ACCEPTED:
         kind = UNKNOWN if any(map(_means_success, claims.values())) else kind
         return Verdict(kind=kind, code=code, message=message, request_id=request_id, retry_after=retry_after)
@@ -247,7 +247,7 @@ def _business(
     result = result if isinstance(result, dict) else {}
     words = result.get("ResultMsg")
     # Without `Success` only a result without words is a success.
-    success = claims.pop("PushResult.Success", True if words is None else None)
+    success = claims.pop(("PushResult", "Success"), True if words is None else None)
     if success is False and not claims:
         kind = REFUSED
     elif claims or status != OK or str(success).lower() != "true":
@@ -293,22 +293,27 @@ def _gateway_error(
     )
 
 
-def _claims(answer: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the claims of success or failure in a response and its objects, each with its path."""
-    pending = [("", answer)]
+def _claims(answer: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield the claims of success or failure in a response, its objects and lists, each with its path."""
+    pending: list[tuple[tuple[Any, ...], Any]] = [((), answer)]
     while pending:
         path, holder = pending.pop()
+        if isinstance(holder, list):
+            pending += [((*path, index), each) for index, each in enumerate(holder) if _is_nested(each)]
+            continue
         for key, value in holder.items():
             if key in _WORDS or value is None:
                 continue
-            if isinstance(value, dict):
-                pending.append((f"{path}{key}.", value))
-                documented = key == "PushResult"
-            else:
-                documented = key == "Data"
+            if _is_nested(value):
+                pending.append(((*path, key), value))
+            documented = key == ("PushResult" if isinstance(value, dict) else "Data")
             # However a key is spelt: `errorCode`, `error_code`, `pushResult`.
             if not documented and (key in _CLAIMS or _is_claim(key)):
-                yield path + key, value
+                yield (*path, key), value
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, (dict, list))
 
 
 _WORDS = {"RequestId", "ResultMessage", "ResultMsg", "Message", "HostId", "Recommend", "AccessDeniedDetail"}
