@@ -487,6 +487,8 @@ def test_a_resume_changes_the_pace_or_is_refused_and_changes_nothing(stack: Camp
     done = stack.wait("repaced")
 
     for method, path in (("PATCH", ""), ("POST", "/resume")):
+        again = stack.request(method, f"/v1/campaigns/repaced{path}", {"pace": None})
+        assert (again.status, again.json["state"]) == (200, "done")
         refused = stack.request(method, f"/v1/campaigns/repaced{path}", {"pace": 5})
         assert (refused.status, refused.json["detail"]) == (
             409,

@@ -356,7 +356,7 @@ class CampaignStore:
         """
         pace = [] if change is None else [change.pace or ""]
         answer = self._call("reopen", campaign_id, state, *pace)
-        self._check_not_ended(campaign_id, answer)
+        self._check_not_ended(campaign_id, answer, change)
         return Plan(int(answer[1]), is_new=False) if answer[0] == "reopened" else None
 
     def change_pace(self, campaign_id: str, change: PaceChange) -> None:
@@ -366,7 +366,7 @@ class CampaignStore:
             UnknownCampaign: there is none.
             CampaignConflict: it has ended.
         """
-        self._check_not_ended(campaign_id, self._call("change_pace", campaign_id, change.pace or ""))
+        self._check_not_ended(campaign_id, self._call("change_pace", campaign_id, change.pace or ""), change)
 
     def reserve(self, campaign_id: str, targets: int, ahead: float) -> Moment:
         """Return when a block may be sent by the pace of its campaign.
@@ -399,10 +399,11 @@ class CampaignStore:
         """Close the connections."""
         self._redis.close()
 
-    def _check_not_ended(self, campaign_id: str, answer: Sequence[Any]) -> None:
+    def _check_not_ended(self, campaign_id: str, answer: Sequence[Any], change: PaceChange | None) -> None:
         if self._state(campaign_id, answer) == "cancelled":
             raise CampaignConflict(f"campaign {campaign_id} was cancelled: start another one for the rest")
-        if answer[0] == "ended":
+        # What was done at this pace needs no change, as when a resume is repeated.
+        if answer[0] == "ended" and change and self.get(campaign_id).pace != change.pace:
             raise CampaignConflict(f"campaign {campaign_id} is done: its pace cannot change")
 
     @staticmethod
