@@ -39,14 +39,21 @@ RETRIES = RetryOptions(
     retry_condition=[
         RetryCondition(
             exception=["ServerException", "ThrottlingException"],
-            error_code=["Throttling", "Throttling.User", "ResourceThrottled", "ResourceExhausted"],
+            error_code=[
+                "Throttling",
+                "Throttling.User",
+                "ResourceThrottled",
+                "ResourceExhausted",
+                "ConcurrentUpdateError",
+            ],
             max_attempts=5,
             backoff={"policy": "Exponential", "period": 200},
             max_delay=TIMEOUT_MILLISECONDS,
         )
     ]
 )
-"""A call is repeated after 5xx and 429, four times within some 6 s, or when the response says."""
+"""A call is repeated after 5xx and 429, and if another change was under way: four times within some 6 s, or when
+the response says."""
 PAGE = 100
 """Most items in one page of a listing."""
 
@@ -164,6 +171,10 @@ class Cloud:
     def alias(self, name: str, alias: str) -> dict[str, Any] | None:
         """Return an alias of a function."""
         return _as_dict(self._get("get_alias", name, alias))
+
+    def aliases(self, name: str) -> list[dict[str, Any]]:
+        """Return the aliases of a function."""
+        return list(self._pages("list_aliases", name, models.ListAliasesRequest, "aliases"))
 
     def move_alias(self, name: str, alias: str, version: str, description: str) -> None:
         """Point an alias to a version, creating it if needed."""

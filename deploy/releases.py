@@ -1,8 +1,9 @@
 """The releases of a stage, recorded in the published versions of its functions.
 
 Each deployment publishes a version of every function, with the `Release` as description, and points the alias
-`live` to it. A version has a function's code and configuration but not its triggers, so a rollback is a
-deployment of the release's commit (docs/decisions).
+`live` to it; where an unchanged function is refused a version, an alias `release-<time>` has the description. A
+version has a function's code and configuration but not its triggers, so a rollback is a deployment of the
+release's commit (docs/decisions).
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ __all__ = ["ALIAS", "Release", "commit_of", "live_release", "previous_release", 
 ALIAS = "live"
 """The alias of the last deployed version."""
 UNCHANGED = {304, 409, 412}
-"""Statuses that mean that nothing changed since the last version."""
+"""Statuses that mean that nothing changed since the last version, but for the code `CONCURRENT`."""
+CONCURRENT = "ConcurrentUpdateError"
+"""Code of a change that was refused because of another one at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,8 @@ def _git(folder: Path, *arguments: str) -> str:
 def record_release(cloud: Cloud, functions: Iterable[str], release: Release) -> None:
     """Publish a version of each function for the release, and point the alias to it.
 
+    An unchanged function has no new version, and an alias of the release's own instead.
+
     Raises:
         CloudRefused: a version cannot be published, or the alias not moved.
     """
@@ -93,9 +98,10 @@ def record_release(cloud: Cloud, functions: Iterable[str], release: Release) -> 
             version = cloud.publish_version(name, str(release))
         except CloudRefused as error:
             versions = cloud.versions(name)
-            if error.status not in UNCHANGED or not versions:
+            if error.status not in UNCHANGED or error.code == CONCURRENT or not versions:
                 raise
             version = str(versions[0]["versionId"])
+            cloud.move_alias(name, f"release-{release.at:%Y%m%dT%H%M%SZ}", version, str(release))
         cloud.move_alias(name, ALIAS, version, str(release))
 
 
@@ -106,7 +112,7 @@ def releases(cloud: Cloud, functions: Iterable[str]) -> list[Release]:
         for version in cloud.versions(name):
             description, number = str(version.get("description")), int(version["versionId"])
             numbers[description] = min(number, numbers.get(description, number))
-        if alias := cloud.alias(name, ALIAS):
+        for alias in cloud.aliases(name):
             numbers.setdefault(str(alias.get("description")), 0)
     published = [(release, number) for text, number in numbers.items() if (release := Release.parse(text))]
     # Of two releases in one second, the later one is that whose first version was published later.

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from deploy.plan import Difference
-from deploy.releases import ALIAS
 
 if TYPE_CHECKING:
     from deploy.cloud import Cloud
@@ -46,8 +45,9 @@ def removals(stage: Stage, cloud: Cloud) -> list[Difference]:
 
 
 def make_deletable(cloud: Cloud, name: str) -> None:
-    """Delete alias and versions of a function, which could not be deleted with them."""
-    cloud.delete_alias(name, ALIAS)
+    """Delete aliases and versions of a function, which could not be deleted with them."""
+    for alias in cloud.aliases(name):
+        cloud.delete_alias(name, str(alias["aliasName"]))
     for version in cloud.versions(name):
         cloud.delete_version(name, str(version["versionId"]))
 

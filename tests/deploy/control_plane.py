@@ -84,6 +84,8 @@ class ControlPlane:
         self.queue = {"VisibilityTimeout": 90, "MessageRetentionPeriod": _WEEK}
         self.policies: dict[str, str] = {}
         self.account = ACCOUNT
+        self.refuses_unchanged = False
+        self._published: dict[str, Any] = {}
         self.denied: set[str] = set()
         self.calls: list[str] = []
         plane = self
@@ -334,6 +336,10 @@ class ControlPlane:
             return b""
         if method == "POST":
             self._allow("PublishFunctionVersion")
+            state = (self.functions[name], self.code[name])
+            if self.refuses_unchanged and versions and self._published.get(name) == state:
+                raise Refused(409, "VersionPublishError")
+            self._published[name] = copy.deepcopy(state)
             number = str(1 + max((int(each["versionId"]) for each in versions), default=0))
             versions.append({"versionId": number, "description": body.get("description", "")})
             return versions[-1]
@@ -344,6 +350,9 @@ class ControlPlane:
         self, method: str, name: str, rest: list[str], body: dict[str, Any]
     ) -> dict[str, Any] | bytes:
         aliases = self.aliases.setdefault(name, {})
+        if method == "GET" and not rest:
+            self._allow("ListAliases")
+            return {"aliases": [*aliases.values()]}
         alias = rest[0] if rest else body["aliasName"]
         if method == "DELETE":
             aliases.pop(alias, None)

@@ -62,7 +62,12 @@ def cloud_of(api: Api) -> Any:
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(503, "ServiceUnavailable"), (500, "InternalServerError"), (429, "ResourceThrottled")],
+    [
+        (503, "ServiceUnavailable"),
+        (500, "InternalServerError"),
+        (429, "ResourceThrottled"),
+        (409, "ConcurrentUpdateError"),
+    ],
 )
 def test_a_call_that_was_throttled_or_failed_is_repeated(api: Api, status: int, code: str) -> None:
     api.answers = [(status, {"Code": code, "RequestId": "1-x"}), (200, {"functionName": "f"})]

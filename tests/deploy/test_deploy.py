@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mpaas_push.credentials import Credentials
 from project.__main__ import main as create
 from tests.deploy.control_plane import ACCOUNT, TRUST
 
@@ -709,6 +710,28 @@ def test_rollback_brings_code_triggers_and_layer_of_the_release_before(
     live = next(line for line in listed.splitlines() if line.endswith("live"))
     assert first in live
     assert "there is no previous release" in project.run("rollback")[1]
+
+
+def test_a_release_whose_functions_did_not_change_is_a_way_back(cloud: ControlPlane) -> None:
+    from deploy.cloud import Cloud  # late: with the SDKs of four services
+    from deploy.releases import Release, live_release, record_release, releases
+    from deploy.removal import make_deletable
+
+    api = Cloud(cloud.url, Credentials("LTAI-deployer", "swordfish-secret"))
+    cloud.functions["f"], cloud.code["f"], cloud.refuses_unchanged = {"functionName": "f"}, b"", True
+    made = []
+    for minute, code in enumerate((b"1", b"1", b"2")):
+        cloud.code["f"] = code
+        at = datetime(2026, 1, 1, minute=minute, tzinfo=timezone.utc)
+        made.append(Release(commit=f"{minute:012}", layer=1, at=at))
+        record_release(api, ["f"], made[-1])
+
+    assert len(cloud.versions["f"]) == 2
+    assert releases(api, ["f"]) == made[::-1]
+    assert live_release(api, ["f"]) == made[-1]
+    make_deletable(api, "f")
+    assert not cloud.aliases["f"]
+    assert not cloud.versions["f"]
 
 
 def test_no_rollback_goes_to_a_release_that_was_rolled_back() -> None:
