@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from mpaas_push.errors import Misconfigured
 from mpaas_push.settings import Settings
 from project.descriptor import DescriptorError, read_functions
 from project.env_file import NEEDED, OF_FUNCTION_COMPUTE
-from project.stages import missing_settings, read_settings, stage_file
+from project.stages import missing_settings, name_faults, read_settings, stage_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -185,7 +186,11 @@ def read_stage(name: str, folder: Path = ROOT) -> Stage:
     """Read a stage of the project.
 
     Raises:
-        Misconfigured: the stage does not exist, or its settings cannot be read or name another one.
+        Misconfigured: the stage does not exist, its settings cannot be read, or they or its descriptor name
+            another one.
     """
-    stage_file(folder, name)
-    return Stage(name=name, folder=folder, env=read_settings(folder, name, os.environ))
+    descriptor, env = stage_file(folder, name), read_settings(folder, name, os.environ)
+    with suppress(DescriptorError):  # `lacking` tells
+        for fault in name_faults(descriptor, env):
+            raise Misconfigured(f"{descriptor.name}: {fault}")
+    return Stage(name=name, folder=folder, env=env)

@@ -157,6 +157,10 @@ class Descriptor:
             raise DescriptorError(self.file, expressions.faults)
         return resolved
 
+    def written_name(self, resource: str) -> str:
+        """Return the `functionName` of a function as written, with its expressions."""
+        return str(self._merged_props(resource).get("functionName"))
+
     def _merged_props(self, resource: str) -> dict[str, Any]:
         described = self.frame.resources[resource]
         if described.extend is None:

@@ -15,7 +15,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING
 
 from mpaas_push.errors import Misconfigured
-from project.descriptor import Descriptor, read_yaml
+from project.descriptor import Descriptor, descriptor_files, read_yaml
 
 if TYPE_CHECKING:
     import argparse
@@ -78,6 +78,7 @@ def _new_function(options: argparse.Namespace) -> int:
     folder: Path = options.folder
     _check_name(options.name)
     descriptor = _with_function(folder / "s.yaml", options.name, options.trigger)
+    _check_that_it_is_deployed_alone(folder, options.name)
     files = _files(folder, options.name, options.trigger)
     if there := sorted(path for path in files if (folder / path).exists()):
         raise Misconfigured(f"nothing was created: {', '.join(there)} already exists")
@@ -99,6 +100,18 @@ def _check_name(name: str) -> None:
             f"{name!r} is not a valid NAME: use lower-case letters, digits and single underscores, a letter"
             f" first, at most {LONGEST_NAME} characters, as in order_events"
         )
+
+
+def _check_that_it_is_deployed_alone(folder: Path, name: str) -> None:
+    """Raise `Misconfigured` if a function of any descriptor has the same name in the cloud."""
+    for path in descriptor_files(folder):
+        descriptor = Descriptor(path)
+        for resource in descriptor.frame.resources:
+            if descriptor.written_name(resource) == _deployed_name(name):
+                raise Misconfigured(
+                    f"nothing was created: {_deployed_name(name)} is the functionName of {resource} in"
+                    f" {path.name}: use another NAME"
+                )
 
 
 def _files(folder: Path, name: str, trigger: str) -> Mapping[str, str]:

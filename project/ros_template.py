@@ -140,6 +140,12 @@ class _Template:
     # --- Resources
 
     def _add(self, identifier: str, kind: str, properties: Mapping[str, Any], **extra: Any) -> None:
+        parameters = _PARAMETERS.keys() | set(map(self._parameter, self._defaults))
+        if identifier in self._resources or identifier in parameters:
+            text = (
+                f"two parts of the stack would be called {identifier}: rename the function, trigger or queue"
+            )
+            raise DescriptorError("s.yaml", [Fault("resources", text)])
         given = {key: value for key, value in extra.items() if value}
         self._resources[identifier] = {
             "Type": f"ALIYUN::{kind}",

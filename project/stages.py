@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mpaas_push.errors import Fault, Misconfigured
-from project.descriptor import DescriptorError, read_functions
+from project.descriptor import Descriptor, DescriptorError, read_functions
 from project.env_file import NEEDED, read_env
 from project.triggers import Oss
 from project.wiring import overlap
@@ -25,6 +25,7 @@ __all__ = [
     "TELL_APART",
     "files_of_settings",
     "missing_settings",
+    "name_faults",
     "read_settings",
     "shared_uploads",
     "stage_file",
@@ -41,9 +42,9 @@ _FIRST = "dev"
 
 
 def stages(folder: Path) -> Sequence[str]:
-    """Return the stages that a folder describes."""
-    overlays = sorted(path.name for path in folder.glob("s.*.yaml") if path.name != EXAMPLE)
-    return [_FIRST, *(name.split(".")[1] for name in overlays)]
+    """Return the stages that a folder describes; `validate` reports a file whose name cannot be a stage's."""
+    overlays = sorted(path for path in folder.glob("s.*.yaml") if path.name != EXAMPLE)
+    return [_FIRST, *(name for name in map(stage_of, overlays) if "." not in name)]
 
 
 def stage_file(folder: Path, name: str) -> Path:
@@ -61,7 +62,26 @@ def stage_file(folder: Path, name: str) -> Path:
 
 def stage_of(descriptor: Path) -> str:
     """Return the name by which a descriptor is deployed."""
-    return _FIRST if descriptor.name == "s.yaml" else descriptor.name.split(".")[1]
+    return _FIRST if descriptor.name == "s.yaml" else descriptor.name[len("s.") : -len(".yaml")]
+
+
+def name_faults(descriptor: Path, env: Mapping[str, str]) -> Iterator[Fault]:
+    """Find a stage that has another name in a descriptor than in the name of its file.
+
+    Without this, a copy would be asked for by one name and deploy or remove the functions of another.
+
+    Raises:
+        DescriptorError: the file cannot be read.
+    """
+    name, described = stage_of(descriptor), Descriptor(descriptor).stage(env)
+    if "." in name:
+        yield Fault(
+            "", f"the name of a stage has no dot: rename the file, such as s.{name.replace('.', '-')}.yaml"
+        )
+    elif described and described != name:
+        yield Fault(
+            "vars.stage", f"is {described}, but {descriptor.name} is the stage {name}: make them equal"
+        )
 
 
 def files_of_settings(folder: Path, name: str) -> list[Path]:

@@ -28,6 +28,7 @@ from project.secret_settings import is_secret
 from project.stages import (
     files_of_settings,
     missing_settings,
+    name_faults,
     read_settings,
     shared_uploads,
     stage_file,
@@ -197,7 +198,7 @@ def _env_file(path: Path) -> _Checked:
 
 def _descriptor(path: Path, settings: Settings) -> _Checked:
     descriptor, env = Descriptor(path), _env_of(path.parent, stage_of(path))
-    faults: list[Fault] = []
+    faults = list(name_faults(path, env))
     functions: dict[str, FunctionProperties] = {}
     messages = 0
     others = _names_elsewhere(path)

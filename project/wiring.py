@@ -164,7 +164,7 @@ def _of_other_stages(path: str, props: FunctionProperties, others: Collection[st
     """Find names of another stage, except in the layer, whose version the deployment sets."""
     for at, text in _texts(props.model_dump(by_alias=True, exclude_unset=True, exclude={"layers"}), path):
         for other in others:
-            if re.search(rf"\bmpaas-[\w-]*\b{re.escape(other)}\b", text):
+            if re.search(rf"\bmpaas-[\w-]*\b{re.escape(other)}(?![\w-])", text):
                 yield Fault(at, f"names a resource of the stage {other}")
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -543,6 +544,17 @@ def test_git_ignores_every_file_of_settings() -> None:
     done = subprocess.run(ignored, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.stdout.split() == [".env", ".env.staging"]
+
+
+def test_a_copy_that_describes_another_stage_is_refused(deployed: Project, cloud: ControlPlane) -> None:
+    shutil.copy(deployed.folder / "s.staging.yaml", deployed.folder / "s.canary.yaml")
+    cloud.functions["mpaas-http-push-staging"] = {"functionName": "mpaas-http-push-staging"}
+
+    for command in ("deploy", "remove"):
+        code, printed = deployed.run(command, *(["--yes"] if command == "remove" else []), stage="canary")
+        assert code == 2
+        assert "vars.stage: is staging, but s.canary.yaml is the stage canary" in printed
+    assert "mpaas-http-push-staging" in cloud.functions
 
 
 def test_settings_that_name_another_stage_are_refused(project: Project) -> None:

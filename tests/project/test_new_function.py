@@ -121,6 +121,18 @@ def test_a_name_that_cannot_be_a_function_is_refused(
     assert snapshot(project) == before
 
 
+@pytest.mark.parametrize(("name", "file"), [("queue", "s.yaml"), ("kafka", "s.sources.yaml")])
+def test_a_name_whose_function_is_deployed_already_is_refused(
+    project: Path, name: str, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = snapshot(project)
+
+    assert make(project, name, "kafka") == 1
+
+    assert f"is the functionName of {name}_push in {file}: use another NAME" in capsys.readouterr().err
+    assert snapshot(project) == before
+
+
 @pytest.mark.parametrize("path", NEW)
 def test_nothing_is_overwritten(project: Path, path: str, capsys: pytest.CaptureFixture[str]) -> None:
     there = project / path.format("orders")

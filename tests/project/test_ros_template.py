@@ -240,6 +240,12 @@ def test_what_no_stack_can_have_is_refused(project: Path) -> None:
         changed(project, code, f"{code}\n      scalingConfig: {{}}")
 
 
+@pytest.mark.parametrize("name", ["role", "layer", "retry_queue", "queue_push_async", "stage", "ledger_url"])
+def test_no_part_of_a_stack_replaces_another(project: Path, name: str) -> None:
+    with pytest.raises(DescriptorError, match="two parts of the stack would be called"):
+        changed(project, "  timer_push:\n", f"  {name}:\n")
+
+
 def names(value: Any) -> Iterator[str]:
     """Everything that a value refers to."""
     if isinstance(value, list):

@@ -534,6 +534,12 @@ SEEDS = [
         "stage: prod",
         "resources.http_push.props.functionName: mpaas-http-push-prod is also the name in s.prod.yaml",
     ),
+    (
+        "s.staging.yaml",
+        "stage: staging",
+        "stage: canary",
+        "vars.stage: is canary, but s.staging.yaml is the stage staging: make them equal",
+    ),
     # template.yml against s.yaml
     (
         TEMPLATE,
@@ -806,6 +812,30 @@ SEEDS = [
     (RULES, "match:", "macth:", "rules.0.macth: "),
     (RULES, "${data.order", "${data..order", "rules.0."),
 ]
+
+
+def test_a_descriptor_with_a_dot_in_its_name_is_no_stage(project: Path, validate: Validate) -> None:
+    shutil.copy(project / "s.prod.yaml", project / "s.eu.prod.yaml")
+
+    _, lines = validate("--stage", "dev")
+
+    assert (
+        "FAULT s.eu.prod.yaml: the name of a stage has no dot: rename the file, such as s.eu-prod.yaml"
+        in lines
+    )
+    assert "there is no stage eu: there are dev, prod, staging" in validate("--stage", "eu")[1][-1]
+
+
+def test_a_function_may_have_the_name_of_a_stage_in_its_own(
+    project: Path, capsys: pytest.CaptureFixture[str], validate: Validate
+) -> None:
+    (project / "template.yml").unlink()
+    assert main(["new-function", "prod_alerts", "timer", "--folder", str(project)]) == 0
+    capsys.readouterr()
+
+    code, lines = validate()
+
+    assert code == 0, lines
 
 
 @pytest.mark.parametrize(
