@@ -52,8 +52,8 @@ RETRIES = RetryOptions(
         )
     ]
 )
-"""A call is repeated after 5xx and 429, and if another change was under way: four times within some 6 s, or when
-the response says."""
+"""A call is repeated after 5xx and 429, and if another change was under way: four times within some 6 s,
+or when the response says."""
 PAGE = 100
 """Most items in one page of a listing."""
 

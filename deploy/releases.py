@@ -1,8 +1,8 @@
 """The releases of a stage, recorded in the published versions of its functions.
 
 Each deployment publishes a version of every function, with the `Release` as description, and points the alias
-`live` to it; where an unchanged function is refused a version, an alias `release-<time>` has the description. A
-version has a function's code and configuration but not its triggers, so a rollback is a deployment of the
+`live` to it; where an unchanged function is refused a version, an alias `release-<time>` has the description.
+A version has a function's code and configuration but not its triggers, so a rollback is a deployment of the
 release's commit (docs/decisions).
 """
 
