@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault
 from mpaas_push.message.constraints.constraint import Constraint, Level, unconfirmed
 from mpaas_push.message.constraints.targets import each_target, target_path
+from mpaas_push.message.fields import ALIASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,38 +38,38 @@ def blank_texts(message: MessageFields, _: datetime) -> Iterator[Fault]:
             yield Fault(name, "must not be blank")
 
 
+_TEXTS = ("taskName", "title", "content", "appId", "workspaceId", "tenantId", "uri", "smsSignName")
+_TEXTS += ("smsTemplateCode", "miChannelId", "channelId", "vendorTemplate")
+_OBJECTS = ("extendedParams", "imageUrls", "iconUrls", "smsTemplateParam", "thirdChannelCategory")
+_OBJECTS += ("notifyLevel", "activityContentState", "transparentMessagePayload")
+
+
 @unconfirmed(
     "replacement-character",
     source="UNSURE: result code 3031 asks for UTF-8, and U+FFFD stands for what was none; "
     "pushsimple.md: Result codes",
-    reads=(
-        *("taskName", "title", "content", "uri", "targets", "targetMsgkey", "extendedParams"),
-        *("smsSignName", "smsTemplateParam"),
-    ),
+    reads=("targets", "targetMsgkey", *_TEXTS, *_OBJECTS),
     level=Level.ERROR,
 )
 def replacement_characters(message: MessageFields, _: datetime) -> Iterator[Fault]:
     lost = "holds U+FFFD, which stands for a character that was lost in decoding; send the original text"
-    for name, text in (
-        ("taskName", message.task_name),
-        ("title", message.title),
-        ("content", message.content),
-        ("uri", message.uri),
-        ("smsSignName", message.sms_sign_name),
-    ):
-        if text is not None and _REPLACEMENT in text:
-            yield Fault(name, lost)
-    for name, values in (
-        ("extendedParams", message.extended_params),
-        ("smsTemplateParam", message.sms_template_param),
-    ):
-        if values and any(_REPLACEMENT in str(value) or _REPLACEMENT in key for key, value in values.items()):
-            yield Fault(name, lost)
+    given = vars(message)
+    if faulty := [name for name in message.model_fields_set & _ATTRIBUTES if _was_lost(given[name])]:
+        yield from (Fault(alias, lost) for name, alias in ALIASES.items() if name in faulty)
     ids = message.target_msgkey or {}
     if _REPLACEMENT in "".join([*(message.targets or ()), *ids, *ids.values()]):
         for index, target in each_target(message):
             if _REPLACEMENT in target or _REPLACEMENT in ids.get(target, ""):
                 yield Fault(target_path(index, target), lost)
+
+
+_ATTRIBUTES = {name for name, alias in ALIASES.items() if alias in {*_TEXTS, *_OBJECTS}}
+
+
+def _was_lost(value: Any) -> bool:
+    if type(value) is str:
+        return _REPLACEMENT in value
+    return any(_REPLACEMENT in key or _REPLACEMENT in str(below) for key, below in (value or {}).items())
 
 
 @unconfirmed(
