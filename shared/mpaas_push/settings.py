@@ -130,7 +130,7 @@ def _ledger_url(text: str) -> str:
         raise _WrongValue(f"{_A_LEDGER_URL}, its host in ASCII; {_ENCODING}")
     if not re.fullmatch("(/[0-9]{0,4})?", url.path):
         raise _WrongValue(f"{_A_LEDGER_URL}, with nothing after the number of a database; {_ENCODING}")
-    return text
+    return url.geturl()  # with the scheme in lower case, as the client expects it
 
 
 _A_LEDGER_URL = "must be a URL such as rediss://user:password@host:6379/0"

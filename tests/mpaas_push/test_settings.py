@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpaas_push import Misconfigured, Settings
+from mpaas_push.ledger.redis_client import RedisClient
 from mpaas_push.message.constraints import Level
 from mpaas_push.settings import ApiVersion, OnUnknown
 from tests.effort import peak_bytes, steps
@@ -328,6 +329,14 @@ def test_the_password_of_a_ledger_url_stands_in_no_error(url: str) -> None:
     assert "percent-encode" in text
     assert "qzx" not in text
     assert "xzq" not in text
+
+
+@pytest.mark.parametrize("scheme", ["REDIS", "Rediss"])
+def test_a_ledger_url_with_a_scheme_in_capitals_is_one_that_the_client_takes(scheme: str) -> None:
+    settings = Settings.from_env({"PUSH_LEDGER_URL": f"{scheme}://User:Pass@Host.example:6379/0"})
+
+    assert settings.ledger_url == f"{scheme.lower()}://User:Pass@Host.example:6379/0"
+    RedisClient(settings).close()
 
 
 def test_a_ledger_url_with_an_encoded_password_is_taken() -> None:
