@@ -38,10 +38,14 @@ def blank_texts(message: MessageFields, _: datetime) -> Iterator[Fault]:
             yield Fault(name, "must not be blank")
 
 
-_TEXTS = ("taskName", "title", "content", "appId", "workspaceId", "tenantId", "uri", "smsSignName")
-_TEXTS += ("smsTemplateCode", "miChannelId", "channelId", "vendorTemplate")
-_OBJECTS = ("extendedParams", "imageUrls", "iconUrls", "smsTemplateParam", "thirdChannelCategory")
-_OBJECTS += ("notifyLevel", "activityContentState", "transparentMessagePayload")
+_TEXTS = (
+    *("taskName", "title", "content", "appId", "workspaceId", "tenantId", "uri", "smsSignName"),
+    *("smsTemplateCode", "miChannelId", "channelId", "vendorTemplate"),
+)
+_OBJECTS = (
+    *("extendedParams", "imageUrls", "iconUrls", "smsTemplateParam", "thirdChannelCategory"),
+    *("notifyLevel", "activityContentState", "transparentMessagePayload"),
+)
 
 
 @unconfirmed(
