@@ -233,14 +233,15 @@ def _agrees(stage: Stage) -> bool:
 
 @contextmanager
 def _checkout(project: Path, commit: str) -> Iterator[Path]:
-    """Check out a commit of the project into a temporary folder."""
+    """Check out a commit of the project's repository, and yield the folder of the project in it."""
+    within = _git(project, "rev-parse", "--show-prefix").stdout.strip()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "checkout"
         result = _git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
         if result.returncode:
             raise NothingChanged(f"commit {commit} is not in this repository: fetch it first")
         try:
-            yield folder
+            yield folder / within
         finally:
             _git(project, "worktree", "remove", "--force", str(folder))
 

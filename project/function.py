@@ -174,6 +174,11 @@ class FunctionProperties(SharedProperties):
     vpc_binding: Any = None
     custom_domain: Any = None
 
+    @field_validator("provision_config", "scaling_config", "vpc_binding", "custom_domain")
+    @classmethod
+    def _not_read_back(cls, _: Any) -> None:
+        raise ValueError("is not supported, since make deploy cannot read it back: remove it")
+
     @field_validator("triggers")
     @classmethod
     def _names_of_their_own(cls, value: list[Trigger]) -> list[Trigger]:

@@ -80,7 +80,6 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
 }
 _APART = {"code", "region", "triggers", "asyncInvokeConfig", "concurrencyConfig"}
 """Properties that are separate resources, or that the stack knows."""
-_NO_RESOURCE = {"provisionConfig", "scalingConfig", "vpcBinding", "customDomain"}
 
 
 def make_template(folder: Path) -> dict[str, Any]:
@@ -193,11 +192,6 @@ class _Template:
     ) -> dict[str, Any]:
         """Add a function with its dependent resources; return its outputs."""
         written = function.model_dump(by_alias=True, exclude_unset=True)
-        if lost := sorted(_NO_RESOURCE & written.keys()):
-            at = f"resources.{resource}.props.{lost[0]}"
-            raise DescriptorError(
-                "s.yaml", [Fault(at, "is not supported in template.yml: remove it, or template.yml")]
-            )
         identifier = _pascal(resource)
         named = {"FunctionName": {"Fn::GetAtt": [identifier, "FunctionName"]}}
         shared = {key: _capitalised(value, key) for key, value in written.items() if key not in _APART}

@@ -699,6 +699,9 @@ def test_nothing_is_removed_without_an_answer(
 def test_rollback_brings_code_triggers_and_layer_of_the_release_before(
     project: Project, cloud: ControlPlane
 ) -> None:
+    (project.folder / ".git").rename(
+        project.folder.parent / ".git"
+    )  # the project is a folder of a repository
     first = project.commit_and_deploy()
     project.replace("functions/event_push/rules.yaml", "Order", "Parcel")
     project.replace("s.yaml", "0 0 9 * * *", "0 30 8 * * *")

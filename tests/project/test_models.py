@@ -113,6 +113,16 @@ def test_a_number_of_asynchronous_calls_out_of_its_range_is_refused(key: str, va
     assert fault.field == f"asyncInvokeConfig.{key}"
 
 
+@pytest.mark.parametrize("key", ["provisionConfig", "scalingConfig", "vpcBinding", "customDomain"])
+def test_what_a_deployment_could_not_read_back_is_refused(key: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        FunctionProperties.model_validate(FUNCTION | {key: {"target": 1}})
+
+    (fault,) = faults_of(caught.value, "")
+    assert fault.field == key
+    assert "is not supported, since make deploy cannot read it back" in fault.message
+
+
 def test_what_is_written_comes_back_from_a_model_as_it_was() -> None:
     triggers = [
         stream("Kafka", runOptions={"errorsTolerance": "ALL", "deadLetterQueue": {"Arn": QUEUE}}),

@@ -232,14 +232,6 @@ def test_a_secret_of_ones_own_is_not_shown_in_the_console(project: Path) -> None
     assert template["Parameters"]["MpaasSkEnv"]["NoEcho"] is True
 
 
-def test_what_no_stack_can_have_is_refused(project: Path) -> None:
-    code = "      code: ./functions/timer_push"
-    with pytest.raises(
-        DescriptorError, match="timer_push.props.scalingConfig: is not supported in template.yml"
-    ):
-        changed(project, code, f"{code}\n      scalingConfig: {{}}")
-
-
 @pytest.mark.parametrize("name", ["role", "layer", "retry_queue", "queue_push_async", "stage", "ledger_url"])
 def test_no_part_of_a_stack_replaces_another(project: Path, name: str) -> None:
     with pytest.raises(DescriptorError, match="two parts of the stack would be called"):
