@@ -110,7 +110,7 @@ _CONTROL = frozenset(map(chr, (*range(32), 127)))
 
 def _none_found() -> Credentials:
     raise Misconfigured(
-        "no AccessKey found: give the function a RAM role, or set MPAAS_AK_ENV and MPAAS_SK_ENV,"
-        " or ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+        "no AccessKey found: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET,"
+        " or MPAAS_AK_ENV and MPAAS_SK_ENV; a deployed function needs a RAM role or these",
         setting="MPAAS_AK_ENV",
     )

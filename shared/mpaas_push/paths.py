@@ -6,6 +6,7 @@ define; every other key is masked.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import mask_id
@@ -13,7 +14,7 @@ from mpaas_push.errors import mask_id
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["KNOWN_KEYS", "format_path"]
+__all__ = ["KNOWN_KEYS", "format_path", "is_plain_name"]
 
 _MESSAGE = """
     taskName title content appId workspaceId tenantId deliveryType targetMsgkey targets expiredSeconds
@@ -35,6 +36,7 @@ KNOWN_KEYS = frozenset(_MESSAGE.split()) | frozenset(_PAYLOADS.split())
 """Keys that a path prints unmasked: of messages, their maps, and the payloads around them."""
 
 _LONGEST_SEGMENT = 64
+_PLAIN_NAME = re.compile(r"[^\W\d]{1,24}")
 
 
 def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
@@ -60,3 +62,11 @@ def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
         segments.append(shown.encode(errors="replace").decode())
         parent = segment
     return ".".join(segments)
+
+
+def is_plain_name(text: str) -> bool:
+    """Tell whether a name can hardly be a target id: letters and underscores, at most 24.
+
+    Ids have digits, dashes, an @, or are longer.
+    """
+    return _PLAIN_NAME.fullmatch(text) is not None

@@ -177,7 +177,7 @@ def test_a_new_campaign_replaces_another_file_only_when_told_to(
 @pytest.mark.parametrize(
     ("rows", "message", "told"),
     [
-        (users(3, "u"), {"title": "{nick}"}, "message: the audience has no column `nick`"),
+        (users(3, "u"), {"title": "{nick}"}, "message.title: the audience has no column `nick`"),
         (users(3, "u"), {"titel": "x"}, "message.titel: "),
         ("user_id,name\n\n", {}, "audience: the file has a header and no rows"),
         ("", {}, "audience: the file is empty"),
@@ -379,7 +379,7 @@ def test_faults_of_document_and_audience_are_told_together(
     message = {**document()["message"], "title": "{nmae}"}
     body = {**document("both"), "message": message, "pase": 5}
     file, rows = campaign.file("both.json", body), users(3, "both")
-    told = ["pase: unknown field; did you mean `pace`?", "message: the audience has no column `nmae`"]
+    told = ["pase: unknown field; did you mean `pace`?", "message.title: the audience has no column `nmae`"]
     if is_uploaded:
         stack.put("audiences/both.csv", rows)
         options: list[object] = []
@@ -392,7 +392,7 @@ def test_faults_of_document_and_audience_are_told_together(
     if is_uploaded:
         for path in ("/v1/campaigns", "/v1/campaigns?dryRun=true"):
             errors = stack.request("POST", path, body).json["errors"]
-            assert [error["field"] for error in errors] == ["message", "pase"]
+            assert [error["field"] for error in errors] == ["message.title", "pase"]
 
 
 def test_a_pace_changes_with_the_resume_or_not_at_all(stack: CampaignStack, campaign: Commands) -> None:

@@ -160,13 +160,17 @@ def test_what_is_wrong_with_a_campaign_is_told_before_anything_is_sent(stack: Ca
 
     unreadable = stack.start(document("wrong", message=message, pace=0))
     assert unreadable.status == 422
-    assert [fault["field"] for fault in unreadable.json["errors"]] == ["message.titel", "message", "pace"]
+    assert [fault["field"] for fault in unreadable.json["errors"]] == [
+        "message.titel",
+        "message.title",
+        "pace",
+    ]
     del message["titel"]
     missing = stack.start(document("wrong", message=message))
     nowhere = stack.start(document("wrong", audience={"bucket": BUCKET, "key": "no.csv", "target": "u"}))
 
     assert missing.json["errors"] == [
-        {"field": "message", "message": "the audience has no column `nick`; it has user_id, name, lang"}
+        {"field": "message.title", "message": "the audience has no column `nick`; it has user_id, name, lang"}
     ]
     assert "oss://marketing/no.csv does not exist" in nowhere.json["errors"][0]["message"]
     assert stack.request("GET", "/v1/campaigns/wrong").status == 404

@@ -116,7 +116,9 @@ def test_half_a_pair_in_the_context_is_named_too() -> None:
 
 @pytest.mark.parametrize("context", [None, Context312(), Context310(ContextCredentials(None, None, None))])
 def test_no_key_anywhere_says_what_to_do(context: object) -> None:
-    with pytest.raises(Misconfigured, match="RAM role, or set MPAAS_AK_ENV and MPAAS_SK_ENV"):
+    with pytest.raises(
+        Misconfigured, match="or MPAAS_AK_ENV and MPAAS_SK_ENV; a deployed function needs a RAM role"
+    ):
         Credentials.resolve(context, {"ALIBABA_CLOUD_SECURITY_TOKEN": "token alone"})
 
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault, mask_id
 from mpaas_push.json_text import UnreadableJson, read_json, written_json
+from mpaas_push.paths import is_plain_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from mpaas_push.campaign.model import Audience, Campaign
     from mpaas_push.campaign.pieces import Line
@@ -119,10 +120,8 @@ class RowReader:
         if self._kind == "ids":
             return {"": text}, ""
         if self._kind == "jsonl":
-            values = _json_values(text)
-            if isinstance(values, str):
-                return {}, values
-            return {name: value for name, value in values.items() if name in self._names}, ""
+            values = _json_texts(text, self._names)
+            return ({}, values) if isinstance(values, str) else (values, "")
         fields = _csv_fields(text, self._delimiter)
         if isinstance(fields, str):
             return {}, fields
@@ -228,10 +227,21 @@ def _missing(column: str, columns: Sequence[str], campaign: Campaign, *, is_row:
     elif campaign.texts and column == campaign.texts["by"]:
         path = "texts.by"
     else:
-        path = "message"
+        path = campaign.path_of(column)
     there = _listed(columns, is_row=is_row) or "none, as a file of plain ids"
-    remedy = f", which look like a row: {_NO_HEADER}" if is_row else ""
+    remedy = (
+        f", which look like a row: {_NO_HEADER}" if is_row else _other_delimiter(columns, campaign.audience)
+    )
     return Fault(path, f"the audience has no column `{column}`; it has {there}{remedy}")
+
+
+def _other_delimiter(columns: Sequence[str], audience: Audience) -> str:
+    """Return the hint at the delimiter of a CSV all of whose header is one column."""
+    if audience.kind != "csv" or len(columns) != 1:
+        return ""
+    names = {",": "`,`", ";": "`;`", "|": "`|`", "\t": "a tab"}
+    there = [name for character, name in names.items() if character in columns[0]]
+    return f": if {there[0]} is between its fields, set `audience.delimiter`" if there else ""
 
 
 def _listed(columns: Sequence[str], *, is_row: bool = False) -> str:
@@ -241,14 +251,10 @@ def _listed(columns: Sequence[str], *, is_row: bool = False) -> str:
     """
     more = [f"{len(columns) - _MOST_SHOWN} more"] if len(columns) > _MOST_SHOWN else []
     shown = columns[:_MOST_SHOWN]
-    return ", ".join(
-        [name if not is_row and _PLAIN_NAME.fullmatch(name) else mask_id(name) for name in shown] + more
-    )
+    return ", ".join([name if not is_row and is_plain_name(name) else mask_id(name) for name in shown] + more)
 
 
 _MOST_SHOWN = 20
-_PLAIN_NAME = re.compile(r"[^\W\d]{1,24}")
-"""Letters and underscores; ids have digits, dashes, an @, or are longer."""
 
 
 def _csv_fields(text: str, delimiter: str) -> list[str] | str:
@@ -290,14 +296,27 @@ def _plain(delimiter: str) -> re.Pattern[str]:
     return re.compile(rf'[^"{re.escape(delimiter)}]*')
 
 
-def _json_values(text: str) -> dict[str, str] | str:
+def _json_values(text: str) -> dict[str, Any] | str:
     try:
         row = read_json(text, keep_digits=True)
     except UnreadableJson as error:
         return "is not JSON" if error.reason.startswith("not JSON") else f"cannot be read: {error}"
     if not isinstance(row, dict):
         return "is not a JSON object"
-    return {name: _as_text(value) for name, value in row.items()}
+    return row
+
+
+def _json_texts(text: str, names: Collection[str]) -> dict[str, str] | str:
+    """Return the columns of a row that are asked for as texts, or what is wrong with it."""
+    row = _json_values(text)
+    if isinstance(row, str):
+        return row
+    values = {name: value for name, value in row.items() if name in names}
+    for name, value in values.items():
+        if isinstance(value, (dict, list)):
+            kind = "an object" if isinstance(value, dict) else "a list"
+            return f"column {name} must be text or a number, not {kind}"
+    return {name: _as_text(value) for name, value in values.items()}
 
 
 def _as_text(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault
 
@@ -27,7 +27,7 @@ def faults_of(
         allowed: What a field may hold, by its path.
     """
     faults = []
-    for line in error.errors(include_url=False, include_input=False):
+    for line in error.errors(include_url=False):
         steps = tuple(map(str, line["loc"]))
         path, text = ".".join(steps), str(line["msg"])
         if line["type"] == "extra_forbidden":
@@ -37,17 +37,26 @@ def faults_of(
             text = text.removeprefix("Value error, ")
             if field := re.match(r"(key|target|to): ", text):  # a rule of the whole part names its field
                 path, text = f"{path}.{field[1]}", text[field.end() :]
+        elif line["type"] == "string_type":
+            text = _not_text(line["input"])
         elif line["type"] in _WORDS:
             text = _WORDS[line["type"]]
         faults.append(Fault(path, text if line["type"] in _FINAL else allowed.get(path, text)))
     return faults
 
 
+def _not_text(value: Any) -> str:
+    from mpaas_push.message.faults import json_kind  # only a wrong document needs it
+
+    remedy = ": put it in quotes" if isinstance(value, (bool, int, float)) else ""
+    return f"must be text, not {json_kind(value)}{remedy}"
+
+
 def _unknown_field(path: str, model: type[BaseModel]) -> Fault:
     """Name the known field nearest to an unknown one."""
     known = [str(field.alias) for field in model.model_fields.values()]
     folded = {name.lower(): name for name in known}
-    near = get_close_matches(path.rpartition(".")[2].replace("_", "").lower()[:64], folded, n=1)
+    near = get_close_matches(path.rpartition(".")[2].replace("_", "").lower()[:64], folded, n=1, cutoff=0.7)
     remedy = f"did you mean `{folded[near[0]]}`?" if near else f"there is {_listed(known)}"
     return Fault(path, f"unknown field; {remedy}")
 
@@ -58,10 +67,9 @@ def _listed(names: Iterable[str]) -> str:
 
 _WORDS = {
     "missing": "is required",
-    "string_type": "must be text",
     "dict_type": "must be an object",
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
 }
-_FINAL = {"missing", "value_error"}
+_FINAL = {"missing", "string_type", "value_error"}
 """Types of errors that say more than what the field may hold."""

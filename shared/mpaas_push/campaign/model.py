@@ -22,6 +22,7 @@ from mpaas_push.json_text import read_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.constraints.clock import CHINA
 from mpaas_push.message.model import one_kind_of_number
+from mpaas_push.paths import format_path, is_plain_name
 from mpaas_push.strict_model import StrictModel
 from mpaas_push.targets import without_targets
 
@@ -293,6 +294,19 @@ class Campaign(StrictModel):
         variants = [text for name, text in (self.texts or {}).items() if name not in {"by", "default"}]
         return columns_of([self.message, *variants])
 
+    def path_of(self, column: str) -> str:
+        """Return the path of the first text that names a column."""
+        variants = {
+            f"texts.{name}": text
+            for name, text in (self.texts or {}).items()
+            if name not in {"by", "default"}
+        }
+        for path, message in {"message": self.message, **variants}.items():
+            for name, value in message.items():
+                if column in columns_of(value):
+                    return f"{path}.{name}"
+        return "message"
+
     @cached_property
     def variants(self) -> dict[str, dict[str, Any]]:
         """The message of each variant of `texts`; of a campaign without any, its message under ``""``."""
@@ -411,21 +425,35 @@ def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -
         for name in ("targets", "targetMsgkey")
         if name in message
     ]
-    if texts is not None and (of_texts := _texts_faults(texts)):
-        return faults + of_texts
+    if texts is not None:
+        faults += _texts_faults(texts)
+    readable = {
+        name: without_targets(text)
+        for name, text in (texts.items() if isinstance(texts, dict) else ())
+        if isinstance(text, dict) and name not in {"by", "default"}
+    }
     seen: set[str] = set()
-    for name, variant in _variants(without_targets(message), texts).items():
+    for name, variant in _variants(without_targets(message), readable).items():
         try:
             _sample_of(variant, settings)
         except InvalidMessage as error:
-            own = texts.get(name, {}) if texts else {}
-            for fault in error.faults:
+            own = readable.get(name, {})
+            for masked in error.faults:
+                fault = _with_name(masked, variant)
                 root = "message" if fault.field.partition(".")[0] not in own else f"texts.{name}"
                 path = f"{root}.{fault.field}".rstrip(".")
                 if f"{path}{fault.message}" not in seen:
                     seen.add(f"{path}{fault.message}")
                     faults.append(Fault(path, fault.message, fault.value))
     return faults
+
+
+def _with_name(fault: Fault, message: Mapping[str, Any]) -> Fault:
+    """Return a fault with the name of an unknown field where it was masked, unless it may be a target id."""
+    for name in filter(is_plain_name, message):
+        if fault.field == (masked := format_path((name,))) != name:
+            return Fault(name, fault.message.replace(f"`{masked}`", f"`{name}`"), fault.value)
+    return fault
 
 
 def _content_of(template: dict[str, Any], settings: "Settings") -> list[Any]:

@@ -149,6 +149,7 @@ def test_a_header_of_very_many_columns_is_read_in_a_moment() -> None:
         ('{"user_id": "a", "name": NaN}', "cannot be read: NaN is not a JSON number"),
         ("[" * 100 + "]" * 100, "cannot be read: more than 64 levels of objects and lists"),
         ('{"user_id": ', "is not JSON"),
+        ('{"user_id": "u", "name": ["x"]}', "column name must be text or a number, not a list"),
     ],
 )
 def test_a_row_of_json_that_can_be_read_in_two_ways_is_invalid(line: str, reason: str) -> None:

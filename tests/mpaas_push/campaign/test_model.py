@@ -76,6 +76,12 @@ def test_every_fault_is_named_at_once() -> None:
         ({"texts": {"by": "lang", "default": "zh"}}, "texts: must hold a variant"),
         ({"texts": {"by": "lang", "en": {}}}, "texts.default: is required"),
         ({"texts": {"by": "lang", "default": "em", "en": {}}}, "texts.default: must be one of the variants"),
+        ({"campaign": 20261111}, "campaign: must be text, not a number: put it in quotes"),
+        ({"extra": 1}, "extra: unknown field; there is `campaign`"),
+        (
+            {"texts": {"by": "lang", "default": "en", "en": {}, "zh": {"colour": "red"}}},
+            "texts.zh.colour: unknown field `colour`",
+        ),
         ({"texts": {"by": "l", "default": "en", "en": {"title": ""}}}, "texts.en.title: must not be empty"),
         ({"audience": {"bucket": "marketing", "key": "a.csv"}}, "audience.target: is required"),
         (
@@ -91,6 +97,21 @@ def test_every_fault_is_named_at_once() -> None:
 )
 def test_a_fault_says_where_and_what_is_allowed(changes: dict[str, Any], told: str) -> None:
     assert any(fault.startswith(told) for fault in faults(DOCUMENT | changes)), faults(DOCUMENT | changes)
+
+
+def test_faults_of_message_and_texts_are_told_together() -> None:
+    message = {**DOCUMENT["message"], "content": "", "deliveryType": 9, "expiredSeconds": -1, "colour": "red"}
+    texts: dict[str, Any] = {"by": "lang", "en": {"targets": ["u"]}, "zh": {"titel": "x"}}
+
+    assert {fault.partition(":")[0] for fault in faults(DOCUMENT | {"message": message, "texts": texts})} == {
+        "message.content",
+        "message.deliveryType",
+        "message.expiredSeconds",
+        "message.colour",
+        "texts.default",
+        "texts.en.targets",
+        "texts.zh.titel",
+    }
 
 
 def test_the_schema_takes_what_the_model_takes() -> None:

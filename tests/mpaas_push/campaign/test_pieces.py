@@ -136,6 +136,12 @@ def test_rows_of_json_lines_and_of_plain_ids() -> None:
     assert [row.target for row in ids] == ["u1", "u2", "u3"]
 
 
+TWO_IN_ONE = (
+    "audience.target: the audience has no column `user_id`; it has us…(12): "
+    "if `;` is between its fields, set `audience.delimiter`"
+)
+
+
 @pytest.mark.parametrize(
     ("beginning", "told"),
     [
@@ -144,7 +150,8 @@ def test_rows_of_json_lines_and_of_plain_ids() -> None:
         (b"\xff\xfe", "audience: the file is not UTF-8"),
         (b"a,a,user_id\n", "audience: the header names a more than once"),
         (b"id,name\n", "audience.target: the audience has no column `user_id`; it has id, name"),
-        (b"user_id\n", "message: the audience has no column `city`"),
+        (b"user_id\n", "message.title: the audience has no column `city`"),
+        (b"user_id;name\n", TWO_IN_ONE),
     ],
 )
 def test_a_file_that_cannot_be_sent_says_why(beginning: bytes, told: str) -> None:
