@@ -8,6 +8,7 @@ recorded as a release.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from deploy.plan import differences, print_differences
 from deploy.releases import Release, commit_of, record_release
 from deploy.removal import delete_function, functions_that_left
 from mpaas_push.errors import PushError
+from project.triggers import Oss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,6 +172,8 @@ def _repair(
     differing = [
         difference for difference in left if difference.trigger and difference.function not in missing
     ]
+    if any(difference.change == "add" for difference in differing):
+        _free_uploads(stage, cloud)
     for name, trigger in dict.fromkeys(
         (difference.function, difference.trigger) for difference in differing if difference.trigger
     ):
@@ -188,6 +192,22 @@ def _repair(
             print(f"s did not deploy the trigger {trigger} of {name}; deploying it by itself")
             serverless.deploy_trigger(resource, trigger, stage.env)
     return list(differences(stage.plans(), cloud))
+
+
+def _free_uploads(stage: Stage, cloud: Cloud) -> None:
+    """Delete the OSS triggers of functions that left: OSS refuses a second one for the same uploads."""
+    sources = {
+        trigger.source_arn
+        for function in stage.functions.values()
+        for trigger in function.triggers
+        if isinstance(trigger, Oss)
+    }
+    with suppress(CloudRefused):  # said where those functions are deleted
+        for name in functions_that_left(stage, cloud):
+            for trigger, there in cloud.triggers(name).items():
+                if there["triggerType"] == "oss" and there.get("sourceArn") in sources:
+                    cloud.delete_trigger(name, trigger)
+                    print(f"removed the trigger {trigger} of {name}, whose uploads another function takes")
 
 
 def _remove_old_layers(stage: Stage, cloud: Cloud) -> None:

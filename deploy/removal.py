@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from deploy.plan import Difference
+from deploy.releases import live_release
 
 if TYPE_CHECKING:
     from deploy.cloud import Cloud
@@ -17,19 +18,21 @@ __all__ = ["delete_function", "functions_that_left", "make_deletable", "removals
 def functions_that_left(stage: Stage, cloud: Cloud) -> list[str]:
     """Return the functions that were deployed for a stage and that its descriptor no longer has.
 
-    They have a name and the role of the stage.
+    They have a name of the stage, and its role or a release: a function with a role of its own has one.
 
     Raises:
         CloudRefused: the key may not list functions.
     """
     described = {function.function_name: function.role for function in stage.functions.values()}
     of_the_stage = re.compile(rf"mpaas-[\w-]+-push-{re.escape(stage.name)}")
-    names = [
-        str(function["functionName"])
-        for function in cloud.functions()
-        if function.get("role") in described.values()
-    ]
-    return sorted(name for name in names if name not in described and of_the_stage.fullmatch(name))
+    roles = {str(function["functionName"]): function.get("role") for function in cloud.functions()}
+    return sorted(
+        name
+        for name, role in roles.items()
+        if name not in described
+        and of_the_stage.fullmatch(name)
+        and (role in described.values() or live_release(cloud, [name]))
+    )
 
 
 def removals(stage: Stage, cloud: Cloud) -> list[Difference]:

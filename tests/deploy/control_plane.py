@@ -303,10 +303,20 @@ class ControlPlane:
         if method == "PUT":
             body.pop("triggerType", None)  # an update cannot change it
         trigger = rest[0] if rest else body["triggerName"]
+        if method == "POST" and body["triggerType"] == "oss":
+            self._refuse_uploads_of_another(body)
         triggers[trigger] = triggers.get(trigger, {}) | body
         if triggers[trigger]["triggerType"] == "eventbridge":
             self._deliver(f"{name}-{trigger}", triggers[trigger])
         return triggers[trigger]
+
+    def _refuse_uploads_of_another(self, trigger: dict[str, Any]) -> None:
+        """OSS has one trigger for an upload; here they are the same if their filters are."""
+        for triggers in self.triggers.values():
+            for there in triggers.values():
+                ours, theirs = (json.loads(each["triggerConfig"]).get("filter") for each in (trigger, there))
+                if there.get("sourceArn") == trigger["sourceArn"] and ours == theirs:
+                    raise Refused(409, "TriggerConflict")
 
     def _deliver(self, name: str, trigger: dict[str, Any]) -> None:
         """Make what EventBridge delivers by: a rule on the bus, or a stream."""

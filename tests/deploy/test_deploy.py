@@ -3,6 +3,7 @@ its component does."""
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
@@ -795,6 +796,31 @@ def test_a_function_that_left_the_descriptor_is_removed(project: Project, cloud:
     # A function without a release, such as one that was never deployed to the end, hides no release of the others.
     cloud.aliases[HTTP].clear()
     assert project.run("versions")[1].splitlines()[1].endswith("live")
+
+
+def test_a_function_with_a_role_of_its_own_that_left_is_removed(
+    deployed: Project, cloud: ControlPlane
+) -> None:
+    left = "mpaas-extra-push-dev"
+    cloud.functions[left] = {"functionName": left, "role": "acs:ram::1000000000000000:role/extra"}
+    cloud.versions[left], cloud.aliases[left] = copy.deepcopy((cloud.versions[HTTP], cloud.aliases[HTTP]))
+
+    assert any(line.startswith("-") and left in line for line in deployed.run("plan")[1].splitlines())
+    code, printed = deployed.run("remove", "--yes")
+
+    assert code == 0, printed
+    assert not cloud.functions
+
+
+def test_a_renamed_function_takes_over_its_uploads(deployed: Project, cloud: ControlPlane) -> None:
+    deployed.replace("s.yaml", "mpaas-event-push-${vars.stage}", "mpaas-events-push-${vars.stage}")
+
+    code, printed = deployed.run("deploy")
+
+    assert code == 0, printed
+    assert f"removed the trigger uploads of {EVENT}, whose uploads another function takes" in printed
+    assert "uploads" in cloud.triggers["mpaas-events-push-dev"]
+    assert EVENT not in cloud.functions
 
 
 def test_what_was_not_committed_is_no_way_back(project: Project, cloud: ControlPlane) -> None:
