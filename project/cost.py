@@ -198,10 +198,16 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.set_defaults(run=_cost)
 
 
+MOST_DIGITS = 15
+"""Of a number of pushes: as many as a float holds exactly."""
+
+
 def _count(text: str) -> int:
     digits = text.replace(",", "")
-    if not digits.isdecimal():
-        raise argparse.ArgumentTypeError("must be a whole number, 0 or more")
+    if not digits.isdecimal() or len(digits) > MOST_DIGITS:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number, 0 or more, of at most {MOST_DIGITS} digits"
+        )
     return int(digits)
 
 

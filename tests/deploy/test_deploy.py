@@ -298,6 +298,8 @@ def test_an_interrupted_command_ends_quietly_and_masks_the_logs_of_killed_ones_t
     killed = project.logs.parent / "killed.log"
     killed.write_text("PUSH_LEDGER_URL: rediss://push:sword%2Ffish@ledger.example.com:6379/0")
     os.utime(killed, (0, 0))
+    of_staging = project.logs.parent / "of-staging.log"
+    of_staging.write_text("PUSH_LEDGER_URL: rediss://push:ofStaging@ledger.example.com:6379/0")
 
     class Interrupted(io.StringIO):
         def write(self, _: str) -> int:
@@ -308,7 +310,8 @@ def test_an_interrupted_command_ends_quietly_and_masks_the_logs_of_killed_ones_t
         code, printed = project.run("logs", "--function", "queue_push")
 
     assert (code, printed) == (130, "logs was interrupted\n")
-    assert "rediss://push:********@" in killed.read_text()
+    for file in (killed, of_staging):
+        assert "rediss://push:********@" in file.read_text()
 
 
 def test_everything_that_is_missing_is_named_before_anything_is_changed(

@@ -119,7 +119,14 @@ def test_the_costs_are_those_of_the_stage(tmp_path: Path, capsys: pytest.Capture
 
 @pytest.mark.parametrize(
     "argument",
-    ["--pushes=-1", "--pushes=many", "--price-million-cu=-1", "--price-million-cu=nan", "--ms-one=inf"],
+    [
+        "--pushes=-1",
+        "--pushes=many",
+        f"--pushes={'9' * 400}",
+        "--price-million-cu=-1",
+        "--price-million-cu=nan",
+        "--ms-one=inf",
+    ],
 )
 def test_what_is_no_number_is_refused(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
