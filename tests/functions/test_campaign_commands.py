@@ -369,7 +369,7 @@ def test_white_space_around_targets_is_left_out_with_a_warning(campaign: Command
 
     assert campaign("check", campaign.file("a.json", document("blank")), "--audience", audience) == 0
     assert "line 3: its target came before\n" in campaign.out
-    assert "warning: audience.target: 1 rows have white space around their target" in campaign.out
+    assert "warning: audience.target: 1 row has white space around their target" in campaign.out
 
 
 @pytest.mark.parametrize("is_uploaded", [True, False])
@@ -513,11 +513,21 @@ def test_a_campaign_is_followed_through_failures_of_the_function(campaign: Comma
 def test_without_a_terminal_progress_is_a_line_now_and_then(
     campaign: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for seconds, lines in ((0.0, ["c running, 1 rows, 3 s left: 50%", "c done, 1 rows: 50%"]), (3600.0, [])):
+    for seconds, lines in ((0.0, ["c running, 1 row, 3 s left: 50%", "c done, 1 row: 50%"]), (3600.0, [])):
         monkeypatch.setattr(progress, "LINE_SECONDS", seconds)
         with scripted("running", "running", "done") as url:
             assert campaign("status", "c", "--follow", "--url", url) == 0
         assert campaign.err.splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(299, "299 s"), (300, "5 min"), (7100, "118 min"), (82_796, "23 h 0 min")]
+)
+def test_a_long_wait_is_told_in_hours(campaign: Commands, seconds: int, told: str) -> None:
+    with scripted({"state": "waiting", "secondsLeft": seconds}) as url:
+        assert campaign("status", "c", "--url", url) == 0
+
+    assert f", {told} left\n" in campaign.out
 
 
 def test_following_ends_with_words_when_the_function_stays_away(

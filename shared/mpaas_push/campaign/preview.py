@@ -109,7 +109,8 @@ def trimmed_warning(reader: RowReader) -> list[Fault]:
     """Return the warning about rows that a reader has trimmed, if there were any."""
     if not reader.trimmed:
         return []
-    text = f"{reader.trimmed:,} rows have white space around their target, which is left out"
+    rows = "1 row has" if reader.trimmed == 1 else f"{reader.trimmed:,} rows have"
+    text = f"{rows} white space around their target, which is left out"
     return [Fault("audience.target", text)]
 
 

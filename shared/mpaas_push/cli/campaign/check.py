@@ -18,7 +18,7 @@ from mpaas_push.campaign.preview import trimmed_warning
 from mpaas_push.campaign.seen import SeenTargets
 from mpaas_push.cli.campaign.api import CANNOT, command
 from mpaas_push.cli.campaign.files import FileObjects, oss_objects
-from mpaas_push.cli.campaign.progress import progress_bar
+from mpaas_push.cli.campaign.progress import counted, progress_bar
 from mpaas_push.cli.inputs import read_input, settings_or_stand_ins
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def check(options: argparse.Namespace) -> int:
         readable = read_campaign(document, settings, objects)
         campaign = readable.campaign
         counts = _read_all(readable, objects, settings, line_seconds=options.progress)
-    print(", ".join(f"{number:,} {name}" for name, number in counts.items()))
+    print(", ".join(counted(number, name) for name, number in counts.items()))
     if not counts["targets"]:
         print("error: no row can be sent", file=sys.stderr)
         return CANNOT

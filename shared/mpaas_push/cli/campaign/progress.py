@@ -10,10 +10,23 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LINE_SECONDS", "Update", "progress_bar"]
+__all__ = ["LINE_SECONDS", "Update", "counted", "duration", "progress_bar"]
 
 LINE_SECONDS = 30.0
 """Between two lines where there is no terminal, such as in the log of a job."""
+
+
+def counted(number: int, plural: str) -> str:
+    """Return a number with its noun, such as ``1 row`` for 1 and ``rows``; a word without an s stays."""
+    return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
+
+
+def duration(seconds: int) -> str:
+    """Return seconds as ``14 s``, from 5 minutes on as ``5 min``, from 2 hours on as ``23 h 0 min``."""
+    minutes = round(seconds / 60)
+    if seconds < 300:
+        return f"{seconds} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
 class Update(Protocol):

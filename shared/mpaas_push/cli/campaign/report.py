@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mpaas_push.campaign.errors import CampaignError
 from mpaas_push.cli.campaign.api import ask, command
 from mpaas_push.cli.campaign.files import oss_objects
+from mpaas_push.cli.campaign.progress import counted
 from mpaas_push.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,5 +32,5 @@ def report(options: argparse.Namespace) -> int:
         raise CampaignError(f"{options.output} cannot be written: {error.strerror}") from None
     with output or nullcontext(sys.stdout) as file, oss_objects(Settings.from_env()) as objects:
         number = write_report(file, result_lines(objects, bucket, folder))
-    print(f"{number:,} rows", file=sys.stderr)
+    print(counted(number, "rows"), file=sys.stderr)
     return 0

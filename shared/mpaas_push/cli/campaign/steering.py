@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpaas_push.cli.call import NoResponse, NotConnected
 from mpaas_push.cli.campaign.api import CANNOT, LEFT, NO_RESPONSE, CampaignUnavailable, ask, command
-from mpaas_push.cli.campaign.progress import progress_bar
+from mpaas_push.cli.campaign.progress import counted, duration, progress_bar
 
 if TYPE_CHECKING:
     import argparse
@@ -84,14 +84,15 @@ def show(campaign: dict[str, Any]) -> None:
     """Print state, counts and pace of a campaign, and what can be done where it does not go on."""
     counts = {name: number for name, number in campaign["counts"].items() if number}
     print(f"{campaign['campaign']}: {_state(campaign)}")
-    print("  " + (", ".join(f"{number:,} {name}" for name, number in counts.items()) or "no rows yet"))
+    print("  " + (", ".join(counted(number, name) for name, number in counts.items()) or "no rows yet"))
     percent = 100 * campaign["bytesDone"] // max(campaign["bytes"], 1)
     pace = f"{campaign['pace']:,} targets a second" if campaign["pace"] else "no limit"
     size = f"{percent}% of {campaign['bytes']:,} bytes"
-    print(f"  {size}, {campaign['requests']:,} requests, pace: {pace}{_time_left(campaign)}")
+    print(f"  {size}, {counted(campaign['requests'], 'requests')}, pace: {pace}{_time_left(campaign)}")
     if stalled := campaign.get("piecesStalled"):
         until = f"theirs gives no sign of life, and they go to others from {campaign['stalledUntil']} on"
-        print(f"  {stalled:,} of {campaign['pieces']:,} pieces wait for another worker: {until}")
+        verb = "waits" if stalled == 1 else "wait"
+        print(f"  {stalled:,} of {counted(campaign['pieces'], 'pieces')} {verb} for another worker: {until}")
     if campaign.get("problem"):
         print(f"  {campaign['problem']}")
     if campaign.get("cancelling"):
@@ -137,9 +138,9 @@ def _again(action: str, name: str) -> str:
 
 
 def _progress(campaign: dict[str, Any]) -> str:
-    return f"{campaign['counts']['rows']:,} rows{_time_left(campaign)}"
+    return f"{counted(campaign['counts']['rows'], 'rows')}{_time_left(campaign)}"
 
 
 def _time_left(campaign: dict[str, Any]) -> str:
     left = campaign["secondsLeft"]
-    return "" if left is None or campaign["state"] in {"done", "cancelled"} else f", {left:,} s left"
+    return "" if left is None or campaign["state"] in {"done", "cancelled"} else f", {duration(left)} left"
