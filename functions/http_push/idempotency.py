@@ -103,8 +103,6 @@ class KeyMemory:
     ) -> Comparison:
         """Say whether a key is new or known, and with which messages; remember it.
 
-        A body in which refused messages are corrected counts as new.
-
         Args:
             key: The caller's key together with the function that it was sent to.
             tasks: The messages that come with it.
@@ -117,7 +115,7 @@ class KeyMemory:
         known = self._fingerprints.get(key)
         if known is None or is_correction(tasks, known, settings):
             self._remember(key, fingerprint)
-            return "new"
+            return "new" if known is None else "corrected"
         self._fingerprints.move_to_end(key)
         return "same" if known == fingerprint else "other"
 

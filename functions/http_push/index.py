@@ -97,7 +97,7 @@ def push() -> Response[str]:
         # A corrected body may come under the same key.
         if key and known == "new" and not went_out:
             keys.forget(scope, client.ledger)
-        elif key and known == "new" and refused:
+        elif key and known in {"new", "corrected"} and refused:
             keys.allow_correction(scope, tasks, refused, client.settings, client.ledger)
     return responses.tasks(handed_over, outcomes, warnings)
 

@@ -564,6 +564,19 @@ def test_what_was_accepted_of_a_body_is_not_sent_again_under_another_index(
         assert not ledger or len(reached) == 2
 
 
+def test_a_correction_of_which_nothing_goes_out_does_not_free_its_key(stack: HttpStack) -> None:
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    bad, good = message(deliveryType=99), message(targets=["good"])
+
+    first = stack.post({"messages": [bad, good]}, headers=headers)
+    stack.sandbox.order(kind="throttling", retryAfter=300, match={"target": "good"})
+    again = stack.post({"messages": [bad, good]}, headers=headers)
+
+    assert first.json["counts"] == {"refused": 1, "accepted": 1}
+    assert again.status == 503
+    assert stack.post({"messages": [good]}, headers=headers).status == 409
+
+
 def test_a_repetition_that_is_invalid_by_now_does_not_free_its_key(redis_server: RedisServer) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     with HttpStack(environment={"PUSH_LEDGER_URL": redis_server.url}) as stack:

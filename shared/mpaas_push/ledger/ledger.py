@@ -27,9 +27,9 @@ __all__ = ["Comparison", "Ledger"]
 
 logger = logging.getLogger(__name__)
 
-Comparison = Literal["new", "same", "other", "unknown"]
-"""Whether an Idempotency-Key is new, or was used with the same or another body; unknown if the ledger cannot
-tell and nothing may be sent."""
+Comparison = Literal["new", "corrected", "same", "other", "unknown"]
+"""Whether an Idempotency-Key is new, or was used with a body that this one may follow, with the same one or
+with another; unknown if the ledger cannot tell and nothing may be sent."""
 
 PROBE_SECONDS = 10
 """Lifetime of the record of a health check, in case it is not deleted."""
@@ -65,7 +65,7 @@ class Ledger:
         Args:
             key: The key, prefixed with its sender: two senders may use the same one.
             fingerprint: Hash of the body that came with the key, without spaces.
-            may_follow: Whether this body may follow the one of a given fingerprint: it is new then.
+            may_follow: Whether this body may follow the one of a given fingerprint.
 
         Raises:
             Misconfigured: the ledger cannot work as it is configured.
@@ -79,7 +79,7 @@ class Ledger:
             case ["busy", known]:
                 if known != fingerprint and may_follow and may_follow(known):
                     self.replace(key, fingerprint)
-                    return "new"
+                    return "corrected"
                 return "same" if known == fingerprint else "other"
             case ["reused", _]:
                 return "other"
