@@ -26,6 +26,7 @@ __all__ = [
     "files_of_settings",
     "missing_settings",
     "name_faults",
+    "overridden",
     "read_settings",
     "shared_uploads",
     "stage_file",
@@ -116,6 +117,15 @@ def missing_settings(
         if name in names and not re.fullmatch(pattern, env.get(name, "")):
             is_what = f"is {env[name]!r}" if env.get(name) else "is not set"
             yield Fault(name, f"{is_what}: put {what} into .env.{stage} or .env")
+
+
+def overridden(folder: Path, name: str, shell: Mapping[str, str]) -> Iterator[str]:
+    """Return the settings of a stage that the shell has with another value, which wins."""
+    own = read_env(folder / f".env.{name}")
+    of_files = read_env(folder / ".env") | own
+    for setting, value in of_files.items():
+        if setting != "STAGE" and shell.get(setting, value) != value:
+            yield f"{setting} of the shell wins over that of {f'.env.{name}' if setting in own else '.env'}"
 
 
 def shared_uploads(folder: Path, name: str, shell: Mapping[str, str]) -> Iterator[Fault]:

@@ -29,6 +29,7 @@ from project.stages import (
     files_of_settings,
     missing_settings,
     name_faults,
+    overridden,
     read_settings,
     shared_uploads,
     stage_file,
@@ -164,7 +165,8 @@ def _env_of(folder: Path, stage: str) -> dict[str, str]:
 def _settings_of_stage(folder: Path, name: str) -> _Checked:
     env = read_settings(folder, name, os.environ)
     files = [file.name for file in files_of_settings(folder, name)]
-    notes = [f"\n      note: {note}" for note in shared_uploads(folder, name, os.environ)]
+    noted = [*overridden(folder, name, os.environ), *shared_uploads(folder, name, os.environ)]
+    notes = [f"\n      note: {note}" for note in noted]
     return f"{', '.join([*files, 'the shell'])}: complete{''.join(notes)}", list(missing_settings(env, name))
 
 

@@ -342,6 +342,20 @@ def test_a_deployment_that_is_well_passes_and_nothing_is_pushed(stack: Stack) ->
     assert len(stack.sandbox.inbox()) == before
 
 
+def test_smoke_goes_by_the_descriptor(stack: Stack, tmp_path: Path) -> None:
+    text = (PROJECT / "s.yaml").read_text()
+    for word in ("  timer_push:", "mpaas-timer-push", "./functions/timer_push"):
+        text = text.replace(word, word.replace("timer", "orders"))
+    (tmp_path / "s.yaml").write_text(text)
+
+    code, printed = command("smoke", main=project.__main__.main, folder=tmp_path, env=deployed(stack))
+
+    assert code == 0, printed
+    assert "note  mpaas-orders-push-dev: not checked" in printed
+    assert printed.count("ok    mpaas-") == 5
+    assert "mpaas-timer-push-dev" not in printed
+
+
 def test_smoke_reads_the_settings_of_the_stage(stack: Stack, tmp_path: Path) -> None:
     shutil.copy(PROJECT / "s.yaml", tmp_path)
     (tmp_path / ".env").write_text("PUSH_FC_ENDPOINT=http://127.0.0.1:1\n")

@@ -1107,6 +1107,21 @@ def test_the_settings_of_a_stage_are_those_that_its_deployment_uses(
     assert missing("staging") in validate("--stage", "staging")[1]
 
 
+def test_a_setting_of_the_shell_that_wins_is_noted(
+    project: Path, validate: Validate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / ".env").write_text(FILLED + "MPAAS_APP_ID=ONEX1\n")
+    (project / ".env.staging").write_text("MPAAS_APP_ID=ONEX2\nUPLOADS_BUCKET=files\n")
+    for name, value in (("MPAAS_APP_ID", "ONEX1"), ("UPLOADS_BUCKET", "files")):
+        monkeypatch.setenv(name, value)
+
+    code, lines = validate("--stage", "staging")
+
+    assert code == 0, lines
+    assert "      note: MPAAS_APP_ID of the shell wins over that of .env.staging" in lines
+    assert not any("UPLOADS_BUCKET of the shell" in line for line in lines)
+
+
 def test_settings_of_no_stage_and_those_that_name_another_are_faults(
     project: Path, validate: Validate
 ) -> None:
