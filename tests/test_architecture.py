@@ -340,6 +340,9 @@ def test_every_package_that_the_layer_imports_is_named_as_a_dependency() -> None
     for each in distributions():
         paths = [line.partition(",")[0] for line in (each.read_text("RECORD") or "").splitlines()]
         tops = {path.partition("/")[0].removesuffix(".py") for path in paths}
+        tops |= set(
+            (each.read_text("top_level.txt") or "").split()
+        )  # an installation without wheel has no record
         distribution_of |= dict.fromkeys(tops, each.metadata["Name"].lower().replace("_", "-"))
 
     imported = {name.partition(".")[0] for file in modules("mpaas_push").values() for name in imports(file)}
