@@ -513,7 +513,7 @@ def test_the_triggers_of_another_stage_are_compared_whoever_made_them(
     for key in ({}, {"key": None}, {"key": {"prefix": None}}):
         config = {"events": ["oss:ObjectCreated:*", "oss:Unheard:Of"], "filter": key}
         cloud.triggers["mpaas-event-push-staging"] = {"all": trigger | {"triggerConfig": json.dumps(config)}}
-        cloud.functions["mpaas-event-push-staging"] = {}
+        cloud.functions["mpaas-event-push-staging"] = {"functionName": "mpaas-event-push-staging"}
 
         code, printed = deployed.run("plan")
 
