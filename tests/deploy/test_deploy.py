@@ -278,6 +278,25 @@ def test_a_secret_is_masked_while_it_is_replaced(
         assert secret not in deployed.logs.read_text()
 
 
+def test_a_secret_is_masked_in_each_form_that_the_command_prints(tmp_path: Path) -> None:
+    from deploy.serverless import Serverless  # late: with the SDKs of four services
+
+    env = {
+        "JWT_SECRET": 'first line\nsecond "line',
+        "API_TOKEN": '{"key": "hunter2"}',
+        "PUSH_LEDGER_URL": r"rediss://push:sw\ord$fish@h",
+    }
+    masked = Serverless(tmp_path / "s.yaml", env).masked
+    for name, value in env.items():
+        password = r"sw\ord$fish" if name == "PUSH_LEDGER_URL" else value
+        for text in (value, json.dumps(value), password, *password.splitlines()):
+            assert password.splitlines()[-1] not in masked(text)
+            assert "ord" not in masked(text)
+            assert "line" not in masked(text)
+            assert "hunter2" not in masked(text)
+    assert masked("redis://old:gone@h is no setting") == "redis://old:********@h is no setting"
+
+
 def test_functions_may_share_a_folder(deployed: Project) -> None:
     example = (deployed.folder / "s.sources.yaml").read_text()
     text = (deployed.folder / "s.yaml").read_text()

@@ -57,6 +57,12 @@ def test_a_functions_files_are_at_the_top_and_nothing_else(packed: Path, name: s
         assert {entry.external_attr >> 16 for entry in found.infolist()} == {0o100644}
 
 
+def test_functions_may_share_a_folder(tmp_path: Path) -> None:
+    packed = package(tmp_path, descriptor=PROJECT / "s.sources.yaml")
+
+    assert "queue_push.zip" in {path.name for path in packed.iterdir()}
+
+
 def test_the_version_is_that_of_the_content(packed: Path, tmp_path: Path) -> None:
     project = shutil.copytree(PROJECT, tmp_path / "project")
 
