@@ -7,6 +7,7 @@ the HTTP function could not read either; whether a campaign can use it is that f
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -120,10 +121,15 @@ async def upload(chunks: AsyncIterator[bytes], name: str, bucket: str, client: o
     parts = _parts(chunks)
     first = await anext(parts, b"")
     look = look_at(name, first)
-    # A name of its own: an audience that a campaign is reading must not change.
-    key = f"audiences/{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}/{_safe(name)}"
-    where = {"bucket": bucket, "key": key}
     size = len(first)
+    # A campaign may be reading an audience: a key only ever has one content. The same small file gets the
+    # same key, so that a repeated start is the same campaign; a large one is sent on before its end is known.
+    folder = (
+        hashlib.sha256(first).hexdigest()[:32]
+        if size < PART_BYTES
+        else f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    )
+    where = {"bucket": bucket, "key": f"audiences/{folder}/{_safe(name)}"}
     if size < PART_BYTES:
         await run_in_threadpool(client.put_object, oss.PutObjectRequest(**where, body=first))
     else:

@@ -91,7 +91,11 @@ def test_an_audience_is_put_into_oss_and_its_first_rows_are_shown(uploaded: Call
     with file:
         assert file.read() == USERS
     assert stored.key.endswith("/users.csv")
-    assert uploaded()["audience"]["key"] != audience["key"]  # a campaign may be reading that one
+    assert uploaded(USERS + b"user-40,Ann,en\n")["audience"] != audience  # a campaign may be reading that one
+
+
+def test_the_same_file_again_is_the_same_audience(uploaded: Call) -> None:
+    assert uploaded()["audience"] == uploaded()["audience"]
 
 
 def test_a_large_audience_goes_to_oss_in_parts(uploaded: Call, stack: Stack) -> None:
