@@ -176,7 +176,7 @@ def test_what_all_local_services_share_imports_none_of_them() -> None:
 
 SHOWN = {
     *("errors", "json_text", "message", "message.advice", "message.constraints.clock", "message.vendors"),
-    *("campaign.errors", "campaign.model", "campaign.tasks"),
+    *("campaign.audience", "campaign.errors", "campaign.model", "campaign.tasks"),
     *("targets", "task"),  # by which it knows the pushes of a campaign
 }
 

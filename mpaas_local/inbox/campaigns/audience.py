@@ -6,22 +6,22 @@ the HTTP function could not read either; whether a campaign can use it is that f
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
 import re
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import alibabacloud_oss_v2 as oss
 from starlette.concurrency import run_in_threadpool
 
+from mpaas_push.campaign.audience import csv_fields, json_values
+from mpaas_push.json_text import written_json
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 __all__ = ["LARGEST_BYTES", "Unusable", "look_at", "too_large", "upload"]
 
@@ -42,6 +42,9 @@ PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "a ZIP archive or a workbook", b"\
 """What a file is by its first bytes."""
 
 
+_Read = TypeVar("_Read", list[str], dict[str, Any])
+
+
 class Unusable(Exception):
     """The file cannot be an audience; the text says why and what to do.
 
@@ -54,20 +57,22 @@ class Unusable(Exception):
         super().__init__(text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Look:
     """What the beginning of a file shows.
 
     Attributes:
         audience: `target`, `format` and `delimiter` of the campaign's `audience`, as far as it needs them.
         columns: Empty for plain ids.
-        rows: The first ones, cell by cell.
+        rows: The first ones that can be read, cell by cell.
+        faults: What is wrong with the other ones, by line.
         has_header: False if the columns look like a row, as those of a list of ids that is named ``.csv``.
     """
 
     audience: dict[str, str]
     columns: list[str]
     rows: list[list[str]]
+    faults: list[str] = field(default_factory=list)
     has_header: bool = True
 
 
@@ -87,23 +92,13 @@ def look_at(name: str, beginning: bytes) -> Look:
             raise Unusable(422, f"{name} is {what}: unpack it, or save it as CSV in UTF-8")
     if kind is None:
         raise Unusable(422, f"{name}: the name of an audience ends with .{', .'.join(FORMATS)}")
-    text = _text(name, beginning)
+    # A line ends as the campaign's reader ends it: with LF or CRLF, whatever is quoted.
+    lines = [line.removesuffix("\r") for line in _text(name, beginning).split("\n")]
     if kind == "ids":
-        return Look({}, [], [[line.strip()] for line in islice(text.splitlines(), SHOWN_ROWS)])
+        return Look(audience={}, columns=[], rows=_rows(lines, 0, lambda line: [line.strip()])[0])
     if kind == "jsonl":
-        return _look_at_json(name, text)
-    first = text.partition("\n")[0]
-    delimiter = max(DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    columns, *rows = list(islice(reader, 1 + SHOWN_ROWS)) or [[]]
-    if not any(columns):
-        raise Unusable(422, f"{name} has no header: its first line names the columns")
-    audience = {"target": _target(columns)}
-    if delimiter != ",":
-        audience |= {"delimiter": delimiter}
-    if name.lower().endswith(".tsv"):
-        audience |= {"format": "csv"}
-    return Look(audience, columns, rows, has_header=not _is_id(columns, rows))
+        return _look_at_json(name, lines)
+    return _look_at_csv(name, lines)
 
 
 async def upload(chunks: AsyncIterator[bytes], name: str, bucket: str, client: oss.Client) -> dict[str, Any]:
@@ -147,6 +142,7 @@ async def upload(chunks: AsyncIterator[bytes], name: str, bucket: str, client: o
         "audience": {**where, **look.audience},
         "columns": look.columns,
         "rows": look.rows,
+        "faults": look.faults,
         "hasHeader": look.has_header,
     }
 
@@ -197,6 +193,8 @@ async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 def _text(name: str, beginning: bytes) -> str:
     """Return the whole lines of the beginning of a file."""
     head = beginning[:HEAD_BYTES]
+    if b"\n" not in head and b"\r" in head:
+        raise Unusable(422, f"{name}: its lines end with CR alone: save it with LF or CRLF as line ends")
     if len(beginning) > HEAD_BYTES:
         head = head[: head.rfind(b"\n") + 1]
     try:
@@ -211,20 +209,58 @@ def _text(name: str, beginning: bytes) -> str:
     return text
 
 
-def _look_at_json(name: str, text: str) -> Look:
-    try:
-        objects = [json.loads(line) for line in islice(text.splitlines(), SHOWN_ROWS) if line.strip()]
-    except ValueError:
-        objects = [None]
-    if not all(isinstance(row, dict) for row in objects):
-        raise Unusable(422, f"{name}: each line of JSON Lines is an object")
+def _look_at_csv(name: str, lines: Sequence[str]) -> Look:
+    delimiter = max(DELIMITERS, key=lines[0].count)
+    fields = csv_fields(lines[0], delimiter)
+    if isinstance(fields, str):
+        raise Unusable(422, f"{name}: the header {fields}")
+    columns = [field.strip() for field in fields]
+    if not any(columns):
+        raise Unusable(422, f"{name} has no header: its first line names the columns")
+
+    def fields_of(line: str) -> list[str] | str:
+        fields = csv_fields(line, delimiter)
+        if isinstance(fields, str) or len(fields) == len(columns):
+            return fields
+        return f"has {len(fields)} fields, the header {len(columns)}"
+
+    rows, faults = _rows(lines, 1, fields_of)
+    audience = {"target": _target(columns)}
+    if delimiter != ",":
+        audience |= {"delimiter": delimiter}
+    if name.lower().endswith(".tsv"):
+        audience |= {"format": "csv"}
+    has_header = not _is_id(columns, rows)
+    return Look(audience=audience, columns=columns, rows=rows, faults=faults, has_header=has_header)
+
+
+def _rows(
+    lines: Sequence[str], first: int, read: Callable[[str], _Read | str]
+) -> tuple[list[_Read], list[str]]:
+    """Read the first rows, from the line at an index; return them and the faults of the other ones."""
+    rows: list[_Read] = []
+    faults: list[str] = []
+    filled = ((number, line) for number, line in enumerate(lines[first:], first + 1) if line.strip())
+    for number, line in islice(filled, SHOWN_ROWS):
+        row = read(line)
+        if isinstance(row, str):
+            faults.append(f"line {number} {row}")
+        else:
+            rows.append(row)
+    return rows, faults
+
+
+def _look_at_json(name: str, lines: Sequence[str]) -> Look:
+    if isinstance(first := json_values(lines[0]), str):
+        raise Unusable(422, f"{name}: the first line {first}")
+    objects, faults = _rows(lines, 0, json_values)
     columns = list(dict.fromkeys(column for row in objects for column in row))
     rows = [[_cell(row.get(column, "")) for column in columns] for row in objects]
-    return Look({"target": _target(columns)}, columns, rows)
+    return Look(audience={"target": _target(columns)}, columns=columns, rows=rows, faults=faults)
 
 
 def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else written_json(value)
 
 
 def _target(columns: Sequence[str]) -> str:

@@ -77,7 +77,8 @@ class UploadedAudience(Body):
     bytes: int
     audience: dict[str, Any] = Field(description="The campaign's `audience`, its target column guessed.")
     columns: list[str] = Field(description="Empty for plain ids.")
-    rows: list[list[str]] = Field(description="The first rows.")
+    rows: list[list[str]] = Field(description="The first rows that can be read.")
+    faults: list[str] = Field(description="What is wrong with the others of the first rows, by line.")
     has_header: bool = Field(
         description="False: the first line looks like an id, as of a file without header."
     )

@@ -114,7 +114,7 @@ export function NewCampaign({ kept, dropped }) {
   });
   const asPlainIds = () => {
     const { target, delimiter, ...where } = document.audience;
-    setAudience({ ...audience, columns: [], rows: [audience.columns, ...audience.rows], hasHeader: true, audience: { ...where, format: "ids" } });
+    setAudience({ ...audience, columns: [], faults: [], rows: [audience.columns, ...audience.rows], hasHeader: true, audience: { ...where, format: "ids" } });
     setDocument({ ...document, audience: { ...where, format: "ids" } });
   };
   const current = checked && checked.of === contentOf(document) ? checked : null;
@@ -223,7 +223,8 @@ function idOf(name) {
 
 const FirstRows = ({ audience, target }) => html`<p role="status">${audience.name}: ${thousands(audience.bytes)} bytes, in OSS. Its first rows:</p>
   <div class="scroll" tabindex="0"><table>${audience.columns.length > 0 && html`<thead><tr>${audience.columns.map((each) => html`<th>${each} ${each === target && html`<${Badge} kind="trigger">target<//>`}</th>`)}</tr></thead>`}
-    <tbody>${audience.rows.map((row) => html`<tr>${row.map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
+    <tbody>${audience.rows.map((row) => html`<tr>${row.map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody></table></div>
+  ${audience.faults?.length > 0 && html`<ul class="faults">${audience.faults.map((each) => html`<li>${each}</li>`)}</ul>`}`;
 
 const Told = ({ errors, id }) => errors.filter((each) => each.field === id || each.field.startsWith(`${id}.`)).map((each) => html`<b class="failure">${each.message} </b>`);
 

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from mpaas_push.campaign.model import Audience, Campaign
     from mpaas_push.campaign.pieces import Line
 
-__all__ = ["HEADER_BYTES", "InvalidRow", "Row", "RowReader", "doubts_of", "header_of"]
+__all__ = [
+    "HEADER_BYTES",
+    "InvalidRow",
+    "Row",
+    "RowReader",
+    "csv_fields",
+    "doubts_of",
+    "header_of",
+    "json_values",
+]
 
 HEADER_BYTES = 64 << 10
 """Of the beginning of a file: enough for its header or its first row."""
@@ -122,7 +131,7 @@ class RowReader:
         if self._kind == "jsonl":
             values = _json_texts(text, self._names)
             return ({}, values) if isinstance(values, str) else (values, "")
-        fields = _csv_fields(text, self._delimiter)
+        fields = csv_fields(text, self._delimiter)
         if isinstance(fields, str):
             return {}, fields
         values = {name: fields[at] for name, at in self._columns if at < len(fields)}
@@ -184,7 +193,7 @@ _NO_HEADER = "a file without a header needs one, or, of ids alone, `format: ids`
 def _second_row(beginning: bytes, audience: Audience) -> list[str]:
     """Return the fields of the second line of a CSV; none if it cannot be read."""
     line = beginning.partition(b"\n")[2].partition(b"\n")[0].removesuffix(b"\r")
-    fields = _csv_fields(line.decode(errors="replace"), audience.delimiter)
+    fields = csv_fields(line.decode(errors="replace"), audience.delimiter)
     return [] if isinstance(fields, str) else [field.strip() for field in fields]
 
 
@@ -215,9 +224,9 @@ def _columns(beginning: bytes, audience: Audience) -> list[str] | str:
     if audience.kind == "ids":
         return []
     if audience.kind == "jsonl":
-        values = _json_values(text)
+        values = json_values(text)
         return f"the first line {values}" if isinstance(values, str) else list(values)
-    fields = _csv_fields(text, audience.delimiter)
+    fields = csv_fields(text, audience.delimiter)
     return f"the header {fields}" if isinstance(fields, str) else [field.strip() for field in fields]
 
 
@@ -257,7 +266,8 @@ def _listed(columns: Sequence[str], *, is_row: bool = False) -> str:
 _MOST_SHOWN = 20
 
 
-def _csv_fields(text: str, delimiter: str) -> list[str] | str:
+def csv_fields(text: str, delimiter: str) -> list[str] | str:
+    """Return the fields of a line of a CSV, or what is wrong with it."""
     if '"' not in text:
         return text.split(delimiter)
     try:
@@ -296,7 +306,8 @@ def _plain(delimiter: str) -> re.Pattern[str]:
     return re.compile(rf'[^"{re.escape(delimiter)}]*')
 
 
-def _json_values(text: str) -> dict[str, Any] | str:
+def json_values(text: str) -> dict[str, Any] | str:
+    """Return the values of a line of JSON Lines by column, or what is wrong with it."""
     try:
         row = read_json(text, keep_digits=True)
     except UnreadableJson as error:
@@ -308,7 +319,7 @@ def _json_values(text: str) -> dict[str, Any] | str:
 
 def _json_texts(text: str, names: Collection[str]) -> dict[str, str] | str:
     """Return the columns of a row that are asked for as texts, or what is wrong with it."""
-    row = _json_values(text)
+    row = json_values(text)
     if isinstance(row, str):
         return row
     values = {name: value for name, value in row.items() if name in names}

@@ -147,7 +147,10 @@ def test_an_upload_that_is_cut_off_leaves_nothing(stack: Stack, call: Call) -> N
         ("users.csv", b"x" * 100_000, "its first line is longer than 64 KiB"),
         ("users.csv", b",,\n1,2,3\n", "has no header"),
         ("users.doc", b"a,b\n1,2\n", "ends with .csv, .tsv, .jsonl, .ndjson, .txt"),
-        ("users.jsonl", b"[1]\n", "each line of JSON Lines is an object"),
+        ("users.jsonl", b"[1]\n", "the first line is not a JSON object"),
+        ("users.csv", b'user_id,"name\nA"\n', "the header has a quote that does not close on its line"),
+        ("users.csv", b"user_id,name\rm1,A\rm2,B\r", "its lines end with CR alone"),
+        ("users.txt", b"m1\r" * 30_000, "its lines end with CR alone"),
     ],
 )
 def test_what_cannot_be_an_audience_is_refused_with_words(
@@ -201,6 +204,24 @@ def test_format_delimiter_and_target_are_guessed(
 )
 def test_a_first_line_that_looks_like_an_id_is_told_from_a_header(content: str, has_header: bool) -> None:
     assert look_at("a.csv", content.encode()).has_header is has_header
+
+
+def test_a_bad_row_of_json_lines_affects_no_other_one() -> None:
+    look = look_at("a.jsonl", b'{"id": "1", "n": ["x"]}\nnot JSON\n\n[3]\n{"id": 40, "n": "D"}\n')
+
+    assert (look.columns, look.rows) == (["id", "n"], [["1", '["x"]'], ["40", "D"]])
+    assert look.faults == ["line 2 is not JSON", "line 4 is not a JSON object"]
+
+
+def test_the_first_rows_of_a_csv_are_those_that_a_campaign_reads() -> None:
+    content = b'id,n\n1,"a ""b"""\n3,"line\nbreak"\n4,"unclosed\n5,ok\n'
+
+    look = look_at("a.csv", content)
+
+    assert look.rows == [["1", 'a "b"'], ["5", "ok"]]
+    quote = "has a quote that does not close on its line"
+    assert (look.faults[0], look.faults[2]) == (f"line 3 {quote}", f"line 5 {quote}")
+    assert look.faults[1].startswith("line 4 has ")
 
 
 def test_the_first_rows_are_those_of_a_file_that_goes_on() -> None:
