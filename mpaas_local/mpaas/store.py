@@ -246,8 +246,8 @@ class Store:
         connection.execute("DELETE FROM target WHERE seq <= ?", (last,))
         connection.execute("DELETE FROM entry WHERE seq <= ?", (last,))
         connection.executemany(
-            "DELETE FROM call WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM entry WHERE call = ?1)",
-            [tuple(call) for call in calls],
+            "DELETE FROM call WHERE id = :id AND NOT EXISTS (SELECT 1 FROM entry WHERE call = :id)",
+            [{"id": call} for (call,) in calls],
         )
 
     def ask_for_senders(self, sender_of: Callable[[InboxEntry], FunctionCall | None]) -> None:
