@@ -109,7 +109,7 @@ class Attempts:
             verdict = Verdict(
                 kind=THROTTLED,
                 code="Failed",
-                message=f"failed before it was sent ({kind}); safe to send again",
+                message=f"failed before it was sent ({kind})",
             )
         return self._outcome(verdict)
 
@@ -175,7 +175,7 @@ def not_begun(targets: Mapping[str, str | None], *, unconfirmed: bool) -> Outcom
 _NOT_SENT = Verdict(
     kind=THROTTLED,
     code="NotSent",
-    message="not sent: no time was left in this invocation; safe to send again",
+    message="not sent: no time was left in this invocation",
 )
 
 

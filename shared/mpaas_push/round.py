@@ -247,7 +247,7 @@ class Round:
         attempts, exception = self._running.get(index), type(error).__name__
         if attempts:
             return attempts.failed(exception)
-        text = f"not sent after an error ({exception}); safe to send again"
+        text = f"not sent after an error ({exception})"
         return replace(not_begun(self._requests[index].targets, unconfirmed=False), result_message=text)
 
 
