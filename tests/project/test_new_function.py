@@ -236,7 +236,7 @@ def test_the_page_leads_from_the_first_file_to_the_first_push(
             recipe = run(project, "make", "-n", "-f", str(ROOT / "Makefile"), "-o", "install", *words[1:])
             return "".join(map(follow, recipe.splitlines()))
         python, option, module, *arguments = words
-        assert (python, option) == (".venv/bin/python", "-m")
+        assert (Path(python).name, option) == ("python", "-m")  # whichever folder VENV names
         returned = programs[module](arguments)
         out, err = capsys.readouterr()
         return f"{out}{err}returned {returned}\n"
