@@ -14,8 +14,20 @@ if TYPE_CHECKING:
 __all__ = ["peak_bytes", "steps"]
 
 
-def peak_bytes(call: Callable[[], Any]) -> int:
-    """The most memory that a call holds at a time beyond what was held before; an error it raises is dropped."""
+def peak_bytes(call: Callable[[], Any], enough: int) -> int:
+    """The most memory that a call holds at a time beyond what was held before; an error it raises is dropped.
+
+    The least of three calls, or the first that holds at most `enough`: what the garbage collector has not freed yet
+    differs from one to the next.
+    """
+    peak = _peak_bytes(call)
+    for _ in range(2):
+        if peak > enough:
+            peak = min(peak, _peak_bytes(call))
+    return peak
+
+
+def _peak_bytes(call: Callable[[], Any]) -> int:
     gc.collect(1)  # nothing older can be freed while it is traced
     tracemalloc.start()
     try:
