@@ -39,7 +39,7 @@ to four."""
 
 SAMPLE = "official sample"
 TARGETS = {"http_push": 1.55, "timer_push": 1.35, "queue_push": 1.35, "event_push": 1.35}
-FUNCTIONS = (*TARGETS, "campaign_push")
+FUNCTIONS = tuple(TARGETS)
 
 
 def cold_start() -> Table:
@@ -53,7 +53,7 @@ def cold_start() -> Table:
         "Cold start",
         f"Wall time of a new {runtime} process: interpreter, imports, first call; exit not counted. Median "
         f"of {ROUNDS} interleaved rounds, of {LIMITED_ROUNDS} in a cgroup with a quota of {CPUS} CPU in each "
-        f"{PERIOD * 1000:.0f} ms. `campaign_push` gets an upload that starts no campaign.",
+        f"{PERIOD * 1000:.0f} ms.",
         ["what", "with", "ms", "of the sample's", "target"],
         rows,
     )
@@ -139,7 +139,7 @@ def _starters(folder: Path) -> Iterator[tuple[str, Callable[[Path | None], dict[
 
 
 def _events() -> dict[str, bytes]:
-    """Return an event for each function: one push comes of it, but of an upload that is no campaign."""
+    """Return an event for each function, of which one push comes."""
     message = json.dumps(senders.MESSAGE)
     tick = {"triggerTime": "2026-01-01T00:00:00Z", "triggerName": "morning", "payload": message}
     record = {
@@ -160,23 +160,11 @@ def _events() -> dict[str, bytes]:
         "time": "2026-01-01T00:00:00Z",
         "data": {"order": {"id": "4711", "customer": "user-1", "items": [{"name": "Tea"}]}},
     }
-    upload = {
-        "eventName": "ObjectCreated:PutObject",
-        "eventSource": "acs:oss",
-        "eventTime": "2026-01-01T00:00:00.000Z",
-        "eventVersion": "1.0",
-        "oss": {
-            "bucket": {"arn": "acs:oss:cn-hangzhou:1000000000000000:audiences", "name": "audiences"},
-            "object": {"key": "notes.txt", "size": 1},
-        },
-        "region": "cn-hangzhou",
-    }
     return {
         "http_push": http_event(senders.MESSAGE),
         "timer_push": json.dumps(tick).encode(),
         "queue_push": json.dumps([json.dumps(record)]).encode(),
         "event_push": json.dumps(shipped).encode(),
-        "campaign_push": json.dumps({"events": [upload]}).encode(),
     }
 
 
