@@ -10,6 +10,7 @@ import logging
 import math
 import random
 import time
+from dataclasses import replace
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -145,7 +146,14 @@ class Attempts:
             verdict = self._unknown
         keys = self._invocation.credentials
         secrets = (keys.access_key_id, keys.access_key_secret, keys.security_token)
-        return Outcome.of(verdict, self._request.targets, self._attempts, secrets)
+        outcome = Outcome.of(verdict, self._request.targets, self._attempts, secrets)
+        left = max(self._validity_left(), 0.0)
+        longest, why = min((left, "of validity left"), (LONGEST_DELAY_SECONDS, "that a queue can wait"))
+        if outcome.retry_after is None or outcome.retry_after <= longest:
+            return outcome
+        text = f"asked to wait {outcome.retry_after:.9g} s, longer than the {longest:.0f} s {why}"
+        message = f"{outcome.result_message}; {text}" if outcome.result_message else text
+        return replace(outcome, result_message=message)
 
     def _validity_left(self) -> float:
         """Seconds for which the request may be sent; infinite if late requests are sent, too."""

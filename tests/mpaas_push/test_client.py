@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from mpaas_push import (
 )
 from mpaas_push import request as request_module
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, verdict_of
+from mpaas_push.queues.message import LONGEST_DELAY_SECONDS
 from mpaas_push.retries import Attempts
 from mpaas_push.task import PushTask
 from tests.mpaas_push.message.examples import minimal, with_targets
@@ -900,16 +902,35 @@ def test_a_push_that_ends_while_it_is_tried_is_not_tried_again(naps: list[float]
     assert (outcome.kind, naps) == (THROTTLED, [])
 
 
-@pytest.mark.parametrize("late", ["expire", "send"])
-@pytest.mark.parametrize(("asked", "seconds"), [("3600", 3600), ("400000000", 400_000_000)])
-def test_what_a_server_asks_for_is_passed_on_however_little_validity_is_left(
-    late: str, asked: str, seconds: int
+@pytest.mark.parametrize(("late", "longest"), [("expire", 500), ("send", 3600)])
+def test_an_outcome_says_that_a_server_asked_for_more_than_the_validity_that_is_left(
+    late: str, longest: int
 ) -> None:
-    with Server(gateway("Throttling", Retry_After=asked)) as server:
+    with Server(gateway("Throttling", Retry_After="3600")) as server:
         outcome = send_task(server, task_of(age=100), PUSH_LATE=late)
 
+    assert (outcome.attempts, outcome.retry_after) == (1, 3600)
+    said = re.search(
+        "asked to wait 3600 s, longer than the (.*) s of validity left", str(outcome.result_message)
+    )
+    assert (float(said[1]) if said else 3600) == pytest.approx(longest, abs=30)
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [("400000000", 400_000_000), ("9" * 300, 2**31)])
+@pytest.mark.parametrize("kind", ["late", "timed"])
+def test_an_outcome_says_that_a_server_asked_for_more_than_a_queue_can_wait(
+    asked: str, seconds: int, kind: str
+) -> None:
+    tomorrow = {"fixedTime": (time.time() + 86_400) * 1000 // 1}
+    timed = {"strategyType": 1, "strategyContent": tomorrow} if kind == "timed" else {}
+    with Server(gateway("Throttling", Retry_After=asked)) as server:
+        outcome = send_task(server, task_of(age=0, **timed), PUSH_LATE="send" if kind == "late" else "expire")
+
     assert (outcome.attempts, outcome.retry_after) == (1, seconds)
-    assert "wait" not in str(outcome.result_message)
+    assert f"s, longer than the {LONGEST_DELAY_SECONDS} s that a queue can wait" in str(
+        outcome.result_message
+    )
+    assert len(str(outcome.result_message)) < 100
 
 
 def test_nobody_waits_for_a_moment_at_which_the_push_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
