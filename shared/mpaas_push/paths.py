@@ -36,7 +36,7 @@ KNOWN_KEYS = frozenset(_MESSAGE.split()) | frozenset(_PAYLOADS.split())
 """Keys that a path prints unmasked: of messages, their maps, and the payloads around them."""
 
 _LONGEST_SEGMENT = 64
-_PLAIN_NAME = re.compile(r"[^\W\d]{1,24}")
+_PLAIN_NAME = r"[^\W\d]{1,24}"
 
 
 def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
@@ -69,4 +69,4 @@ def is_plain_name(text: str) -> bool:
 
     Ids have digits, dashes, an @, or are longer.
     """
-    return _PLAIN_NAME.fullmatch(text) is not None
+    return re.fullmatch(_PLAIN_NAME, text) is not None

@@ -150,7 +150,7 @@ class PushMessage(MessageFields):
             Warnings of these rules, in the order of `constraints.CONSTRAINTS`, then those of the channels
             that the message can reach.
         """
-        from mpaas_push.message.advice import Advice, channel_advice  # no push needs it
+        from mpaas_push.message.advice import Advice, channel_advice  # sending alone does not need it
 
         warnings = [
             Advice(rule=constraint.name, field=fault.field, message=fault.message)

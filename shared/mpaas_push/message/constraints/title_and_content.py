@@ -38,11 +38,9 @@ def blank_texts(message: MessageFields, _: datetime) -> Iterator[Fault]:
             yield Fault(name, "must not be blank")
 
 
-_TEXTS = (
+_TEXTS_AND_OBJECTS = (
     *("taskName", "title", "content", "appId", "workspaceId", "tenantId", "uri", "smsSignName"),
     *("smsTemplateCode", "miChannelId", "channelId", "vendorTemplate"),
-)
-_OBJECTS = (
     *("extendedParams", "imageUrls", "iconUrls", "smsTemplateParam", "thirdChannelCategory"),
     *("notifyLevel", "activityContentState", "transparentMessagePayload"),
 )
@@ -52,7 +50,7 @@ _OBJECTS = (
     "replacement-character",
     source="UNSURE: result code 3031 asks for UTF-8, and U+FFFD stands for what was none; "
     "pushsimple.md: Result codes",
-    reads=("targets", "targetMsgkey", *_TEXTS, *_OBJECTS),
+    reads=("targets", "targetMsgkey", *_TEXTS_AND_OBJECTS),
     level=Level.ERROR,
 )
 def replacement_characters(message: MessageFields, _: datetime) -> Iterator[Fault]:
@@ -67,7 +65,7 @@ def replacement_characters(message: MessageFields, _: datetime) -> Iterator[Faul
                 yield Fault(target_path(index, target), lost)
 
 
-_ATTRIBUTES = {name for name, alias in ALIASES.items() if alias in {*_TEXTS, *_OBJECTS}}
+_ATTRIBUTES = {name for name, alias in ALIASES.items() if alias in _TEXTS_AND_OBJECTS}
 
 
 def _was_lost(value: Any) -> bool:
