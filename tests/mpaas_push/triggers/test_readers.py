@@ -694,6 +694,9 @@ def each_its_own(template: str) -> bytes:
     return b"[" + b",".join((template % number).encode() for number in range(15_000 // len(template))) + b"]"
 
 
+EVENT_READERS = (queue.records_of, cloudevent.events_of, oss.events_of, timer.tick_of, destination.failure_of)
+
+
 @pytest.mark.parametrize(
     "payload",
     [
@@ -719,13 +722,7 @@ def each_its_own(template: str) -> bytes:
     ids=lambda payload: payload[:40].decode(errors="replace"),
 )
 def test_a_payload_costs_at_most_sixty_bytes_for_each_of_its_own(payload: bytes) -> None:
-    for read in (
-        queue.records_of,
-        cloudevent.events_of,
-        oss.events_of,
-        timer.tick_of,
-        destination.failure_of,
-    ):
+    for read in EVENT_READERS:
         tracemalloc.start()
         try:
             with contextlib.suppress(UnreadablePayload):
@@ -742,13 +739,7 @@ def test_twice_the_payload_takes_at_most_twice_the_steps(element: str) -> None:
     def payload(count: int) -> bytes:
         return f"[{','.join(element % (1000 + number) for number in range(count))}]".encode()
 
-    for read in (
-        queue.records_of,
-        cloudevent.events_of,
-        oss.events_of,
-        timer.tick_of,
-        destination.failure_of,
-    ):
+    for read in EVENT_READERS:
         once, twice = (steps(functools.partial(read, payload(count))) for count in (200, 400))
         assert twice <= 2.2 * once + 200
 
