@@ -123,6 +123,13 @@ def everybody(count: int, length: int = 0) -> list[str]:
     return [f"user-{number:0{length or 4}}" for number in range(count)]
 
 
+def hand_over_unsent(tasks: list[PushTask], settings: Settings) -> BatchReport:
+    """Send a batch in no time, with a minute to hand it over."""
+    now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
+    with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-60)) as queues:
+        return send_batch(tasks, client, now, queues=queues)
+
+
 # --- Handing over ------------------------------------------------------------------------------------
 
 
@@ -310,9 +317,7 @@ def test_a_long_message_that_is_not_begun_waits_in_several_entries(
     bodies = {"M1": to(*everybody(1)), "M2": to(*everybody(9000))}
     records = [QueueRecord(name, body, json.dumps(body)) for name, body in bodies.items()]
     tasks = [task for record in records for task in tasks_of_record(record, settings)]
-    now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
-    with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-20)) as queues:
-        report = send_batch(tasks, client, now, queues=queues)
+    report = hand_over_unsent(tasks, settings)
 
     assert (report.retried, report.given_up, report.left) == (2, 0, ())
     waiting = [target for entry in batches.entries() for target in targets_of(entry)]
@@ -333,9 +338,7 @@ def test_what_is_not_begun_waits_in_the_requests_that_would_have_been_sent(
         for task in tasks_of_record(QueueRecord(f"M{number}", body, json.dumps(body)), settings)
     ]
     wanted = list(requests_made(tasks[1:], settings))
-    now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
-    with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-60)) as queues:
-        send_batch(tasks, client, now, queues=queues)
+    hand_over_unsent(tasks, settings)
 
     entries = batches.take()
     waiting = [
@@ -856,9 +859,7 @@ def test_what_may_have_arrived_and_is_not_begun_is_unknown(
     payloads = [to("user-0"), arrived(**to("user-1"))]
     records = [QueueRecord(f"M{index}", payload, "{}") for index, payload in enumerate(payloads)]
     tasks = [task for record in records for task in tasks_of_record(record, settings)]
-    now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
-    with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-60)) as queues:
-        report = send_batch(tasks, client, now, queues=queues)
+    report = hand_over_unsent(tasks, settings)
 
     assert report.outcomes == {"throttled": 1, "unknown": 1}
 
@@ -920,9 +921,7 @@ def test_a_push_that_the_ledger_was_not_asked_about_is_given_up_as_unknown(
     """No time was left for it, so an earlier delivery of its event may have been accepted."""
     settings = batches.settings(PUSH_LEDGER_URL=redis_server.url, PUSH_RETRY_LIMIT="0")
     (task,) = tasks_of_record(QueueRecord("M1", to("user-1"), "{}"), settings, batches.sender)
-    now = Invocation(request_id="1-2", credentials=KEYS, deadline=time.monotonic())
-    with PushClient(settings) as client, MnsQueues(settings, now.ending_earlier(-20)) as queues:
-        send_batch([task], client, now, queues=queues)
+    hand_over_unsent([task], settings)
 
     (letter,) = batches.letters()
     assert (letter["reason"], letter["outcomes"][0]["resultCode"]) == ("unknown", "NotSent")
