@@ -247,15 +247,9 @@ def read_audience(campaign: Campaign, objects: ReadableObjects) -> Readable:
 
 def _doubts_of_document(campaign: Campaign) -> list[Fault]:
     """Return what may be wrong with a document: no errors, for starting again what is done succeeds."""
-    variants = {
-        f"texts.{name}": text
-        for name, text in (campaign.texts or {}).items()
-        if name not in {"by", "default"}
-    }
     doubts = [
-        Fault(f"{path}.{name}", "has a brace that is sent as it stands: a placeholder is written {column}")
-        for path, message in {"message": campaign.message, **variants}.items()
-        for name, value in message.items()
+        Fault(path, "has a brace that is sent as it stands: a placeholder is written {column}")
+        for path, value in campaign.fields_by_path.items()
         if has_stray_brace(value)
     ]
     if campaign.ends is not None and campaign.ends <= time.time():

@@ -289,28 +289,29 @@ class Campaign(StrictModel):
         return frozenset(own | by | self.placeholders)
 
     @cached_property
+    def fields_by_path(self) -> dict[str, Any]:
+        """Each field of the message, and each that a variant has of its own, by its path."""
+        parts = {"message": self.message}
+        parts |= {f"texts.{name}": text for name, text in _variants_in(self.texts or {}).items()}
+        return {f"{path}.{name}": value for path, part in parts.items() for name, value in part.items()}
+
+    @cached_property
     def placeholders(self) -> frozenset[str]:
         """The columns that texts name."""
-        variants = [text for name, text in (self.texts or {}).items() if name not in {"by", "default"}]
-        return columns_of([self.message, *variants])
+        return columns_of(list(self.fields_by_path.values()))
 
     def path_of(self, column: str) -> str:
         """Return the path of the first text that names a column."""
-        variants = {
-            f"texts.{name}": text
-            for name, text in (self.texts or {}).items()
-            if name not in {"by", "default"}
-        }
-        for path, message in {"message": self.message, **variants}.items():
-            for name, value in message.items():
-                if column in columns_of(value):
-                    return f"{path}.{name}"
-        return "message"
+        paths = (path for path, value in self.fields_by_path.items() if column in columns_of(value))
+        return next(paths, "message")
 
     @cached_property
     def variants(self) -> dict[str, dict[str, Any]]:
         """The message of each variant of `texts`; of a campaign without any, its message under ``""``."""
-        return _variants(self.message, self.texts)
+        variants = _variants_in(self.texts or {})
+        if self.texts:  # earlier versions took a default that names no variant: the message as it stands
+            variants.setdefault(self.texts["default"], {})
+        return _merged(self.message, variants)
 
     def template_of(self, row: Mapping[str, str]) -> dict[str, Any]:
         """Return the message that a row gets, its placeholders still in it."""
@@ -409,13 +410,14 @@ def _known(model: type[StrictModel], data: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name in names}
 
 
-def _variants(message: Mapping[str, Any], texts: Any) -> dict[str, dict[str, Any]]:
-    if not texts:
-        return {"": dict(message)}
-    named = {name: text for name, text in texts.items() if name not in {"by", "default"}}
-    if texts.get("default") not in named and isinstance(texts.get("default"), str):
-        named[texts["default"]] = {}  # the message as it stands
-    return {name: {**message, **text} for name, text in named.items()}
+def _variants_in(texts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variants of texts by their name, as they were written."""
+    return {name: text for name, text in texts.items() if name not in {"by", "default"}}
+
+
+def _merged(message: Mapping[str, Any], variants: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the message of each variant; without any, the message as it stands under ``""``."""
+    return {name: {**message, **text} for name, text in (variants or {"": {}}).items()}
 
 
 def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -> list[Fault]:
@@ -429,11 +431,11 @@ def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -
         faults += _texts_faults(texts)
     readable = {
         name: without_targets(text)
-        for name, text in (texts.items() if isinstance(texts, dict) else ())
-        if isinstance(text, dict) and name not in {"by", "default"}
+        for name, text in (_variants_in(texts) if isinstance(texts, dict) else {}).items()
+        if isinstance(text, dict)
     }
     seen: set[str] = set()
-    for name, variant in _variants(without_targets(message), readable).items():
+    for name, variant in _merged(without_targets(message), readable).items():
         try:
             _sample_of(variant, settings)
         except InvalidMessage as error:
@@ -483,7 +485,7 @@ def _texts_faults(texts: Any) -> list[Fault]:
         for name, meaning in (("by", "the column that tells variants apart"), ("default", "a variant"))
         if not isinstance(texts.get(name), str) or not texts[name]
     ]
-    variants = {name: text for name, text in texts.items() if name not in {"by", "default"}}
+    variants = _variants_in(texts)
     if not variants:
         faults.append(Fault("texts", "must hold a variant: the value of the column, and its texts"))
     elif isinstance(texts.get("default"), str) and texts["default"] and texts["default"] not in variants:
