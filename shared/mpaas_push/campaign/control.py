@@ -252,6 +252,6 @@ def _doubts_of_document(campaign: Campaign) -> list[Fault]:
         for path, value in campaign.fields_by_path.items()
         if has_stray_brace(value)
     ]
-    if campaign.ends is not None and campaign.ends <= time.time():
+    if campaign.has_ended(time.time()):
         doubts.append(Fault("endsAt", "has passed: every row that has not been sent expires"))
     return doubts

@@ -342,6 +342,10 @@ class Campaign(StrictModel):
             datetime.fromisoformat(self.ends_at.replace("Z", "+00:00")).timestamp() if self.ends_at else None
         )
 
+    def has_ended(self, now: float) -> bool:
+        """Tell whether its end has passed, in Unix seconds; without one it never does."""
+        return self.ends is not None and now >= self.ends
+
     def as_json(self) -> dict[str, Any]:
         """Return the document of the campaign."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -328,8 +328,7 @@ class _Worker:
 
     @property
     def _is_over(self) -> bool:
-        ends = self._campaign.ends
-        return self._state == "cancelled" or (ends is not None and time.time() >= ends)
+        return self._state == "cancelled" or self._campaign.has_ended(time.time())
 
     def _is_sending(self) -> bool:
         return self._state == "running" and not self._is_over

@@ -50,7 +50,7 @@ def check(options: argparse.Namespace) -> int:
     if not counts["targets"]:
         print("error: no row can be sent", file=sys.stderr)
         return CANNOT
-    if campaign.ends is not None and campaign.ends <= time.time():
+    if campaign.has_ended(time.time()):
         print("error: no row can be sent: endsAt has passed", file=sys.stderr)
         return CANNOT
     blocks = f"in blocks of {block_rows_for(campaign.pace):,} rows"
