@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["CHUNK_BYTES", "LINE_BYTES", "Line", "Piece", "lines_of", "piece_bytes_for"]
+__all__ = ["CHUNK_BYTES", "LINE_BYTES", "Line", "Piece", "lines_of", "piece_bytes_for", "piece_index_of"]
 
 SMALLEST_PIECE, USUAL_PIECE = 256 << 10, 4 << 20
 """Bytes of a piece: of small files, so that several workers have something to do, and of large ones."""
@@ -68,6 +68,12 @@ def piece_bytes_for(size: int) -> int:
     """Return how long the pieces of a file are."""
     usual = min(max(math.ceil(size / SIDE_BY_SIDE), SMALLEST_PIECE), USUAL_PIECE)
     return max(usual, math.ceil(size / MOST_PIECES))
+
+
+def piece_index_of(line_start: int, piece_bytes: int) -> int:
+    """Return the index of the piece that a line is in, by the offset at which the line begins."""
+    # A line that begins where a range ends is still of that range: the piece before reads it.
+    return max(line_start - 1, 0) // piece_bytes
 
 
 def lines_of(piece: Piece, read: Callable[[int, int], bytes]) -> Iterator[Line]:

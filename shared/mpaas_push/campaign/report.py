@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from mpaas_push.campaign.pieces import piece_index_of
 from mpaas_push.campaign.results import folder_of, lines_after
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def report_page(objects: Objects, stored: StoredCampaign, after: int = -1) -> Re
         AudienceUnreadable: the results cannot be read for now.
     """
     bucket, folder = stored.campaign.audience.bucket, folder_of(stored.fields["id"], stored.fields["run"])
-    first = max(after - 1, 0) // stored.number("pieceBytes")  # the piece of the row at this offset
+    first = piece_index_of(after, stored.number("pieceBytes"))
     text = io.StringIO()
     writer = _writer(text, has_header=after < 0)
     told_of: set[str] = set()

@@ -13,7 +13,7 @@ from mpaas_push.campaign import pieces
 from mpaas_push.campaign.audience import InvalidRow, Row, RowReader, header_of
 from mpaas_push.campaign.block import Composer
 from mpaas_push.campaign.model import Campaign
-from mpaas_push.campaign.pieces import Line, Piece, lines_of, piece_bytes_for
+from mpaas_push.campaign.pieces import Line, Piece, lines_of, piece_bytes_for, piece_index_of
 from mpaas_push.campaign.rendering import columns_of, render
 from mpaas_push.campaign.seen import SeenTargets
 from tests.mpaas_push.campaign.test_model import DOCUMENT, SETTINGS
@@ -28,8 +28,13 @@ def campaign(**changes: Any) -> Campaign:
 
 def all_lines(content: bytes, piece_bytes: int) -> list[Line]:
     count = max(1, math.ceil(len(content) / piece_bytes))
-    found = [Piece.of(index, piece_bytes, len(content)) for index in range(count)]
-    return [line for piece in found for line in lines_of(piece, lambda start, end: content[start:end])]
+    found = []
+    for index in range(count):
+        piece = Piece.of(index, piece_bytes, len(content))
+        lines = list(lines_of(piece, lambda start, end: content[start:end]))
+        assert {piece_index_of(line.start, piece_bytes) for line in lines} <= {index}
+        found += lines
+    return found
 
 
 @given(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from mpaas_push.campaign.audience import Row, RowReader
 from mpaas_push.campaign.block import Composer
 from mpaas_push.campaign.control import MOST_BLOCK_ROWS, block_rows_for, read_campaign
 from mpaas_push.campaign.model import read_document
-from mpaas_push.campaign.pieces import Piece, lines_of, piece_bytes_for
+from mpaas_push.campaign.pieces import Piece, lines_of, piece_bytes_for, piece_index_of
 from mpaas_push.campaign.preview import trimmed_warning
 from mpaas_push.campaign.seen import SeenTargets
 from mpaas_push.cli.campaign.api import CANNOT, command
@@ -75,20 +74,20 @@ def _read_all(
     for warning in readable.warnings:
         print(f"warning: {warning}")
     rows: dict[int, Row | InvalidRow] = {}
-    piece_end = -1
+    piece = 0
     with progress_bar("reading", size, line_seconds=line_seconds) as update:
         lines = lines_of(
             Piece(0, 0, size, size),
             lambda start, end: objects.read(audience.bucket, audience.key, start, end, readable.info.etag),
         )
         for number, line in enumerate(lines, 1):
-            is_next_piece = line.start > piece_end
-            if len(rows) == block_rows or is_next_piece:
+            index = piece_index_of(line.start, piece_bytes)
+            if len(rows) == block_rows or index != piece:
                 tally.add_block(rows, line.start)
                 rows = {}
-            if is_next_piece:
+            if index != piece:
                 tally.begin_piece()
-                piece_end = max(math.ceil(line.start / piece_bytes), 1) * piece_bytes
+                piece = index
             if (row := reader.row_of(line)) is not None:
                 rows[number] = row
             if number % MOST_BLOCK_ROWS == 0:
