@@ -169,19 +169,19 @@ def header_of(campaign: Campaign, beginning: bytes) -> tuple[list[str] | None, l
     return header, faults
 
 
-def doubts_of(campaign: Campaign, beginning: bytes) -> list[Fault]:
+def doubts_of(campaign: Campaign, header: Sequence[str] | None, beginning: bytes) -> list[Fault]:
     """Return what may be wrong with an audience, though it can be sent.
 
     Args:
         campaign: The column with the target.
-        beginning: As for `header_of`, which found no fault.
+        header: As `header_of` returned it, with no fault: the target is in it.
+        beginning: As for `header_of`.
     """
     target = campaign.audience.target
-    if campaign.audience.kind != "csv" or target is None:
+    if header is None or target is None:
         return []
-    columns = _columns(beginning, campaign.audience)
-    like = _row_like(columns, _second_row(beginning, campaign.audience))
-    if target not in columns or not like[columns.index(target)]:
+    like = _row_like(header, _second_row(beginning, campaign.audience))
+    if not like[header.index(target)]:
         return []
     text = f"the column `{mask_id(target)}` is named like the id below it: {_NO_HEADER}"
     return [Fault("audience.target", f"{text}, or its first row gets no push")]

@@ -242,7 +242,8 @@ def read_audience(campaign: Campaign, objects: ReadableObjects) -> Readable:
     header, faults = header_of(campaign, beginning)
     if faults:
         raise InvalidCampaign(faults)
-    return Readable(campaign, info, header, (*_doubts_of_document(campaign), *doubts_of(campaign, beginning)))
+    doubts = (*_doubts_of_document(campaign), *doubts_of(campaign, header, beginning))
+    return Readable(campaign, info, header, doubts)
 
 
 def _doubts_of_document(campaign: Campaign) -> list[Fault]:
