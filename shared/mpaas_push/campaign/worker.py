@@ -518,9 +518,9 @@ class _Worker:
         """
         if {outcome.result_code for outcome in outcomes} - OURS:
             self._store.slow()
-        pauses = {"NotSent": 0.0}  # its turn had not come in this round
         asked = (
-            outcome.retry_after or pauses.get(outcome.result_code or "", THROTTLE_SECONDS)
+            # The turn of what was not sent had not come in this round.
+            outcome.retry_after or (0.0 if outcome.result_code == "NotSent" else THROTTLE_SECONDS)
             for outcome in outcomes
         )
         pause = min(max(asked), LONGEST_THROTTLE_SECONDS)
