@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import time
 import uuid
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,14 +19,14 @@ from mpaas_push.credentials import Credentials
 from mpaas_push.functions import Invoked
 from mpaas_push.task import tasks_of_record
 from mpaas_push.triggers.record import QueueRecord
-from tests.functions.http_stack import ROLE, HttpStack, message
+from tests.functions.http_stack import ROLE, HttpStack, message, module_of
 from tests.functions.queue_stack import QueueStack
 from tests.servers import LOOPBACK, Answer, Exchange, closed_port, listening, reply, reset, together
 from tests.servers import Server as ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import ModuleType
+    from pathlib import Path
 
 ASYNC = {"Prefer": "respond-async"}
 
@@ -309,18 +306,6 @@ def test_a_chunk_that_fails_hides_nothing_of_the_others(stack: Handover) -> None
             assert elsewhere.requests == []
 
 
-def async_dispatch_module() -> ModuleType:
-    """The function's module, of which no package knows."""
-    file = Path(__file__).parents[2] / "functions" / "http_push" / "async_dispatch.py"
-    spec = importlib.util.spec_from_file_location("async_dispatch_of_http_push", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_what_nobody_foresaw_is_the_fate_of_its_chunk_alone(caplog: pytest.LogCaptureFixture) -> None:
     class Functions:
         def invoke_later(self, _name: str, payload: bytes, **_: object) -> Invoked:
@@ -328,7 +313,7 @@ def test_what_nobody_foresaw_is_the_fate_of_its_chunk_alone(caplog: pytest.LogCa
                 raise ZeroDivisionError("secret words")
             return Invoked(request_id="1-1", payload=b"")
 
-    async_dispatch = async_dispatch_module()
+    async_dispatch = module_of("async_dispatch")
     settings = Settings.from_env({"MPAAS_APP_ID": "a", "MPAAS_WORKSPACE_ID": "w"})
     chunks = []
     for target in ("user-1", "user-2", "user-3"):
@@ -443,7 +428,7 @@ def test_the_openapi_document_describes_the_answer(stack: Handover) -> None:
 
 
 def test_given_ids_in_another_order_are_the_same_tasks_of_the_worker() -> None:
-    async_dispatch = async_dispatch_module()
+    async_dispatch = module_of("async_dispatch")
     settings = Settings.from_env({"MPAAS_APP_ID": "a", "MPAAS_WORKSPACE_ID": "w"})
     ids = {f"user-{number:04}": f"id-{number:04}" for number in range(1500)}
     task_ids = []
