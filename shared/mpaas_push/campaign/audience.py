@@ -118,7 +118,7 @@ class RowReader:
         return InvalidRow(line.start, flaw, target) if flaw else Row(line.start, target, values)
 
     def _flaw_of(self, target: str) -> str | None:
-        if not target or target.isspace():
+        if not target:
             return f"has no target: {self._target or 'the line'} is empty"
         if len(target) > TARGET_LENGTH or not target.isprintable():
             return f"its target must be 1 to {TARGET_LENGTH} printable characters"
