@@ -36,7 +36,6 @@ __all__ = [
     "Readable",
     "Started",
     "block_rows_for",
-    "read_audience",
     "read_campaign",
 ]
 
@@ -208,14 +207,14 @@ def read_campaign(document: Any, settings: Settings, objects: ReadableObjects) -
     except InvalidCampaign as error:
         faults = [*error.faults, *_audience_faults(document, objects)]
         raise InvalidCampaign(Campaign.in_order(faults)) from None
-    return read_audience(campaign, objects)
+    return _read_audience(campaign, objects)
 
 
 def _audience_faults(document: Any, objects: ReadableObjects) -> tuple[Fault, ...]:
     """Return what is wrong with the audience of an invalid document, as far as it names one."""
     if outline := Campaign.outline(document):
         try:
-            read_audience(outline, objects)
+            _read_audience(outline, objects)
         except InvalidCampaign as error:
             return error.faults
         except AudienceUnreadable:
@@ -223,11 +222,12 @@ def _audience_faults(document: Any, objects: ReadableObjects) -> tuple[Fault, ..
     return ()
 
 
-def read_audience(campaign: Campaign, objects: ReadableObjects) -> Readable:
+def _read_audience(campaign: Campaign, objects: ReadableObjects) -> Readable:
     """Read the beginning of an audience.
 
     Raises:
         InvalidCampaign: it cannot be used.
+        AudienceUnreadable: it cannot be reached for now.
     """
     audience = campaign.audience
     try:
