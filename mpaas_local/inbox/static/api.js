@@ -1,16 +1,14 @@
 // The inbox's JSON API (see /openapi.json); an error response is thrown, with the text to show.
 import { useEffect, useState } from "./vendor/preact-htm.js";
 
-export async function api(path, { method = "GET", body, text, signal } = {}) {
-  const type = body !== undefined ? "application/json" : text !== undefined ? "text/plain" : undefined;
-  const answer = await fetch(path, { method, signal, headers: type ? { "Content-Type": type } : {}, body: body === undefined ? text : JSON.stringify(body) });
-  return checked(await answer.json().catch(() => ({})), answer.ok, `${answer.status} ${answer.statusText}`);
+export async function api(path, options) {
+  return valueOf(await send(path, options));
 }
 
 // Posts and yields each line of the response, which is JSON Lines.
-export async function* jsonLines(path, { body, signal }) {
-  const answer = await fetch(path, { method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-  if (!answer.ok) checked(await answer.json().catch(() => ({})), false, `${answer.status} ${answer.statusText}`);
+export async function* jsonLines(path, options) {
+  const answer = await send(path, { method: "POST", ...options });
+  if (!answer.ok) await valueOf(answer); // throws
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
@@ -19,6 +17,13 @@ export async function* jsonLines(path, { body, signal }) {
     for (const line of lines) yield JSON.parse(line);
   }
 }
+
+function send(path, { method = "GET", body, text, signal } = {}) {
+  const type = body !== undefined ? "application/json" : text !== undefined ? "text/plain" : undefined;
+  return fetch(path, { method, signal, headers: type ? { "Content-Type": type } : {}, body: body === undefined ? text : JSON.stringify(body) });
+}
+
+const valueOf = async (answer) => checked(await answer.json().catch(() => ({})), answer.ok, `${answer.status} ${answer.statusText}`);
 
 // Uploads a file of any size; `progress` gets the share that is sent. fetch tells nothing of it.
 export function upload(path, file, progress) {
