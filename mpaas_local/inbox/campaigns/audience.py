@@ -265,18 +265,20 @@ def _cell(value: Any) -> str:
 
 def _target(columns: Sequence[str]) -> str:
     """Guess the column with the target; the first one if no name tells."""
-    by_name = {column.strip().lower().replace("-", "_"): column for column in reversed(columns)}
+    by_name = {_plain(column): column for column in reversed(columns)}
     return next((by_name[name] for name in TARGET_NAMES if name in by_name), columns[0] if columns else "")
 
 
 def _is_id(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     """Say whether the only column is named like an id: with a digit, or as long as every id below it."""
-    if len(columns) != 1 or columns[0].strip().lower().replace("-", "_") in TARGET_NAMES:
+    if len(columns) != 1 or _plain(columns[0]) in TARGET_NAMES:
         return False
-    ids = [row[0] for row in rows if row]
-    return any(map(str.isdigit, columns[0])) or (
-        bool(ids) and {len(cell) for cell in ids} == {len(columns[0])}
-    )
+    return any(map(str.isdigit, columns[0])) or {len(row[0]) for row in rows} == {len(columns[0])}
+
+
+def _plain(column: str) -> str:
+    """Return a column's name as `TARGET_NAMES` writes it."""
+    return column.strip().lower().replace("-", "_")
 
 
 def _safe(name: str) -> str:

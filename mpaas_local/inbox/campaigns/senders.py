@@ -54,10 +54,12 @@ class CampaignSenders:
 
     def call_of(self, entry: InboxEntry) -> FunctionCall | None:
         """Return the campaign that sent a push, as the `Call` that caused it; None if none did."""
+        if not entry.targets:
+            return None
+        first = entry.targets[0]
         with self._lock:
             scopes = [*self._scopes.items()]
-        for first in entry.targets[:1]:
-            for campaign, scope in reversed(scopes):
-                if derived_ids([first.target], scope)[first.target] == first.message_id:
-                    return FunctionCall(f"campaign:{campaign}", "campaign", {"campaign": campaign})
+        for campaign, scope in reversed(scopes):
+            if derived_ids([first.target], scope)[first.target] == first.message_id:
+                return FunctionCall(f"campaign:{campaign}", "campaign", {"campaign": campaign})
         return None
