@@ -136,7 +136,7 @@ def run_demo(stack: Stack) -> bool:
 
 def timer_of_messages(timers: Timers) -> str | None:
     """Return the first timer that sends messages: the audience of a campaign may not be there."""
-    return next((name for name in timers.names if not _is_campaign(timers.payload_of(name))), None)
+    return next((name for name, payload in timers.payloads.items() if not _is_campaign(payload)), None)
 
 
 def _is_campaign(payload: str) -> bool:

@@ -107,9 +107,10 @@ class Timers:
         """The timers as `<function>/<trigger>`, in the order in which they were added."""
         return ["/".join(key) for key in self._timers]
 
-    def payload_of(self, name: str) -> str:
-        """Return the payload of a timer, by its name in `names`."""
-        return next(timer.payload for key, (timer, _) in self._timers.items() if "/".join(key) == name)
+    @property
+    def payloads(self) -> dict[str, str]:
+        """The payload of each timer by its name, in the order of `names`."""
+        return {"/".join(key): timer.payload for key, (timer, _) in self._timers.items()}
 
     def tick(self, name: str) -> str:
         """Fire a timer now; returns the request id.
