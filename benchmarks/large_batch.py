@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import importlib
 import json
-import multiprocessing
 import os
 import resource
 import sys
@@ -16,10 +15,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.batches import message
-from benchmarks.quota import CPUS, limited_group
+from benchmarks.quota import CPUS, derived, limited_group, origin_of, run_in
 from benchmarks.report import Table, verdict
 from benchmarks.server import ACCEPTED, serving
 from mpaas_local.access_keys import LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET
@@ -51,11 +50,11 @@ def large_batch() -> Table:
             for queue in (RETRIES, LETTERS):
                 mns.store.create_queue(queue)
             group = opened.enter_context(limited_group())
-            report, seconds, cpu, megabytes = _delivered(_environment(port, mns.endpoint), group)
+            report, seconds, cpu, megabytes = run_in(group, _instance, _environment(port, mns.endpoint))
             waiting = sum(_messages_in(mns, RETRIES))
             given_up = mns.store.queue(LETTERS).active_messages
         if not group:
-            seconds += cpu * (1 / CPUS - 1)
+            seconds = derived(seconds, cpu)
         accepted = report["outcomes"].get("accepted", 0)
         kept = accepted + waiting + given_up
         rows.append(
@@ -70,7 +69,7 @@ def large_batch() -> Table:
                 verdict(seconds, most=TIMEOUT) if kept == MESSAGES else "**lost**",
             ]
         )
-    how = "in a cgroup with that quota" if group else "computed: CPU time takes so much longer"
+    how = origin_of(group)
     return Table(
         f"A batch of {MESSAGES:,} messages, {LATENCY * 1000:.0f} ms server latency, {CPUS} CPU",
         f"One invocation of `queue_push` for each row, with {TIMEOUT} s, on {CPUS} CPU ({how}). A throttled "
@@ -101,29 +100,8 @@ def _messages_in(mns: MnsServer, queue: str) -> Iterator[int]:
         yield len(envelope.get("messages", [envelope]))
 
 
-def _delivered(
-    environment: Mapping[str, str], group: Path | None
-) -> tuple[dict[str, Any], float, float, float]:
-    """Return what the function answers, its seconds of wall time and of CPU, and its peak memory in MB."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_instance, args=(environment, there), daemon=True)
-    process.start()
-    there.close()  # so that the end of the process is noticed
-    try:
-        here.recv()  # it is warm
-        if group:
-            (group / "cgroup.procs").write_text(str(process.pid), "ascii")
-        here.send(None)
-        result: tuple[dict[str, Any], float, float, float] = here.recv()
-    finally:
-        process.terminate()
-        process.join()
-    return result
-
-
 def _instance(environment: Mapping[str, str], parent: Connection) -> None:
-    """Handle one batch in a process with the memory of an instance."""
+    """Handle one batch; send the answer, the seconds of wall time and of CPU, and the peak memory in MB."""
     os.environ.update(environment)
     sys.path.insert(0, str(ROOT / "functions" / "queue_push"))
     handler = importlib.import_module("index").handler

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import senders
 from benchmarks.cpu import log_to_nowhere
@@ -16,10 +16,10 @@ from benchmarks.report import Table, verdict
 from benchmarks.server import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
-__all__ = ["CPUS", "limited_group", "quota"]
+__all__ = ["CPUS", "derived", "limited_group", "origin_of", "quota", "run_in"]
 
 PUSHES, LATENCY, ROUNDS, WARM_UP = 100, 0.05, 25, 3
 CPUS = 0.35
@@ -47,7 +47,7 @@ def quota() -> Table:
             verdict(ratio, most=1.6),
         ],
     ]
-    how = "in a cgroup with that quota" if group else "computed: CPU time takes so much longer"
+    how = origin_of(group)
     return Table(
         f"100 pushes in one invocation, 50 ms server latency, {CPUS} CPU",
         f"Wall time, median of {ROUNDS} batches one after the other; with {CPUS} CPU {how}. Includes reading "
@@ -60,24 +60,12 @@ def quota() -> Table:
 def _derived(wall: Times, cpu: Times) -> Times:
     """Say how long batches would take if no work were done while others wait."""
     pairs = zip(wall.rounds, cpu.rounds, strict=True)
-    return Times([seconds + work * (1 / CPUS - 1) for seconds, work in pairs])
+    return Times([derived(seconds, work) for seconds, work in pairs])
 
 
 def _run(port: int, group: Path | None = None) -> tuple[Times, Times]:
     """Return wall time and CPU of batches in a process of their own, within a group if one is given."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_batches, args=(port, there), daemon=True)
-    process.start()
-    try:
-        here.recv()  # it is warm
-        if group:
-            (group / "cgroup.procs").write_text(str(process.pid), "ascii")
-        here.send(None)
-        wall, cpu = here.recv()
-    finally:
-        process.terminate()
-        process.join()
+    wall, cpu = run_in(group, _batches, port)
     return Times(wall), Times(cpu)
 
 
@@ -100,6 +88,41 @@ def _batches(port: int, parent: Connection) -> None:
 
 
 # --- Control groups of Linux, version 2 and 1; only root may make one
+
+
+def origin_of(group: Path | None) -> str:
+    """Say where a limited figure comes from."""
+    return "in a cgroup with that quota" if group else "computed: CPU time takes so much longer"
+
+
+def derived(wall: float, cpu: float) -> float:
+    """Return how many seconds work would take with the quota, if none were done while other work waits."""
+    return wall + cpu * (1 / CPUS - 1)
+
+
+def run_in(group: Path | None, work: Callable[..., None], *arguments: Any) -> Any:
+    """Run work in a process of its own, and return what it measured.
+
+    Args:
+        group: Is entered once the work is warm; None for no limit.
+        work: Gets the arguments and a connection. Sends None when it is warm, waits for an answer, sends what
+            it measured and waits again, until it is ended.
+        arguments: Of the work.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=work, args=(*arguments, there), daemon=True)
+    process.start()
+    there.close()  # so that the end of the process is noticed
+    try:
+        here.recv()  # it is warm
+        if group:
+            (group / "cgroup.procs").write_text(str(process.pid), "ascii")
+        here.send(None)
+        return here.recv()
+    finally:
+        process.terminate()
+        process.join()
 
 
 @contextlib.contextmanager
