@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -288,6 +290,14 @@ def test_a_brace_of_no_placeholder_is_warned_of(campaign: Commands, text: str) -
         f"warning: message.content: {told}",
         f"warning: texts.zh.title: {told}",
     ]
+
+
+def test_commands_start_without_redis_and_oss() -> None:
+    code = "import mpaas_push.__main__, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert "mpaas_push.cli.campaign.check" in loaded.split()
+    assert {"redis", "alibabacloud_oss_v2"}.isdisjoint(loaded.split())
 
 
 def test_broken_yaml_is_told_in_one_line(campaign: Commands) -> None:

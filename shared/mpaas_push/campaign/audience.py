@@ -117,6 +117,14 @@ class RowReader:
             return InvalidRow(line.start, flaw or own)
         return InvalidRow(line.start, flaw, target) if flaw else Row(line.start, target, values)
 
+    def doubts(self) -> list[Fault]:
+        """Return what may be wrong with the rows so far, though they can be sent."""
+        if not self.trimmed:
+            return []
+        rows = "1 row has" if self.trimmed == 1 else f"{self.trimmed:,} rows have"
+        text = f"{rows} white space around their target, which is left out"
+        return [Fault("audience.target", text)]
+
     def _flaw_of(self, target: str) -> str | None:
         if not target:
             return f"has no target: {self._target or 'the line'} is empty"

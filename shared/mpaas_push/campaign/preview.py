@@ -14,7 +14,7 @@ from mpaas_push.campaign.block import Composer
 from mpaas_push.campaign.control import block_rows_for
 from mpaas_push.campaign.cost import Work, cost_of
 from mpaas_push.campaign.pieces import Piece, lines_of, piece_bytes_for
-from mpaas_push.errors import Fault, mask_id
+from mpaas_push.errors import mask_id
 from mpaas_push.targets import without_targets
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mpaas_push.campaign.objects import ObjectInfo, Objects
     from mpaas_push.settings import Settings
 
-__all__ = ["preview", "trimmed_warning"]
+__all__ = ["preview"]
 
 SAMPLE_BYTES = 128 << 10
 """Read from each end of the file."""
@@ -75,7 +75,7 @@ def preview(readable: Readable, objects: Objects, settings: Settings) -> dict[st
         pace=campaign.pace,
         parts=math.ceil(sum(bool(block.fates) or campaign.report == "all" for block in blocks) / share),
     )
-    warnings = [warning.as_json() for warning in (*readable.warnings, *trimmed_warning(reader))]
+    warnings = [warning.as_json() for warning in (*readable.warnings, *reader.doubts())]
     advice = [advice.as_json() for advice in requests[0].message.advice()] if requests else []
     return {
         "campaign": campaign.campaign,
@@ -103,15 +103,6 @@ def preview(readable: Readable, objects: Objects, settings: Settings) -> dict[st
         "rowsWithFaults": len(fates),
         "warnings": warnings + advice,
     }
-
-
-def trimmed_warning(reader: RowReader) -> list[Fault]:
-    """Return the warning about rows that a reader has trimmed, if there were any."""
-    if not reader.trimmed:
-        return []
-    rows = "1 row has" if reader.trimmed == 1 else f"{reader.trimmed:,} rows have"
-    text = f"{rows} white space around their target, which is left out"
-    return [Fault("audience.target", text)]
 
 
 def _rows_at_both_ends(

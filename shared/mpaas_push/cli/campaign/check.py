@@ -13,7 +13,6 @@ from mpaas_push.campaign.block import Composer
 from mpaas_push.campaign.control import MOST_BLOCK_ROWS, block_rows_for, read_campaign
 from mpaas_push.campaign.model import read_document
 from mpaas_push.campaign.pieces import Piece, lines_of, piece_bytes_for, piece_index_of
-from mpaas_push.campaign.preview import trimmed_warning
 from mpaas_push.campaign.seen import SeenTargets
 from mpaas_push.cli.campaign.api import CANNOT, command
 from mpaas_push.cli.campaign.files import FileObjects, oss_objects
@@ -94,7 +93,7 @@ def _read_all(
                 update(line.end)
         tally.add_block(rows, size)
     tally.print_more()
-    for warning in trimmed_warning(reader):
+    for warning in reader.doubts():
         print(f"warning: {warning}")
     return tally.counts
 
