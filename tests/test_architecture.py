@@ -334,15 +334,13 @@ def test_every_package_that_the_layer_imports_is_named_as_a_dependency() -> None
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     named = {each.lower() for each in re.findall(r'^ +"([\w-]+)>=', text, re.MULTILINE)}
     of_commands = {"cronsim", "rich"}  # the extra `cli`
-    distribution_of: dict[
-        str, str
-    ] = {}  # `packages_distributions` of 3.10 misses those that do not list their packages
+    # `packages_distributions` of 3.10 misses those that do not list their packages.
+    distribution_of: dict[str, str] = {}
     for each in distributions():
         paths = [line.partition(",")[0] for line in (each.read_text("RECORD") or "").splitlines()]
         tops = {path.partition("/")[0].removesuffix(".py") for path in paths}
-        tops |= set(
-            (each.read_text("top_level.txt") or "").split()
-        )  # an installation without wheel has no record
+        # An installation without wheel has no record.
+        tops |= set((each.read_text("top_level.txt") or "").split())
         distribution_of |= dict.fromkeys(tops, each.metadata["Name"].lower().replace("_", "-"))
 
     imported = {name.partition(".")[0] for file in modules("mpaas_push").values() for name in imports(file)}

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from project.descriptor import DescriptorError, read_functions
 from tests.descriptors import ASYNC, FUNCTION, PROJECT
 from tests.descriptors import trigger_document as trigger
 from tests.mpaas_local.callables import ScriptedFunction
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,10 +123,7 @@ def test_a_running_stack_of_ones_own_takes_ticks_until_an_interrupt_stops_everyt
     assert nobody.returncode == 2
     assert "is `make run` running?" in nobody.stderr
     assert "Traceback" not in nobody.stderr
-    deadline = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}").exists() for pid in instances) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not [pid for pid in instances if Path(f"/proc/{pid}").exists()]
+    eventually(lambda: not [pid for pid in instances if Path(f"/proc/{pid}").exists()])
 
 
 @pytest.mark.parametrize("service", [port.name for port in fields(Ports)])
@@ -282,15 +279,6 @@ def stream(name: str = "stream", kind: str = "MNS", **config: Any) -> dict[str, 
         "eventSourceParameters": {f"source{kind}Parameters": parameters},
     }
     return trigger("eventbridge", name, eventSourceConfig=source, **config)
-
-
-def eventually(value: Callable[[], Any]) -> Any:
-    """Wait until there is a value."""
-    deadline = time.monotonic() + 60
-    while not (found := value()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
 
 
 def payloads(stack: Stack, count: int) -> list[Any]:

@@ -32,6 +32,7 @@ from mpaas_local.mns.store import MnsStore
 from tests.descriptors import parse_trigger, trigger_document
 from tests.mpaas_local.callables import ScriptedFunction
 from tests.mpaas_local.eventbridge.memory_source import MemorySource
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -127,13 +128,6 @@ def stream_to(clock: ManualClock, source: MemorySource) -> Iterator[Callable[...
     for stream in made:
         stream.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("stream-")]
-
-
-def wait_until(condition: Callable[[], bool], step: Callable[[], object] = lambda: time.sleep(0.002)) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        step()
 
 
 def skip_if_waited_for(clock: ManualClock) -> None:
@@ -438,9 +432,9 @@ def test_batch_is_sent_when_its_time_is_over(
     began = clock.time()
     source.publish("x")
     stream.wake()
-    wait_until(lambda: stream.counts["received"] == 1)
+    eventually(lambda: stream.counts["received"] == 1)
     source.publish("x")
-    wait_until(lambda: bool(function.calls), clock.skip)
+    eventually(lambda: bool(function.calls), clock.skip)
     assert sizes(function) == [2]
     assert clock.time() - began == pytest.approx(10, abs=0.5)
 
@@ -498,7 +492,7 @@ def test_synchronous_calls_follow_each_other(
     for number in range(20):
         source.publish(str(number))
     stream = stream_to(trigger(), function)
-    wait_until(lambda: stream.counts["delivered"] == 20)
+    eventually(lambda: stream.counts["delivered"] == 20)
     bodies = [call.json[0]["data"]["messageBody"] for call in function.calls]
     assert bodies == [str(number) for number in range(20)]
 
@@ -525,7 +519,7 @@ def test_messages_that_the_pattern_does_not_want_are_passed_over(
     function.wait_for(1)
     assert [event["data"]["messageBody"] for event in function.calls[0].json] == ["order 1", "order 2"]
     assert stream.counts["filtered"] == 1
-    wait_until(lambda: len(source) == 0)
+    eventually(lambda: len(source) == 0)
 
 
 def test_disabled_trigger_takes_nothing(source: MemorySource, stream_to: Callable[..., EventStream]) -> None:
@@ -545,7 +539,7 @@ def test_message_is_deleted_only_after_the_call_succeeded(
     function = ScriptedFunction(on_call=lambda _: there.append(len(source)))
     source.publish("x")
     stream = stream_to(trigger(), function)
-    wait_until(lambda: stream.counts["delivered"] == 1)
+    eventually(lambda: stream.counts["delivered"] == 1)
     assert (there, len(source)) == ([1], 0)
 
 
@@ -559,7 +553,7 @@ def test_failed_batch_is_tried_again_as_it_was(
     strategy = {"retryStrategy": {"PushRetryStrategy": "BACKOFF_RETRY"}}
     stream = stream_to(trigger(run={**batch(3), **strategy}), function)
     began = clock.time()
-    wait_until(lambda: stream.counts["delivered"] == 3, clock.skip)
+    eventually(lambda: stream.counts["delivered"] == 3, clock.skip)
     assert len(set(function.events)) == 1
     assert len(function.calls) == 3
     assert 20 <= clock.time() - began < 42
@@ -587,12 +581,12 @@ def test_stream_that_tolerates_no_error_blocks_and_loses_nothing(
         source.publish(str(number))
     stream = stream_to(trigger(), function)
     began = clock.time()
-    wait_until(lambda: stream.state == "blocked", lambda: skip_if_waited_for(clock))
+    eventually(lambda: stream.state == "blocked", lambda: skip_if_waited_for(clock))
     assert len(function.calls) == 177
     assert clock.time() - began == pytest.approx(86015, abs=1)
     assert len(source) == 2
     stream.resume()
-    wait_until(lambda: stream.counts["delivered"] == 2)
+    eventually(lambda: stream.counts["delivered"] == 2)
     assert [call.json[0]["data"]["messageBody"] for call in function.calls[-2:]] == ["0", "1"]
 
 
@@ -606,7 +600,7 @@ def test_tolerant_stream_without_a_dead_letter_queue_drops_the_batch_and_goes_on
     for number in range(4):
         source.publish(str(number))
     stream = stream_to(trigger(run={**QUICK, **batch(2)}), function)
-    wait_until(lambda: stream.counts["delivered"] == 2, clock.skip)
+    eventually(lambda: stream.counts["delivered"] == 2, clock.skip)
     assert stream.counts["dropped"] == 2
     assert [event["data"]["messageBody"] for event in function.calls[-1].json] == ["2", "3"]
     assert len(source) == 0
@@ -627,9 +621,9 @@ def test_tolerant_stream_with_a_dead_letter_queue_hands_over_each_message(
         source.publish(str(number))
     run = {**QUICK, **batch(2), "deadLetterQueue": {"Arn": DEAD}}
     stream = stream_to(trigger(run=run), ScriptedFunction(then="error"), dead_letters=deliver)
-    wait_until(lambda: stream.counts["dead_lettered"] == 2, clock.skip)
+    eventually(lambda: stream.counts["dead_lettered"] == 2, clock.skip)
     assert [(arn, letter["data"]["messageBody"]) for arn, letter in letters] == [(DEAD, "0"), (DEAD, "1")]
-    wait_until(lambda: len(source) == 0)
+    eventually(lambda: len(source) == 0)
 
 
 def test_dead_letter_queue_that_refuses_blocks_the_stream(
@@ -641,7 +635,7 @@ def test_dead_letter_queue_that_refuses_blocks_the_stream(
     source.publish("x")
     run = {**QUICK, "deadLetterQueue": {"Arn": DEAD}}
     stream = stream_to(trigger(run=run), ScriptedFunction(then="error"), dead_letters=refuse)
-    wait_until(lambda: stream.state == "blocked", lambda: skip_if_waited_for(clock))
+    eventually(lambda: stream.state == "blocked", lambda: skip_if_waited_for(clock))
     assert len(source) == 1
 
 
@@ -652,7 +646,7 @@ def test_function_error_of_an_asynchronous_trigger_is_not_the_streams_business(
     with AsyncQueue("f", function, clock=clock) as queue:
         source.publish("x")
         stream = stream_to(trigger(asyncInvocationType=True), None, accept=queue.accept)
-        wait_until(lambda: queue.counts["succeeded"] == 1, clock.skip)
+        eventually(lambda: queue.counts["succeeded"] == 1, clock.skip)
     assert (stream.counts["delivered"], stream.counts["failures"]) == (1, 0)
     assert len(function.calls) == 3
 
@@ -666,7 +660,7 @@ def test_message_that_is_too_large_by_itself_is_given_up_without_a_retry(
             source.publish(body)
         described = trigger(run={"errorsTolerance": "ALL", **batch(3)}, asyncInvocationType=True)
         stream = stream_to(described, None, accept=queue.accept)
-        wait_until(lambda: stream.counts["delivered"] == 2)
+        eventually(lambda: stream.counts["delivered"] == 2)
     assert (stream.counts["dropped"], stream.counts["retries"]) == (1, 0)
 
 
@@ -704,8 +698,8 @@ def test_killed_instance_fails_the_batch_and_the_next_one_gets_all_of_it(
         source.publish(str(number))
     with FunctionHost(Function(name="f", folder=tmp_path)) as host:
         stream = stream_to(trigger(run=batch(5)), host.invoke)
-        wait_until(lambda: stream.counts["failures"] == 1)
-        wait_until(lambda: stream.counts["delivered"] == 5, clock.skip)
+        eventually(lambda: stream.counts["failures"] == 1)
+        eventually(lambda: stream.counts["delivered"] == 5, clock.skip)
     assert (tmp_path / "seen").read_text() == "0 1 2 3 4"
 
 
@@ -716,7 +710,7 @@ def test_batches_that_come_again_on_purpose_lose_nothing(
     for number in range(200):
         source.publish(str(number))
     stream = stream_to(trigger(run=batch(10)), function, redeliveries=0.4, seed=3)
-    wait_until(lambda: stream.counts["delivered"] == 200)
+    eventually(lambda: stream.counts["delivered"] == 200)
     told = [event["data"]["messageBody"] for call in function.calls for event in call.json]
     assert set(told) == {str(number) for number in range(200)}
     assert len(told) == 200 + stream.counts["redelivered"] > 220
@@ -748,7 +742,7 @@ def test_queue_that_fails_is_read_again(
     flaky = Flaky()
     flaky.publish("x")
     stream = stream_to(trigger(), ScriptedFunction(), source=flaky)
-    wait_until(lambda: stream.counts["delivered"] == 1, clock.skip)
+    eventually(lambda: stream.counts["delivered"] == 1, clock.skip)
     assert "database is locked" in caplog.text
 
 
@@ -759,7 +753,7 @@ def test_messages_are_held_for_the_window_the_call_and_every_wait(
     flaky.failures = 0
     flaky.publish("x")
     stream = stream_to(trigger(run=batch(1, 15)), ScriptedFunction("error"), source=flaky, hold_seconds=90)
-    wait_until(lambda: stream.counts["delivered"] == 1, clock.skip)
+    eventually(lambda: stream.counts["delivered"] == 1, clock.skip)
     assert [seconds for seconds in flaky.held if seconds != 105] == [90, 91]
     assert flaky.held[0] == 105
 
@@ -782,7 +776,7 @@ def test_messages_of_an_mns_queue_are_delivered_and_deleted(
     sent = store.send_batch(
         "zeus", [Outgoing(body=base64.b64encode(f"订单 {n}".encode()).decode()) for n in range(40)]
     )
-    wait_until(lambda: stream.counts["delivered"] == 40)
+    eventually(lambda: stream.counts["delivered"] == 40)
     told = [event for call in function.calls for event in call.json]
     assert [event["data"]["messageBody"] for event in told] == [f"订单 {number}" for number in range(40)]
     assert [event["data"]["messageId"] for event in told] == [message.id for message in sent]
@@ -815,11 +809,11 @@ def test_message_stays_hidden_through_all_retries_and_the_dead_letter_lies_in_it
     stream = stream_to(
         trigger(run=run), function, source=MnsSource(store, "zeus"), dead_letters=mns_destinations(store)
     )
-    wait_until(lambda: stream.counts["dead_lettered"] == 2, clock.skip)
+    eventually(lambda: stream.counts["dead_lettered"] == 2, clock.skip)
     assert seen == [0] * 4
     letters = [json.loads(message.body) for message in store.messages("dead")]
     assert [letter["data"]["messageBody"] for letter in letters] == ["one", "two"]
-    wait_until(lambda: store.messages("zeus") == [])
+    eventually(lambda: store.messages("zeus") == [])
 
 
 def test_closing_makes_held_messages_of_an_mns_queue_visible_at_once(
@@ -847,7 +841,7 @@ def test_message_that_was_done_too_late_comes_again(
     function = ScriptedFunction(on_call=lambda _: clock.advance(next(slow)))
     stream = stream_to(trigger(), function, source=MnsSource(store, "zeus"), hold_seconds=90)
     function.wait_for(2)
-    wait_until(lambda: store.messages("zeus") == [])
+    eventually(lambda: store.messages("zeus") == [])
     first, again = (call.json[0] for call in function.calls)
     assert (first["id"], first["data"]) == (again["id"], again["data"])
     assert stream.counts["received"] == 2

@@ -24,6 +24,7 @@ from mpaas_local.fc.call import new_request_id
 from mpaas_local.fc.errors import HostClosed, Throttled
 from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,13 +71,6 @@ def is_gone(process: int) -> bool:
     # Dead, but not collected by the parent that this machine gives to orphans.
     state = Path(f"/proc/{process}/stat")
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z"
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def write(folder: Path, source: str, name: str = "index.py") -> Path:
@@ -526,7 +520,7 @@ def test_call_over_the_limit_is_throttled_and_says_so(hosting: Any, tmp_path: Pa
     end = tmp_path / "end"
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(host.invoke, str(end).encode())
-        wait_until(lambda: bool(host.processes))
+        eventually(lambda: bool(host.processes))
         with pytest.raises(Throttled, match="all 1 instances are busy") as caught:
             host.invoke(b"")
         end.touch()
@@ -541,7 +535,7 @@ def test_most_recently_used_instance_is_taken_first(hosting: Any, tmp_path: Path
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(host.invoke, str(first_end).encode())
         second = pool.submit(host.invoke, str(second_end).encode())
-        wait_until(lambda: len(host.processes) == 2)
+        eventually(lambda: len(host.processes) == 2)
         first_end.touch()
         first.result()
         second_end.touch()
@@ -553,7 +547,7 @@ def test_idle_instance_is_stopped_after_its_time(hosting: Any) -> None:
     host = hosting(MIRROR, host={"idle_seconds": 0.1})
     host.invoke(b"")
     (process,) = host.processes
-    wait_until(lambda: host.processes == ())
+    eventually(lambda: host.processes == ())
     assert is_gone(process)
     assert host.invoke(b"").cold is True
 
@@ -596,7 +590,7 @@ def test_crash_is_noticed_and_takes_along_what_the_function_has_started(hosting:
         int(line.removeprefix("child ")) for line in result.log_tail.split("\n") if line.startswith("child ")
     ]
     assert len(children) == 2
-    wait_until(lambda: all(is_gone(child) for child in children))
+    eventually(lambda: all(is_gone(child) for child in children))
 
 
 def test_timeout_dumps_the_stacks_ends_the_process_and_is_an_error(
@@ -630,7 +624,7 @@ def test_idle_instance_that_died_is_replaced_without_an_error(hosting: Any) -> N
     host = hosting(MIRROR)
     host.invoke(b"")
     os.kill(host.processes[0], signal.SIGKILL)
-    wait_until(lambda: not host._idle[0].alive)
+    eventually(lambda: not host._idle[0].alive)
     result = host.invoke(b"again")
     assert (result.payload, result.cold) == (b"again", True)
 
@@ -649,7 +643,7 @@ def test_kill_ends_a_call_with_an_error(hosting: Any) -> None:
     host = hosting(FAILING, "index.hang")
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(host.invoke, b"")
-        wait_until(lambda: bool(host.processes))
+        eventually(lambda: bool(host.processes))
         host.kill()
         assert b"Process exited unexpectedly" in call.result().payload
 
@@ -746,7 +740,7 @@ def test_close_leaves_no_process_idle_or_busy(hosting: Any) -> None:
     mirror.invoke(b"")
     call = threading.Thread(target=host.invoke, args=(b"",))
     call.start()
-    wait_until(lambda: bool(host.processes))
+    eventually(lambda: bool(host.processes))
     processes = host.processes + mirror.processes
     host.close()
     mirror.close()
@@ -786,7 +780,7 @@ def test_instances_go_when_the_host_process_is_killed(handler: str) -> None:
         process = int(parent.stdout.readline())
         assert not is_gone(process)
         parent.send_signal(signal.SIGKILL)
-    wait_until(lambda: is_gone(process))
+    eventually(lambda: is_gone(process))
 
 
 def test_interpreter_that_does_not_exist_is_an_error_of_the_host(hosting: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,10 @@ from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.http_trigger import create_gateway
 from mpaas_local.server import Server
 from tests.mpaas_local.callables import ScriptedFunction
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 WEB = HERE / "functions" / "web"
@@ -330,9 +330,7 @@ def test_requests_run_side_by_side_up_to_the_limit_and_are_throttled_over_it(
 
     with ThreadPoolExecutor(2) as pool:
         slow = [pool.submit(call) for _ in range(2)]
-        deadline = time.monotonic() + 60
-        while len(host.processes) < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        eventually(lambda: len(host.processes) == 2)
         assert [get(client, server).status for _ in range(3)] == [429, 429, 429]
         end.touch()
         assert [answer.result() for answer in slow] == [200, 200]
@@ -343,9 +341,7 @@ def test_server_stops_though_a_call_is_under_way(hosted: tuple[Server, FunctionH
     server, host = hosted
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-File: /no/such\r\n\r\n")
-        deadline = time.monotonic() + 60
-        while not host.processes and time.monotonic() < deadline:
-            time.sleep(0.01)
+        eventually(lambda: host.processes)
         server.stop()
     assert host.processes
 
@@ -357,14 +353,7 @@ def left_alone(server: Server, path: str, host: FunctionHost) -> None:
     lines = ("Host: 127.0.0.1", "X-File: /no/such", f"Content-Length: {len(body)}", "", body)
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall("\r\n".join((f"POST {path} HTTP/1.1", *lines)).encode())
-        until(lambda: bool(set(host.processes) - before))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        eventually(lambda: set(host.processes) - before)
 
 
 def test_client_that_leaves_costs_the_function_its_instance() -> None:
@@ -373,12 +362,12 @@ def test_client_that_leaves_costs_the_function_its_instance() -> None:
     with FunctionHost(function, on_log=lambda *line: lines.append(line[2])) as host:
         with Server(create_gateway(host)) as server:
             left_alone(server, "/", host)
-            until(lambda: not host.processes)
+            eventually(lambda: not host.processes)
         with AsyncQueue("web", host.invoke) as queue:
             api = create_api({"web": Callee(host.invoke, queue, host.cancel)})
             with Server(api) as server:
                 left_alone(server, "/invocations/web", host)
-                until(lambda: not host.processes)
+                eventually(lambda: not host.processes)
     ends = [line for line in lines if "Error: Invocation canceled by client (duration: " in line]
     assert len(ends) == 2
     assert all(line.startswith("FC Invoke End RequestId: 1-") for line in ends)

@@ -22,6 +22,7 @@ from mpaas_local.demo import run_campaign
 from mpaas_local.inbox.campaigns.audience import LARGEST_BYTES, PART_BYTES, Unusable, look_at
 from mpaas_local.inbox.campaigns.history import SAMPLES, CampaignWatch, History
 from mpaas_local.inbox.campaigns.http_function import FunctionRefused
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,14 +118,9 @@ def test_an_upload_that_is_cut_off_leaves_nothing(stack: Stack, call: Call) -> N
     with socket.create_connection(address) as connection:
         head = f"POST /api/audiences?name=a.csv HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {3 * PART_BYTES}\r\n\r\n"
         connection.sendall(head.encode() + b"id\n" + b"1\n" * (PART_BYTES * 3 // 4))
-        deadline = time.monotonic() + 60
-        while not stack.oss.store.uploads(bucket):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        eventually(lambda: stack.oss.store.uploads(bucket))
 
-    while stack.oss.store.uploads(bucket):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: not stack.oss.store.uploads(bucket))
     assert len(stack.oss.store.list_objects(bucket, prefix="audiences/").objects) == before
 
 
@@ -285,16 +281,11 @@ def test_a_check_ends_with_the_browser_that_asked_for_it(stack: Stack, uploaded:
     body = json.dumps(document("left", audience))
     connection = HTTPConnection("127.0.0.1", int(stack.inbox_url.rpartition(":")[2]), timeout=60)
     connection.request("POST", "/api/campaigns/check", body, {"Content-Type": "application/json"})
-    deadline = time.monotonic() + 60
-    while not checks():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(checks)
 
     connection.close()
 
-    while checks():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: not checks())
 
 
 def checks() -> list[str]:
@@ -339,10 +330,7 @@ def test_a_campaign_is_started_paced_paused_resumed_and_reported(
     assert done["document"].items() >= (body | {"audience": done["document"]["audience"]}).items()
     counts = done["campaign"]["counts"]
     assert (counts["rows"], counts["accepted"], counts["invalid"]) == (300, 299, 1)
-    deadline = time.monotonic() + 60
-    while call("GET", "/api/campaigns")["campaigns"][0]["counts"] != counts:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: call("GET", "/api/campaigns")["campaigns"][0]["counts"] == counts)
     history = done["history"]
     assert [each["at"] for each in history] == sorted(each["at"] for each in history)
     assert history[0]["counts"]["rows"] == 0
@@ -463,10 +451,7 @@ def test_a_running_campaign_is_watched_to_its_end_and_no_longer(monkeypatch: pyt
     watch = CampaignWatch(function, announced.append)  # type: ignore[arg-type]  # a stand-in
 
     watch.list_all()
-    deadline = time.monotonic() + 60
-    while any(each.name == "campaign-watch" for each in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    eventually(lambda: not any(each.name == "campaign-watch" for each in threading.enumerate()))
 
     assert function.asked == 4
     assert set(announced) == {"campaigns"}

@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 
 from mpaas_push.message.constraints.clock import CHINA
 from tests.mpaas_local.inbox.conftest import MESSAGE
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from mpaas_local.stack import Stack
@@ -40,10 +41,7 @@ def dead_letter(stack: Stack, body: dict[str, Any]) -> str:
     store = stack.queues.store
     before = store.queue(name).active_messages
     store.send(stack.source_queues["queue_push"], json.dumps(body))
-    deadline = time.monotonic() + 60
-    while store.queue(name).active_messages == before:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: store.queue(name).active_messages != before)
     return name
 
 
@@ -503,14 +501,13 @@ def test_a_dead_letter_is_looked_at_and_sent_back(page: Page, stack: Stack) -> N
     letter.get_by_role("button", name="Send back").click()
 
     expect(page.locator(".letters li", has_text="Returned").last).to_be_visible()
+
     # It is as wrong as before: one letter went, another of the same message comes.
-    deadline = time.monotonic() + 60
-    while True:
+    def letter_was_replaced() -> bool:
         there = {each.id for each in stack.queues.store.messages(name)}
-        if len(there - known) == 1 and len(known - there) == 1:
-            break
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        return len(there - known) == 1 and len(known - there) == 1
+
+    eventually(letter_was_replaced)
 
 
 # --- Campaigns

@@ -23,6 +23,7 @@ from mpaas_local.mpaas import (
     Sandbox,
 )
 from tests.mpaas_local.mpaas.calls import Reply, post, push, send, signed_query
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from alibabacloud_mpaas20201028.client import Client
@@ -432,9 +433,7 @@ def test_a_client_that_hangs_up_in_its_request_is_kept_as_dropped(sandbox: Sandb
     connection.endheaders(b"Title=half")
     connection.close()
 
-    deadline = time.monotonic() + 60
-    while not sandbox.inbox() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    eventually(sandbox.inbox)
     (entry,) = sandbox.inbox()
     assert (entry["outcome"], entry["answer"]["connection"]) == ("dropped", "left")
 

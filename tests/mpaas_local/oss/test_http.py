@@ -18,6 +18,7 @@ from mpaas_local.access_keys import LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET
 from mpaas_local.account import Account
 from mpaas_local.oss import OssServer, OssStore
 from tests.mpaas_local.oss.sdk import connect, get, keys, put, refused
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -270,10 +271,7 @@ def test_a_body_that_breaks_off_leaves_no_object(server: OssServer) -> None:
     assert get(client, "a").body.content == b"whole"
     put(client, "b", b"other")
     unfinished = server.store.get("media", "a").path.parents[1] / "unfinished"
-    deadline = time.monotonic() + 60
-    while list(unfinished.iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert list(unfinished.iterdir()) == []
+    eventually(lambda: list(unfinished.iterdir()) == [])
     assert get(client, "a").body.content == b"whole"
 
 

@@ -1,0 +1,31 @@
+"""Waiting for what other threads and processes do, however slow the machine is."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["eventually"]
+
+ValueT = TypeVar("ValueT")
+PATIENCE_SECONDS = 60
+"""Only a failing test waits that long."""
+
+
+def eventually(
+    value: Callable[[], ValueT | None], pause: Callable[[], object] = lambda: time.sleep(0.005)
+) -> ValueT:
+    """Wait until a value is true, and return it; fails after a minute.
+
+    Args:
+        value: Is asked for again and again.
+        pause: Called in between.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := value()):
+        assert time.monotonic() < deadline
+        pause()
+    return found
