@@ -41,21 +41,23 @@ def to_upload(descriptor: Path, folders: Iterable[str], runtime: str) -> Iterato
         yield Path(temporary, descriptor.name)
 
 
-def copy_code(source: Path, folders: Iterable[str], target: Path, runtime: str) -> None:
-    """Copy folders of functions, and compile modules and rules of the copies.
+def copy_code(source: Path, folders: Iterable[str], target: Path, runtime: str) -> list[Path]:
+    """Copy folders of functions, and compile modules and rules of the copies; return the copies.
 
     Rules that are wrong stay as they are: the function names their faults, as `validate` does.
 
     Raises:
         BuildFailed: a file cannot be compiled.
     """
-    distinct = list(dict.fromkeys(map(Path, folders)))  # functions may share one
-    for folder in distinct:
+    copies = [
         shutil.copytree(source / folder, target / folder, ignore=shutil.ignore_patterns(*NOT_CODE))
+        for folder in dict.fromkeys(map(Path, folders))  # functions may share one
+    ]
     if python := interpreter(runtime):
-        for folder in distinct:
-            compile_modules(python, target / folder, "/code", checked=True)
-    for rules in [target / folder / "rules.yaml" for folder in distinct]:
+        for copy in copies:
+            compile_modules(python, copy, "/code", checked=True)
+    for rules in [copy / "rules.yaml" for copy in copies]:
         if rules.is_file():
             with suppress(BadRules):
                 compile_rules(rules, Settings())
+    return copies

@@ -47,9 +47,7 @@ def package(
         packed.mkdir()
         build(runtime, Path(temporary), offline=offline).rename(packed / "layer.zip")
         folders = [function.code for function in functions.values()]
-        copy_code(descriptor.parent, folders, Path(temporary, "code"), runtime)
-        for name in dict.fromkeys(map(Path, folders)):
-            code = Path(temporary, "code", name)
+        for code in copy_code(descriptor.parent, folders, Path(temporary, "code"), runtime):
             pack(code, packed / f"{code.name}.zip", bytecode=True)
         there = folder / _version(packed)
         shutil.rmtree(there, ignore_errors=True)
