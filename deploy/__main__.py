@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from deploy.deploy import DeploymentFailed, deploy, find_layer
 from deploy.layer import ROOT, BuildFailed, build
 from deploy.plan import Difference, differences, print_differences, print_table
 from deploy.preflight import preflight
-from deploy.releases import Release, live_release, previous_release, releases
+from deploy.releases import Release, git, live_release, previous_release, releases
 from deploy.removal import delete_function, functions_that_left, make_deletable, removals
 from deploy.serverless import missing_command
 from deploy.stage import OF_THE_ACCOUNT, Stage, read_stage
@@ -234,20 +233,16 @@ def _agrees(stage: Stage) -> bool:
 @contextmanager
 def _checkout(project: Path, commit: str) -> Iterator[Path]:
     """Check out a commit of the project's repository, and yield the folder of the project in it."""
-    within = _git(project, "rev-parse", "--show-prefix").stdout.strip()
+    within = git(project, "rev-parse", "--show-prefix").stdout.strip()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "checkout"
-        result = _git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+        result = git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
         if result.returncode:
             raise NothingChanged(f"commit {commit} is not in this repository: fetch it first")
         try:
             yield folder / within
         finally:
-            _git(project, "worktree", "remove", "--force", str(folder))
-
-
-def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], cwd=folder, check=False, capture_output=True, text=True)  # noqa: S607 - git of the operator's PATH
+            git(project, "worktree", "remove", "--force", str(folder))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
     from deploy.cloud import Cloud
 
-__all__ = ["ALIAS", "Release", "commit_of", "live_release", "previous_release", "record_release", "releases"]
+__all__ = [
+    "ALIAS",
+    "Release",
+    "commit_of",
+    "git",
+    "live_release",
+    "previous_release",
+    "record_release",
+    "releases",
+]
 
 ALIAS = "live"
 """The alias of the last deployed version."""
@@ -74,15 +83,16 @@ def commit_of(folder: Path) -> str:
 
     It ends with ``-dirty`` if files of the folder differ, or are neither committed nor ignored.
     """
-    commit = _git(folder, "rev-parse", "--verify", "--short=12", "HEAD")
-    return (
-        commit + ("-dirty" if _git(folder, "status", "--porcelain", "--", ".") else "") if commit else "none"
-    )
+    commit = git(folder, "rev-parse", "--verify", "--short=12", "HEAD").stdout.strip()
+    if not commit:
+        return "none"
+    return f"{commit}-dirty" if git(folder, "status", "--porcelain", "--", ".").stdout else commit
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run git in a folder; whether it failed is for the caller to judge."""
     command = ["git", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def record_release(cloud: Cloud, functions: Iterable[str], release: Release) -> None:
