@@ -103,7 +103,7 @@ def _deploy_functions(stage: Stage, cloud: Cloud, serverless: Serverless) -> tup
     folders = [function.code for function in stage.functions.values()]
     with to_upload(stage.descriptor, folders, stage.runtime) as copy:
         for _ in range(2):
-            code = stage.serverless(copy).deploy(stage.env)
+            code = serverless.deploy(copy, stage.env)
             before = list(differences(stage.plans(), cloud))
             left = _repair(before, stage, cloud, serverless) if before else []
             if not code or not left or len(left) == len(before):

@@ -65,21 +65,25 @@ class Serverless:
     Args:
         descriptor: The file to deploy, such as ``s.staging.yaml``; paths in it are relative to its folder.
         env: The settings, with the deployer's key as ``ALIBABA_CLOUD_ACCESS_KEY_ID`` and so on.
-        deployed: The environments of the deployed functions: `s` prints what it changes.
+        environments: Those of the functions, as deployed and as described: `s` prints what it changes.
     """
 
     def __init__(
-        self, descriptor: Path, env: Mapping[str, str], deployed: Iterable[Mapping[str, str]] = ()
+        self, descriptor: Path, env: Mapping[str, str], environments: Iterable[Mapping[str, str]] = ()
     ) -> None:
         self._descriptor = descriptor
-        secrets = {secret for variables in (env, *deployed) for secret in secrets_of(variables)}
+        secrets = {secret for variables in (env, *environments) for secret in secrets_of(variables)}
         self._secrets = sorted(secrets, key=len, reverse=True)
         self._env = {**env, **_access(env)}
         self._access = ACCESS if ACCESS in self._env else env.get("SERVERLESS_ACCESS", "default")
 
-    def deploy(self, env: Mapping[str, str]) -> int:
-        """Deploy all functions, with additional settings; return the exit code, which proves little."""
-        return self._run(["deploy", "-y", "-t", self._descriptor.name], env)
+    def deploy(self, copy: Path, env: Mapping[str, str]) -> int:
+        """Deploy all functions of a copy of the descriptor, with additional settings.
+
+        Returns:
+            The exit code, which proves little.
+        """
+        return self._run(["deploy", "-y", "-t", copy.name], env, copy.parent)
 
     def deploy_trigger(self, resource: str, trigger: str, env: Mapping[str, str]) -> int:
         """Deploy one trigger: the component skips some when it deploys a whole function."""
@@ -104,11 +108,13 @@ class Serverless:
             text = text.replace(secret, MASK)
         return _PASSWORD_IN_URL.sub(rf"\1:{MASK}@", text)
 
-    def _run(self, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> int:
+    def _run(
+        self, arguments: Sequence[str], env: Mapping[str, str] | None = None, folder: Path | None = None
+    ) -> int:
         try:
             with subprocess.Popen(
                 ["s", *arguments, "-a", self._access],  # noqa: S607 - the operator's PATH finds it
-                cwd=self._descriptor.parent,
+                cwd=folder or self._descriptor.parent,
                 env={**self._env, **(env or {})},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

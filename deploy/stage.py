@@ -154,16 +154,18 @@ class Stage:
         mns.mns_client.http.conn.timeout = mns.mns_client.http.conn.connection_timeout = TIMEOUT_SECONDS
         return mns
 
-    def serverless(self, descriptor: Path | None = None) -> Serverless:
-        """Return the command `s` for it, or for a copy of its descriptor.
+    def serverless(self) -> Serverless:
+        """Return the command `s` for it.
 
         Raises:
             CloudRefused: the secrets of the deployed functions, to be masked, cannot be read.
         """
         cloud = self.cloud()
-        deployed = [cloud.function(function.function_name) for function in self.functions.values()]
-        environments = [there.get("environmentVariables") or {} for there in deployed if there]
-        return Serverless(descriptor or self.descriptor, self.env, environments)
+        environments: list[Mapping[str, str]] = []
+        for function in self.functions.values():
+            there = cloud.function(function.function_name) or {}
+            environments += [function.environment_variables, there.get("environmentVariables") or {}]
+        return Serverless(self.descriptor, self.env, environments)
 
     def lacking(self, names: Collection[str] = tuple(NEEDED)) -> list[str]:
         """Return the settings that are missing or invalid, each with what to set."""

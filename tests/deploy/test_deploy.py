@@ -278,6 +278,23 @@ def test_a_secret_is_masked_while_it_is_replaced(
         assert secret not in deployed.logs.read_text()
 
 
+def test_a_secret_that_the_shell_has_by_another_name_is_masked(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.replace(
+        "s.yaml",
+        "      PUSH_LEDGER_URL:",
+        "      MPAAS_SK_ENV: ${env('OURS', '')}\n      PUSH_LEDGER_URL:",
+    )
+    monkeypatch.setenv("OURS", "swordfish-of-the-shell")
+
+    code, printed = project.run("deploy")
+
+    assert code == 0, printed
+    assert "swordfish-of-the-shell" not in printed
+    assert "swordfish-of-the-shell" not in project.logs.read_text()
+
+
 def test_a_secret_is_masked_in_each_form_that_the_command_prints(tmp_path: Path) -> None:
     from deploy.serverless import Serverless  # late: with the SDKs of four services
 
