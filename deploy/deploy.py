@@ -20,7 +20,6 @@ from deploy.plan import differences, print_differences
 from deploy.releases import Release, commit_of, record_release
 from deploy.removal import delete_function, functions_that_left
 from mpaas_push.errors import PushError
-from project.triggers import Oss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,12 +195,7 @@ def _repair(
 
 def _free_uploads(stage: Stage, cloud: Cloud) -> None:
     """Delete the OSS triggers of functions that left: OSS refuses a second one for the same uploads."""
-    sources = {
-        trigger.source_arn
-        for function in stage.functions.values()
-        for trigger in function.triggers
-        if isinstance(trigger, Oss)
-    }
+    sources = {trigger.source_arn for trigger in stage.uploads}
     with suppress(CloudRefused):  # said where those functions are deleted
         for name in functions_that_left(stage, cloud):
             for trigger, there in cloud.triggers(name).items():

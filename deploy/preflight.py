@@ -138,7 +138,7 @@ def _questions(stage: Stage) -> Iterator[_Question]:
             step="docs/deploy.md, step 3",
             is_there=partial(_is_role, stage, role),
         )
-    for bucket in sorted({trigger.bucket for trigger in triggers if isinstance(trigger, Oss)}):
+    for bucket in sorted({trigger.bucket for trigger in stage.uploads}):
         yield _Question(
             what=f"the bucket {bucket}",
             step="docs/deploy.md, step 3",
@@ -208,19 +208,13 @@ def _wanted_by(other: str, stage: Stage) -> Iterator[str]:
         DescriptorError: the descriptor of the other stage is invalid, or settings that it needs are missing.
         Misconfigured: the settings of the other stage cannot be read.
     """
-    ours = [
-        trigger
-        for function in stage.functions.values()
-        for trigger in function.triggers
-        if isinstance(trigger, Oss)
-    ]
-    if not ours:
+    if not stage.uploads:
         return
     cloud = stage.cloud()
     theirs = replace(stage, name=other, env={**stage.env, **read_settings(stage.folder, other, {})})
     for name in [function.function_name for function in theirs.functions.values()]:
         for there in cloud.triggers(name).values():
-            for trigger in ours:
+            for trigger in stage.uploads:
                 if there["triggerType"] == "oss" and _collide(trigger, there):
                     both = f"the trigger {trigger.trigger_name} and one of {name} match the same uploads"
                     yield f"{both} to {trigger.bucket}, which OSS refuses. {TELL_APART}"

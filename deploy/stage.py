@@ -21,6 +21,7 @@ from mpaas_push.settings import Settings
 from project.descriptor import DescriptorError, read_functions
 from project.env_file import NEEDED, OF_FUNCTION_COMPUTE
 from project.stages import missing_settings, name_faults, read_settings, stage_file
+from project.triggers import Oss
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -77,6 +78,20 @@ class Stage:
             DescriptorError: the descriptor is invalid.
         """
         return read_functions(self.descriptor, self.env)
+
+    @cached_property
+    def uploads(self) -> list[Oss]:
+        """The triggers of its functions that take uploads.
+
+        Raises:
+            DescriptorError: the descriptor is invalid.
+        """
+        return [
+            trigger
+            for function in self.functions.values()
+            for trigger in function.triggers
+            if isinstance(trigger, Oss)
+        ]
 
     @property
     def runtime(self) -> str:
