@@ -181,10 +181,10 @@ def _repair(
             (declared for declared in function.triggers if declared.trigger_name == trigger), None
         )
         there = cloud.triggers(name).get(trigger)
-        changeable = described is not None and described.trigger_type != "mns_topic"
-        if there and (described is None or not changeable or there["triggerType"] != described.trigger_type):
-            # The descriptor does not have it, or the component or the API cannot change it.
-            purpose = "which the descriptor does not have" if described is None else "to make it anew"
+        kind = described.trigger_type if described else None
+        if there and (there["triggerType"] != kind or kind == "mns_topic"):
+            # The descriptor does not have it, or the API or the component cannot change it.
+            purpose = "to make it anew" if described else "which the descriptor does not have"
             print(f"removing the trigger {trigger} of {name}, {purpose}")
             cloud.delete_trigger(name, trigger)
         if described is not None:
