@@ -23,8 +23,7 @@ from deploy.layer import ROOT
 from deploy.stage import read_stage
 from mpaas_push.errors import Misconfigured, PushError
 from project.policies import TRUST, substituted
-from project.ros_template import WEEK_SECONDS
-from project.wiring import mns_queues, mns_topics, visibility_seconds
+from project.wiring import WEEK_SECONDS, mns_queues, mns_topics, visibility_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

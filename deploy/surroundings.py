@@ -18,9 +18,8 @@ from deploy.prepare import filled_policies
 from deploy.ram import policies_of_role, policy_document, trusted_by_role
 from deploy.rpc import NotAllowed
 from project.policies import FUNCTION_COMPUTE
-from project.ros_template import WEEK_SECONDS
 from project.triggers import EventBridge
-from project.wiring import mns_queues, visibility_seconds
+from project.wiring import WEEK_SECONDS, mns_queues, visibility_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

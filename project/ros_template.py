@@ -23,7 +23,7 @@ from project.policies import TRUST
 from project.secret_settings import is_secret
 from project.stages import EXAMPLE, stage_file, stages
 from project.triggers import EventBridge, Http
-from project.wiring import mns_queues, mns_topics, visibility_seconds
+from project.wiring import WEEK_SECONDS, mns_queues, mns_topics, visibility_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -32,10 +32,8 @@ if TYPE_CHECKING:
     from project.function import FunctionProperties
     from project.triggers import Trigger
 
-__all__ = ["WEEK_SECONDS", "make_template", "template_faults", "template_text"]
+__all__ = ["make_template", "template_faults", "template_text"]
 
-WEEK_SECONDS = 7 * 24 * 3600
-"""How long queues keep messages, the longest that MNS allows."""
 LONGEST_SHOWN = 80
 
 _REGION = "me-central-1"

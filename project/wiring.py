@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     _Functions = Mapping[str, FunctionProperties]
 
-__all__ = ["mns_queues", "mns_topics", "overlap", "visibility_seconds", "wiring_faults"]
+__all__ = ["WEEK_SECONDS", "mns_queues", "mns_topics", "overlap", "visibility_seconds", "wiring_faults"]
 
 STREAM_SECONDS = 300
 """Longest timeout of a function that a stream calls (fc-runtime.md: Batches and retries)."""
@@ -32,6 +32,8 @@ TRIGGERS_OF_A_BUCKET = 10
 SPARE_SECONDS = 30
 """How long a message stays hidden after the timeout of its function."""
 LONGEST_VISIBILITY_SECONDS = 43200
+WEEK_SECONDS = 7 * 24 * 3600
+"""How long queues keep messages, the longest that MNS allows."""
 _THIS_MACHINE = re.compile(r"\w+://([^/@]*@)?(localhost|127\.[0-9.]+|\[::1\])([:/]|$)")
 _WORKERS = ("PUSH_WORKER_FUNCTION", "PUSH_CAMPAIGN_FUNCTION")
 _RETRIES, _DEAD_LETTERS = "PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"
