@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 
     from mpaas_push.credentials import Credentials
 
-__all__ = ["Cloud", "CloudRefused"]
+__all__ = ["CONCURRENT", "Cloud", "CloudRefused"]
 
 TIMEOUT_MILLISECONDS = 20_000
 """Longest wait for a connection, and for a response."""
 CODE_BYTES = 100 << 20
 """Largest code package that is read back."""
+CONCURRENT = "ConcurrentUpdateError"
+"""Code of a change that was refused because of another one at the same time."""
 RETRIES = RetryOptions(
     retry_condition=[
         RetryCondition(
@@ -44,7 +46,7 @@ RETRIES = RetryOptions(
                 "Throttling.User",
                 "ResourceThrottled",
                 "ResourceExhausted",
-                "ConcurrentUpdateError",
+                CONCURRENT,
             ],
             max_attempts=5,
             backoff={"policy": "Exponential", "period": 200},

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from deploy.cloud import CloudRefused
+from deploy.cloud import CONCURRENT, CloudRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,8 +37,6 @@ ALIAS = "live"
 """The alias of the last deployed version."""
 UNCHANGED = {304, 409, 412}
 """Statuses that mean that nothing changed since the last version, but for the code `CONCURRENT`."""
-CONCURRENT = "ConcurrentUpdateError"
-"""Code of a change that was refused because of another one at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
