@@ -25,9 +25,10 @@ from deploy.preflight import preflight
 from deploy.releases import Release, git, live_release, previous_release, releases
 from deploy.removal import delete_function, functions_that_left, make_deletable, removals
 from deploy.serverless import missing_command
-from deploy.stage import OF_THE_ACCOUNT, Stage, read_stage
+from deploy.stage import Stage, read_stage
 from deploy.surroundings import surroundings
 from mpaas_push.errors import PushError
+from project.env_file import OF_THE_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

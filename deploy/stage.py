@@ -29,16 +29,13 @@ if TYPE_CHECKING:
 
     from project.function import FunctionProperties
 
-__all__ = ["OF_THE_ACCOUNT", "STAND_IN", "Stage", "read_stage"]
+__all__ = ["STAND_IN", "Stage", "read_stage"]
 
 STAND_IN = "DEPLOY_CLOUD"
 """Variable with the address of a stand-in for the cloud on this machine, which then receives all calls."""
 
 TIMEOUT_SECONDS = 10.0
 """Longest wait for the queue service."""
-
-OF_THE_ACCOUNT = ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID")
-"""Settings that identify a deployment; only deploying requires the others."""
 
 
 @dataclass(frozen=True, kw_only=True)

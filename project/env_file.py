@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["NEEDED", "OF_FUNCTION_COMPUTE", "env_faults", "read_env"]
+__all__ = ["NEEDED", "OF_FUNCTION_COMPUTE", "OF_THE_ACCOUNT", "env_faults", "read_env"]
 
 NEEDED = {
     "ALIBABA_CLOUD_ACCOUNT_ID": (r"[0-9]{10,20}", "the number of your account"),
@@ -23,6 +23,9 @@ NEEDED = {
     "UPLOADS_BUCKET": (r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "an OSS bucket of this region"),
 }
 """Settings that a deployment requires: the pattern of each, and what it is."""
+
+OF_THE_ACCOUNT = ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID")
+"""Those that identify a deployment; only deploying requires the others."""
 
 OF_FUNCTION_COMPUTE = (
     "names that start with FC_ are reserved by Function Compute; with FC_REGION set, `s` acts as if it ran in"

@@ -12,6 +12,7 @@ from mpaas_push.errors import Misconfigured, PushError
 from mpaas_push.functions import Functions
 from mpaas_push.settings import Settings
 from project.descriptor import read_functions
+from project.env_file import OF_THE_ACCOUNT
 from project.stages import missing_settings, read_settings, stage_file
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _smoke(options: argparse.Namespace) -> int:
     descriptor = stage_file(options.folder, options.stage)
     env = read_settings(options.folder, options.stage, os.environ)
-    names = () if env.get("PUSH_FC_ENDPOINT") else ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID")
+    names = () if env.get("PUSH_FC_ENDPOINT") else OF_THE_ACCOUNT
     if missing := list(missing_settings(env, options.stage, names)):
         raise Misconfigured("; ".join(f"{fault.field} {fault.message}" for fault in missing))
     described = read_functions(descriptor, env)
