@@ -44,12 +44,8 @@ def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
             secrets |= {password, unquote(password)}
         elif is_secret(name, value) and not (name.endswith("_serverless_devs_key") and value.startswith("{")):
             secrets |= {value, *(line.strip() for line in value.splitlines())}
-    forms = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1], _in_json(secret))}
-    return frozenset(form for form in forms if len(form) >= SHORTEST_SECRET)
-
-
-def _in_json(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1]
+    in_json = {json.dumps(text, ensure_ascii=ascii_)[1:-1] for text in secrets for ascii_ in (True, False)}
+    return frozenset(form for form in secrets | in_json if len(form) >= SHORTEST_SECRET)
 
 
 def missing_command(env: Mapping[str, str]) -> str | None:
