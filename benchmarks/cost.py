@@ -8,7 +8,7 @@ from benchmarks import senders
 from benchmarks.measure import measured
 from benchmarks.report import Table
 from benchmarks.server import serving
-from project.cost import compute_units
+from mpaas_push.campaign.cost import compute_units
 
 CPU, MEMORY_GB, LATENCY, PUSHES = 0.35, 0.5, 0.05, 100
 

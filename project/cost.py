@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from project.function import FunctionProperties
     from project.triggers import Trigger
 
-__all__ = ["Assumptions", "PushPrices", "PushSource", "add_to", "compute_units", "costs", "push_sources"]
+__all__ = ["Assumptions", "PushPrices", "PushSource", "add_to", "costs", "push_sources"]
 
 DAYS, MILLION, GB = 30, 1_000_000, 1e9
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mpaas_push.campaign.cost import compute_units
 from project.__main__ import main
-from project.cost import Assumptions, PushPrices, PushSource, compute_units, costs, push_sources
+from project.cost import Assumptions, PushPrices, PushSource, costs, push_sources
 from project.descriptor import read_functions
 from tests.descriptors import PROJECT
 
