@@ -50,7 +50,7 @@ new-function: install  ## make a function with test and event: make new-function
 
 install test: export PYTHONDONTWRITEBYTECODE =  # else every process that a test starts compiles everything anew
 test: install  ## the tests; EXAMPLES=1000 tries more random input
-	$(BIN)/python -m pytest -n 6 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 8 --dist worksteal $(ARGS)
 
 soak: install  ## both full crash tests, some minutes; prints the tables of docs/reliability.md
 	$(BIN)/python -m tests.crash

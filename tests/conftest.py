@@ -62,7 +62,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Keep what all tests hold out of every search for garbage, which it would make slow."""
-    gc.collect()
     gc.freeze()
     gc.enable()
 
