@@ -70,15 +70,16 @@ class Worker:
     client: PushClient
     queue: Queue = field(default_factory=Queue)
 
-    def start(self, name: str, rows: int, **changes: Any) -> PieceTask:
+    def start(self, name: str, rows: int, *, rate: float | None = None, **changes: Any) -> PieceTask:
         self.stack.put(
             f"audiences/{name}.csv", "\n".join(["user_id", *(f"{name}-{n}" for n in range(rows)), ""])
         )
-        controls = Controls(self.client.settings, self.store, self.queue)  # type: ignore[arg-type]  # a stand-in
+        settings = self.client.settings.model_copy(update={"pace": rate})
+        controls = Controls(settings, self.store, self.queue)  # type: ignore[arg-type]  # a stand-in
         controls.start(document(name, **changes), self.stack.objects)
         return PieceTask(campaign=name, run=self.store.get(name).fields["run"], piece=0, turn=1)
 
-    def work(self, task: PieceTask) -> str:
+    def work(self, task: PieceTask, *, rate: float | None = None) -> str:
         keys = Credentials(ROLE.access_key_id, ROLE.access_key_secret, ROLE.security_token)
         return work_on(
             task,
@@ -87,6 +88,7 @@ class Worker:
             store=self.store,
             objects=self.stack.objects,
             queue=self.queue,  # type: ignore[arg-type]  # a stand-in
+            rate=rate,
         )
 
 
@@ -144,6 +146,24 @@ def test_what_is_only_counted_is_counted_in_large_blocks(
 
     assert blocks == [10, 1990]  # the first one may have been sent as it was
     assert worker.store.get("halt").counts["cancelled"] == 2000
+
+
+def test_no_block_has_more_requests_than_all_functions_may_send_in_a_second(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = {**document("quota")["message"], "title": "{user_id}"}
+    task = worker.start("quota", 100, rate=45, message=message)
+    asked, reserve_requests = [], CampaignStore.reserve_requests
+
+    def counted(store: CampaignStore, requests: int, rate: float | None, ahead: float) -> Any:
+        asked.append(requests)
+        return reserve_requests(store, requests, rate, ahead)
+
+    monkeypatch.setattr(CampaignStore, "reserve_requests", counted)
+    assert worker.work(task, rate=45) == "done"
+
+    assert asked == [40, 40, 20]
+    assert worker.store.get("quota").counts["accepted"] == 100
 
 
 def test_every_request_that_is_begun_has_time_for_its_response(

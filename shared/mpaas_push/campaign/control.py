@@ -45,9 +45,17 @@ MOST_BLOCK_ROWS = 4000
 """Rows that are repeated after a failure, and sent before a pause is noticed, at most."""
 
 
-def block_rows_for(pace: int | None) -> int:
-    """Return how many rows a block has: what a campaign's pace allows in a second, in tens, at most 4,000."""
-    return MOST_BLOCK_ROWS if pace is None else max(10, min(MOST_BLOCK_ROWS, pace // 10 * 10))
+def block_rows_for(pace: int | None, rate: float | None) -> int:
+    """Return how many rows a block has: what may be sent in a second, in tens, 10 to 4,000.
+
+    A block goes out at once, and each row with a text of its own is a request.
+
+    Args:
+        pace: Of the campaign, in targets a second.
+        rate: `PUSH_PACE`, in requests a second.
+    """
+    allowed = min(pace or MOST_BLOCK_ROWS, rate or MOST_BLOCK_ROWS, MOST_BLOCK_ROWS)
+    return max(10, int(allowed) // 10 * 10)
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ class Controls:
             "size": info.size,
             "pieces": math.ceil(info.size / piece_bytes),
             "pieceBytes": piece_bytes,
-            "blockRows": block_rows_for(campaign.pace),
+            "blockRows": block_rows_for(campaign.pace, self._settings.pace),
             "pace": campaign.pace or "",
             "run": os.urandom(3).hex(),
         }

@@ -44,7 +44,7 @@ def preview(readable: Readable, objects: Objects, settings: Settings) -> dict[st
     campaign, info = readable.campaign, readable.info
     reader = RowReader(campaign, readable.header)
     rows, lines = _rows_at_both_ends(campaign, objects, info, reader)
-    block_rows = block_rows_for(campaign.pace)
+    block_rows = block_rows_for(campaign.pace, settings.pace)
     composer = Composer(campaign, settings)
     blocks = [
         composer.compose(rows[first : first + block_rows], info.size)

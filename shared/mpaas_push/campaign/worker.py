@@ -287,7 +287,7 @@ class _Worker:
         if is_last:
             self._results.join()
         # What is only counted need not be counted second by second.
-        next_rows = MOST_BLOCK_ROWS if self._is_over else block_rows_for(self._pace)
+        next_rows = MOST_BLOCK_ROWS if self._is_over else block_rows_for(self._pace, self._rate)
         commit = self._commit(
             cursor,
             end,

@@ -51,7 +51,7 @@ def check(options: argparse.Namespace) -> int:
     if campaign.has_ended(time.time()):
         print("error: no row can be sent: endsAt has passed", file=sys.stderr)
         return CANNOT
-    blocks = f"in blocks of {block_rows_for(campaign.pace):,} rows"
+    blocks = f"in blocks of {block_rows_for(campaign.pace, settings.pace):,} rows"
     if campaign.pace:
         seconds = counts["targets"] / campaign.pace
         print(f"{seconds:,.0f} seconds at {campaign.pace:,} targets a second, {blocks}")
@@ -68,7 +68,7 @@ def _read_all(
     A block ends with its piece, as theirs do.
     """
     campaign, size, piece_bytes = readable.campaign, readable.info.size, piece_bytes_for(readable.info.size)
-    audience, block_rows = campaign.audience, block_rows_for(campaign.pace)
+    audience, block_rows = campaign.audience, block_rows_for(campaign.pace, settings.pace)
     reader, tally = RowReader(campaign, readable.header), _Tally(campaign, settings)
     for warning in readable.warnings:
         print(f"warning: {warning}")
