@@ -60,6 +60,10 @@ class Refused(Exception):
         super().__init__(code)
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # a preflight opens 20 connections at once: beyond the default 5, each waits a second
+
+
 class ControlPlane:
     """The server and what it holds."""
 
@@ -134,7 +138,7 @@ class ControlPlane:
 
             do_GET = do_POST = do_PUT = do_DELETE = _handle
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     def state(self) -> dict[str, Any]:
