@@ -135,10 +135,10 @@ def _ledger_url(text: str) -> str:
 
 _A_LEDGER_URL = "must be a URL such as rediss://user:password@host:6379/0"
 _ENCODING = (
-    "in user and password, percent-encode all but letters, digits and `-._~` "
+    "in user and password, percent-encode `% : / ? # @ [ ]`, blanks and what is not ASCII "
     "(`%40` for `@`, `%2F` for `/`, `%23` for `#`, `%25` for `%`)"
 )
-_NOT_ENCODED = r"%(?![0-9A-Fa-f]{2})|[^!-~]|[@\[\]]|:.*:"
+_NOT_ENCODED = r"%(?![0-9A-Fa-f]{2})|[^!-~]|[@\[\]]|:.*:"  # `urlsplit` ends the address at `/`, `?` and `#`
 
 
 def _function_name(text: str) -> str:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import re
 import string
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redis import Redis
 
 from mpaas_push import Misconfigured, Settings
 from mpaas_push.ledger.redis_client import RedisClient
@@ -343,6 +346,22 @@ def test_a_ledger_url_with_an_encoded_password_is_taken() -> None:
     url = "rediss://user:p%40ss%2F%3A%25w0rd-._~!$&'()*+,;=@host:6380/2"
 
     assert Settings.from_env({"PUSH_LEDGER_URL": url}).ledger_url == url
+
+
+def test_a_password_needs_the_encoding_that_the_error_asks_for_and_no_other() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Settings.from_env({"PUSH_LEDGER_URL": "redis://user:%@host"})
+    named = re.search("percent-encode `([^`]+)`, blanks and what is not ASCII", str(caught.value))
+    assert named is not None
+
+    for character in map(chr, range(32, 256)):
+        password = written = f"a{character}b"
+        if character in named[1] or not character.isascii() or not character.isprintable():
+            with pytest.raises(Misconfigured):
+                Settings.from_env({"PUSH_LEDGER_URL": f"redis://user:{password}@host"})
+            written = quote(password, safe="")
+        url = Settings.from_env({"PUSH_LEDGER_URL": f"redis://user:{written}@host"}).ledger_url
+        assert Redis.from_url(str(url)).connection_pool.connection_kwargs["password"] == password
 
 
 def test_no_text_of_a_foreign_error_gets_into_one_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
