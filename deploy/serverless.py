@@ -9,7 +9,6 @@ cloud.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import unquote
 
-from project.secret_settings import is_secret, password_in
+from project.secret_settings import MASK, is_secret, masked_settings, password_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,9 +30,6 @@ ACCESS = "mpaas_push_serverless_devs_key"
 (deploy.md: Secrets and credentials)."""
 SHORTEST_SECRET = 4
 """A shorter string would match in every line."""
-MASK = "********"
-_PASSWORD_IN_URL = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+@")
-"""The password of any URL: a log file may hold one that no setting has any more."""
 
 
 def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
@@ -99,10 +95,10 @@ class Serverless:
         return self._run([resource, "logs", "--tail", "-t", self._descriptor.name])
 
     def masked(self, text: str) -> str:
-        """Mask the secrets of the settings, and the password of any URL, in a text."""
+        """Mask the secrets of the settings in a text, and those of others that their name or form shows."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        return _PASSWORD_IN_URL.sub(rf"\1:{MASK}@", text)
+        return masked_settings(text)
 
     def _run(
         self, arguments: Sequence[str], env: Mapping[str, str] | None = None, folder: Path | None = None

@@ -20,7 +20,7 @@ from mpaas_push.errors import Fault
 from project.descriptor import Descriptor, DescriptorError, read_functions, read_yaml
 from project.expressions import variables_of
 from project.policies import TRUST
-from project.secret_settings import is_secret
+from project.secret_settings import may_hold_password
 from project.stages import EXAMPLE, stage_file, stages
 from project.triggers import EventBridge, Http
 from project.wiring import WEEK_SECONDS, mns_queues, mns_topics, visibility_seconds
@@ -268,7 +268,7 @@ class _Template:
             name = self._parameter(setting)
             if name in names:
                 described = parameters.get(name, {"Type": "String", "Description": f"{setting} of .env"})
-                hidden = {"NoEcho": True} if is_secret(setting, str(default or "")) else {}
+                hidden = {"NoEcho": True} if may_hold_password(setting, str(default or "")) else {}
                 parameters[name] = {"Type": "String", "Default": default or ""} | hidden | described
         parameters["Stage"] |= {"AllowedValues": self._stages}
         if unknown := sorted(names - parameters.keys() - self._parameters.keys()):

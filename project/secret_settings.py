@@ -5,10 +5,23 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-__all__ = ["is_secret", "password_in"]
+__all__ = ["MASK", "is_secret", "masked_settings", "may_hold_password", "password_in"]
 
-_NAMES = re.compile("ACCESS_KEY|SECRET|PASSWORD|TOKEN|^MPAAS_[AS]K_ENV$|_serverless_devs_key$", re.IGNORECASE)
-_ACCESS_KEY_ID = re.compile(r"LTAI\w{8,}")
+MASK = "********"
+"""Shown in place of a secret."""
+
+_WORDS = "ACCESS_KEY|SECRET|PASSWORD|TOKEN"
+_NAMES = re.compile(f"{_WORDS}|^MPAAS_[AS]K_ENV$|_serverless_devs_key$", re.IGNORECASE)
+_ACCESS_KEY_ID = re.compile(r"\bLTAI\w{8,}")
+_URL_NAME = re.compile(r"(?:^|_)(?:URL|URI|DSN)$", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+@")
+_QUOTED = r"""(?P<{0}>\\*["']).*?(?<!\\)(?P={0})"""
+_NAMED = re.compile(
+    rf"""(\b(?:\w*(?:{_WORDS})\w*|MPAAS_[AS]K_ENV)\b(?:\\*["'])?\s*[:=]\s*)"""
+    rf"({_QUOTED.format('old')}(?: => {_QUOTED.format('new')})?|\S.*)",
+    re.IGNORECASE,
+)
+"""A setting in YAML, JSON, or JSON within JSON, or its change; a value without quotes ends with its line."""
 
 
 def is_secret(name: str, value: str = "") -> bool:
@@ -22,3 +35,18 @@ def password_in(value: str) -> str | None:
         return urlsplit(value).password or None if "://" in value else None
     except ValueError:
         return value
+
+
+def may_hold_password(name: str, default: str) -> bool:
+    """Return whether a setting is secret, or a URL of which only the value will tell."""
+    return is_secret(name, default) or bool(_URL_NAME.search(name) and not default)
+
+
+def masked_settings(text: str) -> str:
+    """Mask what is secret by name or form, whichever stage it belongs to: a text may hold old settings."""
+    text = _NAMED.sub(_masked_value, text)
+    return _PASSWORD_IN_URL.sub(rf"\1:{MASK}@", _ACCESS_KEY_ID.sub(MASK, text))
+
+
+def _masked_value(match: re.Match[str]) -> str:
+    return match[1] + " => ".join(MASK for _ in match[2].split(" => "))

@@ -335,7 +335,12 @@ def test_an_interrupted_command_ends_quietly_and_masks_the_logs_of_killed_ones_t
     killed.write_text("PUSH_LEDGER_URL: rediss://push:sword%2Ffish@ledger.example.com:6379/0")
     os.utime(killed, (0, 0))
     of_staging = project.logs.parent / "of-staging.log"
-    of_staging.write_text("PUSH_LEDGER_URL: rediss://push:ofStaging@ledger.example.com:6379/0")
+    settings = {
+        "PUSH_LEDGER_URL": "rediss://push:ofStaging@ledger.example.com:6379/0",
+        "API_TOKEN": 'of"Staging',
+    }
+    yaml_and_json = "\n".join(f"{name}: {value}" for name, value in settings.items()) + json.dumps(settings)
+    of_staging.write_text(yaml_and_json + json.dumps(json.dumps(settings)))
 
     class Interrupted(io.StringIO):
         def write(self, _: str) -> int:
@@ -348,6 +353,7 @@ def test_an_interrupted_command_ends_quietly_and_masks_the_logs_of_killed_ones_t
     assert (code, printed) == (130, "logs was interrupted\n")
     for file in (killed, of_staging):
         assert "rediss://push:********@" in file.read_text()
+    assert "Staging" not in of_staging.read_text()
 
 
 def test_everything_that_is_missing_is_named_before_anything_is_changed(

@@ -225,11 +225,24 @@ def test_a_setting_of_ones_own_becomes_a_parameter(project: Path) -> None:
     assert variables["PUSH_LATE"] == {"Ref": "OurLate"}
 
 
-def test_a_secret_of_ones_own_is_not_shown_in_the_console(project: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "default", "hidden"),
+    [
+        ("MPAAS_SK_ENV", "", True),
+        ("OUR_DATABASE_URL", "", True),
+        ("OUR_DATABASE_URL", "redis://user:sword@host", True),
+        ("OUR_SHOP_URL", "https://shop.example.com", False),
+        ("OUR_COLOUR", "", False),
+    ],
+)
+def test_a_setting_of_ones_own_that_may_be_secret_is_not_shown_in_the_console(
+    project: Path, name: str, default: str, hidden: bool
+) -> None:
     line = "      PUSH_LEDGER_URL:"
-    template = changed(project, line, f"      MPAAS_SK_ENV: ${{env('MPAAS_SK_ENV', '')}}\n{line}")
+    template = changed(project, line, f"      {name}: ${{env('{name}', '{default}')}}\n{line}")
 
-    assert template["Parameters"]["MpaasSkEnv"]["NoEcho"] is True
+    parameter = template["Parameters"]["".join(word.title() for word in name.split("_"))]
+    assert ("NoEcho" in parameter) is hidden
 
 
 @pytest.mark.parametrize("name", ["role", "layer", "retry_queue", "queue_push_async", "stage", "ledger_url"])
