@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_push.errors import Misconfigured
 from project.descriptor import Descriptor, descriptor_files, read_yaml
+from project.smoke import check_file
 
 if TYPE_CHECKING:
     import argparse
@@ -47,6 +48,7 @@ from tests.functions.queue_stack import QueueStack
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENT = json.loads(Path(__file__).with_name("NAME.json").read_text("utf-8"))
+SMOKE = json.loads(Path(__file__).with_name("NAME.smoke.json").read_text("utf-8"))
 
 
 def test_what_the_trigger_delivers_is_pushed() -> None:
@@ -55,6 +57,14 @@ def test_what_the_trigger_delivers_is_pushed() -> None:
         stack.invoke(EVENT)
 
         assert stack.accepted == ["user-1"]
+
+
+def test_what_smoke_calls_it_with_sends_no_push() -> None:
+    with QueueStack("NAME", folder=ROOT / "functions" / "NAME") as stack:
+        result = stack.host.invoke(json.dumps(SMOKE["event"]).encode()).payload.decode()
+
+        assert SMOKE["expected"] in result
+        assert stack.sandbox.inbox() == []
 '''
 
 
@@ -63,8 +73,9 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = subparsers.add_parser(
         "new-function",
         help="create a function with its trigger, a test and a sample event",
-        description="Create functions/NAME, its entry in s.yaml, tests/functions/test_NAME.py and the event"
-        " tests/functions/NAME.json. Nothing is overwritten. Exit codes: 0 created; 1 nothing was created.",
+        description="Create functions/NAME, its entry in s.yaml, tests/functions/test_NAME.py, the event"
+        " tests/functions/NAME.json and, for `smoke`, NAME.smoke.json. Nothing is overwritten. Exit codes: 0"
+        " created; 1 nothing was created.",
     )
     command.add_argument("name", metavar="NAME", help="such as order_events: lower case, with underscores")
     command.add_argument("trigger", metavar="TRIGGER", choices=TRIGGERS, help=f"one of {', '.join(TRIGGERS)}")
@@ -129,6 +140,7 @@ def _files(folder: Path, name: str, trigger: str) -> Mapping[str, str]:
         files[f"functions/{name}/rules.yaml"] = _filled("rules.yaml", name)
     files[f"tests/functions/test_{name}.py"] = TEST.replace("NAME", name)
     files[f"tests/functions/{name}.json"] = _filled(f"{trigger}.json", name)
+    files[str(check_file(name))] = _filled(f"{trigger}.smoke.json", name)
     return files
 
 

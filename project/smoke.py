@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mpaas_push.credentials import Credentials
 from mpaas_push.errors import Misconfigured, PushError
@@ -13,13 +15,16 @@ from mpaas_push.functions import Functions
 from mpaas_push.settings import Settings
 from project.descriptor import read_functions
 from project.env_file import OF_THE_ACCOUNT
+from project.faults import faults_of
 from project.stages import missing_settings, read_settings, stage_file
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["add_to", "settings_of"]
+    from project.function import FunctionProperties
+
+__all__ = ["CHECKS", "SmokeCheck", "add_to", "check_file", "settings_of"]
 
 MESSAGE = {
     "taskName": "smoke",
@@ -31,17 +36,17 @@ MESSAGE = {
 }
 
 
-class SmokeCheck(NamedTuple):
+class SmokeCheck(BaseModel):
     """A call of a function that sends no push.
 
     Attributes:
-        code: Name of the folder with the code of the function.
         what: What the call checks.
-        event: The event.
+        event: The event, as JSON.
         expected: Part of the expected result or error.
     """
 
-    code: str
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
     what: str
     event: Any
     expected: str
@@ -59,34 +64,35 @@ def _http(method: str, path: str, body: Any = None, **query: str) -> dict[str, A
     }
 
 
-CHECKS = (
-    SmokeCheck(
-        code="http_push",
-        what="settings, AccessKey and ledger",
-        event=_http("GET", "/v1/health"),
-        expected='\\"status\\": \\"ok\\"',
+CHECKS = {
+    "http_push": (
+        SmokeCheck(
+            what="settings, AccessKey and ledger",
+            event=_http("GET", "/v1/health"),
+            expected='\\"status\\": \\"ok\\"',
+        ),
+        SmokeCheck(
+            what="a dry run",
+            event=_http("POST", "/v1/pushes", MESSAGE, dryRun="true"),
+            expected='"statusCode": 200',
+        ),
     ),
-    SmokeCheck(
-        code="http_push",
-        what="a dry run",
-        event=_http("POST", "/v1/pushes", MESSAGE, dryRun="true"),
-        expected='"statusCode": 200',
+    "timer_push": (
+        SmokeCheck(
+            what="a tick without messages is refused",
+            event={
+                "triggerTime": "2026-01-01T00:00:00Z",
+                "triggerName": "smoke",
+                "payload": '{"messages": []}',
+            },
+            expected="InvalidMessage",
+        ),
     ),
-    SmokeCheck(
-        code="timer_push",
-        what="a tick without messages is refused",
-        event={"triggerTime": "2026-01-01T00:00:00Z", "triggerName": "smoke", "payload": '{"messages": []}'},
-        expected="InvalidMessage",
-    ),
-    SmokeCheck(code="queue_push", what="an empty batch", event=[], expected='"unsettled": 0'),
-    SmokeCheck(code="event_push", what="no events, and the rules", event=[], expected='"events": 0'),
-    SmokeCheck(
-        code="campaign_push",
-        what="no documents",
-        event={"events": []},
-        expected='"started": []',
-    ),
-)
+    "queue_push": (SmokeCheck(what="an empty batch", event=[], expected='"unsettled": 0'),),
+    "event_push": (SmokeCheck(what="no events, and the rules", event=[], expected='"events": 0'),),
+    "campaign_push": (SmokeCheck(what="no documents", event={"events": []}, expected='"started": []'),),
+}
+"""By the name of the folder with a function's code."""
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -95,8 +101,9 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "smoke",
         help="call every deployed function once, harmlessly",
         description="Call the functions of a stage with events that send no push. Account and region are"
-        " those of its settings; a function with code of your own is named, not called. Exit codes: 0 all"
-        " work; 1 at least one does not.",
+        " those of its settings; a function with code of your own is called with the event of"
+        f" {check_file('NAME')}, and named where there is none. Exit codes: 0 all work; 1 at least one does"
+        " not.",
     )
     command.add_argument("--stage", default="dev", help="stage in the functions' names; default dev")
     command.add_argument(
@@ -113,19 +120,47 @@ def _smoke(options: argparse.Namespace) -> int:
         raise Misconfigured("; ".join(f"{fault.field} {fault.message}" for fault in missing))
     described = read_functions(descriptor, env)
     functions = Functions(settings_of(env), Credentials.resolve(env=env))
+    checks = {code: _checks(options.folder, code) for code in map(_code, described.values())}
     good = True
     for function in described.values():
-        name, code = function.function_name, Path(function.code).name
-        checks = [check for check in CHECKS if check.code == code]
-        for check in checks:
+        name, code = function.function_name, _code(function)
+        for check in checks[code]:
             result = _call(functions, name, json.dumps(check.event).encode())
             passed = check.expected in result
             good &= passed
             reason = "" if passed else f": {result[:300]}"
             print(f"{'ok   ' if passed else 'FAULT'} {name}: {check.what}{reason}")
-        if not checks:
-            print(f"note  {name}: not checked, only you know an event for {function.code} that sends no push")
+        if not checks[code]:
+            print(f"note  {name}: not checked: there is no event that sends no push, {check_file(code)}")
     return 0 if good else 1
+
+
+def _code(function: FunctionProperties) -> str:
+    """Return the name of the folder with the code of a function."""
+    return Path(function.code).name
+
+
+def check_file(code: str) -> Path:
+    """Return the file of the check of a function with code of one's own, relative to the project's folder."""
+    return Path("tests", "functions", f"{code}.smoke.json")
+
+
+def _checks(folder: Path, code: str) -> Sequence[SmokeCheck]:
+    """Return the checks of a function: that of its own file, else those that the project knows.
+
+    Raises:
+        Misconfigured: the file cannot be read.
+    """
+    file = check_file(code)
+    try:
+        return [SmokeCheck.model_validate_json((folder / file).read_bytes())]
+    except FileNotFoundError:
+        return CHECKS.get(code, ())
+    except OSError as error:
+        raise Misconfigured(f"{file} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        faults = "; ".join(str(fault) for fault in faults_of(error, ""))
+        raise Misconfigured(f"{file} must be an object with what, event and expected: {faults}") from None
 
 
 def settings_of(env: Mapping[str, str]) -> Settings:

@@ -61,7 +61,9 @@ class Refused(Exception):
 
 
 class _Server(ThreadingHTTPServer):
-    request_queue_size = 128  # a preflight opens 20 connections at once: beyond the default 5, each waits a second
+    request_queue_size = (
+        128  # a preflight opens 20 connections at once: beyond the default 5, each waits a second
+    )
 
 
 class ControlPlane:

@@ -351,9 +351,50 @@ def test_smoke_goes_by_the_descriptor(stack: Stack, tmp_path: Path) -> None:
     code, printed = command("smoke", main=project.__main__.main, folder=tmp_path, env=deployed(stack))
 
     assert code == 0, printed
-    assert "note  mpaas-orders-push-dev: not checked" in printed
+    file = "tests/functions/orders_push.smoke.json"
+    assert (
+        f"note  mpaas-orders-push-dev: not checked: there is no event that sends no push, {file}\n" in printed
+    )
     assert printed.count("ok    mpaas-") == 5
     assert "mpaas-timer-push-dev" not in printed
+
+
+@pytest.mark.parametrize(
+    ("expected", "code", "told"), [('"events": 0', 0, "ok   "), ("2 events", 1, "FAULT")]
+)
+def test_smoke_calls_a_function_of_ones_own_with_its_event(
+    stack: Stack, tmp_path: Path, expected: str, code: int, told: str
+) -> None:
+    text = (PROJECT / "s.yaml").read_text()
+    (tmp_path / "s.yaml").write_text(text.replace("./functions/event_push", "./functions/orders"))
+    file = tmp_path / "tests" / "functions" / "orders.smoke.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"what": "no orders", "event": [], "expected": expected}))
+
+    returned, printed = command("smoke", main=project.__main__.main, folder=tmp_path, env=deployed(stack))
+
+    assert returned == code, printed
+    assert f"{told} mpaas-event-push-dev: no orders" in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("{", "JSON"), ('{"what": "no orders", "event": []}', "expected")]
+)
+def test_an_event_for_smoke_that_cannot_be_read_is_named_before_any_call(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    shutil.copy(PROJECT / "s.yaml", tmp_path)
+    file = tmp_path / "tests" / "functions" / "queue_push.smoke.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    env = KEYS | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{closed_port()}"}
+
+    code, printed = command("smoke", main=project.__main__.main, folder=tmp_path, env=env)
+
+    assert code == 1
+    assert "error: tests/functions/queue_push.smoke.json must be an object with what, event" in printed
+    assert told in printed
+    assert "FAULT" not in printed
 
 
 def test_smoke_reads_the_settings_of_the_stage(stack: Stack, tmp_path: Path) -> None:

@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "functions.md").read_text("utf-8")
-NEW = ["functions/{}/index.py", "tests/functions/test_{}.py", "tests/functions/{}.json"]
+NEW = [
+    "functions/{}/index.py",
+    "tests/functions/test_{}.py",
+    "tests/functions/{}.json",
+    "tests/functions/{}.smoke.json",
+]
 
 
 @pytest.fixture
@@ -87,7 +92,9 @@ def test_a_function_of_each_kind_is_valid_and_its_test_passes(
     assert main(["template", "--folder", str(project)]) == 0
     assert main(["validate", "--folder", str(project)]) == 0
     assert (project / "s.yaml").read_text("utf-8").startswith(before)
-    assert f"{len(TRIGGERS)} passed" in run(project, sys.executable, "-m", "pytest", "-q", "tests/functions")
+    assert f"{2 * len(TRIGGERS)} passed" in run(
+        project, sys.executable, "-m", "pytest", "-q", "tests/functions"
+    )
 
 
 def test_an_entry_comes_after_the_last_function_and_before_what_follows(project: Path) -> None:
@@ -245,7 +252,7 @@ def test_the_page_leads_from_the_first_file_to_the_first_push(
     assert "changed s.yaml: resources.order_events" in follow(first[0])
     validated, tested = (follow(line) for line in second)
     assert faults(validated) == []
-    assert "returned 1\n" in tested
+    assert "returned 2\n" in tested
 
     (project / "functions" / "order_events" / "index.py").write_text(blocks("index")[0], "utf-8")
     event_file = project / "tests" / "functions" / "order_events.json"
@@ -253,7 +260,7 @@ def test_the_page_leads_from_the_first_file_to_the_first_push(
     event[0]["data"]["value"] = blocks("value")[0].strip()
     assert json.dumps(event[0]["data"]["value"]) in PAGE
     event_file.write_text(json.dumps(event), "utf-8")
-    assert "returned 1\n" in follow(blocks("again")[0])
+    assert "returned 2\n" in follow(blocks("again")[0])
 
     *exports, invoke = blocks("invoke")[0].splitlines()
     with Stack(
