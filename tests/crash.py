@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from mpaas_local.mns import MnsStore
     from mpaas_local.mns.model import Queue
 
-__all__ = ["Figures", "Plan", "consumer_of", "left", "pages", "run", "side_by_side"]
+__all__ = ["Figures", "Plan", "consumer_of", "left", "pages", "run", "side_by_side", "wait_until_done"]
 
 Run = TypeVar("Run")
 
@@ -197,7 +197,7 @@ def run(plan: Plan) -> Figures:
             return _left(mns.store) + calls.counts["pending"]
 
         _kill_now_and_then(plan, host, remaining, chance, figures)
-        _wait_until_done(remaining)
+        wait_until_done(remaining)
         figures.batches += calls.counts["succeeded"]
         figures.failed += calls.counts["retried"]
         figures.redelivered += calls.counts["duplicated"] * plan.batch
@@ -286,7 +286,12 @@ def _kill_now_and_then(
                 figures.killed += 1
 
 
-def _wait_until_done(remaining: Callable[[], int]) -> None:
+def wait_until_done(remaining: Callable[[], int]) -> None:
+    """Wait until no messages remain.
+
+    Raises:
+        TimeoutError: some still do after ten minutes.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while left_over := remaining():
         if time.monotonic() > deadline:

@@ -18,6 +18,7 @@ from mpaas_local.stack import Ports, Stack
 from mpaas_push.__main__ import main
 from tests.descriptors import PROJECT
 from tests.fork_server import start_forked
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,10 +62,7 @@ class Reader:
     def wait(self, campaign: str, is_so: Callable[[dict[str, Any]], bool]) -> None:
         """Wait until a condition holds for what a campaign shows."""
         url = f"{self.stack.urls['http_push']}/v1/campaigns/{campaign}"
-        deadline = time.monotonic() + 60
-        while not is_so(shown := urllib3.request("GET", url, timeout=60).json()):
-            assert time.monotonic() < deadline, shown
-            time.sleep(0.05)
+        eventually(lambda: is_so(urllib3.request("GET", url, timeout=60).json()), lambda: time.sleep(0.05))
 
     def follow_console(self, text: str) -> None:
         """Run each command and compare what it prints."""

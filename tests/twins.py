@@ -192,7 +192,7 @@ def run(plan: Plan) -> Figures:
             for kind in plan.kinds:
                 for sender in stages.senders[kind]:
                     sender.finish(crash.PATIENCE_SECONDS)
-            _wait_until_done(stages.mns.store)
+            crash.wait_until_done(lambda: _left(stages.mns.store))
         finally:
             done.set()
             killer.join()
@@ -380,12 +380,8 @@ def _kill(plan: Plan, hosts: Sequence[FunctionHost], figures: Figures, done: thr
                 figures.killed += 1
 
 
-def _wait_until_done(store: MnsStore) -> None:
-    deadline = time.monotonic() + crash.PATIENCE_SECONDS
-    while left := sum(crash.left(store.queue(f"retry-{stage}")) for stage in STAGES):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{left} messages are still in the queues")
-        time.sleep(0.2)
+def _left(store: MnsStore) -> int:
+    return sum(crash.left(store.queue(f"retry-{stage}")) for stage in STAGES)
 
 
 _Owed: TypeAlias = "tuple[str, str]"

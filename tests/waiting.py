@@ -16,16 +16,20 @@ PATIENCE_SECONDS = 60
 
 
 def eventually(
-    value: Callable[[], ValueT | None], pause: Callable[[], object] = lambda: time.sleep(0.005)
+    value: Callable[[], ValueT | None],
+    pause: Callable[[], object] = lambda: time.sleep(0.005),
+    *,
+    state: Callable[[], object] = lambda: None,
 ) -> ValueT:
     """Wait until a value is true, and return it; fails after a minute.
 
     Args:
-        value: Is asked for again and again.
+        value: Called again and again.
         pause: Called in between.
+        state: What to show when the wait fails.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := value()):
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, state()
         pause()
     return found

@@ -34,6 +34,19 @@ def to(*targets: str, **changes: Any) -> dict[str, Any]:
     return message(targets=list(targets), **changes)
 
 
+def environment_of(sandbox: Sandbox, mns: MnsServer) -> dict[str, str]:
+    """The environment of a function that tries once, and has a retry and a dead-letter queue."""
+    return {
+        "MPAAS_ENDPOINT": sandbox.url,
+        "MPAAS_APP_ID": APP["appId"],
+        "MPAAS_WORKSPACE_ID": APP["workspaceId"],
+        "PUSH_MAX_ATTEMPTS": "1",
+        "PUSH_MNS_ENDPOINT": mns.endpoint,
+        "PUSH_RETRY_QUEUE": "retry",
+        "PUSH_DEAD_LETTER_QUEUE": "dead",
+    }
+
+
 class QueueStack:
     """The queue function, or another one, before the sandbox, with a retry and a dead-letter queue."""
 
@@ -57,15 +70,7 @@ class QueueStack:
             self.mns = started.enter_context(MnsServer(access_keys=keys))
             for name in ("retry", "dead"):
                 self.mns.store.create_queue(name)
-            environment = {
-                "MPAAS_ENDPOINT": self.sandbox.url,
-                "MPAAS_APP_ID": APP["appId"],
-                "MPAAS_WORKSPACE_ID": APP["workspaceId"],
-                "PUSH_MAX_ATTEMPTS": "1",
-                "PUSH_MNS_ENDPOINT": self.mns.endpoint,
-                "PUSH_RETRY_QUEUE": "retry",
-                "PUSH_DEAD_LETTER_QUEUE": "dead",
-            } | self.environment
+            environment = environment_of(self.sandbox, self.mns) | self.environment
             function = Function(
                 name=self.function,
                 folder=self.folder,

@@ -13,6 +13,7 @@ import redis
 
 from mpaas_push.campaign.results import result_lines
 from tests.functions.campaign_stack import BUCKET, CampaignStack, document
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,10 +238,28 @@ def test_a_campaign_is_paused_resumed_at_another_pace_and_accounted_for(stack: C
     assert (len(times), set(times.values())) == (12000, {1})
 
 
+def wait_until_started(stack: CampaignStack, campaign: str) -> None:
+    eventually(
+        lambda: stack.request("GET", f"/v1/campaigns/{campaign}").status != 404,
+        state=lambda: stack.lines[-10:],
+    )
+
+
 def wait_until_still(stack: CampaignStack, campaign: str) -> None:
     """Wait until those who work on a campaign have ended with their blocks."""
     assert stack.queue.settle(60)
     assert stack.show(campaign)["state"] == "paused"
+
+
+def replace_file_of_paused(stack: CampaignStack, campaign: str, rows: int, *, pace: int) -> None:
+    """Start a campaign, pause it when it has sent something, and add a row to its file."""
+    path = f"audiences/{campaign}.csv"
+    stack.put(path, users(rows, campaign))
+    stack.start(document(campaign, pace=pace))
+    stack.wait_until(has_sent, campaign)
+    stack.request("POST", f"/v1/campaigns/{campaign}/pause")
+    wait_until_still(stack, campaign)
+    stack.put(path, users(rows + 1, campaign))
 
 
 def test_what_is_cancelled_is_counted_as_cancelled(stack: CampaignStack) -> None:
@@ -327,12 +346,7 @@ def test_a_small_file_that_changes_under_a_campaign_is_noticed_before_the_next_b
 
 
 def test_a_file_that_changes_under_a_campaign_stops_it_with_words(stack: CampaignStack) -> None:
-    stack.put("audiences/moved.csv", users(12000, "moved"))
-    stack.start(document("moved", pace=200))
-    stack.wait_until(has_sent, "moved")
-    stack.request("POST", "/v1/campaigns/moved/pause")
-    wait_until_still(stack, "moved")
-    stack.put("audiences/moved.csv", users(12001, "moved"))
+    replace_file_of_paused(stack, "moved", 12000, pace=200)
     stack.request("POST", "/v1/campaigns/moved/resume")
 
     stopped = stack.wait("moved", states=("incomplete",))
@@ -436,9 +450,7 @@ def test_an_upload_below_campaigns_starts_one(stack: CampaignStack) -> None:
     stack.put("audiences/upload.csv", users(30, "upload"))
 
     stack.queue.accept(upload(stack, "dev/campaigns/upload.json", json.dumps(document("upload"))))
-    deadline = time.monotonic() + 60
-    while stack.request("GET", "/v1/campaigns/upload").status == 404:
-        assert time.monotonic() < deadline, stack.lines[-10:]
+    wait_until_started(stack, "upload")
 
     assert fates(stack.wait("upload")) == {"accepted": 30}
 
@@ -451,9 +463,7 @@ def test_a_timer_starts_the_campaign_of_its_day_once(stack: CampaignStack) -> No
     answers = [stack.timer_host.invoke(json.dumps(tick).encode()).payload for _ in range(2)]
 
     assert [json.loads(answer) for answer in answers] == [{"campaign": "daily-20261111"}] * 2
-    deadline = time.monotonic() + 60
-    while stack.request("GET", "/v1/campaigns/daily-20261111").status == 404:
-        assert time.monotonic() < deadline, stack.lines[-10:]
+    wait_until_started(stack, "daily-20261111")
     assert fates(stack.wait("daily-20261111")) == {"accepted": 30}
     assert set(reached(stack, "daily").values()) == {1}
 
@@ -596,8 +606,7 @@ def test_what_a_stopped_block_had_sent_is_no_row_that_was_not_sent(stack: Campai
     stack.sandbox.order(kind="throttling", rate=0.9, seed=3)
 
     stack.start(document(fate, endsAt=ends.isoformat()))
-    while len(reached(stack, fate)) < 50 and datetime.now(timezone.utc) < ends:
-        time.sleep(0.02)
+    eventually(lambda: len(reached(stack, fate)) >= 50 or datetime.now(timezone.utc) >= ends)
     if fate == "cancelled":
         stack.request("POST", f"/v1/campaigns/{fate}/cancel")
     ended = stack.wait_until(lambda shown: shown["counts"]["rows"] == 400, fate)
@@ -609,12 +618,7 @@ def test_what_a_stopped_block_had_sent_is_no_row_that_was_not_sent(stack: Campai
 
 
 def test_a_campaign_whose_file_is_gone_can_be_cancelled(stack: CampaignStack) -> None:
-    stack.put("audiences/gone.csv", users(3000, "gone"))
-    stack.start(document("gone", pace=100))
-    stack.wait_until(has_sent, "gone")
-    stack.request("POST", "/v1/campaigns/gone/pause")
-    wait_until_still(stack, "gone")
-    stack.put("audiences/gone.csv", users(3001, "gone"))
+    replace_file_of_paused(stack, "gone", 3000, pace=100)
 
     stack.request("POST", "/v1/campaigns/gone/cancel")
 

@@ -26,7 +26,7 @@ from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.queue import records_of
 from mpaas_push.triggers.record import QueueRecord
 from tests.effort import peak_bytes
-from tests.functions.queue_stack import APP, read_letter, to
+from tests.functions.queue_stack import environment_of, read_letter, to
 from tests.mns_responses import bodies, error, taking
 from tests.servers import OK, Server, business, close, reply
 
@@ -49,15 +49,7 @@ class Batches:
         self.sender = ""
 
     def settings(self, **env: str) -> Settings:
-        defaults = {
-            "MPAAS_ENDPOINT": self.sandbox.url,
-            "MPAAS_APP_ID": APP["appId"],
-            "MPAAS_WORKSPACE_ID": APP["workspaceId"],
-            "PUSH_MAX_ATTEMPTS": "1",
-            "PUSH_MNS_ENDPOINT": self.mns.endpoint,
-            "PUSH_RETRY_QUEUE": "retry",
-            "PUSH_DEAD_LETTER_QUEUE": "dead",
-        }
+        defaults = environment_of(self.sandbox, self.mns)
         return Settings.from_env({name: value for name, value in (defaults | env).items() if value})
 
     def send(self, *payloads: Any, seconds: float = 120.0, first: int = 0, **env: str) -> BatchReport:

@@ -1468,6 +1468,19 @@ def spoiling(number: int, how: str) -> Callable[[bytes], bytes | None]:
     return after
 
 
+def requests_of_two_rounds(
+    url: str, redis_server: RedisServer, spoil: Callable[[bytes], bytes | None]
+) -> int:
+    """Send 60 messages while answers of the ledger are spoiled, then again; return how many requests came."""
+    batch, few = numbered(60), {"PUSH_CONCURRENCY": "10"}
+    with Server(reply(OK)) as server, relay(redis_server.port, after=spoil) as spoiled:
+        with instances(1, server, spoiled, **few) as (client,), instances(1, server, url) as (again,):
+            client.send_all(batch, invocation=within())
+            again.send_all(batch, invocation=within())
+
+        return len(server.requests)
+
+
 SPOILED = pytest.mark.parametrize("how", ["late", "reset", "not Redis", "of a replica"])
 
 
@@ -1476,13 +1489,7 @@ SPOILED = pytest.mark.parametrize("how", ["late", "reset", "not Redis", "of a re
 def test_one_answer_that_is_late_or_bad_costs_no_request_its_claim(
     url: str, redis_server: RedisServer, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    batch, few = numbered(60), {"PUSH_CONCURRENCY": "10"}
-    with Server(reply(OK)) as server, relay(redis_server.port, after=spoiling(1, how)) as spoiled:
-        with instances(1, server, spoiled, **few) as (client,), instances(1, server, url) as (again,):
-            client.send_all(batch, invocation=within())
-            again.send_all(batch, invocation=within())
-
-        assert len(server.requests) == 60
+    assert requests_of_two_rounds(url, redis_server, spoiling(1, how)) == 60
     assert errors(caplog) == []
 
 
@@ -1491,13 +1498,8 @@ def test_one_answer_that_is_late_or_bad_costs_no_request_its_claim(
 def test_two_answers_that_are_late_or_bad_concern_the_requests_of_that_trip_alone(
     url: str, redis_server: RedisServer, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    batch, few = numbered(60), {"PUSH_CONCURRENCY": "10"}
-    with Server(reply(OK)) as server, relay(redis_server.port, after=spoiling(2, how)) as spoiled:
-        with instances(1, server, spoiled, **few) as (client,), instances(1, server, url) as (again,):
-            client.send_all(batch, invocation=within())
-            again.send_all(batch, invocation=within())
-
-        assert len(server.requests) == 60  # those without an answer are remembered too
+    # Those without an answer are remembered too.
+    assert requests_of_two_rounds(url, redis_server, spoiling(2, how)) == 60
     (line,) = errors(caplog)
     assert "failed for 10 requests" in line
 

@@ -20,6 +20,7 @@ from mpaas_push.message import PARAMETERS, PARAMETERS_2019
 from mpaas_push.request import PushRequest, _encoded, _signed, requests_of
 from tests.mpaas_push.message.examples import JSON_FIELDS, clock, everything, loop, minimal, with_targets
 from tests.servers import LOOPBACK, OK, Received, Server, reply
+from tests.signature_vector import FORM, QUERY, SECRET, SIGNATURE
 
 NONCE, TIME = "4f6cbb38bcbcf1a9ab9b2ac7a3f2bd15", "2026-11-23T07:30:00Z"
 SETTINGS = Settings.from_env({"MPAAS_APP_ID": "ONEX1", "MPAAS_WORKSPACE_ID": "test"})
@@ -99,33 +100,10 @@ def test_the_wire_holds_what_the_official_client_sends(version: str, key: Creden
 
 
 def test_the_test_vector_of_the_reference_is_met() -> None:
-    query = {
-        "Version": "2019-08-21",
-        "Action": "PushSimple",
-        "Format": "JSON",
-        "RegionId": "cn-hangzhou",
-        "Timestamp": "2026-01-02T03:04:05Z",
-        "SignatureMethod": "HMAC-SHA1",
-        "SignatureType": "",
-        "SignatureVersion": "1.0",
-        "SignatureNonce": "nonce-1",
-        "AccessKeyId": "testid",
-    }
-    fields = {
-        "AppId": "ONEX1",
-        "WorkspaceId": "test",
-        "Title": "标题 a+b&c*~",
-        "Content": "c",
-        "DeliveryType": "3",
-        "TaskName": "t",
-        "ExpiredSeconds": "600",
-        "TargetMsgkey": '{"u1":"m1"}',
-    }
+    path, body = _signed(encoded(QUERY), FORM, SECRET)
 
-    path, body = _signed(encoded(query), fields, "testsecret")
-
-    assert dict(parse_qsl(urlsplit(path).query))["Signature"] == "j8rmznhPdD9QmXh23P14ZTnNbL4="
-    assert dict(parse_qsl(body.decode())) == fields
+    assert dict(parse_qsl(urlsplit(path).query))["Signature"] == SIGNATURE
+    assert dict(parse_qsl(body.decode())) == FORM
 
 
 names = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", min_size=1)

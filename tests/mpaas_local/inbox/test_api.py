@@ -18,6 +18,7 @@ import urllib3
 from openapi_spec_validator import validate
 
 from tests.mpaas_local.inbox.conftest import MESSAGE
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,13 +34,12 @@ def sent(call: Call, **changes: Any) -> Any:
 
 def arrived(call: Call, count: int) -> list[dict[str, Any]]:
     """Wait until so many pushes are there, each with what caused it."""
-    deadline = time.monotonic() + 60
-    while True:
-        pushes: list[dict[str, Any]] = call("GET", "/api/pushes")["pushes"]
-        if len(pushes) == count and all(each["trigger"] for each in pushes):
-            return pushes
-        assert time.monotonic() < deadline, pushes
-        time.sleep(0.05)
+
+    def pushes() -> list[dict[str, Any]] | None:
+        shown: list[dict[str, Any]] = call("GET", "/api/pushes")["pushes"]
+        return shown if len(shown) == count and all(push["trigger"] for push in shown) else None
+
+    return eventually(pushes, lambda: time.sleep(0.05))
 
 
 def test_the_api_is_documented(call: Call) -> None:

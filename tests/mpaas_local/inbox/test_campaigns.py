@@ -69,11 +69,11 @@ def checked(stack: Stack, contract: dict[str, Any], body: dict[str, Any]) -> lis
 
 
 def until(call: Call, campaign: str, state: str) -> Any:
-    deadline = time.monotonic() + 60
-    while (found := call("GET", f"/api/campaigns/{campaign}"))["campaign"]["state"] != state:
-        assert time.monotonic() < deadline, found["campaign"]
-        time.sleep(0.1)
-    return found
+    def found() -> Any:
+        shown = call("GET", f"/api/campaigns/{campaign}")
+        return shown if shown["campaign"]["state"] == state else None
+
+    return eventually(found, lambda: time.sleep(0.1))
 
 
 # --- The audience
@@ -321,8 +321,7 @@ def test_a_campaign_is_started_paced_paused_resumed_and_reported(
     assert call("POST", "/api/campaigns", body, status=201)["state"] == "running"
     assert call("POST", "/api/campaigns", body)["campaign"] == "paced"
     assert call("POST", "/api/campaigns/paced/pause")["state"] == "paused"
-    while call("GET", "/api/campaigns/paced")["campaign"]["piecesWorking"]:
-        time.sleep(0.05)
+    eventually(lambda: not call("GET", "/api/campaigns/paced")["campaign"]["piecesWorking"])
     assert call("PATCH", "/api/campaigns/paced", {"pace": None})["pace"] is None
     assert call("POST", "/api/campaigns/paced/resume", {"pace": 2000})["pace"] == 2000
     done = until(call, "paced", "done")

@@ -14,6 +14,7 @@ import trustme
 
 from mpaas_local.mpaas import NotStarted, PortInUse, Sandbox
 from tests.mpaas_local.mpaas.calls import get, push, raw_push, send, signed_query
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,8 +59,7 @@ def test_closing_does_not_wait_for_a_delay() -> None:
         sandbox.order(kind="delay", milliseconds=60_000)
         client = threading.Thread(target=send, args=(sandbox,))
         client.start()
-        while not sandbox.inbox():
-            time.sleep(0.01)
+        eventually(sandbox.inbox)
     client.join(30)
 
     assert not client.is_alive()
