@@ -918,9 +918,9 @@ def test_a_mistake_is_named_with_file_and_place(
     project: Path, validate: Validate, file: str, old: str, new: str, told: str
 ) -> None:
     replaced(project / file, old, new)
-    if file not in OVERLAYS:
-        for overlay in OVERLAYS[1:]:
-            (project / overlay).unlink()  # each takes as long as the file with the mistake
+    others = {TEMPLATE} if file in OVERLAYS else {*OVERLAYS[1:], TEMPLATE}
+    for other in others - {file}:
+        (project / other).unlink()  # each takes as long as the file with the mistake
 
     code, lines = validate()
 
