@@ -17,7 +17,7 @@ EVENTS ?= http://127.0.0.1:8082
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-install: $(STAMP)  ## .venv with everything that development needs, from pinned files
+install: $(STAMP)  ## create .venv with everything for development, from pinned files
 $(STAMP): requirements/dev.txt requirements/layer.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
@@ -42,24 +42,24 @@ tick: install  ## fire a timer of the running stack: make tick NAME=morning
 validate: install  ## check settings, descriptors, policies, timer payloads and rules, offline: make validate STAGE=staging
 	$(BIN)/python -m project validate $(JUDGED)
 
-template: install  ## write template.yml, made of s.yaml
+template: install  ## write template.yml, generated from s.yaml
 	$(BIN)/python -m project template
 
-new-function: install  ## make a function with test and event: make new-function NAME=order_events TRIGGER=kafka
+new-function: install  ## create a function with a test and an event: make new-function NAME=order_events TRIGGER=kafka
 	@$(BIN)/python -m project new-function '$(NAME)' '$(TRIGGER)'
 
-install test: export PYTHONDONTWRITEBYTECODE =  # else every process that a test starts compiles everything anew
-test: install  ## the tests; EXAMPLES=1000 tries more random input
+install test: export PYTHONDONTWRITEBYTECODE =  # else every process that a test starts compiles everything again
+test: install  ## run the tests; EXAMPLES=1000 tries more random input
 	$(BIN)/python -m pytest -n 8 --dist worksteal $(ARGS)
 
-soak: install  ## both full crash tests, some minutes; prints the tables of docs/reliability.md
+soak: install  ## run both full crash tests (some minutes); prints the tables of docs/reliability.md
 	$(BIN)/python -m tests.crash
 	$(BIN)/python -m tests.twins
 
-soak-campaign: install  ## a campaign of a million rows among faults and kills, a quarter of an hour; prints the table of docs/campaigns.md
+soak-campaign: install  ## run a campaign of a million rows among faults and kills (15 minutes); prints the table of docs/campaigns.md
 	$(BIN)/python -m tests.campaign_crash $(ARGS)
 
-check: install  ## lint, format and types
+check: install  ## check lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -69,13 +69,13 @@ format: install  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-layer: install  ## build the code layer, for the runtime of s.yaml
+layer: install  ## build the code layer for the runtime of s.yaml
 	$(BIN)/python -m deploy.layer $(ARGS)
 
-package: validate  ## zips of functions and layer for template.yml
+package: validate  ## zip the functions and the layer for template.yml
 	$(BIN)/python -m deploy.package $(ARGS)
 
-prepare: install  ## make queues, topic and the texts of the policies: make prepare STAGE=staging
+prepare: install  ## create queues and topic, write the policies: make prepare STAGE=staging
 	$(BIN)/python -m deploy.prepare --stage $(STAGE) $(ARGS)
 
 deploy: JUDGED = --stage '$(STAGE)'
@@ -85,7 +85,7 @@ deploy: validate  ## deploy a stage: make deploy STAGE=staging (settings in .env
 plan: install  ## show what make deploy would change in the cloud: make plan STAGE=staging
 	$(BIN)/python -m deploy plan --stage $(STAGE) $(ARGS)
 
-versions: install  ## list what was deployed to a stage
+versions: install  ## list the releases of a stage
 	$(BIN)/python -m deploy versions --stage $(STAGE) $(ARGS)
 
 rollback: install  ## deploy the release before the live one again: make rollback STAGE=staging
@@ -94,13 +94,13 @@ rollback: install  ## deploy the release before the live one again: make rollbac
 logs: install  ## follow a function's logs: make logs STAGE=staging FUNCTION=queue_push
 	$(BIN)/python -m deploy logs --stage $(STAGE) --function $(FUNCTION) $(ARGS)
 
-remove: install  ## remove a stage from the cloud, after a question: make remove STAGE=staging ARGS=--yes
+remove: install  ## remove a stage from the cloud, after confirmation: make remove STAGE=staging ARGS=--yes
 	$(BIN)/python -m deploy remove --stage $(STAGE) $(ARGS)
 
 smoke: install  ## call every deployed function once, harmlessly: make smoke STAGE=staging
 	$(BIN)/python -m project smoke --stage $(STAGE)
 
-cost: install  ## what pushes cost, from a stage's descriptor and the prices: make cost STAGE=prod PUSHES=1000000
+cost: install  ## compute what pushes cost, from a stage's descriptor and the prices: make cost STAGE=prod PUSHES=1000000
 	@$(BIN)/python -m project cost --stage $(STAGE) --pushes '$(or $(PUSHES),1000000)' $(ARGS)
 
 bench: install  ## measure speed; prints the tables of docs/performance.md

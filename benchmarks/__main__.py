@@ -75,7 +75,7 @@ def _origin(name: str) -> str:
 
 
 def _write(name: str, table: str) -> None:
-    """Replace what stands between a section's marks."""
+    """Replace the text between a section's marks."""
     start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
     before, marker, rest = DOCUMENT.read_text("utf-8").partition(start)
     _, ended, after = rest.partition(end)

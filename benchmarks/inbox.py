@@ -54,8 +54,8 @@ def inbox() -> Table:
     after = f"{rows:,} of {STORED:,} rows loaded"
     return Table(
         "The inbox with 10,000 stored pushes",
-        "From asking for the page until its first 50 rows stand, in headless Chromium, median of"
-        f" {ROUNDS} rounds; then the time until the next 50 stand, median of {PAGES} pages scrolled.",
+        "From asking for the page until its first 50 rows are there, in headless Chromium, median of"
+        f" {ROUNDS} rounds; then the time until the next 50 are there, median of {PAGES} pages scrolled.",
         ["what", "ms", "of that with 50 stored", "target"],
         [
             [f"open, {FEW} stored", f"{with_few * 1000:.0f}", "1", ""],

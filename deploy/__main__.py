@@ -116,7 +116,7 @@ def roll_back(stage: Stage) -> int:
     cloud, names = stage.cloud(), _names(stage)
     history, live = releases(cloud, names), live_release(cloud, names)
     if not history:
-        raise NothingChanged(f"{stage.name} has no release yet: make deploy makes one")
+        raise NothingChanged(f"{stage.name} has no release yet: make deploy creates one")
     if live is None:
         raise NothingChanged(
             f"the functions of {stage.name} are of several releases, since a deployment was interrupted:"

@@ -184,7 +184,7 @@ def _repair(
         kind = described.trigger_type if described else None
         if there and (there["triggerType"] != kind or kind == "mns_topic"):
             # The descriptor does not have it, or the API or the component cannot change it.
-            purpose = "to make it anew" if described else "which the descriptor does not have"
+            purpose = "to recreate it" if described else "which the descriptor does not have"
             print(f"removing the trigger {trigger} of {name}, {purpose}")
             cloud.delete_trigger(name, trigger)
         if described is not None:

@@ -205,7 +205,7 @@ class _Template:
                 "Default": function.concurrency_config.reserved_concurrency,
                 "MinValue": 1,
                 "MaxValue": 300,
-                "Description": f"Most instances of {resource}",
+                "Description": f"Maximum number of instances of {resource}",
             }
             reserved = named | {"ReservedConcurrency": {"Ref": parameter}}
             self._add(f"{identifier}Concurrency", "FC3::ConcurrencyConfig", reserved, Condition=condition)
@@ -355,7 +355,7 @@ def _capitalised(value: Any, key: str = "") -> Any:
 
 def template_text(document: Mapping[str, Any]) -> str:
     """Return a template as YAML."""
-    head = "# Made of s.yaml by `make template`: change s.yaml, not this file.\n"
+    head = "# Generated from s.yaml by `make template`: change s.yaml, not this file.\n"
     return head + yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 

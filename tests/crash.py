@@ -362,8 +362,11 @@ def _table(runs: Mapping[str, Figures]) -> str:
         ("requests that reached mPaaS", lambda f: f"{f.requests:,}"),
         ("of these struck by a fault", lambda f: f"{f.struck:,} ({f.struck / f.requests:.0%})"),
         ("instances killed", lambda f: f.killed),
-        ("batches that ended well / that failed and came again", lambda f: f"{f.batches:,} / {f.failed:,}"),
-        ("messages delivered again after a batch had ended well", lambda f: f"{f.redelivered:,}"),
+        (
+            "batches that succeeded / that failed and were redelivered",
+            lambda f: f"{f.batches:,} / {f.failed:,}",
+        ),
+        ("messages redelivered after their batch had succeeded", lambda f: f"{f.redelivered:,}"),
         ("entries delivered from the retry queue, with up to 20 messages each", lambda f: f"{f.retried:,}"),
         ("dead letters by reason", lambda f: ", ".join(f"{n:,} {reason}" for reason, n in f.letters.items())),
         ("**good messages of which every target was reached**", lambda f: f"**{f.accepted:,}**"),

@@ -65,12 +65,12 @@ def report(campaign_id: str, context: object, *, after: int) -> Response[str]:
 
 
 def pause(campaign_id: str, context: object) -> Response[str]:
-    """Let every piece of a campaign end with its block."""
+    """Stop every piece of a campaign after its current block."""
     return _json(200, _tools(context).controls.pause(campaign_id).as_json())
 
 
 def resume(campaign_id: str, context: object, *, document: Any) -> Response[str]:
-    """Go on with what is left of a campaign, at another pace if the body names one."""
+    """Continue with the rest of a campaign, at another pace if the body names one."""
     change = PaceChange.parse(document) if document != {} else None
     return _json(200, _tools(context).controls.resume(campaign_id, change).as_json())
 
@@ -81,7 +81,7 @@ def cancel(campaign_id: str, context: object) -> Response[str]:
 
 
 def change(campaign_id: str, context: object, *, document: Any) -> Response[str]:
-    """Give a campaign another pace."""
+    """Change the pace of a campaign."""
     change = PaceChange.parse(document)
     return _json(200, _tools(context).controls.change_pace(campaign_id, change).as_json())
 

@@ -89,7 +89,7 @@ def _only_query(event: HttpEvent, known: str, default: str) -> str:
         import difflib  # rarely needed
 
         nearest = difflib.get_close_matches(name.lower(), [known.lower()], 1, 0.5)
-        hint = f"did you mean {known}?" if nearest else f"there is {known} only"
+        hint = f"did you mean {known}?" if nearest else f"only {known} is known"
         raise Problem(400, "bad-query", f"the query parameter {_shown(name)} is not known; {hint}")
     return query.get(known, default)
 

@@ -190,7 +190,7 @@ def report_campaign(campaign_id: str) -> Response[str]:
 
 @app.patch("/v1/campaigns/<campaign_id>")
 def change_campaign(campaign_id: str) -> Response[str]:
-    """Give a campaign another pace."""
+    """Change the pace of a campaign."""
     event = app.current_event
     http_request.check_no_query(event)
     document = http_request.json_of(event, shared_client().settings, example='{"pace": 500}')
@@ -201,7 +201,7 @@ def change_campaign(campaign_id: str) -> Response[str]:
 
 @app.post("/v1/campaigns/<campaign_id>/pause")
 def pause_campaign(campaign_id: str) -> Response[str]:
-    """Let every piece of a campaign end with its block."""
+    """Stop every piece of a campaign after its current block."""
     http_request.check_no_query(app.current_event)
     import campaigns
 
@@ -210,7 +210,7 @@ def pause_campaign(campaign_id: str) -> Response[str]:
 
 @app.post("/v1/campaigns/<campaign_id>/resume")
 def resume_campaign(campaign_id: str) -> Response[str]:
-    """Go on with what is left of a campaign, at another pace if the body names one."""
+    """Continue with the rest of a campaign, at another pace if the body names one."""
     event = app.current_event
     http_request.check_no_query(event)
     document = http_request.json_of(event, shared_client().settings) if event.body_bytes else {}

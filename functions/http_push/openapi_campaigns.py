@@ -88,7 +88,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
 
     wrong_pace = {
         "413": problem("The body is too long"),
-        "415": problem("Another media type than JSON"),
+        "415": problem("A media type other than JSON"),
         "422": problem("The pace cannot be used, or the body has an unknown field; nothing was changed"),
     }
 
@@ -102,7 +102,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
             "post": {
                 "operationId": "startCampaign",
                 "summary": "Start a campaign",
-                "description": "Its id is its idempotency: the same again is the same campaign.",
+                "description": "Idempotent by its id: starting the same campaign again changes nothing.",
                 "parameters": [
                     {
                         "name": "dryRun",
@@ -133,9 +133,9 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
                         },
                     },
                     "201": _response("Started", "CampaignStarted"),
-                    "409": problem("The id belongs to another content or file"),
+                    "409": problem("The id was used with other content or another file"),
                     "413": problem("The body is too long"),
-                    "415": problem("Another media type than JSON or YAML"),
+                    "415": problem("A media type other than JSON or YAML"),
                     "422": problem("The campaign or its audience cannot be used; nothing was started"),
                     **problems,
                 },
@@ -154,7 +154,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
             },
             "patch": {
                 "operationId": "changePace",
-                "summary": "Give a campaign another pace",
+                "summary": "Change the pace of a campaign",
                 "requestBody": {"required": True, "content": _pace_change(["pace"])},
                 "responses": {
                     "200": state,
@@ -196,11 +196,11 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
                 },
             },
         },
-        "/v1/campaigns/{id}/pause": steer("pauseCampaign", "Let every piece end with its block"),
+        "/v1/campaigns/{id}/pause": steer("pauseCampaign", "Stop every piece after its current block"),
         "/v1/campaigns/{id}/resume": steer(
             "resumeCampaign",
-            "Go on with what is left",
-            description="A body gives it another pace in the same step.",
+            "Continue with the rest",
+            description="A body sets a new pace in the same step.",
             requestBody={"required": False, "content": _pace_change([])},
             responses={
                 "409": problem("The campaign was cancelled, or it is done and a pace was given"),
@@ -285,7 +285,7 @@ _STATE: dict[str, Any] = {
         "pace": {**_NUMBER_OR_NULL, "description": _PACE},
         "bytes": {"type": "integer", "description": "Of the file"},
         "bytesDone": {"type": "integer", "description": "Of these, accounted for"},
-        "requests": {"type": "integer", "description": "Requests to mPaaS, their retries aside"},
+        "requests": {"type": "integer", "description": "Requests to mPaaS, retries excluded"},
         "throttledSeconds": {"type": "number", "description": "Waited because mPaaS throttled"},
         "pieces": {"type": "integer"},
         "piecesDone": {"type": "integer"},
@@ -369,7 +369,7 @@ _PREVIEW: dict[str, Any] = {
                 "properties": {
                     "line": {
                         "type": ["integer", "null"],
-                        "description": "Null near the end of a long file: nobody has counted",
+                        "description": "Null near the end of a long file, where lines are not counted",
                     },
                     "target": {"type": "string", "description": "Masked"},
                     "message": {"type": "object"},

@@ -16,7 +16,7 @@ TITLES = {
     "bad-key": "The Idempotency-Key cannot be used",
     "bad-query": "The query cannot be used",
     "conflict": "The Idempotency-Key was used with another body",
-    "campaign-conflict": "The campaign is another one, or has ended",
+    "campaign-conflict": "The id belongs to another campaign, or the campaign has ended",
     "invalid-campaign": "The campaign, or what is to change of it, is invalid",
     "unknown-campaign": "There is no such campaign",
     "not-found": "There is no such route",

@@ -308,7 +308,7 @@ class Settings(BaseModel):
     max_body: int = Field(
         1048576,
         alias="PUSH_MAX_BODY_BYTES",
-        description="longest HTTP request body that is read",
+        description="largest HTTP request body that is accepted",
         ge=1,
         le=33554432,
     )
@@ -322,7 +322,7 @@ class Settings(BaseModel):
     max_targets: int = Field(
         100000,
         alias="PUSH_MAX_TARGETS",
-        description="most targets in one HTTP request, over all of its messages",
+        description="maximum number of targets in one HTTP request, over all of its messages",
         ge=1,
         le=10000000,
     )

@@ -135,7 +135,7 @@ class _Reader:
             return _CONSTANTS[text]
         if self._refuse_flag_words and not is_key and text.lower() in _FLAG_WORDS:
             raise _error(
-                event, f"`{text}` is text here and a flag to other readers: write '{text}', true or false"
+                event, f"`{text}` is text here and a boolean to other readers: write '{text}', true or false"
             )
         try:
             if whole := _WHOLE.fullmatch(text):

@@ -106,7 +106,7 @@ def test_a_trigger_of_another_type_is_made_anew(deployed: Project, cloud: Contro
     code, printed = deployed.run("deploy")
 
     assert code == 0, printed
-    assert f"removing the trigger morning of {TIMER}, to make it anew" in printed
+    assert f"removing the trigger morning of {TIMER}, to recreate it" in printed
     assert cloud.triggers[TIMER]["morning"]["triggerType"] == "timer"
 
 
@@ -218,7 +218,7 @@ def test_a_deployment_that_was_killed_in_the_middle_is_completed_by_the_next(
         held.clear()
     cloud.reserved.clear()
 
-    assert "dev has no release yet: make deploy makes one" in deployed.run("rollback")[1]
+    assert "dev has no release yet: make deploy creates one" in deployed.run("rollback")[1]
     assert deployed.run("versions") == (0, "dev has no release yet\n")
     code, printed = deployed.run("deploy")
 

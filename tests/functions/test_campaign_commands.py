@@ -93,7 +93,7 @@ def test_a_campaign_is_checked_started_followed_and_reported(campaign: Commands)
 
     assert campaign("check", file, "--audience", audience) == 0
     assert campaign.out == (
-        "line 302: its target came before\nline 303: has no target: user_id is empty\n"
+        "line 302: duplicate target\nline 303: has no target: user_id is empty\n"
         "302 rows, 300 targets, 30 requests, 1 duplicate, 1 invalid\n"
         "0 seconds at 5,000 targets a second, in blocks of 4,000 rows\n"
     )
@@ -139,8 +139,8 @@ def test_a_refused_start_leaves_the_file_of_a_campaign_alone(
 
     for options in ([], ["--replace"]):
         assert campaign("start", file, "--audience", audience, *options) == 1
-        told = f"campaign {name} was started with another " + (
-            "content (in report): give" if "content" in changed else "file ("
+        told = f"campaign {name} was started with " + (
+            "other content (in report): give" if "content" in changed else "another file ("
         )
         assert told in campaign.err
         assert in_oss(stack, name) == rows
@@ -222,7 +222,7 @@ def test_an_upload_that_somebody_else_has_just_done_is_as_good(
 
     meanwhile = users(4, "beaten")
     assert campaign("start", file, "--audience", audience) == 1
-    assert "has just been uploaded by somebody else" in campaign.err
+    assert "was just uploaded by another client" in campaign.err
     stack.objects.delete(BUCKET, "audiences/beaten.csv")
     meanwhile = users(3, "beaten")
     assert campaign("start", file, "--audience", audience) == 0
@@ -248,7 +248,7 @@ def test_an_interrupted_command_says_so(campaign: Commands, monkeypatch: pytest.
     file = campaign.file("a.json", document("interrupted"))
 
     assert campaign("start", file, "--audience", campaign.file("users.csv", users(3, "i"))) == 3
-    assert campaign.err == "interrupted; the same command goes on where it ended\n"
+    assert campaign.err == "interrupted; the same command continues where it stopped\n"
 
 
 def test_an_audience_that_is_not_there_is_named(campaign: Commands) -> None:
@@ -285,7 +285,7 @@ def test_a_brace_of_no_placeholder_is_warned_of(campaign: Commands, text: str) -
     audience = campaign.file("users.csv", users(2, "brace"))
 
     assert campaign("check", campaign.file("a.json", plain), "--audience", audience) == 0
-    told = "has a brace that is sent as it stands: a placeholder is written {column}"
+    told = "has a brace that is sent unchanged: a placeholder is written {column}"
     assert [line for line in campaign.out.splitlines() if "warning" in line] == [
         f"warning: message.content: {told}",
         f"warning: texts.zh.title: {told}",
@@ -350,7 +350,7 @@ def test_what_comes_again_in_another_piece_is_told_by_check(campaign: Commands) 
     audience = campaign.file("apart.csv", "\n".join(rows))
 
     assert campaign("check", campaign.file("a.json", document("apart")), "--audience", audience) == 0
-    assert "line 402: its target came before, in another piece: it is sent again\n" in campaign.out
+    assert "line 402: duplicate target, in another piece: it is sent again\n" in campaign.out
     assert "401 rows, 401 targets, 41 requests, 1 sent again\n" in campaign.out
 
 
@@ -378,7 +378,7 @@ def test_white_space_around_targets_is_left_out_with_a_warning(campaign: Command
     audience = campaign.file("blank.csv", "user_id,name\nblank-1 ,Ann\nblank-1,Ann\n")
 
     assert campaign("check", campaign.file("a.json", document("blank")), "--audience", audience) == 0
-    assert "line 3: its target came before\n" in campaign.out
+    assert "line 3: duplicate target\n" in campaign.out
     assert "warning: audience.target: 1 row has white space around their target" in campaign.out
 
 
@@ -578,7 +578,7 @@ def test_whoever_stops_following_is_told_how_to_go_on(
     with scripted("running") as url:
         assert campaign("status", "c", "--follow", "--url", url) == 3
 
-    assert campaign.err.startswith("it goes on; to follow it again: ")
+    assert campaign.err.startswith("it continues; to follow it again: ")
 
 
 def test_pieces_of_workers_that_were_killed_are_shown(campaign: Commands) -> None:

@@ -92,11 +92,11 @@ def test_a_request_to_this_machine_needs_no_key(
     assert "authorization" not in server.request.headers
 
 
-def test_a_request_without_a_response_may_have_been_served(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_request_without_a_response_may_have_been_processed(capsys: pytest.CaptureFixture[str]) -> None:
     with Server(close) as server:
         assert main(["call", "--url", server.url, "/v1/health"]) == 4
 
-    assert "may have been served" in capsys.readouterr().err
+    assert "may have been processed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ class RowReader:
         if not self.trimmed:
             return []
         rows = "1 row has" if self.trimmed == 1 else f"{self.trimmed:,} rows have"
-        text = f"{rows} white space around their target, which is left out"
+        text = f"{rows} white space around their target, which is ignored"
         return [Fault("audience.target", text)]
 
     def _flaw_of(self, target: str) -> str | None:
@@ -159,7 +159,7 @@ def header_of(campaign: Campaign, beginning: bytes) -> tuple[list[str] | None, l
         The columns, None for a file without header, and what keeps the campaign from being sent.
     """
     if beginning.startswith((b"\x1f\x8b", b"PK\x03\x04")):
-        return None, [Fault("audience", "the file is packed: upload it unpacked")]
+        return None, [Fault("audience", "the file is compressed: upload it uncompressed")]
     kind = campaign.audience.kind
     columns = _columns(beginning, campaign.audience)
     if isinstance(columns, str):

@@ -108,7 +108,7 @@ class Controls:
 
         Raises:
             InvalidCampaign: the document or its audience is wrong; nothing was started.
-            CampaignConflict: its id was used with another content or file.
+            CampaignConflict: its id was used with other content or another file.
             StoreUnavailable, InvocationRefused, InvocationUnknown: it may have been started: start it again.
         """
         readable = read_campaign(document, self._settings, objects)
@@ -144,7 +144,7 @@ class Controls:
         return len(pieces)
 
     def pause(self, campaign_id: str) -> StoredCampaign:
-        """Let every piece end with its block.
+        """Stop every piece after its current block.
 
         Raises:
             UnknownCampaign: there is none.
@@ -153,7 +153,7 @@ class Controls:
         return self._store.get(campaign_id)
 
     def resume(self, campaign_id: str, change: PaceChange | None = None) -> StoredCampaign:
-        """Go on with what is left: after a pause, and where a piece was given up.
+        """Continue with the rest: after a pause, and where a piece was given up.
 
         Args:
             campaign_id: The campaign.
@@ -174,7 +174,7 @@ class Controls:
         return self._reopen(campaign_id, "cancelled")
 
     def change_pace(self, campaign_id: str, change: PaceChange) -> StoredCampaign:
-        """Give a campaign another pace.
+        """Change the pace of a campaign.
 
         Raises:
             UnknownCampaign: there is none.
@@ -257,7 +257,7 @@ def _read_audience(campaign: Campaign, objects: ReadableObjects) -> Readable:
 def _doubts_of_document(campaign: Campaign) -> list[Fault]:
     """Return what may be wrong with a document: no errors, for starting again what is done succeeds."""
     doubts = [
-        Fault(path, "has a brace that is sent as it stands: a placeholder is written {column}")
+        Fault(path, "has a brace that is sent unchanged: a placeholder is written {column}")
         for path, value in campaign.fields_by_path.items()
         if has_stray_brace(value)
     ]

@@ -69,7 +69,7 @@ class Audience(StrictModel):
     def _is_readable(self) -> "Audience":
         ending = self.key.rpartition(".")[2].lower()
         if ending in {"gz", "zip", "bz2", "xz", "zst"}:
-            text = f".{ending} cannot be cut into pieces that are read side by side: upload the file unpacked"
+            text = f".{ending} cannot be cut into pieces that are read concurrently: upload it uncompressed"
             raise ValueError(f"key: {text}")
         if self.format is None and ending not in _FORMATS:
             text = "must end with .csv, .jsonl, .ndjson or .txt, or `format` must say csv, jsonl or ids"
@@ -486,14 +486,14 @@ def _texts_faults(texts: Any) -> list[Fault]:
         return [Fault("texts", "must be an object")]
     faults = [
         Fault(f"texts.{name}", f"is required: {meaning}")
-        for name, meaning in (("by", "the column that tells variants apart"), ("default", "a variant"))
+        for name, meaning in (("by", "the column that selects the variant"), ("default", "a variant"))
         if not isinstance(texts.get(name), str) or not texts[name]
     ]
     variants = _variants_in(texts)
     if not variants:
         faults.append(Fault("texts", "must hold a variant: the value of the column, and its texts"))
     elif isinstance(texts.get("default"), str) and texts["default"] and texts["default"] not in variants:
-        text = "must be one of the variants; one such as `en: {}` is the message as it stands"
+        text = "must be one of the variants; one such as `en: {}` leaves the message unchanged"
         faults.append(Fault("texts.default", text))
     for name, text in variants.items():
         if not isinstance(text, dict):

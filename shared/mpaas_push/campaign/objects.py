@@ -206,7 +206,7 @@ class OssObjects:
             cause = deeper
         status, code = getattr(cause, "status_code", 0), getattr(cause, "code", "")
         if code in {"FileAlreadyExists", "NoSuchUpload"}:
-            return AudienceUnreadable(f"{what} has just been uploaded by somebody else: start again")
+            return AudienceUnreadable(f"{what} was just uploaded by another client: start again")
         if status == 412:
             return AudienceUnreadable(f"{what} {_CHANGED}")
         if status == 404:
@@ -236,4 +236,4 @@ def changed(bucket: str, key: str) -> str:
     return f"oss://{bucket}/{key} {_CHANGED}"
 
 
-_CHANGED = "was changed while the campaign ran: put the former file back, or start a new campaign"
+_CHANGED = "was changed while the campaign ran: restore the original file, or start a new campaign"

@@ -96,7 +96,7 @@ def preview(readable: Readable, objects: Objects, settings: Settings) -> dict[st
                 "line": lines.get(fate.start),
                 "offset": fate.start,
                 "outcome": fate.name,
-                "message": fate.text or "its target came before",
+                "message": fate.text or "duplicate target",
             }
             for fate in sorted(fates, key=lambda fate: fate.start)[:FAULTS]
         ],

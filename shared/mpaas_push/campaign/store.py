@@ -175,13 +175,13 @@ class CampaignStore:
             etag: Of its file.
 
         Raises:
-            CampaignConflict: the id belongs to another content or file.
+            CampaignConflict: the id was used with other content or another file.
         """
         flat = [part for item in fields.items() for part in item]
         answer, *number = self._call("start", campaign_id, fingerprint, etag, KEPT_SECONDS, *flat)
         if answer == "content":
             raise CampaignConflict(
-                f"campaign {campaign_id} was started with another content: give this one another id"
+                f"campaign {campaign_id} was started with other content: give this one another id"
             )
         if answer == "file":
             raise CampaignConflict(
@@ -332,7 +332,7 @@ class CampaignStore:
         self._call("fail", campaign_id, piece, owner, problem)
 
     def pause(self, campaign_id: str) -> str:
-        """Let every piece end with its block; return the state before.
+        """Stop every piece after its current block; return the state before.
 
         Raises:
             UnknownCampaign: there is none.

@@ -40,7 +40,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Send a request to the HTTP function and print the response: status on standard error,"
         " body on standard output. The request is signed with your AccessKey (authType: function), unless the"
         " address is one of this machine or --header gives an Authorization (authType: jwt). Exit codes: 0"
-        " status below 400; 1 another status, or not sent; 4 no response: it may have been served.",
+        " status below 400; 1 another status, or not sent; 4 no response: it may have been processed.",
     )
     command.add_argument("method", metavar="METHOD", nargs="?", help="GET, or POST with --data, by default")
     command.add_argument("path", metavar="PATH", help="such as /v1/health or /v1/pushes?dryRun=true")
@@ -168,4 +168,4 @@ def _exchange(method: str, url: SplitResult, headers: dict[str, str], body: byte
             connection.sendall("\r\n".join([*lines, "", ""]).encode("ascii") + body)
             return read_response(connection, lambda: left_until(until), RESPONSE_BYTES)
         except OSError as error:
-            raise NoResponse(f"no response ({type(error).__name__}); it may have been served") from None
+            raise NoResponse(f"no response ({type(error).__name__}); it may have been processed") from None

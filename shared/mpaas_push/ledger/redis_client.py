@@ -263,9 +263,9 @@ _ACCESS = "it refuses the user or the password of PUSH_LEDGER_URL"
 _RIGHTS = "the user of PUSH_LEDGER_URL may not use a command or key that the ledger needs"
 _NODE = "PUSH_LEDGER_URL names a node of a cluster; it must name the cluster's proxy"
 _NETWORK = "it refuses this network: add it to the server's whitelist"
-_DATABASE = "there is no database of the number in PUSH_LEDGER_URL"
+_DATABASE = "the database number in PUSH_LEDGER_URL does not exist"
 _CERTIFICATE = "its certificate is not trusted or names another host"
-_CONNECTION = "it refuses to set a connection up: check PUSH_LEDGER_URL"
+_CONNECTION = "it refuses to set up a connection: check PUSH_LEDGER_URL"
 _COMMANDS = "it does not allow the commands that the ledger needs"
 
 _PERMANENT: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (

@@ -142,7 +142,7 @@ _SHORT = {channel.name: _short(channel) for channel in CHANNELS}
 
 def _text_advice(message: MessageFields, channel: Channel) -> Iterator[Advice]:
     verdict = "cuts the rest" if channel.cuts else "refuses the push"
-    unit = "characters, a Chinese one counting 2" if channel.wide > 1 else "characters"
+    unit = "characters (a Chinese one counts as 2)" if channel.wide > 1 else "characters"
     for field, text, limit in (
         ("title", message.title, channel.title),
         ("content", message.content, channel.content),
@@ -154,7 +154,7 @@ def _text_advice(message: MessageFields, channel: Channel) -> Iterator[Advice]:
             yield Advice(
                 rule=f"channel-{field}-length",
                 field=field,
-                message=f"{channel.label} takes {limit} {unit}, and {verdict}; the {field} has {length}",
+                message=f"{channel.label} allows {limit} {unit} and {verdict}; the {field} has {length}",
                 channel=channel.name,
                 limit=limit,
                 actual=length,
@@ -169,7 +169,7 @@ def _banner_advice(message: MessageFields, channel: Channel) -> Iterator[Advice]
         yield Advice(
             rule="channel-banner-length",
             field="content",
-            message=f"an iOS banner shows {APNS_BANNER_CONTENT} characters, a Chinese one counting 2; the "
+            message=f"an iOS banner shows {APNS_BANNER_CONTENT} characters (a Chinese one counts as 2); the "
             f"content has {length}",
             channel=channel.name,
             limit=APNS_BANNER_CONTENT,

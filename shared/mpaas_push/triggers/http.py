@@ -66,7 +66,7 @@ class HttpEvent(BaseProxyEvent):
         try:
             return bytes_of_base64(str(body))
         except ValueError:
-            raise UnreadablePayload("the event's body is said to be base64 and is not") from None
+            raise UnreadablePayload("the event's body is marked as base64 but is not") from None
 
     def header_serializer(self) -> BaseHeadersSerializer:
         """One value a name: more is not documented for Function Compute."""

@@ -257,7 +257,7 @@ def test_a_check_says_how_far_it_is_and_names_by_line_what_cannot_be_sent(
         "passed": True,
         "lines": [
             "line 10002: column name is empty",
-            "line 10003: its target came before",
+            "line 10003: duplicate target",
             "10,002 rows, 10,000 targets, 1,000 requests, 1 invalid, 1 duplicate",
             "500 seconds at 20 targets a second, in blocks of 20 rows",
         ],

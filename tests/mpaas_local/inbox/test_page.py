@@ -634,7 +634,7 @@ def test_a_campaign_is_cancelled_only_after_a_question(page: Page, stack: Stack)
     sent = "(history) => import(document.scripts[0].src.replace('main', 'curves')).then(({ rateNow }) => rateNow(history))"
     assert page.evaluate(sent, history) == 2  # of the cancelled rows none
 
-    # The same id with another content
+    # The same id with other content
     page.goto("/#/campaigns")
     drop(page, "user_id\nuser-1\n")
     page.get_by_label("Campaign id").fill(name)
@@ -642,7 +642,7 @@ def test_a_campaign_is_cancelled_only_after_a_question(page: Page, stack: Stack)
     page.get_by_role("button", name="Start").click()
     refused = page.locator(".verdict").get_by_role("alert")
     expect(refused).to_contain_text(
-        f"campaign {name} was started with another content: give this one another id"
+        f"campaign {name} was started with other content: give this one another id"
     )
     expect(page.get_by_label("Campaign id")).to_have_attribute("aria-invalid", "true")
     page.get_by_role("button", name="Call this one").click()

@@ -62,7 +62,7 @@ def test_every_fault_is_named_at_once() -> None:
     assert found == [
         "campaign: must be 1 to 64 letters, digits, _ and -, the first one a letter or digit",
         "message.titel: unknown field `titel`; did you mean `title`?",
-        "audience.key: .gz cannot be cut into pieces that are read side by side: upload the file unpacked",
+        "audience.key: .gz cannot be cut into pieces that are read concurrently: upload it uncompressed",
         "window.from: must be a time of day as HH:mm, such as 08:00",
         "endsAt: must be a moment such as 2026-11-11T23:00:00+08:00",
         "pce: unknown field; did you mean `pace`?",

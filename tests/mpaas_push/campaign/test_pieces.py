@@ -151,7 +151,7 @@ TWO_IN_ONE = (
     ("beginning", "told"),
     [
         (b"", "audience: the file is empty"),
-        (b"\x1f\x8bxx", "audience: the file is packed"),
+        (b"\x1f\x8bxx", "audience: the file is compressed"),
         (b"\xff\xfe", "audience: the file is not UTF-8"),
         (b"a,a,user_id\n", "audience: the header names a more than once"),
         (b"id,name\n", "audience.target: the audience has no column `user_id`; it has id, name"),

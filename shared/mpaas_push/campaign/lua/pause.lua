@@ -1,4 +1,4 @@
--- Let every piece end with its block.
+-- Stop every piece after its current block.
 --
 -- ARGV  milliseconds: a moment that is nearer is waited for by a worker, which sends its block if the campaign was
 --       resumed by then

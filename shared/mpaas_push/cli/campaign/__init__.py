@@ -66,18 +66,18 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action.set_defaults(run=run)
         if name == "check":
             often = (
-                f"seconds between lines of progress where there is no terminal, by default {LINE_SECONDS:.0f}"
+                f"seconds between progress lines when output is not a terminal, by default {LINE_SECONDS:.0f}"
             )
             action.add_argument("--progress", type=float, metavar="S", help=often)
         if name == "start":
-            replace = "overwrite another file in OSS, one that no campaign still needs"
+            replace = "overwrite a different file in OSS that no campaign needs any more"
             action.add_argument("--replace", action="store_true", help=replace)
             action.add_argument("--no-wait", action="store_true", help="do not follow it")
     for name, codes, text in (
         ("status", STEERED, "show state and counts"),
-        ("pause", ASKED, "let every piece end with its block"),
-        ("resume", STEERED, "continue with what is left, after a pause or after pieces were given up"),
-        ("cancel", ASKED, "send nothing more; the rest is counted as cancelled"),
+        ("pause", ASKED, "stop every piece after its current block"),
+        ("resume", STEERED, "continue with the rest, after a pause or after pieces were given up"),
+        ("cancel", ASKED, "stop sending and count the rest as cancelled"),
         ("report", ASKED, "write a CSV of the rows that were not accepted, or of all with `report: all`"),
     ):
         action = actions.add_parser(name, help=text, description=_sentence(text), epilog=codes)

@@ -87,7 +87,7 @@ def command(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
             print(f"error: {error}", file=sys.stderr)
             return NO_RESPONSE
         except KeyboardInterrupt:
-            print("interrupted; the same command goes on where it ended", file=sys.stderr)
+            print("interrupted; the same command continues where it stopped", file=sys.stderr)
             return LEFT
 
     return reporting

@@ -127,9 +127,9 @@ class _Tally:
             row.start for row in rows.values() if isinstance(row, Row) and not self._targets.add(row.target)
         }
         block = self._composer.compose(list(rows.values()), end)
-        texts = {fate.start: fate.text or "its target came before" for fate in block.fates}
+        texts = {fate.start: fate.text or "duplicate target" for fate in block.fates}
         again = seen - texts.keys()
-        texts |= dict.fromkeys(again, "its target came before, in another piece: it is sent again")
+        texts |= dict.fromkeys(again, "duplicate target, in another piece: it is sent again")
         self.counts.update(rows=block.rows, targets=block.targets, requests=len(block.requests))
         self.counts.update(fate.name for fate in sorted(block.fates, key=lambda fate: fate.start))
         if again:

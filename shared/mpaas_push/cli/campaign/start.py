@@ -94,7 +94,7 @@ def _find(options: argparse.Namespace, campaign: Campaign) -> dict[str, Any] | N
     names = [name for name in {**ours, **theirs} if name != "pace" and ours.get(name) != theirs.get(name)]
     if names:
         raise CampaignConflict(
-            f"campaign {campaign.campaign} was started with another content (in {', '.join(names)}):"
+            f"campaign {campaign.campaign} was started with other content (in {', '.join(names)}):"
             " give this one another id"
         )
     return known
@@ -105,12 +105,12 @@ def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings,
 
     Args:
         campaign: Names bucket and key.
-        options: With the `audience`, and whether it may `replace` another content.
+        options: With the `audience`, and whether it may `replace` other content.
         settings: The endpoint.
         is_new: Whether the campaign has not begun; of one that has nothing is replaced.
 
     Raises:
-        CampaignConflict: there is another content that may not be replaced.
+        CampaignConflict: there is other content that may not be replaced.
     """
     audience, file, size = campaign.audience, options.audience, options.audience.stat().st_size
     name = f"oss://{audience.bucket}/{audience.key}"
@@ -126,7 +126,7 @@ def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings,
             )
         if there and not options.replace:
             raise CampaignConflict(
-                f"{name} has another content ({there.size:,} bytes), which a campaign may be reading."
+                f"{name} has other content ({there.size:,} bytes), which a campaign may be reading."
                 " Nothing was uploaded: name another audience.key, or use --replace if no campaign needs it"
             )
         try:

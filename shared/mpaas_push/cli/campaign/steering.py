@@ -70,7 +70,7 @@ def follow(options: argparse.Namespace, campaign: dict[str, Any]) -> int:
                 update(campaign["bytesDone"], f"{name} {_state(campaign)}, {_progress(campaign)}")
     except KeyboardInterrupt:
         show(campaign)
-        print(f"it goes on; {again}", file=sys.stderr)
+        print(f"it continues; {again}", file=sys.stderr)
         return LEFT
     except ABSENT as error:
         show(campaign)
@@ -90,16 +90,16 @@ def show(campaign: dict[str, Any]) -> None:
     size = f"{percent}% of {campaign['bytes']:,} bytes"
     print(f"  {size}, {counted(campaign['requests'], 'requests')}, pace: {pace}{_time_left(campaign)}")
     if stalled := campaign.get("piecesStalled"):
-        until = f"theirs gives no sign of life, and they go to others from {campaign['stalledUntil']} on"
+        until = f"their own has been silent, and others may take over at {campaign['stalledUntil']}"
         verb = "waits" if stalled == 1 else "wait"
         print(f"  {stalled:,} of {counted(campaign['pieces'], 'pieces')} {verb} for another worker: {until}")
     if campaign.get("problem"):
         print(f"  {campaign['problem']}")
     if campaign.get("cancelling"):
         action = "cancel" if campaign["state"] == "incomplete" else "status"
-        print(f"  what is left is not sent, and still being counted: {_again(action, campaign['campaign'])}")
+        print(f"  the rest is not sent, but is still being counted: {_again(action, campaign['campaign'])}")
     elif campaign["state"] in {"paused", "incomplete"}:
-        print(f"  to go on with what is left: {_again('resume', campaign['campaign'])}")
+        print(f"  to continue with the rest: {_again('resume', campaign['campaign'])}")
 
 
 def _state(campaign: dict[str, Any]) -> str:
