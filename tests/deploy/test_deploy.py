@@ -235,6 +235,27 @@ def test_a_changed_file_and_a_changed_layer_are_seen(deployed: Project) -> None:
 
     assert "rules.yaml" in planned
     assert "a new version" in planned
+    assert all(re.search(rf"{name} +layer +\S+versions/1 +\S+versions/2", planned) for name in FUNCTIONS)
+
+
+def test_a_terminal_shows_what_comes_in_green_and_what_goes_in_red(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from deploy.plan import Difference, print_differences  # late: with the SDKs of four services
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    print_differences(
+        [
+            Difference(function=HTTP, what="trigger evening", change="add"),
+            Difference(function=HTTP, what="timeout", change="change"),
+            Difference(function=HTTP, what="trigger morning", change="remove"),
+        ]
+    )
+
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [row[:6] for row in rows] == ["\x1b[32m+", "\x1b[33m~", "\x1b[31m-"]
 
 
 def test_no_output_and_no_log_holds_the_ledgers_password_or_a_key(
