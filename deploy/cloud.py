@@ -56,6 +56,8 @@ RETRIES = RetryOptions(
 )
 """A call is repeated after 5xx and 429, and if another change was under way: four times within some 6 s,
 or when the response says."""
+LATEST = "LATEST"
+"""The qualifier of what was deployed last, which all triggers call."""
 PAGE = 100
 """Most items in one page of a listing."""
 
@@ -127,6 +129,26 @@ class Cloud:
         """Return the reserved concurrency of a function."""
         answer = self._get("get_concurrency_config", name)
         return answer.reserved_concurrency if answer else None
+
+    def provision_config(self, name: str) -> dict[str, Any] | None:
+        """Return which instances of a function are kept warm."""
+        request = models.GetProvisionConfigRequest(qualifier=LATEST)
+        return _as_dict(self._get("get_provision_config", name, request))
+
+    def scaling_config(self, name: str) -> dict[str, Any] | None:
+        """Return the least instances of a function, which are not combined with `provision_config`."""
+        request = models.GetScalingConfigRequest(qualifier=LATEST)
+        return _as_dict(self._get("get_scaling_config", name, request))
+
+    def delete_provision_config(self, name: str) -> None:
+        """Keep no instances of a function warm."""
+        request = models.DeleteProvisionConfigRequest(qualifier=LATEST)
+        self._do("delete_provision_config", name, request)
+
+    def delete_scaling_config(self, name: str) -> None:
+        """Let a function have no least instances."""
+        request = models.DeleteScalingConfigRequest(qualifier=LATEST)
+        self._do("delete_scaling_config", name, request)
 
     def code(self, name: str) -> dict[str, bytes]:
         """Return the files of a function's code by path.

@@ -166,6 +166,7 @@ def _repair(
     left: Sequence[Difference], stage: Stage, cloud: Cloud, serverless: Serverless
 ) -> list[Difference]:
     """Deploy the triggers of existing functions that `s` skipped, one by one; return what still differs."""
+    _free_instances(left, cloud)
     functions = {function.function_name: (name, function) for name, function in stage.functions.items()}
     missing = {difference.function for difference in left if difference.what == "function"}
     differing = [
@@ -191,6 +192,19 @@ def _repair(
             print(f"s did not deploy the trigger {trigger} of {name}; deploying it by itself")
             serverless.deploy_trigger(resource, trigger, stage.env)
     return list(differences(stage.plans(), cloud))
+
+
+def _free_instances(left: Sequence[Difference], cloud: Cloud) -> None:
+    """Let go instances that are kept warm against the descriptor: the component leaves them."""
+    for difference in left:
+        if difference.change != "remove":
+            continue
+        if difference.what == "provisionConfig":
+            cloud.delete_provision_config(difference.function)
+            print(f"keeping no instance of {difference.function} warm, since the descriptor keeps none")
+        elif difference.what == "scalingConfig":
+            cloud.delete_scaling_config(difference.function)
+            print(f"removing the scalingConfig of {difference.function}, which the descriptor lacks")
 
 
 def _free_uploads(stage: Stage, cloud: Cloud) -> None:

@@ -20,12 +20,12 @@ from deploy.code import NOT_CODE
 from project.secret_settings import is_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from deploy.cloud import Cloud
     from project.fields import Strict
-    from project.function import FunctionProperties
+    from project.function import FunctionProperties, ProvisionConfig
     from project.triggers import Trigger
 
 __all__ = ["Difference", "FunctionPlan", "code_files", "differences", "print_differences", "print_table"]
@@ -33,7 +33,16 @@ __all__ = ["Difference", "FunctionPlan", "code_files", "differences", "print_dif
 Change = Literal["add", "change", "remove"]
 
 NOT_COMPARED = frozenset(
-    {"functionName", "region", "code", "triggers", "asyncInvokeConfig", "concurrencyConfig", "layers"}
+    {
+        "functionName",
+        "region",
+        "code",
+        "triggers",
+        "asyncInvokeConfig",
+        "concurrencyConfig",
+        "provisionConfig",
+        "layers",
+    }
     | {"environmentVariables"}
 )
 """Properties that are compared separately, or that identify the function."""
@@ -45,6 +54,9 @@ ENABLED_BY = {
     "instanceLifecycleConfig": ("*.handler[]", "*.command[]"),
 }
 """Properties that a deployment takes away where the descriptor has none, and the members that enable each."""
+PROVISION = ("defaultTarget", "scheduledActions", "targetTrackingPolicies")
+SCALING = ("minInstances", "scheduledPolicies", "horizontalScalingPolicies")
+"""The members of either configuration that keep instances, and that are compared even if not described."""
 UNWRAPPED = 240
 """Width of a table that is not printed to a terminal, in characters."""
 
@@ -137,6 +149,7 @@ def _of_function(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
     )
     reserved = wanted.concurrency_config.reserved_concurrency if wanted.concurrency_config else None
     yield from _of_value(name, "reservedConcurrency", cloud.reserved_concurrency(name), reserved)
+    yield from _of_instances(name, wanted.provision_config, cloud)
     yield from _of_triggers(name, cloud.triggers(name), wanted.triggers)
 
 
@@ -188,6 +201,24 @@ def _of_environment(name: str, before: Mapping[str, str], after: Mapping[str, st
             if secret
             else difference
         )
+
+
+def _of_instances(name: str, wanted: ProvisionConfig | None, cloud: Cloud) -> Iterator[Difference]:
+    """Compare which instances are kept warm; `scalingConfig`, the other way to do so, is never described."""
+    after = _by_api_names(wanted) if wanted else {}
+    before = _kept(cloud.provision_config(name), PROVISION, after)
+    yield from _of_value(name, "provisionConfig", before, after)
+    if not wanted:
+        yield from _of_value(name, "scalingConfig", _kept(cloud.scaling_config(name), SCALING), None)
+
+
+def _kept(
+    config: Mapping[str, Any] | None, members: Sequence[str], more: Iterable[str] = ()
+) -> dict[str, Any] | None:
+    """Return members of a configuration, if one of the first keeps an instance."""
+    if not config or not any(config.get(member) for member in members):
+        return None
+    return {key: config.get(key) for key in (*members, *more)}
 
 
 def _of_triggers(

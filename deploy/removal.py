@@ -48,11 +48,13 @@ def removals(stage: Stage, cloud: Cloud) -> list[Difference]:
 
 
 def make_deletable(cloud: Cloud, name: str) -> None:
-    """Delete aliases and versions of a function, which could not be deleted with them."""
+    """Delete what a function could not be deleted with: aliases, versions and instances kept warm."""
     for alias in cloud.aliases(name):
         cloud.delete_alias(name, str(alias["aliasName"]))
     for version in cloud.versions(name):
         cloud.delete_version(name, str(version["versionId"]))
+    if cloud.provision_config(name):
+        cloud.delete_provision_config(name)
 
 
 def delete_function(cloud: Cloud, name: str) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "ConcurrencyConfig",
     "FunctionProperties",
     "LifecycleConfig",
+    "ProvisionConfig",
     "Runtime",
     "SharedProperties",
 ]
@@ -161,6 +162,23 @@ class ConcurrencyConfig(Strict):
     reserved_concurrency: Annotated[int, Field(ge=1, le=300)]
 
 
+class ProvisionConfig(Strict):
+    """Instances that are kept warm, and paid for while they wait (deploy.md: Function properties)."""
+
+    default_target: Annotated[int, Field(ge=0, le=10000)]
+    always_allocate_cpu: Annotated[bool, Field(alias="alwaysAllocateCPU")] = True
+    always_allocate_gpu: Annotated[bool, Field(alias="alwaysAllocateGPU")] = True
+    # The cloud validates these.
+    scheduled_actions: list[dict[str, Any]] = []
+    target_tracking_policies: list[dict[str, Any]] = []
+
+    @model_validator(mode="after")
+    def _keeps_some(self) -> Self:
+        if not (self.default_target or self.scheduled_actions or self.target_tracking_policies):
+            raise ValueError("keeps no instance: remove it, or set defaultTarget to 1 or more")
+        return self
+
+
 class FunctionProperties(SharedProperties):
     """The properties of a function; missing ones have the cloud's defaults."""
 
@@ -169,12 +187,12 @@ class FunctionProperties(SharedProperties):
     async_invoke_config: AsyncInvokeConfig
     concurrency_config: ConcurrencyConfig | None = None
     triggers: list[Trigger] = []
-    provision_config: Any = None
+    provision_config: ProvisionConfig | None = None
     scaling_config: Any = None
     vpc_binding: Any = None
     custom_domain: Any = None
 
-    @field_validator("provision_config", "scaling_config", "vpc_binding", "custom_domain")
+    @field_validator("scaling_config", "vpc_binding", "custom_domain")
     @classmethod
     def _not_read_back(cls, _: Any) -> None:
         raise ValueError("is not supported, since make deploy cannot read it back: remove it")

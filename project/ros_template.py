@@ -76,7 +76,7 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
         "Description": "OSS bucket whose uploads become pushes",
     },
 }
-_APART = {"code", "region", "triggers", "asyncInvokeConfig", "concurrencyConfig"}
+_APART = {"code", "region", "triggers", "asyncInvokeConfig", "concurrencyConfig", "provisionConfig"}
 """Properties that are separate resources, or that the stack knows."""
 
 
@@ -209,6 +209,9 @@ class _Template:
             }
             reserved = named | {"ReservedConcurrency": {"Ref": parameter}}
             self._add(f"{identifier}Concurrency", "FC3::ConcurrencyConfig", reserved, Condition=condition)
+        if provision := written.get("provisionConfig"):
+            kept = named | _capitalised(provision)
+            self._add(f"{identifier}Provision", "FC3::ProvisionConfig", kept, Condition=condition)
         outputs = {}
         for trigger, document in zip(function.triggers, written.get("triggers", []), strict=True):
             at = f"{identifier}{_pascal(trigger.trigger_name)}Trigger"

@@ -75,6 +75,8 @@ class ControlPlane:
         self.triggers: dict[str, dict[str, dict[str, Any]]] = {}
         self.asynchronous: dict[str, dict[str, Any]] = {}
         self.reserved: dict[str, int] = {}
+        self.provisioned: dict[str, dict[str, Any]] = {}
+        self.scaling: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, list[dict[str, Any]]] = {}
         self.aliases: dict[str, dict[str, dict[str, Any]]] = {}
         self.layers: dict[str, list[dict[str, Any]]] = {}
@@ -261,11 +263,9 @@ class ControlPlane:
         if kind == "async-invoke-config":
             return self._setting(method, "FunctionAsyncInvokeConfig", self.asynchronous, name, body)
         if kind == "concurrency":
-            if method == "PUT":
-                self.reserved[name] = body["reservedConcurrency"]
-            if name not in self.reserved:
-                raise Refused(404, "ConcurrencyConfigNotFound")
-            return {"reservedConcurrency": self.reserved[name]}
+            return self._concurrency(method, name, body)
+        if kind in {"provision-config", "scaling-config"}:
+            return self._instances(method, kind, name, body)
         if kind == "versions":
             return self._versions(method, name, rest, body)
         return self._aliases(method, name, rest, body)
@@ -273,7 +273,7 @@ class ControlPlane:
     def _function(self, method: str, name: str, body: dict[str, Any]) -> dict[str, Any] | bytes:
         self._allow({"GET": "GetFunction", "PUT": "UpdateFunction", "DELETE": "DeleteFunction"}[method])
         if method == "DELETE":
-            if self.triggers.get(name) or self.aliases.get(name) or self.versions.get(name):
+            if any(held.get(name) for held in (self.triggers, self.aliases, self.versions, self.provisioned)):
                 raise Refused(412, "FunctionNotEmpty")
             del self.functions[name]
             return b""
@@ -342,6 +342,27 @@ class ControlPlane:
         if name not in held:
             raise Refused(404, "AsyncConfigNotExists")
         return {"asyncTask": False, "createdTime": "x", **held[name]}
+
+    def _concurrency(self, method: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        if method == "PUT":
+            self.reserved[name] = body["reservedConcurrency"]
+        if name not in self.reserved:
+            raise Refused(404, "ConcurrencyConfigNotFound")
+        return {"reservedConcurrency": self.reserved[name]}
+
+    def _instances(self, method: str, kind: str, name: str, body: dict[str, Any]) -> dict[str, Any] | bytes:
+        action = kind.title().replace("-", "")
+        held = self.provisioned if kind == "provision-config" else self.scaling
+        self._allow({"GET": "Get", "PUT": "Put", "DELETE": "Delete"}[method] + action)
+        if method == "PUT":
+            held[name] = body
+        if method == "DELETE":
+            held.pop(name, None)
+            return b""
+        if name not in held:
+            raise Refused(404, f"{action}NotFound")
+        least = held[name].get("defaultTarget")
+        return {"functionArn": name, "current": least, "target": least, **held[name]}
 
     def _versions(
         self, method: str, name: str, rest: list[str], body: dict[str, Any]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NO_VPC = {"vpcConfig": {"vpcId": "", "vSwitchIds": [], "securityGroupId": ""}}
 """What it sends where the descriptor has no VPC."""
-CONFIGURATION = {"triggers", "asyncInvokeConfig", "concurrencyConfig", "code", "region"}
+CONFIGURATION = {"triggers", "asyncInvokeConfig", "concurrencyConfig", "provisionConfig"} | {"code", "region"}
 COMMAND = """\
 #!{python} -IS
 import json, os, socket, sys
@@ -183,12 +183,21 @@ class Command:
                 self._call("PUT", f"functions/{name}/triggers/{trigger['triggerName']}", body)
         if only is None:
             self._call("PUT", f"functions/{name}/async-invoke-config", props["asyncInvokeConfig"])
+            self._keep_instances(name, props.get("provisionConfig"))
             if "concurrencyConfig" in props:
                 self._call("PUT", f"functions/{name}/concurrency", props["concurrencyConfig"])
             listed = (self._call("GET", f"functions/{name}/triggers") or {})["triggers"]
             described = {each["triggerName"] for each in props.get("triggers", [])}
             if lacking := described - {each["triggerName"] for each in listed}:
                 raise TriggerNotFound(lacking.pop())
+
+    def _keep_instances(self, name: str, provision: dict[str, Any] | None) -> None:
+        """Set what is described; a `provisionConfig` that is not described stays, a `scalingConfig` goes."""
+        if provision:
+            arrays: dict[str, Any] = {"targetTrackingPolicies": [], "scheduledActions": []}
+            self._call("PUT", f"functions/{name}/provision-config", arrays | provision)
+        elif self._call("GET", f"functions/{name}/scaling-config"):
+            self._call("DELETE", f"functions/{name}/scaling-config")
 
     def _say_changes(self, before: dict[str, str], after: dict[str, str]) -> None:
         for key in sorted(key for key in before if before[key] != after.get(key)):

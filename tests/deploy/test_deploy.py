@@ -138,6 +138,60 @@ def test_what_somebody_changed_in_the_console_is_shown_and_set_right(
     assert "nothing would change" in deployed.run("plan")[1]
 
 
+def test_instances_are_kept_warm_as_described_and_let_go_when_they_leave(
+    deployed: Project, cloud: ControlPlane
+) -> None:
+    warm = "    provisionConfig:\n      defaultTarget: 2\n      alwaysAllocateCPU: false\n"
+    without = (deployed.folder / "s.yaml").read_text()
+    deployed.replace("s.yaml", "    internetAccess: true\n", f"    internetAccess: true\n{warm}")
+    assert "provisionConfig" in deployed.run("plan")[1]
+
+    code, printed = deployed.run("deploy")
+    assert code == 0, printed
+    assert cloud.provisioned[HTTP]["defaultTarget"] == 2
+    assert "nothing would change" in deployed.run("plan")[1]
+
+    cloud.provisioned[HTTP]["scheduledActions"] = [{"name": "by-hand", "target": 9}]
+    assert "provisionConfig.scheduledActions" in deployed.run("plan")[1]
+    assert deployed.run("deploy")[0] == 0
+    assert cloud.provisioned[HTTP]["scheduledActions"] == []
+
+    (deployed.folder / "s.yaml").write_text(without)
+    assert "provisionConfig" in deployed.run("plan")[1]
+    code, printed = deployed.run("deploy")
+    assert code == 0, printed
+    assert cloud.provisioned == {}
+    assert f"keeping no instance of {HTTP} warm" in printed
+
+
+def test_instances_set_by_hand_are_in_the_plan_and_are_taken_back(
+    deployed: Project, cloud: ControlPlane
+) -> None:
+    cloud.provisioned[HTTP] = {"defaultTarget": 0, "alwaysAllocateCPU": True}
+    cloud.scaling[QUEUE] = {"minInstances": 0, "residentPoolId": ""}
+    assert "nothing would change" in deployed.run("plan")[1]
+    cloud.provisioned[HTTP]["defaultTarget"] = 1
+    cloud.scaling[QUEUE]["minInstances"] = 1
+
+    planned = deployed.run("plan")[1]
+    assert "provisionConfig" in planned
+    assert "scalingConfig" in planned
+
+    code, printed = deployed.run("deploy")
+    assert code == 0, printed
+    assert not cloud.provisioned
+    assert not cloud.scaling
+
+
+def test_a_function_with_warm_instances_is_removed(deployed: Project, cloud: ControlPlane) -> None:
+    cloud.provisioned[HTTP] = {"defaultTarget": 1}
+
+    code, printed = deployed.run("remove", "--yes")
+
+    assert code == 0, printed
+    assert not cloud.functions
+
+
 @pytest.mark.parametrize(
     ("key", "by_hand", "unset"),
     [

@@ -113,7 +113,16 @@ def test_a_number_of_asynchronous_calls_out_of_its_range_is_refused(key: str, va
     assert fault.field == f"asyncInvokeConfig.{key}"
 
 
-@pytest.mark.parametrize("key", ["provisionConfig", "scalingConfig", "vpcBinding", "customDomain"])
+def test_a_configuration_that_keeps_no_instance_warm_is_refused() -> None:
+    with pytest.raises(ValidationError) as caught:
+        FunctionProperties.model_validate(FUNCTION | {"provisionConfig": {"defaultTarget": 0}})
+
+    (fault,) = faults_of(caught.value, "")
+    assert fault.field == "provisionConfig"
+    assert "keeps no instance" in fault.message
+
+
+@pytest.mark.parametrize("key", ["scalingConfig", "vpcBinding", "customDomain"])
 def test_what_a_deployment_could_not_read_back_is_refused(key: str) -> None:
     with pytest.raises(ValidationError) as caught:
         FunctionProperties.model_validate(FUNCTION | {key: {"target": 1}})
@@ -131,7 +140,17 @@ def test_what_is_written_comes_back_from_a_model_as_it_was() -> None:
             for kind in ("http", "timer", "mns_topic", "oss", "log", "cdn_events")
         ),
     ]
-    document = FUNCTION | {"cpu": 0.5, "environmentVariables": {"A": ""}, "triggers": triggers}
+    warm = {
+        "defaultTarget": 2,
+        "alwaysAllocateCPU": False,
+        "scheduledActions": [{"name": "day", "target": 5}],
+    }
+    document = FUNCTION | {
+        "cpu": 0.5,
+        "environmentVariables": {"A": ""},
+        "triggers": triggers,
+        "provisionConfig": warm,
+    }
 
     parsed = FunctionProperties.model_validate(document)
 

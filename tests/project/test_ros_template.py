@@ -174,6 +174,17 @@ def test_the_role_has_the_policy_of_the_functions_and_a_network_if_they_do(proje
     assert role["PolicyAttachments"] == {"System": ["AliyunECSNetworkInterfaceManagementAccess"]}
 
 
+def test_instances_that_are_kept_warm_are_a_resource_of_their_own(project: Path) -> None:
+    warm = "provisionConfig: {defaultTarget: 2, alwaysAllocateCPU: false}\n    internetAccess:"
+    resources = deployed(changed(project, "internetAccess:", warm))
+
+    kept = of(resources, "FC3::ProvisionConfig")
+    assert len(kept) == len(of(resources, "FC3::Function"))
+    assert kept[0].keys() == {"FunctionName", "DefaultTarget", "AlwaysAllocateCPU"}
+    assert (kept[0]["DefaultTarget"], kept[0]["AlwaysAllocateCPU"]) == (2, False)
+    assert "ProvisionConfig" not in of(resources, "FC3::Function")[0]
+
+
 def test_the_layer_is_for_the_runtime_of_the_descriptor(project: Path) -> None:
     resources = deployed(changed(project, "runtime: python3.10", "runtime: python3.12"))
 
