@@ -72,7 +72,8 @@ def pause(campaign_id: str, context: object) -> Response[str]:
 def resume(campaign_id: str, context: object, *, document: Any) -> Response[str]:
     """Continue with the rest of a campaign, at another pace if the body names one."""
     change = PaceChange.parse(document) if document != {} else None
-    return _json(200, _tools(context).controls.resume(campaign_id, change).as_json())
+    tools = _tools(context)
+    return _json(200, tools.controls.resume(campaign_id, tools.objects, change).as_json())
 
 
 def cancel(campaign_id: str, context: object) -> Response[str]:

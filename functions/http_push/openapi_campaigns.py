@@ -196,18 +196,29 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
                 },
             },
         },
-        "/v1/campaigns/{id}/pause": steer("pauseCampaign", "Stop every piece after its current block"),
+        "/v1/campaigns/{id}/pause": steer(
+            "pauseCampaign",
+            "Stop every piece after its current block",
+            responses={"409": problem("The campaign is done or was cancelled")},
+        ),
         "/v1/campaigns/{id}/resume": steer(
             "resumeCampaign",
             "Continue with the rest",
             description="A body sets a new pace in the same step.",
             requestBody={"required": False, "content": _pace_change([])},
             responses={
-                "409": problem("The campaign was cancelled, or it is done and a pace was given"),
+                "409": problem(
+                    "The campaign was cancelled, it is done and a pace was given, or its file is another one"
+                    " by now; nothing was changed"
+                ),
                 **wrong_pace,
             },
         ),
-        "/v1/campaigns/{id}/cancel": steer("cancelCampaign", "Send nothing more"),
+        "/v1/campaigns/{id}/cancel": steer(
+            "cancelCampaign",
+            "Send nothing more",
+            responses={"409": problem("The campaign is done")},
+        ),
     }
 
 

@@ -418,26 +418,34 @@ def test_a_pace_changes_with_the_resume_or_not_at_all(stack: CampaignStack, camp
     assert stack.show("paces")["pace"] is None
 
 
-@pytest.mark.parametrize(
-    ("action", "step", "told"),
-    [
-        ("pause", {"state": "done"}, "it was done before: nothing is left to pause"),
-        ("cancel", {"state": "done"}, "it was done before: nothing is left to cancel"),
-        ("pause", {"state": "cancelled"}, "it was cancelled before: nothing is left to pause"),
-        (
-            "pause",
-            {"state": "running", "cancelling": True},
-            "it was cancelled before: nothing is left to pause",
-        ),
-    ],
-)
-def test_steering_what_has_ended_is_refused_with_words(
-    campaign: Commands, action: str, step: dict[str, Any], told: str
-) -> None:
-    with scripted(step) as url:
-        assert campaign(action, "c", "--url", url) == 1
+def test_steering_what_has_ended_is_refused_with_words(stack: CampaignStack, campaign: Commands) -> None:
+    stack.put("audiences/ended.csv", users(3, "ended"))
+    stack.start(document("ended"))
+    stack.wait("ended")
 
-    assert campaign.err == f"error: {told}\n"
+    for action in ("pause", "cancel"):
+        assert campaign(action, "ended") == 1
+        assert campaign.err == f"error: HTTP 409: campaign ended is done: nothing is left to {action}\n"
+    assert campaign("resume", "ended") == 0
+
+
+def test_another_file_is_not_resumed(stack: CampaignStack, campaign: Commands) -> None:
+    stack.put("audiences/swapped.csv", users(3, "swapped"))
+    stack.start(waiting("swapped"))
+    assert campaign("pause", "swapped") == 0
+    stack.put("audiences/swapped.csv", users(4, "swapped"))
+
+    assert campaign("resume", "swapped", "--pace", "7") == 1
+    assert (
+        "HTTP 409: campaign swapped cannot be resumed: oss://marketing/audiences/swapped.csv is"
+        in campaign.err
+    )
+    assert (stack.show("swapped")["state"], stack.show("swapped")["pace"]) == ("paused", None)
+    stack.put("audiences/swapped.csv", users(3, "swapped"))
+    assert campaign("resume", "swapped") == 0
+    stack.objects.delete(BUCKET, "audiences/swapped.csv")
+    assert campaign("resume", "swapped") == 1
+    assert "campaign swapped cannot be resumed: " in campaign.err
 
 
 def test_a_campaign_that_is_cancelled_says_that_its_rows_are_still_being_counted(campaign: Commands) -> None:

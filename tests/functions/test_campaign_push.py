@@ -343,13 +343,15 @@ def test_a_small_file_that_changes_under_a_campaign_is_noticed_before_the_next_b
     assert set(reached(stack, "other")) == set()
 
 
-def test_a_file_that_changes_under_a_campaign_stops_it_with_words(stack: CampaignStack) -> None:
+def test_a_file_that_changed_while_its_campaign_was_paused_is_not_resumed(stack: CampaignStack) -> None:
     replace_file_of_paused(stack, "moved", 12000, pace=200)
-    stack.request("POST", "/v1/campaigns/moved/resume")
 
-    stopped = stack.wait("moved", states=("incomplete",))
+    refused = stack.request("POST", "/v1/campaigns/moved/resume")
 
-    assert "was changed while the campaign ran" in stopped["problem"]
+    assert refused.status == 409
+    assert "audiences/moved.csv is another file by now" in refused.json["detail"]
+    stopped = stack.show("moved")
+    assert stopped["state"] == "paused"
     assert 0 < len(reached(stack, "moved")) == stopped["counts"]["accepted"] < 12000
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.campaign.audience import HEADER_BYTES, doubts_of, header_of
-from mpaas_push.campaign.errors import AudienceUnreadable, InvalidCampaign
+from mpaas_push.campaign.errors import AudienceUnreadable, CampaignConflict, InvalidCampaign
 from mpaas_push.campaign.model import Campaign
 from mpaas_push.campaign.pieces import piece_bytes_for
 from mpaas_push.campaign.rendering import has_stray_brace
@@ -148,21 +148,29 @@ class Controls:
 
         Raises:
             UnknownCampaign: there is none.
+            CampaignConflict: it is done or was cancelled.
         """
+        self._store.get(campaign_id).check()
         self._store.pause(campaign_id)
         return self._store.get(campaign_id)
 
-    def resume(self, campaign_id: str, change: PaceChange | None = None) -> StoredCampaign:
+    def resume(self, campaign_id: str, objects: Objects, change: PaceChange | None = None) -> StoredCampaign:
         """Continue with the rest: after a pause, and where a piece was given up.
 
         Args:
             campaign_id: The campaign.
+            objects: Where its audience is.
             change: Another pace from then on; it changes with the state, or not at all.
 
         Raises:
             UnknownCampaign: there is none.
-            CampaignConflict: it was cancelled; or it is done, and its pace was to change.
+            CampaignConflict: it was cancelled; or it is done, and its pace was to change; or its file is
+                another one by now, or is gone.
+            AudienceUnreadable: its file cannot be reached for now; nothing was changed.
         """
+        stored = self._store.get(campaign_id)
+        if not stored.is_cancelled and stored.state != "done":
+            _check_same_file(stored, objects)
         return self._reopen(campaign_id, "running", change)
 
     def cancel(self, campaign_id: str) -> StoredCampaign:
@@ -170,6 +178,7 @@ class Controls:
 
         Raises:
             UnknownCampaign: there is none.
+            CampaignConflict: it is done.
         """
         return self._reopen(campaign_id, "cancelled")
 
@@ -180,6 +189,7 @@ class Controls:
             UnknownCampaign: there is none.
             CampaignConflict: it has ended.
         """
+        self._store.get(campaign_id).check()
         self._store.change_pace(campaign_id, change)
         stored = self._store.get(campaign_id)
         if stored.state not in {"running", "waiting"}:
@@ -188,6 +198,7 @@ class Controls:
         return self._reopen(campaign_id, "same")
 
     def _reopen(self, campaign_id: str, state: str, change: PaceChange | None = None) -> StoredCampaign:
+        self._store.get(campaign_id).check()
         if plan := self._store.reopen(campaign_id, state, change):
             self._submit(self._store.get(campaign_id), plan.number)
         return self._store.get(campaign_id)
@@ -196,6 +207,29 @@ class Controls:
         if stored.number("done") < stored.number("pieces"):
             task = PlanTask(campaign=stored.fields["id"], run=stored.fields["run"], plan=plan)
             self._queue.submit(task)
+
+
+def _check_same_file(stored: StoredCampaign, objects: Objects) -> None:
+    """Do nothing if the file of a campaign is the one that it was started with.
+
+    Raises:
+        CampaignConflict: it is another one, or cannot be read until somebody acts.
+        AudienceUnreadable: it cannot be reached for now.
+    """
+    campaign = stored.campaign
+    audience = campaign.audience
+    name = f"campaign {campaign.campaign} cannot be resumed"
+    try:
+        etag = objects.info(audience.bucket, audience.key).etag
+    except AudienceUnreadable as error:
+        if not error.is_final:
+            raise
+        raise CampaignConflict(f"{name}: {error}") from None
+    if etag != stored.fields["etag"]:
+        raise CampaignConflict(
+            f"{name}: oss://{audience.bucket}/{audience.key} is another file by now (its ETag differs):"
+            " put the former one back, or cancel the campaign"
+        )
 
 
 def read_campaign(document: Any, settings: Settings, objects: ReadableObjects) -> Readable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,8 @@ FIELDS = (
 """Of the hash, its pieces aside."""
 RATE_SECONDS = 15.0
 """The rate is that of the last while: a block is up to some seconds' worth, so it must be some blocks."""
+_MOST = 2**53
+"""Of a number in Redis: the largest that a script counts exactly."""
 SILENT_SECONDS = 15 * 60.0
 """Nobody works on a campaign that has shown no sign of life for so long after it was due."""
 
@@ -88,8 +91,30 @@ class StoredCampaign:
         return header
 
     def number(self, name: str) -> int:
-        """Return a field as a whole number; 0 if it is not there."""
-        return round(float(self.fields.get(name) or 0))
+        """Return a field as a whole number; 0 if it is not there.
+
+        Raises:
+            StoreUnavailable: it holds something else.
+        """
+        try:
+            number = float(self.fields.get(name) or 0)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= _MOST:
+            text = (
+                f"field `{name}` of campaign {self.fields.get('id')} in Redis is not a number that it can be:"
+                " correct it (HSET), or restore Redis from a backup"
+            )
+            raise StoreUnavailable(text, is_permanent=True)
+        return round(number)
+
+    def check(self) -> None:
+        """Do nothing if all of it can be read.
+
+        Raises:
+            StoreUnavailable: a field cannot be; the text names it.
+        """
+        self.as_json()
 
     @property
     def pace(self) -> int | None:

@@ -331,13 +331,17 @@ class CampaignStore:
         """Give a piece up until the campaign is resumed."""
         self._call("fail", campaign_id, piece, owner, problem)
 
-    def pause(self, campaign_id: str) -> str:
-        """Stop every piece after its current block; return the state before.
+    def pause(self, campaign_id: str) -> None:
+        """Stop every piece after its current block.
 
         Raises:
             UnknownCampaign: there is none.
+            CampaignConflict: it is done or was cancelled.
         """
-        return self._state(campaign_id, self._call("pause", campaign_id, round(NEAR_SECONDS * 1000)))
+        state = self._state(campaign_id, self._call("pause", campaign_id, round(NEAR_SECONDS * 1000)))
+        if state in {"cancelled", "done"}:
+            how = "was cancelled" if state == "cancelled" else "is done"
+            raise CampaignConflict(f"campaign {campaign_id} {how}: nothing is left to pause")
 
     def reopen(self, campaign_id: str, state: str, change: PaceChange | None = None) -> Plan | None:
         """Resume or cancel a campaign, or wake what waits.
@@ -352,7 +356,8 @@ class CampaignStore:
 
         Raises:
             UnknownCampaign: there is none.
-            CampaignConflict: it is to run, and was cancelled; or it has ended, and its pace is to change.
+            CampaignConflict: it is to run, and was cancelled; or it has ended, and its pace is to change; or
+                it is done, and is to be cancelled.
         """
         pace = [] if change is None else [change.pace or ""]
         answer = self._call("reopen", campaign_id, state, *pace)
@@ -402,6 +407,8 @@ class CampaignStore:
     def _check_not_ended(self, campaign_id: str, answer: Sequence[Any], change: PaceChange | None) -> None:
         if self._state(campaign_id, answer) == "cancelled":
             raise CampaignConflict(f"campaign {campaign_id} was cancelled: start another one for the rest")
+        if answer[0] == "ended" and not change:
+            raise CampaignConflict(f"campaign {campaign_id} is done: nothing is left to cancel")
         # What was done at this pace needs no change, as when a resume is repeated.
         if answer[0] == "ended" and change and self.get(campaign_id).pace != change.pace:
             raise CampaignConflict(f"campaign {campaign_id} is done: its pace cannot change")

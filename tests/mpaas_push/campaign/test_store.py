@@ -133,7 +133,7 @@ def test_a_call_whose_answer_was_lost_is_answered_alike_the_second_time(store: C
 def test_a_pause_lets_a_piece_end_with_its_block(store: CampaignStore) -> None:
     store.take(ID, 0, 1, "a")
 
-    assert store.pause(ID) == "running"
+    store.pause(ID)
     assert commit(store, "a", -1, 100).state == "paused"
     assert store.take(ID, 0, 1, "b").answer == "paused"
     store.reopen(ID, "running")
@@ -284,6 +284,7 @@ def test_a_task_of_a_newer_version_is_read_without_what_only_that_knows() -> Non
         {"document": '{"report": "none"}'},
         {"pace": "x"},
         {"size": "inf"},
+        {"n.rows": "-1"},
     ],
 )
 def test_a_campaign_that_cannot_be_read_hides_no_other(
@@ -297,6 +298,28 @@ def test_a_campaign_that_cannot_be_read_hides_no_other(
     if "document" in changes:
         with pytest.raises(StoreUnavailable, match="this version cannot read campaign odd"):
             _ = store.get("odd").campaign
+    else:
+        with pytest.raises(StoreUnavailable, match=f"field `{next(iter(changes))}` of campaign odd in Redis"):
+            store.get("odd").check()
+
+
+def test_what_has_ended_is_neither_paused_nor_cancelled(store: CampaignStore) -> None:
+    for piece in (0, 1):
+        store.take(ID, piece, 1, "a")
+        counts = {"rows": 10, "accepted": 10, "bytes": 500}
+        store.commit(ID, piece, "a", offset=-1, to=500, next_rows=20, is_last=True, counts=counts)
+    start(store, "stopped")
+    store.reopen("stopped", "cancelled")
+
+    with pytest.raises(CampaignConflict, match=f"{ID} is done: nothing is left to pause"):
+        store.pause(ID)
+    with pytest.raises(CampaignConflict, match=f"{ID} is done: nothing is left to cancel"):
+        store.reopen(ID, "cancelled")
+    with pytest.raises(CampaignConflict, match="stopped was cancelled: nothing is left to pause"):
+        store.pause("stopped")
+    assert store.reopen("stopped", "cancelled")  # asked again, as by a caller that got no response
+    assert store.reopen(ID, "running") is None
+    assert store.get(ID).state == "done"
 
 
 def test_a_key_of_another_type_hides_no_other_campaign(

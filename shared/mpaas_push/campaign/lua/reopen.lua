@@ -6,13 +6,16 @@
 -- a piece goes on, and learns of the state with its block; the task of the new turn waits until it lets go.
 --
 -- Returns `reopened` with the number of the plan that submits them; `done` if nothing is left to do; `cancelled` or
--- `ended` (it is done, and its pace was to change) if it was refused, and nothing changed; nothing without such a
+-- `ended` (it is done, and was to be cancelled or to change its pace) if it was refused, and nothing changed; nothing without such a
 -- campaign.
 
 local state = field('state')
 if not state then return {false} end
 if state == 'cancelled' and (ARGV[1] == 'running' or ARGV[2]) then return {state} end
-if is_done() then return {ARGV[2] and 'ended' or 'done'} end
+if is_done() then
+    local is_refused = ARGV[2] or (ARGV[1] == 'cancelled' and state ~= 'cancelled')
+    return {is_refused and 'ended' or 'done'}
+end
 if ARGV[2] then set_pace(ARGV[2]) end
 if ARGV[1] ~= 'same' then redis.call('HSET', key, 'state', ARGV[1]) end
 redis.call('HDEL', key, 'problem')

@@ -24,16 +24,6 @@ ABSENT = (NoResponse, NotConnected, CampaignUnavailable)
 STOPPED = {"done", "cancelled", "incomplete", "paused"}
 """States in which a campaign does not go on by itself."""
 EXIT_CODES = {"cancelled": CANNOT, "incomplete": CANNOT, "paused": LEFT}
-_CANCELLED = "it was cancelled before: nothing is left to pause"
-_TOO_LATE = {
-    "pause": {
-        "done": "it was done before: nothing is left to pause",
-        "cancelled": _CANCELLED,
-        "cancelling": _CANCELLED,
-    },
-    "cancel": {"done": "it was done before: nothing is left to cancel"},
-}
-"""What a campaign in some states says to an action that can no longer be carried out."""
 
 
 @command
@@ -47,9 +37,6 @@ def steer(options: argparse.Namespace) -> int:
     if getattr(options, "follow", False):
         return follow(options, campaign)
     show(campaign)
-    if came_too_late := _TOO_LATE.get(options.action, {}).get(_state(campaign)):
-        print(f"error: {came_too_late}", file=sys.stderr)
-        return CANNOT
     return 0
 
 
