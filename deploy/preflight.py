@@ -28,9 +28,9 @@ from deploy.eventbridge import BUS, is_bus
 from deploy.ram import account_of_key, has_service_role, trusted_by_role
 from deploy.rpc import TIMEOUT_SECONDS, NotAllowed, ask, sdk_config, sdk_options
 from deploy.serverless import missing_command
-from mpaas_push.credentials import Credentials
 from mpaas_push.errors import Misconfigured
 from project.descriptor import DescriptorError
+from project.env_file import deployer_key
 from project.policies import FUNCTION_COMPUTE
 from project.stages import TELL_APART, read_settings, stages
 from project.triggers import Cdn, EventBridge, Log, Oss, OssConfig, OssFilter, OssKey, Topic
@@ -273,7 +273,7 @@ def _logs(stage: Stage) -> LogClient:
 
 
 def _is_bucket(stage: Stage, bucket: str) -> bool:
-    keys = Credentials.resolve(env=stage.env)
+    keys = deployer_key(stage.env)
     config = oss.config.load_default()
     config.credentials_provider = oss.credentials.StaticCredentialsProvider(
         keys.access_key_id, keys.access_key_secret, keys.security_token

@@ -13,8 +13,8 @@ from alibabacloud_tea_openapi.client import Client
 from alibabacloud_tea_openapi.utils_models import Config, OpenApiRequest, Params
 from darabonba.runtime import RuntimeOptions
 
-from mpaas_push.credentials import Credentials
 from mpaas_push.settings import Settings
+from project.env_file import deployer_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,7 +87,7 @@ def ask(call: Callable[[], Any]) -> Any:
 
 def sdk_config(stage: Stage, host: str) -> Config:
     """Return the configuration of an SDK's client, with the deployer's key."""
-    keys = Credentials.resolve(env=stage.env)
+    keys = deployer_key(stage.env)
     config = Config(
         access_key_id=keys.access_key_id,
         access_key_secret=keys.access_key_secret,

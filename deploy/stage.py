@@ -15,11 +15,10 @@ from deploy.cloud import Cloud
 from deploy.layer import ROOT
 from deploy.plan import FunctionPlan, code_files
 from deploy.serverless import Serverless
-from mpaas_push.credentials import Credentials
 from mpaas_push.errors import Misconfigured
 from mpaas_push.settings import Settings
 from project.descriptor import DescriptorError, read_functions
-from project.env_file import NEEDED, OF_FUNCTION_COMPUTE
+from project.env_file import NEEDED, OF_FUNCTION_COMPUTE, deployer_key
 from project.stages import missing_settings, name_faults, read_settings, stage_file
 from project.triggers import Oss
 
@@ -130,7 +129,7 @@ class Stage:
         settings = Settings.from_env(self.env)
         account = self.env["ALIBABA_CLOUD_ACCOUNT_ID"]
         endpoint = self.stand_in or settings.fc_endpoint or f"https://{account}.{self.region}.fc.aliyuncs.com"
-        return Cloud(endpoint, Credentials.resolve(env=self.env), settings.ca_bundle)
+        return Cloud(endpoint, deployer_key(self.env), settings.ca_bundle)
 
     @property
     def stand_in(self) -> str | None:
@@ -159,7 +158,7 @@ class Stage:
         Raises:
             Misconfigured: the environment has no deployer's key.
         """
-        keys = Credentials.resolve(env=self.env)
+        keys = deployer_key(self.env)
         token = keys.security_token or ""
         mns = MnsAccount(self.queue_endpoint, keys.access_key_id, keys.access_key_secret, token)
         # The SDK sets no timeout for HTTPS; the connection opens at the first request.
@@ -190,7 +189,7 @@ class Stage:
             faults.append(str(error))
         try:
             Settings.from_env(self.env)
-            Credentials.resolve(env=self.env)
+            deployer_key(self.env)
         except Misconfigured as error:
             faults.append(str(error))
         return faults

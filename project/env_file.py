@@ -6,15 +6,16 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from mpaas_push.credentials import Credentials
 from mpaas_push.errors import Fault, Misconfigured
 from mpaas_push.settings import Settings
 from project.secret_settings import is_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["NEEDED", "OF_FUNCTION_COMPUTE", "OF_THE_ACCOUNT", "env_faults", "read_env"]
+__all__ = ["NEEDED", "OF_FUNCTION_COMPUTE", "OF_THE_ACCOUNT", "deployer_key", "env_faults", "read_env"]
 
 NEEDED = {
     "ALIBABA_CLOUD_ACCOUNT_ID": (r"[0-9]{10,20}", "the number of your account"),
@@ -26,6 +27,13 @@ NEEDED = {
 
 OF_THE_ACCOUNT = ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID")
 """Those that identify a deployment; only deploying requires the others."""
+
+OF_THE_DEPLOYER = (
+    "ALIBABA_CLOUD_ACCESS_KEY_ID",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+    "ALIBABA_CLOUD_SECURITY_TOKEN",
+)
+"""Variables of the shell with the deployer's key."""
 
 OF_FUNCTION_COMPUTE = (
     "names that start with FC_ are reserved by Function Compute; with FC_REGION set, `s` acts as if it ran in"
@@ -46,6 +54,19 @@ def read_env(file: Path) -> dict[str, str]:
     lines = _lines(file) if file.is_file() else []
     pairs = [line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#")]
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def deployer_key(env: Mapping[str, str]) -> Credentials:
+    """Return the deployer's key: ``MPAAS_AK_ENV`` of the same shell is for the functions.
+
+    Raises:
+        Misconfigured: there is none, or half of one.
+    """
+    keys = {name: env[name] for name in OF_THE_DEPLOYER if env.get(name)}
+    if not keys:
+        key_id, secret, _ = OF_THE_DEPLOYER
+        raise Misconfigured(f"no AccessKey of a deployer: set {key_id} and {secret}", setting=key_id)
+    return Credentials.resolve(env=keys)
 
 
 def _lines(file: Path) -> list[str]:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mpaas_push.credentials import Credentials
 from mpaas_push.errors import Misconfigured, PushError
 from mpaas_push.functions import Functions
 from mpaas_push.settings import Settings
 from project.descriptor import read_functions
-from project.env_file import OF_THE_ACCOUNT
+from project.env_file import OF_THE_ACCOUNT, deployer_key
 from project.faults import faults_of
 from project.stages import missing_settings, read_settings, stage_file
 
@@ -119,7 +118,7 @@ def _smoke(options: argparse.Namespace) -> int:
     if missing := list(missing_settings(env, options.stage, names)):
         raise Misconfigured("; ".join(f"{fault.field} {fault.message}" for fault in missing))
     described = read_functions(descriptor, env)
-    functions = Functions(settings_of(env), Credentials.resolve(env=env))
+    functions = Functions(settings_of(env), deployer_key(env))
     checks = {code: _checks(options.folder, code) for code in map(_code, described.values())}
     good = True
     for function in described.values():

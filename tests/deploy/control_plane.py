@@ -96,6 +96,7 @@ class ControlPlane:
         self._published: dict[str, Any] = {}
         self.denied: set[str] = set()
         self.calls: list[str] = []
+        self.signatures: list[str] = []
         plane = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -108,6 +109,7 @@ class ControlPlane:
                 url = urlsplit(self.path)
                 query = dict(parse_qsl(url.query))
                 action = self.headers.get("x-acs-action") or query.get("Action") or ""
+                plane.signatures.append(self.headers.get("Authorization") or query.get("AccessKeyId") or "")
                 host = str(url.hostname or self.headers.get("Host"))
                 kind = "application/json"
                 try:

@@ -353,6 +353,26 @@ def test_a_secret_is_masked_while_it_is_replaced(
         assert secret not in deployed.logs.read_text()
 
 
+def test_every_call_has_the_deployers_key_although_the_shell_has_one_of_the_functions(
+    project: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPAAS_AK_ENV", "LTAI-of-the-functions")
+    monkeypatch.setenv("MPAAS_SK_ENV", "a-key-of-the-functions")
+
+    code, printed = project.run("deploy")
+
+    assert code == 0, printed
+    signed = [signature for signature in cloud.signatures if signature]  # `s` of the tests signs nothing
+    assert len(signed) > 20
+    assert all("LTAI-deployer" in signature for signature in signed)
+
+    monkeypatch.delenv("ALIBABA_CLOUD_ACCESS_KEY_ID")
+    monkeypatch.delenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
+    code, printed = project.run("plan")
+    assert code == 2
+    assert "no AccessKey of a deployer: set ALIBABA_CLOUD_ACCESS_KEY_ID and" in printed
+
+
 def test_a_secret_that_the_shell_has_by_another_name_is_masked(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
