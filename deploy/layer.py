@@ -162,7 +162,7 @@ def interpreter(runtime: str) -> str | None:
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     candidates = [*map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python"))), f"python{version}"]
     for candidate in candidates:
-        try:  # a shim may stand on PATH for a version that is not chosen
+        try:  # a shim on PATH may be for a version that is not selected
             subprocess.run([candidate, "-c", "import ssl, venv"], capture_output=True, check=True)
         except (OSError, subprocess.CalledProcessError):
             continue

@@ -30,7 +30,7 @@ _ABSENT = ("NotExist", "NotEnable")
 
 
 class NotAllowed(Exception):
-    """There is no answer: the key is not allowed to ask, or there was no response."""
+    """The question was not answered: the key is not allowed to ask, or there was no response."""
 
 
 def call_rpc(

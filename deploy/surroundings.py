@@ -83,7 +83,7 @@ def _of_queue(stage: Stage, name: str) -> Iterator[Difference]:
 
 
 def _of_deliveries(stage: Stage, function: FunctionProperties) -> Iterator[Difference]:
-    """Find triggers that are on, whose rule or stream somebody switched off in EventBridge."""
+    """Find enabled triggers whose rule or stream was switched off in EventBridge."""
     on = {
         trigger.trigger_name
         for trigger in function.triggers

@@ -50,7 +50,7 @@ class Clock:
 
 
 class ManualClock(Clock):
-    """A clock that moves only when told to.
+    """A clock that moves only when asked to.
 
     Args:
         now: Seconds since 1970.

@@ -152,7 +152,7 @@ def _locked(file: Path) -> Iterator[int]:
     """Lock a file and return its descriptor; the lock lasts until all who have the descriptor have ended.
 
     Raises:
-        NotStarted: somebody else holds the lock: of a process that was killed, only for a moment.
+        NotStarted: another process holds the lock; one that was killed holds it only for a moment.
     """
     deadline = time.monotonic() + START_SECONDS
     with file.open("w") as lock:

@@ -147,7 +147,7 @@ def shared_uploads(folder: Path, name: str, shell: Mapping[str, str]) -> Iterato
 
 def _uploads(folder: Path, name: str, shell: Mapping[str, str]) -> dict[str, Oss]:
     """Return the OSS triggers of a stage by their path in the descriptor."""
-    with suppress(DescriptorError, Misconfigured):  # told where that file is checked
+    with suppress(DescriptorError, Misconfigured):  # reported where that file is checked
         env = read_settings(folder, name, shell)
         path = stage_file(folder, name)
         if any(missing_settings(env, name, ("ALIBABA_CLOUD_ACCOUNT_ID", "UPLOADS_BUCKET"))):

@@ -15,7 +15,7 @@ gc.enable()
 
 
 def handler(event: bytes, context: object) -> str:
-    """Do a task, or start the campaigns that were uploaded; say what came of it.
+    """Do a task, or start the campaigns that were uploaded; return the result.
 
     Raises:
         CampaignError: a campaign cannot be started, or a piece was not finished: Function Compute repeats

@@ -77,7 +77,7 @@ def resume(campaign_id: str, context: object, *, document: Any) -> Response[str]
 
 
 def cancel(campaign_id: str, context: object) -> Response[str]:
-    """Send nothing more of a campaign."""
+    """Cancel the rest of a campaign."""
     return _json(200, _tools(context).controls.cancel(campaign_id).as_json())
 
 

@@ -53,7 +53,7 @@ def is_dry_run(event: HttpEvent) -> bool:
 
 
 def check_no_query(event: HttpEvent) -> None:
-    """Check the query of a route that knows no parameter.
+    """Check the query of a route without parameters.
 
     Raises:
         Problem: 400, there is one.
@@ -68,7 +68,7 @@ def report_after(event: HttpEvent) -> int:
     parameter.
 
     Raises:
-        Problem: 400, another parameter, or a value that is no offset.
+        Problem: 400, another parameter, or a value that is not an offset.
     """
     text = _only_query(event, "after", "-1")
     if text == "-1":
@@ -79,7 +79,7 @@ def report_after(event: HttpEvent) -> int:
 
 
 def _only_query(event: HttpEvent, known: str, default: str) -> str:
-    """Return the only query parameter that a route knows.
+    """Return the only query parameter of a route.
 
     Raises:
         Problem: 400, there is another one.

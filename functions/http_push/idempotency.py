@@ -1,8 +1,8 @@
 """The Idempotency-Keys received so far, each with a hash of its messages.
 
-With a ledger every instance knows all keys of a day. Without one an instance knows its own latest keys: a
-safeguard, not a guarantee. Either way message ids are derived from the key, so a repeat
-can be recognised everywhere.
+With a ledger every instance recognises all keys of a day. Without one an instance remembers its own latest
+keys: a safeguard, not a guarantee. Either way message ids are derived from the key, so a repeat can be
+recognised everywhere.
 """
 
 from __future__ import annotations

@@ -221,7 +221,7 @@ def resume_campaign(campaign_id: str) -> Response[str]:
 
 @app.post("/v1/campaigns/<campaign_id>/cancel")
 def cancel_campaign(campaign_id: str) -> Response[str]:
-    """Send nothing more of a campaign."""
+    """Cancel the rest of a campaign."""
     http_request.check_no_query(app.current_event)
     import campaigns
 
@@ -267,7 +267,7 @@ def problem(error: PushError) -> Response[str]:
 
 @app.exception_handler([Exception])  # type: ignore[untyped-decorator]  # no types
 def unexpected(error: Exception) -> Response[str]:
-    """Say that something failed, and nothing of its text, which may quote a secret."""
+    """Report a failure without its text, which may quote a secret."""
     logger.error("%s while answering a request", type(error).__name__, extra={"at": _places(error)})
     return responses.problem(Problem(500, "unexpected", f"{type(error).__name__}: see the function's log"))
 

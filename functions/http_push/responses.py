@@ -1,7 +1,7 @@
 """Writing responses: outcomes, plans, tasks, health, problems, in the shapes that `openapi` describes.
 
 However large a request is, its response stays short: every target's fate is listed, but faults,
-warnings and planned requests only up to a limit, with the number of those left out.
+warnings and planned requests only up to a limit, with the number of those omitted.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class CallResult(Protocol):
         """None if the function succeeded."""
 
 
-_CONCURRENCY = 10  # calls at a time of what is no host; one more gets through and is throttled
+_CONCURRENCY = 10  # concurrent calls of what is not a host; one more gets through and is throttled
 
 CallFunction = Callable[[bytes, str], CallResult]
 """Calls a function with an event and a request id, and waits. May raise `Throttled`."""

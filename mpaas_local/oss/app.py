@@ -232,7 +232,7 @@ class OssApp(Starlette):
         try:
             response = await self._respond(request, request_id)
         except ClientDisconnect:
-            response = Response(status_code=400)  # nobody reads it
+            response = Response(status_code=400)  # no one reads it
         except OssError as error:
             response = _error_response(error, request, request_id)
         except Exception:  # the client gets a response, the log gets the rest

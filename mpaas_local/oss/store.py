@@ -1,7 +1,7 @@
 """Buckets and objects on disk: an index in SQLite, the bytes in files beside it.
 
 An object is a row of the index that names a file, so it is replaced atomically, and its own name is only a
-value in that row. Listeners are told of events after they are recorded.
+value in that row. Listeners are notified of events after they are recorded.
 """
 
 from __future__ import annotations

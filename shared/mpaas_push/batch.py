@@ -46,7 +46,7 @@ RESERVED_SECONDS_A_MESSAGE = 0.002
 """Large batches need longer, if all of them are to be handed over: up to twice that share."""
 GRACE_SHARE = 0.25
 """Share of the reserved time in which requests that were begun may still end: without it those that are under
-way when the time to send is over would be unknown, only because nobody waited for their responses."""
+way when the time to send is over would be unknown, only because their responses were not awaited."""
 SHORT_CHARACTERS = 10_000
 """An event that is no longer fits into an entry of a queue as a whole, whatever is added to it."""
 TARGETS_A_PART = 100_000

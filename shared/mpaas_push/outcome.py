@@ -57,7 +57,7 @@ MESSAGE_LENGTH = 300
 
 
 class Verdict(NamedTuple):
-    """What one try of a request came to.
+    """The result of one attempt of a request.
 
     Attributes:
         kind: The outcome, were this the last try.

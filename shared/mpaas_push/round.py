@@ -105,7 +105,7 @@ class Round:
             self._log_not_begun()
             if self._ledger:
                 self._ledger.conclude((claim, outcomes[index]) for index, claim in self._claims.items())
-        # An Exception, such as a failing claim or no memory left, is told by the outcomes of what it stopped.
+        # An Exception, such as a failing claim or no memory left, is in the outcomes of what it stopped.
         if self._fatal is not None and not isinstance(self._fatal, Exception):
             raise self._fatal
         return outcomes
@@ -186,7 +186,7 @@ class Round:
         self._outcomes[index] = not_begun(targets, unconfirmed=self._is_remembered)
 
     def _claim(self) -> None:
-        """Get a part of a block ready; what the ledger knows the outcome of is done."""
+        """Prepare a part of a block; what has an outcome in the ledger is done."""
         if self._ledger is None or not self._waiting or len(self._ready) > self._block // 4:
             return  # another thread was faster
         if self._invocation.time_to_begin <= 0:

@@ -1,4 +1,4 @@
-"""The base of models that are read from somebody's document: frozen, strict, camelCase, no unknown fields."""
+"""The base of models that are read from a user's document: frozen, strict, camelCase, no unknown fields."""
 
 from pydantic import BaseModel, ConfigDict
 

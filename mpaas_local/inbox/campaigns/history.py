@@ -58,14 +58,14 @@ class History:
 
 
 class CampaignWatch:
-    """Asks for campaigns, and goes on asking for as long as one of them runs. Safe under threads."""
+    """Asks for campaigns, and keeps asking for as long as one of them runs. Thread-safe."""
 
     def __init__(self, function: HttpFunction, announce: Callable[[str], None]) -> None:
         """Ask nothing yet.
 
         Args:
             function: The HTTP function.
-            announce: Told ``campaigns`` at every sample.
+            announce: Called with ``campaigns`` at every sample.
         """
         self._function = function
         self._announce = announce
@@ -140,7 +140,7 @@ class CampaignWatch:
     def _go_on(self) -> None:
         pause: float | None = SAMPLE_SECONDS
         while pause and not self._stopped.wait(pause):
-            # A page that looks asks whenever it is told: its requests are samples as well.
+            # An open page asks after each announcement: its requests are samples as well.
             if not self._is_looked_at(2 * SAMPLE_SECONDS):
                 with suppress(FunctionRefused), self._asking:  # it may respond the next time
                     self._sample()
@@ -149,7 +149,7 @@ class CampaignWatch:
                 pause = self._pause()
 
     def _pause(self) -> float | None:
-        """Return the seconds until the next sample; None if nothing changes or nobody looks."""
+        """Return the seconds until the next sample; None if nothing changes or no page is open."""
         states = set(self._states.values())
         is_active = "running" in states
         if self._is_looked_at(LOOKING_SECONDS) and (is_active or states & {"waiting", "paused"}):
@@ -161,7 +161,7 @@ class CampaignWatch:
 
 
 def _key(campaign: Mapping[str, Any]) -> tuple[str, str]:
-    """Name a run: a campaign that is forgotten may begin anew under its id."""
+    """Name a run: a campaign that was forgotten may begin again under its id."""
     return campaign["campaign"], campaign["startedAt"]
 
 

@@ -21,7 +21,7 @@ __all__ = ["CampaignSenders"]
 CAMPAIGNS = 100
 """Campaigns that are remembered; the one that was idle for longest is forgotten first."""
 LONGEST_TASK = 1000
-"""Bytes: a longer event is no task of a campaign."""
+"""Bytes: a longer event is not a task of a campaign."""
 
 
 class CampaignSenders:

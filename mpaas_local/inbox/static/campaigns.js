@@ -104,7 +104,7 @@ function stateOf(campaign) {
   return campaign.cancelling ? "cancelling" : campaign.state;
 }
 
-// The samples of a campaign that has been started, rendered anew from its file.
+// The samples of a campaign that has been started, rendered again from its file.
 function SamplesOf({ document }) {
   const [preview, setPreview] = useState(null);
   const [error, setError] = useState(null);

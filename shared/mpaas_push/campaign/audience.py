@@ -1,6 +1,6 @@
 """Rows of an audience: a line of a file enters, a `Row` leaves, or what is wrong with it.
 
-A row stands on one line: a quoted line end in a CSV would be cut by a piece's border, so it is a fault.
+A row is one line: a quoted line break in a CSV could be split between two pieces, so it is a fault.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class InvalidRow:
-    """A row that nobody can get a push for.
+    """A row for which no push can be sent.
 
     Attributes:
         start: Byte offset of its line.
@@ -74,14 +74,14 @@ class InvalidRow:
 class RowReader:
     """Reads the lines of an audience; the same for every piece.
 
-    White space around a target id is no part of it, whatever the format.
+    White space around a target id is ignored, whatever the format.
 
     Attributes:
         trimmed: Rows so far whose target had some.
     """
 
     def __init__(self, campaign: Campaign, header: Sequence[str] | None) -> None:
-        """Know how rows are written.
+        """Prepare to read rows.
 
         Args:
             campaign: Its audience and the columns that it needs.
@@ -206,7 +206,7 @@ def _second_row(beginning: bytes, audience: Audience) -> list[str]:
 
 
 def _row_like(columns: Sequence[str], row: Sequence[str]) -> list[bool]:
-    """Tell of each column whether its name looks like the value below it: alike but for words with digits."""
+    """Return for each column whether its name looks like the value below it, but for words with digits."""
     return [
         (shape := _WORD_WITH_DIGIT.sub("#", name)) != name
         and shape == _WORD_WITH_DIGIT.sub("#", value)

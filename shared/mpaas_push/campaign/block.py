@@ -1,7 +1,7 @@
 """A block: some rows of a piece that are sent, and accounted for, together.
 
 Rows enter; requests of at most ten targets with equal content leave, and the fate of every other row. The
-same rows always make the same requests, so that the ledger knows each again.
+same rows always make the same requests, so that the ledger recognises each.
 """
 
 from __future__ import annotations
@@ -89,17 +89,17 @@ class Block:
 
 
 class Composer:
-    """Makes blocks of rows; knows the targets that its piece had before."""
+    """Makes blocks of rows; remembers the earlier targets of its piece."""
 
     def __init__(self, campaign: Campaign, settings: Settings) -> None:
-        """Have seen no row."""
+        """Start without rows."""
         self._campaign = campaign
         self._settings = settings
         self._columns = sorted(campaign.placeholders | ({campaign.texts["by"]} if campaign.texts else set()))
         self._seen = SeenTargets()
 
     def skip(self, row: Row) -> None:
-        """Know the target of a row that is accounted for."""
+        """Record the target of a row that is accounted for."""
         self._seen.add(row.target)
 
     def compose(self, rows: Sequence[Row | InvalidRow], end: int) -> Block:

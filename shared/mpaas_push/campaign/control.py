@@ -77,7 +77,7 @@ class Readable:
 
 @dataclass(frozen=True)
 class Started:
-    """What a start came to.
+    """The result of a start.
 
     Attributes:
         stored: The campaign.
@@ -94,7 +94,7 @@ class Controls:
     """Starts, steers and shows campaigns."""
 
     def __init__(self, settings: Settings, store: CampaignStore, queue: TaskQueue) -> None:
-        """Do nothing yet."""
+        """Prepare; nothing is called yet."""
         self._settings = settings
         self._store = store
         self._queue = queue
@@ -135,7 +135,7 @@ class Controls:
         return Started(stored, plan.is_new, readable.warnings)
 
     def submit_pieces(self, task: PlanTask) -> int:
-        """Do what a plan says: submit a task for each open piece; return how many there are."""
+        """Carry out a plan: submit a task for each open piece; return how many there are."""
         pieces = [
             PieceTask(campaign=task.campaign, run=task.run, piece=index, turn=turn)
             for index, turn in self._store.open_pieces(task.campaign)
@@ -174,7 +174,7 @@ class Controls:
         return self._reopen(campaign_id, "running", change)
 
     def cancel(self, campaign_id: str) -> StoredCampaign:
-        """Send nothing more; the rows that are left are counted as cancelled.
+        """Stop sending; the remaining rows are counted as cancelled.
 
         Raises:
             UnknownCampaign: there is none.

@@ -18,7 +18,7 @@ __all__ = ["CampaignPrices", "Work", "compute_units", "cost_of"]
 TASK_SECONDS = 280.0
 """For how long one task works on its piece: the timeout of 300 s in `s.yaml`, less what its end needs."""
 START_SECONDS = 1.0
-"""A task that goes on with a piece reads it from its start, to know its duplicates."""
+"""A task that continues a piece reads it from its start, to recognise its duplicates."""
 REQUEST_SECONDS = 0.004
 """Of a worker for one request: 20 at once, 50 ms each, 0.35 vCPU."""
 REQUEST_BYTES = 1600

@@ -70,7 +70,7 @@ class StoreUnavailable(CampaignError):
     """The Redis that holds the state of campaigns cannot be reached, or none is set up.
 
     Attributes:
-        is_permanent: A setting or right is wrong: it stays so until somebody acts.
+        is_permanent: A setting or permission is wrong: it stays so until an operator acts.
     """
 
     def __init__(self, message: str, *, is_permanent: bool = False) -> None:

@@ -39,7 +39,7 @@ _ENDINGS = (".json", ".yaml", ".yml")
 
 @dataclass(frozen=True)
 class CampaignTools:
-    """What campaigns are started and steered with, for one invocation.
+    """The means to start and steer campaigns in one invocation.
 
     Attributes:
         settings: Of the function.
@@ -82,10 +82,10 @@ def handle(event: bytes, context: object) -> dict[str, Any]:
     """Do what an event asks for.
 
     Raises:
-        UnreadablePayload: it is nothing that this function knows.
+        UnreadablePayload: it is no event that this function handles.
         CampaignError: a campaign cannot be started, or a piece was not finished.
     """
-    # From the failed queue an event comes to be done once more.
+    # An event of the failed queue is to be processed again.
     event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
     client = _client()
     function = getattr(getattr(context, "function", None), "name", None)
@@ -122,7 +122,7 @@ def _shared_store(sender: str) -> CampaignStore:
 
 @lru_cache(maxsize=1)
 def _objects(credentials: Credentials) -> OssObjects:
-    """Return the connections to OSS of this instance, made anew when its keys have been."""
+    """Return the connections to OSS of this instance, recreated when its keys have changed."""
     return OssObjects(Settings.from_env(), credentials)
 
 
@@ -142,7 +142,7 @@ def _uploaded(event: bytes, objects: OssObjects) -> Iterator[Any]:
     """Yield the documents that were uploaded.
 
     Raises:
-        UnreadablePayload: the event is none of OSS.
+        UnreadablePayload: the event is not one of OSS.
         InvalidCampaign: a document cannot be read, or is too long.
     """
     for entry in events_of(event):

@@ -19,8 +19,8 @@ __all__ = ["Lease"]
 class Lease:
     """Keeps a piece, whatever its worker waits for: OSS, mPaaS, its moment.
 
-    A worker that is killed renews nothing, and soon another one has the piece. If this one still lives, its
-    commit comes to nothing, and the ledger has kept both from sending the same request.
+    A worker that is killed renews nothing, and another one soon takes over. If this one still lives, its
+    commit has no effect, and the ledger has kept both from sending the same request.
     """
 
     def __init__(self, store: CampaignStore, campaign_id: str, piece: int, owner: str) -> None:
@@ -36,7 +36,7 @@ class Lease:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Not waited for: should it renew once more, the piece has another owner by then, or none.
+        # Not waited for: if it renews again, the piece has another owner by then, or none.
         self._over.set()
 
     def _keep(self) -> None:

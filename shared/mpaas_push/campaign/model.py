@@ -45,7 +45,7 @@ __all__ = [
 MAX_PACE = 100_000
 """Targets a second: more than any quota of mPaaS allows."""
 SAMPLE_TARGET = "user"
-"""Stands for a row's target where a message is judged before there is one."""
+"""Takes the place of a row's target where a message is checked before there is one."""
 
 
 class Audience(StrictModel):
@@ -244,7 +244,7 @@ class Campaign(StrictModel):
 
     @classmethod
     def of_stored(cls, text: str) -> "Self":
-        """Return the campaign of a stored document, without fields that only a newer version knows.
+        """Return the campaign of a stored document, without the fields of a newer version.
 
         Raises:
             ValueError: it cannot be read.
@@ -263,9 +263,9 @@ class Campaign(StrictModel):
 
     @classmethod
     def outline(cls, data: Any) -> "Self | None":
-        """Return what of an invalid document tells which columns of which file it needs; None without a file.
+        """Return the part of an invalid document that names its file and columns; None without a file.
 
-        Its faults can be told together with those of its audience then.
+        Its faults can then be reported together with those of its audience.
         """
         if not isinstance(data, Mapping):
             return None
@@ -309,7 +309,7 @@ class Campaign(StrictModel):
     def variants(self) -> dict[str, dict[str, Any]]:
         """The message of each variant of `texts`; of a campaign without any, its message under ``""``."""
         variants = _variants_in(self.texts or {})
-        if self.texts:  # earlier versions took a default that names no variant: the message as it stands
+        if self.texts:  # earlier versions took a default that names no variant: the unchanged message
             variants.setdefault(self.texts["default"], {})
         return _merged(self.message, variants)
 
@@ -343,7 +343,7 @@ class Campaign(StrictModel):
         )
 
     def has_ended(self, now: float) -> bool:
-        """Tell whether its end has passed, in Unix seconds; without one it never does."""
+        """Return whether its end has passed, in Unix seconds; without one it never does."""
         return self.ends is not None and now >= self.ends
 
     def as_json(self) -> dict[str, Any]:
@@ -356,7 +356,7 @@ def read_document(text: str | bytes, *, date: str | None = None) -> Any:
 
     Args:
         text: The document, UTF-8.
-        date: Stands for `{date}` in id and audience; today in Shanghai, as ``20261111``, by default.
+        date: Replaces `{date}` in id and audience; today in Shanghai, as ``20261111``, by default.
 
     Raises:
         InvalidCampaign: it is neither.
@@ -420,12 +420,12 @@ def _variants_in(texts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merged(message: Mapping[str, Any], variants: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the message of each variant; without any, the message as it stands under ``""``."""
+    """Return the message of each variant; without any, the unchanged message under ``""``."""
     return {name: {**message, **text} for name, text in (variants or {"": {}}).items()}
 
 
 def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -> list[Fault]:
-    """Return what is wrong with the message and its variants, as far as it can be told without a row."""
+    """Return what is wrong with the message and its variants, as far as it shows without a row."""
     faults = [
         Fault(f"message.{name}", "must be left out: the audience says who gets it")
         for name in ("targets", "targetMsgkey")

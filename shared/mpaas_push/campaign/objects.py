@@ -1,4 +1,4 @@
-"""Objects of OSS, as campaigns need them. The official SDK carries; it is imported here only, when asked."""
+"""Objects of OSS, as campaigns need them, by the official SDK, which is imported only here, on first use."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Objects(ReadableObjects, Protocol):
         """Write an object, whether it is there or not.
 
         Raises:
-            AudienceUnreadable: that is not possible.
+            AudienceUnreadable: it cannot be written.
         """
 
     def names(self, bucket: str, prefix: str) -> Iterator[str]:
@@ -99,7 +99,7 @@ class OssObjects:
         )
         config = oss.config.load_default()
         config.credentials_provider, config.region, config.endpoint = provider, region, endpoint
-        # A stand-in on loopback has no host for each bucket.
+        # A local server on loopback has no host name for each bucket.
         config.use_path_style = is_loopback(urlsplit(endpoint).hostname or "")
         config.retry_max_attempts = TRIES
         self._http = oss.transport.RequestsHttpClient(
@@ -141,17 +141,17 @@ class OssObjects:
     def upload(
         self, bucket: str, key: str, path: Path, progress: Callable[[int, int], None], *, replaces: bool
     ) -> None:
-        """Upload a file, a large one in parts; one that was interrupted goes on where it ended.
+        """Upload a file, a large one in parts; one that was interrupted continues where it stopped.
 
         Args:
             bucket: Name of the bucket.
             key: Name of the object.
             path: The file.
-            progress: Is told how many bytes are written, of how many.
+            progress: Called with the number of bytes written, and of all.
             replaces: Whether an object that is there may be replaced.
 
         Raises:
-            AudienceUnreadable: that is not possible.
+            AudienceUnreadable: it cannot be written.
         """
         oss = self._oss
         uploader = self._client.uploader(enable_checkpoint=True, checkpoint_dir=tempfile.gettempdir())

@@ -1,4 +1,4 @@
-"""Pieces of an audience: byte ranges whose borders are found by whoever reads them.
+"""Pieces of an audience: byte ranges whose exact ends are found by the worker that reads them.
 
 A piece begins after the first line end of its range and ends with the line that crosses the range's end, so
 that each line is in exactly one piece, and a plan needs nothing of the file but its size.

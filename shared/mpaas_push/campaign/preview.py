@@ -1,4 +1,4 @@
-"""A dry run: what a campaign would send, told from the first and the last rows of its file.
+"""A dry run: what a campaign would send, estimated from the first and the last rows of its file.
 
 It costs the same for every file. All rows are read by `check` on the command line.
 """
@@ -36,7 +36,7 @@ UNPACED_REQUESTS = 500.0
 
 
 def preview(readable: Readable, objects: Objects, settings: Settings) -> dict[str, Any]:
-    """Say what a campaign would send; nothing is sent and nothing kept.
+    """Return what a campaign would send; nothing is sent or stored.
 
     Raises:
         AudienceUnreadable: its audience cannot be reached any more.

@@ -1,4 +1,4 @@
-"""What single pushes take of `PUSH_PACE`: they never wait for it, campaigns wait for them."""
+"""The share of `PUSH_PACE` that single pushes use: they never wait for it, campaigns wait for them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Placeholders: `{column}` in any text of a message stands for what the row has there.
+"""Placeholders: `{column}` in any text of a message is replaced by the row's value.
 
 A template is JSON; `{{column}}` writes the braces themselves. Braces around anything but a column's name,
-as in JSON that stands in a text, are left alone.
+as in JSON within a text, are left alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PLACEHOLDER = re.compile(r"\{\{(" + _NAME + r")\}\}|\{(" + _NAME + r")\}")
 
 
 class MissingValue(LookupError):
-    """A row has nothing where a placeholder wants something.
+    """A row has no value for a placeholder.
 
     Attributes:
         column: Its name.
@@ -67,9 +67,9 @@ def render(template: Any, row: Mapping[str, str]) -> Any:
 
 
 def has_stray_brace(template: Any) -> bool:
-    """Tell whether a text of a template has a brace that belongs neither to a placeholder nor to JSON.
+    """Return whether a text of a template has a brace that belongs neither to a placeholder nor to JSON.
 
-    It is sent as it stands, and may be a placeholder that was mistyped.
+    It is sent unchanged, and may be a mistyped placeholder.
     """
     return any(_is_stray(text) for text in _texts(template))
 

@@ -45,7 +45,7 @@ def report_page(objects: Objects, stored: StoredCampaign, after: int = -1) -> Re
     Args:
         objects: Where its results are.
         stored: The campaign.
-        after: Offset of the last row that has been told.
+        after: Offset of the last row that was reported.
 
     Raises:
         AudienceUnreadable: the results cannot be read for now.

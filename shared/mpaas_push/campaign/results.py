@@ -29,13 +29,13 @@ class Results:
     """The results of one piece."""
 
     def __init__(self, objects: Objects, bucket: str, campaign: str, run: str, piece: int) -> None:
-        """Write nothing yet."""
+        """Prepare; nothing is written yet."""
         self._objects = objects
         self._bucket = bucket
         self._name = f"{folder_of(campaign, run)}{piece:05}"
 
     def write(self, begin: int, fates: Iterable[Fate]) -> None:
-        """Write the part of the block that begins at an offset; nothing if there is nothing to tell."""
+        """Write the part of the block that begins at an offset; nothing if no row is to be reported."""
         lines = [
             json.dumps(
                 {

@@ -1,4 +1,4 @@
-"""The targets that a piece has had: 21 bytes each at most, where a set takes 70."""
+"""The earlier targets of a piece: 21 bytes each at most, where a set takes 70."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class SeenTargets:
     """Targets as hashes of 64 bits, in a table that doubles when it is three quarters full."""
 
     def __init__(self) -> None:
-        """Have seen no target."""
+        """Start without targets."""
         self._slots = array("Q", bytes(8 * SMALLEST))
         self._number = 0
 
     def add(self, target: str) -> bool:
-        """Note a target; return whether it is the first time."""
+        """Record a target; return whether it is new."""
         text = target.encode("utf-8", "surrogatepass")
         # 0 is an empty slot.
         digest = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") or 1

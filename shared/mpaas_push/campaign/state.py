@@ -1,4 +1,4 @@
-"""A campaign as Redis knows it: fields of its hash enter, state, rate and time left leave."""
+"""A campaign as stored in Redis: fields of its hash enter, state, rate and time left leave."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ RATE_SECONDS = 15.0
 _MOST = 2**53
 """Of a number in Redis: the largest that a script counts exactly."""
 SILENT_SECONDS = 15 * 60.0
-"""Nobody works on a campaign that has shown no sign of life for so long after it was due."""
+"""A campaign that has been silent for so long after it was due has no worker."""
 
 
 @dataclass(frozen=True)
 class WorkingPieces:
-    """Pieces that somebody has taken.
+    """Pieces that workers have taken.
 
     Attributes:
-        working: Their workers have given a sign of life just now.
+        working: Their workers have renewed the lease recently.
         stalled: Their workers have not, and may have been killed.
         until: When the first of those goes to another worker, in Unix seconds of the Redis server.
     """
@@ -50,7 +50,7 @@ class WorkingPieces:
     until: float | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `GET /v1/campaigns/{id}` says of them."""
+        """Return them as `GET /v1/campaigns/{id}` shows them."""
         return {
             "piecesWorking": self.working,
             "piecesStalled": self.stalled,
@@ -60,7 +60,7 @@ class WorkingPieces:
 
 @dataclass(frozen=True)
 class StoredCampaign:
-    """A campaign as Redis knows it, its pieces aside.
+    """A campaign as stored in Redis, without its pieces.
 
     Attributes:
         fields: Of its hash.
@@ -123,7 +123,7 @@ class StoredCampaign:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows that have come to their end, by what became of them."""
+        """Rows that are accounted for, by their fate."""
         return {name: self.number(f"n.{name}") for name in FATES}
 
     @property
@@ -160,7 +160,7 @@ class StoredCampaign:
         remedy = "cancel it again" if self.is_cancelled else "resume the campaign"
         if failed := self.number("failed"):
             return f"{failed} pieces made no progress and were given up: {remedy}"
-        return f"nobody has worked on it for {SILENT_SECONDS / 60:.0f} minutes: {remedy}"
+        return f"it has had no worker for {SILENT_SECONDS / 60:.0f} minutes: {remedy}"
 
     @property
     def results(self) -> str:
@@ -186,7 +186,7 @@ class StoredCampaign:
 
     @property
     def seconds_left(self) -> int | None:
-        """How long it takes from now on, by its pace or else by its rate; None while nobody can tell."""
+        """How long it takes from now on, by its pace or else by its rate; None while it is not known."""
         done, speed = self.number("n.bytes"), self.pace or self.rate
         if self.state not in {"running", "waiting"} or self.is_cancelled or not done or not speed:
             return None
@@ -199,7 +199,7 @@ class StoredCampaign:
         return window.seconds_until_open(self.now) if window else 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the routes of campaigns say of it."""
+        """Return it as the campaign routes show it."""
         started, finished = self.number("startedAt") / 1000, self.number("finishedAt") / 1000
         answer: dict[str, Any] = {
             "campaign": self.fields["id"],

@@ -72,7 +72,7 @@ _LUA = Path(__file__).with_name("lua")
 
 @dataclass(frozen=True)
 class Plan:
-    """What a start or a resume came to.
+    """The result of a start or a resume.
 
     Attributes:
         number: Of the plan that submits the open pieces.
@@ -91,7 +91,7 @@ class Taken:
         answer: `taken`, `unknown`, `stale`, `done`, `paused`, `failed` or `held`.
         offset: First byte that is not accounted for; -1 before the first block.
         rows: Of the block that begins there.
-        wait: Seconds that somebody else may still have it.
+        wait: Seconds for which another worker may still have it.
     """
 
     answer: str
@@ -131,7 +131,7 @@ class Moment:
 class CampaignStore:
     """Campaigns in Redis or Tair. Safe under threads.
 
-    Every method raises `StoreUnavailable` once some tries have failed.
+    Every method raises `StoreUnavailable` once some attempts have failed.
     """
 
     def __init__(self, url: str, ca_bundle: str | None = None, *, sender: str, tries: int = TRIES) -> None:
@@ -153,7 +153,7 @@ class CampaignStore:
             protocol=2,
             socket_connect_timeout=_TIMEOUT_SECONDS,
             socket_timeout=_TIMEOUT_SECONDS,
-            # Every script may be called twice: it knows its owner and its offset.
+            # Every script may be called twice: it is given owner and offset.
             retry=Retry(ExponentialBackoff(cap=4, base=0.1), tries),
             retry_on_error=[exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError],
             **(trust if url.startswith("rediss:") else {}),
@@ -225,7 +225,7 @@ class CampaignStore:
         return listed
 
     def working_pieces(self, campaign_id: str) -> WorkingPieces:
-        """Count the pieces that somebody has; a worker that has missed two signs of life has stalled."""
+        """Count the pieces that workers have; a worker that has missed two renewals has stalled."""
         left = LEASE_SECONDS - 2 * RENEW_SECONDS
         working, stalled, until = self._call("working", campaign_id, round(left * 1000))
         return WorkingPieces(int(working), int(stalled), int(until) / 1000 or None)
@@ -274,7 +274,7 @@ class CampaignStore:
             counts: What is added, by name; `sent` is what `rate` is of.
 
         Returns:
-            None if somebody else has the piece.
+            None if another worker has the piece.
         """
         flat = [part for name, number in counts.items() if number for part in (f"n.{name}", number)]
         answer, *more = self._call(
@@ -295,7 +295,7 @@ class CampaignStore:
         return Commit(more[0], int(more[1]) if more[1] else None, int(more[2]))
 
     def renew(self, campaign_id: str, piece: int, owner: str) -> str | None:
-        """Keep a piece for longer; return the campaign's state, None if somebody else has the piece."""
+        """Keep a piece for longer; return the campaign's state, None if another worker has the piece."""
         answer, *state = self._call("renew", campaign_id, piece, owner, round(LEASE_SECONDS * 1000))
         return state[0] if answer == "kept" else None
 
@@ -309,7 +309,7 @@ class CampaignStore:
         has_waited: bool,
         problem: str = "",
     ) -> int | None:
-        """Give a piece back.
+        """Release a piece.
 
         Args:
             campaign_id: The campaign.
@@ -320,7 +320,7 @@ class CampaignStore:
             problem: What went wrong; the campaign shows that of an attempt that may have been the last.
 
         Returns:
-            The turn that it is in; None if somebody else has it.
+            The turn that it is in; None if another worker has it.
         """
         answer, *turn = self._call(
             "release", campaign_id, piece, owner, round(due * 1000), int(has_waited), problem

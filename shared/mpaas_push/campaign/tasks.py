@@ -1,6 +1,6 @@
 """Tasks of Function Compute: what a campaign hands to its function, each under an id of its own.
 
-Submitting a task twice is one task, so that whoever is cut off in the middle begins again from the start.
+A task that is submitted twice is accepted once, so an interrupted plan begins again from its start.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class TaskQueue:
     """The asynchronous queue of the campaigns' function."""
 
     def __init__(self, settings: Settings, functions: Functions, name: str | None = None) -> None:
-        """Know the function.
+        """Prepare to call the function.
 
         Args:
             settings: `PUSH_CAMPAIGN_FUNCTION`.
@@ -132,14 +132,14 @@ class TaskQueue:
         self._functions = functions
 
     def submit(self, task: PlanTask | PieceTask, *, delay: float = 0.0) -> None:
-        """Hand a task over; one that was handed over before is not taken twice.
+        """Hand a task over; one that was handed over before is not accepted again.
 
         Args:
             task: The task.
-            delay: Seconds until it is due; longer ones than Function Compute knows are cut.
+            delay: Seconds until it is due, at most the longest delay of Function Compute.
 
         Raises:
-            InvocationRefused: it was not taken.
+            InvocationRefused: it was not accepted.
             InvocationUnknown: it may have been taken; submit it again.
         """
         self._hand_over(task.task_id, {KEY: asdict(task)}, delay)
@@ -177,7 +177,7 @@ class TaskQueue:
             time.sleep(0.2 * 2**number)
 
     def submit_all(self, tasks: Sequence[PieceTask]) -> None:
-        """Hand tasks over side by side.
+        """Hand tasks over concurrently.
 
         Raises:
             InvocationRefused: as in `submit`, of the first one that failed; the others were tried too.

@@ -1,7 +1,7 @@
 """Working on a piece: its rows are read, sent in blocks and accounted for; the rest goes to the next task.
 
-A block is committed after it was sent, in one step with its counts. Whoever repeats a block makes the same
-requests of it, and the ledger knows those that were accepted: nothing of it goes out twice.
+A block is committed after it was sent, in one step with its counts. A block that is repeated makes the same
+requests, and the ledger recognises those that were accepted: nothing of it goes out twice.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ THROTTLE_SECONDS = 1.0
 LONGEST_THROTTLE_SECONDS = 3600.0
 """Longest wait that mPaaS can ask for: then one piece tries again."""
 RETRIED_SHARE = 0.1
-"""Requests of a block that were tried once more: from here on mPaaS gets too many."""
+"""Requests of a block that were retried: from this share on mPaaS gets too many."""
 SENT = ("accepted", "refused", "unknown", "failed")
 """Fates of rows whose requests went out."""
 OURS = {"NotSent", "InProgress", "LedgerDown", "LedgerUnreadable", "Failed"}
@@ -219,7 +219,7 @@ class _Worker:
         except AudienceUnreadable as error:
             if not error.is_final or self._state != "cancelled":
                 raise
-            # What nobody can read any more is not counted, but the campaign has ended as it was told to.
+            # What cannot be read any more is not counted, but the campaign has been cancelled as asked.
             logger.warning(
                 "the rest of piece %d of %s is not counted: %s", self._task.piece, self._task.campaign, error
             )
@@ -366,7 +366,7 @@ class _Worker:
     def _known(
         self, requests: Sequence[BlockRequest], name: str
     ) -> Iterable[tuple[BlockRequest, Outcome | None]]:
-        """Return what the ledger knows of requests that are no longer sent.
+        """Return what the ledger has recorded of requests that are no longer sent.
 
         Raises:
             _HandOn: it cannot tell yet.
@@ -384,7 +384,7 @@ class _Worker:
 
         Raises:
             _HandOn: it is too far ahead to wait for, after the campaign's end, or the campaign was cancelled.
-            _Ended: the campaign was paused meanwhile, or somebody else has the piece.
+            _Ended: the campaign was paused meanwhile, or another worker has the piece.
         """
         self._check_time()
         at, self._at = self._at, None
@@ -421,11 +421,11 @@ class _Worker:
             raise _HandOn("ended")
 
     def _check_state(self) -> None:
-        """Check that the campaign may still send: somebody may have paused or cancelled it during a wait.
+        """Check that the campaign may still send: it may have been paused or cancelled during a wait.
 
         Raises:
             _HandOn: it was cancelled; the next task accounts for what was sent.
-            _Ended: it was paused, or somebody else has the piece.
+            _Ended: it was paused, or another worker has the piece.
         """
         state = self._store.renew(self._task.campaign, self._task.piece, self._owner)
         if state is None:
@@ -492,7 +492,7 @@ class _Worker:
         return outcomes
 
     def _sent(self, messages: Sequence[PushMessage], too_late: tuple[Fault, ...] = ()) -> list[list[Outcome]]:
-        """Send messages, or ask only what is known of them if they come too late."""
+        """Send messages; of those that come too late, only look up what is known."""
         now, clock = time.time(), time.monotonic()
         tasks = [
             PushTask(scope=self._scope, original="", message=message, first_moment=now, too_late=too_late)
@@ -514,7 +514,7 @@ class _Worker:
 
         Raises:
             _HandOn: the time of this task is not enough.
-            _Ended: the campaign was paused or cancelled, or somebody else has the piece.
+            _Ended: the campaign was paused or cancelled, or another worker has the piece.
         """
         if {outcome.result_code for outcome in outcomes} - OURS:
             self._store.slow()
@@ -532,9 +532,9 @@ class _Worker:
         self._check_state()
 
     def _hand_on(self, hand_on: _HandOn) -> str:
-        """Let the next task have the piece."""
+        """Hand the piece to the next task."""
         task = self._task
-        # Released first: should this be killed in between, the repetition of this very task goes on.
+        # Released first: if this is killed in between, the repetition of this task continues.
         turn = self._store.release(task.campaign, task.piece, self._owner, due=hand_on.delay, has_waited=True)
         if turn is None:
             return "lost"

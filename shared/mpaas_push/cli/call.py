@@ -57,11 +57,11 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 class NoResponse(PushError):
-    """The request was sent and may have been served."""
+    """The request was sent and may have been processed."""
 
 
 class NotConnected(Misconfigured):
-    """There is no connection to the address: the request was not sent."""
+    """The address could not be connected to: the request was not sent."""
 
 
 def request_function(
@@ -143,7 +143,7 @@ def _exchange(method: str, url: SplitResult, headers: dict[str, str], body: byte
     """Send a request on a new connection and return the response.
 
     Raises:
-        NotConnected: there is no connection to the address.
+        NotConnected: the address could not be connected to.
         Misconfigured: path or method cannot be sent.
         NoResponse: it was sent.
     """

@@ -99,7 +99,7 @@ def _shown(expression: str) -> str:
 
 
 class _MarkingParser(Parser):  # type: ignore[misc]  # jmespath has no types
-    """Marks the fields whose names stand in double quotes; the tree of JMESPath's own parser loses that."""
+    """Marks the fields whose names are in double quotes; the tree of JMESPath's own parser loses that."""
 
     _CACHE: ClassVar[dict[str, Any]] = {}  # not that of the trees without marks
 
@@ -134,7 +134,7 @@ def _fields_for_texts(node: Any, *, in_event: bool, alone: bool) -> Iterator[Any
     Args:
         node: A node of the tree.
         in_event: It is applied to the event itself, whose attributes have names of small letters.
-        alone: No field stands before or behind it, as in ``data."x-id"``.
+        alone: No field precedes or follows it, as in ``data."x-id"``.
     """
     kind, below = node["type"], _below(node)
     if kind == "field":

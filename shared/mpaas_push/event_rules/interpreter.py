@@ -190,7 +190,7 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no typ
             example = f"`{names[0][:_LONGEST_SHOWN]} || 'text'`"
             raise Inapplicable(f"{lacking(names)}; say what a missing field means, as in {example}")
 
-    # --- What could make much of little
+    # --- What could produce much from little
 
     @override
     def visit_function_expression(self, node: Any, value: Any) -> Any:
@@ -274,7 +274,7 @@ def _takes(*types: str) -> Callable[[FunctionT], FunctionT]:
 
 
 class _Functions(PowertoolsFunctions):
-    """The functions that may be called; those that could make much of little are bounded."""
+    """The functions that may be called; those that could produce much from little are bounded."""
 
     @_takes("any")
     def _func_to_string(self, value: Any) -> str:

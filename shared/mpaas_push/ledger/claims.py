@@ -183,7 +183,7 @@ class Claims:
     def conclude(self, settled: Iterable[tuple[Claim, Outcome]] = ()) -> None:
         """Settle the last requests and log which ones the ledger failed for; never raises.
 
-        A server that was down a moment ago is tried once more. If that fails, too, existing claims stay and
+        A server that was down a moment ago is tried again. If that fails, too, existing claims stay and
         count as ``unknown`` past their deadline.
         """
         self._unrecorded += [*_settlements(settled), *self._set_aside]

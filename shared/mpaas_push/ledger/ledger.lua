@@ -24,7 +24,7 @@
 -- release: ARGV[3] and ARGV[4] as above
 --
 -- Returns what came of it: `claimed`, `reclaimed` (it was unknown), `busy` with the fingerprint, `reused` with
--- the time (another message stands there), `settled` with state and outcome, `done`, or `unreadable`.
+-- the time (another message is recorded), `settled` with state and outcome, `done`, or `unreadable`.
 
 local action, owner = ARGV[1], ARGV[2]
 
@@ -67,7 +67,7 @@ if action == 'forget' or action == 'release' then
 end
 
 if action == 'settle' then
-    -- What was accepted stays accepted, whoever sends it again meanwhile; the first outcome of its kind stands.
+    -- What was accepted stays accepted, whoever sends it again meanwhile; the first outcome of its kind is kept.
     if not record or claimant == owner or ARGV[5] == 'accepted' and state ~= 'accepted' then
         write(ARGV[5], ARGV[6])
     end

@@ -138,5 +138,5 @@ class Ledger:
 
 
 def _log_error(text: str, *values: object) -> None:
-    with suppress(Exception):  # a log handler that raises is no failure of the ledger
+    with suppress(Exception):  # a log handler that raises is not a failure of the ledger
         logger.error(text, *values)

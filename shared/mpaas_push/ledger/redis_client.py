@@ -1,7 +1,7 @@
 """The Redis or Tair of the ledger: calls of its script enter, many in one trip; the reply to each leaves.
 
 Nothing is raised: a `Failure` takes the place of a reply. Outages (timeouts, no memory, a failover) pass;
-permanent failures (a wrong password, missing rights, a node of a cluster) last until somebody acts. A trip
+permanent failures (a wrong password, missing rights, a node of a cluster) last until an operator acts. A trip
 that fails is repeated on a new connection and does not affect others; only a server that cannot be reached,
 or fails trip after trip, is left alone for a while.
 """
@@ -113,7 +113,7 @@ class RedisClient:
         """Call the script many times in one trip; never raises.
 
         A trip that fails is repeated once, on a new connection, unless the previous one failed, too. That is
-        safe: a claim knows its owner, so a repeated call has the same result.
+        safe: a claim is recognised by its owner, so a repeated call has the same result.
 
         Args:
             calls: The key and arguments of each (see `ledger.lua`).
@@ -297,7 +297,7 @@ def _failure(error: Exception, *, is_reply: bool) -> Failure:
     """
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return Failure(reason=_CERTIFICATE, is_permanent=True)
-    # The client removes the code from texts that it knows.
+    # The client removes the codes that it knows from texts.
     code = getattr(error, "status_code", None) or ""
     words = f"{code} {error}" if isinstance(error, exceptions.ResponseError) else ""
     outage = _OUTAGE.search(words)

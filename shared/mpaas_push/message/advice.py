@@ -52,7 +52,7 @@ class Advice(NamedTuple):
         return f"{self.field}: {self.message}" if self.field else self.message
 
     def as_json(self) -> dict[str, Any]:
-        """Return the warning as it stands in a response; parts that are None are left out."""
+        """Return the warning as it appears in a response; parts that are None are left out."""
         warning: dict[str, Any] = {"rule": self.rule, "field": self.field, "message": self.message}
         for name in ("channel", "limit", "actual"):
             value = getattr(self, name)

@@ -141,7 +141,7 @@ class MessageFields(StrictModel):
     )
     tenant_id: str | None = Field(
         None,
-        description="Tenant id; optional. Default: the setting MPAAS_TENANT_ID; an empty text stands for no "
+        description="Tenant id; optional. Default: the setting MPAAS_TENANT_ID; an empty text means no "
         "tenant, whatever the setting.",
         examples=["LZFPEFIM"],
     )

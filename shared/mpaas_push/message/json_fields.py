@@ -1,6 +1,6 @@
 """Annotations for fields that come from JSON: maps that may also be given as their text, lists, numbers.
 
-Each stands in an ``Annotated`` type and adds to pydantic's strict reading what JSON calls for.
+Each is part of an ``Annotated`` type and adds to pydantic's strict reading what JSON calls for.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class JsonObject:
     """Marks a map that may also be given as JSON text, as the page writes it ("JSON in a string").
 
     The context of a validation may have an attribute ``copies``: False says that the model may keep the data,
-    since nobody else changes them.
+    since nothing else changes them.
 
     Args:
         of: What its values are: ``text``, ``object``, or ``json`` for any JSON.

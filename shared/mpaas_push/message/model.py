@@ -109,7 +109,7 @@ class PushMessage(MessageFields):
             clock: Tells the present time for the rules about time.
             levels: Levels of rules that are not documented (see `constraints.parse_levels`); the others keep
                 theirs.
-            copies: Copy what is nested in the data; False where nobody else changes them.
+            copies: Copy what is nested in the data; False where nothing else changes them.
 
         Raises:
             InvalidMessage: With every fault of the message at once, in the order of the fields; of more than

@@ -64,7 +64,7 @@ def _at_least_one_in_list(schema: dict[str, Any]) -> None:
 
 
 def _of_type(schema: dict[str, Any], wanted: str) -> Iterator[dict[str, Any]]:
-    """Yield the schemas of a field that are of a type: as it stands, and within JSON text."""
+    """Yield the schemas of a field that are of a type: its own, and that within JSON text."""
     for option in schema["anyOf"]:
         for inner in (option, option.get("contentSchema", {})):
             if inner.get("type") == wanted:

@@ -4,7 +4,7 @@
 --       rows of the next block, `1` if the piece has ended, milliseconds of a window of the rate, then names and
 --       numbers of what is counted
 --
--- Returns `lost` if somebody else has the piece, else `kept` with the campaign's state, pace and its version.
+-- Returns `lost` if another worker has the piece, else `kept` with the campaign's state, pace and its version.
 
 local index, owner, lease, from, to = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 if not field('state') then return {'lost'} end

@@ -4,7 +4,7 @@
 
 local piece = read_piece(ARGV[1])
 if piece.owner ~= ARGV[2] then return {'lost'} end
-piece.owner, piece.till, piece.attempts = '-', 0, 5 -- nobody tries again
+piece.owner, piece.till, piece.attempts = '-', 0, 5 -- it is not tried again
 set_status(ARGV[1], piece, 'failed')
 write_piece(ARGV[1], piece)
 redis.call('HSET', key, 'problem', ARGV[3])

@@ -1,4 +1,4 @@
--- What every script knows: the time of this server, and how a piece is written.
+-- Shared by all scripts: the time of this server, and how a piece is written.
 --
 -- A campaign is one hash. Its pieces are its fields `p<index>`, each one line of text, apart by spaces:
 --
@@ -12,7 +12,7 @@
 --   owner     the invocation that has it, or had it last; - before the first, and after a last one
 --   until     milliseconds: when others may take it from its owner; 0 if it was given back
 --
--- A piece that nobody has taken has no field.
+-- A piece that no worker has taken has no field.
 
 local key = KEYS[1]
 if redis.replicate_commands then
@@ -71,7 +71,7 @@ local function set_pace(pace)
     redis.call('HINCRBY', key, 'paceVersion', 1)
 end
 
--- Count what goes out in windows: a rate is told from the current one and the one before it.
+-- Count what goes out in windows: a rate is computed from the current one and the one before it.
 local function note_sent(number, window)
     local at = tonumber(field('rateAt') or '0')
     if now - at >= 2 * window then -- the first for long: a rate is at least that of a second

@@ -3,7 +3,7 @@
 -- ARGV  index of the piece, owner, milliseconds until the next task is due, `1` if it only waited (for its pace or
 --       its window), which is no failed attempt, and what went wrong, else empty
 --
--- Returns `lost` if somebody else has the piece, else `released` with its turn: the next task has a later one.
+-- Returns `lost` if another worker has the piece, else `released` with its turn: the next task has a later one.
 
 local piece = read_piece(ARGV[1])
 if piece.owner ~= ARGV[2] then return {'lost'} end

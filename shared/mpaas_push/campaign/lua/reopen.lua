@@ -3,7 +3,7 @@
 -- ARGV  the state from now on: running, cancelled, or `same`; and if the pace is to change, the new one
 --
 -- A task that waits somewhere may have the next turn already: two further, no task has been yet. Whoever works on
--- a piece goes on, and learns of the state with its block; the task of the new turn waits until it lets go.
+-- a piece continues, and sees the state with its block; the task of the new turn waits until it is released.
 --
 -- Returns `reopened` with the number of the plan that submits them; `done` if nothing is left to do; `cancelled` or
 -- `ended` (it is done, and was to be cancelled or to change its pace) if it was refused, and nothing changed; nothing without such a

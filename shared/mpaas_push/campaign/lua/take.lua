@@ -3,7 +3,7 @@
 -- ARGV  index of the piece, turn of the task, owner, milliseconds until others may take it
 --
 -- Returns `unknown` (no such campaign), `stale`, `done`, `paused`, `failed`, `held` with the milliseconds that
--- somebody else may still have it, or `taken` with offset and rows of its next block.
+-- another worker may still have it, or `taken` with offset and rows of its next block.
 
 local index, turn, owner, lease = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local state = field('state')

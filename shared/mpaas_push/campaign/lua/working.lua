@@ -1,4 +1,4 @@
--- Count the pieces that somebody has.
+-- Count the pieces that workers have.
 --
 -- ARGV  milliseconds of a lease that a worker has left when it has missed its signs of life
 --

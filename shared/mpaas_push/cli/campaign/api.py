@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["CANNOT", "LEFT", "NO_RESPONSE", "CampaignRefused", "CampaignUnavailable", "ask", "command"]
 
 CANNOT, LEFT, NO_RESPONSE = 1, 3, 4
-"""Exit codes: refused, incomplete or cancelled; not followed to its end; nobody knows."""
+"""Exit codes: refused, incomplete or cancelled; not followed to its end; unknown."""
 
 
 class CampaignRefused(CampaignError):
     """The HTTP function refused; the text quotes its words.
 
     Attributes:
-        kind: Of the problem, such as `unknown-campaign`; empty if somebody else responded.
+        kind: Of the problem, such as `unknown-campaign`; empty if another server responded.
     """
 
     def __init__(self, message: str, kind: str = "") -> None:
@@ -33,7 +33,7 @@ class CampaignRefused(CampaignError):
 
 
 class CampaignUnavailable(CampaignRefused):
-    """The function cannot for now, as when it is busy or deployed anew: the same may succeed later."""
+    """The function is unavailable for now, as when it is busy or redeployed: the same may succeed later."""
 
 
 def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -
 
 
 def command(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Let a command print what it cannot do, and end with the exit code for that."""
+    """Let a command print why it failed, and end with the exit code for that."""
 
     @wraps(run)
     def reporting(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["LINE_SECONDS", "Update", "counted", "duration", "progress_bar"]
 
 LINE_SECONDS = 30.0
-"""Between two lines where there is no terminal, such as in the log of a job."""
+"""Between two lines when output is not a terminal, such as in the log of a job."""
 
 
 def counted(number: int, plural: str) -> str:
@@ -41,9 +41,9 @@ def progress_bar(title: str, total: int, *, line_seconds: float | None = None) -
     """Show progress on standard error while the block runs.
 
     Args:
-        title: Stands before the bar.
+        title: Shown before the bar.
         total: What is to be done, in any unit.
-        line_seconds: Between two lines where there is no terminal; `LINE_SECONDS` by default.
+        line_seconds: Between two lines when output is not a terminal; `LINE_SECONDS` by default.
     """
     if not sys.stderr.isatty():
         yield _lines(title, total, LINE_SECONDS if line_seconds is None else line_seconds)

@@ -138,14 +138,14 @@ def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings,
                     lambda written, _: update(written),
                     replaces=there is not None,
                 )
-        except AudienceUnreadable:  # somebody else may have uploaded the same file meanwhile
+        except AudienceUnreadable:  # another client may have uploaded the same file meanwhile
             if not _is_same(_info(objects, audience), file):
                 raise
     print(f"uploaded to {name}")
 
 
 def _is_same(there: ObjectInfo | None, file: Path) -> bool:
-    """Tell whether an object has the content of a file."""
+    """Return whether an object has the content of a file."""
     return there is not None and there.size == file.stat().st_size and there.crc64 == crc64_of(file)
 
 

@@ -18,7 +18,7 @@ __all__ = ["EXIT_CODES", "follow", "show", "steer"]
 POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 10.0
 """Between two looks at a campaign, at least and at most."""
 PATIENCE_SECONDS = 90.0
-"""For how long a campaign is followed without a response: a function that is deployed anew takes less."""
+"""For how long a campaign is followed without a response: a function that is redeployed takes less."""
 ABSENT = (NoResponse, NotConnected, CampaignUnavailable)
 """Who follows a campaign waits for the function to come back."""
 STOPPED = {"done", "cancelled", "incomplete", "paused"}
@@ -41,7 +41,7 @@ def steer(options: argparse.Namespace) -> int:
 
 
 def follow(options: argparse.Namespace, campaign: dict[str, Any]) -> int:
-    """Show how a campaign goes on until it stops, and return the exit code; leaving it does not stop it.
+    """Show the progress of a campaign until it stops, and return the exit code; leaving it does not stop it.
 
     Args:
         options: With the `url` of the trigger.
@@ -68,7 +68,7 @@ def follow(options: argparse.Namespace, campaign: dict[str, Any]) -> int:
 
 
 def show(campaign: dict[str, Any]) -> None:
-    """Print state, counts and pace of a campaign, and what can be done where it does not go on."""
+    """Print state, counts and pace of a campaign, and what can be done if it does not continue."""
     counts = {name: number for name, number in campaign["counts"].items() if number}
     print(f"{campaign['campaign']}: {_state(campaign)}")
     print("  " + (", ".join(counted(number, name) for name, number in counts.items()) or "no rows yet"))

@@ -54,7 +54,7 @@ def parse_levels(text: str) -> dict[str, Level]:
 
     Args:
         text: ``rule=level`` parts joined by commas, such as ``unsure=error,expired-seconds-max=warning``.
-            A level is ``error``, ``warning`` or ``off``. ``unsure`` stands for every rule that only warns by
+            A level is ``error``, ``warning`` or ``off``. ``unsure`` means every rule that only warns by
             default; a rule named by itself wins over it. Spaces around the parts do not matter; an empty text
             changes nothing.
 
