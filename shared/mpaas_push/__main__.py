@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from mpaas_push.cli import call, campaign, invoke, rules, send
+from mpaas_push.cli import call, invoke, rules, send
+from mpaas_push.cli.campaign import command as campaign
 from mpaas_push.cli.running import run_command
 
 

@@ -56,8 +56,7 @@ def one_kind_of_target(message: MessageFields, _: datetime) -> Iterator[Fault]:
 
 @documented(
     "targets-distinct",
-    source="Simple push page: targetMsgkey is a map, a target is in it once; "
-    "pushsimple.md: Core parameters",
+    source="Simple push page: targetMsgkey is a map, a target is in it once; pushsimple.md: Core parameters",
     reads=("targets",),
 )
 def distinct_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:

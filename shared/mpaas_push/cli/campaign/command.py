@@ -1,0 +1,105 @@
+"""`campaign check|start|status|pause|resume|cancel|report`: the arguments of each command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mpaas_push.campaign.model import MAX_PACE
+from mpaas_push.cli.campaign.check import check
+from mpaas_push.cli.campaign.progress import LINE_SECONDS
+from mpaas_push.cli.campaign.report import report
+from mpaas_push.cli.campaign.start import start
+from mpaas_push.cli.campaign.steering import steer
+
+__all__ = ["add_to"]
+
+ADDRESSES = (
+    "The commands talk to the HTTP function (--url, else PUSH_HTTP_URL) and to OSS (PUSH_OSS_ENDPOINT, else"
+    " the public endpoint of the region), with your AccessKey (ALIBABA_CLOUD_ACCESS_KEY_ID, …_SECRET)."
+)
+CHECKED = "Exit codes: 0 it can be started, even if some rows cannot be sent; 1 it cannot; 2 usage."
+FOLLOWED = (
+    "Exit codes: 0 done, or running with --no-wait; 1 refused, incomplete or cancelled; 2 usage; 3 not"
+    " finished: paused, or left with Ctrl-C; 4 no response from the HTTP function: the campaign may continue."
+)
+STEERED = (
+    "Exit codes: 0 success; 1 refused; 2 usage; 4 no response from the HTTP function; with --follow those of"
+    " `start`."
+)
+ASKED = (
+    "Exit codes: 0 success; 1 refused; 2 usage; 4 no response from the HTTP function: it may have been done."
+)
+
+
+def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its own commands."""
+    command = subparsers.add_parser(
+        "campaign",
+        help="check, start and steer campaigns",
+        description="One message to an audience in a file of OSS: docs/campaigns.md.",
+        epilog=ADDRESSES,
+    )
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+    for name, run, codes, text in (
+        (
+            "check",
+            check,
+            CHECKED,
+            "read the whole audience; show the rows that cannot be sent, and samples of the others",
+        ),
+        (
+            "start",
+            start,
+            FOLLOWED,
+            "upload the audience if one is given, start the campaign and follow it",
+        ),
+    ):
+        action = actions.add_parser(name, help=text, description=_sentence(text), epilog=codes)
+        action.add_argument("file", metavar="FILE", help="the campaign, JSON or YAML; - for standard input")
+        action.add_argument("--audience", metavar="FILE", type=Path, help="the audience, on this machine")
+        _add_url(action)
+        action.set_defaults(run=run)
+        if name == "check":
+            often = (
+                f"seconds between progress lines when output is not a terminal, by default {LINE_SECONDS:.0f}"
+            )
+            action.add_argument("--progress", type=float, metavar="S", help=often)
+        if name == "start":
+            replace = "overwrite a different file in OSS that no campaign needs any more"
+            action.add_argument("--replace", action="store_true", help=replace)
+            action.add_argument("--no-wait", action="store_true", help="do not follow it")
+    for name, codes, text in (
+        ("status", STEERED, "show state and counts"),
+        ("pause", ASKED, "stop every piece after its current block"),
+        ("resume", STEERED, "continue with the rest, after a pause or after pieces were given up"),
+        ("cancel", ASKED, "stop sending and count the rest as cancelled"),
+        ("report", ASKED, "write a CSV of the rows that were not accepted, or of all with `report: all`"),
+    ):
+        action = actions.add_parser(name, help=text, description=_sentence(text), epilog=codes)
+        action.add_argument("id", metavar="ID", help="of the campaign")
+        _add_url(action)
+        action.set_defaults(run=report if name == "report" else steer, action=name)
+        if name in {"status", "resume"}:
+            action.add_argument("--follow", action="store_true", help="show progress until it ends")
+        if name == "resume":
+            pace = "targets a second from now on, or none for no limit; the former pace by default"
+            action.add_argument("--pace", type=_pace, metavar="N", default=argparse.SUPPRESS, help=pace)
+        if name == "report":
+            action.add_argument("--output", metavar="CSV", type=Path, help="standard output by default")
+
+
+def _add_url(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--url", metavar="URL", help="of the HTTP trigger; PUSH_HTTP_URL by default")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _pace(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not (text.isdecimal() and text.isascii() and 1 <= int(text) <= MAX_PACE):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MAX_PACE}, or none")
+    return int(text)
