@@ -140,6 +140,11 @@ class Cloud:
         request = models.GetScalingConfigRequest(qualifier=LATEST)
         return _as_dict(self._get("get_scaling_config", name, request))
 
+    def vpc_bindings(self, name: str) -> list[str]:
+        """Return the VPCs from which a function may be called, beside the internet."""
+        answer = self._get("list_vpc_bindings", name)
+        return list(answer.vpc_ids or ()) if answer else []
+
     def delete_provision_config(self, name: str) -> None:
         """Keep no instances of a function warm."""
         request = models.DeleteProvisionConfigRequest(qualifier=LATEST)

@@ -150,6 +150,7 @@ def _of_function(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
     reserved = wanted.concurrency_config.reserved_concurrency if wanted.concurrency_config else None
     yield from _of_value(name, "reservedConcurrency", cloud.reserved_concurrency(name), reserved)
     yield from _of_instances(name, wanted.provision_config, cloud)
+    yield from _of_value(name, "vpcBinding", cloud.vpc_bindings(name), None)
     yield from _of_triggers(name, cloud.triggers(name), wanted.triggers)
 
 

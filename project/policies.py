@@ -82,6 +82,7 @@ DEPLOYS: Mapping[str, frozenset[str]] = {
             "fc:ListScalingConfigs",
             "fc:DeleteScalingConfig",
             "fc:ListVpcBindings",
+            "fc:DeleteVpcBinding",
             "fc:InvokeFunction",
             "fc:PublishFunctionVersion",
             "fc:DeleteFunctionVersion",

@@ -77,6 +77,7 @@ class ControlPlane:
         self.reserved: dict[str, int] = {}
         self.provisioned: dict[str, dict[str, Any]] = {}
         self.scaling: dict[str, dict[str, Any]] = {}
+        self.bindings: dict[str, list[str]] = {}
         self.versions: dict[str, list[dict[str, Any]]] = {}
         self.aliases: dict[str, dict[str, dict[str, Any]]] = {}
         self.layers: dict[str, list[dict[str, Any]]] = {}
@@ -270,7 +271,16 @@ class ControlPlane:
             return self._instances(method, kind, name, body)
         if kind == "versions":
             return self._versions(method, name, rest, body)
+        if kind == "vpc-bindings":
+            return self._bindings(method, name, rest)
         return self._aliases(method, name, rest, body)
+
+    def _bindings(self, method: str, name: str, rest: list[str]) -> dict[str, Any] | bytes:
+        self._allow({"GET": "ListVpcBindings", "DELETE": "DeleteVpcBinding"}[method])
+        if method == "DELETE":
+            self.bindings[name].remove(rest[0])
+            return b""
+        return {"vpcIds": self.bindings.get(name, [])}
 
     def _function(self, method: str, name: str, body: dict[str, Any]) -> dict[str, Any] | bytes:
         self._allow({"GET": "GetFunction", "PUT": "UpdateFunction", "DELETE": "DeleteFunction"}[method])

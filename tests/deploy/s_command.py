@@ -184,12 +184,17 @@ class Command:
         if only is None:
             self._call("PUT", f"functions/{name}/async-invoke-config", props["asyncInvokeConfig"])
             self._keep_instances(name, props.get("provisionConfig"))
+            self._unbind(name)
             if "concurrencyConfig" in props:
                 self._call("PUT", f"functions/{name}/concurrency", props["concurrencyConfig"])
             listed = (self._call("GET", f"functions/{name}/triggers") or {})["triggers"]
             described = {each["triggerName"] for each in props.get("triggers", [])}
             if lacking := described - {each["triggerName"] for each in listed}:
                 raise TriggerNotFound(lacking.pop())
+
+    def _unbind(self, name: str) -> None:
+        for vpc in (self._call("GET", f"functions/{name}/vpc-bindings") or {})["vpcIds"]:
+            self._call("DELETE", f"functions/{name}/vpc-bindings/{vpc}")
 
     def _keep_instances(self, name: str, provision: dict[str, Any] | None) -> None:
         """Set what is described; a `provisionConfig` that is not described stays, a `scalingConfig` goes."""

@@ -183,6 +183,20 @@ def test_instances_set_by_hand_are_in_the_plan_and_are_taken_back(
     assert not cloud.scaling
 
 
+def test_a_vpc_binding_set_by_hand_is_in_the_plan_and_is_taken_back(
+    deployed: Project, cloud: ControlPlane
+) -> None:
+    cloud.bindings[HTTP] = ["vpc-1"]
+    planned = deployed.run("plan")[1]
+    assert "vpcBinding" in planned
+    assert "would make 1 change" in planned
+
+    code, printed = deployed.run("deploy")
+
+    assert code == 0, printed
+    assert cloud.bindings[HTTP] == []
+
+
 def test_a_function_with_warm_instances_is_removed(deployed: Project, cloud: ControlPlane) -> None:
     cloud.provisioned[HTTP] = {"defaultTarget": 1}
 
