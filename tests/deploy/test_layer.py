@@ -188,6 +188,33 @@ def test_without_an_interpreter_of_the_runtime_a_warning_says_what_it_costs(
     assert "pyenv install 3.12" in warning
 
 
+@pytest.mark.parametrize(
+    ("options", "built"),
+    [
+        ([], ["python3.12"]),
+        (["--runtime", "python3.10"], ["python3.10"]),
+        (["--runtime", "all"], [*RUNTIMES]),
+    ],
+)
+def test_the_runtime_is_that_of_the_descriptor_unless_another_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], built: list[str]
+) -> None:
+    runtimes = []
+
+    def build(runtime: str, _: Path, **__: bool) -> Path:
+        runtimes.append(runtime)
+        return descriptor
+
+    descriptor = tmp_path / "s.yaml"
+    text = (PROJECT / "s.yaml").read_text("utf-8")
+    descriptor.write_text(text.replace("runtime: python3.10", "runtime: python3.12"), "utf-8")
+    monkeypatch.setattr(deploy.layer, "build", build)
+    monkeypatch.setattr(sys, "argv", ["layer", "--descriptor", str(descriptor), *options])
+
+    assert deploy.layer.main() == 0
+    assert runtimes == built
+
+
 def test_licence_texts_are_kept(layer: Path) -> None:
     texts = [name for name in names(layer) if re.search(r"dist-info/.*(LICEN[CS]E|COPYING)", name)]
 

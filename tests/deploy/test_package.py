@@ -24,7 +24,7 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def build(runtime: str, folder: Path, **_: bool) -> Path:
         path = folder / f"layer-{runtime}.zip"
-        path.write_bytes(b"a layer")
+        path.write_text(f"a layer for {runtime}")
         return path
 
     monkeypatch.setattr(packages, "build", build)
@@ -73,3 +73,13 @@ def test_the_version_is_that_of_the_content(packed: Path, tmp_path: Path) -> Non
     with (project / "functions" / "event_push" / "rules.yaml").open("a") as rules:
         rules.write("# another\n")
     assert version() != packed.name
+
+
+def test_the_layer_is_for_the_runtime_of_the_descriptor(tmp_path: Path) -> None:
+    project = shutil.copytree(PROJECT, tmp_path / "project")
+    text = (project / "s.yaml").read_text("utf-8")
+    (project / "s.yaml").write_text(text.replace("runtime: python3.10", "runtime: python3.12"), "utf-8")
+
+    packed = package(tmp_path, descriptor=project / "s.yaml")
+
+    assert (packed / "layer.zip").read_text() == "a layer for python3.12"
