@@ -1,4 +1,4 @@
-"""Measuring side by side: candidates take turns, and medians over the rounds count.
+"""Comparative measurements: candidates take turns, and medians over the rounds count.
 
 Ratios and differences are taken within each round before the median, so that a machine that is slower for
 some seconds does not change them.

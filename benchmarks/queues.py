@@ -1,4 +1,4 @@
-"""A queue emptied by its event stream: one batch at a time, and side by side with asynchronous calls."""
+"""A queue emptied by its event stream: one batch at a time, and concurrently with asynchronous calls."""
 
 from __future__ import annotations
 

@@ -370,7 +370,7 @@ class Stack:
 
 
 def _need_redis(variables: Sequence[Mapping[str, str]]) -> bool:
-    """Say whether functions with these variables have campaigns and no ledger to keep them in."""
+    """Return whether functions with these variables have campaigns and no ledger to keep them in."""
     has_ledger = any(environment.get("PUSH_LEDGER_URL") for environment in variables)
     return not has_ledger and any(environment.get("PUSH_CAMPAIGN_FUNCTION") for environment in variables)
 

@@ -244,7 +244,7 @@ def _of_buckets(functions: _Functions) -> Iterator[Fault]:
 
 
 def overlap(first: OssConfig, second: OssConfig) -> bool:
-    """Say whether OSS would refuse two triggers of one bucket (fc-runtime.md: OSS trigger)."""
+    """Return whether OSS would refuse two triggers of one bucket (fc-runtime.md: OSS trigger)."""
     ours, theirs = first.filter.key, second.filter.key
     prefixes = sorted((ours.prefix, theirs.prefix), key=len)
     suffixes = sorted((ours.suffix, theirs.suffix), key=len)

@@ -101,7 +101,7 @@ class KeyMemory:
     def compared(
         self, key: str, tasks: Sequence[PushTask], settings: Settings, ledger: Ledger | None
     ) -> Comparison:
-        """Say whether a key is new or known, and with which messages; remember it.
+        """Return whether a key is new or known, and with which messages; remember it.
 
         Args:
             key: The caller's key together with the function that it was sent to.

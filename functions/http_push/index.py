@@ -230,7 +230,7 @@ def cancel_campaign(campaign_id: str) -> Response[str]:
 
 @app.get("/v1/health")
 def health() -> Response[str]:
-    """Say whether settings, AccessKey and ledger can work; shows none of them."""
+    """Report whether settings, AccessKey and ledger can work; shows none of them."""
     http_request.check_no_query(app.current_event)
     return responses.health(__version__, app.lambda_context)
 

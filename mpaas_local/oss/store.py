@@ -76,7 +76,7 @@ CREATE TABLE parts (
 
 
 class OssStore:
-    """The buckets and their objects. Safe under threads.
+    """The buckets and their objects. Thread-safe.
 
     Args:
         folder: Of the index and the files; created if it is missing.

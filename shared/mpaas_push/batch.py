@@ -93,7 +93,7 @@ def _log_warnings(tasks: Sequence[PushTask], settings: Settings, invocation: Inv
 def send_batch(
     tasks: Sequence[PushTask], client: PushClient, invocation: Invocation, *, queues: Queues | None = None
 ) -> BatchReport:
-    """Send messages side by side and hand over those that were not accepted.
+    """Send messages concurrently and hand over those that were not accepted.
 
     Args:
         tasks: The messages.

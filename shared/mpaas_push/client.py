@@ -37,7 +37,7 @@ __all__ = ["PushClient"]
 class PushClient:
     """Sends messages to mPaaS and returns the outcomes of each.
 
-    Safe under threads; make one and keep it. With `PUSH_LEDGER_URL` each request is claimed in the `ledger`
+    Thread-safe; make one and keep it. With `PUSH_LEDGER_URL` each request is claimed in the `ledger`
     before it is sent, and one that was sent before comes back with the outcome of that time. ::
 
         with PushClient.from_env() as client:

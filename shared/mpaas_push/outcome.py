@@ -60,7 +60,7 @@ class Verdict(NamedTuple):
     """The result of one attempt of a request.
 
     Attributes:
-        kind: The outcome, were this the last try.
+        kind: The outcome if this is the last attempt.
         code: Result code or gateway code; a name of our own if no response arrived, such as ``ReadTimeout``.
         message: The server's words, or ours.
         request_id: Request id of mPaaS.
@@ -114,7 +114,7 @@ class Outcome:
     def of(
         cls, verdict: Verdict, targets: Mapping[str, str], attempts: int, secrets: Iterable[str | None] = ()
     ) -> Outcome:
-        """Make the outcome of a request from the verdict of its last try.
+        """Make the outcome of a request from the verdict of its last attempt.
 
         What a server said of it, in whichever field, holds no whole target and no secret.
         """
@@ -156,7 +156,7 @@ class Outcome:
     def if_earlier_may_have_arrived(self) -> Outcome:
         """Return the outcome of a request of which an earlier attempt may have arrived.
 
-        That is `unknown` unless it was accepted now, whatever came of the last attempt.
+        That is `unknown` unless it was accepted now, whatever the result of the last attempt.
         """
         if self.kind in {ACCEPTED, UNKNOWN}:
             return self

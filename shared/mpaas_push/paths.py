@@ -65,7 +65,7 @@ def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
 
 
 def is_plain_name(text: str) -> bool:
-    """Tell whether a name can hardly be a target id: letters and underscores, at most 24.
+    """Return whether a name can hardly be a target id: letters and underscores, at most 24.
 
     Ids have digits, dashes, an @, or are longer.
     """

@@ -23,7 +23,7 @@ __all__ = [
 
 
 class OutcomeKind(str, Enum):
-    """The five things that can become of a request (a str, so that it reads well in JSON and logs)."""
+    """The five possible outcomes of a request (a str, so that it reads well in JSON and logs)."""
 
     ACCEPTED = "accepted"
     """mPaaS accepted the push; delivery to the phone is asynchronous."""
@@ -108,7 +108,7 @@ CODES = (
     Code("3044", REFUSED, "INVALID_EXTEND_PARAM", _API),
     Code("3049", REFUSED, "MULTIPLE_INNER_EXTEND_PARAM_TO_MUCH", _API),
     Code("3050", REFUSED, "MSG_PAYLOAD_TOO_LONG", _API),
-    # The table goes on after 3050, cut off in every copy that can be read: taken as permanent.
+    # The table continues after 3050 but is truncated in every available copy: taken as permanent.
     Code("3*", REFUSED, "a parameter is wrong", _API),
     Code("8011", THROTTLED, "FLOW_CONTROL_ERROR", _TEMPLATE_PAGE),
     Code("8012", MISCONFIGURED, "INVALID_INSTANCE_ID: check app id and workspace", _TEMPLATE_PAGE),

@@ -160,8 +160,8 @@ class Attempts:
         return self._request.validity_left() if self._settings.late is Late.EXPIRE else math.inf
 
 
-def _backoff(tries: int) -> float:
-    return random.uniform(0, min(BACKOFF_SECONDS * 2**tries, BACKOFF_LIMIT_SECONDS))  # spreads load
+def _backoff(attempts: int) -> float:
+    return random.uniform(0, min(BACKOFF_SECONDS * 2**attempts, BACKOFF_LIMIT_SECONDS))  # spreads load
 
 
 def not_begun(targets: Mapping[str, str | None], *, unconfirmed: bool) -> Outcome:

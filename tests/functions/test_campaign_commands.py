@@ -232,7 +232,7 @@ def test_an_upload_that_somebody_else_has_just_done_is_as_good(
 def test_an_oss_that_does_not_respond_is_told_with_the_reason(
     campaign: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "TRIES", 1)
+    monkeypatch.setattr(objects, "MAX_ATTEMPTS", 1)
     monkeypatch.setenv("PUSH_OSS_ENDPOINT", "http://127.0.0.1:9")
 
     assert campaign("check", campaign.file("a.json", document("any"))) == 1

@@ -270,7 +270,7 @@ def _target(columns: Sequence[str]) -> str:
 
 
 def _is_id(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Say whether the only column is named like an id: with a digit, or as long as every id below it."""
+    """Return whether the only column is named like an id: with a digit, or as long as every id below it."""
     if len(columns) != 1 or _plain(columns[0]) in TARGET_NAMES:
         return False
     return any(map(str.isdigit, columns[0])) or {len(row[0]) for row in rows} == {len(columns[0])}

@@ -46,4 +46,4 @@ class Lease:
                     self.is_lost = True
                     return
             except StoreUnavailable:
-                continue  # the lease is longer than several tries
+                continue  # the lease is longer than several attempts

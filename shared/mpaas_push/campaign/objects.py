@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectInfo", "Objects", "OssObjects", "ReadableObjects", "changed", "crc64_of"]
 
-TRIES, CONNECT_SECONDS, READ_SECONDS = 4, 5, 20
+MAX_ATTEMPTS, CONNECT_SECONDS, READ_SECONDS = 4, 5, 20
 """Of each request: how often it is tried, and for how long silence is borne."""
 
 
@@ -101,7 +101,7 @@ class OssObjects:
         config.credentials_provider, config.region, config.endpoint = provider, region, endpoint
         # A local server on loopback has no host name for each bucket.
         config.use_path_style = is_loopback(urlsplit(endpoint).hostname or "")
-        config.retry_max_attempts = TRIES
+        config.retry_max_attempts = MAX_ATTEMPTS
         self._http = oss.transport.RequestsHttpClient(
             connect_timeout=CONNECT_SECONDS, readwrite_timeout=READ_SECONDS
         )

@@ -22,7 +22,7 @@ FOREVER = 365 * 86400.0
 
 
 class Quota:
-    """The bucket of all requests. Safe under threads."""
+    """The bucket of all requests. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
         """Connections open on first use.
@@ -31,8 +31,8 @@ class Quota:
             settings: `PUSH_PACE` and `PUSH_LEDGER_URL`.
         """
         self._rate = settings.pace
-        # The bucket is everybody's; no campaign is looked up.
-        self._store = CampaignStore(settings.ledger_url or "", settings.ca_bundle, sender="", tries=1)
+        # The bucket is shared by all campaigns; none is looked up.
+        self._store = CampaignStore(settings.ledger_url or "", settings.ca_bundle, sender="", retries=1)
         self._asked_again_at = 0.0
 
     def debit(self, requests: int) -> None:

@@ -40,7 +40,7 @@ class ReportPage:
 
 
 def report_page(objects: Objects, stored: StoredCampaign, after: int = -1) -> ReportPage:
-    """Return a part of a campaign's report: of a campaign that runs, of what there is so far.
+    """Return a part of a campaign's report; while it runs, of the results so far.
 
     Args:
         objects: Where its results are.

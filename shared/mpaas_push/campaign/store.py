@@ -53,7 +53,7 @@ RENEW_SECONDS = 2.0
 LISTED = 100
 """Campaigns that a list names, the latest first."""
 _TIMEOUT_SECONDS = 2.0
-TRIES = 6
+MAX_RETRIES = 6
 """Of a call, over some seconds: a failover passes."""
 _BUCKET = "mpaas-push:pace"
 """Shared by all that share the Redis, whatever function they send from: a quota of mPaaS is an app's."""
@@ -129,12 +129,14 @@ class Moment:
 
 
 class CampaignStore:
-    """Campaigns in Redis or Tair. Safe under threads.
+    """Campaigns in Redis or Tair. Thread-safe.
 
     Every method raises `StoreUnavailable` once some attempts have failed.
     """
 
-    def __init__(self, url: str, ca_bundle: str | None = None, *, sender: str, tries: int = TRIES) -> None:
+    def __init__(
+        self, url: str, ca_bundle: str | None = None, *, sender: str, retries: int = MAX_RETRIES
+    ) -> None:
         """Connections open on first use.
 
         Args:
@@ -142,7 +144,7 @@ class CampaignStore:
             ca_bundle: The certificates to trust.
             sender: The campaigns' function (see `mpaas_push.invocation.sender_of`). Those of other functions,
                 as of another stage, are other campaigns, even under the same id.
-            tries: How often a call is tried again.
+            retries: How often a call is retried.
         """
         trust = {"ssl_ca_certs": ca_bundle, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
         self._index = f"mpaas-push:campaigns:{sender}"
@@ -154,7 +156,7 @@ class CampaignStore:
             socket_connect_timeout=_TIMEOUT_SECONDS,
             socket_timeout=_TIMEOUT_SECONDS,
             # Every script may be called twice: it is given owner and offset.
-            retry=Retry(ExponentialBackoff(cap=4, base=0.1), tries),
+            retry=Retry(ExponentialBackoff(cap=4, base=0.1), retries),
             retry_on_error=[exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError],
             **(trust if url.startswith("rediss:") else {}),
         )

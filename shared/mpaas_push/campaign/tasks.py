@@ -28,7 +28,7 @@ __all__ = ["PieceTask", "PlanTask", "TaskQueue", "start_later", "start_of", "tas
 KEY, START_KEY = "campaignTask", "campaignStart"
 SIDE_BY_SIDE = 32
 """Tasks submitted at once."""
-TRIES = 4
+MAX_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,7 @@ class TaskQueue:
 
     def _hand_over(self, task_id: str, payload: dict[str, Any], delay: float) -> None:
         text = json.dumps(payload, separators=(",", ":")).encode()
-        for number in range(1, TRIES + 1):
+        for number in range(1, MAX_ATTEMPTS + 1):
             try:
                 self._functions.invoke_later(
                     self._name, text, task_id=task_id, delay=min(delay, LONGEST_DELAY)
@@ -167,10 +167,10 @@ class TaskQueue:
             except InvocationRefused as error:
                 if error.was_taken_before:
                     return
-                if not error.may_be_tried_again or number == TRIES:
+                if not error.may_be_tried_again or number == MAX_ATTEMPTS:
                     raise
             except InvocationUnknown:
-                if number == TRIES:
+                if number == MAX_ATTEMPTS:
                     raise
             else:
                 return

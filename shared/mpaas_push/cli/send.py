@@ -126,7 +126,7 @@ def _table(outcomes: Sequence[tuple[int, Outcome]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("message", "outcome", "targets", "tries", "request id", box=None, pad_edge=False)
+    table = Table("message", "outcome", "targets", "attempts", "request id", box=None, pad_edge=False)
     for index, outcome in outcomes:
         cells = (index, outcome.kind, len(outcome.targets), outcome.attempts, outcome.request_id or "-")
         table.add_row(*(escape(str(cell)) for cell in cells))

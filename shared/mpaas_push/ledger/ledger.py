@@ -38,7 +38,7 @@ PROBE_SECONDS = 10
 class Ledger:
     """Records of what was sent, shared by all functions and instances that name the same server.
 
-    Safe under threads and after a fork. It keeps connections, but no state.
+    Thread-safe, also after a fork. It keeps connections, but no state.
     """
 
     def __init__(self, settings: Settings) -> None:

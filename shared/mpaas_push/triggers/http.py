@@ -79,7 +79,7 @@ class HttpResolver(ApiGatewayResolver):
     current_event: HttpEvent
 
     def __init__(self) -> None:
-        """Have no debug mode: with `POWERTOOLS_DEV` it would print every event, targets included."""
+        """Disable the debug mode: with `POWERTOOLS_DEV` it would print every event, targets included."""
         super().__init__(debug=False)
 
     def resolve(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:

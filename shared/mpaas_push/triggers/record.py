@@ -460,7 +460,7 @@ def _is_json(text: str) -> bool:
 
 
 def _read_again(text: str | bytes, keep_digits: bool, containers: int) -> Any:
-    """Read an element that is text or a piece of the payload; what a piece calls text is read once more."""
+    """Read an element that is text or a piece of the payload; what a piece calls text is read again."""
     try:
         value = read_json(text, keep_digits=keep_digits, containers=containers)
         if isinstance(text, bytes) and isinstance(value, str):

@@ -20,7 +20,7 @@ __all__ = ["report"]
 
 @command
 def report(options: argparse.Namespace) -> int:
-    """Write the results to a file or to standard output; of a campaign that runs those there are so far."""
+    """Write the results to a file or to standard output; while the campaign runs, those so far."""
     from mpaas_push.campaign.report import write_report
     from mpaas_push.campaign.results import result_lines
 
