@@ -26,6 +26,7 @@ from mpaas_local.fc.host import FunctionHost
 from mpaas_local.mpaas import AccessKey, Sandbox
 from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE, message
+from tests.sample_event import ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,13 +40,6 @@ NOT_EVERYWHERE = {
     *("pycryptodome", "cryptography", "cffi", "pycparser"),
 }
 """Pinned for other runtimes or systems, or left out because nothing imports it."""
-ORDER = {
-    "id": "4711",
-    "source": "shop.orders",
-    "type": "order:Shipped",
-    "specversion": "1.0",
-    "data": {"order": {"id": 4711, "customer": "user-1"}},
-}
 
 
 @pytest.fixture(scope="module")

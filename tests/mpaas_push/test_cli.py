@@ -23,19 +23,13 @@ from project.smoke import settings_of
 from tests.descriptors import PROJECT
 from tests.functions.http_stack import ROLE
 from tests.mpaas_push.message.examples import MESSAGE
+from tests.sample_event import ORDER
 from tests.servers import LOOPBACK, closed_port, listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
-ORDER = {
-    "id": "4711",
-    "source": "shop.orders",
-    "type": "order:Shipped",
-    "specversion": "1.0",
-    "data": {"order": {"id": 4711, "customer": "user-1"}},
-}
 
 
 def command(

@@ -53,7 +53,7 @@ RENEW_SECONDS = 2.0
 LISTED = 100
 """Campaigns that a list names, the latest first."""
 _TIMEOUT_SECONDS = 2.0
-MAX_RETRIES = 6
+RETRIES = 6
 """Of a call, over some seconds: a failover passes."""
 _BUCKET = "mpaas-push:pace"
 """Shared by all that share the Redis, whatever function they send from: a quota of mPaaS is an app's."""
@@ -135,7 +135,7 @@ class CampaignStore:
     """
 
     def __init__(
-        self, url: str, ca_bundle: str | None = None, *, sender: str, retries: int = MAX_RETRIES
+        self, url: str, ca_bundle: str | None = None, *, sender: str, retries: int = RETRIES
     ) -> None:
         """Connections open on first use.
 

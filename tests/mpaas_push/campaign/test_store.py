@@ -397,7 +397,7 @@ def test_single_pushes_pass_and_campaigns_wait_for_them(
 
 
 def test_a_redis_that_is_not_there_is_an_error_of_its_own() -> None:
-    store = CampaignStore("redis://127.0.0.1:9/0", sender=SENDER, tries=0)
+    store = CampaignStore("redis://127.0.0.1:9/0", sender=SENDER, retries=0)
 
     with pytest.raises(StoreUnavailable, match="the Redis of campaigns failed") as error:
         store.get(ID)
