@@ -273,6 +273,7 @@ _STATE: dict[str, Any] = {
             "finishedAt",
             "rate",
             "secondsLeft",
+            "opensAt",
         ),
     ],
     "additionalProperties": False,
@@ -311,6 +312,11 @@ _STATE: dict[str, Any] = {
             **_NUMBER_OR_NULL,
             "description": "At its pace, else at its rate; null unless it is running or waiting, and at its"
             " beginning",
+        },
+        "opensAt": {
+            **_MOMENT,
+            "type": ["string", "null"],
+            "description": "When its window opens; null unless it is waiting",
         },
         "problem": {"type": "string", "description": "Why it is incomplete, or a piece was given up"},
     },

@@ -293,7 +293,7 @@ def test_a_brace_of_no_placeholder_is_warned_of(campaign: Commands, text: str) -
 
 
 def test_commands_start_without_redis_and_oss() -> None:
-    code = "import mpaas_push.__main__, sys; print(*sys.modules)"
+    code = "import mpaas_push.cli.campaign.command, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert "mpaas_push.cli.campaign.check" in loaded.split()
@@ -432,6 +432,8 @@ def test_steering_what_has_ended_is_refused_with_words(stack: CampaignStack, cam
 def test_another_file_is_not_resumed(stack: CampaignStack, campaign: Commands) -> None:
     stack.put("audiences/swapped.csv", users(3, "swapped"))
     stack.start(waiting("swapped"))
+    assert campaign("status", "swapped") == 0
+    assert f"  its window opens at {stack.show('swapped')['opensAt']}\n" in campaign.out
     assert campaign("pause", "swapped") == 0
     stack.put("audiences/swapped.csv", users(4, "swapped"))
 

@@ -7,6 +7,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import redis
@@ -407,11 +408,17 @@ def test_outside_its_window_a_campaign_waits_and_costs_nothing(stack: CampaignSt
     window = {"from": f"{(hour + 2) % 24:02}:00", "to": f"{(hour + 3) % 24:02}:00"}
 
     stack.start(document("night", window=window))
-    stack.wait_until(lambda shown: stack.queue.counts["calls"] > 0 and shown["state"] == "waiting", "night")
+    shown = stack.wait_until(
+        lambda shown: stack.queue.counts["calls"] > 0 and shown["state"] == "waiting", "night"
+    )
 
+    opens = datetime.fromisoformat(shown["opensAt"].replace("Z", "+00:00"))
+    assert f"{opens.astimezone(ZoneInfo('Asia/Shanghai')):%H:%M:%S}" == f"{window['from']}:00"
+    assert 0 < opens.timestamp() - time.time() < 2 * 3600 + 1
     assert stack.queue.settle(60)
     assert reached(stack, "night") == {}
     assert stack.queue.counts["pending"] > 0  # the piece, delayed by up to an hour
+    assert stack.request("POST", "/v1/campaigns/night/pause").json["opensAt"] is None
     stack.request("POST", "/v1/campaigns/night/cancel")
     assert fates(stack.wait("night", states=("cancelled",))) in ({"cancelled": 50}, {})
 

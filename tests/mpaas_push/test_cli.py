@@ -225,6 +225,32 @@ def test_an_interrupted_send_says_what_it_knows(sandbox: Sandbox) -> None:
     assert "Traceback" not in errors
 
 
+INTERRUPTED_WHILE_LOADING = """
+import runpy, sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "mpaas_push.cli.campaign.start":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+runpy.run_module("mpaas_push", run_name="__main__")
+"""
+
+
+def test_a_command_that_is_interrupted_while_it_is_loaded_ends_with_the_code_of_an_interrupt() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_LOADING, "campaign", "status", "c", "--follow"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert (process.returncode, process.stderr) == (3, "interrupted\n")
+
+
 def test_what_cannot_be_sent_is_said_without_a_secret(sandbox: Sandbox) -> None:
     assert command("send", "-", stdin="{", env=at(sandbox))[0] == 1
     assert command("send", "nothing.json", env=at(sandbox))[0] == 1

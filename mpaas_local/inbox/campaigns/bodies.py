@@ -41,6 +41,7 @@ class CampaignState(Body):
     finished_at: str | None
     rate: float = Field(description="Targets a second during the last seconds.")
     seconds_left: int | None
+    opens_at: str | None = Field(default=None, description="When its window opens, while it is waiting.")
     problem: str | None = None
 
 

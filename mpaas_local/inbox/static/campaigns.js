@@ -74,7 +74,7 @@ export function Campaign({ id }) {
     <p class="marks" role="status"><${Badge} kind=${state}>${state}<//> <span>started ${moment(campaign.startedAt)}</span>${campaign.finishedAt && html` <span>ended ${moment(campaign.finishedAt)}</span>`}
       <span class="breaks">oss://${document.audience.bucket}/${document.audience.key}</span></p>
     <progress class="whole" value=${campaign.bytesDone} max=${Math.max(campaign.bytes, 1)} aria-label="Progress"></progress>
-    <p>${percent(campaign)}, ${plural(counts.rows, "row")}${state === "running" && html`, ${thousands(Math.round(rateNow(history)))} a second now`}${state === "running" && campaign.secondsLeft !== null && html`, ${duration(campaign.secondsLeft)} left`}${isPausing && html`, ${plural(campaign.piecesWorking, "piece")} still sending`}</p>
+    <p>${percent(campaign)}, ${plural(counts.rows, "row")}${state === "running" && html`, ${thousands(Math.round(rateNow(history)))} a second now`}${state === "running" && campaign.secondsLeft !== null && html`, ${duration(campaign.secondsLeft)} left`}${state === "waiting" && campaign.opensAt && html`, its window opens ${moment(campaign.opensAt)}`}${isPausing && html`, ${plural(campaign.piecesWorking, "piece")} still sending`}</p>
     ${campaign.piecesStalled > 0 && html`<p class="odd">${plural(campaign.piecesStalled, "piece")} of a silent worker${campaign.stalledUntil && html`: the next worker takes over at ${clock(campaign.stalledUntil)}`}</p>`}
     ${campaign.problem && html`<p role="alert" class="failure">${campaign.problem}</p>`}
     <${Refusal} error=${error} />

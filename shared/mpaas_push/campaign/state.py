@@ -194,6 +194,11 @@ class StoredCampaign:
         return round(self._seconds_until_open + rows / speed)
 
     @property
+    def opens_at(self) -> str | None:
+        """When its window opens, in UTC; None unless it is waiting for that."""
+        return _utc(round(self.now + self._seconds_until_open)) if self.state == "waiting" else None
+
+    @property
     def _seconds_until_open(self) -> float:
         window = self.campaign.window
         return window.seconds_until_open(self.now) if window else 0.0
@@ -218,6 +223,7 @@ class StoredCampaign:
             "finishedAt": _utc(finished) if finished else None,
             "rate": round(self.rate, 1),
             "secondsLeft": self.seconds_left,
+            "opensAt": self.opens_at,
         }
         if problem := self.problem:
             answer["problem"] = problem

@@ -89,6 +89,22 @@ def test_every_fault_is_named_at_once() -> None:
             "audience.target: must be left",
         ),
         ({"audience": {"bucket": "marketing", "key": "a"}}, "audience.key: must end with .csv"),
+        (
+            {"audience": {"bucket": "marketing", "key": "a\0.csv", "target": "id"}},
+            "audience.key: must not contain control characters",
+        ),
+        (
+            {"audience": {"bucket": "marketing", "key": "a.csv", "target": "i\x7fd"}},
+            "audience.target: must not contain control characters",
+        ),
+        (
+            {"texts": {"by": "l\ng", "default": "en", "en": {}}},
+            "texts.by: must not contain control characters",
+        ),
+        (
+            {"texts": {"by": "l", "default": "e\0n", "e\0n": {}}},
+            "texts: the name of a variant must not contain control characters",
+        ),
         ({"pace": 0}, "pace: "),
         ({"window": {"from": "08:00", "to": "08:00"}}, "window.to: must differ"),
         ({"window": {"from": "08:00", "to": "9:00", "zone": "x"}}, "window.to: must be a time of day"),
@@ -97,6 +113,24 @@ def test_every_fault_is_named_at_once() -> None:
 )
 def test_a_fault_says_where_and_what_is_allowed(changes: dict[str, Any], told: str) -> None:
     assert any(fault.startswith(told) for fault in faults(DOCUMENT | changes)), faults(DOCUMENT | changes)
+
+
+def test_an_unknown_field_hides_no_other_fault_and_none_hides_it() -> None:
+    wrong = {
+        "message": "Hello",
+        "audience": {"bucket": "marketing", "key": "users.csv", "tarket": "user_id"},
+        "texts": {"by": "lang", "default": "en", "en": {"titel": "x"}},
+        "window": {"from": "08:00", "to": "08:00", "zome": "Asia/Shanghai"},
+    }
+
+    assert [fault.partition(";")[0] for fault in faults(DOCUMENT | wrong)] == [
+        "message: must be an object",
+        "audience.tarket: unknown field",
+        "audience.target: is required: the column with the target id",
+        "texts.en.titel: unknown field `titel`",
+        "window.zome: unknown field",
+        "window.to: must differ from `from`",
+    ]
 
 
 def test_faults_of_message_and_texts_are_told_together() -> None:

@@ -76,6 +76,8 @@ def show(campaign: dict[str, Any]) -> None:
     pace = f"{campaign['pace']:,} targets a second" if campaign["pace"] else "no limit"
     size = f"{percent}% of {campaign['bytes']:,} bytes"
     print(f"  {size}, {counted(campaign['requests'], 'requests')}, pace: {pace}{_time_left(campaign)}")
+    if opens := campaign.get("opensAt"):
+        print(f"  its window opens at {opens}")
     if stalled := campaign.get("piecesStalled"):
         until = f"their own has been silent, and others may take over at {campaign['stalledUntil']}"
         verb = "waits" if stalled == 1 else "wait"
