@@ -1,6 +1,6 @@
 """An audience on its way to OSS: a stream of bytes enters, an object of the bucket and its first rows leave.
 
-A file of any size is sent on in parts of 8 MiB. It is looked at only to show its first rows and to name what
+A file of any size takes a few MiB of memory. It is looked at only to show its first rows and to name what
 the HTTP function could not read either; whether a campaign can use it is that function's judgement.
 """
 
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
-import time
 from dataclasses import dataclass, field
 from itertools import islice
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import alibabacloud_oss_v2 as oss
@@ -21,7 +20,7 @@ from mpaas_push.campaign.audience import csv_fields, json_values
 from mpaas_push.json_text import written_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 __all__ = ["LARGEST_BYTES", "Unusable", "look_at", "too_large", "upload"]
 
@@ -114,28 +113,26 @@ async def upload(chunks: AsyncIterator[bytes], name: str, bucket: str, client: o
         Unusable: see `look_at`; or it is too large. Nothing of it stays.
     """
     parts = _parts(chunks)
-    first = await anext(parts, b"")
-    look = look_at(name, first)
-    size = len(first)
-    # A campaign may be reading an audience: a key only ever has one content. The same small file gets the
-    # same key, so that a repeated start is the same campaign; a large one is sent on before its end is known.
-    folder = (
-        hashlib.sha256(first).hexdigest()[:32]
-        if size < PART_BYTES
-        else f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    )
-    where = {"bucket": bucket, "key": f"audiences/{folder}/{_safe(name)}"}
-    if size < PART_BYTES:
-        await run_in_threadpool(client.put_object, oss.PutObjectRequest(**where, body=first))
-    else:
-        begin = oss.InitiateMultipartUploadRequest(**where)
-        multipart = await run_in_threadpool(client.initiate_multipart_upload, begin)
-        going = {**where, "upload_id": multipart.upload_id}
-        try:
-            size = await _upload_parts(first, parts, going, client)
-        except BaseException:  # such as that the browser has left
-            client.abort_multipart_upload(oss.AbortMultipartUploadRequest(**going))
-            raise
+    look = look_at(name, part := await anext(parts, b""))
+    digest, size = hashlib.sha256(), 0
+    # Its key is made of its content, which is known at its end: until then it is on disk.
+    with TemporaryFile() as file:
+        while part:
+            size += len(part)
+            if size > LARGEST_BYTES:
+                raise too_large()
+            digest.update(part)
+            await run_in_threadpool(file.write, part)
+            part = await anext(parts, b"")
+        # A campaign may be reading an audience: a key only ever has one content, and the same file gets the
+        # same key, so that a repeated start is the same campaign.
+        where = {"bucket": bucket, "key": f"audiences/{digest.hexdigest()[:32]}/{_safe(name)}"}
+        if not await run_in_threadpool(client.is_object_exist, **where):
+            file.seek(0)
+            uploader = client.uploader(
+                part_size=PART_BYTES, parallel_num=1
+            )  # each part takes its size of memory
+            await run_in_threadpool(uploader.upload_from, oss.PutObjectRequest(**where), file)
     return {
         "name": name,
         "bytes": size,
@@ -145,28 +142,6 @@ async def upload(chunks: AsyncIterator[bytes], name: str, bucket: str, client: o
         "faults": look.faults,
         "hasHeader": look.has_header,
     }
-
-
-async def _upload_parts(
-    first: bytes, rest: AsyncIterator[bytes], going: Mapping[str, Any], client: oss.Client
-) -> int:
-    """Upload the parts of a file and return its size."""
-    done: list[oss.UploadPart] = []
-    size = 0
-    part = first
-    while part:
-        size += len(part)
-        if size > LARGEST_BYTES:
-            raise too_large()
-        number = len(done) + 1
-        request = oss.UploadPartRequest(**going, part_number=number, body=part)
-        result = await run_in_threadpool(client.upload_part, request)
-        done.append(oss.UploadPart(part_number=number, etag=result.etag))
-        part = await anext(rest, b"")
-    whole = oss.CompleteMultipartUpload(parts=done)
-    complete = oss.CompleteMultipartUploadRequest(**going, complete_multipart_upload=whole)
-    await run_in_threadpool(client.complete_multipart_upload, complete)
-    return size
 
 
 def too_large() -> Unusable:

@@ -109,19 +109,23 @@ def test_a_large_audience_goes_to_oss_in_parts(uploaded: Call, stack: Stack) -> 
     with file:
         assert file.read() == content
     assert stored.etag.endswith("-2")
+    assert uploaded(content)["audience"] == audience  # so that the same start is the same campaign
+    again, file = stack.oss.store.open(audience["bucket"], audience["key"])
+    file.close()
+    assert again.modified == stored.modified
 
 
-def test_an_upload_that_is_cut_off_leaves_nothing(stack: Stack, call: Call) -> None:
-    bucket = call("GET", "/api/campaigns")["bucket"]
-    before = len(stack.oss.store.list_objects(bucket, prefix="audiences/").objects)
+def test_an_upload_that_is_cut_off_leaves_nothing(stack: Stack, uploaded: Call) -> None:
     address = ("127.0.0.1", int(stack.inbox_url.rpartition(":")[2]))
     with socket.create_connection(address) as connection:
-        head = f"POST /api/audiences?name=a.csv HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {3 * PART_BYTES}\r\n\r\n"
+        head = f"POST /api/audiences?name=cut.csv HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {3 * PART_BYTES}\r\n\r\n"
         connection.sendall(head.encode() + b"id\n" + b"1\n" * (PART_BYTES * 3 // 4))
-        eventually(lambda: stack.oss.store.uploads(bucket))
 
-    eventually(lambda: not stack.oss.store.uploads(bucket))
-    assert len(stack.oss.store.list_objects(bucket, prefix="audiences/").objects) == before
+    bucket = uploaded()["audience"]["bucket"]  # the next one is taken
+
+    assert not stack.oss.store.uploads(bucket)
+    listed = stack.oss.store.list_objects(bucket, prefix="audiences/").objects
+    assert not [each.key for each in listed if each.key.endswith("/cut.csv")]
 
 
 @pytest.mark.parametrize(
