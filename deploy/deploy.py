@@ -112,7 +112,7 @@ def _deploy_functions(stage: Stage, cloud: Cloud, serverless: Serverless) -> tup
 
 
 def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> bool:
-    """Delete what the descriptor no longer has: it would go on pushing, beside what took its place.
+    """Delete what the descriptor no longer has: it would keep pushing beside its replacement.
 
     Returns:
         Whether the key may list functions.
