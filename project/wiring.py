@@ -183,6 +183,7 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _of_workers(path: str, props: FunctionProperties, functions: _Functions) -> Iterator[Fault]:
+    deployed = [function.function_name for function in functions.values()]
     for variable in _WORKERS:
         name = props.environment_variables.get(variable)
         if not name:
@@ -193,6 +194,10 @@ def _of_workers(path: str, props: FunctionProperties, functions: _Functions) -> 
             yield Fault(at, f"{name} is not a function of this file")
         elif not worker.async_invoke_config.async_task:
             yield Fault(at, f"asyncInvokeConfig.asyncTask of {name} must be true, or a task may run twice")
+        elif deployed.index(name) > deployed.index(props.function_name) and any(
+            isinstance(trigger, Http) for trigger in props.triggers
+        ):
+            yield Fault(at, f"{name} is deployed after this function: move it up, or requests find none")
 
 
 def _of_runtimes(functions: _Functions) -> Iterator[Fault]:

@@ -749,10 +749,13 @@ def test_a_deployment_that_was_not_read_back_or_recorded_says_what_is_live(
         assert f"{told}: run make deploy again" in printed
 
 
-def test_the_worker_is_deployed_before_the_function_that_hands_over_to_it(project: Project) -> None:
-    text = (project.folder / "s.yaml").read_text()
+def test_the_worker_is_deployed_before_the_function_that_hands_over_to_it(
+    project: Project, cloud: ControlPlane
+) -> None:
+    code, printed = project.run("deploy")
 
-    assert text.index("  queue_push:") < text.index("  http_push:")
+    assert code == 0, printed
+    assert [*cloud.functions].index(QUEUE) < [*cloud.functions].index(HTTP)
 
 
 def test_only_old_layers_that_no_function_uses_are_removed(project: Project, cloud: ControlPlane) -> None:

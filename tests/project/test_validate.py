@@ -84,6 +84,15 @@ FUNCTION, DEPLOYER = "deploy/policies/function.json", "deploy/policies/deployer.
 HERE = "acs:fc:${ALIYUN::Region}:${ALIYUN::AccountId}:"
 STREAM = "resources.queue_push.props.triggers.pushes.triggerConfig"
 
+REQUESTS_BEFORE_CAMPAIGNS = """\
+      environmentVariables:
+        PUSH_CAMPAIGN_FUNCTION: mpaas-campaign-push-${vars.stage}
+      triggers:
+        - triggerName: http
+          triggerType: http
+          triggerConfig: {authType: function, methods: [POST]}
+        - triggerName: pushes
+"""
 SEEDS = [
     # The frame of s.yaml
     (S, "edition: 3.0.0", "edition: 2.0.0", "edition: is '2.0.0'; must be 3.0.0"),
@@ -482,6 +491,12 @@ SEEDS = [
         "asyncTask: true",
         "asyncTask: false",
         "resources.http_push.props.environmentVariables.PUSH_WORKER_FUNCTION: asyncInvokeConfig.asyncTask of",
+    ),
+    (
+        S,
+        "      triggers:\n        - triggerName: pushes\n",
+        REQUESTS_BEFORE_CAMPAIGNS,
+        "resources.queue_push.props.environmentVariables.PUSH_CAMPAIGN_FUNCTION: mpaas-campaign-push-dev is deployed",
     ),
     (
         S,
