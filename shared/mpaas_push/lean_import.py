@@ -12,25 +12,29 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["deferred", "stand_ins", "without_init"]
+__all__ = ["deferred", "deferred_names", "stand_ins", "without_init"]
 
 
 @contextmanager
-def without_init(package: str) -> Iterator[None]:
+def without_init(package: str, *names: str) -> Iterator[None]:
     """Import modules of a package in the block without running the package's ``__init__``.
 
     A later import of the package runs it and reuses these modules. Does nothing if the package is already
     imported.
+
+    Args:
+        package: Name of the package.
+        names: What the modules import from the package itself; see `deferred_names`.
     """
     spec = find_spec(package)
     if spec is None:
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
-    bare = ModuleType(package)
+    bare = deferred_names(package, *names)
     bare.__path__ = spec.submodule_search_locations or []
     with stand_ins(bare):
         yield
@@ -53,3 +57,26 @@ def deferred(name: str) -> ModuleType:
     module = ModuleType(name)
     module.__dict__["__getattr__"] = lambda attribute: getattr(import_module(name), attribute)
     return module
+
+
+def deferred_names(module: str, *names: str) -> ModuleType:
+    """Return a module of these functions and classes alone, which import the real one when they are used.
+
+    Used means called, or asked by `isinstance`.
+    """
+    stand_in = ModuleType(module)
+    stand_in.__dict__.update({name: _Deferred(name, (), {"__module__": module}) for name in names})
+    return stand_in
+
+
+class _Deferred(type):
+    """The type of what `deferred_names` puts in place of a function or class."""
+
+    def __call__(cls, *arguments: Any) -> Any:
+        return cls._real()(*arguments)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, cls._real())
+
+    def _real(cls) -> Any:
+        return getattr(import_module(cls.__module__), cls.__name__)

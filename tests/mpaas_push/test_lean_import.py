@@ -63,6 +63,7 @@ UNUSED = (
     "mpaas_push.triggers.destination_record",
     "mpaas_push.triggers.oss",
     "redis",
+    "xml.etree.ElementTree",
 )
 """What no first push needs."""
 EVENTS: dict[str, Any] = {
@@ -100,7 +101,20 @@ EVENTS: dict[str, Any] = {
             ("aws_lambda_powertools.metrics", "http", "jmespath", "mpaas_push.message.faults", "yaml"),
         ),
         ("event_push", ("aws_lambda_powertools.metrics", "http", "mpaas_push.message.faults", "yaml")),
-        ("http_push", ("aws_lambda_powertools.event_handler.appsync", "async_dispatch", "openapi", "yaml")),
+        (
+            "http_push",
+            (
+                "async_dispatch",
+                "aws_lambda_powertools.event_handler.appsync",
+                "aws_lambda_powertools.logging.logger",
+                "aws_lambda_powertools.metrics",
+                "aws_lambda_powertools.tracing",
+                "aws_lambda_powertools.utilities.data_classes.alb_event",
+                "jmespath",
+                "openapi",
+                "yaml",
+            ),
+        ),
     ],
 )
 def test_a_first_push_loads_nothing_that_only_other_calls_need(
@@ -162,6 +176,40 @@ def test_the_whole_event_handler_works_beside_it() -> None:
     )
 
     assert told == "True"
+
+
+def test_resolvers_of_other_services_read_their_events_beside_it() -> None:
+    told = run(
+        "import index\n"
+        "from aws_lambda_powertools import Logger, Metrics\n"
+        "from aws_lambda_powertools.event_handler import ALBResolver, APIGatewayHttpResolver\n"
+        "for app in ALBResolver(), APIGatewayHttpResolver():\n"
+        "    app.get('/hello')(lambda: type(app.current_event).__name__)\n"
+        "    http = {'method': 'GET', 'path': '/hello'}\n"
+        "    event = {'httpMethod': 'GET', 'path': '/hello', 'rawPath': '/hello', 'headers': {},\n"
+        "             'requestContext': {'http': http, 'stage': '$default'}}\n"
+        "    print(app.resolve(event, None)['body'])"
+    )
+
+    assert told.split() == ["ALBEvent", "APIGatewayProxyEventV2"]
+
+
+def test_an_error_in_a_route_is_not_logged_by_powertools() -> None:
+    """Its log quotes the text of errors, which may be a secret."""
+    told = run(
+        "import logging, sys\n"
+        "logging.basicConfig(stream=sys.stdout, level=logging.DEBUG)  # as the runtime's own handler\n"
+        "import index\n"
+        "logging.getLogger('aws_lambda_powertools.event_handler.api_gateway').error('quoted')"
+    )
+
+    assert "quoted" not in told
+
+
+def test_the_hash_of_the_sdk_works_when_it_is_used() -> None:
+    told = run("import mpaas_push\nfrom aliyunsdkcore.request import md5_sum\nprint(md5_sum('abc'))")
+
+    assert told == "kAFQmDzST7DWlj99KOF/cg=="
 
 
 def test_an_sdk_that_was_there_before_is_left_alone() -> None:

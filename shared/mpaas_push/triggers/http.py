@@ -7,6 +7,7 @@ Shapes and rules: fc-runtime.md: HTTP event, HTTP response.
 from __future__ import annotations
 
 import json
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,10 +15,29 @@ from mpaas_push.errors import UnreadablePayload
 from mpaas_push.lean_import import without_init
 from mpaas_push.triggers.record import bytes_of_base64
 
-with without_init("aws_lambda_powertools.event_handler"):
+_EVENTS_OF_OTHERS = (
+    "ALBEvent",
+    "APIGatewayProxyEvent",
+    "APIGatewayProxyEventV2",
+    "BedrockAgentEvent",
+    "LambdaFunctionUrlEvent",
+    "VPCLatticeEvent",
+    "VPCLatticeEventV2",
+)
+"""Events that Powertools' other resolvers read."""
+
+with (
+    without_init("aws_lambda_powertools"),
+    without_init("aws_lambda_powertools.event_handler"),
+    without_init("aws_lambda_powertools.utilities.data_classes", *_EVENTS_OF_OTHERS),
+):
     from aws_lambda_powertools.event_handler.api_gateway import ApiGatewayResolver, Response
     from aws_lambda_powertools.shared.headers_serializer import SingleValueHeadersSerializer
     from aws_lambda_powertools.utilities.data_classes.common import BaseProxyEvent
+
+# As its own `__init__` would: what it logs quotes requests, and the text of errors.
+logging.getLogger("aws_lambda_powertools").addHandler(logging.NullHandler())
+logging.getLogger("aws_lambda_powertools").propagate = False
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

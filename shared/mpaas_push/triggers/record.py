@@ -341,7 +341,7 @@ def moment_of(time: Any) -> float | None:
     """
     try:
         if isinstance(time, str) and not time.isdecimal():
-            moment = _RFC_3339.fullmatch(time)
+            moment = re.fullmatch(_RFC_3339, time)
             if moment is None:
                 return None
             # Python 3.10 reads neither Z nor fractions of other than 3 or 6 digits.
@@ -411,7 +411,7 @@ _KINDS = {
     WrittenFloat: "a number",
     type(None): "null",
 }
-_RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_RFC_3339 = r"(?a)(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)"
 _JSON_TYPE = r"(?is)[^;]*[/+]json\s*(;.*)?"
 _TO_STANDARD_ALPHABET = str.maketrans("-_", "+/", " \t\r\n=")
 # A string counts as one token, ended or not, so that no text is looked at twice.
