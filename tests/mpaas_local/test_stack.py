@@ -554,21 +554,24 @@ def test_triggers_whose_sources_are_not_here_stay_off(
 
 
 SENDER = """
+import os
+
 from mpaas_push import Invocation
 
 def handler(event, context):
-    return Invocation.of(context).sender
+    runtime = "python3.12" if "FC_CUSTOM_LISTEN_PORT" in os.environ else "python3.10"
+    return f"{runtime} {Invocation.of(context).sender}"
 """
 
 
 @pytest.mark.parametrize("runtime", ["python3.10", "python3.12"])
-def test_a_function_knows_its_account_region_and_deployed_name(tmp_path: Path, runtime: str) -> None:
+def test_a_function_knows_its_runtime_account_region_and_deployed_name(tmp_path: Path, runtime: str) -> None:
     with stack_of(tmp_path, code=SENDER, runtime=runtime) as stack:
         answer = urllib3.request(
             "POST", f"{stack.events_url}/invocations/f", body=b"", retries=False, timeout=60
         )
 
-    assert answer.data.decode() == "acs:fc:cn-shanghai:1000000000000000:functions/f-live"
+    assert answer.data.decode() == f"{runtime} acs:fc:cn-shanghai:1000000000000000:functions/f-live"
 
 
 BAD_QUEUE = {
