@@ -10,6 +10,7 @@ const DOCUMENT = { campaign: "", message: { taskName: "campaign", title: "Hello"
 const WINDOW = { from: "08:00", to: "21:00", zone: "Asia/Shanghai" };
 const FIELDS = ["taskName", "title", "content", "deliveryType", "expiredSeconds"];
 const CONFLICT = 409;
+const FIRST_COLUMN = "column_1"; // of a file that got its header here
 const DRAFT = "campaign"; // where the tab keeps what is not started yet
 let taken = []; // the files that were dropped last and have been read
 
@@ -32,6 +33,7 @@ export function NewCampaign({ kept, dropped }) {
   const checking = useRef();
   const started = useRef(false);
   const latest = useRef();
+  const sent = useRef(null); // the audience's file, until the page is reloaded
   latest.current = document;
   if (!started.current) Object.assign(kept, { document, audience, checked });
   // Not useEffect, which runs after the page is painted: a reload right after a key would lose it.
@@ -83,6 +85,7 @@ export function NewCampaign({ kept, dropped }) {
     setSending(0);
     try {
       const found = await upload(`/api/audiences?${query({ name: file.name })}`, file, setSending);
+      sent.current = file;
       setAudience(found);
       setDocument(joined(latest.current, found));
     } finally {
@@ -117,6 +120,7 @@ export function NewCampaign({ kept, dropped }) {
     setAudience({ ...audience, columns: [], faults: [], rows: [audience.columns, ...audience.rows], hasHeader: true, audience: { ...where, format: "ids" } });
     setDocument({ ...document, audience: { ...where, format: "ids" } });
   };
+  const firstLineIsRow = guarded("upload", async () => send(await withHeader(sent.current, audience)));
   const current = checked && checked.of === contentOf(document) ? checked : null;
   const { message = {}, window } = document;
   const isTaken = failed?.doing === "start" && failed.error.status === CONFLICT;
@@ -136,7 +140,8 @@ export function NewCampaign({ kept, dropped }) {
         onChange=${(event) => { const files = [...event.target.files]; event.target.value = ""; guarded("upload", () => take(files))(); }} />
       <label for="audience-file" class="choose">Choose a file</label> or drop it anywhere on this page: a CSV with the audience; a campaign in JSON or YAML fills the form.
       ${sending !== null && html`<progress value=${sending} max="1" aria-label="Upload"></progress>`}
-      ${audience && html`<${FirstRows} audience=${audience} target=${document.audience?.target} />`}
+      ${audience && html`<${FirstRows} audience=${audience} target=${document.audience?.target} />
+        ${columns.length > 1 && columns[0] !== FIRST_COLUMN && sent.current && /\.(csv|tsv)$/i.test(audience.name) && html`<button type="button" class="secondary outline small" disabled=${Boolean(busy)} onClick=${firstLineIsRow}>The first line is a row, not a header</button>`}`}
     </section>
     ${["upload", "read"].includes(failed?.doing) && html`<${Refusal} error=${failed.error} />`}
     ${doubts.length > 0 && html`<div class="ask" role="alert">${doubts.map((each) => html`<span>${each}</span>`)}
@@ -206,6 +211,15 @@ function joined(document, found) {
     message: greets ? { ...message, title: "Hello {name}" } : message,
     audience: found.audience,
   };
+}
+
+// The file with a header before its first row, which names the columns column_1, column_2 and so on. A byte order mark
+// stays out of that row.
+async function withHeader(file, { columns, audience }) {
+  const [a, b, c] = new Uint8Array(await file.slice(0, 3).arrayBuffer());
+  const hasMark = a === 0xef && b === 0xbb && c === 0xbf;
+  const header = columns.map((_, index) => FIRST_COLUMN.replace("1", index + 1)).join(audience.delimiter || ",");
+  return new File([`${header}\n`, hasMark ? file.slice(3) : file], file.name);
 }
 
 // An id that is free: its number is one more.
