@@ -71,7 +71,8 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
     if around:
         print_differences(around)
         print(
-            "not changed by make deploy: make prepare changes queues, an administrator role and EventBridge"
+            "not changed by make deploy: make prepare changes queues,"
+            " an administrator changes role and EventBridge"
         )
     for what in unasked:
         print(f"note: could not compare {what}")

@@ -55,6 +55,8 @@ def make_deletable(cloud: Cloud, name: str) -> None:
         cloud.delete_version(name, str(version["versionId"]))
     if cloud.provision_config(name):
         cloud.delete_provision_config(name)
+    if cloud.scaling_config(name):
+        cloud.delete_scaling_config(name)
 
 
 def delete_function(cloud: Cloud, name: str) -> None:

@@ -285,7 +285,10 @@ class ControlPlane:
     def _function(self, method: str, name: str, body: dict[str, Any]) -> dict[str, Any] | bytes:
         self._allow({"GET": "GetFunction", "PUT": "UpdateFunction", "DELETE": "DeleteFunction"}[method])
         if method == "DELETE":
-            if any(held.get(name) for held in (self.triggers, self.aliases, self.versions, self.provisioned)):
+            if any(
+                held.get(name)
+                for held in (self.triggers, self.aliases, self.versions, self.provisioned, self.scaling)
+            ):
                 raise Refused(412, "FunctionNotEmpty")
             del self.functions[name]
             return b""

@@ -199,6 +199,7 @@ def test_a_vpc_binding_set_by_hand_is_in_the_plan_and_is_taken_back(
 
 def test_a_function_with_warm_instances_is_removed(deployed: Project, cloud: ControlPlane) -> None:
     cloud.provisioned[HTTP] = {"defaultTarget": 1}
+    cloud.scaling[QUEUE] = {"minInstances": 1}
 
     code, printed = deployed.run("remove", "--yes")
 
@@ -253,7 +254,7 @@ def test_queues_and_a_role_that_differ_are_shown_with_who_changes_them(
     queue = next(line for line in lines if "mpaas-push-retry-dev" in line)
     assert all(part in queue for part in ("VisibilityTimeout", "30 s", "at least 90 s"))
     assert any("policy mpaas-push-dev" in line and "dev-function.json" in line for line in lines)
-    assert "make prepare changes queues, an administrator role and EventBridge" in planned
+    assert "make prepare changes queues, an administrator changes role and EventBridge" in planned
     assert "nothing would change" not in planned
 
     del cloud.policies["mpaas-push-dev"]
