@@ -39,6 +39,8 @@ _LONG = (
     "test_twins.py",
     "test_guide.py",
     "test_campaign_docs.py",
+    "test_campaign_push.py",
+    "test_ledger.py",
 )
 """Files with tests that take many seconds and mostly wait."""
 
