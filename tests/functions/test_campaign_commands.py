@@ -272,7 +272,7 @@ def test_an_end_that_has_passed_is_an_error_of_check_and_a_warning_of_start(camp
     assert campaign("check", file, "--audience", audience) == 1
     assert "error: no row can be sent: endsAt has passed" in campaign.err
     for _ in range(2):
-        assert campaign("start", file, "--audience", audience) == 0
+        assert campaign("start", file, "--audience", audience) == 0, campaign.out + campaign.err
         assert "warning: endsAt: has passed: every row that has not been sent expires" in campaign.err
         assert "2 expired" in campaign.out
 
