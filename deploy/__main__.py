@@ -22,7 +22,7 @@ from deploy.deploy import DeploymentFailed, deploy, find_layer
 from deploy.layer import ROOT, BuildFailed, build
 from deploy.plan import Difference, differences, print_differences, print_table
 from deploy.preflight import preflight
-from deploy.releases import Release, git, live_release, previous_release, releases
+from deploy.releases import NO_GIT, Release, git, live_release, previous_release, releases
 from deploy.removal import delete_function, functions_that_left, make_deletable, removals
 from deploy.serverless import missing_command
 from deploy.stage import Stage, read_stage
@@ -239,6 +239,8 @@ def _checkout(project: Path, commit: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "checkout"
         result = git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+        if result.returncode == NO_GIT:
+            raise NothingChanged("git is not installed, which checks out the earlier commit")
         if result.returncode:
             raise NothingChanged(f"commit {commit} is not in this repository: fetch it first")
         try:

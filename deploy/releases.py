@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALIAS",
+    "NO_GIT",
     "Release",
     "commit_of",
     "git",
@@ -35,6 +36,8 @@ __all__ = [
 
 ALIAS = "live"
 """The alias of the last deployed version."""
+NO_GIT = 127
+"""Exit code where git is not installed, as shells have it."""
 UNCHANGED = {304, 409, 412}
 """Statuses that mean that nothing changed since the last version, but for the code `CONCURRENT`."""
 
@@ -88,9 +91,12 @@ def commit_of(folder: Path) -> str:
 
 
 def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git in a folder; whether it failed is for the caller to judge."""
+    """Run git in a folder; whether it failed is for the caller to judge, `NO_GIT` if it is not installed."""
     command = ["git", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, NO_GIT, "", "")
 
 
 def record_release(cloud: Cloud, functions: Iterable[str], release: Release) -> None:

@@ -981,6 +981,25 @@ def test_a_renamed_function_takes_over_its_uploads(deployed: Project, cloud: Con
     assert EVENT not in cloud.functions
 
 
+def test_without_git_a_stage_is_deployed_and_not_rolled_back(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.commit_and_deploy()
+    project.commit_and_deploy()
+    command = shutil.which("s")
+    assert command
+    monkeypatch.setenv("PATH", str(Path(command).parent))
+
+    code, printed = project.run("rollback")
+
+    assert code == 2
+    assert "git is not installed" in printed
+    code, printed = project.run("deploy")
+    assert code == 0, printed
+    assert "commit none" in printed
+    assert "make rollback cannot return to this release" in printed
+
+
 def test_what_was_not_committed_is_no_way_back(project: Project, cloud: ControlPlane) -> None:
     (project.folder / "functions" / "event_push" / "helper.py").touch()  # without git add
     code, printed = project.run("deploy")
