@@ -41,6 +41,15 @@ def to_upload(descriptor: Path, folders: Iterable[str], runtime: str) -> Iterato
         yield Path(temporary, descriptor.name)
 
 
+def _no_code(folder: str, names: list[str]) -> set[str]:
+    """Return what is not copied, also links to nothing, such as the lock of an editor.
+
+    The option of `copytree` for those takes every relative link for one, if the working directory is another.
+    """
+    dangling = {name for name in names if not Path(folder, name).exists()}
+    return shutil.ignore_patterns(*NOT_CODE)(folder, names) | dangling
+
+
 def copy_code(source: Path, folders: Iterable[str], target: Path, runtime: str) -> list[Path]:
     """Copy folders of functions, and compile modules and rules of the copies; return the copies.
 
@@ -50,7 +59,12 @@ def copy_code(source: Path, folders: Iterable[str], target: Path, runtime: str) 
         BuildFailed: a file cannot be compiled.
     """
     copies = [
-        shutil.copytree(source / folder, target / folder, ignore=shutil.ignore_patterns(*NOT_CODE))
+        shutil.copytree(
+            source / folder,
+            target / folder,
+            ignore=_no_code,
+            dirs_exist_ok=True,  # a folder may lie in that of another function
+        )
         for folder in dict.fromkeys(map(Path, folders))  # functions may share one
     ]
     if python := interpreter(runtime):

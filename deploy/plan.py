@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import jmespath
@@ -21,7 +23,6 @@ from project.secret_settings import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from deploy.cloud import Cloud
     from project.fields import Strict
@@ -106,10 +107,11 @@ class FunctionPlan:
 
 
 def code_files(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each deployed file in a function's folder, by path."""
+    """Return the SHA-256 of each deployed file in a function's folder, by path; links are followed."""
+    paths = [Path(within, name) for within, _, names in os.walk(folder, followlinks=True) for name in names]
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
+        for path in sorted(paths)
         if path.is_file() and not _is_left_out(path.relative_to(folder).as_posix())
     }
 

@@ -183,7 +183,10 @@ class FunctionProperties(SharedProperties):
     """The properties of a function; missing ones have the cloud's defaults."""
 
     region: Region
-    code: str
+    code: Annotated[
+        str,
+        like(r"(?!/)(?!(.*/)?\.\.(/|$)).*\w.*", "a folder of the project, such as ./functions/queue_push"),
+    ]
     async_invoke_config: AsyncInvokeConfig
     concurrency_config: ConcurrencyConfig | None = None
     triggers: list[Trigger] = []

@@ -83,6 +83,34 @@ def test_without_an_interpreter_of_the_runtime_the_sources_are_uploaded(
     assert not list(tmp_path.rglob("*.pyc"))
 
 
+@pytest.mark.parametrize("folders", [["f", "f/inner"], ["f/inner", "f"]])
+def test_a_function_in_the_folder_of_another_is_copied_with_it(tmp_path: Path, folders: list[str]) -> None:
+    (tmp_path / "f" / "inner").mkdir(parents=True)
+    (tmp_path / "f" / "index.py").write_text("outer = 1")
+    (tmp_path / "f" / "inner" / "index.py").write_text("inner = 1")
+
+    copy_code(tmp_path, folders, tmp_path / "copy", "none")
+
+    assert (tmp_path / "copy" / "f" / "index.py").read_text() == "outer = 1"
+    assert (tmp_path / "copy" / "f" / "inner" / "index.py").read_text() == "inner = 1"
+
+
+def test_what_links_lead_to_is_deployed_and_compared_and_links_to_nothing_are_not(
+    project: Project, cloud: ControlPlane
+) -> None:
+    code = project.folder / "functions" / "timer_push"
+    (project.folder / "common").mkdir()
+    (project.folder / "common" / "helper.py").write_text("HELP = 1\n")
+    (code / "common").symlink_to("../../common")
+    (code / ".#index.py").symlink_to("me@machine.1")  # the lock of an editor
+
+    project.commit_and_deploy()
+
+    with zipfile.ZipFile(io.BytesIO(cloud.code["mpaas-timer-push-dev"])) as uploaded:
+        assert "common/helper.py" in uploaded.namelist()
+    assert "nothing would change" in project.run("plan")[1]
+
+
 @pytest.mark.usefixtures("python")
 def test_the_working_tree_stays_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "functions" / "f"
