@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import zipfile
+import zlib
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -286,5 +287,5 @@ def _files(url: str) -> dict[str, bytes]:
             data = answer.read(CODE_BYTES)
         with zipfile.ZipFile(io.BytesIO(data)) as package:
             return {name: package.read(name) for name in package.namelist() if not name.endswith("/")}
-    except (HTTPError, OSError, zipfile.BadZipFile) as error:
+    except (HTTPError, OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise CloudRefused("get_function_code", type(error).__name__, 0) from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +99,14 @@ def test_code_that_cannot_be_downloaded_is_refused(api: Api) -> None:
     from deploy.cloud import CloudRefused
 
     api.answers = [(200, {"url": f"{api.url}/code"}), (200, b"no archive")]
+    with pytest.raises(CloudRefused, match="get_function_code"):
+        cloud_of(api).code("f")
+
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as package:
+        package.writestr("index.py", "print(1)\n" * 500)
+    broken = held.getvalue().replace(b"index.py", b"index.py" + b"\xff" * 8, 1)
+    api.answers = [(200, {"url": f"{api.url}/code"}), (200, broken)]
     with pytest.raises(CloudRefused, match="get_function_code"):
         cloud_of(api).code("f")
 
