@@ -10,7 +10,10 @@ __all__ = ["MASK", "is_secret", "masked_settings", "may_hold_password", "passwor
 MASK = "********"
 """Shown in place of a secret."""
 
-_WORDS = "ACCESS_KEY|SECRET|PASSWORD|TOKEN"
+_WORDS = (
+    "(?:ACCESS|API|PRIVATE|SIGNING|ENCRYPTION|MASTER)_?KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|TOKEN"
+    "|_PWD\\b|_PASS\\b"
+)
 _NAMES = re.compile(f"{_WORDS}|^MPAAS_[AS]K_ENV$|_serverless_devs_key$", re.IGNORECASE)
 _ACCESS_KEY_ID = re.compile(r"\bLTAI\w{8,}")
 _URL_NAME = re.compile(r"(?:^|_)(?:URL|URI|DSN)$", re.IGNORECASE)
