@@ -84,9 +84,9 @@ class Assumptions:
     answer_bytes: float = field(default=900.0, metadata={"what": "bytes of the response to an HTTP request"})
 
     def seconds(self, pushes: float) -> float:
-        """Return how long an invocation runs, interpolated between the two measurements."""
+        """Return how long an invocation runs, by the line through the two measurements; never less than 0."""
         more = (self.ms_hundred - self.ms_one) / 99
-        return (self.ms_one + more * (pushes - 1)) / 1000
+        return max(self.ms_one + more * (pushes - 1), 0) / 1000
 
 
 @dataclass(frozen=True, kw_only=True)

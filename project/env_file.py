@@ -71,7 +71,7 @@ def deployer_key(env: Mapping[str, str]) -> Credentials:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text("utf-8").splitlines()
+        return file.read_text("utf-8-sig").splitlines()  # Windows editors write a BOM
     except UnicodeDecodeError as error:
         raise Misconfigured(f"{file.name} cannot be read: byte {error.start} is not UTF-8") from None
 

@@ -45,7 +45,7 @@ _FIRST = "dev"
 def stages(folder: Path) -> Sequence[str]:
     """Return the stages that a folder describes; `validate` reports a file whose name cannot be a stage's."""
     overlays = sorted(path for path in folder.glob("s.*.yaml") if path.name != EXAMPLE)
-    return [_FIRST, *(name for name in map(stage_of, overlays) if "." not in name)]
+    return [_FIRST, *(name for name in map(stage_of, overlays) if "." not in name and name != _FIRST)]
 
 
 def stage_file(folder: Path, name: str) -> Path:
@@ -75,7 +75,9 @@ def name_faults(descriptor: Path, env: Mapping[str, str]) -> Iterator[Fault]:
         DescriptorError: the file cannot be read.
     """
     name, described = stage_of(descriptor), Descriptor(descriptor).stage(env)
-    if "." in name:
+    if name == _FIRST and descriptor.name != "s.yaml":
+        yield Fault("", f"the stage {_FIRST} is s.yaml itself: rename this file, or move its content there")
+    elif "." in name:
         yield Fault(
             "", f"the name of a stage has no dot: rename the file, such as s.{name.replace('.', '-')}.yaml"
         )

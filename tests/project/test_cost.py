@@ -87,6 +87,10 @@ def test_ten_targets_share_a_request_and_an_eleventh_needs_another() -> None:
         assert costs(QUEUE, FUNCTIONS["queue_push"], 1000, assumed, prices)["egress"] == 1000 * requests
 
 
+def test_no_measurement_makes_an_invocation_cost_less_than_nothing() -> None:
+    assert Assumptions(ms_one=52, ms_hundred=1).seconds(1000) == 0
+
+
 def test_queues_and_topics_cost_a_month_whatever_is_pushed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = run(capsys, "--pushes", "0", "--price-queue-day", "1", "--price-topic-day", "10")
 

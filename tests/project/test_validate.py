@@ -165,6 +165,15 @@ SEEDS = [
         "handler: main.handler",
         "resources.http_push.props.code: has no file main.py for the handler main.handler",
     ),
+    *(
+        (
+            S,
+            "code: ./functions/http_push",
+            f"code: {code}",
+            f"resources.http_push.props.code: is '{code}'; must be a folder of the",
+        )
+        for code in ("/srv/http_push", "../http_push", "./functions/../../http_push", "..", ".")
+    ),
     (
         S,
         "memorySize: 512",
@@ -829,6 +838,17 @@ SEEDS = [
 ]
 
 
+def test_a_second_descriptor_of_the_first_stage_is_none(project: Path, validate: Validate) -> None:
+    text = (project / "s.staging.yaml").read_text("utf-8")
+    (project / "s.dev.yaml").write_text(text.replace("stage: staging", "stage: dev"), "utf-8")
+
+    _, lines = validate("--stage", "dev")
+
+    told = "the stage dev is s.yaml itself: rename this file, or move its content there"
+    assert f"FAULT s.dev.yaml: {told}" in lines
+    assert not any("template.yml: Parameters.Stage" in line for line in lines)
+
+
 def test_a_descriptor_with_a_dot_in_its_name_is_no_stage(project: Path, validate: Validate) -> None:
     shutil.copy(project / "s.prod.yaml", project / "s.eu.prod.yaml")
 
@@ -1120,6 +1140,15 @@ def test_the_settings_of_a_stage_are_those_that_its_deployment_uses(
 
     monkeypatch.setenv("MPAAS_APP_ID", "")  # the shell wins, as it does in a deployment
     assert missing("staging") in validate("--stage", "staging")[1]
+
+
+def test_settings_that_an_editor_of_windows_wrote_are_read(project: Path, validate: Validate) -> None:
+    text = FILLED + "MPAAS_APP_ID=ONEX1\n"
+    (project / ".env").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+
+    code, lines = validate("--stage", "dev")
+
+    assert code == 0, lines
 
 
 def test_a_setting_of_the_shell_that_wins_is_noted(
