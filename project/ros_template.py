@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -108,6 +109,7 @@ class _Template:
         self._parameters: dict[str, dict[str, Any]] = {}
         self._conditions: dict[str, Any] = {}
         self._resources: dict[str, dict[str, Any]] = {}
+        self._packages = {"layer": PurePosixPath("the layer")}
 
     def document(self) -> dict[str, Any]:
         functions = [*self._functions.values(), *self._optional.values()]
@@ -185,6 +187,18 @@ class _Template:
             },
         )
 
+    def _package(self, resource: str, code: str) -> str:
+        """Return the name of the package of a folder with code, which is that of the folder.
+
+        Raises:
+            DescriptorError: another folder has the same name.
+        """
+        folder = PurePosixPath(code)
+        if self._packages.setdefault(folder.name, folder) != folder:
+            text = f"has the same name as {self._packages[folder.name]}, and so has its package: rename one"
+            raise DescriptorError("s.yaml", [Fault(f"resources.{resource}.props.code", text)])
+        return folder.name
+
     def _add_function(
         self, resource: str, function: FunctionProperties, condition: str = ""
     ) -> dict[str, Any]:
@@ -193,7 +207,7 @@ class _Template:
         identifier = _pascal(resource)
         named = {"FunctionName": {"Fn::GetAtt": [identifier, "FunctionName"]}}
         shared = {key: _capitalised(value, key) for key, value in written.items() if key not in _APART}
-        code = _code(function.code.rstrip("/").rpartition("/")[2])
+        code = _code(self._package(resource, function.code))
         properties = {_upper(key): value for key, value in shared.items()} | {"Code": code}
         self._add(identifier, "FC3::Function", properties, Condition=condition)
         settings = named | _capitalised(written["asyncInvokeConfig"])

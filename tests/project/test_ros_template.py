@@ -262,6 +262,12 @@ def test_no_part_of_a_stack_replaces_another(project: Path, name: str) -> None:
         changed(project, "  timer_push:\n", f"  {name}:\n")
 
 
+@pytest.mark.parametrize("folder", ["others/queue_push", "others/layer"])
+def test_no_package_replaces_another(project: Path, folder: str) -> None:
+    with pytest.raises(DescriptorError, match="rename one"):
+        changed(project, "code: ./functions/timer_push", f"code: ./{folder}")
+
+
 def names(value: Any) -> Iterator[str]:
     """Everything that a value refers to."""
     if isinstance(value, list):
