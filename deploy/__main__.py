@@ -54,9 +54,11 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
         planned.append(Difference(function=stage.layer, what="layer", change="add", after="a new version"))
         version = max((int(layer["version"]) for layer in cloud.layer_versions(stage.layer)), default=0) + 1
     planned += differences(stage.with_layer(stage.layer_arn(version)).plans(), cloud)
+    looked = True
     try:
         planned += removals(stage, cloud)
     except CloudRefused as error:
+        looked = False
         print(f"note: could not look for functions that {stage.descriptor.name} no longer has: {error}")
     findings = preflight(stage)
     for lack in findings.lacking:
@@ -77,7 +79,8 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
     for what in unasked:
         print(f"note: could not compare {what}")
     if not planned and not around and not findings.lacking:
-        print("nothing would change")
+        seen = looked and not findings.unasked and not unasked
+        print("nothing would change" + ("" if seen else " in what could be seen"))
     return 0
 
 

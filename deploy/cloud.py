@@ -266,7 +266,10 @@ class Cloud:
             raise CloudRefused(action, code, error.status_code or 0, error.request_id or "") from None
         except Exception as error:  # the SDK raises classes of three packages
             raise CloudRefused(action, type(error).__name__, 0) from None
-        return getattr(answer, "body", None)  # the response to a deletion has none
+        body = getattr(answer, "body", None)
+        if body is None and not action.startswith("delete_"):
+            raise CloudRefused(action, "response without an object", 0)
+        return body
 
 
 def _as_dict(answer: Any) -> dict[str, Any] | None:

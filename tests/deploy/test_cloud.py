@@ -95,6 +95,18 @@ def test_the_triggers_of_every_page_are_read(api: Api) -> None:
     assert "nextToken=more" in api.asked[1]
 
 
+def test_a_response_of_another_kind_is_refused(api: Api) -> None:
+    from deploy.cloud import CloudRefused
+
+    api.answers = [(200, [1])] * 2
+    cloud = cloud_of(api)
+
+    with pytest.raises(CloudRefused, match="list_functions"):
+        cloud.functions()
+    with pytest.raises(CloudRefused, match="list_triggers"):
+        cloud.triggers("f")
+
+
 def test_code_that_cannot_be_downloaded_is_refused(api: Api) -> None:
     from deploy.cloud import CloudRefused
 

@@ -814,6 +814,7 @@ def test_what_the_key_may_not_list_is_not_said_to_be_gone(deployed: Project, clo
     code, printed = deployed.run("deploy")
     assert code == 0, printed
     assert "; not looked for: functions that left" in printed
+    assert "nothing would change in what could be seen" in deployed.run("plan")[1]
     code, printed = deployed.run("remove", "--yes")
 
     assert code == 1
