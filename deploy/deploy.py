@@ -79,7 +79,8 @@ def deploy(
         )
     looked = _remove_functions_that_left(stage, cloud)
     now = datetime.now(timezone.utc).replace(microsecond=0)
-    release = release or Release(commit=commit_of(stage.folder), layer=layer, at=now)
+    code_folders = [function.code for function in stage.functions.values()]
+    release = release or Release(commit=commit_of(stage.folder, code_folders), layer=layer, at=now)
     try:
         record_release(cloud, [plan.name for plan in plans], release)
     except CloudRefused as error:

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from deploy.cloud import CONCURRENT, CloudRefused
+from deploy.code import NOT_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,15 +80,23 @@ _DESCRIPTION = re.compile(
 )
 
 
-def commit_of(folder: Path) -> str:
+def commit_of(folder: Path, code: Iterable[str]) -> str:
     """Return the commit of a checkout; ``none`` outside git.
 
-    It ends with ``-dirty`` if files of the folder differ, or are neither committed nor ignored.
+    It ends with ``-dirty`` if files of the folder differ, or are neither committed nor ignored, or if git
+    ignores files of the functions: those are deployed.
+
+    Args:
+        folder: The project's folder.
+        code: The functions' folders, relative to it.
     """
     commit = git(folder, "rev-parse", "--verify", "--short=12", "HEAD").stdout.strip()
     if not commit:
         return "none"
-    return f"{commit}-dirty" if git(folder, "status", "--porcelain", "--", ".").stdout else commit
+    not_code = [f":(exclude,glob)**/{name}{rest}" for name in NOT_CODE for rest in ("", "/**")]
+    ignored = ["ls-files", "--others", "--ignored", "--exclude-standard", "--", *code, *not_code]
+    dirty = git(folder, "status", "--porcelain", "--", ".").stdout or git(folder, *ignored).stdout
+    return f"{commit}-dirty" if dirty else commit
 
 
 def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

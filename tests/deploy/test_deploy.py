@@ -1001,6 +1001,21 @@ def test_without_git_a_stage_is_deployed_and_not_rolled_back(
     assert "make rollback cannot return to this release" in printed
 
 
+def test_what_git_ignores_is_deployed_and_no_way_back(project: Project) -> None:
+    code = project.folder / "functions" / "timer_push"
+    with (project.folder / ".gitignore").open("a") as ignored:
+        ignored.write("\n__pycache__/\n*.pem\n")
+    (code / "__pycache__").mkdir(exist_ok=True)
+    (code / "__pycache__" / "index.pyc").touch()
+    (project.folder / "of_nobody.pem").touch()
+    project.commit()
+    assert "make rollback cannot" not in project.run("deploy")[1]
+
+    (code / "ours.pem").touch()
+
+    assert "make rollback cannot return to this release" in project.run("deploy")[1]
+
+
 def test_what_was_not_committed_is_no_way_back(project: Project, cloud: ControlPlane) -> None:
     (project.folder / "functions" / "event_push" / "helper.py").touch()  # without git add
     code, printed = project.run("deploy")
