@@ -119,7 +119,12 @@ class Descriptor:
             beside = path.parent / str(base)
             if beside not in path.parent.iterdir():
                 raise DescriptorError(self.file, [Fault("extend", f"{base} does not exist")])
-            document = _merged(_mapping(beside), document)
+            extended = _mapping(beside)
+            if "extend" in extended:
+                raise DescriptorError(
+                    self.file, [Fault("extend", f"{base} extends another file itself: extend that one")]
+                )
+            document = _merged(extended, document)
         try:
             self.frame = Frame.model_validate(document)
         except ValidationError as error:

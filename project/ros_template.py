@@ -93,6 +93,15 @@ def make_template(folder: Path) -> dict[str, Any]:
     return _Template(folder).document()
 
 
+def _read_policy(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DescriptorError(
+            "s.yaml", [Fault("", f"{path.name} of the role cannot be read: {error}")]
+        ) from None
+
+
 class _Template:
     def __init__(self, folder: Path) -> None:
         base = Descriptor(folder / "s.yaml")
@@ -104,7 +113,7 @@ class _Template:
         self._markers |= {"ALIBABA_CLOUD_REGION_ID": _REGION, "MPAAS_LAYER_ARN": _LAYER}
         self._functions = read_functions(folder / "s.yaml", self._markers)
         self._optional = dict(_optional(folder, self._functions, self._markers))
-        self._policy = json.loads((folder / "deploy" / "policies" / "function.json").read_text("utf-8"))
+        self._policy = _read_policy(folder / "deploy" / "policies" / "function.json")
         self._stages = [Descriptor(stage_file(folder, name)).stage({}) for name in stages(folder)]
         self._parameters: dict[str, dict[str, Any]] = {}
         self._conditions: dict[str, Any] = {}

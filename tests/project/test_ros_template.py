@@ -268,6 +268,15 @@ def test_no_package_replaces_another(project: Path, folder: str) -> None:
         changed(project, "code: ./functions/timer_push", f"code: ./{folder}")
 
 
+@pytest.mark.parametrize("text", ["<<<<<<< HEAD", None])
+def test_a_policy_that_cannot_be_read_is_a_fault(project: Path, text: str | None) -> None:
+    policy = project / "deploy" / "policies" / "function.json"
+    policy.unlink() if text is None else policy.write_text(text)
+
+    with pytest.raises(DescriptorError, match=r"function\.json of the role cannot be read"):
+        changed(project, "timeout: 60", "timeout: 60")
+
+
 def names(value: Any) -> Iterator[str]:
     """Everything that a value refers to."""
     if isinstance(value, list):

@@ -838,6 +838,14 @@ SEEDS = [
 ]
 
 
+def test_an_overlay_of_an_overlay_is_told_what_to_extend(project: Path, validate: Validate) -> None:
+    (project / "s.qa.yaml").write_text("extend: s.staging.yaml\nvars: {stage: qa}\n")
+
+    _, lines = validate("--stage", "dev")
+
+    assert "FAULT s.qa.yaml: extend: s.staging.yaml extends another file itself: extend that one" in lines
+
+
 def test_a_second_descriptor_of_the_first_stage_is_none(project: Path, validate: Validate) -> None:
     text = (project / "s.staging.yaml").read_text("utf-8")
     (project / "s.dev.yaml").write_text(text.replace("stage: staging", "stage: dev"), "utf-8")
