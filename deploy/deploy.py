@@ -17,7 +17,7 @@ from deploy.cloud import CloudRefused
 from deploy.code import to_upload
 from deploy.layer import build
 from deploy.plan import differences, print_differences
-from deploy.releases import Release, commit_of, record_release
+from deploy.releases import Release, commit_of, live_release, record_release
 from deploy.removal import delete_function, functions_that_left
 from mpaas_push.errors import PushError
 
@@ -62,6 +62,8 @@ def deploy(
         layer = _publish_layer(stage, package or build(stage.runtime), cloud, serverless)
     stage = stage.with_layer(stage.layer_arn(layer))
     plans = stage.plans()
+    names = [plan.name for plan in plans]
+    live_before = live_release(cloud, names)
     try:
         code, left = _deploy_functions(stage, cloud, serverless)
     except CloudRefused as error:
@@ -82,7 +84,8 @@ def deploy(
     code_folders = [function.code for function in stage.functions.values()]
     release = release or Release(commit=commit_of(stage.folder, code_folders), layer=layer, at=now)
     try:
-        record_release(cloud, [plan.name for plan in plans], release)
+        _check_that_none_ended_meanwhile(live_before, live_release(cloud, names), stage)
+        record_release(cloud, names, release)
     except CloudRefused as error:
         raise DeploymentFailed(
             f"{error}. All functions are live as described, but the release was not recorded:"
@@ -134,6 +137,16 @@ def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> bool:
             raise DeploymentFailed(text) from None
         print(f"removed {name}, which {stage.descriptor.name} no longer has")
     return True
+
+
+def _check_that_none_ended_meanwhile(before: Release | None, now: Release | None, stage: Stage) -> None:
+    """Raise `DeploymentFailed` if another deployment may have replaced functions since their reading."""
+    if before != now:
+        raise DeploymentFailed(
+            f"another deployment of {stage.name} ended while this one ran ({now or 'not recorded'}),"
+            " and either may have replaced what the other deployed: no release was recorded."
+            " make plan shows what differs from this checkout; run one deployment at a time"
+        )
 
 
 def find_layer(stage: Stage, cloud: Cloud, package: Path) -> int | None:

@@ -750,6 +750,31 @@ def test_a_deployment_that_was_not_read_back_or_recorded_says_what_is_live(
         assert f"{told}: run make deploy again" in printed
 
 
+def test_of_two_deployments_at_once_the_later_to_end_is_no_release(
+    project: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deploy import deploy as deployment  # late: the SDKs take long to import
+
+    project.commit_and_deploy()
+    remove = deployment._remove_functions_that_left
+    ended: list[str] = []
+
+    def meanwhile(*arguments: Any) -> bool:
+        monkeypatch.setattr(deployment, "_remove_functions_that_left", remove)
+        project.replace("s.yaml", "0 0 9 * * *", "0 30 8 * * *")
+        ended.append(project.commit_and_deploy())
+        return remove(*arguments)
+
+    monkeypatch.setattr(deployment, "_remove_functions_that_left", meanwhile)
+
+    code, printed = project.run("deploy")
+
+    assert code == 1
+    assert "another deployment of dev ended while this one ran" in printed
+    assert f"commit {ended[0]}" in printed
+    assert f"commit {ended[0]}" in cloud.aliases[TIMER]["live"]["description"]
+
+
 def test_the_worker_is_deployed_before_the_function_that_hands_over_to_it(
     project: Project, cloud: ControlPlane
 ) -> None:
