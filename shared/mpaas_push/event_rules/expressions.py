@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import jmespath
 from jmespath.parser import Parser
 
-from mpaas_push.event_rules.interpreter import FUNCTIONS, Inapplicable, Interpreter, MissingField, lacking
+from mpaas_push.event_rules.expression_interpreter import (
+    FUNCTIONS,
+    Inapplicable,
+    Interpreter,
+    MissingField,
+    lacking,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

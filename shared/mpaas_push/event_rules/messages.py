@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault, InvalidMessage
-from mpaas_push.event_rules.interpreter import Inapplicable
+from mpaas_push.event_rules.expression_interpreter import Inapplicable
 from mpaas_push.message import PushMessage
 from mpaas_push.task import PushTask, absolute_scope, first_moment_of, read_message, unreadable
 from mpaas_push.triggers.record import UnreadableElement

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from mpaas_push.errors import Fault, InvalidMessage, PushError
+from mpaas_push.event_rules.expression_interpreter import Inapplicable, plain_value
 from mpaas_push.event_rules.expressions import check_expression, find, require
-from mpaas_push.event_rules.interpreter import Inapplicable, plain_value
 from mpaas_push.json_text import written_json
 from mpaas_push.message.reading import message_of
 from mpaas_push.paths import format_path

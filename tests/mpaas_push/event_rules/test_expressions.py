@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpaas_push.event_rules.expression_interpreter import Inapplicable
 from mpaas_push.event_rules.expressions import check_expression, find, require
-from mpaas_push.event_rules.interpreter import Inapplicable
 
 
 @pytest.mark.parametrize(

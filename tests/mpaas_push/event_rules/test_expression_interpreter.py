@@ -12,9 +12,8 @@ from aws_lambda_powertools.utilities.jmespath_utils import PowertoolsFunctions
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpaas_push.event_rules import interpreter
-from mpaas_push.event_rules.expressions import check_expression, find
-from mpaas_push.event_rules.interpreter import (
+from mpaas_push.event_rules import expression_interpreter
+from mpaas_push.event_rules.expression_interpreter import (
     FUNCTIONS,
     MAX_INFLATION,
     MAX_TEXT,
@@ -22,6 +21,7 @@ from mpaas_push.event_rules.interpreter import (
     Inapplicable,
     plain_value,
 )
+from mpaas_push.event_rules.expressions import check_expression, find
 from mpaas_push.json_text import read_json
 
 # --- Numbers
@@ -138,7 +138,7 @@ def test_no_function_makes_much_of_little(expression: str, monkeypatch: pytest.M
         "MAX_RESULT_CHARACTERS": 100_000,
         "MAX_TEXT": 10_000,
     }.items():
-        monkeypatch.setattr(interpreter, limit, value)
+        monkeypatch.setattr(expression_interpreter, limit, value)
     data = {"text": '\\"' * 500, "list": list(range(200)), "number": 10**1000, "object": {"k" * 1000: 1}}
     check_expression(expression)
     tracemalloc.start()
