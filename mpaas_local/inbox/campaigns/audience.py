@@ -129,9 +129,8 @@ async def upload(chunks: AsyncIterator[bytes], name: str, bucket: str, client: o
         where = {"bucket": bucket, "key": f"audiences/{digest.hexdigest()[:32]}/{_safe(name)}"}
         if not await run_in_threadpool(client.is_object_exist, **where):
             file.seek(0)
-            uploader = client.uploader(
-                part_size=PART_BYTES, parallel_num=1
-            )  # each part takes its size of memory
+            # One part at a time: each takes its size of memory.
+            uploader = client.uploader(part_size=PART_BYTES, parallel_num=1)
             await run_in_threadpool(uploader.upload_from, oss.PutObjectRequest(**where), file)
     return {
         "name": name,

@@ -6,8 +6,8 @@
 -- a piece continues, and sees the state with its block; the task of the new turn waits until it is released.
 --
 -- Returns `reopened` with the number of the plan that submits them; `done` if nothing is left to do; `cancelled` or
--- `ended` (it is done, and was to be cancelled or to change its pace) if it was refused, and nothing changed; nothing without such a
--- campaign.
+-- `ended` (it is done, and was to be cancelled or to change its pace) if it was refused, and nothing changed; nothing
+-- without such a campaign.
 
 local state = field('state')
 if not state then return {false} end
