@@ -23,7 +23,7 @@ from deploy.layer import ROOT, BuildFailed, build
 from deploy.plan import Difference, differences, print_differences, print_table
 from deploy.preflight import preflight
 from deploy.releases import NO_GIT, Release, git, live_release, previous_release, releases
-from deploy.removal import delete_function, functions_that_left, make_deletable, removals
+from deploy.removal import delete_functions_that_left, make_deletable, removals
 from deploy.serverless import missing_command
 from deploy.stage import Stage, read_stage
 from deploy.surroundings import surroundings
@@ -32,8 +32,6 @@ from project.env_file import OF_THE_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from deploy.cloud import Cloud
 
 
 INTERRUPTED = 130
@@ -156,7 +154,10 @@ def remove_stage(stage: Stage, *, agreed: bool) -> int:
     for name in _names(stage):
         if cloud.function(name) is not None:
             make_deletable(cloud, name)
-    deleted = _delete_what_left(stage, cloud)
+    deleted = delete_functions_that_left(stage, cloud)
+    for name, error in (deleted or {}).items():
+        if error:
+            print(f"{name}: {error}", file=sys.stderr)
     names = [*_names(stage), *(deleted or ())]
     code = stage.serverless().remove()
     left = [name for name in names if cloud.function(name) is not None]
@@ -172,26 +173,6 @@ def remove_stage(stage: Stage, *, agreed: bool) -> int:
         )
     print(f"removed and read back: no function of {stage.name} is left; queues, role and layers stay")
     return 0
-
-
-def _delete_what_left(stage: Stage, cloud: Cloud) -> list[str] | None:
-    """Delete the functions that the descriptor no longer has, which `s` does not know.
-
-    Returns:
-        Their names; None if the key may not list functions.
-    """
-    try:
-        names = functions_that_left(stage, cloud)
-    except CloudRefused as error:
-        what = f"functions that {stage.descriptor.name} no longer has"
-        print(f"note: could not look for {what}: {error}", file=sys.stderr)
-        return None
-    for name in names:
-        try:
-            delete_function(cloud, name)
-        except CloudRefused as error:
-            print(f"{name}: {error}", file=sys.stderr)
-    return names
 
 
 def follow_logs(stage: Stage, resource: str) -> int:

@@ -18,7 +18,7 @@ from deploy.code import to_upload
 from deploy.layer import build
 from deploy.plan import differences, print_differences
 from deploy.releases import Release, commit_of, live_release, record_release
-from deploy.removal import delete_function, functions_that_left
+from deploy.removal import delete_functions_that_left, functions_that_left
 from mpaas_push.errors import PushError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _deploy_functions(stage: Stage, cloud: Cloud, serverless: Serverless) -> tup
 
 
 def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> bool:
-    """Delete what the descriptor no longer has: it would keep pushing beside its replacement.
+    """Delete what the descriptor no longer has.
 
     Returns:
         Whether the key may list functions.
@@ -124,19 +124,15 @@ def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> bool:
     Raises:
         DeploymentFailed: a function could not be deleted.
     """
-    try:
-        names = functions_that_left(stage, cloud)
-    except CloudRefused as error:
-        print(f"note: could not look for functions that left the descriptor: {error}", file=sys.stderr)
-        return False
-    for name in names:
-        try:
-            delete_function(cloud, name)
-        except CloudRefused as error:
+    deleted = delete_functions_that_left(stage, cloud)
+    for name, error in (deleted or {}).items():
+        if error is None:
+            print(f"removed {name}, which {stage.descriptor.name} no longer has")
+    for name, error in (deleted or {}).items():
+        if error:
             text = f"{stage.descriptor.name} no longer has {name}, but it is still live: {error}"
-            raise DeploymentFailed(text) from None
-        print(f"removed {name}, which {stage.descriptor.name} no longer has")
-    return True
+            raise DeploymentFailed(text)
+    return deleted is not None
 
 
 def _check_that_none_ended_meanwhile(before: Release | None, now: Release | None, stage: Stage) -> None:

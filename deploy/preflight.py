@@ -293,22 +293,26 @@ def _is_bucket(stage: Stage, bucket: str) -> bool:
 
 
 def _is_queue(stage: Stage, queue: str) -> bool:
-    mns = stage.queue_service()
-    try:
-        mns.mns_client.get_queue_attributes(GetQueueAttributesRequest(queue), GetQueueAttributesResponse())
-    except MNSExceptionBase as error:
-        if error.type == "QueueNotExist":
-            return False
-        raise NotAllowed from None
-    return True
+    request = GetQueueAttributesRequest(queue)
+    client = stage.queue_service().mns_client
+    return _is_in_mns(
+        partial(client.get_queue_attributes, request, GetQueueAttributesResponse()), "QueueNotExist"
+    )
 
 
 def _is_topic(stage: Stage, topic: str) -> bool:
-    mns = stage.queue_service()
+    request = GetTopicAttributesRequest(topic)
+    client = stage.queue_service().mns_client
+    return _is_in_mns(
+        partial(client.get_topic_attributes, request, GetTopicAttributesResponse()), "TopicNotExist"
+    )
+
+
+def _is_in_mns(read: Callable[[], object], absent: str) -> bool:
     try:
-        mns.mns_client.get_topic_attributes(GetTopicAttributesRequest(topic), GetTopicAttributesResponse())
+        read()
     except MNSExceptionBase as error:
-        if error.type == "TopicNotExist":
+        if error.type == absent:
             return False
         raise NotAllowed from None
     return True

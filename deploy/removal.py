@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
+from deploy.cloud import CloudRefused
 from deploy.plan import Difference
 from deploy.releases import live_release
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from deploy.cloud import Cloud
     from deploy.stage import Stage
 
-__all__ = ["delete_function", "functions_that_left", "make_deletable", "removals"]
+__all__ = ["delete_functions_that_left", "functions_that_left", "make_deletable", "removals"]
 
 
 def functions_that_left(stage: Stage, cloud: Cloud) -> list[str]:
@@ -59,13 +61,30 @@ def make_deletable(cloud: Cloud, name: str) -> None:
         cloud.delete_scaling_config(name)
 
 
-def delete_function(cloud: Cloud, name: str) -> None:
-    """Delete a function with its triggers, versions and alias.
+def delete_functions_that_left(stage: Stage, cloud: Cloud) -> dict[str, CloudRefused | None] | None:
+    """Delete the functions that a descriptor no longer has, with their triggers, versions and aliases.
 
-    Raises:
-        CloudRefused: something cannot be deleted.
+    `s` does not know them, and they would keep pushing.
+
+    Returns:
+        Their names, each with the error if it could not be deleted; None if the key may not list functions,
+        which is printed.
     """
-    for trigger in cloud.triggers(name):
-        cloud.delete_trigger(name, trigger)
-    make_deletable(cloud, name)
-    cloud.delete_function(name)
+    try:
+        names = functions_that_left(stage, cloud)
+    except CloudRefused as error:
+        what = f"functions that {stage.descriptor.name} no longer has"
+        print(f"note: could not look for {what}: {error}", file=sys.stderr)
+        return None
+    return {name: _delete(cloud, name) for name in names}
+
+
+def _delete(cloud: Cloud, name: str) -> CloudRefused | None:
+    try:
+        for trigger in cloud.triggers(name):
+            cloud.delete_trigger(name, trigger)
+        make_deletable(cloud, name)
+        cloud.delete_function(name)
+    except CloudRefused as error:
+        return error
+    return None

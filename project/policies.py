@@ -151,16 +151,20 @@ class _Policy(_Strict):
     version: Literal["1"]
     statement: Annotated[list[_Statement], Field(min_length=1)]
 
+    def located(self) -> Iterator[tuple[str, _Statement]]:
+        """Yield each statement with its path."""
+        return ((f"Statement.{index}", statement) for index, statement in enumerate(self.statement))
+
 
 def function_faults(document: Any) -> Iterator[Fault]:
     """Find actions that the functions' role has but does not need, and actions that it lacks."""
+    policy = _read(document)
+    if not isinstance(policy, _Policy):
+        yield from policy
+        return
     allowed: set[str] = set()
-    well_formed = True
-    for at, statement in _statements(document):
-        if isinstance(statement, Fault):
-            well_formed = False
-            yield statement
-        elif statement.effect == "Deny":
+    for at, statement in policy.located():
+        if statement.effect == "Deny":
             yield from _denials(statement, at, CALLS, "the functions call")
         else:
             allowed.update(statement.action)
@@ -168,7 +172,7 @@ def function_faults(document: Any) -> Iterator[Fault]:
                 if action not in CALLS and action not in CAMPAIGN_CALLS:
                     yield Fault(f"{at}.Action.{index}", f"{action} is not needed by the functions: remove it")
             yield from _width_faults(statement, at)
-    if well_formed and (lacking := sorted(CALLS - allowed)):
+    if lacking := sorted(CALLS - allowed):
         yield Fault("Statement", f"the functions need {', '.join(lacking)}")
 
 
@@ -195,9 +199,12 @@ def unreached_faults(document: Any, functions: Iterable[FunctionProperties]) -> 
         document: The policy of the functions; `${Stage}` in it is `dev`, as in `s.yaml` with nothing set.
         functions: The functions of `s.yaml`.
     """
+    policy = _read(substituted(document, _DEFAULTS))
+    if not isinstance(policy, _Policy):
+        return
     allowed: dict[str, set[str]] = {}
-    for _, statement in _statements(substituted(document, _DEFAULTS)):
-        if not isinstance(statement, Fault) and statement.effect == "Allow":
+    for statement in policy.statement:
+        if statement.effect == "Allow":
             for action in statement.action:
                 allowed.setdefault(action, set()).update(statement.resource)
 
@@ -229,24 +236,24 @@ def _reaches(props: FunctionProperties) -> Iterator[tuple[str, str, str]]:
 
 def deployer_faults(document: Any) -> Iterator[Fault]:
     """Find actions that a deployer has beyond the stage, and actions of a deployment that it lacks."""
+    policy = _read(document)
+    if not isinstance(policy, _Policy):
+        yield from policy
+        return
     lacking = {(pattern, action) for pattern, actions in DEPLOYS.items() for action in actions}
     unguarded = set(_NOT_ANONYMOUS)
-    well_formed = True
-    for at, statement in _statements(document):
-        if isinstance(statement, Fault):
-            well_formed = False
-            yield statement
-        elif statement.effect == "Allow":
+    for at, statement in policy.located():
+        if statement.effect == "Allow":
             lacking -= _deployed(statement)
             yield from _breadth_faults(statement, at)
         else:
             if statement.condition == _ANONYMOUS and "*" in statement.resource:
                 unguarded -= set(statement.action)
             yield from _denials(statement, at, _DEPLOYED, "a deployment calls")
-    if well_formed and lacking:
+    if lacking:
         names = sorted({action for _, action in lacking})
         yield Fault("Statement", f"a deployment needs {', '.join(names)}")
-    if well_formed and unguarded:
+    if unguarded:
         yield Fault(
             "Statement",
             f"must deny {' and '.join(sorted(unguarded))} on * if StringEquals"
@@ -309,11 +316,8 @@ def substituted(value: Any, values: Mapping[str, Any]) -> Any:
 _NAME = re.compile(r"\$\{([^}!]+)\}")
 
 
-def _statements(document: Any) -> Iterator[tuple[str, _Statement | Fault]]:
+def _read(document: Any) -> _Policy | tuple[Fault, ...]:
     try:
-        policy = _Policy.model_validate(document)
+        return _Policy.model_validate(document)
     except ValidationError as error:
-        yield from ((fault.field, fault) for fault in faults_of(error, ""))
-        return
-    for index, statement in enumerate(policy.statement):
-        yield f"Statement.{index}", statement
+        return tuple(faults_of(error, ""))

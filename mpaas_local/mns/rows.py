@@ -16,12 +16,13 @@ from mpaas_local.mns.model import Message, Property, QueueAttributes
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
     from mpaas_local.mns.model import Outgoing, State
 
 __all__ = [
     "attributes_of",
-    "held_row",
+    "held_rows",
     "insert_message",
     "message_of",
     "queue_row",
@@ -94,12 +95,34 @@ def queue_row(connection: sqlite3.Connection, name: str) -> sqlite3.Row:
     return row
 
 
-def held_row(connection: sqlite3.Connection, queue: str, handle: str, now: int) -> sqlite3.Row:
-    """Return the row of the message that a handle names.
+def held_rows(
+    connection: sqlite3.Connection, queue: str, handles: Iterable[str], now: int
+) -> tuple[dict[str, sqlite3.Row], dict[str, MnsError]]:
+    """Return the rows of received messages, and the errors of the other handles, both by handle.
+
+    An error is `ReceiptHandleError` if it is not a handle, `MessageNotExist` if it has expired.
+
+    Args:
+        connection: Of the store, in a transaction.
+        queue: Name of the queue.
+        handles: Duplicates count once.
+        now: Unix time in milliseconds.
 
     Raises:
-        MnsError: `ReceiptHandleError` if it is not a handle; `MessageNotExist` if it has expired.
+        MnsError: `QueueNotExist`.
     """
+    queue_row(connection, queue)
+    rows: dict[str, sqlite3.Row] = {}
+    failures: dict[str, MnsError] = {}
+    for handle in dict.fromkeys(handles):
+        try:
+            rows[handle] = _held_row(connection, queue, handle, now)
+        except MnsError as error:
+            failures[handle] = error
+    return rows, failures
+
+
+def _held_row(connection: sqlite3.Connection, queue: str, handle: str, now: int) -> sqlite3.Row:
     seq, receipt = _read_handle(handle)
     row: sqlite3.Row | None = connection.execute(
         "SELECT * FROM message WHERE seq = ? AND queue = ? AND receipt = ? AND held = 1 AND visible_at > ?",

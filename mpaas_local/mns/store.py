@@ -28,7 +28,7 @@ from mpaas_local.mns.model import (
 )
 from mpaas_local.mns.rows import (
     attributes_of,
-    held_row,
+    held_rows,
     insert_message,
     message_of,
     queue_row,
@@ -294,17 +294,10 @@ class MnsStore:
         Raises:
             MnsError: `QueueNotExist`.
         """
-        failures: dict[str, MnsError] = {}
         with self._database.transaction() as connection:
-            queue_row(connection, queue)
-            now = self._now()
-            for handle in dict.fromkeys(receipt_handles):
-                try:
-                    row = held_row(connection, queue, handle, now)
-                except MnsError as error:
-                    failures[handle] = error
-                else:
-                    connection.execute("DELETE FROM message WHERE seq = ?", (row["seq"],))
+            held, failures = held_rows(connection, queue, receipt_handles, self._now())
+            for row in held.values():
+                connection.execute("DELETE FROM message WHERE seq = ?", (row["seq"],))
         return failures
 
     def change_visibility(self, queue: str, receipt_handle: str, seconds: int) -> Message:
@@ -414,16 +407,10 @@ class MnsStore:
         if not 0 <= seconds <= MAX_VISIBILITY_SECONDS:
             raise out_of_range("VisibilityTimeout", 0, MAX_VISIBILITY_SECONDS)
         changed: dict[str, Message] = {}
-        failures: dict[str, MnsError] = {}
         with self._database.transaction() as connection:
-            queue_row(connection, queue)
             now = self._now()
-            for handle in dict.fromkeys(handles):
-                try:
-                    row = held_row(connection, queue, handle, now)
-                except MnsError as error:
-                    failures[handle] = error
-                    continue
+            held, failures = held_rows(connection, queue, handles, now)
+            for handle, row in held.items():
                 receipt = secrets.token_hex(4)
                 until = now + 1000 * seconds
                 connection.execute(
