@@ -42,7 +42,8 @@ class DescriptorError(PushError):
 
 def descriptor_files(folder: Path) -> Sequence[Path]:
     """Return `s.yaml` and its overlays."""
-    return sorted(folder.glob("s.yaml")) + sorted(folder.glob("s.*.yaml"))
+    paths = sorted(folder.glob("s.yaml")) + sorted(folder.glob("s.*.yaml"))
+    return [path for path in paths if path.is_file()]
 
 
 def read_functions(path: Path, env: Mapping[str, str]) -> dict[str, FunctionProperties]:

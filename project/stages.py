@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mpaas_push.errors import Fault, Misconfigured
-from project.descriptor import Descriptor, DescriptorError, read_functions
+from project.descriptor import Descriptor, DescriptorError, descriptor_files, read_functions
 from project.env_file import NEEDED, read_env
 from project.triggers import Oss
 from project.wiring import overlap
@@ -44,7 +44,7 @@ _FIRST = "dev"
 
 def stages(folder: Path) -> Sequence[str]:
     """Return the stages that a folder describes; `validate` reports a file whose name cannot be a stage's."""
-    overlays = sorted(path for path in folder.glob("s.*.yaml") if path.name != EXAMPLE)
+    overlays = (path for path in descriptor_files(folder) if path.name not in ("s.yaml", EXAMPLE))
     return [_FIRST, *(name for name in map(stage_of, overlays) if "." not in name and name != _FIRST)]
 
 

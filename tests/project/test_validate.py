@@ -857,6 +857,13 @@ def test_a_second_descriptor_of_the_first_stage_is_none(project: Path, validate:
     assert not any("template.yml: Parameters.Stage" in line for line in lines)
 
 
+def test_a_folder_is_not_a_stage(project: Path, validate: Validate) -> None:
+    (project / "s.qa.yaml").mkdir()
+
+    assert validate()[0] == 0
+    assert "there is no stage qa: there are dev, prod, staging" in validate("--stage", "qa")[1][-1]
+
+
 def test_a_descriptor_with_a_dot_in_its_name_is_no_stage(project: Path, validate: Validate) -> None:
     shutil.copy(project / "s.prod.yaml", project / "s.eu.prod.yaml")
 
