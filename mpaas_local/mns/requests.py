@@ -1,21 +1,18 @@
-"""Request bodies: XML is parsed into an `Element` of local names, and each `read_…` turns one into the model.
-
-A document type declaration is refused, so no entity is ever expanded.
-"""
+"""Request bodies: XML as an `Element` of local names; each `read_…` turns one into the model."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, cast
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
 
 from mpaas_local.mns.elements import PROPERTY_ELEMENTS, QUEUE_ELEMENTS, TOPIC_ELEMENTS
 from mpaas_local.mns.errors import MnsError, schema_violation
 from mpaas_local.mns.model import DEFAULT_PRIORITY, Outgoing, Property, Publication, SubscriptionAttributes
+from mpaas_local.xml_text import UnreadableXml, read_xml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from xml.etree.ElementTree import Element
 
     from mpaas_local.mns.model import ContentFormat, Strategy
 
@@ -31,7 +28,6 @@ __all__ = [
     "read_topic",
 ]
 
-_DEPTH_LIMIT = 8
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 _SUBSCRIPTION_ELEMENTS = {"Endpoint", "NotifyStrategy", "NotifyContentFormat", "FilterTag"}
 
@@ -40,34 +36,12 @@ def parse(body: bytes) -> Element:
     """Parse a document, without its namespaces and attributes.
 
     Raises:
-        MnsError: `MalformedXML` if it is not well-formed, is nested too deeply or declares a document type.
+        MnsError: `MalformedXML` as `read_xml` refuses it.
     """
-    builder = TreeBuilder()
-    depth = 0
-
-    def start(name: str, _: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > _DEPTH_LIMIT:
-            raise MnsError("MalformedXML", f"The XML is nested deeper than {_DEPTH_LIMIT} elements.")
-        builder.start(name.rpartition(" ")[2], {})
-
-    def end(name: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(name.rpartition(" ")[2])
-
-    parser = expat.ParserCreate(namespace_separator=" ")
-    parser.buffer_text = True
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
-        parser.Parse(body, True)
-    except (expat.ExpatError, LookupError, ValueError) as error:
-        raise MnsError("MalformedXML", f"The XML you provided was not well-formed: {error}.") from error
-    return builder.close()
+        return read_xml(body)
+    except UnreadableXml as error:
+        raise MnsError("MalformedXML", str(error)) from error
 
 
 def read_queue(root: Element) -> dict[str, int | bool]:
@@ -192,7 +166,3 @@ def _flag(element: Element) -> bool:
     if text not in {"true", "false"}:
         raise schema_violation(element.tag)
     return text == "true"
-
-
-def _refuse_doctype(*_: object) -> None:
-    raise MnsError("MalformedXML", "The XML must not declare a document type.")

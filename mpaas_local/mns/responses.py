@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element, SubElement
 
 from mpaas_local.mns.elements import PROPERTY_ELEMENTS, QUEUE_ELEMENTS, TOPIC_ELEMENTS
+from mpaas_local.xml_text import write_xml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -190,11 +191,9 @@ def error_document(error: MnsError, request_id: str, host_id: str) -> Element:
 
 
 def serialize(root: Element) -> bytes:
-    """Serialize a document in UTF-8, with its declaration and namespace."""
+    """Write a document in UTF-8, with its declaration and namespace."""
     root.set("xmlns", _NAMESPACE)
-    # A parser would read a bare carriage return as a line feed.
-    written: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
-    return written.replace(b"\r", b"&#13;")
+    return write_xml(root)
 
 
 def _queue_pairs(queue: Queue) -> list[tuple[str, object]]:

@@ -42,6 +42,7 @@ from mpaas_local.oss.model import (
 from mpaas_local.oss.ranges import ByteRange, asked_range, check_conditions
 from mpaas_local.oss.signature import Signable
 from mpaas_local.oss.view import VIEW, view
+from mpaas_local.xml_text import write_xml
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -531,7 +532,7 @@ def _host(request: Request) -> str:
 
 
 def _xml(root: Element, status: int = 200) -> Response:
-    return Response(documents.serialize(root), status, media_type="application/xml")
+    return Response(write_xml(root), status, media_type="application/xml")
 
 
 def _error_response(error: OssError, request: Request, request_id: str) -> Response:
@@ -541,7 +542,7 @@ def _error_response(error: OssError, request: Request, request_id: str) -> Respo
         response = Response(status_code=304)
     elif request.method == "HEAD":
         response = Response(status_code=error.status)
-        response.headers["x-oss-err"] = base64.b64encode(documents.serialize(document)).decode()
+        response.headers["x-oss-err"] = base64.b64encode(write_xml(document)).decode()
     else:
         response = _xml(document, error.status)
     if error.ec:

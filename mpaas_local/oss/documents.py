@@ -1,7 +1,6 @@
 """The XML of requests and responses.
 
-Each `read_…` function parses a request body or raises `OssError`; each other function returns an `Element`,
-which `serialize` encodes. A document type declaration is refused, so that no entity is expanded.
+Each `read_…` function parses a request body or raises `OssError`; each other function returns an `Element`.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ import base64
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
-from xml.etree.ElementTree import Element, SubElement, TreeBuilder, tostring
-from xml.parsers import expat
+from xml.etree.ElementTree import Element, SubElement
 
 from mpaas_local.clock import utc_text
 from mpaas_local.oss.errors import OssError
+from mpaas_local.xml_text import UnreadableXml, read_xml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,16 +34,9 @@ __all__ = [
     "part_list",
     "read_deletion",
     "read_parts",
-    "serialize",
 ]
 
 _STORAGE_CLASS = "Standard"
-
-
-def serialize(root: Element) -> bytes:
-    """Write a document in UTF-8, with its declaration."""
-    written: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
-    return written.replace(b"\r", b"&#13;")  # a parser would read a bare one as a line feed
 
 
 def read_parts(body: bytes) -> list[tuple[int, str]]:
@@ -54,7 +46,7 @@ def read_parts(body: bytes) -> list[tuple[int, str]]:
         OssError: `MalformedXML`.
     """
     parts = []
-    for element in _parse(body, "CompleteMultipartUpload").iter("Part"):
+    for element in _read(body, "CompleteMultipartUpload").iter("Part"):
         number, etag = element.findtext("PartNumber", "").strip(), element.findtext("ETag", "").strip()
         if not re.fullmatch("[0-9]{1,9}", number) or not etag:
             raise OssError("MalformedXML")
@@ -68,7 +60,7 @@ def read_deletion(body: bytes) -> tuple[list[str], bool]:
     Raises:
         OssError: `MalformedXML`.
     """
-    root = _parse(body, "Delete")
+    root = _read(body, "Delete")
     keys = [element.findtext("Key", "") for element in root.iter("Object")]
     if not 1 <= len(keys) <= 1000:
         raise OssError("MalformedXML", "Delete must have 1 to 1000 objects.")
@@ -218,27 +210,15 @@ def part_list(
     return root
 
 
-def _parse(body: bytes, name: str) -> Element:
+def _read(body: bytes, name: str) -> Element:
     """Read a document whose root has this name."""
-    builder = TreeBuilder()
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler = lambda tag, _: builder.start(tag, {})
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
-        parser.Parse(body, True)
-    except (expat.ExpatError, LookupError, ValueError) as error:
+        root = read_xml(body)
+    except UnreadableXml as error:
         raise OssError("MalformedXML") from error
-    root = builder.close()
     if root.tag != name:
         raise OssError("MalformedXML")
     return root
-
-
-def _refuse_doctype(*_: object) -> None:
-    raise OssError("MalformedXML")
 
 
 def _fill(parent: Element, fields: Mapping[str, str]) -> Element:

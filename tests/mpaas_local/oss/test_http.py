@@ -304,6 +304,7 @@ def test_an_upload_must_say_how_long_it_is(server: OssServer) -> None:
         b"<Other/>",
         b"<Delete/>",
         b'<!DOCTYPE a [<!ENTITY b "c">]><Delete><Object><Key>&b;</Key></Object></Delete>',
+        b"<Delete><Object><Key>a</Key></Object>" + b"<a>" * 8 + b"</a>" * 8 + b"</Delete>",
     ],
 )
 def test_a_document_that_is_no_list_of_objects_is_refused(server: OssServer, document: bytes) -> None:
