@@ -21,7 +21,7 @@ from mpaas_push.campaign.objects import ObjectInfo
 from mpaas_push.campaign.store import CampaignStore
 from mpaas_push.campaign.tasks import PieceTask, PlanTask, TaskQueue
 from mpaas_push.campaign.worker import work_on
-from mpaas_push.functions import Invoked
+from mpaas_push.functions import InvocationResult
 
 if TYPE_CHECKING:
     from mpaas_push.campaign.objects import Objects
@@ -74,10 +74,10 @@ class _Queue:
         time.sleep(self._seconds)
         self.tasks.append((task, delay))
 
-    def invoke_later(self, *_: Any, **__: Any) -> Invoked:
+    def invoke_later(self, *_: Any, **__: Any) -> InvocationResult:
         time.sleep(self._seconds)
         self.tasks.append(None)
-        return Invoked("id")
+        return InvocationResult("id")
 
 
 def campaign() -> Table:

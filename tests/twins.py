@@ -41,7 +41,7 @@ from mpaas_local.fc.host import FunctionHost
 from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey, Sandbox
 from mpaas_push import PushMessage
-from mpaas_push.targets import addressed
+from mpaas_push.targets import message_ids_of
 from tests import crash
 from tests.fork_server import start_forked
 from tests.functions.http_stack import ROLE, message
@@ -396,7 +396,7 @@ def _judge(plan: Plan, figures: Figures, stages: _Stages) -> None:
     for letter in _letters(stages.mns.store):
         sent = PushMessage.parse(letter["message"])
         codes = {outcome["resultCode"] for outcome in letter["outcomes"]}
-        for target, message_id in addressed(sent, letter["scope"]).items():
+        for target, message_id in message_ids_of(sent, letter["scope"]).items():
             owed = (sent.task_name, target)
             is_accepted = message_id in accepted[owed]
             if letter["reason"] == "unknown":

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from mpaas_push import InvalidMessage, Misconfigured, Outcome, OutcomeKind
 from mpaas_push.errors import Fault
 from mpaas_push.functions import ASYNC_BYTES, FunctionFailed, InvocationRefused, InvocationUnknown
-from mpaas_push.targets import addressed, slices
+from mpaas_push.targets import message_ids_of, slices
 from mpaas_push.task import compact_json, pack_envelopes
-from mpaas_push.threads import side_by_side
+from mpaas_push.threads import run_concurrently
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -111,7 +111,7 @@ def parts_of(task: PushTask, index: int) -> list[MessagePart]:
     if isinstance(message, InvalidMessage):
         raise message
     parts = []
-    for targets in _cut(task, addressed(message, task.scope)):
+    for targets in _cut(task, message_ids_of(message, task.scope)):
         content = [message.fingerprint, message.app_id, message.workspace_id, message.tenant_id]
         digest = hashlib.sha256(_text([task.scope, *content, sorted(targets.items())])).hexdigest()
         parts.append(MessagePart(index, targets, _text(task.envelope(targets, attempt=1)), digest))
@@ -153,7 +153,7 @@ def hand_over(chunks: Sequence[Chunk], worker: Worker) -> tuple[list[AcceptedChu
         except Exception:
             logger.exception("a chunk could not be handed over")
 
-    side_by_side(call, range(len(chunks)), threads=SIDE_BY_SIDE)
+    run_concurrently(call, range(len(chunks)), threads=SIDE_BY_SIDE)
     tasks, outcomes = [], []
     for chunk, fate in zip(chunks, fates, strict=True):
         if isinstance(fate, AcceptedChunk):
@@ -216,9 +216,9 @@ def _handed_over(chunk: Chunk, worker: Worker) -> AcceptedChunk | _Failure:
         )
         return AcceptedChunk(chunk, invoked.request_id)
     except InvocationRefused as error:
-        if error.was_taken_before:
+        if error.was_accepted_before:
             return AcceptedChunk(chunk, None)
-        kind = OutcomeKind.THROTTLED if error.may_be_tried_again else OutcomeKind.MISCONFIGURED
+        kind = OutcomeKind.THROTTLED if error.is_retryable else OutcomeKind.MISCONFIGURED
         failure = _Failure(kind=kind, code=error.code, text=str(error), request_id=error.request_id or None)
     except Misconfigured as error:
         failure = _Failure(kind=OutcomeKind.MISCONFIGURED, code="Misconfigured", text=str(error), attempts=0)

@@ -97,7 +97,7 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, UnknownCampaign):
         return Problem(404, "unknown-campaign", str(error))
     for_good = (isinstance(error, StoreUnavailable) and error.is_permanent) or (
-        isinstance(error, InvocationRefused) and not error.may_be_tried_again
+        isinstance(error, InvocationRefused) and not error.is_retryable
     )
     if for_good:
         return Problem(500, "misconfigured", str(error))

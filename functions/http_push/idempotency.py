@@ -98,7 +98,7 @@ class KeyMemory:
         self._size = size
         self._fingerprints: OrderedDict[str, str] = OrderedDict()
 
-    def compared(
+    def compare(
         self, key: str, tasks: Sequence[PushTask], settings: Settings, ledger: Ledger | None
     ) -> Comparison:
         """Return whether a key is new or known, and with which messages; remember it.

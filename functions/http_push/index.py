@@ -69,7 +69,7 @@ def push() -> Response[str]:
         return responses.plan(tasks, client.settings)
     known = "new"
     if key:
-        known = keys.compared(scope, tasks, client.settings, client.ledger)
+        known = keys.compare(scope, tasks, client.settings, client.ledger)
     if known == "other" and any(isinstance(task.message, PushMessage) for task in tasks):
         text = (
             "this Idempotency-Key came with another body: use a new key; of a body that was accepted in part "

@@ -42,14 +42,14 @@ logger = logging.getLogger(__name__)
 RESERVED_SHARE = 0.2
 """Share of the time left that is kept free for handing over, at most `RESERVED_SECONDS`."""
 RESERVED_SECONDS = 10.0
-RESERVED_SECONDS_A_MESSAGE = 0.002
+RESERVED_SECONDS_PER_MESSAGE = 0.002
 """Large batches need longer, if all of them are to be handed over: up to twice that share."""
 GRACE_SHARE = 0.25
 """Share of the reserved time in which requests that were begun may still end: without it those that are under
 way when the time to send is over would be unknown, only because their responses were not awaited."""
 SHORT_CHARACTERS = 10_000
 """An event that is no longer fits into an entry of a queue as a whole, whatever is added to it."""
-TARGETS_A_PART = 100_000
+TARGETS_PER_PART = 100_000
 """How many are sent before the rest of a batch is looked at; 32 MB, the longest, may hold three million."""
 
 
@@ -65,15 +65,18 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
         BatchIncomplete: some messages were not accepted, and no queue took them: the event must be
             redelivered. Each target then gets the same message id.
     """
-    if invocation.asked_by < math.inf:
-        tasks = [task._replace(first_moment=min(task.first_moment, invocation.asked_by)) for task in tasks]
+    if invocation.first_moment_limit < math.inf:
+        tasks = [
+            task._replace(first_moment=min(task.first_moment, invocation.first_moment_limit))
+            for task in tasks
+        ]
     # Before, not after: the time for handing over is all that is left then.
     _log_warnings(tasks, client.settings, invocation)
     report = send_batch(tasks, client, invocation)
-    remembered = client.ledger is not None
-    if not report.should_fail_invocation(remembered=remembered):
+    has_ledger = client.ledger is not None
+    if not report.should_fail_invocation(has_ledger=has_ledger):
         return report
-    if report.duplicates_if_redelivered and not remembered:
+    if report.duplicates_if_redelivered and not has_ledger:
         text = (
             "%d targets may get a push twice because their event is redelivered: they were accepted, may "
             "have been, or wait for a retry"
@@ -147,7 +150,7 @@ def _parts(tasks: Sequence[PushTask]) -> Iterator[list[PushTask]]:
     for task in tasks:
         part.append(task)
         targets += 0 if isinstance(task.message, InvalidMessage) else len(task.message.recipients)
-        if targets > TARGETS_A_PART:
+        if targets > TARGETS_PER_PART:
             yield part
             part, targets = [], 0
     if part:
@@ -168,7 +171,7 @@ def _unsent(task: PushTask, client: PushClient, invocation: Invocation) -> list[
 def _reserved(seconds: float, messages: int) -> float:
     """Return how much of the time left is kept free for handing messages over."""
     for_some = min(seconds * RESERVED_SHARE, RESERVED_SECONDS)
-    for_many = min(seconds * RESERVED_SHARE * 2, messages * RESERVED_SECONDS_A_MESSAGE)
+    for_many = min(seconds * RESERVED_SHARE * 2, messages * RESERVED_SECONDS_PER_MESSAGE)
     return max(for_some, for_many)
 
 

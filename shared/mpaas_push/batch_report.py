@@ -1,4 +1,4 @@
-"""What became of the messages of an event, in numbers, and whether the event must come again."""
+"""The results of an event's messages as counts, and whether the event must be redelivered."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class BatchReport(NamedTuple):
         left: Indexes of the messages that are unsettled or stranded.
         recoverable: Stranded messages that the dead-letter queue may accept later.
         duplicates_if_redelivered: Targets that were accepted, may have been, or wait in the retry queue:
-            they get a push twice if the event is redelivered and nothing remembers what was sent. Neither
-            this nor `recoverable` is part of `as_json`.
+            without a ledger they get a push twice if the event is redelivered. Neither this nor
+            `recoverable` is part of `as_json`.
     """
 
     outcomes: dict[str, int]
@@ -35,22 +35,22 @@ class BatchReport(NamedTuple):
     recoverable: int = 0
     duplicates_if_redelivered: int = 0
 
-    def as_json(self, **more: Any) -> str:
-        """Return the report as the result of a function."""
-        answer = self._asdict()
-        del answer["recoverable"], answer["duplicates_if_redelivered"]
-        return json.dumps({**more, **answer})
+    def as_json(self, **counts: Any) -> str:
+        """Return the report as the result of a function, after the function's own counts."""
+        report = self._asdict()
+        del report["recoverable"], report["duplicates_if_redelivered"]
+        return json.dumps({**counts, **report})
 
-    def should_fail_invocation(self, *, remembered: bool) -> bool:
+    def should_fail_invocation(self, *, has_ledger: bool) -> bool:
         """Return whether the event must be redelivered.
 
-        It must if a message may be sent again, or if the dead-letter queue may accept later what was given
-        up. A message that no dead-letter queue will ever accept fails the event only if no push is sent twice
-        by that: nothing can have been accepted and no retry is waiting, or what was sent is remembered. The
-        event then ends where its source or Function Compute puts failed events.
+        It must be if a message may be sent again, or if the dead-letter queue may accept a given-up message
+        later. A message that no dead-letter queue will ever accept fails the event only if that sends no push
+        twice: nothing can have been accepted and no retry is waiting, or there is a ledger. The event then
+        ends where its source or Function Compute puts failed events.
 
         Args:
-            remembered: A ledger keeps what was accepted from being sent again.
+            has_ledger: A ledger keeps accepted pushes from being sent again.
         """
         sent = self.retried > 0 or self.outcomes.keys() & {ACCEPTED.value, UNKNOWN.value}
-        return self.unsettled > 0 or self.recoverable > 0 or (self.stranded > 0 and (remembered or not sent))
+        return self.unsettled > 0 or self.recoverable > 0 or (self.stranded > 0 and (has_ledger or not sent))

@@ -106,7 +106,7 @@ class PushClient:
 
         Returns:
             For each message, in the order given, the outcomes of its requests in the order of its targets
-            (see `targets.addressed`).
+            (see `targets.message_ids_of`).
 
         Raises:
             Misconfigured: no complete AccessKey was found.

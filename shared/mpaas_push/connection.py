@@ -26,8 +26,8 @@ __all__ = [
     "HttpResponse",
     "connect",
     "is_dropped",
-    "left_until",
     "read_response",
+    "seconds_until",
     "set_timeout",
     "tls_context",
 ]
@@ -55,7 +55,7 @@ def connect(host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -
     connection = _first_of(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM), deadline)
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(left_until(deadline))
+        connection.settimeout(seconds_until(deadline))
         # server_hostname is sent as SNI, and the certificate must match it.
         return tls.wrap_socket(connection, server_hostname=host) if tls else connection
     except BaseException:
@@ -63,7 +63,7 @@ def connect(host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -
         raise
 
 
-def left_until(deadline: float) -> float:
+def seconds_until(deadline: float) -> float:
     """Return the seconds until a deadline.
 
     Raises:
@@ -221,7 +221,7 @@ def _first_of(addresses: Sequence[_Address], deadline: float) -> socket.socket:
     failure = OSError("the name has no address")
     for index, address in enumerate(addresses):
         try:
-            return _connected_to(address, left_until(deadline) / (len(addresses) - index))
+            return _connected_to(address, seconds_until(deadline) / (len(addresses) - index))
         except OSError as error:
             failure = error
     raise failure

@@ -167,13 +167,13 @@ class InvocationRefused(PushError):
         super().__init__(f"{function} was not called: {why or f'{status} {code}'}")
 
     @property
-    def may_be_tried_again(self) -> bool:
+    def is_retryable(self) -> bool:
         """Whether it was refused for load, or could not be reached."""
         busy = self.status in {429, 503}
         return busy or self.code == NOT_REACHED
 
     @property
-    def was_taken_before(self) -> bool:
+    def was_accepted_before(self) -> bool:
         """Whether it was refused because the function accepted a task with this id before."""
         return self.status == 409 and self.code == TASK_EXISTS
 

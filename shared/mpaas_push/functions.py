@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from mpaas_push import acs3
-from mpaas_push.connection import connect, left_until, read_response, tls_context
+from mpaas_push.connection import connect, read_response, seconds_until, tls_context
 from mpaas_push.errors import (
     NOT_REACHED,
     TASK_EXISTS,
@@ -46,8 +46,8 @@ __all__ = [
     "FunctionFailed",
     "Functions",
     "InvocationRefused",
+    "InvocationResult",
     "InvocationUnknown",
-    "Invoked",
 ]
 
 ASYNC_BYTES = 128 * 1024
@@ -62,7 +62,7 @@ RESPONSE_BYTES = 33 * 1024 * 1024
 _SERVICE = re.compile(r"[^/]+/[^/]+")
 
 
-class Invoked(NamedTuple):
+class InvocationResult(NamedTuple):
     """An invocation that was made, or accepted.
 
     Attributes:
@@ -105,7 +105,7 @@ class Functions:
         self._credentials = credentials
         self._timeout = timeout
 
-    def invoke(self, function: str, payload: bytes) -> Invoked:
+    def invoke(self, function: str, payload: bytes) -> InvocationResult:
         """Call a function and wait for what it returns.
 
         Args:
@@ -128,7 +128,7 @@ class Functions:
         task_id: str | None = None,
         delay: float = 0.0,
         deadline: float = math.inf,
-    ) -> Invoked:
+    ) -> InvocationResult:
         """Hand an event to a function's asynchronous queue.
 
         Args:
@@ -141,7 +141,7 @@ class Functions:
 
         Raises:
             FunctionFailed: it was called at once and failed.
-            InvocationRefused: it was not accepted; see `InvocationRefused.was_taken_before`.
+            InvocationRefused: it was not accepted; see `InvocationRefused.was_accepted_before`.
             InvocationUnknown: sent, without a verdict.
             Misconfigured: no endpoint is known, or the name is invalid.
         """
@@ -156,7 +156,7 @@ class Functions:
         later: bool = False,
         task_id: str | None = None,
         delay: float = 0.0,
-    ) -> Invoked:
+    ) -> InvocationResult:
         until = min(deadline, time.monotonic() + self._timeout)
         request = self._signed(function, payload, later=later, task_id=task_id, delay=delay)
         response = self._exchanged(function, request, until)
@@ -233,13 +233,13 @@ class Functions:
             raise InvocationRefused(function, 0, NOT_REACHED, why=_unopened(error)) from None
         with connection:
             try:
-                connection.settimeout(left_until(until))
+                connection.settimeout(seconds_until(until))
                 connection.sendall(request)
             except OSError as error:
                 why = f"not completely sent ({type(error).__name__})"
                 raise InvocationRefused(function, 0, NOT_REACHED, why=why) from None
             try:
-                return read_response(connection, lambda: left_until(until), RESPONSE_BYTES)
+                return read_response(connection, lambda: seconds_until(until), RESPONSE_BYTES)
             except OSError as error:
                 raise InvocationUnknown(function, f"no response ({type(error).__name__})") from None
 
@@ -290,7 +290,7 @@ def _written(function: str, path: str, headers: Mapping[str, str], payload: byte
     return "\r\n".join(lines).encode("ascii") + payload
 
 
-def _judged(function: str, response: HttpResponse, *, later: bool) -> Invoked:
+def _judged(function: str, response: HttpResponse, *, later: bool) -> InvocationResult:
     """Return the invocation or raise; a response that is not clearly Function Compute's is unknown."""
     status, body = response.status, bytes(response.body)
     request_id = _word(response.headers.get("x-fc-request-id"))
@@ -299,7 +299,7 @@ def _judged(function: str, response: HttpResponse, *, later: bool) -> Invoked:
         if error_type and request_id:
             raise FunctionFailed(function, request_id, _word(error_type), body)
         if request_id and status == (HTTPStatus.ACCEPTED if later else HTTPStatus.OK):
-            return Invoked(request_id, body)
+            return InvocationResult(request_id, body)
         raise InvocationUnknown(function, f"HTTP {status}, which is not a response of Function Compute")
     code = _code(body)
     if status < 500 or (status == HTTPStatus.SERVICE_UNAVAILABLE and code):

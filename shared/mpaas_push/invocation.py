@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from mpaas_push.credentials import Credentials
 
-__all__ = ["Invocation", "sender_beside", "sender_of"]
+__all__ = ["Invocation", "sender_of", "sibling_sender"]
 
 MARGIN_SECONDS = 0.5
 """Time reserved before the function's timeout, to write the response and the log."""
@@ -18,7 +18,7 @@ MARGIN_SECONDS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Invocation:
-    """The data of one invocation; never kept longer.
+    """The data of one invocation, never kept beyond it.
 
     Attributes:
         request_id: Function Compute's id of the invocation; a random one outside of it.
@@ -26,24 +26,24 @@ class Invocation:
         deadline: When work must end, in seconds on the clock of `time.monotonic`.
         sender: The function that sends (see `sender_of`). Every scope starts with it, so the ids of functions
             and stages that share a ledger are distinct.
-        asked_by: The latest time at which its pushes can have been requested, in Unix seconds: an event that
-            claims to be younger is not.
-        begin_by: No request is begun later, on the clock of `time.monotonic`; those in flight then have until
-            the deadline.
+        first_moment_limit: The latest time at which its pushes can have been requested, in Unix seconds; a
+            later time in the event is not believed.
+        begin_by: When the last request may begin, on the clock of `time.monotonic`; requests in flight have
+            until the deadline.
     """
 
     request_id: str
     credentials: Credentials
     deadline: float = math.inf
     sender: str = ""
-    asked_by: float = math.inf
+    first_moment_limit: float = math.inf
     begin_by: float = math.inf
 
     @classmethod
     def of(cls, context: object = None) -> Invocation:
         """Read the context that Function Compute passes to a handler; call it first, the clock starts here.
 
-        Takes both shapes of the context (with credentials up to Python 3.10, without on 3.12;
+        Accepts both shapes of the context (with credentials up to Python 3.10, without on 3.12;
         fc-runtime.md: Context); None means a call outside Function Compute, which has no deadline.
 
         Raises:
@@ -70,7 +70,7 @@ class Invocation:
 
     @property
     def time_to_begin(self) -> float:
-        """Seconds for which a request may still be begun; zero or less when none may."""
+        """Seconds during which requests may still begin; zero or less when none may."""
         return min(self.deadline, self.begin_by) - time.monotonic()
 
 
@@ -83,18 +83,18 @@ def sender_of(region: str, account: str, function: str, service: str = "") -> st
         region: Its region; like the others, empty where it is not known.
         account: Id of its account.
         function: Its deployed name.
-        service: The service of FC 2.0, in which alone the name is unique; FC 3.0 calls such a function
+        service: The service of FC 2.0 within which the name is unique; FC 3.0 calls such a function
             ``service$function`` (fc-runtime.md: SDKs and API versions).
     """
     name = f"{service}${function}" if service else function
     return f"acs:fc:{region}:{account}:functions/{name}"
 
 
-def sender_beside(sender: str, function: str) -> str:
-    """Name another function of a sender's account and region as it names itself.
+def sibling_sender(sender: str, function: str) -> str:
+    """Name another function of a sender's account and region, as `sender_of` would name it.
 
     Args:
-        sender: As `sender_of` names it.
+        sender: As returned by `sender_of`.
         function: The deployed name, or ``fc2:service/function``, with or without a qualifier.
     """
     service, _, name = function.removeprefix("fc2:").rpartition("/")
@@ -112,7 +112,7 @@ def _sender(context: object) -> str:
 
 
 def _seconds(timeout: object) -> float:
-    """Read a timeout; what cannot be read is none, since a push is worth more than a limit."""
+    """Parse a timeout. An unreadable one means no limit: sending the push matters more."""
     try:
         seconds = float(str(timeout))
     except ValueError:

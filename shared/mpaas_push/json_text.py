@@ -1,7 +1,7 @@
 """Strict JSON parsing: text or bytes in, plain Python values out.
 
 The standard parser keeps the last of duplicate keys, accepts NaN and Infinity, turns 1e999 into infinity and
-accepts half a surrogate pair. Each of these would silently change what is sent (a target lost from
+accepts an unpaired surrogate. Each of these would silently change what is sent (a target lost from
 ``targetMsgkey``) or fail much later, so each is an error here, all of one type. Time and memory are linear in
 the length of the text, whatever it contains.
 """
@@ -20,30 +20,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
-    "CHARACTERS_A_CONTAINER",
+    "CHARACTERS_PER_CONTAINER",
     "MAX_CONTAINERS",
     "MAX_DEPTH",
     "MESSAGE_CONTAINERS",
     "UnreadableJson",
     "WrittenFloat",
     "check_json",
+    "dump_json",
     "is_encodable",
     "plain_json",
     "read_json",
-    "written_json",
 ]
 
 MAX_DEPTH = 64
-"""Most levels of objects and lists; deeper nesting could exhaust the stack of a parser."""
+"""Maximum depth of objects and lists; deeper nesting could exhaust a parser's stack."""
 
-MAX_CONTAINERS, CHARACTERS_A_CONTAINER = 100_000, 32
-"""Most objects and lists of a text, beyond one for so many of its characters. Python keeps two characters,
-``{}``, in 72 bytes: 32 MB of them, the longest event, would take more memory than a function has."""
+MAX_CONTAINERS, CHARACTERS_PER_CONTAINER = 100_000, 32
+"""A text may have `MAX_CONTAINERS` objects and lists, plus one per `CHARACTERS_PER_CONTAINER` characters.
+Python stores the two characters ``{}`` in 72 bytes: 32 MB of them, the longest event, would need more memory
+than a function has."""
 MESSAGE_CONTAINERS = 100
-"""The same for one push message. 10,000 of them may come in one event."""
+"""`MAX_CONTAINERS` of one push message; an event may have 10,000 messages."""
 
 MAX_PATHS = 10
-"""Most paths in an error."""
+"""Maximum number of paths in an error."""
 
 
 class UnreadableJson(PushError):
@@ -90,24 +91,24 @@ def read_json(
     Args:
         text: JSON text; bytes are UTF-8. A byte order mark is skipped.
         within: Name of the field that contains the text. Paths in errors start with it.
-        keep_digits: Return floats as `WrittenFloat`, for `written_json`; their range is not limited.
-        containers: Most objects and lists, beyond one for each `CHARACTERS_A_CONTAINER` of the text. They are
-            counted before anything is parsed, so brackets within strings count.
+        keep_digits: Return floats as `WrittenFloat`, for `dump_json`; their range is not limited.
+        containers: Maximum number of objects and lists, in addition to one per `CHARACTERS_PER_CONTAINER`
+            characters. They are counted before parsing, so brackets within strings count.
 
     Returns:
         The value, of dict, list, str, int, float, bool and None; floats are finite, strings can be encoded.
 
     Raises:
         UnreadableJson: Not UTF-8, not JSON, more than `MAX_DEPTH` levels, too many objects and lists, a
-            duplicate key, NaN or Infinity, a number out of range, or half a surrogate pair. No other
+            duplicate key, NaN or Infinity, a number out of range, or an unpaired surrogate. No other
             exception is raised for any input.
     """
     top = (within,) if within else ()
     try:
         text = _decode(text)
-        if len(text) > MAX_DEPTH:  # most fields are too short for either fault
+        if len(text) > MAX_DEPTH:  # most fields are too short to break either limit
             brackets = text.count("{") + text.count("[")
-            if brackets > containers + len(text) // CHARACTERS_A_CONTAINER:
+            if brackets > containers + len(text) // CHARACTERS_PER_CONTAINER:
                 raise UnreadableJson(_too_many(len(text), containers), top)
             if brackets > MAX_DEPTH and _is_too_deep(text):
                 raise UnreadableJson(_TOO_DEEP, top)
@@ -118,7 +119,7 @@ def read_json(
         reason = f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         raise UnreadableJson(reason, top) from None
     except ValueError:
-        # Python refuses to read integers of some thousand digits.
+        # Python refuses to parse integers with thousands of digits.
         raise UnreadableJson(_TOO_LONG, top) from None
     if "\\" in text and re.search(_SURROGATE, text):
         check_json(value, within=within)
@@ -139,8 +140,9 @@ def check_json(value: Any, *, within: str = "") -> None:
         within: Name of the field that contains the value. Paths in errors start with it.
 
     Raises:
-        UnreadableJson: A value of another type, a key that is not a string, NaN or Infinity, half a surrogate
-            pair, an integer of thousands of digits, or more than `MAX_DEPTH` levels. Names the first one.
+        UnreadableJson: A value of another type, a key that is not a string, NaN or Infinity, an unpaired
+            surrogate, an integer with thousands of digits, or more than `MAX_DEPTH` levels. The error names
+            the first one.
     """
     try:
         _check(value, MAX_DEPTH)
@@ -149,19 +151,17 @@ def check_json(value: Any, *, within: str = "") -> None:
         raise UnreadableJson(error.reason, (format_path(reversed(path)),)) from None
 
 
-def written_json(value: Any) -> str:
+def dump_json(value: Any) -> str:
     """Return a value as JSON without spaces; a `WrittenFloat` keeps its digits."""
     if isinstance(value, dict):
-        return (
-            "{" + ",".join(f"{written_json(key)}:{written_json(below)}" for key, below in value.items()) + "}"
-        )
+        return "{" + ",".join(f"{dump_json(key)}:{dump_json(child)}" for key, child in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(map(written_json, value)) + "]"
+        return "[" + ",".join(map(dump_json, value)) + "]"
     return value.digits if isinstance(value, WrittenFloat) else json.dumps(value, ensure_ascii=False)
 
 
 def is_encodable(text: str) -> bool:
-    """Return whether a text can be encoded in UTF-8, which half a surrogate pair cannot."""
+    """Return whether a text can be encoded in UTF-8, which an unpaired surrogate cannot."""
     if text.isascii():
         return True
     try:
@@ -172,17 +172,17 @@ def is_encodable(text: str) -> bool:
 
 
 _TOO_DEEP = f"more than {MAX_DEPTH} levels of objects and lists"
-_TOO_LONG = "a whole number has too many digits"
-_HALF_PAIR = "half a surrogate pair is not a character"
-# Far above any number of the API, and below the 4300 digits from which on Python refuses to write an integer.
+_TOO_LONG = "an integer has too many digits"
+_UNPAIRED_SURROGATE = "an unpaired surrogate is not a character"
+# Far above any number of the API, and below the 4300 digits beyond which Python refuses to write an integer.
 _MAX_BITS = 14_000
 
 
 def _too_many(characters: int, containers: int) -> str:
-    most = containers + characters // CHARACTERS_A_CONTAINER
+    most = containers + characters // CHARACTERS_PER_CONTAINER
     return (
-        f"more than {most:,} objects and lists in {characters:,} characters (allowed are {containers:,}, and "
-        f"one for every {CHARACTERS_A_CONTAINER} characters)"
+        f"more than {most:,} objects and lists in {characters:,} characters (the limit is {containers:,}, plus "
+        f"one for every {CHARACTERS_PER_CONTAINER} characters)"
     )
 
 
@@ -196,7 +196,7 @@ def _decode(text: str | bytes | bytearray) -> str:
     except UnicodeDecodeError as error:
         raise UnreadableJson(f"not UTF-8 text: byte {error.start} cannot be read") from None
     except UnicodeEncodeError as error:
-        raise UnreadableJson(f"{_HALF_PAIR}: character {error.start}") from None
+        raise UnreadableJson(f"{_UNPAIRED_SURROGATE}: character {error.start}") from None
     return text.removeprefix("\ufeff")
 
 
@@ -205,16 +205,16 @@ def _is_too_deep(text: str) -> bool:
 
     Text that is not JSON is left to the parser, unless it opens too many levels.
     """
-    # Of all escapes only these two could hide a quote, or one that is none.
+    # Only these two escapes affect which quotes end a string.
     data = text.encode().replace(b"\\\\", b"").replace(b'\\"', b"")
-    # Every other piece between quotes is outside a string. Only brackets remain, of one kind.
+    # Every second piece between quotes is outside a string. Keep only brackets, converted to one kind.
     brackets = b"".join(data.translate(_ONE_KIND, _NOT_STRUCTURE).split(b'"')[::2])
     for _ in range(MAX_DEPTH):
         outer = brackets.replace(b"[]", b"")  # removes the innermost level of every branch
         if len(outer) == len(brackets):
             break
         brackets = outer
-    # Only unbalanced brackets remain without a pair; then the text is not JSON.
+    # Brackets without any pair are unbalanced, so the text is not JSON.
     return b"[]" in brackets or brackets.count(b"[") > MAX_DEPTH
 
 
@@ -238,14 +238,14 @@ def _parse(text: str, decoder: json.JSONDecoder) -> Any:
 
 
 class _DuplicateKeys(Exception):
-    """An object has two equal keys."""
+    """An object has duplicate keys."""
 
 
 _DUPLICATES = object()
 
 
 class _WithDuplicates(dict[str, Any]):
-    """An object with duplicate keys in its text; knows the first ones."""
+    """An object whose text has duplicate keys; keeps the first ones."""
 
     __slots__ = ("duplicates",)
 
@@ -277,7 +277,7 @@ def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _duplicate_paths(text: str, within: str) -> tuple[str, ...]:
-    """Parse the text again and return the paths of duplicate keys, one more than an error names."""
+    """Parse the text again and return the paths of duplicate keys, at most one more than an error names."""
     paths: list[str] = []
     for path in _duplicates(_parse(text, _MARKING_DECODER), [within] if within else []):
         paths.append(format_path(path))
@@ -329,7 +329,7 @@ class _NotPlain(Exception):
 
     Attributes:
         reason: Why not.
-        steps: The path to it, innermost step first.
+        steps: Path of the value, innermost step first.
     """
 
     def __init__(self, reason: str, *steps: Any) -> None:
@@ -339,11 +339,11 @@ class _NotPlain(Exception):
 
 
 def _check(value: Any, levels: int) -> None:
-    """Check that a value can be written as JSON, within so many levels of objects and lists."""
+    """Check that a value can be written as JSON with at most `levels` levels of objects and lists."""
     kind = type(value)
     if kind is str:
         if not is_encodable(value):
-            raise _NotPlain(_HALF_PAIR)
+            raise _NotPlain(_UNPAIRED_SURROGATE)
     elif kind is int:
         if value.bit_length() > _MAX_BITS:
             raise _NotPlain(_TOO_LONG)
@@ -351,10 +351,10 @@ def _check(value: Any, levels: int) -> None:
         if not isfinite(value):
             raise _NotPlain("NaN and Infinity are not JSON numbers")
     elif kind is not bool and kind is not WrittenFloat and value is not None:
-        _check_below(value, levels)
+        _check_children(value, levels)
 
 
-def _check_below(value: Any, levels: int) -> None:
+def _check_children(value: Any, levels: int) -> None:
     if not isinstance(value, (dict, list, tuple)):
         raise _NotPlain(f"{type(value).__name__} is not a JSON type")
     if not levels:

@@ -98,7 +98,7 @@ def _line(record: Any) -> str:
 def _dumped(record: Any) -> bytes:
     try:
         return to_json(record, fallback=str)
-    except ValueError:  # half a surrogate pair, which has no bytes
+    except ValueError:  # an unpaired surrogate, which has no bytes
         return _ENCODER.encode(record).encode("utf-8", "replace")
 
 

@@ -356,7 +356,7 @@ def _text(value: object) -> str | None:
     if not isinstance(value, (str, int)) or isinstance(value, bool):
         return None
     text = str(value)
-    # Half a surrogate pair could be neither logged nor answered.
+    # An unpaired surrogate could be neither logged nor answered.
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 

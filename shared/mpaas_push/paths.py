@@ -58,7 +58,7 @@ def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
             shown = segment[:_LONGEST_SEGMENT] + "…"
         else:
             shown = segment
-        # Half a surrogate pair could be neither printed nor logged.
+        # An unpaired surrogate could be neither printed nor logged.
         segments.append(shown.encode(errors="replace").decode())
         parent = segment
     return ".".join(segments)

@@ -26,7 +26,7 @@ from mpaas_push.message import PARAMETERS_2019, PushMessage
 from mpaas_push.message.model import unset_fault
 from mpaas_push.sdk import PushSimpleRequest, sha_hmac1
 from mpaas_push.settings import ApiVersion
-from mpaas_push.targets import addressed, slices
+from mpaas_push.targets import message_ids_of, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -101,7 +101,7 @@ class PushRequest:
         """
         return math.inf if self.expires is None else self.expires - time.time()
 
-    def signed(self, credentials: Credentials, settings: Settings) -> SignedRequest:
+    def sign(self, credentials: Credentials, settings: Settings) -> SignedRequest:
         """Sign the request with a fresh nonce and time; every attempt needs a new signature.
 
         It states the remaining validity, or the original one if that has ended.
@@ -202,7 +202,7 @@ def plan(
     message: PushMessage | InvalidMessage,
     settings: Settings,
     scope: str,
-    position: int = 0,
+    index: int = 0,
     *,
     first_moment: float | None = None,
     too_late: tuple[Fault, ...] = (),
@@ -214,7 +214,7 @@ def plan(
         message: The message, or why it could not be read.
         settings: As in `requests_of`, like the other arguments.
         scope: What the message ids are derived from.
-        position: Index of the message among those of the same event.
+        index: Index of the message among those of the same event.
         first_moment: When the push was asked for.
         too_late: As in `PushRequest`.
         may_have_arrived: As in `PushRequest`.
@@ -226,7 +226,7 @@ def plan(
             message,
             settings,
             scope,
-            position,
+            index,
             first_moment=first_moment,
             too_late=too_late,
             may_have_arrived=may_have_arrived,
@@ -239,19 +239,19 @@ def requests_of(
     message: PushMessage,
     settings: Settings,
     scope: str,
-    position: int = 0,
+    index: int = 0,
     *,
     first_moment: float | None = None,
     too_late: tuple[Fault, ...] = (),
     may_have_arrived: bool = False,
 ) -> tuple[PushRequest, ...]:
-    """Turn a message into requests of at most ten targets, in the order of `targets.addressed`.
+    """Turn a message into requests of at most ten targets, in the order of `targets.message_ids_of`.
 
     Args:
         message: The message; app, workspace and tenant that it does not name come from the settings.
         settings: Defaults and API version.
-        scope: What the message ids are derived from (see `targets.addressed`).
-        position: Index of the message among those of the same event.
+        scope: What the message ids are derived from (see `targets.message_ids_of`).
+        index: Index of the message among those of the same event.
         first_moment: When the push was asked for, in Unix seconds; now by default. Its validity began then.
         too_late: As in `PushRequest`.
         may_have_arrived: As in `PushRequest`.
@@ -278,7 +278,7 @@ def requests_of(
             too_late=too_late,
             may_have_arrived=may_have_arrived,
         )
-        for portion in slices(addressed(message, scope, position))
+        for portion in slices(message_ids_of(message, scope, index))
     )
 
 
@@ -300,7 +300,7 @@ def _parameters(message: PushMessage, settings: Settings) -> dict[str, str]:
             parameters[wire_name] = _text(value)
     if not is_encodable("".join(parameters.values())):
         faults += [
-            Fault(alias, "holds half a surrogate pair, which is not a character")
+            Fault(alias, "holds an unpaired surrogate, which is not a character")
             for _, alias, wire_name in _FIELDS
             if not is_encodable(parameters.get(wire_name, ""))
         ]

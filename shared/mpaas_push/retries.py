@@ -122,7 +122,7 @@ class Attempts:
             ended = f"its validity period of {seconds} s had ended"
             text = f"not sent: {ended} (set PUSH_LATE=send to send it anyway)"
             return Verdict(kind=REFUSED, code="Expired", message=text)
-        signed = self._request.signed(self._invocation.credentials, self._settings)
+        signed = self._request.sign(self._invocation.credentials, self._settings)
         self._attempts += 1
         self._under_way = True
         verdict = self._transport.exchange(signed, self._invocation.time_left)

@@ -350,7 +350,7 @@ class Settings(BaseModel):
         for name, value in values.items():
             if flaw := stray_characters(value):
                 raise Misconfigured(f"{name}: {flaw}", setting=name)
-            # Bytes that are not UTF-8 are half surrogate pairs in `os.environ`: no request could hold them.
+            # Bytes that are not UTF-8 are unpaired surrogates in `os.environ`: no request could hold them.
             if value.encode(errors="ignore").decode() != value:
                 raise Misconfigured(f"{name}: must be UTF-8 text", setting=name)
         try:

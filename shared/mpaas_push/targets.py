@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
     from mpaas_push.message import PushMessage
 
-__all__ = ["TARGETS_PER_REQUEST", "addressed", "derived_ids", "given_ids", "slices", "without_targets"]
+__all__ = ["TARGETS_PER_REQUEST", "derived_ids", "given_ids", "message_ids_of", "slices", "without_targets"]
 
 IdT = TypeVar("IdT", str, "str | None")
 TARGETS_PER_REQUEST = 10
 """Limit of `TargetMsgkey` (simple push page; result code 3029 above it)."""
 
 
-def addressed(message: PushMessage, scope: str, position: int = 0) -> dict[str, str]:
+def message_ids_of(message: PushMessage, scope: str, index: int = 0) -> dict[str, str]:
     """Return the message id of each target, in the order in which they are cut into requests.
 
     Ids that the caller gave are kept (see `given_ids`). Others are derived, so that the same event gives the
@@ -27,12 +27,12 @@ def addressed(message: PushMessage, scope: str, position: int = 0) -> dict[str, 
         message: The message.
         scope: What stays the same when the event comes again: an Idempotency-Key, a timer's name and tick,
             a queue message's id.
-        position: Place of the message among those of the same event, from 0.
+        index: Place of the message among those of the same event, from 0.
     """
     given = given_ids(message)
     if given is not None:
         return given
-    return derived_ids(message.targets or (), scope, position)
+    return derived_ids(message.targets or (), scope, index)
 
 
 def given_ids(message: PushMessage) -> dict[str, str] | None:
@@ -47,10 +47,10 @@ def given_ids(message: PushMessage) -> dict[str, str] | None:
     return dict(sorted(given.items()))
 
 
-def derived_ids(targets: Iterable[str], scope: str, position: int = 0) -> dict[str, str]:
-    """Derive the message id of each target, with scope and position as in `addressed`."""
+def derived_ids(targets: Iterable[str], scope: str, index: int = 0) -> dict[str, str]:
+    """Derive the message id of each target, with scope and index as in `message_ids_of`."""
     # The length keeps apart what would otherwise run into one text.
-    base = hashlib.sha256(f"{len(scope)} {scope} {position} ".encode("utf-8", "surrogatepass"))
+    base = hashlib.sha256(f"{len(scope)} {scope} {index} ".encode("utf-8", "surrogatepass"))
     return {target: _message_id(base, target) for target in targets}
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpaas_push.errors import Fault, InvalidMessage
 from mpaas_push.json_text import (
-    CHARACTERS_A_CONTAINER,
+    CHARACTERS_PER_CONTAINER,
     MAX_CONTAINERS,
     MESSAGE_CONTAINERS,
     UnreadableJson,
@@ -241,7 +241,7 @@ def first_moment_of(moment: Any, now: float) -> float:
 
 
 def compact_json(value: Any) -> str:
-    """Write JSON without spaces; half of a surrogate pair, which has no bytes, is escaped."""
+    """Write JSON without spaces; an unpaired surrogate, which has no bytes, is escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text if is_encodable(text) else json.dumps(value, separators=(",", ":"))
 
@@ -258,7 +258,7 @@ class _Spare:
     def containers_for(self, envelope: str) -> int:
         """Return how many an envelope may hold, as in `read_json`, and take them from the others."""
         brackets = envelope.count("{") + envelope.count("[")
-        beyond = max(brackets - ENTRY_CONTAINERS - len(envelope) // CHARACTERS_A_CONTAINER, 0)
+        beyond = max(brackets - ENTRY_CONTAINERS - len(envelope) // CHARACTERS_PER_CONTAINER, 0)
         if beyond > self._left:
             return ENTRY_CONTAINERS
         self._left -= beyond

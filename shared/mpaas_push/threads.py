@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["side_by_side"]
+__all__ = ["run_concurrently"]
 
 T = TypeVar("T")
 
 
-def side_by_side(
+def run_concurrently(
     work: Callable[[T], None], items: Iterable[T], *, threads: int, until: float = math.inf
 ) -> None:
     """Work on items, in their order, from this thread and from as many others as help and can be started.

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mpaas_push.connection import connect, is_dropped, left_until, read_response, set_timeout, tls_context
+from mpaas_push.connection import connect, is_dropped, read_response, seconds_until, set_timeout, tls_context
 from mpaas_push.outcome import MISCONFIGURED, THROTTLED, UNKNOWN, Verdict, verdict_of
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Transport:
         deadline = time.monotonic() + min(time_left, EXCHANGE_SECONDS)
 
         def patience(limit: float) -> float:
-            return min(limit, left_until(deadline))
+            return min(limit, seconds_until(deadline))
 
         # Show only the class of a network error: its text may contain secrets.
         try:

@@ -126,7 +126,7 @@ class _Reader:
     def _scalar(self, event: yaml.ScalarEvent, *, is_key: bool) -> Any:
         text: str = event.value
         if not is_encodable(text):
-            raise _error(event, "half a surrogate pair is not a character")
+            raise _error(event, "an unpaired surrogate is not a character")
         if event.tag in {"!", "tag:yaml.org,2002:str"} or (event.tag is None and not event.implicit[0]):
             return text
         if event.tag is not None:
@@ -142,7 +142,7 @@ class _Reader:
                 return int(text, 8 if whole[1] else 16 if whole[2] else 10)
             number = float(text) if _FLOAT.fullmatch(text) else None
         except ValueError:
-            raise _error(event, "a whole number has too many digits") from None
+            raise _error(event, "an integer has too many digits") from None
         if text in _NOT_FINITE or (number is not None and not isfinite(number)):
             raise _error(event, "NaN and Infinity are not numbers here, nor is what is larger than any")
         return text if number is None else number

@@ -16,7 +16,7 @@ from mpaas_local.mpaas import AccessKey
 from mpaas_local.server import Server
 from mpaas_push import Invocation, OutcomeKind, Settings
 from mpaas_push.credentials import Credentials
-from mpaas_push.functions import Invoked
+from mpaas_push.functions import InvocationResult
 from mpaas_push.task import tasks_of_record
 from mpaas_push.triggers.record import QueueRecord
 from tests.functions.http_stack import ROLE, HttpStack, message, module_of
@@ -308,10 +308,10 @@ def test_a_chunk_that_fails_hides_nothing_of_the_others(stack: Handover) -> None
 
 def test_what_nobody_foresaw_is_the_fate_of_its_chunk_alone(caplog: pytest.LogCaptureFixture) -> None:
     class Functions:
-        def invoke_later(self, _name: str, payload: bytes, **_: object) -> Invoked:
+        def invoke_later(self, _name: str, payload: bytes, **_: object) -> InvocationResult:
             if b"user-2" in payload:
                 raise ZeroDivisionError("secret words")
-            return Invoked(request_id="1-1", payload=b"")
+            return InvocationResult(request_id="1-1", payload=b"")
 
     async_dispatch = module_of("async_dispatch")
     settings = Settings.from_env({"MPAAS_APP_ID": "a", "MPAAS_WORKSPACE_ID": "w"})

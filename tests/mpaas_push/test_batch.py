@@ -265,7 +265,7 @@ def test_a_batch_takes_few_bytes_for_a_byte_however_many_targets_it_has(
     batches: Batches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 32 MB, the longest, it takes less than the 512 MB of an instance."""
-    monkeypatch.setattr("mpaas_push.batch.TARGETS_A_PART", 500)
+    monkeypatch.setattr("mpaas_push.batch.TARGETS_PER_PART", 500)
     queues = MnsQueues(batches.settings(), Invocation(request_id="1-2", credentials=KEYS, deadline=0.0))
     messages = [to(*(f"user-{number}-{index}" for index in range(124))) for number in range(60)]
     event = json.dumps(
@@ -287,7 +287,7 @@ def test_a_batch_takes_few_bytes_for_a_byte_however_many_targets_it_has(
 def test_where_the_last_message_fills_a_part_no_empty_part_follows(
     batches: Batches, monkeypatch: pytest.MonkeyPatch, messages: int
 ) -> None:
-    monkeypatch.setattr("mpaas_push.batch.TARGETS_A_PART", 11 * messages)
+    monkeypatch.setattr("mpaas_push.batch.TARGETS_PER_PART", 11 * messages)
     sizes: list[int] = []
     send_tasks = PushClient.send_tasks
 
@@ -304,7 +304,7 @@ def test_where_the_last_message_fills_a_part_no_empty_part_follows(
 def test_a_long_message_that_is_not_begun_waits_in_several_entries(
     batches: Batches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.batch.TARGETS_A_PART", 0)
+    monkeypatch.setattr("mpaas_push.batch.TARGETS_PER_PART", 0)
     settings = batches.settings()
     bodies = {"M1": to(*everybody(1)), "M2": to(*everybody(9000))}
     records = [QueueRecord(name, body, json.dumps(body)) for name, body in bodies.items()]
@@ -319,7 +319,7 @@ def test_a_long_message_that_is_not_begun_waits_in_several_entries(
 def test_what_is_not_begun_waits_in_the_requests_that_would_have_been_sent(
     batches: Batches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.batch.TARGETS_A_PART", 0)
+    monkeypatch.setattr("mpaas_push.batch.TARGETS_PER_PART", 0)
     settings = batches.settings()
     first = to("user")
     ids = {target: f"id-{target}" for target in reversed(everybody(4000))}
@@ -611,8 +611,8 @@ def test_an_event_fails_where_its_repetition_is_needed_and_harms_nobody(
     report: BatchReport, failing: str
 ) -> None:
     found = {
-        "remembered": report.should_fail_invocation(remembered=True),
-        "not": report.should_fail_invocation(remembered=False),
+        "remembered": report.should_fail_invocation(has_ledger=True),
+        "not": report.should_fail_invocation(has_ledger=False),
     }
     assert " ".join(name for name, fails in found.items() if fails) == failing
 
@@ -846,7 +846,7 @@ def test_the_log_of_a_request_that_may_have_arrived_says_unknown(
 def test_what_may_have_arrived_and_is_not_begun_is_unknown(
     batches: Batches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpaas_push.batch.TARGETS_A_PART", 0)
+    monkeypatch.setattr("mpaas_push.batch.TARGETS_PER_PART", 0)
     settings = batches.settings()
     payloads = [to("user-0"), arrived(**to("user-1"))]
     records = [QueueRecord(f"M{index}", payload, "{}") for index, payload in enumerate(payloads)]

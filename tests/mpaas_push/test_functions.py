@@ -118,7 +118,7 @@ def test_a_function_that_is_not_there_is_refused(deployed: Deployed, function: s
         deployed.functions().invoke(function, b"x")
 
     assert (error.value.status, error.value.code) == (404, code)
-    assert not error.value.may_be_tried_again
+    assert not error.value.is_retryable
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
@@ -152,7 +152,7 @@ def test_a_call_refused_for_load_may_be_tried_again(
         busy.invoke(function, b"x")
 
     assert (error.value.status, error.value.code) == (429, "ResourceExhausted")
-    assert error.value.may_be_tried_again
+    assert error.value.is_retryable
     until_removed.unlink()
     wait_until_free(deployed, function)
 
@@ -176,7 +176,7 @@ def test_an_event_is_handed_over_and_a_task_only_once(deployed: Deployed, functi
     with pytest.raises(InvocationRefused) as error:
         functions.invoke_later(function, b"later", task_id=task)
     assert (error.value.status, error.value.code) == (409, "AsyncTaskAlreadyExists")
-    assert error.value.was_taken_before
+    assert error.value.was_accepted_before
     assert deployed.queue.finish(60)
     assert deployed.queue.tasks[task] == "Succeeded"
 
@@ -218,7 +218,7 @@ def test_a_call_that_found_no_way_was_not_made(function: str, scheme: str) -> No
         functions.invoke(function, b"x")
 
     assert (error.value.status, error.value.code) == (0, "NotReached")
-    assert error.value.may_be_tried_again
+    assert error.value.is_retryable
 
 
 # --- What counts as taken
@@ -294,8 +294,8 @@ def test_a_refusal_is_told_from_a_task_that_was_taken_before(
         functions_at(port).invoke_later(function, b"x", task_id="task")
 
     assert (error.value.status, error.value.code) == (status, code)
-    assert error.value.may_be_tried_again == again
-    assert not error.value.was_taken_before
+    assert error.value.is_retryable == again
+    assert not error.value.was_accepted_before
 
 
 @pytest.mark.parametrize("function", GENERATIONS)

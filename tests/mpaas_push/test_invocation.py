@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mpaas_push import Invocation, Misconfigured
-from mpaas_push.invocation import MARGIN_SECONDS, sender_beside
+from mpaas_push.invocation import MARGIN_SECONDS, sibling_sender
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +140,7 @@ def test_functions_of_the_same_name_in_two_services_of_fc_2_are_two_senders() ->
 def test_others_name_a_function_as_it_names_itself(written: str, changes: dict[str, Any]) -> None:
     itself = Invocation.of(context(function=function("campaign_push"), **changes)).sender
 
-    assert sender_beside(Invocation.of(context()).sender, written) == itself
+    assert sibling_sender(Invocation.of(context()).sender, written) == itself
 
 
 def test_what_the_context_does_not_tell_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

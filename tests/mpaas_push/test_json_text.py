@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from mpaas_push.json_text import (
     MAX_DEPTH,
     UnreadableJson,
+    dump_json,
     plain_json,
     read_json,
-    written_json,
 )
 from tests.effort import peak_bytes, steps
 
@@ -64,9 +64,9 @@ def test_no_text_that_resembles_json_raises_anything_but_unreadable_json(text: s
         ("[1e999]", "a number is too large"),
         ("9" * 5000, "too many digits"),
         (b"\xff\xfe", "not UTF-8"),
-        ('"\\ud800"', "half a surrogate pair"),
+        ('"\\ud800"', "an unpaired surrogate"),
         ('{"\\uDC00": 1}', "a key must be text"),
-        ("\ud800", "half a surrogate pair"),
+        ("\ud800", "an unpaired surrogate"),
         ("[" * 100_000, "levels"),
         ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "levels"),
     ],
@@ -245,7 +245,7 @@ def test_a_number_keeps_its_digits_where_they_are_asked_for(digits: str) -> None
 
     assert read["a"][0] == float(digits)
     assert read["a"][0].digits == digits
-    assert written_json(read) == text
+    assert dump_json(read) == text
 
 
 def test_deep_values_with_digits_are_checked_as_others() -> None:

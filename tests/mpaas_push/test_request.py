@@ -86,7 +86,7 @@ def test_the_wire_holds_what_the_official_client_sends(version: str, key: Creden
     request = only(message, settings)
 
     theirs = sent_by_the_sdk(dict(request.parameters), version, key)
-    ours = request.signed(key, settings)
+    ours = request.sign(key, settings)
 
     assert ours.body == theirs.body
     assert ours.path == theirs.path
@@ -268,7 +268,7 @@ def test_a_request_is_the_same_whenever_its_event_comes_again() -> None:
 def test_every_try_is_signed_anew() -> None:
     request = only(minimal())
 
-    first, second = request.signed(KEY, SETTINGS), request.signed(KEY, SETTINGS)
+    first, second = request.sign(KEY, SETTINGS), request.sign(KEY, SETTINGS)
 
     assert first.body == second.body
     assert _query(first.path)["SignatureNonce"] != _query(second.path)["SignatureNonce"]
@@ -285,7 +285,7 @@ def test_the_old_api_version_gets_its_13_parameters() -> None:
     request = only(message, OLD_API)
 
     assert {name[0].lower() + name[1:] for name in request.parameters} == PARAMETERS_2019
-    assert _query(request.signed(KEY, OLD_API).path)["Version"] == "2019-08-21"
+    assert _query(request.sign(KEY, OLD_API).path)["Version"] == "2019-08-21"
 
 
 def test_the_old_api_version_refuses_newer_parameters_by_name() -> None:
@@ -357,7 +357,7 @@ def test_an_immediate_push_sends_no_strategy_content() -> None:
 
 def test_nothing_printed_shows_a_target_or_a_key() -> None:
     request = only(minimal())
-    signed = request.signed(TEMPORARY_KEY, SETTINGS)
+    signed = request.sign(TEMPORARY_KEY, SETTINGS)
 
     texts = f"{request!r} {request} {signed!r} {signed}"
 

@@ -227,7 +227,7 @@ def test_requests_and_verdicts_show_nothing() -> None:
     settings = Settings.from_env({"MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W"})
     for message in messages():
         for request in requests_of(message, settings, "scope"):
-            signed = request.signed(KEY, settings)
+            signed = request.sign(KEY, settings)
             assert_nothing_is_shown(shown(message, request, signed))
     verdict = verdict_of(200, {}, json.dumps(refused(" ".join(TARGETS))).encode())
     assert_nothing_is_shown(shown(verdict))

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpaas_push import PushMessage
-from mpaas_push.targets import TARGETS_PER_REQUEST, addressed, slices
+from mpaas_push.targets import TARGETS_PER_REQUEST, message_ids_of, slices
 from tests.mpaas_push.message.examples import minimal, with_targets
 
 
@@ -13,20 +13,20 @@ def message_to(*targets: str) -> PushMessage:
 
 
 def test_the_same_event_gives_the_same_target_the_same_id() -> None:
-    first = addressed(message_to("user-1", "user-2"), "timer/nightly/2026-11-23", 3)
-    again = addressed(message_to("user-2", "user-1"), "timer/nightly/2026-11-23", 3)
+    first = message_ids_of(message_to("user-1", "user-2"), "timer/nightly/2026-11-23", 3)
+    again = message_ids_of(message_to("user-2", "user-1"), "timer/nightly/2026-11-23", 3)
 
     assert first == again
 
 
 def test_ids_keep_their_value_from_release_to_release() -> None:
     # A ledger and the console hold ids of earlier releases.
-    assert addressed(message_to("user-1"), "scope", 0) == {"user-1": "81b09d3edc2b964a0372e6e117656375"}
+    assert message_ids_of(message_to("user-1"), "scope", 0) == {"user-1": "81b09d3edc2b964a0372e6e117656375"}
 
 
 def test_another_scope_position_or_target_gives_another_id() -> None:
     ids = [
-        addressed(message_to(target), scope, position)[target]
+        message_ids_of(message_to(target), scope, position)[target]
         for target in ("user-1", "user-2")
         for scope in ("a", "b", "a 1", "a 1 ")
         for position in (0, 1, 11)
@@ -36,7 +36,7 @@ def test_another_scope_position_or_target_gives_another_id() -> None:
 
 
 def test_derived_ids_are_short_plain_text() -> None:
-    (message_id,) = addressed(message_to("用户" * 500), "scope").values()
+    (message_id,) = message_ids_of(message_to("用户" * 500), "scope").values()
 
     assert len(message_id) == 32
     assert message_id.isalnum()
@@ -46,7 +46,7 @@ def test_derived_ids_are_short_plain_text() -> None:
 def test_given_ids_are_kept_in_their_order() -> None:
     given_ids = {f"user-{number}": f"id-{number}" for number in (3, 1, 2)}
 
-    found = addressed(PushMessage.parse(minimal() | {"targetMsgkey": given_ids}), "scope", 7)
+    found = message_ids_of(PushMessage.parse(minimal() | {"targetMsgkey": given_ids}), "scope", 7)
 
     assert list(found.items()) == list(given_ids.items())
 
@@ -56,7 +56,7 @@ def test_given_ids_of_several_requests_are_cut_alike_however_they_are_written() 
     written = [given_ids, dict(reversed(given_ids.items()))]
 
     first, second = (
-        list(slices(addressed(PushMessage.parse(minimal() | {"targetMsgkey": ids}), "scope")))
+        list(slices(message_ids_of(PushMessage.parse(minimal() | {"targetMsgkey": ids}), "scope")))
         for ids in written
     )
 
@@ -65,7 +65,7 @@ def test_given_ids_of_several_requests_are_cut_alike_however_they_are_written() 
 
 
 def test_half_a_surrogate_pair_in_the_scope_is_no_reason_to_fail() -> None:
-    assert addressed(message_to("user-1"), "key-\ud800") != addressed(message_to("user-1"), "key-")
+    assert message_ids_of(message_to("user-1"), "key-\ud800") != message_ids_of(message_to("user-1"), "key-")
 
 
 # U+FFFD is refused: it stands for what was lost.
@@ -81,7 +81,7 @@ TEXT = st.characters(codec="utf-8", exclude_characters="\ufffd")
 def test_slices_hold_every_target_once_in_order_and_at_most_ten(
     targets: list[str], scope: str, position: int
 ) -> None:
-    ids = addressed(message_to(*targets), scope, position)
+    ids = message_ids_of(message_to(*targets), scope, position)
 
     portions = list(slices(ids))
 

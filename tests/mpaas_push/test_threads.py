@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mpaas_push.threads import side_by_side
+from mpaas_push.threads import run_concurrently
 
 
 def test_items_are_worked_on_side_by_side_each_once() -> None:
@@ -16,7 +16,7 @@ def test_items_are_worked_on_side_by_side_each_once() -> None:
         together.wait()
         done.append(item)
 
-    side_by_side(work, range(8), threads=4)
+    run_concurrently(work, range(8), threads=4)
 
     assert sorted(done) == list(range(8))
 
@@ -28,7 +28,7 @@ def test_a_thread_that_cannot_be_started_is_done_without(monkeypatch: pytest.Mon
     monkeypatch.setattr(threading.Thread, "start", refuse)
     done: list[int] = []
 
-    side_by_side(done.append, range(8), threads=4)
+    run_concurrently(done.append, range(8), threads=4)
 
     assert done == list(range(8))
 
@@ -49,7 +49,7 @@ def test_nothing_goes_on_behind_a_caller_that_is_interrupted() -> None:
 
     caller = threading.current_thread()
     with pytest.raises(KeyboardInterrupt):
-        side_by_side(work, range(8), threads=2)
+        run_concurrently(work, range(8), threads=2)
     seen = len(done)
 
     assert len(begun) == seen + 1
@@ -59,6 +59,6 @@ def test_nothing_goes_on_behind_a_caller_that_is_interrupted() -> None:
 def test_nothing_is_begun_after_the_deadline() -> None:
     done: list[int] = []
 
-    side_by_side(done.append, range(8), threads=4, until=time.monotonic() - 1)
+    run_concurrently(done.append, range(8), threads=4, until=time.monotonic() - 1)
 
     assert done == []

@@ -17,7 +17,7 @@ import alibabacloud_oss_v2 as oss
 from starlette.concurrency import run_in_threadpool
 
 from mpaas_push.campaign.audience import csv_fields, json_values
-from mpaas_push.json_text import written_json
+from mpaas_push.json_text import dump_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -234,7 +234,7 @@ def _look_at_json(name: str, lines: Sequence[str]) -> Look:
 
 
 def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else written_json(value)
+    return value if isinstance(value, str) else dump_json(value)
 
 
 def _target(columns: Sequence[str]) -> str:

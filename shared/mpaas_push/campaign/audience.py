@@ -14,7 +14,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault, mask_id
-from mpaas_push.json_text import UnreadableJson, read_json, written_json
+from mpaas_push.json_text import UnreadableJson, dump_json, read_json
 from mpaas_push.paths import is_plain_name
 
 if TYPE_CHECKING:
@@ -344,4 +344,4 @@ def _as_text(value: Any) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    return written_json(value) if isinstance(value, (int, float)) else ""
+    return dump_json(value) if isinstance(value, (int, float)) else ""

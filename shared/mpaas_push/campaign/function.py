@@ -16,7 +16,7 @@ from mpaas_push.campaign.worker import work_on
 from mpaas_push.client import PushClient
 from mpaas_push.errors import Fault, UnreadablePayload
 from mpaas_push.functions import Functions
-from mpaas_push.invocation import Invocation, sender_beside
+from mpaas_push.invocation import Invocation, sibling_sender
 from mpaas_push.log import function_log
 from mpaas_push.settings import IfDown, Settings
 from mpaas_push.triggers.destination import unwrap_failed_invocation
@@ -59,7 +59,7 @@ class CampaignTools:
             StoreUnavailable: there is none.
         """
         named, own = self.settings.campaign_function, self.invocation.sender
-        return _shared_store(sender_beside(own, named) if named else own)
+        return _shared_store(sibling_sender(own, named) if named else own)
 
     @cached_property
     def queue(self) -> TaskQueue:

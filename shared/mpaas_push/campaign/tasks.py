@@ -15,7 +15,7 @@ from mpaas_push.errors import Misconfigured, PushError, UnreadablePayload
 from mpaas_push.functions import LONGEST_DELAY, Functions, InvocationRefused, InvocationUnknown
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.task import absolute_scope
-from mpaas_push.threads import side_by_side
+from mpaas_push.threads import run_concurrently
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,9 +165,9 @@ class TaskQueue:
                     self._name, text, task_id=task_id, delay=min(delay, LONGEST_DELAY)
                 )
             except InvocationRefused as error:
-                if error.was_taken_before:
+                if error.was_accepted_before:
                     return
-                if not error.may_be_tried_again or number == MAX_ATTEMPTS:
+                if not error.is_retryable or number == MAX_ATTEMPTS:
                     raise
             except InvocationUnknown:
                 if number == MAX_ATTEMPTS:
@@ -191,7 +191,7 @@ class TaskQueue:
             except PushError as error:  # raised below; the others must be tried
                 failures.append(error)
 
-        side_by_side(submit, tasks, threads=SIDE_BY_SIDE)
+        run_concurrently(submit, tasks, threads=SIDE_BY_SIDE)
         if failures:
             raise failures[0]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mpaas_push.cli.inputs import read_input
-from mpaas_push.connection import connect, left_until, read_response, tls_context
+from mpaas_push.connection import connect, read_response, seconds_until, tls_context
 from mpaas_push.credentials import Credentials
 from mpaas_push.errors import Misconfigured, PushError
 from mpaas_push.http_trigger_auth import signature_headers
@@ -164,8 +164,8 @@ def _exchange(method: str, url: SplitResult, headers: dict[str, str], body: byte
         raise NotConnected(f"no connection to {url.hostname} ({type(error).__name__})") from None
     with connection:
         try:
-            connection.settimeout(left_until(until))
+            connection.settimeout(seconds_until(until))
             connection.sendall("\r\n".join([*lines, "", ""]).encode("ascii") + body)
-            return read_response(connection, lambda: left_until(until), RESPONSE_BYTES)
+            return read_response(connection, lambda: seconds_until(until), RESPONSE_BYTES)
         except OSError as error:
             raise NoResponse(f"no response ({type(error).__name__}); it may have been processed") from None

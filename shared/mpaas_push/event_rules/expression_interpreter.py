@@ -20,7 +20,7 @@ from jmespath import functions
 from jmespath.visitor import TreeInterpreter
 from typing_extensions import override
 
-from mpaas_push.json_text import WrittenFloat, read_json, written_json
+from mpaas_push.json_text import WrittenFloat, dump_json, read_json
 from mpaas_push.lean_import import without_init
 
 with without_init("aws_lambda_powertools"):
@@ -281,7 +281,7 @@ class _Functions(PowertoolsFunctions):
         if isinstance(value, str):
             return value
         _check_size(value, MAX_TEXT)
-        text = written_json(value)
+        text = dump_json(value)
         if len(text) > MAX_TEXT:
             raise Inapplicable(_TOO_LARGE)
         return text

@@ -31,7 +31,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from mpaas_push.errors import Fault, InvalidMessage, PushError
 from mpaas_push.event_rules.expression_interpreter import Inapplicable, plain_value
 from mpaas_push.event_rules.expressions import check_expression, find, require
-from mpaas_push.json_text import written_json
+from mpaas_push.json_text import dump_json
 from mpaas_push.message.reading import message_of
 from mpaas_push.paths import format_path
 from mpaas_push.strict_model import StrictModel
@@ -286,7 +286,7 @@ def _text(text: str, value_of: Callable[[str], Any], path: tuple[Any, ...], faul
 
 def _in_text(expression: str, value: Any) -> str:
     if not isinstance(value, (dict, list)):
-        return value if isinstance(value, str) else written_json(value)
+        return value if isinstance(value, str) else dump_json(value)
     raise Inapplicable(f"`{expression}` is {'a list' if isinstance(value, list) else 'an object'}, not text")
 
 

@@ -181,7 +181,7 @@ _WORDS: dict[str, Callable[[dict[str, Any], tuple[Any, ...], Any], str]] = {
     "int_type": _not_a_whole_number,
     "int_from_float": _not_a_whole_number,
     "string_type": _not_a_text,
-    "string_unicode": lambda _, __, ___: "contains half a surrogate pair, which is not a character",
+    "string_unicode": lambda _, __, ___: "contains an unpaired surrogate, which is not a character",
     "string_too_short": _empty,
     "string_pattern_mismatch": lambda _, __, ___: "must be a time of day as HH:mm:ss, such as 09:45:11",
     "greater_than_equal": lambda ctx, _, __: f"must be at least {ctx['ge']}",

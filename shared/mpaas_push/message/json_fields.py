@@ -110,11 +110,11 @@ class WholeNumber:
 
 
 def _checked_texts(value: dict[Any, Any]) -> dict[Any, Any]:
-    """Refuse half a surrogate pair, which pydantic passes on and no request can hold."""
+    """Refuse an unpaired surrogate, which pydantic passes on and no request can hold."""
     try:
         "".join([*value, *value.values()]).encode()
     except UnicodeEncodeError:
-        raise _unreadable("half a surrogate pair is not a character") from None
+        raise _unreadable("an unpaired surrogate is not a character") from None
     except TypeError:
         pass  # not texts: pydantic says it better
     else:

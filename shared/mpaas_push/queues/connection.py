@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from mns.mns_client import MessagesEncoder, MNSClient, RequestInternal
 from mns.mns_request import BatchSendMessageRequest
 
-from mpaas_push.connection import HttpResponse, connect, is_dropped, left_until, read_response
+from mpaas_push.connection import HttpResponse, connect, is_dropped, read_response, seconds_until
 
 if TYPE_CHECKING:
     import socket
@@ -65,9 +65,9 @@ class MnsConnection:
         if self._socket is None:
             self._socket = connect(self._host, self._port, self._tls, deadline)
         try:
-            self._socket.settimeout(left_until(deadline))
+            self._socket.settimeout(seconds_until(deadline))
             self._socket.sendall(request)
-            response = read_response(self._socket, lambda: left_until(deadline))
+            response = read_response(self._socket, lambda: seconds_until(deadline))
         except BaseException:
             self.close()
             raise

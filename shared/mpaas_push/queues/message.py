@@ -17,7 +17,7 @@ class QueueMessage(NamedTuple):
 
     Attributes:
         queue: Name of the queue.
-        body: At most `BODY_BYTES` long, without half a surrogate pair; longer ones are rejected.
+        body: At most `BODY_BYTES` long, without an unpaired surrogate; longer ones are rejected.
         delay: Seconds until it can be received, at most `LONGEST_DELAY_SECONDS`.
     """
 

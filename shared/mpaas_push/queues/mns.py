@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from mpaas_push.connection import tls_context
 from mpaas_push.errors import Misconfigured
 from mpaas_push.queues.message import BODY_BYTES, QueueMessage
-from mpaas_push.threads import side_by_side
+from mpaas_push.threads import run_concurrently
 
 if TYPE_CHECKING:
     import ssl
@@ -132,7 +132,7 @@ class MnsQueues:
         until = min(self._invocation.deadline, time.monotonic() + PATIENCE_SECONDS)
         pause = FIRST_PAUSE_SECONDS
         while waiting and time.monotonic() < until:
-            side_by_side(send, _requests(messages, sorted(waiting)), threads=CONNECTIONS, until=until)
+            run_concurrently(send, _requests(messages, sorted(waiting)), threads=CONNECTIONS, until=until)
             if waiting:
                 time.sleep(max(min(pause, until - time.monotonic()), 0))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

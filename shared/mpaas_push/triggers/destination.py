@@ -49,8 +49,8 @@ def unwrap_failed_invocation(event: bytes, invocation: Invocation) -> tuple[byte
     if failure is None:
         return event, invocation
     sender = _sender(failure.function_arn, invocation.sender)
-    asked_by = invocation.asked_by if failure.moment is None else failure.moment
-    return failure.payload, replace(invocation, sender=sender, asked_by=asked_by)
+    first_moment_limit = invocation.first_moment_limit if failure.moment is None else failure.moment
+    return failure.payload, replace(invocation, sender=sender, first_moment_limit=first_moment_limit)
 
 
 def failure_of(event: bytes) -> FailedInvocation | None:

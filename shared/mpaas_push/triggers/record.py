@@ -23,8 +23,8 @@ from mpaas_push.json_text import (
     MESSAGE_CONTAINERS,
     UnreadableJson,
     WrittenFloat,
+    dump_json,
     read_json,
-    written_json,
 )
 from mpaas_push.paths import format_path
 
@@ -102,7 +102,7 @@ class UnreadableElement(UnreadablePayload):
     @property
     def original(self) -> str:
         """The element as text, for a dead-letter queue."""
-        return self.element if isinstance(self.element, str) else written_json(self.element)
+        return self.element if isinstance(self.element, str) else dump_json(self.element)
 
     @property
     def scope(self) -> str:
@@ -196,7 +196,7 @@ class CloudEvent(WireModel):
     @property
     def original(self) -> str:
         """The event as JSON, for a dead-letter queue; its numbers keep their digits."""
-        return written_json({name: value for name, value in self if name in self.model_fields_set})
+        return dump_json({name: value for name, value in self if name in self.model_fields_set})
 
 
 EventOrError: TypeAlias = "CloudEvent | UnreadableElement"

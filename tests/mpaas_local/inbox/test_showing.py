@@ -35,7 +35,7 @@ def milliseconds(moment: datetime) -> int:
 @given(title=st.text(min_size=1, max_size=100), content=st.text(min_size=1, max_size=300))
 def test_what_is_shown_and_what_is_cut_are_the_whole_text_and_no_more_fits(title: str, content: str) -> None:
     found = shown(MESSAGE | {"title": title, "content": content})
-    if not found["valid"]:  # such as half a surrogate pair
+    if not found["valid"]:  # such as an unpaired surrogate
         return
     for each in found["channels"]:
         channel = LIMITS[each["name"]]

@@ -148,7 +148,7 @@ def test_half_a_surrogate_pair_is_a_fault_that_can_be_written_down(broken: dict[
 def test_half_a_surrogate_pair_in_a_map_is_a_fault_before_a_request_is_made(broken: dict[str, Any]) -> None:
     message = message_of(minimal() | broken, SETTINGS)
     if isinstance(message, PushMessage):
-        with pytest.raises(InvalidMessage, match="half a surrogate pair"):
+        with pytest.raises(InvalidMessage, match="an unpaired surrogate"):
             requests_of(message, SETTINGS, "scope")
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from mpaas_push import Credentials, Invocation, PushMessage, Settings, event_rules, task
 from mpaas_push.message.reading import message_of
-from mpaas_push.targets import addressed
+from mpaas_push.targets import message_ids_of
 from mpaas_push.triggers import cloudevent, queue, timer
 from mpaas_push.triggers.destination import unwrap_failed_invocation
 from mpaas_push.triggers.record import CloudEvent, QueueRecord, scope_of
@@ -35,7 +35,7 @@ def sample(name: str) -> Any:
 def message_id(made: PushTask) -> str:
     message = message_of(MESSAGE, SETTINGS)
     assert isinstance(message, PushMessage)
-    return addressed(message, made.scope)["u"]
+    return message_ids_of(message, made.scope)["u"]
 
 
 def ticked(sender: str, **changes: str) -> str:
@@ -64,7 +64,7 @@ def queued_message_id(event: bytes) -> str:
     (record,) = queue.records_of(event)
     (made,) = task.tasks_of_record(record, SETTINGS, PROD)
     assert isinstance(made.message, PushMessage)
-    return addressed(made.message, made.scope)["u"]
+    return message_ids_of(made.message, made.scope)["u"]
 
 
 def with_data(event: dict[str, Any], **changes: Any) -> dict[str, Any]:
