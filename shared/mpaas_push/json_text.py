@@ -181,8 +181,8 @@ _MAX_BITS = 14_000
 def _too_many(characters: int, containers: int) -> str:
     most = containers + characters // CHARACTERS_PER_CONTAINER
     return (
-        f"more than {most:,} objects and lists in {characters:,} characters (the limit is {containers:,}, plus "
-        f"one for every {CHARACTERS_PER_CONTAINER} characters)"
+        f"more than {most:,} objects and lists in {characters:,} characters (the limit is {containers:,}, "
+        f"plus one for every {CHARACTERS_PER_CONTAINER} characters)"
     )
 
 
