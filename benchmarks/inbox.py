@@ -88,7 +88,7 @@ def _fill(folder: Path, number: int) -> None:
                 signature="rpc-v1",
                 access_key_id="key",
                 outcome="accepted",
-                answer=ClientResponse(200, "OK", "SUCCESS"),
+                response=ClientResponse(200, "OK", "SUCCESS"),
                 parameters=parameters,
                 targets=targets,
                 body="x" * 1500,

@@ -128,10 +128,10 @@ class Stack:
                     port=self.ports.sandbox,
                     store=self.store / "inbox.sqlite3",
                     access_keys={ROLE.access_key_id: key},
-                    most_entries=MOST_PUSHES,
+                    max_entries=MOST_PUSHES,
                 )
             )
-            self.sandbox.store.ask_for_senders(self._campaigns.call_of)
+            self.sandbox.store.set_sender_lookup(self._campaigns.call_of)
             keys = {ROLE.access_key_id: key}
             store = MnsStore(self.store / "queues.sqlite3", account_id=account.account_id)
             running.callback(store.close)
@@ -238,7 +238,9 @@ class Stack:
     def _keep(self, call: RecordedCall) -> None:
         """Record the call that caused pushes."""
         if ids := call.message_ids:
-            self.sandbox.store.caused(FunctionCall(call.request_id, call.trigger, call.document()), ids)
+            self.sandbox.store.record_sender(
+                FunctionCall(call.request_id, call.trigger, call.document()), ids
+            )
         self._changes.announce("calls")
 
     def _prepare(self, arn: str, function: str) -> None:

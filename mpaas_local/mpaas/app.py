@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     _Endpoint = Callable[[Request], Awaitable[Response]]
 
 MAX_PAGE = 1000
-"""Most entries in one `GET /inbox`."""
+"""Maximum number of entries in a response to `GET /inbox`."""
 
 _LARGEST_SEQ = 2**63 - 1
 
@@ -77,23 +77,23 @@ def create_app(
     access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
     behaviour: Behaviour | None = None,
     clock: TimeSource = time.time,
-    most_entries: int | None = None,
+    max_entries: int | None = None,
 ) -> SandboxApp:
     """Build the application; its lifespan closes the store.
 
     Args:
         store: The SQLite file of the inbox, created with its folder if missing.
-        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key requires.
-        behaviour: The choices that the reference leaves open.
+        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+        behaviour: What the sandbox does where the reference leaves it open.
         clock: Seconds since 1970.
-        most_entries: Entries that the inbox keeps, the newest; None for all.
+        max_entries: Number of entries after which the inbox deletes the oldest; None for no limit.
 
     Raises:
         StoreUnusable: the file cannot be opened, or is not a store of this version.
     """
     keys = {key_id: access_key(key) for key_id, key in access_keys.items()}
     authenticator = Authenticator(keys, clock)
-    inbox = Store(store, Redactor(authenticator.secrets), most=most_entries)
+    inbox = Store(store, Redactor(authenticator.secrets), max_entries=max_entries)
     faults = PushFaults()
     gateway = Gateway(
         store=inbox,
@@ -114,10 +114,10 @@ class _Api:
 
     async def list_inbox(self, request: Request) -> Response:
         try:
-            wanted = _filter(request.query_params)
+            criteria = _filter(request.query_params)
         except ValueError as error:
             return problem(422, "Invalid query", str(error))
-        total, entries = self._store.find(wanted)
+        total, entries = self._store.find(criteria)
         return Json({"total": total, "entries": entries})
 
     async def clear_inbox(self, request: Request) -> Response:
@@ -127,7 +127,7 @@ class _Api:
     async def show_entry(self, request: Request) -> Response:
         text = request.path_params["seq"]
         try:
-            entry = self._store.get(_whole_number("seq", text, 0, _LARGEST_SEQ))
+            entry = self._store.get(_integer("seq", text, 0, _LARGEST_SEQ))
         except ValueError as error:
             return problem(422, "Invalid sequence number", str(error))
         if entry is None:
@@ -142,8 +142,8 @@ class _Api:
         try:
             order = FAULT_ORDER.validate_json(await request.body())
         except ValidationError as error:
-            errors = [_order_error(one) for one in error.errors(include_url=False, include_context=False)]
-            detail = "; ".join(f"{one['field'] or 'order'}: {one['message']}" for one in errors)
+            errors = [_order_error(item) for item in error.errors(include_url=False, include_context=False)]
+            detail = "; ".join(f"{item['field'] or 'order'}: {item['message']}" for item in errors)
             return problem(422, "Invalid fault order", detail, errors=errors)
         return Json(self._faults.order(order), status_code=201)
 
@@ -212,19 +212,19 @@ def _filter(query: Mapping[str, str]) -> Filter:
         raise ValueError(f"outcome is {outcome!r}; allowed: {', '.join(OUTCOMES)}")
     after = query.get("after")
     return Filter(
-        limit=_whole_number("limit", query.get("limit", "50"), 0, MAX_PAGE),
-        offset=_whole_number("offset", query.get("offset", "0"), 0, _LARGEST_SEQ),
-        after=None if after is None else _whole_number("after", after, 0, _LARGEST_SEQ),
+        limit=_integer("limit", query.get("limit", "50"), 0, MAX_PAGE),
+        offset=_integer("offset", query.get("offset", "0"), 0, _LARGEST_SEQ),
+        after=None if after is None else _integer("after", after, 0, _LARGEST_SEQ),
         outcome=outcome,
         target=query.get("target"),
         text=query.get("text"),
     )
 
 
-def _whole_number(name: str, text: str, least: int, most: int) -> int:
-    digits = len(str(most))
-    if not (text.isascii() and text.isdigit() and len(text) <= digits and least <= int(text) <= most):
-        raise ValueError(f"{name} is {text!r}; must be an integer from {least} to {most}")
+def _integer(name: str, text: str, low: int, high: int) -> int:
+    digits = len(str(high))
+    if not (text.isascii() and text.isdigit() and len(text) <= digits and low <= int(text) <= high):
+        raise ValueError(f"{name} is {text!r}; must be an integer from {low} to {high}")
     return int(text)
 
 

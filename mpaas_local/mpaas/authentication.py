@@ -70,21 +70,21 @@ class Authenticator:
         keys = self._access_keys.values()
         return tuple(text for key in keys for text in (key.secret, key.security_token) if text)
 
-    def admit(self, call: GatewayCall) -> None:
+    def authenticate(self, call: GatewayCall) -> None:
         """Authenticate a call.
 
         Raises:
-            GatewayRefusal: as the gateway would reject it.
+            GatewayRefusal: the gateway would reject the call.
         """
         if call.method != "POST":
             raise refusal("UnsupportedHTTPMethod", f"{ACTION} is called with POST, not {call.method}.")
         _check_api(call)
         if call.signature_kind == ACS3:
-            self._admit_acs3(call)
+            self._authenticate_acs3(call)
         else:
-            self._admit_rpc(call)
+            self._authenticate_rpc(call)
 
-    def _admit_rpc(self, call: GatewayCall) -> None:
+    def _authenticate_rpc(self, call: GatewayCall) -> None:
         for name in _RPC_REQUIRED:
             if not call.system(name):
                 raise missing(name)
@@ -104,7 +104,7 @@ class Authenticator:
             raise refusal("SignatureDoesNotMatch", text + signed, shown=text + " (not recorded)")
         self._use_nonce(access_key_id, call.system("SignatureNonce"), sent_at)
 
-    def _admit_acs3(self, call: GatewayCall) -> None:
+    def _authenticate_acs3(self, call: GatewayCall) -> None:
         authorization = read_acs3_authorization(call.header("authorization"))
         if authorization is None:
             raise refusal(
@@ -136,8 +136,8 @@ class Authenticator:
     def _timestamp(self, text: str) -> float:
         try:
             # strptime alone would accept one-digit months and hours.
-            written = text if _TIMESTAMP.fullmatch(text) else ""
-            moment = datetime.strptime(written, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+            checked = text if _TIMESTAMP.fullmatch(text) else ""
+            moment = datetime.strptime(checked, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
         except ValueError:
             raise refusal(
                 "InvalidTimeStamp.Format",

@@ -14,7 +14,7 @@ __all__ = ["ActiveFaults", "Body", "Deleted", "Entry", "Health", "InboxPage", "O
 
 
 class Body(BaseModel):
-    """A JSON object with camelCase names and no additional ones."""
+    """A JSON object with camelCase names and no additional properties."""
 
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="forbid")
 
@@ -48,7 +48,7 @@ class Entry(Body):
     access_key_id: str | None
     outcome: SandboxOutcome
     answer: Answer
-    fault: dict[str, Any] | None = Field(description="The fault that struck it.")
+    fault: dict[str, Any] | None = Field(description="The fault that struck the request.")
     task_id: str | None
     parameters: dict[str, str] | None
     targets: list[TargetPair]
@@ -65,13 +65,13 @@ class InboxPage(Body):
 
 
 class OrderedFault(Body):
-    """An order of a fault, with the additional fields of its kind."""
+    """A fault order, with the additional fields of its kind."""
 
     model_config = ConfigDict(extra="allow")
 
     id: int
     kind: str
-    remaining: int | None = Field(description="How many requests it will still strike; null: any number.")
+    remaining: int | None = Field(description="Number of requests it will still strike; null for no limit.")
     struck: int
 
 
@@ -82,7 +82,7 @@ class ActiveFaults(Body):
 
 
 class Deleted(Body):
-    """How many were deleted."""
+    """The number of deleted items."""
 
     deleted: int
 

@@ -32,7 +32,7 @@ SYSTEM_PARAMETERS = frozenset(
         "SecurityToken",
     }
 )
-"""Parameters of the gateway; the push never has one of these."""
+"""Parameters of the gateway, not of the push."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class GatewayCall:
 def read_call(
     method: str, path: str, query: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes
 ) -> GatewayCall:
-    """Read a request; never fails, whatever the bytes are.
+    """Read a request; malformed bytes never raise an error.
 
     The last value of a duplicate name wins, and the body wins over the query: the official SDK merges them
     in this order before it signs. Bytes that are not UTF-8 become lone surrogates.

@@ -1,6 +1,6 @@
-"""`POST /`: a PushSimple request goes in; a response comes out, and an entry goes to the inbox.
+"""`POST /`: responds to PushSimple requests and records them in the inbox.
 
-The steps, in the gateway's order: read, authenticate, strike with an ordered fault, judge, record, respond.
+The steps, in the gateway's order: read, authenticate, apply an ordered fault, judge, record, respond.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from mpaas_local.mpaas.judgement.behaviour import Behaviour
 
 MAX_BODY_BYTES = 1024 * 1024
-"""Longest request body; a longer one gets 413. Ten targets and every parameter need far less."""
+"""Maximum size of a request body; a larger one gets 413. Ten targets and every parameter need far less."""
 
-_PUSH_BEGINNINGS = (b"POST / ", b"POST /?")
+_PUSH_PREFIXES = (b"POST / ", b"POST /?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +64,13 @@ class _Push:
 
     @property
     def scheduled(self) -> bool:
-        """Whether this version schedules it and returns a task id (pushsimple.md: Response)."""
+        """Whether this API version schedules the push and returns a task id (pushsimple.md: Response)."""
         legacy = self.call.version == LEGACY_VERSION
         return not legacy and self.parameters.get("StrategyType", "") not in {"", "0"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Judged:
+class _Judgement:
     """The server's judgement of a push."""
 
     outcome: SandboxOutcome
@@ -116,11 +116,11 @@ class Gateway:
         self._closing.set()
 
     def strikes_unread(self, data: bytes) -> bool:
-        """Whether to reset the request that begins to arrive; if so, records it as dropped.
+        """Whether to reset the request that begins with these bytes; if so, records it as dropped.
 
-        Its first bytes tell a push from the sandbox's own routes.
+        The bytes distinguish a push from a request to the sandbox's own routes.
         """
-        strike = self._faults.strike_unread() if data.startswith(_PUSH_BEGINNINGS) else None
+        strike = self._faults.strike_unread() if data.startswith(_PUSH_PREFIXES) else None
         if strike is None:
             return False
         self._store.append(
@@ -131,24 +131,24 @@ class Gateway:
                 signature=None,
                 access_key_id=None,
                 outcome="dropped",
-                answer=ClientResponse(None, None, None, "reset"),
+                response=ClientResponse(None, None, None, "reset"),
                 fault=strike.document(),
             )
         )
         return True
 
     async def push_simple(self, request: Request) -> Response:
-        """Respond to one request, whatever it contains."""
+        """Respond to one request, valid or not."""
         received_at, request_id = self._clock(), _new_request_id()
-        body, size, hung_up = await _read_body(request)
+        body, size, disconnected = await _read_body(request)
         call = read_call(
             request.method, request.scope["path"], request.scope["query_string"], request.headers.raw, body
         )
         push = _Push(
             request_id=request_id, received_at=received_at, host=printable(call.header("host")), call=call
         )
-        if hung_up:
-            self._keep(
+        if disconnected:
+            self._record(
                 push,
                 "dropped",
                 ClientResponse(None, None, "disconnected before the request was complete", "left"),
@@ -157,7 +157,7 @@ class Gateway:
         try:
             if size > MAX_BODY_BYTES:
                 raise refusal("RequestEntityTooLarge", f"The body has more than {MAX_BODY_BYTES} bytes.")
-            self._authenticator.admit(call)
+            self._authenticator.authenticate(call)
         except GatewayRefusal as refused:
             return self._reject(push, refused.response)
         targets = read_targets(call.parameters.get("TargetMsgkey", ""))
@@ -167,89 +167,95 @@ class Gateway:
     async def _respond(self, request: Request, push: _Push) -> Response:
         fault = push.strike.fault if push.strike else None
         if fault is None:
-            response = self._verdict(push)
+            response = self._respond_normally(push)
         elif isinstance(fault, DelayFault):
-            response = await self._late(request, push, fault)
+            response = await self._respond_late(request, push, fault)
         elif isinstance(fault, ResultFault):
-            response = self._ordered_result(push, fault)
+            response = self._respond_with_result(push, fault)
         elif isinstance(fault, CutBodyFault):
             response = CutResponse(self._cut(push, fault))
         elif isinstance(fault, ResetAfterReadFault):
-            self._spoil(push, ClientResponse(None, None, None, "reset"), accept=fault.accept)
+            self._record_failure(push, ClientResponse(None, None, None, "reset"), accept=fault.accept)
             response = ConnectionReset()
         elif isinstance(fault, NotJsonFault):
-            self._spoil(push, ClientResponse(fault.status, None, "not JSON"), accept=fault.accept)
+            self._record_failure(push, ClientResponse(fault.status, None, "not JSON"), accept=fault.accept)
             response = not_json(fault.status, fault.body, push.request_id)
         elif isinstance(fault, ResetBeforeReadFault):
-            raise TypeError("this request was read already")
+            raise TypeError("this request has already been read")
         else:
             response = self._reject(
                 push, fault.response(), accept=not isinstance(fault, ThrottlingFault) and fault.accept
             )
         return response
 
-    def _verdict(self, push: _Push) -> Response:
-        """Judge, record, respond."""
-        judged = self._judge(push)
-        self._keep(push, judged.outcome, ClientResponse(200, judged.code, judged.message), judged)
-        return judged.response(push)
+    def _respond_normally(self, push: _Push) -> Response:
+        """Judge and record the push, and respond."""
+        judgement = self._judge(push)
+        self._record(
+            push, judgement.outcome, ClientResponse(200, judgement.code, judgement.message), judgement
+        )
+        return judgement.response(push)
 
-    async def _late(self, request: Request, push: _Push, fault: DelayFault) -> Response:
-        accepted = self._verdict(push) if fault.accept else None
-        still_there = await self._wait(request, fault.milliseconds / 1000)
+    async def _respond_late(self, request: Request, push: _Push, fault: DelayFault) -> Response:
+        accepted = self._respond_normally(push) if fault.accept else None
+        still_connected = await self._wait(request, fault.milliseconds / 1000)
         if accepted is not None:
             return accepted
-        if still_there:
-            return self._verdict(push)
-        self._keep(push, "dropped", ClientResponse(None, None, "disconnected during the delay", "left"))
+        if still_connected:
+            return self._respond_normally(push)
+        self._record(push, "dropped", ClientResponse(None, None, "disconnected during the delay", "left"))
         return Response(status_code=400)
 
     async def _wait(self, request: Request, seconds: float) -> bool:
         """Wait until the delay, the connection or the server ends; False if the client disconnected."""
-        gone = asyncio.ensure_future(request.receive())
+        disconnected = asyncio.ensure_future(request.receive())
         closing = asyncio.ensure_future(self._closing.wait())
-        done, _ = await asyncio.wait({gone, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        gone.cancel()
+        done, _ = await asyncio.wait(
+            {disconnected, closing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        disconnected.cancel()
         closing.cancel()
-        return gone not in done
+        return disconnected not in done
 
-    def _ordered_result(self, push: _Push, fault: ResultFault) -> Response:
+    def _respond_with_result(self, push: _Push, fault: ResultFault) -> Response:
         message = fault.message if fault.message is not None else result_message(fault.code)
-        self._spoil(push, ClientResponse(200, fault.code, message), accept=fault.accept, otherwise="refused")
+        self._record_failure(
+            push, ClientResponse(200, fault.code, message), accept=fault.accept, otherwise="refused"
+        )
         return push_result(
             version=push.call.version, request_id=push.request_id, code=fault.code, message=message
         )
 
     def _cut(self, push: _Push, fault: CutBodyFault) -> Response:
-        judged = self._judge(push)
-        outcome = judged.outcome if fault.accept else "dropped"
-        self._keep(push, outcome, ClientResponse(200, judged.code, judged.message, "cut"), judged)
-        return judged.response(push)
+        judgement = self._judge(push)
+        outcome = judgement.outcome if fault.accept else "dropped"
+        self._record(push, outcome, ClientResponse(200, judgement.code, judgement.message, "cut"), judgement)
+        return judgement.response(push)
 
     def _reject(self, push: _Push, response: GatewayResponse, *, accept: bool = False) -> Response:
         shown = ClientResponse(response.status, response.code, response.shown or response.message)
-        self._spoil(push, shown, accept=accept, otherwise="rejected")
+        self._record_failure(push, shown, accept=accept, otherwise="rejected")
         return gateway_error(response, push.request_id, push.host)
 
-    def _spoil(
-        self, push: _Push, answer: ClientResponse, *, accept: bool, otherwise: SandboxOutcome = "dropped"
+    def _record_failure(
+        self, push: _Push, response: ClientResponse, *, accept: bool, otherwise: SandboxOutcome = "dropped"
     ) -> None:
-        """Record a push whose client does not learn the verdict."""
+        """Record a push whose client does not receive the verdict."""
         if accept:
-            judged = self._judge(push)
-            self._keep(push, judged.outcome, answer, judged)
+            judgement = self._judge(push)
+            self._record(push, judgement.outcome, response, judgement)
         else:
-            self._keep(push, otherwise, answer)
+            self._record(push, otherwise, response)
 
-    def _judge(self, push: _Push) -> _Judged:
+    def _judge(self, push: _Push) -> _Judgement:
         verdict = judge(push.parameters, push.call.version, self._behaviour, self._clock())
         targets = self._targets(push)
         if verdict.code is None and self._behaviour.repeated_ids == "refuse":
-            again = next((pair for pair in targets if pair.repeated), None)
-            if again is not None:
-                verdict = repeated_id_verdict(again.target, again.message_id, verdict.notes)
+            repeated = next((pair for pair in targets if pair.repeated), None)
+            if repeated is not None:
+                verdict = repeated_id_verdict(repeated.target, repeated.message_id, verdict.notes)
         accepted = verdict.code is None
-        return _Judged(
+        return _Judgement(
             outcome="accepted" if accepted else "refused",
             code=verdict.code or self._behaviour.success_code,
             message=verdict.message,
@@ -260,13 +266,17 @@ class Gateway:
 
     def _targets(self, push: _Push) -> tuple[Target, ...]:
         pairs = read_targets(push.parameters.get("TargetMsgkey", ""))
-        before = self._store.accepted_before(
+        accepted = self._store.accepted_before(
             id_scope(push.parameters), [message_id for _, message_id in pairs]
         )
-        return tuple(Target(target, message_id, message_id in before) for target, message_id in pairs)
+        return tuple(Target(target, message_id, message_id in accepted) for target, message_id in pairs)
 
-    def _keep(
-        self, push: _Push, outcome: SandboxOutcome, answer: ClientResponse, judged: _Judged | None = None
+    def _record(
+        self,
+        push: _Push,
+        outcome: SandboxOutcome,
+        response: ClientResponse,
+        judgement: _Judgement | None = None,
     ) -> None:
         call = push.call
         self._store.append(
@@ -277,12 +287,12 @@ class Gateway:
                 signature=call.signature_kind if call.is_signed else None,
                 access_key_id=_access_key_id(call),
                 outcome=outcome,
-                answer=answer,
+                response=response,
                 fault=push.strike.document() if push.strike else None,
-                task_id=judged.task_id if judged and outcome == "accepted" else None,
+                task_id=judgement.task_id if judgement and outcome == "accepted" else None,
                 parameters=without_secret_parameters(push.parameters),
-                targets=judged.targets if judged else self._targets(push),
-                notes=judged.notes if judged else (),
+                targets=judgement.targets if judgement else self._targets(push),
+                notes=judgement.notes if judgement else (),
                 query=redacted_form(call.query),
                 body=redacted_form(call.body.decode("utf-8", "surrogateescape")),
             )

@@ -1,7 +1,4 @@
-"""The gateway's errors: responses with status 4xx or 5xx to requests that are not judged.
-
-A code goes in; status, text and body come out.
-"""
+"""The gateway's errors: status, text and body of the responses to requests that are not judged."""
 
 from __future__ import annotations
 
@@ -14,8 +11,8 @@ if TYPE_CHECKING:
 
 HTTP_STATUS: Mapping[str, int] = MappingProxyType(
     {
-        # Where the page leaves the status open (400/404, 400/403), the one by which the official AcsClient
-        # recognises the error: it inspects SignatureDoesNotMatch at status 400 only.
+        # Where the page gives two statuses (400/404, 400/403), the one with which the official AcsClient
+        # recognises the error: it handles SignatureDoesNotMatch only at status 400.
         "InvalidApi.NotFound": 404,
         "InvalidProduct.NotFound": 404,
         "UnsupportedHTTPMethod": 400,
@@ -61,7 +58,7 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
         "InvalidTimeStamp.Expired": "Specified time stamp or date value is expired.",
     }
 )
-"""Texts of codes that need no details."""
+"""Texts of codes without details."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
 """Ordered faults: the kinds that can be ordered, and which request a fault strikes.
 
 An order is a JSON object with a `kind`. It strikes the `next` n matching requests, or each matching request
-at a `rate`. Faults strike only requests with a valid signature, except `resetBeforeRead`, which sees nothing
-of the request. At most one fault strikes a request: that of the oldest matching order.
+with a probability of `rate`. Faults strike only requests with a valid signature, except `resetBeforeRead`,
+which strikes before the request is read. At most one fault strikes a request: that of the oldest matching
+order.
 
 `accept` says whether the server accepts the push (judges it, remembers its message ids, records it as
 accepted) before it fails. A push that the judgement refuses is never accepted.
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class PushMatch(FaultModel):
-    """Which requests an order matches: every given field must be equal, case included."""
+    """Which requests an order matches: every given field must be equal, including case."""
 
     target: str | None = Field(default=None, description="A target in TargetMsgkey.")
     task_name: str | None = Field(default=None, description="TaskName.")
@@ -132,14 +133,14 @@ class DelayFault(_MatchingOrder):
 
 
 class ResetBeforeReadFault(Order):
-    """A TCP reset as soon as a request begins to arrive. It cannot match: nothing of the request is read."""
+    """A TCP reset as soon as a request begins to arrive. It cannot match, because the request is not read."""
 
     kind: Literal["resetBeforeRead"]
 
 
 class ResetAfterReadFault(_MatchingOrder):
-    """A TCP reset after the complete request was read; with `accept` the push is accepted and its response
-    lost.
+    """A TCP reset after the complete request was read; with `accept` the push is accepted, but the response
+    is lost.
     """
 
     kind: Literal["resetAfterRead"]
@@ -154,7 +155,7 @@ class CutBodyFault(_MatchingOrder):
 
 
 class NotJsonFault(_MatchingOrder):
-    """A response that is not JSON, as from a proxy in between."""
+    """A response that is not JSON, as from a proxy."""
 
     kind: Literal["notJson"]
     status: int = Field(default=200, ge=200, le=599)
@@ -187,7 +188,7 @@ class PushFaults(FaultBook[FaultOrder]):
     """The active orders, oldest first. Thread-safe."""
 
     def strike(self, parameters: Mapping[str, str], targets: frozenset[str]) -> Strike[FaultOrder] | None:
-        """The fault that strikes a request that was read, if any."""
+        """The fault that strikes a request after it was read, if any."""
         return self.strike_if(
             lambda order: (
                 not isinstance(order, ResetBeforeReadFault)

@@ -47,7 +47,7 @@ def openapi_document() -> dict[str, Any]:
                         _query("after", _COUNT, "Only entries with a larger seq."),
                         _query("outcome", {"enum": list(OUTCOMES)}),
                         _query("target", _TEXT, "A target in TargetMsgkey."),
-                        _query("text", _TEXT, "Part of the task name, title or content, in any case."),
+                        _query("text", _TEXT, "Part of the task name, title or content; ignores case."),
                     ],
                     "responses": {**_response("A page of the inbox.", "InboxPage"), **_problem("422")},
                 },

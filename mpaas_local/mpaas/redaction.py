@@ -22,19 +22,19 @@ class Redactor:
     """Removes known secrets and tokens, plain or encoded, from every string of a document."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        written = {
+        forms = {
             form
             for secret in secrets
             if len(secret) >= _SHORTEST_SECRET
             for form in (secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1])
         }
-        self._written = sorted(written, key=len, reverse=True)
+        self._forms = sorted(forms, key=len, reverse=True)
 
     def __call__(self, document: Any) -> Any:
-        """Return the document without them; numbers and field names are unchanged."""
+        """Return the document without secrets; numbers and field names are unchanged."""
         if isinstance(document, str):
-            for written in self._written:
-                document = document.replace(written, REDACTED)
+            for form in self._forms:
+                document = document.replace(form, REDACTED)
             return document
         if isinstance(document, dict):
             return {name: self(value) for name, value in document.items()}
@@ -45,12 +45,12 @@ class Redactor:
 
 def redacted_form(form: str) -> str:
     """A raw query or form body without the values of secret parameters, even with encoded names."""
-    pieces = []
-    for piece in form.split("&"):
-        name, equals, _ = piece.partition("=")
-        hide = equals and unquote_plus(name).strip() in SECRET_PARAMETERS
-        pieces.append(f"{name}={REDACTED}" if hide else piece)
-    return "&".join(pieces)
+    pairs = []
+    for pair in form.split("&"):
+        name, equals, _ = pair.partition("=")
+        is_secret = equals and unquote_plus(name).strip() in SECRET_PARAMETERS
+        pairs.append(f"{name}={REDACTED}" if is_secret else pair)
+    return "&".join(pairs)
 
 
 def without_secret_parameters(parameters: Mapping[str, str]) -> dict[str, str]:

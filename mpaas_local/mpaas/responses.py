@@ -45,7 +45,7 @@ def push_result(
 def gateway_error(error: GatewayResponse, request_id: str, host: str) -> Json:
     """The gateway's error body (pushsimple.md: Gateway errors).
 
-    `retry_after` goes into both headers that SDKs read.
+    `retry_after` is sent in both headers that SDKs read.
     """
     headers = _request_id(request_id)
     if error.retry_after is not None:

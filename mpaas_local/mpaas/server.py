@@ -33,13 +33,13 @@ class Sandbox:
     Args:
         port: 0 for a free one.
         store: The SQLite file of the inbox, or ":memory:".
-        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key requires.
-        behaviour: The choices that the reference leaves open.
+        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+        behaviour: What the sandbox does where the reference leaves it open.
         clock: Seconds since 1970; tests move it to expire timestamps.
-        most_entries: Entries that the inbox keeps, the newest; None for all. The message ids of the others
-            are forgotten.
-        ssl_certfile: PEM chain; with it the sandbox serves HTTPS only.
-        ssl_keyfile: PEM key, if it is not in the same file.
+        max_entries: Number of entries after which the inbox deletes the oldest, with their message ids; None
+            for no limit.
+        ssl_certfile: PEM certificate chain; with it the sandbox serves HTTPS only.
+        ssl_keyfile: PEM key, if it is not in `ssl_certfile`.
 
     Raises:
         PortInUse: another program listens on the port.
@@ -55,7 +55,7 @@ class Sandbox:
         access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
         behaviour: Behaviour | None = None,
         clock: TimeSource = time.time,
-        most_entries: int | None = None,
+        max_entries: int | None = None,
         ssl_certfile: Path | str | None = None,
         ssl_keyfile: Path | str | None = None,
     ) -> None:
@@ -64,7 +64,7 @@ class Sandbox:
             access_keys=access_keys,
             behaviour=behaviour,
             clock=clock,
-            most_entries=most_entries,
+            max_entries=max_entries,
         )
         self._server = Server(
             self._app,
@@ -111,7 +111,7 @@ class Sandbox:
         return self._app.faults.order(FAULT_ORDER.validate_python(fault))
 
     def faults(self) -> list[dict[str, Any]]:
-        """The orders that can still strike, oldest first."""
+        """The active orders, oldest first."""
         return self._app.faults.active()
 
     def inbox(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SandboxOutcome = Literal["accepted", "refused", "rejected", "dropped"]
-"""What became of a push, whatever the client learned.
+"""What became of a push, regardless of what the client received.
 
 `accepted`: accepted by the server. `refused`: a failing result code, judged or ordered. `rejected`: a gateway
 error, never judged. `dropped`: the connection or the response failed before the server accepted the push.
@@ -54,7 +54,7 @@ CREATE INDEX target_by_name ON target (target, seq);
 CREATE INDEX accepted_message_id ON target (message_id, scope) WHERE accepted;
 CREATE INDEX target_by_message_id ON target (message_id);
 """
-_LATER_INDEXES = (  # of files of this version that were made without
+_ADDED_INDEXES = (  # missing from older files of this version
     "CREATE INDEX IF NOT EXISTS target_by_seq ON target (seq)",
     "CREATE INDEX IF NOT EXISTS entry_by_call ON entry (call)",
 )
@@ -93,7 +93,7 @@ class InboxEntry:
     signature: str | None
     access_key_id: str | None
     outcome: SandboxOutcome
-    answer: ClientResponse
+    response: ClientResponse
     fault: dict[str, Any] | None = None
     task_id: str | None = None
     parameters: dict[str, str] | None = None
@@ -123,10 +123,10 @@ class InboxEntry:
             "accessKeyId": self.access_key_id,
             "outcome": self.outcome,
             "answer": {
-                "httpStatus": self.answer.http_status,
-                "code": self.answer.code,
-                "message": self.answer.message,
-                "connection": self.answer.connection,
+                "httpStatus": self.response.http_status,
+                "code": self.response.code,
+                "message": self.response.message,
+                "connection": self.response.connection,
             },
             "fault": self.fault,
             "taskId": self.task_id,
@@ -145,8 +145,8 @@ class InboxEntry:
 class Filter:
     """Which entries to show: at most `limit`, skipping `offset`, with a seq above `after` and below `before`.
 
-    `text` is searched in task name, title and content, in any case. `delivery` is a DeliveryType; `trigger`
-    is that of the call that `caused` recorded.
+    `text` is a part of the task name, title or content and ignores case. `delivery` is a DeliveryType;
+    `trigger` is that of the entry's `FunctionCall`.
     """
 
     limit: int = 50
@@ -174,8 +174,9 @@ class Store:
 
     Args:
         path: Created with its folder if missing.
-        hide: Removes from a document what must not be stored.
-        most: Entries to keep, the newest; None for all. Message ids of the others are forgotten.
+        redact: Removes secrets from a document before it is stored.
+        max_entries: Number of entries after which the oldest are deleted, with their message ids; None for no
+            limit.
 
     Raises:
         StoreUnusable: the file cannot be opened, or is not a store of this version.
@@ -184,17 +185,17 @@ class Store:
     def __init__(
         self,
         path: Path | str,
-        hide: Callable[[Any], Any] = lambda document: document,
+        redact: Callable[[Any], Any] = lambda document: document,
         *,
-        most: int | None = None,
+        max_entries: int | None = None,
     ) -> None:
-        self._hide = hide
-        self._most = most
+        self._redact = redact
+        self._max_entries = max_entries
         self._listeners: list[Callable[[], None]] = []
-        self._sender_of: Callable[[InboxEntry], FunctionCall | None] = lambda _: None
+        self._find_sender: Callable[[InboxEntry], FunctionCall | None] = lambda _: None
         self._database = Database(path, schema=_SCHEMA, version=_SCHEMA_VERSION)
         with self._database.transaction() as connection:
-            for statement in _LATER_INDEXES:
+            for statement in _ADDED_INDEXES:
                 connection.execute(statement)
             (newest,) = connection.execute("SELECT max(seq) FROM entry").fetchone()
             self._prune(connection, newest or 0)
@@ -205,19 +206,19 @@ class Store:
 
     def append(self, entry: InboxEntry) -> int:
         """Add an entry; returns its sequence number, which is never reused."""
-        document = dump_json(self._hide(entry.document())).decode()
+        document = dump_json(self._redact(entry.document())).decode()
         accepted = entry.outcome == "accepted"
         scope = printable(entry.scope)
-        sender = self._sender_of(entry)
+        sender = self._find_sender(entry)
         with self._database.transaction() as connection:
             if sender:
-                self._record(connection, sender)
+                self._store_call(connection, sender)
             cursor = connection.execute(
                 "INSERT INTO entry (outcome, text, document, at, delivery, trigger, call)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     entry.outcome,
-                    printable(self._hide(entry.text)),
+                    printable(self._redact(entry.text)),
                     document,
                     entry.received_at,
                     printable((entry.parameters or {}).get("DeliveryType", "")),
@@ -238,10 +239,10 @@ class Store:
         return seq
 
     def _prune(self, connection: sqlite3.Connection, newest: int) -> None:
-        """Delete all entries but the newest, with their targets and their calls that caused no other."""
-        if self._most is None:
+        """Delete all but the newest entries, with their targets and the calls that only they refer to."""
+        if self._max_entries is None:
             return
-        last = newest - self._most  # sequence numbers have no gaps
+        last = newest - self._max_entries  # sequence numbers have no gaps
         calls = connection.execute("SELECT DISTINCT call FROM entry WHERE seq <= ?", (last,)).fetchall()
         connection.execute("DELETE FROM target WHERE seq <= ?", (last,))
         connection.execute("DELETE FROM entry WHERE seq <= ?", (last,))
@@ -250,22 +251,22 @@ class Store:
             [{"id": call} for (call,) in calls],
         )
 
-    def ask_for_senders(self, sender_of: Callable[[InboxEntry], FunctionCall | None]) -> None:
-        """Have each new entry's sender asked for, where that is known before its call has ended.
+    def set_sender_lookup(self, find_sender: Callable[[InboxEntry], FunctionCall | None]) -> None:
+        """Look up the sender of each new entry, for calls that are known before they end.
 
         Args:
-            sender_of: Returns the call that sends an entry; None if it does not know it.
+            find_sender: Returns the call that sent an entry; None if it is unknown.
         """
-        self._sender_of = sender_of
+        self._find_sender = find_sender
 
-    def _record(self, connection: sqlite3.Connection, call: FunctionCall) -> None:
-        document = dump_json(self._hide(call.document)).decode()
+    def _store_call(self, connection: sqlite3.Connection, call: FunctionCall) -> None:
+        document = dump_json(self._redact(call.document)).decode()
         connection.execute("INSERT OR REPLACE INTO call VALUES (?, ?)", (call.id, document))
 
-    def caused(self, call: FunctionCall, message_ids: Iterable[str]) -> None:
+    def record_sender(self, call: FunctionCall, message_ids: Iterable[str]) -> None:
         """Record a call as the sender of all entries with these message ids that have no sender yet."""
         with self._database.transaction() as connection:
-            self._record(connection, call)
+            self._store_call(connection, call)
             connection.executemany(
                 "UPDATE entry SET trigger = ?, call = ? WHERE call IS NULL"
                 " AND seq IN (SELECT seq FROM target WHERE message_id = ?)",
@@ -292,7 +293,7 @@ class Store:
                 " ORDER BY entry.seq LIMIT 100",
                 (seq, seq),
             ).fetchall()
-        return [_shown(*row) for row in rows]
+        return [_entry_json(*row) for row in rows]
 
     def counts(self, since: float) -> list[tuple[int, str, int]]:
         """Number of entries per minute since a moment: minute since 1970, outcome, number."""
@@ -304,7 +305,7 @@ class Store:
             ).fetchall()
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call a listener after every change, on the thread that made it; returns a function to remove it."""
+        """Call a listener after every change, on the changing thread; returns a function that removes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -324,17 +325,17 @@ class Store:
                 ).fetchone()
             }
 
-    def find(self, wanted: Filter) -> tuple[int, list[dict[str, Any]]]:
+    def find(self, criteria: Filter) -> tuple[int, list[dict[str, Any]]]:
         """The number of matching entries without limit and offset, and the requested page, newest first."""
         conditions, values = ["1"], []
         for condition, value in (
-            ("seq > ?", wanted.after),
-            ("seq < ?", wanted.before),
-            ("outcome = ?", wanted.outcome),
-            ("delivery = ?", wanted.delivery),
-            ("trigger = ?", wanted.trigger),
-            ("seq IN (SELECT seq FROM target WHERE target = ?)", wanted.target),
-            ("instr(text, ?) > 0", wanted.text.casefold() if wanted.text else None),
+            ("seq > ?", criteria.after),
+            ("seq < ?", criteria.before),
+            ("outcome = ?", criteria.outcome),
+            ("delivery = ?", criteria.delivery),
+            ("trigger = ?", criteria.trigger),
+            ("seq IN (SELECT seq FROM target WHERE target = ?)", criteria.target),
+            ("instr(text, ?) > 0", criteria.text.casefold() if criteria.text else None),
         ):
             if value is not None:
                 conditions.append(condition)
@@ -342,15 +343,15 @@ class Store:
         where = " AND ".join(conditions)
         with self._database.reading() as connection:
             total = connection.execute(
-                f"SELECT count(*) FROM entry WHERE {where}",  # constant pieces
+                f"SELECT count(*) FROM entry WHERE {where}",  # of constant conditions
                 values,
             ).fetchone()[0]
             rows = connection.execute(
-                f"SELECT seq, document, trigger FROM entry WHERE {where} "  # constant pieces
+                f"SELECT seq, document, trigger FROM entry WHERE {where} "  # of constant conditions
                 "ORDER BY seq DESC LIMIT ? OFFSET ?",
-                [*values, wanted.limit, wanted.offset],
+                [*values, criteria.limit, criteria.offset],
             ).fetchall()
-        return total, [_shown(*row) for row in rows]
+        return total, [_entry_json(*row) for row in rows]
 
     def get(self, seq: int) -> dict[str, Any] | None:
         """One entry by its sequence number; None if there is none."""
@@ -358,7 +359,7 @@ class Store:
             row = connection.execute(
                 "SELECT seq, document, trigger FROM entry WHERE seq = ?", (seq,)
             ).fetchone()
-        return _shown(*row) if row else None
+        return _entry_json(*row) if row else None
 
     def clear(self) -> int:
         """Delete all entries and message ids; returns how many entries there were."""
@@ -380,5 +381,5 @@ def dump_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def _shown(seq: int, document: str, trigger: str | None) -> dict[str, Any]:
+def _entry_json(seq: int, document: str, trigger: str | None) -> dict[str, Any]:
     return {"seq": seq, "trigger": trigger, **json.loads(document)}

@@ -25,7 +25,7 @@ __all__ = [
 
 
 MAX_EXTENDED_PARAMS = 20
-"""Most entries of ExtendedParams (pushsimple.md: Extended parameters)."""
+"""Maximum number of entries in ExtendedParams (pushsimple.md: Extended parameters)."""
 
 RESERVED_EXTENDED_PARAMS = frozenset(
     {"notifyType", "action", "silent", "pushType", "templateCode", "channel", "taskId"}
@@ -42,7 +42,7 @@ VENDORS = frozenset({"android", "ios", "miui", "hms", "fcm", "oppo", "vivo", "ho
 """Vendor ids of this API family (pushsimple.md: Vendor categories)."""
 
 TRANSPARENT_VENDORS = frozenset({"hms", "honor", "fcm", "harmonyos"})
-"""Vendors that take a transparent message (pushsimple.md: Appearance)."""
+"""Vendors that support transparent messages (pushsimple.md: Appearance)."""
 
 IMAGE_KEYS = frozenset(
     {
@@ -87,7 +87,7 @@ def check_vendor_maps(push: Push) -> None:
                 push.notes.append(f"{name} names the undocumented vendor {vendor!r}")
             known = VENDOR_CATEGORIES.get(vendor)
             if name == "ThirdChannelCategory" and known is not None and value not in known:
-                # No page says that the service refuses another class.
+                # The service is not documented to refuse other classes.
                 push.notes.append(f"{name}.{vendor} is {value!r}; documented: 1 to {len(known)}")
 
 

@@ -22,8 +22,8 @@ class Behaviour:
         app_ids: If set, every other AppId is refused (3007).
         workspace_ids: If set, every other WorkspaceId is refused (8012).
         tenant_ids: If set, every other TenantId is refused (8013).
-        payload_bytes: If set, the most bytes of UTF-8 in Title, Content, Uri and ExtendedParams together
-            (3050). Documents give 2048 without saying what they count.
+        payload_bytes: If set, the maximum number of UTF-8 bytes in Title, Content, Uri and ExtendedParams
+            together (3050). The documented limit of 2048 does not say what is counted.
         longest_expiry: Largest ExpiredSeconds (3026); None for no limit. Only an old document has a limit.
         same_ids: Whether targets of a request may share a message id, with a note, or are refused (3010).
         past_times: Whether fixedTime may be in the past, with a note, or is refused (3028).

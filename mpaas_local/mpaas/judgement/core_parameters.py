@@ -20,18 +20,18 @@ __all__ = [
 
 
 MAX_TARGETS = 10
-"""Most pairs in TargetMsgkey (pushsimple.md: Core parameters)."""
+"""Maximum number of pairs in TargetMsgkey (pushsimple.md: Core parameters)."""
 
 
 def check_encoding(push: Push) -> None:
-    """Refuse what is not UTF-8."""
+    """Refuse names and values that are not UTF-8."""
     for name, value in push.parameters.items():
         if not is_utf8(name) or not is_utf8(value):
             refuse("3031", name, "is not UTF-8")
 
 
 def check_app(push: Push) -> None:
-    """Refuse a missing app or workspace, and ids that this sandbox does not know."""
+    """Refuse a missing app or workspace, and ids that this sandbox does not accept."""
     for name in ("AppId", "WorkspaceId"):
         if not push.text(name).strip():
             refuse("3003", name, "is missing")

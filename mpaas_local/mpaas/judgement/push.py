@@ -51,10 +51,10 @@ class Push:
     """What the rules judge.
 
     Attributes:
-        parameters: Those that the API version knows.
-        behaviour: Where the reference leaves a choice.
-        now_ms: In milliseconds since 1970.
-        notes: Receives what looks wrong in an accepted push.
+        parameters: Those of the API version.
+        behaviour: Decides where the reference leaves a choice.
+        now_ms: The current time in milliseconds since 1970.
+        notes: Collects what looks wrong in an accepted push.
     """
 
     parameters: Mapping[str, str]
@@ -75,7 +75,7 @@ class Push:
         return self.has(name) or any(field.startswith(name + ".") for field in self.parameters)
 
     def json_object(self, name: str, code: str) -> Pairs:
-        """A parameter as a JSON object, or a refusal with this code."""
+        """A parameter as a JSON object; refuses anything else with this code."""
         try:
             value = read_json(self.text(name))
         except ValueError:
@@ -85,7 +85,7 @@ class Push:
         return value
 
     def string_map(self, name: str) -> dict[str, str]:
-        """A parameter as a JSON object of strings, empty if it was not sent, or a refusal."""
+        """A parameter as a JSON object of strings, empty if it was not sent; refuses anything else."""
         if not self.has(name):
             return {}
         pairs = self.json_object(name, "3028")
@@ -111,7 +111,7 @@ def read_json(text: str) -> Any:
     """
     try:
         return json.loads(
-            text, object_pairs_hook=lambda pairs: Pairs(tuple(pairs)), parse_constant=_no_constant
+            text, object_pairs_hook=lambda pairs: Pairs(tuple(pairs)), parse_constant=_refuse_constant
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
@@ -122,5 +122,5 @@ def read_long(text: str) -> int | None:
     return int(text) if _LONG.fullmatch(text) and abs(int(text)) <= MAX_LONG else None
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")

@@ -37,8 +37,7 @@ def check_strategy(push: Push) -> None:
         _check_strategy_fields(content)
     elif kind != "0":
         refuse("3028", name, f"is required with StrategyType {kind}")
-    needed = _STRATEGY_FIELDS.get(kind, ())
-    for field in needed:
+    for field in _STRATEGY_FIELDS.get(kind, ()):
         if field not in content:
             refuse("3028", f"{name}.{field}", f"is required with StrategyType {kind}")
     if kind == "1":
@@ -49,8 +48,8 @@ def check_strategy(push: Push) -> None:
 
 def _check_strategy_fields(content: Mapping[str, Any]) -> None:
     """Check the types of all fields, whether this StrategyType uses them or not."""
-    for field, (is_right, expected) in _STRATEGY_TYPES.items():
-        if field in content and not is_right(content[field]):
+    for field, (is_valid, expected) in _STRATEGY_TYPES.items():
+        if field in content and not is_valid(content[field]):
             refuse("3028", f"StrategyContent.{field}", f"is not {expected}")
 
 

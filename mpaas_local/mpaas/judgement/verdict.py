@@ -1,7 +1,7 @@
 """One push, judged by all rules.
 
-The business parameters of one PushSimple request, the sandbox's `Behaviour` and the time go in. A `Verdict`
-comes out: the result code (pushsimple.md: Result codes), the field at fault, and notes on values that were
+`judge` reads the business parameters of one PushSimple request, the sandbox's `Behaviour` and the time. Its
+`Verdict` has the result code (pushsimple.md: Result codes), the field at fault, and notes on values that were
 accepted although they look wrong. The rules run in the order of `_CHECKS`; the first that fails decides.
 """
 

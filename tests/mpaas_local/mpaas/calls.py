@@ -1,4 +1,4 @@
-"""Signed PushSimple requests for the tests of the sandbox, sent over plain sockets by http.client."""
+"""Signed PushSimple requests for the sandbox's tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PUSH = {
     "DeliveryType": "3",
     "ExpiredSeconds": "600",
 }
-"""A valid push but for its targets."""
+"""A push that is valid except for its missing targets."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Reply:
 
 
 def push(**changes: str | None) -> dict[str, str]:
-    """A valid push to one user with a message id of its own; None takes a parameter out."""
-    whole = {**PUSH, "TargetMsgkey": json.dumps({"user1": f"message-{next(_numbers)}"}), **changes}
-    return {name: value for name, value in whole.items() if value is not None}
+    """A valid push to one user with a unique message id; None omits a parameter."""
+    parameters = {**PUSH, "TargetMsgkey": json.dumps({"user1": f"message-{next(_numbers)}"}), **changes}
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def signed_query(
@@ -55,7 +55,7 @@ def signed_query(
     secret: str = LOCAL_ACCESS_KEY_SECRET,
     **changes: str | None,
 ) -> dict[str, str]:
-    """System parameters as the legacy SDK sends them, signed; None takes one out before signing."""
+    """System parameters as the legacy SDK sends them, signed; None omits one before signing."""
     system: dict[str, str | None] = {
         "Version": "2020-10-28",
         "Action": "PushSimple",
@@ -71,7 +71,7 @@ def signed_query(
     }
     query = {name: value for name, value in system.items() if value is not None}
     query.setdefault("Signature", rpc_signature("POST", {**query, **body}, secret))
-    return {name: value for name, value in query.items() if value != "(none)"}
+    return query
 
 
 def send(sandbox: Sandbox, body: Mapping[str, str] | None = None, **system: Any) -> Reply:
@@ -98,7 +98,7 @@ def post(
     method: str = "POST",
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
-    """One request on a connection of its own."""
+    """One request on a new connection."""
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=60)
     try:
         form = {"Content-Type": "application/x-www-form-urlencoded"} if method == "POST" else {}

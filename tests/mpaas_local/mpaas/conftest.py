@@ -18,6 +18,6 @@ def running_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(running_sandbox: Sandbox) -> Sandbox:
-    """The sandbox with its default settings, its inbox empty and no fault ordered."""
+    """The sandbox with default settings, an empty inbox and no ordered faults."""
     running_sandbox.clear()
     return running_sandbox

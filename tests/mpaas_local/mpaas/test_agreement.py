@@ -1,7 +1,7 @@
-"""The layer and the sandbox read the rules each for itself; on every message they come to the same verdict.
+"""The layer and the sandbox implement the rules separately and must reach the same verdict on every message.
 
-Messages are made at random from values that are right, wrong or at an edge. Those that the layer takes are
-judged as it would send them, those that it refuses as somebody else would have sent them.
+Messages are random combinations of valid, invalid and edge values. The sandbox judges a message that the layer
+accepts as the layer would send it, and a message that the layer refuses as another sender would send it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MESSAGES = int(os.environ.get("AGREEMENT_MESSAGES", "1500"))
-"""How many messages are tried; `AGREEMENT_MESSAGES=20000` is a search of half a minute."""
+"""Number of messages to try; `AGREEMENT_MESSAGES=20000` takes half a minute."""
 
 SETTINGS = Settings.from_env({"MPAAS_APP_ID": "ONEX570DA89211721", "MPAAS_WORKSPACE_ID": "default"})
 VERSION = "2020-10-28"
@@ -100,7 +100,7 @@ STRATEGY: dict[str, list[Any]] = {
         None,
     ],
     "endTime": [
-        *(ms(TODAY + DAY * days) + more for days in (0, 1, 180, 181) for more in (-1, 0, 1)),
+        *(ms(TODAY + DAY * days) + offset for days in (0, 1, 180, 181) for offset in (-1, 0, 1)),
         *(0, ms(TODAY) // 1000, *HUGE, "1", 0.5, None),
     ],
     "circleType": [0, 1, 2, 3, 4, -1, *HUGE, "1", True, None],
@@ -142,32 +142,32 @@ VALUES: dict[str, list[Any]] = {
     "transparentMessagePayload": [*OBJECTS, {"hms": {}}, {"hms": "x"}, {"oppo": {}}, {"honor": []}, None],
     "transparentMessageUrgency": ["HIGH", "NORMAL", "LOW", "high", None],
 }
-ALONE = (
-    "must not be empty; leave it out",  # mPaaS takes an empty parameter as one that is not there
+LAYER_ONLY = (
+    "must not be empty; leave it out",  # mPaaS treats an empty parameter as a missing one
     "holds U+FFFD",  # mPaaS cannot know what was lost
     "is required: set it in the message",  # another sender may have other settings
 )
-"""Beginnings of the faults that only the layer can find: of what never reaches mPaaS, or not in this form."""
+"""Prefixes of faults that only the layer can detect, because the value never reaches mPaaS in this form."""
 
 
 def messages(count: int) -> Iterator[dict[str, Any]]:
-    chosen = random.Random(20_201_028)
+    generator = random.Random(20_201_028)
     for _ in range(count):
-        message = chosen.choice((minimal, minimal, everything))()
-        for name in chosen.sample(sorted(VALUES), chosen.choice((1, 1, 2, 3, 5))):
-            message[name] = chosen.choice(VALUES[name])
-        if chosen.random() < 0.3:
-            message["strategyType"] = chosen.choice((0, 1, 1, 2, 2, 2, 3, -1, True, None))
+        message = generator.choice((minimal, minimal, everything))()
+        for name in generator.sample(sorted(VALUES), generator.choice((1, 1, 2, 3, 5))):
+            message[name] = generator.choice(VALUES[name])
+        if generator.random() < 0.3:
+            message["strategyType"] = generator.choice((0, 1, 1, 2, 2, 2, 3, -1, True, None))
             content: Any = loop() | {"fixedTime": ms(NOW) + 1000}
-            for name in chosen.sample(sorted(STRATEGY), chosen.choice((0, 1, 1, 2))):
-                content[name] = chosen.choice(STRATEGY[name])
+            for name in generator.sample(sorted(STRATEGY), generator.choice((0, 1, 1, 2))):
+                content[name] = generator.choice(STRATEGY[name])
             content = {name: value for name, value in content.items() if value is not None}
-            message["strategyContent"] = chosen.choice((content, content, json.dumps(content), None))
+            message["strategyContent"] = generator.choice((content, content, json.dumps(content), None))
         yield message
 
 
-def wire(message: dict[str, Any]) -> dict[str, str]:
-    """The parameters of a request that another sender makes of a message, whatever is wrong with it."""
+def wire_parameters(message: dict[str, Any]) -> dict[str, str]:
+    """The request parameters that another sender would send for a message, valid or not."""
     return {
         name[0].upper() + name[1:]: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for name, value in ({"pushStyle": 0} | message).items()
@@ -181,29 +181,29 @@ def refusal(parameters: dict[str, str]) -> str | None:
 
 
 def disagreement(message: dict[str, Any]) -> str | None:
-    """What the two say of a message, where one takes it and the other does not."""
+    """Both verdicts on a message that only one of the two accepts; None if they agree."""
     try:
-        read = PushMessage.parse(message, defaults=SETTINGS.defaults, clock=clock, levels=parse_levels(""))
+        parsed = PushMessage.parse(message, defaults=SETTINGS.defaults, clock=clock, levels=parse_levels(""))
     except InvalidMessage as error:
-        if all(fault.message.startswith(ALONE) for fault in error.faults):
+        if all(fault.message.startswith(LAYER_ONLY) for fault in error.faults):
             return None
-        parameters = wire({"appId": "ONEX1", "workspaceId": "default"} | message)
+        parameters = wire_parameters({"appId": "ONEX1", "workspaceId": "default"} | message)
         return None if refusal(parameters) else f"layer: {error}; sandbox: accepted"
-    for request in requests_of(read, SETTINGS, "scope"):
-        if refused := refusal(dict(request.parameters)):
-            return f"layer: valid; sandbox: {refused}"
+    for request in requests_of(parsed, SETTINGS, "scope"):
+        if verdict := refusal(dict(request.parameters)):
+            return f"layer: valid; sandbox: {verdict}"
     return None
 
 
 def test_layer_and_sandbox_agree_on_every_message() -> None:
     tried = 0
-    taken = 0
-    different = []
+    accepted = 0
+    disagreements = []
     for message in messages(MESSAGES):
         tried += 1
-        if found := disagreement(message):
-            different.append(f"{found}: {message}")
-        taken += refusal(wire({"appId": "ONEX1", "workspaceId": "default"} | message)) is None
+        if verdicts := disagreement(message):
+            disagreements.append(f"{verdicts}: {message}")
+        accepted += refusal(wire_parameters({"appId": "ONEX1", "workspaceId": "default"} | message)) is None
 
-    assert different[:10] == []
-    assert 0.2 < taken / tried < 0.8  # both kinds are searched
+    assert disagreements[:10] == []
+    assert 0.2 < accepted / tried < 0.8  # both valid and invalid messages are tried

@@ -50,7 +50,7 @@ def legacy_push(
 
 
 def new_client(sandbox: Sandbox, key_id: str, secret: str, token: str | None = None) -> Client:
-    from alibabacloud_mpaas20201028.client import Client  # late, here and below: it imports 500 modules
+    from alibabacloud_mpaas20201028.client import Client  # local, here and below: it imports 500 modules
     from alibabacloud_tea_openapi.models import Config
 
     endpoint = f"127.0.0.1:{sandbox.port}"
@@ -90,12 +90,12 @@ def code_of(reply: Reply) -> tuple[int, str]:
 def test_the_official_client_pushes_with_the_current_version(sandbox: Sandbox) -> None:
     client = AcsClient(LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET, "cn-hangzhou")
 
-    answer = legacy_push(client, sandbox)
+    response = legacy_push(client, sandbox)
 
-    assert answer["ResultCode"] == "OK"
-    assert answer["PushResult"] == {"Success": True, "ResultMsg": "SUCCESS", "Data": ""}
+    assert response["ResultCode"] == "OK"
+    assert response["PushResult"] == {"Success": True, "ResultMsg": "SUCCESS", "Data": ""}
     (entry,) = sandbox.inbox()
-    assert entry["requestId"] == answer["RequestId"]
+    assert entry["requestId"] == response["RequestId"]
     assert entry["parameters"]["Title"] == "标题 a+b&c*~"
     assert (entry["version"], entry["signature"], entry["outcome"]) == ("2020-10-28", "rpc-v1", "accepted")
 
@@ -103,10 +103,10 @@ def test_the_official_client_pushes_with_the_current_version(sandbox: Sandbox) -
 def test_the_official_client_pushes_with_the_legacy_version(sandbox: Sandbox) -> None:
     client = AcsClient(LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET, "cn-hangzhou")
 
-    answer = legacy_push(client, sandbox, "2019-08-21")
+    response = legacy_push(client, sandbox, "2019-08-21")
 
-    assert set(answer) == {"RequestId", "ResultCode", "ResultMessage"}
-    assert answer["ResultCode"] == "OK"
+    assert set(response) == {"RequestId", "ResultCode", "ResultMessage"}
+    assert response["ResultCode"] == "OK"
     assert sandbox.inbox()[0]["version"] == "2019-08-21"
 
 
@@ -116,7 +116,7 @@ def test_the_official_client_recognises_a_wrong_secret(sandbox: Sandbox) -> None
     with pytest.raises(ServerException) as raised:
         legacy_push(client, sandbox)
 
-    # The SDK found its own text to sign in the answer and so knows that the secret is wrong.
+    # The SDK finds its own string to sign in the response and concludes that the secret is wrong.
     assert raised.value.error_code == "InvalidAccessKeySecret"
     assert raised.value.http_status == 400
 
@@ -143,7 +143,7 @@ def test_the_new_official_client_pushes(sandbox: Sandbox) -> None:
     assert entry["notes"] == []
 
 
-def test_the_new_official_client_is_told_of_a_wrong_secret(sandbox: Sandbox) -> None:
+def test_the_new_official_client_reports_a_wrong_secret(sandbox: Sandbox) -> None:
     from alibabacloud_tea_openapi.exceptions import ClientException
 
     with pytest.raises(ClientException) as raised:
@@ -202,7 +202,7 @@ def test_a_wrong_token_is_refused() -> None:
         ((400, "MissingSignature"), {"Signature": ""}),
     ],
 )
-def test_the_gateway_refuses(
+def test_the_gateway_rejects_a_wrong_rpc_call(
     sandbox: Sandbox, expected: tuple[int, str], system: dict[str, str | None]
 ) -> None:
     reply = send(sandbox, None, **system)
@@ -217,7 +217,7 @@ def test_any_method_but_post_is_refused(sandbox: Sandbox) -> None:
         assert code_of(post(sandbox, "/", method=method)) == (400, "UnsupportedHTTPMethod")
 
 
-def test_system_parameters_may_come_in_the_body(sandbox: Sandbox) -> None:
+def test_system_parameters_may_be_in_the_body(sandbox: Sandbox) -> None:
     body = push()
 
     reply = post(sandbox, "/", urlencode({**signed_query(body), **body}).encode())
@@ -249,7 +249,7 @@ def test_a_badly_signed_request_does_not_use_up_its_nonce(sandbox: Sandbox) -> N
     assert send(sandbox, SignatureNonce=nonce).json["ResultCode"] == "OK"
 
 
-def test_a_timestamp_is_good_for_15_minutes_in_both_directions() -> None:
+def test_a_timestamp_is_valid_for_15_minutes_in_both_directions() -> None:
     now = [time.time()]
     with Sandbox(clock=lambda: now[0]) as sandbox:
         sent_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now[0]))
@@ -261,7 +261,7 @@ def test_a_timestamp_is_good_for_15_minutes_in_both_directions() -> None:
 
 
 def acs3_headers(sandbox: Sandbox, body: bytes, **changes: str | None) -> dict[str, str]:
-    """Headers of a right ACS3 request, changed after signing."""
+    """Headers of a valid ACS3 request, changed after signing."""
     headers = {
         "host": f"127.0.0.1:{sandbox.port}",
         "x-acs-action": "PushSimple",
@@ -302,7 +302,7 @@ def acs3_headers(sandbox: Sandbox, body: bytes, **changes: str | None) -> dict[s
         ((400, "IncompleteSignature"), {"authorization": "ACS3-HMAC-SHA256 nonsense"}),
     ],
 )
-def test_the_gateway_refuses_acs3(
+def test_the_gateway_rejects_a_wrong_acs3_call(
     sandbox: Sandbox, expected: tuple[int, str], changes: dict[str, str | None]
 ) -> None:
     body = urlencode(push()).encode()
@@ -334,7 +334,7 @@ def test_a_refused_push_of_the_legacy_version_has_no_push_result(sandbox: Sandbo
     assert set(reply.json) == {"RequestId", "ResultCode", "ResultMessage"}
 
 
-def test_a_scheduled_push_is_given_a_task_id(sandbox: Sandbox) -> None:
+def test_a_scheduled_push_gets_a_task_id(sandbox: Sandbox) -> None:
     fixed_time = json.dumps({"fixedTime": int(time.time() + 3600) * 1000})
 
     reply = send(sandbox, push(StrategyType="1", StrategyContent=fixed_time))
@@ -344,7 +344,7 @@ def test_a_scheduled_push_is_given_a_task_id(sandbox: Sandbox) -> None:
     assert sandbox.inbox()[0]["taskId"] == task_id
 
 
-def test_success_may_be_spelled_100() -> None:
+def test_the_success_code_can_be_100() -> None:
     with Sandbox(behaviour=Behaviour(success_code="100")) as sandbox:
         assert send(sandbox).json["ResultCode"] == "100"
 
@@ -362,7 +362,7 @@ def test_a_repeated_message_id_is_accepted_and_marked(sandbox: Sandbox) -> None:
     ]
 
 
-def test_only_accepted_pushes_of_the_same_workspace_make_a_repeat(sandbox: Sandbox) -> None:
+def test_only_accepted_pushes_of_the_same_workspace_mark_a_message_id_as_repeated(sandbox: Sandbox) -> None:
     same = '{"user1":"m1"}'
     send(sandbox, push(TargetMsgkey=same, Title=""))
     send(sandbox, push(TargetMsgkey=same, WorkspaceId="other"))
@@ -405,9 +405,9 @@ def test_no_signature_token_or_secret_reaches_the_inbox(tmp_path: Any) -> None:
 
     assert len(json.loads(shown)) == 7
     for secret in (*NEVER_SHOWN, *signatures):
-        for written in (secret, urlencode({"": secret})[1:]):
-            assert written not in shown
-            assert written not in files
+        for form in (secret, urlencode({"": secret})[1:]):
+            assert form not in shown
+            assert form not in files
 
 
 def test_a_body_that_is_too_large_is_refused(sandbox: Sandbox) -> None:
@@ -426,7 +426,7 @@ def test_a_body_that_is_not_utf8_is_refused_by_result_code(sandbox: Sandbox) -> 
     assert sandbox.inbox()[0]["parameters"]["Title"] == "\udcff"
 
 
-def test_a_client_that_hangs_up_in_its_request_is_kept_as_dropped(sandbox: Sandbox) -> None:
+def test_a_client_that_disconnects_during_its_request_is_recorded_as_dropped(sandbox: Sandbox) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=60)
     connection.putrequest("POST", "/")
     connection.putheader("Content-Length", "100")
@@ -442,7 +442,7 @@ def test_a_client_that_hangs_up_in_its_request_is_kept_as_dropped(sandbox: Sandb
 @given(
     body=st.binary(max_size=300), kind=st.sampled_from(["", "text/plain", "application/json", "%%;=", "é"])
 )
-def test_no_body_makes_the_sandbox_fail_itself(sandbox: Sandbox, body: bytes, kind: str) -> None:
+def test_no_body_crashes_the_sandbox(sandbox: Sandbox, body: bytes, kind: str) -> None:
     path = "/?" + urlencode({"Action": "PushSimple", "Version": "2020-10-28"})
     headers = {"Content-Type": kind} if kind else {}
 
@@ -458,7 +458,7 @@ def test_no_body_makes_the_sandbox_fail_itself(sandbox: Sandbox, body: bytes, ki
         st.text(st.characters(exclude_categories=[])) | st.sampled_from(["1", "2", '{"\\ud800":"\\udfff"}']),
     )
 )
-def test_no_signed_parameters_make_the_sandbox_fail_itself(sandbox: Sandbox, changes: dict[str, str]) -> None:
+def test_no_signed_parameters_crash_the_sandbox(sandbox: Sandbox, changes: dict[str, str]) -> None:
     body = {
         name: value.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
         for name, value in {**push(), **changes}.items()

@@ -26,17 +26,17 @@ def test_entries_are_listed_newest_first(sandbox: Sandbox) -> None:
     assert [entry["parameters"]["Title"] for entry in page["entries"]] == ["three", "two", "one"]
 
 
-def test_a_page_is_limited_and_counts_all_that_match(sandbox: Sandbox) -> None:
+def test_a_page_is_limited_and_counts_all_matches(sandbox: Sandbox) -> None:
     for _ in range(5):
         send(sandbox)
 
-    whole = get(sandbox, "/inbox").json["entries"]
+    entries = get(sandbox, "/inbox").json["entries"]
     page = get(sandbox, "/inbox?limit=2&offset=1").json
 
-    assert page == {"total": 5, "entries": whole[1:3]}
+    assert page == {"total": 5, "entries": entries[1:3]}
 
 
-def test_entries_after_a_sequence_number_are_the_new_ones(sandbox: Sandbox) -> None:
+def test_entries_after_a_sequence_number_are_newer(sandbox: Sandbox) -> None:
     send(sandbox)
     seen = sandbox.inbox()[0]["seq"]
     assert get(sandbox, f"/inbox?after={seen}").json == {"total": 0, "entries": []}
@@ -58,7 +58,7 @@ def test_entries_after_a_sequence_number_are_the_new_ones(sandbox: Sandbox) -> N
         ("text=order&outcome=accepted&target=user2", ["order"]),
     ],
 )
-def test_entries_are_found_by_outcome_target_and_text(
+def test_entries_are_filtered_by_outcome_target_and_text(
     sandbox: Sandbox, query: str, titles: list[str]
 ) -> None:
     send(sandbox, push(Title="other", TaskName="x", Content="content three"))
@@ -82,7 +82,7 @@ def test_entries_are_found_by_outcome_target_and_text(
         ("colour=red", "colour"),
     ],
 )
-def test_a_wrong_query_is_answered_with_what_is_allowed(sandbox: Sandbox, query: str, named: str) -> None:
+def test_a_wrong_query_is_rejected_with_the_allowed_values(sandbox: Sandbox, query: str, named: str) -> None:
     reply = get(sandbox, f"/inbox?{query}")
 
     assert reply.status == 422
@@ -98,7 +98,7 @@ def test_one_entry_is_shown_by_its_sequence_number(sandbox: Sandbox) -> None:
     assert get(sandbox, "/inbox/first").status == 422
 
 
-def test_a_cleared_inbox_knows_no_entry_and_no_message_id(sandbox: Sandbox) -> None:
+def test_clearing_the_inbox_deletes_entries_and_message_ids(sandbox: Sandbox) -> None:
     body = push()
     send(sandbox, body)
     before = sandbox.inbox()[0]["seq"]
@@ -124,17 +124,17 @@ def test_the_inbox_survives_a_restart(tmp_path: Path) -> None:
         assert sandbox.inbox()[0]["seq"] == kept[0]["seq"] + 1
 
 
-def test_an_inbox_keeps_the_newest_entries_and_forgets_the_others(tmp_path: Path) -> None:
+def test_an_inbox_keeps_only_the_newest_entries(tmp_path: Path) -> None:
     path = tmp_path / "inbox.db"
     oldest = push()
-    with Sandbox(store=path) as sandbox:  # keeps all
+    with Sandbox(store=path) as sandbox:  # without a limit
         send(sandbox, oldest)
         for _ in range(4):
             send(sandbox)
         (message_id,) = json.loads(oldest["TargetMsgkey"]).values()
-        sandbox.store.caused(FunctionCall("request-1", "http", {}), [message_id])
+        sandbox.store.record_sender(FunctionCall("request-1", "http", {}), [message_id])
 
-    with Sandbox(store=path, most_entries=3) as sandbox:
+    with Sandbox(store=path, max_entries=3) as sandbox:
         assert [entry["seq"] for entry in sandbox.inbox()] == [5, 4, 3]
         send(sandbox, oldest)
 
@@ -145,9 +145,9 @@ def test_an_inbox_keeps_the_newest_entries_and_forgets_the_others(tmp_path: Path
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (kept,)
 
 
-def test_a_file_that_is_no_inbox_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_inbox_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "inbox.db"
-    path.write_text("a letter, not a database, and long enough to be taken for one " * 20)
+    path.write_text("a letter, not a database, and long enough to look like one " * 20)
 
     with pytest.raises(StoreUnusable, match="not a database") as raised:
         Sandbox(store=path)
@@ -156,7 +156,7 @@ def test_a_file_that_is_no_inbox_is_named(tmp_path: Path) -> None:
     assert "letter" in path.read_text()
 
 
-def test_an_inbox_of_another_format_is_named(tmp_path: Path) -> None:
+def test_an_inbox_of_another_schema_version_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "inbox.db"
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 9")
@@ -166,14 +166,14 @@ def test_an_inbox_of_another_format_is_named(tmp_path: Path) -> None:
         Sandbox(store=path)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(StoreUnusable):
         Sandbox(store=tmp_path / "file" / "inbox.db")
 
 
-def test_the_sandbox_answers_by_its_own_names_and_origin(sandbox: Sandbox) -> None:
+def test_the_sandbox_accepts_its_own_host_names_and_origins(sandbox: Sandbox) -> None:
     for host in (f"127.0.0.1:{sandbox.port}", f"localhost:{sandbox.port}", f"[::1]:{sandbox.port}"):
         assert get(sandbox, "/health", Host=host, Origin=f"http://{host}").json["status"] == "ok"
 
@@ -185,7 +185,7 @@ def test_unknown_paths_and_methods_are_problems(sandbox: Sandbox) -> None:
     assert set(reply.headers["allow"].split(", ")) == {"GET", "HEAD", "DELETE"}
 
 
-def test_the_document_describes_what_the_api_answers(sandbox: Sandbox) -> None:
+def test_the_openapi_document_describes_the_responses(sandbox: Sandbox) -> None:
     document: Any = get(sandbox, "/openapi.json").json
     validate(document)
     sandbox.order(kind="resetAfterRead", accept=False, match={"target": "nobody"})
@@ -199,7 +199,7 @@ def test_the_document_describes_what_the_api_answers(sandbox: Sandbox) -> None:
         ("/health", "Health"),
         ("/nowhere", "Problem"),
     ):
-        wanted = {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
-        Draft202012Validator(wanted).validate(get(sandbox, path).json)
+        reference = {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
+        Draft202012Validator(reference).validate(get(sandbox, path).json)
     order = {"$ref": "#/components/schemas/FaultOrder", "components": document["components"]}
     Draft202012Validator(order).validate({"kind": "throttling", "retryAfter": 1, "match": {"taskName": "x"}})

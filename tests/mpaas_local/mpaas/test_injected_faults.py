@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def connection(sandbox: Sandbox) -> Iterator[socket.socket]:
-    """A bare connection to the sandbox."""
+    """A plain TCP connection to the sandbox."""
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=60) as connection:
         yield connection
 
 
-def last(sandbox: Sandbox) -> Any:
+def last_entry(sandbox: Sandbox) -> Any:
     return sandbox.inbox(limit=1)[0]
 
 
 def outcome(sandbox: Sandbox) -> tuple[str, str]:
-    entry = last(sandbox)
+    entry = last_entry(sandbox)
     return entry["outcome"], entry["answer"]["connection"]
 
 
@@ -46,28 +46,28 @@ def test_every_result_code_can_be_ordered(sandbox: Sandbox, code: str) -> None:
     assert (reply.status, reply.json["ResultCode"]) == (200, code)
     assert reply.json["ResultMessage"] == RESULT_NAMES[code]
     assert reply.json["PushResult"]["Success"] is False
-    assert last(sandbox)["outcome"] == "refused"
+    assert last_entry(sandbox)["outcome"] == "refused"
     assert send(sandbox).json["ResultCode"] == "OK"
 
 
-def test_an_ordered_result_may_hide_an_accepted_push(sandbox: Sandbox) -> None:
+def test_an_ordered_result_can_hide_an_accepted_push(sandbox: Sandbox) -> None:
     sandbox.order(kind="result", code="9000", message="no cause known", accept=True)
     body = push()
 
     assert send(sandbox, body).json["ResultMessage"] == "no cause known"
-    assert last(sandbox)["outcome"] == "accepted"
+    assert last_entry(sandbox)["outcome"] == "accepted"
     send(sandbox, body)
-    assert last(sandbox)["targets"][0]["repeated"] is True
+    assert last_entry(sandbox)["targets"][0]["repeated"] is True
 
 
-def test_throttling_says_when_to_come_back(sandbox: Sandbox) -> None:
+def test_throttling_says_when_to_retry(sandbox: Sandbox) -> None:
     sandbox.order(kind="throttling", retryAfter=7)
 
     reply = send(sandbox)
 
     assert (reply.status, reply.json["Code"]) == (400, "Throttling.User")
     assert reply.headers["retry-after"] == reply.headers["x-acs-retry-after"] == "7"
-    assert last(sandbox)["outcome"] == "rejected"
+    assert last_entry(sandbox)["outcome"] == "rejected"
 
 
 def test_the_new_official_client_understands_the_throttling(sandbox: Sandbox) -> None:
@@ -106,7 +106,7 @@ def test_the_new_official_client_understands_the_throttling(sandbox: Sandbox) ->
     [("internalError", 500, "InternalError"), ("serviceUnavailable", 503, "ServiceUnavailable")],
 )
 @pytest.mark.parametrize("accept", [False, True])
-def test_server_errors_come_before_or_after_the_push_was_taken(
+def test_server_errors_can_precede_or_follow_acceptance(
     sandbox: Sandbox, kind: str, status: int, code: str, accept: bool
 ) -> None:
     sandbox.order(kind=kind, accept=accept)
@@ -114,8 +114,8 @@ def test_server_errors_come_before_or_after_the_push_was_taken(
     reply = send(sandbox)
 
     assert (reply.status, reply.json["Code"]) == (status, code)
-    assert last(sandbox)["outcome"] == ("accepted" if accept else "rejected")
-    assert last(sandbox)["answer"]["httpStatus"] == status
+    assert last_entry(sandbox)["outcome"] == ("accepted" if accept else "rejected")
+    assert last_entry(sandbox)["answer"]["httpStatus"] == status
 
 
 @pytest.mark.parametrize(("code", "status"), sorted(HTTP_STATUS.items()))
@@ -139,7 +139,7 @@ def test_an_unknown_gateway_code_can_be_ordered_with_its_status(sandbox: Sandbox
     )
 
 
-def test_a_delayed_answer_is_late_and_whole(sandbox: Sandbox) -> None:
+def test_a_delayed_response_is_late_but_complete(sandbox: Sandbox) -> None:
     sandbox.order(kind="delay", milliseconds=200)
 
     started = time.monotonic()
@@ -150,7 +150,9 @@ def test_a_delayed_answer_is_late_and_whole(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("accept", [True, False])
-def test_a_client_that_leaves_during_the_delay_may_have_pushed(sandbox: Sandbox, accept: bool) -> None:
+def test_a_push_can_be_accepted_although_the_client_disconnects_during_the_delay(
+    sandbox: Sandbox, accept: bool
+) -> None:
     sandbox.order(kind="delay", milliseconds=60_000, accept=accept)
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=0.2) as connection:
         connection.sendall(raw_push(push()))
@@ -161,7 +163,7 @@ def test_a_client_that_leaves_during_the_delay_may_have_pushed(sandbox: Sandbox,
     assert outcome(sandbox) == (("accepted", "kept") if accept else ("dropped", "left"))
 
 
-def test_a_reset_before_reading_is_a_tcp_reset_and_nothing_is_read(
+def test_a_reset_before_reading_resets_the_connection_unread(
     sandbox: Sandbox, connection: socket.socket
 ) -> None:
     sandbox.order(kind="resetBeforeRead")
@@ -171,12 +173,12 @@ def test_a_reset_before_reading_is_a_tcp_reset_and_nothing_is_read(
         connection.recv(1)
 
     assert outcome(sandbox) == ("dropped", "reset")
-    assert last(sandbox)["fault"]["kind"] == "resetBeforeRead"
-    assert last(sandbox)["parameters"] is None
+    assert last_entry(sandbox)["fault"]["kind"] == "resetBeforeRead"
+    assert last_entry(sandbox)["parameters"] is None
 
 
-def whole_answer(connection: socket.socket) -> bytes:
-    """Head and body, however many pieces they come in."""
+def receive_response(connection: socket.socket) -> bytes:
+    """One response, head and body."""
     received = b""
     while True:
         head, end, body = received.partition(b"\r\n\r\n")
@@ -186,11 +188,11 @@ def whole_answer(connection: socket.socket) -> bytes:
         received += connection.recv(65536)
 
 
-def test_a_reset_before_reading_strikes_a_kept_connection_too(
+def test_a_reset_before_reading_also_strikes_a_reused_connection(
     sandbox: Sandbox, connection: socket.socket
 ) -> None:
     connection.sendall(raw_push(push()))
-    assert whole_answer(connection).startswith(b"HTTP/1.1 200")
+    assert receive_response(connection).startswith(b"HTTP/1.1 200")
     sandbox.order(kind="resetBeforeRead")
     connection.sendall(raw_push(push()))
 
@@ -198,7 +200,7 @@ def test_a_reset_before_reading_strikes_a_kept_connection_too(
         connection.recv(1)
 
 
-def test_a_reset_before_reading_spares_the_sandbox_itself(sandbox: Sandbox) -> None:
+def test_a_reset_before_reading_spares_the_sandbox_routes(sandbox: Sandbox) -> None:
     sandbox.order(kind="resetBeforeRead")
 
     for path in ("/faults", "/inbox", "/health"):
@@ -208,7 +210,7 @@ def test_a_reset_before_reading_spares_the_sandbox_itself(sandbox: Sandbox) -> N
 
 
 @pytest.mark.parametrize("accept", [True, False])
-def test_a_reset_after_reading_loses_the_answer(
+def test_a_reset_after_reading_loses_the_response(
     sandbox: Sandbox, connection: socket.socket, accept: bool
 ) -> None:
     sandbox.order(kind="resetAfterRead", accept=accept)
@@ -218,11 +220,11 @@ def test_a_reset_after_reading_loses_the_answer(
         connection.recv(1)
 
     assert outcome(sandbox) == ("accepted" if accept else "dropped", "reset")
-    assert last(sandbox)["targets"][0]["target"] == "user1"
+    assert last_entry(sandbox)["targets"][0]["target"] == "user1"
 
 
 @pytest.mark.parametrize("accept", [True, False])
-def test_a_cut_body_is_shorter_than_its_length_says(sandbox: Sandbox, accept: bool) -> None:
+def test_a_cut_body_is_shorter_than_its_content_length(sandbox: Sandbox, accept: bool) -> None:
     sandbox.order(kind="cutBody", accept=accept)
 
     with pytest.raises(http.client.IncompleteRead) as raised:
@@ -234,7 +236,7 @@ def test_a_cut_body_is_shorter_than_its_length_says(sandbox: Sandbox, accept: bo
 
 
 @pytest.mark.parametrize("accept", [True, False])
-def test_a_body_may_not_be_json(sandbox: Sandbox, accept: bool) -> None:
+def test_a_response_can_be_html(sandbox: Sandbox, accept: bool) -> None:
     sandbox.order(kind="notJson", status=502, accept=accept)
 
     reply = send(sandbox)
@@ -242,10 +244,10 @@ def test_a_body_may_not_be_json(sandbox: Sandbox, accept: bool) -> None:
     assert (reply.status, reply.headers["content-type"]) == (502, "text/html; charset=utf-8")
     with pytest.raises(json.JSONDecodeError):
         _ = reply.json
-    assert last(sandbox)["outcome"] == ("accepted" if accept else "dropped")
+    assert last_entry(sandbox)["outcome"] == ("accepted" if accept else "dropped")
 
 
-def test_a_wrong_push_is_never_accepted_by_a_fault(sandbox: Sandbox) -> None:
+def test_a_fault_never_accepts_a_wrong_push(sandbox: Sandbox) -> None:
     sandbox.order(kind="resetAfterRead", accept=True)
 
     with pytest.raises(ConnectionResetError):
@@ -261,21 +263,21 @@ def test_a_badly_signed_request_uses_up_no_fault(sandbox: Sandbox) -> None:
     assert send(sandbox).json["Code"] == "InternalError"
 
 
-def test_next_strikes_that_many_requests(sandbox: Sandbox) -> None:
+def test_next_limits_the_number_of_strikes(sandbox: Sandbox) -> None:
     sandbox.order(kind="serviceUnavailable", next=2)
 
     assert [send(sandbox).status for _ in range(3)] == [503, 503, 200]
     assert sandbox.faults() == []
 
 
-def test_faults_strike_in_the_order_in_which_they_were_ordered(sandbox: Sandbox) -> None:
+def test_faults_strike_oldest_order_first(sandbox: Sandbox) -> None:
     sandbox.order(kind="internalError")
     sandbox.order(kind="serviceUnavailable")
 
     assert [send(sandbox).status for _ in range(3)] == [500, 503, 200]
 
 
-def test_a_rate_strikes_about_that_share_and_the_same_requests_for_a_seed(sandbox: Sandbox) -> None:
+def test_a_rate_strikes_about_that_share_and_a_seed_repeats_it(sandbox: Sandbox) -> None:
     def statuses() -> list[int]:
         sandbox.clear()
         sandbox.order(kind="internalError", rate=0.3, seed=7)
@@ -291,7 +293,7 @@ def test_a_rate_strikes_about_that_share_and_the_same_requests_for_a_seed(sandbo
     "match",
     [{"target": "user2"}, {"taskName": "other"}, {"title": "other"}, {"target": "user2", "title": "other"}],
 )
-def test_a_match_strikes_only_what_it_names(sandbox: Sandbox, match: dict[str, str]) -> None:
+def test_an_order_strikes_only_matching_requests(sandbox: Sandbox, match: dict[str, str]) -> None:
     sandbox.order(kind="internalError", match=match)
     other = push(TargetMsgkey='{"user1":"a","user2":"b"}', TaskName="other", Title="other")
 
@@ -299,10 +301,12 @@ def test_a_match_strikes_only_what_it_names(sandbox: Sandbox, match: dict[str, s
     assert send(sandbox, other).status == 500
 
 
-def test_cancelled_faults_strike_no_more(sandbox: Sandbox) -> None:
+def test_cancelled_faults_do_not_strike(sandbox: Sandbox) -> None:
     assert post(sandbox, "/faults", b'{"kind":"internalError","next":5}').status == 201
     listed = post(sandbox, "/faults", method="GET").json["faults"]
-    assert [(one["kind"], one["remaining"], one["struck"]) for one in listed] == [("internalError", 5, 0)]
+    assert [(order["kind"], order["remaining"], order["struck"]) for order in listed] == [
+        ("internalError", 5, 0)
+    ]
 
     assert post(sandbox, "/faults", method="DELETE").json == {"deleted": 1}
     assert send(sandbox).status == 200
@@ -331,7 +335,7 @@ def test_cancelled_faults_strike_no_more(sandbox: Sandbox) -> None:
         ('{"kind":"resetBeforeRead","match":{"target":"a"}}', "match", "not permitted"),
     ],
 )
-def test_a_wrong_order_is_answered_with_what_is_wrong(
+def test_a_wrong_order_is_rejected_with_the_field_at_fault(
     sandbox: Sandbox, order: str, field: str | None, message: str
 ) -> None:
     reply = post(sandbox, "/faults", order.encode())
@@ -343,12 +347,12 @@ def test_a_wrong_order_is_answered_with_what_is_wrong(
     assert sandbox.faults() == []
 
 
-def test_a_wrong_order_in_python_is_an_error(sandbox: Sandbox) -> None:
+def test_a_wrong_order_in_python_raises_an_error(sandbox: Sandbox) -> None:
     with pytest.raises(ValidationError):
         sandbox.order(kind="delay")
 
 
-def test_many_clients_at_once_use_up_exactly_the_ordered_faults(sandbox: Sandbox) -> None:
+def test_concurrent_clients_use_up_exactly_the_ordered_faults(sandbox: Sandbox) -> None:
     sandbox.order(kind="serviceUnavailable", next=7)
     statuses: list[int] = []
 

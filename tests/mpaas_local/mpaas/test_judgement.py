@@ -160,7 +160,7 @@ def test_a_wrong_push_is_refused_with_its_code_and_field(
 
 
 @pytest.mark.parametrize("changes", ACCEPTED)
-def test_a_right_push_is_accepted_without_a_note(changes: dict[str, str | None]) -> None:
+def test_a_valid_push_is_accepted_without_a_note(changes: dict[str, str | None]) -> None:
     assert verdict(changes) == Verdict(None, "SUCCESS", None, ())
 
 
@@ -178,9 +178,7 @@ def test_a_right_push_is_accepted_without_a_note(changes: dict[str, str | None])
         ({"Colour": "red"}, "Colour"),
     ],
 )
-def test_what_the_reference_is_unsure_of_is_accepted_with_a_note(
-    changes: dict[str, str | None], named: str
-) -> None:
+def test_a_doubtful_value_is_accepted_with_a_note(changes: dict[str, str | None], named: str) -> None:
     judged = verdict(changes)
 
     assert judged.code is None
@@ -200,7 +198,7 @@ def test_what_the_reference_is_unsure_of_is_accepted_with_a_note(
         ("3028", Behaviour(live_activity_rules=True), {**ACTIVITY, "ActivityContentState": None}),
     ],
 )
-def test_a_switched_on_rule_refuses(code: str, behaviour: Behaviour, changes: dict[str, str | None]) -> None:
+def test_an_enabled_rule_refuses(code: str, behaviour: Behaviour, changes: dict[str, str | None]) -> None:
     assert verdict(changes).code is None
     assert verdict(changes, behaviour).code == code
 
@@ -216,9 +214,7 @@ def test_a_switched_on_rule_refuses(code: str, behaviour: Behaviour, changes: di
         (Behaviour(live_activity_rules=True), {"DeliveryType": "5", "ActivityEvent": "end"}),
     ],
 )
-def test_a_switched_on_rule_lets_the_right_push_through(
-    behaviour: Behaviour, changes: dict[str, str | None]
-) -> None:
+def test_an_enabled_rule_accepts_a_valid_push(behaviour: Behaviour, changes: dict[str, str | None]) -> None:
     assert verdict(changes, behaviour).code is None
 
 
@@ -234,7 +230,7 @@ def test_a_switched_on_rule_lets_the_right_push_through(
         (Behaviour(past_times="accept"), timed(TODAY - 1000), ("StrategyContent.fixedTime is in the past",)),
     ],
 )
-def test_a_rule_that_only_old_or_unsure_evidence_speaks_for_can_be_switched_off(
+def test_a_rule_with_weak_evidence_can_be_disabled(
     behaviour: Behaviour, changes: dict[str, str | None], notes: tuple[str, ...]
 ) -> None:
     assert verdict(changes).code is not None
@@ -254,7 +250,7 @@ def test_the_legacy_version_can_refuse_newer_parameters() -> None:
     assert (judged.code, judged.field) == ("3028", "PushStyle")
 
 
-def test_the_day_begins_at_midnight_in_china_whatever_the_time_of_day() -> None:
+def test_the_day_begins_at_midnight_in_china() -> None:
     late_in_the_day = NOW + 24 * 3600 - 1
 
     assert judge(push(**loop()), VERSION, Behaviour(), late_in_the_day).code is None
@@ -267,7 +263,7 @@ def test_the_current_version_knows_34_parameters() -> None:
     assert len(PARAMETERS) == 34
 
 
-def test_targets_are_read_for_the_record_even_from_a_wrong_push() -> None:
+def test_targets_of_a_wrong_push_are_read_for_the_inbox() -> None:
     assert read_targets('{"a":1,"a":"m"}') == (("a", "1"), ("a", "m"))
     assert read_targets("[]") == read_targets("{") == ()
 

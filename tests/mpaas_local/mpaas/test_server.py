@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-def test_it_listens_on_loopback_only(sandbox: Sandbox) -> None:
+def test_the_sandbox_listens_on_loopback_only(sandbox: Sandbox) -> None:
     assert sandbox.url == f"http://127.0.0.1:{sandbox.port}"
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", sandbox.port), timeout=1)
 
 
-def test_a_port_in_use_is_named(sandbox: Sandbox) -> None:
+def test_a_port_in_use_is_reported(sandbox: Sandbox) -> None:
     with pytest.raises(PortInUse, match=rf"port {sandbox.port} ") as raised:
         Sandbox(port=sandbox.port)
 
     assert raised.value.port == sandbox.port
 
 
-def test_a_wrong_certificate_is_an_error_at_the_start(tmp_path: Path) -> None:
+def test_an_invalid_certificate_is_reported_at_startup(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("not a certificate")
 
     with pytest.raises(NotStarted) as raised:
@@ -44,7 +44,7 @@ def test_a_wrong_certificate_is_an_error_at_the_start(tmp_path: Path) -> None:
     assert isinstance(raised.value.__cause__, ssl.SSLError)
 
 
-def test_closing_twice_does_no_harm_and_leaves_no_thread_and_no_port() -> None:
+def test_closing_twice_is_harmless_and_frees_thread_and_port() -> None:
     sandbox = Sandbox()
     name = f"server-{sandbox.port}"
     sandbox.close()
@@ -65,7 +65,7 @@ def test_closing_does_not_wait_for_a_delay() -> None:
     assert not client.is_alive()
 
 
-def test_it_speaks_https_and_resets_there_too(tmp_path: Path) -> None:
+def test_the_sandbox_serves_https_and_resets_its_connections(tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
     context = ssl.create_default_context()
@@ -82,15 +82,16 @@ def test_it_speaks_https_and_resets_there_too(tmp_path: Path) -> None:
             plain = socket.create_connection(("127.0.0.1", sandbox.port))
             with context.wrap_socket(plain, server_hostname="127.0.0.1") as encrypted:
                 encrypted.sendall(raw_push(body))
-                # OpenSSL reports a reset as an end of file; the socket below it tells them apart.
+                # OpenSSL reports a reset as an end of file; the socket underneath distinguishes them.
                 with pytest.raises(ConnectionResetError):
                     _read_to_the_end(encrypted.fileno())
 
 
-def test_not_every_answer_waits_for_a_delayed_acknowledgement(sandbox: Sandbox) -> None:
+def test_responses_do_not_wait_for_a_delayed_acknowledgement(sandbox: Sandbox) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=60)
     seconds = []
-    for body in (push() for _ in range(50)):
+    for _ in range(50):
+        body = push()
         path = f"/?{urlencode(signed_query(body))}"
         started = time.perf_counter()
         connection.request("POST", path, urlencode(body), _FORM)
@@ -99,9 +100,8 @@ def test_not_every_answer_waits_for_a_delayed_acknowledgement(sandbox: Sandbox) 
     connection.close()
 
     assert get(sandbox, "/health").json["entries"] == 50
-    assert (
-        min(seconds) < 0.04
-    )  # the delay of Linux, which all but the first would have; on a busy machine, too
+    # Linux delays an acknowledgement by 40 ms; the minimum also holds on a busy machine.
+    assert min(seconds) < 0.04
 
 
 def _read_to_the_end(file: int) -> None:
