@@ -10,13 +10,13 @@ import sys
 __all__ = ["INTERRUPTED", "main"]
 
 INTERRUPTED = 3
-"""Exit code after Ctrl-C, where a command has none of its own for what it had done by then."""
+"""Exit code after Ctrl-C, unless the command has its own for what it has done so far."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     try:
-        # Here, since Ctrl-C may come while they are loaded.
+        # Imported here so that Ctrl-C is also handled while they load.
         from mpaas_push.cli import call, invoke, rules, send
         from mpaas_push.cli.campaign import command as campaign
         from mpaas_push.cli.running import run_command

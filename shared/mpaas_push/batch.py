@@ -1,9 +1,9 @@
-"""The messages of one event: each ends in exactly one way, independently of the others.
+"""Settles the messages of one event: each ends in exactly one way, independently of the others.
 
 Function Compute accepts no partial result for an event: raising redelivers all of it, returning acknowledges
 all of it. So each message that was not accepted is taken out of the event individually: to the retry queue
-if it may be sent again, to the dead-letter queue if not. Only a message that no queue accepts causes a
-redelivery of the event.
+if it may be sent again, to the dead-letter queue if not. The event is redelivered only for a message that no
+queue accepts.
 """
 
 from __future__ import annotations
@@ -40,17 +40,18 @@ __all__ = ["BatchReport", "send_batch", "settle_event"]
 logger = logging.getLogger(__name__)
 
 RESERVED_SHARE = 0.2
-"""Share of the time left that is kept free for handing over, at most `RESERVED_SECONDS`."""
+"""Share of the remaining time that is reserved for handing over, at most `RESERVED_SECONDS`."""
 RESERVED_SECONDS = 10.0
 RESERVED_SECONDS_PER_MESSAGE = 0.002
-"""Large batches need longer, if all of them are to be handed over: up to twice that share."""
+"""Large batches reserve more, since all messages may have to be handed over: up to twice that share."""
 GRACE_SHARE = 0.25
-"""Share of the reserved time in which requests that were begun may still end: without it those that are under
-way when the time to send is over would be unknown, only because their responses were not awaited."""
+"""Share of the reserved time in which requests in flight may still finish: otherwise they would be unknown
+only because their responses were not awaited."""
 SHORT_CHARACTERS = 10_000
-"""An event that is no longer fits into an entry of a queue as a whole, whatever is added to it."""
+"""A shorter event always fits into one queue entry, together with everything that is added to it."""
 TARGETS_PER_PART = 100_000
-"""How many are sent before the rest of a batch is looked at; 32 MB, the longest, may hold three million."""
+"""Targets that are sent before the next part of a batch is planned; the longest batch, 32 MB, may have three
+million."""
 
 
 def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invocation) -> BatchReport:
@@ -62,7 +63,7 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
         invocation: Keys and deadline.
 
     Raises:
-        BatchIncomplete: some messages were not accepted, and no queue took them: the event must be
+        BatchIncomplete: some messages were accepted neither by mPaaS nor by a queue: the event must be
             redelivered. Each target then gets the same message id.
     """
     if invocation.first_moment_limit < math.inf:
@@ -70,7 +71,7 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
             task._replace(first_moment=min(task.first_moment, invocation.first_moment_limit))
             for task in tasks
         ]
-    # Before, not after: the time for handing over is all that is left then.
+    # Before sending: afterwards only the time for handing over remains.
     _log_warnings(tasks, client.settings, invocation)
     report = send_batch(tasks, client, invocation)
     has_ledger = client.ledger is not None
@@ -86,11 +87,11 @@ def settle_event(tasks: Sequence[PushTask], client: PushClient, invocation: Invo
 
 
 def _log_warnings(tasks: Sequence[PushTask], settings: Settings, invocation: Invocation) -> None:
-    """Log what may be wrong with the messages that come for the first time, each by the index of its task."""
+    """Log the warnings about messages on their first attempt, each with the index of its task."""
     messages = (task.message if task.attempt == 1 else None for task in tasks)
     if warnings := warnings_of(messages, settings):
-        more = {"warnings": warnings, "request_id": invocation.request_id}
-        logger.warning("%d warnings about the messages of this event", len(warnings), extra=more)
+        fields = {"warnings": warnings, "request_id": invocation.request_id}
+        logger.warning("%d warnings about the messages of this event", len(warnings), extra=fields)
 
 
 def send_batch(
@@ -101,15 +102,15 @@ def send_batch(
     Args:
         tasks: The messages.
         client: Sends them.
-        invocation: Keys and deadline; the last part of its time is kept for handing over.
-        queues: Take what was not accepted; MNS by default. The client's settings name them.
+        invocation: Keys and deadline; the last part of its time is reserved for handing over.
+        queues: Receive the messages that were not accepted; MNS by default. The client's settings name them.
     """
     settings = client.settings
-    reserved = _reserved(invocation.time_left, len(tasks))
+    reserved = _reserved_seconds(invocation.time_left, len(tasks))
     begin_by = min(invocation.begin_by, invocation.deadline - reserved)
     sending = replace(invocation.ending_earlier(reserved * (1 - GRACE_SHARE)), begin_by=begin_by)
-    results = _sent(tasks, client, sending)
-    _warn_of_misconfiguration(results)
+    results = _send_in_parts(tasks, client, sending)
+    _log_misconfiguration(results)
     flat = [outcome for outcomes in results for outcome in outcomes]
     if all(outcome.accepted for outcome in flat):
         sent = sum(len(outcome.targets) for outcome in flat)
@@ -132,14 +133,16 @@ def send_batch(
         return hand_over(tasks, results, own, settings)
 
 
-def _sent(tasks: Sequence[PushTask], client: PushClient, invocation: Invocation) -> list[list[Outcome]]:
-    """Send messages in parts: requests and message ids of those that no time is left for are never made."""
+def _send_in_parts(
+    tasks: Sequence[PushTask], client: PushClient, invocation: Invocation
+) -> list[list[Outcome]]:
+    """Send messages part by part, so that those for which no time remains are never turned into requests."""
     results: list[list[Outcome]] = []
     for part in _parts(tasks):
         if results and invocation.time_to_begin <= 0:
             rest = tasks[len(results) :]
             logger.warning("no time was left for %d messages: not sent", len(rest))
-            return results + [_unsent(task, client, invocation) for task in rest]
+            return results + [_leave_unsent(task, client, invocation) for task in rest]
         results += client.send_tasks(part, invocation)
     return results
 
@@ -157,28 +160,31 @@ def _parts(tasks: Sequence[PushTask]) -> Iterator[list[PushTask]]:
         yield part
 
 
-def _unsent(task: PushTask, client: PushClient, invocation: Invocation) -> list[Outcome]:
+def _leave_unsent(task: PushTask, client: PushClient, invocation: Invocation) -> list[Outcome]:
+    """Return the outcomes of a message for which no time remains."""
     message = task.message
     if isinstance(message, InvalidMessage):
         return client.send_tasks([task], invocation)[0]
     targets: Mapping[str, str | None] = given_ids(message) or dict.fromkeys(message.recipients)
-    # One outcome is kept in one entry of a queue, which is shorter than some messages.
+    # Each outcome becomes one queue entry, which is shorter than some messages.
     parts = [targets] if len(task.original) < SHORT_CHARACTERS else slices(targets)
     outcomes = [not_begun(part, unconfirmed=client.ledger is not None) for part in parts]
-    return [each.if_earlier_may_have_arrived() for each in outcomes] if task.may_have_arrived else outcomes
+    if task.may_have_arrived:
+        return [outcome.if_earlier_may_have_arrived() for outcome in outcomes]
+    return outcomes
 
 
-def _reserved(seconds: float, messages: int) -> float:
-    """Return how much of the time left is kept free for handing messages over."""
+def _reserved_seconds(seconds: float, messages: int) -> float:
+    """Return how much of the remaining time is reserved for handing messages over."""
     for_some = min(seconds * RESERVED_SHARE, RESERVED_SECONDS)
     for_many = min(seconds * RESERVED_SHARE * 2, messages * RESERVED_SECONDS_PER_MESSAGE)
     return max(for_some, for_many)
 
 
-def _warn_of_misconfiguration(results: Iterable[Iterable[Outcome]]) -> None:
-    """Log one error for all of them: they have one cause, and each request has its own log line.
+def _log_misconfiguration(results: Iterable[Iterable[Outcome]]) -> None:
+    """Log one error for all misconfigured requests: they share a cause, and each has its own log line.
 
-    A ledger that can never work has logged its own.
+    A ledger that cannot work as configured logs its own error.
     """
     codes = Counter(
         outcome.result_code

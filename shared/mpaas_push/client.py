@@ -1,4 +1,4 @@
-"""Sending: messages are planned, claimed in the ledger, sent concurrently, and their outcomes returned.
+"""Sends messages: plans their requests, claims these in the ledger, delivers them concurrently.
 
 Messages in, outcomes out, in the same order. A client is created once and kept warm: it holds
 connections and threads, but no keys and no decisions.
@@ -37,8 +37,8 @@ __all__ = ["PushClient"]
 class PushClient:
     """Sends messages to mPaaS and returns the outcomes of each.
 
-    Thread-safe; make one and keep it. With `PUSH_LEDGER_URL` each request is claimed in the `ledger`
-    before it is sent, and one that was sent before comes back with the outcome of that time. ::
+    Thread-safe; create one and reuse it. With `PUSH_LEDGER_URL` each request is claimed in the `ledger`
+    before it is sent, and a request that was sent before gets its earlier outcome. ::
 
         with PushClient.from_env() as client:
             for outcome in client.send(PushMessage(title="Hello", ...)):
@@ -46,7 +46,7 @@ class PushClient:
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Make a client; connections open on first use.
+        """Create a client; connections open on first use.
 
         Args:
             settings: Endpoint, timeouts, concurrency and the like.
@@ -58,14 +58,14 @@ class PushClient:
         self.ledger = _ledger(settings)
         self._quota = _quota(settings)
         self._transport = Transport(settings)
-        self._begin()
+        self._reset()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> PushClient:
-        """Make a client from the environment variables (see `Settings`).
+        """Create a client from the environment variables (see `Settings`).
 
         Raises:
-            Misconfigured: a variable holds what it may not; the text names it.
+            Misconfigured: a variable has an invalid value; the text names it.
         """
         return cls(Settings.from_env(env))
 
@@ -78,8 +78,8 @@ class PushClient:
 
         Args:
             message: The message.
-            scope: What stays the same when the caller retries this push; the message ids of targets without
-                one are derived from it. By default a random one.
+            scope: Stays the same when the caller retries this push; message ids that the message does not
+                name are derived from it. Random by default.
             invocation: Keys and deadline; by default keys from the environment and no deadline.
 
         Raises:
@@ -100,7 +100,7 @@ class PushClient:
             messages: The messages; their indexes are part of the derived message ids. A message that could
                 not be read is an `InvalidMessage` and becomes ``refused``, without affecting the others
                 or their indexes.
-            scope: As in `send`; one for all, or one for each message, which makes indexes unnecessary.
+            scope: As in `send`; one for all, or one for each message, which makes indexes irrelevant.
             invocation: As in `send`. Requests for which its deadline leaves no time are
                 ``throttled`` with result code ``NotSent``.
 
@@ -117,13 +117,13 @@ class PushClient:
             planned = [plan(message, self.settings, shared, index) for index, message in enumerate(messages)]
         else:
             planned = [
-                plan(message, self.settings, own) for message, own in zip(messages, scope, strict=True)
+                plan(message, self.settings, own_scope)
+                for message, own_scope in zip(messages, scope, strict=True)
             ]
         return self._send(messages, planned, invocation)
 
     def send_tasks(self, tasks: Sequence[PushTask], invocation: Invocation) -> list[list[Outcome]]:
-        """Send the tasks of a trigger: as `send_all`, each message with the scope and first moment of its
-        task.
+        """Send the tasks of a trigger: like `send_all`, with the scope and first moment of each task.
 
         Args:
             tasks: The messages, or their faults.
@@ -142,13 +142,13 @@ class PushClient:
         ]
         results = self._send([task.message for task in tasks], planned, invocation)
         for index, task in enumerate(tasks):
-            if task.may_have_arrived:  # also of requests that were not made or not begun
+            if task.may_have_arrived:  # including requests that were not created or not begun
                 results[index] = [outcome.if_earlier_may_have_arrived() for outcome in results[index]]
         return results
 
     def close(self) -> None:
-        """Wait for requests under way, then close threads and connections."""
-        self._begin_after_fork()
+        """Wait for requests in flight, then close threads and connections."""
+        self._reset_after_fork()
         with self._change:
             self._change.wait_for(lambda: not self._calls)
         if self._workers:
@@ -167,22 +167,22 @@ class PushClient:
     ) -> None:
         self.close()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._process = os.getpid()
         self._workers: ThreadPoolExecutor | None = None
         self._calls = 0
         self._change = threading.Condition()
 
-    def _begin_after_fork(self) -> None:
+    def _reset_after_fork(self) -> None:
         """Recreate what does not survive a fork: threads and their condition."""
         if self._process != os.getpid():
-            self._begin()
+            self._reset()
 
     def _submit(self, work: Callable[[], None]) -> None:
-        """Let another thread work.
+        """Run `work` in another thread.
 
         Raises:
-            RuntimeError: none can be started.
+            RuntimeError: no thread can be started.
         """
         with self._change:
             if self._workers is None:
@@ -202,8 +202,8 @@ class PushClient:
         results = []
         for message, part in zip(messages, planned, strict=True):
             if isinstance(part, InvalidMessage):
-                named = getattr(message, "target_msgkey", None)
-                outcome = Outcome.invalid(part.faults, named or part.targets)
+                given = getattr(message, "target_msgkey", None)
+                outcome = Outcome.invalid(part.faults, given or part.targets)
                 log_outcome(outcome, invocation, 0.0)
                 results.append([outcome])
             else:
@@ -211,7 +211,7 @@ class PushClient:
         return results
 
     def _deliver(self, requests: Sequence[PushRequest], invocation: Invocation) -> list[Outcome]:
-        self._begin_after_fork()
+        self._reset_after_fork()
         with self._change:
             self._calls += 1
         try:
@@ -228,7 +228,7 @@ class PushClient:
 def _quota(settings: Settings) -> Quota | None:
     if settings.pace is None or settings.ledger_url is None:
         return None
-    from mpaas_push.campaign.quota import Quota  # for deployments with campaigns
+    from mpaas_push.campaign.quota import Quota  # only deployments with campaigns need it
 
     return Quota(settings)
 
@@ -236,6 +236,6 @@ def _quota(settings: Settings) -> Quota | None:
 def _ledger(settings: Settings) -> Ledger | None:
     if settings.ledger_url is None:
         return None
-    from mpaas_push.ledger import Ledger  # a tenth of a second that most deployments need not pay
+    from mpaas_push.ledger import Ledger  # takes a tenth of a second; many deployments have no ledger
 
     return Ledger(settings)

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 RESPONSE_BYTES = 1 << 20
-"""Default limit of a response; one of mPaaS has a few hundred bytes."""
+"""Default limit of a response; those of mPaaS have a few hundred bytes."""
 
 
 def connect(host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -> socket.socket:
@@ -50,9 +50,9 @@ def connect(host: str, port: int, tls: ssl.SSLContext | None, deadline: float) -
     Raises:
         OSError: no connection, or the certificate was refused; nothing was sent.
     """
-    # A name as bytes needs no codec for international names, whose tables a cold start would load.
+    # A host in bytes avoids the IDNA codec, whose tables would slow down a cold start.
     name = host.encode("ascii") if host.isascii() else host
-    connection = _first_of(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM), deadline)
+    connection = _connect_to_any(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM), deadline)
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(seconds_until(deadline))
@@ -107,16 +107,16 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
 
 
 def read_response(
-    connection: socket.socket, patience: Callable[[], float], limit: int = RESPONSE_BYTES
+    connection: socket.socket, timeout: Callable[[], float], limit: int = RESPONSE_BYTES
 ) -> HttpResponse:
-    """Read one response with llhttp (httptools), which makes a warm push cheap.
+    """Read one response with llhttp (httptools), which keeps a warm push cheap.
 
     Interim responses (1xx) are skipped. Extra bytes after the response do not change it, but the connection
     cannot be reused: the next response could not be matched to its request.
 
     Args:
         connection: A connection on which the request was sent.
-        patience: Returns the seconds to wait for the next piece, before each; may raise `TimeoutError`.
+        timeout: Called before each read: returns the seconds to wait, or raises `TimeoutError`.
         limit: Longest response in bytes, including headers.
 
     Raises:
@@ -124,7 +124,7 @@ def read_response(
     """
     response, received = HttpResponse(), 0
     while not response.complete:
-        set_timeout(connection, patience())
+        set_timeout(connection, timeout())
         data = connection.recv(65536)
         received += len(data)
         if not data:
@@ -141,8 +141,8 @@ class HttpResponse:
 
     Attributes:
         status: The status code.
-        headers: By name in lower case; of a repeated one the last value.
-        body: As sent, without chunks.
+        headers: By name in lower case; the last value of a repeated header.
+        body: As sent, with chunks joined.
         complete: Whether all of it has been read.
         keep_alive: Whether another request may follow on the connection.
     """
@@ -182,12 +182,12 @@ class HttpResponse:
         self.keep_alive = False
 
     def on_message_begin(self) -> None:
-        """Ignore the connection afterwards if a second response begins: it is unsolicited."""
+        """Do not reuse the connection if a second response begins: it is unsolicited."""
         if self.complete:
             self.keep_alive = False
 
     def on_headers_complete(self) -> None:
-        """Note that the length of the body is known now."""
+        """Record that the headers, with the length of the body, were read."""
         self._headers_read = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -196,12 +196,12 @@ class HttpResponse:
             self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, data: bytes) -> None:
-        """Keep a part of its body."""
+        """Keep a part of the body of the first response."""
         if not self.complete:
             self.body += data
 
     def on_message_complete(self) -> None:
-        """Read its status, unless it was an interim response."""
+        """Read the status; the response is complete unless it was an interim one."""
         if self.complete:
             return
         self.status = self._parser.get_status_code()
@@ -210,7 +210,7 @@ class HttpResponse:
         self.complete = self.status >= 200
 
 
-def _first_of(addresses: Sequence[_Address], deadline: float) -> socket.socket:
+def _connect_to_any(addresses: Sequence[_Address], deadline: float) -> socket.socket:
     """Connect to the first reachable address of a host.
 
     Each address gets an equal part of the remaining time, so an unreachable one leaves time for the others.
@@ -221,18 +221,18 @@ def _first_of(addresses: Sequence[_Address], deadline: float) -> socket.socket:
     failure = OSError("the name has no address")
     for index, address in enumerate(addresses):
         try:
-            return _connected_to(address, seconds_until(deadline) / (len(addresses) - index))
+            return _connect_to(address, seconds_until(deadline) / (len(addresses) - index))
         except OSError as error:
             failure = error
     raise failure
 
 
-def _connected_to(address: _Address, timeout: float) -> socket.socket:
-    family, kind, protocol, _, where = address
+def _connect_to(address: _Address, timeout: float) -> socket.socket:
+    family, kind, protocol, _, socket_address = address
     connection = socket.socket(family, kind, protocol)
     try:
         connection.settimeout(timeout)
-        connection.connect(where)
+        connection.connect(socket_address)
     except BaseException:
         connection.close()
         raise

@@ -20,7 +20,7 @@ class Credentials:
     """An AccessKey, with the STS token of a temporary one. Its repr shows none of the three.
 
     Attributes:
-        source: Where it came from: ``MPAAS_AK_ENV``, ``context.credentials`` or
+        source: Where it was found: ``MPAAS_AK_ENV``, ``context.credentials`` or
             ``ALIBABA_CLOUD_ACCESS_KEY_ID``.
     """
 
@@ -42,7 +42,7 @@ class Credentials:
             env: The environment; the process's own by default.
 
         Raises:
-            Misconfigured: no source has a key, or one has only half of a key; the text names the variable.
+            Misconfigured: no source has a key, or one has only half of it; the text names the variable.
         """
         env = os.environ if env is None else env
         return (
@@ -57,13 +57,13 @@ class Credentials:
                 ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", env.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET")),
                 env.get("ALIBABA_CLOUD_SECURITY_TOKEN"),
             )
-            or _none_found()
+            or _raise_not_found()
         )
 
     @classmethod
-    def _of_context(cls, given: Any) -> Credentials | None:
+    def _of_context(cls, keys: Any) -> Credentials | None:
         def attribute(name: str) -> str | None:
-            return getattr(given, name, None) or None
+            return getattr(keys, name, None) or None
 
         pair = cls._pair(
             ("context.credentials.access_key_id", attribute("access_key_id")),
@@ -84,20 +84,22 @@ class Credentials:
                 if text and (flaw := stray_characters(text)):
                     raise Misconfigured(f"{name}: {flaw}", setting=name)
                 if text and not text.isascii():
-                    raise Misconfigured(f"{name} has characters that no AccessKey has", setting=name)
+                    raise Misconfigured(f"{name} has characters that an AccessKey cannot have", setting=name)
             return cls(key_id[1], secret[1], token or None, key_id[0])
         if key_id[1] or secret[1]:
-            there, missing = (key_id[0], secret[0]) if key_id[1] else (secret[0], key_id[0])
-            raise Misconfigured(f"{missing} is missing: {there} is set, set both or neither", setting=missing)
+            present, missing = (key_id[0], secret[0]) if key_id[1] else (secret[0], key_id[0])
+            raise Misconfigured(
+                f"{missing} is missing but {present} is set: set both or neither", setting=missing
+            )
         return None
 
 
 def stray_characters(text: str) -> str | None:
-    """Return what is wrong with a value that was copied with stray characters; None if nothing is."""
+    """Describe stray characters that were copied with a value; None if there are none."""
     if text.isascii() and text.isprintable() and text[:1] != " " != text[-1:]:
         return None
     if text != text.strip():
-        return "begins or ends with a blank or a line break: remove it"
+        return "begins or ends with a space or a line break: remove it"
     if not _CONTROL.isdisjoint(text):
         return "has a line break or another control character: remove it"
     if hidden := invisible_character(text):
@@ -108,7 +110,7 @@ def stray_characters(text: str) -> str | None:
 _CONTROL = frozenset(map(chr, (*range(32), 127)))
 
 
-def _none_found() -> Credentials:
+def _raise_not_found() -> Credentials:
     raise Misconfigured(
         "no AccessKey found: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET,"
         " or MPAAS_AK_ENV and MPAAS_SK_ENV; a deployed function needs a RAM role or these",

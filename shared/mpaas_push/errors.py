@@ -1,4 +1,4 @@
-"""The errors of the package: one base class, below it one class for each cause and remedy.
+"""The errors of the package: one base class, and below it one class for each cause and remedy.
 
 ::
 
@@ -9,7 +9,7 @@
     ├── UnreadableJson            a text is not JSON, or not JSON that can be passed on unchanged
     ├── BadRules                  the event rules are wrong: correct rules.yaml
     ├── Misconfigured             a setting, key or permission is wrong: an operator must act
-    ├── BatchIncomplete           no queue took some messages that failed: let the event be redelivered
+    ├── BatchIncomplete           no queue accepted some failed messages: let the event be redelivered
     ├── FunctionFailed            a called function raised
     ├── InvocationRefused         a function was not called
     ├── InvocationUnknown         a function may have been called
@@ -22,7 +22,7 @@
         ├── StoreUnavailable      the Redis of campaigns cannot be reached, or there is none
         └── PieceFailed           a piece made no progress and was given up
 
-Every error carries fields, not only text. No text holds a secret, a signature or a whole target id.
+Every error carries fields, not only text. No text contains a secret, a signature or a complete target id.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ __all__ = [
 
 
 NOT_REACHED = "NotReached"
-"""Code of a call that was not sent: there was no connection, or the request could not be written."""
+"""Code of a call that was not sent: the connection failed, or the request could not be written."""
 TASK_EXISTS = "AsyncTaskAlreadyExists"
 """Code with which Function Compute refuses a task that it accepted before."""
 
 
 def mask_id(target: str) -> str:
-    """Return a target id, shortened for log lines and errors.
+    """Shorten a target id for log lines and errors.
 
     Keeps at most the first two characters and at most a third of the id, followed by its length:
     ``"user-4711"`` becomes ``"us…(9)"``.
@@ -63,7 +63,7 @@ def mask_id(target: str) -> str:
 
 
 class PushError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of all errors that this package raises deliberately."""
 
 
 class Fault(NamedTuple):
@@ -121,8 +121,8 @@ class BatchIncomplete(PushError):
 
     Attributes:
         counts: Number of outcomes by name.
-        left: Indexes of these messages, in the order of the event; an entry of the retry queue counts as all
-            the messages in it.
+        left: Indexes of these messages, in the order of the event; an entry of the retry queue counts as the
+            messages in it.
     """
 
     def __init__(self, counts: Mapping[str, int], left: Sequence[int]) -> None:
@@ -137,11 +137,11 @@ class BatchIncomplete(PushError):
 
 
 _MAX_INDEXES = 20
-"""Most indexes in one log line."""
+"""Maximum number of indexes in the text."""
 
 
 class Misconfigured(PushError):
-    """A setting, a key or a permission is wrong: an operator must act, a retry cannot help.
+    """A setting, a key or a permission is wrong: an operator must act; a retry cannot help.
 
     Attributes:
         setting: The environment variable to check; None if the cause is elsewhere.
@@ -153,13 +153,13 @@ class Misconfigured(PushError):
 
 
 class InvocationRefused(PushError):
-    """Function Compute did not make the call, or was not reached.
+    """Function Compute rejected the call, or could not be reached: the function was not called.
 
     Attributes:
         status: HTTP status; 0 without a response.
         code: ``FunctionNotFound``, ``AccessDenied``, ``ResourceExhausted``, `TASK_EXISTS` and the like, or
             `NOT_REACHED`.
-        request_id: Id of the refusal, if it has one.
+        request_id: Request id of the refusal; empty if it has none.
     """
 
     def __init__(self, function: str, status: int, code: str, request_id: str = "", *, why: str = "") -> None:
@@ -179,7 +179,7 @@ class InvocationRefused(PushError):
 
 
 class InvocationUnknown(PushError):
-    """The call was sent and has no verdict: the function may have been called or not."""
+    """The call was sent without a verdict: the function may or may not have been called."""
 
     def __init__(self, function: str, why: str) -> None:
         super().__init__(f"{function} may have been called: {why}")

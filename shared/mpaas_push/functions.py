@@ -1,7 +1,7 @@
-"""Calling other functions: of FC 3.0, or of a service of FC 2.0.
+"""Calls other functions, those of FC 3.0 and those of FC 2.0 services.
 
-A name and a payload go in, the function's response comes out. Each call uses its own connection. No redirect
-is followed and no call is repeated: one whose response was lost may have been made.
+A name and a payload in, the function's response out. Each call uses its own connection. Redirects are not
+followed and calls are not retried: a call whose response was lost may have been executed.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ __all__ = [
 ASYNC_BYTES = 128 * 1024
 """Longest payload of an asynchronous invocation (fc-runtime.md: Asynchronous invocation)."""
 LONGEST_DELAY = 3600
-"""Seconds of `x-fc-async-delay` (fc-runtime.md: Asynchronous invocation)."""
+"""Maximum of `x-fc-async-delay` in seconds (fc-runtime.md: Asynchronous invocation)."""
 TIMEOUT_SECONDS = 60.0
 SERVICE_PREFIX = "fc2:"
-"""Prefix of a function of an FC 2.0 service, as in ``fc2:service/function``."""
+"""Prefix for a function of an FC 2.0 service, as in ``fc2:service/function``."""
 RESPONSE_BYTES = 33 * 1024 * 1024
-"""Longest response that is read: FC's limit of 32 MB, and headers."""
+"""Longest response that is read: FC's limit of 32 MB, plus headers."""
 _SERVICE = re.compile(r"[^/]+/[^/]+")
 
 
 class InvocationResult(NamedTuple):
-    """An invocation that was made, or accepted.
+    """The result of a synchronous invocation, or of an asynchronous one that was accepted.
 
     Attributes:
         request_id: Function Compute's id of the invocation.
@@ -85,7 +85,7 @@ class FunctionFailed(PushError):
 
     def __init__(self, function: str, request_id: str, error_type: str, payload: bytes) -> None:
         self.request_id, self.error_type, self.payload = request_id, error_type, payload
-        super().__init__(f"{function} failed: {_described(payload) or error_type} (request {request_id})")
+        super().__init__(f"{function} failed: {_describe(payload) or error_type} (request {request_id})")
 
 
 class Functions:
@@ -99,14 +99,14 @@ class Functions:
         Args:
             settings: `PUSH_FC_ENDPOINT`, and the certificates to trust.
             credentials: The AccessKey, which requires `fc:InvokeFunction`.
-            timeout: Longest call in seconds; the settings limit the time to connect.
+            timeout: Longest duration of a call in seconds; the settings limit the time to connect.
         """
         self._settings = settings
         self._credentials = credentials
         self._timeout = timeout
 
     def invoke(self, function: str, payload: bytes) -> InvocationResult:
-        """Call a function and wait for what it returns.
+        """Call a function and wait for its result.
 
         Args:
             function: Its name, or ``fc2:service/function``.
@@ -135,9 +135,9 @@ class Functions:
             function: As in `invoke`.
             payload: The event, at most `ASYNC_BYTES`.
             task_id: A letter or underscore, then letters, digits, ``_`` and ``-``, at most 128 characters.
-                The same id is not accepted twice by a function in task mode.
-            delay: Seconds until the function may be called, at most `LONGEST_DELAY`; a function of FC 3.0.
-            deadline: Latest time to wait until, on the clock of `time.monotonic`.
+                A function in task mode accepts each id once.
+            delay: Seconds until the function may be called, at most `LONGEST_DELAY`; only for FC 3.0.
+            deadline: When to stop waiting, on the clock of `time.monotonic`.
 
         Raises:
             FunctionFailed: it was called at once and failed.
@@ -145,7 +145,7 @@ class Functions:
             InvocationUnknown: sent, without a verdict.
             Misconfigured: no endpoint is known, or the name is invalid.
         """
-        return self._call(function, payload, deadline, later=True, task_id=task_id, delay=delay)
+        return self._call(function, payload, deadline, asynchronous=True, task_id=task_id, delay=delay)
 
     def _call(
         self,
@@ -153,39 +153,39 @@ class Functions:
         payload: bytes,
         deadline: float,
         *,
-        later: bool = False,
+        asynchronous: bool = False,
         task_id: str | None = None,
         delay: float = 0.0,
     ) -> InvocationResult:
         until = min(deadline, time.monotonic() + self._timeout)
-        request = self._signed(function, payload, later=later, task_id=task_id, delay=delay)
-        response = self._exchanged(function, request, until)
-        return _judged(function, response, later=later)
+        request = self._sign(function, payload, asynchronous=asynchronous, task_id=task_id, delay=delay)
+        response = self._exchange(function, request, until)
+        return _judge(function, response, asynchronous=asynchronous)
 
-    def _signed(
-        self, function: str, payload: bytes, *, later: bool, task_id: str | None, delay: float
+    def _sign(
+        self, function: str, payload: bytes, *, asynchronous: bool, task_id: str | None, delay: float
     ) -> bytes:
-        """Return a call as bytes on the wire."""
+        """Return a signed call as bytes on the wire."""
         if not function.startswith(SERVICE_PREFIX):
-            headers = {"x-fc-invocation-type": "Async"} if later else {}
+            headers = {"x-fc-invocation-type": "Async"} if asynchronous else {}
             headers |= {"x-fc-async-task-id": task_id} if task_id else {}
             headers |= {"x-fc-async-delay": str(math.ceil(delay))} if delay > 0 else {}
             path = f"/2023-03-30/functions/{quote(function, safe='~')}/invocations"
-            return _written(function, path, self._signed_for_acs3(path, payload, headers), payload)
+            return _serialize(function, path, self._sign_with_acs3(path, payload, headers), payload)
         name = function.removeprefix(SERVICE_PREFIX)
         if not _SERVICE.fullmatch(name):
             raise Misconfigured(f"{function} must have the form fc2:service/function")
-        headers = {"x-fc-invocation-type": "Async"} if later else {}
+        headers = {"x-fc-invocation-type": "Async"} if asynchronous else {}
         if task_id:
             headers |= {
                 "x-fc-stateful-async-invocation-id": task_id,
                 "x-fc-stateful-async-invocation-enable": "true",
             }
-        service, _, own = name.partition("/")
-        path = f"/2016-08-15/services/{service}/functions/{own}/invocations"
-        return _written(function, quote(path), self._signed_for_fc2(path, headers), payload)
+        service, _, name = name.partition("/")
+        path = f"/2016-08-15/services/{service}/functions/{name}/invocations"
+        return _serialize(function, quote(path), self._sign_for_fc2(path, headers), payload)
 
-    def _signed_for_acs3(self, path: str, payload: bytes, more: Mapping[str, str]) -> dict[str, str]:
+    def _sign_with_acs3(self, path: str, payload: bytes, extra: Mapping[str, str]) -> dict[str, str]:
         keys, body_hash = self._credentials, acs3.sha256_hex(payload)
         headers = {
             "host": self._address.netloc,
@@ -196,7 +196,7 @@ class Functions:
             "x-acs-date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "x-acs-signature-nonce": uuid.uuid4().hex,
             "x-acs-content-sha256": body_hash,
-            **more,
+            **extra,
         }
         if keys.security_token:
             headers["x-acs-accesskey-id"] = keys.access_key_id
@@ -204,25 +204,25 @@ class Functions:
         canonical, names = acs3.canonical_request("POST", path, {}, headers, body_hash)
         return headers | {"authorization": acs3.authorization(canonical, names, keys)}
 
-    def _signed_for_fc2(self, path: str, more: Mapping[str, str]) -> dict[str, str]:
+    def _sign_for_fc2(self, path: str, extra: Mapping[str, str]) -> dict[str, str]:
         import email.utils
 
         import fc2.auth  # most deployments have no FC 2.0 services
 
-        fc2.auth.logging = _silent  # it logs what it signs, including the security token
+        fc2.auth.logging = _silent  # it logs the text to sign, which includes the security token
         keys = self._credentials
         headers = {
             "host": self._address.netloc,
             "date": email.utils.formatdate(usegmt=True),
             "content-type": "application/json",
-            **more,
+            **extra,
         }
         if keys.security_token:
             headers["x-fc-security-token"] = keys.security_token
         signer = fc2.auth.Auth(keys.access_key_id, keys.access_key_secret)
         return headers | {"authorization": signer.sign_request("POST", path, headers)}
 
-    def _exchanged(self, function: str, request: bytes, until: float) -> HttpResponse:
+    def _exchange(self, function: str, request: bytes, until: float) -> HttpResponse:
         """Send a call on a new connection and read the response."""
         url, tls = self._address, self._tls
         try:
@@ -230,7 +230,9 @@ class Functions:
             port = url.port or (443 if tls else 80)
             connection = connect(url.hostname or "", port, tls, connect_until)
         except OSError as error:
-            raise InvocationRefused(function, 0, NOT_REACHED, why=_unopened(error)) from None
+            raise InvocationRefused(
+                function, 0, NOT_REACHED, why=_describe_connection_failure(error)
+            ) from None
         with connection:
             try:
                 connection.settimeout(seconds_until(until))
@@ -264,8 +266,8 @@ class Functions:
         region = os.environ.get("FC_REGION") or os.environ.get("ALIBABA_CLOUD_REGION_ID")
         if not account or not region:
             raise Misconfigured(
-                "PUSH_FC_ENDPOINT is not set, and neither are account and region to derive it from:"
-                " ALIBABA_CLOUD_ACCOUNT_ID and ALIBABA_CLOUD_REGION_ID",
+                "PUSH_FC_ENDPOINT is not set and cannot be derived: set it, or ALIBABA_CLOUD_ACCOUNT_ID and"
+                " ALIBABA_CLOUD_REGION_ID",
                 setting="PUSH_FC_ENDPOINT",
             )
         return f"https://{account}.{region}.fc.aliyuncs.com"
@@ -275,7 +277,7 @@ _silent = logging.getLogger("mpaas_push.silent")
 _silent.disabled = True
 
 
-def _written(function: str, path: str, headers: Mapping[str, str], payload: bytes) -> bytes:
+def _serialize(function: str, path: str, headers: Mapping[str, str], payload: bytes) -> bytes:
     """Return a request as bytes on the wire.
 
     Raises:
@@ -290,24 +292,24 @@ def _written(function: str, path: str, headers: Mapping[str, str], payload: byte
     return "\r\n".join(lines).encode("ascii") + payload
 
 
-def _judged(function: str, response: HttpResponse, *, later: bool) -> InvocationResult:
-    """Return the invocation or raise; a response that is not clearly Function Compute's is unknown."""
+def _judge(function: str, response: HttpResponse, *, asynchronous: bool) -> InvocationResult:
+    """Return the result or raise; a response that is not clearly Function Compute's is unknown."""
     status, body = response.status, bytes(response.body)
-    request_id = _word(response.headers.get("x-fc-request-id"))
+    request_id = _identifier(response.headers.get("x-fc-request-id"))
     error_type = response.headers.get("x-fc-error-type")
     if status < 300:
         if error_type and request_id:
-            raise FunctionFailed(function, request_id, _word(error_type), body)
-        if request_id and status == (HTTPStatus.ACCEPTED if later else HTTPStatus.OK):
+            raise FunctionFailed(function, request_id, _identifier(error_type), body)
+        if request_id and status == (HTTPStatus.ACCEPTED if asynchronous else HTTPStatus.OK):
             return InvocationResult(request_id, body)
-        raise InvocationUnknown(function, f"HTTP {status}, which is not a response of Function Compute")
-    code = _code(body)
+        raise InvocationUnknown(function, f"HTTP {status}, which is not a response from Function Compute")
+    code = _error_code(body)
     if status < 500 or (status == HTTPStatus.SERVICE_UNAVAILABLE and code):
         raise InvocationRefused(function, status, code or f"HTTP{status}", request_id)
     raise InvocationUnknown(function, f"HTTP {status} {code}".rstrip())
 
 
-def _unopened(error: OSError) -> str:
+def _describe_connection_failure(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"the server's certificate was refused ({error.verify_message}): "
@@ -317,27 +319,28 @@ def _unopened(error: OSError) -> str:
     return f"no connection ({type(error).__name__})"
 
 
-def _code(body: bytes) -> str:
-    """Return the code of an API error, or an empty string; each generation of the API has its own name for
-    the field (fc-runtime.md: Error semantics).
+def _error_code(body: bytes) -> str:
+    """Return the code of an API error, or an empty string.
+
+    Each generation of the API has its own name for the field (fc-runtime.md: Error semantics).
     """
     try:
-        described = json.loads(body)
+        error = json.loads(body)
     except (ValueError, RecursionError):
         return ""
-    if not isinstance(described, dict):
+    if not isinstance(error, dict):
         return ""
-    codes = (described.get(field) for field in ("errorCode", "ErrorCode", "Code", "code"))
-    return _word(next(filter(None, codes), ""))
+    codes = (error.get(field) for field in ("errorCode", "ErrorCode", "Code", "code"))
+    return _identifier(next(filter(None, codes), ""))
 
 
-def _word(text: Any) -> str:
-    """Return an identifier from a server, or an empty string if it is not one, since it gets printed."""
+def _identifier(text: Any) -> str:
+    """Return a server's text if it is an identifier, which is safe to print; else an empty string."""
     return text if isinstance(text, str) and re.fullmatch(r"[\w.:-]{1,128}", text, re.ASCII) else ""
 
 
-def _described(payload: bytes) -> str:
-    """Return type and message of a function's error, truncated."""
+def _describe(payload: bytes) -> str:
+    """Return type and message of a function's error, truncated; empty if it cannot be read."""
     try:
         error = json.loads(payload)
         return f"{error.get('errorType', 'error')}: {str(error.get('errorMessage', ''))[:300]}"

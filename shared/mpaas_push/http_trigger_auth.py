@@ -45,11 +45,11 @@ class HttpTriggerAuth:
     """
 
     def __init__(self, credentials: Credentials | None = None) -> None:
-        """Create an auth.
+        """Create the `auth` argument.
 
         Args:
             credentials: The key to sign with; by default that of `Credentials.resolve`, looked up for each
-                request, since the keys of a role rotate.
+                request, since a role's keys rotate.
         """
         self._credentials = credentials
 
@@ -69,8 +69,8 @@ def signature_headers(method: str, url: str, credentials: Credentials) -> Mappin
     """Return the headers that sign a request now.
 
     They follow the official samples (fc-runtime.md: HTTP access): date and security token are signed, the
-    latter empty if there is none; body and other headers are not. Of a repeated query name, the first value
-    is.
+    latter empty if there is none; body and other headers are not. If a query name is repeated, only its first
+    value is signed.
 
     Args:
         method: Such as ``POST``.

@@ -1,4 +1,4 @@
-"""Invisible characters in ids and settings, as copying leaves them."""
+"""Detects invisible characters in ids and settings, usually left there by copying."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ __all__ = ["invisible_character"]
 
 
 def invisible_character(text: str) -> str | None:
-    """Return the code point of the first character that cannot be seen, such as ``U+200B``; None without one.
+    """Return the code point of the first invisible character, such as ``U+200B``; None if there is none.
 
-    Those are controls, format characters, blanks other than the space, and the few letters and marks that
-    Unicode draws as nothing.
+    Invisible are control and format characters, spaces other than U+0020, and the few letters and marks that
+    are rendered as nothing.
     """
     if text.isascii() and text.isprintable():
         return None
@@ -21,5 +21,5 @@ _BLANK = frozenset(
     # Variation selectors.
     "\ufe00\ufe01\ufe02\ufe03\ufe04\ufe05\ufe06\ufe07\ufe08\ufe09\ufe0a\ufe0b\ufe0c\ufe0d\ufe0e\ufe0f"
 )
-"""Characters of other kinds than controls and formats of which nothing is drawn (Unicode: Default_Ignorable,
-and the empty braille pattern)."""
+"""Characters other than control and format characters that are rendered as nothing (Unicode:
+Default_Ignorable, and the empty braille pattern)."""

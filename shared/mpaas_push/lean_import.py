@@ -1,8 +1,8 @@
 """Imports without unused parts, for a faster cold start.
 
 Some packages import far more than is used: Powertools' event handler imports AppSync, Bedrock and asyncio,
-the SDK its own copy of requests. What is skipped here loads on first use. For imports at the start of a
-function, before there are threads.
+the SDK its own copy of requests. Skipped parts load on first use. Use this only for imports at the start of a
+function, before threads exist.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def without_init(package: str, *names: str) -> Iterator[None]:
 
     Args:
         package: Name of the package.
-        names: What the modules import from the package itself; see `deferred_names`.
+        names: Names that the modules import from the package itself; see `deferred_names`.
     """
     spec = find_spec(package)
     if spec is None:
@@ -60,9 +60,9 @@ def deferred(name: str) -> ModuleType:
 
 
 def deferred_names(module: str, *names: str) -> ModuleType:
-    """Return a module of these functions and classes alone, which import the real one when they are used.
+    """Return a module with only these functions and classes, which import the real module on first use.
 
-    Used means called, or asked by `isinstance`.
+    A use is a call or an `isinstance` check.
     """
     stand_in = ModuleType(module)
     stand_in.__dict__.update({name: _Deferred(name, (), {"__module__": module}) for name in names})
@@ -70,7 +70,7 @@ def deferred_names(module: str, *names: str) -> ModuleType:
 
 
 class _Deferred(type):
-    """The type of what `deferred_names` puts in place of a function or class."""
+    """The type of the objects with which `deferred_names` replaces functions and classes."""
 
     def __call__(cls, *arguments: Any) -> Any:
         return cls._real()(*arguments)

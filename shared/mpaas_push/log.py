@@ -1,6 +1,6 @@
 """Structured logs of a function: one JSON object per line, each with Function Compute's request id.
 
-The modules of this package log to `logging.getLogger("mpaas_push…")` and configure nothing: a program that
+The modules of this package log to `logging.getLogger("mpaas_push…")` and configure nothing, so a program that
 uses them as a library keeps its own logging. A function calls `function_log` once.
 """
 
@@ -24,7 +24,7 @@ __all__ = ["LINE_BYTES", "function_log"]
 LINE_BYTES = 16 * 1024
 """Longest line, in bytes of UTF-8."""
 _TEXT, _ITEMS = 1000, 20
-"""Longest string, in characters, and longest list or object in a line that must be shortened."""
+"""Longest string, in characters, and longest list or object in a shortened line."""
 _SERVICE = "mpaas_push"
 
 
@@ -36,16 +36,18 @@ def function_log(level: str = "INFO") -> None:
     """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
-        _LineFormatter(json_serializer=_line, utc=True, use_rfc3339=True, location=None, service=_SERVICE)
+        _LineFormatter(
+            json_serializer=_format_line, utc=True, use_rfc3339=True, location=None, service=_SERVICE
+        )
     )
     logger = logging.getLogger(_SERVICE)
     logger.setLevel(level)
     logger.handlers = [handler]
-    logger.propagate = False  # the runtime has a handler of its own, which would write each line again
+    logger.propagate = False  # the runtime's own handler would write each line again
 
 
 class _LineFormatter(LambdaPowertoolsFormatter):
-    """Writes the same lines as Powertools, those of plain records in a quarter of the time."""
+    """Writes the same lines as Powertools, but those of plain records in a quarter of the time."""
 
     _second: tuple[int, str] = (0, "")
 
@@ -55,7 +57,7 @@ class _LineFormatter(LambdaPowertoolsFormatter):
         line: dict[str, Any] = {
             "level": record.levelname,
             "message": record.getMessage(),
-            "timestamp": self._moment(record),
+            "timestamp": self._timestamp(record),
             "service": _SERVICE,
         }
         line |= {
@@ -63,9 +65,9 @@ class _LineFormatter(LambdaPowertoolsFormatter):
             for name, value in record.__dict__.items()
             if value is not None and name not in _ATTRIBUTES
         }
-        return _line(line)
+        return _format_line(line)
 
-    def _moment(self, record: logging.LogRecord) -> str:
+    def _timestamp(self, record: logging.LogRecord) -> str:
         second, text = self._second
         if int(record.created) != second:
             second = int(record.created)
@@ -75,7 +77,7 @@ class _LineFormatter(LambdaPowertoolsFormatter):
 
 
 def _is_plain(message: object) -> bool:
-    """Return whether a message is logged unchanged: Powertools parses a string that is JSON."""
+    """Return whether Powertools logs a message unchanged: it parses strings that are JSON."""
     return isinstance(message, str) and message[:1].isalpha()
 
 
@@ -83,19 +85,19 @@ _ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "ascti
 """Attributes of every record."""
 
 
-def _line(record: Any) -> str:
+def _format_line(record: Any) -> str:
     """Format a record as one line of at most `LINE_BYTES`, truncating long values if needed."""
-    line = _dumped(record)
+    line = _dump(record)
     if len(line) > LINE_BYTES:
-        line = _dumped(_shortened(record))
+        line = _dump(_shorten(record))
     if len(line) > LINE_BYTES:
-        kept = ("level", "message", "timestamp", "service", "request_id")
-        shown = {name: str(record[name])[:_TEXT] for name in kept if name in record}
-        line = _dumped({**shown, "cut": True})
+        names = ("level", "message", "timestamp", "service", "request_id")
+        kept = {name: str(record[name])[:_TEXT] for name in names if name in record}
+        line = _dump({**kept, "cut": True})
     return line.decode()
 
 
-def _dumped(record: Any) -> bytes:
+def _dump(record: Any) -> bytes:
     try:
         return to_json(record, fallback=str)
     except ValueError:  # an unpaired surrogate, which has no bytes
@@ -105,12 +107,12 @@ def _dumped(record: Any) -> bytes:
 _ENCODER = json.JSONEncoder(default=str, ensure_ascii=False, separators=(",", ":"))
 
 
-def _shortened(value: Any) -> Any:
+def _shorten(value: Any) -> Any:
     if isinstance(value, str):
         return value if len(value) <= _TEXT else f"{value[:_TEXT]}… ({len(value)} characters)"
     if isinstance(value, dict):
-        return {name: _shortened(below) for name, below in list(value.items())[: 2 * _ITEMS]}
+        return {name: _shorten(child) for name, child in list(value.items())[: 2 * _ITEMS]}
     if isinstance(value, (list, tuple)):
-        left = [f"… ({len(value)} in all)"] if len(value) > _ITEMS else []
-        return [*map(_shortened, value[:_ITEMS]), *left]
+        note = [f"… ({len(value)} in all)"] if len(value) > _ITEMS else []
+        return [*map(_shorten, value[:_ITEMS]), *note]
     return value

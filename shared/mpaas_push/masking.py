@@ -1,6 +1,6 @@
 """Masks targets and secrets that a server quotes in its texts.
 
-A server may quote them unchanged, percent-encoded or JSON-escaped, also nested.
+A server may quote them unchanged, percent-encoded or JSON-escaped, even several times over.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["mask_text", "masks_of"]
 
 SHORT_TARGET = 4
-"""A target of at most this length may be part of any word; it is masked only as a whole word."""
+"""A target of at most this length may occur inside any word, so it is masked only as a whole word."""
 ESCAPE_LEVELS = 4
-"""Most levels of escaping: JSON in a form in a URL in JSON."""
+"""Maximum levels of escaping: JSON in a form in a URL in JSON."""
 
 
 def masks_of(targets: Iterable[str], secrets: Iterable[str | None] = ()) -> dict[str, str]:
@@ -40,12 +40,12 @@ def mask_text(text: str, masks: Mapping[str, str]) -> str:
     """Return a text with targets and secrets replaced.
 
     Args:
-        text: Text of a server. If it contains one of them in escaped form, the whole text is unescaped.
+        text: A server's text. If it contains one of them in escaped form, the entire text is unescaped.
         masks: The replacements (see `masks_of`).
     """
     text = _mask(text, masks)
     if not _ESCAPES.isdisjoint(text):
-        for space in ("+", " "):  # forms write `+` for a space, others for itself
+        for space in ("+", " "):  # `+` is a space in forms and itself elsewhere
             plain = text.replace("+", space)
             for _ in range(ESCAPE_LEVELS):
                 masked = _mask(plain, masks)
@@ -59,7 +59,7 @@ def _mask(text: str, masks: Mapping[str, str]) -> str:
     present = [name for name in masks if name in text]
     if not present:
         return text
-    # Of two with the same beginning, the longer one matches.
+    # Longest first, since one may be the prefix of another.
     pattern = "|".join(map(_pattern, sorted(present, key=len, reverse=True)))
     return re.sub(pattern, lambda match: masks[match[0]], text)
 

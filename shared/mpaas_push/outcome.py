@@ -51,9 +51,9 @@ OK, TOO_MANY_REQUESTS = 200, 429
 LEDGER_MISCONFIGURED = "LedgerMisconfigured"
 """Code of what was not sent because the ledger cannot work as it is configured."""
 LONGEST_RETRY_AFTER_SECONDS = 2**31
-"""A longer Retry-After is read as this, like a lifetime that is too large for a cache (RFC 9111: 1.2.2)."""
+"""A longer Retry-After is capped to this, like a lifetime that is too large for a cache (RFC 9111: 1.2.2)."""
 MESSAGE_LENGTH = 300
-"""Longest message of the server that is kept, in characters."""
+"""Length to which a server's message is truncated, in characters."""
 
 
 class Verdict(NamedTuple):
@@ -61,11 +61,11 @@ class Verdict(NamedTuple):
 
     Attributes:
         kind: The outcome if this is the last attempt.
-        code: Result code or gateway code; a name of our own if no response arrived, such as ``ReadTimeout``.
-        message: The server's words, or ours.
+        code: Result code or gateway code; our own name if no response arrived, such as ``ReadTimeout``.
+        message: The server's text, or ours.
         request_id: Request id of mPaaS.
         task_id: Id of a timed or loop task.
-        retry_after: Seconds that the server asks to wait.
+        retry_after: Seconds to wait, as requested by the server.
     """
 
     kind: OutcomeKind
@@ -76,7 +76,7 @@ class Verdict(NamedTuple):
     retry_after: float | None = None
 
     def __repr__(self) -> str:
-        return f"Verdict({self.kind}, {self.code})"  # in its message the server may quote a target id
+        return f"Verdict({self.kind}, {self.code})"  # the server's message may quote a target id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,17 +85,17 @@ class Outcome:
 
     Attributes:
         kind: One of the five outcomes; `str(kind)` is its name.
-        targets: Message id of each target of the request; None where the message was refused, or no time was
-            left, before ids were derived.
-        request_id: Request id of mPaaS, to be quoted to support.
-        result_code: Result code of mPaaS, gateway code, or a name of our own if no response arrived.
-        result_message: The server's words, or ours; holds no secret and no whole target id.
+        targets: Message id of each target of the request; None if the message was refused, or time ran out,
+            before ids were derived.
+        request_id: Request id of mPaaS, to quote to support.
+        result_code: Result code of mPaaS, gateway code, or our own name if no response arrived.
+        result_message: The server's text, or ours; contains no secret and no complete target id.
         task_id: Id of a timed or loop task, for `QueryPushSchedulerList` and `CancelPushScheduler`.
-        attempts: How often the request was tried; 0 when it was never sent.
-        retry_after: Seconds that the server asked to wait before the next try.
-        faults: What is wrong with the message, when it was refused before anything was sent.
+        attempts: Number of attempts; 0 if the request was never sent.
+        retry_after: Seconds to wait before the next attempt, as requested by the server.
+        faults: Faults of the message, if it was refused before anything was sent.
         unconfirmed: It was not accepted, and the ledger could not tell whether an earlier delivery was.
-        is_final: It is unknown, but another attempt would be refused: like the last one, or as too late.
+        is_final: It is unknown, but another attempt would be refused, as the last one was or as too late.
     """
 
     kind: OutcomeKind
@@ -114,14 +114,14 @@ class Outcome:
     def of(
         cls, verdict: Verdict, targets: Mapping[str, str], attempts: int, secrets: Iterable[str | None] = ()
     ) -> Outcome:
-        """Make the outcome of a request from the verdict of its last attempt.
+        """Create the outcome of a request from the verdict of its last attempt.
 
-        What a server said of it, in whichever field, holds no whole target and no secret.
+        Targets and secrets are masked in every field that a server filled.
         """
         masks = masks_of(targets, secrets)
 
         def clean(text: str | None) -> str | None:
-            # Cut last: a secret that is cut at the end would no longer be recognised.
+            # Truncate last: a truncated secret would not be recognised.
             return text and mask_text(text, masks)[:MESSAGE_LENGTH]
 
         code = verdict.code
@@ -129,7 +129,7 @@ class Outcome:
             kind=verdict.kind,
             targets=targets,
             request_id=clean(verdict.request_id),
-            # A code of the table is not what the server quotes, even if a target has the same name.
+            # A documented code is not a quoted target, even if a target has the same name.
             result_code=code if code and is_documented(code) else clean(code),
             result_message=clean(verdict.message),
             task_id=clean(verdict.task_id),
@@ -139,7 +139,7 @@ class Outcome:
 
     @classmethod
     def invalid(cls, faults: tuple[Fault, ...], targets: Mapping[str, str] | Iterable[str]) -> Outcome:
-        """Make the outcome of a message that was refused before anything was sent."""
+        """Create the outcome of a message that was refused before anything was sent."""
         return cls(
             kind=REFUSED,
             targets=targets if isinstance(targets, Mapping) else dict.fromkeys(targets),
@@ -154,10 +154,7 @@ class Outcome:
         return self.kind is ACCEPTED
 
     def if_earlier_may_have_arrived(self) -> Outcome:
-        """Return the outcome of a request of which an earlier attempt may have arrived.
-
-        That is `unknown` unless it was accepted now, whatever the result of the last attempt.
-        """
+        """Return the outcome if an earlier attempt may have arrived: `unknown` unless accepted now."""
         if self.kind in {ACCEPTED, UNKNOWN}:
             return self
         last = self.result_message or self.result_code
@@ -165,8 +162,8 @@ class Outcome:
         return replace(self, kind=UNKNOWN, result_message=text, faults=(), is_final=self.kind is REFUSED)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the outcome as JSON for a response: with full target ids, since the caller sent them."""
-        answer: dict[str, Any] = {
+        """Return the outcome as JSON for a response, with complete target ids: the caller sent them."""
+        members: dict[str, Any] = {
             "outcome": self.kind.value,
             "targets": dict(self.targets),
             "requestId": self.request_id,
@@ -176,10 +173,10 @@ class Outcome:
             "attempts": self.attempts,
         }
         if self.retry_after is not None:
-            answer["retryAfter"] = self.retry_after
+            members["retryAfter"] = self.retry_after
         if self.faults:
-            answer["errors"] = [fault.as_json() for fault in self.faults]
-        return answer
+            members["errors"] = [fault.as_json() for fault in self.faults]
+        return members
 
 
 def targets_of(outcomes: Iterable[Outcome]) -> dict[str, str | None]:
@@ -197,7 +194,7 @@ def counts_of(outcomes: Iterable[Outcome]) -> dict[str, int]:
 
 
 def ids_for_log(targets: Mapping[str, str | None]) -> list[str | None]:
-    """Return message ids as a log may hold them: callers who give their own may put targets into them."""
+    """Return message ids with targets masked: ids that callers choose may contain them."""
     masks = masks_of(targets)
     return [message_id and mask_text(message_id, masks) for message_id in targets.values()]
 
@@ -205,20 +202,20 @@ def ids_for_log(targets: Mapping[str, str | None]) -> list[str | None]:
 def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     """Judge a response of mPaaS or of its gateway; never raises, whatever it contains.
 
-    HTTP 200 alone means nothing (pushsimple.md: Response): accepted is ResultCode ``OK`` or ``100`` together
-    with a `PushResult` that is absent (2019-08-21) or successful. A response that is malformed or
-    ambiguous is `unknown`: another key that reports success or failure makes an accepted push
-    doubtful, and whatever claims success makes a failure doubtful.
+    HTTP 200 alone means nothing (pushsimple.md: Response): a push is accepted if ResultCode is ``OK`` or
+    ``100`` and `PushResult` is absent (2019-08-21) or successful. A malformed or ambiguous response is
+    `unknown`: any other key that reports success or failure makes acceptance doubtful, and any claim of
+    success makes a failure doubtful.
 
     Args:
         status: HTTP status.
-        headers: Its headers by lower-case name; only Retry-After is looked at.
-        body: Its body.
+        headers: Headers by lower-case name; only Retry-After is read.
+        body: The body.
     """
     retry_after = _seconds(headers.get("retry-after"))
     try:
-        answer = _DECODER.decode(body.decode(json.detect_encoding(body)))
-        flaw = None if isinstance(answer, dict) else "the response is not a JSON object"
+        response = _DECODER.decode(body.decode(json.detect_encoding(body)))
+        flaw = None if isinstance(response, dict) else "the response is not a JSON object"
     except _AmbiguousKeys:
         flaw = "the response has duplicate keys"
     except (ValueError, RecursionError):
@@ -226,28 +223,28 @@ def verdict_of(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     if flaw:
         kind = THROTTLED if status == TOO_MANY_REQUESTS else UNKNOWN
         return Verdict(kind=kind, code=f"HTTP{status}", message=flaw, retry_after=retry_after)
-    judge = _business if "ResultCode" in answer else _gateway_error
-    return judge(answer, status, _text(answer.get("RequestId")), retry_after)
+    judge = _judge_result if "ResultCode" in response else _judge_gateway_error
+    return judge(response, status, _text(response.get("RequestId")), retry_after)
 
 
-def _business(
-    answer: dict[str, Any], status: int, request_id: str | None, retry_after: float | None
+def _judge_result(
+    response: dict[str, Any], status: int, request_id: str | None, retry_after: float | None
 ) -> Verdict:
     """Judge a response of mPaaS itself."""
-    code = _text(answer["ResultCode"]) or ""
-    known = find_code(code)
-    kind = known.kind if known is not None else UNKNOWN
-    message = _words(answer.get("ResultMessage"))
-    claims = dict(_claims(answer))
+    code = _text(response["ResultCode"]) or ""
+    row = find_code(code)
+    kind = row.kind if row is not None else UNKNOWN
+    message = _message(response.get("ResultMessage"))
+    claims = dict(_claims(response))
     claims.pop(("ResultCode",), None)
     if kind is not ACCEPTED:
         kind = UNKNOWN if any(map(_means_success, claims.values())) else kind
         return Verdict(kind=kind, code=code, message=message, request_id=request_id, retry_after=retry_after)
-    result = answer.get("PushResult")
+    result = response.get("PushResult")
     result = result if isinstance(result, dict) else {}
-    words = result.get("ResultMsg")
-    # Without `Success` only a result without words is a success.
-    success = claims.pop(("PushResult", "Success"), True if words is None else None)
+    result_text = result.get("ResultMsg")
+    # Without `Success`, only a result without a text is a success.
+    success = claims.pop(("PushResult", "Success"), True if result_text is None else None)
     if success is False and not claims:
         kind = REFUSED
     elif claims or status != OK or str(success).lower() != "true":
@@ -256,7 +253,7 @@ def _business(
         return Verdict(
             kind=kind,
             code=code,
-            message=_words(words) or message,
+            message=_message(result_text) or message,
             request_id=request_id,
             retry_after=retry_after,
         )
@@ -270,44 +267,44 @@ def _business(
     )
 
 
-def _gateway_error(
-    answer: dict[str, Any], status: int, request_id: str | None, retry_after: float | None
+def _judge_gateway_error(
+    response: dict[str, Any], status: int, request_id: str | None, retry_after: float | None
 ) -> Verdict:
-    """Judge a response without a result: it never means that a push was accepted."""
-    code = _text(answer.get("Code")) or f"HTTP{status}"
-    known = find_code(code)
-    if known is not None:
-        kind = known.kind
+    """Judge a response without a result code, which never means that a push was accepted."""
+    code = _text(response.get("Code")) or f"HTTP{status}"
+    row = find_code(code)
+    if row is not None:
+        kind = row.kind
     elif status == TOO_MANY_REQUESTS:
         kind = THROTTLED
     else:
         kind = MISCONFIGURED if status in {401, 403} else UNKNOWN
-    if kind is ACCEPTED or any(_means_success(value) for _, value in _claims(answer)):
+    if kind is ACCEPTED or any(_means_success(value) for _, value in _claims(response)):
         kind = UNKNOWN
     return Verdict(
         kind=kind,
         code=code,
-        message=_words(answer.get("Message")),
+        message=_message(response.get("Message")),
         request_id=request_id,
         retry_after=retry_after,
     )
 
 
-def _claims(answer: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield the claims of success or failure in a response, its objects and lists, each with its path."""
-    pending: list[tuple[tuple[Any, ...], Any]] = [((), answer)]
+def _claims(response: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield each claim of success or failure anywhere in a response, with its path."""
+    pending: list[tuple[tuple[Any, ...], Any]] = [((), response)]
     while pending:
         path, holder = pending.pop()
         if isinstance(holder, list):
-            pending += [((*path, index), each) for index, each in enumerate(holder) if _is_nested(each)]
+            pending += [((*path, index), item) for index, item in enumerate(holder) if _is_nested(item)]
             continue
         for key, value in holder.items():
-            if key in _WORDS or value is None:
+            if key in _TEXT_KEYS or value is None:
                 continue
             if _is_nested(value):
                 pending.append(((*path, key), value))
             documented = key == ("PushResult" if isinstance(value, dict) else "Data")
-            # However a key is spelt: `errorCode`, `error_code`, `pushResult`.
+            # In any spelling: `errorCode`, `error_code`, `pushResult`.
             if not documented and (key in _CLAIMS or _is_claim(key)):
                 yield (*path, key), value
 
@@ -316,13 +313,21 @@ def _is_nested(value: object) -> bool:
     return isinstance(value, (dict, list))
 
 
-_WORDS = {"RequestId", "ResultMessage", "ResultMsg", "Message", "HostId", "Recommend", "AccessDeniedDetail"}
-"""Documented keys whose values are for people."""
+_TEXT_KEYS = {
+    "RequestId",
+    "ResultMessage",
+    "ResultMsg",
+    "Message",
+    "HostId",
+    "Recommend",
+    "AccessDeniedDetail",
+}
+"""Documented keys whose values are texts for people."""
 _CLAIMS = {"ResultCode", "Success", "Code"}
 
 
 def _is_claim(key: str) -> bool:
-    """Return whether a key speaks of success or failure; few responses have one that is not documented."""
+    """Return whether a key reports success or failure. This is slow, but undocumented keys are rare."""
     return re.fullmatch(_CLAIM, re.sub("[^a-z]+", "", key.lower())) is not None
 
 
@@ -356,12 +361,12 @@ def _text(value: object) -> str | None:
     if not isinstance(value, (str, int)) or isinstance(value, bool):
         return None
     text = str(value)
-    # An unpaired surrogate could be neither logged nor answered.
+    # An unpaired surrogate could be neither logged nor returned.
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
-def _words(value: object) -> str | None:
-    """Return the server's words without what a gateway quotes of the request behind them."""
+def _message(value: object) -> str | None:
+    """Return the server's message without the parts of the request that a gateway quotes after it."""
     text = _text(value)
     if text is None:
         return None
@@ -376,7 +381,7 @@ _QUOTED_REQUEST = re.compile(
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Read a Retry-After header, seconds or a date (RFC 9110: Retry-After); None when it cannot be read."""
+    """Parse a Retry-After header, seconds or a date (RFC 9110: Retry-After); None if it is unreadable."""
     if not retry_after:
         return None
     try:

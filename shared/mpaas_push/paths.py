@@ -44,9 +44,9 @@ def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
 
     Args:
         path: Keys and indexes, outermost first.
-        declared: The keys are names from code or an operator's file, not data. They are all printed, long
-            ones truncated; otherwise those outside `KNOWN_KEYS` are masked. Directly below ``targetMsgkey`` a
-            key is a target id and always masked.
+        declared: The keys are names from code or an operator's file, not data: all are printed, long ones
+            truncated. Otherwise keys outside `KNOWN_KEYS` are masked. A key directly below ``targetMsgkey``
+            is a target id and always masked.
     """
     segments = []
     parent = ""
@@ -65,8 +65,8 @@ def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
 
 
 def is_plain_name(text: str) -> bool:
-    """Return whether a name can hardly be a target id: letters and underscores, at most 24.
+    """Return whether a name is unlikely to be a target id: at most 24 letters and underscores.
 
-    Ids have digits, dashes, an @, or are longer.
+    Ids have digits, dashes or an @, or are longer.
     """
     return re.fullmatch(_PLAIN_NAME, text) is not None

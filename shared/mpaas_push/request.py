@@ -1,7 +1,7 @@
-"""From a message to PushSimple requests on the wire: parameters, message ids, signature.
+"""Turns a message into PushSimple requests on the wire: parameters, message ids, signature.
 
-The SDK's request class names the action and its headers; the result is what the SDK would have sent, byte
-for byte.
+The SDK's request class names the action and its headers; the result is byte for byte what the SDK would have
+sent.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FIELDS = tuple(
     for name, info in PushMessage.model_fields.items()
     if name not in {"targets", "target_msgkey", "strategy_content"}
 )
-"""Attribute, name on the page and name on the wire of each parameter that is sent unchanged."""
+"""Attribute, documented name and wire name of each parameter that is sent unchanged."""
 
 
 class SignedRequest(NamedTuple):
@@ -60,9 +60,9 @@ class PushRequest:
     """One PushSimple call: its parameters by wire name, all text, and the targets among them.
 
     Attributes:
-        common: Form fields that all requests of the message have, in order, with the original validity.
+        common: Form fields that all requests of the message share, in order, with the original validity.
         targets: Message id of each target, one to ten.
-        message: The message that it is a part of.
+        message: The message that it sends to these targets.
         expires: When its validity ends, in Unix seconds. None for a timed or loop push: its validity begins
             when mPaaS sends it.
         too_late: Why it must no longer be sent, although an earlier attempt may have been.
@@ -81,23 +81,23 @@ class PushRequest:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """All form fields. Not kept: a batch may have a hundred thousand requests."""
-        # For texts alone pydantic's encoder writes what `_json` does, in a third of the time.
+        """All form fields. Not cached: a batch may have a hundred thousand requests."""
+        # For plain strings, pydantic's encoder writes the same as `_dump_json` in a third of the time.
         return {**self.common, "TargetMsgkey": to_json(self.targets).decode()}
 
     @property
     def fingerprint(self) -> str:
         """A hash of the original message, independent of how its JSON is written.
 
-        Targets, app and workspace are not in it (they identify the push), nor is the validity that is left.
+        It leaves out targets, app and workspace, which identify the push, and the remaining validity.
         """
         content = f"{self.message.fingerprint} {self.common.get('TenantId')}"
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def validity_left(self) -> float:
-        """Return the seconds of validity that are left, zero or less when it has ended.
+        """Return the remaining validity in seconds, zero or less when it has ended.
 
-        Those of a timed or loop push are infinite: they begin when mPaaS sends it.
+        That of a timed or loop push is infinite: it begins when mPaaS sends the push.
         """
         return math.inf if self.expires is None else self.expires - time.time()
 
@@ -111,18 +111,18 @@ class PushRequest:
         if 0 < left <= self.message.expired_seconds - 1:
             fields["ExpiredSeconds"] = str(math.ceil(left))
         version = settings.api_version.value
-        query = {"SecurityToken": _encoded(credentials.security_token)} if credentials.security_token else {}
+        query = {"SecurityToken": _encode(credentials.security_token)} if credentials.security_token else {}
         query |= _constant_query(version, settings.region_id)
         query["Timestamp"] = _timestamp(int(time.time()))
         query["SignatureNonce"] = _nonce()
-        query["AccessKeyId"] = _encoded(credentials.access_key_id)
-        path, body = _signed(query, fields, credentials.access_key_secret)
+        query["AccessKeyId"] = _encode(credentials.access_key_id)
+        path, body = _sign(query, fields, credentials.access_key_secret)
         return SignedRequest(path=path, headers=_headers(version), body=body)
 
 
 @cache
 def _constant_query(version: str, region_id: str) -> dict[str, str]:
-    """Return the query of all requests, encoded, in the SDK's order; empty where each has its own value."""
+    """Return the query of all requests, encoded, in the SDK's order; values that differ are empty."""
     query = {
         "Version": version,
         "Action": PushSimpleRequest().get_action_name(),
@@ -135,7 +135,7 @@ def _constant_query(version: str, region_id: str) -> dict[str, str]:
         "SignatureNonce": "",
         "AccessKeyId": "",
     }
-    return {name: _encoded(text) for name, text in query.items()}
+    return {name: _encode(text) for name, text in query.items()}
 
 
 @cache
@@ -152,34 +152,34 @@ def _headers(version: str) -> Mapping[str, str]:
 
 @lru_cache(maxsize=1)
 def _timestamp(now: int) -> str:
-    return _encoded(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)))
+    return _encode(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)))
 
 
 def _nonce() -> str:
-    # The SDK's rests on `random`, whose state is the same in all instances that start from one snapshot.
+    # The SDK's nonce uses `random`, whose state is the same in all instances started from one snapshot.
     return os.urandom(16).hex()
 
 
-def _signed(query: Mapping[str, str], fields: Mapping[str, str], secret: str) -> tuple[str, bytes]:
+def _sign(query: Mapping[str, str], fields: Mapping[str, str], secret: str) -> tuple[str, bytes]:
     """Return path and body with RPC signature version 1 (pushsimple.md: Version 2019-08-21).
 
-    The SDK's composer does the same and encodes each text four times for it; here it is once. Encoded text
-    holds nothing but unreserved characters and `%`, so that encoding it again is three replacements.
+    The SDK's composer does the same but encodes each text four times; here each is encoded once. Encoded text
+    has only unreserved characters and `%`, so encoding it again takes three replacements.
 
     Args:
         query: Parameters of the query, encoded.
-        fields: Those of the body, not encoded.
-        secret: Of the AccessKey.
+        fields: Parameters of the body, not encoded.
+        secret: The AccessKey's secret.
     """
-    encoded = [(name, _encoded(text)) for name, text in fields.items()]
-    canonical = _joined(sorted([*query.items(), *encoded]))
+    encoded = [(name, _encode(text)) for name, text in fields.items()]
+    canonical = _join(sorted([*query.items(), *encoded]))
     to_sign = "POST&%2F&" + canonical.replace("%", "%25").replace("=", "%3D").replace("&", "%26")
     signature = base64.b64encode(hmac.digest(f"{secret}&".encode(), to_sign.encode(), "sha1")).decode()
-    body = _joined(encoded).replace("%20", "+").encode("ascii")
-    return f"/?{_joined(query.items())}&Signature={_encoded(signature)}", body
+    body = _join(encoded).replace("%20", "+").encode("ascii")
+    return f"/?{_join(query.items())}&Signature={_encode(signature)}", body
 
 
-def _encoded(text: str) -> str:
+def _encode(text: str) -> str:
     """Percent-encode all but unreserved characters, as `urllib.parse.quote` does byte by byte."""
     if text.isalnum() and text.isascii():
         return text
@@ -191,10 +191,10 @@ def _percent(match: re.Match[str]) -> str:
 
 
 _RESERVED = re.compile(r"[^A-Za-z0-9_.~ -]+")
-"""All but spaces, which are many and each alone."""
+"""Reserved characters except the space: spaces are frequent and single, and `str.replace` is faster."""
 
 
-def _joined(pairs: Iterable[tuple[str, str]]) -> str:
+def _join(pairs: Iterable[tuple[str, str]]) -> str:
     return "&".join([f"{name}={text}" for name, text in pairs])
 
 
@@ -212,10 +212,10 @@ def plan(
 
     Args:
         message: The message, or why it could not be read.
-        settings: As in `requests_of`, like the other arguments.
-        scope: What the message ids are derived from.
-        index: Index of the message among those of the same event.
-        first_moment: When the push was asked for.
+        settings: As in `requests_of`.
+        scope: As in `requests_of`.
+        index: As in `requests_of`.
+        first_moment: As in `requests_of`.
         too_late: As in `PushRequest`.
         may_have_arrived: As in `PushRequest`.
     """
@@ -248,22 +248,22 @@ def requests_of(
     """Turn a message into requests of at most ten targets, in the order of `targets.message_ids_of`.
 
     Args:
-        message: The message; app, workspace and tenant that it does not name come from the settings.
+        message: The message; if it names no app, workspace or tenant, those of the settings are used.
         settings: Defaults and API version.
-        scope: What the message ids are derived from (see `targets.message_ids_of`).
+        scope: Basis of the message ids (see `targets.message_ids_of`).
         index: Index of the message among those of the same event.
-        first_moment: When the push was asked for, in Unix seconds; now by default. Its validity began then.
+        first_moment: When the push was requested, in Unix seconds; now by default. Its validity began then.
         too_late: As in `PushRequest`.
         may_have_arrived: As in `PushRequest`.
 
     Raises:
-        InvalidMessage: no app or workspace is named anywhere, or the API version of the settings lacks a
-            parameter of the message (it is refused by name before anything is sent).
+        InvalidMessage: neither message nor settings name the app or workspace, or the API version of the
+            settings lacks a parameter of the message (the fault names it).
     """
     try:
         common = _parameters(message, settings)
         if settings.api_version is ApiVersion.V2019_08_21:
-            common = _as_of_2019(common)
+            common = _restrict_to_2019(common)
     except InvalidMessage as error:
         raise InvalidMessage(error.faults, message.recipients) from None
     expires = None
@@ -286,7 +286,7 @@ def _parameters(message: PushMessage, settings: Settings) -> dict[str, str]:
     defaults = settings.defaults
     parameters: dict[str, str] = {}
     faults = []
-    given = message.model_fields_set | _NEVER_ABSENT
+    given = message.model_fields_set | _WITH_DEFAULT
     for name, alias, wire_name in _FIELDS:
         if name not in given:
             continue
@@ -296,36 +296,36 @@ def _parameters(message: PushMessage, settings: Settings) -> dict[str, str]:
         if value is None:
             if alias in _REQUIRED:
                 faults.append(unset_fault(alias))
-        elif value != "":  # an empty tenant: the message has none, whatever the settings
+        elif value != "":  # an empty tenant means none, regardless of the settings
             parameters[wire_name] = _text(value)
     if not is_encodable("".join(parameters.values())):
         faults += [
-            Fault(alias, "holds an unpaired surrogate, which is not a character")
+            Fault(alias, "contains an unpaired surrogate, which is not a character")
             for _, alias, wire_name in _FIELDS
             if not is_encodable(parameters.get(wire_name, ""))
         ]
     if faults:
         raise InvalidMessage(faults)
     if message.strategy_type and message.strategy_content is not None:
-        parameters["StrategyContent"] = _json(message.strategy_content.used(message.strategy_type))
+        parameters["StrategyContent"] = _dump_json(message.strategy_content.used(message.strategy_type))
     return parameters
 
 
 _REQUIRED = {"appId", "workspaceId"}
-_NEVER_ABSENT = {"push_style", "app_id", "workspace_id", "tenant_id"}
-"""Attributes that have a default, of the page or of the settings."""
+_WITH_DEFAULT = {"push_style", "app_id", "workspace_id", "tenant_id"}
+"""Attributes with a default, documented or from the settings."""
 
 
-def _as_of_2019(parameters: dict[str, str]) -> dict[str, str]:
+def _restrict_to_2019(parameters: dict[str, str]) -> dict[str, str]:
     old, faults = {}, []
     for wire_name, text in parameters.items():
         alias = wire_name[0].lower() + wire_name[1:]
         if alias in PARAMETERS_2019:
             old[wire_name] = text
-        # The page calls pushStyle required and its default is 0: nothing is lost by leaving 0 out.
+        # pushStyle is documented as required, with default 0: omitting 0 changes nothing.
         elif (alias, text) != ("pushStyle", "0"):
             faults.append(
-                Fault(alias, "is not known to API version 2019-08-21: set MPAAS_API_VERSION=2020-10-28")
+                Fault(alias, "is not supported by API version 2019-08-21: set MPAAS_API_VERSION=2020-10-28")
             )
     if faults:
         raise InvalidMessage(faults)
@@ -337,10 +337,10 @@ def _text(value: Any) -> str:
         return value
     if isinstance(value, int):
         return str(int(value))
-    return _json(value)
+    return _dump_json(value)
 
 
-def _json(value: Any) -> str:
+def _dump_json(value: Any) -> str:
     """Write JSON as both SDKs do: compact, non-ASCII kept (pushsimple.md: Version 2020-10-28)."""
     return _ENCODER.encode(value)
 

@@ -1,6 +1,6 @@
-"""The table of result codes: a code in, its outcome out.
+"""The result codes of mPaaS and its gateway, each with its outcome.
 
-It has the codes of mPaaS and those of its gateway (pushsimple.md: Result codes, Gateway errors).
+Source: pushsimple.md: Result codes, Gateway errors.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ ACCEPTED, REFUSED, MISCONFIGURED, THROTTLED, UNKNOWN = OutcomeKind
 
 
 class Code(NamedTuple):
-    """A result code, or the beginning of one when it ends in ``*``.
+    """A result code, or a prefix of result codes if it ends in ``*``.
 
     Attributes:
         code: The value of `ResultCode`, or of `Code` in a gateway error.
-        kind: The outcome that it means.
-        meaning: In a few words.
+        kind: The outcome.
+        meaning: What it means, in a few words.
         source: Where it is documented; OLD is the server demo of 2014-2018.
     """
 
@@ -108,7 +108,7 @@ CODES = (
     Code("3044", REFUSED, "INVALID_EXTEND_PARAM", _API),
     Code("3049", REFUSED, "MULTIPLE_INNER_EXTEND_PARAM_TO_MUCH", _API),
     Code("3050", REFUSED, "MSG_PAYLOAD_TOO_LONG", _API),
-    # The table continues after 3050 but is truncated in every available copy: taken as permanent.
+    # The table continues after 3050 but is truncated in every available copy: assume a permanent fault.
     Code("3*", REFUSED, "a parameter is wrong", _API),
     Code("8011", THROTTLED, "FLOW_CONTROL_ERROR", _TEMPLATE_PAGE),
     Code("8012", MISCONFIGURED, "INVALID_INSTANCE_ID: check app id and workspace", _TEMPLATE_PAGE),
@@ -120,14 +120,19 @@ CODES = (
     Code("SignatureDoesNotMatch", MISCONFIGURED, "the AccessKey's secret is wrong", _GATEWAY),
     Code("InvalidSignatureMethod", MISCONFIGURED, "the signature method is not supported", _GATEWAY),
     Code("InvalidSecurityToken*", MISCONFIGURED, "the STS token is wrong or expired", _GATEWAY),
-    Code("MissingSecurityToken", MISCONFIGURED, "a temporary AccessKey came without its STS token", _GATEWAY),
+    Code(
+        "MissingSecurityToken",
+        MISCONFIGURED,
+        "a temporary AccessKey was used without its STS token",
+        _GATEWAY,
+    ),
     Code("Forbidden*", MISCONFIGURED, "the AccessKey may not call mpaas:PushSimple", _GATEWAY),
     Code("NoPermission*", MISCONFIGURED, "the AccessKey may not call mpaas:PushSimple", _GATEWAY),
     Code("InvalidTimeStamp*", MISCONFIGURED, "the clock is more than 15 minutes off", _GATEWAY),
     Code("InvalidApi.NotFound", MISCONFIGURED, "no such action: check endpoint and API version", _GATEWAY),
     Code("InvalidProduct.NotFound", MISCONFIGURED, "no such product: check MPAAS_ENDPOINT", _GATEWAY),
     Code("InvalidVersion*", MISCONFIGURED, "no such version: check MPAAS_API_VERSION", _GATEWAY),
-    Code("InvalidProtocol.NeedSsl", MISCONFIGURED, "https is needed: check MPAAS_ENDPOINT", _GATEWAY),
+    Code("InvalidProtocol.NeedSsl", MISCONFIGURED, "https is required: check MPAAS_ENDPOINT", _GATEWAY),
     Code("UnsupportedHTTPMethod", MISCONFIGURED, "check MPAAS_ENDPOINT", _GATEWAY),
     Code("SignatureNonceUsed", UNKNOWN, "an earlier copy of the request may have arrived", _GATEWAY),
     Code("Throttling*", THROTTLED, "refused for load", _GATEWAY),
@@ -136,21 +141,21 @@ CODES = (
     Code("InternalError", UNKNOWN, "the gateway failed: the push may have been accepted", _GATEWAY),
     Code("ServiceUnavailable", UNKNOWN, "the service failed: the push may have been accepted", _GATEWAY),
 )
-"""Every code that is known, each with the outcome it means (pushsimple.md: Result codes, Gateway errors)."""
+"""All known codes."""
 
 
 def find_code(code: str) -> Code | None:
-    """Return the row of a code: its own, else the one with the longest beginning that fits."""
-    return _EXACT.get(code) or next((row for start, row in _BEGINNINGS if code.startswith(start)), None)
+    """Return the row of a code: its own, else that of its longest prefix; None if there is neither."""
+    return _EXACT.get(code) or next((row for prefix, row in _PREFIXES if code.startswith(prefix)), None)
 
 
 def is_documented(code: str) -> bool:
-    """Return whether the whole code is in the table."""
+    """Return whether the table has exactly this code, not only a prefix of it."""
     return code in _EXACT
 
 
 _EXACT = {row.code: row for row in CODES if not row.code.endswith("*")}
-# The longest beginning wins: InvalidAccessKeyId* before Invalid*.
-_BEGINNINGS = sorted(
+# The longest prefix wins: InvalidAccessKeyId* before Invalid*.
+_PREFIXES = sorted(
     ((row.code[:-1], row) for row in CODES if row.code.endswith("*")), key=lambda pair: -len(pair[0])
 )

@@ -1,7 +1,7 @@
-"""Whether a request is tried again, and when: at once (`Attempts`), or later, from the retry queue.
+"""Decides whether a request is tried again, and when: at once (`Attempts`), or later, from the retry queue.
 
-A request enters `Attempts`, its outcome leaves. An exception becomes an outcome, too: see `Attempts.failed`.
-What a later invocation may try again is decided by `may_wait`, and when by `delay_seconds`.
+`Attempts` turns a request into its outcome, and an exception into one, too (`Attempts.failed`). `may_wait`
+decides whether a later invocation may try again, `delay_seconds` when.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ BACKOFF_SECONDS = 0.2
 """Mean wait before the second attempt; doubles with each further one, with full jitter."""
 BACKOFF_LIMIT_SECONDS = 20.0
 LONGEST_WAIT_SECONDS = 120.0
-"""Longest wait. A server that asks for more (Retry-After) gets no retry; the outcome passes it on instead."""
+"""Longest wait. If a server requests more (Retry-After), the request is not retried; its outcome has the
+value."""
 FIRST_DELAY_SECONDS = 5
 LONGEST_BACKOFF_SECONDS = 900
-"""The delay before another attempt doubles from the first to the longest, give or take a quarter."""
+"""The delay in the retry queue doubles from the first to the longest, give or take a quarter."""
 VALIDITY_SHARE = 0.75
-"""Share of the validity left that a message waits at most: it comes back while it may still be sent."""
+"""Longest delay as a share of the remaining validity: the message returns while it may still be sent."""
 
 
 class Attempts:
@@ -80,7 +81,7 @@ class Attempts:
         self._transport = transport
         self.started = monotonic()
         self._attempts = 0
-        self._under_way = False
+        self._in_flight = False
         self._unknown: Verdict | None = None
 
     def run(self) -> Outcome:
@@ -91,7 +92,7 @@ class Attempts:
             verdict = self._attempt()
             if not self._should_retry(verdict):
                 return self._outcome(verdict)
-            # Wait as long as the server asks, and never less than the backoff.
+            # Wait as long as the server requests, and never less than the backoff.
             wait = max(_backoff(self._attempts), verdict.retry_after or 0.0)
             if wait >= min(self._invocation.time_to_begin, self._validity_left(), LONGEST_WAIT_SECONDS):
                 return self._outcome(verdict)
@@ -101,8 +102,8 @@ class Attempts:
                 logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
 
     def failed(self, kind: str) -> Outcome:
-        """Return the outcome of a run that ended with an exception; the text shows only its class."""
-        if self._under_way:
+        """Return the outcome of a run that ended with an exception; the text names only its class."""
+        if self._in_flight:
             verdict = Verdict(
                 kind=UNKNOWN, code="Failed", message=f"failed after it may have been sent ({kind})"
             )
@@ -122,11 +123,11 @@ class Attempts:
             ended = f"its validity period of {seconds} s had ended"
             text = f"not sent: {ended} (set PUSH_LATE=send to send it anyway)"
             return Verdict(kind=REFUSED, code="Expired", message=text)
-        signed = self._request.sign(self._invocation.credentials, self._settings)
+        signed_request = self._request.sign(self._invocation.credentials, self._settings)
         self._attempts += 1
-        self._under_way = True
-        verdict = self._transport.exchange(signed, self._invocation.time_left)
-        self._under_way = False
+        self._in_flight = True
+        verdict = self._transport.exchange(signed_request, self._invocation.time_left)
+        self._in_flight = False
         if verdict.kind is UNKNOWN:
             self._unknown = verdict
         return verdict
@@ -142,21 +143,21 @@ class Attempts:
 
     def _outcome(self, verdict: Verdict) -> Outcome:
         if self._unknown and verdict.kind is not ACCEPTED:
-            # An earlier attempt may have arrived, whatever the result of the last one.
+            # An earlier attempt may have arrived, regardless of the last one's result.
             verdict = self._unknown
         keys = self._invocation.credentials
         secrets = (keys.access_key_id, keys.access_key_secret, keys.security_token)
         outcome = Outcome.of(verdict, self._request.targets, self._attempts, secrets)
         left = max(self._validity_left(), 0.0)
-        longest, why = min((left, "of validity left"), (LONGEST_DELAY_SECONDS, "that a queue can wait"))
+        longest, limit = min((left, "of validity left"), (LONGEST_DELAY_SECONDS, "that a queue can wait"))
         if outcome.retry_after is None or outcome.retry_after <= longest:
             return outcome
-        text = f"asked to wait {outcome.retry_after:.9g} s, longer than the {longest:.0f} s {why}"
+        text = f"asked to wait {outcome.retry_after:.9g} s, longer than the {longest:.0f} s {limit}"
         message = f"{outcome.result_message}; {text}" if outcome.result_message else text
         return replace(outcome, result_message=message)
 
     def _validity_left(self) -> float:
-        """Seconds for which the request may be sent; infinite if late requests are sent, too."""
+        """Return the seconds until the request is too late; infinite if late requests are sent, too."""
         return self._request.validity_left() if self._settings.late is Late.EXPIRE else math.inf
 
 
@@ -169,7 +170,7 @@ def not_begun(targets: Mapping[str, str | None], *, unconfirmed: bool) -> Outcom
 
     Args:
         targets: Message id of each target, None if it was not derived.
-        unconfirmed: There is a ledger, which was not asked.
+        unconfirmed: There is a ledger, but it was not queried.
     """
     return Outcome(
         kind=_NOT_SENT.kind,
@@ -191,7 +192,7 @@ def may_wait(outcome: Outcome, attempt: int, settings: Settings) -> bool:
     """Return whether a request may be tried again from the retry queue.
 
     Args:
-        outcome: Of the last attempt. What is `misconfigured` waits, too: keys and permissions come back.
+        outcome: Of the last attempt. `misconfigured` requests may wait, too: keys and permissions get fixed.
         attempt: Number of the invocation that made it, 1 for the first.
         settings: The limit, and how to treat unknown requests.
     """
@@ -202,19 +203,19 @@ def may_wait(outcome: Outcome, attempt: int, settings: Settings) -> bool:
 
 
 def delay_seconds(task: PushTask, outcomes: Iterable[Outcome], settings: Settings) -> float:
-    """Return the seconds until the next attempt: more each time, and as many as the server asked for.
+    """Return the seconds until the next attempt: more each time, and no fewer than the server requested.
 
-    Never more than the queue and, unless late messages are sent too, the validity allow; that a server asked
-    for more is logged.
+    Never more than the queue allows and, unless late messages are sent, than the validity allows; a longer
+    request of the server is logged.
     """
     backoff: float = min(FIRST_DELAY_SECONDS * 2 ** (task.attempt - 1), LONGEST_BACKOFF_SECONDS)
     backoff *= random.uniform(0.75, 1.25)  # spreads load
-    asked = max(outcome.retry_after or 0.0 for outcome in outcomes)
+    requested = max(outcome.retry_after or 0.0 for outcome in outcomes)
     left = math.inf if settings.late is Late.SEND else task.expires_at - time.time()
     # A message that is about to expire must not use up its attempts at once.
     longest = max(min(left * VALIDITY_SHARE, LONGEST_DELAY_SECONDS), FIRST_DELAY_SECONDS)
-    delay = min(max(backoff, asked), longest)
-    if asked > delay:
+    delay = min(max(backoff, requested), longest)
+    if requested > delay:
         text = "the server asked to wait %.0f s, longer than validity or queue allow: next attempt in %.0f s"
-        logger.warning(text, asked, delay)
+        logger.warning(text, requested, delay)
     return delay

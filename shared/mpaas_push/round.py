@@ -1,7 +1,7 @@
-"""Requests that are sent concurrently: claimed in blocks, delivered by several threads, settled in blocks.
+"""Sends requests concurrently: claims them in blocks, delivers them in threads, settles them in blocks.
 
-A worker that is killed leaves at most one block claimed, whose outcome is unknown afterwards. A failure
-of one request never ends another: it becomes that request's outcome.
+A worker that is killed leaves at most one block claimed, whose outcomes are then unknown. A failing request
+never affects another: its failure becomes its outcome.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["Round", "log_outcome"]
 logger = logging.getLogger(__name__)
 
 MIN_BLOCK = 20
-"""How many requests may be claimed and not settled; twice as many as go out at once, if that is more."""
+"""Requests that may be claimed but not settled; twice the concurrency if that is more."""
 
 
 class Round:
@@ -47,25 +47,25 @@ class Round:
         transport: Transport,
         ledger: Ledger | None,
     ) -> None:
-        """Claim and send nothing yet.
+        """Prepare the round; nothing is claimed or sent yet.
 
         Args:
-            requests: What to send.
-            invocation: Keys and deadline. With no time to begin a request nothing is claimed.
-            settings: How many requests go out at once, and what the `Attempts` of each need.
-            transport: Carries them.
-            ledger: Where they are claimed, if anywhere.
+            requests: The requests to send.
+            invocation: Keys and deadline. Nothing is claimed if no time remains to begin a request.
+            settings: The concurrency, and the settings of each request's `Attempts`.
+            transport: Sends the requests.
+            ledger: Where they are claimed; None without a ledger.
         """
         self._requests = requests
         self._invocation = invocation
         self._settings = settings
         self._transport = transport
         self._ledger = ledger.claims(invocation) if ledger and invocation.time_to_begin > 0 else None
-        self._is_remembered = ledger is not None
+        self._has_ledger = ledger is not None
         self._block = max(MIN_BLOCK, 2 * settings.concurrency)
         self._running: dict[int, Attempts] = {}
         self._outcomes: list[Outcome | None] = [None] * len(requests)
-        # Indexes of requests: which are to be claimed, which may be sent, and which are finished.
+        # Indexes of the requests to claim, ready to be sent, and finished.
         self._waiting = deque(range(len(requests)) if self._ledger else ())
         self._ready = deque(() if self._ledger else range(len(requests)))
         self._finished: deque[int] = deque()
@@ -80,14 +80,14 @@ class Round:
     def run(self, submit: Callable[[Callable[[], None]], None]) -> list[Outcome]:
         """Deliver all requests and return their outcomes in order.
 
-        The calling thread works as well: where no other can be started, it does all of it.
+        The calling thread works, too: if no other can be started, it does all the work.
 
         Args:
-            submit: Lets another thread work, or raises RuntimeError where none can be started.
+            submit: Runs a function in another thread, or raises RuntimeError if none can be started.
 
         Raises:
             BaseException: one that ends the program, such as KeyboardInterrupt. No request was begun after
-                it, and those under way have finished.
+                it, and those in flight have finished.
         """
         try:
             self._call_helpers(submit)
@@ -105,7 +105,7 @@ class Round:
             self._log_not_begun()
             if self._ledger:
                 self._ledger.conclude((claim, outcomes[index]) for index, claim in self._claims.items())
-        # An Exception, such as a failing claim or no memory left, is in the outcomes of what it stopped.
+        # An Exception, such as a failed claim or MemoryError, is in the outcomes of the requests it stopped.
         if self._fatal is not None and not isinstance(self._fatal, Exception):
             raise self._fatal
         return outcomes
@@ -114,12 +114,12 @@ class Round:
         try:
             for _ in range(min(self._settings.concurrency, len(self._requests)) - 1):
                 submit(self._help)
-        except RuntimeError:  # no more threads: those that run do the work
+        except RuntimeError:  # no more threads: the running ones do the work
             with suppress(Exception):
                 logger.warning("no more threads can be started: fewer requests are sent concurrently")
 
     def _end(self) -> None:
-        """Let no further thread help, and wait for those that do."""
+        """Admit no more helpers, and wait for those at work."""
         with self._change:
             self._is_over = True
             self._change.wait_for(lambda: not self._helpers)
@@ -137,26 +137,26 @@ class Round:
                 self._change.notify_all()
 
     def _work(self) -> None:
-        """Deliver one request after the other until none is left; never raises."""
+        """Deliver requests one by one until none is left; never raises."""
         while self._fatal is None:
             index = None
             try:
-                index = self._next()
+                index = self._next_index()
                 if index is None:
                     return
                 self._deliver(index)
-            except BaseException as error:  # noqa: BLE001 - it may end this request, and no other
+            except BaseException as error:  # noqa: BLE001 - it must end only this request
                 if index is None or isinstance(error, MemoryError) or not isinstance(error, Exception):
                     self._fatal = error
                 elif self._outcomes[index] is None:
                     self._finish(index, self._failed(index, error))
 
-    def _next(self) -> int | None:
-        """Return which request is next; None if there is nothing left to begin."""
+    def _next_index(self) -> int | None:
+        """Return the index of the next request; None if there is none left to begin."""
         while self._fatal is None:
-            # A quarter of a block is ready to be sent while more is claimed: the trip to the ledger costs no
-            # time. Only threads with nothing to send wait for it. An eighth is settled in one trip: smaller
-            # steps would make more trips, larger ones keep claims for longer.
+            # More is claimed while a quarter of a block is still ready to be sent, so the round trip to the
+            # ledger costs no time: only threads with nothing to send wait for it. An eighth is settled in one
+            # trip: less would mean more trips, more would keep claims for longer.
             if self._waiting and len(self._ready) <= self._block // 4:
                 if self._ledger_lock.acquire(blocking=not self._ready):
                     try:
@@ -176,17 +176,17 @@ class Round:
                 continue
             if index in self._claims or self._invocation.time_to_begin > 0:
                 return index
-            self._leave(index)
+            self._skip(index)
         return None
 
-    def _leave(self, index: int) -> None:
-        """Begin no request that has no time left; a batch may have very many of them."""
+    def _skip(self, index: int) -> None:
+        """Record that no time was left for a request; one log line covers all, since they may be many."""
         self._not_begun.append(index)
         targets = self._requests[index].targets
-        self._outcomes[index] = not_begun(targets, unconfirmed=self._is_remembered)
+        self._outcomes[index] = not_begun(targets, unconfirmed=self._has_ledger)
 
     def _claim(self) -> None:
-        """Prepare a part of a block; what has an outcome in the ledger is done."""
+        """Claim a part of a block; a request with an outcome in the ledger is finished."""
         if self._ledger is None or not self._waiting or len(self._ready) > self._block // 4:
             return  # another thread was faster
         if self._invocation.time_to_begin <= 0:
@@ -206,7 +206,7 @@ class Round:
             else:
                 self._claims[index] = result
                 self._ready.append(index)
-        for _ in indexes:  # not before: a thread ends when nothing is waiting or ready
+        for _ in indexes:  # not earlier: a thread ends when nothing is waiting or ready
             self._waiting.popleft()
 
     def _settle(self) -> None:
@@ -226,13 +226,15 @@ class Round:
 
     def _log_not_begun(self) -> None:
         if self._not_begun:
-            more = {"request_id": self._invocation.request_id}
+            fields = {"request_id": self._invocation.request_id}
             with suppress(Exception):  # as in `log_outcome`
-                logger.warning("no time was left for %d requests: not sent", len(self._not_begun), extra=more)
+                logger.warning(
+                    "no time was left for %d requests: not sent", len(self._not_begun), extra=fields
+                )
 
     def _finish(self, index: int, outcome: Outcome) -> None:
         claim = self._claims.get(index)
-        if self._is_remembered and not outcome.accepted and (claim is None or claim.unconfirmed):
+        if self._has_ledger and not outcome.accepted and (claim is None or claim.unconfirmed):
             outcome = replace(outcome, unconfirmed=True)
         if self._requests[index].may_have_arrived or (claim and claim.may_have_arrived):
             outcome = outcome.if_earlier_may_have_arrived()
@@ -243,7 +245,7 @@ class Round:
         log_outcome(outcome, self._invocation, time.monotonic() - attempts.started if attempts else 0.0)
 
     def _failed(self, index: int, error: BaseException | None) -> Outcome:
-        """Return the outcome of a request that an error ended or kept from being begun."""
+        """Return the outcome of a request that an error ended or prevented."""
         attempts, exception = self._running.get(index), type(error).__name__
         if attempts:
             return attempts.failed(exception)
@@ -252,7 +254,7 @@ class Round:
 
 
 def log_outcome(outcome: Outcome, invocation: Invocation, seconds: float) -> None:
-    """Write the line of one outcome; never raises, whatever a handler of the log does."""
+    """Log one outcome; never raises, even if a log handler does."""
     level = logging.INFO if outcome.accepted else logging.WARNING
     with suppress(Exception):  # it must not stop other requests
         if not logger.isEnabledFor(level):

@@ -1,8 +1,8 @@
-"""The used parts of the official SDK: request class and names of the signature.
+"""The parts of the official SDK in use: its request class and the names of its signature.
 
 `aliyunsdkcore.request` imports the SDK's own copy of requests (with urllib3 and chardet) for one dict class,
-an XML parser beside one hash, and signature composers with `urllib.request`: a quarter of a cold start, all
-unused here. They load on first use; a program that also uses `AcsClient` gets the real ones.
+an XML parser along with one hash, and signature composers with `urllib.request`: a quarter of a cold start,
+all unused here. They load on first use; a program that also uses `AcsClient` gets the real modules.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The environment variables of a deployment: read once, checked, documented.
+"""The environment variables of a deployment: read once, validated, documented.
 
-`Settings` is the one table of them: each field's alias is the variable, its description what it means.
-The README's table and the checks of an operator are made from it.
+`Settings` is their only table: a field's alias is the variable, its description the meaning. The README's
+table and the operator's checks are generated from it.
 """
 
 import os
@@ -42,7 +42,7 @@ class ApiVersion(str, Enum):
 
 
 class OnUnknown(str, Enum):
-    """What to do with a request that was sent and got no verdict."""
+    """What to do with a request that was sent but got no verdict."""
 
     REPORT = "report"
     """Report `unknown`; never send it again automatically."""
@@ -54,13 +54,13 @@ class IfDown(str, Enum):
     """What to do with a push while the ledger cannot be reached."""
 
     SEND = "send"
-    """Send it without the ledger, and say so loudly: it may be sent twice."""
+    """Send it without the ledger and log an error: it may be sent twice."""
     FAIL = "fail"
     """Do not send it: its outcome is `throttled`."""
 
 
 class Late(str, Enum):
-    """What to do with a push whose validity has run out before it could be sent."""
+    """What to do with a push whose validity ran out before it could be sent."""
 
     EXPIRE = "expire"
     """Give it up: its outcome is `refused`, with result code `Expired`."""
@@ -69,11 +69,11 @@ class Late(str, Enum):
 
 
 class _WrongValue(ValueError):
-    """What a variable may hold. Shown to people: other errors quote what was given, which may be a secret."""
+    """Names the allowed values of a variable. Only such errors are shown: others may quote a secret."""
 
 
 def _split(text: str, allowed: str) -> "SplitResult":
-    """Take a URL apart, port included, without ever quoting it."""
+    """Split a URL and check its port; errors do not quote it."""
     try:
         url = urlsplit(text)
         port = url.port
@@ -89,21 +89,21 @@ def _endpoint(text: str) -> str:
     if not url.hostname or url.scheme not in {"https", "http"}:
         raise _WrongValue(_AN_ENDPOINT)
     if "@" in url.netloc or url.path.strip("/") or url.query or url.fragment:
-        raise _WrongValue("must hold scheme, host and port only")
+        raise _WrongValue("must contain scheme, host and port only")
     if not re.fullmatch(_HOST_AND_PORT, url.netloc):
-        raise _WrongValue(f"{_AN_ENDPOINT}, its host in ASCII")
+        raise _WrongValue(f"{_AN_ENDPOINT}, with its host in ASCII")
     if url.scheme == "http" and not is_loopback(url.hostname):
-        raise _WrongValue("must be https: plain http is for this machine's own addresses only")
+        raise _WrongValue("must be https: plain http is allowed for loopback addresses only")
     return f"{url.scheme}://{url.netloc}"
 
 
 _AN_ENDPOINT = "must be a URL such as https://mpaas.cn-hangzhou.aliyuncs.com"
-# What `urlsplit` calls a host may be followed by more: `[::1].example.com` names `::1` to it.
+# `urlsplit` ignores text after a bracketed host: it reads `[::1].example.com` as `::1`.
 _HOST_AND_PORT = r"([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?"
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host name or address is one of this machine's own."""
+    """Return whether a host is `localhost` or a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -113,29 +113,29 @@ def is_loopback(host: str) -> bool:
 
 
 def _file(path: str) -> str:
-    if not os.path.isfile(path):  # noqa: PTH113 - pathlib costs a cold start and buys nothing here
+    if not os.path.isfile(path):  # noqa: PTH113 - importing pathlib would slow down a cold start
         raise _WrongValue("must be the path of a readable file of CA certificates in PEM form")
     return path
 
 
 def _ledger_url(text: str) -> str:
     url = _split(text, f"{_A_LEDGER_URL}; {_ENCODING}")
-    # What may follow in such a URL could switch the check of certificates off.
+    # A query or fragment could disable the verification of certificates.
     if url.scheme not in {"redis", "rediss"} or not url.hostname or url.query or url.fragment:
         raise _WrongValue(f"{_A_LEDGER_URL}, without a query; {_ENCODING}")
     user, _, address = url.netloc.rpartition("@")
     if re.search(_NOT_ENCODED, user):
         raise _WrongValue(f"{_A_LEDGER_URL}; {_ENCODING}")
     if not re.fullmatch(_HOST_AND_PORT, address):
-        raise _WrongValue(f"{_A_LEDGER_URL}, its host in ASCII; {_ENCODING}")
+        raise _WrongValue(f"{_A_LEDGER_URL}, with its host in ASCII; {_ENCODING}")
     if not re.fullmatch("(/[0-9]{0,4})?", url.path):
-        raise _WrongValue(f"{_A_LEDGER_URL}, with nothing after the number of a database; {_ENCODING}")
+        raise _WrongValue(f"{_A_LEDGER_URL}, with nothing after the database number; {_ENCODING}")
     return url.geturl()  # with the scheme in lower case, as the client expects it
 
 
 _A_LEDGER_URL = "must be a URL such as rediss://user:password@host:6379/0"
 _ENCODING = (
-    "in user and password, percent-encode `% : / ? # @ [ ]`, blanks and what is not ASCII "
+    "in user and password, percent-encode `% : / ? # @ [ ]`, spaces and non-ASCII characters "
     "(`%40` for `@`, `%2F` for `/`, `%23` for `#`, `%25` for `%`)"
 )
 _NOT_ENCODED = r"%(?![0-9A-Fa-f]{2})|[^!-~]|[@\[\]]|:.*:"  # `urlsplit` ends the address at `/`, `?` and `#`
@@ -144,13 +144,13 @@ _NOT_ENCODED = r"%(?![0-9A-Fa-f]{2})|[^!-~]|[@\[\]]|:.*:"  # `urlsplit` ends the
 def _function_name(text: str) -> str:
     if not re.fullmatch(_FUNCTION_NAME, text):
         raise _WrongValue(
-            "must be the name of a function, such as mpaas-queue-push, or fc2:service/function for one of a "
-            "service of FC 2.0; names have letters, digits, `_` and `-` and begin with no digit"
+            "must be the name of a function, such as mpaas-queue-push, or fc2:service/function for one of an "
+            "FC 2.0 service; names have letters, digits, `_` and `-` and do not begin with a digit"
         )
     return text
 
 
-# A function of FC 2.0 goes by `service$function` in FC 3.0 (fc-runtime.md: SDKs and API versions).
+# FC 3.0 calls a function of FC 2.0 `service$function` (fc-runtime.md: SDKs and API versions).
 _FUNCTION_NAME = r"fc2:{0}(\.{0})?/{0}|{0}(\${0})?".format("[A-Za-z_][A-Za-z0-9_-]{0,127}")
 
 
@@ -159,14 +159,14 @@ def _levels(value: object) -> object:
         return value
     try:
         return parse_levels(value)
-    except ValueError as error:  # its texts are meant for people
+    except ValueError as error:  # its texts are meant for users
         raise _WrongValue(str(error)) from None
 
 
-def _another_queue(name: str | None, info: ValidationInfo) -> str | None:
+def _check_dead_letter_queue(name: str | None, info: ValidationInfo) -> str | None:
     if name and name == info.data.get("retry_queue"):
         raise _WrongValue(
-            "must be another queue than PUSH_RETRY_QUEUE: messages that were given up would be sent again"
+            "must differ from PUSH_RETRY_QUEUE: otherwise messages that were given up would be sent again"
         )
     return name
 
@@ -177,9 +177,9 @@ _OptionalQueue = Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9-]{0
 
 
 class Settings(BaseModel):
-    """What the environment says about a deployment; each attribute is one variable.
+    """The settings of a deployment; each attribute is one environment variable.
 
-    Raises pydantic's ValidationError when built by hand; `from_env` raises `Misconfigured`.
+    The constructor raises pydantic's ValidationError, `from_env` raises `Misconfigured`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
@@ -240,7 +240,7 @@ class Settings(BaseModel):
         ge=0,
         le=100,
     )
-    dead_letter_queue: Annotated[_OptionalQueue, AfterValidator(_another_queue)] = Field(
+    dead_letter_queue: Annotated[_OptionalQueue, AfterValidator(_check_dead_letter_queue)] = Field(
         None,
         alias="PUSH_DEAD_LETTER_QUEUE",
         description="MNS queue for messages of a batch that were given up, with the reason",
@@ -343,14 +343,14 @@ class Settings(BaseModel):
         """Read the settings from `env`, by default the process's environment; empty counts as unset.
 
         Raises:
-            Misconfigured: a variable holds what it may not; the text names each such variable.
+            Misconfigured: a variable has an invalid value; the text names each such variable.
         """
         env = os.environ if env is None else env
         values = {name: env[name] for name in cls.variables() if env.get(name)}
         for name, value in values.items():
             if flaw := stray_characters(value):
                 raise Misconfigured(f"{name}: {flaw}", setting=name)
-            # Bytes that are not UTF-8 are unpaired surrogates in `os.environ`: no request could hold them.
+            # `os.environ` decodes bytes that are not UTF-8 to unpaired surrogates, which cannot be sent.
             if value.encode(errors="ignore").decode() != value:
                 raise Misconfigured(f"{name}: must be UTF-8 text", setting=name)
         try:
@@ -360,7 +360,7 @@ class Settings(BaseModel):
 
     @classmethod
     def variables(cls) -> dict[str, tuple[str, str]]:
-        """Return meaning and default of each variable, by its name."""
+        """Return description and default of each variable, by name."""
         return {
             str(field.alias): (field.description or "", _as_text(field.default))
             for field in cls.model_fields.values()
@@ -368,11 +368,11 @@ class Settings(BaseModel):
 
     @property
     def defaults(self) -> dict[str, str]:
-        """What a message that names no app, workspace or tenant gets, by the page's names."""
-        named = {"appId": self.app_id, "workspaceId": self.workspace_id}
+        """App, workspace and tenant of messages that name none, by documented parameter name."""
+        values = {"appId": self.app_id, "workspaceId": self.workspace_id}
         if self.api_version is not ApiVersion.V2019_08_21:  # which has no tenants
-            named["tenantId"] = self.tenant_id
-        return {name: value for name, value in named.items() if value}
+            values["tenantId"] = self.tenant_id
+        return {name: value for name, value in values.items() if value}
 
 
 def _as_text(default: Any) -> str:
@@ -385,9 +385,9 @@ def _misconfigured(error: ValidationError) -> Misconfigured:
     texts = []
     faults = error.errors(include_url=False, include_input=False)
     for fault in faults:
-        own = fault.get("ctx", {}).get("error")
+        cause = fault.get("ctx", {}).get("error")
         text = fault["msg"]
         if fault["type"] == "value_error":
-            text = str(own) if isinstance(own, _WrongValue) else "cannot be used"
+            text = str(cause) if isinstance(cause, _WrongValue) else "cannot be used"
         texts.append(f"{fault['loc'][0]}: {text}")
     return Misconfigured("; ".join(texts), setting=str(faults[0]["loc"][0]))

@@ -6,13 +6,13 @@ __all__ = ["StrictModel", "to_camel"]
 
 
 def to_camel(name: str) -> str:
-    """Return a snake_case name in camelCase, as `pydantic.alias_generators` does by five patterns."""
+    """Return a snake_case name in camelCase; `pydantic.alias_generators` needs five regular expressions."""
     first, *others = name.split("_")
     return first + "".join(map(str.capitalize, others))
 
 
 class StrictModel(BaseModel):
-    """A model whose fields are named as in JSON; its errors show no value that was given."""
+    """A model whose fields are named as in JSON; its errors show no input."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 ENTRY_CONTAINERS = 20 * MESSAGE_CONTAINERS
-"""Objects and lists of an entry of the retry queue, which holds up to 20 messages."""
+"""Objects and lists in an entry of the retry queue, which holds up to 20 messages."""
 RETRY_KEY = "pushRetry"
 """Marks an envelope, in which messages wait in the retry queue or travel to another function."""
 
@@ -54,17 +54,18 @@ class PushTask(NamedTuple):
     """One message of an event.
 
     Attributes:
-        scope: What its message ids are derived from. It begins with the sender (see `absolute_scope`).
-        original: What a dead letter quotes: the queue message's body, or the event.
-        message: The message, or what is wrong with it.
-        first_moment: When the push was asked for, in Unix seconds: the tick, the publication, the event's
+        scope: Basis of its message ids. It begins with the sender (see `absolute_scope`).
+        original: Quoted by a dead letter: the queue message's body, or the event.
+        message: The message, or its faults.
+        first_moment: When the push was requested, in Unix seconds: the tick, the publication, the event's
             `time`, the HTTP request. Its validity counts from here, however often it is tried.
-        payload: The original message as JSON; None where it is invalid and came from a queue.
-        attempt: Which invocation tries it, from 1; within one, `Attempts` may send a request several times.
+        payload: The original message as JSON; None if it is invalid and came from a queue.
+        attempt: Number of the invocation that tries it, from 1; within one, `Attempts` may send a request
+            several times.
         derived: The ids in its `targetMsgkey` were derived from an earlier event, not given by the caller.
         may_have_arrived: An earlier attempt was sent, with an unknown outcome.
-        too_late: What is wrong with the message by now, although it was valid when it was asked for: a time
-            in it has passed. It is not sent any more, but it may have been before.
+        too_late: Faults that the message has only by now, since a time in it has passed. It must no longer be
+            sent, although it may have been before.
     """
 
     scope: str
@@ -79,14 +80,15 @@ class PushTask(NamedTuple):
 
     @property
     def names_ids(self) -> bool:
-        """Whether the message names ids; others are derived from the scope, whichever targets are left."""
+        """Whether the message names its ids; otherwise the scope gives each remaining target the same id."""
         return isinstance(self.message, PushMessage) and self.message.target_msgkey is not None
 
     @property
     def expires_at(self) -> float:
-        """When nothing of its validity is left, in Unix seconds.
+        """When its validity ends, in Unix seconds.
 
-        Never for timed and loop pushes: their validity begins when mPaaS sends them.
+        Infinite for invalid messages, and for timed and loop pushes: their validity begins when mPaaS sends
+        them.
         """
         if isinstance(self.message, InvalidMessage) or self.message.strategy_type:
             return math.inf
@@ -95,8 +97,8 @@ class PushTask(NamedTuple):
     def message_for(self, targets: Mapping[str, str | None], *, with_ids: bool) -> dict[str, Any]:
         """Return the message for some of its targets, as JSON.
 
-        It names its app, workspace and tenant, also where they came from the settings, and states
-        it if it has no tenant: a function with other settings then sends it to the same targets.
+        It names app, workspace and tenant even if they came from the settings, and an empty tenant if it has
+        none: a function with other settings then sends it to the same targets.
 
         Args:
             targets: The message id of each target.
@@ -115,11 +117,11 @@ class PushTask(NamedTuple):
     def envelope(self, targets: Mapping[str, str | None], attempt: int) -> dict[str, Any]:
         """Return the message for some of its targets with everything that another attempt needs, as JSON.
 
-        `tasks_of_record` reads it again, alone or with others (`pack_envelopes`).
+        `tasks_of_record` reads it, alone or packed with others (`pack_envelopes`).
 
         Args:
             targets: The message id of each target.
-            attempt: Which attempt the next one is.
+            attempt: Number of the next attempt.
         """
         retry = {"attempt": attempt, "scope": self.scope, "firstMoment": round(self.first_moment, 3)}
         if self.derived:
@@ -127,14 +129,14 @@ class PushTask(NamedTuple):
         if self.may_have_arrived:
             retry["mayHaveArrived"] = True
         message = self.message_for(targets, with_ids=self.names_ids)
-        if message.get("tenantId") == "":  # a text that version 0.1 would refuse in the message
+        if message.get("tenantId") == "":  # which version 0.1 would refuse in the message
             retry["noTenant"] = True
             del message["tenantId"]
         return {RETRY_KEY: retry, "message": message}
 
 
 def pack_envelopes(envelopes: Sequence[str]) -> str:
-    """Return the text of one envelope around others, of which one alone needs none.
+    """Return the text of an envelope around others; a single one is returned unchanged.
 
     Args:
         envelopes: The texts of envelopes.
@@ -147,12 +149,14 @@ def pack_envelopes(envelopes: Sequence[str]) -> str:
 def read_message(
     payload: Any, settings: Settings, first_moment: float
 ) -> tuple[PushMessage | InvalidMessage, tuple[Fault, ...]]:
-    """Read the message of a push that may have come before, and what makes it too late by now; never raises.
+    """Read a message that may have been tried before, and the faults by which it is now too late.
+
+    Never raises.
 
     Args:
         payload: The message, as JSON.
-        settings: Its defaults, and the levels of the open rules.
-        first_moment: When the push was asked for, in Unix seconds.
+        settings: Defaults of the message, and the levels of the open rules.
+        first_moment: When the push was requested, in Unix seconds.
     """
     message = message_of(payload, settings)
     if isinstance(message, PushMessage) or not isinstance(payload, dict) or "strategyType" not in payload:
@@ -179,24 +183,24 @@ def absolute_scope(sender: str, own: str) -> str:
 def tasks_of_records(
     records: Iterable[RecordOrError], settings: Settings, sender: str = ""
 ) -> list[PushTask]:
-    """Read the queue messages of one event, as `tasks_of_record`; together they are limited in memory."""
-    spare = _Spare()
-    return [task for record in records for task in tasks_of_record(record, settings, sender, spare)]
+    """Read the queue messages of one event like `tasks_of_record`, within a common limit of memory."""
+    budget = _ContainerBudget()
+    return [task for record in records for task in tasks_of_record(record, settings, sender, budget)]
 
 
 def tasks_of_record(
-    record: RecordOrError, settings: Settings, sender: str = "", spare: _Spare | None = None
+    record: RecordOrError, settings: Settings, sender: str = "", budget: _ContainerBudget | None = None
 ) -> list[PushTask]:
     """Read a queue message: a push message, or an envelope with one or many; never raises.
 
     Args:
         record: The queue message, or why it could not be read.
         settings: Defaults of the messages.
-        sender: Who sends, for the scope; an envelope brings its own.
-        spare: What the envelopes of its event share.
+        sender: The sender, for the scope; an envelope has its own.
+        budget: Objects and lists that the envelopes of the event share.
 
     Returns:
-        At least one task. Keys of an envelope that are not known are ignored: a newer version wrote them.
+        At least one task. Unknown keys of an envelope are ignored: a newer version may have written them.
     """
     if isinstance(record, UnreadableElement):
         return [unreadable(record, sender)]
@@ -205,7 +209,11 @@ def tasks_of_record(
     body = record.body
     if isinstance(body, str):
         try:
-            containers = (spare or _Spare()).containers_for(body) if RETRY_KEY in body else MESSAGE_CONTAINERS
+            containers = (
+                (budget or _ContainerBudget()).containers_for(body)
+                if RETRY_KEY in body
+                else MESSAGE_CONTAINERS
+            )
             body = read_json(body, containers=containers)
         except UnreadableJson as error:
             message = InvalidMessage([Fault("", str(error))])
@@ -214,7 +222,7 @@ def tasks_of_record(
     if not isinstance(envelopes, list) or not envelopes:
         return [_read(body, settings, scope=scope, original=record.original, moment=moment)]
     return [
-        # Each envelope has its own scope; the index is for those written by others.
+        # Our envelopes have their own scopes; the index is for those written by other programs.
         _read(envelope, settings, scope=f"{scope}:{index}", original=compact_json(envelope), moment=moment)
         for index, envelope in enumerate(envelopes)
     ]
@@ -231,7 +239,7 @@ def unreadable(element: UnreadableElement, sender: str = "") -> PushTask:
 
 
 def first_moment_of(moment: Any, now: float) -> float:
-    """Return when a push was requested: the time in the event, but never in the future; now if it has none.
+    """Return when a push was requested: the event's time if it is not in the future, otherwise now.
 
     Args:
         moment: Unix seconds; anything else counts as no time.
@@ -246,17 +254,17 @@ def compact_json(value: Any) -> str:
     return text if is_encodable(text) else json.dumps(value, separators=(",", ":"))
 
 
-class _Spare:
-    """Objects and lists that the envelopes of one event may hold beyond those of an entry each.
+class _ContainerBudget:
+    """Objects and lists that the envelopes of one event share, in addition to `ENTRY_CONTAINERS` each.
 
-    What waits in an envelope was within the limit when it came, perhaps with more targets.
+    A message in an envelope was within the limit when it was first read, perhaps with more targets.
     """
 
     def __init__(self) -> None:
         self._left = MAX_CONTAINERS
 
     def containers_for(self, envelope: str) -> int:
-        """Return how many an envelope may hold, as in `read_json`, and take them from the others."""
+        """Return the limit of an envelope for `read_json`, and deduct what it needs from the budget."""
         brackets = envelope.count("{") + envelope.count("[")
         beyond = max(brackets - ENTRY_CONTAINERS - len(envelope) // CHARACTERS_PER_CONTAINER, 0)
         if beyond > self._left:
@@ -284,7 +292,7 @@ def _read(payload: Any, settings: Settings, *, scope: str, original: str, moment
         original=original,
         message=message,
         first_moment=moment,
-        # An invalid message is not tried again, and may be large when read.
+        # An invalid message is not tried again, and its payload may use much memory.
         payload=payload if isinstance(message, PushMessage) else None,
         attempt=max(retry["attempt"], 1) if type(retry.get("attempt")) is int else 1,
         derived=retry.get("derived") is True,

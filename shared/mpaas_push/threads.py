@@ -1,4 +1,4 @@
-"""The same work on many items, concurrently, in threads that end with it."""
+"""Runs the same work on many items concurrently, in threads that end with it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ T = TypeVar("T")
 def run_concurrently(
     work: Callable[[T], None], items: Iterable[T], *, threads: int, until: float = math.inf
 ) -> None:
-    """Work on items, in their order, from this thread and from as many others as help and can be started.
+    """Process items in order, in this thread and in as many others as are useful and can be started.
 
     Args:
-        work: Handles an item; must not raise.
+        work: Processes an item; must not raise.
         items: The items.
-        threads: Most threads, including this one.
-        until: No item starts after this time, on the clock of `time.monotonic`.
+        threads: Maximum number of threads, including this one.
+        until: No item is begun after this time, on the clock of `time.monotonic`.
     """
     waiting = deque(items)
 
@@ -44,12 +44,12 @@ def run_concurrently(
     for helper in helpers:
         try:
             helper.start()
-        except RuntimeError:  # no more threads available: the running ones do the work
+        except RuntimeError:  # no more threads: the running ones do the work
             break
         started.append(helper)
     try:
         run()
     finally:
-        waiting.clear()  # after an interruption, the helpers must not start more items
+        waiting.clear()  # after an interruption, the helpers must not begin more items
         for helper in started:
             helper.join()

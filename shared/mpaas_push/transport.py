@@ -1,6 +1,6 @@
 """HTTPS to mPaaS: a signed request in, a verdict out, never an exception.
 
-Threads share open connections. A request is written in one piece.
+Threads share open connections. Each request is written in one call.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["Transport"]
 
 IDLE_LIMIT_SECONDS = 10.0
-"""A connection that was idle for longer is closed, not used: the peer may have closed it while the instance
+"""A connection that was idle for longer is closed, not reused: the peer may have closed it while the instance
 was frozen, and a request on it would have no verdict."""
 
 EXCHANGE_SECONDS = 600.0
-"""Longest exchange, however slowly the response arrives; the settings limit each silence."""
+"""Longest exchange, however slowly the response arrives; the settings limit each wait for data."""
 
 
 class Transport:
@@ -48,22 +48,19 @@ class Transport:
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._host_header = url.netloc
         self._tls = tls_context(settings.ca_bundle) if url.scheme == "https" else None
-        # Each with the time of its last response; the most recently used one is at the right and is used
-        # next.
+        # Each with the time of its last response; the rightmost was used most recently and is used next.
         self._idle: deque[tuple[socket.socket, float]] = deque()
         self._process = os.getpid()
 
     def refresh(self) -> None:
-        """Close connections that were idle for too long, or that belong to the parent process after a
-        fork.
-        """
+        """Close connections that were idle for too long, or that belong to the parent process of a fork."""
         if self._process != os.getpid():
             self._process = os.getpid()
             self.close()
         try:
             while _is_stale(self._idle[0][1]):
                 self._idle.popleft()[0].close()
-        except IndexError:  # none is left
+        except IndexError:  # no connection is left
             pass
 
     def exchange(self, request: SignedRequest, time_left: float) -> Verdict:
@@ -78,24 +75,24 @@ class Transport:
         """
         deadline = time.monotonic() + min(time_left, EXCHANGE_SECONDS)
 
-        def patience(limit: float) -> float:
+        def timeout_within(limit: float) -> float:
             return min(limit, seconds_until(deadline))
 
         # Show only the class of a network error: its text may contain secrets.
         try:
-            connection = self._connected(patience(self._connect_timeout))
+            connection = self._connect(timeout_within(self._connect_timeout))
         except OSError as error:
-            return _unopened(error)
+            return _judge_failed_connection(error)
         try:
-            set_timeout(connection, patience(self._read_timeout))
-            connection.sendall(self._written(request))
+            set_timeout(connection, timeout_within(self._read_timeout))
+            connection.sendall(self._serialize(request))
         except OSError as error:
             connection.close()
             return Verdict(
                 kind=THROTTLED, code="ConnectionLost", message=f"not completely sent ({type(error).__name__})"
             )
         try:
-            response = read_response(connection, lambda: patience(self._read_timeout))
+            response = read_response(connection, lambda: timeout_within(self._read_timeout))
         except OSError as error:
             connection.close()
             code = "ReadTimeout" if isinstance(error, TimeoutError) else "AnswerLost"
@@ -116,7 +113,7 @@ class Transport:
             while True:
                 self._idle.pop()[0].close()
 
-    def _connected(self, timeout: float) -> socket.socket:
+    def _connect(self, timeout: float) -> socket.socket:
         """Return the most recently used open connection, or a new one."""
         while self._idle:
             try:
@@ -128,7 +125,7 @@ class Transport:
             connection.close()
         return connect(self._host, self._port, self._tls, time.monotonic() + timeout)
 
-    def _written(self, request: SignedRequest) -> bytes:
+    def _serialize(self, request: SignedRequest) -> bytes:
         """Return a request as bytes on the wire; content of messages is always encoded."""
         lines = [f"POST {request.path} HTTP/1.1", f"Host: {self._host_header}"]
         lines += [f"{name}: {value}" for name, value in request.headers.items()]
@@ -141,7 +138,7 @@ def _is_stale(used: float) -> bool:
     return abs(time.time() - used) > IDLE_LIMIT_SECONDS
 
 
-def _unopened(error: OSError) -> Verdict:
+def _judge_failed_connection(error: OSError) -> Verdict:
     """Judge a connection that was never established."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return Verdict(

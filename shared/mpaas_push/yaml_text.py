@@ -1,9 +1,9 @@
 """Strict reading of YAML: text in, plain JSON values out, as from `json_text`.
 
-PyYAML parses; its constructor is not used. That one reads YAML 1.1, in which `22:22` is 1342, `1_000` is
-1000, `010` is 8 and `no` is false, keeps the last of two equal keys, and lets ten lines of aliases stand for
-a billion values. Here scalars are read by the core schema of YAML 1.2, and a number that not every reader
-reads alike stays text.
+PyYAML parses, but its constructor is not used: it reads YAML 1.1, in which `22:22` is 1342, `1_000` is 1000,
+`010` is 8 and `no` is false, keeps the last of duplicate keys, and expands ten lines of aliases to a billion
+values. Here scalars follow the core schema of YAML 1.2, and a number that readers interpret differently stays
+text.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read_yaml"]
 
-_MOST_COPIED = 1000
-"""How many values aliases may add, however short the text is; beyond that, one per four characters."""
+_MAX_COPIES = 1000
+"""Values that aliases may add, in addition to one per four characters of the text."""
 
 
 def read_yaml(text: str, *, refuse_flag_words: bool = False) -> Any:
@@ -30,32 +30,32 @@ def read_yaml(text: str, *, refuse_flag_words: bool = False) -> Any:
 
     Args:
         text: One document. Tags other than those of JSON's types are refused.
-        refuse_flag_words: Refuse an unquoted `yes`, `no`, `on` or `off` as a value. They are strings in YAML
-            1.2 and booleans in YAML 1.1, so the author may mean either.
+        refuse_flag_words: Refuse an unquoted `yes`, `no`, `on` or `off` as a value: it is a string in YAML
+            1.2 and a boolean in YAML 1.1, so the author may mean either.
 
     Returns: The value, of dict, list, str, int, float, bool and None, without shared parts; None for an empty
         text. `007`, `1_000`, `22:22` and dates are strings.
 
-    Raises: yaml.YAMLError: It is not such a document, has a duplicate key, NaN or Infinity, half a surrogate
-        pair, more than `MAX_DEPTH` levels, a key that is not a string, or aliases that add too much. Time and
-        memory are linear in the length of the text.
+    Raises: yaml.YAMLError: It is not such a document, has a duplicate key, NaN or Infinity, an unpaired
+        surrogate, more than `MAX_DEPTH` levels, a key that is not a string, or aliases that add too many
+        values. Time and memory are linear in the length of the text.
     """
     try:
         return _Reader(text, refuse_flag_words=refuse_flag_words).document()
-    except yaml.MarkedYAMLError as error:  # its own text quotes the document, on several lines
+    except yaml.MarkedYAMLError as error:  # its text quotes the document, on several lines
         raise _error_at(error.problem_mark or error.context_mark, error.problem or "is malformed") from None
     except yaml.reader.ReaderError as error:
         raise yaml.YAMLError(f"character {error.position + 1} is not allowed") from None
 
 
 class _Reader:
-    """Makes values of PyYAML's events."""
+    """Builds values from PyYAML's events."""
 
     def __init__(self, text: str, *, refuse_flag_words: bool) -> None:
         self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
         self._refuse_flag_words = refuse_flag_words
         self._anchors: dict[str, Any] = {}
-        self._copies_left = _MOST_COPIED + len(text) // 4
+        self._copies_left = _MAX_COPIES + len(text) // 4
 
     def document(self) -> Any:
         next(self._events)  # the start of the stream
@@ -118,9 +118,9 @@ class _Reader:
         if isinstance(value, (dict, list)) and depth >= MAX_DEPTH:
             raise _error(event, f"more than {MAX_DEPTH} levels of maps and lists")
         if isinstance(value, dict):
-            return {key: self._copy(below, depth + 1, event) for key, below in value.items()}
+            return {key: self._copy(child, depth + 1, event) for key, child in value.items()}
         if isinstance(value, list):
-            return [self._copy(below, depth + 1, event) for below in value]
+            return [self._copy(child, depth + 1, event) for child in value]
         return value
 
     def _scalar(self, event: yaml.ScalarEvent, *, is_key: bool) -> Any:
@@ -135,16 +135,16 @@ class _Reader:
             return _CONSTANTS[text]
         if self._refuse_flag_words and not is_key and text.lower() in _FLAG_WORDS:
             raise _error(
-                event, f"`{text}` is text here and a boolean to other readers: write '{text}', true or false"
+                event, f"`{text}` is text here but a boolean in YAML 1.1: write '{text}', true or false"
             )
         try:
-            if whole := _WHOLE.fullmatch(text):
-                return int(text, 8 if whole[1] else 16 if whole[2] else 10)
+            if integer := _INTEGER.fullmatch(text):
+                return int(text, 8 if integer[1] else 16 if integer[2] else 10)
             number = float(text) if _FLOAT.fullmatch(text) else None
         except ValueError:
             raise _error(event, "an integer has too many digits") from None
         if text in _NOT_FINITE or (number is not None and not isfinite(number)):
-            raise _error(event, "NaN and Infinity are not numbers here, nor is what is larger than any")
+            raise _error(event, "NaN, Infinity and numbers that are too large are not allowed")
         return text if number is None else number
 
 
@@ -155,8 +155,8 @@ _CONSTANTS = {
 }
 _COLLECTION_TAGS = {None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 _FLAG_WORDS = {"yes", "no", "on", "off"}
-# The core schema of YAML 1.2 (10.3.2), but for leading zeros: YAML 1.1 reads those as octal.
-_WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|(0o[0-7]+)|(0x[0-9a-fA-F]+)")
+# The core schema of YAML 1.2 (10.3.2) without leading zeros, which YAML 1.1 reads as octal.
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|(0o[0-7]+)|(0x[0-9a-fA-F]+)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = {f"{sign}.{name}" for sign in ("", "-", "+") for name in ("inf", "Inf", "INF")} | {
     ".nan",

@@ -252,7 +252,9 @@ def test_what_is_under_way_when_the_time_to_send_ends_is_waited_for(
 
     monkeypatch.setattr("mpaas_push.transport.verdict_of", verdict)
     monkeypatch.setattr(Invocation, "time_to_begin", property(lambda _: 0.0 if is_over.is_set() else 1.0))
-    monkeypatch.setattr("mpaas_push.batch._reserved", lambda seconds, _: seconds)  # no time to send is left
+    monkeypatch.setattr(
+        "mpaas_push.batch._reserved_seconds", lambda seconds, _: seconds
+    )  # no time to send is left
 
     report = batches.send(to("user-1"), to("user-2"), PUSH_CONCURRENCY="1")
 

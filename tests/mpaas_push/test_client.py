@@ -960,8 +960,8 @@ def failing_to(target: str, call: Callable[..., Any], error: BaseException) -> C
 def test_an_exception_before_a_request_is_sent_is_its_own_outcome_and_ends_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    signed = failing_to("id-3", request_module._signed, ZeroDivisionError("secret"))
-    monkeypatch.setattr(request_module, "_signed", signed)
+    signed = failing_to("id-3", request_module._sign, ZeroDivisionError("secret"))
+    monkeypatch.setattr(request_module, "_sign", signed)
     with Server() as server, PushClient.from_env(server.env) as client:
         outcomes = [outcome for (outcome,) in client.send_all(numbered(20), invocation=FOR_EVER)]
 

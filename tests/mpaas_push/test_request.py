@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mpaas_push import Credentials, InvalidMessage, PushMessage, Settings
 from mpaas_push import request as request_module
 from mpaas_push.message import PARAMETERS, PARAMETERS_2019
-from mpaas_push.request import PushRequest, _encoded, _signed, requests_of
+from mpaas_push.request import PushRequest, _encode, _sign, requests_of
 from tests.mpaas_push.message.examples import JSON_FIELDS, clock, everything, loop, minimal, with_targets
 from tests.servers import LOOPBACK, OK, Received, Server, reply
 from tests.signature_vector import FORM, QUERY, SECRET, SIGNATURE
@@ -38,7 +38,7 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parameter_helper, "get_uuid", lambda: NONCE)
     monkeypatch.setattr(request_module, "_nonce", lambda: NONCE)
     monkeypatch.setattr(parameter_helper, "get_iso_8061_date", lambda: TIME)
-    monkeypatch.setattr(request_module, "_timestamp", lambda _: _encoded(TIME))
+    monkeypatch.setattr(request_module, "_timestamp", lambda _: _encode(TIME))
 
 
 def parsed(message: dict[str, Any]) -> PushMessage:
@@ -51,7 +51,7 @@ def only(message: dict[str, Any], settings: Settings = SETTINGS) -> PushRequest:
 
 
 def encoded(query: dict[str, str]) -> dict[str, str]:
-    return {name: _encoded(text) for name, text in query.items()}
+    return {name: _encode(text) for name, text in query.items()}
 
 
 def sent_by_the_sdk(parameters: dict[str, str], version: str, key: Credentials) -> Received:
@@ -100,7 +100,7 @@ def test_the_wire_holds_what_the_official_client_sends(version: str, key: Creden
 
 
 def test_the_test_vector_of_the_reference_is_met() -> None:
-    path, body = _signed(encoded(QUERY), FORM, SECRET)
+    path, body = _sign(encoded(QUERY), FORM, SECRET)
 
     assert dict(parse_qsl(urlsplit(path).query))["Signature"] == SIGNATURE
     assert dict(parse_qsl(body.decode())) == FORM
@@ -126,7 +126,7 @@ def test_any_text_is_signed_as_the_sdk_signs_it(
         url, _ = rpc_signature_composer.get_signed_url(signing, "id", secret, "JSON", "POST", fields)
     del signing["Signature"]
 
-    path, _ = _signed(encoded(signing), fields, secret)
+    path, _ = _sign(encoded(signing), fields, secret)
 
     assert path == url
 
@@ -306,7 +306,7 @@ def test_each_newer_parameter_is_refused_by_the_old_api_version(name: str) -> No
     if name == "smsStrategy":
         extra |= {other: value for other, value in everything().items() if other.startswith("sms")}
 
-    with pytest.raises(InvalidMessage, match=rf"\b{name}: is not known"):
+    with pytest.raises(InvalidMessage, match=rf"\b{name}: is not supported"):
         only(minimal() | extra, OLD_API)
 
 

@@ -94,13 +94,13 @@ def test_other_variables_do_not_matter() -> None:
         ("MPAAS_ENDPOINT", "https://mpaas.example.com:99999", "65535"),
         ("MPAAS_ENDPOINT", "https://mpaas.example.com:0", "65535"),
         ("MPAAS_ENDPOINT", "https://mpaas.example.com:x", "port from 1 to 65535"),
-        ("MPAAS_ENDPOINT", "https://mpaas.example.com ", "begins or ends with a blank or a line break"),
+        ("MPAAS_ENDPOINT", "https://mpaas.example.com ", "begins or ends with a space or a line break"),
         *(
             ("MPAAS_APP_ID", text, "has an invisible character (U+")
             for text in ("\u200bONEX", "ONEX\u200b", "O\u200bNEX", "\ufeffONEX", "ON\u00adEX", "ON\u3164EX")
         ),
         *(
-            (variable, name, "or fc2:service/function for one of a service of FC 2.0")
+            (variable, name, "or fc2:service/function for one of an FC 2.0 service")
             for variable in ("PUSH_WORKER_FUNCTION", "PUSH_CAMPAIGN_FUNCTION")
             for name in (
                 *("fc2:noservice", "fc2:", "fc2:/function", "fc2:service/", "fc2:a/b/c", "fc2:a//b"),
@@ -171,7 +171,7 @@ def test_dead_letters_never_go_back_into_the_retry_queue() -> None:
         Settings.from_env({"PUSH_RETRY_QUEUE": "retries", "PUSH_DEAD_LETTER_QUEUE": "retries"})
 
     assert caught.value.setting == "PUSH_DEAD_LETTER_QUEUE"
-    assert "PUSH_DEAD_LETTER_QUEUE: must be another queue than PUSH_RETRY_QUEUE" in str(caught.value)
+    assert "PUSH_DEAD_LETTER_QUEUE: must differ from PUSH_RETRY_QUEUE" in str(caught.value)
     apart = Settings.from_env({"PUSH_RETRY_QUEUE": "retries", "PUSH_DEAD_LETTER_QUEUE": "dead"})
     assert (apart.retry_queue, apart.dead_letter_queue) == ("retries", "dead")
 
@@ -351,7 +351,7 @@ def test_a_ledger_url_with_an_encoded_password_is_taken() -> None:
 def test_a_password_needs_the_encoding_that_the_error_asks_for_and_no_other() -> None:
     with pytest.raises(Misconfigured) as caught:
         Settings.from_env({"PUSH_LEDGER_URL": "redis://user:%@host"})
-    named = re.search("percent-encode `([^`]+)`, blanks and what is not ASCII", str(caught.value))
+    named = re.search("percent-encode `([^`]+)`, spaces and non-ASCII characters", str(caught.value))
     assert named is not None
 
     for character in map(chr, range(32, 256)):

@@ -126,7 +126,7 @@ def _trigger_url(given: str | None) -> str:
         )
     if address.scheme == "http" and not is_loopback(address.hostname or ""):
         raise Misconfigured(
-            "the address must be https: plain http is for this machine's own addresses only",
+            "the address must be https: plain http is allowed for loopback addresses only",
             setting="PUSH_HTTP_URL",
         )
     return url

@@ -428,7 +428,7 @@ def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
         ("rules: []\nrules: []", "duplicate key 'rules' (line 2, column 1)"),
         (
             "rules: [{name: r, match: {source: .inf}}]",
-            "cannot be read: NaN and Infinity are not numbers here",
+            "cannot be read: NaN, Infinity and numbers that are too large",
         ),
     ],
 )
@@ -520,7 +520,7 @@ def test_what_is_no_number_in_yaml_1_2_is_the_text_that_was_written(tmp_path: Pa
 def test_a_word_that_may_be_a_flag_is_a_fault_that_names_what_to_write(tmp_path: Path, word: str) -> None:
     with pytest.raises(BadRules) as error:
         read(tmp_path, text=RULES.replace("TITLE", word).replace("SECONDS", "60"))
-    assert f"`{word}` is text here and a boolean to other readers: write '{word}', true or false" in str(
+    assert f"`{word}` is text here but a boolean in YAML 1.1: write '{word}', true or false" in str(
         error.value
     )
     assert "line 7, column 14" in str(error.value)
