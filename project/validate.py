@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_push.campaign.errors import InvalidCampaign
 from mpaas_push.campaign.model import Campaign
-from mpaas_push.cli.inputs import read_input, rules_files, settings_or_stand_ins
+from mpaas_push.cli.inputs import read_input, rules_files, settings_with_placeholders
 from mpaas_push.errors import Fault, InvalidMessage, Misconfigured, PushError
 from mpaas_push.event_rules import BadRules, read_rules
 from mpaas_push.json_text import read_json
@@ -177,9 +177,9 @@ def _no_settings() -> _Checked:
 def _settings(env: Mapping[str, str]) -> Settings:
     """Return settings to check messages with; another check reports their faults."""
     try:
-        return settings_or_stand_ins(env)
+        return settings_with_placeholders(env)
     except Misconfigured:
-        return settings_or_stand_ins({})
+        return settings_with_placeholders({})
 
 
 def _environment() -> _Checked:

@@ -63,7 +63,7 @@ def campaign(
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", ROLE.access_key_id)
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", ROLE.access_key_secret)
     monkeypatch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", ROLE.security_token or "")
-    monkeypatch.setattr(steering, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(steering, "MIN_POLL_SECONDS", 0.05)
     return Commands(tmp_path, capsys)
 
 
@@ -121,7 +121,7 @@ def test_starting_again_uploads_nothing_and_stays_the_same_campaign(
 
     assert campaign("start", file, "--audience", audience) == 0
 
-    assert "oss://marketing/audiences/same.csv is this file already" in campaign.out
+    assert "oss://marketing/audiences/same.csv already has this content" in campaign.out
     assert "same: done" in campaign.out
     assert stack.show("same")["counts"]["accepted"] == 20
 
@@ -605,7 +605,7 @@ def test_another_service_at_the_address_gets_no_campaign(stack: CampaignStack, c
     audience = campaign.file("users.csv", users(3, "elsewhere"))
 
     assert campaign("start", file, "--audience", audience, "--url", stack.sandbox.url) == 1
-    assert "HTTP 404, not from http_push: check address (PUSH_HTTP_URL) and AccessKey" in campaign.err
+    assert "HTTP 404, not from http_push: check the address (PUSH_HTTP_URL) and the AccessKey" in campaign.err
     assert in_oss(stack, "elsewhere") is None
 
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["UNKNOWN", "NoResponse", "NotConnected", "add_to", "request_function"]
 
 UNKNOWN = 4
-"""Exit code when a request was sent and no response came: whether it was carried out is unknown."""
+"""Exit code if a request was sent but got no response: it may have been processed."""
 TIMEOUT_SECONDS = 65.0
-"""Longer than the functions may run, 60 s."""
+"""Longer than the functions' own timeout, 60 s."""
 RESPONSE_BYTES = 33 * 1024 * 1024
-"""Longest response that is read: Function Compute's limit of 32 MB, and its head."""
+"""Largest response that is read: Function Compute's limit of 32 MB, plus the head."""
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,12 +39,12 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="send a request to the HTTP function",
         description="Send a request to the HTTP function and print the response: status on standard error,"
         " body on standard output. The request is signed with your AccessKey (authType: function), unless the"
-        " address is one of this machine or --header gives an Authorization (authType: jwt). Exit codes: 0"
-        " status below 400; 1 another status, or not sent; 4 no response: it may have been processed.",
+        " address is loopback or --header sets Authorization (authType: jwt). Exit codes: 0 status below 400;"
+        " 1 another status, or not sent; 4 no response: it may have been processed.",
     )
     command.add_argument("method", metavar="METHOD", nargs="?", help="GET, or POST with --data, by default")
     command.add_argument("path", metavar="PATH", help="such as /v1/health or /v1/pushes?dryRun=true")
-    command.add_argument("--url", metavar="URL", help="of the trigger; PUSH_HTTP_URL by default")
+    command.add_argument("--url", metavar="URL", help="of the HTTP trigger; PUSH_HTTP_URL by default")
     command.add_argument("--data", metavar="FILE", help="the JSON to send; - for standard input")
     command.add_argument(
         "--header",
@@ -61,33 +61,33 @@ class NoResponse(PushError):
 
 
 class NotConnected(Misconfigured):
-    """The address could not be connected to: the request was not sent."""
+    """No connection could be opened: the request was not sent."""
 
 
 def request_function(
-    address: str | None, method: str, path: str, body: bytes, headers: Mapping[str, str]
+    url: str | None, method: str, path: str, body: bytes, headers: Mapping[str, str]
 ) -> HttpResponse:
-    """Send a request to the HTTP function, signed unless its address is one of this machine.
+    """Send a request to the HTTP function, signed unless its address is loopback.
 
     Args:
-        address: Of the trigger; `PUSH_HTTP_URL` by default.
-        method: In capitals.
+        url: URL of the trigger; `PUSH_HTTP_URL` by default.
+        method: In upper case.
         path: With the query, if any.
         body: Empty for none.
-        headers: By name in lower case; with an ``authorization`` nothing is signed.
+        headers: By name in lower case; with ``authorization`` among them the request is not signed.
 
     Raises:
-        Misconfigured: it was not sent; `NotConnected` if the address does not answer.
-        NoResponse: it was sent, and may have been served.
+        Misconfigured: it was not sent; `NotConnected` if no connection could be opened.
+        NoResponse: it was sent, and may have been processed.
     """
-    base = _trigger_url(address)
+    base = _trigger_url(url)
     if not path.startswith("/"):
         raise Misconfigured(f"PATH must start with /: {path}")
-    url = base + path
+    address = urlsplit(base + path)
     signature: Mapping[str, str] = {}
-    if "authorization" not in headers and not is_loopback(urlsplit(url).hostname or ""):
-        signature = signature_headers(method, url, Credentials.resolve())
-    return _exchange(method, urlsplit(url), {"accept": "application/json, */*", **signature, **headers}, body)
+    if "authorization" not in headers and not is_loopback(address.hostname or ""):
+        signature = signature_headers(method, base + path, Credentials.resolve())
+    return _exchange(method, address, {"accept": "application/json, */*", **signature, **headers}, body)
 
 
 def _call(options: argparse.Namespace) -> int:
@@ -106,22 +106,21 @@ def _call(options: argparse.Namespace) -> int:
     return 0 if response.status < 400 else 1
 
 
-def _trigger_url(given: str | None) -> str:
-    url = (given or os.environ.get("PUSH_HTTP_URL") or "").rstrip("/")
+def _trigger_url(option: str | None) -> str:
+    url = (option or os.environ.get("PUSH_HTTP_URL") or "").rstrip("/")
     if not url:
         raise Misconfigured(
-            "no address: give --url or set PUSH_HTTP_URL to the public address of the HTTP trigger, as the"
-            " console shows it",
+            "no address: pass --url or set PUSH_HTTP_URL to the HTTP trigger's public address",
             setting="PUSH_HTTP_URL",
         )
     try:
         address = urlsplit(url)
-        wrong = address.scheme not in {"https", "http"} or not address.hostname or address.port == 0
+        is_valid = address.scheme in {"https", "http"} and address.hostname and address.port != 0
     except ValueError:
-        wrong = True
-    if wrong or "@" in url or "?" in url or "#" in url:
+        is_valid = False
+    if not is_valid or "@" in url or "?" in url or "#" in url:
         raise Misconfigured(
-            "the address must read https://HOST, as the console shows that of the trigger",
+            "the address must be https://HOST, the HTTP trigger's public address",
             setting="PUSH_HTTP_URL",
         )
     if address.scheme == "http" and not is_loopback(address.hostname or ""):
@@ -143,7 +142,7 @@ def _exchange(method: str, url: SplitResult, headers: dict[str, str], body: byte
     """Send a request on a new connection and return the response.
 
     Raises:
-        NotConnected: the address could not be connected to.
+        NotConnected: no connection could be opened.
         Misconfigured: path or method cannot be sent.
         NoResponse: it was sent.
     """
@@ -153,7 +152,7 @@ def _exchange(method: str, url: SplitResult, headers: dict[str, str], body: byte
     lines = [f"{method} {target} HTTP/1.1", f"host: {url.netloc}", f"content-length: {len(body)}"]
     lines += [*(f"{name}: {value}" for name, value in headers.items()), "connection: close"]
     if not all(line.isascii() and line.isprintable() for line in lines) or " " in method + target:
-        raise Misconfigured("method and path must be ASCII without blanks; percent-encode what is not")
+        raise Misconfigured("method and path must be ASCII without spaces; percent-encode other characters")
     until = time.monotonic() + TIMEOUT_SECONDS
     try:
         port = url.port or (443 if tls else 80)

@@ -12,7 +12,7 @@ from mpaas_push.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["read_input", "rules_files", "settings_or_stand_ins"]
+__all__ = ["read_input", "rules_files", "settings_with_placeholders"]
 
 
 def rules_files(folder: Path) -> Sequence[Path]:
@@ -32,7 +32,7 @@ def read_input(file: str) -> bytes:
         raise Misconfigured(f"{file} cannot be read: {error.strerror}") from None
 
 
-def settings_or_stand_ins(env: Mapping[str, str] | None = None) -> Settings:
+def settings_with_placeholders(env: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of an environment, with placeholders for a missing app id and workspace.
 
     Args:
@@ -42,5 +42,5 @@ def settings_or_stand_ins(env: Mapping[str, str] | None = None) -> Settings:
         Misconfigured: an environment variable is invalid.
     """
     settings = Settings.from_env(env)
-    named = {"app_id": settings.app_id or "your-app-id", "workspace_id": settings.workspace_id or "default"}
-    return settings.model_copy(update=named)
+    ids = {"app_id": settings.app_id or "your-app-id", "workspace_id": settings.workspace_id or "default"}
+    return settings.model_copy(update=ids)

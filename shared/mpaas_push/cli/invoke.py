@@ -30,7 +30,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("function", metavar="FUNCTION", help="name of the function, or fc2:service/function")
     command.add_argument("--payload", required=True, metavar="FILE", help="the event; - for standard input")
     command.add_argument("--async", dest="later", action="store_true", help="do not wait for the result")
-    command.add_argument("--task-id", metavar="ID", help="with --async: an id is accepted only once")
+    command.add_argument("--task-id", metavar="ID", help="with --async: the task's id, accepted only once")
     command.set_defaults(run=_invoke)
 
 
@@ -41,15 +41,15 @@ def _invoke(options: argparse.Namespace) -> int:
     payload = read_input(options.payload)
     try:
         if options.later:
-            answer = functions.invoke_later(options.function, payload, task_id=options.task_id)
+            invoked = functions.invoke_later(options.function, payload, task_id=options.task_id)
         else:
-            answer = functions.invoke(options.function, payload)
+            invoked = functions.invoke(options.function, payload)
     except InvocationUnknown as error:
         print(f"error: {error}", file=sys.stderr)
         return UNKNOWN
     except FunctionFailed as error:
         sys.stdout.write(error.payload.decode(errors="replace") + "\n")
         raise
-    sys.stdout.write(answer.payload.decode(errors="replace") + ("\n" if answer.payload else ""))
-    print(f"request {answer.request_id}{' accepted' if options.later else ''}", file=sys.stderr)
+    sys.stdout.write(invoked.payload.decode(errors="replace") + ("\n" if invoked.payload else ""))
+    print(f"request {invoked.request_id}{' accepted' if options.later else ''}", file=sys.stderr)
     return 0

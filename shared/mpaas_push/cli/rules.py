@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpaas_push.cli.inputs import read_input, rules_files, settings_or_stand_ins
+from mpaas_push.cli.inputs import read_input, rules_files, settings_with_placeholders
 from mpaas_push.errors import InvalidMessage, Misconfigured
 from mpaas_push.event_rules import read_rules, tasks_of_event
 from mpaas_push.request import plan
@@ -35,14 +35,14 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _test(options: argparse.Namespace) -> int:
-    settings = settings_or_stand_ins()
+    settings = settings_with_placeholders()
     files = [options.rules] if options.rules else rules_files(Path())
     if not files:
         raise Misconfigured("no functions/*/rules.yaml in this folder: name a file with --rules")
     payload = read_input(options.event)
     failure = failure_of(payload)
     events = events_of(failure.payload if failure else payload)
-    good = True
+    is_valid = True
     for file in files:
         rules = read_rules(file, settings)
         for event in events:
@@ -52,11 +52,11 @@ def _test(options: argparse.Namespace) -> int:
                 if rule.name not in tasks:
                     print(f"  {rule.name}: does not match")
             for name, task in tasks.items():
-                good &= _show(name, task, settings)
-    return 0 if good else 1
+                is_valid &= _print_requests(name, task, settings)
+    return 0 if is_valid else 1
 
 
-def _show(name: str, task: PushTask, settings: Settings) -> bool:
+def _print_requests(name: str, task: PushTask, settings: Settings) -> bool:
     """Print the requests of a rule for an event; return whether they can be sent."""
     requests = plan(task.message, settings, task.scope)
     if isinstance(requests, InvalidMessage):

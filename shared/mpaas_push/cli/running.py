@@ -1,4 +1,4 @@
-"""Runs one of several commands: arguments go in, the exit code comes out."""
+"""Runs the command that the arguments name: arguments enter, the exit code leaves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Command(Protocol):
     """A module with one command."""
 
     def add_to(self, subparsers: argparse._SubParsersAction[argparse.ArgumentParser], /) -> None:
-        """Add the command's parser, whose default ``run`` takes the options and returns the exit code."""
+        """Add the command's parser, whose default ``run`` accepts the options and returns the exit code."""
 
 
 def run_command(
@@ -39,7 +39,7 @@ def run_command(
     for command in commands:
         command.add_to(subparsers)
     options = parser.parse_args(arguments)
-    logging.getLogger("mpaas_push").addHandler(logging.NullHandler())  # commands report by themselves
+    logging.getLogger("mpaas_push").addHandler(logging.NullHandler())  # commands print their own errors
     try:
         code: int = options.run(options)
         sys.stdout.flush()

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 EXIT_CODES = {OutcomeKind.UNKNOWN: 4, OutcomeKind.THROTTLED: 3}
-"""By the worst outcome; 1 for failures that a retry cannot fix."""
-MESSAGES_AT_ONCE = 200
+"""For the worst outcome; 1 for failures that a retry cannot fix."""
+CHUNK_MESSAGES = 200
 """Messages that the client sends together, between two steps of the progress bar."""
 
 
@@ -54,24 +54,24 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _send(options: argparse.Namespace) -> int:
     payload = read_json(read_input(options.file))
     if options.target:
-        payload = {"messages": [_addressed_to(options.target, message) for message in payloads_of(payload)]}
+        payload = {"messages": [_with_targets(message, options.target) for message in payloads_of(payload)]}
     settings = Settings.from_env()
     messages = messages_of(payload, settings)
     if options.dry_run:
-        return _show(messages, settings, options.key or "dry-run")
+        return _print_requests(messages, settings, options.key or "dry-run")
     outcomes: list[tuple[int, Outcome]] = []
-    stopped = False
+    is_interrupted = False
     try:
         with PushClient(settings) as client:
             outcomes.extend(_send_all(messages, client, options.key))
     except KeyboardInterrupt:
-        stopped = True
+        is_interrupted = True
     if options.json:
         for index, outcome in outcomes:
             print(json.dumps({"message": index, **outcome.as_json()}, ensure_ascii=False))
     else:
-        _table(outcomes)
-    if stopped:
+        _print_table(outcomes)
+    if is_interrupted:
         first = max((index for index, _ in outcomes), default=-1) + 1
         print(f"interrupted: message {first} and later ones may or may not have been sent", file=sys.stderr)
         return EXIT_CODES[OutcomeKind.UNKNOWN]
@@ -79,7 +79,7 @@ def _send(options: argparse.Namespace) -> int:
     return next((code for kind, code in EXIT_CODES.items() if kind in failed), 1 if failed else 0)
 
 
-def _addressed_to(targets: list[str], payload: Any) -> Any:
+def _with_targets(payload: Any, targets: list[str]) -> Any:
     if not isinstance(payload, dict):
         return payload
     return {**without_targets(payload), "targets": targets}
@@ -93,11 +93,11 @@ def _send_all(
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    shown = console.is_terminal and len(messages) > 1
-    with Progress(console=console, transient=True, disable=not shown) as progress:
+    is_shown = console.is_terminal and len(messages) > 1
+    with Progress(console=console, transient=True, disable=not is_shown) as progress:
         task = progress.add_task("sending", total=len(messages))
-        for start in range(0, len(messages), MESSAGES_AT_ONCE):
-            chunk = messages[start : start + MESSAGES_AT_ONCE]
+        for start in range(0, len(messages), CHUNK_MESSAGES):
+            chunk = messages[start : start + CHUNK_MESSAGES]
             scope = [f"cli:{key}:{start + index}" for index in range(len(chunk))] if key else None
             for index, outcomes in enumerate(client.send_all(chunk, scope=scope), start):
                 for outcome in outcomes:
@@ -105,12 +105,12 @@ def _send_all(
             progress.advance(task, len(chunk))
 
 
-def _show(messages: Sequence[PushMessage | InvalidMessage], settings: Settings, scope: str) -> int:
-    good = True
+def _print_requests(messages: Sequence[PushMessage | InvalidMessage], settings: Settings, scope: str) -> int:
+    is_valid = True
     for index, message in enumerate(messages):
         planned = plan(message, settings, scope, index)
         if isinstance(planned, InvalidMessage):
-            good = False
+            is_valid = False
             for fault in planned.faults:
                 print(f"message {index}: {fault}", file=sys.stderr)
             continue
@@ -118,10 +118,10 @@ def _show(messages: Sequence[PushMessage | InvalidMessage], settings: Settings, 
             print(json.dumps(dict(request.parameters), ensure_ascii=False))
         for advice in planned[0].message.advice(levels=settings.constraint_levels):
             print(f"message {index}: warning: {advice}", file=sys.stderr)
-    return 0 if good else 1
+    return 0 if is_valid else 1
 
 
-def _table(outcomes: Sequence[tuple[int, Outcome]]) -> None:
+def _print_table(outcomes: Sequence[tuple[int, Outcome]]) -> None:
     from rich.console import Console  # only operators have it
     from rich.markup import escape
     from rich.table import Table

@@ -1,5 +1,5 @@
-"""Campaigns from a terminal: each command a module, combined by `command`.
+"""Campaigns from a terminal: one module per command, combined by `command`.
 
-The HTTP function is asked for the state, since only functions reach the Redis of a VPC; audiences and results
-go to and from OSS directly. What runs in the cloud continues when a command is interrupted.
+The state comes from the HTTP function, since only functions reach the Redis in a VPC; audiences and results
+are transferred to and from OSS directly. Interrupting a command does not stop a campaign.
 """

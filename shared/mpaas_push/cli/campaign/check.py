@@ -1,4 +1,4 @@
-"""`check`: reads every row of an audience as a worker would, and names by its line what cannot be sent."""
+"""`check`: reads every row of an audience as a worker would, and lists the rows that cannot be sent."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mpaas_push.campaign.control import MOST_BLOCK_ROWS, block_rows_for, read_ca
 from mpaas_push.campaign.model import read_document
 from mpaas_push.campaign.pieces import Piece, lines_of, piece_bytes_for, piece_index_of
 from mpaas_push.campaign.seen import SeenTargets
-from mpaas_push.cli.campaign.api import CANNOT, command
+from mpaas_push.cli.campaign.api import FAILED, with_exit_codes
 from mpaas_push.cli.campaign.files import FileObjects, oss_objects
 from mpaas_push.cli.campaign.progress import counted, progress_bar
-from mpaas_push.cli.inputs import read_input, settings_or_stand_ins
+from mpaas_push.cli.inputs import read_input, settings_with_placeholders
 
 if TYPE_CHECKING:
     import argparse
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
-SHOWN_FAULTS = 20
-"""Lines about rows that are printed; the others are counted."""
+MAX_SHOWN_ROWS = 20
+"""Maximum number of rows whose fault is printed; further ones are only counted."""
 
 
-@command
+@with_exit_codes
 def check(options: argparse.Namespace) -> int:
     """Read the audience, here or in OSS, and print what would become of its rows; nothing is sent."""
-    settings = settings_or_stand_ins()
+    settings = settings_with_placeholders()
     document = read_document(read_input(options.file))
     with nullcontext(FileObjects(options.audience)) if options.audience else oss_objects(settings) as objects:
         readable = read_campaign(document, settings, objects)
@@ -47,10 +47,10 @@ def check(options: argparse.Namespace) -> int:
     print(", ".join(counted(number, name) for name, number in counts.items()))
     if not counts["targets"]:
         print("error: no row can be sent", file=sys.stderr)
-        return CANNOT
+        return FAILED
     if campaign.has_ended(time.time()):
         print("error: no row can be sent: endsAt has passed", file=sys.stderr)
-        return CANNOT
+        return FAILED
     blocks = f"in blocks of {block_rows_for(campaign.pace, settings.pace):,} rows"
     if campaign.pace:
         seconds = counts["targets"] / campaign.pace
@@ -65,7 +65,7 @@ def _read_all(
 ) -> Counter[str]:
     """Read every row as the workers will, print those that cannot be sent or are sent again, and count.
 
-    A block ends with its piece, as theirs do.
+    A block ends with its piece, as the workers' blocks do.
     """
     campaign, size, piece_bytes = readable.campaign, readable.info.size, piece_bytes_for(readable.info.size)
     audience, block_rows = campaign.audience, block_rows_for(campaign.pace, settings.pace)
@@ -92,25 +92,25 @@ def _read_all(
             if number % MOST_BLOCK_ROWS == 0:
                 update(line.end)
         tally.add_block(rows, size)
-    tally.print_more()
+    tally.print_omitted()
     for warning in reader.doubts():
         print(f"warning: {warning}")
     return tally.counts
 
 
 class _Tally:
-    """What becomes of the rows of an audience; prints the first ones that get no push of their own.
+    """Counts the rows of an audience by their fate; prints the first ones that get no push of their own.
 
     Attributes:
         counts: Rows, targets, requests, rows by the fate that they have before anything is sent, and rows
-            that are sent again: their target has been in another piece, which no worker can know.
+            that are sent again: their target was in another piece, which a worker cannot know.
     """
 
     def __init__(self, campaign: Campaign, settings: Settings) -> None:
         self.counts: Counter[str] = Counter(rows=0, targets=0, requests=0)
         self._campaign, self._settings = campaign, settings
         self._targets = SeenTargets()
-        self._told = 0
+        self._faulty_rows = 0
         self.begin_piece()
 
     def begin_piece(self) -> None:
@@ -120,7 +120,7 @@ class _Tally:
         """Count a block.
 
         Args:
-            rows: By the number of their line.
+            rows: By line number.
             end: Offset of the first line after them.
         """
         seen = {
@@ -128,19 +128,19 @@ class _Tally:
         }
         block = self._composer.compose(list(rows.values()), end)
         texts = {fate.start: fate.text or "duplicate target" for fate in block.fates}
-        again = seen - texts.keys()
-        texts |= dict.fromkeys(again, "duplicate target, in another piece: it is sent again")
+        sent_again = seen - texts.keys()
+        texts |= dict.fromkeys(sent_again, "duplicate target, in another piece: it is sent again")
         self.counts.update(rows=block.rows, targets=block.targets, requests=len(block.requests))
         self.counts.update(fate.name for fate in sorted(block.fates, key=lambda fate: fate.start))
-        if again:
-            self.counts["sent again"] += len(again)
+        if sent_again:
+            self.counts["sent again"] += len(sent_again)
         for number, row in rows.items():
             if row.start in texts:
-                self._told += 1
-                if self._told <= SHOWN_FAULTS:
+                self._faulty_rows += 1
+                if self._faulty_rows <= MAX_SHOWN_ROWS:
                     print(f"line {number}: {texts[row.start]}")
 
-    def print_more(self) -> None:
-        """Print how many rows were left out."""
-        if self._told > SHOWN_FAULTS:
-            print(f"… and {self._told - SHOWN_FAULTS:,} more")
+    def print_omitted(self) -> None:
+        """Print how many rows were omitted."""
+        if self._faulty_rows > MAX_SHOWN_ROWS:
+            print(f"… and {self._faulty_rows - MAX_SHOWN_ROWS:,} more")

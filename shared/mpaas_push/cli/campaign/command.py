@@ -18,26 +18,28 @@ ADDRESSES = (
     "The commands talk to the HTTP function (--url, else PUSH_HTTP_URL) and to OSS (PUSH_OSS_ENDPOINT, else"
     " the public endpoint of the region), with your AccessKey (ALIBABA_CLOUD_ACCESS_KEY_ID, …_SECRET)."
 )
-CHECKED = "Exit codes: 0 it can be started, even if some rows cannot be sent; 1 it cannot; 2 usage."
-FOLLOWED = (
+CHECK_CODES = "Exit codes: 0 it can be started, even if some rows cannot be sent; 1 it cannot; 2 usage."
+START_CODES = (
     "Exit codes: 0 done, or running with --no-wait; 1 refused, incomplete or cancelled; 2 usage; 3 not"
-    " finished: paused, or left with Ctrl-C; 4 no response from the HTTP function: the campaign may continue."
+    " finished: paused, or interrupted with Ctrl-C; 4 no response from the HTTP function: the campaign may"
+    " continue."
 )
-STEERED = (
+FOLLOW_CODES = (
     "Exit codes: 0 success; 1 refused; 2 usage; 4 no response from the HTTP function; with --follow those of"
     " `start`."
 )
-ASKED = (
-    "Exit codes: 0 success; 1 refused; 2 usage; 4 no response from the HTTP function: it may have been done."
+REQUEST_CODES = (
+    "Exit codes: 0 success; 1 refused; 2 usage; 4 no response from the HTTP function: it may have processed"
+    " the request."
 )
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command and its own commands."""
+    """Add the command and its subcommands."""
     command = subparsers.add_parser(
         "campaign",
         help="check, start and steer campaigns",
-        description="One message to an audience in a file of OSS: docs/campaigns.md.",
+        description="Send one message to an audience, a file in OSS: docs/campaigns.md.",
         epilog=ADDRESSES,
     )
     actions = command.add_subparsers(required=True, metavar="ACTION")
@@ -45,13 +47,13 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         (
             "check",
             check,
-            CHECKED,
-            "read the whole audience; show the rows that cannot be sent, and samples of the others",
+            CHECK_CODES,
+            "read the whole audience; show the rows that cannot be sent, and count the others",
         ),
         (
             "start",
             start,
-            FOLLOWED,
+            START_CODES,
             "upload the audience if one is given, start the campaign and follow it",
         ),
     ):
@@ -61,29 +63,29 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         _add_url(action)
         action.set_defaults(run=run)
         if name == "check":
-            often = (
+            interval = (
                 f"seconds between progress lines when output is not a terminal, by default {LINE_SECONDS:.0f}"
             )
-            action.add_argument("--progress", type=float, metavar="S", help=often)
+            action.add_argument("--progress", type=float, metavar="S", help=interval)
         if name == "start":
-            replace = "overwrite a different file in OSS that no campaign needs any more"
+            replace = "overwrite a different file in OSS that no campaign needs any longer"
             action.add_argument("--replace", action="store_true", help=replace)
-            action.add_argument("--no-wait", action="store_true", help="do not follow it")
+            action.add_argument("--no-wait", action="store_true", help="do not follow the campaign")
     for name, codes, text in (
-        ("status", STEERED, "show state and counts"),
-        ("pause", ASKED, "stop every piece after its current block"),
-        ("resume", STEERED, "continue with the rest, after a pause or after pieces were given up"),
-        ("cancel", ASKED, "stop sending and count the rest as cancelled"),
-        ("report", ASKED, "write a CSV of the rows that were not accepted, or of all with `report: all`"),
+        ("status", FOLLOW_CODES, "show state and counts"),
+        ("pause", REQUEST_CODES, "stop every piece after its current block"),
+        ("resume", FOLLOW_CODES, "continue with the rest, after a pause or after pieces were given up"),
+        ("cancel", REQUEST_CODES, "stop sending and count the rest as cancelled"),
+        ("report", REQUEST_CODES, "write a CSV of the rows not accepted, or of all with `report: all`"),
     ):
         action = actions.add_parser(name, help=text, description=_sentence(text), epilog=codes)
-        action.add_argument("id", metavar="ID", help="of the campaign")
+        action.add_argument("id", metavar="ID", help="the campaign's id")
         _add_url(action)
         action.set_defaults(run=report if name == "report" else steer, action=name)
         if name in {"status", "resume"}:
             action.add_argument("--follow", action="store_true", help="show progress until it ends")
         if name == "resume":
-            pace = "targets a second from now on, or none for no limit; the former pace by default"
+            pace = "targets a second from now on, or none for no limit; the current pace by default"
             action.add_argument("--pace", type=_pace, metavar="N", default=argparse.SUPPRESS, help=pace)
         if name == "report":
             action.add_argument("--output", metavar="CSV", type=Path, help="standard output by default")

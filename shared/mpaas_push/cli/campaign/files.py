@@ -1,4 +1,4 @@
-"""The two sides of an upload: files of this machine, and OSS with the operator's AccessKey."""
+"""Both ends of an upload: local files, and OSS with the operator's AccessKey."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["FileObjects", "oss_objects"]
 
 
 class FileObjects:
-    """A file of this machine in place of the audience's object, whatever bucket and key are asked for."""
+    """A local file in place of the audience's object, regardless of bucket and key."""
 
     def __init__(self, path: Path) -> None:
         """The file is read on each call."""
@@ -58,7 +58,7 @@ class FileObjects:
 
 @contextmanager
 def oss_objects(settings: Settings) -> Iterator[OssObjects]:
-    """Return the objects of OSS, from outside of its region."""
+    """Yield the objects of OSS, reached from outside its region."""
     from mpaas_push.campaign.objects import OssObjects
 
     objects = OssObjects(settings, Credentials.resolve(), inside=False)

@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of a command: a bar on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["LINE_SECONDS", "Update", "counted", "duration", "progress_bar"]
 
 LINE_SECONDS = 30.0
-"""Between two lines when output is not a terminal, such as in the log of a job."""
+"""Seconds between two lines when output is not a terminal, such as in the log of a job."""
 
 
 def counted(number: int, plural: str) -> str:
-    """Return a number with its noun, such as ``1 row`` for 1 and ``rows``; a word without an s stays."""
+    """Return a number with its noun, such as ``1 row`` for 1 and ``rows``; a noun without s is unchanged."""
     return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
 
 
@@ -33,7 +33,7 @@ class Update(Protocol):
     """Shows progress."""
 
     def __call__(self, done: int, title: str | None = None, /) -> None:
-        """Show how much is done, and another title if one is given."""
+        """Show how much is done, under a new title if one is given."""
 
 
 @contextmanager
@@ -42,8 +42,8 @@ def progress_bar(title: str, total: int, *, line_seconds: float | None = None) -
 
     Args:
         title: Shown before the bar.
-        total: What is to be done, in any unit.
-        line_seconds: Between two lines when output is not a terminal; `LINE_SECONDS` by default.
+        total: Amount of work, in any unit.
+        line_seconds: Seconds between two lines when output is not a terminal; `LINE_SECONDS` by default.
     """
     if not sys.stderr.isatty():
         yield _lines(title, total, LINE_SECONDS if line_seconds is None else line_seconds)

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from mpaas_push.campaign.errors import CampaignError
-from mpaas_push.cli.campaign.api import ask, command
+from mpaas_push.cli.campaign.api import request_campaign, with_exit_codes
 from mpaas_push.cli.campaign.files import oss_objects
 from mpaas_push.cli.campaign.progress import counted
 from mpaas_push.settings import Settings
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 
-@command
+@with_exit_codes
 def report(options: argparse.Namespace) -> int:
-    """Write the results to a file or to standard output; while the campaign runs, those so far."""
+    """Write the results to a file or to standard output; while the campaign runs, the results so far."""
     from mpaas_push.campaign.report import write_report
     from mpaas_push.campaign.results import result_lines
 
-    shown = ask(options, "GET", f"/{options.id}")
-    bucket, _, folder = shown["results"].removeprefix("oss://").partition("/")
+    campaign = request_campaign(options, "GET", f"/{options.id}")
+    bucket, _, folder = campaign["results"].removeprefix("oss://").partition("/")
     try:
         output = options.output.open("w", encoding="utf-8", newline="") if options.output else None
     except OSError as error:
         raise CampaignError(f"{options.output} cannot be written: {error.strerror}") from None
     with output or nullcontext(sys.stdout) as file, oss_objects(Settings.from_env()) as objects:
-        number = write_report(file, result_lines(objects, bucket, folder))
-    print(counted(number, "rows"), file=sys.stderr)
+        rows = write_report(file, result_lines(objects, bucket, folder))
+    print(counted(rows, "rows"), file=sys.stderr)
     return 0

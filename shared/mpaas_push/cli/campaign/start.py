@@ -1,6 +1,6 @@
-"""`start`: check here, ask the HTTP function, upload the audience, start.
+"""`start`: check the campaign locally, look up its id, upload the audience, start.
 
-In this order a start that is refused has changed nothing: above all not the file that a campaign is reading.
+In this order a refused start changes nothing, in particular not the file that a campaign is reading.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from mpaas_push.campaign.errors import AudienceMissing, AudienceUnreadable, Camp
 from mpaas_push.campaign.model import Campaign, read_document
 from mpaas_push.campaign.objects import crc64_of
 from mpaas_push.cli.call import NoResponse
-from mpaas_push.cli.campaign.api import CANNOT, CampaignRefused, ask, command
+from mpaas_push.cli.campaign.api import FAILED, CampaignRefused, request_campaign, with_exit_codes
 from mpaas_push.cli.campaign.files import FileObjects, oss_objects
 from mpaas_push.cli.campaign.progress import progress_bar
 from mpaas_push.cli.campaign.steering import EXIT_CODES, follow, show
-from mpaas_push.cli.inputs import read_input, settings_or_stand_ins
+from mpaas_push.cli.inputs import read_input, settings_with_placeholders
 from mpaas_push.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -32,24 +32,24 @@ if TYPE_CHECKING:
 __all__ = ["start"]
 
 
-@command
+@with_exit_codes
 def start(options: argparse.Namespace) -> int:
-    """Start a campaign, or find that it has begun, and follow it."""
-    settings = settings_or_stand_ins()
+    """Start a campaign, unless it was started before, and follow it."""
+    settings = settings_with_placeholders()
     document = read_document(read_input(options.file))
     campaign = _read(document, settings, options.audience)
-    known = _find(options, campaign)
-    if known and (known["state"] == "cancelled" or known.get("cancelling")):
-        show(known)
+    existing = _find(options, campaign)
+    if existing and (existing["state"] == "cancelled" or existing.get("cancelling")):
+        show(existing)
         print("  a cancelled campaign cannot be started again: use another id")
-        return CANNOT
+        return FAILED
     if options.audience:
-        _upload(campaign, options, settings, is_new=known is None)
+        _upload(campaign, options, settings, is_new=existing is None)
     try:
-        started = ask(options, "POST", "", document)
+        started = request_campaign(options, "POST", "", document)
     except NoResponse as error:
-        raise NoResponse(f"{error}: start it again, it stays the same campaign") from None
-    for warning in started.get("warnings", ()):  # a function of an earlier version has none
+        raise NoResponse(f"{error}: start it again; it remains the same campaign") from None
+    for warning in started.get("warnings", ()):  # absent from earlier versions of the function
         print(f"warning: {warning['field']}: {warning['message']}", file=sys.stderr)
     print(f"campaign {started['campaign']} is {started['state']}")
     if options.no_wait and started["state"] not in EXIT_CODES:
@@ -63,10 +63,10 @@ def _read(document: Any, settings: Settings, audience: Path | None) -> Campaign:
     Args:
         document: The campaign.
         settings: Defaults of the message.
-        audience: Its audience on this machine, if it is to be uploaded.
+        audience: The local file of its audience, if it is to be uploaded.
 
     Raises:
-        InvalidCampaign: with the faults of the audience, wherever that is.
+        InvalidCampaign: with the faults of the audience as well, whether it is local or in OSS.
     """
     if audience:
         return read_campaign(document, settings, FileObjects(audience)).campaign
@@ -79,54 +79,54 @@ def _read(document: Any, settings: Settings, audience: Path | None) -> Campaign:
 
 
 def _find(options: argparse.Namespace, campaign: Campaign) -> dict[str, Any] | None:
-    """Return the campaign of this id, if there is one.
+    """Return the campaign as it was started before; None if its id is unused.
 
     Raises:
-        CampaignConflict: it is another campaign.
+        CampaignConflict: it was started with other content.
     """
     try:
-        known = ask(options, "GET", f"/{campaign.campaign}")
+        existing = request_campaign(options, "GET", f"/{campaign.campaign}")
     except CampaignRefused as error:
         if error.kind == "unknown-campaign":
             return None
         raise
-    ours, theirs = campaign.as_json(), known["document"]
+    ours, theirs = campaign.as_json(), existing["document"]
     names = [name for name in {**ours, **theirs} if name != "pace" and ours.get(name) != theirs.get(name)]
     if names:
         raise CampaignConflict(
             f"campaign {campaign.campaign} was started with other content (in {', '.join(names)}):"
             " give this one another id"
         )
-    return known
+    return existing
 
 
 def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings, *, is_new: bool) -> None:
-    """Upload the audience, unless it is there already.
+    """Upload the audience, unless OSS already has it.
 
     Args:
         campaign: Names bucket and key.
         options: With the `audience`, and whether it may `replace` other content.
         settings: The endpoint.
-        is_new: Whether the campaign has not begun; of one that has nothing is replaced.
+        is_new: Whether the campaign has not begun; the file of one that has is never replaced.
 
     Raises:
-        CampaignConflict: there is other content that may not be replaced.
+        CampaignConflict: the object has other content, which must not be replaced.
     """
     audience, file, size = campaign.audience, options.audience, options.audience.stat().st_size
     name = f"oss://{audience.bucket}/{audience.key}"
     with oss_objects(settings) as objects:
-        there = _info(objects, audience)
-        if _is_same(there, file):
-            print(f"{name} is this file already")
+        existing = _info(objects, audience)
+        if _is_same(existing, file):
+            print(f"{name} already has this content")
             return
-        if there and not is_new:
+        if existing and not is_new:
             raise CampaignConflict(
                 f"campaign {campaign.campaign} was started with another file ({name} differs from {file}):"
                 " give this one another id and audience.key. Nothing was uploaded"
             )
-        if there and not options.replace:
+        if existing and not options.replace:
             raise CampaignConflict(
-                f"{name} has other content ({there.size:,} bytes), which a campaign may be reading."
+                f"{name} has other content ({existing.size:,} bytes), which a campaign may be reading."
                 " Nothing was uploaded: name another audience.key, or use --replace if no campaign needs it"
             )
         try:
@@ -136,7 +136,7 @@ def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings,
                     audience.key,
                     file,
                     lambda written, _: update(written),
-                    replaces=there is not None,
+                    replaces=existing is not None,
                 )
         except AudienceUnreadable:  # another client may have uploaded the same file meanwhile
             if not _is_same(_info(objects, audience), file):
@@ -144,13 +144,13 @@ def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings,
     print(f"uploaded to {name}")
 
 
-def _is_same(there: ObjectInfo | None, file: Path) -> bool:
+def _is_same(info: ObjectInfo | None, file: Path) -> bool:
     """Return whether an object has the content of a file."""
-    return there is not None and there.size == file.stat().st_size and there.crc64 == crc64_of(file)
+    return info is not None and info.size == file.stat().st_size and info.crc64 == crc64_of(file)
 
 
 def _info(objects: OssObjects, audience: Audience) -> ObjectInfo | None:
-    """Return what is known of the object of an audience; None if there is none."""
+    """Return what OSS says of the object of an audience; None if it does not exist."""
     try:
         return objects.info(audience.bucket, audience.key)
     except AudienceMissing:

@@ -7,7 +7,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mpaas_push.cli.call import NoResponse, NotConnected
-from mpaas_push.cli.campaign.api import CANNOT, LEFT, NO_RESPONSE, CampaignUnavailable, ask, command
+from mpaas_push.cli.campaign.api import (
+    FAILED,
+    NO_RESPONSE,
+    UNFINISHED,
+    CampaignUnavailable,
+    request_campaign,
+    with_exit_codes,
+)
 from mpaas_push.cli.campaign.progress import counted, duration, progress_bar
 
 if TYPE_CHECKING:
@@ -15,25 +22,25 @@ if TYPE_CHECKING:
 
 __all__ = ["EXIT_CODES", "follow", "show", "steer"]
 
-POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 10.0
-"""Between two looks at a campaign, at least and at most."""
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 1.0, 10.0
+"""Shortest and longest time between two polls of a campaign."""
 PATIENCE_SECONDS = 90.0
-"""For how long a campaign is followed without a response: a function that is redeployed takes less."""
-ABSENT = (NoResponse, NotConnected, CampaignUnavailable)
-"""Who follows a campaign waits for the function to come back."""
+"""How long a campaign is followed without a response; redeploying a function takes less."""
+UNAVAILABLE = (NoResponse, NotConnected, CampaignUnavailable)
+"""Errors after which a campaign is polled again: the function may recover."""
 STOPPED = {"done", "cancelled", "incomplete", "paused"}
 """States in which a campaign does not go on by itself."""
-EXIT_CODES = {"cancelled": CANNOT, "incomplete": CANNOT, "paused": LEFT}
+EXIT_CODES = {"cancelled": FAILED, "incomplete": FAILED, "paused": UNFINISHED}
 
 
-@command
+@with_exit_codes
 def steer(options: argparse.Namespace) -> int:
-    """Show, pause, resume or cancel a campaign; the pace of a resume changes with it or not at all."""
+    """Show, pause, resume or cancel a campaign; a refused resume leaves the pace unchanged too."""
     if options.action == "status":
-        campaign = ask(options, "GET", f"/{options.id}")
+        campaign = request_campaign(options, "GET", f"/{options.id}")
     else:
         change = {"pace": options.pace} if hasattr(options, "pace") else None
-        campaign = ask(options, "POST", f"/{options.id}/{options.action}", change)
+        campaign = request_campaign(options, "POST", f"/{options.id}/{options.action}", change)
     if getattr(options, "follow", False):
         return follow(options, campaign)
     show(campaign)
@@ -41,34 +48,36 @@ def steer(options: argparse.Namespace) -> int:
 
 
 def follow(options: argparse.Namespace, campaign: dict[str, Any]) -> int:
-    """Show the progress of a campaign until it stops, and return the exit code; leaving it does not stop it.
+    """Show the progress of a campaign until it stops, and return the exit code.
+
+    Ctrl-C stops only the following, not the campaign.
 
     Args:
         options: With the `url` of the trigger.
-        campaign: As the HTTP function showed it last.
+        campaign: The HTTP function's latest response.
     """
     name = campaign["campaign"]
-    again = f"to follow it again: {_again('status', name)} --follow"
+    hint = f"to follow it again: {_command('status', name)} --follow"
     try:
         with progress_bar(name, campaign["bytes"]) as update:
             while campaign["state"] not in STOPPED:
-                time.sleep(_wait_for(campaign))
-                campaign = _look_again(options, name)
+                time.sleep(_poll_seconds(campaign))
+                campaign = _poll(options, name)
                 update(campaign["bytesDone"], f"{name} {_state(campaign)}, {_progress(campaign)}")
     except KeyboardInterrupt:
         show(campaign)
-        print(f"it continues; {again}", file=sys.stderr)
-        return LEFT
-    except ABSENT as error:
+        print(f"it continues; {hint}", file=sys.stderr)
+        return UNFINISHED
+    except UNAVAILABLE as error:
         show(campaign)
-        print(f"error: {error}\nno response for {PATIENCE_SECONDS:.0f} s; {again}", file=sys.stderr)
+        print(f"error: {error}\nno response for {PATIENCE_SECONDS:.0f} s; {hint}", file=sys.stderr)
         return NO_RESPONSE
     show(campaign)
     return EXIT_CODES.get(campaign["state"], 0)
 
 
 def show(campaign: dict[str, Any]) -> None:
-    """Print state, counts and pace of a campaign, and what can be done if it does not continue."""
+    """Print state, counts and pace of a campaign, and the command that continues it if it has stopped."""
     counts = {name: number for name, number in campaign["counts"].items() if number}
     print(f"{campaign['campaign']}: {_state(campaign)}")
     print("  " + (", ".join(counted(number, name) for name, number in counts.items()) or "no rows yet"))
@@ -79,50 +88,51 @@ def show(campaign: dict[str, Any]) -> None:
     if opens := campaign.get("opensAt"):
         print(f"  its window opens at {opens}")
     if stalled := campaign.get("piecesStalled"):
-        until = f"their own has been silent, and others may take over at {campaign['stalledUntil']}"
-        verb = "waits" if stalled == 1 else "wait"
-        print(f"  {stalled:,} of {counted(campaign['pieces'], 'pieces')} {verb} for another worker: {until}")
+        verb, pronoun = ("waits", "its") if stalled == 1 else ("wait", "their")
+        pieces = f"{stalled:,} of {counted(campaign['pieces'], 'pieces')} {verb} for another worker"
+        until = f"the first can be taken over at {campaign['stalledUntil']}"
+        print(f"  {pieces}: {pronoun} own is silent, and {until}")
     if campaign.get("problem"):
         print(f"  {campaign['problem']}")
     if campaign.get("cancelling"):
         action = "cancel" if campaign["state"] == "incomplete" else "status"
-        print(f"  the rest is not sent, but is still being counted: {_again(action, campaign['campaign'])}")
+        print(f"  the rest is not sent, but is still being counted: {_command(action, campaign['campaign'])}")
     elif campaign["state"] in {"paused", "incomplete"}:
-        print(f"  to continue with the rest: {_again('resume', campaign['campaign'])}")
+        print(f"  to continue with the rest: {_command('resume', campaign['campaign'])}")
 
 
 def _state(campaign: dict[str, Any]) -> str:
-    """Return the state of a campaign; of one that was cancelled and is still being counted, that it is."""
+    """Return the state of a campaign; `cancelling` while a cancelled one is still being counted."""
     is_counted = not campaign.get("cancelling") or campaign["state"] == "incomplete"
     return str(campaign["state"]) if is_counted else "cancelling"
 
 
-def _look_again(options: argparse.Namespace, name: str) -> dict[str, Any]:
-    """Ask for a campaign, again and again while the HTTP function does not respond.
+def _poll(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Return the campaign, retrying while the HTTP function is unavailable.
 
     Raises:
-        CampaignRefused: it refuses.
-        NoResponse, NotConnected, CampaignUnavailable: it did not respond in `PATIENCE_SECONDS`.
+        CampaignRefused: the function refuses.
+        NoResponse, NotConnected, CampaignUnavailable: it was unavailable for `PATIENCE_SECONDS`.
     """
     patient_until = time.monotonic() + PATIENCE_SECONDS
-    wait = POLL_SECONDS
+    wait = MIN_POLL_SECONDS
     while True:
         try:
-            return ask(options, "GET", f"/{name}")
-        except ABSENT:
+            return request_campaign(options, "GET", f"/{name}")
+        except UNAVAILABLE:
             if time.monotonic() + wait > patient_until:
                 raise
         time.sleep(wait)
-        wait = min(2 * wait, LONGEST_POLL_SECONDS)
+        wait = min(2 * wait, MAX_POLL_SECONDS)
 
 
-def _wait_for(campaign: dict[str, Any]) -> float:
-    """Return seconds until the next look: a hundredth of the time that is left, within the two limits."""
-    return min(max(POLL_SECONDS, (campaign["secondsLeft"] or 0) / 100), LONGEST_POLL_SECONDS)
+def _poll_seconds(campaign: dict[str, Any]) -> float:
+    """Return seconds until the next poll: a hundredth of the remaining time, within the two limits."""
+    return min(max(MIN_POLL_SECONDS, (campaign["secondsLeft"] or 0) / 100), MAX_POLL_SECONDS)
 
 
-def _again(action: str, name: str) -> str:
-    """Return a command for a campaign as it can be typed where this one was."""
+def _command(action: str, name: str) -> str:
+    """Return a command for a campaign, to be typed where this one was."""
     return f"{sys.orig_argv[0]} -m mpaas_push campaign {action} {name}"
 
 
