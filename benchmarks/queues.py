@@ -20,7 +20,7 @@ from mpaas_local.eventbridge.sources import MnsSource
 from mpaas_local.eventbridge.stream_config import StreamConfig
 from mpaas_local.eventbridge.streams import EventStream
 from mpaas_local.fc.asynchronous import AsyncQueue
-from mpaas_local.mns import MnsStore, Outgoing
+from mpaas_local.mns import MnsStore, OutgoingMessage
 
 if TYPE_CHECKING:
     from mpaas_local.fc.call import Result
@@ -79,7 +79,7 @@ def queues() -> Table:
 
 def _empty(store: MnsStore, host: FunctionHost, *, asynchronous: bool) -> float:
     """Return the seconds until every message of a full queue is accepted."""
-    store.send_batch(QUEUE, [Outgoing(body=json.dumps(message(number))) for number in range(MESSAGES)])
+    store.send_batch(QUEUE, [OutgoingMessage(body=json.dumps(message(number))) for number in range(MESSAGES)])
     accepted = 0
     changed = threading.Condition()
 

@@ -13,7 +13,7 @@ from mpaas_local.mns.errors import CODES, MnsError
 from mpaas_local.mns.model import (
     ContentFormat,
     Message,
-    Outgoing,
+    OutgoingMessage,
     Property,
     Publication,
     Queue,
@@ -40,7 +40,7 @@ __all__ = [
     "MnsError",
     "MnsServer",
     "MnsStore",
-    "Outgoing",
+    "OutgoingMessage",
     "PortInUse",
     "Property",
     "Publication",

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_REQUEST_BYTES", "MnsApp"]
 
 MAX_REQUEST_BYTES = 1 << 20
-"""Longest request body."""
+"""Maximum size of a request body, in bytes."""
 
 _VERSION = "2015-06-06"
 
@@ -52,7 +52,7 @@ class MnsApp(Starlette):
 
     Args:
         store: Holds queues and topics; the application does not close it.
-        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key requires.
+        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
         clock: Seconds since 1970, compared with the `Date` of a request.
     """
 
@@ -65,7 +65,7 @@ class MnsApp(Starlette):
         queues = QueueOperations(store, self.polls)
         topics = TopicOperations(store)
         account = _Account(store)
-        subscription = "/topics/{topic}/subscriptions/{subscription}"
+        subscription_path = "/topics/{topic}/subscriptions/{subscription}"
         super().__init__(
             routes=[
                 *view_routes(store),
@@ -85,7 +85,10 @@ class MnsApp(Starlette):
                 self._route("/topics/{topic}/messages", POST=topics.publish),
                 self._route("/topics/{topic}/subscriptions", GET=topics.list_subscriptions),
                 self._route(
-                    subscription, PUT=topics.subscribe, GET=topics.subscription, DELETE=topics.unsubscribe
+                    subscription_path,
+                    PUT=topics.subscribe,
+                    GET=topics.subscription,
+                    DELETE=topics.unsubscribe,
                 ),
                 self._route("/{anything:path}"),
             ],
@@ -100,7 +103,7 @@ class MnsApp(Starlette):
             try:
                 reply = await self._respond(request, operations.get(request.method))
             except ClientDisconnect:
-                reply = Reply(400)  # the client is gone
+                reply = Reply(400)  # nobody reads it
             except MnsError as error:
                 document = responses.error_document(error, request_id, base_url(request))
                 reply = Reply(error.status, document)
@@ -113,7 +116,7 @@ class MnsApp(Starlette):
         return Route(path, endpoint, methods=["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"])
 
     async def _respond(self, request: Request, operation: Operation | None) -> Reply:
-        body = await _body(request)
+        body = await _read_body(request)
         authenticate(
             request.method,
             _resource(request),
@@ -162,7 +165,7 @@ def _resource(request: Request) -> str:
     return (path + b"?" + query if query else path).decode("latin-1")
 
 
-async def _body(request: Request) -> bytes:
+async def _read_body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

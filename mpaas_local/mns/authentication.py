@@ -8,9 +8,9 @@ from mpaas_local.access_keys import access_key, same_signature
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.signature import (
     content_md5_matches,
-    moment_of,
+    parse_date,
     read_authorization,
-    sent_at,
+    request_date,
     signature,
 )
 
@@ -41,8 +41,8 @@ def authenticate(
         resource: Path and query, encoded as the client sent them.
         headers: By lower-case name.
         body: As sent.
-        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key requires. A
-            token sent with any other key is ignored.
+        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+            A token that is sent with any other key is ignored.
         now: Seconds since 1970.
 
     Raises:
@@ -55,9 +55,10 @@ def authenticate(
     authorization = read_authorization(headers["authorization"])
     if authorization is None:
         raise MnsError("InvalidAuthorizationHeader")
-    if not sent_at(headers):
+    date = request_date(headers)
+    if not date:
         raise MnsError("MissingDateHeader")
-    moment = moment_of(sent_at(headers))
+    moment = parse_date(date)
     if moment is None:
         raise MnsError("InvalidDateHeader")
     if abs(now - moment) > MAX_SKEW_SECONDS:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["MnsCall", "Paging", "Reply", "base_url", "created"]
+__all__ = ["MnsCall", "Paging", "Reply", "base_url", "creation_reply"]
 
 _PAGE = 1000
 _NUMBER = re.compile("[0-9]{1,18}")
-_Named = TypeVar("_Named")
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Reply:
 
 
 class Paging:
-    """The paging headers of a list operation: a prefix, and a page of at most 1000 names from a marker on."""
+    """The paging headers of a list operation: prefix, marker (the first name) and page size, at most 1000."""
 
     def __init__(self, call: MnsCall) -> None:
         headers = call.request.headers
@@ -81,14 +81,14 @@ class Paging:
             raise out_of_range("x-mns-ret-number", 1, _PAGE, "names")
         self._size = int(text)
 
-    def page(self, items: Sequence[_Named], name: Callable[[_Named], str]) -> tuple[Sequence[_Named], str]:
+    def page(self, items: Sequence[_Item], name: Callable[[_Item], str]) -> tuple[Sequence[_Item], str]:
         """Return one page of items sorted by name, and the next page's marker; empty on the last page."""
-        rest = [item for item in items if name(item) >= self._marker]
-        return rest[: self._size], name(rest[self._size]) if len(rest) > self._size else ""
+        remaining = [item for item in items if name(item) >= self._marker]
+        return remaining[: self._size], name(remaining[self._size]) if len(remaining) > self._size else ""
 
 
-def created(call: MnsCall, path: str, new: bool) -> Reply:
-    """Return 201 for a new resource, 204 for one that existed."""
+def creation_reply(call: MnsCall, path: str, new: bool) -> Reply:
+    """Return 201 for a new resource, 204 for an existing one."""
     return Reply(201 if new else 204, headers={"location": call.base_url + path})
 
 

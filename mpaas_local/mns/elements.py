@@ -1,4 +1,4 @@
-"""The names of XML elements and the attributes of the model that they set or show."""
+"""The XML elements that set or show attributes of the model."""
 
 from __future__ import annotations
 

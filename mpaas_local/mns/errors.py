@@ -89,9 +89,9 @@ class MnsError(Exception):
     """
 
     def __init__(self, code: str, text: str | None = None) -> None:
-        self.status, usual = CODES[code]
+        self.status, default_text = CODES[code]
         self.code = code
-        self.text = text or usual
+        self.text = text or default_text
         super().__init__(f"{code}: {self.text}")
 
 

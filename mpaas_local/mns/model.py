@@ -21,7 +21,7 @@ __all__ = [
     "MAX_WAIT_SECONDS",
     "ContentFormat",
     "Message",
-    "Outgoing",
+    "OutgoingMessage",
     "Property",
     "Publication",
     "Queue",
@@ -43,9 +43,9 @@ ContentFormat = Literal["XML", "JSON", "SIMPLIFIED", "STREAM"]
 """`NotifyContentFormat`. Function Compute calls the bare message STREAM."""
 
 BATCH_LIMIT = 16
-"""Most messages or handles in one request."""
+"""Maximum number of messages or handles in one request."""
 BATCH_BYTES = 65536
-"""Most bytes in one request, over all message bodies."""
+"""Maximum total size of the message bodies in one request."""
 MAX_DELAY_SECONDS = 604_800
 """Longest delay of a message: 7 days."""
 MAX_VISIBILITY_SECONDS = 43_200
@@ -59,7 +59,7 @@ _LOWEST_PRIORITY = 16
 _TAG_LIMIT = 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _NAME_LIMITS = {"Queue": 120, "Topic": 255, "Subscription": 255}
-# Everything outside https://www.w3.org/TR/xml/#charsets: no XML response could carry it.
+# Everything outside https://www.w3.org/TR/xml/#charsets: an XML response cannot contain it.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -69,10 +69,10 @@ class QueueAttributes:
 
     Attributes:
         delay_seconds: Delay before a message can be received, 0 to 604800; a message may override it.
-        maximum_message_size: Longest body in bytes, 1024 to 65536.
+        maximum_message_size: Maximum size of a body in bytes, 1024 to 65536.
         message_retention_period: Seconds after which a message is dropped, received or not, 60 to 604800.
         visibility_timeout: Seconds for which a received message is hidden, 1 to 43200.
-        polling_wait_seconds: Wait of a receive that names none, 0 to 30.
+        polling_wait_seconds: Long-poll seconds of a receive that does not set its own, 0 to 30.
         logging_enabled: Stored, without effect.
 
     Raises:
@@ -87,11 +87,11 @@ class QueueAttributes:
     logging_enabled: bool = False
 
     def __post_init__(self) -> None:
-        _check(self.delay_seconds, "DelaySeconds", 0, MAX_DELAY_SECONDS)
-        _check(self.maximum_message_size, "MaximumMessageSize", 1024, 65_536)
-        _check(self.message_retention_period, "MessageRetentionPeriod", 60, 604_800)
-        _check(self.visibility_timeout, "VisibilityTimeout", 1, MAX_VISIBILITY_SECONDS)
-        _check(self.polling_wait_seconds, "PollingWaitSeconds", 0, MAX_WAIT_SECONDS)
+        _check_range(self.delay_seconds, "DelaySeconds", 0, MAX_DELAY_SECONDS)
+        _check_range(self.maximum_message_size, "MaximumMessageSize", 1024, 65_536)
+        _check_range(self.message_retention_period, "MessageRetentionPeriod", 60, 604_800)
+        _check_range(self.visibility_timeout, "VisibilityTimeout", 1, MAX_VISIBILITY_SECONDS)
+        _check_range(self.polling_wait_seconds, "PollingWaitSeconds", 0, MAX_WAIT_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +117,12 @@ class Property:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outgoing:
+class OutgoingMessage:
     """A message to send.
 
     Attributes:
         body: Not empty, XML characters only; at most the queue's `maximum_message_size`.
-        delay_seconds: 0 to 604800; None for the queue's own.
+        delay_seconds: 0 to 604800; None for the queue's delay.
         priority: From 1, the highest, to 16.
         group_id: Stored and returned; order within a group is not guaranteed.
         user_properties: Stored and returned.
@@ -142,9 +142,9 @@ class Outgoing:
     def __post_init__(self) -> None:
         _check_body(self.body)
         if self.delay_seconds is not None:
-            _check(self.delay_seconds, "DelaySeconds", 0, MAX_DELAY_SECONDS)
-        _check(self.priority, "Priority", 1, _LOWEST_PRIORITY)
-        _check_extras(self.group_id, self.user_properties, self.system_properties)
+            _check_range(self.delay_seconds, "DelaySeconds", 0, MAX_DELAY_SECONDS)
+        _check_range(self.priority, "Priority", 1, _LOWEST_PRIORITY)
+        _check_metadata(self.group_id, self.user_properties, self.system_properties)
 
     @property
     def size(self) -> int:
@@ -161,7 +161,7 @@ class Message:
         queue: Name of its queue.
         body: As sent.
         priority: From 1, the highest, to 16.
-        state: When it was read from the store.
+        state: Its state when it was read from the store.
         enqueue_time: When it was sent.
         first_dequeue_time: 0 if it was never received.
         next_visible_time: When it becomes, or became, visible.
@@ -198,7 +198,7 @@ class TopicAttributes:
     """The attributes of a topic.
 
     Attributes:
-        maximum_message_size: Longest body in bytes, 1024 to 65536.
+        maximum_message_size: Maximum size of a body in bytes, 1024 to 65536.
         logging_enabled: Stored, without effect.
 
     Raises:
@@ -209,7 +209,7 @@ class TopicAttributes:
     logging_enabled: bool = False
 
     def __post_init__(self) -> None:
-        _check(self.maximum_message_size, "MaximumMessageSize", 1024, 65_536)
+        _check_range(self.maximum_message_size, "MaximumMessageSize", 1024, 65_536)
 
 
 @dataclass(frozen=True)
@@ -229,8 +229,8 @@ class SubscriptionAttributes:
     Attributes:
         endpoint: `acs:mns:<region>:<account>:queues/<queue>`, another `acs:` name, `http://…`, `https://…`,
             `mail:…` or `sms:…`.
-        notify_strategy: Read by the deliverer.
-        notify_content_format: Read by the deliverer.
+        notify_strategy: For the listeners of `Topics.on_publish`.
+        notify_content_format: For queue endpoints and the listeners of `Topics.on_publish`.
         filter_tag: Only messages with this tag; empty for all. At most 16 characters.
 
     Raises:
@@ -301,7 +301,7 @@ class Publication:
         _check_body(self.body)
         _check_tag("MessageTag", self.tag)
         _check_characters(self.tag)
-        _check_extras(self.group_id, self.user_properties, self.system_properties)
+        _check_metadata(self.group_id, self.user_properties, self.system_properties)
 
     @property
     def body_md5(self) -> str:
@@ -314,7 +314,7 @@ def check_name(kind: Literal["Queue", "Topic", "Subscription"], name: str) -> No
     for a topic or subscription.
 
     Raises:
-        MnsError: `QueueNameLengthError`, `InvalidQueueName` and the like.
+        MnsError: `<kind>NameLengthError` or `Invalid<kind>Name`, such as `InvalidQueueName`.
     """
     if not 1 <= len(name) <= _NAME_LIMITS[kind]:
         raise MnsError(f"{kind}NameLengthError")
@@ -322,7 +322,7 @@ def check_name(kind: Literal["Queue", "Topic", "Subscription"], name: str) -> No
         raise MnsError(f"Invalid{kind}Name")
 
 
-def _check(value: int, element: str, low: int, high: int) -> None:
+def _check_range(value: int, element: str, low: int, high: int) -> None:
     if not low <= value <= high:
         raise out_of_range(element, low, high)
 
@@ -336,11 +336,11 @@ def _check_body(body: str) -> None:
 def _check_characters(text: str) -> None:
     if forbidden := _NOT_XML.search(text):
         raise MnsError(
-            "MalformedXML", f"XML cannot carry the character U+{ord(forbidden[0]):04X}; use base64."
+            "MalformedXML", f"XML cannot contain the character U+{ord(forbidden[0]):04X}; use base64."
         )
 
 
-def _check_extras(group_id: str, *properties: tuple[Property, ...]) -> None:
+def _check_metadata(group_id: str, *properties: tuple[Property, ...]) -> None:
     _check_characters(group_id)
     for group in properties:
         for item in group:

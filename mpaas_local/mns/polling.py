@@ -20,10 +20,10 @@ __all__ = ["LongPolls"]
 
 
 class LongPolls:
-    """Receives that may wait.
+    """Receive requests that may wait.
 
     Args:
-        store: Wakes the waiting receives of a queue when it changes.
+        store: Its changes wake the receive requests that wait for the queue.
     """
 
     def __init__(self, store: MnsStore) -> None:
@@ -31,35 +31,35 @@ class LongPolls:
         self._lock = threading.Lock()
         self._waiting: dict[asyncio.Event, tuple[str, asyncio.AbstractEventLoop]] = {}
         self._stopping = False
-        self._end_listening = store.listen(self._ring)
+        self._end_listening = store.listen(self._wake)
 
     async def receive(
-        self, queue: str, count: int, wait_seconds: float, gone: Callable[[], Awaitable[bool]]
+        self, queue: str, count: int, wait_seconds: float, is_disconnected: Callable[[], Awaitable[bool]]
     ) -> list[Message]:
-        """Receive messages, as the store does, without blocking a thread while waiting.
+        """Receive messages like `MnsStore.receive`, but without blocking a thread while waiting.
 
         Args:
             queue: Name of the queue.
-            count: Most messages to return.
+            count: Maximum number of messages.
             wait_seconds: Real seconds to wait for the first message.
-            gone: Whether the client has disconnected; then nothing is received.
+            is_disconnected: Whether the client has disconnected; then nothing is received.
         """
         deadline = time.monotonic() + wait_seconds
-        with self._listening(queue) as rung:
+        with self._registered(queue) as changed:
             while True:
-                rung.clear()
+                changed.clear()
                 messages = await run_in_threadpool(self._store.receive, queue, count)
                 remaining = deadline - time.monotonic()
                 if messages or remaining <= 0 or self._stopping:
                     return messages
-                nap = min(remaining, await run_in_threadpool(self._store.nap, queue))
+                interval = min(remaining, await run_in_threadpool(self._store.polling_interval, queue))
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(rung.wait(), nap)
-                if await gone():
+                    await asyncio.wait_for(changed.wait(), interval)
+                if await is_disconnected():
                     return []
 
     def stop(self) -> None:
-        """End all waits now and let no further receive wait. Idempotent."""
+        """End all waits now; later receives do not wait. Idempotent."""
         if not self._stopping:
             self._stopping = True
             self._end_listening()
@@ -68,7 +68,7 @@ class LongPolls:
                 _set(loop, event)
 
     @contextlib.contextmanager
-    def _listening(self, queue: str) -> Iterator[asyncio.Event]:
+    def _registered(self, queue: str) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
         with self._lock:
             self._waiting[event] = (queue, asyncio.get_running_loop())
@@ -78,7 +78,7 @@ class LongPolls:
             with self._lock:
                 del self._waiting[event]
 
-    def _ring(self, queue: str) -> None:
+    def _wake(self, queue: str) -> None:
         with self._lock:
             for event, (name, loop) in self._waiting.items():
                 if name == queue:

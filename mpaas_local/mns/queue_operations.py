@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 
 from mpaas_local.mns import requests, responses
-from mpaas_local.mns.call import Paging, Reply, created
+from mpaas_local.mns.call import Paging, Reply, creation_reply
 from mpaas_local.mns.errors import MnsError, out_of_range
 from mpaas_local.mns.model import (
     BATCH_BYTES,
@@ -43,7 +43,7 @@ class QueueOperations:
             await run_in_threadpool(self._store.set_queue_attributes, name, **settings)
             return Reply(204)
         new = await run_in_threadpool(self._store.create_queue, name, QueueAttributes(**settings))
-        return created(call, f"/queues/{name}", new)
+        return creation_reply(call, f"/queues/{name}", new)
 
     async def get(self, call: MnsCall) -> Reply:
         """GetQueueAttributes."""
@@ -57,12 +57,12 @@ class QueueOperations:
 
     async def list(self, call: MnsCall) -> Reply:
         """ListQueue."""
-        listing = Paging(call)
-        queues, marker = listing.page(
-            await run_in_threadpool(self._store.queues, listing.prefix), lambda queue: queue.name
+        paging = Paging(call)
+        queues, marker = paging.page(
+            await run_in_threadpool(self._store.queues, paging.prefix), lambda queue: queue.name
         )
         urls = [(f"{call.base_url}/queues/{queue.name}", queue) for queue in queues]
-        return Reply(200, responses.queue_list(urls, marker, with_meta=listing.with_meta))
+        return Reply(200, responses.queue_list(urls, marker, with_meta=paging.with_meta))
 
     async def send(self, call: MnsCall) -> Reply:
         """SendMessage and BatchSendMessage."""
@@ -71,7 +71,7 @@ class QueueOperations:
         if sum(message.size for message in outgoing) > BATCH_BYTES:
             raise out_of_range("MessageBody", 1, BATCH_BYTES, "bytes")
         sent = await run_in_threadpool(self._store.send_batch, call.path["queue"], outgoing)
-        return Reply(201, _one_or_many([responses.sent(message) for message in sent], batch=batch))
+        return Reply(201, _one_or_many([responses.sent_message(message) for message in sent], batch=batch))
 
     async def receive(self, call: MnsCall) -> Reply:
         """ReceiveMessage, PeekMessage and their batches."""
@@ -80,13 +80,13 @@ class QueueOperations:
         wait = call.number("waitseconds", 0, MAX_WAIT_SECONDS)
         if call.query.get("peekonly", "").lower() == "true":
             messages = await run_in_threadpool(self._store.peek, name, count or 1)
-            elements = [responses.peeked(message) for message in messages]
+            elements = [responses.peeked_message(message) for message in messages]
         else:
             if wait is None:
                 queue = await run_in_threadpool(self._store.queue, name)
                 wait = queue.attributes.polling_wait_seconds
             messages = await self._polls.receive(name, count or 1, wait, call.request.is_disconnected)
-            elements = [responses.received(message) for message in messages]
+            elements = [responses.received_message(message) for message in messages]
         if not elements:
             raise MnsError("MessageNotExist")
         return Reply(200, _one_or_many(elements, batch=count is not None))
@@ -100,7 +100,7 @@ class QueueOperations:
         if seconds is None:
             raise MnsError("MissingVisibilityTimeout")
         changed = await run_in_threadpool(self._store.change_visibility, call.path["queue"], handle, seconds)
-        return Reply(200, responses.visibility(changed))
+        return Reply(200, responses.changed_visibility(changed))
 
     async def delete_messages(self, call: MnsCall) -> Reply:
         """DeleteMessage and BatchDeleteMessage."""

@@ -1,4 +1,4 @@
-"""Request bodies: XML as an `Element` of local names; each `read_…` turns one into the model."""
+"""Request bodies: XML becomes an `Element` of local names, which each `read_…` turns into the model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, cast
 
 from mpaas_local.mns.elements import PROPERTY_ELEMENTS, QUEUE_ELEMENTS, TOPIC_ELEMENTS
 from mpaas_local.mns.errors import MnsError, schema_violation
-from mpaas_local.mns.model import DEFAULT_PRIORITY, Outgoing, Property, Publication, SubscriptionAttributes
+from mpaas_local.mns.model import (
+    DEFAULT_PRIORITY,
+    OutgoingMessage,
+    Property,
+    Publication,
+    SubscriptionAttributes,
+)
 from mpaas_local.xml_text import UnreadableXml, read_xml
 
 if TYPE_CHECKING:
@@ -36,7 +42,7 @@ def parse(body: bytes) -> Element:
     """Parse a document, without its namespaces and attributes.
 
     Raises:
-        MnsError: `MalformedXML` as `read_xml` refuses it.
+        MnsError: `MalformedXML` if `read_xml` refuses the body.
     """
     try:
         return read_xml(body)
@@ -54,7 +60,7 @@ def read_topic(root: Element) -> dict[str, int | bool]:
     return _settings(root, "Topic", TOPIC_ELEMENTS)
 
 
-def read_messages(root: Element) -> tuple[list[Outgoing], bool]:
+def read_messages(root: Element) -> tuple[list[OutgoingMessage], bool]:
     """Read `<Message>` or `<Messages>`; True for a batch."""
     if root.tag == "Messages":
         return [_outgoing(child) for child in _children(root, "Messages", {"Message"})], True
@@ -103,10 +109,10 @@ def read_account(root: Element) -> str | None:
     return _text(children, "LoggingBucket", "") if children else None
 
 
-def _outgoing(root: Element) -> Outgoing:
+def _outgoing(root: Element) -> OutgoingMessage:
     allowed = {"MessageBody", "DelaySeconds", "Priority", "MessageGroupId", *PROPERTY_ELEMENTS}
     children = {child.tag: child for child in _children(root, "Message", allowed)}
-    return Outgoing(
+    return OutgoingMessage(
         body=_text(children, "MessageBody"),
         delay_seconds=_number(children["DelaySeconds"]) if "DelaySeconds" in children else None,
         priority=_number(children["Priority"]) if "Priority" in children else DEFAULT_PRIORITY,
@@ -119,21 +125,23 @@ def _outgoing(root: Element) -> Outgoing:
 def _properties(children: Mapping[str, Element], tag: str) -> tuple[Property, ...]:
     if tag not in children:
         return ()
-    read = []
+    properties = []
     for element in _children(children[tag], tag, {PROPERTY_ELEMENTS[tag]}):
         parts = {
             child.tag: child
             for child in _children(element, PROPERTY_ELEMENTS[tag], {"Name", "Value", "Type"})
         }
-        read.append(Property(_text(parts, "Name"), _text(parts, "Value"), _text(parts, "Type", "STRING")))
-    return tuple(read)
+        properties.append(
+            Property(_text(parts, "Name"), _text(parts, "Value"), _text(parts, "Type", "STRING"))
+        )
+    return tuple(properties)
 
 
 def _settings(root: Element, tag: str, names: Mapping[str, str]) -> dict[str, int | bool]:
-    read: dict[str, int | bool] = {}
+    settings: dict[str, int | bool] = {}
     for child in _children(root, tag, set(names)):
-        read[names[child.tag]] = _flag(child) if child.tag == "LoggingEnabled" else _number(child)
-    return read
+        settings[names[child.tag]] = _flag(child) if child.tag == "LoggingEnabled" else _number(child)
+    return settings
 
 
 def _children(root: Element, tag: str, allowed: set[str]) -> list[Element]:

@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "account_document",
+    "changed_visibility",
     "delete_errors",
     "error_document",
     "messages_document",
     "notification",
     "order_document",
-    "peeked",
-    "published",
+    "peeked_message",
+    "published_message",
     "queue_document",
     "queue_list",
-    "received",
-    "sent",
+    "received_message",
+    "sent_message",
     "serialize",
     "subscription_document",
     "subscription_list",
     "topic_document",
     "topic_list",
-    "visibility",
 ]
 
 _NAMESPACE = "http://mns.aliyuncs.com/doc/v1/"
@@ -94,14 +94,14 @@ def subscription_list(urls: Iterable[str], marker: str) -> Element:
 
 
 def messages_document(elements: Iterable[Element]) -> Element:
-    """`<Messages>` around several `<Message>`."""
+    """`<Messages>` with several `<Message>` elements."""
     root = Element("Messages")
     root.extend(elements)
     return root
 
 
-def sent(message: Message) -> Element:
-    """The response to SendMessage; a delayed message has a handle, with which it can be deleted."""
+def sent_message(message: Message) -> Element:
+    """The response to SendMessage; a delayed message has a handle by which it can be deleted."""
     pairs = [("MessageId", message.id), ("MessageBodyMD5", message.body_md5)]
     if message.receipt_handle:
         pairs.append(("ReceiptHandle", message.receipt_handle))
@@ -110,7 +110,7 @@ def sent(message: Message) -> Element:
     return _element("Message", pairs)
 
 
-def peeked(message: Message) -> Element:
+def peeked_message(message: Message) -> Element:
     """The response to PeekMessage."""
     pairs: list[tuple[str, object]] = [
         ("MessageId", message.id),
@@ -136,15 +136,15 @@ def peeked(message: Message) -> Element:
     return element
 
 
-def received(message: Message) -> Element:
+def received_message(message: Message) -> Element:
     """The response to ReceiveMessage."""
-    element = peeked(message)
+    element = peeked_message(message)
     element.append(_leaf("ReceiptHandle", message.receipt_handle))
     element.append(_leaf("NextVisibleTime", message.next_visible_time))
     return element
 
 
-def visibility(message: Message) -> Element:
+def changed_visibility(message: Message) -> Element:
     """The response to ChangeMessageVisibility."""
     pairs = [("ReceiptHandle", message.receipt_handle), ("NextVisibleTime", message.next_visible_time)]
     return _element("ChangeVisibility", pairs)
@@ -159,7 +159,7 @@ def delete_errors(failures: Mapping[str, MnsError]) -> Element:
     return root
 
 
-def published(publication: Publication) -> Element:
+def published_message(publication: Publication) -> Element:
     """The response to PublishMessage."""
     pairs = [("MessageId", publication.id), ("MessageBodyMD5", publication.body_md5)]
     if publication.group_id:
@@ -215,7 +215,7 @@ def _topic_pairs(topic: Topic) -> list[tuple[str, object]]:
         ("LastModifyTime", topic.last_modify_time),
         *((tag, getattr(topic.attributes, name)) for tag, name in TOPIC_ELEMENTS.items()),
         ("MessageRetentionPeriod", 86_400),
-        ("MessageCount", 0),  # a topic passes messages on at once and keeps none
+        ("MessageCount", 0),  # a topic forwards messages at once and stores none
     ]
 
 

@@ -1,4 +1,4 @@
-"""Rows of the tables, to and from queues and messages; receipt handles."""
+"""Conversion between table rows and queues or messages; receipt handles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from mpaas_local.mns.model import Outgoing, State
+    from mpaas_local.mns.model import OutgoingMessage, State
 
 __all__ = [
     "attributes_of",
@@ -35,7 +35,11 @@ _RECEIPT = re.compile(r"([0-9]{1,18})-([0-9a-f]{8})")
 
 
 def insert_message(
-    connection: sqlite3.Connection, queue: str, attributes: QueueAttributes, message: Outgoing, now: int
+    connection: sqlite3.Connection,
+    queue: str,
+    attributes: QueueAttributes,
+    message: OutgoingMessage,
+    now: int,
 ) -> Message:
     """Insert a message into a queue with these attributes; `now` in milliseconds.
 
@@ -100,12 +104,12 @@ def held_rows(
 ) -> tuple[dict[str, sqlite3.Row], dict[str, MnsError]]:
     """Return the rows of received messages, and the errors of the other handles, both by handle.
 
-    An error is `ReceiptHandleError` if it is not a handle, `MessageNotExist` if it has expired.
+    An error is `ReceiptHandleError` for text that is not a handle, `MessageNotExist` for an expired handle.
 
     Args:
-        connection: Of the store, in a transaction.
+        connection: The store's connection, in a transaction.
         queue: Name of the queue.
-        handles: Duplicates count once.
+        handles: Duplicates are ignored.
         now: Unix time in milliseconds.
 
     Raises:

@@ -6,7 +6,7 @@ __all__ = ["SCHEMA", "SCHEMA_VERSION"]
 
 SCHEMA_VERSION = 1
 # `held` messages cannot be received: they are delayed, or received and hidden. The first query after
-# `visible_at` clears the flag; the cost of a receive does not depend on how many messages are hidden.
+# `visible_at` clears the flag, so the cost of a receive does not depend on the number of hidden messages.
 SCHEMA = """
 CREATE TABLE account (
     logging_bucket TEXT NOT NULL

@@ -27,10 +27,10 @@ class MnsServer(Service):
     """The service on 127.0.0.1.
 
     Args:
-        store: A store, which the caller closes; or the path of one, which the server opens and closes
-            (":memory:" keeps nothing).
+        store: A store, which the caller closes, or the path of one, which the server opens and closes;
+            ":memory:" is not saved.
         port: 0 for a free one.
-        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key requires.
+        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
         clock: Governs delays, visibility and retention of a store that the server opens.
 
     Attributes:

@@ -1,5 +1,6 @@
-"""The signature of a request, as pure functions: method, headers, resource and secret go in, the signature or
-the string to sign comes out. Source: https://help.aliyun.com/document_detail/27487.htm.
+"""The signature of a request, computed by pure functions from method, headers, resource and secret.
+
+Source: https://help.aliyun.com/document_detail/27487.htm.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Authorization",
     "content_md5_matches",
-    "moment_of",
+    "parse_date",
     "read_authorization",
-    "sent_at",
+    "request_date",
     "signature",
     "string_to_sign",
 ]
@@ -38,7 +39,7 @@ class Authorization:
 
 
 def read_authorization(header: str) -> Authorization | None:
-    """Parse the header; None if it has another form."""
+    """Parse the header; None if it is malformed."""
     match = _AUTHORIZATION.fullmatch(header.strip())
     return Authorization(match["key"], match["signature"]) if match else None
 
@@ -51,9 +52,11 @@ def string_to_sign(method: str, resource: str, headers: Mapping[str, str]) -> st
         resource: Path and query, encoded as the client sent them.
         headers: By lower-case name.
     """
-    named = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-mns-"))
+    mns_headers = "".join(
+        f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-mns-")
+    )
     content = (headers.get("content-md5", ""), headers.get("content-type", ""))
-    return "\n".join([method, *content, sent_at(headers), named + resource])
+    return "\n".join([method, *content, request_date(headers), mns_headers + resource])
 
 
 def signature(method: str, resource: str, headers: Mapping[str, str], secret: str) -> str:
@@ -71,12 +74,12 @@ def content_md5_matches(header: str, body: bytes) -> bool:
     return header in {base64.b64encode(text).decode("ascii") for text in allowed}
 
 
-def sent_at(headers: Mapping[str, str]) -> str:
+def request_date(headers: Mapping[str, str]) -> str:
     """The date of a request: `x-mns-date`, else `Date`, else empty."""
     return headers.get("x-mns-date") or headers.get("date", "")
 
 
-def moment_of(header: str) -> float | None:
+def parse_date(header: str) -> float | None:
     """A date in seconds since 1970; None if it is not a date. Without a zone it is GMT."""
     try:
         moment = parsedate_to_datetime(header)

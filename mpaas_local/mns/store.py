@@ -1,8 +1,8 @@
 """Queues and their messages, in SQLite. Thread-safe; used by the HTTP application and, without HTTP, by the
 triggers of the local stack.
 
-Names, bodies and receipt handles go in; `Queue` and `Message` come out; what the service would refuse raises
-`MnsError`. Messages of the same priority are received in the order in which they were sent.
+Methods accept names, bodies and receipt handles, return `Queue` and `Message`, and raise `MnsError` where the
+service would refuse. Messages of the same priority are received in the order in which they were sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mpaas_local.mns.model import (
     DEFAULT_PRIORITY,
     MAX_VISIBILITY_SECONDS,
     Message,
-    Outgoing,
+    OutgoingMessage,
     Queue,
     QueueAttributes,
     check_name,
@@ -49,17 +49,17 @@ if TYPE_CHECKING:
 
 __all__ = ["MnsStore"]
 
-_LONGEST_NAP = 0.5  # real seconds, after which a waiting receive notices that the clock was moved
-_SHORTEST_NAP = 0.001
+_MAX_POLLING_INTERVAL = 0.5  # real seconds after which a waiting receive notices that the clock was moved
+_MIN_POLLING_INTERVAL = 0.001
 
 
 class MnsStore:
     """The queues of one account; a context manager.
 
     Args:
-        path: An SQLite file, created with its folder if missing; ":memory:" keeps nothing.
+        path: An SQLite file, created with its folder if missing; ":memory:" is not saved.
         clock: Governs delays, visibility and retention. Waiting takes real seconds.
-        account_id: The owner that notifications name.
+        account_id: The owner in notifications.
 
     Attributes:
         topics: Topics and subscriptions of the same account.
@@ -103,18 +103,18 @@ class MnsStore:
             MnsError: `QueueAlreadyExist` with other attributes, `InvalidQueueName`, `QueueNameLengthError`.
         """
         check_name("Queue", name)
-        wanted = attributes or QueueAttributes()
+        attributes = attributes or QueueAttributes()
         with self._database.transaction() as connection:
             row = connection.execute("SELECT * FROM queue WHERE name = ?", (name,)).fetchone()
             if row:
-                if attributes_of(row) != wanted:
+                if attributes_of(row) != attributes:
                     raise MnsError("QueueAlreadyExist")
                 return False
             now = int(self._clock())
             connection.execute(
                 "INSERT INTO queue VALUES (:name, :now, :now, :delay_seconds, :maximum_message_size,"
                 " :message_retention_period, :visibility_timeout, :polling_wait_seconds, :logging_enabled)",
-                {"name": name, "now": now, **asdict(wanted)},
+                {"name": name, "now": now, **asdict(attributes)},
             )
         return True
 
@@ -125,7 +125,7 @@ class MnsStore:
             MnsError: `QueueNotExist`; `InvalidArgument` for a value out of range.
         """
         with self._database.transaction() as connection:
-            attributes = replace(attributes_of(queue_row(connection, name)), **changes)  # type: ignore[arg-type]  # checked when built
+            attributes = replace(attributes_of(queue_row(connection, name)), **changes)  # type: ignore[arg-type]  # validated by the constructor
             connection.execute(
                 "UPDATE queue SET last_modify_time = :now, delay_seconds = :delay_seconds,"
                 " maximum_message_size = :maximum_message_size,"
@@ -145,7 +145,7 @@ class MnsStore:
         """The queues whose names start with a prefix, sorted by name."""
         with self._database.transaction() as connection:
             rows = connection.execute("SELECT * FROM queue ORDER BY name").fetchall()
-            return [self._counted(connection, row) for row in rows if row["name"].startswith(prefix)]
+            return [self._queue(connection, row) for row in rows if row["name"].startswith(prefix)]
 
     def queue(self, name: str) -> Queue:
         """One queue by name.
@@ -154,22 +154,22 @@ class MnsStore:
             MnsError: `QueueNotExist`.
         """
         with self._database.transaction() as connection:
-            return self._counted(connection, queue_row(connection, name))
+            return self._queue(connection, queue_row(connection, name))
 
     def send(
         self, queue: str, body: str, *, delay_seconds: int | None = None, priority: int = DEFAULT_PRIORITY
     ) -> Message:
-        """Send one message; see `Outgoing` for the arguments.
+        """Send one message; see `OutgoingMessage` for the arguments.
 
         Raises:
             MnsError: `QueueNotExist`, `InvalidArgument` or `MalformedXML`.
         """
         (message,) = self.send_batch(
-            queue, [Outgoing(body=body, delay_seconds=delay_seconds, priority=priority)]
+            queue, [OutgoingMessage(body=body, delay_seconds=delay_seconds, priority=priority)]
         )
         return message
 
-    def send_batch(self, queue: str, messages: Sequence[Outgoing]) -> list[Message]:
+    def send_batch(self, queue: str, messages: Sequence[OutgoingMessage]) -> list[Message]:
         """Send any number of messages: all of them or, if it raises, none.
 
         Raises:
@@ -178,9 +178,9 @@ class MnsStore:
         with self._database.transaction() as connection:
             attributes = attributes_of(queue_row(connection, queue))
             now = self._now()
-            added = [insert_message(connection, queue, attributes, message, now) for message in messages]
+            sent = [insert_message(connection, queue, attributes, message, now) for message in messages]
         self._announce(queue)
-        return added
+        return sent
 
     def receive(
         self,
@@ -194,9 +194,9 @@ class MnsStore:
 
         Args:
             queue: Name of the queue.
-            count: Most messages to return, 1 or more; the limit of 16 applies to HTTP only.
+            count: Maximum number of messages, 1 or more; the limit of 16 applies to HTTP only.
             wait_seconds: Real seconds to block this thread until the first message.
-            visibility_timeout: Seconds to hide them, 1 to 43200; None for the queue's own.
+            visibility_timeout: Seconds to hide them, 1 to 43200; None for the queue's timeout.
 
         Raises:
             MnsError: `QueueNotExist` or `InvalidArgument`.
@@ -208,10 +208,10 @@ class MnsStore:
         deadline = time.monotonic() + wait_seconds
         while True:
             with self._changed:
-                seen = self._changes
-            messages = self._take(queue, count, visibility_timeout)
+                changes = self._changes
+            messages = self._receive_now(queue, count, visibility_timeout)
             remaining = deadline - time.monotonic()
-            if messages or remaining <= 0 or not self._wait(queue, seen, remaining):
+            if messages or remaining <= 0 or not self._wait(queue, changes, remaining):
                 return messages
 
     def peek(self, queue: str, count: int = 1) -> list[Message]:
@@ -225,12 +225,12 @@ class MnsStore:
     def messages(
         self, queue: str, state: State | None = None, *, limit: int = 1000, offset: int = 0
     ) -> list[Message]:
-        """Messages of a queue in the order of receipt, without receiving them.
+        """Messages of a queue in the order in which they would be received, without receiving them.
 
         Args:
             queue: Name of the queue.
-            state: None for all; hidden ones come last.
-            limit: Most messages to return.
+            state: None for all; hidden messages are last.
+            limit: Maximum number of messages.
             offset: Number of messages to skip.
 
         Raises:
@@ -245,7 +245,7 @@ class MnsStore:
         with self._database.transaction() as connection:
             self._refresh(connection, queue_row(connection, queue))
             rows = connection.execute(
-                f"SELECT * FROM message WHERE queue = ? AND {conditions[state]}"  # a constant
+                f"SELECT * FROM message WHERE queue = ? AND {conditions[state]}"  # a constant condition
                 " ORDER BY held, priority, seq LIMIT ? OFFSET ?",
                 (queue, limit, offset),
             )
@@ -265,7 +265,7 @@ class MnsStore:
         return message_of(row) if row else None
 
     def remove(self, queue: str, message_id: str) -> bool:
-        """Delete a message by id, whatever its state; False if there is none. Not part of MNS.
+        """Delete a message by id, in any state; False if there is none. Not part of MNS.
 
         Raises:
             MnsError: `QueueNotExist`.
@@ -282,8 +282,8 @@ class MnsStore:
         """Delete a received message.
 
         Raises:
-            MnsError: `QueueNotExist`; `ReceiptHandleError` if it is not a handle; `MessageNotExist` if the
-                handle has expired or the message is gone.
+            MnsError: `QueueNotExist`; `ReceiptHandleError` for text that is not a handle; `MessageNotExist`
+                if the handle has expired or the message was deleted.
         """
         for error in self.delete_batch(queue, [receipt_handle]).values():
             raise error
@@ -305,7 +305,7 @@ class MnsStore:
 
         Args:
             queue: Name of the queue.
-            receipt_handle: Becomes invalid.
+            receipt_handle: The current handle, which becomes invalid.
             seconds: 0 to 43200; 0 makes it visible at once, which HTTP does not offer.
 
         Raises:
@@ -319,7 +319,9 @@ class MnsStore:
     def change_visibility_batch(
         self, queue: str, receipt_handles: Iterable[str], seconds: int
     ) -> dict[str, Message]:
-        """`change_visibility` for many; returns messages by their old handles, skipping expired handles.
+        """Like `change_visibility` for several messages; returns them by their old handles.
+
+        Expired handles are skipped.
 
         Raises:
             MnsError: `QueueNotExist`; `InvalidArgument` for seconds out of range.
@@ -349,7 +351,7 @@ class MnsStore:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def nap(self, queue: str) -> float:
+    def polling_interval(self, queue: str) -> float:
         """Real seconds until a hidden message may become visible, at most half a second; infinite if none is
         hidden.
         """
@@ -360,9 +362,9 @@ class MnsStore:
         at: int | None = row[0]
         if at is None:
             return math.inf
-        return min(max(at / 1000 - self._clock(), _SHORTEST_NAP), _LONGEST_NAP)
+        return min(max(at / 1000 - self._clock(), _MIN_POLLING_INTERVAL), _MAX_POLLING_INTERVAL)
 
-    def _take(self, queue: str, count: int, visibility_timeout: int | None) -> list[Message]:
+    def _receive_now(self, queue: str, count: int, visibility_timeout: int | None) -> list[Message]:
         with self._database.transaction() as connection:
             row = queue_row(connection, queue)
             now = self._refresh(connection, row)
@@ -391,14 +393,14 @@ class MnsStore:
                 )
         return messages
 
-    def _wait(self, queue: str, seen: int, seconds: float) -> bool:
-        """Wait for a change, at most so many real seconds; False if the store is closing."""
+    def _wait(self, queue: str, changes: int, seconds: float) -> bool:
+        """Wait for another change, at most for these real seconds; False if the store is closing."""
         try:
-            nap = min(seconds, self.nap(queue))
+            interval = min(seconds, self.polling_interval(queue))
         except sqlite3.ProgrammingError:  # closed
             return False
         with self._changed:
-            self._changed.wait_for(lambda: self._changes != seen or self._stopping, nap)
+            self._changed.wait_for(lambda: self._changes != changes or self._stopping, interval)
             return not self._stopping
 
     def _hide(
@@ -439,7 +441,7 @@ class MnsStore:
         )
         return now
 
-    def _counted(self, connection: sqlite3.Connection, row: sqlite3.Row) -> Queue:
+    def _queue(self, connection: sqlite3.Connection, row: sqlite3.Row) -> Queue:
         self._refresh(connection, row)
         counts = {"active": 0, "inactive": 0, "delayed": 0}
         for held, received, count in connection.execute(

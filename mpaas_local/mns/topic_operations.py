@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 
 from mpaas_local.mns import requests, responses
-from mpaas_local.mns.call import Paging, Reply, created
+from mpaas_local.mns.call import Paging, Reply, creation_reply
 from mpaas_local.mns.model import TopicAttributes
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class TopicOperations:
             await run_in_threadpool(self._topics.set_attributes, name, **settings)
             return Reply(204)
         new = await run_in_threadpool(self._topics.create, name, TopicAttributes(**settings))
-        return created(call, f"/topics/{name}", new)
+        return creation_reply(call, f"/topics/{name}", new)
 
     async def get(self, call: MnsCall) -> Reply:
         """GetTopicAttributes."""
@@ -45,18 +45,18 @@ class TopicOperations:
 
     async def list(self, call: MnsCall) -> Reply:
         """ListTopic."""
-        listing = Paging(call)
-        topics, marker = listing.page(
-            await run_in_threadpool(self._topics.all, listing.prefix), lambda topic: topic.name
+        paging = Paging(call)
+        topics, marker = paging.page(
+            await run_in_threadpool(self._topics.all, paging.prefix), lambda topic: topic.name
         )
         urls = [(f"{call.base_url}/topics/{topic.name}", topic) for topic in topics]
-        return Reply(200, responses.topic_list(urls, marker, with_meta=listing.with_meta))
+        return Reply(200, responses.topic_list(urls, marker, with_meta=paging.with_meta))
 
     async def publish(self, call: MnsCall) -> Reply:
         """PublishMessage."""
         publication = requests.read_publication(call.document)
-        done = await run_in_threadpool(self._topics.publish, call.path["topic"], publication)
-        return Reply(201, responses.published(done))
+        published = await run_in_threadpool(self._topics.publish, call.path["topic"], publication)
+        return Reply(201, responses.published_message(published))
 
     async def subscribe(self, call: MnsCall) -> Reply:
         """Subscribe, or SetSubscriptionAttributes with `metaoverride`."""
@@ -70,7 +70,7 @@ class TopicOperations:
             return Reply(204)
         attributes = requests.read_subscription(call.document)
         new = await run_in_threadpool(self._topics.subscribe, topic, name, attributes)
-        return created(call, f"/topics/{topic}/subscriptions/{name}", new)
+        return creation_reply(call, f"/topics/{topic}/subscriptions/{name}", new)
 
     async def subscription(self, call: MnsCall) -> Reply:
         """GetSubscriptionAttributes."""
@@ -87,9 +87,9 @@ class TopicOperations:
     async def list_subscriptions(self, call: MnsCall) -> Reply:
         """ListSubscriptionByTopic."""
         topic = call.path["topic"]
-        listing = Paging(call)
-        matching = await run_in_threadpool(self._topics.subscriptions, topic, listing.prefix)
-        subscriptions, marker = listing.page(matching, lambda subscription: subscription.name)
+        paging = Paging(call)
+        matching = await run_in_threadpool(self._topics.subscriptions, topic, paging.prefix)
+        subscriptions, marker = paging.page(matching, lambda subscription: subscription.name)
         parent = f"{call.base_url}/topics/{topic}/subscriptions"
         urls = [f"{parent}/{subscription.name}" for subscription in subscriptions]
         return Reply(200, responses.subscription_list(urls, marker))

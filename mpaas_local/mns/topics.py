@@ -1,8 +1,8 @@
 """Topics and subscriptions, in the same file as the queues.
 
-Publishing passes a `Publication` on at once: to the queue that a subscription's endpoint names, and, once for
-each matching subscription, to the listeners of `on_publish`. A topic stores no message; a listener that
-delivers to a function stores and retries it.
+Publishing forwards a `Publication` at once: to the queue that a subscription's endpoint names and, once for
+each matching subscription, to the listeners of `on_publish`. A topic does not store messages; a listener that
+delivers to a function stores and retries them.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from mpaas_local.database import Database
     from mpaas_local.mns.model import Message, Strategy
 
-__all__ = ["DeliverPublication", "Topics"]
+__all__ = ["PublicationListener", "Topics"]
 
-DeliverPublication = Callable[[Subscription, Publication], None]
-"""Takes a message for one subscription; must not block."""
+PublicationListener = Callable[[Subscription, Publication], None]
+"""Receives a message for one subscription; must not block."""
 
 _QUEUE_ENDPOINT = re.compile(r"acs:mns:[^:]*:[^:]*:/?queues/(?P<queue>[^/]+)(?:/messages)?")
 
@@ -49,7 +49,7 @@ class Topics:
     Args:
         database: Holds the tables.
         clock: Seconds since 1970.
-        account_id: The owner that notifications name.
+        account_id: The owner in notifications.
         send: Sends a body to a queue.
     """
 
@@ -65,7 +65,7 @@ class Topics:
         self._database = database
         self._clock = clock
         self._send = send
-        self._deliveries: list[DeliverPublication] = []
+        self._listeners: list[PublicationListener] = []
 
     def create(self, name: str, attributes: TopicAttributes | None = None) -> bool:
         """Create a topic; False if it exists with the same attributes.
@@ -74,16 +74,16 @@ class Topics:
             MnsError: `TopicAlreadyExist` with other attributes, `InvalidTopicName`, `TopicNameLengthError`.
         """
         check_name("Topic", name)
-        wanted = attributes or TopicAttributes()
+        attributes = attributes or TopicAttributes()
         with self._database.transaction() as connection:
             row = connection.execute("SELECT * FROM topic WHERE name = ?", (name,)).fetchone()
             if row:
-                if _topic(row).attributes != wanted:
+                if _topic(row).attributes != attributes:
                     raise MnsError("TopicAlreadyExist")
                 return False
             connection.execute(
                 "INSERT INTO topic VALUES (:name, :now, :now, :maximum_message_size, :logging_enabled)",
-                {"name": name, "now": int(self._clock()), **asdict(wanted)},
+                {"name": name, "now": int(self._clock()), **asdict(attributes)},
             )
         return True
 
@@ -94,7 +94,7 @@ class Topics:
             MnsError: `TopicNotExist`; `InvalidArgument` for a value out of range.
         """
         with self._database.transaction() as connection:
-            attributes = replace(_topic(_topic_row(connection, name)).attributes, **changes)  # type: ignore[arg-type]  # checked when built
+            attributes = replace(_topic(_topic_row(connection, name)).attributes, **changes)  # type: ignore[arg-type]  # validated by the constructor
             connection.execute(
                 "UPDATE topic SET last_modify_time = :now, maximum_message_size = :maximum_message_size,"
                 " logging_enabled = :logging_enabled WHERE name = :name",
@@ -151,7 +151,7 @@ class Topics:
         """
         with self._database.transaction() as connection:
             row = _subscription_row(connection, topic, name)
-            replace(_subscription(row).attributes, notify_strategy=strategy)  # validates it
+            replace(_subscription(row).attributes, notify_strategy=strategy)  # validates the strategy
             connection.execute(
                 "UPDATE subscription SET last_modify_time = ?, notify_strategy = ?"
                 " WHERE topic = ? AND name = ?",
@@ -185,7 +185,7 @@ class Topics:
         with self._database.transaction() as connection:
             return _subscription(_subscription_row(connection, topic, name))
 
-    def on_publish(self, deliver: DeliverPublication) -> Callable[[], None]:
+    def on_publish(self, listener: PublicationListener) -> Callable[[], None]:
         """Call a listener with each matching subscription and the message.
 
         The call runs on the publishing thread. Its exceptions are logged and do not reach the publisher.
@@ -193,8 +193,8 @@ class Topics:
         Returns:
             A function that removes the listener.
         """
-        self._deliveries.append(deliver)
-        return lambda: self._deliveries.remove(deliver)
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def publish(self, topic: str, publication: Publication | str) -> Publication:
         """Publish a message; returns it with its id and time.
@@ -217,22 +217,22 @@ class Topics:
         for subscription in self.subscriptions(topic):
             tag = subscription.attributes.filter_tag
             if not tag or tag == publication.tag:
-                self._pass_on(subscription, publication)
+                self._forward(subscription, publication)
         return publication
 
-    def _pass_on(self, subscription: Subscription, publication: Publication) -> None:
-        where = f"subscription {subscription.name} of topic {subscription.topic}"
+    def _forward(self, subscription: Subscription, publication: Publication) -> None:
+        label = f"subscription {subscription.name} of topic {subscription.topic}"
         endpoint = _QUEUE_ENDPOINT.fullmatch(subscription.attributes.endpoint)
         if endpoint:
             try:
                 self._send(endpoint["queue"], self._notification(subscription, publication))
             except MnsError as error:
-                _logger.warning("%s: message %s lost: %s", where, publication.id, error)
-        for deliver in tuple(self._deliveries):
+                _logger.warning("%s: message %s lost: %s", label, publication.id, error)
+        for listener in tuple(self._listeners):
             try:
-                deliver(subscription, publication)
-            except Exception:  # a listener's fault is not the publisher's
-                _logger.exception("%s: message %s not delivered", where, publication.id)
+                listener(subscription, publication)
+            except Exception:  # a failing listener must not affect the publisher
+                _logger.exception("%s: message %s not delivered", label, publication.id)
 
     def _notification(self, subscription: Subscription, publication: Publication) -> str:
         content_format = subscription.attributes.notify_content_format

@@ -60,12 +60,12 @@ def view_routes(store: MnsStore) -> list[Route]:
         }
 
     return [
-        Route("/.local/queues", _shown(queues), methods=["GET"]),
-        Route("/.local/queues/{name}/messages", _shown(messages), methods=["GET"]),
+        Route("/.local/queues", _json_endpoint(queues), methods=["GET"]),
+        Route("/.local/queues/{name}/messages", _json_endpoint(messages), methods=["GET"]),
     ]
 
 
-def _shown(show: Callable[[Request], Any]) -> Callable[[Request], Any]:
+def _json_endpoint(show: Callable[[Request], Any]) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         try:
             return view_json(await run_in_threadpool(show, request))
@@ -123,8 +123,8 @@ def _camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+def _number(query: Mapping[str, str], name: str, default: int, high: int) -> int:
     text = query.get(name, str(default))
-    if not (_NUMBER.fullmatch(text) and int(text) <= most):
-        raise ValueError(f"{name} is {text!r}; must be an integer from 0 to {most}")
+    if not (_NUMBER.fullmatch(text) and int(text) <= high):
+        raise ValueError(f"{name} is {text!r}; must be an integer from 0 to {high}")
     return int(text)

@@ -27,7 +27,7 @@ from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.retries import retry_delays
 from mpaas_local.fc.topic_trigger import TopicTrigger, TopicTriggerConfig, topic_of
-from mpaas_local.mns.model import Outgoing, Publication, QueueAttributes
+from mpaas_local.mns.model import OutgoingMessage, Publication, QueueAttributes
 from mpaas_local.mns.store import MnsStore
 from tests.descriptors import parse_trigger, trigger_document
 from tests.mpaas_local.callables import ScriptedFunction
@@ -774,7 +774,7 @@ def test_messages_of_an_mns_queue_are_delivered_and_deleted(
     stream = stream_to(trigger(run=batch(100)), function, source=MnsSource(store, "zeus"))
     store.listen(lambda _: stream.wake())
     sent = store.send_batch(
-        "zeus", [Outgoing(body=base64.b64encode(f"订单 {n}".encode()).decode()) for n in range(40)]
+        "zeus", [OutgoingMessage(body=base64.b64encode(f"订单 {n}".encode()).decode()) for n in range(40)]
     )
     eventually(lambda: stream.counts["delivered"] == 40)
     told = [event for call in function.calls for event in call.json]
@@ -805,7 +805,7 @@ def test_message_stays_hidden_through_all_retries_and_the_dead_letter_lies_in_it
     seen: list[int] = []
     function = ScriptedFunction(then="error", on_call=lambda _: seen.append(len(store.peek("zeus", 10))))
     run = {**QUICK, **batch(2), "deadLetterQueue": {"Arn": DEAD}}
-    store.send_batch("zeus", [Outgoing(body="one"), Outgoing(body="two")])
+    store.send_batch("zeus", [OutgoingMessage(body="one"), OutgoingMessage(body="two")])
     stream = stream_to(
         trigger(run=run), function, source=MnsSource(store, "zeus"), dead_letters=mns_destinations(store)
     )

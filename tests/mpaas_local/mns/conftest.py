@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class RunningServer(MnsServer):
-    """A server for the whole run; each test puts a clock of its own into it."""
+    """A server for the whole run; each test sets its own clock."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -43,7 +43,7 @@ def clock(running_server: RunningServer) -> ManualClock:
 
 @pytest.fixture
 def server(running_server: RunningServer, clock: ManualClock) -> MnsServer:
-    """A server without queues and topics, whose delays and visibility follow `clock`."""
+    """A server without queues and topics, whose delays and visibility timeouts follow `clock`."""
     del clock
     running_server.clear()
     return running_server

@@ -1,4 +1,4 @@
-"""The official SDK as a client of the server under test; it has no types, so everything of it is `Any`."""
+"""The official SDK as a client of the server under test; it is untyped, hence `Any`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def connected(
     secret: str = LOCAL_ACCESS_KEY_SECRET,
     token: str = "",
 ) -> Iterator[Any]:
-    """Yield an `Account`; it keeps one connection, which is closed at the end."""
+    """Yield an `Account` and close its connection at the end."""
     account = account_module.Account(endpoint, key_id, secret, token)
     try:
         yield account

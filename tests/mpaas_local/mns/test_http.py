@@ -1,4 +1,4 @@
-"""What the SDK never sends: requests by hand, and the view for people."""
+"""Requests that the SDK never sends, and the view for people."""
 
 from __future__ import annotations
 
@@ -40,24 +40,26 @@ def call(
     sign: bool = True,
     **headers: str,
 ) -> tuple[int, dict[str, str], bytes]:
-    """Send a request; underscores in header names become hyphens, an empty value leaves a header out."""
-    sent = {"date": formatdate(usegmt=True), "content-type": "text/xml;charset=UTF-8"}
-    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-    sent = {name: value for name, value in sent.items() if value}
+    """Send a request; underscores in header names become hyphens, an empty value omits a header."""
+    all_headers = {"date": formatdate(usegmt=True), "content-type": "text/xml;charset=UTF-8"}
+    all_headers |= {name.replace("_", "-"): value for name, value in headers.items()}
+    all_headers = {name: value for name, value in all_headers.items() if value}
     if sign and "authorization" not in headers:
-        mark = signature(method, resource, sent, LOCAL_ACCESS_KEY_SECRET)
-        sent["authorization"] = f"MNS {LOCAL_ACCESS_KEY_ID}:{mark}"
+        text = signature(method, resource, all_headers, LOCAL_ACCESS_KEY_SECRET)
+        all_headers["authorization"] = f"MNS {LOCAL_ACCESS_KEY_ID}:{text}"
     connection = http.client.HTTPConnection(urlsplit(server.endpoint).netloc, timeout=60)
     try:
-        connection.request(method, resource, body, sent)
-        answer = connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        connection.request(method, resource, body, all_headers)
+        response = connection.getresponse()
+        response_headers = {name.lower(): value for name, value in response.getheaders()}
+        return response.status, response_headers, response.read()
     finally:
         connection.close()
 
 
-def refused(server: MnsServer, *arguments: Any, **more: Any) -> tuple[int, str]:
-    status, headers, body = call(server, *arguments, **more)
+def refusal(server: MnsServer, *arguments: Any, **options: Any) -> tuple[int, str]:
+    """Status and code of the error that a request receives."""
+    status, headers, body = call(server, *arguments, **options)
     root = ET.fromstring(body)
     error = {element.tag.removeprefix(NAMESPACE): element.text for element in root}
     assert root.tag == f"{NAMESPACE}Error"
@@ -70,7 +72,7 @@ def refused(server: MnsServer, *arguments: Any, **more: Any) -> tuple[int, str]:
 # Signatures
 
 
-def test_text_to_sign_is_the_documented_one() -> None:
+def test_string_to_sign_matches_the_documented_example() -> None:
     headers = {
         "host": "account.mns.cn-hangzhou.aliyuncs.com",
         "date": "Thu, 09 Jul 2015 03:01:34 GMT",
@@ -80,7 +82,7 @@ def test_text_to_sign_is_the_documented_one() -> None:
     assert string_to_sign("GET", "/MyQueue", headers) == text
 
 
-def test_request_by_hand_is_answered(server: MnsServer) -> None:
+def test_signed_request_succeeds(server: MnsServer) -> None:
     status, headers, body = call(server, "GET", ORDERS)
     assert status == 200
     assert headers["x-mns-version"] == "2015-06-06"
@@ -88,54 +90,53 @@ def test_request_by_hand_is_answered(server: MnsServer) -> None:
 
 
 def test_request_without_a_signature_is_refused(server: MnsServer) -> None:
-    assert refused(server, "GET", ORDERS, sign=False) == (400, "MissingAuthorizationHeader")
+    assert refusal(server, "GET", ORDERS, sign=False) == (400, "MissingAuthorizationHeader")
 
 
 @pytest.mark.parametrize("header", ["MNS key", "OSS key:c2ln", "MNS :c2ln", "MNS key:???"])
-def test_authorization_of_another_form_is_refused(server: MnsServer, header: str) -> None:
-    assert refused(server, "GET", ORDERS, authorization=header) == (400, "InvalidAuthorizationHeader")
+def test_malformed_authorization_is_refused(server: MnsServer, header: str) -> None:
+    assert refusal(server, "GET", ORDERS, authorization=header) == (400, "InvalidAuthorizationHeader")
 
 
-def test_request_without_a_date_is_refused(server: MnsServer) -> None:
-    assert refused(server, "GET", ORDERS, date="") == (400, "MissingDateHeader")
-    assert refused(server, "GET", ORDERS, date="yesterday") == (400, "InvalidDateHeader")
+def test_request_without_a_valid_date_is_refused(server: MnsServer) -> None:
+    assert refusal(server, "GET", ORDERS, date="") == (400, "MissingDateHeader")
+    assert refusal(server, "GET", ORDERS, date="yesterday") == (400, "InvalidDateHeader")
 
 
 @pytest.mark.parametrize("minutes", [-16, 16])
-def test_request_of_another_time_is_refused(server: MnsServer, minutes: int) -> None:
+def test_request_with_a_skewed_date_is_refused(server: MnsServer, minutes: int) -> None:
     date = formatdate(time.time() + 60 * minutes, usegmt=True)
-    assert refused(server, "GET", ORDERS, date=date) == (408, "TimeExpired")
+    assert refusal(server, "GET", ORDERS, date=date) == (408, "TimeExpired")
 
 
-def test_other_date_header_stands_in_for_date(server: MnsServer) -> None:
+def test_x_mns_date_replaces_the_date_header(server: MnsServer) -> None:
     assert call(server, "GET", ORDERS, date="", x_mns_date=formatdate(usegmt=True))[0] == 200
 
 
 def test_changed_request_does_not_match_its_signature(server: MnsServer) -> None:
     headers = {"date": formatdate(usegmt=True), "content-type": "text/xml"}
-    mark = signature("GET", ORDERS, headers, LOCAL_ACCESS_KEY_SECRET)
-    authorization = f"MNS {LOCAL_ACCESS_KEY_ID}:{mark}"
-    named: dict[str, Any] = {
+    text = signature("GET", ORDERS, headers, LOCAL_ACCESS_KEY_SECRET)
+    signed: dict[str, Any] = {
         "date": headers["date"],
         "content_type": "text/xml",
-        "authorization": authorization,
+        "authorization": f"MNS {LOCAL_ACCESS_KEY_ID}:{text}",
     }
-    assert call(server, "GET", ORDERS, **named)[0] == 200
-    refusal = (403, "SignatureDoesNotMatch")
-    assert refused(server, "DELETE", ORDERS, **named) == refusal
-    assert refused(server, "GET", "/queues/other", **named) == refusal
-    assert refused(server, "GET", ORDERS + "?a=b", **named) == refusal
-    assert refused(server, "GET", ORDERS, x_mns_prefix="a", **named) == refusal
+    assert call(server, "GET", ORDERS, **signed)[0] == 200
+    mismatch = (403, "SignatureDoesNotMatch")
+    assert refusal(server, "DELETE", ORDERS, **signed) == mismatch
+    assert refusal(server, "GET", "/queues/other", **signed) == mismatch
+    assert refusal(server, "GET", ORDERS + "?a=b", **signed) == mismatch
+    assert refusal(server, "GET", ORDERS, x_mns_prefix="a", **signed) == mismatch
 
 
-def test_digest_must_belong_to_the_body(server: MnsServer) -> None:
+def test_digest_must_match_the_body(server: MnsServer) -> None:
     body = b"<Message><MessageBody>x</MessageBody></Message>"
     digest = hashlib.md5(body)
-    for good in (digest.digest(), digest.hexdigest().encode()):
-        header = base64.b64encode(good).decode()
+    for valid in (digest.digest(), digest.hexdigest().encode()):
+        header = base64.b64encode(valid).decode()
         assert call(server, "POST", MESSAGES, body, content_md5=header)[0] == 201
     wrong = base64.b64encode(hashlib.md5(b"y").digest()).decode()
-    assert refused(server, "POST", MESSAGES, body, content_md5=wrong) == (400, "InvalidDegist")
+    assert refusal(server, "POST", MESSAGES, body, content_md5=wrong) == (400, "InvalidDegist")
 
 
 # Documents
@@ -154,8 +155,8 @@ def test_digest_must_belong_to_the_body(server: MnsServer) -> None:
         b"<a>" * 9 + b"</a>" * 9,
     ],
 )
-def test_what_is_no_plain_document_is_malformed(server: MnsServer, body: bytes) -> None:
-    assert refused(server, "POST", MESSAGES, body) == (400, "MalformedXML")
+def test_malformed_or_unsafe_document_is_refused(server: MnsServer, body: bytes) -> None:
+    assert refusal(server, "POST", MESSAGES, body) == (400, "MalformedXML")
     assert server.store.messages("orders") == []
 
 
@@ -171,13 +172,13 @@ def test_what_is_no_plain_document_is_malformed(server: MnsServer, body: bytes) 
         b"<Messages><Message/></Messages>",
     ],
 )
-def test_document_of_another_schema_is_refused(server: MnsServer, body: bytes) -> None:
-    assert refused(server, "POST", MESSAGES, body) == (400, "InvalidArgument")
+def test_document_of_a_wrong_schema_is_refused(server: MnsServer, body: bytes) -> None:
+    assert refusal(server, "POST", MESSAGES, body) == (400, "InvalidArgument")
 
 
 def test_wrong_flag_is_refused(server: MnsServer) -> None:
     body = b"<Queue><LoggingEnabled>perhaps</LoggingEnabled></Queue>"
-    assert refused(server, "PUT", ORDERS, body) == (400, "InvalidArgument")
+    assert refusal(server, "PUT", ORDERS, body) == (400, "InvalidArgument")
 
 
 def test_queue_is_created_without_a_body(server: MnsServer) -> None:
@@ -188,7 +189,7 @@ def test_queue_is_created_without_a_body(server: MnsServer) -> None:
 
 def test_request_that_is_too_large_is_refused(server: MnsServer) -> None:
     body = b" " * (MAX_REQUEST_BYTES + 1)
-    assert refused(server, "POST", MESSAGES, body) == (400, "InvalidArgument")
+    assert refusal(server, "POST", MESSAGES, body) == (400, "InvalidArgument")
 
 
 # Addresses
@@ -213,7 +214,7 @@ def test_request_that_is_too_large_is_refused(server: MnsServer) -> None:
 def test_wrong_address_is_refused(
     server: MnsServer, method: str, resource: str, expected: tuple[int, str]
 ) -> None:
-    assert refused(server, method, resource) == expected
+    assert refusal(server, method, resource) == expected
 
 
 def test_documented_spelling_of_parameters_works(server: MnsServer) -> None:
@@ -227,22 +228,22 @@ def test_documented_spelling_of_parameters_works(server: MnsServer) -> None:
 
 @pytest.mark.parametrize("number", ["0", "1001", "many"])
 def test_wrong_page_is_refused(server: MnsServer, number: str) -> None:
-    assert refused(server, "GET", "/queues", x_mns_ret_number=number) == (400, "InvalidArgument")
+    assert refusal(server, "GET", "/queues", x_mns_ret_number=number) == (400, "InvalidArgument")
 
 
 def test_listing_with_meta_shows_the_attributes(server: MnsServer) -> None:
     _, _, body = call(server, "GET", "/queues", x_mns_with_meta="true")
     (queue,) = ET.fromstring(body)
-    read = {element.tag.removeprefix(NAMESPACE): element.text for element in queue}
-    assert read["QueueURL"] == f"{server.endpoint}/queues/orders"
-    assert (read["VisibilityTimeout"], read["ActiveMessages"]) == ("30", "0")
+    attributes = {element.tag.removeprefix(NAMESPACE): element.text for element in queue}
+    assert attributes["QueueURL"] == f"{server.endpoint}/queues/orders"
+    assert (attributes["VisibilityTimeout"], attributes["ActiveMessages"]) == ("30", "0")
 
 
-def test_failure_of_the_server_is_an_internal_error(
+def test_unexpected_exception_becomes_an_internal_error(
     server: MnsServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(server.store, "queue", lambda _: 1 / 0)
-    assert refused(server, "GET", ORDERS) == (500, "InternalError")
+    assert refusal(server, "GET", ORDERS) == (500, "InternalError")
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -257,9 +258,9 @@ def test_view_shows_queues_and_messages(server: MnsServer) -> None:
     (queue,) = json.loads(body)["queues"]
     assert (queue["name"], queue["activeMessages"], queue["delayMessages"]) == ("orders", 1, 1)
     assert queue["visibilityTimeout"] == 30
-    read = json.loads(call(server, "GET", "/.local/queues/orders/messages", sign=False)[2])
-    assert read["queue"] == queue
-    assert [(each["state"], each["text"]) for each in read["messages"]] == [
+    page = json.loads(call(server, "GET", "/.local/queues/orders/messages", sign=False)[2])
+    assert page["queue"] == queue
+    assert [(message["state"], message["text"]) for message in page["messages"]] == [
         ("active", "你好"),
         ("delayed", "not base64"),
     ]
@@ -269,7 +270,7 @@ def test_view_shows_queues_and_messages(server: MnsServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "status"),
+    ("query", "expected"),
     [
         ("orders/messages?state=lost", 400),
         ("orders/messages?limit=1001", 400),
@@ -279,22 +280,22 @@ def test_view_shows_queues_and_messages(server: MnsServer) -> None:
         ("nothing/messages", 404),
     ],
 )
-def test_wrong_question_to_the_view_is_a_problem(server: MnsServer, query: str, status: int) -> None:
-    answer = call(server, "GET", f"/.local/queues/{query}", sign=False)
-    assert (answer[0], answer[1]["content-type"]) == (status, "application/problem+json")
-    assert json.loads(answer[2])["status"] == status
+def test_wrong_query_to_the_view_is_a_problem(server: MnsServer, query: str, expected: int) -> None:
+    status, headers, body = call(server, "GET", f"/.local/queues/{query}", sign=False)
+    assert (status, headers["content-type"]) == (expected, "application/problem+json")
+    assert json.loads(body)["status"] == expected
 
 
 def test_view_cannot_change_anything(server: MnsServer) -> None:
-    assert refused(server, "DELETE", "/.local/queues", sign=False) == (400, "MissingAuthorizationHeader")
-    assert refused(server, "DELETE", "/.local/queues") == (400, "InvalidRequestURL")
+    assert refusal(server, "DELETE", "/.local/queues", sign=False) == (400, "MissingAuthorizationHeader")
+    assert refusal(server, "DELETE", "/.local/queues") == (400, "InvalidRequestURL")
     assert len(server.store.queues()) == 1
 
 
 # The server
 
 
-def test_port_in_use_is_an_error_that_names_it(server: MnsServer, tmp_path: Path) -> None:
+def test_port_in_use_is_reported(server: MnsServer, tmp_path: Path) -> None:
     port = urlsplit(server.endpoint).port
     assert port is not None
     with pytest.raises(PortInUse) as raised:

@@ -55,7 +55,7 @@ def test_created_queue_has_the_documented_defaults(account: Any) -> None:
     assert meta.create_time == meta.last_modify_time == 1_700_000_000
 
 
-def test_queue_is_created_with_the_attributes_that_are_asked_for(account: Any) -> None:
+def test_queue_is_created_with_the_requested_attributes(account: Any) -> None:
     queue = account.get_queue("orders")
     queue.create(
         QueueMeta(
@@ -76,20 +76,20 @@ def test_queue_is_created_with_the_attributes_that_are_asked_for(account: Any) -
     assert (meta.delay_seconds, meta.polling_wait_seconds, meta.logging_enabled) == (5, 3, True)
 
 
-def test_queue_can_be_created_twice_with_the_same_attributes_only(account: Any, queue: Any) -> None:
+def test_queue_can_be_created_again_only_with_the_same_attributes(account: Any, queue: Any) -> None:
     queue.create(QueueMeta())
     error = refusal(account.get_queue("orders").create, QueueMeta(vis_timeout=7))
     assert error.type == "QueueAlreadyExist"
 
 
-def test_attributes_change_one_by_one(queue: Any, clock: ManualClock) -> None:
+def test_attributes_can_be_changed_individually(queue: Any, clock: ManualClock) -> None:
     clock.advance(10)
     meta = QueueMeta()
     meta.visibility_timeout = 90
     queue.set_attributes(meta)
-    now = queue.get_attributes()
-    assert (now.visibility_timeout, now.maximum_message_size) == (90, 65536)
-    assert now.last_modify_time == now.create_time + 10
+    changed = queue.get_attributes()
+    assert (changed.visibility_timeout, changed.maximum_message_size) == (90, 65536)
+    assert changed.last_modify_time == changed.create_time + 10
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_attributes_change_one_by_one(queue: Any, clock: ManualClock) -> None:
         ({"polling_wait_sec": 31}, "PollingWaitSeconds"),
     ],
 )
-def test_attribute_out_of_its_range_is_named(account: Any, wrong: dict[str, int], element: str) -> None:
+def test_attribute_out_of_range_is_refused_by_name(account: Any, wrong: dict[str, int], element: str) -> None:
     error = refusal(account.get_queue("orders").create, QueueMeta(**wrong))
     assert error.type == "InvalidArgument"
     assert element in error.message
@@ -113,13 +113,13 @@ def test_queues_are_listed_by_prefix_and_page(account: Any) -> None:
         account.get_queue(name).create(QueueMeta())
     urls, marker = account.list_queue("a-", 2)
     assert [url.rpartition("/")[2] for url in urls] == ["a-1", "a-2"]
-    rest, end = account.list_queue("a-", 2, marker)
-    assert [url.rpartition("/")[2] for url in rest] == ["a-3"]
-    assert end == ""
+    urls, marker = account.list_queue("a-", 2, marker)
+    assert [url.rpartition("/")[2] for url in urls] == ["a-3"]
+    assert marker == ""
     assert account.list_queue("none") == ([], "")
 
 
-def test_deleted_queue_is_gone_with_its_messages(queue: Any) -> None:
+def test_queue_is_deleted_with_its_messages(queue: Any) -> None:
     queue.send_message(Message("lost"))
     queue.delete()
     queue.delete()
@@ -142,7 +142,7 @@ def test_wrong_queue_name_is_refused(account: Any, name: str, code: str) -> None
 # Messages
 
 
-def test_message_arrives_with_what_the_service_knows_of_it(queue: Any, clock: ManualClock) -> None:
+def test_message_is_received_with_its_metadata(queue: Any, clock: ManualClock) -> None:
     sent = queue.send_message(Message("hello 你好", priority=3, message_group_id="g"))
     clock.advance(2)
     message = queue.receive_message_with_str_body()
@@ -157,7 +157,7 @@ def test_message_arrives_with_what_the_service_knows_of_it(queue: Any, clock: Ma
     assert message.message_group_id == "g"
 
 
-def test_properties_survive(queue: Any) -> None:
+def test_properties_are_returned_unchanged(queue: Any) -> None:
     message = Message("x")
     values = property_module.MessagePropertyValue
     message.add_user_property("name", values.create_string("你好 <&>"))
@@ -166,20 +166,20 @@ def test_properties_survive(queue: Any) -> None:
     trace = property_module.MessageSystemPropertyValue.create_string("00-1-2-01")
     message.add_system_property("traceparent", trace)
     queue.send_message(message)
-    back = queue.receive_message()
-    read = {name: value.get_raw_value() for name, value in back.get_user_properties().items()}
-    assert read == {"name": "你好 <&>", "count": "7", "raw": b"\x00\xff"}
-    assert back.get_system_properties()["traceparent"].get_raw_value() == "00-1-2-01"
+    received = queue.receive_message()
+    properties = {name: value.get_raw_value() for name, value in received.get_user_properties().items()}
+    assert properties == {"name": "你好 <&>", "count": "7", "raw": b"\x00\xff"}
+    assert received.get_system_properties()["traceparent"].get_raw_value() == "00-1-2-01"
 
 
-def test_lower_priority_number_comes_first_then_the_older_one(queue: Any) -> None:
+def test_messages_are_received_by_priority_number_then_age(queue: Any) -> None:
     for body, priority in (("c", 8), ("a", 1), ("d", 16), ("b", 1)):
         queue.send_message(Message(body, priority=priority))
     messages = queue.batch_receive_message_with_str_body(16)
     assert [message.message_body for message in messages] == ["a", "b", "c", "d"]
 
 
-def test_received_message_is_hidden_until_its_time_has_passed(queue: Any, clock: ManualClock) -> None:
+def test_received_message_is_hidden_until_its_visibility_timeout(queue: Any, clock: ManualClock) -> None:
     queue.send_message(Message("once"))
     first = queue.receive_message()
     assert refusal(queue.receive_message).type == "MessageNotExist"
@@ -192,14 +192,14 @@ def test_received_message_is_hidden_until_its_time_has_passed(queue: Any, clock:
     assert second.receipt_handle != first.receipt_handle
 
 
-def test_deleted_message_never_comes_back(queue: Any, clock: ManualClock) -> None:
+def test_deleted_message_is_not_redelivered(queue: Any, clock: ManualClock) -> None:
     queue.send_message(Message("once"))
     queue.delete_message(queue.receive_message().receipt_handle)
     clock.advance(60)
     assert refusal(queue.receive_message).type == "MessageNotExist"
 
 
-def test_handle_is_no_good_when_its_time_has_passed(queue: Any, clock: ManualClock) -> None:
+def test_handle_expires_at_the_visibility_timeout(queue: Any, clock: ManualClock) -> None:
     queue.send_message(Message("x"))
     old = queue.receive_message().receipt_handle
     clock.advance(30)
@@ -212,12 +212,12 @@ def test_handle_is_no_good_when_its_time_has_passed(queue: Any, clock: ManualClo
 
 
 @pytest.mark.parametrize("handle", ["nonsense", "1-", "1-AAAA", "2-MS0xMjM0YWJjZA==", "1-MS0xMjM0YWJjZA==x"])
-def test_what_is_no_handle_is_a_receipt_handle_error(queue: Any, handle: str) -> None:
+def test_malformed_handle_is_a_receipt_handle_error(queue: Any, handle: str) -> None:
     assert refusal(queue.delete_message, handle).type == "ReceiptHandleError"
     assert refusal(queue.change_message_visibility, handle, 5).type == "ReceiptHandleError"
 
 
-def test_handle_of_another_queue_is_no_good(account: Any, queue: Any) -> None:
+def test_handle_of_another_queue_is_refused(account: Any, queue: Any) -> None:
     other = account.get_queue("other")
     other.create(QueueMeta())
     queue.send_message(Message("x"))
@@ -226,7 +226,9 @@ def test_handle_of_another_queue_is_no_good(account: Any, queue: Any) -> None:
     queue.delete_message(handle)
 
 
-def test_changed_visibility_counts_from_now_and_changes_the_handle(queue: Any, clock: ManualClock) -> None:
+def test_changing_visibility_restarts_the_timeout_and_changes_the_handle(
+    queue: Any, clock: ManualClock
+) -> None:
     queue.send_message(Message("x"))
     old = queue.receive_message().receipt_handle
     clock.advance(20)
@@ -238,7 +240,7 @@ def test_changed_visibility_counts_from_now_and_changes_the_handle(queue: Any, c
     queue.delete_message(changed.receipt_handle)
 
 
-def test_visibility_of_no_seconds_is_refused_as_documented(queue: Any) -> None:
+def test_visibility_of_zero_seconds_is_refused(queue: Any) -> None:
     queue.send_message(Message("x"))
     handle = queue.receive_message().receipt_handle
     assert refusal(queue.change_message_visibility, handle, 0).type == "InvalidArgument"
@@ -252,7 +254,7 @@ def test_delayed_message_is_received_after_its_delay(queue: Any, clock: ManualCl
     assert queue.receive_message_with_str_body().message_body == "later"
 
 
-def test_delay_of_the_queue_holds_for_messages_without_one(account: Any, clock: ManualClock) -> None:
+def test_delay_of_the_queue_applies_to_messages_without_one(account: Any, clock: ManualClock) -> None:
     queue = account.get_queue("slow")
     queue.create(QueueMeta(delay_sec=5))
     queue.send_message(Message("queue"))
@@ -275,18 +277,18 @@ def test_message_older_than_the_retention_is_dropped(account: Any, clock: Manual
     assert refusal(queue.change_message_visibility, handle, 5).type == "MessageNotExist"
 
 
-def test_peek_shows_and_changes_nothing(queue: Any) -> None:
+def test_peek_changes_nothing(queue: Any) -> None:
     assert refusal(queue.peek_message).type == "MessageNotExist"
     queue.send_message(Message("a"))
     queue.send_message(Message("b"))
     peeked = queue.peek_message_with_str_body()
     assert (peeked.message_body, peeked.dequeue_count, peeked.first_dequeue_time) == ("a", 0, 0)
-    assert [each.message_body for each in queue.batch_peek_message_with_str_body(16)] == ["a", "b"]
+    assert [message.message_body for message in queue.batch_peek_message_with_str_body(16)] == ["a", "b"]
     assert queue.receive_message_with_str_body().dequeue_count == 1
-    assert [each.message_body for each in queue.batch_peek_message_with_str_body(16)] == ["b"]
+    assert [message.message_body for message in queue.batch_peek_message_with_str_body(16)] == ["b"]
 
 
-def test_counts_tell_the_states_apart(queue: Any, clock: ManualClock) -> None:
+def test_messages_are_counted_by_state(queue: Any, clock: ManualClock) -> None:
     queue.batch_send_message([Message("a"), Message("b"), Message("c"), Message("d", delay_seconds=9)])
     queue.receive_message()
     meta = queue.get_attributes()
@@ -296,32 +298,32 @@ def test_counts_tell_the_states_apart(queue: Any, clock: ManualClock) -> None:
     assert (meta.active_messages, meta.inactive_messages, meta.delay_messages) == (4, 0, 0)
 
 
-def test_batch_is_sent_received_and_deleted_together(queue: Any) -> None:
+def test_batch_is_sent_received_and_deleted(queue: Any) -> None:
     sent = queue.batch_send_message([Message(f"message {number}") for number in range(16)])
-    assert len({each.message_id for each in sent}) == 16
+    assert len({message.message_id for message in sent}) == 16
     messages = queue.batch_receive_message_with_str_body(16)
-    assert [each.message_id for each in messages] == [each.message_id for each in sent]
-    queue.batch_delete_message([each.receipt_handle for each in messages])
+    assert [message.message_id for message in messages] == [message.message_id for message in sent]
+    queue.batch_delete_message([message.receipt_handle for message in messages])
     assert refusal(queue.batch_receive_message, 16).type == "MessageNotExist"
 
 
-def test_batch_delete_names_what_it_left_behind(queue: Any, clock: ManualClock) -> None:
+def test_batch_delete_reports_messages_that_were_not_deleted(queue: Any, clock: ManualClock) -> None:
     queue.batch_send_message([Message("a"), Message("b")])
-    old = queue.receive_message().receipt_handle
+    expired = queue.receive_message().receipt_handle
     clock.advance(10)
-    good = queue.receive_message().receipt_handle
+    current = queue.receive_message().receipt_handle
     clock.advance(20)
-    error = refusal(queue.batch_delete_message, [good, old, "nonsense"])
+    error = refusal(queue.batch_delete_message, [current, expired, "nonsense"])
     assert error.type == "MessageNotExist"
-    assert [(each["ReceiptHandle"], each["ErrorCode"]) for each in error.sub_errors] == [
-        (old, "MessageNotExist"),
+    assert [(failure["ReceiptHandle"], failure["ErrorCode"]) for failure in error.sub_errors] == [
+        (expired, "MessageNotExist"),
         ("nonsense", "ReceiptHandleError"),
     ]
     assert queue.get_attributes().active_messages == 1
     assert queue.get_attributes().inactive_messages == 0
 
 
-def test_batch_of_more_than_16_is_refused_and_nothing_is_kept(queue: Any) -> None:
+def test_batch_of_more_than_16_messages_is_refused(queue: Any) -> None:
     assert refusal(queue.batch_send_message, [Message("x")] * 17).type == "InvalidArgument"
     assert refusal(queue.batch_receive_message, 17).type == "InvalidArgument"
     assert refusal(queue.batch_receive_message, 0).type == "InvalidArgument"
@@ -329,14 +331,14 @@ def test_batch_of_more_than_16_is_refused_and_nothing_is_kept(queue: Any) -> Non
     assert queue.get_attributes().active_messages == 0
 
 
-def test_batch_of_more_than_64_kb_is_refused_and_nothing_is_kept(queue: Any) -> None:
+def test_batch_of_more_than_64_kb_is_refused(queue: Any) -> None:
     queue.set_encoding(False)
     assert refusal(queue.batch_send_message, [Message("x" * 32769)] * 2).type == "InvalidArgument"
     assert queue.get_attributes().active_messages == 0
     queue.batch_send_message([Message("x" * 32768)] * 2)
 
 
-def test_body_as_large_as_allowed_passes_and_one_byte_more_does_not(account: Any, queue: Any) -> None:
+def test_body_may_have_the_maximum_size_and_no_more(account: Any, queue: Any) -> None:
     queue.set_encoding(False)
     queue.send_message(Message("é" * 32768))
     assert refusal(queue.send_message, Message("é" * 32768 + "x")).type == "InvalidArgument"
@@ -356,7 +358,7 @@ def test_wrong_delay_or_priority_is_refused(queue: Any, wrong: dict[str, int]) -
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 @settings(max_examples=60, deadline=None)
-def test_any_text_survives_in_base64(plain_queue: Any, body: str) -> None:
+def test_any_text_is_returned_unchanged_with_base64(plain_queue: Any, body: str) -> None:
     plain_queue.set_encoding(True)
     sent = plain_queue.send_message(Message(body))
     message = plain_queue.receive_message_with_str_body()
@@ -364,7 +366,7 @@ def test_any_text_survives_in_base64(plain_queue: Any, body: str) -> None:
     assert (message.message_id, message.message_body) == (sent.message_id, body)
 
 
-# The SDK writes a carriage return as it is, which every XML parser reads as a line feed.
+# The SDK does not escape a carriage return, and every XML parser reads it as a line feed.
 @given(
     st.text(
         st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
@@ -373,21 +375,21 @@ def test_any_text_survives_in_base64(plain_queue: Any, body: str) -> None:
     )
 )
 @settings(max_examples=60, deadline=None)
-def test_any_text_of_xml_characters_survives_without_base64(plain_queue: Any, body: str) -> None:
+def test_text_of_xml_characters_is_returned_unchanged_without_base64(plain_queue: Any, body: str) -> None:
     plain_queue.set_encoding(False)
     plain_queue.batch_send_message([Message(body), Message(body)])
     messages = plain_queue.batch_receive_message_with_str_body(2)
-    plain_queue.batch_delete_message([each.receipt_handle for each in messages])
-    assert [each.message_body for each in messages] == [body, body]
+    plain_queue.batch_delete_message([message.receipt_handle for message in messages])
+    assert [message.message_body for message in messages] == [body, body]
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\ufffe"])
-def test_character_that_xml_cannot_carry_is_refused_without_base64(plain_queue: Any, character: str) -> None:
+def test_character_outside_xml_is_refused_without_base64(plain_queue: Any, character: str) -> None:
     plain_queue.set_encoding(False)
     assert refusal(plain_queue.send_message, Message(f"a{character}b")).type == "MalformedXML"
 
 
-def test_carriage_return_in_a_body_of_the_store_survives(server: MnsServer, queue: Any) -> None:
+def test_carriage_return_from_the_store_is_returned_unchanged(server: MnsServer, queue: Any) -> None:
     server.store.send("orders", "a\r\nb\rc")
     queue.set_encoding(False)
     assert queue.receive_message().message_body == "a\r\nb\rc"
@@ -407,12 +409,12 @@ def real_time() -> Iterator[Any]:
 
 def test_long_poll_returns_as_soon_as_a_message_arrives(real_time: Any) -> None:
     queue = real_time.get_queue("orders")
-    began = time.monotonic()
+    started = time.monotonic()
     timer = threading.Timer(0.3, lambda: real_time.server.store.send("orders", "now"))
     timer.start()
     queue.set_encoding(False)
     assert queue.receive_message(30).message_body == "now"
-    assert time.monotonic() - began > 0.25
+    assert time.monotonic() - started > 0.25
     timer.join()
 
 
@@ -422,27 +424,27 @@ def test_long_poll_returns_when_a_delayed_message_is_due(real_time: Any) -> None
     assert queue.receive_message_with_str_body(30).message_body == "soon"
 
 
-def test_long_poll_gives_up_after_its_seconds(real_time: Any) -> None:
+def test_long_poll_ends_after_its_seconds(real_time: Any) -> None:
     queue = real_time.get_queue("orders")
-    began = time.monotonic()
+    started = time.monotonic()
     assert refusal(queue.batch_receive_message, 16, 1).type == "MessageNotExist"
-    assert time.monotonic() - began > 0.95
+    assert time.monotonic() - started > 0.95
 
 
-def test_wait_of_the_queue_holds_for_receives_without_one(real_time: Any) -> None:
+def test_wait_of_the_queue_applies_to_receives_without_one(real_time: Any) -> None:
     queue = real_time.get_queue("patient")
     queue.create(QueueMeta(polling_wait_sec=1))
-    began = time.monotonic()
+    started = time.monotonic()
     assert refusal(queue.receive_message).type == "MessageNotExist"
-    assert time.monotonic() - began > 0.95
+    assert time.monotonic() - started > 0.95
 
 
-def test_wait_of_a_receive_goes_before_that_of_its_queue(real_time: Any) -> None:
+def test_wait_of_a_receive_overrides_that_of_its_queue(real_time: Any) -> None:
     queue = real_time.get_queue("patient")
     queue.create(QueueMeta(polling_wait_sec=30))
-    began = time.monotonic()
+    started = time.monotonic()
     assert refusal(queue.receive_message, 0).type == "MessageNotExist"
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - started < 30
 
 
 def test_long_poll_of_more_than_30_seconds_is_refused(queue: Any) -> None:
@@ -456,8 +458,8 @@ def test_long_poll_ends_when_its_queue_is_deleted(real_time: Any) -> None:
     timer.join()
 
 
-def test_stopping_the_server_answers_long_polls(tmp_path: Path) -> None:
-    began = time.monotonic()
+def test_stopping_the_server_ends_long_polls(tmp_path: Path) -> None:
+    started = time.monotonic()
     with MnsServer(tmp_path / "queues.db") as server, connected(server.endpoint) as account:
         queue = account.get_queue("orders")
         queue.create(QueueMeta())
@@ -465,33 +467,33 @@ def test_stopping_the_server_answers_long_polls(tmp_path: Path) -> None:
         timer.start()
         assert refusal(queue.receive_message, 30).type == "MessageNotExist"
         timer.join()
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - started < 30
 
 
-def test_many_long_polls_do_not_hold_up_other_requests(real_time: Any) -> None:
+def test_many_long_polls_do_not_block_other_requests(real_time: Any) -> None:
     def poll() -> str:
         with connected(real_time.server.endpoint) as account:
             return str(refusal(account.get_queue("orders").receive_message, 30).type)
 
     with ThreadPoolExecutor(60) as pool:
         waiting = [pool.submit(poll) for _ in range(60)]
-        time.sleep(0.5)  # for most of them to be there
+        time.sleep(0.5)  # until most of them have arrived
         real_time.get_queue("other").create(QueueMeta())
         assert not any(poll.done() for poll in waiting)
         real_time.server.store.delete_queue("orders")
         assert {poll.result() for poll in waiting} == {"QueueNotExist"}
 
 
-def test_message_is_not_given_to_a_client_that_has_hung_up(real_time: Any) -> None:
+def test_message_is_not_delivered_to_a_disconnected_client(real_time: Any) -> None:
     with connected(real_time.server.endpoint) as impatient:
         impatient.get_client().set_connection_timeout(0.2)
         with pytest.raises(Exception, match="timed out"):
             impatient.get_queue("orders").receive_message(20)
-    real_time.server.store.send("orders", "for somebody else")
+    real_time.server.store.send("orders", "for another client")
     assert real_time.server.store.receive("orders", wait_seconds=30)[0].dequeue_count == 1
 
 
-# Together
+# Concurrency and restarts
 
 
 def test_four_threads_receive_each_of_400_messages_once() -> None:
@@ -513,8 +515,8 @@ def test_four_threads_receive_each_of_400_messages_once() -> None:
                     except ServerError as error:
                         assert error.type == "MessageNotExist"  # noqa: PT017 - the way out of the loop
                         return bodies
-                    queue.batch_delete_message([each.receipt_handle for each in messages])
-                    bodies += [each.message_body for each in messages]
+                    queue.batch_delete_message([message.receipt_handle for message in messages])
+                    bodies += [message.message_body for message in messages]
 
         with ThreadPoolExecutor(4) as pool:
             for bodies in pool.map(drain, (1, 3, 7, 16)):
@@ -523,7 +525,7 @@ def test_four_threads_receive_each_of_400_messages_once() -> None:
     assert sorted(received, key=int) == [str(number) for number in range(400)]
 
 
-def test_everything_survives_a_restart(tmp_path: Path, clock: ManualClock) -> None:
+def test_queues_and_messages_survive_a_restart(tmp_path: Path, clock: ManualClock) -> None:
     path = tmp_path / "deep" / "queues.db"
     with MnsServer(path, clock=clock.time) as server, connected(server.endpoint) as account:
         queue = account.get_queue("orders")
@@ -538,14 +540,14 @@ def test_everything_survives_a_restart(tmp_path: Path, clock: ManualClock) -> No
         assert queue.receive_message_with_str_body().message_body == "b"
         queue.delete_message(handle)
         clock.advance(100)
-        bodies = {each.message_body for each in queue.batch_receive_message_with_str_body(16)}
+        bodies = {message.message_body for message in queue.batch_receive_message_with_str_body(16)}
         assert bodies == {"b", "later"}
 
 
 # The account
 
 
-def test_account_attributes_are_kept(account: Any) -> None:
+def test_account_attributes_are_stored(account: Any) -> None:
     assert account.get_attributes().logging_bucket == ""
     meta = account.get_attributes()
     meta.logging_bucket = "bucket"
@@ -554,7 +556,7 @@ def test_account_attributes_are_kept(account: Any) -> None:
     account.open_service()
 
 
-# Who may call
+# Authentication
 
 
 def test_wrong_secret_is_refused(server: MnsServer) -> None:
@@ -570,7 +572,7 @@ def test_unknown_key_is_refused(server: MnsServer) -> None:
         assert refusal(account.list_queue).type == "InvalidAccessKeyId"
 
 
-def test_temporary_key_needs_its_token() -> None:
+def test_temporary_key_requires_its_token() -> None:
     keys = {**LOCAL_ACCESS_KEYS, "STS.1": AccessKey("s", security_token="t0ken")}
     with MnsServer(access_keys=keys) as server:
         with connected(server.endpoint, "STS.1", "s", "t0ken") as account:

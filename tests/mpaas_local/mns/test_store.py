@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpaas_local.clock import ManualClock
-from mpaas_local.mns import MnsError, MnsStore, Outgoing, Property, QueueAttributes, StoreUnusable
+from mpaas_local.mns import MnsError, MnsStore, OutgoingMessage, Property, QueueAttributes, StoreUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,12 @@ def bodies(messages: Any) -> list[str]:
 
 def test_queue_shows_its_messages_by_state(store: MnsStore, clock: ManualClock) -> None:
     store.send_batch(
-        "orders", [Outgoing(body="a"), Outgoing(body="b"), Outgoing(body="late", delay_seconds=60)]
+        "orders",
+        [
+            OutgoingMessage(body="a"),
+            OutgoingMessage(body="b"),
+            OutgoingMessage(body="late", delay_seconds=60),
+        ],
     )
     store.receive("orders")
     assert bodies(store.messages("orders", "active")) == ["b"]
@@ -51,35 +56,35 @@ def test_queue_shows_its_messages_by_state(store: MnsStore, clock: ManualClock) 
     assert bodies(store.messages("orders", "active")) == ["a", "b", "late"]
 
 
-def test_batch_of_any_size_is_received_held_and_deleted_in_one_go(
+def test_batch_of_any_size_is_received_hidden_and_deleted_in_one_call(
     store: MnsStore, clock: ManualClock
 ) -> None:
-    sent = store.send_batch("orders", [Outgoing(body=str(number)) for number in range(2000)])
-    taken = store.receive("orders", 5000)
-    assert [message.id for message in taken] == [message.id for message in sent]
-    held = store.change_visibility_batch("orders", [message.receipt_handle for message in taken], 3600)
+    sent = store.send_batch("orders", [OutgoingMessage(body=str(number)) for number in range(2000)])
+    received = store.receive("orders", 5000)
+    assert [message.id for message in received] == [message.id for message in sent]
+    hidden = store.change_visibility_batch("orders", [message.receipt_handle for message in received], 3600)
     clock.advance(3599)
     assert store.receive("orders") == []
-    assert store.delete_batch("orders", [message.receipt_handle for message in held.values()]) == {}
+    assert store.delete_batch("orders", [message.receipt_handle for message in hidden.values()]) == {}
     assert store.messages("orders") == []
 
 
-def test_message_is_shown_again_at_once(store: MnsStore) -> None:
+def test_message_can_be_made_visible_at_once(store: MnsStore) -> None:
     store.send("orders", "x")
-    (taken,) = store.receive("orders", visibility_timeout=600)
-    assert store.change_visibility("orders", taken.receipt_handle, 0).state == "active"
+    (received,) = store.receive("orders", visibility_timeout=600)
+    assert store.change_visibility("orders", received.receipt_handle, 0).state == "active"
     (again,) = store.receive("orders")
-    assert (again.id, again.dequeue_count) == (taken.id, 2)
+    assert (again.id, again.dequeue_count) == (received.id, 2)
 
 
-def test_handles_that_are_no_good_are_left_out_of_a_batch(store: MnsStore, clock: ManualClock) -> None:
-    store.send_batch("orders", [Outgoing(body="a"), Outgoing(body="b")])
-    (late,) = store.receive("orders")
+def test_invalid_handles_are_skipped_in_a_batch(store: MnsStore, clock: ManualClock) -> None:
+    store.send_batch("orders", [OutgoingMessage(body="a"), OutgoingMessage(body="b")])
+    (expired,) = store.receive("orders")
     clock.advance(30)
-    (good,) = store.receive("orders")
-    assert good.id == late.id
-    handles = [late.receipt_handle, good.receipt_handle, "nonsense"]
-    assert list(store.change_visibility_batch("orders", handles, 60)) == [good.receipt_handle]
+    (current,) = store.receive("orders")
+    assert current.id == expired.id
+    handles = [expired.receipt_handle, current.receipt_handle, "nonsense"]
+    assert list(store.change_visibility_batch("orders", handles, 60)) == [current.receipt_handle]
     failures = store.delete_batch("orders", handles)
     assert [error.code for error in failures.values()] == [
         "MessageNotExist",
@@ -88,17 +93,17 @@ def test_handles_that_are_no_good_are_left_out_of_a_batch(store: MnsStore, clock
     ]
 
 
-def test_delayed_message_can_be_taken_back_by_its_handle(store: MnsStore) -> None:
+def test_delayed_message_can_be_deleted_by_its_handle(store: MnsStore) -> None:
     message = store.send("orders", "x", delay_seconds=60)
     store.delete("orders", message.receipt_handle)
     assert store.messages("orders") == []
     assert store.send("orders", "x").receipt_handle == ""
 
 
-def test_refused_batch_leaves_nothing_behind(store: MnsStore) -> None:
+def test_refused_batch_sends_no_message(store: MnsStore) -> None:
     store.set_queue_attributes("orders", maximum_message_size=1024)
     with pytest.raises(MnsError, match="InvalidArgument"):
-        store.send_batch("orders", [Outgoing(body="a"), Outgoing(body="x" * 1025)])
+        store.send_batch("orders", [OutgoingMessage(body="a"), OutgoingMessage(body="x" * 1025)])
     assert store.messages("orders") == []
 
 
@@ -114,7 +119,10 @@ def test_refused_batch_leaves_nothing_behind(store: MnsStore) -> None:
         (lambda store: store.queue("nothing"), "QueueNotExist"),
         (lambda store: store.send("orders", ""), "InvalidArgument"),
         (lambda store: store.send("orders", "\ud800"), "MalformedXML"),
-        (lambda store: store.send_batch("orders", [Outgoing(body="x", group_id="\x00")]), "MalformedXML"),
+        (
+            lambda store: store.send_batch("orders", [OutgoingMessage(body="x", group_id="\x00")]),
+            "MalformedXML",
+        ),
         (lambda store: store.receive("orders", 0), "InvalidArgument"),
         (lambda store: store.receive("orders", visibility_timeout=0), "InvalidArgument"),
         (lambda store: store.change_visibility("orders", "1-x", 43201), "InvalidArgument"),
@@ -123,7 +131,7 @@ def test_refused_batch_leaves_nothing_behind(store: MnsStore) -> None:
         (lambda store: store.create_queue(""), "QueueNameLengthError"),
     ],
 )
-def test_what_the_service_refuses_is_an_error_with_its_code(store: MnsStore, call: Any, code: str) -> None:
+def test_refused_call_raises_an_error_with_its_code(store: MnsStore, call: Any, code: str) -> None:
     with pytest.raises(MnsError) as raised:
         call(store)
     assert raised.value.code == code
@@ -131,7 +139,7 @@ def test_what_the_service_refuses_is_an_error_with_its_code(store: MnsStore, cal
 
 @contextmanager
 def shortly(action: Callable[..., object], *args: object) -> Iterator[None]:
-    """Call `action` while the block runs; the block must end long before a receive that waits for 20 seconds."""
+    """Call `action` shortly after the block begins; the block must end well before 20 seconds."""
     timer = threading.Timer(0.2, action, args)
     timer.start()
     started = time.monotonic()
@@ -140,15 +148,15 @@ def shortly(action: Callable[..., object], *args: object) -> Iterator[None]:
     timer.join()
 
 
-def test_waiting_receive_wakes_up_for_a_message(store: MnsStore) -> None:
+def test_waiting_receive_wakes_up_for_a_sent_message(store: MnsStore) -> None:
     with shortly(store.send, "orders", "now"):
         assert bodies(store.receive("orders", wait_seconds=20)) == ["now"]
 
 
-def test_waiting_receive_wakes_up_when_a_message_is_shown_again(store: MnsStore) -> None:
+def test_waiting_receive_wakes_up_when_a_message_becomes_visible(store: MnsStore) -> None:
     store.send("orders", "x")
-    (taken,) = store.receive("orders", visibility_timeout=600)
-    with shortly(store.change_visibility, "orders", taken.receipt_handle, 0):
+    (received,) = store.receive("orders", visibility_timeout=600)
+    with shortly(store.change_visibility, "orders", received.receipt_handle, 0):
         assert bodies(store.receive("orders", wait_seconds=20)) == ["x"]
 
 
@@ -163,14 +171,14 @@ def test_waiting_receive_ends_when_the_store_is_closed(store: MnsStore) -> None:
         assert store.receive("orders", wait_seconds=20) == []
 
 
-def test_listeners_hear_which_queue_changed(store: MnsStore) -> None:
-    heard: list[str] = []
-    store.listen(heard.append)
+def test_listeners_receive_the_name_of_the_changed_queue(store: MnsStore) -> None:
+    changed: list[str] = []
+    store.listen(changed.append)
     store.send("orders", "x")
-    assert heard == ["orders"]
+    assert changed == ["orders"]
 
 
-def test_threads_share_a_store_without_losing_or_doubling(tmp_path: Path) -> None:
+def test_threads_receive_every_message_once_from_a_shared_store(tmp_path: Path) -> None:
     with MnsStore(tmp_path / "queues.db") as store, ThreadPoolExecutor(8) as pool:
         store.create_queue("orders", QueueAttributes(visibility_timeout=600))
 
@@ -179,35 +187,36 @@ def test_threads_share_a_store_without_losing_or_doubling(tmp_path: Path) -> Non
                 store.send("orders", f"{worker}-{number}")
 
         def drain(_: int) -> list[str]:
-            found: list[str] = []
+            drained: list[str] = []
             while messages := store.receive("orders", 7, wait_seconds=1):
-                assert not store.delete_batch("orders", [each.receipt_handle for each in messages])
-                found += bodies(messages)
-            return found
+                assert not store.delete_batch("orders", [message.receipt_handle for message in messages])
+                drained += bodies(messages)
+            return drained
 
-        drained = [pool.submit(drain, worker) for worker in range(4)]
-        sending = [pool.submit(send, worker) for worker in range(4)]
-        for each in sending:
-            each.result()
-        received = [body for each in drained for body in each.result()]
+        receivers = [pool.submit(drain, worker) for worker in range(4)]
+        senders = [pool.submit(send, worker) for worker in range(4)]
+        for sender in senders:
+            sender.result()
+        received = [body for receiver in receivers for body in receiver.result()]
     assert sorted(received) == sorted(f"{worker}-{number}" for worker in range(4) for number in range(100))
 
 
-def test_a_store_that_was_not_closed_is_whole(tmp_path: Path, clock: ManualClock) -> None:
+def test_unclosed_store_can_be_reopened_intact(tmp_path: Path, clock: ManualClock) -> None:
     crashed = MnsStore(tmp_path / "queues.db", clock=clock.time)
     crashed.create_queue("orders")
     properties = (Property("n", "v"),)
     crashed.send_batch(
-        "orders", [Outgoing(body="a", group_id="g", user_properties=properties), Outgoing(body="b")]
+        "orders",
+        [OutgoingMessage(body="a", group_id="g", user_properties=properties), OutgoingMessage(body="b")],
     )
-    (taken,) = crashed.receive("orders")
+    (received,) = crashed.receive("orders")
     with MnsStore(tmp_path / "queues.db", clock=clock.time) as store:
-        store.delete("orders", taken.receipt_handle)
+        store.delete("orders", received.receipt_handle)
         assert bodies(store.messages("orders")) == ["b"]
     crashed.close()
 
 
-def test_deleted_numbers_are_not_given_again(tmp_path: Path) -> None:
+def test_handles_of_deleted_messages_are_never_reused(tmp_path: Path) -> None:
     with MnsStore(tmp_path / "queues.db") as store:
         store.create_queue("orders")
         store.send("orders", "a")
@@ -220,9 +229,9 @@ def test_deleted_numbers_are_not_given_again(tmp_path: Path) -> None:
             store.delete("orders", old.receipt_handle)
 
 
-def test_foreign_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_foreign_file_is_refused_and_unchanged(tmp_path: Path) -> None:
     text = tmp_path / "text.db"
-    text.write_text("not a database, but long enough to be looked at " * 50)
+    text.write_text("not a database, but long enough to be checked " * 50)
     with pytest.raises(StoreUnusable, match="file is not a database"):
         MnsStore(text)
     other = tmp_path / "other.db"
@@ -241,17 +250,17 @@ def test_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     assert raised.value.path == tmp_path
 
 
-def test_receiving_costs_the_same_however_many_messages_are_hidden() -> None:
+def test_cost_of_receiving_does_not_depend_on_hidden_messages() -> None:
     with MnsStore() as store:
         store.create_queue("orders", QueueAttributes(visibility_timeout=600))
-        store.send_batch("orders", [Outgoing(body=str(number)) for number in range(2_000)])
-        first = _steps_of_receiving(store)
+        store.send_batch("orders", [OutgoingMessage(body=str(number)) for number in range(2_000)])
+        first = _receive_cost(store)
         store.receive("orders", 1_900)
-        assert _steps_of_receiving(store) < 2 * first
+        assert _receive_cost(store) < 2 * first
 
 
-def _steps_of_receiving(store: MnsStore) -> int:
-    """Hundreds of instructions of the database for twenty messages, one by one."""
+def _receive_cost(store: MnsStore) -> int:
+    """Database instructions, in hundreds, to receive twenty messages one by one."""
     steps = 0
 
     def count() -> None:

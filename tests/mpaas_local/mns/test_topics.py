@@ -42,11 +42,13 @@ def topic(account: Any) -> Any:
 
 @pytest.fixture
 def deliveries(server: MnsServer) -> Any:
-    """What in-process subscribers were given."""
-    given: list[tuple[str, Publication]] = []
-    end = server.store.topics.on_publish(lambda to, message: given.append((to.name, message)))
-    yield given
-    end()
+    """Subscription names and messages that in-process listeners received."""
+    received: list[tuple[str, Publication]] = []
+    remove = server.store.topics.on_publish(
+        lambda subscription, message: received.append((subscription.name, message))
+    )
+    yield received
+    remove()
 
 
 def refusal(call: Any, *arguments: Any) -> str:
@@ -84,15 +86,19 @@ def test_topics_are_listed_by_prefix_and_page(account: Any) -> None:
     assert marker == ""
 
 
-def test_subscription_is_made_changed_and_ended(topic: Any) -> None:
+def test_subscription_is_created_changed_and_deleted(topic: Any) -> None:
     subscription = topic.get_subscription("push")
     meta = SubscriptionMeta(FUNCTION, "EXPONENTIAL_DECAY_RETRY", "JSON", "important")
     assert subscription.subscribe(meta).endswith("/topics/news/subscriptions/push")
     subscription.subscribe(meta)
-    read = subscription.get_attributes()
-    assert (read.topic_name, read.subscription_name, read.topic_owner) == ("news", "push", "1000000000000000")
-    assert (read.endpoint, read.filter_tag) == (FUNCTION, "important")
-    assert (read.notify_strategy, read.notify_content_format) == ("EXPONENTIAL_DECAY_RETRY", "JSON")
+    attributes = subscription.get_attributes()
+    assert (attributes.topic_name, attributes.subscription_name) == ("news", "push")
+    assert (attributes.topic_owner, attributes.endpoint) == ("1000000000000000", FUNCTION)
+    assert (attributes.notify_strategy, attributes.notify_content_format, attributes.filter_tag) == (
+        "EXPONENTIAL_DECAY_RETRY",
+        "JSON",
+        "important",
+    )
     assert refusal(subscription.subscribe, SubscriptionMeta(QUEUE)) == "SubscriptionAlreadyExist"
     subscription.set_attributes(SubscriptionMeta(notify_strategy="BACKOFF_RETRY"))
     assert subscription.get_attributes().notify_strategy == "BACKOFF_RETRY"
@@ -105,8 +111,12 @@ def test_subscription_is_made_changed_and_ended(topic: Any) -> None:
 def test_subscription_has_the_documented_defaults(topic: Any) -> None:
     subscription = topic.get_subscription("push")
     subscription.subscribe(SubscriptionMeta("http://127.0.0.1:9/notifications"))
-    read = subscription.get_attributes()
-    assert (read.notify_strategy, read.notify_content_format, read.filter_tag) == ("BACKOFF_RETRY", "XML", "")
+    attributes = subscription.get_attributes()
+    assert (attributes.notify_strategy, attributes.notify_content_format, attributes.filter_tag) == (
+        "BACKOFF_RETRY",
+        "XML",
+        "",
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,17 +132,17 @@ def test_wrong_subscription_is_refused(topic: Any, wrong: Any) -> None:
     assert refusal(topic.get_subscription("push").subscribe, wrong) == "InvalidArgument"
 
 
-def test_subscriptions_are_listed_by_page_and_need_a_topic(account: Any, topic: Any) -> None:
+def test_subscriptions_are_listed_by_page_and_require_a_topic(account: Any, topic: Any) -> None:
     for name in ("a", "b", "c"):
         topic.get_subscription(name).subscribe(SubscriptionMeta(QUEUE))
     urls, marker = topic.list_subscription("", 2)
     assert [url.rpartition("/")[2] for url in urls] == ["a", "b"]
     assert [url.rpartition("/")[2] for url in topic.list_subscription("", 2, marker)[0]] == ["c"]
-    lost = account.get_subscription("nothing", "a")
-    assert refusal(lost.subscribe, SubscriptionMeta(QUEUE)) == "TopicNotExist"
+    subscription = account.get_subscription("nothing", "a")
+    assert refusal(subscription.subscribe, SubscriptionMeta(QUEUE)) == "TopicNotExist"
 
 
-def test_published_message_reaches_those_whose_tag_fits(topic: Any, deliveries: Any) -> None:
+def test_published_message_reaches_subscriptions_with_a_matching_tag(topic: Any, deliveries: Any) -> None:
     for name, tag in (("all", ""), ("important", "important"), ("other", "other")):
         topic.get_subscription(name).subscribe(SubscriptionMeta(FUNCTION, filter_tag=tag))
     sent = topic.publish_message(TopicMessage("hello <&> 你好", "important"))
@@ -147,15 +157,15 @@ def test_published_message_reaches_those_whose_tag_fits(topic: Any, deliveries: 
     assert (message.tag, message.publish_time) == ("important", 1_700_000_000_000)
 
 
-def test_published_message_brings_its_attributes_and_properties(topic: Any, deliveries: Any) -> None:
+def test_published_message_keeps_its_attributes_and_properties(topic: Any, deliveries: Any) -> None:
     topic.get_subscription("push").subscribe(SubscriptionMeta(FUNCTION))
     mail = topic_module.DirectMailInfo("sender", "subject", 0, 0, 0)
     message = TopicMessage("x", direct_mail=mail)
     message.add_user_property("count", property_module.MessagePropertyValue.create_number(7))
     topic.publish_message(message)
-    (_, given), *_ = deliveries
-    assert json.loads(given.attributes["DirectMail"])["Subject"] == "subject"
-    assert [(each.name, each.value, each.type) for each in given.user_properties] == [
+    (_, received), *_ = deliveries
+    assert json.loads(received.attributes["DirectMail"])["Subject"] == "subject"
+    assert [(item.name, item.value, item.type) for item in received.user_properties] == [
         ("count", "7", "NUMBER")
     ]
 
@@ -168,9 +178,7 @@ def test_message_larger_than_the_topic_allows_is_refused(account: Any) -> None:
 
 
 @pytest.mark.parametrize("content_format", ["XML", "JSON", "SIMPLIFIED"])
-def test_subscribed_queue_gets_the_message_in_the_format_asked_for(
-    queue: Any, topic: Any, content_format: str
-) -> None:
+def test_subscribed_queue_receives_the_requested_format(queue: Any, topic: Any, content_format: str) -> None:
     topic.get_subscription("copy").subscribe(SubscriptionMeta(QUEUE, notify_content_format=content_format))
     sent = topic.publish_message(TopicMessage("hello <&> 你好", "t"))
     queue.set_encoding(False)
@@ -179,11 +187,11 @@ def test_subscribed_queue_gets_the_message_in_the_format_asked_for(
         assert body == "hello <&> 你好"
         return
     if content_format == "JSON":
-        read = json.loads(body)
+        notification = json.loads(body)
     else:
         root = ET.fromstring(body)
-        read = {element.tag.removeprefix(NAMESPACE): element.text for element in root}
-    assert read == {
+        notification = {element.tag.removeprefix(NAMESPACE): element.text for element in root}
+    assert notification == {
         "TopicOwner": "1000000000000000",
         "TopicName": "news",
         "Subscriber": "1000000000000000",
@@ -196,18 +204,18 @@ def test_subscribed_queue_gets_the_message_in_the_format_asked_for(
     }
 
 
-def test_failing_subscriber_harms_neither_publisher_nor_neighbours(
+def test_failing_listener_affects_neither_publisher_nor_listeners(
     server: MnsServer, topic: Any, deliveries: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(_: Subscription, __: Publication) -> None:
-        raise RuntimeError("told so")
+        raise RuntimeError("broken listener")
 
     topics = server.store.topics
-    topics.subscribe("news", "lost", SubscriptionAttributes(QUEUE + "-that-is-not-there"))
+    topics.subscribe("news", "lost", SubscriptionAttributes(f"{QUEUE}-missing"))
     topics.subscribe("news", "push", SubscriptionAttributes(FUNCTION))
-    end = topics.on_publish(fail)
+    remove = topics.on_publish(fail)
     topic.publish_message(TopicMessage("x"))
-    end()
+    remove()
     assert [name for name, _ in deliveries] == ["lost", "push"]
     assert "lost: QueueNotExist" in caplog.text
     assert "not delivered" in caplog.text
@@ -226,7 +234,7 @@ def test_topics_work_without_http(server: MnsServer, deliveries: Any) -> None:
         topics.publish("news", "\x00")
 
 
-def test_deleting_a_topic_ends_its_subscriptions(queue: Any, topic: Any, deliveries: Any) -> None:
+def test_deleting_a_topic_deletes_its_subscriptions(queue: Any, topic: Any, deliveries: Any) -> None:
     del queue
     topic.get_subscription("push").subscribe(SubscriptionMeta(FUNCTION))
     topic.delete()
