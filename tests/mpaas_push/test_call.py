@@ -1,4 +1,4 @@
-"""`python -m mpaas_push call`: to this machine unsigned, to another signed."""
+"""`python -m mpaas_push call`: unsigned to this machine, signed to any other."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    """A trigger with a public name, which leads to this machine here."""
+    """A trigger with a public name that resolves to this machine."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("ALIBABA_CLOUD_CA_BUNDLE", str(tmp_path / "ca.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(HOST).configure_cert(context)
-    look_up = socket.getaddrinfo
+    getaddrinfo = socket.getaddrinfo
 
-    def leading_here(host: str | bytes, *more: Any, **named: Any) -> Any:
-        return look_up(LOOPBACK if host in (HOST, HOST.encode()) else host, *more, **named)
+    def resolve_here(host: str | bytes, *arguments: Any, **options: Any) -> Any:
+        return getaddrinfo(LOOPBACK if host in (HOST, HOST.encode()) else host, *arguments, **options)
 
-    monkeypatch.setattr(socket, "getaddrinfo", leading_here)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
     with Server(DONE, tls=context, host=HOST) as server:
         yield server
 
@@ -69,7 +69,7 @@ def test_a_request_to_a_deployed_function_is_signed(
     verify_http_trigger(call, {"STS.caller": AccessKey("caller-secret", "caller-token")})
 
 
-def test_a_token_goes_in_place_of_a_signature(deployed: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_replaces_the_signature(deployed: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUSH_HTTP_URL", f"{deployed.url}/")
 
     assert main(["call", "/v1/health", "--header", "Authorization: Bearer token"]) == 0
@@ -113,7 +113,7 @@ def test_a_request_without_a_response_may_have_been_processed(capsys: pytest.Cap
         (["--url", f"http://{LOOPBACK}:1", "/", "--data", "nowhere.json"], "nowhere.json cannot be read"),
     ],
 )
-def test_what_cannot_be_sent_says_why(
+def test_request_that_cannot_be_sent_says_why(
     arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["call", *arguments]) == 1

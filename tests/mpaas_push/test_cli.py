@@ -39,15 +39,15 @@ def command(
     stdin: str = "",
     env: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
-    """Run a command in a folder; return its exit code and all that it printed."""
+    """Run a command in a folder; return its exit code and its output."""
     with (
         pytest.MonkeyPatch.context() as patch,
         redirect_stdout(StringIO()) as output,
         redirect_stderr(StringIO()) as errors,
-        TextIOWrapper(BytesIO(stdin.encode())) as given,
+        TextIOWrapper(BytesIO(stdin.encode())) as text,
     ):
         patch.chdir(folder)
-        patch.setattr(sys, "stdin", given)
+        patch.setattr(sys, "stdin", text)
         for name, value in (env or {}).items():
             patch.setenv(name, value)
         return main([*arguments]), output.getvalue() + errors.getvalue()
@@ -76,14 +76,14 @@ def test_a_rule_that_fails_on_the_event_says_why() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "not json"])
-def test_what_is_no_event_says_so(text: str) -> None:
+def test_input_that_is_not_an_event_is_an_error(text: str) -> None:
     code, printed = command("rules", "test", "-", stdin=text)
 
     assert code == 1
     assert "error: expected a CloudEvents 1.0 event" in printed
 
 
-def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_files_are_named(tmp_path: Path) -> None:
     assert command("rules", "test", "nothing.json") == (
         1,
         "error: nothing.json cannot be read: No such file or directory\n",
@@ -93,11 +93,13 @@ def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
     assert "--rules" in printed
 
 
-def test_without_a_command_the_commands_are_named() -> None:
-    done = subprocess.run([sys.executable, "-m", "mpaas_push"], capture_output=True, text=True, check=False)
+def test_usage_is_printed_without_a_command() -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "mpaas_push"], capture_output=True, text=True, check=False
+    )
 
-    assert done.returncode == 2
-    assert "usage: python -m mpaas_push" in done.stderr
+    assert process.returncode == 2
+    assert "usage: python -m mpaas_push" in process.stderr
 
 
 # --- send
@@ -110,7 +112,7 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def at(sandbox: Sandbox) -> dict[str, str]:
+def env_of(sandbox: Sandbox) -> dict[str, str]:
     return KEYS | {
         "MPAAS_ENDPOINT": sandbox.url,
         "MPAAS_APP_ID": "ONEX1",
@@ -126,10 +128,10 @@ KEYS = {
 }
 
 
-def test_a_message_is_sent_and_a_table_shows_what_became_of_it(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_message_is_sent_and_a_table_shows_its_outcome(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "push.json").write_text(json.dumps(MESSAGE))
 
-    code, printed = command("send", "push.json", folder=tmp_path, env=at(sandbox))
+    code, printed = command("send", "push.json", folder=tmp_path, env=env_of(sandbox))
 
     assert code == 0
     assert "accepted" in printed
@@ -137,10 +139,10 @@ def test_a_message_is_sent_and_a_table_shows_what_became_of_it(sandbox: Sandbox,
     assert len(sandbox.inbox()) == 1
 
 
-def test_many_messages_of_standard_input_become_lines_of_json(sandbox: Sandbox) -> None:
-    many = {"messages": [MESSAGE | {"targets": [f"user-{number}"]} for number in range(500)]}
+def test_outcomes_of_many_messages_are_printed_as_json_lines(sandbox: Sandbox) -> None:
+    payload = {"messages": [MESSAGE | {"targets": [f"user-{number}"]} for number in range(500)]}
 
-    code, printed = command("send", "-", "--json", stdin=json.dumps(many), env=at(sandbox))
+    code, printed = command("send", "-", "--json", stdin=json.dumps(payload), env=env_of(sandbox))
 
     assert code == 0
     lines = [json.loads(line) for line in printed.splitlines()]
@@ -148,20 +150,20 @@ def test_many_messages_of_standard_input_become_lines_of_json(sandbox: Sandbox) 
     assert {line["outcome"] for line in lines} == {"accepted"}
 
 
-def test_another_target_can_be_named_and_ids_repeat_with_a_key(sandbox: Sandbox) -> None:
+def test_target_option_replaces_the_targets_and_a_key_repeats_the_message_ids(sandbox: Sandbox) -> None:
     for _ in range(2):
         arguments = ("send", "-", "--target", "me", "--target", "you", "--key", "k")
-        assert command(*arguments, stdin=json.dumps(MESSAGE), env=at(sandbox))[0] == 0
+        assert command(*arguments, stdin=json.dumps(MESSAGE), env=env_of(sandbox))[0] == 0
 
     first, second = sandbox.inbox()
     assert [target["target"] for target in first["targets"]] == ["me", "you"]
-    assert [each["messageId"] for each in first["targets"]] == [
-        each["messageId"] for each in second["targets"]
+    assert [target["messageId"] for target in first["targets"]] == [
+        target["messageId"] for target in second["targets"]
     ]
 
 
 def test_a_dry_run_shows_the_parameters_and_sends_nothing(sandbox: Sandbox) -> None:
-    code, printed = command("send", "-", "--dry-run", stdin=json.dumps(MESSAGE), env=at(sandbox))
+    code, printed = command("send", "-", "--dry-run", stdin=json.dumps(MESSAGE), env=env_of(sandbox))
 
     assert code == 0
     assert json.loads(printed)["AppId"] == "ONEX1"
@@ -180,15 +182,13 @@ def test_a_dry_run_shows_the_parameters_and_sends_nothing(sandbox: Sandbox) -> N
         ({"kind": "resetAfterRead"}, 4),
     ],
 )
-def test_the_exit_code_tells_the_worst_outcome(
-    sandbox: Sandbox, fault: dict[str, Any], expected: int
-) -> None:
+def test_exit_code_reflects_the_worst_outcome(sandbox: Sandbox, fault: dict[str, Any], expected: int) -> None:
     sandbox.order(**fault)
 
-    assert command("send", "-", stdin=json.dumps(MESSAGE), env=at(sandbox))[0] == expected
+    assert command("send", "-", stdin=json.dumps(MESSAGE), env=env_of(sandbox))[0] == expected
 
 
-# A shell in the background lets its commands ignore interrupts, and theirs too.
+# A background shell makes its commands, and their children, ignore interrupts.
 INTERRUPTIBLE = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -196,13 +196,15 @@ os.execv(sys.executable, [sys.executable, "-m", "mpaas_push", *sys.argv[1:]])
 """
 
 
-def test_an_interrupted_send_says_what_it_knows(sandbox: Sandbox) -> None:
-    messages = [MESSAGE | {"targets": [f"user-{number}"]} for number in range(250)]  # more than go at once
+def test_interrupted_send_reports_the_outcomes_so_far(sandbox: Sandbox) -> None:
+    messages = [
+        MESSAGE | {"targets": [f"user-{number}"]} for number in range(250)
+    ]  # more than are sent at once
     sandbox.order(kind="delay", milliseconds=5000, match={"target": "user-200"})
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTIBLE, "send", "-"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **at(sandbox)},
+        env={"PATH": os.environ["PATH"], **env_of(sandbox)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -238,7 +240,7 @@ runpy.run_module("mpaas_push", run_name="__main__")
 """
 
 
-def test_a_command_that_is_interrupted_while_it_is_loaded_ends_with_the_code_of_an_interrupt() -> None:
+def test_command_interrupted_while_loading_exits_with_the_interrupt_code() -> None:
     process = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_WHILE_LOADING, "campaign", "status", "c", "--follow"],
         cwd=ROOT,
@@ -251,21 +253,26 @@ def test_a_command_that_is_interrupted_while_it_is_loaded_ends_with_the_code_of_
     assert (process.returncode, process.stderr) == (3, "interrupted\n")
 
 
-def test_what_cannot_be_sent_is_said_without_a_secret(sandbox: Sandbox) -> None:
-    assert command("send", "-", stdin="{", env=at(sandbox))[0] == 1
-    assert command("send", "nothing.json", env=at(sandbox))[0] == 1
-    code, printed = command("send", "-", stdin=json.dumps(MESSAGE), env=at(sandbox) | dict.fromkeys(KEYS, ""))
+def test_error_of_a_failed_send_shows_no_secret(sandbox: Sandbox) -> None:
+    assert command("send", "-", stdin="{", env=env_of(sandbox))[0] == 1
+    assert command("send", "nothing.json", env=env_of(sandbox))[0] == 1
+    code, printed = command(
+        "send", "-", stdin=json.dumps(MESSAGE), env=env_of(sandbox) | dict.fromkeys(KEYS, "")
+    )
     assert code == 1
     assert "no AccessKey found" in printed
     code, printed = command(
-        "send", "-", stdin=json.dumps(MESSAGE), env=at(sandbox) | {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "wrong"}
+        "send",
+        "-",
+        stdin=json.dumps(MESSAGE),
+        env=env_of(sandbox) | {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "wrong"},
     )
     assert code == 1
     assert "SignatureDoesNotMatch" in printed
     assert ROLE.access_key_id not in printed
 
 
-# --- invoke and smoke, before the local stack
+# --- invoke and smoke, against the local stack
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +298,7 @@ def test_a_deployed_function_is_called(stack: Stack) -> None:
     assert "request " in printed
 
 
-def test_an_event_is_handed_over_and_a_task_not_twice(stack: Stack) -> None:
+def test_event_is_accepted_asynchronously_and_a_task_id_only_once(stack: Stack) -> None:
     arguments = ("invoke", "mpaas-queue-push-dev", "--payload", "-", "--async", "--task-id", "t1")
 
     code, printed = command(*arguments, stdin="[]", env=deployed(stack))
@@ -303,31 +310,31 @@ def test_an_event_is_handed_over_and_a_task_not_twice(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "payload", "told"),
+    ("function", "payload", "error"),
     [("mpaas-timer-push-dev", "{}", "UnreadablePayload"), ("nothing", "{}", "404 FunctionNotFound")],
 )
-def test_a_call_that_fails_says_why(stack: Stack, function: str, payload: str, told: str) -> None:
+def test_a_call_that_fails_says_why(stack: Stack, function: str, payload: str, error: str) -> None:
     code, printed = command("invoke", function, "--payload", "-", stdin=payload, env=deployed(stack))
 
     assert code == 1
-    assert told in printed
+    assert error in printed
 
 
-def test_nobody_knows_what_became_of_a_call_without_an_answer() -> None:
+def test_call_without_a_response_exits_with_the_code_for_unknown() -> None:
     with listening(lambda connection: connection.recv(65536)) as port:
         env = KEYS | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}
 
         assert command("invoke", "f", "--payload", "-", stdin="{}", env=env)[0] == 4
 
 
-def test_a_task_id_without_async_is_a_mistake() -> None:
+def test_task_id_requires_async() -> None:
     code, printed = command("invoke", "f", "--payload", "-", "--task-id", "t", stdin="{}", env=KEYS)
 
     assert code == 1
     assert "--task-id requires --async" in printed
 
 
-def test_a_reader_that_leaves_early_is_no_traceback() -> None:
+def test_closed_output_pipe_prints_no_traceback() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "project", "validate", "--folder", str(PROJECT)],
         cwd=ROOT,
@@ -343,7 +350,7 @@ def test_a_reader_that_leaves_early_is_no_traceback() -> None:
     assert (process.returncode, errors) == (1, "")
 
 
-def test_a_call_that_found_no_way_was_not_made() -> None:
+def test_call_without_a_connection_is_reported_as_not_made() -> None:
     env = KEYS | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{closed_port()}"}
 
     code, printed = command("invoke", "f", "--payload", "-", stdin="{}", env=env)
@@ -352,7 +359,7 @@ def test_a_call_that_found_no_way_was_not_made() -> None:
     assert "f was not called: no connection" in printed
 
 
-def test_a_deployment_that_is_well_passes_and_nothing_is_pushed(stack: Stack) -> None:
+def test_smoke_passes_a_healthy_deployment_and_sends_no_push(stack: Stack) -> None:
     before = len(stack.sandbox.inbox())
 
     code, printed = command("smoke", main=project.__main__.main, env=deployed(stack))
@@ -362,7 +369,7 @@ def test_a_deployment_that_is_well_passes_and_nothing_is_pushed(stack: Stack) ->
     assert len(stack.sandbox.inbox()) == before
 
 
-def test_smoke_goes_by_the_descriptor(stack: Stack, tmp_path: Path) -> None:
+def test_smoke_calls_the_functions_of_the_descriptor(stack: Stack, tmp_path: Path) -> None:
     text = (PROJECT / "s.yaml").read_text()
     for word in ("  timer_push:", "mpaas-timer-push", "./functions/timer_push"):
         text = text.replace(word, word.replace("timer", "orders"))
@@ -380,10 +387,10 @@ def test_smoke_goes_by_the_descriptor(stack: Stack, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expected", "code", "told"), [('"events": 0', 0, "ok   "), ("2 events", 1, "FAULT")]
+    ("expected", "code", "verdict"), [('"events": 0', 0, "ok   "), ("2 events", 1, "FAULT")]
 )
-def test_smoke_calls_a_function_of_ones_own_with_its_event(
-    stack: Stack, tmp_path: Path, expected: str, code: int, told: str
+def test_smoke_calls_a_custom_function_with_its_own_event(
+    stack: Stack, tmp_path: Path, expected: str, code: int, verdict: str
 ) -> None:
     text = (PROJECT / "s.yaml").read_text()
     (tmp_path / "s.yaml").write_text(text.replace("./functions/event_push", "./functions/orders"))
@@ -394,15 +401,13 @@ def test_smoke_calls_a_function_of_ones_own_with_its_event(
     returned, printed = command("smoke", main=project.__main__.main, folder=tmp_path, env=deployed(stack))
 
     assert returned == code, printed
-    assert f"{told} mpaas-event-push-dev: no orders" in printed
+    assert f"{verdict} mpaas-event-push-dev: no orders" in printed
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("{", "JSON"), ('{"what": "no orders", "event": []}', "expected")]
+    ("text", "reason"), [("{", "JSON"), ('{"what": "no orders", "event": []}', "expected")]
 )
-def test_an_event_for_smoke_that_cannot_be_read_is_named_before_any_call(
-    tmp_path: Path, text: str, told: str
-) -> None:
+def test_smoke_names_an_unreadable_event_before_any_call(tmp_path: Path, text: str, reason: str) -> None:
     shutil.copy(PROJECT / "s.yaml", tmp_path)
     file = tmp_path / "tests" / "functions" / "queue_push.smoke.json"
     file.parent.mkdir(parents=True)
@@ -413,7 +418,7 @@ def test_an_event_for_smoke_that_cannot_be_read_is_named_before_any_call(
 
     assert code == 1
     assert "error: tests/functions/queue_push.smoke.json must be an object with what, event" in printed
-    assert told in printed
+    assert reason in printed
     assert "FAULT" not in printed
 
 
@@ -428,7 +433,7 @@ def test_smoke_reads_the_settings_of_the_stage(stack: Stack, tmp_path: Path) -> 
     assert code == 0, printed
 
 
-def test_smoke_names_the_settings_that_it_lacks_before_any_call(tmp_path: Path) -> None:
+def test_smoke_names_missing_settings_before_any_call(tmp_path: Path) -> None:
     shutil.copy(PROJECT / "s.yaml", tmp_path)
 
     code, printed = command(
@@ -450,7 +455,7 @@ def test_smoke_calls_the_functions_of_the_account_and_region() -> None:
     )
 
 
-def test_a_deployment_that_is_not_there_does_not_pass(stack: Stack) -> None:
+def test_smoke_fails_a_missing_deployment(stack: Stack) -> None:
     code, printed = command("smoke", "--stage", "prod", main=project.__main__.main, env=deployed(stack))
 
     assert code == 1

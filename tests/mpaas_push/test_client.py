@@ -61,51 +61,51 @@ if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
 KEY = Credentials("LTAI-test-id", "test-secret")
-FOR_EVER = Invocation(request_id="1-2", credentials=KEY)
+NO_DEADLINE = Invocation(request_id="1-2", credentials=KEY)
 
 
 def within(seconds: float) -> Invocation:
-    """Return an invocation that has this much time left."""
+    """Return an invocation with this much time left."""
     return Invocation(request_id="1-2", credentials=KEY, deadline=time.monotonic() + seconds)
 
 
-def message(**more: Any) -> PushMessage:
-    return PushMessage.parse(minimal() | more)
+def message(**fields: Any) -> PushMessage:
+    return PushMessage.parse(minimal() | fields)
 
 
-def numbered(number: int) -> list[PushMessage]:
+def numbered(count: int) -> list[PushMessage]:
     return [
-        message(title=f"message {place}", targetMsgkey={f"user-{place}": f"id-{place}"})
-        for place in range(number)
+        message(title=f"message {index}", targetMsgkey={f"user-{index}": f"id-{index}"})
+        for index in range(count)
     ]
 
 
-def send(server: Server, invocation: Invocation = FOR_EVER, **env: str) -> Outcome:
-    """Send the minimal message to a server and return what became of it."""
+def send(server: Server, invocation: Invocation = NO_DEADLINE, **env: str) -> Outcome:
+    """Send the minimal message to a server and return the outcome."""
     with PushClient.from_env(server.env | env) as client:
         (outcome,) = client.send(message(), invocation=invocation)
     return outcome
 
 
-def send_to(port: int, invocation: Invocation = FOR_EVER, **env: str) -> Outcome:
-    at = {"MPAAS_ENDPOINT": f"http://{LOOPBACK}:{port}", "MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W"}
-    with PushClient.from_env(at | env) as client:
+def send_to(port: int, invocation: Invocation = NO_DEADLINE, **env: str) -> Outcome:
+    endpoint = {"MPAAS_ENDPOINT": f"http://{LOOPBACK}:{port}", "MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W"}
+    with PushClient.from_env(endpoint | env) as client:
         (outcome,) = client.send(message(), invocation=invocation)
     return outcome
 
 
 @pytest.fixture(autouse=True)
-def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits between tries, asked for and not slept."""
-    asked: list[float] = []
-    monkeypatch.setattr(retries, "sleep", asked.append)
-    return asked
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Record the delays between attempts instead of sleeping."""
+    delays: list[float] = []
+    monkeypatch.setattr(retries, "sleep", delays.append)
+    return delays
 
 
 # --- One request --------------------------------------------------------------------------------------
 
 
-def test_an_accepted_push_says_so() -> None:
+def test_accepted_push_has_an_accepted_outcome() -> None:
     with Server(reply(OK)) as server:
         outcome = send(server)
 
@@ -141,7 +141,7 @@ def test_an_accepted_push_says_so() -> None:
         (reply(b"<html>", 200), UNKNOWN, "HTTP200"),
     ],
 )
-def test_an_answer_becomes_its_outcome_after_one_request(
+def test_response_determines_the_outcome_after_one_request(
     answer: Answer, kind: OutcomeKind, code: str
 ) -> None:
     with Server(answer) as server:
@@ -173,8 +173,8 @@ def test_an_answer_becomes_its_outcome_after_one_request(
         raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
     ],
 )
-def test_a_request_without_a_whole_answer_is_unknown_and_goes_out_once(
-    answer: Answer, naps: list[float]
+def test_request_with_an_incomplete_response_is_unknown_and_sent_once(
+    answer: Answer, delays: list[float]
 ) -> None:
     with Server(answer) as server:
         outcome = send(server)
@@ -182,10 +182,10 @@ def test_a_request_without_a_whole_answer_is_unknown_and_goes_out_once(
         assert outcome.kind is UNKNOWN
         assert outcome.attempts == 1
         assert len(server.requests) == 1
-        assert naps == []
+        assert delays == []
 
 
-def test_no_answer_in_time_is_unknown() -> None:
+def test_read_timeout_is_unknown() -> None:
     with Server(hang) as server:
         outcome = send(server, PUSH_READ_TIMEOUT_SECONDS="0.1")
         server.await_requests(1)
@@ -203,32 +203,32 @@ def test_no_answer_in_time_is_unknown() -> None:
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nX-Odd: \xff\xfe\r\nX-Odd: again\r\nContent-Length: %d\r\n\r\n",
     ],
 )
-def test_an_odd_but_whole_answer_is_read(head: bytes) -> None:
+def test_unusual_but_complete_response_is_read(head: bytes) -> None:
     body = b'{"ResultCode": "OK"}'
     with Server(raw(head % len(body) + body)) as server:
         assert send(server).kind is ACCEPTED
 
 
 @pytest.mark.parametrize("end", [b"", b"Connection: close\r\n"])
-def test_an_answer_may_end_with_the_connection(end: bytes) -> None:
+def test_response_may_end_with_the_connection(end: bytes) -> None:
     with Server(raw(b"HTTP/1.1 200 OK\r\n" + end + b'\r\n{"ResultCode": "OK"}')) as server:
         assert send(server).kind is ACCEPTED
 
 
-def test_an_answer_may_come_in_chunks() -> None:
+def test_response_may_be_chunked() -> None:
     with Server(
         raw(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n{"ResultCode": "OK"}\r\n0\r\n\r\n')
     ) as server:
         assert send(server).kind is ACCEPTED
 
 
-def test_what_follows_an_answer_is_not_mixed_into_it() -> None:
+def test_data_after_a_response_is_discarded() -> None:
     first, second = b'{"ResultCode": "3028"}', b'{"ResultCode": "OK"}'
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
     both = raw(head % len(first) + first + head % len(second) + second)
     with Server(both, reply()) as server, PushClient.from_env(server.env) as client:
-        (outcome,) = client.send(message(), invocation=FOR_EVER)
-        (after,) = client.send(message(), invocation=FOR_EVER)
+        (outcome,) = client.send(message(), invocation=NO_DEADLINE)
+        (after,) = client.send(message(), invocation=NO_DEADLINE)
 
         assert (outcome.kind, outcome.result_code) == (REFUSED, "3028")
         assert after.kind is ACCEPTED
@@ -236,15 +236,15 @@ def test_what_follows_an_answer_is_not_mixed_into_it() -> None:
 
 
 @pytest.mark.parametrize("stray", [b"\r\n\x00\x01", b"stray", b"{}"])
-def test_an_acceptance_followed_by_stray_bytes_counts_and_its_connection_is_closed(stray: bytes) -> None:
+def test_accepted_response_followed_by_stray_bytes_counts_and_closes_the_connection(stray: bytes) -> None:
     def answer(exchange: Exchange) -> bool:
         body = b'{"ResultCode": "OK"}'
         exchange.socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body + stray)
         return True
 
     with Server(answer, reply()) as server, PushClient.from_env(server.env) as client:
-        (outcome,) = client.send(message(), invocation=FOR_EVER)
-        (after,) = client.send(message(), invocation=FOR_EVER)
+        (outcome,) = client.send(message(), invocation=NO_DEADLINE)
+        (after,) = client.send(message(), invocation=NO_DEADLINE)
 
         assert (outcome.kind, after.kind) == (ACCEPTED, ACCEPTED)
         assert server.connections == 2
@@ -303,9 +303,9 @@ def test_each_invocation_signs_with_its_own_keys() -> None:
         ]
 
 
-def test_a_message_that_lacks_an_app_is_refused_before_anything_is_sent() -> None:
+def test_message_without_an_app_is_refused_before_anything_is_sent() -> None:
     with Server() as server, PushClient.from_env({"MPAAS_ENDPOINT": server.url}) as client:
-        (outcome,) = client.send(message(), invocation=FOR_EVER)
+        (outcome,) = client.send(message(), invocation=NO_DEADLINE)
 
         assert (outcome.kind, outcome.result_code, outcome.attempts) == (REFUSED, "InvalidMessage", 0)
         assert outcome.targets == {"user-4711": "order-4711-1"}
@@ -316,7 +316,7 @@ def test_a_message_too_new_for_the_api_version_is_refused_before_anything_is_sen
     with Server() as server:
         old = server.env | {"MPAAS_API_VERSION": "2019-08-21"}
         with PushClient.from_env(old) as client:
-            (outcome,) = client.send(message(channelId="orders"), invocation=FOR_EVER)
+            (outcome,) = client.send(message(channelId="orders"), invocation=NO_DEADLINE)
 
         assert outcome.kind is REFUSED
         assert [fault.field for fault in outcome.faults] == ["channelId"]
@@ -331,7 +331,7 @@ def test_more_than_ten_targets_become_several_requests_with_an_outcome_each() ->
         return (reply() if full else business("3028"))(exchange)
 
     with Server(answer) as server, PushClient.from_env(server.env) as client:
-        outcomes = client.send(PushMessage.parse(with_targets(*targets)), scope="s", invocation=FOR_EVER)
+        outcomes = client.send(PushMessage.parse(with_targets(*targets)), scope="s", invocation=NO_DEADLINE)
 
         assert [outcome.kind for outcome in outcomes] == [ACCEPTED, ACCEPTED, REFUSED]
         assert [target for outcome in outcomes for target in outcome.targets] == targets
@@ -343,7 +343,7 @@ def test_the_same_scope_gives_the_same_message_ids_and_none_gives_new_ones() -> 
     push = PushMessage.parse(with_targets("user-1"))
     with Server() as server, PushClient.from_env(server.env) as client:
         for scope in ("event-1", "event-1", "event-2", None, None):
-            client.send(push, scope=scope, invocation=FOR_EVER)
+            client.send(push, scope=scope, invocation=NO_DEADLINE)
 
         ids = [request.targets["user-1"] for request in server.requests]
         assert ids[0] == ids[1]
@@ -364,43 +364,43 @@ def test_the_same_scope_gives_the_same_message_ids_and_none_gives_new_ones() -> 
         {"strategy_type": 2, "strategy_content": {"time": "\ud800"}},
     ],
 )
-def test_half_a_surrogate_pair_is_refused_and_never_raises(broken: dict[str, Any]) -> None:
+def test_unpaired_surrogate_is_refused_without_an_exception(broken: dict[str, Any]) -> None:
     arguments = {name: value for name, value in message() if value is not None} | broken
     with Server() as server, PushClient.from_env(server.env) as client:
         try:
             push = PushMessage(**arguments)
         except ValueError:
             return
-        (outcome,) = client.send(push, invocation=FOR_EVER)
+        (outcome,) = client.send(push, invocation=NO_DEADLINE)
 
         assert outcome.kind is REFUSED
         assert server.connections == 0
 
 
-# --- Further tries --------------------------------------------------------------------------------------
+# --- Retries --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("answer", [gateway("Throttling.User"), business("8011"), reply(b"slow down", 429)])
-def test_a_throttled_request_is_tried_again_up_to_the_limit(answer: Answer, naps: list[float]) -> None:
+def test_throttled_request_is_retried_up_to_the_limit(answer: Answer, delays: list[float]) -> None:
     with Server(answer) as server:
         outcome = send(server, PUSH_MAX_ATTEMPTS="3")
 
         assert (outcome.kind, outcome.attempts) == (THROTTLED, 3)
         assert len(server.requests) == 3
-        assert len(naps) == 2
-        assert all(0 <= nap <= 0.4 * 2**place for place, nap in enumerate(naps))
+        assert len(delays) == 2
+        assert all(0 <= delay <= 0.4 * 2**index for index, delay in enumerate(delays))
 
 
-def test_a_throttled_request_that_is_then_taken_is_accepted() -> None:
+def test_throttled_request_may_be_accepted_on_a_later_attempt() -> None:
     with Server(gateway("Throttling"), gateway("Throttling"), reply()) as server:
         outcome = send(server)
 
         assert (outcome.kind, outcome.attempts, outcome.result_code) == (ACCEPTED, 3, "OK")
 
 
-def test_every_try_has_the_same_ids_and_a_signature_of_its_own() -> None:
+def test_every_attempt_has_the_same_ids_and_its_own_signature() -> None:
     with Server(gateway("Throttling"), reply()) as server, PushClient.from_env(server.env) as client:
-        client.send(PushMessage.parse(with_targets("user-1", "user-2")), invocation=FOR_EVER)
+        client.send(PushMessage.parse(with_targets("user-1", "user-2")), invocation=NO_DEADLINE)
 
         first, second = server.requests
         assert first.body == second.body
@@ -408,28 +408,30 @@ def test_every_try_has_the_same_ids_and_a_signature_of_its_own() -> None:
         assert first.query["Signature"] != second.query["Signature"]
 
 
-def test_retry_after_is_waited_for(naps: list[float]) -> None:
+def test_retry_after_is_honoured(delays: list[float]) -> None:
     with Server(gateway("Throttling", Retry_After="7"), reply()) as server:
         assert send(server).kind is ACCEPTED
 
-        assert naps == [7.0]
+        assert delays == [7.0]
 
 
-def test_a_retry_after_beyond_the_deadline_ends_the_tries_and_is_passed_on(naps: list[float]) -> None:
+def test_retry_after_beyond_the_deadline_ends_the_attempts_and_is_reported(delays: list[float]) -> None:
     with Server(gateway("Throttling", Retry_After="30")) as server:
         outcome = send(server, within(5))
 
         assert (outcome.kind, outcome.attempts, outcome.retry_after) == (THROTTLED, 1, 30.0)
-        assert naps == []
+        assert delays == []
 
 
-@pytest.mark.parametrize("asked", ["86400", "9" * 300])
-def test_a_retry_after_of_hours_ends_the_tries_even_without_deadline(asked: str, naps: list[float]) -> None:
-    with Server(gateway("Throttling", Retry_After=asked)) as server:
+@pytest.mark.parametrize("retry_after", ["86400", "9" * 300])
+def test_retry_after_of_hours_ends_the_attempts_even_without_deadline(
+    retry_after: str, delays: list[float]
+) -> None:
+    with Server(gateway("Throttling", Retry_After=retry_after)) as server:
         outcome = send(server)
 
         assert (outcome.kind, outcome.attempts) == (THROTTLED, 1)
-        assert naps == []
+        assert delays == []
 
 
 def test_no_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,14 +442,14 @@ def test_no_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         assert send(server).kind is ACCEPTED
 
 
-def test_a_refused_connection_is_tried_again_and_ends_throttled(naps: list[float]) -> None:
+def test_refused_connection_is_retried_and_ends_throttled(delays: list[float]) -> None:
     outcome = send_to(closed_port(), PUSH_MAX_ATTEMPTS="3")
 
     assert (outcome.kind, outcome.result_code, outcome.attempts) == (THROTTLED, "ConnectionFailed", 3)
-    assert len(naps) == 2
+    assert len(delays) == 2
 
 
-def test_a_connection_that_is_not_answered_ends_throttled() -> None:
+def test_connect_timeout_ends_throttled() -> None:
     with unanswering_port() as port:
         outcome = send_to(port, PUSH_CONNECT_TIMEOUT_SECONDS="0.1", PUSH_MAX_ATTEMPTS="2")
 
@@ -456,19 +458,19 @@ def test_a_connection_that_is_not_answered_ends_throttled() -> None:
 
 @pytest.fixture
 def host_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let the name of the endpoint stand for several addresses, here ports, and be found after a while."""
+    """Make the endpoint's name resolve to several addresses (ports) after a delay."""
 
-    def stand_for(*ports: int, after: float = 0.0) -> None:
-        def found(*_: object, **__: object) -> list[Any]:
-            time.sleep(after)
+    def resolve_to(*ports: int, delay: float = 0.0) -> None:
+        def getaddrinfo(*_: object, **__: object) -> list[Any]:
+            time.sleep(delay)
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (LOOPBACK, port)) for port in ports]
 
-        monkeypatch.setattr(socket, "getaddrinfo", found)
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
-    return stand_for
+    return resolve_to
 
 
-def test_addresses_that_do_not_answer_share_one_time_limit(host_at: Callable[..., None]) -> None:
+def test_unresponsive_addresses_share_one_connect_timeout(host_at: Callable[..., None]) -> None:
     with unanswering_port() as port:
         host_at(*[port] * 60)
         began = time.monotonic()
@@ -478,7 +480,7 @@ def test_addresses_that_do_not_answer_share_one_time_limit(host_at: Callable[...
     assert time.monotonic() - began < 15  # not 0.5 s for each
 
 
-def test_an_address_that_does_not_answer_leaves_time_for_the_next(host_at: Callable[..., None]) -> None:
+def test_unresponsive_address_leaves_time_for_the_next(host_at: Callable[..., None]) -> None:
     with unanswering_port() as port, Server() as server:
         host_at(port, closed_port(), server.port)
 
@@ -489,18 +491,18 @@ def test_a_host_that_does_not_exist_ends_throttled() -> None:
     with PushClient.from_env(
         {"MPAAS_ENDPOINT": "https://no-such-host.invalid", "MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W"}
     ) as client:
-        (outcome,) = client.send(message(), invocation=FOR_EVER)
+        (outcome,) = client.send(message(), invocation=NO_DEADLINE)
 
     assert (outcome.kind, outcome.result_code) == (THROTTLED, "ConnectionFailed")
 
 
-def test_a_server_that_closes_before_reading_is_not_taken_for_an_acceptance() -> None:
+def test_connection_closed_before_reading_is_not_accepted() -> None:
     with listening(lambda _: None) as port:
         assert send_to(port).kind in {THROTTLED, UNKNOWN}
 
 
 @pytest.mark.parametrize("answer", [reset, raw(b""), gateway("InternalError", 500), business("9000")])
-def test_an_unknown_request_is_sent_again_only_if_the_setting_says_so(answer: Answer) -> None:
+def test_unknown_request_is_resent_only_if_the_setting_says_so(answer: Answer) -> None:
     with Server(answer, reply()) as server:
         assert send(server).kind is UNKNOWN
         assert len(server.requests) == 1
@@ -513,7 +515,7 @@ def test_an_unknown_request_is_sent_again_only_if_the_setting_says_so(answer: An
         assert first.query["SignatureNonce"] != second.query["SignatureNonce"]
 
 
-def test_a_request_that_is_not_answered_in_time_is_sent_again_if_the_setting_says_so() -> None:
+def test_request_after_a_read_timeout_is_resent_if_the_setting_says_so() -> None:
     with Server(hang, reply()) as server:
         outcome = send(
             server, PUSH_ON_UNKNOWN="retry", PUSH_READ_TIMEOUT_SECONDS="0.5", PUSH_MAX_ATTEMPTS="20"
@@ -524,16 +526,16 @@ def test_a_request_that_is_not_answered_in_time_is_sent_again_if_the_setting_say
         assert len({request.form["TargetMsgkey"] for request in server.requests}) == 1
 
 
-@pytest.mark.parametrize("after", [business("3028"), gateway("Forbidden.RAM", 403), gateway("Throttling")])
-def test_unknown_and_then_anything_but_accepted_stays_unknown(after: Answer) -> None:
-    with Server(gateway("InternalError", 500), after) as server:
+@pytest.mark.parametrize("later", [business("3028"), gateway("Forbidden.RAM", 403), gateway("Throttling")])
+def test_unknown_request_stays_unknown_unless_it_is_then_accepted(later: Answer) -> None:
+    with Server(gateway("InternalError", 500), later) as server:
         outcome = send(server, PUSH_ON_UNKNOWN="retry", PUSH_MAX_ATTEMPTS="3")
 
         assert (outcome.kind, outcome.result_code) == (UNKNOWN, "InternalError")
         assert outcome.attempts == len(server.requests) > 1
 
 
-def test_unknown_to_the_end_is_unknown() -> None:
+def test_request_unknown_at_every_attempt_is_unknown() -> None:
     with Server(reset) as server:
         outcome = send(server, PUSH_ON_UNKNOWN="retry", PUSH_MAX_ATTEMPTS="3")
 
@@ -545,17 +547,17 @@ def test_unknown_to_the_end_is_unknown() -> None:
     "answer",
     [business("3028"), business("3007"), gateway("InvalidTitle"), gateway("SignatureDoesNotMatch", 403)],
 )
-def test_what_a_retry_cannot_help_is_never_tried_again(answer: Answer, retry: str, naps: list[float]) -> None:
+def test_permanent_failure_is_never_retried(answer: Answer, retry: str, delays: list[float]) -> None:
     with Server(answer) as server:
         outcome = send(server, PUSH_ON_UNKNOWN=retry)
 
         assert outcome.kind in {REFUSED, MISCONFIGURED}
         assert len(server.requests) == 1
-        assert naps == []
+        assert delays == []
 
 
 @pytest.mark.parametrize("code", ["InvalidTimeStamp.Expired", "InvalidTimeStamp.Format"])
-def test_a_clock_error_is_tried_once_more(code: str) -> None:
+def test_clock_error_is_retried_once(code: str) -> None:
     with Server(gateway(code)) as server:
         outcome = send(server, PUSH_MAX_ATTEMPTS="9")
 
@@ -583,7 +585,7 @@ def test_without_time_left_nothing_is_sent(seconds: float) -> None:
         assert server.connections == 0
 
 
-def test_of_many_messages_those_without_time_left_are_not_sent() -> None:
+def test_messages_without_time_left_are_not_sent() -> None:
     with Server(hang) as server, PushClient.from_env(server.env | {"PUSH_CONCURRENCY": "2"}) as client:
         outcomes = client.send_all(numbered(20), invocation=within(2))
 
@@ -594,7 +596,7 @@ def test_of_many_messages_those_without_time_left_are_not_sent() -> None:
         assert len(server.requests) <= sent
 
 
-def test_no_wait_for_an_answer_outlasts_the_deadline() -> None:
+def test_waiting_for_a_response_ends_at_the_deadline() -> None:
     with Server(hang) as server:
         outcome = send(server, within(2), PUSH_READ_TIMEOUT_SECONDS="300", PUSH_ON_UNKNOWN="retry")
         server.await_requests(1)
@@ -603,20 +605,20 @@ def test_no_wait_for_an_answer_outlasts_the_deadline() -> None:
         assert len(server.requests) == 1
 
 
-def test_an_answer_that_drips_does_not_outlast_the_deadline() -> None:
+def test_reading_a_slow_response_ends_at_the_deadline() -> None:
     with Server(drip) as server:
         assert send(server, within(2)).kind is UNKNOWN
 
 
 @pytest.mark.timeout(100)
-def test_no_wait_for_a_connection_outlasts_the_deadline() -> None:
+def test_connecting_ends_at_the_deadline() -> None:
     with unanswering_port() as port:
         outcome = send_to(port, within(0.2), PUSH_CONNECT_TIMEOUT_SECONDS="300")
 
     assert outcome.kind is THROTTLED
 
 
-def test_time_that_runs_out_while_a_request_is_signed_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_is_not_sent_when_time_runs_out_during_signing(monkeypatch: pytest.MonkeyPatch) -> None:
     def slow() -> str:
         time.sleep(0.2)
         return "nonce"
@@ -627,23 +629,23 @@ def test_time_that_runs_out_while_a_request_is_signed_does_no_harm(monkeypatch: 
         assert server.requests == []
 
 
-def test_the_last_wait_is_not_longer_than_the_time_left(naps: list[float]) -> None:
+def test_no_delay_is_longer_than_the_time_left(delays: list[float]) -> None:
     with Server(gateway("Throttling")) as server:
         outcome = send(server, within(10), PUSH_MAX_ATTEMPTS="20")
 
         assert outcome.kind is THROTTLED
-        assert all(nap < 10 for nap in naps)
+        assert all(delay < 10 for delay in delays)
 
 
 # --- Many messages --------------------------------------------------------------------------------------
 
 
-def test_outcomes_stand_in_the_order_of_the_messages_and_requests_go_out_side_by_side() -> None:
+def test_outcomes_follow_the_order_of_messages_and_requests_are_concurrent() -> None:
     with Server(together(8)) as server, PushClient.from_env(server.env | {"PUSH_CONCURRENCY": "8"}) as client:
-        outcomes = client.send_all(numbered(200), invocation=FOR_EVER)
+        outcomes = client.send_all(numbered(200), invocation=NO_DEADLINE)
 
         assert [target for (outcome,) in outcomes for target in outcome.targets] == [
-            f"user-{place}" for place in range(200)
+            f"user-{index}" for index in range(200)
         ]
         assert {outcome.kind for (outcome,) in outcomes} == {ACCEPTED}
         assert server.most_at_once == 8
@@ -651,30 +653,30 @@ def test_outcomes_stand_in_the_order_of_the_messages_and_requests_go_out_side_by
         assert len(server.requests) == 200
 
 
-def test_every_message_gets_its_own_answer() -> None:
+def test_every_message_gets_its_own_response() -> None:
     def answer(exchange: Any) -> bool:
-        place = int(exchange.request.form["Title"].split()[-1])
+        index = int(exchange.request.form["Title"].split()[-1])
         return (
-            reply(OK | {"RequestId": f"R-{place}"}, 200)(exchange)
-            if place % 3
+            reply(OK | {"RequestId": f"R-{index}"}, 200)(exchange)
+            if index % 3
             else business("3028")(exchange)
         )
 
     with Server(answer) as server, PushClient.from_env(server.env) as client:
-        outcomes = client.send_all(numbered(300), invocation=FOR_EVER)
+        outcomes = client.send_all(numbered(300), invocation=NO_DEADLINE)
 
-        for place, (outcome,) in enumerate(outcomes):
-            assert outcome.kind is (ACCEPTED if place % 3 else REFUSED)
-            assert outcome.request_id == (f"R-{place}" if place % 3 else "R-1")
-            assert outcome.targets == {f"user-{place}": f"id-{place}"}
+        for index, (outcome,) in enumerate(outcomes):
+            assert outcome.kind is (ACCEPTED if index % 3 else REFUSED)
+            assert outcome.request_id == (f"R-{index}" if index % 3 else "R-1")
+            assert outcome.targets == {f"user-{index}": f"id-{index}"}
 
 
-def test_a_bad_message_is_refused_at_its_place_and_harms_no_neighbour() -> None:
+def test_invalid_message_is_refused_at_its_index_without_affecting_others() -> None:
     bad = InvalidMessage([Fault("messages.1.title", "is required")], ["user-9"])
     push = PushMessage.parse(with_targets("user-1"))
     with Server() as server, PushClient.from_env(server.env) as client:
-        (first,), (second,), (third,) = client.send_all([push, bad, push], scope="s", invocation=FOR_EVER)
-        (_,), (_,), (alone,) = client.send_all([bad, bad, push], scope="s", invocation=FOR_EVER)
+        (first,), (second,), (third,) = client.send_all([push, bad, push], scope="s", invocation=NO_DEADLINE)
+        (_,), (_,), (alone,) = client.send_all([bad, bad, push], scope="s", invocation=NO_DEADLINE)
 
         assert (first.kind, third.kind) == (ACCEPTED, ACCEPTED)
         assert second == Outcome.invalid(bad.faults, ["user-9"])
@@ -682,11 +684,12 @@ def test_a_bad_message_is_refused_at_its_place_and_harms_no_neighbour() -> None:
         assert third.targets == alone.targets != first.targets
 
 
-def test_no_messages_are_no_requests() -> None:
+def test_no_messages_cause_no_requests() -> None:
     with Server() as server, PushClient.from_env(server.env) as client:
-        assert client.send_all([], invocation=FOR_EVER) == []
+        assert client.send_all([], invocation=NO_DEADLINE) == []
         assert (
-            client.send_all([InvalidMessage([Fault("", "wrong")])], invocation=FOR_EVER)[0][0].kind is REFUSED
+            client.send_all([InvalidMessage([Fault("", "wrong")])], invocation=NO_DEADLINE)[0][0].kind
+            is REFUSED
         )
         assert server.connections == 0
 
@@ -695,21 +698,20 @@ def test_many_threads_share_one_client() -> None:
     with Server() as server, PushClient.from_env(server.env | {"PUSH_CONCURRENCY": "4"}) as client:
 
         def work(thread: int) -> list[tuple[str, OutcomeKind]]:
-            found = []
-            for place in range(20):
-                target = f"user-{thread}-{place}"
-                pushes = [PushMessage.parse(with_targets(target))] * (1 + place % 3)
-                for (outcome,) in client.send_all(pushes, invocation=FOR_EVER):
-                    (answered,) = outcome.targets
-                    found.append((answered, outcome.kind))
-                    assert answered == target
-            return found
+            results = []
+            for index in range(20):
+                target = f"user-{thread}-{index}"
+                pushes = [PushMessage.parse(with_targets(target))] * (1 + index % 3)
+                for (outcome,) in client.send_all(pushes, invocation=NO_DEADLINE):
+                    assert list(outcome.targets) == [target]
+                    results.append((target, outcome.kind))
+            return results
 
         with ThreadPoolExecutor(12) as threads:
-            found = [row for rows in threads.map(work, range(12)) for row in rows]
+            results = [result for rows in threads.map(work, range(12)) for result in rows]
 
-        assert {kind for _, kind in found} == {ACCEPTED}
-        assert len(found) == len(server.requests)
+        assert {kind for _, kind in results} == {ACCEPTED}
+        assert len(results) == len(server.requests)
         ids = [mid for request in server.requests for mid in request.targets.values()]
         assert len(set(ids)) == len(ids)
 
@@ -717,26 +719,26 @@ def test_many_threads_share_one_client() -> None:
 # --- Connections ----------------------------------------------------------------------------------------
 
 
-def test_connections_are_kept_and_used_again() -> None:
+def test_connections_are_kept_and_reused() -> None:
     with Server() as server, PushClient.from_env(server.env) as client:
         for _ in range(10):
-            client.send(message(), invocation=FOR_EVER)
+            client.send(message(), invocation=NO_DEADLINE)
 
         assert (len(server.requests), server.connections) == (10, 1)
 
 
-def test_a_connection_is_kept_after_a_failure_that_was_answered() -> None:
+def test_connection_is_kept_after_an_error_response() -> None:
     with (
         Server(business("3028"), gateway("Throttling"), reply()) as server,
         PushClient.from_env(server.env) as client,
     ):
-        client.send(message(), invocation=FOR_EVER)
-        client.send(message(), invocation=FOR_EVER)
+        client.send(message(), invocation=NO_DEADLINE)
+        client.send(message(), invocation=NO_DEADLINE)
 
         assert (len(server.requests), server.connections) == (3, 1)
 
 
-def test_a_connection_without_a_whole_answer_is_not_used_again() -> None:
+def test_connection_with_an_incomplete_response_is_not_reused() -> None:
     cut = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{}"
 
     def answer(exchange: Any) -> bool:
@@ -746,8 +748,8 @@ def test_a_connection_without_a_whole_answer_is_not_used_again() -> None:
 
     with Server(answer, reply()) as server:
         with PushClient.from_env(server.env | {"PUSH_READ_TIMEOUT_SECONDS": "2"}) as client:
-            assert client.send(message(), invocation=FOR_EVER)[0].kind is UNKNOWN
-            assert client.send(message(), invocation=FOR_EVER)[0].kind is ACCEPTED
+            assert client.send(message(), invocation=NO_DEADLINE)[0].kind is UNKNOWN
+            assert client.send(message(), invocation=NO_DEADLINE)[0].kind is ACCEPTED
 
         assert server.connections == 2
 
@@ -756,7 +758,7 @@ def test_a_connection_without_a_whole_answer_is_not_used_again() -> None:
 def test_a_connection_that_the_server_closes_is_replaced(close: Answer) -> None:
     with Server(close) as server, PushClient.from_env(server.env) as client:
         for _ in range(5):
-            (outcome,) = client.send(message(), invocation=FOR_EVER)
+            (outcome,) = client.send(message(), invocation=NO_DEADLINE)
             server.hang_up()
 
             assert (outcome.kind, outcome.attempts) == (ACCEPTED, 1)
@@ -766,23 +768,23 @@ def test_a_connection_that_the_server_closes_is_replaced(close: Answer) -> None:
 def test_a_connection_that_the_server_closed_while_it_was_idle_is_replaced() -> None:
     with Server() as server, PushClient.from_env(server.env) as client:
         for _ in range(5):
-            (outcome,) = client.send(message(), invocation=FOR_EVER)
+            (outcome,) = client.send(message(), invocation=NO_DEADLINE)
             server.hang_up()
 
             assert (outcome.kind, outcome.attempts) == (ACCEPTED, 1)
         assert (len(server.requests), server.connections) == (5, 5)
 
 
-def test_connections_idle_for_too_long_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_idle_for_too_long_are_not_reused(monkeypatch: pytest.MonkeyPatch) -> None:
     with Server() as server, PushClient.from_env(server.env) as client:
-        client.send(message(), invocation=FOR_EVER)
+        client.send(message(), invocation=NO_DEADLINE)
         monkeypatch.setattr(transport, "IDLE_LIMIT_SECONDS", -1.0)
-        client.send(message(), invocation=FOR_EVER)
+        client.send(message(), invocation=NO_DEADLINE)
 
         assert (len(server.requests), server.connections) == (2, 2)
 
 
-def test_a_connection_is_idle_although_another_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_time_is_counted_per_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "IDLE_LIMIT_SECONDS", 6000.0)
     later, wall_time = [0.0], time.time
     monkeypatch.setattr(time, "time", lambda: wall_time() + sum(later))
@@ -791,11 +793,11 @@ def test_a_connection_is_idle_although_another_is_in_use(monkeypatch: pytest.Mon
         Server(both, both, alone, alone, alone, both) as server,
         PushClient.from_env(server.env | {"PUSH_CONCURRENCY": "2"}) as client,
     ):
-        client.send_all(numbered(2), invocation=FOR_EVER)
+        client.send_all(numbered(2), invocation=NO_DEADLINE)
         for _ in range(3):
             later.append(3000.0)
-            client.send(message(), invocation=FOR_EVER)
-        client.send_all(numbered(2), invocation=FOR_EVER)
+            client.send(message(), invocation=NO_DEADLINE)
+        client.send_all(numbered(2), invocation=NO_DEADLINE)
 
         used = [request.connection for request in server.requests]
         assert used[2] == used[3] == used[4]
@@ -813,7 +815,7 @@ def test_a_client_closes_its_connections() -> None:
 
     with Server(answer) as server:
         with PushClient.from_env(server.env) as client:
-            client.send(message(), invocation=FOR_EVER)
+            client.send(message(), invocation=NO_DEADLINE)
             assert not closed.is_set()
 
         assert closed.wait(PATIENCE)
@@ -826,51 +828,51 @@ def test_a_client_may_be_closed_twice_and_unused() -> None:
     client.close()
 
 
-def test_closing_waits_for_requests_under_way() -> None:
-    arrived, go_on = threading.Event(), threading.Event()
+def test_close_waits_for_requests_in_flight() -> None:
+    arrived, proceed = threading.Event(), threading.Event()
 
     def answer(exchange: Any) -> bool:
         arrived.set()
-        go_on.wait(PATIENCE)
+        proceed.wait(PATIENCE)
         return reply()(exchange)
 
     with Server(answer) as server, ThreadPoolExecutor(2) as threads:
         client = PushClient.from_env(server.env)
-        sending = threads.submit(client.send_all, numbered(2), invocation=FOR_EVER)
+        sending = threads.submit(client.send_all, numbered(2), invocation=NO_DEADLINE)
         arrived.wait(PATIENCE)
         closing = threads.submit(client.close)
-        go_on.set()
+        proceed.set()
         closing.result(PATIENCE)
 
         assert [outcome.kind for (outcome,) in sending.result(PATIENCE)] == [ACCEPTED, ACCEPTED]
 
 
-def test_no_deadline_is_an_infinite_one() -> None:
-    assert math.isinf(FOR_EVER.time_left)
+def test_invocation_without_deadline_has_infinite_time_left() -> None:
+    assert math.isinf(NO_DEADLINE.time_left)
 
 
 # --- Validity ------------------------------------------------------------------------------------------
 
 
-def task_of(age: float, **more: Any) -> PushTask:
-    """Return a push that was asked for so many seconds ago; it is valid for 600 s."""
-    return PushTask(scope="s", original="", message=message(**more), first_moment=time.time() - age)
+def task_of(age: float, **fields: Any) -> PushTask:
+    """Return a push first requested so many seconds ago; it is valid for 600 s."""
+    return PushTask(scope="s", original="", message=message(**fields), first_moment=time.time() - age)
 
 
 def send_task(server: Server, task: PushTask, **env: str) -> Outcome:
     with PushClient.from_env(server.env | env) as client:
-        ((outcome,),) = client.send_tasks([task], FOR_EVER)
+        ((outcome,),) = client.send_tasks([task], NO_DEADLINE)
     return outcome
 
 
-def test_a_push_is_sent_with_the_validity_that_is_left() -> None:
+def test_push_is_sent_with_its_remaining_validity() -> None:
     with Server() as server:
         assert send_task(server, task_of(age=100.5)).accepted
 
         assert server.request.form["ExpiredSeconds"] == "500"
 
 
-def test_a_push_whose_validity_has_ended_is_refused_and_not_sent() -> None:
+def test_expired_push_is_refused_and_not_sent() -> None:
     with Server() as server:
         outcome = send_task(server, task_of(age=600))
 
@@ -879,7 +881,7 @@ def test_a_push_whose_validity_has_ended_is_refused_and_not_sent() -> None:
         assert server.requests == []
 
 
-def test_a_late_push_is_sent_as_it_was_given_if_the_setting_says_so() -> None:
+def test_late_push_is_sent_with_its_full_validity_if_the_setting_says_so() -> None:
     with Server() as server:
         assert send_task(server, task_of(age=601), PUSH_LATE="send").accepted
 
@@ -894,36 +896,34 @@ def test_the_validity_of_a_timed_push_begins_when_mpaas_sends_it() -> None:
         assert server.request.form["ExpiredSeconds"] == "600"
 
 
-def test_a_push_that_ends_while_it_is_tried_is_not_tried_again(naps: list[float]) -> None:
+def test_push_that_would_expire_before_the_next_attempt_is_not_retried(delays: list[float]) -> None:
     with Server(gateway("Throttling", Retry_After="7")) as server:
         outcome = send_task(server, task_of(age=595))
 
         assert len(server.requests) == 1
-    assert (outcome.kind, naps) == (THROTTLED, [])
+    assert (outcome.kind, delays) == (THROTTLED, [])
 
 
 @pytest.mark.parametrize(("late", "longest"), [("expire", 500), ("send", 3600)])
-def test_an_outcome_says_that_a_server_asked_for_more_than_the_validity_that_is_left(
-    late: str, longest: int
-) -> None:
+def test_outcome_reports_a_retry_after_beyond_the_remaining_validity(late: str, longest: int) -> None:
     with Server(gateway("Throttling", Retry_After="3600")) as server:
         outcome = send_task(server, task_of(age=100), PUSH_LATE=late)
 
     assert (outcome.attempts, outcome.retry_after) == (1, 3600)
-    said = re.search(
+    warning = re.search(
         "asked to wait 3600 s, longer than the (.*) s of validity left", str(outcome.result_message)
     )
-    assert (float(said[1]) if said else 3600) == pytest.approx(longest, abs=30)
+    assert (float(warning[1]) if warning else 3600) == pytest.approx(longest, abs=30)
 
 
-@pytest.mark.parametrize(("asked", "seconds"), [("400000000", 400_000_000), ("9" * 300, 2**31)])
+@pytest.mark.parametrize(("retry_after", "seconds"), [("400000000", 400_000_000), ("9" * 300, 2**31)])
 @pytest.mark.parametrize("kind", ["late", "timed"])
-def test_an_outcome_says_that_a_server_asked_for_more_than_a_queue_can_wait(
-    asked: str, seconds: int, kind: str
+def test_outcome_reports_a_retry_after_beyond_the_longest_queue_delay(
+    retry_after: str, seconds: int, kind: str
 ) -> None:
     tomorrow = {"fixedTime": (time.time() + 86_400) * 1000 // 1}
     timed = {"strategyType": 1, "strategyContent": tomorrow} if kind == "timed" else {}
-    with Server(gateway("Throttling", Retry_After=asked)) as server:
+    with Server(gateway("Throttling", Retry_After=retry_after)) as server:
         outcome = send_task(server, task_of(age=0, **timed), PUSH_LATE="send" if kind == "late" else "expire")
 
     assert (outcome.attempts, outcome.retry_after) == (1, seconds)
@@ -933,21 +933,19 @@ def test_an_outcome_says_that_a_server_asked_for_more_than_a_queue_can_wait(
     assert len(str(outcome.result_message)) < 100
 
 
-def test_nobody_waits_for_a_moment_at_which_the_push_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
-    naps: list[float] = []
-    monkeypatch.setattr("mpaas_push.retries.sleep", naps.append)
+def test_retry_after_beyond_the_expiry_is_not_waited_for(delays: list[float]) -> None:
     with Server(gateway("Throttling", Retry_After="110")) as server:
         outcome = send_task(server, task_of(age=500))
 
         assert len(server.requests) == 1
-    assert (outcome.kind, naps) == (THROTTLED, [])
+    assert (outcome.kind, delays) == (THROTTLED, [])
 
 
-# --- What goes wrong in a worker ----------------------------------------------------------------------
+# --- Failures in a worker thread ----------------------------------------------------------------------
 
 
 def failing_to(target: str, call: Callable[..., Any], error: BaseException) -> Callable[..., Any]:
-    """Return a call that raises for the request to one target."""
+    """Return a replacement of `call` that raises for the request to one target."""
 
     def replacement(*arguments: Any, **options: Any) -> Any:
         if target in repr(arguments):
@@ -957,13 +955,13 @@ def failing_to(target: str, call: Callable[..., Any], error: BaseException) -> C
     return replacement
 
 
-def test_an_exception_before_a_request_is_sent_is_its_own_outcome_and_ends_no_other(
+def test_exception_before_sending_affects_only_its_own_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     signed = failing_to("id-3", request_module._sign, ZeroDivisionError("secret"))
     monkeypatch.setattr(request_module, "_sign", signed)
     with Server() as server, PushClient.from_env(server.env) as client:
-        outcomes = [outcome for (outcome,) in client.send_all(numbered(20), invocation=FOR_EVER)]
+        outcomes = [outcome for (outcome,) in client.send_all(numbered(20), invocation=NO_DEADLINE)]
 
         assert len(server.requests) == 19
     assert [outcome.kind for outcome in outcomes] == [ACCEPTED] * 3 + [THROTTLED] + [ACCEPTED] * 16
@@ -976,16 +974,16 @@ def test_an_exception_after_a_request_may_have_been_sent_is_unknown(monkeypatch:
         Server(lambda exchange: reply(OK | exchange.request.targets)(exchange)) as server,
         PushClient.from_env(server.env) as client,
     ):
-        outcomes = [outcome for (outcome,) in client.send_all(numbered(20), invocation=FOR_EVER)]
+        outcomes = [outcome for (outcome,) in client.send_all(numbered(20), invocation=NO_DEADLINE)]
 
     assert [outcome.kind for outcome in outcomes] == [ACCEPTED] * 3 + [UNKNOWN] + [ACCEPTED] * 16
     assert outcomes[3].result_message == "failed after it may have been sent (KeyError)"
 
 
-def test_after_memory_ran_out_nothing_more_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_request_is_started_after_memory_ran_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpaas_push.transport.verdict_of", failing_to("OK", verdict_of, MemoryError()))
     with Server() as server, PushClient.from_env(server.env | {"PUSH_CONCURRENCY": "2"}) as client:
-        results = client.send_all(numbered(40), invocation=FOR_EVER)
+        results = client.send_all(numbered(40), invocation=NO_DEADLINE)
 
         assert len(server.requests) <= 2
     kinds = [outcome.kind for (outcome,) in results]
@@ -994,21 +992,21 @@ def test_after_memory_ran_out_nothing_more_is_begun(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
-def test_what_asks_the_program_to_end_ends_it_once_no_request_is_under_way(
+def test_exit_is_raised_once_no_request_is_in_flight(
     monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     monkeypatch.setattr("mpaas_push.transport.verdict_of", failing_to("OK", verdict_of, error()))
     with Server() as server, PushClient.from_env(server.env | {"PUSH_CONCURRENCY": "2"}) as client:
         with pytest.raises(error):
-            client.send_all(numbered(40), invocation=FOR_EVER)
+            client.send_all(numbered(40), invocation=NO_DEADLINE)
         seen = len(server.requests)
         client.close()
 
         assert 1 <= seen == len(server.requests) <= 2
 
 
-def test_what_is_under_way_ends_before_the_call_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Function Compute freezes an instance behind its handler: what still runs would go on at the next call."""
+def test_requests_in_flight_finish_before_the_failed_call_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Function Compute freezes an instance after its handler; a running thread would continue in the next call."""
     ended = []
     both = threading.Barrier(2)
 
@@ -1023,16 +1021,16 @@ def test_what_is_under_way_ends_before_the_call_that_failed(monkeypatch: pytest.
     monkeypatch.setattr("mpaas_push.transport.verdict_of", verdict)
     with Server() as server, PushClient.from_env(server.env | {"PUSH_CONCURRENCY": "2"}) as client:
         with pytest.raises(SystemExit):
-            client.send_all(numbered(20), invocation=FOR_EVER)
+            client.send_all(numbered(20), invocation=NO_DEADLINE)
         assert ended == [True]
 
 
 @pytest.mark.parametrize("claimed", [False, True])
-def test_a_log_that_fails_ends_no_request(
+def test_logging_failure_affects_no_request(
     monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer, *, claimed: bool
 ) -> None:
     def fail(_: object) -> bool:
-        raise ValueError("a filter of the program around")
+        raise ValueError("a filter of the calling program")
 
     def fail_some(attempts: Attempts) -> Outcome:
         if "id-3" in repr(attempts._request.targets):
@@ -1046,34 +1044,34 @@ def test_a_log_that_fails_ends_no_request(
     ledger = {"PUSH_LEDGER_URL": redis_server.url} if claimed else {}
     batch = numbered(30)
     with Server() as server, PushClient.from_env(server.env | ledger) as client:
-        first = [outcome for (outcome,) in client.send_all(batch, invocation=FOR_EVER)]
-        client.send_all(batch, invocation=FOR_EVER)
+        first = [outcome for (outcome,) in client.send_all(batch, invocation=NO_DEADLINE)]
+        client.send_all(batch, invocation=NO_DEADLINE)
 
         assert len(server.requests) == (29 if claimed else 58)
     assert [outcome.kind for outcome in first] == [ACCEPTED] * 3 + [THROTTLED] + [ACCEPTED] * 26
 
 
-def test_a_log_that_fails_ends_no_request_while_the_ledger_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logging_failure_affects_no_request_while_the_ledger_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> bool:
-        raise ValueError("a filter of the program around")
+        raise ValueError("a filter of the calling program")
 
     for name in ("ledger.claims", "round"):
         monkeypatch.setattr(logging.getLogger(f"mpaas_push.{name}"), "filters", [fail])
     down = {"PUSH_LEDGER_URL": f"redis://{LOOPBACK}:{closed_port()}/0"}
     with Server() as server, PushClient.from_env(server.env | down) as client:
-        outcomes = [outcome for (outcome,) in client.send_all(numbered(30), invocation=FOR_EVER)]
+        outcomes = [outcome for (outcome,) in client.send_all(numbered(30), invocation=NO_DEADLINE)]
 
     assert [outcome.kind for outcome in outcomes] == [ACCEPTED] * 30
 
 
-def test_whatever_fails_before_the_first_attempt_is_that_requests_outcome(
+def test_exception_before_the_first_attempt_is_the_outcome_of_that_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = failing_to("id-3", Attempts, ZeroDivisionError("secret"))
-    monkeypatch.setattr("mpaas_push.round.Attempts", made)
+    failing_attempts = failing_to("id-3", Attempts, ZeroDivisionError("secret"))
+    monkeypatch.setattr("mpaas_push.round.Attempts", failing_attempts)
     monkeypatch.setattr(request_module.PushRequest, "__repr__", lambda request: repr(request.targets))
     with Server() as server, PushClient.from_env(server.env) as client:
-        outcomes = [outcome for (outcome,) in client.send_all(numbered(20), invocation=FOR_EVER)]
+        outcomes = [outcome for (outcome,) in client.send_all(numbered(20), invocation=NO_DEADLINE)]
 
         assert len(server.requests) == 19
     assert [outcome.kind for outcome in outcomes] == [ACCEPTED] * 3 + [THROTTLED] + [ACCEPTED] * 16
@@ -1081,21 +1079,21 @@ def test_whatever_fails_before_the_first_attempt_is_that_requests_outcome(
 
 
 @pytest.mark.parametrize("available", [0, 2])
-def test_too_few_threads_harm_no_request_and_none_goes_out_behind_the_call(
+def test_every_request_is_sent_before_the_call_returns_when_threads_are_scarce(
     monkeypatch: pytest.MonkeyPatch, available: int
 ) -> None:
-    start, left = threading.Thread.start, deque(range(available))
+    start, permits = threading.Thread.start, deque(range(available))
 
     def start_some(thread: threading.Thread) -> None:
         if thread.name.startswith("push"):
-            if not left:
+            if not permits:
                 raise RuntimeError("can't start new thread")
-            left.pop()
+            permits.pop()
         start(thread)
 
     with Server() as server, PushClient.from_env(server.env) as client:
         monkeypatch.setattr(threading.Thread, "start", start_some)
-        outcomes = client.send_all(numbered(50), invocation=FOR_EVER)
+        outcomes = client.send_all(numbered(50), invocation=NO_DEADLINE)
         seen = len(server.requests)
         client.close()
 
@@ -1140,5 +1138,5 @@ def test_a_client_that_was_used_before_a_fork_works_in_the_child() -> None:
         subprocess.run(code, check=True, env=environment, timeout=PATIENCE)
 
         assert len(server.requests) == len(alone.requests) == 15
-        # A connection that both use would mix up their responses.
+        # A shared connection would mix up the responses of parent and child.
         assert alone.connections == 2

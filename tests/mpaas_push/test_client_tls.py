@@ -28,14 +28,14 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The CA file that an operator names."""
+    """The CA file configured by the operator."""
     path = tmp_path_factory.mktemp("ca") / "ca.pem"
     authority.cert_pem.write_to_path(path)
     return str(path)
 
 
 @pytest.fixture(autouse=True)
-def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "sleep", lambda _: None)
 
 
@@ -51,8 +51,8 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
     return presenting(authority.issue_cert("localhost", "127.0.0.1"))
 
 
-def send(endpoint: str, ca_bundle: str | None, **more: str) -> Outcome:
-    env = {"MPAAS_ENDPOINT": endpoint, "MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W"} | more
+def send(endpoint: str, ca_bundle: str | None, **settings: str) -> Outcome:
+    env = {"MPAAS_ENDPOINT": endpoint, "MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W"} | settings
     if ca_bundle:
         env["ALIBABA_CLOUD_CA_BUNDLE"] = ca_bundle
     with PushClient.from_env(env) as client:
@@ -60,9 +60,7 @@ def send(endpoint: str, ca_bundle: str | None, **more: str) -> Outcome:
     return outcome
 
 
-def test_the_right_certificate_is_accepted_and_the_server_learns_the_name(
-    tls: ssl.SSLContext, bundle: str
-) -> None:
+def test_valid_certificate_is_accepted_and_the_server_name_is_sent(tls: ssl.SSLContext, bundle: str) -> None:
     with Server(tls=tls, host="localhost") as server:
         assert send(server.url, bundle).kind is ACCEPTED
 
@@ -71,7 +69,7 @@ def test_the_right_certificate_is_accepted_and_the_server_learns_the_name(
         assert server.request.form["AppId"] == "A"
 
 
-def test_a_certificate_for_an_address_is_accepted_there(tls: ssl.SSLContext, bundle: str) -> None:
+def test_certificate_for_an_ip_address_is_accepted(tls: ssl.SSLContext, bundle: str) -> None:
     with Server(tls=tls) as server:
         assert send(server.url, bundle).kind is ACCEPTED
 
@@ -126,7 +124,7 @@ def test_a_certificate_that_is_not_valid_yet_is_refused(authority: trustme.CA, b
         assert_refused(send(server.url, bundle), server, "not yet valid")
 
 
-def test_a_certificate_is_never_tried_again(authority: trustme.CA, bundle: str) -> None:
+def test_refused_certificate_is_never_retried(authority: trustme.CA, bundle: str) -> None:
     tls = presenting(authority.issue_cert("mpaas.example.com"))
     with Server(tls=tls, host="localhost") as server:
         outcome = send(server.url, bundle, PUSH_ON_UNKNOWN="retry", PUSH_MAX_ATTEMPTS="9")
@@ -134,7 +132,7 @@ def test_a_certificate_is_never_tried_again(authority: trustme.CA, bundle: str) 
         assert_refused(outcome, server, "localhost")
 
 
-def test_without_a_bundle_the_systems_authorities_are_trusted_and_no_other(
+def test_only_system_authorities_are_trusted_without_a_bundle(
     tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
@@ -147,7 +145,7 @@ def test_without_a_bundle_the_systems_authorities_are_trusted_and_no_other(
         assert send(server.url, None).kind is ACCEPTED
 
 
-def test_with_a_bundle_the_systems_authorities_are_not_trusted(
+def test_system_authorities_are_not_trusted_with_a_bundle(
     tls: ssl.SSLContext, bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / "other.pem"
@@ -181,18 +179,18 @@ def old_tls(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-def test_tls_below_1_2_is_not_spoken(old_tls: ssl.SSLContext, bundle: str) -> None:
+def test_tls_below_1_2_is_not_negotiated(old_tls: ssl.SSLContext, bundle: str) -> None:
     with Server(tls=old_tls, host="localhost") as server:
-        # The server does speak it with who wants to.
+        # The server does support it: a willing client negotiates it.
         willing = ssl.create_default_context(cafile=bundle)
         willing.set_ciphers("ALL:@SECLEVEL=0")
         with pytest.warns(DeprecationWarning, match="TLSv1"):
             willing.minimum_version = ssl.TLSVersion.TLSv1_1
         with (
             socket.create_connection((LOOPBACK, server.port)) as connection,
-            willing.wrap_socket(connection, server_hostname="localhost") as spoken,
+            willing.wrap_socket(connection, server_hostname="localhost") as negotiated,
         ):
-            assert spoken.version() == "TLSv1.1"
+            assert negotiated.version() == "TLSv1.1"
 
         outcome = send(server.url, bundle, PUSH_MAX_ATTEMPTS="1")
 
@@ -201,7 +199,7 @@ def test_tls_below_1_2_is_not_spoken(old_tls: ssl.SSLContext, bundle: str) -> No
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_connections_are_used_again_whatever_the_version(
+def test_connections_are_reused_with_every_tls_version(
     tls: ssl.SSLContext, bundle: str, version: ssl.TLSVersion
 ) -> None:
     tls.minimum_version = tls.maximum_version = version
@@ -228,7 +226,7 @@ def test_a_connection_that_the_server_closed_is_replaced(
         assert server.connections == 3
 
 
-def test_a_request_without_an_answer_is_unknown(tls: ssl.SSLContext, bundle: str) -> None:
+def test_request_without_a_response_is_unknown(tls: ssl.SSLContext, bundle: str) -> None:
     for answer in (reset, hang):
         with Server(answer, tls=tls, host="localhost") as server:
             outcome = send(server.url, bundle, PUSH_READ_TIMEOUT_SECONDS="2")
@@ -241,16 +239,16 @@ def test_a_request_without_an_answer_is_unknown(tls: ssl.SSLContext, bundle: str
 Connection = Callable[[socket.socket], None]
 
 
-def answer_in_plain_http(connection: socket.socket) -> None:
+def respond_in_plain_http(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
 
 def cut(_: socket.socket) -> None:
-    """Close at once, in the middle of the handshake."""
+    """Close immediately, in the middle of the handshake."""
 
 
-@pytest.mark.parametrize("then", [answer_in_plain_http, cut])
-def test_a_handshake_that_fails_is_safe_to_repeat_and_nothing_was_sent(then: Connection, bundle: str) -> None:
+@pytest.mark.parametrize("then", [respond_in_plain_http, cut])
+def test_failed_handshake_is_retried_and_sends_nothing(then: Connection, bundle: str) -> None:
     received: list[bytes] = []
 
     def answer(connection: socket.socket) -> None:
@@ -263,13 +261,13 @@ def test_a_handshake_that_fails_is_safe_to_repeat_and_nothing_was_sent(then: Con
     assert (outcome.kind, outcome.result_code, outcome.attempts) == (THROTTLED, "ConnectionFailed", 3)
     assert len(received) == 3
     for greeting in received:
-        # A TLS handshake record and nothing of the request.
+        # Only a TLS handshake record, no part of the request.
         assert greeting[:1] == b"\x16"
         assert b"AccessKeyId" not in greeting
         assert b"POST" not in greeting
 
 
-def test_a_handshake_that_never_ends_is_given_up_and_nothing_was_sent(bundle: str) -> None:
+def test_handshake_that_never_ends_times_out_before_anything_is_sent(bundle: str) -> None:
     with socket.create_server((LOOPBACK, 0)) as listener:
         endpoint = f"https://localhost:{listener.getsockname()[1]}"
         outcome = send(endpoint, bundle, PUSH_CONNECT_TIMEOUT_SECONDS="0.1", PUSH_MAX_ATTEMPTS="2")
@@ -282,13 +280,13 @@ def test_a_slow_name_server_leaves_a_handshake_less_time(
 ) -> None:
     with socket.create_server((LOOPBACK, 0)) as listener:
 
-        def found(*_: object, **__: object) -> list[object]:
+        def getaddrinfo(*_: object, **__: object) -> list[object]:
             passed.append(299.5)
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname())]
 
         passed, monotonic = [0.0], time.monotonic
         monkeypatch.setattr(time, "monotonic", lambda: monotonic() + sum(passed))
-        monkeypatch.setattr(socket, "getaddrinfo", found)
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
         began = monotonic()
         outcome = send(
             "https://mpaas.example.com", bundle, PUSH_CONNECT_TIMEOUT_SECONDS="300", PUSH_MAX_ATTEMPTS="1"

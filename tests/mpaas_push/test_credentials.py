@@ -29,7 +29,7 @@ class Context310:
 
 
 class Context312:
-    """The context on Python 3.12: it has no credentials."""
+    """The context on Python 3.12, which has no credentials."""
 
     request_id = "1-2"
 
@@ -44,22 +44,22 @@ def parts(credentials: Credentials) -> tuple[str, str, str | None, str]:
 
 
 def test_own_variables_come_before_the_context() -> None:
-    found = Credentials.resolve(Context310(ContextCredentials()), OWN | PLATFORM)
+    credentials = Credentials.resolve(Context310(ContextCredentials()), OWN | PLATFORM)
 
-    assert parts(found) == ("own-id", "own-secret", None, "MPAAS_AK_ENV")
+    assert parts(credentials) == ("own-id", "own-secret", None, "MPAAS_AK_ENV")
 
 
 def test_the_context_comes_before_the_platforms_variables() -> None:
-    found = Credentials.resolve(Context310(ContextCredentials()), PLATFORM)
+    credentials = Credentials.resolve(Context310(ContextCredentials()), PLATFORM)
 
-    assert parts(found) == ("context-id", "context-secret", "context-token", "context.credentials")
+    assert parts(credentials) == ("context-id", "context-secret", "context-token", "context.credentials")
 
 
 @pytest.mark.parametrize("context", [None, Context312(), Context310(ContextCredentials("", "", ""))])
 def test_the_platforms_variables_come_last(context: object) -> None:
-    found = Credentials.resolve(context, PLATFORM)
+    credentials = Credentials.resolve(context, PLATFORM)
 
-    assert parts(found) == (
+    assert parts(credentials) == (
         "platform-id",
         "platform-secret",
         "platform-token",
@@ -68,9 +68,9 @@ def test_the_platforms_variables_come_last(context: object) -> None:
 
 
 def test_a_permanent_key_has_no_token() -> None:
-    without = {name: value for name, value in PLATFORM.items() if "TOKEN" not in name}
+    without_token = {name: value for name, value in PLATFORM.items() if "TOKEN" not in name}
 
-    assert Credentials.resolve(env=without).security_token is None
+    assert Credentials.resolve(env=without_token).security_token is None
     assert Credentials.resolve(env=PLATFORM | {"ALIBABA_CLOUD_SECURITY_TOKEN": ""}).security_token is None
 
 
@@ -79,12 +79,12 @@ def test_the_platforms_token_is_not_mixed_with_own_keys() -> None:
 
 
 @pytest.mark.parametrize("empty", ["", None])
-def test_empty_texts_count_as_missing(empty: str | None) -> None:
+def test_empty_values_count_as_missing(empty: str | None) -> None:
     context = Context310(ContextCredentials(empty, empty, empty))
 
-    found = Credentials.resolve(context, PLATFORM | {"MPAAS_AK_ENV": "", "MPAAS_SK_ENV": ""})
+    credentials = Credentials.resolve(context, PLATFORM | {"MPAAS_AK_ENV": "", "MPAAS_SK_ENV": ""})
 
-    assert found.access_key_id == "platform-id"
+    assert credentials.access_key_id == "platform-id"
 
 
 @pytest.mark.parametrize(
@@ -97,53 +97,53 @@ def test_empty_texts_count_as_missing(empty: str | None) -> None:
         ({"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret"}, "ALIBABA_CLOUD_ACCESS_KEY_ID"),
     ],
 )
-def test_half_a_pair_names_the_missing_variable(env: dict[str, str], missing: str) -> None:
+def test_incomplete_pair_names_the_missing_variable(env: dict[str, str], missing: str) -> None:
     with pytest.raises(Misconfigured, match=f"^{missing} is missing") as caught:
         Credentials.resolve(env=env)
 
     assert caught.value.setting == missing
 
 
-def test_half_a_pair_is_an_error_even_if_another_source_is_complete() -> None:
+def test_incomplete_pair_is_an_error_even_if_another_source_is_complete() -> None:
     with pytest.raises(Misconfigured, match="^MPAAS_SK_ENV is missing"):
         Credentials.resolve(Context310(ContextCredentials()), PLATFORM | {"MPAAS_AK_ENV": "id"})
 
 
-def test_half_a_pair_in_the_context_is_named_too() -> None:
+def test_incomplete_pair_in_the_context_is_named() -> None:
     with pytest.raises(Misconfigured, match=r"^context\.credentials\.access_key_secret is missing"):
         Credentials.resolve(Context310(ContextCredentials(access_key_secret="")), PLATFORM)
 
 
 @pytest.mark.parametrize("context", [None, Context312(), Context310(ContextCredentials(None, None, None))])
-def test_no_key_anywhere_says_what_to_do(context: object) -> None:
+def test_error_of_a_missing_key_says_what_to_do(context: object) -> None:
     with pytest.raises(
         Misconfigured, match="or MPAAS_AK_ENV and MPAAS_SK_ENV; a deployed function needs a RAM role"
     ):
         Credentials.resolve(context, {"ALIBABA_CLOUD_SECURITY_TOKEN": "token alone"})
 
 
-def test_keys_are_read_anew_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_read_again_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*OWN, *PLATFORM):
         monkeypatch.delenv(name, raising=False)
     for rotation in ("first", "second"):
         for name, value in PLATFORM.items():
             monkeypatch.setenv(name, f"{value}-{rotation}")
 
-        found = Credentials.resolve(Context312())
+        credentials = Credentials.resolve(Context312())
 
-        assert found.access_key_secret == f"platform-secret-{rotation}"
-        assert found.security_token == f"platform-token-{rotation}"
+        assert credentials.access_key_secret == f"platform-secret-{rotation}"
+        assert credentials.security_token == f"platform-token-{rotation}"
 
 
-def test_nothing_printed_shows_a_key() -> None:
-    found = Credentials.resolve(env=PLATFORM)
+def test_printed_credentials_show_no_key() -> None:
+    credentials = Credentials.resolve(env=PLATFORM)
 
-    for text in (repr(found), str(found), f"{found}"):
+    for text in (repr(credentials), str(credentials), f"{credentials}"):
         assert "platform" not in text
         assert "ALIBABA_CLOUD_ACCESS_KEY_ID" in text
 
 
-def test_the_error_of_half_a_pair_shows_no_key() -> None:
+def test_error_of_an_incomplete_pair_shows_no_key() -> None:
     with pytest.raises(Misconfigured) as caught:
         Credentials.resolve(env={"MPAAS_SK_ENV": "hush-hush"})
 
@@ -151,7 +151,7 @@ def test_the_error_of_half_a_pair_shows_no_key() -> None:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_key_that_is_no_text_names_its_variable(name: str) -> None:
+def test_key_that_is_not_text_is_refused_by_name(name: str) -> None:
     with pytest.raises(Misconfigured, match=name) as caught:
         Credentials.resolve(env=OWN | {name: "hush\udcff"})
 

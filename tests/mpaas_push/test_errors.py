@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 
 def tree(cls: type[Exception], depth: int = 0) -> Iterator[tuple[int, str]]:
-    """A class and those below it that the library defines, with their depth; commands have their own."""
+    """Yield a class and the library's subclasses with their depth, except those of the commands."""
     yield depth, cls.__name__
-    for below in cls.__subclasses__():
-        is_public = not below.__name__.startswith("_") and not below.__module__.startswith("mpaas_push.cli.")
-        if below.__module__.startswith("mpaas_push.") and is_public:
-            yield from tree(below, depth + 1)
+    for subclass in cls.__subclasses__():
+        module = subclass.__module__
+        is_public = not subclass.__name__.startswith("_") and not module.startswith("mpaas_push.cli.")
+        if module.startswith("mpaas_push.") and is_public:
+            yield from tree(subclass, depth + 1)
 
 
-def test_the_docstring_draws_the_tree_of_errors_as_it_is() -> None:
+def test_docstring_shows_the_actual_tree_of_errors() -> None:
     for module in pkgutil.walk_packages(mpaas_push.__path__, "mpaas_push."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
@@ -31,14 +32,14 @@ def test_the_docstring_draws_the_tree_of_errors_as_it_is() -> None:
     assert {(len(branch) // 4, name) for branch, name in drawn} == set(tree(PushError))
 
 
-def test_an_invalid_message_says_all_of_its_faults() -> None:
+def test_invalid_message_lists_all_of_its_faults() -> None:
     error = InvalidMessage([Fault("title", "is required"), Fault("", "too large")], ["user-4711"])
 
     assert str(error) == "title: is required; too large"
     assert repr(error) == "InvalidMessage('title: is required; too large')"
 
 
-def test_an_incomplete_batch_names_the_first_messages_that_are_left() -> None:
+def test_incomplete_batch_names_the_first_remaining_messages() -> None:
     error = BatchIncomplete({"accepted": 3, "throttled": 25}, range(25))
 
     assert str(error).startswith("25 messages were accepted neither by mPaaS nor by a queue (indexes 0, ")

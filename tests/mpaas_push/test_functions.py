@@ -1,4 +1,4 @@
-"""Calling functions of both generations, before a server that verifies the signatures."""
+"""Calls of functions of FC 3.0 and FC 2.0 on a server that verifies the signatures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ GENERATIONS = ["callee", "fc2:service/callee"]
 
 
 class Deployed:
-    """One function, to be called as one of FC 3.0 and as one of a service of FC 2.0."""
+    """One function, callable by its FC 3.0 name and as part of an FC 2.0 service."""
 
     def __init__(self, url: str, queue: AsyncQueue) -> None:
         self.url = url
@@ -73,7 +73,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     caplog.set_level(logging.DEBUG)
     yield
     for secret in SECRETS:
@@ -81,21 +81,21 @@ def nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
-def test_a_function_answers(deployed: Deployed, function: str) -> None:
-    answer = deployed.functions().invoke(function, b"hello")
+def test_function_returns_a_payload_and_a_request_id(deployed: Deployed, function: str) -> None:
+    result = deployed.functions().invoke(function, b"hello")
 
-    assert answer.payload == b"hello!"
-    assert answer.request_id
+    assert result.payload == b"hello!"
+    assert result.request_id
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
 @pytest.mark.parametrize("payload", [b"", "汉字 %20+ü".encode()])
-def test_payloads_arrive_as_they_are(deployed: Deployed, function: str, payload: bytes) -> None:
+def test_payloads_arrive_unchanged(deployed: Deployed, function: str, payload: bytes) -> None:
     assert deployed.functions().invoke(function, payload).payload == payload + b"!"
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
-def test_a_function_that_fails_is_an_error_of_its_own(deployed: Deployed, function: str) -> None:
+def test_failed_function_raises_function_failed(deployed: Deployed, function: str) -> None:
     with pytest.raises(FunctionFailed, match="ValueError: not today") as error:
         deployed.functions().invoke(function, b"fail")
 
@@ -105,7 +105,7 @@ def test_a_function_that_fails_is_an_error_of_its_own(deployed: Deployed, functi
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
-def test_a_function_that_exits_failed_too(deployed: Deployed, function: str) -> None:
+def test_function_that_exits_raises_function_failed(deployed: Deployed, function: str) -> None:
     with pytest.raises(FunctionFailed, match="failed"):
         deployed.functions().invoke(function, b"exit")
 
@@ -113,7 +113,7 @@ def test_a_function_that_exits_failed_too(deployed: Deployed, function: str) -> 
 @pytest.mark.parametrize(
     ("function", "code"), [("nothing", "FunctionNotFound"), ("fc2:service/nothing", "FunctionNotFound")]
 )
-def test_a_function_that_is_not_there_is_refused(deployed: Deployed, function: str, code: str) -> None:
+def test_call_of_a_missing_function_is_refused(deployed: Deployed, function: str, code: str) -> None:
     with pytest.raises(InvocationRefused) as error:
         deployed.functions().invoke(function, b"x")
 
@@ -141,9 +141,7 @@ def test_a_wrong_key_is_refused(deployed: Deployed, function: str, key: Credenti
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
-def test_a_call_refused_for_load_may_be_tried_again(
-    deployed: Deployed, tmp_path: Path, function: str
-) -> None:
+def test_call_refused_for_load_is_retryable(deployed: Deployed, tmp_path: Path, function: str) -> None:
     busy, until_removed = deployed.functions(), tmp_path / "busy"
     until_removed.touch()
     with pytest.raises(InvocationUnknown):
@@ -165,7 +163,7 @@ def wait_until_free(deployed: Deployed, function: str) -> None:
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
-def test_an_event_is_handed_over_and_a_task_only_once(deployed: Deployed, function: str) -> None:
+def test_event_is_accepted_asynchronously_and_a_task_id_only_once(deployed: Deployed, function: str) -> None:
     functions = deployed.functions()
     task = f"task-{function.replace(':', '-').replace('/', '-')}"
 
@@ -194,13 +192,13 @@ def test_an_event_that_is_too_long_is_refused(deployed: Deployed, function: str)
 
 @pytest.mark.parametrize("function", GENERATIONS)
 @pytest.mark.parametrize("later", [False, True])
-def test_a_broken_connection_is_not_tried_again(function: str, later: bool) -> None:
+def test_call_is_not_retried_after_a_broken_connection(function: str, later: bool) -> None:
     seen: list[bytes] = []
 
-    def breaks(connection: socket.socket) -> None:
+    def break_connection(connection: socket.socket) -> None:
         seen.append(connection.recv(65536))
 
-    with listening(breaks) as port:
+    with listening(break_connection) as port:
         functions = Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{port}"), KEY, timeout=60)
         with pytest.raises(InvocationUnknown, match="may have been called: no response") as error:
             (functions.invoke_later if later else functions.invoke)(function, b"x")
@@ -211,7 +209,7 @@ def test_a_broken_connection_is_not_tried_again(function: str, later: bool) -> N
 
 @pytest.mark.parametrize("function", GENERATIONS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_call_that_found_no_way_was_not_made(function: str, scheme: str) -> None:
+def test_call_without_a_connection_is_reported_as_not_made(function: str, scheme: str) -> None:
     functions = Functions(Settings(fc_endpoint=f"{scheme}://{LOOPBACK}:{closed_port()}"), KEY)
 
     with pytest.raises(InvocationRefused, match=r"no connection \(ConnectionRefusedError\)") as error:
@@ -221,11 +219,11 @@ def test_a_call_that_found_no_way_was_not_made(function: str, scheme: str) -> No
     assert error.value.is_retryable
 
 
-# --- What counts as taken
+# --- Which responses count as accepted
 
 
 def answering(status: str, body: bytes = b"", **headers: str) -> Callable[[socket.socket], None]:
-    """Answer every call alike; underscores in header names become hyphens."""
+    """Send the same response to every call; underscores in header names become hyphens."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     response = "\r\n".join([*lines, "", ""]).encode() + body
@@ -255,7 +253,7 @@ def functions_at(port: int) -> Functions:
         answering("503 Service Unavailable", b"<html>proxy</html>"),
     ],
 )
-def test_an_answer_that_does_not_say_taken_is_unknown(
+def test_response_that_does_not_confirm_acceptance_is_unknown(
     function: str, answer: Callable[[socket.socket], None]
 ) -> None:
     with listening(answer) as port, pytest.raises(InvocationUnknown, match="may have been called: HTTP"):
@@ -264,7 +262,7 @@ def test_an_answer_that_does_not_say_taken_is_unknown(
 
 @pytest.mark.parametrize("function", GENERATIONS)
 @pytest.mark.parametrize(
-    ("answer", "status", "code", "again"),
+    ("answer", "status", "code", "is_retryable"),
     [
         (answering("400 Bad Request", b'{"errorCode": "InvalidArgument"}'), 400, "InvalidArgument", False),
         (answering("403 Forbidden", b"<html>proxy</html>"), 403, "HTTP403", False),
@@ -282,19 +280,24 @@ def test_an_answer_that_does_not_say_taken_is_unknown(
             "ResourceExhausted",
             True,
         ),
-        (answering("503 Told", b'{"errorCode": "ServiceUnavailable"}'), 503, "ServiceUnavailable", True),
+        (
+            answering("503 Service Unavailable", b'{"errorCode": "ServiceUnavailable"}'),
+            503,
+            "ServiceUnavailable",
+            True,
+        ),
         (answering("400 Bad Request", b'{"errorCode": "a b\\n<script>"}'), 400, "HTTP400", False),
         (answering("400 Bad Request", b"[" * 100_000), 400, "HTTP400", False),
     ],
 )
-def test_a_refusal_is_told_from_a_task_that_was_taken_before(
-    function: str, answer: Callable[[socket.socket], None], status: int, code: str, again: bool
+def test_refusal_is_distinguished_from_an_already_accepted_task(
+    function: str, answer: Callable[[socket.socket], None], status: int, code: str, is_retryable: bool
 ) -> None:
     with listening(answer) as port, pytest.raises(InvocationRefused) as error:
         functions_at(port).invoke_later(function, b"x", task_id="task")
 
     assert (error.value.status, error.value.code) == (status, code)
-    assert error.value.is_retryable == again
+    assert error.value.is_retryable == is_retryable
     assert not error.value.was_accepted_before
 
 
@@ -303,12 +306,12 @@ def test_a_refusal_is_told_from_a_task_that_was_taken_before(
     "status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"]
 )
 def test_no_redirect_is_followed(function: str, status: str) -> None:
-    elsewhere: list[bytes] = []
+    redirected: list[bytes] = []
 
-    def never(connection: socket.socket) -> None:
-        elsewhere.append(connection.recv(65536))
+    def record(connection: socket.socket) -> None:
+        redirected.append(connection.recv(65536))
 
-    with listening(never) as other:
+    with listening(record) as other:
         location = f"http://{LOOPBACK}:{other}/"
         with (
             listening(answering(status, Location=location)) as port,
@@ -317,18 +320,18 @@ def test_no_redirect_is_followed(function: str, status: str) -> None:
             functions_at(port).invoke_later(function, b"x")
 
     assert error.value.status == int(status[:3])
-    assert elsewhere == []
+    assert redirected == []
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
-def test_a_header_that_cannot_be_written_means_not_reached(function: str) -> None:
+def test_call_with_an_unsendable_header_is_not_made(function: str) -> None:
     seen: list[bytes] = []
 
-    def records(connection: socket.socket) -> None:
+    def record(connection: socket.socket) -> None:
         seen.append(connection.recv(65536))
 
     key = Credentials("id", "secret", "token\r\nx-fc-invocation-type: Sync")
-    with listening(records) as port:
+    with listening(record) as port:
         functions = Functions(Settings(fc_endpoint=f"http://{LOOPBACK}:{port}"), key)
         with pytest.raises(InvocationRefused, match="has characters that cannot be sent") as error:
             functions.invoke_later(function, b"x")
@@ -350,7 +353,7 @@ def test_no_proxy_is_used(function: str, deployed: Deployed, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
-def test_a_server_is_trusted_by_the_ca_bundle_and_its_name(function: str, tmp_path: Path) -> None:
+def test_server_certificate_is_checked_against_the_ca_bundle(function: str, tmp_path: Path) -> None:
     authority = trustme.CA()
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(bundle)
@@ -373,10 +376,10 @@ def test_a_server_is_trusted_by_the_ca_bundle_and_its_name(function: str, tmp_pa
 
 @pytest.mark.parametrize("key", [KEY, Credentials("LTAI-id", "a-secret")], ids=["sts", "long-term"])
 @pytest.mark.parametrize("function", ["callee", "service$callee", "汉字 a/b"])
-def test_a_call_is_signed_byte_by_byte_as_the_official_sdk_signs_it(
+def test_signature_equals_that_of_the_official_sdk(
     function: str, key: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from alibabacloud_fc20230330 import models  # 700 modules: late, for only some workers run this
+    from alibabacloud_fc20230330 import models  # 700 modules: imported late, only by workers that run this
     from alibabacloud_fc20230330.client import Client
     from alibabacloud_tea_openapi.utils import Utils
     from alibabacloud_tea_openapi.utils_models import Config
@@ -385,12 +388,12 @@ def test_a_call_is_signed_byte_by_byte_as_the_official_sdk_signs_it(
     calls: list[tuple[Any, str, str]] = []
     sign = Utils.get_authorization
 
-    def recording(request: Any, kind: str, payload: str, key_id: str, secret: str) -> str:
+    def record(request: Any, kind: str, payload: str, key_id: str, secret: str) -> str:
         authorization = str(sign(request, kind, payload, key_id, secret))
         calls.append((request, payload, authorization))
         return authorization
 
-    monkeypatch.setattr(Utils, "get_authorization", recording)
+    monkeypatch.setattr(Utils, "get_authorization", record)
     payload = "汉字 %20+ü".encode()
     with ScriptedServer(reply({}, 202, headers=[("X-Fc-Request-Id", "1-2")])) as server:
         config = Config(
@@ -400,32 +403,34 @@ def test_a_call_is_signed_byte_by_byte_as_the_official_sdk_signs_it(
             endpoint=f"{LOOPBACK}:{server.port}",
             protocol="HTTP",
         )
-        asked = models.InvokeFunctionHeaders(x_fc_invocation_type="Async", x_fc_async_task_id="task-1")
+        invoke_headers = models.InvokeFunctionHeaders(
+            x_fc_invocation_type="Async", x_fc_async_task_id="task-1"
+        )
         request = models.InvokeFunctionRequest(body=io.BytesIO(payload))
-        Client(config).invoke_function_with_options(function, request, asked, RuntimeOptions())
+        Client(config).invoke_function_with_options(function, request, invoke_headers, RuntimeOptions())
         Functions(Settings(fc_endpoint=server.url), key).invoke_later(function, payload, task_id="task-1")
-        theirs, ours = server.requests
+        official, ours = server.requests
 
     ((signed, body_hash, expected),) = calls
     headers = {name: value for name, value in signed.headers.items() if name != "Authorization"}
     canonical, names = acs3.canonical_request("POST", signed.pathname, signed.query, headers, body_hash)
     assert acs3.authorization(canonical, names, key) == expected
 
-    assert (ours.method, ours.path, ours.body) == (theirs.method, theirs.path, theirs.body)
-    of_their_client = {"user-agent", "accept-encoding", "connection", "x-acs-credentials-provider"}
-    each_time = {"x-acs-date", "x-acs-signature-nonce", "authorization", "connection"}
-    assert ours.headers.keys() - each_time == theirs.headers.keys() - each_time - of_their_client
-    for name in ours.headers.keys() - each_time:
-        assert ours.headers[name] == theirs.headers[name]
+    assert (ours.method, ours.path, ours.body) == (official.method, official.path, official.body)
+    official_only = {"user-agent", "accept-encoding", "connection", "x-acs-credentials-provider"}
+    per_request = {"x-acs-date", "x-acs-signature-nonce", "authorization", "connection"}
+    assert ours.headers.keys() - per_request == official.headers.keys() - per_request - official_only
+    for name in ours.headers.keys() - per_request:
+        assert ours.headers[name] == official.headers[name]
     our_names = ours.headers["authorization"].split("SignedHeaders=")[1].partition(",")[0].split(";")
     assert set(our_names) == ours.headers.keys() - {"authorization", "connection", "content-length"}
 
 
-# --- Where
+# --- Function names and endpoints
 
 
 @pytest.mark.parametrize("name", ["fc2:callee", "fc2:a/b/c", "fc2:/b", "fc2:a/"])
-def test_a_name_of_a_service_must_have_two_parts(name: str) -> None:
+def test_fc2_name_must_have_a_service_and_a_function(name: str) -> None:
     with pytest.raises(Misconfigured, match="fc2:service/function"):
         Functions(Settings(fc_endpoint="http://127.0.0.1:9"), KEY).invoke(name, b"")
 

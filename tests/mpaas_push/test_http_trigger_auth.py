@@ -1,4 +1,4 @@
-"""Requests to an HTTP trigger that verifies signatures, by the clients that people use."""
+"""Requests of common HTTP clients to an HTTP trigger that verifies signatures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Echo:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A trigger that knows both keys and returns the event."""
+    """The URL of a trigger that accepts both keys and echoes the event."""
 
     def echo(event: bytes, _request_id: str) -> Echo:
         return Echo(json.dumps({"statusCode": 200, "body": event.decode()}).encode())
@@ -102,14 +102,16 @@ def test_the_key_is_looked_up_for_each_request(url: str, send: Send, monkeypatch
     ],
     ids=["unsigned", "wrong secret", "wrong token", "unknown key"],
 )
-def test_other_requests_do_not(url: str, send: Send, key: Credentials | None, status: int, text: str) -> None:
-    found, error = send("GET", url, HttpTriggerAuth(key) if key else None, b"")
+def test_unsigned_or_wrongly_signed_request_is_refused(
+    url: str, send: Send, key: Credentials | None, status: int, text: str
+) -> None:
+    received, error = send("GET", url, HttpTriggerAuth(key) if key else None, b"")
 
-    assert found == status
+    assert received == status
     assert text in error["errorMessage"]
 
 
-def test_a_signature_is_of_one_method_path_and_query_and_expires(
+def test_signature_is_valid_for_one_method_path_and_query_and_expires(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = signature_headers("GET", f"{url}/v1/health?a=1", USER)
@@ -119,8 +121,10 @@ def test_a_signature_is_of_one_method_path_and_query_and_expires(
     assert httpx.get(f"{url}/v1/pushes?a=1", headers=headers).status_code == 403
     assert httpx.get(f"{url}/v1/health?a=2", headers=headers).status_code == 403
 
-    ago = SimpleNamespace(strftime=time.strftime, gmtime=lambda: time.gmtime(time.time() - 901))
-    monkeypatch.setattr(http_trigger_auth, "time", ago)
+    clock_901_seconds_ago = SimpleNamespace(
+        strftime=time.strftime, gmtime=lambda: time.gmtime(time.time() - 901)
+    )
+    monkeypatch.setattr(http_trigger_auth, "time", clock_901_seconds_ago)
     late = httpx.get(url, headers=signature_headers("GET", url, USER))
     assert late.status_code == 403
     assert "is too large" in late.json()["errorMessage"]
@@ -129,9 +133,9 @@ def test_a_signature_is_of_one_method_path_and_query_and_expires(
 @pytest.mark.parametrize("key", [STS, USER], ids=["role", "user"])
 @pytest.mark.parametrize("url", URLS)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_the_official_sdk_signs_the_same(method: str, url: str, key: Credentials) -> None:
-    """The request is made as in the sample of the official page."""
-    from alibabacloud_tea_openapi.utils import Utils  # late, with its 300 modules
+def test_signature_equals_that_of_the_official_sdk(method: str, url: str, key: Credentials) -> None:
+    """The request is built as in the official page's sample."""
+    from alibabacloud_tea_openapi.utils import Utils  # 300 modules: imported late
     from darabonba.request import DaraRequest
 
     headers = dict(signature_headers(method, url, key))

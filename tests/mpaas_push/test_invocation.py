@@ -19,29 +19,31 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def left(invocation: Invocation) -> float:
-    """Return the seconds that it had when it was made, to a second."""
+def total_seconds(invocation: Invocation) -> float:
+    """Return the seconds from the invocation's creation to its deadline, rounded."""
     return round(invocation.deadline - time.monotonic() + MARGIN_SECONDS)
 
 
 @pytest.mark.parametrize("timeout", [60, "60", 60.0])
-def test_the_functions_timeout_sets_the_deadline_as_number_or_text(timeout: object) -> None:
+def test_deadline_comes_from_the_functions_timeout_as_number_or_text(timeout: object) -> None:
     context = SimpleNamespace(request_id="1-2", function=SimpleNamespace(timeout=timeout))
 
     invocation = Invocation.of(context)
 
-    assert left(invocation) == 60
+    assert total_seconds(invocation) == 60
     assert 0 < invocation.time_left < 60 - MARGIN_SECONDS + 0.001
     assert invocation.request_id == "1-2"
 
 
-def test_a_context_without_timeout_leaves_it_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deadline_comes_from_the_environment_if_the_context_has_no_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("FC_TIMEOUT", "30")
 
-    assert left(Invocation.of(SimpleNamespace(request_id="1-2"))) == 30
+    assert total_seconds(Invocation.of(SimpleNamespace(request_id="1-2"))) == 30
 
 
-def test_outside_function_compute_there_is_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invocation_outside_function_compute_has_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FC_TIMEOUT", "30")
 
     invocation = Invocation.of()
@@ -50,7 +52,7 @@ def test_outside_function_compute_there_is_no_deadline(monkeypatch: pytest.Monke
     assert invocation.time_left == math.inf
 
 
-def test_every_call_outside_function_compute_gets_an_id_of_its_own() -> None:
+def test_every_call_outside_function_compute_gets_its_own_id() -> None:
     first, second = Invocation.of(), Invocation.of()
 
     assert first.request_id
@@ -64,19 +66,19 @@ def test_a_timeout_shorter_than_the_margin_leaves_no_time() -> None:
 
 
 @pytest.mark.parametrize("timeout", ["soon", "", "nan", object()])
-def test_a_timeout_that_cannot_be_read_stops_no_push(timeout: object) -> None:
+def test_unreadable_timeout_leaves_time_to_send(timeout: object) -> None:
     context = SimpleNamespace(request_id="1-2", function=SimpleNamespace(timeout=timeout))
 
     assert Invocation.of(context).time_left > 0
 
 
-def test_the_contexts_keys_are_used() -> None:
+def test_environment_keys_are_used_if_the_contexts_are_empty() -> None:
     credentials = SimpleNamespace(access_key_id="", access_key_secret="", security_token="")
 
     assert Invocation.of(SimpleNamespace(credentials=credentials)).credentials.access_key_id == "id"
 
 
-def test_without_a_key_no_invocation_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invocation_without_a_key_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MPAAS_AK_ENV", "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("MPAAS_SK_ENV")
@@ -85,12 +87,12 @@ def test_without_a_key_no_invocation_begins(monkeypatch: pytest.MonkeyPatch) -> 
         Invocation.of()
 
 
-def test_nothing_printed_shows_a_key() -> None:
+def test_repr_shows_no_key() -> None:
     assert "secret" not in repr(Invocation.of())
 
 
 def context(**changes: Any) -> SimpleNamespace:
-    """Return what the contexts of all runtimes have in common."""
+    """Return the attributes that the contexts of all runtimes share."""
     common: dict[str, Any] = {
         "region": "cn-hangzhou",
         "account_id": "1000",
@@ -99,15 +101,15 @@ def context(**changes: Any) -> SimpleNamespace:
     return SimpleNamespace(**common | changes)
 
 
-def function(name: str, **more: Any) -> SimpleNamespace:
-    return SimpleNamespace(name=name, handler="index.handler", memory=512, timeout="60", **more)
+def function(name: str, **attributes: Any) -> SimpleNamespace:
+    return SimpleNamespace(name=name, handler="index.handler", memory=512, timeout="60", **attributes)
 
 
 def test_the_sender_names_region_account_and_deployed_function() -> None:
     assert Invocation.of(context()).sender == "acs:fc:cn-hangzhou:1000:functions/push-prod"
 
 
-def test_the_sender_is_the_same_in_both_shapes_of_the_context_and_in_every_version() -> None:
+def test_sender_is_the_same_with_every_runtime_and_function_version() -> None:
     up_to_310 = context(service=SimpleNamespace(name="", qualifier="LATEST", version_id="1"))
     on_312 = context(function=function("push-prod", qualifier="prod", version_id="7"))
 
@@ -137,19 +139,19 @@ def test_functions_of_the_same_name_in_two_services_of_fc_2_are_two_senders() ->
         ("fc2:push-dev.LATEST/campaign_push", {"service": SimpleNamespace(name="push-dev")}),
     ],
 )
-def test_others_name_a_function_as_it_names_itself(written: str, changes: dict[str, Any]) -> None:
-    itself = Invocation.of(context(function=function("campaign_push"), **changes)).sender
+def test_sibling_sender_equals_the_functions_own_sender(written: str, changes: dict[str, Any]) -> None:
+    own_sender = Invocation.of(context(function=function("campaign_push"), **changes)).sender
 
-    assert sibling_sender(Invocation.of(context()).sender, written) == itself
+    assert sibling_sender(Invocation.of(context()).sender, written) == own_sender
 
 
-def test_what_the_context_does_not_tell_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sender_is_completed_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FC_REGION", "cn-hangzhou")
     monkeypatch.setenv("FC_ACCOUNT_ID", "1000")
     monkeypatch.setenv("FC_FUNCTION_NAME", "push-prod")
 
-    for bare in (SimpleNamespace(), SimpleNamespace(region="", account_id=None), None):
-        assert Invocation.of(bare).sender == Invocation.of(context()).sender
+    for incomplete in (SimpleNamespace(), SimpleNamespace(region="", account_id=None), None):
+        assert Invocation.of(incomplete).sender == Invocation.of(context()).sender
 
 
 def test_an_unknown_sender_is_the_same_every_time() -> None:

@@ -24,7 +24,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_what_was_written_as_json_is_read_back(value: Any) -> None:
+def test_json_is_read_back_unchanged(value: Any) -> None:
     for text in (
         json.dumps(value),
         json.dumps(value, ensure_ascii=False, indent=1),
@@ -43,12 +43,12 @@ def assert_read_or_refused(data: bytes | str) -> None:
 
 
 @given(st.binary() | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_no_bytes_raise_anything_but_unreadable_json(data: bytes) -> None:
+def test_bytes_raise_nothing_but_unreadable_json(data: bytes) -> None:
     assert_read_or_refused(data)
 
 
 @given(st.text(alphabet='{}[]",:\\ud8a0 1e9-.NaIfinty', max_size=40))
-def test_no_text_that_resembles_json_raises_anything_but_unreadable_json(text: str) -> None:
+def test_text_that_resembles_json_raises_nothing_but_unreadable_json(text: str) -> None:
     assert_read_or_refused(text)
 
 
@@ -72,9 +72,7 @@ def test_no_text_that_resembles_json_raises_anything_but_unreadable_json(text: s
     ],
     ids=range(14),
 )
-def test_text_that_cannot_be_passed_on_unchanged_is_refused_with_the_reason(
-    text: str | bytes, reason: str
-) -> None:
+def test_unusable_text_is_refused_with_the_reason(text: str | bytes, reason: str) -> None:
     with pytest.raises(UnreadableJson, match=reason):
         read_json(text)
 
@@ -83,7 +81,7 @@ def test_the_deepest_allowed_value_is_read() -> None:
     assert read_json("[" * MAX_DEPTH + "]" * MAX_DEPTH)
 
 
-def test_a_whole_surrogate_pair_is_a_character() -> None:
+def test_surrogate_pair_is_one_character() -> None:
     assert read_json('"\\ud83d\\ude00"') == "😀"
 
 
@@ -95,7 +93,7 @@ def test_every_duplicate_key_is_named_with_its_path() -> None:
     assert caught.value.paths == ("title", "extendedParams.uri", "data.0.…(1)")
 
 
-def test_of_many_duplicate_keys_the_first_ten_are_named() -> None:
+def test_first_ten_of_many_duplicate_keys_are_named() -> None:
     pairs = ",".join(f'"user-{number}":1' for number in range(30))
     with pytest.raises(UnreadableJson) as caught:
         read_json(f"{{{pairs},{pairs}}}")
@@ -103,7 +101,7 @@ def test_of_many_duplicate_keys_the_first_ten_are_named() -> None:
     assert str(caught.value) == f"duplicate keys: {', '.join(['`us…(6)`'] * 10)}, …"
 
 
-def test_depth_is_judged_before_duplicate_keys_are_looked_for() -> None:
+def test_depth_is_checked_before_duplicate_keys() -> None:
     duplicates = '{"a":1,"a":1,"b":'
     with pytest.raises(UnreadableJson, match="levels"):
         read_json(duplicates * (MAX_DEPTH + 1) + "0" + "}" * (MAX_DEPTH + 1))
@@ -113,7 +111,7 @@ def test_depth_is_judged_before_duplicate_keys_are_looked_for() -> None:
 
 @pytest.mark.parametrize("inside", ['"[{[{"', '"\\\\"', '"\\"[["', "1,{},[]"])
 @pytest.mark.parametrize(("opening", "closing"), ["[]", ('{"[":', "}"), ('[{"]":', "}]")])
-def test_only_brackets_outside_of_texts_count_as_levels(inside: str, opening: str, closing: str) -> None:
+def test_only_brackets_outside_strings_count_as_levels(inside: str, opening: str, closing: str) -> None:
     levels = sum(opening.count(bracket) for bracket in "{[") - opening.count('"["')
     count = (MAX_DEPTH - 2) // levels
     values = f"[{inside}]"
@@ -123,11 +121,11 @@ def test_only_brackets_outside_of_texts_count_as_levels(inside: str, opening: st
 
 
 def unit(opening: str, closing: str) -> str:
-    """A list element as deep as a text may have it."""
+    """Return a list element of the greatest allowed depth."""
     return opening * (MAX_DEPTH - 2) + "0" + closing * (MAX_DEPTH - 2) + ","
 
 
-# What costs most for its length: a list of as many units as fit.
+# The elements that cost most for their length, repeated in a list up to the text's length.
 COSTLY = {
     "flat": "0,",
     "fractions": "1e1,",
@@ -146,9 +144,9 @@ COSTLY = {
 
 @pytest.mark.parametrize("element", COSTLY.values(), ids=COSTLY)
 @pytest.mark.parametrize(
-    "end", ["0]", "0", "\\ud800]", '"\\ud800"]'], ids=["whole", "cut", "broken", "surrogate"]
+    "end", ["0]", "0", "\\ud800]", '"\\ud800"]'], ids=["complete", "truncated", "broken", "surrogate"]
 )
-def test_reading_holds_at_most_sixty_bytes_for_a_byte(element: str, end: str) -> None:
+def test_reading_needs_at_most_sixty_bytes_of_memory_per_byte(element: str, end: str) -> None:
     text = f"[{element * (24_000 // len(element))}{end}"
 
     assert peak_bytes(lambda: read_json(text.encode()), limit := 60 * len(text.encode())) <= limit
@@ -166,8 +164,8 @@ def test_too_many_objects_and_lists_are_refused_before_they_are_parsed() -> None
     assert peak_bytes(lambda: read_json(text), limit := 3 * len(text)) <= limit
 
 
-def test_a_batch_of_texts_that_hold_json_is_read_within_few_bytes_for_a_byte() -> None:
-    """So a batch at the limit of 32 MB fits into an instance with 512 MB."""
+def test_batch_of_json_strings_is_read_with_little_memory_per_byte() -> None:
+    """A batch at the limit of 32 MB then fits into an instance with 512 MB."""
     body = json.dumps({"targets": [f"user-{number}" for number in range(50)]})
     batch = json.dumps([{"messageBody": body}] * 100).encode()
 
@@ -175,7 +173,7 @@ def test_a_batch_of_texts_that_hold_json_is_read_within_few_bytes_for_a_byte() -
 
 
 @pytest.mark.parametrize("keys", [1, 1000])
-def test_duplicates_cost_as_much_as_their_text(keys: int) -> None:
+def test_memory_for_duplicates_is_proportional_to_their_text(keys: int) -> None:
     value = json.dumps({f"k{number}": [{"a": {"b": {}}}] for number in range(keys)})
     rest = ",".join(['{"x":{"y":{"z":[]}}}'] * 2000)
     text = f'{{"a":{value},"a":1,"b":[{rest}]}}'
@@ -184,15 +182,15 @@ def test_duplicates_cost_as_much_as_their_text(keys: int) -> None:
 
 
 @pytest.mark.parametrize("element", COSTLY.values(), ids=COSTLY)
-def test_twice_the_text_takes_at_most_twice_the_steps(element: str) -> None:
-    def reading(size: int) -> int:
+def test_steps_grow_linearly_with_the_text(element: str) -> None:
+    def steps_of_reading(size: int) -> int:
         text = f'[{element * (size // len(element))}"\\ud800"]'
         return steps(lambda: read_json(text))
 
-    assert reading(40_000) <= 2.2 * reading(20_000) + 200
+    assert steps_of_reading(40_000) <= 2.2 * steps_of_reading(20_000) + 200
 
 
-def test_a_duplicate_target_is_named_masked() -> None:
+def test_duplicate_target_is_masked() -> None:
     with pytest.raises(UnreadableJson) as caught:
         read_json('{"targetMsgkey": {"user-4711": "a", "user-4711": "b"}}')
     assert caught.value.paths == ("targetMsgkey.us…(9)",)
@@ -214,12 +212,12 @@ def test_broken_text_after_a_duplicate_key_is_not_json() -> None:
     [float("nan"), float("inf"), {1: "a"}, {"a": {1, 2}}, b"a", object(), "\ud800", 10**5000, {"\ud800": 1}],
     ids=range(9),
 )
-def test_what_json_cannot_write_is_no_plain_json(value: Any) -> None:
+def test_value_that_json_cannot_represent_is_refused(value: Any) -> None:
     with pytest.raises(UnreadableJson):
         plain_json(value)
 
 
-def test_a_value_that_holds_itself_is_no_plain_json() -> None:
+def test_value_that_contains_itself_is_refused() -> None:
     value: list[Any] = []
     value.append(value)
     with pytest.raises(UnreadableJson, match="levels"):
@@ -231,7 +229,7 @@ def test_plain_json_is_an_equal_copy(value: Any) -> None:
     assert plain_json(value) == value
 
 
-def test_a_copy_shares_nothing_that_can_change() -> None:
+def test_copy_shares_no_mutable_value() -> None:
     value = {"a": [{"b": 1}], "c": (1, 2)}
     copy = plain_json(value)
     value["a"][0]["b"] = 2  # type: ignore[index]  # a union
@@ -239,16 +237,16 @@ def test_a_copy_shares_nothing_that_can_change() -> None:
 
 
 @pytest.mark.parametrize("digits", ["19.90", "1e400", "-0.0", "1.0", "1E3", "0.1000000000000000000000001"])
-def test_a_number_keeps_its_digits_where_they_are_asked_for(digits: str) -> None:
+def test_number_keeps_its_digits_on_request(digits: str) -> None:
     text = f'{{"a":[{digits},7,true,null,"\u00e9"]}}'
-    read = read_json(text, keep_digits=True)
+    value = read_json(text, keep_digits=True)
 
-    assert read["a"][0] == float(digits)
-    assert read["a"][0].digits == digits
-    assert dump_json(read) == text
+    assert value["a"][0] == float(digits)
+    assert value["a"][0].digits == digits
+    assert dump_json(value) == text
 
 
-def test_deep_values_with_digits_are_checked_as_others() -> None:
+def test_depth_limit_applies_to_values_with_kept_digits() -> None:
     deep = "[" * MAX_DEPTH + "1.50" + "]" * MAX_DEPTH
     read_json(deep + " ", keep_digits=True)
     with pytest.raises(UnreadableJson):

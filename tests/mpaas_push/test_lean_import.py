@@ -24,8 +24,8 @@ MESSAGE = {
 
 
 def run(code: str, function: str = "http_push", folder: Path = FUNCTIONS, **environment: str) -> str:
-    """Run code in an interpreter of its own: what is imported here already would decide the test."""
-    done = subprocess.run(
+    """Run code in a separate interpreter, free of the modules that this process has imported."""
+    process = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
@@ -33,24 +33,24 @@ def run(code: str, function: str = "http_push", folder: Path = FUNCTIONS, **envi
         env=os.environ | environment,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    assert process.returncode == 0, process.stderr
+    return process.stdout.strip()
 
 
 def test_a_push_loads_no_http_client_of_the_sdk() -> None:
     loaded = run("import mpaas_push, sys; print(*sys.modules)").split()
 
     assert "aliyunsdkmpaas.request.v20190821.PushSimpleRequest" in loaded
-    for unused in (
+    for unused_modules in (
         "aliyunsdkcore.vendored.requests",
         "aliyunsdkcore.client",
         "urllib.request",
         "http.client",
     ):
-        assert unused not in loaded
+        assert unused_modules not in loaded
 
 
-UNUSED = (
+UNUSED_MODULES = (
     "asyncio",
     "concurrent.futures",
     "http.client",
@@ -65,7 +65,7 @@ UNUSED = (
     "redis",
     "xml.etree.ElementTree",
 )
-"""What no first push needs."""
+"""Modules that a first push never needs."""
 EVENTS: dict[str, Any] = {
     "timer_push": {
         "triggerTime": "2026-01-01T00:00:00Z",
@@ -90,7 +90,7 @@ EVENTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("function", "unused"),
+    ("function", "unused_modules"),
     [
         (
             "timer_push",
@@ -117,8 +117,8 @@ EVENTS: dict[str, Any] = {
         ),
     ],
 )
-def test_a_first_push_loads_nothing_that_only_other_calls_need(
-    tmp_path: Path, function: str, unused: tuple[str, ...]
+def test_first_push_loads_no_module_that_only_other_calls_need(
+    tmp_path: Path, function: str, unused_modules: tuple[str, ...]
 ) -> None:
     copy_code(FUNCTIONS, [function], tmp_path, "python3.10")  # as it is uploaded
     code = (
@@ -140,21 +140,21 @@ def test_a_first_push_loads_nothing_that_only_other_calls_need(
             PUSH_LOG_LEVEL="WARNING",
         )
 
-    *_, answer, loaded = printed.splitlines()
-    assert "accepted" in answer
-    assert not {*UNUSED, *unused}.intersection(loaded.split())
+    *_, response, loaded = printed.splitlines()
+    assert "accepted" in response
+    assert not {*UNUSED_MODULES, *unused_modules}.intersection(loaded.split())
 
 
 @pytest.mark.parametrize("function", ["http_push", "timer_push", "queue_push", "event_push", "campaign_push"])
 def test_modules_of_a_function_are_exempt_from_garbage_collection(function: str) -> None:
-    """The collector would look through them again and again while they are imported."""
-    told = run("import gc, index; print(gc.isenabled(), gc.get_freeze_count() > 10_000)", function)
+    """The collector would otherwise traverse them repeatedly during the imports."""
+    output = run("import gc, index; print(gc.isenabled(), gc.get_freeze_count() > 10_000)", function)
 
-    assert told == "True True"
+    assert output == "True True"
 
 
-def test_the_whole_sdk_works_beside_it() -> None:
-    told = run(
+def test_complete_sdk_still_works() -> None:
+    output = run(
         "import mpaas_push\n"
         "from aliyunsdkcore.client import AcsClient\n"
         "from aliyunsdkmpaas.request.v20190821.PushSimpleRequest import PushSimpleRequest\n"
@@ -164,22 +164,22 @@ def test_the_whole_sdk_works_beside_it() -> None:
         "print(type(agent).__module__, request.get_url('cn-hangzhou', 'id', 'secret')[:10])"
     )
 
-    assert told == "aliyunsdkcore.vendored.requests.structures /?Version="
+    assert output == "aliyunsdkcore.vendored.requests.structures /?Version="
 
 
-def test_the_whole_event_handler_works_beside_it() -> None:
-    told = run(
+def test_complete_event_handler_still_works() -> None:
+    output = run(
         "import index\n"
         "from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, AppSyncResolver, Response\n"
         "from mpaas_push.triggers.http import HttpResolver\n"
         "print(issubclass(HttpResolver, APIGatewayHttpResolver.__mro__[1]))"
     )
 
-    assert told == "True"
+    assert output == "True"
 
 
-def test_resolvers_of_other_services_read_their_events_beside_it() -> None:
-    told = run(
+def test_resolvers_of_other_services_still_read_their_events() -> None:
+    output = run(
         "import index\n"
         "from aws_lambda_powertools import Logger, Metrics\n"
         "from aws_lambda_powertools.event_handler import ALBResolver, APIGatewayHttpResolver\n"
@@ -191,33 +191,33 @@ def test_resolvers_of_other_services_read_their_events_beside_it() -> None:
         "    print(app.resolve(event, None)['body'])"
     )
 
-    assert told.split() == ["ALBEvent", "APIGatewayProxyEventV2"]
+    assert output.split() == ["ALBEvent", "APIGatewayProxyEventV2"]
 
 
 def test_an_error_in_a_route_is_not_logged_by_powertools() -> None:
-    """Its log quotes the text of errors, which may be a secret."""
-    told = run(
+    """Powertools logs the text of errors, which may contain a secret."""
+    output = run(
         "import logging, sys\n"
         "logging.basicConfig(stream=sys.stdout, level=logging.DEBUG)  # as the runtime's own handler\n"
         "import index\n"
         "logging.getLogger('aws_lambda_powertools.event_handler.api_gateway').error('quoted')"
     )
 
-    assert "quoted" not in told
+    assert "quoted" not in output
 
 
-def test_the_hash_of_the_sdk_works_when_it_is_used() -> None:
-    told = run("import mpaas_push\nfrom aliyunsdkcore.request import md5_sum\nprint(md5_sum('abc'))")
+def test_md5_of_the_sdk_still_works() -> None:
+    output = run("import mpaas_push\nfrom aliyunsdkcore.request import md5_sum\nprint(md5_sum('abc'))")
 
-    assert told == "kAFQmDzST7DWlj99KOF/cg=="
+    assert output == "kAFQmDzST7DWlj99KOF/cg=="
 
 
-def test_an_sdk_that_was_there_before_is_left_alone() -> None:
-    told = run(
+def test_sdk_that_was_imported_earlier_is_unchanged() -> None:
+    output = run(
         "from aliyunsdkcore.client import AcsClient\n"
         "import aliyunsdkcore.vendored.requests as requests\n"
         "import mpaas_push, sys\n"
         "print(sys.modules['aliyunsdkcore.vendored.requests'] is requests, requests.Session.__name__)"
     )
 
-    assert told == "True Session"
+    assert output == "True Session"

@@ -75,29 +75,29 @@ def within(seconds: float = 300) -> Invocation:
     return Invocation(request_id="1-2", credentials=KEY, deadline=time.monotonic() + seconds)
 
 
-def push(**more: Any) -> PushMessage:
-    return PushMessage.parse({**minimal(), "appId": "A", "workspaceId": "W"} | more)
+def push(**fields: Any) -> PushMessage:
+    return PushMessage.parse({**minimal(), "appId": "A", "workspaceId": "W"} | fields)
 
 
-def the_request(**more: Any) -> PushRequest:
-    (request,) = requests_of(push(**more), Settings(), "scope")
+def request_of(**fields: Any) -> PushRequest:
+    (request,) = requests_of(push(**fields), Settings(), "scope")
     return request
 
 
 def claim_of(ledger: Ledger, request: PushRequest, invocation: Invocation) -> Claim | Outcome:
-    """Ask for the right to send a single request."""
+    """Claim the right to send a single request."""
     (result,) = ledger.claims(invocation).claim([request])
     return result
 
 
 @pytest.fixture(autouse=True)
-def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "sleep", lambda _: None)
 
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a busy machine answer late."""
+    """Tolerate slow responses of a busy machine."""
     monkeypatch.setattr(redis_client, "TIMEOUT_SECONDS", PATIENCE)
     monkeypatch.setattr(redis_client, "WAIT_SECONDS", PATIENCE)
 
@@ -110,17 +110,17 @@ def url(redis_server: RedisServer) -> str:
 
 
 @contextmanager
-def instances(number: int, server: Server, url: str, **env: str) -> Iterator[list[PushClient]]:
-    """Clients that know nothing of each other, as instances of a function do not."""
+def instances(count: int, server: Server, url: str, **env: str) -> Iterator[list[PushClient]]:
+    """Yield clients that share no state, like instances of a function."""
     with ExitStack() as opened:
         yield [
             opened.enter_context(PushClient.from_env({**server.env, "PUSH_LEDGER_URL": url} | env))
-            for _ in range(number)
+            for _ in range(count)
         ]
 
 
-def sent_twice(answer: Answer, url: str, **env: str) -> tuple[Outcome, Outcome, int]:
-    """Send the same push from two instances, one after the other; return outcomes and requests seen."""
+def send_twice(answer: Answer, url: str, **env: str) -> tuple[Outcome, Outcome, int]:
+    """Send the same push from two instances in turn; return both outcomes and the number of requests."""
     with Server(answer) as server, instances(2, server, url, **env) as (one, other):
         (first,) = one.send(push(), scope="s", invocation=within())
         (second,) = other.send(push(), scope="s", invocation=within())
@@ -130,8 +130,8 @@ def sent_twice(answer: Answer, url: str, **env: str) -> tuple[Outcome, Outcome, 
 # --- What was sent is not sent again -----------------------------------------------------------------
 
 
-def test_a_push_that_comes_again_gets_the_first_outcome_and_is_not_sent(url: str) -> None:
-    first, second, requests = sent_twice(reply(OK), url)
+def test_repeated_push_gets_the_first_outcome_and_is_not_sent(url: str) -> None:
+    first, second, requests = send_twice(reply(OK), url)
 
     assert first.kind is ACCEPTED
     assert second == first
@@ -146,8 +146,8 @@ def test_a_push_that_comes_again_gets_the_first_outcome_and_is_not_sent(url: str
         (gateway("Forbidden.RAM", 403), MISCONFIGURED),
     ],
 )
-def test_what_was_not_taken_may_be_sent_again(url: str, answer: Answer, kind: Any) -> None:
-    first, second, requests = sent_twice(answer, url, PUSH_MAX_ATTEMPTS="1", PUSH_LEDGER_IF_DOWN="fail")
+def test_push_that_was_not_accepted_may_be_sent_again(url: str, answer: Answer, kind: Any) -> None:
+    first, second, requests = send_twice(answer, url, PUSH_MAX_ATTEMPTS="1", PUSH_LEDGER_IF_DOWN="fail")
 
     assert first.kind is second.kind is kind
     assert requests == 2
@@ -162,7 +162,7 @@ def test_a_corrected_message_is_sent_under_the_ids_of_the_refused_one(url: str) 
 
 
 @pytest.mark.parametrize("answer", [reply(OK), reset])
-def test_another_message_under_the_same_ids_is_refused_and_the_text_says_under_which_and_since_when(
+def test_different_message_under_the_same_ids_is_refused_with_the_id_and_the_time(
     url: str, answer: Answer
 ) -> None:
     ids = {"user-4711": "user-4711 at 9", "user-4712": "order-2"}
@@ -181,9 +181,7 @@ def test_another_message_under_the_same_ids_is_refused_and_the_text_says_under_w
 
 
 @pytest.mark.parametrize("as_text", [False, True])
-def test_the_same_json_in_another_order_and_with_other_white_space_is_the_same_content(
-    url: str, as_text: bool
-) -> None:
+def test_key_order_and_white_space_of_json_do_not_change_the_content(url: str, as_text: bool) -> None:
     one: Any = {"a": 1, "b": {"c": 2, "d": 3}}
     other: Any = {"b": {"d": 3, "c": 2}, "a": 1}
     if as_text:
@@ -196,7 +194,7 @@ def test_the_same_json_in_another_order_and_with_other_white_space_is_the_same_c
         assert len(server.requests) == 1
 
 
-def test_given_ids_in_another_order_are_the_same_requests(url: str) -> None:
+def test_order_of_message_ids_does_not_change_the_requests(url: str) -> None:
     ids = {f"user-{number:02}": f"id-{number:02}" for number in range(11)}
     with Server(reply(OK)) as server, instances(2, server, url) as (one, other):
         first = one.send(push(targetMsgkey=ids), invocation=within())
@@ -206,30 +204,30 @@ def test_given_ids_in_another_order_are_the_same_requests(url: str) -> None:
         assert len(server.requests) == 2
 
 
-def test_what_age_has_left_of_the_validity_is_no_other_content(url: str) -> None:
-    def aged(seconds: float) -> PushTask:
-        return PushTask(scope="s", original="", message=push(), first_moment=time.time() - seconds)
+def test_remaining_validity_does_not_change_the_content(url: str) -> None:
+    def task_of(age: float) -> PushTask:
+        return PushTask(scope="s", original="", message=push(), first_moment=time.time() - age)
 
     with Server(reply(OK)) as server, instances(2, server, url) as (one, other):
-        one.send_tasks([aged(60)], within())
-        ((second,),) = other.send_tasks([aged(120)], within())
+        one.send_tasks([task_of(age=60)], within())
+        ((second,),) = other.send_tasks([task_of(age=120)], within())
 
         assert second.kind is ACCEPTED
         assert len(server.requests) == 1
 
 
 def test_an_unknown_push_stays_unknown(url: str) -> None:
-    first, second, requests = sent_twice(reset, url)
+    first, second, requests = send_twice(reset, url)
 
     assert first.kind is UNKNOWN
     assert second == first
     assert requests == 1
 
 
-def test_an_unknown_push_is_sent_again_where_the_setting_says_so(
+def test_unknown_push_is_sent_again_if_the_setting_says_so(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, second, requests = sent_twice(reset, url, PUSH_ON_UNKNOWN="retry", PUSH_MAX_ATTEMPTS="1")
+    first, second, requests = send_twice(reset, url, PUSH_ON_UNKNOWN="retry", PUSH_MAX_ATTEMPTS="1")
 
     assert first.kind is second.kind is UNKNOWN
     assert requests == 2
@@ -238,25 +236,25 @@ def test_an_unknown_push_is_sent_again_where_the_setting_says_so(
 
 
 @pytest.mark.parametrize("last", [business("3012"), gateway("Throttling.User", 400)])
-def test_an_unknown_push_that_is_sent_again_and_not_accepted_stays_unknown(url: str, last: Answer) -> None:
+def test_unknown_push_that_is_not_accepted_on_a_retry_stays_unknown(url: str, last: Answer) -> None:
     retry: dict[str, Any] = {"PUSH_ON_UNKNOWN": "retry", "PUSH_MAX_ATTEMPTS": "1"}
     with Server(reset, last, reply(OK)) as server:
         with instances(2, server, url, **retry) as (one, other):
             one.send(push(), invocation=within())
             (second,) = other.send(push(), invocation=within())
         with instances(1, server, url) as (third,):
-            (again,) = third.send(push(), invocation=within())
+            (repeated,) = third.send(push(), invocation=within())
             (changed,) = third.send(push(title="Other"), invocation=within())
             requests = len(server.requests)
 
-    assert second.kind is again.kind is UNKNOWN
+    assert second.kind is repeated.kind is UNKNOWN
     assert second.result_message
     assert second.result_message.startswith("an earlier attempt may have arrived; the last one: ")
     assert changed.result_code == "IdReused"
     assert requests == 2
 
 
-def test_an_unknown_push_that_nobody_had_time_to_send_again_stays_unknown(
+def test_unknown_push_stays_unknown_when_no_time_was_left_to_retry_it(
     url: str, abandoned: PushRequest
 ) -> None:
     ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry"}))
@@ -274,9 +272,7 @@ def test_an_unknown_push_that_nobody_had_time_to_send_again_stays_unknown(
     assert (outcome.kind, outcome.result_code) == (UNKNOWN, "Interrupted")
 
 
-def test_a_late_unknown_push_is_sent_again_where_both_settings_say_so(
-    url: str, abandoned: PushRequest
-) -> None:
+def test_late_unknown_push_is_sent_again_if_both_settings_say_so(url: str, abandoned: PushRequest) -> None:
     env = {"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry", "PUSH_LATE": "send"}
     with closing(Ledger(Settings.from_env(env))) as ledger:
         late = replace(abandoned, expires=time.time() - 1)
@@ -325,8 +321,8 @@ def test_each_tenant_gets_a_push_once(url: str) -> None:
         assert len(server.requests) == 2
 
 
-def test_a_record_of_the_version_without_tenants_is_honoured(url: str) -> None:
-    # As release 0.1.0 wrote it: for this app, workspace, target and message id.
+def test_record_of_the_version_without_tenants_is_honoured(url: str) -> None:
+    # Written by release 0.1.0 for this app, workspace, target and message id.
     key = "mpaas-push:request:a6899abb61d3f8dc360bcbe31a1bbde7"
     record = "1 accepted 1764300000000 a73e5bdc06a606fa466452747dd11ed3 {}"
     with Server(reply(OK)) as server, instances(1, server, url) as (client,):
@@ -338,7 +334,7 @@ def test_a_record_of_the_version_without_tenants_is_honoured(url: str) -> None:
         assert server.requests == []
 
 
-def test_each_request_of_a_message_has_a_record_of_its_own(url: str) -> None:
+def test_each_request_of_a_message_has_its_own_record(url: str) -> None:
     many = push(targetMsgkey={f"user-{number}": f"id-{number}" for number in range(25)})
     with Server(*[reply(OK)] * 3) as server, instances(2, server, url) as (one, other):
         first = one.send(many, invocation=within())
@@ -349,7 +345,7 @@ def test_each_request_of_a_message_has_a_record_of_its_own(url: str) -> None:
         assert len(server.requests) == 3
 
 
-# --- On the way to Redis -----------------------------------------------------------------------------
+# --- Between clients and Redis -----------------------------------------------------------------------
 
 
 @contextmanager
@@ -358,26 +354,26 @@ def relay(
     before: Callable[[bytes], object] = lambda _: None,
     after: Callable[[bytes], object] = lambda _: None,
 ) -> Iterator[str]:
-    """Stand between clients and Redis: see each request before it goes on, and before its answer does.
+    """Relay between clients and Redis; call `before` with each request and `after` before its response.
 
-    Bytes that `after` returns go out before the answer.
+    Bytes that `after` returns are sent before the response.
     """
 
     def serve(front: socket.socket) -> None:
         with socket.create_connection((LOOPBACK, port)) as back:
             requests = deque[bytes]()
-            threading.Thread(target=answer, args=(back, front, requests), daemon=True).start()
+            threading.Thread(target=return_responses, args=(back, front, requests), daemon=True).start()
             while request := front.recv(65536):
                 before(request)
                 requests.append(request)
                 back.sendall(request)
 
-    def answer(back: socket.socket, front: socket.socket, requests: deque[bytes]) -> None:
+    def return_responses(back: socket.socket, front: socket.socket, requests: deque[bytes]) -> None:
         with suppress(OSError):
             try:
-                while data := back.recv(65536):  # an answer may come in several pieces
-                    before_it = after(requests.popleft()) if requests else None
-                    front.sendall((before_it if isinstance(before_it, bytes) else b"") + data)
+                while data := back.recv(65536):  # a response may arrive in several pieces
+                    prefix = after(requests.popleft()) if requests else None
+                    front.sendall((prefix if isinstance(prefix, bytes) else b"") + data)
             finally:
                 front.shutdown(socket.SHUT_RDWR)
 
@@ -402,13 +398,13 @@ def is_claim(request: bytes) -> bool:
     return b"\r\nclaim\r\n" in request
 
 
-@pytest.mark.usefixtures("url")  # empties it
+@pytest.mark.usefixtures("url")  # empties Redis
 def test_many_requests_are_claimed_in_one_trip_and_settled_in_another(redis_server: RedisServer) -> None:
     trips: list[bytes] = []
-    requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(5)]
-    with relay(redis_server.port, trips.append) as watched:
-        ledger = Ledger(Settings(ledger_url=watched))
-        claim_of(ledger, the_request(), within())  # connects, and makes the script known
+    requests = [request_of(targetMsgkey={"user": str(number)}) for number in range(5)]
+    with relay(redis_server.port, trips.append) as relayed:
+        ledger = Ledger(Settings(ledger_url=relayed))
+        claim_of(ledger, request_of(), within())  # connects and loads the script
         trips.clear()
         claims = [claim for claim in ledger.claims(within()).claim(requests) if isinstance(claim, Claim)]
         ledger.claims(within()).settle(
@@ -420,10 +416,10 @@ def test_many_requests_are_claimed_in_one_trip_and_settled_in_another(redis_serv
     assert [trip.count(b"EVALSHA") for trip in trips] == [5, 5]
 
 
-def test_a_server_that_forgot_the_script_learns_it_again(url: str) -> None:
-    requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(3)]
+def test_script_is_loaded_again_when_the_server_has_lost_it(url: str) -> None:
+    requests = [request_of(targetMsgkey={"user": str(number)}) for number in range(3)]
     ledger = Ledger(Settings(ledger_url=url))
-    claim_of(ledger, the_request(), within())
+    claim_of(ledger, request_of(), within())
     with redis.Redis.from_url(url) as client:
         client.script_flush()
 
@@ -434,7 +430,7 @@ def test_a_server_that_forgot_the_script_learns_it_again(url: str) -> None:
 
 
 @pytest.mark.usefixtures("url")
-def test_many_threads_share_a_bounded_number_of_connections_and_wait_for_them(
+def test_threads_wait_for_a_bounded_number_of_shared_connections(
     redis_server: RedisServer,
 ) -> None:
     connections = set[int]()
@@ -443,9 +439,9 @@ def test_many_threads_share_a_bounded_number_of_connections_and_wait_for_them(
         connections.add(threading.get_ident())
         time.sleep(0.01)
 
-    with relay(redis_server.port, slow) as watched:
-        ledger = Ledger(Settings(ledger_url=watched))
-        requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(60)]
+    with relay(redis_server.port, slow) as relayed:
+        ledger = Ledger(Settings(ledger_url=relayed))
+        requests = [request_of(targetMsgkey={"user": str(number)}) for number in range(60)]
         with ThreadPoolExecutor(60) as pool:
             claims = list(pool.map(lambda request: claim_of(ledger, request, within()), requests))
         ledger.close()
@@ -455,35 +451,35 @@ def test_many_threads_share_a_bounded_number_of_connections_and_wait_for_them(
 
 
 @pytest.mark.usefixtures("url")
-def test_a_connection_that_did_not_come_free_in_time_says_nothing_of_the_server(
+def test_timeout_waiting_for_a_free_connection_is_not_an_outage(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mpaas_push.ledger.redis_client.CONNECTIONS", 1)
     monkeypatch.setattr("mpaas_push.ledger.redis_client.WAIT_SECONDS", 0.05)
     monkeypatch.setattr("mpaas_push.ledger.redis_client.PAUSE_SECONDS", 60.0)
-    held, freed = threading.Event(), threading.Event()
+    held, released = threading.Event(), threading.Event()
 
     def hold(command: bytes) -> None:
         if is_claim(command) and not held.is_set():
             held.set()
-            freed.wait(PATIENCE)
+            released.wait(PATIENCE)
 
-    requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(5)]
+    requests = [request_of(targetMsgkey={"user": str(number)}) for number in range(5)]
     with relay(redis_server.port, hold) as slow, ThreadPoolExecutor(1) as pool:
         ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": slow, "PUSH_LEDGER_IF_DOWN": "fail"}))
         first = pool.submit(claim_of, ledger, requests[0], within())
         held.wait()
         waited = [claim_of(ledger, request, within()) for request in requests[1:4]]
-        freed.set()
+        released.set()
         claims = [first.result(), claim_of(ledger, requests[4], within())]
         ledger.close()
 
-    assert {type(each) for each in waited} == {Outcome}
-    assert {type(each) for each in claims} == {Claim}
+    assert {type(result) for result in waited} == {Outcome}
+    assert {type(result) for result in claims} == {Claim}
 
 
 @pytest.mark.parametrize("if_down", ["send", "fail"])
-def test_a_claim_whose_answer_was_lost_is_found_to_be_ones_own(
+def test_claim_with_a_lost_response_is_recognised_as_the_clients_own(
     url: str, redis_server: RedisServer, if_down: str
 ) -> None:
     lost: list[bytes] = []
@@ -501,27 +497,27 @@ def test_a_claim_whose_answer_was_lost_is_found_to_be_ones_own(
 
     assert lost
     assert outcome.kind is ACCEPTED
-    assert [text.split()[1] for text, _ in kept(url).values()] == ["accepted"]
+    assert [text.split()[1] for text, _ in records_in(url).values()] == ["accepted"]
 
 
 def test_a_ledger_that_was_used_before_a_fork_works_in_the_child(url: str) -> None:
     ledger = Ledger(Settings(ledger_url=url))
-    assert isinstance(claim_of(ledger, the_request(), within()), Claim)
+    assert isinstance(claim_of(ledger, request_of(), within()), Claim)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # about forking a process that has threads
         child = os.fork()
     if child == 0:
-        claim = claim_of(ledger, the_request(targetMsgkey={"user": "in the child"}), within())
+        claim = claim_of(ledger, request_of(targetMsgkey={"user": "child"}), within())
         os._exit(0 if isinstance(claim, Claim) else 1)
 
     _, status = os.waitpid(child, 0)
 
     assert os.waitstatus_to_exitcode(status) == 0
-    assert isinstance(claim_of(ledger, the_request(targetMsgkey={"user": "after it"}), within()), Claim)
+    assert isinstance(claim_of(ledger, request_of(targetMsgkey={"user": "parent"}), within()), Claim)
     ledger.close()
 
 
-# --- Two at the same moment --------------------------------------------------------------------------
+# --- Concurrent instances ----------------------------------------------------------------------------
 
 
 def test_two_instances_with_the_same_batch_send_each_request_once(url: str) -> None:
@@ -549,47 +545,45 @@ def test_two_instances_with_the_same_batch_send_each_request_once(url: str) -> N
             assert outcome.kind is ACCEPTED or outcome.result_code == "InProgress"
 
 
-def test_while_a_push_is_on_its_way_another_instance_waits(url: str) -> None:
+def test_push_in_flight_is_in_progress_for_other_instances(url: str) -> None:
     ledger, other = Ledger(Settings(ledger_url=url)), Ledger(Settings(ledger_url=url))
-    request = the_request()
+    request = request_of()
 
     assert isinstance(claim_of(ledger, request, within()), Claim)
-    waiting = claim_of(other, request, within())
+    outcome = claim_of(other, request, within())
 
-    assert isinstance(waiting, Outcome)
-    assert (waiting.kind, waiting.result_code, waiting.attempts) == (THROTTLED, "InProgress", 0)
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.result_code, outcome.attempts) == (THROTTLED, "InProgress", 0)
     ledger.close()
     other.close()
 
 
-@pytest.mark.usefixtures("url")  # empties it
-def test_no_server_needs_to_know_a_newer_protocol(redis_server: RedisServer) -> None:
+@pytest.mark.usefixtures("url")  # empties Redis
+def test_client_does_not_require_the_resp3_protocol(redis_server: RedisServer) -> None:
     seen: list[bytes] = []
-    with relay(redis_server.port, seen.append) as watched:
-        ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": watched}))
+    with relay(redis_server.port, seen.append) as relayed:
+        ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": relayed}))
 
-        assert isinstance(claim_of(ledger, the_request(), within()), Claim)
+        assert isinstance(claim_of(ledger, request_of(), within()), Claim)
 
     assert b"HELLO" not in b"".join(seen)
 
 
-def test_claims_are_compared_by_the_clock_of_the_server(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claims_expire_by_the_servers_clock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = Ledger(Settings(ledger_url=url)), Ledger(Settings(ledger_url=url))
-    assert isinstance(claim_of(one, the_request(), within()), Claim)
+    assert isinstance(claim_of(one, request_of(), within()), Claim)
     wall_time = time.time
     monkeypatch.setattr(time, "time", lambda: wall_time() + 3600)
 
-    waiting = claim_of(other, the_request(), within())
+    outcome = claim_of(other, request_of(), within())
 
-    assert isinstance(waiting, Outcome)
-    assert waiting.result_code == "InProgress"
+    assert isinstance(outcome, Outcome)
+    assert outcome.result_code == "InProgress"
     one.close()
     other.close()
 
 
-def test_a_request_whose_validity_has_ended_does_not_take_over_an_unknown_outcome(
-    url: str, abandoned: PushRequest
-) -> None:
+def test_expired_request_does_not_take_over_an_unknown_claim(url: str, abandoned: PushRequest) -> None:
     ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry"}))
 
     outcome = claim_of(ledger, replace(abandoned, expires=time.time() - 1), within())
@@ -601,8 +595,8 @@ def test_a_request_whose_validity_has_ended_does_not_take_over_an_unknown_outcom
 
 @pytest.fixture
 def abandoned(url: str, monkeypatch: pytest.MonkeyPatch) -> PushRequest:
-    """A request whose sender ended with its invocation, before an outcome was recorded."""
-    request = the_request()
+    """A request whose invocation ended before an outcome was recorded."""
+    request = request_of()
     ledger = Ledger(Settings(ledger_url=url))
     monkeypatch.setattr("mpaas_push.ledger.claims.MARGIN_SECONDS", 0.0)
     assert isinstance(claim_of(ledger, request, within(0.05)), Claim)
@@ -611,7 +605,7 @@ def abandoned(url: str, monkeypatch: pytest.MonkeyPatch) -> PushRequest:
     return request
 
 
-def test_a_claim_whose_sender_is_gone_is_unknown(url: str, abandoned: PushRequest) -> None:
+def test_abandoned_claim_is_unknown(url: str, abandoned: PushRequest) -> None:
     ledger = Ledger(Settings(ledger_url=url))
 
     outcome = claim_of(ledger, abandoned, within())
@@ -621,7 +615,7 @@ def test_a_claim_whose_sender_is_gone_is_unknown(url: str, abandoned: PushReques
     ledger.close()
 
 
-def test_of_many_that_retry_an_unknown_push_one_sends_it(url: str, abandoned: PushRequest) -> None:
+def test_only_one_of_many_concurrent_retries_sends_an_unknown_push(url: str, abandoned: PushRequest) -> None:
     settings = Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry"})
     ledgers = [Ledger(settings) for _ in range(8)]
     start = threading.Barrier(8)
@@ -635,19 +629,19 @@ def test_of_many_that_retry_an_unknown_push_one_sends_it(url: str, abandoned: Pu
     for ledger in ledgers:
         ledger.close()
 
-    assert sum(isinstance(each, Claim) for each in claims) == 1
-    assert {each.result_code for each in claims if isinstance(each, Outcome)} == {"InProgress"}
+    assert sum(isinstance(result, Claim) for result in claims) == 1
+    assert {result.result_code for result in claims if isinstance(result, Outcome)} == {"InProgress"}
 
 
 @pytest.fixture
 def overrun(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Claim, Claim, Ledger]]:
-    """A claim that lasted too short, the claim that followed it, and the ledger of whoever comes third."""
+    """A claim that expired too early, the claim that replaced it, and a third ledger."""
     settings = Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_ON_UNKNOWN": "retry"})
     ledgers = [Ledger(settings) for _ in range(3)]
     monkeypatch.setattr("mpaas_push.ledger.claims.MARGIN_SECONDS", 0.0)
-    late = claim_of(ledgers[0], the_request(), within(0.05))
+    late = claim_of(ledgers[0], request_of(), within(0.05))
     time.sleep(0.06)
-    fresh = claim_of(ledgers[1], the_request(), within())
+    fresh = claim_of(ledgers[1], request_of(), within())
     assert isinstance(late, Claim)
     assert isinstance(fresh, Claim)
     yield late, fresh, ledgers[2]
@@ -656,15 +650,15 @@ def overrun(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Claim, 
 
 
 @pytest.mark.parametrize("kind", [THROTTLED, REFUSED, UNKNOWN])
-def test_who_comes_late_does_not_touch_the_claim_of_another(
+def test_late_settlement_does_not_change_the_claim_of_another(
     overrun: tuple[Claim, Claim, Ledger], kind: OutcomeKind
 ) -> None:
     late, fresh, third = overrun
 
     third.claims(within()).settle([(late, Outcome(kind=kind, targets={"user-4711": "1"}))])
-    meanwhile = claim_of(third, the_request(), within())
+    meanwhile = claim_of(third, request_of(), within())
     third.claims(within()).settle([(fresh, Outcome(kind=ACCEPTED, targets={"user-4711": "1"}))])
-    afterwards = claim_of(third, the_request(), within())
+    afterwards = claim_of(third, request_of(), within())
 
     assert isinstance(meanwhile, Outcome)
     assert meanwhile.result_code == "InProgress"
@@ -673,14 +667,12 @@ def test_who_comes_late_does_not_touch_the_claim_of_another(
 
 
 @pytest.mark.parametrize("kind", [THROTTLED, REFUSED, UNKNOWN])
-def test_what_was_accepted_late_stays_accepted(
-    overrun: tuple[Claim, Claim, Ledger], kind: OutcomeKind
-) -> None:
+def test_late_acceptance_is_kept(overrun: tuple[Claim, Claim, Ledger], kind: OutcomeKind) -> None:
     late, fresh, third = overrun
 
     third.claims(within()).settle([(late, Outcome(kind=ACCEPTED, targets={"user-4711": "1"}))])
     third.claims(within()).settle([(fresh, Outcome(kind=kind, targets={"user-4711": "1"}))])
-    afterwards = claim_of(third, the_request(), within())
+    afterwards = claim_of(third, request_of(), within())
 
     assert isinstance(afterwards, Outcome)
     assert afterwards.kind is ACCEPTED
@@ -689,15 +681,15 @@ def test_what_was_accepted_late_stays_accepted(
 # --- Many in one call --------------------------------------------------------------------------------
 
 
-def numbered(number: int) -> list[PushMessage]:
-    return [push(targetMsgkey={f"user-{index}": f"id-{index}"}) for index in range(number)]
+def numbered(count: int) -> list[PushMessage]:
+    return [push(targetMsgkey={f"user-{index}": f"id-{index}"}) for index in range(count)]
 
 
-def test_a_worker_that_is_killed_leaves_one_block_of_claims_at_the_most(url: str) -> None:
+def test_killed_worker_leaves_at_most_one_block_of_claims(url: str) -> None:
     claimed: list[int] = []
 
     def answer(exchange: Exchange) -> bool:
-        claimed.append(sum(text.startswith("1 claimed") for text, _ in kept(url).values()))
+        claimed.append(sum(text.startswith("1 claimed") for text, _ in records_in(url).values()))
         return reply(OK)(exchange)
 
     with Server(answer) as server, instances(1, server, url, PUSH_CONCURRENCY="2") as (client,):
@@ -706,18 +698,18 @@ def test_a_worker_that_is_killed_leaves_one_block_of_claims_at_the_most(url: str
         assert [outcome.kind for (outcome,) in outcomes] == [ACCEPTED] * 90
         assert len(server.requests) == 90
     assert 2 <= max(claimed) <= MIN_BLOCK
-    assert [text.split()[1] for text, _ in kept(url).values()] == ["accepted"] * 90
+    assert [text.split()[1] for text, _ in records_in(url).values()] == ["accepted"] * 90
 
 
-def test_requests_go_out_side_by_side_also_where_one_block_follows_another(url: str) -> None:
+def test_requests_of_consecutive_blocks_are_concurrent(url: str) -> None:
     arrived = deque[Exchange]()
 
     def answer(exchange: Exchange) -> bool:
-        # The first one is held until so many others have been answered that they cannot be of its block.
+        # Hold the first request until so many others have arrived that they cannot all be in its block.
         arrived.append(exchange)
         if exchange is arrived[0]:
-            waited = time.monotonic() + PATIENCE
-            while len(arrived) < 60 and time.monotonic() < waited:
+            deadline = time.monotonic() + PATIENCE
+            while len(arrived) < 60 and time.monotonic() < deadline:
                 time.sleep(0.01)
         return reply(OK)(exchange)
 
@@ -727,37 +719,37 @@ def test_requests_go_out_side_by_side_also_where_one_block_follows_another(url: 
     assert [outcome.kind for (outcome,) in outcomes] == [ACCEPTED] * 60
 
 
-def test_what_was_not_begun_in_time_is_not_claimed_and_one_line_in_the_log(
+def test_requests_without_time_left_are_not_claimed_and_logged_in_one_line(
     url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch may hold a hundred thousand of them: the time after the deadline is for handing them over."""
+    """A batch may have a hundred thousand of them; the time after the deadline is for handing them over."""
     passed, monotonic = [0.0], time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: monotonic() + sum(passed))
 
-    def let_time_pass(exchange: Exchange) -> bool:
+    def advance_clock(exchange: Exchange) -> bool:
         passed.append(1000.0)
         return reset(exchange)
 
-    late = together(2, let_time_pass)
+    late = together(2, advance_clock)
     with Server(late) as server, instances(1, server, url, PUSH_CONCURRENCY="2") as (client,):
         outcomes = client.send_all(numbered(200), invocation=within(300))
 
     codes = Counter(outcome.result_code for (outcome,) in outcomes)
     assert codes["NotSent"] >= 200 - MIN_BLOCK
-    # One of the two may still be reading when the other lets the time pass.
-    assert len(kept(url)) == codes["AnswerLost"] + codes["ReadTimeout"] == 2
-    (line,) = [each.getMessage() for each in caplog.records if "no time was left" in each.getMessage()]
-    left = int(line.split()[5])
-    assert left >= 200 - MIN_BLOCK
-    assert sum(outcome.unconfirmed for (outcome,) in outcomes) == left
+    # One of the two may still be reading when the other advances the clock.
+    assert len(records_in(url)) == codes["AnswerLost"] + codes["ReadTimeout"] == 2
+    (line,) = [message for message in caplog.messages if "no time was left" in message]
+    unsent = int(line.split()[5])
+    assert unsent >= 200 - MIN_BLOCK
+    assert sum(outcome.unconfirmed for (outcome,) in outcomes) == unsent
 
 
-def test_finished_requests_are_settled_while_others_are_under_way(url: str) -> None:
-    """A worker that is killed then leaves few whose outcome is unknown, also of its last block."""
+def test_finished_requests_are_settled_while_others_are_in_flight(url: str) -> None:
+    """A killed worker then leaves few requests with an unknown outcome, even in its last block."""
     claimed: list[int] = []
 
     def answer(exchange: Exchange) -> bool:
-        claimed.append(sum(text.startswith("1 claimed") for text, _ in kept(url).values()))
+        claimed.append(sum(text.startswith("1 claimed") for text, _ in records_in(url).values()))
         return reply(OK)(exchange)
 
     with Server(answer) as server, instances(1, server, url, PUSH_CONCURRENCY="1") as (client,):
@@ -766,8 +758,8 @@ def test_finished_requests_are_settled_while_others_are_under_way(url: str) -> N
     assert claimed[-1] <= MIN_BLOCK // 4
 
 
-def test_a_batch_takes_few_trips_to_the_ledger(url: str, redis_server: RedisServer) -> None:
-    pieces: list[bytes] = []  # of what is sent to Redis; long commands come in several
+def test_batch_needs_few_round_trips_to_the_ledger(url: str, redis_server: RedisServer) -> None:
+    pieces: list[bytes] = []  # as sent to Redis; a long command is split into several
     with (
         Server(reply(OK)) as server,
         relay(redis_server.port, pieces.append) as counted,
@@ -776,23 +768,23 @@ def test_a_batch_takes_few_trips_to_the_ledger(url: str, redis_server: RedisServ
         client.send_all(numbered(100), invocation=within())
 
     assert len(pieces) < 25
-    assert len(kept(url)) == 100
+    assert len(records_in(url)) == 100
 
 
-# --- What is kept ------------------------------------------------------------------------------------
+# --- Records -----------------------------------------------------------------------------------------
 
 
-def kept(url: str) -> dict[str, tuple[str, int]]:
+def records_in(url: str) -> dict[str, tuple[str, int]]:
     with redis.Redis.from_url(url, decode_responses=True) as client:
         return {key: (str(client.get(key)), client.ttl(key)) for key in client.scan_iter()}
 
 
-def test_no_target_no_text_and_no_secret_is_kept(url: str) -> None:
+def test_records_hold_no_target_no_text_and_no_secret(url: str) -> None:
     answer = reply({**OK, "ResultMessage": "sent to user-4711 by LTAI-test-id"})
     with Server(answer) as server, instances(1, server, url) as (client,):
         client.send(push(title="A private title"), invocation=within())
 
-    text = str(kept(url))
+    text = str(records_in(url))
     for private in ("user-4711", "order-4711-1", "private", "LTAI-test-id", "test-secret"):
         assert private not in text
     assert "sent to us…(9) by …" in text
@@ -805,12 +797,12 @@ def test_a_record_is_kept_as_long_as_the_push_is_valid_and_at_least_a_day(
     with Server(reply(OK)) as server, instances(1, server, url) as (client,):
         client.send(push(expiredSeconds=validity), invocation=within())
 
-    ((_, left),) = kept(url).values()
-    assert seconds - 60 <= left <= seconds
+    ((_, lifetime),) = records_in(url).values()
+    assert seconds - 60 <= lifetime <= seconds
 
 
-def china(days: float) -> int:
-    """Midnight in China so many days from now, in milliseconds."""
+def midnight_in_china(days: float) -> int:
+    """Return midnight in China so many days from now, in milliseconds."""
     return (int(time.time() / 86_400 + days) * 24 - 8) * 3_600_000
 
 
@@ -820,35 +812,42 @@ LOOP = {"circleType": 1, "circleValue": [], "time": "09:45:11"}
 @pytest.mark.parametrize(
     ("timing", "days"),
     [
-        ({"strategyType": 1, "strategyContent": {"fixedTime": china(10)}}, 10),
-        ({"strategyType": 2, "strategyContent": LOOP | {"startTime": china(2), "endTime": china(9)}}, 10),
+        ({"strategyType": 1, "strategyContent": {"fixedTime": midnight_in_china(10)}}, 10),
+        (
+            {
+                "strategyType": 2,
+                "strategyContent": LOOP
+                | {"startTime": midnight_in_china(2), "endTime": midnight_in_china(9)},
+            },
+            10,
+        ),
     ],
     ids=["timed", "loop"],
 )
-def test_a_record_is_kept_until_the_last_push_of_a_task_has_lost_its_validity(
+def test_record_is_kept_until_the_last_push_of_a_task_expires(
     url: str, timing: dict[str, Any], days: int
 ) -> None:
     with Server(reply(OK)) as server, instances(1, server, url) as (client,):
         (outcome,) = client.send(push(expiredSeconds=5 * 86_400, **timing), invocation=within())
 
     assert outcome.kind is ACCEPTED
-    ((_, left),) = kept(url).values()
-    until = china(days) / 1000 - time.time() + 5 * 86_400
-    assert until - 60 <= left <= until + 60
+    ((_, lifetime),) = records_in(url).values()
+    until = midnight_in_china(days) / 1000 - time.time() + 5 * 86_400
+    assert until - 60 <= lifetime <= until + 60
 
 
-def test_a_record_of_a_task_is_kept_for_400_days_at_the_most(url: str) -> None:
+def test_record_of_a_task_is_kept_for_at_most_400_days(url: str) -> None:
     ledger = Ledger(Settings(ledger_url=url))
-    timing = {"strategyType": 1, "strategyContent": {"fixedTime": china(4000)}}
+    timing = {"strategyType": 1, "strategyContent": {"fixedTime": midnight_in_china(4000)}}
 
-    assert isinstance(claim_of(ledger, the_request(**timing), within()), Claim)
+    assert isinstance(claim_of(ledger, request_of(**timing), within()), Claim)
 
-    ((_, left),) = kept(url).values()
-    assert left <= 400 * 86_400
+    ((_, lifetime),) = records_in(url).values()
+    assert lifetime <= 400 * 86_400
     ledger.close()
 
 
-def test_a_validity_without_end_is_remembered_for_400_days(url: str) -> None:
+def test_record_of_a_push_that_never_expires_is_kept_for_400_days(url: str) -> None:
     endless = PushMessage.parse(
         {**minimal(), "appId": "A", "workspaceId": "W", "expiredSeconds": 1764000000000},
         levels={"expired-seconds-max": Level.WARNING},
@@ -860,11 +859,11 @@ def test_a_validity_without_end_is_remembered_for_400_days(url: str) -> None:
         assert first.kind is ACCEPTED
         assert second == first
         assert len(server.requests) == 1
-    ((_, left),) = kept(url).values()
-    assert 400 * 86_400 - 60 <= left <= 400 * 86_400
+    ((_, lifetime),) = records_in(url).values()
+    assert 400 * 86_400 - 60 <= lifetime <= 400 * 86_400
 
 
-# --- A ledger that may forget --------------------------------------------------------------------------
+# --- Eviction policies ---------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -881,13 +880,13 @@ def configured(redis_server: RedisServer, **options: str) -> Iterator[redis.Redi
 
 
 @pytest.mark.parametrize(("policy", "lines"), [("noeviction", 0), ("volatile-lru", 1), ("allkeys-lfu", 1)])
-def test_a_policy_that_may_drop_records_is_warned_about_once(
+def test_policy_that_may_evict_records_is_warned_about_once(
     url: str, redis_server: RedisServer, policy: str, lines: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with configured(redis_server, **{"maxmemory-policy": policy}):
         ledger = Ledger(Settings(ledger_url=url))
         for _ in range(3):
-            claim_of(ledger, the_request(), within())
+            claim_of(ledger, request_of(), within())
         ledger.close()
 
     texts = [record.getMessage() for record in caplog.records if "noeviction" in record.getMessage()]
@@ -895,13 +894,13 @@ def test_a_policy_that_may_drop_records_is_warned_about_once(
     assert all(policy in text for text in texts)
 
 
-def test_a_policy_that_may_not_be_read_is_no_error(
+def test_missing_right_to_read_the_policy_is_not_an_error(
     url: str, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with user(redis_server, "+@all", "-info") as allowed:
         ledger = Ledger(Settings(ledger_url=allowed))
 
-        assert isinstance(claim_of(ledger, the_request(), within()), Claim)
+        assert isinstance(claim_of(ledger, request_of(), within()), Claim)
 
     assert url
     assert caplog.records == []
@@ -915,12 +914,12 @@ UNREADABLE = {
     "no version": b'{"status": "COMPLETED"}',
     "empty": b"",
     "another state": b"1 postponed 1764300000000 hash {}",
-    "cut before the time": b"1 accepted 17643",
-    "cut in the claim": b"1 claimed 1764300000000 hash 99",
-    "cut in the outcome": b'1 accepted 1764300000000 %(fingerprint)s {"request_id":"1',
-    "cut in a character": b'1 accepted 1764300000000 %(fingerprint)s {"result_message":"\xe6\x8e',
-    "an outcome of other types": b'1 accepted 1764300000000 %(fingerprint)s {"attempts":[]}',
-    "a moment that no calendar has": b"1 accepted 99999999999999999999 another {}",
+    "truncated before the time": b"1 accepted 17643",
+    "truncated in the claim": b"1 claimed 1764300000000 hash 99",
+    "truncated in the outcome": b'1 accepted 1764300000000 %(fingerprint)s {"request_id":"1',
+    "truncated in a character": b'1 accepted 1764300000000 %(fingerprint)s {"result_message":"\xe6\x8e',
+    "an outcome with wrong types": b'1 accepted 1764300000000 %(fingerprint)s {"attempts":[]}',
+    "a time out of range": b"1 accepted 99999999999999999999 another {}",
     "a list": [b"1"],
     "a hash": {b"1": b"2"},
 }
@@ -928,7 +927,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("if_down", ["send", "fail"])
 @pytest.mark.parametrize("record", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_record_that_cannot_be_read_harms_no_neighbour_and_is_left_as_it_is(
+def test_unreadable_record_is_left_unchanged_and_affects_no_other_request(
     url: str, record: Any, if_down: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     batch = [push(targetMsgkey={"user": str(number)}) for number in range(3)]
@@ -960,7 +959,7 @@ def test_a_record_that_cannot_be_read_harms_no_neighbour_and_is_left_as_it_is(
     assert "this version cannot read" in line.getMessage()
 
 
-def test_what_a_later_version_adds_to_an_outcome_is_passed_over(url: str) -> None:
+def test_fields_that_a_later_version_adds_to_an_outcome_are_ignored(url: str) -> None:
     with Server(reply(OK)) as server, instances(2, server, url) as (one, other):
         (first,) = one.send(push(), invocation=within())
         with redis.Redis.from_url(url, decode_responses=True) as client:
@@ -972,7 +971,7 @@ def test_what_a_later_version_adds_to_an_outcome_is_passed_over(url: str) -> Non
         assert len(server.requests) == 1
 
 
-# --- Layers of several versions beside each other ------------------------------------------------------
+# --- Several versions of the layer at once -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -987,10 +986,10 @@ def test_what_a_later_version_adds_to_an_outcome_is_passed_over(url: str) -> Non
         ("1 claimed 1764300000000 {} 1764300000001 0a1b-0/unknown", UNKNOWN, "Interrupted"),
     ],
 )
-def test_records_of_version_1_are_read_as_they_were_ever_written(
+def test_every_form_of_version_1_records_is_read(
     url: str, record: str, kind: OutcomeKind, code: str | None
 ) -> None:
-    request = the_request()
+    request = request_of()
     identity = json.dumps(["A", "W", sorted(request.targets.items())])
     with redis.Redis.from_url(url) as client, closing(Ledger(Settings(ledger_url=url))) as ledger:
         client.set(record_key("request", identity), record.format(request.fingerprint))
@@ -1005,7 +1004,7 @@ OLDER, LATER = "0", "2"
 
 @contextmanager
 def layer(version: str) -> Iterator[None]:
-    """Work as a layer whose records have another version: a later one reads those of this one, too."""
+    """Act as a layer with another record version; a later one also reads this version's records."""
     reads = "[12]" if version == LATER else version
     script = redis_client.SCRIPT.replace("'^1 (", f"'^{reads} (").replace("'1 %s", f"'{version} %s")
     with pytest.MonkeyPatch.context() as patch:
@@ -1016,7 +1015,7 @@ def layer(version: str) -> Iterator[None]:
 
 @pytest.fixture
 def pair(url: str) -> Iterator[tuple[Ledger, Ledger]]:
-    """The ledgers of two functions that wait for it while it cannot tell."""
+    """The ledgers of two functions that send nothing while the ledger is unavailable."""
     settings = Settings.from_env(
         {"PUSH_LEDGER_URL": url, "PUSH_LEDGER_IF_DOWN": "fail", "PUSH_ON_UNKNOWN": "retry"}
     )
@@ -1035,69 +1034,69 @@ def code_of(result: Claim | Outcome) -> str | None:
 
 
 @pytest.mark.parametrize("version", [OLDER, LATER])
-def test_what_a_layer_of_another_version_sends_is_left_to_it(
+def test_push_claimed_by_another_version_is_left_to_it(
     url: str, pair: tuple[Ledger, Ledger], version: str
 ) -> None:
     this, other = pair
     with layer(version):
-        claim = claim_of(other, the_request(), within())
-    before = kept(url)
+        claim = claim_of(other, request_of(), within())
+    before = records_in(url)
 
-    assert code_of(claim_of(this, the_request(), within())) == "LedgerUnreadable"
-    assert [text for text, _ in kept(url).values()] == [text for text, _ in before.values()]
+    assert code_of(claim_of(this, request_of(), within())) == "LedgerUnreadable"
+    assert [text for text, _ in records_in(url).values()] == [text for text, _ in before.values()]
     with layer(version):
         accept(other, claim)
-        assert code_of(claim_of(other, the_request(), within())) == "accepted"
-    assert code_of(claim_of(this, the_request(), within())) == "LedgerUnreadable"
+        assert code_of(claim_of(other, request_of(), within())) == "accepted"
+    assert code_of(claim_of(this, request_of(), within())) == "LedgerUnreadable"
 
 
 @pytest.mark.parametrize(
     ("version", "meanwhile", "afterwards"),
     [(OLDER, "LedgerUnreadable", "LedgerUnreadable"), (LATER, "InProgress", "accepted")],
 )
-def test_what_this_layer_sends_is_left_to_it_by_one_of_another_version(
+def test_push_claimed_by_this_version_is_left_to_it_by_another(
     pair: tuple[Ledger, Ledger], version: str, meanwhile: str, afterwards: str
 ) -> None:
     this, other = pair
-    claim = claim_of(this, the_request(), within())
+    claim = claim_of(this, request_of(), within())
 
     with layer(version):
-        assert code_of(claim_of(other, the_request(), within())) == meanwhile
+        assert code_of(claim_of(other, request_of(), within())) == meanwhile
     accept(this, claim)
     with layer(version):
-        assert code_of(claim_of(other, the_request(), within())) == afterwards
-    assert code_of(claim_of(this, the_request(), within())) == "accepted"
+        assert code_of(claim_of(other, request_of(), within())) == afterwards
+    assert code_of(claim_of(this, request_of(), within())) == "accepted"
 
 
-def test_a_claim_that_a_later_layer_took_over_is_left_to_it(
+def test_claim_taken_over_by_a_later_version_is_left_to_it(
     url: str, pair: tuple[Ledger, Ledger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever becomes of it there, it stays unknown until it is accepted: the first one may have arrived."""
+    """The first request may have arrived, so the push stays unknown unless the later version's is accepted."""
     this, later = pair
     monkeypatch.setattr("mpaas_push.ledger.claims.MARGIN_SECONDS", 0.0)
-    first = claim_of(this, the_request(), within(0.02))
+    first = claim_of(this, request_of(), within(0.02))
     time.sleep(0.03)
     with layer(LATER):
-        second = claim_of(later, the_request(), within())
+        second = claim_of(later, request_of(), within())
     assert isinstance(second, Claim)
     assert second.may_have_arrived
 
     accept(this, first)
-    ((text, _),) = kept(url).values()
+    ((text, _),) = records_in(url).values()
     assert text.startswith("2 claimed ")
     with layer(LATER):
         throttled = Outcome(kind=THROTTLED, targets=second.request.targets)
         later.claims(within()).settle([(second, throttled)])
-    ((text, _),) = kept(url).values()
+    ((text, _),) = records_in(url).values()
     assert text.startswith("2 unknown ")
 
 
-# --- A ledger that can never work ----------------------------------------------------------------------
+# --- A misconfigured ledger ----------------------------------------------------------------------------
 
 
 @contextmanager
 def user(redis_server: RedisServer, *rights: str, keys: str = "*") -> Iterator[str]:
-    """Yield the URL of a user with some rights."""
+    """Yield the URL for a user with these rights."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.execute_command("ACL", "SETUSER", USER, "reset", "on", f">{SECRET}", f"~{keys}", *rights)
         try:
@@ -1107,8 +1106,8 @@ def user(redis_server: RedisServer, *rights: str, keys: str = "*") -> Iterator[s
 
 
 @contextmanager
-def saying(line: str) -> Iterator[str]:
-    """A server that says the same to each command."""
+def replying(line: str) -> Iterator[str]:
+    """Yield the URL of a server with the same reply to every command."""
 
     def answer(connection: socket.socket) -> None:
         while data := connection.recv(65536):
@@ -1118,59 +1117,62 @@ def saying(line: str) -> Iterator[str]:
         yield f"redis://{LOOPBACK}:{port}/0"
 
 
-NEEDED = ("+evalsha", "+eval", "+time", "+get", "+set", "+del")
+NEEDED_RIGHTS = ("+evalsha", "+eval", "+time", "+get", "+set", "+del")
 
 
 def wrong_password(redis_server: RedisServer, opened: ExitStack) -> str:
     return opened.enter_context(user(redis_server, "+@all")).replace(SECRET, f"not-{SECRET}")
 
 
-def right_missing(right: str) -> Callable[[RedisServer, ExitStack], str]:
+def missing_right(right: str) -> Callable[[RedisServer, ExitStack], str]:
     def url(redis_server: RedisServer, opened: ExitStack) -> str:
-        return opened.enter_context(user(redis_server, *NEEDED, right.replace("+", "-")))
+        return opened.enter_context(user(redis_server, *NEEDED_RIGHTS, right.replace("+", "-")))
 
     return url
 
 
 def other_keys(redis_server: RedisServer, opened: ExitStack) -> str:
-    return opened.enter_context(user(redis_server, *NEEDED, keys="other:*"))
+    return opened.enter_context(user(redis_server, *NEEDED_RIGHTS, keys="other:*"))
 
 
-def no_such_database(redis_server: RedisServer, _: ExitStack) -> str:
+def missing_database(redis_server: RedisServer, _: ExitStack) -> str:
     return redis_server.url.removesuffix("0") + "99"
 
 
-def answering(line: str) -> Callable[[RedisServer, ExitStack], str]:
-    return lambda _, opened: opened.enter_context(saying(line))
+def server_replying(line: str) -> Callable[[RedisServer, ExitStack], str]:
+    return lambda _, opened: opened.enter_context(replying(line))
 
 
 PERMANENT: dict[str, tuple[Callable[[RedisServer, ExitStack], str], str]] = {
     "wrong password": (wrong_password, "password"),
-    "no EVALSHA": (right_missing("+evalsha"), "may not use"),
-    "no GET": (right_missing("+get"), "may not use"),
-    "no SET": (right_missing("+set"), "may not use"),
-    "no TIME": (right_missing("+time"), "may not use"),
+    "no EVALSHA": (missing_right("+evalsha"), "may not use"),
+    "no GET": (missing_right("+get"), "may not use"),
+    "no SET": (missing_right("+set"), "may not use"),
+    "no TIME": (missing_right("+time"), "may not use"),
     "other keys": (other_keys, "may not use"),
-    "no such database": (no_such_database, "database"),
-    "no password": (answering("-NOAUTH Authentication required."), "password"),
-    "an older server's words": (answering("-ERR invalid password"), "password"),
+    "no such database": (missing_database, "database"),
+    "no password": (server_replying("-NOAUTH Authentication required."), "password"),
+    "an older server's text": (server_replying("-ERR invalid password"), "password"),
     "a right within the script": (
-        answering("-ERR Error running script (call to f_1): @user_script:9: NOPERM no permissions"),
+        server_replying("-ERR Error running script (call to f_1): @user_script:9: NOPERM no permissions"),
         "may not use",
     ),
-    "a node": (answering("-MOVED 3999 10.0.0.1:6379"), "node of a cluster"),
-    "a node that moves": (answering("-ASK 3999 10.0.0.1:6379"), "node of a cluster"),
-    "slots": (answering("-CROSSSLOT Keys in request don't hash to the same slot"), "node of a cluster"),
-    "a whitelist": (answering("-ERR illegal address"), "whitelist"),
-    "no scripts": (answering("-ERR unknown command 'EVALSHA'"), "commands"),
-    "a proxy without scripts": (answering("-ERR command evalsha not support for normal user"), "commands"),
+    "a node": (server_replying("-MOVED 3999 10.0.0.1:6379"), "node of a cluster"),
+    "a node that moves": (server_replying("-ASK 3999 10.0.0.1:6379"), "node of a cluster"),
+    "slots": (server_replying("-CROSSSLOT Keys in request don't hash to the same slot"), "node of a cluster"),
+    "a whitelist": (server_replying("-ERR illegal address"), "whitelist"),
+    "no scripts": (server_replying("-ERR unknown command 'EVALSHA'"), "commands"),
+    "a proxy without scripts": (
+        server_replying("-ERR command evalsha not support for normal user"),
+        "commands",
+    ),
 }
 
 
 @pytest.mark.parametrize("if_down", ["send", "fail"])
 @pytest.mark.parametrize(("server_of", "reason"), PERMANENT.values(), ids=PERMANENT)
 @pytest.mark.usefixtures("url")
-def test_with_a_ledger_that_can_never_work_nothing_goes_out(
+def test_nothing_is_sent_with_a_misconfigured_ledger(
     redis_server: RedisServer,
     server_of: Callable[[RedisServer, ExitStack], str],
     reason: str,
@@ -1180,7 +1182,7 @@ def test_with_a_ledger_that_can_never_work_nothing_goes_out(
     batch = [push(targetMsgkey={"user": str(number)}) for number in range(3)]
     with ExitStack() as opened, Server() as server:
         url = server_of(redis_server, opened)
-        one_connection = {"PUSH_CONCURRENCY": "1"}  # more than one, some of these servers do not serve
+        one_connection = {"PUSH_CONCURRENCY": "1"}  # some of these servers serve only one
         with instances(1, server, url, PUSH_LEDGER_IF_DOWN=if_down, **one_connection) as (client,):
             outcomes = [outcome for (outcome,) in client.send_all(batch, invocation=within())]
             assert client.ledger
@@ -1197,10 +1199,10 @@ def test_with_a_ledger_that_can_never_work_nothing_goes_out(
         assert secret not in caplog.text + str(health) + str([outcome.as_json() for outcome in outcomes])
 
 
-def test_a_ledger_that_can_never_keep_some_of_the_records_lets_none_out(
+def test_nothing_is_sent_with_a_ledger_that_cannot_keep_some_records(
     redis_server: RedisServer, url: str
 ) -> None:
-    """A node of a cluster keeps some of the keys: a memory with holes looks like one that works."""
+    """A node of a cluster keeps only some of the keys, so it seems to work while it forgets others."""
     with (
         Server() as server,
         user(redis_server, "+@all", keys="mpaas-push:request:[0-7]*") as partial,
@@ -1210,14 +1212,14 @@ def test_a_ledger_that_can_never_keep_some_of_the_records_lets_none_out(
 
         assert server.requests == []
     assert {outcome.result_code for (outcome,) in outcomes} == {"LedgerMisconfigured"}
-    assert kept(url) == {}
+    assert records_in(url) == {}
 
 
 @pytest.mark.parametrize(
-    "server_of", [wrong_password, right_missing("+set"), answering("-MOVED 1 10.0.0.1:6")]
+    "server_of", [wrong_password, missing_right("+set"), server_replying("-MOVED 1 10.0.0.1:6")]
 )
 @pytest.mark.usefixtures("url")
-def test_what_lasts_is_logged_once_an_invocation(
+def test_permanent_failure_is_logged_once_per_invocation(
     redis_server: RedisServer,
     server_of: Callable[[RedisServer, ExitStack], str],
     caplog: pytest.LogCaptureFixture,
@@ -1225,15 +1227,15 @@ def test_what_lasts_is_logged_once_an_invocation(
     with ExitStack() as opened, Server() as server:
         url = server_of(redis_server, opened)
         with instances(1, server, url, PUSH_CONCURRENCY="1") as (client,):
-            for invocations in (1, 2):
+            for invocation in (1, 2):
                 client.send_all(numbered(60), invocation=within())
 
-                assert len(errors(caplog)) == invocations
+                assert len(errors(caplog)) == invocation
 
 
 @pytest.mark.usefixtures("url")
-def test_a_right_that_only_giving_back_needs_is_missed_by_health(redis_server: RedisServer) -> None:
-    with user(redis_server, *NEEDED, "-del") as url:
+def test_health_detects_the_missing_right_to_release_a_claim(redis_server: RedisServer) -> None:
+    with user(redis_server, *NEEDED_RIGHTS, "-del") as url:
         ledger = Ledger(Settings(ledger_url=url))
         failure = ledger.health()
 
@@ -1243,12 +1245,12 @@ def test_a_right_that_only_giving_back_needs_is_missed_by_health(redis_server: R
 
 
 @pytest.mark.usefixtures("url")
-def test_the_rights_that_the_docs_name_are_enough(
+def test_documented_rights_are_sufficient(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with user(redis_server, *NEEDED, keys="mpaas-push:*") as url:
+    with user(redis_server, *NEEDED_RIGHTS, keys="mpaas-push:*") as url:
         ledger = Ledger(Settings(ledger_url=url))
-        claim = claim_of(ledger, the_request(), within())
+        claim = claim_of(ledger, request_of(), within())
         assert isinstance(claim, Claim)
         ledger.claims(within()).settle([(claim, Outcome(kind=ACCEPTED, targets=claim.request.targets))])
 
@@ -1270,24 +1272,24 @@ OUTAGES = {
 
 
 @pytest.mark.parametrize("line", OUTAGES.values(), ids=OUTAGES)
-def test_an_outage_is_what_the_setting_says(line: str) -> None:
-    with saying(line) as url, Server(reply(OK)) as server:
+def test_outage_is_handled_as_the_setting_says(line: str) -> None:
+    with replying(line) as url, Server(reply(OK)) as server:
         with instances(1, server, url) as (client,):
             (sent,) = client.send(push(), invocation=within())
             assert client.ledger
             health = client.ledger.health()
         with instances(1, server, url, PUSH_LEDGER_IF_DOWN="fail") as (client,):
-            (waiting,) = client.send(push(), invocation=within())
+            (unsent,) = client.send(push(), invocation=within())
 
     assert sent.kind is ACCEPTED
-    assert (waiting.kind, waiting.result_code) == (THROTTLED, "LedgerDown")
+    assert (unsent.kind, unsent.result_code) == (THROTTLED, "LedgerDown")
     assert health
     assert not health.is_permanent
 
 
 @pytest.mark.parametrize("line", OUTAGES.values(), ids=OUTAGES)
-def test_an_outage_is_none_that_lasts_where_it_is_met_by_a_new_connection(line: str) -> None:
-    with saying(line) as url:
+def test_outage_while_connecting_is_not_permanent(line: str) -> None:
+    with replying(line) as url:
         ledger = Ledger(Settings(ledger_url=url.removesuffix("0") + "1"))  # selects its database first
         health = ledger.health()
         ledger.close()
@@ -1296,7 +1298,7 @@ def test_an_outage_is_none_that_lasts_where_it_is_met_by_a_new_connection(line: 
     assert not health.is_permanent
 
 
-def test_a_server_without_memory_is_an_outage_and_back_at_once(url: str, redis_server: RedisServer) -> None:
+def test_ledger_is_used_again_as_soon_as_the_server_has_memory(url: str, redis_server: RedisServer) -> None:
     with Server(reply(OK)) as server, instances(1, server, url, PUSH_LEDGER_IF_DOWN="fail") as (client,):
         with configured(redis_server, maxmemory="1"):
             (first,) = client.send(push(), invocation=within())
@@ -1316,14 +1318,14 @@ def silent(connection: socket.socket) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Find a server down that does not answer, and leave it alone for as long as the test lasts."""
+    """Detect a silent server quickly and do not contact it again during the test."""
     monkeypatch.setattr(redis_client, "TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(redis_client, "PAUSE_SECONDS", 600.0)
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up an answer that is held, and none that is only slow."""
+    """Time out on a delayed response but not on one that is merely slow."""
     monkeypatch.setattr(redis_client, "TIMEOUT_SECONDS", 2.0)
 
 
@@ -1338,7 +1340,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["closed", "silent"])
 @pytest.mark.usefixtures("impatient")
-def test_without_the_ledger_pushes_go_out_and_the_log_says_loudly_how_many(
+def test_pushes_are_sent_without_the_ledger_and_counted_in_an_error(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ExitStack() as opened:
@@ -1355,34 +1357,34 @@ def test_without_the_ledger_pushes_go_out_and_the_log_says_loudly_how_many(
 
 
 @pytest.mark.usefixtures("url")
-def test_a_part_of_the_ledger_that_is_down_keeps_no_other_outcome_from_being_recorded(
+def test_partial_outage_does_not_prevent_recording_of_other_outcomes(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(claims_module, "CALLS_A_TRIP", 20)
-    asked: list[int] = []
+    call_counts: list[int] = []
     ask = RedisClient.ask
 
-    def counted(self: RedisClient, calls: Any, **more: Any) -> Any:
-        asked.append(len(calls))
-        return ask(self, calls, **more)
+    def count(self: RedisClient, calls: Any, **options: Any) -> Any:
+        call_counts.append(len(calls))
+        return ask(self, calls, **options)
 
-    monkeypatch.setattr(RedisClient, "ask", counted)
+    monkeypatch.setattr(RedisClient, "ask", count)
     requests = [requests_of(message, Settings(), "s")[0] for message in numbered(200)]
     with user(redis_server, "+@all") as url, redis.Redis.from_url(redis_server.url) as client:
         claims = Ledger(Settings(ledger_url=url)).claims(within())
-        taken = claims.claim(requests)
-        # From now on the server works for keys that begin with 8 to f alone.
+        results = claims.claim(requests)
+        # From now on, the server works only for keys that begin with 8 to f.
         client.execute_command("ACL", "SETUSER", USER, "resetkeys", "~mpaas-push:request:[89a-f]*")
-        asked.clear()
+        call_counts.clear()
         settled = [
             (claim, Outcome(kind=ACCEPTED, targets=claim.request.targets))
-            for claim in taken
+            for claim in results
             if isinstance(claim, Claim)
         ]
         for start in range(0, len(settled), 10):
             claims.settle(settled[start : start + 10])
         claims.conclude()
-        records = kept(redis_server.url)
+        records = records_in(redis_server.url)
 
     states = {key: text.split()[1] for key, (text, _) in records.items()}
     healthy = [key for key in states if key.split(":")[2][0] in "89abcdef"]
@@ -1390,11 +1392,11 @@ def test_a_part_of_the_ledger_that_is_down_keeps_no_other_outcome_from_being_rec
     assert 20 < len(healthy) < 180
     assert {states[key] for key in healthy} == {"accepted"}
     assert f"{200 - len(healthy)} outcomes are not recorded" in caplog.text
-    assert sum(asked) < 2 * 200
+    assert sum(call_counts) < 2 * 200
 
 
 @pytest.mark.usefixtures("url", "impatient")
-def test_pushes_that_wait_for_the_ledger_are_counted_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_pushes_not_sent_without_the_ledger_are_counted_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with ExitStack() as opened:
         server = opened.enter_context(Server())
         url = unreachable("closed", opened)
@@ -1407,7 +1409,7 @@ def test_pushes_that_wait_for_the_ledger_are_counted_in_the_log(caplog: pytest.L
     assert "they wait" in line
 
 
-def test_without_the_ledger_nothing_is_sent_where_the_setting_says_so() -> None:
+def test_nothing_is_sent_without_the_ledger_if_the_setting_says_so() -> None:
     with ExitStack() as opened, Server(reply(OK)) as server:
         url = unreachable("closed", opened)
         with instances(1, server, url, PUSH_LEDGER_IF_DOWN="fail") as (client,):
@@ -1418,27 +1420,29 @@ def test_without_the_ledger_nothing_is_sent_where_the_setting_says_so() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_batch_does_not_wait_for_a_silent_ledger_with_each_block() -> None:
+def test_batch_does_not_wait_for_a_silent_ledger_at_every_block() -> None:
     trips = deque[None]()
 
-    def counting(connection: socket.socket) -> None:
+    def count(connection: socket.socket) -> None:
         trips.append(None)
         silent(connection)
 
-    with listening(counting) as port, Server(reply(OK)) as server:
+    with listening(count) as port, Server(reply(OK)) as server:
         url = f"redis://{LOOPBACK}:{port}/0"
         with instances(1, server, url, PUSH_CONCURRENCY="1") as (client,):
             results = client.send_all(numbered(200), invocation=within())
 
     assert {outcome.kind for (outcome,) in results} == {ACCEPTED}
-    assert len(trips) <= 4  # a claim and its repetition, another one, and the last settlement
+    assert len(trips) <= 4  # a claim, its retry, another claim and the last settlement
 
 
-def test_a_ledger_that_goes_down_meanwhile_changes_no_outcome(url: str, redis_server: RedisServer) -> None:
+def test_ledger_that_goes_down_before_the_settlement_raises_no_error(
+    url: str, redis_server: RedisServer
+) -> None:
     with Server(reply(OK)) as server, instances(1, server, url) as (client,):
         ledger = client.ledger
         assert ledger
-        claim = claim_of(ledger, the_request(), within())
+        claim = claim_of(ledger, request_of(), within())
         redis_server.stop()
         try:
             assert isinstance(claim, Claim)
@@ -1447,14 +1451,14 @@ def test_a_ledger_that_goes_down_meanwhile_changes_no_outcome(url: str, redis_se
             redis_server.start()
 
 
-def spoiling(number: int, how: str) -> Callable[[bytes], bytes | None]:
-    """Let an answer to a claim come too late, or not as Redis writes it, on some connections."""
-    left, flow = deque(range(number)), threading.local()  # the relay has a thread for each connection
+def spoiling(count: int, how: str) -> Callable[[bytes], bytes | None]:
+    """Return an `after` that delays or corrupts the response to a claim on the first `count` connections."""
+    permits, local = deque(range(count)), threading.local()  # the relay has a thread for each connection
 
     def after(command: bytes) -> bytes | None:
-        if is_claim(command) and left and not hasattr(flow, "is_spoiled"):
-            left.pop()
-            flow.is_spoiled = True
+        if is_claim(command) and permits and not hasattr(local, "is_spoiled"):
+            permits.pop()
+            local.is_spoiled = True
             if how == "late":
                 time.sleep(3.0)
             elif how == "reset":
@@ -1468,15 +1472,13 @@ def spoiling(number: int, how: str) -> Callable[[bytes], bytes | None]:
     return after
 
 
-def requests_of_two_rounds(
-    url: str, redis_server: RedisServer, spoil: Callable[[bytes], bytes | None]
-) -> int:
-    """Send 60 messages while answers of the ledger are spoiled, then again; return how many requests came."""
-    batch, few = numbered(60), {"PUSH_CONCURRENCY": "10"}
+def send_batch_twice(url: str, redis_server: RedisServer, spoil: Callable[[bytes], bytes | None]) -> int:
+    """Send 60 messages while ledger responses are spoiled, then again; return the number of requests."""
+    batch, concurrency = numbered(60), {"PUSH_CONCURRENCY": "10"}
     with Server(reply(OK)) as server, relay(redis_server.port, after=spoil) as spoiled:
-        with instances(1, server, spoiled, **few) as (client,), instances(1, server, url) as (again,):
+        with instances(1, server, spoiled, **concurrency) as (client,), instances(1, server, url) as (other,):
             client.send_all(batch, invocation=within())
-            again.send_all(batch, invocation=within())
+            other.send_all(batch, invocation=within())
 
         return len(server.requests)
 
@@ -1486,48 +1488,48 @@ SPOILED = pytest.mark.parametrize("how", ["late", "reset", "not Redis", "of a re
 
 @SPOILED
 @pytest.mark.usefixtures("hasty")
-def test_one_answer_that_is_late_or_bad_costs_no_request_its_claim(
+def test_one_late_or_invalid_response_loses_no_claim(
     url: str, redis_server: RedisServer, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert requests_of_two_rounds(url, redis_server, spoiling(1, how)) == 60
+    assert send_batch_twice(url, redis_server, spoiling(1, how)) == 60
     assert errors(caplog) == []
 
 
 @SPOILED
 @pytest.mark.usefixtures("hasty")
-def test_two_answers_that_are_late_or_bad_concern_the_requests_of_that_trip_alone(
+def test_two_late_or_invalid_responses_affect_only_the_requests_of_that_trip(
     url: str, redis_server: RedisServer, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Those without an answer are remembered too.
-    assert requests_of_two_rounds(url, redis_server, spoiling(2, how)) == 60
+    # Requests without a response are recorded too.
+    assert send_batch_twice(url, redis_server, spoiling(2, how)) == 60
     (line,) = errors(caplog)
     assert "failed for 10 requests" in line
 
 
 @pytest.mark.usefixtures("url")
-def test_one_bad_answer_while_a_connection_is_set_up_is_no_outage(redis_server: RedisServer) -> None:
-    met = deque[bytes]()  # the first claim and the selection of a database after it
+def test_one_invalid_response_while_connecting_is_not_an_outage(redis_server: RedisServer) -> None:
+    spoiled = deque[bytes]()  # the first claim and the next selection of a database
 
     def spoil(command: bytes) -> bytes | None:
-        if not met and is_claim(command):
-            met.append(command)
+        if not spoiled and is_claim(command):
+            spoiled.append(command)
             raise ConnectionResetError  # so that a new connection is needed
-        if len(met) == 1 and b"SELECT" in command:
-            met.append(command)
+        if len(spoiled) == 1 and b"SELECT" in command:
+            spoiled.append(command)
             return b"@bogus\r\n"
         return None
 
-    requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(2)]
-    with relay(redis_server.port, after=spoil) as spoiled, ExitStack() as opened:
-        ledger = opened.enter_context(ledger_of(spoiled.removesuffix("0") + "1", PUSH_LEDGER_IF_DOWN="fail"))
+    requests = [request_of(targetMsgkey={"user": str(number)}) for number in range(2)]
+    with relay(redis_server.port, after=spoil) as lossy, ExitStack() as opened:
+        ledger = opened.enter_context(ledger_of(lossy.removesuffix("0") + "1", PUSH_LEDGER_IF_DOWN="fail"))
         results = [claim_of(ledger, request, within()) for request in requests]
 
     assert [type(result) for result in results] == [Outcome, Claim]
 
 
 @pytest.mark.usefixtures("hasty")
-def test_side_by_side_trips_of_one_slow_moment_are_made_again(url: str, redis_server: RedisServer) -> None:
-    requests = [the_request(targetMsgkey={"user": str(number)}) for number in range(8)]
+def test_concurrent_trips_are_retried_after_one_slow_moment(url: str, redis_server: RedisServer) -> None:
+    requests = [request_of(targetMsgkey={"user": str(number)}) for number in range(8)]
     start = threading.Barrier(8)
 
     def claim(request: PushRequest) -> Claim | Outcome:
@@ -1541,10 +1543,10 @@ def test_side_by_side_trips_of_one_slow_moment_are_made_again(url: str, redis_se
         ledger.close()
 
     assert all(isinstance(claim, Claim) for claim in claims)
-    assert len(kept(url)) == 8
+    assert len(records_in(url)) == 8
 
 
-def test_what_was_sent_without_the_ledger_is_recorded_once_it_answers(
+def test_pushes_sent_without_the_ledger_are_recorded_once_it_responds(
     url: str, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     batch = numbered(60)
@@ -1560,37 +1562,37 @@ def test_what_was_sent_without_the_ledger_is_recorded_once_it_answers(
         other.send_all(batch, invocation=within())
 
         assert len(server.requests) == 60
-    assert [text.split()[1] for text, _ in kept(url).values()] == ["accepted"] * 60
+    assert [text.split()[1] for text, _ in records_in(url).values()] == ["accepted"] * 60
     (line,) = errors(caplog)
     assert "failed for 60 requests (ConnectionError): they were sent without it" in line
 
 
-def test_a_server_that_answers_again_is_asked_again_at_once(
+def test_server_that_responds_again_is_used_immediately(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mpaas_push.ledger.redis_client.PAUSE_SECONDS", 60.0)
     ledger = Ledger(Settings.from_env({"PUSH_LEDGER_URL": url, "PUSH_LEDGER_IF_DOWN": "fail"}))
     redis_server.stop()
-    down = claim_of(ledger, the_request(), within())
+    down = claim_of(ledger, request_of(), within())
     redis_server.start()
-    paused = claim_of(ledger, the_request(), within())
+    paused = claim_of(ledger, request_of(), within())
 
     assert ledger.health() is None
     assert [type(down), type(paused)] == [Outcome, Outcome]
-    assert isinstance(claim_of(ledger, the_request(), within()), Claim)
+    assert isinstance(claim_of(ledger, request_of(), within()), Claim)
     ledger.close()
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_push_that_was_not_sent_leaves_no_claim_behind(url: str, redis_server: RedisServer) -> None:
+def test_push_that_was_not_sent_leaves_no_claim(url: str, redis_server: RedisServer) -> None:
     with Server(reply(OK)) as server, relay(redis_server.port, after=spoiling(2, "late")) as lossy:
         with instances(1, server, lossy, PUSH_LEDGER_IF_DOWN="fail") as (client,):
             (first,) = client.send(push(), invocation=within())
-            left = kept(url)
+            records = records_in(url)
             (second,) = client.send(push(), invocation=within())
 
         assert (first.kind, first.result_code) == (THROTTLED, "LedgerDown")
-        assert left == {}
+        assert records == {}
         assert second.kind is ACCEPTED
         assert len(server.requests) == 1
 
@@ -1606,7 +1608,7 @@ def ledger_of(url: str, **env: str) -> Iterator[Ledger]:
 
 
 @pytest.mark.parametrize(("if_down", "comparison"), [("send", "same"), ("fail", "unknown")])
-def test_a_key_whose_record_cannot_be_read_is_what_the_setting_says(
+def test_idempotency_key_with_an_unreadable_record_is_handled_as_the_setting_says(
     url: str, if_down: str, comparison: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ledger_of(url, PUSH_LEDGER_IF_DOWN=if_down) as ledger:
@@ -1625,7 +1627,7 @@ def test_a_key_whose_record_cannot_be_read_is_what_the_setting_says(
 
 
 @pytest.mark.parametrize(("if_down", "comparison"), [("send", "same"), ("fail", "unknown")])
-def test_a_key_that_the_ledger_cannot_be_asked_for_is_what_the_setting_says(
+def test_idempotency_key_during_an_outage_is_handled_as_the_setting_says(
     if_down: str, comparison: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ledger_of(f"redis://{LOOPBACK}:{closed_port()}/0", PUSH_LEDGER_IF_DOWN=if_down) as ledger:
@@ -1635,9 +1637,9 @@ def test_a_key_that_the_ledger_cannot_be_asked_for_is_what_the_setting_says(
     assert "ConnectionError" in line
 
 
-def test_a_key_is_compared_by_no_ledger_that_can_never_work(caplog: pytest.LogCaptureFixture) -> None:
+def test_idempotency_key_is_an_error_with_a_misconfigured_ledger(caplog: pytest.LogCaptureFixture) -> None:
     with (
-        saying("-WRONGPASS invalid username-password pair") as url,
+        replying("-WRONGPASS invalid username-password pair") as url,
         ledger_of(url) as ledger,
         pytest.raises(Misconfigured, match="password") as error,
     ):
@@ -1647,21 +1649,21 @@ def test_a_key_is_compared_by_no_ledger_that_can_never_work(caplog: pytest.LogCa
     assert len(errors(caplog)) == 1
 
 
-def test_a_key_is_forgotten_although_the_server_was_down_a_moment_ago(
+def test_idempotency_key_is_forgotten_right_after_an_outage(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mpaas_push.ledger.redis_client.PAUSE_SECONDS", 60.0)
     broken = threading.Event()
 
-    def breaking(_: bytes) -> None:
+    def fail(_: bytes) -> None:
         if broken.is_set():
             raise ConnectionResetError
 
-    with relay(redis_server.port, breaking) as relayed, ledger_of(relayed) as ledger:
+    with relay(redis_server.port, fail) as relayed, ledger_of(relayed) as ledger:
         assert ledger.compare("key", "body") == "new"
         broken.set()
         for _ in range(3):
-            claim_of(ledger, the_request(), within())
+            claim_of(ledger, request_of(), within())
         broken.clear()
         ledger.forget("key")
 
@@ -1669,7 +1671,7 @@ def test_a_key_is_forgotten_although_the_server_was_down_a_moment_ago(
         assert other.compare("key", "another body") == "new"
 
 
-def test_a_key_that_could_not_be_forgotten_is_in_the_log(
+def test_idempotency_key_that_could_not_be_forgotten_is_logged(
     url: str, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ledger_of(url) as ledger:
@@ -1682,41 +1684,41 @@ def test_a_key_that_could_not_be_forgotten_is_in_the_log(
     assert "stays in use for a day" in line
 
 
-# --- Connections that are forgotten on their way -------------------------------------------------------
+# --- Idle connections ----------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("url")
-@pytest.mark.parametrize("side_by_side", [1, 2])
-def test_a_connection_that_something_on_its_way_forgot_does_not_pass_the_ledger_over(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, side_by_side: int
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_connections_idle_for_too_long_are_replaced(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, concurrency: int
 ) -> None:
     monkeypatch.setattr("mpaas_push.ledger.redis_client.IDLE_LIMIT_SECONDS", 5000.0)
     later, wall_time = [0.0], time.time
     monkeypatch.setattr(time, "time", lambda: wall_time() + sum(later))
-    flow = threading.local()  # the relay has a thread for each connection
-    forgotten: list[bytes] = []
+    local = threading.local()  # the relay has a thread for each connection
+    reused: list[bytes] = []  # commands on connections that were idle for too long
 
-    def forgetful(command: bytes) -> None:
-        if time.time() - getattr(flow, "used", math.inf) > 8000.0:
-            forgotten.append(command)
-        flow.used = time.time()
+    def check(command: bytes) -> None:
+        if time.time() - getattr(local, "used", math.inf) > 8000.0:
+            reused.append(command)
+        local.used = time.time()
 
-    batch = [push(targetMsgkey={f"user-{number}": f"id-{number}"}) for number in range(side_by_side)]
-    with Server(together(side_by_side)) as server, relay(redis_server.port, forgetful) as slow:
-        with instances(1, server, slow) as (client,):
+    batch = [push(targetMsgkey={f"user-{number}": f"id-{number}"}) for number in range(concurrency)]
+    with Server(together(concurrency)) as server, relay(redis_server.port, check) as relayed:
+        with instances(1, server, relayed) as (client,):
             client.send_all(batch, invocation=within())
             for _ in range(3):  # one connection stays in use
                 later.append(3000.0)
                 client.send(batch[0], invocation=within())
-            later.append(9000.0 if side_by_side == 1 else 0)
-            again = client.send_all(batch, invocation=within())
+            later.append(9000.0 if concurrency == 1 else 0)
+            results = client.send_all(batch, invocation=within())
 
-        assert forgotten == []
-        assert {outcome.kind for (outcome,) in again} == {ACCEPTED}
-        assert len(server.requests) == side_by_side
+        assert reused == []
+        assert {outcome.kind for (outcome,) in results} == {ACCEPTED}
+        assert len(server.requests) == concurrency
 
 
-def test_a_ledger_that_is_back_is_used_again(
+def test_ledger_is_used_again_after_an_outage(
     url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mpaas_push.ledger.redis_client.PAUSE_SECONDS", 0.0)
@@ -1744,9 +1746,9 @@ def test_a_request_without_deadline_does_not_outlive_its_claim_either(
 ) -> None:
     monkeypatch.setattr(
         "mpaas_push.ledger.claims.LONGEST_CLAIM_SECONDS", 3.0
-    )  # a second of it to record the outcome
-    patient = {"PUSH_READ_TIMEOUT_SECONDS": "300"}
-    with Server(hang) as server, instances(1, server, url, **patient) as (client,):
+    )  # one second of it is for recording the outcome
+    timeout = {"PUSH_READ_TIMEOUT_SECONDS": "300"}
+    with Server(hang) as server, instances(1, server, url, **timeout) as (client,):
         began = time.monotonic()
         (outcome,) = client.send(push(), invocation=Invocation(request_id="1-2", credentials=KEY))
 
@@ -1784,7 +1786,7 @@ def test_a_wrong_url_is_refused_by_name_and_not_shown(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["redis://:p%40ss@r-1.redis.rds.aliyuncs.com:6379/0", "rediss://u:p@[::1]:6380"]
 )
-def test_a_right_url_is_taken_as_it_is(url: str) -> None:
+def test_valid_url_is_accepted_unchanged(url: str) -> None:
     assert Settings.from_env({"PUSH_LEDGER_URL": url}).ledger_url == url
 
 
@@ -1797,7 +1799,7 @@ def test_the_url_is_not_shown_by_the_settings() -> None:
 
 @contextmanager
 def tls_before(port: int, certificate: trustme.LeafCert) -> Iterator[int]:
-    """Speak TLS before a plain server, as a managed Redis does."""
+    """Terminate TLS in front of a plain server, like a managed Redis."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
 
@@ -1805,7 +1807,7 @@ def tls_before(port: int, certificate: trustme.LeafCert) -> Iterator[int]:
         with suppress(OSError):
             front = context.wrap_socket(plain, server_side=True)
             with front, socket.create_connection((LOOPBACK, port)) as back:
-                while True:  # in one thread: two must not use a TLS socket at once
+                while True:  # one thread: two must not use a TLS socket at once
                     sources = [front] if front.pending() else select.select([front, back], [], [])[0]
                     for source in sources:
                         data = source.recv(65536)
@@ -1831,9 +1833,9 @@ def test_rediss_checks_certificate_and_name(
     with ExitStack() as opened:
         port = opened.enter_context(tls_before(redis_server.port, authority.issue_cert(name)))
         server = opened.enter_context(Server(reply(OK), reply(OK)))
-        safe = f"rediss://localhost:{port}/0"
+        tls_url = f"rediss://localhost:{port}/0"
         for _ in range(2):  # one after the other: the relay serves one connection at a time
-            with instances(1, server, safe, ALIBABA_CLOUD_CA_BUNDLE=str(bundle)) as (client,):
+            with instances(1, server, tls_url, ALIBABA_CLOUD_CA_BUNDLE=str(bundle)) as (client,):
                 client.send(push(), invocation=within())
 
         assert len(server.requests) == requests
