@@ -1,10 +1,10 @@
-"""Campaigns: a task works on a piece of an audience, an uploaded file below `campaigns/` starts one."""
+"""Campaigns: a task sends a piece of an audience; a file uploaded below `campaigns/` starts a campaign."""
 
 from __future__ import annotations
 
 import gc
 
-gc.disable()  # looking for garbage among modules costs a tenth of a cold start
+gc.disable()  # collecting garbage during imports costs a tenth of a cold start
 
 import json
 
@@ -15,10 +15,10 @@ gc.enable()
 
 
 def handler(event: bytes, context: object) -> str:
-    """Do a task, or start the campaigns that were uploaded; return the result.
+    """Run a task, or start the uploaded campaigns; return the result.
 
     Raises:
         CampaignError: a campaign cannot be started, or a piece was not finished: Function Compute repeats
-            the event, and then hands its record to the failed queue.
+            the event, and finally puts its record into the failed queue.
     """
     return json.dumps(handle(event, context))

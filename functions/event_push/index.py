@@ -1,10 +1,10 @@
-"""Cloud events: each becomes the messages that rules.yaml makes of it, and those are sent."""
+"""Cloud events: the rules in rules.yaml turn each into messages, which are sent."""
 
 from __future__ import annotations
 
 import gc
 
-gc.disable()  # looking for garbage among modules costs a tenth of a cold start
+gc.disable()  # collecting garbage during imports costs a tenth of a cold start
 
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +30,8 @@ def handler(event: bytes, context: object) -> str:
     Raises:
         BadRules: rules.yaml is wrong.
         UnreadablePayload: the payload holds no events.
-        BatchIncomplete: no queue took some of what was not accepted; Function Compute repeats the event.
+        BatchIncomplete: some messages were accepted neither by mPaaS nor by a queue; Function Compute repeats
+            the event.
     """
     payload, invocation = unwrap_failed_invocation(event, Invocation.of(context))
     client, events = shared_client(), events_of(payload)

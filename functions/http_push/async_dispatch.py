@@ -1,7 +1,7 @@
-"""Asynchronous requests: handed to a worker function in chunks, each of which is a task.
+"""Hands asynchronous requests to a worker function in chunks, each of which is a task.
 
 A chunk contains envelopes, as the retry queue does, so `queue_push` can be the worker. Task ids are derived
-from the request, so the worker does not accept a repetition.
+from the request, so the worker does not accept a repeated request.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ __all__ = ["AcceptedChunk", "Chunk", "MessagePart", "Worker", "chunks_of", "hand
 logger = logging.getLogger("mpaas_push.http_push")
 
 CHUNK_TARGETS, CHUNK_MESSAGES = 1000, 500
-"""Most targets and messages of a chunk: some seconds of a worker's time."""
-LEAST_SECONDS = 1.0
-"""With less time left, nothing more is handed over: the result would hardly arrive in time."""
-SIDE_BY_SIDE = 16
-"""Most concurrent calls of the worker."""
+"""Maximum targets and messages of a chunk: a few seconds of a worker's time."""
+MIN_SECONDS = 1.0
+"""With less time left, nothing more is handed over: the response would probably be too late."""
+MAX_CALLS = 16
+"""Maximum number of concurrent calls of the worker."""
 _WRAPPER_BYTES = 100
 """Bytes of a chunk around its envelopes."""
 
@@ -47,7 +47,7 @@ class MessagePart:
         index: Index of the message in the request.
         targets: The message id of each target.
         envelope: The envelope for the worker, in ASCII or UTF-8.
-        digest: Digest of the message and its targets, equal for a repeated request, however it is written.
+        digest: Digest of the message and its targets, the same for a repeated request in any JSON formatting.
     """
 
     index: int
@@ -58,7 +58,7 @@ class MessagePart:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Parts of one asynchronous invocation, at most `ASYNC_BYTES` together.
+    """The parts in one asynchronous invocation, at most `ASYNC_BYTES` together.
 
     Attributes:
         task_id: Derived from the request and the parts.
@@ -76,7 +76,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Worker:
-    """The function that receives chunks: its name, how functions are called, and until when."""
+    """The function that receives chunks: its name, the client that calls it, and the deadline."""
 
     name: str
     functions: Functions
@@ -88,7 +88,7 @@ class AcceptedChunk:
     """A chunk that the worker has accepted.
 
     Attributes:
-        request_id: Id of the asynchronous invocation; None if an earlier, equal request handed it over.
+        request_id: Id of the asynchronous invocation; None if an earlier identical request handed it over.
     """
 
     chunk: Chunk
@@ -96,44 +96,45 @@ class AcceptedChunk:
 
 
 def parts_of(task: PushTask, index: int) -> list[MessagePart]:
-    """Cut a message into parts that fit into a chunk.
+    """Split a message into parts that fit into a chunk.
 
-    Cut between whole requests: so the worker makes those that would have been made here.
+    Each part has the targets of complete PushSimple requests, so the worker sends the same ones as this
+    function would.
 
     Args:
         task: The message.
-        index: Of the message in the request.
+        index: Index of the message in the request.
 
     Raises:
-        InvalidMessage: it is invalid, or too long to be handed over even to the targets of a single request.
+        InvalidMessage: it is invalid, or too long to hand over even with the targets of a single request.
     """
     message = task.message
     if isinstance(message, InvalidMessage):
         raise message
     parts = []
-    for targets in _cut(task, message_ids_of(message, task.scope)):
+    for targets in _split(task, message_ids_of(message, task.scope)):
         content = [message.fingerprint, message.app_id, message.workspace_id, message.tenant_id]
-        digest = hashlib.sha256(_text([task.scope, *content, sorted(targets.items())])).hexdigest()
-        parts.append(MessagePart(index, targets, _text(task.envelope(targets, attempt=1)), digest))
+        digest = hashlib.sha256(_encode([task.scope, *content, sorted(targets.items())])).hexdigest()
+        parts.append(MessagePart(index, targets, _encode(task.envelope(targets, attempt=1)), digest))
     return parts
 
 
 def chunks_of(parts: Iterable[MessagePart], scope: str) -> list[Chunk]:
-    """Pack parts into as few chunks as hold them in their order.
+    """Pack parts into as few chunks as possible, in order.
 
     Args:
-        parts: Of all messages.
-        scope: What stays the same when the request is repeated.
+        parts: The parts of all messages.
+        scope: Stays the same when the request is repeated.
     """
     chunks: list[Chunk] = []
-    chunk = _Filling()
+    chunk = _ChunkBuilder()
     for part in parts:
         if not chunk.has_room_for(part):
-            chunks.append(_chunk(chunk.parts, scope, len(chunks)))
-            chunk = _Filling()
+            chunks.append(_create_chunk(chunk.parts, scope, len(chunks)))
+            chunk = _ChunkBuilder()
         chunk.add(part)
     if chunk.parts:
-        chunks.append(_chunk(chunk.parts, scope, len(chunks)))
+        chunks.append(_create_chunk(chunk.parts, scope, len(chunks)))
     return chunks
 
 
@@ -145,32 +146,32 @@ def hand_over(chunks: Sequence[Chunk], worker: Worker) -> tuple[list[AcceptedChu
     """
     # An exception that no case below handles must not hide the results of the other chunks.
     unforeseen = _Failure(kind=OutcomeKind.UNKNOWN, code="NoAnswer", text="it may have been handed over")
-    fates: list[AcceptedChunk | _Failure] = [unforeseen] * len(chunks)
+    results: list[AcceptedChunk | _Failure] = [unforeseen] * len(chunks)
 
     def call(index: int) -> None:
         try:
-            fates[index] = _handed_over(chunks[index], worker)
+            results[index] = _hand_over_chunk(chunks[index], worker)
         except Exception:
             logger.exception("a chunk could not be handed over")
 
-    run_concurrently(call, range(len(chunks)), threads=SIDE_BY_SIDE)
-    tasks, outcomes = [], []
-    for chunk, fate in zip(chunks, fates, strict=True):
-        if isinstance(fate, AcceptedChunk):
-            tasks.append(fate)
+    run_concurrently(call, range(len(chunks)), threads=MAX_CALLS)
+    accepted, outcomes = [], []
+    for chunk, result in zip(chunks, results, strict=True):
+        if isinstance(result, AcceptedChunk):
+            accepted.append(result)
             continue
         outcomes += [
             Outcome(
-                kind=fate.kind,
+                kind=result.kind,
                 targets=part.targets,
-                request_id=fate.request_id,
-                result_code=fate.code,
-                result_message=fate.text,
-                attempts=fate.attempts,
+                request_id=result.request_id,
+                result_code=result.code,
+                result_message=result.text,
+                attempts=result.attempts,
             )
             for part in chunk.parts
         ]
-    return tasks, outcomes
+    return accepted, outcomes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,8 +186,8 @@ class _Failure:
 
 
 @dataclass
-class _Filling:
-    """A chunk that is being filled."""
+class _ChunkBuilder:
+    """Collects the parts of a chunk."""
 
     parts: list[MessagePart] = field(default_factory=list)
     bytes: int = _WRAPPER_BYTES
@@ -205,9 +206,9 @@ class _Filling:
         self.targets += len(part.targets)
 
 
-def _handed_over(chunk: Chunk, worker: Worker) -> AcceptedChunk | _Failure:
+def _hand_over_chunk(chunk: Chunk, worker: Worker) -> AcceptedChunk | _Failure:
     invocation = worker.invocation
-    if invocation.time_left < LEAST_SECONDS:
+    if invocation.time_left < MIN_SECONDS:
         text = "no time was left to hand it over"
         return _Failure(kind=OutcomeKind.THROTTLED, code="NotSent", text=text, attempts=0)
     try:
@@ -233,14 +234,14 @@ def _handed_over(chunk: Chunk, worker: Worker) -> AcceptedChunk | _Failure:
     return failure
 
 
-def _cut(task: PushTask, targets: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Cut between whole requests."""
-    room = ASYNC_BYTES - _WRAPPER_BYTES - len(_text(task.envelope({}, attempt=1)))
+def _split(task: PushTask, targets: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Split the targets between complete requests."""
+    room = ASYNC_BYTES - _WRAPPER_BYTES - len(_encode(task.envelope({}, attempt=1)))
     part: dict[str, str] = {}
     size = 0
     for request in slices(targets):
-        # Ids travel only with a message that names them; others are derived again.
-        length = len(_text(request if task.names_ids else list(request)))
+        # Only a message that names its ids is sent with them; otherwise the worker derives them again.
+        length = len(_encode(request if task.names_ids else list(request)))
         if length > room:
             fault = Fault("", "too long to be handed to a worker function; send it without respond-async")
             raise InvalidMessage([fault], targets)
@@ -252,12 +253,12 @@ def _cut(task: PushTask, targets: Mapping[str, str]) -> Iterator[dict[str, str]]
     yield part
 
 
-def _chunk(parts: Sequence[MessagePart], scope: str, number: int) -> Chunk:
-    """Name a chunk after the request and what it holds: another body is another task."""
+def _create_chunk(parts: Sequence[MessagePart], scope: str, number: int) -> Chunk:
+    """Create a chunk whose task id depends on request and content: another body is another task."""
     identity = "\n".join([scope, str(number), *(part.digest for part in parts)])
     digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
     return Chunk(f"push-{digest[:32]}", tuple(parts))
 
 
-def _text(value: Any) -> bytes:
+def _encode(value: Any) -> bytes:
     return compact_json(value).encode()

@@ -1,4 +1,4 @@
-"""The routes of campaigns: started, shown and steered here, worked on by `campaign_push`."""
+"""The campaign routes: campaigns are started, shown and controlled here, and sent by `campaign_push`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from mpaas_push.functions import InvocationRefused
 from mpaas_push.triggers.http import Response
 from mpaas_push.warm import shared_client
 from problem import Problem
-from responses import MOST_FAULTS
+from responses import MAX_FAULTS
 
-__all__ = ["cancel", "change", "pause", "problem_of", "report", "resume", "show", "show_all", "start"]
+__all__ = ["cancel", "change", "list_latest", "pause", "problem_of", "report", "resume", "show", "start"]
 
 UNAVAILABLE_SECONDS = 2
 """`Retry-After` while the ledger, OSS or the workers cannot be reached."""
 
 
 def start(context: object, *, dry_run: bool, document: Any) -> Response[str]:
-    """Start the campaign of the body, or say what it would send."""
+    """Start the campaign in the body, or show what it would send."""
     tools = _tools(context)
     if dry_run:
         readable = read_campaign(with_date(document), tools.settings, tools.objects)
@@ -40,7 +40,7 @@ def start(context: object, *, dry_run: bool, document: Any) -> Response[str]:
     return _json(201 if started.is_new else 200, started.stored.as_json() | warnings)
 
 
-def show_all(context: object) -> Response[str]:
+def list_latest(context: object) -> Response[str]:
     """List the latest campaigns."""
     return _json(200, {"campaigns": [campaign.as_json() for campaign in _tools(context).store.list_all()]})
 
@@ -50,12 +50,12 @@ def show(campaign_id: str, context: object) -> Response[str]:
     store = _tools(context).store
     stored = store.get(campaign_id)
     working = store.working_pieces(campaign_id).as_json()
-    more = {"results": stored.results, "document": stored.campaign.as_json()}
-    return _json(200, {**stored.as_json(), **working, **more})
+    detail = {"results": stored.results, "document": stored.campaign.as_json()}
+    return _json(200, {**stored.as_json(), **working, **detail})
 
 
 def report(campaign_id: str, context: object, *, after: int) -> Response[str]:
-    """Return a part of a campaign's report; a `Link` leads to the next part, if there is one."""
+    """Return a part of a campaign's report; its `Link` header refers to the next part, if there is one."""
     tools = _tools(context)
     page = report_page(tools.objects, tools.store.get(campaign_id), after)
     headers: dict[str, str | list[str]] = {}
@@ -70,7 +70,7 @@ def pause(campaign_id: str, context: object) -> Response[str]:
 
 
 def resume(campaign_id: str, context: object, *, document: Any) -> Response[str]:
-    """Continue with the rest of a campaign, at another pace if the body names one."""
+    """Continue a campaign, at a new pace if the body names one."""
     change = PaceChange.parse(document) if document != {} else None
     tools = _tools(context)
     return _json(200, tools.controls.resume(campaign_id, tools.objects, change).as_json())
@@ -88,18 +88,18 @@ def change(campaign_id: str, context: object, *, document: Any) -> Response[str]
 
 
 def problem_of(error: Exception) -> Problem:
-    """Return the problem that an error of campaigns is."""
+    """Return the problem document of a campaign error."""
     if isinstance(error, InvalidCampaign):
-        faults = [fault.as_json() for fault in error.faults[:MOST_FAULTS]]
+        faults = [fault.as_json() for fault in error.faults[:MAX_FAULTS]]
         return Problem(422, "invalid-campaign", "nothing was started or changed: see errors", errors=faults)
     if isinstance(error, CampaignConflict):
         return Problem(409, "campaign-conflict", str(error))
     if isinstance(error, UnknownCampaign):
         return Problem(404, "unknown-campaign", str(error))
-    for_good = (isinstance(error, StoreUnavailable) and error.is_permanent) or (
+    is_permanent = (isinstance(error, StoreUnavailable) and error.is_permanent) or (
         isinstance(error, InvocationRefused) and not error.is_retryable
     )
-    if for_good:
+    if is_permanent:
         return Problem(500, "misconfigured", str(error))
     headers = {"Retry-After": str(UNAVAILABLE_SECONDS)}
     return Problem(503, "unavailable", f"{error}; safe to send again", headers=headers)

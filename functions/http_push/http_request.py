@@ -1,4 +1,4 @@
-"""Reading a request: query, headers, body. Anything unknown is refused by name."""
+"""Reads a request: query, headers, body. Unknown query parameters are refused by name."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _DOCUMENT = (*_JSON, *_YAML)
 """Media types of a campaign; problems name the first two."""
 _LONGEST_OFFSET = 15
 """Digits of a byte offset."""
-_SHOWN = 80
-"""Longest quote of a name or header of the caller, in characters."""
+_QUOTE_LENGTH = 80
+"""Longest quote from a request, in characters."""
 
 
 def is_dry_run(event: HttpEvent) -> bool:
@@ -59,13 +59,14 @@ def check_no_query(event: HttpEvent) -> None:
         Problem: 400, there is one.
     """
     for name in event.query_string_parameters:
-        detail = f"the query parameter {_shown(name)} is not known; this route has none"
+        detail = f"the query parameter {_quote(name)} is not known; this route has none"
         raise Problem(400, "bad-query", detail)
 
 
 def report_after(event: HttpEvent) -> int:
-    """Return the offset that a part of a report comes after, -1 for the first part; `after` is the only query
-    parameter.
+    """Return the offset after which a part of a report begins, -1 for the first part.
+
+    `after` is the only query parameter.
 
     Raises:
         Problem: 400, another parameter, or a value that is not an offset.
@@ -74,7 +75,7 @@ def report_after(event: HttpEvent) -> int:
     if text == "-1":
         return -1
     if not (text.isdecimal() and text.isascii() and len(text) <= _LONGEST_OFFSET):
-        raise Problem(400, "bad-query", "after must be a byte offset, as in the Link of the part before")
+        raise Problem(400, "bad-query", "after must be a byte offset, as in the Link of the previous part")
     return int(text)
 
 
@@ -90,7 +91,7 @@ def _only_query(event: HttpEvent, known: str, default: str) -> str:
 
         nearest = difflib.get_close_matches(name.lower(), [known.lower()], 1, 0.5)
         hint = f"did you mean {known}?" if nearest else f"only {known} is known"
-        raise Problem(400, "bad-query", f"the query parameter {_shown(name)} is not known; {hint}")
+        raise Problem(400, "bad-query", f"the query parameter {_quote(name)} is not known; {hint}")
     return query.get(known, default)
 
 
@@ -98,7 +99,7 @@ def idempotency_key(event: HttpEvent) -> str | None:
     """Return the caller's Idempotency-Key, if there is one.
 
     Raises:
-        Problem: 400, it cannot be used.
+        Problem: 400, it is invalid.
     """
     key = event.headers.get("idempotency-key")
     if key is None:
@@ -123,13 +124,13 @@ def json_of(
     Args:
         event: The request.
         settings: Limits.
-        example: What to send, for a body that is empty.
+        example: What to send, for the problem of an empty body.
 
     Raises:
-        Problem: 415 for another media type, charset or encoding; 413 for a body that is too long or holds too
-            many messages; 400 for what is not JSON in UTF-8.
+        Problem: 415 for another media type, charset or encoding; 413 for a body that is too long or has too
+            many messages; 400 for a body that is not JSON in UTF-8.
     """
-    return _json_of(_body_of(event, settings, _JSON, example), settings)
+    return _parse_json(_read_body(event, settings, _JSON, example), settings)
 
 
 def document_of(event: HttpEvent, settings: Settings) -> Any:
@@ -139,9 +140,9 @@ def document_of(event: HttpEvent, settings: Settings) -> Any:
         Problem: as in `json_of`.
         InvalidCampaign: the YAML cannot be read.
     """
-    body = _body_of(event, settings, _DOCUMENT, "a campaign")
+    body = _read_body(event, settings, _DOCUMENT, "a campaign")
     if _media_type(event) not in _YAML:
-        return _json_of(body, settings)
+        return _parse_json(body, settings)
     from mpaas_push.campaign.model import read_document
 
     return read_document(body)
@@ -153,7 +154,7 @@ def tasks_of_body(payload: Any, settings: Settings, scope: str) -> list[PushTask
     Args:
         payload: The body.
         settings: Defaults and limits.
-        scope: What stays the same when the request is repeated; the index of each message is added.
+        scope: Stays the same when the request is repeated; the index of each message is appended.
 
     Raises:
         Problem: 413, too many targets.
@@ -163,12 +164,12 @@ def tasks_of_body(payload: Any, settings: Settings, scope: str) -> list[PushTask
     tasks = [
         PushTask(
             scope=f"{scope}:{index}",
-            original="",  # no dead letter is written here
+            original="",  # this function writes no dead letters
             message=message,
             first_moment=now,
-            payload=own,
+            payload=message_payload,
         )
-        for index, (message, own) in enumerate(zip(messages, payloads_of(payload), strict=True))
+        for index, (message, message_payload) in enumerate(zip(messages, payloads_of(payload), strict=True))
     ]
     _check_count("targets", target_count(tasks), settings.max_targets, "PUSH_MAX_TARGETS")
     return tasks
@@ -187,12 +188,12 @@ def _check_count(what: str, count: int, limit: int, setting: str) -> None:
         raise Problem(
             413,
             "too-large",
-            f"the request has {count} {what}, {limit} are allowed ({setting}): send them in several requests,"
-            " or put messages into the queue of queue_push",
+            f"the request has {count} {what}, at most {limit} are allowed ({setting}): send them in several"
+            " requests, or put the messages into the queue of queue_push",
         )
 
 
-def _body_of(event: HttpEvent, settings: Settings, allowed: Sequence[str], example: str) -> bytes:
+def _read_body(event: HttpEvent, settings: Settings, allowed: Sequence[str], example: str) -> bytes:
     body = event.body_bytes
     if not body:
         raise Problem(400, "not-json", f"the body is empty: send {example}")
@@ -201,13 +202,13 @@ def _body_of(event: HttpEvent, settings: Settings, allowed: Sequence[str], examp
         raise Problem(
             413,
             "too-large",
-            f"the body has {len(body)} bytes, {settings.max_body} are allowed (PUSH_MAX_BODY_BYTES): "
+            f"the body has {len(body)} bytes, at most {settings.max_body} are allowed (PUSH_MAX_BODY_BYTES): "
             "send the messages in several requests",
         )
     return body
 
 
-def _json_of(body: bytes, settings: Settings) -> Any:
+def _parse_json(body: bytes, settings: Settings) -> Any:
     try:
         payload = read_json(body)
     except PushError as error:
@@ -223,21 +224,21 @@ def _media_type(event: HttpEvent) -> str:
 def _check_media_type(event: HttpEvent, allowed: Sequence[str]) -> None:
     encoding = (event.headers.get("content-encoding") or "identity").strip().lower()
     if encoding != "identity":
-        detail = f"Content-Encoding {_shown(encoding)} is not supported: send the body as it is"
+        detail = f"Content-Encoding {_quote(encoding)} is not supported: send the body unencoded"
         raise Problem(415, "media-type", detail)
     media_type, named = _media_type(event), " or ".join(allowed[:2])
     if not media_type:
         raise Problem(415, "media-type", f"a body needs the header Content-Type: {named}")
     if media_type not in allowed and not media_type.endswith("+json"):
-        raise Problem(415, "media-type", f"the body must be {named}, not {_shown(media_type)}")
+        raise Problem(415, "media-type", f"the body must be {named}, not {_quote(media_type)}")
     for parameter in event.headers["content-type"].split(";")[1:]:
         name, _, value = parameter.partition("=")
         charset = value.strip().strip("\"'").lower()
         if name.strip().lower() == "charset" and charset not in {"utf-8", "utf8"}:
-            raise Problem(415, "media-type", f"the charset must be utf-8, not {_shown(charset)}")
+            raise Problem(415, "media-type", f"the charset must be utf-8, not {_quote(charset)}")
 
 
-def _shown(text: str) -> str:
-    """Return a name of the caller, shortened for the response."""
-    short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+def _quote(text: str) -> str:
+    """Return text from a request, shortened and printable, for the response."""
+    short = text if len(text) <= _QUOTE_LENGTH else f"{text[:_QUOTE_LENGTH]}…"
     return "".join(character if character.isprintable() else "?" for character in short)

@@ -1,7 +1,7 @@
 """The Idempotency-Keys received so far, each with a hash of its messages.
 
-With a ledger every instance recognises all keys of a day. Without one an instance remembers its own latest
-keys: a safeguard, not a guarantee. Either way message ids are derived from the key, so a repeat can be
+With a ledger every instance recognises all keys of a day. Without one, an instance remembers its own latest
+keys: a safeguard, not a guarantee. Either way message ids are derived from the key, so a repeated push can be
 recognised everywhere.
 """
 
@@ -28,13 +28,13 @@ __all__ = ["KeyMemory"]
 
 
 def fingerprint_of(tasks: Sequence[PushTask], settings: Settings) -> str:
-    """Return a hash of the messages of a request, their apps and targets, however they are written.
+    """Return a hash of a request's messages, their apps and targets, independent of JSON formatting.
 
-    A message that is invalid counts as its JSON, in any order of keys.
+    An invalid message is hashed as its JSON, with sorted keys.
     """
     digest = hashlib.sha256()
     for task in tasks:
-        message = _once_valid(task, settings)
+        message = _read_leniently(task, settings)
         content = task.payload
         if isinstance(message, PushMessage):
             targets = message.targets if message.target_msgkey is None else message.target_msgkey
@@ -44,27 +44,28 @@ def fingerprint_of(tasks: Sequence[PushTask], settings: Settings) -> str:
 
 
 def partial_fingerprint(tasks: Sequence[PushTask], refused: Iterable[int], settings: Settings) -> str:
-    """Return what a request keeps when its refused messages are corrected: their indexes, and the others.
+    """Return a fingerprint that stays the same when the refused messages are corrected.
 
-    Message ids are derived from indexes, so that the number of messages stays as well.
+    It has the number of messages, from whose indexes ids are derived, the refused indexes, and a hash of the
+    other messages.
 
     Args:
         tasks: The messages.
-        refused: Indexes of those that were refused as a whole.
+        refused: Indexes of the messages that were refused completely.
         settings: Defaults of the messages.
     """
-    left_out = set(refused)
-    kept = [task for index, task in enumerate(tasks) if index not in left_out]
-    indexes = ",".join(map(str, sorted(left_out)))
+    refused = set(refused)
+    kept = [task for index, task in enumerate(tasks) if index not in refused]
+    indexes = ",".join(map(str, sorted(refused)))
     return f"{len(tasks)}:{indexes}:{fingerprint_of(kept, settings)}"
 
 
 def is_correction(tasks: Sequence[PushTask], known: str, settings: Settings) -> bool:
-    """Return whether a request differs only in messages that were refused.
+    """Return whether a request differs from an earlier one only in messages that were refused.
 
     Args:
         tasks: Its messages.
-        known: What its key is known with, a `partial_fingerprint` or that of a whole request.
+        known: The fingerprint stored with its key: a `partial_fingerprint`, or that of a complete request.
         settings: As in `partial_fingerprint`.
     """
     if ":" not in known:
@@ -73,8 +74,8 @@ def is_correction(tasks: Sequence[PushTask], known: str, settings: Settings) -> 
     return partial_fingerprint(tasks, refused, settings) == known
 
 
-def _once_valid(task: PushTask, settings: Settings) -> PushMessage | InvalidMessage:
-    """Return a message as a day ago it may have been read: a repetition of a timed one may come too late."""
+def _read_leniently(task: PushTask, settings: Settings) -> PushMessage | InvalidMessage:
+    """Read a message as it may have been read a day ago: a timed one may be too late by now."""
     if isinstance(task.message, PushMessage):
         return task.message
     try:
@@ -91,23 +92,23 @@ _LENIENT = {constraint.name: Level.OFF for constraint in CONSTRAINTS if not cons
 
 
 class KeyMemory:
-    """The latest keys of one warm instance, with a fingerprint of what came with each."""
+    """The latest keys of one warm instance, each with the fingerprint of its messages."""
 
     def __init__(self, size: int = 1000) -> None:
-        """Remember at most `size` keys; the longest unused is forgotten first."""
+        """Remember at most `size` keys; the least recently used one is forgotten first."""
         self._size = size
         self._fingerprints: OrderedDict[str, str] = OrderedDict()
 
     def compare(
         self, key: str, tasks: Sequence[PushTask], settings: Settings, ledger: Ledger | None
     ) -> Comparison:
-        """Return whether a key is new or known, and with which messages; remember it.
+        """Compare the messages of a request with those stored under its key; remember a new key.
 
         Args:
-            key: The caller's key together with the function that it was sent to.
-            tasks: The messages that come with it.
-            settings: Their defaults.
-            ledger: Where all instances look, if there is one.
+            key: The caller's key and the function that received it.
+            tasks: The messages of the request.
+            settings: Defaults of the messages.
+            ledger: Shared by all instances; None without a ledger.
         """
         fingerprint = fingerprint_of(tasks, settings)
         if ledger:

@@ -1,10 +1,10 @@
-"""An HTTP request in, one PushSimple request for every ten targets out, their outcomes back."""
+"""HTTP requests: each becomes PushSimple requests of up to ten targets; the response lists their outcomes."""
 
 from __future__ import annotations
 
 import gc
 
-gc.disable()  # looking for garbage among modules costs a tenth of a cold start
+gc.disable()  # collecting garbage during imports costs a tenth of a cold start
 
 import logging
 from typing import TYPE_CHECKING
@@ -46,17 +46,17 @@ keys = KeyMemory()
 logger = logging.getLogger("mpaas_push.http_push")
 
 
-_MAY_HAVE_GONE_OUT = {OutcomeKind.ACCEPTED, OutcomeKind.UNKNOWN}
+_MAY_HAVE_BEEN_SENT = {OutcomeKind.ACCEPTED, OutcomeKind.UNKNOWN}
 
 
 def handler(event: bytes, context: object) -> str:
-    """Answer an event of the HTTP trigger."""
+    """Respond to an event of the HTTP trigger."""
     return app.handle(event, context)
 
 
 @app.post("/v1/pushes")
 def push() -> Response[str]:
-    """Send the message or messages of the body; with `dryRun=true` show what would be sent."""
+    """Send the messages of the body; with `dryRun=true` show what would be sent."""
     client, event = shared_client(), app.current_event
     dry_run = http_request.is_dry_run(event)
     key = http_request.idempotency_key(event)
@@ -67,45 +67,45 @@ def push() -> Response[str]:
     tasks = http_request.tasks_of_body(payload, client.settings, scope)
     if dry_run:
         return responses.plan(tasks, client.settings)
-    known = "new"
+    comparison = "new"
     if key:
-        known = keys.compare(scope, tasks, client.settings, client.ledger)
-    if known == "other" and any(isinstance(task.message, PushMessage) for task in tasks):
+        comparison = keys.compare(scope, tasks, client.settings, client.ledger)
+    if comparison == "other" and any(isinstance(task.message, PushMessage) for task in tasks):
         text = (
-            "this Idempotency-Key came with another body: use a new key; of a body that was accepted in part "
-            "only refused messages may change, each at its index"
+            "this Idempotency-Key was used with another body: use a new key; if a body was accepted in part, "
+            "only its refused messages may change, each at its index"
         )
         raise Problem(409, "conflict", text)
-    if known == "unknown":
+    if comparison == "unknown":
         text = "not sent: the ledger cannot look up this Idempotency-Key; safe to send again"
         raise Problem(503, "throttled", text, headers={"Retry-After": "1"})
-    went_out = False
+    may_have_been_sent = False
     refused: set[int] = set()
     try:
         warnings = warnings_of((task.message for task in tasks), client.settings)
         if warnings:
-            more = {"warnings": warnings, "request_id": invocation.request_id}
-            logger.warning("%d warnings about the messages of this request", len(warnings), extra=more)
+            fields = {"warnings": warnings, "request_id": invocation.request_id}
+            logger.warning("%d warnings about the messages of this request", len(warnings), extra=fields)
         if _is_for_worker(tasks, client):
-            handed_over, outcomes, refused = _handed_over(tasks, client, invocation, scope)
+            handed_over, outcomes, refused = _hand_over(tasks, client, invocation, scope)
         else:
             handed_over = []
-            outcomes, refused = _sent(tasks, client, invocation)
+            outcomes, refused = _send(tasks, client, invocation)
         kinds = {outcome.kind for outcome in outcomes}
-        went_out = bool(handed_over) or not kinds.isdisjoint(_MAY_HAVE_GONE_OUT)
+        may_have_been_sent = bool(handed_over) or not kinds.isdisjoint(_MAY_HAVE_BEEN_SENT)
     finally:
-        # A corrected body may come under the same key.
-        if key and known == "new" and not went_out:
+        # A corrected body may have the same key.
+        if key and comparison == "new" and not may_have_been_sent:
             keys.forget(scope, client.ledger)
-        elif key and known in {"new", "corrected"} and refused:
+        elif key and comparison in {"new", "corrected"} and refused:
             keys.allow_correction(scope, tasks, refused, client.settings, client.ledger)
     return responses.tasks(handed_over, outcomes, warnings)
 
 
-def _sent(
+def _send(
     tasks: Sequence[PushTask], client: PushClient, invocation: Invocation
 ) -> tuple[list[Outcome], set[int]]:
-    """Send the messages; return their outcomes, and the indexes of those that were refused as a whole."""
+    """Send the messages; return their outcomes, and the indexes of those that were refused completely."""
     results = client.send_tasks(tasks, invocation)
     refused = {
         index
@@ -124,7 +124,7 @@ def _is_for_worker(tasks: Sequence[PushTask], client: PushClient) -> bool:
     return http_request.target_count(tasks) > settings.worker_targets
 
 
-def _handed_over(
+def _hand_over(
     tasks: Sequence[PushTask], client: PushClient, invocation: Invocation, scope: str
 ) -> tuple[list[async_dispatch.AcceptedChunk], list[Outcome], set[int]]:
     """Hand the messages to the worker.
@@ -152,7 +152,7 @@ def _handed_over(
 
 @app.post("/v1/campaigns")
 def start_campaign() -> Response[str]:
-    """Start the campaign of the body; with `dryRun=true` say what it would send."""
+    """Start the campaign in the body; with `dryRun=true` show what it would send."""
     event = app.current_event
     dry_run = http_request.is_dry_run(event)
     document = http_request.document_of(event, shared_client().settings)
@@ -167,7 +167,7 @@ def list_campaigns() -> Response[str]:
     http_request.check_no_query(app.current_event)
     import campaigns
 
-    return campaigns.show_all(app.lambda_context)
+    return campaigns.list_latest(app.lambda_context)
 
 
 @app.get("/v1/campaigns/<campaign_id>")
@@ -210,7 +210,7 @@ def pause_campaign(campaign_id: str) -> Response[str]:
 
 @app.post("/v1/campaigns/<campaign_id>/resume")
 def resume_campaign(campaign_id: str) -> Response[str]:
-    """Continue with the rest of a campaign, at another pace if the body names one."""
+    """Continue a campaign, at a new pace if the body names one."""
     event = app.current_event
     http_request.check_no_query(event)
     document = http_request.json_of(event, shared_client().settings) if event.body_bytes else {}
@@ -230,7 +230,7 @@ def cancel_campaign(campaign_id: str) -> Response[str]:
 
 @app.get("/v1/health")
 def health() -> Response[str]:
-    """Report whether settings, AccessKey and ledger can work; shows none of them."""
+    """Report whether settings, AccessKey and ledger work; shows no values."""
     http_request.check_no_query(app.current_event)
     return responses.health(__version__, app.lambda_context)
 
@@ -244,14 +244,14 @@ def openapi() -> Response[str]:
 
 @app.get("/docs")
 def docs() -> Response[str]:
-    """Show a page to read the description and to try it, complete without the internet."""
+    """Show a page to read the description and try the API; it loads nothing else."""
     http_request.check_no_query(app.current_event)
     return responses.swagger_page()
 
 
 @app.exception_handler([CampaignError, InvocationRefused, InvocationUnknown])  # type: ignore[untyped-decorator]  # no types
 def campaign_problem(error: Exception) -> Response[str]:
-    """Say what is wrong with a campaign, or why it could not be started."""
+    """Report what is wrong with a campaign, or why it could not be started."""
     import campaigns
 
     return responses.problem(campaigns.problem_of(error))
@@ -259,7 +259,7 @@ def campaign_problem(error: Exception) -> Response[str]:
 
 @app.exception_handler([PushError])  # type: ignore[untyped-decorator]  # no types
 def problem(error: PushError) -> Response[str]:
-    """Say what went wrong as problem+json."""
+    """Report an error as problem+json."""
     if isinstance(error, Misconfigured):
         error = Problem(500, "misconfigured", str(error))
     return responses.problem(error if isinstance(error, Problem) else Problem(400, "unreadable", str(error)))
@@ -268,23 +268,23 @@ def problem(error: PushError) -> Response[str]:
 @app.exception_handler([Exception])  # type: ignore[untyped-decorator]  # no types
 def unexpected(error: Exception) -> Response[str]:
     """Report a failure without its text, which may quote a secret."""
-    logger.error("%s while answering a request", type(error).__name__, extra={"at": _places(error)})
+    logger.error("%s while answering a request", type(error).__name__, extra={"at": _locations(error)})
     return responses.problem(Problem(500, "unexpected", f"{type(error).__name__}: see the function's log"))
 
 
 @app.not_found
 def not_found(_: Exception) -> Response[str]:
-    """Name the routes there are, or the methods of the one that was asked."""
+    """Name the existing routes, or the methods of the requested one."""
     if allowed := app.allowed_methods:
         methods = ", ".join(allowed)
         headers = {"Allow": methods}
         return responses.problem(Problem(405, "method", f"this route allows {methods}", headers=headers))
-    routes = "there is POST /v1/pushes, /v1/campaigns, GET /v1/health, GET /openapi.json and GET /docs"
+    routes = "the routes are POST /v1/pushes, /v1/campaigns, GET /v1/health, GET /openapi.json and GET /docs"
     return responses.problem(Problem(404, "not-found", routes))
 
 
-def _places(error: Exception) -> list[str]:
-    """Return where an error came from: lines of code, no values."""
+def _locations(error: Exception) -> list[str]:
+    """Return where an error was raised: lines of code, no values."""
     lines, frame = [], error.__traceback__
     while frame is not None:
         code = frame.tb_frame.f_code

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of this function, and the page that shows it."""
+"""The OpenAPI 3.1 description of this function, and a page that shows it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "mpaas-push",
             "version": __version__,
-            "description": "Sends pushes through mPaaS PushSimple and returns the outcomes of each.",
+            "description": "Sends pushes through mPaaS PushSimple and returns their outcomes.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -83,10 +83,10 @@ def document() -> dict[str, Any]:
             "/v1/pushes": {"post": _PUSH},
             **campaign_paths(_problem),
             "/v1/health": {
-                "get": _get("health", "Whether settings and AccessKey can be found", _content("Health"))
+                "get": _get("health", "Whether settings and AccessKey are valid", _content("Health"))
             },
             "/openapi.json": {"get": _get("openapi", "This description", {"application/json": {}})},
-            "/docs": {"get": _get("docs", "A page to read and try this description", {"text/html": {}})},
+            "/docs": {"get": _get("docs", "A page to read this description and try it", {"text/html": {}})},
         },
         "components": {"schemas": schemas, "securitySchemes": _SECURITY},
         "security": [{"signature": []}, {"jwt": []}],
@@ -94,7 +94,7 @@ def document() -> dict[str, Any]:
 
 
 def page() -> str:
-    """Return Swagger UI with the document, script and style in it: nothing is loaded from elsewhere."""
+    """Return Swagger UI with document, script and style inlined: it loads nothing else."""
     assets = files("aws_lambda_powertools.event_handler.openapi") / "swagger_ui"
     script = (assets / "swagger-ui-bundle.min.js").read_text("utf-8")
     style = (assets / "swagger-ui.min.css").read_text("utf-8")
@@ -117,7 +117,7 @@ def _get(operation: str, summary: str, content: dict[str, Any]) -> dict[str, Any
         "summary": summary,
         "responses": {
             "200": {"description": summary, "content": content},
-            "400": _problem("A query parameter: this route has none"),
+            "400": _problem("A query parameter, although this route has none"),
         },
     }
 
@@ -131,7 +131,7 @@ def _problem(description: str, example: Any = None, **more: Any) -> dict[str, An
 
 _FAULTS = {
     "type": "array",
-    "description": "Not more than 100 in one response",
+    "description": "At most 100 in one response",
     "items": {
         "type": "object",
         "required": ["field", "message"],
@@ -139,7 +139,7 @@ _FAULTS = {
         "properties": {
             "field": {"type": "string", "description": "Path of the field, such as strategyContent.endTime"},
             "message": {"type": "string", "description": "What is allowed, and what to do"},
-            "value": {"description": "What was there, where it helps and is harmless"},
+            "value": {"description": "The faulty value, if it is helpful and harmless"},
         },
     },
 }
@@ -147,16 +147,16 @@ _TEXT_OR_NULL = {"type": ["string", "null"]}
 _OMITTED = {"type": "integer", "minimum": 1}
 _WARNINGS = {
     "type": "array",
-    "description": "What channels may cut or refuse; the first 100 warnings",
+    "description": "What channels may truncate or refuse; the first 100 warnings",
     "items": {
         "type": "object",
         "required": ["index", "rule", "field", "message"],
         "additionalProperties": False,
         "properties": {
-            "index": {"type": "integer", "minimum": 0, "description": "Of the message in the request"},
+            "index": {"type": "integer", "minimum": 0, "description": "Index of the message in the request"},
             "rule": {"type": "string", "description": "Stable name of the rule"},
             "field": {"type": "string", "description": "Path of the field; empty for the whole message"},
-            "message": {"type": "string", "description": "What was found, what follows, what to do"},
+            "message": {"type": "string", "description": "What is wrong, its effect, and what to do"},
             "channel": {"type": "string", "description": "The channel concerned"},
             "limit": {"type": "integer"},
             "actual": {"type": "integer", "description": "What the message has, in the unit of the limit"},
@@ -180,7 +180,7 @@ _OUTCOME: dict[str, Any] = {
         "resultMessage": _TEXT_OR_NULL,
         "taskId": {**_TEXT_OR_NULL, "description": "Id of a timed or loop task"},
         "attempts": {"type": "integer", "minimum": 0},
-        "retryAfter": {"type": "number", "description": "Seconds after which to try again"},
+        "retryAfter": {"type": "number", "description": "Seconds to wait before trying again"},
         "errors": _FAULTS,
         "omittedErrors": {**_OMITTED, "description": "Faults that are not listed"},
     },
@@ -190,18 +190,19 @@ _SECURITY = {
         "type": "apiKey",
         "in": "header",
         "name": "Authorization",
-        "description": "`authType: function` of the trigger: `ACS3-HMAC-SHA256 Credential=…,SignedHeaders="
-        "x-acs-date;x-acs-security-token,Signature=…`, with the two headers named. Function Compute verifies"
-        " it; `mpaas_push.http_trigger_auth.HttpTriggerAuth` makes it.",
+        "description": "For a trigger with `authType: function`: `ACS3-HMAC-SHA256 Credential=…,"
+        "SignedHeaders=x-acs-date;x-acs-security-token,Signature=…`, together with these two headers."
+        " Function Compute verifies it; `mpaas_push.http_trigger_auth.HttpTriggerAuth` creates it.",
     },
     "jwt": {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "`authType: jwt` of the trigger: a token that Function Compute verifies by your keys.",
+        "description": "For a trigger with `authType: jwt`: a token that Function Compute verifies with your"
+        " keys.",
     },
 }
-"""What Function Compute checks before it calls the function; the trigger decides which."""
+"""What Function Compute checks before it calls the function; the trigger determines which applies."""
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
 _OUTCOMES = {
     "type": "object",
@@ -228,7 +229,8 @@ _TASKS = {
                     "taskId": {"type": "string", "description": "Id of the worker's task, to look it up"},
                     "requestId": {
                         **_TEXT_OR_NULL,
-                        "description": "Id of the invocation; null if an equal request handed it over before",
+                        "description": "Id of the invocation; null if an earlier identical request handed it"
+                        " over",
                     },
                     "targets": {
                         "type": "object",
@@ -254,7 +256,7 @@ _TASKS = {
         "outcomes": {
             "type": "array",
             "items": _reference("Outcome"),
-            "description": "What was not handed over",
+            "description": "Outcomes of what was not handed over",
         },
         "counts": {**_COUNTS, "description": "Tasks (`handedOver`), and outcomes by name"},
         "warnings": _WARNINGS,
@@ -268,7 +270,7 @@ _PLAN = {
     "properties": {
         "requests": {
             "type": "array",
-            "description": "The first ones, up to about a mebibyte",
+            "description": "The first requests, up to about 1 MiB",
             "items": {
                 "type": "object",
                 "required": ["message", "parameters"],
@@ -307,26 +309,26 @@ _HEALTH = {
     "properties": {
         "status": {
             "enum": ["ok", "degraded", "misconfigured"],
-            "description": "degraded: the ledger is down for now; misconfigured: an operator must act",
+            "description": "degraded: the ledger is temporarily down; misconfigured: an operator must act",
         },
         "version": {"type": "string"},
         "settings": {"type": "string", "description": "ok, or what is wrong"},
         "credentials": {"type": "string", "description": "ok, or what is missing"},
         "ledger": {
             "type": "string",
-            "description": "With a ledger: ok, or why it cannot work as it is configured, or is down for now",
+            "description": "With a ledger: ok, or why it is misconfigured or temporarily down",
         },
     },
 }
 _PUSH: dict[str, Any] = {
     "operationId": "push",
     "summary": "Send a push, or several",
-    "description": "Ten targets make one request to mPaaS. The response lists the outcome of each target.",
+    "description": "Each request to mPaaS has up to ten targets; the response has the outcome of each.",
     "parameters": [
         {
             "name": "dryRun",
             "in": "query",
-            "description": "true: send nothing, show the parameters of each request and the warnings",
+            "description": "true: send nothing; return the parameters of each request and the warnings",
             "schema": {"type": "boolean", "default": False},
         },
         {
@@ -338,7 +340,7 @@ _PUSH: dict[str, Any] = {
         {
             "name": "Idempotency-Key",
             "in": "header",
-            "description": "The same key gives the same targets the same message ids when you try again.",
+            "description": "With the same key, a repeated request gives each target the same message id.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255},
         },
     ],
@@ -381,25 +383,25 @@ _PUSH: dict[str, Any] = {
             },
         },
         "202": {
-            "description": "Handed to a worker function: `Prefer: respond-async`, or very many targets",
+            "description": "Handed to a worker function: `Prefer: respond-async`, or many targets",
             "headers": {"Preference-Applied": {"schema": {"const": "respond-async"}}},
             "content": _content("Tasks"),
         },
         "207": {
-            "description": "Some accepted or handed over: look at each outcome",
+            "description": "Some accepted or handed over: check each outcome",
             "content": {
                 "application/json": {"schema": {"oneOf": [_reference("Outcomes"), _reference("Tasks")]}}
             },
         },
-        "400": _problem("Not JSON, or a header or query that cannot be used"),
+        "400": _problem("Not JSON, or an invalid header or query"),
         "409": _problem("This Idempotency-Key was used with another body"),
         "405": _problem(
             "A method other than POST",
             headers={"Allow": {"description": "The allowed methods", "schema": {"type": "string"}}},
         ),
-        "413": _problem("The body is too long, or holds too many messages or targets"),
+        "413": _problem("The body is too long, or has too many messages or targets"),
         "415": _problem(
-            "No media type or one other than application/json, a charset other than UTF-8, or an encoded body"
+            "No media type, or one other than application/json; a charset other than UTF-8; an encoded body"
         ),
         "422": _problem("Invalid, or refused by mPaaS: nothing was sent or accepted", INVALID),
         "500": _problem("Keys, permission or a setting are wrong"),

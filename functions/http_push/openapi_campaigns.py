@@ -1,4 +1,4 @@
-"""The routes of campaigns in the OpenAPI description."""
+"""The campaign routes in the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CAMPAIGN = {
 }
 _STATES = ("running", "waiting", "paused", "done", "incomplete", "cancelled")
 _NUMBER_OR_NULL = {"type": ["integer", "null"]}
-_PACE = "Targets a second over all instances; null: no limit"
+_PACE = "Targets a second over all instances; null for no limit"
 _MOMENT = {"type": "string", "format": "date-time"}
 
 
@@ -70,7 +70,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
     """Return the paths of campaigns.
 
     Args:
-        problem: Makes the description of a problem of what it is about.
+        problem: Returns the response that describes a problem, given its description.
     """
     problems = {
         "400": problem("A body that is not JSON, or a query parameter that the route does not have"),
@@ -89,7 +89,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
     wrong_pace = {
         "413": problem("The body is too long"),
         "415": problem("A media type other than JSON"),
-        "422": problem("The pace cannot be used, or the body has an unknown field; nothing was changed"),
+        "422": problem("The pace is invalid, or the body has an unknown field; nothing was changed"),
     }
 
     return {
@@ -102,12 +102,12 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
             "post": {
                 "operationId": "startCampaign",
                 "summary": "Start a campaign",
-                "description": "Idempotent by its id: starting the same campaign again changes nothing.",
+                "description": "Idempotent: starting the same campaign again changes nothing.",
                 "parameters": [
                     {
                         "name": "dryRun",
                         "in": "query",
-                        "description": "true: start nothing, show what would be sent",
+                        "description": "true: start nothing; return what would be sent",
                         "schema": {"type": "boolean", "default": False},
                     }
                 ],
@@ -120,7 +120,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
                 },
                 "responses": {
                     "200": {
-                        "description": "It has been started before; with dryRun, what would be sent",
+                        "description": "It was started before; with dryRun, what would be sent",
                         "content": {
                             "application/json": {
                                 "schema": {
@@ -136,7 +136,7 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
                     "409": problem("The id was used with other content or another file"),
                     "413": problem("The body is too long"),
                     "415": problem("A media type other than JSON or YAML"),
-                    "422": problem("The campaign or its audience cannot be used; nothing was started"),
+                    "422": problem("The campaign or its audience is invalid; nothing was started"),
                     **problems,
                 },
             },
@@ -171,21 +171,22 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
                 "operationId": "reportCampaign",
                 "summary": "Read the report of a campaign",
                 "description": "The rows that were not accepted, or all with `report: all`, in the order of"
-                " the file. A large one comes in parts of some MB: the header `Link` leads to the next part.",
+                " the file. A large report is returned in parts of a few MB: the `Link` header refers to the"
+                " next part.",
                 "parameters": [
                     {
                         "name": "after",
                         "in": "query",
-                        "description": "Byte offset, from the `Link` of the part before",
+                        "description": "Byte offset, from the `Link` of the previous part",
                         "schema": {"type": "integer", "minimum": 0},
                     }
                 ],
                 "responses": {
                     "200": {
-                        "description": "CSV; the first part begins with the names of the columns",
+                        "description": "CSV; the first part begins with the column names",
                         "headers": {
                             "Link": {
-                                "description": 'The next part, as `<path>; rel="next"`; not in the last one',
+                                "description": 'The next part, as `<path>; rel="next"`; the last has none',
                                 "schema": {"type": "string"},
                             }
                         },
@@ -204,19 +205,19 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
         "/v1/campaigns/{id}/resume": steer(
             "resumeCampaign",
             "Continue with the rest",
-            description="A body sets a new pace in the same step.",
+            description="A body also sets a new pace.",
             requestBody={"required": False, "content": _pace_change([])},
             responses={
                 "409": problem(
-                    "The campaign was cancelled, it is done and a pace was given, or its file is another one"
-                    " by now; nothing was changed"
+                    "The campaign was cancelled, it is done and a pace was given, or its file has changed;"
+                    " nothing was changed"
                 ),
                 **wrong_pace,
             },
         ),
         "/v1/campaigns/{id}/cancel": steer(
             "cancelCampaign",
-            "Send nothing more",
+            "Cancel the rest",
             responses={"409": problem("The campaign is done")},
         ),
     }
@@ -239,7 +240,7 @@ def _response(description: str, schema: str) -> dict[str, Any]:
 
 
 def _relocated(schema: Any) -> Any:
-    """Return a schema whose references lead to where this document keeps them."""
+    """Return a schema whose references point to the components of this document."""
     if isinstance(schema, dict):
         return {
             name: value.replace("#/$defs/", "#/components/schemas/") if name == "$ref" else _relocated(value)
@@ -281,37 +282,37 @@ _STATE: dict[str, Any] = {
         "campaign": {"type": "string"},
         "state": {
             "enum": list(_STATES),
-            "description": "waiting: outside its window; done, cancelled: every row has its fate",
+            "description": "waiting: outside its window; done, cancelled: every row was counted",
         },
         "cancelling": {
             "type": "boolean",
-            "description": "It was cancelled: nothing more is sent, and what is left is still being counted",
+            "description": "It was cancelled: nothing more is sent, and the remaining rows are being counted",
         },
         "counts": {
             "type": "object",
-            "description": "Rows that were read; each has exactly one of the fates beside `rows`",
+            "description": "Rows that were read (`rows`); each is also counted in exactly one other field",
             "required": ["rows", *FATES],
             "additionalProperties": False,
             "properties": {name: {"type": "integer"} for name in ("rows", *FATES)},
         },
         "pace": {**_NUMBER_OR_NULL, "description": _PACE},
-        "bytes": {"type": "integer", "description": "Of the file"},
-        "bytesDone": {"type": "integer", "description": "Of these, accounted for"},
+        "bytes": {"type": "integer", "description": "Size of the file"},
+        "bytesDone": {"type": "integer", "description": "Bytes whose rows are counted"},
         "requests": {"type": "integer", "description": "Requests to mPaaS, retries excluded"},
-        "throttledSeconds": {"type": "number", "description": "Waited because mPaaS throttled"},
+        "throttledSeconds": {"type": "number", "description": "Seconds waited because mPaaS throttled"},
         "pieces": {"type": "integer"},
         "piecesDone": {"type": "integer"},
-        "piecesFailed": {"type": "integer", "description": "Given up until it is resumed"},
+        "piecesFailed": {"type": "integer", "description": "Given up until the campaign is resumed"},
         "startedAt": _MOMENT,
         "finishedAt": {**_MOMENT, "type": ["string", "null"]},
         "rate": {
             "type": "number",
-            "description": f"Targets a second that went out during the last {RATE_SECONDS:.0f} seconds",
+            "description": f"Targets sent a second during the last {RATE_SECONDS:.0f} seconds",
         },
         "secondsLeft": {
             **_NUMBER_OR_NULL,
-            "description": "At its pace, else at its rate; null unless it is running or waiting, and at its"
-            " beginning",
+            "description": "At its pace, or at its rate if it has no pace; null at its beginning, and unless"
+            " it is running or waiting",
         },
         "opensAt": {
             **_MOMENT,
@@ -323,7 +324,7 @@ _STATE: dict[str, Any] = {
 }
 _COST: dict[str, Any] = {
     "type": "object",
-    "description": "Estimated, at list prices without free quotas; docs/campaigns.md names their pages",
+    "description": "Estimated, at list prices without free quotas; docs/campaigns.md cites their sources",
     "required": ["currency", "total", "items", "tasks", "instanceSeconds"],
     "additionalProperties": False,
     "properties": {
@@ -338,24 +339,24 @@ _COST: dict[str, Any] = {
                 "properties": {
                     "item": {"enum": ["computeUnits", "ossGets", "ossPuts", "egressGb"]},
                     "quantity": {"type": "number"},
-                    "price": {"type": "number", "description": "Of one"},
+                    "price": {"type": "number", "description": "Unit price"},
                     "amount": {"type": "number"},
-                    "unsure": {"type": "boolean", "description": "The page does not print the price"},
+                    "unsure": {"type": "boolean", "description": "The source does not state the price"},
                 },
             },
         },
         "tasks": {"type": "integer", "description": "Asynchronous calls of the campaigns' function"},
-        "instanceSeconds": {"type": "integer", "description": "Of its instances, waiting included"},
+        "instanceSeconds": {"type": "integer", "description": "Run time of its instances, including waits"},
     },
 }
 _WARNINGS: dict[str, Any] = {
     "type": "array",
-    "description": "What may be wrong, though it can be sent",
+    "description": "Possible mistakes that do not prevent sending",
     "items": {"type": "object"},
 }
 _PREVIEW: dict[str, Any] = {
     "type": "object",
-    "description": "What would be sent, estimated from the first and last rows.",
+    "description": "What would be sent, estimated from the first and last rows",
     "required": [
         *("campaign", "bytes", "rows", "targets", "requests", "seconds", "cost", "samples", "faults"),
         "warnings",
@@ -368,16 +369,16 @@ _PREVIEW: dict[str, Any] = {
         "pieces": {"type": "integer"},
         "rows": {"type": "integer", "description": "Estimated"},
         "rowsRead": {"type": "integer"},
-        "targets": {"type": "integer", "description": "Estimated: rows without those that cannot be sent"},
+        "targets": {"type": "integer", "description": "Estimated: rows that can be sent"},
         "requests": {
             "type": "integer",
-            "description": "Estimated: those of the rows read, in blocks of this pace (another pace makes"
-            " others), scaled to the size of the file. `check` reads all rows",
+            "description": "Estimated: those of the rows read, in blocks that depend on the pace, scaled to"
+            " the size of the file. `check` reads all rows",
         },
         "seconds": {"type": "integer", "description": "Estimated, at the pace"},
         "cost": _COST,
         "pace": _NUMBER_OR_NULL,
-        "blockRows": {"type": "integer", "description": "Rows that are repeated after a failure, at most"},
+        "blockRows": {"type": "integer", "description": "Maximum number of rows repeated after a failure"},
         "samples": {
             "type": "array",
             "items": {
@@ -401,14 +402,14 @@ _PREVIEW: dict[str, Any] = {
                 "required": ["line", "offset", "outcome", "message"],
                 "additionalProperties": False,
                 "properties": {
-                    "line": {**_NUMBER_OR_NULL, "description": "null in the last rows of a large file"},
+                    "line": {**_NUMBER_OR_NULL, "description": "Null in the last rows of a large file"},
                     "offset": {"type": "integer", "description": "Byte at which the row's line begins"},
                     "outcome": {"enum": ["invalid", "duplicate"]},
                     "message": {"type": "string"},
                 },
             },
         },
-        "rowsWithFaults": {"type": "integer", "description": "Of the rows that were read"},
+        "rowsWithFaults": {"type": "integer", "description": "Rows with faults among those that were read"},
         "warnings": _WARNINGS,
     },
 }

@@ -17,7 +17,7 @@ TITLES = {
     "bad-query": "The query cannot be used",
     "conflict": "The Idempotency-Key was used with another body",
     "campaign-conflict": "The id belongs to another campaign, or the campaign has ended",
-    "invalid-campaign": "The campaign, or what is to change of it, is invalid",
+    "invalid-campaign": "The campaign, or the requested change, is invalid",
     "unknown-campaign": "There is no such campaign",
     "not-found": "There is no such route",
     "method": "The route does not allow this method",
@@ -36,7 +36,7 @@ class Problem(PushError):
 
     Attributes:
         status: HTTP status.
-        kind: One of `TITLES`, also the end of the problem's type.
+        kind: A key of `TITLES`, also the last part of the problem's type.
         detail: What is wrong and what to do.
         headers: Headers of the response.
         more: Members of the document beyond the standard ones.

@@ -1,7 +1,7 @@
-"""Writing responses: outcomes, plans, tasks, health, problems, in the shapes that `openapi` describes.
+"""Writes responses: outcomes, plans, tasks, health, problems, in the shapes that `openapi` describes.
 
-However large a request is, its response stays short: every target's fate is listed, but faults,
-warnings and planned requests only up to a limit, with the number of those omitted.
+However large a request is, its response stays short: every target's outcome is listed, but faults, warnings
+and planned requests only up to a limit, with the number of those omitted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["health", "openapi", "outcomes", "plan", "problem", "swagger_page", "tasks"]
 
-# Worst first: if several requests failed, the client must learn first that a push may have been sent.
+# Worst first: of several failures, the most important one to report is that a push may have been sent.
 STATUS = {
     OutcomeKind.UNKNOWN: 502,
     OutcomeKind.MISCONFIGURED: 500,
@@ -36,12 +36,12 @@ STATUS = {
 }
 RETRY_AFTER_SECONDS = 1
 """`Retry-After` of a throttled push when mPaaS named none."""
-MOST_FAULTS = 100
-"""Most faults in one response."""
+MAX_FAULTS = 100
+"""Maximum number of faults in one response."""
 PLANNED_BYTES = 1 << 20
 """Parameters that one dry run lists, in characters of JSON."""
 TEXT_CHARACTERS = 300
-"""Length at which the text of an outcome is cut."""
+"""Length to which the text of an outcome is truncated."""
 
 
 def plan(tasks: Sequence[PushTask], settings: Settings) -> Response[str]:
@@ -66,17 +66,21 @@ def plan(tasks: Sequence[PushTask], settings: Settings) -> Response[str]:
     return _json(200, body | ({"omittedRequests": omitted} if omitted else {}))
 
 
-def outcomes(flat: Sequence[Outcome], warnings: Sequence[dict[str, Any]] = ()) -> Response[str]:
+def outcomes(results: Sequence[Outcome], warnings: Sequence[dict[str, Any]] = ()) -> Response[str]:
     """Respond with the outcome of each request: 200, 207, or the problem of the failed ones."""
-    body: dict[str, Any] = {"outcomes": _shown(flat), "counts": counts_of(flat), "warnings": list(warnings)}
-    failed = [outcome for outcome in flat if not outcome.accepted]
+    body: dict[str, Any] = {
+        "outcomes": _as_json(results),
+        "counts": counts_of(results),
+        "warnings": list(warnings),
+    }
+    failed = [outcome for outcome in results if not outcome.accepted]
     if not failed:
         return _json(200, body)
-    if len(failed) < len(flat):
+    if len(failed) < len(results):
         return _json(207, body)
     worst = next(kind for kind in STATUS if any(outcome.kind is kind for outcome in failed))
     example = next(outcome for outcome in failed if outcome.kind is worst)
-    detail = f"none of {len(flat)} requests was accepted; {worst.value}: {example.result_code}"
+    detail = f"none of {len(results)} requests was accepted; {worst.value}: {example.result_code}"
     if example.faults:
         detail += ", see errors"
     elif example.result_message:
@@ -99,7 +103,7 @@ def tasks(
         return outcomes(failed, warnings)
     body = {
         "tasks": [_task(chunk) for chunk in accepted],
-        "outcomes": _shown(failed),
+        "outcomes": _as_json(failed),
         "counts": {"handedOver": len(accepted), **counts_of(failed)},
         "warnings": list(warnings),
     }
@@ -109,8 +113,8 @@ def tasks(
 def health(version: str, context: object) -> Response[str]:
     """Report whether settings, AccessKey and ledger work; names variables but shows no values."""
     checks = {
-        "settings": _checked(Settings.from_env),
-        "credentials": _checked(lambda: Credentials.resolve(context)),
+        "settings": _check(Settings.from_env),
+        "credentials": _check(lambda: Credentials.resolve(context)),
     }
     status = _OK if set(checks.values()) == {_OK} else "misconfigured"
     if checks["settings"] == _OK and (ledger := shared_client().ledger):
@@ -142,9 +146,10 @@ def problem(error: Problem) -> Response[str]:
     )
 
 
-def _checked(check: Callable[[], object]) -> str:
+def _check(work: Callable[[], object]) -> str:
+    """Return `ok`, or the text of the error that `work` raises."""
     try:
-        check()
+        work()
     except PushError as error:
         return str(error)
     return _OK
@@ -153,10 +158,10 @@ def _checked(check: Callable[[], object]) -> str:
 _OK = "ok"
 
 
-def _shown(flat: Iterable[Outcome]) -> list[dict[str, Any]]:
-    """Return outcomes as JSON, with at most `MOST_FAULTS` faults over all."""
-    shown, room = [], MOST_FAULTS
-    for outcome in flat:
+def _as_json(results: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """Return outcomes as JSON, with at most `MAX_FAULTS` faults in total."""
+    items, room = [], MAX_FAULTS
+    for outcome in results:
         body = outcome.as_json()
         text = body["resultMessage"]
         if text and len(text) > TEXT_CHARACTERS:
@@ -166,8 +171,8 @@ def _shown(flat: Iterable[Outcome]) -> list[dict[str, Any]]:
             if len(errors) > room:
                 body["omittedErrors"] = len(errors) - room
             room = max(room - len(errors), 0)
-        shown.append(body)
-    return shown
+        items.append(body)
+    return items
 
 
 def _task(accepted: AcceptedChunk) -> dict[str, Any]:
@@ -175,18 +180,20 @@ def _task(accepted: AcceptedChunk) -> dict[str, Any]:
     targets: dict[str, str] = {}
     repeated = []
     for part in accepted.chunk.parts:
-        again = {target: own for target, own in part.targets.items() if target in targets}
-        targets |= {target: own for target, own in part.targets.items() if target not in again}
-        if again:
-            repeated.append({"message": part.index, "targets": again})
+        repeats = {target: message_id for target, message_id in part.targets.items() if target in targets}
+        targets |= {
+            target: message_id for target, message_id in part.targets.items() if target not in repeats
+        }
+        if repeats:
+            repeated.append({"message": part.index, "targets": repeats})
     task = {"taskId": accepted.chunk.task_id, "requestId": accepted.request_id, "targets": targets}
     return task | ({"repeated": repeated} if repeated else {})
 
 
 def _refused(detail: str, faults: Sequence[Fault], **more: Any) -> Problem:
-    listed = [fault.as_json() for fault in faults[:MOST_FAULTS]]
-    if len(faults) > MOST_FAULTS:
-        more["omittedErrors"] = len(faults) - MOST_FAULTS
+    listed = [fault.as_json() for fault in faults[:MAX_FAULTS]]
+    if len(faults) > MAX_FAULTS:
+        more["omittedErrors"] = len(faults) - MAX_FAULTS
     return Problem(422, "refused", detail, errors=listed, **more)
 
 

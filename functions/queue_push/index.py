@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-gc.disable()  # looking for garbage among modules costs a tenth of a cold start
+gc.disable()  # collecting garbage during imports costs a tenth of a cold start
 
 from mpaas_push import Invocation
 from mpaas_push.batch import settle_event
@@ -22,7 +22,8 @@ def handler(event: bytes, context: object) -> str:
 
     Raises:
         UnreadablePayload: the event is not one that a queue or a topic delivers.
-        BatchIncomplete: some messages were not accepted, and no queue took them; the batch is redelivered.
+        BatchIncomplete: some messages were accepted neither by mPaaS nor by a queue; the batch is
+            redelivered.
     """
     payload, invocation = unwrap_failed_invocation(event, Invocation.of(context))
     client = shared_client()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-gc.disable()  # looking for garbage among modules costs a tenth of a cold start
+gc.disable()  # collecting garbage during imports costs a tenth of a cold start
 
 from mpaas_push import Invocation
 from mpaas_push.batch import settle_event
@@ -21,8 +21,8 @@ def handler(event: bytes, context: object) -> str:
 
     Raises:
         UnreadablePayload: the event is not a timer's, or its payload is not JSON.
-        InvalidMessage: the payload holds a message that may not be sent; none was sent.
-        BatchIncomplete: some messages were not accepted, and no queue took them; the tick is repeated.
+        InvalidMessage: the payload has an invalid message; nothing was sent.
+        BatchIncomplete: some messages were accepted neither by mPaaS nor by a queue; the tick is repeated.
     """
     event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
     client, tick = shared_client(), tick_of(event)

@@ -492,7 +492,7 @@ def test_another_pace_must_be_one(
     answer = stack.request(method, f"/v1/campaigns/whatever{'/resume' if method == 'POST' else ''}", body)
 
     assert answer.status == 422
-    assert answer.json["title"] == "The campaign, or what is to change of it, is invalid"
+    assert answer.json["title"] == "The campaign, or the requested change, is invalid"
     assert {fault["field"]: fault["message"] for fault in answer.json["errors"]} == faults
 
 
