@@ -1,5 +1,5 @@
-"""An OSS-compatible server on loopback: the official SDK works with it unchanged, and triggers use the store
-without HTTP.
+"""Alibaba Cloud OSS on loopback: buckets and objects. The official SDK works with it unchanged; triggers use
+the store without HTTP.
 """
 
 from mpaas_local.oss.errors import CODES, OssError

@@ -1,7 +1,7 @@
-"""The service's HTTP interface as an ASGI application, on which the official SDKs work unchanged.
+"""The service's HTTP interface as an ASGI application; the official SDKs work with it unchanged.
 
-A signed request becomes an `OssCall`, and an operation responds to it or raises `OssError`, which becomes an
-XML error. Bodies are streamed to and from the disk on worker threads.
+A signed request becomes an `OssCall`. An operation responds to it or raises `OssError`, which becomes an XML
+error. Bodies are streamed to and from disk on worker threads.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from mpaas_local.oss.model import (
     check_bucket_name,
     check_key,
 )
-from mpaas_local.oss.ranges import ByteRange, asked_range, check_conditions
+from mpaas_local.oss.ranges import ByteRange, check_conditions, requested_range
 from mpaas_local.oss.signature import Signable
 from mpaas_local.oss.view import VIEW, view
 from mpaas_local.xml_text import write_xml
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_DOCUMENT_BYTES", "OssApp"]
 
 MAX_DOCUMENT_BYTES = 2 << 20
-"""Longest XML body of a request."""
+"""Maximum size of an XML request body, in bytes."""
 
 _logger = logging.getLogger(__name__)
 _METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"]
@@ -72,7 +72,7 @@ _OPERATION_NAME = re.compile(
     "|policy|referer|replication|requestPayment|resourceGroup|restore|stat|style|symlink|tagging"
     "|transferAcceleration|uploadId|uploads|versioning|versions|website|worm|x-oss-process"
 )
-"""Names of the query that choose an operation."""
+"""Query parameters that select an operation."""
 _KEPT_HEADERS = frozenset(
     {
         "cache-control",
@@ -83,7 +83,7 @@ _KEPT_HEADERS = frozenset(
         "expires",
     }
 )
-"""Request headers that are stored with an object and returned with it."""
+"""Request headers that are stored with an object, in addition to user metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,11 @@ class OssCall:
     """An authenticated request.
 
     Attributes:
-        request: As it came.
+        request: The HTTP request.
         id: `x-oss-request-id`.
-        bucket: Empty for the service itself.
-        key: Empty for the bucket itself.
-        query: Names and values, decoded.
+        bucket: Empty for a request to the service itself.
+        key: Empty for a request to the bucket itself.
+        query: Decoded query parameters.
     """
 
     request: Request
@@ -106,12 +106,12 @@ class OssCall:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """With names in lower case."""
+        """The request headers, by lower-case name."""
         return self.request.headers
 
     @property
     def kept_headers(self) -> dict[str, str]:
-        """Headers that responses with the object will have."""
+        """Request headers that are stored with the object and returned with it."""
         return {
             name: value
             for name, value in self.headers.items()
@@ -123,21 +123,25 @@ class OssCall:
         """Whether the request may replace an object."""
         return self.headers.get("x-oss-forbid-overwrite", "").lower() != "true"
 
-    def number(self, name: str, default: int, most: int) -> int:
-        """A whole number of the query, at least 1; a marker, at least 0."""
+    def number(self, name: str, default: int, high: int) -> int:
+        """An integer query parameter, from 1 (a marker: from 0) to `high`.
+
+        Raises:
+            OssError: `InvalidArgument`.
+        """
         text = self.query.get(name, str(default))
-        least = 0 if name.endswith("marker") else 1
-        if not (re.fullmatch("[0-9]{1,9}", text) and least <= int(text) <= most):
+        low = 0 if name.endswith("marker") else 1
+        if not (re.fullmatch("[0-9]{1,9}", text) and low <= int(text) <= high):
             raise OssError(
                 "InvalidArgument",
-                f"Argument {name} must be an integer between {least} and {most}.",
+                f"Argument {name} must be an integer between {low} and {high}.",
                 ArgumentName=name,
                 ArgumentValue=text,
             )
         return int(text)
 
-    async def document(self) -> bytes:
-        """The body, which is XML.
+    async def read_document(self) -> bytes:
+        """Read the body, which is XML.
 
         Raises:
             OssError: `EntityTooLarge` or `InvalidDigest`.
@@ -158,21 +162,25 @@ class OssCall:
         """
         if "content-length" not in self.headers and "transfer-encoding" not in self.headers:
             raise OssError("MissingContentLength")
-        waiting = bytearray()
+        buffer = bytearray()
         async for chunk in self.request.stream():
-            waiting += chunk
-            if content.size + len(waiting) > MAX_OBJECT_BYTES:
+            buffer += chunk
+            if content.size + len(buffer) > MAX_OBJECT_BYTES:
                 raise OssError("EntityTooLarge", MaxSizeAllowed=str(MAX_OBJECT_BYTES))
-            if len(waiting) >= CHUNK_BYTES:
-                await run_in_threadpool(content.write, bytes(waiting))
-                waiting.clear()
-        await run_in_threadpool(content.write, bytes(waiting))
+            if len(buffer) >= CHUNK_BYTES:
+                await run_in_threadpool(content.write, bytes(buffer))
+                buffer.clear()
+        await run_in_threadpool(content.write, bytes(buffer))
         self.check_md5(content.md5)
 
     def check_md5(self, digest: bytes) -> None:
-        """Compare `Content-MD5`, if it was sent."""
-        given = self.headers.get("content-md5")
-        if given is not None and given != base64.b64encode(digest).decode():
+        """Compare the digest of the body with `Content-MD5`, if it was sent.
+
+        Raises:
+            OssError: `InvalidDigest`.
+        """
+        header = self.headers.get("content-md5")
+        if header is not None and header != base64.b64encode(digest).decode():
             raise OssError("InvalidDigest")
 
 
@@ -180,9 +188,9 @@ class OssApp(Starlette):
     """The application.
 
     Args:
-        store: What it shows; it is not closed here.
-        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
-        account: The owner of the buckets, and the only region that signatures may name.
+        store: Holds the buckets; the application does not close it.
+        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+        account: The owner of the buckets, and the only region that a V4 signature may name.
 
     Attributes:
         faults: The ordered faults.
@@ -225,7 +233,7 @@ class OssApp(Starlette):
             routes=[Route("/{anything:path}", self._endpoint, methods=_METHODS)],
             middleware=[Middleware(LoopbackOnly, subdomains=True)],
         )
-        # A redirect is built from the Host header, which may be anything.
+        # Starlette builds the redirect from the Host header, which the client controls.
         self.router.redirect_slashes = False
 
     async def _endpoint(self, request: Request) -> Response:
@@ -233,10 +241,10 @@ class OssApp(Starlette):
         try:
             response = await self._respond(request, request_id)
         except ClientDisconnect:
-            response = Response(status_code=400)  # no one reads it
+            response = Response(status_code=400)  # nobody reads it
         except OssError as error:
             response = _error_response(error, request, request_id)
-        except Exception:  # the client gets a response, the log gets the rest
+        except Exception:  # the client gets an error document, the log gets the traceback
             _logger.exception("%s %s", request.method, request.url.path)
             response = _error_response(OssError("InternalError"), request, request_id)
         response.headers.update(
@@ -245,7 +253,7 @@ class OssApp(Starlette):
         return response
 
     async def _respond(self, request: Request, request_id: str) -> Response:
-        bucket, key = _addressed(request)
+        bucket, key = _resource(request)
         query = _query(request)
         if bucket == VIEW:
             return await view(request, key, dict(query), self._store, self.faults)
@@ -266,11 +274,11 @@ class OssApp(Starlette):
             check_key(key)
         call = OssCall(request=request, id=request_id, bucket=bucket, key=key, query=dict(query))
         strike = self.faults.strike(signed)
-        return await (_struck(strike.fault, operation, call) if strike else operation(call))
+        return await (_respond_with_fault(strike.fault, operation, call) if strike else operation(call))
 
 
-async def _struck(fault: FaultOrder, operation: Operation, call: OssCall) -> Response:
-    """Respond as an ordered fault says."""
+async def _respond_with_fault(fault: FaultOrder, operation: Operation, call: OssCall) -> Response:
+    """Respond with an ordered fault."""
     match fault:
         case injected_faults.ServiceUnavailable():
             raise OssError("ServiceUnavailable")
@@ -299,7 +307,7 @@ class _Buckets:
         return _xml(documents.bucket_list(buckets, self._account, _host(call.request)))
 
     async def put(self, call: OssCall) -> Response:
-        await call.document()
+        await call.read_document()
         await run_in_threadpool(self._store.create_bucket, call.bucket)
         return Response(headers={"location": f"/{call.bucket}"})
 
@@ -373,7 +381,7 @@ class _Objects:
         stored, file = await run_in_threadpool(self._store.open, call.bucket, call.key)
         try:
             check_conditions(call.headers, stored)
-            wanted = asked_range(call.headers, stored.size)
+            byte_range = requested_range(call.headers, stored.size)
         except OssError:
             file.close()
             raise
@@ -381,12 +389,12 @@ class _Objects:
         for name, value in call.query.items():
             if name.startswith("response-"):
                 headers[name.removeprefix("response-")] = value
-        if wanted is None:
-            status, wanted = 200, ByteRange(0, stored.size)
+        if byte_range is None:
+            status, byte_range = 200, ByteRange(0, stored.size)
         else:
-            status, headers["content-range"] = 206, wanted.content_range(stored.size)
-        headers["content-length"] = str(wanted.size)
-        return _FileResponse(file, wanted, status, headers)
+            status, headers["content-range"] = 206, byte_range.content_range(stored.size)
+        headers["content-length"] = str(byte_range.size)
+        return _FileResponse(file, byte_range, status, headers)
 
     async def head(self, call: OssCall) -> Response:
         stored = await run_in_threadpool(self._store.get, call.bucket, call.key)
@@ -404,7 +412,7 @@ class _Objects:
         return Response(status_code=204)
 
     async def delete_many(self, call: OssCall) -> Response:
-        keys, quiet = documents.read_deletion(await call.document())
+        keys, quiet = documents.read_deletion(await call.read_document())
         await run_in_threadpool(self._store.delete, call.bucket, keys, "DeleteObjects", call.id)
         return _xml(documents.deleted_objects(() if quiet else keys, call.query))
 
@@ -439,10 +447,10 @@ class _Uploads:
         return _xml(documents.part_list(upload, parts, marker, limit, call.query))
 
     async def complete(self, call: OssCall) -> Response:
-        body = await call.document()
-        every = call.headers.get("x-oss-complete-all", "").lower() == "yes"
-        parts = [] if every else documents.read_parts(body)
-        if not (parts or every):
+        body = await call.read_document()
+        all_parts = call.headers.get("x-oss-complete-all", "").lower() == "yes"
+        parts = [] if all_parts else documents.read_parts(body)
+        if not (parts or all_parts):
             raise OssError("MalformedXML")
         upload = await self._upload(call)
         stored = await run_in_threadpool(
@@ -462,26 +470,28 @@ class _Uploads:
 
 
 class _FileResponse(StreamingResponse):
-    """Bytes of a file, which is closed at the end, be it that of the connection."""
+    """A range of a file, which is closed even if the client disconnects."""
 
-    def __init__(self, file: BinaryIO, wanted: ByteRange, status: int, headers: Mapping[str, str]) -> None:
-        super().__init__(_read(file, wanted), status, headers)
+    def __init__(
+        self, file: BinaryIO, byte_range: ByteRange, status: int, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(_read(file, byte_range), status, headers)
         self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response and close the file."""
         with self._file:
             await super().__call__(scope, receive, send)
 
 
-async def _read(file: BinaryIO, wanted: ByteRange) -> AsyncIterator[bytes]:
-    await run_in_threadpool(file.seek, wanted.first)
-    left = wanted.size
-    while left:
-        chunk = await run_in_threadpool(file.read, min(left, CHUNK_BYTES))
+async def _read(file: BinaryIO, byte_range: ByteRange) -> AsyncIterator[bytes]:
+    await run_in_threadpool(file.seek, byte_range.first)
+    remaining = byte_range.size
+    while remaining:
+        chunk = await run_in_threadpool(file.read, min(remaining, CHUNK_BYTES))
         if not chunk:
-            raise EOFError(f"{left} bytes are missing")
-        left -= len(chunk)
+            raise EOFError(f"{remaining} bytes are missing")
+        remaining -= len(chunk)
         yield chunk
 
 
@@ -501,11 +511,11 @@ def _object_headers(stored: StoredObject) -> dict[str, str]:
     return headers
 
 
-def _addressed(request: Request) -> tuple[str, str]:
-    """Return bucket and key of a request: the bucket is in the host's name or first in the path.
+def _resource(request: Request) -> tuple[str, str]:
+    """Return bucket and key of a request; the bucket is a subdomain or the first segment of the path.
 
     Raises:
-        OssError: `InvalidObjectName`: the key is not UTF-8.
+        OssError: `InvalidObjectName` if the key is not UTF-8.
     """
     raw: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
     path = raw.split(b"?", 1)[0].decode("latin-1").removeprefix("/")
@@ -521,7 +531,7 @@ def _addressed(request: Request) -> tuple[str, str]:
 
 
 def _query(request: Request) -> list[tuple[str, str]]:
-    """Return names and values of the query, decoded; a `+` is a plus sign, as signatures have it."""
+    """Return the decoded query parameters; a `+` is a plus sign, as in signatures."""
     text = request.scope["query_string"].decode("latin-1")
     pairs = (pair.partition("=") for pair in text.split("&") if pair)
     return [(unquote(name), unquote(value)) for name, _, value in pairs]
@@ -536,7 +546,7 @@ def _xml(root: Element, status: int = 200) -> Response:
 
 
 def _error_response(error: OssError, request: Request, request_id: str) -> Response:
-    """Answer with an error; where there is no body, a header holds it."""
+    """Return an error; a response to HEAD, which has no body, has it in a header."""
     document = documents.error_document(error, request_id, _host(request))
     if error.code == "NotModified":
         response = Response(status_code=304)

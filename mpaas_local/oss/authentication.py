@@ -45,7 +45,7 @@ _TOKEN_NAMES = ("x-oss-security-token", "security-token")
 
 @dataclass(frozen=True)
 class _V4Claim:
-    """What a request says of its V4 signature."""
+    """The V4 signature of a request and its parameters, not yet verified."""
 
     credential: str
     additional_headers: str
@@ -58,8 +58,8 @@ class Authenticator:
     """Verifies signatures.
 
     Attributes:
-        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
-        region: The only one that a V4 credential may name.
+        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+        region: The only region that a V4 credential may name.
     """
 
     access_keys: Mapping[str, AccessKey | str]
@@ -69,27 +69,27 @@ class Authenticator:
         """Verify the signature of a request.
 
         Args:
-            request: As it was sent; the query includes the signature.
+            request: As it was sent; its query may include the signature.
             now: Seconds since 1970.
 
         Raises:
-            OssError: `AccessDenied` (no signature, or a URL that has expired), `InvalidArgument` (a signature
-                that is malformed), `InvalidAccessKeyId`, `RequestTimeTooSkewed` or `SignatureDoesNotMatch`.
+            OssError: `AccessDenied` (no signature, no valid date, or an expired URL), `InvalidArgument` (a
+                malformed signature), `InvalidAccessKeyId`, `RequestTimeTooSkewed` or `SignatureDoesNotMatch`.
         """
         header = request.headers.get("authorization", "")
         query = dict(request.query)
         if "x-oss-signature" in query:
-            self._v4_query(request, query, now)
+            self._authenticate_v4_query(request, query, now)
         elif "Signature" in query:
-            self._v1_query(request, query, now)
+            self._authenticate_v1_query(request, query, now)
         elif header.startswith("OSS4-"):
-            self._v4_header(request, header, now)
+            self._authenticate_v4_header(request, header, now)
         elif header:
-            self._v1_header(request, header, now)
+            self._authenticate_v1_header(request, header, now)
         else:
             raise OssError("AccessDenied")
 
-    def _v1_header(self, request: Signable, header: str, now: float) -> None:
+    def _authenticate_v1_header(self, request: Signable, header: str, now: float) -> None:
         match = _V1.fullmatch(header)
         if match is None:
             raise OssError("InvalidArgument", "Authorization header is invalid.")
@@ -99,7 +99,7 @@ class Authenticator:
         text = v1_string_to_sign(request, date)
         _check(v1_signature(text, secret), match["signature"], match["id"], StringToSign=text)
 
-    def _v1_query(self, request: Signable, query: Mapping[str, str], now: float) -> None:
+    def _authenticate_v1_query(self, request: Signable, query: Mapping[str, str], now: float) -> None:
         identifier, expires = query.get("OSSAccessKeyId", ""), query.get("Expires", "")
         if not identifier or not re.fullmatch("[0-9]{1,12}", expires):
             raise OssError("InvalidArgument", "OSSAccessKeyId and Expires are required with a Signature.")
@@ -109,7 +109,7 @@ class Authenticator:
         text = v1_string_to_sign(request, expires)
         _check(v1_signature(text, secret), query["Signature"], identifier, StringToSign=text)
 
-    def _v4_header(self, request: Signable, header: str, now: float) -> None:
+    def _authenticate_v4_header(self, request: Signable, header: str, now: float) -> None:
         match = _V4.fullmatch(header)
         if match is None:
             raise OssError("InvalidArgument", "Authorization header is invalid.")
@@ -119,7 +119,7 @@ class Authenticator:
         _check_skew(_v4_moment(moment), now)
         self._check_v4(request, claim, scope, identifier, self._secret(identifier, request.headers))
 
-    def _v4_query(self, request: Signable, query: Mapping[str, str], now: float) -> None:
+    def _authenticate_v4_query(self, request: Signable, query: Mapping[str, str], now: float) -> None:
         if query.get("x-oss-signature-version") != V4_ALGORITHM:
             raise OssError("InvalidArgument", f"x-oss-signature-version must be {V4_ALGORITHM}.")
         claim = _V4Claim(
@@ -163,24 +163,26 @@ class Authenticator:
             raise OssError("InvalidArgument", "AdditionalHeaders names a header that was not sent.")
         canonical = v4_canonical_request(request, additional)
         text = v4_string_to_sign(canonical, scope, claim.moment)
-        right = v4_signature(text, scope, secret)
-        _check(right, claim.signature, identifier, StringToSign=text, CanonicalRequest=canonical)
+        expected = v4_signature(text, scope, secret)
+        _check(expected, claim.signature, identifier, StringToSign=text, CanonicalRequest=canonical)
 
-    def _secret(self, identifier: str, named: Mapping[str, str]) -> str:
-        """Return the secret of a key; a temporary one must bring its token."""
+    def _secret(self, identifier: str, parameters: Mapping[str, str]) -> str:
+        """Return the secret of a key; an STS key requires its token in the headers or query parameters."""
         known = self.access_keys.get(identifier)
         if known is None:
             raise OssError("InvalidAccessKeyId", OSSAccessKeyId=identifier)
         key = access_key(known)
-        token = next((named[name] for name in _TOKEN_NAMES if name in named), "")
+        token = next((parameters[name] for name in _TOKEN_NAMES if name in parameters), "")
         if key.security_token is not None and not same_signature(key.security_token, token):
             raise OssError("InvalidAccessKeyId", OSSAccessKeyId=identifier)
         return key.secret
 
 
-def _check(right: str, given: str, identifier: str, **more: str) -> None:
-    if not same_signature(right, given):
-        raise OssError("SignatureDoesNotMatch", OSSAccessKeyId=identifier, SignatureProvided=given, **more)
+def _check(expected: str, given: str, identifier: str, **elements: str) -> None:
+    if not same_signature(expected, given):
+        raise OssError(
+            "SignatureDoesNotMatch", OSSAccessKeyId=identifier, SignatureProvided=given, **elements
+        )
 
 
 def _check_skew(moment: float, now: float) -> None:

@@ -1,6 +1,6 @@
 """Files with random names, written to a temporary file and renamed when complete.
 
-No name from a client ever reaches the disk, and no file is read into memory as a whole.
+No name from a client is used as a file name, and no file is read into memory completely.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["CHUNK_BYTES", "BlobWriter", "Blobs"]
 
 CHUNK_BYTES = 256 * 1024
-"""Size of one read or write."""
+"""Size of one read or write, in bytes."""
 
 # CRC-64/XZ: the polynomial of ECMA-182, reflected.
 _crc64 = crcmod.mkCrcFun(0x142F0E1EBA9EA3693, initCrc=0, xorOut=0xFFFFFFFFFFFFFFFF)
@@ -41,7 +41,7 @@ class Blobs:
         self._unfinished.mkdir(parents=True)
 
     def path(self, name: str) -> Path:
-        """Return where a file is."""
+        """Return the path of a file."""
         return self._folder / name[:2] / name
 
     def write(self) -> BlobWriter:
@@ -55,19 +55,19 @@ class Blobs:
             self.path(name).unlink(missing_ok=True)
 
     def keep_only(self, names: Iterable[str]) -> None:
-        """Remove all other files: those that were written but not recorded when a process ended."""
-        known = set(names)
+        """Remove all other files, which an earlier process wrote but did not record."""
+        recorded = set(names)
         for file in self._folder.glob("??/*"):
-            if file.name not in known:
+            if file.name not in recorded:
                 file.unlink()
 
 
 class BlobWriter:
-    """A file being written, as a context manager; unless finished, it is removed on exit.
+    """A file being written; a context manager that removes the file on exit unless it is finished.
 
     Attributes:
-        name: Of the finished file.
-        size: Bytes so far.
+        name: Name of the finished file.
+        size: Bytes written so far.
     """
 
     def __init__(self, name: str, unfinished: Path, target: Path) -> None:
@@ -88,12 +88,12 @@ class BlobWriter:
 
     @property
     def md5(self) -> bytes:
-        """Of the bytes so far."""
+        """The MD5 of the bytes so far."""
         return self._md5.digest()
 
     @property
     def etag(self) -> str:
-        """The MD5 so far in capital hexadecimal digits."""
+        """The MD5 of the bytes so far, in upper-case hexadecimal."""
         return self._md5.hexdigest().upper()
 
     @property
@@ -115,7 +115,7 @@ class BlobWriter:
                 self.write(chunk)
 
     def finish(self) -> None:
-        """Move the file to its name."""
+        """Close the file and move it to its final path."""
         self._file.close()
         self._target.parent.mkdir(exist_ok=True)
         self._unfinished.replace(self._target)

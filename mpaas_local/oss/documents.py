@@ -1,6 +1,7 @@
 """The XML of requests and responses.
 
-Each `read_…` function parses a request body or raises `OssError`; each other function returns an `Element`.
+Each `read_…` function parses a request body or raises `OssError`; the other functions return the `Element` of
+a response.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _STORAGE_CLASS = "Standard"
 
 
 def read_parts(body: bytes) -> list[tuple[int, str]]:
-    """Read `<CompleteMultipartUpload>`: numbers and ETags of parts.
+    """Read `<CompleteMultipartUpload>`: number and ETag of each part.
 
     Raises:
         OssError: `MalformedXML`.
@@ -55,7 +56,7 @@ def read_parts(body: bytes) -> list[tuple[int, str]]:
 
 
 def read_deletion(body: bytes) -> tuple[list[str], bool]:
-    """Read `<Delete>`: the names of objects, and whether the response lists none of them.
+    """Read `<Delete>`: the names of objects, and whether the response omits them.
 
     Raises:
         OssError: `MalformedXML`.
@@ -74,7 +75,7 @@ def error_document(error: OssError, request_id: str, host: str) -> Element:
         "Message": error.text,
         "RequestId": request_id,
         "HostId": host,
-        **error.more,
+        **error.elements,
     }
     if error.ec:
         fields["EC"] = error.ec
@@ -182,8 +183,8 @@ def part_list(
     upload: Upload, parts: Sequence[Part], marker: int, limit: int, query: Mapping[str, str]
 ) -> Element:
     """`<ListPartsResult>`: the first parts after the marker."""
-    page = [part for part in parts if part.number > marker]
-    shown = page[:limit]
+    remaining = [part for part in parts if part.number > marker]
+    page = remaining[:limit]
     root = _fill(
         Element("ListPartsResult"),
         {
@@ -191,12 +192,12 @@ def part_list(
             "UploadId": upload.id,
             "StorageClass": _STORAGE_CLASS,
             "PartNumberMarker": str(marker),
-            "NextPartNumberMarker": str(shown[-1].number if shown else marker),
+            "NextPartNumberMarker": str(page[-1].number if page else marker),
             "MaxParts": str(limit),
-            "IsTruncated": "true" if len(page) > len(shown) else "false",
+            "IsTruncated": "true" if len(remaining) > len(page) else "false",
         },
     )
-    for part in shown:
+    for part in page:
         _fill(
             SubElement(root, "Part"),
             {
@@ -211,7 +212,7 @@ def part_list(
 
 
 def _read(body: bytes, name: str) -> Element:
-    """Read a document whose root has this name."""
+    """Parse a document whose root must have this name."""
     try:
         root = read_xml(body)
     except UnreadableXml as error:
@@ -250,11 +251,11 @@ def _names(bucket: str, key: str, query: Mapping[str, str]) -> dict[str, str]:
 
 
 def _encoder(query: Mapping[str, str]) -> Callable[[str], str]:
-    """Return how names are written: encoded if the query asks for it, as XML cannot hold some characters."""
-    asked = query.get("encoding-type")
-    if asked not in (None, "url"):
+    """Return the encoder of names: URL encoding on request, because XML cannot contain some characters."""
+    encoding = query.get("encoding-type")
+    if encoding not in (None, "url"):
         raise OssError("InvalidArgument", "encoding-type must be url.", ArgumentName="encoding-type")
-    return (lambda name: quote(name, safe="")) if asked else str
+    return (lambda name: quote(name, safe="")) if encoding else str
 
 
 def _utc(moment: float) -> str:

@@ -1,7 +1,7 @@
-"""What the service refuses: its codes, each with HTTP status, text and detailed code (EC).
+"""The documented error codes, each with its HTTP status, text and detailed code (EC).
 
-`CODES` has what this server can meet (oss.md: Errors). The store and the application raise `OssError`; the
-application returns it as XML.
+`CODES` holds those that this server can return (oss.md: Errors). The store and the application raise
+`OssError`; the application turns it into XML.
 """
 
 from __future__ import annotations
@@ -83,24 +83,24 @@ CODES: Mapping[str, tuple[int, str, str]] = {
 
 
 class OssError(Exception):
-    """The service refuses.
+    """The service refuses a request.
 
     Args:
         code: One of `CODES`.
-        text: Instead of the code's own text.
-        more: Further elements of the response, such as `BucketName` or `Key`.
+        text: Replaces the code's own text.
+        elements: Additional elements of the response, such as `BucketName` or `Key`.
 
     Attributes:
         code: The `Code` of the response.
         status: HTTP status.
         text: The `Message` of the response.
         ec: The `EC` of the response; may be empty.
-        more: Further elements of the response.
+        elements: Additional elements of the response.
     """
 
-    def __init__(self, code: str, text: str | None = None, **more: str) -> None:
-        self.status, usual, self.ec = CODES[code]
+    def __init__(self, code: str, text: str | None = None, **elements: str) -> None:
+        self.status, default_text, self.ec = CODES[code]
         self.code = code
-        self.text = text or usual
-        self.more = more
+        self.text = text or default_text
+        self.elements = elements
         super().__init__(f"{code}: {self.text}")

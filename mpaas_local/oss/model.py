@@ -1,4 +1,4 @@
-"""The service's data: buckets, objects, multipart uploads and their parts; and events of objects."""
+"""The service's data: buckets, objects, multipart uploads, their parts, and object events."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ __all__ = [
 ]
 
 MAX_KEY_BYTES = 1023
-"""Longest name of an object, in UTF-8 (oss.md: Names and limits)."""
+"""Maximum size of an object's name in UTF-8 (oss.md: Names and limits)."""
 MAX_OBJECT_BYTES = 5 * 1024**3
-"""Longest body of one PutObject or one part (oss.md: Names and limits)."""
+"""Maximum size of one PutObject or one part (oss.md: Names and limits)."""
 MIN_PART_BYTES = 100 * 1024
-"""Shortest part, except the last (oss.md: Names and limits)."""
+"""Minimum size of every part except the last (oss.md: Names and limits)."""
 MAX_PART_NUMBER = 10_000
 DEFAULT_MIME_TYPE = "application/octet-stream"
-"""Content type of an object whose writer set none."""
+"""Content type of an object that was uploaded without one."""
 USER_META = "x-oss-meta-"
 """Prefix of user metadata headers."""
 
@@ -52,7 +52,7 @@ class Bucket:
     """A bucket.
 
     Attributes:
-        name: Of small letters, digits and hyphens.
+        name: Lower-case letters, digits and hyphens.
         created: Seconds since 1970.
     """
 
@@ -67,13 +67,13 @@ class StoredObject:
     Attributes:
         bucket: Name of its bucket.
         key: Its name.
-        path: File with its bytes; removed when the object is replaced or deleted, but readable while open.
-        size: Bytes.
-        etag: MD5 in capital hexadecimal digits; for a multipart object see `multipart_etag`.
-        crc64: CRC-64/XZ of its bytes, decimal.
+        path: File with its content; removed when the object is replaced or deleted, but readable while open.
+        size: Size in bytes.
+        etag: MD5 in upper-case hexadecimal; for a multipart object see `multipart_etag`.
+        crc64: CRC-64/XZ of its content, decimal.
         modified: Seconds since 1970.
         type: Whether it was uploaded in parts.
-        headers: Response headers that its writer set, names in lower case: `content-type`, `x-oss-meta-…`.
+        headers: Response headers set by the upload, by lower-case name: `content-type`, `x-oss-meta-…`.
     """
 
     bucket: str
@@ -88,7 +88,7 @@ class StoredObject:
 
     @property
     def content_md5(self) -> str | None:
-        """Base64 of the MD5 of its bytes; None for a multipart object, whose MD5 is unknown."""
+        """The base64 MD5 of its content; None for a multipart object, whose MD5 is unknown."""
         return base64.b64encode(bytes.fromhex(self.etag)).decode() if self.type == "Normal" else None
 
 
@@ -98,9 +98,9 @@ class Part:
 
     Attributes:
         number: 1 to 10,000.
-        path: File of its bytes.
-        size: Bytes.
-        etag: MD5 in capital hexadecimal digits.
+        path: File with its content.
+        size: Size in bytes.
+        etag: MD5 in upper-case hexadecimal.
         crc64: CRC-64/XZ, decimal.
         modified: Seconds since 1970.
     """
@@ -115,13 +115,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Upload:
-    """A multipart upload under way.
+    """A multipart upload in progress.
 
     Attributes:
-        id: 32 capital hexadecimal digits.
-        bucket: Of the object to be made.
-        key: Of the object to be made.
-        headers: Of the object to be made.
+        id: 32 upper-case hexadecimal digits.
+        bucket: Bucket of the new object.
+        key: Name of the new object.
+        headers: Response headers of the new object, by lower-case name.
     """
 
     id: str
@@ -136,8 +136,8 @@ class Listing:
 
     Attributes:
         objects: Sorted by the bytes of their names.
-        prefixes: Common prefixes, up to the delimiter, of further objects.
-        next_position: Where the next page begins; None on the last page.
+        prefixes: Common prefixes, up to and including the delimiter, of the other objects.
+        next_position: First name of the next page, as bytes; None on the last page.
     """
 
     objects: Sequence[StoredObject]
@@ -147,18 +147,18 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectEvent:
-    """What happened to one object (fc-runtime.md: OSS trigger; oss.md: Sizes in events).
+    """An event of one object (fc-runtime.md: OSS trigger; oss.md: Sizes in events).
 
     Attributes:
         bucket: Name of the bucket.
         key: Name of the object, not URL-encoded.
         name: `eventName`, without `oss:`.
-        size: Bytes of the object, or of a part.
-        delta: By how many bytes the bucket grew; negative if it shrank.
-        etag: Of the content.
+        size: Size of the object or the part, in bytes.
+        delta: Growth of the bucket in bytes; negative if it shrank.
+        etag: ETag of the content.
         mime_type: `objectMeta.mimeType`.
         user_meta: `objectMeta.userMeta`.
-        request_id: Of the request that did it.
+        request_id: Id of the request that caused the event.
     """
 
     bucket: str
@@ -173,7 +173,7 @@ class ObjectEvent:
 
 
 def check_bucket_name(name: str) -> str:
-    """Return the name of a bucket.
+    """Return the name of a bucket: 3 to 63 lower-case letters, digits and hyphens, no hyphen at either end.
 
     Raises:
         OssError: `InvalidBucketName`.
@@ -184,7 +184,7 @@ def check_bucket_name(name: str) -> str:
 
 
 def check_key(key: str) -> str:
-    r"""Return the name of an object: 1 to 1023 bytes, without a slash or backslash in front.
+    """Return the name of an object: 1 to 1023 bytes, without a leading slash or backslash.
 
     Raises:
         OssError: `InvalidObjectName`.
@@ -195,6 +195,6 @@ def check_key(key: str) -> str:
 
 
 def multipart_etag(etags: Sequence[str]) -> str:
-    """Return the ETag of an object of parts: over their ETags as text, not as bytes (oss.md: Checksums)."""
+    """Return the ETag of a multipart object: a hash of the parts' ETags as text (oss.md: Checksums)."""
     digest = hashlib.md5("".join(etags).encode(), usedforsecurity=False).hexdigest().upper()
     return f"{digest}-{len(etags)}"

@@ -14,36 +14,36 @@ if TYPE_CHECKING:
 
     from mpaas_local.oss.model import StoredObject
 
-__all__ = ["ByteRange", "asked_range", "check_conditions"]
+__all__ = ["ByteRange", "check_conditions", "requested_range"]
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})(,.*)?")
 
 
 @dataclass(frozen=True)
 class ByteRange:
-    """Bytes of an object.
+    """A range of an object's bytes.
 
     Attributes:
-        first: Number of the first byte, from 0.
-        size: How many.
+        first: Index of the first byte.
+        size: Number of bytes.
     """
 
     first: int
     size: int
 
     def content_range(self, total: int) -> str:
-        """Write the header `Content-Range`."""
+        """Return the header `Content-Range` for an object of this total size."""
         return f"bytes {self.first}-{self.first + self.size - 1}/{total}"
 
 
-def asked_range(headers: Mapping[str, str], size: int) -> ByteRange | None:
-    """Return the requested range; None for the whole object. Of several ranges the first counts.
+def requested_range(headers: Mapping[str, str], size: int) -> ByteRange | None:
+    """Return the requested range; None for the complete object. Only the first of several ranges is used.
 
-    A range that reaches beyond the object is ignored, unless `x-oss-range-behavior: standard` has it cut to
-    what there is (oss.md: Ranges and conditions).
+    A range that exceeds the object is ignored; with `x-oss-range-behavior: standard` it is truncated to the
+    object's size instead (oss.md: Ranges and conditions).
 
     Raises:
-        OssError: `InvalidRange`: with that header, if nothing is left.
+        OssError: `InvalidRange` if the truncated range is empty.
     """
     match = _RANGE.fullmatch(headers.get("range", "").replace(" ", ""))
     if match is None or not (match[1] or match[2]):
@@ -68,28 +68,28 @@ def check_conditions(headers: Mapping[str, str], stored: StoredObject) -> None:
     """Check the conditions of a request.
 
     Raises:
-        OssError: `PreconditionFailed` by `If-Match` or `If-Unmodified-Since`; `NotModified` by
+        OssError: `PreconditionFailed` for `If-Match` or `If-Unmodified-Since`; `NotModified` for
             `If-None-Match` or `If-Modified-Since`.
     """
     modified = int(stored.modified)
-    if "if-match" in headers and not _names(headers["if-match"], stored.etag):
+    if "if-match" in headers and not _matches(headers["if-match"], stored.etag):
         raise OssError("PreconditionFailed", Condition="If-Match")
-    until = _moment(headers, "if-unmodified-since")
+    until = _read_date(headers, "if-unmodified-since")
     if until is not None and modified > until:
         raise OssError("PreconditionFailed", Condition="If-Unmodified-Since")
-    if "if-none-match" in headers and _names(headers["if-none-match"], stored.etag):
+    if "if-none-match" in headers and _matches(headers["if-none-match"], stored.etag):
         raise OssError("NotModified")
-    since = _moment(headers, "if-modified-since")
+    since = _read_date(headers, "if-modified-since")
     if since is not None and modified <= since:
         raise OssError("NotModified")
 
 
-def _names(header: str, etag: str) -> bool:
+def _matches(header: str, etag: str) -> bool:
     tags = [tag.strip().strip('"') for tag in header.split(",")]
     return "*" in tags or etag in tags
 
 
-def _moment(headers: Mapping[str, str], name: str) -> float | None:
+def _read_date(headers: Mapping[str, str], name: str) -> float | None:
     if name not in headers:
         return None
     try:

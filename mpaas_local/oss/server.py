@@ -1,6 +1,6 @@
-"""The service on a port of this machine, served from a background thread.
+"""The service on a loopback port, served from a background thread.
 
-`with OssServer(OssStore(folder)) as server:` gives an endpoint that the official SDK takes.
+`with OssServer(OssStore(folder)) as server:` provides `server.endpoint` for the official SDK.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class OssServer(Service):
     Args:
         store: The buckets; the caller closes it.
         port: 0 for a free one.
-        access_keys: Id to secret, or to an `AccessKey` with the security token that an STS key must bring.
-        account: The owner of the buckets, and the only region that signatures may name.
+        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+        account: The owner of the buckets, and the only region that a V4 signature may name.
 
     Attributes:
         store: For use without HTTP.
-        region: What the SDK's `Config` takes.
+        region: For the SDK's `Config`.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class OssServer(Service):
         return self._app.faults.order(FAULT_ORDER.validate_python(fault))
 
     def faults(self) -> list[dict[str, Any]]:
-        """The orders that can still strike, oldest first."""
+        """The active orders, oldest first."""
         return self._app.faults.active()
 
     def clear_faults(self) -> None:

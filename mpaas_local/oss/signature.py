@@ -1,7 +1,6 @@
-"""The signatures of OSS, V1 and V4, computed from scratch.
+"""The OSS signatures V1 and V4, computed by pure functions from the signed parts of a request and a secret.
 
-Pure functions from the signed parts of a request and a secret to the signature, or to the text that is
-signed. Written from the reference (oss.md: Signatures), not from an SDK.
+Implemented from the reference (oss.md: Signatures), not from an SDK.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ V4_ALGORITHM = "OSS4-HMAC-SHA256"
 """Name of signature V4 in `Authorization` and in queries."""
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
-"""What V4 signs instead of a hash of the body."""
+"""V4 signs this text instead of a hash of the body."""
 
 _V1_SUBRESOURCE = re.compile(
     "acl|append|bucketInfo|callback|callback-var|continuation-token|cors|delete|encryption|endTime|lifecycle"
@@ -41,7 +40,7 @@ _V1_SUBRESOURCE = re.compile(
     "|symlink|tagging|transferAcceleration|uploadId|uploads|versionId|versioning|versions|website|worm"
     "|wormExtend|wormId|x-oss-[a-z-]+"
 )
-"""Names of the query that V1 signs."""
+"""Query parameters that V1 signs."""
 _V4_HEADERS = frozenset({"content-type", "content-md5"})
 
 
@@ -51,10 +50,10 @@ class Signable:
 
     Attributes:
         method: In upper case.
-        bucket: None for the service itself.
-        key: Of the object, decoded; None for the bucket itself.
-        query: Names and values, decoded, without the signature.
-        headers: With names in lower case.
+        bucket: None for a request to the service itself.
+        key: Decoded name of the object; None for a request to the bucket itself.
+        query: Decoded query parameters; V4 is computed without `x-oss-signature`.
+        headers: By lower-case name.
     """
 
     method: str
@@ -71,7 +70,7 @@ class Signable:
 
 @dataclass(frozen=True)
 class Scope:
-    """What a V4 credential is for.
+    """The scope of a V4 credential.
 
     Attributes:
         date: `YYYYMMDD`.
@@ -88,28 +87,30 @@ class Scope:
 
 
 def v1_string_to_sign(request: Signable, date: str) -> str:
-    """The text that V1 signs.
+    """The string to sign of V1.
 
     Args:
-        request: What is asked.
-        date: Of the header, or in a query the value of `Expires`.
+        request: The request to sign.
+        date: The date header; for a presigned URL, the value of `Expires`.
     """
     headers = request.headers
-    named = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-oss-"))
+    oss_headers = "".join(
+        f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-oss-")
+    )
     pairs = sorted(pair for pair in request.query if _V1_SUBRESOURCE.fullmatch(pair[0]))
     query = "&".join(f"{name}={value}" if value else name for name, value in pairs)
     resource = f"{request.resource}?{query}" if query else request.resource
     content = (headers.get("content-md5", ""), headers.get("content-type", ""))
-    return "\n".join([request.method, *content, date, named + resource])
+    return "\n".join([request.method, *content, date, oss_headers + resource])
 
 
 def v1_signature(string_to_sign: str, secret: str) -> str:
-    """Base64 HMAC-SHA1 of the text."""
+    """Base64 HMAC-SHA1 of `v1_string_to_sign`."""
     return base64.b64encode(hmac.digest(secret.encode(), string_to_sign.encode(), "sha1")).decode("ascii")
 
 
 def v4_canonical_request(request: Signable, additional_headers: Iterable[str]) -> str:
-    """Method, URI, query, headers, additional headers and the hash of the body, a line each."""
+    """Method, URI, query, headers, additional headers and hash of the body, joined by line feeds."""
     additional = sorted(additional_headers)
     encoded = sorted((quote(name, safe=""), quote(value, safe="")) for name, value in request.query)
     signed = [
@@ -130,13 +131,13 @@ def v4_canonical_request(request: Signable, additional_headers: Iterable[str]) -
 
 
 def v4_string_to_sign(canonical_request: str, scope: Scope, moment: str) -> str:
-    """The text that V4 signs; `moment` is written as `20231203T121212Z`."""
+    """The string to sign of V4; `moment` has the format `20231203T121212Z`."""
     digest = hashlib.sha256(canonical_request.encode()).hexdigest()
     return "\n".join([V4_ALGORITHM, moment, str(scope), digest])
 
 
 def v4_signature(string_to_sign: str, scope: Scope, secret: str) -> str:
-    """HMAC-SHA256 of the text in hexadecimal digits, by a key made for the scope."""
+    """Hexadecimal HMAC-SHA256 of `v4_string_to_sign`, with a key derived for the scope."""
     key = f"aliyun_v4{secret}".encode()
     for part in (scope.date, scope.region, scope.product, "aliyun_v4_request"):
         key = hmac.digest(key, part.encode(), "sha256")

@@ -1,7 +1,7 @@
-"""Buckets and objects on disk: an index in SQLite, the bytes in files beside it.
+"""Buckets and objects on disk: an index in SQLite, the content in files.
 
 An object is a row of the index that names a file, so it is replaced atomically, and its own name is only a
-value in that row. Listeners are notified of events after they are recorded.
+value in that row. Listeners are notified of changes after they are recorded.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _SCHEMA = """
 CREATE TABLE buckets (name TEXT PRIMARY KEY, created REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE objects (
     bucket TEXT NOT NULL REFERENCES buckets (name),
-    key BLOB NOT NULL,  -- of the name's bytes, which OSS sorts by
+    key BLOB NOT NULL,  -- the name's bytes, by which OSS sorts
     blob TEXT NOT NULL,
     size INTEGER NOT NULL,
     etag TEXT NOT NULL,
@@ -79,11 +79,11 @@ class OssStore:
     """The buckets and their objects. Thread-safe.
 
     Args:
-        folder: Of the index and the files; created if it is missing.
+        folder: Holds the index and the files; created if missing.
         clock: Seconds since 1970.
 
     Raises:
-        StoreUnusable: the index cannot be opened, or belongs to something else.
+        StoreUnusable: the index cannot be opened, or is not an index of this version.
     """
 
     def __init__(self, folder: Path, *, clock: TimeSource = time.time) -> None:
@@ -92,16 +92,16 @@ class OssStore:
         self._database = Database(folder / "index.sqlite3", schema=_SCHEMA, version=_VERSION)
         self._blobs = Blobs(folder / "bytes")
         with self._database.reading() as connection:
-            known = connection.execute("SELECT blob FROM objects UNION SELECT blob FROM parts").fetchall()
-        self._blobs.keep_only(row["blob"] for row in known)
+            recorded = connection.execute("SELECT blob FROM objects UNION SELECT blob FROM parts").fetchall()
+        self._blobs.keep_only(row["blob"] for row in recorded)
         self._listeners: list[Callable[[ObjectEvent], None]] = []
 
     def close(self) -> None:
-        """Close the index; a second call does nothing."""
+        """Close the index. Idempotent."""
         self._database.close()
 
     def listen(self, listener: Callable[[ObjectEvent], None]) -> Callable[[], None]:
-        """Call a listener after each event, on its thread; returns a function that removes the listener."""
+        """Call a listener after each event, on the changing thread; returns a function that removes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -119,10 +119,10 @@ class OssStore:
             return _bucket(connection, name)
 
     def delete_bucket(self, name: str) -> None:
-        """Remove a bucket.
+        """Delete a bucket.
 
         Raises:
-            OssError: `NoSuchBucket`, or `BucketNotEmpty`: it has objects or uploads.
+            OssError: `NoSuchBucket`, or `BucketNotEmpty` if it has objects or uploads.
         """
         with self._database.transaction() as connection:
             _bucket(connection, name)
@@ -144,7 +144,7 @@ class OssStore:
             return _bucket(connection, name)
 
     def buckets(self) -> list[Bucket]:
-        """Return all buckets, by name."""
+        """Return all buckets, sorted by name."""
         with self._database.reading() as connection:
             rows = connection.execute("SELECT * FROM buckets ORDER BY name").fetchall()
         return [Bucket(row["name"], row["created"]) for row in rows]
@@ -152,7 +152,7 @@ class OssStore:
     # --- objects
 
     def write(self) -> BlobWriter:
-        """Start the content of an object or a part, for `put` or `put_part`."""
+        """Start to write the content of an object or a part, for `put` or `put_part`."""
         return self._blobs.write()
 
     def put(
@@ -168,12 +168,12 @@ class OssStore:
         """Create or replace an object.
 
         Args:
-            bucket: Name of a bucket.
+            bucket: Name of the bucket.
             key: Name of the object.
-            content: Its bytes, completely written.
-            headers: Response headers, names in lower case.
-            overwrite: Whether it may replace another.
-            request_id: Of the request, for the event.
+            content: Its complete content.
+            headers: Response headers, by lower-case name.
+            overwrite: Whether it may replace an existing object.
+            request_id: Id of the request, for the event.
 
         Raises:
             OssError: `NoSuchBucket`, `InvalidObjectName` or `FileAlreadyExists`.
@@ -189,7 +189,7 @@ class OssStore:
             headers=headers or {},
         )
         stored, growth = self._record(bucket, key, new, overwrite=overwrite)
-        self._tell(_object_event(stored, "ObjectCreated:PutObject", growth, request_id))
+        self._announce(_object_event(stored, "ObjectCreated:PutObject", growth, request_id))
         return stored
 
     def get(self, bucket: str, key: str) -> StoredObject:
@@ -222,27 +222,27 @@ class OssStore:
         """Delete objects; missing ones cause neither an error nor an event.
 
         Args:
-            bucket: Name of a bucket.
-            keys: Names of objects.
+            bucket: Name of the bucket.
+            keys: Names of the objects.
             event: Name of the event: `DeleteObject` or `DeleteObjects`.
-            request_id: Of the request, for the events.
+            request_id: Id of the request, for the events.
 
         Raises:
             OssError: `NoSuchBucket`.
         """
-        gone = []
+        deleted = []
         with self._database.transaction() as connection:
             _bucket(connection, bucket)
             for key in keys:
                 if row := _object_row(connection, bucket, key):
-                    gone.append(row)
+                    deleted.append(row)
                     connection.execute(
                         "DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, key.encode())
                     )
-        self._blobs.remove(row["blob"] for row in gone)
-        for row in gone:
+        self._blobs.remove(row["blob"] for row in deleted)
+        for row in deleted:
             stored = self._stored(row)
-            self._tell(_object_event(stored, f"ObjectRemoved:{event}", -stored.size, request_id))
+            self._announce(_object_event(stored, f"ObjectRemoved:{event}", -stored.size, request_id))
 
     def list_objects(
         self, bucket: str, *, prefix: str = "", delimiter: str = "", position: bytes = b"", limit: int = 100
@@ -250,11 +250,11 @@ class OssStore:
         """Return a page of the objects of a bucket.
 
         Args:
-            bucket: Name of a bucket.
-            prefix: Of their names.
-            delimiter: Names that contain it after the prefix are grouped up to it.
+            bucket: Name of the bucket.
+            prefix: Prefix of the objects' names.
+            delimiter: Groups names that contain it after the prefix; a group's name ends with it.
             position: First name, as bytes; see `Listing.next_position`.
-            limit: Most objects and groups.
+            limit: Maximum number of objects and groups.
 
         Raises:
             OssError: `NoSuchBucket`.
@@ -269,7 +269,7 @@ class OssStore:
                 rows = connection.execute(query, (bucket, position)).fetchall()
                 for row in rows:
                     if row["key"] < position:
-                        continue  # in a group that is listed already
+                        continue  # its group is already listed
                     key = row["key"].decode()
                     if not key.startswith(prefix):
                         return Listing(objects, prefixes, None)
@@ -280,7 +280,7 @@ class OssStore:
                     )
                     if separator:
                         prefixes.append(prefix + name + delimiter)
-                        position = _after_all(prefixes[-1].encode())
+                        position = _after_prefix(prefixes[-1].encode())
                     else:
                         objects.append(self._stored(row))
                         position = row["key"] + b"\0"
@@ -302,11 +302,11 @@ class OssStore:
             _bucket(connection, bucket)
             row = (upload.id, bucket, key.encode(), json.dumps(dict(upload.headers)))
             connection.execute("INSERT INTO uploads VALUES (?, ?, ?, ?)", row)
-        self._tell(_upload_event(upload, "ObjectCreated:InitiateMultipartUpload", request_id))
+        self._announce(_upload_event(upload, "ObjectCreated:InitiateMultipartUpload", request_id))
         return upload
 
     def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
-        """Return a multipart upload under way.
+        """Return a multipart upload in progress.
 
         Raises:
             OssError: `NoSuchBucket` or `NoSuchUpload`.
@@ -315,7 +315,7 @@ class OssStore:
             return _upload(connection, bucket, key, upload_id)
 
     def uploads(self, bucket: str) -> list[Upload]:
-        """Return the multipart uploads under way, by key and id."""
+        """Return the multipart uploads in progress, sorted by key and id."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT id, key, headers FROM uploads WHERE bucket = ? ORDER BY key, id", (bucket,)
@@ -338,7 +338,7 @@ class OssStore:
             modified=self.clock(),
         )
         row = (upload.id, number, content.name, part.size, part.etag, part.crc64, part.modified)
-        with self._removed_unless_recorded(content.name), self._database.transaction() as connection:
+        with self._remove_unless_recorded(content.name), self._database.transaction() as connection:
             _upload(connection, upload.bucket, upload.key, upload.id)
             old = connection.execute(
                 "SELECT blob FROM parts WHERE upload = ? AND number = ?", (upload.id, number)
@@ -346,11 +346,11 @@ class OssStore:
             connection.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         if old:
             self._blobs.remove([old["blob"]])
-        self._tell(_upload_event(upload, "ObjectCreated:UploadPart", request_id, part))
+        self._announce(_upload_event(upload, "ObjectCreated:UploadPart", request_id, part))
         return part
 
     def parts(self, upload: Upload) -> list[Part]:
-        """Return the parts of an upload, by number."""
+        """Return the parts of an upload, sorted by number."""
         with self._database.reading() as connection:
             return self._parts(connection, upload)
 
@@ -362,26 +362,28 @@ class OssStore:
         overwrite: bool = True,
         request_id: str = "",
     ) -> StoredObject:
-        """Create an object from chosen parts; the others are discarded.
+        """Create an object from chosen parts; the other parts are discarded.
 
         Args:
-            upload: Which one.
-            chosen: Numbers and ETags of parts; empty for all parts.
-            overwrite: Whether the object may replace another.
-            request_id: Of the request, for the event.
+            upload: The upload to complete.
+            chosen: Number and ETag of each part; empty for all parts.
+            overwrite: Whether the object may replace an existing one.
+            request_id: Id of the request, for the event.
 
         Raises:
             OssError: `NoSuchUpload`, `InvalidPart`, `InvalidPartOrder`, `EntityTooSmall` or
                 `FileAlreadyExists`.
         """
-        there = {part.number: part for part in self.parts(upload)}
-        wanted = chosen or [(part.number, part.etag) for part in there.values()]
-        numbers = [number for number, _ in wanted]
+        uploaded = {part.number: part for part in self.parts(upload)}
+        chosen = chosen or [(part.number, part.etag) for part in uploaded.values()]
+        numbers = [number for number, _ in chosen]
         if numbers != sorted(set(numbers)):
             raise OssError("InvalidPartOrder")
-        if not wanted or any(number not in there or there[number].etag != etag for number, etag in wanted):
+        if not chosen or any(
+            number not in uploaded or uploaded[number].etag != etag for number, etag in chosen
+        ):
             raise OssError("InvalidPart")
-        parts = [there[number] for number in numbers]
+        parts = [uploaded[number] for number in numbers]
         for part in parts[:-1]:
             if part.size < MIN_PART_BYTES:
                 raise OssError("EntityTooSmall", PartNumber=str(part.number), ETag=part.etag)
@@ -399,8 +401,8 @@ class OssStore:
             headers=upload.headers,
         )
         stored, growth = self._record(upload.bucket, upload.key, new, overwrite=overwrite, upload=upload)
-        self._blobs.remove(part.path.name for part in there.values())
-        self._tell(_object_event(stored, "ObjectCreated:CompleteMultipartUpload", growth, request_id))
+        self._blobs.remove(part.path.name for part in uploaded.values())
+        self._announce(_object_event(stored, "ObjectCreated:CompleteMultipartUpload", growth, request_id))
         return stored
 
     def abort(self, upload: Upload, request_id: str = "") -> None:
@@ -413,15 +415,15 @@ class OssStore:
             parts = self._parts(connection, upload)
             _end_upload(connection, upload)
         self._blobs.remove(part.path.name for part in parts)
-        self._tell(_upload_event(upload, "ObjectRemoved:AbortMultipartUpload", request_id))
+        self._announce(_upload_event(upload, "ObjectRemoved:AbortMultipartUpload", request_id))
 
-    # --- inside
+    # --- helpers
 
     def _record(
         self, bucket: str, key: str, new: _Content, *, overwrite: bool = True, upload: Upload | None = None
     ) -> tuple[StoredObject, int]:
-        """Create or replace an object; returns it and by how many bytes the bucket grew."""
-        with self._removed_unless_recorded(new.blob), self._database.transaction() as connection:
+        """Create or replace an object; returns it and the growth of the bucket in bytes."""
+        with self._remove_unless_recorded(new.blob), self._database.transaction() as connection:
             _bucket(connection, bucket)
             old = _object_row(connection, bucket, key)
             if old and not overwrite:
@@ -441,7 +443,7 @@ class OssStore:
         return self._stored(row), new.size - (old["size"] if old else 0)
 
     @contextmanager
-    def _removed_unless_recorded(self, blob: str) -> Iterator[None]:
+    def _remove_unless_recorded(self, blob: str) -> Iterator[None]:
         try:
             yield
         except BaseException:
@@ -478,7 +480,7 @@ class OssStore:
             for row in rows
         ]
 
-    def _tell(self, event: ObjectEvent) -> None:
+    def _announce(self, event: ObjectEvent) -> None:
         for listener in tuple(self._listeners):
             listener(event)
 
@@ -522,8 +524,8 @@ def _end_upload(connection: sqlite3.Connection, upload: Upload) -> None:
         raise OssError("NoSuchUpload", UploadId=upload.id)
 
 
-def _after_all(prefix: bytes) -> bytes:
-    """Return the least bytes above all with this prefix; UTF-8 never ends with 0xFF."""
+def _after_prefix(prefix: bytes) -> bytes:
+    """Return the first bytes after all names with this prefix; UTF-8 never ends with 0xFF."""
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 

@@ -1,4 +1,4 @@
-"""Routes for people, without a signature: buckets and objects as JSON, and ordered faults."""
+"""Routes for people, without signatures: buckets and objects as JSON, and ordered faults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["VIEW", "view"]
 
 VIEW = ".local"
-"""First part of their path; no bucket can have this name."""
+"""First segment of their paths; no bucket can have this name."""
 
 _PAGE = 1000
 
@@ -33,9 +33,9 @@ _PAGE = 1000
 async def view(
     request: Request, path: str, query: Mapping[str, str], store: OssStore, faults: ObjectFaults
 ) -> Response:
-    """Answer a request below `/.local/`.
+    """Respond to a request below `/.local/`.
 
-    * `GET buckets`, and `GET buckets/{name}/objects?prefix=`, its first thousand.
+    * `GET buckets` lists the buckets, `GET buckets/{name}/objects?prefix=` the first thousand objects of one.
     * `POST faults` orders a fault, `GET faults` lists the active orders, `DELETE faults` cancels them.
 
     Raises:
@@ -88,8 +88,8 @@ def _object_json(stored: StoredObject) -> dict[str, Any]:
 
 
 def _problem(error: ValidationError) -> Response:
-    faults = [
-        f"{'.'.join(str(part) for part in fault['loc'][1:]) or 'order'}: {fault['msg']}"
-        for fault in error.errors(include_url=False, include_context=False)
+    errors = [
+        f"{'.'.join(str(part) for part in item['loc'][1:]) or 'order'}: {item['msg']}"
+        for item in error.errors(include_url=False, include_context=False)
     ]
-    return view_problem(422, "Invalid fault order", "; ".join(faults))
+    return view_problem(422, "Invalid fault order", "; ".join(errors))

@@ -48,8 +48,8 @@ def client(server: OssServer) -> Any:
 
 @pytest.fixture
 def events(store: OssStore) -> Iterator[list[ObjectEvent]]:
-    """What happened to objects."""
-    happened: list[ObjectEvent] = []
-    end = store.listen(happened.append)
-    yield happened
-    end()
+    """The object events since the beginning of the test."""
+    events: list[ObjectEvent] = []
+    remove = store.listen(events.append)
+    yield events
+    remove()

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Refusal:
-    """What the service answered instead, once the block has been left."""
+    """The service's error, set when the block ends."""
 
     error: Any = None
 
 
 @contextmanager
 def refused(code: str) -> Iterator[Refusal]:
-    """Expect the service to refuse."""
+    """Expect the service to refuse the block's request with this code."""
     refusal = Refusal()
     with pytest.raises(OperationError) as raised:
         yield refusal
@@ -42,15 +42,15 @@ def connect(endpoint: str, *, token: str | None = None, attempts: int = 1, **set
     return oss.Client(config)
 
 
-def put(client: Any, key: str, body: bytes = b"hello", **more: Any) -> Any:
-    return client.put_object(oss.PutObjectRequest(bucket="media", key=key, body=body, **more))
+def put(client: Any, key: str, body: bytes = b"hello", **options: Any) -> Any:
+    return client.put_object(oss.PutObjectRequest(bucket="media", key=key, body=body, **options))
 
 
-def get(client: Any, key: str, **more: Any) -> Any:
-    return client.get_object(oss.GetObjectRequest(bucket="media", key=key, **more))
+def get(client: Any, key: str, **options: Any) -> Any:
+    return client.get_object(oss.GetObjectRequest(bucket="media", key=key, **options))
 
 
-def keys(client: Any, **more: Any) -> list[str]:
+def keys(client: Any, **options: Any) -> list[str]:
     """Names of all objects, page by page."""
-    pages = client.list_objects_v2_paginator().iter_page(oss.ListObjectsV2Request(bucket="media", **more))
+    pages = client.list_objects_v2_paginator().iter_page(oss.ListObjectsV2Request(bucket="media", **options))
     return [stored.key for page in pages for stored in page.contents or ()]

@@ -1,4 +1,4 @@
-"""What the SDK never sends, and how requests are signed and addressed."""
+"""Signatures, addresses, and requests that the SDK never sends."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ VERSIONS = ["v1", "v4"]
 LATER = timedelta(minutes=16)
 
 
-def presigned(client: Any, request: Any, **more: Any) -> tuple[str, dict[str, str]]:
+def presigned(client: Any, request: Any, **options: Any) -> tuple[str, dict[str, str]]:
     """Return a presigned URL and the headers that must be sent with it."""
-    result = client.presign(request, **more)
+    result = client.presign(request, **options)
     return result.url, dict(result.signed_headers)
 
 
 def send(
     method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
 ) -> tuple[int, dict[str, str], bytes]:
-    """Send a request to exactly this path."""
+    """Send a request without normalizing its path."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     try:
         target = url.removeprefix(f"http://{parts.netloc}")
         connection.request(method, target, body, headers or {})
-        answer = connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        response = connection.getresponse()
+        response_headers = {name.lower(): value for name, value in response.getheaders()}
+        return response.status, response_headers, response.read()
     finally:
         connection.close()
 
@@ -55,7 +56,7 @@ def code_of(body: bytes) -> str | None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("key", ["a b+c%2Fd?e=f&g#h", "目录/\U0001f600.png", "a//b", "~a'(b)*!.,;:@$"])
-def test_signatures_hold_for_every_name(server: OssServer, version: str, key: str) -> None:
+def test_signatures_are_valid_for_unusual_names(server: OssServer, version: str, key: str) -> None:
     client = connect(server.endpoint, signature_version=version)
 
     put(client, key, metadata={"user": "user-1"})
@@ -71,7 +72,7 @@ def test_signatures_hold_for_every_name(server: OssServer, version: str, key: st
 @pytest.mark.parametrize(
     "key", ["../a", "a/../../b", "..", ".", "a/./b", "%2e%2e/a", "index.sqlite3", "a\\b"]
 )
-def test_names_are_only_names(server: OssServer, key: str) -> None:
+def test_object_names_are_never_used_as_paths(server: OssServer, key: str) -> None:
     client = connect(server.endpoint)
     url, headers = presigned(client, oss.PutObjectRequest(bucket="media", key=key))
 
@@ -95,7 +96,7 @@ def test_an_encoded_slash_is_a_slash(server: OssServer) -> None:
 
 
 @pytest.mark.parametrize("key", ["/a", "\\a", "a" * 1024])
-def test_names_that_oss_forbids_are_refused(server: OssServer, key: str) -> None:
+def test_forbidden_object_names_are_refused(server: OssServer, key: str) -> None:
     url, headers = presigned(connect(server.endpoint), oss.PutObjectRequest(bucket="media", key=key))
 
     status, _, body = send("PUT", url, headers, b"hello")
@@ -103,7 +104,7 @@ def test_names_that_oss_forbids_are_refused(server: OssServer, key: str) -> None
     assert (status, code_of(body)) == (400, "InvalidObjectName")
 
 
-def test_a_name_that_is_not_utf_8_is_refused(server: OssServer) -> None:
+def test_an_object_name_that_is_not_utf_8_is_refused(server: OssServer) -> None:
     status, _, body = send("GET", f"{server.endpoint}/media/%ff")
 
     assert (status, code_of(body)) == (400, "InvalidObjectName")
@@ -118,8 +119,8 @@ def test_a_bucket_is_named_in_the_host_or_in_the_path(
     monkeypatch.setattr(
         socket,
         "getaddrinfo",
-        lambda host, *more, **options: resolve(
-            "127.0.0.1" if str(host).endswith("localhost") else host, *more, **options
+        lambda host, *arguments, **options: resolve(
+            "127.0.0.1" if str(host).endswith("localhost") else host, *arguments, **options
         ),
     )
     port = urlsplit(server.endpoint).port
@@ -133,7 +134,7 @@ def test_a_bucket_is_named_in_the_host_or_in_the_path(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_temporary_keys_must_bring_their_token(store: OssStore, version: str) -> None:
+def test_temporary_keys_require_their_token(store: OssStore, version: str) -> None:
     access_keys = {LOCAL_ACCESS_KEY_ID: AccessKey(LOCAL_ACCESS_KEY_SECRET, "token")}
     with OssServer(store, access_keys=access_keys) as server:
         client = connect(server.endpoint, token="token", signature_version=version)
@@ -166,7 +167,7 @@ def test_an_unknown_key_is_refused(store: OssStore, version: str) -> None:
     assert refusal.error.error_fileds["OSSAccessKeyId"] == LOCAL_ACCESS_KEY_ID
 
 
-def test_nobody_gets_in_without_a_signature(server: OssServer) -> None:
+def test_an_unsigned_request_is_refused(server: OssServer) -> None:
     status, headers, body = send("GET", f"{server.endpoint}/media/a")
 
     document = ET.fromstring(body)
@@ -185,7 +186,7 @@ def test_nobody_gets_in_without_a_signature(server: OssServer) -> None:
 @pytest.mark.parametrize(
     "authorization", ["OSS", "OSS id", "OSS4-HMAC-SHA256 Credential=a", "Basic abc", "OSS4-HMAC-SHA256 x"]
 )
-def test_a_malformed_signature_is_named(server: OssServer, authorization: str) -> None:
+def test_a_malformed_signature_is_refused(server: OssServer, authorization: str) -> None:
     status, _, body = send("GET", f"{server.endpoint}/media/a", {"authorization": authorization})
 
     assert (status, code_of(body)) == (400, "InvalidArgument")
@@ -201,7 +202,7 @@ def test_a_signature_for_another_region_is_refused(store: OssStore) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("shift", [LATER, -LATER])
-def test_a_clock_that_is_apart_is_told(tmp_path: Path, version: str, shift: timedelta) -> None:
+def test_a_skewed_clock_is_reported(tmp_path: Path, version: str, shift: timedelta) -> None:
     store = OssStore(tmp_path, clock=lambda: time.time() + shift.total_seconds())
     store.create_bucket("media")
     with OssServer(store) as server, refused("RequestTimeTooSkewed") as refusal:
@@ -212,42 +213,42 @@ def test_a_clock_that_is_apart_is_told(tmp_path: Path, version: str, shift: time
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_presigned_url_ends(tmp_path: Path, version: str) -> None:
+def test_a_presigned_url_expires(tmp_path: Path, version: str) -> None:
     now = datetime.now(timezone.utc)
     store = OssStore(tmp_path, clock=lambda: now.timestamp() + 61)
     store.create_bucket("media")
     with OssServer(store) as server:
         client = connect(server.endpoint, signature_version=version)
-        answers = []
+        responses = []
         for seconds in (60, 120):
             url, headers = presigned(
                 client,
                 oss.PutObjectRequest(bucket="media", key="a", content_type="text/csv"),
                 expiration=now + timedelta(seconds=seconds),
             )
-            answers.append(send("PUT", url, headers, b"a"))
+            responses.append(send("PUT", url, headers, b"a"))
     store.close()
-    (late, _, body), (good, _, _) = answers
-    assert (late, code_of(body), good) == (403, "AccessDenied", 200)
+    (expired, _, body), (valid, _, _) = responses
+    assert (expired, code_of(body), valid) == (403, "AccessDenied", 200)
     assert b"Request has expired." in body
 
 
-def test_a_presigned_url_holds_for_what_was_signed_only(server: OssServer) -> None:
+def test_a_presigned_url_is_valid_only_for_the_signed_request(server: OssServer) -> None:
     client = connect(server.endpoint)
     put(client, "a")
     url, _ = presigned(client, oss.GetObjectRequest(bucket="media", key="a"))
 
-    for method, other in (
+    for method, changed_url in (
         ("PUT", url),
         ("GET", url.replace("/media/a?", "/media/b?")),
         ("GET", f"{url}&response-content-type=text%2Fhtml"),
         ("GET", url.replace("x-oss-expires=900", "x-oss-expires=9000")),
     ):
-        status, _, body = send(method, other, body=b"" if method == "PUT" else None)
+        status, _, body = send(method, changed_url, body=b"" if method == "PUT" else None)
         assert (status, code_of(body)) == (403, "SignatureDoesNotMatch")
 
 
-def test_an_answer_takes_the_headers_that_a_url_asks_for(server: OssServer) -> None:
+def test_a_response_has_the_headers_that_the_url_requests(server: OssServer) -> None:
     client = connect(server.endpoint)
     put(client, "a")
     request = oss.GetObjectRequest(
@@ -259,23 +260,23 @@ def test_an_answer_takes_the_headers_that_a_url_asks_for(server: OssServer) -> N
     assert (headers["content-type"], headers["content-disposition"]) == ("text/csv", "attachment")
 
 
-def test_a_body_that_breaks_off_leaves_no_object(server: OssServer) -> None:
+def test_an_interrupted_upload_leaves_no_object(server: OssServer) -> None:
     client = connect(server.endpoint)
-    put(client, "a", b"whole")
+    put(client, "a", b"complete")
     url, _ = presigned(client, oss.PutObjectRequest(bucket="media", key="a"))
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port or 80)) as connection:
         head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 1000000\r\n\r\n"
         connection.sendall(head.encode() + b"x" * 500_000)
 
-    assert get(client, "a").body.content == b"whole"
+    assert get(client, "a").body.content == b"complete"
     put(client, "b", b"other")
     unfinished = server.store.get("media", "a").path.parents[1] / "unfinished"
     eventually(lambda: list(unfinished.iterdir()) == [])
-    assert get(client, "a").body.content == b"whole"
+    assert get(client, "a").body.content == b"complete"
 
 
-def test_a_chunked_body_is_taken(server: OssServer) -> None:
+def test_a_chunked_body_is_accepted(server: OssServer) -> None:
     client = connect(server.endpoint)
     url, _ = presigned(client, oss.PutObjectRequest(bucket="media", key="a"))
 
@@ -287,7 +288,7 @@ def test_a_chunked_body_is_taken(server: OssServer) -> None:
     assert get(client, "a").body.content == b"onetwo"
 
 
-def test_an_upload_must_say_how_long_it_is(server: OssServer) -> None:
+def test_an_upload_requires_its_length(server: OssServer) -> None:
     url, _ = presigned(connect(server.endpoint), oss.PutObjectRequest(bucket="media", key="a"))
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port or 80)) as connection:
@@ -307,7 +308,7 @@ def test_an_upload_must_say_how_long_it_is(server: OssServer) -> None:
         b"<Delete><Object><Key>a</Key></Object>" + b"<a>" * 8 + b"</a>" * 8 + b"</Delete>",
     ],
 )
-def test_a_document_that_is_no_list_of_objects_is_refused(server: OssServer, document: bytes) -> None:
+def test_a_malformed_or_unsafe_deletion_is_refused(server: OssServer, document: bytes) -> None:
     client = connect(server.endpoint)
     operation = oss.OperationInput(
         op_name="Delete", method="POST", bucket="media", parameters={"delete": ""}, body=document
@@ -318,6 +319,6 @@ def test_a_document_that_is_no_list_of_objects_is_refused(server: OssServer, doc
 
 
 @pytest.mark.parametrize("host", ["evil.example", "media.localhost.evil.example", "127.0.0.1.evil.example"])
-def test_pages_of_the_web_are_kept_out(server: OssServer, host: str) -> None:
+def test_requests_of_web_pages_are_refused(server: OssServer, host: str) -> None:
     assert send("GET", f"{server.endpoint}/media/a", {"host": host})[0] == 403
     assert send("GET", f"{server.endpoint}/media/a", {"origin": f"http://{host}"})[0] == 403

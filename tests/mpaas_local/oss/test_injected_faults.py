@@ -1,4 +1,4 @@
-"""Faults that are ordered, as the official SDK meets them; and the view."""
+"""Ordered faults as the official SDK experiences them, and the view."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ def _no_faults_left(running_server: OssServer) -> Iterator[None]:
 
 def send(server: OssServer, method: str, path: str, **body: Any) -> tuple[int, Any]:
     url = f"{server.endpoint}/.local/{path}"
-    answer = urllib3.request(method, url, json=body if method == "POST" else None, retries=False, timeout=60)
-    return answer.status, json.loads(answer.data)
+    response = urllib3.request(
+        method, url, json=body if method == "POST" else None, retries=False, timeout=60
+    )
+    return response.status, json.loads(response.data)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_a_failure_of_the_service_changes_nothing(
     assert get(client, "a").body.content == b"after"
 
 
-def test_the_sdk_repeats_what_failed_once(server: OssServer) -> None:
+def test_the_sdk_retries_a_failed_request(server: OssServer) -> None:
     server.order(kind="serviceUnavailable", match={"method": "PUT"})
 
     put(connect(server.endpoint, attempts=2), "a")
@@ -59,7 +61,7 @@ def test_the_sdk_repeats_what_failed_once(server: OssServer) -> None:
 
 
 @pytest.mark.parametrize("body", [LARGE, b"ab"])
-def test_a_body_is_cut_in_the_middle(client: Any, server: OssServer, body: bytes) -> None:
+def test_a_response_body_is_cut(client: Any, server: OssServer, body: bytes) -> None:
     put(client, "a", body)
     server.order(kind="cutBody", match={"prefix": "a"})
 
@@ -69,7 +71,9 @@ def test_a_body_is_cut_in_the_middle(client: Any, server: OssServer, body: bytes
 
 
 @pytest.mark.parametrize("accept", [True, False])
-def test_a_reset_tells_nothing_of_what_was_done(client: Any, server: OssServer, accept: bool) -> None:
+def test_a_reset_hides_whether_the_operation_was_carried_out(
+    client: Any, server: OssServer, accept: bool
+) -> None:
     put(client, "a", b"before")
     server.order(kind="reset", accept=accept)
 
@@ -90,7 +94,7 @@ def test_a_response_is_late(server: OssServer) -> None:
     assert get(client, "a").body.content == b"hello"
 
 
-def test_orders_strike_what_they_match(client: Any, server: OssServer) -> None:
+def test_orders_strike_only_matching_requests(client: Any, server: OssServer) -> None:
     put(client, "audiences/a")
     put(client, "other/a")
     server.order(kind="serviceUnavailable", next=2, match={"bucket": "media", "prefix": "audiences/"})
@@ -114,19 +118,19 @@ def test_faults_are_ordered_by_http(server: OssServer) -> None:
     assert server.faults() == []
 
 
-def test_nobody_without_a_signature_is_struck(server: OssServer) -> None:
+def test_an_unsigned_request_is_not_struck(server: OssServer) -> None:
     server.order(kind="serviceUnavailable")
 
     assert urllib3.request("GET", f"{server.endpoint}/media/a", retries=False, timeout=60).status == 403
     assert len(server.faults()) == 1
 
 
-def test_people_see_buckets_and_objects(client: Any, server: OssServer) -> None:
+def test_the_view_shows_buckets_and_objects(client: Any, server: OssServer) -> None:
     put(client, "目录/a", metadata={"user": "user-1"})
     put(client, "b")
 
     assert [bucket["name"] for bucket in send(server, "GET", "buckets")[1]["buckets"]] == ["media"]
-    ((stored,),) = [send(server, "GET", "buckets/media/objects?prefix=目")[1]["objects"]]
+    (stored,) = send(server, "GET", "buckets/media/objects?prefix=目")[1]["objects"]
     assert (stored["key"], stored["size"], stored["headers"]["x-oss-meta-user"]) == ("目录/a", 5, "user-1")
     for path in ("buckets/none/objects", "other"):
         assert (

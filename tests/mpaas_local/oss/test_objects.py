@@ -1,4 +1,4 @@
-"""Objects with the official SDK."""
+"""Buckets and objects with the official SDK."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANY_BYTES = bytes(range(256)) * 4096
-"""1 MiB, more than is read or written at once."""
+"""1 MiB, more than one read or write."""
 
 
-def test_an_object_comes_back_as_it_was_put(client: Any) -> None:
-    done = put(
+def test_an_object_is_returned_as_it_was_uploaded(client: Any) -> None:
+    result = put(
         client,
         "source/a.bin",
         MANY_BYTES,
@@ -33,16 +33,16 @@ def test_an_object_comes_back_as_it_was_put(client: Any) -> None:
     )
 
     etag = f'"{hashlib.md5(MANY_BYTES).hexdigest().upper()}"'
-    assert done.etag == etag
-    assert len(done.request_id) == 24
-    read = get(client, "source/a.bin")
-    assert read.body.content == MANY_BYTES
-    assert (read.status_code, read.etag, read.content_length) == (200, etag, len(MANY_BYTES))
-    assert (read.content_type, read.cache_control) == ("application/zip", "no-cache")
-    assert read.metadata == {"user": "user-1"}
-    assert read.object_type == "Normal"
-    assert read.hash_crc64 == done.hash_crc64
-    assert abs(read.last_modified - datetime.now(timezone.utc)) < timedelta(minutes=1)
+    assert result.etag == etag
+    assert len(result.request_id) == 24
+    response = get(client, "source/a.bin")
+    assert response.body.content == MANY_BYTES
+    assert (response.status_code, response.etag, response.content_length) == (200, etag, len(MANY_BYTES))
+    assert (response.content_type, response.cache_control) == ("application/zip", "no-cache")
+    assert response.metadata == {"user": "user-1"}
+    assert response.object_type == "Normal"
+    assert response.hash_crc64 == result.hash_crc64
+    assert abs(response.last_modified - datetime.now(timezone.utc)) < timedelta(minutes=1)
     head = client.head_object(oss.HeadObjectRequest(bucket="media", key="source/a.bin"))
     assert (head.content_length, head.etag, head.metadata) == (len(MANY_BYTES), etag, {"user": "user-1"})
     meta = client.get_object_meta(oss.GetObjectMetaRequest(bucket="media", key="source/a.bin"))
@@ -50,13 +50,13 @@ def test_an_object_comes_back_as_it_was_put(client: Any) -> None:
 
 
 def test_an_upload_is_streamed(client: Any) -> None:
-    done = put(client, "stream", io.BytesIO(MANY_BYTES))  # type: ignore[arg-type]  # the SDK reads streams, too
+    result = put(client, "stream", io.BytesIO(MANY_BYTES))  # type: ignore[arg-type]  # the SDK reads streams, too
 
     assert get(client, "stream").body.content == MANY_BYTES
-    assert done.hash_crc64 == get(client, "stream").hash_crc64
+    assert result.hash_crc64 == get(client, "stream").hash_crc64
 
 
-def test_an_empty_object(client: Any) -> None:
+def test_an_object_can_be_empty(client: Any) -> None:
     put(client, "empty", b"")
 
     assert get(client, "empty").body.content == b""
@@ -64,7 +64,7 @@ def test_an_empty_object(client: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "behaviour", "status", "expected", "content_range"),
+    ("range_header", "behaviour", "status", "expected", "content_range"),
     [
         ("bytes=0-3", None, 206, b"0123", "bytes 0-3/10"),
         ("bytes=8-", None, 206, b"89", "bytes 8-9/10"),
@@ -78,36 +78,39 @@ def test_an_empty_object(client: Any) -> None:
         ("bytes=3-1", "standard", 200, b"0123456789", None),
     ],
 )
-def test_a_range(
-    client: Any, asked: str, behaviour: str | None, status: int, expected: bytes, content_range: str | None
+def test_a_range_is_returned(
+    client: Any,
+    range_header: str,
+    behaviour: str | None,
+    status: int,
+    expected: bytes,
+    content_range: str | None,
 ) -> None:
     put(client, "digits", b"0123456789")
 
-    read = get(client, "digits", range_header=asked, range_behavior=behaviour)
+    response = get(client, "digits", range_header=range_header, range_behavior=behaviour)
 
-    assert (read.status_code, read.body.content) == (status, expected)
-    assert read.content_range == content_range
+    assert (response.status_code, response.body.content) == (status, expected)
+    assert response.content_range == content_range
 
 
-@pytest.mark.parametrize("asked", ["bytes=10-", "bytes=10-20", "bytes=-0"])
-def test_a_range_beyond_the_object_is_refused_if_standard_behaviour_is_asked_for(
-    client: Any, asked: str
-) -> None:
+@pytest.mark.parametrize("range_header", ["bytes=10-", "bytes=10-20", "bytes=-0"])
+def test_a_range_beyond_the_object_is_refused_with_standard_behaviour(client: Any, range_header: str) -> None:
     put(client, "digits", b"0123456789")
 
     with refused("InvalidRange") as refusal:
-        get(client, "digits", range_header=asked, range_behavior="standard")
+        get(client, "digits", range_header=range_header, range_behavior="standard")
 
     assert refusal.error.status_code == 416
     assert refusal.error.error_fileds["ActualObjectSize"] == "10"
 
 
-def test_conditions(client: Any) -> None:
+def test_conditions_are_checked(client: Any) -> None:
     etag = put(client, "a").etag
     before, after = "Mon, 01 Jan 2024 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
 
-    for good in ({"if_match": etag}, {"if_none_match": '"other"'}, {"if_modified_since": before}):
-        assert get(client, "a", **good).body.content == b"hello"
+    for condition in ({"if_match": etag}, {"if_none_match": '"other"'}, {"if_modified_since": before}):
+        assert get(client, "a", **condition).body.content == b"hello"
     for condition in ({"if_match": '"other"'}, {"if_unmodified_since": before}):
         with refused("PreconditionFailed") as refusal:
             get(client, "a", **condition)
@@ -118,7 +121,7 @@ def test_conditions(client: Any) -> None:
         assert refusal.error.status_code == 304
 
 
-def test_a_reader_of_a_range_notices_another_file(client: Any) -> None:
+def test_if_match_detects_a_replaced_object(client: Any) -> None:
     etag = put(client, "users.csv", b"a\nb\n").etag
     assert get(client, "users.csv", range_header="bytes=0-1", if_match=etag).body.content == b"a\n"
 
@@ -128,7 +131,7 @@ def test_a_reader_of_a_range_notices_another_file(client: Any) -> None:
         get(client, "users.csv", range_header="bytes=2-3", if_match=etag)
 
 
-def test_what_is_not_there(client: Any) -> None:
+def test_missing_objects_and_buckets_are_reported(client: Any) -> None:
     with refused("NoSuchKey") as refusal:
         get(client, "missing")
     assert (refusal.error.status_code, refusal.error.ec) == (404, "0026-00000001")
@@ -145,10 +148,10 @@ def test_what_is_not_there(client: Any) -> None:
 
 
 def test_content_md5_is_checked(client: Any, events: list[ObjectEvent]) -> None:
-    right = base64.b64encode(hashlib.md5(b"hello").digest()).decode()
+    matching = base64.b64encode(hashlib.md5(b"hello").digest()).decode()
     wrong = base64.b64encode(hashlib.md5(b"other").digest()).decode()
 
-    put(client, "a", content_md5=right)
+    put(client, "a", content_md5=matching)
     with refused("InvalidDigest"):
         put(client, "b", content_md5=wrong)
 
@@ -156,7 +159,7 @@ def test_content_md5_is_checked(client: Any, events: list[ObjectEvent]) -> None:
     assert [event.key for event in events] == ["a"]
 
 
-def test_an_object_is_not_overwritten_if_that_is_forbidden(client: Any) -> None:
+def test_an_object_is_not_overwritten_if_forbidden(client: Any) -> None:
     put(client, "a", b"one", forbid_overwrite=True)
 
     with refused("FileAlreadyExists"):
@@ -167,23 +170,23 @@ def test_an_object_is_not_overwritten_if_that_is_forbidden(client: Any) -> None:
     assert get(client, "a").body.content == b"three"
 
 
-def test_deleting(client: Any) -> None:
+def test_objects_are_deleted(client: Any) -> None:
     for name in ("a", "b & <c>", "d\x0b"):
         put(client, name)
 
     client.delete_object(oss.DeleteObjectRequest(bucket="media", key="missing"))
     client.delete_object(oss.DeleteObjectRequest(bucket="media", key="a"))
-    done = client.delete_multiple_objects(
+    result = client.delete_multiple_objects(
         oss.DeleteMultipleObjectsRequest(
             bucket="media", objects=[oss.DeleteObject(key="b & <c>"), oss.DeleteObject(key="missing")]
         )
     )
 
-    assert [deleted.key for deleted in done.deleted_objects] == ["b & <c>", "missing"]
+    assert [deleted.key for deleted in result.deleted_objects] == ["b & <c>", "missing"]
     assert keys(client) == ["d\x0b"]
 
 
-def test_a_listing_in_pages_has_every_name_once_by_its_bytes(client: Any) -> None:
+def test_pages_of_a_listing_are_sorted_by_bytes_without_duplicates(client: Any) -> None:
     names = ["Z", "a", "a/", "a/b", "ab", "é", "目录/a b.png", "\U0001f600"]
     for name in reversed(names):
         put(client, name)
@@ -199,8 +202,8 @@ def test_a_listing_is_grouped_by_a_delimiter(client: Any) -> None:
     for name in ("2025/a", "2026/01/a", "2026/01/b", "2026/02/c", "2026/d", "2026/e", "z"):
         put(client, name)
 
-    def listed(**more: Any) -> list[tuple[list[str], list[str]]]:
-        request = oss.ListObjectsV2Request(bucket="media", delimiter="/", **more)
+    def listed(**options: Any) -> list[tuple[list[str], list[str]]]:
+        request = oss.ListObjectsV2Request(bucket="media", delimiter="/", **options)
         return [
             (
                 [stored.key for stored in page.contents or ()],
@@ -215,7 +218,7 @@ def test_a_listing_is_grouped_by_a_delimiter(client: Any) -> None:
     assert listed(max_keys=1) == [([], ["2025/"]), ([], ["2026/"]), (["z"], [])]
 
 
-def test_a_listing_tells_what_objects_are(client: Any) -> None:
+def test_a_listing_describes_its_objects(client: Any) -> None:
     etag = put(client, "a").etag
 
     page = client.list_objects_v2(oss.ListObjectsV2Request(bucket="media", fetch_owner=True))
@@ -232,14 +235,14 @@ def test_a_listing_tells_what_objects_are(client: Any) -> None:
     assert abs(stored.last_modified - datetime.now(timezone.utc)) < timedelta(minutes=1)
 
 
-def test_an_argument_out_of_range_is_named(client: Any) -> None:
+def test_an_argument_out_of_range_is_refused_by_name(client: Any) -> None:
     with refused("InvalidArgument") as refusal:
         client.list_objects_v2(oss.ListObjectsV2Request(bucket="media", max_keys=1001))
 
     assert refusal.error.error_fileds["ArgumentName"] == "max-keys"
 
 
-def test_buckets(client: Any) -> None:
+def test_buckets_are_created_listed_and_deleted(client: Any) -> None:
     client.put_bucket(oss.PutBucketRequest(bucket="audiences"))
     client.put_bucket(oss.PutBucketRequest(bucket="audiences"))
 
@@ -271,7 +274,7 @@ def test_buckets(client: Any) -> None:
         ),
     ],
 )
-def test_what_is_not_imitated_is_refused_and_changes_nothing(client: Any, call: Any) -> None:
+def test_an_unsupported_operation_is_refused_and_changes_nothing(client: Any, call: Any) -> None:
     put(client, "a")
 
     with pytest.raises(oss.exceptions.OperationError) as raised:
@@ -305,14 +308,14 @@ def test_objects_survive_a_restart(tmp_path: Path) -> None:
             client = connect(server.endpoint)
             if body == b"one":
                 put(client, "a", body, metadata={"user": "user-1"})
-            read = get(client, "a")
+            response = get(client, "a")
         store.close()
 
-        assert read.body.content == b"one"
-        assert read.metadata == {"user": "user-1"}
+        assert response.body.content == b"one"
+        assert response.metadata == {"user": "user-1"}
 
 
-def test_what_was_left_unfinished_is_gone_after_a_restart(tmp_path: Path) -> None:
+def test_unfinished_files_are_removed_at_a_restart(tmp_path: Path) -> None:
     store = OssStore(tmp_path)
     store.create_bucket("media")
     with store.write() as content:
@@ -321,28 +324,28 @@ def test_what_was_left_unfinished_is_gone_after_a_restart(tmp_path: Path) -> Non
     store.close()
     folder = tmp_path / "bytes"
     (folder / "unfinished" / "a0").write_bytes(b"half")
-    (folder / "b0").mkdir(exist_ok=True)  # where the object above may lie
-    (folder / "b0" / "b0").write_bytes(b"whole, but not recorded")
+    (folder / "b0").mkdir(exist_ok=True)  # the object above may be in it
+    (folder / "b0" / "b0").write_bytes(b"complete, but not recorded")
 
-    again = OssStore(tmp_path)
+    reopened = OssStore(tmp_path)
 
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert [path.read_bytes() for path in files] == [b"kept"]
-    assert again.get("media", "kept").path == files[0]
-    again.close()
+    assert reopened.get("media", "kept").path == files[0]
+    reopened.close()
 
 
-def test_a_reader_keeps_what_it_began_to_read(client: Any) -> None:
+def test_a_replaced_object_stays_readable_for_its_readers(client: Any) -> None:
     put(client, "a", MANY_BYTES)
-    read = get(client, "a")
+    response = get(client, "a")
 
     put(client, "a", b"other")
 
-    assert read.body.content == MANY_BYTES
+    assert response.body.content == MANY_BYTES
     assert get(client, "a").body.content == b"other"
 
 
-def test_readers_see_one_whole_object_while_others_replace_it(server: OssServer) -> None:
+def test_concurrent_readers_receive_complete_objects(server: OssServer) -> None:
     bodies = [bytes([number]) * 300_000 for number in range(4)]
     put(connect(server.endpoint), "a", bodies[0])
     stopped = threading.Event()
@@ -365,8 +368,8 @@ def test_readers_see_one_whole_object_while_others_replace_it(server: OssServer)
     assert len(list(server.store.get("media", "a").path.parents[1].glob("??/*"))) == 1
 
 
-def test_events_tell_what_happened(client: Any, events: list[ObjectEvent]) -> None:
-    done = put(client, "目录/a b.csv", b"12345", content_type="text/csv", metadata={"user": "user-1"})
+def test_listeners_receive_events(client: Any, events: list[ObjectEvent]) -> None:
+    result = put(client, "目录/a b.csv", b"12345", content_type="text/csv", metadata={"user": "user-1"})
     put(client, "目录/a b.csv", b"12")
     client.delete_object(oss.DeleteObjectRequest(bucket="media", key="目录/a b.csv"))
     client.delete_object(oss.DeleteObjectRequest(bucket="media", key="missing"))
@@ -384,7 +387,7 @@ def test_events_tell_what_happened(client: Any, events: list[ObjectEvent]) -> No
         etag="827CCB0EEA8A706C4C34A16891F84E7B",
         mime_type="text/csv",
         user_meta={"x-oss-meta-user": "user-1"},
-        request_id=done.request_id,
+        request_id=result.request_id,
     )
     assert [(event.name, event.key, event.size, event.delta) for event in events[1:]] == [
         ("ObjectCreated:PutObject", "目录/a b.csv", 2, -3),
@@ -394,7 +397,7 @@ def test_events_tell_what_happened(client: Any, events: list[ObjectEvent]) -> No
     ]
 
 
-def test_the_store_names_what_is_wrong(store: OssStore) -> None:
+def test_the_store_refuses_invalid_names(store: OssStore) -> None:
     with pytest.raises(OssError, match="InvalidBucketName"):
         store.create_bucket("No_Bucket")
     with store.write() as content, pytest.raises(OssError, match="InvalidObjectName"):
