@@ -1,4 +1,4 @@
-"""What a function writes to its log."""
+"""The structured log of a function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mpaas_push.log import function_log
 
 @pytest.fixture
 def logger(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
-    """A module's logger below a package's that nothing has configured yet."""
+    """A module's logger whose package logger is not configured yet."""
     loggers = logging.Logger.manager.loggerDict
     for name in ("mpaas_push", "mpaas_push.test"):
         monkeypatch.setitem(loggers, name, logging.getLogger(name))
@@ -22,7 +22,7 @@ def logger(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
     return logging.getLogger("mpaas_push").getChild("test")
 
 
-def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+def logged_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line.encode()) <= 16 * 1024 for line in lines)
     return [json.loads(line) for line in lines]
@@ -37,7 +37,7 @@ def test_a_record_is_one_line_of_json(
     function_log()
     logger.info("sent %d", 3, extra={"targets": 3, "title": "标题"})
 
-    (line,) = written(capsys)
+    (line,) = logged_lines(capsys)
     assert (line["message"], line["level"], line["targets"], line["title"]) == ("sent 3", "INFO", 3, "标题")
 
 
@@ -50,26 +50,26 @@ def test_a_record_is_one_line_of_json(
         {f"field-{number}": "x" * 900 for number in range(1000)},
     ],
 )
-def test_no_line_is_longer_than_16_kilobytes_whatever_comes(
+def test_line_is_truncated_to_16_kilobytes(
     logger: logging.Logger, capsys: pytest.CaptureFixture[str], extra: dict[str, Any]
 ) -> None:
     function_log()
     logger.warning("much", extra={"request_id": "1-2", **extra})
 
-    (line,) = written(capsys)
+    (line,) = logged_lines(capsys)
     assert (line["message"], line["level"], line["request_id"]) == ("much", "WARNING", "1-2")
 
 
-def test_half_a_surrogate_pair_does_not_stop_the_log(
+def test_unpaired_surrogate_is_logged_as_a_question_mark(
     logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     function_log()
     logger.info("half", extra={"text": "\ud800"})
 
-    assert written(capsys)[0]["text"] == "?"
+    assert logged_lines(capsys)[0]["text"] == "?"
 
 
-def test_a_plain_line_is_what_powertools_would_write(
+def test_plain_line_equals_that_of_powertools(
     logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     powertools = Logger(service="mpaas_push", utc=True, use_rfc3339=True, location=None)
@@ -89,24 +89,24 @@ def test_a_plain_line_is_what_powertools_would_write(
     logger.handle(record)
 
     formatter = powertools.registered_formatter
-    assert written(capsys) == [json.loads(formatter.format(record))]
+    assert logged_lines(capsys) == [json.loads(formatter.format(record))]
     assert "2023-11-14T22:13:20.062+00:00" in formatter.format(record)
 
 
 @pytest.mark.parametrize(
-    ("message", "shown"), [("plain", "plain"), ('{"a": 1}', {"a": 1}), ({"a": 1}, {"a": 1})]
+    ("message", "expected"), [("plain", "plain"), ('{"a": 1}', {"a": 1}), ({"a": 1}, {"a": 1})]
 )
 def test_a_message_may_be_json(
-    logger: logging.Logger, capsys: pytest.CaptureFixture[str], message: Any, shown: Any
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str], message: Any, expected: Any
 ) -> None:
     function_log()
 
     logger.info(message)
 
-    assert written(capsys)[0]["message"] == shown
+    assert logged_lines(capsys)[0]["message"] == expected
 
 
-def test_an_exception_is_written_with_its_trace(
+def test_exception_is_logged_with_its_name(
     logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     function_log()
@@ -115,5 +115,5 @@ def test_an_exception_is_written_with_its_trace(
     except ValueError:
         logger.exception("failed")
 
-    (line,) = written(capsys)
+    (line,) = logged_lines(capsys)
     assert (line["message"], line["exception_name"]) == ("failed", "ValueError")

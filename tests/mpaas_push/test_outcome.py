@@ -34,41 +34,42 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def judged(answer: object, status: int = 200, **headers: str) -> Verdict:
-    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+def verdict_on(response: object, status: int = 200, **headers: str) -> Verdict:
+    """Return the verdict on a response; underscores in header names become hyphens."""
+    body = response if isinstance(response, bytes) else json.dumps(response).encode()
     return verdict_of(status, {name.replace("_", "-").lower(): text for name, text in headers.items()}, body)
 
 
 def samples(code: Code) -> list[str]:
-    """Return codes that the row speaks of."""
+    """Return codes that the row covers."""
     if not code.code.endswith("*"):
         return [code.code]
-    start = code.code[:-1]
-    # A code that only this row knows: rows with a longer beginning win.
-    return [start + ("9" if start.isdigit() else ".Whatever")]
+    prefix = code.code[:-1]
+    # A code that only this row covers: rows with a longer prefix take precedence.
+    return [prefix + ("9" if prefix.isdigit() else ".Whatever")]
 
 
 CODE_SAMPLES = [(sample, row.kind) for row in CODES for sample in samples(row)]
 
 
 @pytest.mark.parametrize(("code", "kind"), CODE_SAMPLES)
-def test_every_result_code_leads_to_its_outcome(code: str, kind: OutcomeKind) -> None:
-    verdict = judged({"RequestId": "R-1", "ResultCode": code, "ResultMessage": "why"})
+def test_every_result_code_has_its_outcome(code: str, kind: OutcomeKind) -> None:
+    verdict = verdict_on({"RequestId": "R-1", "ResultCode": code, "ResultMessage": "why"})
 
     assert (verdict.kind, verdict.code, verdict.message, verdict.request_id) == (kind, code, "why", "R-1")
 
 
 @pytest.mark.parametrize(("code", "kind"), [row for row in CODE_SAMPLES if row[1] is not ACCEPTED])
 @pytest.mark.parametrize("status", [400, 403, 404, 500, 503])
-def test_every_gateway_code_leads_to_its_outcome_whatever_the_status(
+def test_every_gateway_code_has_its_outcome_regardless_of_the_status(
     code: str, kind: OutcomeKind, status: int
 ) -> None:
-    verdict = judged({"RequestId": "R-1", "HostId": "h", "Code": code, "Message": "why"}, status)
+    verdict = verdict_on({"RequestId": "R-1", "HostId": "h", "Code": code, "Message": "why"}, status)
 
     assert (verdict.kind, verdict.code, verdict.message, verdict.request_id) == (kind, code, "why", "R-1")
 
 
-def test_every_code_stands_once_with_meaning_and_source() -> None:
+def test_every_code_appears_once_with_meaning_and_source() -> None:
     assert len({row.code for row in CODES}) == len(CODES)
     assert all(row.meaning and row.source for row in CODES)
 
@@ -91,9 +92,9 @@ def test_every_code_stands_once_with_meaning_and_source() -> None:
         ("8011", THROTTLED),
     ],
 )
-def test_the_longest_known_beginning_decides(code: str, kind: OutcomeKind) -> None:
-    assert judged({"Code": code}, 400).kind is kind
-    assert judged({"ResultCode": code}).kind is kind
+def test_longest_known_prefix_decides(code: str, kind: OutcomeKind) -> None:
+    assert verdict_on({"Code": code}, 400).kind is kind
+    assert verdict_on({"ResultCode": code}).kind is kind
 
 
 @pytest.mark.parametrize("code", ["OK", "100", 100])
@@ -101,47 +102,47 @@ def test_the_longest_known_beginning_decides(code: str, kind: OutcomeKind) -> No
 def test_both_success_literals_are_accepted_with_and_without_push_result(
     code: object, result: dict[str, Any]
 ) -> None:
-    verdict = judged({"RequestId": "R-1", "ResultCode": code, "ResultMessage": "success", **result})
+    verdict = verdict_on({"RequestId": "R-1", "ResultCode": code, "ResultMessage": "success", **result})
 
     assert (verdict.kind, verdict.code, verdict.task_id) == (ACCEPTED, str(code), None)
 
 
 def test_the_task_id_of_a_timed_push_is_kept() -> None:
-    answer = OK | {"PushResult": {"Success": True, "Data": "903bf653c1b5442b9ba07684767bf9c2"}}
+    response = OK | {"PushResult": {"Success": True, "Data": "903bf653c1b5442b9ba07684767bf9c2"}}
 
-    assert judged(answer).task_id == "903bf653c1b5442b9ba07684767bf9c2"
+    assert verdict_on(response).task_id == "903bf653c1b5442b9ba07684767bf9c2"
 
 
 @pytest.mark.parametrize("code", ["OK", "100"])
-def test_an_unsuccessful_push_result_is_a_refusal_in_its_own_words(code: str) -> None:
-    answer = {
+def test_unsuccessful_push_result_is_refused_with_its_message(code: str) -> None:
+    response = {
         "ResultCode": code,
         "PushResult": {"Success": False, "ResultMsg": "param is invalid", "Data": "x"},
     }
 
-    verdict = judged(answer)
+    verdict = verdict_on(response)
 
     assert (verdict.kind, verdict.message, verdict.task_id) == (REFUSED, "param is invalid", None)
 
 
 def test_http_200_with_a_failing_body_is_a_failure() -> None:
-    assert judged({"ResultMessage": "SYSTEM_ERROR", "ResultCode": "9000"}).kind is UNKNOWN
-    assert judged({"ResultMessage": "TASKNAME_NULL", "ResultCode": "3019"}).kind is REFUSED
-    assert judged({"Code": "Throttling.User", "Message": "slow"}).kind is THROTTLED
+    assert verdict_on({"ResultMessage": "SYSTEM_ERROR", "ResultCode": "9000"}).kind is UNKNOWN
+    assert verdict_on({"ResultMessage": "TASKNAME_NULL", "ResultCode": "3019"}).kind is REFUSED
+    assert verdict_on({"Code": "Throttling.User", "Message": "slow"}).kind is THROTTLED
 
 
 @pytest.mark.parametrize(
     ("code", "kind"), [(100, ACCEPTED), (-1, MISCONFIGURED), (3029, REFUSED), (8011, THROTTLED)]
 )
 def test_result_codes_may_be_numbers(code: int, kind: OutcomeKind) -> None:
-    verdict = judged({"ResultCode": code})
+    verdict = verdict_on({"ResultCode": code})
 
     assert (verdict.kind, verdict.code) == (kind, str(code))
 
 
 @pytest.mark.parametrize("code", [None, True, 100.0, [], {}, "", "ok", "200", "SUCCESS", " OK"])
-def test_a_result_code_that_nobody_knows_is_unknown(code: object) -> None:
-    assert judged({"ResultCode": code, "PushResult": {"Success": True}}).kind is UNKNOWN
+def test_undocumented_result_code_is_unknown(code: object) -> None:
+    assert verdict_on({"ResultCode": code, "PushResult": {"Success": True}}).kind is UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -157,10 +158,10 @@ def test_a_result_code_that_nobody_knows_is_unknown(code: object) -> None:
         (None, 200, UNKNOWN),
     ],
 )
-def test_an_unknown_gateway_code_is_judged_by_its_status(
+def test_outcome_of_an_unknown_gateway_code_depends_on_the_status(
     code: str | None, status: int, kind: OutcomeKind
 ) -> None:
-    verdict = judged({} if code is None else {"Code": code}, status)
+    verdict = verdict_on({} if code is None else {"Code": code}, status)
 
     assert (verdict.kind, verdict.code) == (kind, code or f"HTTP{status}")
 
@@ -171,7 +172,9 @@ def test_an_unknown_gateway_code_is_judged_by_its_status(
 @pytest.mark.parametrize(
     ("status", "kind"), [(200, UNKNOWN), (302, UNKNOWN), (429, THROTTLED), (502, UNKNOWN)]
 )
-def test_a_body_that_is_not_json_is_no_verdict(body: bytes, status: int, kind: OutcomeKind) -> None:
+def test_outcome_of_a_body_that_is_not_json_depends_on_the_status(
+    body: bytes, status: int, kind: OutcomeKind
+) -> None:
     verdict = verdict_of(status, {}, body)
 
     assert (verdict.kind, verdict.code, verdict.message) == (
@@ -181,9 +184,9 @@ def test_a_body_that_is_not_json_is_no_verdict(body: bytes, status: int, kind: O
     )
 
 
-@pytest.mark.parametrize("answer", [[], [OK], "OK", 100, None, True])
-def test_json_that_is_no_object_is_no_verdict(answer: object) -> None:
-    assert judged(answer).kind is UNKNOWN
+@pytest.mark.parametrize("response", [[], [OK], "OK", 100, None, True])
+def test_json_that_is_not_an_object_is_unknown(response: object) -> None:
+    assert verdict_on(response).kind is UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -222,43 +225,43 @@ def test_json_that_is_no_object_is_no_verdict(answer: object) -> None:
         b'{"Code": "Throttling.User", "resultCode": "OK"}',
     ],
 )
-def test_an_answer_that_could_be_read_in_two_ways_is_unknown(body: bytes) -> None:
+def test_ambiguous_response_is_unknown(body: bytes) -> None:
     verdict = verdict_of(200, {}, body)
 
     assert (verdict.kind, verdict.task_id) == (UNKNOWN, None)
 
 
-@pytest.mark.parametrize("answer", [{"Code": "OK"}, {"Code": 100}, {"Code": "OK", "Message": "success"}, {}])
+@pytest.mark.parametrize(
+    "response", [{"Code": "OK"}, {"Code": 100}, {"Code": "OK", "Message": "success"}, {}]
+)
 @pytest.mark.parametrize("status", [200, 400, 500])
-def test_an_answer_of_the_gateway_alone_never_means_that_a_push_was_accepted(
-    answer: dict[str, Any], status: int
-) -> None:
-    assert judged(answer, status).kind is UNKNOWN
+def test_response_without_a_result_code_is_never_accepted(response: dict[str, Any], status: int) -> None:
+    assert verdict_on(response, status).kind is UNKNOWN
 
 
-def test_what_the_reference_shows_as_success_is_accepted() -> None:
+def test_sample_response_of_the_reference_is_accepted() -> None:
     page = (ROOT / "docs" / "reference" / "pushsimple.md").read_text()
     (sample,) = re.findall(r"^## Response\n\n```json\n(.*?)```", page, re.DOTALL | re.MULTILINE)
 
-    verdict = judged(sample.encode())
+    verdict = verdict_on(sample.encode())
 
     assert (verdict.kind, verdict.task_id) == (ACCEPTED, "903bf6…")
 
 
-@pytest.mark.parametrize("answer", [{"ResultCode": "3012", "PushResult": None}, {"ResultCode": "OK"}])
-def test_two_failures_are_one(answer: dict[str, Any]) -> None:
-    failed = {"PushResult": {"Success": False, "ResultMsg": "param is invalid"}}
+@pytest.mark.parametrize("response", [{"ResultCode": "3012", "PushResult": None}, {"ResultCode": "OK"}])
+def test_consistent_failures_are_one_failure(response: dict[str, Any]) -> None:
+    failure = {"PushResult": {"Success": False, "ResultMsg": "param is invalid"}}
 
-    assert judged(answer | failed).kind is REFUSED
-    assert judged(answer | failed, 400).kind is REFUSED
-    assert judged({"Code": "Throttling.User", "Success": False}, 400).kind is THROTTLED
+    assert verdict_on(response | failure).kind is REFUSED
+    assert verdict_on(response | failure, 400).kind is REFUSED
+    assert verdict_on({"Code": "Throttling.User", "Success": False}, 400).kind is THROTTLED
 
 
 @pytest.mark.parametrize("success", ["FALSE", "False", "false", " false", "no", "0", 0, 1, "", [], {}, "ok"])
-def test_a_success_that_is_neither_true_nor_false_is_unknown(success: object) -> None:
-    answer = OK | {"PushResult": {"Success": success, "ResultMsg": "param is invalid", "Data": "T-1"}}
+def test_success_that_is_neither_true_nor_false_is_unknown(success: object) -> None:
+    response = OK | {"PushResult": {"Success": success, "ResultMsg": "param is invalid", "Data": "T-1"}}
 
-    verdict = judged(answer)
+    verdict = verdict_on(response)
 
     assert (verdict.kind, verdict.message, verdict.task_id) == (UNKNOWN, "param is invalid", None)
 
@@ -266,35 +269,35 @@ def test_a_success_that_is_neither_true_nor_false_is_unknown(success: object) ->
 @pytest.mark.parametrize(
     "result", ["", "failed", '{"Success": true}', [], [{"Success": True}], 0, True, False]
 )
-def test_a_push_result_that_is_no_object_is_unknown(result: object) -> None:
-    assert judged(OK | {"PushResult": result}).kind is UNKNOWN
+def test_push_result_that_is_not_an_object_is_unknown(result: object) -> None:
+    assert verdict_on(OK | {"PushResult": result}).kind is UNKNOWN
 
 
-def test_a_success_written_as_text_is_accepted() -> None:
-    assert judged(OK | {"PushResult": {"Success": "True"}}).kind is ACCEPTED
+def test_success_as_text_is_accepted() -> None:
+    assert verdict_on(OK | {"PushResult": {"Success": "True"}}).kind is ACCEPTED
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("7", 7), (" 12 ", 12), ("9" * 300, 2**31)])
 def test_retry_after_may_be_seconds(text: str, seconds: float) -> None:
-    assert judged({"Code": "Throttling"}, 400, Retry_After=text).retry_after == seconds
+    assert verdict_on({"Code": "Throttling"}, 400, Retry_After=text).retry_after == seconds
     assert verdict_of(429, {"retry-after": text}, b"not JSON").retry_after == seconds
 
 
 def test_retry_after_may_be_a_date() -> None:
     soon = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=60), usegmt=True)
 
-    asked = judged({"Code": "Throttling"}, 400, Retry_After=soon).retry_after
+    retry_after = verdict_on({"Code": "Throttling"}, 400, Retry_After=soon).retry_after
 
-    assert asked is not None
-    assert 0 < asked <= 60
-    assert judged({"Code": "Throttling"}, 400, Retry_After=formatdate(0, usegmt=True)).retry_after == 0
+    assert retry_after is not None
+    assert 0 < retry_after <= 60
+    assert verdict_on({"Code": "Throttling"}, 400, Retry_After=formatdate(0, usegmt=True)).retry_after == 0
 
 
 @pytest.mark.parametrize(
     "text", ["", "soon", "-5", "1.5e999", "9" * 400, "9" * 5000, "Mon, 99 Foo 2026", "nan", "inf", "\ud800"]
 )
-def test_a_retry_after_that_cannot_be_read_is_none(text: str) -> None:
-    assert judged({"Code": "Throttling"}, 400, Retry_After=text).retry_after is None
+def test_unreadable_retry_after_is_none(text: str) -> None:
+    assert verdict_on({"Code": "Throttling"}, 400, Retry_After=text).retry_after is None
 
 
 json_values = st.recursive(
@@ -302,7 +305,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
     max_leaves=8,
 )
-answers = st.fixed_dictionaries(
+responses = st.fixed_dictionaries(
     {},
     optional={
         "RequestId": json_values,
@@ -324,10 +327,10 @@ answers = st.fixed_dictionaries(
     retry_after=st.none() | st.text(st.characters(exclude_categories=[])) | st.integers().map(str),
     body=st.binary()
     | json_values.map(lambda value: json.dumps(value).encode())
-    | answers.map(lambda value: json.dumps(value).encode()),
+    | responses.map(lambda value: json.dumps(value).encode()),
     target=st.text(min_size=1),
 )
-def test_whatever_is_answered_becomes_an_outcome(
+def test_any_response_becomes_an_outcome(
     status: int, retry_after: str | None, body: bytes, target: str
 ) -> None:
     headers = {} if retry_after is None else {"retry-after": retry_after}
@@ -336,7 +339,7 @@ def test_whatever_is_answered_becomes_an_outcome(
 
     assert outcome.kind in OutcomeKind
     assert outcome.retry_after is None or 0 <= outcome.retry_after < float("inf")
-    # It can be written to a log and to an answer.
+    # It can be logged and returned in a response.
     json.dumps(outcome.as_json(), ensure_ascii=False, allow_nan=False).encode()
     repr(outcome).encode()
     for text in (outcome.result_code, outcome.result_message, outcome.request_id, outcome.task_id):
@@ -344,10 +347,10 @@ def test_whatever_is_answered_becomes_an_outcome(
 
 
 @pytest.mark.parametrize("size", [1_000, 1_000_000])
-def test_long_words_of_the_server_are_cut(size: int) -> None:
+def test_long_texts_of_the_server_are_truncated(size: int) -> None:
     long = "x" * size
 
-    verdict = judged({"RequestId": long, "ResultCode": long, "ResultMessage": long})
+    verdict = verdict_on({"RequestId": long, "ResultCode": long, "ResultMessage": long})
     outcome = Outcome.of(verdict, {"user-1": "id"}, 1)
 
     for text in (outcome.result_code, outcome.result_message, outcome.request_id):
@@ -356,7 +359,7 @@ def test_long_words_of_the_server_are_cut(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "Specified signature is not matched with our calculation. server string to sign is:POST&%2F&AccessKeyId%3DLTAI",
         "Specified signature is not matched with our calculation. Server String To Sign is:POST&%2F&AccessKeyId%3DLTAI",
@@ -364,38 +367,39 @@ def test_long_words_of_the_server_are_cut(size: int) -> None:
         "Specified signature is not matched with our calculation. POST&%2F&AccessKeyId%3DLTAI",
     ],
 )
-def test_the_string_to_sign_is_cut_off(said: str) -> None:
-    message = judged({"Code": "SignatureDoesNotMatch", "Message": said}, 400).message
+def test_string_to_sign_is_removed(text: str) -> None:
+    message = verdict_on({"Code": "SignatureDoesNotMatch", "Message": text}, 400).message
 
     assert message is not None
     assert message.startswith("Specified signature is not matched with our calculation")
     assert "LTAI" not in message
 
 
-def told(message: str, *targets: str) -> str:
-    said = Outcome.of(
+def masked(message: str, *targets: str) -> str:
+    """Return the message of an outcome for these targets."""
+    text = Outcome.of(
         Verdict(kind=REFUSED, code="3028", message=message), dict.fromkeys(targets, "id"), 1
     ).result_message
-    assert said is not None
-    return said
+    assert text is not None
+    return text
 
 
-def test_a_target_that_the_server_quotes_is_masked() -> None:
-    assert told("user-4711 is not bound", "user-4711") == "us…(9) is not bound"
+def test_target_quoted_by_the_server_is_masked() -> None:
+    assert masked("user-4711 is not bound", "user-4711") == "us…(9) is not bound"
 
 
-def test_a_target_at_the_cut_of_a_long_message_is_masked_too() -> None:
+def test_target_at_the_truncation_of_a_long_message_is_masked() -> None:
     target = "device-" + "0123456789abcdef" * 8
-    verdict = judged({"ResultCode": "3028", "ResultMessage": "x" * (MESSAGE_LENGTH - 120) + target})
+    verdict = verdict_on({"ResultCode": "3028", "ResultMessage": "x" * (MESSAGE_LENGTH - 120) + target})
 
     outcome = Outcome.of(verdict, {target: "id"}, 1)
 
     assert "0123456789abcdef" not in str(outcome.result_message)
 
 
-def test_a_secret_at_the_cut_of_a_long_message_is_masked_too() -> None:
+def test_secret_at_the_truncation_of_a_long_message_is_masked() -> None:
     secret = "STS.NUgYrLnoC37mABCDEFGHIJK"
-    verdict = judged(
+    verdict = verdict_on(
         {"ResultCode": "3028", "ResultMessage": "x" * (MESSAGE_LENGTH - len(secret) + 1) + secret}
     )
 
@@ -405,13 +409,13 @@ def test_a_secret_at_the_cut_of_a_long_message_is_masked_too() -> None:
 
 
 def test_a_short_target_does_not_garble_other_words() -> None:
-    assert told("param a is invalid", "a") == "param …(1) is invalid"
-    assert told("10 of 100 ids", "10", "1") == "…(2) of 100 ids"
+    assert masked("param a is invalid", "a") == "param …(1) is invalid"
+    assert masked("10 of 100 ids", "10", "1") == "…(2) of 100 ids"
 
 
 @pytest.mark.parametrize("quoted", ["用户-1", "%E7%94%A8%E6%88%B7-1", "\\u7528\\u6237-1"])
-def test_a_target_is_masked_in_every_form_in_which_a_server_may_quote_it(quoted: str) -> None:
-    assert told(f'{{"{quoted}": "id"}} is invalid', "用户-1") == '{"用…(4)": "id"} is invalid'
+def test_target_is_masked_in_every_encoding(quoted: str) -> None:
+    assert masked(f'{{"{quoted}": "id"}} is invalid', "用户-1") == '{"用…(4)": "id"} is invalid'
 
 
 TOKEN = "CAIS+nQ/kP8=" + "0123456789" * 3
@@ -426,7 +430,7 @@ TOKEN = "CAIS+nQ/kP8=" + "0123456789" * 3
         quote_plus,
         lambda text: quote(text, safe=""),
         lambda text: quote(quote(text, safe=""), safe=""),
-        lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
+        lambda text: re.sub("%..", lambda match: match[0].lower(), quote(text, safe="")),
         lambda text: json.dumps(text)[1:-1],
         lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
         lambda text: quote(json.dumps(text)[1:-1], safe=""),
@@ -435,29 +439,29 @@ TOKEN = "CAIS+nQ/kP8=" + "0123456789" * 3
         lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
     ],
 )
-def test_no_field_of_an_answer_shows_a_target_or_a_secret_however_it_is_escaped(
+def test_no_response_field_shows_a_target_or_a_secret_in_any_encoding(
     field: str, escape: Callable[[str], str]
 ) -> None:
-    said = f"a {escape('user 4711/é')} b {escape(TOKEN)} c"
-    answer = {"ResultCode": "OK"} | ({"PushResult": {field: said}} if field == "Data" else {field: said})
+    text = f"a {escape('user 4711/é')} b {escape(TOKEN)} c"
+    response = {"ResultCode": "OK"} | ({"PushResult": {field: text}} if field == "Data" else {field: text})
 
-    outcome = Outcome.of(judged(answer), {"user 4711/é": "id"}, 1, ["LTAI5tKey", TOKEN, None])
+    outcome = Outcome.of(verdict_on(response), {"user 4711/é": "id"}, 1, ["LTAI5tKey", TOKEN, None])
 
     shown = [outcome.request_id, outcome.result_code, outcome.result_message, outcome.task_id]
     assert "a us…(11) b … c" in shown
 
 
-def test_a_documented_code_is_shown_even_if_a_target_is_called_like_it() -> None:
-    outcome = Outcome.of(judged({"ResultCode": "3012"}), {"3012": "id", "OK": "id"}, 1)
+def test_documented_code_is_shown_even_if_it_equals_a_target() -> None:
+    outcome = Outcome.of(verdict_on({"ResultCode": "3012"}), {"3012": "id", "OK": "id"}, 1)
 
     assert outcome.result_code == "3012"
 
 
-def test_of_two_targets_the_longer_one_is_masked_as_a_whole() -> None:
-    assert told("user-47 and user-4711-b", "user-47", "user-4711-b") == "us…(7) and us…(11)"
+def test_target_that_starts_with_another_is_masked_completely() -> None:
+    assert masked("user-47 and user-4711-b", "user-47", "user-4711-b") == "us…(7) and us…(11)"
 
 
-def test_a_target_within_its_message_id_is_masked_for_the_log() -> None:
+def test_target_in_its_message_id_is_masked_for_the_log() -> None:
     derived = "0123456789abcdef0123456789abcdef"
 
     shown = ids_for_log({"13800138000": "13800138000-20261123", "user-1": "order-1", "a": derived, "b": None})
@@ -465,7 +469,7 @@ def test_a_target_within_its_message_id_is_masked_for_the_log() -> None:
     assert shown == ["13…(11)-20261123", "order-1", derived, None]
 
 
-def test_an_outcome_stands_in_an_answer_as_the_contract_has_it() -> None:
+def test_outcome_as_json_matches_the_contract() -> None:
     outcome = Outcome.of(
         Verdict(kind=ACCEPTED, code="OK", message="success", request_id="R-1", task_id="T-1"),
         {"user-1": "id-1"},
@@ -484,22 +488,26 @@ def test_an_outcome_stands_in_an_answer_as_the_contract_has_it() -> None:
     }
 
 
-def test_a_throttled_outcome_says_when_to_try_again() -> None:
+def test_throttled_outcome_says_when_to_retry() -> None:
     outcome = Outcome.of(Verdict(kind=THROTTLED, code="Throttling", retry_after=7.0), {"user-1": "id-1"}, 4)
 
     assert outcome.as_json()["retryAfter"] == 7.0
 
 
-def test_a_message_refused_before_it_was_sent_names_every_fault_and_target() -> None:
+def test_invalid_message_has_an_outcome_with_every_fault_and_target() -> None:
     outcome = Outcome.invalid(
         (Fault("title", "is required"), Fault("silent", "must be 0 or 1", 7)), ["user-1"]
     )
 
-    answer = outcome.as_json()
+    document = outcome.as_json()
 
-    assert (answer["outcome"], answer["resultCode"], answer["attempts"]) == ("refused", "InvalidMessage", 0)
-    assert answer["targets"] == {"user-1": None}
-    assert answer["errors"] == [
+    assert (document["outcome"], document["resultCode"], document["attempts"]) == (
+        "refused",
+        "InvalidMessage",
+        0,
+    )
+    assert document["targets"] == {"user-1": None}
+    assert document["errors"] == [
         {"field": "title", "message": "is required"},
         {"field": "silent", "message": "must be 0 or 1", "value": 7},
     ]
@@ -512,7 +520,7 @@ def test_outcomes_are_counted_by_name() -> None:
     assert counts_of([]) == {}
 
 
-def test_the_kinds_read_as_their_names() -> None:
+def test_kinds_are_formatted_as_their_names() -> None:
     assert [f"{kind}" for kind in OutcomeKind] == [
         "accepted",
         "refused",

@@ -33,20 +33,20 @@ AWKWARD = "标题 a+b&c=d*e~f%20 (\"'\\/) é 🚀\n\t "
 
 
 @pytest.fixture
-def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same nonce and time for the SDK and for us."""
+def fixed_nonce_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the same nonce and time in the SDK and in the library."""
     monkeypatch.setattr(parameter_helper, "get_uuid", lambda: NONCE)
     monkeypatch.setattr(request_module, "_nonce", lambda: NONCE)
     monkeypatch.setattr(parameter_helper, "get_iso_8061_date", lambda: TIME)
     monkeypatch.setattr(request_module, "_timestamp", lambda _: _encode(TIME))
 
 
-def parsed(message: dict[str, Any]) -> PushMessage:
+def parse(message: dict[str, Any]) -> PushMessage:
     return PushMessage.parse(message, clock=clock)
 
 
-def only(message: dict[str, Any], settings: Settings = SETTINGS) -> PushRequest:
-    (request,) = requests_of(parsed(message), settings, "scope")
+def request_for(message: dict[str, Any], settings: Settings = SETTINGS) -> PushRequest:
+    (request,) = requests_of(parse(message), settings, "scope")
     return request
 
 
@@ -55,7 +55,7 @@ def encoded(query: dict[str, str]) -> dict[str, str]:
 
 
 def sent_by_the_sdk(parameters: dict[str, str], version: str, key: Credentials) -> Received:
-    """Return what the official client puts on the wire."""
+    """Return the request that the official client sends."""
     request = PushSimpleRequest()
     request.set_version(version)
     for name, text in parameters.items():
@@ -74,32 +74,32 @@ def sent_by_the_sdk(parameters: dict[str, str], version: str, key: Credentials) 
         return server.request
 
 
-@pytest.mark.usefixtures("fixed")
+@pytest.mark.usefixtures("fixed_nonce_and_time")
 @pytest.mark.parametrize("key", [KEY, TEMPORARY_KEY], ids=["permanent", "sts"])
 @pytest.mark.parametrize("version", ["2019-08-21", "2020-10-28"])
-def test_the_wire_holds_what_the_official_client_sends(version: str, key: Credentials) -> None:
+def test_request_equals_that_of_the_official_client(version: str, key: Credentials) -> None:
     message = everything() | {"title": AWKWARD, "extendedParams": {"k": AWKWARD}}
     settings = SETTINGS
     if version == "2019-08-21":
         settings = OLD_API
         message = {name: value for name, value in message.items() if name in PARAMETERS_2019}
-    request = only(message, settings)
+    request = request_for(message, settings)
 
-    theirs = sent_by_the_sdk(dict(request.parameters), version, key)
-    ours = request.sign(key, settings)
+    official = sent_by_the_sdk(dict(request.parameters), version, key)
+    signed = request.sign(key, settings)
 
-    assert ours.body == theirs.body
-    assert ours.path == theirs.path
-    assert "&Signature=" in ours.path
-    assert ("SecurityToken" in theirs.query) is (key is TEMPORARY_KEY)
-    for name, text in ours.headers.items():
+    assert signed.body == official.body
+    assert signed.path == official.path
+    assert "&Signature=" in signed.path
+    assert ("SecurityToken" in official.query) is (key is TEMPORARY_KEY)
+    for name, text in signed.headers.items():
         if name != "User-Agent":
-            assert theirs.headers[name.lower()] == text
-    assert ours.headers["x-acs-version"] == version
-    assert ours.headers["x-acs-action"] == "PushSimple"
+            assert official.headers[name.lower()] == text
+    assert signed.headers["x-acs-version"] == version
+    assert signed.headers["x-acs-action"] == "PushSimple"
 
 
-def test_the_test_vector_of_the_reference_is_met() -> None:
+def test_signature_matches_the_test_vector_of_the_reference() -> None:
     path, body = _sign(encoded(QUERY), FORM, SECRET)
 
     assert dict(parse_qsl(urlsplit(path).query))["Signature"] == SIGNATURE
@@ -112,16 +112,23 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 @settings(deadline=None)
 @given(st.dictionaries(names, texts), st.dictionaries(names, texts), texts)
-def test_any_text_is_signed_as_the_sdk_signs_it(
+def test_signature_of_any_text_equals_that_of_the_sdk(
     query: dict[str, str], fields: dict[str, str], secret: str
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parameter_helper, "get_uuid", lambda: NONCE)
         patch.setattr(parameter_helper, "get_iso_8061_date", lambda: TIME)
-        own = {"Format", "Signature", "Timestamp", "SignatureMethod", "SignatureType", "SignatureVersion"}
-        own |= {"SignatureNonce", "AccessKeyId"}
-        query = {name: text for name, text in query.items() if name not in own}
-        fields = {name: text for name, text in fields.items() if name not in own | query.keys()}
+        computed = {
+            "Format",
+            "Signature",
+            "Timestamp",
+            "SignatureMethod",
+            "SignatureType",
+            "SignatureVersion",
+        }
+        computed |= {"SignatureNonce", "AccessKeyId"}
+        query = {name: text for name, text in query.items() if name not in computed}
+        fields = {name: text for name, text in fields.items() if name not in computed | query.keys()}
         signing = dict(query)
         url, _ = rpc_signature_composer.get_signed_url(signing, "id", secret, "JSON", "POST", fields)
     del signing["Signature"]
@@ -133,17 +140,17 @@ def test_any_text_is_signed_as_the_sdk_signs_it(
 
 @settings(deadline=None, max_examples=50)
 @given(st.dictionaries(texts, texts))
-def test_any_target_is_written_as_the_sdks_write_json(targets: dict[str, str]) -> None:
-    request = replace(only(minimal()), targets=targets)
+def test_any_target_is_written_as_compact_json(targets: dict[str, str]) -> None:
+    request = replace(request_for(minimal()), targets=targets)
 
-    written = json.dumps(targets, ensure_ascii=False, separators=(",", ":"))
-    assert request.parameters["TargetMsgkey"] == written
+    text = json.dumps(targets, ensure_ascii=False, separators=(",", ":"))
+    assert request.parameters["TargetMsgkey"] == text
 
 
-def test_every_one_of_the_34_parameters_is_on_the_wire() -> None:
+def test_all_34_parameters_are_sent() -> None:
     message = everything()
 
-    parameters = only(message).parameters
+    parameters = request_for(message).parameters
 
     wire_names = {name[0].upper() + name[1:] for name in PARAMETERS}
     assert len(wire_names) == 34
@@ -158,24 +165,26 @@ def test_every_one_of_the_34_parameters_is_on_the_wire() -> None:
 
 
 FLATTENED = ("ActivityContentState", "TransparentMessagePayload")
-"""The modern SDK takes these two as objects and flattens them to `Name.key=value`, by which every value becomes
-text; the Java SDK sends JSON text, and so do we (pushsimple.md: Version 2020-10-28)."""
+"""Parameters that the modern SDK flattens to `Name.key=value`, which makes every value text.
+
+The Java SDK sends JSON text, and so does the library (pushsimple.md: Version 2020-10-28).
+"""
 
 
 @pytest.mark.filterwarnings(r"ignore:datetime\.datetime\.utcnow\(\) is deprecated:DeprecationWarning")
-def test_the_modern_sdk_puts_the_same_form_on_the_wire() -> None:
+def test_form_equals_that_of_the_modern_sdk_except_for_flattened_parameters() -> None:
     message = everything() | {"title": AWKWARD, "thirdChannelCategory": {"hms": "9", "vivo": "é"}}
-    request = only(message)
+    request = request_for(message)
     values = {name[0].upper() + name[1:]: value for name, value in message.items()}
     values |= {
         name: text
         for name, text in request.parameters.items()
-        # The modern SDK takes these two as maps and writes their JSON itself.
+        # The modern SDK accepts these two as maps and serializes them itself.
         if name not in {"ThirdChannelCategory", "NotifyLevel"} and isinstance(values[name], dict)
     }
     values |= {name: json.loads(request.parameters[name]) for name in FLATTENED}
 
-    from alibabacloud_mpaas20201028.client import Client as ModernClient  # late: it imports 500 modules
+    from alibabacloud_mpaas20201028.client import Client as ModernClient  # imported late: 500 modules
     from alibabacloud_mpaas20201028.models import PushSimpleRequest as ModernRequest
     from alibabacloud_tea_openapi.utils_models import Config
 
@@ -187,29 +196,31 @@ def test_the_modern_sdk_puts_the_same_form_on_the_wire() -> None:
             protocol="http",
         )
         ModernClient(config).push_simple(ModernRequest().from_map(values))
-        theirs = server.request.form
+        official = server.request.form
 
-    ours = dict(request.parameters)
-    assert {name: ours[name] for name in ours if name not in FLATTENED} == {
-        name: text for name, text in theirs.items() if not name.startswith(FLATTENED)
+    parameters = dict(request.parameters)
+    assert {name: parameters[name] for name in parameters if name not in FLATTENED} == {
+        name: text for name, text in official.items() if not name.startswith(FLATTENED)
     }
-    # The one difference, on purpose.
-    assert ours["ActivityContentState"] == '{"stops":3,"eta":{"minutes":12.5,"late":false}}'
-    assert theirs["ActivityContentState.stops"] == "3"
-    assert theirs["ActivityContentState.eta.late"] == "False"
-    assert ours["TransparentMessagePayload"] == '{"hms":{"sync":"orders"},"honor":{"sync":"orders"}}'
-    assert theirs["TransparentMessagePayload.hms.sync"] == "orders"
+    # The one intended difference.
+    assert parameters["ActivityContentState"] == '{"stops":3,"eta":{"minutes":12.5,"late":false}}'
+    assert official["ActivityContentState.stops"] == "3"
+    assert official["ActivityContentState.eta.late"] == "False"
+    assert parameters["TransparentMessagePayload"] == '{"hms":{"sync":"orders"},"honor":{"sync":"orders"}}'
+    assert official["TransparentMessagePayload.hms.sync"] == "orders"
 
 
-def test_maps_are_compact_json_and_keep_their_characters() -> None:
-    parameters = only(minimal() | {"extendedParams": {"名": "é 🚀", "n": 1, "b": True, "z": None}}).parameters
+def test_maps_are_sent_as_compact_json_with_unescaped_characters() -> None:
+    parameters = request_for(
+        minimal() | {"extendedParams": {"名": "é 🚀", "n": 1, "b": True, "z": None}}
+    ).parameters
 
     assert parameters["ExtendedParams"] == '{"名":"é 🚀","n":1,"b":true,"z":null}'
     assert parameters["TargetMsgkey"] == '{"user-4711":"order-4711-1"}'
 
 
-def test_what_a_message_leaves_out_is_not_sent() -> None:
-    assert only(minimal()).parameters == {
+def test_unset_parameters_are_not_sent() -> None:
+    assert request_for(minimal()).parameters == {
         "AppId": "ONEX1",
         "WorkspaceId": "test",
         "TaskName": "order-shipped",
@@ -222,20 +233,20 @@ def test_what_a_message_leaves_out_is_not_sent() -> None:
     }
 
 
-def test_the_message_wins_over_the_settings() -> None:
+def test_message_overrides_the_settings() -> None:
     settings = Settings.from_env(
         {"MPAAS_APP_ID": "ONEX1", "MPAAS_WORKSPACE_ID": "test", "MPAAS_TENANT_ID": "T1"}
     )
 
-    own = only(minimal() | {"appId": "ONEX2", "tenantId": "T2"}, settings).parameters
+    parameters = request_for(minimal() | {"appId": "ONEX2", "tenantId": "T2"}, settings).parameters
 
-    assert (own["AppId"], own["WorkspaceId"], own["TenantId"]) == ("ONEX2", "test", "T2")
-    assert only(minimal(), settings).parameters["TenantId"] == "T1"
+    assert (parameters["AppId"], parameters["WorkspaceId"], parameters["TenantId"]) == ("ONEX2", "test", "T2")
+    assert request_for(minimal(), settings).parameters["TenantId"] == "T1"
 
 
-def test_a_message_that_no_app_or_workspace_is_known_for_is_refused_by_name() -> None:
+def test_message_without_app_or_workspace_is_refused_by_name() -> None:
     with pytest.raises(InvalidMessage) as caught:
-        requests_of(parsed(minimal()), Settings(), "scope")
+        requests_of(parse(minimal()), Settings(), "scope")
 
     assert [fault.field for fault in caught.value.faults] == ["appId", "workspaceId"]
     assert "MPAAS_APP_ID" in str(caught.value)
@@ -243,10 +254,10 @@ def test_a_message_that_no_app_or_workspace_is_known_for_is_refused_by_name() ->
 
 
 @pytest.mark.parametrize(("number", "sizes"), [(1, [1]), (10, [10]), (11, [10, 1]), (35, [10, 10, 10, 5])])
-def test_targets_are_cut_into_requests_of_at_most_ten_in_order(number: int, sizes: list[int]) -> None:
-    targets = [f"user-{place}" for place in range(number)]
+def test_targets_are_split_into_requests_of_at_most_ten_in_order(number: int, sizes: list[int]) -> None:
+    targets = [f"user-{index}" for index in range(number)]
 
-    requests = requests_of(parsed(with_targets(*targets)), SETTINGS, "scope")
+    requests = requests_of(parse(with_targets(*targets)), SETTINGS, "scope")
 
     assert [len(request.targets) for request in requests] == sizes
     assert [target for request in requests for target in request.targets] == targets
@@ -255,18 +266,18 @@ def test_targets_are_cut_into_requests_of_at_most_ten_in_order(number: int, size
     assert len({message_id for request in requests for message_id in request.targets.values()}) == number
 
 
-def test_a_request_is_the_same_whenever_its_event_comes_again() -> None:
-    targets = [f"user-{place}" for place in range(25)]
+def test_requests_of_a_redelivered_event_are_the_same() -> None:
+    targets = [f"user-{index}" for index in range(25)]
 
-    first = requests_of(parsed(with_targets(*targets)), SETTINGS, "queue/1", 2)
+    first = requests_of(parse(with_targets(*targets)), SETTINGS, "queue/1", 2)
 
-    assert first == requests_of(parsed(with_targets(*targets)), SETTINGS, "queue/1", 2)
-    assert first != requests_of(parsed(with_targets(*targets)), SETTINGS, "queue/2", 2)
-    assert first != requests_of(parsed(with_targets(*targets)), SETTINGS, "queue/1", 3)
+    assert first == requests_of(parse(with_targets(*targets)), SETTINGS, "queue/1", 2)
+    assert first != requests_of(parse(with_targets(*targets)), SETTINGS, "queue/2", 2)
+    assert first != requests_of(parse(with_targets(*targets)), SETTINGS, "queue/1", 3)
 
 
-def test_every_try_is_signed_anew() -> None:
-    request = only(minimal())
+def test_every_attempt_has_its_own_signature() -> None:
+    request = request_for(minimal())
 
     first, second = request.sign(KEY, SETTINGS), request.sign(KEY, SETTINGS)
 
@@ -282,7 +293,7 @@ def _query(path: str) -> dict[str, str]:
 def test_the_old_api_version_gets_its_13_parameters() -> None:
     message = {name: value for name, value in everything().items() if name in PARAMETERS_2019}
 
-    request = only(message, OLD_API)
+    request = request_for(message, OLD_API)
 
     assert {name[0].lower() + name[1:] for name in request.parameters} == PARAMETERS_2019
     assert _query(request.sign(KEY, OLD_API).path)["Version"] == "2019-08-21"
@@ -290,7 +301,7 @@ def test_the_old_api_version_gets_its_13_parameters() -> None:
 
 def test_the_old_api_version_refuses_newer_parameters_by_name() -> None:
     with pytest.raises(InvalidMessage) as caught:
-        only(everything(), OLD_API)
+        request_for(everything(), OLD_API)
 
     named = {fault.field for fault in caught.value.faults}
     assert named == set(PARAMETERS) - PARAMETERS_2019
@@ -307,15 +318,15 @@ def test_each_newer_parameter_is_refused_by_the_old_api_version(name: str) -> No
         extra |= {other: value for other, value in everything().items() if other.startswith("sms")}
 
     with pytest.raises(InvalidMessage, match=rf"\b{name}: is not supported"):
-        only(minimal() | extra, OLD_API)
+        request_for(minimal() | extra, OLD_API)
 
 
-def test_the_default_style_is_no_reason_to_refuse() -> None:
-    assert "PushStyle" not in only(minimal() | {"pushStyle": 0}, OLD_API).parameters
+def test_default_style_is_not_refused_by_the_old_api_version() -> None:
+    assert "PushStyle" not in request_for(minimal() | {"pushStyle": 0}, OLD_API).parameters
 
 
-def test_sms_parameters_are_sent_as_the_page_has_them() -> None:
-    parameters = only(
+def test_sms_parameters_are_sent_as_documented() -> None:
+    parameters = request_for(
         minimal()
         | {
             "smsStrategy": 2,
@@ -334,35 +345,36 @@ def test_sms_parameters_are_sent_as_the_page_has_them() -> None:
 
 
 @pytest.mark.parametrize("spelling", ["strategyContent", "StrategyContent"])
-def test_strategy_content_holds_what_its_type_uses_in_the_order_of_the_page(spelling: str) -> None:
+def test_strategy_content_has_the_fields_of_its_type_in_documented_order(spelling: str) -> None:
     message = minimal() | {"strategyType": 2, spelling: json.dumps(loop() | {"fixedTime": 1_893_456_000_000})}
 
-    text = only(message).parameters["StrategyContent"]
+    text = request_for(message).parameters["StrategyContent"]
 
     assert json.loads(text) == loop()
     assert list(json.loads(text)) == ["startTime", "endTime", "circleType", "circleValue", "time"]
 
 
-def test_a_timed_push_sends_its_time_alone() -> None:
+def test_timed_push_sends_only_its_fixed_time() -> None:
     message = minimal() | {"strategyType": 1, "strategyContent": loop() | {"fixedTime": 1_893_456_000_000}}
 
-    assert only(message).parameters["StrategyContent"] == '{"fixedTime":1893456000000}'
+    assert request_for(message).parameters["StrategyContent"] == '{"fixedTime":1893456000000}'
 
 
 def test_an_immediate_push_sends_no_strategy_content() -> None:
     assert (
-        "StrategyContent" not in only(minimal() | {"strategyType": 0, "strategyContent": loop()}).parameters
+        "StrategyContent"
+        not in request_for(minimal() | {"strategyType": 0, "strategyContent": loop()}).parameters
     )
 
 
-def test_nothing_printed_shows_a_target_or_a_key() -> None:
-    request = only(minimal())
+def test_repr_shows_no_target_and_no_key() -> None:
+    request = request_for(minimal())
     signed = request.sign(TEMPORARY_KEY, SETTINGS)
 
     texts = f"{request!r} {request} {signed!r} {signed}"
 
-    for hidden in ("user-4711", "order-4711-1", "test-id", "test-secret", "CAIS", "Signature"):
-        assert hidden not in texts
+    for secret in ("user-4711", "order-4711-1", "test-id", "test-secret", "CAIS", "Signature"):
+        assert secret not in texts
     assert str(request) == "PushSimple to us…(9)"
 
 
@@ -372,31 +384,31 @@ def fingerprint(payload: dict[str, Any], **env: str) -> str:
     return request.fingerprint
 
 
-def test_the_same_message_has_the_same_fingerprint_however_it_is_written_and_whoever_gets_it() -> None:
-    written = minimal() | {"extendedParams": {"a": 1, "b": {"c": 2, "d": 3}}}
+def test_fingerprint_does_not_depend_on_json_format_targets_or_defaults() -> None:
+    payload = minimal() | {"extendedParams": {"a": 1, "b": {"c": 2, "d": 3}}}
 
     assert {
-        fingerprint(written),
-        fingerprint(dict(reversed(written.items()))),
-        fingerprint(written | {"extendedParams": ' {"b": {"d": 3, "c": 2}, "a": 1}'}),
-        fingerprint(written | {"extendedParams": '{"a": 1.0, "b": {"c": 2e0, "d": 3.00}}'}),
-        fingerprint(written | {"targetMsgkey": {"another": "id"}, "appId": "B", "pushStyle": 0}),
-        fingerprint(written | {"tenantId": "T"}, MPAAS_TENANT_ID="T2"),
-        fingerprint(written, MPAAS_TENANT_ID="T"),
-    } == {fingerprint(written), fingerprint(written, MPAAS_TENANT_ID="T")}
+        fingerprint(payload),
+        fingerprint(dict(reversed(payload.items()))),
+        fingerprint(payload | {"extendedParams": ' {"b": {"d": 3, "c": 2}, "a": 1}'}),
+        fingerprint(payload | {"extendedParams": '{"a": 1.0, "b": {"c": 2e0, "d": 3.00}}'}),
+        fingerprint(payload | {"targetMsgkey": {"another": "id"}, "appId": "B", "pushStyle": 0}),
+        fingerprint(payload | {"tenantId": "T"}, MPAAS_TENANT_ID="T2"),
+        fingerprint(payload, MPAAS_TENANT_ID="T"),
+    } == {fingerprint(payload), fingerprint(payload, MPAAS_TENANT_ID="T")}
 
 
 @pytest.mark.parametrize(
     "other",
     [{"title": "Another"}, {"expiredSeconds": 601}, {"extendedParams": {"a": "1"}}, {"tenantId": "T"}],
 )
-def test_another_message_has_another_fingerprint(other: dict[str, Any]) -> None:
-    written = minimal() | {"extendedParams": {"a": 1}}
+def test_different_messages_have_different_fingerprints(other: dict[str, Any]) -> None:
+    payload = minimal() | {"extendedParams": {"a": 1}}
 
-    assert fingerprint(written | other) != fingerprint(written)
+    assert fingerprint(payload | other) != fingerprint(payload)
 
 
-def test_a_fingerprint_does_not_depend_on_the_validity_that_is_left() -> None:
+def test_fingerprint_does_not_depend_on_the_remaining_validity() -> None:
     message = PushMessage.parse(minimal() | {"appId": "A", "workspaceId": "W"})
 
     (now,) = requests_of(message, Settings(), "scope")

@@ -1,4 +1,4 @@
-"""Nothing that is printed, logged or raised holds a key, a token, a signature or a whole target id."""
+"""Nothing that is printed, logged or raised contains a key, token, signature or complete target id."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ TARGETS = (
 LINES: list[str] = []
 
 
-class Everything(logging.Handler):
-    """Keeps what any handler could make of a record: its text, arguments and further fields."""
+class RecordingHandler(logging.Handler):
+    """Records everything that a handler could output of a record: text, arguments and extra fields."""
 
     def emit(self, record: logging.LogRecord) -> None:
         LINES.append(f"{self.format(record)} {record.__dict__!r} {record.__dict__!s}")
@@ -56,9 +56,9 @@ class Everything(logging.Handler):
 
 
 @pytest.fixture(autouse=True)
-def lines() -> Iterator[None]:
-    """Every logger speaks, at DEBUG."""
-    handler, root = Everything(logging.NOTSET), logging.getLogger()
+def record_logs() -> Iterator[None]:
+    """Record the output of every logger at level DEBUG."""
+    handler, root = RecordingHandler(logging.NOTSET), logging.getLogger()
     loggers = [root, *(logging.getLogger(name) for name in list(root.manager.loggerDict))]
     levels = [(logger, logger.level) for logger in loggers]
     LINES.clear()
@@ -72,12 +72,12 @@ def lines() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "sleep", lambda _: None)
 
 
-def forms(text: str) -> set[str]:
-    """Return the ways in which a text may be written somewhere."""
+def encodings_of(text: str) -> set[str]:
+    """Return the text in every encoding in which it might appear."""
     encoded = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
     encoded |= {encode(form) for form in encoded for encode in (quote, quote_plus)}
     encoded |= {quote(form, safe="") for form in encoded}
@@ -85,22 +85,22 @@ def forms(text: str) -> set[str]:
     return encoded | {json.dumps(form)[1:-1] for form in encoded}
 
 
-def assert_nothing_is_shown(texts: list[str], *more: str) -> None:
-    for hidden in (KEY_ID, SECRET, TOKEN, *TARGETS, *more):
-        for form in forms(hidden):
+def assert_no_secret_in(texts: list[str], *others: str) -> None:
+    for secret in (KEY_ID, SECRET, TOKEN, *TARGETS, *others):
+        for form in encodings_of(secret):
             for text in texts:
                 assert form not in text
 
 
-def shown(*things: object) -> list[str]:
-    """Return all that can be printed of objects, and what was logged meanwhile."""
-    texts = [text for thing in things for text in (repr(thing), str(thing), f"{thing}", f"{[thing]}")]
+def printed(*values: object) -> list[str]:
+    """Return every printed form of the values, and the logged lines."""
+    texts = [text for value in values for text in (repr(value), str(value), f"{value}", f"{[value]}")]
     return texts + [text.encode().decode() for text in texts] + LINES
 
 
-def quoting(wrap: Callable[[Exchange], object], status: int = 400) -> Answer:
-    """Answer with what the request held."""
-    return lambda exchange: reply(wrap(exchange), status)(exchange)
+def quoting(body_of: Callable[[Exchange], object], status: int = 400) -> Answer:
+    """Respond with a part of the request."""
+    return lambda exchange: reply(body_of(exchange), status)(exchange)
 
 
 def string_to_sign(exchange: Exchange) -> str:
@@ -119,8 +119,8 @@ ANSWERS: dict[str, tuple[Answer, OutcomeKind]] = {
     "throttled": (gateway("Throttling"), OutcomeKind.THROTTLED),
     "failed": (gateway("InternalError", 500), OutcomeKind.UNKNOWN),
     "reset": (reset, OutcomeKind.UNKNOWN),
-    "no answer": (hang, OutcomeKind.UNKNOWN),
-    "cut": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), OutcomeKind.UNKNOWN),
+    "no response": (hang, OutcomeKind.UNKNOWN),
+    "truncated": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), OutcomeKind.UNKNOWN),
     "not HTTP": (raw(b"what?\r\n\r\n"), OutcomeKind.UNKNOWN),
     "bad headers": (
         lambda exchange: raw(b"HTTP/1.1 200 OK\r\n: odd\r\n" + exchange.request.path.encode() + b"\r\n\r\n")(
@@ -132,7 +132,7 @@ ANSWERS: dict[str, tuple[Answer, OutcomeKind]] = {
         lambda exchange: reply(b"", 307, headers=[("Location", exchange.request.path)])(exchange),
         OutcomeKind.UNKNOWN,
     ),
-    "quotes all of it, not as JSON": (
+    "quotes the complete request, not as JSON": (
         quoting(lambda exchange: exchange.request.path.encode() + exchange.request.body),
         OutcomeKind.UNKNOWN,
     ),
@@ -170,39 +170,39 @@ ANSWERS: dict[str, tuple[Answer, OutcomeKind]] = {
 
 
 def messages() -> list[PushMessage]:
-    given = {target: f"order-{place}-{target}" for place, target in enumerate(TARGETS)}
-    return [PushMessage.parse(with_targets(*TARGETS)), PushMessage.parse(minimal() | {"targetMsgkey": given})]
+    ids = {target: f"order-{index}-{target}" for index, target in enumerate(TARGETS)}
+    return [PushMessage.parse(with_targets(*TARGETS)), PushMessage.parse(minimal() | {"targetMsgkey": ids})]
 
 
-def sent(env: dict[str, str], deadline: float = float("inf")) -> list[Outcome]:
-    """Send two messages; return their outcomes after a look at everything that can be printed."""
+def send(env: dict[str, str], deadline: float = float("inf")) -> list[Outcome]:
+    """Send two messages; return their outcomes after checking everything that can be printed."""
     invocation = Invocation(request_id="1-2", credentials=KEY, deadline=deadline)
     with PushClient.from_env(env) as client:
         outcomes = [
             outcome for part in client.send_all(messages(), invocation=invocation) for outcome in part
         ]
-        assert_nothing_is_shown(shown(client, invocation, client.settings, *outcomes))
+        assert_no_secret_in(printed(client, invocation, client.settings, *outcomes))
         for outcome in outcomes:
-            assert_nothing_is_shown([str(outcome.result_message), str(outcome.result_code)])
+            assert_no_secret_in([str(outcome.result_message), str(outcome.result_code)])
     return outcomes
 
 
 @pytest.mark.parametrize("case", ANSWERS)
-def test_no_answer_brings_a_secret_to_light(case: str) -> None:
+def test_no_response_reveals_a_secret(case: str) -> None:
     answer, kind = ANSWERS[case]
     with Server(answer) as server:
-        outcomes = sent(server.env | {"PUSH_READ_TIMEOUT_SECONDS": "1", "PUSH_MAX_ATTEMPTS": "2"})
+        outcomes = send(server.env | {"PUSH_READ_TIMEOUT_SECONDS": "1", "PUSH_MAX_ATTEMPTS": "2"})
 
         assert [outcome.kind for outcome in outcomes] == [kind, kind]
         assert set(outcomes[0].targets) == set(TARGETS)
         for request in server.requests:
             assert request.query["AccessKeyId"] == KEY_ID
             assert request.query["SecurityToken"] == TOKEN
-            assert_nothing_is_shown(LINES, request.query["Signature"])
+            assert_no_secret_in(LINES, request.query["Signature"])
     assert len([line for line in LINES if "mpaas_push" in line]) >= 2
 
 
-def test_no_failed_connection_brings_a_secret_to_light() -> None:
+def test_no_failed_connection_reveals_a_secret() -> None:
     other = presenting(trustme.CA().issue_cert("localhost"))
     settings = {"MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W", "PUSH_MAX_ATTEMPTS": "2"}
     with Server(tls=other, host="localhost") as server:
@@ -212,29 +212,29 @@ def test_no_failed_connection_brings_a_secret_to_light() -> None:
             (f"https://localhost:{closed_port()}", OutcomeKind.THROTTLED),
             ("https://no-such-host.invalid", OutcomeKind.THROTTLED),
         ):
-            outcomes = sent(settings | {"MPAAS_ENDPOINT": endpoint})
+            outcomes = send(settings | {"MPAAS_ENDPOINT": endpoint})
 
             assert [outcome.kind for outcome in outcomes] == [kind, kind]
 
 
-def test_what_is_never_sent_brings_no_secret_to_light() -> None:
-    assert [outcome.result_code for outcome in sent({}, time.monotonic())] == ["InvalidMessage"] * 2
+def test_unsent_message_reveals_no_secret() -> None:
+    assert [outcome.result_code for outcome in send({}, time.monotonic())] == ["InvalidMessage"] * 2
     known = {"MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W"}
-    assert [outcome.result_code for outcome in sent(known, time.monotonic())] == ["NotSent"] * 2
+    assert [outcome.result_code for outcome in send(known, time.monotonic())] == ["NotSent"] * 2
 
 
-def test_requests_and_verdicts_show_nothing() -> None:
+def test_requests_and_verdicts_show_no_secret() -> None:
     settings = Settings.from_env({"MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W"})
     for message in messages():
         for request in requests_of(message, settings, "scope"):
             signed = request.sign(KEY, settings)
-            assert_nothing_is_shown(shown(message, request, signed))
+            assert_no_secret_in(printed(message, request, signed))
     verdict = verdict_of(200, {}, json.dumps(refused(" ".join(TARGETS))).encode())
-    assert_nothing_is_shown(shown(verdict))
+    assert_no_secret_in(printed(verdict))
 
 
-def wrong_messages() -> list[dict[str, Any]]:
-    """Return messages that are wrong in places where targets stand or might have been put by mistake."""
+def invalid_messages() -> list[dict[str, Any]]:
+    """Return messages that are invalid where targets belong or might be put by mistake."""
     first = TARGETS[0]
     return [
         *(minimal() | {"targetMsgkey": {target: ""}} for target in TARGETS),
@@ -270,8 +270,8 @@ MAPS = (
 )
 
 
-def payloads() -> list[Any]:
-    """Payloads that are wrong around their messages."""
+def invalid_payloads() -> list[Any]:
+    """Return payloads that are invalid outside their messages."""
     first = TARGETS[0]
     return [
         {"messages": dict.fromkeys(TARGETS, minimal())},
@@ -283,11 +283,11 @@ def payloads() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("payload", payloads())
-def test_what_is_said_of_a_wrong_payload_shows_no_target(payload: Any) -> None:
+@pytest.mark.parametrize("payload", invalid_payloads())
+def test_errors_of_an_invalid_payload_show_no_target(payload: Any) -> None:
     for invalid in messages_of(payload, Settings()):
         assert isinstance(invalid, InvalidMessage)
-        assert_nothing_is_shown(shown(invalid, *invalid.faults))
+        assert_no_secret_in(printed(invalid, *invalid.faults))
 
 
 @pytest.mark.parametrize(
@@ -303,29 +303,29 @@ def test_what_is_said_of_a_wrong_payload_shows_no_target(payload: Any) -> None:
         '{"%s"; "%s"}',
     ],
 )
-def test_what_is_said_of_unreadable_json_shows_no_target(text: str) -> None:
+def test_error_of_unreadable_json_shows_no_target(text: str) -> None:
     for target in TARGETS:
         with pytest.raises(UnreadableJson) as caught:
             read_json(text.replace("%s", target))
-        assert_nothing_is_shown(shown(caught.value, *caught.value.paths))
+        assert_no_secret_in(printed(caught.value, *caught.value.paths))
 
 
-@pytest.mark.parametrize("wrong", wrong_messages())
-def test_what_is_said_of_a_wrong_message_shows_no_target(wrong: dict[str, Any]) -> None:
-    invalid = message_of(wrong, Settings(), "messages.3")
+@pytest.mark.parametrize("payload", invalid_messages())
+def test_errors_of_an_invalid_message_show_no_target(payload: dict[str, Any]) -> None:
+    invalid = message_of(payload, Settings(), "messages.3")
 
     assert isinstance(invalid, InvalidMessage)
     outcome = Outcome.invalid(invalid.faults, invalid.targets)
-    assert_nothing_is_shown(shown(invalid, outcome, *invalid.faults))
-    assert_nothing_is_shown([json.dumps(fault.as_json(), ensure_ascii=False) for fault in invalid.faults])
+    assert_no_secret_in(printed(invalid, outcome, *invalid.faults))
+    assert_no_secret_in([json.dumps(fault.as_json(), ensure_ascii=False) for fault in invalid.faults])
     try:
-        message = PushMessage(**wrong)
+        message = PushMessage(**payload)
     except pydantic.ValidationError as error:
-        assert_nothing_is_shown([repr(error), str(error)])
-    else:  # wrong only in lacking app and workspace, and worth a warning
-        advice = [json.dumps(one.as_json(), ensure_ascii=False) for one in message.advice()]
+        assert_no_secret_in([repr(error), str(error)])
+    else:  # only app and workspace are missing, and there are warnings
+        advice = [json.dumps(warning.as_json(), ensure_ascii=False) for warning in message.advice()]
         assert advice
-        assert_nothing_is_shown([repr(message), *advice])
+        assert_no_secret_in([repr(message), *advice])
 
 
 @pytest.mark.parametrize(
@@ -338,26 +338,26 @@ def test_what_is_said_of_a_wrong_message_shows_no_target(wrong: dict[str, Any]) 
         {},
     ],
 )
-def test_what_is_said_of_wrong_keys_shows_none(env: dict[str, str]) -> None:
+def test_error_of_invalid_keys_shows_no_key(env: dict[str, str]) -> None:
     with pytest.raises(Misconfigured) as caught:
         Credentials.resolve(env=env)
 
-    assert_nothing_is_shown(shown(caught.value))
+    assert_no_secret_in(printed(caught.value))
     assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize("name", Settings.variables())
-def test_a_key_put_into_the_wrong_variable_is_not_shown(name: str) -> None:
-    # Apps, workspaces and tenants are texts of any kind and are shown; a key among them cannot be told apart.
+def test_key_in_the_wrong_variable_is_not_shown(name: str) -> None:
+    # Apps, workspaces and tenants may be any text and are shown: a key cannot be distinguished from them.
     try:
         settings = Settings.from_env({name: SECRET})
     except Misconfigured as error:
-        assert_nothing_is_shown(shown(error))
+        assert_no_secret_in(printed(error))
     else:
         assert name in {"MPAAS_APP_ID", "MPAAS_WORKSPACE_ID", "MPAAS_TENANT_ID"}
         assert settings.defaults
 
 
-def test_credentials_and_invocation_show_only_where_the_key_comes_from() -> None:
-    assert_nothing_is_shown(shown(KEY, Invocation(request_id="1-2", credentials=KEY)))
+def test_credentials_and_invocation_show_only_the_source_of_the_key() -> None:
+    assert_no_secret_in(printed(KEY, Invocation(request_id="1-2", credentials=KEY)))
     assert repr(KEY) == "Credentials(source='context.credentials')"

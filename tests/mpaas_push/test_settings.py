@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_an_empty_environment_gives_the_defaults_of_the_contract() -> None:
+def test_empty_environment_gives_the_documented_defaults() -> None:
     settings = Settings.from_env({})
 
     assert settings.region_id == "cn-hangzhou"
@@ -59,7 +59,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
     )
 
     assert settings.tenant_id == "LZFPEFIM"
-    assert settings.defaults == {"appId": "ONEX1", "workspaceId": "test"}  # that version knows no tenants
+    assert settings.defaults == {"appId": "ONEX1", "workspaceId": "test"}  # this version has no tenants
     assert settings.region_id == "ap-southeast-1"
     assert settings.endpoint == "https://mpaas.example.com:8443"
     assert settings.api_version is ApiVersion.V2019_08_21
@@ -75,7 +75,7 @@ def test_an_empty_value_counts_as_unset(name: str) -> None:
     assert Settings.from_env({name: ""}) == Settings.from_env({})
 
 
-def test_other_variables_do_not_matter() -> None:
+def test_other_variables_are_ignored() -> None:
     assert Settings.from_env({"PATH": "/bin", "endpoint": "ftp://x", "concurrency": "x"}) == Settings()
 
 
@@ -161,22 +161,22 @@ def test_a_wrong_value_names_the_variable_and_what_it_may_hold(name: str, value:
         "fc2:service.LATEST/worker",
     ],
 )
-def test_a_worker_is_named_as_functions_are(name: str) -> None:
+def test_function_names_of_both_generations_are_accepted(name: str) -> None:
     assert Settings.from_env({"PUSH_WORKER_FUNCTION": name}).worker_function == name
     assert Settings.from_env({"PUSH_CAMPAIGN_FUNCTION": name}).campaign_function == name
 
 
-def test_dead_letters_never_go_back_into_the_retry_queue() -> None:
+def test_dead_letter_queue_must_differ_from_the_retry_queue() -> None:
     with pytest.raises(Misconfigured) as caught:
         Settings.from_env({"PUSH_RETRY_QUEUE": "retries", "PUSH_DEAD_LETTER_QUEUE": "retries"})
 
     assert caught.value.setting == "PUSH_DEAD_LETTER_QUEUE"
     assert "PUSH_DEAD_LETTER_QUEUE: must differ from PUSH_RETRY_QUEUE" in str(caught.value)
-    apart = Settings.from_env({"PUSH_RETRY_QUEUE": "retries", "PUSH_DEAD_LETTER_QUEUE": "dead"})
-    assert (apart.retry_queue, apart.dead_letter_queue) == ("retries", "dead")
+    settings = Settings.from_env({"PUSH_RETRY_QUEUE": "retries", "PUSH_DEAD_LETTER_QUEUE": "dead"})
+    assert (settings.retry_queue, settings.dead_letter_queue) == ("retries", "dead")
 
 
-def test_all_wrong_values_are_named_at_once() -> None:
+def test_all_invalid_values_are_named_in_one_error() -> None:
     with pytest.raises(Misconfigured, match=r"PUSH_CONCURRENCY: .*; PUSH_MAX_ATTEMPTS: "):
         Settings.from_env({"PUSH_CONCURRENCY": "x", "PUSH_MAX_ATTEMPTS": "y"})
 
@@ -196,10 +196,10 @@ def test_all_wrong_values_are_named_at_once() -> None:
         "HTTPS://mpaas.example.com/",
     ],
 )
-def test_plain_http_is_taken_for_this_machine_and_https_for_every_host(endpoint: str) -> None:
-    taken = Settings.from_env({"MPAAS_ENDPOINT": endpoint}).endpoint
+def test_http_is_accepted_for_loopback_and_https_for_every_host(endpoint: str) -> None:
+    accepted = Settings.from_env({"MPAAS_ENDPOINT": endpoint}).endpoint
 
-    assert taken.lower() == endpoint.lower().rstrip("/")
+    assert accepted.lower() == endpoint.lower().rstrip("/")
 
 
 @pytest.mark.parametrize(
@@ -230,19 +230,19 @@ def test_plain_http_is_taken_for_this_machine_and_https_for_every_host(endpoint:
         "http://localho\u017ft",
     ],
 )
-def test_plain_http_to_another_machine_is_refused_however_it_is_dressed(endpoint: str) -> None:
+def test_http_to_another_machine_is_refused_in_every_disguise(endpoint: str) -> None:
     with pytest.raises(Misconfigured, match="MPAAS_ENDPOINT"):
         Settings.from_env({"MPAAS_ENDPOINT": endpoint})
 
 
 @settings(deadline=None)
 @given(st.text(string.ascii_letters + string.digits + ".:@/\\?#%[]-_ \t\n", max_size=30))
-def test_no_endpoint_text_breaks_the_settings(rest: str) -> None:
+def test_any_endpoint_text_is_accepted_or_misconfigured(rest: str) -> None:
     for scheme in ("http://", "https://", ""):
         try:
             settings = Settings.from_env({"MPAAS_ENDPOINT": scheme + rest})
         except Misconfigured as error:
-            assert error.setting == "MPAAS_ENDPOINT"  # noqa: PT017 - both ways are fine
+            assert error.setting == "MPAAS_ENDPOINT"  # noqa: PT017 - an error is acceptable here
         else:
             assert settings.endpoint.startswith(("https://", "http://127.", "http://localhost"))
 
@@ -254,14 +254,14 @@ VALUES = st.text(max_size=30) | st.from_regex(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(Settings.variables())), VALUES, min_size=1, max_size=4))
-def test_no_value_of_any_variable_raises_anything_but_misconfigured(env: dict[str, str]) -> None:
+def test_value_of_any_variable_raises_nothing_but_misconfigured(env: dict[str, str]) -> None:
     with suppress(Misconfigured):
         Settings.from_env(env)
 
 
 @pytest.mark.parametrize("variable", sorted(Settings.variables()))
 @pytest.mark.parametrize("part", ["a", "9", "a:b@", "https://[", "x=off,", "%00", "é"])
-def test_a_value_costs_as_much_as_it_is_long(variable: str, part: str) -> None:
+def test_time_and_memory_grow_linearly_with_a_value(variable: str, part: str) -> None:
     def read(size: int) -> None:
         with suppress(Misconfigured):
             Settings.from_env({variable: part * (size // len(part))})
@@ -287,14 +287,14 @@ def test_each_variable_is_described() -> None:
     assert all(meaning for meaning, _ in variables.values())
 
 
-def test_half_a_surrogate_pair_is_named_as_a_wrong_value() -> None:
+def test_unpaired_surrogate_is_refused_by_name() -> None:
     with pytest.raises(Misconfigured, match="MPAAS_APP_ID"):
         Settings.from_env({"MPAAS_APP_ID": "ONEX\udcff"})
 
 
 @pytest.mark.parametrize("name", Settings.variables())
 @pytest.mark.parametrize("value", [" 1", "1 ", "1\n", "\t1", "1\r\n", "a\nb", "a\x00b", "1\u00a0"])
-def test_a_value_copied_with_blanks_or_line_ends_is_refused_by_name(name: str, value: str) -> None:
+def test_value_with_blanks_or_line_breaks_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(Misconfigured, match="blank|line break") as caught:
         Settings.from_env({name: value})
 
@@ -323,7 +323,7 @@ def test_a_value_copied_with_blanks_or_line_ends_is_refused_by_name(name: str, v
         "qzxxzq",
     ],
 )
-def test_the_password_of_a_ledger_url_stands_in_no_error(url: str) -> None:
+def test_no_error_shows_the_password_of_a_ledger_url(url: str) -> None:
     with pytest.raises(Misconfigured) as caught:
         Settings.from_env({"PUSH_LEDGER_URL": url})
 
@@ -335,40 +335,40 @@ def test_the_password_of_a_ledger_url_stands_in_no_error(url: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["REDIS", "Rediss"])
-def test_a_ledger_url_with_a_scheme_in_capitals_is_one_that_the_client_takes(scheme: str) -> None:
+def test_scheme_of_a_ledger_url_is_case_insensitive(scheme: str) -> None:
     settings = Settings.from_env({"PUSH_LEDGER_URL": f"{scheme}://User:Pass@Host.example:6379/0"})
 
     assert settings.ledger_url == f"{scheme.lower()}://User:Pass@Host.example:6379/0"
     RedisClient(settings).close()
 
 
-def test_a_ledger_url_with_an_encoded_password_is_taken() -> None:
+def test_ledger_url_with_an_encoded_password_is_accepted() -> None:
     url = "rediss://user:p%40ss%2F%3A%25w0rd-._~!$&'()*+,;=@host:6380/2"
 
     assert Settings.from_env({"PUSH_LEDGER_URL": url}).ledger_url == url
 
 
-def test_a_password_needs_the_encoding_that_the_error_asks_for_and_no_other() -> None:
+def test_password_requires_exactly_the_encoding_that_the_error_names() -> None:
     with pytest.raises(Misconfigured) as caught:
         Settings.from_env({"PUSH_LEDGER_URL": "redis://user:%@host"})
     named = re.search("percent-encode `([^`]+)`, spaces and non-ASCII characters", str(caught.value))
     assert named is not None
 
     for character in map(chr, range(32, 256)):
-        password = written = f"a{character}b"
+        password = encoded = f"a{character}b"
         if character in named[1] or not character.isascii() or not character.isprintable():
             with pytest.raises(Misconfigured):
                 Settings.from_env({"PUSH_LEDGER_URL": f"redis://user:{password}@host"})
-            written = quote(password, safe="")
-        url = Settings.from_env({"PUSH_LEDGER_URL": f"redis://user:{written}@host"}).ledger_url
+            encoded = quote(password, safe="")
+        url = Settings.from_env({"PUSH_LEDGER_URL": f"redis://user:{encoded}@host"}).ledger_url
         assert Redis.from_url(str(url)).connection_pool.connection_kwargs["password"] == password
 
 
-def test_no_text_of_a_foreign_error_gets_into_one_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(_: str) -> None:
+def test_text_of_an_unexpected_error_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
         raise ValueError("the value was secret")
 
-    monkeypatch.setattr("mpaas_push.settings.is_loopback", fails)
+    monkeypatch.setattr("mpaas_push.settings.is_loopback", fail)
 
     with pytest.raises(Misconfigured, match="^MPAAS_ENDPOINT: cannot be used$"):
         Settings.from_env({"MPAAS_ENDPOINT": "http://host"})

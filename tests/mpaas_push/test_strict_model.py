@@ -1,4 +1,4 @@
-"""Names of fields in JSON."""
+"""JSON names of fields."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from mpaas_push.strict_model import StrictModel, to_camel
 
 
 @pytest.mark.parametrize("model", [PushMessage, StrategyContent, Campaign])
-def test_a_field_has_the_name_that_pydantic_would_give_it(model: type[StrictModel]) -> None:
+def test_field_name_equals_pydantics_camel_case_alias(model: type[StrictModel]) -> None:
     for name in model.model_fields:
         assert to_camel(name) == alias_generators.to_camel(name)

@@ -14,13 +14,13 @@ def message_to(*targets: str) -> PushMessage:
 
 def test_the_same_event_gives_the_same_target_the_same_id() -> None:
     first = message_ids_of(message_to("user-1", "user-2"), "timer/nightly/2026-11-23", 3)
-    again = message_ids_of(message_to("user-2", "user-1"), "timer/nightly/2026-11-23", 3)
+    repeated = message_ids_of(message_to("user-2", "user-1"), "timer/nightly/2026-11-23", 3)
 
-    assert first == again
+    assert first == repeated
 
 
-def test_ids_keep_their_value_from_release_to_release() -> None:
-    # A ledger and the console hold ids of earlier releases.
+def test_ids_are_stable_across_releases() -> None:
+    # The ledger and the console contain ids of earlier releases.
     assert message_ids_of(message_to("user-1"), "scope", 0) == {"user-1": "81b09d3edc2b964a0372e6e117656375"}
 
 
@@ -46,29 +46,29 @@ def test_derived_ids_are_short_plain_text() -> None:
 def test_given_ids_are_kept_in_their_order() -> None:
     given_ids = {f"user-{number}": f"id-{number}" for number in (3, 1, 2)}
 
-    found = message_ids_of(PushMessage.parse(minimal() | {"targetMsgkey": given_ids}), "scope", 7)
+    ids = message_ids_of(PushMessage.parse(minimal() | {"targetMsgkey": given_ids}), "scope", 7)
 
-    assert list(found.items()) == list(given_ids.items())
+    assert list(ids.items()) == list(given_ids.items())
 
 
-def test_given_ids_of_several_requests_are_cut_alike_however_they_are_written() -> None:
+def test_given_ids_are_split_into_the_same_requests_in_any_order() -> None:
     given_ids = {f"user-{number:02}": f"id-{number:02}" for number in range(25)}
-    written = [given_ids, dict(reversed(given_ids.items()))]
+    orders = [given_ids, dict(reversed(given_ids.items()))]
 
     first, second = (
         list(slices(message_ids_of(PushMessage.parse(minimal() | {"targetMsgkey": ids}), "scope")))
-        for ids in written
+        for ids in orders
     )
 
     assert first == second
     assert [len(portion) for portion in first] == [10, 10, 5]
 
 
-def test_half_a_surrogate_pair_in_the_scope_is_no_reason_to_fail() -> None:
+def test_unpaired_surrogate_in_the_scope_is_accepted() -> None:
     assert message_ids_of(message_to("user-1"), "key-\ud800") != message_ids_of(message_to("user-1"), "key-")
 
 
-# U+FFFD is refused: it stands for what was lost.
+# U+FFFD is refused because it replaces a lost character.
 TEXT = st.characters(codec="utf-8", exclude_characters="\ufffd")
 
 
@@ -78,7 +78,7 @@ TEXT = st.characters(codec="utf-8", exclude_characters="\ufffd")
     st.text(),
     st.integers(0, 9),
 )
-def test_slices_hold_every_target_once_in_order_and_at_most_ten(
+def test_slices_contain_every_target_once_in_order_and_at_most_ten(
     targets: list[str], scope: str, position: int
 ) -> None:
     ids = message_ids_of(message_to(*targets), scope, position)

@@ -20,35 +20,35 @@ APP = {"appId": "ONEX1", "workspaceId": "default"}
 SETTINGS = Settings.from_env({"MPAAS_APP_ID": "ONEX1", "MPAAS_WORKSPACE_ID": "default"})
 
 
-def read(body: Any, moment: float | None = None, settings: Settings = SETTINGS) -> list[PushTask]:
+def tasks_in(body: Any, moment: float | None = None, settings: Settings = SETTINGS) -> list[PushTask]:
     text = body if isinstance(body, str) else json.dumps(body)
     return tasks_of_record(QueueRecord("mns:M1", text, text, moment), settings, "fc:here")
 
 
-def only(body: Any, moment: float | None = None) -> PushTask:
-    (task,) = read(body, moment)
+def task_from(body: Any, moment: float | None = None) -> PushTask:
+    (task,) = tasks_in(body, moment)
     return task
 
 
-def test_a_plain_message_has_the_scope_of_sender_and_record_and_the_moment_of_its_publication() -> None:
-    task = only(message(), 1_700_000_000.5)
+def test_plain_message_has_the_scope_and_the_publication_time_of_its_record() -> None:
+    task = task_from(message(), 1_700_000_000.5)
 
     assert (task.scope, task.attempt, task.derived) == ("fc:here:mns:M1", 1, False)
     assert task.first_moment == 1_700_000_000.5
     assert task.expires_at == 1_700_000_600.5
 
 
-def test_a_message_of_unknown_age_is_new() -> None:
+def test_message_of_unknown_age_counts_as_new() -> None:
     before = time.time()
 
-    assert before <= only(message()).first_moment <= time.time()
+    assert before <= task_from(message()).first_moment <= time.time()
 
 
 def test_the_validity_of_a_timed_push_begins_when_mpaas_sends_it() -> None:
     in_an_hour = round((time.time() + 3600) * 1000)
     timed = message(strategyType=1, strategyContent={"fixedTime": in_an_hour})
 
-    assert only(timed, 1_700_000_000.0).expires_at == math.inf
+    assert task_from(timed, 1_700_000_000.0).expires_at == math.inf
 
 
 # --- The envelope ------------------------------------------------------------------------------------
@@ -57,48 +57,48 @@ def test_the_validity_of_a_timed_push_begins_when_mpaas_sends_it() -> None:
 @pytest.mark.parametrize(
     "addressing", [{}, {"targets": None, "targetMsgkey": {"user-4711": "order-1"}}], ids=["targets", "ids"]
 )
-def test_an_envelope_brings_back_the_task_for_the_targets_that_are_left(addressing: dict[str, Any]) -> None:
-    task = only(message(**addressing), 1_700_000_000.0)
+def test_envelope_restores_the_task_for_the_remaining_targets(addressing: dict[str, Any]) -> None:
+    task = task_from(message(**addressing), 1_700_000_000.0)
 
-    again = only(compact_json(task.envelope({"user-4711": "order-1"}, 2)), 1_700_009_999.0)
+    restored = task_from(compact_json(task.envelope({"user-4711": "order-1"}, 2)), 1_700_009_999.0)
 
-    assert (again.scope, again.attempt, again.first_moment) == (task.scope, 2, task.first_moment)
+    assert (restored.scope, restored.attempt, restored.first_moment) == (task.scope, 2, task.first_moment)
     assert isinstance(task.message, PushMessage)
-    assert again.message == task.message.model_copy(update={"tenant_id": ""})
+    assert restored.message == task.message.model_copy(update={"tenant_id": ""})
 
 
 @pytest.mark.parametrize(
-    ("given", "own", "then"),
+    ("fields", "tenant_of_settings", "expected"),
     [({}, "", None), ({}, "T1", "T1"), ({"tenantId": "T2"}, "T1", "T2"), ({"tenantId": ""}, "T1", None)],
 )
-def test_a_retry_by_a_function_of_another_app_and_tenant_reaches_the_same_people(
-    given: dict[str, str], own: str, then: str | None
+def test_retry_by_a_function_of_another_app_and_tenant_keeps_the_original_ones(
+    fields: dict[str, str], tenant_of_settings: str, expected: str | None
 ) -> None:
-    mine = Settings(app_id="A", workspace_id="W", tenant_id=own or None)
-    others = Settings(app_id="other", workspace_id="other", tenant_id="other")
-    (task,) = tasks_of_record(QueueRecord("mns:M1", message(**given), ""), mine, "fc:here")
+    own = Settings(app_id="A", workspace_id="W", tenant_id=tenant_of_settings or None)
+    other = Settings(app_id="other", workspace_id="other", tenant_id="other")
+    (task,) = tasks_of_record(QueueRecord("mns:M1", message(**fields), ""), own, "fc:here")
 
     for form in (task.envelope({"user-1": None}, 2), task.message_for({"user-1": None}, with_ids=False)):
-        (again,) = tasks_of_record(QueueRecord("mns:M2", form, ""), others, "fc:there")
-        assert isinstance(again.message, PushMessage)
-        (request,) = requests_of(again.message, others, again.scope)
+        (retry,) = tasks_of_record(QueueRecord("mns:M2", form, ""), other, "fc:there")
+        assert isinstance(retry.message, PushMessage)
+        (request,) = requests_of(retry.message, other, retry.scope)
         assert (request.parameters["AppId"], request.parameters["WorkspaceId"]) == ("A", "W")
-        assert request.parameters.get("TenantId") == then
+        assert request.parameters.get("TenantId") == expected
 
 
-def test_what_an_older_version_reads_of_an_envelope_is_a_message_without_tenant() -> None:
-    envelope = only(message()).envelope({"user-1": None}, 2)
+def test_envelope_has_no_tenant_that_an_older_version_would_refuse() -> None:
+    envelope = task_from(message()).envelope({"user-1": None}, 2)
 
     assert "tenantId" not in envelope["message"]
     assert envelope["pushRetry"]["noTenant"] is True
 
 
-def test_many_envelopes_in_one_entry_come_back_each_with_its_own_scope_and_moment() -> None:
+def test_each_envelope_in_an_entry_keeps_its_own_scope_and_first_moment() -> None:
     tasks = [
         PushTask(
             scope=f"elsewhere:{number}",
             original="",
-            message=only(message()).message,
+            message=task_from(message()).message,
             first_moment=1_700_000_000.0 + number,
             payload=message(),
         )
@@ -108,59 +108,59 @@ def test_many_envelopes_in_one_entry_come_back_each_with_its_own_scope_and_momen
         [compact_json(task.envelope({f"user-{n}": None}, n + 2)) for n, task in enumerate(tasks)]
     )
 
-    again = read(entry)
+    restored = tasks_in(entry)
 
-    assert [task.scope for task in again] == [task.scope for task in tasks]
-    assert [task.first_moment for task in again] == [task.first_moment for task in tasks]
-    assert [task.attempt for task in again] == [2, 3, 4]
-    assert [task.message.targets for task in again if isinstance(task.message, PushMessage)] == [
+    assert [task.scope for task in restored] == [task.scope for task in tasks]
+    assert [task.first_moment for task in restored] == [task.first_moment for task in tasks]
+    assert [task.attempt for task in restored] == [2, 3, 4]
+    assert [task.message.targets for task in restored if isinstance(task.message, PushMessage)] == [
         ("user-0",),
         ("user-1",),
         ("user-2",),
     ]
-    assert [json.loads(task.original) for task in again] == json.loads(entry)["messages"]
+    assert [json.loads(task.original) for task in restored] == json.loads(entry)["messages"]
 
 
-def test_what_was_within_the_limit_of_objects_is_so_in_an_entry_with_others() -> None:
+def test_object_limit_applies_to_each_message_of_an_entry() -> None:
     items: list[Any] = [{} for _ in range(100)]
-    tasks = [only(json.dumps(message(extendedParams={"items": items}))) for _ in range(40)]
+    tasks = [task_from(json.dumps(message(extendedParams={"items": items}))) for _ in range(40)]
     entry = pack_envelopes([compact_json(task.envelope({"user-1": None}, 2)) for task in tasks])
 
-    assert all(isinstance(task.message, PushMessage) for task in [*tasks, *read(entry)])
+    assert all(isinstance(task.message, PushMessage) for task in [*tasks, *tasks_in(entry)])
 
 
-def test_one_bad_envelope_in_an_entry_harms_no_other() -> None:
-    good = only(message()).envelope({"user-1": None}, 2)
-    bad = [{"pushRetry": {}, "message": {"titel": "x"}}, "text", None, {"pushRetry": 1}]
+def test_invalid_envelopes_do_not_affect_the_others_of_an_entry() -> None:
+    valid = task_from(message()).envelope({"user-1": None}, 2)
+    invalid = [{"pushRetry": {}, "message": {"titel": "x"}}, "text", None, {"pushRetry": 1}]
 
-    tasks = read({"pushRetry": {"count": 5}, "messages": [good, *bad]})
+    tasks = tasks_in({"pushRetry": {"count": 5}, "messages": [valid, *invalid]})
 
     assert [isinstance(task.message, InvalidMessage) for task in tasks] == [False, True, True, True, True]
     assert len({task.scope for task in tasks}) == 5
 
 
-def test_what_the_version_before_wrote_is_read() -> None:
+def test_envelope_of_the_previous_version_is_read() -> None:
     old = {"pushRetry": {"attempt": 3, "scope": "mns:M0", "derived": True}, "message": message()}
 
-    task = only(old, 1_700_000_000.0)
+    task = task_from(old, 1_700_000_000.0)
 
     assert (task.scope, task.attempt, task.derived) == ("mns:M0", 3, True)
     assert task.first_moment == 1_700_000_000.0
 
 
-def test_what_a_newer_version_adds_is_ignored() -> None:
-    envelope = only(message()).envelope({"user-1": None}, 2)
+def test_fields_added_by_a_newer_version_are_ignored() -> None:
+    envelope = task_from(message()).envelope({"user-1": None}, 2)
     newer = {**envelope, "signature": "x", "pushRetry": {**envelope["pushRetry"], "priority": 1}}
 
-    assert only(newer).message == only(envelope).message
+    assert task_from(newer).message == task_from(envelope).message
 
 
 @pytest.mark.parametrize("moment", [None, "soon", True, -1, math.inf, math.nan, 10**400, 1e300, [], {}])
-def test_a_moment_that_somebody_made_up_makes_no_push_last_longer(moment: Any) -> None:
-    made_up = {"pushRetry": {"attempt": 2, "scope": "s", "firstMoment": moment}, "message": message()}
+def test_invalid_first_moment_does_not_extend_the_validity(moment: Any) -> None:
+    envelope = {"pushRetry": {"attempt": 2, "scope": "s", "firstMoment": moment}, "message": message()}
     before = time.time()
 
-    (task,) = tasks_of_record(QueueRecord("mns:M1", made_up, ""), SETTINGS, "fc:here")
+    (task,) = tasks_of_record(QueueRecord("mns:M1", envelope, ""), SETTINGS, "fc:here")
 
     assert before <= task.first_moment <= time.time()
 
@@ -181,18 +181,18 @@ def test_a_moment_that_somebody_made_up_makes_no_push_last_longer(moment: Any) -
         ),
     )
 )
-def test_no_body_raises(body: Any) -> None:
+def test_any_body_becomes_tasks(body: Any) -> None:
     for task in tasks_of_record(QueueRecord("mns:M1", body, "original"), SETTINGS, "fc:here"):
         assert isinstance(task.message, (InvalidMessage, PushMessage))
         assert task.attempt >= 1
 
 
 @pytest.mark.parametrize("change", [{"title": "caf\ufffd"}, {"targets": ["us\ufffder"]}])
-def test_a_character_that_was_lost_on_the_way_to_the_queue_is_a_fault(change: dict[str, Any]) -> None:
-    assert "holds U+FFFD" in str(only(message(**change)).message)
+def test_replacement_character_of_a_lost_character_is_a_fault(change: dict[str, Any]) -> None:
+    assert "holds U+FFFD" in str(task_from(message(**change)).message)
 
 
-def test_what_could_not_be_read_is_a_task_that_says_so() -> None:
+def test_unreadable_element_becomes_an_invalid_task() -> None:
     (task,) = tasks_of_record(UnreadableElement("not a message", {"what": "ever"}), SETTINGS, "fc:here")
 
     assert task.scope.startswith("fc:here:sha256:")
@@ -200,15 +200,15 @@ def test_what_could_not_be_read_is_a_task_that_says_so() -> None:
     assert str(task.message) == "not a message"
 
 
-# --- What is left of a message -----------------------------------------------------------------------
+# --- Messages for the queues -------------------------------------------------------------------------
 
 
-def test_the_app_of_the_settings_travels_with_a_message_that_names_none() -> None:
+def test_message_without_an_app_is_queued_with_that_of_the_settings() -> None:
     settings = Settings.from_env(
         {"MPAAS_APP_ID": "ONEX1", "MPAAS_WORKSPACE_ID": "default", "MPAAS_TENANT_ID": "TENANT1"}
     )
     (plain, named) = (
-        read(body, settings=settings)[0] for body in (message(appId=None), message(appId="ONEX2"))
+        tasks_in(body, settings=settings)[0] for body in (message(appId=None), message(appId="ONEX2"))
     )
 
     assert plain.message_for({"user-1": "id"}, with_ids=False) == message(
@@ -217,15 +217,15 @@ def test_the_app_of_the_settings_travels_with_a_message_that_names_none() -> Non
     assert named.message_for({"user-1": "id"}, with_ids=False)["appId"] == "ONEX2"
 
 
-def test_of_an_invalid_message_only_its_text_is_kept() -> None:
-    """A batch of 32 MB may hold nothing else; read as JSON, it would take more memory than an instance has."""
+def test_invalid_message_is_kept_only_as_text() -> None:
+    """A 32 MB batch of invalid messages would exceed an instance's memory if they were kept as JSON."""
     body = json.dumps({"nope": [{"a": {}}] * 1000})
 
-    def read() -> list[PushTask]:
+    def read_all() -> list[PushTask]:
         return [
             task
             for index in range(20)
             for task in tasks_of_record(QueueRecord(f"M{index}", body, body), SETTINGS)
         ]
 
-    assert peak_bytes(read, limit := 5 * 20 * len(body)) <= limit
+    assert peak_bytes(read_all, limit := 5 * 20 * len(body)) <= limit

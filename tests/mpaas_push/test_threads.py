@@ -8,12 +8,12 @@ import pytest
 from mpaas_push.threads import run_concurrently
 
 
-def test_items_are_worked_on_side_by_side_each_once() -> None:
-    together = threading.Barrier(4, timeout=60)
+def test_each_item_is_processed_once_concurrently() -> None:
+    barrier = threading.Barrier(4, timeout=60)
     done: list[int] = []
 
     def work(item: int) -> None:
-        together.wait()
+        barrier.wait()
         done.append(item)
 
     run_concurrently(work, range(8), threads=4)
@@ -21,7 +21,7 @@ def test_items_are_worked_on_side_by_side_each_once() -> None:
     assert sorted(done) == list(range(8))
 
 
-def test_a_thread_that_cannot_be_started_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_are_processed_when_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -33,15 +33,15 @@ def test_a_thread_that_cannot_be_started_is_done_without(monkeypatch: pytest.Mon
     assert done == list(range(8))
 
 
-def test_nothing_goes_on_behind_a_caller_that_is_interrupted() -> None:
-    both = threading.Barrier(2, timeout=60)
-    begun: list[int] = []
+def test_no_work_continues_after_the_caller_is_interrupted() -> None:
+    barrier = threading.Barrier(2, timeout=60)
+    started: list[int] = []
     done: list[int] = []
 
     def work(item: int) -> None:
-        begun.append(item)
+        started.append(item)
         if item < 2:
-            both.wait()
+            barrier.wait()
         if threading.current_thread() is caller:
             raise KeyboardInterrupt
         time.sleep(0.05)
@@ -50,13 +50,13 @@ def test_nothing_goes_on_behind_a_caller_that_is_interrupted() -> None:
     caller = threading.current_thread()
     with pytest.raises(KeyboardInterrupt):
         run_concurrently(work, range(8), threads=2)
-    seen = len(done)
+    finished = len(done)
 
-    assert len(begun) == seen + 1
+    assert len(started) == finished + 1
     assert "push-helper" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_nothing_is_begun_after_the_deadline() -> None:
+def test_no_item_is_started_after_the_deadline() -> None:
     done: list[int] = []
 
     run_concurrently(done.append, range(8), threads=4, until=time.monotonic() - 1)

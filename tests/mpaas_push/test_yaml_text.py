@@ -17,18 +17,18 @@ from tests.descriptors import PROJECT
 @pytest.mark.parametrize(
     "text", ["007", "-010", "1_000", "22:22", "1:30:00", "2026-01-01", "0b11", "1,000", "0x"]
 )
-def test_what_looks_like_another_number_to_another_reader_is_text(text: str) -> None:
+def test_number_that_yaml_readers_interpret_differently_is_text(text: str) -> None:
     assert read_yaml(f"a: {text}") == {"a": text}
 
 
 @pytest.mark.parametrize("word", ["yes", "No", "ON", "off", "y", "n"])
-def test_a_flag_of_yaml_1_1_is_text(word: str) -> None:
+def test_boolean_word_of_yaml_1_1_is_text(word: str) -> None:
     assert read_yaml(f"[{word}]") == [word]
     assert read_yaml(f"{word}: 1") == {word: 1}
 
 
 @pytest.mark.parametrize("word", ["yes", "No", "ON", "off"])
-def test_a_flag_of_yaml_1_1_can_be_refused_with_what_to_write(word: str) -> None:
+def test_boolean_word_of_yaml_1_1_can_be_refused_with_alternatives(word: str) -> None:
     with pytest.raises(
         yaml.YAMLError, match=f"`{word}` is text here .*: write '{word}', true or false"
     ) as error:
@@ -63,25 +63,25 @@ def test_a_flag_of_yaml_1_1_can_be_refused_with_what_to_write(word: str) -> None
     ],
 )
 def test_scalars_are_read_by_yaml_1_2(text: str, value: Any) -> None:
-    read = read_yaml(text)
-    assert (read, type(read)) == (value, type(value))
+    scalar = read_yaml(text)
+    assert (scalar, type(scalar)) == (value, type(value))
 
 
-def test_anchors_and_merges_are_read_and_nothing_is_shared() -> None:
-    read = read_yaml("a: &a {b: [1], c: 2}\nd: {<<: *a, c: 3}\ne: {<<: [{b: 4}, *a]}\nf: *a\n")
+def test_anchors_and_merges_are_read_as_independent_copies() -> None:
+    document = read_yaml("a: &a {b: [1], c: 2}\nd: {<<: *a, c: 3}\ne: {<<: [{b: 4}, *a]}\nf: *a\n")
 
-    assert read == {
+    assert document == {
         "a": {"b": [1], "c": 2},
         "d": {"b": [1], "c": 3},
         "e": {"b": 4, "c": 2},
         "f": {"b": [1], "c": 2},
     }
-    assert read["f"] is not read["a"]
-    assert read["d"]["b"] is not read["a"]["b"]
+    assert document["f"] is not document["a"]
+    assert document["d"]["b"] is not document["a"]["b"]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         ("{a: 1, b: 2, a: 3}", "duplicate key 'a' (line 1, column 14)"),
         ("1: a", "a key must be text: quote it"),
@@ -109,22 +109,24 @@ def test_anchors_and_merges_are_read_and_nothing_is_shared() -> None:
         ),
     ],
 )
-def test_what_cannot_be_read_is_named_with_its_line(text: str, told: str) -> None:
+def test_unreadable_text_is_refused_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(yaml.YAMLError) as error:
         read_yaml(text)
 
-    assert told in str(error.value)
+    assert reason in str(error.value)
 
 
-def laughter(levels: int, width: int) -> str:
-    """Return a few lines whose aliases stand for width ** levels values."""
+def nested_aliases(levels: int, width: int) -> str:
+    """Return a few lines whose aliases expand to width ** levels values."""
     lines = [f"a0: &a0 [{', '.join(['ha'] * width)}]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, levels)]
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("text", [laughter(30, 10), laughter(3, 1000), "a: &a [1, 1]\n" + laughter(60, 2)])
-def test_aliases_stand_for_no_more_than_the_text_is_long(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", [nested_aliases(30, 10), nested_aliases(3, 1000), "a: &a [1, 1]\n" + nested_aliases(60, 2)]
+)
+def test_aliases_that_expand_to_too_many_values_are_refused(text: str) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(yaml.YAMLError, match="aliases expand to too many values"):
@@ -153,13 +155,13 @@ def test_memory_is_linear_in_the_text(text: str) -> None:
         read_yaml(text)
         assert (
             tracemalloc.get_traced_memory()[1] < 60 * len(text) + 400_000
-        )  # PyYAML looks 1024 characters ahead
+        )  # PyYAML reads 1024 characters ahead
     finally:
         tracemalloc.stop()
 
 
 @given(st.text() | st.text(alphabet="&*a<:-?[]{},'\"!|>%@` \n#~01.e", max_size=60))
-def test_no_text_brings_the_reader_down(text: str) -> None:
+def test_any_text_is_read_or_a_yaml_error(text: str) -> None:
     try:
         value = read_yaml(text)
     except yaml.YAMLError:
@@ -168,6 +170,6 @@ def test_no_text_brings_the_reader_down(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["s.yaml", "s.prod.yaml", "template.yml", "functions/event_push/rules.yaml"])
-def test_the_files_of_a_project_read_alike_in_both_versions_of_yaml(name: str) -> None:
+def test_project_files_are_the_same_in_both_versions_of_yaml(name: str) -> None:
     text = (PROJECT / name).read_text("utf-8")
     assert read_yaml(text) == yaml.safe_load(text)
