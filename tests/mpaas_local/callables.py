@@ -1,4 +1,4 @@
-"""Functions of this process that stand where a function host would."""
+"""Functions in this process that replace a function host."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Call:
 
 
 class ScriptedFunction:
-    """Notes its calls; answers as scripted (`ok`, `error`, `throttled`, `broken`), then `ok`."""
+    """Records its calls; each one ends as scripted (`ok`, `error`, `throttled`, `broken`), later ones as `then`."""
 
     def __init__(
         self, *script: str, then: str = "ok", on_call: Callable[[bytes], object] | None = None
@@ -44,12 +44,12 @@ class ScriptedFunction:
         with self._changed:
             self.calls.append(Call(event, request_id, retry_count))
             self._changed.notify_all()
-            answer = self._script.popleft() if self._script else self._then
-        if answer == "throttled":
+            step = self._script.popleft() if self._script else self._then
+        if step == "throttled":
             raise Throttled("f", 1)
-        if answer == "broken":
+        if step == "broken":
             raise OSError("no machine")
-        payload, error_type = (b'"done"', None) if answer == "ok" else (b"{}", "UnhandledInvocationError")
+        payload, error_type = (b'"done"', None) if step == "ok" else (b"{}", "UnhandledInvocationError")
         return Result(
             payload=payload,
             error_type=error_type,

@@ -25,7 +25,7 @@ def test_the_signature_itself_is_not_signed() -> None:
     assert rpc_string_to_sign("POST", {**VECTOR, "Signature": "x"}) == rpc_string_to_sign("POST", VECTOR)
 
 
-def test_bytes_that_are_not_utf8_are_encoded_as_they_were() -> None:
+def test_bytes_that_are_not_utf8_are_encoded_unchanged() -> None:
     assert percent_encode(b"a\xff".decode("utf-8", "surrogateescape")) == "a%FF"
 
 
@@ -38,7 +38,7 @@ def test_an_authorization_header_of_another_kind_is_not_read() -> None:
     body=st.dictionaries(st.text(min_size=1), st.text()),
     secret=st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1),
 )
-def test_the_official_sdk_signs_any_text_the_same_way(body: dict[str, str], secret: str) -> None:
+def test_signature_of_any_text_equals_that_of_the_official_sdk(body: dict[str, str], secret: str) -> None:
     query = {"Version": "2020-10-28", "Action": "PushSimple", "RegionId": "cn-hangzhou"}
     body = {name: value for name, value in body.items() if name not in VECTOR and name != "Signature"}
 

@@ -1,4 +1,4 @@
-"""What the demo picks of a user's own descriptor."""
+"""The timer that the demo selects in a user's own descriptor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No page of the web reaches a service of this machine: one guard, in front of all of them."""
+"""One guard keeps web pages away from every service of this machine."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ def test_every_service_refuses_a_foreign_host_and_origin(
 ) -> None:
     body = json.dumps(MESSAGE).encode()
     with urllib3.PoolManager(retries=False, timeout=60) as client:
-        answers = {
+        statuses = {
             url: client.request(method, url, body=body if method == "POST" else None, headers=headers).status
             for url, method in services.items()
         }
 
-    assert {status for status in answers.values() if status != 403} <= (
+    assert {status for status in statuses.values() if status != 403} <= (
         {400} if "[" in str(headers) else set()
     )
     assert stack.calls.calls() == []
     assert stack.sandbox.inbox() == []
 
 
-def test_pages_of_a_service_itself_may_call_it(stack: Stack) -> None:
+def test_pages_of_a_service_may_call_it(stack: Stack) -> None:
     for url in (f"{stack.events_url}/nothing", f"{stack.sandbox.url}/health", f"{stack.inbox_url}/"):
         origin = url.rpartition("/")[0]
         for host in (origin.partition("//")[2], origin.partition("//")[2].replace("127.0.0.1", "localhost")):
@@ -86,5 +86,5 @@ def test_pages_of_a_service_itself_may_call_it(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8080", "localhost:1", "LOCALHOST", "[::1]:8080"])
-def test_names_of_this_machine(host: str) -> None:
+def test_name_of_this_machine_is_loopback(host: str) -> None:
     assert is_loopback(host)

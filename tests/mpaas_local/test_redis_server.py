@@ -1,4 +1,4 @@
-"""Redis of the local stack: it lives exactly as long as the process that started it."""
+"""The local stack's Redis, which lives exactly as long as the process that started it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ with RedisServer(Path(sys.argv[1])) as server:
     sys.stdin.read()
 """
 
-pytestmark = pytest.mark.skipif(redis_executable() is None, reason="neither Redis nor Valkey is here")
+pytestmark = pytest.mark.skipif(redis_executable() is None, reason="neither Redis nor Valkey is installed")
 
 
 @contextmanager
 def owner(folder: Path) -> Iterator[tuple[subprocess.Popen[str], redis.Redis]]:
-    """A process that has started a server, in a process group as a terminal gives it, and a client."""
+    """Yield a process that has started a server, in its own process group, and a client of the server."""
     process = subprocess.Popen(
         [sys.executable, "-c", OWNER, str(folder)],
         cwd=ROOT,
@@ -65,22 +65,22 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def test_a_redis_ends_with_a_process_that_is_killed_and_the_next_one_has_its_data(tmp_path: Path) -> None:
+def test_redis_ends_with_its_killed_process_and_the_next_one_has_its_data(tmp_path: Path) -> None:
     with owner(tmp_path) as (process, client):
         port = client.connection_pool.connection_kwargs["port"]
         client.set("campaign", "double11")
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             process.kill()
             process.wait()
-            # The connection has ended; its port may be somebody else's by now.
+            # Check the connection, not the port: another process may use the port by now.
             with suppress(ConnectionResetError):
                 assert connection.recv(1) == b""
 
-        with RedisServer(tmp_path) as server, redis.Redis.from_url(server.url) as again:
-            assert again.get("campaign") == b"double11"
+        with RedisServer(tmp_path) as server, redis.Redis.from_url(server.url) as reopened:
+            assert reopened.get("campaign") == b"double11"
 
 
-def test_an_interrupt_of_the_terminal_reaches_no_redis(tmp_path: Path) -> None:
+def test_interrupt_of_the_terminal_does_not_reach_redis(tmp_path: Path) -> None:
     with owner(tmp_path) as (process, client):
         os.killpg(process.pid, signal.SIGINT)
 
@@ -98,7 +98,7 @@ def test_two_servers_never_use_the_same_files(tmp_path: Path, monkeypatch: pytes
         pass
 
 
-def test_a_redis_that_ends_at_once_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redis_that_exits_immediately_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_server, "redis_executable", lambda: "/bin/false")
     with pytest.raises(NotStarted, match="/bin/false did not start"), RedisServer(tmp_path):
         pass

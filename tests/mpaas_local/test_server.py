@@ -1,4 +1,4 @@
-"""The server in the background: where it listens, how it fails to start, how it stops."""
+"""The background server: its port, failures to start, and stopping."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
-def fetch(url: str, **more: Any) -> bytes:
-    with urllib3.PoolManager(retries=False, timeout=60, **more) as client:
+def fetch(url: str, **options: Any) -> bytes:
+    with urllib3.PoolManager(retries=False, timeout=60, **options) as client:
         return client.request("GET", url).data
 
 
-def test_server_answers_on_a_free_port_and_not_after_it_stopped() -> None:
+def test_server_responds_on_a_free_port_until_it_is_stopped() -> None:
     with Server(hello) as server:
         assert server.url == f"http://127.0.0.1:{server.port}"
         assert fetch(server.url) == b"hello"
@@ -51,14 +51,14 @@ def test_port_is_free_again_after_stop() -> None:
         assert fetch(second.url) == b"hello"
 
 
-def test_port_in_use_is_named_with_a_way_out() -> None:
+def test_error_of_a_port_in_use_suggests_another_port() -> None:
     with Server(hello) as first:
         with pytest.raises(PortInUse, match=f"port {first.port} is in use.*choose another") as caught:
             Server(hello, port=first.port).start()
         assert caught.value.port == first.port
 
 
-def test_application_that_does_not_start_is_an_error_of_start() -> None:
+def test_application_that_does_not_start_raises_not_started() -> None:
     async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise OSError("no database")
 
@@ -68,14 +68,14 @@ def test_application_that_does_not_start_is_an_error_of_start() -> None:
     assert threading.active_count() == before
 
 
-def test_configuration_that_cannot_be_used_is_the_cause_of_the_error(tmp_path: Path) -> None:
+def test_invalid_configuration_is_the_cause_of_the_error(tmp_path: Path) -> None:
     server = Server(hello, ssl_certfile=tmp_path / "absent.pem", ssl_keyfile=tmp_path / "absent.key")
     with pytest.raises(NotStarted, match="did not start") as caught:
         server.start()
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
-def test_server_speaks_tls_with_given_files(tmp_path: Path) -> None:
+def test_server_uses_tls_with_given_files(tmp_path: Path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
@@ -88,7 +88,7 @@ def test_server_speaks_tls_with_given_files(tmp_path: Path) -> None:
         assert fetch(server.url, ssl_context=trust) == b"hello"
 
 
-def test_stop_does_not_wait_for_a_client_that_keeps_its_connection_or_its_request_open() -> None:
+def test_stop_does_not_wait_for_open_connections_or_requests() -> None:
     async def forever(_scope: Scope, _receive: Receive, _send: Send) -> None:
         while True:
             await _receive()
@@ -104,14 +104,14 @@ def test_stop_does_not_wait_for_a_client_that_keeps_its_connection_or_its_reques
         assert time.monotonic() - began < 6
 
 
-def test_signals_stay_as_they_are() -> None:
+def test_signal_handlers_stay_unchanged() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with Server(hello) as server:
         fetch(server.url)
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_stop_without_start_and_twice_is_harmless() -> None:
+def test_stop_may_be_called_before_start_and_twice() -> None:
     server = Server(hello)
     server.stop()
     server.start()

@@ -52,22 +52,22 @@ def run_local(*arguments: str) -> subprocess.Popen[str]:
 
 
 def children(pid: int) -> list[int]:
-    found = []
+    pids = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[1]) == pid:
-            found.append(int(stat.parent.name))
-    return found
+            pids.append(int(stat.parent.name))
+    return pids
 
 
 OPTIONS = ("--http-port", "--sandbox-port", "--events-port", "--queues-port", "--inbox-port", "--oss-port")
 ANY_PORTS = [part for option in OPTIONS for part in (option, "0")]
 
 
-def test_the_demo_ends_well_and_shows_every_outcome(tmp_path: Path) -> None:
+def test_demo_succeeds_and_shows_every_outcome(tmp_path: Path) -> None:
     demo = run_local("--demo", "--quiet", *ANY_PORTS, "--store", str(tmp_path))
     output, errors = demo.communicate(timeout=280)
 
@@ -84,7 +84,7 @@ def tick(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
 
 
-def test_a_running_stack_of_ones_own_takes_ticks_until_an_interrupt_stops_everything(tmp_path: Path) -> None:
+def test_running_stack_of_another_project_fires_ticks_until_it_is_interrupted(tmp_path: Path) -> None:
     project = shutil.copytree(PROJECT, tmp_path / "project")
     for file, old, new in (
         ("s.yaml", "triggerName: morning", "triggerName: noon"),
@@ -104,9 +104,9 @@ def test_a_running_stack_of_ones_own_takes_ticks_until_an_interrupt_stops_everyt
         output += line
     assert "WRONG" not in output
     assert output.count("no rule matches") == 1
-    found = re.search(r"(http://\S+)/ticks/timer_push/noon", output)
-    assert found
-    events = found[1]
+    match = re.search(r"(http://\S+)/ticks/timer_push/noon", output)
+    assert match
+    events = match[1]
     fired, unknown = (tick(name, "--events", events) for name in ("noon", "mourning"))
     assert (fired.returncode, unknown.returncode) == (0, 1), fired.stderr
     assert "requestId" in fired.stdout
@@ -119,17 +119,17 @@ def test_a_running_stack_of_ones_own_takes_ticks_until_an_interrupt_stops_everyt
 
     assert stack.returncode == 0
     assert "Traceback" not in errors
-    nobody = tick("noon", "--events", events)
-    assert nobody.returncode == 2
-    assert "is `make run` running?" in nobody.stderr
-    assert "Traceback" not in nobody.stderr
+    unreachable = tick("noon", "--events", events)
+    assert unreachable.returncode == 2
+    assert "is `make run` running?" in unreachable.stderr
+    assert "Traceback" not in unreachable.stderr
     eventually(lambda: not [pid for pid in instances if Path(f"/proc/{pid}").exists()])
 
 
 @pytest.mark.parametrize("service", [port.name for port in fields(Ports)])
 def test_a_port_in_use_is_named(tmp_path: Path, service: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         ports = replace(Ports.any(), **{service: port})
         with (
             pytest.raises(PortInUse, match=str(port)),
@@ -142,7 +142,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, service: str) -> None:
 def start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str]]:
-    """Starts the stack in this process; gives the exit code and what standard error says."""
+    """Return a function that starts the stack in this process and returns the exit code and standard error."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
 
     def start(*arguments: str) -> tuple[int, str]:
@@ -153,9 +153,9 @@ def start(
     return start
 
 
-def test_a_port_in_use_ends_the_command_with_what_to_do(start: Callable[..., tuple[int, str]]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+def test_port_in_use_ends_the_command_with_a_suggestion(start: Callable[..., tuple[int, str]]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
         code, errors = start("--sandbox-port", port)
 
     assert code == 2
@@ -172,7 +172,7 @@ def test_two_stacks_do_not_share_their_files(tmp_path: Path) -> None:
         pass
 
 
-def test_a_ledger_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ledger_on_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUSH_LEDGER_URL", "rediss://user:secret@cache.example.com:6379/0")
 
     with (
@@ -184,7 +184,7 @@ def test_a_ledger_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     assert "secret" not in str(error.value)
 
 
-def test_the_descriptor_names_the_functions_as_they_would_be_deployed() -> None:
+def test_descriptor_gives_the_deployed_names_of_functions() -> None:
     http = read_functions(PROJECT / "s.yaml", {})["http_push"]
 
     assert http.function_name == "mpaas-http-push-dev"
@@ -194,7 +194,7 @@ def test_the_descriptor_names_the_functions_as_they_would_be_deployed() -> None:
     assert [trigger.trigger_type for trigger in http.triggers] == ["http"]
 
 
-def test_variables_of_the_environment_flow_into_the_descriptor() -> None:
+def test_environment_variables_are_used_in_the_descriptor() -> None:
     environment = {"STAGE": "prod", "MPAAS_APP_ID": "ONEX1"}
     function = read_functions(PROJECT / "s.yaml", environment)["http_push"]
 
@@ -206,7 +206,7 @@ FRAME = "edition: 3.0.0\nname: n\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         (
             f'{FRAME}resources: {{f: {{component: fc3@0.1.22, props: {{x: "${{vars.nope}}"}}}}}}',
@@ -218,23 +218,25 @@ FRAME = "edition: 3.0.0\nname: n\n"
         ("just text", "resources"),
     ],
 )
-def test_a_descriptor_that_cannot_be_resolved_says_why(tmp_path: Path, text: str, told: str) -> None:
+def test_descriptor_that_cannot_be_resolved_is_refused_with_the_reason(
+    tmp_path: Path, text: str, reason: str
+) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(text)
 
     with pytest.raises(DescriptorError, match="(?s).*") as error:
         read_functions(path, {})
 
-    assert told in str(error.value)
+    assert reason in str(error.value)
 
 
-# Any other descriptor
+# --- Other descriptors
 
 
 ECHO = """
 def handler(event, context):
     if b"fail" in event:
-        raise ValueError("as asked")
+        raise ValueError("as requested")
     return event
 """
 
@@ -248,11 +250,11 @@ def stack_of(
     async_literal: bool = True,
     **props: Any,
 ) -> Iterator[Stack]:
-    """Run a stack of one function, which is `f` in its `s.yaml` and deployed as `f-live`."""
+    """Run a stack with one function, `f` in its `s.yaml` and deployed as `f-live`."""
     (folder / "code").mkdir()
     (folder / "code" / "index.py").write_text(code)
-    described = FUNCTION | {"region": "cn-shanghai", "functionName": "f-live", "triggers": triggers} | props
-    resources = {"f": {"component": "fc3@0.1.22", "props": described}}
+    function = FUNCTION | {"region": "cn-shanghai", "functionName": "f-live", "triggers": triggers} | props
+    resources = {"f": {"component": "fc3@0.1.22", "props": function}}
     document = {"edition": "3.0.0", "name": "n", "resources": resources}
     path = folder / "s.yaml"
     path.write_text(json.dumps(document))
@@ -282,22 +284,24 @@ def stream(name: str = "stream", kind: str = "MNS", **config: Any) -> dict[str, 
 
 
 def payloads(stack: Stack, count: int) -> list[Any]:
-    """What the function got, once it has been called so often."""
-    calls = eventually(lambda: found if len(found := stack.calls.calls()) >= count else None)
+    """Return the payloads of the function's calls once there are at least `count`."""
+    calls = eventually(lambda: calls if len(calls := stack.calls.calls()) >= count else None)
     return [json.loads(call.payload) for call in calls]
 
 
 def post(url: str, body: Any, **headers: str) -> urllib3.BaseHTTPResponse:
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return urllib3.request("POST", url, body=json.dumps(body), headers=sent, retries=False, timeout=60)
+    http_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return urllib3.request(
+        "POST", url, body=json.dumps(body), headers=http_headers, retries=False, timeout=60
+    )
 
 
-def upload(stack: Stack, bucket: str, key: str, body: bytes = b"hello", **more: Any) -> None:
+def upload(stack: Stack, bucket: str, key: str, body: bytes = b"hello", **options: Any) -> None:
     client = oss_client(stack.oss.endpoint, stack.oss.region)
-    client.put_object(oss.PutObjectRequest(bucket=bucket, key=key, body=body, **more))
+    client.put_object(oss.PutObjectRequest(bucket=bucket, key=key, body=body, **options))
 
 
-def test_uploads_and_removals_fire_the_triggers_that_want_them(tmp_path: Path) -> None:
+def test_uploads_and_removals_fire_the_matching_triggers(tmp_path: Path) -> None:
     def uploads(name: str, bucket: str, event: str, prefix: str = "", suffix: str = "") -> dict[str, Any]:
         arn = f"acs:oss:cn-shanghai:1000:{bucket}"
         return trigger("oss", name, arn, events=[event], filter={"key": {"prefix": prefix, "suffix": suffix}})
@@ -331,17 +335,17 @@ def test_uploads_and_removals_fire_the_triggers_that_want_them(tmp_path: Path) -
     assert other["oss"]["bucket"]["name"] == "audiences"
 
 
-def test_objects_are_there_after_a_restart_of_the_stack(tmp_path: Path) -> None:
+def test_objects_survive_a_restart_of_the_stack(tmp_path: Path) -> None:
     uploads = trigger("oss", "uploads", "acs:oss:cn-shanghai:1000:uploads", events=["oss:ObjectCreated:*"])
     with stack_of(tmp_path, uploads) as stack:
         upload(stack, "uploads", "a")
-    with Stack(ports=Ports.any(), store=stack.store, descriptor=stack.descriptor) as again:
-        client = oss_client(again.oss.endpoint, again.oss.region)
+    with Stack(ports=Ports.any(), store=stack.store, descriptor=stack.descriptor) as restarted:
+        client = oss_client(restarted.oss.endpoint, restarted.oss.region)
         assert client.get_object(oss.GetObjectRequest(bucket="uploads", key="a")).body.content == b"hello"
-        assert again.calls.calls() == []
+        assert restarted.calls.calls() == []
 
 
-def test_a_file_is_uploaded_by_a_command(
+def test_upload_command_uploads_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     uploads = trigger("oss", "uploads", "acs:oss:cn-shanghai:1000:uploads", events=["oss:ObjectCreated:*"])
@@ -358,16 +362,16 @@ def test_a_file_is_uploaded_by_a_command(
         assert run(stack, file, "uploads/a/b.pdf") == (0, "")
         (created,) = payloads(stack, 1)[0]["events"]
         refused = run(stack, file, "nowhere/a")
-        missing, told = run(stack, tmp_path / "missing", "uploads/a")
-    nobody = run(stack, file, "uploads/a")
+        missing, error = run(stack, tmp_path / "missing", "uploads/a")
+    unreachable = run(stack, file, "uploads/a")
     assert created["oss"]["object"]["objectMeta"]["userMeta"] == {"x-oss-meta-user": "user-1"}
     assert refused == (1, "NoSuchBucket: The specified bucket does not exist.\n")
     assert missing == 2
-    assert "No such file" in told
-    assert nobody == (2, f"no response from {stack.oss.endpoint}: is `make run` running?\n")
+    assert "No such file" in error
+    assert unreachable == (2, f"no response from {stack.oss.endpoint}: is `make run` running?\n")
 
 
-def test_events_and_records_name_the_region_and_the_function_as_it_is_deployed(tmp_path: Path) -> None:
+def test_events_and_records_name_the_region_and_the_deployed_function(tmp_path: Path) -> None:
     failed = "acs:mns:cn-shanghai:1000000000000000:/queues/failed/messages"
     triggers = (
         bus(),
@@ -403,16 +407,16 @@ def test_events_and_records_name_the_region_and_the_function_as_it_is_deployed(t
 
 
 def test_event_driven_stream_is_named_after_the_deployed_function(tmp_path: Path) -> None:
-    driven = stream(
+    event_driven = stream(
         eventRuleFilterPattern='{"source":["MNS-f-live-stream"]}', runOptions={"mode": "event-driven"}
     )
-    with stack_of(tmp_path, driven) as stack:
+    with stack_of(tmp_path, event_driven) as stack:
         stack.queues.store.send("zeus", "x")
         (event,) = payloads(stack, 1)
     assert (event["source"], event["data"]["messageBody"]) == ("MNS-f-live-stream", "x")
 
 
-TOGETHER = """
+WAIT_FOR_OTHER_CALLS = """
 import time
 import uuid
 from pathlib import Path
@@ -430,18 +434,18 @@ def handler(event, context):
 
 
 @pytest.mark.parametrize("literal", [True, False])
-def test_asynchronous_batches_run_side_by_side_up_to_the_reserved_concurrency(
+def test_asynchronous_batches_run_concurrently_up_to_the_reserved_concurrency(
     tmp_path: Path, literal: bool
 ) -> None:
     one_by_one = {"batchWindow": {"CountBasedWindow": 1, "TimeBasedWindow": 0}}
     trigger = stream(asyncInvocationType=literal, runOptions={"mode": "event-streaming"} | one_by_one)
     reserved = {"reservedConcurrency": 11}
     with stack_of(
-        tmp_path, trigger, code=TOGETHER, async_literal=literal, concurrencyConfig=reserved
+        tmp_path, trigger, code=WAIT_FOR_OTHER_CALLS, async_literal=literal, concurrencyConfig=reserved
     ) as stack:
         for number in range(11):
             stack.queues.store.send("zeus", str(number))
-        calls = eventually(lambda: found if len(found := stack.calls.calls()) >= 11 else None)
+        calls = eventually(lambda: calls if len(calls := stack.calls.calls()) >= 11 else None)
     assert [call.error for call in calls] == [None] * 11
 
 
@@ -465,7 +469,7 @@ def handler(event, context):
 """
 
 
-def test_hooks_of_the_life_cycle_run_with_their_timeouts(tmp_path: Path) -> None:
+def test_lifecycle_hooks_run_with_their_timeouts(tmp_path: Path) -> None:
     hooks = {
         "initializer": {"handler": "index.initialize", "timeout": 7},
         "preStop": {"handler": "index.prestop", "timeout": 8},
@@ -477,7 +481,7 @@ def test_hooks_of_the_life_cycle_run_with_their_timeouts(tmp_path: Path) -> None
     assert (tmp_path / "code" / "seen").read_text() == "initialized stopped"
 
 
-def test_initializer_that_takes_too_long_fails_the_call(tmp_path: Path) -> None:
+def test_initializer_that_times_out_fails_the_call(tmp_path: Path) -> None:
     hooks = {"initializer": {"handler": "index.slow", "timeout": 1}}
     with stack_of(tmp_path, code=HOOKS, instanceLifecycleConfig=hooks) as stack:
         response = post(f"{stack.events_url}/invocations/f", {})
@@ -490,9 +494,9 @@ def test_record_of_an_asynchronous_call_is_published_on_the_event_bus(tmp_path: 
     key = "onSuccess" if outcome == "succeeded" else "onFailure"
     destinations = ASYNC["destinationConfig"] | {key: {"destination": arn}}
     config = {"maxAsyncRetryAttempts": 0, "destinationConfig": destinations}
-    wanted = bus(eventRuleFilterPattern=json.dumps({"source": ["acs:fc"]}))
+    fc_events = bus(eventRuleFilterPattern=json.dumps({"source": ["acs:fc"]}))
     payload = "fail" if outcome == "failed" else "go"
-    with stack_of(tmp_path, wanted, asyncInvokeConfig=config) as stack:
+    with stack_of(tmp_path, fc_events, asyncInvokeConfig=config) as stack:
         post(f"{stack.events_url}/invocations/f", payload, x_fc_invocation_type="Async")
         event = payloads(stack, 2)[1]
     assert event["type"] == f"fc:AsyncInvoke:{outcome}"
@@ -502,7 +506,7 @@ def test_record_of_an_asynchronous_call_is_published_on_the_event_bus(tmp_path: 
     assert (event["aliyuneventbusname"], event["specversion"]) == ("default", "1.0")
 
 
-def test_bus_that_is_not_here_refuses_a_record_and_a_failing_listener_does_not(
+def test_missing_bus_refuses_a_record_and_a_failing_target_does_not(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     account = Account()
@@ -525,7 +529,7 @@ def test_bus_that_is_not_here_refuses_a_record_and_a_failing_listener_does_not(
     assert "t: f: InternalServerError" in caplog.text
 
 
-def test_topic_can_be_a_destination_and_what_nobody_takes_is_told_at_the_start(
+def test_topic_can_be_a_destination_and_an_unsupported_one_is_reported_at_the_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     destinations = {
@@ -537,9 +541,7 @@ def test_topic_can_be_a_destination_and_what_nobody_takes_is_told_at_the_start(
     assert "f-live: records will be lost: the local stack has no acs:mq:cn-shanghai:1000:" in caplog.text
 
 
-def test_triggers_whose_sources_are_not_here_stay_off(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_triggers_without_a_local_source_stay_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     triggers = (
         trigger("log", "logs", "acs:log:cn-shanghai:1000:project/p"),
         trigger("cdn_events", "cdn", "acs:cdn:*:1000"),
@@ -567,11 +569,11 @@ def handler(event, context):
 @pytest.mark.parametrize("runtime", ["python3.10", "python3.12"])
 def test_a_function_knows_its_runtime_account_region_and_deployed_name(tmp_path: Path, runtime: str) -> None:
     with stack_of(tmp_path, code=SENDER, runtime=runtime) as stack:
-        answer = urllib3.request(
+        response = urllib3.request(
             "POST", f"{stack.events_url}/invocations/f", body=b"", retries=False, timeout=60
         )
 
-    assert answer.data.decode() == f"{runtime} acs:fc:cn-shanghai:1000000000000000:functions/f-live"
+    assert response.data.decode() == f"{runtime} acs:fc:cn-shanghai:1000000000000000:functions/f-live"
 
 
 BAD_QUEUE = {
@@ -581,22 +583,22 @@ BAD_QUEUE = {
 
 
 @pytest.mark.parametrize(
-    ("described", "told"),
+    ("document", "reason"),
     [
         (stream(name="q", runOptions=BAD_QUEUE), "q: 'a_b': The queue name you provided is invalid"),
         (trigger("mns_topic", "n", "acs:mns:cn-shanghai:1000:/topics/a_b"), "n: 'a_b': The topic name"),
     ],
 )
 def test_trigger_that_cannot_run_here_is_named_with_the_reason(
-    tmp_path: Path, described: dict[str, Any], told: str
+    tmp_path: Path, document: dict[str, Any], reason: str
 ) -> None:
-    with pytest.raises(DescriptorError, match=told), stack_of(tmp_path, described):
+    with pytest.raises(DescriptorError, match=reason), stack_of(tmp_path, document):
         pass
 
 
-def test_second_http_trigger_gets_a_port_of_its_own(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def test_second_http_trigger_gets_its_own_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     with stack_of(tmp_path, trigger("http", "one"), trigger("http", "two"), http_port=port) as stack:
         second = stack.urls["f"]
         for url in (f"http://127.0.0.1:{port}", second):
@@ -604,17 +606,17 @@ def test_second_http_trigger_gets_a_port_of_its_own(tmp_path: Path) -> None:
     assert not second.endswith(f":{port}")
 
 
-def test_stack_starts_again_on_queues_and_topics_whose_attributes_were_changed(tmp_path: Path) -> None:
+def test_stack_restarts_with_queues_and_topics_whose_attributes_were_changed(tmp_path: Path) -> None:
     triggers = (stream(), trigger("mns_topic", "news", "acs:mns:cn-shanghai:1000:/topics/news"))
     with stack_of(tmp_path, *triggers) as stack:
         stack.queues.store.set_queue_attributes("zeus", visibility_timeout=99)
         stack.queues.store.topics.set_attributes("news", maximum_message_size=2048)
-    with Stack(ports=Ports.any(), store=stack.store, descriptor=stack.descriptor) as again:
-        again.queues.store.send("zeus", "x")
-        assert payloads(again, 1)
+    with Stack(ports=Ports.any(), store=stack.store, descriptor=stack.descriptor) as restarted:
+        restarted.queues.store.send("zeus", "x")
+        assert payloads(restarted, 1)
 
 
-def test_what_is_wrong_with_a_descriptor_is_told_without_a_word_about_ports(
+def test_error_of_an_invalid_descriptor_does_not_mention_ports(
     start: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UPLOADS_BUCKET", "")
@@ -628,12 +630,14 @@ def test_what_is_wrong_with_a_descriptor_is_told_without_a_word_about_ports(
     assert errors.endswith("must be a bucket: acs:oss:REGION:ACCOUNT:BUCKET\n")
 
 
-def test_topic_trigger_whose_name_no_subscription_may_have_gets_its_messages(tmp_path: Path) -> None:
+def test_topic_trigger_with_an_invalid_subscription_name_receives_messages(tmp_path: Path) -> None:
     news = "acs:mns:cn-shanghai:1000:/topics/news"
     triggers = [trigger("mns_topic", name, news, notifyContentFormat="JSON") for name in ("a_b", "a-b", "_")]
     with stack_of(tmp_path, *triggers) as stack:
         stack.queues.store.topics.publish("news", "hello")
         names = {event["SubscriptionName"] for event in payloads(stack, 3)}
-        assert names == {each.name for each in stack.queues.store.topics.subscriptions("news")}
+        assert names == {
+            subscription.name for subscription in stack.queues.store.topics.subscriptions("news")
+        }
     assert "a-b" in names
     assert len(names) == 3
