@@ -100,8 +100,8 @@ def test_responses_do_not_wait_for_a_delayed_acknowledgement(sandbox: Sandbox) -
     connection.close()
 
     assert get(sandbox, "/health").json["entries"] == 50
-    # Linux delays an acknowledgement by 40 ms; the minimum also holds on a busy machine.
-    assert min(seconds) < 0.04
+    # Without TCP_NODELAY, Linux delays every response but the first by 40 ms; a busy machine delays some.
+    assert min(seconds[1:]) < 0.04
 
 
 def _read_to_the_end(file: int) -> None:
