@@ -1,4 +1,4 @@
-"""Operations on queues and their messages: an `MnsCall` goes in, a `Reply` comes out."""
+"""Operations on queues and their messages: each maps an `MnsCall` to a `Reply`."""
 
 from __future__ import annotations
 

@@ -394,7 +394,7 @@ class MnsStore:
         return messages
 
     def _wait(self, queue: str, changes: int, seconds: float) -> bool:
-        """Wait for another change, at most for these real seconds; False if the store is closing."""
+        """Wait for another change, at most for some real seconds; False if the store is closing."""
         try:
             interval = min(seconds, self.polling_interval(queue))
         except sqlite3.ProgrammingError:  # closed

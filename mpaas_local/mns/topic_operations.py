@@ -1,4 +1,4 @@
-"""Operations on topics and subscriptions: an `MnsCall` goes in, a `Reply` comes out."""
+"""Operations on topics and subscriptions: each maps an `MnsCall` to a `Reply`."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class Authenticator:
             # The official AcsClient splits this text at the colon and compares the rest with its own.
             text = "Specified signature is not matched with our calculation. server string to sign is:"
             signed = rpc_string_to_sign(call.method, call.parameters)
-            raise refusal("SignatureDoesNotMatch", text + signed, shown=text + " (not recorded)")
+            raise refusal("SignatureDoesNotMatch", text + signed, recorded_message=text + " (not recorded)")
         self._use_nonce(access_key_id, call.system("SignatureNonce"), sent_at)
 
     def _authenticate_acs3(self, call: GatewayCall) -> None:
@@ -196,4 +196,4 @@ def _check_acs3_signature(call: GatewayCall, authorization: Acs3Authorization, s
     )
     if not same_signature(acs3_signature(canonical, secret), authorization.signature):
         text = "Specified signature is not matched with our calculation. server CanonicalRequest is:"
-        raise refusal("SignatureDoesNotMatch", text + canonical, shown=text + " (not recorded)")
+        raise refusal("SignatureDoesNotMatch", text + canonical, recorded_message=text + " (not recorded)")

@@ -233,8 +233,9 @@ class Gateway:
         return judgement.response(push)
 
     def _reject(self, push: _Push, response: GatewayResponse, *, accept: bool = False) -> Response:
-        shown = ClientResponse(response.status, response.code, response.shown or response.message)
-        self._record_failure(push, shown, accept=accept, otherwise="rejected")
+        message = response.recorded_message or response.message
+        recorded = ClientResponse(response.status, response.code, message)
+        self._record_failure(push, recorded, accept=accept, otherwise="rejected")
         return gateway_error(response, push.request_id, push.host)
 
     def _record_failure(

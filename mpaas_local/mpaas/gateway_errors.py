@@ -65,15 +65,15 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
 class GatewayResponse:
     """A gateway error as a response.
 
-    `retry_after` is in seconds. The inbox shows `shown` instead of `message`: a signature mismatch quotes the
-    string to sign, which may contain a token.
+    `retry_after` is in seconds. The inbox stores `recorded_message` instead of `message`, because a signature
+    mismatch quotes the string to sign, which may contain a token.
     """
 
     code: str
     message: str
     status: int
     retry_after: int | None = None
-    shown: str | None = None
+    recorded_message: str | None = None
 
     def body(self, request_id: str, host: str) -> dict[str, Any]:
         """The body (pushsimple.md: Gateway errors)."""
@@ -90,7 +90,7 @@ class GatewayRefusal(Exception):
     """The gateway rejects a call with `response`."""
 
     def __init__(self, response: GatewayResponse) -> None:
-        super().__init__(f"{response.code}: {response.shown or response.message}")
+        super().__init__(f"{response.code}: {response.recorded_message or response.message}")
         self.response = response
 
 
@@ -106,9 +106,9 @@ def gateway_response(
     )
 
 
-def refusal(code: str, message: str | None = None, *, shown: str | None = None) -> GatewayRefusal:
+def refusal(code: str, message: str | None = None, *, recorded_message: str | None = None) -> GatewayRefusal:
     """The exception that rejects a call with this code."""
-    return GatewayRefusal(replace(gateway_response(code, message), shown=shown))
+    return GatewayRefusal(replace(gateway_response(code, message), recorded_message=recorded_message))
 
 
 def missing(parameter: str) -> GatewayRefusal:

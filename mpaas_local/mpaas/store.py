@@ -1,6 +1,6 @@
 """The inbox: every received request, in SQLite.
 
-`InboxEntry` goes in, JSON objects come out, newest first. Entries survive a restart if the store is a file.
+Stores each `InboxEntry` and returns entries as JSON objects. They survive a restart if the store is a file.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Rules of what a device shows or passes on: extended parameters, images, vendor maps, transparent messages
-(pushsimple.md: Appearance).
+"""Rules for what a device displays or passes on: extended parameters, images, vendor maps, transparent
+messages (pushsimple.md: Appearance).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rules of the core parameters and of the message as a whole (pushsimple.md: Core parameters)."""
+"""Rules for the core parameters and the complete message (pushsimple.md: Core parameters)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of iOS Live Activities (pushsimple.md: Live Activity)."""
+"""Rules for iOS Live Activities (pushsimple.md: Live Activity)."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Push:
-    """What the rules judge.
+    """The push that the rules judge.
 
     Attributes:
         parameters: Those of the API version.

@@ -1,4 +1,4 @@
-"""Rules of the SMS that may follow a push (pushsimple.md: SMS)."""
+"""Rules for the SMS that may follow a push (pushsimple.md: SMS)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of scheduled and repeated pushes (pushsimple.md: Strategy content)."""
+"""Rules for scheduled and repeated pushes (pushsimple.md: Strategy content)."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def _china_day(milliseconds: int) -> int:
     return (milliseconds + _CHINA_OFFSET_MS) // _DAY_MS
 
 
-def _is_int(value: Any, most: int) -> bool:
-    return type(value) is int and 0 <= value <= most
+def _is_int(value: Any, maximum: int) -> bool:
+    return type(value) is int and 0 <= value <= maximum
 
 
 _MILLISECONDS = (lambda value: _is_int(value, MAX_LONG), "a time in milliseconds")

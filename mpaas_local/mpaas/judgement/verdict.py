@@ -63,8 +63,8 @@ def read_targets(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def repeated_id_verdict(target: str, message_id: str, notes: tuple[str, ...]) -> Verdict:
-    """The verdict that refuses a message id which was accepted before."""
-    detail = f"TargetMsgkey the message id {message_id!r} of {target!r} was used before"
+    """The verdict that refuses a message id that was accepted before."""
+    detail = f"TargetMsgkey reuses the message id {message_id!r} for {target!r}"
     return Verdict("3010", result_message("3010", detail), "TargetMsgkey", notes)
 
 
