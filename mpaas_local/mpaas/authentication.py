@@ -86,23 +86,23 @@ class Authenticator:
 
     def _authenticate_rpc(self, call: GatewayCall) -> None:
         for name in _RPC_REQUIRED:
-            if not call.system(name):
+            if not call.system_parameter(name):
                 raise missing(name)
-        if call.system("SignatureMethod") != "HMAC-SHA1":
+        if call.system_parameter("SignatureMethod") != "HMAC-SHA1":
             raise refusal("InvalidSignatureMethod", "Specified signature method is not valid; use HMAC-SHA1.")
-        if call.system("SignatureVersion") != "1.0":
+        if call.system_parameter("SignatureVersion") != "1.0":
             raise refusal("InvalidSignatureVersion", "Specified signature version is not valid; use 1.0.")
-        access_key_id = call.system("AccessKeyId")
-        key = self._key(access_key_id, call.system("SecurityToken"))
-        sent_at = self._timestamp(call.system("Timestamp"))
+        access_key_id = call.system_parameter("AccessKeyId")
+        key = self._key(access_key_id, call.system_parameter("SecurityToken"))
+        sent_at = self._timestamp(call.system_parameter("Timestamp"))
         if not same_signature(
-            rpc_signature(call.method, call.parameters, key.secret), call.system("Signature")
+            rpc_signature(call.method, call.parameters, key.secret), call.system_parameter("Signature")
         ):
             # The official AcsClient splits this text at the colon and compares the rest with its own.
             text = "Specified signature is not matched with our calculation. server string to sign is:"
             signed = rpc_string_to_sign(call.method, call.parameters)
             raise refusal("SignatureDoesNotMatch", text + signed, recorded_message=text + " (not recorded)")
-        self._use_nonce(access_key_id, call.system("SignatureNonce"), sent_at)
+        self._use_nonce(access_key_id, call.system_parameter("SignatureNonce"), sent_at)
 
     def _authenticate_acs3(self, call: GatewayCall) -> None:
         authorization = read_acs3_authorization(call.header("authorization"))

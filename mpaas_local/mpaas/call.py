@@ -55,24 +55,26 @@ class GatewayCall:
     @property
     def is_signed(self) -> bool:
         """Whether the request has a signature, valid or not."""
-        return bool(self.header("authorization") or self.system("Signature"))
+        return bool(self.header("authorization") or self.system_parameter("Signature"))
 
     @property
     def action(self) -> str:
         """The name of the API, from the header or parameter that this kind of signature uses."""
-        return self.header("x-acs-action") if self.signature_kind == ACS3 else self.system("Action")
+        return self.header("x-acs-action") if self.signature_kind == ACS3 else self.system_parameter("Action")
 
     @property
     def version(self) -> str:
         """The API version, from the header or parameter that this kind of signature uses."""
-        return self.header("x-acs-version") if self.signature_kind == ACS3 else self.system("Version")
+        return (
+            self.header("x-acs-version") if self.signature_kind == ACS3 else self.system_parameter("Version")
+        )
 
     @cached_property
-    def business(self) -> dict[str, str]:
+    def business_parameters(self) -> dict[str, str]:
         """The parameters of the push, as sent."""
         return {name: value for name, value in self.parameters.items() if name not in SYSTEM_PARAMETERS}
 
-    def system(self, name: str) -> str:
+    def system_parameter(self, name: str) -> str:
         """A system parameter; empty if it was not sent."""
         return self.parameters.get(name, "")
 

@@ -60,7 +60,7 @@ class _Push:
 
     @property
     def parameters(self) -> dict[str, str]:
-        return self.call.business
+        return self.call.business_parameters
 
     @property
     def scheduled(self) -> bool:
@@ -315,7 +315,7 @@ async def _read_body(request: Request) -> tuple[bytes, int, bool]:
 
 def _access_key_id(call: GatewayCall) -> str | None:
     authorization = read_acs3_authorization(call.header("authorization"))
-    return authorization.access_key_id if authorization else call.system("AccessKeyId") or None
+    return authorization.access_key_id if authorization else call.system_parameter("AccessKeyId") or None
 
 
 def _new_request_id() -> str:

@@ -73,7 +73,7 @@ _OPERATION_NAME = re.compile(
     "|transferAcceleration|uploadId|uploads|versioning|versions|website|worm|x-oss-process"
 )
 """Query parameters that select an operation."""
-_KEPT_HEADERS = frozenset(
+_STORED_HEADERS = frozenset(
     {
         "cache-control",
         "content-disposition",
@@ -110,12 +110,12 @@ class OssCall:
         return self.request.headers
 
     @property
-    def kept_headers(self) -> dict[str, str]:
+    def stored_headers(self) -> dict[str, str]:
         """Request headers that are stored with the object and returned with it."""
         return {
             name: value
             for name, value in self.headers.items()
-            if name in _KEPT_HEADERS or name.startswith(USER_META)
+            if name in _STORED_HEADERS or name.startswith(USER_META)
         }
 
     @property
@@ -369,7 +369,7 @@ class _Objects:
                     call.bucket,
                     call.key,
                     content,
-                    call.kept_headers,
+                    call.stored_headers,
                     overwrite=call.may_overwrite,
                     request_id=call.id,
                 )
@@ -425,7 +425,7 @@ class _Uploads:
 
     async def initiate(self, call: OssCall) -> Response:
         upload = await run_in_threadpool(
-            self._store.initiate, call.bucket, call.key, call.kept_headers, call.id
+            self._store.initiate, call.bucket, call.key, call.stored_headers, call.id
         )
         return _xml(documents.initiated_upload(upload, call.query))
 

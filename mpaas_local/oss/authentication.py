@@ -100,14 +100,14 @@ class Authenticator:
         _check(v1_signature(text, secret), match["signature"], match["id"], StringToSign=text)
 
     def _authenticate_v1_query(self, request: Signable, query: Mapping[str, str], now: float) -> None:
-        identifier, expires = query.get("OSSAccessKeyId", ""), query.get("Expires", "")
-        if not identifier or not re.fullmatch("[0-9]{1,12}", expires):
+        access_key_id, expires = query.get("OSSAccessKeyId", ""), query.get("Expires", "")
+        if not access_key_id or not re.fullmatch("[0-9]{1,12}", expires):
             raise OssError("InvalidArgument", "OSSAccessKeyId and Expires are required with a Signature.")
-        secret = self._secret(identifier, query)
+        secret = self._secret(access_key_id, query)
         if int(expires) < now:
             raise OssError("AccessDenied", _EXPIRED, Expires=_utc(int(expires)), ServerTime=_utc(now))
         text = v1_string_to_sign(request, expires)
-        _check(v1_signature(text, secret), query["Signature"], identifier, StringToSign=text)
+        _check(v1_signature(text, secret), query["Signature"], access_key_id, StringToSign=text)
 
     def _authenticate_v4_header(self, request: Signable, header: str, now: float) -> None:
         match = _V4.fullmatch(header)
@@ -115,9 +115,9 @@ class Authenticator:
             raise OssError("InvalidArgument", "Authorization header is invalid.")
         moment = request.headers.get("x-oss-date", "")
         claim = _V4Claim(match["credential"], match["headers"] or "", moment, match["signature"])
-        scope, identifier = self._scope(claim)
+        scope, access_key_id = self._scope(claim)
         _check_skew(_v4_moment(moment), now)
-        self._check_v4(request, claim, scope, identifier, self._secret(identifier, request.headers))
+        self._check_v4(request, claim, scope, access_key_id, self._secret(access_key_id, request.headers))
 
     def _authenticate_v4_query(self, request: Signable, query: Mapping[str, str], now: float) -> None:
         if query.get("x-oss-signature-version") != V4_ALGORITHM:
@@ -128,8 +128,8 @@ class Authenticator:
             query.get("x-oss-date", ""),
             query["x-oss-signature"],
         )
-        scope, identifier = self._scope(claim)
-        secret = self._secret(identifier, query)
+        scope, access_key_id = self._scope(claim)
+        secret = self._secret(access_key_id, query)
         expires = query.get("x-oss-expires", "")
         if not (re.fullmatch("[0-9]{1,6}", expires) and 1 <= int(expires) <= _MAX_EXPIRES_SECONDS):
             raise OssError("InvalidArgument", f"x-oss-expires must be 1 to {_MAX_EXPIRES_SECONDS} seconds.")
@@ -140,23 +140,23 @@ class Authenticator:
             end = _utc(signed_at + int(expires))
             raise OssError("AccessDenied", _EXPIRED, Expires=end, ServerTime=_utc(now))
         unsigned = [pair for pair in request.query if pair[0] != "x-oss-signature"]
-        self._check_v4(replace(request, query=unsigned), claim, scope, identifier, secret)
+        self._check_v4(replace(request, query=unsigned), claim, scope, access_key_id, secret)
 
     def _scope(self, claim: _V4Claim) -> tuple[Scope, str]:
         parts = claim.credential.split("/")
         if len(parts) != 5 or parts[4] != "aliyun_v4_request":  # id, date, region, product, request
             raise OssError("InvalidArgument", "Credential must be ID/DATE/REGION/oss/aliyun_v4_request.")
-        identifier, date, region, product = parts[:4]
+        access_key_id, date, region, product = parts[:4]
         if region != self.region:
             raise OssError("InvalidArgument", f"Invalid signing region in Authorization header: {region}.")
         if product != "oss":
             raise OssError("InvalidArgument", "Invalid signing product in Authorization header.")
         if date != claim.moment[:8]:
             raise OssError("InvalidArgument", "Invalid signing date in Authorization header.")
-        return Scope(date, region, product), identifier
+        return Scope(date, region, product), access_key_id
 
     def _check_v4(
-        self, request: Signable, claim: _V4Claim, scope: Scope, identifier: str, secret: str
+        self, request: Signable, claim: _V4Claim, scope: Scope, access_key_id: str, secret: str
     ) -> None:
         additional = [name for name in claim.additional_headers.lower().split(";") if name]
         if any(name not in request.headers for name in additional):
@@ -164,24 +164,24 @@ class Authenticator:
         canonical = v4_canonical_request(request, additional)
         text = v4_string_to_sign(canonical, scope, claim.moment)
         expected = v4_signature(text, scope, secret)
-        _check(expected, claim.signature, identifier, StringToSign=text, CanonicalRequest=canonical)
+        _check(expected, claim.signature, access_key_id, StringToSign=text, CanonicalRequest=canonical)
 
-    def _secret(self, identifier: str, parameters: Mapping[str, str]) -> str:
+    def _secret(self, access_key_id: str, parameters: Mapping[str, str]) -> str:
         """Return the secret of a key; an STS key requires its token in the headers or query parameters."""
-        known = self.access_keys.get(identifier)
+        known = self.access_keys.get(access_key_id)
         if known is None:
-            raise OssError("InvalidAccessKeyId", OSSAccessKeyId=identifier)
+            raise OssError("InvalidAccessKeyId", OSSAccessKeyId=access_key_id)
         key = access_key(known)
         token = next((parameters[name] for name in _TOKEN_NAMES if name in parameters), "")
         if key.security_token is not None and not same_signature(key.security_token, token):
-            raise OssError("InvalidAccessKeyId", OSSAccessKeyId=identifier)
+            raise OssError("InvalidAccessKeyId", OSSAccessKeyId=access_key_id)
         return key.secret
 
 
-def _check(expected: str, given: str, identifier: str, **elements: str) -> None:
+def _check(expected: str, given: str, access_key_id: str, **elements: str) -> None:
     if not same_signature(expected, given):
         raise OssError(
-            "SignatureDoesNotMatch", OSSAccessKeyId=identifier, SignatureProvided=given, **elements
+            "SignatureDoesNotMatch", OSSAccessKeyId=access_key_id, SignatureProvided=given, **elements
         )
 
 
