@@ -21,7 +21,7 @@ def test_documented_vector_is_reproduced() -> None:
     assert rpc_signature("POST", VECTOR, SECRET) == SIGNATURE
 
 
-def test_the_signature_itself_is_not_signed() -> None:
+def test_signature_itself_is_not_signed() -> None:
     assert rpc_string_to_sign("POST", {**VECTOR, "Signature": "x"}) == rpc_string_to_sign("POST", VECTOR)
 
 
@@ -29,7 +29,7 @@ def test_bytes_that_are_not_utf8_are_encoded_unchanged() -> None:
     assert percent_encode(b"a\xff".decode("utf-8", "surrogateescape")) == "a%FF"
 
 
-def test_an_authorization_header_of_another_kind_is_not_read() -> None:
+def test_authorization_header_of_another_kind_is_not_read() -> None:
     assert read_acs3_authorization("acs id:signature") is None
 
 

@@ -20,7 +20,7 @@ CAMPAIGN = '{"campaign": "daily-{date}"}'
         ([], None),
     ],
 )
-def test_the_demo_ticks_a_timer_that_sends_messages(payloads: list[str], chosen: str | None) -> None:
+def test_demo_ticks_a_timer_that_sends_messages(payloads: list[str], chosen: str | None) -> None:
     with Timers() as timers:
         for number, payload in enumerate(payloads):
             timer = Timer(

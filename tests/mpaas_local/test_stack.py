@@ -127,7 +127,7 @@ def test_running_stack_of_another_project_fires_ticks_until_it_is_interrupted(tm
 
 
 @pytest.mark.parametrize("service", [port.name for port in fields(Ports)])
-def test_a_port_in_use_is_named(tmp_path: Path, service: str) -> None:
+def test_port_in_use_is_named(tmp_path: Path, service: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         ports = replace(Ports.any(), **{service: port})
@@ -567,7 +567,7 @@ def handler(event, context):
 
 
 @pytest.mark.parametrize("runtime", ["python3.10", "python3.12"])
-def test_a_function_knows_its_runtime_account_region_and_deployed_name(tmp_path: Path, runtime: str) -> None:
+def test_function_knows_its_runtime_account_region_and_deployed_name(tmp_path: Path, runtime: str) -> None:
     with stack_of(tmp_path, code=SENDER, runtime=runtime) as stack:
         response = urllib3.request(
             "POST", f"{stack.events_url}/invocations/f", body=b"", retries=False, timeout=60

@@ -903,7 +903,7 @@ def test_push_is_given_up_as_unknown_when_the_ledger_cannot_be_read(
     ]
 
 
-def test_a_push_that_expired_while_the_ledger_was_down_is_given_up_as_unknown(batches: Batches) -> None:
+def test_push_that_expired_while_the_ledger_was_down_is_given_up_as_unknown(batches: Batches) -> None:
     record = QueueRecord("M1", to("user-1", expiredSeconds=60), "{}", moment=time.time() - 3600)
     tasks = tasks_of_record(record, batches.settings(), batches.sender)
     assert batches.settle(tasks, PUSH_LEDGER_URL=UNREACHABLE_LEDGER).given_up == 1

@@ -50,7 +50,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server
         yield server
 
 
-def test_a_request_to_a_deployed_function_is_signed(
+def test_request_to_a_deployed_function_is_signed(
     deployed: Server, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "push.json").write_text('{"title": "汉"}', "utf-8")
@@ -80,7 +80,7 @@ def test_token_replaces_the_signature(deployed: Server, monkeypatch: pytest.Monk
     assert not {name for name in deployed.request.headers if name.startswith("x-acs-")}
 
 
-def test_a_request_to_this_machine_needs_no_key(
+def test_request_to_this_machine_needs_no_key(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("ALIBABA_CLOUD_ACCESS_KEY_ID")
@@ -92,7 +92,7 @@ def test_a_request_to_this_machine_needs_no_key(
     assert "authorization" not in server.request.headers
 
 
-def test_a_request_without_a_response_may_have_been_processed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_request_without_a_response_may_have_been_processed(capsys: pytest.CaptureFixture[str]) -> None:
     with Server(close) as server:
         assert main(["call", "--url", server.url, "/v1/health"]) == 4
 

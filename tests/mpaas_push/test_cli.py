@@ -56,7 +56,7 @@ def command(
 # --- rules test
 
 
-def test_an_event_shows_which_rules_match_and_what_they_would_send(tmp_path: Path) -> None:
+def test_event_shows_which_rules_match_and_what_they_would_send(tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text(json.dumps(ORDER))
 
     code, printed = command("rules", "test", str(tmp_path / "event.json"))
@@ -67,7 +67,7 @@ def test_an_event_shows_which_rules_match_and_what_they_would_send(tmp_path: Pat
     assert "alert: does not match" in printed
 
 
-def test_a_rule_that_fails_on_the_event_says_why() -> None:
+def test_rule_that_fails_on_the_event_says_why() -> None:
     code, printed = command("rules", "test", "-", stdin=json.dumps(ORDER | {"data": {}}))
 
     assert code == 1
@@ -162,7 +162,7 @@ def test_target_option_replaces_the_targets_and_a_key_repeats_the_message_ids(sa
     ]
 
 
-def test_a_dry_run_shows_the_parameters_and_sends_nothing(sandbox: Sandbox) -> None:
+def test_dry_run_shows_the_parameters_and_sends_nothing(sandbox: Sandbox) -> None:
     code, printed = command("send", "-", "--dry-run", stdin=json.dumps(MESSAGE), env=env_of(sandbox))
 
     assert code == 0
@@ -288,7 +288,7 @@ def deployed(stack: Stack) -> dict[str, str]:
     return dict(zip(KEYS, keys, strict=True)) | {"PUSH_FC_ENDPOINT": stack.events_url}
 
 
-def test_a_deployed_function_is_called(stack: Stack) -> None:
+def test_deployed_function_is_called(stack: Stack) -> None:
     code, printed = command(
         "invoke", "mpaas-event-push-dev", "--payload", "-", stdin="[]", env=deployed(stack)
     )
@@ -313,7 +313,7 @@ def test_event_is_accepted_asynchronously_and_a_task_id_only_once(stack: Stack) 
     ("function", "payload", "error"),
     [("mpaas-timer-push-dev", "{}", "UnreadablePayload"), ("nothing", "{}", "404 FunctionNotFound")],
 )
-def test_a_call_that_fails_says_why(stack: Stack, function: str, payload: str, error: str) -> None:
+def test_call_that_fails_says_why(stack: Stack, function: str, payload: str, error: str) -> None:
     code, printed = command("invoke", function, "--payload", "-", stdin=payload, env=deployed(stack))
 
     assert code == 1

@@ -312,7 +312,7 @@ def test_message_without_an_app_is_refused_before_anything_is_sent() -> None:
         assert server.connections == 0
 
 
-def test_a_message_too_new_for_the_api_version_is_refused_before_anything_is_sent() -> None:
+def test_message_too_new_for_the_api_version_is_refused_before_anything_is_sent() -> None:
     with Server() as server:
         old = server.env | {"MPAAS_API_VERSION": "2019-08-21"}
         with PushClient.from_env(old) as client:
@@ -339,7 +339,7 @@ def test_more_than_ten_targets_become_several_requests_with_an_outcome_each() ->
         assert sent == {target: mid for outcome in outcomes for target, mid in outcome.targets.items()}
 
 
-def test_the_same_scope_gives_the_same_message_ids_and_none_gives_new_ones() -> None:
+def test_same_scope_gives_the_same_message_ids_and_none_gives_new_ones() -> None:
     push = PushMessage.parse(with_targets("user-1"))
     with Server() as server, PushClient.from_env(server.env) as client:
         for scope in ("event-1", "event-1", "event-2", None, None):
@@ -487,7 +487,7 @@ def test_unresponsive_address_leaves_time_for_the_next(host_at: Callable[..., No
         assert send(server, PUSH_CONNECT_TIMEOUT_SECONDS="3", PUSH_MAX_ATTEMPTS="1").kind is ACCEPTED
 
 
-def test_a_host_that_does_not_exist_ends_throttled() -> None:
+def test_host_that_does_not_exist_ends_throttled() -> None:
     with PushClient.from_env(
         {"MPAAS_ENDPOINT": "https://no-such-host.invalid", "MPAAS_APP_ID": "A", "MPAAS_WORKSPACE_ID": "W"}
     ) as client:
@@ -755,7 +755,7 @@ def test_connection_with_an_incomplete_response_is_not_reused() -> None:
 
 
 @pytest.mark.parametrize("close", [reply(close=True), reply(headers=[("Connection", "close")], close=True)])
-def test_a_connection_that_the_server_closes_is_replaced(close: Answer) -> None:
+def test_connection_that_the_server_closes_is_replaced(close: Answer) -> None:
     with Server(close) as server, PushClient.from_env(server.env) as client:
         for _ in range(5):
             (outcome,) = client.send(message(), invocation=NO_DEADLINE)
@@ -765,7 +765,7 @@ def test_a_connection_that_the_server_closes_is_replaced(close: Answer) -> None:
         assert server.connections == 5
 
 
-def test_a_connection_that_the_server_closed_while_it_was_idle_is_replaced() -> None:
+def test_connection_that_the_server_closed_while_it_was_idle_is_replaced() -> None:
     with Server() as server, PushClient.from_env(server.env) as client:
         for _ in range(5):
             (outcome,) = client.send(message(), invocation=NO_DEADLINE)
@@ -804,7 +804,7 @@ def test_idle_time_is_counted_per_connection(monkeypatch: pytest.MonkeyPatch) ->
         assert set(used[5:]) == {used[2], 2}
 
 
-def test_a_client_closes_its_connections() -> None:
+def test_client_closes_its_connections() -> None:
     closed = threading.Event()
 
     def answer(exchange: Any) -> bool:
@@ -821,7 +821,7 @@ def test_a_client_closes_its_connections() -> None:
         assert closed.wait(PATIENCE)
 
 
-def test_a_client_may_be_closed_twice_and_unused() -> None:
+def test_client_may_be_closed_twice_and_unused() -> None:
     client = PushClient.from_env({})
 
     client.close()
@@ -888,7 +888,7 @@ def test_late_push_is_sent_with_its_full_validity_if_the_setting_says_so() -> No
         assert server.request.form["ExpiredSeconds"] == "600"
 
 
-def test_the_validity_of_a_timed_push_begins_when_mpaas_sends_it() -> None:
+def test_validity_of_a_timed_push_begins_when_mpaas_sends_it() -> None:
     timed = {"strategyType": 1, "strategyContent": {"fixedTime": (time.time() + 86_400) * 1000 // 1}}
     with Server() as server:
         assert send_task(server, task_of(age=9_999, **timed)).accepted
@@ -968,7 +968,7 @@ def test_exception_before_sending_affects_only_its_own_request(
     assert outcomes[3].result_message == "failed before it was sent (ZeroDivisionError)"
 
 
-def test_an_exception_after_a_request_may_have_been_sent_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exception_after_a_request_may_have_been_sent_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpaas_push.transport.verdict_of", failing_to("id-3", verdict_of, KeyError("secret")))
     with (
         Server(lambda exchange: reply(OK | exchange.request.targets)(exchange)) as server,
@@ -1130,7 +1130,7 @@ assert is_sent()
 """
 
 
-def test_a_client_that_was_used_before_a_fork_works_in_the_child() -> None:
+def test_client_that_was_used_before_a_fork_works_in_the_child() -> None:
     root = Path(__file__).resolve().parents[2]
     with Server() as server, Server() as alone:
         environment = os.environ | server.env | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'shared'}"}

@@ -83,7 +83,7 @@ def assert_refused(outcome: Outcome, server: Server, reason: str) -> None:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_certificate_for_another_name_is_refused_before_anything_is_sent(
+def test_certificate_for_another_name_is_refused_before_anything_is_sent(
     authority: trustme.CA, bundle: str, version: ssl.TLSVersion
 ) -> None:
     tls = presenting(authority.issue_cert("mpaas.example.com", "localhost.example.com", "127.0.0.2"))
@@ -94,7 +94,7 @@ def test_a_certificate_for_another_name_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_certificate_of_another_authority_is_refused_before_anything_is_sent(
+def test_certificate_of_another_authority_is_refused_before_anything_is_sent(
     bundle: str, version: ssl.TLSVersion
 ) -> None:
     tls = presenting(trustme.CA().issue_cert("localhost"))
@@ -104,7 +104,7 @@ def test_a_certificate_of_another_authority_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_an_expired_certificate_is_refused_before_anything_is_sent(
+def test_expired_certificate_is_refused_before_anything_is_sent(
     authority: trustme.CA, bundle: str, version: ssl.TLSVersion
 ) -> None:
     now = datetime.now(timezone.utc)
@@ -117,7 +117,7 @@ def test_an_expired_certificate_is_refused_before_anything_is_sent(
         assert_refused(send(server.url, bundle), server, "certificate has expired")
 
 
-def test_a_certificate_that_is_not_valid_yet_is_refused(authority: trustme.CA, bundle: str) -> None:
+def test_certificate_that_is_not_valid_yet_is_refused(authority: trustme.CA, bundle: str) -> None:
     tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
     early = authority.issue_cert("localhost", not_before=tomorrow, not_after=tomorrow + timedelta(days=9))
     with Server(tls=presenting(early), host="localhost") as server:
@@ -158,7 +158,7 @@ def test_system_authorities_are_not_trusted_with_a_bundle(
 @pytest.mark.parametrize(
     "text", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
 )
-def test_a_bundle_that_holds_no_certificate_is_named(text: str, tmp_path: Path) -> None:
+def test_bundle_that_holds_no_certificate_is_named(text: str, tmp_path: Path) -> None:
     broken = tmp_path / "ca.pem"
     broken.write_text(text)
 
@@ -213,9 +213,7 @@ def test_connections_are_reused_with_every_tls_version(
 
 
 @pytest.mark.parametrize("close", [False, True])
-def test_a_connection_that_the_server_closed_is_replaced(
-    tls: ssl.SSLContext, bundle: str, close: bool
-) -> None:
+def test_connection_that_the_server_closed_is_replaced(tls: ssl.SSLContext, bundle: str, close: bool) -> None:
     with Server(reply(close=close), tls=tls, host="localhost") as server:
         with PushClient.from_env(server.env | {"ALIBABA_CLOUD_CA_BUNDLE": bundle}) as client:
             for _ in range(3):
@@ -275,9 +273,7 @@ def test_handshake_that_never_ends_times_out_before_anything_is_sent(bundle: str
     assert (outcome.kind, outcome.result_code, outcome.attempts) == (THROTTLED, "ConnectTimeout", 2)
 
 
-def test_a_slow_name_server_leaves_a_handshake_less_time(
-    bundle: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_name_server_leaves_a_handshake_less_time(bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server((LOOPBACK, 0)) as listener:
 
         def getaddrinfo(*_: object, **__: object) -> list[object]:

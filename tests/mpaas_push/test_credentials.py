@@ -49,14 +49,14 @@ def test_own_variables_come_before_the_context() -> None:
     assert parts(credentials) == ("own-id", "own-secret", None, "MPAAS_AK_ENV")
 
 
-def test_the_context_comes_before_the_platforms_variables() -> None:
+def test_context_comes_before_the_platforms_variables() -> None:
     credentials = Credentials.resolve(Context310(ContextCredentials()), PLATFORM)
 
     assert parts(credentials) == ("context-id", "context-secret", "context-token", "context.credentials")
 
 
 @pytest.mark.parametrize("context", [None, Context312(), Context310(ContextCredentials("", "", ""))])
-def test_the_platforms_variables_come_last(context: object) -> None:
+def test_platforms_variables_come_last(context: object) -> None:
     credentials = Credentials.resolve(context, PLATFORM)
 
     assert parts(credentials) == (
@@ -67,14 +67,14 @@ def test_the_platforms_variables_come_last(context: object) -> None:
     )
 
 
-def test_a_permanent_key_has_no_token() -> None:
+def test_permanent_key_has_no_token() -> None:
     without_token = {name: value for name, value in PLATFORM.items() if "TOKEN" not in name}
 
     assert Credentials.resolve(env=without_token).security_token is None
     assert Credentials.resolve(env=PLATFORM | {"ALIBABA_CLOUD_SECURITY_TOKEN": ""}).security_token is None
 
 
-def test_the_platforms_token_is_not_mixed_with_own_keys() -> None:
+def test_platforms_token_is_not_mixed_with_own_keys() -> None:
     assert Credentials.resolve(env=OWN | PLATFORM).security_token is None
 
 
@@ -160,7 +160,7 @@ def test_key_that_is_not_text_is_refused_by_name(name: str) -> None:
 
 @pytest.mark.parametrize("text", ["key\n", " key", "key\r\n", "ke\ny", "\u200bkey", "ke\ufeffy"])
 @pytest.mark.parametrize("name", ["MPAAS_AK_ENV", "MPAAS_SK_ENV"])
-def test_a_key_copied_with_blanks_or_line_ends_is_refused_by_name(name: str, text: str) -> None:
+def test_key_copied_with_blanks_or_line_ends_is_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(Misconfigured, match=f"{name}: .*remove it") as caught:
         Credentials.resolve(env={"MPAAS_AK_ENV": "id", "MPAAS_SK_ENV": "secret"} | {name: text})
 

@@ -131,7 +131,7 @@ def test_call_of_a_missing_function_is_refused(deployed: Deployed, function: str
         Credentials("STS.nobody", "caller-secret", "caller-token"),
     ],
 )
-def test_a_wrong_key_is_refused(deployed: Deployed, function: str, key: Credentials) -> None:
+def test_wrong_key_is_refused(deployed: Deployed, function: str, key: Credentials) -> None:
     with pytest.raises(InvocationRefused) as error:
         deployed.functions(key).invoke(function, b"x")
 
@@ -180,7 +180,7 @@ def test_event_is_accepted_asynchronously_and_a_task_id_only_once(deployed: Depl
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
-def test_an_event_that_is_too_long_is_refused(deployed: Deployed, function: str) -> None:
+def test_event_that_is_too_long_is_refused(deployed: Deployed, function: str) -> None:
     with pytest.raises(InvocationRefused) as error:
         deployed.functions().invoke_later(function, b"x" * 200_000)
 
@@ -435,7 +435,7 @@ def test_fc2_name_must_have_a_service_and_a_function(name: str) -> None:
         Functions(Settings(fc_endpoint="http://127.0.0.1:9"), KEY).invoke(name, b"")
 
 
-def test_the_endpoint_comes_from_account_and_region(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endpoint_comes_from_account_and_region(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FC_ACCOUNT_ID", "FC_REGION", "ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID"):
         monkeypatch.delenv(name, raising=False)
     functions = Functions(Settings(), KEY)
@@ -449,6 +449,6 @@ def test_the_endpoint_comes_from_account_and_region(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("url", ["http://example.com", "ftp://127.0.0.1", "https://host/path"])
-def test_an_endpoint_is_https_or_loopback(url: Any) -> None:
+def test_endpoint_is_https_or_loopback(url: Any) -> None:
     with pytest.raises(Misconfigured, match="PUSH_FC_ENDPOINT"):
         Settings.from_env({"PUSH_FC_ENDPOINT": url})

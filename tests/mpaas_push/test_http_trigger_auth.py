@@ -67,7 +67,7 @@ clients = pytest.mark.parametrize("send", [by_httpx, by_requests])
 @clients
 @pytest.mark.parametrize("key", [STS, USER], ids=["role", "user"])
 @pytest.mark.parametrize("path", ["", "/v1/pushes?dryRun=true", "/a/$b/%E4%BD%A0?z=1&a=%20b%2Fc&a=2&empty="])
-def test_a_signed_request_reaches_the_function(url: str, send: Send, key: Credentials, path: str) -> None:
+def test_signed_request_reaches_the_function(url: str, send: Send, key: Credentials, path: str) -> None:
     status, event = send("POST", url + path, HttpTriggerAuth(key), "汉".encode())
 
     assert status == 200
@@ -75,7 +75,7 @@ def test_a_signed_request_reaches_the_function(url: str, send: Send, key: Creden
 
 
 @clients
-def test_the_key_is_looked_up_for_each_request(url: str, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_is_looked_up_for_each_request(url: str, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
     auth = HttpTriggerAuth()
     for name in ("MPAAS_AK_ENV", "MPAAS_SK_ENV", "ALIBABA_CLOUD_SECURITY_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -153,5 +153,5 @@ def test_signature_equals_that_of_the_official_sdk(method: str, url: str, key: C
     assert signed == official
 
 
-def test_a_lower_case_method_is_signed_as_it_is_sent(url: str) -> None:
+def test_lower_case_method_is_signed_as_it_is_sent(url: str) -> None:
     assert httpx.request("get", url, auth=HttpTriggerAuth(USER)).status_code == 200

@@ -59,7 +59,7 @@ def test_every_call_outside_function_compute_gets_its_own_id() -> None:
     assert first.request_id != second.request_id
 
 
-def test_a_timeout_shorter_than_the_margin_leaves_no_time() -> None:
+def test_timeout_shorter_than_the_margin_leaves_no_time() -> None:
     context = SimpleNamespace(request_id="1-2", function=SimpleNamespace(timeout=MARGIN_SECONDS / 2))
 
     assert Invocation.of(context).time_left <= 0
@@ -105,7 +105,7 @@ def function(name: str, **attributes: Any) -> SimpleNamespace:
     return SimpleNamespace(name=name, handler="index.handler", memory=512, timeout="60", **attributes)
 
 
-def test_the_sender_names_region_account_and_deployed_function() -> None:
+def test_sender_names_region_account_and_deployed_function() -> None:
     assert Invocation.of(context()).sender == "acs:fc:cn-hangzhou:1000:functions/push-prod"
 
 
@@ -154,5 +154,5 @@ def test_sender_is_completed_from_the_environment(monkeypatch: pytest.MonkeyPatc
         assert Invocation.of(incomplete).sender == Invocation.of(context()).sender
 
 
-def test_an_unknown_sender_is_the_same_every_time() -> None:
+def test_unknown_sender_is_the_same_every_time() -> None:
     assert Invocation.of().sender == Invocation.of(SimpleNamespace(region=None)).sender

@@ -77,7 +77,7 @@ def test_unusable_text_is_refused_with_the_reason(text: str | bytes, reason: str
         read_json(text)
 
 
-def test_the_deepest_allowed_value_is_read() -> None:
+def test_deepest_allowed_value_is_read() -> None:
     assert read_json("[" * MAX_DEPTH + "]" * MAX_DEPTH)
 
 

@@ -37,7 +37,7 @@ def run(code: str, function: str = "http_push", folder: Path = FUNCTIONS, **envi
     return process.stdout.strip()
 
 
-def test_a_push_loads_no_http_client_of_the_sdk() -> None:
+def test_push_loads_no_http_client_of_the_sdk() -> None:
     loaded = run("import mpaas_push, sys; print(*sys.modules)").split()
 
     assert "aliyunsdkmpaas.request.v20190821.PushSimpleRequest" in loaded
@@ -194,7 +194,7 @@ def test_resolvers_of_other_services_still_read_their_events() -> None:
     assert output.split() == ["ALBEvent", "APIGatewayProxyEventV2"]
 
 
-def test_an_error_in_a_route_is_not_logged_by_powertools() -> None:
+def test_error_in_a_route_is_not_logged_by_powertools() -> None:
     """Powertools logs the text of errors, which may contain a secret."""
     output = run(
         "import logging, sys\n"

@@ -153,7 +153,7 @@ def test_push_that_was_not_accepted_may_be_sent_again(url: str, answer: Answer, 
     assert requests == 2
 
 
-def test_a_corrected_message_is_sent_under_the_ids_of_the_refused_one(url: str) -> None:
+def test_corrected_message_is_sent_under_the_ids_of_the_refused_one(url: str) -> None:
     with Server(business("3024"), reply(OK)) as server, instances(2, server, url) as (one, other):
         (first,) = one.send(push(), invocation=within())
         (second,) = other.send(push(title="Corrected"), invocation=within())
@@ -216,7 +216,7 @@ def test_remaining_validity_does_not_change_the_content(url: str) -> None:
         assert len(server.requests) == 1
 
 
-def test_an_unknown_push_stays_unknown(url: str) -> None:
+def test_unknown_push_stays_unknown(url: str) -> None:
     first, second, requests = send_twice(reset, url)
 
     assert first.kind is UNKNOWN
@@ -500,7 +500,7 @@ def test_claim_with_a_lost_response_is_recognised_as_the_clients_own(
     assert [text.split()[1] for text, _ in records_in(url).values()] == ["accepted"]
 
 
-def test_a_ledger_that_was_used_before_a_fork_works_in_the_child(url: str) -> None:
+def test_ledger_that_was_used_before_a_fork_works_in_the_child(url: str) -> None:
     ledger = Ledger(Settings(ledger_url=url))
     assert isinstance(claim_of(ledger, request_of(), within()), Claim)
     with warnings.catch_warnings():
@@ -791,7 +791,7 @@ def test_records_hold_no_target_no_text_and_no_secret(url: str) -> None:
 
 
 @pytest.mark.parametrize(("validity", "seconds"), [(60, 86_400), (7 * 86_400, 7 * 86_400)])
-def test_a_record_is_kept_as_long_as_the_push_is_valid_and_at_least_a_day(
+def test_record_is_kept_as_long_as_the_push_is_valid_and_at_least_a_day(
     url: str, validity: int, seconds: int
 ) -> None:
     with Server(reply(OK)) as server, instances(1, server, url) as (client,):
@@ -1732,7 +1732,7 @@ def test_ledger_is_used_again_after_an_outage(
         assert len(server.requests) == 2
 
 
-def test_a_request_that_hangs_does_not_outlive_its_claim(url: str) -> None:
+def test_request_that_hangs_does_not_outlive_its_claim(url: str) -> None:
     with Server(hang) as server, instances(2, server, url) as (one, other):
         (first,) = one.send(push(), invocation=within(3))
         (second,) = other.send(push(), invocation=within())
@@ -1741,7 +1741,7 @@ def test_a_request_that_hangs_does_not_outlive_its_claim(url: str) -> None:
     assert second == first
 
 
-def test_a_request_without_deadline_does_not_outlive_its_claim_either(
+def test_request_without_deadline_does_not_outlive_its_claim_either(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -1776,7 +1776,7 @@ def test_a_request_without_deadline_does_not_outlive_its_claim_either(
         f"redis://:{SECRET}@host:0",
     ],
 )
-def test_a_wrong_url_is_refused_by_name_and_not_shown(url: str) -> None:
+def test_wrong_url_is_refused_by_name_and_not_shown(url: str) -> None:
     with pytest.raises(Misconfigured, match="PUSH_LEDGER_URL") as error:
         Settings.from_env({"PUSH_LEDGER_URL": url})
 
@@ -1790,7 +1790,7 @@ def test_valid_url_is_accepted_unchanged(url: str) -> None:
     assert Settings.from_env({"PUSH_LEDGER_URL": url}).ledger_url == url
 
 
-def test_the_url_is_not_shown_by_the_settings() -> None:
+def test_url_is_not_shown_by_the_settings() -> None:
     assert SECRET not in repr(Settings.from_env({"PUSH_LEDGER_URL": f"redis://:{SECRET}@host:6379/1"}))
 
 

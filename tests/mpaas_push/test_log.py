@@ -30,7 +30,7 @@ def logged_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 @pytest.mark.filterwarnings("ignore:POWERTOOLS_DEV")
 @pytest.mark.parametrize("dev", ["false", "true"])
-def test_a_record_is_one_line_of_json(
+def test_record_is_one_line_of_json(
     logger: logging.Logger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, dev: str
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_DEV", dev)
@@ -96,7 +96,7 @@ def test_plain_line_equals_that_of_powertools(
 @pytest.mark.parametrize(
     ("message", "expected"), [("plain", "plain"), ('{"a": 1}', {"a": 1}), ({"a": 1}, {"a": 1})]
 )
-def test_a_message_may_be_json(
+def test_message_may_be_json(
     logger: logging.Logger, capsys: pytest.CaptureFixture[str], message: Any, expected: Any
 ) -> None:
     function_log()

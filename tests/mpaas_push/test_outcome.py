@@ -107,7 +107,7 @@ def test_both_success_literals_are_accepted_with_and_without_push_result(
     assert (verdict.kind, verdict.code, verdict.task_id) == (ACCEPTED, str(code), None)
 
 
-def test_the_task_id_of_a_timed_push_is_kept() -> None:
+def test_task_id_of_a_timed_push_is_kept() -> None:
     response = OK | {"PushResult": {"Success": True, "Data": "903bf653c1b5442b9ba07684767bf9c2"}}
 
     assert verdict_on(response).task_id == "903bf653c1b5442b9ba07684767bf9c2"
@@ -408,7 +408,7 @@ def test_secret_at_the_truncation_of_a_long_message_is_masked() -> None:
     assert outcome.result_message == "x" * (MESSAGE_LENGTH - len(secret) + 1) + "…"
 
 
-def test_a_short_target_does_not_garble_other_words() -> None:
+def test_short_target_does_not_garble_other_words() -> None:
     assert masked("param a is invalid", "a") == "param …(1) is invalid"
     assert masked("10 of 100 ids", "10", "1") == "…(2) of 100 ids"
 

@@ -14,7 +14,7 @@ def test_unknown_key_may_be_a_target_and_is_masked() -> None:
     assert format_path(("messages", "13800138000")) == "messages.13…(11)"
 
 
-def test_a_key_below_target_msgkey_is_masked_even_if_it_is_known() -> None:
+def test_key_below_target_msgkey_is_masked_even_if_it_is_known() -> None:
     assert format_path(("targetMsgkey", "title")) == "targetMsgkey.t…(5)"
     assert format_path(("TargetMsgkey", "title"), declared=True) == "TargetMsgkey.t…(5)"
 

@@ -290,7 +290,7 @@ def _query(path: str) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(path).query, keep_blank_values=True))
 
 
-def test_the_old_api_version_gets_its_13_parameters() -> None:
+def test_old_api_version_gets_its_13_parameters() -> None:
     message = {name: value for name, value in everything().items() if name in PARAMETERS_2019}
 
     request = request_for(message, OLD_API)
@@ -299,7 +299,7 @@ def test_the_old_api_version_gets_its_13_parameters() -> None:
     assert _query(request.sign(KEY, OLD_API).path)["Version"] == "2019-08-21"
 
 
-def test_the_old_api_version_refuses_newer_parameters_by_name() -> None:
+def test_old_api_version_refuses_newer_parameters_by_name() -> None:
     with pytest.raises(InvalidMessage) as caught:
         request_for(everything(), OLD_API)
 
@@ -360,7 +360,7 @@ def test_timed_push_sends_only_its_fixed_time() -> None:
     assert request_for(message).parameters["StrategyContent"] == '{"fixedTime":1893456000000}'
 
 
-def test_an_immediate_push_sends_no_strategy_content() -> None:
+def test_immediate_push_sends_no_strategy_content() -> None:
     assert (
         "StrategyContent"
         not in request_for(minimal() | {"strategyType": 0, "strategyContent": loop()}).parameters

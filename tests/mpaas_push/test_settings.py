@@ -71,7 +71,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", Settings.variables())
-def test_an_empty_value_counts_as_unset(name: str) -> None:
+def test_empty_value_counts_as_unset(name: str) -> None:
     assert Settings.from_env({name: ""}) == Settings.from_env({})
 
 
@@ -141,7 +141,7 @@ def test_other_variables_are_ignored() -> None:
         ("ALIBABA_CLOUD_CA_BUNDLE", "/no/such/file.pem", "CA certificates in PEM form"),
     ],
 )
-def test_a_wrong_value_names_the_variable_and_what_it_may_hold(name: str, value: str, allowed: str) -> None:
+def test_wrong_value_names_the_variable_and_what_it_may_hold(name: str, value: str, allowed: str) -> None:
     with pytest.raises(Misconfigured) as caught:
         Settings.from_env({name: value})
 

@@ -12,7 +12,7 @@ def message_to(*targets: str) -> PushMessage:
     return PushMessage.parse(with_targets(*targets))
 
 
-def test_the_same_event_gives_the_same_target_the_same_id() -> None:
+def test_same_event_gives_the_same_target_the_same_id() -> None:
     first = message_ids_of(message_to("user-1", "user-2"), "timer/nightly/2026-11-23", 3)
     repeated = message_ids_of(message_to("user-2", "user-1"), "timer/nightly/2026-11-23", 3)
 

@@ -44,7 +44,7 @@ def test_message_of_unknown_age_counts_as_new() -> None:
     assert before <= task_from(message()).first_moment <= time.time()
 
 
-def test_the_validity_of_a_timed_push_begins_when_mpaas_sends_it() -> None:
+def test_validity_of_a_timed_push_begins_when_mpaas_sends_it() -> None:
     in_an_hour = round((time.time() + 3600) * 1000)
     timed = message(strategyType=1, strategyContent={"fixedTime": in_an_hour})
 
