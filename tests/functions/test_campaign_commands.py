@@ -360,15 +360,15 @@ def test_a_file_without_header_is_warned_of_before_its_first_row_is_lost(
     rows = "".join(f"bare-{number}\n" for number in range(5))
     body = document("bare", audience={"bucket": BUCKET, "key": "audiences/bare.csv", "target": "bare-0"})
     file, audience = campaign.file("bare.json", body), campaign.file("bare.csv", rows)
-    told = "is named like the id below it: a file without a header needs one"
+    text = "looks like the id below it: a file without a header needs one"
 
     assert campaign("check", file, "--audience", audience) == 0
-    assert f"warning: audience.target: the column `ba…(6)` {told}" in campaign.out
+    assert f"warning: audience.target: the name of column `ba…(6)` {text}" in campaign.out
     stack.put("audiences/bare.csv", rows)
     warnings = stack.request("POST", "/v1/campaigns?dryRun=true", body).json["warnings"]
-    assert [told in warning["message"] for warning in warnings] == [True]
+    assert [text in warning["message"] for warning in warnings] == [True]
     assert campaign("start", file, "--no-wait") == 0
-    assert told in campaign.err
+    assert text in campaign.err
     wrong = campaign.file("wrong.json", document("bare"))
     assert campaign("check", wrong, "--audience", audience) == 1
     assert "it has ba…(6), which look like a row: a file without a header needs one" in campaign.err
@@ -439,7 +439,7 @@ def test_another_file_is_not_resumed(stack: CampaignStack, campaign: Commands) -
 
     assert campaign("resume", "swapped", "--pace", "7") == 1
     assert (
-        "HTTP 409: campaign swapped cannot be resumed: oss://marketing/audiences/swapped.csv is"
+        "HTTP 409: campaign swapped cannot be resumed: oss://marketing/audiences/swapped.csv was"
         in campaign.err
     )
     assert (stack.show("swapped")["state"], stack.show("swapped")["pace"]) == ("paused", None)

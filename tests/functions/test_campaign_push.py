@@ -350,7 +350,7 @@ def test_a_file_that_changed_while_its_campaign_was_paused_is_not_resumed(stack:
     refused = stack.request("POST", "/v1/campaigns/moved/resume")
 
     assert refused.status == 409
-    assert "audiences/moved.csv is another file by now" in refused.json["detail"]
+    assert "audiences/moved.csv was replaced by another file" in refused.json["detail"]
     stopped = stack.show("moved")
     assert stopped["state"] == "paused"
     assert 0 < len(reached(stack, "moved")) == stopped["counts"]["accepted"] < 12000
@@ -482,7 +482,7 @@ def test_a_timer_starts_the_campaign_of_its_day_once(stack: CampaignStack) -> No
         ({"pace": 0}, {"pace": WRONG_PACE}),
         ({"pace": "fast"}, {"pace": WRONG_PACE}),
         ({"pce": 5}, {"pace": "is required", "pce": "unknown field; did you mean `pace`?"}),
-        ({"pace": 5, "endsAt": "x"}, {"endsAt": "unknown field; there is `pace`"}),
+        ({"pace": 5, "endsAt": "x"}, {"endsAt": "unknown field; known fields: `pace`"}),
         ([5], {"": 'must be an object such as {"pace": 500}'}),
     ],
 )

@@ -1,4 +1,4 @@
-"""Rows of an audience: a line of a file enters, a `Row` leaves, or what is wrong with it.
+"""Rows of an audience: a line of a file enters, a `Row` or an `InvalidRow` leaves.
 
 A row is one line: a quoted line break in a CSV could be split between two pieces, so it is a fault.
 """
@@ -29,15 +29,15 @@ __all__ = [
     "Row",
     "RowReader",
     "csv_fields",
-    "doubts_of",
     "header_of",
     "json_values",
+    "warnings_of",
 ]
 
 HEADER_BYTES = 64 << 10
-"""Of the beginning of a file: enough for its header or its first row."""
+"""Bytes read from the beginning of a file: enough for its header or its first row."""
 BOM = b"\xef\xbb\xbf"
-TARGET_LENGTH = 500
+MAX_TARGET_LENGTH = 500
 """Longest target id, in characters."""
 
 
@@ -48,7 +48,7 @@ class Row:
     Attributes:
         start: Byte offset of its line.
         target: Its target id.
-        values: Its text by column, of the columns that the campaign names.
+        values: Its texts by column, for the columns that the campaign uses.
     """
 
     start: int
@@ -62,8 +62,8 @@ class InvalidRow:
 
     Attributes:
         start: Byte offset of its line.
-        reason: What is wrong; quotes nothing of the row.
-        target: Its target id, if that much could be read.
+        reason: What is wrong, without quoting the row.
+        target: Its target id; empty if it could not be read.
     """
 
     start: int
@@ -74,25 +74,25 @@ class InvalidRow:
 class RowReader:
     """Reads the lines of an audience; the same for every piece.
 
-    White space around a target id is ignored, whatever the format.
+    White space around a target id is ignored in every format.
 
     Attributes:
-        trimmed: Rows so far whose target had some.
+        trimmed: Number of rows so far whose target had such white space.
     """
 
     def __init__(self, campaign: Campaign, header: Sequence[str] | None) -> None:
         """Prepare to read rows.
 
         Args:
-            campaign: Its audience and the columns that it needs.
+            campaign: Names the format of the audience and the columns to read.
             header: The columns of a CSV, as `header_of` returned them.
         """
         self._kind = campaign.audience.kind
         self._target = campaign.audience.target or ""
         self._delimiter = campaign.audience.delimiter
         self._width = len(header or ())
-        # The other columns of a wide file would only take memory.
-        self._columns = [(name, at) for at, name in enumerate(header or ()) if name in campaign.columns]
+        # The other columns of a wide file would only use memory.
+        self._columns = [(name, index) for index, name in enumerate(header or ()) if name in campaign.columns]
         self._names = campaign.columns
         self.trimmed = 0
 
@@ -108,17 +108,17 @@ class RowReader:
         except UnicodeDecodeError:
             return InvalidRow(line.start, "is not UTF-8")
         values, flaw = self._values(text)
-        written = values.get(self._target, "")
-        target = written.strip()
-        if target != written:
+        raw_target = values.get(self._target, "")
+        target = raw_target.strip()
+        if target != raw_target:
             values[self._target] = target
             self.trimmed += 1
-        if own := self._flaw_of(target):
-            return InvalidRow(line.start, flaw or own)
+        if target_flaw := self._flaw_of(target):
+            return InvalidRow(line.start, flaw or target_flaw)
         return InvalidRow(line.start, flaw, target) if flaw else Row(line.start, target, values)
 
-    def doubts(self) -> list[Fault]:
-        """Return what may be wrong with the rows so far, though they can be sent."""
+    def warnings(self) -> list[Fault]:
+        """Return warnings about the rows so far; none of them prevents sending."""
         if not self.trimmed:
             return []
         rows = "1 row has" if self.trimmed == 1 else f"{self.trimmed:,} rows have"
@@ -128,8 +128,8 @@ class RowReader:
     def _flaw_of(self, target: str) -> str | None:
         if not target:
             return f"has no target: {self._target or 'the line'} is empty"
-        if len(target) > TARGET_LENGTH or not target.isprintable():
-            return f"its target must be 1 to {TARGET_LENGTH} printable characters"
+        if len(target) > MAX_TARGET_LENGTH or not target.isprintable():
+            return f"its target must be 1 to {MAX_TARGET_LENGTH} printable characters"
         return None
 
     def _values(self, text: str) -> tuple[dict[str, str], str]:
@@ -142,21 +142,21 @@ class RowReader:
         fields = csv_fields(text, self._delimiter)
         if isinstance(fields, str):
             return {}, fields
-        values = {name: fields[at] for name, at in self._columns if at < len(fields)}
+        values = {name: fields[index] for name, index in self._columns if index < len(fields)}
         if len(fields) != self._width:
             return values, f"has {len(fields)} fields, the header {self._width}"
         return values, ""
 
 
 def header_of(campaign: Campaign, beginning: bytes) -> tuple[list[str] | None, list[Fault]]:
-    """Read the header of a CSV, or look at the first row of JSON Lines.
+    """Read the header of a CSV, or check the first row of JSON Lines.
 
     Args:
-        campaign: The columns that it needs.
+        campaign: Names the columns that it needs.
         beginning: The first `HEADER_BYTES` of the file, or all of it.
 
     Returns:
-        The columns, None for a file without header, and what keeps the campaign from being sent.
+        The columns, None for a file without a header; and the faults that prevent the campaign's start.
     """
     if beginning.startswith((b"\x1f\x8b", b"PK\x03\x04")):
         return None, [Fault("audience", "the file is compressed: upload it uncompressed")]
@@ -167,35 +167,35 @@ def header_of(campaign: Campaign, beginning: bytes) -> tuple[list[str] | None, l
     header = columns if kind == "csv" else None
     if kind == "csv" and (repeated := [name for name, count in Counter(columns).items() if count > 1]):
         return header, [Fault("audience", f"the header names {_listed(repeated)} more than once")]
-    is_row = kind == "csv" and any(_row_like(columns, _second_row(beginning, campaign.audience)))
+    is_row = kind == "csv" and any(_similar_to_row(columns, _second_row(beginning, campaign.audience)))
     faults = [
         _missing(name, columns, campaign, is_row=is_row) for name in sorted(campaign.columns - set(columns))
     ]
-    is_whole_file = len(beginning) < HEADER_BYTES
-    if not faults and kind == "csv" and is_whole_file and not beginning.partition(b"\n")[2].strip():
+    is_complete = len(beginning) < HEADER_BYTES
+    if not faults and kind == "csv" and is_complete and not beginning.partition(b"\n")[2].strip():
         faults = [Fault("audience", "the file has a header and no rows")]
     return header, faults
 
 
-def doubts_of(campaign: Campaign, header: Sequence[str] | None, beginning: bytes) -> list[Fault]:
-    """Return what may be wrong with an audience, though it can be sent.
+def warnings_of(campaign: Campaign, header: Sequence[str] | None, beginning: bytes) -> list[Fault]:
+    """Return warnings about an audience; none of them prevents sending.
 
     Args:
-        campaign: The column with the target.
-        header: As `header_of` returned it, with no fault: the target is in it.
+        campaign: Names the column with the target.
+        header: As `header_of` returned it without faults: it contains that column.
         beginning: As for `header_of`.
     """
     target = campaign.audience.target
     if header is None or target is None:
         return []
-    like = _row_like(header, _second_row(beginning, campaign.audience))
-    if not like[header.index(target)]:
+    similar = _similar_to_row(header, _second_row(beginning, campaign.audience))
+    if not similar[header.index(target)]:
         return []
-    text = f"the column `{mask_id(target)}` is named like the id below it: {_NO_HEADER}"
-    return [Fault("audience.target", f"{text}, or its first row gets no push")]
+    text = f"the name of column `{mask_id(target)}` looks like the id below it"
+    return [Fault("audience.target", f"{text}: {_NO_HEADER}, or its first row gets no push")]
 
 
-_NO_HEADER = "a file without a header needs one, or, of ids alone, `format: ids` without `target`"
+_NO_HEADER = "a file without a header needs one, or, if it has only ids, `format: ids` without `target`"
 
 
 def _second_row(beginning: bytes, audience: Audience) -> list[str]:
@@ -205,19 +205,19 @@ def _second_row(beginning: bytes, audience: Audience) -> list[str]:
     return [] if isinstance(fields, str) else [field.strip() for field in fields]
 
 
-def _row_like(columns: Sequence[str], row: Sequence[str]) -> list[bool]:
-    """Return for each column whether its name looks like the value below it, but for words with digits."""
+def _similar_to_row(columns: Sequence[str], row: Sequence[str]) -> list[bool]:
+    """Return for each column whether its name differs from the value below it only in words with digits."""
     return [
         (shape := _WORD_WITH_DIGIT.sub("#", name)) != name
         and shape == _WORD_WITH_DIGIT.sub("#", value)
-        and abs(len(name) - len(value)) <= _LENGTHS_APART
+        and abs(len(name) - len(value)) <= _MAX_LENGTH_DIFFERENCE
         for name, value in zip_longest(columns, row[: len(columns)], fillvalue="")
     ]
 
 
 _WORD_WITH_DIGIT = re.compile(r"\b[^\W\d]*\d\w*")
-_LENGTHS_APART = 3
-"""Ids that follow each other may differ by as many characters."""
+_MAX_LENGTH_DIFFERENCE = 3
+"""Consecutive ids may differ in length by this many characters."""
 
 
 def _columns(beginning: bytes, audience: Audience) -> list[str] | str:
@@ -245,33 +245,33 @@ def _missing(column: str, columns: Sequence[str], campaign: Campaign, *, is_row:
         path = "texts.by"
     else:
         path = campaign.path_of(column)
-    there = _listed(columns, is_row=is_row) or "none, as a file of plain ids"
+    existing = _listed(columns, is_row=is_row) or "none, as a file of plain ids"
     remedy = (
-        f", which look like a row: {_NO_HEADER}" if is_row else _other_delimiter(columns, campaign.audience)
+        f", which look like a row: {_NO_HEADER}" if is_row else _delimiter_hint(columns, campaign.audience)
     )
-    return Fault(path, f"the audience has no column `{column}`; it has {there}{remedy}")
+    return Fault(path, f"the audience has no column `{column}`; it has {existing}{remedy}")
 
 
-def _other_delimiter(columns: Sequence[str], audience: Audience) -> str:
-    """Return the hint at the delimiter of a CSV all of whose header is one column."""
+def _delimiter_hint(columns: Sequence[str], audience: Audience) -> str:
+    """Return a hint to set the delimiter if the header of a CSV is a single column."""
     if audience.kind != "csv" or len(columns) != 1:
         return ""
     names = {",": "`,`", ";": "`;`", "|": "`|`", "\t": "a tab"}
-    there = [name for character, name in names.items() if character in columns[0]]
-    return f": if {there[0]} is between its fields, set `audience.delimiter`" if there else ""
+    candidates = [name for character, name in names.items() if character in columns[0]]
+    return f": if {candidates[0]} separates its fields, set `audience.delimiter`" if candidates else ""
 
 
 def _listed(columns: Sequence[str], *, is_row: bool = False) -> str:
-    """Return the first columns for an error: a header may have 64 KB.
+    """Return the first columns for an error, since a header may have 64 KB.
 
-    In a file without a header they are a row. Only a name that can hardly be an id is shown in full.
+    Without a header they are a row: only a name that is unlikely to be an id is shown in full.
     """
-    more = [f"{len(columns) - _MOST_SHOWN} more"] if len(columns) > _MOST_SHOWN else []
-    shown = columns[:_MOST_SHOWN]
-    return ", ".join([name if not is_row and is_plain_name(name) else mask_id(name) for name in shown] + more)
+    omitted = [f"{len(columns) - _MAX_SHOWN} more"] if len(columns) > _MAX_SHOWN else []
+    names = [name if not is_row and is_plain_name(name) else mask_id(name) for name in columns[:_MAX_SHOWN]]
+    return ", ".join(names + omitted)
 
 
-_MOST_SHOWN = 20
+_MAX_SHOWN = 20
 
 
 def csv_fields(text: str, delimiter: str) -> list[str] | str:
@@ -282,28 +282,28 @@ def csv_fields(text: str, delimiter: str) -> list[str] | str:
         fields = next(csv.reader([text], delimiter=delimiter, strict=True))
     except csv.Error:
         return "has a quote that does not close on its line"
-    # `csv` would take the rest of a field with a line end in it for a row of its own.
+    # `csv` would read the rest of a field that contains a line end as a separate row.
     if not _is_row(text, delimiter):
-        return "has a quote in the middle of a field: a field with quotes is quoted, and ends on its line"
+        return "has a quote in the middle of a field: quote the entire field, and end it on the same line"
     return fields
 
 
 def _is_row(text: str, delimiter: str) -> bool:
-    """Return whether a text is fields, each with or without quotes, and delimiters between them."""
-    at = 0
+    """Return whether a text consists of fields, quoted or not, with delimiters between them."""
+    position = 0
     while True:
-        is_quoted = text.startswith('"', at)
-        match = (_QUOTED if is_quoted else _plain(delimiter)).match(text, at)
+        is_quoted = text.startswith('"', position)
+        match = (_QUOTED if is_quoted else _plain(delimiter)).match(text, position)
         if not match:
             return False
-        at = match.end()
-        if at == len(text):
+        position = match.end()
+        if position == len(text):
             return True
-        if is_quoted and text[at] == '"':
-            continue  # two quotes in a field stand for one
-        if text[at] != delimiter:
+        if is_quoted and text[position] == '"':
+            continue  # two quotes within a field represent one
+        if text[position] != delimiter:
             return False
-        at += 1
+        position += 1
 
 
 _QUOTED = re.compile('"[^"]*"')
@@ -326,7 +326,7 @@ def json_values(text: str) -> dict[str, Any] | str:
 
 
 def _json_texts(text: str, names: Collection[str]) -> dict[str, str] | str:
-    """Return the columns of a row that are asked for as texts, or what is wrong with it."""
+    """Return the named columns of a row as texts, or what is wrong with it."""
     row = json_values(text)
     if isinstance(row, str):
         return row
@@ -339,7 +339,7 @@ def _json_texts(text: str, names: Collection[str]) -> dict[str, str] | str:
 
 
 def _as_text(value: Any) -> str:
-    """Return a value as a text shows it; what cannot be shown is empty, and so missing."""
+    """Return a value as a message shows it; null becomes an empty text, which counts as missing."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

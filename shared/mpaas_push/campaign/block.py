@@ -1,7 +1,7 @@
-"""A block: some rows of a piece that are sent, and accounted for, together.
+"""A block: rows of a piece that are sent, and accounted for, together.
 
 Rows enter; requests of at most ten targets with equal content leave, and the fate of every other row. The
-same rows always make the same requests, so that the ledger recognises each.
+same rows always become the same requests, so the ledger recognises each of them.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Fate:
         start: Byte offset of its line.
         target: Its target id; empty where it could not be read.
         name: `accepted`, `refused`, `unknown`, `expired`, `invalid`, `duplicate`, `cancelled` or `failed`.
-        code: Result code, or a name of our own.
+        code: Result code of mPaaS or of this library.
         text: What is wrong.
-        message_id: Of its push, if there was one.
+        message_id: Message id of its push, if one was sent.
     """
 
     start: int
@@ -62,7 +62,7 @@ class BlockRequest:
 
     @property
     def message(self) -> PushMessage:
-        """The message to these rows alone, of which one request is made."""
+        """The message to these rows only: the content of the request."""
         return self.group.model_copy(update={"targets": tuple(row.target for row in self.rows)})
 
 
@@ -71,10 +71,10 @@ class Block:
     """Rows that are sent and committed together.
 
     Attributes:
-        rows: How many rows it has, invalid ones included.
+        rows: Number of rows, including invalid ones.
         end: Byte offset of the first line after it.
-        requests: What is to be sent.
-        fates: Of the rows that are in no request.
+        requests: The requests to send.
+        fates: Fates of the rows that are in no request.
     """
 
     rows: int = 0
@@ -84,12 +84,12 @@ class Block:
 
     @property
     def targets(self) -> int:
-        """How many pushes it is."""
+        """Number of pushes."""
         return sum(len(request.rows) for request in self.requests)
 
 
 class Composer:
-    """Makes blocks of rows; remembers the earlier targets of its piece."""
+    """Composes rows into blocks; remembers the earlier targets of its piece."""
 
     def __init__(self, campaign: Campaign, settings: Settings) -> None:
         """Start without rows."""
@@ -99,11 +99,11 @@ class Composer:
         self._seen = SeenTargets()
 
     def skip(self, row: Row) -> None:
-        """Record the target of a row that is accounted for."""
+        """Record the target of a row that is already accounted for."""
         self._seen.add(row.target)
 
     def compose(self, rows: Sequence[Row | InvalidRow], end: int) -> Block:
-        """Make a block.
+        """Compose a block.
 
         Args:
             rows: Its rows, in the order of the file.
@@ -123,12 +123,12 @@ class Composer:
                 block.fates.append(Fate(start=row.start, target=row.target, name="duplicate"))
                 continue
             groups.setdefault(tuple(row.values.get(name, "") for name in self._columns), []).append(row)
-        for group in self._merged(groups.values(), block):
+        for group in self._requests_of(groups.values(), block):
             block.requests += group
         return block
 
-    def _merged(self, groups: Iterable[list[Row]], block: Block) -> Iterable[list[BlockRequest]]:
-        """Yield the requests of each content; what cannot be one becomes the fate of its rows."""
+    def _requests_of(self, groups: Iterable[list[Row]], block: Block) -> Iterable[list[BlockRequest]]:
+        """Yield the requests for each content; rows that cannot be sent get their fate in the block."""
         contents: dict[str, tuple[Any, list[Row]]] = {}
         for rows in groups:
             try:
@@ -140,7 +140,7 @@ class Composer:
                     for row in rows
                 ]
                 continue
-            # Columns that differ may still make equal texts: those with a variant that names none of them.
+            # Rows with different values have equal content if their variant uses none of these columns.
             contents.setdefault(repr(payload), (payload, []))[1].extend(rows)
         for payload, rows in contents.values():
             message = message_of({**payload, "targets": [row.target for row in rows]}, self._settings)

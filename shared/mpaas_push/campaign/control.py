@@ -1,7 +1,7 @@
 """Starting and steering campaigns: what the HTTP function, timers, uploads and commands do with them.
 
-Nothing here sends a push. A start asks the file's size, reads its header, writes one hash in Redis and
-submits one task, which submits all others; so it costs the same for 10^4 rows and for 10^8.
+Nothing here sends a push. A start reads the file's size and header, writes one hash in Redis and submits one
+task, which submits all others; so it costs the same for 10^4 rows and for 10^8.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push.campaign.audience import HEADER_BYTES, doubts_of, header_of
+from mpaas_push.campaign.audience import HEADER_BYTES, header_of, warnings_of
 from mpaas_push.campaign.errors import AudienceUnreadable, CampaignConflict, InvalidCampaign
 from mpaas_push.campaign.model import Campaign
 from mpaas_push.campaign.pieces import piece_bytes_for
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mpaas_push.settings import Settings
 
 __all__ = [
-    "MOST_BLOCK_ROWS",
+    "MAX_BLOCK_ROWS",
     "Controls",
     "Readable",
     "Started",
@@ -41,20 +41,20 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-MOST_BLOCK_ROWS = 4000
-"""Rows that are repeated after a failure, and sent before a pause is noticed, at most."""
+MAX_BLOCK_ROWS = 4000
+"""Maximum number of rows that are repeated after a failure, or sent before a pause takes effect."""
 
 
 def block_rows_for(pace: int | None, rate: float | None) -> int:
-    """Return how many rows a block has: what may be sent in a second, in tens, 10 to 4,000.
+    """Return the number of rows in a block: one second's worth, a multiple of ten from 10 to 4,000.
 
-    A block goes out at once, and each row with a text of its own is a request.
+    A block is sent at once, and each row with its own text is a request.
 
     Args:
-        pace: Of the campaign, in targets a second.
+        pace: The campaign's pace, in targets a second.
         rate: `PUSH_PACE`, in requests a second.
     """
-    allowed = min(pace or MOST_BLOCK_ROWS, rate or MOST_BLOCK_ROWS, MOST_BLOCK_ROWS)
+    allowed = min(pace or MAX_BLOCK_ROWS, rate or MAX_BLOCK_ROWS, MAX_BLOCK_ROWS)
     return max(10, int(allowed) // 10 * 10)
 
 
@@ -66,7 +66,7 @@ class Readable:
         campaign: The campaign.
         info: Size and ETag of its audience.
         header: The columns, if its file has a header.
-        warnings: What may be wrong, though it can be sent.
+        warnings: What may be wrong, although it can be sent.
     """
 
     campaign: Campaign
@@ -81,8 +81,8 @@ class Started:
 
     Attributes:
         stored: The campaign.
-        is_new: Whether it began now.
-        warnings: As of `Readable`.
+        is_new: Whether this call started it.
+        warnings: As in `Readable`.
     """
 
     stored: StoredCampaign
@@ -100,7 +100,7 @@ class Controls:
         self._queue = queue
 
     def start(self, document: Any, objects: Objects) -> Started:
-        """Start a campaign; starting it again is the same campaign.
+        """Start a campaign; starting it again returns the same campaign.
 
         Args:
             document: As `model.read_document` returns it.
@@ -109,7 +109,7 @@ class Controls:
         Raises:
             InvalidCampaign: the document or its audience is wrong; nothing was started.
             CampaignConflict: its id was used with other content or another file.
-            StoreUnavailable, InvocationRefused, InvocationUnknown: it may have been started: start it again.
+            StoreUnavailable, InvocationRefused, InvocationUnknown: it may have been started; start it again.
         """
         readable = read_campaign(document, self._settings, objects)
         campaign, info = readable.campaign, readable.info
@@ -135,7 +135,7 @@ class Controls:
         return Started(stored, plan.is_new, readable.warnings)
 
     def submit_pieces(self, task: PlanTask) -> int:
-        """Carry out a plan: submit a task for each open piece; return how many there are."""
+        """Carry out a plan: submit a task for each open piece; return their number."""
         pieces = [
             PieceTask(campaign=task.campaign, run=task.run, piece=index, turn=turn)
             for index, turn in self._store.open_pieces(task.campaign)
@@ -147,7 +147,7 @@ class Controls:
         """Stop every piece after its current block.
 
         Raises:
-            UnknownCampaign: there is none.
+            UnknownCampaign: it does not exist.
             CampaignConflict: it is done or was cancelled.
         """
         self._store.get(campaign_id).check()
@@ -155,18 +155,18 @@ class Controls:
         return self._store.get(campaign_id)
 
     def resume(self, campaign_id: str, objects: Objects, change: PaceChange | None = None) -> StoredCampaign:
-        """Continue with the rest: after a pause, and where a piece was given up.
+        """Continue with the rest, after a pause or after pieces were given up.
 
         Args:
             campaign_id: The campaign.
             objects: Where its audience is.
-            change: Another pace from then on; it changes with the state, or not at all.
+            change: A new pace; applied only if the campaign is resumed.
 
         Raises:
-            UnknownCampaign: there is none.
-            CampaignConflict: it was cancelled; or it is done, and its pace was to change; or its file is
-                another one by now, or is gone.
-            AudienceUnreadable: its file cannot be reached for now; nothing was changed.
+            UnknownCampaign: it does not exist.
+            CampaignConflict: it was cancelled; or it is done and the pace would change; or its file was
+                replaced or deleted.
+            AudienceUnreadable: its file is temporarily unreachable; nothing was changed.
         """
         stored = self._store.get(campaign_id)
         if not stored.is_cancelled and stored.state != "done":
@@ -177,7 +177,7 @@ class Controls:
         """Stop sending; the remaining rows are counted as cancelled.
 
         Raises:
-            UnknownCampaign: there is none.
+            UnknownCampaign: it does not exist.
             CampaignConflict: it is done.
         """
         return self._reopen(campaign_id, "cancelled")
@@ -186,7 +186,7 @@ class Controls:
         """Change the pace of a campaign.
 
         Raises:
-            UnknownCampaign: there is none.
+            UnknownCampaign: it does not exist.
             CampaignConflict: it has ended.
         """
         self._store.get(campaign_id).check()
@@ -194,7 +194,7 @@ class Controls:
         stored = self._store.get(campaign_id)
         if stored.state not in {"running", "waiting"}:
             return stored
-        # Pieces that wait for a moment of the former pace would sleep on.
+        # Otherwise pieces would keep waiting for moments that the former pace gave them.
         return self._reopen(campaign_id, "same")
 
     def _reopen(self, campaign_id: str, state: str, change: PaceChange | None = None) -> StoredCampaign:
@@ -210,11 +210,11 @@ class Controls:
 
 
 def _check_same_file(stored: StoredCampaign, objects: Objects) -> None:
-    """Do nothing if the file of a campaign is the one that it was started with.
+    """Check that the file of a campaign is the one that it was started with.
 
     Raises:
-        CampaignConflict: it is another one, or cannot be read until somebody acts.
-        AudienceUnreadable: it cannot be reached for now.
+        CampaignConflict: it is another one, or permanently unreadable.
+        AudienceUnreadable: it is temporarily unreachable.
     """
     campaign = stored.campaign
     audience = campaign.audience
@@ -227,8 +227,8 @@ def _check_same_file(stored: StoredCampaign, objects: Objects) -> None:
         raise CampaignConflict(f"{name}: {error}") from None
     if etag != stored.fields["etag"]:
         raise CampaignConflict(
-            f"{name}: oss://{audience.bucket}/{audience.key} is another file by now (its ETag differs):"
-            " put the former one back, or cancel the campaign"
+            f"{name}: oss://{audience.bucket}/{audience.key} was replaced by another file (its ETag differs):"
+            " restore the original file, or cancel the campaign"
         )
 
 
@@ -242,7 +242,7 @@ def read_campaign(document: Any, settings: Settings, objects: ReadableObjects) -
 
     Raises:
         InvalidCampaign: with every fault of both at once.
-        AudienceUnreadable: the document is valid, and its audience cannot be reached for now.
+        AudienceUnreadable: the document is valid, but its audience is temporarily unreachable.
     """
     try:
         campaign = Campaign.parse(document, settings)
@@ -260,7 +260,7 @@ def _audience_faults(document: Any, objects: ReadableObjects) -> tuple[Fault, ..
         except InvalidCampaign as error:
             return error.faults
         except AudienceUnreadable:
-            pass  # for now: what the document lacks is reason enough
+            pass  # temporary; the document's own faults are reported
     return ()
 
 
@@ -269,7 +269,7 @@ def _read_audience(campaign: Campaign, objects: ReadableObjects) -> Readable:
 
     Raises:
         InvalidCampaign: it cannot be used.
-        AudienceUnreadable: it cannot be reached for now.
+        AudienceUnreadable: it is temporarily unreachable.
     """
     audience = campaign.audience
     try:
@@ -284,17 +284,17 @@ def _read_audience(campaign: Campaign, objects: ReadableObjects) -> Readable:
     header, faults = header_of(campaign, beginning)
     if faults:
         raise InvalidCampaign(faults)
-    doubts = (*_doubts_of_document(campaign), *doubts_of(campaign, header, beginning))
-    return Readable(campaign, info, header, doubts)
+    warnings = (*_document_warnings(campaign), *warnings_of(campaign, header, beginning))
+    return Readable(campaign, info, header, warnings)
 
 
-def _doubts_of_document(campaign: Campaign) -> list[Fault]:
-    """Return what may be wrong with a document: no errors, for starting again what is done succeeds."""
-    doubts = [
+def _document_warnings(campaign: Campaign) -> list[Fault]:
+    """Return warnings about a document; not errors, so that starting a finished campaign again succeeds."""
+    warnings = [
         Fault(path, "has a brace that is sent unchanged: a placeholder is written {column}")
         for path, value in campaign.fields_by_path.items()
         if has_stray_brace(value)
     ]
     if campaign.has_ended(time.time()):
-        doubts.append(Fault("endsAt", "has passed: every row that has not been sent expires"))
-    return doubts
+        warnings.append(Fault("endsAt", "has passed: every row that has not been sent expires"))
+    return warnings

@@ -1,7 +1,7 @@
 """What a campaign costs, estimated from its rows, requests, pieces and pace; waiting costs nothing.
 
-Prices are list prices in USD without free quotas; docs/campaigns.md names the page of each. What a Redis, the
-storage of the file and mPaaS itself cost is not in it.
+Prices are list prices in USD without free quotas; docs/campaigns.md names the page of each. Redis, storage of
+the file and mPaaS itself are not included.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from mpaas_push.campaign.store import NEAR_SECONDS
 __all__ = ["CampaignPrices", "Work", "compute_units", "cost_of"]
 
 TASK_SECONDS = 280.0
-"""For how long one task works on its piece: the timeout of 300 s in `s.yaml`, less what its end needs."""
+"""Time that one task works on its piece: the timeout of 300 s in `s.yaml`, minus the time to finish."""
 START_SECONDS = 1.0
-"""A task that continues a piece reads it from its start, to recognise its duplicates."""
+"""Time of a task that continues a piece to read it from its start, which reveals duplicates."""
 REQUEST_SECONDS = 0.004
-"""Of a worker for one request: 20 at once, 50 ms each, 0.35 vCPU."""
+"""Worker's time for one request: 20 at once, 50 ms each, 0.35 vCPU."""
 REQUEST_BYTES = 1600
-"""Sent to mPaaS for one request, with TLS (docs/operations.md: What a push costs)."""
+"""Bytes sent to mPaaS for one request, with TLS (docs/operations.md: What a push costs)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +48,16 @@ class CampaignPrices:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a campaign has to do.
+    """The work of a campaign.
 
     Attributes:
-        rows: In the file.
-        requests: To mPaaS.
-        pieces: Of the file.
-        piece_bytes: Of one piece.
+        rows: Rows of the file.
+        requests: Requests to mPaaS.
+        pieces: Pieces of the file.
+        piece_bytes: Size of one piece.
         block_rows: Rows that are sent together.
         pace: Targets a second, if there is a limit.
-        parts: Blocks with something to report.
+        parts: Blocks with results to report.
     """
 
     rows: int
@@ -70,10 +70,10 @@ class Work:
 
     @property
     def tasks_and_seconds(self) -> tuple[int, float]:
-        """How many tasks work on it, and for how long altogether.
+        """Number of tasks, and their total time.
 
-        With few pieces each worker waits for its next block, which is near; with many, each block is a task
-        of its own, which is delayed instead.
+        With few pieces each worker waits for its next block, which is due soon; with many, each block is a
+        separate task, which is delayed instead.
         """
         sending = self.requests * REQUEST_SECONDS
         if self.pace is None or self.pieces * self.block_rows <= NEAR_SECONDS * self.pace:
@@ -88,16 +88,17 @@ def cost_of(work: Work, prices: CampaignPrices | None = None) -> dict[str, Any]:
     """Return the estimate that a dry run shows.
 
     Args:
-        work: What a campaign has to do.
+        work: The work of the campaign.
         prices: List prices, by default those of Hangzhou.
     """
     prices = prices or CampaignPrices()
     tasks, seconds = work.tasks_and_seconds
     units = compute_units(tasks, seconds / tasks, cpu=prices.cpu, memory_gb=prices.memory_gb)
     chunks = max(work.piece_bytes / CHUNK_BYTES, 1)
-    again = (tasks - work.pieces) / 2  # from its start: half of it on average
-    gets = (work.pieces + again) * chunks + work.rows / work.block_rows + work.parts  # a HEAD for each block
-    puts = 2 * work.parts + 3 * work.pieces  # each part is deleted again
+    rereads = (tasks - work.pieces) / 2  # a continued piece is read from its start: half of it on average
+    heads = work.rows / work.block_rows  # one for each block
+    gets = (work.pieces + rereads) * chunks + heads + work.parts
+    puts = 2 * work.parts + 3 * work.pieces  # each part is written and deleted
     items = [
         _item("computeUnits", units, prices.million_units / 1e6),
         _item("ossGets", gets, prices.ten_thousand_gets / 1e4, is_unsure=True),
@@ -130,11 +131,11 @@ def compute_units(
 
 
 def _item(name: str, quantity: float, price: float, *, is_unsure: bool = False) -> dict[str, Any]:
-    shown = round(quantity, 3)
+    rounded = round(quantity, 3)
     return {
         "item": name,
-        "quantity": shown,
+        "quantity": rounded,
         "price": price,
-        "amount": round(shown * price, 6),
+        "amount": round(rounded * price, 6),
         "unsure": is_unsure,
     }

@@ -1,4 +1,4 @@
-"""What can go wrong with a campaign; `mpaas_push.errors` draws the tree."""
+"""Errors of campaigns; `mpaas_push.errors` draws the tree."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class CampaignError(PushError):
-    """Base of what goes wrong with a campaign."""
+    """Base class of the errors of campaigns."""
 
 
 class InvalidCampaign(CampaignError):
@@ -40,11 +40,11 @@ class InvalidCampaign(CampaignError):
 
 
 class CampaignConflict(CampaignError):
-    """The id of the campaign is taken by another one, or the campaign has ended."""
+    """Another campaign uses the id, or the campaign has ended."""
 
 
 class UnknownCampaign(CampaignError):
-    """There is no campaign of this id."""
+    """There is no campaign with this id."""
 
     def __init__(self, campaign_id: str) -> None:
         super().__init__(f"there is no campaign {campaign_id}")
@@ -54,7 +54,7 @@ class AudienceUnreadable(CampaignError):
     """The file of the audience cannot be read, or is not the one that the campaign was started with.
 
     Attributes:
-        is_final: Another try cannot help.
+        is_final: Whether a retry cannot help.
     """
 
     def __init__(self, message: str, *, is_final: bool = True) -> None:
@@ -63,14 +63,14 @@ class AudienceUnreadable(CampaignError):
 
 
 class AudienceMissing(AudienceUnreadable):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class StoreUnavailable(CampaignError):
-    """The Redis that holds the state of campaigns cannot be reached, or none is set up.
+    """The Redis that holds the state of campaigns cannot be reached, or none is configured.
 
     Attributes:
-        is_permanent: A setting or permission is wrong: it stays so until an operator acts.
+        is_permanent: Whether a setting, permission or record is wrong: retries fail until an operator acts.
     """
 
     def __init__(self, message: str, *, is_permanent: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""From pydantic's errors to faults: the names of a campaign's document, plain words, no value."""
+"""Turns pydantic's errors into faults with the document's field names, in plain words, without values."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["faults_of"]
 def faults_of(
     error: ValidationError, models: Mapping[str, type[BaseModel]], allowed: Mapping[str, str]
 ) -> list[Fault]:
-    """Return what pydantic found wrong, in its order.
+    """Return the faults of a validation, in pydantic's order.
 
     Args:
-        error: Of the validation.
-        models: Which fields are known, by the path of the object that holds them; ``""`` is the document.
-        allowed: What a field may hold, by its path.
+        error: The error of the validation.
+        models: The model of each object, which knows its fields, by path; ``""`` is the document.
+        allowed: What a field may hold, by path.
     """
     faults = []
     for line in error.errors(include_url=False):
@@ -33,9 +33,9 @@ def faults_of(
         if line["type"] == "extra_forbidden":
             faults.append(_unknown_field(path, models[".".join(steps[:-1])]))
             continue
-        if line["type"] == "value_error":  # of our own validators
+        if line["type"] == "value_error":  # raised by the model's own validators
             text = text.removeprefix("Value error, ")
-            if field := re.match(r"(key|target|to): ", text):  # a rule of the whole part names its field
+            if field := re.match(r"(key|target|to): ", text):  # a rule of the object names its field
                 path, text = f"{path}.{field[1]}", text[field.end() :]
         elif line["type"] == "string_type":
             text = _not_text(line["input"])
@@ -46,7 +46,7 @@ def faults_of(
 
 
 def _not_text(value: Any) -> str:
-    from mpaas_push.message.faults import json_kind  # only a wrong document needs it
+    from mpaas_push.message.faults import json_kind  # only an invalid document needs it
 
     remedy = ": put it in quotes" if isinstance(value, (bool, int, float)) else ""
     return f"must be text, not {json_kind(value)}{remedy}"
@@ -57,7 +57,7 @@ def _unknown_field(path: str, model: type[BaseModel]) -> Fault:
     known = [str(field.alias) for field in model.model_fields.values()]
     folded = {name.lower(): name for name in known}
     near = get_close_matches(path.rpartition(".")[2].replace("_", "").lower()[:64], folded, n=1, cutoff=0.7)
-    remedy = f"did you mean `{folded[near[0]]}`?" if near else f"there is {_listed(known)}"
+    remedy = f"did you mean `{folded[near[0]]}`?" if near else f"known fields: {_listed(known)}"
     return Fault(path, f"unknown field; {remedy}")
 
 
@@ -72,4 +72,4 @@ _WORDS = {
     "model_attributes_type": "must be an object",
 }
 _FINAL = {"missing", "string_type", "value_error"}
-"""Types of errors that say more than what the field may hold."""
+"""Types of errors whose text says more than what the field may hold."""

@@ -75,7 +75,7 @@ def preview(readable: Readable, objects: Objects, settings: Settings) -> dict[st
         pace=campaign.pace,
         parts=math.ceil(sum(bool(block.fates) or campaign.report == "all" for block in blocks) / share),
     )
-    warnings = [warning.as_json() for warning in (*readable.warnings, *reader.doubts())]
+    warnings = [warning.as_json() for warning in (*readable.warnings, *reader.warnings())]
     advice = [advice.as_json() for advice in requests[0].message.advice()] if requests else []
     return {
         "campaign": campaign.campaign,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_push.campaign.audience import Row, RowReader
 from mpaas_push.campaign.block import Composer, Fate
-from mpaas_push.campaign.control import MOST_BLOCK_ROWS, block_rows_for
+from mpaas_push.campaign.control import MAX_BLOCK_ROWS, block_rows_for
 from mpaas_push.campaign.errors import (
     AudienceUnreadable,
     PieceFailed,
@@ -287,7 +287,7 @@ class _Worker:
         if is_last:
             self._results.join()
         # What is only counted need not be counted second by second.
-        next_rows = MOST_BLOCK_ROWS if self._is_over else block_rows_for(self._pace, self._rate)
+        next_rows = MAX_BLOCK_ROWS if self._is_over else block_rows_for(self._pace, self._rate)
         commit = self._commit(
             cursor,
             end,

@@ -670,7 +670,7 @@ def test_what_is_no_audience_or_has_no_header_is_told_on_the_page(page: Page) ->
     expect(page.get_by_text("about 2 rows,")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
     drop(page, "\ufeffuser-1;2\nuser-2;3\n")
-    expect(page.get_by_role("alert")).to_contain_text("is named like the id below it")
+    expect(page.get_by_role("alert")).to_contain_text("looks like the id below it")
     first_line = page.get_by_role("button", name="The first line is a row, not a header")
     first_line.click()
     expect(page.get_by_text("about 2 rows,")).to_be_visible()

@@ -77,7 +77,7 @@ def test_every_fault_is_named_at_once() -> None:
         ({"texts": {"by": "lang", "en": {}}}, "texts.default: is required"),
         ({"texts": {"by": "lang", "default": "em", "en": {}}}, "texts.default: must be one of the variants"),
         ({"campaign": 20261111}, "campaign: must be text, not a number: put it in quotes"),
-        ({"extra": 1}, "extra: unknown field; there is `campaign`"),
+        ({"extra": 1}, "extra: unknown field; known fields: `campaign`"),
         (
             {"texts": {"by": "lang", "default": "en", "en": {}, "zh": {"colour": "red"}}},
             "texts.zh.colour: unknown field `colour`",

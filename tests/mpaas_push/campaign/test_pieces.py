@@ -111,9 +111,9 @@ def test_a_quoted_line_end_is_a_fault_on_both_of_its_lines() -> None:
 
     assert [row.target if isinstance(row, Row) else row.reason for row in rows(text)] == [
         "has a quote that does not close on its line",
-        "has a quote in the middle of a field: a field with quotes is quoted, and ends on its line",
+        "has a quote in the middle of a field: quote the entire field, and end it on the same line",
         "u2",
-        "has a quote in the middle of a field: a field with quotes is quoted, and ends on its line",
+        "has a quote in the middle of a field: quote the entire field, and end it on the same line",
         "has a quote that does not close on its line",
     ]
 
@@ -143,7 +143,7 @@ def test_rows_of_json_lines_and_of_plain_ids() -> None:
 
 TWO_IN_ONE = (
     "audience.target: the audience has no column `user_id`; it has us…(12): "
-    "if `;` is between its fields, set `audience.delimiter`"
+    "if `;` separates its fields, set `audience.delimiter`"
 )
 
 

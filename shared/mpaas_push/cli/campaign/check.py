@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_push.campaign.audience import Row, RowReader
 from mpaas_push.campaign.block import Composer
-from mpaas_push.campaign.control import MOST_BLOCK_ROWS, block_rows_for, read_campaign
+from mpaas_push.campaign.control import MAX_BLOCK_ROWS, block_rows_for, read_campaign
 from mpaas_push.campaign.model import read_document
 from mpaas_push.campaign.pieces import Piece, lines_of, piece_bytes_for, piece_index_of
 from mpaas_push.campaign.seen import SeenTargets
@@ -89,11 +89,11 @@ def _read_all(
                 piece = index
             if (row := reader.row_of(line)) is not None:
                 rows[number] = row
-            if number % MOST_BLOCK_ROWS == 0:
+            if number % MAX_BLOCK_ROWS == 0:
                 update(line.end)
         tally.add_block(rows, size)
     tally.print_omitted()
-    for warning in reader.doubts():
+    for warning in reader.warnings():
         print(f"warning: {warning}")
     return tally.counts
 
