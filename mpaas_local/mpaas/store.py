@@ -296,7 +296,7 @@ class Store:
         return [_entry_json(*row) for row in rows]
 
     def counts(self, since: float) -> list[tuple[int, str, int]]:
-        """Number of entries per minute since a moment: minute since 1970, outcome, number."""
+        """Minute since 1970, outcome and number of entries, for each minute since a time and each outcome."""
         with self._database.reading() as connection:
             return connection.execute(
                 "SELECT CAST(at / 60 AS INTEGER) AS minute, outcome, count(*) FROM entry WHERE at >= ?"
