@@ -72,7 +72,7 @@ def stack(running: Handover) -> Handover:
 
 
 @pytest.mark.parametrize("prefer", ["respond-async", "return=minimal, Respond-Async; wait=10"])
-def test_a_request_that_nobody_waits_for_is_answered_at_once_and_sent_by_the_worker(
+def test_asynchronous_request_is_accepted_at_once_and_sent_by_the_worker(
     stack: Handover, prefer: str
 ) -> None:
     answer = stack.http.post(message(targets=["user-1", "user-2"]), headers={"Prefer": prefer})
@@ -88,7 +88,7 @@ def test_a_request_that_nobody_waits_for_is_answered_at_once_and_sent_by_the_wor
     assert stack.http.sandbox.inbox() == []
 
 
-def test_so_is_one_with_very_many_targets(stack: Handover) -> None:
+def test_request_with_many_targets_is_sent_by_the_worker_in_chunks(stack: Handover) -> None:
     targets = [f"user-{number:05}" for number in range(2_500)]
 
     answer = stack.http.post(message(targets=targets))
@@ -98,7 +98,7 @@ def test_so_is_one_with_very_many_targets(stack: Handover) -> None:
     assert stack.done() == targets
 
 
-def test_chunks_are_short_enough_whatever_the_targets_are(stack: Handover) -> None:
+def test_chunks_of_long_targets_stay_within_the_payload_limit(stack: Handover) -> None:
     targets = [f"{'目' * 100}-{number}" for number in range(900)]
 
     answer = stack.http.post(message(targets=targets))
@@ -108,7 +108,7 @@ def test_chunks_are_short_enough_whatever_the_targets_are(stack: Handover) -> No
     assert stack.done() == sorted(targets)
 
 
-def test_what_is_handed_over_carries_the_warnings_of_a_dry_run(stack: Handover) -> None:
+def test_handed_over_push_has_the_warnings_of_a_dry_run(stack: Handover) -> None:
     odd = message(targets=["null"])
 
     shown = stack.http.post(odd, path="/v1/pushes?dryRun=true")
@@ -119,7 +119,7 @@ def test_what_is_handed_over_carries_the_warnings_of_a_dry_run(stack: Handover) 
     assert stack.done() == ["null"]
 
 
-def test_a_repetition_under_the_same_key_is_not_sent_twice(stack: Handover) -> None:
+def test_repeated_request_with_the_same_key_is_sent_once(stack: Handover) -> None:
     headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
 
     first = stack.http.post(message(targets=["user-1"]), headers=headers)
@@ -131,7 +131,7 @@ def test_a_repetition_under_the_same_key_is_not_sent_twice(stack: Handover) -> N
     assert stack.done() == ["user-1"]
 
 
-def test_a_repetition_that_is_written_otherwise_is_not_sent_twice(stack: Handover) -> None:
+def test_repeated_request_in_equivalent_json_is_sent_once(stack: Handover) -> None:
     headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
     again = message(targets=["user-1"], expiredSeconds=600.0, extendedParams='{"b": "2", "a": "1"}', uri=None)
 
@@ -144,7 +144,7 @@ def test_a_repetition_that_is_written_otherwise_is_not_sent_twice(stack: Handove
     assert stack.done() == ["user-1"]
 
 
-def test_another_body_under_the_same_key_is_never_taken_for_the_first(stack: Handover) -> None:
+def test_different_body_with_the_same_key_is_a_different_task(stack: Handover) -> None:
     headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
     with HttpStack(environment=stack.http.environment) as elsewhere:  # knows nothing of the key
         stack.http.post(message(targets=["user-1"]), headers=headers)
@@ -154,7 +154,7 @@ def test_another_body_under_the_same_key_is_never_taken_for_the_first(stack: Han
     assert stack.done() == ["user-1", "user-2"]
 
 
-def test_a_key_under_which_all_was_invalid_is_free_again(stack: Handover) -> None:
+def test_key_of_an_invalid_request_can_be_reused(stack: Handover) -> None:
     headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
 
     assert stack.http.post(message(deliveryType=4), headers=headers).status == 422
@@ -162,7 +162,7 @@ def test_a_key_under_which_all_was_invalid_is_free_again(stack: Handover) -> Non
     assert stack.done() == ["user-4711"]
 
 
-def test_chunks_are_cut_between_requests(stack: Handover) -> None:
+def test_chunks_are_split_between_requests(stack: Handover) -> None:
     targets = [f"{number:0190}" for number in range(1000)]
 
     answer = stack.http.post(message(targets=targets))
@@ -172,7 +172,7 @@ def test_chunks_are_cut_between_requests(stack: Handover) -> None:
     stack.done()
 
 
-def test_a_worker_that_does_not_answer_in_time_leaves_time_for_the_answer(stack: Handover) -> None:
+def test_slow_worker_leaves_time_for_the_response(stack: Handover) -> None:
     environment = stack.http.environment | {"PUSH_WORKER_TARGETS": "1"}
     with (
         listening(lambda _: time.sleep(3.5)) as port,
@@ -197,7 +197,7 @@ def calling(stack: Handover, endpoint: str, **more: str) -> HttpStack:
     return HttpStack(environment=stack.http.environment | {"PUSH_FC_ENDPOINT": endpoint} | more)
 
 
-def test_the_moment_of_the_request_and_its_app_travel_to_the_worker(stack: Handover) -> None:
+def test_first_moment_and_app_are_passed_to_the_worker(stack: Handover) -> None:
     start = round(time.time(), 3)
     with ScriptedServer(taken()) as api, calling(stack, api.url, MPAAS_TENANT_ID="TENANT1") as http:
         assert http.post({**message(), "appId": "ONEX2"}, headers=ASYNC).status == 202
@@ -210,7 +210,7 @@ def test_the_moment_of_the_request_and_its_app_travel_to_the_worker(stack: Hando
     assert named == ["ONEX2", "test", "TENANT1"]
 
 
-def test_many_messages_are_few_calls(stack: Handover) -> None:
+def test_many_messages_need_few_calls(stack: Handover) -> None:
     messages = [message(targets=[f"user-{number}"]) for number in range(5_000)]
     with ScriptedServer(taken()) as api, calling(stack, api.url, PUSH_MAX_BODY_BYTES="4000000") as http:
         answer = http.post({"messages": messages}, headers=ASYNC)
@@ -222,7 +222,7 @@ def test_many_messages_are_few_calls(stack: Handover) -> None:
         assert targets == [f"user-{number}" for number in range(5_000)]
 
 
-def test_chunks_are_handed_over_side_by_side(stack: Handover) -> None:
+def test_chunks_are_handed_over_concurrently(stack: Handover) -> None:
     messages = [message(content="x" * 70_000, targets=[f"user-{number}"]) for number in range(4)]
     with ScriptedServer(together(4, taken())) as api, calling(stack, api.url) as http:
         answer = http.post({"messages": messages}, headers=ASYNC)
@@ -231,7 +231,7 @@ def test_chunks_are_handed_over_side_by_side(stack: Handover) -> None:
         assert api.most_at_once == 4
 
 
-def test_many_messages_are_sent_by_the_worker_each_with_its_ids(stack: Handover) -> None:
+def test_worker_sends_many_messages_with_their_ids(stack: Handover) -> None:
     messages = [message(title=f"title {number}", targets=[f"user-{number}"]) for number in range(40)]
 
     answer = stack.http.post({"messages": messages}, headers=ASYNC)
@@ -247,7 +247,7 @@ def test_many_messages_are_sent_by_the_worker_each_with_its_ids(stack: Handover)
     assert sent == task["targets"]
 
 
-def test_messages_for_the_same_target_all_get_there_with_ids_of_their_own(stack: Handover) -> None:
+def test_messages_for_the_same_target_are_all_sent_with_separate_ids(stack: Handover) -> None:
     messages = [message(title=f"title {number}", targets=["user-1"]) for number in range(3)]
 
     answer = stack.http.post({"messages": messages}, headers=ASYNC)
@@ -261,7 +261,7 @@ def test_messages_for_the_same_target_all_get_there_with_ids_of_their_own(stack:
     assert len(listed) == 3
 
 
-def test_a_chunk_that_fails_hides_nothing_of_the_others(stack: Handover) -> None:
+def test_failed_chunk_does_not_hide_the_results_of_others(stack: Handover) -> None:
     def by_body(exchange: Exchange) -> bool:
         (name,) = (name for name in answers if name.encode() in exchange.request.body)
         return answers[name](exchange)
@@ -306,7 +306,7 @@ def test_a_chunk_that_fails_hides_nothing_of_the_others(stack: Handover) -> None
             assert elsewhere.requests == []
 
 
-def test_what_nobody_foresaw_is_the_fate_of_its_chunk_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_exception_affects_only_its_chunk(caplog: pytest.LogCaptureFixture) -> None:
     class Functions:
         def invoke_later(self, _name: str, payload: bytes, **_: object) -> InvocationResult:
             if b"user-2" in payload:
@@ -332,7 +332,7 @@ def test_what_nobody_foresaw_is_the_fate_of_its_chunk_alone(caplog: pytest.LogCa
     assert "could not be handed over" in caplog.text
 
 
-def test_a_bad_message_beside_a_good_one_is_refused_at_once(stack: Handover) -> None:
+def test_invalid_message_is_refused_and_the_valid_one_handed_over(stack: Handover) -> None:
     body = {"messages": [message(targets=["user-1"]), message(deliveryType=4)]}
 
     answer = stack.http.post(body, headers=ASYNC)
@@ -342,21 +342,21 @@ def test_a_bad_message_beside_a_good_one_is_refused_at_once(stack: Handover) -> 
     assert stack.done() == ["user-1"]
 
 
-def test_a_request_of_which_all_is_bad_is_refused_as_ever(stack: Handover) -> None:
+def test_request_with_only_invalid_messages_is_refused(stack: Handover) -> None:
     answer = stack.http.post(message(deliveryType=4), headers=ASYNC)
 
     assert answer.status == 422
     assert answer.json["errors"][0]["field"] == "deliveryType"
 
 
-def test_a_dry_run_is_never_handed_over(stack: Handover) -> None:
+def test_dry_run_is_never_handed_over(stack: Handover) -> None:
     answer = stack.http.post(message(), path="/v1/pushes?dryRun=true", headers=ASYNC)
 
     assert answer.status == 200
     assert stack.done() == []
 
 
-def test_without_a_worker_the_preference_is_passed_over() -> None:
+def test_preference_is_ignored_without_a_worker() -> None:
     with HttpStack() as http:
         assert http.post(message(), headers=ASYNC).json["counts"] == {"accepted": 1}
 
@@ -369,7 +369,7 @@ def test_without_a_worker_the_preference_is_passed_over() -> None:
         ({"MPAAS_AK_ENV": "LTAI-wrong", "MPAAS_SK_ENV": "wrong"}, 500),
     ],
 )
-def test_what_the_worker_does_not_take_is_a_problem_with_the_fate_of_every_target(
+def test_rejected_chunk_is_a_problem_that_lists_every_target(
     stack: Handover, environment: dict[str, Any], status: int
 ) -> None:
     with HttpStack(environment=stack.http.environment | environment) as http:
@@ -381,7 +381,7 @@ def test_what_the_worker_does_not_take_is_a_problem_with_the_fate_of_every_targe
             assert secret not in "\n".join(http.lines)
 
 
-def test_a_worker_that_can_never_be_called_is_misconfigured_and_leaves_the_key_free(
+def test_uncallable_worker_is_misconfigured_and_the_key_can_be_reused(
     stack: Handover, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "bundle.pem"
@@ -399,7 +399,7 @@ def test_a_worker_that_can_never_be_called_is_misconfigured_and_leaves_the_key_f
     assert corrected.json["counts"] == {"accepted": 1}
 
 
-def test_a_worker_whose_name_is_none_is_misconfigured() -> None:
+def test_invalid_worker_name_is_misconfigured() -> None:
     with HttpStack(environment={"PUSH_WORKER_FUNCTION": "fc2:noservice"}) as http:
         answer = http.post(message(), headers=ASYNC)
 
@@ -407,7 +407,7 @@ def test_a_worker_whose_name_is_none_is_misconfigured() -> None:
     assert "PUSH_WORKER_FUNCTION: must be the name of a function" in answer.json["detail"]
 
 
-def test_a_worker_that_may_have_taken_it_is_a_problem_too(stack: Handover) -> None:
+def test_lost_response_of_the_worker_is_an_unknown_outcome(stack: Handover) -> None:
     with (
         listening(lambda connection: connection.recv(65536)) as port,
         HttpStack(
@@ -420,14 +420,14 @@ def test_a_worker_that_may_have_taken_it_is_a_problem_too(stack: Handover) -> No
     assert answer.json["outcomes"][0]["outcome"] == "unknown"
 
 
-def test_the_openapi_document_describes_the_answer(stack: Handover) -> None:
+def test_openapi_document_describes_the_response(stack: Handover) -> None:
     document = stack.http.get("/openapi.json").json
     responses = document["paths"]["/v1/pushes"]["post"]["responses"]
 
     assert responses["202"]["content"]["application/json"]["schema"]["$ref"] == "#/components/schemas/Tasks"
 
 
-def test_given_ids_in_another_order_are_the_same_tasks_of_the_worker() -> None:
+def test_order_of_message_ids_does_not_change_the_task_ids() -> None:
     async_dispatch = module_of("async_dispatch")
     settings = Settings.from_env({"MPAAS_APP_ID": "a", "MPAAS_WORKSPACE_ID": "w"})
     ids = {f"user-{number:04}": f"id-{number:04}" for number in range(1500)}

@@ -87,7 +87,7 @@ def in_oss(stack: CampaignStack, key: str) -> str | None:
     return stack.objects.read(BUCKET, f"audiences/{key}.csv", 0, info.size).decode()
 
 
-def test_a_campaign_is_checked_started_followed_and_reported(campaign: Commands) -> None:
+def test_campaign_is_checked_started_followed_and_reported(campaign: Commands) -> None:
     file = campaign.file("cli.json", document("cli", pace=5000))
     audience = campaign.file("users.csv", users(300, "cli") + "cli-7,Again\n,Nobody\n")
 
@@ -112,7 +112,7 @@ def test_a_campaign_is_checked_started_followed_and_reported(campaign: Commands)
     assert "there is no campaign nothing" in campaign.err
 
 
-def test_starting_again_uploads_nothing_and_stays_the_same_campaign(
+def test_repeated_start_uploads_nothing_and_keeps_the_campaign(
     stack: CampaignStack, campaign: Commands
 ) -> None:
     file = campaign.file("same.json", document("same"))
@@ -127,7 +127,7 @@ def test_starting_again_uploads_nothing_and_stays_the_same_campaign(
 
 
 @pytest.mark.parametrize("changed", ["content", "file", "content and file"])
-def test_a_refused_start_leaves_the_file_of_a_campaign_alone(
+def test_refused_start_leaves_the_uploaded_file_unchanged(
     stack: CampaignStack, campaign: Commands, changed: str
 ) -> None:
     name = f"open-{changed.replace(' ', '-')}"
@@ -146,7 +146,9 @@ def test_a_refused_start_leaves_the_file_of_a_campaign_alone(
         assert in_oss(stack, name) == rows
 
 
-def test_starting_what_is_paused_with_another_file_says_so(stack: CampaignStack, campaign: Commands) -> None:
+def test_start_of_a_paused_campaign_with_another_file_is_refused(
+    stack: CampaignStack, campaign: Commands
+) -> None:
     stack.put("audiences/resting.csv", users(3, "resting"))
     stack.start(waiting("resting"))
     stack.request("POST", "/v1/campaigns/resting/pause")
@@ -161,7 +163,7 @@ def test_starting_what_is_paused_with_another_file_says_so(stack: CampaignStack,
     assert "HTTP 409: campaign resting was started with another file (its ETag differs)" in campaign.err
 
 
-def test_a_new_campaign_replaces_another_file_only_when_told_to(
+def test_new_campaign_replaces_an_existing_file_only_with_the_option(
     stack: CampaignStack, campaign: Commands
 ) -> None:
     stack.put("audiences/daily.csv", users(5, "yesterday"))
@@ -185,7 +187,7 @@ def test_a_new_campaign_replaces_another_file_only_when_told_to(
         ("", {}, "audience: the file is empty"),
     ],
 )
-def test_what_is_wrong_is_told_alike_by_check_and_start_and_nothing_is_uploaded(
+def test_check_and_start_report_the_same_fault_and_upload_nothing(
     stack: CampaignStack, campaign: Commands, rows: str, message: dict[str, str], told: str
 ) -> None:
     message = {**document()["message"], **message}
@@ -199,7 +201,7 @@ def test_what_is_wrong_is_told_alike_by_check_and_start_and_nothing_is_uploaded(
     assert in_oss(stack, "wrong") is None
 
 
-def test_an_audience_without_rows_is_refused_by_the_function_as_well(stack: CampaignStack) -> None:
+def test_function_refuses_an_audience_without_rows(stack: CampaignStack) -> None:
     stack.put("audiences/header.csv", "user_id,name\n")
 
     answer = stack.start(document("header"))
@@ -207,7 +209,7 @@ def test_an_audience_without_rows_is_refused_by_the_function_as_well(stack: Camp
     assert (answer.status, answer.json["errors"][0]["message"]) == (422, "the file has a header and no rows")
 
 
-def test_an_upload_that_somebody_else_has_just_done_is_as_good(
+def test_concurrent_upload_of_the_same_content_is_accepted(
     stack: CampaignStack, campaign: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = OssObjects.upload
@@ -229,7 +231,7 @@ def test_an_upload_that_somebody_else_has_just_done_is_as_good(
     assert stack.show("beaten")["counts"]["accepted"] == 3
 
 
-def test_an_oss_that_does_not_respond_is_told_with_the_reason(
+def test_unreachable_oss_is_reported_with_the_reason(
     campaign: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objects, "MAX_ATTEMPTS", 1)
@@ -240,7 +242,9 @@ def test_an_oss_that_does_not_respond_is_told_with_the_reason(
     assert told in campaign.err
 
 
-def test_an_interrupted_command_says_so(campaign: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_command_says_how_to_continue(
+    campaign: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -251,21 +255,21 @@ def test_an_interrupted_command_says_so(campaign: Commands, monkeypatch: pytest.
     assert campaign.err == "interrupted; the same command continues where it stopped\n"
 
 
-def test_an_audience_that_is_not_there_is_named(campaign: Commands) -> None:
+def test_missing_audience_file_is_named(campaign: Commands) -> None:
     file = campaign.file("a.json", document("absent"))
 
     assert campaign("start", file, "--audience", campaign.folder / "no.csv") == 1
     assert "no.csv cannot be read: No such file or directory" in campaign.err
 
 
-def test_a_file_none_of_whose_rows_can_be_sent_is_an_error(campaign: Commands) -> None:
+def test_file_without_sendable_rows_is_an_error(campaign: Commands) -> None:
     file = campaign.file("a.json", document("none"))
 
     assert campaign("check", file, "--audience", campaign.file("users.csv", "user_id,name\n,A\n,B\n")) == 1
     assert campaign.err == "error: no row can be sent\n"
 
 
-def test_an_end_that_has_passed_is_an_error_of_check_and_a_warning_of_start(campaign: Commands) -> None:
+def test_past_end_is_an_error_in_check_and_a_warning_in_start(campaign: Commands) -> None:
     file = campaign.file("ended.json", document("ended", endsAt="2020-01-01T00:00:00Z"))
     audience = campaign.file("users.csv", users(2, "ended"))
 
@@ -278,7 +282,7 @@ def test_an_end_that_has_passed_is_an_error_of_check_and_a_warning_of_start(camp
 
 
 @pytest.mark.parametrize("text", ["{name", "{name} {", "{}", "name} x", "{1st}"])
-def test_a_brace_of_no_placeholder_is_warned_of(campaign: Commands, text: str) -> None:
+def test_brace_outside_a_placeholder_is_warned_about(campaign: Commands, text: str) -> None:
     texts = {"by": "name", "default": "en", "en": {}, "zh": {"title": text}}
     plain = document("brace", texts=texts)
     plain["message"] |= {"content": text, "extendedParams": '{"a": {"b": "{name}"}}', "title": "{{name}}"}
@@ -292,7 +296,7 @@ def test_a_brace_of_no_placeholder_is_warned_of(campaign: Commands, text: str) -
     ]
 
 
-def test_commands_start_without_redis_and_oss() -> None:
+def test_commands_load_neither_redis_nor_oss() -> None:
     code = "import mpaas_push.cli.campaign.command, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
@@ -300,7 +304,7 @@ def test_commands_start_without_redis_and_oss() -> None:
     assert {"redis", "alibabacloud_oss_v2"}.isdisjoint(loaded.split())
 
 
-def test_broken_yaml_is_told_in_one_line(campaign: Commands) -> None:
+def test_invalid_yaml_is_reported_in_one_line(campaign: Commands) -> None:
     file = campaign.file("a.yaml", "campaign: x\nmessage: {title: [}\n")
 
     assert campaign("check", file, "--audience", "users.csv") == 1
@@ -310,7 +314,7 @@ def test_broken_yaml_is_told_in_one_line(campaign: Commands) -> None:
     )
 
 
-def test_starting_what_has_stopped_says_what_to_do(stack: CampaignStack, campaign: Commands) -> None:
+def test_start_of_a_stopped_campaign_says_what_to_do(stack: CampaignStack, campaign: Commands) -> None:
     stack.put("audiences/halted.csv", users(3, "halted"))
     stack.start(waiting("halted"))
     file = campaign.file("a.json", waiting("halted"))
@@ -344,7 +348,7 @@ def test_check_and_dry_run_count_the_requests_that_are_sent(stack: CampaignStack
     assert dry["requests"] == sent
 
 
-def test_what_comes_again_in_another_piece_is_told_by_check(campaign: Commands) -> None:
+def test_check_reports_a_duplicate_in_another_piece(campaign: Commands) -> None:
     wide = "x" * 1000
     rows = ["user_id,name", *(f"apart-{number},{wide}" for number in range(400)), f"apart-7,{wide}", ""]
     audience = campaign.file("apart.csv", "\n".join(rows))
@@ -354,9 +358,7 @@ def test_what_comes_again_in_another_piece_is_told_by_check(campaign: Commands) 
     assert "401 rows, 401 targets, 41 requests, 1 sent again\n" in campaign.out
 
 
-def test_a_file_without_header_is_warned_of_before_its_first_row_is_lost(
-    stack: CampaignStack, campaign: Commands
-) -> None:
+def test_file_without_a_header_is_warned_about(stack: CampaignStack, campaign: Commands) -> None:
     rows = "".join(f"bare-{number}\n" for number in range(5))
     body = document("bare", audience={"bucket": BUCKET, "key": "audiences/bare.csv", "target": "bare-0"})
     file, audience = campaign.file("bare.json", body), campaign.file("bare.csv", rows)
@@ -374,7 +376,7 @@ def test_a_file_without_header_is_warned_of_before_its_first_row_is_lost(
     assert "it has ba…(6), which look like a row: a file without a header needs one" in campaign.err
 
 
-def test_white_space_around_targets_is_left_out_with_a_warning(campaign: Commands) -> None:
+def test_white_space_around_targets_is_removed_with_a_warning(campaign: Commands) -> None:
     audience = campaign.file("blank.csv", "user_id,name\nblank-1 ,Ann\nblank-1,Ann\n")
 
     assert campaign("check", campaign.file("a.json", document("blank")), "--audience", audience) == 0
@@ -383,7 +385,7 @@ def test_white_space_around_targets_is_left_out_with_a_warning(campaign: Command
 
 
 @pytest.mark.parametrize("is_uploaded", [True, False])
-def test_faults_of_document_and_audience_are_told_together(
+def test_faults_of_document_and_audience_are_reported_together(
     stack: CampaignStack, campaign: Commands, is_uploaded: bool
 ) -> None:
     message = {**document()["message"], "title": "{nmae}"}
@@ -405,7 +407,7 @@ def test_faults_of_document_and_audience_are_told_together(
             assert [error["field"] for error in errors] == ["message.title", "pase"]
 
 
-def test_a_pace_changes_with_the_resume_or_not_at_all(stack: CampaignStack, campaign: Commands) -> None:
+def test_pace_changes_only_with_a_successful_resume(stack: CampaignStack, campaign: Commands) -> None:
     stack.put("audiences/paces.csv", users(3, "paces"))
     stack.start(waiting("paces", pace=5))
 
@@ -418,7 +420,9 @@ def test_a_pace_changes_with_the_resume_or_not_at_all(stack: CampaignStack, camp
     assert stack.show("paces")["pace"] is None
 
 
-def test_steering_what_has_ended_is_refused_with_words(stack: CampaignStack, campaign: Commands) -> None:
+def test_pause_and_cancel_of_a_finished_campaign_are_refused(
+    stack: CampaignStack, campaign: Commands
+) -> None:
     stack.put("audiences/ended.csv", users(3, "ended"))
     stack.start(document("ended"))
     stack.wait("ended")
@@ -429,7 +433,7 @@ def test_steering_what_has_ended_is_refused_with_words(stack: CampaignStack, cam
     assert campaign("resume", "ended") == 0
 
 
-def test_another_file_is_not_resumed(stack: CampaignStack, campaign: Commands) -> None:
+def test_campaign_with_a_changed_file_is_not_resumed(stack: CampaignStack, campaign: Commands) -> None:
     stack.put("audiences/swapped.csv", users(3, "swapped"))
     stack.start(waiting("swapped"))
     assert campaign("status", "swapped") == 0
@@ -450,7 +454,7 @@ def test_another_file_is_not_resumed(stack: CampaignStack, campaign: Commands) -
     assert "campaign swapped cannot be resumed: " in campaign.err
 
 
-def test_a_campaign_that_is_cancelled_says_that_its_rows_are_still_being_counted(campaign: Commands) -> None:
+def test_cancel_says_that_rows_are_still_being_counted(campaign: Commands) -> None:
     with scripted({"state": "running", "cancelling": True}) as url:
         assert campaign("cancel", "c", "--url", url) == 0
 
@@ -459,7 +463,7 @@ def test_a_campaign_that_is_cancelled_says_that_its_rows_are_still_being_counted
 
 
 @pytest.mark.parametrize("pace", ["0", "-1", "1e3", "fast", "100001"])
-def test_a_pace_that_is_none_is_a_usage_error(campaign: Commands, pace: str) -> None:
+def test_invalid_pace_is_a_usage_error(campaign: Commands, pace: str) -> None:
     with pytest.raises(SystemExit) as ended:
         campaign("resume", "any", "--pace", pace)
 
@@ -523,14 +527,14 @@ def scripted(*script: str | int | dict[str, Any]) -> Iterator[str]:
             thread.join()
 
 
-def test_a_campaign_is_followed_through_failures_of_the_function(campaign: Commands) -> None:
+def test_campaign_is_followed_through_failures_of_the_function(campaign: Commands) -> None:
     with scripted("running", "running", 500, 0, 503, "running", 429, "done") as url:
         assert campaign("status", "c", "--follow", "--url", url) == 0
 
     assert campaign.out.startswith("c: done\n")
 
 
-def test_without_a_terminal_progress_is_a_line_now_and_then(
+def test_progress_without_a_terminal_is_an_occasional_line(
     campaign: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seconds, lines in ((0.0, ["c running, 1 row, 3 s left: 50%", "c done, 1 row: 50%"]), (3600.0, [])):
@@ -543,14 +547,14 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
 @pytest.mark.parametrize(
     ("seconds", "told"), [(299, "299 s"), (300, "5 min"), (7100, "118 min"), (82_796, "23 h 0 min")]
 )
-def test_a_long_wait_is_told_in_hours(campaign: Commands, seconds: int, told: str) -> None:
+def test_long_wait_is_shown_in_hours(campaign: Commands, seconds: int, told: str) -> None:
     with scripted({"state": "waiting", "secondsLeft": seconds}) as url:
         assert campaign("status", "c", "--url", url) == 0
 
     assert f", {told} left\n" in campaign.out
 
 
-def test_following_ends_with_words_when_the_function_stays_away(
+def test_following_ends_with_an_error_when_the_function_stays_unavailable(
     campaign: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steering, "PATIENCE_SECONDS", 0.2)
@@ -569,7 +573,7 @@ def test_following_ends_at_once_when_the_function_refuses(campaign: Commands) ->
     assert "HTTP 404: not now" in campaign.err
 
 
-def test_starting_what_is_incomplete_says_what_to_do(campaign: Commands) -> None:
+def test_start_of_an_incomplete_campaign_says_what_to_do(campaign: Commands) -> None:
     file = campaign.file("a.json", document("c"))
     with scripted("incomplete") as url:
         assert campaign("start", file, "--url", url) == 1
@@ -578,7 +582,7 @@ def test_starting_what_is_incomplete_says_what_to_do(campaign: Commands) -> None
     assert "campaign resume c" in campaign.out
 
 
-def test_whoever_stops_following_is_told_how_to_go_on(
+def test_interrupted_following_says_how_to_continue(
     campaign: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(_: float) -> None:
@@ -591,7 +595,7 @@ def test_whoever_stops_following_is_told_how_to_go_on(
     assert campaign.err.startswith("it continues; to follow it again: ")
 
 
-def test_pieces_of_workers_that_were_killed_are_shown(campaign: Commands) -> None:
+def test_pieces_of_killed_workers_are_shown(campaign: Commands) -> None:
     stalled = {"state": "running", "piecesStalled": 2, "stalledUntil": "2026-11-11T12:00:20Z"}
     with scripted(stalled) as url:
         assert campaign("status", "c", "--url", url) == 0
@@ -600,7 +604,7 @@ def test_pieces_of_workers_that_were_killed_are_shown(campaign: Commands) -> Non
     assert "2026-11-11T12:00:20Z" in campaign.out
 
 
-def test_another_service_at_the_address_gets_no_campaign(stack: CampaignStack, campaign: Commands) -> None:
+def test_wrong_service_at_the_address_gets_no_campaign(stack: CampaignStack, campaign: Commands) -> None:
     file = campaign.file("a.json", document("elsewhere"))
     audience = campaign.file("users.csv", users(3, "elsewhere"))
 
@@ -610,14 +614,16 @@ def test_another_service_at_the_address_gets_no_campaign(stack: CampaignStack, c
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (401, "SignatureNotMatch")])
-def test_a_refusal_of_the_platform_is_told_by_its_code(campaign: Commands, status: int, code: str) -> None:
+def test_refusal_of_the_platform_is_reported_with_its_code(
+    campaign: Commands, status: int, code: str
+) -> None:
     with scripted(status) as url:
         assert campaign("status", "c", "--url", url) == 1
 
     assert f"HTTP {status} {code}, not from http_push" in campaign.err
 
 
-def test_nobody_at_the_address_is_no_response(campaign: Commands) -> None:
+def test_unreachable_address_is_reported(campaign: Commands) -> None:
     with scripted("running") as url:
         pass
 

@@ -63,16 +63,14 @@ def fates(shown: dict[str, Any]) -> dict[str, int]:
         ("POST", "/nothing/cancel"),
     ],
 )
-def test_a_query_that_a_route_does_not_have_steers_nothing(
-    stack: CampaignStack, method: str, path: str
-) -> None:
+def test_unknown_query_parameter_changes_nothing(stack: CampaignStack, method: str, path: str) -> None:
     answer = stack.request(method, f"/v1/campaigns{path}?dryRun=true", {"pace": 5})
 
     assert (answer.status, answer.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
     assert answer.json["detail"] == "the query parameter dryRun is not known; this route has none"
 
 
-def test_every_row_of_an_audience_is_reached_once(stack: CampaignStack) -> None:
+def test_every_target_of_an_audience_is_reached_once(stack: CampaignStack) -> None:
     stack.put("audiences/first.csv", users(3000, "first"))
 
     answer = stack.start(document("first"))
@@ -103,7 +101,7 @@ def results(stack: CampaignStack, campaign: str) -> list[dict[str, str]]:
     return list(result_lines(stack.objects, BUCKET, folder))
 
 
-def test_texts_come_from_the_rows_and_each_row_has_one_fate(stack: CampaignStack) -> None:
+def test_texts_are_rendered_from_the_rows_and_each_row_is_counted_once(stack: CampaignStack) -> None:
     rows = ["t-1,Ada,en", "t-2,,en", "t-3,Bo,zh", "t-1,Ada,en", "broken", ',"x",en', '"t-4","Cy, Jr",fr', ""]
     stack.put("audiences/texts.csv", "\ufeffuser_id,name,lang\r\n" + "\r\n".join(rows))
     body = document(
@@ -137,7 +135,7 @@ def test_texts_come_from_the_rows_and_each_row_has_one_fate(stack: CampaignStack
     }
 
 
-def test_the_same_start_is_the_same_campaign_and_another_one_is_refused(stack: CampaignStack) -> None:
+def test_repeated_start_keeps_the_campaign_and_different_content_is_refused(stack: CampaignStack) -> None:
     stack.put("audiences/twice.csv", users(20, "twice"))
     first, again = stack.start(document("twice")), stack.start(document("twice"))
     stack.wait("twice")
@@ -154,7 +152,7 @@ def test_the_same_start_is_the_same_campaign_and_another_one_is_refused(stack: C
     assert set(reached(stack, "twice").values()) == {1}
 
 
-def test_what_is_wrong_with_a_campaign_is_told_before_anything_is_sent(stack: CampaignStack) -> None:
+def test_faults_of_a_campaign_are_reported_before_anything_is_sent(stack: CampaignStack) -> None:
     stack.put("audiences/wrong.csv", users(3, "wrong"))
     message = {**document()["message"], "title": "{nick}, hello", "titel": "x"}
 
@@ -176,7 +174,7 @@ def test_what_is_wrong_with_a_campaign_is_told_before_anything_is_sent(stack: Ca
     assert stack.request("GET", "/v1/campaigns/wrong").status == 404
 
 
-def test_a_dry_run_shows_what_would_be_sent(stack: CampaignStack) -> None:
+def test_dry_run_shows_what_would_be_sent(stack: CampaignStack) -> None:
     stack.put("audiences/dry.csv", users(20000, "dry"))
     body = document("dry", pace=100, message={**document()["message"], "title": "{name}"})
 
@@ -191,7 +189,7 @@ def test_a_dry_run_shows_what_would_be_sent(stack: CampaignStack) -> None:
     assert stack.request("GET", "/v1/campaigns/dry").status == 404
 
 
-def test_a_dry_run_counts_no_request_for_a_row_that_cannot_be_sent(stack: CampaignStack) -> None:
+def test_dry_run_counts_no_requests_for_rows_that_cannot_be_sent(stack: CampaignStack) -> None:
     stack.put("audiences/dry.csv", users(40, "dry") + "dry-1,Again,zh\n" + "short\n" * 60)
 
     answer = stack.request("POST", "/v1/campaigns?dryRun=true", document("dry"))
@@ -202,7 +200,7 @@ def test_a_dry_run_counts_no_request_for_a_row_that_cannot_be_sent(stack: Campai
     assert answer.json["faults"][0]["message"] == "duplicate target"
 
 
-def test_a_dry_run_names_the_cost(stack: CampaignStack) -> None:
+def test_dry_run_estimates_the_cost(stack: CampaignStack) -> None:
     stack.put("audiences/dry.csv", users(2000, "dry"))
 
     cost = stack.request("POST", "/v1/campaigns?dryRun=true", document("dry")).json["cost"]
@@ -218,7 +216,7 @@ def test_a_dry_run_names_the_cost(stack: CampaignStack) -> None:
     }
 
 
-def test_a_campaign_is_paused_resumed_at_another_pace_and_accounted_for(stack: CampaignStack) -> None:
+def test_campaign_is_paused_resumed_at_another_pace_and_counted(stack: CampaignStack) -> None:
     stack.put("audiences/paused.csv", users(12000, "paused"))
     stack.start(document("paused", pace=500))
     stack.wait_until(has_sent, "paused")
@@ -261,7 +259,7 @@ def replace_file_of_paused(stack: CampaignStack, campaign: str, rows: int, *, pa
     stack.put(path, users(rows + 1, campaign))
 
 
-def test_what_is_cancelled_is_counted_as_cancelled(stack: CampaignStack) -> None:
+def test_unsent_rows_of_a_cancelled_campaign_are_counted_as_cancelled(stack: CampaignStack) -> None:
     stack.put("audiences/stopped.csv", users(12000, "stopped"))
     stack.start(document("stopped", pace=200))
     stack.wait_until(has_sent, "stopped")
@@ -277,9 +275,7 @@ def test_what_is_cancelled_is_counted_as_cancelled(stack: CampaignStack) -> None
 
 
 @pytest.mark.parametrize("act", ["cancel", "pause"])
-def test_a_block_that_waits_for_its_moment_is_not_sent_once_its_campaign_is_stopped(
-    stack: CampaignStack, act: str
-) -> None:
+def test_waiting_block_is_not_sent_after_its_campaign_is_stopped(stack: CampaignStack, act: str) -> None:
     name = f"{act}-waiting"
     stack.put(f"audiences/{name}.csv", users(30, name))
     stack.start(document(name, pace=3))  # ten rows at once, and ten more after three seconds
@@ -294,7 +290,7 @@ def test_a_block_that_waits_for_its_moment_is_not_sent_once_its_campaign_is_stop
         assert fates(stack.wait(name)) == {"accepted": 30}
 
 
-def test_a_report_is_read_over_http_in_parts_if_it_is_large(stack: CampaignStack) -> None:
+def test_report_can_be_read_in_parts_over_http(stack: CampaignStack) -> None:
     row = "part-{},{}"  # pieces of 256 KiB, three of them
     lines = ["user_id,name", *(row.format(number, "x" * 500) for number in range(1200)), ""]
     stack.put("audiences/parts.csv", "\n".join(lines))
@@ -313,7 +309,7 @@ def test_a_report_is_read_over_http_in_parts_if_it_is_large(stack: CampaignStack
     assert rest.data.decode() == "".join(f"{line}\n" for line in whole.splitlines()[602:])
 
 
-def test_a_report_of_a_campaign_all_of_whose_rows_were_accepted_has_its_columns_alone(
+def test_report_without_failed_rows_has_only_the_column_names(
     stack: CampaignStack,
 ) -> None:
     stack.put("audiences/fine.csv", users(3, "fine"))
@@ -328,7 +324,7 @@ def test_a_report_of_a_campaign_all_of_whose_rows_were_accepted_has_its_columns_
         assert stack.request("GET", f"/v1/campaigns/fine/report?{query}").status == 400
 
 
-def test_a_small_file_that_changes_under_a_campaign_is_noticed_before_the_next_block(
+def test_change_of_a_small_file_is_detected_before_the_next_block(
     stack: CampaignStack,
 ) -> None:
     stack.put("audiences/small.csv", users(6000, "small"))
@@ -344,7 +340,7 @@ def test_a_small_file_that_changes_under_a_campaign_is_noticed_before_the_next_b
     assert set(reached(stack, "other")) == set()
 
 
-def test_a_file_that_changed_while_its_campaign_was_paused_is_not_resumed(stack: CampaignStack) -> None:
+def test_paused_campaign_with_a_changed_file_is_not_resumed(stack: CampaignStack) -> None:
     replace_file_of_paused(stack, "moved", 12000, pace=200)
 
     refused = stack.request("POST", "/v1/campaigns/moved/resume")
@@ -356,7 +352,7 @@ def test_a_file_that_changed_while_its_campaign_was_paused_is_not_resumed(stack:
     assert 0 < len(reached(stack, "moved")) == stopped["counts"]["accepted"] < 12000
 
 
-def test_what_is_misconfigured_leaves_the_campaign_incomplete_and_resume_takes_it_up(
+def test_misconfigured_campaign_is_incomplete_and_can_be_resumed(
     stack: CampaignStack,
 ) -> None:
     stack.put("audiences/keys.csv", users(40, "keys"))
@@ -379,7 +375,7 @@ def test_what_is_misconfigured_leaves_the_campaign_incomplete_and_resume_takes_i
     assert set(reached(stack, "keys").values()) == {1}
 
 
-def test_what_mpaas_throttles_slows_all_campaigns_though_every_request_is_accepted_in_the_end(
+def test_throttling_slows_all_campaigns_even_if_every_request_is_accepted(
     stack: CampaignStack,
 ) -> None:
     stack.put("audiences/throttled.csv", users(100, "throttled"))
@@ -392,7 +388,7 @@ def test_what_mpaas_throttles_slows_all_campaigns_though_every_request_is_accept
         assert float(client.hget("mpaas-push:pace", "factor") or 1) < 1
 
 
-def test_rows_after_the_end_of_a_campaign_are_expired(stack: CampaignStack) -> None:
+def test_rows_after_the_end_of_a_campaign_expire(stack: CampaignStack) -> None:
     stack.put("audiences/late.csv", users(50, "late"))
 
     stack.start(document("late", endsAt="2020-01-01T00:00:00Z"))
@@ -402,7 +398,7 @@ def test_rows_after_the_end_of_a_campaign_are_expired(stack: CampaignStack) -> N
     assert len(results(stack, "late")) == 50
 
 
-def test_outside_its_window_a_campaign_waits_and_costs_nothing(stack: CampaignStack) -> None:
+def test_campaign_outside_its_window_waits_without_cost(stack: CampaignStack) -> None:
     stack.put("audiences/night.csv", users(50, "night"))
     hour = time.gmtime(time.time() + 8 * 3600).tm_hour
     window = {"from": f"{(hour + 2) % 24:02}:00", "to": f"{(hour + 3) % 24:02}:00"}
@@ -444,7 +440,7 @@ def upload(stack: CampaignStack, key: str, text: str) -> bytes:
         ),
     ],
 )
-def test_an_upload_that_is_no_campaign_fails_with_words(stack: CampaignStack, text: str, told: str) -> None:
+def test_upload_that_is_not_a_campaign_raises(stack: CampaignStack, text: str, told: str) -> None:
     event = upload(stack, "dev/campaigns/wrong.yaml", text)
     assert stack.queue.settle(60)  # both instances may be busy with what others left
     result = stack.host.invoke(event)
@@ -453,7 +449,7 @@ def test_an_upload_that_is_no_campaign_fails_with_words(stack: CampaignStack, te
     assert told in json.loads(result.payload)["errorMessage"]
 
 
-def test_an_upload_below_campaigns_starts_one(stack: CampaignStack) -> None:
+def test_upload_below_campaigns_starts_a_campaign(stack: CampaignStack) -> None:
     stack.put("audiences/upload.csv", users(30, "upload"))
 
     stack.queue.accept(upload(stack, "dev/campaigns/upload.json", json.dumps(document("upload"))))
@@ -462,7 +458,7 @@ def test_an_upload_below_campaigns_starts_one(stack: CampaignStack) -> None:
     assert fates(stack.wait("upload")) == {"accepted": 30}
 
 
-def test_a_timer_starts_the_campaign_of_its_day_once(stack: CampaignStack) -> None:
+def test_timer_starts_the_campaign_of_the_day_once(stack: CampaignStack) -> None:
     stack.put("audiences/daily.csv", users(30, "daily"))
     body = document("daily") | {"campaign": "daily-{date}"}
     tick = {"triggerTime": "2026-11-10T16:00:05Z", "triggerName": "daily", "payload": json.dumps(body)}
@@ -486,7 +482,7 @@ def test_a_timer_starts_the_campaign_of_its_day_once(stack: CampaignStack) -> No
         ([5], {"": 'must be an object such as {"pace": 500}'}),
     ],
 )
-def test_another_pace_must_be_one(
+def test_invalid_pace_is_refused(
     stack: CampaignStack, method: str, body: Any, faults: dict[str, str]
 ) -> None:
     answer = stack.request(method, f"/v1/campaigns/whatever{'/resume' if method == 'POST' else ''}", body)
@@ -496,7 +492,7 @@ def test_another_pace_must_be_one(
     assert {fault["field"]: fault["message"] for fault in answer.json["errors"]} == faults
 
 
-def test_a_resume_changes_the_pace_or_is_refused_and_changes_nothing(stack: CampaignStack) -> None:
+def test_resume_changes_the_pace_or_is_refused_without_changes(stack: CampaignStack) -> None:
     stack.put("audiences/repaced.csv", users(6000, "repaced"))
     stack.start(document("repaced", pace=100))
     stack.request("POST", "/v1/campaigns/repaced/pause")
@@ -519,7 +515,7 @@ def test_a_resume_changes_the_pace_or_is_refused_and_changes_nothing(stack: Camp
     assert stack.show("repaced")["pace"] == done["pace"] is None
 
 
-def test_a_cancelled_campaign_keeps_its_pace(stack: CampaignStack) -> None:
+def test_cancelled_campaign_keeps_its_pace(stack: CampaignStack) -> None:
     stack.put("audiences/over.csv", users(20, "over"))
     stack.start(document("over", pace=10))
     stack.request("POST", "/v1/campaigns/over/cancel")
@@ -544,7 +540,7 @@ def test_a_cancelled_campaign_keeps_its_pace(stack: CampaignStack) -> None:
         ("application/yaml", f"# {'x' * (1 << 20)}", 413, "the body has 1048578 bytes"),
     ],
 )
-def test_a_body_that_is_no_document_is_refused_with_words(
+def test_body_that_is_not_a_campaign_is_refused(
     stack: CampaignStack, media_type: str, body: str, status: int, detail: str
 ) -> None:
     answer = stack.http.request(
@@ -560,7 +556,7 @@ def test_a_body_that_is_no_document_is_refused_with_words(
         assert answer.json()["errors"] == [{"field": "", "message": text}]
 
 
-def test_what_is_not_there_is_not_steered(stack: CampaignStack) -> None:
+def test_unknown_campaign_cannot_be_controlled(stack: CampaignStack) -> None:
     for action in ("pause", "resume", "cancel"):
         answer = stack.request("POST", f"/v1/campaigns/nothing/{action}")
         assert (answer.status, answer.json["detail"]) == (404, "there is no campaign nothing")
@@ -568,7 +564,7 @@ def test_what_is_not_there_is_not_steered(stack: CampaignStack) -> None:
     assert stack.request("PATCH", "/v1/campaigns/nothing", {"pace": 5}).status == 404
 
 
-def test_tasks_that_are_delivered_twice_find_their_piece_taken(stack: CampaignStack) -> None:
+def test_tasks_that_are_delivered_twice_send_their_piece_once(stack: CampaignStack) -> None:
     stack.put("audiences/again.csv", users(2000, "again"))
     stack.start(document("again"))
     run = stack.show("again")["results"].split("/")[-2]
@@ -580,7 +576,7 @@ def test_tasks_that_are_delivered_twice_find_their_piece_taken(stack: CampaignSt
     assert set(reached(stack, "again").values()) == {1}
 
 
-def test_without_a_redis_campaigns_are_refused_with_words(tmp_path: Path) -> None:
+def test_campaigns_without_redis_are_refused(tmp_path: Path) -> None:
     with CampaignStack(folder=tmp_path, redis_url="") as stack:
         stack.put("audiences/double11.csv", users(3))
 
@@ -590,7 +586,7 @@ def test_without_a_redis_campaigns_are_refused_with_words(tmp_path: Path) -> Non
     assert "set PUSH_LEDGER_URL" in answers[0].json["detail"]
 
 
-def test_a_wrong_key_in_the_middle_is_no_fate_of_rows_and_resume_takes_them_up(stack: CampaignStack) -> None:
+def test_rows_that_failed_with_an_invalid_key_are_sent_after_a_resume(stack: CampaignStack) -> None:
     stack.put("audiences/revoked.csv", users(200, "revoked"))
     message = {**document()["message"], "taskName": "revoked"}
     fault = {"kind": "gateway", "code": "InvalidAccessKeyId.NotFound", "match": {"target": "revoked-150"}}
@@ -606,7 +602,7 @@ def test_a_wrong_key_in_the_middle_is_no_fate_of_rows_and_resume_takes_them_up(s
 
 
 @pytest.mark.parametrize("fate", ["cancelled", "expired"])
-def test_what_a_stopped_block_had_sent_is_no_row_that_was_not_sent(stack: CampaignStack, fate: str) -> None:
+def test_rows_sent_by_a_stopped_block_are_not_counted_as_unsent(stack: CampaignStack, fate: str) -> None:
     stack.put(f"audiences/{fate}.csv", users(400, fate))
     # All rows would take longer than six seconds, for the throttling.
     ends = datetime.fromtimestamp(time.time() + (6 if fate == "expired" else 3600), timezone.utc)
@@ -624,7 +620,7 @@ def test_what_a_stopped_block_had_sent_is_no_row_that_was_not_sent(stack: Campai
     assert {row["target"] for row in results(stack, fate)}.isdisjoint(sent)
 
 
-def test_a_campaign_whose_file_is_gone_can_be_cancelled(stack: CampaignStack) -> None:
+def test_campaign_with_a_changed_file_can_be_cancelled(stack: CampaignStack) -> None:
     replace_file_of_paused(stack, "gone", 3000, pace=100)
 
     stack.request("POST", "/v1/campaigns/gone/cancel")

@@ -108,7 +108,7 @@ def worker(stack: CampaignStack) -> Iterator[Worker]:
     store.close()
 
 
-def test_after_its_window_closed_no_request_is_begun_and_those_in_flight_are_waited_for(
+def test_no_request_begins_after_the_window_closed_and_those_in_flight_are_awaited(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shift, sandbox = Shift(monkeypatch, 3.0), worker.stack.sandbox
@@ -130,7 +130,7 @@ def test_after_its_window_closed_no_request_is_begun_and_those_in_flight_are_wai
     assert set(worker.stack.reached().values()) == {1}
 
 
-def test_what_is_only_counted_is_counted_in_large_blocks(
+def test_rows_that_are_only_counted_form_large_blocks(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = worker.start("halt", 2000, pace=10)
@@ -148,7 +148,7 @@ def test_what_is_only_counted_is_counted_in_large_blocks(
     assert worker.store.get("halt").counts["cancelled"] == 2000
 
 
-def test_no_block_has_more_requests_than_all_functions_may_send_in_a_second(
+def test_block_has_at_most_the_requests_that_all_functions_may_send_in_a_second(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = {**document("quota")["message"], "title": "{user_id}"}
@@ -184,7 +184,7 @@ def test_every_request_that_is_begun_has_time_for_its_response(
     assert [each.deadline - each.begin_by >= 5 for each in rounds] == [True]
 
 
-def test_a_pause_that_comes_as_a_piece_is_taken_leaves_its_rows_for_the_resume(
+def test_pause_while_a_piece_is_claimed_leaves_its_rows_for_the_resume(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, take = worker.start("early", 30), CampaignStore.take
@@ -204,7 +204,7 @@ def test_a_pause_that_comes_as_a_piece_is_taken_leaves_its_rows_for_the_resume(
     assert worker.store.get("early").counts["accepted"] == 30
 
 
-def test_however_long_a_server_asks_to_wait_a_piece_tries_again_after_an_hour(
+def test_piece_tries_again_after_an_hour_despite_a_longer_retry_after(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CampaignStore, "slow", lambda _: None)  # other tests share the pace

@@ -63,7 +63,7 @@ def parameters(stack: QueueStack) -> dict[str, str]:
     return found
 
 
-def test_an_order_of_a_custom_bus_becomes_a_push(stack: QueueStack) -> None:
+def test_event_of_a_custom_bus_becomes_a_push(stack: QueueStack) -> None:
     answer = stack.invoke(order(items=[{"name": "Tea"}]))
 
     assert answer == {
@@ -81,7 +81,7 @@ def test_an_order_of_a_custom_bus_becomes_a_push(stack: QueueStack) -> None:
 
 
 @pytest.mark.parametrize("name", ["oss-native.json", "oss-eventbridge.json"])
-def test_an_upload_becomes_a_push_to_its_owner_in_either_shape(stack: QueueStack, name: str) -> None:
+def test_upload_becomes_a_push_to_its_owner_in_both_event_formats(stack: QueueStack, name: str) -> None:
     event = payload(name)
     upload = event["events"][0] if "events" in event else event["data"]
     upload["oss"]["object"]["key"] = "statements/2026-11.pdf"
@@ -94,7 +94,7 @@ def test_an_upload_becomes_a_push_to_its_owner_in_either_shape(stack: QueueStack
     assert json.loads(parameters(stack)["ExtendedParams"]) == {"object": "statements/2026-11.pdf"}
 
 
-def test_an_alert_becomes_a_push(stack: QueueStack) -> None:
+def test_alert_becomes_a_push(stack: QueueStack) -> None:
     event = {**payload("ecs-eventbridge.json"), "type": "ecs:CloudMonitor:DiskUsage"}
 
     assert stack.invoke(event)["outcomes"] == {"accepted": 1}
@@ -102,14 +102,14 @@ def test_an_alert_becomes_a_push(stack: QueueStack) -> None:
 
 
 @pytest.mark.parametrize("name", ["ecs-eventbridge.json", "oss-native.json", "cdn-domain-added.json"])
-def test_an_event_that_no_rule_wants_is_acknowledged_and_counted(stack: QueueStack, name: str) -> None:
+def test_event_without_a_matching_rule_is_acknowledged_and_counted(stack: QueueStack, name: str) -> None:
     answer = stack.invoke(payload(name))
 
     assert (answer["events"], answer["unmatched"], answer["outcomes"]) == (1, 1, {})
     assert stack.sandbox.inbox() == []
 
 
-def test_a_rule_that_fails_on_an_event_leaves_a_dead_letter_with_the_event(stack: QueueStack) -> None:
+def test_failing_rule_writes_a_dead_letter_with_the_event(stack: QueueStack) -> None:
     event = order(customer=None)
 
     answer = stack.invoke(event)
@@ -122,14 +122,14 @@ def test_a_rule_that_fails_on_an_event_leaves_a_dead_letter_with_the_event(stack
     assert json.loads(letter["body"]) == event
 
 
-def test_one_of_several_events_that_is_none_harms_no_other(stack: QueueStack) -> None:
+def test_invalid_event_does_not_affect_the_others(stack: QueueStack) -> None:
     answer = stack.invoke([order(), {"specversion": "1.0"}, {**order(), "id": "4712"}])
 
     assert (answer["events"], answer["outcomes"]) == (3, {"accepted": 2, "refused": 1})
     assert json.loads(stack.parcels("dead")[0]["body"]) == {"specversion": "1.0"}
 
 
-def test_a_repeated_event_has_the_same_message_ids(stack: QueueStack) -> None:
+def test_repeated_event_has_the_same_message_ids(stack: QueueStack) -> None:
     stack.invoke(order())
     stack.invoke(order())
 
@@ -138,7 +138,7 @@ def test_a_repeated_event_has_the_same_message_ids(stack: QueueStack) -> None:
     assert len(set(ids)) == 1
 
 
-def test_what_was_refused_for_load_goes_to_the_retry_queue_which_the_queue_function_serves(
+def test_throttled_message_is_retried_by_the_queue_function(
     stack: QueueStack,
 ) -> None:
     stack.sandbox.order(kind="throttling")
@@ -152,7 +152,7 @@ def test_what_was_refused_for_load_goes_to_the_retry_queue_which_the_queue_funct
     assert entry["targets"][0]["messageId"] == stack.sandbox.inbox()[0]["targets"][0]["messageId"]
 
 
-def test_the_record_of_a_failed_invocation_is_tried_again(stack: QueueStack) -> None:
+def test_event_in_the_record_of_a_failed_invocation_is_sent(stack: QueueStack) -> None:
     record = payload("destination-failure.json")
     record |= {"requestPayload": json.dumps(order()), "timestamp": int(time.time() * 1000)}
 
@@ -160,11 +160,11 @@ def test_the_record_of_a_failed_invocation_is_tried_again(stack: QueueStack) -> 
 
 
 @pytest.mark.parametrize("event", [b"", b"{}", b"\xff", b"1", b"[1", payload("timer.json")])
-def test_what_holds_no_events_fails_loudly(stack: QueueStack, event: Any) -> None:
+def test_payload_without_events_raises(stack: QueueStack, event: Any) -> None:
     assert stack.invoke(event)["errorType"] == "UnreadablePayload"
 
 
-def test_without_queues_the_event_comes_again() -> None:
+def test_event_is_redelivered_without_queues() -> None:
     with QueueStack("event_push", PUSH_RETRY_QUEUE="", PUSH_DEAD_LETTER_QUEUE="") as stack:
         stack.sandbox.order(kind="throttling")
 
@@ -172,7 +172,7 @@ def test_without_queues_the_event_comes_again() -> None:
 
 
 @pytest.mark.parametrize("remembered", [True, False])
-def test_a_failure_that_no_queue_takes_is_repeated_where_the_ledger_keeps_the_rest_from_it(
+def test_event_with_an_unqueued_failure_is_redelivered_only_with_a_ledger(
     redis_server: RedisServer, tmp_path: Path, *, remembered: bool
 ) -> None:
     folder = copied(tmp_path)
@@ -189,7 +189,7 @@ def test_a_failure_that_no_queue_takes_is_repeated_where_the_ledger_keeps_the_re
         assert "no dead-letter queue took them" in "\n".join(stack.lines)
 
 
-def test_wrong_rules_stop_the_function_at_its_first_call(tmp_path: Path) -> None:
+def test_invalid_rules_fail_the_first_call(tmp_path: Path) -> None:
     folder = copied(tmp_path)
     rules = folder / "rules.yaml"
     rules.write_text(rules.read_text().replace("title: Order", "titel: Order"))

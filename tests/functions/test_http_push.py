@@ -44,7 +44,7 @@ def received(stack: HttpStack) -> list[dict[str, str]]:
 # --- Answers of the contract
 
 
-def test_an_accepted_push_is_answered_with_its_outcome(stack: HttpStack) -> None:
+def test_accepted_push_returns_its_outcome(stack: HttpStack) -> None:
     answer = stack.post(message(targets=["user-1", "user-2"]))
 
     assert answer.status == 200
@@ -74,14 +74,14 @@ def test_more_than_ten_targets_become_several_requests_with_every_target_listed(
     assert sorted(len(json.loads(sent["TargetMsgkey"])) for sent in received(stack)) == [5, 10, 10]
 
 
-def test_a_scheduled_push_is_answered_with_its_task_id(stack: HttpStack) -> None:
+def test_scheduled_push_returns_its_task_id(stack: HttpStack) -> None:
     answer = stack.post(message(strategyType=1, strategyContent={"fixedTime": 4102444800000}))
 
     assert answer.json["outcomes"][0]["taskId"] == stack.sandbox.inbox()[0]["taskId"]
     assert answer.json["outcomes"][0]["taskId"]
 
 
-def test_a_bad_message_does_not_harm_its_neighbours(stack: HttpStack) -> None:
+def test_invalid_message_does_not_affect_the_others(stack: HttpStack) -> None:
     bad = message(deliveryType=4, targets=["user-bad"])
 
     answer = stack.post({"messages": [message(), bad, message()]})
@@ -95,7 +95,7 @@ def test_a_bad_message_does_not_harm_its_neighbours(stack: HttpStack) -> None:
     assert len(received(stack)) == 2
 
 
-def test_an_invalid_message_is_a_problem_with_all_its_faults(stack: HttpStack) -> None:
+def test_problem_of_an_invalid_message_lists_all_its_faults(stack: HttpStack) -> None:
     answer = stack.post({"titel": "x", "content": 1, "deliveryType": True, "targets": []})
 
     assert answer.status == 422
@@ -127,7 +127,7 @@ def test_an_invalid_message_is_a_problem_with_all_its_faults(stack: HttpStack) -
         ({"kind": "result", "code": "8011", "next": 9}, 503, "throttled", "8011", 4),
     ],
 )
-def test_each_failure_has_its_status_and_names_every_target(
+def test_every_failure_has_its_status_and_lists_every_target(
     stack: HttpStack, fault: dict[str, Any], status: int, outcome: str, code: str, attempts: int
 ) -> None:
     stack.sandbox.order(**fault)
@@ -144,7 +144,7 @@ def test_each_failure_has_its_status_and_names_every_target(
     assert ("Retry-After" in answer.headers) == (status == 503)
 
 
-def test_a_push_refused_for_load_is_tried_again_with_the_same_message_ids(stack: HttpStack) -> None:
+def test_throttled_push_is_retried_with_the_same_message_ids(stack: HttpStack) -> None:
     stack.sandbox.order(kind="throttling", next=2)
 
     answer = stack.post(message())
@@ -154,7 +154,7 @@ def test_a_push_refused_for_load_is_tried_again_with_the_same_message_ids(stack:
     assert len({sent["TargetMsgkey"] for sent in received(stack)}) == 1
 
 
-def test_a_wait_that_the_server_asks_for_beyond_the_time_left_is_passed_on(stack: HttpStack) -> None:
+def test_retry_after_beyond_the_remaining_time_is_passed_on(stack: HttpStack) -> None:
     stack.sandbox.order(kind="throttling", retryAfter=120)
 
     answer = stack.post(message())
@@ -164,7 +164,7 @@ def test_a_wait_that_the_server_asks_for_beyond_the_time_left_is_passed_on(stack
     assert answer.json["outcomes"][0]["attempts"] == 1
 
 
-def test_the_worst_failure_decides_the_status_when_none_was_accepted(stack: HttpStack) -> None:
+def test_worst_failure_determines_the_status_when_none_was_accepted(stack: HttpStack) -> None:
     stack.sandbox.order(kind="result", code="9000", match={"target": "user-b"})
 
     answer = stack.post({"messages": [message(expiredSeconds=0), message(targets=["user-b"])]})
@@ -176,7 +176,7 @@ def test_the_worst_failure_decides_the_status_when_none_was_accepted(stack: Http
 # --- Dry run
 
 
-def test_a_dry_run_shows_the_exact_parameters_and_sends_nothing(stack: HttpStack) -> None:
+def test_dry_run_shows_the_exact_parameters_and_sends_nothing(stack: HttpStack) -> None:
     body = message(targets=[f"user-{number}" for number in range(11)])
 
     planned = stack.post(body, path="/v1/pushes?dryRun=true", headers={"Idempotency-Key": "k1"})
@@ -188,7 +188,7 @@ def test_a_dry_run_shows_the_exact_parameters_and_sends_nothing(stack: HttpStack
     assert sorted(shown, key=str) == sorted(received(stack), key=str)
 
 
-def test_a_dry_run_warns_of_what_channels_would_cut(stack: HttpStack) -> None:
+def test_dry_run_warns_about_text_that_channels_truncate(stack: HttpStack) -> None:
     answer = stack.post(message(title="长" * 60), path="/v1/pushes?dryRun=true")
 
     vivo = [warning for warning in answer.json["warnings"] if warning.get("channel") == "vivo"]
@@ -196,7 +196,7 @@ def test_a_dry_run_warns_of_what_channels_would_cut(stack: HttpStack) -> None:
     assert {"message", "rule", "field", "limit", "actual"} <= vivo[0].keys()
 
 
-def test_a_real_send_carries_the_warnings_of_a_dry_run_and_so_does_its_log(stack: HttpStack) -> None:
+def test_response_and_log_of_a_push_have_the_warnings_of_a_dry_run(stack: HttpStack) -> None:
     body = {"messages": [message(), message(title="长" * 60)]}
     planned = stack.post(body, path="/v1/pushes?dryRun=true")
     sent = stack.post(body)
@@ -209,7 +209,7 @@ def test_a_real_send_carries_the_warnings_of_a_dry_run_and_so_does_its_log(stack
     assert line["request_id"] == sent.headers["X-Fc-Request-Id"]
 
 
-def test_a_large_dry_run_shows_the_first_requests_and_counts_the_rest(stack: HttpStack) -> None:
+def test_large_dry_run_shows_the_first_requests_and_counts_the_rest(stack: HttpStack) -> None:
     targets = [f"user-{number}" for number in range(3_000)]
     answer = stack.post(message(content="x" * 20_000, targets=targets), path="/v1/pushes?dryRun=true")
 
@@ -219,7 +219,7 @@ def test_a_large_dry_run_shows_the_first_requests_and_counts_the_rest(stack: Htt
 
 
 @pytest.mark.parametrize("name", ["dryRum", "dry", "verbose", "dryRun%20", "", "x%0Ay"])
-def test_a_query_name_that_is_not_known_sends_nothing(stack: HttpStack, name: str) -> None:
+def test_unknown_query_parameter_sends_nothing(stack: HttpStack, name: str) -> None:
     answer = stack.post(message(), path=f"/v1/pushes?{name}=true")
 
     assert (answer.status, answer.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
@@ -228,20 +228,20 @@ def test_a_query_name_that_is_not_known_sends_nothing(stack: HttpStack, name: st
 
 
 @pytest.mark.parametrize("path", ["/v1/health", "/openapi.json", "/docs"])
-def test_a_route_without_a_query_takes_none(stack: HttpStack, path: str) -> None:
+def test_route_without_query_parameters_refuses_any(stack: HttpStack, path: str) -> None:
     answer = stack.get(f"{path}?verbose=1")
 
     assert (answer.status, answer.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
 
 
-def test_a_dry_run_of_an_invalid_message_is_a_problem(stack: HttpStack) -> None:
+def test_dry_run_of_an_invalid_message_is_a_problem(stack: HttpStack) -> None:
     answer = stack.post({"messages": [message(), {}]}, path="/v1/pushes?dryRun=true")
 
     assert answer.status == 422
     assert {error["field"] for error in answer.json["errors"]} >= {"messages.1.title"}
 
 
-def test_a_dry_run_must_be_true_or_false(stack: HttpStack) -> None:
+def test_dry_run_must_be_true_or_false(stack: HttpStack) -> None:
     assert stack.post(message(), path="/v1/pushes?dryRun=maybe").status == 400
     for name in ("dryrun", "DryRun", "dry_run", "dry-run"):  # whoever writes so wants nothing sent
         answer = stack.post(message(), path=f"/v1/pushes?{name}=true")
@@ -251,7 +251,7 @@ def test_a_dry_run_must_be_true_or_false(stack: HttpStack) -> None:
 # --- Idempotency-Key
 
 
-def test_the_same_key_gives_the_same_message_ids_in_every_instance(stack: HttpStack) -> None:
+def test_same_key_gives_the_same_message_ids_in_every_instance(stack: HttpStack) -> None:
     headers = {"Idempotency-Key": "order-1"}
     first = stack.post(message(), headers=headers)
     stack.host.kill()
@@ -261,7 +261,7 @@ def test_the_same_key_gives_the_same_message_ids_in_every_instance(stack: HttpSt
     assert stack.sandbox.inbox()[0]["targets"][0]["repeated"]
 
 
-def test_another_key_or_none_gives_other_message_ids(stack: HttpStack) -> None:
+def test_different_or_missing_key_gives_other_message_ids(stack: HttpStack) -> None:
     answers = [
         stack.post(message(), headers={"Idempotency-Key": "order-2"}),
         stack.post(message(), headers={"Idempotency-Key": "order-3"}),
@@ -272,7 +272,7 @@ def test_another_key_or_none_gives_other_message_ids(stack: HttpStack) -> None:
     assert len({answer.json["outcomes"][0]["targets"]["user-4711"] for answer in answers}) == 4
 
 
-def test_a_key_that_came_with_another_body_is_a_conflict(stack: HttpStack) -> None:
+def test_used_key_with_a_different_body_is_a_conflict(stack: HttpStack) -> None:
     headers = {"Idempotency-Key": "order-4"}
     assert stack.post(message(), headers=headers).status == 200
     assert stack.post(message(), headers=headers).status == 200
@@ -283,14 +283,14 @@ def test_a_key_that_came_with_another_body_is_a_conflict(stack: HttpStack) -> No
     assert len(received(stack)) == 2
 
 
-def test_a_body_that_was_invalid_may_be_corrected_under_the_same_key(stack: HttpStack) -> None:
+def test_invalid_body_may_be_corrected_with_the_same_key(stack: HttpStack) -> None:
     headers = {"Idempotency-Key": "order-5"}
     assert stack.post(message(deliveryType=4), headers=headers).status == 422
 
     assert stack.post(message(), headers=headers).status == 200
 
 
-def test_the_same_json_in_another_order_or_spacing_is_the_same_body(stack: HttpStack) -> None:
+def test_key_order_and_white_space_do_not_change_the_body(stack: HttpStack) -> None:
     headers = {"Idempotency-Key": "order-6"}
     body = message(extendedParams={"a": 1, "b": [2, 3]})
     turned = dict(reversed([*body.items(), ("extendedParams", {"b": [2, 3], "a": 1})]))
@@ -319,9 +319,7 @@ def test_the_same_json_in_another_order_or_spacing_is_the_same_body(stack: HttpS
         ("{}", '{"appId": "ONEX570DA89211721"}'),
     ],
 )
-def test_the_same_message_written_otherwise_is_the_same_body(
-    stack: HttpStack, first: str, again: str
-) -> None:
+def test_equivalent_json_is_the_same_body(stack: HttpStack, first: str, again: str) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     common = message()
     for named, field in {"targetMsgkey": "targets", "expiredSeconds": "expiredSeconds"}.items():
@@ -346,16 +344,14 @@ def test_the_same_message_written_otherwise_is_the_same_body(
         {"extendedParams": {"a": "1"}},
     ],
 )
-def test_another_message_under_a_key_is_a_conflict_however_small_the_difference(
-    stack: HttpStack, change: dict[str, Any]
-) -> None:
+def test_any_difference_in_the_message_is_a_conflict(stack: HttpStack, change: dict[str, Any]) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     assert stack.post(message(), headers=headers).status == 200
 
     assert stack.post(message(**change), headers=headers).status == 409
 
 
-def test_an_invalid_body_under_a_key_that_was_used_names_its_faults(stack: HttpStack) -> None:
+def test_invalid_body_with_a_used_key_gets_its_faults(stack: HttpStack) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     assert stack.post(message(), headers=headers).status == 200
 
@@ -365,7 +361,7 @@ def test_an_invalid_body_under_a_key_that_was_used_names_its_faults(stack: HttpS
     assert len(received(stack)) == 1
 
 
-def test_a_push_that_mpaas_refused_may_be_corrected_under_the_same_key(stack: HttpStack) -> None:
+def test_push_that_mpaas_refused_may_be_corrected_with_the_same_key(stack: HttpStack) -> None:
     headers = {"Idempotency-Key": "order-7"}
     stack.sandbox.order(kind="result", code="3028")
     assert stack.post(message(), headers=headers).status == 422
@@ -374,7 +370,7 @@ def test_a_push_that_mpaas_refused_may_be_corrected_under_the_same_key(stack: Ht
 
 
 @pytest.mark.parametrize("key", ["k" * 256, " ", ""])
-def test_a_key_that_cannot_be_used_is_refused(stack: HttpStack, key: str) -> None:
+def test_invalid_key_is_refused(stack: HttpStack, key: str) -> None:
     assert stack.post(message(), headers={"Idempotency-Key": key}).status == 400
 
 
@@ -389,7 +385,9 @@ def two_instances(redis_server: RedisServer) -> Iterator[tuple[HttpStack, HttpSt
         yield one, other
 
 
-def test_a_replay_gets_the_first_answer_from_any_instance(two_instances: tuple[HttpStack, HttpStack]) -> None:
+def test_repeated_request_gets_the_first_response_from_any_instance(
+    two_instances: tuple[HttpStack, HttpStack],
+) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     body = message(targets=[f"user-{number}" for number in range(15)])
 
@@ -401,7 +399,7 @@ def test_a_replay_gets_the_first_answer_from_any_instance(two_instances: tuple[H
 
 
 @pytest.mark.parametrize(("if_down", "status", "sent"), [("send", 200, 2), ("fail", 503, 1)])
-def test_a_key_that_nobody_can_compare_is_what_the_setting_says(
+def test_unreadable_record_of_a_key_is_handled_as_the_setting_says(
     redis_server: RedisServer, if_down: str, status: int, sent: int
 ) -> None:
     environment = {"PUSH_LEDGER_URL": redis_server.url, "PUSH_LEDGER_IF_DOWN": if_down}
@@ -420,7 +418,7 @@ def test_a_key_that_nobody_can_compare_is_what_the_setting_says(
 
 
 @pytest.mark.parametrize("preference", [{}, {"Prefer": "respond-async"}])
-def test_a_key_that_no_ledger_can_ever_compare_is_misconfigured_and_nothing_is_sent_or_handed_over(
+def test_key_with_a_misconfigured_ledger_sends_nothing_and_hands_nothing_over(
     redis_server: RedisServer, preference: dict[str, str]
 ) -> None:
     url = redis_server.url.replace("redis://", "redis://someone:qzxq@")
@@ -435,9 +433,7 @@ def test_a_key_that_no_ledger_can_ever_compare_is_misconfigured_and_nothing_is_s
 
 
 @pytest.mark.parametrize("ledger", [False, True])
-def test_a_handler_that_fails_forgets_the_key(
-    redis_server: RedisServer, tmp_path: Path, *, ledger: bool
-) -> None:
+def test_failed_handler_forgets_the_key(redis_server: RedisServer, tmp_path: Path, *, ledger: bool) -> None:
     folder = tmp_path / "http_push"
     shutil.copytree(ROOT / "functions" / "http_push", folder)
     index = folder / "index.py"
@@ -462,7 +458,9 @@ def _send(*arguments):
 """
 
 
-def test_a_replay_sends_only_what_was_not_taken_before(two_instances: tuple[HttpStack, HttpStack]) -> None:
+def test_repeated_request_sends_only_what_was_not_accepted(
+    two_instances: tuple[HttpStack, HttpStack],
+) -> None:
     one, other = two_instances
     one.sandbox.order(kind="throttling", match={"target": "user-11"})
     headers = {"Idempotency-Key": uuid.uuid4().hex}
@@ -476,7 +474,9 @@ def test_a_replay_sends_only_what_was_not_taken_before(two_instances: tuple[Http
     assert [target["target"] for target in sent["targets"]] == [f"user-{number}" for number in range(10, 15)]
 
 
-def test_a_lost_answer_stays_unknown_for_a_replay(two_instances: tuple[HttpStack, HttpStack]) -> None:
+def test_lost_response_stays_unknown_for_a_repeated_request(
+    two_instances: tuple[HttpStack, HttpStack],
+) -> None:
     one, other = two_instances
     one.sandbox.order(kind="resetAfterRead")
     headers = {"Idempotency-Key": uuid.uuid4().hex}
@@ -488,7 +488,7 @@ def test_a_lost_answer_stays_unknown_for_a_replay(two_instances: tuple[HttpStack
     assert other.sandbox.inbox() == []
 
 
-def test_another_body_under_a_key_is_a_conflict_at_any_instance(
+def test_different_body_with_a_used_key_is_a_conflict_at_any_instance(
     two_instances: tuple[HttpStack, HttpStack],
 ) -> None:
     one, other = two_instances
@@ -499,7 +499,7 @@ def test_another_body_under_a_key_is_a_conflict_at_any_instance(
     assert other.post(message(), headers=headers).status == 200
 
 
-def test_one_key_at_two_functions_is_two_pushes(redis_server: RedisServer) -> None:
+def test_same_key_at_two_functions_sends_two_pushes(redis_server: RedisServer) -> None:
     environment = {"PUSH_LEDGER_URL": redis_server.url}
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     with (
@@ -514,7 +514,7 @@ def test_one_key_at_two_functions_is_two_pushes(redis_server: RedisServer) -> No
         assert len(ids) == 2
 
 
-def test_a_corrected_body_may_come_under_the_key_of_an_invalid_one_at_any_instance(
+def test_invalid_body_may_be_corrected_at_any_instance(
     two_instances: tuple[HttpStack, HttpStack],
 ) -> None:
     one, other = two_instances
@@ -524,7 +524,7 @@ def test_a_corrected_body_may_come_under_the_key_of_an_invalid_one_at_any_instan
     assert other.post(message(), headers=headers).status == 200
 
 
-def test_a_corrected_message_is_sent_under_the_key_and_its_accepted_neighbour_is_not_sent_again(
+def test_corrected_message_is_sent_and_the_accepted_one_is_not_resent(
     two_instances: tuple[HttpStack, HttpStack],
 ) -> None:
     one, other = two_instances
@@ -544,9 +544,7 @@ def test_a_corrected_message_is_sent_under_the_key_and_its_accepted_neighbour_is
 
 
 @pytest.mark.parametrize("ledger", [False, True])
-def test_what_was_accepted_of_a_body_is_not_sent_again_under_another_index(
-    redis_server: RedisServer, *, ledger: bool
-) -> None:
+def test_accepted_message_is_not_resent_at_another_index(redis_server: RedisServer, *, ledger: bool) -> None:
     environment = {"PUSH_LEDGER_URL": redis_server.url} if ledger else {}
     with HttpStack(environment=environment) as stack:
         headers = {"Idempotency-Key": uuid.uuid4().hex}
@@ -564,7 +562,7 @@ def test_what_was_accepted_of_a_body_is_not_sent_again_under_another_index(
         assert not ledger or len(reached) == 2
 
 
-def test_a_correction_of_which_nothing_goes_out_does_not_free_its_key(stack: HttpStack) -> None:
+def test_throttled_correction_does_not_free_its_key(stack: HttpStack) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     bad, good = message(deliveryType=99), message(targets=["good"])
 
@@ -577,7 +575,7 @@ def test_a_correction_of_which_nothing_goes_out_does_not_free_its_key(stack: Htt
     assert stack.post({"messages": [good]}, headers=headers).status == 409
 
 
-def test_a_repetition_that_is_invalid_by_now_does_not_free_its_key(redis_server: RedisServer) -> None:
+def test_repeated_request_that_is_now_invalid_does_not_free_its_key(redis_server: RedisServer) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     with HttpStack(environment={"PUSH_LEDGER_URL": redis_server.url}) as stack:
         stack.get("/v1/health")
@@ -594,7 +592,7 @@ def test_a_repetition_that_is_invalid_by_now_does_not_free_its_key(redis_server:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[1,", b'{"title": NaN}', b'{"a": 1, "a": 2}'])
-def test_a_body_that_is_not_json_is_refused(stack: HttpStack, body: bytes) -> None:
+def test_body_that_is_not_json_is_refused(stack: HttpStack, body: bytes) -> None:
     answer = stack.post(body)
 
     assert answer.status == 400
@@ -602,7 +600,7 @@ def test_a_body_that_is_not_json_is_refused(stack: HttpStack, body: bytes) -> No
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null", b'{"messages": []}', b'{"messages": {}}'])
-def test_json_that_is_no_message_is_refused(stack: HttpStack, body: bytes) -> None:
+def test_json_that_is_not_a_message_is_refused(stack: HttpStack, body: bytes) -> None:
     answer = stack.post(body)
 
     assert answer.status == 422
@@ -620,7 +618,7 @@ def test_duplicate_targets_in_the_body_are_not_silently_dropped(stack: HttpStack
     assert "user-4711" not in answer.data.decode()
 
 
-def test_another_media_type_is_refused(stack: HttpStack) -> None:
+def test_unsupported_media_type_is_refused(stack: HttpStack) -> None:
     assert stack.post(message(), headers={"Content-Type": "text/plain"}).status == 415
     form = stack.post(b"a=1", headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert form.status == 415
@@ -636,7 +634,7 @@ def test_another_media_type_is_refused(stack: HttpStack) -> None:
         ({"Content-Type": "application/json", "Content-Encoding": "identity, br"}, "identity, br"),
     ],
 )
-def test_a_body_that_would_be_misread_is_refused_by_name(
+def test_unsupported_charset_or_encoding_is_refused_by_name(
     stack: HttpStack, headers: dict[str, str], named: str
 ) -> None:
     body = json.dumps(message()).encode()
@@ -647,7 +645,7 @@ def test_a_body_that_would_be_misread_is_refused_by_name(
     assert received(stack) == []
 
 
-def test_utf8_may_be_named(stack: HttpStack) -> None:
+def test_explicit_utf8_is_accepted(stack: HttpStack) -> None:
     for charset in ("utf-8", "UTF-8", '"utf-8"', "utf8"):
         headers = {"Content-Type": f"application/json; charset={charset}", "Content-Encoding": "identity"}
         assert stack.post(message(), headers=headers).status == 200
@@ -671,7 +669,7 @@ def test_bytes_that_are_not_utf8_are_refused(stack: HttpStack) -> None:
         lambda body: base64.b64encode(body).rstrip(b"="),
     ],
 )
-def test_base64_is_read_as_tools_write_it(stack: HttpStack, encoded: Callable[[bytes], bytes]) -> None:
+def test_base64_is_read_in_every_common_form(stack: HttpStack, encoded: Callable[[bytes], bytes]) -> None:
     body = json.dumps(message(title="长?>~" * 9), ensure_ascii=False).encode()
     event = {
         "version": "v1",
@@ -686,14 +684,14 @@ def test_base64_is_read_as_tools_write_it(stack: HttpStack, encoded: Callable[[b
     assert json.loads(result.payload)["statusCode"] == 200
 
 
-def test_json_in_base64_is_read_like_any_other(stack: HttpStack) -> None:
+def test_body_that_arrives_as_base64_is_read(stack: HttpStack) -> None:
     # Function Compute hands over a body of this type as base64.
     answer = stack.post(message(), headers={"Content-Type": "application/vnd.push+json"})
 
     assert answer.status == 200
 
 
-def test_a_body_that_is_too_large_is_refused(stack: HttpStack) -> None:
+def test_too_large_body_is_refused(stack: HttpStack) -> None:
     answer = stack.post(message(content="x" * 1_100_000))
 
     assert answer.status == 413
@@ -709,7 +707,7 @@ def test_a_body_that_is_too_large_is_refused(stack: HttpStack) -> None:
         ("PUSH_MAX_TARGETS", {"messages": [message(targets=["a", "b"]), {"targets": ["c", "d", "e"]}]}),
     ],
 )
-def test_more_messages_or_targets_than_allowed_are_refused_with_the_limit(
+def test_too_many_messages_or_targets_are_refused_with_the_limit(
     limited: HttpStack, setting: str, body: Any
 ) -> None:
     answer = limited.post(body)
@@ -728,7 +726,7 @@ def limited() -> Iterator[HttpStack]:
         yield stack
 
 
-def test_answer_and_log_stay_small_however_much_is_wrong(stack: HttpStack) -> None:
+def test_response_and_log_stay_small_with_many_faults(stack: HttpStack) -> None:
     wrong = {"deliveryType": 4, "targets": [f"user-{number}" for number in range(5)]}
     answer = stack.post({"messages": [wrong] * 5_000})
 
@@ -741,7 +739,7 @@ def test_answer_and_log_stay_small_however_much_is_wrong(stack: HttpStack) -> No
     assert max(len(line.encode()) for line in stack.lines) <= 16 * 1024
 
 
-def test_another_method_is_refused_with_those_there_are(stack: HttpStack) -> None:
+def test_unsupported_method_is_refused_with_the_allowed_ones(stack: HttpStack) -> None:
     for method, path, allowed in (
         ("GET", "/v1/pushes", "POST"),
         ("PUT", "/v1/pushes", "POST"),
@@ -755,14 +753,14 @@ def test_another_method_is_refused_with_those_there_are(stack: HttpStack) -> Non
 
 
 @pytest.mark.parametrize("path", ["/v1/health", "/openapi.json", "/docs"])
-def test_head_is_answered_like_get_without_a_body(stack: HttpStack, path: str) -> None:
+def test_head_responds_like_get_without_a_body(stack: HttpStack, path: str) -> None:
     got, head = stack.get(path), stack.request("HEAD", path)
 
     assert (head.status, head.data) == (got.status, b"")
     assert head.headers["Content-Type"] == got.headers["Content-Type"]
 
 
-def test_unknown_routes_name_the_known_ones(stack: HttpStack) -> None:
+def test_unknown_route_lists_the_known_ones(stack: HttpStack) -> None:
     answer = stack.get("/v2/pushes")
 
     assert answer.status == 404
@@ -770,14 +768,14 @@ def test_unknown_routes_name_the_known_ones(stack: HttpStack) -> None:
     assert "POST /v1/pushes" in answer.json["detail"]
 
 
-def test_an_event_that_is_not_of_an_http_trigger_fails_loudly(stack: HttpStack) -> None:
+def test_event_of_another_trigger_raises(stack: HttpStack) -> None:
     for event in (b"", b"{}", b"[]", b'{"requestContext": {"http": {"path": 1, "method": "GET"}}}', b"\xff"):
         result = stack.host.invoke(event)
         assert result.error_type == "UnhandledInvocationError"
         assert json.loads(result.payload)["errorType"] == "UnreadablePayload"
 
 
-def test_a_base64_body_that_is_not_base64_is_refused(stack: HttpStack) -> None:
+def test_invalid_base64_body_is_refused(stack: HttpStack) -> None:
     event = {
         "version": "v1",
         "headers": {"content-type": "application/json"},
@@ -792,7 +790,7 @@ def test_a_base64_body_that_is_not_base64_is_refused(stack: HttpStack) -> None:
     assert json.loads(result.payload)["statusCode"] == 400
 
 
-def test_header_names_are_found_in_any_case(stack: HttpStack) -> None:
+def test_header_names_are_case_insensitive(stack: HttpStack) -> None:
     event = {
         "version": "v1",
         "headers": {"CONTENT-type": "application/json; charset=utf-8", "idempotency-KEY": "order-9"},
@@ -813,7 +811,7 @@ def test_header_names_are_found_in_any_case(stack: HttpStack) -> None:
 # --- Health, description, page
 
 
-def test_health_says_that_all_is_well_and_nothing_more(stack: HttpStack) -> None:
+def test_health_is_ok_and_shows_no_secrets(stack: HttpStack) -> None:
     answer = stack.get("/v1/health")
 
     assert answer.status == 200
@@ -825,7 +823,7 @@ def test_health_says_that_all_is_well_and_nothing_more(stack: HttpStack) -> None
 SMOKE = next(check for check in CHECKS["http_push"] if "ledger" in check.what)
 
 
-def test_health_and_smoke_ask_the_ledger(redis_server: RedisServer) -> None:
+def test_health_and_smoke_check_the_ledger(redis_server: RedisServer) -> None:
     with HttpStack(environment={"PUSH_LEDGER_URL": redis_server.url}) as stack:
         answer = stack.get("/v1/health")
         smoke = stack.host.invoke(json.dumps(SMOKE.event).encode())
@@ -834,7 +832,7 @@ def test_health_and_smoke_ask_the_ledger(redis_server: RedisServer) -> None:
     assert (answer.json["status"], answer.json["ledger"]) == ("ok", "ok")
 
 
-def test_a_ledger_that_cannot_be_reached_for_now_is_no_reason_to_call_the_function_misconfigured() -> None:
+def test_health_is_degraded_while_the_ledger_cannot_be_reached() -> None:
     with HttpStack(environment={"PUSH_LEDGER_URL": f"redis://127.0.0.1:{closed_port()}/0"}) as stack:
         answer = stack.get("/v1/health")
 
@@ -842,7 +840,7 @@ def test_a_ledger_that_cannot_be_reached_for_now_is_no_reason_to_call_the_functi
     assert answer.json["ledger"] == "ConnectionError"
 
 
-def test_a_ledger_with_a_wrong_password_is_misconfigured_and_nothing_is_sent(
+def test_wrong_ledger_password_is_misconfigured_and_nothing_is_sent(
     redis_server: RedisServer,
 ) -> None:
     url = redis_server.url.replace("redis://", "redis://someone:qzxq@")
@@ -858,7 +856,7 @@ def test_a_ledger_with_a_wrong_password_is_misconfigured_and_nothing_is_sent(
         assert "qzxq" not in health.data.decode() + push.data.decode() + "\n".join(stack.lines)
 
 
-def test_the_description_is_valid_openapi_and_names_every_route(stack: HttpStack) -> None:
+def test_description_is_valid_openapi_with_every_route(stack: HttpStack) -> None:
     document = stack.get("/openapi.json").json
 
     assert document["openapi"].startswith("3.1")
@@ -869,7 +867,7 @@ def test_the_description_is_valid_openapi_and_names_every_route(stack: HttpStack
             assert answer.status != 404, path
 
 
-def test_the_description_says_how_callers_are_authenticated(stack: HttpStack) -> None:
+def test_description_states_how_callers_authenticate(stack: HttpStack) -> None:
     document = stack.get("/openapi.json").json
 
     schemes = document["components"]["securitySchemes"]
@@ -880,7 +878,7 @@ def test_the_description_says_how_callers_are_authenticated(stack: HttpStack) ->
     assert document["security"] == [{"signature": []}, {"jwt": []}]
 
 
-def test_the_examples_of_the_description_are_what_really_happens(stack: HttpStack) -> None:
+def test_examples_of_the_description_match_real_responses(stack: HttpStack) -> None:
     push = stack.get("/openapi.json").json["paths"]["/v1/pushes"]["post"]
     examples = push["requestBody"]["content"]["application/json"]["examples"]
 
@@ -899,7 +897,7 @@ def test_the_examples_of_the_description_are_what_really_happens(stack: HttpStac
     assert stack.post({**message(targets=["user-1"]), "title": None}).json == problem
 
 
-def test_the_page_loads_nothing_from_elsewhere(stack: HttpStack) -> None:
+def test_page_loads_no_external_resources(stack: HttpStack) -> None:
     answer = stack.get("/docs")
 
     assert answer.status == 200
@@ -914,7 +912,7 @@ def test_the_page_loads_nothing_from_elsewhere(stack: HttpStack) -> None:
 # --- Logs and settings
 
 
-def test_each_request_to_mpaas_is_one_structured_log_line(stack: HttpStack) -> None:
+def test_each_request_to_mpaas_has_one_structured_log_line(stack: HttpStack) -> None:
     answer = stack.post({"messages": [message(), message(targets=["user-0815"]), {}]})
 
     lines = stack.log
@@ -931,7 +929,7 @@ def test_each_request_to_mpaas_is_one_structured_log_line(stack: HttpStack) -> N
     }
 
 
-def test_no_log_line_holds_a_key_a_token_or_a_target(stack: HttpStack) -> None:
+def test_no_log_line_contains_a_key_a_token_or_a_target(stack: HttpStack) -> None:
     stack.sandbox.order(kind="result", code="3028", message="bad target user-4711")
     stack.post(message())
     stack.sandbox.order(kind="resetAfterRead")
@@ -943,7 +941,7 @@ def test_no_log_line_holds_a_key_a_token_or_a_target(stack: HttpStack) -> None:
         assert secret not in text
 
 
-def test_no_event_is_printed_whatever_powertools_is_told() -> None:
+def test_no_event_is_logged_in_the_dev_mode_of_powertools() -> None:
     with HttpStack(environment={"POWERTOOLS_DEV": "true"}) as stack:
         assert stack.post(message(content="not to be printed")).status == 200
 
@@ -954,7 +952,7 @@ def test_no_event_is_printed_whatever_powertools_is_told() -> None:
 
 
 @pytest.mark.parametrize("password", ["pa/qzxq", "pa#qzxq", "pa%qzxq", "pa\uff0fqzxq", "qzxq]", "a:qzxq"])
-def test_the_ledgers_password_gets_into_no_answer_and_no_log(password: str) -> None:
+def test_ledger_password_is_in_no_response_and_no_log(password: str) -> None:
     with HttpStack(environment={"PUSH_LEDGER_URL": f"redis://user:{password}@host:6379/0"}) as stack:
         answers = [stack.post(message()), stack.get("/v1/health")]
 
@@ -967,7 +965,7 @@ def test_the_ledgers_password_gets_into_no_answer_and_no_log(password: str) -> N
         assert "qzxq" not in "\n".join(stack.lines)
 
 
-def test_what_nobody_foresaw_is_a_problem_that_quotes_no_text_of_it(tmp_path: Path) -> None:
+def test_unexpected_exception_is_a_problem_without_its_text(tmp_path: Path) -> None:
     folder = shutil.copytree(ROOT / "functions" / "http_push", tmp_path / "http_push")
     fault = "\n\ndef shared_client():\n    raise ValueError('redis://user:qzxq@host')\n"
     with (folder / "index.py").open("a") as code:
@@ -982,13 +980,13 @@ def test_what_nobody_foresaw_is_a_problem_that_quotes_no_text_of_it(tmp_path: Pa
 
 
 @pytest.mark.parametrize("runtime", ["python3.10", "python3.12"])
-def test_the_role_of_the_function_is_used_on_both_runtimes(runtime: Any) -> None:
+def test_role_of_the_function_is_used_on_both_runtimes(runtime: Any) -> None:
     with HttpStack(runtime=runtime) as stack:
         assert stack.post(message()).status == 200
         assert stack.sandbox.inbox()[0]["accessKeyId"] == ROLE.access_key_id
 
 
-def test_keys_of_the_environment_come_before_the_role() -> None:
+def test_keys_in_the_environment_take_precedence_over_the_role() -> None:
     keys = {"MPAAS_AK_ENV": "someone-else", "MPAAS_SK_ENV": "x"}
     with HttpStack(environment=keys) as stack:
         answer = stack.post(message())
@@ -1015,7 +1013,7 @@ def test_rotated_keys_are_used_at_the_next_call() -> None:
     assert json.loads(new.payload)["statusCode"] == 200
 
 
-def test_a_function_without_role_and_keys_says_what_to_do() -> None:
+def test_function_without_role_and_keys_says_what_to_do() -> None:
     with HttpStack(role=None) as stack:
         answer = stack.post(message())
         health = stack.get("/v1/health")
@@ -1026,7 +1024,7 @@ def test_a_function_without_role_and_keys_says_what_to_do() -> None:
     assert health.json["status"] == "misconfigured"
 
 
-def test_a_wrong_setting_is_named_with_what_it_may_hold() -> None:
+def test_invalid_setting_is_named_with_its_allowed_values() -> None:
     with HttpStack(environment={"PUSH_CONCURRENCY": "many"}) as stack:
         answer = stack.post(message())
         health = stack.get("/v1/health")
@@ -1037,7 +1035,7 @@ def test_a_wrong_setting_is_named_with_what_it_may_hold() -> None:
     assert "PUSH_CONCURRENCY" in health.json["settings"]
 
 
-def test_plain_http_to_another_host_is_refused_before_anything_is_sent() -> None:
+def test_plain_http_to_a_remote_host_is_refused() -> None:
     with HttpStack(environment={"MPAAS_ENDPOINT": "http://mpaas.cn-hangzhou.aliyuncs.com"}) as stack:
         answer = stack.post(message())
 
@@ -1045,7 +1043,7 @@ def test_plain_http_to_another_host_is_refused_before_anything_is_sent() -> None
     assert "https" in answer.json["detail"]
 
 
-def test_open_rules_become_errors_or_silent_by_setting(stack: HttpStack) -> None:
+def test_open_rules_are_errors_or_off_as_the_setting_says(stack: HttpStack) -> None:
     odd = message(smsStrategy=7, smsSignName="s", smsTemplateCode="c", smsTemplateParam={})
     levels = "unsure=error,targets-meant=off,fixed-time-in-future=warning"
     with HttpStack(environment={"PUSH_RULES": levels}) as strict:
@@ -1062,7 +1060,7 @@ def test_open_rules_become_errors_or_silent_by_setting(stack: HttpStack) -> None
     assert "smsStrategy" in {warning["field"] for warning in shown.json["warnings"]}
 
 
-def test_what_the_older_api_version_lacks_is_refused_by_name() -> None:
+def test_parameter_that_the_older_api_version_lacks_is_refused_by_name() -> None:
     with HttpStack(environment={"MPAAS_API_VERSION": "2019-08-21"}) as stack:
         plain = stack.post(message())
         newer = stack.post(message(channelId="news"))

@@ -30,7 +30,7 @@ def stack(running: QueueStack) -> QueueStack:
     return running
 
 
-def test_a_batch_is_sent(stack: QueueStack) -> None:
+def test_batch_is_sent(stack: QueueStack) -> None:
     answer = stack.deliver(*(to(f"user-{number}") for number in range(100)))
 
     assert answer == {
@@ -44,7 +44,7 @@ def test_a_batch_is_sent(stack: QueueStack) -> None:
     assert stack.accepted == sorted(f"user-{number}" for number in range(100))
 
 
-def test_a_redelivered_message_has_the_same_ids_whatever_its_place(stack: QueueStack) -> None:
+def test_redelivered_message_has_the_same_ids_at_any_index(stack: QueueStack) -> None:
     stack.deliver(to("user-1"), to("user-2"))
     stack.deliver(to("user-2"), first=1)
 
@@ -58,7 +58,7 @@ def test_a_redelivered_message_has_the_same_ids_whatever_its_place(stack: QueueS
     "bad",
     ["not json", "", "[]", "null", '{"a": 1, "a": 2}', {"titel": "x"}, message(deliveryType=4), "\ud800"],
 )
-def test_a_bad_message_goes_to_the_dead_letters_and_harms_no_neighbour(stack: QueueStack, bad: Any) -> None:
+def test_invalid_message_becomes_a_dead_letter_and_affects_no_other(stack: QueueStack, bad: Any) -> None:
     answer = stack.deliver(to("user-1"), bad, to("user-2"))
 
     assert answer["outcomes"] == {"accepted": 2, "refused": 1}
@@ -71,7 +71,7 @@ def test_a_bad_message_goes_to_the_dead_letters_and_harms_no_neighbour(stack: Qu
         assert letter["body"] == (bad if isinstance(bad, str) else json.dumps(bad))
 
 
-def test_an_element_that_is_no_message_goes_to_the_dead_letters(stack: QueueStack) -> None:
+def test_element_that_is_not_a_queue_message_becomes_a_dead_letter(stack: QueueStack) -> None:
     good = {"requestId": "r", "messageId": "M1", "messageBody": json.dumps(to("user-1"))}
     result = stack.host.invoke(json.dumps([{"what": "ever"}, good]).encode())
 
@@ -80,7 +80,7 @@ def test_an_element_that_is_no_message_goes_to_the_dead_letters(stack: QueueStac
     assert json.loads(stack.parcels("dead")[0]["body"]) == {"what": "ever"}
 
 
-def test_what_was_refused_for_load_goes_to_the_retry_queue_and_is_accepted_later(stack: QueueStack) -> None:
+def test_throttled_message_is_queued_and_accepted_later(stack: QueueStack) -> None:
     stack.sandbox.order(kind="throttling", match={"target": "user-1"})
 
     answer = stack.deliver(to("user-1"), to("user-2"))
@@ -98,7 +98,7 @@ def test_what_was_refused_for_load_goes_to_the_retry_queue_and_is_accepted_later
     assert len(ids) == 1
 
 
-def test_only_the_targets_that_got_nothing_are_tried_again(stack: QueueStack) -> None:
+def test_only_the_targets_of_failed_requests_are_retried(stack: QueueStack) -> None:
     stack.sandbox.order(kind="throttling", match={"target": "user-11"})
 
     stack.deliver(to(*(f"user-{number}" for number in range(15))))
@@ -115,7 +115,7 @@ def test_only_the_targets_that_got_nothing_are_tried_again(stack: QueueStack) ->
     assert tries[0] == tries[1]
 
 
-def test_ids_of_the_caller_stay_with_what_is_tried_again(stack: QueueStack) -> None:
+def test_given_message_ids_are_kept_in_a_retry(stack: QueueStack) -> None:
     stack.sandbox.order(kind="throttling")
     given = {f"user-{number}": f"order-{number}" for number in range(3)}
 
@@ -125,7 +125,7 @@ def test_ids_of_the_caller_stay_with_what_is_tried_again(stack: QueueStack) -> N
     assert parcel["message"]["targetMsgkey"] == given
 
 
-def test_a_dead_letter_sent_back_reaches_only_the_targets_that_were_given_up(stack: QueueStack) -> None:
+def test_resent_dead_letter_reaches_only_the_targets_that_were_given_up(stack: QueueStack) -> None:
     everybody = [f"user-{number:02}" for number in range(15)]
     stack.sandbox.order(kind="result", code="3028", match={"target": "user-11"})
 
@@ -148,9 +148,7 @@ def test_a_dead_letter_sent_back_reaches_only_the_targets_that_were_given_up(sta
     ],
     ids=["Chinese", "brackets", "no characters", "invalid"],
 )
-def test_a_bad_message_of_any_length_becomes_a_dead_letter_and_harms_nobody(
-    stack: QueueStack, bad: str
-) -> None:
+def test_invalid_message_of_any_length_becomes_a_dead_letter(stack: QueueStack, bad: str) -> None:
     answer = stack.deliver(to("user-1"), bad, to("user-2"))
 
     assert (answer["given_up"], answer["left"]) == (1, [])
@@ -162,7 +160,7 @@ def test_a_bad_message_of_any_length_becomes_a_dead_letter_and_harms_nobody(
         assert "holds only the beginning of a message" in "\n".join(stack.lines)
 
 
-def test_a_message_that_is_too_long_for_one_parcel_is_tried_again_in_several(stack: QueueStack) -> None:
+def test_message_too_long_for_one_queue_entry_is_retried_in_several(stack: QueueStack) -> None:
     everybody = [f"user-{number:040}" for number in range(1200)]
     stack.sandbox.order(kind="throttling", next=120)
 
@@ -175,7 +173,7 @@ def test_a_message_that_is_too_long_for_one_parcel_is_tried_again_in_several(sta
     assert stack.accepted == everybody
 
 
-def test_what_is_odd_about_a_message_is_logged_when_it_comes_and_not_when_it_is_tried_again(
+def test_warnings_are_logged_at_the_first_attempt_only(
     stack: QueueStack,
 ) -> None:
     stack.sandbox.order(kind="throttling", match={"target": "undefined"})
@@ -195,7 +193,7 @@ def test_what_is_odd_about_a_message_is_logged_when_it_comes_and_not_when_it_is_
     assert not any('"warnings"' in line for line in stack.lines)
 
 
-def test_a_warning_names_the_index_of_its_message_among_those_that_are_tried_again(
+def test_warning_has_the_index_of_its_message_in_a_batch_with_retries(
     stack: QueueStack,
 ) -> None:
     stack.sandbox.order(kind="throttling", next=1)
@@ -209,7 +207,7 @@ def test_a_warning_names_the_index_of_its_message_among_those_that_are_tried_aga
     assert [each["index"] for each in said["warnings"]] == [1]
 
 
-def test_what_no_parcel_can_hold_is_given_up_and_not_repeated_for_ever(stack: QueueStack) -> None:
+def test_message_too_long_for_the_queue_is_given_up(stack: QueueStack) -> None:
     stack.sandbox.order(kind="throttling", match={"target": "user-1"})
 
     answer = stack.deliver(to("user-1", extendedParams={"a": "订" * 20_000}), to("user-2"))
@@ -219,7 +217,7 @@ def test_what_no_parcel_can_hold_is_given_up_and_not_repeated_for_ever(stack: Qu
     assert stack.parcels("dead")[0]["targets"] == ["user-1"]
 
 
-def test_a_letter_whose_answer_was_lost_is_handed_over_once_more() -> None:
+def test_dead_letter_is_sent_again_after_a_lost_response() -> None:
     taken = reply(
         b'<?xml version="1.0"?><Messages xmlns="http://mns.aliyuncs.com/doc/v1/"><Message>'
         b"<MessageId>1</MessageId><MessageBodyMD5>2</MessageBodyMD5></Message></Messages>",
@@ -255,7 +253,7 @@ def test_dead_letters_of_a_long_message_name_every_target(stack: QueueStack) -> 
     assert stack.accepted == everybody
 
 
-def test_derived_ids_stay_with_a_retry_and_leave_with_a_dead_letter(redis_server: RedisServer) -> None:
+def test_derived_ids_are_kept_in_a_retry_and_dropped_in_a_dead_letter(redis_server: RedisServer) -> None:
     with QueueStack(PUSH_LEDGER_URL=redis_server.url) as stack:
         stack.sandbox.order(kind="throttling", match={"target": "user-1"}, next=1)
         stack.deliver(handed_over("user-1"))
@@ -272,7 +270,7 @@ def test_derived_ids_stay_with_a_retry_and_leave_with_a_dead_letter(redis_server
 
 
 @pytest.mark.parametrize("attempt", [-(10**20), 0, 10**20, True, 1.5, "2", None])
-def test_no_envelope_that_somebody_made_up_harms_a_batch(stack: QueueStack, attempt: Any) -> None:
+def test_forged_envelope_does_not_affect_the_batch(stack: QueueStack, attempt: Any) -> None:
     stack.sandbox.order(kind="throttling", match={"target": "user-1"})
     made_up = {"pushRetry": {"attempt": attempt, "scope": "s"}, "message": to("user-1")}
 
@@ -284,7 +282,7 @@ def test_no_envelope_that_somebody_made_up_harms_a_batch(stack: QueueStack, atte
         assert stack.parcels("retry")[0]["pushRetry"]["attempt"] == 2
 
 
-def test_the_delay_grows_and_in_the_end_the_message_is_given_up() -> None:
+def test_delay_grows_until_the_message_is_given_up() -> None:
     with QueueStack(PUSH_RETRY_LIMIT="3") as stack:
         stack.sandbox.order(kind="throttling", next=10)
         delays = []
@@ -314,7 +312,7 @@ def test_the_delay_grows_and_in_the_end_the_message_is_given_up() -> None:
         ({"kind": "internalError"}, "unknown"),
     ],
 )
-def test_hopeless_messages_become_dead_letters_with_their_outcome(
+def test_permanently_failed_message_becomes_a_dead_letter_with_its_outcome(
     stack: QueueStack, fault: dict[str, Any], reason: str
 ) -> None:
     stack.sandbox.order(**fault)
@@ -328,14 +326,14 @@ def test_hopeless_messages_become_dead_letters_with_their_outcome(
     assert json.loads(letter["body"]) == to("user-1")
 
 
-def test_an_unknown_outcome_is_tried_again_where_the_setting_says_so() -> None:
+def test_unknown_outcome_is_retried_if_the_setting_says_so() -> None:
     with QueueStack(PUSH_ON_UNKNOWN="retry") as stack:
         stack.sandbox.order(kind="resetAfterRead")
 
         assert stack.deliver(to("user-1"))["retried"] == 1
 
 
-def test_without_a_retry_queue_the_batch_comes_again() -> None:
+def test_batch_is_redelivered_without_a_retry_queue() -> None:
     with QueueStack("queue_push", folder=None, PUSH_RETRY_QUEUE="") as stack:
         stack.sandbox.order(kind="result", code="8011", match={"target": "user-1"})
 
@@ -347,7 +345,7 @@ def test_without_a_retry_queue_the_batch_comes_again() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", ""])
-def test_with_a_queue_that_cannot_be_reached_the_batch_comes_again(endpoint: str) -> None:
+def test_batch_is_redelivered_if_the_queue_cannot_be_reached(endpoint: str) -> None:
     with QueueStack(timeout=3, PUSH_MNS_ENDPOINT=endpoint, https_proxy="") as stack:
         stack.invoke([])  # the start of an instance takes of the first call's time
         stack.sandbox.order(kind="throttling")
@@ -361,7 +359,7 @@ def test_with_a_queue_that_cannot_be_reached_the_batch_comes_again(endpoint: str
         assert secret not in text
 
 
-def test_a_letter_that_is_too_long_keeps_body_and_reason(stack: QueueStack) -> None:
+def test_shortened_dead_letter_keeps_body_and_reason(stack: QueueStack) -> None:
     long = message(
         content="x" * 12_000, targets=[f"user-{number:04}" for number in range(1200)], deliveryType=4
     )
@@ -373,7 +371,7 @@ def test_a_letter_that_is_too_long_keeps_body_and_reason(stack: QueueStack) -> N
     assert outcome == {"outcome": "refused", "requestId": None, "resultCode": "InvalidMessage", "attempts": 0}
 
 
-def test_work_stops_in_time_and_what_was_not_reached_is_handed_over() -> None:
+def test_sending_stops_in_time_and_the_remaining_messages_are_handed_over() -> None:
     with QueueStack(timeout=5, PUSH_CONCURRENCY="1", PUSH_READ_TIMEOUT_SECONDS="60") as stack:
         stack.invoke([])  # the start of an instance takes of the first call's time
         stack.sandbox.order(kind="delay", milliseconds=700, rate=1.0)
@@ -387,23 +385,19 @@ def test_work_stops_in_time_and_what_was_not_reached_is_handed_over() -> None:
 
 
 @pytest.mark.parametrize("event", [b"", b" "])
-def test_an_event_that_nothing_delivers_fails_loudly(stack: QueueStack, event: bytes) -> None:
+def test_empty_event_raises(stack: QueueStack, event: bytes) -> None:
     assert json.loads(stack.host.invoke(event).payload)["errorType"] == "UnreadablePayload"
 
 
 @pytest.mark.parametrize("event", [b"{}", b"1", b"hello topic", b"\xff", b'{"requestContext": {}}'])
-def test_what_may_be_a_topics_text_and_is_no_push_message_becomes_a_dead_letter(
-    stack: QueueStack, event: bytes
-) -> None:
+def test_topic_text_that_is_not_a_push_message_becomes_a_dead_letter(stack: QueueStack, event: bytes) -> None:
     assert json.loads(stack.host.invoke(event).payload)["given_up"] == 1
     assert stack.parcels("dead")[0]["body"] == event.decode(errors="replace")
 
 
 @pytest.mark.parametrize("encoded", [False, True])
 @pytest.mark.parametrize("form", ["stream", "stream with attributes", "json"])
-def test_a_message_of_a_topic_is_sent_in_each_of_its_forms(
-    stack: QueueStack, form: str, encoded: bool
-) -> None:
+def test_topic_message_is_sent_in_every_format(stack: QueueStack, form: str, encoded: bool) -> None:
     body = json.dumps(to("user-1"))
     if encoded:
         body = base64.b64encode(body.encode()).decode()
@@ -416,7 +410,7 @@ def test_a_message_of_a_topic_is_sent_in_each_of_its_forms(
     assert json.loads(stack.host.invoke(event.encode()).payload)["outcomes"] == {"accepted": 1}
 
 
-def test_the_record_of_a_failed_invocation_is_tried_again(stack: QueueStack) -> None:
+def test_batch_in_the_record_of_a_failed_invocation_is_sent(stack: QueueStack) -> None:
     batch = json.dumps([{"requestId": "r", "messageId": "M1", "messageBody": json.dumps(to("user-1"))}])
     record = json.loads((ROOT / "tests" / "payloads" / "destination-failure.json").read_text())
     record |= {"requestPayload": batch, "timestamp": int(time.time() * 1000)}
@@ -424,7 +418,7 @@ def test_the_record_of_a_failed_invocation_is_tried_again(stack: QueueStack) -> 
     assert json.loads(stack.host.invoke(json.dumps(record).encode()).payload)["outcomes"] == {"accepted": 1}
 
 
-def test_every_documented_queue_payload_ends_in_one_way_for_each_message(stack: QueueStack) -> None:
+def test_every_message_in_the_documented_queue_payloads_has_an_outcome(stack: QueueStack) -> None:
     for path in sorted((ROOT / "tests" / "payloads").glob("eventstream-*.json")):
         answer = json.loads(stack.host.invoke(path.read_bytes()).payload)
 
@@ -434,7 +428,7 @@ def test_every_documented_queue_payload_ends_in_one_way_for_each_message(stack: 
 # --- With the ledger
 
 
-def test_a_batch_that_comes_again_sends_nothing_again(redis_server: RedisServer) -> None:
+def test_redelivered_batch_sends_nothing_again(redis_server: RedisServer) -> None:
     with QueueStack(PUSH_LEDGER_URL=redis_server.url) as stack:
         batch = [to(f"user-{number}") for number in range(20)]
         first = stack.deliver(*batch, first=1000)
@@ -444,7 +438,7 @@ def test_a_batch_that_comes_again_sends_nothing_again(redis_server: RedisServer)
         assert len(stack.accepted) == 20
 
 
-def test_two_instances_that_get_the_same_batch_send_each_request_once(redis_server: RedisServer) -> None:
+def test_two_instances_with_the_same_batch_send_each_request_once(redis_server: RedisServer) -> None:
     with QueueStack(PUSH_LEDGER_URL=redis_server.url) as stack, ThreadPoolExecutor(2) as pool:
         batch = [to(f"user-{number}") for number in range(40)]
         answers = list(pool.map(lambda _: stack.deliver(*batch, first=2000), range(2)))
@@ -457,7 +451,7 @@ def test_two_instances_that_get_the_same_batch_send_each_request_once(redis_serv
         assert len(stack.accepted) == 40
 
 
-def test_an_unknown_message_that_comes_again_is_a_dead_letter_and_not_sent(redis_server: RedisServer) -> None:
+def test_redelivered_message_with_an_unknown_outcome_becomes_a_dead_letter(redis_server: RedisServer) -> None:
     with QueueStack(PUSH_LEDGER_URL=redis_server.url) as stack:
         stack.sandbox.order(kind="resetAfterRead")
 

@@ -79,19 +79,19 @@ def stack(running: TimerStack) -> TimerStack:
     return running
 
 
-def test_a_tick_sends_its_message(stack: TimerStack) -> None:
+def test_tick_sends_its_message(stack: TimerStack) -> None:
     assert stack.tick(message())["outcomes"] == {"accepted": 1}
     assert stack.sandbox.inbox()[0]["parameters"]["Title"] == "你的订单已发货"
 
 
-def test_a_tick_sends_several_messages(stack: TimerStack) -> None:
+def test_tick_sends_several_messages(stack: TimerStack) -> None:
     answer = stack.tick({"messages": [message(), message(targets=["user-2"])]})
 
     assert answer["outcomes"] == {"accepted": 2}
     assert len(set(stack.message_ids)) == 2
 
 
-def test_a_repeated_tick_has_the_same_message_ids_and_the_next_one_others(stack: TimerStack) -> None:
+def test_repeated_tick_has_the_same_message_ids_and_the_next_tick_new_ones(stack: TimerStack) -> None:
     stack.tick(message())
     stack.tick(message())
     stack.tick(message(), time=NEXT_TICK)
@@ -112,7 +112,7 @@ def test_a_repeated_tick_has_the_same_message_ids_and_the_next_one_others(stack:
         ([], "InvalidMessage", "object"),
     ],
 )
-def test_a_wrong_payload_fails_loudly_and_nothing_is_sent(
+def test_invalid_payload_raises_and_sends_nothing(
     stack: TimerStack, payload: Any, error: str, told: str
 ) -> None:
     answer = stack.tick(payload)
@@ -133,14 +133,14 @@ def test_a_wrong_payload_fails_loudly_and_nothing_is_sent(
         b'{"payload": "{}"}',
     ],
 )
-def test_an_event_that_is_not_a_timers_fails_loudly(stack: TimerStack, event: bytes) -> None:
+def test_event_of_another_trigger_raises(stack: TimerStack, event: bytes) -> None:
     answer = json.loads(stack.host.invoke(event).payload)
 
     assert answer["errorType"] == "UnreadablePayload"
     assert "triggerTime" in answer["errorMessage"]
 
 
-def test_a_tick_that_was_not_taken_for_now_comes_again(stack: TimerStack) -> None:
+def test_throttled_tick_raises_to_be_repeated(stack: TimerStack) -> None:
     stack.sandbox.order(kind="throttling", next=2)
 
     answer = stack.tick(message())
@@ -149,7 +149,7 @@ def test_a_tick_that_was_not_taken_for_now_comes_again(stack: TimerStack) -> Non
     assert "1 throttled" in answer["errorMessage"]
 
 
-def test_function_compute_repeats_such_a_tick_until_it_is_accepted(stack: TimerStack) -> None:
+def test_throttled_tick_is_repeated_until_it_is_accepted(stack: TimerStack) -> None:
     stack.sandbox.order(kind="throttling", next=2)
     payload = json.dumps(message())
     event = {"triggerTime": TICK, "triggerName": "morning", "payload": payload}
@@ -162,7 +162,7 @@ def test_function_compute_repeats_such_a_tick_until_it_is_accepted(stack: TimerS
     assert len(set(stack.message_ids)) == 1
 
 
-def test_an_unknown_outcome_beside_an_accepted_one_is_not_sent_again(stack: TimerStack) -> None:
+def test_tick_with_an_accepted_and_an_unknown_outcome_is_not_repeated(stack: TimerStack) -> None:
     stack.sandbox.order(kind="resetAfterRead", match={"target": "user-2"})
 
     answer = stack.tick({"messages": [message(), message(targets=["user-2"])]})
@@ -172,7 +172,7 @@ def test_an_unknown_outcome_beside_an_accepted_one_is_not_sent_again(stack: Time
     assert any('"outcome":"unknown"' in line for line in stack.lines)
 
 
-def test_a_tick_whose_retry_is_waiting_is_not_repeated_for_what_was_given_up() -> None:
+def test_tick_is_not_repeated_for_a_given_up_message_while_a_retry_waits() -> None:
     with QueueStack("timer_push", PUSH_DEAD_LETTER_QUEUE="") as stack:
         stack.sandbox.order(kind="throttling", match={"target": "user-1"})
         stack.sandbox.order(kind="result", code="3028", match={"target": "user-2"})
@@ -184,7 +184,7 @@ def test_a_tick_whose_retry_is_waiting_is_not_repeated_for_what_was_given_up() -
         assert len(stack.parcels("retry")) == 1
 
 
-def test_every_timer_of_the_descriptor_has_a_payload_that_can_be_sent(stack: TimerStack) -> None:
+def test_payload_of_every_timer_in_the_descriptor_can_be_sent(stack: TimerStack) -> None:
     timers = [
         timer_of(trigger, resource)
         for resource, function in read_functions(PROJECT / "s.yaml", {}).items()
@@ -196,7 +196,7 @@ def test_every_timer_of_the_descriptor_has_a_payload_that_can_be_sent(stack: Tim
         assert stack.tick(timer.payload)["outcomes"].keys() == {"accepted"}
 
 
-def test_a_tick_that_was_held_up_for_longer_than_its_push_is_valid_sends_nothing() -> None:
+def test_delayed_tick_sends_nothing_after_the_validity_of_its_push() -> None:
     with QueueStack("timer_push") as stack:
         tick = {
             "triggerTime": "2026-11-23T01:00:00Z",
@@ -213,7 +213,7 @@ def test_a_tick_that_was_held_up_for_longer_than_its_push_is_valid_sends_nothing
 
 
 @pytest.mark.parametrize("when", ["ticked", "never"])
-def test_what_has_come_too_late_since_the_tick_does_not_end_what_is_repeated_beside_it(when: str) -> None:
+def test_message_that_expired_after_the_tick_does_not_stop_the_others(when: str) -> None:
     ticked = datetime.now(timezone.utc) - timedelta(seconds=90)
     fixed = ticked + timedelta(seconds=60 if when == "ticked" else -60)
     task = to("timed", strategyType=1, strategyContent={"fixedTime": int(fixed.timestamp() * 1000)})
