@@ -6,17 +6,17 @@ import base64
 import re
 from typing import TYPE_CHECKING
 
-from tests.servers import Answer, Exchange, Received, reply
+from tests.servers import Exchange, Received, Responder, reply
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-def error(code: str, words: str = "no") -> bytes:
-    """How MNS refuses a whole request."""
+def error(code: str, message: str = "no") -> bytes:
+    """Return the response of MNS that refuses a complete request."""
     return (
         f'<?xml version="1.0"?><Error xmlns="http://mns.aliyuncs.com/doc/v1/"><Code>{code}</Code>'
-        f"<Message>{words}</Message><RequestId>1</RequestId><HostId>h</HostId></Error>"
+        f"<Message>{message}</Message><RequestId>1</RequestId><HostId>h</HostId></Error>"
     ).encode()
 
 
@@ -25,24 +25,26 @@ def bodies(request: Received) -> list[str]:
     return [base64.b64decode(text).decode() for text in texts]
 
 
-def taking(
+def accepting(
     failing: Collection[int] = (),
     *,
     entries: int | None = None,
     status: int = 201,
     code: str = "InternalError",
-) -> Answer:
-    """Take the messages of a request but those at some of its indexes."""
+) -> Responder:
+    """Return a responder that accepts the messages of a request except those at the failing indexes."""
 
-    def answer(exchange: Exchange) -> bool:
+    def respond(exchange: Exchange) -> bool:
         count = len(bodies(exchange.request)) if entries is None else entries
-        told = "".join(
+        entries_xml = "".join(
             f"<Message><ErrorCode>{code}</ErrorCode><ErrorMessage>no</ErrorMessage></Message>"
             if index in failing
             else "<Message><MessageId>1</MessageId><MessageBodyMD5>2</MessageBodyMD5></Message>"
             for index in range(count)
         )
-        document = f'<?xml version="1.0"?><Messages xmlns="http://mns.aliyuncs.com/doc/v1/">{told}</Messages>'
+        document = (
+            f'<?xml version="1.0"?><Messages xmlns="http://mns.aliyuncs.com/doc/v1/">{entries_xml}</Messages>'
+        )
         return reply(document.encode(), status)(exchange)
 
-    return answer
+    return respond

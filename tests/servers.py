@@ -1,7 +1,8 @@
-"""Scripted HTTP and HTTPS servers on loopback: they answer as told and record what reached them.
+"""Scripted HTTP and HTTPS servers on loopback that record the requests they receive.
 
-A script is a row of answers: the first request gets the first one, and the last one serves all that follow.
-An answer is a function from an `Exchange` to whether the connection stays open; builders stand below.
+A script is a sequence of responders: each handles one request, and the last one handles all further requests.
+A responder is a function that responds to an `Exchange` and returns whether the connection stays open; most
+are built by the functions below.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ OK: dict[str, Any] = {
     "ResultMessage": "success",
     "PushResult": {"Success": True, "ResultMsg": "success", "Data": ""},
 }
-"""How mPaaS accepts a push."""
+"""The response of mPaaS to an accepted push."""
 
 LOOPBACK = "127.0.0.1"
 PATIENCE = 60.0
-"""Seconds after which a server gives up waiting: only a failing test waits that long."""
+"""Seconds after which a server stops waiting; only a failing test waits that long."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A request as it came off the wire; header names are in lower case."""
+    """A request as it was received; header names are in lower case."""
 
     method: str
     path: str
@@ -60,22 +61,22 @@ class Received:
 
 
 def _pairs(text: str) -> dict[str, str]:
-    found = parse_qsl(text, keep_blank_values=True, strict_parsing=True)
-    pairs = dict(found)
-    assert len(pairs) == len(found), "a field stands twice"
+    fields = parse_qsl(text, keep_blank_values=True, strict_parsing=True)
+    pairs = dict(fields)
+    assert len(pairs) == len(fields), "a field is duplicated"
     return pairs
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request that waits for its answer."""
+    """A request that waits for its response."""
 
     request: Received
     socket: socket.socket
     stopping: threading.Event
 
 
-Answer = Callable[[Exchange], bool]
+Responder = Callable[[Exchange], bool]
 
 
 def reply(
@@ -84,105 +85,107 @@ def reply(
     *,
     headers: Iterable[tuple[str, str]] = (),
     close: bool = False,
-) -> Answer:
-    """Answer with JSON (or with bytes as they are); accept the push by default."""
+) -> Responder:
+    """Return a responder that sends JSON or the given bytes; by default, it accepts the push."""
     body = payload if isinstance(payload, bytes) else json.dumps(OK if payload is None else payload).encode()
-    lines = [f"HTTP/1.1 {status} Told", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    lines = [f"HTTP/1.1 {status} Scripted", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {text}" for name, text in headers]
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
 
-    def answer(exchange: Exchange) -> bool:
+    def respond(exchange: Exchange) -> bool:
         exchange.socket.sendall(head + body)
         return not close
 
-    return answer
+    return respond
 
 
-def business(code: object, **more: object) -> Answer:
-    """Answer HTTP 200 with a result code in the body."""
-    return reply({"RequestId": "R-1", "ResultCode": code, "ResultMessage": "told so", **more})
+def business(code: object, **more: object) -> Responder:
+    """Return a responder that sends HTTP 200 with a result code in the body."""
+    return reply({"RequestId": "R-1", "ResultCode": code, "ResultMessage": "scripted", **more})
 
 
-def gateway(code: str, status: int = 400, message: str = "told so", **headers: str) -> Answer:
-    """Answer as the gateway before mPaaS does; underscores in header names become hyphens."""
-    named = [(name.replace("_", "-"), text) for name, text in headers.items()]
-    return reply({"RequestId": "R-1", "Code": code, "Message": message}, status, headers=named)
+def gateway(code: str, status: int = 400, message: str = "scripted", **headers: str) -> Responder:
+    """Return a responder that sends an error of the gateway; underscores in header names become hyphens."""
+    pairs = [(name.replace("_", "-"), text) for name, text in headers.items()]
+    return reply({"RequestId": "R-1", "Code": code, "Message": message}, status, headers=pairs)
 
 
-def raw(data: bytes) -> Answer:
-    """Answer with these bytes, whatever they are, and close the connection."""
+def raw(data: bytes) -> Responder:
+    """Return a responder that sends these bytes and closes the connection."""
 
-    def answer(exchange: Exchange) -> bool:
+    def respond(exchange: Exchange) -> bool:
         exchange.socket.sendall(data)
         return False
 
-    return answer
+    return respond
 
 
 def reset(exchange: Exchange) -> bool:
-    """Reset the connection instead of answering."""
+    """Reset the connection instead of responding."""
     _reset(exchange.socket)
     return False
 
 
 def close(_: Exchange) -> bool:
-    """Close the connection instead of answering."""
+    """Close the connection instead of responding."""
     return False
 
 
 def hang(exchange: Exchange) -> bool:
-    """Never answer."""
+    """Never respond."""
     exchange.stopping.wait(PATIENCE)
     return False
 
 
 def drip(exchange: Exchange) -> bool:
-    """Answer without ever coming to the end."""
-    exchange.socket.sendall(b"HTTP/1.1 200 Told\r\nContent-Length: 100000000\r\n\r\n")
+    """Send a response that never ends."""
+    exchange.socket.sendall(b"HTTP/1.1 200 Scripted\r\nContent-Length: 100000000\r\n\r\n")
     while not exchange.stopping.wait(0.02):
         exchange.socket.sendall(b" ")
     return False
 
 
-def together(number: int, then: Answer | None = None) -> Answer:
-    """Accept, or answer as told, but only when `number` requests wait side by side."""
-    barrier = threading.Barrier(number, timeout=PATIENCE)
+def together(count: int, then: Responder | None = None) -> Responder:
+    """Return a responder that waits for `count` concurrent requests, then accepts or calls `then`."""
+    barrier = threading.Barrier(count, timeout=PATIENCE)
     accept = then or reply()
 
-    def answer(exchange: Exchange) -> bool:
+    def respond(exchange: Exchange) -> bool:
         barrier.wait()
         return accept(exchange)
 
-    return answer
+    return respond
 
 
 class Server:
     """A server on a free loopback port; a context manager.
 
     Attributes:
-        requests: What was read, in the order of arrival.
-        connections: How many connections were opened.
-        most_at_once: How many requests waited for their answer at the same time, at the most.
-        names: The server name that each TLS handshake asked for.
-        application_bytes: What came through; on TLS only what came encrypted after the handshake.
+        requests: The requests read, in the order of arrival.
+        connections: The number of connections opened.
+        max_concurrent: The largest number of requests that waited for a response at the same time.
+        names: The server name requested in each TLS handshake.
+        application_bytes: The number of bytes received; with TLS, only application data after the handshake.
     """
 
-    def __init__(self, *answers: Answer, tls: ssl.SSLContext | None = None, host: str = LOOPBACK) -> None:
+    def __init__(
+        self, *responders: Responder, tls: ssl.SSLContext | None = None, host: str = LOOPBACK
+    ) -> None:
         self.requests: list[Received] = []
         self.connections = 0
-        self.most_at_once = 0
+        self.max_concurrent = 0
         self.names: list[str | None] = []
         self.application_bytes = 0
-        self._answers = answers or (reply(),)
+        self._responders = responders or (reply(),)
         self._host = host
-        self._at_once = 0
+        self._concurrent = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._tls = tls
         if tls is not None:
-            tls.sni_callback = self._asked_for
+            tls.sni_callback = self._record_name
         self._listener = socket.create_server((LOOPBACK, 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
 
@@ -192,7 +195,7 @@ class Server:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment of a deployment that sends to this server and waits for it, however busy the machine is."""
+        """Settings that send to this server, with timeouts long enough for a busy machine."""
         return {
             "MPAAS_ENDPOINT": self.url,
             "MPAAS_APP_ID": "ONEX1",
@@ -201,11 +204,11 @@ class Server:
             "PUSH_READ_TIMEOUT_SECONDS": "60",
         }
 
-    def await_requests(self, number: int) -> None:
-        """Wait until so many requests were read: a client that gave up may have been faster than this server."""
-        until = time.monotonic() + PATIENCE
-        while len(self.requests) < number:
-            assert time.monotonic() < until, f"{len(self.requests)} of {number} requests came"
+    def await_requests(self, count: int) -> None:
+        """Wait until `count` requests were read: a client may time out before this server has read its request."""
+        deadline = time.monotonic() + PATIENCE
+        while len(self.requests) < count:
+            assert time.monotonic() < deadline, f"{len(self.requests)} of {count} requests arrived"
             time.sleep(0.005)
 
     @property
@@ -244,7 +247,7 @@ class Server:
         self._threads.append(thread)
         thread.start()
 
-    def _asked_for(self, _: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> None:
+    def _record_name(self, _: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> None:
         self.names.append(name)
 
     def _accept(self) -> None:
@@ -258,7 +261,7 @@ class Server:
             self._start(self._serve, connection, number)
 
     def _serve(self, connection: socket.socket, number: int) -> None:
-        # Reset, cut or refused in the handshake: what the client makes of it is the test's business.
+        # The test checks how the client handles a reset, truncated or refused connection.
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.settimeout(PATIENCE)
@@ -268,38 +271,38 @@ class Server:
                 self._open.add(connection)
             while not self._stopping.is_set():
                 request = self._read(connection, number)
-                if request is None or not self._answer(request, connection):
+                if request is None or not self._respond(request, connection):
                     break
         with self._lock:
-            # Forgotten and closed in one: after hang_up() none is left open.
+            # Removed and closed under one lock: after hang_up(), no connection stays open.
             self._open.discard(connection)
             connection.close()
 
-    def _answer(self, request: Received, connection: socket.socket) -> bool:
+    def _respond(self, request: Received, connection: socket.socket) -> bool:
         with self._lock:
-            place = len(self.requests)
+            index = len(self.requests)
             self.requests.append(request)
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
-        answer = self._answers[min(place, len(self._answers) - 1)]
+            self._concurrent += 1
+            self.max_concurrent = max(self.max_concurrent, self._concurrent)
+        respond = self._responders[min(index, len(self._responders) - 1)]
         try:
-            return answer(Exchange(request, connection, self._stopping))
+            return respond(Exchange(request, connection, self._stopping))
         finally:
             with self._lock:
-                self._at_once -= 1
+                self._concurrent -= 1
 
     def _read(self, connection: socket.socket, number: int) -> Received | None:
         data = b""
         while b"\r\n\r\n" not in data:
-            data += (more := self._receive(connection))
-            if not more:
+            data += (received := self._receive(connection))
+            if not received:
                 return None
         head, _, body = data.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): text.strip() for name, _, text in (line.partition(":") for line in lines)}
         while len(body) < int(headers.get("content-length", "0")):
-            body += (more := self._receive(connection))
-            if not more:
+            body += (received := self._receive(connection))
+            if not received:
                 return None
         method, path, _ = first.split(" ")
         return Received(method=method, path=path, headers=headers, body=body, connection=number)
@@ -317,7 +320,7 @@ def _reset(connection: socket.socket) -> None:
 
 
 def closed_port() -> int:
-    """Return a port at which nothing listens, nor will while this process runs."""
+    """Return a port on which nothing listens while this process runs."""
     bound = socket.socket()
     bound.bind((LOOPBACK, 0))
     _closed.append(bound)
@@ -325,12 +328,12 @@ def closed_port() -> int:
 
 
 _closed: list[socket.socket] = []
-"""Bound, so that nobody else gets their ports, and not listening."""
+"""Sockets that are bound, so that no other process gets their ports, but do not listen."""
 
 
 @contextlib.contextmanager
 def listening(on_connection: Callable[[socket.socket], object]) -> Iterator[int]:
-    """Yield a port; each connection to it is given to a function below HTTP and TLS, then closed."""
+    """Yield a port; each connection to it is passed to a function, without HTTP and TLS, then closed."""
     with socket.create_server((LOOPBACK, 0)) as listener:
 
         def accept() -> None:
@@ -351,7 +354,7 @@ def listening(on_connection: Callable[[socket.socket], object]) -> Iterator[int]
 
 
 @contextlib.contextmanager
-def unanswering_port() -> Iterator[int]:
+def unresponsive_port() -> Iterator[int]:
     """Yield a port whose backlog is full: connections to it are neither accepted nor refused."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server((LOOPBACK, 0), backlog=0))

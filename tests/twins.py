@@ -46,7 +46,7 @@ from tests import crash
 from tests.fork_server import start_forked
 from tests.functions.http_stack import ROLE, message
 from tests.functions.queue_stack import APP, read_letter
-from tests.mns_responses import taking
+from tests.mns_responses import accepting
 from tests.redis_server import RedisServer
 from tests.servers import Exchange, Server, reply, reset
 
@@ -310,7 +310,7 @@ class FaultyMns:
         if fate < 0.75:
             return reset(exchange)
         if fate < 1.0:
-            return taking({0})(exchange)
+            return accepting({0})(exchange)
         return answer(exchange)
 
     def _forward(self, exchange: Exchange) -> Callable[[Exchange], bool]:

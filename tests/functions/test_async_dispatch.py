@@ -21,7 +21,7 @@ from mpaas_push.task import tasks_of_record
 from mpaas_push.triggers.record import QueueRecord
 from tests.functions.http_stack import ROLE, HttpStack, message, module_of
 from tests.functions.queue_stack import QueueStack
-from tests.servers import LOOPBACK, Answer, Exchange, closed_port, listening, reply, reset, together
+from tests.servers import LOOPBACK, Exchange, Responder, closed_port, listening, reply, reset, together
 from tests.servers import Server as ScriptedServer
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def test_slow_worker_leaves_time_for_the_response(stack: Handover) -> None:
     assert fates == [("unknown", "NoAnswer")] * 6
 
 
-def taken(request_id: str = "1-2") -> Answer:
+def taken(request_id: str = "1-2") -> Responder:
     return reply({}, 202, headers=[("X-Fc-Request-Id", request_id)])
 
 
@@ -228,7 +228,7 @@ def test_chunks_are_handed_over_concurrently(stack: Handover) -> None:
         answer = http.post({"messages": messages}, headers=ASYNC)
 
         assert answer.status == 202
-        assert api.most_at_once == 4
+        assert api.max_concurrent == 4
 
 
 def test_worker_sends_many_messages_with_their_ids(stack: Handover) -> None:

@@ -27,7 +27,7 @@ from mpaas_push.triggers.queue import records_of
 from mpaas_push.triggers.record import QueueRecord
 from tests.effort import peak_bytes
 from tests.functions.queue_stack import environment_of, read_letter, to
-from tests.mns_responses import bodies, error, taking
+from tests.mns_responses import accepting, bodies, error
 from tests.servers import OK, Server, business, close, reply
 
 if TYPE_CHECKING:
@@ -141,10 +141,10 @@ def test_throttled_messages_share_queue_entries_and_are_retried_individually(bat
     assert retried_ids == ids
 
 
-@pytest.mark.parametrize("failure", [close, reply(error("InternalError"), 500), taking({0, 2})])
+@pytest.mark.parametrize("failure", [close, reply(error("InternalError"), 500), accepting({0, 2})])
 def test_transient_or_partial_mns_failure_resends_no_accepted_message(batches: Batches, failure: Any) -> None:
     batches.sandbox.order(kind="throttling", next=99)
-    with Server(failure, taking()) as mns:
+    with Server(failure, accepting()) as mns:
         report = batches.send(*map(to, users(100)), PUSH_MNS_ENDPOINT=mns.url)
 
         assert (report.retried, report.left) == (99, ())
@@ -193,7 +193,7 @@ def test_dead_letter_rejected_by_its_queue_resends_no_accepted_message(
 ) -> None:
     ledger: dict[str, Any] = {"PUSH_LEDGER_URL": redis_server.url} if has_ledger else {}
     with (
-        Server(taking({0}, code="InvalidArgument")) as mns,
+        Server(accepting({0}, code="InvalidArgument")) as mns,
         pytest.raises(BatchIncomplete) if has_ledger else contextlib.nullcontext(),
     ):
         batches.send(to("user-1"), {"title": "hopeless"}, PUSH_MNS_ENDPOINT=mns.url, **ledger)

@@ -39,8 +39,8 @@ from tests.servers import (
     LOOPBACK,
     OK,
     PATIENCE,
-    Answer,
     Exchange,
+    Responder,
     Server,
     business,
     closed_port,
@@ -52,7 +52,7 @@ from tests.servers import (
     reply,
     reset,
     together,
-    unanswering_port,
+    unresponsive_port,
 )
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def test_accepted_push_has_an_accepted_outcome() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "code"),
+    ("respond", "kind", "code"),
     [
         (business("100"), ACCEPTED, "100"),
         (business("3029"), REFUSED, "3029"),
@@ -142,9 +142,9 @@ def test_accepted_push_has_an_accepted_outcome() -> None:
     ],
 )
 def test_response_determines_the_outcome_after_one_request(
-    answer: Answer, kind: OutcomeKind, code: str
+    respond: Responder, kind: OutcomeKind, code: str
 ) -> None:
-    with Server(answer) as server:
+    with Server(respond) as server:
         outcome = send(server)
 
         assert (outcome.kind, outcome.result_code, outcome.attempts) == (kind, code, 1)
@@ -152,7 +152,7 @@ def test_response_determines_the_outcome_after_one_request(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "respond",
     [
         reset,
         raw(b""),
@@ -174,9 +174,9 @@ def test_response_determines_the_outcome_after_one_request(
     ],
 )
 def test_request_with_an_incomplete_response_is_unknown_and_sent_once(
-    answer: Answer, delays: list[float]
+    respond: Responder, delays: list[float]
 ) -> None:
-    with Server(answer) as server:
+    with Server(respond) as server:
         outcome = send(server)
 
         assert outcome.kind is UNKNOWN
@@ -237,12 +237,12 @@ def test_data_after_a_response_is_discarded() -> None:
 
 @pytest.mark.parametrize("stray", [b"\r\n\x00\x01", b"stray", b"{}"])
 def test_accepted_response_followed_by_stray_bytes_counts_and_closes_the_connection(stray: bytes) -> None:
-    def answer(exchange: Exchange) -> bool:
+    def respond(exchange: Exchange) -> bool:
         body = b'{"ResultCode": "OK"}'
         exchange.socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body + stray)
         return True
 
-    with Server(answer, reply()) as server, PushClient.from_env(server.env) as client:
+    with Server(respond, reply()) as server, PushClient.from_env(server.env) as client:
         (outcome,) = client.send(message(), invocation=NO_DEADLINE)
         (after,) = client.send(message(), invocation=NO_DEADLINE)
 
@@ -326,11 +326,11 @@ def test_message_too_new_for_the_api_version_is_refused_before_anything_is_sent(
 def test_more_than_ten_targets_become_several_requests_with_an_outcome_each() -> None:
     targets = [f"user-{number}" for number in range(25)]
 
-    def answer(exchange: Any) -> bool:
+    def respond(exchange: Any) -> bool:
         full = len(exchange.request.targets) == 10
         return (reply() if full else business("3028"))(exchange)
 
-    with Server(answer) as server, PushClient.from_env(server.env) as client:
+    with Server(respond) as server, PushClient.from_env(server.env) as client:
         outcomes = client.send(PushMessage.parse(with_targets(*targets)), scope="s", invocation=NO_DEADLINE)
 
         assert [outcome.kind for outcome in outcomes] == [ACCEPTED, ACCEPTED, REFUSED]
@@ -380,9 +380,9 @@ def test_unpaired_surrogate_is_refused_without_an_exception(broken: dict[str, An
 # --- Retries --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", [gateway("Throttling.User"), business("8011"), reply(b"slow down", 429)])
-def test_throttled_request_is_retried_up_to_the_limit(answer: Answer, delays: list[float]) -> None:
-    with Server(answer) as server:
+@pytest.mark.parametrize("respond", [gateway("Throttling.User"), business("8011"), reply(b"slow down", 429)])
+def test_throttled_request_is_retried_up_to_the_limit(respond: Responder, delays: list[float]) -> None:
+    with Server(respond) as server:
         outcome = send(server, PUSH_MAX_ATTEMPTS="3")
 
         assert (outcome.kind, outcome.attempts) == (THROTTLED, 3)
@@ -450,7 +450,7 @@ def test_refused_connection_is_retried_and_ends_throttled(delays: list[float]) -
 
 
 def test_connect_timeout_ends_throttled() -> None:
-    with unanswering_port() as port:
+    with unresponsive_port() as port:
         outcome = send_to(port, PUSH_CONNECT_TIMEOUT_SECONDS="0.1", PUSH_MAX_ATTEMPTS="2")
 
     assert (outcome.kind, outcome.result_code, outcome.attempts) == (THROTTLED, "ConnectTimeout", 2)
@@ -471,7 +471,7 @@ def host_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def test_unresponsive_addresses_share_one_connect_timeout(host_at: Callable[..., None]) -> None:
-    with unanswering_port() as port:
+    with unresponsive_port() as port:
         host_at(*[port] * 60)
         began = time.monotonic()
         outcome = send_to(port, PUSH_CONNECT_TIMEOUT_SECONDS="0.5", PUSH_MAX_ATTEMPTS="1")
@@ -481,7 +481,7 @@ def test_unresponsive_addresses_share_one_connect_timeout(host_at: Callable[...,
 
 
 def test_unresponsive_address_leaves_time_for_the_next(host_at: Callable[..., None]) -> None:
-    with unanswering_port() as port, Server() as server:
+    with unresponsive_port() as port, Server() as server:
         host_at(port, closed_port(), server.port)
 
         assert send(server, PUSH_CONNECT_TIMEOUT_SECONDS="3", PUSH_MAX_ATTEMPTS="1").kind is ACCEPTED
@@ -501,12 +501,12 @@ def test_connection_closed_before_reading_is_not_accepted() -> None:
         assert send_to(port).kind in {THROTTLED, UNKNOWN}
 
 
-@pytest.mark.parametrize("answer", [reset, raw(b""), gateway("InternalError", 500), business("9000")])
-def test_unknown_request_is_resent_only_if_the_setting_says_so(answer: Answer) -> None:
-    with Server(answer, reply()) as server:
+@pytest.mark.parametrize("respond", [reset, raw(b""), gateway("InternalError", 500), business("9000")])
+def test_unknown_request_is_resent_only_if_the_setting_says_so(respond: Responder) -> None:
+    with Server(respond, reply()) as server:
         assert send(server).kind is UNKNOWN
         assert len(server.requests) == 1
-    with Server(answer, reply()) as server:
+    with Server(respond, reply()) as server:
         outcome = send(server, PUSH_ON_UNKNOWN="retry")
 
         assert (outcome.kind, outcome.attempts) == (ACCEPTED, 2)
@@ -527,7 +527,7 @@ def test_request_after_a_read_timeout_is_resent_if_the_setting_says_so() -> None
 
 
 @pytest.mark.parametrize("later", [business("3028"), gateway("Forbidden.RAM", 403), gateway("Throttling")])
-def test_unknown_request_stays_unknown_unless_it_is_then_accepted(later: Answer) -> None:
+def test_unknown_request_stays_unknown_unless_it_is_then_accepted(later: Responder) -> None:
     with Server(gateway("InternalError", 500), later) as server:
         outcome = send(server, PUSH_ON_UNKNOWN="retry", PUSH_MAX_ATTEMPTS="3")
 
@@ -544,11 +544,11 @@ def test_request_unknown_at_every_attempt_is_unknown() -> None:
 
 @pytest.mark.parametrize("retry", ["report", "retry"])
 @pytest.mark.parametrize(
-    "answer",
+    "respond",
     [business("3028"), business("3007"), gateway("InvalidTitle"), gateway("SignatureDoesNotMatch", 403)],
 )
-def test_permanent_failure_is_never_retried(answer: Answer, retry: str, delays: list[float]) -> None:
-    with Server(answer) as server:
+def test_permanent_failure_is_never_retried(respond: Responder, retry: str, delays: list[float]) -> None:
+    with Server(respond) as server:
         outcome = send(server, PUSH_ON_UNKNOWN=retry)
 
         assert outcome.kind in {REFUSED, MISCONFIGURED}
@@ -567,8 +567,8 @@ def test_clock_error_is_retried_once(code: str) -> None:
 
 
 def test_one_attempt_means_one_request() -> None:
-    for answer in (gateway("Throttling"), gateway("InvalidTimeStamp.Expired"), reset):
-        with Server(answer) as server:
+    for respond in (gateway("Throttling"), gateway("InvalidTimeStamp.Expired"), reset):
+        with Server(respond) as server:
             assert send(server, PUSH_MAX_ATTEMPTS="1", PUSH_ON_UNKNOWN="retry").attempts == 1
             assert len(server.requests) == 1
 
@@ -612,7 +612,7 @@ def test_reading_a_slow_response_ends_at_the_deadline() -> None:
 
 @pytest.mark.timeout(100)
 def test_connecting_ends_at_the_deadline() -> None:
-    with unanswering_port() as port:
+    with unresponsive_port() as port:
         outcome = send_to(port, within(0.2), PUSH_CONNECT_TIMEOUT_SECONDS="300")
 
     assert outcome.kind is THROTTLED
@@ -648,13 +648,13 @@ def test_outcomes_follow_the_order_of_messages_and_requests_are_concurrent() -> 
             f"user-{index}" for index in range(200)
         ]
         assert {outcome.kind for (outcome,) in outcomes} == {ACCEPTED}
-        assert server.most_at_once == 8
+        assert server.max_concurrent == 8
         assert server.connections == 8
         assert len(server.requests) == 200
 
 
 def test_every_message_gets_its_own_response() -> None:
-    def answer(exchange: Any) -> bool:
+    def respond(exchange: Any) -> bool:
         index = int(exchange.request.form["Title"].split()[-1])
         return (
             reply(OK | {"RequestId": f"R-{index}"}, 200)(exchange)
@@ -662,7 +662,7 @@ def test_every_message_gets_its_own_response() -> None:
             else business("3028")(exchange)
         )
 
-    with Server(answer) as server, PushClient.from_env(server.env) as client:
+    with Server(respond) as server, PushClient.from_env(server.env) as client:
         outcomes = client.send_all(numbered(300), invocation=NO_DEADLINE)
 
         for index, (outcome,) in enumerate(outcomes):
@@ -741,12 +741,12 @@ def test_connection_is_kept_after_an_error_response() -> None:
 def test_connection_with_an_incomplete_response_is_not_reused() -> None:
     cut = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{}"
 
-    def answer(exchange: Any) -> bool:
+    def respond(exchange: Any) -> bool:
         exchange.socket.sendall(cut)
         exchange.stopping.wait(PATIENCE)
         return True
 
-    with Server(answer, reply()) as server:
+    with Server(respond, reply()) as server:
         with PushClient.from_env(server.env | {"PUSH_READ_TIMEOUT_SECONDS": "2"}) as client:
             assert client.send(message(), invocation=NO_DEADLINE)[0].kind is UNKNOWN
             assert client.send(message(), invocation=NO_DEADLINE)[0].kind is ACCEPTED
@@ -755,7 +755,7 @@ def test_connection_with_an_incomplete_response_is_not_reused() -> None:
 
 
 @pytest.mark.parametrize("close", [reply(close=True), reply(headers=[("Connection", "close")], close=True)])
-def test_connection_that_the_server_closes_is_replaced(close: Answer) -> None:
+def test_connection_that_the_server_closes_is_replaced(close: Responder) -> None:
     with Server(close) as server, PushClient.from_env(server.env) as client:
         for _ in range(5):
             (outcome,) = client.send(message(), invocation=NO_DEADLINE)
@@ -807,13 +807,13 @@ def test_idle_time_is_counted_per_connection(monkeypatch: pytest.MonkeyPatch) ->
 def test_client_closes_its_connections() -> None:
     closed = threading.Event()
 
-    def answer(exchange: Any) -> bool:
+    def respond(exchange: Any) -> bool:
         reply()(exchange)
         if exchange.socket.recv(1) == b"":
             closed.set()
         return False
 
-    with Server(answer) as server:
+    with Server(respond) as server:
         with PushClient.from_env(server.env) as client:
             client.send(message(), invocation=NO_DEADLINE)
             assert not closed.is_set()
@@ -831,12 +831,12 @@ def test_client_may_be_closed_twice_and_unused() -> None:
 def test_close_waits_for_requests_in_flight() -> None:
     arrived, proceed = threading.Event(), threading.Event()
 
-    def answer(exchange: Any) -> bool:
+    def respond(exchange: Any) -> bool:
         arrived.set()
         proceed.wait(PATIENCE)
         return reply()(exchange)
 
-    with Server(answer) as server, ThreadPoolExecutor(2) as threads:
+    with Server(respond) as server, ThreadPoolExecutor(2) as threads:
         client = PushClient.from_env(server.env)
         sending = threads.submit(client.send_all, numbered(2), invocation=NO_DEADLINE)
         arrived.wait(PATIENCE)

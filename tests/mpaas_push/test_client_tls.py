@@ -225,8 +225,8 @@ def test_connection_that_the_server_closed_is_replaced(tls: ssl.SSLContext, bund
 
 
 def test_request_without_a_response_is_unknown(tls: ssl.SSLContext, bundle: str) -> None:
-    for answer in (reset, hang):
-        with Server(answer, tls=tls, host="localhost") as server:
+    for respond in (reset, hang):
+        with Server(respond, tls=tls, host="localhost") as server:
             outcome = send(server.url, bundle, PUSH_READ_TIMEOUT_SECONDS="2")
             server.await_requests(1)
 
@@ -249,11 +249,11 @@ def cut(_: socket.socket) -> None:
 def test_failed_handshake_is_retried_and_sends_nothing(then: Connection, bundle: str) -> None:
     received: list[bytes] = []
 
-    def answer(connection: socket.socket) -> None:
+    def respond(connection: socket.socket) -> None:
         received.append(connection.recv(65536))
         then(connection)
 
-    with listening(answer) as port:
+    with listening(respond) as port:
         outcome = send(f"https://localhost:{port}", bundle, PUSH_MAX_ATTEMPTS="3")
 
     assert (outcome.kind, outcome.result_code, outcome.attempts) == (THROTTLED, "ConnectionFailed", 3)

@@ -222,17 +222,17 @@ def test_call_without_a_connection_is_reported_as_not_made(function: str, scheme
 # --- Which responses count as accepted
 
 
-def answering(status: str, body: bytes = b"", **headers: str) -> Callable[[socket.socket], None]:
+def sending(status: str, body: bytes = b"", **headers: str) -> Callable[[socket.socket], None]:
     """Send the same response to every call; underscores in header names become hyphens."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     response = "\r\n".join([*lines, "", ""]).encode() + body
 
-    def answer(connection: socket.socket) -> None:
+    def respond(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(response)
 
-    return answer
+    return respond
 
 
 def functions_at(port: int) -> Functions:
@@ -241,59 +241,59 @@ def functions_at(port: int) -> Functions:
 
 @pytest.mark.parametrize("function", GENERATIONS)
 @pytest.mark.parametrize(
-    "answer",
+    "respond",
     [
-        answering("200 OK", b"<html>welcome</html>", Content_Type="text/html"),
-        answering("200 OK", b"", X_Fc_Request_Id="1-2"),
-        answering("202 Accepted"),
-        answering("202 Accepted", b"", X_Fc_Request_Id="1-2 <b>"),
-        answering("204 No Content"),
-        answering("500 Internal Server Error", b'{"errorCode": "InternalServerError"}'),
-        answering("502 Bad Gateway", b"oops"),
-        answering("503 Service Unavailable", b"<html>proxy</html>"),
+        sending("200 OK", b"<html>welcome</html>", Content_Type="text/html"),
+        sending("200 OK", b"", X_Fc_Request_Id="1-2"),
+        sending("202 Accepted"),
+        sending("202 Accepted", b"", X_Fc_Request_Id="1-2 <b>"),
+        sending("204 No Content"),
+        sending("500 Internal Server Error", b'{"errorCode": "InternalServerError"}'),
+        sending("502 Bad Gateway", b"oops"),
+        sending("503 Service Unavailable", b"<html>proxy</html>"),
     ],
 )
 def test_response_that_does_not_confirm_acceptance_is_unknown(
-    function: str, answer: Callable[[socket.socket], None]
+    function: str, respond: Callable[[socket.socket], None]
 ) -> None:
-    with listening(answer) as port, pytest.raises(InvocationUnknown, match="may have been called: HTTP"):
+    with listening(respond) as port, pytest.raises(InvocationUnknown, match="may have been called: HTTP"):
         functions_at(port).invoke_later(function, b"x")
 
 
 @pytest.mark.parametrize("function", GENERATIONS)
 @pytest.mark.parametrize(
-    ("answer", "status", "code", "is_retryable"),
+    ("respond", "status", "code", "is_retryable"),
     [
-        (answering("400 Bad Request", b'{"errorCode": "InvalidArgument"}'), 400, "InvalidArgument", False),
-        (answering("403 Forbidden", b"<html>proxy</html>"), 403, "HTTP403", False),
-        (answering("407 Proxy Authentication Required"), 407, "HTTP407", False),
+        (sending("400 Bad Request", b'{"errorCode": "InvalidArgument"}'), 400, "InvalidArgument", False),
+        (sending("403 Forbidden", b"<html>proxy</html>"), 403, "HTTP403", False),
+        (sending("407 Proxy Authentication Required"), 407, "HTTP407", False),
         (
-            answering("409 Conflict", b'{"errorCode": "ConcurrentUpdateError"}'),
+            sending("409 Conflict", b'{"errorCode": "ConcurrentUpdateError"}'),
             409,
             "ConcurrentUpdateError",
             False,
         ),
-        (answering("409 Conflict", b"AsyncTaskAlreadyExists"), 409, "HTTP409", False),
+        (sending("409 Conflict", b"AsyncTaskAlreadyExists"), 409, "HTTP409", False),
         (
-            answering("429 Too Many Requests", b'{"ErrorCode": "ResourceExhausted"}'),
+            sending("429 Too Many Requests", b'{"ErrorCode": "ResourceExhausted"}'),
             429,
             "ResourceExhausted",
             True,
         ),
         (
-            answering("503 Service Unavailable", b'{"errorCode": "ServiceUnavailable"}'),
+            sending("503 Service Unavailable", b'{"errorCode": "ServiceUnavailable"}'),
             503,
             "ServiceUnavailable",
             True,
         ),
-        (answering("400 Bad Request", b'{"errorCode": "a b\\n<script>"}'), 400, "HTTP400", False),
-        (answering("400 Bad Request", b"[" * 100_000), 400, "HTTP400", False),
+        (sending("400 Bad Request", b'{"errorCode": "a b\\n<script>"}'), 400, "HTTP400", False),
+        (sending("400 Bad Request", b"[" * 100_000), 400, "HTTP400", False),
     ],
 )
 def test_refusal_is_distinguished_from_an_already_accepted_task(
-    function: str, answer: Callable[[socket.socket], None], status: int, code: str, is_retryable: bool
+    function: str, respond: Callable[[socket.socket], None], status: int, code: str, is_retryable: bool
 ) -> None:
-    with listening(answer) as port, pytest.raises(InvocationRefused) as error:
+    with listening(respond) as port, pytest.raises(InvocationRefused) as error:
         functions_at(port).invoke_later(function, b"x", task_id="task")
 
     assert (error.value.status, error.value.code) == (status, code)
@@ -314,7 +314,7 @@ def test_no_redirect_is_followed(function: str, status: str) -> None:
     with listening(record) as other:
         location = f"http://{LOOPBACK}:{other}/"
         with (
-            listening(answering(status, Location=location)) as port,
+            listening(sending(status, Location=location)) as port,
             pytest.raises(InvocationRefused) as error,
         ):
             functions_at(port).invoke_later(function, b"x")

@@ -47,8 +47,8 @@ from tests.servers import (
     LOOPBACK,
     OK,
     PATIENCE,
-    Answer,
     Exchange,
+    Responder,
     Server,
     business,
     closed_port,
@@ -119,9 +119,9 @@ def instances(count: int, server: Server, url: str, **env: str) -> Iterator[list
         ]
 
 
-def send_twice(answer: Answer, url: str, **env: str) -> tuple[Outcome, Outcome, int]:
+def send_twice(respond: Responder, url: str, **env: str) -> tuple[Outcome, Outcome, int]:
     """Send the same push from two instances in turn; return both outcomes and the number of requests."""
-    with Server(answer) as server, instances(2, server, url, **env) as (one, other):
+    with Server(respond) as server, instances(2, server, url, **env) as (one, other):
         (first,) = one.send(push(), scope="s", invocation=within())
         (second,) = other.send(push(), scope="s", invocation=within())
         return first, second, len(server.requests)
@@ -139,15 +139,15 @@ def test_repeated_push_gets_the_first_outcome_and_is_not_sent(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind"),
+    ("respond", "kind"),
     [
         (business("3028"), REFUSED),  # the message or its template may have been corrected
         (business("8011"), THROTTLED),
         (gateway("Forbidden.RAM", 403), MISCONFIGURED),
     ],
 )
-def test_push_that_was_not_accepted_may_be_sent_again(url: str, answer: Answer, kind: Any) -> None:
-    first, second, requests = send_twice(answer, url, PUSH_MAX_ATTEMPTS="1", PUSH_LEDGER_IF_DOWN="fail")
+def test_push_that_was_not_accepted_may_be_sent_again(url: str, respond: Responder, kind: Any) -> None:
+    first, second, requests = send_twice(respond, url, PUSH_MAX_ATTEMPTS="1", PUSH_LEDGER_IF_DOWN="fail")
 
     assert first.kind is second.kind is kind
     assert requests == 2
@@ -161,12 +161,12 @@ def test_corrected_message_is_sent_under_the_ids_of_the_refused_one(url: str) ->
     assert (first.kind, second.kind) == (REFUSED, ACCEPTED)
 
 
-@pytest.mark.parametrize("answer", [reply(OK), reset])
+@pytest.mark.parametrize("respond", [reply(OK), reset])
 def test_different_message_under_the_same_ids_is_refused_with_the_id_and_the_time(
-    url: str, answer: Answer
+    url: str, respond: Responder
 ) -> None:
     ids = {"user-4711": "user-4711 at 9", "user-4712": "order-2"}
-    with Server(answer) as server, instances(2, server, url) as (one, other):
+    with Server(respond) as server, instances(2, server, url) as (one, other):
         one.send(push(targetMsgkey=ids), invocation=within())
         (second,) = other.send(push(targetMsgkey=ids, title="Another"), invocation=within())
 
@@ -236,7 +236,7 @@ def test_unknown_push_is_sent_again_if_the_setting_says_so(
 
 
 @pytest.mark.parametrize("last", [business("3012"), gateway("Throttling.User", 400)])
-def test_unknown_push_that_is_not_accepted_on_a_retry_stays_unknown(url: str, last: Answer) -> None:
+def test_unknown_push_that_is_not_accepted_on_a_retry_stays_unknown(url: str, last: Responder) -> None:
     retry: dict[str, Any] = {"PUSH_ON_UNKNOWN": "retry", "PUSH_MAX_ATTEMPTS": "1"}
     with Server(reset, last, reply(OK)) as server:
         with instances(2, server, url, **retry) as (one, other):
@@ -688,11 +688,11 @@ def numbered(count: int) -> list[PushMessage]:
 def test_killed_worker_leaves_at_most_one_block_of_claims(url: str) -> None:
     claimed: list[int] = []
 
-    def answer(exchange: Exchange) -> bool:
+    def respond(exchange: Exchange) -> bool:
         claimed.append(sum(text.startswith("1 claimed") for text, _ in records_in(url).values()))
         return reply(OK)(exchange)
 
-    with Server(answer) as server, instances(1, server, url, PUSH_CONCURRENCY="2") as (client,):
+    with Server(respond) as server, instances(1, server, url, PUSH_CONCURRENCY="2") as (client,):
         outcomes = client.send_all(numbered(90), invocation=within())
 
         assert [outcome.kind for (outcome,) in outcomes] == [ACCEPTED] * 90
@@ -704,7 +704,7 @@ def test_killed_worker_leaves_at_most_one_block_of_claims(url: str) -> None:
 def test_requests_of_consecutive_blocks_are_concurrent(url: str) -> None:
     arrived = deque[Exchange]()
 
-    def answer(exchange: Exchange) -> bool:
+    def respond(exchange: Exchange) -> bool:
         # Hold the first request until so many others have arrived that they cannot all be in its block.
         arrived.append(exchange)
         if exchange is arrived[0]:
@@ -713,7 +713,7 @@ def test_requests_of_consecutive_blocks_are_concurrent(url: str) -> None:
                 time.sleep(0.01)
         return reply(OK)(exchange)
 
-    with Server(answer) as server, instances(1, server, url, PUSH_CONCURRENCY="4") as (client,):
+    with Server(respond) as server, instances(1, server, url, PUSH_CONCURRENCY="4") as (client,):
         outcomes = client.send_all(numbered(60), invocation=within())
 
     assert [outcome.kind for (outcome,) in outcomes] == [ACCEPTED] * 60
@@ -748,11 +748,11 @@ def test_finished_requests_are_settled_while_others_are_in_flight(url: str) -> N
     """A killed worker then leaves few requests with an unknown outcome, even in its last block."""
     claimed: list[int] = []
 
-    def answer(exchange: Exchange) -> bool:
+    def respond(exchange: Exchange) -> bool:
         claimed.append(sum(text.startswith("1 claimed") for text, _ in records_in(url).values()))
         return reply(OK)(exchange)
 
-    with Server(answer) as server, instances(1, server, url, PUSH_CONCURRENCY="1") as (client,):
+    with Server(respond) as server, instances(1, server, url, PUSH_CONCURRENCY="1") as (client,):
         client.send_all(numbered(MIN_BLOCK // 2), invocation=within())
     assert claimed[0] == MIN_BLOCK // 2
     assert claimed[-1] <= MIN_BLOCK // 4
@@ -780,8 +780,8 @@ def records_in(url: str) -> dict[str, tuple[str, int]]:
 
 
 def test_records_hold_no_target_no_text_and_no_secret(url: str) -> None:
-    answer = reply({**OK, "ResultMessage": "sent to user-4711 by LTAI-test-id"})
-    with Server(answer) as server, instances(1, server, url) as (client,):
+    respond = reply({**OK, "ResultMessage": "sent to user-4711 by LTAI-test-id"})
+    with Server(respond) as server, instances(1, server, url) as (client,):
         client.send(push(title="A private title"), invocation=within())
 
     text = str(records_in(url))
@@ -1109,11 +1109,11 @@ def user(redis_server: RedisServer, *rights: str, keys: str = "*") -> Iterator[s
 def replying(line: str) -> Iterator[str]:
     """Yield the URL of a server with the same reply to every command."""
 
-    def answer(connection: socket.socket) -> None:
+    def respond(connection: socket.socket) -> None:
         while data := connection.recv(65536):
             connection.sendall(f"{line}\r\n".encode() * len(re.findall(rb"\*\d+\r\n\$", data)))
 
-    with listening(answer) as port:
+    with listening(respond) as port:
         yield f"redis://{LOOPBACK}:{port}/0"
 
 
@@ -1551,12 +1551,12 @@ def test_pushes_sent_without_the_ledger_are_recorded_once_it_responds(
 ) -> None:
     batch = numbered(60)
 
-    def answer(exchange: Exchange) -> bool:
+    def respond(exchange: Exchange) -> bool:
         if "user-59" in exchange.request.targets:
             redis_server.start()
         return reply(OK)(exchange)
 
-    with Server(answer) as server, instances(2, server, url, PUSH_CONCURRENCY="1") as (one, other):
+    with Server(respond) as server, instances(2, server, url, PUSH_CONCURRENCY="1") as (one, other):
         redis_server.stop()
         one.send_all(batch, invocation=within())
         other.send_all(batch, invocation=within())

@@ -14,8 +14,8 @@ from mpaas_local.mpaas import AccessKey
 from mpaas_push import Credentials, Invocation, Settings
 from mpaas_push.queues.message import BODY_BYTES, QueueMessage
 from mpaas_push.queues.mns import HandOverResult, MnsQueues
-from tests.mns_responses import bodies, error, taking
-from tests.servers import PATIENCE, Answer, Server, close, drip, hang, reply, reset
+from tests.mns_responses import accepting, bodies, error
+from tests.servers import PATIENCE, Responder, Server, close, drip, hang, reply, reset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,12 +45,12 @@ def queues_at(url: str, seconds: float = 60, **env: str) -> MnsQueues:
         reply(error("InternalError"), 500),
         reply(error("QpsLimitExceeded"), 403),
         reply(b"", 201),
-        taking(entries=0),
+        accepting(entries=0),
     ],
     ids=["closed", "reset", "proxy", "proxy refuses", "error", "throttled", "empty body", "no entries"],
 )
-def test_failed_hand_over_is_retried(failure: Answer) -> None:
-    with Server(failure, failure, taking()) as server, queues_at(server.url) as queues:
+def test_failed_hand_over_is_retried(failure: Responder) -> None:
+    with Server(failure, failure, accepting()) as server, queues_at(server.url) as queues:
         assert queues.hand_over([MESSAGE]) == [ACCEPTED]
         assert len(server.requests) == 3
 
@@ -58,7 +58,7 @@ def test_failed_hand_over_is_retried(failure: Answer) -> None:
 @pytest.mark.parametrize("status", [201, 500])
 def test_only_the_failed_messages_of_a_request_are_sent_again(status: int) -> None:
     messages = [QueueMessage("retry", f"message {number}") for number in range(5)]
-    with Server(taking({1, 3}, status=status), taking()) as server, queues_at(server.url) as queues:
+    with Server(accepting({1, 3}, status=status), accepting()) as server, queues_at(server.url) as queues:
         assert queues.hand_over(messages) == [ACCEPTED] * 5
 
         assert [bodies(request) for request in server.requests] == [
@@ -69,7 +69,7 @@ def test_only_the_failed_messages_of_a_request_are_sent_again(status: int) -> No
 
 def test_permanently_rejected_messages_are_not_retried_and_others_are_accepted() -> None:
     messages = [QueueMessage("retry", f"message {number}") for number in range(5)]
-    partial = taking({1, 3}, status=500, code="InvalidArgument")
+    partial = accepting({1, 3}, status=500, code="InvalidArgument")
     with Server(partial) as server, queues_at(server.url) as queues:
         assert queues.hand_over(messages) == [ACCEPTED, REFUSED, ACCEPTED, REFUSED, ACCEPTED]
         assert len(server.requests) == 1
@@ -89,7 +89,7 @@ def test_queue_with_a_lower_size_limit_accepts_the_shorter_messages_of_a_request
 def test_error_of_one_request_does_not_affect_the_others() -> None:
     messages = [QueueMessage("retry", f"message {number}") for number in range(40)]
     refusal = reply(error("AccessDenied"), 403)
-    with Server(taking(), refusal, taking()) as server, queues_at(server.url) as queues:
+    with Server(accepting(), refusal, accepting()) as server, queues_at(server.url) as queues:
         results = queues.hand_over(messages)
 
         assert (results.count(ACCEPTED), len(server.requests)) in {(24, 3), (32, 3)}
@@ -119,7 +119,7 @@ def test_error_not_known_to_be_permanent_is_retried(
     monkeypatch: pytest.MonkeyPatch, status: int, code: str
 ) -> None:
     monkeypatch.setattr("mpaas_push.queues.mns.FIRST_PAUSE_SECONDS", 0.0)
-    with Server(reply(error(code), status), taking({0}, code=code), taking()) as server:
+    with Server(reply(error(code), status), accepting({0}, code=code), accepting()) as server:
         with queues_at(server.url) as queues:
             assert queues.hand_over([MESSAGE, MESSAGE]) == [ACCEPTED, ACCEPTED]
         assert len(server.requests) == 3
@@ -149,7 +149,7 @@ def test_hand_over_works_when_no_thread_can_be_started(monkeypatch: pytest.Monke
         start(thread)
 
     messages = [QueueMessage("retry", "a message")] * 100
-    with Server(taking()) as server, queues_at(server.url) as queues:
+    with Server(accepting()) as server, queues_at(server.url) as queues:
         monkeypatch.setattr(threading.Thread, "start", refuse)
         results = queues.hand_over(messages)
 
@@ -158,7 +158,7 @@ def test_hand_over_works_when_no_thread_can_be_started(monkeypatch: pytest.Monke
 
 def test_queues_do_not_share_a_request() -> None:
     messages = [QueueMessage(name, name) for name in ("retry", "dead", "retry")]
-    with Server(taking()) as server, queues_at(server.url) as queues:
+    with Server(accepting()) as server, queues_at(server.url) as queues:
         assert queues.hand_over(messages) == [ACCEPTED] * 3
 
         sent = {request.path: bodies(request) for request in server.requests}
@@ -169,7 +169,7 @@ def test_queues_do_not_share_a_request() -> None:
 
 
 def test_messages_share_a_connection_until_the_server_closes_it() -> None:
-    with Server(taking()) as server, queues_at(server.url) as queues:
+    with Server(accepting()) as server, queues_at(server.url) as queues:
         results = [queues.hand_over([MESSAGE]), queues.hand_over([MESSAGE])]
         server.hang_up()
         results.append(queues.hand_over([MESSAGE]))
@@ -179,7 +179,7 @@ def test_messages_share_a_connection_until_the_server_closes_it() -> None:
 
 
 @pytest.mark.parametrize("silent", [hang, drip])
-def test_request_ends_with_the_invocation(monkeypatch: pytest.MonkeyPatch, silent: Answer) -> None:
+def test_request_ends_with_the_invocation(monkeypatch: pytest.MonkeyPatch, silent: Responder) -> None:
     monkeypatch.setattr("mpaas_push.queues.mns.TIMEOUT_SECONDS", PATIENCE)
     with Server(silent) as server, queues_at(server.url, 0.3) as queues:
         began = time.monotonic()
@@ -193,7 +193,7 @@ def test_reused_connection_has_the_current_time_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("mpaas_push.queues.mns.TIMEOUT_SECONDS", PATIENCE)
-    with Server(taking(), hang) as server, queues_at(server.url, 3) as queues:
+    with Server(accepting(), hang) as server, queues_at(server.url, 3) as queues:
         began = time.monotonic()
         assert queues.hand_over([MESSAGE]) == [ACCEPTED]
         assert queues.hand_over([MESSAGE]) == [FAILED]
@@ -202,12 +202,12 @@ def test_reused_connection_has_the_current_time_limit(
 
 def test_request_without_a_response_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpaas_push.queues.mns.TIMEOUT_SECONDS", 1.0)
-    with Server(hang, taking()) as server, queues_at(server.url) as queues:
+    with Server(hang, accepting()) as server, queues_at(server.url) as queues:
         assert queues.hand_over([MESSAGE]) == [ACCEPTED]
 
 
 def test_nothing_is_sent_after_the_deadline() -> None:
-    with Server(taking()) as server, queues_at(server.url, -1) as queues:
+    with Server(accepting()) as server, queues_at(server.url, -1) as queues:
         assert queues.hand_over([MESSAGE]) == [FAILED]
         assert server.requests == []
 
@@ -225,7 +225,7 @@ def test_certificate_and_name_are_checked(tmp_path: Path, name: str, trusted: bo
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(tls)
 
-    with Server(taking(), tls=tls, host="localhost") as server:
+    with Server(accepting(), tls=tls, host="localhost") as server:
         with queues_at(server.url, 60 if accepted else 0.5, ALIBABA_CLOUD_CA_BUNDLE=str(bundle)) as queues:
             assert queues.hand_over([MESSAGE]) == [ACCEPTED if accepted else FAILED]
         assert len(server.requests) == accepted
@@ -254,7 +254,7 @@ def test_request_never_exceeds_the_size_limit_of_mns(lengths: list[int]) -> None
 
 
 def test_body_that_is_too_long_does_not_affect_others() -> None:
-    with Server(taking()) as server, queues_at(server.url) as queues:
+    with Server(accepting()) as server, queues_at(server.url) as queues:
         assert queues.hand_over([QueueMessage("dead", "x" * (BODY_BYTES + 1)), MESSAGE]) == [
             REFUSED,
             ACCEPTED,

@@ -30,7 +30,7 @@ from mpaas_push.outcome import verdict_of
 from mpaas_push.request import requests_of
 from tests.mpaas_push.message.examples import minimal, with_targets
 from tests.mpaas_push.test_client_tls import presenting
-from tests.servers import Answer, Exchange, Server, business, closed_port, gateway, hang, raw, reply, reset
+from tests.servers import Exchange, Responder, Server, business, closed_port, gateway, hang, raw, reply, reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +98,7 @@ def printed(*values: object) -> list[str]:
     return texts + [text.encode().decode() for text in texts] + LINES
 
 
-def quoting(body_of: Callable[[Exchange], object], status: int = 400) -> Answer:
+def quoting(body_of: Callable[[Exchange], object], status: int = 400) -> Responder:
     """Respond with a part of the request."""
     return lambda exchange: reply(body_of(exchange), status)(exchange)
 
@@ -112,7 +112,7 @@ def refused(message: str) -> dict[str, Any]:
     return {"RequestId": "R-1", "ResultCode": "3028", "ResultMessage": message}
 
 
-ANSWERS: dict[str, tuple[Answer, OutcomeKind]] = {
+RESPONDERS: dict[str, tuple[Responder, OutcomeKind]] = {
     "accepted": (reply(), OutcomeKind.ACCEPTED),
     "refused": (business("3028"), OutcomeKind.REFUSED),
     "misconfigured": (gateway("Forbidden.RAM", 403), OutcomeKind.MISCONFIGURED),
@@ -187,10 +187,10 @@ def send(env: dict[str, str], deadline: float = float("inf")) -> list[Outcome]:
     return outcomes
 
 
-@pytest.mark.parametrize("case", ANSWERS)
+@pytest.mark.parametrize("case", RESPONDERS)
 def test_no_response_reveals_a_secret(case: str) -> None:
-    answer, kind = ANSWERS[case]
-    with Server(answer) as server:
+    respond, kind = RESPONDERS[case]
+    with Server(respond) as server:
         outcomes = send(server.env | {"PUSH_READ_TIMEOUT_SECONDS": "1", "PUSH_MAX_ATTEMPTS": "2"})
 
         assert [outcome.kind for outcome in outcomes] == [kind, kind]
