@@ -1,4 +1,4 @@
-"""What the campaigns' function does with an event: a plan, a piece, a start, or an upload that is one."""
+"""Handles an event of the campaigns' function: a plan, a piece, a start, or an upload that starts one."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["CampaignTools", "handle"]
 
 DOCUMENT_BYTES = 1 << 20
-"""Longest document of a campaign that is read from OSS."""
+"""Size of the largest document that is read from OSS."""
 UPLOADS = "/campaigns/"
-"""Folder of the documents whose upload starts a campaign: of the bucket, or of a stage in it."""
+"""Folder whose uploaded documents start campaigns, at the top of the bucket or below a stage's prefix."""
 _ENDINGS = (".json", ".yaml", ".yml")
 
 
@@ -42,9 +42,9 @@ class CampaignTools:
     """The means to start and steer campaigns in one invocation.
 
     Attributes:
-        settings: Of the function.
+        settings: Settings of the function.
         invocation: Keys and deadline.
-        function: The campaigns' function, where `PUSH_CAMPAIGN_FUNCTION` does not name it.
+        function: The campaigns' function if `PUSH_CAMPAIGN_FUNCTION` is not set.
     """
 
     settings: Settings
@@ -53,10 +53,10 @@ class CampaignTools:
 
     @cached_property
     def store(self) -> CampaignStore:
-        """The state of the campaigns of their function, which all that start and steer them name alike.
+        """The state of the campaigns, shared by their function and all that start and steer them.
 
         Raises:
-            StoreUnavailable: there is none.
+            StoreUnavailable: no Redis is configured.
         """
         named, own = self.settings.campaign_function, self.invocation.sender
         return _shared_store(sibling_sender(own, named) if named else own)
@@ -74,18 +74,18 @@ class CampaignTools:
 
     @property
     def controls(self) -> Controls:
-        """Starts and steers campaigns."""
+        """What starts and steers campaigns."""
         return Controls(self.settings, self.store, self.queue)
 
 
 def handle(event: bytes, context: object) -> dict[str, Any]:
-    """Do what an event asks for.
+    """Handle an event.
 
     Raises:
-        UnreadablePayload: it is no event that this function handles.
+        UnreadablePayload: this function does not handle such an event.
         CampaignError: a campaign cannot be started, or a piece was not finished.
     """
-    # An event of the failed queue is to be processed again.
+    # A message of the failed queue holds an event to process again.
     event, invocation = unwrap_failed_invocation(event, Invocation.of(context))
     client = _client()
     function = getattr(getattr(context, "function", None), "name", None)
@@ -104,25 +104,25 @@ def handle(event: bytes, context: object) -> dict[str, Any]:
             rate=Settings.from_env().pace,
         )
         return {"campaign": task.campaign, "piece": task.piece, "turn": task.turn, "ended": ended}
-    document = start_of(event)
-    documents = [document] if document is not None else [*_uploaded(event, tools.objects)]
-    started = [tools.controls.start(each, tools.objects).stored for each in documents]
+    requested = start_of(event)
+    documents = [requested] if requested is not None else [*_uploaded_documents(event, tools.objects)]
+    started = [tools.controls.start(document, tools.objects).stored for document in documents]
     return {"started": [stored.fields["id"] for stored in started]}
 
 
 @lru_cache(maxsize=1)
 def _shared_store(sender: str) -> CampaignStore:
-    """Return the store of a function's campaigns that the environment of this instance names.
+    """Return the store of a function's campaigns, kept by this instance.
 
     Raises:
-        StoreUnavailable: it names none.
+        StoreUnavailable: no Redis is configured.
     """
     return store_of(Settings.from_env(), sender)
 
 
 @lru_cache(maxsize=1)
 def _objects(credentials: Credentials) -> OssObjects:
-    """Return the connections to OSS of this instance, recreated when its keys have changed."""
+    """Return this instance's connections to OSS, re-created when its keys change."""
     return OssObjects(Settings.from_env(), credentials)
 
 
@@ -130,15 +130,15 @@ def _objects(credentials: Credentials) -> OssObjects:
 def _client() -> PushClient:
     """Return the client of this instance.
 
-    While the ledger is down a block waits: without it, what is repeated would be sent twice.
+    While the ledger is down, blocks wait: without it, a repeated block would be sent twice.
     """
     settings = Settings.from_env()
     function_log(settings.log_level)
-    # Each block reserves its requests before it is sent: they are not counted again.
+    # Each block reserves its requests before it is sent, so the client must not count them.
     return PushClient(settings.model_copy(update={"ledger_if_down": IfDown.FAIL, "pace": None}))
 
 
-def _uploaded(event: bytes, objects: OssObjects) -> Iterator[Any]:
+def _uploaded_documents(event: bytes, objects: OssObjects) -> Iterator[Any]:
     """Yield the documents that were uploaded.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The lease of a piece, renewed from a thread of its own as long as its worker lives."""
+"""The lease of a piece, renewed by a separate thread while its worker lives."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["Lease"]
 
 
 class Lease:
-    """Keeps a piece, whatever its worker waits for: OSS, mPaaS, its moment.
+    """Keeps a piece while its worker waits for OSS, mPaaS or its moment.
 
-    A worker that is killed renews nothing, and another one soon takes over. If this one still lives, its
-    commit has no effect, and the ledger has kept both from sending the same request.
+    A killed worker stops renewing, and another one soon takes over. If the first one is still alive, its
+    commit has no effect, and the ledger prevents both from sending the same request.
     """
 
     def __init__(self, store: CampaignStore, campaign_id: str, piece: int, owner: str) -> None:
         """Keep a piece that `owner` has taken."""
         self._store = store
-        self._what = (campaign_id, piece, owner)
-        self._over = threading.Event()
+        self._piece = (campaign_id, piece, owner)
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="campaign-lease", daemon=True)
         self.is_lost = False
 
@@ -36,14 +36,14 @@ class Lease:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Not waited for: if it renews again, the piece has another owner by then, or none.
-        self._over.set()
+        # The thread is not joined: by a late renewal the piece has another owner, or none.
+        self._stopped.set()
 
     def _keep(self) -> None:
-        while not self._over.wait(RENEW_SECONDS):
+        while not self._stopped.wait(RENEW_SECONDS):
             try:
-                if self._store.renew(*self._what) is None:
+                if self._store.renew(*self._piece) is None:
                     self.is_lost = True
                     return
             except StoreUnavailable:
-                continue  # the lease is longer than several attempts
+                continue  # the lease outlasts several attempts

@@ -46,7 +46,7 @@ __all__ = [
 MAX_PACE = 100_000
 """Targets a second: more than any quota of mPaaS allows."""
 SAMPLE_TARGET = "user"
-"""Takes the place of a row's target where a message is checked before there is one."""
+"""Replaces a row's target while a message is checked without a row."""
 
 
 def _without_control_characters(text: str) -> str:
@@ -67,8 +67,8 @@ class Audience(StrictModel):
         bucket: Name of the OSS bucket.
         key: Name of the object.
         target: The column with the target id; a file of plain ids has none.
-        format: By default what the end of the key says: `csv`, `jsonl` (also `.ndjson`), `ids` (`.txt`).
-        delimiter: Between the fields of a CSV.
+        format: `csv`, `jsonl` (also `.ndjson`) or `ids` (`.txt`); by default as the key ends.
+        delimiter: Separates the fields of a CSV.
     """
 
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
@@ -94,7 +94,7 @@ class Audience(StrictModel):
 
     @property
     def kind(self) -> str:
-        """How its rows are written: ``csv``, ``jsonl`` or ``ids``."""
+        """Format of its rows: ``csv``, ``jsonl`` or ``ids``."""
         return self.format or _FORMATS[self.key.rpartition(".")[2].lower()]
 
 
@@ -132,7 +132,7 @@ class Window(StrictModel):
         return self
 
     def seconds_until_open(self, now: float) -> float:
-        """Return for how long it is still closed; 0 if it is open.
+        """Return the seconds until it opens; 0 if it is open.
 
         Args:
             now: Unix seconds.
@@ -144,7 +144,7 @@ class Window(StrictModel):
         return 0.0 if is_open else self._seconds_until(self.start, now)
 
     def seconds_until_closed(self, now: float) -> float:
-        """Return for how long it is still open; 0 if it is closed.
+        """Return the seconds until it closes; 0 if it is closed.
 
         Args:
             now: Unix seconds.
@@ -177,14 +177,14 @@ def _moment(text: str) -> str:
 
 
 Pace = Annotated[Annotated[int, Field(ge=1, le=MAX_PACE)] | None, BeforeValidator(one_kind_of_number)]
-"""Targets a second over all instances; None for as fast as it goes."""
+"""Targets a second over all instances; None for no limit."""
 
 
 class PaceChange(StrictModel):
     """The body that changes the pace of a campaign.
 
     Attributes:
-        pace: The new one.
+        pace: The new pace.
     """
 
     pace: Pace
@@ -208,15 +208,15 @@ class Campaign(StrictModel):
     """One message to every row of an audience.
 
     Attributes:
-        campaign: Its id, which is also its idempotency: letters, digits, `_` and `-`.
+        campaign: Its id, which is also its idempotency key: letters, digits, `_` and `-`.
         message: A push message without targets. `{column}` in a text is replaced by the row's value.
         audience: The file.
         texts: Other texts for some rows: `by` names a column, `default` one of the variants, and every other
             key is a variant: the fields of the message that differ for rows with that value.
-        pace: Targets a second, over all instances; as fast as it goes if None.
+        pace: Targets a second over all instances; None for no limit.
         window: When it may send; always if None.
         ends_at: `endsAt`: rows that are not sent by then are expired.
-        report: `failed`: results name targets that were not accepted; `all`: those that were as well.
+        report: `failed`: results list the targets that were not accepted; `all`: the accepted ones as well.
     """
 
     campaign: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -243,20 +243,20 @@ class Campaign(StrictModel):
             raise InvalidCampaign([Fault("", "a campaign is an object")])
         faults: list[Fault] = []
         campaign = None
-        # pydantic judges no rule of a whole part, such as that a CSV needs a target, beside an unknown field.
+        # pydantic skips the rules of an object, such as that a CSV needs a target, if a field is unknown.
         for document in (dict(data), _known_parts(data)):
             try:
                 campaign = cls.model_validate(document, by_alias=True, by_name=False)
                 break
             except ValidationError as error:
-                found = faults_of(error, {"": cls, **_PARTS}, _ALLOWED)
-                faults += [fault for fault in found if fault not in faults]
+                new_faults = faults_of(error, {"": cls, **_PARTS}, _ALLOWED)
+                faults += [fault for fault in new_faults if fault not in faults]
         message, texts = data.get("message"), data.get("texts")
         if isinstance(message, dict):
             faults += _message_faults(message, texts, settings)
-        elif texts is not None:  # what only the variants say is wrong whatever the message is
-            own = _message_faults({}, texts, settings)
-            faults += [fault for fault in own if fault.field.partition(".")[0] == "texts"]
+        elif texts is not None:  # faults of the variants alone do not depend on the message
+            all_faults = _message_faults({}, texts, settings)
+            faults += [fault for fault in all_faults if fault.field.partition(".")[0] == "texts"]
         if campaign is None or faults:
             raise InvalidCampaign(cls.in_order(faults))
         return campaign
@@ -299,21 +299,21 @@ class Campaign(StrictModel):
 
     @cached_property
     def columns(self) -> frozenset[str]:
-        """The columns that a row needs, its target among them; empty for plain ids without placeholders."""
-        own = {self.audience.target} if self.audience.target else set()
+        """The columns that a row needs, including its target; empty for plain ids without placeholders."""
+        target = {self.audience.target} if self.audience.target else set()
         by = {self.texts["by"]} if self.texts else set()
-        return frozenset(own | by | self.placeholders)
+        return frozenset(target | by | self.placeholders)
 
     @cached_property
     def fields_by_path(self) -> dict[str, Any]:
-        """Each field of the message, and each that a variant has of its own, by its path."""
+        """The fields of the message and of each variant, by path."""
         parts = {"message": self.message}
         parts |= {f"texts.{name}": text for name, text in _variants_in(self.texts or {}).items()}
         return {f"{path}.{name}": value for path, part in parts.items() for name, value in part.items()}
 
     @cached_property
     def placeholders(self) -> frozenset[str]:
-        """The columns that texts name."""
+        """The columns that placeholders name."""
         return columns_of(list(self.fields_by_path.values()))
 
     def path_of(self, column: str) -> str:
@@ -323,14 +323,14 @@ class Campaign(StrictModel):
 
     @cached_property
     def variants(self) -> dict[str, dict[str, Any]]:
-        """The message of each variant of `texts`; of a campaign without any, its message under ``""``."""
+        """The message of each variant of `texts`; without `texts`, the campaign's message under ``""``."""
         variants = _variants_in(self.texts or {})
-        if self.texts:  # earlier versions took a default that names no variant: the unchanged message
+        if self.texts:  # earlier versions accepted a default that is not a variant: the unchanged message
             variants.setdefault(self.texts["default"], {})
         return _merged(self.message, variants)
 
     def template_of(self, row: Mapping[str, str]) -> dict[str, Any]:
-        """Return the message that a row gets, its placeholders still in it."""
+        """Return the message for a row, with its placeholders."""
         if not self.texts:
             return self.message
         variants = self.variants
@@ -339,15 +339,17 @@ class Campaign(StrictModel):
     def fingerprint(self, settings: "Settings") -> str:
         """Return a hash of what is sent to whom by which app, 32 hexadecimal digits.
 
-        The pace is not in it, since it may be changed. The order of keys, whether a default was written, and
-        600 or 600.0 make no difference.
+        The pace is not part of it, since it may change. The order of keys, explicit defaults, and 600 versus
+        600.0 make no difference.
 
         Args:
             settings: As for `parse`.
         """
         content = self.model_dump(mode="json", by_alias=True, exclude={"pace", "message", "texts"})
         content["audience"]["format"] = self.audience.kind
-        content["messages"] = {name: _content_of(each, settings) for name, each in self.variants.items()}
+        content["messages"] = {
+            name: _content_of(message, settings) for name, message in self.variants.items()
+        }
         content["texts"] = [self.texts["by"], self.texts["default"]] if self.texts else None
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -359,7 +361,7 @@ class Campaign(StrictModel):
         )
 
     def has_ended(self, now: float) -> bool:
-        """Return whether its end has passed, in Unix seconds; without one it never does."""
+        """Return whether its end has passed at a moment in Unix seconds; without an end it never has."""
         return self.ends is not None and now >= self.ends
 
     def as_json(self) -> dict[str, Any]:
@@ -375,7 +377,7 @@ def read_document(text: str | bytes, *, date: str | None = None) -> Any:
         date: Replaces `{date}` in id and audience; today in Shanghai, as ``20261111``, by default.
 
     Raises:
-        InvalidCampaign: it is neither.
+        InvalidCampaign: it is neither JSON nor YAML.
     """
     if isinstance(text, bytes):
         try:
@@ -387,7 +389,7 @@ def read_document(text: str | bytes, *, date: str | None = None) -> Any:
             return with_date(read_json(text), date)
         except PushError as error:
             raise InvalidCampaign([Fault("", str(error))]) from None
-    import yaml  # a campaign in JSON needs none of it
+    import yaml  # only YAML needs it
 
     from mpaas_push.yaml_text import read_yaml
 
@@ -410,7 +412,7 @@ def with_date(data: Any, date: str | None = None) -> Any:
 
 
 def campaign_schema() -> dict[str, Any]:
-    """Return the JSON schema of a campaign; its message is that of `PushMessage` without targets."""
+    """Return the JSON schema of a campaign, whose message is a `PushMessage` without targets."""
     schema = Campaign.model_json_schema(by_alias=True)
     message = PushMessage.model_json_schema(by_alias=True)
     schema.setdefault("$defs", {}).update(message.pop("$defs", {}))
@@ -426,7 +428,7 @@ def campaign_schema() -> dict[str, Any]:
 
 
 _PARTS: dict[str, type[StrictModel]] = {"audience": Audience, "window": Window}
-"""Parts of a campaign that are models of their own, by their field."""
+"""Parts of a campaign that are separate models, by field."""
 
 
 def _known_parts(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -443,7 +445,7 @@ def _known(model: type[StrictModel], data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _variants_in(texts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the variants of texts by their name, as they were written."""
+    """Return the variants of texts by name, as they were written."""
     return {name: text for name, text in texts.items() if name not in {"by", "default"}}
 
 
@@ -453,7 +455,7 @@ def _merged(message: Mapping[str, Any], variants: Mapping[str, Any]) -> dict[str
 
 
 def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -> list[Fault]:
-    """Return what is wrong with the message and its variants, as far as it shows without a row."""
+    """Return what is wrong with the message and its variants, as far as can be seen without a row."""
     faults = [
         Fault(f"message.{name}", "must be left out: the audience says who gets it")
         for name in ("targets", "targetMsgkey")
@@ -483,7 +485,7 @@ def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -
 
 
 def _with_name(fault: Fault, message: Mapping[str, Any]) -> Fault:
-    """Return a fault with the name of an unknown field where it was masked, unless it may be a target id."""
+    """Return a fault with the unmasked name of an unknown field, unless it may be a target id."""
     for name in filter(is_plain_name, message):
         if fault.field == (masked := format_path((name,))) != name:
             return Fault(name, fault.message.replace(f"`{masked}`", f"`{name}`"), fault.value)
@@ -491,14 +493,14 @@ def _with_name(fault: Fault, message: Mapping[str, Any]) -> Fault:
 
 
 def _content_of(template: dict[str, Any], settings: "Settings") -> list[Any]:
-    """Return what a message says, with its placeholders, and which app sends it."""
+    """Return the content of a message, with its placeholders, and which app sends it."""
     sample = _sample_of(template, settings)
-    own = {name: one_kind_of_number(value) for name, value in template.items() if columns_of(value)}
-    return [sample.fingerprint, sample.app_id, sample.workspace_id, sample.tenant_id, own]
+    varying = {name: one_kind_of_number(value) for name, value in template.items() if columns_of(value)}
+    return [sample.fingerprint, sample.app_id, sample.workspace_id, sample.tenant_id, varying]
 
 
 def _sample_of(template: dict[str, Any], settings: "Settings") -> PushMessage:
-    """Return a message as a short value in place of each placeholder makes it.
+    """Return a message with a short value in place of each placeholder.
 
     Raises:
         InvalidMessage: it breaks a rule.
@@ -551,4 +553,4 @@ _ALLOWED = {
     "window.from": "must be a time of day as HH:mm, such as 08:00",
     "window.to": "must be a time of day as HH:mm, such as 21:00",
 }
-"""What a field may hold, by its path."""
+"""What a field may hold, by path."""

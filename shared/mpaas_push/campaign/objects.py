@@ -1,4 +1,4 @@
-"""Objects of OSS, as campaigns need them, by the official SDK, which is imported only here, on first use."""
+"""OSS objects, by way of the official SDK, which is imported only here, on first use."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from mpaas_push.credentials import Credentials
     from mpaas_push.settings import Settings
 
-__all__ = ["ObjectInfo", "Objects", "OssObjects", "ReadableObjects", "changed", "crc64_of"]
+__all__ = ["ObjectInfo", "Objects", "OssObjects", "ReadableObjects", "changed_text", "crc64_of"]
 
 MAX_ATTEMPTS, CONNECT_SECONDS, READ_SECONDS = 4, 5, 20
-"""Of each request: how often it is tried, and for how long silence is borne."""
+"""Limits of each request: attempts, and seconds of waiting for a connection and for data."""
 
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What is known of an object without reading it.
+    """Metadata of an object.
 
     Attributes:
         size: In bytes.
-        etag: Of its content; what it is computed of depends on how the object was uploaded.
+        etag: ETag of its content; how it is computed depends on how the object was uploaded.
         crc64: CRC-64/XZ of its content, decimal, if OSS has computed it (oss.md: Checksums).
     """
 
@@ -40,52 +40,52 @@ class ObjectInfo:
 
 
 class ReadableObjects(Protocol):
-    """Where audiences are."""
+    """Objects that hold audiences."""
 
     def info(self, bucket: str, key: str) -> ObjectInfo:
         """Return size and ETag of an object.
 
         Raises:
-            AudienceUnreadable: there is none, or it may not be read.
+            AudienceUnreadable: it does not exist, or reading it is not permitted.
         """
 
     def read(self, bucket: str, key: str, start: int, end: int, etag: str | None = None) -> bytes:
         """Return some bytes of an object.
 
         Raises:
-            AudienceUnreadable: as in `info`, or its ETag is another one.
+            AudienceUnreadable: as in `info`, or its ETag differs.
         """
 
 
 class Objects(ReadableObjects, Protocol):
-    """Where audiences are and results go."""
+    """Objects that hold audiences and results."""
 
     def write(self, bucket: str, key: str, content: bytes) -> None:
-        """Write an object, whether it is there or not.
+        """Create or replace an object.
 
         Raises:
             AudienceUnreadable: it cannot be written.
         """
 
     def names(self, bucket: str, prefix: str) -> Iterator[str]:
-        """Yield the keys below a prefix, in their order."""
+        """Yield the keys below a prefix, sorted."""
 
     def delete(self, bucket: str, key: str) -> None:
-        """Delete an object, if it is there."""
+        """Delete an object, if it exists."""
 
 
 class OssObjects:
-    """Objects of the buckets of one region, with one AccessKey: keys rotate."""
+    """Objects in the buckets of one region, for one AccessKey; keys rotate."""
 
     def __init__(self, settings: Settings, credentials: Credentials, *, inside: bool = True) -> None:
         """Connections open on first use.
 
         Args:
             settings: `PUSH_OSS_ENDPOINT`, and the region.
-            credentials: The AccessKey; it needs the rights of docs/permissions.md.
-            inside: Whether the region's internal endpoint can be reached, if the settings name none.
+            credentials: The AccessKey, with the permissions of docs/permissions.md.
+            inside: Whether the region's internal endpoint is used, unless the settings name an endpoint.
         """
-        import alibabacloud_oss_v2 as oss  # a fifth of a second that no single push pays
+        import alibabacloud_oss_v2 as oss  # takes 0.2 s, which single pushes are spared
 
         self._oss: Any = oss
         self._errors = (oss.exceptions.BaseError, OSError)
@@ -117,22 +117,28 @@ class OssObjects:
         """See `Objects`."""
         if end <= start:
             return b""
-        more = {"if_match": f'"{etag}"'} if etag else {}
-        what = f"oss://{bucket}/{key}"
+        byte_range = f"bytes={start}-{end - 1}"
+        condition = {"if_match": f'"{etag}"'} if etag else {}
+        name = f"oss://{bucket}/{key}"
         for is_last in (False, False, True):
             result = self._do(
-                what, "get_object", bucket=bucket, key=key, range_header=f"bytes={start}-{end - 1}", **more
+                name,
+                "get_object",
+                bucket=bucket,
+                key=key,
+                range_header=byte_range,
+                **condition,
             )
             try:
                 with result.body as body:
                     content = bytes(body.read())
-            except Exception as error:  # noqa: BLE001 - the SDK raises what its HTTP client does
+            except Exception as error:  # noqa: BLE001 - the SDK passes on any error of its HTTP client
                 if is_last:
-                    raise self._unreadable(what, type(error).__name__) from None
+                    raise self._unreachable(name, type(error).__name__) from None
                 continue
             if len(content) == end - start:
                 return content
-        raise AudienceUnreadable(f"{what} is shorter than it was", is_final=False)
+        raise AudienceUnreadable(f"{name} is shorter than expected", is_final=False)
 
     def write(self, bucket: str, key: str, content: bytes) -> None:
         """See `Objects`."""
@@ -141,14 +147,14 @@ class OssObjects:
     def upload(
         self, bucket: str, key: str, path: Path, progress: Callable[[int, int], None], *, replaces: bool
     ) -> None:
-        """Upload a file, a large one in parts; one that was interrupted continues where it stopped.
+        """Upload a file, a large one in parts; an interrupted upload continues where it stopped.
 
         Args:
             bucket: Name of the bucket.
             key: Name of the object.
             path: The file.
-            progress: Called with the number of bytes written, and of all.
-            replaces: Whether an object that is there may be replaced.
+            progress: Called with the number of bytes written and the total.
+            replaces: Whether an existing object may be replaced.
 
         Raises:
             AudienceUnreadable: it cannot be written.
@@ -164,7 +170,7 @@ class OssObjects:
         try:
             uploader.upload_file(request, str(path))
         except self._errors as error:
-            raise self._fault_of(f"oss://{bucket}/{key}", error) from None
+            raise self._error_of(f"oss://{bucket}/{key}", error) from None
 
     def names(self, bucket: str, prefix: str) -> Iterator[str]:
         """See `Objects`."""
@@ -190,15 +196,15 @@ class OssObjects:
         """Close the connections."""
         self._http.close()
 
-    def _do(self, what: str, operation: str, **request: Any) -> Any:
-        name = "".join(map(str.capitalize, operation.split("_")))
+    def _do(self, name: str, operation: str, **request: Any) -> Any:
+        kind = "".join(map(str.capitalize, operation.split("_")))
         try:
-            return getattr(self._client, operation)(getattr(self._oss, f"{name}Request")(**request))
+            return getattr(self._client, operation)(getattr(self._oss, f"{kind}Request")(**request))
         except self._errors as error:
-            raise self._fault_of(what, error) from None
+            raise self._error_of(name, error) from None
 
-    def _fault_of(self, what: str, error: BaseException) -> AudienceUnreadable:
-        """Return what an error of the SDK means for an object."""
+    def _error_of(self, name: str, error: BaseException) -> AudienceUnreadable:
+        """Return the error to raise for an object after an error of the SDK."""
         cause: Any = error
         while not hasattr(cause, "status_code") and (
             deeper := getattr(cause, "_error", None) or cause.__cause__
@@ -206,18 +212,21 @@ class OssObjects:
             cause = deeper
         status, code = getattr(cause, "status_code", 0), getattr(cause, "code", "")
         if code in {"FileAlreadyExists", "NoSuchUpload"}:
-            return AudienceUnreadable(f"{what} was just uploaded by another client: start again")
+            return AudienceUnreadable(f"{name} was just uploaded by another client: start again")
         if status == 412:
-            return AudienceUnreadable(f"{what} {_CHANGED}")
+            return AudienceUnreadable(f"{name} {_CHANGED}")
         if status == 404:
-            return AudienceMissing(f"{what} does not exist" + f" ({code})" * (code == "NoSuchBucket"))
+            return AudienceMissing(f"{name} does not exist" + f" ({code})" * (code == "NoSuchBucket"))
         if status == 403:
-            return AudienceUnreadable(f"{what} may not be used with this AccessKey or role ({code})")
-        return self._unreadable(what, f"{status or type(cause).__name__}")
+            return AudienceUnreadable(f"this AccessKey or role may not access {name} ({code})")
+        return self._unreachable(name, f"{status or type(cause).__name__}")
 
-    def _unreadable(self, what: str, why: str) -> AudienceUnreadable:
-        address = f"{self._endpoint}; PUSH_OSS_ENDPOINT names another one"
-        return AudienceUnreadable(f"{what} cannot be reached for now ({why}) at {address}", is_final=False)
+    def _unreachable(self, name: str, why: str) -> AudienceUnreadable:
+        text = (
+            f"{name} cannot be reached for now ({why}) at {self._endpoint};"
+            " set PUSH_OSS_ENDPOINT for another endpoint"
+        )
+        return AudienceUnreadable(text, is_final=False)
 
 
 def crc64_of(path: Path) -> str:
@@ -231,8 +240,8 @@ def crc64_of(path: Path) -> str:
     return str(crc.sum64())
 
 
-def changed(bucket: str, key: str) -> str:
-    """Return the text about an object that is not the one that a campaign was started with."""
+def changed_text(bucket: str, key: str) -> str:
+    """Return the error text for an object that changed after its campaign was started."""
     return f"oss://{bucket}/{key} {_CHANGED}"
 
 

@@ -1,7 +1,7 @@
-"""Pieces of an audience: byte ranges whose exact ends are found by the worker that reads them.
+"""Pieces of an audience: byte ranges whose exact bounds the worker determines while reading.
 
 A piece begins after the first line end of its range and ends with the line that crosses the range's end, so
-that each line is in exactly one piece, and a plan needs nothing of the file but its size.
+each line is in exactly one piece, and a plan needs only the size of the file.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CHUNK_BYTES", "LINE_BYTES", "Line", "Piece", "lines_of", "piece_bytes_for", "piece_index_of"]
 
-SMALLEST_PIECE, USUAL_PIECE = 256 << 10, 4 << 20
-"""Bytes of a piece: of small files, so that several workers have something to do, and of large ones."""
-SIDE_BY_SIDE = 64
-"""Pieces that a file has before they grow."""
-MOST_PIECES = 4096
-"""Each is a task and a field in Redis: the largest files get larger pieces."""
+SMALL_PIECE_BYTES, LARGE_PIECE_BYTES = 256 << 10, 4 << 20
+"""Size of a piece of a small file, so that several workers share it, and of a large one."""
+MEDIUM_FILE_PIECES = 64
+"""Number of pieces of a file between small and large: there the size of the pieces grows."""
+MAX_PIECES = 4096
+"""Each piece is a task and a field in Redis, so the largest files get larger pieces."""
 CHUNK_BYTES = 512 << 10
-"""Read in one request: what a worker holds of the file."""
+"""Bytes read in one request, which is what a worker holds of the file."""
 LINE_BYTES = 64 << 10
 """Longest line that is kept; the rest of a longer one is skipped."""
 
@@ -65,14 +65,14 @@ class Line:
 
 
 def piece_bytes_for(size: int) -> int:
-    """Return how long the pieces of a file are."""
-    usual = min(max(math.ceil(size / SIDE_BY_SIDE), SMALLEST_PIECE), USUAL_PIECE)
-    return max(usual, math.ceil(size / MOST_PIECES))
+    """Return the size of a file's pieces."""
+    usual = min(max(math.ceil(size / MEDIUM_FILE_PIECES), SMALL_PIECE_BYTES), LARGE_PIECE_BYTES)
+    return max(usual, math.ceil(size / MAX_PIECES))
 
 
 def piece_index_of(line_start: int, piece_bytes: int) -> int:
-    """Return the index of the piece that a line is in, by the offset at which the line begins."""
-    # A line that begins where a range ends is still of that range: the piece before reads it.
+    """Return the index of the piece that contains a line, by the offset at which the line begins."""
+    # A line that begins where a range ends belongs to that range: the preceding piece reads it.
     return max(line_start - 1, 0) // piece_bytes
 
 
@@ -81,12 +81,12 @@ def lines_of(piece: Piece, read: Callable[[int, int], bytes]) -> Iterator[Line]:
 
     Args:
         piece: The piece.
-        read: Returns the bytes from one position to before another one, at most to the end of the file.
+        read: Returns the bytes from a start offset to before an end offset, at most to the end of the file.
     """
     read_to = piece.start
-    buffer, begin = b"", 0  # what was read and not yielded, up to `read_to`
-    is_skipping = piece.index > 0  # what the piece before it reads
-    overlong_start: int | None = None  # where a line began of which the buffer has lost the beginning
+    buffer, begin = b"", 0  # bytes up to `read_to` that are not yielded yet start at `begin`
+    is_skipping = piece.index > 0  # the preceding piece reads the first line
+    overlong_start: int | None = None  # start of a line whose beginning was dropped from the buffer
     while True:
         end = buffer.find(b"\n", begin)
         if end >= 0:

@@ -1,6 +1,6 @@
-"""A dry run: what a campaign would send, estimated from the first and the last rows of its file.
+"""A dry run: what a campaign would send, estimated from the first and last rows of its file.
 
-It costs the same for every file. All rows are read by `check` on the command line.
+It costs the same for every file; the command `check` reads all rows.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 __all__ = ["preview"]
 
 SAMPLE_BYTES = 128 << 10
-"""Read from each end of the file."""
-SAMPLES, FAULTS = 5, 10
-"""Rows shown rendered, and rows named that cannot be sent."""
+"""Bytes read from each end of the file."""
+MAX_SAMPLES, MAX_FAULTS = 5, 10
+"""Maximum number of rendered rows, and of listed rows that cannot be sent."""
 UNPACED_REQUESTS = 500.0
-"""Requests a second that are reckoned with where no pace is set: what one quota of mPaaS may allow."""
+"""Requests a second assumed if no pace is set: what a quota of mPaaS may allow."""
 
 
 def preview(readable: Readable, objects: Objects, settings: Settings) -> dict[str, Any]:
     """Return what a campaign would send; nothing is sent or stored.
 
     Raises:
-        AudienceUnreadable: its audience cannot be reached any more.
+        AudienceUnreadable: its audience can no longer be reached.
     """
     campaign, info = readable.campaign, readable.info
     reader = RowReader(campaign, readable.header)
@@ -58,7 +58,7 @@ def preview(readable: Readable, objects: Objects, settings: Settings) -> dict[st
             "target": mask_id(row.target),
             "message": without_targets(_content(request)),
         }
-        for request, row in _shown([(request, row) for request in requests for row in request.rows])
+        for request, row in _first_and_last([(request, row) for request in requests for row in request.rows])
     ]
     share = min(info.size, 2 * SAMPLE_BYTES) / info.size
     targets = math.ceil(sum(block.targets for block in blocks) / share)
@@ -98,7 +98,7 @@ def preview(readable: Readable, objects: Objects, settings: Settings) -> dict[st
                 "outcome": fate.name,
                 "message": fate.text or "duplicate target",
             }
-            for fate in sorted(fates, key=lambda fate: fate.start)[:FAULTS]
+            for fate in sorted(fates, key=lambda fate: fate.start)[:MAX_FAULTS]
         ],
         "rowsWithFaults": len(fates),
         "warnings": warnings + advice,
@@ -108,8 +108,8 @@ def preview(readable: Readable, objects: Objects, settings: Settings) -> dict[st
 def _rows_at_both_ends(
     campaign: Campaign, objects: Objects, info: ObjectInfo, reader: RowReader
 ) -> tuple[list[Row | InvalidRow], dict[int, int]]:
-    """Return the first and the last rows of a file, all of a short one; and the line number of the first ones
-    by their offset.
+    """Return the first and last rows of a file (all rows of a short one), and the line numbers of the first
+    rows by offset.
     """
     audience = campaign.audience
 
@@ -127,9 +127,9 @@ def _rows_at_both_ends(
     return [row for row in rows if row is not None], numbers
 
 
-def _shown(rows: list[tuple[BlockRequest, Row]]) -> list[tuple[BlockRequest, Row]]:
-    """Return the first rows and the last one."""
-    return rows if len(rows) <= SAMPLES else [*rows[: SAMPLES - 1], rows[-1]]
+def _first_and_last(rows: list[tuple[BlockRequest, Row]]) -> list[tuple[BlockRequest, Row]]:
+    """Return the first rows and the last one, at most `MAX_SAMPLES`."""
+    return rows if len(rows) <= MAX_SAMPLES else [*rows[: MAX_SAMPLES - 1], rows[-1]]
 
 
 def _content(request: BlockRequest) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The share of `PUSH_PACE` that single pushes use: they never wait for it, campaigns wait for them."""
+"""The share of `PUSH_PACE` that single pushes use: they are counted but never wait; campaigns wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Quota"]
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 10.0
-"""How long a Redis that failed is left alone: no push may wait for it again and again."""
+"""How long a failed Redis is not called, so that pushes do not wait for it repeatedly."""
 FOREVER = 365 * 86400.0
 
 
@@ -31,18 +31,18 @@ class Quota:
             settings: `PUSH_PACE` and `PUSH_LEDGER_URL`.
         """
         self._rate = settings.pace
-        # The bucket is shared by all campaigns; none is looked up.
+        # All functions share the bucket; the sender only matters for campaigns.
         self._store = CampaignStore(settings.ledger_url or "", settings.ca_bundle, sender="", retries=1)
-        self._asked_again_at = 0.0
+        self._retry_at = 0.0
 
     def debit(self, requests: int) -> None:
-        """Take requests from the bucket, even if it is empty; never raises."""
-        if time.monotonic() < self._asked_again_at:
+        """Take requests from the bucket, even if it is empty. Never raises."""
+        if time.monotonic() < self._retry_at:
             return
         try:
             self._store.reserve_requests(requests, self._rate, FOREVER)
         except StoreUnavailable as error:
-            self._asked_again_at = time.monotonic() + PAUSE_SECONDS
+            self._retry_at = time.monotonic() + PAUSE_SECONDS
             logger.warning("PUSH_PACE does not count these requests: %s", error)
 
     def close(self) -> None:

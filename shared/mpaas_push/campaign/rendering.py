@@ -1,7 +1,7 @@
 """Placeholders: `{column}` in any text of a message is replaced by the row's value.
 
 A template is JSON; `{{column}}` writes the braces themselves. Braces around anything but a column's name,
-as in JSON within a text, are left alone.
+as in JSON within a text, stay unchanged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class MissingValue(LookupError):
     """A row has no value for a placeholder.
 
     Attributes:
-        column: Its name.
+        column: The column that the placeholder names.
     """
 
     def __init__(self, column: str) -> None:
@@ -33,24 +33,24 @@ class MissingValue(LookupError):
 
 
 def columns_of(template: Any) -> frozenset[str]:
-    """Return the columns that the texts of a template name."""
+    """Return the columns that the placeholders of a template name."""
     return frozenset(
         match[2] for text in _texts(template) for match in _PLACEHOLDER.finditer(text) if match[2]
     )
 
 
 def render(template: Any, row: Mapping[str, str]) -> Any:
-    """Return a template with what a row has in place of its placeholders.
+    """Return a template with the values of a row in place of its placeholders.
 
     Args:
-        template: JSON. Keys of objects are left alone.
+        template: JSON. Keys of objects stay unchanged.
         row: The row's values by column.
 
     Raises:
-        MissingValue: the row has no such column, or nothing in it.
+        MissingValue: the column of a placeholder is absent or empty.
     """
 
-    def value(match: re.Match[str]) -> str:
+    def replacement(match: re.Match[str]) -> str:
         if match[1]:
             return "{" + match[1] + "}"
         if not (text := row.get(match[2])):
@@ -58,11 +58,11 @@ def render(template: Any, row: Mapping[str, str]) -> Any:
         return text
 
     if isinstance(template, str):
-        return _PLACEHOLDER.sub(value, template) if "{" in template else template
+        return _PLACEHOLDER.sub(replacement, template) if "{" in template else template
     if isinstance(template, dict):
-        return {name: render(below, row) for name, below in template.items()}
+        return {name: render(value, row) for name, value in template.items()}
     if isinstance(template, list):
-        return [render(below, row) for below in template]
+        return [render(item, row) for item in template]
     return template
 
 
@@ -87,5 +87,5 @@ def _texts(template: Any) -> Iterator[str]:
     if isinstance(template, str):
         yield template
     elif isinstance(template, (dict, list)):
-        for below in template.values() if isinstance(template, dict) else template:
-            yield from _texts(below)
+        for child in template.values() if isinstance(template, dict) else template:
+            yield from _texts(child)

@@ -1,4 +1,4 @@
-"""A campaign's report: its results as one CSV, in the order of the file, whole or in parts."""
+"""A campaign's report: its results as one CSV, in the order of the file, complete or in parts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["ReportPage", "report_page", "write_report"]
 
 COLUMNS = ("target", "outcome", "resultCode", "text", "messageId", "offset")
-"""Of a report."""
+"""Columns of a report."""
 PAGE_BYTES, PAGE_OBJECTS = 4 << 20, 100
-"""Of one part of a report, its last row aside: it fits into a response, and is read in some seconds."""
+"""Limits of one part of a report, without its last row: it fits into a response and is read in seconds."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ReportPage:
 
     Attributes:
         text: CSV; the first part begins with the names of the columns.
-        after: What the next part comes after, as for `report_page`; None after the last one.
+        after: The argument `after` of `report_page` for the next part; None after the last one.
     """
 
     text: str
@@ -40,7 +40,7 @@ class ReportPage:
 
 
 def report_page(objects: Objects, stored: StoredCampaign, after: int = -1) -> ReportPage:
-    """Return a part of a campaign's report; while it runs, of the results so far.
+    """Return a part of a campaign's report; while the campaign runs, of the results so far.
 
     Args:
         objects: Where its results are.
@@ -48,27 +48,27 @@ def report_page(objects: Objects, stored: StoredCampaign, after: int = -1) -> Re
         after: Offset of the last row that was reported.
 
     Raises:
-        AudienceUnreadable: the results cannot be read for now.
+        AudienceUnreadable: the results are temporarily unreachable.
     """
     bucket, folder = stored.campaign.audience.bucket, folder_of(stored.fields["id"], stored.fields["run"])
     first = piece_index_of(after, stored.number("pieceBytes"))
     text = io.StringIO()
     writer = _writer(text, has_header=after < 0)
-    told_of: set[str] = set()
+    keys: set[str] = set()
     for key, line in lines_after(objects, bucket, folder, first_piece=first, after=after):
-        is_full = text.tell() >= PAGE_BYTES or (len(told_of) == PAGE_OBJECTS and key not in told_of)
-        if is_full and told_of:
+        is_full = text.tell() >= PAGE_BYTES or (len(keys) == PAGE_OBJECTS and key not in keys)
+        if is_full and keys:
             return ReportPage(text.getvalue(), after)
         writer.writerow(line)
-        told_of.add(key)
+        keys.add(key)
         after = line["offset"]
     return ReportPage(text.getvalue(), None)
 
 
 def write_report(file: TextIO, lines: Iterable[dict[str, Any]]) -> int:
-    """Write a whole report as CSV, and return its number of rows."""
+    """Write a complete report as CSV, and return its number of rows."""
     rows = iter(lines)
-    first = next(rows, None)  # where this fails nothing has been written
+    first = next(rows, None)  # if this fails, nothing has been written
     writer = _writer(file, has_header=True)
     number = 0
     for line in chain([] if first is None else [first], rows):

@@ -1,7 +1,7 @@
-"""Results: which rows were not accepted, as objects of OSS beside the audience.
+"""Results: the rows that were not accepted, as OSS objects in the audience's bucket.
 
-Each block writes a part of its own before it is committed, so that a block that is repeated writes the same
-part again; the last block of a piece joins its parts to one object.
+Each block writes its own part before it is committed, so a repeated block overwrites the same part; the last
+block of a piece joins the parts into one object.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["RESULTS", "Results", "folder_of", "lines_after", "result_lines"]
 
 CHUNK_BYTES = 1 << 20
-"""Read of an object in one request."""
+"""Bytes of an object read in one request."""
 RESULTS = "campaign-results/"
-"""Prefix of all results, in the bucket of the audience. Not below `campaigns/`, whose uploads start one."""
+"""Prefix of all results, in the audience's bucket. Not below `campaigns/`, where uploads start campaigns."""
 
 
 class Results:
@@ -56,14 +56,14 @@ class Results:
             self._objects.write(self._bucket, f"{self._name}/{begin:015}.jsonl", content)
 
     def join(self) -> None:
-        """Write the object of the piece, made of its parts."""
+        """Join the parts of the piece into its object."""
         parts = list(self._objects.names(self._bucket, f"{self._name}/"))
         if parts:
-            content = b"".join(_whole(self._objects, self._bucket, key) for key in parts)
+            content = b"".join(_content_of(self._objects, self._bucket, key) for key in parts)
             self._objects.write(self._bucket, f"{self._name}.jsonl", content)
 
     def delete_parts(self) -> None:
-        """Delete the parts of a piece that has its object."""
+        """Delete the parts of a piece whose object is written."""
         for key in list(self._objects.names(self._bucket, f"{self._name}/")):
             self._objects.delete(self._bucket, key)
 
@@ -74,11 +74,12 @@ def folder_of(campaign: str, run: str) -> str:
 
 
 def result_lines(objects: Objects, bucket: str, folder: str) -> Iterator[dict[str, Any]]:
-    """Yield what is known of rows, in the order of the file; of pieces under way what has been committed or
-    sent. `offset` is the byte at which the row's line begins.
+    """Yield the results of rows in the order of the file; for pieces in progress, those written so far.
+
+    `offset` is the byte at which the row's line begins.
 
     Args:
-        objects: Where they are.
+        objects: Where the results are.
         bucket: The bucket of the audience.
         folder: Prefix of the results, as `folder_of` returns it.
     """
@@ -92,11 +93,11 @@ def lines_after(
     """Yield as `result_lines` does, each line with the key of its object.
 
     Args:
-        objects: Where they are.
+        objects: Where the results are.
         bucket: The bucket of the audience.
         folder: Prefix of the results.
-        first_piece: Nothing of the pieces before it is read.
-        after: An offset: lines up to it are left out.
+        first_piece: Earlier pieces are not read.
+        after: An offset: lines up to it are omitted.
     """
     for key in _keys(objects, bucket, folder, first_piece):
         for line in _lines_of_part(objects, bucket, key):
@@ -108,15 +109,15 @@ def lines_after(
 def _keys(objects: Objects, bucket: str, folder: str, first: int) -> list[str]:
     """Return the keys of results in the order of the file, from a piece on: its object, else its parts."""
     keys = [key for key in objects.names(bucket, folder) if int(key.removeprefix(folder)[:5]) >= first]
-    whole = {key.removesuffix(".jsonl") for key in keys}
-    return [key for key in keys if key.rpartition("/")[0] not in whole]
+    joined = {key.removesuffix(".jsonl") for key in keys}
+    return [key for key in keys if key.rpartition("/")[0] not in joined]
 
 
 def _lines_of_part(objects: Objects, bucket: str, key: str) -> Iterator[dict[str, Any]]:
     try:
         yield from _lines_of_object(objects, bucket, key)
     except AudienceMissing:
-        # It has been joined meanwhile: its lines are in the object of its piece.
+        # It was joined meanwhile: its lines are in the object of its piece.
         yield from _lines_of_object(objects, bucket, f"{key.rpartition('/')[0]}.jsonl")
 
 
@@ -129,6 +130,6 @@ def _lines_of_object(objects: Objects, bucket: str, key: str) -> Iterator[dict[s
         yield from map(json.loads, lines)
 
 
-def _whole(objects: Objects, bucket: str, key: str) -> bytes:
+def _content_of(objects: Objects, bucket: str, key: str) -> bytes:
     info = objects.info(bucket, key)
     return objects.read(bucket, key, 0, info.size, info.etag)

@@ -1,4 +1,4 @@
-"""The earlier targets of a piece: 21 bytes each at most, where a set takes 70."""
+"""The earlier targets of a piece: at most 21 bytes each, where a set needs 70."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from array import array
 
 __all__ = ["SeenTargets"]
 
-SMALLEST = 1 << 10
+MIN_SLOTS = 1 << 10
 """Slots of an empty table, a power of two."""
 
 
@@ -16,7 +16,7 @@ class SeenTargets:
 
     def __init__(self) -> None:
         """Start without targets."""
-        self._slots = array("Q", bytes(8 * SMALLEST))
+        self._slots = array("Q", bytes(8 * MIN_SLOTS))
         self._number = 0
 
     def add(self, target: str) -> bool:
@@ -40,12 +40,12 @@ class SeenTargets:
 
 
 def _put(slots: array[int], digest: int) -> bool:
-    """Put a hash into the first free slot from its own on; return whether it was not there."""
+    """Put a hash into the first free slot, beginning with its own; return whether it is new."""
     mask = len(slots) - 1
-    at = digest & mask
-    while there := slots[at]:
-        if there == digest:
+    index = digest & mask
+    while other := slots[index]:
+        if other == digest:
             return False
-        at = (at + 1) & mask
-    slots[at] = digest
+        index = (index + 1) & mask
+    slots[index] = digest
     return True

@@ -1,4 +1,4 @@
-"""A campaign as stored in Redis: fields of its hash enter, state, rate and time left leave."""
+"""A campaign as stored in Redis: fields of its hash enter, state, rate and remaining time leave."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["FATES", "FIELDS", "RATE_SECONDS", "StoredCampaign", "WorkingPieces"]
 
 FATES = ("accepted", "refused", "unknown", "expired", "invalid", "duplicate", "cancelled", "failed")
-"""What may become of a row; each row has exactly one."""
+"""Possible fates of a row; each row has exactly one."""
 FIELDS = (
     *("id", "state", "document", "header", "fingerprint", "etag", "size", "pieces", "pieceBytes", "run"),
     *("plans", "pace", "paceVersion", "startedAt", "finishedAt", "activeUntil", "done", "failed", "problem"),
     *("rateAt", "rateNow", "rateBefore", "rateSince"),
     *(f"n.{name}" for name in (*FATES, "rows", "bytes", "requests", "throttledMs")),
 )
-"""Of the hash, its pieces aside."""
+"""Fields of the hash, without its pieces."""
 RATE_SECONDS = 15.0
-"""The rate is that of the last while: a block is up to some seconds' worth, so it must be some blocks."""
-_MOST = 2**53
-"""Of a number in Redis: the largest that a script counts exactly."""
+"""Period over which the rate is computed: several blocks, each of which may be some seconds' worth."""
+_MAX_NUMBER = 2**53
+"""Largest number in Redis that a script counts exactly."""
 SILENT_SECONDS = 15 * 60.0
-"""A campaign that has been silent for so long after it was due has no worker."""
+"""A campaign that has shown no sign of life for this long after it was due has no worker."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class WorkingPieces:
     Attributes:
         working: Their workers have renewed the lease recently.
         stalled: Their workers have not, and may have been killed.
-        until: When the first of those goes to another worker, in Unix seconds of the Redis server.
+        until: When another worker may take the first stalled piece, in Unix seconds of the Redis server.
     """
 
     working: int
@@ -63,7 +63,7 @@ class StoredCampaign:
     """A campaign as stored in Redis, without its pieces.
 
     Attributes:
-        fields: Of its hash.
+        fields: Fields of its hash.
         now: When they were read, in Unix seconds of the Redis server.
     """
 
@@ -91,34 +91,34 @@ class StoredCampaign:
         return header
 
     def number(self, name: str) -> int:
-        """Return a field as a whole number; 0 if it is not there.
+        """Return a field as a whole number; 0 if it is absent.
 
         Raises:
-            StoreUnavailable: it holds something else.
+            StoreUnavailable: it is not a valid number.
         """
         try:
             number = float(self.fields.get(name) or 0)
         except ValueError:
             number = math.nan
-        if not 0 <= number <= _MOST:
+        if not 0 <= number <= _MAX_NUMBER:
             text = (
-                f"field `{name}` of campaign {self.fields.get('id')} in Redis is not a number that it can be:"
+                f"field `{name}` of campaign {self.fields.get('id')} in Redis is not a valid number:"
                 " correct it (HSET), or restore Redis from a backup"
             )
             raise StoreUnavailable(text, is_permanent=True)
         return round(number)
 
     def check(self) -> None:
-        """Do nothing if all of it can be read.
+        """Check that all of it can be read.
 
         Raises:
-            StoreUnavailable: a field cannot be; the text names it.
+            StoreUnavailable: a field cannot; the text names it.
         """
         self.as_json()
 
     @property
     def pace(self) -> int | None:
-        """Targets a second; None for as fast as it goes."""
+        """Targets a second; None for no limit."""
         return self.number("pace") or None
 
     @property
@@ -130,7 +130,8 @@ class StoredCampaign:
     def state(self) -> str:
         """`running`, `waiting` (outside its window), `paused`, `done`, `incomplete` or `cancelled`.
 
-        In `done` and `cancelled` every row has its fate: what is being cancelled runs until all are counted.
+        In `done` and `cancelled` every row has its fate: a cancelled campaign is `running` until all its rows
+        are counted.
         """
         state, pieces = self.fields["state"], self.number("pieces")
         done, failed = self.number("done"), self.number("failed")
@@ -143,11 +144,11 @@ class StoredCampaign:
             return "incomplete"
         if state == "running" and self._seconds_until_open:
             return "waiting"
-        return "running"  # of one that is being cancelled, workers still count what is left
+        return "running"  # also while the remaining rows of a cancelled campaign are counted
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether it sends nothing more, because it was cancelled."""
+        """Whether it was cancelled, so that it sends nothing more."""
         return self.fields["state"] == "cancelled"
 
     @property
@@ -170,10 +171,10 @@ class StoredCampaign:
 
     @property
     def rate(self) -> float:
-        """Targets a second that went out during the last `RATE_SECONDS`.
+        """Targets sent per second during the last `RATE_SECONDS`.
 
-        The hash counts them in windows of that length; of the former one, as much is taken as the current one
-        lacks.
+        The hash counts them in windows of that length; the previous window contributes the part that the
+        current one lacks.
         """
         age = self.now - self.number("rateAt") / 1000
         sent, before = self.number("rateNow"), self.number("rateBefore")
@@ -186,7 +187,7 @@ class StoredCampaign:
 
     @property
     def seconds_left(self) -> int | None:
-        """How long it takes from now on, by its pace or else by its rate; None while it is not known."""
+        """Remaining time in seconds, by its pace or else by its rate; None while it is unknown."""
         done, speed = self.number("n.bytes"), self.pace or self.rate
         if self.state not in {"running", "waiting"} or self.is_cancelled or not done or not speed:
             return None
@@ -195,7 +196,7 @@ class StoredCampaign:
 
     @property
     def opens_at(self) -> str | None:
-        """When its window opens, in UTC; None unless it is waiting for that."""
+        """When its window opens, in UTC; None unless it is `waiting`."""
         return _utc(round(self.now + self._seconds_until_open)) if self.state == "waiting" else None
 
     @property
@@ -206,7 +207,7 @@ class StoredCampaign:
     def as_json(self) -> dict[str, Any]:
         """Return it as the campaign routes show it."""
         started, finished = self.number("startedAt") / 1000, self.number("finishedAt") / 1000
-        answer: dict[str, Any] = {
+        document: dict[str, Any] = {
             "campaign": self.fields["id"],
             "state": self.state,
             "cancelling": self.is_cancelled and self.state != "cancelled",
@@ -226,8 +227,8 @@ class StoredCampaign:
             "opensAt": self.opens_at,
         }
         if problem := self.problem:
-            answer["problem"] = problem
-        return answer
+            document["problem"] = problem
+        return document
 
 
 def _utc(seconds: float) -> str:

@@ -1,7 +1,7 @@
-"""The state of campaigns in Redis: one hash each, changed by the scripts of `lua/` only.
+"""The state of campaigns in Redis: one hash each, changed only by the scripts in `lua/`.
 
-A campaign and its pieces are one key, so that a script changes them in one step, also behind the proxy of a
-cluster. What was sent to whom is the ledger's business; results are objects of OSS.
+A campaign and its pieces are one key, so a script changes them in one step, even behind the proxy of a
+cluster. The ledger records what was sent to whom; results are OSS objects.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ __all__ = [
     "Commit",
     "Moment",
     "Plan",
-    "Taken",
+    "TakeResult",
     "store_of",
 ]
 
 logger = logging.getLogger(__name__)
 
 KEPT_SECONDS = 90 * 86400
-"""How long a campaign is known, from its start: as long as results are worth something."""
+"""How long a campaign is kept, from its start: as long as its results are useful."""
 LEASE_SECONDS = 8.0
-"""How long a piece belongs to whoever took it, committed a block of it or renewed the lease, by the server's
-clock; what a killed worker had lies idle for as long."""
+"""How long a worker keeps a piece after taking it, committing a block or renewing the lease, by the server's
+clock; the piece of a killed worker is idle for that long."""
 NEAR_SECONDS = 5.0
-"""A moment that is nearer is waited for; a later one becomes the delay of the next task."""
+"""A worker waits for a moment that is nearer; a later one becomes the delay of the next task."""
 RENEW_SECONDS = 2.0
-"""A worker renews its lease as often: a Redis that stumbles costs it no piece."""
-LISTED = 100
-"""Campaigns that a list names, the latest first."""
+"""How often a worker renews its lease: a brief failure of Redis does not cost it the piece."""
+MAX_LISTED = 100
+"""Maximum number of campaigns in a list, the latest first."""
 _TIMEOUT_SECONDS = 2.0
 RETRIES = 6
-"""Of a call, over some seconds: a failover passes."""
+"""Retries of a call, over some seconds, which outlast a failover."""
 _BUCKET = "mpaas-push:pace"
-"""Shared by all that share the Redis, whatever function they send from: a quota of mPaaS is an app's."""
+"""Shared by all functions that use the Redis: a quota of mPaaS belongs to the app."""
 _UNREADABLE = (
     ArithmeticError,
     CampaignError,
@@ -66,7 +66,7 @@ _UNREADABLE = (
     ValueError,
     exceptions.RedisError,
 )
-"""What reading a record of another version may raise."""
+"""Errors of reading a record of another version."""
 _LUA = Path(__file__).with_name("lua")
 
 
@@ -75,8 +75,8 @@ class Plan:
     """The result of a start or a resume.
 
     Attributes:
-        number: Of the plan that submits the open pieces.
-        is_new: Whether the campaign begins now.
+        number: Number of the plan that submits the open pieces.
+        is_new: Whether this call started the campaign.
     """
 
     number: int
@@ -84,17 +84,17 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A piece that was taken, or why it was not.
+class TakeResult:
+    """The result of taking a piece.
 
     Attributes:
-        answer: `taken`, `unknown`, `stale`, `done`, `paused`, `failed` or `held`.
+        status: `taken`, or why it was not: `unknown`, `stale`, `done`, `paused`, `failed` or `held`.
         offset: First byte that is not accounted for; -1 before the first block.
-        rows: Of the block that begins there.
-        wait: Seconds for which another worker may still have it.
+        rows: Number of rows of the block that begins there.
+        wait: Seconds for which another worker may still keep it.
     """
 
-    answer: str
+    status: str
     offset: int = -1
     rows: int = 0
     wait: float = 0.0
@@ -102,10 +102,10 @@ class Taken:
 
 @dataclass(frozen=True)
 class Commit:
-    """A block that was accounted for.
+    """The campaign as a block was committed.
 
     Attributes:
-        state: Of the campaign: running, paused or cancelled.
+        state: running, paused or cancelled.
         pace: Targets a second, if there is a limit.
         pace_version: Counts the changes of the pace.
     """
@@ -121,7 +121,7 @@ class Moment:
 
     Attributes:
         wait: Seconds until then.
-        is_reserved: Whether it is the block's own; if not, ask again after that time.
+        is_reserved: Whether the moment is reserved for the block; if not, try again after that time.
     """
 
     wait: float
@@ -142,8 +142,8 @@ class CampaignStore:
         Args:
             url: `PUSH_LEDGER_URL`.
             ca_bundle: The certificates to trust.
-            sender: The campaigns' function (see `mpaas_push.invocation.sender_of`). Those of other functions,
-                as of another stage, are other campaigns, even under the same id.
+            sender: The campaigns' function (see `mpaas_push.invocation.sender_of`). Campaigns of other
+                functions, such as those of another stage, are separate, even with the same id.
             retries: How often a call is retried.
         """
         trust = {"ssl_ca_certs": ca_bundle, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
@@ -155,7 +155,7 @@ class CampaignStore:
             protocol=2,
             socket_connect_timeout=_TIMEOUT_SECONDS,
             socket_timeout=_TIMEOUT_SECONDS,
-            # Every script may be called twice: it is given owner and offset.
+            # Every script can be repeated: its arguments include owner and offset.
             retry=Retry(ExponentialBackoff(cap=4, base=0.1), retries),
             retry_on_error=[exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError],
             **(trust if url.startswith("rediss:") else {}),
@@ -168,50 +168,50 @@ class CampaignStore:
         }
 
     def start(self, campaign_id: str, fields: Mapping[str, Any], *, fingerprint: str, etag: str) -> Plan:
-        """Begin a campaign, or find that the same has begun.
+        """Start a campaign, unless the same one was started before.
 
         Args:
             campaign_id: The campaign.
-            fields: Of its hash: size, pieces and the like.
-            fingerprint: As `Campaign.fingerprint` makes it.
-            etag: Of its file.
+            fields: Fields of its hash, such as size and pieces.
+            fingerprint: As `Campaign.fingerprint` returns it.
+            etag: ETag of its file.
 
         Raises:
             CampaignConflict: the id was used with other content or another file.
         """
         flat = [part for item in fields.items() for part in item]
-        answer, *number = self._call("start", campaign_id, fingerprint, etag, KEPT_SECONDS, *flat)
-        if answer == "content":
+        status, *plan = self._call("start", campaign_id, fingerprint, etag, KEPT_SECONDS, *flat)
+        if status == "content":
             raise CampaignConflict(
                 f"campaign {campaign_id} was started with other content: give this one another id"
             )
-        if answer == "file":
+        if status == "file":
             raise CampaignConflict(
                 f"campaign {campaign_id} was started with another file (its ETag differs): "
                 "give this one another id"
             )
-        # Whoever wrote the hash may have failed before it was listed.
+        # The call that wrote the hash may have failed before it listed the campaign.
         self._do("zadd", self._index, {campaign_id: time.time()}, nx=True)
-        return Plan(int(number[0]), answer == "started")
+        return Plan(int(plan[0]), status == "started")
 
     def get(self, campaign_id: str) -> StoredCampaign:
         """Return a campaign.
 
         Raises:
-            UnknownCampaign: there is none.
+            UnknownCampaign: it does not exist.
         """
         (campaign,) = self._read([campaign_id])
         if campaign is None:
             raise UnknownCampaign(campaign_id)
         if isinstance(campaign, exceptions.RedisError):
             raise StoreUnavailable(
-                f"the Redis key of campaign {campaign_id} holds something else", is_permanent=True
+                f"the Redis key of campaign {campaign_id} does not hold a campaign", is_permanent=True
             )
         return campaign
 
     def list_all(self) -> list[StoredCampaign]:
         """Return the latest campaigns, the newest first, without those that this version cannot read."""
-        ids = self._do("zrevrange", self._index, 0, LISTED - 1)
+        ids = self._do("zrevrange", self._index, 0, MAX_LISTED - 1)
         listed = []
         for campaign_id, campaign in zip(ids, self._read(ids), strict=True):
             if campaign is None:  # it has expired
@@ -227,7 +227,7 @@ class CampaignStore:
         return listed
 
     def working_pieces(self, campaign_id: str) -> WorkingPieces:
-        """Count the pieces that workers have; a worker that has missed two renewals has stalled."""
+        """Count the pieces that workers hold; a worker that missed two renewals has stalled."""
         left = LEASE_SECONDS - 2 * RENEW_SECONDS
         working, stalled, until = self._call("working", campaign_id, round(left * 1000))
         return WorkingPieces(int(working), int(stalled), int(until) / 1000 or None)
@@ -244,12 +244,12 @@ class CampaignStore:
                 open_pieces.append((index, int(turn)))
         return open_pieces
 
-    def take(self, campaign_id: str, piece: int, turn: int, owner: str) -> Taken:
+    def take(self, campaign_id: str, piece: int, turn: int, owner: str) -> TakeResult:
         """Take a piece to work on it."""
-        answer, *more = self._call("take", campaign_id, piece, turn, owner, round(LEASE_SECONDS * 1000))
-        if answer == "taken":
-            return Taken(answer, offset=int(more[0]), rows=int(more[1]))
-        return Taken(answer, wait=int(more[0]) / 1000 if more else 0.0)
+        status, *values = self._call("take", campaign_id, piece, turn, owner, round(LEASE_SECONDS * 1000))
+        if status == "taken":
+            return TakeResult(status, offset=int(values[0]), rows=int(values[1]))
+        return TakeResult(status, wait=int(values[0]) / 1000 if values else 0.0)
 
     def commit(
         self,
@@ -268,18 +268,18 @@ class CampaignStore:
         Args:
             campaign_id: The campaign.
             piece: Index of the piece.
-            owner: Who has it.
-            offset: Where the block began, as it was taken or committed.
-            to: Where the next one begins.
-            next_rows: How many rows that has.
-            is_last: The piece has ended.
-            counts: What is added, by name; `sent` is what `rate` is of.
+            owner: The worker that holds it.
+            offset: Where the block begins, as it was taken or committed.
+            to: Where the next block begins.
+            next_rows: Number of rows of the next block.
+            is_last: Whether the piece ends with this block.
+            counts: Numbers to add, by name; `rate` is computed from `sent`.
 
         Returns:
-            None if another worker has the piece.
+            None if another worker holds the piece.
         """
         flat = [part for name, number in counts.items() if number for part in (f"n.{name}", number)]
-        answer, *more = self._call(
+        status, *values = self._call(
             "commit",
             campaign_id,
             piece,
@@ -292,14 +292,14 @@ class CampaignStore:
             round(RATE_SECONDS * 1000),
             *flat,
         )
-        if answer == "lost":
+        if status == "lost":
             return None
-        return Commit(more[0], int(more[1]) if more[1] else None, int(more[2]))
+        return Commit(values[0], int(values[1]) if values[1] else None, int(values[2]))
 
     def renew(self, campaign_id: str, piece: int, owner: str) -> str | None:
-        """Keep a piece for longer; return the campaign's state, None if another worker has the piece."""
-        answer, *state = self._call("renew", campaign_id, piece, owner, round(LEASE_SECONDS * 1000))
-        return state[0] if answer == "kept" else None
+        """Renew the lease of a piece; return the campaign's state, None if another worker holds the piece."""
+        status, *state = self._call("renew", campaign_id, piece, owner, round(LEASE_SECONDS * 1000))
+        return state[0] if status == "kept" else None
 
     def release(
         self,
@@ -316,18 +316,18 @@ class CampaignStore:
         Args:
             campaign_id: The campaign.
             piece: Index of the piece.
-            owner: Who has it.
+            owner: The worker that holds it.
             due: Seconds until its next task is due.
-            has_waited: It only waited for its pace or its window, which is no failed attempt.
-            problem: What went wrong; the campaign shows that of an attempt that may have been the last.
+            has_waited: Whether it only waited, for its pace or its window, which is not a failed attempt.
+            problem: What went wrong; the campaign shows it if the attempt may have been the last.
 
         Returns:
-            The turn that it is in; None if another worker has it.
+            Its current turn; None if another worker holds it.
         """
-        answer, *turn = self._call(
+        status, *turn = self._call(
             "release", campaign_id, piece, owner, round(due * 1000), int(has_waited), problem
         )
-        return int(turn[0]) if answer == "released" else None
+        return int(turn[0]) if status == "released" else None
 
     def fail(self, campaign_id: str, piece: int, owner: str, problem: str) -> None:
         """Give a piece up until the campaign is resumed."""
@@ -337,7 +337,7 @@ class CampaignStore:
         """Stop every piece after its current block.
 
         Raises:
-            UnknownCampaign: there is none.
+            UnknownCampaign: it does not exist.
             CampaignConflict: it is done or was cancelled.
         """
         state = self._state(campaign_id, self._call("pause", campaign_id, round(NEAR_SECONDS * 1000)))
@@ -346,31 +346,31 @@ class CampaignStore:
             raise CampaignConflict(f"campaign {campaign_id} {how}: nothing is left to pause")
 
     def reopen(self, campaign_id: str, state: str, change: PaceChange | None = None) -> Plan | None:
-        """Resume or cancel a campaign, or wake what waits.
+        """Resume or cancel a campaign, or wake its waiting pieces.
 
         Args:
             campaign_id: The campaign.
             state: `running`, `cancelled`, or `same`.
-            change: Another pace from then on, in the same step.
+            change: A new pace, set in the same step.
 
         Returns:
-            The plan that submits what is left; None if nothing is.
+            The plan that submits the remaining pieces; None if there are none.
 
         Raises:
-            UnknownCampaign: there is none.
-            CampaignConflict: it is to run, and was cancelled; or it has ended, and its pace is to change; or
-                it is done, and is to be cancelled.
+            UnknownCampaign: it does not exist.
+            CampaignConflict: it was cancelled and would run; or it has ended and its pace would change; or it
+                is done and would be cancelled.
         """
         pace = [] if change is None else [change.pace or ""]
-        answer = self._call("reopen", campaign_id, state, *pace)
-        self._check_not_ended(campaign_id, answer, change)
-        return Plan(int(answer[1]), is_new=False) if answer[0] == "reopened" else None
+        reply = self._call("reopen", campaign_id, state, *pace)
+        self._check_not_ended(campaign_id, reply, change)
+        return Plan(int(reply[1]), is_new=False) if reply[0] == "reopened" else None
 
     def change_pace(self, campaign_id: str, change: PaceChange) -> None:
         """Change the pace of a campaign.
 
         Raises:
-            UnknownCampaign: there is none.
+            UnknownCampaign: it does not exist.
             CampaignConflict: it has ended.
         """
         self._check_not_ended(campaign_id, self._call("change_pace", campaign_id, change.pace or ""), change)
@@ -380,49 +380,49 @@ class CampaignStore:
 
         Args:
             campaign_id: The campaign.
-            targets: Of the block.
-            ahead: How many seconds ahead a moment may be.
+            targets: Number of targets of the block.
+            ahead: Maximum number of seconds until a moment that is reserved.
         """
-        answer, wait = self._call("reserve", campaign_id, targets, round(ahead * 1000))
-        return Moment(int(wait) / 1000, answer == "at")
+        status, wait = self._call("reserve", campaign_id, targets, round(ahead * 1000))
+        return Moment(int(wait) / 1000, status == "at")
 
     def reserve_requests(self, requests: int, rate: float | None, ahead: float) -> Moment:
-        """Return when requests may go out by `PUSH_PACE` and by what mPaaS has throttled.
+        """Return when requests may be sent, by `PUSH_PACE` and by how mPaaS has throttled.
 
         Args:
-            requests: How many.
-            rate: Requests a second over everything, if there is a limit.
+            requests: Number of requests.
+            rate: Requests a second of all functions, if there is a limit.
             ahead: As in `reserve`.
         """
         window = round(RATE_SECONDS * 1000)
-        answer, wait = self._scripts_on(_BUCKET, "reserve", requests, round(ahead * 1000), rate or "", window)
-        return Moment(int(wait) / 1000, answer == "at")
+        status, wait = self._run_script(_BUCKET, "reserve", requests, round(ahead * 1000), rate or "", window)
+        return Moment(int(wait) / 1000, status == "at")
 
     def slow(self) -> None:
-        """Halve the requests of all campaigns: mPaaS has throttled. They recover within a minute."""
-        self._scripts_on(_BUCKET, "slow", round(RATE_SECONDS * 1000))
+        """Halve the rate of all campaigns since mPaaS throttles; it recovers within a minute."""
+        self._run_script(_BUCKET, "slow", round(RATE_SECONDS * 1000))
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
 
-    def _check_not_ended(self, campaign_id: str, answer: Sequence[Any], change: PaceChange | None) -> None:
-        if self._state(campaign_id, answer) == "cancelled":
+    def _check_not_ended(self, campaign_id: str, reply: Sequence[Any], change: PaceChange | None) -> None:
+        if self._state(campaign_id, reply) == "cancelled":
             raise CampaignConflict(f"campaign {campaign_id} was cancelled: start another one for the rest")
-        if answer[0] == "ended" and not change:
+        if reply[0] == "ended" and not change:
             raise CampaignConflict(f"campaign {campaign_id} is done: nothing is left to cancel")
-        # What was done at this pace needs no change, as when a resume is repeated.
-        if answer[0] == "ended" and change and self.get(campaign_id).pace != change.pace:
+        # A campaign that ended at this very pace is no conflict, as when a resume is repeated.
+        if reply[0] == "ended" and change and self.get(campaign_id).pace != change.pace:
             raise CampaignConflict(f"campaign {campaign_id} is done: its pace cannot change")
 
     @staticmethod
-    def _state(campaign_id: str, answer: Sequence[Any]) -> str:
-        if not answer or not answer[0]:
+    def _state(campaign_id: str, reply: Sequence[Any]) -> str:
+        if not reply or not reply[0]:
             raise UnknownCampaign(campaign_id)
-        return str(answer[0])
+        return str(reply[0])
 
     def _read(self, ids: Sequence[str]) -> list[StoredCampaign | exceptions.RedisError | None]:
-        """Return the campaign of each id; None without one, an error for what is no hash."""
+        """Return the campaign of each id; None if it does not exist, an error if its key is not a hash."""
         if not ids:
             return []
 
@@ -431,11 +431,11 @@ class CampaignStore:
                 for campaign_id in ids:
                     pipeline.hmget(self._key(campaign_id), FIELDS)
                 pipeline.time()
-                answers = pipeline.execute(raise_on_error=False)
-            for answer in answers:
-                if isinstance(answer, Exception) and not str(answer).startswith("WRONGTYPE"):
-                    raise answer
-            return answers
+                replies = pipeline.execute(raise_on_error=False)
+            for reply in replies:
+                if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+                    raise reply
+            return replies
 
         *hashes, (seconds, microseconds) = self._guarded(read)
         now = seconds + microseconds / 1e6
@@ -449,9 +449,9 @@ class CampaignStore:
         return campaigns
 
     def _call(self, script: str, campaign_id: str, *arguments: Any) -> Any:
-        return self._scripts_on(self._key(campaign_id), script, *arguments)
+        return self._run_script(self._key(campaign_id), script, *arguments)
 
-    def _scripts_on(self, key: str, script: str, *arguments: Any) -> Any:
+    def _run_script(self, key: str, script: str, *arguments: Any) -> Any:
         text = self._scripts[script]
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
@@ -459,7 +459,7 @@ class CampaignStore:
             try:
                 return self._redis.evalsha(sha, 1, key, *arguments)
             except exceptions.NoScriptError:
-                # It is sent where it is not known: each node behind a proxy learns it for itself.
+                # This node does not know the script yet: each node behind a proxy loads its own copy.
                 return self._redis.eval(text, 1, key, *arguments)
 
         return self._guarded(call)
@@ -475,7 +475,7 @@ class CampaignStore:
         try:
             return call()
         except (exceptions.AuthenticationError, exceptions.NoPermissionError):
-            text = "the user of PUSH_LEDGER_URL may not do what campaigns need (docs/campaigns.md)"
+            text = "the user of PUSH_LEDGER_URL lacks permissions that campaigns need (docs/campaigns.md)"
             raise StoreUnavailable(text, is_permanent=True) from None
         except (exceptions.RedisError, OSError) as error:
             # The text of such an error may name host and user.
@@ -487,10 +487,10 @@ def store_of(settings: Settings, sender: str) -> CampaignStore:
 
     Args:
         settings: `PUSH_LEDGER_URL`.
-        sender: As of `CampaignStore`.
+        sender: As in `CampaignStore`.
 
     Raises:
-        StoreUnavailable: they name none.
+        StoreUnavailable: no Redis is configured.
     """
     if not settings.ledger_url:
         raise StoreUnavailable(

@@ -1,6 +1,6 @@
-"""Tasks of Function Compute: what a campaign hands to its function, each under an id of its own.
+"""Asynchronous tasks of Function Compute that a campaign submits to its function, each with its own id.
 
-A task that is submitted twice is accepted once, so an interrupted plan begins again from its start.
+A task that is submitted twice is accepted once, so an interrupted plan can start over.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["PieceTask", "PlanTask", "TaskQueue", "start_later", "start_of", "task_of"]
 
 KEY, START_KEY = "campaignTask", "campaignStart"
-SIDE_BY_SIDE = 32
-"""Tasks submitted at once."""
+SUBMIT_THREADS = 32
+"""Tasks submitted concurrently."""
 MAX_ATTEMPTS = 4
 
 
@@ -37,7 +37,7 @@ class PlanTask:
 
     Attributes:
         campaign: The campaign's id.
-        run: Tells this campaign from one of the same id that Redis has forgotten.
+        run: Distinguishes this campaign from an earlier one with the same id that Redis no longer knows.
         plan: Number of the plan: one for each start, resume and cancel.
     """
 
@@ -47,7 +47,7 @@ class PlanTask:
 
     @property
     def task_id(self) -> str:
-        """Its id; the same plan is submitted once."""
+        """Its id; the same plan is accepted once."""
         return f"c-{self.campaign}-{self.run}-plan-{self.plan}"
 
 
@@ -60,9 +60,9 @@ class PieceTask:
         run: As in `PlanTask`.
         piece: Index of the piece.
         turn: Which task of the piece this is.
-        watch: Counts the tasks that waited for another one to let the piece go.
-        at: Moment of the next block in Unix seconds, if it has been given one.
-        pace_version: The pace that gave it.
+        watch: Counts the tasks that waited for another one to release the piece.
+        at: Moment reserved for the next block in Unix seconds, if any.
+        pace_version: Version of the pace when it was reserved.
     """
 
     campaign: str
@@ -81,7 +81,7 @@ class PieceTask:
 
 
 def task_of(event: bytes) -> PlanTask | PieceTask | None:
-    """Read the event of a task; None if it is another event.
+    """Read the event of a task; return None for any other event.
 
     Raises:
         UnreadablePayload: it is a task that cannot be read.
@@ -90,7 +90,7 @@ def task_of(event: bytes) -> PlanTask | PieceTask | None:
     if not isinstance(fields, dict):
         return None
     kind = PlanTask if "plan" in fields else PieceTask
-    known = kind.__dataclass_fields__.keys() & fields.keys()  # a newer version may tell more
+    known = kind.__dataclass_fields__.keys() & fields.keys()  # a newer version may add fields
     try:
         return kind(**{name: fields[name] for name in known})
     except TypeError:
@@ -98,7 +98,7 @@ def task_of(event: bytes) -> PlanTask | PieceTask | None:
 
 
 def start_of(event: bytes) -> Any:
-    """Return the document of a campaign that an event asks to start; None if it is another event."""
+    """Return the document of the campaign that an event requests to start; None for any other event."""
     return _value(event, START_KEY)
 
 
@@ -118,11 +118,11 @@ class TaskQueue:
 
         Args:
             settings: `PUSH_CAMPAIGN_FUNCTION`.
-            functions: How functions are called.
-            name: The function, where it is the one that runs.
+            functions: The client that calls functions.
+            name: The function if that is not set, such as the one that runs.
 
         Raises:
-            Misconfigured: none is set.
+            Misconfigured: neither is known.
         """
         function = settings.campaign_function or name
         if not function:
@@ -140,7 +140,7 @@ class TaskQueue:
 
         Raises:
             InvocationRefused: it was not accepted.
-            InvocationUnknown: it may have been taken; submit it again.
+            InvocationUnknown: it may have been accepted; submit it again.
         """
         self._hand_over(task.task_id, {KEY: asdict(task)}, delay)
 
@@ -149,7 +149,7 @@ class TaskQueue:
 
         Args:
             document: The campaign, as `model.read_document` returns it.
-            event: What stays the same when the event that asks for it comes again.
+            event: Identifies the event that requests it, and is the same when the event is redelivered.
 
         Raises:
             InvocationRefused, InvocationUnknown: as in `submit`.
@@ -180,7 +180,7 @@ class TaskQueue:
         """Hand tasks over concurrently.
 
         Raises:
-            InvocationRefused: as in `submit`, of the first one that failed; the others were tried too.
+            InvocationRefused: as in `submit`, for the first task that failed; the others were submitted too.
             InvocationUnknown: as in `submit`.
         """
         failures: list[PushError] = []
@@ -188,26 +188,26 @@ class TaskQueue:
         def submit(task: PieceTask) -> None:
             try:
                 self.submit(task)
-            except PushError as error:  # raised below; the others must be tried
+            except PushError as error:  # raised below, after the others were submitted
                 failures.append(error)
 
-        run_concurrently(submit, tasks, threads=SIDE_BY_SIDE)
+        run_concurrently(submit, tasks, threads=SUBMIT_THREADS)
         if failures:
             raise failures[0]
 
 
 def start_later(document: dict[str, Any], event: str, settings: Settings, invocation: Invocation) -> str:
-    """Let the campaigns' function start a campaign; return what was begun, as JSON.
+    """Let the campaigns' function start a campaign; return the campaign's id, as JSON.
 
     Args:
         document: The campaign, as `model.read_document` returns it.
-        event: What stays the same when the event that asks for it comes again.
+        event: As in `TaskQueue.submit_start`.
         settings: `PUSH_CAMPAIGN_FUNCTION`.
         invocation: Keys.
 
     Raises:
         Misconfigured: no function is set.
-        InvocationRefused, InvocationUnknown: let the event come again.
+        InvocationRefused, InvocationUnknown: the event must be redelivered.
     """
     queue = TaskQueue(settings, Functions(settings, invocation.credentials))
     queue.submit_start(document, absolute_scope(invocation.sender, event))

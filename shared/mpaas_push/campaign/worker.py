@@ -27,7 +27,7 @@ from mpaas_push.campaign.errors import (
     UnknownCampaign,
 )
 from mpaas_push.campaign.lease import Lease
-from mpaas_push.campaign.objects import changed
+from mpaas_push.campaign.objects import changed_text
 from mpaas_push.campaign.pieces import Piece, lines_of
 from mpaas_push.campaign.results import Results
 from mpaas_push.campaign.store import NEAR_SECONDS
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mpaas_push.campaign.block import Block, BlockRequest
     from mpaas_push.campaign.objects import Objects
     from mpaas_push.campaign.state import StoredCampaign
-    from mpaas_push.campaign.store import CampaignStore, Commit, Taken
+    from mpaas_push.campaign.store import CampaignStore, Commit, TakeResult
     from mpaas_push.campaign.tasks import PieceTask, TaskQueue
     from mpaas_push.client import PushClient
     from mpaas_push.invocation import Invocation
@@ -103,17 +103,17 @@ def work_on(
     """
     owner = os.urandom(6).hex()
     taken = store.take(task.campaign, task.piece, task.turn, owner)
-    if taken.answer == "held":
+    if taken.status == "held":
         # Another task has it, or had it and was killed: look again when it must have let go. One that still
         # has it then is alive, and need not be looked at as often.
         delay = taken.wait + 1 + min(WATCH_SECONDS * task.watch, AHEAD_SECONDS)
         queue.submit(replace(task, watch=task.watch + 1, at=None), delay=delay)
-    if taken.answer == "unknown":
+    if taken.status == "unknown":
         raise UnknownCampaign(task.campaign)
-    if taken.answer == "failed":
+    if taken.status == "failed":
         raise PieceFailed(f"piece {task.piece} of campaign {task.campaign} made no progress and was given up")
-    if taken.answer != "taken":
-        return taken.answer
+    if taken.status != "taken":
+        return taken.status
     try:
         stored = store.get(task.campaign)
         if stored.fields["state"] == "paused":  # since the piece was taken
@@ -211,7 +211,7 @@ class _Worker:
         self._throttled = 0.0
         self._may_have_begun = True  # an earlier task may have sent some of the first block
 
-    def run(self, taken: Taken) -> str:
+    def run(self, taken: TakeResult) -> str:
         """Send the piece block by block."""
         cursor = _Cursor(taken.offset, taken.rows)
         try:
@@ -446,7 +446,7 @@ class _Worker:
         """
         audience = self._campaign.audience
         if self._objects.info(audience.bucket, audience.key).etag != self._etag:
-            raise AudienceUnreadable(changed(audience.bucket, audience.key))
+            raise AudienceUnreadable(changed_text(audience.bucket, audience.key))
 
     def _delivered(self, requests: Sequence[BlockRequest]) -> Iterable[tuple[BlockRequest, Outcome]]:
         """Send requests until each has an outcome that stays.

@@ -65,13 +65,13 @@ def commit(store: CampaignStore, owner: str, offset: int, to: int, *, is_last: b
 def test_a_piece_belongs_to_one_worker(store: CampaignStore) -> None:
     first, second = (store.take(ID, 0, 1, owner) for owner in ("a", "b"))
 
-    assert (first.answer, first.offset, first.rows) == ("taken", -1, 10)
-    assert second.answer == "held"
+    assert (first.status, first.offset, first.rows) == ("taken", -1, 10)
+    assert second.status == "held"
     assert 0 < second.wait <= 8
     assert commit(store, "b", -1, 100) is None
     assert store.release(ID, 0, "a", due=0, has_waited=True) == 1
-    assert store.take(ID, 0, 2, "b").answer == "taken"
-    assert store.take(ID, 0, 1, "c").answer == "stale"
+    assert store.take(ID, 0, 2, "b").status == "taken"
+    assert store.take(ID, 0, 1, "c").status == "stale"
     assert store.release(ID, 0, "a", due=0, has_waited=True) is None
 
 
@@ -86,15 +86,15 @@ def test_a_block_is_counted_once_however_often_it_is_committed(store: CampaignSt
     stored = store.get(ID)
     assert stored.counts["accepted"] == stored.number("n.rows") == 20
     assert stored.number("done") == 1
-    assert store.take(ID, 0, 2, "b").answer == "done"
+    assert store.take(ID, 0, 2, "b").status == "done"
     assert store.open_pieces(ID) == [(1, 1)]
 
 
 def test_a_piece_without_progress_is_given_up_and_resume_takes_it_up(store: CampaignStore) -> None:
     for _ in range(5):
-        assert store.take(ID, 0, 1, "a").answer == "taken"
+        assert store.take(ID, 0, 1, "a").status == "taken"
         store.release(ID, 0, "a", due=0, has_waited=False)
-    assert store.take(ID, 0, 1, "a").answer == "failed"
+    assert store.take(ID, 0, 1, "a").status == "failed"
     assert store.get(ID).number("failed") == 1
     assert store.open_pieces(ID) == [(1, 1)]
     assert store.get(ID).problem == ""  # the other piece goes on
@@ -108,24 +108,24 @@ def test_a_piece_without_progress_is_given_up_and_resume_takes_it_up(store: Camp
     assert plan
     assert plan.number == 2
     assert store.open_pieces(ID) == [(0, 3), (1, 3)]
-    assert store.take(ID, 0, 1, "a").answer == "stale"
-    assert store.take(ID, 0, 3, "a").answer == "taken"
+    assert store.take(ID, 0, 1, "a").status == "stale"
+    assert store.take(ID, 0, 3, "a").status == "taken"
 
 
 def test_waiting_is_no_failed_attempt(store: CampaignStore) -> None:
     for turn in range(1, 20):
-        assert store.take(ID, 0, turn, "a").answer == "taken"
+        assert store.take(ID, 0, turn, "a").status == "taken"
         store.release(ID, 0, "a", due=1, has_waited=True)
 
 
 def test_a_call_whose_answer_was_lost_is_answered_alike_the_second_time(store: CampaignStore) -> None:
-    assert [store.take(ID, 0, 1, "a").answer for _ in range(2)] == ["taken"] * 2
+    assert [store.take(ID, 0, 1, "a").status for _ in range(2)] == ["taken"] * 2
     assert [commit(store, "a", -1, 100).state for _ in range(2)] == ["running"] * 2
     assert [store.release(ID, 0, "a", due=1, has_waited=True) for _ in range(2)] == [1, 1]
     assert store.renew(ID, 0, "a") is None  # it was given back
     assert store.working_pieces(ID).working == 0
     for _ in range(4):  # a fifth attempt without progress would be the last
-        assert store.take(ID, 0, 2, "b").answer == "taken"
+        assert store.take(ID, 0, 2, "b").status == "taken"
     assert store.get(ID).number("failed") == 0
     assert store.get(ID).counts["accepted"] == 10
 
@@ -135,7 +135,7 @@ def test_a_pause_lets_a_piece_end_with_its_block(store: CampaignStore) -> None:
 
     store.pause(ID)
     assert commit(store, "a", -1, 100).state == "paused"
-    assert store.take(ID, 0, 1, "b").answer == "paused"
+    assert store.take(ID, 0, 1, "b").status == "paused"
     store.reopen(ID, "running")
     assert store.take(ID, 0, 3, "b").offset == 100
 
@@ -230,7 +230,7 @@ def test_a_worker_that_lives_keeps_its_piece_and_one_that_does_not_has_stalled(
                 pass
         assert not lease.is_lost
         expire_in(-1)
-        assert store.take(ID, 0, 1, "b").answer == "taken"
+        assert store.take(ID, 0, 1, "b").status == "taken"
     with Lease(store, ID, 0, "a") as lease:
         while not lease.is_lost:
             pass
@@ -414,7 +414,7 @@ def test_the_documented_rights_are_enough_and_a_missing_one_is_permanent(redis_s
             admin.execute_command("ACL", "SETUSER", "pushes", *rights.split())
             store = CampaignStore(url, sender=SENDER)
             if number == 0:
-                with pytest.raises(StoreUnavailable, match="may not do what campaigns need") as error:
+                with pytest.raises(StoreUnavailable, match="lacks permissions that campaigns need") as error:
                     store.get(ID)
                 assert error.value.is_permanent
                 store.close()
