@@ -475,7 +475,7 @@ class CampaignStore:
         try:
             return call()
         except (exceptions.AuthenticationError, exceptions.NoPermissionError):
-            text = "the user of PUSH_LEDGER_URL lacks permissions that campaigns need (docs/campaigns.md)"
+            text = "the user of PUSH_LEDGER_URL lacks permissions that campaigns need (docs/ledger.md)"
             raise StoreUnavailable(text, is_permanent=True) from None
         except (exceptions.RedisError, OSError) as error:
             # The text of such an error may name host and user.
