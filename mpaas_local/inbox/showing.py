@@ -112,7 +112,7 @@ def _in_channel(message: PushMessage, channel: Channel) -> dict[str, Any]:
         "label": channel.label,
         "title": {"shown": title[0], "cut": title[1]},
         "content": {"shown": content[0], "cut": content[1]},
-        "refused": too_long and not channel.cuts,
+        "refused": too_long and not channel.truncates,
         "banner": _cut(message.content, APNS_BANNER_CONTENT, channel)[0] if channel.name == "ios" else None,
         "picture": pictures.get(key, pictures.get("defaultUrl")) if message.push_style == _PICTURE else None,
         "icon": icons.get(key, icons.get("defaultUrl")),

@@ -307,7 +307,9 @@ def _parameters(message: PushMessage, settings: Settings) -> dict[str, str]:
     if faults:
         raise InvalidMessage(faults)
     if message.strategy_type and message.strategy_content is not None:
-        parameters["StrategyContent"] = _dump_json(message.strategy_content.used(message.strategy_type))
+        parameters["StrategyContent"] = _dump_json(
+            message.strategy_content.used_fields(message.strategy_type)
+        )
     return parameters
 
 

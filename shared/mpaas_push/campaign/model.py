@@ -22,7 +22,7 @@ from mpaas_push.errors import Fault, InvalidMessage, PushError
 from mpaas_push.json_text import read_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.constraints.clock import CHINA
-from mpaas_push.message.model import one_kind_of_number
+from mpaas_push.message.model import normalise_numbers
 from mpaas_push.paths import format_path, is_plain_name
 from mpaas_push.strict_model import StrictModel
 from mpaas_push.targets import without_targets
@@ -176,7 +176,7 @@ def _moment(text: str) -> str:
     return text
 
 
-Pace = Annotated[Annotated[int, Field(ge=1, le=MAX_PACE)] | None, BeforeValidator(one_kind_of_number)]
+Pace = Annotated[Annotated[int, Field(ge=1, le=MAX_PACE)] | None, BeforeValidator(normalise_numbers)]
 """Targets a second over all instances; None for no limit."""
 
 
@@ -495,7 +495,7 @@ def _with_name(fault: Fault, message: Mapping[str, Any]) -> Fault:
 def _content_of(template: dict[str, Any], settings: "Settings") -> list[Any]:
     """Return the content of a message, with its placeholders, and which app sends it."""
     sample = _sample_of(template, settings)
-    varying = {name: one_kind_of_number(value) for name, value in template.items() if columns_of(value)}
+    varying = {name: normalise_numbers(value) for name, value in template.items() if columns_of(value)}
     return [sample.fingerprint, sample.app_id, sample.workspace_id, sample.tenant_id, varying]
 
 

@@ -378,7 +378,7 @@ def _seconds_kept(request: PushRequest) -> int:
     """Return for how long a record is kept: the validity of a timed or loop push begins when it is sent."""
     message, wait = request.message, 0.0
     if message.strategy_content:
-        moments = message.strategy_content.used(message.strategy_type)
+        moments = message.strategy_content.used_fields(message.strategy_type)
         last_moment = moments.get("fixedTime") or moments.get("endTime", 0) + DAY_MILLISECONDS
         wait = max(last_moment / 1000 - time.time(), 0.0)
     return min(max(math.ceil(wait) + message.expired_seconds, SHORTEST_KEPT_SECONDS), LONGEST_KEPT_SECONDS)

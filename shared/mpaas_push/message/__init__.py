@@ -1,8 +1,8 @@
-"""One push message: what it may hold, what is wrong with it, and what the vendors make of it.
+"""One push message: its fields and rules, the errors it may have, and what vendors do with it.
 
 From top to bottom: `vocabulary` (enumerations, limits, vendors' tables), `json_fields` and `fields`
-(declarations), `schema` (JSON schema), `vendors` (limits of channels), `constraints` (rules that join
-fields), `faults` (what is wrong, in words), `model` (`PushMessage`), `advice`, `reading` (of payloads).
+(declarations), `schema` (JSON schema), `vendors` (limits of channels), `constraints` (rules between
+fields), `faults` (errors in plain words), `model` (`PushMessage`), `advice`, `reading` (of payloads).
 """
 
 from mpaas_push.message.fields import PARAMETERS, StrategyContent

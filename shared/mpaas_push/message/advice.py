@@ -1,8 +1,8 @@
-"""What the channels behind mPaaS let through: advice about a valid message, never a rejection.
+"""Warnings about a valid message that a channel behind mPaaS would truncate or refuse; never a rejection.
 
-A message enters, warnings leave. mPaaS hands a message to a vendor's channel (Xiaomi, Huawei, APNs, …) that
-has limits of its own: beyond them the vendor refuses the push or cuts its text after mPaaS has accepted it.
-Which channel a device uses is not known when a message is sent, so every channel that it can reach is judged.
+mPaaS hands a message to a vendor's channel (Xiaomi, Huawei, APNs, …), which has its own limits. Beyond them
+the vendor refuses the push or truncates its text after mPaaS has accepted it. Which channel a device uses is
+not known when a message is sent, so every channel that the message can reach is checked.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ __all__ = [
 
 
 class Advice(NamedTuple):
-    """One warning about a message that may be sent all the same.
+    """One warning about a message; it does not prevent sending.
 
     Attributes:
         rule: Stable name of the rule, such as ``channel-title-length``.
-        field: Path of the field in the page's names; empty when the message as a whole is meant.
-        message: What is wrong, what follows, what to do.
+        field: Path of the field in the page's names; empty for the message as a whole.
+        message: What is wrong, its effect, and what to do.
         channel: The channel that it concerns (a name of `vendors.CHANNELS`), or None for all.
-        limit: The limit, when the rule is about a length.
-        actual: What the message has, in the unit of the limit.
+        limit: The limit, if the rule is about a length.
+        actual: The actual length, in the same unit.
     """
 
     rule: str
@@ -52,7 +52,7 @@ class Advice(NamedTuple):
         return f"{self.field}: {self.message}" if self.field else self.message
 
     def as_json(self) -> dict[str, Any]:
-        """Return the warning as it appears in a response; parts that are None are left out."""
+        """Return the warning as it appears in a response; fields that are None are omitted."""
         warning: dict[str, Any] = {"rule": self.rule, "field": self.field, "message": self.message}
         for name in ("channel", "limit", "actual"):
             value = getattr(self, name)
@@ -65,7 +65,7 @@ _PICTURE_STYLE = 2
 
 
 def channel_advice(message: MessageFields) -> Iterator[Advice]:
-    """Yield what the channels that a message can reach, and its style, would cut or refuse."""
+    """Yield what the message's style or a channel that it can reach would truncate or refuse."""
     title, content = len(message.title), len(message.content)
     for channel in reachable_channels(message):
         short_title, short_content = _SHORT[channel.name]
@@ -78,7 +78,7 @@ def channel_advice(message: MessageFields) -> Iterator[Advice]:
             rule="payload-size",
             field="",
             message=f"title, content, uri, extendedParams, imageUrls and iconUrls take {size} bytes of "
-            f"UTF-8; a whole message may have {MAX_PAYLOAD_BYTES} on Android and iOS; shorten them",
+            f"UTF-8; a message may have at most {MAX_PAYLOAD_BYTES} on Android and iOS; shorten them",
             limit=MAX_PAYLOAD_BYTES,
             actual=size,
         )
@@ -88,7 +88,7 @@ def reachable_channels(message: MessageFields) -> tuple[Channel, ...]:
     """Return the channels by which a message can arrive, by its ``deliveryType`` and ``notifyType``.
 
     ``notifyType`` ``transparent`` keeps a message for Android on mPaaS's own channel. iOS and HarmonyOS
-    devices have no such channel, so theirs stay.
+    devices have no such channel, so their vendor channels remain.
     """
     return _channels(message.delivery_type, own_only=message.notify_type == "transparent")
 
@@ -105,20 +105,19 @@ def _channels(delivery_type: int, *, own_only: bool) -> tuple[Channel, ...]:
 
 
 def text_length(text: str, wide: int = 1) -> int:
-    """Return the length of a text in characters, where a Chinese (East Asian wide) one counts `wide`."""
+    """Return the length of a text in characters; a Chinese (East Asian wide) one counts `wide`."""
     if wide == 1 or text.isascii():
         return len(text)
-    # Only advice needs the character database.
-    from unicodedata import east_asian_width
+    from unicodedata import east_asian_width  # only advice needs the character database
 
     return sum(wide if east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def payload_bytes(message: MessageFields) -> int:
-    """Return the UTF-8 bytes of what a message carries to a device.
+    """Return the size of a message's payload in UTF-8 bytes.
 
-    Counted are title, content, uri, and extendedParams, imageUrls and iconUrls as compact JSON. The vendor's
-    envelope comes on top; its size is not published.
+    It includes title, content, uri, and extendedParams, imageUrls and iconUrls as compact JSON. The vendor's
+    envelope is not included; its size is not published.
     """
     size = len(message.title.encode()) + len(message.content.encode()) + len((message.uri or "").encode())
     for part in (message.extended_params, message.image_urls, message.icon_urls):
@@ -128,7 +127,7 @@ def payload_bytes(message: MessageFields) -> int:
 
 
 def _short(channel: Channel) -> tuple[float, float]:
-    """Return how many characters of title and content need no closer look: none counts more than `wide`."""
+    """Return how many characters of title and content fit even if each of them counts `wide`."""
     content = APNS_BANNER_CONTENT if channel.name == "ios" else channel.content
     return _characters(channel.title, channel.wide), _characters(content, channel.wide)
 
@@ -141,7 +140,7 @@ _SHORT = {channel.name: _short(channel) for channel in CHANNELS}
 
 
 def _text_advice(message: MessageFields, channel: Channel) -> Iterator[Advice]:
-    verdict = "cuts the rest" if channel.cuts else "refuses the push"
+    consequence = "truncates the rest" if channel.truncates else "refuses the push"
     unit = "characters (a Chinese one counts as 2)" if channel.wide > 1 else "characters"
     for field, text, limit in (
         ("title", message.title, channel.title),
@@ -154,7 +153,7 @@ def _text_advice(message: MessageFields, channel: Channel) -> Iterator[Advice]:
             yield Advice(
                 rule=f"channel-{field}-length",
                 field=field,
-                message=f"{channel.label} allows {limit} {unit} and {verdict}; the {field} has {length}",
+                message=f"{channel.label} allows {limit} {unit} and {consequence}; the {field} has {length}",
                 channel=channel.name,
                 limit=limit,
                 actual=length,

@@ -1,7 +1,7 @@
-"""From pydantic's errors to faults: the page's names, plain words, and no value that may be private.
+"""Pydantic's errors as faults: with the page's names, in plain words, without values that may be private.
 
-`faults_of` reads an error of pydantic. `rejection` makes one that holds faults, so that a message made in
-code fails with the same words as one that was read.
+`faults_of` reads a pydantic error. `rejection` builds one from faults, so a message constructed in code
+fails with the same words as one that was parsed.
 """
 
 from __future__ import annotations
@@ -19,22 +19,16 @@ from mpaas_push.message.json_fields import MAX_FAULTS
 from mpaas_push.message.vocabulary import MAX_INT, MAX_LONG, MEANINGS, OTHER_SPELLING
 from mpaas_push.paths import format_path
 
-__all__ = [
-    "faults_of",
-    "in_field_order",
-    "json_kind",
-    "rejection",
-    "reported",
-]
+__all__ = ["faults_of", "first_faults", "in_field_order", "json_kind", "rejection"]
 
 
 def faults_of(error: ValidationError) -> list[Fault]:
-    """Return what pydantic found wrong, in its order; at most one more than `MAX_FAULTS`."""
+    """Return the faults that pydantic reports, in its order, at most `MAX_FAULTS` + 1."""
     return [_fault(cast("Any", line)) for line in error.errors(include_url=False)[: MAX_FAULTS + 1]]
 
 
-def reported(faults: Iterable[Fault]) -> list[Fault]:
-    """Return the first faults in the order of their fields, and one that says so if there are more."""
+def first_faults(faults: Iterable[Fault]) -> list[Fault]:
+    """Return the first `MAX_FAULTS` faults in field order; a last one says so if there are more."""
     faults = in_field_order(faults)
     if len(faults) > MAX_FAULTS:
         return [*faults[:MAX_FAULTS], Fault("", f"more than {MAX_FAULTS} faults; correct these first")]
@@ -42,7 +36,7 @@ def reported(faults: Iterable[Fault]) -> list[Fault]:
 
 
 def rejection(title: str, faults: Iterable[Fault]) -> ValidationError:
-    """Return an error of pydantic that holds faults and no value that was given."""
+    """Return a pydantic error with these faults and without any input value."""
     lines = [
         InitErrorDetails(
             type=PydanticCustomError(
@@ -59,12 +53,12 @@ def rejection(title: str, faults: Iterable[Fault]) -> ValidationError:
 
 
 def in_field_order(faults: Iterable[Fault]) -> list[Fault]:
-    """Return faults in the order of the fields that they name; those of no field come last."""
+    """Return faults in the order of the fields that they name; faults without a field come last."""
     return sorted(faults, key=_position)
 
 
 def json_kind(value: Any) -> str:
-    """Return what JSON calls the type of a value, with its article."""
+    """Return JSON's name for a value's type, with its article."""
     if value is None:
         return "null"
     kinds = {bool: "true or false", int: "a number", float: "a number with a fraction", str: "text"}
@@ -84,7 +78,7 @@ def _position(fault: Fault) -> tuple[int, int]:
 
 
 def _fault(line: dict[str, Any]) -> Fault:
-    """Put an error of pydantic into the page's names and plain words."""
+    """Translate a pydantic error into the page's names and plain words."""
     path = tuple(step for step in line["loc"] if step != "[key]")
     if line["type"] in {"extra_forbidden", "invalid_key"}:
         return _unknown_field(path)
@@ -95,11 +89,11 @@ def _fault(line: dict[str, Any]) -> Fault:
     value = line["input"]
     reword = _WORDS.get(line["type"])
     words = reword(line.get("ctx", {}), path, value) if reword else str(line["msg"])
-    return Fault(format_path(path), words, _harmless(path, value))
+    return Fault(format_path(path), words, _public_value(path, value))
 
 
-def _harmless(path: tuple[Any, ...], value: Any) -> str | int | float | bool | None:
-    """Return a value that an error may show: a number where one is expected, a word of an enumeration."""
+def _public_value(path: tuple[Any, ...], value: Any) -> str | int | float | bool | None:
+    """Return a value if an error may show it: a number or a short word where one is expected; else None."""
     if not path or path[0] not in _NUMBERS | MEANINGS.keys():
         return None
     if type(value) is bool or (type(value) in (int, float) and abs(value) <= MAX_LONG):
@@ -110,7 +104,7 @@ def _harmless(path: tuple[Any, ...], value: Any) -> str | int | float | bool | N
 
 
 def _unknown_field(path: tuple[Any, ...]) -> Fault:
-    """Name the known field nearest to an unknown one; mask one that resembles none, it may be a target."""
+    """Suggest the known field nearest to an unknown one; mask any other name, which may be a target id."""
     name = str(path[-1])
     if name == OTHER_SPELLING:
         return Fault(name, "is given in both spellings; keep `strategyContent`")
@@ -126,18 +120,18 @@ def _unknown_field(path: tuple[Any, ...]) -> Fault:
 
 
 def _nearest(name: str, known: Iterable[str]) -> tuple[str | None, bool]:
-    """Return the known field that a name resembles, and whether the name can be nothing but a misspelling."""
+    """Return the known field that a name resembles, and whether the name is surely a misspelling of it."""
     from difflib import SequenceMatcher, get_close_matches
 
-    # Wire names (TaskName) and Python names (task_name) differ from the page's only in this.
+    # Wire names (TaskName) and Python names (task_name) differ from the page's only in case and underscores.
     folded = name.replace("_", "").lower()[:64]
     by_folded = {field.lower(): field for field in known}
     near = get_close_matches(folded, by_folded, n=1)
     if not near:
         return None, False
-    likeness = SequenceMatcher(None, near[0], folded).ratio()
+    similarity = SequenceMatcher(None, near[0], folded).ratio()
     # No field has a digit in its name; most target ids do.
-    return by_folded[near[0]], likeness >= _MISSPELT and not any(map(str.isdigit, name))
+    return by_folded[near[0]], similarity >= _MISSPELT and not any(map(str.isdigit, name))
 
 
 def _not_an_object(_: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
@@ -152,7 +146,7 @@ def _not_a_whole_number(_: dict[str, Any], path: tuple[Any, ...], value: Any) ->
 
 
 def _not_a_text(_: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
-    # Only where the value is a short enumerated number; elsewhere it may be a target id.
+    # Quote the value only where it is a short enumerated number; elsewhere it may be a target id.
     quoted = path[0] in ("thirdChannelCategory", "notifyLevel") and _is_short_number(value)
     remedy = f': write "{value}"' if quoted else ""
     return f"must be text{remedy}, not {json_kind(value)}"
@@ -174,7 +168,7 @@ def _is_short_number(value: Any) -> bool:
     return type(value) is int and abs(value) <= MAX_INT
 
 
-# By pydantic's error type; its own text (also that of `json_fields`) stays where none is listed.
+# By pydantic's error type. Types that are not listed, such as those of `json_fields`, keep their own text.
 _WORDS: dict[str, Callable[[dict[str, Any], tuple[Any, ...], Any], str]] = {
     "missing": lambda _, __, ___: "is required",
     "literal_error": _not_enumerated,

@@ -1,7 +1,7 @@
 """The fields of a message, each with its type and limits: parameters of the page "Simple push".
 
-`MessageFields` declares and checks each field by itself. Constraints and advice are typed on it;
-`mpaas_push.message.model` adds the rules between fields and makes a `PushMessage` of it.
+`MessageFields` declares each field and checks it individually. Constraints and advice work on it;
+`PushMessage` in `mpaas_push.message.model` adds the rules between fields.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -26,7 +26,7 @@ __all__ = [
     "STRATEGY_ALIASES",
     "MessageFields",
     "StrategyContent",
-    "plain_schema",
+    "simplify_schema",
 ]
 
 _Text = Annotated[str, Field(min_length=1)]
@@ -35,8 +35,8 @@ _Int = Annotated[int, Field(ge=0, le=MAX_INT), WholeNumber()]
 _Long = Annotated[int, Field(ge=0, le=MAX_LONG), WholeNumber()]
 
 
-def plain_schema(schema: dict[str, Any]) -> None:
-    """Take out of a JSON schema what only repeats: titles made from names, null as default."""
+def simplify_schema(schema: dict[str, Any]) -> None:
+    """Remove redundant entries from a JSON schema: titles derived from names, and null defaults."""
     for definition in schema["properties"].values():
         definition.pop("title", None)
         if definition.get("default", ...) is None:
@@ -44,14 +44,14 @@ def plain_schema(schema: dict[str, Any]) -> None:
 
 
 class StrategyContent(StrictModel):
-    """When a timed or loop push goes out: parameter ``strategyContent`` of the page
+    """When a timed or loop push is sent: parameter ``strategyContent`` of the page
     (pushsimple.md: Strategy content).
 
-    Fields that the strategy type does not use are tolerated, as in the official sample, and not sent: see
-    `used`. Which ones a type needs is a rule of the whole message.
+    Fields that the strategy type does not use are accepted, as in the official sample, but not sent: see
+    `used_fields`. Which fields a type requires is a rule of the message.
     """
 
-    model_config = ConfigDict(json_schema_extra=plain_schema)
+    model_config = ConfigDict(json_schema_extra=simplify_schema)
 
     fixed_time: _Long | None = Field(
         None,
@@ -72,14 +72,14 @@ class StrategyContent(StrictModel):
     )
     circle_type: _Int | None = Field(
         None,
-        description="strategyType 2: kind of loop. Believed to be 1 daily, 2 weekly, 3 monthly (no page "
-        "lists them).",
+        description="strategyType 2: kind of loop. Believed to be 1 daily, 2 weekly, 3 monthly (not "
+        "documented).",
         examples=[3],
     )
     circle_value: Annotated[tuple[Annotated[int, WholeNumber()], ...], JsonList("number")] | None = Field(
         None,
         description="strategyType 2: on which days. Believed to be weekdays 1 to 7 for weekly, days 1 to 31 "
-        "for monthly, an empty list for daily (no page lists them).",
+        "for monthly, an empty list for daily (not documented).",
         examples=[[1, 3]],
     )
     time: Annotated[str, Field(pattern=TIME_OF_DAY)] | None = Field(
@@ -88,18 +88,18 @@ class StrategyContent(StrictModel):
         examples=["09:45:11"],
     )
 
-    def used(self, strategy_type: int | None) -> dict[str, Any]:
+    def used_fields(self, strategy_type: int | None) -> dict[str, Any]:
         """Return the fields that a strategy type uses, ready to be written as JSON.
 
         Args:
             strategy_type: 1 timed, 2 loop; 0 or None (immediate) uses none.
 
         Returns:
-            The page's names and plain values (integers, texts, a list), in the order of the page.
+            Plain values (integers, texts, a list) by the page's names, in the order of the page.
         """
         if strategy_type == 1:
             return {"fixedTime": self.fixed_time}
-        if strategy_type == 2:  # the page's number for loop
+        if strategy_type == 2:
             return {
                 "startTime": self.start_time,
                 "endTime": self.end_time,
@@ -113,7 +113,7 @@ class StrategyContent(StrictModel):
 class MessageFields(StrictModel):
     """Every parameter of PushSimple 2020-10-28, named as on the page "Simple push" in snake_case.
 
-    Each field is judged by itself; whether they fit together is not.
+    Each field is checked individually; whether the fields fit together is not.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -142,28 +142,27 @@ class MessageFields(StrictModel):
     tenant_id: str | None = Field(
         None,
         description="Tenant id; optional. Default: the setting MPAAS_TENANT_ID; an empty text means no "
-        "tenant, whatever the setting.",
+        "tenant, regardless of the setting.",
         examples=["LZFPEFIM"],
     )
     delivery_type: Annotated[Literal[1, 2, 3, 5, 6, 7], WholeNumber()] = Field(
-        description="What kind of ids the targets are; required.", examples=[3]
+        description="Kind of target ids; required.", examples=[3]
     )
     target_msgkey: Annotated[dict[_Text, _Text], JsonObject()] | None = Field(
         None,
-        description="Whom to push to: target id to business message id. The id of the target is of the kind "
-        "that deliveryType says; message ids are yours and must be distinct. More than 10 targets become "
-        "several requests.",
+        description="Business message id by target id. deliveryType is the kind of target ids; message ids "
+        "are yours and must be distinct. More than 10 targets become several requests.",
         examples=[{"user-1": "order-4711-1", "user-2": "order-4711-2"}],
     )
     targets: Annotated[tuple[_Text, ...], JsonList("text")] | None = Field(
         None,
-        description="Whom to push to, in place of targetMsgkey: target ids alone, all distinct. Message ids "
-        "are derived from the event, so that a repetition has the same ones.",
+        description="Only the target ids, instead of targetMsgkey; all distinct. Message ids are derived "
+        "from the event, so a repeated event has the same ones.",
         examples=[["user-1", "user-2"]],
     )
     expired_seconds: Annotated[int, Field(ge=1, le=MAX_LONG), WholeNumber()] = Field(
         description=f"How long the message is kept for a device that is offline, in seconds; required. At "
-        f"most {MAX_EXPIRED_SECONDS} (7 days), by an old official source.",
+        f"most {MAX_EXPIRED_SECONDS} (7 days), according to an old official source.",
         examples=[600],
     )
     push_style: Annotated[Literal[0, 1, 2], WholeNumber()] = Field(
@@ -181,7 +180,7 @@ class MessageFields(StrictModel):
         examples=[0],
     )
     notify_type: Literal["transparent", "notify"] | None = Field(
-        None, description="Which channel Android messages take.", examples=["notify"]
+        None, description="Channel of Android messages.", examples=["notify"]
     )
     classification: Literal["0", "1"] | None = Field(
         None, description='Message type on vivo, as text; "1" if absent.', examples=["1"]
@@ -214,8 +213,9 @@ class MessageFields(StrictModel):
     )
     sms_strategy: _Int | None = Field(
         None,
-        description="SMS beside the push: 0 none, 1 believed to be supplement, 2 believed to be concurrent. "
-        "Other than 0 needs smsSignName, smsTemplateCode and smsTemplateParam; SMS cost operator fees.",
+        description="SMS in addition to the push: 0 none, 1 believed to be supplement, 2 believed to be "
+        "concurrent. Values other than 0 need smsSignName, smsTemplateCode and smsTemplateParam; SMS cost "
+        "operator fees.",
         examples=[0],
     )
     sms_sign_name: _Text | None = Field(None, description="Approved SMS signature.", examples=["mPaaS test"])
@@ -227,14 +227,14 @@ class MessageFields(StrictModel):
     )
     third_channel_category: Annotated[dict[str, str], JsonObject()] | None = Field(
         None,
-        description='Message class by vendor, both texts: hms "1" to "14", harmonyos "1" to "13", vivo "1" '
-        "IM; see the page Vendor message classification.",
+        description='Message class by vendor, both as text: hms "1" to "14", harmonyos "1" to "13", vivo '
+        '"1" IM; see the page Vendor message classification.',
         examples=[{"hms": "9", "vivo": "1"}],
     )
     notify_level: Annotated[dict[str, str], JsonObject()] | None = Field(
         None,
-        description='Notification level by vendor, both texts: oppo "1" bar, "2" bar and lock screen, "16" '
-        'all; hms "1" LOW, "2" NORMAL.',
+        description='Notification level by vendor, both as text: oppo "1" bar, "2" bar and lock screen, '
+        '"16" all; hms "1" LOW, "2" NORMAL.',
         examples=[{"oppo": "2", "hms": "2"}],
     )
     mi_channel_id: _Text | None = Field(None, description="Xiaomi channel id, as text.", examples=["123321"])
@@ -268,7 +268,7 @@ class MessageFields(StrictModel):
     )
     vendor_template: _Text | None = Field(
         None,
-        description="Vendor's private message template, passed on as it is; its format is not published.",
+        description="Vendor's private message template, passed on unchanged; its format is not published.",
         examples=["P10001"],
     )
 
@@ -279,11 +279,11 @@ ALIASES: Final[dict[str, str]] = {name: to_camel(name) for name in MessageFields
 REQUIRED: Final[frozenset[str]] = frozenset(
     ALIASES[name] for name, field in MessageFields.model_fields.items() if field.is_required()
 )
-"""The page's names of the fields that every message has to give itself."""
+"""The page's names of the fields that every message must have."""
 
 STRATEGY_ALIASES: Final[tuple[str, ...]] = tuple(map(to_camel, StrategyContent.model_fields))
 """The page's names of the fields of ``strategyContent``, in order."""
 
 PARAMETERS: Final[tuple[str, ...]] = tuple(alias for alias in ALIASES.values() if alias != "targets")
-"""The 34 parameters of PushSimple 2020-10-28 by the page's names (pushsimple.md: Parameters); ``targets`` is
-only shorthand."""
+"""The 34 parameters of PushSimple 2020-10-28 by the page's names (pushsimple.md: Parameters). ``targets`` is
+this project's shorthand, not a parameter."""

@@ -1,6 +1,6 @@
-"""Annotations for fields that come from JSON: maps that may also be given as their text, lists, numbers.
+"""Annotations for fields that are read from JSON: maps (also given as JSON text), lists and numbers.
 
-Each is part of an ``Annotated`` type and adds to pydantic's strict reading what JSON calls for.
+Each goes into an ``Annotated`` type and adapts pydantic's strict mode to JSON.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ __all__ = ["MAX_FAULTS", "JsonList", "JsonObject", "WholeNumber"]
 
 
 MAX_FAULTS = 100
-"""Faults of one message that are reported. A body of a megabyte can hold a hundred thousand, and each costs a
-hundred times the memory of its text: more are never looked for."""
+"""Maximum number of reported faults of one message. A body of a megabyte can contain a hundred thousand, and
+each takes a hundred times the memory of its text, so validation stops here."""
 
 
 class JsonObject:
-    """Marks a map that may also be given as JSON text, as the page writes it ("JSON in a string").
+    """Marks a map that may also be given as JSON text, as on the page ("JSON in a string").
 
-    The context of a validation may have an attribute ``copies``: False says that the model may keep the data,
-    since nothing else changes them.
+    The validation context may have an attribute ``copies``: if False, the model keeps nested data without
+    copying it, because nothing else changes it.
 
     Args:
-        of: What its values are: ``text``, ``object``, or ``json`` for any JSON.
+        of: Type of its values: ``text``, ``object``, or ``json`` for any JSON.
     """
 
     def __init__(self, *, of: Literal["text", "object", "json"] = "text") -> None:
@@ -57,7 +57,7 @@ class JsonObject:
             raise _unreadable(str(error)) from None
         if type(value) is not dict or self._of == "json":
             return value
-        return _checked_texts(value) if self._of == "text" else _within_limit(value, _is_object)
+        return _check_texts(value) if self._of == "text" else _within_limit(value, _is_object)
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -68,10 +68,10 @@ class JsonObject:
 
 
 class JsonList:
-    """Marks a tuple that JSON brings as a list. By itself pydantic takes also sets, which have no order.
+    """Marks a tuple that is a list in JSON. Pydantic alone also accepts sets, which have no order.
 
     Args:
-        of: What its elements are.
+        of: Type of its elements.
     """
 
     def __init__(self, of: Literal["text", "number"]) -> None:
@@ -84,7 +84,7 @@ class JsonList:
 class WholeNumber:
     """Marks a whole number: JSON has one kind of number, so 600.0 is 600.
 
-    By itself pydantic refuses 600.0 for a number, and takes True and 1.0 for the 1 of an enumeration.
+    Pydantic alone rejects 600.0 for an integer, and accepts True and 1.0 for the 1 of an enumeration.
     """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -109,27 +109,27 @@ class WholeNumber:
         return handler(cast("core_schema.ChainSchema", schema)["steps"][-1])
 
 
-def _checked_texts(value: dict[Any, Any]) -> dict[Any, Any]:
-    """Refuse an unpaired surrogate, which pydantic passes on and no request can hold."""
+def _check_texts(value: dict[Any, Any]) -> dict[Any, Any]:
+    """Reject an unpaired surrogate, which pydantic accepts but no request can carry."""
     try:
         "".join([*value, *value.values()]).encode()
     except UnicodeEncodeError:
         raise _unreadable("an unpaired surrogate is not a character") from None
     except TypeError:
-        pass  # not texts: pydantic says it better
+        pass  # not text: pydantic's error is clearer
     else:
         if "" not in value and len(value) <= MAX_FAULTS:
             return value
     return _within_limit(value, _is_text)
 
 
-def _within_limit(value: dict[Any, Any], is_sound: Callable[[Any], bool]) -> dict[Any, Any]:
-    """Return a map without what follows its `MAX_FAULTS` first faulty entries and one more."""
+def _within_limit(value: dict[Any, Any], is_valid: Callable[[Any], bool]) -> dict[Any, Any]:
+    """Return a map, cut off after `MAX_FAULTS` + 1 faulty entries."""
     if len(value) <= MAX_FAULTS:
         return value
     faulty = 0
     for index, (key, child) in enumerate(value.items()):
-        faulty += not (_is_text(key) and is_sound(child))
+        faulty += not (_is_text(key) and is_valid(child))
         if faulty > MAX_FAULTS:
             return dict(islice(value.items(), index + 1))
     return value
@@ -172,11 +172,11 @@ def _is_whole(value: Any) -> bool:
     return type(value) is int or (type(value) is float and value.is_integer())
 
 
-def _tuple_within_limit(value: list[Any], is_sound: Callable[[Any], bool]) -> tuple[Any, ...]:
-    """Return a list as `_within_limit` returns a map."""
+def _tuple_within_limit(value: list[Any], is_valid: Callable[[Any], bool]) -> tuple[Any, ...]:
+    """Return a list as a tuple, cut off after `MAX_FAULTS` + 1 faulty elements."""
     faulty = 0
     for index, child in enumerate(value):
-        faulty += not is_sound(child)
+        faulty += not is_valid(child)
         if faulty > MAX_FAULTS:
             return tuple(value[: index + 1])
     return tuple(value)

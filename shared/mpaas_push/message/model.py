@@ -1,7 +1,7 @@
-"""A push message: untrusted data or keyword arguments enter, a frozen and valid `PushMessage` leaves.
+"""A push message: a frozen and valid `PushMessage`, from untrusted data or keyword arguments.
 
-`PushMessage.parse` is the way in for data from outside: it reports every fault of a message at once, in the
-names of the official page "Simple push".
+`PushMessage.parse` reads data from outside and reports every fault of a message at once, with the names of
+the official page "Simple push".
 """
 
 import hashlib
@@ -43,48 +43,48 @@ _FREE_FORM = {
     "activity_content_state",
     "transparent_message_payload",
 }
-"""Fields whose JSON is the caller's own."""
+"""Fields whose JSON is free-form."""
 _ADDRESSING = {"targets", "target_msgkey", "app_id", "workspace_id", "tenant_id"}
 
 
 class PushMessage(MessageFields):
     """One push: every parameter of PushSimple 2020-10-28, named as on the page "Simple push" in snake_case.
 
-    The page's camelCase names are aliases; in data from outside only they are taken. An optional parameter
-    that is None is not sent. JSON parameters (``target_msgkey``, ``extended_params``, ``strategy_content``,
+    The page's camelCase names are aliases; data from outside must use them. An optional parameter that is
+    None is not sent. JSON parameters (``target_msgkey``, ``extended_params``, ``strategy_content``,
     ``image_urls``, ``icon_urls``, ``sms_template_param``, ``third_channel_category``, ``notify_level``,
-    ``activity_content_state``, ``transparent_message_payload``) also take their JSON text.
+    ``activity_content_state``, ``transparent_message_payload``) also accept JSON text.
 
-    Exactly one of ``target_msgkey`` (target id to message id) and ``targets`` (ids alone) says whom to push
-    to; any number of targets is fine here, requests of at most ten are cut later. ``app_id``,
+    Exactly one of ``target_msgkey`` (target id to message id) and ``targets`` (only ids) is required. It may
+    hold any number of targets; they are split into requests of at most ten later. ``app_id``,
     ``workspace_id`` and ``tenant_id`` may be left to the settings.
 
-    In code, keyword arguments are enough and are judged by the same rules::
+    In code, use keyword arguments; the same rules apply::
 
         PushMessage(task_name="news", title="Hello", content="World", delivery_type=3,
                     expired_seconds=600, targets=("user-1",))
 
     Raises:
-        pydantic.ValidationError: When constructed with wrong arguments. Like `InvalidMessage`, which `parse`
-            raises, it names all faults and shows no value that may be private.
+        pydantic.ValidationError: When constructed with invalid arguments. Like `InvalidMessage`, which
+            `parse` raises, it lists all faults and shows no value that may be private.
     """
 
     model_config = ConfigDict(defer_build=False, json_schema_extra=complete_schema)
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """The targets, however they were given: as ``targets`` or as keys of ``targetMsgkey``."""
+        """The targets, given either as ``targets`` or as keys of ``targetMsgkey``."""
         return tuple(self.target_msgkey or self.targets or ())
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of what the message says, whoever gets it and whichever app sends it: 32 hexadecimal digits.
+        """A hash of the message without its targets and app: 32 hexadecimal digits.
 
-        The order of keys in JSON, whether a default was written, and 600 or 600.0 make no difference.
+        The order of JSON keys, explicit defaults, and 600 versus 600.0 make no difference.
         """
         content = self.model_dump(mode="json", exclude=_ADDRESSING, exclude_defaults=True)
         for name in _FREE_FORM & content.keys():
-            content[name] = one_kind_of_number(content[name])
+            content[name] = normalise_numbers(content[name])
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -98,27 +98,27 @@ class PushMessage(MessageFields):
         levels: Mapping[str, Level] | None = None,
         copies: bool = True,
     ) -> "Self":
-        """Return the message that untrusted data describe.
+        """Read a message from untrusted data.
 
         Args:
             data: A mapping with the page's camelCase names, as read from JSON by `json_text.read_json` (which
-                also sees duplicate keys). ``StrategyContent`` is taken for ``strategyContent``. None is the
-                same as absent.
-            defaults: Values of ``appId``, ``workspaceId`` and ``tenantId`` for data that lack them. When
-                given, a message without app or workspace is a fault; when None, they may stay absent.
-            clock: Tells the present time for the rules about time.
-            levels: Levels of rules that are not documented (see `constraints.parse_levels`); the others keep
-                theirs.
-            copies: Copy what is nested in the data; False where nothing else changes them.
+                also detects duplicate keys). ``StrategyContent`` is accepted as ``strategyContent``. None is
+                the same as absent.
+            defaults: Values of ``appId``, ``workspaceId`` and ``tenantId`` for data without them. If given,
+                a missing app or workspace is a fault; if None, they may be absent.
+            clock: Returns the current time for the rules about time.
+            levels: Levels of unconfirmed rules (see `constraints.parse_levels`); other rules keep their
+                level.
+            copies: Copy nested data; pass False if nothing else changes it.
 
         Raises:
-            InvalidMessage: With every fault of the message at once, in the order of the fields; of more than
-                100 the first ones.
+            InvalidMessage: With every fault of the message, in the order of the fields; if there are more
+                than 100, the first ones.
         """
         if not isinstance(data, Mapping):
-            from mpaas_push.message.faults import json_kind  # only a wrong message needs it
+            from mpaas_push.message.faults import json_kind  # only an invalid message needs it
 
-            raise InvalidMessage([Fault("", f"a message is a JSON object; this is {json_kind(data)}")])
+            raise InvalidMessage([Fault("", f"a message must be a JSON object, not {json_kind(data)}")])
         unset: list[Fault] = []
         if defaults is not None:
             data, unset = _with_defaults(data, defaults)
@@ -140,17 +140,17 @@ class PushMessage(MessageFields):
     def advice(
         self, *, clock: Clock = system_clock, levels: Mapping[str, Level] | None = None
     ) -> "tuple[Advice, ...]":
-        """Return every warning about this message; none of them keeps it from being sent.
+        """Return every warning about this message; none of them prevents sending it.
 
         Args:
-            clock: Tells the present time for the rules about time.
-            levels: Levels of rules that are not documented, as for `parse`; those at ``warning`` speak.
+            clock: Returns the current time for the rules about time.
+            levels: Levels of unconfirmed rules, as for `parse`; those at ``warning`` are reported here.
 
         Returns:
             Warnings of these rules, in the order of `constraints.CONSTRAINTS`, then those of the channels
             that the message can reach.
         """
-        from mpaas_push.message.advice import Advice, channel_advice  # sending alone does not need it
+        from mpaas_push.message.advice import Advice, channel_advice  # sending does not need it
 
         warnings = [
             Advice(rule=constraint.name, field=fault.field, message=fault.message)
@@ -161,7 +161,7 @@ class PushMessage(MessageFields):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _judge(
+    def _validate(
         cls, data: Any, handler: ModelWrapValidatorHandler["PushMessage"], info: ValidationInfo
     ) -> "PushMessage":
         """Apply the constraints, and word every error so that it can be shown and logged."""
@@ -174,11 +174,11 @@ class PushMessage(MessageFields):
             message = handler(data)
         except ValidationError as error:
             from mpaas_push.message.faults import faults_of
-            from mpaas_push.message.partial import violations_beside
+            from mpaas_push.message.partial import violations_of_valid_fields
 
             faults = faults_of(error)
             if type(data) is dict:
-                faults += violations_beside(faults, data, context.constraints, context.clock())
+                faults += violations_of_valid_fields(faults, data, context.constraints, context.clock())
             raise _rejection(faults, context) from None
         now = context.clock()
         violated = (fault for _, fault in violations(message, context.constraints, now))
@@ -190,17 +190,17 @@ class PushMessage(MessageFields):
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
             if value is not None:
-                yield name, _masked(name, value)
+                yield name, _mask(name, value)
 
 
 class _Context:
-    """What a validation needs beside the data.
+    """What a validation needs in addition to the data.
 
     Attributes:
-        clock: Tells the present time.
-        constraints: Those that reject.
-        names: The names that a field may have in the data.
-        copies: Whether nested data are copied.
+        clock: Returns the current time.
+        constraints: The constraints that reject a message.
+        names: The names that fields may have in the data.
+        copies: Whether nested data is copied.
     """
 
     __slots__ = ("clock", "constraints", "copies", "names")
@@ -215,10 +215,10 @@ class _Context:
 
 
 def _rejection(faults: list[Fault], context: _Context) -> InvalidMessage | ValidationError:
-    """Return the error that says what is wrong: pydantic's own where it is pydantic that was asked."""
-    from mpaas_push.message.faults import rejection, reported  # only a wrong message needs it
+    """Return the error to raise: `InvalidMessage` from `parse`, otherwise pydantic's own."""
+    from mpaas_push.message.faults import first_faults, rejection  # only an invalid message needs it
 
-    faults = reported(faults)
+    faults = first_faults(faults)
     return rejection(PushMessage.__name__, faults) if context is _DEFAULT_CONTEXT else InvalidMessage(faults)
 
 
@@ -229,7 +229,7 @@ _DEFAULT_CONTEXT = _Context(system_clock, errors_at({}), _PAGE_NAMES | ALIASES.k
 def _with_defaults(
     data: Mapping[str, Any], defaults: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[Fault]]:
-    """Return the data with defaults filled in, and a fault for each required one that has no value."""
+    """Return the data with defaults filled in, and a fault for each required field that has no value."""
     data = dict(data)
     unset = []
     for name in SETTINGS:
@@ -242,35 +242,35 @@ def _with_defaults(
 
 
 def unset_fault(name: str) -> Fault:
-    """Return the fault of a message without a parameter that has no default in the settings either."""
+    """Return the fault for a parameter that neither the message nor the settings give."""
     return Fault(name, f"is required: set it in the message or in the environment variable {SETTINGS[name]}")
 
 
 def _normalise(data: dict[Any, Any], names: frozenset[str]) -> dict[Any, Any]:
-    """Return the data without known fields that are None, and with one spelling of ``strategyContent``."""
+    """Return the data without known fields that are None, and with ``strategyContent`` in one spelling."""
     data = {key: value for key, value in data.items() if value is not None or key not in names}
     if OTHER_SPELLING in data and not {"strategyContent", "strategy_content"} & data.keys():
         data["strategyContent"] = data.pop(OTHER_SPELLING)
     return data
 
 
-def one_kind_of_number(value: Any) -> Any:
-    """Return a JSON value with whole numbers as integers, however they were written."""
+def normalise_numbers(value: Any) -> Any:
+    """Return a JSON value with every whole number as an integer: 600.0 becomes 600."""
     if isinstance(value, dict):
-        return {key: one_kind_of_number(below) for key, below in value.items()}
+        return {key: normalise_numbers(child) for key, child in value.items()}
     if isinstance(value, list):
-        return [one_kind_of_number(below) for below in value]
+        return [normalise_numbers(child) for child in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _within_limit(data: dict[Any, Any], names: frozenset[str]) -> dict[Any, Any]:
-    """Return the data without what follows the first `MAX_FAULTS` unknown fields and one more."""
+    """Return the data with at most `MAX_FAULTS` + 1 unknown fields."""
     unknown = islice((name for name in data if name not in names), MAX_FAULTS + 1)
     return {name: data[name] for name in names if name in data} | {name: data[name] for name in unknown}
 
 
-def _masked(name: str | None, value: Any) -> Any:
-    """Return a value so shortened that no target id and nothing meant for a person can be read from it."""
+def _mask(name: str | None, value: Any) -> Any:
+    """Shorten a value so that it reveals no target id and no text meant for a person."""
     if name in ("title", "content", "uri", "vendor_template", "sms_sign_name"):
         return mask_id(value)
     if name == "targets":

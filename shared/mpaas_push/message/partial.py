@@ -1,4 +1,4 @@
-"""Constraints on a message that has faulty fields: what can be said about the others at the same time."""
+"""Constraints on the valid fields of a message that also has faulty ones."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from mpaas_push.errors import Fault
     from mpaas_push.message.constraints.constraint import Constraint
 
-__all__ = ["violations_beside"]
+__all__ = ["violations_of_valid_fields"]
 
 
-def violations_beside(
+def violations_of_valid_fields(
     faults: Iterable[Fault], data: Mapping[Any, Any], constraints: Iterable[Constraint], now: datetime
 ) -> list[Fault]:
-    """Return what constraints find in the fields that are not faulty themselves, up to `MAX_FAULTS`.
+    """Return the violated constraints on fields that are not faulty themselves, at most `MAX_FAULTS`.
 
     Args:
-        faults: What is wrong with single fields of the message.
+        faults: The faults of single fields of the message.
         data: The message by attribute or by the page's names, with one spelling of ``strategyContent``.
-        constraints: The constraints to apply; one that reads a faulty field is left out.
-        now: The present time.
+        constraints: The constraints to apply; those that read a faulty field are skipped.
+        now: The current time.
     """
-    faulty = {_judged_field(fault.field) for fault in faults}
+    faulty = {_constrained_field(fault.field) for fault in faults}
     try:
         fields = MessageFields.model_validate(_without_faulty(data, faulty))
     except ValidationError:
@@ -45,25 +45,25 @@ def violations_beside(
         if not any(_covers(field, read) for field in faulty for read in constraint.reads)
     ]
     violated = (fault for _, fault in violations(fields, applicable, now))
-    sound = (fault for fault in violated if not any(_covers(field, fault.field) for field in faulty))
-    return list(islice(sound, MAX_FAULTS))
+    reportable = (fault for fault in violated if not any(_covers(field, fault.field) for field in faulty))
+    return list(islice(reportable, MAX_FAULTS))
 
 
-# Stand in for required fields that are missing or faulty.
+# Replaces required fields that are missing or faulty.
 _MINIMAL = {"taskName": "-", "title": "-", "content": "-", "deliveryType": 1, "expiredSeconds": 1}
 
 
 def _without_faulty(data: Mapping[Any, Any], faulty: set[str]) -> dict[str, Any]:
-    sound: dict[str, Any] = dict(_MINIMAL)
+    valid: dict[str, Any] = dict(_MINIMAL)
     for key, value in data.items():
         alias = ALIASES.get(key, key) if isinstance(key, str) else ""
         if alias not in _PAGE_NAMES or alias in faulty:
             continue
         if alias == "strategyContent" and any(field.startswith("strategyContent.") for field in faulty):
-            sound[alias] = _strategy_without_faulty(value, faulty)
+            valid[alias] = _strategy_without_faulty(value, faulty)
         else:
-            sound[alias] = value
-    return sound
+            valid[alias] = value
+    return valid
 
 
 def _strategy_without_faulty(content: Any, faulty: set[str]) -> Any:
@@ -76,8 +76,8 @@ def _strategy_without_faulty(content: Any, faulty: set[str]) -> Any:
     }
 
 
-def _judged_field(path: str) -> str:
-    """Return the part of a path that constraints speak of: a parameter, or a field of ``strategyContent``."""
+def _constrained_field(path: str) -> str:
+    """Return the part of a path that constraints name: a parameter, or a field of ``strategyContent``."""
     return ".".join(path.split(".")[: 2 if path.startswith("strategyContent.") else 1])
 
 

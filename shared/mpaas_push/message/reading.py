@@ -1,7 +1,6 @@
-"""From a payload's JSON to messages: one message, or `{"messages": [...]}`.
+"""Reads the messages of a payload's JSON: one message, or `{"messages": [...]}`.
 
-What was read of a text enters; a list leaves that keeps every message at its index, with an `InvalidMessage`
-where one is wrong.
+Every message keeps its index in the result; an `InvalidMessage` replaces an invalid one.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ __all__ = ["MAX_PAYLOAD_FAULTS", "message_of", "messages_of", "payloads_of", "wa
 
 
 def messages_of(payload: Any, settings: Settings) -> list[PushMessage | InvalidMessage]:
-    """Read the messages of a payload; never raises, whatever it holds.
+    """Read the messages of a payload; never raises.
 
     Args:
-        payload: JSON as `read_json` returns it: one message, or an object whose only key is ``messages``. The
-            messages keep what is nested in it.
-        settings: Defaults of app, workspace and tenant, and levels of the open rules.
+        payload: JSON as `read_json` returns it: one message, or an object whose only key is ``messages``. Its
+            nested data becomes part of the messages, without a copy.
+        settings: Defaults of app, workspace and tenant, and levels of the unconfirmed rules.
 
     Returns:
-        At least one entry. Field paths of faults begin with ``messages.<index>`` when there is a list. Once
-        `MAX_PAYLOAD_FAULTS` have been found, further wrong messages say only that.
+        At least one entry. Field paths of faults begin with ``messages.<index>`` if there is a list. After
+        `MAX_PAYLOAD_FAULTS` faults, the faults of further invalid messages are not described.
     """
     if not isinstance(payload, dict) or "messages" not in payload:
         return [message_of(payload, settings)]
@@ -43,22 +42,22 @@ def messages_of(payload: Any, settings: Settings) -> list[PushMessage | InvalidM
         return [_invalid(Fault("", f"`messages` must be the only key: move {others[:200]} into it"))]
     if not isinstance(messages, list) or not messages:
         return [_invalid(Fault("messages", "must be a list of one or more messages"))]
-    return list(_each(messages, settings))
+    return list(_read_list(messages, settings))
 
 
 def payloads_of(payload: Any) -> list[Any]:
-    """Return the JSON of each entry that `messages_of` makes of a payload, at the same indexes."""
+    """Return the JSON of each entry that `messages_of` returns for a payload, at the same index."""
     messages = payload.get("messages") if isinstance(payload, dict) and len(payload) == 1 else None
     return messages if isinstance(messages, list) and messages else [payload]
 
 
 def message_of(payload: Any, settings: Settings, path: str = "") -> PushMessage | InvalidMessage:
-    """Read one message; return what is wrong with it instead of raising.
+    """Read one message; return an `InvalidMessage` instead of raising it.
 
     Args:
         payload: JSON as in `messages_of`.
         settings: As in `messages_of`.
-        path: The message's path in its payload; put before the field paths of its faults.
+        path: The message's path in its payload; prefixes the field paths of its faults.
     """
     try:
         return PushMessage.parse(
@@ -79,8 +78,9 @@ def warnings_of(
     """Return the first `MAX_WARNINGS` warnings of messages as JSON, each with the index of its message.
 
     Args:
-        messages: As from `messages_of`; those that are wrong have none, nor has None, which keeps an index.
-        settings: Levels of the open rules; one that is off is silent.
+        messages: As from `messages_of`. Invalid messages have no warnings; None is a placeholder that keeps
+            the indexes of the others.
+        settings: Levels of the unconfirmed rules; a rule that is off does not warn.
     """
     levels = settings.constraint_levels
     warnings = (
@@ -93,12 +93,12 @@ def warnings_of(
 
 
 MAX_WARNINGS = 100
-"""Warnings of one payload that are listed."""
+"""Maximum number of listed warnings of one payload."""
 MAX_PAYLOAD_FAULTS = 200
-"""Faults of one payload that are described: each costs a hundred times the memory of its text."""
+"""Maximum number of described faults of one payload: each takes a hundred times the memory of its text."""
 
 
-def _each(messages: list[Any], settings: Settings) -> Iterator[PushMessage | InvalidMessage]:
+def _read_list(messages: list[Any], settings: Settings) -> Iterator[PushMessage | InvalidMessage]:
     described = 0
     for index, payload in enumerate(messages):
         message = message_of(payload, settings, f"messages.{index}")
@@ -113,15 +113,17 @@ def _invalid(fault: Fault) -> InvalidMessage:
     return InvalidMessage([fault])
 
 
-_TOO_MANY = _invalid(Fault("", "this message is wrong as well; correct the ones before it first"))
+_TOO_MANY = _invalid(Fault("", "this message is invalid as well; correct the ones before it first"))
 
 
 def _targets(payload: Any) -> list[str]:
-    """Return the targets of a message that is wrong, as far as they can be read."""
+    """Return the targets of an invalid message, as far as they can be read."""
     if not isinstance(payload, dict):
         return []
-    named = payload.get("targetMsgkey") or payload.get("targets")
+    targets = payload.get("targetMsgkey") or payload.get("targets")
     if isinstance(payload.get("targetMsgkey"), str):
         with suppress(UnreadableJson):
-            named = read_json(payload["targetMsgkey"])
-    return [target for target in named if isinstance(target, str)] if isinstance(named, (dict, list)) else []
+            targets = read_json(payload["targetMsgkey"])
+    return (
+        [target for target in targets if isinstance(target, str)] if isinstance(targets, (dict, list)) else []
+    )

@@ -1,10 +1,10 @@
-"""The JSON schema of a message: what pydantic makes of the fields enters, what it cannot know is added."""
+"""The JSON schema of a message: pydantic's schema of the fields, with the rules that types cannot express."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mpaas_push.message.fields import plain_schema
+from mpaas_push.message.fields import simplify_schema
 from mpaas_push.message.vocabulary import MAX_EXTENDED_PARAMS, MEANINGS, RESERVED_EXTENDED_PARAMS
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ __all__ = ["complete_schema"]
 
 
 def complete_schema(schema: dict[str, Any]) -> None:
-    """Add to a message's JSON schema what types cannot say: rules between fields, the second spelling."""
-    plain_schema(schema)
+    """Add to a message's JSON schema the rules between fields and the second spelling."""
+    simplify_schema(schema)
     schema["description"] = (
         "One push through mPaaS PushSimple. An optional field that is null is the same as absent. JSON "
         "fields are objects, or their JSON text."
@@ -30,20 +30,20 @@ def complete_schema(schema: dict[str, Any]) -> None:
     properties["StrategyContent"] = {
         **properties["strategyContent"],
         "deprecated": True,
-        "description": "Second spelling of strategyContent, as some official samples have it.",
+        "description": "Second spelling of strategyContent, used in some official samples.",
     }
-    schema["oneOf"] = [_given("targets"), _given("targetMsgkey")]
-    schema["not"] = {"allOf": [_given("strategyContent"), _given("StrategyContent")]}
+    schema["oneOf"] = [_required("targets"), _required("targetMsgkey")]
+    schema["not"] = {"allOf": [_required("strategyContent"), _required("StrategyContent")]}
     schema["allOf"] = [
         _strategy_rule(1, ["fixedTime"]),
         _strategy_rule(2, ["startTime", "endTime", "circleType", "circleValue", "time"]),
         {
             "if": {"required": ["smsStrategy"], "properties": {"smsStrategy": {"not": {"enum": [0, None]}}}},
             "then": {
-                "allOf": [_given(name) for name in ("smsSignName", "smsTemplateCode", "smsTemplateParam")]
+                "allOf": [_required(name) for name in ("smsSignName", "smsTemplateCode", "smsTemplateParam")]
             },
         },
-        {"if": _given("transparentMessageUrgency"), "then": _given("transparentMessagePayload")},
+        {"if": _required("transparentMessageUrgency"), "then": _required("transparentMessagePayload")},
     ]
 
 
@@ -63,27 +63,27 @@ def _at_least_one_in_list(schema: dict[str, Any]) -> None:
         inner |= {"minItems": 1, "uniqueItems": True}
 
 
-def _of_type(schema: dict[str, Any], wanted: str) -> Iterator[dict[str, Any]]:
-    """Yield the schemas of a field that are of a type: its own, and that within JSON text."""
+def _of_type(schema: dict[str, Any], json_type: str) -> Iterator[dict[str, Any]]:
+    """Yield the schemas of a field that have a type: its own and that of its JSON text."""
     for option in schema["anyOf"]:
         for inner in (option, option.get("contentSchema", {})):
-            if inner.get("type") == wanted:
+            if inner.get("type") == json_type:
                 yield inner
 
 
-def _given(name: str) -> dict[str, Any]:
-    """Return a schema that wants a field to be there; null is the same as absent."""
+def _required(name: str) -> dict[str, Any]:
+    """Return a schema that requires a field; null is the same as absent."""
     return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
 
 
 def _strategy_rule(strategy_type: int, fields: list[str]) -> dict[str, Any]:
-    given = {name: {"not": {"type": "null"}} for name in fields}
-    needs = {"type": ["object", "string"], "required": fields, "properties": given}
+    not_null = {name: {"not": {"type": "null"}} for name in fields}
+    content = {"type": ["object", "string"], "required": fields, "properties": not_null}
     return {
         "if": {"required": ["strategyType"], "properties": {"strategyType": {"const": strategy_type}}},
         "then": {
             "anyOf": [
-                {"required": [name], "properties": {name: needs}}
+                {"required": [name], "properties": {name: content}}
                 for name in ("strategyContent", "StrategyContent")
             ]
         },

@@ -1,4 +1,4 @@
-"""What the channels behind mPaaS take and what the styles show: limits of text, with their sources."""
+"""Text limits of the channels behind mPaaS and of the notification styles, with their sources."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,14 @@ class Channel(NamedTuple):
 
     Attributes:
         name: The vendor name as the API family writes it (``miui``, ``hms``, …); ``mps`` is mPaaS's own.
-        label: The name to show to people.
+        label: Display name.
         system: Kind of device: ``android``, ``ios`` or ``harmonyos``.
         source: Where the numbers come from.
-        title: Longest title, in the unit below; None if there is no limit.
-        content: Longest content, in the same unit.
-        wide: What a Chinese character counts: 2 where the page gives a Chinese and a Latin number (the
+        title: Longest title, in characters as `wide` counts them; None if there is no limit.
+        content: Longest content, likewise.
+        wide: How much a Chinese character counts: 2 where the page gives a Chinese and a Latin number (the
             limits here are the Latin ones), else 1.
-        cuts: The channel cuts longer texts; otherwise it refuses the push.
+        truncates: The channel truncates longer texts; otherwise it refuses the push.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Channel(NamedTuple):
     title: int | None = None
     content: int | None = None
     wide: int = 1
-    cuts: bool = False
+    truncates: bool = False
 
 
 _LIMITS = "Page Content limits of vendor channels (311229); pushsimple.md: Text lengths"
@@ -74,7 +74,7 @@ CHANNELS: tuple[Channel, ...] = (
         title=40,
         content=110,
         wide=2,
-        cuts=True,
+        truncates=True,
         source=f"{_LIMITS}: 20 and 55 Chinese; banner 31 (62)",
     ),
 )
@@ -92,9 +92,9 @@ class Style(NamedTuple):
     """What a ``pushStyle`` shows.
 
     Attributes:
-        name: The name to show to people.
-        characters: Longest content it shows, or None.
-        lines: Most lines of content it shows, or None.
+        name: Display name.
+        characters: Maximum number of characters of content that it shows, or None.
+        lines: Maximum number of lines of content that it shows, or None.
         source: Where the numbers come from.
     """
 
@@ -122,4 +122,4 @@ SYSTEMS: dict[int, tuple[str, ...]] = {
     7: ("harmonyos",),
 }
 """Kinds of devices that a ``deliveryType`` addresses (pushsimple.md: Core parameters). 3 is a user, who may
-have devices of every kind."""
+have every kind of device."""

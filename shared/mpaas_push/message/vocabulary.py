@@ -1,6 +1,6 @@
 """What the fields of a message may hold: enumerations, limits and the vendors' tables.
 
-Data alone, each with its source; fields, JSON schema, constraints and errors read them from here.
+Only data, each with its source. Fields, JSON schema, constraints and errors use it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "activityEvent": '"update", "end"',
     "transparentMessageUrgency": '"HIGH", "NORMAL"',
 }
-"""Values of the enumerated fields and what they mean, as descriptions, schema and errors print them."""
+"""Values of the enumerated fields with their meanings, as shown in schema and errors."""
 
 MAX_LONG = 2**63 - 1
 """Upper bound of the page's type Long."""
@@ -57,13 +57,13 @@ MAX_EXTENDED_PARAMS = 20
 """Entries of ``extendedParams``: result code 3035 (pushsimple.md: Extended parameters)."""
 
 MAX_LOOP_DAYS = 180
-"""Days after the present one on which a loop may end (pushsimple.md: Strategy content)."""
+"""A loop may end at most this many days after today (pushsimple.md: Strategy content)."""
 
 TIME_OF_DAY = "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"
 """``time`` of a strategy, HH:mm:ss (pushsimple.md: Strategy content)."""
 
 OTHER_SPELLING = "StrategyContent"
-"""Second spelling of ``strategyContent``, as some official samples have it."""
+"""Second spelling of ``strategyContent``, used in some official samples."""
 
 RESERVED_EXTENDED_PARAMS = frozenset(
     {"notifyType", "action", "silent", "pushType", "templateCode", "channel", "taskId"}
@@ -83,10 +83,10 @@ VENDORS = frozenset({"android", "ios", "miui", "hms", "fcm", "oppo", "vivo", "ho
 """Vendor names of the API family: page "Device information" (pushsimple.md: Vendor categories)."""
 
 TRANSPARENT_VENDORS = ("hms", "honor", "fcm", "harmonyos")
-"""Vendors that take a transparent message: Broadcast page (pushsimple.md: Appearance)."""
+"""Vendors that accept a transparent message: Broadcast page (pushsimple.md: Appearance)."""
 
 URGENT_VENDORS = ("hms", "honor", "harmonyos")
-"""Vendors that heed ``transparentMessageUrgency``: Broadcast page (pushsimple.md: Appearance)."""
+"""Vendors that support ``transparentMessageUrgency``: Broadcast page (pushsimple.md: Appearance)."""
 
 _COMMON_CATEGORIES = {
     "1": "IM", "2": "VOIP", "3": "SUBSCRIPTION", "4": "TRAVEL", "5": "HEALTH", "6": "WORK",
@@ -127,4 +127,4 @@ SETTINGS: Final[Mapping[str, str]] = {
     "workspaceId": "MPAAS_WORKSPACE_ID",
     "tenantId": "MPAAS_TENANT_ID",
 }
-"""Environment variables that give the default of a field."""
+"""Environment variables that hold the default of a field."""

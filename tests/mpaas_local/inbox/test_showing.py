@@ -48,7 +48,9 @@ def test_what_is_shown_and_what_is_cut_are_the_whole_text_and_no_more_fits(title
                     assert text_length(part["shown"] + part["cut"][0], channel.wide) > limit
             else:
                 assert part["cut"] == ""
-        assert each["refused"] == (bool(each["title"]["cut"] or each["content"]["cut"]) and not channel.cuts)
+        assert each["refused"] == (
+            bool(each["title"]["cut"] or each["content"]["cut"]) and not channel.truncates
+        )
 
 
 def test_a_data_message_is_shown_at_its_vendor_alone() -> None:

@@ -144,7 +144,7 @@ VALUES: dict[str, list[Any]] = {
 }
 LAYER_ONLY = (
     "must not be empty; leave it out",  # mPaaS treats an empty parameter as a missing one
-    "holds U+FFFD",  # mPaaS cannot know what was lost
+    "contains U+FFFD",  # mPaaS cannot know what was lost
     "is required: set it in the message",  # another sender may have other settings
 )
 """Prefixes of faults that only the layer can detect, because the value never reaches mPaaS in this form."""

@@ -357,7 +357,7 @@ def test_every_rule_states_its_source_and_fields_that_exist(rule: Constraint) ->
     strategy = {f"strategyContent.{field.alias}" for field in StrategyContent.model_fields.values()}
     assert rule.source
     assert rule.reads
-    assert {*rule.reads, *rule.demands} <= fields | strategy
+    assert {*rule.reads, *rule.presence_of} <= fields | strategy
     assert rule.certain <= (rule.level is Level.ERROR)
 
 
@@ -448,7 +448,7 @@ def test_unsure_stands_for_every_rule_without_a_page_and_a_named_rule_wins() -> 
         ("unsure", "`unsure` is not of the form rule=level"),
         ("unsure=maybe", "`maybe` is not a level for rule `unsure`; allowed are error, warning, off"),
         ("uri=off", "there is no rule `uri`; allowed are unsure .*, expired-seconds-max, "),
-        ("message-ids-distinct=off", "documented by mPaaS and cannot be switched"),
+        ("message-ids-distinct=off", "documented by mPaaS and its level cannot be changed"),
         ("uri-form=off,uri-form=error", "rule `uri-form` is named twice"),
     ],
 )

@@ -106,9 +106,9 @@ def test_only_the_fields_of_its_type_are_used_of_a_strategy() -> None:
     content = StrategyContent(
         fixed_time=5, start_time=1, end_time=2, circle_type=3, circle_value=(1, 3), time="09:45:11"
     )
-    assert content.used(0) == content.used(None) == {}
-    assert content.used(1) == {"fixedTime": 5}
-    assert content.used(2) == {
+    assert content.used_fields(0) == content.used_fields(None) == {}
+    assert content.used_fields(1) == {"fixedTime": 5}
+    assert content.used_fields(2) == {
         "startTime": 1,
         "endTime": 2,
         "circleType": 3,
@@ -164,7 +164,7 @@ def test_a_message_is_frozen() -> None:
     [(None, "null"), ([], "a list"), ("{}", "text"), (5, "a number"), (True, "true or false")],
 )
 def test_a_message_that_is_no_object_says_what_came(data: Any, kind: str) -> None:
-    assert faults(data) == (Fault("", f"a message is a JSON object; this is {kind}"),)
+    assert faults(data) == (Fault("", f"a message must be a JSON object, not {kind}"),)
 
 
 def test_an_empty_message_names_everything_that_is_required() -> None:
@@ -481,7 +481,7 @@ def test_wrong_keyword_arguments_are_worded_like_wrong_data_and_show_no_value() 
     lines = [(line["loc"], line["msg"], line["input"]) for line in caught.value.errors()]
     assert lines == [
         (("title",), "must not be empty", None),
-        (("targets", "1"), "is the same target as `targets.0`; drop one", None),
+        (("targets", "1"), "is the same target as `targets.0`; remove one", None),
         (("expiredSeconds",), "must be at most 604800 seconds (7 days)", None),
         (("smsTemplateParam",), "not JSON: Expecting value at line 1, column 1: `smsTemplateParam`", None),
     ]

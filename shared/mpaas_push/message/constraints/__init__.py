@@ -1,7 +1,7 @@
-"""The rules of PushSimple that join fields or judge values, by what they are about.
+"""The rules of PushSimple between fields and about values, by topic.
 
 Documented rules always reject. Rules that no reachable page confirms mostly warn; the setting ``PUSH_RULES``
-(read by `parse_levels`) makes them errors, warnings or turns them off. Types, enumerations and limits of a
+(read by `parse_levels`) turns them into errors or warnings, or off. Types, enumerations and limits of a
 single field are declared in `mpaas_push.message.fields`.
 """
 

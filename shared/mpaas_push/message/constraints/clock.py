@@ -1,4 +1,4 @@
-"""The present time and China's calendar, in the units of ``strategyContent``."""
+"""The current time and China's calendar, in the units of ``strategyContent``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = [
     "Clock",
     "china_midnight",
     "epoch_milliseconds",
-    "looks_like_seconds",
+    "seconds_hint",
     "system_clock",
 ]
 
 Clock = Callable[[], datetime]
-"""Tells the present time as an aware datetime."""
+"""Returns the current time as an aware datetime."""
 
 CHINA = timezone(timedelta(hours=8))
 """China Standard Time: day boundaries and ``time`` of a strategy (inferred from the examples; pushsimple.md:
@@ -25,19 +25,19 @@ Strategy content)."""
 
 
 def system_clock() -> datetime:
-    """Return the machine's present time."""
+    """Return the machine's current time."""
     return datetime.now(timezone.utc)
 
 
 def epoch_milliseconds(moment: datetime) -> int:
-    """Return a moment as the page wants it in ``strategyContent``: milliseconds since 1970-01-01 UTC."""
+    """Return a moment in the unit of ``strategyContent``: milliseconds since 1970-01-01 UTC."""
     return (moment - _EPOCH) // _MILLISECOND
 
 
 def china_midnight(now: datetime) -> int:
-    """Return 00:00 in China of the day of a moment, in epoch milliseconds."""
-    present = epoch_milliseconds(now)
-    return present - (present + _CHINA_OFFSET) % DAY
+    """Return the start (00:00) of the day in China, in epoch milliseconds."""
+    milliseconds = epoch_milliseconds(now)
+    return milliseconds - (milliseconds + _CHINA_OFFSET) % DAY
 
 
 DAY = 86_400_000
@@ -45,8 +45,8 @@ DAY = 86_400_000
 _CHINA_OFFSET = 8 * 3_600_000
 
 
-def looks_like_seconds(moment: int) -> str:
-    """Return what to add to the fault of a time in milliseconds when it seems to be in seconds, else ""."""
+def seconds_hint(moment: int) -> str:
+    """Return a hint for the fault of a time in milliseconds that seems to be in seconds, else ""."""
     return "; this looks like seconds, not milliseconds" if 0 < moment < SURELY_MILLISECONDS else ""
 
 

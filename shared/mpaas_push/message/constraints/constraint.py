@@ -1,6 +1,6 @@
-"""What a constraint is: a check with its name, source and level, and the decorators that make one.
+"""A constraint is a check with a name, a source and a level; decorators create one from a check.
 
-A message whose fields are each valid and the present time enter a check, faults leave it.
+A check takes a message whose fields are valid individually, and the current time; it yields faults.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Check", "Constraint", "Level", "documented", "unconfirmed", "violati
 
 
 class Level(Enum):
-    """What a broken constraint does: reject the message, warn, or nothing."""
+    """What a violated constraint does: reject the message, warn, or nothing."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -28,21 +28,21 @@ class Level(Enum):
 
 
 Check = Callable[["MessageFields", datetime], Iterator[Fault]]
-"""Yields what is wrong with a message at a given moment."""
+"""Yields the faults of a message at a given moment."""
 
 
 class Constraint(NamedTuple):
-    """One rule that joins fields or judges a value.
+    """One rule between fields or about a value.
 
     Attributes:
         name: Stable name, as used in ``PUSH_RULES`` and in warnings.
-        level: What a broken constraint does unless a setting says otherwise.
-        certain: The rule is documented: its level is error and cannot be switched.
-        source: Where it is written: page, and heading in the project's reference.
-        reads: The fields whose values the verdict rests on, in the page's names. While one of them is faulty
-            itself, the constraint cannot be judged and is left out.
-        demands: Fields of which the constraint only asks that they are there. A faulty one is there.
-        always: It may find something in a message that names none of these fields.
+        level: What a violation does unless a setting says otherwise.
+        certain: The rule is documented: its level is error and cannot be changed.
+        source: Where the rule is written: page, and heading in the project's reference.
+        reads: The fields whose values the check depends on, in the page's names. If one of them is itself
+            faulty, the constraint is skipped.
+        presence_of: Fields of which only the presence matters. A faulty field is present.
+        always: The check may report a message that has none of these fields.
         check: The check itself.
         attributes: The attributes of a message that belong to these fields.
     """
@@ -52,7 +52,7 @@ class Constraint(NamedTuple):
     certain: bool
     source: str
     reads: tuple[str, ...]
-    demands: tuple[str, ...]
+    presence_of: tuple[str, ...]
     always: bool
     check: Check
     attributes: frozenset[str]
@@ -63,20 +63,20 @@ def documented(
     *,
     source: str,
     reads: tuple[str, ...],
-    demands: tuple[str, ...] = (),
+    presence_of: tuple[str, ...] = (),
     always: bool = False,
 ) -> Callable[[Check], Constraint]:
-    """Make a constraint that a page states of a check: it always rejects."""
+    """Turn a check into a constraint that a page documents: it always rejects."""
     return lambda check: Constraint(
         name=name,
         level=Level.ERROR,
         certain=True,
         source=source,
         reads=reads,
-        demands=demands,
+        presence_of=presence_of,
         always=always,
         check=check,
-        attributes=_attributes(reads + demands),
+        attributes=_attributes(reads + presence_of),
     )
 
 
@@ -85,20 +85,20 @@ def unconfirmed(
     *,
     source: str,
     reads: tuple[str, ...],
-    demands: tuple[str, ...] = (),
+    presence_of: tuple[str, ...] = (),
     level: Level = Level.WARNING,
 ) -> Callable[[Check], Constraint]:
-    """Make a constraint that no reachable page confirms of a check: its level can be set."""
+    """Turn a check into a constraint that no reachable page confirms: its level can be set."""
     return lambda check: Constraint(
         name=name,
         level=level,
         certain=False,
         source=source,
         reads=reads,
-        demands=demands,
+        presence_of=presence_of,
         always=False,
         check=check,
-        attributes=_attributes(reads + demands),
+        attributes=_attributes(reads + presence_of),
     )
 
 
@@ -112,10 +112,10 @@ _ATTRIBUTES = {alias: name for name, alias in ALIASES.items()}
 def violations(
     message: MessageFields, constraints: Iterable[Constraint], now: datetime
 ) -> Iterator[tuple[Constraint, Fault]]:
-    """Yield each fault that the given constraints find in a message, with its constraint."""
+    """Yield each violation of the given constraints: the constraint and the fault."""
     given = message.model_fields_set
     for constraint in constraints:
         if constraint.attributes.isdisjoint(given) and not constraint.always:
-            continue  # most messages give few of the fields
+            continue  # most messages have few of the fields
         for fault in constraint.check(message, now):
             yield constraint, fault

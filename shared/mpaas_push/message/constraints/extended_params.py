@@ -51,7 +51,7 @@ def extended_params_text(message: MessageFields, _: datetime) -> Iterator[Fault]
     for key, value in (message.extended_params or {}).items():
         if type(value) is not str:
             yield Fault(
-                format_path(("extendedParams", key)), "should be text, as every value of the examples is"
+                format_path(("extendedParams", key)), "should be text, like every value in the examples"
             )
 
 

@@ -23,7 +23,7 @@ _LIVE_ACTIVITY = (5, 6)
     "live-activity-parameters",
     source="UNSURE: no page says what is rejected; pushsimple.md: Live Activity",
     reads=("deliveryType",),
-    demands=("activityEvent", "activityContentState", "dismissalDate"),
+    presence_of=("activityEvent", "activityContentState", "dismissalDate"),
 )
 def live_activity(message: MessageFields, _: datetime) -> Iterator[Fault]:
     if message.delivery_type in _LIVE_ACTIVITY:
@@ -37,12 +37,12 @@ def live_activity(message: MessageFields, _: datetime) -> Iterator[Fault]:
                     f"is needed with deliveryType {message.delivery_type}, which addresses a Live Activity",
                 )
         return
-    for name, given in (
+    for name, unused in (
         ("activityEvent", message.activity_event),
         ("activityContentState", message.activity_content_state),
         ("dismissalDate", message.dismissal_date),
     ):
-        if given is not None:
+        if unused is not None:
             yield Fault(name, "belongs to a Live Activity: deliveryType 5 (push token) or 6 (activityId)")
 
 
@@ -51,7 +51,7 @@ def live_activity(message: MessageFields, _: datetime) -> Iterator[Fault]:
     source="Simple push page: no effect with activityEvent update; no rejection stated; "
     "pushsimple.md: Live Activity",
     reads=("activityEvent",),
-    demands=("dismissalDate",),
+    presence_of=("dismissalDate",),
 )
 def dismissal_without_end(message: MessageFields, _: datetime) -> Iterator[Fault]:
     if message.dismissal_date is not None and message.activity_event == "update":

@@ -1,4 +1,4 @@
-"""The SMS beside a push."""
+"""The SMS that mPaaS sends in addition to a push."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SMS = ("smsSignName", "smsTemplateCode", "smsTemplateParam")
     "sms-parameters-together",
     source="Simple push page: required if smsStrategy is not 0; pushsimple.md: SMS",
     reads=("smsStrategy",),
-    demands=_SMS,
+    presence_of=_SMS,
 )
 def sms_parameters(message: MessageFields, _: datetime) -> Iterator[Fault]:
     if message.sms_strategy:
@@ -55,7 +55,7 @@ def sms_strategy(message: MessageFields, _: datetime) -> Iterator[Fault]:
     "sms-parameters-unused",
     source="UNSURE: inferred, ignored if smsStrategy is 0 or absent; pushsimple.md: SMS",
     reads=("smsStrategy",),
-    demands=_SMS,
+    presence_of=_SMS,
 )
 def sms_unused(message: MessageFields, _: datetime) -> Iterator[Fault]:
     if not message.sms_strategy:

@@ -1,4 +1,4 @@
-"""Every constraint in one table, and the setting that switches those which no page confirms."""
+"""Every constraint in one table, and the setting with the levels of the unconfirmed ones."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ CONSTRAINTS: tuple[Constraint, ...] = tuple(
 
 
 def errors_at(levels: Mapping[str, Level]) -> tuple[Constraint, ...]:
-    """Return the constraints that reject a message, given the levels that a setting changes."""
+    """Return the constraints that reject a message, with the levels that a setting changes."""
     return _at(Level.ERROR, tuple(levels.items()))
 
 
 def warnings_at(levels: Mapping[str, Level]) -> tuple[Constraint, ...]:
-    """Return the constraints that warn about a message, given the levels that a setting changes."""
+    """Return the constraints that warn about a message, with the levels that a setting changes."""
     return _at(Level.WARNING, tuple(levels.items()))
 
 
@@ -55,11 +55,11 @@ def parse_levels(text: str) -> dict[str, Level]:
     Args:
         text: ``rule=level`` parts joined by commas, such as ``unsure=error,expired-seconds-max=warning``.
             A level is ``error``, ``warning`` or ``off``. ``unsure`` means every rule that only warns by
-            default; a rule named by itself wins over it. Spaces around the parts do not matter; an empty text
-            changes nothing.
+            default; a rule that is named itself takes precedence. Spaces around the parts are ignored; an
+            empty text changes nothing.
 
     Returns:
-        Level by rule name, for the rules that the text names. Fit for ``PushMessage.parse(levels=...)``.
+        Level by rule name, for the rules that the text names; for ``PushMessage.parse(levels=...)``.
 
     Raises:
         ValueError: A part is not ``rule=level``, has an unknown rule or level, names a documented rule, or
@@ -73,27 +73,27 @@ def parse_levels(text: str) -> dict[str, Level]:
             raise ValueError(f"`{part}` is not of the form rule=level, such as unsure=error")
         if word not in _LEVELS:
             raise ValueError(f"`{word}` is not a level for rule `{name}`; allowed are error, warning, off")
-        chosen = groups if name == _UNSURE else single
-        if name in chosen:
+        named = groups if name == _UNSURE else single
+        if name in named:
             raise ValueError(f"rule `{name}` is named twice")
-        if name != _UNSURE and name not in _SWITCHABLE:
+        if name != _UNSURE and name not in _UNCONFIRMED:
             raise ValueError(_no_such_rule(name))
-        chosen[name] = _LEVELS[word]
+        named[name] = _LEVELS[word]
     if _UNSURE in groups:
-        warning = [rule.name for rule in _SWITCHABLE.values() if rule.level is Level.WARNING]
+        warning = [rule.name for rule in _UNCONFIRMED.values() if rule.level is Level.WARNING]
         return dict.fromkeys(warning, groups[_UNSURE]) | single
     return single
 
 
 def _no_such_rule(name: str) -> str:
     if any(rule.name == name and rule.certain for rule in CONSTRAINTS):
-        reason = f"rule `{name}` is documented by mPaaS and cannot be switched"
+        reason = f"rule `{name}` is documented by mPaaS and its level cannot be changed"
     else:
         reason = f"there is no rule `{name}`"
-    allowed = ", ".join(_SWITCHABLE)
+    allowed = ", ".join(_UNCONFIRMED)
     return f"{reason}; allowed are {_UNSURE} (all that only warn by default), {allowed}"
 
 
 _UNSURE = "unsure"
 _LEVELS = {level.value: level for level in Level}
-_SWITCHABLE = {rule.name: rule for rule in CONSTRAINTS if not rule.certain}
+_UNCONFIRMED = {rule.name: rule for rule in CONSTRAINTS if not rule.certain}

@@ -1,6 +1,6 @@
-"""Who is pushed to: target ids, and the message id of each.
+"""The targets of a message: target ids, and the message id of each.
 
-Those that judge every message look at all of its targets together before they look at each.
+For speed, most checks test all targets of a message at once; only if that fails do they test each one.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     from mpaas_push.message.fields import MessageFields
 
-__all__ = ["TARGETS", "each_target", "target_path"]
+__all__ = ["TARGETS", "iterate_targets", "target_path"]
 
 _TARGETS = ("targets", "targetMsgkey")
-_NEVER_MEANT = frozenset(
+_MISSING_VALUES = frozenset(
     {"null", "(null)", "nil", "<nil>", "none", "undefined", "nan", "[object object]", "true", "false"}
 )
 _ORDINARY = re.compile(r"[\w@.:+/=~-]+", re.ASCII)
 _PLACEHOLDER = (
-    r"(?s)\$\{|\{\{|<%|%\(\w+\)[sd]"  # of templates, wherever they stand
+    r"(?s)\$\{|\{\{|<%|%\(\w+\)[sd]"  # of templates, anywhere in the id
     r"|^(\{.*\}|<.*>|\[.*\]|#.+#|%.+%|%[sd]|\$\w+)$"
 )
 
@@ -56,7 +56,8 @@ def one_kind_of_target(message: MessageFields, _: datetime) -> Iterator[Fault]:
 
 @documented(
     "targets-distinct",
-    source="Simple push page: targetMsgkey is a map, a target is in it once; pushsimple.md: Core parameters",
+    source="Simple push page: targetMsgkey is a map, so a target is in it once; "
+    "pushsimple.md: Core parameters",
     reads=("targets",),
 )
 def distinct_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
@@ -65,7 +66,9 @@ def distinct_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
         first: dict[str, int] = {}
         for index, target in enumerate(targets):
             if first.setdefault(target, index) != index:
-                yield Fault(f"targets.{index}", f"is the same target as `targets.{first[target]}`; drop one")
+                yield Fault(
+                    f"targets.{index}", f"is the same target as `targets.{first[target]}`; remove one"
+                )
 
 
 @documented(
@@ -89,7 +92,7 @@ def distinct_message_ids(message: MessageFields, _: datetime) -> Iterator[Fault]
 
 @unconfirmed(
     "targets-not-blank",
-    source="UNSURE: result code 3021 speaks of empty ones; pushsimple.md: Result codes",
+    source="UNSURE: result code 3021 mentions empty ones; pushsimple.md: Result codes",
     reads=_TARGETS,
     level=Level.ERROR,
 )
@@ -97,7 +100,7 @@ def blank_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
     ids = message.target_msgkey or {}
     if not _has_blank("".join([*(message.targets or ()), *ids, *ids.values()])):
         return
-    for index, target in each_target(message):
+    for index, target in iterate_targets(message):
         if target.isspace():
             yield Fault(target_path(index, target), "must not be blank")
         elif target in ids and ids[target].isspace():
@@ -106,23 +109,23 @@ def blank_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
 
 @unconfirmed(
     "targets-meant",
-    source="UNSURE: what programs write for a value that is missing; pushsimple.md: What users stumble over",
+    source="UNSURE: what programs write for a missing value; pushsimple.md: What users stumble over",
     reads=_TARGETS,
 )
 def odd_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    for index, target in each_target(message):
-        if target.lower() in _NEVER_MEANT:
+    for index, target in iterate_targets(message):
+        if target.lower() in _MISSING_VALUES:
             flaw = "looks like a missing value that was written as text"
         elif _ORDINARY.fullmatch(target) or target.isspace():
             continue
         elif re.search(_PLACEHOLDER, target):
-            flaw = "looks like a placeholder that was not filled"
+            flaw = "looks like a placeholder that was not filled in"
         elif all(map(invisible_character, target)):
             flaw = "has no visible character"
         elif target != target.strip():
-            flaw = "begins or ends with a blank"
+            flaw = "begins or ends with whitespace"
         elif hidden := invisible_character(target):
-            flaw = f"holds a character that cannot be seen ({hidden})"
+            flaw = f"contains an invisible character ({hidden})"
         else:
             continue
         yield Fault(target_path(index, target), flaw)
@@ -133,17 +136,17 @@ def odd_targets(message: MessageFields, _: datetime) -> Iterator[Fault]:
     source="UNSURE: Unicode has several forms of one text; pushsimple.md: What users stumble over",
     reads=_TARGETS,
 )
-def same_in_another_form(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    if all(target.isascii() for _, target in each_target(message)):
+def unicode_variants(message: MessageFields, _: datetime) -> Iterator[Fault]:
+    if all(target.isascii() for _, target in iterate_targets(message)):
         return
-    from unicodedata import normalize  # most targets are ASCII
+    from unicodedata import normalize  # only here, because most targets are ASCII
 
     first: dict[str, str] = {}
-    for index, target in each_target(message):
+    for index, target in iterate_targets(message):
         path = target_path(index, target)
         other = first.setdefault(normalize("NFKC", target), path)
         if other != path:
-            yield Fault(path, f"differs from `{other}` in its Unicode form only; they may be one target")
+            yield Fault(path, f"differs from `{other}` only in its Unicode form; both may be the same target")
 
 
 TARGETS: tuple[Constraint, ...] = (
@@ -152,19 +155,19 @@ TARGETS: tuple[Constraint, ...] = (
     distinct_message_ids,
     blank_targets,
     odd_targets,
-    same_in_another_form,
+    unicode_variants,
 )
 
 
-def each_target(message: MessageFields) -> Iterator[tuple[int | None, str]]:
-    """Yield the index of each of `targets`, None for a key of `targetMsgkey`, and its id."""
+def iterate_targets(message: MessageFields) -> Iterator[tuple[int | None, str]]:
+    """Yield the index of each target in `targets`, or None for a key of `targetMsgkey`, and its id."""
     yield from enumerate(message.targets or ())
     for target in message.target_msgkey or ():
         yield None, target
 
 
 def target_path(index: int | None, target: str) -> str:
-    """Return the path of a target by its index, or by its masked id where it is a key (None)."""
+    """Return the path of a target: by its index, or by its masked id if it is a key (None)."""
     return f"targetMsgkey.{mask_id(target)}" if index is None else f"targets.{index}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mpaas_push.errors import Fault
-from mpaas_push.message.constraints.clock import DAY, china_midnight, epoch_milliseconds, looks_like_seconds
+from mpaas_push.message.constraints.clock import DAY, china_midnight, epoch_milliseconds, seconds_hint
 from mpaas_push.message.constraints.constraint import Constraint, Level, documented, unconfirmed
 from mpaas_push.message.vocabulary import MAX_EXPIRED_SECONDS, MAX_LOOP_DAYS
 
@@ -34,7 +34,7 @@ _STRATEGIES = {_TIMED: ("timed push", _FIXED_FIELDS), _LOOP: ("loop push", _LOOP
     "strategy-content-fields",
     source="Simple push page, StrategyContent; pushsimple.md: Strategy content",
     reads=("strategyType",),
-    demands=("strategyContent", *(f"strategyContent.{name}" for name, _ in _FIXED_FIELDS + _LOOP_FIELDS)),
+    presence_of=("strategyContent", *(f"strategyContent.{name}" for name, _ in _FIXED_FIELDS + _LOOP_FIELDS)),
 )
 def strategy_content(message: MessageFields, _: datetime) -> Iterator[Fault]:
     strategy = _STRATEGIES.get(message.strategy_type or 0)
@@ -60,7 +60,7 @@ def strategy_content(message: MessageFields, _: datetime) -> Iterator[Fault]:
     source="UNSURE: inferred from strategyType 0 immediate; "
     "pushsimple.md: Strategies and SMS and Live Activity",
     reads=("strategyType",),
-    demands=("strategyContent",),
+    presence_of=("strategyContent",),
 )
 def strategy_unused(message: MessageFields, _: datetime) -> Iterator[Fault]:
     if not message.strategy_type and message.strategy_content is not None:
@@ -71,7 +71,7 @@ def strategy_unused(message: MessageFields, _: datetime) -> Iterator[Fault]:
 
 @unconfirmed(
     "fixed-time-in-future",
-    source="UNSURE: inferred, no minimum lead is stated; pushsimple.md: Strategy content",
+    source="UNSURE: inferred, no minimum lead time is stated; pushsimple.md: Strategy content",
     reads=("strategyType", "strategyContent.fixedTime"),
     level=Level.ERROR,
 )
@@ -82,7 +82,7 @@ def fixed_time(message: MessageFields, now: datetime) -> Iterator[Fault]:
         if content.fixed_time // 1000 < present // 1000:  # "precise to the second"
             yield Fault(
                 "strategyContent.fixedTime",
-                f"is in the past; now is {present} in milliseconds{looks_like_seconds(content.fixed_time)}",
+                f"is in the past; now is {present} in milliseconds{seconds_hint(content.fixed_time)}",
                 content.fixed_time,
             )
 
@@ -168,7 +168,7 @@ def circle_value(message: MessageFields, _: datetime) -> Iterator[Fault]:
         # The official sample sends a value with the daily type, so it must be harmless there.
         return
     if not content.circle_value:
-        yield Fault("strategyContent.circleValue", f"should hold {unit}, as far as is known; it is empty")
+        yield Fault("strategyContent.circleValue", f"should contain {unit}, as far as is known; it is empty")
     for index, value in enumerate(content.circle_value):
         if not 1 <= value <= last:
             yield Fault(
@@ -206,15 +206,15 @@ TIMING: tuple[Constraint, ...] = (
 
 
 def _content(message: MessageFields, strategy_type: int) -> StrategyContent | None:
-    """Return what a message of a strategy says about its time; None for other strategies."""
+    """Return the strategy content of a message with this strategy type; None for other types."""
     return message.strategy_content if message.strategy_type == strategy_type else None
 
 
 def _before_today(field: str, moment: int, today: int) -> Iterator[Fault]:
-    """Yield a fault if a moment is before the beginning of today, both in epoch milliseconds."""
+    """Yield a fault if a moment is before the start of today, both in epoch milliseconds."""
     if moment < today:
         yield Fault(
             field,
-            f"must not be before today 00:00 in China, {today} in milliseconds{looks_like_seconds(moment)}",
+            f"must not be before today 00:00 in China, {today} in milliseconds{seconds_hint(moment)}",
             moment,
         )

@@ -1,4 +1,4 @@
-"""Title and content, with the other texts of a message: task name, address, and what SMS says."""
+"""Title, content and the other texts of a message, such as task name, address and SMS parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpaas_push.errors import Fault
 from mpaas_push.message.constraints.constraint import Constraint, Level, unconfirmed
-from mpaas_push.message.constraints.targets import each_target, target_path
+from mpaas_push.message.constraints.targets import iterate_targets, target_path
 from mpaas_push.message.fields import ALIASES
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _REPLACEMENT = "\ufffd"
 
 @unconfirmed(
     "texts-not-blank",
-    source="UNSURE: result codes 3003, 3019 and 3024 speak of empty ones; pushsimple.md: Result codes",
+    source="UNSURE: result codes 3003, 3019 and 3024 mention empty ones; pushsimple.md: Result codes",
     reads=("taskName", "title", "content", "appId", "workspaceId"),
     level=Level.ERROR,
 )
@@ -48,30 +48,30 @@ _TEXTS_AND_OBJECTS = (
 
 @unconfirmed(
     "replacement-character",
-    source="UNSURE: result code 3031 asks for UTF-8, and U+FFFD stands for what was none; "
+    source="UNSURE: result code 3031 requires UTF-8, and U+FFFD replaces what was not UTF-8; "
     "pushsimple.md: Result codes",
     reads=("targets", "targetMsgkey", *_TEXTS_AND_OBJECTS),
     level=Level.ERROR,
 )
 def replacement_characters(message: MessageFields, _: datetime) -> Iterator[Fault]:
-    lost = "holds U+FFFD, which stands for a character that was lost in decoding; send the original text"
-    given = vars(message)
-    if faulty := [name for name in message.model_fields_set & _ATTRIBUTES if _was_lost(given[name])]:
-        yield from (Fault(alias, lost) for name, alias in ALIASES.items() if name in faulty)
+    flaw = "contains U+FFFD, which replaces a character that was lost in decoding; send the original text"
+    values = vars(message)
+    if faulty := [name for name in message.model_fields_set & _ATTRIBUTES if _has_replacement(values[name])]:
+        yield from (Fault(alias, flaw) for name, alias in ALIASES.items() if name in faulty)
     ids = message.target_msgkey or {}
     if _REPLACEMENT in "".join([*(message.targets or ()), *ids, *ids.values()]):
-        for index, target in each_target(message):
+        for index, target in iterate_targets(message):
             if _REPLACEMENT in target or _REPLACEMENT in ids.get(target, ""):
-                yield Fault(target_path(index, target), lost)
+                yield Fault(target_path(index, target), flaw)
 
 
 _ATTRIBUTES = {name for name, alias in ALIASES.items() if alias in _TEXTS_AND_OBJECTS}
 
 
-def _was_lost(value: Any) -> bool:
+def _has_replacement(value: Any) -> bool:
     if type(value) is str:
         return _REPLACEMENT in value
-    return any(_REPLACEMENT in key or _REPLACEMENT in str(below) for key, below in (value or {}).items())
+    return any(_REPLACEMENT in key or _REPLACEMENT in str(child) for key, child in (value or {}).items())
 
 
 @unconfirmed(

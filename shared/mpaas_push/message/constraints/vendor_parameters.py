@@ -1,4 +1,4 @@
-"""What is passed on to vendors: pictures, categories, levels, transparent messages, templates."""
+"""Parameters for vendors: pictures, categories, levels, transparent messages, templates."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def documented_categories(message: MessageFields, _: datetime) -> Iterator[Fault
         if vendor in categories and categories[vendor] not in known:
             yield Fault(
                 f"thirdChannelCategory.{vendor}",
-                f"is not a documented class; documented are {_listed(known)}",
+                f"is not a documented class; documented are {_format_meanings(known)}",
             )
 
 
@@ -95,7 +95,8 @@ def other_categories(message: MessageFields, _: datetime) -> Iterator[Fault]:
             )
         elif value not in known:
             yield Fault(
-                f"thirdChannelCategory.{vendor}", f"cannot be checked; documented are only {_listed(known)}"
+                f"thirdChannelCategory.{vendor}",
+                f"cannot be checked; documented are only {_format_meanings(known)}",
             )
 
 
@@ -132,7 +133,7 @@ def notify_levels(message: MessageFields, _: datetime) -> Iterator[Fault]:
         elif known is None:
             yield Fault(f"notifyLevel.{vendor}", "cannot be checked: this vendor's levels are not documented")
         elif value not in known:
-            yield Fault(f"notifyLevel.{vendor}", f"is not a known level; known are {_listed(known)}")
+            yield Fault(f"notifyLevel.{vendor}", f"is not a known level; known are {_format_meanings(known)}")
 
 
 @unconfirmed(
@@ -145,7 +146,7 @@ def transparent_vendors(message: MessageFields, _: datetime) -> Iterator[Fault]:
         if vendor not in TRANSPARENT_VENDORS:
             yield Fault(
                 format_path(("transparentMessagePayload", vendor)),
-                "is not a vendor with transparent messages; those are " + ", ".join(TRANSPARENT_VENDORS),
+                f"is not a vendor with transparent messages; these are {', '.join(TRANSPARENT_VENDORS)}",
             )
 
 
@@ -154,12 +155,12 @@ def transparent_vendors(message: MessageFields, _: datetime) -> Iterator[Fault]:
     source="Broadcast page: effective only together with transparentMessagePayload; "
     "pushsimple.md: Other rules",
     reads=("transparentMessageUrgency",),
-    demands=("transparentMessagePayload",),
+    presence_of=("transparentMessagePayload",),
 )
 def urgency_payload(message: MessageFields, _: datetime) -> Iterator[Fault]:
     if message.transparent_message_urgency is not None and message.transparent_message_payload is None:
         yield Fault(
-            "transparentMessageUrgency", "has a meaning only together with `transparentMessagePayload`"
+            "transparentMessageUrgency", "has an effect only together with `transparentMessagePayload`"
         )
 
 
@@ -185,7 +186,7 @@ def urgency_vendors(message: MessageFields, _: datetime) -> Iterator[Fault]:
     "vendor-template-channel",
     source="UNSURE: Xiaomi's own documents, not mPaaS; pushsimple.md: Other rules",
     reads=("vendorTemplate",),
-    demands=("miChannelId",),
+    presence_of=("miChannelId",),
 )
 def vendor_template(message: MessageFields, _: datetime) -> Iterator[Fault]:
     if message.vendor_template is not None and message.mi_channel_id is None:
@@ -208,5 +209,5 @@ VENDOR_PARAMETERS: tuple[Constraint, ...] = (
 )
 
 
-def _listed(values: Mapping[str, str]) -> str:
+def _format_meanings(values: Mapping[str, str]) -> str:
     return ", ".join(f'"{value}" {meaning}' for value, meaning in values.items())
