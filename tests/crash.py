@@ -1,10 +1,10 @@
-"""A run of the queue function through everything that goes wrong, and what became of each message in the end.
+"""A run of the queue function under faults, and the fate of each message.
 
-Queue messages, some of them bad, are delivered in batches, some batches more than once. mPaaS throttles, fails,
-delays and cuts connections; instances are killed at random moments. When nothing is left in the queues, each
-message must be somewhere, and the sandbox knows how often each target was reached.
+Queue messages, some of them invalid, are delivered in batches, some batches more than once. mPaaS throttles, fails,
+delays and closes connections; instances are killed at random moments. When the queues are empty, each message must
+be accounted for, and the sandbox knows how often each target was reached.
 
-`python -m tests.crash` makes the full run and prints its table; a smaller one is among the tests.
+`python -m tests.crash` performs the full run and prints its table; a smaller run is among the tests.
 """
 
 from __future__ import annotations
@@ -50,7 +50,16 @@ if TYPE_CHECKING:
     from mpaas_local.mns import MnsStore
     from mpaas_local.mns.model import Queue
 
-__all__ = ["Figures", "Plan", "consumer_of", "left", "pages", "run", "side_by_side", "wait_until_done"]
+__all__ = [
+    "Figures",
+    "Plan",
+    "consumer_of",
+    "markdown_table",
+    "messages_in",
+    "pages",
+    "run",
+    "wait_until_done",
+]
 
 Run = TypeVar("Run")
 
@@ -74,7 +83,7 @@ FAULTS: tuple[tuple[float, dict[str, Any]], ...] = (
     (0.05, {"kind": "delay", "milliseconds": 100}),
     (0.05, {"kind": "delay", "milliseconds": 3000}),
 )
-"""Share of each fault among all; the last delay is longer than the client waits."""
+"""The share of each fault among all faults; the last delay is longer than the read timeout."""
 READ_TIMEOUT_SECONDS = 1.5
 PATIENCE_SECONDS = 600
 NAME = re.compile(r"(?:good|bad)-[0-9]+")
@@ -82,24 +91,24 @@ NAME = re.compile(r"(?:good|bad)-[0-9]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run does.
+    """The parameters of a run.
 
     Attributes:
-        messages: Queue messages.
-        bad: Share of them that can never be sent.
-        faults: Share of the requests to mPaaS that go wrong.
-        redeliveries: Share of the batches that come again though they succeeded.
-        kills: The most instances that are killed, one at a time.
-        pause: Seconds between two kills, on average.
+        messages: The number of queue messages.
+        bad: The share of messages that can never be sent.
+        faults: The share of requests to mPaaS that fail.
+        redeliveries: The share of batches that are redelivered although they succeeded.
+        kills: The maximum number of instances killed, one at a time.
+        pause: The average time between two kills (seconds).
         on_unknown: `PUSH_ON_UNKNOWN`.
-        ledger: Whether there is one.
-        streams: Batches under way at once, as well of the retry queue.
-        batch: Messages of a batch.
-        timeout: Of the function, in seconds; what was claimed is unknown after it.
-        asynchronous: Whether the streams call asynchronously, as many batches at a time as there are instances.
-        queue_speed: How many seconds pass for the queues in a real one; less than four hold a batch for longer
-            than the function has.
-        seed: Of all chance, but not of the moments.
+        ledger: Whether there is a ledger.
+        streams: The number of concurrent batches of each queue.
+        batch: The number of messages in a batch.
+        timeout: The function's timeout (seconds); requests that are still claimed after it are unknown.
+        asynchronous: Whether the streams call asynchronously, with as many concurrent batches as instances.
+        queue_speed: Seconds of the queues' clock per real second; below four, a queue holds a batch for longer
+            than the function's timeout.
+        seed: The seed of all random choices; the timing stays random.
     """
 
     messages: int = 5_000
@@ -120,27 +129,27 @@ class Plan:
 
 @dataclass(kw_only=True)
 class Figures:
-    """What became of it.
+    """The figures of a run.
 
     Attributes:
         good: Messages that can be sent.
-        bad: Messages that cannot.
+        bad: Messages that can never be sent.
         requests: Requests that reached mPaaS.
-        struck: Of these, how many a fault was ordered for.
+        struck: Requests that a fault struck.
         killed: Instances killed.
         batches: Batches that succeeded.
-        failed: Batches that failed with their instance and came again.
-        redelivered: Messages that came again though their batch had succeeded.
-        retried: Entries that came from the retry queue; each holds up to 20 messages.
+        failed: Batches that failed with their instance and were redelivered.
+        redelivered: Messages redelivered after their batch had succeeded.
+        retried: Entries delivered from the retry queue, with up to 20 messages each.
         letters: Dead letters by reason; one message may have several.
-        accepted: Good messages of which every target was reached.
-        unknown: Good messages that are dead letters because nobody knows whether they arrived.
+        accepted: Good messages whose targets were all reached.
+        unknown: Good messages that are dead letters with the reason `unknown`.
         twice: Targets that were reached more than once.
-        twice_unasked: Of these, those without a line in the log that they are sent again after an unknown
-            outcome.
-        bad_letters: Bad messages that are dead letters with a reason.
-        missing: Messages that are nowhere.
-        seconds: How long it took.
+        twice_unasked: Targets reached more than once although the log does not say that they were sent again
+            after an unknown outcome.
+        bad_letters: Bad messages that are dead letters with their reason.
+        missing: Messages that are neither accepted nor dead letters.
+        seconds: The duration of the run.
     """
 
     good: int = 0
@@ -163,15 +172,15 @@ class Figures:
 
 
 def run(plan: Plan) -> Figures:
-    """Make a run and return its figures.
+    """Perform a run and return its figures.
 
     Raises:
-        TimeoutError: messages are still in the queues after ten minutes.
+        TimeoutError: messages remain in the queues after ten minutes.
     """
     figures = Figures()
     began = time.monotonic()
     chance = random.Random(plan.seed)
-    again: set[str] = set()
+    resent_ids: set[str] = set()
     messages = dict(_messages(plan, chance))
     with ExitStack() as started:
         keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
@@ -184,7 +193,7 @@ def run(plan: Plan) -> Figures:
             sandbox.order(**fault, rate=share * plan.faults, seed=plan.seed + index)
         for body in messages.values():
             mns.store.send("pushes", base64.b64encode(body.encode()).decode())
-        host = started.enter_context(_host(plan, sandbox, mns, ledger, again))
+        host = started.enter_context(_host(plan, sandbox, mns, ledger, resent_ids))
         calls = AsyncQueue("queue_push", host.invoke, retry_seconds=0.2, duplicates=plan.redeliveries)
         started.enter_context(calls)
         queues = ("pushes", "retry") * plan.streams
@@ -194,9 +203,9 @@ def run(plan: Plan) -> Figures:
         ]
 
         def remaining() -> int:
-            return _left(mns.store) + calls.counts["pending"]
+            return _count_remaining(mns.store) + calls.counts["pending"]
 
-        _kill_now_and_then(plan, host, remaining, chance, figures)
+        _kill_instances(plan, host, remaining, chance, figures)
         wait_until_done(remaining)
         figures.batches += calls.counts["succeeded"]
         figures.failed += calls.counts["retried"]
@@ -208,12 +217,12 @@ def run(plan: Plan) -> Figures:
             figures.failed += stream.counts["failures"]
             figures.redelivered += stream.counts["redelivered"]
         figures.seconds = time.monotonic() - began
-        _judge(figures, messages, sandbox, mns.store, again)
+        _judge(figures, messages, sandbox, mns.store, resent_ids)
     return figures
 
 
 def _messages(plan: Plan, chance: random.Random) -> Iterator[tuple[str, str]]:
-    """Yield names and bodies; the name stands in the message, and in those of its targets."""
+    """Yield names and bodies; the name is part of the message and of its targets' names."""
     for number in range(plan.messages):
         kind = "bad" if chance.random() < plan.bad else "good"
         name = f"{kind}-{number}"
@@ -222,8 +231,10 @@ def _messages(plan: Plan, chance: random.Random) -> Iterator[tuple[str, str]]:
         yield name, json.dumps(good) if kind == "good" else chance.choice(BAD_BODIES)(good)
 
 
-def _host(plan: Plan, sandbox: Sandbox, mns: MnsServer, ledger: RedisServer, again: set[str]) -> FunctionHost:
-    """Return the function as it is deployed; message ids that it says to send again are added to `again`."""
+def _host(
+    plan: Plan, sandbox: Sandbox, mns: MnsServer, ledger: RedisServer, resent_ids: set[str]
+) -> FunctionHost:
+    """Return a host of the function; message ids that its log reports as sent again are added to `resent_ids`."""
     function = Function(
         name="queue_push",
         folder=ROOT / "functions" / "queue_push",
@@ -245,7 +256,7 @@ def _host(plan: Plan, sandbox: Sandbox, mns: MnsServer, ledger: RedisServer, aga
 
     def on_log(_: str, __: str, line: str) -> None:
         if '"sent again after an unknown outcome"' in line:
-            again.update(json.loads(line)["message_ids"])
+            resent_ids.update(json.loads(line)["message_ids"])
 
     return FunctionHost(function, account=Account(credentials=ROLE), on_log=on_log, start=start_forked)
 
@@ -253,9 +264,9 @@ def _host(plan: Plan, sandbox: Sandbox, mns: MnsServer, ledger: RedisServer, aga
 def consumer_of(
     plan: Plan, store: MnsStore, host: FunctionHost, queue: str, number: int, accept: Accept | None = None
 ) -> EventStream:
-    """Return one consumer of a queue, configured as the descriptor's trigger."""
+    """Return a consumer of a queue, configured like the descriptor's trigger."""
     triggers = read_functions(PROJECT / "s.yaml", {})["queue_push"].triggers
-    trigger = next(each for each in triggers if isinstance(each, EventBridge))
+    trigger = next(trigger for trigger in triggers if isinstance(trigger, EventBridge))
     config = replace(
         stream_of(trigger, "queue_push"),
         count=plan.batch,
@@ -274,10 +285,10 @@ def consumer_of(
     )
 
 
-def _kill_now_and_then(
+def _kill_instances(
     plan: Plan, host: FunctionHost, remaining: Callable[[], int], chance: random.Random, figures: Figures
 ) -> None:
-    """Kill one instance after the other at random moments, as long as there is work."""
+    """Kill one instance at a time at random moments while messages remain."""
     while figures.killed < plan.kills and remaining():
         time.sleep(chance.uniform(0.2, 1.8) * plan.pause)
         if processes := host.processes:
@@ -290,21 +301,21 @@ def wait_until_done(remaining: Callable[[], int]) -> None:
     """Wait until no messages remain.
 
     Raises:
-        TimeoutError: some still do after ten minutes.
+        TimeoutError: some remain after ten minutes.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while left_over := remaining():
+    while count := remaining():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{left_over} messages are still in the queues")
+            raise TimeoutError(f"{count} messages remain in the queues")
         time.sleep(0.2)
 
 
-def _left(store: MnsStore) -> int:
-    return sum(left(store.queue(name)) for name in ("pushes", "retry"))
+def _count_remaining(store: MnsStore) -> int:
+    return sum(messages_in(store.queue(name)) for name in ("pushes", "retry"))
 
 
-def left(queue: Queue) -> int:
-    """Count what is still in a queue: waiting, being handled, delayed."""
+def messages_in(queue: Queue) -> int:
+    """Return the number of messages in a queue: active, inactive and delayed."""
     return queue.active_messages + queue.inactive_messages + queue.delay_messages
 
 
@@ -313,9 +324,9 @@ def _judge(
     messages: Mapping[str, str],
     sandbox: Sandbox,
     store: MnsStore,
-    again: AbstractSet[str],
+    resent_ids: AbstractSet[str],
 ) -> None:
-    """Look for each message: where it is, and how often its targets were reached."""
+    """Find the fate of each message and how often its targets were reached."""
     reached: Counter[str] = Counter()
     ids: dict[str, set[str]] = defaultdict(set)
     for entry in pages(lambda offset: sandbox.inbox(offset=offset)):
@@ -326,8 +337,8 @@ def _judge(
                 ids[target["target"]].add(target["messageId"])
     figures.struck = sum(order["struck"] for order in sandbox.faults())
     reasons: dict[str, set[str]] = defaultdict(set)
-    for dead in pages(lambda offset: store.messages("dead", offset=offset)):
-        letter = read_letter(dead.body)
+    for entry in pages(lambda offset: store.messages("dead", offset=offset)):
+        letter = read_letter(entry.body)
         reasons[NAME.findall(letter["body"])[0]].add(letter["reason"])
         figures.letters[letter["reason"]] = figures.letters.get(letter["reason"], 0) + 1
     for name, body in messages.items():
@@ -342,9 +353,9 @@ def _judge(
             figures.unknown += 1
         else:
             figures.missing.append(name)
-    twice = [target for target, times in reached.items() if times > 1]
+    twice = [target for target, count in reached.items() if count > 1]
     figures.twice = len(twice)
-    figures.twice_unasked = sum(len(ids[target]) > 1 or not ids[target] <= again for target in twice)
+    figures.twice_unasked = sum(len(ids[target]) > 1 or not ids[target] <= resent_ids for target in twice)
 
 
 def pages(page: Callable[[int], list[Any]]) -> Iterator[Any]:
@@ -356,7 +367,7 @@ def pages(page: Callable[[int], list[Any]]) -> Iterator[Any]:
 
 
 def _table(runs: Mapping[str, Figures]) -> str:
-    """Return the figures of several runs side by side, as a table of Markdown."""
+    """Return the figures of several runs as a Markdown table."""
     rows: list[tuple[str, Callable[[Figures], object]]] = [
         ("messages, good and bad", lambda f: f"{f.good:,} + {f.bad:,}"),
         ("requests that reached mPaaS", lambda f: f"{f.requests:,}"),
@@ -377,11 +388,11 @@ def _table(runs: Mapping[str, Figures]) -> str:
         ("**of these not after an `unknown` outcome**", lambda f: f"**{f.twice_unasked:,}**"),
         ("seconds", lambda f: f"{f.seconds:.0f}"),
     ]
-    return side_by_side(runs, rows)
+    return markdown_table(runs, rows)
 
 
-def side_by_side(runs: Mapping[str, Run], rows: Iterable[tuple[str, Callable[[Run], object]]]) -> str:
-    """Return a table of Markdown with a column for each run and a row for each figure of it."""
+def markdown_table(runs: Mapping[str, Run], rows: Iterable[tuple[str, Callable[[Run], object]]]) -> str:
+    """Return a Markdown table with a column for each run and a row for each figure."""
     lines = ["| | " + " | ".join(runs) + " |", "|---|" + "---:|" * len(runs)]
     for title, figure in rows:
         lines.append(f"| {title} | " + " | ".join(str(figure(run)) for run in runs.values()) + " |")
@@ -398,16 +409,16 @@ def _main() -> int:
     plans = {
         "`report`": plan,
         "`retry`": replace(plan, on_unknown="retry"),
-        # Without it a killed batch starts all over, and would hardly ever come to its end between two kills.
+        # Without a ledger, a killed batch starts from scratch and would hardly ever finish between two kills.
         "`report`, no ledger": replace(plan, ledger=False, pause=4 * plan.pause),
     }
     runs = {}
-    for name, each in plans.items():
-        runs[name] = run(each)
+    for name, variant in plans.items():
+        runs[name] = run(variant)
         print(f"{name}: {runs[name]}", file=sys.stderr)
     print(_table(runs))
-    good = not any(each.missing or each.bad_letters < each.bad for each in runs.values())
-    return 0 if good and not any(each.twice_unasked for each in [*runs.values()][:2]) else 1
+    complete = not any(figures.missing or figures.bad_letters < figures.bad for figures in runs.values())
+    return 0 if complete and not any(figures.twice_unasked for figures in [*runs.values()][:2]) else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""Descriptors for tests: those of a whole project, and triggers and functions that are complete but for what a
-test says.
-"""
+"""Descriptors for tests: a complete project, and triggers and functions with defaults that a test overrides."""
 
 from __future__ import annotations
 
@@ -14,8 +12,10 @@ from project.triggers import Trigger
 __all__ = ["ASYNC", "FUNCTION", "PROJECT", "parse_trigger", "trigger_document"]
 
 PROJECT = Path(__file__).with_name("fixtures") / "project"
-"""A project as a user may have it: descriptors and rules of its own beside the real functions and policies. The
-user's own are judged by `make validate` alone, so that changing them fails no test."""
+"""A user's project: its own descriptors and rules with the real functions and policies.
+
+The user's own descriptors are checked only by `make validate`, so changing them fails no test.
+"""
 
 ASYNC = {
     "destinationConfig": {
@@ -35,7 +35,7 @@ FUNCTION: dict[str, Any] = {
     "logConfig": {"project": "p", "logstore": "l"},
     "asyncInvokeConfig": ASYNC,
 }
-"""The properties of a function that the project takes."""
+"""The properties of a valid function."""
 
 _CONFIGS: dict[str, dict[str, Any]] = {
     "http": {"authType": "function", "methods": ["GET", "POST"]},
@@ -78,13 +78,13 @@ _RUN = {
 def trigger_document(
     kind: str, name: str = "t", source_arn: str | None = None, **config: Any
 ) -> dict[str, Any]:
-    """Return a trigger as `s.yaml` writes it.
+    """Return a trigger as it is written in `s.yaml`.
 
     Args:
         kind: `triggerType`.
         name: `triggerName`.
-        source_arn: `sourceArn`, where the type has one; one of the same form by default.
-        config: What differs in `triggerConfig`; `runOptions` may be a part of them.
+        source_arn: `sourceArn`, for types that have one; by default, an example of the type.
+        config: Overrides of `triggerConfig`; `runOptions` may be partial.
     """
     if "runOptions" in config:
         config = config | {"runOptions": _RUN | config["runOptions"]}
@@ -103,7 +103,7 @@ def parse_trigger(document: dict[str, Any]) -> Any:
     """Return the model of a trigger.
 
     Raises:
-        ValidationError: it is not one that the project takes.
+        ValidationError: it is not a valid trigger of the project.
     """
     return _TRIGGER.validate_python(document)
 

@@ -1,4 +1,4 @@
-"""What a call costs, counted rather than timed: bytes of memory at its peak, and steps of Python."""
+"""The cost of a call, counted rather than timed: its peak memory in bytes and its function calls."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["peak_bytes", "steps"]
 
 
 def peak_bytes(call: Callable[[], Any], enough: int) -> int:
-    """The most memory that a call holds at a time beyond what was held before; an error it raises is dropped.
+    """Return the peak memory that a call adds (bytes); errors that it raises are ignored.
 
-    The least of three calls, or the first that holds at most `enough`: what the garbage collector has not freed yet
-    differs from one to the next.
+    The result is the minimum of up to three calls, or that of the first with at most `enough`: the garbage that is
+    not yet collected differs from call to call.
     """
     peak = _peak_bytes(call)
     for _ in range(2):
@@ -28,7 +28,7 @@ def peak_bytes(call: Callable[[], Any], enough: int) -> int:
 
 
 def _peak_bytes(call: Callable[[], Any]) -> int:
-    gc.collect(1)  # nothing older can be freed while it is traced
+    gc.collect(1)  # so that no older object is freed during the trace
     tracemalloc.start()
     try:
         with suppress(Exception):
@@ -39,15 +39,15 @@ def _peak_bytes(call: Callable[[], Any]) -> int:
 
 
 def steps(call: Callable[[], Any]) -> int:
-    """How many calls of functions, in Python or C, a call makes; an error it raises is dropped."""
+    """Return the number of Python and C function calls that a call makes; errors that it raises are ignored."""
     count = 0
 
-    def counted(_frame: Any, event: str, _argument: Any) -> None:
+    def profile(_frame: Any, event: str, _argument: Any) -> None:
         nonlocal count
         count += event in {"call", "c_call"}
 
     before = sys.getprofile()
-    sys.setprofile(counted)
+    sys.setprofile(profile)
     try:
         with suppress(Exception):
             call()

@@ -1,7 +1,7 @@
-"""Instances that start at once: a process that has imported what the functions import forks, and each fork is one.
+"""Instances that start immediately: a process imports the functions' imports once, then forks for each instance.
 
-For tests of what functions do. What an instance imports by itself, and how its process starts and ends, is tested
-without it, in `test_layer`, `test_stack` and `test_host`.
+For tests of the functions' behaviour. An instance's own imports, and how its process starts and ends, are tested
+without forks in `test_layer`, `test_stack` and `test_host`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def start_forked(
     output: int,
     inherited: Sequence[int],
 ) -> Process:
-    """Start the runtime as `mpaas_local.fc.instance.start_process` does; with it where there are no handles of processes."""
+    """Start the runtime like `mpaas_local.fc.instance.start_process`, which is used where pidfds are not available."""
     from mpaas_local.fc.instance import start_process
 
     if not hasattr(os, "pidfd_open") or command[0] != sys.executable:
@@ -56,9 +56,8 @@ class Forked:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._handle = os.pidfd_open(
-            pid
-        )  # until the server ends, it is a zombie: nobody else gets its number
+        # It stays a zombie until the server ends, so its number is not reused.
+        self._handle = os.pidfd_open(pid)
         self._ended = False
 
     def poll(self) -> int | None:
@@ -82,16 +81,16 @@ class Forked:
 
 
 class ForkServer:
-    """The process that forks, seen from the tests."""
+    """The tests' side of the process that forks."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        self._control, remote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with remote:
             self._process = subprocess.Popen(
-                [sys.executable, "-u", "-s", __file__, str(theirs.fileno())],
+                [sys.executable, "-u", "-s", __file__, str(remote.fileno())],
                 env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TZ": "UTC"},
-                pass_fds=[theirs.fileno()],
+                pass_fds=[remote.fileno()],
                 start_new_session=True,
             )
         atexit.register(self.close)
@@ -116,19 +115,19 @@ _server = cache(ForkServer)
 
 
 def serve(control: socket.socket) -> None:
-    """Fork for each request, until there are no more."""
-    import_what_functions_import()
-    be_patient_with_redis()
+    """Fork for each request until the control socket is closed."""
+    import_dependencies_of_functions()
+    extend_redis_timeouts()
     runtime = compile(RUNTIME.read_bytes(), RUNTIME, "exec")
     gc.collect()
-    gc.freeze()  # no fork touches, and so copies, what they all share
+    gc.freeze()  # so that no fork touches, and thereby copies, shared objects
     while True:
         request, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 3)
         if not request:
             return
         pid = os.fork()
         if pid == 0:
-            os.setsid()  # before anybody who knows its number kills its group
+            os.setsid()  # before anyone learns its number and kills its group
             control.send(b"%d" % os.getpid())
             control.close()
             become_instance(runtime, *json.loads(request), *descriptors)
@@ -136,8 +135,8 @@ def serve(control: socket.socket) -> None:
             os.close(descriptor)
 
 
-def import_what_functions_import() -> None:
-    """Import what modules of functions import at their top; not those modules themselves."""
+def import_dependencies_of_functions() -> None:
+    """Import the top-level imports of the functions' modules, but not these modules themselves."""
     for path in sorted((ROOT / "functions").glob("*/*.py")):
         for node in ast.parse(path.read_bytes()).body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mpaas_push"):
@@ -147,8 +146,8 @@ def import_what_functions_import() -> None:
             importlib.import_module(name.name)
 
 
-def be_patient_with_redis() -> None:
-    """Let no busy machine look like an outage; a Redis that was stopped refuses connections at once."""
+def extend_redis_timeouts() -> None:
+    """Keep a busy machine from looking like an outage; a stopped Redis refuses connections immediately."""
     from mpaas_push.campaign import store
     from mpaas_push.ledger import redis_client
 
@@ -158,11 +157,11 @@ def be_patient_with_redis() -> None:
 def become_instance(
     runtime: object, folder: str, environment: dict[str, str], output: int, channel: int, lifeline: int
 ) -> NoReturn:
-    """Be what a new process with the runtime would be."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+    """Turn this process into what a new process with the runtime would be."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    for descriptor in (nothing, output):
+    for descriptor in (null, output):
         os.close(descriptor)
     os.chdir(folder)
     os.environ.clear()
@@ -176,11 +175,11 @@ def become_instance(
     try:
         exec(runtime, main.__dict__)  # type: ignore[arg-type]  # it is code
         code = 0
-    except SystemExit as leaving:
-        code = leaving.code or 0
+    except SystemExit as error:
+        code = error.code or 0
     finally:
-        if error := sys.exc_info()[1]:
-            traceback.print_exception(error)
+        if raised := sys.exc_info()[1]:
+            traceback.print_exception(raised)
         sys.stdout.flush()
         os._exit(code if isinstance(code, int) else 1)
 

@@ -1,4 +1,4 @@
-"""The Redis of tests and measurements: that of the local stack."""
+"""The Redis server for tests and benchmarks, which is that of the local stack."""
 
 from __future__ import annotations
 

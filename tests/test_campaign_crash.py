@@ -1,4 +1,4 @@
-"""A campaign loses no row and reaches nobody twice; `make soak-campaign` is the same on a larger scale."""
+"""A campaign loses no row and reaches no target twice; `make soak-campaign` is the same at a larger scale."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALL = Plan(rows=3000, kills=3, duplicates=0.3, workers=2, pauses=1, timeout=60
 
 
 @pytest.mark.usefixtures("redis_server")
-def test_every_row_has_one_fate_through_faults_kills_redeliveries_and_a_restart_of_redis(
+def test_every_row_has_one_fate_despite_faults_kills_redeliveries_and_a_restart_of_redis(
     tmp_path: Path,
 ) -> None:
     figures = run(SMALL, tmp_path)

@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing is sent twice, whatever goes wrong; `make soak` is the same on a larger scale."""
+"""Nothing is lost and nothing is sent twice under faults; `make soak` is the same at a larger scale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SMALL = Plan(messages=250, batch=25, kills=4, pause=0.5, timeout=4, redeliveries
 
 @pytest.mark.usefixtures("redis_server")
 @pytest.mark.parametrize("on_unknown", ["report", "retry"])
-def test_every_message_ends_in_one_way_through_faults_kills_and_redeliveries(on_unknown: str) -> None:
+def test_every_message_has_one_fate_despite_faults_kills_and_redeliveries(on_unknown: str) -> None:
     figures = run(replace(SMALL, on_unknown=on_unknown))
 
     assert figures.struck > 0.1 * figures.requests
@@ -31,7 +31,7 @@ def test_every_message_ends_in_one_way_through_faults_kills_and_redeliveries(on_
 
 
 @pytest.mark.usefixtures("redis_server")
-def test_asynchronous_batches_of_killed_instances_lose_nothing_and_send_nothing_twice() -> None:
+def test_killed_asynchronous_batches_lose_nothing_and_send_nothing_twice() -> None:
     figures = run(
         Plan(
             messages=400,
@@ -55,7 +55,7 @@ def test_asynchronous_batches_of_killed_instances_lose_nothing_and_send_nothing_
 
 
 @pytest.mark.usefixtures("redis_server")
-def test_without_the_ledger_a_batch_that_comes_again_is_sent_again() -> None:
+def test_redelivered_batch_is_sent_again_without_a_ledger() -> None:
     figures = run(Plan(messages=150, kills=0, faults=0.0, redeliveries=0.6, ledger=False))
 
     assert figures.redelivered > 0

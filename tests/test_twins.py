@@ -1,4 +1,4 @@
-"""Functions that are alike do not take each other's pushes for their own; `make soak` is the same on a larger scale."""
+"""Similar functions never mistake each other's pushes for their own; `make soak` is the same at a larger scale."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.twins import Plan, run
 
 
 @pytest.mark.usefixtures("redis_server")
-def test_functions_of_the_same_names_owe_each_push_once_through_faults_kills_and_expiry() -> None:
+def test_similar_functions_send_each_push_once_despite_faults_kills_and_expiry() -> None:
     figures = run(Plan(kinds=("timer",), events=10, foreign=4, kills=2, pause=1.0, timeout=6))
 
     assert figures.mns_failed > 0

@@ -1,12 +1,12 @@
-"""A run of functions that are alike, through what goes wrong the second time, and what became of each push.
+"""A run of similar functions under faults and redeliveries, and the fate of each push.
 
-Two timer functions and two event functions of two stages share a ledger. They have triggers and rules of the
-same names, and get the same ticks and events with the same content, some of them twice. mPaaS fails now and
-then, and so does MNS; instances are killed between claim and settlement; the clocks of the stages are 15 s
-apart; some pushes expire on their way; the retry queues hold what versions before and after this one wrote; and
-the functions that read them run a later version, whose records this one cannot read.
+Two timer functions and two event functions of two stages share a ledger. Their triggers and rules have the same
+names, and they receive the same ticks and events, some of them twice. mPaaS and MNS fail now and then; instances
+are killed between claim and settlement; the clocks of the stages differ by 15 s; some pushes expire on their way;
+the retry queues contain entries of earlier and later versions; and the functions that read them run a later
+version, whose records this version cannot read.
 
-`python -m tests.twins` makes the full run and prints its table; a smaller one is among the tests.
+`python -m tests.twins` performs the full run and prints its table; a smaller run is among the tests.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ if TYPE_CHECKING:
 __all__ = ["Figures", "Plan", "run"]
 
 STAGES = {"dev": -7.5, "prod": 7.5}
-"""Stages, and how many seconds their clocks are ahead."""
+"""Stages, and the seconds by which their clocks are ahead."""
 TWINS = ("first", "second")
-EVERYBODY = [f"user-{number:02}" for number in range(12)]
+USERS = [f"user-{number:02}" for number in range(12)]
 LATECOMER = "latecomer"
 SHORT_SECONDS = 20
 RULES = """
@@ -76,7 +76,7 @@ rules:
       title: An order
       content: It is on its way.
       deliveryType: 3
-      targets: ${data.everybody}
+      targets: ${data.users}
       expiredSeconds: 600
   - name: short
     match: {source: shop.orders}
@@ -93,31 +93,31 @@ SKEW = """import time
 _time = time.time
 time.time = lambda: _time() + ({seconds})
 """
-LATER = """
+LATER_VERSION = """
 import hashlib
 from mpaas_push.ledger import redis_client
 
-_text = redis_client.SCRIPT.replace("'^1 (", "'^[12] (").replace("'1 %s", "'2 %s")
-redis_client.SCRIPT, redis_client.SHA = _text, hashlib.sha1(_text.encode()).hexdigest()
+_script = redis_client.SCRIPT.replace("'^1 (", "'^[12] (").replace("'1 %s", "'2 %s")
+redis_client.SCRIPT, redis_client.SHA = _script, hashlib.sha1(_script.encode()).hexdigest()
 """
-"""A version that reads the records of this one, and writes others."""
+"""A version that reads this version's records and writes its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run does.
+    """The parameters of a run.
 
     Attributes:
-        kinds: Functions that send, each with a twin, in each stage.
-        events: Ticks and events, each for all functions of its kind.
-        foreign: Messages in each retry queue that other versions wrote.
-        faults: Share of the requests to mPaaS that go wrong.
-        mns_faults: Share of the calls of MNS that go wrong.
-        duplicates: Share of the events that are delivered twice, and of the batches of the retry queue.
-        kills: The most instances that are killed, one at a time.
-        pause: Seconds between two kills, on average.
-        timeout: Of the functions, in seconds; what was claimed is unknown after it.
-        seed: Of all chance, but not of the moments.
+        kinds: The kinds of functions that send; each has a twin, in each stage.
+        events: The number of ticks or events of each kind; all functions of the kind receive each of them.
+        foreign: The number of messages by other versions in each retry queue.
+        faults: The share of requests to mPaaS that fail.
+        mns_faults: The share of calls of MNS that fail.
+        duplicates: The share of events, and of batches of the retry queue, that are delivered twice.
+        kills: The maximum number of instances killed, one at a time.
+        pause: The average time between two kills (seconds).
+        timeout: The functions' timeout (seconds); requests that are still claimed after it are unknown.
+        seed: The seed of all random choices; the timing stays random.
     """
 
     kinds: tuple[str, ...] = ("timer", "event")
@@ -134,24 +134,24 @@ class Plan:
 
 @dataclass(kw_only=True)
 class Figures:
-    """What became of it. A push is what one function owes one target for one event.
+    """The figures of a run. A push is what one function owes one target for one event.
 
     Attributes:
-        functions: Functions that send or try again.
+        functions: Functions that send or retry.
         pushes: Pushes owed.
         requests: Requests that reached mPaaS.
-        struck: Of these, how many a fault was ordered for.
+        struck: Requests that a fault struck.
         mns_calls: Calls of MNS.
-        mns_failed: Of these, how many failed, in whole or in part.
+        mns_failed: Calls of MNS that failed completely or in part.
         killed: Instances killed.
         accepted: Pushes accepted.
-        unknown: Pushes that are dead letters because nobody knows whether they arrived.
-        expired: Pushes that are dead letters because their validity ended on the way.
+        unknown: Pushes that are dead letters with the reason `unknown`.
+        expired: Pushes that are dead letters because they expired on their way.
         doubled: Pushes accepted more than once.
-        missing: Pushes that are nowhere.
-        wrong_letters: Dead letters that tell something else than what happened.
-        records: Records of the ledger by their version.
-        seconds: How long it took.
+        missing: Pushes that are neither accepted nor dead letters.
+        wrong_letters: Dead letters that do not say what happened.
+        records: Records of the ledger by version.
+        seconds: The duration of the run.
     """
 
     functions: int = 0
@@ -172,10 +172,10 @@ class Figures:
 
 
 def run(plan: Plan) -> Figures:
-    """Make a run and return its figures.
+    """Perform a run and return its figures.
 
     Raises:
-        TimeoutError: messages are still in the queues after ten minutes.
+        TimeoutError: messages remain in the queues after ten minutes.
     """
     began = time.monotonic()
     with _Stages(plan) as stages:
@@ -192,7 +192,7 @@ def run(plan: Plan) -> Figures:
             for kind in plan.kinds:
                 for sender in stages.senders[kind]:
                     sender.finish(crash.PATIENCE_SECONDS)
-            crash.wait_until_done(lambda: _left(stages.mns.store))
+            crash.wait_until_done(lambda: _count_remaining(stages.mns.store))
         finally:
             done.set()
             killer.join()
@@ -274,7 +274,7 @@ class _Stages:
                 "PUSH_RETRY_QUEUE": f"retry-{stage}",
                 "PUSH_DEAD_LETTER_QUEUE": f"dead-{stage}",
                 "PUSH_LEDGER_URL": self.ledger.url,
-                "PUSH_LEDGER_IF_DOWN": "fail",  # what cannot be read waits for a function that can
+                "PUSH_LEDGER_IF_DOWN": "fail",  # unreadable records are left to a function that can read them
                 "PUSH_READ_TIMEOUT_SECONDS": str(crash.READ_TIMEOUT_SECONDS),
                 "PUSH_LOG_LEVEL": "ERROR",
             },
@@ -288,7 +288,7 @@ class _Stages:
 
 
 class FaultyMns:
-    """MNS as functions see it: some of its calls fail before they arrive, some after, some in part."""
+    """A proxy of MNS: some calls fail before they arrive, some afterwards, some in part."""
 
     def __init__(self, endpoint: str, plan: Plan) -> None:
         self._address = urlsplit(endpoint).netloc
@@ -298,7 +298,7 @@ class FaultyMns:
         self.failed = 0
 
     def __call__(self, exchange: Exchange) -> bool:
-        """Answer a call."""
+        """Respond to a call."""
         self.calls += 1
         fate = self._random.random() / self._share if self._share else 1.0
         self.failed += fate < 1.0
@@ -306,12 +306,12 @@ class FaultyMns:
             return reset(exchange)
         if fate < 0.5:
             return reply(b"<html>no</html>", 503)(exchange)
-        answer = self._forward(exchange)
+        respond = self._forward(exchange)
         if fate < 0.75:
             return reset(exchange)
         if fate < 1.0:
             return accepting({0})(exchange)
-        return answer(exchange)
+        return respond(exchange)
 
     def _forward(self, exchange: Exchange) -> Callable[[Exchange], bool]:
         request = exchange.request
@@ -326,9 +326,9 @@ class FaultyMns:
 
 
 def _folder(folder: Path, kind: str, skew: float) -> Path:
-    """Return a copy of a function whose clock is ahead, with rules, or a ledger of a later version."""
+    """Return a copy of a function with a skewed clock and, by kind, with rules or the ledger of a later version."""
     shutil.copytree(crash.ROOT / "functions" / f"{kind}_push", folder)
-    later = LATER if kind == "queue" else ""
+    later = LATER_VERSION if kind == "queue" else ""
     (folder / "skewed.py").write_text(f"{SKEW.format(seconds=skew)}{later}\nfrom index import handler\n")
     if kind == "event":
         (folder / "rules.yaml").write_text(RULES)
@@ -336,15 +336,15 @@ def _folder(folder: Path, kind: str, skew: float) -> Path:
 
 
 def _event(kind: str, number: int) -> dict[str, Any]:
-    """Return what all functions of a kind get; the push of the latecomer is about to expire."""
+    """Return an event for all functions of a kind; the push to the latecomer is about to expire."""
     task = f"{kind}-{number}"
     now = datetime.fromtimestamp(time.time() - SHORT_SECONDS + 3, timezone.utc)
     if kind == "timer":
         messages = [
-            message(taskName=task, targets=EVERYBODY),
+            message(taskName=task, targets=USERS),
             message(taskName=task, targets=[LATECOMER], expiredSeconds=SHORT_SECONDS),
         ]
-        # A tick has whole seconds; fractions keep so many of them apart.
+        # Real ticks have whole seconds; fractions distinguish the many ticks of a run.
         tick = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return {"triggerTime": tick, "triggerName": "t", "payload": json.dumps({"messages": messages})}
     return {
@@ -353,14 +353,14 @@ def _event(kind: str, number: int) -> dict[str, Any]:
         "specversion": "1.0",
         "type": "order:Shipped",
         "time": now.isoformat(),
-        "data": {"task": task, "everybody": EVERYBODY, "latecomer": LATECOMER},
+        "data": {"task": task, "users": USERS, "latecomer": LATECOMER},
     }
 
 
 def _foreign(plan: Plan, stage: str) -> Iterator[str]:
-    """Yield what the version before wrote, alone, and what a later one may write, packed."""
+    """Yield entries of the previous version, unpacked, and of a possible later version, packed."""
     for number in range(plan.foreign):
-        body = message(taskName=f"foreign-{stage}-{number}", targets=EVERYBODY[:1])
+        body = message(taskName=f"foreign-{stage}-{number}", targets=USERS[:1])
         retry: dict[str, Any] = {"attempt": 2, "scope": f"{stage}:{number}"}
         if number % 2 == 0:
             yield json.dumps({"pushRetry": retry, "message": body})
@@ -371,7 +371,7 @@ def _foreign(plan: Plan, stage: str) -> Iterator[str]:
 
 
 def _kill(plan: Plan, hosts: Sequence[FunctionHost], figures: Figures, done: threading.Event) -> None:
-    """Kill one instance after the other at random moments, as long as there is work."""
+    """Kill one instance at a time at random moments until the run is done."""
     chance = random.Random(plan.seed)
     while figures.killed < plan.kills and not done.wait(chance.uniform(0.2, 1.8) * plan.pause):
         if processes := chance.choice(hosts).processes:
@@ -380,57 +380,57 @@ def _kill(plan: Plan, hosts: Sequence[FunctionHost], figures: Figures, done: thr
                 figures.killed += 1
 
 
-def _left(store: MnsStore) -> int:
-    return sum(crash.left(store.queue(f"retry-{stage}")) for stage in STAGES)
+def _count_remaining(store: MnsStore) -> int:
+    return sum(crash.messages_in(store.queue(f"retry-{stage}")) for stage in STAGES)
 
 
-_Owed: TypeAlias = "tuple[str, str]"
-"""What a push is owed for: name of the task, and target."""
+_PushKey: TypeAlias = "tuple[str, str]"
+"""The task name and the target of a push."""
 
 
 def _judge(plan: Plan, figures: Figures, stages: _Stages) -> None:
-    """Look for each push by its message id."""
+    """Find the fate of each push by its message id."""
     accepted = _accepted(figures, stages.sandbox)
-    unknown: dict[_Owed, set[str]] = defaultdict(set)
-    expired: dict[_Owed, set[str]] = defaultdict(set)
+    unknown: dict[_PushKey, set[str]] = defaultdict(set)
+    expired: dict[_PushKey, set[str]] = defaultdict(set)
     for letter in _letters(stages.mns.store):
         sent = PushMessage.parse(letter["message"])
         codes = {outcome["resultCode"] for outcome in letter["outcomes"]}
         for target, message_id in message_ids_of(sent, letter["scope"]).items():
-            owed = (sent.task_name, target)
-            is_accepted = message_id in accepted[owed]
+            key = (sent.task_name, target)
+            is_accepted = message_id in accepted[key]
             if letter["reason"] == "unknown":
-                unknown[owed].add(message_id)
+                unknown[key].add(message_id)
             elif (letter["reason"], codes, target, is_accepted) == ("refused", {"Expired"}, LATECOMER, False):
-                expired[owed].add(message_id)
+                expired[key].add(message_id)
             else:
-                figures.wrong_letters.append(f"{owed}: {letter['reason']}, {codes}, accepted: {is_accepted}")
-    for owed, count in _owing(plan):
-        times = accepted[owed]
-        figures.pushes += count
-        figures.accepted += len(times)
-        figures.doubled += sum(many > 1 for many in times.values())
-        figures.unknown += len(unknown[owed] - times.keys())
-        figures.expired += len(expired[owed])
-        found = times.keys() | unknown[owed] | expired[owed]
-        if len(found) != count:
-            figures.missing.append(f"{owed}: {len(found)} of {count}")
+                figures.wrong_letters.append(f"{key}: {letter['reason']}, {codes}, accepted: {is_accepted}")
+    for key, senders in _expected_pushes(plan):
+        acceptances = accepted[key]
+        figures.pushes += senders
+        figures.accepted += len(acceptances)
+        figures.doubled += sum(count > 1 for count in acceptances.values())
+        figures.unknown += len(unknown[key] - acceptances.keys())
+        figures.expired += len(expired[key])
+        ids = acceptances.keys() | unknown[key] | expired[key]
+        if len(ids) != senders:
+            figures.missing.append(f"{key}: {len(ids)} of {senders}")
 
 
-def _owing(plan: Plan) -> Iterator[tuple[_Owed, int]]:
-    """Yield what pushes are owed for, and by how many functions."""
+def _expected_pushes(plan: Plan) -> Iterator[tuple[_PushKey, int]]:
+    """Yield the key of each expected push and the number of functions that owe it."""
     for kind in plan.kinds:
         for number in range(plan.events):
-            for target in (*EVERYBODY, LATECOMER):
+            for target in (*USERS, LATECOMER):
                 yield (f"{kind}-{number}", target), len(STAGES) * len(TWINS)
     for stage in STAGES:
         for number in range(plan.foreign):
-            yield (f"foreign-{stage}-{number}", EVERYBODY[0]), 1
+            yield (f"foreign-{stage}-{number}", USERS[0]), 1
 
 
-def _accepted(figures: Figures, sandbox: Sandbox) -> dict[_Owed, Counter[str]]:
+def _accepted(figures: Figures, sandbox: Sandbox) -> dict[_PushKey, Counter[str]]:
     """Count how often mPaaS accepted each message id."""
-    accepted: dict[_Owed, Counter[str]] = defaultdict(Counter)
+    accepted: dict[_PushKey, Counter[str]] = defaultdict(Counter)
     for entry in crash.pages(lambda offset: sandbox.inbox(offset=offset)):
         figures.requests += 1
         if entry["outcome"] == "accepted":
@@ -451,7 +451,7 @@ def _page(store: MnsStore, queue: str, offset: int) -> list[Any]:
 
 
 def table(figures: Mapping[str, Figures]) -> str:
-    """Return the figures of runs side by side, as a table of Markdown."""
+    """Return the figures of runs as a Markdown table."""
     rows: list[tuple[str, Callable[[Figures], object]]] = [
         ("functions", lambda f: f.functions),
         ("pushes owed", lambda f: f"{f.pushes:,}"),
@@ -468,7 +468,7 @@ def table(figures: Mapping[str, Figures]) -> str:
         ("records of this version / of a later one", lambda f: f"{f.records['1']:,} / {f.records['2']:,}"),
         ("seconds", lambda f: f"{f.seconds:.0f}"),
     ]
-    return crash.side_by_side(figures, rows)
+    return crash.markdown_table(figures, rows)
 
 
 def _main() -> int:
@@ -478,11 +478,10 @@ def _main() -> int:
     parser.add_argument("--seed", type=int, default=Plan.seed)
     options = parser.parse_args()
     plan = Plan(events=options.events, kills=options.kills, seed=options.seed)
-    figures = {"with the ledger": run(plan)}
-    for name, each in figures.items():
-        print(f"{name}: {each}", file=sys.stderr)
-    print(table(figures))
-    return 1 if any(each.missing or each.doubled or each.wrong_letters for each in figures.values()) else 0
+    figures = run(plan)
+    print(figures, file=sys.stderr)
+    print(table({"with the ledger": figures}))
+    return 1 if figures.missing or figures.doubled or figures.wrong_letters else 0
 
 
 if __name__ == "__main__":

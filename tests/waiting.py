@@ -1,4 +1,4 @@
-"""Waiting for what other threads and processes do, however slow the machine is."""
+"""Waiting for other threads and processes, also on a slow machine."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def eventually(
     *,
     state: Callable[[], object] = lambda: None,
 ) -> ValueT:
-    """Wait until a value is true, and return it; fails after a minute.
+    """Wait until a value is true and return it; fail after a minute.
 
     Args:
-        value: Called again and again.
-        pause: Called in between.
-        state: What to show when the wait fails.
+        value: Called repeatedly.
+        pause: Called between two calls of `value`.
+        state: Returns what to show when the wait fails.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := value()):
+    while not (result := value()):
         assert time.monotonic() < deadline, state()
         pause()
-    return found
+    return result
