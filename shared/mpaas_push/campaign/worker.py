@@ -1,7 +1,7 @@
 """Working on a piece: its rows are read, sent in blocks and accounted for; the rest goes to the next task.
 
-A block is committed after it was sent, in one step with its counts. A block that is repeated makes the same
-requests, and the ledger recognises those that were accepted: nothing of it goes out twice.
+A block is committed after it was sent, in one step with its counts. A repeated block consists of the same
+requests, and the ledger recognises the accepted ones, so none of them is sent twice.
 """
 
 from __future__ import annotations
@@ -54,26 +54,26 @@ __all__ = ["work_on"]
 logger = logging.getLogger(__name__)
 
 AHEAD_SECONDS = 60.0
-"""Nothing is reserved further ahead, so that another pace counts at once."""
+"""Moments further ahead are not reserved, so that a change of the pace takes effect quickly."""
 ROUND_SECONDS = 12.0
-"""For how long the requests of a block are sent before those that were throttled are sent again. What a
-killed worker had claimed is unknown after as long."""
+"""How long a round of sending takes at most; then throttled requests are sent again. Requests that a killed
+worker had claimed become unknown after this time."""
 BEGIN_SECONDS = 6.0
-"""For how long requests of a round are begun: the last ones have the rest of it for their responses."""
+"""How long requests of a round are begun; the rest of the round is for the last responses."""
 WATCH_SECONDS = 10.0
-"""By how much longer each further look at a piece waits that another task has."""
+"""Added to the delay of each further task that watches a piece held by another task."""
 MARGIN_SECONDS = 5.0
-"""Kept free at the end of an invocation, to write results, commit and submit the next task."""
+"""Reserved at the end of an invocation to write results, commit and submit the next task."""
 THROTTLE_SECONDS = 1.0
-"""Wait before requests that were throttled are sent again."""
-LONGEST_THROTTLE_SECONDS = 3600.0
-"""Longest wait that mPaaS can ask for: then one piece tries again."""
+"""Wait before throttled requests are sent again."""
+MAX_THROTTLE_SECONDS = 3600.0
+"""Longest wait that mPaaS can request; then one piece tries again."""
 RETRIED_SHARE = 0.1
-"""Requests of a block that were retried: from this share on mPaaS gets too many."""
+"""Share of a block's requests that were retried, above which mPaaS receives too many."""
 SENT = ("accepted", "refused", "unknown", "failed")
-"""Fates of rows whose requests went out."""
-OURS = {"NotSent", "InProgress", "LedgerDown", "LedgerUnreadable", "Failed"}
-"""Codes of requests that were throttled, but not by mPaaS."""
+"""Fates of rows whose requests were sent."""
+OWN_CODES = {"NotSent", "InProgress", "LedgerDown", "LedgerUnreadable", "Failed"}
+"""Result codes of throttled requests that mPaaS did not throttle."""
 
 
 def work_on(
@@ -86,7 +86,7 @@ def work_on(
     queue: TaskQueue,
     rate: float | None = None,
 ) -> str:
-    """Work on a piece until it ends, its time is up, or it has to wait; return how it ended.
+    """Work on a piece until it ends, its time is up, or it has to wait; return why the work ended.
 
     Args:
         task: Which piece, and in which turn.
@@ -95,17 +95,17 @@ def work_on(
         store: State and pace.
         objects: Audience and results.
         queue: Takes the next task.
-        rate: `PUSH_PACE`: requests a second over everything, if there is a limit.
+        rate: `PUSH_PACE`: requests a second of all functions, if there is a limit.
 
     Raises:
         PieceFailed: it was given up; the campaign is incomplete until it is resumed.
-        AudienceUnreadable, StoreUnavailable, Misconfigured: Function Compute is to call again.
+        AudienceUnreadable, StoreUnavailable, Misconfigured: Function Compute must call again.
     """
     owner = os.urandom(6).hex()
     taken = store.take(task.campaign, task.piece, task.turn, owner)
     if taken.status == "held":
-        # Another task has it, or had it and was killed: look again when it must have let go. One that still
-        # has it then is alive, and need not be looked at as often.
+        # The task that holds it is alive or was killed: try again when the lease has expired. If another task
+        # still holds it then, that one is alive, so the delay grows.
         delay = taken.wait + 1 + min(WATCH_SECONDS * task.watch, AHEAD_SECONDS)
         queue.submit(replace(task, watch=task.watch + 1, at=None), delay=delay)
     if taken.status == "unknown":
@@ -136,19 +136,19 @@ def work_on(
 
 
 def _release(store: CampaignStore, task: PieceTask, owner: str, error: Exception) -> None:
-    # The text of another error may quote a row.
+    # Texts of other errors may quote a row.
     problem = str(error) if isinstance(error, PushError) else type(error).__name__
     with suppress(StoreUnavailable):
         store.release(task.campaign, task.piece, owner, due=0, has_waited=False, problem=problem)
 
 
-class _HandOn(Exception):
-    """The piece has to go to the next task: it waits for what it must, or its time is up.
+class _HandOver(Exception):
+    """The piece goes to the next task: it has to wait, or the time of this task is up.
 
     Attributes:
         reason: Why.
         delay: Seconds until the next task is due.
-        at: The moment that the next block has been given, in Unix seconds.
+        at: Moment reserved for the next block, in Unix seconds.
     """
 
     def __init__(self, reason: str, *, delay: float = 0.0, at: float | None = None) -> None:
@@ -161,9 +161,9 @@ class _Cursor:
     """How far the piece is accounted for.
 
     Attributes:
-        offset: As it was committed; -1 before the first block.
-        rows: Of the next block.
-        begin: Offset of the first line of the next block.
+        offset: The committed offset; -1 before the first block.
+        rows: Number of rows of the next block.
+        begin: Offset of the first line of the next block; -1 before that line is read.
     """
 
     offset: int
@@ -173,7 +173,7 @@ class _Cursor:
 
 @dataclass(frozen=True, kw_only=True)
 class _Tools:
-    """What a worker works with, as in `work_on`."""
+    """The clients and limits of a worker, as in `work_on`."""
 
     client: PushClient
     invocation: Invocation
@@ -184,7 +184,7 @@ class _Tools:
 
 
 class _Ended(Exception):
-    """Nothing is left to do for this task."""
+    """This task has nothing left to do."""
 
 
 class _Worker:
@@ -219,7 +219,7 @@ class _Worker:
         except AudienceUnreadable as error:
             if not error.is_final or self._state != "cancelled":
                 raise
-            # What cannot be read any more is not counted, but the campaign has been cancelled as asked.
+            # Rows that can no longer be read are not counted, but the campaign is cancelled as requested.
             logger.warning(
                 "the rest of piece %d of %s is not counted: %s", self._task.piece, self._task.campaign, error
             )
@@ -232,8 +232,8 @@ class _Worker:
                 reason = self._send(rows, end, cursor, is_last=is_last)
                 if reason:
                     return reason
-        except _HandOn as hand_on:
-            return self._hand_on(hand_on)
+        except _HandOver as hand_over:
+            return self._hand_over(hand_over)
         except _Ended as ended:
             return str(ended)
         self._results.delete_parts()
@@ -272,9 +272,9 @@ class _Worker:
     def _send(
         self, rows: Sequence[Row | InvalidRow], end: int, cursor: _Cursor, *, is_last: bool
     ) -> str | None:
-        """Send a block and commit it; return why nothing may follow, if that is so."""
+        """Send a block and commit it; return why the task ends with it, None if it continues."""
         if self._invocation.time_left < ROUND_SECONDS + NEAR_SECONDS + MARGIN_SECONDS and self._is_sending():
-            raise _HandOn("out of time")
+            raise _HandOver("out of time")
         if self._lease.is_lost:
             raise _Ended("lost")
         block = self._composer.compose(rows, end)
@@ -286,7 +286,7 @@ class _Worker:
         self._results.write(begin, fates)
         if is_last:
             self._results.join()
-        # What is only counted need not be counted second by second.
+        # Blocks that are only counted need no pace.
         next_rows = MAX_BLOCK_ROWS if self._is_over else block_rows_for(self._pace, self._rate)
         commit = self._commit(
             cursor,
@@ -334,25 +334,25 @@ class _Worker:
         return self._state == "running" and not self._is_over
 
     def _fates(self, block: Block) -> tuple[list[Fate], int, int]:
-        """Return what becomes of the rows of a block's requests, how many more were accepted, and how many
-        requests went out.
+        """Return the fates of the rows in a block's requests, the number of accepted rows without a fate, and
+        the number of requests that were sent.
 
-        Accepted rows are counted only, unless the report is to name them.
+        Accepted rows are only counted, unless the report lists them.
         """
         if not block.requests:
             return [], 0, 0
         name: str | None = None
-        delivered: Iterable[tuple[BlockRequest, Outcome | None]]
+        results: Iterable[tuple[BlockRequest, Outcome | None]]
         if self._is_sending():
             self._wait(block)
             self._check_file()
-            delivered = self._delivered(block.requests)
+            results = self._deliver(block.requests)
         else:
             name = "cancelled" if self._state == "cancelled" else "expired"
-            delivered = self._known(block.requests, name)
+            results = self._look_up(block.requests, name)
         fates: list[Fate] = []
         accepted = sent = 0
-        for request, outcome in delivered:
+        for request, outcome in results:
             if outcome is None or (name and outcome.kind not in {ACCEPTED, UNKNOWN}):
                 fates += [Fate(start=row.start, target=row.target, name=name or "") for row in request.rows]
                 continue
@@ -363,44 +363,45 @@ class _Worker:
                 fates += _fates_of(request, outcome)
         return fates, accepted, sent
 
-    def _known(
+    def _look_up(
         self, requests: Sequence[BlockRequest], name: str
     ) -> Iterable[tuple[BlockRequest, Outcome | None]]:
         """Return what the ledger has recorded of requests that are no longer sent.
 
         Raises:
-            _HandOn: it cannot tell yet.
+            _HandOver: some are still in progress.
         """
         if not self._may_have_begun:
             return [(request, None) for request in requests]
-        outcomes = self._sent_whole(requests, too_late=(Fault("", name),))
-        self._refuse_misconfigured(outcomes)
+        outcomes = self._send_all(requests, too_late=(Fault("", name),))
+        self._raise_if_misconfigured(outcomes)
         if any(outcome.kind is THROTTLED for outcome in outcomes):
-            raise _HandOn("in progress", delay=NEAR_SECONDS)
+            raise _HandOver("in progress", delay=NEAR_SECONDS)
         return list(zip(requests, outcomes, strict=True))
 
     def _wait(self, block: Block) -> None:
         """Wait for the moment of a block.
 
         Raises:
-            _HandOn: it is too far ahead to wait for, after the campaign's end, or the campaign was cancelled.
-            _Ended: the campaign was paused meanwhile, or another worker has the piece.
+            _HandOver: it is too far ahead to wait for, or after the campaign's end; or the campaign was
+                cancelled.
+            _Ended: the campaign was paused meanwhile, or another worker holds the piece.
         """
         self._check_time()
         at, self._at = self._at, None
         if at is None:
             moment = self._store.reserve(self._task.campaign, block.targets, AHEAD_SECONDS)
             if not moment.is_reserved:
-                # All others that wait want a moment of their own then.
-                left = self._stored.number("pieces") - self._stored.number("done")
-                crowd = left * block.rows / (self._pace or 1000)
-                raise _HandOn("pace", delay=moment.wait + random.uniform(0, max(crowd - AHEAD_SECONDS, 1)))
+                # All other waiting pieces will try to reserve a moment then, so the delay is spread.
+                open_pieces = self._stored.number("pieces") - self._stored.number("done")
+                spread = open_pieces * block.rows / (self._pace or 1000)
+                raise _HandOver("pace", delay=moment.wait + random.uniform(0, max(spread - AHEAD_SECONDS, 1)))
             at = time.time() + moment.wait
         if at - time.time() > NEAR_SECONDS:
-            raise _HandOn("pace", delay=at - time.time(), at=at)
+            raise _HandOver("pace", delay=at - time.time(), at=at)
         quota = self._store.reserve_requests(len(block.requests), self._rate, NEAR_SECONDS)
         if not quota.is_reserved:
-            raise _HandOn("quota", delay=quota.wait + random.uniform(0, NEAR_SECONDS), at=time.time())
+            raise _HandOver("quota", delay=quota.wait + random.uniform(0, NEAR_SECONDS), at=time.time())
         wait = max(at - time.time(), quota.wait)
         self._throttled += max(quota.wait - max(at - time.time(), 0), 0)
         if wait > 0:
@@ -412,26 +413,26 @@ class _Worker:
         """Check that the campaign may send now.
 
         Raises:
-            _HandOn: its window is closed, or it has ended; the next task accounts for what was sent.
+            _HandOver: its window is closed, or it has ended; the next task accounts for what was sent.
         """
         window = self._campaign.window
         if window and (closed := window.seconds_until_open(time.time())):
-            raise _HandOn("outside the window", delay=closed + random.uniform(0, 5))
+            raise _HandOver("outside the window", delay=closed + random.uniform(0, 5))
         if not self._is_sending():
-            raise _HandOn("ended")
+            raise _HandOver("ended")
 
     def _check_state(self) -> None:
         """Check that the campaign may still send: it may have been paused or cancelled during a wait.
 
         Raises:
-            _HandOn: it was cancelled; the next task accounts for what was sent.
-            _Ended: it was paused, or another worker has the piece.
+            _HandOver: it was cancelled; the next task accounts for what was sent.
+            _Ended: it was paused, or another worker holds the piece.
         """
         state = self._store.renew(self._task.campaign, self._task.piece, self._owner)
         if state is None:
             raise _Ended("lost")
         if state == "cancelled":
-            raise _HandOn("cancelled")
+            raise _HandOver("cancelled")
         if state == "paused":
             self._store.release(self._task.campaign, self._task.piece, self._owner, due=0, has_waited=True)
             raise _Ended("paused")
@@ -439,72 +440,73 @@ class _Worker:
     def _check_file(self) -> None:
         """Check that the audience is the file that the campaign was started with.
 
-        What was read is of that file (`If-Match`), but may have been read long before its block is due.
+        Its rows are from that file (`If-Match`), but may have been read long before their block is due.
 
         Raises:
-            AudienceUnreadable: it is another one, or gone.
+            AudienceUnreadable: it was replaced or deleted.
         """
         audience = self._campaign.audience
         if self._objects.info(audience.bucket, audience.key).etag != self._etag:
             raise AudienceUnreadable(changed_text(audience.bucket, audience.key))
 
-    def _delivered(self, requests: Sequence[BlockRequest]) -> Iterable[tuple[BlockRequest, Outcome]]:
-        """Send requests until each has an outcome that stays.
+    def _deliver(self, requests: Sequence[BlockRequest]) -> Iterable[tuple[BlockRequest, Outcome]]:
+        """Send requests until each has a final outcome.
 
         Raises:
-            _HandOn: some are still throttled.
+            _HandOver: some are still throttled.
             Misconfigured: none can be sent before an operator acts.
         """
-        outcomes = self._sent_whole(requests)
+        outcomes = self._send_all(requests)
         if sum(outcome.attempts - 1 for outcome in outcomes) > RETRIED_SHARE * len(outcomes):
             self._store.slow()
-        while waiting := [index for index, current in enumerate(outcomes) if current.kind is THROTTLED]:
-            self._wait_until_unthrottled([outcomes[index] for index in waiting])
-            again = self._sent([requests[index].message for index in waiting])
-            for index, (outcome,) in zip(waiting, again, strict=True):
+        while throttled := [index for index, current in enumerate(outcomes) if current.kind is THROTTLED]:
+            self._wait_until_unthrottled([outcomes[index] for index in throttled])
+            resent = self._send_messages([requests[index].message for index in throttled])
+            for index, (outcome,) in zip(throttled, resent, strict=True):
                 outcomes[index] = outcome
-        self._refuse_misconfigured(outcomes)
+        self._raise_if_misconfigured(outcomes)
         return list(zip(requests, outcomes, strict=True))
 
     @staticmethod
-    def _refuse_misconfigured(outcomes: Sequence[Outcome]) -> None:
-        """Leave a block uncommitted that meets a wrong key or permission: its rows are not to blame.
+    def _raise_if_misconfigured(outcomes: Sequence[Outcome]) -> None:
+        """Leave a block uncommitted if a key or permission is wrong: its rows are not at fault.
 
         Raises:
-            Misconfigured: the gateway or the ledger refuses, or mPaaS refuses all requests. A code of mPaaS
-                for some of them is about their message, such as a template that is not there.
+            Misconfigured: the gateway or the ledger refuses, or mPaaS refuses all requests. If mPaaS refuses
+                only some, its code is about their message, such as a template that does not exist.
         """
-        wrong = [outcome for outcome in outcomes if outcome.kind is MISCONFIGURED]
-        of_gateway = [outcome for outcome in wrong if not (outcome.result_code or "").isdecimal()]
-        if of_gateway or (wrong and len(wrong) == len(outcomes)):
-            example = (of_gateway or wrong)[0]
+        refusals = [outcome for outcome in outcomes if outcome.kind is MISCONFIGURED]
+        of_gateway = [outcome for outcome in refusals if not (outcome.result_code or "").isdecimal()]
+        if of_gateway or (refusals and len(refusals) == len(outcomes)):
+            example = (of_gateway or refusals)[0]
             raise Misconfigured(f"mPaaS: {example.result_code} ({example.result_message})")
 
-    def _sent_whole(
-        self, requests: Sequence[BlockRequest], too_late: tuple[Fault, ...] = ()
-    ) -> list[Outcome]:
+    def _send_all(self, requests: Sequence[BlockRequest], too_late: tuple[Fault, ...] = ()) -> list[Outcome]:
         """Send the messages of a block, each to all of its rows, and return the outcome of each request."""
-        parts = [list(part) for _, part in groupby(requests, key=lambda request: id(request.group))]
+        groups = [list(group) for _, group in groupby(requests, key=lambda request: id(request.group))]
+        results = self._send_messages([group[0].group for group in groups], too_late)
         outcomes: list[Outcome] = []
-        for part, results in zip(parts, self._sent([part[0].group for part in parts], too_late), strict=True):
-            # A message that this API version cannot send has one outcome.
-            outcomes += results if len(results) == len(part) else results * len(part)
+        for group, result in zip(groups, results, strict=True):
+            # A message that this API version cannot send has only one outcome.
+            outcomes += result if len(result) == len(group) else result * len(group)
         return outcomes
 
-    def _sent(self, messages: Sequence[PushMessage], too_late: tuple[Fault, ...] = ()) -> list[list[Outcome]]:
-        """Send messages; of those that come too late, only look up what is known."""
+    def _send_messages(
+        self, messages: Sequence[PushMessage], too_late: tuple[Fault, ...] = ()
+    ) -> list[list[Outcome]]:
+        """Send messages; with `too_late`, only look up earlier outcomes."""
         now, clock = time.time(), time.monotonic()
         tasks = [
             PushTask(scope=self._scope, original="", message=message, first_moment=now, too_late=too_late)
             for message in messages
         ]
         until = min(self._invocation.deadline - MARGIN_SECONDS, clock + ROUND_SECONDS)
-        # Those in flight when round, window or campaign end are waited for: cut off, they would be unknown.
+        # Requests in flight when round, window or campaign end are waited for; else they would be unknown.
         begin_by = math.inf if too_late else clock + min(BEGIN_SECONDS, self._seconds_to_send(now))
         return self._client.send_tasks(tasks, replace(self._invocation, deadline=until, begin_by=begin_by))
 
     def _seconds_to_send(self, now: float) -> float:
-        """Return for how long window and end of the campaign let it send; not above 0 if they do not."""
+        """Return the seconds until window or campaign end; 0 or less if they have ended."""
         window, ends = self._campaign.window, self._campaign.ends
         open_for = window.seconds_until_closed(now) if window else math.inf
         return open_for if ends is None else min(open_for, ends - now)
@@ -513,40 +515,44 @@ class _Worker:
         """Wait before throttled requests are sent again.
 
         Raises:
-            _HandOn: the time of this task is not enough.
-            _Ended: the campaign was paused or cancelled, or another worker has the piece.
+            _HandOver: the wait is too long for this task, or the campaign was cancelled.
+            _Ended: the campaign was paused, or another worker holds the piece.
         """
-        if {outcome.result_code for outcome in outcomes} - OURS:
+        if {outcome.result_code for outcome in outcomes} - OWN_CODES:
             self._store.slow()
-        asked = (
-            # The turn of what was not sent had not come in this round.
+        waits = (
+            # A request that was not sent only lacked time in this round.
             outcome.retry_after or (0.0 if outcome.result_code == "NotSent" else THROTTLE_SECONDS)
             for outcome in outcomes
         )
-        pause = min(max(asked), LONGEST_THROTTLE_SECONDS)
+        pause = min(max(waits), MAX_THROTTLE_SECONDS)
         if pause > NEAR_SECONDS or pause + ROUND_SECONDS + MARGIN_SECONDS > self._invocation.time_left:
-            raise _HandOn("throttled", delay=pause + random.uniform(0, NEAR_SECONDS), at=time.time() + pause)
+            raise _HandOver(
+                "throttled", delay=pause + random.uniform(0, NEAR_SECONDS), at=time.time() + pause
+            )
         self._throttled += pause
         time.sleep(pause)
         self._check_time()
         self._check_state()
 
-    def _hand_on(self, hand_on: _HandOn) -> str:
-        """Hand the piece to the next task."""
+    def _hand_over(self, hand_over: _HandOver) -> str:
+        """Hand the piece over to the next task."""
         task = self._task
-        # Released first: if this is killed in between, the repetition of this task continues.
-        turn = self._store.release(task.campaign, task.piece, self._owner, due=hand_on.delay, has_waited=True)
+        # Released first: if this task is killed before it submits the next one, its repetition continues.
+        turn = self._store.release(
+            task.campaign, task.piece, self._owner, due=hand_over.delay, has_waited=True
+        )
         if turn is None:
             return "lost"
-        following = replace(task, turn=turn + 1, watch=0, at=hand_on.at, pace_version=self._pace_version)
-        self._queue.submit(following, delay=hand_on.delay)
-        return hand_on.reason
+        next_task = replace(task, turn=turn + 1, watch=0, at=hand_over.at, pace_version=self._pace_version)
+        self._queue.submit(next_task, delay=hand_over.delay)
+        return hand_over.reason
 
 
 def _fates_of(request: BlockRequest, outcome: Outcome) -> list[Fate]:
     name = outcome.kind.value
     if outcome.kind is MISCONFIGURED:
-        name = "failed"  # others of its block were accepted: it is this message that lacks something
+        name = "failed"  # others of its block were accepted, so the fault is in this message
     elif outcome.kind is REFUSED and outcome.result_code == "Expired":
         name = "expired"
     text = "" if outcome.kind is ACCEPTED else outcome.result_message or ""

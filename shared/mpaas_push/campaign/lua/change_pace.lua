@@ -1,8 +1,8 @@
 -- Change the pace of a campaign that has not ended.
 --
--- ARGV  targets a second, or empty for as fast as it goes
+-- ARGV  targets a second, or empty for no limit
 --
--- Returns `changed`; `cancelled` or `ended` if it was refused; nothing without such a campaign.
+-- Returns `changed`; `cancelled` or `ended` if the change is refused; nothing if the campaign does not exist.
 
 local state = field('state')
 if not state then return {false} end

@@ -2,18 +2,18 @@
 --
 -- ARGV  index of the piece, owner, milliseconds until others may take it, offset before and after the block,
 --       rows of the next block, `1` if the piece has ended, milliseconds of a window of the rate, then names and
---       numbers of what is counted
+--       numbers to add
 --
--- Returns `lost` if another worker has the piece, else `kept` with the campaign's state, pace and its version.
+-- Returns `lost` if another worker holds the piece, else `kept` with the campaign's state, pace and pace version.
 
 local index, owner, lease, from, to = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 if not field('state') then return {'lost'} end
 local piece = read_piece(index)
-if piece.offset ~= to or from == to and piece.status ~= 'done' then -- else an answer was lost, and this is the second time
+if piece.offset ~= to or from == to and piece.status ~= 'done' then -- else the reply was lost, and this is a repetition
     if piece.owner ~= owner or piece.offset ~= from then return {'lost'} end
-    for place = 9, #ARGV, 2 do
-        local name, number = ARGV[place], ARGV[place + 1]
-        if name == 'n.sent' then note_sent(number, tonumber(ARGV[8])) else count(name, number) end
+    for argument = 9, #ARGV, 2 do
+        local name, number = ARGV[argument], ARGV[argument + 1]
+        if name == 'n.sent' then count_sent(number, tonumber(ARGV[8])) else count(name, number) end
     end
     set_status(index, piece, ARGV[7] == '1' and 'done' or 'open')
     piece.offset, piece.rows, piece.attempts, piece.till = to, ARGV[6], 0, now + lease

@@ -1,11 +1,12 @@
 -- Stop every piece after its current block.
 --
--- ARGV  milliseconds: a moment that is nearer is waited for by a worker, which sends its block if the campaign was
---       resumed by then
+-- ARGV  milliseconds: a worker waits for a moment that is nearer, and sends its block if the campaign was resumed
+--       by then
 --
--- Returns the state before, `done` if nothing is left to do, none if there is no such campaign. Moments further ahead
--- belong to tasks that will find the campaign paused, or another turn after a resume: they are free again, else a
--- resume would wait for them.
+-- Returns the previous state; `done` if nothing is left to do; nothing if the campaign does not exist.
+--
+-- Moments further ahead belong to tasks that will be stale or see the campaign paused. They are released: a resume
+-- must not wait for them.
 
 local state = field('state')
 if state and state ~= 'cancelled' and is_done() then return {'done'} end

@@ -1,22 +1,22 @@
--- Shared by all scripts: the time of this server, and how a piece is written.
+-- Shared by all scripts: the time of this server, and the format of a piece.
 --
--- A campaign is one hash. Its pieces are its fields `p<index>`, each one line of text, apart by spaces:
+-- A campaign is one hash. Its pieces are the fields `p<index>`, each one line of text, separated by spaces:
 --
 --   <status> <turn> <offset> <rows> <attempts> <owner> <until>
 --
 --   status    open, done, or failed (given up until the campaign is resumed)
 --   turn      which task works on it; a task of an earlier turn is stale
 --   offset    first byte that is not accounted for; -1 before the first block
---   rows      of the block that begins there: the same rows make the same requests, whoever repeats them
+--   rows      number of rows of the block that begins there, so that a repetition consists of the same requests
 --   attempts  how often it was taken since its last block
---   owner     the invocation that has it, or had it last; - before the first, and after a last one
---   until     milliseconds: when others may take it from its owner; 0 if it was given back
+--   owner     the invocation that holds it, or held it last; - before the first one, and after the last
+--   until     milliseconds: when others may take it from its owner; 0 if it was released
 --
 -- A piece that no worker has taken has no field.
 
 local key = KEYS[1]
 if redis.replicate_commands then
-    redis.replicate_commands() -- without it, servers before version 5 write nothing after TIME
+    redis.replicate_commands() -- without it, servers before version 5 refuse writes after TIME
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -65,16 +65,16 @@ local function is_done()
     return tonumber(field('done') or '0') >= tonumber(field('pieces'))
 end
 
--- What was reserved ahead at the former pace counts no more.
+-- Moments that were reserved ahead at the previous pace are released.
 local function set_pace(pace)
     redis.call('HSET', key, 'pace', pace, 'tat', '0')
     redis.call('HINCRBY', key, 'paceVersion', 1)
 end
 
--- Count what goes out in windows: a rate is computed from the current one and the one before it.
-local function note_sent(number, window)
+-- Count sent targets or requests in windows: a rate is computed from the current window and the previous one.
+local function count_sent(number, window)
     local at = tonumber(field('rateAt') or '0')
-    if now - at >= 2 * window then -- the first for long: a rate is at least that of a second
+    if now - at >= 2 * window then -- the first in a long time: a rate covers at least one second
         redis.call('HSET', key, 'rateAt', string.format('%.0f', now), 'rateSince', string.format('%.0f', now - 1000),
             'rateBefore', '0', 'rateNow', '0')
     elseif now - at >= window then

@@ -1,13 +1,13 @@
--- Give a piece back before its task ends, so that the next one finds it free.
+-- Release a piece before its task ends, so that the next task can take it.
 --
 -- ARGV  index of the piece, owner, milliseconds until the next task is due, `1` if it only waited (for its pace or
---       its window), which is no failed attempt, and what went wrong, else empty
+--       its window), which is not a failed attempt, and what went wrong, else empty
 --
--- Returns `lost` if another worker has the piece, else `released` with its turn: the next task has a later one.
+-- Returns `lost` if another worker holds the piece, else `released` with its turn: the next task has a later one.
 
 local piece = read_piece(ARGV[1])
 if piece.owner ~= ARGV[2] then return {'lost'} end
-if piece.till > 0 then -- else an answer was lost, and this is the second time
+if piece.till > 0 then -- else the reply was lost, and this is a repetition
     piece.till = 0
     if ARGV[4] == '1' and piece.attempts > 0 then
         piece.attempts = piece.attempts - 1

@@ -1,8 +1,8 @@
--- Keep a piece while a part of its block is sent again.
+-- Renew the lease of a piece.
 --
 -- ARGV  index of the piece, owner, milliseconds until others may take it
 --
--- Returns `lost` if another worker has the piece, else `kept` with the campaign's state.
+-- Returns `lost` if another worker holds the piece, else `kept` with the campaign's state.
 
 local piece = read_piece(ARGV[1])
 if piece.owner ~= ARGV[2] or piece.till == 0 then return {'lost'} end

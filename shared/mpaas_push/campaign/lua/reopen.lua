@@ -1,13 +1,13 @@
--- Let every piece that is not done be worked on again: to resume, to cancel, and to wake those that wait.
+-- Open every piece that is not done: to resume, to cancel, and to wake waiting pieces.
 --
--- ARGV  the state from now on: running, cancelled, or `same`; and if the pace is to change, the new one
+-- ARGV  the new state: running, cancelled, or `same`; and the new pace, if it changes
 --
--- A task that waits somewhere may have the next turn already: two further, no task has been yet. Whoever works on
--- a piece continues, and sees the state with its block; the task of the new turn waits until it is released.
+-- A waiting task may already have the next turn, so the turn increases by two. A worker that holds a piece continues,
+-- and sees the state as it commits its block; the task of the new turn waits until the piece is released.
 --
--- Returns `reopened` with the number of the plan that submits them; `done` if nothing is left to do; `cancelled` or
--- `ended` (it is done, and was to be cancelled or to change its pace) if it was refused, and nothing changed; nothing
--- without such a campaign.
+-- Returns `reopened` with the number of the plan that submits the pieces; `done` if nothing is left to do; nothing if
+-- the campaign does not exist. Refused, with nothing changed: `cancelled`, or `ended` if the campaign is done and
+-- would be cancelled or change its pace.
 
 local state = field('state')
 if not state then return {false} end

@@ -1,9 +1,9 @@
--- Halve what all send, once a second at most: mPaaS has throttled.
+-- Halve the rate of all senders, at most once a second, since mPaaS throttles.
 --
--- ARGV  milliseconds of a window of what goes out
+-- ARGV  milliseconds of a window of the rate
 --
--- `base` is what went out a second when mPaaS began to throttle, at least 50: a blip at the beginning must not keep
--- campaigns at a crawl. All may send `factor` times as much.
+-- `base` is the rate at which mPaaS began to throttle, at least 50 requests a second: early throttling must not slow
+-- campaigns to a crawl. The rate becomes `factor` times `base`.
 
 local at = tonumber(field('slowedAt') or '0')
 local factor = math.min(1, tonumber(field('factor') or '1') + (now - at) / 60000)

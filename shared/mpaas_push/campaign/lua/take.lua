@@ -2,8 +2,8 @@
 --
 -- ARGV  index of the piece, turn of the task, owner, milliseconds until others may take it
 --
--- Returns `unknown` (no such campaign), `stale`, `done`, `paused`, `failed`, `held` with the milliseconds that
--- another worker may still have it, or `taken` with offset and rows of its next block.
+-- Returns `taken` with offset and rows of the next block; `held` with the milliseconds for which another worker may
+-- still keep it; `unknown` (no such campaign), `stale`, `done`, `paused` or `failed`.
 
 local index, turn, owner, lease = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local state = field('state')
@@ -12,13 +12,13 @@ local piece = read_piece(index)
 if piece.status == 'done' then return {'done'} end
 if turn < piece.turn then return {'stale'} end
 if state == 'paused' then return {'paused'} end
-if piece.owner == owner and piece.till > now then -- an answer was lost, and this is the second time
+if piece.owner == owner and piece.till > now then -- the reply was lost, and this is a repetition
     return {'taken', piece.offset, piece.rows}
 end
 if piece.owner ~= '-' and piece.till > now then
     return {'held', string.format('%.0f', piece.till - now)}
 end
--- Function Compute makes four attempts by default: the fourth counts as failed until it commits a block.
+-- Function Compute makes four attempts by default: during the fourth the piece is `failed`, until a block is committed.
 if piece.attempts >= 5 then
     set_status(index, piece, 'failed')
     piece.owner = '-'

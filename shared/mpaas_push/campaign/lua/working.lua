@@ -1,9 +1,9 @@
--- Count the pieces that workers have.
+-- Count the pieces that workers hold.
 --
--- ARGV  milliseconds of a lease that a worker has left when it has missed its signs of life
+-- ARGV  milliseconds: a lease with no more than this left was not renewed in time
 --
--- Returns how many were heard of since, how many were not, and when the first of those may be taken by others, in
--- milliseconds of this server; 0 if there is none.
+-- Returns the number of pieces with a renewed lease, the number without, and when the first of the latter may be taken
+-- by others, in milliseconds of this server; 0 if there is none.
 
 local working, stalled, first = 0, 0, 0
 for index = 0, tonumber(field('pieces') or '0') - 1 do
