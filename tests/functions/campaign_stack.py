@@ -1,4 +1,4 @@
-"""Campaigns as they are deployed: http_push and campaign_push in instances of their own, with OSS, Redis and sandbox."""
+"""Campaigns as deployed: http_push and campaign_push in their own instances, with OSS, Redis and the sandbox."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mpaas_push.campaign.objects import OssObjects
 from mpaas_push.credentials import Credentials
 from mpaas_push.settings import Settings
 from tests.fork_server import start_forked
-from tests.functions.http_stack import ROLE, Answer, assert_described
+from tests.functions.http_stack import ROLE, Response, assert_described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def document(campaign: str = "double11", **changes: Any) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class CampaignStack:
-    """Call `with` on it; `put` an audience, then `start` a campaign."""
+    """A context manager: `put` an audience, then `start` a campaign."""
 
     folder: Path
     redis_url: str
@@ -69,7 +69,7 @@ class CampaignStack:
     def __enter__(self) -> Self:
         if self.redis_url:
             with redis.Redis.from_url(self.redis_url) as client:
-                client.flushall()  # of another stack's campaigns, which may have the same ids
+                client.flushall()  # campaigns of another stack may have the same ids
         with ExitStack() as opened:
             keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
             self.sandbox = opened.enter_context(Sandbox(access_keys=keys))
@@ -136,34 +136,34 @@ class CampaignStack:
     def put(self, key: str, text: str) -> None:
         self.objects.write(BUCKET, key, text.encode())
 
-    def request(self, method: str, path: str, body: Any = None) -> Answer:
+    def request(self, method: str, path: str, body: Any = None) -> Response:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"} if data else {}
-        response = self.http.request(method, self.url + path, body=data, headers=headers)
-        answer = Answer(response.status, response.headers, response.data)
+        raw = self.http.request(method, self.url + path, body=data, headers=headers)
+        response = Response(raw.status, raw.headers, raw.data)
         _, _, campaign, *action = [*path.partition("?")[0].split("/")[1:], ""][:4]
         described = "/".join(["/v1/campaigns", *(["{id}"] if campaign else []), *filter(None, action)])
-        assert_described(method, described, answer)
-        return answer
+        assert_described(method, described, response)
+        return response
 
-    def start(self, body: Any) -> Answer:
+    def start(self, body: Any) -> Response:
         return self.request("POST", "/v1/campaigns", body)
 
     def show(self, campaign: str = "double11") -> Any:
-        answer = self.request("GET", f"/v1/campaigns/{campaign}")
-        assert answer.status == 200, answer.data
-        return answer.json
+        response = self.request("GET", f"/v1/campaigns/{campaign}")
+        assert response.status == 200, response.data
+        return response.json
 
     def wait(
         self, campaign: str = "double11", *, states: tuple[str, ...] = ("done",), seconds: float = 60
     ) -> Any:
-        """Wait until a campaign has one of some states."""
+        """Wait until a campaign has one of the states; return it."""
         return self.wait_until(lambda shown: shown["state"] in states, campaign, seconds=seconds)
 
     def wait_until(
         self, condition: Callable[[Any], bool], campaign: str = "double11", *, seconds: float = 60
     ) -> Any:
-        """Wait until a condition holds for what a campaign shows; return that."""
+        """Wait until a condition holds for a campaign; return it."""
         deadline = time.monotonic() + seconds
         while not condition(shown := self.show(campaign)):
             assert time.monotonic() < deadline, (shown, self.lines[-20:])
@@ -171,7 +171,7 @@ class CampaignStack:
         return shown
 
     def reached(self) -> Counter[str]:
-        """How often mPaaS took a push for each target."""
+        """How often mPaaS accepted a push for each target."""
         counts: Counter[str] = Counter()
         before = None
         while True:

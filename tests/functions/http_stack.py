@@ -1,4 +1,4 @@
-"""The HTTP function as it is deployed: behind a real gateway, in instances of its own, before the sandbox."""
+"""The HTTP function as deployed: behind a real gateway, in its own instances, with the sandbox as mPaaS."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def message(**changes: Any) -> dict[str, Any]:
 
 
 @dataclass
-class Answer:
+class Response:
     status: int
     headers: urllib3.HTTPHeaderDict
     data: bytes
@@ -56,14 +56,14 @@ class Answer:
 
 @functools.cache
 def module_of(name: str) -> ModuleType:
-    """A module of the function, of which no package knows."""
+    """A module of the function, which belongs to no package."""
     source = ROOT / "functions" / "http_push" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"http_push_{name}", source)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    sys.path.insert(0, str(source.parent))  # what it imports lies beside it
+    sys.modules[spec.name] = module  # dataclasses look up their module
+    sys.path.insert(0, str(source.parent))  # it imports its neighbours
     try:
         spec.loader.exec_module(module)
     finally:
@@ -79,29 +79,29 @@ def description() -> Any:
 
 @functools.cache
 def validator(schema: str) -> Draft202012Validator:
-    """What judges a body by a schema of the description."""
+    """The validator of a schema in the description."""
     return Draft202012Validator(
         {"components": description()["components"], "$ref": f"#/components/schemas/{schema}"}
     )
 
 
-def assert_described(method: str, path: str, answer: Answer) -> None:
-    """Fail unless status, content type and body of an answer are those of the description."""
-    content_type = answer.headers.get("Content-Type", "").partition(";")[0]
+def assert_described(method: str, path: str, response: Response) -> None:
+    """Fail unless status, content type and body of a response match the description."""
+    content_type = response.headers.get("Content-Type", "").partition(";")[0]
     operation = description()["paths"].get(path, {}).get(method.replace("HEAD", "GET").lower())
-    if content_type == "application/problem+json" and answer.data:
-        validator("Problem").validate(answer.json)
-        assert answer.json["status"] == answer.status
-    if operation is None or answer.data.startswith(b'{"errorCode"'):  # Function Compute's own
+    if content_type == "application/problem+json" and response.data:
+        validator("Problem").validate(response.json)
+        assert response.json["status"] == response.status
+    if operation is None or response.data.startswith(b'{"errorCode"'):  # Function Compute's own
         return
-    content = operation["responses"][str(answer.status)]["content"]
+    content = operation["responses"][str(response.status)]["content"]
     assert content_type in content
     schema = content[content_type].get("schema")
-    if schema is None or not answer.data or content_type == "text/csv":
+    if schema is None or not response.data or content_type == "text/csv":
         return
-    names = [each["$ref"].rpartition("/")[2] for each in schema.get("oneOf", [schema])]
-    errors = [str(error) for name in names for error in validator(name).iter_errors(answer.json)]
-    assert any(validator(name).is_valid(answer.json) for name in names), errors
+    names = [option["$ref"].rpartition("/")[2] for option in schema.get("oneOf", [schema])]
+    errors = [str(error) for name in names for error in validator(name).iter_errors(response.json)]
+    assert any(validator(name).is_valid(response.json) for name in names), errors
 
 
 @dataclass(kw_only=True)
@@ -156,24 +156,24 @@ class HttpStack:
     def __exit__(self, *_: object) -> None:
         self._opened.close()
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Response:
         return self.request("GET", path)
 
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> Answer:
-        """Send a request; its answer must be what the function's own description says."""
-        response = self.http.request(method, self.url + path, body=body, headers=headers)
-        answer = Answer(response.status, response.headers, response.data)
-        assert_described(method, path.partition("?")[0], answer)
-        return answer
+    ) -> Response:
+        """Send a request; its response must match the function's own description."""
+        raw = self.http.request(method, self.url + path, body=body, headers=headers)
+        response = Response(raw.status, raw.headers, raw.data)
+        assert_described(method, path.partition("?")[0], response)
+        return response
 
-    def post(self, body: Any, *, path: str = "/v1/pushes", headers: dict[str, str] | None = None) -> Answer:
+    def post(self, body: Any, *, path: str = "/v1/pushes", headers: dict[str, str] | None = None) -> Response:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        sent = {"Content-Type": "application/json"} | (headers or {})
-        return self.request("POST", path, data, sent)
+        headers = {"Content-Type": "application/json"} | (headers or {})
+        return self.request("POST", path, data, headers)
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """The structured lines of the function's log."""
+        """The function's structured log lines."""
         return [json.loads(line) for line in self.lines if line.startswith("{")]

@@ -1,4 +1,4 @@
-"""A function as it is deployed, before the sandbox and MNS, with a retry and a dead-letter queue."""
+"""A function as deployed, with the sandbox as mPaaS, and MNS with a retry and a dead-letter queue."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 APP = {"appId": "ONEX1", "workspaceId": "default"}
-"""Where the stack's settings send what names no app."""
+"""The app of messages that name none, from the stack's settings."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def read_letter(body: str) -> Any:
-    """What the SDK put into a queue: Base64 is its default."""
+    """Decode the body of a queue message; the SDK encodes it as Base64 by default."""
     return json.loads(base64.b64decode(body))
 
 
@@ -35,7 +35,7 @@ def to(*targets: str, **changes: Any) -> dict[str, Any]:
 
 
 def environment_of(sandbox: Sandbox, mns: MnsServer) -> dict[str, str]:
-    """The environment of a function that tries once, and has a retry and a dead-letter queue."""
+    """The environment of a function with one attempt per request, a retry and a dead-letter queue."""
     return {
         "MPAAS_ENDPOINT": sandbox.url,
         "MPAAS_APP_ID": APP["appId"],
@@ -48,7 +48,7 @@ def environment_of(sandbox: Sandbox, mns: MnsServer) -> dict[str, str]:
 
 
 class QueueStack:
-    """The queue function, or another one, before the sandbox, with a retry and a dead-letter queue."""
+    """The queue function, or another one, with the sandbox, a retry and a dead-letter queue."""
 
     def __init__(
         self,
@@ -97,19 +97,20 @@ class QueueStack:
         """Deliver a batch as an event stream of an MNS queue does."""
         texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]
         event = [
-            {"requestId": "r", "messageId": f"M{first + place}", "messageBody": text}
-            for place, text in enumerate(texts)
+            {"requestId": "r", "messageId": f"M{index}", "messageBody": text}
+            for index, text in enumerate(texts, first)
         ]
         return self.invoke(event)
 
     def invoke(self, event: Any) -> dict[str, Any]:
         """Call the function with an event, as JSON or as bytes."""
         payload = event if isinstance(event, bytes) else json.dumps(event).encode()
-        answer: dict[str, Any] = json.loads(self.host.invoke(payload).payload)
-        return answer
+        result: dict[str, Any] = json.loads(self.host.invoke(payload).payload)
+        return result
 
-    def parcels(self, queue: str) -> list[Any]:
-        return [read_letter(parcel.body) for parcel in self.mns.store.messages(queue)]
+    def bodies(self, queue: str) -> list[Any]:
+        """The decoded bodies of the messages in a queue."""
+        return [read_letter(message.body) for message in self.mns.store.messages(queue)]
 
     def clear(self) -> None:
         self.sandbox.clear()
@@ -119,6 +120,6 @@ class QueueStack:
 
     @property
     def accepted(self) -> list[str]:
-        """Targets of accepted requests, with repetitions."""
+        """Targets of accepted requests, including repeated ones."""
         entries = self.sandbox.inbox(outcome="accepted")
         return sorted(target["target"] for entry in entries for target in entry["targets"])

@@ -1,4 +1,4 @@
-"""HTTP requests that nobody waits for: handed to the queue function through the functions' API."""
+"""Asynchronous HTTP requests: handed to the queue function through the functions' API."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ASYNC = {"Prefer": "respond-async"}
 
 
-class Handover:
+class AsyncStack:
     """The HTTP function, the worker behind the functions' API, and the worker's sandbox."""
 
     def __init__(self, http: HttpStack, worker: QueueStack, queue: AsyncQueue) -> None:
@@ -39,14 +39,14 @@ class Handover:
         self.worker = worker
         self.queue = queue
 
-    def done(self) -> list[str]:
-        """Wait until the worker has done all; return the targets that were reached, with repetitions."""
+    def reached(self) -> list[str]:
+        """Wait until the worker is done; return the targets that it reached, including repeated ones."""
         assert self.queue.finish(60)
         return self.worker.accepted
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Handover]:
+def running() -> Iterator[AsyncStack]:
     keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
     with ExitStack() as opened:
         worker = opened.enter_context(QueueStack())
@@ -60,11 +60,11 @@ def running() -> Iterator[Handover]:
             "PUSH_WORKER_TARGETS": "50",
             "PUSH_FC_ENDPOINT": api.url,
         }
-        yield Handover(opened.enter_context(HttpStack(environment=environment)), worker, queue)
+        yield AsyncStack(opened.enter_context(HttpStack(environment=environment)), worker, queue)
 
 
 @pytest.fixture
-def stack(running: Handover) -> Handover:
+def stack(running: AsyncStack) -> AsyncStack:
     running.worker.clear()
     running.http.sandbox.clear()
     running.http.lines.clear()
@@ -73,53 +73,53 @@ def stack(running: Handover) -> Handover:
 
 @pytest.mark.parametrize("prefer", ["respond-async", "return=minimal, Respond-Async; wait=10"])
 def test_asynchronous_request_is_accepted_at_once_and_sent_by_the_worker(
-    stack: Handover, prefer: str
+    stack: AsyncStack, prefer: str
 ) -> None:
-    answer = stack.http.post(message(targets=["user-1", "user-2"]), headers={"Prefer": prefer})
+    response = stack.http.post(message(targets=["user-1", "user-2"]), headers={"Prefer": prefer})
 
-    assert answer.status == 202
-    assert answer.headers["Preference-Applied"] == "respond-async"
-    (task,) = answer.json["tasks"]
-    assert answer.json["counts"] == {"handedOver": 1}
-    assert stack.done() == ["user-1", "user-2"]
+    assert response.status == 202
+    assert response.headers["Preference-Applied"] == "respond-async"
+    (task,) = response.json["tasks"]
+    assert response.json["counts"] == {"handedOver": 1}
+    assert stack.reached() == ["user-1", "user-2"]
     assert stack.queue.tasks[task["taskId"]] == "Succeeded"
     (entry,) = stack.worker.sandbox.inbox()
     assert {target["target"]: target["messageId"] for target in entry["targets"]} == task["targets"]
     assert stack.http.sandbox.inbox() == []
 
 
-def test_request_with_many_targets_is_sent_by_the_worker_in_chunks(stack: Handover) -> None:
+def test_request_with_many_targets_is_sent_by_the_worker_in_chunks(stack: AsyncStack) -> None:
     targets = [f"user-{number:05}" for number in range(2_500)]
 
-    answer = stack.http.post(message(targets=targets))
+    response = stack.http.post(message(targets=targets))
 
-    assert answer.status == 202
-    assert [len(task["targets"]) for task in answer.json["tasks"]] == [1000, 1000, 500]
-    assert stack.done() == targets
+    assert response.status == 202
+    assert [len(task["targets"]) for task in response.json["tasks"]] == [1000, 1000, 500]
+    assert stack.reached() == targets
 
 
-def test_chunks_of_long_targets_stay_within_the_payload_limit(stack: Handover) -> None:
+def test_chunks_of_long_targets_stay_within_the_payload_limit(stack: AsyncStack) -> None:
     targets = [f"{'目' * 100}-{number}" for number in range(900)]
 
-    answer = stack.http.post(message(targets=targets))
+    response = stack.http.post(message(targets=targets))
 
-    assert answer.status == 202
-    assert len(answer.json["tasks"]) > 1
-    assert stack.done() == sorted(targets)
-
-
-def test_handed_over_push_has_the_warnings_of_a_dry_run(stack: Handover) -> None:
-    odd = message(targets=["null"])
-
-    shown = stack.http.post(odd, path="/v1/pushes?dryRun=true")
-    taken = stack.http.post(odd, headers=ASYNC)
-
-    assert (taken.status, taken.json["warnings"]) == (202, shown.json["warnings"])
-    assert [warning["rule"] for warning in taken.json["warnings"]] == ["targets-meant"]
-    assert stack.done() == ["null"]
+    assert response.status == 202
+    assert len(response.json["tasks"]) > 1
+    assert stack.reached() == sorted(targets)
 
 
-def test_repeated_request_with_the_same_key_is_sent_once(stack: Handover) -> None:
+def test_handed_over_push_has_the_warnings_of_a_dry_run(stack: AsyncStack) -> None:
+    suspicious = message(targets=["null"])
+
+    dry_run = stack.http.post(suspicious, path="/v1/pushes?dryRun=true")
+    response = stack.http.post(suspicious, headers=ASYNC)
+
+    assert (response.status, response.json["warnings"]) == (202, dry_run.json["warnings"])
+    assert [warning["rule"] for warning in response.json["warnings"]] == ["targets-meant"]
+    assert stack.reached() == ["null"]
+
+
+def test_repeated_request_with_the_same_key_is_sent_once(stack: AsyncStack) -> None:
     headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
 
     first = stack.http.post(message(targets=["user-1"]), headers=headers)
@@ -128,51 +128,51 @@ def test_repeated_request_with_the_same_key_is_sent_once(stack: Handover) -> Non
     assert first.status == second.status == 202
     assert second.json["tasks"][0]["taskId"] == first.json["tasks"][0]["taskId"]
     assert second.json["tasks"][0]["requestId"] is None
-    assert stack.done() == ["user-1"]
+    assert stack.reached() == ["user-1"]
 
 
-def test_repeated_request_in_equivalent_json_is_sent_once(stack: Handover) -> None:
+def test_repeated_request_in_equivalent_json_is_sent_once(stack: AsyncStack) -> None:
     headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
-    again = message(targets=["user-1"], expiredSeconds=600.0, extendedParams='{"b": "2", "a": "1"}', uri=None)
+    equal = message(targets=["user-1"], expiredSeconds=600.0, extendedParams='{"b": "2", "a": "1"}', uri=None)
 
     first = stack.http.post(message(targets=["user-1"], extendedParams={"a": "1", "b": "2"}), headers=headers)
     with HttpStack(environment=stack.http.environment) as elsewhere:  # knows nothing of the key
-        second = elsewhere.post(dict(reversed(again.items())), headers=headers)
+        second = elsewhere.post(dict(reversed(equal.items())), headers=headers)
 
     assert second.json["tasks"][0]["taskId"] == first.json["tasks"][0]["taskId"]
     assert second.json["tasks"][0]["requestId"] is None
-    assert stack.done() == ["user-1"]
+    assert stack.reached() == ["user-1"]
 
 
-def test_different_body_with_the_same_key_is_a_different_task(stack: Handover) -> None:
+def test_different_body_with_the_same_key_is_a_different_task(stack: AsyncStack) -> None:
     headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
     with HttpStack(environment=stack.http.environment) as elsewhere:  # knows nothing of the key
         stack.http.post(message(targets=["user-1"]), headers=headers)
-        answer = elsewhere.post(message(targets=["user-2"]), headers=headers)
+        response = elsewhere.post(message(targets=["user-2"]), headers=headers)
 
-    assert answer.json["tasks"][0]["requestId"]
-    assert stack.done() == ["user-1", "user-2"]
+    assert response.json["tasks"][0]["requestId"]
+    assert stack.reached() == ["user-1", "user-2"]
 
 
-def test_key_of_an_invalid_request_can_be_reused(stack: Handover) -> None:
+def test_key_of_an_invalid_request_can_be_reused(stack: AsyncStack) -> None:
     headers = {**ASYNC, "Idempotency-Key": uuid.uuid4().hex}
 
     assert stack.http.post(message(deliveryType=4), headers=headers).status == 422
     assert stack.http.post(message(), headers=headers).status == 202
-    assert stack.done() == ["user-4711"]
+    assert stack.reached() == ["user-4711"]
 
 
-def test_chunks_are_split_between_requests(stack: Handover) -> None:
+def test_chunks_are_split_between_requests(stack: AsyncStack) -> None:
     targets = [f"{number:0190}" for number in range(1000)]
 
-    answer = stack.http.post(message(targets=targets))
+    response = stack.http.post(message(targets=targets))
 
-    assert len(answer.json["tasks"]) == 2
-    assert all(len(task["targets"]) % 10 == 0 for task in answer.json["tasks"])
-    stack.done()
+    assert len(response.json["tasks"]) == 2
+    assert all(len(task["targets"]) % 10 == 0 for task in response.json["tasks"])
+    stack.reached()
 
 
-def test_slow_worker_leaves_time_for_the_response(stack: Handover) -> None:
+def test_slow_worker_leaves_time_for_the_response(stack: AsyncStack) -> None:
     environment = stack.http.environment | {"PUSH_WORKER_TARGETS": "1"}
     with (
         listening(lambda _: time.sleep(3.5)) as port,
@@ -180,26 +180,27 @@ def test_slow_worker_leaves_time_for_the_response(stack: Handover) -> None:
             environment=environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}, timeout=3
         ) as http,
     ):
-        http.get("/v1/health")  # an instance that has yet to import has less time
+        http.get("/v1/health")  # imports count against the time of a first call
         messages = [message(targets=[f"user-{number}"]) for number in range(6)]
-        answer = http.post({"messages": messages}, headers=ASYNC)
+        response = http.post({"messages": messages}, headers=ASYNC)
 
-    assert answer.status == 502
-    fates = [(each["outcome"], each["resultCode"]) for each in answer.json["outcomes"]]
-    assert fates == [("unknown", "NoAnswer")] * 6
+    assert response.status == 502
+    outcomes = [(outcome["outcome"], outcome["resultCode"]) for outcome in response.json["outcomes"]]
+    assert outcomes == [("unknown", "NoAnswer")] * 6
 
 
-def taken(request_id: str = "1-2") -> Responder:
+def accepted(request_id: str = "1-2") -> Responder:
     return reply({}, 202, headers=[("X-Fc-Request-Id", request_id)])
 
 
-def calling(stack: Handover, endpoint: str, **more: str) -> HttpStack:
-    return HttpStack(environment=stack.http.environment | {"PUSH_FC_ENDPOINT": endpoint} | more)
+def calling(stack: AsyncStack, endpoint: str, **environment: str) -> HttpStack:
+    """The HTTP function with another endpoint of the functions' API."""
+    return HttpStack(environment=stack.http.environment | {"PUSH_FC_ENDPOINT": endpoint} | environment)
 
 
-def test_first_moment_and_app_are_passed_to_the_worker(stack: Handover) -> None:
+def test_first_moment_and_app_are_passed_to_the_worker(stack: AsyncStack) -> None:
     start = round(time.time(), 3)
-    with ScriptedServer(taken()) as api, calling(stack, api.url, MPAAS_TENANT_ID="TENANT1") as http:
+    with ScriptedServer(accepted()) as api, calling(stack, api.url, MPAAS_TENANT_ID="TENANT1") as http:
         assert http.post({**message(), "appId": "ONEX2"}, headers=ASYNC).status == 202
         (request,) = api.requests
         end = time.time()
@@ -210,35 +211,35 @@ def test_first_moment_and_app_are_passed_to_the_worker(stack: Handover) -> None:
     assert named == ["ONEX2", "test", "TENANT1"]
 
 
-def test_many_messages_need_few_calls(stack: Handover) -> None:
+def test_many_messages_need_few_calls(stack: AsyncStack) -> None:
     messages = [message(targets=[f"user-{number}"]) for number in range(5_000)]
-    with ScriptedServer(taken()) as api, calling(stack, api.url, PUSH_MAX_BODY_BYTES="4000000") as http:
-        answer = http.post({"messages": messages}, headers=ASYNC)
+    with ScriptedServer(accepted()) as api, calling(stack, api.url, PUSH_MAX_BODY_BYTES="4000000") as http:
+        response = http.post({"messages": messages}, headers=ASYNC)
 
-        assert answer.status == 202
-        assert len(api.requests) == len(answer.json["tasks"]) <= 20
+        assert response.status == 202
+        assert len(api.requests) == len(response.json["tasks"]) <= 20
         assert all(len(request.body) <= 128 * 1024 for request in api.requests)
-        targets = [target for task in answer.json["tasks"] for target in task["targets"]]
+        targets = [target for task in response.json["tasks"] for target in task["targets"]]
         assert targets == [f"user-{number}" for number in range(5_000)]
 
 
-def test_chunks_are_handed_over_concurrently(stack: Handover) -> None:
+def test_chunks_are_handed_over_concurrently(stack: AsyncStack) -> None:
     messages = [message(content="x" * 70_000, targets=[f"user-{number}"]) for number in range(4)]
-    with ScriptedServer(together(4, taken())) as api, calling(stack, api.url) as http:
-        answer = http.post({"messages": messages}, headers=ASYNC)
+    with ScriptedServer(together(4, accepted())) as api, calling(stack, api.url) as http:
+        response = http.post({"messages": messages}, headers=ASYNC)
 
-        assert answer.status == 202
+        assert response.status == 202
         assert api.max_concurrent == 4
 
 
-def test_worker_sends_many_messages_with_their_ids(stack: Handover) -> None:
+def test_worker_sends_many_messages_with_their_ids(stack: AsyncStack) -> None:
     messages = [message(title=f"title {number}", targets=[f"user-{number}"]) for number in range(40)]
 
-    answer = stack.http.post({"messages": messages}, headers=ASYNC)
+    response = stack.http.post({"messages": messages}, headers=ASYNC)
 
-    (task,) = answer.json["tasks"]
-    assert answer.json["counts"] == {"handedOver": 1}
-    assert sorted(stack.done()) == sorted(f"user-{number}" for number in range(40))
+    (task,) = response.json["tasks"]
+    assert response.json["counts"] == {"handedOver": 1}
+    assert sorted(stack.reached()) == sorted(f"user-{number}" for number in range(40))
     sent = {
         target["target"]: target["messageId"]
         for entry in stack.worker.sandbox.inbox()
@@ -247,30 +248,30 @@ def test_worker_sends_many_messages_with_their_ids(stack: Handover) -> None:
     assert sent == task["targets"]
 
 
-def test_messages_for_the_same_target_are_all_sent_with_separate_ids(stack: Handover) -> None:
+def test_messages_for_the_same_target_are_all_sent_with_separate_ids(stack: AsyncStack) -> None:
     messages = [message(title=f"title {number}", targets=["user-1"]) for number in range(3)]
 
-    answer = stack.http.post({"messages": messages}, headers=ASYNC)
+    response = stack.http.post({"messages": messages}, headers=ASYNC)
 
-    (task,) = answer.json["tasks"]
-    assert [each["message"] for each in task["repeated"]] == [1, 2]
-    listed = {task["targets"]["user-1"], *(each["targets"]["user-1"] for each in task["repeated"])}
-    assert stack.done() == ["user-1"] * 3
+    (task,) = response.json["tasks"]
+    assert [repeated["message"] for repeated in task["repeated"]] == [1, 2]
+    listed = {task["targets"]["user-1"], *(repeated["targets"]["user-1"] for repeated in task["repeated"])}
+    assert stack.reached() == ["user-1"] * 3
     sent = {entry["targets"][0]["messageId"] for entry in stack.worker.sandbox.inbox()}
     assert sent == listed
     assert len(listed) == 3
 
 
-def test_failed_chunk_does_not_hide_the_results_of_others(stack: Handover) -> None:
+def test_failed_chunk_does_not_hide_the_results_of_others(stack: AsyncStack) -> None:
     def by_body(exchange: Exchange) -> bool:
-        (name,) = (name for name in answers if name.encode() in exchange.request.body)
-        return answers[name](exchange)
+        (name,) = (name for name in responses if name.encode() in exchange.request.body)
+        return responses[name](exchange)
 
     failed = [("X-Fc-Request-Id", "1-5"), ("X-Fc-Error-Type", "UnhandledInvocationError")]
     with ScriptedServer() as elsewhere:
-        answers = {
-            "TAKEN": taken("1-1"),
-            "BEFORE": reply({"errorCode": "AsyncTaskAlreadyExists"}, 409),
+        responses = {
+            "ACCEPTED": accepted("1-1"),
+            "REPEATED": reply({"errorCode": "AsyncTaskAlreadyExists"}, 409),
             "CONFLICT": reply({"errorCode": "ConcurrentUpdateError"}, 409),
             "HTML": reply(b"<html>", 200),
             "EMPTY": reply(b"", 204),
@@ -281,19 +282,21 @@ def test_failed_chunk_does_not_hide_the_results_of_others(stack: Handover) -> No
         }
         # Each is too long to share a call.
         messages = [
-            message(taskName=name, content=name + "x" * 70_000, targets=[f"to-{name}"]) for name in answers
+            message(taskName=name, content=name + "x" * 70_000, targets=[f"to-{name}"]) for name in responses
         ]
         with ScriptedServer(by_body) as api, calling(stack, api.url) as http:
-            answer = http.post({"messages": messages}, headers=ASYNC)
+            response = http.post({"messages": messages}, headers=ASYNC)
 
-            assert answer.status == 207
-            assert len(api.requests) == len(answers)
-            told = {task["requestId"]: list(task["targets"]) for task in answer.json["tasks"]}
-            assert told == {"1-1": ["to-TAKEN"], None: ["to-BEFORE"]}
-            fates = {
-                target: fate["outcome"] for fate in answer.json["outcomes"] for target in fate["targets"]
+            assert response.status == 207
+            assert len(api.requests) == len(responses)
+            tasks = {task["requestId"]: list(task["targets"]) for task in response.json["tasks"]}
+            assert tasks == {"1-1": ["to-ACCEPTED"], None: ["to-REPEATED"]}
+            outcomes = {
+                target: outcome["outcome"]
+                for outcome in response.json["outcomes"]
+                for target in outcome["targets"]
             }
-            assert fates == {
+            assert outcomes == {
                 "to-CONFLICT": "misconfigured",
                 "to-HTML": "unknown",
                 "to-EMPTY": "unknown",
@@ -302,7 +305,7 @@ def test_failed_chunk_does_not_hide_the_results_of_others(stack: Handover) -> No
                 "to-RESET": "unknown",
                 "to-BUSY": "throttled",
             }
-            assert "secret words" not in answer.data.decode() + "\n".join(http.lines)
+            assert "secret words" not in response.data.decode() + "\n".join(http.lines)
             assert elsewhere.requests == []
 
 
@@ -324,36 +327,36 @@ def test_unexpected_exception_affects_only_its_chunk(caplog: pytest.LogCaptureFi
         "worker", Functions(), Invocation(request_id="1-2", credentials=Credentials("ak", "sk"))
     )
 
-    taken, outcomes = async_dispatch.hand_over(chunks, worker)
+    accepted, (outcome,) = async_dispatch.hand_over(chunks, worker)
 
-    assert [list(each.chunk.parts[0].targets) for each in taken] == [["user-1"], ["user-3"]]
-    assert [(each.kind, list(each.targets)) for each in outcomes] == [(OutcomeKind.UNKNOWN, ["user-2"])]
-    assert "secret words" not in outcomes[0].result_message
+    assert [list(task.chunk.parts[0].targets) for task in accepted] == [["user-1"], ["user-3"]]
+    assert (outcome.kind, list(outcome.targets)) == (OutcomeKind.UNKNOWN, ["user-2"])
+    assert "secret words" not in outcome.result_message
     assert "could not be handed over" in caplog.text
 
 
-def test_invalid_message_is_refused_and_the_valid_one_handed_over(stack: Handover) -> None:
+def test_invalid_message_is_refused_and_the_valid_one_handed_over(stack: AsyncStack) -> None:
     body = {"messages": [message(targets=["user-1"]), message(deliveryType=4)]}
 
-    answer = stack.http.post(body, headers=ASYNC)
+    response = stack.http.post(body, headers=ASYNC)
 
-    assert (answer.status, answer.json["counts"]) == (207, {"handedOver": 1, "refused": 1})
-    assert answer.json["outcomes"][0]["errors"][0]["field"] == "messages.1.deliveryType"
-    assert stack.done() == ["user-1"]
-
-
-def test_request_with_only_invalid_messages_is_refused(stack: Handover) -> None:
-    answer = stack.http.post(message(deliveryType=4), headers=ASYNC)
-
-    assert answer.status == 422
-    assert answer.json["errors"][0]["field"] == "deliveryType"
+    assert (response.status, response.json["counts"]) == (207, {"handedOver": 1, "refused": 1})
+    assert response.json["outcomes"][0]["errors"][0]["field"] == "messages.1.deliveryType"
+    assert stack.reached() == ["user-1"]
 
 
-def test_dry_run_is_never_handed_over(stack: Handover) -> None:
-    answer = stack.http.post(message(), path="/v1/pushes?dryRun=true", headers=ASYNC)
+def test_request_with_only_invalid_messages_is_refused(stack: AsyncStack) -> None:
+    response = stack.http.post(message(deliveryType=4), headers=ASYNC)
 
-    assert answer.status == 200
-    assert stack.done() == []
+    assert response.status == 422
+    assert response.json["errors"][0]["field"] == "deliveryType"
+
+
+def test_dry_run_is_never_handed_over(stack: AsyncStack) -> None:
+    response = stack.http.post(message(), path="/v1/pushes?dryRun=true", headers=ASYNC)
+
+    assert response.status == 200
+    assert stack.reached() == []
 
 
 def test_preference_is_ignored_without_a_worker() -> None:
@@ -370,30 +373,30 @@ def test_preference_is_ignored_without_a_worker() -> None:
     ],
 )
 def test_rejected_chunk_is_a_problem_that_lists_every_target(
-    stack: Handover, environment: dict[str, Any], status: int
+    stack: AsyncStack, environment: dict[str, Any], status: int
 ) -> None:
     with HttpStack(environment=stack.http.environment | environment) as http:
-        answer = http.post(message(targets=["user-1", "user-2"]), headers=ASYNC)
+        response = http.post(message(targets=["user-1", "user-2"]), headers=ASYNC)
 
-        assert answer.status == status
-        assert answer.json["outcomes"][0]["targets"].keys() == {"user-1", "user-2"}
+        assert response.status == status
+        assert response.json["outcomes"][0]["targets"].keys() == {"user-1", "user-2"}
         for secret in (ROLE.access_key_secret, ROLE.security_token, "user-1"):
             assert secret not in "\n".join(http.lines)
 
 
 def test_uncallable_worker_is_misconfigured_and_the_key_can_be_reused(
-    stack: Handover, tmp_path: Path
+    stack: AsyncStack, tmp_path: Path
 ) -> None:
     bundle = tmp_path / "bundle.pem"
     bundle.write_text("no certificate")
-    never = {"PUSH_FC_ENDPOINT": f"https://{LOOPBACK}", "ALIBABA_CLOUD_CA_BUNDLE": str(bundle)}
-    headers = ASYNC | {"Idempotency-Key": "never"}
-    with HttpStack(environment=stack.http.environment | never) as http:
+    unusable = {"PUSH_FC_ENDPOINT": f"https://{LOOPBACK}", "ALIBABA_CLOUD_CA_BUNDLE": str(bundle)}
+    headers = ASYNC | {"Idempotency-Key": "key"}
+    with HttpStack(environment=stack.http.environment | unusable) as http:
         first = http.post({"messages": [message(), message(title="")]}, headers=headers)
-        corrected = http.post(message(title="Corrected"), headers={"Idempotency-Key": "never"})
+        corrected = http.post(message(title="Corrected"), headers={"Idempotency-Key": "key"})
 
     assert first.status == 500
-    assert [each["outcome"] for each in first.json["outcomes"]] == ["refused", "misconfigured"]
+    assert [outcome["outcome"] for outcome in first.json["outcomes"]] == ["refused", "misconfigured"]
     assert first.json["outcomes"][1]["resultCode"] == "Misconfigured"
     assert "ALIBABA_CLOUD_CA_BUNDLE" in first.json["outcomes"][1]["resultMessage"]
     assert corrected.json["counts"] == {"accepted": 1}
@@ -401,26 +404,26 @@ def test_uncallable_worker_is_misconfigured_and_the_key_can_be_reused(
 
 def test_invalid_worker_name_is_misconfigured() -> None:
     with HttpStack(environment={"PUSH_WORKER_FUNCTION": "fc2:noservice"}) as http:
-        answer = http.post(message(), headers=ASYNC)
+        response = http.post(message(), headers=ASYNC)
 
-    assert answer.status == 500
-    assert "PUSH_WORKER_FUNCTION: must be the name of a function" in answer.json["detail"]
+    assert response.status == 500
+    assert "PUSH_WORKER_FUNCTION: must be the name of a function" in response.json["detail"]
 
 
-def test_lost_response_of_the_worker_is_an_unknown_outcome(stack: Handover) -> None:
+def test_lost_response_of_the_worker_is_an_unknown_outcome(stack: AsyncStack) -> None:
     with (
         listening(lambda connection: connection.recv(65536)) as port,
         HttpStack(
             environment=stack.http.environment | {"PUSH_FC_ENDPOINT": f"http://{LOOPBACK}:{port}"}
         ) as http,
     ):
-        answer = http.post(message(), headers=ASYNC)
+        response = http.post(message(), headers=ASYNC)
 
-    assert answer.status == 502
-    assert answer.json["outcomes"][0]["outcome"] == "unknown"
+    assert response.status == 502
+    assert response.json["outcomes"][0]["outcome"] == "unknown"
 
 
-def test_openapi_document_describes_the_response(stack: Handover) -> None:
+def test_openapi_document_describes_the_response(stack: AsyncStack) -> None:
     document = stack.http.get("/openapi.json").json
     responses = document["paths"]["/v1/pushes"]["post"]["responses"]
 
@@ -432,9 +435,9 @@ def test_order_of_message_ids_does_not_change_the_task_ids() -> None:
     settings = Settings.from_env({"MPAAS_APP_ID": "a", "MPAAS_WORKSPACE_ID": "w"})
     ids = {f"user-{number:04}": f"id-{number:04}" for number in range(1500)}
     task_ids = []
-    for written in (ids, dict(reversed(ids.items()))):
+    for ordered in (ids, dict(reversed(ids.items()))):
         body = {name: value for name, value in message().items() if name != "targets"}
-        (task,) = tasks_of_record(QueueRecord("scope", body | {"targetMsgkey": written}, ""), settings)
+        (task,) = tasks_of_record(QueueRecord("scope", body | {"targetMsgkey": ordered}, ""), settings)
         chunks = async_dispatch.chunks_of(async_dispatch.parts_of(task, 0), "scope")
         task_ids.append([chunk.task_id for chunk in chunks])
 

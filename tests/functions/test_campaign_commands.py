@@ -1,4 +1,4 @@
-"""The commands of campaigns, against the deployed functions with real OSS and Redis."""
+"""The campaign commands, against the deployed functions with real OSS and Redis."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, running_redis: RedisServer) 
 
 
 class Commands:
-    """Runs `campaign …`; keeps what the latest one printed."""
+    """Runs `campaign …`; keeps the output of the latest command."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -72,7 +72,7 @@ def users(number: int, prefix: str) -> str:
 
 
 def waiting(name: str, **changes: Any) -> dict[str, Any]:
-    """A campaign outside of its window."""
+    """A campaign outside its window."""
     hour = time.gmtime(time.time() + 8 * 3600).tm_hour
     return document(
         name, window={"from": f"{(hour + 2) % 24:02}:00", "to": f"{(hour + 3) % 24:02}:00"}, **changes
@@ -98,7 +98,7 @@ def test_campaign_is_checked_started_followed_and_reported(campaign: Commands) -
         "0 seconds at 5,000 targets a second, in blocks of 4,000 rows\n"
     )
     assert campaign("check", file, "--audience", audience, "--progress", "0") == 0
-    assert campaign.err == ""  # fewer rows than are read between two reports
+    assert campaign.err == ""  # too few rows for a progress line
     assert campaign("start", file, "--audience", audience) == 0
     assert "uploaded to oss://marketing/audiences/cli.csv" in campaign.out
     assert "cli: done\n  302 rows, 300 accepted, 1 invalid, 1 duplicate\n" in campaign.out
@@ -139,10 +139,10 @@ def test_refused_start_leaves_the_uploaded_file_unchanged(
 
     for options in ([], ["--replace"]):
         assert campaign("start", file, "--audience", audience, *options) == 1
-        told = f"campaign {name} was started with " + (
+        error = f"campaign {name} was started with " + (
             "other content (in report): give" if "content" in changed else "another file ("
         )
-        assert told in campaign.err
+        assert error in campaign.err
         assert in_oss(stack, name) == rows
 
 
@@ -179,7 +179,7 @@ def test_new_campaign_replaces_an_existing_file_only_with_the_option(
 
 
 @pytest.mark.parametrize(
-    ("rows", "message", "told"),
+    ("rows", "message", "error"),
     [
         (users(3, "u"), {"title": "{nick}"}, "message.title: the audience has no column `nick`"),
         (users(3, "u"), {"titel": "x"}, "message.titel: "),
@@ -188,7 +188,7 @@ def test_new_campaign_replaces_an_existing_file_only_with_the_option(
     ],
 )
 def test_check_and_start_report_the_same_fault_and_upload_nothing(
-    stack: CampaignStack, campaign: Commands, rows: str, message: dict[str, str], told: str
+    stack: CampaignStack, campaign: Commands, rows: str, message: dict[str, str], error: str
 ) -> None:
     message = {**document()["message"], **message}
     file = campaign.file("wrong.json", document("wrong", message=message))
@@ -196,7 +196,7 @@ def test_check_and_start_report_the_same_fault_and_upload_nothing(
 
     for action in ("check", "start"):
         assert campaign(action, file, "--audience", audience) == 1
-        assert campaign.err.startswith(f"error: the campaign cannot be started: {told}")
+        assert campaign.err.startswith(f"error: the campaign cannot be started: {error}")
         assert campaign.out == ""
     assert in_oss(stack, "wrong") is None
 
@@ -204,9 +204,12 @@ def test_check_and_start_report_the_same_fault_and_upload_nothing(
 def test_function_refuses_an_audience_without_rows(stack: CampaignStack) -> None:
     stack.put("audiences/header.csv", "user_id,name\n")
 
-    answer = stack.start(document("header"))
+    response = stack.start(document("header"))
 
-    assert (answer.status, answer.json["errors"][0]["message"]) == (422, "the file has a header and no rows")
+    assert (response.status, response.json["errors"][0]["message"]) == (
+        422,
+        "the file has a header and no rows",
+    )
 
 
 def test_concurrent_upload_of_the_same_content_is_accepted(
@@ -289,10 +292,10 @@ def test_brace_outside_a_placeholder_is_warned_about(campaign: Commands, text: s
     audience = campaign.file("users.csv", users(2, "brace"))
 
     assert campaign("check", campaign.file("a.json", plain), "--audience", audience) == 0
-    told = "has a brace that is sent unchanged: a placeholder is written {column}"
+    warning = "has a brace that is sent unchanged: a placeholder is written {column}"
     assert [line for line in campaign.out.splitlines() if "warning" in line] == [
-        f"warning: message.content: {told}",
-        f"warning: texts.zh.title: {told}",
+        f"warning: message.content: {warning}",
+        f"warning: texts.zh.title: {warning}",
     ]
 
 
@@ -391,7 +394,7 @@ def test_faults_of_document_and_audience_are_reported_together(
     message = {**document()["message"], "title": "{nmae}"}
     body = {**document("both"), "message": message, "pase": 5}
     file, rows = campaign.file("both.json", body), users(3, "both")
-    told = ["pase: unknown field; did you mean `pace`?", "message.title: the audience has no column `nmae`"]
+    faults = ["pase: unknown field; did you mean `pace`?", "message.title: the audience has no column `nmae`"]
     if is_uploaded:
         stack.put("audiences/both.csv", rows)
         options: list[object] = []
@@ -400,7 +403,7 @@ def test_faults_of_document_and_audience_are_reported_together(
 
     for action in ("check", "start"):
         assert campaign(action, file, *options) == 1
-        assert all(each in campaign.err for each in told), campaign.err
+        assert all(fault in campaign.err for fault in faults), campaign.err
     if is_uploaded:
         for path in ("/v1/campaigns", "/v1/campaigns?dryRun=true"):
             errors = stack.request("POST", path, body).json["errors"]
@@ -486,7 +489,10 @@ SHOWN: dict[str, Any] = {
 
 
 class Scripted(BaseHTTPRequestHandler):
-    """Answers with one status or what is shown after the other, the last one for ever; 0 closes the connection."""
+    """Responds with each step in turn, then always with the last: a status, a state, or members of a campaign.
+
+    0 closes the connection without a response.
+    """
 
     script: ClassVar[list[str | int | dict[str, Any]]] = []
 
@@ -545,13 +551,13 @@ def test_progress_without_a_terminal_is_an_occasional_line(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(299, "299 s"), (300, "5 min"), (7100, "118 min"), (82_796, "23 h 0 min")]
+    ("seconds", "text"), [(299, "299 s"), (300, "5 min"), (7100, "118 min"), (82_796, "23 h 0 min")]
 )
-def test_long_wait_is_shown_in_hours(campaign: Commands, seconds: int, told: str) -> None:
+def test_long_wait_is_shown_in_hours(campaign: Commands, seconds: int, text: str) -> None:
     with scripted({"state": "waiting", "secondsLeft": seconds}) as url:
         assert campaign("status", "c", "--url", url) == 0
 
-    assert f", {told} left\n" in campaign.out
+    assert f", {text} left\n" in campaign.out
 
 
 def test_following_ends_with_an_error_when_the_function_stays_unavailable(

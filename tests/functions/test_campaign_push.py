@@ -1,4 +1,4 @@
-"""Campaigns from a request to the last row, through the deployed functions, with real OSS, Redis and sandbox."""
+"""Campaigns from the request to the last row, through the deployed functions, with real OSS, Redis and sandbox."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WRONG_PACE = "must be a whole number from 1 to 100000, in targets a second, or n
 
 @pytest.fixture
 def stack(running_stack: CampaignStack) -> CampaignStack:
-    """The stack, not slowed by what another test let mPaaS throttle."""
+    """The stack, not slowed by the throttling of another test."""
     with redis.Redis.from_url(running_stack.redis_url) as client:
         client.delete("mpaas-push:pace")
     return running_stack
@@ -64,18 +64,18 @@ def fates(shown: dict[str, Any]) -> dict[str, int]:
     ],
 )
 def test_unknown_query_parameter_changes_nothing(stack: CampaignStack, method: str, path: str) -> None:
-    answer = stack.request(method, f"/v1/campaigns{path}?dryRun=true", {"pace": 5})
+    response = stack.request(method, f"/v1/campaigns{path}?dryRun=true", {"pace": 5})
 
-    assert (answer.status, answer.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
-    assert answer.json["detail"] == "the query parameter dryRun is not known; this route has none"
+    assert (response.status, response.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
+    assert response.json["detail"] == "the query parameter dryRun is not known; this route has none"
 
 
 def test_every_target_of_an_audience_is_reached_once(stack: CampaignStack) -> None:
     stack.put("audiences/first.csv", users(3000, "first"))
 
-    answer = stack.start(document("first"))
+    response = stack.start(document("first"))
 
-    assert answer.status == 201, answer.data
+    assert response.status == 201, response.data
     done = stack.wait("first")
     assert fates(done) == {"accepted": 3000}
     assert done["bytesDone"] == done["bytes"]
@@ -126,8 +126,8 @@ def test_texts_are_rendered_from_the_rows_and_each_row_is_counted_once(stack: Ca
     assert titles == {"t-1": "Hi Ada", "t-3": "Bo 八点开始", "t-4": "Cy, Jr 八点开始"}
     lines = results(stack, "texts")
     assert [line["offset"] for line in lines] == sorted(line["offset"] for line in lines)
-    told = {(line["outcome"], line["target"], line["text"]) for line in lines}
-    assert told == {
+    failed = {(line["outcome"], line["target"], line["text"]) for line in lines}
+    assert failed == {
         ("invalid", "t-2", "column name is empty"),
         ("invalid", "broken", "has 1 fields, the header 3"),
         ("invalid", "", "has no target: user_id is empty"),
@@ -137,14 +137,20 @@ def test_texts_are_rendered_from_the_rows_and_each_row_is_counted_once(stack: Ca
 
 def test_repeated_start_keeps_the_campaign_and_different_content_is_refused(stack: CampaignStack) -> None:
     stack.put("audiences/twice.csv", users(20, "twice"))
-    first, again = stack.start(document("twice")), stack.start(document("twice"))
+    first, second = stack.start(document("twice")), stack.start(document("twice"))
     stack.wait("twice")
-    after = stack.start(document("twice", pace=7))  # the pace may be changed, it is no other content
+    third = stack.start(document("twice", pace=7))  # another pace is not other content
     other = stack.start(document("twice", report="all"))
     stack.put("audiences/twice.csv", users(21, "twice"))
     changed = stack.start(document("twice"))
 
-    assert [answer.status for answer in (first, again, after, other, changed)] == [201, 200, 200, 409, 409]
+    assert [response.status for response in (first, second, third, other, changed)] == [
+        201,
+        200,
+        200,
+        409,
+        409,
+    ]
     assert other.json["detail"] == ("campaign twice was started with other content: give this one another id")
     assert changed.json["detail"] == (
         "campaign twice was started with another file (its ETag differs): give this one another id"
@@ -178,26 +184,26 @@ def test_dry_run_shows_what_would_be_sent(stack: CampaignStack) -> None:
     stack.put("audiences/dry.csv", users(20000, "dry"))
     body = document("dry", pace=100, message={**document()["message"], "title": "{name}"})
 
-    answer = stack.request("POST", "/v1/campaigns?dryRun=true", body)
+    response = stack.request("POST", "/v1/campaigns?dryRun=true", body)
 
-    assert answer.status == 200, answer.data
-    assert abs(answer.json["rows"] - 20000) < 1000
-    assert answer.json["seconds"] == pytest.approx(200, rel=0.1)
-    sample = answer.json["samples"][0]
+    assert response.status == 200, response.data
+    assert abs(response.json["rows"] - 20000) < 1000
+    assert response.json["seconds"] == pytest.approx(200, rel=0.1)
+    sample = response.json["samples"][0]
     assert (sample["line"], sample["target"], sample["message"]["title"]) == (2, "d…(5)", "Name 0")
-    assert answer.json["samples"][-1]["line"] is None  # nobody has counted up to there
+    assert response.json["samples"][-1]["line"] is None  # lines are not counted up to the last rows
     assert stack.request("GET", "/v1/campaigns/dry").status == 404
 
 
 def test_dry_run_counts_no_requests_for_rows_that_cannot_be_sent(stack: CampaignStack) -> None:
     stack.put("audiences/dry.csv", users(40, "dry") + "dry-1,Again,zh\n" + "short\n" * 60)
 
-    answer = stack.request("POST", "/v1/campaigns?dryRun=true", document("dry"))
+    response = stack.request("POST", "/v1/campaigns?dryRun=true", document("dry"))
 
-    assert (answer.json["rows"], answer.json["rowsWithFaults"]) == (101, 61)
-    assert (answer.json["targets"], answer.json["requests"]) == (40, 4)
-    assert [fault["line"] for fault in answer.json["faults"]] == [*range(42, 52)]
-    assert answer.json["faults"][0]["message"] == "duplicate target"
+    assert (response.json["rows"], response.json["rowsWithFaults"]) == (101, 61)
+    assert (response.json["targets"], response.json["requests"]) == (40, 4)
+    assert [fault["line"] for fault in response.json["faults"]] == [*range(42, 52)]
+    assert response.json["faults"][0]["message"] == "duplicate target"
 
 
 def test_dry_run_estimates_the_cost(stack: CampaignStack) -> None:
@@ -243,13 +249,13 @@ def wait_until_started(stack: CampaignStack, campaign: str) -> None:
 
 
 def wait_until_still(stack: CampaignStack, campaign: str) -> None:
-    """Wait until those who work on a campaign have ended with their blocks."""
+    """Wait until the workers of a campaign have finished their blocks."""
     assert stack.queue.settle(60)
     assert stack.show(campaign)["state"] == "paused"
 
 
 def replace_file_of_paused(stack: CampaignStack, campaign: str, rows: int, *, pace: int) -> None:
-    """Start a campaign, pause it when it has sent something, and add a row to its file."""
+    """Start a campaign, pause it after its first pushes, and add a row to its file."""
     path = f"audiences/{campaign}.csv"
     stack.put(path, users(rows, campaign))
     stack.start(document(campaign, pace=pace))
@@ -267,10 +273,10 @@ def test_unsent_rows_of_a_cancelled_campaign_are_counted_as_cancelled(stack: Cam
     assert stack.request("POST", "/v1/campaigns/stopped/cancel").status == 200
     done = stack.wait("stopped", states=("cancelled",))
 
-    counted = fates(done)
-    assert counted.keys() == {"accepted", "cancelled"}
-    assert sum(counted.values()) == 12000
-    assert len(reached(stack, "stopped")) == counted["accepted"]
+    counts = fates(done)
+    assert counts.keys() == {"accepted", "cancelled"}
+    assert sum(counts.values()) == 12000
+    assert len(reached(stack, "stopped")) == counts["accepted"]
     assert stack.request("POST", "/v1/campaigns/stopped/resume").status == 409
 
 
@@ -291,22 +297,22 @@ def test_waiting_block_is_not_sent_after_its_campaign_is_stopped(stack: Campaign
 
 
 def test_report_can_be_read_in_parts_over_http(stack: CampaignStack) -> None:
-    row = "part-{},{}"  # pieces of 256 KiB, three of them
+    row = "part-{},{}"  # the file has three pieces of 256 KiB
     lines = ["user_id,name", *(row.format(number, "x" * 500) for number in range(1200)), ""]
     stack.put("audiences/parts.csv", "\n".join(lines))
     stack.start(document("parts", report="all"))
     assert stack.wait("parts")["pieces"] == 3
 
-    answer = stack.request("GET", "/v1/campaigns/parts/report")
-    assert answer.headers["Content-Type"].startswith("text/csv")
-    whole = answer.data.decode()
-    assert [line.split(",")[:2] for line in whole.splitlines()] == [
+    response = stack.request("GET", "/v1/campaigns/parts/report")
+    assert response.headers["Content-Type"].startswith("text/csv")
+    lines = response.data.decode().splitlines()
+    assert [line.split(",")[:2] for line in lines] == [
         ["target", "outcome"],
         *([f"part-{number}", "accepted"] for number in range(1200)),
     ]
-    assert "Link" not in answer.headers
-    rest = stack.request("GET", f"/v1/campaigns/parts/report?after={whole.splitlines()[601].split(',')[5]}")
-    assert rest.data.decode() == "".join(f"{line}\n" for line in whole.splitlines()[602:])
+    assert "Link" not in response.headers
+    rest = stack.request("GET", f"/v1/campaigns/parts/report?after={lines[601].split(',')[5]}")
+    assert rest.data.decode() == "".join(f"{line}\n" for line in lines[602:])
 
 
 def test_report_without_failed_rows_has_only_the_column_names(
@@ -316,9 +322,9 @@ def test_report_without_failed_rows_has_only_the_column_names(
     stack.start(document("fine"))
     stack.wait("fine")
 
-    answer = stack.request("GET", "/v1/campaigns/fine/report")
+    response = stack.request("GET", "/v1/campaigns/fine/report")
 
-    assert (answer.status, answer.data) == (200, b"target,outcome,resultCode,text,messageId,offset\n")
+    assert (response.status, response.data) == (200, b"target,outcome,resultCode,text,messageId,offset\n")
     assert stack.request("GET", "/v1/campaigns/nothing/report").status == 404
     for query in ("after=x", "afetr=5"):
         assert stack.request("GET", f"/v1/campaigns/fine/report?{query}").status == 400
@@ -336,7 +342,7 @@ def test_change_of_a_small_file_is_detected_before_the_next_block(
 
     stopped = stack.wait("small", states=("incomplete",))
     assert "was changed while the campaign ran" in stopped["problem"]
-    assert stopped["counts"]["accepted"] <= changed + 2 * 200  # the block under way, and one just begun
+    assert stopped["counts"]["accepted"] <= changed + 2 * 200  # the block in flight, and one just begun
     assert set(reached(stack, "other")) == set()
 
 
@@ -363,7 +369,7 @@ def test_misconfigured_campaign_is_incomplete_and_can_be_resumed(
     records = stack.queue.counts["failed"]
     stack.start(document("keys", message=message))
     stopped = stack.wait("keys", states=("incomplete",))
-    while stopped.get("problem", "").endswith("resume the campaign"):  # the last attempt is under way
+    while stopped.get("problem", "").endswith("resume the campaign"):  # the last attempt is running
         stopped = stack.show("keys")
     assert fates(stopped) == {}
     assert stopped["problem"].startswith("mPaaS: 3007 (")
@@ -430,7 +436,7 @@ def upload(stack: CampaignStack, key: str, text: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
         ("campaign: [", "is neither JSON nor YAML: expected the node content"),
         ("campaign: x\n", "message: is required; audience: is required"),
@@ -440,13 +446,13 @@ def upload(stack: CampaignStack, key: str, text: str) -> bytes:
         ),
     ],
 )
-def test_upload_that_is_not_a_campaign_raises(stack: CampaignStack, text: str, told: str) -> None:
+def test_upload_that_is_not_a_campaign_raises(stack: CampaignStack, text: str, error: str) -> None:
     event = upload(stack, "dev/campaigns/wrong.yaml", text)
-    assert stack.queue.settle(60)  # both instances may be busy with what others left
+    assert stack.queue.settle(60)  # other tests may have left both instances busy
     result = stack.host.invoke(event)
 
-    assert result.error_type  # Function Compute tries again, and hands the record to the failed queue
-    assert told in json.loads(result.payload)["errorMessage"]
+    assert result.error_type  # Function Compute tries again, then puts the record into the failed queue
+    assert error in json.loads(result.payload)["errorMessage"]
 
 
 def test_upload_below_campaigns_starts_a_campaign(stack: CampaignStack) -> None:
@@ -463,9 +469,9 @@ def test_timer_starts_the_campaign_of_the_day_once(stack: CampaignStack) -> None
     body = document("daily") | {"campaign": "daily-{date}"}
     tick = {"triggerTime": "2026-11-10T16:00:05Z", "triggerName": "daily", "payload": json.dumps(body)}
 
-    answers = [stack.timer_host.invoke(json.dumps(tick).encode()).payload for _ in range(2)]
+    responses = [stack.timer_host.invoke(json.dumps(tick).encode()).payload for _ in range(2)]
 
-    assert [json.loads(answer) for answer in answers] == [{"campaign": "daily-20261111"}] * 2
+    assert [json.loads(response) for response in responses] == [{"campaign": "daily-20261111"}] * 2
     wait_until_started(stack, "daily-20261111")
     assert fates(stack.wait("daily-20261111")) == {"accepted": 30}
     assert set(reached(stack, "daily").values()) == {1}
@@ -485,11 +491,11 @@ def test_timer_starts_the_campaign_of_the_day_once(stack: CampaignStack) -> None
 def test_invalid_pace_is_refused(
     stack: CampaignStack, method: str, body: Any, faults: dict[str, str]
 ) -> None:
-    answer = stack.request(method, f"/v1/campaigns/whatever{'/resume' if method == 'POST' else ''}", body)
+    response = stack.request(method, f"/v1/campaigns/any{'/resume' if method == 'POST' else ''}", body)
 
-    assert answer.status == 422
-    assert answer.json["title"] == "The campaign, or the requested change, is invalid"
-    assert {fault["field"]: fault["message"] for fault in answer.json["errors"]} == faults
+    assert response.status == 422
+    assert response.json["title"] == "The campaign, or the requested change, is invalid"
+    assert {fault["field"]: fault["message"] for fault in response.json["errors"]} == faults
 
 
 def test_resume_changes_the_pace_or_is_refused_without_changes(stack: CampaignStack) -> None:
@@ -504,8 +510,8 @@ def test_resume_changes_the_pace_or_is_refused_without_changes(stack: CampaignSt
     done = stack.wait("repaced")
 
     for method, path in (("PATCH", ""), ("POST", "/resume")):
-        again = stack.request(method, f"/v1/campaigns/repaced{path}", {"pace": None})
-        assert (again.status, again.json["state"]) == (200, "done")
+        unchanged = stack.request(method, f"/v1/campaigns/repaced{path}", {"pace": None})
+        assert (unchanged.status, unchanged.json["state"]) == (200, "done")
         refused = stack.request(method, f"/v1/campaigns/repaced{path}", {"pace": 5})
         assert (refused.status, refused.json["detail"]) == (
             409,
@@ -543,24 +549,24 @@ def test_cancelled_campaign_keeps_its_pace(stack: CampaignStack) -> None:
 def test_body_that_is_not_a_campaign_is_refused(
     stack: CampaignStack, media_type: str, body: str, status: int, detail: str
 ) -> None:
-    answer = stack.http.request(
+    response = stack.http.request(
         "POST", f"{stack.url}/v1/campaigns", body=body.encode(), headers={"Content-Type": media_type}
     )
 
-    assert answer.status == status
-    assert answer.json()["detail"].startswith(detail)
+    assert response.status == status
+    assert response.json()["detail"].startswith(detail)
     if status == 422:
         text = (
             "is neither JSON nor YAML: expected the node content, but found '<stream end>' (line 2, column 1)"
         )
-        assert answer.json()["errors"] == [{"field": "", "message": text}]
+        assert response.json()["errors"] == [{"field": "", "message": text}]
 
 
 def test_unknown_campaign_cannot_be_controlled(stack: CampaignStack) -> None:
     for action in ("pause", "resume", "cancel"):
-        answer = stack.request("POST", f"/v1/campaigns/nothing/{action}")
-        assert (answer.status, answer.json["detail"]) == (404, "there is no campaign nothing")
-        assert answer.json["title"] == "There is no such campaign"
+        response = stack.request("POST", f"/v1/campaigns/nothing/{action}")
+        assert (response.status, response.json["detail"]) == (404, "there is no campaign nothing")
+        assert response.json["title"] == "There is no such campaign"
     assert stack.request("PATCH", "/v1/campaigns/nothing", {"pace": 5}).status == 404
 
 
@@ -580,10 +586,10 @@ def test_campaigns_without_redis_are_refused(tmp_path: Path) -> None:
     with CampaignStack(folder=tmp_path, redis_url="") as stack:
         stack.put("audiences/double11.csv", users(3))
 
-        answers = [stack.start(document()), stack.request("GET", "/v1/campaigns")]
+        responses = [stack.start(document()), stack.request("GET", "/v1/campaigns")]
 
-    assert [answer.status for answer in answers] == [500, 500]
-    assert "set PUSH_LEDGER_URL" in answers[0].json["detail"]
+    assert [response.status for response in responses] == [500, 500]
+    assert "set PUSH_LEDGER_URL" in responses[0].json["detail"]
 
 
 def test_rows_that_failed_with_an_invalid_key_are_sent_after_a_resume(stack: CampaignStack) -> None:
@@ -604,7 +610,7 @@ def test_rows_that_failed_with_an_invalid_key_are_sent_after_a_resume(stack: Cam
 @pytest.mark.parametrize("fate", ["cancelled", "expired"])
 def test_rows_sent_by_a_stopped_block_are_not_counted_as_unsent(stack: CampaignStack, fate: str) -> None:
     stack.put(f"audiences/{fate}.csv", users(400, fate))
-    # All rows would take longer than six seconds, for the throttling.
+    # Throttled, all rows would take longer than six seconds.
     ends = datetime.fromtimestamp(time.time() + (6 if fate == "expired" else 3600), timezone.utc)
     stack.sandbox.order(kind="throttling", rate=0.9, seed=3)
 

@@ -1,4 +1,4 @@
-"""A worker in this process, so that a test can say when its campaign may no longer send."""
+"""A worker in this process, so that a test controls when its campaign must stop sending."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Queue:
 
 
 class Shift:
-    """A window that closes some seconds after a block has begun, and opens again when the test says."""
+    """A window that closes some seconds after a block has begun, and opens again on request."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         self.seconds = seconds
@@ -63,7 +63,7 @@ class Shift:
 
 @dataclass
 class Worker:
-    """Starts a campaign, and works on its only piece when it is told to."""
+    """Starts a campaign, and works on its only piece on request."""
 
     stack: CampaignStack
     store: CampaignStore
@@ -114,13 +114,13 @@ def test_no_request_begins_after_the_window_closed_and_those_in_flight_are_await
     shift, sandbox = Shift(monkeypatch, 3.0), worker.stack.sandbox
     task = worker.start("shift", 400, window={"from": "08:00", "to": "21:00"})
 
-    # Forty requests, four at once, each half a second: the window closes while some are in flight.
+    # Forty requests of half a second each, four at once: the window closes while some are in flight.
     sandbox.order(kind="delay", milliseconds=500, rate=1)
     assert worker.work(task) == "outside the window"
     sandbox.fault_book.clear()
     sent = sum(worker.stack.reached().values())
     assert 0 < sent < 400
-    assert worker.store.get("shift").counts["accepted"] == 0  # nobody knows yet what becomes of the block
+    assert worker.store.get("shift").counts["accepted"] == 0  # the results of the block are not known yet
 
     shift.open()
     assert worker.work(worker.queue.tasks[-1][0]) == "done"
@@ -137,14 +137,14 @@ def test_rows_that_are_only_counted_form_large_blocks(
     worker.store.reopen("halt", "cancelled")
     blocks, commit = [], CampaignStore.commit
 
-    def counted(*arguments: Any, **named: Any) -> Any:
-        blocks.append(named["counts"]["rows"])
-        return commit(*arguments, **named)
+    def record_and_commit(*arguments: Any, **options: Any) -> Any:
+        blocks.append(options["counts"]["rows"])
+        return commit(*arguments, **options)
 
-    monkeypatch.setattr(CampaignStore, "commit", counted)
+    monkeypatch.setattr(CampaignStore, "commit", record_and_commit)
     assert worker.work(replace(task, turn=3)) == "done"
 
-    assert blocks == [10, 1990]  # the first one may have been sent as it was
+    assert blocks == [10, 1990]  # the first block may have been sent before
     assert worker.store.get("halt").counts["cancelled"] == 2000
 
 
@@ -153,16 +153,16 @@ def test_block_has_at_most_the_requests_that_all_functions_may_send_in_a_second(
 ) -> None:
     message = {**document("quota")["message"], "title": "{user_id}"}
     task = worker.start("quota", 100, rate=45, message=message)
-    asked, reserve_requests = [], CampaignStore.reserve_requests
+    reserved, reserve_requests = [], CampaignStore.reserve_requests
 
-    def counted(store: CampaignStore, requests: int, rate: float | None, ahead: float) -> Any:
-        asked.append(requests)
+    def record_and_reserve(store: CampaignStore, requests: int, rate: float | None, ahead: float) -> Any:
+        reserved.append(requests)
         return reserve_requests(store, requests, rate, ahead)
 
-    monkeypatch.setattr(CampaignStore, "reserve_requests", counted)
+    monkeypatch.setattr(CampaignStore, "reserve_requests", record_and_reserve)
     assert worker.work(task, rate=45) == "done"
 
-    assert asked == [40, 40, 20]
+    assert reserved == [40, 40, 20]
     assert worker.store.get("quota").counts["accepted"] == 100
 
 
@@ -173,15 +173,15 @@ def test_every_request_that_is_begun_has_time_for_its_response(
     rounds: list[Invocation] = []
     send_tasks = PushClient.send_tasks
 
-    def noted(client: PushClient, tasks: Any, invocation: Invocation) -> Any:
+    def record_and_send(client: PushClient, tasks: Any, invocation: Invocation) -> Any:
         rounds.append(invocation)
         return send_tasks(client, tasks, invocation)
 
-    monkeypatch.setattr(PushClient, "send_tasks", noted)
+    monkeypatch.setattr(PushClient, "send_tasks", record_and_send)
     assert worker.work(task) == "done"
 
-    # Cut off at the end of a round, a request would be unknown.
-    assert [each.deadline - each.begin_by >= 5 for each in rounds] == [True]
+    # A request that is cut off at the deadline would be unknown.
+    assert [invocation.deadline - invocation.begin_by >= 5 for invocation in rounds] == [True]
 
 
 def test_pause_while_a_piece_is_claimed_leaves_its_rows_for_the_resume(
@@ -190,9 +190,9 @@ def test_pause_while_a_piece_is_claimed_leaves_its_rows_for_the_resume(
     task, take = worker.start("early", 30), CampaignStore.take
 
     def take_and_pause(store: CampaignStore, *arguments: Any) -> Any:
-        taken = take(store, *arguments)
+        lease = take(store, *arguments)
         store.pause("early")
-        return taken
+        return lease
 
     with monkeypatch.context() as patched:
         patched.setattr(CampaignStore, "take", take_and_pause)

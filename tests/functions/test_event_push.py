@@ -40,16 +40,16 @@ def order(**data: Any) -> dict[str, Any]:
 
 
 def payload(name: str) -> Any:
-    """A documented event that happened just now."""
-    event = json.loads((ROOT / "tests" / "payloads" / name).read_text("utf-8"))
+    """A documented payload whose events happened just now."""
+    payload = json.loads((ROOT / "tests" / "payloads" / name).read_text("utf-8"))
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    for each in event.get("events", [event]):
-        each.update(dict.fromkeys(each.keys() & {"time", "eventTime"}, now))
-    return event
+    for event in payload.get("events", [payload]):
+        event.update(dict.fromkeys(event.keys() & {"time", "eventTime"}, now))
+    return payload
 
 
-def copied(folder: Path) -> Path:
-    """Return a copy of the function, whose rules a test may change."""
+def copy_function(folder: Path) -> Path:
+    """Copy the function, so that a test may change its rules."""
     copy = folder / "event_push"
     copy.mkdir()
     for name in ("index.py", "rules.yaml"):
@@ -59,14 +59,14 @@ def copied(folder: Path) -> Path:
 
 def parameters(stack: QueueStack) -> dict[str, str]:
     (entry,) = stack.sandbox.inbox()
-    found: dict[str, str] = entry["parameters"]
-    return found
+    parameters: dict[str, str] = entry["parameters"]
+    return parameters
 
 
 def test_event_of_a_custom_bus_becomes_a_push(stack: QueueStack) -> None:
-    answer = stack.invoke(order(items=[{"name": "Tea"}]))
+    result = stack.invoke(order(items=[{"name": "Tea"}]))
 
-    assert answer == {
+    assert result == {
         "events": 1,
         "unmatched": 0,
         "outcomes": {"accepted": 1},
@@ -103,19 +103,19 @@ def test_alert_becomes_a_push(stack: QueueStack) -> None:
 
 @pytest.mark.parametrize("name", ["ecs-eventbridge.json", "oss-native.json", "cdn-domain-added.json"])
 def test_event_without_a_matching_rule_is_acknowledged_and_counted(stack: QueueStack, name: str) -> None:
-    answer = stack.invoke(payload(name))
+    result = stack.invoke(payload(name))
 
-    assert (answer["events"], answer["unmatched"], answer["outcomes"]) == (1, 1, {})
+    assert (result["events"], result["unmatched"], result["outcomes"]) == (1, 1, {})
     assert stack.sandbox.inbox() == []
 
 
 def test_failing_rule_writes_a_dead_letter_with_the_event(stack: QueueStack) -> None:
     event = order(customer=None)
 
-    answer = stack.invoke(event)
+    result = stack.invoke(event)
 
-    assert (answer["outcomes"], answer["given_up"]) == ({"refused": 1}, 1)
-    (letter,) = stack.parcels("dead")
+    assert (result["outcomes"], result["given_up"]) == ({"refused": 1}, 1)
+    (letter,) = stack.bodies("dead")
     assert letter["reason"] == "refused"
     assert "data.order.customer" in letter["detail"]
     assert letter["scope"].endswith(":functions/event_push:ce|shop.orders|order:Shipped||4711:order-shipped")
@@ -123,10 +123,10 @@ def test_failing_rule_writes_a_dead_letter_with_the_event(stack: QueueStack) -> 
 
 
 def test_invalid_event_does_not_affect_the_others(stack: QueueStack) -> None:
-    answer = stack.invoke([order(), {"specversion": "1.0"}, {**order(), "id": "4712"}])
+    result = stack.invoke([order(), {"specversion": "1.0"}, {**order(), "id": "4712"}])
 
-    assert (answer["events"], answer["outcomes"]) == (3, {"accepted": 2, "refused": 1})
-    assert json.loads(stack.parcels("dead")[0]["body"]) == {"specversion": "1.0"}
+    assert (result["events"], result["outcomes"]) == (3, {"accepted": 2, "refused": 1})
+    assert json.loads(stack.bodies("dead")[0]["body"]) == {"specversion": "1.0"}
 
 
 def test_repeated_event_has_the_same_message_ids(stack: QueueStack) -> None:
@@ -144,9 +144,9 @@ def test_throttled_message_is_retried_by_the_queue_function(
     stack.sandbox.order(kind="throttling")
 
     assert stack.invoke(order())["retried"] == 1
-    (parcel,) = stack.parcels("retry")
+    (envelope,) = stack.bodies("retry")
     with QueueStack() as queue_function:
-        assert queue_function.deliver(parcel)["outcomes"] == {"accepted": 1}
+        assert queue_function.deliver(envelope)["outcomes"] == {"accepted": 1}
         (entry,) = queue_function.sandbox.inbox()
     assert entry["parameters"]["Title"] == "Order 4711 is on its way"
     assert entry["targets"][0]["messageId"] == stack.sandbox.inbox()[0]["targets"][0]["messageId"]
@@ -171,31 +171,31 @@ def test_event_is_redelivered_without_queues() -> None:
         assert stack.invoke(order())["errorType"] == "BatchIncomplete"
 
 
-@pytest.mark.parametrize("remembered", [True, False])
+@pytest.mark.parametrize("has_ledger", [True, False])
 def test_event_with_an_unqueued_failure_is_redelivered_only_with_a_ledger(
-    redis_server: RedisServer, tmp_path: Path, *, remembered: bool
+    redis_server: RedisServer, tmp_path: Path, *, has_ledger: bool
 ) -> None:
-    folder = copied(tmp_path)
+    folder = copy_function(tmp_path)
     rules = folder / "rules.yaml"
     shipped = rules.read_text().partition("  # A statement")[0]
     failing = shipped.partition("rules:\n")[2].replace("name: order-shipped", "name: failing")
     rules.write_text(shipped + failing.replace("${data.order.customer}", "${data.order.nobody}"))
-    ledger: dict[str, Any] = {"PUSH_LEDGER_URL": redis_server.url} if remembered else {}
+    ledger: dict[str, Any] = {"PUSH_LEDGER_URL": redis_server.url} if has_ledger else {}
     with QueueStack("event_push", folder=folder, PUSH_DEAD_LETTER_QUEUE="", **ledger) as stack:
-        answers = [stack.invoke(order()) for _ in range(2)]
+        results = [stack.invoke(order()) for _ in range(2)]
 
-        assert ["errorType" in answer for answer in answers] == [remembered, remembered]
-        assert stack.accepted == ["user-1"] * (1 if remembered else 2)
+        assert ["errorType" in result for result in results] == [has_ledger, has_ledger]
+        assert stack.accepted == ["user-1"] * (1 if has_ledger else 2)
         assert "no dead-letter queue took them" in "\n".join(stack.lines)
 
 
 def test_invalid_rules_fail_the_first_call(tmp_path: Path) -> None:
-    folder = copied(tmp_path)
+    folder = copy_function(tmp_path)
     rules = folder / "rules.yaml"
     rules.write_text(rules.read_text().replace("title: Order", "titel: Order"))
 
     with QueueStack("event_push", folder=folder) as stack:
-        answer = stack.invoke(order())
+        result = stack.invoke(order())
 
-    assert answer["errorType"] == "BadRules"
-    assert "rules.0.message.titel: unknown field `titel`; did you mean `title`?" in answer["errorMessage"]
+    assert result["errorType"] == "BadRules"
+    assert "rules.0.message.titel: unknown field `titel`; did you mean `title`?" in result["errorMessage"]

@@ -37,20 +37,20 @@ def stack(running: HttpStack) -> HttpStack:
 
 
 def received(stack: HttpStack) -> list[dict[str, str]]:
-    """Parameters of what the sandbox received, oldest first."""
+    """Parameters of the requests that the sandbox received, oldest first."""
     return [entry["parameters"] for entry in reversed(stack.sandbox.inbox())]
 
 
-# --- Answers of the contract
+# --- Responses of the contract
 
 
 def test_accepted_push_returns_its_outcome(stack: HttpStack) -> None:
-    answer = stack.post(message(targets=["user-1", "user-2"]))
+    response = stack.post(message(targets=["user-1", "user-2"]))
 
-    assert answer.status == 200
-    assert answer.headers["Content-Type"] == "application/json"
-    (outcome,) = answer.json["outcomes"]
-    assert answer.json["counts"] == {"accepted": 1}
+    assert response.status == 200
+    assert response.headers["Content-Type"] == "application/json"
+    (outcome,) = response.json["outcomes"]
+    assert response.json["counts"] == {"accepted": 1}
     assert list(outcome) == [
         "outcome", "targets", "requestId", "resultCode", "resultMessage", "taskId", "attempts",
     ]  # fmt: skip
@@ -66,29 +66,29 @@ def test_accepted_push_returns_its_outcome(stack: HttpStack) -> None:
 def test_more_than_ten_targets_become_several_requests_with_every_target_listed(stack: HttpStack) -> None:
     targets = [f"user-{number}" for number in range(25)]
 
-    answer = stack.post(message(targets=targets))
+    response = stack.post(message(targets=targets))
 
-    assert answer.status == 200
-    assert answer.json["counts"] == {"accepted": 3}
-    assert [target for outcome in answer.json["outcomes"] for target in outcome["targets"]] == targets
+    assert response.status == 200
+    assert response.json["counts"] == {"accepted": 3}
+    assert [target for outcome in response.json["outcomes"] for target in outcome["targets"]] == targets
     assert sorted(len(json.loads(sent["TargetMsgkey"])) for sent in received(stack)) == [5, 10, 10]
 
 
 def test_scheduled_push_returns_its_task_id(stack: HttpStack) -> None:
-    answer = stack.post(message(strategyType=1, strategyContent={"fixedTime": 4102444800000}))
+    response = stack.post(message(strategyType=1, strategyContent={"fixedTime": 4102444800000}))
 
-    assert answer.json["outcomes"][0]["taskId"] == stack.sandbox.inbox()[0]["taskId"]
-    assert answer.json["outcomes"][0]["taskId"]
+    assert response.json["outcomes"][0]["taskId"] == stack.sandbox.inbox()[0]["taskId"]
+    assert response.json["outcomes"][0]["taskId"]
 
 
 def test_invalid_message_does_not_affect_the_others(stack: HttpStack) -> None:
     bad = message(deliveryType=4, targets=["user-bad"])
 
-    answer = stack.post({"messages": [message(), bad, message()]})
+    response = stack.post({"messages": [message(), bad, message()]})
 
-    assert answer.status == 207
-    assert answer.json["counts"] == {"accepted": 2, "refused": 1}
-    refused = answer.json["outcomes"][1]
+    assert response.status == 207
+    assert response.json["counts"] == {"accepted": 2, "refused": 1}
+    refused = response.json["outcomes"][1]
     assert refused["targets"] == {"user-bad": None}
     assert refused["attempts"] == 0
     assert [error["field"] for error in refused["errors"]] == ["messages.1.deliveryType"]
@@ -96,11 +96,11 @@ def test_invalid_message_does_not_affect_the_others(stack: HttpStack) -> None:
 
 
 def test_problem_of_an_invalid_message_lists_all_its_faults(stack: HttpStack) -> None:
-    answer = stack.post({"titel": "x", "content": 1, "deliveryType": True, "targets": []})
+    response = stack.post({"titel": "x", "content": 1, "deliveryType": True, "targets": []})
 
-    assert answer.status == 422
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    problem = answer.json
+    assert response.status == 422
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem = response.json
     assert {"type", "title", "status", "detail", "errors"} <= problem.keys()
     assert problem["status"] == 422
     assert {error["field"] for error in problem["errors"]} == {
@@ -132,45 +132,45 @@ def test_every_failure_has_its_status_and_lists_every_target(
 ) -> None:
     stack.sandbox.order(**fault)
 
-    answer = stack.post(message())
+    response = stack.post(message())
 
-    assert answer.status == status
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    problem = answer.json
+    assert response.status == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem = response.json
     assert problem["counts"] == {outcome: 1}
     assert list(problem["outcomes"][0]["targets"]) == ["user-4711"]
     assert problem["outcomes"][0]["resultCode"] == code
     assert problem["outcomes"][0]["attempts"] == attempts
-    assert ("Retry-After" in answer.headers) == (status == 503)
+    assert ("Retry-After" in response.headers) == (status == 503)
 
 
 def test_throttled_push_is_retried_with_the_same_message_ids(stack: HttpStack) -> None:
     stack.sandbox.order(kind="throttling", next=2)
 
-    answer = stack.post(message())
+    response = stack.post(message())
 
-    assert answer.status == 200
-    assert answer.json["outcomes"][0]["attempts"] == 3
+    assert response.status == 200
+    assert response.json["outcomes"][0]["attempts"] == 3
     assert len({sent["TargetMsgkey"] for sent in received(stack)}) == 1
 
 
 def test_retry_after_beyond_the_remaining_time_is_passed_on(stack: HttpStack) -> None:
     stack.sandbox.order(kind="throttling", retryAfter=120)
 
-    answer = stack.post(message())
+    response = stack.post(message())
 
-    assert answer.status == 503
-    assert answer.headers["Retry-After"] == "120"
-    assert answer.json["outcomes"][0]["attempts"] == 1
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "120"
+    assert response.json["outcomes"][0]["attempts"] == 1
 
 
 def test_worst_failure_determines_the_status_when_none_was_accepted(stack: HttpStack) -> None:
     stack.sandbox.order(kind="result", code="9000", match={"target": "user-b"})
 
-    answer = stack.post({"messages": [message(expiredSeconds=0), message(targets=["user-b"])]})
+    response = stack.post({"messages": [message(expiredSeconds=0), message(targets=["user-b"])]})
 
-    assert answer.status == 502
-    assert answer.json["counts"] == {"refused": 1, "unknown": 1}
+    assert response.status == 502
+    assert response.json["counts"] == {"refused": 1, "unknown": 1}
 
 
 # --- Dry run
@@ -189,9 +189,9 @@ def test_dry_run_shows_the_exact_parameters_and_sends_nothing(stack: HttpStack) 
 
 
 def test_dry_run_warns_about_text_that_channels_truncate(stack: HttpStack) -> None:
-    answer = stack.post(message(title="长" * 60), path="/v1/pushes?dryRun=true")
+    response = stack.post(message(title="长" * 60), path="/v1/pushes?dryRun=true")
 
-    vivo = [warning for warning in answer.json["warnings"] if warning.get("channel") == "vivo"]
+    vivo = [warning for warning in response.json["warnings"] if warning.get("channel") == "vivo"]
     assert vivo
     assert {"message", "rule", "field", "limit", "actual"} <= vivo[0].keys()
 
@@ -211,41 +211,41 @@ def test_response_and_log_of_a_push_have_the_warnings_of_a_dry_run(stack: HttpSt
 
 def test_large_dry_run_shows_the_first_requests_and_counts_the_rest(stack: HttpStack) -> None:
     targets = [f"user-{number}" for number in range(3_000)]
-    answer = stack.post(message(content="x" * 20_000, targets=targets), path="/v1/pushes?dryRun=true")
+    response = stack.post(message(content="x" * 20_000, targets=targets), path="/v1/pushes?dryRun=true")
 
-    assert answer.status == 200
-    assert len(answer.data) < 2_000_000
-    assert len(answer.json["requests"]) + answer.json["omittedRequests"] == 300
+    assert response.status == 200
+    assert len(response.data) < 2_000_000
+    assert len(response.json["requests"]) + response.json["omittedRequests"] == 300
 
 
 @pytest.mark.parametrize("name", ["dryRum", "dry", "verbose", "dryRun%20", "", "x%0Ay"])
 def test_unknown_query_parameter_sends_nothing(stack: HttpStack, name: str) -> None:
-    answer = stack.post(message(), path=f"/v1/pushes?{name}=true")
+    response = stack.post(message(), path=f"/v1/pushes?{name}=true")
 
-    assert (answer.status, answer.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
-    assert "dryRun" in answer.json["detail"]
+    assert (response.status, response.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
+    assert "dryRun" in response.json["detail"]
     assert received(stack) == []
 
 
 @pytest.mark.parametrize("path", ["/v1/health", "/openapi.json", "/docs"])
 def test_route_without_query_parameters_refuses_any(stack: HttpStack, path: str) -> None:
-    answer = stack.get(f"{path}?verbose=1")
+    response = stack.get(f"{path}?verbose=1")
 
-    assert (answer.status, answer.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
+    assert (response.status, response.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
 
 
 def test_dry_run_of_an_invalid_message_is_a_problem(stack: HttpStack) -> None:
-    answer = stack.post({"messages": [message(), {}]}, path="/v1/pushes?dryRun=true")
+    response = stack.post({"messages": [message(), {}]}, path="/v1/pushes?dryRun=true")
 
-    assert answer.status == 422
-    assert {error["field"] for error in answer.json["errors"]} >= {"messages.1.title"}
+    assert response.status == 422
+    assert {error["field"] for error in response.json["errors"]} >= {"messages.1.title"}
 
 
 def test_dry_run_must_be_true_or_false(stack: HttpStack) -> None:
     assert stack.post(message(), path="/v1/pushes?dryRun=maybe").status == 400
-    for name in ("dryrun", "DryRun", "dry_run", "dry-run"):  # whoever writes so wants nothing sent
-        answer = stack.post(message(), path=f"/v1/pushes?{name}=true")
-        assert (answer.status, "did you mean dryRun?" in answer.json["detail"]) == (400, True)
+    for name in ("dryrun", "DryRun", "dry_run", "dry-run"):  # the caller meant a dry run
+        response = stack.post(message(), path=f"/v1/pushes?{name}=true")
+        assert (response.status, "did you mean dryRun?" in response.json["detail"]) == (400, True)
 
 
 # --- Idempotency-Key
@@ -262,14 +262,14 @@ def test_same_key_gives_the_same_message_ids_in_every_instance(stack: HttpStack)
 
 
 def test_different_or_missing_key_gives_other_message_ids(stack: HttpStack) -> None:
-    answers = [
+    responses = [
         stack.post(message(), headers={"Idempotency-Key": "order-2"}),
         stack.post(message(), headers={"Idempotency-Key": "order-3"}),
         stack.post(message()),
         stack.post(message()),
     ]
 
-    assert len({answer.json["outcomes"][0]["targets"]["user-4711"] for answer in answers}) == 4
+    assert len({response.json["outcomes"][0]["targets"]["user-4711"] for response in responses}) == 4
 
 
 def test_used_key_with_a_different_body_is_a_conflict(stack: HttpStack) -> None:
@@ -293,15 +293,15 @@ def test_invalid_body_may_be_corrected_with_the_same_key(stack: HttpStack) -> No
 def test_key_order_and_white_space_do_not_change_the_body(stack: HttpStack) -> None:
     headers = {"Idempotency-Key": "order-6"}
     body = message(extendedParams={"a": 1, "b": [2, 3]})
-    turned = dict(reversed([*body.items(), ("extendedParams", {"b": [2, 3], "a": 1})]))
+    reordered = dict(reversed([*body.items(), ("extendedParams", {"b": [2, 3], "a": 1})]))
 
     assert stack.post(body, headers=headers).status == 200
-    assert stack.post(json.dumps(turned, indent=3).encode(), headers=headers).status == 200
+    assert stack.post(json.dumps(reordered, indent=3).encode(), headers=headers).status == 200
     assert stack.post(body | {"title": "another"}, headers=headers).status == 409
 
 
 @pytest.mark.parametrize(
-    ("first", "again"),
+    ("first", "second"),
     [
         ('{"expiredSeconds": 600}', '{"expiredSeconds": 600.0}'),
         ('{"expiredSeconds": 600}', '{"expiredSeconds": 6e2}'),
@@ -319,18 +319,18 @@ def test_key_order_and_white_space_do_not_change_the_body(stack: HttpStack) -> N
         ("{}", '{"appId": "ONEX570DA89211721"}'),
     ],
 )
-def test_equivalent_json_is_the_same_body(stack: HttpStack, first: str, again: str) -> None:
+def test_equivalent_json_is_the_same_body(stack: HttpStack, first: str, second: str) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     common = message()
-    for named, field in {"targetMsgkey": "targets", "expiredSeconds": "expiredSeconds"}.items():
-        if named in first:
-            del common[field]
-    bodies = [f"{json.dumps(common)[:-1]}, {change[1:]}".replace(", }", "}") for change in (first, again)]
+    for change, replaced in {"targetMsgkey": "targets", "expiredSeconds": "expiredSeconds"}.items():
+        if change in first:
+            del common[replaced]
+    bodies = [f"{json.dumps(common)[:-1]}, {change[1:]}".replace(", }", "}") for change in (first, second)]
 
-    answers = [stack.post(body.encode(), headers=headers) for body in bodies]
+    responses = [stack.post(body.encode(), headers=headers) for body in bodies]
 
-    assert [answer.status for answer in answers] == [200, 200]
-    assert answers[0].json["outcomes"][0]["targets"] == answers[1].json["outcomes"][0]["targets"]
+    assert [response.status for response in responses] == [200, 200]
+    assert responses[0].json["outcomes"][0]["targets"] == responses[1].json["outcomes"][0]["targets"]
 
 
 @pytest.mark.parametrize(
@@ -409,12 +409,12 @@ def test_unreadable_record_of_a_key_is_handled_as_the_setting_says(
         (key,) = records.keys("mpaas-push:key:*")
         records.set(key, "2 of a later version")
 
-        answer = stack.post(message(targets=["user-2"], title="Another"), headers=headers)
+        response = stack.post(message(targets=["user-2"], title="Another"), headers=headers)
 
-        assert (answer.status, len(stack.sandbox.inbox())) == (status, sent)
+        assert (response.status, len(stack.sandbox.inbox())) == (status, sent)
         (line,) = [line for line in stack.log if line["level"] == "ERROR"]
         assert "this version cannot read" in line["message"]
-    assert answer.headers.get("Retry-After") == ("1" if if_down == "fail" else None)
+    assert response.headers.get("Retry-After") == ("1" if if_down == "fail" else None)
 
 
 @pytest.mark.parametrize("preference", [{}, {"Prefer": "respond-async"}])
@@ -424,10 +424,10 @@ def test_key_with_a_misconfigured_ledger_sends_nothing_and_hands_nothing_over(
     url = redis_server.url.replace("redis://", "redis://someone:qzxq@")
     environment = {"PUSH_LEDGER_URL": url, "PUSH_WORKER_FUNCTION": "worker"}
     with HttpStack(environment=environment) as stack:
-        answer = stack.post(message(), headers={"Idempotency-Key": "key", **preference})
+        response = stack.post(message(), headers={"Idempotency-Key": "key", **preference})
 
-        assert (answer.status, answer.json["type"]) == (500, "urn:mpaas-push:problem:misconfigured")
-        assert "password" in answer.json["detail"]
+        assert (response.status, response.json["type"]) == (500, "urn:mpaas-push:problem:misconfigured")
+        assert "password" in response.json["detail"]
         assert stack.sandbox.inbox() == []
         assert [line["level"] for line in stack.log].count("ERROR") == 1
 
@@ -506,11 +506,11 @@ def test_same_key_at_two_functions_sends_two_pushes(redis_server: RedisServer) -
         HttpStack(environment=environment, name="shop-staging-http") as one,
         HttpStack(environment=environment, name="shop-prod-http") as other,
     ):
-        answers = [one.post(message(), headers=headers), other.post(message(title="x"), headers=headers)]
+        responses = [one.post(message(), headers=headers), other.post(message(title="x"), headers=headers)]
 
-        assert [answer.status for answer in answers] == [200, 200]
+        assert [response.status for response in responses] == [200, 200]
         assert [len(stack.sandbox.inbox()) for stack in (one, other)] == [1, 1]
-        ids = {answer.json["outcomes"][0]["targets"]["user-4711"] for answer in answers}
+        ids = {response.json["outcomes"][0]["targets"]["user-4711"] for response in responses}
         assert len(ids) == 2
 
 
@@ -550,13 +550,13 @@ def test_accepted_message_is_not_resent_at_another_index(redis_server: RedisServ
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         bad, good, other = message(deliveryType=99), message(targets=["good"]), message(targets=["other"])
 
-        answers = [
+        responses = [
             stack.post({"messages": messages}, headers=headers)
             for messages in ([bad, good], [good], [good, other], [bad, other], [bad, good], [other, good])
         ]
 
-        assert [answer.status for answer in answers] == [207, 409, 409, 409, 207, 200]
-        assert "only its refused messages may change" in answers[1].json["detail"]
+        assert [response.status for response in responses] == [207, 409, 409, 409, 207, 200]
+        assert "only its refused messages may change" in responses[1].json["detail"]
         reached = [sent["targets"][0]["target"] for sent in stack.sandbox.inbox()]
         assert sorted(set(reached)) == ["good", "other"]
         assert not ledger or len(reached) == 2
@@ -568,10 +568,10 @@ def test_throttled_correction_does_not_free_its_key(stack: HttpStack) -> None:
 
     first = stack.post({"messages": [bad, good]}, headers=headers)
     stack.sandbox.order(kind="throttling", retryAfter=300, match={"target": "good"})
-    again = stack.post({"messages": [bad, good]}, headers=headers)
+    second = stack.post({"messages": [bad, good]}, headers=headers)
 
     assert first.json["counts"] == {"refused": 1, "accepted": 1}
-    assert again.status == 503
+    assert second.status == 503
     assert stack.post({"messages": [good]}, headers=headers).status == 409
 
 
@@ -582,29 +582,29 @@ def test_repeated_request_that_is_now_invalid_does_not_free_its_key(redis_server
         soon = int(time.time()) + 4  # enough for the first request
         timed = message(strategyType=1, strategyContent={"fixedTime": soon * 1000})
         assert stack.post(timed, headers=headers).status == 200
-        time.sleep(max(0, soon + 1.1 - time.time()))  # that second is over
+        time.sleep(max(0, soon + 1.1 - time.time()))  # until the fixed time has passed
 
         assert stack.post(timed, headers=headers).status == 422
         assert stack.post(message(title="another"), headers=headers).status == 409
 
 
-# --- What cannot be read
+# --- Bodies that cannot be read
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[1,", b'{"title": NaN}', b'{"a": 1, "a": 2}'])
 def test_body_that_is_not_json_is_refused(stack: HttpStack, body: bytes) -> None:
-    answer = stack.post(body)
+    response = stack.post(body)
 
-    assert answer.status == 400
-    assert answer.json["type"] == "urn:mpaas-push:problem:not-json"
+    assert response.status == 400
+    assert response.json["type"] == "urn:mpaas-push:problem:not-json"
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null", b'{"messages": []}', b'{"messages": {}}'])
 def test_json_that_is_not_a_message_is_refused(stack: HttpStack, body: bytes) -> None:
-    answer = stack.post(body)
+    response = stack.post(body)
 
-    assert answer.status == 422
-    assert answer.json["errors"]
+    assert response.status == 422
+    assert response.json["errors"]
 
 
 def test_duplicate_targets_in_the_body_are_not_silently_dropped(stack: HttpStack) -> None:
@@ -612,10 +612,10 @@ def test_duplicate_targets_in_the_body_are_not_silently_dropped(stack: HttpStack
         '{"TARGET": "m1"}', '{"user-4711": "m1", "user-4711": "m2"}'
     )
 
-    answer = stack.post(body.encode())
+    response = stack.post(body.encode())
 
-    assert answer.status == 400
-    assert "user-4711" not in answer.data.decode()
+    assert response.status == 400
+    assert "user-4711" not in response.data.decode()
 
 
 def test_unsupported_media_type_is_refused(stack: HttpStack) -> None:
@@ -638,10 +638,10 @@ def test_unsupported_charset_or_encoding_is_refused_by_name(
     stack: HttpStack, headers: dict[str, str], named: str
 ) -> None:
     body = json.dumps(message()).encode()
-    answer = stack.request("POST", "/v1/pushes", body, headers)
+    response = stack.request("POST", "/v1/pushes", body, headers)
 
-    assert (answer.status, answer.json["type"]) == (415, "urn:mpaas-push:problem:media-type")
-    assert named in answer.json["detail"]
+    assert (response.status, response.json["type"]) == (415, "urn:mpaas-push:problem:media-type")
+    assert named in response.json["detail"]
     assert received(stack) == []
 
 
@@ -653,10 +653,10 @@ def test_explicit_utf8_is_accepted(stack: HttpStack) -> None:
 
 def test_bytes_that_are_not_utf8_are_refused(stack: HttpStack) -> None:
     body = json.dumps(message(title="GRÜN"), ensure_ascii=False).encode("latin-1")
-    # Of this type the bytes themselves come to the function.
-    answer = stack.post(body, headers={"Content-Type": "application/vnd.push+json"})
+    # Function Compute passes a body of this type as base64, so its bytes are unchanged.
+    response = stack.post(body, headers={"Content-Type": "application/vnd.push+json"})
 
-    assert (answer.status, answer.json["type"]) == (400, "urn:mpaas-push:problem:not-json")
+    assert (response.status, response.json["type"]) == (400, "urn:mpaas-push:problem:not-json")
     assert received(stack) == []
 
 
@@ -685,17 +685,17 @@ def test_base64_is_read_in_every_common_form(stack: HttpStack, encoded: Callable
 
 
 def test_body_that_arrives_as_base64_is_read(stack: HttpStack) -> None:
-    # Function Compute hands over a body of this type as base64.
-    answer = stack.post(message(), headers={"Content-Type": "application/vnd.push+json"})
+    # Function Compute passes a body of this type as base64.
+    response = stack.post(message(), headers={"Content-Type": "application/vnd.push+json"})
 
-    assert answer.status == 200
+    assert response.status == 200
 
 
 def test_too_large_body_is_refused(stack: HttpStack) -> None:
-    answer = stack.post(message(content="x" * 1_100_000))
+    response = stack.post(message(content="x" * 1_100_000))
 
-    assert answer.status == 413
-    assert "1048576" in answer.json["detail"]
+    assert response.status == 413
+    assert "1048576" in response.json["detail"]
 
 
 @pytest.mark.parametrize(
@@ -710,13 +710,13 @@ def test_too_large_body_is_refused(stack: HttpStack) -> None:
 def test_too_many_messages_or_targets_are_refused_with_the_limit(
     limited: HttpStack, setting: str, body: Any
 ) -> None:
-    answer = limited.post(body)
+    response = limited.post(body)
 
-    assert (answer.status, answer.json["type"]) == (413, "urn:mpaas-push:problem:too-large")
-    assert "has 5" in answer.json["detail"]
-    assert "4 are allowed" in answer.json["detail"]
-    assert setting in answer.json["detail"]
-    assert "queue_push" in answer.json["detail"]
+    assert (response.status, response.json["type"]) == (413, "urn:mpaas-push:problem:too-large")
+    assert "has 5" in response.json["detail"]
+    assert "4 are allowed" in response.json["detail"]
+    assert setting in response.json["detail"]
+    assert "queue_push" in response.json["detail"]
     assert received(limited) == []
 
 
@@ -728,14 +728,14 @@ def limited() -> Iterator[HttpStack]:
 
 def test_response_and_log_stay_small_with_many_faults(stack: HttpStack) -> None:
     wrong = {"deliveryType": 4, "targets": [f"user-{number}" for number in range(5)]}
-    answer = stack.post({"messages": [wrong] * 5_000})
+    response = stack.post({"messages": [wrong] * 5_000})
 
-    assert answer.status == 422
-    assert len(answer.json["outcomes"]) == 5_000
-    assert len(answer.json["errors"]) == 100
-    assert answer.json["omittedErrors"] > 4_900
-    assert sum(len(outcome.get("errors", ())) for outcome in answer.json["outcomes"]) == 100
-    assert len(answer.data) < 5_000 * 700
+    assert response.status == 422
+    assert len(response.json["outcomes"]) == 5_000
+    assert len(response.json["errors"]) == 100
+    assert response.json["omittedErrors"] > 4_900
+    assert sum(len(outcome.get("errors", ())) for outcome in response.json["outcomes"]) == 100
+    assert len(response.data) < 5_000 * 700
     assert max(len(line.encode()) for line in stack.lines) <= 16 * 1024
 
 
@@ -748,8 +748,8 @@ def test_unsupported_method_is_refused_with_the_allowed_ones(stack: HttpStack) -
         ("POST", "/v1/health", "GET, HEAD"),
         ("DELETE", "/docs", "GET, HEAD"),
     ):
-        answer = stack.request(method, path)
-        assert (answer.status, answer.headers.get("Allow")) == (405, allowed)
+        response = stack.request(method, path)
+        assert (response.status, response.headers.get("Allow")) == (405, allowed)
 
 
 @pytest.mark.parametrize("path", ["/v1/health", "/openapi.json", "/docs"])
@@ -761,11 +761,11 @@ def test_head_responds_like_get_without_a_body(stack: HttpStack, path: str) -> N
 
 
 def test_unknown_route_lists_the_known_ones(stack: HttpStack) -> None:
-    answer = stack.get("/v2/pushes")
+    response = stack.get("/v2/pushes")
 
-    assert answer.status == 404
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert "POST /v1/pushes" in answer.json["detail"]
+    assert response.status == 404
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert "POST /v1/pushes" in response.json["detail"]
 
 
 def test_event_of_another_trigger_raises(stack: HttpStack) -> None:
@@ -812,12 +812,12 @@ def test_header_names_are_case_insensitive(stack: HttpStack) -> None:
 
 
 def test_health_is_ok_and_shows_no_secrets(stack: HttpStack) -> None:
-    answer = stack.get("/v1/health")
+    response = stack.get("/v1/health")
 
-    assert answer.status == 200
-    assert answer.json == {"status": "ok", "version": "0.1.0", "settings": "ok", "credentials": "ok"}
+    assert response.status == 200
+    assert response.json == {"status": "ok", "version": "0.1.0", "settings": "ok", "credentials": "ok"}
     for secret in (ROLE.access_key_id, ROLE.access_key_secret, ROLE.security_token):
-        assert secret not in answer.data.decode()
+        assert secret not in response.data.decode()
 
 
 SMOKE = next(check for check in CHECKS["http_push"] if "ledger" in check.what)
@@ -825,19 +825,19 @@ SMOKE = next(check for check in CHECKS["http_push"] if "ledger" in check.what)
 
 def test_health_and_smoke_check_the_ledger(redis_server: RedisServer) -> None:
     with HttpStack(environment={"PUSH_LEDGER_URL": redis_server.url}) as stack:
-        answer = stack.get("/v1/health")
+        response = stack.get("/v1/health")
         smoke = stack.host.invoke(json.dumps(SMOKE.event).encode())
 
     assert SMOKE.expected in smoke.payload.decode()
-    assert (answer.json["status"], answer.json["ledger"]) == ("ok", "ok")
+    assert (response.json["status"], response.json["ledger"]) == ("ok", "ok")
 
 
 def test_health_is_degraded_while_the_ledger_cannot_be_reached() -> None:
     with HttpStack(environment={"PUSH_LEDGER_URL": f"redis://127.0.0.1:{closed_port()}/0"}) as stack:
-        answer = stack.get("/v1/health")
+        response = stack.get("/v1/health")
 
-    assert (answer.status, answer.json["status"]) == (200, "degraded")
-    assert answer.json["ledger"] == "ConnectionError"
+    assert (response.status, response.json["status"]) == (200, "degraded")
+    assert response.json["ledger"] == "ConnectionError"
 
 
 def test_wrong_ledger_password_is_misconfigured_and_nothing_is_sent(
@@ -863,8 +863,8 @@ def test_description_is_valid_openapi_with_every_route(stack: HttpStack) -> None
     OpenAPIV31SpecValidator(document).validate()
     for path, methods in document["paths"].items():
         for method in methods:
-            answer = stack.get(path) if method == "get" else stack.post(b"{}", path=path)
-            assert answer.status != 404, path
+            response = stack.get(path) if method == "get" else stack.post(b"{}", path=path)
+            assert response.status != 404, path
 
 
 def test_description_states_how_callers_authenticate(stack: HttpStack) -> None:
@@ -898,11 +898,11 @@ def test_examples_of_the_description_match_real_responses(stack: HttpStack) -> N
 
 
 def test_page_loads_no_external_resources(stack: HttpStack) -> None:
-    answer = stack.get("/docs")
+    response = stack.get("/docs")
 
-    assert answer.status == 200
-    assert answer.headers["Content-Type"].startswith("text/html")
-    page = answer.data.decode()
+    assert response.status == 200
+    assert response.headers["Content-Type"].startswith("text/html")
+    page = response.data.decode()
     assert "SwaggerUIBundle" in page
     assert "<script src" not in page
     assert "<link" not in page
@@ -913,7 +913,7 @@ def test_page_loads_no_external_resources(stack: HttpStack) -> None:
 
 
 def test_each_request_to_mpaas_has_one_structured_log_line(stack: HttpStack) -> None:
-    answer = stack.post({"messages": [message(), message(targets=["user-0815"]), {}]})
+    response = stack.post({"messages": [message(), message(targets=["user-0815"]), {}]})
 
     lines = stack.log
     assert len(lines) == 3
@@ -923,9 +923,9 @@ def test_each_request_to_mpaas_has_one_structured_log_line(stack: HttpStack) -> 
         assert line["attempts"] == 1
         assert line["duration_ms"] > 0
         assert line["result_code"] == "OK"
-        assert line["request_id"] == answer.headers["X-Fc-Request-Id"]
+        assert line["request_id"] == response.headers["X-Fc-Request-Id"]
     assert {line["mpaas_request_id"] for line in sent} == {
-        outcome["requestId"] for outcome in answer.json["outcomes"][:2]
+        outcome["requestId"] for outcome in response.json["outcomes"][:2]
     }
 
 
@@ -954,14 +954,14 @@ def test_no_event_is_logged_in_the_dev_mode_of_powertools() -> None:
 @pytest.mark.parametrize("password", ["pa/qzxq", "pa#qzxq", "pa%qzxq", "pa\uff0fqzxq", "qzxq]", "a:qzxq"])
 def test_ledger_password_is_in_no_response_and_no_log(password: str) -> None:
     with HttpStack(environment={"PUSH_LEDGER_URL": f"redis://user:{password}@host:6379/0"}) as stack:
-        answers = [stack.post(message()), stack.get("/v1/health")]
+        responses = [stack.post(message()), stack.get("/v1/health")]
 
-        assert [answer.status for answer in answers] == [500, 200]
-        assert answers[1].json["status"] == "misconfigured"
-        for answer in answers:
-            assert "PUSH_LEDGER_URL" in answer.data.decode()
-            assert "percent-encode" in answer.data.decode()
-            assert "qzxq" not in answer.data.decode()
+        assert [response.status for response in responses] == [500, 200]
+        assert responses[1].json["status"] == "misconfigured"
+        for response in responses:
+            assert "PUSH_LEDGER_URL" in response.data.decode()
+            assert "percent-encode" in response.data.decode()
+            assert "qzxq" not in response.data.decode()
         assert "qzxq" not in "\n".join(stack.lines)
 
 
@@ -971,12 +971,12 @@ def test_unexpected_exception_is_a_problem_without_its_text(tmp_path: Path) -> N
     with (folder / "index.py").open("a") as code:
         code.write(fault)
     with HttpStack(folder=folder) as stack:
-        answer = stack.post(message())
+        response = stack.post(message())
 
-        assert (answer.status, answer.json["type"]) == (500, "urn:mpaas-push:problem:unexpected")
-        assert "ValueError" in answer.json["detail"]
+        assert (response.status, response.json["type"]) == (500, "urn:mpaas-push:problem:unexpected")
+        assert "ValueError" in response.json["detail"]
         assert "ValueError" in "\n".join(stack.lines)
-        assert "qzxq" not in answer.data.decode() + "\n".join(stack.lines)
+        assert "qzxq" not in response.data.decode() + "\n".join(stack.lines)
 
 
 @pytest.mark.parametrize("runtime", ["python3.10", "python3.12"])
@@ -989,10 +989,10 @@ def test_role_of_the_function_is_used_on_both_runtimes(runtime: Any) -> None:
 def test_keys_in_the_environment_take_precedence_over_the_role() -> None:
     keys = {"MPAAS_AK_ENV": "someone-else", "MPAAS_SK_ENV": "x"}
     with HttpStack(environment=keys) as stack:
-        answer = stack.post(message())
+        response = stack.post(message())
 
-    assert answer.status == 500
-    assert answer.json["outcomes"][0]["resultCode"] == "InvalidAccessKeyId.NotFound"
+    assert response.status == 500
+    assert response.json["outcomes"][0]["resultCode"] == "InvalidAccessKeyId.NotFound"
 
 
 def test_rotated_keys_are_used_at_the_next_call() -> None:
@@ -1015,49 +1015,49 @@ def test_rotated_keys_are_used_at_the_next_call() -> None:
 
 def test_function_without_role_and_keys_says_what_to_do() -> None:
     with HttpStack(role=None) as stack:
-        answer = stack.post(message())
+        response = stack.post(message())
         health = stack.get("/v1/health")
 
-    assert answer.status == 500
-    assert "RAM role" in answer.json["detail"]
+    assert response.status == 500
+    assert "RAM role" in response.json["detail"]
     assert health.status == 200
     assert health.json["status"] == "misconfigured"
 
 
 def test_invalid_setting_is_named_with_its_allowed_values() -> None:
     with HttpStack(environment={"PUSH_CONCURRENCY": "many"}) as stack:
-        answer = stack.post(message())
+        response = stack.post(message())
         health = stack.get("/v1/health")
 
-    assert answer.status == 500
-    assert "PUSH_CONCURRENCY" in answer.json["detail"]
-    assert "integer" in answer.json["detail"]
+    assert response.status == 500
+    assert "PUSH_CONCURRENCY" in response.json["detail"]
+    assert "integer" in response.json["detail"]
     assert "PUSH_CONCURRENCY" in health.json["settings"]
 
 
 def test_plain_http_to_a_remote_host_is_refused() -> None:
     with HttpStack(environment={"MPAAS_ENDPOINT": "http://mpaas.cn-hangzhou.aliyuncs.com"}) as stack:
-        answer = stack.post(message())
+        response = stack.post(message())
 
-    assert answer.status == 500
-    assert "https" in answer.json["detail"]
+    assert response.status == 500
+    assert "https" in response.json["detail"]
 
 
 def test_open_rules_are_errors_or_off_as_the_setting_says(stack: HttpStack) -> None:
-    odd = message(smsStrategy=7, smsSignName="s", smsTemplateCode="c", smsTemplateParam={})
+    doubtful = message(smsStrategy=7, smsSignName="s", smsTemplateCode="c", smsTemplateParam={})
     levels = "unsure=error,targets-meant=off,fixed-time-in-future=warning"
     with HttpStack(environment={"PUSH_RULES": levels}) as strict:
-        refused = strict.post(odd)
+        refused = strict.post(doubtful)
         silent = strict.post(message(targets=["null"]))
         past = strict.post(
             message(strategyType=1, strategyContent={"fixedTime": 1}), path="/v1/pushes?dryRun=true"
         )
-    shown = stack.post(odd, path="/v1/pushes?dryRun=true")
+    dry_run = stack.post(doubtful, path="/v1/pushes?dryRun=true")
 
     assert refused.status == 422
     assert (silent.status, silent.json["warnings"]) == (200, [])
     assert [warning["rule"] for warning in past.json["warnings"]] == ["fixed-time-in-future"]
-    assert "smsStrategy" in {warning["field"] for warning in shown.json["warnings"]}
+    assert "smsStrategy" in {warning["field"] for warning in dry_run.json["warnings"]}
 
 
 def test_parameter_that_the_older_api_version_lacks_is_refused_by_name() -> None:

@@ -31,9 +31,9 @@ def stack(running: QueueStack) -> QueueStack:
 
 
 def test_batch_is_sent(stack: QueueStack) -> None:
-    answer = stack.deliver(*(to(f"user-{number}") for number in range(100)))
+    result = stack.deliver(*(to(f"user-{number}") for number in range(100)))
 
-    assert answer == {
+    assert result == {
         "outcomes": {"accepted": 100},
         "retried": 0,
         "given_up": 0,
@@ -55,20 +55,20 @@ def test_redelivered_message_has_the_same_ids_at_any_index(stack: QueueStack) ->
 
 
 @pytest.mark.parametrize(
-    "bad",
+    "invalid",
     ["not json", "", "[]", "null", '{"a": 1, "a": 2}', {"titel": "x"}, message(deliveryType=4), "\ud800"],
 )
-def test_invalid_message_becomes_a_dead_letter_and_affects_no_other(stack: QueueStack, bad: Any) -> None:
-    answer = stack.deliver(to("user-1"), bad, to("user-2"))
+def test_invalid_message_becomes_a_dead_letter_and_affects_no_other(stack: QueueStack, invalid: Any) -> None:
+    result = stack.deliver(to("user-1"), invalid, to("user-2"))
 
-    assert answer["outcomes"] == {"accepted": 2, "refused": 1}
-    assert answer["given_up"] == 1
+    assert result["outcomes"] == {"accepted": 2, "refused": 1}
+    assert result["given_up"] == 1
     assert stack.accepted == ["user-1", "user-2"]
-    (letter,) = stack.parcels("dead")
+    (letter,) = stack.bodies("dead")
     assert letter["reason"] == "refused"
     assert letter["detail"]
-    if letter["scope"].endswith(":mns:M1") and bad != "\ud800":
-        assert letter["body"] == (bad if isinstance(bad, str) else json.dumps(bad))
+    if letter["scope"].endswith(":mns:M1") and invalid != "\ud800":
+        assert letter["body"] == (invalid if isinstance(invalid, str) else json.dumps(invalid))
 
 
 def test_element_that_is_not_a_queue_message_becomes_a_dead_letter(stack: QueueStack) -> None:
@@ -77,22 +77,22 @@ def test_element_that_is_not_a_queue_message_becomes_a_dead_letter(stack: QueueS
 
     assert json.loads(result.payload)["given_up"] == 1
     assert stack.accepted == ["user-1"]
-    assert json.loads(stack.parcels("dead")[0]["body"]) == {"what": "ever"}
+    assert json.loads(stack.bodies("dead")[0]["body"]) == {"what": "ever"}
 
 
 def test_throttled_message_is_queued_and_accepted_later(stack: QueueStack) -> None:
     stack.sandbox.order(kind="throttling", match={"target": "user-1"})
 
-    answer = stack.deliver(to("user-1"), to("user-2"))
+    result = stack.deliver(to("user-1"), to("user-2"))
 
-    assert answer["outcomes"] == {"throttled": 1, "accepted": 1}
-    assert answer["retried"] == 1
-    (parcel,) = stack.parcels("retry")
-    assert parcel["pushRetry"]["attempt"] == 2
-    (again,) = stack.mns.store.messages("retry")
-    assert again.next_visible_time > again.enqueue_time
+    assert result["outcomes"] == {"throttled": 1, "accepted": 1}
+    assert result["retried"] == 1
+    (envelope,) = stack.bodies("retry")
+    assert envelope["pushRetry"]["attempt"] == 2
+    (queued,) = stack.mns.store.messages("retry")
+    assert queued.next_visible_time > queued.enqueue_time
 
-    assert stack.deliver(parcel, first=7)["outcomes"] == {"accepted": 1}
+    assert stack.deliver(envelope, first=7)["outcomes"] == {"accepted": 1}
     assert stack.accepted == ["user-1", "user-2"]
     ids = {entry["targets"][0]["messageId"] for entry in stack.sandbox.inbox(target="user-1")}
     assert len(ids) == 1
@@ -102,17 +102,17 @@ def test_only_the_targets_of_failed_requests_are_retried(stack: QueueStack) -> N
     stack.sandbox.order(kind="throttling", match={"target": "user-11"})
 
     stack.deliver(to(*(f"user-{number}" for number in range(15))))
-    (parcel,) = stack.parcels("retry")
-    stack.deliver(parcel)
+    (envelope,) = stack.bodies("retry")
+    stack.deliver(envelope)
 
-    assert parcel["message"]["targets"] == [f"user-{number}" for number in range(10, 15)]
+    assert envelope["message"]["targets"] == [f"user-{number}" for number in range(10, 15)]
     assert stack.accepted == sorted(f"user-{number}" for number in range(15))
-    tries = [
+    attempts = [
         {target["target"]: target["messageId"] for target in entry["targets"]}
         for entry in stack.sandbox.inbox(target="user-11")
     ]
-    assert len(tries) == 2
-    assert tries[0] == tries[1]
+    assert len(attempts) == 2
+    assert attempts[0] == attempts[1]
 
 
 def test_given_message_ids_are_kept_in_a_retry(stack: QueueStack) -> None:
@@ -121,56 +121,56 @@ def test_given_message_ids_are_kept_in_a_retry(stack: QueueStack) -> None:
 
     stack.deliver(message(targets=None, targetMsgkey=given))
 
-    (parcel,) = stack.parcels("retry")
-    assert parcel["message"]["targetMsgkey"] == given
+    (envelope,) = stack.bodies("retry")
+    assert envelope["message"]["targetMsgkey"] == given
 
 
 def test_resent_dead_letter_reaches_only_the_targets_that_were_given_up(stack: QueueStack) -> None:
-    everybody = [f"user-{number:02}" for number in range(15)]
+    everyone = [f"user-{number:02}" for number in range(15)]
     stack.sandbox.order(kind="result", code="3028", match={"target": "user-11"})
 
-    stack.deliver(to(*everybody))
-    (letter,) = stack.parcels("dead")
+    stack.deliver(to(*everyone))
+    (letter,) = stack.bodies("dead")
 
-    assert json.loads(letter["body"]) == to(*everybody)
-    assert letter["message"] == to(*everybody[10:], tenantId="", **APP)
+    assert json.loads(letter["body"]) == to(*everyone)
+    assert letter["message"] == to(*everyone[10:], tenantId="", **APP)
     assert stack.deliver(letter["message"], first=7)["outcomes"] == {"accepted": 1}
-    assert stack.accepted == everybody
+    assert stack.accepted == everyone
 
 
 @pytest.mark.parametrize(
-    "bad",
+    "invalid",
     [
         json.dumps({"title": "坏", "content": "订" * 9000}, ensure_ascii=False),
         "[" * 100_000,
         "\x01" * 60_000,
         json.dumps(to("user-1", content="订" * 30_000, expiredSeconds=0)),
     ],
-    ids=["Chinese", "brackets", "no characters", "invalid"],
+    ids=["Chinese", "brackets", "control characters", "invalid"],
 )
-def test_invalid_message_of_any_length_becomes_a_dead_letter(stack: QueueStack, bad: str) -> None:
-    answer = stack.deliver(to("user-1"), bad, to("user-2"))
+def test_invalid_message_of_any_length_becomes_a_dead_letter(stack: QueueStack, invalid: str) -> None:
+    result = stack.deliver(to("user-1"), invalid, to("user-2"))
 
-    assert (answer["given_up"], answer["left"]) == (1, [])
+    assert (result["given_up"], result["left"]) == (1, [])
     assert stack.accepted == ["user-1", "user-2"]
-    (letter,) = stack.parcels("dead")
-    assert bad.startswith(letter["body"])
-    if letter["body"] != bad:
-        assert letter["cut"]["bytes"] == len(bad.encode(errors="replace"))
+    (letter,) = stack.bodies("dead")
+    assert invalid.startswith(letter["body"])
+    if letter["body"] != invalid:
+        assert letter["cut"]["bytes"] == len(invalid.encode(errors="replace"))
         assert "holds only the beginning of a message" in "\n".join(stack.lines)
 
 
 def test_message_too_long_for_one_queue_entry_is_retried_in_several(stack: QueueStack) -> None:
-    everybody = [f"user-{number:040}" for number in range(1200)]
+    everyone = [f"user-{number:040}" for number in range(1200)]
     stack.sandbox.order(kind="throttling", next=120)
 
-    answer = stack.deliver(to(*everybody))
+    result = stack.deliver(to(*everyone))
 
-    assert (answer["retried"], answer["left"]) == (1, [])
-    parcels = stack.parcels("retry")
-    assert len(parcels) == 2
-    assert stack.deliver(*parcels, first=7)["outcomes"] == {"accepted": 120}
-    assert stack.accepted == everybody
+    assert (result["retried"], result["left"]) == (1, [])
+    envelopes = stack.bodies("retry")
+    assert len(envelopes) == 2
+    assert stack.deliver(*envelopes, first=7)["outcomes"] == {"accepted": 120}
+    assert stack.accepted == everyone
 
 
 def test_warnings_are_logged_at_the_first_attempt_only(
@@ -178,18 +178,19 @@ def test_warnings_are_logged_at_the_first_attempt_only(
 ) -> None:
     stack.sandbox.order(kind="throttling", match={"target": "undefined"})
     stack.deliver(to("user-1"), to("undefined", "user\u200b-2"))
-    said = [json.loads(line) for line in stack.lines if '"warnings"' in line]
+    lines = [json.loads(line) for line in stack.lines if '"warnings"' in line]
     stack.lines.clear()
 
-    assert stack.deliver(*stack.parcels("retry"))["outcomes"] == {"accepted": 1}
-    assert [(line["message"], line["level"]) for line in said] == [
+    assert stack.deliver(*stack.bodies("retry"))["outcomes"] == {"accepted": 1}
+    assert [(line["message"], line["level"]) for line in lines] == [
         ("2 warnings about the messages of this event", "WARNING")
     ]
-    assert [(each["index"], each["rule"], each["field"]) for each in said[0]["warnings"]] == [
+    warnings = lines[0]["warnings"]
+    assert [(warning["index"], warning["rule"], warning["field"]) for warning in warnings] == [
         (1, "targets-meant", "targets.0"),
         (1, "targets-meant", "targets.1"),
     ]
-    assert "user\u200b-2" not in str(said)
+    assert "user\u200b-2" not in str(lines)
     assert not any('"warnings"' in line for line in stack.lines)
 
 
@@ -198,73 +199,73 @@ def test_warning_has_the_index_of_its_message_in_a_batch_with_retries(
 ) -> None:
     stack.sandbox.order(kind="throttling", next=1)
     stack.deliver(to("user-1"))
-    (entry,) = stack.parcels("retry")
+    (envelope,) = stack.bodies("retry")
     stack.lines.clear()
 
-    stack.deliver(entry, to("undefined"))
+    stack.deliver(envelope, to("undefined"))
 
-    (said,) = [json.loads(line) for line in stack.lines if '"warnings"' in line]
-    assert [each["index"] for each in said["warnings"]] == [1]
+    (line,) = [json.loads(line) for line in stack.lines if '"warnings"' in line]
+    assert [warning["index"] for warning in line["warnings"]] == [1]
 
 
 def test_message_too_long_for_the_queue_is_given_up(stack: QueueStack) -> None:
     stack.sandbox.order(kind="throttling", match={"target": "user-1"})
 
-    answer = stack.deliver(to("user-1", extendedParams={"a": "订" * 20_000}), to("user-2"))
+    result = stack.deliver(to("user-1", extendedParams={"a": "订" * 20_000}), to("user-2"))
 
-    assert (answer["given_up"], answer["retried"], answer["left"]) == (1, 0, [])
-    assert stack.parcels("dead")[0]["reason"] == "throttled"
-    assert stack.parcels("dead")[0]["targets"] == ["user-1"]
+    assert (result["given_up"], result["retried"], result["left"]) == (1, 0, [])
+    assert stack.bodies("dead")[0]["reason"] == "throttled"
+    assert stack.bodies("dead")[0]["targets"] == ["user-1"]
 
 
 def test_dead_letter_is_sent_again_after_a_lost_response() -> None:
-    taken = reply(
+    accepted = reply(
         b'<?xml version="1.0"?><Messages xmlns="http://mns.aliyuncs.com/doc/v1/"><Message>'
         b"<MessageId>1</MessageId><MessageBodyMD5>2</MessageBodyMD5></Message></Messages>",
         201,
     )
-    with Server(reset, taken) as mns, QueueStack(PUSH_MNS_ENDPOINT=mns.url) as stack:
-        answer = stack.deliver(to("user-1"), "not json")
+    with Server(reset, accepted) as mns, QueueStack(PUSH_MNS_ENDPOINT=mns.url) as stack:
+        result = stack.deliver(to("user-1"), "not json")
 
-        assert (answer["given_up"], answer["left"]) == (1, [])
+        assert (result["given_up"], result["left"]) == (1, [])
         assert len(mns.requests) == 2
 
 
 def handed_over(*targets: str) -> dict[str, Any]:
     """A message as `http_push` hands it over, with ids that it derived."""
     ids = {target: f"id-of-{target}" for target in targets}
-    written = {name: value for name, value in message().items() if name != "targets"}
+    fields = {name: value for name, value in message().items() if name != "targets"}
     return {
         "pushRetry": {"attempt": 1, "scope": "http:key", "derived": True},
-        "message": {**written, "targetMsgkey": ids},
+        "message": {**fields, "targetMsgkey": ids},
     }
 
 
 def test_dead_letters_of_a_long_message_name_every_target(stack: QueueStack) -> None:
-    everybody = [f"user-{number:040}" for number in range(1000)]
+    everyone = [f"user-{number:040}" for number in range(1000)]
     stack.sandbox.order(kind="result", code="3028", next=100)
 
-    answer = stack.deliver(handed_over(*everybody))
+    result = stack.deliver(handed_over(*everyone))
 
-    assert (answer["given_up"], answer["left"]) == (1, [])
-    letters = stack.parcels("dead")
+    assert (result["given_up"], result["left"]) == (1, [])
+    letters = stack.bodies("dead")
     assert len(letters) > 1
     assert stack.deliver(*(letter["message"] for letter in letters), first=7)["outcomes"] == {"accepted": 100}
-    assert stack.accepted == everybody
+    assert stack.accepted == everyone
 
 
 def test_derived_ids_are_kept_in_a_retry_and_dropped_in_a_dead_letter(redis_server: RedisServer) -> None:
     with QueueStack(PUSH_LEDGER_URL=redis_server.url) as stack:
         stack.sandbox.order(kind="throttling", match={"target": "user-1"}, next=1)
         stack.deliver(handed_over("user-1"))
-        (parcel,) = stack.parcels("retry")
-        del parcel["pushRetry"]["firstMoment"]
-        assert parcel["pushRetry"] == {"attempt": 2, "scope": "http:key", "derived": True, "noTenant": True}
-        assert parcel["message"] == handed_over("user-1")["message"] | APP
+        (envelope,) = stack.bodies("retry")
+        del envelope["pushRetry"]["firstMoment"]
+        assert envelope["pushRetry"] == {"attempt": 2, "scope": "http:key", "derived": True, "noTenant": True}
+        assert envelope["message"] == handed_over("user-1")["message"] | APP
 
         stack.sandbox.order(kind="resetAfterRead", match={"target": "user-1"}, next=1)
-        stack.deliver(parcel)
-        (letter,) = stack.parcels("dead")
+        stack.deliver(envelope)
+        (letter,) = stack.bodies("dead")
         assert letter["message"] == to("user-1", tenantId="", **APP)
         assert stack.deliver(letter["message"], first=7)["outcomes"] == {"accepted": 1}
 
@@ -272,14 +273,14 @@ def test_derived_ids_are_kept_in_a_retry_and_dropped_in_a_dead_letter(redis_serv
 @pytest.mark.parametrize("attempt", [-(10**20), 0, 10**20, True, 1.5, "2", None])
 def test_forged_envelope_does_not_affect_the_batch(stack: QueueStack, attempt: Any) -> None:
     stack.sandbox.order(kind="throttling", match={"target": "user-1"})
-    made_up = {"pushRetry": {"attempt": attempt, "scope": "s"}, "message": to("user-1")}
+    forged = {"pushRetry": {"attempt": attempt, "scope": "s"}, "message": to("user-1")}
 
-    answer = stack.deliver(made_up, to("user-2"))
+    result = stack.deliver(forged, to("user-2"))
 
-    assert answer["outcomes"] == {"throttled": 1, "accepted": 1}
-    assert answer["retried"] + answer["given_up"] == 1
-    if answer["retried"]:
-        assert stack.parcels("retry")[0]["pushRetry"]["attempt"] == 2
+    assert result["outcomes"] == {"throttled": 1, "accepted": 1}
+    assert result["retried"] + result["given_up"] == 1
+    if result["retried"]:
+        assert stack.bodies("retry")[0]["pushRetry"]["attempt"] == 2
 
 
 def test_delay_grows_until_the_message_is_given_up() -> None:
@@ -288,20 +289,20 @@ def test_delay_grows_until_the_message_is_given_up() -> None:
         delays = []
         body: Any = to("user-1")
         while True:
-            answer = stack.deliver(body)
-            if not answer["retried"]:
+            result = stack.deliver(body)
+            if not result["retried"]:
                 break
-            (sent,) = stack.mns.store.messages("retry")
-            delays.append(sent.next_visible_time - sent.enqueue_time)
-            body = read_letter(sent.body)
+            (queued,) = stack.mns.store.messages("retry")
+            delays.append(queued.next_visible_time - queued.enqueue_time)
+            body = read_letter(queued.body)
             stack.mns.store.delete_queue("retry")
             stack.mns.store.create_queue("retry")
 
-        assert answer["given_up"] == 1
+        assert result["given_up"] == 1
         assert len(delays) == 3
         assert delays == sorted(delays)
-        assert stack.parcels("dead")[0]["reason"] == "throttled"
-        assert stack.parcels("dead")[0]["attempt"] == 4
+        assert stack.bodies("dead")[0]["reason"] == "throttled"
+        assert stack.bodies("dead")[0]["attempt"] == 4
 
 
 @pytest.mark.parametrize(
@@ -317,10 +318,10 @@ def test_permanently_failed_message_becomes_a_dead_letter_with_its_outcome(
 ) -> None:
     stack.sandbox.order(**fault)
 
-    answer = stack.deliver(to("user-1"))
+    result = stack.deliver(to("user-1"))
 
-    assert answer["given_up"] == 1
-    (letter,) = stack.parcels("dead")
+    assert result["given_up"] == 1
+    (letter,) = stack.bodies("dead")
     assert letter["reason"] == reason
     assert letter["outcomes"][0]["targets"].keys() == {"user-1"}
     assert json.loads(letter["body"]) == to("user-1")
@@ -337,22 +338,22 @@ def test_batch_is_redelivered_without_a_retry_queue() -> None:
     with QueueStack("queue_push", folder=None, PUSH_RETRY_QUEUE="") as stack:
         stack.sandbox.order(kind="result", code="8011", match={"target": "user-1"})
 
-        answer = stack.deliver(to("user-0"), to("user-1"))
+        result = stack.deliver(to("user-0"), to("user-1"))
 
-    assert answer["errorType"] == "BatchIncomplete"
-    assert "1 messages were accepted neither by mPaaS nor by a queue (indexes 1)" in answer["errorMessage"]
-    assert "1 accepted" in answer["errorMessage"]
+    assert result["errorType"] == "BatchIncomplete"
+    assert "1 messages were accepted neither by mPaaS nor by a queue (indexes 1)" in result["errorMessage"]
+    assert "1 accepted" in result["errorMessage"]
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", ""])
 def test_batch_is_redelivered_if_the_queue_cannot_be_reached(endpoint: str) -> None:
     with QueueStack(timeout=3, PUSH_MNS_ENDPOINT=endpoint, https_proxy="") as stack:
-        stack.invoke([])  # the start of an instance takes of the first call's time
+        stack.invoke([])  # starting an instance counts against the time of the first call
         stack.sandbox.order(kind="throttling")
 
-        answer = stack.deliver(to("user-1"))
+        result = stack.deliver(to("user-1"))
 
-    assert answer["errorType"] == "BatchIncomplete"
+    assert result["errorType"] == "BatchIncomplete"
     text = "\n".join(stack.lines)
     assert "did not take 1 messages" in text
     for secret in (ROLE.access_key_id, ROLE.access_key_secret, ROLE.security_token):
@@ -365,7 +366,7 @@ def test_shortened_dead_letter_keeps_body_and_reason(stack: QueueStack) -> None:
     )
 
     assert stack.deliver(long)["given_up"] == 1
-    (letter,) = stack.parcels("dead")
+    (letter,) = stack.bodies("dead")
     assert json.loads(letter["body"]) == long
     (outcome,) = letter["outcomes"]
     assert outcome == {"outcome": "refused", "requestId": None, "resultCode": "InvalidMessage", "attempts": 0}
@@ -373,15 +374,15 @@ def test_shortened_dead_letter_keeps_body_and_reason(stack: QueueStack) -> None:
 
 def test_sending_stops_in_time_and_the_remaining_messages_are_handed_over() -> None:
     with QueueStack(timeout=5, PUSH_CONCURRENCY="1", PUSH_READ_TIMEOUT_SECONDS="60") as stack:
-        stack.invoke([])  # the start of an instance takes of the first call's time
+        stack.invoke([])  # starting an instance counts against the time of the first call
         stack.sandbox.order(kind="delay", milliseconds=700, rate=1.0)
 
-        answer = stack.deliver(*(to(f"user-{number}") for number in range(10)))
+        result = stack.deliver(*(to(f"user-{number}") for number in range(10)))
 
-        assert "errorType" not in answer
-        assert answer["outcomes"]["accepted"] >= 2
-        assert sum(answer["outcomes"].values()) == 10
-        assert answer["retried"] + answer["given_up"] == 10 - answer["outcomes"]["accepted"]
+        assert "errorType" not in result
+        assert result["outcomes"]["accepted"] >= 2
+        assert sum(result["outcomes"].values()) == 10
+        assert result["retried"] + result["given_up"] == 10 - result["outcomes"]["accepted"]
 
 
 @pytest.mark.parametrize("event", [b"", b" "])
@@ -392,7 +393,7 @@ def test_empty_event_raises(stack: QueueStack, event: bytes) -> None:
 @pytest.mark.parametrize("event", [b"{}", b"1", b"hello topic", b"\xff", b'{"requestContext": {}}'])
 def test_topic_text_that_is_not_a_push_message_becomes_a_dead_letter(stack: QueueStack, event: bytes) -> None:
     assert json.loads(stack.host.invoke(event).payload)["given_up"] == 1
-    assert stack.parcels("dead")[0]["body"] == event.decode(errors="replace")
+    assert stack.bodies("dead")[0]["body"] == event.decode(errors="replace")
 
 
 @pytest.mark.parametrize("encoded", [False, True])
@@ -420,9 +421,9 @@ def test_batch_in_the_record_of_a_failed_invocation_is_sent(stack: QueueStack) -
 
 def test_every_message_in_the_documented_queue_payloads_has_an_outcome(stack: QueueStack) -> None:
     for path in sorted((ROOT / "tests" / "payloads").glob("eventstream-*.json")):
-        answer = json.loads(stack.host.invoke(path.read_bytes()).payload)
+        result = json.loads(stack.host.invoke(path.read_bytes()).payload)
 
-        assert answer["given_up"] == sum(answer["outcomes"].values()) > 0, path.name
+        assert result["given_up"] == sum(result["outcomes"].values()) > 0, path.name
 
 
 # --- With the ledger
@@ -441,13 +442,13 @@ def test_redelivered_batch_sends_nothing_again(redis_server: RedisServer) -> Non
 def test_two_instances_with_the_same_batch_send_each_request_once(redis_server: RedisServer) -> None:
     with QueueStack(PUSH_LEDGER_URL=redis_server.url) as stack, ThreadPoolExecutor(2) as pool:
         batch = [to(f"user-{number}") for number in range(40)]
-        answers = list(pool.map(lambda _: stack.deliver(*batch, first=2000), range(2)))
+        results = list(pool.map(lambda _: stack.deliver(*batch, first=2000), range(2)))
 
         assert len(stack.host.processes) == 2
         assert len(stack.accepted) == 40
-        assert sum(answer["outcomes"].get("accepted", 0) for answer in answers) >= 40
-        for parcel in stack.parcels("retry"):  # what was on its way elsewhere is asked for again
-            assert stack.deliver(parcel)["outcomes"].keys() == {"accepted"}
+        assert sum(result["outcomes"].get("accepted", 0) for result in results) >= 40
+        for envelope in stack.bodies("retry"):  # requests that the other instance had in flight
+            assert stack.deliver(envelope)["outcomes"].keys() == {"accepted"}
         assert len(stack.accepted) == 40
 
 
@@ -455,8 +456,8 @@ def test_redelivered_message_with_an_unknown_outcome_becomes_a_dead_letter(redis
     with QueueStack(PUSH_LEDGER_URL=redis_server.url) as stack:
         stack.sandbox.order(kind="resetAfterRead")
 
-        answers = [stack.deliver(to("user-1"), first=3000) for _ in range(2)]
+        results = [stack.deliver(to("user-1"), first=3000) for _ in range(2)]
 
-        assert [answer["outcomes"] for answer in answers] == [{"unknown": 1}, {"unknown": 1}]
+        assert [result["outcomes"] for result in results] == [{"unknown": 1}, {"unknown": 1}]
         assert stack.accepted == ["user-1"]
-        assert len(stack.parcels("dead")) == 2
+        assert len(stack.bodies("dead")) == 2

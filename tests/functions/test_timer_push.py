@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-# Ahead, so that however long after it is read a test runs, no push is too late.
+# In the future, so that no push is too late, however long the tests take.
 START = datetime.now(timezone.utc) + timedelta(hours=1)
 TICK, NEXT_TICK = (f"{START + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:00Z}" for minutes in (0, 1))
-"""Of today: a push whose tick is older than its validity is given up."""
 
 
 class TimerStack:
@@ -39,10 +38,10 @@ class TimerStack:
     def tick(self, payload: Any, time: str = TICK) -> dict[str, Any]:
         text = payload if isinstance(payload, str) else json.dumps(payload)
         event = {"triggerTime": time, "triggerName": "morning", "payload": text}
-        result = self.host.invoke(json.dumps(event).encode())
-        answer: dict[str, Any] = json.loads(result.payload)
-        assert (result.error_type is None) == ("errorType" not in answer)
-        return answer
+        invocation = self.host.invoke(json.dumps(event).encode())
+        result: dict[str, Any] = json.loads(invocation.payload)
+        assert (invocation.error_type is None) == ("errorType" not in result)
+        return result
 
     @property
     def message_ids(self) -> list[str]:
@@ -85,9 +84,9 @@ def test_tick_sends_its_message(stack: TimerStack) -> None:
 
 
 def test_tick_sends_several_messages(stack: TimerStack) -> None:
-    answer = stack.tick({"messages": [message(), message(targets=["user-2"])]})
+    result = stack.tick({"messages": [message(), message(targets=["user-2"])]})
 
-    assert answer["outcomes"] == {"accepted": 2}
+    assert result["outcomes"] == {"accepted": 2}
     assert len(set(stack.message_ids)) == 2
 
 
@@ -102,7 +101,7 @@ def test_repeated_tick_has_the_same_message_ids_and_the_next_tick_new_ones(stack
 
 
 @pytest.mark.parametrize(
-    ("payload", "error", "told"),
+    ("payload", "error", "text"),
     [
         ("", "UnreadablePayload", "morning"),
         ("{not json", "UnreadablePayload", "messages"),
@@ -113,12 +112,12 @@ def test_repeated_tick_has_the_same_message_ids_and_the_next_tick_new_ones(stack
     ],
 )
 def test_invalid_payload_raises_and_sends_nothing(
-    stack: TimerStack, payload: Any, error: str, told: str
+    stack: TimerStack, payload: Any, error: str, text: str
 ) -> None:
-    answer = stack.tick(payload)
+    result = stack.tick(payload)
 
-    assert answer["errorType"] == error
-    assert told in answer["errorMessage"]
+    assert result["errorType"] == error
+    assert text in result["errorMessage"]
     assert stack.sandbox.inbox() == []
 
 
@@ -134,19 +133,19 @@ def test_invalid_payload_raises_and_sends_nothing(
     ],
 )
 def test_event_of_another_trigger_raises(stack: TimerStack, event: bytes) -> None:
-    answer = json.loads(stack.host.invoke(event).payload)
+    result = json.loads(stack.host.invoke(event).payload)
 
-    assert answer["errorType"] == "UnreadablePayload"
-    assert "triggerTime" in answer["errorMessage"]
+    assert result["errorType"] == "UnreadablePayload"
+    assert "triggerTime" in result["errorMessage"]
 
 
 def test_throttled_tick_raises_to_be_repeated(stack: TimerStack) -> None:
     stack.sandbox.order(kind="throttling", next=2)
 
-    answer = stack.tick(message())
+    result = stack.tick(message())
 
-    assert answer["errorType"] == "BatchIncomplete"
-    assert "1 throttled" in answer["errorMessage"]
+    assert result["errorType"] == "BatchIncomplete"
+    assert "1 throttled" in result["errorMessage"]
 
 
 def test_throttled_tick_is_repeated_until_it_is_accepted(stack: TimerStack) -> None:
@@ -165,10 +164,10 @@ def test_throttled_tick_is_repeated_until_it_is_accepted(stack: TimerStack) -> N
 def test_tick_with_an_accepted_and_an_unknown_outcome_is_not_repeated(stack: TimerStack) -> None:
     stack.sandbox.order(kind="resetAfterRead", match={"target": "user-2"})
 
-    answer = stack.tick({"messages": [message(), message(targets=["user-2"])]})
+    result = stack.tick({"messages": [message(), message(targets=["user-2"])]})
 
-    assert answer["outcomes"] == {"accepted": 1, "unknown": 1}
-    assert answer["stranded"] == 1
+    assert result["outcomes"] == {"accepted": 1, "unknown": 1}
+    assert result["stranded"] == 1
     assert any('"outcome":"unknown"' in line for line in stack.lines)
 
 
@@ -178,10 +177,10 @@ def test_tick_is_not_repeated_for_a_given_up_message_while_a_retry_waits() -> No
         stack.sandbox.order(kind="result", code="3028", match={"target": "user-2"})
         payload = json.dumps({"messages": [to("user-1"), to("user-2")]})
 
-        answer = stack.invoke({"triggerTime": TICK, "triggerName": "t", "payload": payload})
+        result = stack.invoke({"triggerTime": TICK, "triggerName": "t", "payload": payload})
 
-        assert (answer["retried"], answer["stranded"]) == (1, 1)
-        assert len(stack.parcels("retry")) == 1
+        assert (result["retried"], result["stranded"]) == (1, 1)
+        assert len(stack.bodies("retry")) == 1
 
 
 def test_payload_of_every_timer_in_the_descriptor_can_be_sent(stack: TimerStack) -> None:
@@ -204,30 +203,30 @@ def test_delayed_tick_sends_nothing_after_the_validity_of_its_push() -> None:
             "payload": json.dumps(to("user-1")),
         }
 
-        answer = stack.invoke(tick)
+        result = stack.invoke(tick)
 
-        assert (answer["outcomes"], answer["given_up"]) == ({"refused": 1}, 1)
+        assert (result["outcomes"], result["given_up"]) == ({"refused": 1}, 1)
         assert stack.sandbox.inbox() == []
-        (letter,) = stack.parcels("dead")
+        (letter,) = stack.bodies("dead")
         assert "its validity period of 600 s had ended" in letter["detail"]
 
 
-@pytest.mark.parametrize("when", ["ticked", "never"])
-def test_message_that_expired_after_the_tick_does_not_stop_the_others(when: str) -> None:
-    ticked = datetime.now(timezone.utc) - timedelta(seconds=90)
-    fixed = ticked + timedelta(seconds=60 if when == "ticked" else -60)
-    task = to("timed", strategyType=1, strategyContent={"fixedTime": int(fixed.timestamp() * 1000)})
-    payload = json.dumps({"messages": [task, to("user-1")]})
+@pytest.mark.parametrize("valid_at_tick", [True, False])
+def test_message_that_expired_after_the_tick_does_not_stop_the_others(*, valid_at_tick: bool) -> None:
+    tick_time = datetime.now(timezone.utc) - timedelta(seconds=90)
+    fixed = tick_time + timedelta(seconds=60 if valid_at_tick else -60)
+    timed = to("timed", strategyType=1, strategyContent={"fixedTime": int(fixed.timestamp() * 1000)})
+    payload = json.dumps({"messages": [timed, to("user-1")]})
     with QueueStack("timer_push") as stack:
-        answer = stack.invoke(
-            {"triggerTime": f"{ticked:%Y-%m-%dT%H:%M:%SZ}", "triggerName": "t", "payload": payload}
+        result = stack.invoke(
+            {"triggerTime": f"{tick_time:%Y-%m-%dT%H:%M:%SZ}", "triggerName": "t", "payload": payload}
         )
 
-        if when == "never":
-            assert answer["errorType"] == "InvalidMessage"
-            assert stack.accepted == []
-        else:
-            assert answer["outcomes"] == {"refused": 1, "accepted": 1}
+        if valid_at_tick:
+            assert result["outcomes"] == {"refused": 1, "accepted": 1}
             assert stack.accepted == ["user-1"]
-            (letter,) = stack.parcels("dead")
+            (letter,) = stack.bodies("dead")
             assert (letter["reason"], letter["message"]["targets"]) == ("refused", ["timed"])
+        else:
+            assert result["errorType"] == "InvalidMessage"
+            assert stack.accepted == []

@@ -289,4 +289,4 @@ def test_an_order_that_is_none_becomes_a_dead_letter(tmp_path: Path) -> None:
 
         assert report["outcomes"] == {"accepted": 1, "refused": 2}
         assert stack.accepted == ["user-1"]
-        assert len(stack.parcels("dead")) == 2
+        assert len(stack.bodies("dead")) == 2
