@@ -1,4 +1,4 @@
-"""Imports run one way, and docs/architecture.md names what is there."""
+"""Imports run one way, and docs/architecture.md names every module."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ ROOMS = {
     "mpaas_local": ROOT / "mpaas_local",
 }
 OUTSIDE = ("functions", "benchmarks", "tests")
-"""Folders of Python that no room imports."""
+"""Python folders that no room imports."""
 
 
 def modules(room: str) -> dict[str, Path]:
-    """The modules of a room by their dotted names; a package by its own."""
+    """Return the files of a room's modules by dotted name; a package has its own name."""
     folder = ROOMS[room]
-    named = {}
+    files = {}
     for file in sorted(folder.rglob("*.py")):
         path = file.relative_to(folder.parent).with_suffix("")
-        named[".".join(path.parts).removesuffix(".__init__")] = file
-    return named
+        files[".".join(path.parts).removesuffix(".__init__")] = file
+    return files
 
 
 @cache
 def imports(file: Path) -> Sequence[str]:
-    """What a module imports, for types too, with the names it takes: `mpaas_push.errors.Fault`."""
+    """Return the names that a module imports, including those for types, such as `mpaas_push.errors.Fault`."""
     return [*_imports(ast.parse(file.read_text("utf-8")))]
 
 
@@ -61,18 +61,18 @@ def _imports(module: ast.Module) -> Iterator[str]:
             pending += ast.iter_child_nodes(node)
 
 
-def module_of(taken: str, known: Container[str]) -> str:
-    """The module of what is imported: `mpaas_push.errors` of `mpaas_push.errors.Fault`."""
-    return taken if taken in known else taken.rpartition(".")[0]
+def module_of(name: str, known: Container[str]) -> str:
+    """Return the module of an imported name: `mpaas_push.errors` for `mpaas_push.errors.Fault`."""
+    return name if name in known else name.rpartition(".")[0]
 
 
 @pytest.mark.parametrize("folder", [*ROOMS.values(), *(ROOT / name for name in OUTSIDE)])
 def test_imports_are_absolute(folder: Path) -> None:
     relative = {
-        file.relative_to(ROOT): taken
+        file.relative_to(ROOT): imported
         for file in folder.rglob("*.py")
-        for taken in imports(file)
-        if taken.startswith(".")
+        for imported in imports(file)
+        if imported.startswith(".")
     }
 
     assert relative == {}
@@ -91,7 +91,7 @@ def used_rooms(file: Path) -> set[str]:
         ("mpaas_local", {"mpaas_local", "project", "mpaas_push"}),
     ],
 )
-def test_a_room_imports_only_rooms_below_it(room: str, allowed: set[str]) -> None:
+def test_room_imports_only_rooms_below_it(room: str, allowed: set[str]) -> None:
     wrong = {name: used_rooms(file) - allowed for name, file in modules(room).items()}
 
     assert {name: rooms for name, rooms in wrong.items() if rooms} == {}
@@ -100,15 +100,15 @@ def test_a_room_imports_only_rooms_below_it(room: str, allowed: set[str]) -> Non
 FUNCTIONS = sorted((ROOT / "functions").glob("*_push"))
 
 
-def test_functions_import_nothing_but_the_layer() -> None:
-    wrong = {file: used_rooms(file) - {"mpaas_push"} for each in FUNCTIONS for file in each.rglob("*.py")}
+def test_functions_import_only_the_layer() -> None:
+    wrong = {file: used_rooms(file) - {"mpaas_push"} for folder in FUNCTIONS for file in folder.rglob("*.py")}
 
     assert len(wrong) > 1
     assert {file: rooms for file, rooms in wrong.items() if rooms} == {}
 
 
 def service(name: str) -> dict[str, Path]:
-    """The modules of a local service."""
+    """Return the modules of a local service."""
     start = f"mpaas_local.{name}"
     return {
         module: file
@@ -121,7 +121,7 @@ def service(name: str) -> dict[str, Path]:
     ("name", "allowed"),
     [("mpaas", set()), ("mns", set()), ("oss", set()), ("fc", {"project"}), ("eventbridge", {"project"})],
 )
-def test_a_local_service_shares_no_code_with_what_it_judges_or_runs(name: str, allowed: set[str]) -> None:
+def test_local_service_shares_no_code_with_the_code_it_checks_or_runs(name: str, allowed: set[str]) -> None:
     wrong = {module: used_rooms(file) - {"mpaas_local"} - allowed for module, file in service(name).items()}
 
     assert len(wrong) > 1
@@ -129,7 +129,7 @@ def test_a_local_service_shares_no_code_with_what_it_judges_or_runs(name: str, a
 
 
 SERVICES = {"mpaas", "mns", "oss", "fc", "eventbridge", "inbox"}
-ENTRANCES = {"__main__", "demo", "pictures", "stack", "tick", "upload"}
+ENTRY_POINTS = {"__main__", "demo", "pictures", "stack", "tick", "upload"}
 
 
 @pytest.mark.parametrize(
@@ -143,10 +143,11 @@ ENTRANCES = {"__main__", "demo", "pictures", "stack", "tick", "upload"}
         ("inbox", {"mpaas", "mns", "fc"}),
     ],
 )
-def test_a_local_service_imports_only_services_below_it(name: str, allowed: set[str]) -> None:
-    above = (SERVICES | ENTRANCES) - allowed - {name}
+def test_local_service_imports_only_services_below_it(name: str, allowed: set[str]) -> None:
+    above = (SERVICES | ENTRY_POINTS) - allowed - {name}
     wrong = {
-        module: {taken.split(".")[1] for taken in imports(file) if taken.startswith("mpaas_local.")} & above
+        module: {imported.split(".")[1] for imported in imports(file) if imported.startswith("mpaas_local.")}
+        & above
         for module, file in service(name).items()
     }
 
@@ -154,18 +155,18 @@ def test_a_local_service_imports_only_services_below_it(name: str, allowed: set[
     assert {module: services for module, services in wrong.items() if services} == {}
 
 
-def test_what_all_local_services_share_imports_none_of_them() -> None:
+def test_shared_local_modules_import_no_service() -> None:
     shared = {
         name: file
         for name, file in modules("mpaas_local").items()
-        if name.count(".") < 2 and not {*name.split(".")} & (SERVICES | ENTRANCES)
+        if name.count(".") < 2 and not {*name.split(".")} & (SERVICES | ENTRY_POINTS)
     }
     wrong = {
         name: [
             imported
             for imported in imports(file)
             if imported.split(".")[0] in {"project", "mpaas_push"}
-            or (imported.startswith("mpaas_local.") and imported.split(".")[1] in SERVICES | ENTRANCES)
+            or (imported.startswith("mpaas_local.") and imported.split(".")[1] in SERVICES | ENTRY_POINTS)
         ]
         for name, file in shared.items()
     }
@@ -174,37 +175,37 @@ def test_what_all_local_services_share_imports_none_of_them() -> None:
     assert {name: imported for name, imported in wrong.items() if imported} == {}
 
 
-SHOWN = {
+SHOWN_MODULES = {
     *("errors", "json_text", "message", "message.advice", "message.constraints.clock", "message.vendors"),
     *("campaign.audience", "campaign.errors", "campaign.model", "campaign.tasks"),
-    *("targets", "task"),  # by which it knows the pushes of a campaign
+    *("targets", "task"),  # to recognise the pushes of a campaign
 }
 
 
-def test_the_inbox_knows_no_descriptor_and_of_the_layer_what_it_shows() -> None:
+def test_inbox_imports_no_descriptor_and_only_what_it_shows_of_the_layer() -> None:
     layer = modules("mpaas_push")
-    allowed = {f"mpaas_push.{name}" for name in SHOWN}
-    # The message, and the folder of the layer, whose commands it runs.
+    allowed = {f"mpaas_push.{name}" for name in SHOWN_MODULES}
+    # The message class, and the folder of the layer, whose commands the inbox runs.
     names = {"mpaas_push.PushMessage", "mpaas_push.__file__"}
     wrong = {
         module: {
-            taken
-            for taken in imports(file)
-            if taken.split(".")[0] in {"project", "mpaas_push"}
-            and module_of(taken, layer) not in allowed
-            and taken not in names
+            imported
+            for imported in imports(file)
+            if imported.split(".")[0] in {"project", "mpaas_push"}
+            and module_of(imported, layer) not in allowed
+            and imported not in names
         }
         for module, file in service("inbox").items()
     }
 
     assert len(wrong) > 1
-    assert {module: taken for module, taken in wrong.items() if taken} == {}
+    assert {module: imported for module, imported in wrong.items() if imported} == {}
 
 
-def circle(known: Mapping[str, Path]) -> str:
-    """A circle of imports among modules, if there is one."""
+def import_cycle(known: Mapping[str, Path]) -> str:
+    """Return an import cycle among the modules, or an empty text."""
     graph = {
-        name: {module_of(taken, known) for taken in imports(file)} & {*known} - {name}
+        name: {module_of(imported, known) for imported in imports(file)} & {*known} - {name}
         for name, file in known.items()
     }
     try:
@@ -214,17 +215,17 @@ def circle(known: Mapping[str, Path]) -> str:
     return ""
 
 
-def test_no_module_imports_itself_through_others() -> None:
-    assert circle({name: file for room in ROOMS for name, file in modules(room).items()}) == ""
+def test_modules_have_no_import_cycle() -> None:
+    assert import_cycle({name: file for room in ROOMS for name, file in modules(room).items()}) == ""
 
 
 @pytest.mark.parametrize("folder", FUNCTIONS, ids=lambda folder: folder.name)
-def test_no_module_of_a_function_imports_itself_through_others(folder: Path) -> None:
-    assert circle({file.stem: file for file in folder.glob("*.py")}) == ""
+def test_modules_of_a_function_have_no_import_cycle(folder: Path) -> None:
+    assert import_cycle({file.stem: file for file in folder.glob("*.py")}) == ""
 
 
 def is_positional_dataclass(statement: ast.ClassDef) -> bool:
-    """Whether a class is a dataclass of more than four values that may be given without their names."""
+    """Whether a class is a dataclass with more than four fields that accept positional arguments."""
     decorators = [ast.unparse(decorator) for decorator in statement.decorator_list]
     fields = [
         field
@@ -239,7 +240,7 @@ def is_positional_dataclass(statement: ast.ClassDef) -> bool:
 
 
 @pytest.mark.parametrize("room", [*ROOMS.values(), *(ROOT / name for name in OUTSIDE)])
-def test_a_dataclass_of_more_than_four_values_is_built_with_their_names(room: Path) -> None:
+def test_dataclass_with_more_than_four_fields_is_keyword_only(room: Path) -> None:
     positional = [
         f"{file.relative_to(ROOT)}: {statement.name}"
         for file in room.rglob("*.py")
@@ -255,7 +256,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 
 
 def calls(file: Path, function: str) -> Iterator[ast.Call]:
-    """The calls of a function by its dotted name, such as `urllib3.request`."""
+    """Yield the calls of a function by its dotted name, such as `urllib3.request`."""
     text = file.read_text("utf-8")
     for node in ast.walk(ast.parse(text)) if f"{function}(" in text else ():
         if isinstance(node, ast.Call) and ast.unparse(node.func) == function:
@@ -263,27 +264,27 @@ def calls(file: Path, function: str) -> Iterator[ast.Call]:
 
 
 @pytest.mark.parametrize("folder", ["mpaas_local", "tests"])
-def test_every_request_says_how_long_it_waits(folder: str) -> None:
-    # By default urllib3.request waits for three seconds: a busy machine takes longer to start a function.
-    silent = [
+def test_every_request_has_a_timeout(folder: str) -> None:
+    # The default timeout of urllib3.request is three seconds; a busy machine takes longer to start a function.
+    without_timeout = [
         f"{file.relative_to(ROOT)}:{call.lineno}"
         for file in (ROOT / folder).rglob("*.py")
         for call in calls(file, "urllib3.request")
-        if "timeout" not in {each.arg for each in call.keywords}
+        if "timeout" not in {keyword.arg for keyword in call.keywords}
     ]
 
-    assert silent == []
+    assert without_timeout == []
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/]+(?:\.py|/))`", PAGE))))
-def test_a_module_or_folder_that_the_architecture_names_exists(name: str) -> None:
-    starts = (ROOT, ROOMS["mpaas_push"], *ROOMS["mpaas_local"].glob("**/"), *(ROOT / "functions").glob("*/"))
+def test_module_or_folder_named_in_the_architecture_exists(name: str) -> None:
+    folders = (ROOT, ROOMS["mpaas_push"], *ROOMS["mpaas_local"].glob("**/"), *(ROOT / "functions").glob("*/"))
 
-    assert any((start / name).exists() for start in starts)
+    assert any((folder / name).exists() for folder in folders)
 
 
 @pytest.mark.parametrize("room", ["mpaas_push", "project", "deploy"])
-def test_the_architecture_names_every_module(room: str) -> None:
+def test_architecture_names_every_module(room: str) -> None:
     start = ROOMS[room] if room == "mpaas_push" else ROOT
     paths = [file.relative_to(start).as_posix() for file in modules(room).values()]
 
@@ -294,7 +295,7 @@ def test_the_architecture_names_every_module(room: str) -> None:
 
 
 @pytest.mark.parametrize("package", ["campaign", "message"])
-def test_a_module_of_a_package_imports_only_those_above_it_in_its_table(package: str) -> None:
+def test_module_of_a_package_imports_only_modules_above_it_in_the_table(package: str) -> None:
     start = f"mpaas_push.{package}"
     known = modules("mpaas_push")
     paths = [
@@ -304,16 +305,16 @@ def test_a_module_of_a_package_imports_only_those_above_it_in_its_table(package:
         for path in re.findall(r"`([\w/.]+)`", row.split("|")[1])
     ]
     position = {f"mpaas_push.{path}": index for index, path in enumerate(paths)}
-    for module in known:  # those of a folder that has one row; the cycles among them are tested above
+    for module in known:  # modules of a folder with one row; cycles among them are tested above
         position.setdefault(module, position.get(module.rpartition(".")[0], -1))
-    gathered = (module_of(taken, known) for taken in imports(known[start]))
-    position[start] = max((position[module] for module in gathered), default=-1)
+    reexported = (module_of(name, known) for name in imports(known[start]))
+    position[start] = max((position[module] for module in reexported), default=-1)
 
     wrong = [
         f"{module} imports {imported}"
         for module, file in known.items()
         if module.startswith(f"{start}.")
-        for imported in {module_of(taken, known) for taken in imports(file)} - {module}
+        for imported in {module_of(name, known) for name in imports(file)} - {module}
         if imported.startswith(start) and position[imported] > position[module]
     ]
 
@@ -321,7 +322,7 @@ def test_a_module_of_a_package_imports_only_those_above_it_in_its_table(package:
     assert wrong == []
 
 
-def test_the_architecture_names_every_room_and_what_they_share() -> None:
+def test_architecture_names_every_room_and_shared_module() -> None:
     local = ROOMS["mpaas_local"]
     shared = {file.name for file in local.glob("*.py") if not file.name.startswith("__")}
     rooms = {f"{file.parent.name}/" for file in local.glob("*/__init__.py")}
@@ -330,22 +331,22 @@ def test_the_architecture_names_every_room_and_what_they_share() -> None:
     assert {name for name in shared - {"stack.py"} | rooms | functions if f"{name}`" not in PAGE} == set()
 
 
-def test_every_package_that_the_layer_imports_is_named_as_a_dependency() -> None:
+def test_every_package_imported_by_the_layer_is_a_declared_dependency() -> None:
     text = (ROOT / "pyproject.toml").read_text("utf-8")
-    named = {each.lower() for each in re.findall(r'^ +"([\w-]+)>=', text, re.MULTILINE)}
-    of_commands = {"cronsim", "rich"}  # the extra `cli`
-    # `packages_distributions` of 3.10 misses those that do not list their packages.
+    declared = {name.lower() for name in re.findall(r'^ +"([\w-]+)>=', text, re.MULTILINE)}
+    cli_only = {"cronsim", "rich"}  # the extra `cli`
+    # In Python 3.10, `packages_distributions` misses distributions that do not list their packages.
     distribution_of: dict[str, str] = {}
-    for each in distributions():
-        paths = [line.partition(",")[0] for line in (each.read_text("RECORD") or "").splitlines()]
-        tops = {path.partition("/")[0].removesuffix(".py") for path in paths}
-        # An installation without wheel has no record.
-        tops |= set((each.read_text("top_level.txt") or "").split())
-        distribution_of |= dict.fromkeys(tops, each.metadata["Name"].lower().replace("_", "-"))
+    for distribution in distributions():
+        paths = [line.partition(",")[0] for line in (distribution.read_text("RECORD") or "").splitlines()]
+        packages = {path.partition("/")[0].removesuffix(".py") for path in paths}
+        # A distribution installed without a wheel has no RECORD.
+        packages |= set((distribution.read_text("top_level.txt") or "").split())
+        distribution_of |= dict.fromkeys(packages, distribution.metadata["Name"].lower().replace("_", "-"))
 
     imported = {name.partition(".")[0] for file in modules("mpaas_push").values() for name in imports(file)}
-    foreign = imported - {"mpaas_push", *sys.stdlib_module_names}
-    lacking = {name for name in foreign if distribution_of[name] not in named | of_commands}
+    third_party = imported - {"mpaas_push", *sys.stdlib_module_names}
+    missing = {name for name in third_party if distribution_of[name] not in declared | cli_only}
 
-    assert not lacking
-    assert named == set((ROOT / "requirements" / "layer.in").read_text("utf-8").split("\n")[1:]) - {""}
+    assert not missing
+    assert declared == set((ROOT / "requirements" / "layer.in").read_text("utf-8").split("\n")[1:]) - {""}

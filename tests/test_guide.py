@@ -1,4 +1,4 @@
-"""Every command of docs/guide.md is run, and prints what stands there; ids and times differ."""
+"""Every command of docs/guide.md is run and prints the output shown, except for ids and times."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         yield running
 
 
-def normal(text: str) -> str:
-    """Leave out what differs from run to run."""
+def normalize(text: str) -> str:
+    """Replace the ids, which differ between runs."""
     for pattern, name in (
         (r"\b[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\b", "REQUEST"),
         (r"\b1-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{12}\b", "CALL"),
@@ -39,31 +39,31 @@ def normal(text: str) -> str:
 
 
 def run(command: str, stack: Stack, folder: Path) -> str:
-    """Run a command of the guide against a stack of the tests; return what it prints."""
-    places = {
+    """Run a command of the guide against a test stack; return its output."""
+    replacements = {
         "http://127.0.0.1:8080": stack.urls["http_push"],
         "http://127.0.0.1:8082": stack.events_url,
         "http://127.0.0.1:8084": stack.inbox_url,
         ".venv/bin/python": sys.executable,
     }
-    for shown, there in places.items():
-        command = command.replace(shown, there)
-    done = subprocess.run(
+    for shown, actual in replacements.items():
+        command = command.replace(shown, actual)
+    process = subprocess.run(
         ["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False, timeout=300
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout + process.stderr
 
 
-def test_the_guide_prints_what_it_says(stack: Stack, tmp_path: Path) -> None:
+def test_commands_of_the_guide_print_the_output_shown(stack: Stack, tmp_path: Path) -> None:
     steps = list(STEP.finditer(GUIDE.read_text("utf-8")))
 
     assert len(steps) >= 8
     for step in steps:
-        assert normal(run(step["command"], stack, tmp_path)) == normal(step["printed"]), step["command"]
+        assert normalize(run(step["command"], stack, tmp_path)) == normalize(step["printed"]), step["command"]
 
 
-def test_every_picture_of_the_documents_is_there() -> None:
+def test_every_picture_of_the_documentation_exists() -> None:
     for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", document.read_text("utf-8")):
             assert (document.parent / picture).is_file(), picture

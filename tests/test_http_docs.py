@@ -1,4 +1,4 @@
-"""The examples of docs/http.md, as they stand there, against a trigger that verifies signatures."""
+"""The examples of docs/http.md, unchanged, against a trigger that verifies signatures."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PAGE = (Path(__file__).resolve().parents[1] / "docs" / "http.md").read_text("utf
 
 
 def example(marker: str) -> str:
-    """The fenced block after a marker."""
-    found = re.search(r"```\w+\n(.*?)```", PAGE.partition(f"<!-- {marker} -->")[2], re.DOTALL)
-    assert found
-    return found[1]
+    """Return the fenced block after a marker."""
+    block = re.search(r"```\w+\n(.*?)```", PAGE.partition(f"<!-- {marker} -->")[2], re.DOTALL)
+    assert block
+    return block[1]
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +47,17 @@ def caller(monkeypatch: pytest.MonkeyPatch, trigger: HttpStack) -> None:
 @pytest.mark.parametrize(
     ("marker", "printed"), [("httpx", "200 {'accepted': 1}\n"), ("requests", "200 ok\n")]
 )
-def test_the_python_examples_are_served(
-    marker: str, printed: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_python_examples_succeed(marker: str, printed: str, capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(example(marker), "http.md", "exec"), {})
 
     assert capsys.readouterr().out == printed
 
 
-def test_an_unsigned_request_is_not(trigger: HttpStack) -> None:
+def test_unsigned_request_is_refused(trigger: HttpStack) -> None:
     assert trigger.get("/v1/health").status == 400
 
 
-def test_the_calls_of_the_command_line_are_served(
+def test_command_line_examples_succeed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -73,7 +71,7 @@ def test_the_calls_of_the_command_line_are_served(
     assert '"accepted": 1' in capsys.readouterr().out
 
 
-def test_the_trigger_that_wants_tokens_can_be_deployed() -> None:
+def test_trigger_with_tokens_can_be_deployed() -> None:
     config = yaml.safe_load(example("jwt"))["triggerConfig"]
 
     trigger = parse_trigger({"triggerName": "http", "triggerType": "http", "triggerConfig": config})

@@ -1,4 +1,4 @@
-"""What docs/ledger.md says about the server is so."""
+"""The statements of docs/ledger.md about the server are true."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TEXT = (Path(__file__).resolve().parents[1] / "docs" / "ledger.md").read_text("u
 INVOCATION = Invocation(request_id="1-2", credentials=Credentials("LTAI-test-id", "test-secret"))
 
 
-def send(url: str, number: int = 1) -> None:
+def send(url: str, count: int = 1) -> None:
     messages = [
         PushMessage.parse(minimal() | {"targetMsgkey": {f"user-{index}": f"order-4711-{index}"}})
-        for index in range(number)
+        for index in range(count)
     ]
     with Server() as server, PushClient.from_env(server.env | {"PUSH_LEDGER_URL": url}) as client:
         outcomes = client.send_all(messages, invocation=INVOCATION)
@@ -34,7 +34,7 @@ def send(url: str, number: int = 1) -> None:
     assert all(outcome.accepted for (outcome,) in outcomes)
 
 
-def test_the_user_that_it_creates_may_do_what_the_ledger_needs(
+def test_documented_user_has_the_rights_that_the_ledger_needs(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     command, _ = re.findall(r"^ACL SETUSER .+$", TEXT, re.MULTILINE)  # the other one is for campaigns
@@ -53,7 +53,7 @@ def test_the_user_that_it_creates_may_do_what_the_ledger_needs(
     assert caplog.records == []
 
 
-def test_a_record_is_about_as_large_as_it_says(redis_server: RedisServer) -> None:
+def test_documented_size_of_a_record_is_accurate(redis_server: RedisServer) -> None:
     (size,) = re.findall(r"A record takes (\d+) bytes", TEXT)
     send(redis_server.url, 20)
 
@@ -64,7 +64,7 @@ def test_a_record_is_about_as_large_as_it_says(redis_server: RedisServer) -> Non
     assert sum(sizes) / len(sizes) == pytest.approx(int(size), rel=0.15)
 
 
-def test_the_script_uses_the_commands_that_it_names_and_no_others() -> None:
+def test_script_uses_exactly_the_documented_commands() -> None:
     script = Path(__file__).resolve().parents[1] / "shared" / "mpaas_push" / "ledger" / "ledger.lua"
     used = set(re.findall(r"redis\.p?call\('(\w+)'", script.read_text("utf-8")))
     (sentence,) = re.findall(r"uses nothing but (.+?) on the one key", TEXT, re.DOTALL)
@@ -72,5 +72,5 @@ def test_the_script_uses_the_commands_that_it_names_and_no_others() -> None:
     assert used == set(re.findall(r"`(\w+)`", sentence))
 
 
-def test_it_names_the_limit_of_connections() -> None:
+def test_limit_of_connections_is_documented() -> None:
     assert f"at most {CONNECTIONS} connections" in TEXT

@@ -1,4 +1,4 @@
-"""docs/operations.md names commands, log lines, queues and settings that are there."""
+"""docs/operations.md names existing commands, log lines, queues and settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def texts(*folders: str) -> str:
     return "\n".join(path.read_text("utf-8") for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-def test_every_log_line_of_an_alarm_is_one_that_the_functions_write() -> None:
+def test_every_log_line_of_an_alarm_is_written_by_the_functions() -> None:
     code = texts("shared", "functions")
 
     assert len(ALARMS) >= 8
@@ -29,14 +29,14 @@ def test_every_log_line_of_an_alarm_is_one_that_the_functions_write() -> None:
         assert alarm.strip("`") in code, alarm
 
 
-def test_every_queue_of_an_alarm_is_one_of_the_deployment() -> None:
+def test_every_queue_of_an_alarm_is_in_the_deployment() -> None:
     queues = mns_queues(read_functions(PROJECT / "s.yaml", {}).values())
     named = {name for metric in METRICS for name in re.findall(r"`(mpaas-push-[a-z]+)-<stage>`", metric)}
 
     assert named == {name.removesuffix("-dev") for name in queues} - {"mpaas-push"}
 
 
-def test_every_command_of_the_page_is_a_target() -> None:
+def test_every_command_of_the_page_is_a_make_target() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     commands = set(re.findall(r"\bmake ([a-z-]+)(?: [A-Z]+=|`| )", PAGE)) - {"these"}
 
@@ -44,6 +44,6 @@ def test_every_command_of_the_page_is_a_target() -> None:
     assert commands <= targets
 
 
-def test_every_link_of_the_page_leads_somewhere() -> None:
+def test_every_link_of_the_page_leads_to_a_file() -> None:
     for link in re.findall(r"\]\(([\w/.-]+\.md)", PAGE):
         assert (ROOT / "docs" / link).is_file(), link

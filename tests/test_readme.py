@@ -22,7 +22,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def block(marker: str, number: int = 0) -> str:
-    """The text of a fenced block after a marker."""
+    """Return the text of a fenced block after a marker."""
     blocks = re.findall(r"```\w*\n(.*?)```", README.partition(marker)[2], re.DOTALL)
     return str(blocks[number])
 
@@ -33,25 +33,25 @@ def stack() -> Iterator[HttpStack]:
         yield running
 
 
-def without_ids(answer: dict[str, Any]) -> dict[str, Any]:
-    for outcome in answer["outcomes"]:
+def without_ids(response: dict[str, Any]) -> dict[str, Any]:
+    for outcome in response["outcomes"]:
         outcome["requestId"] = "an id"
         outcome["targets"] = dict.fromkeys(outcome["targets"], "an id")
-    return answer
+    return response
 
 
-def test_the_curl_example_answers_as_shown(stack: HttpStack) -> None:
+def test_curl_example_gets_the_response_shown(stack: HttpStack) -> None:
     command, shown = block("<!-- curl -->"), block("<!-- curl -->", 1)
-    sent = re.search(r"-d '(.*)'", command, re.DOTALL)
-    assert sent
+    body = re.search(r"-d '(.*)'", command, re.DOTALL)
+    assert body
     assert "-X POST http://127.0.0.1:8080/v1/pushes" in command
 
-    answer = stack.post(sent[1].encode())
+    response = stack.post(body[1].encode())
 
-    assert without_ids(answer.json) == without_ids(json.loads(shown))
+    assert without_ids(response.json) == without_ids(json.loads(shown))
 
 
-def test_the_table_of_settings_is_complete() -> None:
+def test_table_of_settings_is_complete() -> None:
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, (meaning, default) in Settings.variables().items():
         rows.append(f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |")
@@ -59,7 +59,7 @@ def test_the_table_of_settings_is_complete() -> None:
     assert "\n".join(rows) in README
 
 
-def test_the_library_example_runs_as_it_stands(
+def test_library_example_runs_unchanged(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
@@ -74,40 +74,40 @@ def test_the_library_example_runs_as_it_stands(
         }.items():
             monkeypatch.setenv(name, value)
 
-        exec(compile(block("## As a library"), "README.md", "exec"), {})  # what the README shows is what runs
+        exec(compile(block("## As a library"), "README.md", "exec"), {})  # exactly the code in the README
 
         assert capsys.readouterr().out.startswith("accepted ")
         assert len(sandbox.inbox()) == 1
 
 
-def test_every_folder_of_the_map_exists_and_every_folder_is_on_it() -> None:
+def test_map_lists_every_folder_and_no_other() -> None:
     listed = set(re.findall(r"^\| `([\w.]+)/` \|", README, re.MULTILINE))
-    there = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    existing = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
     ignored = {"build", "dist"}
 
-    assert listed - {".ci", ".github"} == there - ignored
+    assert listed - {".ci", ".github"} == existing - ignored
     for link in re.findall(r"\]\((docs/[^)]*)\)", README):
         assert (ROOT / link).exists(), link
 
 
-def test_the_demo_of_the_readme_is_the_one_that_runs() -> None:
+def test_demo_of_the_readme_lists_the_actual_cases() -> None:
     shown = block("<!-- demo -->")
     for case in CASES:
         assert f"  {case.title:46} {case.status:>4}" in shown
 
 
-def test_the_client_of_the_examples_is_public() -> None:
+def test_client_of_the_examples_is_public() -> None:
     assert PushClient.from_env({}).settings == Settings()
 
 
-def test_the_message_of_the_queue_document_can_be_sent(stack: HttpStack) -> None:
+def test_message_of_the_queue_page_can_be_sent(stack: HttpStack) -> None:
     text = (ROOT / "docs" / "queue.md").read_text("utf-8")
     body = "".join(re.findall(r"^        '(.*)'$", text, re.MULTILINE))
 
     assert stack.post(body.encode()).status == 200
 
 
-def test_the_rule_of_the_events_document_can_be_read_and_its_event_is_pushed(tmp_path: Path) -> None:
+def test_rule_of_the_events_page_is_valid_and_its_event_is_pushed(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "events.md").read_text("utf-8")
     (rule,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     (tmp_path / "rules.yaml").write_text(rule)

@@ -1,4 +1,4 @@
-"""What the pages of the documentation are named in: citations in comments, links between pages."""
+"""Citations of the documentation in comments, and links between its pages."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ SECTION_NUMBER = re.compile(r"§\s?\d|\b[Ss]ection\s+\d")
 def sources() -> list[Path]:
     files = [file for room in ROOMS for file in (ROOT / room).rglob("*") if file.suffix in SUFFIXES]
     files += [file for file in ROOT.iterdir() if file.suffix in SUFFIXES or file.name == "Makefile"]
-    # This file cites wrongly on purpose.
+    # This file contains wrong citations on purpose.
     return sorted(file for file in files if "vendor" not in file.parts and file != Path(__file__))
 
 
 def wrong_citations(text: str) -> list[str]:
-    """Citations that name no heading of their page, each with what follows it.
+    """Return the citations that do not name a heading of their page, each with the text after it.
 
-    A citation is `page.md: Heading`; more headings of the page follow after a comma, "and" or "to". It ends with a
-    full stop, a bracket or a quote, so that no word of the sentence can be taken for a part of the heading.
+    A citation is `page.md: Heading`; further headings of the page follow a comma, "and" or "to". It ends with a full
+    stop, a bracket or a quote, so that the rest of the sentence cannot be mistaken for a part of the heading.
     """
     wrong = []
     for citation in CITATION.finditer(text):
@@ -54,7 +54,7 @@ def test_every_citation_names_a_heading_of_its_page() -> None:
 
 
 def test_every_page_of_the_api_and_the_runtime_is_cited() -> None:
-    """Guards the search itself: it would pass over citations that it does not recognise."""
+    """Checks the search itself, which ignores citations that it does not recognise."""
     cited = {citation for file in sources() for citation in CITATION.findall(file.read_text("utf-8"))}
 
     assert {"pushsimple.md", "fc-runtime.md", "deploy.md"} <= cited
@@ -70,7 +70,7 @@ def test_every_page_of_the_api_and_the_runtime_is_cited() -> None:
         "role (docs/deploy.md: step 5)",
     ],
 )
-def test_citation_of_headings_that_exist_is_right(text: str) -> None:
+def test_citation_of_existing_headings_is_correct(text: str) -> None:
     assert wrong_citations(text) == []
 
 
@@ -78,7 +78,7 @@ def test_citation_of_headings_that_exist_is_right(text: str) -> None:
     "rest",
     ["Event stream)", "Event streams say)", "Event streams, Retries)", "event streams)", "Result codes)"],
 )
-def test_citation_of_a_heading_that_does_not_exist_is_wrong(rest: str) -> None:
+def test_citation_of_a_missing_heading_is_wrong(rest: str) -> None:
     assert wrong_citations(f"(fc-runtime.md: {rest}") == [f"fc-runtime.md: {rest}"]
 
 
