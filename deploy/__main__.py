@@ -28,7 +28,7 @@ from deploy.serverless import missing_command
 from deploy.stage import Stage, read_stage
 from deploy.surroundings import surroundings
 from mpaas_push.errors import PushError
-from project.env_file import OF_THE_ACCOUNT
+from project.env_file import ACCOUNT_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +92,7 @@ def deploy_stage(stage: Stage, package: Path | None, *, unchecked: bool) -> int:
 
 def list_versions(stage: Stage) -> int:
     """List the releases, latest first."""
-    _want_settings(stage, OF_THE_ACCOUNT)
+    _want_settings(stage, ACCOUNT_SETTINGS)
     cloud, names = stage.cloud(), _names(stage)
     history, live = releases(cloud, names), live_release(cloud, names)
     if not history:
@@ -144,7 +144,7 @@ def roll_back(stage: Stage) -> int:
 
 def remove_stage(stage: Stage, *, agreed: bool) -> int:
     """Remove functions and triggers, and verify that none is left."""
-    _want_settings(stage, OF_THE_ACCOUNT)
+    _want_settings(stage, ACCOUNT_SETTINGS)
     _want_s(stage)
     if not agreed and not _agrees(stage):
         raise NothingChanged(
@@ -177,7 +177,7 @@ def remove_stage(stage: Stage, *, agreed: bool) -> int:
 
 def follow_logs(stage: Stage, resource: str) -> int:
     """Follow the logs of a function until interrupted."""
-    _want_settings(stage, OF_THE_ACCOUNT)
+    _want_settings(stage, ACCOUNT_SETTINGS)
     _want_s(stage)
     if resource not in stage.functions:
         known = ", ".join(stage.functions)

@@ -32,7 +32,7 @@ from mpaas_push.errors import Misconfigured
 from project.descriptor import DescriptorError
 from project.env_file import deployer_key
 from project.policies import FUNCTION_COMPUTE
-from project.stages import TELL_APART, read_settings, stages
+from project.stages import SEPARATE_UPLOADS, read_settings, stages
 from project.triggers import Cdn, EventBridge, Log, Oss, OssConfig, OssFilter, OssKey, Topic
 from project.wiring import mns_queues, mns_topics, overlap
 
@@ -217,7 +217,7 @@ def _wanted_by(other: str, stage: Stage) -> Iterator[str]:
             for trigger in stage.uploads:
                 if there["triggerType"] == "oss" and _collide(trigger, there):
                     both = f"the trigger {trigger.trigger_name} and one of {name} match the same uploads"
-                    yield f"{both} to {trigger.bucket}, which OSS refuses. {TELL_APART}"
+                    yield f"{both} to {trigger.bucket}, which OSS refuses. {SEPARATE_UPLOADS}"
 
 
 def _collide(trigger: Oss, there: dict[str, Any]) -> bool:

@@ -22,7 +22,7 @@ from mns.topic import TopicMeta
 from deploy.layer import ROOT
 from deploy.stage import read_stage
 from mpaas_push.errors import Misconfigured, PushError
-from project.policies import TRUST, substituted
+from project.policies import TRUST_POLICY, substitute
 from project.wiring import WEEK_SECONDS, mns_queues, mns_topics, visibility_seconds
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def filled_policies(stage: str, env: Mapping[str, str], folder: Path = ROOT) -> 
         "UploadsBucket": env.get("UPLOADS_BUCKET") or "uploads",
     }
     files = {name: folder / "deploy" / "policies" / f"{name}.json" for name in ("function", "deployer")}
-    return {
-        name: substituted(json.loads(file.read_text("utf-8")), values) for name, file in files.items()
-    } | {"trust": TRUST}
+    return {name: substitute(json.loads(file.read_text("utf-8")), values) for name, file in files.items()} | {
+        "trust": TRUST_POLICY
+    }
 
 
 def _written(stage: Stage, folder: Path) -> None:

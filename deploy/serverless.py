@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import unquote
 
-from project.secret_settings import MASK, is_secret, masked_settings, password_in
+from project.secret_settings import MASK, is_secret, mask_settings, password_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,7 +98,7 @@ class Serverless:
         """Mask the secrets of the settings in a text, and those of others that their name or form shows."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        return masked_settings(text)
+        return mask_settings(text)
 
     def _run(
         self, arguments: Sequence[str], env: Mapping[str, str] | None = None, folder: Path | None = None

@@ -18,7 +18,7 @@ from deploy.serverless import Serverless
 from mpaas_push.errors import Misconfigured
 from mpaas_push.settings import Settings
 from project.descriptor import DescriptorError, read_functions
-from project.env_file import NEEDED, OF_FUNCTION_COMPUTE, deployer_key
+from project.env_file import FC_NAME_FAULT, REQUIRED_SETTINGS, deployer_key
 from project.stages import missing_settings, name_faults, read_settings, stage_file
 from project.triggers import Oss
 
@@ -178,11 +178,11 @@ class Stage:
             environments += [function.environment_variables, there.get("environmentVariables") or {}]
         return Serverless(self.descriptor, self.env, environments)
 
-    def lacking(self, names: Collection[str] = tuple(NEEDED)) -> list[str]:
+    def lacking(self, names: Collection[str] = tuple(REQUIRED_SETTINGS)) -> list[str]:
         """Return the settings that are missing or invalid, each with what to set."""
         faults = [f"{fault.field} {fault.message}" for fault in missing_settings(self.env, self.name, names)]
         if "FC_REGION" in self.env:
-            faults.append(f"FC_REGION is set; unset it: {OF_FUNCTION_COMPUTE}")
+            faults.append(f"FC_REGION is set; unset it: {FC_NAME_FAULT}")
         try:
             _ = self.runtime
         except (DescriptorError, Misconfigured) as error:

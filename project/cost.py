@@ -39,7 +39,7 @@ DAYS, MILLION, GB = 30, 1_000_000, 1e9
 class PushPrices:
     """Prices in USD, of Hangzhou where regions differ, without free quotas.
 
-    UNSURE are those whose page does not print the number, or printed it earlier.
+    A price is UNSURE if its page does not show the number, or no longer shows it.
     """
 
     million_cu: float = field(
@@ -62,7 +62,7 @@ class PushPrices:
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """What a push needs, measured on this project (docs/performance.md: cost), and how pushes arrive."""
+    """What a push consumes, as measured (docs/performance.md: cost), and how pushes arrive."""
 
     targets: int = field(default=1, metadata={"what": "targets of one push; ten share a request to mPaaS"})
     a_request: int = field(default=1, metadata={"what": "pushes in one HTTP request"})
@@ -84,9 +84,9 @@ class Assumptions:
     answer_bytes: float = field(default=900.0, metadata={"what": "bytes of the response to an HTTP request"})
 
     def seconds(self, pushes: float) -> float:
-        """Return how long an invocation runs, by the line through the two measurements; never less than 0."""
-        more = (self.ms_hundred - self.ms_one) / 99
-        return max(self.ms_one + more * (pushes - 1), 0) / 1000
+        """Return the duration of an invocation, on the line through the two measurements; at least 0."""
+        per_push = (self.ms_hundred - self.ms_one) / 99
+        return max(self.ms_one + per_push * (pushes - 1), 0) / 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class PushSource:
         queue: Whether they come from an MNS queue.
         topic: Whether they come from an MNS topic.
         stream: Whether an event stream delivers them.
-        answered: Whether a client waits for the response.
+        answered: Whether the invocation responds to a client.
     """
 
     function: str
@@ -113,8 +113,8 @@ class PushSource:
 
 
 def push_sources(functions: Mapping[str, FunctionProperties], assumed: Assumptions) -> Iterator[PushSource]:
-    """Yield the enabled triggers, but not those of the retry queue and of campaigns (docs/campaigns.md), nor
-    timers: a tick costs as much as an HTTP request with its pushes.
+    """Yield the enabled triggers, except those of the retry queue and of campaigns (docs/campaigns.md), and
+    except timers: a tick costs as much as an HTTP request with its pushes.
     """
     retries = {function.environment_variables.get("PUSH_RETRY_QUEUE") for function in functions.values()}
     for name, function in functions.items():
@@ -179,9 +179,11 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         " price.",
     )
     command.add_argument("--pushes", type=_count, default=1_000_000, metavar="N", help="1,000,000 by default")
-    command.add_argument("--stage", default="dev", help="whose descriptor and settings; dev by default")
     command.add_argument(
-        "--folder", type=Path, default=Path(), help="the project's folder; by default this one"
+        "--stage", default="dev", help="stage of the descriptor and settings; dev by default"
+    )
+    command.add_argument(
+        "--folder", type=Path, default=Path(), help="the project's folder; by default the current one"
     )
     for group in (Assumptions, PushPrices):
         for option in fields(group):
@@ -198,16 +200,14 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.set_defaults(run=_cost)
 
 
-MOST_DIGITS = 15
-"""Of a number of pushes: as many as a float holds exactly."""
+MAX_DIGITS = 15
+"""Digits of the largest number of pushes that a float represents exactly."""
 
 
 def _count(text: str) -> int:
     digits = text.replace(",", "")
-    if not digits.isdecimal() or len(digits) > MOST_DIGITS:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number, 0 or more, of at most {MOST_DIGITS} digits"
-        )
+    if not digits.isdecimal() or len(digits) > MAX_DIGITS:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, of at most {MAX_DIGITS} digits")
     return int(digits)
 
 

@@ -1,8 +1,8 @@
 """The expressions of timer triggers (fc-runtime.md: Timer trigger).
 
-What the reference leaves open is accepted, since the cloud may accept it: names such as `@daily`, periods in
-units other than minutes, `L` for the last day, a day of the month together with a weekday. What it describes
-as wrong is refused.
+Expressions that the reference neither allows nor forbids are accepted, since the cloud may accept them: names
+such as `@daily`, periods in units other than minutes, `L` for the last day, a day of the month together with
+a weekday. Expressions that it calls invalid are refused.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class _Field:
     """A row of the field table (fc-runtime.md: Timer trigger)."""
 
     name: str
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     specials: str
     names: dict[str, int]
     last: str = ""
@@ -59,23 +59,23 @@ class _Field:
 
 
 _FIELDS = (
-    _Field(name="seconds", least=0, most=59, specials="", names={}),
-    _Field(name="minutes", least=0, most=59, specials=",-*/", names={}),
-    _Field(name="hours", least=0, most=23, specials=",-*/", names={}),
-    _Field(name="day of month", least=1, most=31, specials=",-*?/", names={}, last="L"),
-    _Field(name="month", least=1, most=12, specials=",-*/", names=_MONTHS),
-    _Field(name="day of week", least=1, most=7, specials=",-*?", names=_WEEKDAYS, last="[1-7]L"),
+    _Field(name="seconds", minimum=0, maximum=59, specials="", names={}),
+    _Field(name="minutes", minimum=0, maximum=59, specials=",-*/", names={}),
+    _Field(name="hours", minimum=0, maximum=23, specials=",-*/", names={}),
+    _Field(name="day of month", minimum=1, maximum=31, specials=",-*?/", names={}, last="L"),
+    _Field(name="month", minimum=1, maximum=12, specials=",-*/", names=_MONTHS),
+    _Field(name="day of week", minimum=1, maximum=7, specials=",-*?", names=_WEEKDAYS, last="[1-7]L"),
 )
 
 
 def next_tick(expression: str, after: datetime) -> datetime:
     """Return the first tick of an expression after a moment, in UTC (fc-runtime.md: Timer trigger).
 
-    `@every 4m` (`1h30m`; the units are `d`, `h`, `m`, `s`), a name such as `@daily`, or six fields
-    `second minute hour day-of-month month day-of-week`, in UTC or in the zone of a `CRON_TZ=<zone>` before
-    them. Seconds take a number only; weekday 7 is Sunday; `L` is the last day of the month, `5L` its last
-    Friday. A day of the month and a weekday together mean the days that are either, and both if one of them
-    begins with `*`.
+    An expression is `@every 4m` or `@every 1h30m` (units `d`, `h`, `m`, `s`), a name such as `@daily`, or six
+    fields `second minute hour day-of-month month day-of-week`, in UTC or in the zone of a leading
+    `CRON_TZ=<zone>`. Seconds must be a number; weekday 7 is Sunday; `L` is the last day of the month and `5L`
+    its last Friday. A day of the month and a weekday together match the days that are either, or, if one of
+    them begins with `*`, the days that are both.
 
     Args:
         expression: `cronExpression`.
@@ -95,24 +95,26 @@ def next_tick(expression: str, after: datetime) -> datetime:
     from cronsim import CronSim, CronSimError  # not in the layer
 
     try:
-        return next(CronSim(_checked(text), after.astimezone(zone))).astimezone(timezone.utc)
+        return next(CronSim(_for_cronsim(text), after.astimezone(zone))).astimezone(timezone.utc)
     except (CronSimError, StopIteration) as error:
         raise ValueError(f"is not a valid expression ({error})" if str(error) else "never ticks") from error
 
 
 def _period(text: str) -> timedelta:
-    """Return the period of an `@every`; at least a second."""
+    """Return the period of an `@every`; at minimum a second."""
     match = _EVERY.fullmatch(text)
     if match is None:
         names = ", ".join(_NAMES)
-        raise ValueError(f"must be `@every` and numbers with d, h, m or s, as `@every 5m`, or one of {names}")
+        raise ValueError(
+            f"must be `@every` and numbers with d, h, m or s, such as `@every 5m`, or one of {names}"
+        )
     parts = _PART.findall(match[1])
     try:
         period = sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
     except OverflowError:
         period = timedelta.max
     if not timedelta(seconds=1) <= period <= _LONGEST_PERIOD:
-        raise ValueError("`@every` must be at least a second and at most ten years")
+        raise ValueError("`@every` must be at minimum a second and at most ten years")
     return period
 
 
@@ -123,8 +125,8 @@ def _zone(name: str) -> ZoneInfo:
         raise ValueError(f"{name!r} is not a time zone such as Asia/Shanghai") from error
 
 
-def _checked(text: str) -> str:
-    """Return the six fields as numbers that cronsim understands."""
+def _for_cronsim(text: str) -> str:
+    """Return the six fields with names replaced by numbers, as cronsim reads them."""
     parts = text.upper().split()
     if len(parts) != len(_FIELDS):
         names = ", ".join(field.name for field in _FIELDS)
@@ -136,7 +138,7 @@ def _numbers(field: _Field, part: str) -> str:
     if part == "?" and "?" in field.specials:
         return "*"
     if not field.specials and not part.isdecimal():
-        raise ValueError(f"{field.name}: {part!r}: must be a number from {field.least} to {field.most}")
+        raise ValueError(f"{field.name}: {part!r}: must be a number from {field.minimum} to {field.maximum}")
     for special in ",-*/":
         if special in part and special not in field.specials:
             raise ValueError(f"{field.name}: {part!r}: {special} is not allowed here")
@@ -150,7 +152,9 @@ def _number(field: _Field, part: str, match: re.Match[str]) -> str:
     if word in field.names:
         return str(field.names[word])
     is_step = match.start() > 0 and part[match.start() - 1] == "/"
-    if not (word.isascii() and word.isdecimal()) or not (is_step or field.least <= int(word) <= field.most):
+    if not (word.isascii() and word.isdecimal()) or not (
+        is_step or field.minimum <= int(word) <= field.maximum
+    ):
         named = f" or {min(field.names, key=lambda key: field.names[key])} …" if field.names else ""
-        raise ValueError(f"{field.name}: {word!r}: must be {field.least} to {field.most}{named}")
+        raise ValueError(f"{field.name}: {word!r}: must be {field.minimum} to {field.maximum}{named}")
     return word

@@ -65,9 +65,8 @@ def read_functions(path: Path, env: Mapping[str, str]) -> dict[str, FunctionProp
         except DescriptorError as error:
             faults += error.faults
     if faults:
-        raise DescriptorError(
-            path.name, list(dict.fromkeys(faults))
-        )  # each function repeats the faults of its template
+        # Each function repeats the faults of its template.
+        raise DescriptorError(path.name, list(dict.fromkeys(faults)))
     return functions
 
 
@@ -117,13 +116,13 @@ class Descriptor:
         self.file = path.name
         document = dict(_mapping(path))
         if base := document.pop("extend", None):
-            beside = path.parent / str(base)
-            if beside not in path.parent.iterdir():
+            base_path = path.parent / str(base)
+            if base_path not in path.parent.iterdir():
                 raise DescriptorError(self.file, [Fault("extend", f"{base} does not exist")])
-            extended = _mapping(beside)
+            extended = _mapping(base_path)
             if "extend" in extended:
                 raise DescriptorError(
-                    self.file, [Fault("extend", f"{base} extends another file itself: extend that one")]
+                    self.file, [Fault("extend", f"{base} itself extends a file: extend that one instead")]
                 )
             document = _merged(extended, document)
         try:
@@ -182,7 +181,7 @@ class Descriptor:
         return merged
 
     def at_origin(self, fault: Fault) -> Fault:
-        """Move the fault of an inherited property to the template, where it is fixed, so it appears once.
+        """Move the fault of an inherited property to the template, so that it is reported once.
 
         Args:
             fault: A fault at a path below ``resources.NAME.props``.
@@ -211,10 +210,10 @@ def _trigger_names(props: Mapping[str, Any]) -> list[str]:
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a file of YAML. Whoever reads the same text again may get the same objects: change none.
+    """Read a YAML file. The returned objects are cached and shared: do not change them.
 
     Raises:
-        DescriptorError: it cannot be read.
+        DescriptorError: the file cannot be read.
     """
     try:
         return _parsed(path.read_text("utf-8"))

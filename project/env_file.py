@@ -15,34 +15,34 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["NEEDED", "OF_FUNCTION_COMPUTE", "OF_THE_ACCOUNT", "deployer_key", "env_faults", "read_env"]
+__all__ = ["ACCOUNT_SETTINGS", "FC_NAME_FAULT", "REQUIRED_SETTINGS", "deployer_key", "env_faults", "read_env"]
 
-NEEDED = {
+REQUIRED_SETTINGS = {
     "ALIBABA_CLOUD_ACCOUNT_ID": (r"[0-9]{10,20}", "the number of your account"),
     "ALIBABA_CLOUD_REGION_ID": (r"[a-z]+(-[a-z0-9]+)+", "a region such as cn-hangzhou"),
     "MPAAS_APP_ID": (r"(?!unset$)[A-Za-z0-9_-]+", "the app id that the mPaaS console shows"),
     "UPLOADS_BUCKET": (r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", "an OSS bucket of this region"),
 }
-"""Settings that a deployment requires: the pattern of each, and what it is."""
+"""Settings that a deployment requires, each with its pattern and a description."""
 
-OF_THE_ACCOUNT = ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID")
-"""Those that identify a deployment; only deploying requires the others."""
+ACCOUNT_SETTINGS = ("ALIBABA_CLOUD_ACCOUNT_ID", "ALIBABA_CLOUD_REGION_ID")
+"""The settings that identify a deployment; only deploying requires the others."""
 
-OF_THE_DEPLOYER = (
+DEPLOYER_KEY_VARIABLES = (
     "ALIBABA_CLOUD_ACCESS_KEY_ID",
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
     "ALIBABA_CLOUD_SECURITY_TOKEN",
 )
-"""Variables of the shell with the deployer's key."""
+"""Shell variables that hold the deployer's key."""
 
-OF_FUNCTION_COMPUTE = (
+FC_NAME_FAULT = (
     "names that start with FC_ are reserved by Function Compute; with FC_REGION set, `s` acts as if it ran in"
     " a function and uploads to an internal address; set ALIBABA_CLOUD_REGION_ID instead"
 )
-"""Why a deployment must not set such a name (https://github.com/devsapp/fc3/issues/59)."""
+"""The fault of a variable whose name starts with `FC_` (https://github.com/devsapp/fc3/issues/59)."""
 
-_OF_COMMANDS = {"PUSH_FC_ENDPOINT", "PUSH_MNS_ENDPOINT"}
-"""Settings that only the commands of a deployment read."""
+_COMMAND_SETTINGS = {"PUSH_FC_ENDPOINT", "PUSH_MNS_ENDPOINT"}
+"""Settings that only commands read, such as `smoke` and `deploy`."""
 
 
 def read_env(file: Path) -> dict[str, str]:
@@ -57,15 +57,15 @@ def read_env(file: Path) -> dict[str, str]:
 
 
 def deployer_key(env: Mapping[str, str]) -> Credentials:
-    """Return the deployer's key: ``MPAAS_AK_ENV`` of the same shell is for the functions.
+    """Return the deployer's key; ``MPAAS_AK_ENV`` in the same shell is for the functions.
 
     Raises:
-        Misconfigured: there is none, or half of one.
+        Misconfigured: no key is set, or only half of one.
     """
-    keys = {name: env[name] for name in OF_THE_DEPLOYER if env.get(name)}
+    keys = {name: env[name] for name in DEPLOYER_KEY_VARIABLES if env.get(name)}
     if not keys:
-        key_id, secret, _ = OF_THE_DEPLOYER
-        raise Misconfigured(f"no AccessKey of a deployer: set {key_id} and {secret}", setting=key_id)
+        key_id, secret, _ = DEPLOYER_KEY_VARIABLES
+        raise Misconfigured(f"the deployer's AccessKey is missing: set {key_id} and {secret}", setting=key_id)
     return Credentials.resolve(env=keys)
 
 
@@ -77,22 +77,22 @@ def _lines(file: Path) -> list[str]:
 
 
 def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
-    """Yield the faults of a file of settings.
+    """Yield the faults of a settings file.
 
     Args:
         file: The file.
         known: Names that the descriptors read.
     """
-    yield from _misshapen(_lines(file))
+    yield from _malformed_lines(_lines(file))
     settings = {name: value for name, value in read_env(file).items() if value}
-    names = {*known, *NEEDED, *_OF_COMMANDS}
+    names = {*known, *REQUIRED_SETTINGS, *_COMMAND_SETTINGS}
     for name, value in settings.items():
         if name.startswith("FC_"):
-            yield Fault(name, OF_FUNCTION_COMPUTE)
+            yield Fault(name, FC_NAME_FAULT)
         elif is_secret(name):
             yield Fault(
                 name,
-                "must not be in a file: a deployer's keys are set in the shell, the role has its own",
+                "must not be in a file: set a deployer's keys in the shell; the functions use their role's",
             )
         elif name in Settings.variables().keys() - names:
             yield Fault(name, "is not read by any descriptor: add it to environmentVariables in s.yaml")
@@ -104,7 +104,7 @@ def env_faults(file: Path, known: Collection[str]) -> Iterator[Fault]:
     yield from settings_faults(settings)
 
 
-def _misshapen(lines: Iterable[str]) -> Iterator[Fault]:
+def _malformed_lines(lines: Iterable[str]) -> Iterator[Fault]:
     seen: set[str] = set()
     for number, line in enumerate(lines, 1):
         name, sign, _ = line.partition("=")
@@ -118,7 +118,7 @@ def _misshapen(lines: Iterable[str]) -> Iterator[Fault]:
 
 
 def settings_faults(variables: dict[str, str]) -> Iterator[Fault]:
-    """Yield the faults of the functions' own settings."""
+    """Yield the faults of the functions' settings among variables."""
     for name in variables.keys() & Settings.variables().keys():
         try:
             Settings.from_env({name: variables[name]})

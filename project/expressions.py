@@ -67,10 +67,9 @@ class Expressions:
             return value
         if "${" in _EXPRESSION.sub("", value):
             self.faults.append(Fault(path, f"{value!r} has ${{ without }}"))
-        if whole := _EXPRESSION.fullmatch(
-            value
-        ):  # a single expression keeps its type; as part of a string it becomes a string
-            return self._value(whole[1].strip(), path, within)
+        # A single expression keeps the type of its value; within a text it becomes a string.
+        if single := _EXPRESSION.fullmatch(value):
+            return self._value(single[1].strip(), path, within)
         return _EXPRESSION.sub(lambda match: _text(self._value(match[1].strip(), path, within)), value)
 
     def _value(self, expression: str, path: str, within: frozenset[str]) -> Any:

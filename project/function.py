@@ -98,14 +98,14 @@ class SharedProperties(Strict):
 
     @field_validator("environment_variables")
     @classmethod
-    def _short(cls, value: dict[str, str]) -> dict[str, str]:
+    def _fits_the_limit(cls, value: dict[str, str]) -> dict[str, str]:
         if (size := sum(len(f"{name}{text}".encode()) for name, text in value.items())) > _ENVIRONMENT_BYTES:
             raise ValueError(f"have {size:,} bytes; at most {_ENVIRONMENT_BYTES:,} are allowed")
         return value
 
     @model_validator(mode="after")
     def _memory_fits_cpu(self) -> Self:
-        if not 1 <= self.memory_size / 1024 / self.cpu <= _MOST_MEMORY_PER_CPU:
+        if not 1 <= self.memory_size / 1024 / self.cpu <= _MAX_GB_PER_CPU:
             raise ValueError(
                 f"memorySize {self.memory_size} does not match cpu {self.cpu:g}: use 1 to 4 GB per vCPU"
             )
@@ -113,7 +113,7 @@ class SharedProperties(Strict):
 
 
 _ENVIRONMENT_BYTES = 4096
-_MOST_MEMORY_PER_CPU = 4
+_MAX_GB_PER_CPU = 4
 
 
 class Destination(Strict):
@@ -129,7 +129,7 @@ class Destination(Strict):
 
 
 class Destinations(Strict):
-    """The destinations of a function; without `onFailure` calls that are given up are lost."""
+    """The destinations of a function; without `onFailure`, calls that are given up are lost."""
 
     on_success: Destination | None = None
     on_failure: Destination
@@ -157,13 +157,13 @@ class AsyncInvokeConfig(Strict):
 
 
 class ConcurrencyConfig(Strict):
-    """The most instances of a function."""
+    """The maximum number of instances of a function."""
 
     reserved_concurrency: Annotated[int, Field(ge=1, le=300)]
 
 
 class ProvisionConfig(Strict):
-    """Instances that are kept warm, and paid for while they wait (deploy.md: Function properties)."""
+    """Instances that are kept warm, and billed while idle (deploy.md: Function properties)."""
 
     default_target: Annotated[int, Field(ge=0, le=10000)]
     always_allocate_cpu: Annotated[bool, Field(alias="alwaysAllocateCPU")] = True
@@ -173,7 +173,7 @@ class ProvisionConfig(Strict):
     target_tracking_policies: list[dict[str, Any]] = []
 
     @model_validator(mode="after")
-    def _keeps_some(self) -> Self:
+    def _keeps_an_instance(self) -> Self:
         if not (self.default_target or self.scheduled_actions or self.target_tracking_policies):
             raise ValueError("keeps no instance: remove it, or set defaultTarget to 1 or more")
         return self
@@ -202,8 +202,8 @@ class FunctionProperties(SharedProperties):
 
     @field_validator("triggers")
     @classmethod
-    def _names_of_their_own(cls, value: list[Trigger]) -> list[Trigger]:
+    def _unique_names(cls, value: list[Trigger]) -> list[Trigger]:
         names = [trigger.trigger_name for trigger in value]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"duplicate triggerName: {', '.join(twice)}")
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"duplicate triggerName: {', '.join(duplicates)}")
         return value

@@ -1,7 +1,7 @@
 """`new-function NAME TRIGGER`: create a function, its entry in `s.yaml`, a test and a sample event.
 
-The code is a copy of the project's function of the same kind; project/templates/ has what depends on the kind
-of trigger.
+The code is a copy of the project's function of the same kind; project/templates/ has the parts that depend on
+the kind of trigger.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ QUEUE, TIMER, EVENT = (f"functions/{name}/index.py" for name in ("queue_push", "
 TRIGGERS: dict[str, tuple[str | Path, str]] = {
     "kafka": (QUEUE, "messages of a Kafka topic"),
     "mns": (QUEUE, "messages of an MNS queue"),
-    "timer": (TIMER, "set times"),
+    "timer": (TIMER, "the ticks of a timer"),
     "http": (TEMPLATES / "http.py", "HTTP requests"),
     "event": (EVENT, "events of the event bus, by the rules of rules.yaml"),
 }
-"""By `TRIGGER`: the code to copy, and the purpose in the function's description."""
+"""By `TRIGGER`: the code to copy, and the end of the function's description."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST_NAME = 40
 """Longest NAME. Function Compute allows 64 characters in a function name, which also contains the stage."""
-TEST = '''"""The function NAME, sending to the sandbox."""
+TEST = '''"""The function NAME, which sends to the sandbox."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ EVENT = json.loads(Path(__file__).with_name("NAME.json").read_text("utf-8"))
 SMOKE = json.loads(Path(__file__).with_name("NAME.smoke.json").read_text("utf-8"))
 
 
-def test_what_the_trigger_delivers_is_pushed() -> None:
-    # PUSH_LATE: the time in the event may be long past.
+def test_delivered_event_is_pushed() -> None:
+    # PUSH_LATE=send: the time in the event may be long past.
     with QueueStack("NAME", folder=ROOT / "functions" / "NAME", PUSH_LATE="send") as stack:
         stack.invoke(EVENT)
 
         assert stack.accepted == ["user-1"]
 
 
-def test_what_smoke_calls_it_with_sends_no_push() -> None:
+def test_smoke_event_sends_no_push() -> None:
     with QueueStack("NAME", folder=ROOT / "functions" / "NAME") as stack:
         result = stack.host.invoke(json.dumps(SMOKE["event"]).encode()).payload.decode()
 
@@ -80,7 +80,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("name", metavar="NAME", help="such as order_events: lower case, with underscores")
     command.add_argument("trigger", metavar="TRIGGER", choices=TRIGGERS, help=f"one of {', '.join(TRIGGERS)}")
     command.add_argument(
-        "--folder", type=Path, default=Path(), help="the project's folder; by default this one"
+        "--folder", type=Path, default=Path(), help="the project's folder; by default the current one"
     )
     command.set_defaults(run=_new_function)
 
@@ -89,10 +89,10 @@ def _new_function(options: argparse.Namespace) -> int:
     folder: Path = options.folder
     _check_name(options.name)
     descriptor = _with_function(folder / "s.yaml", options.name, options.trigger)
-    _check_that_it_is_deployed_alone(folder, options.name)
+    _check_unique_name(folder, options.name)
     files = _files(folder, options.name, options.trigger)
-    if there := sorted(path for path in files if (folder / path).exists()):
-        raise Misconfigured(f"nothing was created: {', '.join(there)} already exists")
+    if existing := sorted(path for path in files if (folder / path).exists()):
+        raise Misconfigured(f"nothing was created: {', '.join(existing)} already exists")
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, "utf-8")
@@ -113,7 +113,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _check_that_it_is_deployed_alone(folder: Path, name: str) -> None:
+def _check_unique_name(folder: Path, name: str) -> None:
     """Raise `Misconfigured` if a function of any descriptor has the same name in the cloud."""
     for path in descriptor_files(folder):
         descriptor = Descriptor(path)
@@ -145,14 +145,14 @@ def _files(folder: Path, name: str, trigger: str) -> Mapping[str, str]:
 
 
 def _filled(template: str, name: str) -> str:
-    """Return the text of a template, filled in."""
+    """Return the text of a template, with the name and the current time inserted."""
     moment = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     text = (TEMPLATES / template).read_text("utf-8")
     return text.replace("HYPHENATED", name.replace("_", "-")).replace("MOMENT", moment)
 
 
 def _with_function(path: Path, name: str, trigger: str) -> str:
-    """Return the text of `s.yaml` with one more function, keeping comments and order.
+    """Return the text of `s.yaml` with a function added; comments and order stay.
 
     Raises:
         DescriptorError: the file, or the function in it, cannot be read or resolved.
@@ -164,7 +164,7 @@ def _with_function(path: Path, name: str, trigger: str) -> str:
     first = next(iter(descriptor.frame.resources.values()))
     if first.extend is None:
         raise Misconfigured(
-            "the first function in s.yaml does not extend a template: add the function by hand"
+            "the first function in s.yaml does not extend a template: add the function manually"
         )
     text = path.read_bytes().decode()
     lines = text.splitlines(keepends=True)
@@ -186,7 +186,7 @@ def _with_function(path: Path, name: str, trigger: str) -> str:
     changed = "".join([*lines[:at], added, *lines[at:]])
     if "\r\n" in text:
         changed = re.sub("\r?\n", "\r\n", changed)
-    _check_that_only_a_function_came(path, changed, name)
+    _check_only_addition(path, changed, name)
     return changed
 
 
@@ -205,17 +205,17 @@ def _end_of_resources(lines: list[str]) -> tuple[int, str]:
     functions = [line for line in lines[starts[0] + 1 :] if re.match(r" +[\w'\"-]", line)] if starts else []
     if not functions:
         raise Misconfigured(
-            "s.yaml has no block `resources:` with a key per function: add the function by hand"
+            "s.yaml has no block `resources:` with a key per function: add the function manually"
         )
     end = next(
         (index for index in range(starts[0] + 1, len(lines)) if re.match(r"[^\s#]", lines[index])), len(lines)
     )
     while not lines[end - 1].strip() or lines[end - 1].startswith("#"):
-        end -= 1  # blank lines and comments belong to what follows
+        end -= 1  # blank lines and comments belong to the next block
     return end, functions[0][: -len(functions[0].lstrip(" "))]
 
 
-def _check_that_only_a_function_came(path: Path, changed: str, name: str) -> None:
+def _check_only_addition(path: Path, changed: str, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, path.name)
         copy.write_bytes(changed.encode())
@@ -223,4 +223,4 @@ def _check_that_only_a_function_came(path: Path, changed: str, name: str) -> Non
         document = read_yaml(copy)
     others = {key: value for key, value in document["resources"].items() if key != name}
     if document | {"resources": others} != read_yaml(path):
-        raise Misconfigured("the format of s.yaml does not allow an addition: add the function by hand")
+        raise Misconfigured("the format of s.yaml does not allow an addition: add the function manually")

@@ -3,7 +3,7 @@
 A pattern has the structure of the events that match; its leaves are lists of values and operators. All fields
 must match, and each field matches if any item of its list does. A field that the event does not have matches
 only `{"exists": false}`. A list in an event matches if any of its values does. The operators are those of the
-page "Event patterns" of EventBridge's manual.
+page "Event patterns" of the EventBridge manual.
 """
 
 from __future__ import annotations
@@ -38,12 +38,10 @@ class Pattern:
     fields: Mapping[str, _Test | Pattern]
 
     def matches(self, event: Any) -> bool:
-        """Whether an event, as a JSON object, matches."""
+        """Return whether an event, a JSON object, matches."""
         return isinstance(event, dict) and all(
-            wanted.matches(event.get(name))
-            if isinstance(wanted, Pattern)
-            else wanted(event.get(name, _MISSING))
-            for name, wanted in self.fields.items()
+            test.matches(event.get(name)) if isinstance(test, Pattern) else test(event.get(name, _MISSING))
+            for name, test in self.fields.items()
         )
 
 
@@ -70,38 +68,38 @@ def pattern_of(text: str) -> Pattern:
 
 def _object(tree: Mapping[str, Any], path: str) -> Pattern:
     fields: dict[str, _Test | Pattern] = {}
-    for name, wanted in tree.items():
+    for name, value in tree.items():
         here = f"{path}.{name}" if path else name
-        if isinstance(wanted, dict):
-            fields[name] = _object(wanted, here)
+        if isinstance(value, dict):
+            fields[name] = _object(value, here)
             continue
-        if not isinstance(wanted, list):
-            raise BadPattern(f"{here}: must be a list of values, such as [{json.dumps(wanted)}]")
-        if not wanted:
+        if not isinstance(value, list):
+            raise BadPattern(f"{here}: must be a list of values, such as [{json.dumps(value)}]")
+        if not value:
             raise BadPattern(f"{here}: an empty list matches nothing")
         try:
-            fields[name] = _any_of([_test(item) for item in wanted])
+            fields[name] = _any_of([_test(item) for item in value])
         except ValueError as error:
             raise BadPattern(f"{here}: {error}") from None
     return Pattern(fields)
 
 
 def _any_of(tests: list[_Test]) -> _Test:
-    def test(found: Any) -> bool:
-        values = found if isinstance(found, list) and found else [found]
-        return any(one(value) for one in tests for value in values)
+    def test(value: Any) -> bool:
+        values = value if isinstance(value, list) and value else [value]
+        return any(item_test(item) for item_test in tests for item in values)
 
     return test
 
 
-def _test(wanted: Any) -> _Test:
-    if isinstance(wanted, list):
+def _test(item: Any) -> _Test:
+    if isinstance(item, list):
         raise ValueError("a list must not contain a list")
-    if not isinstance(wanted, dict):
-        return lambda value: type(value) is type(wanted) and bool(value == wanted)
-    if len(wanted) != 1:
+    if not isinstance(item, dict):
+        return lambda value: type(value) is type(item) and bool(value == item)
+    if len(item) != 1:
         raise ValueError("an object must have one operator, such as {'prefix': 'acs.'}")
-    ((name, operand),) = wanted.items()
+    ((name, operand),) = item.items()
     if name not in _OPERATORS:
         near = get_close_matches(name, _OPERATORS, 1)
         raise ValueError(
@@ -115,12 +113,12 @@ def _test(wanted: Any) -> _Test:
 
 
 def _text(name: str, compare: Callable[[str, str], bool]) -> Callable[[Any], _Test]:
-    def made(operand: Any) -> _Test:
+    def build(operand: Any) -> _Test:
         if not isinstance(operand, str):
             raise ValueError(f"{name} needs a string")
         return lambda value: isinstance(value, str) and compare(value, operand)
 
-    return made
+    return build
 
 
 def _anything_but(operand: Any) -> _Test:
@@ -160,9 +158,9 @@ def _cidr(operand: Any) -> _Test:
     except ValueError:
         raise ValueError("cidr needs a block of IPv4 addresses, such as 10.0.0.0/24") from None
 
-    def test(found: Any) -> bool:
+    def test(value: Any) -> bool:
         try:
-            return isinstance(found, str) and IPv4Address(found) in network
+            return isinstance(value, str) and IPv4Address(value) in network
         except ValueError:
             return False
 

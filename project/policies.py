@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from project.function import FunctionProperties
 
 __all__ = [
-    "CALLS",
-    "CAMPAIGN_CALLS",
-    "DEPLOYS",
+    "CAMPAIGN_ACTIONS",
+    "DEPLOYMENT_ACTIONS",
+    "FUNCTION_ACTIONS",
     "FUNCTION_COMPUTE",
-    "TRUST",
+    "TRUST_POLICY",
+    "access_faults",
     "deployer_faults",
     "function_faults",
-    "substituted",
-    "unreached_faults",
+    "substitute",
 ]
 
-CALLS = {"mpaas:PushSimple", "mns:SendMessage", "fc:InvokeFunction", "log:PostLogStoreLogs"}
+FUNCTION_ACTIONS = {"mpaas:PushSimple", "mns:SendMessage", "fc:InvokeFunction", "log:PostLogStoreLogs"}
 """The actions of the functions, and of Function Compute on their behalf."""
-CAMPAIGN_CALLS: Mapping[str, str] = {
+CAMPAIGN_ACTIONS: Mapping[str, str] = {
     "oss:GetObject": "/audiences/*",
     "oss:PutObject": "/campaign-results/*",
     "oss:DeleteObject": "/campaign-results/*",
     "oss:ListObjects": "",
 }
-"""The actions of campaigns beside these, and the end of the resource of each."""
+"""The further actions of campaigns, each with the end of its resource."""
 
 FUNCTION_COMPUTE = "fc.aliyuncs.com"
 """Function Compute, as RAM names it."""
-TRUST: Mapping[str, Any] = {
+TRUST_POLICY: Mapping[str, Any] = {
     "Version": "1",
     "Statement": [
         {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": [FUNCTION_COMPUTE]}}
@@ -52,13 +52,13 @@ TRUST: Mapping[str, Any] = {
 """The trust policy of the functions' role: only Function Compute may assume it."""
 
 _DEFAULTS = {"ALIYUN::Region": "cn-hangzhou", "ALIYUN::AccountId": "000000000000", "Stage": "dev"}
-"""The values of `s.yaml` when nothing is set."""
+"""The default settings of `s.yaml`."""
 
 _ROLE_CHECK = "ram:CheckServiceLinkedRoleExistence"
-_OF_ROLES = {"ram:PassRole", "ram:GetRole", "ram:ListPoliciesForRole", "ram:GetPolicy", _ROLE_CHECK}
-"""What a deployer may do about roles: give them to functions, and look at them."""
+_ROLE_ACTIONS = {"ram:PassRole", "ram:GetRole", "ram:ListPoliciesForRole", "ram:GetPolicy", _ROLE_CHECK}
+"""A deployer's actions on roles: passing them to functions, and reading them."""
 
-DEPLOYS: Mapping[str, frozenset[str]] = {
+DEPLOYMENT_ACTIONS: Mapping[str, frozenset[str]] = {
     ":functions/": frozenset(
         {
             "fc:CreateFunction",
@@ -107,30 +107,30 @@ DEPLOYS: Mapping[str, frozenset[str]] = {
     ":/topics/": frozenset({"mns:GetTopicAttributes"}),
     r":\$\{UploadsBucket\}$": frozenset({"oss:GetBucketLocation"}),
     r"^\*$": frozenset(
-        # One page grants the configurations of calls on functions, another on all resources only.
+        # One page grants the two actions on asynchronous calls on functions, another only on all resources.
         {
             _ROLE_CHECK,
             "fc:ListFunctions",
             "fc:ListTriggers",
             "fc:PutFunctionAsyncInvokeConfig",
             "fc:GetFunctionAsyncInvokeConfig",
-            # The names of rules and streams are Function Compute's own.
+            # Function Compute chooses the names of rules and streams.
             "eventbridge:GetEventBus",
             "eventbridge:GetRule",
             "eventbridge:GetEventStreaming",
         }
     ),
 }
-"""The actions of deploying, following logs, removing and `smoke`, by a pattern of their resources."""
+"""The actions of deploying, following logs, removing and `smoke`, by the pattern of their resources."""
 
-_DEPLOYED = frozenset[str]().union(*DEPLOYS.values())
+_ALL_DEPLOYMENT_ACTIONS = frozenset[str]().union(*DEPLOYMENT_ACTIONS.values())
 
-_OF_THE_STAGE = re.compile(
+_STAGE_RESOURCE = re.compile(
     r"acs:\w+:[^*]*[:/]mpaas-(\*-)?([a-z]+-)*\$\{Stage\}(/[^*]+)?(/\*)?|acs:ram:(\*:)?[^*]*:role/aliyun\w+role"
     r"|acs:ram:\*:[^*]+:(role|policy)/mpaas-push-\$\{Stage\}|acs:oss:\*:[^*]+:\$\{UploadsBucket\}"
 )
-"""Names of one stage, so that a deployer of staging cannot touch production; its bucket; and the triggers'
-service roles."""
+"""The resources of a deployer: those of one stage, so that a deployer of staging cannot touch production; its
+bucket; the triggers' service roles."""
 
 _ANONYMOUS = {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}
 _NOT_ANONYMOUS = ("fc:CreateTrigger", "fc:UpdateTrigger")
@@ -151,7 +151,7 @@ class _Policy(_Strict):
     version: Literal["1"]
     statement: Annotated[list[_Statement], Field(min_length=1)]
 
-    def located(self) -> Iterator[tuple[str, _Statement]]:
+    def statements_by_path(self) -> Iterator[tuple[str, _Statement]]:
         """Yield each statement with its path."""
         return ((f"Statement.{index}", statement) for index, statement in enumerate(self.statement))
 
@@ -163,16 +163,16 @@ def function_faults(document: Any) -> Iterator[Fault]:
         yield from policy
         return
     allowed: set[str] = set()
-    for at, statement in policy.located():
+    for at, statement in policy.statements_by_path():
         if statement.effect == "Deny":
-            yield from _denials(statement, at, CALLS, "the functions call")
+            yield from _denials(statement, at, FUNCTION_ACTIONS, "the functions call")
         else:
             allowed.update(statement.action)
             for index, action in enumerate(statement.action):
-                if action not in CALLS and action not in CAMPAIGN_CALLS:
+                if action not in FUNCTION_ACTIONS and action not in CAMPAIGN_ACTIONS:
                     yield Fault(f"{at}.Action.{index}", f"{action} is not needed by the functions: remove it")
             yield from _width_faults(statement, at)
-    if lacking := sorted(CALLS - allowed):
+    if lacking := sorted(FUNCTION_ACTIONS - allowed):
         yield Fault("Statement", f"the functions need {', '.join(lacking)}")
 
 
@@ -183,23 +183,23 @@ def _width_faults(statement: _Statement, at: str) -> Iterator[Fault]:
                 yield Fault(f"{at}.Resource.{index}", f"{resource} is too wide: name the resource")
         return
     if not statement.condition.get("StringEquals", {}).get("mpaas:AppId"):
-        yield Fault(f"{at}.Condition", "StringEquals mpaas:AppId is missing: allows pushes of every app")
+        yield Fault(f"{at}.Condition", "StringEquals mpaas:AppId is missing: this allows pushes of every app")
     if len(statement.action) > 1:
         yield Fault(f"{at}.Action", "mpaas:PushSimple must be in a separate statement: it has no resource")
 
 
 _PREFIX = re.compile(r"acs:oss:\*:[^*]+:[^*/]+(/[^*]+/\*)?")
-"""A bucket, or what is below one of its folders; the region of an OSS resource is `*`."""
+"""A bucket, or everything in one of its folders; the region of an OSS resource is `*`."""
 
 
-def unreached_faults(document: Any, functions: Iterable[FunctionProperties]) -> Iterator[Fault]:
-    """Find queues and functions in `s.yaml` that the role cannot use.
+def access_faults(document: Any, functions: Iterable[FunctionProperties]) -> Iterator[Fault]:
+    """Find queues, functions and objects that the functions of `s.yaml` use and their role may not use.
 
     Args:
-        document: The policy of the functions; `${Stage}` in it is `dev`, as in `s.yaml` with nothing set.
-        functions: The functions of `s.yaml`.
+        document: The policy of the functions, with the default settings of `s.yaml` for its variables.
+        functions: The functions of `s.yaml`, with its default settings.
     """
-    policy = _read(substituted(document, _DEFAULTS))
+    policy = _read(substitute(document, _DEFAULTS))
     if not isinstance(policy, _Policy):
         return
     allowed: dict[str, set[str]] = {}
@@ -208,30 +208,31 @@ def unreached_faults(document: Any, functions: Iterable[FunctionProperties]) -> 
             for action in statement.action:
                 allowed.setdefault(action, set()).update(statement.resource)
 
-    def may(action: str, ending: str) -> bool:
+    def is_allowed(action: str, ending: str) -> bool:
         return any(resource.endswith(ending) for resource in allowed.get(action, ()))
 
     for props in functions:
-        for action, ending, target in _reaches(props):
-            if not may(action, ending):
-                yield Fault("Statement", f"does not allow {action} on {target} of s.yaml")
+        for action, ending, target in _calls_of(props):
+            if not is_allowed(action, ending):
+                yield Fault("Statement", f"does not allow {action} on {target}")
 
 
-def _reaches(props: FunctionProperties) -> Iterator[tuple[str, str, str]]:
-    """Yield what the settings of a function make it call: the action, the end of its resource, its name."""
+def _calls_of(props: FunctionProperties) -> Iterator[tuple[str, str, str]]:
+    """Yield the calls that a function's settings cause: action, end of the resource, description."""
     variables = props.environment_variables
     for name in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
         if queue := variables.get(name):
-            yield "mns:SendMessage", f":/queues/{queue}/messages", f"{queue}, {name}"
+            yield "mns:SendMessage", f":/queues/{queue}/messages", f"{queue} ({name} in s.yaml)"
     failed = props.async_invoke_config.on_failure
     if ":/queues/" in failed:
-        yield "mns:SendMessage", failed, f"{failed}, the failure destination"
+        yield "mns:SendMessage", failed, f"{failed} (failure destination in s.yaml)"
     for name in ("PUSH_WORKER_FUNCTION", "PUSH_CAMPAIGN_FUNCTION"):
         if worker := variables.get(name):
-            yield "fc:InvokeFunction", f":functions/{worker}", f"{worker}, {name}"
+            yield "fc:InvokeFunction", f":functions/{worker}", f"{worker} ({name} in s.yaml)"
     if variables.get("PUSH_CAMPAIGN_FUNCTION") == props.function_name:
-        for action, ending in CAMPAIGN_CALLS.items():
-            yield action, ending, f"a bucket{ending and f', {ending}'}, which {props.function_name}"
+        for action, ending in CAMPAIGN_ACTIONS.items():
+            objects = f"{ending} of a bucket" if ending else "a bucket"
+            yield action, ending, f"{objects} ({props.function_name} in s.yaml)"
 
 
 def deployer_faults(document: Any) -> Iterator[Fault]:
@@ -240,16 +241,16 @@ def deployer_faults(document: Any) -> Iterator[Fault]:
     if not isinstance(policy, _Policy):
         yield from policy
         return
-    lacking = {(pattern, action) for pattern, actions in DEPLOYS.items() for action in actions}
+    lacking = {(pattern, action) for pattern, actions in DEPLOYMENT_ACTIONS.items() for action in actions}
     unguarded = set(_NOT_ANONYMOUS)
-    for at, statement in policy.located():
+    for at, statement in policy.statements_by_path():
         if statement.effect == "Allow":
-            lacking -= _deployed(statement)
+            lacking -= _allowed_deployment_actions(statement)
             yield from _breadth_faults(statement, at)
         else:
             if statement.condition == _ANONYMOUS and "*" in statement.resource:
                 unguarded -= set(statement.action)
-            yield from _denials(statement, at, _DEPLOYED, "a deployment calls")
+            yield from _denials(statement, at, _ALL_DEPLOYMENT_ACTIONS, "a deployment calls")
     if lacking:
         names = sorted({action for _, action in lacking})
         yield Fault("Statement", f"a deployment needs {', '.join(names)}")
@@ -261,11 +262,11 @@ def deployer_faults(document: Any) -> Iterator[Fault]:
         )
 
 
-def _deployed(statement: _Statement) -> set[tuple[str, str]]:
+def _allowed_deployment_actions(statement: _Statement) -> set[tuple[str, str]]:
     """Return the actions of a deployment that a statement allows, each with the pattern of its resource."""
     return {
         (pattern, action)
-        for pattern, actions in DEPLOYS.items()
+        for pattern, actions in DEPLOYMENT_ACTIONS.items()
         for action in actions & set(statement.action)
         if any(re.search(pattern, resource) for resource in statement.resource)
     }
@@ -275,14 +276,14 @@ def _breadth_faults(statement: _Statement, at: str) -> Iterator[Fault]:
     for index, action in enumerate(statement.action):
         if "*" in action:
             yield Fault(f"{at}.Action.{index}", f"{action} is too wide: name each action")
-        elif action.startswith("ram:") and action not in _OF_ROLES:
+        elif action.startswith("ram:") and action not in _ROLE_ACTIONS:
             yield Fault(
                 f"{at}.Action.{index}", f"{action}: only an administrator may manage roles, not a deployer"
             )
     for index, resource in enumerate(statement.resource):
-        if resource == "*" and set(statement.action) <= DEPLOYS[r"^\*$"]:
-            continue  # these actions have no resource, or may have none
-        if not _OF_THE_STAGE.fullmatch(resource):
+        if resource == "*" and set(statement.action) <= DEPLOYMENT_ACTIONS[r"^\*$"]:
+            continue  # these actions may or must have no resource
+        if not _STAGE_RESOURCE.fullmatch(resource):
             yield Fault(f"{at}.Resource.{index}", f"{resource} is too wide: must be mpaas-…-${{Stage}}")
     if "ram:PassRole" in statement.action and statement.condition.get("StringEquals", {}).get(
         "acs:Service"
@@ -293,7 +294,7 @@ def _breadth_faults(statement: _Statement, at: str) -> Iterator[Fault]:
 def _denials(statement: _Statement, at: str, needed: Collection[str], who: str) -> Iterator[Fault]:
     """Find needed actions that a statement denies; a denial overrides every other statement.
 
-    A denial with a condition is not a fault: it may be intended, for requests from elsewhere for example.
+    A denial with a condition is not a fault: it may be intended, such as for requests from elsewhere.
     """
     if statement.condition:
         return
@@ -302,12 +303,12 @@ def _denials(statement: _Statement, at: str, needed: Collection[str], who: str) 
             yield Fault(f"{at}.Action.{index}", f"denies {', '.join(denied)}, which {who}")
 
 
-def substituted(value: Any, values: Mapping[str, Any]) -> Any:
-    """Substitute `${Name}` in every string of a policy; names without a value stay."""
+def substitute(value: Any, values: Mapping[str, Any]) -> Any:
+    """Substitute `${Name}` in every string of a policy; leave names without a value unchanged."""
     if isinstance(value, dict):
-        return {key: substituted(item, values) for key, item in value.items()}
+        return {key: substitute(item, values) for key, item in value.items()}
     if isinstance(value, list):
-        return [substituted(item, values) for item in value]
+        return [substitute(item, values) for item in value]
     if isinstance(value, str):
         return _NAME.sub(lambda match: str(values.get(match[1], match[0])), value)
     return value

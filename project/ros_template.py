@@ -1,9 +1,9 @@
 """Generates `template.yml`, a stack of Resource Orchestration Service, from `s.yaml`
 (deploy.md: ROS resource types).
 
-Environment variables of `s.yaml` become parameters. Functions of the example with message sources,
-`s.sources.yaml`, depend on a condition: that the parameter with their instance is set. The stack also creates
-the role, layer, queues and topics, which `s.yaml` only names.
+Environment variables of `s.yaml` become parameters. A function of the example `s.sources.yaml` is created
+only if the parameter with its instance is set. The stack also creates the role, layer, queues and topics,
+which `s.yaml` only names.
 
 To find where each setting is used, the functions are read with a marker as the value of each setting.
 """
@@ -20,7 +20,7 @@ import yaml
 from mpaas_push.errors import Fault
 from project.descriptor import Descriptor, DescriptorError, read_functions, read_yaml
 from project.expressions import variables_of
-from project.policies import TRUST
+from project.policies import TRUST_POLICY
 from project.secret_settings import may_hold_password
 from project.stages import EXAMPLE, stage_file, stages
 from project.triggers import EventBridge, Http
@@ -38,7 +38,7 @@ __all__ = ["make_template", "template_faults", "template_text"]
 LONGEST_SHOWN = 80
 
 _REGION = "me-central-1"
-"""The marker of the region, which must be a valid one: the least used."""
+"""The marker of the region: a valid one, but unlikely to be in use."""
 _LAYER = "acs:fc:zqregionqz:zqaccountqz:layers/zqlayerqz/versions/1"
 _PSEUDO = {"ALIBABA_CLOUD_REGION_ID": "ALIYUN::Region", "ALIBABA_CLOUD_ACCOUNT_ID": "ALIYUN::AccountId"}
 _NAMES = {
@@ -48,7 +48,7 @@ _NAMES = {
     "PUSH_LEDGER_URL": "LedgerUrl",
     "UPLOADS_BUCKET": "UploadsBucket",
 }
-"""Parameters of settings; for other settings, the name of the setting in PascalCase."""
+"""Parameters of settings; the parameter of any other setting is its name in PascalCase."""
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "Stage": {
         "Description": "Part of every name, including the Log Service project with the logstore `functions`"
@@ -77,15 +77,15 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
         "Description": "OSS bucket whose uploads become pushes",
     },
 }
-_APART = {"code", "region", "triggers", "asyncInvokeConfig", "concurrencyConfig", "provisionConfig"}
-"""Properties that are separate resources, or that the stack knows."""
+_SEPARATE = {"code", "region", "triggers", "asyncInvokeConfig", "concurrencyConfig", "provisionConfig"}
+"""Properties that become separate resources, or that the stack itself determines."""
 
 
 def make_template(folder: Path) -> dict[str, Any]:
     """Return the template of a project.
 
     Args:
-        folder: With `s.yaml`, its overlays, and `deploy/policies/function.json`.
+        folder: The folder of `s.yaml`, its overlays, and `deploy/policies/function.json`.
 
     Raises:
         DescriptorError: a descriptor is invalid, or has properties that the template cannot express.
@@ -122,7 +122,7 @@ class _Template:
 
     def document(self) -> dict[str, Any]:
         functions = [*self._functions.values(), *self._optional.values()]
-        self._made = {
+        self._identifiers = {
             **{f"queues/{name}": _id(self._marked(name), "Queue") for name in sorted(mns_queues(functions))},
             **{f"topics/{name}": _id(self._marked(name), "Topic") for name in sorted(mns_topics(functions))},
         }
@@ -133,7 +133,7 @@ class _Template:
             outputs |= self._add_function(resource, function)
         for resource, function in self._optional.items():
             self._add_function(resource, function, self._condition(resource, function))
-        for name, identifier in self._made.items():
+        for name, identifier in self._identifiers.items():
             attribute = "QueueName" if name.startswith("queues/") else "TopicName"
             outputs[identifier] = {"Value": {"Fn::GetAtt": [identifier, attribute]}}
         return {
@@ -154,10 +154,10 @@ class _Template:
                 f"two parts of the stack would be called {identifier}: rename the function, trigger or queue"
             )
             raise DescriptorError("s.yaml", [Fault("resources", text)])
-        given = {key: value for key, value in extra.items() if value}
+        attributes = {key: value for key, value in extra.items() if value}
         self._resources[identifier] = {
             "Type": f"ALIYUN::{kind}",
-            **given,
+            **attributes,
             "Properties": self._ros(properties),
         }
 
@@ -170,13 +170,13 @@ class _Template:
             "RAM::Role",
             {
                 "RoleName": name,
-                "Description": "What the functions of mpaas-push may do",
-                "AssumeRolePolicyDocument": TRUST,
+                "Description": "Permissions of the functions of mpaas-push",
+                "AssumeRolePolicyDocument": TRUST_POLICY,
                 "Policies": [{"PolicyName": name, "PolicyDocument": self._policy}],
                 **({"PolicyAttachments": attached} if networked else {}),
             },
         )
-        for path, identifier in self._made.items():
+        for path, identifier in self._identifiers.items():
             kind, _, resource = path.partition("/")
             if kind == "topics":
                 self._add(identifier, "MNS::Topic", {"TopicName": resource})
@@ -190,14 +190,14 @@ class _Template:
             "FC3::LayerVersion",
             {
                 "LayerName": "mpaas-push-${Stage}",
-                "Description": "mpaas_push and what it needs",
+                "Description": "mpaas_push and its dependencies",
                 "CompatibleRuntime": [runtime],
                 "Code": _code("layer"),
             },
         )
 
     def _package(self, resource: str, code: str) -> str:
-        """Return the name of the package of a folder with code, which is that of the folder.
+        """Return the name of a code folder's package, which is the name of the folder.
 
         Raises:
             DescriptorError: another folder has the same name.
@@ -215,11 +215,11 @@ class _Template:
         written = function.model_dump(by_alias=True, exclude_unset=True)
         identifier = _pascal(resource)
         named = {"FunctionName": {"Fn::GetAtt": [identifier, "FunctionName"]}}
-        shared = {key: _capitalised(value, key) for key, value in written.items() if key not in _APART}
+        shared = {key: _capitalize(value, key) for key, value in written.items() if key not in _SEPARATE}
         code = _code(self._package(resource, function.code))
         properties = {_upper(key): value for key, value in shared.items()} | {"Code": code}
         self._add(identifier, "FC3::Function", properties, Condition=condition)
-        settings = named | _capitalised(written["asyncInvokeConfig"])
+        settings = named | _capitalize(written["asyncInvokeConfig"])
         self._add(f"{identifier}Async", "FC3::AsyncInvokeConfig", settings, Condition=condition)
         if function.concurrency_config:
             parameter = f"{identifier}Instances"
@@ -233,7 +233,7 @@ class _Template:
             reserved = named | {"ReservedConcurrency": {"Ref": parameter}}
             self._add(f"{identifier}Concurrency", "FC3::ConcurrencyConfig", reserved, Condition=condition)
         if provision := written.get("provisionConfig"):
-            kept = named | _capitalised(provision)
+            kept = named | _capitalize(provision)
             self._add(f"{identifier}Provision", "FC3::ProvisionConfig", kept, Condition=condition)
         outputs = {}
         for trigger, document in zip(function.triggers, written.get("triggers", []), strict=True):
@@ -241,7 +241,7 @@ class _Template:
             self._add_trigger(at, named, trigger, document, condition)
             if isinstance(trigger, Http):
                 url = {"Fn::GetAtt": [at, "UrlInternet"]}
-                outputs[f"{identifier}Url"] = {"Description": f"Where {resource} answers", "Value": url}
+                outputs[f"{identifier}Url"] = {"Description": f"Endpoint of {resource}", "Value": url}
         return outputs
 
     def _add_trigger(
@@ -260,11 +260,13 @@ class _Template:
                 "Ref": _instance(trigger)
             }
         text = json.dumps(document)
-        needed = [resource for path, resource in self._made.items() if re.search(rf"/{path}(?![\w-])", text)]
+        dependencies = [
+            resource for path, resource in self._identifiers.items() if re.search(rf"/{path}(?![\w-])", text)
+        ]
         if isinstance(trigger, EventBridge) and (queue := trigger.trigger_config.event_source_config.queue):
-            needed.insert(0, self._made[f"queues/{queue}"])
+            dependencies.insert(0, self._identifiers[f"queues/{queue}"])
         properties = named | {_upper(key): value for key, value in document.items()}
-        depends = needed[0] if len(needed) == 1 else needed
+        depends = dependencies[0] if len(dependencies) == 1 else dependencies
         self._add(identifier, "FC3::Trigger", properties, DependsOn=depends, Condition=condition)
 
     # --- Parameters and conditions
@@ -333,9 +335,9 @@ class _Template:
 def _optional(
     folder: Path, functions: Mapping[str, FunctionProperties], markers: Mapping[str, str]
 ) -> Iterator[tuple[str, FunctionProperties]]:
-    """Yield the functions that only the example of message sources has, by resource.
+    """Yield the functions that only the example has, by resource.
 
-    Their stage is that of the stack; the file has its own to keep names distinct.
+    Their stage is that of the stack; the one in the file only keeps names distinct.
     """
     path = folder / EXAMPLE
     if not path.is_file():
@@ -369,11 +371,11 @@ def _upper(key: str) -> str:
     return key[:1].upper() + key[1:]
 
 
-def _capitalised(value: Any, key: str = "") -> Any:
+def _capitalize(value: Any, key: str = "") -> Any:
     """Capitalize keys as ROS does, except in maps whose keys are data."""
     if isinstance(value, dict) and key not in {"environmentVariables", "tags"}:
-        return {_upper(name): _capitalised(item) for name, item in value.items()}
-    return [_capitalised(item) for item in value] if isinstance(value, list) else value
+        return {_upper(name): _capitalize(item) for name, item in value.items()}
+    return [_capitalize(item) for item in value] if isinstance(value, list) else value
 
 
 # --- The file
@@ -407,7 +409,7 @@ _Dumper.add_representer(dict, _represent_map)
 
 
 def template_faults(path: Path) -> list[Fault]:
-    """Find differences between a `template.yml` and the one generated from the `s.yaml` beside it.
+    """Find differences between a `template.yml` and the one generated from the `s.yaml` next to it.
 
     Raises:
         DescriptorError: one of them cannot be read.
@@ -420,13 +422,13 @@ def _differences(written: Any, generated: Any, path: str) -> Iterator[Fault]:
         for key in sorted(written.keys() | generated.keys(), key=str):
             yield from _differences(written.get(key), generated.get(key), f"{path}.{key}".lstrip("."))
     elif isinstance(written, list) and isinstance(generated, list) and len(written) == len(generated):
-        for index, (ours, theirs) in enumerate(zip(written, generated, strict=True)):
-            yield from _differences(ours, theirs, f"{path}.{index}")
+        for index, items in enumerate(zip(written, generated, strict=True)):
+            yield from _differences(*items, f"{path}.{index}")
     elif type(written) is not type(generated) or written != generated:
         # Keep a password that is in a descriptor by mistake out of logs.
         hidden = path.startswith("Parameters.") or ".EnvironmentVariables." in path
-        theirs, ours = (_shown(value, hidden=hidden) for value in (written, generated))
-        difference = "differs" if theirs == ours else f"is {theirs}, should be {ours}"
+        actual, expected = (_shown(value, hidden=hidden) for value in (written, generated))
+        difference = "differs" if actual == expected else f"is {actual}, should be {expected}"
         yield Fault(path, f"{difference}: run make template")
 
 

@@ -1,14 +1,14 @@
-"""Which settings are secret, by their name or value: the one rule of what is masked, compared and checked."""
+"""Decides by name and value which settings are secret; masking, comparing and checking share this rule."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import urlsplit
 
-__all__ = ["MASK", "is_secret", "masked_settings", "may_hold_password", "password_in"]
+__all__ = ["MASK", "is_secret", "mask_settings", "may_hold_password", "password_in"]
 
 MASK = "********"
-"""Shown in place of a secret."""
+"""The text shown instead of a secret."""
 
 _WORDS = (
     "(?:ACCESS|API|PRIVATE|SIGNING|ENCRYPTION|MASTER)_?KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|TOKEN"
@@ -41,12 +41,12 @@ def password_in(value: str) -> str | None:
 
 
 def may_hold_password(name: str, default: str) -> bool:
-    """Return whether a setting is secret, or a URL of which only the value will tell."""
+    """Return whether a setting is secret, or a URL whose later value may contain a password."""
     return is_secret(name, default) or bool(_URL_NAME.search(name) and not default)
 
 
-def masked_settings(text: str) -> str:
-    """Mask what is secret by name or form, whichever stage it belongs to: a text may hold old settings."""
+def mask_settings(text: str) -> str:
+    """Mask everything in a text that is secret by name or form, not only current settings."""
     text = _NAMED.sub(_masked_value, text)
     return _PASSWORD_IN_URL.sub(rf"\1:{MASK}@", _ACCESS_KEY_ID.sub(MASK, text))
 

@@ -13,7 +13,7 @@ from mpaas_push.errors import Misconfigured, PushError
 from mpaas_push.functions import Functions
 from mpaas_push.settings import Settings
 from project.descriptor import read_functions
-from project.env_file import OF_THE_ACCOUNT, deployer_key
+from project.env_file import ACCOUNT_SETTINGS, deployer_key
 from project.faults import faults_of
 from project.stages import missing_settings, read_settings, stage_file
 
@@ -88,10 +88,12 @@ CHECKS = {
         ),
     ),
     "queue_push": (SmokeCheck(what="an empty batch", event=[], expected='"unsettled": 0'),),
-    "event_push": (SmokeCheck(what="no events, and the rules", event=[], expected='"events": 0'),),
-    "campaign_push": (SmokeCheck(what="no documents", event={"events": []}, expected='"started": []'),),
+    "event_push": (SmokeCheck(what="the rules, with no events", event=[], expected='"events": 0'),),
+    "campaign_push": (
+        SmokeCheck(what="an event without campaigns", event={"events": []}, expected='"started": []'),
+    ),
 }
-"""By the name of the folder with a function's code."""
+"""The built-in checks by the name of a function's code folder."""
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -99,14 +101,14 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command = subparsers.add_parser(
         "smoke",
         help="call every deployed function once, harmlessly",
-        description="Call the functions of a stage with events that send no push. Account and region are"
-        " those of its settings; a function with code of your own is called with the event of"
-        f" {check_file('NAME')}, and named where there is none. Exit codes: 0 all work; 1 at least one does"
-        " not.",
+        description="Call the functions of a stage with events that send no push. Account and region come"
+        " from the stage's settings. A function with your own code is called with the event in"
+        f" {check_file('NAME')}; without that file it is reported as not checked. Exit codes: 0 all work;"
+        " 1 at least one does not.",
     )
     command.add_argument("--stage", default="dev", help="stage in the functions' names; default dev")
     command.add_argument(
-        "--folder", type=Path, default=Path(), help="the project's folder; by default this one"
+        "--folder", type=Path, default=Path(), help="the project's folder; by default the current one"
     )
     command.set_defaults(run=_smoke)
 
@@ -114,38 +116,38 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _smoke(options: argparse.Namespace) -> int:
     descriptor = stage_file(options.folder, options.stage)
     env = read_settings(options.folder, options.stage, os.environ)
-    names = () if env.get("PUSH_FC_ENDPOINT") else OF_THE_ACCOUNT
+    names = () if env.get("PUSH_FC_ENDPOINT") else ACCOUNT_SETTINGS
     if missing := list(missing_settings(env, options.stage, names)):
         raise Misconfigured("; ".join(f"{fault.field} {fault.message}" for fault in missing))
     described = read_functions(descriptor, env)
     functions = Functions(settings_of(env), deployer_key(env))
-    checks = {code: _checks(options.folder, code) for code in map(_code, described.values())}
-    good = True
+    checks = {code: _checks(options.folder, code) for code in map(_code_folder, described.values())}
+    all_passed = True
     for function in described.values():
-        name, code = function.function_name, _code(function)
+        name, code = function.function_name, _code_folder(function)
         for check in checks[code]:
             result = _call(functions, name, json.dumps(check.event).encode())
             passed = check.expected in result
-            good &= passed
+            all_passed &= passed
             reason = "" if passed else f": {result[:300]}"
             print(f"{'ok   ' if passed else 'FAULT'} {name}: {check.what}{reason}")
         if not checks[code]:
-            print(f"note  {name}: not checked: there is no event that sends no push, {check_file(code)}")
-    return 0 if good else 1
+            print(f"note  {name}: not checked: {check_file(code)} does not exist")
+    return 0 if all_passed else 1
 
 
-def _code(function: FunctionProperties) -> str:
+def _code_folder(function: FunctionProperties) -> str:
     """Return the name of the folder with the code of a function."""
     return Path(function.code).name
 
 
 def check_file(code: str) -> Path:
-    """Return the file of the check of a function with code of one's own, relative to the project's folder."""
+    """Return the smoke-check file of a code folder, relative to the project's folder."""
     return Path("tests", "functions", f"{code}.smoke.json")
 
 
 def _checks(folder: Path, code: str) -> Sequence[SmokeCheck]:
-    """Return the checks of a function: that of its own file, else those that the project knows.
+    """Return the checks of a function: the one in its file, otherwise the built-in ones.
 
     Raises:
         Misconfigured: the file cannot be read.
@@ -163,15 +165,15 @@ def _checks(folder: Path, code: str) -> Sequence[SmokeCheck]:
 
 
 def settings_of(env: Mapping[str, str]) -> Settings:
-    """Return the settings to call a stage's functions with: the address is that of its account and region.
+    """Return the settings for calling a stage's functions, with the endpoint of its account and region.
 
     Raises:
-        Misconfigured: a variable holds what it may not.
+        Misconfigured: a setting is invalid.
     """
     settings = Settings.from_env(env)
     account, region = env.get("ALIBABA_CLOUD_ACCOUNT_ID"), env.get("ALIBABA_CLOUD_REGION_ID")
     if settings.fc_endpoint or not account or not region:
-        return settings  # without either, the call says what is missing
+        return settings  # the call reports a missing account or region
     return settings.model_copy(update={"fc_endpoint": f"https://{account}.{region}.fc.aliyuncs.com"})
 
 

@@ -1,7 +1,7 @@
-"""The stages of a project: which there are, the settings of each, and where two of them collide.
+"""The stages of a project, the settings of each, and conflicts between stages.
 
-The settings of a stage are those of `.env`, over them those of `.env.<stage>`, over them those of the shell.
-An empty one in `.env.<stage>` unsets that of `.env`.
+A stage's settings come from `.env`, `.env.<stage>` and the shell; later ones override earlier ones. An empty
+value in `.env.<stage>` unsets the one in `.env`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_push.errors import Fault, Misconfigured
 from project.descriptor import Descriptor, DescriptorError, descriptor_files, read_functions
-from project.env_file import NEEDED, read_env
+from project.env_file import REQUIRED_SETTINGS, read_env
 from project.triggers import Oss
 from project.wiring import overlap
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXAMPLE",
-    "TELL_APART",
-    "files_of_settings",
+    "SEPARATE_UPLOADS",
     "missing_settings",
     "name_faults",
-    "overridden",
+    "overridden_settings",
     "read_settings",
+    "settings_files",
     "shared_uploads",
     "stage_file",
     "stage_of",
@@ -35,15 +35,15 @@ __all__ = [
 ]
 
 EXAMPLE = "s.sources.yaml"
-"""The overlay with message sources that need an instance of their own: to copy from, no stage."""
-TELL_APART = "Give each stage its own bucket (UPLOADS_BUCKET in .env.<stage>) or prefix"
-"""What to do about two stages that want the same uploads."""
+"""The overlay with message sources that need an instance: an example to copy from, not a stage."""
+SEPARATE_UPLOADS = "Give each stage its own bucket (UPLOADS_BUCKET in .env.<stage>) or prefix"
+"""How to resolve that two stages match the same uploads."""
 _FIRST = "dev"
 """The stage of `s.yaml` itself."""
 
 
 def stages(folder: Path) -> Sequence[str]:
-    """Return the stages that a folder describes; `validate` reports a file whose name cannot be a stage's."""
+    """Return the stages of a project; `validate` reports files whose names are not valid stage names."""
     overlays = (path for path in descriptor_files(folder) if path.name not in ("s.yaml", EXAMPLE))
     return [_FIRST, *(name for name in map(stage_of, overlays) if "." not in name and name != _FIRST)]
 
@@ -57,19 +57,19 @@ def stage_file(folder: Path, name: str) -> Path:
     if name not in stages(folder):
         known = ", ".join(stages(folder))
         hint = f"; {EXAMPLE} is an example to copy from" if f"s.{name}.yaml" == EXAMPLE else ""
-        raise Misconfigured(f"there is no stage {name}: there are {known}{hint}")
+        raise Misconfigured(f"there is no stage {name}; the stages are {known}{hint}")
     return folder / ("s.yaml" if name == _FIRST else f"s.{name}.yaml")
 
 
 def stage_of(descriptor: Path) -> str:
-    """Return the name by which a descriptor is deployed."""
+    """Return the stage of a descriptor, from its file name."""
     return _FIRST if descriptor.name == "s.yaml" else descriptor.name[len("s.") : -len(".yaml")]
 
 
 def name_faults(descriptor: Path, env: Mapping[str, str]) -> Iterator[Fault]:
-    """Find a stage that has another name in a descriptor than in the name of its file.
+    """Find a descriptor whose `vars.stage` differs from its file name.
 
-    Without this, a copy would be asked for by one name and deploy or remove the functions of another.
+    Otherwise a copied descriptor would deploy or remove the functions of another stage.
 
     Raises:
         DescriptorError: the file cannot be read.
@@ -79,7 +79,8 @@ def name_faults(descriptor: Path, env: Mapping[str, str]) -> Iterator[Fault]:
         yield Fault("", f"the stage {_FIRST} is s.yaml itself: rename this file, or move its content there")
     elif "." in name:
         yield Fault(
-            "", f"the name of a stage has no dot: rename the file, such as s.{name.replace('.', '-')}.yaml"
+            "",
+            f"a stage name must not contain a dot: rename the file, such as s.{name.replace('.', '-')}.yaml",
         )
     elif described and described != name:
         yield Fault(
@@ -87,8 +88,8 @@ def name_faults(descriptor: Path, env: Mapping[str, str]) -> Iterator[Fault]:
         )
 
 
-def files_of_settings(folder: Path, name: str) -> list[Path]:
-    """Return the files that hold settings of a stage and exist, the weaker first."""
+def settings_files(folder: Path, name: str) -> list[Path]:
+    """Return the settings files of a stage that exist; later ones override earlier ones."""
     return [file for file in (folder / ".env", folder / f".env.{name}") if file.is_file()]
 
 
@@ -99,52 +100,52 @@ def read_settings(folder: Path, name: str, shell: Mapping[str, str]) -> dict[str
         Misconfigured: a file cannot be read, or names another stage.
     """
     settings: dict[str, str] = {}
-    for file in files_of_settings(folder, name):
-        of_file = read_env(file)
-        if (named := of_file.pop("STAGE", "") or name) != name:
+    for file in settings_files(folder, name):
+        file_settings = read_env(file)
+        if (named := file_settings.pop("STAGE", "") or name) != name:
             raise Misconfigured(
-                f"STAGE is {named} in {file.name}, but {name} was asked for: remove it there,"
-                f" `make … STAGE={name}` names the stage"
+                f"STAGE is {named} in {file.name}, but the requested stage is {name}: remove the"
+                f" line; `make … STAGE={name}` selects the stage"
             )
-        settings |= of_file
+        settings |= file_settings
     settings = {name: value for name, value in settings.items() if value}
     return settings | dict(shell) | {"STAGE": name}
 
 
 def missing_settings(
-    env: Mapping[str, str], stage: str, names: Collection[str] = tuple(NEEDED)
+    env: Mapping[str, str], stage: str, names: Collection[str] = tuple(REQUIRED_SETTINGS)
 ) -> Iterator[Fault]:
-    """Find the needed settings of a stage that are missing or of a wrong form."""
-    for name, (pattern, what) in NEEDED.items():
+    """Find required settings of a stage that are missing or malformed."""
+    for name, (pattern, what) in REQUIRED_SETTINGS.items():
         if name in names and not re.fullmatch(pattern, env.get(name, "")):
-            is_what = f"is {env[name]!r}" if env.get(name) else "is not set"
-            yield Fault(name, f"{is_what}: put {what} into .env.{stage} or .env")
+            problem = f"is {env[name]!r}" if env.get(name) else "is not set"
+            yield Fault(name, f"{problem}: put {what} into .env.{stage} or .env")
 
 
-def overridden(folder: Path, name: str, shell: Mapping[str, str]) -> Iterator[str]:
-    """Return the settings of a stage that the shell has with another value, which wins."""
-    own = read_env(folder / f".env.{name}")
-    of_files = read_env(folder / ".env") | own
-    for setting, value in of_files.items():
+def overridden_settings(folder: Path, name: str, shell: Mapping[str, str]) -> Iterator[str]:
+    """Describe the settings of a stage's files that the shell overrides with another value."""
+    stage_settings = read_env(folder / f".env.{name}")
+    for setting, value in (read_env(folder / ".env") | stage_settings).items():
         if setting != "STAGE" and shell.get(setting, value) != value:
-            yield f"{setting} of the shell wins over that of {f'.env.{name}' if setting in own else '.env'}"
+            file = f".env.{name}" if setting in stage_settings else ".env"
+            yield f"the shell overrides {setting} of {file}"
 
 
 def shared_uploads(folder: Path, name: str, shell: Mapping[str, str]) -> Iterator[Fault]:
-    """Find OSS triggers of a stage that OSS would refuse beside those of another one, were both deployed.
+    """Find OSS triggers of a stage that OSS would refuse if another stage were deployed as well.
 
-    Stages without a bucket in their settings are passed over.
+    Stages without a bucket in their settings are skipped.
     """
     ours = _uploads(folder, name, shell)
     for other in stages(folder):
         theirs = _uploads(folder, other, shell) if other != name else {}
         for path, trigger in ours.items():
-            for that in theirs.values():
-                if trigger.source_arn == that.source_arn and overlap(
-                    trigger.trigger_config, that.trigger_config
+            for other_trigger in theirs.values():
+                if trigger.source_arn == other_trigger.source_arn and overlap(
+                    trigger.trigger_config, other_trigger.trigger_config
                 ):
-                    text = f"wants uploads to {trigger.bucket} that a trigger of the stage {other} wants too"
-                    yield Fault(path, f"{text}: OSS would refuse the second of them. {TELL_APART}")
+                    text = f"a trigger of the stage {other} matches the same uploads to {trigger.bucket}"
+                    yield Fault(path, f"{text}: OSS would refuse the second one. {SEPARATE_UPLOADS}")
 
 
 def _uploads(folder: Path, name: str, shell: Mapping[str, str]) -> dict[str, Oss]:

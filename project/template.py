@@ -22,7 +22,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         " conditions, from s.sources.yaml. Exit codes: 0 written; 1 s.yaml is invalid.",
     )
     command.add_argument(
-        "--folder", type=Path, default=Path(), help="the project's folder; default: this one"
+        "--folder", type=Path, default=Path(), help="the project's folder; by default the current one"
     )
     command.set_defaults(run=_write)
 

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 PAYLOAD_BYTES = 128 * 1024
-"""Longest `payload` of a timer (fc-runtime.md: Timer trigger)."""
+"""Maximum size of a timer's `payload` (fc-runtime.md: Timer trigger)."""
 
 RetryStrategy = Literal["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"]
 """`PushRetryStrategy` and `notifyStrategy` (fc-runtime.md: MNS topic trigger, Batches and retries)."""
@@ -62,7 +62,7 @@ class HttpConfig(Strict):
 
     @field_validator("auth_type")
     @classmethod
-    def _not_everybody(cls, value: str) -> str:
+    def _not_anonymous(cls, value: str) -> str:
         if value not in {"function", "jwt"}:
             raise ValueError(f"is {value!r}; must be function or jwt: anonymous would let anyone push")
         return value
@@ -98,7 +98,7 @@ class TimerConfig(Strict):
 
     @field_validator("payload")
     @classmethod
-    def _short(cls, value: str) -> str:
+    def _fits_the_limit(cls, value: str) -> str:
         if len(value.encode()) > PAYLOAD_BYTES:
             raise ValueError(f"has {len(value.encode()):,} bytes; at most {PAYLOAD_BYTES:,} are allowed")
         return value
@@ -149,7 +149,7 @@ class OssKey(Strict):
 
 
 class OssFilter(Strict):
-    """Which objects."""
+    """Selects objects by name."""
 
     key: OssKey
 
@@ -394,7 +394,7 @@ class EventBridgeConfig(Strict):
 
     @property
     def lacks_instance(self) -> bool:
-        """Whether no setting names the instance that it would read."""
+        """Whether the instance that it reads is not set."""
         return self.event_source_config.instance.endswith("-unset")
 
     @model_validator(mode="after")

@@ -22,15 +22,15 @@ from mpaas_push.settings import Settings
 from mpaas_push.triggers.timer import Tick, campaign_of, tasks_of_tick
 from project.descriptor import Descriptor, DescriptorError, descriptor_files, read_functions
 from project.env_file import env_faults, read_env, settings_faults
-from project.policies import deployer_faults, function_faults, unreached_faults
+from project.policies import access_faults, deployer_faults, function_faults
 from project.ros_template import template_faults
 from project.secret_settings import is_secret
 from project.stages import (
-    files_of_settings,
     missing_settings,
     name_faults,
-    overridden,
+    overridden_settings,
     read_settings,
+    settings_files,
     shared_uploads,
     stage_file,
     stage_of,
@@ -57,14 +57,14 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="check settings, descriptors, policies, timer payloads, rules and messages, offline",
         description="Check the settings of the environment and of .env, s.yaml and its overlays with every"
         " timer payload, template.yml against s.yaml, deploy/policies/*.json, every"
-        " functions/*/rules.yaml, and the messages of files. Settings are judged as the deployment of a stage"
-        " would use them: of the given one, else of each that has a file .env.STAGE, else of dev, if there is"
-        " .env. Exit codes: 0 no faults; 1 at least one.",
+        " functions/*/rules.yaml, and the messages in files. Settings are checked as a deployment would use"
+        " them: those of --stage; otherwise those of every stage that has a file .env.STAGE; otherwise, if"
+        " .env exists, those of dev. Exit codes: 0 no faults; 1 at least one.",
     )
-    command.add_argument("--stage", help="judge the settings that a deployment of this stage would use")
-    command.add_argument("messages", nargs="*", metavar="FILE", help="files of messages to check as well")
+    command.add_argument("--stage", help="check the settings that a deployment of this stage would use")
+    command.add_argument("messages", nargs="*", metavar="FILE", help="files with messages to check as well")
     command.add_argument(
-        "--folder", type=Path, default=Path(), help="the project's folder; by default this one"
+        "--folder", type=Path, default=Path(), help="the project's folder; by default the current one"
     )
     command.set_defaults(run=_validate)
 
@@ -72,7 +72,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _validate(options: argparse.Namespace) -> int:
     checks = dict(_checks(options.folder, options.messages, options.stage))
     count = 0
-    of_the_base: list[Fault] = []  # overlays inherit these; report them once
+    base_faults: list[Fault] = []  # overlays inherit these; report them once
     for file, check in checks.items():
         summary = ""
         faults: list[Fault]
@@ -83,9 +83,9 @@ def _validate(options: argparse.Namespace) -> int:
         except PushError as error:
             faults = [Fault("", str(error).removeprefix(f"{file} "))]
         if file == "s.yaml":
-            of_the_base = faults
+            base_faults = faults
         elif re.fullmatch(r"s\..+\.yaml", file):
-            faults = [fault for fault in faults if fault not in of_the_base]
+            faults = [fault for fault in faults if fault not in base_faults]
         lines = [f"FAULT {file}: {fault}" for fault in dict.fromkeys(faults)]
         count += len(lines)
         print("\n".join(lines) or f"ok    {file}: {summary or 'nothing beyond s.yaml'}")
@@ -93,26 +93,26 @@ def _validate(options: argparse.Namespace) -> int:
     return 1 if count else 0
 
 
-_Checked = tuple[str, list[Fault]]
+_Result = tuple[str, list[Fault]]
 """A summary of what was checked, and its faults."""
 
 
 def _checks(
     folder: Path, messages: list[str], stage: str | None
-) -> Iterator[tuple[str, Callable[[], _Checked]]]:
-    """Yield what there is to check, by file.
+) -> Iterator[tuple[str, Callable[[], _Result]]]:
+    """Yield the checks, each with its name.
 
     Raises:
-        Misconfigured: there is nothing, or no such stage.
+        Misconfigured: there is nothing to check, or the stage does not exist.
     """
     files, rules = descriptor_files(folder), rules_files(folder)
     if not files and not rules and not messages:
         raise Misconfigured(f"there is neither s.yaml nor functions/*/rules.yaml in {folder.resolve()}")
-    judged = [stage] if stage else _stages_with_settings(folder)
-    settings = _settings(_env_of(folder, judged[0] if judged else "dev"))
+    checked_stages = [stage] if stage else _stages_with_settings(folder)
+    settings = _settings(_env_of(folder, checked_stages[0] if checked_stages else "dev"))
     yield "environment", _environment
     if files:
-        yield from _settings_checks(folder, stage, judged)
+        yield from _settings_checks(folder, stage, checked_stages)
     for path in files:
         yield path.name, partial(_descriptor, path, settings)
     if (folder / "template.yml").is_file():
@@ -129,22 +129,22 @@ def _checks(
 
 
 def _settings_checks(
-    folder: Path, stage: str | None, judged: list[str]
-) -> Iterator[tuple[str, Callable[[], _Checked]]]:
+    folder: Path, stage: str | None, checked_stages: list[str]
+) -> Iterator[tuple[str, Callable[[], _Result]]]:
     if stage:
-        stage_file(folder, stage)  # is there one?
+        stage_file(folder, stage)  # raises if the stage does not exist
     for path in _env_files(folder, stage):
         yield path.name, partial(_env_file, path)
-    for name in judged:
+    for name in checked_stages:
         yield f"settings of {name}", partial(_settings_of_stage, folder, name)
-    if not judged:
+    if not checked_stages:
         yield "settings of a stage", _no_settings
 
 
 def _env_files(folder: Path, stage: str | None) -> list[Path]:
-    """Return the files of settings: of one stage, or of all."""
+    """Return the settings files that exist: those of a stage, or all."""
     if stage:
-        return files_of_settings(folder, stage)
+        return settings_files(folder, stage)
     files = sorted(path for path in folder.glob(".env.*") if path.name != ".env.example")
     return [path for path in (folder / ".env", *files) if path.is_file()]
 
@@ -155,23 +155,23 @@ def _stages_with_settings(folder: Path) -> list[str]:
 
 
 def _env_of(folder: Path, stage: str) -> dict[str, str]:
-    """Return the settings of a stage; those of the shell where a file of them cannot be used."""
+    """Return the settings of a stage; only those of the shell if a settings file is invalid."""
     try:
         return read_settings(folder, stage, os.environ)
     except Misconfigured:
         return dict(os.environ) | {"STAGE": stage}
 
 
-def _settings_of_stage(folder: Path, name: str) -> _Checked:
+def _settings_of_stage(folder: Path, name: str) -> _Result:
     env = read_settings(folder, name, os.environ)
-    files = [file.name for file in files_of_settings(folder, name)]
-    noted = [*overridden(folder, name, os.environ), *shared_uploads(folder, name, os.environ)]
-    notes = [f"\n      note: {note}" for note in noted]
-    return f"{', '.join([*files, 'the shell'])}: complete{''.join(notes)}", list(missing_settings(env, name))
+    files = [file.name for file in settings_files(folder, name)]
+    notes = [*overridden_settings(folder, name, os.environ), *shared_uploads(folder, name, os.environ)]
+    lines = [f"{', '.join([*files, 'the shell'])}: complete", *(f"      note: {note}" for note in notes)]
+    return "\n".join(lines), list(missing_settings(env, name))
 
 
-def _no_settings() -> _Checked:
-    return "not judged, as there is no .env; make validate STAGE=… judges those of a deployment", []
+def _no_settings() -> _Result:
+    return "not checked: there is no .env; make validate STAGE=… checks those of a stage", []
 
 
 def _settings(env: Mapping[str, str]) -> Settings:
@@ -182,28 +182,30 @@ def _settings(env: Mapping[str, str]) -> Settings:
         return settings_with_placeholders({})
 
 
-def _environment() -> _Checked:
+def _environment() -> _Result:
     return "the settings of this shell", list(settings_faults(dict(os.environ)))
 
 
-def _env_file(path: Path) -> _Checked:
+def _env_file(path: Path) -> _Result:
     texts = [descriptor.read_text("utf-8") for descriptor in descriptor_files(path.parent)]
-    known = {name for text in texts for name in re.findall(r"""env\(\s*['"]([^'"]+)""", text)}
-    faults = list(env_faults(path, known))
+    names = {name for text in texts for name in re.findall(r"""env\(\s*['"]([^'"]+)""", text)}
+    faults = list(env_faults(path, names))
     if (stage := path.name.removeprefix(".env").lstrip(".")) and stage not in stages(path.parent):
-        faults.append(Fault("", f"there is no stage {stage}: there are {', '.join(stages(path.parent))}"))
-    return _counted(sum(map(bool, read_env(path).values())), "setting"), faults
+        faults.append(
+            Fault("", f"there is no stage {stage}; the stages are {', '.join(stages(path.parent))}")
+        )
+    return _count(sum(map(bool, read_env(path).values())), "setting"), faults
 
 
 # --- s.yaml
 
 
-def _descriptor(path: Path, settings: Settings) -> _Checked:
+def _descriptor(path: Path, settings: Settings) -> _Result:
     descriptor, env = Descriptor(path), _env_of(path.parent, stage_of(path))
     faults = list(name_faults(path, env))
     functions: dict[str, FunctionProperties] = {}
-    messages = 0
-    others = _names_elsewhere(path)
+    message_count = 0
+    names = _names_in_other_files(path)
     for resource in descriptor.frame.resources:
         at = f"resources.{resource}.props"
         try:
@@ -211,20 +213,20 @@ def _descriptor(path: Path, settings: Settings) -> _Checked:
         except DescriptorError as error:
             faults += error.faults
             continue
-        for fault in (*_beyond_the_model(props, path.parent), *_written_keys(descriptor, resource)):
+        for fault in (*_code_and_setting_faults(props, path.parent), *_written_secrets(descriptor, resource)):
             faults.append(descriptor.at_origin(Fault(f"{at}.{fault.field}", fault.message)))
-        if (name := props.function_name) in others:
-            faults.append(Fault(f"{at}.functionName", f"{name} is also the name in {others[name]}"))
-        others[name] = f"resources.{resource}"
-        number, of_timers = _timer_messages(props, f"{at}.triggers", settings)
-        messages += number
-        faults += of_timers
+        if (name := props.function_name) in names:
+            faults.append(Fault(f"{at}.functionName", f"{name} is already the name of {names[name]}"))
+        names[name] = f"resources.{resource}"
+        count, payload_faults = _timer_messages(props, f"{at}.triggers", settings)
+        message_count += count
+        faults += payload_faults
     if functions.keys() == descriptor.frame.resources.keys():  # faults of single functions come first
         wiring = wiring_faults(functions, _other_stages(descriptor, path))
         faults += map(descriptor.at_origin, wiring)
     triggers = sum(len(props.triggers) for props in functions.values())
-    counted = [_counted(len(descriptor.frame.resources), "function"), _counted(triggers, "trigger")]
-    return f"{', '.join(counted)}, {_counted(messages, 'message')} of timers", faults
+    counts = [_count(len(descriptor.frame.resources), "function"), _count(triggers, "trigger")]
+    return f"{', '.join(counts)}, {_count(message_count, 'message')} of timers", faults
 
 
 def _other_stages(descriptor: Descriptor, path: Path) -> set[str]:
@@ -236,27 +238,31 @@ def _other_stages(descriptor: Descriptor, path: Path) -> set[str]:
     return names - {descriptor.stage(_env_of(path.parent, stage_of(path))), ""}
 
 
-def _names_elsewhere(path: Path) -> dict[str, str]:
-    """Return the functions of the project's other descriptors: two files must not deploy the same one."""
+def _names_in_other_files(path: Path) -> dict[str, str]:
+    """Return the function names in the files that precede this one, each with its file; two files must not
+    deploy the same function.
+    """
     names: dict[str, str] = {}
     for other in descriptor_files(path.parent):
         if other.name >= path.name:
             continue  # report a shared name once
         with suppress(DescriptorError):  # reported by the check of that file
             functions = read_functions(other, _env_of(path.parent, stage_of(other)))
-            names |= {function.function_name: other.name for function in functions.values()}
+            names |= {
+                function.function_name: f"a function in {other.name}" for function in functions.values()
+            }
     return names
 
 
-def _beyond_the_model(props: FunctionProperties, folder: Path) -> Iterator[Fault]:
-    """Find faults that need the functions' settings and code files."""
+def _code_and_setting_faults(props: FunctionProperties, folder: Path) -> Iterator[Fault]:
+    """Find faults in a function's code files and settings, which the model does not check."""
     code, (module, _, name) = props.code, props.handler.rpartition(".")
     if f"{module}.py" not in _files(folder / code):
         yield Fault("code", f"has no file {module}.py for the handler {props.handler}")
-    elif lack := _lacks(folder / code / f"{module}.py", name):
-        yield Fault("handler", f"{code}/{module}.py {lack}")
-    for fault in _variable_faults(props.environment_variables):
-        yield Fault(f"environmentVariables.{fault.field}", fault.message)
+    elif fault := _handler_fault(folder / code / f"{module}.py", name):
+        yield Fault("handler", f"{code}/{module}.py {fault}")
+    for variable in _variable_faults(props.environment_variables):
+        yield Fault(f"environmentVariables.{variable.field}", variable.message)
 
 
 def _files(folder: Path) -> set[str]:
@@ -266,8 +272,8 @@ def _files(folder: Path) -> set[str]:
         return set()
 
 
-def _lacks(module: Path, name: str) -> str:
-    """Return why a module has no such handler, without running it; empty if it has."""
+def _handler_fault(module: Path, name: str) -> str:
+    """Return why a module has no such handler, without running the module; empty if it has one."""
     try:
         names = _names_in(module.read_bytes())
     except SyntaxError as error:
@@ -277,7 +283,7 @@ def _lacks(module: Path, name: str) -> str:
     return "" if {name, "*"} & names else f"has no {name}"
 
 
-@lru_cache(maxsize=32)  # the descriptor of each stage names the same modules
+@lru_cache(maxsize=32)  # the descriptors of all stages name the same modules
 def _names_in(source: bytes) -> set[str]:
     nodes = list(ast.walk(ast.parse(source)))
     imported = {
@@ -292,8 +298,8 @@ _IMPORTS = (ast.Import, ast.ImportFrom)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-def _written_keys(descriptor: Descriptor, resource: str) -> Iterator[Fault]:
-    """Find keys and passwords written in the file, as opposed to those from the environment or `.env`."""
+def _written_secrets(descriptor: Descriptor, resource: str) -> Iterator[Fault]:
+    """Find keys and passwords in the file itself, not in the environment or `.env`."""
     try:
         written = descriptor.resolved_props(resource, {})
     except DescriptorError:
@@ -324,14 +330,14 @@ def _known_variables() -> set[str]:
     return Settings.variables().keys() | _OTHER_VARIABLES
 
 
-@lru_cache(maxsize=64)  # each function of each stage names the same ones
+@lru_cache(maxsize=64)  # all functions and stages use the same names
 def _nearest_variables(name: str) -> list[str]:
     return get_close_matches(name, _known_variables(), 1)
 
 
 def _timer_messages(props: FunctionProperties, path: str, settings: Settings) -> tuple[int, list[Fault]]:
     """Read the payloads of timer triggers as `timer_push` does; return the number of messages and faults."""
-    number, faults = 0, []
+    count, faults = 0, []
     for trigger in props.triggers:
         if not isinstance(trigger, Timer):
             continue
@@ -341,20 +347,20 @@ def _timer_messages(props: FunctionProperties, path: str, settings: Settings) ->
             tick = Tick(name, "", read_json(trigger.trigger_config.payload))
             if campaign := campaign_of(tick):
                 Campaign.parse(campaign, settings)
-                number += 1
+                count += 1
             else:
-                number += len(tasks_of_tick(tick, settings))
+                count += len(tasks_of_tick(tick, settings))
         except (InvalidMessage, InvalidCampaign) as error:
             faults += [Fault(f"{at}.{fault.field}", fault.message) for fault in error.faults]
         except PushError as error:
             faults.append(Fault(at, str(error)))
-    return number, faults
+    return count, faults
 
 
 # --- template.yml and policies
 
 
-def _template(folder: Path) -> _Checked:
+def _template(folder: Path) -> _Result:
     path = folder / "template.yml"
     if not _functions(folder):
         return "not compared: s.yaml is invalid", []
@@ -363,41 +369,39 @@ def _template(folder: Path) -> _Checked:
 
 
 def _functions(folder: Path) -> dict[str, FunctionProperties]:
-    """Return the functions of `s.yaml` with nothing set; an empty map if it is invalid."""
+    """Return the functions of `s.yaml` with its default settings; an empty map if it is invalid."""
     try:
         return read_functions(folder / "s.yaml", {})
     except DescriptorError:
-        return {}  # it does not exist, or its own check reports why
+        return {}  # the file does not exist, or its own check reports the faults
 
 
-def _policy(folder: Path, path: Path) -> _Checked:
+def _policy(folder: Path, path: Path) -> _Result:
     document = read_json(path.read_bytes())
     if not isinstance(document, dict):
         return "", [Fault("", "must be an object with Version and Statement")]
     if path.stem == "deployer":
         faults = list(deployer_faults(document))
     else:
-        faults = list(function_faults(document)) or list(
-            unreached_faults(document, _functions(folder).values())
-        )
+        faults = list(function_faults(document)) or list(access_faults(document, _functions(folder).values()))
     statements = document.get("Statement")
-    return _counted(len(statements) if isinstance(statements, list) else 0, "statement"), faults
+    return _count(len(statements) if isinstance(statements, list) else 0, "statement"), faults
 
 
 # --- Rules and messages
 
 
-def _rules(path: Path, settings: Settings) -> _Checked:
-    return _counted(len(read_rules(path, settings)), "rule"), []
+def _rules(path: Path, settings: Settings) -> _Result:
+    return _count(len(read_rules(path, settings)), "rule"), []
 
 
-def _messages(file: str, settings: Settings) -> _Checked:
+def _messages(file: str, settings: Settings) -> _Result:
     messages = messages_of(read_json(read_input(file)), settings)
     faults = [
         fault for message in messages if isinstance(message, InvalidMessage) for fault in message.faults
     ]
-    return _counted(len(messages), "message"), faults
+    return _count(len(messages), "message"), faults
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

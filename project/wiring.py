@@ -1,7 +1,7 @@
 """Checks how the functions of a descriptor work together: which reads which queue, and where failures go.
 
-Each function may be correct on its own and a push still be lost: in a retry queue without a reader, in the
-queue of another stage, or in a batch that exceeds the time limit of a stream
+A push can be lost although each function is correct: in a retry queue without a reader, in the queue of
+another stage, or in a batch that exceeds the time limit of a stream
 (fc-runtime.md: Batches and retries, OSS trigger).
 """
 
@@ -28,7 +28,7 @@ __all__ = ["WEEK_SECONDS", "mns_queues", "mns_topics", "overlap", "visibility_se
 
 STREAM_SECONDS = 300
 """Longest timeout of a function that a stream calls (fc-runtime.md: Batches and retries)."""
-TRIGGERS_OF_A_BUCKET = 10
+TRIGGERS_PER_BUCKET = 10
 SPARE_SECONDS = 30
 """How long a message stays hidden after the timeout of its function."""
 LONGEST_VISIBILITY_SECONDS = 43200
@@ -64,7 +64,7 @@ def mns_topics(functions: Iterable[FunctionProperties]) -> set[str]:
 
 
 def visibility_seconds(functions: Iterable[FunctionProperties]) -> int:
-    """Return the visibility timeout of their queues: longer than any function that reads one may run."""
+    """Return the visibility timeout of the queues: longer than any function that reads one may run."""
     longest = max((function.timeout for function in functions if any(_streams("", function))), default=0)
     return min(longest + SPARE_SECONDS, LONGEST_VISIBILITY_SECONDS)
 
@@ -99,7 +99,7 @@ class _Stream:
 
     @property
     def dead_letters(self) -> str:
-        """Name of that queue."""
+        """Name of its dead-letter queue; empty if there is none."""
         return self.dead_letter_arn.rpartition(":/queues/")[2]
 
 
@@ -113,13 +113,13 @@ def wiring_faults(functions: _Functions, other_stages: Collection[str]) -> Itera
     streams = {name: list(_streams(name, props)) for name, props in functions.items()}
     for name, props in functions.items():
         path = f"resources.{name}.props"
-        yield from _of_function(path, props)
-        yield from _of_streams(path, props, streams[name])
-        yield from _of_other_stages(path, props, other_stages)
-        yield from _of_workers(path, props, functions)
-    yield from _of_runtimes(functions)
-    yield from _of_queues(functions, [stream for group in streams.values() for stream in group])
-    yield from _of_buckets(functions)
+        yield from _function_faults(path, props)
+        yield from _stream_faults(path, props, streams[name])
+        yield from _other_stage_faults(path, props, other_stages)
+        yield from _worker_faults(path, props, functions)
+    yield from _runtime_faults(functions)
+    yield from _queue_faults(functions, [stream for group in streams.values() for stream in group])
+    yield from _bucket_faults(functions)
 
 
 def _streams(name: str, props: FunctionProperties) -> Iterator[_Stream]:
@@ -129,23 +129,23 @@ def _streams(name: str, props: FunctionProperties) -> Iterator[_Stream]:
             yield _Stream(trigger.trigger_name, path, trigger.trigger_config)
 
 
-def _of_function(path: str, props: FunctionProperties) -> Iterator[Fault]:
+def _function_faults(path: str, props: FunctionProperties) -> Iterator[Fault]:
     if not props.internet_access and not props.vpc_config:
         yield Fault(
             f"{path}.internetAccess", "must be true, or vpcConfig set: the function could not reach mPaaS"
         )
     for name, value in props.environment_variables.items():
         if _THIS_MACHINE.match(value):
-            yield Fault(f"{path}.environmentVariables.{name}", "names the function's own instance")
+            yield Fault(f"{path}.environmentVariables.{name}", "is an address of the function's own instance")
     for trigger in props.triggers:
         if isinstance(trigger, Http) and "POST" not in trigger.trigger_config.methods:
             at = f"{path}.triggers.{trigger.trigger_name}.triggerConfig.methods"
             yield Fault(at, "POST is missing: no push could be sent")
 
 
-def _of_streams(path: str, props: FunctionProperties, streams: Collection[_Stream]) -> Iterator[Fault]:
+def _stream_faults(path: str, props: FunctionProperties, streams: Collection[_Stream]) -> Iterator[Fault]:
     if streams and props.timeout > STREAM_SECONDS:
-        text = f"is {props.timeout} s; at most {STREAM_SECONDS} s in a function that a stream calls"
+        text = f"is {props.timeout} s; a function that a stream calls may run at most {STREAM_SECONDS} s"
         yield Fault(f"{path}.timeout", text)
     for stream in streams:
         run, source = stream.config.run_options, stream.config.event_source_config
@@ -162,7 +162,7 @@ def _of_streams(path: str, props: FunctionProperties, streams: Collection[_Strea
             yield Fault(f"{stream.path}.eventSourceConfig.{at}", text)
 
 
-def _of_other_stages(path: str, props: FunctionProperties, others: Collection[str]) -> Iterator[Fault]:
+def _other_stage_faults(path: str, props: FunctionProperties, others: Collection[str]) -> Iterator[Fault]:
     """Find names of another stage, except in the layer, whose version the deployment sets."""
     for at, text in _texts(props.model_dump(by_alias=True, exclude_unset=True, exclude={"layers"}), path):
         for other in others:
@@ -182,7 +182,7 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, value
 
 
-def _of_workers(path: str, props: FunctionProperties, functions: _Functions) -> Iterator[Fault]:
+def _worker_faults(path: str, props: FunctionProperties, functions: _Functions) -> Iterator[Fault]:
     deployed = [function.function_name for function in functions.values()]
     for variable in _WORKERS:
         name = props.environment_variables.get(variable)
@@ -197,10 +197,10 @@ def _of_workers(path: str, props: FunctionProperties, functions: _Functions) -> 
         elif deployed.index(name) > deployed.index(props.function_name) and any(
             isinstance(trigger, Http) for trigger in props.triggers
         ):
-            yield Fault(at, f"{name} is deployed after this function: move it up, or requests find none")
+            yield Fault(at, f"{name} is deployed after this function: move it up, so that requests find it")
 
 
-def _of_runtimes(functions: _Functions) -> Iterator[Fault]:
+def _runtime_faults(functions: _Functions) -> Iterator[Fault]:
     first = next(iter(functions.values()))
     for name, props in functions.items():
         if props.runtime != first.runtime:
@@ -208,7 +208,7 @@ def _of_runtimes(functions: _Functions) -> Iterator[Fault]:
             yield Fault(f"resources.{name}.props.runtime", text)
 
 
-def _of_queues(functions: _Functions, streams: Collection[_Stream]) -> Iterator[Fault]:
+def _queue_faults(functions: _Functions, streams: Collection[_Stream]) -> Iterator[Fault]:
     """Find queues with two uses, and retry queues without a reader."""
     readers: dict[str, _Stream] = {}
     for stream in streams:
@@ -231,7 +231,7 @@ def _of_queues(functions: _Functions, streams: Collection[_Stream]) -> Iterator[
             yield Fault(f"{path}.{_DEAD_LETTERS}", text)
 
 
-def _of_buckets(functions: _Functions) -> Iterator[Fault]:
+def _bucket_faults(functions: _Functions) -> Iterator[Fault]:
     """Find OSS triggers that OSS would refuse together (fc-runtime.md: OSS trigger)."""
     by_bucket: defaultdict[str, list[tuple[str, Oss]]] = defaultdict(list)
     for name, props in functions.items():
@@ -240,11 +240,11 @@ def _of_buckets(functions: _Functions) -> Iterator[Fault]:
                 path = f"resources.{name}.props.triggers.{trigger.trigger_name}"
                 by_bucket[trigger.source_arn].append((path, trigger))
     for triggers in by_bucket.values():
-        for path, _ in triggers[TRIGGERS_OF_A_BUCKET:]:
-            yield Fault(path, f"is one too many: a bucket has {TRIGGERS_OF_A_BUCKET} triggers at the most")
+        for path, _ in triggers[TRIGGERS_PER_BUCKET:]:
+            yield Fault(path, f"is one too many: a bucket may have at most {TRIGGERS_PER_BUCKET} triggers")
         for (_, ours), (path, theirs) in combinations(triggers, 2):
             if overlap(ours.trigger_config, theirs.trigger_config):
-                text = f"wants what {ours.trigger_name} wants too: OSS refuses it"
+                text = f"{ours.trigger_name} matches the same events: OSS would refuse this trigger"
                 yield Fault(f"{path}.triggerConfig", text)
 
 

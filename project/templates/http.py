@@ -1,4 +1,4 @@
-"""An HTTP request: the messages of its body are sent, and the response lists the outcome of each target."""
+"""Sends the messages in the body of an HTTP request; the response lists the outcome of each target."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ app = HttpResolver()
 
 
 def handler(event: bytes, context: object) -> str:
-    """Answer an event of the HTTP trigger."""
+    """Handle an event of the HTTP trigger."""
     return app.handle(event, context)
 
 
 @app.post("/")
 def push() -> Response[str]:
-    """Send what the body holds: 200 if all was accepted, else 207."""
+    """Send the messages in the body: 200 if all are accepted, otherwise 207."""
     client, invocation = shared_client(), Invocation.of(app.lambda_context)
     messages = messages_of(read_json(app.current_event.body_bytes), client.settings)
     scope = f"{invocation.sender}:{invocation.request_id}"
@@ -35,7 +35,7 @@ def push() -> Response[str]:
 
 @app.exception_handler([PushError])  # type: ignore[untyped-decorator]  # Powertools has no types for it
 def problem(error: PushError) -> Response[str]:
-    """Say what is wrong with the request."""
+    """Respond with the error in the request."""
     return _json(HTTPStatus.BAD_REQUEST, {"detail": str(error)})
 
 

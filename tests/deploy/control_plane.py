@@ -44,7 +44,7 @@ _TOPIC = (
     b"<CreateTime>1</CreateTime><LastModifyTime>1</LastModifyTime><MaximumMessageSize>65536</MaximumMessageSize>"
     b"<MessageRetentionPeriod>86400</MessageRetentionPeriod><LoggingEnabled>False</LoggingEnabled></Topic>"
 )
-TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["fc.aliyuncs.com"]}}
+TRUST_POLICY = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["fc.aliyuncs.com"]}}
 """The statement by which Function Compute may assume a role."""
 MNS_ERROR = (
     '<Error xmlns="http://mns.aliyuncs.com/doc/v1/"><Code>CODE</Code><Message>m</Message>'
@@ -81,7 +81,7 @@ class ControlPlane:
         self.versions: dict[str, list[dict[str, Any]]] = {}
         self.aliases: dict[str, dict[str, dict[str, Any]]] = {}
         self.layers: dict[str, list[dict[str, Any]]] = {}
-        self.roles = {"mpaas-push-dev": [TRUST], "mpaas-push-staging": [TRUST]}
+        self.roles = {"mpaas-push-dev": [TRUST_POLICY], "mpaas-push-staging": [TRUST_POLICY]}
         for role in ("aliyunmnsnotificationrole", "aliyunosseventnotificationrole"):
             self.roles[role] = []
         self.log_projects = {"mpaas-push-dev": {"functions"}, "mpaas-push-staging": {"functions"}}

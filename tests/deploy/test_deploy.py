@@ -19,7 +19,7 @@ import pytest
 
 from mpaas_push.credentials import Credentials
 from project.__main__ import main as create
-from tests.deploy.control_plane import ACCOUNT, TRUST
+from tests.deploy.control_plane import ACCOUNT, TRUST_POLICY
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Project
@@ -385,7 +385,7 @@ def test_every_call_has_the_deployers_key_although_the_shell_has_one_of_the_func
     monkeypatch.delenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
     code, printed = project.run("plan")
     assert code == 2
-    assert "no AccessKey of a deployer: set ALIBABA_CLOUD_ACCESS_KEY_ID and" in printed
+    assert "the deployer's AccessKey is missing: set ALIBABA_CLOUD_ACCESS_KEY_ID and" in printed
 
 
 def test_a_secret_that_the_shell_has_by_another_name_is_masked(
@@ -500,7 +500,10 @@ def test_a_role_that_function_compute_may_not_assume_is_named_before_anything_is
     project: Project, cloud: ControlPlane
 ) -> None:
     service = {"Service": ["ecs.aliyuncs.com"]}
-    cloud.roles["mpaas-push-dev"] = [{**TRUST, "Effect": "Deny"}, {**TRUST, "Principal": service}]
+    cloud.roles["mpaas-push-dev"] = [
+        {**TRUST_POLICY, "Effect": "Deny"},
+        {**TRUST_POLICY, "Principal": service},
+    ]
 
     code, printed = project.run("deploy")
 
@@ -514,9 +517,14 @@ def test_a_role_that_function_compute_may_not_assume_is_named_before_anything_is
 
 
 def test_a_role_that_others_may_assume_too_is_shown(project: Project, cloud: ControlPlane) -> None:
-    cloud.roles["mpaas-push-dev"] = [{**TRUST, "Action": ["sts:AssumeRole"]}]  # RAM takes a list as well
+    cloud.roles["mpaas-push-dev"] = [
+        {**TRUST_POLICY, "Action": ["sts:AssumeRole"]}
+    ]  # RAM takes a list as well
     assert "trust policy" not in project.run("plan")[1]
-    cloud.roles["mpaas-push-dev"] = [TRUST, {**TRUST, "Principal": {"RAM": "acs:ram::2000000000000000:root"}}]
+    cloud.roles["mpaas-push-dev"] = [
+        TRUST_POLICY,
+        {**TRUST_POLICY, "Principal": {"RAM": "acs:ram::2000000000000000:root"}},
+    ]
 
     code, planned = project.run("plan")
 
@@ -692,7 +700,10 @@ def test_the_example_of_message_sources_is_no_stage(project: Project) -> None:
     code, printed = project.run("deploy", stage="sources")
 
     assert code == 2
-    assert "there is no stage sources: there are dev, prod, staging; s.sources.yaml is an example" in printed
+    assert (
+        "there is no stage sources; the stages are dev, prod, staging; s.sources.yaml is an example"
+        in printed
+    )
 
 
 def test_git_ignores_every_file_of_settings() -> None:
@@ -719,7 +730,7 @@ def test_settings_that_name_another_stage_are_refused(project: Project) -> None:
     code, printed = project.run("deploy", stage="staging")
 
     assert code == 2
-    assert "STAGE is prod in .env.staging, but staging was asked for" in printed
+    assert "STAGE is prod in .env.staging, but the requested stage is staging" in printed
 
 
 def test_a_deployment_that_fails_in_the_middle_says_what_is_live(

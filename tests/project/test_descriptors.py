@@ -1,4 +1,4 @@
-"""A descriptor is read as the real command renders it, and its permissions are what the code needs."""
+"""Descriptors are read as the real command `s` renders them; the policies allow exactly what the code calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from project.descriptor import Descriptor, read_functions
-from project.policies import CALLS, CAMPAIGN_CALLS, DEPLOYS, unreached_faults
+from project.policies import CAMPAIGN_ACTIONS, DEPLOYMENT_ACTIONS, FUNCTION_ACTIONS, access_faults
 from tests.descriptors import PROJECT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,12 +23,12 @@ STAGES = {"dev": "s.yaml", "staging": "s.staging.yaml", "prod": "s.prod.yaml"}
 
 
 def rendered(file: str) -> dict[str, Any]:
-    """The functions of a descriptor as the real CLI renders them, without a cloud."""
+    """Return the functions of a descriptor as the real CLI renders them, offline."""
     if not CLI.exists():
         if os.environ.get("REQUIRE_S"):
             pytest.fail(f"{CLI} is missing")
         pytest.skip(
-            "the Serverless Devs CLI is not here: npm install --prefix .local/deploy-check @serverless-devs/s"
+            "the Serverless Devs CLI is not installed: npm install --prefix .local/deploy-check @serverless-devs/s"
         )
     env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     done = subprocess.run(
@@ -41,7 +41,7 @@ def rendered(file: str) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     resources = json.loads(done.stdout[done.stdout.index("{") :])["resources"]
-    return {name: each["props"] for name, each in resources.items()}
+    return {name: resource["props"] for name, resource in resources.items()}
 
 
 @pytest.fixture(scope="module")
@@ -76,17 +76,17 @@ resources:
 """
 
 
-def test_expressions_are_resolved_as_the_command_does(tmp_path: Path) -> None:
+def test_expressions_are_resolved_as_by_the_command(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(EXPRESSIONS)
 
     ours = Descriptor(path).resolved_props("f", {"HOME": os.environ["HOME"]})
 
-    assert ours == rendered(str(path))["f"] | {"code": "./code"}  # there, the path is absolute
+    assert ours == rendered(str(path))["f"] | {"code": "./code"}  # the CLI renders an absolute path
 
 
 @pytest.mark.parametrize(("stage", "file"), STAGES.items())
-def test_each_stage_has_names_of_its_own(stage: str, file: str) -> None:
+def test_each_stage_has_its_own_names(stage: str, file: str) -> None:
     functions = rendered(file)
 
     assert {props["functionName"] for props in functions.values()} == {
@@ -97,14 +97,14 @@ def test_each_stage_has_names_of_its_own(stage: str, file: str) -> None:
     assert not re.search(rf"-({others})\b", names)
 
 
-def test_the_local_stack_reads_what_the_cli_renders(descriptor: dict[str, Any]) -> None:
+def test_functions_are_read_as_the_cli_renders_them(descriptor: dict[str, Any]) -> None:
     for resource, function in read_functions(PROJECT / "s.yaml", {}).items():
         ours = function.model_dump(by_alias=True, exclude_unset=True)
-        assert ours.pop("code") in descriptor[resource].pop("code")  # there, the path is absolute
+        assert ours.pop("code") in descriptor[resource].pop("code")  # the CLI renders an absolute path
         assert ours == descriptor[resource]
 
 
-def test_no_trigger_answers_everybody(descriptor: dict[str, Any]) -> None:
+def test_no_trigger_is_anonymous(descriptor: dict[str, Any]) -> None:
     for props in descriptor.values():
         for trigger in props["triggers"]:
             assert trigger["triggerConfig"].get("authType", "function") in {"function", "jwt"}
@@ -117,28 +117,30 @@ def policy(name: str) -> Any:
     return json.loads((ROOT / "deploy" / "policies" / f"{name}.json").read_text("utf-8"))
 
 
-def calls_of_the_code() -> set[str]:
-    """Every action of a cloud API that the layer and the functions call, by its name in policies."""
-    found = set()
+def called_actions() -> set[str]:
+    """Return the actions of cloud APIs that the layer and the functions call, as policies name them."""
+    actions = set()
     for path in [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aliyunsdkmpaas.request"):
                 for alias in node.names:
                     request = getattr(import_module(str(node.module)), alias.name)()
-                    found.add(f"mpaas:{request.get_action_name()}")
+                    actions.add(f"mpaas:{request.get_action_name()}")
             if isinstance(node, ast.ImportFrom) and node.module == "mns.mns_request":
-                found |= {
+                actions |= {
                     f"mns:{alias.name.removeprefix('Batch').removesuffix('Request')}" for alias in node.names
                 }
             if isinstance(node, ast.Attribute) and node.attr in FC_CALLS:
-                found.add("fc:InvokeFunction")
+                actions.add("fc:InvokeFunction")
             if isinstance(node, ast.Constant) and str(node.value).endswith("/invocations"):
-                found.add("fc:InvokeFunction")
+                actions.add("fc:InvokeFunction")
             if isinstance(node, ast.Constant) and node.value in OSS_CALLS:
-                found.add(OSS_CALLS[node.value])
+                actions.add(OSS_CALLS[node.value])
             if isinstance(node, ast.Attribute) and node.attr in MNS_CALLS:
-                found.add(f"mns:{node.attr}")  # by the SDK's client; what is sent is built from its requests
-    return found
+                actions.add(
+                    f"mns:{node.attr}"
+                )  # a call through the SDK's client, which the layer does not use
+    return actions
 
 
 FC_CALLS = {"invoke_function", "invoke_function_with_options"}
@@ -162,17 +164,18 @@ MNS_CALLS = {
 }
 
 
-def test_the_functions_may_do_what_the_code_calls_and_nothing_else() -> None:
+def test_function_policy_allows_exactly_what_the_code_calls() -> None:
     allowed = {action for statement in policy("function")["Statement"] for action in statement["Action"]}
 
-    assert allowed == calls_of_the_code() | {"log:PostLogStoreLogs"}  # Function Compute writes the logs
-    assert allowed == CALLS | CAMPAIGN_CALLS.keys()  # which `validate` compares policies with
+    assert allowed == called_actions() | {"log:PostLogStoreLogs"}  # Function Compute writes the logs
+    assert allowed == FUNCTION_ACTIONS | CAMPAIGN_ACTIONS.keys()  # the actions that `validate` expects
 
 
-def test_pushes_are_limited_to_the_app_and_messages_to_the_deployments_queues() -> None:
-    (push,) = (each for each in policy("function")["Statement"] if "mpaas:PushSimple" in each["Action"])
+def test_function_policy_is_limited_to_the_app_and_the_queues_of_the_stage() -> None:
+    statements = policy("function")["Statement"]
+    (push,) = (item for item in statements if "mpaas:PushSimple" in item["Action"])
     assert push["Condition"] == {"StringEquals": {"mpaas:AppId": ["${AppId}"]}}
-    (send,) = (each for each in policy("function")["Statement"] if "mns:SendMessage" in each["Action"])
+    (send,) = (item for item in statements if "mns:SendMessage" in item["Action"])
     assert [resource.rpartition("/queues/")[2] for resource in send["Resource"]] == [
         "mpaas-push-retry-${Stage}/messages",
         "mpaas-push-dead-${Stage}/messages",
@@ -181,56 +184,60 @@ def test_pushes_are_limited_to_the_app_and_messages_to_the_deployments_queues() 
 
 
 @pytest.mark.parametrize("name", ["function", "deployer"])
-def test_every_line_of_a_policy_is_explained(name: str) -> None:
+def test_every_action_of_a_policy_is_documented(name: str) -> None:
     text = (ROOT / "docs" / "permissions.md").read_text("utf-8")
     for statement in policy(name)["Statement"]:
         for action in statement["Action"]:
             assert f"`{action}`" in text, action
 
 
-def test_queues_and_worker_of_the_functions_are_within_reach() -> None:
+def test_function_policy_allows_the_queues_and_the_worker() -> None:
     functions = read_functions(PROJECT / "s.yaml", {}).values()
 
-    assert list(unreached_faults(policy("function"), functions)) == []
+    assert list(access_faults(policy("function"), functions)) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         (
             "mpaas-push-retry-",
-            "does not allow mns:SendMessage on mpaas-push-retry-dev, PUSH_RETRY_QUEUE of s.yaml",
+            "does not allow mns:SendMessage on mpaas-push-retry-dev (PUSH_RETRY_QUEUE in s.yaml)",
         ),
         (
             "mpaas-push-dead-",
-            "does not allow mns:SendMessage on mpaas-push-dead-dev, PUSH_DEAD_LETTER_QUEUE of s.yaml",
+            "does not allow mns:SendMessage on mpaas-push-dead-dev (PUSH_DEAD_LETTER_QUEUE in s.yaml)",
         ),
         ("mpaas-push-failed-", "does not allow mns:SendMessage on acs:mns:"),
         (
+            "/audiences/",
+            "does not allow oss:GetObject on /audiences/* of a bucket (mpaas-campaign-push-dev in",
+        ),
+        (
             "mpaas-queue-push-",
-            "does not allow fc:InvokeFunction on mpaas-queue-push-dev, PUSH_WORKER_FUNCTION of s.yaml",
+            "does not allow fc:InvokeFunction on mpaas-queue-push-dev (PUSH_WORKER_FUNCTION in s.yaml)",
         ),
     ],
 )
-def test_a_queue_or_worker_out_of_reach_is_named(name: str, told: str) -> None:
+def test_inaccessible_queue_or_worker_is_reported(name: str, message: str) -> None:
     functions = read_functions(PROJECT / "s.yaml", {}).values()
     renamed = json.loads(json.dumps(policy("function")).replace(name, "another-"))
 
-    (fault, *_) = unreached_faults(renamed, functions)
+    (fault, *_) = access_faults(renamed, functions)
 
     assert fault.field == "Statement"
-    assert fault.message.startswith(told)
+    assert fault.message.startswith(message)
 
 
-def test_what_is_denied_is_not_within_reach() -> None:
+def test_denied_queue_is_inaccessible() -> None:
     document = policy("function")
     for statement in document["Statement"]:
         statement["Effect"] = "Deny"
 
-    assert list(unreached_faults(document, read_functions(PROJECT / "s.yaml", {}).values()))
+    assert list(access_faults(document, read_functions(PROJECT / "s.yaml", {}).values()))
 
 
-def test_the_deployer_may_do_what_a_deployment_calls_and_nothing_else() -> None:
+def test_deployer_policy_allows_exactly_what_a_deployment_calls() -> None:
     allowed = {
         action
         for statement in policy("deployer")["Statement"]
@@ -238,11 +245,11 @@ def test_the_deployer_may_do_what_a_deployment_calls_and_nothing_else() -> None:
         for action in statement["Action"]
     }
 
-    assert allowed == {action for actions in DEPLOYS.values() for action in actions}
+    assert allowed == {action for actions in DEPLOYMENT_ACTIONS.values() for action in actions}
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_deployer_touches_nothing_beside_the_stage(stage: str) -> None:
+def test_deployer_policy_is_limited_to_the_stage(stage: str) -> None:
     document = json.dumps(policy("deployer")).replace("${Stage}", stage)
     for statement in json.loads(document)["Statement"]:
         if statement["Effect"] == "Allow" and statement["Resource"] != ["*"]:
@@ -252,8 +259,8 @@ def test_the_deployer_touches_nothing_beside_the_stage(stage: str) -> None:
                 ), resource
 
 
-def test_no_deployer_makes_a_trigger_that_answers_everybody() -> None:
-    (denial,) = (each for each in policy("deployer")["Statement"] if each["Effect"] == "Deny")
+def test_deployer_policy_denies_anonymous_triggers() -> None:
+    (denial,) = (item for item in policy("deployer")["Statement"] if item["Effect"] == "Deny")
 
     assert set(denial["Action"]) == {"fc:CreateTrigger", "fc:UpdateTrigger"}
     assert denial["Resource"] == ["*"]

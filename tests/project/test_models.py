@@ -1,4 +1,4 @@
-"""What the models of triggers and functions refuse, by path: whoever has one need not check it again."""
+"""The models of triggers and functions refuse invalid values, so that their users need not check them."""
 
 from __future__ import annotations
 
@@ -72,26 +72,26 @@ TRIGGERS = [
 ]
 
 
-@pytest.mark.parametrize(("document", "path", "told"), TRIGGERS)
-def test_a_wrong_trigger_is_refused_by_path(document: dict[str, Any], path: str, told: str) -> None:
+@pytest.mark.parametrize(("document", "path", "message"), TRIGGERS)
+def test_invalid_trigger_is_refused_with_its_path(document: dict[str, Any], path: str, message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         FunctionProperties.model_validate(FUNCTION | {"triggers": [document]})
 
     (fault,) = faults_of(caught.value, "", ["t"])
     assert fault.field == f"triggers.t.triggerConfig.{path}".rstrip(".")
-    assert told in fault.message
+    assert message in fault.message
 
 
 @pytest.mark.parametrize(
-    ("kind", "arn", "told"),
+    ("kind", "arn", "message"),
     [
         ("mns_topic", QUEUE, "must be a topic"),
         ("oss", "uploads", "must be a bucket"),
         ("oss", "acs:oss:cn-hangzhou:1000000000000000:", "must be a bucket"),
     ],
 )
-def test_a_source_of_another_kind_is_refused(kind: str, arn: str, told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_source_of_the_wrong_kind_is_refused(kind: str, arn: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         parse_trigger(trigger_document(kind, source_arn=arn))
 
 
@@ -105,7 +105,7 @@ def test_a_source_of_another_kind_is_refused(kind: str, arn: str, told: str) -> 
         ("maxAsyncEventAgeInSeconds", 2592001),
     ],
 )
-def test_a_number_of_asynchronous_calls_out_of_its_range_is_refused(key: str, value: Any) -> None:
+def test_asynchronous_setting_out_of_range_is_refused(key: str, value: Any) -> None:
     with pytest.raises(ValidationError) as caught:
         FunctionProperties.model_validate(FUNCTION | {"asyncInvokeConfig": {**ASYNC, key: value}})
 
@@ -113,7 +113,7 @@ def test_a_number_of_asynchronous_calls_out_of_its_range_is_refused(key: str, va
     assert fault.field == f"asyncInvokeConfig.{key}"
 
 
-def test_a_configuration_that_keeps_no_instance_warm_is_refused() -> None:
+def test_provision_config_without_instances_is_refused() -> None:
     with pytest.raises(ValidationError) as caught:
         FunctionProperties.model_validate(FUNCTION | {"provisionConfig": {"defaultTarget": 0}})
 
@@ -123,7 +123,7 @@ def test_a_configuration_that_keeps_no_instance_warm_is_refused() -> None:
 
 
 @pytest.mark.parametrize("key", ["scalingConfig", "vpcBinding", "customDomain"])
-def test_what_a_deployment_could_not_read_back_is_refused(key: str) -> None:
+def test_property_that_cannot_be_read_back_is_refused(key: str) -> None:
     with pytest.raises(ValidationError) as caught:
         FunctionProperties.model_validate(FUNCTION | {key: {"target": 1}})
 
@@ -132,7 +132,7 @@ def test_what_a_deployment_could_not_read_back_is_refused(key: str) -> None:
     assert "is not supported, since make deploy cannot read it back" in fault.message
 
 
-def test_what_is_written_comes_back_from_a_model_as_it_was() -> None:
+def test_dumped_model_equals_its_document() -> None:
     triggers = [
         stream("Kafka", runOptions={"errorsTolerance": "ALL", "deadLetterQueue": {"Arn": QUEUE}}),
         *(

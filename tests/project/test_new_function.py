@@ -1,4 +1,4 @@
-"""`new-function` on a copy of a project, and docs/functions.md as its reader would follow it."""
+"""`new-function` in a copy of a project, and the steps of docs/functions.md."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NEW = [
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with what its new tests stand on."""
+    """Return a project with everything that its new tests import."""
     folder = tmp_path / "project"
     shutil.copytree(PROJECT, folder)
     shutil.copy(ROOT / "pyproject.toml", folder)
@@ -56,8 +56,8 @@ def make(project: Path, name: str, trigger: str) -> int:
 
 
 def run(project: Path, *command: str) -> str:
-    """Run a command in a project, with the code of this one."""
-    # `make test` hands its own variables to a make below it.
+    """Run a command in a project, with the code of this repository."""
+    # `make test` passes its variables to a nested make.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     environment = kept | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}"}
     done = subprocess.run(
@@ -74,7 +74,7 @@ def faults(printed: str) -> list[str]:
     return [line for line in printed.splitlines() if line.startswith("FAULT")]
 
 
-def test_a_function_of_each_kind_is_valid_and_its_test_passes(
+def test_function_of_each_kind_is_valid_and_passes_its_test(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (project / "s.yaml").read_text("utf-8")
@@ -86,9 +86,9 @@ def test_a_function_of_each_kind_is_valid_and_its_test_passes(
 
     code = main(["validate", "--folder", str(project)])
 
-    found = faults(capsys.readouterr().out)
+    lines = faults(capsys.readouterr().out)
     assert code == 1
-    assert all(line.startswith("FAULT template.yml: ") and "run make template" in line for line in found)
+    assert all(line.startswith("FAULT template.yml: ") and "run make template" in line for line in lines)
     assert main(["template", "--folder", str(project)]) == 0
     assert main(["validate", "--folder", str(project)]) == 0
     assert (project / "s.yaml").read_text("utf-8").startswith(before)
@@ -97,7 +97,7 @@ def test_a_function_of_each_kind_is_valid_and_its_test_passes(
     )
 
 
-def test_an_entry_comes_after_the_last_function_and_before_what_follows(project: Path) -> None:
+def test_entry_is_inserted_after_the_last_function(project: Path) -> None:
     path = project / "s.yaml"
     resources = path.read_text("utf-8").partition("\nresources:\n")[2]
     head = path.read_text("utf-8").partition("\nresources:\n")[0]
@@ -117,9 +117,7 @@ def test_an_entry_comes_after_the_last_function_and_before_what_follows(project:
 @pytest.mark.parametrize(
     "name", ["", "Orders", "orders-x", "1orders", "_orders", "../orders", "a__b", "class", "o" * 41, "ordérs"]
 )
-def test_a_name_that_cannot_be_a_function_is_refused(
-    project: Path, name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_name_is_refused(project: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = snapshot(project)
 
     assert make(project, name, "kafka") == 1
@@ -129,7 +127,7 @@ def test_a_name_that_cannot_be_a_function_is_refused(
 
 
 @pytest.mark.parametrize(("name", "file"), [("queue", "s.yaml"), ("kafka", "s.sources.yaml")])
-def test_a_name_whose_function_is_deployed_already_is_refused(
+def test_name_of_an_existing_function_is_refused(
     project: Path, name: str, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = snapshot(project)
@@ -142,9 +140,9 @@ def test_a_name_whose_function_is_deployed_already_is_refused(
 
 @pytest.mark.parametrize("path", NEW)
 def test_nothing_is_overwritten(project: Path, path: str, capsys: pytest.CaptureFixture[str]) -> None:
-    there = project / path.format("orders")
-    there.parent.mkdir(parents=True, exist_ok=True)
-    there.write_text("mine")
+    existing = project / path.format("orders")
+    existing.parent.mkdir(parents=True, exist_ok=True)
+    existing.write_text("mine")
     before = snapshot(project)
 
     assert make(project, "orders", "kafka") == 1
@@ -154,7 +152,7 @@ def test_nothing_is_overwritten(project: Path, path: str, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("name", ["orders", "orders_push"])
-def test_the_deployer_may_deploy_it(project: Path, name: str) -> None:
+def test_function_name_matches_the_deployer_policy(project: Path, name: str) -> None:
     assert make(project, name, "timer") == 0
 
     deployed = read_functions(project / "s.yaml", {})[name].function_name
@@ -172,18 +170,18 @@ def without(text: str, keys: Iterable[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda text: text.replace("  queue_push:", "  orders:"), "already has resources.orders"),
-        (lambda text: text.replace("resources:\n", "'resources':\n"), "add the function by hand"),
+        (lambda text: text.replace("resources:\n", "'resources':\n"), "add the function manually"),
         (lambda text: text.replace("  stage: ${env('STAGE', 'dev')}\n", ""), "vars.stage"),
-        (lambda text: without(text, ["extend"]), "add the function by hand"),
+        (lambda text: without(text, ["extend"]), "add the function manually"),
         (lambda _: "resources: [", "s.yaml: cannot be read"),
     ],
     ids=["taken", "quoted", "no stage", "no template", "no YAML"],
 )
-def test_a_descriptor_that_cannot_be_added_to_is_left_alone(
-    project: Path, change: object, told: str, capsys: pytest.CaptureFixture[str]
+def test_descriptor_that_cannot_be_extended_is_unchanged(
+    project: Path, change: object, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = project / "s.yaml"
     assert callable(change)
@@ -192,11 +190,11 @@ def test_a_descriptor_that_cannot_be_added_to_is_left_alone(
 
     assert make(project, "orders", "kafka") == 1
 
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert snapshot(project) == before
 
 
-def test_without_the_function_to_start_from_nothing_is_made(
+def test_nothing_is_created_without_the_function_to_copy(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(project / "functions" / "queue_push")
@@ -206,7 +204,7 @@ def test_without_the_function_to_start_from_nothing_is_made(
     assert "functions/queue_push/index.py, the code to copy" in capsys.readouterr().err
 
 
-# --- the page
+# --- docs/functions.md
 
 
 def blocks(marker: str) -> list[str]:
@@ -214,7 +212,7 @@ def blocks(marker: str) -> list[str]:
 
 
 def run_tests(paths: list[str]) -> int:
-    """Run the tests of files, which take no fixtures; returns how many there are."""
+    """Run the tests in files, which use no fixtures, and return their number."""
     tests = [value for path in paths for name, value in runpy.run_path(path).items() if name[:5] == "test_"]
     for test in tests:
         test()
@@ -229,7 +227,7 @@ UPLOADS_BUCKET=files
 """
 
 
-def test_the_page_leads_from_the_first_file_to_the_first_push(
+def test_documented_steps_lead_to_a_push(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(project)
@@ -237,7 +235,7 @@ def test_the_page_leads_from_the_first_file_to_the_first_push(
     programs = {"project": main, "mpaas_push": mpaas_push.__main__.main, "pytest": run_tests}
 
     def follow(line: str) -> str:
-        """Return what a line prints, run in this process: a new one takes long to start."""
+        """Run a line in this process, since a new one is slow to start; return the printed text."""
         words = shlex.split(line)
         if words[0] == "make":
             recipe = run(project, "make", "-n", "-f", str(ROOT / "Makefile"), "-o", "install", *words[1:])
@@ -268,9 +266,9 @@ def test_the_page_leads_from_the_first_file_to_the_first_push(
     ) as stack:
         for name, value in (word.split("=", 1) for line in exports for word in shlex.split(line)[1:]):
             monkeypatch.setenv(name, stack.events_url if name == "PUSH_FC_ENDPOINT" else value)
-        answer = follow(invoke)
+        output = follow(invoke)
         assert stack.sandbox.inbox()[0]["parameters"]["Title"] == "Order 4711 is on its way"
-    assert PAGE.partition(invoke)[2].split("```json\n")[1].split("\n```")[0] in answer
+    assert PAGE.partition(invoke)[2].split("```json\n")[1].split("\n```")[0] in output
 
     with (project / ".env").open("a") as env:
         env.write(SETTINGS + blocks("env")[0])
@@ -282,7 +280,7 @@ def test_the_page_leads_from_the_first_file_to_the_first_push(
     assert all("run make template" in line for line in faults(validated))
 
 
-def test_an_order_that_is_none_becomes_a_dead_letter(tmp_path: Path) -> None:
+def test_invalid_order_becomes_a_dead_letter(tmp_path: Path) -> None:
     (tmp_path / "index.py").write_text(blocks("index")[0], "utf-8")
     with QueueStack("order_events", folder=tmp_path) as stack:
         report = stack.deliver({"id": 1, "customer": "user-1"}, {"id": 2}, "not JSON")

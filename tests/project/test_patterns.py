@@ -74,12 +74,12 @@ EVENT = {
         ({"data": {"none": [{"exists": True}]}}, True),
     ],
 )
-def test_pattern_matches_as_eventbridge_says(pattern: dict[str, Any], matches: bool) -> None:
+def test_pattern_matches_as_documented(pattern: dict[str, Any], matches: bool) -> None:
     assert pattern_of(json.dumps(pattern)).matches(EVENT) is matches
 
 
 @pytest.mark.parametrize(
-    ("pattern", "part"),
+    ("pattern", "message"),
     [
         ("[]", "a JSON object"),
         ("{", "not JSON"),
@@ -105,7 +105,7 @@ def test_pattern_matches_as_eventbridge_says(pattern: dict[str, Any], matches: b
         ('{"source": [["a"]]}', "must not contain a list"),
     ],
 )
-def test_pattern_that_cannot_be_followed_is_refused_with_its_place(pattern: str, part: str) -> None:
+def test_invalid_pattern_is_refused_with_its_path(pattern: str, message: str) -> None:
     with pytest.raises(BadPattern) as caught:
         pattern_of(pattern)
-    assert part in str(caught.value)
+    assert message in str(caught.value)

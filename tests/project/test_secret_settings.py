@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from project.secret_settings import masked_settings
+from project.secret_settings import mask_settings
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,5 @@ from project.secret_settings import masked_settings
         ),
     ],
 )
-def test_what_is_secret_by_its_name_is_masked_whichever_stage_it_belongs_to(
-    printed: str, masked: str
-) -> None:
-    assert masked_settings(printed) == masked
+def test_settings_with_a_secret_name_are_masked(printed: str, masked: str) -> None:
+    assert mask_settings(printed) == masked

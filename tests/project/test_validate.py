@@ -1,4 +1,4 @@
-"""`validate` finds mistakes in copies of the project's own files, each named with file and place."""
+"""`validate` reports mistakes in copies of the project's files, each with its file and path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from project.__main__ import main
-from project.policies import DEPLOYS
+from project.policies import DEPLOYMENT_ACTIONS
 from tests.descriptors import PROJECT
 from tests.mpaas_push.message.examples import MESSAGE
 
@@ -29,13 +29,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of everything that is checked."""
+    """Return a copy of the checked files."""
     return shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 @pytest.fixture
 def validate(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Validate:
-    """Runs the command; gives its exit code and the lines that it printed."""
+    """Return a function that runs the command and returns its exit code and printed lines."""
     for name in ("STAGE", "ALIBABA_CLOUD_REGION_ID", "MPAAS_APP_ID", "MPAAS_LAYER_ARN"):
         monkeypatch.delenv(name, raising=False)
 
@@ -47,19 +47,19 @@ def validate(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     return run
 
 
-def replaced(path: Path, old: str, new: str) -> None:
+def replace_in(path: Path, old: str, new: str) -> None:
     text = path.read_text("utf-8")
     assert old in text, old
     path.write_text(text.replace(old, new, 1), "utf-8")
 
 
-def test_the_project_is_valid(validate: Validate) -> None:
+def test_project_is_valid(validate: Validate) -> None:
     code, lines = validate()
 
     assert code == 0
     assert lines == [
         "ok    environment: the settings of this shell",
-        f"ok    settings of a stage: {NOT_JUDGED}",
+        f"ok    settings of a stage: {NOT_CHECKED}",
         "ok    s.yaml: 5 functions, 8 triggers, 1 message of timers",
         "ok    s.prod.yaml: 5 functions, 8 triggers, 1 message of timers",
         "ok    s.sources.yaml: 8 functions, 11 triggers, 1 message of timers",
@@ -72,8 +72,8 @@ def test_the_project_is_valid(validate: Validate) -> None:
     ]
 
 
-NOT_JUDGED = "not judged, as there is no .env; make validate STAGE=… judges those of a deployment"
-FILLED = """\
+NOT_CHECKED = "not checked: there is no .env; make validate STAGE=… checks those of a stage"
+SETTINGS = """\
 ALIBABA_CLOUD_ACCOUNT_ID=1234567890123456
 ALIBABA_CLOUD_REGION_ID=cn-hangzhou
 UPLOADS_BUCKET=files
@@ -93,7 +93,7 @@ REQUESTS_BEFORE_CAMPAIGNS = """\
           triggerConfig: {authType: function, methods: [POST]}
         - triggerName: pushes
 """
-SEEDS = [
+MISTAKES = [
     # The frame of s.yaml
     (S, "edition: 3.0.0", "edition: 2.0.0", "edition: is '2.0.0'; must be 3.0.0"),
     (S, "template:\n", "templates:\n", "templates: is not allowed here; did you mean template?"),
@@ -222,7 +222,7 @@ SEEDS = [
         S,
         "mpaas-timer-push-",
         "mpaas-queue-push-",
-        "resources.timer_push.props.functionName: mpaas-queue-push-dev is also the name in resources.queue_push",
+        "resources.timer_push.props.functionName: mpaas-queue-push-dev is already the name of resources.queue_push",
     ),
     (
         S,
@@ -437,14 +437,19 @@ SEEDS = [
         "triggerName: pushes",
         "resources.queue_push.props.triggers: duplicate triggerName: pushes",
     ),
-    # How the functions hang together
+    # Wiring
     (
         S,
         "code: ./functions/timer_push",
         "code: ./functions/timer_push\n      runtime: python3.12",
         "resources.timer_push.props.runtime: is python3.12, but mpaas-queue-push-dev has python3.10: they share",
     ),
-    (S, "timeout: 60", "timeout: 600", "template.function.timeout: is 600 s; at most 300 s"),
+    (
+        S,
+        "timeout: 60",
+        "timeout: 600",
+        "template.function.timeout: is 600 s; a function that a stream calls may run at most 300 s",
+    ),
     (
         S,
         "internetAccess: true",
@@ -511,7 +516,7 @@ SEEDS = [
         S,
         "MPAAS_WORKSPACE_ID:",
         "MPAAS_ENDPOINT: http://127.0.0.1:8081\n      MPAAS_WORKSPACE_ID:",
-        "template.function.environmentVariables.MPAAS_ENDPOINT: names the function's own instance",
+        "template.function.environmentVariables.MPAAS_ENDPOINT: is an address of the function's own instance",
     ),
     (
         S,
@@ -535,7 +540,7 @@ SEEDS = [
           triggerConfig: {events: ["oss:ObjectCreated:*"], filter: {key: {prefix: d}}}
         - triggerName: uploads
 """,
-        "resources.event_push.props.triggers.uploads.triggerConfig: wants what others wants too",
+        "resources.event_push.props.triggers.uploads.triggerConfig: others matches the same events: OSS would refuse",
     ),
     (
         "s.prod.yaml",
@@ -556,7 +561,7 @@ SEEDS = [
         "s.staging.yaml",
         "stage: staging",
         "stage: prod",
-        "resources.http_push.props.functionName: mpaas-http-push-prod is also the name in s.prod.yaml",
+        "resources.http_push.props.functionName: mpaas-http-push-prod is already the name of a function in s.prod.yaml",
     ),
     (
         "s.staging.yaml",
@@ -727,7 +732,7 @@ SEEDS = [
         FUNCTION,
         "mpaas-push-dead-${Stage}",
         "mpaas-push-gone-${Stage}",
-        "Statement: does not allow mns:SendMessage on mpaas-push-dead-dev, PUSH_DEAD_LETTER_QUEUE of s.yaml",
+        "Statement: does not allow mns:SendMessage on mpaas-push-dead-dev (PUSH_DEAD_LETTER_QUEUE in s.yaml)",
     ),
     (
         FUNCTION,
@@ -799,7 +804,7 @@ SEEDS = [
     ),
     *(
         (DEPLOYER, f'"{action}"', '"fc:ListLayers"', f"Statement: a deployment needs {action}")
-        for actions in DEPLOYS.values()
+        for actions in DEPLOYMENT_ACTIONS.values()
         for action in sorted(actions)
     ),
     (
@@ -838,45 +843,45 @@ SEEDS = [
 ]
 
 
-def test_an_overlay_of_an_overlay_is_told_what_to_extend(project: Path, validate: Validate) -> None:
+def test_overlay_of_an_overlay_is_a_fault(project: Path, validate: Validate) -> None:
     (project / "s.qa.yaml").write_text("extend: s.staging.yaml\nvars: {stage: qa}\n")
 
     _, lines = validate("--stage", "dev")
 
-    assert "FAULT s.qa.yaml: extend: s.staging.yaml extends another file itself: extend that one" in lines
+    assert "FAULT s.qa.yaml: extend: s.staging.yaml itself extends a file: extend that one instead" in lines
 
 
-def test_a_second_descriptor_of_the_first_stage_is_none(project: Path, validate: Validate) -> None:
+def test_second_descriptor_of_dev_is_a_fault(project: Path, validate: Validate) -> None:
     text = (project / "s.staging.yaml").read_text("utf-8")
     (project / "s.dev.yaml").write_text(text.replace("stage: staging", "stage: dev"), "utf-8")
 
     _, lines = validate("--stage", "dev")
 
-    told = "the stage dev is s.yaml itself: rename this file, or move its content there"
-    assert f"FAULT s.dev.yaml: {told}" in lines
+    message = "the stage dev is s.yaml itself: rename this file, or move its content there"
+    assert f"FAULT s.dev.yaml: {message}" in lines
     assert not any("template.yml: Parameters.Stage" in line for line in lines)
 
 
-def test_a_folder_is_not_a_stage(project: Path, validate: Validate) -> None:
+def test_folder_is_not_a_stage(project: Path, validate: Validate) -> None:
     (project / "s.qa.yaml").mkdir()
 
     assert validate()[0] == 0
-    assert "there is no stage qa: there are dev, prod, staging" in validate("--stage", "qa")[1][-1]
+    assert "there is no stage qa; the stages are dev, prod, staging" in validate("--stage", "qa")[1][-1]
 
 
-def test_a_descriptor_with_a_dot_in_its_name_is_no_stage(project: Path, validate: Validate) -> None:
+def test_descriptor_with_a_dot_in_its_name_is_not_a_stage(project: Path, validate: Validate) -> None:
     shutil.copy(project / "s.prod.yaml", project / "s.eu.prod.yaml")
 
     _, lines = validate("--stage", "dev")
 
     assert (
-        "FAULT s.eu.prod.yaml: the name of a stage has no dot: rename the file, such as s.eu-prod.yaml"
+        "FAULT s.eu.prod.yaml: a stage name must not contain a dot: rename the file, such as s.eu-prod.yaml"
         in lines
     )
-    assert "there is no stage eu: there are dev, prod, staging" in validate("--stage", "eu")[1][-1]
+    assert "there is no stage eu; the stages are dev, prod, staging" in validate("--stage", "eu")[1][-1]
 
 
-def test_a_function_may_have_the_name_of_a_stage_in_its_own(
+def test_function_name_may_contain_a_stage_name(
     project: Path, capsys: pytest.CaptureFixture[str], validate: Validate
 ) -> None:
     (project / "template.yml").unlink()
@@ -900,12 +905,12 @@ def test_a_function_may_have_the_name_of_a_stage_in_its_own(
         ("PUSH_LEDGER_URL", "${env('PUSH_LEDGER_URL', 'rediss://u:hunter2hunter2@h:6379/0')}"),
     ],
 )
-def test_a_key_in_a_descriptor_is_found_and_not_told_again(
+def test_secret_in_a_descriptor_is_reported_but_not_printed(
     project: Path, validate: Validate, name: str, value: str
 ) -> None:
     others = "" if name == "PUSH_LEDGER_URL" else "      PUSH_LEDGER_URL: ${env('PUSH_LEDGER_URL', '')}\n"
     line = "      PUSH_LEDGER_URL: ${env('PUSH_LEDGER_URL', '')}\n"
-    replaced(project / "s.yaml", line, f"{others}      {name}: {value}\n")
+    replace_in(project / "s.yaml", line, f"{others}      {name}: {value}\n")
 
     code, lines = validate()
 
@@ -914,11 +919,11 @@ def test_a_key_in_a_descriptor_is_found_and_not_told_again(
     assert "hunter2" not in "\n".join(lines)
 
 
-def test_a_password_that_the_env_file_fills_in_is_none_of_the_descriptor(
+def test_password_from_the_env_file_is_not_a_fault_of_the_descriptor(
     project: Path, validate: Validate
 ) -> None:
     settings = "MPAAS_APP_ID=ONEX1\nPUSH_LEDGER_URL=rediss://u:hunter2hunter2@h:6379/0\n"
-    (project / ".env").write_text(FILLED + settings)
+    (project / ".env").write_text(SETTINGS + settings)
 
     code, lines = validate()
 
@@ -927,7 +932,7 @@ def test_a_password_that_the_env_file_fills_in_is_none_of_the_descriptor(
 
 
 @pytest.mark.parametrize(
-    ("file", "line"),
+    ("file", "key"),
     [
         ("s.yaml", "    timeout: 60\n"),
         ("s.yaml", "            authType: function\n"),
@@ -935,55 +940,57 @@ def test_a_password_that_the_env_file_fills_in_is_none_of_the_descriptor(
         ("template.yml", "      Timeout: 60\n"),
     ],
 )
-def test_a_key_that_stands_twice_is_found(project: Path, validate: Validate, file: str, line: str) -> None:
-    replaced(project / file, line, line + line)
+def test_duplicate_key_is_reported(project: Path, validate: Validate, file: str, key: str) -> None:
+    replace_in(project / file, key, key + key)
 
     code, lines = validate()
 
     assert code == 1
-    assert any(each.startswith(f"FAULT {file}: ") and "duplicate key" in each for each in lines), lines
+    assert any(line.startswith(f"FAULT {file}: ") and "duplicate key" in line for line in lines), lines
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (b"MPAAS_APP_ID=\xe9\n", "is not UTF-8"),
         (b'MPAAS_WORKSPACE_ID="default"  # ours\n', "MPAAS_WORKSPACE_ID: must be the plain value"),
         (b"MPAAS_WORKSPACE_ID=default # ours\n", "MPAAS_WORKSPACE_ID: must be the plain value"),
     ],
 )
-def test_an_env_file_is_read_as_it_stands(project: Path, validate: Validate, text: bytes, told: str) -> None:
+def test_env_file_must_be_utf8_with_plain_values(
+    project: Path, validate: Validate, text: bytes, message: str
+) -> None:
     (project / ".env").write_bytes(text)
 
     code, lines = validate()
 
     assert code == 1
-    assert any(told in line for line in lines), lines
+    assert any(message in line for line in lines), lines
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "told"), SEEDS, ids=lambda text: re.sub(r"\W+", "-", text)[:40]
+    ("file", "old", "new", "message"), MISTAKES, ids=lambda text: re.sub(r"\W+", "-", text)[:40]
 )
-def test_a_mistake_is_named_with_file_and_place(
-    project: Path, validate: Validate, file: str, old: str, new: str, told: str
+def test_mistake_is_reported_with_file_and_path(
+    project: Path, validate: Validate, file: str, old: str, new: str, message: str
 ) -> None:
-    replaced(project / file, old, new)
+    replace_in(project / file, old, new)
     others = {TEMPLATE} if file in OVERLAYS else {*OVERLAYS[1:], TEMPLATE}
     for other in others - {file}:
-        (project / other).unlink()  # each takes as long as the file with the mistake
+        (project / other).unlink()  # checking each takes as long as checking the file with the mistake
 
     code, lines = validate()
 
     assert code == 1
-    assert any(line.startswith(f"FAULT {file}: {told}") for line in lines), "\n".join(lines)
+    assert any(line.startswith(f"FAULT {file}: {message}") for line in lines), "\n".join(lines)
 
 
-def test_there_are_seeds_of_every_kind() -> None:
-    assert {file for file, *_ in SEEDS} == {*(S, *OVERLAYS, TEMPLATE, FUNCTION, DEPLOYER, RULES)}
-    assert len(SEEDS) >= 80
+def test_every_checked_file_has_mistakes() -> None:
+    assert {file for file, *_ in MISTAKES} == {*(S, *OVERLAYS, TEMPLATE, FUNCTION, DEPLOYER, RULES)}
+    assert len(MISTAKES) >= 80
 
 
-def test_triggers_of_logs_and_of_the_cdn_may_be_added(project: Path, validate: Validate) -> None:
+def test_log_and_cdn_triggers_are_valid(project: Path, validate: Validate) -> None:
     added = """        - triggerName: alerts
           triggerType: log
           sourceArn: acs:log:${vars.region}:${vars.accountId}:project/app
@@ -1001,15 +1008,15 @@ def test_triggers_of_logs_and_of_the_cdn_may_be_added(project: Path, validate: V
           triggerConfig: {eventName: CachedObjectsRefreshed, eventVersion: 1.0.0, notes: x, filter: {domain: [a.com]}}
         - triggerName: uploads
 """
-    replaced(project / S, "        - triggerName: uploads\n", added)
+    replace_in(project / S, "        - triggerName: uploads\n", added)
 
     _, lines = validate()
 
     assert "ok    s.yaml: 5 functions, 10 triggers, 1 message of timers" in lines, "\n".join(lines)
 
 
-def test_a_mistake_in_the_template_is_told_once(project: Path, validate: Validate) -> None:
-    replaced(project / "s.yaml", "diskSize: 512", "diskSize: 513")
+def test_mistake_in_the_template_is_reported_once(project: Path, validate: Validate) -> None:
+    replace_in(project / "s.yaml", "diskSize: 512", "diskSize: 513")
 
     _, lines = validate()
 
@@ -1034,11 +1041,11 @@ WEIRD: list[Any] = [
 WEIRD += [{"Fn::GetAtt": "x"}, {"Fn::GetAtt": ["Role", {}]}, {"Fn::Sub": ["a", {}]}, [[]], "${env('NOPE')}"]
 
 
-def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place in a document."""
-    yield place
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every value in a document."""
+    yield path
     for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield from places(value[key], (*place, key))
+        yield from paths(value[key], (*path, key))
 
 
 @settings(
@@ -1048,15 +1055,13 @@ def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_no_mistake_whatever_ends_in_a_traceback(
-    project: Path, validate: Validate, data: st.DataObject
-) -> None:
+def test_no_mistake_causes_a_traceback(project: Path, validate: Validate, data: st.DataObject) -> None:
     file = project / data.draw(
         st.sampled_from([S, "s.prod.yaml", "s.sources.yaml", TEMPLATE, FUNCTION, DEPLOYER, RULES])
     )
     original = file.read_text("utf-8")
     document = yaml.safe_load(original)
-    *above, last = data.draw(st.sampled_from([each for each in places(document) if each]))
+    *above, last = data.draw(st.sampled_from([path for path in paths(document) if path]))
     parent = document
     for key in above:
         parent = parent[key]
@@ -1079,7 +1084,7 @@ def test_no_mistake_whatever_ends_in_a_traceback(
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (
             "ALIBABA_CLOUD_REGION_ID=Hangzhou",
@@ -1098,19 +1103,20 @@ def test_no_mistake_whatever_ends_in_a_traceback(
         ("ALIBABA_CLOUD_REGION_ID", "line 1: must be NAME=value"),
     ],
 )
-def test_a_mistake_in_the_settings_of_a_deployment_is_named(
-    project: Path, validate: Validate, line: str, told: str
+def test_mistake_in_a_settings_file_is_reported(
+    project: Path, validate: Validate, line: str, message: str
 ) -> None:
     (project / ".env").write_text(f"{line}\n")
 
     code, lines = validate()
 
     assert code == 1
-    assert any(f": {told}" in each for each in lines if each.startswith("FAULT ")), "\n".join(lines)
+    faults = [line for line in lines if line.startswith("FAULT ")]
+    assert any(f": {message}" in fault for fault in faults), "\n".join(lines)
     assert "swordfish" not in "".join(lines)
 
 
-def test_the_example_of_the_settings_is_valid_and_filled_in_too(project: Path, validate: Validate) -> None:
+def test_example_settings_are_valid_once_filled_in(project: Path, validate: Validate) -> None:
     shutil.copy(ROOT / ".env.example", project / ".env")
     code, lines = validate()
     assert code == 1
@@ -1123,7 +1129,7 @@ def test_the_example_of_the_settings_is_valid_and_filled_in_too(project: Path, v
         "UPLOADS_BUCKET": "files",
     }
     for name, value in filled.items():
-        replaced(project / ".env", f"{name}=\n", f"{name}={value}\n")
+        replace_in(project / ".env", f"{name}=\n", f"{name}={value}\n")
 
     code, lines = validate()
 
@@ -1132,14 +1138,14 @@ def test_the_example_of_the_settings_is_valid_and_filled_in_too(project: Path, v
     assert "ok    settings of dev: .env, the shell: complete" in lines
 
 
-def test_the_settings_of_a_stage_are_those_that_its_deployment_uses(
+def test_stage_is_checked_with_the_settings_of_its_deployment(
     project: Path, validate: Validate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (project / ".env").write_text(FILLED + "MPAAS_APP_ID=\n")
+    (project / ".env").write_text(SETTINGS + "MPAAS_APP_ID=\n")
 
     def missing(stage: str) -> str:
-        what = "MPAAS_APP_ID: is not set: put the app id that the mPaaS console shows into"
-        return f"FAULT settings of {stage}: {what} .env.{stage} or .env"
+        message = "MPAAS_APP_ID: is not set: put the app id that the mPaaS console shows into"
+        return f"FAULT settings of {stage}: {message} .env.{stage} or .env"
 
     for stage in ("dev", "prod"):
         code, lines = validate("--stage", stage)
@@ -1150,15 +1156,15 @@ def test_the_settings_of_a_stage_are_those_that_its_deployment_uses(
     code, lines = validate("--stage", "staging")
     assert code == 0, lines
     assert "ok    settings of staging: .env, .env.staging, the shell: complete" in lines
-    assert validate()[1] == lines  # of the stages, this one has settings of its own
+    assert validate()[1] == lines  # staging is the only stage with its own settings file
     assert validate("--stage", "prod")[0] == 1
 
-    monkeypatch.setenv("MPAAS_APP_ID", "")  # the shell wins, as it does in a deployment
+    monkeypatch.setenv("MPAAS_APP_ID", "")  # the shell overrides the files, as in a deployment
     assert missing("staging") in validate("--stage", "staging")[1]
 
 
-def test_settings_that_an_editor_of_windows_wrote_are_read(project: Path, validate: Validate) -> None:
-    text = FILLED + "MPAAS_APP_ID=ONEX1\n"
+def test_settings_file_may_have_a_bom_and_crlf(project: Path, validate: Validate) -> None:
+    text = SETTINGS + "MPAAS_APP_ID=ONEX1\n"
     (project / ".env").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
 
     code, lines = validate("--stage", "dev")
@@ -1166,10 +1172,10 @@ def test_settings_that_an_editor_of_windows_wrote_are_read(project: Path, valida
     assert code == 0, lines
 
 
-def test_a_setting_of_the_shell_that_wins_is_noted(
+def test_overriding_shell_setting_is_noted(
     project: Path, validate: Validate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (project / ".env").write_text(FILLED + "MPAAS_APP_ID=ONEX1\n")
+    (project / ".env").write_text(SETTINGS + "MPAAS_APP_ID=ONEX1\n")
     (project / ".env.staging").write_text("MPAAS_APP_ID=ONEX2\nUPLOADS_BUCKET=files\n")
     for name, value in (("MPAAS_APP_ID", "ONEX1"), ("UPLOADS_BUCKET", "files")):
         monkeypatch.setenv(name, value)
@@ -1177,35 +1183,34 @@ def test_a_setting_of_the_shell_that_wins_is_noted(
     code, lines = validate("--stage", "staging")
 
     assert code == 0, lines
-    assert "      note: MPAAS_APP_ID of the shell wins over that of .env.staging" in lines
-    assert not any("UPLOADS_BUCKET of the shell" in line for line in lines)
+    assert "      note: the shell overrides MPAAS_APP_ID of .env.staging" in lines
+    assert not any("overrides UPLOADS_BUCKET" in line for line in lines)
 
 
-def test_settings_of_no_stage_and_those_that_name_another_are_faults(
-    project: Path, validate: Validate
-) -> None:
-    (project / ".env").write_text(FILLED + "MPAAS_APP_ID=ONEX1\nSTAGE=prod\n")
+def test_settings_of_an_unknown_or_another_stage_are_faults(project: Path, validate: Validate) -> None:
+    (project / ".env").write_text(SETTINGS + "MPAAS_APP_ID=ONEX1\nSTAGE=prod\n")
     (project / ".env.stagign").write_text("MPAAS_APP_ID=ONEX2\n")
 
     lines = "\n".join(validate()[1])
 
-    assert "FAULT .env.stagign: there is no stage stagign: there are dev, prod, staging" in lines
-    assert "FAULT settings of dev: STAGE is prod in .env, but dev was asked for" in lines
+    assert "FAULT .env.stagign: there is no stage stagign; the stages are dev, prod, staging" in lines
+    assert "FAULT settings of dev: STAGE is prod in .env, but the requested stage is dev" in lines
     assert "there is no stage stagign" in "\n".join(validate("--stage", "stagign")[1])
 
 
-def test_stages_that_want_the_same_uploads_are_named(project: Path, validate: Validate) -> None:
-    replaced(project / "s.yaml", "prefix: ${vars.stage}/statements/", "prefix: bills/")
-    assert not any("wants uploads" in line for line in validate()[1])  # nobody deploys anything yet
+def test_stages_that_match_the_same_uploads_are_reported(project: Path, validate: Validate) -> None:
+    replace_in(project / "s.yaml", "prefix: ${vars.stage}/statements/", "prefix: bills/")
+    assert not any("same uploads" in line for line in validate()[1])  # no stage has settings yet
 
-    (project / ".env").write_text(FILLED + "MPAAS_APP_ID=ONEX1\n")
+    (project / ".env").write_text(SETTINGS + "MPAAS_APP_ID=ONEX1\n")
     lines = validate("--stage", "staging")[1]
-    told = "      note: resources.event_push.props.triggers.uploads: wants uploads to files"
-    assert any(line.startswith(f"{told} that a trigger of the stage dev wants too") for line in lines), lines
+    path = "resources.event_push.props.triggers.uploads"
+    note = f"      note: {path}: a trigger of the stage dev matches the same uploads to files"
+    assert any(line.startswith(note) for line in lines), lines
 
     for stage in ("staging", "prod"):
         (project / f".env.{stage}").write_text(f"UPLOADS_BUCKET=files-of-{stage}\n")
-    assert not any("wants uploads" in line for line in validate()[1])
+    assert not any("same uploads" in line for line in validate()[1])
 
 
 @pytest.mark.parametrize(
@@ -1216,7 +1221,7 @@ def test_stages_that_want_the_same_uploads_are_named(project: Path, validate: Va
         ("kafka", "KAFKA_INSTANCE_ID=alikafka-ours"),
     ],
 )
-def test_a_function_of_the_example_of_sources_can_be_copied_as_it_is(
+def test_example_source_can_be_copied_unchanged(
     project: Path, validate: Validate, source: str, instance: str
 ) -> None:
     example = (project / "s.sources.yaml").read_text("utf-8")
@@ -1225,7 +1230,7 @@ def test_a_function_of_the_example_of_sources_can_be_copied_as_it_is(
     with (project / "s.yaml").open("a", encoding="utf-8") as descriptor:
         descriptor.write("\n" + function[0].rstrip().replace("Enable: false", "Enable: true") + "\n")
     assert any("until .env or the environment names the instance" in line for line in validate()[1])
-    (project / ".env").write_text(FILLED + f"MPAAS_APP_ID=ONEX1\n{instance}\n")
+    (project / ".env").write_text(SETTINGS + f"MPAAS_APP_ID=ONEX1\n{instance}\n")
 
     lines = validate()[1]
 
@@ -1233,7 +1238,7 @@ def test_a_function_of_the_example_of_sources_can_be_copied_as_it_is(
     assert any(line.startswith("ok    s.yaml: 6 functions, 9 triggers") for line in lines), lines
 
 
-def test_a_wrong_setting_of_the_shell_is_named(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_shell_setting_is_reported(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUSH_CONCURRENCY", "many")
 
     code, lines = validate()
@@ -1243,7 +1248,7 @@ def test_a_wrong_setting_of_the_shell_is_named(validate: Validate, monkeypatch: 
 
 
 @pytest.mark.parametrize("stage", ["dev", "staging", "prod"])
-def test_the_stage_that_is_deployed_changes_nothing(
+def test_project_is_valid_with_every_stage(
     validate: Validate, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     monkeypatch.setenv("STAGE", stage)
@@ -1254,7 +1259,7 @@ def test_the_stage_that_is_deployed_changes_nothing(
 # --- Files of messages, folders without a project
 
 
-def test_files_of_messages_are_checked_too(tmp_path: Path, validate: Validate) -> None:
+def test_message_files_are_checked(tmp_path: Path, validate: Validate) -> None:
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     good.write_text(json.dumps(MESSAGE))
     bad.write_text(json.dumps({"messages": [MESSAGE, MESSAGE | {"titel": "x"}]}))
@@ -1267,7 +1272,7 @@ def test_files_of_messages_are_checked_too(tmp_path: Path, validate: Validate) -
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a: [", "FAULT s.yaml: cannot be read"),
         ("just text", "FAULT s.yaml: must be a map with `resources`"),
@@ -1279,8 +1284,8 @@ def test_files_of_messages_are_checked_too(tmp_path: Path, validate: Validate) -
         (None, "error: there is neither s.yaml nor functions"),
     ],
 )
-def test_a_folder_without_a_project_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, told: str
+def test_folder_without_a_valid_project_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, message: str
 ) -> None:
     if text:
         (tmp_path / "s.yaml").write_text(text)
@@ -1288,4 +1293,4 @@ def test_a_folder_without_a_project_says_so(
     assert main(["validate", "--folder", str(tmp_path)]) == 1
 
     captured = capsys.readouterr()
-    assert told in captured.out + captured.err
+    assert message in captured.out + captured.err
