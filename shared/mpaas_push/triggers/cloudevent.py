@@ -1,7 +1,7 @@
-"""Events for event functions: CloudEvents 1.0, and everything that can be read as such
+"""Events for event functions: CloudEvents 1.0, and native events that are read as such
 (fc-runtime.md: Cloud events).
 
-`events_of` is the one entry for an event function; `event_of` reads exactly one CloudEvent.
+`events_of` reads every payload of an event function; `event_of` reads exactly one CloudEvent.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from mpaas_push.triggers.record import (
     CloudEvent,
     UnreadableElement,
     cloud_event,
-    containers_each,
+    containers_per_element,
     elements_of,
-    read_each,
+    read_elements,
     shape_of,
 )
 
@@ -33,7 +33,7 @@ def event_of(event: bytes) -> CloudEvent:
     """Read a single CloudEvent (fc-runtime.md: OSS through EventBridge, CloudEvents).
 
     Raises:
-        UnreadablePayload: The payload is none, or lacks `id`, `source`, `type` or `specversion`.
+        UnreadablePayload: The payload is not a CloudEvent or lacks `id`, `source`, `type` or `specversion`.
     """
     try:
         return cloud_event(read_json(event, keep_digits=True))
@@ -45,10 +45,10 @@ def events_of(event: bytes) -> list[EventOrError]:
     """Read the events of a payload, each at its index (fc-runtime.md: Cloud events).
 
     Raises:
-        UnreadablePayload: The payload is nothing of the kind; Tablestore's is named as unsupported.
+        UnreadablePayload: The payload holds no such events; for Tablestore's rows, the text says so.
     """
     if event and event[0] > _LAST_OF_ASCII:
-        from mpaas_push.triggers.oss import refuse_tablestore  # JSON begins with ASCII, or with a mark
+        from mpaas_push.triggers.oss import refuse_tablestore  # JSON begins with ASCII or a BOM
 
         refuse_tablestore(event)
     elements, bare = elements_of(event, _EXPECTED, keep_digits=True)
@@ -57,9 +57,9 @@ def events_of(event: bytes) -> list[EventOrError]:
         if events is None:
             raise UnreadablePayload(f"expected {_EXPECTED}; got {shape_of(elements[0])}")
         return events
-    share = containers_each(len(elements))
+    share = containers_per_element(len(elements))
     return [
-        event for events in read_each(elements, lambda element: _read(element, share)) for event in events
+        event for events in read_elements(elements, lambda element: _read(element, share)) for event in events
     ]
 
 
@@ -77,7 +77,7 @@ def _read(element: Any, containers: int) -> list[EventOrError]:
 
 def _native_events(element: dict[str, Any]) -> list[EventOrError] | None:
     if "specversion" in element and not element.keys() >= {"Version", "Records"}:
-        return None  # a CloudEvent, as most events are: their cold start builds no model of a native one
+        return None  # most events are CloudEvents: their cold starts need not load the native shapes
     from mpaas_push.triggers.oss import native_events
 
     return native_events(element)

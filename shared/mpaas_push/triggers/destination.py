@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mpaas_push.invocation import sender_of
 from mpaas_push.json_text import UnreadableJson, read_json
-from mpaas_push.triggers.record import UnreadableElement, data_of, moment_of, shaped
+from mpaas_push.triggers.record import UnreadableElement, data_of, moment_of, parse_shape
 
 if TYPE_CHECKING:
     from mpaas_push.invocation import Invocation
@@ -21,10 +21,10 @@ __all__ = ["FailedInvocation", "failure_of", "unwrap_failed_invocation"]
 
 
 class FailedInvocation(NamedTuple):
-    """What a function failed on.
+    """A failed invocation of a function.
 
     Attributes:
-        payload: The event that it was called with.
+        payload: The event that the function was called with.
         function_arn: The function, as the record names it.
         moment: When the record was written, in Unix seconds; None if it does not say.
     """
@@ -37,13 +37,13 @@ class FailedInvocation(NamedTuple):
 def unwrap_failed_invocation(event: bytes, invocation: Invocation) -> tuple[bytes, Invocation]:
     """Return the event to process, and the invocation on behalf of the function that it was meant for.
 
-    The record of a failed invocation is replaced by the payload that failed. What that function sends keeps
-    its message ids in every function that takes over its failures, so that a ledger knows what was sent. An
-    event that does not state its age is at least as old as the record.
+    The record of a failed invocation is replaced by the payload that failed. The failed function's pushes
+    keep their message ids in every function that takes over its failures, so a ledger recognises what was
+    sent. An event without a time is at least as old as the record.
 
     Args:
-        event: Whatever the function was called with.
-        invocation: Of this call.
+        event: The event that the function was called with.
+        invocation: This call.
     """
     failure = failure_of(event)
     if failure is None:
@@ -54,21 +54,20 @@ def unwrap_failed_invocation(event: bytes, invocation: Invocation) -> tuple[byte
 
 
 def failure_of(event: bytes) -> FailedInvocation | None:
-    """Return what failed if an event is the record of a failed invocation, else None.
+    """Return the failed invocation if an event is the record of one, else None.
 
-    The record is read as it is sent to a function or queue and as the data of EventBridge's CloudEvent, whose
-    source is then ``acs:fc``: what another source calls a record is data like any other. A
-    record within a record, left by a function that failed on its own failure, is unwrapped as well, down
-    to the innermost. The record of an invocation that succeeded is not unwrapped: its payload must not be
-    processed again.
+    The record may be bare, as functions and queues receive it, or the data of EventBridge's CloudEvent with
+    source ``acs:fc``; a record from another source is ordinary data. Nested records, left by a function that
+    failed on its own failure, are unwrapped down to the innermost. The record of an invocation that succeeded
+    is not unwrapped: its payload must not be processed again.
     """
     failure = None
-    while (inner := _inner(event)) is not None:
+    while (inner := _unwrap_once(event)) is not None:
         failure, event = inner, inner.payload
     return failure
 
 
-def _inner(event: bytes) -> FailedInvocation | None:
+def _unwrap_once(event: bytes) -> FailedInvocation | None:
     # Batches can be large: most events are recognised without parsing them.
     if b'"requestPayload"' not in event:
         return None
@@ -80,7 +79,7 @@ def _inner(event: bytes) -> FailedInvocation | None:
             if value.get("source") != "acs:fc":
                 return None
             value = data_of(value)
-        record = shaped(value, DestinationRecord, "the record of an invocation")
+        record = parse_shape(value, DestinationRecord, "the record of an invocation")
     except (UnreadableJson, UnreadableElement):
         return None
     if not record.failed:
@@ -97,7 +96,7 @@ _ARN = (
 
 
 def _sender(arn: str, own: str) -> str:
-    """Return the sender that an ARN names; parts that the ARN leaves empty are taken from our own."""
+    """Return the sender that an ARN names; parts that the ARN leaves empty come from our own sender."""
     match, here = re.fullmatch(_ARN, arn), own.split(":")
     if match is None or len(here) < 5:
         return own

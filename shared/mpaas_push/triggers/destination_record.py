@@ -20,7 +20,7 @@ class _Response(WireModel):
 
 
 class DestinationRecord(WireModel):
-    """What a destination is sent after an asynchronous invocation; payloads are text
+    """What a destination receives after an asynchronous invocation; payloads are text
     (fc-runtime.md: Asynchronous invocation).
     """
 
@@ -31,5 +31,5 @@ class DestinationRecord(WireModel):
 
     @property
     def failed(self) -> bool:
-        """Whether the invocation failed; of one that succeeded condition and error are empty."""
+        """Whether the invocation failed; after a success, condition and error are empty."""
         return bool(self.requestContext.condition or (self.responseContext or _Response()).functionError)

@@ -1,8 +1,8 @@
 """EventBridge event streams: messages of MNS queues, RocketMQ, RabbitMQ, Kafka and MQTT
 (fc-runtime.md: Event streams).
 
-Whatever of the observed shapes a payload has (array of objects, array of JSON texts, one bare object;
-CloudEvents or only their data), the same message becomes the same `QueueRecord`.
+The same message becomes the same `QueueRecord` in every observed shape of a payload: array of objects, array
+of JSON texts, one bare object; CloudEvents or only their data.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from mpaas_push.triggers.record import (
     data_of,
     decode_base64,
     digest,
-    dumped,
     elements_of,
     moment_of,
-    read_each,
+    parse_shape,
+    read_elements,
     scope_of,
     shape_of,
-    shaped,
+    write_json,
 )
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def records_of(event: bytes) -> list[RecordOrError]:
     """
     expected = f"{_EXPECTED} ({_SOURCES})"
     elements, bare = elements_of(event, expected)
-    records = read_each(elements, _record)
+    records = read_elements(elements, _record)
     if bare and isinstance(records[0], _Unknown):
         raise UnreadablePayload(f"expected {expected}; got {shape_of(elements[0])}")
     return records
@@ -110,12 +110,12 @@ class _Unknown(UnreadableElement):
     """An element is neither a CloudEvent nor of a known source."""
 
 
-class _Around(NamedTuple):
-    """The parts of an element other than the data of its message.
+class _Delivery(NamedTuple):
+    """An element as delivered: everything but the data of its message.
 
     Attributes:
         element: The element, a CloudEvent or the data alone.
-        scope: Of the CloudEvent; None without source and id.
+        scope: The CloudEvent's scope; None without source and id.
         subject: Names the instance, with account and region, and the queue or topic; empty in RawData.
         moment: The CloudEvent's `time`.
     """
@@ -133,93 +133,97 @@ def _record(element: Any) -> RecordOrError:
         return UnreadableElement(f"not a message of {_SOURCES}: expected an object", element, element)
     try:
         if "specversion" not in element:
-            return _read(element, _Around(element))
+            return _read(element, _Delivery(element))
         if str(element.get("type")).startswith("dts:"):
-            return _dts(element, _Around(element))
-        return _read(data_of(element, containers=MESSAGE_CONTAINERS), _around(element))
+            return _dts(element, _Delivery(element))
+        return _read(data_of(element, containers=MESSAGE_CONTAINERS), _delivery_of(element))
     except UnreadableElement as error:
-        return error.with_traceback(None)  # it would keep all of this alive
+        return error.with_traceback(None)  # a traceback would keep these frames in memory
 
 
-def _around(event: dict[str, Any]) -> _Around:
+def _delivery_of(event: dict[str, Any]) -> _Delivery:
     source, event_id, subject = (_text(event.get(name)) for name in ("source", "id", "subject"))
     scope = scope_of("ce", source, _text(event.get("type")), subject, event_id)
-    return _Around(event, scope if source and event_id else None, subject, moment_of(event.get("time")))
+    return _Delivery(event, scope if source and event_id else None, subject, moment_of(event.get("time")))
 
 
-def _read(data: Any, around: _Around) -> QueueRecord:
+def _read(data: Any, delivery: _Delivery) -> QueueRecord:
     """Read the data of a message by the reader of its source.
 
     Raises:
-        UnreadableElement: No source sends such data, or a known one does not send it so.
+        UnreadableElement: No source sends such data, or its source does not send it in this form.
     """
-    for marks, read in _READERS:
-        if isinstance(data, dict) and marks <= data.keys():
-            return read(data, around)
-    kind = _Unknown if data is around.element else UnreadableElement
-    raise kind(f"expected the data of {_SOURCES}", around.element, data)
+    for keys, read in _READERS:
+        if isinstance(data, dict) and keys <= data.keys():
+            return read(data, delivery)
+    kind = _Unknown if data is delivery.element else UnreadableElement
+    raise kind(f"expected the data of {_SOURCES}", delivery.element, data)
 
 
-def _mns(data: dict[str, Any], around: _Around) -> QueueRecord:
-    message = shaped(data, MnsMessage, "a message of an MNS queue", original=around.element)
-    scope = scope_of("mns", around.subject, message.messageId)
-    return _with_body(scope, message.messageBody, around, base64_occurs=True)
+def _mns(data: dict[str, Any], delivery: _Delivery) -> QueueRecord:
+    message = parse_shape(data, MnsMessage, "a message of an MNS queue", original=delivery.element)
+    scope = scope_of("mns", delivery.subject, message.messageId)
+    return _with_body(scope, message.messageBody, delivery, may_be_base64=True)
 
 
-def _kafka(data: dict[str, Any], around: _Around) -> QueueRecord:
-    record = shaped(data, KafkaRecord, "a record of Kafka", original=around.element)
-    # A topic that is deleted and created again counts its offsets from 0.
+def _kafka(data: dict[str, Any], delivery: _Delivery) -> QueueRecord:
+    record = parse_shape(data, KafkaRecord, "a record of Kafka", original=delivery.element)
+    # A topic that is deleted and re-created restarts its offsets at 0.
     position = (record.topic, record.partition, record.offset, record.timestamp)
     moment = moment_of(record.timestamp)
     return _with_body(
-        scope_of("kafka", around.subject, *position), record.value, around, base64_occurs=True, moment=moment
+        scope_of("kafka", delivery.subject, *position),
+        record.value,
+        delivery,
+        may_be_base64=True,
+        moment=moment,
     )
 
 
-def _rocket(data: dict[str, Any], around: _Around) -> QueueRecord:
-    message = shaped(data, RocketMessage, "a message of RocketMQ", original=around.element)
+def _rocket(data: dict[str, Any], delivery: _Delivery) -> QueueRecord:
+    message = parse_shape(data, RocketMessage, "a message of RocketMQ", original=delivery.element)
     system = message.systemProperties
     instance = _text(system.get("INSTANCE_ID")) or _text(system.get("CLUSTER"))
     identity = _text(system.get("UNIQ_KEY")) or _text(message.msgId)
-    if not identity and around.scope:
-        return _with_body(around.scope, message.body, around)
+    if not identity and delivery.scope:
+        return _with_body(delivery.scope, message.body, delivery)
     if not identity:
-        # Offsets, times and counts of the system properties change from one delivery to the next.
-        lasting = [system.get("KEYS"), system.get("TAGS"), message.userProperties, message.body]
-        identity = digest(lasting)
-    return _with_body(scope_of("rocketmq", instance, message.topic, identity), message.body, around)
+        # The offsets, times and counts among the system properties differ between deliveries.
+        stable = [system.get("KEYS"), system.get("TAGS"), message.userProperties, message.body]
+        identity = digest(stable)
+    return _with_body(scope_of("rocketmq", instance, message.topic, identity), message.body, delivery)
 
 
-def _rabbit(data: dict[str, Any], around: _Around) -> QueueRecord:
-    message = shaped(data, RabbitMessage, "a message of RabbitMQ", original=around.element)
+def _rabbit(data: dict[str, Any], delivery: _Delivery) -> QueueRecord:
+    message = parse_shape(data, RabbitMessage, "a message of RabbitMQ", original=delivery.element)
     envelope, identity = message.envelope, _text(message.props.get("messageId"))
     if identity:
-        # The sender chooses the id: nothing makes it unique beyond the exchange.
-        way = (_text(envelope.get("exchange")), _text(envelope.get("routingKey")))
-        scope = scope_of("rabbitmq", around.subject, *way, identity)
-    elif around.scope:
-        scope = around.scope
+        # The sender chooses the id: it may not be unique across exchanges.
+        route = (_text(envelope.get("exchange")), _text(envelope.get("routingKey")))
+        scope = scope_of("rabbitmq", delivery.subject, *route, identity)
+    elif delivery.scope:
+        scope = delivery.scope
     else:
-        # The broker counts deliveries and flags a repeated one.
-        lasting = {key: value for key, value in envelope.items() if key not in {"deliveryTag", "redeliver"}}
-        scope = scope_of("rabbitmq", digest({**data, "envelope": lasting}))
-    return _with_body(scope, message.body, around)
+        # The broker changes these two keys with each delivery.
+        stable = {key: value for key, value in envelope.items() if key not in {"deliveryTag", "redeliver"}}
+        scope = scope_of("rabbitmq", digest({**data, "envelope": stable}))
+    return _with_body(scope, message.body, delivery)
 
 
-def _mqtt(data: dict[str, Any], around: _Around) -> QueueRecord:
-    message = shaped(data, MqttMessage, "a message of MQTT", original=around.element)
-    scope = around.scope or scope_of("mqtt", _text(message.props.get("firstTopic")), digest(data))
-    return _with_body(scope, message.body, around)
+def _mqtt(data: dict[str, Any], delivery: _Delivery) -> QueueRecord:
+    message = parse_shape(data, MqttMessage, "a message of MQTT", original=delivery.element)
+    scope = delivery.scope or scope_of("mqtt", _text(message.props.get("firstTopic")), digest(data))
+    return _with_body(scope, message.body, delivery)
 
 
-def _dts(_: dict[str, Any], around: _Around) -> QueueRecord:
+def _dts(_: dict[str, Any], delivery: _Delivery) -> QueueRecord:
     raise UnreadableElement(
-        f"changes of a database (DTS) are not supported: their rows are not push messages; use {_SOURCES}",
-        around.element,
+        f"database changes (DTS) are not supported: their rows are not push messages; use {_SOURCES}",
+        delivery.element,
     )
 
 
-_READERS: tuple[tuple[set[str], Callable[[dict[str, Any], _Around], QueueRecord]], ...] = (
+_READERS: tuple[tuple[set[str], Callable[[dict[str, Any], _Delivery], QueueRecord]], ...] = (
     ({"messageId", "messageBody"}, _mns),
     ({"topic", "systemProperties"}, _rocket),
     ({"topicPartition", "operationType"}, _dts),
@@ -233,23 +237,23 @@ _READERS: tuple[tuple[set[str], Callable[[dict[str, Any], _Around], QueueRecord]
 def _with_body(
     scope: str,
     body: Any,
-    around: _Around,
+    delivery: _Delivery,
     *,
-    base64_occurs: bool = False,
+    may_be_base64: bool = False,
     moment: float | None = None,
 ) -> QueueRecord:
     if body is None:
-        raise UnreadableElement("the message has no body", around.element)
-    moment = moment or around.moment
+        raise UnreadableElement("the message has no body", delivery.element)
+    moment = moment or delivery.moment
     if isinstance(body, (dict, list)):
-        return QueueRecord(scope, body, dumped(body), moment)
+        return QueueRecord(scope, body, write_json(body), moment)
     if not isinstance(body, str):
-        body = dumped(body)
-    return QueueRecord(scope, decode_base64(body) if base64_occurs else body, body, moment)
+        body = write_json(body)
+    return QueueRecord(scope, decode_base64(body) if may_be_base64 else body, body, moment)
 
 
 def _text(value: Any) -> str:
-    """Return a value that may serve to identify a message as text, else an empty text."""
+    """Return an identifier as text: a text or a whole number; an empty text for anything else."""
     if type(value) is int:
         return str(value)
     return value if isinstance(value, str) else ""

@@ -1,7 +1,7 @@
-"""The HTTP trigger: Function Compute's event for Powertools' event handler, and the JSON of a body.
+"""The HTTP trigger: adapts Function Compute's event to Powertools' event handler.
 
-`HttpResolver` takes the event of a handler; routes see an `HttpEvent`; `messages_of` reads a body's messages.
-Shapes and rules: fc-runtime.md: HTTP event, HTTP response.
+`HttpResolver` handles an event by its routes, which see an `HttpEvent`. Shapes and rules: fc-runtime.md: HTTP
+event, HTTP response.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ with (
     from aws_lambda_powertools.shared.headers_serializer import SingleValueHeadersSerializer
     from aws_lambda_powertools.utilities.data_classes.common import BaseProxyEvent
 
-# As its own `__init__` would: what it logs quotes requests, and the text of errors.
+# As in Powertools' own `__init__`: its logs quote requests and errors.
 logging.getLogger("aws_lambda_powertools").addHandler(logging.NullHandler())
 logging.getLogger("aws_lambda_powertools").propagate = False
 
@@ -49,11 +49,11 @@ __all__ = ["HttpEvent", "HttpResolver", "Response"]
 
 
 class HttpEvent(BaseProxyEvent):
-    """An HTTP request as Function Compute 3.0 hands it to a built-in runtime."""
+    """An HTTP request as Function Compute 3.0 passes it to a built-in runtime."""
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """The headers, by names in lower case."""
+        """The headers by lower-case name."""
         return {name.lower(): value for name, value in (self.get("headers") or {}).items()}
 
     @property
@@ -63,7 +63,7 @@ class HttpEvent(BaseProxyEvent):
 
     @property
     def http_method(self) -> str:
-        """The method to choose a route by, in capitals: HEAD is answered as GET."""
+        """The method to route by, in upper case: GET for HEAD."""
         method = str(self["requestContext"]["http"]["method"]).upper()
         return "GET" if method == "HEAD" else method
 
@@ -77,10 +77,10 @@ class HttpEvent(BaseProxyEvent):
         """The body as it was sent.
 
         Raises:
-            UnreadablePayload: the event calls the body base64 and it is not.
+            UnreadablePayload: The body is marked as base64 but is not.
         """
         body = self.get("body") or ""
-        # Content types with and without base64 contradict each other in the documents: the flag decides.
+        # The documents disagree on which content types are base64: the flag decides.
         if not self.get("isBase64Encoded"):
             return str(body).encode("utf-8", "surrogatepass")
         try:
@@ -89,7 +89,7 @@ class HttpEvent(BaseProxyEvent):
             raise UnreadablePayload("the event's body is marked as base64 but is not") from None
 
     def header_serializer(self) -> BaseHeadersSerializer:
-        """One value a name: more is not documented for Function Compute."""
+        """One value per name: Function Compute documents no more."""
         return SingleValueHeadersSerializer()
 
 
@@ -103,10 +103,10 @@ class HttpResolver(ApiGatewayResolver):
         super().__init__(debug=False)
 
     def resolve(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-        """Answer an event as Powertools does, but keep it on this object.
+        """Handle an event as Powertools does, but keep it on this instance.
 
-        Powertools assigns it to the class of all resolvers. Each assignment there undoes what the interpreter
-        has learnt about them, which makes the next lookups of their methods slower.
+        Powertools assigns it to the base class of all resolvers. Each such assignment invalidates the
+        interpreter's method cache, which slows down the next calls.
         """
         self.current_event = self._to_proxy_event(event)
         self.lambda_context = context
@@ -124,10 +124,10 @@ class HttpResolver(ApiGatewayResolver):
         return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
     def handle(self, event: bytes, context: object) -> str:
-        """Answer an HTTP event; pass this on as the handler's return value.
+        """Handle an HTTP event and return the handler's return value.
 
         Raises:
-            UnreadablePayload: the event is not one of an HTTP trigger.
+            UnreadablePayload: The event is not from an HTTP trigger.
         """
         try:
             request = json.loads(event)

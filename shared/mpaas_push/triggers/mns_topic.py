@@ -16,8 +16,8 @@ from mpaas_push.triggers.record import (
     decode_base64,
     digest,
     moment_of,
+    parse_shape,
     scope_of,
-    shaped,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _STREAM = {"body", "attrs"}
 
 
 class Notification(WireModel):
-    """A message in JSON form; attributes of the message are beside these keys
+    """A message in JSON form; its attributes are further keys of the same object
     (fc-runtime.md: MNS topic trigger).
     """
 
@@ -52,8 +52,8 @@ def records_of(event: bytes) -> list[RecordOrError]:
     """Read the message that a topic delivers; a list of one, as the other readers return lists.
 
     In STREAM form there is no message id: a hash of the event replaces it, so equal messages of one topic
-    cannot be distinguished. Without attributes the event is the message's body itself, whatever that may be:
-    bytes that are not UTF-8 are that message's fault.
+    cannot be distinguished. Without attributes the event is the message's body itself, which may be any text;
+    if it is not UTF-8, the message is unreadable.
 
     Raises:
         UnreadablePayload: The event is empty.
@@ -79,11 +79,11 @@ def _record(value: Any, text: str) -> QueueRecord:
     scope, body, moment = scope_of("mns-stream", digest(text)), text, None
     if isinstance(value, dict):
         if value.keys() >= _NOTIFICATION:
-            notification = shaped(value, Notification, "an MNS topic's message in JSON form")
+            notification = parse_shape(value, Notification, "an MNS topic's message in JSON form")
             owner = notification.TopicOwner if isinstance(notification.TopicOwner, str) else None
             scope = scope_of("mns-topic", owner, notification.TopicName, notification.MessageId)
             body, moment = notification.Message, moment_of(notification.PublishTime)
         elif value.keys() == _STREAM:
-            body = shaped(value, StreamNotification, "an MNS topic's message in STREAM form").body
-    # Publishers may encode bodies as they do for queues.
+            body = parse_shape(value, StreamNotification, "an MNS topic's message in STREAM form").body
+    # Publishers may encode bodies in base64, as they do for queues.
     return QueueRecord(scope, decode_base64(body), body, moment)

@@ -18,9 +18,9 @@ from mpaas_push.triggers.record import (
     WireModel,
     cloud_event,
     digest,
-    read_each,
+    parse_shape,
+    read_elements,
     shape_of,
-    shaped,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def events_of(event: bytes) -> list[EventOrError]:
     """Read the events of OSS, in each of its forms, or the native ones of SLS and CDN, each at its index.
 
     Raises:
-        UnreadablePayload: The payload is nothing of the kind; Tablestore's CBOR is named as unsupported.
+        UnreadablePayload: The payload is none of these; for Tablestore's CBOR, the text says so.
     """
     refuse_tablestore(event)
     try:
@@ -111,10 +111,10 @@ def events_of(event: bytes) -> list[EventOrError]:
 
 
 def native_events(value: dict[str, Any]) -> list[EventOrError] | None:
-    """Read an object in one of the native shapes of OSS, SLS and CDN; None if it is of none of them.
+    """Read an object in one of the native shapes of OSS, SLS and CDN; None if it has another shape.
 
     Raises:
-        UnreadablePayload: The object is Tablestore's, whose rows are not supported.
+        UnreadablePayload: The object holds rows of Tablestore, which are not supported.
     """
     if value.keys() >= {"Version", "Records"}:
         raise UnreadablePayload(_TABLESTORE)
@@ -124,15 +124,15 @@ def native_events(value: dict[str, Any]) -> list[EventOrError] | None:
     if isinstance(entries, list):
         if entries and not any(map(_reader, entries)):
             return None
-        return read_each(entries, _event)
+        return read_elements(entries, _event)
     return [_event(value)] if _reader(value) else None
 
 
 def refuse_tablestore(event: bytes) -> None:
-    """Make sure that a payload is not the CBOR of a Tablestore trigger (fc-runtime.md: Tablestore).
+    """Refuse the CBOR of a Tablestore trigger (fc-runtime.md: Tablestore).
 
     Raises:
-        UnreadablePayload: It is; no text in UTF-8 begins with such a byte.
+        UnreadablePayload: The payload begins with a CBOR map, as no UTF-8 text does.
     """
     if event and event[0] in _CBOR_MAP:
         raise UnreadablePayload(f"{_TABLESTORE}: the payload is CBOR")
@@ -164,7 +164,7 @@ def _reader(entry: Any) -> Callable[[dict[str, Any]], CloudEvent] | None:
 
 
 def _oss(entry: dict[str, Any]) -> CloudEvent:
-    record = shaped(entry, OssRecord, "an event of OSS")
+    record = parse_shape(entry, OssRecord, "an event of OSS")
     return CloudEvent(
         # One request may delete many objects: the subject distinguishes them.
         id=record.responseElements.requestId,
@@ -178,7 +178,7 @@ def _oss(entry: dict[str, Any]) -> CloudEvent:
 
 
 def _cdn(entry: dict[str, Any]) -> CloudEvent:
-    record = shaped(entry, CdnRecord, "an event of CDN")
+    record = parse_shape(entry, CdnRecord, "an event of CDN")
     return CloudEvent(
         # Whether entries share a trace is not documented.
         id=f"{record.traceId}:{digest(entry)}",
@@ -192,7 +192,7 @@ def _cdn(entry: dict[str, Any]) -> CloudEvent:
 
 
 def _sls(entry: dict[str, Any]) -> CloudEvent:
-    entry_range = shaped(entry, SlsRange, "an event of SLS")
+    entry_range = parse_shape(entry, SlsRange, "an event of SLS")
     return CloudEvent(
         id=entry_range.taskId,
         source="acs.sls",

@@ -1,4 +1,4 @@
-"""Whatever brings messages of queues and topics: event streams and MNS topics."""
+"""Payloads with messages of queues and topics: event streams and MNS topics."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["records_of"]
 def records_of(event: bytes) -> list[RecordOrError]:
     """Read the messages of an event, each at its index.
 
-    Whatever does not have the shape of an event stream is a topic's message: in STREAM form that may be any
-    text, which is then validated as a push message.
+    An event without the shape of an event stream is a topic's message: in STREAM form that may be any text,
+    which is then validated as a push message.
 
     Raises:
-        UnreadablePayload: the event is empty.
+        UnreadablePayload: The event is empty.
     """
     try:
         return eventstream.records_of(event)

@@ -1,6 +1,6 @@
-"""What the readers of payloads return, and what they share.
+"""What the readers of payloads return, and the functions that they share.
 
-A queue message becomes a `QueueRecord`, an event a `CloudEvent`, and an element that cannot be read an
+A queue message becomes a `QueueRecord`, an event a `CloudEvent`. An element that cannot be read becomes an
 `UnreadableElement` at its index.
 """
 
@@ -43,32 +43,32 @@ __all__ = [
     "WireModel",
     "bytes_of_base64",
     "cloud_event",
-    "containers_each",
+    "containers_per_element",
     "data_of",
     "decode_base64",
     "digest",
-    "dumped",
     "elements_of",
     "moment_of",
-    "read_each",
+    "parse_shape",
+    "read_elements",
     "scope_of",
     "shape_of",
-    "shaped",
+    "write_json",
 ]
 
-_MOST_KEYS = 10
-_MOST_KINDS = 3
+_MAX_KEYS = 10
+_MAX_KINDS = 3
 _SHORT = 8
-_MOST_KNOWN = 256
+_MAX_KNOWN = 256
 
 
 class QueueRecord(NamedTuple):
     """One message of a queue or topic.
 
     Attributes:
-        scope: What every delivery of this message shares, in an array, as text or alone.
-        body: The body: a JSON value when it came as an object or a list, else text.
-        original: The body as text as it came, for a dead-letter queue.
+        scope: The same for every delivery of this message: in an array, as text or as a bare object.
+        body: The body: a JSON value if it was delivered as an object or a list, else text.
+        original: The delivered body as text, for a dead-letter queue.
         moment: When the message was published, in Unix seconds; None if the event has no time.
     """
 
@@ -81,23 +81,23 @@ class QueueRecord(NamedTuple):
 class UnreadableElement(UnreadablePayload):
     """One element of a payload does not have a documented shape; the others are not affected.
 
-    A batch may hold as many of them as it has bytes: what is said about one is made when it is asked for.
+    A batch may hold as many of them as it has bytes, so the error text is built only when needed.
 
     Attributes:
         element: The element, as JSON or as text.
-        found: The value that was found instead, described by its shape.
+        actual: The actual value, described by its shape in the error text.
     """
 
-    __slots__ = ("element", "found")
+    __slots__ = ("actual", "element")
 
-    def __init__(self, reason: str, element: Any, found: Any = ...) -> None:
+    def __init__(self, reason: str, element: Any, actual: Any = ...) -> None:
         self.element = element
-        self.found = found
+        self.actual = actual
         super().__init__(sys.intern(reason))
 
     def __str__(self) -> str:
         reason = super().__str__()
-        return reason if self.found is ... else f"{reason}; got {shape_of(self.found)}"
+        return reason if self.actual is ... else f"{reason}; got {shape_of(self.actual)}"
 
     @property
     def original(self) -> str:
@@ -106,7 +106,7 @@ class UnreadableElement(UnreadablePayload):
 
     @property
     def scope(self) -> str:
-        """`sha256:` of the element."""
+        """`sha256:` and the hash of the element."""
         return digest(self.original)
 
 
@@ -115,13 +115,13 @@ RecordOrError: TypeAlias = "QueueRecord | UnreadableElement"
 
 
 class WireModel(BaseModel):
-    """Base of the documented shapes: types are strict, keys that may be added one day are passed over."""
+    """Base of the documented shapes: types are strict, unknown keys are ignored."""
 
     model_config = ConfigDict(
         frozen=True,
         strict=True,
         hide_input_in_errors=True,
-        defer_build=True,  # of all shapes, a call reads one or two: the others cost its cold start nothing
+        defer_build=True,  # a call reads one or two shapes: the others must not slow down its cold start
     )
 
 
@@ -134,13 +134,13 @@ def _text_of_whole(value: Any) -> Any:
 
 
 def _lenient_text(value: Any) -> Any:
-    return value if value is None or isinstance(value, str) else dumped(value)
+    return value if value is None or isinstance(value, str) else write_json(value)
 
 
 Identifier = Annotated[str, Field(min_length=1)]
 """Text that identifies something."""
 Number = Annotated[str, Field(min_length=1), BeforeValidator(_text_of_whole)]
-"""A whole number or its text, as text: the documents give the same field both ways
+"""A whole number or its text, as text: the same field is documented both ways
 (fc-runtime.md: Event streams)."""
 _LenientText = Annotated["str | None", BeforeValidator(_lenient_text)]
 
@@ -155,7 +155,7 @@ class CloudEvent(WireModel):
         type: What happened, such as ``oss:ObjectCreated:PutObject``.
         specversion: ``1.0``.
         subject: What it happened to.
-        time: When, as it was written: zones differ and not every one is ISO 8601.
+        time: When it happened, as written: zones differ, and not every time is ISO 8601.
         datacontenttype: Media type of the data.
         data: The source's own data.
     """
@@ -173,24 +173,24 @@ class CloudEvent(WireModel):
 
     @property
     def extensions(self) -> dict[str, Any]:
-        """The other attributes, such as ``aliyunregionid``, as they came."""
+        """The other attributes, such as ``aliyunregionid``, unchanged."""
         return dict(self.model_extra or {})
 
     @property
     def scope(self) -> str:
-        """What every delivery of this event shares.
+        """The same for every delivery of this event.
 
-        OSS gives the events of all objects that one request removes the same id, which is the request's: type
-        and subject distinguish them. An application chooses source and id itself: account, region and bus, if
-        the event names them, distinguish it from an event of another bus.
+        If one request removes several objects, OSS gives their events the id of the request: type and subject
+        distinguish them. An application chooses source and id itself: account, region and bus, if the event
+        names them, distinguish it from events of other buses.
         """
-        more = self.extensions
-        bus = [more[name] for name in _BUS if isinstance(more.get(name), str)]
+        extensions = self.extensions
+        bus = [extensions[name] for name in _BUS if isinstance(extensions.get(name), str)]
         return scope_of("ce", self.source, self.type, self.subject, self.id, *bus)
 
     @property
     def moment(self) -> float | None:
-        """When it happened, in Unix seconds; None if `time` does not say."""
+        """When it happened, in Unix seconds; None if `time` is absent or cannot be read."""
         return moment_of(self.time)
 
     @property
@@ -203,7 +203,7 @@ EventOrError: TypeAlias = "CloudEvent | UnreadableElement"
 """An element of a list of events: the event, or why it cannot be read."""
 
 
-def shaped(element: Any, model: type[ShapeT], expected: str, *, original: Any = None) -> ShapeT:
+def parse_shape(element: Any, model: type[ShapeT], expected: str, *, original: Any = None) -> ShapeT:
     """Read a JSON value as one of the documented shapes.
 
     Args:
@@ -213,7 +213,7 @@ def shaped(element: Any, model: type[ShapeT], expected: str, *, original: Any = 
         original: What the value is a part of, for the error; by default the value itself.
 
     Raises:
-        UnreadableElement: The value is not of the shape; the fields at fault are named.
+        UnreadableElement: The value does not have this shape; the text names the faulty fields.
     """
     try:
         return model.model_validate(element)
@@ -231,21 +231,21 @@ def cloud_event(value: Any, *, containers: int = MAX_CONTAINERS) -> CloudEvent:
 
     Args:
         value: The value.
-        containers: Of its `data_base64`, as in `read_json`.
+        containers: The limit for its `data_base64`, as in `read_json`.
 
     Raises:
-        UnreadableElement: It is none.
+        UnreadableElement: It is not a CloudEvent.
     """
     if not isinstance(value, dict):
         raise UnreadableElement("not a CloudEvents 1.0 event: expected an object", value, value)
     if isinstance(value.get("data_base64"), str) and _is_json_type(value.get("datacontenttype")):
         attributes = {name: attribute for name, attribute in value.items() if name != "data_base64"}
         value = {**attributes, "data": data_of(value, keep_digits=True, containers=containers)}
-    return shaped(value, CloudEvent, "a CloudEvents 1.0 event")
+    return parse_shape(value, CloudEvent, "a CloudEvents 1.0 event")
 
 
 def data_of(event: dict[str, Any], *, keep_digits: bool = False, containers: int = MAX_CONTAINERS) -> Any:
-    """Return the data of a CloudEvent, from `data_base64` where that holds JSON (CloudEvents 1.0, 3.1.1).
+    """Return the data of a CloudEvent, from `data_base64` if that holds JSON (CloudEvents 1.0, 3.1.1).
 
     Args:
         event: The CloudEvent.
@@ -253,13 +253,13 @@ def data_of(event: dict[str, Any], *, keep_digits: bool = False, containers: int
         containers: As in `read_json`.
 
     Raises:
-        UnreadableElement: `data_base64` is not the base64 of JSON, or is given beside `data`.
+        UnreadableElement: `data_base64` is not the base64 of JSON, or the event also has `data`.
     """
     encoded = event.get("data_base64")
     if not isinstance(encoded, str) or not _is_json_type(event.get("datacontenttype")):
         return event.get("data")
     if event.get("data") is not None:
-        raise UnreadableElement("`data` and `data_base64` exclude each other", event)
+        raise UnreadableElement("`data` and `data_base64` are mutually exclusive", event)
     try:
         return read_json(bytes_of_base64(encoded), keep_digits=keep_digits, containers=containers)
     except binascii.Error:
@@ -270,17 +270,19 @@ def data_of(event: dict[str, Any], *, keep_digits: bool = False, containers: int
 
 
 def elements_of(event: bytes, expected: str, *, keep_digits: bool = False) -> tuple[list[Any], bool]:
-    """Return the elements of an array, or the one bare object and True, read as JSON
-    (fc-runtime.md: Event streams).
+    """Parse a payload: an array or one bare object (fc-runtime.md: Event streams).
 
     An element that is text is parsed again. One that cannot be read becomes an `UnreadableElement` at its
-    index, also when it is the reason that the array as a whole is not JSON that can be passed on. Of an array
-    with too many objects and lists, the elements that hold more than their share cannot be read.
+    index, even if it makes the whole array unreadable as JSON. If an array holds too many objects and lists,
+    the elements that hold more than their share cannot be read.
 
     Args:
         event: The payload.
         expected: What it should be, for the error.
         keep_digits: As in `read_json`.
+
+    Returns:
+        The elements, and whether the payload is one bare object.
 
     Raises:
         UnreadablePayload: The payload is neither an array nor an object.
@@ -288,31 +290,33 @@ def elements_of(event: bytes, expected: str, *, keep_digits: bool = False) -> tu
     try:
         value = read_json(event, keep_digits=keep_digits)
     except UnreadableJson as error:
-        pieces = _pieces(event)
+        pieces = _split_array(event)
         if pieces is None:
             raise UnreadablePayload(f"expected {expected}; the payload cannot be read: {error}") from None
-        share = containers_each(len(pieces))
-        return read_each(pieces, lambda piece: _read_again(piece, keep_digits, share)), False
+        share = containers_per_element(len(pieces))
+        return read_elements(pieces, lambda piece: _parse_element(piece, keep_digits, share)), False
     if isinstance(value, dict):
         return [value], True
     if isinstance(value, list):
-        share = containers_each(len(value))
-        return read_each(
+        share = containers_per_element(len(value))
+        return read_elements(
             value,
-            lambda element: _read_again(element, keep_digits, share) if isinstance(element, str) else element,
+            lambda element: (
+                _parse_element(element, keep_digits, share) if isinstance(element, str) else element
+            ),
         ), False
     raise UnreadablePayload(f"expected {expected}; got {shape_of(value)}")
 
 
-def containers_each(elements: int) -> int:
+def containers_per_element(elements: int) -> int:
     """Return how many objects and lists each element of an event may hold, as in `read_json`."""
     return max(MAX_CONTAINERS // max(elements, 1), MESSAGE_CONTAINERS)
 
 
-def read_each(elements: Iterable[Any], read: Callable[[Any], ReadT]) -> list[ReadT]:
-    """Read the elements of a payload, those that are short and the same only once.
+def read_elements(elements: Iterable[Any], read: Callable[[Any], ReadT]) -> list[ReadT]:
+    """Read the elements of a payload; equal short ones only once.
 
-    So junk like ``[1,1,1,…]``, of which every other byte is an element, costs no more than its size.
+    This bounds the cost of junk like ``[1,1,1,…]``, in which every other byte is an element.
     """
     known: dict[Any, ReadT] = {}
     records = []
@@ -320,7 +324,7 @@ def read_each(elements: Iterable[Any], read: Callable[[Any], ReadT]) -> list[Rea
         key = _key(element)
         if key not in known:
             record = read(element)
-            if key is not None and len(known) < _MOST_KNOWN:
+            if key is not None and len(known) < _MAX_KNOWN:
                 known[key] = record
         else:
             record = known[key]
@@ -329,7 +333,7 @@ def read_each(elements: Iterable[Any], read: Callable[[Any], ReadT]) -> list[Rea
 
 
 def scope_of(kind: str, *parts: str | None) -> str:
-    """Join what identifies something by ``|``; no part runs into another. None is an empty part."""
+    """Join the parts of an identity by ``|``, which is escaped in them. None is an empty part."""
     return "|".join([kind, *((part or "").replace("%", "%25").replace("|", "%7C") for part in parts)])
 
 
@@ -344,10 +348,10 @@ def moment_of(time: Any) -> float | None:
             moment = re.fullmatch(_RFC_3339, time)
             if moment is None:
                 return None
-            # Python 3.10 reads neither Z nor fractions of other than 3 or 6 digits.
+            # Python 3.10 parses neither Z nor fractions of other than 3 or 6 digits.
             day, clock, fraction, zone = moment.groups()
-            whole = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in 'Zz' else zone}")
-            seconds = whole.timestamp() + float(fraction or 0)
+            without_fraction = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in 'Zz' else zone}")
+            seconds = without_fraction.timestamp() + float(fraction or 0)
         elif isinstance(time, str) or type(time) is int:
             seconds = int(time) / 1000
         else:
@@ -358,26 +362,26 @@ def moment_of(time: Any) -> float | None:
 
 
 def shape_of(value: Any) -> str:
-    """Describe a JSON value by types and names of keys; no value of it is shown."""
+    """Describe a JSON value by its types and keys, without showing its values."""
     if isinstance(value, dict):
-        keys = [f"`{format_path((key,))}`" for key in list(value)[:_MOST_KEYS]]
-        more = [f"{len(value) - _MOST_KEYS} more"] if len(value) > _MOST_KEYS else []
-        return f"an object with {', '.join(keys + more)}" if keys else "an empty object"
+        keys = [f"`{format_path((key,))}`" for key in list(value)[:_MAX_KEYS]]
+        omitted = [f"{len(value) - _MAX_KEYS} more"] if len(value) > _MAX_KEYS else []
+        return f"an object with {', '.join(keys + omitted)}" if keys else "an empty object"
     if isinstance(value, list):
         if not value:
             return "an empty list"
         kinds = list(dict.fromkeys(_KINDS.get(type(element), "an element") for element in value))
-        return f"a list of {len(value)}: {', '.join(kinds[:_MOST_KINDS])}"
+        return f"a list of {len(value)}: {', '.join(kinds[:_MAX_KINDS])}"
     return _KINDS.get(type(value), "an element")
 
 
-def dumped(value: Any) -> str:
+def write_json(value: Any) -> str:
     """Write a JSON value without spaces."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def digest(value: Any) -> str:
-    """Return `sha256:` and the hash of bytes, of text, or of a JSON value whatever the order of its keys."""
+    """Return `sha256:` and the hash of bytes, text or a JSON value, in which the order of keys is ignored."""
     if isinstance(value, str):
         value = value.encode(errors="replace")
     elif not isinstance(value, bytes):
@@ -388,8 +392,8 @@ def digest(value: Any) -> str:
 def decode_base64(text: str) -> str:
     """Return the JSON text that a base64 text holds, else the text itself (fc-runtime.md: Event streams).
 
-    Base64 may be in lines, url-safe and without padding, as common tools write it. Text is taken for it only
-    if it is not JSON and decodes to UTF-8 text that is JSON.
+    Base64 may be wrapped, URL-safe and unpadded, as common tools write it. Text counts as base64 only if it
+    is not JSON and decodes to UTF-8 text that is JSON.
     """
     if text.lstrip()[:1] in {"", "{", "[", '"'}:
         return text
@@ -414,10 +418,10 @@ _KINDS = {
 _RFC_3339 = r"(?a)(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,12})?([Zz]|[+-]\d\d:\d\d)"
 _JSON_TYPE = r"(?is)[^;]*[/+]json\s*(;.*)?"
 _TO_STANDARD_ALPHABET = str.maketrans("-_", "+/", " \t\r\n=")
-# A string counts as one token, ended or not, so that no text is looked at twice.
+# A string is one token, terminated or not, so that no text is scanned twice.
 _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"?'
 _BRACKETS_AND_COMMAS = rb"(?s)" + _STRING + rb"|([\[\]{},])"
-# Within an element, runs of empty objects and lists and short flat ones are one token: they are closed again.
+# Within an element, a run of empty objects and lists, or one short flat one, is one token: brackets balance.
 _BRACKETS = (
     rb"(?s)" + _STRING + rb"|(?:\{\},?|\[\],?){1,1000}"
     rb'|[\[{](?:[^\[\]{}"\\]|"[^"\\]*"){0,40}[\]}]'
@@ -426,7 +430,7 @@ _BRACKETS = (
 
 
 def _key(element: Any) -> Any:
-    """Return what short elements that are the same have in common; None for others."""
+    """Return a key that equal short elements share; None for other elements."""
     if isinstance(element, (dict, list)):
         return None if element else type(element)
     if isinstance(element, WrittenFloat):
@@ -435,17 +439,17 @@ def _key(element: Any) -> Any:
 
 
 def _is_json_type(content_type: Any) -> bool:
-    """Return whether a media type is JSON's; data of an event that names none is JSON too."""
+    """Return whether a media type is JSON; data without a media type is JSON, too."""
     return content_type is None or (
         isinstance(content_type, str) and re.fullmatch(_JSON_TYPE, content_type) is not None
     )
 
 
 def bytes_of_base64(text: str) -> bytes:
-    """Decode base64 as common tools write it: in lines, url-safe, with or without padding.
+    """Decode base64 as common tools write it: wrapped, URL-safe, with or without padding.
 
     Raises:
-        ValueError: it is not base64.
+        ValueError: It is not base64.
     """
     compact = text.translate(_TO_STANDARD_ALPHABET)
     return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
@@ -459,8 +463,8 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _read_again(text: str | bytes, keep_digits: bool, containers: int) -> Any:
-    """Read an element that is text or a piece of the payload; what a piece calls text is read again."""
+def _parse_element(text: str | bytes, keep_digits: bool, containers: int) -> Any:
+    """Parse an element: text, or a piece of the payload. A piece that is a JSON string is parsed again."""
     try:
         value = read_json(text, keep_digits=keep_digits, containers=containers)
         if isinstance(text, bytes) and isinstance(value, str):
@@ -475,14 +479,14 @@ def _read_again(text: str | bytes, keep_digits: bool, containers: int) -> Any:
     )
 
 
-def _pieces(event: bytes) -> list[bytes] | None:
-    """Cut the text of an array into its elements by brackets and quotes alone; None if it is not an array."""
+def _split_array(event: bytes) -> list[bytes] | None:
+    """Split the text of an array into elements by brackets and quotes only; None if it is not an array."""
     text = event.removeprefix(b"\xef\xbb\xbf").strip()
     if not text.startswith(b"["):
         return None
     pieces = []
     depth = start = position = 0
-    # Compiled here, which a cold start need not pay for: few payloads come to this.
+    # Compiled here to spare cold starts: few payloads get here.
     brackets_and_commas, brackets = re.compile(_BRACKETS_AND_COMMAS), re.compile(_BRACKETS)
     while token := (brackets_and_commas if depth < 2 else brackets).search(text, position):
         position, kind = token.end(), token[1]

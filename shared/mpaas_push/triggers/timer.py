@@ -47,7 +47,7 @@ class Tick(NamedTuple):
 
     @property
     def scope(self) -> str:
-        """What a repetition of this tick shares with it: the name of the timer and the time."""
+        """The same for every repetition of this tick: the name of the timer and the time."""
         return scope_of("timer", self.timer, self.time)
 
     @property
@@ -60,7 +60,7 @@ def tick_of(event: bytes) -> Tick:
     """Read the event of a timer trigger.
 
     Raises:
-        UnreadablePayload: the event is not one of a timer, or its payload is not JSON.
+        UnreadablePayload: The event is not from a timer, or its payload is not JSON.
     """
     try:
         timer = TimerEvent.model_validate(read_json(event))
@@ -95,30 +95,29 @@ def campaign_of(tick: Tick) -> dict[str, Any] | None:
 def tasks_of_tick(tick: Tick, settings: Settings, sender: str = "") -> list[PushTask]:
     """Read the messages of a tick: one, or `{"messages": [...]}`.
 
-    A repeated tick may hold a message that was valid when it ticked and has come too late since: that one is
+    A repeated tick may hold a message that was valid when the timer ticked but is too late by now: it is
     refused, and the others are sent.
 
     Raises:
-        InvalidMessage: one of them could never be sent; the error names every fault.
+        InvalidMessage: A message could never be sent; the error names every fault.
     """
     payloads = payloads_of(tick.payload)
     first_moment = first_moment_of(tick.moment, time.time())
     tasks: list[PushTask] = []
     faults: list[Fault] = []
-    for index, (message, payload) in enumerate(
-        zip(messages_of(tick.payload, settings), payloads, strict=True)
-    ):
-        then, too_late = message, message.faults if isinstance(message, InvalidMessage) else ()
+    messages = messages_of(tick.payload, settings)
+    for index, (current, payload) in enumerate(zip(messages, payloads, strict=True)):
+        message, too_late = current, current.faults if isinstance(current, InvalidMessage) else ()
         if too_late:
-            then, _ = read_message(payload, settings, first_moment)
-        if isinstance(then, InvalidMessage):
+            message, _ = read_message(payload, settings, first_moment)
+        if isinstance(message, InvalidMessage):
             faults += too_late
             continue
         tasks.append(
             PushTask(
                 scope=absolute_scope(sender, f"{tick.scope}:{index}"),
                 original=json.dumps(payload),
-                message=then,
+                message=message,
                 first_moment=first_moment,
                 payload=payload,
                 too_late=too_late,

@@ -483,7 +483,7 @@ def test_data_in_base64_of_another_content_type_stays_as_it_is() -> None:
             {"data_base64": base64.b64encode(b'"secret\xff"').decode()},
             "`data_base64` cannot be read: not UTF-8",
         ),
-        ({"data_base64": "e30=", "data": {"a": "secret"}}, "`data` and `data_base64` exclude each other"),
+        ({"data_base64": "e30=", "data": {"a": "secret"}}, "`data` and `data_base64` are mutually exclusive"),
     ],
 )
 def test_data_in_base64_that_cannot_be_read_is_a_fault_of_that_event(changes: Any, text: str) -> None:
