@@ -23,8 +23,8 @@ def main() -> int:
     """Run until stopped; returns 0, 1 if a push of the demo failed, or 2 if the stack could not start."""
     options = _options()
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda *_: stopped.set())
     ports = Ports(
         http=options.http_port,
         sandbox=options.sandbox_port,
@@ -44,7 +44,7 @@ def main() -> int:
             async_literal=async_literal,
         ) as stack:
             print("mpaas-push is running on this machine; nothing leaves it.")
-            good = run_demo(stack)
+            succeeded = run_demo(stack)
             print(f"\n  inbox           {stack.inbox_url}/   every push, as a phone shows it")
             print(f"  HTTP function   {stack.urls['http_push']}/docs")
             print(f"  mPaaS sandbox   {stack.sandbox.url}/inbox   received requests, as JSON")
@@ -63,8 +63,9 @@ def main() -> int:
             if options.picture and take_inbox(stack.inbox_url, options.picture):
                 print(f"\n  screenshot of the inbox: {options.picture}")
             if options.demo:
-                print("\n  all outcomes are as expected" if good else "\n  some outcomes are not as expected")
-                return 0 if good else 1
+                result = "all outcomes are as expected" if succeeded else "some outcomes are not as expected"
+                print(f"\n  {result}")
+                return 0 if succeeded else 1
             print("\n  Ctrl-C stops everything.", flush=True)
             stopped.wait()
             print("\n  stopping …")
@@ -108,15 +109,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--oss-port", type=int, default=Ports.oss, help="port of OSS; 0: a free one")
     parser.add_argument("--picture", type=Path, help="save a screenshot of the inbox here")
     parser.add_argument(
-        "--descriptor", type=Path, default=Stack.descriptor, help="an s.yaml or overlay of it"
+        "--descriptor", type=Path, default=Stack.descriptor, help="an s.yaml or an overlay of one"
     )
     parser.add_argument(
         "--async-literal",
         choices=("true", "false"),
         default="true",
-        help="the asyncInvocationType of triggers that means asynchronous calls: the sources disagree",
+        help="the asyncInvocationType that means asynchronous calls; the documents of FC disagree",
     )
-    parser.add_argument("--store", type=Path, default=Stack.store, help="folder for what survives a restart")
+    parser.add_argument(
+        "--store", type=Path, default=Stack.store, help="folder for the data that survives a restart"
+    )
     return parser.parse_args()
 
 

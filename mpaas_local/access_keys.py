@@ -1,4 +1,4 @@
-"""The access keys that the local services accept, and comparing what was signed with one."""
+"""The access keys that the local services accept, and the comparison of signatures."""
 
 from __future__ import annotations
 
@@ -41,5 +41,4 @@ def access_key(key: AccessKey | str) -> AccessKey:
 
 def same_signature(expected: str, given: str) -> bool:
     """Whether two signatures or tokens are equal, compared in constant time."""
-    one, other = (text.encode("utf-8", "surrogateescape") for text in (expected, given))
-    return hmac.compare_digest(one, other)
+    return hmac.compare_digest(*(text.encode("utf-8", "surrogateescape") for text in (expected, given)))

@@ -18,7 +18,7 @@ class LocalCredentials:
 
 @dataclass(frozen=True)
 class Account:
-    """The owner of the functions. Without credentials they have no role (fc-runtime.md: Context)."""
+    """The owner of the functions. Without credentials, they have no role (fc-runtime.md: Context)."""
 
     account_id: str = "1000000000000000"
     region: str = "cn-hangzhou"

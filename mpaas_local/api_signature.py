@@ -103,7 +103,7 @@ def percent_encode(text: str) -> str:
     """Percent-encode UTF-8 as RFC 3986 does: all but `A-Za-z0-9-_.~`, a space as `%20`
     (pushsimple.md: Version 2019-08-21).
 
-    Lone surrogates stand for bytes that were not UTF-8 and are encoded as those bytes.
+    Lone surrogates represent bytes that were not UTF-8 and are encoded as those bytes.
     """
     return quote(_utf8(text), safe="-_.~")
 

@@ -1,5 +1,5 @@
-"""Connections that a sandbox can break: uvicorn's HTTP protocol with access to the connection, and responses
-that end in the middle.
+"""Connections that a sandbox can break: uvicorn's HTTP protocol with access to the connection, and truncated
+responses.
 
 Every request has its connection in `scope["state"]["connection"]`. The lifespan state of the application may
 hold `strikes_unread`, which decides from the first bytes of a request whether to reset its connection unread.
@@ -26,7 +26,7 @@ __all__ = ["STRIKES_UNREAD", "BreakableProtocol", "ConnectionReset", "CutRespons
 STRIKES_UNREAD = "strikes_unread"
 
 _CONNECTION = "connection"
-_LINGER_NOT = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds
 
 
 class BreakableProtocol(HttpToolsProtocol):
@@ -35,7 +35,7 @@ class BreakableProtocol(HttpToolsProtocol):
     _inside_message = False
 
     def data_received(self, data: bytes) -> None:
-        """Reset a request that begins to arrive, if such a fault is ordered; otherwise parse the data."""
+        """Parse the data, or reset the connection if a fault strikes a request that begins to arrive."""
         if not self._inside_message:
             strikes_unread = self.app_state.get(STRIKES_UNREAD)
             if strikes_unread is not None and strikes_unread(data):
@@ -44,10 +44,9 @@ class BreakableProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Close the transport after every loss.
+        """Close the transport, even after an error.
 
-        uvicorn closes it only after a clean one; otherwise a TLS transport of Python 3.10 warns that it is
-        unclosed.
+        uvicorn closes it only after a clean end; an unclosed TLS transport of Python 3.10 raises a warning.
         """
         super().connection_lost(exc)
         self.transport.close()
@@ -67,11 +66,11 @@ class BreakableProtocol(HttpToolsProtocol):
         """End the connection with a TCP RST and discard unsent data."""
         connection = self.transport.get_extra_info("socket")
         if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()
 
     def finish(self) -> None:
-        """Send what was written, then close, even in the middle of a response."""
+        """Send the data written so far, then close, even in the middle of a response."""
         self.transport.close()
 
 
@@ -82,40 +81,40 @@ class ConnectionReset(Response):
         """Reset the connection and wait until it is closed."""
         del send
         _connection(scope).reset()
-        await _gone(receive)
+        await _wait_for_disconnect(receive)
 
 
 class CutResponse(Response):
     """Status, headers with the full Content-Length and half of the body; then the connection closes."""
 
-    def __init__(self, whole: Response) -> None:
+    def __init__(self, response: Response) -> None:
         super().__init__()
-        self.status_code = whole.status_code
-        self.raw_headers = whole.raw_headers
-        self._whole = whole
+        self.status_code = response.status_code
+        self.raw_headers = response.raw_headers
+        self._response = response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send half of the body, close, and wait until the connection is closed."""
-        left = int(self.headers.get("content-length", "0")) // 2
+        remaining = int(self.headers.get("content-length", "0")) // 2
 
         async def send_half(message: Message) -> None:
-            nonlocal left
+            nonlocal remaining
             body: bytes = message.get("body", b"")
-            if message["type"] == "http.response.start" or len(body) < left:
-                left -= len(body)
+            if message["type"] == "http.response.start" or len(body) < remaining:
+                remaining -= len(body)
                 await send(message)
                 return
-            await send({"type": "http.response.body", "body": body[:left], "more_body": True})
+            await send({"type": "http.response.body", "body": body[:remaining], "more_body": True})
             _connection(scope).finish()
-            await _gone(receive)
+            await _wait_for_disconnect(receive)
             raise _Cut
 
         with contextlib.suppress(_Cut, ClientDisconnect):
-            await self._whole(scope, receive, send_half)
+            await self._response(scope, receive, send_half)
 
 
 class _Cut(OSError):
-    """The body has been cut; an `OSError`, as a client that is gone would be."""
+    """The body has been cut; an `OSError`, like the error of sending to a disconnected client."""
 
 
 def _connection(scope: Mapping[str, Any]) -> BreakableProtocol:
@@ -125,6 +124,6 @@ def _connection(scope: Mapping[str, Any]) -> BreakableProtocol:
     return connection
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,7 +1,7 @@
 """Clocks for everything that waits: the current time, its text, and waiting for a time on a condition.
 
-`Clock` is the clock of the machine, or a faster one on which retries of a day pass in minutes. `ManualClock`
-moves only when a test moves it, so that none waits.
+`Clock` is the clock of the machine, or a faster one, on which a day of retries passes in minutes.
+`ManualClock` moves only when a test moves it, so that no test has to wait.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ class Clock:
     """The clock of the machine.
 
     Args:
-        speed: How many of its seconds pass in a real one, more than 0.
+        speed: Seconds of this clock per real second, more than 0.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
         if speed <= 0:
             raise ValueError(f"speed is {speed}; must be more than 0")
         self._speed = speed
-        self._began = time.time()
+        self._started_at = time.time()
 
     def time(self) -> float:
         """Seconds since 1970."""
-        return self._began + (time.time() - self._began) * self._speed
+        return self._started_at + (time.time() - self._started_at) * self._speed
 
     def wait(self, condition: threading.Condition, until: float | None) -> None:
         """Wait until a moment (seconds since 1970) or a notification; may return early.
@@ -50,7 +50,7 @@ class Clock:
 
 
 class ManualClock(Clock):
-    """A clock that moves only when asked to.
+    """A clock that moves only when it is moved.
 
     Args:
         now: Seconds since 1970.

@@ -1,5 +1,5 @@
 """Pushes of every kind through the running stack, each with its expected outcome. Timers, queues, topics,
-triggers and rules are the user's own: the demo skips what a descriptor does not have.
+triggers and rules are the user's own: the demo skips those that the descriptor does not have.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mpaas_local.fc.timer_trigger import Timers
     from mpaas_local.stack import Stack
 
-__all__ = ["run_campaign", "run_demo", "timer_of_messages"]
+__all__ = ["message_timer", "run_campaign", "run_demo"]
 
 MESSAGE = {
     "taskName": "order-shipped",
@@ -49,7 +49,7 @@ CAMPAIGN_ROWS = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One push: the request, the fault to order, and the expected outcomes."""
+    """One push: the request, the fault to inject, and the expected outcomes."""
 
     title: str
     status: int
@@ -70,7 +70,7 @@ CASES = (
     ),
     Case(title="a dry run sends nothing", status=200, outcomes={}, query="?dryRun=true"),
     Case(
-        title="a bad message beside a good one",
+        title="a bad message and a good one",
         status=207,
         outcomes={"accepted": 1, "refused": 1},
         body={"messages": [MESSAGE, {**MESSAGE, "deliveryType": 4}]},
@@ -115,27 +115,28 @@ CASES = (
 
 
 def run_demo(stack: Stack) -> bool:
-    """Send the pushes and print a table; True if every outcome is the expected one."""
+    """Send the pushes and print a table; True if every outcome is as expected."""
     print(f"\n  {'push':46} {'HTTP':>4}  {'attempts':>8}  outcomes")
     # The campaign first: its pushes would fill the first page of the inbox.
     results = [run_campaign(stack, bucket)] if (bucket := _campaign_bucket(stack)) else []
     results += [_run(case, stack) for case in CASES]
-    if timer := timer_of_messages(stack.timers):
-        results.append(_arrives("a timer ticks", partial(stack.timers.tick, timer), stack))
+    if timer := message_timer(stack.timers):
+        results.append(_run_event("a timer ticks", partial(stack.timers.tick, timer), stack))
     if queue := stack.source_queues.get("queue_push"):
-        results.append(_arrives("a message arrives in a queue", partial(_send, stack, queue), stack))
+        results.append(_run_event("a message arrives in a queue", partial(_send, stack, queue), stack))
     if topic := stack.source_topics.get("queue_push"):
-        results.append(_arrives("a message arrives in a topic", partial(_publish, stack, topic), stack))
+        results.append(_run_event("a message arrives in a topic", partial(_publish, stack, topic), stack))
     if "event_push" in stack.hosts:
-        results.append(_arrives_by_rule("an order is shipped: a cloud event", partial(_order, stack), stack))
-        for trigger in [each for each in stack.oss_triggers if each.function == "event_push"][:1]:
+        ship = partial(_publish_cloud_event, stack)
+        results.append(_run_ruled_event("an order is shipped: a cloud event", ship, stack))
+        if trigger := next((t for t in stack.oss_triggers if t.function == "event_push"), None):
             upload = partial(_upload, stack, trigger)
-            results.append(_arrives_by_rule("a file is uploaded to OSS", upload, stack))
+            results.append(_run_ruled_event("a file is uploaded to OSS", upload, stack))
     return all(results)
 
 
-def timer_of_messages(timers: Timers) -> str | None:
-    """Return the first timer that sends messages: the audience of a campaign may not be there."""
+def message_timer(timers: Timers) -> str | None:
+    """Return the first timer that sends messages, not a campaign, whose audience may not exist."""
     return next((name for name, payload in timers.payloads.items() if not _is_campaign(payload)), None)
 
 
@@ -147,7 +148,7 @@ def _is_campaign(payload: str) -> bool:
 
 
 def _campaign_bucket(stack: Stack) -> str | None:
-    """Return the bucket whose uploads start campaigns, where there is a Redis for them."""
+    """Return the bucket whose uploads start campaigns; None without one, or without a Redis."""
     function = "campaign_push"
     if function not in stack.hosts or "PUSH_LEDGER_URL" not in stack.hosts[function].function.environment:
         return None
@@ -155,9 +156,9 @@ def _campaign_bucket(stack: Stack) -> str | None:
 
 
 def run_campaign(stack: Stack, bucket: str) -> bool:
-    """Upload an audience, start a campaign, and wait until each of its rows has come to its end.
+    """Upload an audience, start a campaign, and wait until it is done.
 
-    A later demo of the same stack starts the same campaign: it is there already.
+    Its id is derived from its content: a second demo with the same store does not send it again.
     """
     rows = "".join(f"user-{number},Name {number}\n" for number in range(CAMPAIGN_ROWS))
     body = f"user_id,name\n{rows}".encode()
@@ -174,16 +175,16 @@ def run_campaign(stack: Stack, bucket: str) -> bool:
     client = oss_client(stack.oss.endpoint, stack.oss.region)
     client.put_object(oss.PutObjectRequest(bucket=bucket, key=key, body=body))
     url = f"{stack.urls['http_push']}/v1/campaigns"
-    shown = urllib3.request("POST", url, json=document, retries=False, timeout=30).json()
+    status = urllib3.request("POST", url, json=document, retries=False, timeout=30).json()
     deadline = time.monotonic() + WAIT_SECONDS
-    while shown.get("state") == "running" and time.monotonic() < deadline:
+    while status.get("state") == "running" and time.monotonic() < deadline:
         time.sleep(0.05)
-        shown = urllib3.request("GET", f"{url}/{campaign}", retries=False, timeout=30).json()
-    accepted = shown.get("counts", {}).get("accepted", 0)
-    right = (shown.get("state"), accepted) == ("done", CAMPAIGN_ROWS)
+        status = urllib3.request("GET", f"{url}/{campaign}", retries=False, timeout=30).json()
+    accepted = status.get("counts", {}).get("accepted", 0)
+    as_expected = (status.get("state"), accepted) == ("done", CAMPAIGN_ROWS)
     title = f"a campaign to {CAMPAIGN_ROWS} users"
-    print(f"  {title:46} {'-':>4}  {'-':>8}  {accepted} accepted{'' if right else '   <- WRONG'}")
-    return right
+    print(f"  {title:46} {'-':>4}  {'-':>8}  {accepted} accepted{'' if as_expected else '   <- WRONG'}")
+    return as_expected
 
 
 def _send(stack: Stack, queue: str) -> None:
@@ -196,8 +197,8 @@ def _publish(stack: Stack, topic: str) -> None:
     stack.queues.store.topics.publish(topic, json.dumps(MESSAGE))
 
 
-def _order(stack: Stack) -> bool:
-    """Publish an event as the code of a shop would; True if a trigger matches."""
+def _publish_cloud_event(stack: Stack) -> bool:
+    """Publish an event as a shop's own code would; True if a trigger matches."""
     attributes = {"source": "shop.orders", "type": "order:Shipped"}
     event = CloudEvent(attributes, {"order": {"id": 4711, "customer": "user-1"}})
     message = to_structured_event(event)
@@ -216,18 +217,18 @@ def _upload(stack: Stack, trigger: OssTrigger) -> bool:
     oss_client(stack.oss.endpoint, stack.oss.region).put_object(
         oss.PutObjectRequest(bucket=trigger.bucket, key=key, body=b"a statement", metadata={"user": "user-1"})
     )
-    return trigger.wants(ObjectEvent(bucket=trigger.bucket, key=key))
+    return trigger.matches(ObjectEvent(bucket=trigger.bucket, key=key))
 
 
-def _arrives(title: str, cause: Callable[[], object], stack: Stack) -> bool:
-    """Cause a push and wait until it has arrived."""
+def _run_event(title: str, cause: Callable[[], object], stack: Stack) -> bool:
+    """Cause an event and wait for its push."""
     before = _newest(stack)
     cause()
     arrived = _wait_for_arrival(stack, before)
     return _report(title, f"1 {arrived[0]['outcome']}" if arrived else "nothing arrived")
 
 
-def _arrives_by_rule(title: str, cause: Callable[[], bool], stack: Stack) -> bool:
+def _run_ruled_event(title: str, cause: Callable[[], bool], stack: Stack) -> bool:
     """Cause an event and wait for its push, if a trigger and a rule match: they are the user's own."""
     before, calls = _newest(stack), len(_calls_of_event_push(stack))
     if not cause():
@@ -248,10 +249,10 @@ def _calls_of_event_push(stack: Stack) -> list[RecordedCall]:
 
 
 def _report(title: str, outcome: str) -> bool:
-    right = outcome in {"1 accepted", "no trigger matches", "no rule matches"}
+    as_expected = outcome in {"1 accepted", "no trigger matches", "no rule matches"}
     attempts = 1 if outcome.startswith("1") else "-"
-    print(f"  {title:46} {'-':>4}  {attempts:>8}  {outcome}{'' if right else '   <- WRONG'}")
-    return right
+    print(f"  {title:46} {'-':>4}  {attempts:>8}  {outcome}{'' if as_expected else '   <- WRONG'}")
+    return as_expected
 
 
 def _newest(stack: Stack) -> int:
@@ -269,7 +270,7 @@ def _wait_for_arrival(stack: Stack, before: int) -> list[dict[str, Any]]:
 def _run(case: Case, stack: Stack) -> bool:
     body = case.body
     if case.fault:
-        # Messages of an earlier run may still leave a queue; the fault must strike this push only.
+        # Messages of an earlier run may still be in a queue; the fault must strike only this push.
         name = f"demo-{uuid.uuid4().hex[:8]}"
         body = {**body, "taskName": name}
         stack.sandbox.order(**case.fault, match={"taskName": name})
@@ -277,12 +278,13 @@ def _run(case: Case, stack: Stack) -> bool:
     url = f"{stack.urls['http_push']}/v1/pushes{case.query}"
     headers = {"Content-Type": "application/json", **case.headers}
     response = urllib3.request("POST", url, json=body, headers=headers, retries=False, timeout=30)
-    answer = json.loads(response.data)
+    report = json.loads(response.data)
     if response.status == HTTPStatus.ACCEPTED:
         _wait_for_arrival(stack, before)
-    outcomes = answer.get("outcomes", [])
-    right = response.status == case.status and answer.get("counts", {}) == case.outcomes
-    counts = ", ".join(f"{count} {name}" for name, count in answer.get("counts", {}).items()) or "none sent"
+    outcomes = report.get("outcomes", [])
+    as_expected = response.status == case.status and report.get("counts", {}) == case.outcomes
+    counts = ", ".join(f"{count} {name}" for name, count in report.get("counts", {}).items()) or "none sent"
     attempts = "+".join(str(outcome["attempts"]) for outcome in outcomes) or "-"
-    print(f"  {case.title:46} {response.status:>4}  {attempts:>8}  {counts}{'' if right else '   <- WRONG'}")
-    return right
+    suffix = "" if as_expected else "   <- WRONG"
+    print(f"  {case.title:46} {response.status:>4}  {attempts:>8}  {counts}{suffix}")
+    return as_expected

@@ -1,6 +1,6 @@
-"""Ordered faults: how often an order strikes, and which request. Each sandbox has kinds of its own.
+"""Orders for faults: which requests they strike, and how often. Each sandbox has its own kinds of faults.
 
-At most one fault strikes a request: that of the oldest order that wants it.
+At most one fault strikes a request: that of the oldest order that matches it.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ class Order(FaultModel):
     rate: float | None = Field(
         default=None, ge=0, le=1, description="Strike each request with this probability."
     )
-    seed: int | None = Field(default=None, description="Makes `rate` strike the same requests every time.")
+    seed: int | None = Field(
+        default=None, description="With a seed, `rate` strikes the same requests every time."
+    )
 
     @model_validator(mode="after")
-    def _one_measure(self) -> Order:
+    def _check_next_and_rate(self) -> Order:
         if self.next is not None and self.rate is not None:
             raise ValueError("give either next (a number of requests) or rate (0 to 1), not both")
         if self.seed is not None and self.rate is None:
@@ -68,8 +70,8 @@ class ActiveOrder(Generic[OrderT]):
 
     def document(self) -> dict[str, Any]:
         """The order as JSON."""
-        ordered = self.order.model_dump(by_alias=True, exclude_none=True)
-        return {"id": self.id, **ordered, "remaining": self.remaining, "struck": self.struck}
+        order = self.order.model_dump(by_alias=True, exclude_none=True)
+        return {"id": self.id, **order, "remaining": self.remaining, "struck": self.struck}
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Strike(Generic[OrderT]):
     fault: OrderT
 
     def document(self) -> dict[str, Any]:
-        """What is shown of it: id and kind."""
+        """The id and kind as JSON."""
         return {"id": self.id, **self.fault.model_dump(include={"kind"})}
 
 
@@ -116,15 +118,15 @@ class FaultBook(Generic[OrderT]):
             self._active.clear()
             return count
 
-    def strike_if(self, wants: Callable[[OrderT], bool]) -> Strike[OrderT] | None:
+    def strike_if(self, matches: Callable[[OrderT], bool]) -> Strike[OrderT] | None:
         """The fault that strikes a request, if any.
 
         Args:
-            wants: Whether an order is for this request.
+            matches: Whether an order applies to this request.
         """
         with self._lock:
             for active in self._active:
-                if wants(active.order) and self._hits(active):
+                if matches(active.order) and self._hits(active):
                     return Strike(active.id, active.order)
             return None
 

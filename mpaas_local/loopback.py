@@ -1,6 +1,6 @@
-"""The guard of all local services: only programs on this machine can call them, and no web page.
+"""The guard of all local services: only programs on this machine can call them, but not web pages.
 
-A page can send requests to 127.0.0.1, which have a foreign `Origin`, or to a name of its own that resolves to
+A page can send requests to 127.0.0.1, which have a foreign `Origin`, or to its own domain if that resolves to
 127.0.0.1 (DNS rebinding), which have a foreign `Host`.
 """
 
@@ -33,7 +33,7 @@ class LoopbackOnly:
 
     Args:
         app: The application to guard.
-        subdomains: Whether to accept names below `localhost`, which no web page can have (RFC 6761).
+        subdomains: Whether to accept subdomains of `localhost`, which no web page can have (RFC 6761).
     """
 
     def __init__(self, app: ASGIApp, *, subdomains: bool = False) -> None:
@@ -52,9 +52,9 @@ class LoopbackOnly:
 
 def _refusal(headers: Headers, subdomains: bool) -> str | None:
     host = headers.get("host", "")
-    below = subdomains and host.partition(":")[0].endswith(".localhost")
-    if not (is_loopback(host) or below):
+    is_subdomain = subdomains and host.partition(":")[0].endswith(".localhost")
+    if not (is_loopback(host) or is_subdomain):
         return "This service is available at 127.0.0.1 and localhost only."
     if headers.get("origin", f"http://{host}") not in (f"http://{host}", f"https://{host}"):
-        return "This service rejects requests of pages from other origins."
+        return "This service rejects requests from pages of other origins."
     return None

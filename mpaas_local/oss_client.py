@@ -15,7 +15,7 @@ def oss_client(endpoint: str, region: str = Account.region) -> oss.Client:
 
     Args:
         endpoint: Such as `http://127.0.0.1:8085`.
-        region: That of the stack, which signatures name.
+        region: Region of the stack, which is part of the signatures.
     """
     keys = oss.credentials.StaticCredentialsProvider(LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET)
     return oss.Client(oss.config.Config(region=region, endpoint=endpoint, credentials_provider=keys))

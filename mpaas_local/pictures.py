@@ -64,7 +64,7 @@ def _take(page: Page, address: str, path: Path) -> None:
     page.screenshot(path=path)
 
 
-def _guide(stack: Stack, page: Page) -> None:
+def _follow_guide(stack: Stack, page: Page) -> None:
     """Follow docs/guide.md."""
     _take(page, "/#/", FOLDER / "inbox.png")
     page.goto("/#/compose")
@@ -80,15 +80,15 @@ def _guide(stack: Stack, page: Page) -> None:
     urllib3.request("POST", f"{stack.inbox_url}/api/send", json={"body": _MESSAGE}, retries=False, timeout=60)
     _take(page, f"/#/push/{stack.sandbox.inbox(limit=1)[0]['seq']}", FOLDER / "retried.png")
     stack.queues.store.send(stack.source_queues["queue_push"], json.dumps(_MESSAGE | {"expiredSeconds": 0}))
-    letters = stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]
-    while not stack.queues.store.queue(letters).active_messages:
+    dead_letters = stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]
+    while not stack.queues.store.queue(dead_letters).active_messages:
         time.sleep(0.1)
-    _take(page, f"/#/queues/{letters}", FOLDER / "dead-letter.png")
+    _take(page, f"/#/queues/{dead_letters}", FOLDER / "dead-letter.png")
     _take(page, "/#/overview", FOLDER / "overview.png")
-    _campaign(page)
+    _run_campaign(page)
 
 
-def _campaign(page: Page) -> None:
+def _run_campaign(page: Page) -> None:
     """Follow "The inbox" of docs/local.md: drop a CSV, check, start, pause, resume at another pace."""
     rows = [f"user-{number},{'Ada' if number % 999 else ''}" for number in range(9000)]
     content = "\n".join(["user_id,name", *rows]).encode()
@@ -128,7 +128,7 @@ def main() -> int:
         _browser_page(command, stack.inbox_url) as page,
     ):
         run_demo(stack)
-        _guide(stack, page)
+        _follow_guide(stack, page)
     print("\n".join(f"  {path.relative_to(ROOT)}" for path in sorted(FOLDER.glob("*.png"))))
     return 0
 

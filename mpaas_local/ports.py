@@ -1,4 +1,4 @@
-"""Where the local stack listens."""
+"""The ports of the local stack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Ports"]
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """The ports of the stack; 0 for a free one."""
+    """A port for each service; 0 for a free one."""
 
     http: int = 8080
     sandbox: int = 8081

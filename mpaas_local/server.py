@@ -46,7 +46,7 @@ class Server:
         app: Any ASGI application.
         host: Address to listen on.
         port: 0 for a free one.
-        on_stop: Called in the event loop before it waits for running requests, to end those that wait.
+        on_stop: Called in the event loop before it waits for running requests, to end long polls.
         config: Other arguments of `uvicorn.Config`, such as `http=` (a protocol class) or `ssl_certfile=`.
     """
 

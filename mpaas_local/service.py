@@ -1,4 +1,4 @@
-"""A service of the cloud on a port of this machine, with the endpoint that its official SDK takes."""
+"""A service of the cloud on a port of this machine, with the endpoint for its official SDK."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Service"]
 
 
 class Closable(Protocol):
-    """What the service has opened."""
+    """A resource of the service."""
 
     def close(self) -> None:
-        """Release it; a second call does nothing."""
+        """Release it. Idempotent."""
 
 
 class Service(Server):
@@ -25,7 +25,7 @@ class Service(Server):
     Args:
         app: Its ASGI application.
         port: 0 for a free one.
-        owned: Closed when the service stops, or does not start.
+        owned: Closed when the service stops or fails to start.
         config: See `Server`.
     """
 

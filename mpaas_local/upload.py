@@ -34,7 +34,7 @@ def main() -> int:
         bucket=bucket, key=key, metadata=dict(pair.partition("=")[::2] for pair in options.meta)
     )
     try:
-        done = oss_client(options.oss, options.region).put_object_from_file(request, str(options.file))
+        result = oss_client(options.oss, options.region).put_object_from_file(request, str(options.file))
     except OSError as error:
         print(error, file=sys.stderr)
         return 2
@@ -45,7 +45,7 @@ def main() -> int:
             return 1
         print(f"no response from {options.oss}: is `make run` running?", file=sys.stderr)
         return 2
-    print(f"{bucket}/{key}: ETag {done.etag}, request {done.request_id}")
+    print(f"{bucket}/{key}: ETag {result.etag}, request {result.request_id}")
     return 0
 
 

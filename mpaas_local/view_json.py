@@ -1,4 +1,4 @@
-"""Responses of the routes for people: JSON to read, problems (RFC 9457)."""
+"""Responses of the routes for people: indented JSON and problem documents (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["view_json", "view_problem"]
 
 
 def view_json(body: Any, status: int = 200, media_type: str = "application/json") -> Response:
-    """Return indented JSON that nothing keeps."""
+    """Return indented JSON that must not be cached."""
     text = json.dumps(body, ensure_ascii=False, indent=2) + "\n"
     return Response(text.encode(), status, media_type=media_type, headers={"cache-control": "no-store"})
 

@@ -19,8 +19,8 @@ def read_xml(body: bytes) -> Element:
     """Read a document, without its namespaces and attributes.
 
     Raises:
-        UnreadableXml: it is not well-formed, nested deeper than `MAX_DEPTH`, or declares a document type: no
-            entity is ever expanded.
+        UnreadableXml: it is not well-formed, is nested deeper than `MAX_DEPTH`, or declares a document type;
+            entities are never expanded.
     """
     builder = TreeBuilder()
     depth = 0
@@ -54,8 +54,8 @@ def read_xml(body: bytes) -> Element:
 
 def write_xml(root: Element) -> bytes:
     """Write a document in UTF-8, with its declaration."""
-    written: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
-    return written.replace(b"\r", b"&#13;")  # a parser would read a bare carriage return as a line feed
+    document: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
+    return document.replace(b"\r", b"&#13;")  # a parser would read a bare carriage return as a line feed
 
 
 def _local(name: str) -> str:

@@ -52,7 +52,7 @@ class OssEvents:
         """Deliver an event to all matching triggers, without waiting for synchronous calls of the bus."""
         account, moment = self._bus.account, self._bus.clock.time()
         for trigger in self._triggers:
-            if trigger.wants(event):
+            if trigger.matches(event):
                 payload = oss_event(event, trigger.rule_id, account, moment)
                 delivery = enqueue(trigger, self._bus.functions[trigger.function], payload)
                 if delivery.error:

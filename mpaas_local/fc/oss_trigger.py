@@ -43,7 +43,7 @@ class OssTrigger:
     prefix: str = ""
     suffix: str = ""
 
-    def wants(self, event: ObjectEvent) -> bool:
+    def matches(self, event: ObjectEvent) -> bool:
         """Whether an event matches this trigger."""
         group = event.name.partition(":")[0]
         return (

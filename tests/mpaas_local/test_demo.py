@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpaas_local.demo import timer_of_messages
+from mpaas_local.demo import message_timer
 from mpaas_local.fc.timer_trigger import Timer, Timers
 
 CAMPAIGN = '{"campaign": "daily-{date}"}'
@@ -32,4 +32,4 @@ def test_demo_ticks_a_timer_that_sends_messages(payloads: list[str], chosen: str
             )
             timers.add(timer, lambda *_, **__: "")
 
-        assert timer_of_messages(timers) == chosen
+        assert message_timer(timers) == chosen

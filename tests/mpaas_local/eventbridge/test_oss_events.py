@@ -88,7 +88,7 @@ def oss_trigger(events: list[str], prefix: str = "", suffix: str = "", arn: str 
 
 
 @pytest.mark.parametrize(
-    ("trigger", "wanted"),
+    ("trigger", "matches"),
     [
         (oss_trigger(["oss:ObjectCreated:PutObject"]), True),
         (oss_trigger(["oss:ObjectCreated:*"], "source/", ".png"), True),
@@ -99,8 +99,8 @@ def oss_trigger(events: list[str], prefix: str = "", suffix: str = "", arn: str 
         (oss_trigger(["oss:ObjectCreated:*"], arn="acs:oss:cn-hangzhou:1:other"), False),
     ],
 )
-def test_oss_trigger_wants_its_bucket_events_prefix_and_suffix(trigger: OssTrigger, wanted: bool) -> None:
-    assert trigger.wants(UPLOAD) is wanted
+def test_oss_trigger_matches_bucket_event_prefix_and_suffix(trigger: OssTrigger, matches: bool) -> None:
+    assert trigger.matches(UPLOAD) is matches
 
 
 class Published:
